@@ -1,0 +1,23 @@
+"""The wire. One dict is the registry of channel kinds: kind → dotted path, imported when first asked for."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from django.utils.module_loading import import_string
+
+if TYPE_CHECKING:
+    from channels_wechat.base import Channel
+
+KINDS = {
+    "wecom_app": "channels_wechat.wecom_app.WeComApp",
+    "wecom_aibot": "channels_wechat.wecom_aibot.WeComAIBot",
+}
+
+
+@cache
+def channel_class(kind: str) -> type[Channel]:
+    """Raises KeyError for a kind that is not registered."""
+    found: type[Channel] = import_string(KINDS[kind])
+    return found

@@ -1,0 +1,66 @@
+"""The errors of this layer: each says what is to be done about it."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
+
+
+class Action(enum.StrEnum):
+    """What is to be done about an error; the pipeline looks at nothing else."""
+
+    RETRY = "retry"  # definitely not done; try again with backoff
+    WAIT = "wait"  # the platform asks us to wait `retry_after` seconds; burns no try
+    CONFIG = "configuration"  # nothing will work until staff change something; the account stops
+    PERMANENT = "permanent"  # this message will never go through
+    UNKNOWN = "unknown"  # the request had left and no answer came
+
+
+class ChannelError(Exception):
+    """The one error of this layer.
+
+    code: the platform's number or a word of ours ("connect", "timeout", "html"); text: a sentence for staff (cause and cure);
+    detail: what the platform said, without secrets; response: its decoded answer, if there was one.
+    """
+
+    def __init__(
+        self,
+        code: str | int,
+        action: Action,
+        text: _StrOrPromise,
+        *,
+        detail: str = "",
+        retry_after: float | None = None,
+        response: Any = None,
+    ) -> None:
+        super().__init__(code, action, detail)
+        self.code, self.action, self.text = str(code), action, text
+        self.detail, self.retry_after, self.response = detail, retry_after, response
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.code}{': ' + self.detail if self.detail else ''})"
+
+
+class CallbackRefused(Exception):
+    """A callback that is not taken. status: 400 malformed, 403 not authentic, 413 too large; code: the counter's name."""
+
+    def __init__(self, status: int, code: str, text: _StrOrPromise) -> None:
+        super().__init__(code)
+        self.status, self.code, self.text = status, code, text
+
+    def __str__(self) -> str:
+        return str(self.text)
+
+
+class ContentRefused(ValueError):
+    """Content that can never be sent by this kind. field: which part; text: why, in words a person can act on."""
+
+    def __init__(self, field_name: str, text: _StrOrPromise) -> None:
+        super().__init__(field_name, text)
+        self.field, self.text = field_name, text
+
+    def __str__(self) -> str:
+        return str(self.text)

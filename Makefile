@@ -1,0 +1,64 @@
+# The commands of this project; `make help` lists them. Needs make, Python 3.11 or newer with venv, and nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+CODE := bridge accounts openclaw channels_wechat manage.py
+COVERAGE := --cov=bridge --cov=accounts --cov=channels_wechat --cov=openclaw --cov-report=term:skip-covered --cov-fail-under=90
+# Everywhere the same: warnings, leaks and wrong threads show themselves.
+PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest
+
+.PHONY: help demo run manage test lint real browser clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+demo: $(VENV)/.runtime ## everything on this machine, with a simulated WeCom and a stand-in for OpenClaw (PORT=8000, ONCE=1 to run the proof and end)
+	@exec $(BIN)/python -m bridge.launcher demo $(if $(ONCE),--once)
+
+run: $(VENV)/.runtime ## the bridge for real accounts, with the settings in .env
+	@exec $(BIN)/python -m bridge.launcher run
+
+manage: $(VENV)/.runtime ## a Django command beside a running bridge: make manage CMD="changepassword admin" (MODE=demo for the demo)
+	@exec $(BIN)/python -m bridge.launcher manage $(or $(MODE),run) $(CMD)
+
+test: lint ## every check, and the tests on real PostgreSQL and Valkey
+	@$(PYTEST) -m "not heavy" $(COVERAGE) $(ARGS)
+
+lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
+	@echo "ruff, mypy, import-linter …"
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { echo "Run: $(BIN)/ruff format ."; exit 1; }
+	@$(BIN)/mypy --strict $(CODE)
+	@PYTHONPATH=. $(BIN)/lint-imports --no-logo
+
+real: $(VENV)/.dev ## the tests against the real OpenClaw gateway (npm)
+	@command -v npm >/dev/null || $(call install,npm)
+	@$(PYTEST) -m heavy tests/real $(ARGS)
+
+browser: $(VENV)/.dev ## the tests in headless Chromium, with screenshots
+	@command -v chromium >/dev/null || $(call install,chromium fonts-wqy-zenhei)
+	@$(PYTEST) -m heavy tests/browser $(ARGS)
+
+clean: ## remove the virtual environment, caches and the demo's data; what `make run` keeps in .data/run stays
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .data/demo*
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# $(call install,PACKAGES): with apt, as root; anybody else is told what to do.
+install = { [ "$$(id -u)" = 0 ] && echo "Installing $(1) with apt …" && apt-get -qq update >/dev/null \
+	&& DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends $(1) >/dev/null; } \
+	|| { echo "Missing: install $(1) (Debian: apt-get install $(1)) and try again." >&2; exit 1; }
+
+$(VENV)/.runtime: requirements.txt
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Python 3.11 or newer with venv is needed (Debian: apt-get install python3 python3-venv), or name one: make PYTHON=python3.12" >&2; exit 1; }
+	@[ -x $(BIN)/python ] && $(BIN)/python -c '' 2>/dev/null || { echo "Making the virtual environment $(VENV) …"; $(PYTHON) -m venv --clear $(VENV); }
+	@echo "Installing $$(grep -c == requirements.txt) packages; the first time this takes about a minute …"
+	@$(PIP) install --requirement requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	@echo "Installing $$(grep -c == requirements-dev.txt) packages for the tests …"
+	@$(PIP) install --requirement requirements-dev.txt
+	@touch $@

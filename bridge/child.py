@@ -1,0 +1,59 @@
+"""Become another program that cannot outlive the process which started it.
+
+Run as a script, `python -I -S child.py PARENT_PID SIGNAL USER PROGRAM ARG…`, between fork and the real program: work of this kind in a
+`preexec_fn` is unsafe once the parent has threads. Linux sends SIGNAL (prctl(2), PR_SET_PDEATHSIG) when the thread that forked us ends, also
+by kill -9, so start children from a main thread. USER says whose rights the program gets:
+
+* `same`: ours.
+* `namespace`: uid 65534 inside a user namespace in which 65534 is ourselves (user_namespaces(7)). PostgreSQL refuses to run as root; this
+  way it does not see root, its files stay ours, and no user is added and no folder opened to others.
+* `nobody`: uid 65534 for real, for root where user namespaces are switched off.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from pathlib import Path
+
+NOBODY = 65534
+CLONE_NEWUSER = 0x10000000  # <linux/sched.h>
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+def _libc(function: str, *args: int) -> None:
+    """Call a libc function that answers 0, or raise OSError with its errno."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if getattr(libc, function)(*args) != 0:
+        raise OSError(ctypes.get_errno(), f"{function} failed")
+
+
+def _enter_namespace() -> None:
+    uid, gid = os.geteuid(), os.getegid()
+    _libc("unshare", CLONE_NEWUSER)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{NOBODY} {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"{NOBODY} {gid} 1")
+
+
+def _become_nobody() -> None:
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+
+
+def main(parent: int, signal: int, user: str, program: list[str]) -> None:
+    """Never returns: executes `program`, or exits 1 when the parent is gone already."""
+    if user == "namespace":
+        _enter_namespace()
+    elif user == "nobody":
+        _become_nobody()
+    _libc("prctl", PR_SET_PDEATHSIG, signal)  # last, for a change of user clears it
+    if os.getppid() != parent:
+        sys.exit(1)
+    os.execv(program[0], program)  # noqa: S606 - no shell is the point
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4:])

@@ -1,27 +1,23 @@
-"""Settings: one file, fed by the environment. Every name here stands in `.env.example`; `bridge/checks.py` says what is wrong."""
+"""Settings: one file, fed by the environment. Every name here stands in `.env.example`; `bridge.checks` says what is wrong."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import environ
-from django.templatetags.static import static
-from django.urls import reverse_lazy
-from django.utils.translation import gettext_lazy as _
+from bridge.environment import database, flag, log_level, mail_server, read, time_zone, whole, words
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
 
-DEBUG = env.bool("DEBUG", default=False)
-DEMO = env.bool("DEMO", default=False)
-SECRET_KEY = env.str("SECRET_KEY", default="")
-FIELD_KEYS: list[str] = env.list("FIELD_KEYS", default=[])
-PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")
-ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["*"])
+DEBUG = read("DEBUG", flag, False)
+DEMO = read("DEMO", flag, False)
+SECRET_KEY = read("SECRET_KEY", str, "")
+FIELD_KEYS: list[str] = read("FIELD_KEYS", words, [])
+PUBLIC_URL = read("PUBLIC_URL", str, "").rstrip("/")
+ALLOWED_HOSTS: list[str] = read("ALLOWED_HOSTS", words, ["*"])
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL.startswith(("http://", "https://")) else []
 # Hosts (names, addresses or networks) on private addresses that an account's API address or an agent's media may point to.
-ALLOWED_PRIVATE_HOSTS: list[str] = env.list("ALLOWED_PRIVATE_HOSTS", default=[])
+ALLOWED_PRIVATE_HOSTS: list[str] = read("ALLOWED_PRIVATE_HOSTS", words, [])
 
 INSTALLED_APPS = [
     "unfold",
@@ -68,8 +64,8 @@ TEMPLATES = [
     }
 ]
 
-DATABASES: dict[str, dict[str, Any]] = {"default": env.db_url("DATABASE_URL", default="postgres:///bridge")}
-DB_POOL_SIZE = env.int("DB_POOL_SIZE", default=24)
+DATABASES: dict[str, dict[str, Any]] = {"default": read("DATABASE_URL", database, database("postgres:///bridge"))}
+DB_POOL_SIZE = read("DB_POOL_SIZE", whole(0, 100), 24)
 if DB_POOL_SIZE:
     # A pool smaller than the thread count loses 40 % of the throughput; keep it above every process's threads.
     DATABASES["default"]["OPTIONS"] = {
@@ -79,7 +75,7 @@ if DB_POOL_SIZE:
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}]
 
-REDIS_URL = env.str("REDIS_URL", default="")
+REDIS_URL = read("REDIS_URL", str, "")
 
 # Celery is the doorbell: no result backend, no eta, one message prefetched; time and ownership live in rows.
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
@@ -88,7 +84,7 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_CREATE_MISSING_QUEUES = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_CONCURRENCY = env.int("WORKER_THREADS", default=8)
+CELERY_WORKER_CONCURRENCY = read("WORKER_THREADS", whole(1, 100), 8)
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -105,21 +101,22 @@ CELERY_BEAT_SCHEDULE = {
     "names": {"task": "bridge.tasks.look_up_names", "schedule": 60.0, "options": {"expires": 60.0}},
 }
 # How many deliveries one worker process sends at the same time.
-SEND_THREADS = env.int("SEND_THREADS", default=12)
+SEND_THREADS = read("SEND_THREADS", whole(1, 100), 12)
 
 # Too-old guard: an answer that comes hours late confuses more than it helps. Seconds.
-MAX_AGE_ASK = env.int("MAX_AGE_ASK", default=3600)
-MAX_AGE_SEND = env.int("MAX_AGE_SEND", default=6 * 3600)
+MAX_AGE_ASK = read("MAX_AGE_ASK", whole(60, 604800), 3600)
+MAX_AGE_SEND = read("MAX_AGE_SEND", whole(60, 604800), 6 * 3600)
 
-ALERT_EMAIL: list[str] = env.list("ALERT_EMAIL", default=[])
-ALERT_WEBHOOK_URL = env.str("ALERT_WEBHOOK_URL", default="")
-DEFAULT_FROM_EMAIL = env.str("ALERT_FROM", default="bridge@localhost")
-vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+EMAIL_TIMEOUT = 10
+ALERT_EMAIL: list[str] = read("ALERT_EMAIL", words, [])
+ALERT_WEBHOOK_URL = read("ALERT_WEBHOOK_URL", str, "")
+DEFAULT_FROM_EMAIL = read("ALERT_FROM", str, "bridge@localhost")
+vars().update(read("EMAIL_URL", mail_server, mail_server("consolemail://")))
 
-MEDIA_ROOT = env.str("MEDIA_ROOT", default=str(BASE_DIR / ".data" / "media"))
+MEDIA_ROOT = read("MEDIA_ROOT", str, str(BASE_DIR / ".data" / "media"))
 # Attachments are served by a permission-checked view only, so there is no MEDIA_URL.
 STATIC_URL = "/static/"
-STATIC_ROOT = env.str("STATIC_ROOT", default=str(BASE_DIR / ".data" / "static"))
+STATIC_ROOT = read("STATIC_ROOT", str, str(BASE_DIR / ".data" / "static"))
 STATICFILES_DIRS = [BASE_DIR / "bridge" / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -130,7 +127,7 @@ WHITENOISE_USE_FINDERS = DEBUG or DEMO
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
 LOCALE_PATHS = [BASE_DIR / "locale"]
-TIME_ZONE = env.str("TIME_ZONE", default="Asia/Shanghai")
+TIME_ZONE = read("TIME_ZONE", time_zone, "Asia/Shanghai")
 USE_TZ = True
 
 # 1 MiB: what a platform callback may be at most; larger admin uploads are streamed to disk.
@@ -143,7 +140,7 @@ if PUBLIC_URL.startswith("https://"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
 
-LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOG_LEVEL = read("LOG_LEVEL", log_level, "INFO")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -42,7 +42,9 @@ def _start(server: Postgres | Valkey) -> str:
 
 def _environment() -> dict[str, str]:
     """Everything the settings read that may differ between machines."""
-    folder = Path(_running.enter_context(tempfile.TemporaryDirectory(prefix="bridge-test-", ignore_cleanup_errors=True)))
+    folder = Path(
+        _running.enter_context(tempfile.TemporaryDirectory(prefix="bridge-test-", ignore_cleanup_errors=True))
+    )
     return {
         "DATABASE_URL": os.environ.get("TEST_DATABASE_URL") or _start(Postgres(folder, durable=False)),
         "REDIS_URL": os.environ.get("TEST_REDIS_URL") or _start(Valkey(folder)),

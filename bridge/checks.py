@@ -1,0 +1,193 @@
+"""System checks: one for every setting. The launcher runs them first, so a missing or wrong one stops the start and says what to do."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
+
+from bridge import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECRET = "python3 -c 'import base64, secrets; print(base64.b64encode(secrets.token_bytes(32)).decode())'"  # noqa: S105 - makes one
+WEB_THREADS = 16  # blocking threads of one web process, as the launcher and docker-compose.yml start it
+HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE)
+
+# What to do about a value that `bridge.environment` could not read. The name is the setting's, the number is the check's.
+UNREADABLE = {
+    "DEBUG": ("E010", "Set DEBUG=1 while developing; leave it out otherwise."),
+    "DEMO": ("E011", "Leave DEMO out: `make demo` sets it."),
+    "DATABASE_URL": (
+        "E004",
+        "Set it like postgres://user:password@host:5432/bridge, or leave it out: `make run` then starts PostgreSQL.",
+    ),
+    "DB_POOL_SIZE": ("E012", "Set how many connections one process may open, or 0 for no pool; 24 suits most."),
+    "WORKER_THREADS": ("E013", "Set how many tasks the worker does at the same time; 8 suits most."),
+    "SEND_THREADS": ("E014", "Set how many deliveries a worker sends at the same time; 12 suits most."),
+    "MAX_AGE_ASK": ("E015", "Set after how many seconds a question is too old to be asked; 3600 is one hour."),
+    "MAX_AGE_SEND": ("E016", "Set after how many seconds an answer is too old to be sent; 21600 is six hours."),
+    "EMAIL_URL": (
+        "E017",
+        "Set it like smtp+tls://user:password@mail.example.com:587, or leave it out: mail then goes to the log.",
+    ),
+    "TIME_ZONE": ("E018", "Set a name like Asia/Shanghai or Europe/Berlin."),
+    "LOG_LEVEL": ("E019", "Set LOG_LEVEL=INFO."),
+}
+
+
+def error(number: str, message: str, hint: str) -> Error:
+    """An error of this project."""
+    return Error(message, hint=hint, id=f"bridge.{number}")
+
+
+@register
+def check_settings(**_kwargs: Any) -> list[CheckMessage]:
+    """Every setting; the ids are in the order of `.env.example`."""
+    found: list[CheckMessage] = list(_unreadable())
+    for check in (_secrets, _addresses, _folders, _alerts, _private_hosts, _pool):
+        found.extend(check())
+    return found
+
+
+def _unreadable() -> Iterator[Error]:
+    for name, problem in environment.problems.items():
+        number, hint = UNREADABLE[name]
+        yield error(number, f"{name} {problem}.", hint)
+
+
+def _secrets() -> Iterator[Error]:
+    try:
+        key = settings.SECRET_KEY
+    except ImproperlyConfigured:
+        key = ""
+    if len(key) < 32:
+        yield error(
+            "E001", "SECRET_KEY is missing or shorter than 32 characters.", f"Put what this prints into it: {SECRET}"
+        )
+    if not settings.FIELD_KEYS:
+        hint = f"Put what this prints into it, and keep a copy: without it no stored credential can be read. {SECRET}"
+        yield error("E002", "FIELD_KEYS is missing.", hint)
+    for position, field_key in enumerate(settings.FIELD_KEYS, start=1):
+        if not _is_key(field_key):
+            yield error(
+                "E002", f"Key {position} of FIELD_KEYS is not the base64 of 32 bytes.", f"Make one with: {SECRET}"
+            )
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return len(base64.b64decode(text, validate=True)) == 32
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _addresses() -> Iterator[Error]:
+    scheme, rest = _split(settings.PUBLIC_URL)
+    if scheme not in {"http", "https"} or rest:
+        hint = "Set the address at which WeChat reaches this bridge, like PUBLIC_URL=https://bridge.example.com, without a path."
+        yield error("E003", "PUBLIC_URL is missing or not an address of the form https://host.", hint)
+    elif scheme == "http" and not (settings.DEBUG or settings.DEMO):
+        hint = "WeChat calls https addresses, and staff type passwords there. Put a TLS proxy in front and use its https address."
+        yield error("E003", "PUBLIC_URL is not https.", hint)
+    if not os.environ.get("DATABASE_URL"):
+        hint = "Start with `make run`, which brings its own PostgreSQL, or set it like postgres://user:password@host:5432/bridge."
+        yield error("E004", "DATABASE_URL is missing.", hint)
+    if not _is_broker(settings.REDIS_URL):
+        hint = "Start with `make run`, which brings its own Valkey, or set it like redis://host:6379/0 or unix:///run/valkey.sock?db=0."
+        yield error(
+            "E005", "REDIS_URL is missing or not an address that begins with redis://, rediss:// or unix://.", hint
+        )
+
+
+def _split(address: str) -> tuple[str, str]:
+    """(scheme, what follows the host); the scheme is empty where there is no host or the address cannot be read."""
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError:
+        return "", ""
+    return (parts.scheme if parts.hostname else ""), parts.path + parts.query + parts.fragment
+
+
+def _is_broker(address: str) -> bool:
+    if address.startswith("unix:///"):
+        return True
+    return _split(address)[0] in {"redis", "rediss"}
+
+
+def _folders() -> Iterator[Error]:
+    for number, name in (("E006", "MEDIA_ROOT"), ("E007", "STATIC_ROOT")):
+        if not _is_writable(Path(getattr(settings, name))):
+            yield error(
+                number, f"{name} cannot be written.", "Name a folder that the user of this process may write to."
+            )
+
+
+def _is_writable(folder: Path) -> bool:
+    """Tried for real: permission bits say nothing about root, read-only mounts and full disks."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _alerts() -> Iterator[Error]:
+    if settings.ALERT_WEBHOOK_URL and _split(settings.ALERT_WEBHOOK_URL)[0] not in {"http", "https"}:
+        hint = "Set an http(s) address, for instance that of a WeCom group robot, or leave it out."
+        yield error("E008", "ALERT_WEBHOOK_URL is not an http(s) address.", hint)
+    for name, addresses in (("ALERT_EMAIL", settings.ALERT_EMAIL), ("ALERT_FROM", [settings.DEFAULT_FROM_EMAIL])):
+        if not all(_is_email(address) for address in addresses):
+            yield error(
+                "E009",
+                f"{name} holds something that is no e-mail address.",
+                "Set addresses like ops@example.com, with commas between them.",
+            )
+
+
+def _is_email(text: str) -> bool:
+    try:
+        validate_email("bridge@example.com" if text == "bridge@localhost" else text)
+    except ValidationError:
+        return False
+    return True
+
+
+def _private_hosts() -> Iterator[Error]:
+    if not all(_is_host(host) for host in settings.ALLOWED_PRIVATE_HOSTS):
+        hint = "Set names, addresses or networks with commas between them, like 127.0.0.1,10.1.0.0/16,gateway.internal."
+        yield error("E020", "ALLOWED_PRIVATE_HOSTS holds something that is no name, address or network.", hint)
+    if not all(host == "*" or _is_host(host.removeprefix(".")) for host in settings.ALLOWED_HOSTS):
+        hint = "Set the host names this bridge answers to, without scheme and port, or leave it out to answer to all."
+        yield error("E021", "ALLOWED_HOSTS holds something that is no host name.", hint)
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return HOST_NAME.fullmatch(text) is not None
+    return True
+
+
+def _pool() -> Iterator[Warning]:
+    most = max(WEB_THREADS, settings.CELERY_WORKER_CONCURRENCY, settings.SEND_THREADS)
+    if 0 < settings.DB_POOL_SIZE < most:
+        hint = (
+            f"A pool smaller than the number of threads costs much of the speed: set at least {most}, or 0 for no pool."
+        )
+        yield Warning("DB_POOL_SIZE is smaller than the number of threads.", hint=hint, id="bridge.W001")

@@ -1,0 +1,45 @@
+"""From an account row to its channel, ready to speak."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from accounts.models import ChannelAccount
+from accounts.tokens import StoredTokens
+from channels_wechat import channel_class
+from channels_wechat.http import Http
+from channels_wechat.messages import Identity
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from channels_wechat.base import Channel
+
+# A callback is answered from an account read at most this long ago: switching one off takes effect within it.
+CACHE_SECONDS = 2.0
+_by_key: dict[UUID, tuple[float, ChannelAccount, Channel]] = {}
+
+
+@cache
+def http() -> Http:
+    """The process's one way out to the platforms; keeps connections alive, refuses private addresses."""
+    return Http(allowed_private=tuple(settings.ALLOWED_PRIVATE_HOSTS))
+
+
+def channel_for(account: ChannelAccount) -> Channel:
+    """Raises KeyError for a kind that is no longer registered."""
+    identity = Identity(str(account.key), account.external_id, account.credentials, account.api_base_url)
+    return channel_class(account.kind)(identity, http(), StoredTokens(account))
+
+
+def by_key(key: UUID) -> tuple[ChannelAccount, Channel]:
+    """The enabled account that owns a callback address. Raises ChannelAccount.DoesNotExist."""
+    found = _by_key.get(key)
+    if found is None or found[0] < time.monotonic():
+        account = ChannelAccount.objects.get(key=key, enabled=True)
+        _by_key[key] = found = (time.monotonic() + CACHE_SECONDS, account, channel_for(account))
+    return found[1], found[2]

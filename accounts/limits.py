@@ -1,0 +1,75 @@
+"""Rate limits: what a kind declares, counted in Valkey before the call. Never sleeps; without Valkey it holds back.
+
+A window is cut into 60 slices; the sum over the last 61 is at least the exact count, so no more than `count` calls fall into any
+window of `per` seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from accounts.valkey import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from channels_wechat.messages import Limit
+
+SLICES = 60
+# How long to hold back while the counters cannot be read.
+BLIND_SECONDS = 3.0
+
+# KEYS: one hash per limit. ARGV: now, then count and width of a slice for each. Answers 0 after counting all, else seconds to wait.
+_TAKE = """
+local wait = 0
+for i, key in ipairs(KEYS) do
+  local count, width = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
+  local slice, used, oldest = math.floor(ARGV[1] / width), 0, nil
+  local all = redis.call('HGETALL', key)
+  for j = 1, #all, 2 do
+    local at = tonumber(all[j])
+    if at < slice - 60 then redis.call('HDEL', key, all[j])
+    else
+      used = used + tonumber(all[j + 1])
+      if not oldest or at < oldest then oldest = at end
+    end
+  end
+  if used >= count then wait = math.max(wait, (oldest + 61) * width - ARGV[1]) end
+end
+if wait > 0 then return tostring(wait) end
+for i, key in ipairs(KEYS) do
+  local width = tonumber(ARGV[2 * i + 1])
+  redis.call('HINCRBY', key, math.floor(ARGV[1] / width), 1)
+  redis.call('EXPIRE', key, math.ceil(width * 62))
+end
+return '0'
+"""
+
+
+def take(limits: Sequence[Limit], account_key: str, peer: str) -> float:
+    """Count one call against every limit. Returns 0.0, or the seconds to wait; nothing is counted then."""
+    if not limits:
+        return 0.0
+    keys = [_key(limit, account_key, peer) for limit in limits]
+    arguments: list[float] = [time.time()]
+    for limit in limits:
+        arguments += [limit.count, limit.per / SLICES]
+    return float(ask(lambda valkey: valkey.eval(_TAKE, len(keys), *keys, *arguments), str(BLIND_SECONDS)))
+
+
+def left(limits: Sequence[Limit], account_key: str, peer: str = "") -> list[tuple[Limit, int | None]]:
+    """For the account page: each limit with what is left of it; None while the counters cannot be read."""
+    now = time.time()
+
+    def used(valkey: Any, limit: Limit) -> int:
+        first = int(now // (limit.per / SLICES)) - SLICES
+        slices = valkey.hgetall(_key(limit, account_key, peer))
+        return sum(int(count) for at, count in slices.items() if int(at) >= first)
+
+    counts = [ask(lambda valkey, limit=limit: used(valkey, limit), -1) for limit in limits]  # type: ignore[misc]
+    return [(limit, max(0, limit.count - n) if n >= 0 else None) for limit, n in zip(limits, counts, strict=True)]
+
+
+def _key(limit: Limit, account_key: str, peer: str) -> str:
+    return f"limit:{account_key}:{limit.name}" + (f":{peer}" if limit.scope == "peer" else "")

@@ -1,0 +1,122 @@
+"""The WeChat identities we speak as."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.fields import EncryptedJSONField, EncryptedTextField
+from channels_wechat import KINDS, channel_class
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
+
+
+class Health(models.TextChoices):
+    """What we know of the other side. `stopped` is left by staff only."""
+
+    NEW = "new", _("not used yet")
+    OK = "ok", _("working")
+    FAILING = "failing", _("failing, retried")
+    STOPPED = "stopped", _("stopped, needs you")
+
+
+def kind_choices() -> list[tuple[str, _StrOrPromise]]:
+    return [(kind, channel_class(kind).label) for kind in KINDS]
+
+
+class ChannelAccount(models.Model):
+    key = models.UUIDField(_("key"), default=uuid.uuid4, unique=True, editable=False)
+    kind = models.CharField(_("kind"), max_length=32)  # no choices here: a new kind needs no migration
+    name = models.CharField(_("name"), max_length=100)
+    external_id = models.CharField(_("identity on the platform"), max_length=200, editable=False)
+    credentials = EncryptedJSONField(_("credentials"), default=dict, editable=False)
+    api_base_url = models.URLField(
+        _("API address"), blank=True, help_text=_("Leave empty for the platform's own. For a proxy or the simulator.")
+    )
+    enabled = models.BooleanField(_("enabled"), default=True)
+    state = models.CharField(_("state"), max_length=16, choices=Health.choices, default=Health.NEW, editable=False)
+    state_reason = models.TextField(_("reason"), blank=True, editable=False)
+    state_since = models.DateTimeField(_("since"), default=timezone.now, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("account"), _("accounts")
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "external_id"],
+                name="account_kind_external_id",
+                violation_error_message=_("An account with this identity exists already."),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_kind_display(self) -> _StrOrPromise:
+        return channel_class(self.kind).label if self.kind in KINDS else self.kind
+
+    @property
+    def usable(self) -> bool:
+        """Whether anything may be sent or refreshed: staff have it on and nothing stopped it."""
+        return self.enabled and self.state != Health.STOPPED
+
+    def set_state(self, state: Health, reason: str = "") -> bool:
+        """Write the state if it differs; true when it changed. Staff alone bring a stopped account back, by `revive`."""
+        row = ChannelAccount.objects.filter(pk=self.pk).exclude(state=state, state_reason=reason)
+        if state != Health.STOPPED:
+            row = row.exclude(state=Health.STOPPED)
+        return self._write(row, state, reason)
+
+    def revive(self) -> None:
+        """Staff changed something: let it try again."""
+        AccessToken.objects.filter(account=self).update(failure="", expires_at=None, lease_until=None)
+        self._write(ChannelAccount.objects.filter(pk=self.pk, state=Health.STOPPED), Health.NEW, "")
+
+    def _write(self, rows: models.QuerySet[ChannelAccount], state: Health, reason: str) -> bool:
+        changed = rows.update(state=state, state_reason=reason, state_since=timezone.now())
+        if changed:
+            self.refresh_from_db(fields=["state", "state_reason", "state_since"])
+        return bool(changed)
+
+
+class AccessToken(models.Model):
+    """One per account, shared by every process; apart from the account, so that a refresh writes no configuration."""
+
+    account = models.OneToOneField(ChannelAccount, on_delete=models.CASCADE, related_name="token")
+    value = EncryptedTextField(blank=True, default="")
+    generation = models.PositiveBigIntegerField(default=0)
+    expires_at = models.DateTimeField(null=True)
+    lease_until = models.DateTimeField(null=True)  # somebody is fetching the next one
+    failure = models.TextField(
+        blank=True, default=""
+    )  # why the platform refuses us; shared, so that one asks and all know
+    failure_code = models.CharField(max_length=32, blank=True, default="")
+    failed_at = models.DateTimeField(null=True)
+    refreshed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("access token"), _("access tokens")
+
+    def __str__(self) -> str:
+        return f"{self.account_id} #{self.generation}"
+
+    def valid(self, margin: float = 0) -> bool:
+        """margin: seconds the token must still be good for."""
+        return bool(self.value and self.expires_at and (self.expires_at - timezone.now()).total_seconds() > margin)
+
+
+def cleaned_credentials(kind: str, data: dict[str, Any]) -> dict[str, Any]:
+    """The kind's form as validation for code that has no page. Raises django.core.exceptions.ValidationError."""
+    form = channel_class(kind).Credentials(data)
+    if not form.is_valid():
+        from django.core.exceptions import ValidationError
+
+        raise ValidationError(dict(form.errors.items()))
+    return dict(form.cleaned_data)

@@ -1,0 +1,124 @@
+"""Access tokens: fetched once for all processes, by whoever finds the old one refused or about to end.
+
+A generation is refused at most once: the first to say so leases the row and asks the platform; the others wait for its answer.
+A failure is shared too: after a wrong secret nobody asks again until staff changed something.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, cast
+
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import AccessToken, ChannelAccount, Health
+from channels_wechat.errors import Action, ChannelError
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from channels_wechat.base import Tokens
+    from channels_wechat.messages import Token
+
+# Renewed this long before its end, by beat; a token of 7 200 s is fetched about every 115 minutes.
+MARGIN_SECONDS = 300
+# Longer than a fetch can take (HTTP time-outs), so that a killed process blocks the others only this long.
+LEASE_SECONDS = 20
+POLL_SECONDS = 0.05
+
+
+class StoredTokens:
+    """The `TokenSource` of a channel, for one account."""
+
+    def __init__(self, account: ChannelAccount) -> None:
+        self.account = account
+
+    def current(self) -> str:
+        """Raises ChannelError: the stored refusal, or what the fetch met."""
+        row = self._row()
+        return row.value if row.valid() and not row.failure else self._next(row.generation, row)
+
+    def renew(self, refused: str) -> str:
+        row = self._row()
+        return row.value if row.valid() and row.value != refused else self._next(row.generation, row)
+
+    def refresh_soon(self) -> None:
+        """For beat: renew what ends within the margin."""
+        row = self._row()
+        if not row.failure and not row.valid(MARGIN_SECONDS):
+            self._next(row.generation, row)
+
+    def _row(self) -> AccessToken:
+        return AccessToken.objects.get_or_create(account=self.account)[0]
+
+    def _next(self, generation: int, row: AccessToken) -> str:
+        """The token after `generation`: fetched here, or by the process that was first."""
+        deadline = time.monotonic() + LEASE_SECONDS + 5
+        while time.monotonic() < deadline:
+            if row.failure:
+                raise _refusal(row)
+            if row.generation > generation and row.valid():
+                return row.value
+            if self._lease(generation):
+                return self._fetch(generation)
+            time.sleep(POLL_SECONDS)
+            row.refresh_from_db()
+        raise ChannelError(
+            "token", Action.RETRY, _("Another process is fetching the access token and does not finish.")
+        )
+
+    def _lease(self, generation: int) -> bool:
+        now = timezone.now()
+        free = Q(lease_until=None) | Q(lease_until__lt=now)
+        row = AccessToken.objects.filter(free, account=self.account, generation=generation, failure="")
+        return row.update(lease_until=now + timedelta(seconds=LEASE_SECONDS)) == 1
+
+    def _fetch(self, generation: int) -> str:
+        from accounts.channels import channel_for
+
+        try:
+            token = cast("Tokens", channel_for(self.account)).fetch_token()
+        except ChannelError as error:
+            self._failed(generation, error)
+            raise
+        return self._store(generation, token)
+
+    def _store(self, generation: int, token: Token) -> str:
+        now = timezone.now()
+        self._held(generation).update(
+            value=token.value,
+            generation=generation + 1,
+            expires_at=now + timedelta(seconds=token.expires_in),
+            refreshed_at=now,
+            lease_until=None,
+            failure="",
+            failure_code="",
+        )
+        return token.value
+
+    def _failed(self, generation: int, error: ChannelError) -> None:
+        """A refusal is kept for all; a network fault only frees the lease."""
+        if error.action != Action.CONFIG:
+            self._held(generation).update(lease_until=None)
+            return
+        self._held(generation).update(
+            lease_until=None, failure=str(error), failure_code=error.code, failed_at=timezone.now()
+        )
+        self.account.set_state(Health.STOPPED, str(error))
+
+    def _held(self, generation: int) -> QuerySet[AccessToken]:
+        return AccessToken.objects.filter(account=self.account, generation=generation)
+
+
+def _refusal(row: AccessToken) -> ChannelError:
+    return ChannelError(row.failure_code, Action.CONFIG, row.failure)
+
+
+def ending_soon() -> list[ChannelAccount]:
+    """Accounts whose token beat has to renew now."""
+    soon = timezone.now() + timedelta(seconds=MARGIN_SECONDS)
+    rows = AccessToken.objects.filter(account__enabled=True, failure="", expires_at__lt=soon)
+    return [row.account for row in rows.exclude(account__state=Health.STOPPED).select_related("account")]

@@ -1,0 +1,70 @@
+"""The one guarded way to Valkey for code that must not wait for it: 100 ms, never raises, rests 5 s after a failure.
+
+What stands in Valkey may be lost at any time: wakes, partial texts, counters, rate windows. Nothing in it is the truth.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import redis
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+Found = TypeVar("Found")
+# Every callback asks Valkey something; with 100 ms and a rest it costs a paused server's neighbours nothing they notice.
+TIMEOUT_SECONDS = 0.1
+REST_SECONDS = 5.0
+
+
+@cache
+def client() -> redis.Redis:
+    return redis.Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+        decode_responses=True,
+    )
+
+
+class _Rest:
+    """One per process: after a failure nobody here asks again for a while."""
+
+    def __init__(self) -> None:
+        self.until = 0.0
+        self.lock = threading.Lock()
+
+    def begin(self, error: Exception) -> None:
+        with self.lock:
+            first = self.until <= time.monotonic()
+            self.until = time.monotonic() + REST_SECONDS
+        if first:
+            log.warning("valkey does not answer (%s); resting %s s", type(error).__name__, REST_SECONDS)
+
+    @property
+    def over(self) -> bool:
+        return time.monotonic() >= self.until
+
+
+rest = _Rest()
+
+
+def ask(question: Callable[[Any], Found], default: Found) -> Found:
+    """question(client), or default while Valkey is away. client is a redis.Redis with 100 ms time-outs."""
+    if not rest.over:
+        return default
+    try:
+        return question(client())
+    except (redis.RedisError, OSError) as error:
+        rest.begin(error)
+        return default

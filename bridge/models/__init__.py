@@ -1,0 +1,23 @@
+"""The rows of the pipeline."""
+
+from bridge.models.deliveries import Attempt, Delivery, Outcome, Reason, State, Target, Wire
+from bridge.models.incidents import Incident
+from bridge.models.messages import Attachment, AttachmentState, Message
+from bridge.models.routes import Contact, Conversation, Route
+
+__all__ = [
+    "Attachment",
+    "AttachmentState",
+    "Attempt",
+    "Contact",
+    "Conversation",
+    "Delivery",
+    "Incident",
+    "Message",
+    "Outcome",
+    "Reason",
+    "Route",
+    "State",
+    "Target",
+    "Wire",
+]

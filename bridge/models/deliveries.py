@@ -1,0 +1,203 @@
+"""The work. `Delivery` is the only state machine; `Attempt` is what happened each time.
+
+            receive()/send()                    ┌──────────── retryable, tries left ────────────┐
+   ┌────────────┴────────────┐                  ▼                                               │
+skipped ── replay ──▶ pending ── claim ──▶ sending ── ok ──▶ delivered                          │
+   ▲                   ▲ ▲ ▲ ▲                │  │└── error ─────────────────────────────────────┤
+   │  held ── released ┘ │ │ └─ lease over,   │  └── broken off by /stop ──▶ skipped             │
+   │ (part before)       │ │    no open attempt                                                  │
+   │                     │ └──── replay ◀── dead ◀── permanent / tries spent / too old ──────────┘
+   │                     └ replay, by a person ◀── uncertain ◀── lease over with an open attempt, or time-out after
+   └── no route, not allowed, paused, …                         the request left, where a repetition is not provably safe
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Func, Q, Value
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import ChannelAccount
+from bridge.models.messages import Message
+from bridge.models.routes import Route
+from openclaw.models import Gateway
+
+
+class State(models.TextChoices):
+    PENDING = "pending", _("waiting")
+    SENDING = "sending", _("on its way")
+    DELIVERED = "delivered", _("delivered")
+    HELD = "held", _("held back")
+    SKIPPED = "skipped", _("skipped")
+    DEAD = "dead", _("failed")
+    UNCERTAIN = "uncertain", _("uncertain")
+
+
+FINAL = (State.DELIVERED, State.SKIPPED, State.DEAD, State.UNCERTAIN)
+
+
+class Target(models.TextChoices):
+    AGENT = "agent", _("agent")
+    CHANNEL = "channel", _("WeChat")
+    WEBHOOK = "webhook", _("webhook")
+
+
+class Wire(models.TextChoices):
+    """Who holds the wire and so may claim: HTTP APIs the worker, sockets the connector, stream polls the view."""
+
+    WORKER = "worker", _("worker")
+    CONNECTOR = "connector", _("connector")
+    VIEW = "view", _("stream")
+
+
+class Reason(models.TextChoices):
+    """Why a delivery is where it is, when it is not simply delivered."""
+
+    NO_ROUTE = "no_route", _("no mapping for this group or person")
+    ROUTE_DISABLED = "route_disabled", _("the mapping is switched off")
+    NOT_ADDRESSED = "not_addressed", _("the bot was not addressed")
+    NO_TRIGGER = "no_trigger", _("no trigger word in the text")
+    SENDER = "sender", _("this sender is not allowed")
+    PAUSED = "paused", _("the conversation is paused")
+    HUMAN = "human", _("staff answer this conversation")
+    EVENT = "event", _("an event, not a message")
+    UNSUPPORTED = "unsupported", _("a type we do not know")
+    COMMAND = "command", _("a command to the bridge")
+    STOPPED = "stopped", _("broken off by /stop")
+    PART_BEFORE = "part_before", _("waits for the part before it")
+    TOO_LONG = "too_long", _("longer than the platform can carry")
+    TOO_OLD = "too_old", _("too old: it would confuse to send it now")
+    NO_REPLY = "no_reply", _("nothing is left by which this bot could answer")
+    PERMANENT = "permanent", _("refused for good")
+    CONFIGURATION = "configuration", _("needs a change of configuration")
+    TRIES_SPENT = "tries_spent", _("all tries failed")
+    UNKNOWN = "unknown", _("the request left and no answer came")
+    CONTENT = "content", _("this cannot be sent here")
+    INTERNAL = "internal_error", _("an error of the bridge itself")
+    PARTIAL = "partial", _("accepted, but not for everyone or not in full")
+    NO_ANSWER = "no_answer", _("the agent had nothing to say")
+
+
+class Delivery(models.Model):
+    target = models.CharField(_("to"), max_length=8, choices=Target.choices)
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, null=True, related_name="deliveries")
+    account = models.ForeignKey(ChannelAccount, on_delete=models.PROTECT, null=True, related_name="deliveries")
+    gateway = models.ForeignKey(Gateway, on_delete=models.PROTECT, null=True, related_name="deliveries")
+    route = models.ForeignKey(Route, on_delete=models.SET_NULL, null=True, related_name="deliveries")
+    wire = models.CharField(max_length=9, choices=Wire.choices, default=Wire.WORKER)
+    lane = models.CharField(_("lane"), max_length=60)
+    # From one sequence, taken under the peer's advisory lock: order in the lane is order of routing or sending.
+    seq = models.BigIntegerField(db_default=Func(Value("bridge_delivery_seq"), function="nextval"), editable=False)
+    part = models.PositiveSmallIntegerField(_("part"), default=0)
+    payload = models.JSONField(_("payload"), default=dict)
+    fingerprint = models.CharField(max_length=64, blank=True, default="")  # SHA-256 of recipient and payload
+    state = models.CharField(_("state"), max_length=9, choices=State.choices, default=State.PENDING)
+    reason = models.CharField(_("reason"), max_length=16, blank=True, default="", choices=Reason.choices)
+    error = models.TextField(_("error"), blank=True, default="")
+    tries = models.PositiveIntegerField(_("tries"), default=0)  # since the last replay
+    run = models.PositiveIntegerField(default=0)  # grows on replay and on definite errors: part of the gateway's key
+    replays = models.PositiveIntegerField(_("replays"), default=0)
+    due_at = models.DateTimeField(_("due"), default=timezone.now)
+    lease_until = models.DateTimeField(null=True)
+    holder = models.CharField(max_length=100, blank=True, default="")
+    repeat_until = models.DateTimeField(null=True)  # until then the platform swallows a repetition of this request
+    remote_id = models.CharField(_("platform id"), max_length=200, blank=True, default="")
+    queued_at = models.DateTimeField(_("queued"), default=timezone.now)  # created, or replayed
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    dismissed_at = models.DateTimeField(_("dismissed"), null=True)
+    dismissed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    recalled_at = models.DateTimeField(_("recalled"), null=True)
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("delivery"), _("deliveries")
+        ordering = ["-id"]
+        permissions = [("replay_delivery", "Can replay a delivery"), ("dismiss_delivery", "Can dismiss a delivery")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["lane"], condition=Q(state="sending"), name="delivery_one_sending_per_lane"
+            ),
+            models.UniqueConstraint(fields=["message", "target", "part"], name="delivery_part"),
+            models.CheckConstraint(
+                condition=Q(state="sending", lease_until__isnull=False) | (~Q(state="sending") & Q(lease_until=None)),
+                name="delivery_lease_iff_sending",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=FINAL, finished_at__isnull=False) | (~Q(state__in=FINAL) & Q(finished_at=None)),
+                name="delivery_finished_iff_final",
+            ),
+            models.CheckConstraint(
+                condition=~Q(state__in=("dead", "skipped", "held", "uncertain")) | ~Q(reason=""),
+                name="delivery_reason_given",
+            ),
+            models.CheckConstraint(
+                condition=Q(target="webhook", message=None) | (~Q(target="webhook") & Q(message__isnull=False)),
+                name="delivery_message_iff_not_webhook",
+            ),
+        ]
+        indexes = [
+            # delivery.claim: due rows by who may carry them.
+            models.Index(fields=["wire", "due_at"], condition=Q(state="pending"), name="delivery_due"),
+            # delivery.claim: is anything before it in the lane?
+            models.Index(
+                fields=["lane", "seq"], condition=Q(state__in=("pending", "sending", "held")), name="delivery_lane"
+            ),
+            # delivery.sweep: leases that ran out.
+            models.Index(fields=["lease_until"], condition=Q(state="sending"), name="delivery_leased"),
+            # The dead letters page and its badge.
+            models.Index(
+                fields=["-finished_at"],
+                condition=Q(state__in=("dead", "uncertain"), dismissed_at=None),
+                name="delivery_dead_letters",
+            ),
+            # sending.repeats: did the same go to the same people within the platform's duplicate check?
+            models.Index(fields=["lane", "fingerprint"], condition=~Q(fingerprint=""), name="delivery_repeats"),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.pk}"
+
+    @property
+    def replayable(self) -> bool:
+        return self.state in (State.DEAD, State.SKIPPED, State.UNCERTAIN) or (
+            self.state == State.HELD and self.reason != Reason.PART_BEFORE
+        )
+
+
+class Outcome(models.TextChoices):
+    OK = "ok", _("done")
+    ERROR = "error", _("refused")
+    UNKNOWN = "unknown", _("no answer")
+    INTERRUPTED = "interrupted", _("the process was lost")
+
+
+class Attempt(models.Model):
+    """Committed, open, just before the request leaves; closed by settle. An open one of a lost process proves it may have left."""
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="attempts")
+    number = models.PositiveIntegerField(_("number"))
+    started_at = models.DateTimeField(_("started"), default=timezone.now)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+    outcome = models.CharField(_("outcome"), max_length=12, blank=True, default="", choices=Outcome.choices)
+    code = models.CharField(_("code"), max_length=64, blank=True, default="")
+    error = models.TextField(_("error"), blank=True, default="")
+    request = models.JSONField(_("request"), default=dict)
+    response = models.JSONField(_("response"), default=dict)
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("attempt"), _("attempts")
+        ordering = ["delivery", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["delivery", "number"], name="attempt_number"),
+            models.CheckConstraint(
+                condition=Q(finished_at=None, outcome="") | (Q(finished_at__isnull=False) & ~Q(outcome="")),
+                name="attempt_outcome_iff_finished",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.delivery_id}.{self.number}"

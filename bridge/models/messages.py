@@ -1,0 +1,131 @@
+"""What was said. A message is a fact: written once; the router fills in its conversation, and nothing else changes."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.fields import EncryptedTextField
+from accounts.models import ChannelAccount
+from bridge.models.routes import Conversation, PeerKinds
+
+
+class Message(models.Model):
+    class Direction(models.TextChoices):
+        IN = "in", _("in")
+        OUT = "out", _("out")
+
+    class Source(models.TextChoices):
+        CHANNEL = "channel", _("WeChat")
+        AGENT = "agent", _("agent")
+        API = "api", _("API")
+        STAFF = "staff", _("staff")
+        BRIDGE = "bridge", _("the bridge")  # welcomes and answers to commands
+        SCHEDULE = "schedule", _("schedule")
+
+    # An inbound message's uuid follows from its account and key, so it can name the stream of its answer.
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    account = models.ForeignKey(ChannelAccount, on_delete=models.PROTECT, related_name="messages")
+    peer_kind = models.CharField(_("peer kind"), max_length=8, choices=PeerKinds.choices)
+    peer_id = models.CharField(_("peer"), max_length=200)
+    conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, null=True, related_name="messages")
+    direction = models.CharField(_("direction"), max_length=3, choices=Direction.choices)
+    source = models.CharField(_("source"), max_length=8, choices=Source.choices)
+    client = models.CharField(max_length=100, blank=True, default="")  # whose space the idempotency key is in
+    idempotency_key = models.CharField(_("platform id"), max_length=200)
+    request_hash = models.CharField(max_length=64, blank=True, default="")
+    kind = models.CharField(_("type"), max_length=32, default="text")
+    text = models.TextField(_("text"), blank=True)
+    data = models.JSONField(default=dict)  # outbound: the platform message of its own type
+    sender = models.CharField(_("sender"), max_length=200, blank=True)
+    addressed = models.BooleanField(_("addressed to the bot"), default=True)
+    reply_to = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="replies")
+    raw = models.JSONField(default=dict)
+    reply_address = EncryptedTextField(blank=True, default="")  # one use; a secret
+    reply_until = models.DateTimeField(null=True)
+    occurred_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(_("received"), default=timezone.now)
+    routed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("message"), _("messages")
+        ordering = ["-id"]
+        permissions = [("send_message", "Can send a message")]
+        constraints = [
+            # Dedupe, the only place of it: three callbacks of one message are one row, an answer is stored once per turn.
+            models.UniqueConstraint(
+                fields=["account", "direction", "source", "client", "idempotency_key"], name="message_idempotency"
+            )
+        ]
+        indexes = [
+            # The outbox: inbound.route_waiting.
+            models.Index(
+                fields=["account", "peer_kind", "peer_id", "id"],
+                condition=models.Q(routed_at=None, direction="in"),
+                name="message_unrouted",
+            ),
+            # A conversation's transcript, latest first.
+            models.Index(fields=["conversation", "-id"], name="message_transcript"),
+            # The dashboard's counts of today.
+            models.Index(fields=["created_at", "direction"], name="message_day"),
+            # Search by platform id and by person.
+            models.Index(fields=["idempotency_key"], name="message_platform_id"),
+            models.Index(fields=["sender", "-id"], name="message_sender"),
+        ]
+
+    def __str__(self) -> str:
+        return self.text[:60] or f"[{self.kind}]"
+
+
+class AttachmentState(models.TextChoices):
+    PENDING = "pending", _("being fetched")
+    READY = "ready", _("stored")
+    FAILED = "failed", _("could not be fetched")
+
+
+def attachment_path(attachment: Attachment, filename: str) -> str:
+    """A random name: the platform's own is kept in the row and never touches the file system."""
+    return f"{timezone.now():%Y/%m}/{uuid.uuid4().hex}"
+
+
+class Attachment(models.Model):
+    """A file of a message. The bytes are kept, because the platform's media ids die."""
+
+    State = AttachmentState
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="attachments")
+    position = models.PositiveSmallIntegerField(default=0)
+    kind = models.CharField(_("kind"), max_length=8)
+    name = models.CharField(_("name"), max_length=255, blank=True)
+    mime = models.CharField(_("type"), max_length=100, blank=True)
+    size = models.BigIntegerField(_("size"), default=0)
+    file = models.FileField(upload_to=attachment_path, max_length=200, blank=True)
+    source = models.TextField(blank=True, default="")  # inbound: the platform's media id or address; good for minutes
+    handle = models.TextField(blank=True, default="")  # outbound: the media id after the upload
+    handle_at = models.DateTimeField(null=True)
+    state = models.CharField(_("state"), max_length=8, choices=State.choices, default=State.PENDING)
+    error = models.TextField(_("error"), blank=True)
+    tries = models.PositiveSmallIntegerField(default=0)
+    due_at = models.DateTimeField(default=timezone.now)
+    lease_until = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("attachment"), _("attachments")
+        ordering = ["message", "position"]
+        constraints = [
+            models.UniqueConstraint(fields=["message", "position"], name="attachment_position"),
+            models.CheckConstraint(
+                condition=~models.Q(state="ready") | ~models.Q(file=""), name="attachment_ready_has_file"
+            ),
+        ]
+        indexes = [
+            # media.fetch_waiting.
+            models.Index(fields=["due_at"], condition=models.Q(state="pending"), name="attachment_due")
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.kind

@@ -1,0 +1,128 @@
+"""Who talks to which agent."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import ChannelAccount
+from openclaw.models import Gateway
+
+
+class PeerKinds(models.TextChoices):
+    DIRECT = "direct", _("person")
+    GROUP = "group", _("group")
+
+
+class Route(models.Model):
+    """A group mapping: messages of this peer go to this agent. The most specific one wins; there is no silent default."""
+
+    class Scope(models.TextChoices):
+        CONVERSATION = "conversation", _("one memory for the whole conversation")
+        SENDER = "sender", _("one memory for each person in it")
+        SHARED = "shared", _("one memory for everything mapped to this agent")
+
+    class Trigger(models.TextChoices):
+        ALL = "all", _("every message")
+        MENTION = "mention", _("when the bot is addressed")
+        PREFIX = "prefix", _("when the text begins with a word")
+        KEYWORD = "keyword", _("when the text holds a word")
+
+    account = models.ForeignKey(
+        ChannelAccount, on_delete=models.CASCADE, related_name="routes", verbose_name=_("account")
+    )
+    peer_kind = models.CharField(
+        _("who"), max_length=8, blank=True, choices=[("", _("any")), *PeerKinds.choices], default=""
+    )
+    peer_id = models.CharField(
+        _("group or person"), max_length=200, blank=True, help_text=_("The platform's id. Empty: all of this kind.")
+    )
+    gateway = models.ForeignKey(Gateway, on_delete=models.PROTECT, related_name="routes", verbose_name=_("gateway"))
+    agent_id = models.CharField(_("agent"), max_length=64)
+    scope = models.CharField(_("memory"), max_length=16, choices=Scope.choices, default=Scope.CONVERSATION)
+    trigger = models.CharField(_("answers"), max_length=16, choices=Trigger.choices, default=Trigger.ALL)
+    trigger_words = models.TextField(
+        _("words"), blank=True, help_text=_("For the two triggers by word; one a line. A prefix is cut off the text.")
+    )
+    allowed_senders = models.TextField(
+        _("allowed senders"), blank=True, help_text=_("User ids, one a line. Empty: everyone.")
+    )
+    enabled = models.BooleanField(_("enabled"), default=True)
+    note = models.CharField(_("note"), max_length=200, blank=True)
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("group mapping"), _("group mappings")
+        ordering = ["account", "peer_kind", "peer_id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "peer_kind", "peer_id"],
+                name="route_one_per_peer",
+                violation_error_message=_("This group or person is mapped already."),
+            ),
+            models.CheckConstraint(
+                condition=models.Q(peer_id="") | ~models.Q(peer_kind=""),
+                name="route_peer_id_needs_kind",
+                violation_error_message=_("Say whether the id is a group's or a person's."),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.peer_id or self.get_peer_kind_display()} → {self.agent_id}"
+
+
+class Conversation(models.Model):
+    """One group or person at one account."""
+
+    class Mode(models.TextChoices):
+        BOT = "bot", _("the agent answers")
+        PAUSED = "paused", _("paused: messages are kept, nobody answers")
+        HUMAN = "human", _("staff answer")
+
+    account = models.ForeignKey(
+        ChannelAccount, on_delete=models.CASCADE, related_name="conversations", verbose_name=_("account")
+    )
+    peer_kind = models.CharField(_("kind"), max_length=8, choices=PeerKinds.choices)
+    peer_id = models.CharField(_("id on the platform"), max_length=200)
+    title = models.CharField(_("title"), max_length=200, blank=True)
+    mode = models.CharField(_("mode"), max_length=8, choices=Mode.choices, default=Mode.BOT)
+    # Part of the session key: counting it up starts a new session with the agent.
+    session_epoch = models.PositiveIntegerField(_("session"), default=0)
+    stopped_at = models.DateTimeField(null=True, editable=False)  # /stop: turns begun before this are to be broken off
+    last_inbound_at = models.DateTimeField(_("last heard"), null=True, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("conversation"), _("conversations")
+        ordering = ["-last_inbound_at", "-id"]
+        constraints = [models.UniqueConstraint(fields=["account", "peer_kind", "peer_id"], name="conversation_peer")]
+        indexes = [
+            # The list of conversations, latest first.
+            models.Index(models.F("last_inbound_at").desc(nulls_last=True), "id", name="conversation_latest")
+        ]
+
+    def __str__(self) -> str:
+        return self.title or self.peer_id
+
+
+class Contact(models.Model):
+    """A person as one account knows them."""
+
+    account = models.ForeignKey(
+        ChannelAccount, on_delete=models.CASCADE, related_name="contacts", verbose_name=_("account")
+    )
+    external_id = models.CharField(_("id on the platform"), max_length=200)
+    name = models.CharField(_("name"), max_length=200, blank=True)
+    subscribed = models.BooleanField(_("follows"), null=True)
+    looked_up_at = models.DateTimeField(_("looked up"), null=True, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("contact"), _("contacts")
+        constraints = [models.UniqueConstraint(fields=["account", "external_id"], name="contact_external_id")]
+        indexes = [
+            # The names task: contacts whose name nobody asked for yet.
+            models.Index(fields=["account"], condition=models.Q(looked_up_at=None), name="contact_to_look_up")
+        ]
+
+    def __str__(self) -> str:
+        return self.name or self.external_id

@@ -1,0 +1,312 @@
+"""Asking agents over the WebSocket of an OpenClaw gateway.
+
+The owner connects, asks, and watches `closed`; there is no reconnecting in here. After a lost connection every open
+turn is asked for with `recover` on the next one: an answer, an error, or None when it is safe to ask again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import math
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Final
+
+import aiohttp
+
+from openclaw.errors import Action, Code, GatewayError
+from openclaw.reading import (
+    Json,
+    Transcript,
+    is_silent_so_far,
+    make_answer,
+    message_text,
+    read_agents,
+    read_result,
+    read_transcript,
+    read_wait,
+    record,
+    text,
+)
+from openclaw.session import is_ours
+from openclaw.turns import AgentInfo, Answer, Attachment, Endpoint, ForeignReply, Hello, MediaRef, Policy, Turn
+from openclaw.wire import CALL_TIMEOUT, Wire, address, receive
+
+__all__ = [
+    "AgentInfo",
+    "Answer",
+    "Attachment",
+    "Endpoint",
+    "ForeignReply",
+    "GatewayClient",
+    "Hello",
+    "MediaRef",
+    "Policy",
+    "Turn",
+    "backoff",
+]
+
+GRACE: Final = 30.0
+"""Seconds beyond a turn's own limit in which the gateway may still report that it ended the run."""
+HISTORY_LIMIT: Final = 200
+POLL: Final = 1.0
+REMEMBERED_RUNS: Final = 10_000
+
+OnPartial = Callable[[str], None]
+OnForeign = Callable[[ForeignReply], None]
+
+
+def backoff(attempt: int) -> float:
+    """Return the seconds before reconnect number `attempt` (from 0): 1 to 30, with jitter, so herds spread out."""
+    return min(30.0, 2.0 ** min(attempt, 5)) * random.uniform(0.75, 1.0) + 0.25  # noqa: S311 - not a secret
+
+
+def _ignore(_partial: str) -> None:
+    """Stand in for a caller that wants no partial text."""
+
+
+class _Run:
+    """What the events say about a run of ours while it lasts."""
+
+    def __init__(self, on_partial: OnPartial) -> None:
+        self.on_partial = on_partial
+        self.reason = ""
+        self.final: Json = {}
+
+
+class GatewayClient:
+    """One connection. Create it inside a running event loop and `close` it."""
+
+    def __init__(self, endpoint: Endpoint, on_foreign: OnForeign | None = None) -> None:
+        self.endpoint = endpoint
+        self._on_foreign = on_foreign
+        self._wire = Wire(endpoint, self._event)
+        self._runs: dict[str, _Run] = {}
+        self._policy = Policy()
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def closed(self) -> asyncio.Event:
+        """Set when the connection is gone, whoever ended it."""
+        return self._wire.closed
+
+    @property
+    def lost(self) -> GatewayError:
+        """Why the connection ended; its `retry_after` is the wait the gateway asked for."""
+        return self._wire.lost
+
+    async def connect(self) -> Hello:
+        hello = await self._wire.open()
+        self._policy = hello.policy
+        return hello
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await self._wire.close()
+
+    # --- turns --------------------------------------------------------------------------------------------------------
+
+    async def ask(self, turn: Turn, on_partial: OnPartial = _ignore) -> Answer:
+        """Run a turn and return the agent's answer; `on_partial` gets the whole text so far, again and again.
+
+        A cancelled `ask` leaves the run going; `abort` ends it.
+        """
+        with self._follow(turn.idempotency_key, on_partial) as run:
+            async with self._wire.request("agent", _agent_params(turn, self._policy)) as answers:
+                try:
+                    payload = await receive(answers, CALL_TIMEOUT)
+                    if payload.get("status") == "accepted":
+                        payload = await receive(answers, turn.timeout + GRACE)
+                except GatewayError as error:
+                    raise await self._give_up(turn, error) from None
+            if payload.get("status") == "in_flight":
+                return await self.wait(turn.idempotency_key, turn.timeout, session_key=turn.session_key)
+            return read_result(payload, reason=run.reason, final=run.final)
+
+    async def _give_up(self, turn: Turn, error: GatewayError) -> GatewayError:
+        """End a run that outlasted its limit; only if the gateway confirms is the outcome known."""
+        if error.code is not Code.TIMEOUT:
+            return error
+        with contextlib.suppress(GatewayError):
+            if await self.abort(turn.session_key, turn.idempotency_key):
+                return GatewayError(Code.TIMEOUT, "stopped by the bridge at its time limit", action=Action.PERMANENT)
+        return GatewayError(Code.TIMEOUT)
+
+    async def wait(self, run_id: str, timeout: float, session_key: str = "") -> Answer:
+        """Wait for a run of this boot. Raise `timeout` (unknown) also for a run the gateway does not know.
+
+        With `session_key` the answer comes from the transcript, media included.
+        """
+        self._remember(run_id)
+        payload = await self._wait_payload(run_id, timeout)
+        if "endedAt" not in payload:
+            raise GatewayError(Code.TIMEOUT, "the run has not ended, or the gateway does not know it")
+        answer = read_wait(payload)
+        return (await self.history(session_key)).answer_of(run_id) or answer if session_key else answer
+
+    async def _wait_payload(self, run_id: str, timeout: float) -> Json:
+        params = {"runId": run_id, "timeoutMs": max(1, math.ceil(timeout * 1000))}
+        return await self._wire.call("agent.wait", params, timeout=timeout + GRACE)
+
+    async def recover(self, turn: Turn, on_partial: OnPartial = _ignore) -> Answer | None:
+        """Find out what became of a turn whose connection was lost, on the same boot or after a restart.
+
+        A run that is still going, or that a restarted gateway resumes (under another run id, one session after the
+        other), is waited for. None means that no answer exists and none will come: ask again with a new key.
+        Raise the error of a run that is known to have failed, and `timeout` (unknown) when it is still going after
+        the turn's time.
+        """
+        with self._follow(turn.idempotency_key, on_partial):
+            try:
+                async with asyncio.timeout(turn.timeout + GRACE):
+                    return await self._recover(turn)
+            except TimeoutError:
+                raise GatewayError(Code.TIMEOUT, "the gateway is still busy with this turn") from None
+
+    async def _recover(self, turn: Turn) -> Answer | None:
+        while True:
+            payload = await self._wait_payload(turn.idempotency_key, POLL)
+            history = await self.history(turn.session_key)
+            if answer := history.outcome(turn.idempotency_key):
+                return answer
+            if "endedAt" in payload:
+                return read_wait(payload)
+            if not self._may_still_answer(history, turn.idempotency_key):
+                return None
+
+    def _may_still_answer(self, history: Transcript, run_id: str) -> bool:
+        if run_id in history.active_runs() or history.is_pending(run_id):
+            return True
+        return history.turn(run_id) is not None and history.is_running
+
+    async def abort(self, session_key: str, run_id: str = "") -> bool:
+        """Stop a run, or all runs of the session; tell whether one was running."""
+        params = {"sessionKey": session_key} | ({"runId": run_id} if run_id else {})
+        return bool((await self._wire.call("chat.abort", params)).get("aborted"))
+
+    # --- questions ----------------------------------------------------------------------------------------------------
+
+    async def agents(self) -> list[AgentInfo]:
+        return read_agents(await self._wire.call("agents.list", {}))
+
+    async def history(self, session_key: str, limit: int = HISTORY_LIMIT) -> Transcript:
+        """Return the newest rows of a session, oldest first; an unknown session is empty."""
+        return read_transcript(await self._wire.call("chat.history", {"sessionKey": session_key, "limit": limit}))
+
+    async def download(self, session_key: str, artifact_id: str) -> bytes:
+        """Return the bytes of an artifact; raise `media_gone` when the gateway cannot give them."""
+        params = {"sessionKey": session_key, "artifactId": artifact_id}
+        try:
+            payload = await self._wire.call("artifacts.download", params)
+        except GatewayError as error:
+            if error.code is Code.INVALID_REQUEST:
+                raise GatewayError(Code.MEDIA_GONE, error.detail) from None
+            raise
+        if payload.get("encoding") == "base64":
+            return base64.b64decode(text(payload.get("data")))
+        return await self._fetch(text(payload.get("url")))
+
+    async def _fetch(self, path: str) -> bytes:
+        """Get a short-lived address of the gateway itself; another host's is not ours to open here."""
+        if not path.startswith("/") or path.startswith("//"):
+            raise GatewayError(Code.MEDIA_GONE, "the artifact has no address on the gateway")
+        headers = {"Authorization": f"Bearer {self.endpoint.token}"}
+        try:
+            url = address(self.endpoint.base_url, "http") + path
+            limit = aiohttp.ClientTimeout(total=CALL_TIMEOUT)
+            async with aiohttp.ClientSession(timeout=limit) as http, http.get(url, headers=headers) as response:
+                if response.status != 200:
+                    raise GatewayError(Code.MEDIA_GONE, f"HTTP {response.status}")
+                return await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            raise GatewayError(Code.UNREACHABLE) from None
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _follow(self, run_id: str, on_partial: OnPartial) -> Iterator[_Run]:
+        self._remember(run_id)
+        self._runs[run_id] = run = _Run(on_partial)
+        try:
+            yield run
+        finally:
+            self._runs.pop(run_id, None)
+
+    def _remember(self, run_id: str) -> None:
+        self._known[run_id] = None
+        if len(self._known) > REMEMBERED_RUNS:
+            self._known.popitem(last=False)
+
+    def _event(self, name: str, payload: Json) -> None:
+        if name != "chat":
+            return
+        run_id = text(payload.get("runId"))
+        if run := self._runs.get(run_id):
+            self._own_event(run, payload)
+        elif payload.get("state") == "final" and run_id not in self._known and self._on_foreign:
+            session_key = text(payload.get("sessionKey"))
+            if is_ours(session_key):
+                self._remember(run_id)  # one reply per run, also when its event comes twice
+                self._start(self._foreign(session_key, run_id, record(payload.get("message"))))
+
+    def _own_event(self, run: _Run, payload: Json) -> None:
+        message = record(payload.get("message"))
+        if payload.get("state") == "delta":
+            said = message_text(message)
+            if said and not is_silent_so_far(said):
+                run.on_partial(said)
+        elif payload.get("state") == "final":
+            run.final = message
+        elif payload.get("state") == "error":  # comes twice for one failure
+            run.reason = text(record(payload.get("errorDetail")).get("failoverReason")) or run.reason
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _foreign(self, session_key: str, run_id: str, message: Json) -> None:
+        """Hand over the agent's own message; the transcript tells media and what the run resumes."""
+        try:
+            history = await self.history(session_key)
+        except GatewayError:
+            history = read_transcript({})
+        answer = history.answer_of(run_id) or make_answer(message_text(message), (), (), run_id)
+        if self._on_foreign and (answer.text or answer.media):
+            self._on_foreign(ForeignReply(session_key, run_id, answer, history.interrupted_by(run_id)))
+
+
+def _agent_params(turn: Turn, policy: Policy) -> Json:
+    params: Json = {
+        "sessionKey": turn.session_key,
+        "agentId": turn.agent_id,
+        "message": turn.message,
+        "idempotencyKey": turn.idempotency_key,
+        "timeout": math.ceil(turn.timeout),
+    }
+    if turn.extra_system_prompt:
+        params["extraSystemPrompt"] = turn.extra_system_prompt
+    if turn.attachments:
+        _check_sizes(turn, policy)
+        params["attachments"] = [_attachment(item) for item in turn.attachments]
+    return params
+
+
+def _attachment(item: Attachment) -> Json:
+    content = base64.b64encode(item.content).decode()
+    return {"type": item.kind, "mimeType": item.mime, "fileName": item.name, "content": content}
+
+
+def _check_sizes(turn: Turn, policy: Policy) -> None:
+    """Refuse what the gateway would: it ends the whole connection, with all its turns, over a frame too long."""
+    for item in turn.attachments:
+        if len(item.content) > (policy.image_bytes if item.kind == "image" else policy.attachment_bytes):
+            raise GatewayError(Code.TOO_LARGE, f"{item.name}: {len(item.content)} bytes")
+    encoded = sum(len(item.content) for item in turn.attachments) * 4 // 3 + len(turn.message.encode()) + 65_536
+    if encoded > policy.max_payload:
+        raise GatewayError(Code.TOO_LARGE, f"{encoded} bytes in one message")

@@ -1,0 +1,207 @@
+"""What can go wrong between us and an OpenClaw gateway, and what to do about it.
+
+One table says, for every named error, what the owner of the connection does next and which sentence staff read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrPromise
+
+DETAIL_LIMIT: Final = 500
+"""Characters of `detail` that are kept: enough for the gateway's own message, too little to flood a log line."""
+
+
+class Action(StrEnum):
+    """What the caller does with a failed turn or connection."""
+
+    RETRY = "retry"  # it definitely did not happen: try again, with a new key
+    WAIT = "wait"  # the same, but not before `retry_after` seconds
+    CONFIG = "config"  # nothing will work until staff change something: stop this gateway
+    PERMANENT = "permanent"  # this one turn will never work
+    UNKNOWN = "unknown"  # the request left and no answer came: ask `wait` or `recover` before repeating
+
+
+class Code(StrEnum):
+    BAD_TOKEN = "bad_token"  # noqa: S105 - the name of an error
+    BAD_URL = "bad_url"
+    CONNECTION_LOST = "connection_lost"
+    DRAINING = "draining"
+    HTTP_DISABLED = "http_disabled"
+    INVALID_REQUEST = "invalid_request"
+    LOCKED_OUT = "locked_out"
+    MEDIA_GONE = "media_gone"
+    MISSING_SCOPE = "missing_scope"
+    NOT_A_GATEWAY = "not_a_gateway"
+    PAIRING_REQUIRED = "pairing_required"
+    PROTOCOL_MISMATCH = "protocol_mismatch"
+    RUN_ABORTED = "run_aborted"
+    RUN_FAILED = "run_failed"
+    STARTING = "starting"
+    TIMEOUT = "timeout"
+    TOO_LARGE = "too_large"
+    UNAVAILABLE = "unavailable"
+    UNKNOWN_AGENT = "unknown_agent"
+    UNREACHABLE = "unreachable"
+
+
+@dataclass(frozen=True)
+class Meaning:
+    action: Action
+    sentence: StrPromise  # cause, cure and where, for staff
+
+
+MEANINGS: Final[dict[Code, Meaning]] = {
+    Code.BAD_TOKEN: Meaning(
+        Action.CONFIG,
+        _("The gateway refused the token. Enter the token from gateway.auth.token in openclaw.json and press Test."),
+    ),
+    Code.BAD_URL: Meaning(
+        Action.CONFIG,
+        _("The base URL cannot be used. Enter it as http://host:port or https://host on the gateway's page."),
+    ),
+    Code.CONNECTION_LOST: Meaning(
+        Action.UNKNOWN,
+        _(
+            "The connection to the gateway ended before the answer came. The bridge connects again and looks in the "
+            "gateway's history for the answer; nothing needs to be done."
+        ),
+    ),
+    Code.DRAINING: Meaning(
+        Action.WAIT, _("The gateway is shutting down or restarting. The bridge connects again when it is back.")
+    ),
+    Code.HTTP_DISABLED: Meaning(
+        Action.CONFIG,
+        _(
+            "The gateway does not offer the HTTP chat endpoint. Set gateway.http.endpoints.chatCompletions.enabled to "
+            "true in openclaw.json and restart the gateway, or choose the WebSocket transport."
+        ),
+    ),
+    Code.INVALID_REQUEST: Meaning(
+        Action.PERMANENT,
+        _(
+            "The gateway did not accept this request; the detail holds its reason. If it repeats, compare the "
+            "gateway's version with the versions named in the README."
+        ),
+    ),
+    Code.LOCKED_OUT: Meaning(
+        Action.WAIT,
+        _(
+            "The gateway blocks this address after too many wrong tokens, even with the right one. Check the token, "
+            "then wait for the time shown; nothing is sent before."
+        ),
+    ),
+    Code.MEDIA_GONE: Meaning(
+        Action.PERMANENT, _("The gateway no longer has this file. Ask the agent to make it again.")
+    ),
+    Code.MISSING_SCOPE: Meaning(
+        Action.CONFIG,
+        _(
+            "The gateway let the bridge in without the right to use agents. It runs on another host and does not know "
+            "this bridge: make a device key on the gateway's page and approve it on the gateway's host."
+        ),
+    ),
+    Code.NOT_A_GATEWAY: Meaning(
+        Action.CONFIG,
+        _(
+            "Something answered at the base URL, but it is not an OpenClaw gateway (or a proxy before it refuses "
+            "WebSockets). Check host and port; the gateway's default port is 18789."
+        ),
+    ),
+    Code.PAIRING_REQUIRED: Meaning(
+        Action.CONFIG,
+        _(
+            "The gateway does not know this bridge's device key yet. Run the command shown on the gateway's host, "
+            "then press Test."
+        ),
+    ),
+    Code.PROTOCOL_MISMATCH: Meaning(
+        Action.CONFIG,
+        _(
+            "The gateway speaks another version of the protocol. Update the gateway or this bridge; the README names "
+            "the versions that work together."
+        ),
+    ),
+    Code.RUN_ABORTED: Meaning(
+        Action.PERMANENT, _("The turn was stopped before the agent had answered. Replay the message to ask again.")
+    ),
+    Code.RUN_FAILED: Meaning(
+        Action.RETRY,
+        _(
+            "The agent's run failed at the gateway, most often because the model did not answer. The detail holds the "
+            "gateway's reason; check the model's settings and quota in OpenClaw."
+        ),
+    ),
+    Code.STARTING: Meaning(Action.WAIT, _("The gateway is still starting. The bridge tries again by itself.")),
+    Code.TIMEOUT: Meaning(
+        Action.UNKNOWN,
+        _(
+            "The agent did not answer in time. Raise the time limit on the gateway's page if such long turns are "
+            "normal, then replay the message."
+        ),
+    ),
+    Code.TOO_LARGE: Meaning(
+        Action.PERMANENT, _("The message with its files is larger than the gateway accepts. Send smaller files.")
+    ),
+    Code.UNAVAILABLE: Meaning(
+        Action.RETRY, _("The gateway could not take the request just now. The bridge tries again by itself.")
+    ),
+    Code.UNKNOWN_AGENT: Meaning(
+        Action.PERMANENT,
+        _(
+            "The gateway has no agent of this name. Choose one of its agents in the group mapping (Test on the "
+            "gateway's page lists them), then replay the message."
+        ),
+    ),
+    Code.UNREACHABLE: Meaning(
+        Action.RETRY,
+        _(
+            "Nothing answers at the base URL. Check that the gateway runs and that host, port and firewall let this "
+            "server reach it; the bridge keeps trying."
+        ),
+    ),
+}
+
+
+class GatewayError(Exception):
+    """A failed connection or turn: `code` names it, `action` says what to do, `sentence` tells staff.
+
+    `retry_after` is in seconds. `detail` is the gateway's own text, cut, without secrets. `request_id` is set for
+    pairing_required only.
+    """
+
+    def __init__(
+        self,
+        code: Code,
+        detail: str = "",
+        *,
+        action: Action | None = None,
+        retry_after: float | None = None,
+        request_id: str = "",
+    ) -> None:
+        self.code = code
+        self.action = action or MEANINGS[code].action
+        self.detail = detail[:DETAIL_LIMIT]
+        self.retry_after = retry_after
+        self.request_id = request_id
+        super().__init__(f"{code}: {self.detail}" if detail else str(code))
+
+    def fresh(self, action: Action | None = None) -> GatewayError:
+        """Return an equal error to raise: one cause may end many turns, and each raise writes its own traceback."""
+        return GatewayError(
+            self.code,
+            self.detail,
+            action=action or self.action,
+            retry_after=self.retry_after,
+            request_id=self.request_id,
+        )
+
+    @property
+    def sentence(self) -> StrPromise:
+        return MEANINGS[self.code].sentence

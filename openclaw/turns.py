@@ -1,0 +1,114 @@
+"""What goes to an agent and what comes back, independent of the transport."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from openclaw.device import Device
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a gateway is and how we prove who we are; `token` is `gateway.auth.token` of openclaw.json."""
+
+    base_url: str
+    token: str = field(repr=False)
+    device: Device | None = None
+    device_token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file for the agent. Images reach the model as images, other files as text or as a file in its workspace."""
+
+    kind: Literal["image", "file"]
+    name: str
+    mime: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One question. The gateway remembers `idempotency_key` while it lives and names the run by it.
+
+    `timeout` is the longest run in seconds; the gateway ends a longer one itself.
+    """
+
+    session_key: str
+    agent_id: str
+    message: str
+    idempotency_key: str
+    extra_system_prompt: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    timeout: float = 600.0
+
+
+@dataclass(frozen=True)
+class MediaRef:
+    """A file the agent named: an http(s) address, or an artifact that `GatewayClient.download` gives."""
+
+    url: str = ""
+    artifact_id: str = ""
+    name: str = ""
+    mime: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A completed run. Empty text without media means that the agent chose to say nothing (NO_REPLY).
+
+    `missing` names files that stay out of reach, because the agent named a path on the gateway's own disk.
+    """
+
+    text: str
+    media: tuple[MediaRef, ...] = ()
+    run_id: str = ""
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The gateway's limits: bytes of a frame and of attachments, seconds between ticks."""
+
+    max_payload: int = 26_214_400
+    attachment_bytes: int = 19_464_192
+    image_bytes: int = 6_291_456
+    tick_interval: float = 30.0
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a connected gateway says about itself; `boot_id` changes with every start.
+
+    `device_token` is set when the gateway has just given this device one: store it, encrypted.
+    """
+
+    protocol: int
+    version: str
+    boot_id: str
+    device_token: str = field(repr=False)
+    policy: Policy
+
+
+@dataclass(frozen=True)
+class AgentInfo:
+    id: str
+    name: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class ForeignReply:
+    """A finished run that this client did not start, on a session key of ours: the agent speaks first.
+
+    `resumes` is the run that a restart had interrupted and that this one finished, or empty. When that is a turn of
+    the owner's, `recover` gives the same answer, so the owner drops this one. A `run_id` in the form of the owner's
+    own keys is the late answer to a turn of an earlier connection.
+    """
+
+    session_key: str
+    run_id: str
+    answer: Answer
+    resumes: str = ""

@@ -1,0 +1,166 @@
+"""A real OpenClaw gateway with a mock model on loopback, for the heavy tests.
+
+Node 24 and OpenClaw come from npm into `OPENCLAW_LAB_DIR` (default `.data/openclaw-lab`, 650 MB) and stay there; the
+gateway's state lives in a directory of its own, so that a killed gateway starts again where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Self
+
+from tests.real.mock_model import MockModel
+
+NODE: Final = "node@24.21.0"
+OPENCLAW: Final = "openclaw@2026.9.6"
+START_LIMIT: Final = 180  # seconds; 11 to 30 on two idle cores
+
+
+def lab_directory() -> Path:
+    default = Path(__file__).parents[2] / ".data" / "openclaw-lab"
+    return Path(os.environ.get("OPENCLAW_LAB_DIR", default))
+
+
+def install() -> Path:
+    """Install both packages once and return the directory that holds `node_modules`."""
+    target = lab_directory() / "npm"
+    if (target / "installed").exists():
+        return target
+    target.mkdir(parents=True, exist_ok=True)
+    (target / "package.json").write_text('{"name": "openclaw-lab", "private": true}')
+    command = ["npm", "install", "--no-audit", "--no-fund", "--allow-scripts=node", NODE, OPENCLAW]
+    subprocess.run(command, cwd=target, check=True, timeout=900)
+    (target / "installed").touch()
+    return target
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _config(state: Path, port: int, token: str, model_port: int) -> dict[str, Any]:
+    cost = {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}
+    model = {"id": "mock-1", "name": "Mock", "reasoning": False, "input": ["text", "image"], "cost": cost}
+    provider = {
+        "baseUrl": f"http://127.0.0.1:{model_port}/v1",
+        "apiKey": "mock-key",
+        "api": "openai-completions",
+        "models": [model | {"contextWindow": 200_000, "maxTokens": 8192}],
+    }
+    defaults = {
+        "workspace": str(state / "workspace"),
+        "skipBootstrap": True,
+        "model": {"primary": "mock/mock-1"},
+        "heartbeat": {"every": "0m"},
+        "systemAgent": {"agentId": "main"},
+    }
+    entries: dict[str, Any] = {"main": {}, "second": {"workspace": str(state / "workspace-second")}}
+    return {
+        "gateway": {
+            "mode": "local",
+            "bind": "loopback",
+            "port": port,
+            "auth": {"mode": "token", "token": token},
+            "controlUi": {"enabled": False},
+            "http": {"endpoints": {"chatCompletions": {"enabled": True}}},
+        },
+        "update": {"checkOnStart": False, "auto": {"enabled": False}},
+        "discovery": {"mdns": {"mode": "off"}},
+        "agents": {"ownership": "explicit", "defaults": defaults, "entries": entries},
+        "models": {"mode": "replace", "providers": {"mock": provider}},
+    }
+
+
+@dataclass
+class OpenClawLab:
+    """`with OpenClawLab(tmp_path) as lab:` gives a running gateway; `lab.model.calls` is what reached the model."""
+
+    state: Path
+    token: str = "lab-gateway-token-0123456789abcdef"
+    port: int = field(default_factory=free_port)
+    model: MockModel = field(default_factory=MockModel)
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        return self.state / "gateway.log"
+
+    def __enter__(self) -> Self:
+        self.model.__enter__()
+        self.state.mkdir(parents=True, exist_ok=True)
+        config = _config(self.state, self.port, self.token, self.model.port)
+        (self.state / "openclaw.json").write_text(json.dumps(config))
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self.model.__exit__()
+
+    def start(self) -> None:
+        modules = install() / "node_modules"
+        environment = {
+            "PATH": f"{modules / 'node' / 'bin'}:{os.environ['PATH']}",
+            "HOME": str(self.state),
+            "OPENCLAW_STATE_DIR": str(self.state),
+            "OPENCLAW_CONFIG_PATH": str(self.state / "openclaw.json"),
+            "OPENCLAW_DISABLE_BONJOUR": "1",
+            "OPENCLAW_NO_RESPAWN": "1",
+            "OPENCLAW_TELEMETRY_ENDPOINT": "http://127.0.0.1:9/",
+            "DO_NOT_TRACK": "1",
+        }
+        command = [str(modules / ".bin" / "openclaw"), "gateway", "run", "--port", str(self.port)]
+        with self.log.open("ab") as log:
+            # A session of its own: the gateway starts children that a kill must reach too.
+            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        self._wait_ready(self._process)
+
+    def _wait_ready(self, process: subprocess.Popen[bytes]) -> None:
+        limit = time.monotonic() + START_LIMIT
+        while not self.is_ready():
+            if process.poll() is not None or time.monotonic() > limit:
+                raise RuntimeError(f"the gateway did not start:\n{self.log.read_text()[-3000:]}")
+            time.sleep(0.5)
+
+    def is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.base_url}/readyz", timeout=5) as response:
+                return bool(response.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def stop(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def _signal(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        os.killpg(process.pid, number)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(30)

@@ -1,0 +1,144 @@
+"""Callbacks in the platform's rhythm (facts: wecom.md 2.3): 5 s, three tries in all, one conversation in order."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import aiohttp
+
+from channels_wechat.simulator import crypto, envelopes
+from channels_wechat.simulator.record import Delivery
+from channels_wechat.simulator.state import JSON, Account, World
+
+
+@dataclass
+class Item:
+    """One plaintext to deliver. `on_reply` gets the opened reply of every 200, b"" for an empty one."""
+
+    delivery: Delivery
+    account: Account
+    plain: bytes
+    copies: int = 1
+    persistent: bool = False
+    tries: int = 3
+    on_reply: Callable[[bytes], None] | None = None
+    may_start: Callable[[], Awaitable[None]] | None = None
+
+
+@dataclass
+class Reply:
+    """status 0 = no answer; `plain` is the opened passive reply, `error` says what went wrong."""
+
+    status: int = 0
+    plain: bytes = b""
+    error: str = ""
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        return self.status == 200
+
+    def facts(self) -> JSON:
+        return {"at": time.time(), "status": self.status, "error": self.error, "seconds": round(self.seconds, 4)}
+
+
+class Callbacks:
+    def __init__(self, world: World, session: aiohttp.ClientSession) -> None:
+        self.world = world
+        self._session = session
+        self._waiting: dict[str, deque[Item]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def enqueue(self, item: Item) -> None:
+        """The next message of a conversation goes out only after the last one was taken or given up."""
+        self.world.record.deliveries[item.delivery.id] = item.delivery
+        if not item.account.callback_url:
+            item.delivery.outcome = "no_callback_url"
+            return
+        chat = item.delivery.chat
+        if chat in self._waiting:
+            self._waiting[chat].append(item)
+            return
+        self._waiting[chat] = deque([item])
+        self.spawn(self._drain(chat))
+
+    async def _drain(self, chat: str) -> None:
+        waiting = self._waiting[chat]
+        while waiting:
+            await self._deliver(waiting.popleft())
+        del self._waiting[chat]
+
+    async def _deliver(self, item: Item) -> None:
+        if item.may_start:
+            await item.may_start()
+        item.delivery.outcome = "sending"
+        taken = [await self._copy(item) for _ in range(item.copies)]
+        item.delivery.outcome = "delivered" if any(taken) else "lost"
+
+    async def _copy(self, item: Item) -> bool:
+        """One copy with its tries; endless ones when persistent."""
+        number = 0
+        while item.persistent or number < item.tries:
+            if number:
+                await asyncio.sleep(self.world.settings.retry_pause)
+            number += 1
+            reply = await self.post(item.account, item.plain)
+            item.delivery.tries.append(reply.facts())
+            if reply.error and reply.ok:
+                self.world.record.violation("bad_reply", item.delivery.id, reply.error)
+            if reply.ok:
+                if item.on_reply:
+                    item.on_reply(reply.plain)
+                return True
+        return False
+
+    async def post(self, account: Account, plain: bytes) -> Reply:
+        """One POST within the time-out; a 200 with an unreadable reply counts as taken, as on the platform."""
+        sealed = envelopes.seal(account, plain)
+        timeout = aiohttp.ClientTimeout(total=self.world.settings.callback_timeout)
+        started, reply = time.monotonic(), Reply()
+        try:
+            async with self._session.post(
+                account.callback_url,
+                params=sealed.params,
+                data=sealed.body,
+                headers={"Content-Type": sealed.content_type},
+                timeout=timeout,
+            ) as answer:
+                body = await answer.read()
+                reply.status = answer.status
+            reply.plain = envelopes.open_reply(account, body, sealed.params["nonce"]) if reply.ok else b""
+        except crypto.CryptoError as error:
+            reply.error = str(error)
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            reply.error = type(error).__name__
+        reply.seconds = time.monotonic() - started
+        return reply
+
+    async def verify(self, account: Account, echo: str = "1616140317555161061") -> JSON:
+        """The console's check of a callback URL: the plaintext, nothing else, within a second."""
+        echostr = crypto.encrypt(account.aes_key, echo.encode(), account.receiveid)
+        params = {**envelopes.signed_params(account, echostr), "echostr": echostr}
+        started = time.monotonic()
+        try:
+            async with self._session.get(
+                account.callback_url, params=params, timeout=aiohttp.ClientTimeout(total=1)
+            ) as answer:
+                status, body = answer.status, await answer.text()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            return {"ok": False, "status": 0, "body": "", "error": type(error).__name__}
+        seconds = round(time.monotonic() - started, 4)
+        return {"ok": status == 200 and body == echo, "status": status, "body": body[:200], "seconds": seconds}

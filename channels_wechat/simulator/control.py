@@ -1,0 +1,211 @@
+"""The control API under /sim/: set up, speak, break, look (described in the package's docstring)."""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, fields, replace
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from channels_wechat.simulator.api import Platform
+from channels_wechat.simulator.callbacks import Callbacks
+from channels_wechat.simulator.errors import ControlError
+from channels_wechat.simulator.faults import Fault
+from channels_wechat.simulator.people import People
+from channels_wechat.simulator.record import Record
+from channels_wechat.simulator.state import JSON, App, Bot, Group, Member, Robot, plain
+
+T = TypeVar("T")
+MOST_WAIT = 25.0  # seconds a transcript request may wait for news
+
+
+def make(kind: type[T], spec: JSON, old: T | None = None) -> T:
+    """A dataclass from a control request; fields not named keep their old or default value."""
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    if unknown := set(spec) - known:
+        raise ControlError(f"unknown fields: {', '.join(sorted(unknown))}")
+    try:
+        return kind(**spec) if old is None else replace(old, **spec)  # type: ignore[type-var]
+    except TypeError as error:
+        raise ControlError(str(error)) from error
+
+
+class Control:
+    def __init__(self, platform: Platform, people: People, callbacks: Callbacks) -> None:
+        self.platform = platform
+        self.world = platform.world
+        self.people = people
+        self.callbacks = callbacks
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/sim/apps", self.served(self.put_app)),
+            web.post("/sim/bots", self.served(self.put_bot)),
+            web.post("/sim/robots", self.served(self.put_robot)),
+            web.post("/sim/members", self.served(self.put_member)),
+            web.post("/sim/groups", self.served(self.put_group)),
+            web.post("/sim/settings", self.served(self.change_settings)),
+            web.post("/sim/clock", self.served(self.advance_clock)),
+            web.post("/sim/tokens", self.served(self.spoil_token)),
+            web.post("/sim/say", self.served(self.say)),
+            web.post("/sim/event", self.served(self.event)),
+            web.post("/sim/click", self.served(self.click)),
+            web.post("/sim/verify", self.served(self.verify)),
+            web.post("/sim/faults", self.served(self.put_fault)),
+            web.delete("/sim/faults", self.served(self.clear_faults)),
+            web.post("/sim/reset", self.served(self.reset_record)),
+            web.get("/sim/directory", self.served(self.directory)),
+            web.get("/sim/record", self.served(self.record)),
+            web.get("/sim/calls", self.served(self.calls)),
+            web.get("/sim/deliveries", self.served(self.deliveries)),
+            web.get("/sim/streams", self.served(self.streams)),
+            web.get("/sim/chats", self.served(self.chats)),
+            web.get("/sim/chat/{chat}", self.served(self.chat)),
+        ]
+
+    def served(
+        self, handle: Callable[[web.Request, JSON], Awaitable[Any]]
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        """JSON in, JSON out; ControlError becomes a 400 with its sentence."""
+
+        async def respond(request: web.Request) -> web.Response:
+            try:
+                spec = await read_spec(request)
+                return web.json_response(await handle(request, spec))
+            except ControlError as error:
+                return web.json_response({"error": str(error)}, status=400)
+
+        return respond
+
+    # -- setting up ---------------------------------------------------------------------------------------------------
+
+    async def put_app(self, request: web.Request, spec: JSON) -> JSON:
+        app = make(App, spec, self.world.apps.get(spec.get("agentid", 0)))
+        self.world.apps[app.agentid] = app
+        return plain(app)
+
+    async def put_bot(self, request: web.Request, spec: JSON) -> JSON:
+        bot = make(Bot, spec, self.world.bots.get(spec.get("aibotid", "")))
+        self.world.bots[bot.aibotid] = bot
+        return plain(bot)
+
+    async def put_robot(self, request: web.Request, spec: JSON) -> JSON:
+        robot = make(Robot, {"key": secrets.token_hex(16)} | spec)
+        self.world.robots[robot.key] = robot
+        return plain(robot) | {"key": robot.key}
+
+    async def put_member(self, request: web.Request, spec: JSON) -> JSON:
+        member = make(Member, spec, self.world.member(str(spec.get("userid"))))
+        self.world.members[member.userid.lower()] = member
+        return plain(member) | {"open_userid": member.open_userid}
+
+    async def put_group(self, request: web.Request, spec: JSON) -> JSON:
+        group = make(Group, spec, self.world.groups.get(str(spec.get("chatid"))))
+        self.world.groups[group.chatid] = group
+        return plain(group)
+
+    async def change_settings(self, request: web.Request, spec: JSON) -> JSON:
+        self.world.settings = make(type(self.world.settings), spec, self.world.settings)
+        return asdict(self.world.settings)
+
+    async def advance_clock(self, request: web.Request, spec: JSON) -> JSON:
+        self.world.clock_offset += float(spec.get("advance", 0))
+        return {"now": self.world.now()}
+
+    async def spoil_token(self, request: web.Request, spec: JSON) -> JSON:
+        account = self.world.account(spec)
+        if not isinstance(account, App):
+            raise ControlError("only an app has tokens")
+        if spec.get("how") not in ("invalidate", "expire"):
+            raise ControlError("`how` must be invalidate or expire")
+        getattr(self.platform.tokens, spec["how"])(account)
+        return {}
+
+    # -- speaking -----------------------------------------------------------------------------------------------------
+
+    async def say(self, request: web.Request, spec: JSON) -> JSON:
+        if "messages" in spec:
+            return {"said": [self.people.say(one) for one in spec["messages"]]}
+        return self.people.say(spec)
+
+    async def event(self, request: web.Request, spec: JSON) -> JSON:
+        return self.people.event(spec)
+
+    async def click(self, request: web.Request, spec: JSON) -> JSON:
+        return self.people.click(spec)
+
+    async def verify(self, request: web.Request, spec: JSON) -> JSON:
+        return await self.callbacks.verify(self.world.account(spec))
+
+    # -- breaking -----------------------------------------------------------------------------------------------------
+
+    async def put_fault(self, request: web.Request, spec: JSON) -> JSON:
+        fault = make(Fault, spec)
+        self.platform.faults.active.append(fault)
+        return asdict(fault)
+
+    async def clear_faults(self, request: web.Request, spec: JSON) -> JSON:
+        self.platform.faults.active.clear()
+        return {}
+
+    async def reset_record(self, request: web.Request, spec: JSON) -> JSON:
+        """Forget counters, calls and deliveries; accounts, chats and tokens stay."""
+        self.world.record = Record()
+        return {}
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    async def directory(self, request: web.Request, spec: JSON) -> JSON:
+        world = self.world
+        named = {"apps": world.apps, "bots": world.bots, "members": world.members, "groups": world.groups}
+        listed = {name: [plain(item) for item in table.values()] for name, table in named.items()}  # type: ignore[attr-defined]
+        return listed | {"robots": [plain(robot) for robot in world.robots.values()]}
+
+    async def record(self, request: web.Request, spec: JSON) -> JSON:
+        return self.world.record.summary()
+
+    async def calls(self, request: web.Request, spec: JSON) -> list[JSON]:
+        path = request.query.get("path")
+        return [asdict(call) for call in self.world.record.calls if path in (None, call.path)]
+
+    async def deliveries(self, request: web.Request, spec: JSON) -> list[JSON]:
+        wanted = request.query.get("id")
+        return [asdict(d) for d in self.world.record.deliveries.values() if wanted in (None, d.id)]
+
+    async def streams(self, request: web.Request, spec: JSON) -> list[JSON]:
+        return [asdict(state) for state in self.world.record.streams.values()]
+
+    async def chats(self, request: web.Request, spec: JSON) -> list[JSON]:
+        return [{"chat": chat, "entries": len(entries)} for chat, entries in self.world.chats.items()]
+
+    async def chat(self, request: web.Request, spec: JSON) -> JSON:
+        """Entries changed after revision `since`; waits up to `wait` seconds for one."""
+        chat, since = request.match_info["chat"], number(request, "since")
+        deadline = asyncio.get_running_loop().time() + min(number(request, "wait"), MOST_WAIT)
+        while True:
+            found = [entry for entry in self.world.chats.get(chat, []) if entry.rev > since]
+            if found or asyncio.get_running_loop().time() >= deadline:
+                rev = max((entry.rev for entry in found), default=since)
+                return {"chat": chat, "rev": rev, "entries": [asdict(entry) for entry in found]}
+            await asyncio.sleep(0.05)
+
+
+def number(request: web.Request, name: str) -> float:
+    try:
+        return float(request.query.get(name, 0))
+    except ValueError as error:
+        raise ControlError(f"{name} must be a number") from error
+
+
+async def read_spec(request: web.Request) -> JSON:
+    if not request.can_read_body:
+        return {}
+    try:
+        spec = await request.json()
+    except json.JSONDecodeError as error:
+        raise ControlError("the body must be JSON") from error
+    if not isinstance(spec, dict):
+        raise ControlError("the body must be a JSON object")
+    return spec

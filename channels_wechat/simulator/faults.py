@@ -1,0 +1,83 @@
+"""Failures on demand, by API path or "media/bot" for a user's media (the control API's POST /sim/faults).
+
+errcode          the platform's refusal `errcode` with `errmsg`, nothing processed
+timeout_before   never processed, the connection hangs for `seconds`
+timeout_after    processed, then hangs
+slow             processed after `seconds`
+html             an HTML page instead of JSON with HTTP `status` (200, 502 …), nothing processed
+reset            connection reset, nothing processed
+reset_after      processed, then reset
+"""
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from channels_wechat.simulator.errors import ControlError
+
+KINDS = frozenset({"errcode", "timeout_before", "timeout_after", "slow", "html", "reset", "reset_after"})
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Process = Callable[[], Awaitable[web.StreamResponse]]
+HTML = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center></body></html>"
+
+
+@dataclass
+class Fault:
+    """`path` may be "*" for every API path. `times` 0 = until cleared."""
+
+    path: str
+    kind: str
+    times: int = 1
+    errcode: int = -1
+    errmsg: str = "simulated failure"
+    seconds: float = 0
+    status: int = 200
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ControlError(f"kind must be one of {', '.join(sorted(KINDS))}")
+
+
+class Faults:
+    def __init__(self) -> None:
+        self.active: list[Fault] = []
+
+    def take(self, path: str) -> Fault | None:
+        """The first fault for this path, one of its times used up."""
+        for fault in self.active:
+            if fault.path in ("*", path):
+                if fault.times == 1:
+                    self.active.remove(fault)
+                fault.times -= 1 if fault.times else 0
+                return fault
+        return None
+
+
+def reset(request: web.Request) -> web.Response:
+    """Close with RST instead of FIN; the response is never written."""
+    if request.transport is not None:
+        connection = request.transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        request.transport.abort()
+    return web.Response()
+
+
+async def apply(fault: Fault, request: web.Request, process: Process, hang_seconds: float) -> web.StreamResponse:
+    match fault.kind:
+        case "errcode":
+            return web.json_response({"errcode": fault.errcode, "errmsg": fault.errmsg})
+        case "html":
+            page = HTML.format(f"{fault.status} from the simulator")
+            return web.Response(text=page, content_type="text/html", status=fault.status)
+        case "slow":
+            await asyncio.sleep(fault.seconds)
+            return await process()
+    if fault.kind.endswith("_after"):
+        await process()
+    if fault.kind.startswith("timeout"):
+        await asyncio.sleep(fault.seconds or hang_seconds)
+    return reset(request)

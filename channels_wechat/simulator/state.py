@@ -1,0 +1,234 @@
+"""Everything the simulated company knows, in memory: accounts, members, chats, media, tokens."""
+
+import hashlib
+import itertools
+import secrets
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from channels_wechat.simulator.errors import ControlError
+from channels_wechat.simulator.record import Record
+
+JSON = dict[str, Any]
+
+
+@dataclass
+class Settings:
+    """Times in seconds. Every value can be changed while running: POST /sim/settings."""
+
+    token_ttl: float = 7200
+    callback_timeout: float = 5.0
+    callback_tries: int = 3
+    retry_pause: float = 0.5  # between two tries of one message
+    copies: int = 1  # POST every message so often, even after a 200
+    persistent: bool = False  # try until a 200, for tests that kill the receiver
+    poll_interval: float = 1.0  # of an AI bot's stream
+    stream_seconds: float = 360
+    response_url_seconds: float = 3600
+    media_url_seconds: float = 300
+    media_seconds: float = 3 * 86400
+    card_seconds: float = 72 * 3600
+    recall_seconds: float = 24 * 3600
+    max_exchanges: int = 3  # answers in progress per user and bot; 0 = no limit
+    member_per_minute: int = 30
+    member_per_hour: int = 1000
+    appchat_member_per_minute: int = 200
+    robot_per_minute: int = 20
+    hang_seconds: float = 60  # how long a time-out fault keeps the connection
+
+
+@dataclass
+class App:
+    """A self-built app. `members` None = the whole company is its visible scope."""
+
+    agentid: int
+    corpid: str = "wwsimulator"
+    secret: str = field(default="", repr=False)
+    name: str = "App"
+    token: str = field(default="", repr=False)
+    aes_key: str = field(default="", repr=False)
+    callback_url: str = ""
+    members: list[str] | None = None
+    trusted_ip: bool = True  # False: every call but gettoken is refused with 60020
+
+    @property
+    def receiveid(self) -> str:
+        return self.corpid
+
+    @property
+    def id(self) -> str:
+        return f"app:{self.agentid}"
+
+
+@dataclass
+class Bot:
+    """An AI bot in URL callback mode. With `encrypt_userids` it sees members as wo… ids."""
+
+    aibotid: str
+    name: str = "Bot"
+    token: str = field(default="", repr=False)
+    aes_key: str = field(default="", repr=False)
+    callback_url: str = ""
+    encrypt_userids: bool = False
+
+    receiveid = ""  # the platform's rule for a company's own bot
+
+    @property
+    def id(self) -> str:
+        return f"bot:{self.aibotid}"
+
+
+Account = App | Bot
+
+
+@dataclass
+class Robot:
+    """A group robot (webhook): the key is its whole address and secret."""
+
+    key: str = field(repr=False)
+    chat: str
+    name: str = "Robot"
+
+
+@dataclass
+class Member:
+    userid: str
+    name: str
+    department: list[int] = field(default_factory=lambda: [1])
+
+    @property
+    def open_userid(self) -> str:
+        return "wo" + hashlib.sha256(self.userid.lower().encode()).hexdigest()[:30]
+
+
+@dataclass
+class Group:
+    """An internal group; `creator` is the agentid of the app that made it, 0 for one made by people."""
+
+    chatid: str
+    name: str
+    owner: str = ""
+    members: list[str] = field(default_factory=list)
+    creator: int = 0
+
+
+@dataclass
+class Media:
+    """`owner` separates a group robot's uploads from the apps'."""
+
+    id: str
+    kind: str
+    name: str
+    data: bytes = field(repr=False)
+    mime: str
+    created: float
+    owner: str = ""
+    aes_key: str = field(default="", repr=False)
+
+
+@dataclass
+class Entry:
+    """One line of a chat as a member sees it."""
+
+    seq: int
+    chat: str
+    at: float
+    who: str
+    kind: str
+    text: str = ""
+    data: JSON = field(default_factory=dict)
+    msgid: str = ""
+    answers: str = ""  # the id of the user's message this is the answer to
+    via: str = ""
+    streaming: bool = False
+    recalled: bool = False
+    rev: int = 0
+
+
+@dataclass
+class Once:
+    """A code that works once until `expires`: a card's response_code, a bot's response_url."""
+
+    owner: str
+    msgid: str
+    expires: float
+    chat: str = ""
+    spent: bool = False
+
+
+class World:
+    def __init__(self) -> None:
+        self.settings = Settings()
+        self.record = Record()
+        self.base_url = ""
+        self.clock_offset = 0.0
+        self.apps: dict[int, App] = {}
+        self.bots: dict[str, Bot] = {}
+        self.robots: dict[str, Robot] = {}
+        self.members: dict[str, Member] = {}
+        self.groups: dict[str, Group] = {}
+        self.media: dict[str, Media] = {}
+        self.chats: dict[str, list[Entry]] = {}
+        self.card_codes: dict[str, Once] = {}
+        self.response_codes: dict[str, Once] = {}
+        self.rev = 0
+        self._seq = itertools.count(1)
+        self._msgid = itertools.count(4_000_000_000_000_000_001)  # above 2^53, as the platform's are
+
+    def now(self) -> float:
+        """The company's clock: what expires, expires by it. Callbacks are signed with the real time."""
+        return time.time() + self.clock_offset
+
+    def next_msgid(self) -> str:
+        return str(next(self._msgid))
+
+    def account(self, ref: JSON) -> Account:
+        """The account a control request names by `app` or `bot`."""
+        try:
+            return self.apps[int(ref["app"])] if "app" in ref else self.bots[str(ref["bot"])]
+        except (KeyError, ValueError, TypeError) as error:
+            raise ControlError("no such app or bot") from error
+
+    def member(self, userid: str) -> Member | None:
+        return self.members.get(userid.lower())
+
+    def visible(self, app: App) -> list[Member]:
+        if app.members is None:
+            return list(self.members.values())
+        return [m for u in app.members if (m := self.member(u))]
+
+    def add(self, chat: str, who: str, kind: str, **rest: Any) -> Entry:
+        entry = Entry(next(self._seq), chat, self.now(), who, kind, **rest)
+        self.chats.setdefault(chat, []).append(entry)
+        self.touch(entry)
+        return entry
+
+    def touch(self, entry: Entry) -> None:
+        """Every visible change goes through here, so that a page can ask for what is new."""
+        self.rev += 1
+        entry.rev = self.rev
+
+    def entries(self, msgid: str) -> list[Entry]:
+        return [entry for chat in self.chats.values() for entry in chat if entry.msgid == msgid]
+
+    def keep_media(self, kind: str, name: str, data: bytes, mime: str, **rest: Any) -> Media:
+        media = Media(secrets.token_urlsafe(48), kind, name, data, mime, self.now(), **rest)
+        self.media[media.id] = media
+        return media
+
+    def find_media(self, media_id: str, owner: str = "") -> Media | None:
+        media = self.media.get(media_id)
+        if media is None or media.owner != owner or self.now() - media.created > self.settings.media_seconds:
+            return None
+        return media
+
+
+def single_chat(account: Account, userid: str) -> str:
+    return f"{account.id}:{userid.lower()}"
+
+
+def plain(item: Any) -> JSON:
+    """A dataclass as JSON without its secrets: exactly the fields that its repr shows."""
+    hidden = {name for name, spec in item.__dataclass_fields__.items() if not spec.repr}
+    return {name: value for name, value in asdict(item).items() if name not in hidden}

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from channels_wechat.simulator import RunningSimulator
+from tests.simulator.platform import Platform
+from tests.simulator.receiver import CORP, KEY, TOKEN, Receiver
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from channels_wechat.simulator import SimulatorClient
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as running:
+        yield running
+
+
+@pytest.fixture
+def client(receiver: Receiver) -> Iterator[SimulatorClient]:
+    """A company of three, one app, one bot, one group with the bot in it; fast times."""
+    with RunningSimulator() as simulator:
+        client = simulator.client
+        client.settings(poll_interval=0.03, retry_pause=0.02, callback_timeout=2, hang_seconds=2)
+        client.member("zhangsan", "张三")
+        client.member("lisi", "李四", department=[1, 2])
+        client.member("WangWu", "王五")
+        account = {"token": TOKEN, "aes_key": KEY, "callback_url": receiver.url}
+        client.app(1, corpid=CORP, secret="app-secret", name="助手", **account)
+        client.bot("AIBOT", name="Robot A", **account)
+        client.group("wrGroup", "项目群", members=["zhangsan", "lisi"])
+        yield client
+
+
+@pytest.fixture
+def platform(client: SimulatorClient) -> Iterator[Platform]:
+    with Platform(client.url) as session:
+        yield session

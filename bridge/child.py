@@ -1,8 +1,8 @@
 """Become another program that cannot outlive the process which started it.
 
-Run as a script, `python -I -S child.py PARENT_PID SIGNAL USER PROGRAM ARG…`, between fork and the real program: work of this kind in a
-`preexec_fn` is unsafe once the parent has threads. Linux sends SIGNAL (prctl(2), PR_SET_PDEATHSIG) when the thread that forked us ends, also
-by kill -9, so start children from a main thread. USER says whose rights the program gets:
+Run as a script, `python -I -S child.py PARENT_PID SIGNAL USER PROGRAM ARG…`, between fork and the real program, because work of this kind
+in a `preexec_fn` is unsafe once the parent has threads. Linux sends SIGNAL (prctl(2), PR_SET_PDEATHSIG) when the thread that forked us
+ends, by kill -9 too, so start children from a main thread. USER says whose rights the program gets:
 
 * `same`: ours.
 * `namespace`: uid 65534 inside a user namespace in which 65534 is ourselves (user_namespaces(7)). PostgreSQL refuses to run as root; this
@@ -14,7 +14,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
+import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 NOBODY = 65534
@@ -43,13 +46,25 @@ def _become_nobody() -> None:
     os.setuid(NOBODY)
 
 
-def main(parent: int, signal: int, user: str, program: list[str]) -> None:
+def command(program: list[str], death_signal: int, user: str = "same") -> list[str]:
+    """The command that runs `program` as `user`, and sends it `death_signal` when this process ends, however it ends."""
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(int(death_signal)), user, *program]
+
+
+@cache
+def namespaces_work() -> bool:
+    """Whether this user may make a user namespace; some systems and most containers forbid it."""
+    probe = subprocess.run(command(["/bin/true"], signal.SIGKILL, "namespace"), capture_output=True, check=False)
+    return probe.returncode == 0
+
+
+def main(parent: int, death_signal: int, user: str, program: list[str]) -> None:
     """Never returns: executes `program`, or exits 1 when the parent is gone already."""
     if user == "namespace":
         _enter_namespace()
     elif user == "nobody":
         _become_nobody()
-    _libc("prctl", PR_SET_PDEATHSIG, signal)  # last, for a change of user clears it
+    _libc("prctl", PR_SET_PDEATHSIG, death_signal)  # last, for a change of user clears it
     if os.getppid() != parent:
         sys.exit(1)
     os.execv(program[0], program)  # noqa: S606 - no shell is the point

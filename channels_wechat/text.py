@@ -191,6 +191,7 @@ STARS = re.compile(r"(?<![*\\])(\*{1,3})(?=[^\s*])(.{1,1000}?)(?<=[^\s*])\1(?!\*
 BARS = re.compile(r"(?<!\w)(_{1,2})(?=[^\s_])(.{1,1000}?)(?<=[^\s_])\1(?!\w)")
 STRIKE = re.compile(r"(?<!~)~~(?=[^\s~])(.{1,1000}?)(?<=[^\s~])~~(?!~)")
 LETTER = re.compile(r"[A-Za-z0-9]")
+LANGUAGE = re.compile(r"[A-Za-z0-9_.+#-]*")
 NAME = re.compile(r"[A-Za-z0-9_.]+")
 
 
@@ -202,7 +203,9 @@ def plain(markdown: str) -> str:
     text = clean(markdown)
     out, start = [], 0
     for fence in _find_fences(text, 0):
-        out += [_plain_block(text[start : fence.start]), text[fence.code : fence.end]]
+        info = fence.line.strip().lstrip("`~").strip()
+        title = "" if LANGUAGE.fullmatch(info) else info + "\n"
+        out += [_plain_block(text[start : fence.start]), title, text[fence.code : fence.end]]
         start = min(fence.after, len(text))
     return "".join([*out, _plain_block(text[start:])])
 

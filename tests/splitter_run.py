@@ -74,7 +74,9 @@ def random_text(source: random.Random) -> str:
 
 
 FLAG = range(0x1F1E6, 0x1F200)
-EMOJI_AND_JOINER = re.compile("[\U0001f300-\U0001faff\u2600-\u27bf][\ufe0f\U0001f3fb-\U0001f3ff]*\u200d$")
+EMOJI_AND_JOINER = re.compile(
+    "[\U0001f300-\U0001faff\u2600-\u27bf][\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f]*\u200d$"
+)
 
 
 def _extends(code: int) -> bool:
@@ -89,7 +91,7 @@ def breaks_character(before: str, after: str) -> bool:
     if last in "\r\n\ufeff\t":  # nothing joins a control character but the line feed of a carriage return
         return last == "\r" and after[0] == "\n"
     flags = len(before) - len(before.rstrip("".join(map(chr, FLAG))))
-    emoji_joined = EMOJI_AND_JOINER.search(before[-8:]) and re.match("[\U0001f300-\U0001faff\u2600-\u27bf]", after)
+    emoji_joined = EMOJI_AND_JOINER.search(before[-12:]) and re.match("[\U0001f300-\U0001faff\u2600-\u27bf]", after)
     return _extends(first) or bool(emoji_joined) or (flags % 2 == 1 and first in FLAG)
 
 

@@ -38,5 +38,6 @@ def client(receiver: Receiver) -> Iterator[SimulatorClient]:
 
 @pytest.fixture
 def platform(client: SimulatorClient) -> Iterator[Platform]:
-    with Platform(client.url) as session:
-        yield session
+    platform = Platform(client.url)
+    yield platform
+    platform.http.close()

@@ -1,0 +1,197 @@
+// The chat page: choose a member and a chat, speak, and watch the transcript by long polling.
+
+import { element } from "/static/markdown.js";
+import { renderEntry } from "/static/view.js";
+
+const $ = (id) => document.getElementById(id);
+const state = { directory: null, me: "", chat: null, rev: 0, round: 0 };
+
+async function call(path, body) {
+  const options = body ? { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) } : {};
+  const response = await fetch(`/sim/${path}`, options);
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error);
+  return answer;
+}
+
+async function attempt(work) {
+  $("problem").hidden = true;
+  try {
+    await work();
+  } catch (error) {
+    $("problem").textContent = error.message || "The simulator does not answer.";
+    $("problem").hidden = false;
+  }
+}
+
+function names(who) {
+  const [kind, id] = [who.split(":")[0], who.slice(who.indexOf(":") + 1)];
+  const { members, apps, bots } = state.directory;
+  if (kind === "app") return apps.find((app) => String(app.agentid) === id)?.name || who;
+  if (kind === "bot") return bots.find((bot) => bot.aibotid === id)?.name || who;
+  if (kind === "robot") return id;
+  return members.find((member) => member.userid === who)?.name || who;
+}
+
+function chatsOf(me) {
+  const { groups, bots, apps } = state.directory;
+  const has = (list) => list === null || list.some((userid) => userid.toLowerCase() === me.toLowerCase());
+  const user = me.toLowerCase();
+  return [
+    ["Groups", groups.filter((g) => !g.members.length || has(g.members)).map((g) => ({ id: g.chatid, name: g.name, group: true }))],
+    ["AI bots", bots.map((b) => ({ id: `bot:${b.aibotid}:${user}`, name: b.name, bot: b.aibotid }))],
+    ["Apps", apps.filter((a) => has(a.members)).map((a) => ({ id: `app:${a.agentid}:${user}`, name: a.name, app: a.agentid }))],
+  ];
+}
+
+function showChats() {
+  $("chats").replaceChildren();
+  for (const [title, chats] of chatsOf(state.me)) {
+    if (!chats.length) continue;
+    $("chats").append(element("h3", {}, title));
+    for (const chat of chats) {
+      const current = state.chat?.id === chat.id;
+      $("chats").append(element("button", { type: "button", "aria-current": String(current), onclick: () => openChat(chat) }, chat.name));
+    }
+  }
+  if (!$("chats").childElementCount) $("chats").append(element("p", { class: "note" }, "Nothing yet: create accounts with POST /sim/bots, /sim/apps, /sim/groups."));
+}
+
+function openChat(chat) {
+  state.chat = chat;
+  state.rev = 0;
+  document.body.classList.add("talking");
+  $("title").textContent = chat.name;
+  $("subtitle").textContent = chat.group ? "Group: a bot hears only what mentions it" : "One to one";
+  $("entries").replaceChildren();
+  $("composer").hidden = false;
+  $("enter").hidden = Boolean(chat.group);
+  $("listener-label").hidden = !chat.group;
+  const bots = state.directory.bots.map((bot) => element("option", { value: bot.aibotid }, `@${bot.name}`));
+  $("listener").replaceChildren(...bots, element("option", { value: "" }, "everybody (no bot hears it)"));
+  showChats();
+  follow(++state.round);
+}
+
+async function follow(round) {
+  while (round === state.round) {
+    try {
+      const news = await call(`chat/${encodeURIComponent(state.chat.id)}?since=${state.rev}&wait=20`);
+      if (round !== state.round) return;
+      state.rev = news.rev;
+      news.entries.forEach(show);
+    } catch {
+      await new Promise((resume) => setTimeout(resume, 1000));
+    }
+  }
+}
+
+function show(entry) {
+  const list = $("entries");
+  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
+  const node = renderEntry(entry, names, state.me, { click, feedback });
+  const old = list.querySelector(`[data-seq="${entry.seq}"]`);
+  if (old) old.replaceWith(node);
+  else list.append(node);
+  if (atEnd) list.scrollTop = list.scrollHeight;
+}
+
+function target() {
+  const { chat } = state;
+  if (!chat.group) return chat.bot ? { bot: chat.bot } : { app: chat.app };
+  const heard = $("listener").value;
+  return { bot: heard || state.directory.bots[0]?.aibotid, chat: chat.id, mention: Boolean(heard) };
+}
+
+function say(message) {
+  return attempt(() => call("say", { ...target(), from: state.me, ...message }));
+}
+
+function click(entry, key, selected) {
+  return attempt(() => call("click", { entry: entry.seq, from: state.me, key, selected }));
+}
+
+function feedback(entry, type) {
+  const bot = entry.who.slice("bot:".length);
+  const chat = state.chat.group ? { chat: state.chat.id } : {};
+  const fields = { id: entry.data.feedback_id, type, content: "", inaccurate_reason_list: type === 2 ? [2] : [] };
+  return attempt(() => call("event", { bot, from: state.me, ...chat, event: "feedback_event", fields }));
+}
+
+function kindOf(file) {
+  if (file.type.startsWith("image/")) return "image";
+  if (file.type.startsWith("video/")) return "video";
+  return state.chat.app !== undefined && /amr/.test(file.type + file.name) ? "voice" : "file";
+}
+
+function base64(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(file);
+  });
+}
+
+async function attach(file) {
+  const part = { kind: kindOf(file), name: file.name, mime: file.type || "application/octet-stream", data: await base64(file) };
+  if (state.chat.group && part.kind === "image") await say({ kind: "mixed", items: [part] });
+  else await say(part);
+}
+
+function submit(event) {
+  event.preventDefault();
+  const text = $("text").value.trim();
+  if (!text) return;
+  $("text").value = "";
+  say({ text });
+}
+
+function wire() {
+  $("member").onchange = () => {
+    state.me = $("member").value;
+    leave();
+  };
+  $("composer").onsubmit = submit;
+  $("text").onkeydown = (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
+  };
+  $("file").onchange = () => {
+    const [file] = $("file").files;
+    if (file) attempt(() => attach(file));
+    $("file").value = "";
+  };
+  $("enter").onclick = () => {
+    const { chat } = state;
+    const event = chat.bot ? "enter_chat" : "enter_agent";
+    attempt(() => call("event", { ...target(), from: state.me, event }));
+  };
+  $("back").onclick = leave;
+}
+
+function leave() {
+  state.round += 1;
+  state.chat = null;
+  document.body.classList.remove("talking");
+  $("title").textContent = "Choose a chat";
+  $("subtitle").textContent = "";
+  $("entries").replaceChildren();
+  $("composer").hidden = $("enter").hidden = true;
+  showChats();
+}
+
+async function refresh() {
+  const directory = await call("directory");
+  if (JSON.stringify(directory) === JSON.stringify(state.directory)) return;
+  state.directory = directory;
+  const { members } = directory;
+  if ($("member").options.length !== members.length) {
+    $("member").replaceChildren(...members.map((m) => element("option", { value: m.userid, selected: m.userid === state.me }, m.name)));
+    state.me = $("member").value;
+  }
+  showChats();
+}
+
+wire();
+attempt(refresh);
+setInterval(() => refresh().catch(() => {}), 3000);

@@ -1,0 +1,257 @@
+"""The one way out: a guarded HTTP session. It says of every failure whether the request can have been carried out.
+
+urllib3 directly: half the cost of requests, and nothing is read from the environment (no proxies, no .netrc).
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+import re
+import socket
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
+
+from django.utils.translation import gettext_lazy as _
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Timeout
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationValueError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+)
+from urllib3.filepost import encode_multipart_formdata
+from urllib3.util import parse_url
+from urllib3.util.connection import create_connection
+
+from channels_wechat.errors import Action, ChannelError
+from channels_wechat.guard import Guard
+from channels_wechat.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from urllib3 import BaseHTTPResponse
+
+# A kept connection older than this is not used again: servers close idle ones after 30 to 75 s, and a request written
+# into that moment can be neither repeated nor believed.
+IDLE_SECONDS = 15
+# An answer that drips in is given up after this, whatever the read time-out.
+BODY_SECONDS = 120
+CHUNK = 65536
+SECRET = re.compile(r"([?&][^=&#\s]*(?:token|secret|key|code|sign|ticket)[^=&#\s]*=)[^&#\s'\")]*", re.IGNORECASE)
+REDIRECTS = (301, 302, 303, 307, 308)
+
+
+def redact_url(text: str) -> str:
+    """The text with the values of secret query parameters hidden: access_token, corpsecret, key, response_code, signatures."""
+    return SECRET.sub(r"\1***", text)
+
+
+def encode_json(value: Any) -> bytes:
+    """Raw UTF-8: the platform refuses `\\uXXXX` (40033). A surrogate pair becomes its character, a lone half U+FFFD."""
+    text = jsonlib.dumps(value, ensure_ascii=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return clean(text).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """headers: case-insensitive."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+    def json(self) -> Any:
+        """Raises ValueError."""
+        return jsonlib.loads(self.body)
+
+
+class _Unsent(ProtocolError):
+    """The request was not written completely, so nobody can have carried it out."""
+
+
+class _Plain(HTTPConnection):
+    """Connects only to addresses that the guard let through, and tells a failure before the request from one after it."""
+
+    guard: Guard
+    used = 0.0
+
+    def _new_conn(self) -> socket.socket:
+        port = self.port or self.default_port
+        try:
+            addresses = self.guard.resolve(self._dns_host, port)
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        failure: OSError = OSError("no address")
+        for address in addresses:
+            try:
+                return create_connection((address, port), self.timeout, socket_options=self.socket_options)
+            except OSError as error:
+                failure = error
+        raise NewConnectionError(self, str(failure)) from failure
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+        except OSError as error:  # TLS refused, or its handshake timed out
+            raise NewConnectionError(self, str(error)) from error
+        self.used = time.monotonic()
+
+    def send(self, data: Any) -> None:
+        try:
+            super().send(data)
+        except OSError as error:
+            raise _Unsent(str(error), error) from error
+        self.used = time.monotonic()
+
+    @property
+    def is_connected(self) -> bool:
+        return super().is_connected and time.monotonic() - self.used < IDLE_SECONDS
+
+
+class _Secure(_Plain, HTTPSConnection):
+    """The same over TLS: the guard is asked before the handshake."""
+
+
+def _pools(guard: Guard) -> PoolManager:
+    pools = PoolManager(num_pools=64, maxsize=32)
+    plain, secure = (type(base.__name__, (base,), {"guard": guard}) for base in (_Plain, _Secure))
+    pools.pool_classes_by_scheme = {
+        "http": type("_PlainPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
+        "https": type("_SecurePool", (HTTPSConnectionPool,), {"ConnectionCls": secure}),
+    }
+    return pools
+
+
+class Http:
+    """A session with keep-alive, for all threads of a process.
+
+    allowed_private: host names, addresses or networks, each with an optional port, that may be private.
+    timeout: seconds to connect, seconds without a byte of the answer.
+    """
+
+    def __init__(self, allowed_private: Sequence[str] = (), timeout: tuple[float, float] = (5, 20)) -> None:
+        self._timeout = timeout
+        self._pools = _pools(Guard(allowed_private))
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        json: Any = None,
+        fields: Mapping[str, tuple[str, bytes, str]] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: tuple[float, float] | None = None,
+        max_bytes: int = 4 * 1024 * 1024,
+        follow: int = 0,
+        harmless: bool | None = None,
+    ) -> Response:
+        """One request; its answer whatever the status.
+
+        json: any JSON value; fields: name → (file name, bytes, type) of a multipart upload; follow: how many redirects of a GET.
+        harmless: repeating it changes nothing (default: a GET), so that a lost answer is no riddle.
+        Raises ChannelError: CONFIG "address"; RETRY "connect"; "timeout", "reset" and "too_large" are UNKNOWN, or RETRY
+        (too_large: PERMANENT) for a harmless request.
+        """
+        lost = Action.RETRY if (method == "GET" if harmless is None else harmless) else Action.UNKNOWN
+        body, sent = _body(json, fields, headers or {})
+        deadline = time.monotonic() + BODY_SECONDS
+        with _named_errors(url, lost):
+            for _hop in range(follow + 1):
+                answer = self._open(method, url, body, sent, timeout or self._timeout)
+                content = _read(answer, max_bytes, deadline, lost)
+                if method != "GET" or answer.status not in REDIRECTS or "Location" not in answer.headers or not follow:
+                    break
+                url = urljoin(url, answer.headers["Location"])
+            return Response(answer.status, answer.headers, content)
+
+    def _open(
+        self, method: str, url: str, body: bytes | None, headers: dict[str, str], timeout: tuple[float, float]
+    ) -> BaseHTTPResponse:
+        """A kept connection that the other side closed before the request was written is replaced once."""
+        if parse_url(url).scheme not in ("http", "https"):
+            raise LocationValueError("only http and https")
+        send = partial(
+            self._pools.urlopen,
+            method,
+            url,
+            body=body,
+            headers=headers,
+            timeout=Timeout(connect=timeout[0], read=timeout[1]),
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
+        try:
+            return send()
+        except _Unsent:
+            return send()
+
+
+def _body(
+    json: Any, fields: Mapping[str, tuple[str, bytes, str]] | None, headers: Mapping[str, str]
+) -> tuple[bytes | None, dict[str, str]]:
+    """The bytes to send and their headers. File names go out as plain `filename="…"` in raw UTF-8 (urllib3 2 writes them so)."""
+    if fields is not None:
+        named = {name: (clean(file), content, mime) for name, (file, content, mime) in fields.items()}
+        encoded, content_type = encode_multipart_formdata(named)
+        return encoded, {"Content-Type": content_type, **headers}
+    if json is not None:
+        return encode_json(json), {"Content-Type": "application/json; charset=utf-8", **headers}
+    return None, dict(headers)
+
+
+def _read(answer: BaseHTTPResponse, max_bytes: int, deadline: float, lost: Action) -> bytes:
+    """The whole body; the connection goes back to its pool only when it was read to the end."""
+    parts, size = [], 0
+    try:
+        while part := answer.read1(CHUNK, decode_content=True):
+            parts.append(part)
+            size += len(part)
+            if size > max_bytes:
+                action = Action.PERMANENT if lost is Action.RETRY else lost
+                raise ChannelError("too_large", action, _("The answer is too large."), detail=f"> {max_bytes} bytes")
+            if time.monotonic() > deadline:
+                raise ReadTimeoutError(None, "", f"no end after {BODY_SECONDS} s")  # type: ignore[arg-type]
+    except BaseException:
+        answer.close()
+        raise
+    return b"".join(parts)
+
+
+@contextmanager
+def _named_errors(url: str, lost: Action) -> Iterator[None]:
+    """urllib3's failures as ChannelError: what they say about the request is the point, not their name."""
+    try:
+        yield
+    except (LocationValueError, UnicodeError) as error:
+        text = _("This is not an address that can be called: http:// or https:// and a host name are needed.")
+        raise ChannelError("address", Action.CONFIG, text, detail=redact_url(url)) from error
+    except (NewConnectionError, ConnectTimeoutError, _Unsent) as error:
+        text = _("No connection to the platform: is its address right, and does this machine reach the internet?")
+        raise ChannelError("connect", Action.RETRY, text, detail=_detail(url, error)) from error
+    except ReadTimeoutError as error:
+        text = _("The request went out and no answer came in time.")
+        raise ChannelError("timeout", lost, text, detail=_detail(url, error)) from error
+    except HTTPError as error:
+        text = _("The request went out and the connection broke before the answer came.")
+        raise ChannelError("reset", lost, text, detail=_detail(url, error)) from error
+
+
+def _detail(url: str, error: Exception) -> str:
+    """Host and path, and the innermost cause; urllib3's own text repeats the whole address."""
+    place = parse_url(url)
+    cause = error.__cause__ or error.__context__ or error
+    return redact_url(f"{place.host}{place.path or ''}: {type(cause).__name__}: {cause}")[:300]

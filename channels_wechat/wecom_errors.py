@@ -1,0 +1,228 @@
+"""What WeCom's answers mean: one table, errcode → what to do and a sentence for staff (pages 90313 and 90454).
+
+A code that is not in the table is PERMANENT, shown with the platform's own words: repeating a call that the platform
+refused for an unknown reason can only add to its counters, while a person can read the message and press Replay.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+from django.utils.translation import gettext_lazy as _
+
+from channels_wechat.errors import Action, ChannelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django.utils.functional import _StrOrPromise
+
+    from channels_wechat.http import Response
+
+SHANGHAI = timezone(timedelta(hours=8))
+# The access token was refused: fetch another, once. 41001 (no token in the address) is a safety net for our own mistakes.
+TOKEN_REFUSED = frozenset({"40014", "42001", "41001"})
+# A media id that ran out: upload the file again and repeat.
+MEDIA_GONE = 40007
+
+R, W, C, P = Action.RETRY, Action.WAIT, Action.CONFIG, Action.PERMANENT
+
+_NO_MEMBER = _("WeCom knows no such member. Check the user ID in the address book (console → Contacts).")
+_OUT_OF_SCOPE = _(
+    "The member is outside the app's visible scope. Add them: console → App management → the app → Visible to."
+)
+_BAD_MEDIA = _("WeCom does not take this file: its type or size is not allowed. Send it as a plain file, or smaller.")
+_BAD_PARAMETER = _(
+    "WeCom refused a parameter of the call. The words below say which; correct the message and send it again."
+)
+_TOKEN = _("WeCom refused the access token twice in a row; it is tried again later with a new one.")
+_SECRET = _(
+    "WeCom refuses the secret: it is wrong, was reset, or the app was stopped."
+    " Copy it again: console → App management → the app → Secret."
+)
+_ADDRESS = _(
+    "WeCom does not trust this server's IP address. Add it: console → App management → the app → Company trusted IP;"
+    " it takes effect in about a minute."
+)
+_NOBODY = _(
+    "Nobody could receive this: every recipient is unknown or outside the app's visible scope."
+    " Check: console → App management → the app → Visible to."
+)
+_CORP_ID = _("WeCom does not know this corp ID. Copy it from console → My company → Company ID.")
+_SUITE = _("The authorisation of the third-party app ended. Authorise it again in the console.")
+_AGENT = _(
+    "The agent ID is not that of the app whose secret is stored. Compare both: console → App management → the app."
+)
+_NOT_PERMITTED = _(
+    "The app may not call this interface. Grant it in the console on the page of that feature, under “Apps that may call”."
+)
+_GROUP_MEMBERS = _(
+    "A member of the group is not valid: each must exist and be visible to the app, and the owner must be among them."
+)
+_BAD_TEXT = _("The message is empty, or a required part of it is missing.")
+_TOO_LONG = _("The message, or a part of it, is longer than WeCom takes. Shorten it and send it again.")
+_ROBOT = _(
+    "The group robot's address is not valid any more: the robot was removed. Add one to the group and store its address."
+)
+_KF_STATE = _("The customer-service conversation does not allow this now. Wait for the customer to write again.")
+_ARCHIVE = _(
+    "The conversation archive is not in order: its licence, its switch or its IP list. See console → Security → Archive."
+)
+
+ERRORS: dict[int, tuple[Action, _StrOrPromise]] = {
+    -1: (R, _("WeCom is busy; the call is repeated.")),
+    6000: (R, _("Someone changed the same data at the same time; the call is repeated.")),
+    45033: (R, _("Too many calls at the same moment; the call is repeated.")),
+    45009: (W, _("WeCom's limit for calls is reached. Nothing is sent until it lets us again; this goes on by itself.")),
+    40014: (R, _TOKEN),
+    42001: (R, _TOKEN),
+    41001: (R, _TOKEN),
+    40001: (C, _SECRET),
+    40013: (C, _CORP_ID),
+    2000002: (C, _CORP_ID),
+    40056: (C, _AGENT),
+    301002: (C, _AGENT),
+    40091: (C, _("The secret belongs to another company than the corp ID. Copy both from the same console.")),
+    42007: (C, _SUITE),
+    42008: (C, _SUITE),
+    42009: (C, _SUITE),
+    48002: (C, _NOT_PERMITTED),
+    48004: (C, _("The permission for this interface was withdrawn. Grant it again in the console.")),
+    50001: (C, _("The redirect address is not on the app's trusted domain. Set it: console → the app → Web page authorisation.")),
+    50003: (C, _("The app is disabled. Enable it: console → App management → the app.")),
+    60020: (C, _ADDRESS),
+    85005: (C, _("The mini program is not linked to the app. Link it: console → App management → Mini programs.")),
+    93004: (C, _("The group robot is disabled. Enable it in the group's settings.")),
+    95000: (C, _("The customer-service account ID is wrong. Compare it with console → WeChat customer service.")),
+    95017: (C, _("The interface of WeChat customer service is switched off. Switch it on in the console.")),
+    301042: (C, _ARCHIVE),
+    301052: (C, _ARCHIVE),
+    301053: (C, _ARCHIVE),
+    301058: (C, _("The archive was asked for more messages at once than it gives.")),
+    40003: (P, _NO_MEMBER),
+    46004: (P, _NO_MEMBER),
+    60111: (P, _NO_MEMBER),
+    40031: (P, _NO_MEMBER),
+    40004: (P, _BAD_MEDIA),
+    40005: (P, _BAD_MEDIA),
+    40006: (P, _BAD_MEDIA),
+    40009: (P, _BAD_MEDIA),
+    40011: (P, _BAD_MEDIA),
+    45001: (P, _BAD_MEDIA),
+    45007: (P, _("A voice message may last 60 seconds at most. Send it as a file.")),
+    MEDIA_GONE: (P, _("The uploaded file is no longer at WeCom: it keeps them for three days. Send the message anew.")),
+    40008: (P, _("WeCom does not know this type of message.")),
+    40029: (P, _("The login code was used already or is older than five minutes. Log in again.")),
+    40033: (P, _("WeCom refused characters of the message.")),
+    40035: (P, _BAD_PARAMETER),
+    40058: (P, _BAD_PARAMETER),
+    40050: (P, _("There is no group chat with this ID.")),
+    40063: (P, _BAD_TEXT),
+    41006: (P, _BAD_TEXT),
+    44001: (P, _BAD_TEXT),
+    44004: (P, _BAD_TEXT),
+    40093: (P, _("The signature of the page is wrong.")),
+    41051: (P, _("The two are in conversation already, so WeCom sends no welcome.")),
+    42014: (P, _("There is no card with this task ID.")),
+    43004: (P, _("The member has not linked WeChat: they do not follow the company's WeChat plugin.")),
+    45002: (P, _TOO_LONG),
+    45004: (P, _TOO_LONG),
+    45008: (P, _("A news message has at most eight articles.")),
+    45034: (P, _("An address in the message lacks http:// or https://.")),
+    48005: (P, _("WeCom has retired this interface.")),
+    50002: (P, _OUT_OF_SCOPE),
+    60021: (P, _OUT_OF_SCOPE),
+    92000: (P, _OUT_OF_SCOPE),
+    60011: (P, _("The app has no right over this member, department or tag. Add it to the app's visible scope in the console.")),
+    60140: (P, _("The card was answered or updated already, or is older than 72 hours.")),
+    81013: (P, _NOBODY),
+    81017: (P, _("Too many recipients in one message: 1000 members, 100 departments or 100 tags at most.")),
+    82001: (P, _("The message names no recipient.")),
+    84061: (P, _("There is no contact between this member and this customer.")),
+    86001: (P, _("There is no group chat with this ID.")),
+    86003: (P, _GROUP_MEMBERS),
+    86004: (P, _("The group's name is too long: 50 characters at most.")),
+    86005: (P, _("A group chat with this ID exists already.")),
+    86006: (P, _("A group chat made by the app has 2 to 2000 members.")),
+    86007: (P, _("The app has no right in this group chat.")),
+    86008: (P, _("This group chat was not made by the app; it can write only to groups it made.")),
+    86207: (P, _GROUP_MEMBERS),
+    86216: (P, _GROUP_MEMBERS),
+    86220: (P, _BAD_PARAMETER),
+    86224: (P, _("This is not a group chat of the kind the call is for.")),
+    93000: (P, _ROBOT),
+    93008: (P, _ROBOT),
+    95001: (P, _("Five messages have followed the customer's last one, or 48 hours: the customer must write first.")),
+    95007: (P, _("The token of the customer-service notice is no longer valid.")),
+    95013: (P, _KF_STATE),
+    95016: (P, _KF_STATE),
+    95018: (P, _KF_STATE),
+    95014: (P, _("The member is no servicer of this customer-service account.")),
+    301059: (P, _("This is not an internal group.")),
+    830002: (P, _("The file is larger than 20 MB and was not fetched in pieces.")),
+    846605: (P, _("The AI bot's message can no longer be answered this way.")),
+    846608: (P, _("The AI bot's answer took longer than six minutes.")),
+}  # fmt: skip
+_UNKNOWN_CODE = _("WeCom refused the call with a code this program does not know; the words below are WeCom's.")
+
+
+def error_for(answer: Mapping[str, Any], now: datetime | None = None) -> ChannelError:
+    """The error of a decoded answer whose `errcode` is not 0. now: for the length of a day's limit."""
+    code, words = int(answer["errcode"]), str(answer.get("errmsg", ""))
+    action, text = ERRORS.get(code, (P, _UNKNOWN_CODE))
+    pause = _pause(words, now or datetime.now(SHANGHAI)) if action is W else None
+    return ChannelError(
+        code, action, text, detail=_seen_address(code, words) + words[:300], retry_after=pause, response=dict(answer)
+    )
+
+
+def _seen_address(code: int, words: str) -> str:
+    """60020 tells in the middle of a long line which address the platform saw: it is what staff need."""
+    found = re.search(r"from ip:\s*([0-9a-fA-F.:]+)", words) if code == 60020 else None
+    return f"{found[1].rstrip('.:')} · " if found else ""
+
+
+def _pause(words: str, now: datetime) -> float:
+    """Seconds until the limit's window is over: a minute, an hour, or the rest of the day in Shanghai (page 90454)."""
+    words = words.lower()
+    if "hour" in words:
+        return 3600
+    if "minute" not in words and re.search(r"\bda(?:y|ily)\b|\bmonth", words):
+        midnight = (now.astimezone(SHANGHAI) + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+        return (midnight - now).total_seconds()
+    return 60
+
+
+def error_for_status(response: Response, harmless: bool) -> ChannelError:
+    """The error of an answer that is not the platform's JSON: a gateway, a proxy or a wrong address spoke.
+
+    503 and 429 are said before a request is passed on: not done. 4xx and redirects: refused, the address is wrong. Any other
+    5xx, and a 200 with foreign content, may come after the platform took the request: unknown, unless `harmless`.
+    """
+    status, lost = response.status, R if harmless else Action.UNKNOWN
+    detail = response.body[:200].decode(errors="replace")
+    if status in (429, 503):
+        text = _("The platform is overloaded and asks to wait.")
+        return ChannelError(f"http_{status}", W, text, detail=detail, retry_after=_retry_after(response))
+    if status >= 500:
+        text = _("A server between us and WeCom failed; nobody can say whether the call was carried out.")
+        return ChannelError(f"http_{status}", lost, text, detail=detail)
+    if status in (408, 425):
+        return ChannelError(
+            f"http_{status}", R, _("The platform did not take the call; it is repeated."), detail=detail
+        )
+    if status == 413:
+        return ChannelError("http_413", P, _("The message or file is too large for the platform."), detail=detail)
+    if status >= 300:
+        text = _("This is not WeCom answering: check the API address of the account and any proxy on the way.")
+        return ChannelError(f"http_{status}", C, text, detail=detail)
+    text = _("The answer is not WeCom's: a proxy or a wrong API address may stand between.")
+    return ChannelError("html", lost, text, detail=detail)
+
+
+def _retry_after(response: Response) -> float:
+    """Seconds, from the header when it is a sane number; else one minute."""
+    value = response.headers.get("Retry-After", "")
+    return min(float(value), 3600.0) if value.isascii() and value.isdigit() else 60.0

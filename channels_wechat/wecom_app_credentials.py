@@ -1,0 +1,59 @@
+"""What staff enter for a self-built app, and where in WeCom's console they find it."""
+
+from __future__ import annotations
+
+from django import forms
+from django.core.validators import RegexValidator
+from django.utils.translation import gettext_lazy as _
+
+from channels_wechat.base import CredentialsForm
+from channels_wechat.crypto import decode_aes_key
+
+
+class WeComAppCredentials(CredentialsForm):
+    secrets = frozenset({"secret", "token", "encoding_aes_key"})
+
+    corp_id = forms.CharField(
+        label=_("Corp ID"),
+        max_length=64,
+        validators=[
+            RegexValidator(r"^[A-Za-z0-9_-]+$", _("A corp ID has only letters and digits, like ww1234567890abcdef."))
+        ],
+        help_text=_("WeCom console → My company → Company ID."),
+    )
+    agent_id = forms.IntegerField(
+        label=_("Agent ID"), min_value=1, help_text=_("Console → App management → the app → AgentId.")
+    )
+    secret = forms.CharField(
+        label=_("Secret"), max_length=128, help_text=_("On the same page: Secret → View. WeCom sends it to your phone.")
+    )
+    token = forms.CharField(
+        label=_("Token"),
+        validators=[RegexValidator(r"^[A-Za-z0-9]{1,32}$", _("A token has at most 32 letters and digits."))],
+        help_text=_("The app's page → Receive messages → Set up → Token."),
+    )
+    encoding_aes_key = forms.CharField(
+        label=_("EncodingAESKey"), help_text=_("On the same page as the token: 43 characters.")
+    )
+    seats = forms.IntegerField(
+        label=_("Seats"),
+        required=False,
+        min_value=1,
+        help_text=_(
+            "The account limit of your company. WeCom lets an app send 200 messages a day for each; left empty, that is not counted."
+        ),
+    )
+    format = forms.ChoiceField(
+        label=_("Format of answers"),
+        choices=[("text", _("Plain text")), ("markdown", _("Markdown"))],
+        initial="text",
+        help_text=_("Markdown is shown in the WeCom client only, not in WeChat."),
+    )
+
+    def clean_encoding_aes_key(self) -> str:
+        key = str(self.cleaned_data["encoding_aes_key"])
+        try:
+            decode_aes_key(key or "A" * 43)  # blank: the stored one is kept
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+        return key

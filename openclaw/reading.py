@@ -21,6 +21,11 @@ SILENT: Final = "NO_REPLY"
 RESUMED_BY: Final = "main_session_restart_recovery"
 """`provenance.sourceTool` of the user row by which a restarted gateway continues an interrupted turn."""
 
+_FAILURE_TEXTS: Final = frozenset(
+    {"The agent run failed before producing a reply.", "[assistant turn failed before producing content]"}
+)
+"""Sentences the gateway puts where a reply is missing (`gateway-error-details` of its source)."""
+
 _MEDIA_LINE: Final = re.compile(r"^[ \t]*MEDIA:[ \t]*(\S.*?)[ \t]*$\n?", re.M)
 _PERMANENT_REASONS: Final = frozenset({"format", "auth", "auth_permanent", "billing", "model_not_found"})
 _DEVICE_FAULTS: Final = frozenset({"DEVICE_IDENTITY_REQUIRED", "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"})
@@ -112,6 +117,8 @@ def read_result(payload: Json, *, reason: str = "", final: Json | None = None) -
     shown = [item for item in payloads if not item.get("isError")]
     if payloads and not shown:
         raise run_failed(text(payloads[0].get("text")), reason)
+    if any(text(item.get("text")).strip() in _FAILURE_TEXTS for item in shown):
+        raise run_failed("the run ended without a reply", reason)
     urls = [url for item in shown for url in _payload_urls(item)]
     said = "\n\n".join(part for item in shown if (part := text(item.get("text")).strip()))
     return make_answer(said, urls, _artifacts(final or {}), text(payload.get("runId")))
@@ -125,6 +132,8 @@ def read_wait(payload: Json) -> Answer:
     if status != "ok":
         raise run_failed(text(payload.get("error")), "")
     reply = record(payload.get("terminalReply"))
+    if text(reply.get("text")).strip() in _FAILURE_TEXTS:
+        raise run_failed("the run ended without a reply", "")
     return make_answer(text(reply.get("text")), (), (), text(payload.get("runId")))
 
 
@@ -141,6 +150,11 @@ def make_answer(said: str, urls: Iterable[str], artifacts: Iterable[MediaRef], r
     missing = tuple(_basename(url) for url in named if not url.startswith(("https://", "http://")))
     visible = "" if said.strip() == SILENT else said
     return Answer(visible, media + tuple(artifacts), run_id, missing)
+
+
+def answer_from_text(said: str, artifacts: Iterable[MediaRef], run_id: str) -> Answer:
+    """Make an answer of raw text, in which a line `MEDIA:<address>` names a file (the live result has them apart)."""
+    return make_answer(_MEDIA_LINE.sub("", said).strip(), _MEDIA_LINE.findall(said), artifacts, run_id)
 
 
 def _payload_urls(item: Json) -> list[str]:
@@ -202,16 +216,15 @@ class Row:
     def is_complete(self) -> bool:
         """A whole answer: not a failure (stopReason error), not a step before a tool, not what an abort left."""
         stopped = self.raw.get("stopReason") in ("stop", "length", "end_turn")
-        return self.raw.get("role") == "assistant" and stopped and not self.is_aborted
+        spoken = message_text(self.raw).strip() not in _FAILURE_TEXTS
+        return self.raw.get("role") == "assistant" and stopped and spoken and not self.is_aborted
 
     @property
     def is_aborted(self) -> bool:
         return bool(record(self.raw.get("openclawAbort")).get("aborted"))
 
     def answer(self) -> Answer:
-        said = message_text(self.raw)  # unlike the live result it still holds the MEDIA: lines
-        urls = [match.strip("`") for match in _MEDIA_LINE.findall(said)]
-        return make_answer(_MEDIA_LINE.sub("", said).strip(), urls, _artifacts(self.raw), self.run_id)
+        return answer_from_text(message_text(self.raw), _artifacts(self.raw), self.run_id)
 
 
 @dataclass(frozen=True)

@@ -96,14 +96,9 @@ class Site:
                 await response.prepare(request)
             await response.write(_chunk(run, {"content": said[len(sent) :]}))
             sent = said
-        if run.final is None or run.final["status"] != "ok":
-            if not response.prepared:
-                return _error(500, "api_error", "internal error")
-            request.transport.abort() if request.transport else None
-            return response
         if not response.prepared:
             await response.prepare(request)
-        await response.write(_chunk(run, {}, "stop") + b"data: [DONE]\n\n")
+        await response.write(_ending(run) + b"data: [DONE]\n\n")
         return response
 
     # --- control ------------------------------------------------------------------------------------------------------
@@ -140,6 +135,15 @@ def _chunk(run: Run, delta: Json, finish: str | None = None) -> bytes:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
     body = {"id": run.key, "object": "chat.completion.chunk", "created": int(time.time()), "choices": [choice]}
     return b"data: " + json.dumps(body, ensure_ascii=False).encode() + b"\n\n"
+
+
+def _ending(run: Run) -> bytes:
+    """Return the last chunk; a failed run ends a stream of status 200 with an error."""
+    if run.final and run.final["status"] == "ok":
+        return _chunk(run, {}, "stop")
+    final = run.final or {}
+    kind = "invalid_request_error" if "HTTP 4" in final.get("summary", "") else "api_error"
+    return b"data: " + json.dumps({"error": {"message": final.get("summary", ""), "type": kind}}).encode() + b"\n\n"
 
 
 def _error(status: int, kind: str, message: str, headers: dict[str, str] | None = None) -> web.Response:

@@ -90,27 +90,22 @@ def postgres_user() -> str:
     if child.namespaces_work():
         return "namespace"
     if uid != 0:
-        raise EmbeddedError(
-            f"PostgreSQL needs a user with a name; user {uid} has none. Name it in /etc/passwd or set DATABASE_URL."
-        )
+        raise EmbeddedError(f"PostgreSQL needs a user with a name; user {uid} has none. Name it, or set DATABASE_URL.")
     return "nobody"
 
 
-def _private(folder: Path) -> Path:
+def _private(folder: Path) -> None:
     """Make `folder`, and see that it is ours alone: a foreign folder of that name in /tmp could catch our connections."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     owners = {os.geteuid()} | ({child.NOBODY} if os.geteuid() == 0 else set())
     if folder.is_symlink() or folder.lstat().st_uid not in owners:
         raise EmbeddedError(f"{folder} belongs to somebody else. Remove it, or choose another DATA_DIR.")
     folder.chmod(0o700)
-    return folder
 
 
 def _own(folder: Path, uid: int) -> None:
     """Give `folder` and what is in it to `uid`, for a data folder that moved between the two ways of running as root."""
-    if folder.lstat().st_uid == uid:
-        return
-    for path in [*folder.rglob("*"), folder]:
+    for path in [*folder.rglob("*"), folder] if folder.lstat().st_uid != uid else []:
         os.chown(path, uid, uid, follow_symlinks=False)
 
 
@@ -199,13 +194,18 @@ class Postgres(Server):
 
     def __init__(self, data_dir: Path, *, durable: bool = True, user: str = "") -> None:
         super().__init__(data_dir)
-        self.user = user or postgres_user()
+        self._user = user
         self.settings = POSTGRES_SETTINGS if durable else POSTGRES_SETTINGS | POSTGRES_FAST
 
     @property
     def url(self) -> str:
         """libpq's form for a socket; django-environ reads the same."""
         return f"postgres://{USER}@/{DATABASE}?host={quote(str(self.sockets))}"
+
+    @property
+    def user(self) -> str:
+        """As whom it runs; asked only where the server is really started."""
+        return self._user or postgres_user()
 
     def prepare(self) -> None:
         """Also makes the cluster once, and clears what a kill -9 left."""
@@ -221,7 +221,7 @@ class Postgres(Server):
         self._clear_stale_pid()
 
     def command(self) -> list[str]:
-        """The postmaster in the foreground. The signal at our death is again "fast"."""
+        """The postmaster in the foreground."""
         options = [f"--{name}={value}" for name, value in self.settings.items()]
         postgres = str(self._program("postgres"))
         return self._as_user([postgres, "-D", str(self.home), "-k", str(self.sockets), *options])
@@ -247,16 +247,15 @@ class Postgres(Server):
         """initdb cleans up after a failure but not after a kill, so what it left half-made is removed first."""
         for leftover in sorted(self.home.rglob("*"), reverse=True):
             leftover.rmdir() if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
-        options = f"-U {USER} -A trust -E UTF8 --locale=C --locale-provider=builtin --builtin-locale=C.UTF-8".split()
+        # pg_trgm asks the C library what a letter is: under plain C no Chinese character is one.
+        options = f"-U {USER} -A trust -E UTF8 --locale=C.UTF-8 --locale-provider=builtin".split()
         if self.settings is not POSTGRES_SETTINGS:
             options.append("--no-sync")
         command = self._as_user([str(self._program("initdb")), "-D", str(self.home), *options])
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.data_dir)
         if done.returncode:
             hint = "It runs as nobody, who must reach DATA_DIR and the programs. " if self.user == "nobody" else ""
-            raise EmbeddedError(
-                f"PostgreSQL could not make its folder {self.home}. {hint}It said:\n{done.stdout}{done.stderr}"
-            )
+            raise EmbeddedError(f"PostgreSQL could not make its folder {self.home}. {hint}It said:\n{done.stderr}")
 
     def _check_version(self) -> None:
         made_by = (self.home / "PG_VERSION").read_text().strip()
@@ -304,10 +303,9 @@ class Valkey(Server):
 
 
 def _first_number(path: Path) -> int:
-    try:
+    with suppress(OSError, ValueError, IndexError):
         return int(path.read_text().split()[0])
-    except (OSError, ValueError, IndexError):
-        return 0
+    return 0
 
 
 def _runs_in(pid: int, folder: Path) -> bool:

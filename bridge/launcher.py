@@ -72,9 +72,8 @@ def write_secrets(path: Path, text: str) -> None:
         file.write(text)
 
 
-def read_dotenv(supervisor: Supervisor) -> None:
-    """Add what `.env` says to the environment, which goes first. At the first start `.env` is made, with new secrets."""
-    path = BASE_DIR / ".env"
+def read_dotenv(supervisor: Supervisor, path: Path) -> None:
+    """Add what the file says to the environment, which goes first. At the first start the file is made, with new secrets."""
     if not path.exists():
         text = (BASE_DIR / ".env.example").read_text()
         text = text.replace("\nSECRET_KEY=\n", f"\nSECRET_KEY={secrets.token_urlsafe(48)}\n")
@@ -109,13 +108,17 @@ def make_plan(mode: str) -> Plan:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 65534):
         raise LaunchError("PORT is not a number from 1 to 65533. Set one like PORT=8100.")
     port = int(text)
-    # A second demo beside the first has data of its own; for real accounts another port is the same bridge.
-    name = f"demo-{port}" if demo and port != PORT else mode
-    data_dir = (BASE_DIR / (os.environ.get("DATA_DIR") or f".data/{name}")).resolve()
+    data_dir = data_folder(mode, port)
     env = {**os.environ, **(demo_settings(data_dir, port) if demo else {})}
     for variable, value in _defaults(data_dir).items():
         env[variable] = env.get(variable) or value
     return Plan(demo, os.environ.get("HOST") or "127.0.0.1", port, data_dir, env)
+
+
+def data_folder(mode: str, port: int) -> Path:
+    """A second demo beside the first has data of its own; for real accounts another port is still the same bridge."""
+    name = f"demo-{port}" if mode == "demo" and port != PORT else mode
+    return (BASE_DIR / (os.environ.get("DATA_DIR") or f".data/{name}")).resolve()
 
 
 def _defaults(data_dir: Path) -> dict[str, str]:
@@ -252,7 +255,7 @@ def main(arguments: list[str]) -> int:
     supervisor = Supervisor()
     try:
         if mode == "run":
-            read_dotenv(supervisor)
+            read_dotenv(supervisor, BASE_DIR / ".env")
         if arguments[0] == "manage":
             manage(mode, arguments[2:])
         plan = make_plan(mode)

@@ -114,6 +114,8 @@ class Supervisor:
         self.stopping = True
         for servers in (False, True):
             self._stop([child for child in self.children if child.running and child.server is servers])
+        for key in list(self._selector.get_map().values()):
+            self._close(key.fileobj)
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
@@ -194,8 +196,11 @@ class Supervisor:
         if data:
             self._rests[pipe.fileno()] = rest
         else:
-            self._selector.unregister(pipe)
-            pipe.close()
+            self._close(pipe)
+
+    def _close(self, pipe: Any) -> None:
+        self._selector.unregister(pipe)
+        pipe.close()
 
 
 def _end_group(child: Child) -> None:

@@ -6,6 +6,7 @@ TEST_DATABASE_URL and TEST_REDIS_URL name servers to use instead.
 
 from __future__ import annotations
 
+import atexit
 import base64
 import contextlib
 import ipaddress
@@ -67,5 +68,6 @@ def pytest_unconfigure() -> None:
     _running.close()
 
 
+atexit.register(_running.close)  # pytest may give up before it is configured
 os.environ.update(_environment())
 sys.addaudithook(_refuse_the_outside)

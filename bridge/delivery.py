@@ -1,0 +1,277 @@
+"""The state machine of `Delivery`: claim, begin, settle, sweep. Every arrow of the drawing in `models/deliveries.py` is here.
+
+A claim is conditional and a settle is fenced by the holder's name, so a process that lost its lease changes nothing any more.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import socket
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F, Func, Max, Value
+from django.utils import timezone
+from django.utils.encoding import force_str
+
+from bridge.doorbell import Bell, ring
+from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target, Wire
+from bridge.redact import redact, redact_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+# A dead process's work is given out again after this; a living one renews every RENEW_SECONDS.
+LEASE_SECONDS = 30
+RENEW_SECONDS = 10
+# Seconds before the next try of something that definitely did not happen; the last one repeats until the try count is spent.
+RETRY_SECONDS = (2, 5, 15, 60, 120, 300, 600, 900)
+MAX_TRIES = 20
+SWEEP_AT_ONCE = 500
+
+next_seq = Func(Value("bridge_delivery_seq"), function="nextval")
+
+_CLAIM = """
+WITH heads AS (
+  SELECT d.id FROM bridge_delivery d
+  LEFT JOIN accounts_channelaccount a ON a.id = d.account_id
+  WHERE d.state = 'pending' AND d.due_at <= now() AND d.wire = ANY(%(wires)s)
+    AND (%(gateway)s::bigint IS NULL OR d.gateway_id = %(gateway)s)
+    AND (%(only)s::bigint IS NULL OR d.id = %(only)s)
+    AND (d.target <> 'channel' OR (a.enabled AND a.state <> 'stopped'))
+    AND NOT EXISTS (
+      SELECT 1 FROM bridge_delivery b WHERE b.lane = d.lane AND b.id <> d.id AND (
+        b.state = 'sending' OR (b.seq < d.seq AND (
+          b.state = 'pending' OR (b.state = 'held' AND b.message_id = d.message_id AND b.target = d.target AND b.part < d.part)))))
+  ORDER BY d.due_at LIMIT %(limit)s FOR UPDATE OF d SKIP LOCKED
+)
+UPDATE bridge_delivery d SET state = 'sending', holder = %(holder)s, lease_until = now() + %(lease)s, wire = %(wire)s
+FROM heads WHERE d.id = heads.id RETURNING d.id
+"""
+
+
+class LostLease(Exception):
+    """Somebody else has this delivery now; whatever came of ours is kept with the attempt only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong, in the terms of the two wires' errors. action: retry, wait, configuration, permanent, unknown."""
+
+    action: str
+    code: str
+    text: str
+    retry_after: float | None = None
+    max_tries: int | None = None
+    response: Any = field(default_factory=dict)
+    reason: str = ""  # a more exact `Reason` than the action implies
+
+
+def holder_name() -> str:
+    """Unique for each process that claims."""
+    return f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def claim(
+    wire: Wire, holder: str, limit: int, *, gateway_id: int | None = None, only: int | None = None
+) -> list[Delivery]:
+    """Take the heads of idle lanes, many in one statement. A stream's row that no poll fetched in time is the worker's to take.
+
+    only: this one delivery, due or not (a poll takes what waits for it).
+    """
+    wires = [Wire.WORKER, Wire.VIEW] if wire == Wire.WORKER else [wire]
+    values = {"wires": [str(w) for w in wires], "wire": str(wire), "holder": holder, "limit": limit, "only": only}
+    with connection.cursor() as cursor:
+        sql = _CLAIM.replace("d.due_at <= now()", "true") if only else _CLAIM
+        cursor.execute(sql, {**values, "gateway": gateway_id, "lease": timedelta(seconds=LEASE_SECONDS)})
+        ids = [row[0] for row in cursor.fetchall()]
+    rows = Delivery.objects.filter(pk__in=ids).order_by("due_at")
+    return list(
+        rows.select_related("message__account", "message__reply_to", "message__conversation", "account", "gateway")
+    )
+
+
+def renew(holder: str) -> int:
+    """Prolong every lease of this holder. Returns how many it still has."""
+    lease = timezone.now() + timedelta(seconds=LEASE_SECONDS)
+    return Delivery.objects.filter(holder=holder, state=State.SENDING).update(lease_until=lease)
+
+
+@transaction.atomic
+def begin(delivery: Delivery, request: Any, *, repeat_until: Any = None) -> Attempt:
+    """Commit the open attempt; the request may leave when this returns. Raises LostLease."""
+    held = _held(delivery)
+    changed = held.update(tries=F("tries") + 1, repeat_until=repeat_until or F("repeat_until"))
+    if not changed:
+        raise LostLease(delivery.pk)
+    delivery.tries += 1
+    number = (delivery.attempts.aggregate(last=Max("number"))["last"] or 0) + 1
+    return Attempt.objects.create(delivery=delivery, number=number, request=redact(request))
+
+
+def succeed(
+    delivery: Delivery,
+    attempt: Attempt,
+    *,
+    remote_id: str = "",
+    note: str = "",
+    reason: str = "",
+    response: Any = None,
+    then: Callable[[], object] | None = None,
+) -> None:
+    """sending → delivered; also uncertain → delivered when the proof comes after the lease was over. then: in the same transaction.
+
+    Raises LostLease; the attempt keeps what was learned.
+    """
+    fields = {"reason": reason or (Reason.PARTIAL if note else ""), "error": note, "remote_id": remote_id[:200]}
+    late = Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder, state__in=(State.SENDING, State.UNCERTAIN))
+    with transaction.atomic():
+        _close(attempt, Outcome.OK, response=response)
+        changed = late.update(state=State.DELIVERED, finished_at=timezone.now(), lease_until=None, **fields)
+        if changed and then:
+            then()
+        if changed:
+            _release_parts(delivery)
+    _settled(delivery, changed)
+
+
+def fail(delivery: Delivery, attempt: Attempt | None, failure: Failure) -> None:
+    """sending → pending (again, later), dead or uncertain. Raises LostLease."""
+    outcome = Outcome.UNKNOWN if failure.action == "unknown" else Outcome.ERROR
+    fields = {**_verdict(delivery, failure), "error": redact_text(failure.text), "lease_until": None}
+    with transaction.atomic():
+        if attempt:
+            _close(attempt, outcome, code=failure.code, error=failure.text, response=failure.response)
+        changed = _held(delivery).update(**fields)
+        if changed and fields["state"] in (State.DEAD, State.UNCERTAIN):
+            _hold_parts(delivery)
+    _settled(delivery, changed)
+
+
+def skip(delivery: Delivery, attempt: Attempt | None, reason: Reason) -> None:
+    """sending → skipped: broken off by /stop. Raises LostLease."""
+    with transaction.atomic():
+        if attempt:
+            _close(attempt, Outcome.ERROR, code=str(reason), error=force_str(reason.label))
+        fields = {"state": State.SKIPPED, "reason": reason, "finished_at": timezone.now(), "lease_until": None}
+        changed = _held(delivery).update(**fields)
+    _settled(delivery, changed)
+
+
+def _settled(delivery: Delivery, changed: int) -> None:
+    if not changed:
+        raise LostLease(delivery.pk)
+    ring(Bell.ASK if delivery.target == Target.AGENT else Bell.SEND)
+
+
+def give_back(delivery: Delivery) -> None:
+    """sending → pending at once: claimed, nothing left yet (a stop, a shutdown)."""
+    _held(delivery).update(state=State.PENDING, lease_until=None)
+
+
+def too_old(delivery: Delivery) -> bool:
+    limit = settings.MAX_AGE_ASK if delivery.target == Target.AGENT else settings.MAX_AGE_SEND
+    return bool((timezone.now() - delivery.queued_at).total_seconds() > limit)
+
+
+def sweep() -> int:
+    """Take back what lost processes held. Returns how many."""
+    with transaction.atomic():
+        over = Delivery.objects.filter(state=State.SENDING, lease_until__lt=timezone.now())
+        rows = list(over.select_for_update(skip_locked=True)[:SWEEP_AT_ONCE])
+        for delivery in rows:
+            _take_back(delivery)
+    return len(rows)
+
+
+def _take_back(delivery: Delivery) -> None:
+    """Without an open attempt nothing had left. With one, only a provably safe repetition is tried again."""
+    now = timezone.now()
+    left = delivery.attempts.filter(finished_at=None).update(
+        finished_at=now, outcome=Outcome.INTERRUPTED, error="the process that sent this was lost"
+    )
+    if not left or _repeatable(delivery):
+        fields: dict[str, Any] = {"state": State.PENDING, "due_at": now}
+    else:
+        fields = {"state": State.UNCERTAIN, "reason": Reason.UNKNOWN, "finished_at": now}
+    _held(delivery).update(**fields, lease_until=None)
+    if fields["state"] == State.UNCERTAIN:
+        _hold_parts(delivery)
+
+
+def _repeatable(delivery: Delivery) -> bool:
+    """An agent's turn is looked up by its key before it is asked again; the platform swallows a repetition until `repeat_until`."""
+    if delivery.target == Target.AGENT:
+        return True
+    return delivery.repeat_until is not None and delivery.repeat_until > timezone.now()
+
+
+def _verdict(delivery: Delivery, failure: Failure) -> dict[str, Any]:
+    """The retry table: what becomes of a delivery after this failure."""
+    now = timezone.now()
+    if failure.action == "configuration":
+        return {"state": State.PENDING, "due_at": now, "tries": F("tries") - 1, **_next_run(delivery)}
+    if failure.action == "wait":
+        wait = timedelta(seconds=max(1.0, failure.retry_after or 60))
+        return {"state": State.PENDING, "due_at": now + wait, "tries": F("tries") - 1, **_next_run(delivery)}
+    if failure.action == "permanent":
+        return _dead(failure.reason or Reason.PERMANENT)
+    if failure.action == "unknown" and not _repeatable(delivery):
+        return {"state": State.UNCERTAIN, "reason": Reason.UNKNOWN, "finished_at": now}
+    if delivery.tries >= (failure.max_tries or MAX_TRIES):
+        return _dead(Reason.TRIES_SPENT)
+    # While the outcome is unknown the gateway's key stays: it is the proof that nothing was asked twice.
+    run = {} if failure.action == "unknown" else _next_run(delivery)
+    return {"state": State.PENDING, "due_at": now + _backoff(delivery.tries, failure.retry_after), **run}
+
+
+def _next_run(delivery: Delivery) -> dict[str, Any]:
+    return {"run": F("run") + 1} if delivery.target == Target.AGENT else {}
+
+
+def _dead(reason: str) -> dict[str, Any]:
+    return {"state": State.DEAD, "reason": reason, "finished_at": timezone.now()}
+
+
+def _backoff(tries: int, retry_after: float | None) -> timedelta:
+    """Jitter keeps what failed together from coming back together."""
+    seconds = retry_after or RETRY_SECONDS[min(max(tries, 1), len(RETRY_SECONDS)) - 1]
+    return timedelta(seconds=seconds * random.uniform(1.0, 1.2))  # noqa: S311  not a secret
+
+
+def _held(delivery: Delivery) -> Any:
+    return Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder, state=State.SENDING)
+
+
+def _close(attempt: Attempt, outcome: Outcome, *, code: str = "", error: str = "", response: Any = None) -> None:
+    fields = {"code": code[:64], "error": redact_text(error), "response": redact(response or {})}
+    Attempt.objects.filter(pk=attempt.pk).update(finished_at=timezone.now(), outcome=outcome, **fields)
+
+
+def _later_parts(delivery: Delivery) -> Any:
+    parts = Delivery.objects.filter(message_id=delivery.message_id, target=delivery.target, part__gt=delivery.part)
+    return parts.exclude(message_id=None)
+
+
+def _hold_parts(delivery: Delivery) -> None:
+    """Half an answer after a gap would mislead: the later parts wait for somebody to replay this one."""
+    _later_parts(delivery).filter(state=State.PENDING).update(state=State.HELD, reason=Reason.PART_BEFORE)
+
+
+def _release_parts(delivery: Delivery) -> None:
+    """The part they waited for is there: they follow it, in order, at the tail of the lane."""
+    for part in _later_parts(delivery).filter(state=State.HELD, reason=Reason.PART_BEFORE).order_by("part"):
+        fields: dict[str, Any] = {"state": State.PENDING, "reason": "", "seq": next_seq, "due_at": timezone.now()}
+        Delivery.objects.filter(pk=part.pk, state=State.HELD).update(**fields, queued_at=timezone.now())
+
+
+def waiting() -> Sequence[Bell]:
+    """For the sweep: whom to ring because work is due."""
+    due = Delivery.objects.filter(state=State.PENDING, due_at__lte=timezone.now())
+    bells = [Bell.SEND] if due.filter(wire__in=(Wire.WORKER, Wire.VIEW)).exists() else []
+    return bells + ([Bell.ASK] if due.filter(wire=Wire.CONNECTOR).exists() else [])

@@ -1,0 +1,83 @@
+"""Draining: one wake of a worker takes all the work there is, on a bounded pool of threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from django.db import connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Work = TypeVar("Work")
+# A drain under way looks again at least this often; a finished piece or a new ring makes it look at once. Seconds.
+LOOK_SECONDS = 0.5
+RENEW_SECONDS = 10
+
+
+class Drain(Generic[Work]):
+    """claim(n) takes up to n pieces of work; carry(piece) does one and never raises; renew() keeps what is claimed.
+
+    One drain runs in a process at a time; a call meanwhile only makes it look again.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        threads: int,
+        claim: Callable[[int], Sequence[Work]],
+        carry: Callable[[Work], None],
+        renew: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.threads, self.claim, self.carry, self.renew = threads, claim, carry, renew
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self.running = threading.Lock()
+        self.news = threading.Event()
+        self.stopping = threading.Event()
+        self.open: set[Future[None]] = set()
+
+    def run(self) -> int:
+        """Returns how many pieces were claimed; 0 at once where a drain is under way."""
+        self.news.set()
+        if not self.running.acquire(blocking=False):
+            return 0
+        try:
+            return self._run()
+        finally:
+            self.running.release()
+
+    def stop(self) -> None:
+        """Claim nothing more; what is under way is finished."""
+        self.stopping.set()
+        self.news.set()
+
+    def _run(self) -> int:
+        claimed, renewed = 0, time.monotonic()
+        while True:
+            self.news.clear()
+            claimed += self._claim()
+            if not self.open and not self.news.is_set():
+                return claimed
+            self.news.wait(LOOK_SECONDS)
+            if time.monotonic() - renewed > RENEW_SECONDS:
+                self.renew()
+                renewed = time.monotonic()
+
+    def _claim(self) -> int:
+        self.open = {future for future in self.open if not future.done()}
+        free = self.threads - len(self.open)
+        pieces = self.claim(free) if free and not self.stopping.is_set() else []
+        for piece in pieces:
+            future = self.pool.submit(self._carry, piece)
+            future.add_done_callback(lambda _done: self.news.set())
+            self.open.add(future)
+        return len(pieces)
+
+    def _carry(self, piece: Work) -> None:
+        try:
+            self.carry(piece)
+        finally:
+            connection.close()  # back to the pool: a thread at rest holds none

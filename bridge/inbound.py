@@ -1,0 +1,248 @@
+"""Messages on their way in: stored by the callback in one statement, routed by the worker."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import connection, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.channels import channel_for
+from accounts.fields import encrypt
+from bridge import outbound, peers, prompt, routing
+from bridge.doorbell import Bell, announce, ring
+from bridge.models import Conversation, Delivery, Message, Reason, State, Target, Wire
+from channels_wechat.messages import Inbound, Peer, message_uuid
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from accounts.models import ChannelAccount
+
+log = logging.getLogger(__name__)
+# How many peers one look at the outbox takes; each is routed in a transaction of its own.
+PEERS_AT_ONCE = 200
+
+_INSERT = """
+WITH stored AS (
+  INSERT INTO bridge_message (uuid, account_id, peer_kind, peer_id, direction, source, client, idempotency_key, request_hash,
+    kind, text, data, sender, addressed, raw, reply_address, reply_until, occurred_at, created_at)
+  VALUES (%(uuid)s, %(account)s, %(peer_kind)s, %(peer_id)s, 'in', 'channel', '', %(key)s, '',
+    %(kind)s, %(text)s, '{}', %(sender)s, %(addressed)s, %(raw)s, %(reply)s, %(reply_until)s, %(occurred_at)s, %(now)s)
+  ON CONFLICT DO NOTHING RETURNING id
+)"""
+_ROW_ONLY = f"{_INSERT} SELECT id FROM stored"  # noqa: S608  two constants
+_WITH_MEDIA = f"""{_INSERT}, files AS (
+  INSERT INTO bridge_attachment (uuid, message_id, position, kind, name, mime, size, file, source, handle, state, error, tries, due_at)
+  SELECT gen_random_uuid(), stored.id, item.position - 1, item.value->>'kind', item.value->>'name', item.value->>'mime', 0, '',
+    item.value->>'source', '', 'pending', '', 0, %(now)s
+  FROM stored, jsonb_array_elements(%(media)s::jsonb) WITH ORDINALITY AS item(value, position)
+)
+SELECT id FROM stored"""  # noqa: S608  two constants
+
+
+def receive(account: ChannelAccount, inbound: Inbound) -> int | None:
+    """Store and ring. Returns the new row's id, or None for a repetition. One statement, one commit, no platform call."""
+    with connection.cursor() as cursor:
+        cursor.execute(_WITH_MEDIA if inbound.media else _ROW_ONLY, _values(account, inbound))
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    ring(Bell.ROUTE, *([Bell.FETCH] if inbound.media else []))
+    return int(row[0])
+
+
+def uuid_of(account: ChannelAccount, inbound: Inbound) -> UUID:
+    return message_uuid(str(account.key), inbound.key)
+
+
+def route_waiting() -> int:
+    """Route what is in the outbox, peer by peer. Returns how many messages were routed."""
+    routed = 0
+    for account_id, peer_kind, peer_id in _waiting_peers():
+        routed += _route_peer(account_id, peer_kind, peer_id)
+    if routed:
+        ring(Bell.ASK, Bell.SEND)
+    return routed
+
+
+def route_again(message: Message) -> Delivery:
+    """Decide and render anew, for a replay. The delivery is the message's own row, updated but not saved."""
+    delivery = message.deliveries.select_for_update().get(target=Target.AGENT)
+    fresh = _decide(message, _conversation(message))
+    for name in ("gateway", "route", "payload", "state", "reason", "error", "finished_at"):
+        setattr(delivery, name, getattr(fresh, name))
+    return delivery
+
+
+def _values(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:
+    now = timezone.now()
+    reply = inbound.peer.reply
+    media = [{"kind": m.kind, "name": m.name[:255], "mime": m.mime[:100], "source": m.handle} for m in inbound.media]
+    return {
+        "uuid": uuid_of(account, inbound),
+        "account": account.pk,
+        "peer_kind": inbound.peer.kind,
+        "peer_id": inbound.peer.id,
+        "key": inbound.key,
+        "kind": inbound.kind,
+        "text": inbound.text,
+        "sender": inbound.sender,
+        "addressed": inbound.addressed,
+        "raw": json.dumps(_raw(inbound), ensure_ascii=False),
+        "reply": encrypt(reply, "bridge.message.reply_address") if reply else "",
+        "reply_until": now + timedelta(seconds=inbound.reply_seconds) if reply else None,
+        "occurred_at": datetime.fromtimestamp(inbound.occurred_at, UTC) if inbound.occurred_at else None,
+        "now": now,
+        "media": json.dumps(media, ensure_ascii=False),
+    }
+
+
+def _raw(inbound: Inbound) -> dict[str, Any]:
+    """The platform's body, and what its parser made of it for the router."""
+    extra = {"refers_to": inbound.refers_to, "contacts": dict(inbound.contacts)}
+    return {**inbound.raw, **({"_bridge": extra} if any(extra.values()) else {})}
+
+
+def _waiting_peers() -> list[tuple[int, str, str]]:
+    rows = Message.objects.filter(routed_at=None, direction="in").order_by("account_id", "peer_kind", "peer_id")
+    return list(rows.values_list("account_id", "peer_kind", "peer_id").distinct()[:PEERS_AT_ONCE])
+
+
+@transaction.atomic
+def _route_peer(account_id: int, peer_kind: str, peer_id: str) -> int:
+    peers.lock(account_id, peer_kind, peer_id)
+    waiting = Message.objects.filter(
+        account_id=account_id, peer_kind=peer_kind, peer_id=peer_id, routed_at=None, direction="in"
+    )
+    messages = list(waiting.select_related("account").order_by("id"))
+    for message in messages:
+        _route_safely(message)
+    return len(messages)
+
+
+def _route_safely(message: Message) -> None:
+    """A message that breaks the router ends as `dead: internal_error`; it must not stop the ones behind it."""
+    try:
+        with transaction.atomic():
+            _route(message)
+    except Exception as error:  # whatever it is, staff see it at the delivery
+        log.exception("message %s could not be routed", message.pk)
+        with transaction.atomic():
+            conversation = _join(message)
+            _delivery(
+                message, conversation, State.DEAD, reason=Reason.INTERNAL, error=f"{type(error).__name__}: {error}"
+            ).save()
+
+
+def _route(message: Message) -> None:
+    conversation = _join(message)
+    told = message.raw.get("_bridge", {})
+    peers.meet(message.account, message.sender, told.get("contacts", {}))
+    _judge(message, told.get("refers_to", ""))
+    command = routing.COMMANDS.get(message.text.strip().casefold()) if message.kind == "text" else None
+    delivery = _decide(message, conversation)
+    if command and delivery.state == State.PENDING:
+        _obey(command, message, conversation)
+        delivery = _delivery(message, conversation, State.SKIPPED, reason=Reason.COMMAND)
+    delivery.save()
+
+
+def _join(message: Message) -> Conversation:
+    """The message's conversation, made on the first word."""
+    conversation = _conversation(message)
+    now = timezone.now()
+    Conversation.objects.filter(pk=conversation.pk).update(last_inbound_at=now)
+    message.conversation, message.routed_at = conversation, now
+    message.save(update_fields=["conversation", "routed_at"])
+    return conversation
+
+
+def _conversation(message: Message) -> Conversation:
+    return peers.conversation_with(message.account, message.peer_kind, message.peer_id)
+
+
+def _judge(message: Message, judged: str) -> None:
+    """Keep feedback with the answer it judges: the one given to the message whose hex uuid it names."""
+    if not judged:
+        return
+    answers = Message.objects.filter(reply_to__uuid=judged, account=message.account, source=Message.Source.AGENT)
+    message.reply_to = answers.order_by("-id").first()
+    message.save(update_fields=["reply_to"])
+
+
+def _decide(message: Message, conversation: Conversation) -> Delivery:
+    heard = routing.Heard(
+        message.peer_kind, message.peer_id, message.sender, message.text, message.kind, message.addressed
+    )
+    decision = routing.decide(message.account.routes.select_related("gateway"), heard)
+    reason = decision.reason or _mode_reason(conversation)
+    if reason or decision.route is None:
+        return _delivery(message, conversation, State.SKIPPED, reason=reason, route=decision.route)
+    payload = _payload(message, conversation, decision)
+    delivery = _delivery(message, conversation, State.PENDING, route=decision.route, payload=payload)
+    delivery.gateway = decision.route.gateway
+    return delivery
+
+
+def _mode_reason(conversation: Conversation) -> str:
+    modes = {Conversation.Mode.PAUSED: Reason.PAUSED, Conversation.Mode.HUMAN: Reason.HUMAN}
+    return modes.get(Conversation.Mode(conversation.mode), "")
+
+
+def _delivery(message: Message, conversation: Conversation, state: State, **fields: Any) -> Delivery:
+    final = state in (State.SKIPPED, State.DEAD)
+    return Delivery(
+        target=Target.AGENT,
+        wire=Wire.CONNECTOR,
+        message=message,
+        account=message.account,
+        lane=f"in:{conversation.pk}",
+        state=state,
+        finished_at=timezone.now() if final else None,
+        **fields,
+    )
+
+
+def _payload(message: Message, conversation: Conversation, decision: routing.Decision) -> dict[str, Any]:
+    """The turn: everything the connector needs, and what the delivery's page shows."""
+    route = decision.route
+    if route is None:
+        raise ValueError("a payload needs a route")
+    said = _said(message, conversation, decision.text)
+    return {
+        "agent_id": route.agent_id,
+        "session_key": routing.session_key_for(route, conversation, str(message.account.key), message.sender),
+        "message": prompt.message_text(said),
+        "extra_system_prompt": prompt.system_text(said),
+        "attachments": list(message.attachments.order_by("position").values_list("pk", flat=True)),
+    }
+
+
+def _said(message: Message, conversation: Conversation, text: str) -> prompt.Said:
+    peer = Peer("group" if message.peer_kind == "group" else "direct", message.peer_id)
+    return prompt.Said(
+        text=text,
+        sender=message.sender,
+        sender_name=peers.names_of(message.account_id, [message.sender]).get(message.sender, ""),
+        group=message.peer_kind == "group",
+        title=conversation.title,
+        surface=channel_for(message.account).surface(peer),
+        files=[f"{item.kind}: {item.name}" if item.name else item.kind for item in message.attachments.all()],
+    )
+
+
+def _obey(command: str, message: Message, conversation: Conversation) -> None:
+    """`/new` and `/stop`, typed by somebody the agent may talk to."""
+    if command == "new":
+        outbound.new_session(conversation)
+        said = _("A new session has begun.")
+    else:
+        Conversation.objects.filter(pk=conversation.pk).update(stopped_at=timezone.now())
+        transaction.on_commit(lambda: announce("stop", str(conversation.pk)))
+        said = _("Stopped.")
+    outbound.answer(message, said, source=Message.Source.BRIDGE, key=f"command:{message.pk}")

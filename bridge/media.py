@@ -1,0 +1,104 @@
+"""Files: fetched from the platform before their addresses die, kept, and read again for agents and for uploads."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Any
+
+from django.core.files.base import ContentFile
+from django.db import connection
+from django.utils import timezone
+
+from accounts.channels import channel_for
+from bridge.models import Attachment, AttachmentState
+from bridge.redact import redact_text
+from channels_wechat.base import Downloads, Media
+from channels_wechat.errors import Action, ChannelError
+from channels_wechat.messages import MediaItem, Upload
+
+log = logging.getLogger(__name__)
+# An AI bot's addresses die after five minutes; an app's media ids after three days. Whoever is late finds out by the error.
+RETRY_SECONDS = (1, 3, 10, 30, 60, 120)
+LEASE_SECONDS = 120
+
+_CLAIM = """
+UPDATE bridge_attachment SET lease_until = now() + %(lease)s, tries = tries + 1
+WHERE id IN (
+  SELECT id FROM bridge_attachment
+  WHERE state = 'pending' AND due_at <= now() AND (lease_until IS NULL OR lease_until < now())
+  ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING id
+"""
+
+
+def claim(limit: int) -> list[Attachment]:
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, {"lease": timedelta(seconds=LEASE_SECONDS), "limit": limit})
+        ids = [row[0] for row in cursor.fetchall()]
+    return list(Attachment.objects.filter(pk__in=ids).select_related("message__account"))
+
+
+def fetch(item: Attachment) -> None:
+    """Fetch, decrypt, keep. Never raises: what went wrong is the attachment's state."""
+    try:
+        channel = channel_for(item.message.account)
+        if not isinstance(channel, Media | Downloads):
+            raise ChannelError("kind", Action.PERMANENT, "this kind of account cannot fetch files")
+        keep(item, _download(channel, item))
+    except ChannelError as error:
+        _failed(item, error)
+    except Exception as error:  # a broken body must not stop the other files
+        log.exception("attachment %s", item.pk)
+        _failed(item, ChannelError("internal", Action.PERMANENT, f"{type(error).__name__}: {error}"))
+
+
+def keep(item: Attachment, upload: Upload) -> None:
+    item.name = (upload.name or item.name)[:255]
+    item.mime, item.size = upload.mime[:100], len(upload.content)
+    item.file.save("", ContentFile(upload.content), save=False)
+    item.state, item.error, item.lease_until, item.source = AttachmentState.READY, "", None, ""
+    item.save()
+
+
+def read(ref: str | int) -> Upload:
+    """The bytes of an attachment, to send them. Raises Attachment.DoesNotExist or OSError."""
+    item = Attachment.objects.get(pk=int(ref))
+    with item.file.open("rb") as file:
+        return Upload(item.kind, item.name, item.mime, file.read())  # type: ignore[arg-type]
+
+
+def handle_of(channel: Media, ref: str) -> str:
+    """The platform's id of an uploaded file; a retry uses the same one, so that the platform sees the same request."""
+    item = Attachment.objects.get(pk=int(ref))
+    fresh_until = timezone.now() - timedelta(seconds=channel.handle_seconds)
+    if item.handle and item.handle_at and item.handle_at > fresh_until:
+        return item.handle
+    item.handle, item.handle_at = channel.upload(read(ref)), timezone.now()
+    item.save(update_fields=["handle", "handle_at"])
+    return item.handle
+
+
+def still_fetching(ids: list[int]) -> bool:
+    return Attachment.objects.filter(pk__in=ids, state=AttachmentState.PENDING).exists()
+
+
+def waiting() -> bool:
+    """For the sweep."""
+    return Attachment.objects.filter(state=AttachmentState.PENDING, due_at__lte=timezone.now()).exists()
+
+
+def _download(channel: Any, item: Attachment) -> Upload:
+    found: Upload = channel.download(MediaItem(item.kind, item.source, item.name, item.mime))  # type: ignore[arg-type]
+    return found
+
+
+def _failed(item: Attachment, error: ChannelError) -> None:
+    """The row forgets the address, which is a secret, once it is of no more use."""
+    again = error.action in (Action.RETRY, Action.WAIT, Action.UNKNOWN) and item.tries < len(RETRY_SECONDS)
+    item.error, item.lease_until = redact_text(str(error)), None
+    if again:
+        item.due_at = timezone.now() + timedelta(seconds=error.retry_after or RETRY_SECONDS[item.tries - 1])
+    else:
+        item.state, item.source = AttachmentState.FAILED, ""
+    item.save()

@@ -1,0 +1,259 @@
+"""Messages on their way out: one message, and one delivery for each rendered part."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.channels import channel_for
+from bridge import peers, replies
+from bridge.doorbell import Bell, ring
+from bridge.models import (
+    Attachment,
+    AttachmentState,
+    Attempt,
+    Conversation,
+    Delivery,
+    Message,
+    Outcome,
+    Reason,
+    State,
+    Target,
+    Wire,
+)
+from channels_wechat.base import Recall, Streaming
+from channels_wechat.errors import ContentRefused
+from channels_wechat.messages import Content, File, Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from django.core.files.base import File as DjangoFile
+
+    from accounts.models import ChannelAccount
+    from channels_wechat.base import Channel
+    from channels_wechat.messages import Payload
+
+
+class CannotSend(Exception):
+    """Nothing was stored. The text says why, in words a person can act on."""
+
+
+@transaction.atomic
+def send(
+    account: ChannelAccount,
+    peer_kind: str,
+    peer_id: str,
+    content: Content,
+    *,
+    source: str,
+    client: str = "",
+    key: str = "",
+    reply_to: Message | None = None,
+    files: Iterable[DjangoFile[Any]] = (),
+) -> Message:
+    """Store and queue. key: idempotency key in the client's space; the same key again returns the stored message.
+
+    Raises CannotSend where the surface cannot carry the content or speaks only in answer. What an agent says is stored in any case:
+    it becomes a dead delivery with the reason.
+    """
+    channel = channel_for(account)
+    _refuse_push(channel, Peer(_kind(peer_kind), peer_id), source, reply_to)
+    peers.lock(account.pk, peer_kind, peer_id)
+    conversation = peers.conversation_with(account, peer_kind, peer_id)
+    message, new = _store(conversation, content, source, client, key or uuid4().hex, reply_to)
+    if new:
+        content = replace(content, files=(*content.files, *_attach(message, files)))
+        for delivery in _deliveries(channel, message, content):
+            delivery.save()
+        transaction.on_commit(lambda: ring(Bell.SEND))
+    return message
+
+
+def answer(question: Message, text: str, *, source: str, key: str, files: Iterable[DjangoFile[Any]] = ()) -> Message:
+    """Say something to whoever sent `question`, by the account it came to."""
+    where = (question.account, question.peer_kind, question.peer_id)
+    return send(*where, Content(text=text), source=source, key=key, reply_to=question, files=files)
+
+
+def said_at_once(question: Message, text: str) -> None:
+    """Keep what the callback's own answer said (a welcome), so that the transcript shows it."""
+    with transaction.atomic():
+        conversation = peers.conversation_with(question.account, question.peer_kind, question.peer_id)
+        key = f"passive:{question.idempotency_key}"
+        message, new = _store(conversation, Content(text=text), Message.Source.BRIDGE, "", key, question)
+        if not new:
+            return
+        now = timezone.now()
+        delivery = _delivery(message, {"body": {"text": text}}, Wire.VIEW, 0)
+        delivery.state, delivery.finished_at, delivery.tries = State.DELIVERED, now, 1
+        delivery.save()
+        Attempt.objects.create(delivery=delivery, number=1, started_at=now, finished_at=now, outcome=Outcome.OK)
+
+
+def cannot_send(conversation: Conversation) -> str:
+    """Why staff cannot write here now; empty where they can."""
+    channel = channel_for(conversation.account)
+    reason = str(channel.cannot_push(Peer(_kind(conversation.peer_kind), conversation.peer_id)))
+    if reason and isinstance(channel, Streaming) and answerable(conversation, channel):
+        return ""
+    return reason
+
+
+def answerable(conversation: Conversation, channel: Streaming) -> Message | None:
+    """The newest message that can still be answered, for a surface that speaks only in answer."""
+    recent = conversation.messages.filter(direction="in", reply_until__gt=timezone.now()).order_by("-id")[:10]
+    return next((message for message in recent if replies.ways_left(channel, message)), None)
+
+
+def new_session(conversation: Conversation) -> None:
+    """From the next message on the agent remembers nothing of this conversation."""
+    Conversation.objects.filter(pk=conversation.pk).update(session_epoch=F("session_epoch") + 1)
+
+
+def recall(delivery: Delivery) -> None:
+    """Take a sent message back on the platform. Raises CannotSend or ChannelError."""
+    if delivery.account is None or delivery.state != State.DELIVERED or not delivery.remote_id:
+        raise CannotSend(_("Only a delivered message that the platform gave an id can be recalled."))
+    channel = channel_for(delivery.account)
+    age = (timezone.now() - (delivery.finished_at or delivery.created_at)).total_seconds()
+    if not isinstance(channel, Recall) or age > channel.recall_seconds:
+        raise CannotSend(_("This can no longer be recalled: the platform allows it for a limited time only."))
+    channel.recall(delivery.remote_id)
+    Delivery.objects.filter(pk=delivery.pk).update(recalled_at=timezone.now())
+
+
+def content_of(message: Message) -> Content:
+    """The content a stored outbound message was rendered from."""
+    files = tuple(_file(item) for item in message.attachments.filter(state=AttachmentState.READY))
+    return Content(text=message.text, files=files, kind=message.kind, data=message.data)
+
+
+def _kind(peer_kind: str) -> Any:
+    return "group" if peer_kind == "group" else "direct"
+
+
+def _refuse_push(channel: Channel, peer: Peer, source: str, reply_to: Message | None) -> None:
+    """People are told at once that nothing can be said here; what an agent said is kept and shown as dead."""
+    reason = channel.cannot_push(peer)
+    if not reason or source in (Message.Source.AGENT, Message.Source.BRIDGE):
+        return
+    if not isinstance(channel, Streaming) or not replies.ways_left(channel, reply_to):
+        raise CannotSend(str(reason))
+
+
+def _store(
+    conversation: Conversation, content: Content, source: str, client: str, key: str, reply_to: Message | None
+) -> tuple[Message, bool]:
+    """The message and whether it is new."""
+    identity = {"account": conversation.account, "direction": "out", "source": source, "client": client}
+    stored = Message.objects.filter(**identity, idempotency_key=key).first()
+    if stored:
+        return stored, False
+    now = timezone.now()
+    message = Message(
+        **identity,
+        idempotency_key=key,
+        peer_kind=conversation.peer_kind,
+        peer_id=conversation.peer_id,
+        conversation=conversation,
+        kind=content.kind,
+        text=_clean(content.text),
+        data=dict(content.data),
+        reply_to=reply_to,
+        routed_at=now,
+        created_at=now,
+    )
+    try:
+        with transaction.atomic():
+            message.save()
+    except IntegrityError:  # the same key at the same moment, to another peer: the lock does not cover that
+        return Message.objects.get(**identity, idempotency_key=key), False
+    return message, True
+
+
+def _clean(text: str) -> str:
+    """PostgreSQL takes neither U+0000 nor lone surrogates; agents and scripts send both now and then."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
+
+
+def _attach(message: Message, files: Iterable[DjangoFile[Any]]) -> list[File]:
+    attached = []
+    for position, file in enumerate(files):
+        item = Attachment(
+            message=message,
+            position=position,
+            name=(file.name or "file")[:255],
+            mime=getattr(file, "content_type", "") or "application/octet-stream",
+            size=file.size or 0,
+            state=AttachmentState.READY,
+        )
+        item.kind = _media_kind(item.mime)
+        item.file.save("", file, save=False)
+        item.save()
+        attached.append(_file(item))
+    return attached
+
+
+def _media_kind(mime: str) -> str:
+    family = mime.partition("/")[0]
+    return {"image": "image", "video": "video", "audio": "voice"}.get(family, "file")
+
+
+def _file(item: Attachment) -> File:
+    return File(item.kind, item.name, item.mime, item.size, str(item.pk))  # type: ignore[arg-type]
+
+
+def _deliveries(channel: Channel, message: Message, content: Content) -> list[Delivery]:
+    try:
+        payloads = channel.render(content)
+    except ContentRefused as error:
+        if message.source == Message.Source.AGENT:
+            return [_dead(_delivery(message, {}, Wire.WORKER, 0), Reason.CONTENT, str(error))]
+        raise CannotSend(f"{error.field}: {error}") from error
+    if isinstance(channel, Streaming):
+        return _by_reply(channel, message, payloads)
+    return [_delivery(message, payload.as_json(), Wire.WORKER, part) for part, payload in enumerate(payloads)]
+
+
+def _by_reply(channel: Streaming, message: Message, payloads: Sequence[Payload]) -> list[Delivery]:
+    """Each part takes one of the ways that are left; what none can carry is dead, with its text kept."""
+    ways = replies.ways_left(channel, message.reply_to)
+    planned = []
+    for part, payload in enumerate(payloads):
+        way = ways[part] if part < len(ways) else Wire.WORKER
+        delivery = _delivery(message, payload.as_json(), way, part)
+        if way == Wire.VIEW and message.reply_to:
+            delivery.due_at = replies.hand_over_at(channel, message.reply_to)
+        if part >= len(ways):
+            _dead(delivery, Reason.TOO_LONG if ways else Reason.NO_REPLY, "")
+        planned.append(delivery)
+    return planned
+
+
+def _delivery(message: Message, payload: dict[str, Any], wire: Wire, part: int) -> Delivery:
+    return Delivery(
+        target=Target.CHANNEL,
+        wire=wire,
+        message=message,
+        account=message.account,
+        lane=f"out:{message.conversation_id}",
+        part=part,
+        payload=payload,
+        fingerprint=hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest(),
+    )
+
+
+def _dead(delivery: Delivery, reason: Reason, error: str, at: datetime | None = None) -> Delivery:
+    delivery.state, delivery.reason, delivery.error = State.DEAD, reason, error
+    delivery.finished_at = at or timezone.now()
+    return delivery

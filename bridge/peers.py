@@ -1,0 +1,48 @@
+"""The other end of a conversation: the lock that orders everything with one peer, and the rows that describe it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import connection
+
+from bridge.models import Contact, Conversation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from accounts.models import ChannelAccount
+
+
+def lock(account_id: int, peer_kind: str, peer_id: str) -> None:
+    """Hold this peer until the transaction ends: what is routed or sent under it gets its place in the lane in that order."""
+    with connection.cursor() as cursor:
+        key = f"{account_id}/{peer_kind}/{peer_id}"
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 7))", [key])
+
+
+def conversation_with(account: ChannelAccount, peer_kind: str, peer_id: str) -> Conversation:
+    return Conversation.objects.get_or_create(account=account, peer_kind=peer_kind, peer_id=peer_id)[0]
+
+
+def meet(account: ChannelAccount, sender: str, names: dict[str, str]) -> Contact | None:
+    """Keep who spoke, and the names an event told. Returns the sender's contact."""
+    people = set(names) | ({sender} if sender else set())
+    known = {contact.external_id: contact for contact in account.contacts.filter(external_id__in=people)}
+    fresh = [Contact(account=account, external_id=who, name=names.get(who, "")) for who in people - set(known)]
+    Contact.objects.bulk_create(fresh, ignore_conflicts=True)
+    _rename(known.values(), names)
+    return known.get(sender) or next((contact for contact in fresh if contact.external_id == sender), None)
+
+
+def names_of(account_id: int, senders: Iterable[str]) -> dict[str, str]:
+    """User id → name, for those whose name is known."""
+    rows = Contact.objects.filter(account_id=account_id, external_id__in=set(senders)).exclude(name="")
+    return dict(rows.values_list("external_id", "name"))
+
+
+def _rename(known: Iterable[Contact], names: dict[str, str]) -> None:
+    for contact in known:
+        if names.get(contact.external_id, contact.name) != contact.name:
+            contact.name = names[contact.external_id]
+            contact.save(update_fields=["name"])

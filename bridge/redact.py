@@ -1,0 +1,44 @@
+"""Nothing is stored with a secret in it: every request, response and error passes here on its way into a row."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+MAX_BYTES = 4096
+HIDDEN = "•••"
+_NAMES = re.compile(
+    r"(?i)^(access_token|corpsecret|secret|token|authorization|password|key|device_token|response_url|response_code"
+    r"|encodingaeskey|encoding_aes_key|aeskey|welcome_code|appsecret|api_?key)$"
+)
+_IN_TEXT = re.compile(
+    r"(?i)((?:access_token|corpsecret|secret|response_code|key|token|authorization)[\"']?\s*[=:]\s*[\"']?(?:bearer\s+)?)"
+    r"[^\s&\"',}]{4,}"
+)
+
+
+def redact(value: Any) -> Any:
+    """A copy without secrets, cut to 4 kB of JSON. value: anything that json takes."""
+    clean = _redact(value)
+    text = json.dumps(clean, ensure_ascii=False, default=str)
+    if len(text.encode()) <= MAX_BYTES:
+        return clean
+    return {"cut": text.encode()[: MAX_BYTES - 64].decode("utf-8", "ignore")}
+
+
+def redact_text(text: str) -> str:
+    return _IN_TEXT.sub(rf"\1{HIDDEN}", text)[:MAX_BYTES]
+
+
+def _redact(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            str(name): HIDDEN if _NAMES.match(str(name)) and item else _redact(item) for name, item in value.items()
+        }
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return [_redact(item) for item in value]
+    return value

@@ -1,0 +1,138 @@
+"""What staff do with a delivery that did not go well: replay it, or say that it is dealt with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.channels import channel_for
+from bridge import inbound, peers, replies
+from bridge.delivery import next_seq
+from bridge.doorbell import Bell, ring
+from bridge.models import Delivery, Reason, State, Target, Wire
+from channels_wechat.base import Streaming
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.contrib.auth.models import User
+
+REPLAYABLE = (State.DEAD, State.UNCERTAIN, State.SKIPPED)
+
+
+@dataclass(slots=True)
+class Replayed:
+    """refused: delivery id and why it stays where it is."""
+
+    count: int = 0
+    refused: list[tuple[int, str]] = field(default_factory=list)
+
+
+def replay(ids: Iterable[int], by: User | None = None) -> Replayed:
+    """Queue again, each at the tail of its lane. Inbound ones are routed and rendered anew; outbound ones go out as they were."""
+    result = Replayed()
+    for pk in ids:
+        reason = _replay_one(pk)
+        if reason:
+            result.refused.append((pk, reason))
+        else:
+            result.count += 1
+    ring(Bell.ASK, Bell.SEND)
+    return result
+
+
+def dismiss(ids: Iterable[int], by: User | None = None) -> int:
+    """Dealt with, or not worth it: off the list of dead letters. Returns how many."""
+    rows = Delivery.objects.filter(pk__in=list(ids), state__in=REPLAYABLE, dismissed_at=None)
+    return rows.update(dismissed_at=timezone.now(), dismissed_by=by)
+
+
+def why_not_replay(delivery: Delivery) -> str:
+    """Empty where a replay is possible."""
+    if delivery.state == State.HELD:
+        return _("It waits for the part before it: replay that one.")
+    if delivery.state not in REPLAYABLE:
+        return _("Only what failed, is uncertain or was skipped can be replayed.")
+    if delivery.target == Target.AGENT:
+        return _why_not_ask_again(delivery)
+    if delivery.reason == Reason.CONTENT:
+        return _("The content itself cannot be sent here; it was never rendered.")
+    return (
+        ""
+        if _way(delivery)
+        else _("By callback URL this bot speaks only in answer, and nothing is left to answer with.")
+    )
+
+
+def _why_not_ask_again(delivery: Delivery) -> str:
+    if delivery.reason in (Reason.EVENT, Reason.UNSUPPORTED, Reason.COMMAND):
+        return _("This is not something an agent could answer.")
+    return ""
+
+
+def _way(delivery: Delivery) -> Wire | None:
+    """By whom it can go out now; a surface that speaks only in answer may have nothing left."""
+    if delivery.account is None or delivery.message is None:
+        return Wire(delivery.wire)
+    channel = channel_for(delivery.account)
+    if not isinstance(channel, Streaming):
+        return Wire(delivery.wire)
+    ways = replies.ways_left(channel, delivery.message.reply_to, besides=delivery.pk)
+    return ways[0] if ways else None
+
+
+@transaction.atomic
+def _replay_one(pk: int) -> str:
+    """Why not, or empty."""
+    found = Delivery.objects.filter(pk=pk).select_related("message__account", "message__reply_to", "account").first()
+    if found is None:
+        return _("It is gone.")
+    if found.message:
+        peers.lock(found.message.account_id, found.message.peer_kind, found.message.peer_id)
+    found.refresh_from_db(fields=["state", "reason", "wire"])
+    return why_not_replay(found) or _queue(found)
+
+
+def _queue(delivery: Delivery) -> str:
+    if delivery.target == Target.AGENT and delivery.message:
+        fresh = inbound.route_again(delivery.message)
+        if fresh.state != State.PENDING:
+            Delivery.objects.filter(pk=delivery.pk).update(state=fresh.state, reason=fresh.reason, route=fresh.route)
+            return _("Still not mapped: %(reason)s.") % {"reason": Reason(fresh.reason).label}
+        delivery.gateway, delivery.route, delivery.payload = fresh.gateway, fresh.route, fresh.payload
+    _tail(delivery)
+    return ""
+
+
+def _tail(delivery: Delivery) -> None:
+    now = timezone.now()
+    wire = _way(delivery) or Wire(delivery.wire)
+    due_at = now
+    if wire == Wire.VIEW and delivery.account and delivery.message and delivery.message.reply_to:
+        channel = channel_for(delivery.account)
+        due_at = replies.hand_over_at(channel, delivery.message.reply_to) if isinstance(channel, Streaming) else now
+    Delivery.objects.filter(pk=delivery.pk).update(
+        state=State.PENDING,
+        reason="",
+        error="",
+        wire=wire,
+        gateway=delivery.gateway,
+        route=delivery.route,
+        payload=delivery.payload,
+        seq=next_seq,
+        tries=0,
+        run=F("run") + 1,
+        replays=F("replays") + 1,
+        due_at=due_at,
+        queued_at=now,
+        holder="",
+        repeat_until=None,
+        finished_at=None,
+        dismissed_at=None,
+        dismissed_by=None,
+    )

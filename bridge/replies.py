@@ -1,0 +1,58 @@
+"""What is left of the ways to answer a message, for surfaces that speak only in answer: its stream and its one-use address."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db.models import Q
+from django.utils import timezone
+
+from bridge.models import Delivery, State, Target, Wire
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.db.models import QuerySet
+
+    from bridge.models import Message
+    from channels_wechat.base import Streaming
+
+# The stream is the view's while polls come; an answer that no poll fetched for so long goes by the address.
+NO_POLL_SECONDS = 20
+
+
+def stream_ends(channel: Streaming, question: Message) -> datetime:
+    return question.created_at + timedelta(seconds=channel.stream_seconds)
+
+
+def stream_left(channel: Streaming, question: Message, besides: int = 0) -> bool:
+    """Whether a poll may still fetch an answer. besides: a delivery that does not count as having used it."""
+    if not channel.opens_stream(question.kind) or timezone.now() >= stream_ends(channel, question):
+        return False
+    return not _answers(question, besides).filter(wire=Wire.VIEW).exclude(state=State.DEAD).exists()
+
+
+def address_left(question: Message, besides: int = 0) -> bool:
+    """Whether the one-use address is good and nobody used it, or is about to."""
+    if not question.reply_address or not question.reply_until or timezone.now() >= question.reply_until:
+        return False
+    used = Q(state__in=(State.SENDING, State.DELIVERED, State.UNCERTAIN))
+    return not _answers(question, besides).filter(used, wire=Wire.WORKER).exists()
+
+
+def hand_over_at(channel: Streaming, question: Message) -> datetime:
+    """When an answer that is ready now stops waiting for a poll."""
+    return min(timezone.now() + timedelta(seconds=NO_POLL_SECONDS), stream_ends(channel, question))
+
+
+def ways_left(channel: Streaming, question: Message | None, besides: int = 0) -> list[Wire]:
+    """In the order they are to be used; empty: nothing can be said."""
+    if question is None:
+        return []
+    stream = [Wire.VIEW] if stream_left(channel, question, besides) else []
+    return stream + ([Wire.WORKER] if address_left(question, besides) else [])
+
+
+def _answers(question: Message, besides: int) -> QuerySet[Delivery]:
+    return Delivery.objects.filter(message__reply_to=question, target=Target.CHANNEL).exclude(pk=besides)

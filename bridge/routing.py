@@ -1,0 +1,137 @@
+"""Which agent gets a message. Pure: rows in, a decision with its reasons out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext as _
+
+from bridge.models import Reason, Route
+from openclaw.session import session_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from accounts.models import ChannelAccount
+    from bridge.models import Conversation
+
+# Typed by a user as the whole message: handled by the bridge, never seen by the agent.
+COMMANDS = {"/new": "new", "/stop": "stop"}
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What routing looks at."""
+
+    peer_kind: str
+    peer_id: str
+    sender: str
+    text: str
+    kind: str = "text"
+    addressed: bool = True
+
+
+@dataclass(slots=True)
+class Decision:
+    """reason: a `Reason` why no agent gets it, or empty. text: without the trigger's prefix. steps: for the page that explains."""
+
+    route: Route | None = None
+    reason: str = ""
+    text: str = ""
+    steps: list[str] = field(default_factory=list)
+
+
+def decide(routes: Iterable[Route], heard: Heard) -> Decision:
+    """The most specific mapping of this peer wins, and its own rules decide; there is no falling through to the next."""
+    decision = Decision(text=heard.text)
+    if heard.kind in ("event", "unsupported"):
+        decision.reason = Reason.EVENT if heard.kind == "event" else Reason.UNSUPPORTED
+        return decision
+    matching = sorted((route for route in routes if _matches(route, heard)), key=_specificity, reverse=True)
+    if not matching:
+        decision.reason = Reason.NO_ROUTE
+        decision.steps.append(_("No mapping fits this group or person."))
+        return decision
+    decision.route = matching[0]
+    decision.steps += _explain_choice(matching)
+    _apply(decision, matching[0], heard)
+    return decision
+
+
+def explain(account: ChannelAccount, peer_kind: str, peer_id: str, sender: str, text: str, addressed: bool) -> Decision:
+    """The answer to "which agent would get this?"."""
+    heard = Heard(peer_kind, peer_id, sender, text, addressed=addressed)
+    return decide(account.routes.select_related("gateway"), heard)
+
+
+def session_key_for(route: Route, conversation: Conversation, account_key: str, sender: str) -> str:
+    """The gateway's session: by conversation, by person in it, or one for everything mapped to the agent."""
+    if route.scope == Route.Scope.SHARED:
+        return session_key(route.agent_id, account_key, "group", "shared", conversation.session_epoch)
+    who = sender if route.scope == Route.Scope.SENDER else ""
+    kind, peer = conversation.peer_kind, conversation.peer_id
+    return session_key(route.agent_id, account_key, kind, peer, conversation.session_epoch, who)
+
+
+def words(text: str) -> list[str]:
+    """The non-empty lines of a field that holds one entry a line."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _matches(route: Route, heard: Heard) -> bool:
+    return route.peer_kind in ("", heard.peer_kind) and route.peer_id in ("", heard.peer_id)
+
+
+def _specificity(route: Route) -> tuple[bool, bool]:
+    return bool(route.peer_id), bool(route.peer_kind)
+
+
+def _explain_choice(matching: Sequence[Route]) -> list[str]:
+    chosen = matching[0]
+    what = chosen.peer_id or (str(chosen.get_peer_kind_display()) if chosen.peer_kind else _("everyone"))
+    steps = [_("Mapping for %(what)s: agent %(agent)s.") % {"what": what, "agent": chosen.agent_id}]
+    if len(matching) > 1:
+        steps.append(_("%(count)d less specific mapping(s) are not looked at.") % {"count": len(matching) - 1})
+    return steps
+
+
+def _apply(decision: Decision, route: Route, heard: Heard) -> None:
+    reason = _refusal(route, heard)
+    if reason:
+        decision.reason = reason
+        decision.steps.append(str(Reason(reason).label))
+        return
+    if route.trigger == Route.Trigger.PREFIX:
+        decision.text = _without_prefix(route, heard.text)
+    decision.steps.append(_("The agent gets it."))
+
+
+def _refusal(route: Route, heard: Heard) -> str:
+    if not route.enabled:
+        return Reason.ROUTE_DISABLED
+    allowed = {sender.casefold() for sender in words(route.allowed_senders)}
+    # User ids are case-insensitive on WeCom and come back in varying case.
+    if allowed and heard.sender.casefold() not in allowed:
+        return Reason.SENDER
+    return "" if _triggered(route, heard) else _not_triggered(route)
+
+
+def _triggered(route: Route, heard: Heard) -> bool:
+    text = heard.text.casefold()
+    if route.trigger == Route.Trigger.MENTION:
+        return heard.addressed
+    if route.trigger == Route.Trigger.PREFIX:
+        return any(text.startswith(word.casefold()) for word in words(route.trigger_words))
+    if route.trigger == Route.Trigger.KEYWORD:
+        return any(word.casefold() in text for word in words(route.trigger_words))
+    return True
+
+
+def _not_triggered(route: Route) -> str:
+    return Reason.NOT_ADDRESSED if route.trigger == Route.Trigger.MENTION else Reason.NO_TRIGGER
+
+
+def _without_prefix(route: Route, text: str) -> str:
+    fitting = [word for word in words(route.trigger_words) if text.casefold().startswith(word.casefold())]
+    return text[len(max(fitting, key=len)) :].lstrip(" \t:：,，\n")

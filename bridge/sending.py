@@ -1,0 +1,169 @@
+"""The worker's side of the wire: one claimed delivery, one call to the platform."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+from django.db import connection
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts import limits
+from accounts.channels import channel_for
+from accounts.models import Health
+from bridge import delivery as work
+from bridge import media, replies
+from bridge.delivery import Failure, LostLease
+from bridge.models import Delivery, Reason, State, Wire
+from bridge.redact import redact_text
+from channels_wechat.base import Media, Streaming
+from channels_wechat.errors import Action, ChannelError
+from channels_wechat.messages import Payload, Peer
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from bridge.models import Attempt, Message
+    from channels_wechat.base import Channel
+    from channels_wechat.messages import Receipt
+
+log = logging.getLogger(__name__)
+# A repetition is sent only this long before the platform's duplicate check ends, so that it arrives within it.
+REPEAT_MARGIN_SECONDS = 60
+
+
+def carry(delivery: Delivery) -> None:
+    """Settle one claimed delivery. Never raises: whatever happens becomes its state."""
+    try:
+        _carry(delivery)
+    except LostLease:
+        log.warning("delivery %s: the lease was lost", delivery.pk)
+    except Exception as error:  # a defect of ours; the message must not hang in `sending`
+        log.exception("delivery %s", delivery.pk)
+        text = redact_text(f"{type(error).__name__}: {error}")
+        _quietly_fail(delivery, Failure("permanent", "internal", text, reason=Reason.INTERNAL))
+
+
+def _carry(delivery: Delivery) -> None:
+    if work.too_old(delivery):
+        work.fail(delivery, None, Failure("permanent", "too_old", str(Reason.TOO_OLD.label), reason=Reason.TOO_OLD))
+        return
+    message = _message(delivery)
+    channel, peer = channel_for(message.account), _peer(message)
+    reason = _no_way(channel, delivery, message)
+    if reason:
+        work.fail(delivery, None, Failure("permanent", str(reason), str(Reason(reason).label), reason=reason))
+        return
+    pause = limits.take(channel.limits, str(message.account.key), message.peer_id)
+    if pause:
+        text = _("The platform's rate limit is reached; sent as soon as it allows.")
+        _put_off(delivery, pause, text)
+        return
+    _send(delivery, channel, peer)
+
+
+def _send(delivery: Delivery, channel: Channel, peer: Peer) -> None:
+    payload = Payload.from_json(delivery.payload)
+    attempt: Attempt | None = None
+    try:
+        handle = media.handle_of(channel, payload.file) if payload.file and isinstance(channel, Media) else ""
+        repeat_until = _repeat_until(delivery, channel, peer, payload)
+        attempt = work.begin(delivery, _request(peer, payload), repeat_until=repeat_until)
+        delivery.repeat_until = repeat_until
+        connection.close()  # held by nobody while the platform thinks
+        receipt = channel.send(peer, payload, handle=handle, check_repeats=repeat_until is not None)
+    except ChannelError as error:
+        _failed(delivery, attempt, error)
+        return
+    _succeeded(delivery, attempt, receipt)
+
+
+def _succeeded(delivery: Delivery, attempt: Attempt, receipt: Receipt) -> None:
+    _account(delivery).set_state(Health.OK)
+    response = dict(receipt.response)
+    work.succeed(delivery, attempt, remote_id=receipt.remote_id, note=str(receipt.note), response=response)
+
+
+def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError) -> None:
+    """Before the attempt was open nothing had left, so an unknown outcome (of an upload) is a plain retry."""
+    action = Action.RETRY if error.action == Action.UNKNOWN and attempt is None else error.action
+    if action == Action.CONFIG:
+        _account(delivery).set_state(Health.STOPPED, str(error))
+    elif action in (Action.RETRY, Action.UNKNOWN):
+        _account(delivery).set_state(Health.FAILING, str(error))
+    failure = Failure(str(action), error.code, str(error), error.retry_after, error.max_tries, error.response)
+    if attempt is None and action == Action.RETRY:
+        delivery.tries += 1
+        Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder).update(tries=delivery.tries)
+    work.fail(delivery, attempt, failure)
+
+
+def _repeat_until(delivery: Delivery, channel: Channel, peer: Peer, payload: Payload) -> datetime | None:
+    """Until when the platform swallows a repetition of this request; None: it is not asked to, or can no longer.
+
+    The check swallows an honest repetition too ("好的" twice in five minutes), so it is off where the same went to the same
+    people within its window; then a time-out is uncertain.
+    """
+    window = channel.repeat_window(peer, payload)
+    if not window:
+        return None
+    now = timezone.now()
+    if delivery.repeat_until:
+        return delivery.repeat_until if delivery.repeat_until > now else None
+    until = now + timedelta(seconds=window - REPEAT_MARGIN_SECONDS)
+    return None if _said_before(delivery, now - timedelta(seconds=window)) else until
+
+
+def _said_before(delivery: Delivery, since: datetime) -> bool:
+    same = Delivery.objects.filter(lane=delivery.lane, fingerprint=delivery.fingerprint, tries__gt=0)
+    tried = (State.DELIVERED, State.UNCERTAIN, State.SENDING, State.PENDING)
+    return same.filter(state__in=tried, attempts__started_at__gt=since).exclude(pk=delivery.pk).exists()
+
+
+def _no_way(channel: Channel, delivery: Delivery, message: Message) -> Reason | None:
+    """For a surface that speaks only in answer: its one-use address may be spent or over."""
+    if not isinstance(channel, Streaming):
+        return None
+    if message.reply_to and replies.address_left(message.reply_to, besides=delivery.pk):
+        return None
+    return Reason.TOO_LONG if delivery.part else Reason.NO_REPLY
+
+
+def _put_off(delivery: Delivery, seconds: float, text: str) -> None:
+    """Back to pending without a try burned: nothing was asked of the platform."""
+    due = timezone.now() + timedelta(seconds=seconds)
+    mine = Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder, state=State.SENDING)
+    mine.update(state=State.PENDING, due_at=due, lease_until=None, error=text)
+
+
+def _quietly_fail(delivery: Delivery, failure: Failure) -> None:
+    open_attempt = delivery.attempts.filter(finished_at=None).last()
+    try:
+        work.fail(delivery, open_attempt, failure)
+    except LostLease:
+        log.warning("delivery %s: the lease was lost", delivery.pk)
+
+
+def _message(delivery: Delivery) -> Message:
+    if delivery.message is None:
+        raise ValueError("a delivery to a channel has a message")
+    return delivery.message
+
+
+def _account(delivery: Delivery) -> Any:
+    return cast("Any", delivery.account)
+
+
+def _peer(message: Message) -> Peer:
+    reply = message.reply_to.reply_address if message.reply_to else ""
+    return Peer("group" if message.peer_kind == "group" else "direct", message.peer_id, reply)
+
+
+def _request(peer: Peer, payload: Payload) -> dict[str, Any]:
+    return {"to": {"kind": peer.kind, "id": peer.id}, **payload.as_json()}
+
+
+def claim(holder: str, limit: int) -> list[Delivery]:
+    return work.claim(Wire.WORKER, holder, limit)

@@ -1,0 +1,100 @@
+"""Polls of a stream: what the platform's client is shown while the agent thinks, and the frame that ends it."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.utils import timezone
+
+from accounts import valkey
+from bridge import delivery as work
+from bridge import media, replies
+from bridge.models import Delivery, Message, Reason, State, Target, Wire
+from channels_wechat.messages import Payload
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from accounts.models import ChannelAccount
+    from channels_wechat.base import Streaming
+    from channels_wechat.messages import Answer, Upload
+
+# A turn's text so far lives as long as its stream can.
+PARTIAL_SECONDS = 600
+
+
+def partial_key(uuid: UUID) -> str:
+    return f"partial:{uuid.hex}"
+
+
+def answer_poll(account: ChannelAccount, channel: Streaming, query: Mapping[str, str], stream: str) -> Answer:
+    """The text so far, or the final frame; the same final frame again when it is asked for again."""
+    question = Message.objects.filter(uuid=UUID(stream), account=account).first()
+    if question is None:
+        return channel.frame(query, stream, None, finish=True)
+    said = _answer_to(question)
+    if said and said.wire == Wire.VIEW:
+        return _fetched(channel, query, stream, question, said)
+    ending = "later" if said else _ending(channel, question)
+    return _frame(channel, query, stream, question, ending)
+
+
+def _answer_to(question: Message) -> Delivery | None:
+    """The first part of the newest answer that is, or was, to be fetched by a poll; else any answer on its way elsewhere."""
+    answers = Delivery.objects.filter(message__reply_to=question, target=Target.CHANNEL, part=0)
+    return answers.exclude(state=State.DEAD).order_by("-id").first()
+
+
+def _fetched(
+    channel: Streaming, query: Mapping[str, str], stream: str, question: Message, said: Delivery
+) -> Answer:
+    if said.state == State.PENDING:
+        said = _take(said) or said
+    if said.state != State.DELIVERED:
+        return _frame(channel, query, stream, question, "")
+    payload = Payload.from_json(said.payload)
+    return channel.frame(query, stream, payload, images=_images(payload), finish=True)
+
+
+def _take(waiting: Delivery) -> Delivery | None:
+    """Claim and settle at once: what this poll is answered with, the next one would be too. None: its lane is not free yet."""
+    claimed = work.claim(Wire.VIEW, _holder(), 1, only=waiting.pk)
+    if not claimed:
+        return None
+    delivery = claimed[0]
+    attempt = work.begin(delivery, {"via": "stream", **delivery.payload})
+    work.succeed(delivery, attempt)
+    delivery.state = State.DELIVERED
+    return delivery
+
+
+@cache
+def _holder() -> str:
+    return work.holder_name()
+
+
+def _images(payload: Payload) -> tuple[Upload, ...]:
+    return tuple(media.read(ref) for ref in payload.images)
+
+
+def _ending(channel: Streaming, question: Message) -> str:
+    """Why the stream ends without a fetched answer; empty: it goes on."""
+    turn = question.deliveries.filter(target=Target.AGENT).first()
+    if turn and turn.state == State.SKIPPED:
+        return "stopped" if turn.reason == Reason.STOPPED else "skipped"
+    if turn and turn.state == State.DEAD:
+        return "failed"
+    if turn and turn.state == State.DELIVERED:
+        return "silent"
+    return "later" if timezone.now() >= replies.stream_ends(channel, question) else ""
+
+
+def _frame(
+    channel: Streaming, query: Mapping[str, str], stream: str, question: Message, ending: str
+) -> Answer:
+    partial = valkey.ask(lambda client: client.get(partial_key(question.uuid)), None) or ""
+    closing = channel.closing_text(ending) if ending else ""
+    text = "\n\n".join(words for words in (partial, closing) if words)
+    return channel.frame(query, stream, None, text=text, finish=bool(ending))

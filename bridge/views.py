@@ -1,0 +1,83 @@
+"""The callback route: the platform's way in. No session, no CSRF, no call to anybody; one statement and an answer."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.http import Http404, HttpResponse
+from django.utils.translation import gettext as _
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods
+
+from accounts.channels import by_key
+from accounts.models import ChannelAccount, Health
+from bridge import inbound, metrics, outbound, streams
+from bridge.models import Message
+from channels_wechat.base import Callbacks, Streaming
+from channels_wechat.errors import CallbackRefused
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from django.http import HttpRequest
+
+    from channels_wechat.messages import Answer, Inbound
+
+log = logging.getLogger(__name__)
+
+
+@csrf_exempt
+@require_http_methods(["GET", "POST"])
+def callback(request: HttpRequest, key: UUID) -> HttpResponse:
+    """GET verifies the address, POST brings a message, an event or a poll. 400, 403, 413: refused and counted, nothing stored."""
+    try:
+        account, channel = by_key(key)
+    except ChannelAccount.DoesNotExist:
+        raise Http404 from None
+    if not isinstance(channel, Callbacks):
+        raise Http404
+    try:
+        answer = _answer(request, account, channel)
+    except CallbackRefused as refused:
+        metrics.note_callback(str(key), refused.code, refused=True)
+        return HttpResponse(str(refused), status=refused.status, content_type="text/plain; charset=utf-8")
+    return HttpResponse(answer.body, content_type=answer.content_type)
+
+
+def _answer(request: HttpRequest, account: ChannelAccount, channel: Callbacks) -> Answer:
+    query = request.GET.dict()
+    if request.method == "GET":
+        answer = channel.challenge(query)
+        metrics.note_callback(str(account.key), "verified", refused=False)
+        return answer
+    reception = channel.parse(query, _body(request))
+    if reception.poll and isinstance(channel, Streaming):
+        return streams.answer_poll(account, channel, query, reception.poll)
+    for message in reception.inbound:
+        _store(account, channel, message)
+    return channel.acknowledge(query, reception)
+
+
+def _body(request: HttpRequest) -> bytes:
+    limit = settings.CALLBACK_MAX_BYTES
+    body: Any = request.read(limit + 1) if _declared_length(request) <= limit else None
+    if body is None or len(body) > limit:
+        raise CallbackRefused(413, "too_large", _("The body is larger than 1 MiB."))
+    return bytes(body)
+
+
+def _declared_length(request: HttpRequest) -> int:
+    declared = request.META.get("CONTENT_LENGTH") or "0"
+    return int(declared) if declared.isdigit() else 0
+
+
+def _store(account: ChannelAccount, channel: Callbacks, message: Inbound) -> None:
+    stored = inbound.receive(account, message)
+    metrics.note_callback(str(account.key), message.kind if stored else "repeated", refused=False)
+    if account.state == Health.NEW:
+        account.set_state(Health.OK)
+    said = channel.passive_text(message) if stored else ""
+    if said:
+        outbound.said_at_once(Message.objects.select_related("account").get(pk=stored), said)

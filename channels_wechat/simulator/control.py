@@ -4,7 +4,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -15,21 +15,25 @@ from channels_wechat.simulator.errors import ControlError
 from channels_wechat.simulator.faults import Fault
 from channels_wechat.simulator.people import People
 from channels_wechat.simulator.record import Record
-from channels_wechat.simulator.state import JSON, App, Bot, Group, Member, Robot, plain
+from channels_wechat.simulator.state import JSON, App, Bot, Group, Member, Robot, Settings, plain
 
 T = TypeVar("T")
 MOST_WAIT = 25.0  # seconds a transcript request may wait for news
 
 
 def make(kind: type[T], spec: JSON, old: T | None = None) -> T:
-    """A dataclass from a control request; fields not named keep their old or default value."""
+    """A dataclass from a control request; `old` is changed in place, so that tokens and queues follow."""
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     if unknown := set(spec) - known:
         raise ControlError(f"unknown fields: {', '.join(sorted(unknown))}")
     try:
-        return kind(**spec) if old is None else replace(old, **spec)  # type: ignore[type-var]
+        made = kind(**(spec if old is None else vars(old) | spec))
     except TypeError as error:
         raise ControlError(str(error)) from error
+    if old is None:
+        return made
+    vars(old).update(vars(made))
+    return old
 
 
 class Control:
@@ -107,8 +111,7 @@ class Control:
         return plain(group)
 
     async def change_settings(self, request: web.Request, spec: JSON) -> JSON:
-        self.world.settings = make(type(self.world.settings), spec, self.world.settings)
-        return asdict(self.world.settings)
+        return asdict(make(Settings, spec, self.world.settings))
 
     async def advance_clock(self, request: web.Request, spec: JSON) -> JSON:
         self.world.clock_offset += float(spec.get("advance", 0))

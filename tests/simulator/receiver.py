@@ -79,7 +79,7 @@ class Receiver:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+                query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query, True).items()}
                 crypto = WeChatCrypto(TOKEN, KEY, query.get("as", CORP))
                 parts = query["msg_signature"], query["timestamp"], query["nonce"], query["echostr"]
                 status, text = receiver.echo(crypto.check_signature(*parts))

@@ -32,24 +32,34 @@ function inline(text) {
   return nodes;
 }
 
-function block(text) {
-  const lines = text.split("\n");
-  const heading = text.match(/^#{1,6}\s+(.*)$/);
-  if (heading && lines.length === 1) return element("h4", {}, ...inline(heading[1]));
-  if (lines.every((line) => /^>\s?/.test(line))) {
-    return element("blockquote", {}, element("p", {}, ...inline(lines.map((l) => l.replace(/^>\s?/, "")).join("\n"))));
+const KINDS = [["h4", /^#{1,6}\s+/], ["blockquote", /^>\s?/], ["ul", /^\s*[-*]\s+/], ["ol", /^\s*\d+\.\s+/]];
+
+function kindOf(line) {
+  return KINDS.find(([, mark]) => mark.test(line)) || ["p", /^/];
+}
+
+function block(tag, lines) {
+  if (tag === "ul" || tag === "ol") return element(tag, {}, ...lines.map((line) => element("li", {}, ...inline(line))));
+  return element(tag, {}, ...inline(lines.join("\n")));
+}
+
+// Neighbouring lines of one kind make one block; a heading is always alone.
+function blocks(text) {
+  const found = [];
+  for (const line of text.split("\n")) {
+    const [tag, mark] = line.trim() ? kindOf(line) : ["", /^/];
+    const last = found.at(-1);
+    if (last && last.tag === tag && tag !== "h4") last.lines.push(line.replace(mark, ""));
+    else found.push({ tag, lines: [line.replace(mark, "")] });
   }
-  if (lines.every((line) => /^\s*[-*]\s+/.test(line))) {
-    return element("ul", {}, ...lines.map((line) => element("li", {}, ...inline(line.replace(/^\s*[-*]\s+/, "")))));
-  }
-  return element("p", {}, ...inline(text));
+  return found.filter(({ tag }) => tag).map(({ tag, lines }) => block(tag, lines));
 }
 
 export function markdown(text) {
   const nodes = [];
   text.split(/^```.*$/m).forEach((part, index) => {
     if (index % 2) nodes.push(element("pre", {}, element("code", {}, part.replace(/^\n|\n$/g, ""))));
-    else part.split(/\n{2,}/).filter((piece) => piece.trim()).forEach((piece) => nodes.push(block(piece.trim())));
+    else nodes.push(...blocks(part));
   });
   return nodes;
 }

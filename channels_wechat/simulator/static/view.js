@@ -47,7 +47,7 @@ function titled(title, description, url) {
 function media(item) {
   if (item.mime.startsWith("image/")) return element("img", { src: item.url, alt: item.name });
   const size = item.size > 1024 ? `${Math.round(item.size / 1024)} kB` : `${item.size} B`;
-  return element("p", {}, "📎 ", element("a", { href: item.url, download: item.name }, item.name), ` (${size})`);
+  return element("p", {}, element("a", { href: item.url, download: item.name }, item.name), ` (${size})`);
 }
 
 function card(entry, data, act) {
@@ -96,6 +96,6 @@ function submit(event, entry, data, act) {
 }
 
 function feedback(entry, act) {
-  const button = (label, type, text) => element("button", { type: "button", title: label, "aria-label": label, onclick: () => act.feedback(entry, type) }, text);
-  return element("div", { class: "feedback" }, button("Accurate", 1, "👍"), button("Not accurate", 2, "👎"));
+  const button = (label, type) => element("button", { type: "button", onclick: () => act.feedback(entry, type) }, label);
+  return element("div", { class: "feedback" }, button("Accurate", 1), button("Not accurate", 2));
 }

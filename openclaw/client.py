@@ -80,8 +80,9 @@ class _Run:
 class GatewayClient:
     """One connection. Create it inside a running event loop and `close` it."""
 
-    def __init__(self, endpoint: Endpoint, on_foreign: OnForeign | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, on_foreign: OnForeign | None = None, *, grace: float = GRACE) -> None:
         self.endpoint = endpoint
+        self._grace = grace
         self._on_foreign = on_foreign
         self._wire = Wire(endpoint, self._event)
         self._runs: dict[str, _Run] = {}
@@ -121,7 +122,7 @@ class GatewayClient:
                 try:
                     payload = await receive(answers, CALL_TIMEOUT)
                     if payload.get("status") == "accepted":
-                        payload = await receive(answers, turn.timeout + GRACE)
+                        payload = await receive(answers, turn.timeout + self._grace)
                 except GatewayError as error:
                     raise await self._give_up(turn, error) from None
             if payload.get("status") == "in_flight":
@@ -151,7 +152,7 @@ class GatewayClient:
 
     async def _wait_payload(self, run_id: str, timeout: float) -> Json:
         params = {"runId": run_id, "timeoutMs": max(1, math.ceil(timeout * 1000))}
-        return await self._wire.call("agent.wait", params, timeout=timeout + GRACE)
+        return await self._wire.call("agent.wait", params, timeout=timeout + self._grace)
 
     async def recover(self, turn: Turn, on_partial: OnPartial = _ignore) -> Answer | None:
         """Find out what became of a turn whose connection was lost, on the same boot or after a restart.
@@ -163,7 +164,7 @@ class GatewayClient:
         """
         with self._follow(turn.idempotency_key, on_partial):
             try:
-                async with asyncio.timeout(turn.timeout + GRACE):
+                async with asyncio.timeout(turn.timeout + self._grace):
                     return await self._recover(turn)
             except TimeoutError:
                 raise GatewayError(Code.TIMEOUT, "the gateway is still busy with this turn") from None

@@ -125,7 +125,7 @@ def read_result(payload: Json, *, reason: str = "", final: Json | None = None) -
 
 
 def read_wait(payload: Json) -> Answer:
-    """Read the answer of `agent.wait` for a run that has ended; its text only, media stay in the transcript."""
+    """Read the answer of `agent.wait` for a run that has ended; artifacts stay in the transcript."""
     status = text(payload.get("status"))
     if status == "timeout" or payload.get("stopReason") == "rpc":
         raise _ended_early(payload)
@@ -134,7 +134,7 @@ def read_wait(payload: Json) -> Answer:
     reply = record(payload.get("terminalReply"))
     if text(reply.get("text")).strip() in _FAILURE_TEXTS:
         raise run_failed("the run ended without a reply", "")
-    return make_answer(text(reply.get("text")), (), (), text(payload.get("runId")))
+    return answer_from_text(text(reply.get("text")), (), text(payload.get("runId")))
 
 
 def _ended_early(payload: Json) -> GatewayError:

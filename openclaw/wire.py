@@ -68,14 +68,16 @@ class Wire:
         self._number = 0
         self._challenge: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
         self._tick_interval = CONNECT_TIMEOUT
+        self._open = contextlib.AsyncExitStack()
 
     async def open(self) -> Hello:
         """Connect and shake hands; raise GatewayError and leave nothing open when that fails."""
         url = address(self.endpoint.base_url, "ws")
-        self._http = aiohttp.ClientSession()
+        http = await self._open.enter_async_context(aiohttp.ClientSession())
         try:
-            self._socket = await self._dial(url)
-            self._reader = asyncio.create_task(self._read())
+            self._socket = await self._dial(http, url)
+            self._open.push_async_callback(self._socket.close)
+            self._open.push_async_callback(_stop, asyncio.create_task(self._read()))
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 return await self._shake_hands()
         except TimeoutError:
@@ -89,10 +91,10 @@ class Wire:
             await self.close()
             raise
 
-    async def _dial(self, url: str) -> aiohttp.ClientWebSocketResponse:
+    async def _dial(self, http: aiohttp.ClientSession, url: str) -> aiohttp.ClientWebSocketResponse:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                return await self._http.ws_connect(url, max_msg_size=0, compress=0)
+                return await http.ws_connect(url, max_msg_size=0, compress=0)
         except aiohttp.WSServerHandshakeError as error:
             raise _refused(error.status) from None
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
@@ -216,12 +218,13 @@ class Wire:
 
     async def close(self) -> None:
         self._end(GatewayError(Code.CONNECTION_LOST, "closed by the bridge"))
-        if hasattr(self, "_reader"):
-            self._reader.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reader
-            await self._socket.close()
-        await self._http.close()
+        await self._open.aclose()
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 async def receive(answers: Answers, timeout: float) -> Json:

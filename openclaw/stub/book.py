@@ -28,11 +28,12 @@ class Book:
             for line in path.read_bytes().splitlines() if path.exists() else ():
                 self._replay(line)
             self._file = path.open("ab", buffering=0)
+            self._file.write(b"\n")  # ends what a killed process left half written
 
     def _replay(self, line: bytes) -> None:
         try:
             entry = json.loads(line)
-        except ValueError:  # the last line of a killed process
+        except ValueError:  # an empty line, or the last one of a killed process
             return
         self._apply(entry)
 

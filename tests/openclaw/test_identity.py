@@ -1,0 +1,90 @@
+"""Session keys, the device key, and what an error tells."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+import pytest
+from Crypto.PublicKey import ECC
+from Crypto.Signature import eddsa
+
+from openclaw.device import Device, Signer, approve_command
+from openclaw.errors import DETAIL_LIMIT, MEANINGS, Code, GatewayError
+from openclaw.session import is_ours, session_key
+from openclaw.turns import Endpoint, Hello, Policy
+
+SIGNER = Signer("gateway-client", "backend", "operator", ("operator.read", "operator.write"), "linux")
+
+
+def test_session_key_is_stable_and_lower_case() -> None:
+    key = session_key("Main", "acc", "group", "wrChat001", 0)
+    assert key == session_key("Main", "acc", "group", "wrChat001", 0)
+    assert key == key.lower()
+    assert len(key.rsplit(":", 1)[1]) == 40
+    assert is_ours(key)
+
+
+def test_chat_ids_that_differ_only_in_case_do_not_share_a_session() -> None:
+    assert session_key("main", "acc", "group", "wrChat001", 0) != session_key("main", "acc", "group", "wrCHAT001", 0)
+
+
+def test_every_part_of_the_key_counts() -> None:
+    keys = {
+        session_key("main", "acc", "group", "ab", 0),
+        session_key("support", "acc", "group", "ab", 0),
+        session_key("main", "other", "group", "ab", 0),
+        session_key("main", "acc", "direct", "ab", 0),
+        session_key("main", "acc", "group", "ab", 1),
+        session_key("main", "acc", "group", "ab", 0, "zhangsan"),
+        session_key("main", "acca", "group", "b", 0),
+    }
+    assert len(keys) == 7
+
+
+@pytest.mark.parametrize(
+    "key", ["agent:main:main", "agent:main:wecom:group:" + "a" * 40, "agent:main:wechat:group:xyz", ""]
+)
+def test_other_sessions_are_not_ours(key: str) -> None:
+    assert not is_ours(key)
+
+
+def test_device_key_survives_storage_and_shows_no_secret() -> None:
+    device = Device.generate()
+    again = Device(device.pem)
+    assert again.id == device.id == hashlib.sha256(device.public_bytes).hexdigest()
+    assert len(device.public_bytes) == 32
+    assert "PRIVATE" not in repr(device)
+
+
+def test_device_signature_holds_what_the_gateway_checks() -> None:
+    device = Device.generate()
+    block = device.sign(SIGNER, nonce="n-1", signed_at=1795303238670, token="secret")
+    scopes = "operator.read,operator.write"
+    signed = f"v3|{device.id}|gateway-client|backend|operator|{scopes}|1795303238670|secret|n-1|linux|"
+    signature = base64.urlsafe_b64decode(str(block["signature"]) + "==")
+    raw = base64.urlsafe_b64decode(str(block["publicKey"]) + "=")
+    eddsa.new(eddsa.import_public_key(raw), "rfc8032").verify(signed.encode(), signature)
+    assert (block["id"], block["nonce"], block["signedAt"]) == (device.id, "n-1", 1795303238670)
+    assert ECC.import_key(device.pem).curve == "Ed25519"
+
+
+def test_approve_command_names_the_request() -> None:
+    assert approve_command("abc") == "openclaw devices approve abc"
+
+
+@pytest.mark.parametrize("code", list(Code))
+def test_every_error_has_a_sentence(code: Code) -> None:
+    error = GatewayError(code, "x" * 2000, retry_after=3.0)
+    assert str(error.sentence).endswith(".")
+    assert error.action is MEANINGS[code].action
+    assert len(error.detail) == DETAIL_LIMIT
+    copy = error.fresh()
+    assert (copy.code, copy.action, copy.detail, copy.retry_after) == (code, error.action, error.detail, 3.0)
+
+
+def test_secrets_stay_out_of_reprs() -> None:
+    endpoint = Endpoint("http://127.0.0.1:1", "s3cret", device_token="d3vice")
+    assert "s3cret" not in repr(endpoint)
+    assert "d3vice" not in repr(endpoint)
+    assert "d3vice" not in repr(Hello(4, "1", "b", "d3vice", Policy()))

@@ -1,0 +1,216 @@
+"""Frames of a real gateway (2026.9.6), one fixture each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openclaw.errors import Action, Code, GatewayError
+from openclaw.reading import is_silent_so_far, read_error, read_hello, read_result, read_transcript, read_wait
+from openclaw.turns import MediaRef
+
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "openclaw"
+
+
+def load(name: str) -> dict[str, Any]:
+    return json.loads((FIXTURES / f"{name}.json").read_text())
+
+
+def result(name: str) -> dict[str, Any]:
+    return load(f"result__{name}")["payload"]
+
+
+def test_hello_tells_version_boot_and_limits() -> None:
+    hello = read_hello(load("hello"))
+    assert (hello.protocol, hello.version, len(hello.boot_id)) == (4, "2026.9.6", 36)
+    assert hello.policy.tick_interval == 30.0
+    assert hello.policy.image_bytes == 6_291_456
+
+
+def test_completed_run_is_an_answer() -> None:
+    answer = read_result(result("ok"))
+    assert (answer.text, answer.media, answer.run_id) == ("pong: hello", (), "fix-ok")
+
+
+def test_named_address_is_media() -> None:
+    answer = read_result(result("media"))
+    assert answer.text == ""
+    assert answer.media == (MediaRef(url="https://files.example/a.png", name="a.png"),)
+
+
+def test_path_on_the_gateways_disk_is_missing_and_never_media() -> None:
+    answer = read_result(result("local_media"))
+    assert (answer.media, answer.missing) == ((), ("a.png",))
+
+
+def test_failed_run_is_an_error_by_the_models_reason() -> None:
+    reason = load("chat__failed")["errorDetail"]["failoverReason"]
+    with pytest.raises(GatewayError) as caught:
+        read_result(result("failed"), reason=reason)
+    assert (caught.value.code, caught.value.action) == (Code.RUN_FAILED, Action.PERMANENT)
+    with pytest.raises(GatewayError) as caught:
+        read_result(result("failed"), reason="server_error")
+    assert caught.value.action is Action.RETRY
+
+
+@pytest.mark.parametrize("name", ["timeout"])
+def test_run_over_its_time_is_an_error_although_it_has_a_text(name: str) -> None:
+    with pytest.raises(GatewayError) as caught:
+        read_result(result(name))
+    assert (caught.value.code, caught.value.action) == (Code.TIMEOUT, Action.PERMANENT)
+    with pytest.raises(GatewayError) as caught:
+        read_wait(load(f"wait__{name}"))
+    assert caught.value.code is Code.TIMEOUT
+
+
+def test_wait_gives_the_text_of_a_completed_run() -> None:
+    assert read_wait(load("wait__ok")).text == "pong: hello"
+    assert read_wait(load("wait__media")).media == (MediaRef(url="https://files.example/a.png", name="a.png"),)
+    with pytest.raises(GatewayError, match="run_failed"):
+        read_wait(load("wait__failed"))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"status": "ok", "result": {"payloads": [{"text": "⚠️ it broke", "isError": True}]}},
+        {"status": "ok", "result": {"payloads": [{"text": "The agent run failed before producing a reply."}]}},
+        {"status": "error", "summary": "it broke"},
+        {"summary": "no status at all"},
+    ],
+)
+def test_gateways_own_sentences_are_no_answer(payload: dict[str, Any]) -> None:
+    with pytest.raises(GatewayError) as caught:
+        read_result(payload)
+    assert caught.value.code is Code.RUN_FAILED
+
+
+def test_payload_texts_are_joined_and_errors_among_them_left_out() -> None:
+    payloads = [{"text": "one"}, {"text": "⚠️ a tool failed", "isError": True}, {"text": "two", "mediaUrls": [7]}]
+    assert read_result({"status": "ok", "result": {"payloads": payloads}}).text == "one\n\ntwo"
+
+
+def test_no_reply_is_an_empty_answer() -> None:
+    assert read_result({"status": "ok", "result": {"payloads": [{"text": " NO_REPLY\n"}]}}).text == ""
+    assert is_silent_so_far("NO_R")
+    assert not is_silent_so_far("NO WAY")
+
+
+def test_image_block_of_the_final_event_is_an_artifact() -> None:
+    final = {"content": [{"type": "image", "artifactId": "artifact_1", "mimeType": "image/png"}]}
+    answer = read_result({"status": "ok", "result": {"payloads": []}}, final=final)
+    assert answer.media == (MediaRef(artifact_id="artifact_1", mime="image/png"),)
+
+
+# --- transcripts ------------------------------------------------------------------------------------------------------
+
+
+def test_history_answers_a_completed_turn() -> None:
+    history = read_transcript(load("history__resumed"))
+    answer = history.outcome("c1")
+    assert answer
+    assert answer.text == "pong: first"
+
+
+def test_resumed_run_answers_the_interrupted_turn() -> None:
+    history = read_transcript(load("history__resumed"))
+    answer = history.outcome("c2")
+    assert answer
+    assert answer.text.endswith("w28 w29")
+    assert answer.run_id != "c2"
+    assert history.interrupted_by(answer.run_id) == "c2"
+
+
+def test_interrupted_input_is_never_run_again() -> None:
+    history = read_transcript(load("history__resumed"))
+    assert history.turn("c3") is None
+    assert not history.is_pending("c3")
+    assert not history.is_running
+
+
+def test_failure_text_in_the_history_is_no_answer() -> None:
+    history = read_transcript(load("history__failed_runs"))
+    failed = [row.run_id for row in history.rows if row.key.endswith(":terminal-error")]
+    assert len(failed) == 3
+    assert [history.outcome(run) for run in failed] == [None, None, None]
+    assert all(history.answer_of(run) is None for run in failed)
+
+
+def test_aborted_run_is_an_error_although_its_row_has_text() -> None:
+    history = read_transcript(load("history__aborted"))
+    with pytest.raises(GatewayError) as caught:
+        history.outcome("abort-1")
+    assert caught.value.code is Code.RUN_ABORTED
+    assert history.outcome("timeout-1") is None
+
+
+def test_media_line_of_the_history_is_media() -> None:
+    history = read_transcript(load("history__media_line"))
+    answers = [row.answer() for row in history.rows if row.is_complete]
+    assert [answer.missing for answer in answers[:1]] == [("a.png",)]
+    assert answers[1].media == (MediaRef(url="https://example.invalid/x.png", name="x.png"),)
+    assert answers[1].text == ""
+
+
+def test_step_before_a_tool_is_no_answer() -> None:
+    rows = [
+        {"role": "user", "content": "x", "idempotencyKey": "k:user"},
+        {"role": "assistant", "content": "let me look", "stopReason": "toolUse", "__openclaw": {"runId": "k"}},
+    ]
+    history = read_transcript({"messages": rows, "sessionInfo": {"status": "running"}})
+    assert history.outcome("k") is None
+    assert history.is_running
+
+
+def test_answer_to_the_next_turn_is_not_taken_for_this_one() -> None:
+    rows = [
+        {"role": "user", "content": "x", "idempotencyKey": "k:user"},
+        {"role": "user", "content": "y", "idempotencyKey": "l:user"},
+        {"role": "assistant", "content": "for y", "stopReason": "stop", "__openclaw": {"runId": "l"}},
+    ]
+    history = read_transcript({"messages": rows})
+    assert history.outcome("k") is None
+    assert history.outcome("l") is not None
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "action"),
+    [
+        ({"code": "INVALID_REQUEST", "details": {"code": "PROTOCOL_MISMATCH"}}, Code.PROTOCOL_MISMATCH, Action.CONFIG),
+        ({"code": "INVALID_REQUEST", "details": {"code": "AUTH_TOKEN_MISMATCH"}}, Code.BAD_TOKEN, Action.CONFIG),
+        ({"code": "INVALID_REQUEST", "details": {"code": "AUTH_TOKEN_MISSING"}}, Code.BAD_TOKEN, Action.CONFIG),
+        ({"code": "INVALID_REQUEST", "details": {"code": "DEVICE_AUTH_INVALID"}}, Code.BAD_TOKEN, Action.CONFIG),
+        ({"code": "X", "details": {"code": "DEVICE_IDENTITY_REQUIRED"}}, Code.MISSING_SCOPE, Action.CONFIG),
+        ({"code": "UNAVAILABLE", "details": {"code": "AUTH_RATE_LIMITED"}}, Code.LOCKED_OUT, Action.WAIT),
+        ({"code": "NOT_PAIRED", "details": {"code": "PAIRING_REQUIRED"}}, Code.PAIRING_REQUIRED, Action.CONFIG),
+        ({"code": "INVALID_REQUEST", "details": {"code": "AUTH_SCOPE_MISMATCH"}}, Code.MISSING_SCOPE, Action.CONFIG),
+        ({"code": "FORBIDDEN", "message": "missing scope: operator.admin"}, Code.MISSING_SCOPE, Action.CONFIG),
+        ({"code": "INVALID_REQUEST", "message": 'unknown agent id "ghost"'}, Code.UNKNOWN_AGENT, Action.PERMANENT),
+        (
+            {"code": "INVALID_REQUEST", "message": 'Agent "ghost" no longer exists in configuration'},
+            Code.UNKNOWN_AGENT,
+            Action.PERMANENT,
+        ),
+        ({"code": "UNAVAILABLE", "details": {"reason": "startup-sidecars"}}, Code.STARTING, Action.WAIT),
+        ({"code": "UNAVAILABLE", "message": "gateway is draining for restart"}, Code.DRAINING, Action.WAIT),
+        ({"code": "UNAVAILABLE", "message": "busy"}, Code.UNAVAILABLE, Action.RETRY),
+        ({"code": "INVALID_REQUEST", "message": "invalid agent params"}, Code.INVALID_REQUEST, Action.PERMANENT),
+        ({}, Code.INVALID_REQUEST, Action.PERMANENT),
+    ],
+)
+def test_error_by_name(error: dict[str, Any], code: Code, action: Action) -> None:
+    named = read_error(error)
+    assert (named.code, named.action) == (code, action)
+
+
+def test_error_keeps_the_wait_and_the_pairing_request() -> None:
+    assert read_error({"details": {"code": "AUTH_RATE_LIMITED"}, "retryAfterMs": 299_500}).retry_after == 299.5
+    assert read_error({"details": {"code": "AUTH_RATE_LIMITED"}}).retry_after == 300.0
+    paired = read_error({"code": "NOT_PAIRED", "details": {"code": "PAIRING_REQUIRED", "requestId": "r-1"}})
+    assert paired.request_id == "r-1"

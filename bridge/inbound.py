@@ -70,6 +70,11 @@ def route_waiting() -> int:
     return routed
 
 
+def waiting() -> bool:
+    """For the sweep."""
+    return Message.objects.filter(routed_at=None, direction="in").exists()
+
+
 def route_again(message: Message) -> Delivery:
     """Decide and render anew, for a replay. The delivery is the message's own row, updated but not saved."""
     delivery = message.deliveries.select_for_update().get(target=Target.AGENT)

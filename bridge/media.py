@@ -102,3 +102,7 @@ def _failed(item: Attachment, error: ChannelError) -> None:
     else:
         item.state, item.source = AttachmentState.FAILED, ""
     item.save()
+
+
+def rows(ids: list[int]) -> list[Attachment]:
+    return list(Attachment.objects.filter(pk__in=ids).order_by("position"))

@@ -47,9 +47,7 @@ def _answer_to(question: Message) -> Delivery | None:
     return answers.exclude(state=State.DEAD).order_by("-id").first()
 
 
-def _fetched(
-    channel: Streaming, query: Mapping[str, str], stream: str, question: Message, said: Delivery
-) -> Answer:
+def _fetched(channel: Streaming, query: Mapping[str, str], stream: str, question: Message, said: Delivery) -> Answer:
     if said.state == State.PENDING:
         said = _take(said) or said
     if said.state != State.DELIVERED:
@@ -91,9 +89,7 @@ def _ending(channel: Streaming, question: Message) -> str:
     return "later" if timezone.now() >= replies.stream_ends(channel, question) else ""
 
 
-def _frame(
-    channel: Streaming, query: Mapping[str, str], stream: str, question: Message, ending: str
-) -> Answer:
+def _frame(channel: Streaming, query: Mapping[str, str], stream: str, question: Message, ending: str) -> Answer:
     partial = valkey.ask(lambda client: client.get(partial_key(question.uuid)), None) or ""
     closing = channel.closing_text(ending) if ending else ""
     text = "\n\n".join(words for words in (partial, closing) if words)

@@ -16,6 +16,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 from django.db.models import Func, Q, Value
+from django.db.models.fields.json import KeyTextTransform
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -154,7 +155,11 @@ class Delivery(models.Model):
                 condition=Q(state__in=("dead", "uncertain"), dismissed_at=None),
                 name="delivery_dead_letters",
             ),
-            # sending.repeats: did the same go to the same people within the platform's duplicate check?
+            # connector.speak_first: whose session is this?
+            models.Index(
+                KeyTextTransform("session_key", "payload"), condition=Q(target="agent"), name="delivery_session"
+            ),
+            # sending._said_before: did the same go to the same people within the platform's duplicate check?
             models.Index(fields=["lane", "fingerprint"], condition=~Q(fingerprint=""), name="delivery_repeats"),
         ]
 

@@ -1,0 +1,115 @@
+"""Somebody is told when something is wrong: once for each cause, and again when it is over. By e-mail and to a webhook address."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.core.mail import send_mail
+from django.db.models import Count, Min, Q
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts import valkey
+from accounts.channels import http
+from accounts.models import ChannelAccount, Health
+from bridge.models import Delivery, Incident, State
+from bridge.redact import redact_text
+from channels_wechat.errors import ChannelError
+from openclaw.models import Gateway
+
+log = logging.getLogger(__name__)
+# A hiccup is not an incident: failing things are given this long to come back by themselves.
+PATIENCE = timedelta(minutes=2)
+# Work that waits longer than this without a reason of its own means that a process is missing.
+STUCK = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    cause: str
+    title: str
+    detail: str = ""
+
+
+def check() -> None:
+    """Open what is new, close what is over, tell what nobody was told."""
+    troubles = {trouble.cause: trouble for trouble in [*_sides(), *_dead_letters(), *_stuck()]}
+    for incident in Incident.objects.filter(closed_at=None).exclude(cause__in=troubles):
+        incident.closed_at = timezone.now()
+        incident.save(update_fields=["closed_at"])
+    open_causes = set(Incident.objects.filter(closed_at=None).values_list("cause", flat=True))
+    fresh = [trouble for cause, trouble in troubles.items() if cause not in open_causes]
+    rows = [Incident(cause=t.cause, title=t.title[:200], detail=t.detail) for t in fresh]
+    Incident.objects.bulk_create(rows, ignore_conflicts=True)
+    tell()
+
+
+def tell() -> None:
+    untold = Q(told_at=None) | Q(closed_at__isnull=False, told_over_at=None)
+    for incident in Incident.objects.filter(untold).order_by("id")[:20]:
+        _tell_one(incident)
+
+
+def swept() -> None:
+    """The sweep was here; its age is the surest sign that worker and beat do their work."""
+    valkey.ask(lambda client: client.set("swept", time.time(), ex=86400), None)
+
+
+def _sides() -> list[Trouble]:
+    """Accounts and gateways that stopped, or have been failing for a while."""
+    bad = Q(state=Health.STOPPED) | Q(state=Health.FAILING, state_since__lt=timezone.now() - PATIENCE)
+    accounts = ChannelAccount.objects.filter(bad, enabled=True)
+    gateways = Gateway.objects.filter(bad, enabled=True)
+    told = [Trouble(f"account:{a.pk}", _("Account %s does not work") % a.name, a.state_reason) for a in accounts]
+    return told + [Trouble(f"gateway:{g.pk}", _("Gateway %s does not work") % g.name, g.state_reason) for g in gateways]
+
+
+def _dead_letters() -> list[Trouble]:
+    rows = Delivery.objects.filter(state__in=(State.DEAD, State.UNCERTAIN), dismissed_at=None)
+    counted = rows.values("account_id", "account__name").annotate(count=Count("pk"), since=Min("finished_at"))
+    return [
+        Trouble(
+            f"dead:{row['account_id']}",
+            _("Messages of %s were not delivered") % row["account__name"],
+            _("%(count)d since %(since)s. See Dead letters.") % {"count": row["count"], "since": row["since"]},
+        )
+        for row in counted
+    ]
+
+
+def _stuck() -> list[Trouble]:
+    """Due for minutes, though its account works: worker, beat or connector is not there."""
+    late = Delivery.objects.filter(state=State.PENDING, due_at__lt=timezone.now() - STUCK)
+    late = late.filter(account__enabled=True).exclude(account__state=Health.STOPPED)
+    late = late.exclude(gateway__state__in=(Health.STOPPED, Health.FAILING))
+    count = late.count()
+    detail = (
+        _("%d deliveries have been due for more than five minutes. Are worker, beat and connector running?") % count
+    )
+    return [Trouble("stuck", _("Messages wait"), detail)] if count else []
+
+
+def _tell_one(incident: Incident) -> None:
+    over = incident.told_at is not None
+    title = _("Over: %s") % incident.title if over else incident.title
+    lines = [title, incident.detail if not over else "", settings.PUBLIC_URL and f"{settings.PUBLIC_URL}/admin/"]
+    try:
+        _post("\n".join(line for line in lines if line), title)
+    except (OSError, ChannelError) as error:
+        log.warning("an incident could not be told: %s", redact_text(str(error)))
+        Incident.objects.filter(pk=incident.pk).update(error=redact_text(str(error)))
+        return
+    Incident.objects.filter(pk=incident.pk).update(**{"told_over_at" if over else "told_at": timezone.now()}, error="")
+
+
+def _post(text: str, title: str) -> None:
+    """The webhook's body is what a WeCom group robot takes. Raises OSError or ChannelError."""
+    if settings.ALERT_EMAIL:
+        send_mail(f"[bridge] {title}", text, settings.DEFAULT_FROM_EMAIL, settings.ALERT_EMAIL)
+    if settings.ALERT_WEBHOOK_URL:
+        body = {"msgtype": "text", "text": {"content": text.encode()[:2000].decode("utf-8", "ignore")}}
+        http().request("POST", settings.ALERT_WEBHOOK_URL, json=body)

@@ -1,0 +1,220 @@
+"""One turn of an agent: from the claimed delivery to the stored answer. Holds no database connection while it waits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import mimetypes
+from typing import TYPE_CHECKING, Any
+
+from django.core.files.base import ContentFile
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.channels import http
+from accounts.models import Health
+from bridge import delivery as work
+from bridge import media, outbound
+from bridge.database import run_db
+from bridge.delivery import Failure, LostLease
+from bridge.models import Attempt, Delivery, Message, Outcome, Reason
+from bridge.redact import redact_text
+from channels_wechat.errors import ChannelError
+from openclaw.errors import Action, Code, GatewayError
+from openclaw.turns import Answer, Attachment, MediaRef, Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bridge.links import Link
+
+log = logging.getLogger(__name__)
+# How long the question waits for its files; then it is asked without them, and says so.
+FILES_WAIT_SECONDS = 30
+# A turn costs money and the model's own client has retried already.
+MAX_TRIES = 4
+MEDIA_MAX_BYTES = 20 * 1024 * 1024
+_ACTIONS = {
+    Action.RETRY: "retry",
+    Action.WAIT: "wait",
+    Action.CONFIG: "configuration",
+    Action.PERMANENT: "permanent",
+    Action.UNKNOWN: "unknown",
+}
+
+
+class Asking:
+    """A turn under way. `stop` breaks it off for a user who typed /stop."""
+
+    def __init__(self, delivery: Delivery, link: Link, on_partial: Callable[[Delivery, str], None]) -> None:
+        self.delivery, self.link, self.on_partial = delivery, link, on_partial
+        self.conversation_id = delivery.message.conversation_id if delivery.message else None
+        self.started_at = timezone.now()
+        self.stopped = False
+        self.turn: Turn | None = None
+        self.attempt: Attempt | None = None
+
+    async def run(self) -> None:
+        """Never raises: whatever happens becomes the delivery's state."""
+        try:
+            await self._run()
+        except LostLease:
+            log.warning("delivery %s: the lease was lost", self.delivery.pk)
+        except Exception as error:  # a defect of ours; the lane must not hang
+            log.exception("delivery %s", self.delivery.pk)
+            text = redact_text(f"{type(error).__name__}: {error}")
+            await self._fail(Failure("permanent", "internal", text, reason=Reason.INTERNAL))
+
+    async def stop(self) -> None:
+        self.stopped = True
+        if self.turn:
+            await self.link.abort(self.turn)
+
+    async def _run(self) -> None:
+        if await run_db(work.too_old, self.delivery):
+            await self._fail(Failure("permanent", "too_old", str(Reason.TOO_OLD.label), reason=Reason.TOO_OLD))
+            return
+        await self._wait_for_files()
+        lost = await run_db(lost_before, self.delivery)
+        self.turn = turn = await run_db(turn_for, self.delivery)
+        request = {"recover" if lost else "ask": turn.idempotency_key, **self.delivery.payload}
+        self.attempt = await run_db(work.begin, self.delivery, request)
+        try:
+            answer = await self._answer(turn, lost)
+        except GatewayError as error:
+            await self._refused(error)
+            return
+        await self._settle(answer)
+
+    async def _answer(self, turn: Turn, lost: bool) -> Answer | None:
+        def partial(text: str) -> None:
+            self.on_partial(self.delivery, text)
+
+        return await (self.link.recover(turn, partial) if lost else self.link.ask(turn, partial))
+
+    async def _wait_for_files(self) -> None:
+        waiting = list(self.delivery.payload.get("attachments", []))
+        deadline = asyncio.get_running_loop().time() + FILES_WAIT_SECONDS
+        while waiting and asyncio.get_running_loop().time() < deadline:
+            if not await run_db(media.still_fetching, waiting):
+                return
+            await asyncio.sleep(0.2)
+
+    async def _settle(self, answer: Answer | None) -> None:
+        if answer is None:  # the old run came to nothing: ask again at once, with a new key
+            await self._fail(Failure("retry", "not_answered", _("The lost run gave no answer; asked anew."), 0.1))
+            return
+        files, missing = await self._files(answer)
+        await run_db(self._store, answer, files, [*answer.missing, *missing])
+
+    def _store(self, answer: Answer, files: list[ContentFile[bytes]], missing: list[str]) -> None:
+        """The delivery's end and the answer, in one transaction: both or neither."""
+        lines = [answer.text, *(_("(The file %(name)s could not be fetched.)") % {"name": name} for name in missing)]
+        text = "\n\n".join(line for line in lines if line)
+        question = self.delivery.message
+        said = bool(text or files) and question is not None
+        work.succeed(
+            self.delivery,
+            self._open_attempt(),
+            remote_id=answer.run_id,
+            reason="" if said else Reason.NO_ANSWER,
+            response={"text": answer.text, "files": len(files)},
+            then=(lambda: keep_answer(self.delivery, text, files)) if said else None,
+        )
+
+    async def _files(self, answer: Answer) -> tuple[list[ContentFile[bytes]], list[str]]:
+        files, missing = [], []
+        for ref in answer.media:
+            try:
+                files.append(await self._file(ref))
+            except (GatewayError, ChannelError) as error:
+                log.warning("delivery %s: media of the answer: %s", self.delivery.pk, redact_text(str(error)))
+                missing.append(ref.name or "")
+        return files, missing
+
+    async def _file(self, ref: MediaRef) -> ContentFile[bytes]:
+        if ref.artifact_id:
+            session_key = self.delivery.payload["session_key"]
+            return named_file(await self.link.download(session_key, ref.artifact_id), ref.name, ref.mime)
+        return await asyncio.to_thread(fetch_media, ref)
+
+    async def _refused(self, error: GatewayError) -> None:
+        if self.stopped and error.code == Code.RUN_ABORTED:
+            await run_db(work.skip, self.delivery, self._open_attempt(), Reason.STOPPED)
+            return
+        text = f"{error.sentence} ({error.code}{': ' + error.detail if error.detail else ''})"
+        if error.action == Action.CONFIG and self.delivery.gateway:
+            await run_db(self.delivery.gateway.set_state, Health.STOPPED, str(error.code), text)
+        tries = MAX_TRIES if error.action == Action.RETRY else None
+        await self._fail(Failure(_ACTIONS[error.action], str(error.code), text, error.retry_after, tries))
+
+    async def _fail(self, failure: Failure) -> None:
+        try:
+            await run_db(work.fail, self.delivery, self.attempt, failure)
+        except LostLease:
+            log.warning("delivery %s: the lease was lost", self.delivery.pk)
+
+    def _open_attempt(self) -> Attempt:
+        if self.attempt is None:
+            raise ValueError("no attempt is open")
+        return self.attempt
+
+
+def key_of(delivery: Delivery) -> str:
+    """The gateway's idempotency key: stays while the outcome is unknown, else a new one."""
+    return f"{delivery.pk}.{delivery.run}"
+
+
+def lost_before(delivery: Delivery) -> bool:
+    """Whether this key was asked before and nobody knows what came of it."""
+    unknown = delivery.attempts.filter(outcome__in=(Outcome.UNKNOWN, Outcome.INTERRUPTED))
+    key = key_of(delivery)
+    return unknown.filter(request__ask=key).exists() or unknown.filter(request__recover=key).exists()
+
+
+def turn_for(delivery: Delivery) -> Turn:
+    payload = delivery.payload
+    gateway = delivery.gateway
+    files, lost = _attachments(payload.get("attachments", []))
+    return Turn(
+        session_key=payload["session_key"],
+        agent_id=payload["agent_id"],
+        message="\n".join([payload["message"], *lost]),
+        idempotency_key=key_of(delivery),
+        extra_system_prompt=payload.get("extra_system_prompt", ""),
+        attachments=files,
+        timeout=float(gateway.timeout_seconds if gateway else 600),
+    )
+
+
+def keep_answer(delivery: Delivery, text: str, files: list[ContentFile[bytes]]) -> Message:
+    if delivery.message is None:
+        raise ValueError("an answer needs its question")
+    return outbound.answer(
+        delivery.message, text, source=Message.Source.AGENT, key=f"answer:{key_of(delivery)}", files=files
+    )
+
+
+def named_file(content: bytes, name: str, mime: str) -> ContentFile[bytes]:
+    file = ContentFile(content, name=name or f"file{mimetypes.guess_extension(mime) or ''}")
+    file.content_type = mime or mimetypes.guess_type(name)[0] or "application/octet-stream"  # type: ignore[attr-defined]
+    return file
+
+
+def fetch_media(ref: MediaRef) -> ContentFile[bytes]:
+    """Over http(s) by the guarded client only; never a path. Raises ChannelError."""
+    found = http().request("GET", ref.url, follow=3, max_bytes=MEDIA_MAX_BYTES)
+    name = ref.name or ref.url.partition("?")[0].rpartition("/")[2]
+    return named_file(found.body, name, ref.mime or found.headers.get("content-type", "").partition(";")[0])
+
+
+def _attachments(ids: list[int]) -> tuple[tuple[Attachment, ...], list[str]]:
+    """The files that are there, and a line for each that is not."""
+    files, lost = [], []
+    for item in media.rows(ids):
+        if item.file:
+            kind: Any = "image" if item.kind == "image" else "file"
+            files.append(Attachment(kind, item.name or item.kind, item.mime, media.read(item.pk).content))
+        else:
+            lost.append(f"[{item.kind} {item.name}: could not be fetched]")
+    return tuple(files), lost

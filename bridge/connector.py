@@ -1,0 +1,275 @@
+"""The connector: holds every long connection. One task for each gateway it owns, one for each turn under way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+from typing import TYPE_CHECKING
+
+import redis.asyncio
+from django.conf import settings
+from redis.exceptions import RedisError
+
+from accounts.models import Health
+from bridge import delivery as work
+from bridge import outbound, ownership
+from bridge.asking import Asking
+from bridge.database import run_db
+from bridge.links import HttpLink, SocketLink
+from bridge.models import Conversation, Delivery, Message, Route, Target, Wire
+from bridge.streams import PARTIAL_SECONDS, partial_key
+from channels_wechat import channel_class
+from channels_wechat.base import Streaming
+from channels_wechat.messages import Content
+from openclaw.client import backoff
+from openclaw.errors import Action, GatewayError
+
+if TYPE_CHECKING:
+    from bridge.links import Link
+    from openclaw.models import Gateway
+    from openclaw.turns import ForeignReply
+
+log = logging.getLogger(__name__)
+# Without a ring there is a look each second; leases are renewed well within their 30 s.
+LOOK_SECONDS = 1.0
+LEASE_EVERY_SECONDS = 5.0
+PARTIAL_EVERY_SECONDS = 0.3
+STEADY_SECONDS = 60  # a connection that held this long starts the backoff anew
+_OUR_KEY = re.compile(r"\d+\.\d+")
+
+
+class Connector:
+    def __init__(self) -> None:
+        self.holder = work.holder_name()
+        self.stopping = asyncio.Event()
+        self.owned: dict[int, Owned] = {}
+        self.valkey = redis.asyncio.Redis.from_url(settings.REDIS_URL, decode_responses=True, socket_timeout=5)
+        self.partials: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Until `stop`. What is under way then is handed over: its keys stay, the next connector finds the answers."""
+        helpers = [asyncio.create_task(task) for task in (self._listen(), self._show_partials(), self._keep_leases())]
+        try:
+            while not self.stopping.is_set():
+                await self._own()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.stopping.wait(), LEASE_EVERY_SECONDS)
+        finally:
+            await self._end([*helpers, *(owned.task for owned in self.owned.values())])
+
+    def stop(self) -> None:
+        self.stopping.set()
+
+    async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await run_db(work.hand_over, self.holder)
+        await run_db(ownership.release, self.holder)
+        await self.valkey.aclose()
+
+    async def _own(self) -> None:
+        """Start a task for each gateway that is ours now, end those that are not, or whose configuration changed."""
+        gateways = {gateway.pk: gateway for gateway in await run_db(ownership.lease, self.holder)}
+        for pk, owned in list(self.owned.items()):
+            fresh = gateways.get(pk)
+            if fresh is None or fresh.updated_at != owned.gateway.updated_at or owned.task.done():
+                await self._let_go(pk)
+        for pk, gateway in gateways.items():
+            if pk not in self.owned:
+                self.owned[pk] = Owned(gateway, self)
+
+    async def _let_go(self, pk: int) -> None:
+        owned = self.owned.pop(pk)
+        owned.task.cancel()
+        await asyncio.gather(owned.task, return_exceptions=True)
+
+    async def _listen(self) -> None:
+        """Rings and stops. Losing them costs a look a second, and for a stop the next renewal."""
+        while True:
+            try:
+                async with self.valkey.pubsub() as subscription:
+                    await subscription.subscribe("bell:ask", "stop")
+                    while True:
+                        message = await subscription.get_message(ignore_subscribe_messages=True, timeout=5)
+                        if message:
+                            await self._heard(message["channel"], message["data"])
+            except (RedisError, OSError):
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def _heard(self, channel: str, text: str) -> None:
+        from bridge.doorbell import Bell, answered
+
+        if channel == "bell:ask":
+            await asyncio.to_thread(answered, Bell.ASK)
+            for owned in self.owned.values():
+                owned.wake.set()
+        else:
+            await self._stop_turns({int(text)})
+
+    async def _stop_turns(self, conversations: set[int]) -> None:
+        for owned in self.owned.values():
+            for asking in list(owned.asking.values()):
+                if asking.conversation_id in conversations and not asking.stopped:
+                    with contextlib.suppress(GatewayError):
+                        await asking.stop()
+
+    async def _keep_leases(self) -> None:
+        while True:
+            await asyncio.sleep(work.RENEW_SECONDS)
+            try:
+                await run_db(work.renew, self.holder)
+                await self._stop_turns(await run_db(self._stopped_conversations))
+            except Exception:  # the database is away: leases may run out, and then another connector recovers the turns
+                log.exception("leases could not be renewed")
+
+    def _stopped_conversations(self) -> set[int]:
+        """Those with a turn that began before somebody typed /stop."""
+        running = [asking for owned in self.owned.values() for asking in owned.asking.values()]
+        ids = {asking.conversation_id for asking in running if asking.conversation_id}
+        stopped = dict(
+            Conversation.objects.filter(pk__in=ids, stopped_at__isnull=False).values_list("pk", "stopped_at")
+        )
+        return {a.conversation_id for a in running if a.conversation_id and _before(a, stopped.get(a.conversation_id))}
+
+    def partial(self, delivery: Delivery, text: str) -> None:
+        message = delivery.message
+        if message and issubclass(channel_class(message.account.kind), Streaming):
+            self.partials[partial_key(message.uuid)] = text
+
+    async def _show_partials(self) -> None:
+        """All texts that grew, in one round trip."""
+        while True:
+            await asyncio.sleep(PARTIAL_EVERY_SECONDS)
+            if not self.partials:
+                continue
+            grown, self.partials = self.partials, {}
+            with contextlib.suppress(RedisError, OSError):
+                async with self.valkey.pipeline(transaction=False) as pipe:
+                    for key, text in grown.items():
+                        pipe.set(key, text, ex=PARTIAL_SECONDS)
+                    await pipe.execute()
+
+
+class Owned:
+    """A gateway that is ours: connect, claim what there is room for, connect again."""
+
+    def __init__(self, gateway: Gateway, connector: Connector) -> None:
+        self.gateway, self.connector = gateway, connector
+        self.wake = asyncio.Event()
+        self.asking: dict[int, Asking] = {}
+        self.turns: set[asyncio.Task[None]] = set()
+        self.task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            link = self._link()
+            began = asyncio.get_running_loop().time()
+            try:
+                await self._connect(link)
+                await self._serve(link)
+            except GatewayError as error:
+                steady = asyncio.get_running_loop().time() - began > STEADY_SECONDS
+                failures = 0 if steady else failures + 1
+                if not await self._may_retry(error):
+                    return
+                await asyncio.sleep(max(error.retry_after or 0.0, backoff(failures - 1) if failures else 0.2))
+            finally:
+                await self._close(link)
+
+    def _link(self) -> Link:
+        endpoint = ownership.endpoint(self.gateway)
+        return HttpLink(endpoint) if self.gateway.transport == "http" else SocketLink(endpoint, self._foreign)
+
+    async def _connect(self, link: Link) -> None:
+        version, boot_id, device_token = await link.open()
+        agents = await link.agents()
+        await run_db(ownership.connected, self.gateway, version, boot_id, agents, device_token)
+        log.info("gateway %s: connected (%s, %s agents)", self.gateway.pk, version, len(agents))
+
+    async def _serve(self, link: Link) -> None:
+        while True:
+            self.wake.clear()
+            if not await self._claim(link):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._news(link), LOOK_SECONDS)
+            if link.closed.is_set():
+                raise link.lost
+
+    async def _news(self, link: Link) -> None:
+        """A ring, a turn that ended, or the end of the connection."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (self.wake, link.closed)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in waits:
+                waiting.cancel()
+
+    async def _claim(self, link: Link) -> int:
+        room = self.gateway.max_in_flight - len(self.turns)
+        if room <= 0:
+            return 0
+        holder, pk = self.connector.holder, self.gateway.pk
+        claimed = await run_db(work.claim, Wire.CONNECTOR, holder, min(room, 50), gateway_id=pk)
+        for delivery in claimed:
+            self._start(delivery, link)
+        return len(claimed)
+
+    def _start(self, delivery: Delivery, link: Link) -> None:
+        asking = Asking(delivery, link, self.connector.partial)
+        self.asking[delivery.pk] = asking
+        task = asyncio.create_task(asking.run())
+        self.turns.add(task)
+        task.add_done_callback(lambda done: self._ended(done, delivery.pk))
+
+    def _ended(self, task: asyncio.Task[None], pk: int) -> None:
+        self.turns.discard(task)
+        self.asking.pop(pk, None)
+        self.wake.set()
+
+    async def _may_retry(self, error: GatewayError) -> bool:
+        """False: staff have to act first, and every process reads that in the row."""
+        text = f"{error.sentence} ({error.code}{': ' + error.detail if error.detail else ''})"
+        state = Health.STOPPED if error.action == Action.CONFIG else Health.FAILING
+        await run_db(self.gateway.set_state, state, str(error.code), text)
+        log.warning("gateway %s: %s", self.gateway.pk, error.code)
+        return state != Health.STOPPED
+
+    async def _close(self, link: Link) -> None:
+        """Turns of a lost connection settle themselves as unknown; of a cancelled one they are handed over by the lease."""
+        await link.close()
+        pending = [task for task in self.turns if not task.done()]
+        if pending:
+            _done, late = await asyncio.wait(pending, timeout=10)
+            for task in late:
+                task.cancel()
+
+    def _foreign(self, reply: ForeignReply) -> None:
+        """The agent speaks first. A late or resumed turn of ours is not that: `recover` gets its answer."""
+        if not _OUR_KEY.fullmatch(reply.run_id) and not _OUR_KEY.fullmatch(reply.resumes):
+            task = asyncio.create_task(run_db(speak_first, self.gateway, reply))
+            self.turns.add(task)
+            task.add_done_callback(self.turns.discard)
+
+
+def speak_first(gateway: Gateway, reply: ForeignReply) -> None:
+    """Send what an agent said unasked to the conversation whose session it said it in."""
+    last = (
+        Delivery.objects.filter(target=Target.AGENT, gateway=gateway, payload__session_key=reply.session_key)
+        .select_related("message__account", "route")
+        .order_by("-id")
+        .first()
+    )
+    if last is None or last.message is None or (last.route and last.route.scope == Route.Scope.SHARED):
+        log.warning("gateway %s: a message for no conversation of ours", gateway.pk)
+        return
+    where = (last.message.account, last.message.peer_kind, last.message.peer_id)
+    key = f"run:{gateway.pk}:{reply.run_id}"
+    outbound.send(*where, Content(text=reply.answer.text), source=Message.Source.AGENT, key=key)
+
+
+def _before(asking: Asking, stopped_at: object) -> bool:
+    return stopped_at is not None and asking.started_at < stopped_at  # type: ignore[operator]

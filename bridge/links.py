@@ -1,0 +1,122 @@
+"""The two ways to a gateway, with one face: the WebSocket, and HTTP streaming where that is not let through."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+import aiohttp
+
+from openclaw.client import GatewayClient
+from openclaw.errors import Code, GatewayError
+from openclaw.http import ask_http, probe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from openclaw.turns import AgentInfo, Answer, Endpoint, ForeignReply, Turn
+
+
+class Link(Protocol):
+    """A connection to one gateway. Every method raises GatewayError."""
+
+    closed: asyncio.Event
+
+    async def open(self) -> tuple[str, str, str]:
+        """Returns version, boot id and a device token that is new, or empty."""
+
+    async def agents(self) -> list[AgentInfo]: ...
+    async def ask(self, turn: Turn, on_partial: Callable[[str], None]) -> Answer: ...
+
+    async def recover(self, turn: Turn, on_partial: Callable[[str], None]) -> Answer | None:
+        """What became of a turn whose connection was lost; None: ask again with a new key."""
+
+    async def abort(self, turn: Turn) -> None: ...
+    async def download(self, session_key: str, artifact_id: str) -> bytes: ...
+    async def close(self) -> None: ...
+
+    @property
+    def lost(self) -> GatewayError: ...
+
+
+class SocketLink:
+    def __init__(self, endpoint: Endpoint, on_foreign: Callable[[ForeignReply], None]) -> None:
+        self.client = GatewayClient(endpoint, on_foreign)
+        self.closed = self.client.closed
+
+    @property
+    def lost(self) -> GatewayError:
+        return self.client.lost
+
+    async def open(self) -> tuple[str, str, str]:
+        hello = await self.client.connect()
+        return hello.version, hello.boot_id, hello.device_token
+
+    async def agents(self) -> list[AgentInfo]:
+        return await self.client.agents()
+
+    async def ask(self, turn: Turn, on_partial: Callable[[str], None]) -> Answer:
+        return await self.client.ask(turn, on_partial)
+
+    async def recover(self, turn: Turn, on_partial: Callable[[str], None]) -> Answer | None:
+        return await self.client.recover(turn, on_partial)
+
+    async def abort(self, turn: Turn) -> None:
+        await self.client.abort(turn.session_key, turn.idempotency_key)
+
+    async def download(self, session_key: str, artifact_id: str) -> bytes:
+        return await self.client.download(session_key, artifact_id)
+
+    async def close(self) -> None:
+        await self.client.close()
+
+
+class HttpLink:
+    """A request for each turn. The gateway aborts a turn whose connection ends, so there is nothing to recover."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.closed = asyncio.Event()
+        self.found: list[AgentInfo] = []
+        self.session = aiohttp.ClientSession()
+        self.asking: dict[str, asyncio.Task[Answer]] = {}
+
+    @property
+    def lost(self) -> GatewayError:
+        return GatewayError(Code.CONNECTION_LOST)
+
+    async def open(self) -> tuple[str, str, str]:
+        result = await probe(self.endpoint)
+        self.found = list(result.agents)
+        return result.version or "", "", result.device_token
+
+    async def agents(self) -> list[AgentInfo]:
+        return self.found
+
+    async def ask(self, turn: Turn, on_partial: Callable[[str], None]) -> Answer:
+        task = asyncio.ensure_future(ask_http(self.session, self.endpoint, turn, on_partial))
+        self.asking[turn.idempotency_key] = task
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if task.cancelled() and turn.idempotency_key not in self.asking:
+                raise GatewayError(Code.RUN_ABORTED) from None
+            task.cancel()
+            raise
+        finally:
+            self.asking.pop(turn.idempotency_key, None)
+
+    async def recover(self, turn: Turn, on_partial: Callable[[str], None]) -> Answer | None:
+        return None
+
+    async def abort(self, turn: Turn) -> None:
+        task = self.asking.pop(turn.idempotency_key, None)
+        if task:
+            task.cancel()
+
+    async def download(self, session_key: str, artifact_id: str) -> bytes:
+        raise GatewayError(Code.MEDIA_GONE, "artifacts are fetched over the WebSocket only")
+
+    async def close(self) -> None:
+        self.closed.set()
+        await self.session.close()

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from bridge.connector import Connector
+
+
+class Command(BaseCommand):
+    help = "Hold the connections to the OpenClaw gateways and ask the agents."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        asyncio.run(self._run())
+
+    async def _run(self) -> None:
+        connector = Connector()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, connector.stop)
+        await connector.run()

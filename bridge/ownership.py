@@ -1,0 +1,54 @@
+"""Who holds which gateway: a lease in the row, so that there is one connection to it and another connector takes over."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db.models import Case, F, Q, Value, When
+from django.utils import timezone
+
+from accounts.models import Health
+from openclaw.device import Device
+from openclaw.models import Gateway
+from openclaw.turns import Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from openclaw.turns import AgentInfo
+
+LEASE_SECONDS = 30
+
+
+def lease(holder: str) -> list[Gateway]:
+    """Take every gateway that is free, renew what is ours; the fence counts the changes of hands."""
+    now = timezone.now()
+    free = Q(owner=holder) | Q(owner="") | Q(owner_until__lt=now) | Q(owner_until=None)
+    usable = Gateway.objects.filter(free, enabled=True).exclude(state=Health.STOPPED)
+    usable.update(
+        fence=Case(When(owner=holder, then=F("fence")), default=F("fence") + Value(1)),
+        owner=holder,
+        owner_until=now + timedelta(seconds=LEASE_SECONDS),
+    )
+    return list(Gateway.objects.filter(owner=holder, enabled=True).exclude(state=Health.STOPPED))
+
+
+def release(holder: str) -> None:
+    Gateway.objects.filter(owner=holder).update(owner="", owner_until=None)
+
+
+def endpoint(gateway: Gateway) -> Endpoint:
+    device = Device(gateway.device_key) if gateway.device_key else None
+    return Endpoint(gateway.base_url, gateway.token, device, gateway.device_token)
+
+
+def connected(
+    gateway: Gateway, version: str, boot_id: str, agents: Iterable[AgentInfo], device_token: str = ""
+) -> None:
+    """Keep what the gateway said of itself."""
+    gateway.version, gateway.boot_id = version[:40], boot_id[:80]
+    gateway.agents = [{"id": agent.id, "name": agent.name} for agent in agents]
+    gateway.device_token = device_token or gateway.device_token
+    gateway.save(update_fields=["version", "boot_id", "agents", "device_token"])
+    gateway.set_state(Health.OK)

@@ -1,0 +1,100 @@
+"""What a wake or the clock makes the worker do. Every task is safe to run twice and to lose."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from celery import shared_task
+from celery.signals import worker_shutting_down
+from django.conf import settings
+
+from accounts import tokens
+from accounts.tokens import StoredTokens
+from bridge import alerts, delivery, inbound, media, names, sending
+from bridge.doorbell import Bell, answered, ring
+from bridge.drain import Drain
+from channels_wechat.errors import ChannelError
+
+if TYPE_CHECKING:
+    from accounts.models import ChannelAccount
+    from bridge.models import Attachment, Delivery
+
+# Files of a message are fetched beside the sending, so that slow answers do not let their addresses die.
+FETCH_THREADS = 8
+
+
+@cache
+def _sender() -> Drain[Delivery]:
+    holder = delivery.holder_name()
+    return Drain(
+        "send",
+        settings.SEND_THREADS,
+        lambda free: sending.claim(holder, free),
+        sending.carry,
+        lambda: delivery.renew(holder),
+    )
+
+
+@cache
+def _fetcher() -> Drain[Attachment]:
+    return Drain("fetch", FETCH_THREADS, media.claim, media.fetch)
+
+
+@worker_shutting_down.connect
+def _finish_in_order(**_kwargs: Any) -> None:
+    _sender().stop()
+    _fetcher().stop()
+
+
+@shared_task(name="bridge.tasks.route")
+def route() -> None:
+    answered(Bell.ROUTE)
+    while inbound.route_waiting():
+        pass
+
+
+@shared_task(name="bridge.tasks.send")
+def send() -> None:
+    answered(Bell.SEND)
+    _sender().run()
+
+
+@shared_task(name="bridge.tasks.fetch")
+def fetch() -> None:
+    answered(Bell.FETCH)
+    _fetcher().run()
+
+
+@shared_task
+def sweep() -> None:
+    """Each second: take back what lost processes held, and ring for whatever is due."""
+    delivery.sweep()
+    bells = list(delivery.waiting())
+    bells += [Bell.ROUTE] if inbound.waiting() else []
+    bells += [Bell.FETCH] if media.waiting() else []
+    ring(*bells)
+    alerts.swept()
+
+
+@shared_task
+def refresh_tokens() -> None:
+    for account in tokens.ending_soon():
+        _refresh(account)
+
+
+def _refresh(account: ChannelAccount) -> None:
+    try:
+        StoredTokens(account).refresh_soon()
+    except ChannelError:
+        return  # kept with the token and shown on the account; a network fault is met again in a minute
+
+
+@shared_task
+def check_health() -> None:
+    alerts.check()
+
+
+@shared_task
+def look_up_names() -> None:
+    names.look_up()

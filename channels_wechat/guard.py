@@ -19,8 +19,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # NAT64 writes an IPv4 address into the last four bytes of these (RFC 6052).
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
-# Azure's metadata and agent service has a public address that is reachable from inside only.
-SPECIAL = frozenset({ipaddress.ip_address("168.63.129.16")})
+# Public by their number, reachable from inside only: Azure's metadata service, Oracle's (Python before 3.12.4 takes the whole
+# block for public), and the NAT64 addresses of a network's own.
+SPECIAL = tuple(map(ipaddress.ip_network, ("168.63.129.16/32", "192.0.0.0/24", "64:ff9b:1::/48")))
 ENTRY = re.compile(r"\[(?P<bracketed>[^\]]+)\](?::(?P<port1>\d+))?|(?P<name>[^:]+)(?::(?P<port2>\d+))?|(?P<bare>.+)")
 
 
@@ -55,7 +56,8 @@ def is_public(address: Address) -> bool:
             return is_public(inner)
         if address.teredo or address.is_site_local:
             return False
-    return address.is_global and not address.is_multicast and not address.is_reserved and address not in SPECIAL
+    special = any(address in network for network in SPECIAL)
+    return address.is_global and not (address.is_multicast or address.is_reserved or special)
 
 
 class Guard:

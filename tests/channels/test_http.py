@@ -1,0 +1,317 @@
+"""The guarded session: where it may go, and what it says about a request that failed."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from channels_wechat.errors import Action, ChannelError
+from channels_wechat.guard import Allowed, Guard, is_public, parse_allowed
+from channels_wechat.http import Http, encode_json, redact_url
+from tests.channels.harness import Recorder, Reply, recorder
+
+LOCAL = ["127.0.0.1"]
+PRIVATE = """127.0.0.1 127.8.8.8 10.0.0.1 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 100.100.100.200 0.0.0.0 224.0.0.1
+239.1.1.1 240.0.0.1 255.255.255.255 192.0.0.192 64:ff9b:1::1 168.63.129.16 198.18.0.1 ::1 :: fe80::1 fc00::1 fd00:ec2::254 ff02::1
+::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:169.254.169.254 64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 2002:7f00:1:: 2002:a00:1::
+2001:db8::1 fec0::1 2001:0:4136:e378:8000:63bf:3fff:fdd2"""
+
+
+@pytest.fixture
+def platform():
+    with recorder() as server:
+        yield server
+
+
+@pytest.fixture
+def http() -> Http:
+    return Http(LOCAL, timeout=(2, 5))
+
+
+def failure(http: Http, method: str, url: str, **options) -> ChannelError:
+    with pytest.raises(ChannelError) as caught:
+        http.request(method, url, **options)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "address",
+    PRIVATE.split(),
+)
+def test_it_refuses_addresses_that_are_not_public(address):
+    assert not is_public(ip_address(address))
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "101.226.103.1", "2400:3200::1", "::ffff:8.8.8.8", "64:ff9b::808:808"])
+def test_it_lets_public_addresses_through(address):
+    assert is_public(ip_address(address))
+
+
+@pytest.mark.parametrize(
+    ("entry", "port", "reached"),
+    [
+        ("127.0.0.1", 80, True),
+        ("127.0.0.1:80", 80, True),
+        ("127.0.0.1:81", 80, False),
+        ("127.0.0.0/8", 80, True),
+        ("127.0.0.0/8:80", 80, True),
+        ("127.0.0.0/8:81", 80, False),
+        ("10.0.0.0/8", 80, False),
+        ("localhost", 80, False),  # the name is allowed, the address alone is not
+    ],
+)
+def test_it_reaches_only_what_the_allow_list_names(entry, port, reached):
+    if reached:
+        assert Guard([entry]).resolve("127.0.0.1", port) == ["127.0.0.1"]
+    else:
+        with pytest.raises(ChannelError) as caught:
+            Guard([entry]).resolve("127.0.0.1", port)
+        assert (caught.value.code, caught.value.action) == ("address", Action.CONFIG)
+
+
+def test_it_knows_every_form_of_an_allow_list_entry():
+    assert parse_allowed("Simulator.local:8701") == Allowed("simulator.local", None, 8701)
+    assert parse_allowed("[::1]:80").port == 80
+    assert str(parse_allowed("[fd00::/8]").network) == "fd00::/8"
+    assert str(parse_allowed("::1").network) == "::1/128"
+    with pytest.raises(ValueError, match="empty"):
+        parse_allowed(" ")
+
+
+def test_it_allows_a_name_whatever_it_resolves_to():
+    assert Guard(["localhost:80"]).resolve("localhost", 80)
+    assert Guard(["127.0.0.1", "::1"]).resolve("LOCALHOST", 80)
+
+
+def test_it_connects_to_nothing_private_by_default(platform: Recorder):
+    error = failure(Http(), "POST", platform.url + "/x?access_token=abc", json={})
+    assert (error.code, error.action) == ("address", Action.CONFIG)
+    assert "abc" not in str(error)
+    assert (platform.connections, platform.requests) == (0, [])
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.1", "0x7f.0.0.1", "2130706433", "[::ffff:127.0.0.1]", "0.0.0.0"])  # noqa: S104
+def test_it_looks_at_the_address_and_not_at_its_spelling(platform: Recorder, host):
+    assert failure(Http(), "GET", f"http://{host}:{platform.port}/").code == "address"
+    assert platform.connections == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://example.com/",
+        "gopher://x",
+        "example.com",
+        "http://",
+        "http://[1",
+        "http://a:99999/",
+        "//x",
+    ],
+)
+def test_it_calls_only_http_addresses(http: Http, url):
+    error = failure(http, "GET", url)
+    assert (error.code, error.action) == ("address", Action.CONFIG)
+
+
+def test_it_sends_json_as_raw_utf8(platform: Recorder, http: Http):
+    http.request("POST", platform.url + "/a", json={"content": "你好 👋\ud83d \0"})
+    assert platform.requests[0].headers["Content-Type"] == "application/json; charset=utf-8"
+    assert platform.requests[0].body == '{"content": "你好 👋\ufffd \\u0000"}'.encode()
+
+
+@given(st.text(alphabet=st.characters(codec=None, categories=["Cs", "Lo", "Cc", "So"])))
+def test_no_text_breaks_json(text):
+    json.loads(encode_json({text: [text]}).decode())
+
+
+def test_an_upload_names_the_file_in_plain_utf8(platform: Recorder, http: Http):
+    http.request("POST", platform.url, fields={"media": ('报告 "1"\n\ud83d.txt', b"abc\r\n", "text/plain")})
+    sent = platform.requests[0]
+    boundary = sent.headers["Content-Type"].partition("boundary=")[2].encode()
+    expected = (
+        'Content-Disposition: form-data; name="media"; filename="报告 %221%22%0A\ufffd.txt"\r\nContent-Type: text/plain'
+    )
+    assert sent.body == b"--" + boundary + b"\r\n" + expected.encode() + b"\r\n\r\nabc\r\n\r\n--" + boundary + b"--\r\n"
+
+
+def test_it_reads_nothing_from_the_environment(platform: Recorder, http: Http, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert http.request("GET", platform.url).status == 200
+
+
+def test_it_keeps_the_connection(platform: Recorder, http: Http):
+    for _ in range(3):
+        http.request("POST", platform.url, json={})
+    assert (len(platform.requests), platform.connections) == (3, 1)
+
+
+def test_a_connection_closed_meanwhile_is_replaced(platform: Recorder, http: Http):
+    platform.will(Reply(closes=True))
+    for _ in range(2):
+        assert http.request("POST", platform.url, json={}).status == 200
+    assert (len(platform.requests), platform.connections) == (2, 2)
+
+
+def test_no_connection_means_not_sent(http: Http):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/cgi-bin/gettoken?corpsecret=geheim"
+        error = failure(http, "POST", url, json={})
+    assert (error.code, error.action) == ("connect", Action.RETRY)
+    assert "/cgi-bin/gettoken" in error.detail
+    assert "geheim" not in str(error)
+
+
+def test_a_name_that_does_not_resolve_means_not_sent(http: Http):
+    error = failure(http, "POST", "http://no-such-host.invalid/", json={})
+    assert (error.code, error.action) == ("connect", Action.RETRY)
+
+
+def test_tls_refused_means_not_sent(platform: Recorder, http: Http):
+    error = failure(http, "POST", platform.url.replace("http:", "https:"), json={})
+    assert (error.code, error.action) == ("connect", Action.RETRY)
+    assert platform.requests == []
+
+
+def test_a_tls_handshake_without_an_answer_means_not_sent():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
+        error = failure(Http(LOCAL, timeout=(0.2, 0.2)), "POST", url, json={})
+    assert (error.code, error.action) == ("connect", Action.RETRY)
+
+
+@pytest.mark.parametrize(("fault", "code"), [("hang", "timeout"), ("reset", "reset"), ("close", "reset")])
+@pytest.mark.parametrize(
+    ("method", "harmless", "action"),
+    [
+        ("POST", None, Action.UNKNOWN),
+        ("POST", True, Action.RETRY),
+        ("GET", None, Action.RETRY),
+        ("GET", False, Action.UNKNOWN),
+    ],
+)
+def test_a_lost_answer_is_unknown_unless_repeating_is_harmless(
+    platform: Recorder, fault, code, method, harmless, action
+):
+    platform.will(Reply(fault=fault))
+    error = failure(Http(LOCAL, timeout=(2, 0.3)), method, platform.url + "/?key=geheim", harmless=harmless)
+    assert (error.code, error.action) == (code, action)
+    assert "geheim" not in str(error)
+    assert len(platform.requests) == 1
+
+
+def test_a_lost_answer_on_a_kept_connection_is_unknown_and_not_repeated(platform: Recorder, http: Http):
+    platform.will(Reply(), Reply(fault="reset"))
+    http.request("POST", platform.url, json={})
+    assert failure(http, "POST", platform.url, json={}).action == Action.UNKNOWN
+    assert (len(platform.requests), platform.connections) == (2, 1)
+
+
+def test_a_request_that_could_not_be_written_whole_was_not_sent(http: Http):
+    """The other side resets while a large body is on its way: nobody can have carried out half a request."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse() -> None:
+            for _ in range(2):
+                connection, _address = server.accept()
+                connection.recv(10)
+                connection.close()
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        error = failure(http, "POST", url, fields={"media": ("a", b"x" * 30_000_000, "text/plain")})
+        thread.join(5)
+    assert (error.code, error.action) == ("connect", Action.RETRY)
+
+
+def test_half_an_answer_is_lost(platform: Recorder, http: Http):
+    headers = (("Content-Encoding", "gzip"),)
+    platform.will(Reply(b"not gzip", headers=headers))
+    assert failure(http, "POST", platform.url, json={}).action == Action.UNKNOWN
+
+
+@pytest.mark.parametrize(("method", "action"), [("GET", Action.PERMANENT), ("POST", Action.UNKNOWN)])
+def test_an_answer_may_not_be_larger_than_asked(platform: Recorder, http: Http, method, action):
+    platform.will(Reply(b"x" * 101), Reply(b"x" * 100))
+    error = failure(http, method, platform.url, max_bytes=100)
+    assert (error.code, error.action) == ("too_large", action)
+    assert http.request(method, platform.url, max_bytes=100).body == b"x" * 100
+
+
+def moved(url: str) -> Reply:
+    return Reply(b"", 302, (("Location", url),))
+
+
+def test_redirects_are_not_followed_by_default(platform: Recorder, http: Http):
+    platform.will(moved("/b"))
+    assert http.request("GET", platform.url + "/a").status == 302
+    assert len(platform.requests) == 1
+
+
+def test_redirects_of_a_download_are_followed_and_counted(platform: Recorder, http: Http):
+    platform.will(moved("/b"), moved("c"), Reply(b"file"))
+    assert http.request("GET", platform.url + "/a", follow=2).body == b"file"
+    assert [request.path for request in platform.requests] == ["/a", "/b", "/c"]
+    platform.will(moved("/b"), moved("/c"))
+    assert http.request("GET", platform.url, follow=1).status == 302
+
+
+def test_a_redirect_is_guarded_like_the_first_address(platform: Recorder):
+    http = Http([f"127.0.0.1:{platform.port}"])
+    platform.will(
+        moved("http://169.254.169.254/latest/meta-data/"), moved("file:///etc/passwd"), moved("http://127.0.0.1:1/")
+    )
+    for _ in range(3):
+        assert failure(http, "GET", platform.url, follow=3).code == "address"
+    assert len(platform.requests) == 3
+
+
+def test_a_post_is_never_redirected(platform: Recorder, http: Http):
+    platform.will(moved("/b"))
+    assert http.request("POST", platform.url, json={}, follow=3).status == 302
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://h/p?access_token=a.b-c&x=1", "https://h/p?access_token=***&x=1"),
+        ("https://h/p?x=1&corpsecret=abc#f", "https://h/p?x=1&corpsecret=***#f"),
+        ("get https://h/p?key=abc failed", "get https://h/p?key=*** failed"),
+        ("https://h/p?response_code=abc", "https://h/p?response_code=***"),
+        (
+            "https://cos/x?q-sign-time=1&sign=abc&Q-SIGNATURE=d",
+            "https://cos/x?q-sign-time=***&sign=***&Q-SIGNATURE=***",
+        ),
+        ("https://h/p?userid=abc", "https://h/p?userid=abc"),
+    ],
+)
+def test_secrets_are_hidden_in_addresses(url, shown):
+    assert redact_url(url) == shown
+
+
+def test_many_threads_share_a_session(platform: Recorder, http: Http):
+    wrong: list[object] = []
+
+    def work(number: int) -> None:
+        for turn in range(5):
+            platform_answer = http.request("POST", f"{platform.url}/{number}", json={"turn": turn})
+            if platform_answer.status != 200:
+                wrong.append(platform_answer)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert wrong == []
+    assert len(platform.requests) == 80
+    assert platform.connections <= 16

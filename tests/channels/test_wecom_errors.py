@@ -1,0 +1,104 @@
+"""The table of error codes: every class, the waits, and answers that are not the platform's."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from channels_wechat.errors import Action
+from channels_wechat.http import Response
+from channels_wechat.wecom_errors import ERRORS, error_for, error_for_status
+
+# facts, by class: the codes of page 90313 that the bridge can meet.
+CLASSES = {
+    Action.RETRY: "-1 6000 45033 40014 42001 41001",
+    Action.WAIT: "45009",
+    Action.CONFIG: """40001 40013 2000002 40056 40091 42007 42008 42009 48002 48004 50001 50003 60020 85005 93004 95000 95017
+        301002 301042 301052 301053 301058""",
+    Action.PERMANENT: """40003 46004 60111 40004 40005 40006 40007 40008 40009 40011 40029 40031 40033 40035 40050 40058 40063
+        40093 41006 41051 42014 43004 44001 44004 45001 45002 45004 45007 45008 45034 48005 50002 60011 60021 60140 81013 81017
+        82001 84061 86001 86003 86004 86005 86006 86007 86008 86207 86216 86220 86224 92000 93000 93008 95001 95007 95013 95014
+        95016 95018 301059 830002 846605 846608""",
+}
+CASES = [(int(code), action) for action, codes in CLASSES.items() for code in codes.split()]
+
+
+@pytest.mark.parametrize(("code", "action"), CASES)
+def test_a_code_says_what_to_do(code, action):
+    error = error_for({"errcode": code, "errmsg": "the platform's words"})
+    assert (error.code, error.action) == (str(code), action)
+    assert len(str(error.text)) > 20
+    assert error.detail.endswith("the platform's words")
+    assert (error.retry_after is not None) == (action is Action.WAIT)
+
+
+def test_no_code_is_left_out_of_these_cases():
+    assert {code for code, _action in CASES} == set(ERRORS)
+
+
+def test_an_unknown_code_is_permanent_and_shown():
+    error = error_for({"errcode": 987654, "errmsg": "brand new"})
+    assert error.action == Action.PERMANENT
+    assert "(987654: brand new)" in str(error)
+
+
+@pytest.mark.parametrize(
+    "errmsg",
+    [
+        "not allow to access from your ip, hint: [1614], from ip: 203.0.113.7, more info at https://open.work.weixin.qq.com",
+        "not allow to access from your ip,from ip:203.0.113.7",
+    ],
+)
+def test_an_untrusted_address_is_told_first(errmsg):
+    error = error_for({"errcode": 60020, "errmsg": errmsg})
+    assert error.detail.startswith("203.0.113.7 · ")
+
+
+def test_an_untrusted_ipv6_address_is_told_too():
+    assert error_for({"errcode": 60020, "errmsg": "from ip: 2001:db8::7."}).detail.startswith("2001:db8::7 · ")
+    assert error_for({"errcode": 60020, "errmsg": "no"}).detail == "no"
+
+
+@pytest.mark.parametrize(
+    ("errmsg", "seconds"),
+    [
+        ("api freq out of limit", 60),
+        ("api minute-quota reach limit", 60),
+        ("api hour quota reach limit", 3600),
+        ("reach max api daily quota limit", 8 * 3600),
+        ("reach the limit of a day", 8 * 3600),
+        ("api month quota", 8 * 3600),
+        ("see you on Sunday", 60),
+    ],
+)
+def test_a_limit_waits_for_its_window(errmsg, seconds):
+    """A day ends at midnight in Shanghai; 08:00 UTC is 16:00 there."""
+    error = error_for({"errcode": 45009, "errmsg": errmsg}, datetime(2026, 11, 21, 8, tzinfo=UTC))
+    assert error.retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "action", "harmless_action", "wait"),
+    [
+        (200, {}, Action.UNKNOWN, Action.RETRY, None),
+        (302, {}, Action.CONFIG, Action.CONFIG, None),
+        (403, {}, Action.CONFIG, Action.CONFIG, None),
+        (404, {}, Action.CONFIG, Action.CONFIG, None),
+        (408, {}, Action.RETRY, Action.RETRY, None),
+        (413, {}, Action.PERMANENT, Action.PERMANENT, None),
+        (425, {}, Action.RETRY, Action.RETRY, None),
+        (429, {}, Action.WAIT, Action.WAIT, 60),
+        (429, {"Retry-After": "7"}, Action.WAIT, Action.WAIT, 7),
+        (500, {}, Action.UNKNOWN, Action.RETRY, None),
+        (502, {}, Action.UNKNOWN, Action.RETRY, None),
+        (503, {"Retry-After": "99999"}, Action.WAIT, Action.WAIT, 3600),
+        (503, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, Action.WAIT, Action.WAIT, 60),
+        (504, {}, Action.UNKNOWN, Action.RETRY, None),
+    ],
+)
+def test_an_answer_that_is_not_the_platforms(status, headers, action, harmless_action, wait):
+    response = Response(status, headers, b"<html>\xff")
+    assert error_for_status(response, harmless=False).action == action
+    error = error_for_status(response, harmless=True)
+    assert (error.action, error.retry_after, error.detail) == (harmless_action, wait, "<html>\ufffd")

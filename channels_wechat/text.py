@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from bisect import bisect_right
 from itertools import accumulate
@@ -28,14 +29,14 @@ def clean(text: str) -> str:
 
 
 def clean_json(value: Any) -> Any:
-    """`clean` for every text in decoded JSON, keys too."""
+    """`clean` for every text in decoded JSON, keys too; NaN and infinity, which no JSON column takes, become words."""
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, list):
         return [clean_json(item) for item in value]
     if isinstance(value, dict):
         return {clean(key): clean_json(item) for key, item in value.items()}
-    return value
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def utf8_len(text: str) -> int:

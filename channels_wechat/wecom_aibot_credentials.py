@@ -1,0 +1,74 @@
+"""What staff enter for an AI bot, and where in WeCom they find it."""
+
+from __future__ import annotations
+
+from django import forms
+from django.core.validators import RegexValidator
+from django.utils.translation import gettext_lazy as _
+
+from channels_wechat.base import CredentialsForm
+from channels_wechat.crypto import decode_aes_key
+
+
+class WeComAIBotCredentials(CredentialsForm):
+    secrets = frozenset({"token", "encoding_aes_key"})
+
+    bot_id = forms.CharField(
+        label=_("Bot ID"),
+        max_length=128,
+        help_text=_("WeCom → Workbench → AI bots → the bot → API mode, by callback URL."),
+    )
+    bot_name = forms.CharField(
+        label=_("Bot name"),
+        max_length=64,
+        help_text=_("Exactly as it is shown in groups: @name is taken out of what people write."),
+    )
+    token = forms.CharField(
+        label=_("Token"),
+        validators=[RegexValidator(r"^[A-Za-z0-9]{1,32}$", _("A token has at most 32 letters and digits."))],
+        help_text=_("On the same page as the callback URL."),
+    )
+    encoding_aes_key = forms.CharField(
+        label=_("EncodingAESKey"), help_text=_("On the same page as the token: 43 characters.")
+    )
+    corp_id = forms.CharField(
+        label=_("Corp ID"),
+        max_length=64,
+        required=False,
+        help_text=_(
+            "Console → My company → Company ID. With it, names are looked up through the company's app account."
+        ),
+    )
+    welcome = forms.CharField(
+        label=_("Welcome"),
+        max_length=2000,
+        required=False,
+        widget=forms.Textarea,
+        help_text=_("Said when a person first opens the chat with the bot on a day; empty: nothing."),
+    )
+    unmapped_text = forms.CharField(
+        label=_("Answer where no agent is set"),
+        max_length=2000,
+        required=False,
+        help_text=_("Said in a chat that is mapped to no agent; empty: a short neutral sentence."),
+    )
+    failure_text = forms.CharField(
+        label=_("Answer when the agent failed"),
+        max_length=2000,
+        required=False,
+        help_text=_("Empty: a short apology."),
+    )
+    later_text = forms.CharField(
+        label=_("Answer when it takes longer"),
+        max_length=2000,
+        required=False,
+        help_text=_("Said after almost six minutes, when the answer will follow as a message of its own."),
+    )
+
+    def clean_encoding_aes_key(self) -> str:
+        key = str(self.cleaned_data["encoding_aes_key"])
+        try:
+            decode_aes_key(key or "A" * 43)  # blank: the stored one is kept
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+        return key

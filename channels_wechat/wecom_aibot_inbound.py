@@ -1,0 +1,173 @@
+"""What people say to an AI bot, from the decrypted JSON to `Inbound` (pages 100719 and 101027). Pure.
+
+Groups pass on only what mentions the bot, as text or mixed. A type that is not known is kept in `raw`, never an error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any
+
+from channels_wechat.messages import Inbound, MediaItem, Peer
+
+if TYPE_CHECKING:
+    from channels_wechat.messages import MediaKind
+
+Node = dict[str, Any]
+Said = tuple[str, tuple[MediaItem, ...]]
+STREAM_ID = re.compile(r"[0-9a-f]{32}")
+# Addresses that are as good as a password for as long as they live: the one-use reply and the files.
+SECRETS = frozenset({"response_url", "url"})
+KINDS = frozenset({"text", "mixed", "image", "voice", "file", "video"})
+FILES: dict[str, MediaKind] = {"image": "image", "file": "file", "video": "video"}
+VERDICTS = {1: "accurate", 2: "inaccurate", 3: "withdrawn"}
+FAULTS = {1: "irrelevant", 2: "incomplete", 3: "wrong", 4: "wrong data analysis"}
+
+
+def read(node: Node, plain: bytes, *, bot_name: str, corp_id: str, reply_seconds: int) -> Inbound:
+    """plain: the decrypted body, whose SHA-256 is the key of an event. corp_id: the bot's own corporation, if known."""
+    is_event = word(node, "msgtype") == "event"
+    sender, in_group = _sender(node, corp_id), word(node, "chattype") == "group"
+    reply = word(node, "response_url")
+    kind, text, media = _event(node) if is_event else _message(node, bot_name if in_group else "")
+    return Inbound(
+        key=("" if is_event else word(node, "msgid")) or hashlib.sha256(plain).hexdigest(),
+        kind=kind,
+        peer=Peer("group", word(node, "chatid"), reply) if in_group else Peer("direct", sender, reply),
+        sender=sender,
+        text=text,
+        media=media,
+        raw=_without_secrets(node),
+        reply_seconds=reply_seconds if reply else 0,
+        occurred_at=_seconds(node.get("create_time")),
+        refers_to=_judged(node),
+    )
+
+
+def at(node: Any, *path: str) -> Any:
+    """What stands at the path; None where a step is absent or not an object."""
+    for name in path:
+        node = node.get(name) if isinstance(node, dict) else None
+    return node
+
+
+def word(node: Any, *path: str) -> str:
+    value = at(node, *path)
+    return value if isinstance(value, str) else ""
+
+
+def _listed(node: Any, *path: str) -> list[Any]:
+    value = at(node, *path)
+    return value if isinstance(value, list) else []
+
+
+def _seconds(value: Any) -> int:
+    return value if type(value) is int and 0 < value < 10**11 else 0
+
+
+def _sender(node: Node, corp_id: str) -> str:
+    """User ids are unique only within a corporation: a guest's gets its own, so that nobody passes for a colleague."""
+    user, guest_of = word(node, "from", "userid"), word(node, "from", "corpid")
+    return f"{user}@{guest_of}" if user and guest_of not in ("", corp_id) else user
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_secrets(item) for key, item in value.items() if key not in SECRETS}
+    return [_without_secrets(item) for item in value] if isinstance(value, list) else value
+
+
+# --- messages
+
+
+def _message(node: Node, bot_name: str) -> tuple[str, str, tuple[MediaItem, ...]]:
+    kind = word(node, "msgtype")
+    if kind not in KINDS:
+        return "unsupported", "", ()
+    text, media = _said(node, bot_name)
+    quoted, quoted_media = _quote(node, bot_name)
+    return kind, "\n\n".join(part for part in (quoted, text) if part), (*media, *quoted_media)
+
+
+def _said(node: Any, bot_name: str) -> Said:
+    """Text and files of a message or a quote."""
+    if word(node, "msgtype") != "mixed":
+        return _said_once(node, bot_name)
+    parts = [_said_once(item, bot_name) for item in _listed(node, "mixed", "msg_item")]
+    return "\n".join(text for text, _media in parts if text), tuple(item for _text, media in parts for item in media)
+
+
+def _said_once(node: Any, bot_name: str) -> Said:
+    """Voice comes as its transcript, without the sound."""
+    kind = word(node, "msgtype")
+    url = word(node, kind, "url")
+    if url and kind in FILES:
+        return "", (MediaItem(FILES[kind], url),)
+    return strip_mention(word(node, kind, "content"), bot_name), ()
+
+
+def _quote(node: Node, bot_name: str) -> Said:
+    """The quoted message as a Markdown quote; a quoted file as its kind, so that the reader knows where it belongs."""
+    text, media = _said(node.get("quote"), bot_name)
+    lines = [*text.splitlines(), *(f"[{item.kind}]" for item in media)]
+    return "\n".join(f"> {line}".rstrip() for line in lines), media
+
+
+def strip_mention(text: str, bot_name: str) -> str:
+    """The text without "@name" where it mentions this bot: the whole name, followed by white space, punctuation or the end.
+
+    The client puts U+2005 or a blank after the name, and any white space within it. A mail address is no mention.
+    """
+    if not bot_name.strip():
+        return text
+    name = r"\s+".join(map(re.escape, bot_name.split()))
+    mention = rf"(?<![A-Za-z0-9._%+-])@{name}(?=[\s\u200b，。：！？、；,:!?;)）]|\Z)"
+    stripped, count = re.subn(rf"[^\S\n]*{mention}[^\S\n]*\u200b?", _gap, text)
+    return stripped.strip() if count else text
+
+
+def _gap(match: re.Match[str]) -> str:
+    """What a mention leaves behind: a blank between two words, nothing at the border of a line or before punctuation."""
+    before, after = match.string[: match.start()][-1:], match.string[match.end() :][:1]
+    between = before not in ("", "\n") and re.match(r"[^\n，。：！？、；,:!?;)）]", after)
+    return " " if between else ""
+
+
+# --- events
+
+
+def _event(node: Node) -> tuple[str, str, tuple[MediaItem, ...]]:
+    """A card's answer is a turn for the agent; everything else just happened."""
+    name = word(node, "event", "eventtype")
+    content = at(node, "event", name)
+    if name == "template_card_event":
+        return "action", _card(content), ()
+    return "event", _feedback(content) if name == "feedback_event" else name, ()
+
+
+def _card(content: Any) -> str:
+    """The button and the answers, by the keys and ids that the card gave them."""
+    lines = [f"Card {word(content, 'task_id')}: {word(content, 'event_key')}"]
+    for item in _listed(content, "selected_items", "selected_item"):
+        chosen = ", ".join(map(str, _listed(item, "option_ids", "option_id")))
+        lines.append(f"{word(item, 'question_key')}: {chosen}")
+    return "\n".join(lines)
+
+
+def _feedback(content: Any) -> str:
+    """`feedback: inaccurate (incomplete, wrong): what the person wrote`."""
+    reasons = [FAULTS.get(_number(reason), str(reason)) for reason in _listed(content, "inaccurate_reason_list")]
+    verdict = VERDICTS.get(_number(at(content, "type")), str(at(content, "type")))
+    detail, words = f" ({', '.join(reasons)})" if reasons else "", word(content, "content")
+    return f"feedback: {verdict}{detail}" + (f": {words}" if words else "")
+
+
+def _number(value: Any) -> int:
+    return value if type(value) is int else 0
+
+
+def _judged(node: Node) -> str:
+    """The message whose answer was judged: our streams carry its uuid as their feedback id."""
+    judged = word(node, "event", "feedback_event", "id")
+    return judged if STREAM_ID.fullmatch(judged) else ""

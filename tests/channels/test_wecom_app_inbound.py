@@ -1,0 +1,240 @@
+"""Callbacks of a self-built app: every fixture in, one message out; what is not authentic or not ours is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+
+import pytest
+from wechatpy.work.crypto import WeChatCrypto
+
+from channels_wechat.crypto import Cipher
+from channels_wechat.errors import CallbackRefused
+from channels_wechat.http import Http
+from channels_wechat.messages import Identity, MediaItem, Peer
+from channels_wechat.wecom_app import WeComApp
+from tests.channels.harness import fixture, fixtures
+
+CORP, AGENT, TOKEN = "ww5823bf96d3bd56c7", 1000002, "QDG6eK"
+KEY = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C"
+CREDENTIALS = {"corp_id": CORP, "agent_id": AGENT, "secret": "geheim", "token": TOKEN, "encoding_aes_key": KEY}
+
+
+@pytest.fixture(scope="module")
+def app() -> WeComApp:
+    return WeComApp(Identity("key", f"{CORP}/{AGENT}", CREDENTIALS), Http())
+
+
+def envelope(encrypted: str) -> bytes:
+    return f"<xml><ToUserName><![CDATA[{CORP}]]></ToUserName><AgentID>1</AgentID><Encrypt><![CDATA[{encrypted}]]></Encrypt></xml>".encode()
+
+
+def sealed(
+    plain: bytes, *, corp: str = CORP, token: str = TOKEN, at: float | None = None
+) -> tuple[dict[str, str], bytes]:
+    """The query and body of a callback."""
+    cipher = Cipher(token, KEY, corp)
+    encrypted, timestamp = cipher.seal(plain), str(int(at or time.time()))
+    signature = cipher.signature(timestamp, "nonce", encrypted)
+    return {"msg_signature": signature, "timestamp": timestamp, "nonce": "nonce"}, envelope(encrypted)
+
+
+def read(app: WeComApp, plain: bytes):
+    (inbound,) = app.parse(*sealed(plain)).inbound
+    return inbound
+
+
+TEXTS = {
+    "text__plain": ("text", "this is a test"),
+    "text__emoji": ("text", "你好 👋 <b>&amp;</b> ]]>"),
+    "text__illegal_characters": ("text", "a\ufffdb\ufffdc"),
+    "image__one": ("image", ""),
+    "voice__amr": ("voice", ""),
+    "video__one": ("video", ""),
+    "location__labelled": ("location", "Location: 位置信息 (23.134521, 113.358803)"),
+    "location__bare": ("location", "Location: 23.134521, 113.358803"),
+    "link__full": ("link", "this is a title\nthis is a description\nhttps://example.com/a?b=1&c=2"),
+    "hologram__unknown": ("unsupported", ""),
+    "click__menu": ("action", "Menu entry: EVENTKEY"),
+    "scancode_waitmsg__qrcode": ("action", "Scanned: 2"),
+    "scancode_push__qrcode": ("action", "Scanned: 2"),
+    "template_card_event__button": ("action", "Card taskid111: key111"),
+    "template_card_event__vote": ("action", "Card taskid111: key111\nQuestionKey1: OptionId1, OptionId2"),
+    "template_card_event__multiple": (
+        "action",
+        "Card taskid111: key111\nQuestionKey1: OptionId1\nQuestionKey2: OptionId2",
+    ),
+    "template_card_menu_event__menu": ("action", "Card taskid111: key111"),
+    "change_external_chat__update_members": ("event", "change_external_chat update add_member: Jack, Rose"),
+    "change_external_chat__update_members_flat": ("event", "change_external_chat update add_member: Jack, Rose"),
+    "change_external_chat__update_one_member": ("event", "change_external_chat update del_member: Jack"),
+    "change_external_chat__update_name": ("event", "change_external_chat update change_name"),
+    "change_contact__create_user": ("event", "change_contact create_user"),
+    "enter_agent__opened": ("event", "enter_agent"),
+    "view__address": ("event", "view"),
+    "kf_msg_or_event__knock": ("event", "kf_msg_or_event"),
+    "brand_new_event__unknown": ("event", "brand_new_event"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_a_callback_becomes_a_message(app: WeComApp, name):
+    inbound = read(app, fixture("wecom_app", name))
+    assert (inbound.kind, inbound.text) == TEXTS[name]
+
+
+@pytest.mark.parametrize("name", fixtures("wecom_app"))
+def test_every_callback_of_the_platform_is_taken(app: WeComApp, name):
+    plain = fixture("wecom_app", name)
+    inbound = read(app, plain)
+    event, is_message = name.partition("__")[0], "MsgId" in inbound.raw
+    assert inbound.raw["MsgType" if is_message else "Event"] == event
+    assert inbound.key == (inbound.raw["MsgId"] if is_message else hashlib.sha256(plain).hexdigest())
+    assert inbound.occurred_at == int(inbound.raw["CreateTime"])
+    assert inbound.peer == Peer("direct", inbound.sender or "sys")
+    assert inbound.sender == inbound.raw.get("FromUserName", "")
+    assert inbound.addressed
+    assert json.loads(json.dumps(inbound.raw)) == inbound.raw
+    if not is_message:
+        acts = ("click", "scancode_waitmsg", "scancode_push", "template_card_event", "template_card_menu_event")
+        assert inbound.kind == ("action" if event in acts else "event")
+
+
+@pytest.mark.parametrize(
+    ("name", "media"),
+    [
+        ("image__one", MediaItem("image", "1G6nrLmr5EC3MMb_-zK1dDdzmd0p7cNliYu9V5w7o8K0")),
+        ("voice__amr", MediaItem("voice", "media_id", mime="audio/amr")),
+        ("video__one", MediaItem("video", "media_id")),
+    ],
+)
+def test_a_file_is_named_by_its_media_id(app: WeComApp, name, media):
+    assert read(app, fixture("wecom_app", name)).media == (media,)
+
+
+@pytest.mark.parametrize(
+    ("name", "contacts"),
+    [
+        ("change_contact__create_user", {"zhangsan": "张三"}),
+        ("change_contact__update_user", {"zhangsan001": "张三"}),
+        ("change_contact__delete_user", {}),
+        ("change_contact__create_party", {}),
+        ("text__plain", {}),
+    ],
+)
+def test_a_change_of_the_address_book_tells_names(app: WeComApp, name, contacts):
+    assert read(app, fixture("wecom_app", name)).contacts == contacts
+
+
+def test_the_raw_message_keeps_what_is_nested(app: WeComApp):
+    raw = read(app, fixture("wecom_app", "brand_new_event__unknown")).raw
+    assert raw["Deep"] == {"Item": [{"A": "1"}, {"A": "2"}]}
+    raw = read(app, fixture("wecom_app", "change_contact__create_user")).raw
+    assert raw["ExtAttr"] == {"Item": {"Name": "爱好", "Type": "0", "Text": {"Value": "旅游"}}}
+
+
+def test_repetitions_have_one_key_and_two_events_in_a_second_have_two(app: WeComApp):
+    plain = fixture("wecom_app", "click__menu")
+    assert read(app, plain).key == read(app, plain).key
+    assert read(app, plain).key != read(app, plain.replace(b"EVENTKEY", b"OTHER")).key
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<xml/>",
+        "<xml><MsgType>text</MsgType></xml>",
+        "<xml><MsgType><A>text</A></MsgType><CreateTime>now</CreateTime></xml>",
+    ],
+)
+def test_what_lacks_everything_is_still_a_message(app: WeComApp, body):
+    inbound = read(app, body.encode())
+    assert (inbound.peer, inbound.occurred_at, len(inbound.key)) == (Peer("direct", "sys"), 0, 64)
+
+
+@pytest.mark.parametrize("part", ["SelectedItems", "ScanCodeInfo", "MemChangeList"])
+@pytest.mark.parametrize("value", ["", "text", "<A/>", "<SelectedItem>x</SelectedItem>", "<Item><B>1</B></Item>"])
+@pytest.mark.parametrize("event", ["template_card_event", "scancode_push", "change_external_chat"])
+def test_no_odd_shape_breaks_it(app: WeComApp, event, part, value):
+    body = f"<xml><MsgType>event</MsgType><Event>{event}</Event><{part}>{value}</{part}></xml>"
+    assert read(app, body.encode()).text
+
+
+def test_another_apps_callback_is_refused(app: WeComApp):
+    plain = fixture("wecom_app", "text__plain").replace(b"1000002", b"1000003")
+    with pytest.raises(CallbackRefused) as caught:
+        app.parse(*sealed(plain))
+    assert (caught.value.status, caught.value.code) == (403, "agent")
+
+
+def changed(query: dict[str, str], body: bytes, **changes: str) -> tuple[dict[str, str], bytes]:
+    return {**query, **changes}, body
+
+
+def resealed(ciphertext: str) -> tuple[dict[str, str], bytes]:
+    """A correct signature over something that is no message."""
+    timestamp = str(int(time.time()))
+    signature = Cipher(TOKEN, KEY, CORP).signature(timestamp, "nonce", ciphertext)
+    return {"msg_signature": signature, "timestamp": timestamp, "nonce": "nonce"}, envelope(ciphertext)
+
+
+HELLO = b"<xml><MsgType>text</MsgType></xml>"
+REFUSED = {
+    "signature": (403, "signature", lambda: changed(*sealed(HELLO), msg_signature="0" * 40)),
+    "no query": (403, "signature", lambda: ({}, sealed(HELLO)[1])),
+    "another token": (403, "signature", lambda: sealed(HELLO, token="other")),
+    "another body": (403, "signature", lambda: (sealed(HELLO)[0], sealed(HELLO)[1])),
+    "receiveid": (403, "receiveid", lambda: sealed(HELLO, corp="ww0000000000000000")),
+    "empty receiveid": (403, "receiveid", lambda: sealed(HELLO, corp="")),
+    "old": (403, "stale", lambda: sealed(HELLO, at=time.time() - 700)),
+    "from the future": (403, "stale", lambda: sealed(HELLO, at=time.time() + 700)),
+    "padding": (400, "padding", lambda: resealed("AAAA" * 16)),
+    "block": (400, "padding", lambda: resealed("AAAA")),
+    "base64": (400, "base64", lambda: resealed("=A=")),
+    "not XML": (400, "xml", lambda: ({}, b"hello")),
+    "not XML inside": (400, "xml", lambda: sealed(b"hello")),
+    "DTD": (400, "dtd", lambda: ({}, b"<!DOCTYPE x><xml/>")),
+    "DTD inside": (400, "dtd", lambda: sealed(b'<!DOCTYPE x [<!ENTITY a "b">]><xml>&a;</xml>')),
+    "size": (413, "too_large", lambda: ({}, b"<xml>" + b" " * 1024 * 1024 + b"</xml>")),
+    "no Encrypt": (403, "signature", lambda: ({}, b"<xml/>")),
+    "nested Encrypt": (403, "signature", lambda: ({}, b"<xml><Encrypt><A/></Encrypt></xml>")),
+}
+
+
+@pytest.mark.parametrize("case", sorted(REFUSED))
+def test_what_is_not_authentic_is_refused(app: WeComApp, case):
+    status, code, callback = REFUSED[case]
+    with pytest.raises(CallbackRefused) as caught:
+        app.parse(*callback())
+    assert (caught.value.status, caught.value.code) == (status, code)
+
+
+def test_the_address_is_verified_with_the_plaintext_only(app: WeComApp):
+    query, body = sealed(b"1616140317555161061")
+    query["echostr"] = body.split(b"CDATA[")[2].split(b"]")[0].decode()
+    answer = app.challenge(query)
+    assert (answer.body, answer.content_type) == (b"1616140317555161061", "text/plain; charset=utf-8")
+
+
+@pytest.mark.parametrize("query", [{}, {"echostr": "AAAA", "msg_signature": "x"}])
+def test_a_wrong_verification_is_refused(app: WeComApp, query):
+    with pytest.raises(CallbackRefused) as caught:
+        app.challenge(query)
+    assert caught.value.status == 403
+
+
+def test_the_answer_to_a_callback_is_empty(app: WeComApp):
+    query, body = sealed(fixture("wecom_app", "text__plain"))
+    assert app.acknowledge(query, app.parse(query, body)).body == b""
+
+
+@pytest.mark.parametrize("name", ["text__emoji", "template_card_event__multiple", "change_contact__create_user"])
+def test_a_callback_that_wechatpy_encrypts_is_accepted(app: WeComApp, name):
+    plain, timestamp = fixture("wecom_app", name), str(int(time.time()))
+    body = WeChatCrypto(TOKEN, KEY, CORP).encrypt_message(plain.decode(), "1372623149", timestamp)
+    signature = body.partition("<MsgSignature><![CDATA[")[2].partition("]")[0]
+    query = {"msg_signature": signature, "timestamp": timestamp, "nonce": "1372623149"}
+    (inbound,) = app.parse(query, body.encode()).inbound
+    assert (inbound.kind, inbound.text) == TEXTS[name]
+    assert inbound.sender in ("zhangsan", "sys")

@@ -50,7 +50,7 @@ WITH heads AS (
           b.state = 'pending' OR (b.state = 'held' AND b.message_id = d.message_id AND b.target = d.target AND b.part < d.part)))))
   ORDER BY d.due_at LIMIT %(limit)s FOR UPDATE OF d SKIP LOCKED
 )
-UPDATE bridge_delivery d SET state = 'sending', holder = %(holder)s, lease_until = now() + %(lease)s, wire = %(wire)s
+UPDATE bridge_delivery d SET state = 'sending', holder = %(holder)s, lease_until = now() + make_interval(secs => %(lease)s), wire = %(wire)s
 FROM heads WHERE d.id = heads.id RETURNING d.id
 """
 
@@ -85,10 +85,10 @@ def claim(
     only: this one delivery, due or not (a poll takes what waits for it).
     """
     wires = [Wire.WORKER, Wire.VIEW] if wire == Wire.WORKER else [wire]
-    values = {"wires": [str(w) for w in wires], "wire": str(wire), "holder": holder, "limit": limit, "only": only}
+    values: dict[str, Any] = {"wires": [str(w) for w in wires], "wire": str(wire), "holder": holder, "limit": limit}
     with connection.cursor() as cursor:
         sql = _CLAIM.replace("d.due_at <= now()", "true") if only else _CLAIM
-        cursor.execute(sql, {**values, "gateway": gateway_id, "lease": timedelta(seconds=LEASE_SECONDS)})
+        cursor.execute(sql, {**values, "gateway": gateway_id, "only": only, "lease": LEASE_SECONDS})
         ids = [row[0] for row in cursor.fetchall()]
     rows = Delivery.objects.filter(pk__in=ids).order_by("due_at")
     return list(
@@ -261,8 +261,9 @@ def _close(attempt: Attempt, outcome: Outcome, *, code: str = "", error: str = "
 
 
 def _later_parts(delivery: Delivery) -> Any:
-    parts = Delivery.objects.filter(message_id=delivery.message_id, target=delivery.target, part__gt=delivery.part)
-    return parts.exclude(message_id=None)
+    if delivery.message is None:
+        return Delivery.objects.none()
+    return delivery.message.deliveries.filter(target=delivery.target, part__gt=delivery.part)
 
 
 def _hold_parts(delivery: Delivery) -> None:

@@ -29,7 +29,7 @@ from bridge.supervisor import Child, Supervisor, program
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 PORT = 8000
-QUEUES = "route,send,media,default"
+QUEUES = "route,send,fetch,default"
 WEB_WORKERS = 2
 USAGE = "Usage: python -m bridge.launcher run | demo [--once] | manage run|demo COMMAND …"
 

@@ -23,7 +23,7 @@ RETRY_SECONDS = (1, 3, 10, 30, 60, 120)
 LEASE_SECONDS = 120
 
 _CLAIM = """
-UPDATE bridge_attachment SET lease_until = now() + %(lease)s, tries = tries + 1
+UPDATE bridge_attachment SET lease_until = now() + make_interval(secs => %(lease)s), tries = tries + 1
 WHERE id IN (
   SELECT id FROM bridge_attachment
   WHERE state = 'pending' AND due_at <= now() AND (lease_until IS NULL OR lease_until < now())
@@ -34,7 +34,7 @@ RETURNING id
 
 def claim(limit: int) -> list[Attachment]:
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"lease": timedelta(seconds=LEASE_SECONDS), "limit": limit})
+        cursor.execute(_CLAIM, {"lease": LEASE_SECONDS, "limit": limit})
         ids = [row[0] for row in cursor.fetchall()]
     return list(Attachment.objects.filter(pk__in=ids).select_related("message__account"))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext as _
 
 from bridge.models import Reason, Route
-from openclaw.session import session_key
+from openclaw.session import PeerKind, session_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -70,8 +70,8 @@ def session_key_for(route: Route, conversation: Conversation, account_key: str, 
     if route.scope == Route.Scope.SHARED:
         return session_key(route.agent_id, account_key, "group", "shared", conversation.session_epoch)
     who = sender if route.scope == Route.Scope.SENDER else ""
-    kind, peer = conversation.peer_kind, conversation.peer_id
-    return session_key(route.agent_id, account_key, kind, peer, conversation.session_epoch, who)
+    kind: PeerKind = "group" if conversation.peer_kind == "group" else "direct"
+    return session_key(route.agent_id, account_key, kind, conversation.peer_id, conversation.session_epoch, who)
 
 
 def words(text: str) -> list[str]:

@@ -78,6 +78,6 @@ def _store(account: ChannelAccount, channel: Callbacks, message: Inbound) -> Non
     metrics.note_callback(str(account.key), message.kind if stored else "repeated", refused=False)
     if account.state == Health.NEW:
         account.set_state(Health.OK)
-    said = channel.passive_text(message) if stored else ""
-    if said:
+    said = channel.passive_text(message)
+    if stored and said:
         outbound.said_at_once(Message.objects.select_related("account").get(pk=stored), said)

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from bridge import demo
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+
+class Command(BaseCommand):
+    help = "Set up the demo on the simulator and the stand-in gateway, and hold a first conversation."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--once", action="store_true", help="fail unless every answer arrives")
+
+    def handle(self, *args: Any, once: bool, **options: Any) -> None:
+        try:
+            urls = os.environ["DEMO_SIMULATOR_URL"], os.environ["DEMO_GATEWAY_URL"], os.environ["DEMO_GATEWAY_TOKEN"]
+        except KeyError as missing:
+            raise CommandError(f"{missing} is not set. This command is run by `make demo`.") from None
+        answered = demo.converse(demo.build(*urls), demo.show)
+        if not answered and once:
+            raise CommandError("The demo conversation was not answered in full.")

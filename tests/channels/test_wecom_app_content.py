@@ -1,0 +1,233 @@
+"""What a self-built app says: content in, wire messages out, and a sentence for what can never be sent."""
+
+from __future__ import annotations
+
+import pytest
+
+from channels_wechat.errors import ContentRefused
+from channels_wechat.messages import HANDLE, Content, File, Payload
+from channels_wechat.wecom_app_content import MB, media_type, render
+
+
+def text(*parts: str) -> list[Payload]:
+    return [Payload({"msgtype": "text", "text": {"content": part}}) for part in parts]
+
+
+def file(kind: str = "file", name: str = "a.zip", mime: str = "application/zip", size: int = 100) -> File:
+    return File(kind, name, mime, size, ref="7")
+
+
+def media(kind: str, **more: str) -> Payload:
+    return Payload({"msgtype": kind, kind: {"media_id": HANDLE, **more}}, file="7")
+
+
+def refusal(content: Content) -> tuple[str, str]:
+    with pytest.raises(ContentRefused) as caught:
+        render(content, False)
+    return caught.value.field, str(caught.value)
+
+
+IMAGE = file("image", "a.png", "image/png")
+ARTICLE = {"title": "中秋节", "url": "https://example.com/a"}
+MPARTICLE = {"title": "t", "thumb_media_id": "m", "content": "<p>x</p>"}
+CARD = {
+    "card_type": "text_notice",
+    "main_title": {"title": "t"},
+    "card_action": {"type": 1, "url": "https://example.com"},
+}
+NOTICE = {"appid": "wx1", "title": "会议室预订", "content_item": [{"key": "会议室", "value": "402"}]}
+
+
+def test_an_answer_is_plain_text_by_default():
+    assert render(Content("# 标题\n**你好** [a](https://b.c)"), False) == text("标题\n你好 a (https://b.c)")
+
+
+def test_markdown_goes_out_as_it_is_where_it_is_chosen():
+    assert render(Content("**你好**"), True) == [Payload({"msgtype": "markdown", "markdown": {"content": "**你好**"}})]
+
+
+def test_an_answer_without_marks_is_text_also_where_markdown_is_chosen():
+    assert render(Content("你好"), True) == text("你好")
+
+
+@pytest.mark.parametrize("markdown", [False, True])
+def test_a_long_answer_is_cut_by_bytes(markdown):
+    said = "**一**二三四五六七八九十。" * 300
+    parts = [payload.body[payload.body["msgtype"]]["content"] for payload in render(Content(said), markdown)]
+    assert len(parts) > 1
+    assert all(0 < len(part.encode()) <= 2048 for part in parts)
+    assert "".join(parts) == (said if markdown else said.replace("*", ""))
+
+
+def test_exactly_2048_bytes_are_one_message():
+    assert len(render(Content("a" * 2048), False)) == 1
+    assert len(render(Content("a" * 2049), False)) == 2
+
+
+def test_text_comes_before_its_files():
+    assert render(Content("hi", (IMAGE, file())), False) == [*text("hi"), media("image"), media("file")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "mime", "size", "sent_as"),
+    [
+        ("image", "a.png", "image/png", 10 * MB, "image"),
+        ("image", "a.jpg", "image/jpeg", 5, "image"),
+        ("image", "a.JPG", "", 5, "image"),
+        ("image", "a.png", "application/octet-stream", 5, "image"),
+        ("image", "a.png", "image/webp", 5, "file"),
+        ("image", "a.gif", "image/gif", 5, "file"),
+        ("image", "a", "", 5, "file"),
+        ("image", "a.png", "image/png", 10 * MB + 1, "file"),
+        ("voice", "a.amr", "audio/amr", 2 * MB, "voice"),
+        ("voice", "a.amr", "audio/amr", 2 * MB + 1, "file"),
+        ("voice", "a.mp3", "audio/mpeg", 100, "file"),
+        ("video", "a.mp4", "video/mp4", 10 * MB, "video"),
+        ("video", "a.mp4", "video/mp4", 10 * MB + 1, "file"),
+        ("video", "a.mov", "video/quicktime", 100, "file"),
+        ("file", "a.png", "image/png", 20 * MB, "file"),
+    ],
+)
+def test_a_file_goes_out_as_what_wecom_shows_or_as_a_file(kind, name, mime, size, sent_as):
+    assert media_type(kind, name, mime, size) == sent_as
+    assert render(Content(files=(file(kind, name, mime, size),)), False) == [media(sent_as)]
+
+
+def test_a_file_too_large_leaves_a_line_in_words():
+    big = file(name="film.mov", size=20 * MB + 1)
+    expected = text("hi", "[film.mov: too large to send: 21 MB, WeCom takes 20 MB.]")
+    assert render(Content("hi", (big, IMAGE)), False) == [*expected, media("image")]
+
+
+def test_an_empty_file_beside_text_leaves_a_line_in_words():
+    assert render(Content("hi", (file(size=4),)), True)[1:] == text(
+        "[a.zip: WeCom takes no files under 5 bytes; this one is empty.]"
+    )
+
+
+def test_one_file_too_large_does_not_hide_another():
+    assert render(Content(files=(file(size=0), IMAGE)), False)[1] == media("image")
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        (Content(), "text"),
+        (Content(" \n"), "text"),
+        (Content(files=(file(size=0),)), "files"),
+        (Content(files=(file(size=4),)), "files"),
+        (Content(files=(file(size=21 * MB),)), "files"),
+        (Content(kind="image", files=(file(),)), "files"),
+        (Content(kind="image", files=(IMAGE, IMAGE)), "files"),
+        (Content(kind="image"), "files"),
+        (Content(kind="voice", files=(file("voice", "a.mp3", "audio/mpeg"),)), "files"),
+        (Content(kind="video", files=(file("video", "a.mp4", "video/mp4", 11 * MB),)), "files"),
+        (Content(kind="file", files=(file(size=4),)), "files"),
+        (Content(kind="video", data={"media_id": "m", "title": "一" * 43}), "title"),
+        (Content(kind="video", data={"media_id": "m", "description": "a" * 513}), "description"),
+        (Content(kind="markdown", data={"content": "一" * 683}), "content"),
+        (Content(kind="markdown", data={}), "content"),
+        (Content(kind="markdown", data={"content": 7}), "content"),
+        (Content(kind="markdown_v2", data={"content": "x"}), "kind"),
+        (Content(kind="textcard", data={}), "title"),
+        (Content(kind="textcard", data={"title": "a" * 129, "description": "d", "url": "https://a"}), "title"),
+        (Content(kind="textcard", data={"title": "t", "description": "a" * 513, "url": "https://a"}), "description"),
+        (Content(kind="textcard", data={"title": "t", "description": "d", "url": "a.com"}), "url"),
+        (Content(kind="textcard", data={"title": "t", "description": "d"}), "url"),
+        (
+            Content(
+                kind="textcard", data={"title": "t", "description": "d", "url": "https://a", "btntxt": "一二三四五"}
+            ),
+            "btntxt",
+        ),
+        (Content(kind="news", data={}), "articles"),
+        (Content(kind="news", data={"articles": []}), "articles"),
+        (Content(kind="news", data={"articles": ["x"]}), "articles"),
+        (Content(kind="news", data={"articles": [ARTICLE] * 9}), "articles"),
+        (Content(kind="news", data={"articles": [ARTICLE, {"title": "t"}]}), "articles[2].url"),
+        (Content(kind="news", data={"articles": [{"title": "t", "appid": "a"}]}), "articles[1].url"),
+        (Content(kind="news", data={"articles": [{**ARTICLE, "picurl": "a.png"}]}), "articles[1].picurl"),
+        (Content(kind="news", data={"articles": [{**ARTICLE, "title": "一" * 43}]}), "articles[1].title"),
+        (
+            Content(kind="mpnews", data={"articles": [{**MPARTICLE, "thumb_media_id": ""}]}),
+            "articles[1].thumb_media_id",
+        ),
+        (Content(kind="mpnews", data={"articles": [{**MPARTICLE, "author": "a" * 65}]}), "articles[1].author"),
+        (
+            Content(kind="mpnews", data={"articles": [{**MPARTICLE, "content": "a" * (666 * 1024 + 1)}]}),
+            "articles[1].content",
+        ),
+        (Content(kind="mpnews", data={"articles": [{**MPARTICLE, "digest": "a" * 513}]}), "articles[1].digest"),
+        (Content(kind="miniprogram_notice", data={**NOTICE, "appid": ""}), "appid"),
+        (Content(kind="miniprogram_notice", data={**NOTICE, "title": "会议室"}), "title"),
+        (Content(kind="miniprogram_notice", data={**NOTICE, "title": "一" * 13}), "title"),
+        (Content(kind="miniprogram_notice", data={**NOTICE, "description": "短"}), "description"),
+        (
+            Content(kind="miniprogram_notice", data={**NOTICE, "content_item": [{"key": "a" * 11, "value": "v"}]}),
+            "content_item[1].key",
+        ),
+        (
+            Content(kind="miniprogram_notice", data={**NOTICE, "content_item": [{"key": "k", "value": "v" * 31}]}),
+            "content_item[1].value",
+        ),
+        (
+            Content(kind="miniprogram_notice", data={**NOTICE, "content_item": [{"key": "k", "value": "v"}] * 11}),
+            "content_item",
+        ),
+        (Content("x", data={"safe": 2}), "safe"),
+        (Content("x", data={"safe": "1"}), "safe"),
+        (Content(kind="news", data={"articles": [ARTICLE], "safe": 1}), "safe"),
+    ],
+)
+def test_what_can_never_be_sent_says_why(content, field):
+    where, sentence = refusal(content)
+    assert where == field
+    assert len(sentence) > 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("markdown", {"content": "一" * 682}),
+        (
+            "textcard",
+            {"title": "a" * 128, "description": "a" * 512, "url": "https://example.com", "btntxt": "更多信息"},
+        ),
+        ("news", {"articles": [ARTICLE] * 8}),
+        ("news", {"articles": [{"title": "t", "appid": "wx1", "pagepath": "p"}]}),
+        ("mpnews", {"articles": [{**MPARTICLE, "author": "a" * 64, "digest": "a" * 512}]}),
+        ("mpnews", {"articles": [{**MPARTICLE, "content": "a" * 666 * 1024}]}),
+        ("miniprogram_notice", NOTICE),
+        ("miniprogram_notice", {"appid": "wx1", "title": "一" * 12}),
+        ("template_card", CARD),
+    ],
+)
+def test_a_message_of_its_own_type_goes_out_as_it_is(kind, data):
+    assert render(Content(kind=kind, data=data), False) == [Payload({"msgtype": kind, kind: data})]
+
+
+@pytest.mark.parametrize("kind", ["image", "voice", "video", "file"])
+def test_an_earlier_upload_can_be_named(kind):
+    assert render(Content(kind=kind, data={"media_id": "m"}), False) == [
+        Payload({"msgtype": kind, kind: {"media_id": "m"}})
+    ]
+
+
+def test_a_video_has_words():
+    video = file("video", "a.mp4", "video/mp4")
+    content = Content(kind="video", files=(video,), data={"title": "t", "description": "d"})
+    assert render(content, False) == [media("video", title="t", description="d")]
+
+
+def test_a_message_can_be_confidential():
+    assert render(Content("x", data={"safe": 1}), False)[0].body == {
+        "msgtype": "text",
+        "text": {"content": "x"},
+        "safe": 1,
+    }
+    assert render(Content(kind="mpnews", data={"articles": [MPARTICLE], "safe": 2}), False)[0].body["safe"] == 2
+    assert "safe" not in render(Content("x", data={"safe": 0}), False)[0].body
+
+
+def test_what_text_cannot_hold_is_replaced():
+    assert render(Content("a\0b\ud83d"), False) == text("a\ufffdb\ufffd")

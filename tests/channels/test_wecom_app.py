@@ -1,0 +1,395 @@
+"""A self-built app on the wire: exact requests, what becomes of the answers, groups, media, names, and its form."""
+
+from __future__ import annotations
+
+import pytest
+
+from channels_wechat import channel_class
+from channels_wechat.errors import Action, ChannelError
+from channels_wechat.http import Http
+from channels_wechat.messages import HANDLE, Content, Group, Identity, MediaItem, Payload, Peer, Upload
+from channels_wechat.wecom_app import WeComApp
+from tests.channels.harness import FixedTokens, Recorder, Reply, recorder, says
+
+KEY = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C"
+CREDENTIALS = {"corp_id": "ww1", "agent_id": 1000002, "secret": "geheim", "token": "QDG6eK", "encoding_aes_key": KEY}
+HELLO = Payload({"msgtype": "text", "text": {"content": "你好"}})
+ZHANG = Peer("direct", "zhangsan")
+GROUP = Peer("group", "CHATID")
+
+
+@pytest.fixture
+def platform():
+    with recorder() as server:
+        yield server
+
+
+@pytest.fixture
+def app(platform: Recorder) -> WeComApp:
+    return connected(platform)
+
+
+def connected(platform: Recorder, **credentials: object) -> WeComApp:
+    identity = Identity("key", "ww1/1000002", {**CREDENTIALS, **credentials}, platform.url + "/")
+    return WeComApp(identity, Http(["127.0.0.1"], timeout=(2, 0.5)), FixedTokens())
+
+
+def test_it_is_registered():
+    assert channel_class("wecom_app") is WeComApp
+    assert WeComApp.external_id(CREDENTIALS) == "ww1/1000002"
+
+
+@pytest.mark.parametrize(
+    ("peer", "payload", "options", "path", "body"),
+    [
+        (
+            ZHANG,
+            HELLO,
+            {},
+            "message/send",
+            '{"touser": "zhangsan", "agentid": 1000002, "msgtype": "text", "text": {"content": "你好"}}',
+        ),
+        (
+            Peer("direct", "zhangsan|lisi"),
+            HELLO,
+            {"check_repeats": True},
+            "message/send",
+            '{"touser": "zhangsan|lisi", "agentid": 1000002, "msgtype": "text", "text": {"content": "你好"},'
+            ' "enable_duplicate_check": 1, "duplicate_check_interval": 1800}',
+        ),
+        (
+            Peer("direct", "@all"),
+            Payload({"msgtype": "image", "image": {"media_id": HANDLE}, "safe": 1}, file="7"),
+            {"handle": "m1"},
+            "message/send",
+            '{"touser": "@all", "agentid": 1000002, "msgtype": "image", "image": {"media_id": "m1"}, "safe": 1}',
+        ),
+        (
+            Peer("direct", "party:1|2"),
+            Payload({"msgtype": "video", "video": {"media_id": HANDLE, "title": "t"}}, file="7"),
+            {"handle": "m1"},
+            "message/send",
+            '{"toparty": "1|2", "agentid": 1000002, "msgtype": "video", "video": {"media_id": "m1", "title": "t"}}',
+        ),
+        (
+            Peer("direct", "tag:2"),
+            Payload({"msgtype": "miniprogram_notice", "miniprogram_notice": {"appid": "wx1"}}),
+            {},
+            "message/send",
+            '{"totag": "2", "msgtype": "miniprogram_notice", "miniprogram_notice": {"appid": "wx1"}}',
+        ),
+        (
+            GROUP,
+            HELLO,
+            {"check_repeats": True},
+            "appchat/send",
+            '{"chatid": "CHATID", "msgtype": "text", "text": {"content": "你好"}}',
+        ),
+        (
+            GROUP,
+            Payload({"msgtype": "file", "file": {"media_id": HANDLE}}, file="7"),
+            {"handle": "m1"},
+            "appchat/send",
+            '{"chatid": "CHATID", "msgtype": "file", "file": {"media_id": "m1"}}',
+        ),
+    ],
+)
+def test_a_message_on_the_wire(platform: Recorder, app: WeComApp, peer, payload, options, path, body):
+    app.send(peer, payload, **options)
+    (sent,) = platform.requests
+    assert (sent.method, sent.path, sent.query) == ("POST", f"/cgi-bin/{path}", {"access_token": "token1"})
+    assert sent.body.decode() == body
+
+
+def test_a_payload_sent_twice_is_the_same_byte_for_byte(platform: Recorder, app: WeComApp):
+    (payload,) = app.render(Content("你好 👋"))
+    app.send(ZHANG, payload)
+    app.send(ZHANG, Payload.from_json(payload.as_json()))
+    assert platform.requests[0].body == platform.requests[1].body
+
+
+def test_a_text_that_reads_like_the_placeholder_stays(platform: Recorder, app: WeComApp):
+    (payload,) = app.render(Content(HANDLE))
+    app.send(ZHANG, payload)
+    assert platform.requests[0].json["text"]["content"] == HANDLE
+
+
+def test_the_receipt_has_the_message_id(platform: Recorder, app: WeComApp):
+    platform.will(says(msgid="m-1", invaliduser="", response_code="r"))
+    receipt = app.send(ZHANG, HELLO)
+    assert (receipt.remote_id, receipt.note, receipt.response["response_code"]) == ("m-1", "", "r")
+
+
+def test_who_was_left_out_is_said(platform: Recorder, app: WeComApp):
+    platform.will(says(msgid="m", invaliduser="lisi|wangwu", invalidparty="7", invalidtag="8", unlicenseduser="zhao"))
+    note = app.send(Peer("direct", "zhangsan|lisi|wangwu"), HELLO).note
+    assert [part in note for part in ("lisi, wangwu", "departments: 7", "tags: 8", "licence: zhao")] == [True] * 4
+
+
+@pytest.mark.parametrize(
+    ("reply", "action", "code", "retry_after"),
+    [
+        (says(-1, "system busy"), Action.RETRY, "-1", None),
+        (says(45009, "api freq out of limit"), Action.WAIT, "45009", 60),
+        (says(60020, "not allow to access from your ip, from ip: 203.0.113.7, more"), Action.CONFIG, "60020", None),
+        (says(81013, "all invalid"), Action.PERMANENT, "81013", None),
+        (says(777777, "never seen"), Action.PERMANENT, "777777", None),
+        (Reply(b"<html>"), Action.UNKNOWN, "html", None),
+        (Reply(b"<html>", 502), Action.UNKNOWN, "http_502", None),
+        (Reply(b"<html>", 503), Action.WAIT, "http_503", 60),
+        (Reply(b"<html>", 404), Action.CONFIG, "http_404", None),
+        (Reply(fault="hang"), Action.UNKNOWN, "timeout", None),
+        (Reply(fault="reset"), Action.UNKNOWN, "reset", None),
+    ],
+)
+@pytest.mark.parametrize("peer", [ZHANG, GROUP])
+def test_an_answer_becomes_an_error(platform: Recorder, app: WeComApp, peer, reply, action, code, retry_after):
+    platform.will(reply)
+    with pytest.raises(ChannelError) as caught:
+        app.send(peer, HELLO)
+    error = caught.value
+    assert (error.action, error.code, error.retry_after) == (action, code, retry_after)
+    assert "token1" not in f"{error} {error!r}"
+    assert len(platform.requests) == 1
+
+
+@pytest.mark.parametrize("kind", ["template_card", "miniprogram_notice"])
+def test_a_card_does_not_go_to_a_group(platform: Recorder, app: WeComApp, kind):
+    with pytest.raises(ChannelError) as caught:
+        app.send(GROUP, Payload({"msgtype": kind, kind: {}}))
+    assert (caught.value.action, platform.requests) == (Action.PERMANENT, [])
+
+
+@pytest.mark.parametrize(("prefix", "most"), [("", 1000), ("party:", 100), ("tag:", 100)])
+def test_too_many_recipients_are_not_tried(platform: Recorder, app: WeComApp, prefix, most):
+    app.send(Peer("direct", prefix + "|".join(["1"] * most)), HELLO)
+    with pytest.raises(ChannelError) as caught:
+        app.send(Peer("direct", prefix + "|".join(["1"] * (most + 1))), HELLO)
+    assert (caught.value.action, len(platform.requests)) == (Action.PERMANENT, 1)
+
+
+def test_repetitions_are_swallowed_one_to_one_only(app: WeComApp):
+    assert (app.repeat_window(ZHANG, HELLO), app.repeat_window(GROUP, HELLO)) == (1800, 0)
+
+
+def test_a_message_is_recalled(platform: Recorder, app: WeComApp):
+    app.recall("m-1")
+    assert (platform.requests[0].path, platform.requests[0].json) == ("/cgi-bin/message/recall", {"msgid": "m-1"})
+
+
+@pytest.mark.parametrize(("users", "whom"), [((), {"atall": 1}), (("zhangsan",), {"userids": ["zhangsan"]})])
+def test_a_card_is_updated(platform: Recorder, app: WeComApp, users, whom):
+    platform.will(says(invaliduser=["lisi"]))
+    receipt = app.update_template_card("rc", {"button": {"replace_name": "已接入"}}, users)
+    sent = platform.requests[0]
+    assert sent.path == "/cgi-bin/message/update_template_card"
+    assert sent.json == {**whom, "agentid": 1000002, "response_code": "rc", "button": {"replace_name": "已接入"}}
+    assert "lisi" in receipt.note
+
+
+@pytest.mark.parametrize(
+    ("upload", "sent_as", "header"),
+    [
+        (Upload("image", "图.png", "image/png", b"\x89PNG1"), "image", 'filename="图.png"'),
+        (Upload("image", "a.gif", "image/gif", b"GIF89"), "file", 'filename="a.gif"'),
+        (Upload("voice", "a.mp3", "audio/mpeg", b"12345"), "file", 'filename="a.mp3"'),
+        (Upload("voice", "", "audio/amr", b"#!AMR"), "voice", 'filename="voice"'),
+    ],
+)
+def test_a_file_is_uploaded_by_its_type(platform: Recorder, app: WeComApp, upload, sent_as, header):
+    platform.will(says(type=sent_as, media_id="m-1", created_at="1380000000"))
+    assert app.upload(upload) == "m-1"
+    sent = platform.requests[0]
+    assert (sent.path, sent.query) == ("/cgi-bin/media/upload", {"type": sent_as, "access_token": "token1"})
+    assert f'Content-Disposition: form-data; name="media"; {header}\r\n'.encode() in sent.body
+    assert upload.content in sent.body
+
+
+def test_an_upload_without_an_answer_is_repeated(platform: Recorder, app: WeComApp):
+    """Nobody saw anything of it: an unused upload is forgotten by the platform after three days."""
+    platform.will(Reply(fault="reset"))
+    with pytest.raises(ChannelError) as caught:
+        app.upload(Upload("file", "a", "text/plain", b"12345"))
+    assert caught.value.action == Action.RETRY
+
+
+def test_a_file_is_downloaded_with_its_name(platform: Recorder, app: WeComApp):
+    headers = (("Content-Type", "audio/amr; x=y"), ("Content-Disposition", 'attachment; filename="v.amr"'))
+    platform.will(Reply(b"#!AMR", headers=headers), Reply(b"#!AMR", headers=()))
+    fetched = app.download(MediaItem("voice", "m-1"))
+    assert (fetched.kind, fetched.name, fetched.mime, fetched.content) == ("voice", "v.amr", "audio/amr", b"#!AMR")
+    fetched = app.download(MediaItem("voice", "m-1", "said.amr", "audio/amr"))
+    assert (fetched.name, fetched.mime) == ("said.amr", "audio/amr")
+
+
+def test_a_name_is_looked_up(platform: Recorder, app: WeComApp):
+    platform.will(says(userid="zhangsan", name="张三"))
+    assert app.name_of("zhangsan") == "张三"
+    assert platform.requests[0].query == {"userid": "zhangsan", "access_token": "token1"}
+
+
+@pytest.mark.parametrize("code", [60111, 50002, 60011])
+def test_a_name_that_is_not_told_is_empty(platform: Recorder, app: WeComApp, code):
+    platform.will(says(code, "no"))
+    assert app.name_of("zhangsan") == ""
+
+
+def test_a_name_that_cannot_be_asked_for_is_an_error(platform: Recorder, app: WeComApp):
+    platform.will(says(60020, "from ip: 1.2.3.4"))
+    with pytest.raises(ChannelError):
+        app.name_of("zhangsan")
+
+
+def test_a_group_is_made_changed_and_read(platform: Recorder, app: WeComApp):
+    info = {"chatid": "C", "name": "售后", "owner": "a", "userlist": ["a", "b"]}
+    platform.will(says(chatid="C"), says(), says(chat_info=info))
+    assert app.create_group("售后", ("a", "b"), owner="a", group_id="C") == "C"
+    app.update_group("C", name="新", add=("c",), remove=("b",))
+    assert app.get_group("C") == Group("C", "售后", "a", ("a", "b"))
+    create, update, get = platform.requests
+    assert (create.path, create.json) == (
+        "/cgi-bin/appchat/create",
+        {"name": "售后", "owner": "a", "userlist": ["a", "b"], "chatid": "C"},
+    )
+    assert (update.path, update.json) == (
+        "/cgi-bin/appchat/update",
+        {"chatid": "C", "name": "新", "add_user_list": ["c"], "del_user_list": ["b"]},
+    )
+    assert (get.method, get.path, get.query["chatid"]) == ("GET", "/cgi-bin/appchat/get", "C")
+
+
+@pytest.mark.parametrize(
+    ("name", "members", "group_id"),
+    [
+        ("x" * 51, ("a", "b"), ""),
+        ("x", ("a",), ""),
+        ("x", ("a",) * 2001, ""),
+        ("x", ("a", "b"), "no-dash"),
+        ("x", ("a", "b"), "a" * 33),
+    ],
+)
+def test_a_group_that_cannot_be_is_not_tried(platform: Recorder, app: WeComApp, name, members, group_id):
+    with pytest.raises(ChannelError) as caught:
+        app.create_group(name, members, group_id=group_id)
+    assert (caught.value.action, platform.requests) == (Action.PERMANENT, [])
+
+
+def test_the_token_is_fetched_with_the_secret(platform: Recorder, app: WeComApp):
+    platform.will(says(access_token="t", expires_in=7200))
+    assert app.fetch_token().value == "t"
+    assert platform.requests[0].query == {"corpid": "ww1", "corpsecret": "geheim"}
+
+
+def test_the_test_says_what_works(platform: Recorder, app: WeComApp):
+    platform.will(says(agentid=1000002, name="客服", close=0))
+    sentences = app.test()
+    assert len(sentences) == 3
+    assert "客服" in sentences[-1]
+    assert (platform.requests[0].path, platform.requests[0].query["agentid"]) == ("/cgi-bin/agent/get", "1000002")
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [(says(60020, "from ip: 203.0.113.7"), "60020"), (says(301002), "301002"), (says(name="x", close=1), "closed")],
+)
+def test_the_test_says_what_does_not(platform: Recorder, app: WeComApp, reply, code):
+    platform.will(reply)
+    with pytest.raises(ChannelError) as caught:
+        app.test()
+    assert (caught.value.code, caught.value.action) == (code, Action.CONFIG)
+
+
+def test_limits_follow_the_seats(platform: Recorder, app: WeComApp):
+    declared = {limit.name: (limit.count, limit.per, limit.scope) for limit in connected(platform, seats=5).limits}
+    assert declared == {
+        "member-minute": (30, 60, "peer"),
+        "member-hour": (1000, 3600, "peer"),
+        "minute": (10_000, 60, "account"),
+        "day": (1000, 86400, "account"),
+    }
+    assert "day" not in {limit.name for limit in app.limits}
+
+
+@pytest.mark.parametrize(("style", "word"), [("text", "plain text"), ("markdown", "Markdown is shown")])
+def test_the_agent_is_told_where_it_speaks(platform: Recorder, style, word):
+    app = connected(platform, format=style)
+    assert word in app.surface(ZHANG)
+    assert "one-to-one" in app.surface(ZHANG)
+    assert "cannot be heard" in app.surface(GROUP)
+
+
+def test_the_format_decides_what_is_rendered(platform: Recorder, app: WeComApp):
+    assert app.render(Content("**x**"))[0].body["msgtype"] == "text"
+    assert connected(platform, format="markdown").render(Content("**x**"))[0].body["msgtype"] == "markdown"
+
+
+def test_every_kind_it_names_is_rendered():
+    assert set(WeComApp.content_kinds) == {
+        *(
+            "image",
+            "voice",
+            "video",
+            "file",
+            "markdown",
+            "textcard",
+            "news",
+            "mpnews",
+            "miniprogram_notice",
+            "template_card",
+        )
+    }
+
+
+FORM = {
+    "corp_id": "ww1",
+    "agent_id": "1000002",
+    "secret": "s",
+    "token": "QDG6eK",
+    "encoding_aes_key": KEY,
+    "format": "text",
+}
+
+
+def test_the_form_takes_what_the_console_gives():
+    form = WeComApp.Credentials({**FORM, "corp_id": " ww1 ", "seats": "12"})
+    assert form.is_valid(), form.errors
+    assert form.cleaned_data == {**FORM, "agent_id": 1000002, "seats": 12}
+    assert form.secrets == {"secret", "token", "encoding_aes_key"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("corp_id", ""),
+        ("corp_id", "ww 1"),
+        ("agent_id", "x"),
+        ("agent_id", "0"),
+        ("secret", ""),
+        ("token", "a" * 33),
+        ("token", "a-b"),
+        ("encoding_aes_key", "a" * 42),
+        ("encoding_aes_key", "a" * 44),
+        ("encoding_aes_key", "-" * 43),
+        ("seats", "0"),
+        ("format", "html"),
+    ],
+)
+def test_the_form_refuses_what_cannot_be(field, value):
+    form = WeComApp.Credentials({**FORM, field: value})
+    assert list(form.errors) == [field]
+
+
+def test_the_form_says_how_long_the_key_is():
+    form = WeComApp.Credentials({**FORM, "encoding_aes_key": "abc"})
+    assert "43 characters" in form.errors["encoding_aes_key"][0]
+
+
+def test_a_blank_secret_passes_where_the_stored_one_is_kept():
+    form = WeComApp.Credentials({**FORM, "encoding_aes_key": ""})
+    form.fields["encoding_aes_key"].required = False
+    assert form.is_valid()
+    assert form.cleaned_data["encoding_aes_key"] == ""
+
+
+def test_no_secret_is_shown(app: WeComApp):
+    assert not any(secret in repr(app.identity) for secret in ("geheim", KEY, "QDG6eK"))

@@ -1,4 +1,4 @@
-"""Members and departments, as far as an app's token sees them (facts: wecom.md 6, 8.1)."""
+"""Members, departments and the app itself, as far as an app's token sees them (facts: wecom.md 6, 8.1; agent/get: page 90227)."""
 
 from channels_wechat.simulator.api import Answer, Call, Endpoint
 from channels_wechat.simulator.errors import PlatformError
@@ -58,8 +58,16 @@ async def openuserid_to_userid(call: Call) -> Answer:
     return {"userid_list": found, "invalid_open_userid_list": [w for w in wanted if w not in by_open]}
 
 
+async def agent_get(call: Call) -> Answer:
+    """An app may ask about itself only: 301002 for another agentid."""
+    if call.query("agentid") != str(call.app.agentid):
+        raise PlatformError(301002, "not allow operate another agent with this accesstoken")
+    return {"agentid": call.app.agentid, "name": call.app.name, "close": 0}
+
+
 def endpoints() -> dict[str, Endpoint]:
     return {
+        "agent/get": Endpoint("GET", agent_get),
         "user/get": Endpoint("GET", user_get),
         "user/simplelist": Endpoint("GET", simplelist),
         "department/list": Endpoint("GET", department_list),

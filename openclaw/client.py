@@ -12,11 +12,12 @@ import contextlib
 import math
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Final
 
 import aiohttp
 
+from openclaw.asking import agent_params, send_params
 from openclaw.errors import Action, Code, GatewayError
 from openclaw.reading import (
     Json,
@@ -61,11 +62,20 @@ OnForeign = Callable[[ForeignReply], None]
 
 def backoff(attempt: int) -> float:
     """Return the seconds before reconnect number `attempt` (from 0): 1 to 30, with jitter, so herds spread out."""
-    return min(30.0, 2.0 ** min(attempt, 5)) * random.uniform(0.75, 1.0) + 0.25  # noqa: S311 - not a secret
+    return 0.25 + min(29.75, 2.0 ** min(attempt, 5)) * random.uniform(0.75, 1.0)  # noqa: S311 - not a secret
 
 
 def _ignore(_partial: str) -> None:
     """Stand in for a caller that wants no partial text."""
+
+
+@contextlib.asynccontextmanager
+async def _within(seconds: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise GatewayError(Code.TIMEOUT, "the gateway is still busy with this session") from None
 
 
 class _Run:
@@ -118,37 +128,57 @@ class GatewayClient:
         A cancelled `ask` leaves the run going; `abort` ends it.
         """
         with self._follow(turn.idempotency_key, on_partial) as run:
-            async with self._wire.request("agent", _agent_params(turn, self._policy)) as answers:
-                try:
-                    payload = await receive(answers, CALL_TIMEOUT)
-                    if payload.get("status") == "accepted":
-                        payload = await receive(answers, turn.timeout + self._grace)
-                except GatewayError as error:
-                    raise await self._give_up(turn, error) from None
-            if payload.get("status") == "in_flight":
-                return await self.wait(turn.idempotency_key, turn.timeout, session_key=turn.session_key)
-            return read_result(payload, reason=run.reason, final=run.final)
+            try:
+                if any(item.kind == "file" for item in turn.attachments):
+                    return await self._ask_with_files(turn, run)
+                return await self._ask(turn, run)
+            except GatewayError as error:
+                raise await self._give_up(turn, error) from None
+
+    async def _ask(self, turn: Turn, run: _Run) -> Answer:
+        async with self._wire.request("agent", agent_params(turn, self._policy)) as answers:
+            payload = await receive(answers, CALL_TIMEOUT)
+            if payload.get("status") == "accepted":
+                payload = await receive(answers, turn.timeout + self._grace)
+        if payload.get("status") == "in_flight":
+            return await self._end_of(turn, run)
+        return read_result(payload, reason=run.reason, final=run.final)
+
+    async def _ask_with_files(self, turn: Turn, run: _Run) -> Answer:
+        """Ask by `chat.send`, which lays the files into the agent's workspace; `agent` refuses all but images.
+
+        A busy session would mix a turn sent in this way into the run it is busy with, so it is waited for.
+        """
+        params = send_params(turn, self._policy)
+        async with _within(turn.timeout):
+            while (await self.history(turn.session_key)).is_running:
+                await asyncio.sleep(POLL)
+        await self._wire.call("chat.send", params)
+        return await self._end_of(turn, run)
+
+    async def _end_of(self, turn: Turn, run: _Run) -> Answer:
+        payload = await self._wait_payload(turn.idempotency_key, turn.timeout)
+        if "endedAt" not in payload:
+            raise GatewayError(Code.TIMEOUT)
+        answer = read_wait(payload, reason=run.reason)
+        return (await self.history(turn.session_key)).answer_of(turn.idempotency_key) or answer
 
     async def _give_up(self, turn: Turn, error: GatewayError) -> GatewayError:
         """End a run that outlasted its limit; only if the gateway confirms is the outcome known."""
-        if error.code is not Code.TIMEOUT:
+        if error.code is not Code.TIMEOUT or error.action is not Action.UNKNOWN:
             return error
         with contextlib.suppress(GatewayError):
             if await self.abort(turn.session_key, turn.idempotency_key):
                 return GatewayError(Code.TIMEOUT, "stopped by the bridge at its time limit", action=Action.PERMANENT)
         return GatewayError(Code.TIMEOUT)
 
-    async def wait(self, run_id: str, timeout: float, session_key: str = "") -> Answer:
-        """Wait for a run of this boot. Raise `timeout` (unknown) also for a run the gateway does not know.
-
-        With `session_key` the answer comes from the transcript, media included.
-        """
+    async def wait(self, run_id: str, timeout: float) -> Answer:
+        """Wait for a run of this boot. Raise `timeout` (unknown) also for a run the gateway does not know."""
         self._remember(run_id)
         payload = await self._wait_payload(run_id, timeout)
         if "endedAt" not in payload:
             raise GatewayError(Code.TIMEOUT, "the run has not ended, or the gateway does not know it")
-        answer = read_wait(payload)
-        return (await self.history(session_key)).answer_of(run_id) or answer if session_key else answer
+        return read_wait(payload)
 
     async def _wait_payload(self, run_id: str, timeout: float) -> Json:
         params = {"runId": run_id, "timeoutMs": max(1, math.ceil(timeout * 1000))}
@@ -163,11 +193,8 @@ class GatewayClient:
         the turn's time.
         """
         with self._follow(turn.idempotency_key, on_partial):
-            try:
-                async with asyncio.timeout(turn.timeout + self._grace):
-                    return await self._recover(turn)
-            except TimeoutError:
-                raise GatewayError(Code.TIMEOUT, "the gateway is still busy with this turn") from None
+            async with _within(turn.timeout + self._grace):
+                return await self._recover(turn)
 
     async def _recover(self, turn: Turn) -> Answer | None:
         while True:
@@ -280,34 +307,3 @@ class GatewayClient:
         answer = history.answer_of(run_id) or make_answer(message_text(message), (), (), run_id)
         if self._on_foreign and (answer.text or answer.media):
             self._on_foreign(ForeignReply(session_key, run_id, answer, history.interrupted_by(run_id)))
-
-
-def _agent_params(turn: Turn, policy: Policy) -> Json:
-    params: Json = {
-        "sessionKey": turn.session_key,
-        "agentId": turn.agent_id,
-        "message": turn.message,
-        "idempotencyKey": turn.idempotency_key,
-        "timeout": math.ceil(turn.timeout),
-    }
-    if turn.extra_system_prompt:
-        params["extraSystemPrompt"] = turn.extra_system_prompt
-    if turn.attachments:
-        _check_sizes(turn, policy)
-        params["attachments"] = [_attachment(item) for item in turn.attachments]
-    return params
-
-
-def _attachment(item: Attachment) -> Json:
-    content = base64.b64encode(item.content).decode()
-    return {"type": item.kind, "mimeType": item.mime, "fileName": item.name, "content": content}
-
-
-def _check_sizes(turn: Turn, policy: Policy) -> None:
-    """Refuse what the gateway would: it ends the whole connection, with all its turns, over a frame too long."""
-    for item in turn.attachments:
-        if len(item.content) > (policy.image_bytes if item.kind == "image" else policy.attachment_bytes):
-            raise GatewayError(Code.TOO_LARGE, f"{item.name}: {len(item.content)} bytes")
-    encoded = sum(len(item.content) for item in turn.attachments) * 4 // 3 + len(turn.message.encode()) + 65_536
-    if encoded > policy.max_payload:
-        raise GatewayError(Code.TOO_LARGE, f"{encoded} bytes in one message")

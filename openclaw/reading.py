@@ -124,16 +124,16 @@ def read_result(payload: Json, *, reason: str = "", final: Json | None = None) -
     return make_answer(said, urls, _artifacts(final or {}), text(payload.get("runId")))
 
 
-def read_wait(payload: Json) -> Answer:
+def read_wait(payload: Json, *, reason: str = "") -> Answer:
     """Read the answer of `agent.wait` for a run that has ended; artifacts stay in the transcript."""
     status = text(payload.get("status"))
     if status == "timeout" or payload.get("stopReason") == "rpc":
         raise _ended_early(payload)
     if status != "ok":
-        raise run_failed(text(payload.get("error")), "")
+        raise run_failed(text(payload.get("error")), reason)
     reply = record(payload.get("terminalReply"))
     if text(reply.get("text")).strip() in _FAILURE_TEXTS:
-        raise run_failed("the run ended without a reply", "")
+        raise run_failed("the run ended without a reply", reason)
     return answer_from_text(text(reply.get("text")), (), text(payload.get("runId")))
 
 

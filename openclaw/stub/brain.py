@@ -33,7 +33,7 @@ class Thought:
         return re.findall(r"[\x21-\x7e]+\s*|\s+|[^\x00-\x7f]{1,2}", self.words)
 
 
-def think(message: str, images: int = 0) -> Thought:
+def think(message: str, images: int = 0, files: tuple[str, ...] = ()) -> Thought:
     seconds = float(_directive(message, "slow", r"[\d.]+") or 0)
     if (failure := _directive(message, "fail", r"\d+")) is not None:
         return Thought("", seconds, failure=failure or "500")
@@ -45,7 +45,7 @@ def think(message: str, images: int = 0) -> Thought:
         return Thought(" ".join(f"w{number}" for number in range(int(count))), seconds)
     if (kind := _directive(message, "image", r"artifact")) is not None:
         return Thought("给你一张图。", seconds, image=kind or "url")
-    return Thought(_echo(message, images), seconds)
+    return Thought(_echo(message, images, files), seconds)
 
 
 def _directive(message: str, name: str, value: str) -> str | None:
@@ -53,9 +53,9 @@ def _directive(message: str, name: str, value: str) -> str | None:
     return (match[1] or "") if match else None
 
 
-def _echo(message: str, images: int) -> str:
+def _echo(message: str, images: int, files: tuple[str, ...]) -> str:
     last = next((line for line in reversed(message.splitlines()) if line.strip()), "").strip()
-    seen = f"（看到 {images} 张图）" if images else ""
+    seen = (f"（看到 {images} 张图）" if images else "") + "".join(f"（收到文件 {name}）" for name in files)
     spoken = SPOKEN_BY.fullmatch(last)
     return f"收到，{spoken['sender'].strip()}：{spoken['words']}{seen}" if spoken else f"收到：{last}{seen}"
 

@@ -48,6 +48,7 @@ class Run:
     session: str
     message: str
     images: int = 0
+    files: tuple[str, ...] = ()
     resumes: str = ""
     said: str = ""
     started: bool = False
@@ -124,7 +125,7 @@ class Gateway:
         self._owed.discard(run.session)
         self.book.user(run.session, run.key, RESUME if run.resumes else run.message, run.resumes)
         self.book.run(run.session, run.key, run.message, run.resumes)
-        thought = think(run.message, run.images)
+        thought = think(run.message, run.images, run.files)
         await self._speak(run, thought)
         if self.faults.silent:
             await asyncio.Event().wait()

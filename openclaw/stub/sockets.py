@@ -210,6 +210,8 @@ class Connection:
             return {"defaultId": self.gateway.agents[0], "agents": agents}
         if method == "chat.history":
             return self.gateway.history(session.lower(), int(params.get("limit", 200)))
+        if method == "chat.send":
+            return self._send_chat(params)
         if method == "chat.abort":
             stopped = self.gateway.abort(session.lower(), params.get("runId", ""))
             return {"ok": True, "aborted": bool(stopped), "runIds": stopped}
@@ -232,7 +234,7 @@ class Connection:
             self._respond(number, run.final)
         return None
 
-    def _admit(self, params: Json) -> Run:
+    def _admit(self, params: Json, *, files_allowed: bool = False) -> Run:
         session = str(params.get("sessionKey", "")).lower()
         missing = [name for name in ("message", "idempotencyKey") if not params.get(name)]
         if missing:
@@ -243,8 +245,20 @@ class Connection:
         if self.gateway.faults.overloaded > 0:
             self.gateway.faults.overloaded -= 1
             raise Refused("UNAVAILABLE", "too many runs", retryable=True)
-        images = sum(item.get("type") == "image" for item in params.get("attachments", []))
-        return self.gateway.start(Run(params["idempotencyKey"], session, params["message"], images))
+        sent = params.get("attachments", [])
+        images = sum(item.get("type") == "image" for item in sent)
+        files = tuple(str(item.get("fileName")) for item in sent if item.get("type") != "image")
+        if files and not files_allowed:
+            raise Refused("INVALID_REQUEST", "non-image attachments are not supported on this entrypoint")
+        return self.gateway.start(Run(params["idempotencyKey"], session, params["message"], images, files))
+
+    def _send_chat(self, params: Json) -> Json:
+        """Take a turn as `agent` does, but answer at once; steering a busy session is not played."""
+        if run := self.gateway.runs.get(params.get("idempotencyKey", "")):
+            return {"runId": run.key, "status": "in_flight" if run.final is None else "ok"}
+        if "extraSystemPrompt" in params:
+            raise Refused("INVALID_REQUEST", "invalid chat.send params: unexpected property 'extraSystemPrompt'")
+        return {"runId": self._admit(params, files_allowed=True).key, "status": "started"}
 
     async def _wait(self, number: str, params: Json) -> None:
         run = self.gateway.runs.get(params.get("runId", ""))

@@ -245,6 +245,31 @@ def test_attachments_reach_the_agent(stub: RunningStub) -> None:
     assert ask(stub, with_image)[0].text == "收到：look（看到 1 张图）"
 
 
+def test_files_reach_the_agent(stub: RunningStub) -> None:
+    partials: list[str] = []
+    files = (Attachment("file", "a.pdf", "application/pdf", b"%PDF"), Attachment("image", "b.png", "image/png", b"P"))
+    one = Turn(KEY, "main", "张三: look", "k", "in the group 项目组", files)
+
+    async def run() -> list[Answer]:
+        async with connected(stub) as client:
+            busy = asyncio.create_task(client.ask(turn("!tokens=3 !slow=0.5", "0")))
+            await until(lambda: len(stub.record) == 1)
+            answer = await client.ask(one, partials.append)
+            return [await busy, answer, await client.ask(one)]
+
+    busy, answer, again = asyncio.run(run())
+    assert busy.text == "w0 w1 w2"
+    assert answer == again == Answer("收到，张三：look（看到 1 张图）（收到文件 a.pdf）", run_id="k")
+    assert partials[-1] == answer.text
+    assert [(run["message"], run["count"]) for run in stub.record[1:]] == [("in the group 项目组\n\n张三: look", 1)]
+
+
+def test_failed_turn_with_a_file(stub: RunningStub) -> None:
+    file = Attachment("file", "a.pdf", "application/pdf", b"%PDF")
+    error = ask_error(stub, Turn(KEY, "main", "!fail=400", "k", attachments=(file,)))
+    assert (error.code, error.action) == (Code.RUN_FAILED, Action.PERMANENT)
+
+
 def test_too_large_attachment_is_refused_before_it_ends_the_connection(stub: RunningStub) -> None:
     big = Attachment("image", "a.png", "image/png", bytes(7_000_000))
     assert ask_error(stub, Turn(KEY, "main", "look", "k", attachments=(big,))).code is Code.TOO_LARGE
@@ -543,7 +568,7 @@ def test_wait_for_an_unknown_run_stays_open(stub: RunningStub) -> None:
 
 def test_backoff_grows_to_thirty_seconds_with_jitter() -> None:
     waits = [[backoff(attempt) for _ in range(50)] for attempt in range(12)]
-    assert all(1.0 <= wait <= 30.5 for row in waits for wait in row)
+    assert all(1.0 <= wait <= 30.0 for row in waits for wait in row)
     assert max(waits[0]) < min(waits[3])
     assert min(waits[11]) > 20.0
     assert len(set(waits[5])) > 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
+import time
 from ipaddress import ip_address
 
 import pytest
@@ -158,6 +160,34 @@ def test_a_connection_closed_meanwhile_is_replaced(platform: Recorder, http: Htt
     for _ in range(2):
         assert http.request("POST", platform.url, json={}).status == 200
     assert (len(platform.requests), platform.connections) == (2, 2)
+
+
+def test_an_answer_that_drips_in_is_given_up(monkeypatch):
+    """Each byte comes within the read time-out; the whole does not come within the body's."""
+    monkeypatch.setattr("channels_wechat.http.BODY_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _address = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                while True:
+                    connection.sendall(b"x")
+                    time.sleep(0.02)
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        error = failure(Http(LOCAL, timeout=(2, 5)), "POST", f"http://127.0.0.1:{server.getsockname()[1]}/", json={})
+        thread.join(5)
+    assert (error.code, error.action) == ("timeout", Action.UNKNOWN)
+
+
+def test_a_connection_that_was_idle_is_not_trusted(platform: Recorder, http: Http, monkeypatch):
+    monkeypatch.setattr("channels_wechat.http.IDLE_SECONDS", 0.0)
+    for _ in range(2):
+        http.request("POST", platform.url, json={})
+    assert platform.connections == 2
 
 
 def test_no_connection_means_not_sent(http: Http):

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from django.templatetags.static import static
+from django.utils.translation import gettext_lazy as _
+
 from bridge.environment import database, flag, log_level, mail_server, read, time_zone, whole, words
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -133,6 +136,38 @@ USE_TZ = True
 # 1 MiB: what a platform callback may be at most; larger admin uploads are streamed to disk.
 CALLBACK_MAX_BYTES = 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
+
+# The admin's look; the menu is built in `bridge.admin.menu`, the start page in `bridge.admin.dashboard`.
+UNFOLD = {
+    "SITE_TITLE": _("WeChat bridge"),
+    "SITE_HEADER": _("WeChat bridge"),
+    "SITE_SUBHEADER": _("WeChat ⇄ OpenClaw"),
+    "SITE_SYMBOL": "forum",
+    "SITE_URL": None,
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_BACK_BUTTON": True,
+    "BORDER_RADIUS": "8px",
+    "STYLES": [lambda _request: static("bridge/admin.css")],
+    "SCRIPTS": [lambda _request: static("bridge/admin.js")],
+    "DASHBOARD_CALLBACK": "bridge.admin.dashboard.with_figures",
+    "SIDEBAR": {"navigation": "bridge.admin.menu.navigation"},
+    "COLORS": {
+        # Green, as WeChat's; 600 on white and 400 on the dark ground keep a contrast of 4.5 and more.
+        "primary": {
+            "50": "#f0fdf6",
+            "100": "#dcfbe9",
+            "200": "#bbf5d4",
+            "300": "#86ebb3",
+            "400": "#4ad88a",
+            "500": "#1fbd69",
+            "600": "#0b7a44",
+            "700": "#0a6a3c",
+            "800": "#0c5432",
+            "900": "#0b452b",
+            "950": "#022716",
+        }
+    },
+}
 
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"

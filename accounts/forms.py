@@ -1,0 +1,115 @@
+"""The form of an account: its own fields and those of its kind's `Credentials`. Secrets go in and never come out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
+
+from django import forms
+from django.conf import settings
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import ChannelAccount
+from channels_wechat import channel_class
+from channels_wechat.errors import ChannelError
+from channels_wechat.guard import Guard
+
+if TYPE_CHECKING:
+    from channels_wechat.base import Channel, CredentialsForm
+
+    _AccountForm = forms.ModelForm[ChannelAccount]
+else:
+    _AccountForm = forms.ModelForm
+
+STORED = _("stored, leave empty to keep")
+
+
+class AccountForm(_AccountForm):
+    """Base of the classes that `account_form` makes; `credential_names` are the fields that stand for the kind's own."""
+
+    kind: ClassVar[str]
+    credential_names: ClassVar[tuple[str, ...]] = ()
+
+    class Meta:
+        model = ChannelAccount
+        fields = ("name", "enabled", "api_base_url")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.instance.kind = self.kind
+        stored = self.instance.credentials
+        for name in self.credential_names:
+            if name not in self.secrets:
+                self.initial.setdefault(name, stored.get(name, self.fields[name].initial))
+            elif stored.get(name):
+                self.fields[name].widget.attrs["placeholder"] = STORED
+
+    @property
+    def channel(self) -> type[Channel]:
+        return channel_class(self.kind)
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        return self.channel.Credentials.secrets
+
+    def clean_api_base_url(self) -> str:
+        """An address inside our own network is refused, unless the settings name it."""
+        address: str = self.cleaned_data["api_base_url"]
+        parts = urlsplit(address)
+        if not address:
+            return address
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise forms.ValidationError(_("Enter an address that begins with http:// or https://."))
+        try:
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+            Guard(settings.ALLOWED_PRIVATE_HOSTS).resolve(parts.hostname, port)
+        except ChannelError as refused:
+            raise forms.ValidationError(str(refused.text)) from refused
+        except (OSError, ValueError):
+            pass  # the name does not resolve just now: the guard asks again before each call
+        return address
+
+    def clean(self) -> dict[str, Any]:
+        """The kind's own form decides about its fields; what it found wrong is shown at them."""
+        cleaned = super().clean() or self.cleaned_data
+        given: CredentialsForm = self.channel.Credentials({name: self._given(name) for name in self.credential_names})
+        if given.is_valid():
+            self._identify(given.cleaned_data)
+        for name, errors in given.errors.items():
+            self.add_error(name if name in self.fields else None, list(errors))
+        return cleaned
+
+    def _given(self, name: str) -> Any:
+        value = self.cleaned_data.get(name)
+        blank = value is None or value == ""
+        return self.instance.credentials.get(name) if blank and name in self.secrets else value
+
+    def _identify(self, credentials: dict[str, Any]) -> None:
+        identity = self.channel.external_id(credentials)
+        others = ChannelAccount.objects.filter(kind=self.kind, external_id=identity).exclude(pk=self.instance.pk)
+        if other := others.first():
+            text = _("The account “%(name)s” has this identity already.") % {"name": other.name}
+            self.add_error(self._identity_field(), text)
+        else:
+            self.instance.credentials, self.instance.external_id = credentials, identity
+
+    def _identity_field(self) -> str:
+        open_names = [name for name in self.credential_names if name not in self.secrets]
+        return (open_names or list(self.credential_names))[0]
+
+
+def account_form(kind: str) -> type[AccountForm]:
+    """The form class for one kind. Raises KeyError for a kind that is not registered."""
+    credentials = channel_class(kind).Credentials
+    fields = {name: _stand_in(field, name in credentials.secrets) for name, field in credentials.base_fields.items()}
+    marks = {"kind": kind, "credential_names": tuple(fields), "__module__": __name__}
+    return type("AccountForm", (AccountForm,), {**marks, **fields})
+
+
+def _stand_in(field: forms.Field, secret: bool) -> forms.Field:
+    """Shows a field of the kind's form without judging it: the kind's form does that, with stored secrets filled in."""
+    hidden = {**field.widget.attrs, "autocomplete": "new-password", "spellcheck": "false"}
+    widget = forms.PasswordInput(hidden) if secret else field.widget
+    return forms.Field(
+        required=False, label=field.label, help_text=field.help_text, widget=widget, initial=field.initial
+    )

@@ -1,0 +1,13 @@
+"""The pages for staff. Importing this registers them all."""
+
+from bridge.admin import (  # noqa: F401
+    accounts,
+    contacts,
+    conversations,
+    deliveries,
+    gateways,
+    incidents,
+    messages,
+    routes,
+    staff,
+)

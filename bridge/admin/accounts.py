@@ -1,0 +1,199 @@
+"""Accounts: choose the kind, then its fields. Everything that differs between kinds comes from the channel class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.channels import channel_for
+from accounts.forms import AccountForm, account_form
+from accounts.limits import left
+from accounts.models import AccessToken, ChannelAccount, Health, kind_choices
+from accounts.tokens import StoredTokens
+from bridge import metrics, shown
+from bridge.admin import groups
+from bridge.admin.desk import Desk
+from bridge.admin.theme import dress
+from channels_wechat import KINDS, channel_class
+from channels_wechat.base import Callbacks, Groups, Tokens
+from channels_wechat.errors import Action, ChannelError
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+    from django.urls import URLPattern
+    from django.utils.safestring import SafeString
+
+    from channels_wechat.base import Channel
+
+CONFIGURATION = ["name", "enabled", "api_base_url", "credentials", "external_id", "updated_at"]
+
+
+class KindFilter(admin.SimpleListFilter):
+    title, parameter_name = gettext_lazy("kind"), "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
+        return list(kind_choices())
+
+    def queryset(self, request, queryset):  # type: ignore[no-untyped-def]
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
+@admin.register(ChannelAccount)
+class AccountAdmin(Desk[ChannelAccount]):
+    list_display = ("name", "kind_label", "health", "reason", "since")
+    list_filter = (KindFilter, "enabled", "state")
+    search_fields = ("name", "external_id")
+    change_form_template = "admin/accounts/account.html"
+    empty_hint = gettext_lazy(
+        "Add the WeChat identity that the agents are to speak as: an AI bot for groups, or an app."
+    )
+    buttons = {
+        "test": "accounts.change_channelaccount",
+        "refresh_token": "accounts.change_channelaccount",
+        "switch": "accounts.change_channelaccount",
+    }
+
+    @admin.display(description=gettext_lazy("kind"), ordering="kind")
+    def kind_label(self, account: ChannelAccount) -> Any:
+        return account.get_kind_display()
+
+    @admin.display(description=gettext_lazy("state"), ordering="state")
+    def health(self, account: ChannelAccount) -> SafeString:
+        return shown.health_badge(account)
+
+    @admin.display(description=gettext_lazy("reason"))
+    def reason(self, account: ChannelAccount) -> str:
+        return account.state_reason or "–"
+
+    @admin.display(description=gettext_lazy("since"), ordering="state_since")
+    def since(self, account: ChannelAccount) -> SafeString | str:
+        return shown.ago(account.state_since)
+
+    def get_urls(self) -> list[URLPattern]:
+        pages = [
+            self.route("<int:pk>/groups/", partial(groups.overview, self), "groups"),
+            self.route("<int:pk>/groups/<int:conversation>/", partial(groups.one, self), "group"),
+        ]
+        return [*pages, *super().get_urls()]
+
+    def add_view(self, request, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
+        """Without a kind in the address: the choice of one."""
+        if request.GET.get("kind") in KINDS:
+            label = channel_class(request.GET["kind"]).label
+            title = {"title": _("Add: %(kind)s") % {"kind": label}}
+            return super().add_view(request, form_url, {**title, **(extra_context or {})})
+        self.need(request, "accounts.add_channelaccount")
+        kinds = [channel_class(kind) for kind in KINDS]
+        return self.page(request, "admin/accounts/kinds.html", _("Which kind of account?"), kinds=kinds)
+
+    def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
+        account = self.seen(request, object_id)
+        about = {"about": About(account), "may_change": self.has_change_permission(request)}
+        return super().change_view(request, object_id, form_url, {**about, **(extra_context or {})})
+
+    def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        base = account_form(obj.kind if obj else request.GET["kind"])
+        for field in base.base_fields.values():
+            dress(field)
+        return super().get_form(request, obj, change, **{"form": base, **kwargs})
+
+    def get_fieldsets(self, request: HttpRequest, obj: ChannelAccount | None = None) -> Any:
+        channel = channel_class(obj.kind if obj else request.GET["kind"])
+        return [
+            (None, {"fields": ["name", "enabled"]}),
+            (_("From the platform's console"), {"fields": list(channel.Credentials.base_fields)}),
+            (_("Only for a proxy or the simulator"), {"fields": ["api_base_url"]}),
+        ]
+
+    def save_model(self, request: Any, obj: ChannelAccount, form: AccountForm, change: bool) -> None:
+        """Only the configuration is written: what other processes found out meanwhile stays. A stopped account tries again."""
+        if change:
+            obj.save(update_fields=CONFIGURATION)
+            obj.revive()
+        else:
+            obj.save()
+
+    def has_delete_permission(self, request: HttpRequest, obj: ChannelAccount | None = None) -> bool:
+        """What was said is kept, so an account that spoke is switched off instead."""
+        return super().has_delete_permission(request, obj) and not (obj and obj.messages.exists())
+
+    def press_test(self, request: HttpRequest, account: ChannelAccount) -> None:
+        account.revive()
+        try:
+            found = channel_for(account).test()
+        except ChannelError as error:
+            if error.action == Action.CONFIG:
+                account.set_state(Health.STOPPED, str(error))
+            self.told(request, account, str(error), messages.ERROR)
+            return
+        account.set_state(Health.OK)
+        for sentence in found or [_("The platform answers.")]:
+            self.told(request, account, sentence)
+
+    def press_refresh_token(self, request: HttpRequest, account: ChannelAccount) -> None:
+        stored = AccessToken.objects.filter(account=account).first()
+        account.revive()
+        try:
+            StoredTokens(account).renew(stored.value if stored else "")
+        except ChannelError as error:
+            self.told(request, account, str(error), messages.ERROR)
+        else:
+            self.told(request, account, _("There is a new access token."))
+
+    def press_switch(self, request: HttpRequest, account: ChannelAccount) -> None:
+        account.enabled = not account.enabled
+        account.save(update_fields=["enabled", "updated_at"])
+        if account.enabled:
+            account.revive()
+        self.told(request, account, _("Switched on.") if account.enabled else _("Switched off."))
+
+
+@dataclass(frozen=True)
+class About:
+    """What the account's page shows beside its form; read only when the template asks."""
+
+    account: ChannelAccount
+
+    @property
+    def channel(self) -> Channel:
+        return channel_for(self.account)
+
+    @property
+    def hears_callbacks(self) -> bool:
+        return isinstance(self.channel, Callbacks)
+
+    @property
+    def callback_url(self) -> str:
+        """Empty where nobody has told us our own address."""
+        return f"{settings.PUBLIC_URL}/callbacks/{self.account.key}" if settings.PUBLIC_URL else ""
+
+    @property
+    def last_callback(self) -> tuple[Any, str] | None:
+        return metrics.last_callback(self.account)
+
+    @property
+    def refusals(self) -> dict[str, int]:
+        return metrics.refusals(self.account)
+
+    @property
+    def limits(self) -> list[dict[str, Any]]:
+        found = left(self.channel.limits, str(self.account.key))
+        return [{"limit": limit, "left": None if limit.scope == "peer" else rest} for limit, rest in found]
+
+    @property
+    def has_token(self) -> bool:
+        return isinstance(self.channel, Tokens)
+
+    @property
+    def token(self) -> AccessToken | None:
+        return AccessToken.objects.filter(account=self.account).defer("value").first()
+
+    @property
+    def makes_groups(self) -> bool:
+        return isinstance(self.channel, Groups)

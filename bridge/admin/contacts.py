@@ -1,0 +1,30 @@
+"""People as the accounts know them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
+
+from bridge.admin.desk import Desk
+from bridge.models import Contact
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+
+@admin.register(Contact)
+class ContactAdmin(Desk[Contact]):
+    """The name can be written by hand where the platform does not tell it."""
+
+    list_display = ("__str__", "external_id", "account", "subscribed")
+    list_select_related = ("account",)
+    list_filter = ("account", "subscribed")
+    search_fields = ("name", "external_id")
+    fields = ("account", "external_id", "name", "subscribed")
+    readonly_fields = ("account", "external_id", "subscribed")
+    empty_hint = _("A person appears here with their first message.")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False

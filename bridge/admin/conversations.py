@@ -1,0 +1,237 @@
+"""Conversations: a readable transcript, and what staff can do in it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Count, F, Q
+from django.http import HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.html import format_html_join
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.channels import channel_for
+from bridge import outbound, peers, routing, shown
+from bridge.admin import transcript
+from bridge.admin.desk import Desk, user_of
+from bridge.admin.routes import map_url
+from bridge.admin.theme import dressed
+from bridge.metrics import DEAD
+from bridge.models import Conversation, Delivery, Message, Route, State
+from channels_wechat.base import Streaming
+from channels_wechat.messages import Content
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+    from django.urls import URLPattern
+    from django.utils.safestring import SafeString
+
+WAITING = Q(state__in=(State.PENDING, State.SENDING))
+
+
+class ManyFilesInput(forms.ClearableFileInput):
+    allow_multiple_selected = True
+
+
+class ManyFiles(forms.FileField):
+    """A list of uploaded files, each checked like one."""
+
+    widget = ManyFilesInput
+
+    def clean(self, data: Any, initial: Any = None) -> list[Any]:
+        given = data if isinstance(data, list | tuple) else [data] if data else []
+        return [super(ManyFiles, self).clean(item, initial) for item in given]
+
+
+class SayForm(forms.Form):
+    text = forms.CharField(
+        label=gettext_lazy("Message"), required=False, widget=forms.Textarea(attrs={"rows": 3}), max_length=100_000
+    )
+    uploads = ManyFiles(label=gettext_lazy("Files"), required=False)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if not self.errors and not cleaned["text"].strip() and not cleaned["uploads"]:
+            raise forms.ValidationError(_("Write something, or choose a file."))
+        return cleaned
+
+
+class TitleForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = Conversation
+        fields = ("title",)
+
+
+@admin.register(Conversation)
+class ConversationAdmin(Desk[Conversation]):
+    list_display = ("who", "account", "peer_kind", "how", "heard", "marks")
+    list_select_related = ("account",)
+    list_filter = ("account", "peer_kind", "mode")
+    search_fields = ("title", "peer_id")
+    empty_hint = gettext_lazy("A group or person appears here with the first message to one of the accounts.")
+    buttons = {
+        "rename": "bridge.change_conversation",
+        "mode": "bridge.change_conversation",
+        "new_session": "bridge.change_conversation",
+        "say": "bridge.send_message",
+    }
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display(description=gettext_lazy("conversation"))
+    def who(self, conversation: Conversation) -> str:
+        return title_of(conversation)
+
+    @admin.display(description=gettext_lazy("answered by"), ordering="mode")
+    def how(self, conversation: Conversation) -> SafeString:
+        return shown.mode_badge(conversation)
+
+    @admin.display(description=gettext_lazy("last heard"), ordering="last_inbound_at")
+    def heard(self, conversation: Conversation) -> SafeString | str:
+        return shown.ago(conversation.last_inbound_at)
+
+    @admin.display(description=gettext_lazy("open"))
+    def marks(self, conversation: Conversation) -> SafeString | str:
+        found: dict[str, int] = getattr(conversation, "marks", {})
+        words = [(found.get("waiting"), _("waiting"), "info"), (found.get("dead"), _("failed"), "bad")]
+        badges = [(shown.badge(f"{count} {word}", tone),) for count, word, tone in words if count]
+        return format_html_join(" ", "{}", badges) or "–"
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """Also by the name of the person."""
+        found, distinct = super().get_search_results(request, queryset, search_term)
+        if term := search_term.strip():
+            named = Q(peer_kind="direct", account__contacts__name__icontains=term)
+            same = Q(account__contacts__external_id=F("peer_id"))
+            found = found | queryset.filter(named & same)
+        return found, True if search_term.strip() else distinct
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """With names and marks for the rows of this page: a query for the marks, one for the names of each account."""
+        found = super().get_changelist_instance(request)
+        dress_rows(found.result_list)
+        return found
+
+    def get_urls(self) -> list[URLPattern]:
+        return [
+            self.route("<int:pk>/transcript/", partial(_bubbles_view, self), "transcript"),
+            *super().get_urls(),
+        ]
+
+    def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
+        return self.show(request, self.seen(request, object_id), SayForm())
+
+    def show(self, request: HttpRequest, conversation: Conversation, form: SayForm) -> TemplateResponse:
+        """The page, with the form for a new message as it stands."""
+        dress_rows([conversation])
+        context = {
+            **_transcript(request, conversation),
+            "conversation": conversation,
+            "form": dressed(form),
+            "title_form": dressed(TitleForm(instance=conversation)),
+            "cannot_send": outbound.cannot_send(conversation),
+            "route": _route_of(conversation),
+            "map_url": map_url(conversation.account_id, conversation.peer_kind, conversation.peer_id),
+            "may_change": self.has_change_permission(request),
+        }
+        return self.page(request, "admin/bridge/conversation.html", title_of(conversation), conversation, **context)
+
+    def press_rename(self, request: HttpRequest, conversation: Conversation) -> None:
+        form = TitleForm(request.POST, instance=conversation)
+        if form.is_valid():
+            conversation.save(update_fields=["title"])
+            self.told(request, conversation, _("The title is saved."))
+        else:
+            messages.error(request, " ".join(map(str, form.errors["title"])))
+
+    def press_mode(self, request: HttpRequest, conversation: Conversation) -> HttpResponse | None:
+        mode = request.POST.get("mode", "")
+        if mode not in Conversation.Mode.values:
+            return HttpResponse(status=400)
+        conversation.mode = mode
+        conversation.save(update_fields=["mode"])
+        self.told(request, conversation, _("From now on: %(mode)s.") % {"mode": conversation.get_mode_display()})
+        return None
+
+    def press_new_session(self, request: HttpRequest, conversation: Conversation) -> None:
+        outbound.new_session(conversation)
+        self.told(request, conversation, _("A new session: with the next message the agent remembers nothing."))
+
+    def press_say(self, request: HttpRequest, conversation: Conversation) -> HttpResponse | None:
+        form = SayForm(request.POST, request.FILES)
+        if form.is_valid():
+            try:
+                _say(request, conversation, form)
+            except outbound.CannotSend as refused:
+                form.add_error(None, str(refused))
+            else:
+                self.log_change(request, conversation, "sent a message")
+                return None
+        return self.show(request, conversation, form)
+
+
+def title_of(conversation: Conversation) -> str:
+    return conversation.title or getattr(conversation, "contact_name", "") or conversation.peer_id
+
+
+def dress_rows(rows: list[Conversation]) -> None:
+    """Give each row its `marks` (what waits and what failed) and the `contact_name` of a person."""
+    marks: dict[int, dict[str, int]] = {}
+    open_work = Delivery.objects.filter(WAITING | DEAD, message__conversation__in=[row.pk for row in rows]).order_by()
+    counted = open_work.values_list("message__conversation").annotate(
+        waiting=Count("id", filter=WAITING), dead=Count("id", filter=DEAD)
+    )
+    for pk, waiting, dead in counted:
+        marks[pk] = {"waiting": waiting, "dead": dead}
+    persons: dict[int, list[str]] = {}
+    for row in rows:
+        persons.setdefault(row.account_id, []).append(row.peer_id)
+    names = {account: peers.names_of(account, ids) for account, ids in persons.items()}
+    for row in rows:
+        row.marks = marks.get(row.pk, {})  # type: ignore[attr-defined]
+        row.contact_name = names[row.account_id].get(row.peer_id, "")  # type: ignore[attr-defined]
+
+
+def _route_of(conversation: Conversation) -> Route | None:
+    """The mapping that decides about this conversation."""
+    decision = routing.explain(conversation.account, conversation.peer_kind, conversation.peer_id, "", "", True)
+    return decision.route
+
+
+def _transcript(request: HttpRequest, conversation: Conversation) -> dict[str, Any]:
+    text = request.GET.get("before", "")
+    before = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    allowed = user_of(request).has_perm("bridge.view_message")
+    read = transcript.read(conversation, before) if allowed else transcript.Transcript([], None)
+    return {"transcript": read, "before": before, "may_read": allowed}
+
+
+def _bubbles_view(desk: ConversationAdmin, request: HttpRequest, pk: int) -> HttpResponse:
+    """The bubbles alone, for the page's script."""
+    conversation = desk.seen(request, pk)
+    desk.need(request, "bridge.view_message")
+    context = {"conversation": conversation, **_transcript(request, conversation)}
+    return TemplateResponse(request, "admin/bridge/bubbles.html", context)
+
+
+def _say(request: HttpRequest, conversation: Conversation, form: SayForm) -> Message:
+    channel = channel_for(conversation.account)
+    question = outbound.answerable(conversation, channel) if isinstance(channel, Streaming) else None
+    return outbound.send(
+        conversation.account,
+        conversation.peer_kind,
+        conversation.peer_id,
+        Content(text=form.cleaned_data["text"]),
+        source=Message.Source.STAFF,
+        client=f"staff:{request.user.pk}",
+        reply_to=question,
+        files=form.cleaned_data["uploads"],
+    )

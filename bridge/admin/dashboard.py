@@ -1,0 +1,92 @@
+"""The start page: one look at everything; each figure leads to the list behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from bridge import metrics
+from bridge.admin.desk import user_of
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+# The chart's inner size in its own units; the browser scales it.
+WIDTH, HEIGHT, SLOT = 480, 100, 20
+
+
+def with_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """The theme calls this for the start page."""
+    allowed = user_of(request).has_perm
+    board = metrics.dashboard()
+    return {
+        **context,
+        "title": _("Dashboard"),
+        "board": board,
+        "figures": _figures(board) if allowed("bridge.view_delivery") else [],
+        "bars": _bars(board.hours),
+        "chart": {"width": WIDTH, "height": HEIGHT, "peak": _peak(board.hours)},
+        "steps": _first_steps(board),
+    }
+
+
+def _figures(board: metrics.Dashboard) -> list[dict[str, Any]]:
+    messages, deliveries = reverse("admin:bridge_message_changelist"), reverse("admin:bridge_delivery_changelist")
+    dead_letters = reverse("admin:bridge_delivery_dead_letters")
+    return [
+        {"label": _("in today"), "value": board.incoming, "link": f"{messages}?direction__exact=in&day=today"},
+        {"label": _("out today"), "value": board.outgoing, "link": f"{messages}?direction__exact=out&day=today"},
+        {
+            "label": _("waiting"),
+            "value": board.waiting,
+            "link": f"{deliveries}?open=waiting",
+            "since": board.oldest_waiting,
+            "note": _("the oldest:"),
+        },
+        {"label": _("held back"), "value": board.held, "link": f"{deliveries}?state__exact=held"},
+        _bad(_("failed"), board.dead, f"{dead_letters}?state__exact=dead"),
+        _bad(_("uncertain"), board.uncertain, f"{dead_letters}?state__exact=uncertain"),
+    ]
+
+
+def _bad(label: str, value: int, link: str) -> dict[str, Any]:
+    return {"label": label, "value": value, "link": link, "tone": "bad" if value else ""}
+
+
+def _peak(hours: list[metrics.Hour]) -> int:
+    return max((max(hour.incoming, hour.outgoing) for hour in hours), default=0)
+
+
+def _bars(hours: list[metrics.Hour]) -> list[dict[str, Any]]:
+    """Two bars for each hour, in the chart's units."""
+    scale = HEIGHT / (_peak(hours) or 1)
+    bars = []
+    for hour in hours:
+        tall_in, tall_out = round(hour.incoming * scale, 1), round(hour.outgoing * scale, 1)
+        left = hour.hour * SLOT
+        bars.append(
+            {
+                "hour": hour,
+                "in": {"x": left + 2, "y": HEIGHT - tall_in, "height": tall_in},
+                "out": {"x": left + 10, "y": HEIGHT - tall_out, "height": tall_out},
+                "label": {"x": left + 2, "text": f"{hour.hour:02}"} if hour.hour % 3 == 0 else None,
+            }
+        )
+    return bars
+
+
+def _first_steps(board: metrics.Dashboard) -> list[dict[str, str]]:
+    """What is still to be done before the first message can come through."""
+    steps = []
+    if not board.accounts:
+        text = _("Add an account: the WeChat identity the agents speak as.")
+        steps.append({"text": text, "link": reverse("admin:accounts_channelaccount_add")})
+    if not board.gateways:
+        text = _("Add a gateway: the OpenClaw where the agents are.")
+        steps.append({"text": text, "link": reverse("admin:openclaw_gateway_add")})
+    if steps:
+        text = _("Then map a group or person to an agent.")
+        steps.append({"text": text, "link": reverse("admin:bridge_route_add")})
+    return steps

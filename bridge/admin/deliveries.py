@@ -1,0 +1,262 @@
+"""Deliveries with their attempts, and the dead letters: replay, dismiss, recall."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.db.models import Count, Q
+from django.http import HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern, reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.http import require_POST
+
+from accounts.channels import channel_for
+from bridge import outbound, replay, shown
+from bridge.admin.desk import Facts, user_of
+from bridge.admin.messages import DayFilter, named
+from bridge.metrics import DEAD
+from bridge.models import Attempt, Delivery, Reason, State
+from channels_wechat.base import Recall
+from channels_wechat.errors import ChannelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
+    from django.utils.safestring import SafeString
+
+# One confirmation is for at most so many; the rest is selected again.
+AT_ONCE = 1000
+
+
+class OpenFilter(admin.SimpleListFilter):
+    title, parameter_name = gettext_lazy("work"), "open"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
+        return [("waiting", _("waiting or on its way")), ("dead", _("failed, not dealt with"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        choices = {"waiting": Q(state__in=(State.PENDING, State.SENDING)), "dead": DEAD}
+        return queryset.filter(choices[self.value() or ""]) if self.value() in choices else queryset
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(Facts[Delivery]):
+    list_display = ("what", "state_word", "why", "where", "target", "tries", "when")
+    list_select_related = ("account", "gateway", "message__conversation")
+    list_filter = (OpenFilter, DayFilter, "state", "reason", "target", "account", "gateway")
+    search_fields = ("message__text",)
+    search_help_text = gettext_lazy("Words of the text, a group's or person's id, or a platform id")
+    actions = ("replay_selected", "dismiss_selected")
+    empty_hint = gettext_lazy("Each message becomes work here: to an agent, or to WeChat.")
+    buttons = {"recall": "bridge.send_message"}
+
+    @admin.display(description=gettext_lazy("message"))
+    def what(self, delivery: Delivery) -> str:
+        text = str(delivery.message or delivery.lane)
+        return f"{text} ({_('part')} {delivery.part + 1})" if delivery.part else text
+
+    @admin.display(description=gettext_lazy("state"), ordering="state")
+    def state_word(self, delivery: Delivery) -> SafeString:
+        return shown.state_badge(delivery)
+
+    @admin.display(description=gettext_lazy("reason"), ordering="reason")
+    def why(self, delivery: Delivery) -> str:
+        return str(delivery.get_reason_display()) if delivery.reason else "–"
+
+    @admin.display(description=gettext_lazy("conversation"))
+    def where(self, delivery: Delivery) -> SafeString | str:
+        conversation = delivery.message.conversation if delivery.message else None
+        if conversation is None:
+            return "–"
+        link = reverse("admin:bridge_conversation_change", args=[conversation.pk])
+        return format_html('<a href="{}">{}</a> <small>{}</small>', link, conversation, delivery.account or "")
+
+    @admin.display(description=gettext_lazy("when"), ordering="id")
+    def when(self, delivery: Delivery) -> SafeString | str:
+        return shown.ago(delivery.finished_at or delivery.created_at)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        secret = ("payload", "message__raw", "message__data", "message__reply_address", "account__credentials")
+        return (
+            super()
+            .get_queryset(request)
+            .defer(*secret, "gateway__token", "gateway__device_key", "gateway__device_token")
+        )
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        term = search_term.strip()
+        same = Q(remote_id=term) | Q(message__peer_id=term) | Q(message__sender=term) | Q(message__idempotency_key=term)
+        return (queryset.filter(Q(message__text__icontains=term) | same) if term else queryset), False
+
+    def get_urls(self) -> list[URLPattern]:
+        letters = DeadLetterAdmin(self.model, self.admin_site) if type(self) is DeliveryAdmin else None
+        pages = [self.route("dead-letters/", letters.changelist_view, "dead_letters")] if letters else []
+        confirm = self.route("confirm/", require_POST(self.confirm_view), "confirm")
+        return [*pages, confirm, *super().get_urls()]
+
+    def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
+        delivery = self.seen(request, object_id)
+        if delivery.message:
+            named([delivery.message])
+        context = {
+            "delivery": delivery,
+            "attempts": [_timed(attempt) for attempt in delivery.attempts.all()],
+            "cannot_replay": replay.why_not_replay(delivery),
+            "may_recall": _can_recall(delivery),
+            "may_dismiss": delivery.state in (State.DEAD, State.UNCERTAIN) and delivery.dismissed_at is None,
+        }
+        return self.page(
+            request, "admin/bridge/delivery.html", _("Delivery #%(id)s") % {"id": delivery.pk}, delivery, **context
+        )
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        return user_of(request).has_perm("bridge.replay_delivery")
+
+    def has_dismiss_permission(self, request: HttpRequest) -> bool:
+        return user_of(request).has_perm("bridge.dismiss_delivery")
+
+    @admin.action(description=gettext_lazy("Replay…"), permissions=["replay"])
+    def replay_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse:
+        return self.ask_first(request, "replay", queryset.values_list("pk", flat=True)[: AT_ONCE + 1])
+
+    @admin.action(description=gettext_lazy("Dismiss…"), permissions=["dismiss"])
+    def dismiss_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse:
+        return self.ask_first(request, "dismiss", queryset.values_list("pk", flat=True)[: AT_ONCE + 1])
+
+    def ask_first(self, request: HttpRequest, verb: str, ids: Iterable[int]) -> HttpResponse:
+        """The page that says what will happen, to how many, and to which not."""
+        chosen = list(ids)
+        rows = Delivery.objects.filter(pk__in=chosen[:AT_ONCE]).order_by("id")
+        rows = rows.select_related("account", "message__account", "message__reply_to", "message__conversation")
+        plan = [(row, _why_not(verb, row)) for row in rows]
+        going = [row for row, reason in plan if not reason]
+        refused = [(row, reason) for row, reason in plan if reason]
+        context: dict[str, Any] = {
+            "verb": verb,
+            "going": going[:50],
+            "count": len(going),
+            "ids": ",".join(str(row.pk) for row in going),
+            "refused": refused[:50],
+            "refused_count": len(refused),
+            "uncertain": sum(row.state == State.UNCERTAIN for row in going),
+            "to_agent": sum(row.target == "agent" for row in going),
+            "more": len(chosen) > AT_ONCE,
+            "back": _inside(request.POST.get("back") or request.get_full_path(), self.url("changelist")),
+        }
+        title = _("Replay?") if verb == "replay" else _("Dismiss?")
+        return self.page(request, "admin/bridge/confirm.html", title, **context)
+
+    def confirm_view(self, request: HttpRequest) -> HttpResponse:
+        """First POST: asks; the second, with `sure`, does it. ids: numbers with commas."""
+        verb = request.POST.get("verb", "")
+        if verb not in ("replay", "dismiss"):
+            return HttpResponse(status=400)
+        self.need(request, f"bridge.{verb}_delivery")
+        ids = [int(word) for word in request.POST.get("ids", "").split(",") if word.isascii() and word.isdigit()][
+            :AT_ONCE
+        ]
+        if "sure" not in request.POST:
+            return self.ask_first(request, verb, ids)
+        self._replay(request, ids) if verb == "replay" else self._dismiss(request, ids)
+        return HttpResponseRedirect(_inside(request.POST.get("back", ""), self.url("changelist")))
+
+    def press_recall(self, request: HttpRequest, delivery: Delivery) -> None:
+        try:
+            outbound.recall(delivery)
+        except (outbound.CannotSend, ChannelError) as error:
+            messages.error(request, str(error))
+        else:
+            self.told(request, delivery, _("Recalled: it is no longer shown in the chat."))
+
+    def _replay(self, request: HttpRequest, ids: list[int]) -> None:
+        done = replay.replay(ids, user_of(request))
+        if done.count:
+            text = ngettext("%(n)d delivery is queued again.", "%(n)d deliveries are queued again.", done.count)
+            messages.success(request, text % {"n": done.count})
+        for pk, reason in done.refused[:20]:
+            messages.warning(request, f"#{pk}: {reason}")
+        self._log(request, set(ids) - {pk for pk, _reason in done.refused}, "replayed")
+
+    def _dismiss(self, request: HttpRequest, ids: list[int]) -> None:
+        count = replay.dismiss(ids, user_of(request))
+        text = ngettext("%(n)d delivery is dealt with.", "%(n)d deliveries are dealt with.", count)
+        messages.success(request, text % {"n": count})
+        self._log(request, ids, "dismissed")
+
+    def _log(self, request: HttpRequest, ids: Iterable[int], word: str) -> None:
+        for delivery in Delivery.objects.filter(pk__in=ids).only("pk"):
+            self.log_change(request, delivery, word)
+
+
+class DeadLetterAdmin(DeliveryAdmin):
+    """The same list, of what failed and nobody has dealt with, grouped by cause at the top. A page of `DeliveryAdmin`."""
+
+    change_list_template = "admin/bridge/dead_letters.html"
+    empty_hint = gettext_lazy("Nothing has failed that nobody has dealt with.")
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        return [chosen for chosen in self.list_filter if chosen is not OpenFilter]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        return super().get_queryset(request).filter(DEAD)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        context = {"title": _("Dead letters"), "causes": causes(), **(extra_context or {})}
+        return super().changelist_view(request, context)
+
+
+def causes() -> list[dict[str, Any]]:
+    """How many failures have the same state and reason, most frequent first, with the codes behind them; two queries."""
+    counted = Delivery.objects.filter(DEAD).order_by().values_list("state", "reason").annotate(n=Count("id"))
+    codes = _codes()
+    return [
+        {
+            "state": shown.badge(State(state).label, shown.STATE_TONES[State(state)]),
+            "reason": Reason(reason).label,
+            "codes": codes.get((state, reason), []),
+            "count": count,
+            "query": f"?state__exact={state}&reason__exact={reason}",
+        }
+        for state, reason, count in counted.order_by("-n")
+    ]
+
+
+def _codes() -> dict[tuple[str, str], list[tuple[str, int]]]:
+    """By state and reason: the platform's codes, and at how many deliveries each came up."""
+    found: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    failed = Attempt.objects.filter(delivery__in=Delivery.objects.filter(DEAD)).exclude(code="").order_by()
+    counted = failed.values_list("delivery__state", "delivery__reason", "code")
+    for state, reason, code, n in counted.annotate(n=Count("delivery", distinct=True)).order_by("-n")[:60]:
+        found.setdefault((state, reason), []).append((code, n))
+    return found
+
+
+def _why_not(verb: str, delivery: Delivery) -> str:
+    if verb == "replay":
+        return replay.why_not_replay(delivery)
+    if delivery.state not in replay.REPLAYABLE:
+        return _("It has not failed.")
+    return _("It is dealt with already.") if delivery.dismissed_at else ""
+
+
+def _can_recall(delivery: Delivery) -> bool:
+    sent = delivery.state == State.DELIVERED and delivery.remote_id and not delivery.recalled_at
+    return bool(sent and delivery.account and isinstance(channel_for(delivery.account), Recall))
+
+
+def _timed(attempt: Attempt) -> dict[str, Any]:
+    took = (attempt.finished_at - attempt.started_at).total_seconds() if attempt.finished_at else None
+    tone = shown.OUTCOME_TONES[attempt.outcome] if attempt.outcome else "info"  # type: ignore[index]
+    word = attempt.get_outcome_display() if attempt.outcome else _("on its way")
+    return {"attempt": attempt, "took": took, "badge": shown.badge(word, tone)}
+
+
+def _inside(address: str, otherwise: str) -> str:
+    """A path within this site's admin; anything else is not followed."""
+    safe = address.startswith("/admin/") and not address.startswith("//") and "\\" not in address
+    return address if safe and "/confirm/" not in address else otherwise

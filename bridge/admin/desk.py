@@ -1,0 +1,132 @@
+"""What the pages share: lists that never count a whole table, pages of one object, and buttons that are POST and checked."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.functional import cached_property
+from django.views.decorators.http import require_POST
+
+from bridge.admin.theme import ModelAdmin, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.contrib.auth.models import User
+    from django.db.models import Model
+    from django.http.response import HttpResponseBase
+
+    _Paginator = Paginator[Any]
+else:
+    _Paginator = Paginator
+
+
+class Uncounted(_Paginator):
+    """Looks one row past the page instead of counting the table; `count` is therefore "so many or more"."""
+
+    template_name = "admin/bridge/pagination.html"
+
+    def __init__(self, *args: Any, number: int = 1, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.wanted = number
+
+    @cached_property
+    def count(self) -> int:
+        start = (self.wanted - 1) * self.per_page
+        rows: Any = self.object_list
+        return start + len(rows.values_list("pk")[start : start + self.per_page + 1])
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is a page after the one that was asked for."""
+        return self.count > self.wanted * self.per_page
+
+
+def page_number(request: HttpRequest) -> int:
+    text = request.GET.get("p", "1")
+    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 8 else 1
+
+
+def user_of(request: HttpRequest) -> User:
+    """The staff member behind a request that the admin has let in."""
+    return request.user  # type: ignore[return-value]
+
+
+class Desk(ModelAdmin[Row]):
+    """Base of every admin here. buttons: name of a method `press_<name>` → the permission it needs."""
+
+    show_full_result_count = False
+    list_per_page = 50
+    list_max_show_all = 0
+    buttons: ClassVar[dict[str, str]] = {}
+    empty_hint: ClassVar[Any] = ""
+
+    def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Uncounted:
+        return Uncounted(queryset, per_page, *args, number=page_number(request), **kwargs)
+
+    def get_urls(self) -> list[URLPattern]:
+        urls = [
+            self.route(f"<int:pk>/{name}/", require_POST(partial(self._press, name)), name) for name in self.buttons
+        ]
+        return [*urls, *super().get_urls()]
+
+    def route(self, pattern: str, view: Callable[..., HttpResponseBase], name: str) -> URLPattern:
+        """A page of this admin, for staff only; its name is prefixed like Django's own."""
+        full_name = f"{self.opts.app_label}_{self.opts.model_name}_{name}"
+        return path(pattern, self.admin_site.admin_view(view), name=full_name)
+
+    def url(self, name: str, *args: Any) -> str:
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}", args=args)
+
+    def seen(self, request: HttpRequest, pk: Any) -> Row:
+        """The row, if this person may see it. Raises PermissionDenied, Http404."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        row = self.get_object(request, str(pk))
+        if row is None:
+            raise Http404
+        return row
+
+    def page(
+        self, request: HttpRequest, template: str, title: Any, row: Model | None = None, **more: Any
+    ) -> TemplateResponse:
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "original": row, "title": title, **more}
+        return TemplateResponse(request, template, context)
+
+    def need(self, request: HttpRequest, permission: str) -> None:
+        if not user_of(request).has_perm(permission):
+            raise PermissionDenied
+
+    def back(self, row: Model) -> HttpResponseRedirect:
+        return HttpResponseRedirect(self.url("change", row.pk))
+
+    def told(self, request: HttpRequest, row: Any, text: Any, level: int = messages.SUCCESS) -> None:
+        """Tell the person who pressed, and keep it in the object's history."""
+        messages.add_message(request, level, text)
+        self.log_change(request, row, str(text))
+
+    def _press(self, name: str, request: HttpRequest, pk: int) -> HttpResponse:
+        self.need(request, self.buttons[name])
+        row = self.seen(request, pk)
+        answer: HttpResponse | None = getattr(self, f"press_{name}")(request, row)
+        return answer or self.back(row)
+
+
+class Facts(Desk[Row]):
+    """Rows that nobody writes here."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

@@ -1,0 +1,199 @@
+"""Gateways: where the agents are, how we prove who we are, and what went wrong last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.forms import STORED
+from accounts.models import Health
+from bridge import shown
+from bridge.admin.desk import Desk
+from bridge.admin.theme import dress
+from openclaw.device import Device, approve_command
+from openclaw.errors import Action, Code, GatewayError
+from openclaw.http import ProbeResult, test_gateway
+from openclaw.models import Gateway
+from openclaw.turns import Endpoint
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+    from django.utils.safestring import SafeString
+
+    _GatewayForm = forms.ModelForm[Gateway]
+else:
+    _GatewayForm = forms.ModelForm
+
+CONFIGURATION = ["name", "base_url", "token", "transport", "timeout_seconds", "max_in_flight", "enabled", "updated_at"]
+
+
+class GatewayForm(_GatewayForm):
+    """The token goes in and never comes out; a blank keeps the stored one."""
+
+    token = forms.CharField(
+        label=gettext_lazy("Token"),
+        required=False,
+        strip=True,
+        help_text=gettext_lazy("gateway.auth.token in openclaw.json."),
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password", "spellcheck": "false"}),
+    )
+
+    class Meta:
+        model = Gateway
+        fields = ("name", "enabled", "base_url", "token", "transport", "timeout_seconds", "max_in_flight")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.token and "token" in self.fields:
+            self.fields["token"].widget.attrs["placeholder"] = STORED
+
+    def clean_token(self) -> str:
+        return self.cleaned_data["token"] or self.instance.token
+
+    def clean_base_url(self) -> str:
+        address: str = self.cleaned_data["base_url"].rstrip("/")
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValidationError(_("Enter an address that begins with http:// or https://."))
+        if parts.username or parts.query or parts.fragment:
+            raise ValidationError(_("Only scheme, host, port and path; the token has a field of its own."))
+        return address
+
+
+@admin.register(Gateway)
+class GatewayAdmin(Desk[Gateway]):
+    form = GatewayForm
+    list_display = ("name", "base_url", "health", "reason", "agent_count", "since")
+    list_filter = ("enabled", "state")
+    search_fields = ("name", "base_url")
+    change_form_template = "admin/openclaw/gateway.html"
+    empty_hint = gettext_lazy("Add the OpenClaw gateway where your agents are: its address and gateway.auth.token.")
+    buttons = {
+        "test": "openclaw.change_gateway",
+        "make_key": "openclaw.change_gateway",
+        "switch": "openclaw.change_gateway",
+    }
+    fieldsets = (
+        (None, {"fields": ("name", "enabled", "base_url", "token")}),
+        (gettext_lazy("How turns run"), {"fields": ("transport", "timeout_seconds", "max_in_flight")}),
+    )
+
+    @admin.display(description=gettext_lazy("state"), ordering="state")
+    def health(self, gateway: Gateway) -> SafeString:
+        return shown.health_badge(gateway)
+
+    @admin.display(description=gettext_lazy("reason"))
+    def reason(self, gateway: Gateway) -> str:
+        return gateway.state_reason or "–"
+
+    @admin.display(description=gettext_lazy("agents"))
+    def agent_count(self, gateway: Gateway) -> str:
+        return str(len(gateway.agents)) if gateway.agents else "–"
+
+    @admin.display(description=gettext_lazy("since"), ordering="state_since")
+    def since(self, gateway: Gateway) -> SafeString | str:
+        return shown.ago(gateway.state_since)
+
+    def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        made = super().get_form(request, obj, change, **kwargs)
+        for field in made.base_fields.values():
+            dress(field)
+        return made
+
+    def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
+        gateway = self.seen(request, object_id)
+        about = {
+            "device_id": Device(gateway.device_key).id if gateway.device_key else "",
+            "owned": bool(gateway.owner and gateway.owner_until and gateway.owner_until > timezone.now()),
+            "pairing": gateway.state_code in (Code.PAIRING_REQUIRED, Code.MISSING_SCOPE),
+            "may_change": self.has_change_permission(request),
+            "agents": [known_agent(agent) for agent in gateway.agents],
+        }
+        return super().change_view(request, object_id, form_url, {**about, **(extra_context or {})})
+
+    def save_model(self, request: Any, obj: Gateway, form: Any, change: bool) -> None:
+        """Only the configuration is written: what the connector found out meanwhile stays. A stopped gateway tries again."""
+        if change:
+            obj.save(update_fields=CONFIGURATION)
+            obj.revive()
+        else:
+            obj.save()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Gateway | None = None) -> bool:
+        """Deliveries name their gateway, so one that was used is switched off instead."""
+        return super().has_delete_permission(request, obj) and not (obj and obj.deliveries.exists())
+
+    def press_test(self, request: HttpRequest, gateway: Gateway) -> None:
+        gateway.revive()
+        try:
+            found = test_gateway(endpoint_of(gateway))
+        except GatewayError as error:
+            text = failure_text(error)
+            state = Health.STOPPED if error.action == Action.CONFIG else Health.FAILING
+            gateway.set_state(state, str(error.code), text)
+            self.told(request, gateway, text, messages.ERROR)
+            return
+        _remember(gateway, found)
+        self.told(request, gateway, _found_text(found))
+        if found.error:
+            self.told(request, gateway, failure_text(found.error), messages.WARNING)
+
+    def press_make_key(self, request: HttpRequest, gateway: Gateway) -> None:
+        """A new device is unknown to the gateway until it is approved there; an old device token is of no use any more."""
+        Gateway.objects.filter(pk=gateway.pk).update(device_key=Device.generate().pem, device_token="")
+        gateway.revive()
+        self.told(request, gateway, _("There is a new device key. Press Test, then approve it on the gateway's host."))
+
+    def press_switch(self, request: HttpRequest, gateway: Gateway) -> None:
+        gateway.enabled = not gateway.enabled
+        gateway.save(update_fields=["enabled", "updated_at"])
+        if gateway.enabled:
+            gateway.revive()
+        self.told(request, gateway, _("Switched on.") if gateway.enabled else _("Switched off."))
+
+
+def endpoint_of(gateway: Gateway) -> Endpoint:
+    device = Device(gateway.device_key) if gateway.device_key else None
+    return Endpoint(gateway.base_url, gateway.token, device, gateway.device_token)
+
+
+def failure_text(error: GatewayError) -> str:
+    """Cause and cure, what the gateway said, and the command that lets us in where one does."""
+    parts = [str(error.sentence)]
+    if error.request_id:
+        parts.append(approve_command(error.request_id))
+    if error.detail:
+        parts.append(f"({error.code}: {error.detail})")
+    return " ".join(parts)
+
+
+def known_agent(agent: Any) -> dict[str, str]:
+    """agent: an id, or what the gateway lists: {"id", "name", "model"}."""
+    if isinstance(agent, dict):
+        return {name: str(agent.get(name) or "") for name in ("id", "name", "model")}
+    return {"id": str(agent), "name": "", "model": ""}
+
+
+def _remember(gateway: Gateway, found: ProbeResult) -> None:
+    agents = [{"id": agent.id, "name": agent.name, "model": agent.model} for agent in found.agents]
+    fields: dict[str, Any] = {"version": (found.version or "")[:40], "agents": agents}
+    if found.device_token:
+        fields["device_token"] = found.device_token
+    Gateway.objects.filter(pk=gateway.pk).update(**fields)
+    gateway.set_state(Health.OK)
+
+
+def _found_text(found: ProbeResult) -> str:
+    return _("It answers over %(transport)s: version %(version)s, %(count)d agents, %(ms)d ms.") % {
+        "transport": found.transport,
+        "version": found.version or _("unknown"),
+        "count": len(found.agents),
+        "ms": round(found.latency_ms),
+    }

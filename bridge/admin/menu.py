@@ -1,0 +1,71 @@
+"""The menu. Built for each request, because it shows what this person may see and how many failures wait."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from bridge import metrics
+from bridge.admin.desk import user_of
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+
+def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+    """Groups of entries, in the shape the theme takes."""
+    dead = _entry(
+        request, _("Dead letters"), "mark_email_unread", "bridge_delivery_dead_letters", "bridge.view_delivery"
+    )
+    if dead["has_it"] and (failures := metrics.dead_letters()):
+        dead["badge"] = "99+" if failures >= metrics.BADGE_MOST else str(failures)
+    talk = [
+        _entry(request, _("Conversations"), "forum", "bridge_conversation_changelist", "bridge.view_conversation"),
+        _entry(request, _("Messages"), "chat_bubble", "bridge_message_changelist", "bridge.view_message"),
+        _entry(request, _("Deliveries"), "outbox", "bridge_delivery_changelist", "bridge.view_delivery"),
+        dead,
+    ]
+    return [
+        {"title": "", "items": [_entry(request, _("Dashboard"), "dashboard", "index", "")]},
+        {"title": _("What was said"), "items": _allowed(talk)},
+        {"title": _("Who talks to whom"), "items": _allowed(_setup(request))},
+        {"title": _("Operation"), "items": _allowed(_operation(request))},
+    ]
+
+
+def _setup(request: HttpRequest) -> list[dict[str, Any]]:
+    return [
+        _entry(
+            request,
+            _("Accounts"),
+            "account_circle",
+            "accounts_channelaccount_changelist",
+            "accounts.view_channelaccount",
+        ),
+        _entry(request, _("Gateways"), "hub", "openclaw_gateway_changelist", "openclaw.view_gateway"),
+        _entry(request, _("Group mappings"), "alt_route", "bridge_route_changelist", "bridge.view_route"),
+        _entry(request, _("Contacts"), "contacts", "bridge_contact_changelist", "bridge.view_contact"),
+    ]
+
+
+def _operation(request: HttpRequest) -> list[dict[str, Any]]:
+    return [
+        _entry(request, _("Incidents"), "warning", "bridge_incident_changelist", "bridge.view_incident"),
+        _entry(request, _("Staff"), "person", "auth_user_changelist", "auth.view_user"),
+        _entry(request, _("Staff groups"), "group", "auth_group_changelist", "auth.view_group"),
+    ]
+
+
+def _entry(request: HttpRequest, title: str, icon: str, name: str, permission: str) -> dict[str, Any]:
+    link = reverse(f"admin:{name}")
+    here = request.path == link or (
+        request.path.startswith(link) and name != "index" and not request.path.startswith(f"{link}dead-letters/")
+    )
+    has_it = not permission or user_of(request).has_perm(permission)
+    return {"title": title, "icon": icon, "link": link, "has_it": has_it, "active": here}
+
+
+def _allowed(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [entry for entry in entries if entry["has_it"]]

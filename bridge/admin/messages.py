@@ -1,0 +1,145 @@
+"""Messages: what was said, searchable by text, person and platform id. Facts: nobody writes them here."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db.models import Prefetch, Q
+from django.urls import URLPattern, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from bridge import peers, shown
+from bridge.admin import attachments
+from bridge.admin.desk import Facts
+from bridge.models import Contact, Delivery, Message
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from django.http import HttpRequest, HttpResponse
+    from django.utils.safestring import SafeString
+
+# A name can belong to many people; the first so many are looked for.
+NAMESAKES = 200
+
+
+class DayFilter(admin.SimpleListFilter):
+    title, parameter_name = _("day"), "day"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
+        return [("today", _("today")), ("yesterday", _("yesterday")), ("week", _("last 7 days"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+        if self.value() == "today":
+            return queryset.filter(created_at__gte=midnight)
+        if self.value() == "yesterday":
+            return queryset.filter(created_at__gte=midnight - timedelta(days=1), created_at__lt=midnight)
+        if self.value() == "week":
+            return queryset.filter(created_at__gte=midnight - timedelta(days=6))
+        return queryset
+
+
+class ConversationFilter(admin.SimpleListFilter):
+    """Set by links only, so it offers nothing to choose."""
+
+    title, parameter_name = _("conversation"), "conversation"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
+        given = request.GET.get(self.parameter_name)
+        return [(given, _("this one"))] if given else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value() or ""
+        return queryset.filter(conversation_id=int(value)) if value.isascii() and value.isdigit() else queryset
+
+
+@admin.register(Message)
+class MessageAdmin(Facts[Message]):
+    list_display = ("said", "way", "who", "where", "account", "when", "kind")
+    list_select_related = ("account", "conversation")
+    list_filter = (DayFilter, "direction", "account", "source", "kind", ConversationFilter)
+    search_fields = ("text",)
+    search_help_text = _("Words of the text, a person's name or id, or a platform id")
+    empty_hint = _("What is said to an account, and what it answers, appears here.")
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        term = search_term.strip()
+        return (queryset.filter(matching(term)) if term else queryset), False
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """With the names of the people on this page: one query for each account on it."""
+        found = super().get_changelist_instance(request)
+        named(found.result_list)
+        return found
+
+    @admin.display(description=_("text"))
+    def said(self, message: Message) -> str:
+        words = message.text[:120] or f"[{message.kind}]"
+        return words + ("…" if len(message.text) > 120 else "")
+
+    @admin.display(description=_("direction"), ordering="direction")
+    def way(self, message: Message) -> SafeString:
+        return shown.badge(message.get_direction_display(), "info" if message.direction == "in" else "good")
+
+    @admin.display(description=_("who"))
+    def who(self, message: Message) -> str:
+        return getattr(message, "name", "") or message.sender or str(message.get_source_display())
+
+    @admin.display(description=_("conversation"))
+    def where(self, message: Message) -> SafeString | str:
+        if message.conversation is None:
+            return message.peer_id
+        link = reverse("admin:bridge_conversation_change", args=[message.conversation_id])
+        return format_html('<a href="{}">{}</a>', link, message.conversation)
+
+    @admin.display(description=_("when"), ordering="id")
+    def when(self, message: Message) -> SafeString | str:
+        return shown.ago(message.created_at)
+
+    def get_urls(self) -> list[URLPattern]:
+        return [self.route("attachments/<uuid:uuid>/", attachments.download, "attachment"), *super().get_urls()]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
+        """Without what is long or secret: the list shows neither."""
+        return super().get_queryset(request).defer("raw", "data", "reply_address")
+
+    def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
+        message = self.seen(request, object_id)
+        named([message])
+        deliveries = Delivery.objects.filter(message=message).order_by("target", "part")
+        context = {
+            "message": message,
+            "deliveries": deliveries if request.user.has_perm("bridge.view_delivery") else [],
+            "files": message.attachments.all(),
+            "replies": message.replies.all()[:20],
+        }
+        return self.page(request, "admin/bridge/message.html", str(message), message, **context)
+
+
+def matching(term: str) -> Q:
+    """Text that holds the term; or the term is a person, by id or part of the name, or a platform id."""
+    namesakes = Contact.objects.filter(name__icontains=term).values_list("external_id", flat=True)[:NAMESAKES]
+    by_remote_id = Delivery.objects.filter(remote_id=term, target="channel").values("message")
+    same = Q(idempotency_key=term) | Q(sender=term) | Q(peer_id=term)
+    return Q(text__icontains=term) | same | Q(sender__in=list(namesakes)) | Q(pk__in=by_remote_id)
+
+
+def named(messages: list[Message]) -> None:
+    """Give each message the `name` of its sender, where one is known."""
+    senders: dict[int, set[str]] = {}
+    for message in messages:
+        if message.sender:
+            senders.setdefault(message.account_id, set()).add(message.sender)
+    names = {account: peers.names_of(account, ids) for account, ids in senders.items()}
+    for message in messages:
+        message.name = names.get(message.account_id, {}).get(message.sender, "")  # type: ignore[attr-defined]
+
+
+def with_details(messages: QuerySet[Message]) -> QuerySet[Message]:
+    """For a transcript: with files, deliveries and the quoted message, in a fixed number of queries."""
+    deliveries = Delivery.objects.order_by("target", "part").defer("payload")
+    return messages.select_related("reply_to").prefetch_related("attachments", Prefetch("deliveries", deliveries))

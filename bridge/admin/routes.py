@@ -1,0 +1,185 @@
+"""Group mappings: which agent answers whom, and the box that explains it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.http import QueryDict
+from django.urls import URLPattern, reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.models import ChannelAccount
+from bridge import routing, shown
+from bridge.admin.desk import Desk
+from bridge.admin.gateways import known_agent
+from bridge.admin.theme import dress, dressed
+from bridge.models import Conversation, Delivery, Reason, Route, State
+from bridge.models.routes import PeerKinds
+from channels_wechat import KINDS, channel_class
+from openclaw.models import Gateway
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+    from django.utils.safestring import SafeString
+
+    _RouteForm = forms.ModelForm[Route]
+else:
+    _RouteForm = forms.ModelForm
+
+BY_WORD = (Route.Trigger.PREFIX, Route.Trigger.KEYWORD)
+
+
+class RouteForm(_RouteForm):
+    class Meta:
+        model = Route
+        exclude = ()
+        widgets = {
+            "agent_id": forms.TextInput(attrs={"list": "known-agents"}),
+            "trigger_words": forms.Textarea(attrs={"rows": 3}),
+        }
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        account, peer_kind = cleaned.get("account"), cleaned.get("peer_kind", "")
+        if account and (deaf := why_deaf(account, peer_kind)):
+            self.add_error("peer_kind", deaf)
+        if cleaned.get("trigger") in BY_WORD and not routing.words(cleaned.get("trigger_words", "")):
+            self.add_error("trigger_words", _("Enter at least one word for this trigger."))
+        return cleaned
+
+
+def why_deaf(account: ChannelAccount, peer_kind: str) -> str:
+    """Why a mapping of this peer kind would never hear anything; empty where it can."""
+    if account.kind not in KINDS or not peer_kind:
+        return ""
+    hears = channel_class(account.kind).hears
+    if peer_kind in hears:
+        return ""
+    heard = ", ".join(str(PeerKinds(kind).label) for kind in sorted(hears))
+    return _("%(kind)s hears nothing of this kind, so the mapping would never apply. It hears: %(heard)s.") % {
+        "kind": account.get_kind_display(),
+        "heard": heard or _("nothing"),
+    }
+
+
+class Question(forms.Form):
+    """The box "which agent would get this?"."""
+
+    account = forms.ModelChoiceField(ChannelAccount.objects.all(), label=gettext_lazy("Account"))
+    peer_kind = forms.ChoiceField(label=gettext_lazy("Who"), choices=PeerKinds.choices, initial="group")
+    peer_id = forms.CharField(label=gettext_lazy("Group or person"), help_text=gettext_lazy("The platform's id."))
+    sender = forms.CharField(label=gettext_lazy("Sender"), required=False)
+    text = forms.CharField(label=gettext_lazy("Text"), required=False, widget=forms.Textarea(attrs={"rows": 2}))
+    addressed = forms.BooleanField(label=gettext_lazy("The bot is addressed"), required=False, initial=True)
+
+
+@admin.register(Route)
+class RouteAdmin(Desk[Route]):
+    form = RouteForm
+    list_display = ("who", "account", "agent", "answers", "state", "note")
+    list_select_related = ("account", "gateway")
+    list_filter = ("account", "gateway", "peer_kind", "enabled")
+    search_fields = ("peer_id", "agent_id", "note")
+    change_list_template = "admin/bridge/route_list.html"
+    change_form_template = "admin/bridge/route.html"
+    empty_hint = gettext_lazy(
+        "Say which agent answers which group or person: until then messages are kept, and nobody answers."
+    )
+    fieldsets = (
+        (gettext_lazy("Whose messages"), {"fields": ("account", "peer_kind", "peer_id", "allowed_senders")}),
+        (gettext_lazy("Go to which agent"), {"fields": ("gateway", "agent_id", "scope")}),
+        (gettext_lazy("When"), {"fields": ("trigger", "trigger_words", "enabled", "note")}),
+    )
+
+    @admin.display(description=gettext_lazy("group or person"), ordering="peer_id")
+    def who(self, route: Route) -> str:
+        everyone = {"": _("everyone"), "group": _("all groups"), "direct": _("all persons")}
+        return getattr(route, "title", "") or route.peer_id or everyone[route.peer_kind]
+
+    @admin.display(description=gettext_lazy("agent"), ordering="agent_id")
+    def agent(self, route: Route) -> SafeString:
+        return format_html("{} <span class='b-quiet-text'>@ {}</span>", route.agent_id, route.gateway.name)
+
+    @admin.display(description=gettext_lazy("answers"))
+    def answers(self, route: Route) -> str:
+        words = ", ".join(routing.words(route.trigger_words))
+        return (
+            f"{route.get_trigger_display()}: {words}" if route.trigger in BY_WORD else str(route.get_trigger_display())
+        )
+
+    @admin.display(description=gettext_lazy("state"), ordering="enabled")
+    def state(self, route: Route) -> SafeString:
+        return shown.badge(_("on"), "good") if route.enabled else shown.badge(_("switched off"), "quiet")
+
+    def get_urls(self) -> list[URLPattern]:
+        return [self.route("explain/", self.explain_view, "explain"), *super().get_urls()]
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Groups by the title staff gave them; one query for the page."""
+        found = super().get_changelist_instance(request)
+        peers = [route.peer_id for route in found.result_list if route.peer_id]
+        rows = (
+            Conversation.objects.filter(peer_id__in=peers).exclude(title="") if peers else Conversation.objects.none()
+        )
+        titles = {(row.account_id, row.peer_kind, row.peer_id): row.title for row in rows}
+        for route in found.result_list:
+            route.title = titles.get((route.account_id, route.peer_kind, route.peer_id), "")
+        return found
+
+    def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        made = super().get_form(request, obj, change, **kwargs)
+        for field in made.base_fields.values():
+            dress(field)
+        return made
+
+    def changeform_view(self, request, object_id=None, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
+        """Offers the agents that the gateways have told; any other id can be typed."""
+        rows = Gateway.objects.values_list("name", "agents")
+        agents = [{**known_agent(agent), "gateway": name} for name, known in rows for agent in known]
+        context = {"known_agents": agents, **(extra_context or {})}
+        return super().changeform_view(request, object_id, form_url, context)
+
+    def save_model(self, request: Any, obj: Route, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        waiting = skipped_without_route(obj)
+        if waiting and request.user.has_perm("bridge.replay_delivery"):
+            text = _("Messages that nobody answered until now can be replayed:")
+            messages.info(request, format_html('{} <a href="{}">{}</a>', text, waiting, _("look at them")))
+
+    def explain_view(self, request: HttpRequest) -> HttpResponse:
+        self.need(request, "bridge.view_route")
+        form = dressed(Question(request.GET if "peer_id" in request.GET else None, initial=request.GET.dict()))
+        context: dict[str, Any] = {"form": form}
+        if form.is_bound and form.is_valid():
+            decision = routing.explain(**form.cleaned_data)
+            context["decision"] = decision
+            context["reason"] = Reason(decision.reason).label if decision.reason else ""
+            context["map_url"] = map_url(
+                form.cleaned_data["account"].pk, *(form.cleaned_data[n] for n in ("peer_kind", "peer_id"))
+            )
+        return self.page(request, "admin/bridge/explain.html", _("Which agent would get this?"), **context)
+
+
+def map_url(account_id: int, peer_kind: str, peer_id: str) -> str:
+    """The form of a new mapping with this peer filled in."""
+    values = QueryDict(mutable=True)
+    values.update({"account": str(account_id), "peer_kind": peer_kind, "peer_id": peer_id})
+    return f"{reverse('admin:bridge_route_add')}?{values.urlencode()}"
+
+
+def skipped_without_route(route: Route) -> str:
+    """The list of this peer's messages that were skipped for want of a mapping; empty if there are none."""
+    rows = Delivery.objects.filter(state=State.SKIPPED, reason=Reason.NO_ROUTE, account=route.account)
+    if route.peer_id:
+        rows = rows.filter(message__peer_id=route.peer_id)
+    if not rows.exists():
+        return ""
+    values = QueryDict(mutable=True)
+    values.update({"state__exact": "skipped", "reason__exact": "no_route", "account__id__exact": str(route.account_id)})
+    if route.peer_id:
+        values["q"] = route.peer_id
+    return f"{reverse('admin:bridge_delivery_changelist')}?{values.urlencode()}"

@@ -1,0 +1,69 @@
+"""How the admin looks: the one module that knows django-unfold. To go back to the stock admin, empty this file's imports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django import forms
+from django.contrib.auth.admin import UserAdmin as _StockUserAdmin
+
+if TYPE_CHECKING:
+    from django.contrib.admin import ModelAdmin
+    from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+    from django.db.models import Model
+
+    Row = TypeVar("Row", bound=Model)
+    UserAdmin = _StockUserAdmin[Any]
+else:
+    from unfold.admin import ModelAdmin as _UnfoldModelAdmin
+    from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+
+    Row = TypeVar("Row")
+
+    class ModelAdmin(_UnfoldModelAdmin):
+        """Unfold's, and `ModelAdmin[Row]` may be written, as in the type stubs."""
+
+        def __class_getitem__(cls, _row: Any) -> Any:
+            return cls
+
+    class UserAdmin(_StockUserAdmin, ModelAdmin):
+        """Django's pages for staff in this look."""
+
+
+from unfold import widgets
+
+__all__ = [
+    "AdminPasswordChangeForm",
+    "ModelAdmin",
+    "Row",
+    "UserAdmin",
+    "UserChangeForm",
+    "UserCreationForm",
+    "dress",
+    "dressed",
+]
+
+_CLASSES: tuple[tuple[type[forms.Widget], list[str]], ...] = (
+    (forms.CheckboxInput, widgets.SWITCH_CLASSES),
+    (forms.Textarea, widgets.TEXTAREA_CLASSES),
+    (forms.Select, widgets.SELECT_CLASSES),
+    (forms.FileInput, ["b-file"]),
+    (forms.Widget, widgets.INPUT_CLASSES),
+)
+
+
+def dress(field: forms.Field) -> None:
+    """Give the widget of a plain Django form field the look of the admin's own."""
+    if not field.widget.is_hidden and "class" not in field.widget.attrs:
+        field.widget.attrs["class"] = " ".join(
+            next(names for kind, names in _CLASSES if isinstance(field.widget, kind))
+        )
+
+
+Form = TypeVar("Form", bound=forms.BaseForm)
+
+
+def dressed(form: Form) -> Form:
+    for field in form.fields.values():
+        dress(field)
+    return form

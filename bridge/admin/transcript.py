@@ -1,0 +1,85 @@
+"""A conversation as it reads: bubbles, oldest first, with what became of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bridge.admin.attachments import is_picture
+from bridge.admin.messages import named, with_details
+from bridge.models import Attachment, Conversation, Delivery, Message, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+PAGE = 40
+# Shown small, in the middle: nobody said them.
+ASIDES = ("event", "unsupported")
+# What is worth a mark in a transcript, worst first.
+WORST = (State.DEAD, State.UNCERTAIN, State.HELD, State.SENDING, State.PENDING, State.SKIPPED, State.DELIVERED)
+
+
+@dataclass(slots=True)
+class Bubble:
+    message: Message
+    pictures: list[Attachment] = field(default_factory=list)
+    files: list[Attachment] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+    feedback: list[Message] = field(default_factory=list)
+
+    @property
+    def aside(self) -> bool:
+        return self.message.kind in ASIDES
+
+    @property
+    def worst(self) -> Delivery | None:
+        """The delivery that says most about this message."""
+        return min(self.deliveries, key=lambda delivery: WORST.index(State(delivery.state)), default=None)
+
+    @property
+    def stamp(self) -> str:
+        """Differs when the bubble looks different: the page replaces only those."""
+        states = ",".join(f"{d.state}{d.reason}{bool(d.recalled_at)}" for d in self.deliveries)
+        files = ",".join(f"{item.state}" for item in [*self.pictures, *self.files])
+        return f"{states};{files};{len(self.feedback)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    bubbles: list[Bubble]
+    older: int | None  # the id before which there is more
+
+
+def read(conversation: Conversation, before: int | None = None) -> Transcript:
+    """The newest PAGE messages, or those before an id; six queries."""
+    rows = conversation.messages.defer("raw", "reply_address").order_by("-id")
+    if before:
+        rows = rows.filter(pk__lt=before)
+    found = list(with_details(rows)[: PAGE + 1])
+    shown = found[:PAGE][::-1]
+    named(shown)
+    older = shown[0].pk if len(found) > PAGE else None
+    return Transcript(_bubbles(conversation, shown), older)
+
+
+def _bubbles(conversation: Conversation, messages: list[Message]) -> list[Bubble]:
+    bubbles = {message.pk: _bubble(message) for message in messages}
+    for event in _feedback(conversation, bubbles):
+        bubbles[event.reply_to_id or 0].feedback.append(event)
+        bubbles.pop(event.pk, None)
+    return list(bubbles.values())
+
+
+def _feedback(conversation: Conversation, judged: Iterable[int]) -> list[Message]:
+    """Events that judge one of these messages: shown with it."""
+    events = conversation.messages.filter(kind="event", reply_to__in=list(judged)).defer("raw", "reply_address")
+    rows = list(events.order_by("id"))
+    named(rows)
+    return rows
+
+
+def _bubble(message: Message) -> Bubble:
+    bubble = Bubble(message, deliveries=list(message.deliveries.all()))
+    for item in message.attachments.all():
+        (bubble.pictures if is_picture(item) else bubble.files).append(item)
+    return bubble

@@ -1,0 +1,135 @@
+"""What the pages count. Callbacks are counted in Valkey, which may forget them; everything else is read from the rows."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Count, Min, Q
+from django.db.models.functions import TruncHour
+from django.utils import timezone
+
+from accounts.models import ChannelAccount
+from accounts.valkey import ask
+from bridge.models import Delivery, Incident, Message, State
+from openclaw.models import Gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Counters of an account nobody calls any more go away after this. Seconds.
+KEEP_SECONDS = 30 * 24 * 3600
+# The badge says "99+" beyond this.
+BADGE_MOST = 100
+DEAD = Q(state__in=(State.DEAD, State.UNCERTAIN), dismissed_at=None)
+OPEN = Q(state__in=(State.PENDING, State.SENDING, State.HELD))
+
+
+def note_callback(account_key: str, result: str, refused: bool) -> None:
+    """Remember the last callback of a known account. result: "ok", or the refusal's code, which is counted. Never raises."""
+
+    def write(valkey: Any) -> None:
+        key = f"callback:{account_key}"
+        with valkey.pipeline(transaction=False) as pipe:
+            pipe.hset(key, mapping={"at": time.time(), "result": result})
+            if refused:
+                pipe.hincrby(key, f"refused:{result}", 1)
+            pipe.expire(key, KEEP_SECONDS)
+            pipe.execute()
+
+    ask(write, None)
+
+
+def last_callback(account: ChannelAccount) -> tuple[datetime, str] | None:
+    """When the platform last called and with what result; from the newest message where Valkey has forgotten."""
+    noted = _noted(account)
+    if "at" in noted:
+        return datetime.fromtimestamp(float(noted["at"]), UTC), noted.get("result", "")
+    heard = Message.objects.filter(account=account, direction="in", source="channel").order_by("-id")
+    newest = heard.values_list("created_at", flat=True).first()
+    return (newest, "ok") if newest else None
+
+
+def refusals(account: ChannelAccount) -> dict[str, int]:
+    """Callbacks not taken, by code, most frequent first."""
+    counts = {
+        name.removeprefix("refused:"): int(n) for name, n in _noted(account).items() if name.startswith("refused:")
+    }
+    return dict(sorted(counts.items(), key=lambda item: -item[1]))
+
+
+def _noted(account: ChannelAccount) -> dict[str, str]:
+    nothing: dict[str, str] = {}
+    return ask(lambda valkey: valkey.hgetall(f"callback:{account.key}"), nothing)
+
+
+@dataclass(frozen=True)
+class Hour:
+    hour: int
+    incoming: int
+    outgoing: int
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """One look at everything. today: since midnight in the site's time zone."""
+
+    since: datetime
+    hours: list[Hour]
+    waiting: int
+    oldest_waiting: datetime | None
+    held: int
+    dead: int
+    uncertain: int
+    accounts: list[ChannelAccount] = field(default_factory=list)
+    gateways: list[Gateway] = field(default_factory=list)
+    incidents: list[Incident] = field(default_factory=list)
+
+    @property
+    def incoming(self) -> int:
+        return sum(hour.incoming for hour in self.hours)
+
+    @property
+    def outgoing(self) -> int:
+        return sum(hour.outgoing for hour in self.hours)
+
+
+def dashboard() -> Dashboard:
+    """Six queries, none of which reads more than today's messages, the open work and the undismissed failures."""
+    since = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    work = Delivery.objects.filter(OPEN).aggregate(
+        waiting=Count("id", filter=~Q(state=State.HELD)),
+        oldest=Min("queued_at", filter=~Q(state=State.HELD)),
+        held=Count("id", filter=Q(state=State.HELD)),
+    )
+    failed = dict(Delivery.objects.filter(DEAD).order_by().values_list("state").annotate(n=Count("id")))
+    return Dashboard(
+        since=since,
+        hours=_hours(since),
+        waiting=work["waiting"],
+        oldest_waiting=work["oldest"],
+        held=work["held"],
+        dead=failed.get("dead", 0),
+        uncertain=failed.get("uncertain", 0),
+        accounts=list(ChannelAccount.objects.all()),
+        gateways=list(Gateway.objects.all()),
+        incidents=list(Incident.objects.filter(closed_at=None)[:10]),
+    )
+
+
+def _hours(since: datetime) -> list[Hour]:
+    rows = Message.objects.filter(created_at__gte=since).exclude(kind="event").order_by()
+    counted = rows.annotate(hour=TruncHour("created_at")).values_list("hour", "direction").annotate(n=Count("id"))
+    return _by_hour(counted)
+
+
+def _by_hour(counted: Iterable[tuple[datetime, str, int]]) -> list[Hour]:
+    found = {(hour.hour, direction): n for hour, direction, n in counted}
+    return [Hour(hour, found.get((hour, "in"), 0), found.get((hour, "out"), 0)) for hour in range(24)]
+
+
+def dead_letters() -> int:
+    """For the menu's badge: failures nobody has dealt with, counted to BADGE_MOST only."""
+    return len(Delivery.objects.filter(DEAD).order_by("-finished_at").values_list("pk")[:BADGE_MOST])

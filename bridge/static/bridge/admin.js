@@ -1,0 +1,80 @@
+// What our own pages add: times that stay true in the reader's zone, copy buttons, questions before what cannot be undone,
+// and a transcript that fills itself without jumping.
+"use strict";
+
+const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
+const REFRESH_MS = 3000, TICK_MS = 20000;
+
+function showTimes(root) {
+  const words = new Intl.RelativeTimeFormat(document.documentElement.lang || "en", { numeric: "auto" });
+  for (const time of root.querySelectorAll("time.b-time")) {
+    const when = new Date(time.dateTime), seconds = (when - Date.now()) / 1000;
+    const [unit, size] = UNITS.find(([, length]) => Math.abs(seconds) >= length) || [null, 1];
+    time.title = when.toLocaleString();
+    if (unit) time.textContent = words.format(Math.trunc(seconds / size), unit);
+  }
+}
+
+async function copy(button) {
+  const source = document.getElementById(button.dataset.copy);
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+  } catch {
+    getSelection().selectAllChildren(source); // without https the browser lets nobody copy: select it at least
+    return;
+  }
+  const label = button.textContent;
+  button.textContent = button.dataset.done;
+  setTimeout(() => { button.textContent = label; }, 1500);
+}
+
+// Replaces only the bubbles that look different, and stays at the end if the reader was there.
+function merge(list, html) {
+  const fresh = document.createElement("ol");
+  fresh.innerHTML = html;
+  const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+  const known = new Map([...list.querySelectorAll("li[id]")].map((item) => [item.id, item]));
+  let changed = false;
+  for (const item of fresh.querySelectorAll("li[id]")) {
+    const old = known.get(item.id);
+    if (old && old.dataset.stamp === item.dataset.stamp) continue;
+    changed = true;
+    if (old) old.replaceWith(item); else list.append(item);
+    showTimes(item);
+  }
+  if (changed) list.querySelectorAll("li.b-aside:not([id])").forEach((item) => item.remove());
+  if (changed && atEnd) list.scrollTop = list.scrollHeight;
+}
+
+function follow(list) {
+  let wait = REFRESH_MS;
+  async function look() {
+    if (!document.hidden) {
+      try {
+        const answer = await fetch(list.dataset.refresh, { redirect: "error" });
+        if (answer.ok) merge(list, await answer.text());
+        wait = answer.ok ? REFRESH_MS : 30000;
+      } catch {
+        wait = Math.min(wait * 2, 60000);
+      }
+    }
+    setTimeout(look, wait);
+  }
+  setTimeout(look, wait);
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-copy], [data-confirm]");
+  if (!button) return;
+  if (button.dataset.copy) copy(button);
+  else if (!confirm(button.dataset.confirm)) event.preventDefault();
+});
+
+document.addEventListener("DOMContentLoaded", () => {
+  showTimes(document);
+  setInterval(() => showTimes(document), TICK_MS);
+  const list = document.getElementById("bubbles");
+  if (!list) return;
+  list.scrollTop = list.scrollHeight;
+  if (list.dataset.refresh) follow(list);
+});

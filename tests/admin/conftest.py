@@ -1,0 +1,53 @@
+"""Who looks at the pages, and what there is to see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from tests.admin import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import redis
+
+
+@pytest.fixture(autouse=True)
+def _servers(db: None, valkey: redis.Redis, settings: object, tmp_path: Path) -> None:
+    """Rows, an empty Valkey, and a folder for files."""
+    settings.MEDIA_ROOT = str(tmp_path)  # type: ignore[attr-defined]
+    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)  # type: ignore[attr-defined]  # whitenoise warns without
+
+
+@pytest.fixture
+def world() -> rows.World:
+    return rows.build()
+
+
+@pytest.fixture
+def boss(admin_user: User) -> Iterator[Client]:
+    """May do everything."""
+    client = Client()
+    client.force_login(admin_user)
+    return client
+
+
+@pytest.fixture
+def staff() -> Callable[..., Client]:
+    """staff("bridge.view_message", …): somebody with just these rights."""
+
+    def make(*permissions: str) -> Client:
+        user = User.objects.create_user("staff", is_staff=True)
+        for permission in permissions:
+            app, codename = permission.split(".")
+            user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return make

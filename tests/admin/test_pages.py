@@ -1,0 +1,77 @@
+"""Every page, with everything in it and with nothing; what it costs; and that no secret is ever in it."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from tests.admin import rows
+
+LISTS = (
+    "accounts_channelaccount",
+    "openclaw_gateway",
+    "bridge_route",
+    "bridge_conversation",
+    "bridge_message",
+    "bridge_delivery",
+    "bridge_incident",
+    "bridge_contact",
+    "auth_user",
+    "auth_group",
+)
+OTHER_PAGES = (
+    "index",
+    "bridge_delivery_dead_letters",
+    "bridge_route_explain",
+    "bridge_route_add",
+    "openclaw_gateway_add",
+    "accounts_channelaccount_add",
+)
+EMPTY_PAGES = [*(f"{name}_changelist" for name in LISTS), *OTHER_PAGES]
+
+
+def object_pages(world: rows.World) -> dict[str, int]:
+    return {
+        "accounts_channelaccount_change": world.app.pk,
+        "accounts_channelaccount_history": world.app.pk,
+        "openclaw_gateway_change": world.gateway.pk,
+        "bridge_route_change": world.route.pk,
+        "bridge_conversation_change": world.group.pk,
+        "bridge_conversation_transcript": world.group.pk,
+        "bridge_message_change": world.question.pk,
+        "bridge_delivery_change": world.dead.pk,
+        "bridge_incident_change": world.incident.pk,
+    }
+
+
+@pytest.mark.parametrize("name", EMPTY_PAGES)
+def test_a_page_without_rows(boss: Client, name: str) -> None:
+    assert boss.get(reverse(f"admin:{name}")).status_code == 200
+
+
+@pytest.mark.parametrize("name", EMPTY_PAGES)
+def test_a_list_costs_few_queries(boss: Client, world: rows.World, django_assert_max_num_queries, name: str) -> None:
+    for number in range(30):
+        said = rows.message(world.group, f"message {number}", f"KEY{number}", sender=f"user{number % 7}")
+        rows.delivery(said, "dead", "permanent")
+    with django_assert_max_num_queries(16):
+        assert boss.get(reverse(f"admin:{name}")).status_code == 200
+
+
+@pytest.mark.parametrize("number", range(9))
+def test_a_page_with_everything(boss: Client, world: rows.World, django_assert_max_num_queries, number: int) -> None:
+    page, pk = list(object_pages(world).items())[number]
+    with django_assert_max_num_queries(28):
+        answer = boss.get(reverse(f"admin:{page}", args=[pk]))
+    assert answer.status_code == 200
+
+
+def test_no_page_holds_a_secret(boss: Client, world: rows.World) -> None:
+    pages = [boss.get(reverse(f"admin:{name}")) for name in EMPTY_PAGES]
+    pages += [boss.get(reverse(f"admin:{name}", args=[pk])) for name, pk in object_pages(world).items()]
+    pages.append(boss.get(reverse("admin:accounts_channelaccount_change", args=[world.bot.pk])))
+    html = "".join(page.content.decode() for page in pages)
+    leaked = [name for name, secret in rows.CANARIES.items() if secret in html]
+    assert leaked == []
+    assert "PRIVATE KEY" not in html

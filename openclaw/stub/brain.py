@@ -3,7 +3,8 @@
 !slow=<seconds>  the time the answer takes        !tokens=<n>  n numbered words
 !say=<text>      exactly the rest of the line     !noreply     the agent stays silent
 !fail, !fail=<http status of the model>           the run fails
-!image           answers with a picture's address !image=artifact  ... with an artifact
+!image           answers with a picture's address
+!image=artifact  ... with an artifact             !image=link  ... with one that has a short-lived address
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class Thought:
     words: str
     seconds: float = 0.0
     failure: str = ""
-    image: str = ""  # "", "url" or "artifact"
+    image: str = ""  # "", "url", "artifact" or "link"
 
     @property
     def pieces(self) -> list[str]:
@@ -43,7 +44,7 @@ def think(message: str, images: int = 0, files: tuple[str, ...] = ()) -> Thought
         return Thought("NO_REPLY", seconds)
     if count := _directive(message, "tokens", r"\d+"):
         return Thought(" ".join(f"w{number}" for number in range(int(count))), seconds)
-    if (kind := _directive(message, "image", r"artifact")) is not None:
+    if (kind := _directive(message, "image", r"artifact|link")) is not None:
         return Thought("给你一张图。", seconds, image=kind or "url")
     return Thought(_echo(message, images, files), seconds)
 

@@ -162,8 +162,8 @@ class Gateway:
         url = f"{self.address}/_stub/image/{run.key}.png" if thought.image == "url" else None
         content: list[Json] = [{"type": "text", "text": thought.words}]
         shown = content if url is None else [{"type": "text", "text": f"{thought.words}\nMEDIA:{url}"}]
-        if thought.image == "artifact":
-            content.append({"type": "image", "artifactId": f"artifact_{run.key}", "mimeType": "image/png"})
+        if thought.image in ("artifact", "link"):
+            content.append({"type": "image", "artifactId": f"{thought.image}_{run.key}", "mimeType": "image/png"})
         self.book.assistant(run.session, run.key, shown)
         self._tell(run, "final", stopReason="stop", message={"role": "assistant", "content": content})
         payloads = [{"text": thought.words, "mediaUrl": url}]

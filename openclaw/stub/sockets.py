@@ -282,6 +282,8 @@ def _outcome(key: str, run: Run | None) -> Json:
 
 
 def _download(artifact: str) -> Json:
+    if artifact.startswith("link_"):
+        return {"artifact": {"id": artifact}, "url": f"/_stub/image/{artifact}.png"}
     if not artifact.startswith("artifact_"):
         details = {"type": "artifact_not_found", "artifactId": artifact}
         raise Refused("INVALID_REQUEST", "artifact not found", details)

@@ -279,16 +279,20 @@ def test_too_large_attachment_is_refused_before_it_ends_the_connection(stub: Run
     assert stub.record == []
 
 
-def test_media_by_address_and_by_artifact(stub: RunningStub) -> None:
-    async def run() -> tuple[Answer, Answer, bytes]:
-        async with connected(stub) as client:
-            by_url = await client.ask(turn("!image", "1"))
-            by_artifact = await client.ask(turn("!image=artifact", "2"))
-            return by_url, by_artifact, await client.download(KEY, by_artifact.media[0].artifact_id)
+def test_media_by_address(stub: RunningStub) -> None:
+    (answer,) = ask(stub, turn("!image", "1"))
+    assert [ref.url for ref in answer.media] == [f"{stub.base_url}/_stub/image/1.png"]
 
-    by_url, by_artifact, content = asyncio.run(run())
-    assert by_url.media[0].url == f"{stub.base_url}/_stub/image/1.png"
-    assert by_artifact.media[0].mime == "image/png"
+
+@pytest.mark.parametrize("kind", ["artifact", "link"])
+def test_media_by_artifact(stub: RunningStub, kind: str) -> None:
+    async def run() -> tuple[Answer, bytes]:
+        async with connected(stub) as client:
+            answer = await client.ask(turn(f"!image={kind}"))
+            return answer, await client.download(KEY, answer.media[0].artifact_id)
+
+    answer, content = asyncio.run(run())
+    assert (answer.media[0].mime, answer.media[0].url) == ("image/png", "")
     assert content.startswith(b"\x89PNG")
 
 
@@ -560,6 +564,36 @@ def test_wait_for_an_unknown_run_stays_open(stub: RunningStub) -> None:
     async def run() -> None:
         async with connected(stub) as client:
             await client.wait("unknown", 0.1)
+
+    with pytest.raises(GatewayError) as caught:
+        asyncio.run(run())
+    assert (caught.value.code, caught.value.action) == (Code.TIMEOUT, Action.UNKNOWN)
+
+
+def test_wait_for_a_run_of_this_boot(stub: RunningStub) -> None:
+    async def run() -> str:
+        async with connected(stub) as client:
+            task = asyncio.create_task(client.ask(turn("!tokens=3 !slow=0.3")))
+            await until(lambda: len(stub.record) == 1)
+            waited = await client.wait("d1.1", 10.0)
+            await task
+            return waited.text
+
+    assert asyncio.run(run()) == "w0 w1 w2"
+
+
+def test_recover_gives_up_on_a_run_that_outlasts_the_turn(stub: RunningStub) -> None:
+    async def run() -> None:
+        async with connected(stub) as asking:
+            task = asyncio.create_task(asking.ask(turn("!tokens=50 !slow=30")))
+            await until(lambda: len(stub.record) == 1)
+            client = GatewayClient(Endpoint(stub.base_url, stub.token), grace=0.5)
+            await client.connect()
+            try:
+                await client.recover(turn("!tokens=50 !slow=30", timeout=0.5))
+            finally:
+                await client.close()
+                task.cancel()
 
     with pytest.raises(GatewayError) as caught:
         asyncio.run(run())

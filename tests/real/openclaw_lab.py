@@ -36,8 +36,10 @@ def install() -> Path:
     if (target / "installed").exists():
         return target
     target.mkdir(parents=True, exist_ok=True)
-    (target / "package.json").write_text('{"name": "openclaw-lab", "private": true}')
-    command = ["npm", "install", "--no-audit", "--no-fund", "--allow-scripts=node", NODE, OPENCLAW]
+    # The package `node` fetches its binary by an install script, which npm 11 wants allowed by name.
+    package = {"name": "openclaw-lab", "private": True, "allowScripts": {"node": True}}
+    (target / "package.json").write_text(json.dumps(package))
+    command = ["npm", "install", "--no-audit", "--no-fund", NODE, OPENCLAW]
     subprocess.run(command, cwd=target, check=True, timeout=900)
     (target / "installed").touch()
     return target

@@ -54,9 +54,8 @@ def callback_url(account: ChannelAccount) -> str:
 def converse(world: World, tell: Callable[[str], None]) -> bool:
     """A group message with a streamed answer and a one-to-one message. False where one does not arrive."""
     tell(f"{GROUP_NAME}: 张三 mentions the bot")
-    group = world.simulator.say(
-        "@小助手 帮我看看今天的发布计划 !slow=2", bot=BOT, from_="zhangsan", chat=GROUP, mention=False
-    )
+    # "!slow" is a word to the stand-in agent: it spreads its answer over two seconds, so that the stream can be seen.
+    group = world.simulator.say("帮我看看今天的发布计划 !slow=2", bot=BOT, from_="zhangsan", chat=GROUP)
     answered = _follow(world, world.bot, group, tell)
     tell("One to one: 李四 writes to the app")
     direct = world.simulator.say("你好,请问周报什么时候交?", app=AGENT, from_="lisi")
@@ -72,19 +71,25 @@ def _follow(world: World, account: ChannelAccount, said: Any, tell: Callable[[st
             if seen.get(name) != line:
                 seen[name] = line
                 tell(line)
-        answers = world.simulator.answers(said)
-        if answers and not any(answer.get("streaming") for answer in answers) and _settled(account):
+        answers = _answers(world, said)
+        if answers and not any(answer["streaming"] for answer in answers) and _settled(account):
             return True
         time.sleep(0.1)
     tell("No answer came in time. See the deliveries in the admin.")
     return False
 
 
+def _answers(world: World, said: Any) -> list[dict[str, Any]]:
+    """What a member sees after their message. An app's messages do not say what they answer, so order must do."""
+    after = (entry for entry in world.simulator.transcript(said["chat"]) if entry["seq"] > said["entry"])
+    return [entry for entry in after if entry["via"] != "member"]
+
+
 def _shown(world: World, said: Any) -> list[tuple[str, str]]:
     lines = []
-    for number, answer in enumerate(world.simulator.answers(said)):
-        mark = "…" if answer.get("streaming") else "✓"
-        text = str(answer.get("text", "")).replace("\n", " ")
+    for number, answer in enumerate(_answers(world, said)):
+        mark = "…" if answer["streaming"] else "✓"
+        text = str(answer["text"]).replace("\n", " ")
         lines.append((f"answer {number}", f"      bot {mark} {text}"))
     return lines
 

@@ -174,7 +174,8 @@ class World:
         self.response_codes: dict[str, Once] = {}
         self.rev = 0
         self._seq = itertools.count(1)
-        self._msgid = itertools.count(4_000_000_000_000_000_001)  # above 2^53, as the platform's are
+        # Above 2^53, as the platform's are, and never one of an earlier start: ids are unique for ever.
+        self._msgid = itertools.count(4_000_000_000_000_000_001 + time.time_ns() // 1000)
 
     def now(self) -> float:
         """The company's clock: what expires, expires by it. Callbacks are signed with the real time."""

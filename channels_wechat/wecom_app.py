@@ -184,7 +184,7 @@ class WeComApp(Callbacks, Tokens, Media, Names, Groups, Recall):
     ) -> Receipt:
         """Page 94888. change: {"button": {"replace_name": …}} or {"template_card": {…}}; users: for whom, all when empty.
 
-        The response code comes with a card's event, is good for 72 hours and for one call.
+        The response code comes with a card's event (its `Peer.reply`), is good for 72 hours and for one call.
         """
         whom = {"userids": list(users)} if users else {"atall": 1}
         body = {**whom, "agentid": self._agent_id, "response_code": response_code, **change}

@@ -1,7 +1,7 @@
 """What members do with a self-built app, from the decrypted XML to `Inbound` (pages 90239 and 90240). Pure.
 
 There is no chat id and no file: everything here is said by one member to the app. An event or type that is not known is
-kept whole in `raw`, never an error.
+kept in `raw`, never an error. A card's answer has the code for `update_template_card` in `Peer.reply`.
 """
 
 from __future__ import annotations
@@ -16,22 +16,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Content = tuple[str, str, tuple[MediaItem, ...]]
+# What is good for one use for a while: kept out of `raw`. A card's code becomes the message's reply address.
+SECRETS = ("ResponseCode", "WelcomeCode", "Token")
+CARD_SECONDS = 72 * 3600
 # Who speaks where the platform itself does.
 SYSTEM = "sys"
 
 
 def read(node: Node, plain: bytes) -> Inbound:
     """node: the parsed message; plain: its bytes, whose SHA-256 is the key of an event, which has no id of its own."""
-    sender = word(node, "FromUserName")
+    sender, code = word(node, "FromUserName"), word(node, "ResponseCode")
     kind, text, media = _event(node) if word(node, "MsgType") == "event" else _message(node)
     return Inbound(
         key=word(node, "MsgId") or hashlib.sha256(plain).hexdigest(),
         kind=kind,
-        peer=Peer("direct", sender or SYSTEM),
+        peer=Peer("direct", sender or SYSTEM, code),
         sender=sender,
         text=text,
         media=media,
-        raw=node,
+        raw={name: value for name, value in node.items() if name not in SECRETS},
+        reply_seconds=CARD_SECONDS if code else 0,
         occurred_at=_seconds(word(node, "CreateTime")),
         contacts=_contacts(node),
     )

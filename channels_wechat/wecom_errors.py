@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 SHANGHAI = timezone(timedelta(hours=8))
 # The access token was refused: fetch another, once. 41001 (no token in the address) is a safety net for our own mistakes.
 TOKEN_REFUSED = frozenset({"40014", "42001", "41001"})
-# A media id that ran out: upload the file again and repeat.
-MEDIA_GONE = 40007
+# How often at most: WeCom's own hint for -1; a media id that ran out (40007) is repeated once, after a new upload.
+MAX_TRIES = {-1: 3, 40007: 2}
 
 R, W, C, P = Action.RETRY, Action.WAIT, Action.CONFIG, Action.PERMANENT
 
@@ -76,6 +76,7 @@ ERRORS: dict[int, tuple[Action, _StrOrPromise]] = {
     6000: (R, _("Someone changed the same data at the same time; the call is repeated.")),
     45033: (R, _("Too many calls at the same moment; the call is repeated.")),
     45009: (W, _("WeCom's limit for calls is reached. Nothing is sent until it lets us again; this goes on by itself.")),
+    40007: (R, _("The uploaded file is no longer at WeCom, which keeps them for three days; it is uploaded anew.")),
     40014: (R, _TOKEN),
     42001: (R, _TOKEN),
     41001: (R, _TOKEN),
@@ -112,7 +113,6 @@ ERRORS: dict[int, tuple[Action, _StrOrPromise]] = {
     40011: (P, _BAD_MEDIA),
     45001: (P, _BAD_MEDIA),
     45007: (P, _("A voice message may last 60 seconds at most. Send it as a file.")),
-    MEDIA_GONE: (P, _("The uploaded file is no longer at WeCom: it keeps them for three days. Send the message anew.")),
     40008: (P, _("WeCom does not know this type of message.")),
     40029: (P, _("The login code was used already or is older than five minutes. Log in again.")),
     40033: (P, _("WeCom refused characters of the message.")),
@@ -174,7 +174,13 @@ def error_for(answer: Mapping[str, Any], now: datetime | None = None) -> Channel
     action, text = ERRORS.get(code, (P, _UNKNOWN_CODE))
     pause = _pause(words, now or datetime.now(SHANGHAI)) if action is W else None
     return ChannelError(
-        code, action, text, detail=_seen_address(code, words) + words[:300], retry_after=pause, response=dict(answer)
+        code,
+        action,
+        text,
+        detail=_seen_address(code, words) + words[:300],
+        retry_after=pause,
+        max_tries=MAX_TRIES.get(code),
+        response=dict(answer),
     )
 
 

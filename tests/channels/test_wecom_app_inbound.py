@@ -92,13 +92,30 @@ def test_every_callback_of_the_platform_is_taken(app: WeComApp, name):
     assert inbound.raw["MsgType" if is_message else "Event"] == event
     assert inbound.key == (inbound.raw["MsgId"] if is_message else hashlib.sha256(plain).hexdigest())
     assert inbound.occurred_at == int(inbound.raw["CreateTime"])
-    assert inbound.peer == Peer("direct", inbound.sender or "sys")
+    assert (inbound.peer.kind, inbound.peer.id) == ("direct", inbound.sender or "sys")
     assert inbound.sender == inbound.raw.get("FromUserName", "")
     assert inbound.addressed
     assert json.loads(json.dumps(inbound.raw)) == inbound.raw
     if not is_message:
         acts = ("click", "scancode_waitmsg", "scancode_push", "template_card_event", "template_card_menu_event")
         assert inbound.kind == ("action" if event in acts else "event")
+
+
+@pytest.mark.parametrize(
+    ("name", "secret", "reply"),
+    [
+        ("template_card_event__button", "ResponseCode", "ResponseCode"),
+        ("template_card_menu_event__menu", "ResponseCode", "ResponseCode"),
+        ("change_external_contact__add_external_contact", "WELCOMECODE", ""),
+        ("kf_msg_or_event__knock", "ENCApHxnGDNAVNY4AaSJKj4Tb5mwsEMzxhFmHVGcra996NR", ""),
+        ("text__plain", "this is no secret", ""),
+    ],
+)
+def test_what_is_good_for_one_use_is_not_kept_in_the_open(app: WeComApp, name, secret, reply):
+    inbound = read(app, fixture("wecom_app", name))
+    assert secret not in json.dumps(inbound.raw)
+    assert (inbound.peer.reply, inbound.reply_seconds) == (reply, 72 * 3600 if reply else 0)
+    assert secret not in repr(inbound)
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ from channels_wechat.wecom_errors import ERRORS, error_for, error_for_status
 
 # facts, by class: the codes of page 90313 that the bridge can meet.
 CLASSES = {
-    Action.RETRY: "-1 6000 45033 40014 42001 41001",
+    Action.RETRY: "-1 6000 45033 40007 40014 42001 41001",
     Action.WAIT: "45009",
     Action.CONFIG: """40001 40013 2000002 40056 40091 42007 42008 42009 48002 48004 50001 50003 60020 85005 93004 95000 95017
         301002 301042 301052 301053 301058""",
-    Action.PERMANENT: """40003 46004 60111 40004 40005 40006 40007 40008 40009 40011 40029 40031 40033 40035 40050 40058 40063
+    Action.PERMANENT: """40003 46004 60111 40004 40005 40006 40008 40009 40011 40029 40031 40033 40035 40050 40058 40063
         40093 41006 41051 42014 43004 44001 44004 45001 45002 45004 45007 45008 45034 48005 50002 60011 60021 60140 81013 81017
         82001 84061 86001 86003 86004 86005 86006 86007 86008 86207 86216 86220 86224 92000 93000 93008 95001 95007 95013 95014
         95016 95018 301059 830002 846605 846608""",
@@ -35,6 +35,11 @@ def test_a_code_says_what_to_do(code, action):
 
 def test_no_code_is_left_out_of_these_cases():
     assert {code for code, _action in CASES} == set(ERRORS)
+
+
+@pytest.mark.parametrize(("code", "tries"), [(-1, 3), (40007, 2), (6000, None), (81013, None)])
+def test_some_are_repeated_a_few_times_only(code, tries):
+    assert error_for({"errcode": code}).max_tries == tries
 
 
 def test_an_unknown_code_is_permanent_and_shown():

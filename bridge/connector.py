@@ -71,12 +71,14 @@ class Connector:
         await self.valkey.aclose()
 
     async def _own(self) -> None:
-        """Start a task for each gateway that is ours now, end those that are not, or whose configuration changed."""
+        """Start a task for each gateway that is ours now, end those that are not, or are to be reached another way now."""
         gateways = {gateway.pk: gateway for gateway in await run_db(ownership.lease, self.holder)}
         for pk, owned in list(self.owned.items()):
             fresh = gateways.get(pk)
-            if fresh is None or fresh.updated_at != owned.gateway.updated_at or owned.task.done():
+            if fresh is None or ownership.wiring(fresh) != ownership.wiring(owned.gateway) or owned.task.done():
                 await self._let_go(pk)
+            else:
+                owned.gateway = fresh
         for pk, gateway in gateways.items():
             if pk not in self.owned:
                 self.owned[pk] = Owned(gateway, self)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.db.models import Max
 from django.urls import reverse
 
 from accounts.models import ChannelAccount, Health, cleaned_credentials
@@ -53,26 +54,28 @@ def callback_url(account: ChannelAccount) -> str:
 
 def converse(world: World, tell: Callable[[str], None]) -> bool:
     """A group message with a streamed answer and a one-to-one message. False where one does not arrive."""
+    before = Message.objects.aggregate(last=Max("pk"))["last"] or 0
     tell(f"{GROUP_NAME}: 张三 mentions the bot")
     # "!slow" is a word to the stand-in agent: it spreads its answer over two seconds, so that the stream can be seen.
     group = world.simulator.say("帮我看看今天的发布计划 !slow=2", bot=BOT, from_="zhangsan", chat=GROUP)
-    answered = _follow(world, world.bot, group, tell)
+    answered = _follow(world, before, group, tell)
+    before = Message.objects.aggregate(last=Max("pk"))["last"]
     tell("One to one: 李四 writes to the app")
     direct = world.simulator.say("你好,请问周报什么时候交?", app=AGENT, from_="lisi")
-    return _follow(world, world.app, direct, tell) and answered
+    return _follow(world, before, direct, tell) and answered
 
 
-def _follow(world: World, account: ChannelAccount, said: Any, tell: Callable[[str], None]) -> bool:
-    """Print what a member sees and every change of the deliveries, until the answer is complete."""
+def _follow(world: World, before: int, said: Any, tell: Callable[[str], None]) -> bool:
+    """Print what a member sees and every change of the deliveries of messages after `before`, until the answer is complete."""
     seen: dict[str, str] = {}
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
-        for name, line in [*_states(account), *_shown(world, said)]:
+        for name, line in [*_states(before), *_shown(world, said)]:
             if seen.get(name) != line:
                 seen[name] = line
                 tell(line)
         answers = _answers(world, said)
-        if answers and not any(answer["streaming"] for answer in answers) and _settled(account):
+        if answers and not any(answer["streaming"] for answer in answers) and _settled(before):
             return True
         time.sleep(0.1)
     tell("No answer came in time. See the deliveries in the admin.")
@@ -94,18 +97,16 @@ def _shown(world: World, said: Any) -> list[tuple[str, str]]:
     return lines
 
 
-def _states(account: ChannelAccount) -> list[tuple[str, str]]:
-    """The newest question's turn and the newest answer's parts."""
-    newest = Message.objects.filter(account=account).order_by("-id")[:2]
-    rows = Delivery.objects.filter(message__in=[message.pk for message in newest]).order_by("pk")
+def _states(before: int) -> list[tuple[str, str]]:
+    rows = Delivery.objects.filter(message__pk__gt=before).order_by("pk")
     return [
         (f"delivery {row.pk}", f"      delivery #{row.pk} to {row.get_target_display()}: {row.get_state_display()}")
         for row in rows
     ]
 
 
-def _settled(account: ChannelAccount) -> bool:
-    return not Delivery.objects.filter(account=account, state__in=(State.PENDING, State.SENDING)).exists()
+def _settled(before: int) -> bool:
+    return not Delivery.objects.filter(message__pk__gt=before, state__in=(State.PENDING, State.SENDING)).exists()
 
 
 def _populate(simulator: SimulatorClient, app: ChannelAccount, bot: ChannelAccount) -> None:
@@ -121,7 +122,7 @@ def _populate(simulator: SimulatorClient, app: ChannelAccount, bot: ChannelAccou
 
 def _gateway(url: str, token: str) -> Gateway:
     fields = {"base_url": url, "token": token, "enabled": True}
-    gateway, _new = Gateway.objects.update_or_create(name="Demo gateway (stand-in)", defaults=fields)
+    gateway, _new = Gateway.objects.get_or_create(name="Demo gateway (stand-in)", defaults=fields)
     gateway.revive()
     return gateway
 

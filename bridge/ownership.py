@@ -43,6 +43,11 @@ def endpoint(gateway: Gateway) -> Endpoint:
     return Endpoint(gateway.base_url, gateway.token, device, gateway.device_token)
 
 
+def wiring(gateway: Gateway) -> tuple[str, ...]:
+    """What a connection depends on; any other change of a gateway takes effect without a new one."""
+    return gateway.base_url, gateway.transport, gateway.token, gateway.device_key
+
+
 def connected(
     gateway: Gateway, version: str, boot_id: str, agents: Iterable[AgentInfo], device_token: str = ""
 ) -> None:

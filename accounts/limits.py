@@ -47,6 +47,11 @@ return '0'
 """
 
 
+def binding(limits: Sequence[Limit], peer_kind: str) -> list[Limit]:
+    """Those that count a call to such a peer."""
+    return [limit for limit in limits if limit.scope in ("account", peer_kind)]
+
+
 def take(limits: Sequence[Limit], account_key: str, peer: str) -> float:
     """Count one call against every limit. Returns 0.0, or the seconds to wait; nothing is counted then."""
     if not limits:
@@ -72,4 +77,4 @@ def left(limits: Sequence[Limit], account_key: str, peer: str = "") -> list[tupl
 
 
 def _key(limit: Limit, account_key: str, peer: str) -> str:
-    return f"limit:{account_key}:{limit.name}" + (f":{peer}" if limit.scope == "peer" else "")
+    return f"limit:{account_key}:{limit.name}" + (f":{peer}" if limit.scope != "account" else "")

@@ -79,6 +79,11 @@ def handle_of(channel: Media, ref: str) -> str:
     return item.handle
 
 
+def forget_handle(ref: str) -> None:
+    """What was refused did not arrive, so the next try may upload anew: the platform may have dropped the file."""
+    Attachment.objects.filter(pk=int(ref)).update(handle="", handle_at=None)
+
+
 def still_fetching(ids: list[int]) -> bool:
     return Attachment.objects.filter(pk__in=ids, state=AttachmentState.PENDING).exists()
 

@@ -56,7 +56,8 @@ def _carry(delivery: Delivery) -> None:
     if reason:
         work.fail(delivery, None, Failure("permanent", str(reason), str(Reason(reason).label), reason=reason))
         return
-    pause = limits.take(channel.limits, str(message.account.key), message.peer_id)
+    counted = limits.binding(channel.limits, message.peer_kind)
+    pause = limits.take(counted, str(message.account.key), message.peer_id)
     if pause:
         text = _("The platform's rate limit is reached; sent as soon as it allows.")
         _put_off(delivery, pause, text)
@@ -94,6 +95,9 @@ def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError) ->
     elif action in (Action.RETRY, Action.UNKNOWN):
         _account(delivery).set_state(Health.FAILING, str(error))
     failure = Failure(str(action), error.code, str(error), error.retry_after, error.max_tries, error.response)
+    payload = Payload.from_json(delivery.payload)
+    if action != Action.UNKNOWN and payload.file:
+        media.forget_handle(payload.file)
     if attempt is None and action == Action.RETRY:
         delivery.tries += 1
         Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder).update(tries=delivery.tries)

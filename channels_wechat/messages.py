@@ -161,7 +161,7 @@ class Limit:
     name: str
     count: int
     per: int
-    scope: Literal["account", "peer"]
+    scope: Literal["account", "direct", "group"]  # all calls, or those to one person, or to one group
     label: _StrOrPromise
 
 

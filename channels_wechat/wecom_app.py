@@ -100,8 +100,8 @@ class WeComApp(Callbacks, Tokens, Media, Names, Groups, Recall):
             (Limit("day", seats * 200, 24 * 3600, "account", _("messages a day, 200 for each seat")),) if seats else ()
         )
         return (
-            Limit("member-minute", 30, 60, "peer", _("messages a minute to one member")),
-            Limit("member-hour", 1000, 3600, "peer", _("messages an hour to one member")),
+            Limit("member-minute", 30, 60, "direct", _("messages a minute to one member")),
+            Limit("member-hour", 1000, 3600, "direct", _("messages an hour to one member")),
             Limit("minute", 10_000, 60, "account", _("calls a minute, for the whole company")),
             *daily,
         )

@@ -184,7 +184,7 @@ class About:
     @property
     def limits(self) -> list[dict[str, Any]]:
         found = left(self.channel.limits, str(self.account.key))
-        return [{"limit": limit, "left": None if limit.scope == "peer" else rest} for limit, rest in found]
+        return [{"limit": limit, "left": rest if limit.scope == "account" else None} for limit, rest in found]
 
     @property
     def has_token(self) -> bool:

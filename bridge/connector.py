@@ -122,7 +122,7 @@ class Connector:
         while True:
             await asyncio.sleep(work.RENEW_SECONDS)
             try:
-                await run_db(work.renew, self.holder)
+                await run_db(work.renew, self.holder, [pk for owned in self.owned.values() for pk in owned.asking])
                 await self._stop_turns(await run_db(self._stopped_conversations))
             except Exception:  # the database is away: leases may run out, and then another connector recovers the turns
                 log.exception("leases could not be renewed")

@@ -24,7 +24,7 @@ from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target, Wir
 from bridge.redact import redact, redact_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 # A dead process's work is given out again after this; a living one renews every RENEW_SECONDS.
 LEASE_SECONDS = 30
@@ -96,10 +96,10 @@ def claim(
     )
 
 
-def renew(holder: str) -> int:
-    """Prolong every lease of this holder. Returns how many it still has."""
+def renew(holder: str, ids: Iterable[int]) -> int:
+    """Prolong the leases of what this holder is still at work on; what it dropped runs out. Returns how many it still has."""
     lease = timezone.now() + timedelta(seconds=LEASE_SECONDS)
-    return Delivery.objects.filter(holder=holder, state=State.SENDING).update(lease_until=lease)
+    return Delivery.objects.filter(pk__in=list(ids), holder=holder, state=State.SENDING).update(lease_until=lease)
 
 
 @transaction.atomic

@@ -19,7 +19,7 @@ RENEW_SECONDS = 10
 
 
 class Drain(Generic[Work]):
-    """claim(n) takes up to n pieces of work; carry(piece) does one and never raises; renew() keeps what is claimed.
+    """claim(n) takes up to n pieces of work; carry(piece) does one; renew(pieces) keeps the claim on those still under way.
 
     One drain runs in a process at a time; a call meanwhile only makes it look again.
     """
@@ -30,14 +30,14 @@ class Drain(Generic[Work]):
         threads: int,
         claim: Callable[[int], Sequence[Work]],
         carry: Callable[[Work], None],
-        renew: Callable[[], object] = lambda: None,
+        renew: Callable[[Sequence[Work]], object] = lambda _pieces: None,
     ) -> None:
         self.threads, self.claim, self.carry, self.renew = threads, claim, carry, renew
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self.running = threading.Lock()
         self.news = threading.Event()
         self.stopping = threading.Event()
-        self.open: set[Future[None]] = set()
+        self.open: dict[Future[None], Work] = {}
 
     def run(self) -> int:
         """Returns how many pieces were claimed; 0 at once where a drain is under way."""
@@ -63,17 +63,17 @@ class Drain(Generic[Work]):
                 return claimed
             self.news.wait(LOOK_SECONDS)
             if time.monotonic() - renewed > RENEW_SECONDS:
-                self.renew()
+                self.renew(list(self.open.values()))
                 renewed = time.monotonic()
 
     def _claim(self) -> int:
-        self.open = {future for future in self.open if not future.done()}
+        self.open = {future: piece for future, piece in self.open.items() if not future.done()}
         free = self.threads - len(self.open)
         pieces = self.claim(free) if free and not self.stopping.is_set() else []
         for piece in pieces:
             future = self.pool.submit(self._carry, piece)
+            self.open[future] = piece
             future.add_done_callback(lambda _done: self.news.set())
-            self.open.add(future)
         return len(pieces)
 
     def _carry(self, piece: Work) -> None:

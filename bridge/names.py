@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from accounts.channels import channel_for
-from accounts.models import ChannelAccount
+from accounts.models import ChannelAccount, Health
 from bridge.models import Contact
 from channels_wechat.base import Names
 from channels_wechat.errors import Action, ChannelError
@@ -24,8 +24,8 @@ AT_ONCE = 50
 def look_up() -> int:
     """Ask for people nobody asked for yet. Returns how many names were found."""
     found = 0
-    waiting = Contact.objects.filter(looked_up_at=None, name="").select_related("account").order_by("id")[:AT_ONCE]
-    for contact in waiting:
+    waiting = Contact.objects.filter(looked_up_at=None, name="", account__enabled=True).select_related("account")
+    for contact in waiting.exclude(account__state=Health.STOPPED).order_by("id")[:AT_ONCE]:
         teller = _teller(contact.account)
         if teller and not _ask(contact, teller):
             break
@@ -46,8 +46,6 @@ def _ask(contact: Contact, teller: Names) -> bool:
 
 def _teller(account: ChannelAccount) -> Names | None:
     """The account itself, or the app of the same company that it names (a bot has no directory of its own)."""
-    if not account.usable:
-        return None
     own = channel_for(account)
     return own if isinstance(own, Names) else _colleague(own)
 

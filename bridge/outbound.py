@@ -67,9 +67,10 @@ def send(
     it becomes a dead delivery with the reason.
     """
     channel = channel_for(account)
-    _refuse_push(channel, Peer(_kind(peer_kind), peer_id), source, reply_to)
     peers.lock(account.pk, peer_kind, peer_id)
     conversation = peers.conversation_with(account, peer_kind, peer_id)
+    if source not in (Message.Source.AGENT, Message.Source.BRIDGE):
+        reply_to = _question(channel, conversation, reply_to)
     message, new = _store(conversation, content, source, client, key or uuid4().hex, reply_to)
     if new:
         content = replace(content, files=(*content.files, *_attach(message, files)))
@@ -142,13 +143,15 @@ def _kind(peer_kind: str) -> Any:
     return "group" if peer_kind == "group" else "direct"
 
 
-def _refuse_push(channel: Channel, peer: Peer, source: str, reply_to: Message | None) -> None:
-    """People are told at once that nothing can be said here; what an agent said is kept and shown as dead."""
-    reason = channel.cannot_push(peer)
-    if not reason or source in (Message.Source.AGENT, Message.Source.BRIDGE):
-        return
-    if not isinstance(channel, Streaming) or not replies.ways_left(channel, reply_to):
+def _question(channel: Channel, conversation: Conversation, reply_to: Message | None) -> Message | None:
+    """The message that staff or a script answer, where the surface speaks only in answer. Raises CannotSend."""
+    reason = channel.cannot_push(Peer(_kind(conversation.peer_kind), conversation.peer_id))
+    if not reason or not isinstance(channel, Streaming):
+        return reply_to
+    found = reply_to if replies.ways_left(channel, reply_to) else answerable(conversation, channel)
+    if found is None:
         raise CannotSend(str(reason))
+    return found
 
 
 def _store(

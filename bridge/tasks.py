@@ -32,7 +32,7 @@ def _sender() -> Drain[Delivery]:
         settings.SEND_THREADS,
         lambda free: sending.claim(holder, free),
         sending.carry,
-        lambda: delivery.renew(holder),
+        lambda pieces: delivery.renew(holder, [piece.pk for piece in pieces]),
     )
 
 

@@ -39,10 +39,16 @@ def install() -> Path:
     # The package `node` fetches its binary by an install script, which npm 11 wants allowed by name.
     package = {"name": "openclaw-lab", "private": True, "allowScripts": {"node": True}}
     (target / "package.json").write_text(json.dumps(package))
-    command = ["npm", "install", "--no-audit", "--no-fund", NODE, OPENCLAW]
-    subprocess.run(command, cwd=target, check=True, timeout=900)
+    # One after the other: OpenClaw's own script refuses to be installed by another Node.
+    for wanted in (NODE, OPENCLAW):
+        command = ["npm", "install", "--no-audit", "--no-fund", wanted]
+        subprocess.run(command, cwd=target, check=True, timeout=900, env=os.environ | {"PATH": _path(target)})
     (target / "installed").touch()
     return target
+
+
+def _path(installed: Path) -> str:
+    return f"{installed / 'node_modules' / 'node' / 'bin'}:{os.environ['PATH']}"
 
 
 def free_port() -> int:
@@ -115,9 +121,9 @@ class OpenClawLab:
         self.model.__exit__()
 
     def start(self) -> None:
-        modules = install() / "node_modules"
+        installed = install()
         environment = {
-            "PATH": f"{modules / 'node' / 'bin'}:{os.environ['PATH']}",
+            "PATH": _path(installed),
             "HOME": str(self.state),
             "OPENCLAW_STATE_DIR": str(self.state),
             "OPENCLAW_CONFIG_PATH": str(self.state / "openclaw.json"),
@@ -126,7 +132,7 @@ class OpenClawLab:
             "OPENCLAW_TELEMETRY_ENDPOINT": "http://127.0.0.1:9/",
             "DO_NOT_TRACK": "1",
         }
-        command = [str(modules / ".bin" / "openclaw"), "gateway", "run", "--port", str(self.port)]
+        command = [str(installed / "node_modules" / ".bin" / "openclaw"), "gateway", "run", "--port", str(self.port)]
         with self.log.open("ab") as log:
             # A session of its own: the gateway starts children that a kill must reach too.
             self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)

@@ -302,8 +302,8 @@ def test_the_test_says_what_does_not(platform: Recorder, app: WeComApp, reply, c
 def test_limits_follow_the_seats(platform: Recorder, app: WeComApp):
     declared = {limit.name: (limit.count, limit.per, limit.scope) for limit in connected(platform, seats=5).limits}
     assert declared == {
-        "member-minute": (30, 60, "peer"),
-        "member-hour": (1000, 3600, "peer"),
+        "member-minute": (30, 60, "direct"),
+        "member-hour": (1000, 3600, "direct"),
         "minute": (10_000, 60, "account"),
         "day": (1000, 86400, "account"),
     }

@@ -101,7 +101,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "bridge.tasks.sweep", "schedule": 1.0, "options": {"expires": 1.0}},
     "refresh-tokens": {"task": "bridge.tasks.refresh_tokens", "schedule": 60.0, "options": {"expires": 60.0}},
     "check-health": {"task": "bridge.tasks.check_health", "schedule": 20.0, "options": {"expires": 20.0}},
-    "names": {"task": "bridge.tasks.look_up_names", "schedule": 60.0, "options": {"expires": 60.0}},
+    "names": {"task": "bridge.tasks.look_up_names", "schedule": 10.0, "options": {"expires": 10.0}},
 }
 # How many deliveries one worker process sends at the same time.
 SEND_THREADS = read("SEND_THREADS", whole(1, 100), 12)
@@ -137,12 +137,17 @@ USE_TZ = True
 CALLBACK_MAX_BYTES = 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 * 1024 * 1024
 
+LOGIN_URL = LOGIN_REDIRECT_URL = "admin:index"
+
 # The admin's look; the menu is built in `bridge.admin.menu`, the start page in `bridge.admin.dashboard`.
 UNFOLD = {
     "SITE_TITLE": _("WeChat bridge"),
     "SITE_HEADER": _("WeChat bridge"),
     "SITE_SUBHEADER": _("WeChat ⇄ OpenClaw"),
     "SITE_SYMBOL": "forum",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("bridge/icon.svg")},
+    ],
     "SITE_URL": None,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,

@@ -89,7 +89,8 @@ class AccountAdmin(Desk[ChannelAccount]):
             title = {"title": _("Add: %(kind)s") % {"kind": label}}
             return super().add_view(request, form_url, {**title, **(extra_context or {})})
         self.need(request, "accounts.add_channelaccount")
-        kinds = [channel_class(kind) for kind in KINDS]
+        classes = [channel_class(kind) for kind in KINDS]
+        kinds = [{"kind": each.kind, "label": each.label, "abilities": each.abilities} for each in classes]
         return self.page(request, "admin/accounts/kinds.html", _("Which kind of account?"), kinds=kinds)
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST
 
 from accounts.channels import channel_for
 from bridge import outbound, replay, shown
-from bridge.admin.desk import Facts, user_of
+from bridge.admin.desk import Counted, Facts, user_of
 from bridge.admin.messages import DayFilter, named
 from bridge.metrics import DEAD
 from bridge.models import Attempt, Delivery, Reason, State
@@ -197,6 +197,8 @@ class DeadLetterAdmin(DeliveryAdmin):
     """The same list, of what failed and nobody has dealt with, grouped by cause at the top. A page of `DeliveryAdmin`."""
 
     change_list_template = "admin/bridge/dead_letters.html"
+    pages = Counted
+    list_disable_select_all = False
     empty_hint = gettext_lazy("Nothing has failed that nobody has dealt with.")
 
     def get_list_filter(self, request: HttpRequest) -> Any:

@@ -87,7 +87,7 @@ def one(desk: AccountAdmin, request: HttpRequest, pk: int, conversation: int) ->
     form = dressed(ChangedGroup(request.POST or None))
     if request.method == "POST" and form.is_valid() and _change(desk, request, account, channel, row, form):
         return HttpResponseRedirect(request.path)
-    context: dict[str, Any] = {"form": form, "account": account, "row": row, "hears": "group" in channel.hears}
+    context: dict[str, Any] = {"form": form, "account": account, "conversation": row, "hears": "group" in channel.hears}
     try:
         context["group"] = group = channel.get_group(row.peer_id)
         context["members"] = _named(account, group.members)

@@ -46,7 +46,7 @@ __all__ = [
 _CLASSES: tuple[tuple[type[forms.Widget], list[str]], ...] = (
     (forms.CheckboxInput, widgets.SWITCH_CLASSES),
     (forms.Textarea, widgets.TEXTAREA_CLASSES),
-    (forms.Select, widgets.SELECT_CLASSES),
+    (forms.Select, ["b-select", *widgets.SELECT_CLASSES]),
     (forms.FileInput, ["b-file"]),
     (forms.Widget, widgets.INPUT_CLASSES),
 )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
-from django.test import Client
 from django.urls import reverse
 
 from tests.admin import rows
+
+if TYPE_CHECKING:
+    from django.test import Client
 
 LISTS = (
     "accounts_channelaccount",

@@ -1,0 +1,228 @@
+"""Accounts: the form of each kind, what a blank keeps, and the buttons against the simulator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.messages import get_messages
+from django.urls import reverse
+
+from accounts.models import AccessToken, ChannelAccount, Health
+from bridge import metrics
+from bridge.models import Conversation
+from channels_wechat.simulator import RunningSimulator
+from tests.admin import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from django.test import Client
+
+ADD = "/admin/accounts/channelaccount/add/?kind=wecom_app"
+NEW = {"name": "New app", "enabled": "on", "api_base_url": "", **rows.APP}
+
+
+def url(name: str, *args: Any) -> str:
+    return reverse(f"admin:accounts_channelaccount_{name}", args=args)
+
+
+def told(response: Any) -> list[str]:
+    return [str(message) for message in get_messages(response.wsgi_request)]
+
+
+def errors(response: Any) -> dict[str, list[str]]:
+    return dict(response.context["adminform"].form.errors.items())
+
+
+@pytest.fixture
+def simulator() -> Iterator[RunningSimulator]:
+    with RunningSimulator() as running:
+        fields = {"corpid": rows.APP["corp_id"], "secret": rows.APP["secret"], "name": "Acme", "members": None}
+        running.client.app(rows.APP["agent_id"], token=rows.APP["token"], aes_key=rows.AES_KEY, **fields)
+        for member in ("zhangsan", "lisi", "wangwu"):
+            running.client.member(member, member.title())
+        yield running
+
+
+@pytest.fixture
+def app(simulator: RunningSimulator) -> ChannelAccount:
+    return rows.account(api_base_url=simulator.url)
+
+
+def test_the_kinds_are_shown_before_the_fields(boss: Client) -> None:
+    html = boss.get(url("add")).content.decode()
+    assert "?kind=wecom_app" in html
+    assert "?kind=wecom_aibot" in html
+    assert "Hear group chats" in html
+
+
+def test_an_account_is_added(boss: Client) -> None:
+    response = boss.post(ADD, NEW)
+    assert response.status_code == 302, errors(response)
+    account = ChannelAccount.objects.get()
+    assert (account.kind, account.external_id) == ("wecom_app", "ww1234567890abcdef/1000002")
+    assert account.credentials == {**rows.APP, "agent_id": 1000002, "seats": 20}
+
+
+def test_a_blank_secret_keeps_the_stored_one(boss: Client) -> None:
+    account = rows.account()
+    boss.post(url("change", account.pk), {**NEW, "secret": "", "token": "", "encoding_aes_key": "", "seats": "30"})
+    account.refresh_from_db()
+    assert account.credentials == {**rows.APP, "seats": 30}
+
+
+def test_a_new_secret_replaces_the_stored_one_and_revives(boss: Client) -> None:
+    account = rows.account(state=Health.STOPPED, state_reason="refused")
+    AccessToken.objects.create(account=account, failure="refused", failure_code="40001")
+    boss.post(url("change", account.pk), {**NEW, "secret": "another"})
+    account.refresh_from_db()
+    assert account.credentials["secret"] == "another"
+    assert (account.state, account.state_reason) == (Health.NEW, "")
+    assert AccessToken.objects.get().failure == ""
+
+
+def test_saving_keeps_what_others_found_out_meanwhile(boss: Client) -> None:
+    account = rows.account()
+    ChannelAccount.objects.filter(pk=account.pk).update(state=Health.OK)
+    boss.post(url("change", account.pk), NEW)
+    account.refresh_from_db()
+    assert account.state == Health.OK
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("corp_id", "", "required"),
+        ("corp_id", "not an id", "letters and digits"),
+        ("agent_id", "x", "whole number"),
+        ("secret", "", "required"),
+        ("encoding_aes_key", "short", "43 characters"),
+        ("encoding_aes_key", "!" * 43, "43 characters"),
+        ("token", "with blanks in it", "32 letters"),
+        ("name", "", "required"),
+        ("api_base_url", "http://10.1.2.3", "private network"),
+        ("api_base_url", "http://169.254.169.254/latest", "private network"),
+        ("api_base_url", "ftp://example.com", "http://"),
+    ],
+)
+def test_what_is_wrong_is_said_at_the_field(boss: Client, field: str, value: str, says: str) -> None:
+    response = boss.post(ADD, {**NEW, field: value})
+    assert says in " ".join(errors(response)[field])
+    assert not ChannelAccount.objects.exists()
+    assert rows.APP["secret"] not in response.content.decode()
+
+
+def test_the_same_identity_twice_is_refused_at_its_field(boss: Client) -> None:
+    rows.account(external_id="ww1234567890abcdef/1000002", name="First")
+    response = boss.post(ADD, NEW)
+    assert errors(response) == {"corp_id": ["The account “First” has this identity already."]}
+    assert ChannelAccount.objects.count() == 1
+
+
+def test_an_address_that_the_settings_name_is_taken(boss: Client) -> None:
+    assert boss.post(ADD, {**NEW, "api_base_url": "http://127.0.0.1:9"}).status_code == 302
+
+
+def test_the_page_shows_the_callback_address_and_the_last_callback(boss: Client, settings: Any) -> None:
+    account = rows.account()
+    page = boss.get(url("change", account.pk)).content.decode()
+    assert f"https://bridge.example/callbacks/{account.key}" in page
+    assert "none yet" in page
+    metrics.note_callback(str(account.key), "signature", refused=True)
+    page = boss.get(url("change", account.pk)).content.decode()
+    assert "signature × 1" in page
+    settings.PUBLIC_URL = ""
+    page = boss.get(url("change", account.pk)).content.decode()
+    assert "Set PUBLIC_URL" in page
+    assert "/callbacks/" not in page
+
+
+def test_test_says_what_works(boss: Client, app: ChannelAccount) -> None:
+    response = boss.post(url("test", app.pk), follow=True)
+    app.refresh_from_db()
+    assert app.state == Health.OK
+    assert response.redirect_chain == [(url("change", app.pk), 302)]
+
+
+def test_test_with_a_wrong_secret_stops_the_account_with_the_reason(boss: Client, app: ChannelAccount) -> None:
+    ChannelAccount.objects.filter(pk=app.pk).update(credentials={**rows.APP, "secret": "wrong"})
+    response = boss.post(url("test", app.pk))
+    app.refresh_from_db()
+    assert app.state == Health.STOPPED
+    assert "40001" in app.state_reason
+    assert told(response) == [app.state_reason]
+
+
+def test_refresh_token_fetches_another_one(boss: Client, app: ChannelAccount) -> None:
+    boss.post(url("refresh_token", app.pk))
+    first = AccessToken.objects.get()
+    boss.post(url("refresh_token", app.pk))
+    assert (first.generation, AccessToken.objects.get().generation) == (1, 2)
+
+
+def test_an_account_is_switched_off_and_on(boss: Client) -> None:
+    account = rows.account()
+    for expected in (False, True):
+        boss.post(url("switch", account.pk))
+        account.refresh_from_db()
+        assert account.enabled is expected
+
+
+@pytest.mark.parametrize("name", ["test", "refresh_token", "switch"])
+def test_a_button_wants_post_and_the_right(boss: Client, staff: Callable[..., Client], name: str) -> None:
+    account = rows.account()
+    assert boss.get(url(name, account.pk)).status_code == 405
+    assert staff("accounts.view_channelaccount").post(url(name, account.pk)).status_code == 403
+    account.refresh_from_db()
+    assert (account.enabled, account.state) == (True, Health.NEW)
+    assert not AccessToken.objects.exists()
+
+
+def test_an_account_that_spoke_is_not_deleted(boss: Client, world: rows.World) -> None:
+    assert boss.post(url("delete", world.app.pk), {"post": "yes"}).status_code == 403
+    assert ChannelAccount.objects.filter(pk=world.app.pk).exists()
+
+
+def test_a_group_is_made_shown_and_changed(boss: Client, app: ChannelAccount) -> None:
+    form = {"name": "Launch", "members": "zhangsan, lisi\nzhangsan", "owner": "lisi", "group_id": "launch1"}
+    response = boss.post(url("groups", app.pk), form)
+    conversation = Conversation.objects.get()
+    assert response.headers["Location"] == url("group", app.pk, conversation.pk)
+    assert (conversation.peer_kind, conversation.peer_id, conversation.title) == ("group", "launch1", "Launch")
+    page = boss.get(url("group", app.pk, conversation.pk)).content.decode()
+    assert "cannot hear" in page
+    assert "lisi" in page
+    boss.post(url("group", app.pk, conversation.pk), {"name": "Launch 2", "add": "wangwu", "remove": "", "owner": ""})
+    conversation.refresh_from_db()
+    assert conversation.title == "Launch 2"
+    assert "wangwu" in boss.get(url("group", app.pk, conversation.pk)).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("name", ""), ("members", "zhangsan"), ("members", ""), ("group_id", "no-hyphens")]
+)
+def test_a_group_form_says_what_is_wrong(boss: Client, app: ChannelAccount, field: str, value: str) -> None:
+    form = {"name": "Launch", "members": "zhangsan lisi", "owner": "", "group_id": "", field: value}
+    response = boss.post(url("groups", app.pk), form)
+    assert list(response.context["form"].errors) == [field]
+    assert not Conversation.objects.exists()
+
+
+def test_what_the_platform_refuses_is_said_at_the_form(
+    boss: Client, app: ChannelAccount, simulator: RunningSimulator
+) -> None:
+    simulator.client.fault("appchat/create", "errcode", errcode=86216, errmsg="no")
+    response = boss.post(url("groups", app.pk), {"name": "X", "members": "a b", "owner": "", "group_id": ""})
+    assert "86216" in str(response.context["form"].non_field_errors())
+    assert not Conversation.objects.exists()
+
+
+def test_a_kind_without_groups_has_no_such_page(boss: Client) -> None:
+    bot = rows.account("wecom_aibot", "bot")
+    assert boss.get(url("groups", bot.pk)).status_code == 404
+
+
+def test_the_groups_page_wants_the_right_to_change(staff: Callable[..., Client]) -> None:
+    account = rows.account()
+    assert staff("accounts.view_channelaccount").get(url("groups", account.pk)).status_code == 403

@@ -1,0 +1,145 @@
+"""The transcript, and what staff do in a conversation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.urls import reverse
+
+from bridge.admin import transcript
+from bridge.models import Conversation, Delivery, Message
+from tests.admin import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.test import Client
+
+
+def url(name: str, *args: Any) -> str:
+    return reverse(f"admin:bridge_conversation_{name}", args=args)
+
+
+def test_a_transcript_is_in_order_with_feedback_at_the_answer(world: rows.World) -> None:
+    read = transcript.read(world.group)
+    assert [bubble.message.idempotency_key for bubble in read.bubbles] == ["MSG1", "ANSWER1", "MSG2", "EVENT2", "MSG3"]
+    assert [event.text for event in read.bubbles[1].feedback] == ["👍"]
+    assert [item.name for item in read.bubbles[0].pictures] == ["chart.png"]
+    assert [item.name for item in read.bubbles[0].files] == ["报表.html", "lost.pdf"]
+    assert [bubble.aside for bubble in read.bubbles] == [False, False, False, True, False]
+    assert read.older is None
+
+
+def test_older_messages_are_on_further_pages(boss: Client, world: rows.World) -> None:
+    for number in range(transcript.PAGE):
+        rows.message(world.group, f"number {number}", f"N{number}")
+    first = transcript.read(world.group)
+    assert len(first.bubbles) == transcript.PAGE
+    assert first.older == first.bubbles[0].message.pk
+    page = boss.get(url("change", world.group.pk), {"before": first.older}).content.decode()
+    assert "本周的数据怎么样" in page
+    assert "number 0" not in page
+    assert "data-refresh" not in page
+
+
+def test_text_of_strangers_is_escaped(boss: Client, world: rows.World) -> None:
+    page = boss.get(url("change", world.person.pk)).content.decode()
+    assert "&lt;b&gt;请查收&lt;/b&gt;" in page
+
+
+def test_names_stand_in_for_ids(boss: Client, world: rows.World) -> None:
+    assert "张三" in boss.get(url("change", world.group.pk)).content.decode()
+    assert "张三" in boss.get(url("changelist")).content.decode()
+
+
+def test_a_conversation_is_found_by_the_name_of_the_person(boss: Client, world: rows.World) -> None:
+    found = boss.get(url("changelist"), {"q": "张"}).context["cl"].result_list
+    assert [row.pk for row in found] == [world.person.pk]
+
+
+def test_the_list_marks_what_waits_and_what_failed(boss: Client, world: rows.World) -> None:
+    found = {row.pk: row.marks for row in boss.get(url("changelist")).context["cl"].result_list}
+    assert found == {world.group.pk: {"waiting": 1, "dead": 0}, world.person.pk: {"waiting": 0, "dead": 2}}
+
+
+def test_staff_send_text_and_files(boss: Client) -> None:
+    person = Conversation.objects.create(account=rows.account(), peer_kind="direct", peer_id="zhangsan")
+    upload = SimpleUploadedFile("plan.txt", b"first this, then that")
+    response = boss.post(url("say", person.pk), {"text": "Here is the plan", "uploads": [upload]})
+    assert response.status_code == 302
+    sent = Message.objects.get()
+    assert (sent.source, sent.direction, sent.text) == ("staff", "out", "Here is the plan")
+    with sent.attachments.get().file.open() as stored:
+        assert stored.read() == b"first this, then that"
+    assert Delivery.objects.filter(message=sent, state="pending").count() == 2
+
+
+def test_nothing_to_send_is_said_at_the_form(boss: Client, world: rows.World) -> None:
+    before = Message.objects.count()
+    response = boss.post(url("say", world.person.pk), {"text": "  "})
+    assert "Write something" in response.content.decode()
+    assert Message.objects.count() == before
+
+
+def test_a_surface_that_only_answers_says_why_it_cannot_send(boss: Client) -> None:
+    group = Conversation.objects.create(account=rows.account("wecom_aibot", "bot"), peer_kind="group", peer_id="wr1")
+    page = boss.get(url("change", group.pk)).content.decode()
+    assert 'id="cannot-send"' in page
+    assert "<fieldset disabled" in page
+    response = boss.post(url("say", group.pk), {"text": "hello"})
+    assert response.status_code == 200
+    assert response.context["form"].non_field_errors()
+    assert not Message.objects.exists()
+
+
+@pytest.mark.parametrize("mode", ["paused", "human", "bot"])
+def test_the_mode_is_changed(boss: Client, world: rows.World, mode: str) -> None:
+    boss.post(url("mode", world.group.pk), {"mode": mode})
+    world.group.refresh_from_db()
+    assert world.group.mode == mode
+
+
+def test_an_unknown_mode_changes_nothing(boss: Client, world: rows.World) -> None:
+    assert boss.post(url("mode", world.group.pk), {"mode": "dance"}).status_code == 400
+    world.group.refresh_from_db()
+    assert world.group.mode == "bot"
+
+
+def test_title_and_session(boss: Client, world: rows.World) -> None:
+    boss.post(url("rename", world.group.pk), {"title": "新标题"})
+    boss.post(url("new_session", world.group.pk))
+    world.group.refresh_from_db()
+    assert (world.group.title, world.group.session_epoch) == ("新标题", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("say", {"text": "x"}), ("mode", {"mode": "paused"}), ("rename", {"title": "x"}), ("new_session", {})],
+)
+def test_a_button_wants_the_right(
+    staff: Callable[..., Client], world: rows.World, name: str, data: dict[str, str]
+) -> None:
+    before = Message.objects.count()
+    client = staff("bridge.view_conversation", "bridge.view_message")
+    assert client.post(url(name, world.person.pk), data).status_code == 403
+    world.person.refresh_from_db()
+    assert (world.person.mode, world.person.title, world.person.session_epoch) == ("bot", "", 0)
+    assert Message.objects.count() == before
+
+
+def test_who_may_not_read_messages_reads_none(staff: Callable[..., Client], world: rows.World) -> None:
+    client = staff("bridge.view_conversation")
+    assert "本周" not in client.get(url("change", world.group.pk)).content.decode()
+    assert client.get(url("transcript", world.group.pk)).status_code == 403
+
+
+def test_a_write_without_the_csrf_token_is_refused(world: rows.World, admin_user: Any) -> None:
+    from django.test import Client as Browser
+
+    client = Browser(enforce_csrf_checks=True)
+    client.force_login(admin_user)
+    assert client.post(url("mode", world.group.pk), {"mode": "paused"}).status_code == 403
+    world.group.refresh_from_db()
+    assert world.group.mode == "bot"

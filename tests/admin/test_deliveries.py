@@ -1,0 +1,153 @@
+"""Replay, dismiss, recall; the dead letters; search."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.messages import get_messages
+from django.urls import reverse
+
+from bridge.models import Delivery, Reason, State
+from tests.admin import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.test import Client
+
+
+def url(name: str, *args: Any) -> str:
+    return reverse(f"admin:bridge_delivery_{name}", args=args)
+
+
+def states(*deliveries: Delivery) -> list[str]:
+    return [Delivery.objects.get(pk=each.pk).state for each in deliveries]
+
+
+def test_replay_asks_first_and_says_how_many(boss: Client, world: rows.World) -> None:
+    chosen = [world.dead.pk, world.uncertain.pk, world.delivered.pk]
+    response = boss.post(url("changelist"), {"action": "replay_selected", "_selected_action": chosen})
+    assert (response.context["count"], response.context["refused_count"], response.context["uncertain"]) == (2, 1, 1)
+    assert "may then see it twice" in response.content.decode()
+    assert states(world.dead, world.uncertain, world.delivered) == ["dead", "uncertain", "delivered"]
+
+
+def test_replay_does_it_when_sure(boss: Client, world: rows.World) -> None:
+    ids = f"{world.dead.pk},{world.delivered.pk}"
+    form = {"verb": "replay", "ids": ids, "sure": "1", "back": url("dead_letters")}
+    response = boss.post(url("confirm"), form)
+    assert response.headers["Location"] == url("dead_letters")
+    assert states(world.dead, world.uncertain, world.delivered) == ["pending", "uncertain", "delivered"]
+    said = [str(message) for message in get_messages(response.wsgi_request)]
+    assert said[0] == "1 delivery is queued again."
+    assert said[1].startswith(f"#{world.delivered.pk}: ")
+
+
+def test_a_delivery_that_cannot_be_replayed_says_why(boss: Client, world: rows.World) -> None:
+    event = rows.message(world.group, "enter_chat", "EV", kind="event")
+    skipped = rows.delivery(event, State.SKIPPED, Reason.EVENT)
+    page = boss.get(url("change", skipped.pk)).content.decode()
+    assert "It cannot be replayed:" in page
+    assert "Replay…" not in page
+
+
+def test_dismiss_takes_it_off_the_dead_letters(boss: Client, world: rows.World, admin_user: Any) -> None:
+    form = {"verb": "dismiss", "ids": str(world.dead.pk)}
+    assert "1 delivery will be marked" in boss.post(url("confirm"), form).content.decode()
+    assert boss.get(url("dead_letters")).context["cl"].result_count == 2
+    boss.post(url("confirm"), {**form, "sure": "1"})
+    world.dead.refresh_from_db()
+    assert (world.dead.dismissed_by, world.dead.state) == (admin_user, "dead")
+    assert boss.get(url("dead_letters")).context["cl"].result_count == 1
+
+
+def test_dead_letters_are_grouped_by_cause(boss: Client, world: rows.World) -> None:
+    causes = boss.get(url("dead_letters")).context["causes"]
+    found = {cause["query"]: (cause["count"], cause["codes"]) for cause in causes}
+    assert found == {
+        "?state__exact=dead&reason__exact=permanent": (1, [("81013", 1)]),
+        "?state__exact=uncertain&reason__exact=unknown": (1, [("timeout", 1)]),
+    }
+
+
+def test_dead_letters_can_be_replayed_all_at_once(boss: Client, world: rows.World) -> None:
+    form = {"action": "replay_selected", "_selected_action": [world.dead.pk], "select_across": "1"}
+    assert boss.post(url("dead_letters"), form).context["count"] == 2
+
+
+def test_the_menu_counts_the_dead_letters(boss: Client, world: rows.World) -> None:
+    entries = [
+        item
+        for group in boss.get("/admin/").context["sidebar_navigation"]
+        for item in group["items"]
+        if "badge" in item
+    ]
+    assert [(item["title"], item["badge"]) for item in entries] == [("Dead letters", "2")]
+
+
+@pytest.mark.parametrize("verb", ["replay", "dismiss"])
+def test_the_right_is_needed(staff: Callable[..., Client], world: rows.World, verb: str) -> None:
+    client = staff("bridge.view_delivery", "bridge.view_message")
+    form = {"verb": verb, "ids": str(world.dead.pk), "sure": "1"}
+    assert client.post(url("confirm"), form).status_code == 403
+    chosen = {"action": f"{verb}_selected", "_selected_action": [world.dead.pk]}
+    client.post(url("changelist"), chosen)
+    world.dead.refresh_from_db()
+    assert (world.dead.state, world.dead.dismissed_at) == ("dead", None)
+
+
+def test_an_unknown_verb_and_a_foreign_address_are_refused(boss: Client, world: rows.World) -> None:
+    assert boss.post(url("confirm"), {"verb": "burn", "ids": "1"}).status_code == 400
+    assert boss.get(url("confirm")).status_code == 405
+    form = {"verb": "dismiss", "ids": str(world.dead.pk), "sure": "1", "back": "https://evil.example/admin/"}
+    assert boss.post(url("confirm"), form).headers["Location"] == url("changelist")
+
+
+def test_recall_that_is_not_possible_says_why(boss: Client, world: rows.World) -> None:
+    response = boss.post(url("recall", world.dead.pk))
+    assert "Only a delivered message" in str(next(iter(get_messages(response.wsgi_request))))
+
+
+def test_facts_are_not_written_here(boss: Client, world: rows.World) -> None:
+    boss.post(url("change", world.dead.pk), {"state": "delivered"})
+    assert states(world.dead) == ["dead"]
+    for name in ("bridge_delivery", "bridge_message", "bridge_incident"):
+        assert boss.get(reverse(f"admin:{name}_add")).status_code == 403
+        pk = {"bridge_delivery": world.dead.pk, "bridge_message": world.answer.pk}.get(name, world.incident.pk)
+        assert boss.post(reverse(f"admin:{name}_delete", args=[pk]), {"post": "yes"}).status_code == 403
+    assert Delivery.objects.filter(pk=world.dead.pk).exists()
+
+
+def test_a_list_goes_on_without_counting(boss: Client, world: rows.World) -> None:
+    for number in range(120):
+        rows.delivery(rows.message(world.group, f"n {number}", f"N{number}"), "delivered")
+    total = Delivery.objects.count()
+    sizes = [len(boss.get(url("changelist"), {"p": page}).context["cl"].result_list) for page in (1, 2, 3)]
+    assert sizes == [50, 50, total - 100]
+    assert "Older" not in boss.get(url("changelist"), {"p": 3}).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("term", "keys"),
+    [
+        ("本周新增", ["ANSWER1"]),
+        ("zhangsan", ["MSG3", "EVENT2", "EVENT1", "MSG1", "OUT2", "OUT1"]),
+        ("张三", ["MSG3", "EVENT2", "EVENT1", "MSG1"]),
+        ("lisi", ["MSG2"]),
+        ("REMOTE1", ["ANSWER1"]),
+        ("MSG1", ["MSG1"]),
+        ("nothing like it", []),
+    ],
+)
+def test_messages_are_found_by_text_person_and_platform_id(
+    boss: Client, world: rows.World, term: str, keys: list[str]
+) -> None:
+    found = boss.get(reverse("admin:bridge_message_changelist"), {"q": term}).context["cl"].result_list
+    assert sorted(message.idempotency_key for message in found) == sorted(keys)
+
+
+@pytest.mark.parametrize(("day", "count"), [("today", 8), ("yesterday", 0), ("week", 8), ("never", 8)])
+def test_messages_are_filtered_by_day(boss: Client, world: rows.World, day: str, count: int) -> None:
+    found = boss.get(reverse("admin:bridge_message_changelist"), {"day": day}).context["cl"].result_list
+    assert len(found) == count

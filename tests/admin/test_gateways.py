@@ -1,0 +1,107 @@
+"""Gateways: the form, Test against the stand-in, the device key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.messages import get_messages
+from django.urls import reverse
+
+from accounts.models import Health
+from openclaw.errors import Code, GatewayError
+from openclaw.models import Gateway
+from openclaw.stub import RunningStub
+from tests.admin import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.test import Client
+
+NEW = {
+    "name": "Home",
+    "enabled": "on",
+    "base_url": "http://127.0.0.1:18789/",
+    "token": "a-token",
+    "transport": "ws",
+    "timeout_seconds": "1800",
+    "max_in_flight": "8",
+}
+
+
+def url(name: str, *args: Any) -> str:
+    return reverse(f"admin:openclaw_gateway_{name}", args=args)
+
+
+def test_a_gateway_is_added(boss: Client) -> None:
+    assert boss.post(url("add"), NEW).status_code == 302
+    gateway = Gateway.objects.get()
+    assert (gateway.base_url, gateway.token) == ("http://127.0.0.1:18789", "a-token")
+
+
+def test_a_blank_token_keeps_the_stored_one_and_saving_revives(boss: Client) -> None:
+    gateway = rows.gateway(state=Health.STOPPED, state_code="bad_token", state_reason="no")
+    boss.post(url("change", gateway.pk), {**NEW, "token": ""})
+    gateway.refresh_from_db()
+    assert gateway.token == rows.CANARIES["gateway token"]
+    assert (gateway.state, gateway.state_code) == (Health.NEW, "")
+    assert gateway.device_token == rows.CANARIES["device token"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", ""),
+        ("base_url", "ftp://host"),
+        ("base_url", "http://user:pw@host"),
+        ("base_url", "nonsense"),
+        ("timeout_seconds", "0"),
+        ("max_in_flight", "0"),
+        ("transport", "pigeon"),
+    ],
+)
+def test_what_is_wrong_is_said_at_the_field(boss: Client, field: str, value: str) -> None:
+    response = boss.post(url("add"), {**NEW, field: value})
+    assert list(response.context["adminform"].form.errors) == [field]
+    assert not Gateway.objects.exists()
+
+
+def test_test_finds_version_and_agents(boss: Client) -> None:
+    with RunningStub() as stub:
+        gateway = rows.gateway(base_url=stub.base_url, token=stub.token, device_key="", agents=[], version="")
+        response = boss.post(url("test", gateway.pk))
+    gateway.refresh_from_db()
+    assert gateway.state == Health.OK
+    assert [agent["id"] for agent in gateway.agents] == ["main", "support"]
+    assert gateway.version
+    assert gateway.version in str(next(iter(get_messages(response.wsgi_request))))
+
+
+def test_test_with_a_wrong_token_names_cause_and_cure(boss: Client) -> None:
+    with RunningStub() as stub:
+        gateway = rows.gateway(base_url=stub.base_url, token="wrong", device_key="")
+        boss.post(url("test", gateway.pk))
+    gateway.refresh_from_db()
+    assert (gateway.state, gateway.state_code) == (Health.STOPPED, Code.BAD_TOKEN)
+    assert str(GatewayError(Code.BAD_TOKEN).sentence) in gateway.state_reason
+    assert gateway.state_code in boss.get(url("change", gateway.pk)).content.decode()
+
+
+def test_a_device_key_is_made_and_only_its_id_is_shown(boss: Client) -> None:
+    gateway = rows.gateway(device_key="")
+    boss.post(url("make_key", gateway.pk))
+    gateway.refresh_from_db()
+    assert gateway.device_key.startswith("-----BEGIN PRIVATE KEY-----")
+    assert gateway.device_token == ""
+    page = boss.get(url("change", gateway.pk)).content.decode()
+    assert "PRIVATE KEY" not in page
+    assert "openclaw devices approve" in page
+
+
+@pytest.mark.parametrize("name", ["test", "make_key", "switch"])
+def test_a_button_wants_the_right(staff: Callable[..., Client], name: str) -> None:
+    gateway = rows.gateway(device_key="")
+    assert staff("openclaw.view_gateway").post(url(name, gateway.pk)).status_code == 403
+    gateway.refresh_from_db()
+    assert (gateway.enabled, gateway.device_key, gateway.state) == (True, "", Health.OK)

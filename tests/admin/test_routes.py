@@ -1,0 +1,104 @@
+"""Group mappings: what the form refuses, and the box that explains."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.urls import reverse
+
+from bridge.admin.routes import map_url
+from bridge.models import Reason, Route, State
+from tests.admin import rows
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+
+def url(name: str, *args: Any) -> str:
+    return reverse(f"admin:bridge_route_{name}", args=args)
+
+
+@pytest.fixture
+def new() -> dict[str, Any]:
+    return {
+        "account": rows.account("wecom_aibot", "bot", external_id="mapped").pk,
+        "peer_kind": "group",
+        "peer_id": "wrX",
+        "gateway": rows.gateway("Another").pk,
+        "agent_id": "main",
+        "scope": "conversation",
+        "trigger": "all",
+        "trigger_words": "",
+        "allowed_senders": "",
+        "enabled": "on",
+        "note": "",
+    }
+
+
+def form_errors(response: Any) -> dict[str, Any]:
+    return dict(response.context["adminform"].form.errors.items())
+
+
+def test_a_mapping_is_added(boss: Client, new: dict[str, Any]) -> None:
+    assert boss.post(url("add"), new).status_code == 302
+    assert str(Route.objects.get()) == "wrX → main"
+
+
+def test_a_group_that_the_kind_cannot_hear_is_refused_with_the_reason(boss: Client, new: dict[str, Any]) -> None:
+    response = boss.post(url("add"), {**new, "account": rows.account().pk})
+    assert "WeCom self-built app hears nothing of this kind" in form_errors(response)["peer_kind"][0]
+    assert "It hears: person." in form_errors(response)["peer_kind"][0]
+    assert not Route.objects.exists()
+
+
+@pytest.mark.parametrize("trigger", ["prefix", "keyword"])
+def test_a_trigger_by_word_wants_a_word(boss: Client, new: dict[str, Any], trigger: str) -> None:
+    response = boss.post(url("add"), {**new, "trigger": trigger, "trigger_words": " \n "})
+    assert list(form_errors(response)) == ["trigger_words"]
+
+
+def test_a_second_mapping_of_the_same_group_is_refused(boss: Client, new: dict[str, Any]) -> None:
+    boss.post(url("add"), new)
+    response = boss.post(url("add"), new)
+    assert "mapped already" in str(form_errors(response))
+    assert Route.objects.count() == 1
+
+
+def test_an_id_without_its_kind_is_refused(boss: Client, new: dict[str, Any]) -> None:
+    response = boss.post(url("add"), {**new, "peer_kind": ""})
+    assert "group" in str(form_errors(response))
+    assert not Route.objects.exists()
+
+
+def test_the_form_offers_the_known_agents_and_the_peer_from_the_link(boss: Client, world: rows.World) -> None:
+    page = boss.get(map_url(world.bot.pk, "group", "wr新 群")).content.decode()
+    assert '<option value="support">客服, OpenClaw at home</option>' in page
+    assert 'value="wr新 群"' in page
+
+
+def test_a_new_mapping_points_to_what_nobody_answered(boss: Client, world: rows.World, new: dict[str, Any]) -> None:
+    said = rows.message(world.group, "hello?", "UNMAPPED")
+    rows.delivery(said, State.SKIPPED, Reason.NO_ROUTE)
+    form = {**new, "account": world.bot.pk, "peer_id": "", "gateway": world.gateway.pk}
+    page = boss.post(url("add"), form, follow=True).content.decode()
+    assert "can be replayed" in page
+    assert "reason__exact=no_route" in page
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"peer_id": "wrGROUP", "text": "hi"}, "This agent gets it: main"),
+        ({"peer_id": "wrOTHER", "text": "hi"}, "No agent gets it"),
+    ],
+)
+def test_the_box_explains(boss: Client, world: rows.World, asked: dict[str, str], says: str) -> None:
+    query = {"account": world.bot.pk, "peer_kind": "group", "sender": "zhangsan", "addressed": "on", **asked}
+    page = " ".join(boss.get(url("explain"), query).content.decode().split())
+    assert says in page
+
+
+def test_the_box_says_what_is_missing(boss: Client, world: rows.World) -> None:
+    response = boss.get(url("explain"), {"peer_id": "", "account": "x", "peer_kind": "group"})
+    assert sorted(response.context["form"].errors) == ["account", "peer_id"]

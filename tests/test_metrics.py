@@ -1,0 +1,66 @@
+"""What the pages count."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.utils import timezone
+
+from bridge import metrics
+from bridge.models import Message
+from tests.admin import rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import redis
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _files(settings: object, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = str(tmp_path)  # type: ignore[attr-defined]
+
+
+def test_callbacks_are_noted_and_refusals_counted(valkey: redis.Redis) -> None:
+    account = rows.account()
+    assert metrics.last_callback(account) is None
+    metrics.note_callback(str(account.key), "signature", refused=True)
+    metrics.note_callback(str(account.key), "signature", refused=True)
+    metrics.note_callback(str(account.key), "stale", refused=True)
+    metrics.note_callback(str(account.key), "text", refused=False)
+    when, result = metrics.last_callback(account) or (None, "")
+    assert result == "text"
+    assert when is not None
+    assert abs((timezone.now() - when).total_seconds()) < 60
+    assert metrics.refusals(account) == {"signature": 2, "stale": 1}
+
+
+def test_the_last_callback_is_read_from_the_rows_when_valkey_has_forgotten(valkey: redis.Redis) -> None:
+    world = rows.build()
+    newest = Message.objects.filter(account=world.bot, direction="in").latest("id")
+    assert metrics.last_callback(world.bot) == (newest.created_at, "ok")
+
+
+def test_the_dashboard_counts_today(valkey: redis.Redis, django_assert_num_queries) -> None:
+    world = rows.build()
+    old = rows.message(world.group, "yesterday", "OLD")
+    Message.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=1, minutes=1))
+    with django_assert_num_queries(6):
+        board = metrics.dashboard()
+    assert (board.incoming, board.outgoing) == (4, 3)
+    assert (board.waiting, board.held, board.dead, board.uncertain) == (1, 0, 1, 1)
+    assert board.oldest_waiting is not None
+    assert [row.pk for row in board.accounts] == [world.app.pk, world.bot.pk]
+    assert [row.pk for row in board.incidents] == [world.incident.pk]
+
+
+def test_dead_letters_are_counted_to_a_border(valkey: redis.Redis) -> None:
+    world = rows.build()
+    assert metrics.dead_letters() == 2
+    for number in range(metrics.BADGE_MOST):
+        rows.delivery(rows.message(world.group, "x", f"X{number}"), "dead", "permanent")
+    assert metrics.dead_letters() == metrics.BADGE_MOST

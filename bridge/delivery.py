@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Func, Max, Value
+from django.db.models.functions import Greatest
 from django.utils import timezone
 from django.utils.encoding import force_str
 
@@ -34,16 +35,20 @@ RETRY_SECONDS = (2, 5, 15, 60, 120, 300, 600, 900)
 MAX_TRIES = 20
 SWEEP_AT_ONCE = 500
 
+# A try that was not the message's fault is given back; before the attempt was open none was counted.
+_one_less = Greatest(F("tries") - 1, 0)
 next_seq = Func(Value("bridge_delivery_seq"), function="nextval")
 
 _CLAIM = """
 WITH heads AS (
   SELECT d.id FROM bridge_delivery d
   LEFT JOIN accounts_channelaccount a ON a.id = d.account_id
+  LEFT JOIN openclaw_gateway g ON g.id = d.gateway_id
   WHERE d.state = 'pending' AND d.due_at <= now() AND d.wire = ANY(%(wires)s)
     AND (%(gateway)s::bigint IS NULL OR d.gateway_id = %(gateway)s)
     AND (%(only)s::bigint IS NULL OR d.id = %(only)s)
     AND (d.target <> 'channel' OR (a.enabled AND a.state <> 'stopped'))
+    AND (d.target <> 'agent' OR (g.enabled AND g.state <> 'stopped'))
     AND NOT EXISTS (
       SELECT 1 FROM bridge_delivery b WHERE b.lane = d.lane AND b.id <> d.id AND (
         b.state = 'sending' OR (b.seq < d.seq AND (
@@ -222,10 +227,10 @@ def _verdict(delivery: Delivery, failure: Failure) -> dict[str, Any]:
     """The retry table: what becomes of a delivery after this failure."""
     now = timezone.now()
     if failure.action == "configuration":
-        return {"state": State.PENDING, "due_at": now, "tries": F("tries") - 1, **_next_run(delivery)}
+        return {"state": State.PENDING, "due_at": now, "tries": _one_less, **_next_run(delivery)}
     if failure.action == "wait":
         wait = timedelta(seconds=max(1.0, failure.retry_after or 60))
-        return {"state": State.PENDING, "due_at": now + wait, "tries": F("tries") - 1, **_next_run(delivery)}
+        return {"state": State.PENDING, "due_at": now + wait, "tries": _one_less, **_next_run(delivery)}
     if failure.action == "permanent":
         return _dead(failure.reason or Reason.PERMANENT)
     if failure.action == "unknown" and not _repeatable(delivery):

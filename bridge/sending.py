@@ -6,7 +6,6 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
-from django.db import connection
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -14,9 +13,9 @@ from accounts import limits
 from accounts.channels import channel_for
 from accounts.models import Health
 from bridge import delivery as work
-from bridge import media, replies
+from bridge import hooks, media, replies
 from bridge.delivery import Failure, LostLease
-from bridge.models import Delivery, Reason, State, Wire
+from bridge.models import Delivery, Reason, State, Target, Wire
 from bridge.redact import redact_text
 from channels_wechat.base import Media, Streaming
 from channels_wechat.errors import Action, ChannelError
@@ -50,6 +49,9 @@ def _carry(delivery: Delivery) -> None:
     if work.too_old(delivery):
         work.fail(delivery, None, Failure("permanent", "too_old", str(Reason.TOO_OLD.label), reason=Reason.TOO_OLD))
         return
+    if delivery.target == Target.WEBHOOK:
+        _call_hook(delivery)
+        return
     message = _message(delivery)
     channel, peer = channel_for(message.account), _peer(message)
     reason = _no_way(channel, delivery, message)
@@ -65,6 +67,16 @@ def _carry(delivery: Delivery) -> None:
     _send(delivery, channel, peer)
 
 
+def _call_hook(delivery: Delivery) -> None:
+    attempt = work.begin(delivery, delivery.payload)
+    try:
+        receipt = hooks.post(delivery)
+    except ChannelError as error:
+        _settle_failure(delivery, attempt, error, Action.PERMANENT if error.action == Action.CONFIG else error.action)
+        return
+    work.succeed(delivery, attempt, response=dict(receipt.response))
+
+
 def _send(delivery: Delivery, channel: Channel, peer: Peer) -> None:
     payload = Payload.from_json(delivery.payload)
     attempt: Attempt | None = None
@@ -73,7 +85,6 @@ def _send(delivery: Delivery, channel: Channel, peer: Peer) -> None:
         repeat_until = _repeat_until(delivery, channel, peer, payload)
         attempt = work.begin(delivery, _request(peer, payload), repeat_until=repeat_until)
         delivery.repeat_until = repeat_until
-        connection.close()  # held by nobody while the platform thinks
         receipt = channel.send(peer, payload, handle=handle, check_repeats=repeat_until is not None)
     except ChannelError as error:
         _failed(delivery, attempt, error)
@@ -82,7 +93,8 @@ def _send(delivery: Delivery, channel: Channel, peer: Peer) -> None:
 
 
 def _succeeded(delivery: Delivery, attempt: Attempt, receipt: Receipt) -> None:
-    _account(delivery).set_state(Health.OK)
+    if _account(delivery).state != Health.OK:
+        _account(delivery).set_state(Health.OK)
     response = dict(receipt.response)
     work.succeed(delivery, attempt, remote_id=receipt.remote_id, note=str(receipt.note), response=response)
 
@@ -94,13 +106,17 @@ def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError) ->
         _account(delivery).set_state(Health.STOPPED, str(error))
     elif action in (Action.RETRY, Action.UNKNOWN):
         _account(delivery).set_state(Health.FAILING, str(error))
-    failure = Failure(str(action), error.code, str(error), error.retry_after, error.max_tries, error.response)
     payload = Payload.from_json(delivery.payload)
     if action != Action.UNKNOWN and payload.file:
         media.forget_handle(payload.file)
     if attempt is None and action == Action.RETRY:
         delivery.tries += 1
         Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder).update(tries=delivery.tries)
+    _settle_failure(delivery, attempt, error, action)
+
+
+def _settle_failure(delivery: Delivery, attempt: Attempt | None, error: ChannelError, action: Action) -> None:
+    failure = Failure(str(action), error.code, str(error), error.retry_after, error.max_tries, error.response)
     work.fail(delivery, attempt, failure)
 
 

@@ -75,7 +75,7 @@ def _declared_length(request: HttpRequest) -> int:
 
 def _store(account: ChannelAccount, channel: Callbacks, message: Inbound) -> None:
     stored = inbound.receive(account, message)
-    metrics.note_callback(str(account.key), message.kind if stored else "repeated", refused=False)
+    metrics.note_callback(str(account.key), "ok", refused=False)
     if account.state == Health.NEW:
         account.set_state(Health.OK)
     said = channel.passive_text(message)

@@ -1,0 +1,125 @@
+"""The alert address: a delivery like any other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge import alerts, hooks, replay, sending
+from bridge import delivery as work
+from bridge.models import Delivery, Incident, Outcome, State, Target, Wire
+from tests.channels.harness import Reply, recorder, says
+from tests.factories import app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.channels.harness import Recorder
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def robot(settings) -> Iterator[Recorder]:
+    with recorder() as server:
+        settings.ALERT_WEBHOOK_URL = f"{server.url}/cgi-bin/webhook/send?key=robot-secret"
+        yield server
+
+
+def carry_all() -> list[Delivery]:
+    for delivery in work.claim(Wire.WORKER, "test", 10):
+        sending.carry(delivery)
+    return list(Delivery.objects.filter(target=Target.WEBHOOK).order_by("pk"))
+
+
+def test_an_incident_becomes_a_delivery_that_arrives(robot: Recorder) -> None:
+    account = app(columns={"state": "stopped", "state_reason": "the secret is wrong"})
+
+    alerts.check()
+    (delivery,) = carry_all()
+
+    assert (delivery.state, delivery.message_id, delivery.tries) == (State.DELIVERED, None, 1)
+    assert [request.path for request in robot.requests] == ["/cgi-bin/webhook/send"]
+    said = robot.requests[0].json
+    assert said["msgtype"] == "text"
+    assert "Acme app" in said["text"]["content"]
+    assert "the secret is wrong" in said["text"]["content"]
+    assert account.name in Incident.objects.get().title
+
+
+def test_once_for_a_cause_and_again_when_it_is_over(robot: Recorder) -> None:
+    account = app(columns={"state": "stopped", "state_reason": "x"})
+    alerts.check()
+    alerts.check()
+    account.revive()
+    alerts.check()
+    alerts.check()
+
+    carry_all()
+    carry_all()  # one lane: the second goes when the first has gone
+
+    texts = [request.json["text"]["content"] for request in robot.requests]
+    assert [text.startswith("Over: ") for text in texts] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("reply", "state", "code"),
+    [
+        (Reply(b"busy", 503), State.PENDING, "503"),
+        (Reply(b"", fault="reset"), State.PENDING, "reset"),
+        (Reply(b"no", 404), State.DEAD, "404"),
+        (says(93000, "invalid webhook url"), State.DEAD, "93000"),
+        (says(45009, "too often"), State.PENDING, "45009"),
+    ],
+)
+def test_what_the_address_answers_decides(robot: Recorder, reply: Reply, state: str, code: str) -> None:
+    robot.will(reply)
+    hooks.queue_alert("gone")
+
+    (delivery,) = carry_all()
+
+    attempt = delivery.attempts.get()
+    assert (delivery.state, attempt.outcome, attempt.code) == (state, Outcome.ERROR, code)
+
+
+def test_a_body_that_is_not_json_is_fine(robot: Recorder) -> None:
+    robot.will(Reply(b"thank you", 200))
+    hooks.queue_alert("gone")
+    assert [delivery.state for delivery in carry_all()] == [State.DELIVERED]
+
+
+def test_a_dead_alert_raises_no_alert_and_can_be_replayed(robot: Recorder) -> None:
+    robot.will(Reply(b"no", 404))
+    dead = hooks.queue_alert("gone")
+    carry_all()
+
+    alerts.check()
+    assert not Incident.objects.exists()
+
+    assert replay.replay([dead.pk]).count == 1
+    assert [delivery.state for delivery in carry_all()] == [State.DELIVERED]
+
+
+def test_a_private_address_is_refused_and_not_tried_again(settings) -> None:
+    settings.ALERT_WEBHOOK_URL = "http://10.0.0.1/robot"
+    hooks.queue_alert("gone")
+    (delivery,) = carry_all()
+    assert (delivery.state, delivery.attempts.get().code) == (State.DEAD, "address")
+
+
+def test_without_an_address_it_is_dead(settings) -> None:
+    settings.ALERT_WEBHOOK_URL = ""
+    hooks.queue_alert("gone")
+    (delivery,) = carry_all()
+    assert (delivery.state, delivery.attempts.get().code) == (State.DEAD, "no_address")
+
+
+def test_the_address_is_a_secret(robot: Recorder) -> None:
+    robot.will(Reply(b"no", 404))
+    delivery = hooks.queue_alert("gone")
+    carry_all()
+    attempt = delivery.attempts.get()
+    assert (
+        "robot-secret" not in f"{Delivery.objects.values().get()} {attempt.request} {attempt.response} {attempt.error}"
+    )

@@ -44,7 +44,7 @@ WITH heads AS (
   SELECT d.id FROM bridge_delivery d
   LEFT JOIN accounts_channelaccount a ON a.id = d.account_id
   LEFT JOIN openclaw_gateway g ON g.id = d.gateway_id
-  WHERE d.state = 'pending' AND d.due_at <= now() AND d.wire = ANY(%(wires)s)
+  WHERE d.state = 'pending' AND d.due_at <= statement_timestamp() AND d.wire = ANY(%(wires)s)
     AND (%(gateway)s::bigint IS NULL OR d.gateway_id = %(gateway)s)
     AND (%(only)s::bigint IS NULL OR d.id = %(only)s)
     AND (d.target <> 'channel' OR (a.enabled AND a.state <> 'stopped'))
@@ -55,7 +55,8 @@ WITH heads AS (
           b.state = 'pending' OR (b.state = 'held' AND b.message_id = d.message_id AND b.target = d.target AND b.part < d.part)))))
   ORDER BY d.due_at LIMIT %(limit)s FOR UPDATE OF d SKIP LOCKED
 )
-UPDATE bridge_delivery d SET state = 'sending', holder = %(holder)s, lease_until = now() + make_interval(secs => %(lease)s), wire = %(wire)s
+UPDATE bridge_delivery d
+SET state = 'sending', holder = %(holder)s, lease_until = statement_timestamp() + make_interval(secs => %(lease)s), wire = %(wire)s
 FROM heads WHERE d.id = heads.id RETURNING d.id
 """
 
@@ -92,7 +93,7 @@ def claim(
     wires = [Wire.WORKER, Wire.VIEW] if wire == Wire.WORKER else [wire]
     values: dict[str, Any] = {"wires": [str(w) for w in wires], "wire": str(wire), "holder": holder, "limit": limit}
     with connection.cursor() as cursor:
-        sql = _CLAIM.replace("d.due_at <= now()", "true") if only else _CLAIM
+        sql = _CLAIM.replace("d.due_at <= statement_timestamp()", "true") if only else _CLAIM
         cursor.execute(sql, {**values, "gateway": gateway_id, "only": only, "lease": LEASE_SECONDS})
         ids = [row[0] for row in cursor.fetchall()]
     rows = Delivery.objects.filter(pk__in=ids).order_by("due_at")
@@ -171,7 +172,8 @@ def skip(delivery: Delivery, attempt: Attempt | None, reason: Reason) -> None:
 def _settled(delivery: Delivery, changed: int) -> None:
     if not changed:
         raise LostLease(delivery.pk)
-    ring(Bell.ASK if delivery.target == Target.AGENT else Bell.SEND)
+    bell = Bell.ASK if delivery.target == Target.AGENT else Bell.SEND
+    transaction.on_commit(lambda: ring(bell))
 
 
 def give_back(delivery: Delivery) -> None:

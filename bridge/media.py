@@ -23,10 +23,10 @@ RETRY_SECONDS = (1, 3, 10, 30, 60, 120)
 LEASE_SECONDS = 120
 
 _CLAIM = """
-UPDATE bridge_attachment SET lease_until = now() + make_interval(secs => %(lease)s), tries = tries + 1
+UPDATE bridge_attachment SET lease_until = statement_timestamp() + make_interval(secs => %(lease)s), tries = tries + 1
 WHERE id IN (
   SELECT id FROM bridge_attachment
-  WHERE state = 'pending' AND due_at <= now() AND (lease_until IS NULL OR lease_until < now())
+  WHERE state = 'pending' AND due_at <= statement_timestamp() AND (lease_until IS NULL OR lease_until < statement_timestamp())
   ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
 RETURNING id
 """

@@ -1,0 +1,229 @@
+"""Messages on their way in: one statement, once each, routed in order, and never stuck."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.utils import timezone
+
+from bridge import inbound
+from bridge.models import Contact, Conversation, Delivery, Message, Reason, State, Target
+from channels_wechat.messages import message_uuid
+from tests.factories import GROUP, app, bot, gateway, hear, picture, route, said, turn
+
+if TYPE_CHECKING:
+    from accounts.models import ChannelAccount
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def account() -> ChannelAccount:
+    return app()
+
+
+# --- receive ----------------------------------------------------------------------------------------------------------------
+
+
+def test_one_statement(account: ChannelAccount, django_assert_num_queries: object) -> None:
+    with django_assert_num_queries(1):  # type: ignore[operator]
+        inbound.receive(account, said(media=(picture("M1"), picture("M2"))))
+
+
+def test_everything_is_kept(account: ChannelAccount) -> None:
+    one = said("你好 \U0001f600 'quoted' %s", reply="https://reply/?code=secret", occurred_at=1_700_000_000,
+               raw={"msgtype": "text", "deep": {"x": [1, None]}}, contacts={"lisi": "李四"})  # fmt: skip
+    pk = inbound.receive(account, one)
+    message = Message.objects.get(pk=pk)
+    assert message.uuid == message_uuid(str(account.key), one.key)
+    assert (message.direction, message.source, message.kind, message.sender) == ("in", "channel", "text", "zhangsan")
+    assert (message.peer_kind, message.peer_id, message.idempotency_key) == ("direct", "zhangsan", one.key)
+    assert (message.text, message.addressed) == (one.text, True)
+    assert message.raw == {
+        "msgtype": "text",
+        "deep": {"x": [1, None]},
+        "_bridge": {"refers_to": "", "contacts": {"lisi": "李四"}},
+    }
+    assert message.reply_address == "https://reply/?code=secret"
+    assert timedelta(seconds=3590) < message.reply_until - timezone.now() <= timedelta(seconds=3600)
+    assert message.occurred_at.timestamp() == 1_700_000_000
+    assert message.routed_at is message.conversation is None
+
+
+def test_without_reply_address_and_time(account: ChannelAccount) -> None:
+    message = hear(account, occurred_at=0)
+    assert (message.reply_address, message.reply_until, message.occurred_at) == ("", None, None)
+
+
+def test_a_repetition_is_one_row(account: ChannelAccount) -> None:
+    one = said(media=(picture(),))
+    assert [bool(inbound.receive(account, one)) for _time in range(3)] == [True, False, False]
+    assert Message.objects.get().attachments.count() == 1
+
+
+def test_the_same_key_at_another_account_is_another_message(account: ChannelAccount) -> None:
+    one = said()
+    assert inbound.receive(account, one)
+    assert inbound.receive(bot(), one)
+
+
+def test_files_are_kept_in_order(account: ChannelAccount) -> None:
+    message = hear(account, media=(picture("M1"), picture("M2", "b" * 400)))
+    rows = list(message.attachments.order_by("position").values_list("position", "kind", "source", "state"))
+    assert rows == [(0, "image", "M1", "pending"), (1, "image", "M2", "pending")]
+    assert len(message.attachments.get(position=1).name) == 255
+
+
+# --- routing ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_turn_for_the_agent(account: ChannelAccount) -> None:
+    mine = route(account, agent_id="support")
+    Contact.objects.create(account=account, external_id="zhangsan", name="张三")
+    delivery = turn(account, "你好", media=(picture("M1"),))
+    message = delivery.message
+    assert (delivery.state, delivery.gateway, delivery.route, delivery.account) == (
+        "pending",
+        mine.gateway,
+        mine,
+        account,
+    )
+    assert message.routed_at
+    assert message.conversation.last_inbound_at
+    payload = delivery.payload
+    assert (payload["agent_id"], payload["message"]) == ("support", "你好\n[image]")
+    assert payload["session_key"].startswith("agent:support:wechat:direct:")
+    assert payload["attachments"] == [message.attachments.get().pk]
+    assert "张三 (user id zhangsan)" in payload["extra_system_prompt"]
+    assert "Only plain text is shown" in payload["extra_system_prompt"]
+
+
+def test_in_a_group_the_agent_reads_who_speaks_and_where() -> None:
+    account = bot()
+    route(account, peer_kind="group", peer_id=GROUP)
+    Conversation.objects.create(account=account, peer_kind="group", peer_id=GROUP, title="产品组")
+    payload = turn(account, "早", "lisi", group=GROUP).payload
+    assert payload["message"] == "lisi: 早"
+    assert "the group “产品组”" in payload["extra_system_prompt"]
+
+
+def test_nothing_left_to_route(account: ChannelAccount) -> None:
+    assert not inbound.waiting()
+    assert inbound.route_waiting() == 0
+    hear(account)
+    assert inbound.waiting()
+    assert inbound.route_waiting() == 1
+    assert not inbound.waiting()
+
+
+def test_order_of_routing_is_order_of_arrival(account: ChannelAccount) -> None:
+    route(account)
+    keys = [hear(account, str(number), who).pk for number in range(3) for who in ("zhangsan", "lisi")]
+    assert inbound.route_waiting() == 6
+    for who in ("zhangsan", "lisi"):
+        rows = Delivery.objects.filter(message__sender=who).order_by("seq")
+        assert [row.message_id for row in rows] == [pk for pk in keys if Message.objects.get(pk=pk).sender == who]
+        assert len({row.lane for row in rows}) == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"), [("paused", Reason.PAUSED), ("human", Reason.HUMAN), ("bot", "")]
+)  # fmt: skip
+def test_a_paused_conversation(account: ChannelAccount, mode: str, reason: str) -> None:
+    route(account)
+    Conversation.objects.create(account=account, peer_kind="direct", peer_id="zhangsan", mode=mode)
+    delivery = turn(account)
+    assert (delivery.state, delivery.reason) == ("skipped" if reason else "pending", reason)
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("event", Reason.EVENT), ("unsupported", Reason.UNSUPPORTED)])
+def test_what_no_agent_gets(account: ChannelAccount, kind: str, reason: str) -> None:
+    route(account)
+    delivery = turn(account, kind=kind)
+    assert (delivery.state, delivery.reason, delivery.gateway) == (State.SKIPPED, reason, None)
+
+
+def test_people_are_met_and_renamed(account: ChannelAccount) -> None:
+    turn(account, sender="zhangsan")
+    turn(account, kind="event", sender="", contacts={"zhangsan": "张三", "lisi": "李四"})
+    turn(account, kind="event", sender="", contacts={"lisi": "李四四"})
+    assert dict(account.contacts.values_list("external_id", "name")) == {"zhangsan": "张三", "lisi": "李四四"}
+
+
+def test_feedback_is_kept_with_the_answer_it_judges() -> None:
+    account = bot()
+    route(account)
+    question = turn(account, group=GROUP).message
+    from tests.factories import answer
+
+    judged = answer(question)
+    later = hear(account, "feedback: accurate", kind="event", group=GROUP, refers_to=question.uuid.hex)
+    inbound.route_waiting()
+    later.refresh_from_db()
+    assert later.reply_to == judged
+    stray = hear(account, "feedback: accurate", kind="event", group=GROUP, refers_to="0" * 32)
+    inbound.route_waiting()
+    stray.refresh_from_db()
+    assert stray.reply_to is None
+
+
+# --- a message that breaks the router -----------------------------------------------------------------------------------------
+
+
+def test_a_message_that_breaks_the_router_is_dead_and_stops_nobody(
+    account: ChannelAccount, caplog: pytest.LogCaptureFixture
+) -> None:
+    route(account)
+    before, bad, after = hear(account, "1"), hear(account, "2"), hear(account, "3")
+    other = hear(account, "4", "lisi")
+    Message.objects.filter(pk=bad.pk).update(raw={"_bridge": "not an object"})
+    with caplog.at_level(logging.CRITICAL):
+        assert inbound.route_waiting() == 4
+    rows = [message.deliveries.get() for message in (before, bad, after, other)]
+    assert [row.state for row in rows] == ["pending", "dead", "pending", "pending"]
+    assert (rows[1].reason, rows[1].target) == (Reason.INTERNAL, Target.AGENT)
+    assert "AttributeError" in rows[1].error
+    assert rows[0].seq < rows[1].seq < rows[2].seq
+
+
+# --- commands -----------------------------------------------------------------------------------------------------------------
+
+
+def test_new_begins_a_new_session(account: ChannelAccount) -> None:
+    route(account)
+    before = turn(account).payload["session_key"]
+    command = turn(account, " /NEW ")
+    assert (command.state, command.reason) == (State.SKIPPED, Reason.COMMAND)
+    said_back = Message.objects.get(direction="out")
+    assert (said_back.text, said_back.source, said_back.reply_to_id) == (
+        "A new session has begun.",
+        "bridge",
+        command.message_id,
+    )
+    assert said_back.deliveries.get().state == "pending"
+    assert turn(account).payload["session_key"] != before
+
+
+def test_stop_is_written_down(account: ChannelAccount) -> None:
+    route(account)
+    command = turn(account, "/stop")
+    assert command.reason == Reason.COMMAND
+    assert command.message.conversation.stopped_at
+    assert Message.objects.get(direction="out").text == "Stopped."
+
+
+@pytest.mark.parametrize("text", ["/new session", "please /stop", "/unknown", "new"])
+def test_what_is_no_command_goes_to_the_agent(account: ChannelAccount, text: str) -> None:
+    route(account)
+    assert turn(account, text).state == "pending"
+
+
+def test_nobody_commands_who_may_not_speak(account: ChannelAccount) -> None:
+    route(account, gateway(), allowed_senders="boss")
+    command = turn(account, "/new")
+    assert command.reason == Reason.SENDER
+    assert command.message.conversation.session_epoch == 0
+    assert Message.objects.filter(direction="out").count() == 0

@@ -33,6 +33,7 @@ class AccountForm(_AccountForm):
     class Meta:
         model = ChannelAccount
         fields = ("name", "enabled", "api_base_url")
+        widgets = {"api_base_url": forms.URLInput()}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -42,6 +43,7 @@ class AccountForm(_AccountForm):
             if name not in self.secrets:
                 self.initial.setdefault(name, stored.get(name, self.fields[name].initial))
             elif stored.get(name):
+                self.fields[name].required = False
                 self.fields[name].widget.attrs["placeholder"] = STORED
 
     @property
@@ -76,7 +78,8 @@ class AccountForm(_AccountForm):
         if given.is_valid():
             self._identify(given.cleaned_data)
         for name, errors in given.errors.items():
-            self.add_error(name if name in self.fields else None, list(errors))
+            if name not in self.errors:
+                self.add_error(name if name in self.fields else None, list(errors))
         return cleaned
 
     def _given(self, name: str) -> Any:
@@ -110,6 +113,5 @@ def _stand_in(field: forms.Field, secret: bool) -> forms.Field:
     """Shows a field of the kind's form without judging it: the kind's form does that, with stored secrets filled in."""
     hidden = {**field.widget.attrs, "autocomplete": "new-password", "spellcheck": "false"}
     widget = forms.PasswordInput(hidden) if secret else field.widget
-    return forms.Field(
-        required=False, label=field.label, help_text=field.help_text, widget=widget, initial=field.initial
-    )
+    shown = {"label": field.label, "help_text": field.help_text, "initial": field.initial}
+    return forms.Field(required=field.required, widget=widget, **shown)

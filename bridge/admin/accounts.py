@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib import admin, messages
+from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -155,7 +156,7 @@ class AccountAdmin(Desk[ChannelAccount]):
         self.told(request, account, _("Switched on.") if account.enabled else _("Switched off."))
 
 
-@dataclass(frozen=True)
+@dataclass
 class About:
     """What the account's page shows beside its form; read only when the template asks."""
 
@@ -175,10 +176,11 @@ class About:
         return f"{settings.PUBLIC_URL}/callbacks/{self.account.key}" if settings.PUBLIC_URL else ""
 
     @property
-    def last_callback(self) -> tuple[Any, str] | None:
-        return metrics.last_callback(self.account)
+    def last_callback(self) -> dict[str, Any] | None:
+        found = metrics.last_callback(self.account)
+        return {"at": found[0], "result": found[1], "refused": found[1] in self.refusals} if found else None
 
-    @property
+    @cached_property
     def refusals(self) -> dict[str, int]:
         return metrics.refusals(self.account)
 

@@ -48,6 +48,7 @@ class GatewayForm(_GatewayForm):
     class Meta:
         model = Gateway
         fields = ("name", "enabled", "base_url", "token", "transport", "timeout_seconds", "max_in_flight")
+        widgets = {"base_url": forms.URLInput()}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

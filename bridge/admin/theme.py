@@ -54,6 +54,8 @@ _CLASSES: tuple[tuple[type[forms.Widget], list[str]], ...] = (
 
 def dress(field: forms.Field) -> None:
     """Give the widget of a plain Django form field the look of the admin's own."""
+    if isinstance(field.widget, forms.Textarea) and field.widget.attrs.get("rows") == "10":
+        field.widget.attrs["rows"] = 3
     if not field.widget.is_hidden and "class" not in field.widget.attrs:
         field.widget.attrs["class"] = " ".join(
             next(names for kind, names in _CLASSES if isinstance(field.widget, kind))

@@ -77,7 +77,8 @@ class Asking:
         await self._wait_for_files()
         lost = await run_db(lost_before, self.delivery)
         self.turn = turn = await run_db(turn_for, self.delivery)
-        request = {"recover" if lost else "ask": turn.idempotency_key, **self.delivery.payload}
+        # Without the words, which stand in the delivery: a long request would be cut, and `lost_before` has to find the key.
+        request = {"recover" if lost else "ask": turn.idempotency_key, "session_key": turn.session_key}
         self.attempt = await run_db(work.begin, self.delivery, request)
         try:
             answer = await self._answer(turn, lost)

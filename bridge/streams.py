@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from django.db import transaction
 from django.utils import timezone
 
 from accounts import valkey
@@ -34,11 +35,16 @@ def answer_poll(account: ChannelAccount, channel: Streaming, query: Mapping[str,
     question = Message.objects.filter(uuid=UUID(stream), account=account).first()
     if question is None:
         return channel.frame(query, stream, None, finish=True)
+    turn = _turn_of(question)  # read before the answer: the end of a turn and its answer are committed together
     said = _answer_to(question)
     if said and said.wire == Wire.VIEW:
         return _fetched(channel, query, stream, question, said)
-    ending = "later" if said else _ending(channel, question)
+    ending = "later" if said else _ending(channel, question, turn)
     return _frame(channel, query, stream, question, ending)
+
+
+def _turn_of(question: Message) -> Delivery | None:
+    return question.deliveries.filter(target=Target.AGENT).first()
 
 
 def _answer_to(question: Message) -> Delivery | None:
@@ -56,8 +62,12 @@ def _fetched(channel: Streaming, query: Mapping[str, str], stream: str, question
     return channel.frame(query, stream, payload, images=_images(payload), finish=True)
 
 
+@transaction.atomic
 def _take(waiting: Delivery) -> Delivery | None:
-    """Claim and settle at once: what this poll is answered with, the next one would be too. None: its lane is not free yet."""
+    """Claim and settle in one commit: what this poll is answered with, the next one would be too, so a lost process leaves no doubt.
+
+    None: its lane is not free yet.
+    """
     claimed = work.claim(Wire.VIEW, _holder(), 1, only=waiting.pk)
     if not claimed:
         return None
@@ -77,9 +87,8 @@ def _images(payload: Payload) -> tuple[Upload, ...]:
     return tuple(media.read(ref) for ref in payload.images)
 
 
-def _ending(channel: Streaming, question: Message) -> str:
+def _ending(channel: Streaming, question: Message, turn: Delivery | None) -> str:
     """Why the stream ends without a fetched answer; empty: it goes on."""
-    turn = question.deliveries.filter(target=Target.AGENT).first()
     if turn and turn.state == State.SKIPPED:
         return "stopped" if turn.reason == Reason.STOPPED else "skipped"
     if turn and turn.state == State.DEAD:

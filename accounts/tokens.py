@@ -113,8 +113,15 @@ class StoredTokens:
         return AccessToken.objects.filter(account=self.account, generation=generation)
 
 
+class StoredRefusal(ChannelError):
+    """What the first to ask was told; its text holds code and detail already."""
+
+    def __str__(self) -> str:
+        return str(self.text)
+
+
 def _refusal(row: AccessToken) -> ChannelError:
-    return ChannelError(row.failure_code, Action.CONFIG, row.failure)
+    return StoredRefusal(row.failure_code, Action.CONFIG, row.failure)
 
 
 def ending_soon() -> list[ChannelAccount]:

@@ -15,7 +15,7 @@ from accounts.models import Health
 from bridge import delivery as work
 from bridge import hooks, media, replies
 from bridge.delivery import Failure, LostLease
-from bridge.models import Delivery, Reason, State, Target, Wire
+from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target, Wire
 from bridge.redact import redact_text
 from channels_wechat.base import Media, Streaming
 from channels_wechat.errors import Action, ChannelError
@@ -24,7 +24,7 @@ from channels_wechat.messages import Payload, Peer
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from bridge.models import Attempt, Message
+    from bridge.models import Message
     from channels_wechat.base import Channel
     from channels_wechat.messages import Receipt
 
@@ -137,9 +137,10 @@ def _repeat_until(delivery: Delivery, channel: Channel, peer: Peer, payload: Pay
 
 
 def _said_before(delivery: Delivery, since: datetime) -> bool:
-    same = Delivery.objects.filter(lane=delivery.lane, fingerprint=delivery.fingerprint, tries__gt=0)
-    tried = (State.DELIVERED, State.UNCERTAIN, State.SENDING, State.PENDING)
-    return same.filter(state__in=tried, attempts__started_at__gt=since).exclude(pk=delivery.pk).exists()
+    """Whether another delivery's request may have been heard, whatever became of its row. What was refused was not heard."""
+    same = Attempt.objects.filter(delivery__lane=delivery.lane, delivery__fingerprint=delivery.fingerprint)
+    heard = same.filter(started_at__gt=since).exclude(outcome=Outcome.ERROR)
+    return heard.exclude(delivery=delivery).exists()
 
 
 def _no_way(channel: Channel, delivery: Delivery, message: Message) -> Reason | None:

@@ -8,8 +8,14 @@ import pytest
 import redis
 from django.conf import settings
 
+from channels_wechat.simulator import RunningSimulator
+from openclaw.stub import RunningStub
+from tests import factories
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from channels_wechat.simulator import SimulatorClient
 
 
 @pytest.fixture
@@ -18,3 +24,25 @@ def valkey() -> Iterator[redis.Redis]:
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.flushall()
         yield client
+
+
+@pytest.fixture
+def company(valkey: redis.Redis) -> Iterator[SimulatorClient]:
+    """WeCom with three members, an app, a bot and a group, as `factories.app` and `factories.bot` know them; fast times."""
+    with RunningSimulator() as simulator:
+        client = simulator.client
+        client.settings(poll_interval=0.05, retry_pause=0.05, hang_seconds=1)
+        for userid, name in (("zhangsan", "张三"), ("lisi", "李四"), ("wangwu", "王五")):
+            client.member(userid, name)
+        keys = {"token": factories.TOKEN, "aes_key": factories.KEY}
+        client.app(factories.AGENT, corpid=factories.CORP, secret=factories.SECRET, name="助手", **keys)
+        client.bot(factories.BOT, name="Robot A", **keys)
+        client.group(factories.GROUP, "产品组", members=["zhangsan", "lisi"])
+        yield client
+
+
+@pytest.fixture
+def stub() -> Iterator[RunningStub]:
+    """A stand-in OpenClaw gateway with the agents main and support."""
+    with RunningStub(tick=1.0) as running:
+        yield running

@@ -113,8 +113,8 @@ def dashboard() -> Dashboard:
         held=work["held"],
         dead=failed.get("dead", 0),
         uncertain=failed.get("uncertain", 0),
-        accounts=list(ChannelAccount.objects.all()),
-        gateways=list(Gateway.objects.all()),
+        accounts=list(ChannelAccount.objects.defer("credentials")),
+        gateways=list(Gateway.objects.defer("token", "device_key", "device_token")),
         incidents=list(Incident.objects.filter(closed_at=None)[:10]),
     )
 

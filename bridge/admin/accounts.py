@@ -26,6 +26,7 @@ from channels_wechat.base import Callbacks, Groups, Tokens
 from channels_wechat.errors import Action, ChannelError
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern
     from django.utils.safestring import SafeString
@@ -76,6 +77,10 @@ class AccountAdmin(Desk[ChannelAccount]):
     def since(self, account: ChannelAccount) -> SafeString | str:
         return shown.ago(account.state_since)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ChannelAccount]:
+        """Nothing is decrypted for a list."""
+        return super().get_queryset(request).defer("credentials")
+
     def get_urls(self) -> list[URLPattern]:
         pages = [
             self.route("<int:pk>/groups/", partial(groups.overview, self), "groups"),
@@ -101,9 +106,10 @@ class AccountAdmin(Desk[ChannelAccount]):
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         base = account_form(obj.kind if obj else request.GET["kind"])
-        for field in base.base_fields.values():
+        made = super().get_form(request, obj, change, **{"form": base, **kwargs})
+        for field in made.base_fields.values():
             dress(field)
-        return super().get_form(request, obj, change, **{"form": base, **kwargs})
+        return made
 
     def get_fieldsets(self, request: HttpRequest, obj: ChannelAccount | None = None) -> Any:
         channel = channel_class(obj.kind if obj else request.GET["kind"])

@@ -26,6 +26,7 @@ from channels_wechat.base import Streaming
 from channels_wechat.messages import Content
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
     from django.http import HttpRequest
     from django.urls import URLPattern
     from django.utils.safestring import SafeString
@@ -69,7 +70,6 @@ class TitleForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(Conversation)
 class ConversationAdmin(Desk[Conversation]):
     list_display = ("who", "account", "peer_kind", "how", "heard", "marks")
-    list_select_related = ("account",)
     list_filter = ("account", "peer_kind", "mode")
     search_fields = ("title", "peer_id")
     empty_hint = gettext_lazy("A group or person appears here with the first message to one of the accounts.")
@@ -79,6 +79,9 @@ class ConversationAdmin(Desk[Conversation]):
         "new_session": "bridge.change_conversation",
         "say": "bridge.send_message",
     }
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
+        return super().get_queryset(request).select_related("account").defer("account__credentials")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -24,6 +24,7 @@ from openclaw.models import Gateway
 from openclaw.turns import Endpoint
 
 if TYPE_CHECKING:
+    from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
     from django.utils.safestring import SafeString
 
@@ -32,6 +33,8 @@ else:
     _GatewayForm = forms.ModelForm
 
 CONFIGURATION = ["name", "base_url", "token", "transport", "timeout_seconds", "max_in_flight", "enabled", "updated_at"]
+
+SECRETS = ("token", "device_key", "device_token")
 
 
 class GatewayForm(_GatewayForm):
@@ -101,6 +104,10 @@ class GatewayAdmin(Desk[Gateway]):
     @admin.display(description=gettext_lazy("since"), ordering="state_since")
     def since(self, gateway: Gateway) -> SafeString | str:
         return shown.ago(gateway.state_since)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Gateway]:
+        """Nothing is decrypted for a list."""
+        return super().get_queryset(request).defer(*SECRETS)
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         made = super().get_form(request, obj, change, **kwargs)

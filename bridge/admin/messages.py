@@ -105,7 +105,7 @@ class MessageAdmin(Facts[Message]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
         """Without what is long or secret: the list shows neither."""
-        return super().get_queryset(request).defer("raw", "data", "reply_address")
+        return super().get_queryset(request).defer("raw", "data", "reply_address", "account__credentials")
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
         message = self.seen(request, object_id)

@@ -8,9 +8,11 @@ import pytest
 from django.contrib.messages import get_messages
 from django.urls import reverse
 
+from accounts.channels import channel_for
 from accounts.models import AccessToken, ChannelAccount, Health
 from bridge import metrics
 from bridge.models import Conversation
+from channels_wechat.messages import Content, Peer
 from channels_wechat.simulator import RunningSimulator
 from tests.admin import rows
 
@@ -197,6 +199,20 @@ def test_a_group_is_made_shown_and_changed(boss: Client, app: ChannelAccount) ->
     conversation.refresh_from_db()
     assert conversation.title == "Launch 2"
     assert "wangwu" in boss.get(url("group", app.pk, conversation.pk)).content.decode()
+
+
+def test_a_sent_message_is_recalled(boss: Client, app: ChannelAccount) -> None:
+    channel = channel_for(app)
+    receipt = channel.send(Peer("direct", "zhangsan"), channel.render(Content(text="oops"))[0])
+    person = Conversation.objects.create(account=app, peer_kind="direct", peer_id="zhangsan")
+    sent = rows.message(person, "oops", "OOPS", direction="out", source="staff")
+    delivery = rows.delivery(sent, remote_id=receipt.remote_id)
+    page = reverse("admin:bridge_delivery_change", args=[delivery.pk])
+    assert ">Recall</button>" in boss.get(page).content.decode()
+    boss.post(reverse("admin:bridge_delivery_recall", args=[delivery.pk]))
+    delivery.refresh_from_db()
+    assert delivery.recalled_at is not None
+    assert ">Recall</button>" not in boss.get(page).content.decode()
 
 
 @pytest.mark.parametrize(

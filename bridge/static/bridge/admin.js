@@ -63,6 +63,20 @@ function follow(list) {
   setTimeout(look, wait);
 }
 
+// The theme's menu and filter switches listen to the mouse only.
+function reachable(root) {
+  for (const item of root.querySelectorAll("a:not([href]), span")) {
+    if (!item.hasAttribute("x-on:click")) continue;
+    item.tabIndex = 0;
+    item.setAttribute("role", "button");
+    item.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      item.click();
+    });
+  }
+}
+
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-copy], [data-confirm]");
   if (!button) return;
@@ -72,6 +86,7 @@ document.addEventListener("click", (event) => {
 
 document.addEventListener("DOMContentLoaded", () => {
   showTimes(document);
+  reachable(document);
   setInterval(() => showTimes(document), TICK_MS);
   const list = document.getElementById("bubbles");
   if (!list) return;

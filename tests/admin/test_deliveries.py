@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.contrib.messages import get_messages
 from django.urls import reverse
+from django.utils import timezone
 
 from bridge.models import Delivery, Reason, State
 from tests.admin import rows
@@ -117,6 +118,18 @@ def test_facts_are_not_written_here(boss: Client, world: rows.World) -> None:
         pk = {"bridge_delivery": world.dead.pk, "bridge_message": world.answer.pk}.get(name, world.incident.pk)
         assert boss.post(reverse(f"admin:{name}_delete", args=[pk]), {"post": "yes"}).status_code == 403
     assert Delivery.objects.filter(pk=world.dead.pk).exists()
+
+
+def test_a_webhook_delivery_has_pages_too_and_hides_the_key(boss: Client) -> None:
+    address = "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=CANARY-robot-key"
+    hook = Delivery.objects.create(
+        target="webhook", lane="hook:alert", state="dead", reason="permanent", finished_at=timezone.now(),
+        payload={"url": address, "body": {"msgtype": "text"}},
+    )  # fmt: skip
+    pages = [boss.get(url("change", hook.pk)), boss.get(url("changelist")), boss.get(url("dead_letters"))]
+    pages.append(boss.post(url("confirm"), {"verb": "replay", "ids": str(hook.pk)}))
+    assert [page.status_code for page in pages] == [200] * 4
+    assert not [page for page in pages if "CANARY" in page.content.decode()]
 
 
 def test_a_list_goes_on_without_counting(boss: Client, world: rows.World) -> None:

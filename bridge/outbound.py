@@ -32,6 +32,7 @@ from bridge.models import (
 from channels_wechat.base import Recall, Streaming
 from channels_wechat.errors import ContentRefused
 from channels_wechat.messages import Content, File, Peer
+from channels_wechat.text import clean, clean_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -69,8 +70,12 @@ def send(
     channel = channel_for(account)
     peers.lock(account.pk, peer_kind, peer_id)
     conversation = peers.conversation_with(account, peer_kind, peer_id)
+    stored = _stored(conversation, source, client, key)
+    if stored:
+        return stored
     if source not in (Message.Source.AGENT, Message.Source.BRIDGE):
         reply_to = _question(channel, conversation, reply_to)
+    content = replace(content, text=clean(content.text), data=clean_json(dict(content.data)))
     message, new = _store(conversation, content, source, client, key or uuid4().hex, reply_to)
     if new:
         content = replace(content, files=(*content.files, *_attach(message, files)))
@@ -154,23 +159,27 @@ def _question(channel: Channel, conversation: Conversation, reply_to: Message | 
     return found
 
 
+def _stored(conversation: Conversation, source: str, client: str, key: str) -> Message | None:
+    return Message.objects.filter(**_identity(conversation, source, client, key)).first()
+
+
+def _identity(conversation: Conversation, source: str, client: str, key: str) -> dict[str, Any]:
+    space = {"account": conversation.account, "direction": "out", "source": source, "client": client}
+    return {**space, "idempotency_key": key}
+
+
 def _store(
     conversation: Conversation, content: Content, source: str, client: str, key: str, reply_to: Message | None
 ) -> tuple[Message, bool]:
     """The message and whether it is new."""
-    identity = {"account": conversation.account, "direction": "out", "source": source, "client": client}
-    stored = Message.objects.filter(**identity, idempotency_key=key).first()
-    if stored:
-        return stored, False
     now = timezone.now()
     message = Message(
-        **identity,
-        idempotency_key=key,
+        **_identity(conversation, source, client, key),
         peer_kind=conversation.peer_kind,
         peer_id=conversation.peer_id,
         conversation=conversation,
         kind=content.kind,
-        text=_clean(content.text),
+        text=content.text,
         data=dict(content.data),
         reply_to=reply_to,
         routed_at=now,
@@ -179,14 +188,9 @@ def _store(
     try:
         with transaction.atomic():
             message.save()
-    except IntegrityError:  # the same key at the same moment, to another peer: the lock does not cover that
-        return Message.objects.get(**identity, idempotency_key=key), False
+    except IntegrityError:  # the same key once more: at the same moment to another peer, which the lock does not cover
+        return Message.objects.get(**_identity(conversation, source, client, key)), False
     return message, True
-
-
-def _clean(text: str) -> str:
-    """PostgreSQL takes neither U+0000 nor lone surrogates; agents and scripts send both now and then."""
-    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def _attach(message: Message, files: Iterable[DjangoFile[Any]]) -> list[File]:
@@ -195,7 +199,7 @@ def _attach(message: Message, files: Iterable[DjangoFile[Any]]) -> list[File]:
         item = Attachment(
             message=message,
             position=position,
-            name=(file.name or "file")[:255],
+            name=clean(file.name or "file")[:255],
             mime=getattr(file, "content_type", "") or "application/octet-stream",
             size=file.size or 0,
             state=AttachmentState.READY,

@@ -105,18 +105,18 @@ def _queue(delivery: Delivery) -> str:
             Delivery.objects.filter(pk=delivery.pk).update(state=fresh.state, reason=fresh.reason, route=fresh.route)
             return _("Still not mapped: %(reason)s.") % {"reason": Reason(fresh.reason).label}
         delivery.gateway, delivery.route, delivery.payload = fresh.gateway, fresh.route, fresh.payload
-    _tail(delivery)
-    return ""
+    return "" if _tail(delivery) else _("It has changed meanwhile: look again.")
 
 
-def _tail(delivery: Delivery) -> None:
+def _tail(delivery: Delivery) -> int:
+    """Rows queued: none where the state changed meanwhile, say by a late proof that it had arrived."""
     now = timezone.now()
     wire = _way(delivery) or Wire(delivery.wire)
     due_at = now
     if wire == Wire.VIEW and delivery.account and delivery.message and delivery.message.reply_to:
         channel = channel_for(delivery.account)
         due_at = replies.hand_over_at(channel, delivery.message.reply_to) if isinstance(channel, Streaming) else now
-    Delivery.objects.filter(pk=delivery.pk).update(
+    return Delivery.objects.filter(pk=delivery.pk, state=delivery.state).update(
         state=State.PENDING,
         reason="",
         error="",

@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from bridge.models import Delivery, Reason, State
+from openclaw.models import Gateway
 from tests.admin import rows
 
 if TYPE_CHECKING:
@@ -118,6 +119,16 @@ def test_facts_are_not_written_here(boss: Client, world: rows.World) -> None:
         pk = {"bridge_delivery": world.dead.pk, "bridge_message": world.answer.pk}.get(name, world.incident.pk)
         assert boss.post(reverse(f"admin:{name}_delete", args=[pk]), {"post": "yes"}).status_code == 403
     assert Delivery.objects.filter(pk=world.dead.pk).exists()
+
+
+def test_what_waits_for_a_stopped_account_or_gateway_says_so(boss: Client, world: rows.World) -> None:
+    waiting = rows.delivery(rows.message(world.person, "x", "W1", direction="out", source="staff"), State.PENDING)
+    page = boss.get(url("change", waiting.pk)).content.decode()
+    assert "nothing is sent for this account now" in page
+    assert world.app.state_reason in page
+    Gateway.objects.update(enabled=False)
+    asked = Delivery.objects.get(state="pending", target="agent")
+    assert "nothing is asked of this gateway now" in boss.get(url("change", asked.pk)).content.decode()
 
 
 def test_a_webhook_delivery_has_pages_too_and_hides_the_key(boss: Client) -> None:

@@ -50,7 +50,8 @@ def _turn_of(question: Message) -> Delivery | None:
 def _answer_to(question: Message) -> Delivery | None:
     """The first part of the newest answer that is, or was, to be fetched by a poll; else any answer on its way elsewhere."""
     answers = Delivery.objects.filter(message__reply_to=question, target=Target.CHANNEL, part=0)
-    return answers.exclude(state=State.DEAD).order_by("-id").first()
+    newest = answers.exclude(state=State.DEAD).order_by("-id")
+    return newest.filter(wire=Wire.VIEW).first() or newest.first()
 
 
 def _fetched(channel: Streaming, query: Mapping[str, str], stream: str, question: Message, said: Delivery) -> Answer:

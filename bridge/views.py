@@ -70,7 +70,7 @@ def _body(request: HttpRequest) -> bytes:
 
 def _declared_length(request: HttpRequest) -> int:
     declared = request.META.get("CONTENT_LENGTH") or "0"
-    return int(declared) if declared.isdigit() else 0
+    return int(declared) if declared.isascii() and declared.isdigit() else 0
 
 
 def _store(account: ChannelAccount, channel: Callbacks, message: Inbound) -> None:

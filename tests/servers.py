@@ -46,6 +46,7 @@ def _environment() -> dict[str, str]:
     folder = Path(
         _running.enter_context(tempfile.TemporaryDirectory(prefix="bridge-test-", ignore_cleanup_errors=True))
     )
+    (folder / "static").mkdir()  # whitenoise warns without
     return {
         "DATABASE_URL": os.environ.get("TEST_DATABASE_URL") or _start(Postgres(folder, durable=False)),
         "REDIS_URL": os.environ.get("TEST_REDIS_URL") or _start(Valkey(folder)),

@@ -1,0 +1,142 @@
+"""The bridge's own processes and the simulator, as the launcher starts them, on the PostgreSQL and Valkey of the test run.
+
+The tests look at the same database by the ORM, and at the other side through the simulator and the mock model.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+from django.db import connection
+from django.test import override_settings
+
+from bridge import demo
+from bridge.launcher import Plan, listening, processes, python
+from bridge.models import Delivery, Message, Route, Target
+from bridge.supervisor import Child, Supervisor, program
+from openclaw.models import Gateway
+from tests.real.openclaw_lab import OpenClawLab, free_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+JSON = dict[str, Any]
+START_LIMIT = 120  # seconds
+# What suits the tests and not the processes: they run as they do outside, warnings ignored and connections pooled.
+OWN = ("PYTHONDEVMODE", "PYTHONWARNINGS", "DB_POOL_SIZE")
+
+
+class RunningBridge:
+    """`with RunningBridge(folder, lab) as bridge:` gives the demo's company, connected to the lab's gateway."""
+
+    def __init__(self, folder: Path, lab: OpenClawLab) -> None:
+        self.lab, self.log = lab, folder / "bridge.log"
+        self._simulator_port = free_port()
+        self._plan = _plan(folder)
+        self._settings = override_settings(PUBLIC_URL=self._plan.web)
+        self._thread = threading.Thread(target=self._run, name="supervisor")
+        self._ready = threading.Event()
+        self._out = self.log.open("w")
+        self._supervisor = Supervisor(self._out)
+
+    def __enter__(self) -> Self:
+        self._settings.enable()
+        self._thread.start()
+        try:
+            self._found()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _found(self) -> None:
+        """The demo's company, with agents that the lab has."""
+        if not self._ready.wait(START_LIMIT):
+            raise RuntimeError(f"the bridge did not start:\n{self.log.read_text()[-3000:]}")
+        world = demo.build(f"http://127.0.0.1:{self._simulator_port}", self.lab.base_url, self.lab.token)
+        self.simulator, self.app, self.bot = world.simulator, world.app, world.bot
+        Route.objects.filter(account=self.bot).update(agent_id="second")
+        direct = {"peer_kind": "direct", "gateway": Gateway.objects.get(), "agent_id": "second"}
+        Route.objects.create(account=self.bot, **direct)
+
+    def __exit__(self, *_: object) -> None:
+        self._supervisor.stopping = True
+        self._thread.join()
+        self._out.close()
+        self._settings.disable()
+
+    def _run(self) -> None:
+        """A child ends with the thread that started it, so this one lives as long as they do."""
+        for child in [*processes(self._plan), self._simulator()]:
+            self._supervisor.add(child)
+        if self._supervisor.run(self._listening):
+            self._ready.set()
+            self._supervisor.run()
+        self._supervisor.stop()
+
+    def _simulator(self) -> Child:
+        command = python("-m", "channels_wechat.simulator", "--port", str(self._simulator_port))
+        return program("simulator", command, self._plan.env)
+
+    def _listening(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self._simulator_port)) == 0 and listening(self._plan)
+
+    # --- speaking and looking ---------------------------------------------------------------------------------------------
+
+    @property
+    def gateway(self) -> Gateway:
+        return Gateway.objects.get()
+
+    def to_group(self, text: str, chat: str = demo.GROUP, from_: str = "zhangsan", **spec: Any) -> JSON:
+        return self.simulator.say(text, bot=demo.BOT, chat=chat, from_=from_, **spec)
+
+    def to_bot(self, text: str, from_: str = "zhangsan", **spec: Any) -> JSON:
+        return self.simulator.say(text, bot=demo.BOT, from_=from_, **spec)
+
+    def to_app(self, text: str, from_: str = "lisi", **spec: Any) -> JSON:
+        return self.simulator.say(text, app=demo.AGENT, from_=from_, **spec)
+
+    def group(self, chat: str, name: str) -> str:
+        """A group of its own for a test."""
+        self.simulator.group(chat, name, members=list(demo.MEMBERS))
+        return chat
+
+    def shown(self, said: JSON) -> list[JSON]:
+        """What a member sees as the answer: a bot's names its question, an app's are what comes after it."""
+        entries = self.simulator.transcript(said["chat"])
+        if said["chat"].startswith("app:"):
+            return [entry for entry in entries if entry["seq"] > said["entry"] and entry["via"] != "member"]
+        return [entry for entry in entries if entry["answers"] == said["id"]]
+
+    def finished(self, said: JSON) -> list[JSON]:
+        return [entry for entry in self.shown(said) if not entry["streaming"]]
+
+    def answer(self, said: JSON, seconds: float = 60) -> str:
+        """The text of the one answer, when it is complete."""
+        self.simulator.wait_for(lambda: self.finished(said), seconds)
+        (entry,) = self.shown(said)
+        return str(entry["text"])
+
+    def question(self, said: JSON) -> Message:
+        return Message.objects.get(idempotency_key=said["id"], direction="in")
+
+    def turn(self, said: JSON) -> Delivery:
+        return self.question(said).deliveries.get(target=Target.AGENT)
+
+    def sent(self, said: JSON) -> list[tuple[str, str]]:
+        """(text of the message, state) of every delivery of an answer."""
+        answers = Delivery.objects.filter(message__reply_to=self.question(said), target=Target.CHANNEL)
+        return list(answers.order_by("id").values_list("message__text", "state"))
+
+
+def _plan(folder: Path) -> Plan:
+    port = free_port()
+    database = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
+    env = {name: value for name, value in os.environ.items() if name not in OWN}
+    env |= {"DATABASE_URL": database, "PUBLIC_URL": f"http://127.0.0.1:{port}", "DEMO": "1", "LOG_LEVEL": "INFO"}
+    return Plan(demo=False, host="127.0.0.1", port=port, data_dir=folder, env=env)

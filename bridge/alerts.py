@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.core.mail import send_mail
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Exists, Min, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -82,11 +82,12 @@ def _dead_letters() -> list[Trouble]:
 
 
 def _stuck() -> list[Trouble]:
-    """Due for minutes, though its account works: worker, beat or connector is not there."""
+    """Due for minutes at the head of its lane, though its account works: worker, beat or connector is not there."""
     late = Delivery.objects.filter(state=State.PENDING, due_at__lt=timezone.now() - STUCK)
     late = late.filter(account__enabled=True).exclude(account__state=Health.STOPPED)
-    late = late.exclude(gateway__state__in=(Health.STOPPED, Health.FAILING))
-    count = late.count()
+    late = late.exclude(gateway__enabled=False).exclude(gateway__state__in=(Health.STOPPED, Health.FAILING))
+    before = Delivery.objects.filter(lane=OuterRef("lane"), seq__lt=OuterRef("seq"))
+    count = late.exclude(Exists(before.filter(state__in=(State.PENDING, State.SENDING)))).count()
     detail = (
         _("%d deliveries have been due for more than five minutes. Are worker, beat and connector running?") % count
     )

@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from channels_wechat.text import clean, clean_json
+
 MAX_BYTES = 4096
 HIDDEN = "•••"
 _NAMES = re.compile(
@@ -21,15 +23,15 @@ _IN_TEXT = re.compile(
 
 def redact(value: Any) -> Any:
     """A copy without secrets, cut to 4 kB of JSON. value: anything that json takes."""
-    clean = _redact(value)
-    text = json.dumps(clean, ensure_ascii=False, default=str)
+    safe = clean_json(_redact(value))
+    text = json.dumps(safe, ensure_ascii=False, default=str)
     if len(text.encode()) <= MAX_BYTES:
-        return clean
+        return safe
     return {"cut": text.encode()[: MAX_BYTES - 64].decode("utf-8", "ignore")}
 
 
 def redact_text(text: str) -> str:
-    return _IN_TEXT.sub(rf"\1{HIDDEN}", text)[:MAX_BYTES]
+    return _IN_TEXT.sub(rf"\1{HIDDEN}", clean(text))[:MAX_BYTES]
 
 
 def _redact(value: Any) -> Any:

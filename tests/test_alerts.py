@@ -1,0 +1,148 @@
+"""Somebody is told when something is wrong: once, and again when it is over."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.utils import timezone
+
+from accounts.models import Health
+from bridge import alerts
+from bridge.models import Incident, Reason
+from tests.factories import app, bot, claimed, gateway, route, shift, to_send, turn
+
+if TYPE_CHECKING:
+    import redis
+    from django.core.mail import EmailMessage
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _told_by_mail(settings: object) -> None:
+    settings.ALERT_EMAIL = ["boss@example.com"]  # type: ignore[attr-defined]
+
+
+def causes() -> set[str]:
+    return set(Incident.objects.filter(closed_at=None).values_list("cause", flat=True))
+
+
+def test_told_once_and_again_when_it_is_over(mailoutbox: list[EmailMessage]) -> None:
+    account = app()
+    account.set_state(Health.STOPPED, "wrong secret=canary")
+    for _time in range(3):
+        alerts.check()
+    assert [mail.subject for mail in mailoutbox] == ["[bridge] Account Acme app does not work"]
+    assert mailoutbox[0].to == ["boss@example.com"]
+    assert "wrong secret" in mailoutbox[0].body
+    assert "https://bridge.example/admin/" in mailoutbox[0].body
+    account.revive()
+    for _time in range(2):
+        alerts.check()
+    assert [mail.subject for mail in mailoutbox[1:]] == ["[bridge] Over: Account Acme app does not work"]
+    incident = Incident.objects.get()
+    assert incident.closed_at
+    assert incident.told_over_at
+
+
+def test_a_hiccup_is_no_incident() -> None:
+    account, home = app(), gateway()
+    account.set_state(Health.FAILING, "busy")
+    home.set_state(Health.FAILING, "unreachable", "nobody there")
+    alerts.check()
+    assert causes() == set()
+    for row in (account, home):
+        type(row).objects.update(state_since=timezone.now() - timedelta(minutes=3))
+    alerts.check()
+    assert causes() == {f"account:{account.pk}", f"gateway:{home.pk}"}
+
+
+def test_what_is_switched_off_is_nobodys_trouble() -> None:
+    app(columns={"state": Health.STOPPED, "enabled": False})
+    gateway(state=Health.STOPPED, enabled=False)
+    alerts.check()
+    assert causes() == set()
+
+
+def test_dead_letters_are_one_incident_for_each_account(mailoutbox: list[EmailMessage]) -> None:
+    first, second = app(), bot()
+    failed = [to_send(first, str(number)) for number in range(3)]
+    for delivery in failed:
+        shift(delivery, state="dead", reason=Reason.PERMANENT, finished_at=0)
+    alerts.check()
+    assert causes() == {f"dead:{first.pk}"}
+    assert "3 since" in mailoutbox[0].body
+    for delivery in failed:
+        shift(delivery, dismissed_at=0)
+    alerts.check()
+    assert causes() == set()
+    assert second
+
+
+def test_work_that_nobody_does() -> None:
+    account = app()
+    route(account)
+    sent, asked = to_send(account), turn(account)
+    shift(sent, due_at=-290)
+    alerts.check()
+    assert causes() == set()
+    shift(sent, due_at=-301)
+    shift(asked, due_at=-301)
+    alerts.check()
+    assert causes() == {"stuck"}
+
+
+@pytest.mark.parametrize("columns", [{"state": "stopped"}, {"enabled": False}])
+def test_work_that_waits_for_staff_is_told_as_that(columns: dict) -> None:
+    account = app()
+    mine = route(account)
+    sent, asked = to_send(account), turn(account)
+    shift(sent, due_at=-301)
+    shift(asked, due_at=-301)
+    type(account).objects.update(**columns)
+    type(mine.gateway).objects.update(**columns)
+    alerts.check()
+    assert "stuck" not in causes()
+
+
+def test_what_waits_behind_something_long_is_not_stuck() -> None:
+    """A turn of ten minutes, or a limit of the platform, holds back its own lane; worker and connector are well."""
+    account = app()
+    route(account)
+    running, behind = turn(account, "1"), turn(account, "2")
+    claimed(running)
+    limited, second = to_send(account, "1"), to_send(account, "2")
+    shift(limited, due_at=60)
+    for delivery in (behind, second):
+        shift(delivery, due_at=-400)
+    alerts.check()
+    assert causes() == set()
+
+
+def test_a_mail_that_cannot_be_sent_is_sent_later(settings: object, mailoutbox: list[EmailMessage]) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"  # type: ignore[attr-defined]
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9  # type: ignore[attr-defined]
+    app(columns={"state": Health.STOPPED})
+    alerts.check()
+    incident = Incident.objects.get()
+    assert incident.told_at is None
+    assert incident.error
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"  # type: ignore[attr-defined]
+    alerts.check()
+    incident.refresh_from_db()
+    assert incident.told_at
+    assert (incident.error, len(mailoutbox)) == ("", 1)
+
+
+def test_over_before_anybody_was_told(mailoutbox: list[EmailMessage]) -> None:
+    Incident.objects.create(cause="x", title="It", closed_at=timezone.now())
+    for _time in range(3):
+        alerts.check()
+    assert [mail.subject for mail in mailoutbox] == ["[bridge] It", "[bridge] Over: It"]
+
+
+def test_the_sweep_leaves_a_mark(valkey: redis.Redis) -> None:
+    alerts.swept()
+    assert float(valkey.get("swept")) > 0

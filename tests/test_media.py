@@ -1,0 +1,122 @@
+"""Files: fetched before their addresses die, kept under random names, and given up in words."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+
+from accounts.models import ChannelAccount
+from bridge import media
+from bridge.models import Attachment
+from tests.factories import GROUP, app, bot, hear, picture
+
+if TYPE_CHECKING:
+    from channels_wechat.simulator import SimulatorClient
+
+pytestmark = pytest.mark.django_db
+
+
+def item_of(account: ChannelAccount, handle: str = "M1") -> Attachment:
+    return hear(account, media=(picture(handle),)).attachments.get()
+
+
+def fetched(item: Attachment) -> Attachment:
+    for claimed in media.claim(10):
+        media.fetch(claimed)
+    item.refresh_from_db()
+    return item
+
+
+def again(item: Attachment) -> None:
+    Attachment.objects.filter(pk=item.pk).update(due_at=timezone.now(), lease_until=None)
+
+
+def upload(company: SimulatorClient, account: ChannelAccount) -> str:
+    """A media id that the platform knows."""
+    from accounts.channels import channel_for
+    from channels_wechat.messages import Upload
+    from openclaw.stub.brain import picture as png
+
+    return channel_for(account).upload(Upload("image", "照片.png", "image/png", png(1)))  # type: ignore[attr-defined]
+
+
+def test_it_is_kept_under_a_random_name(company: SimulatorClient) -> None:
+    account = app(company.url)
+    item = item_of(account, upload(company, account))
+    assert media.waiting()
+    assert media.still_fetching([item.pk])
+    fetched(item)
+    assert (item.state, item.name, item.mime, item.source, item.error) == ("ready", "照片.png", "image/png", "", "")
+    assert item.size == len(media.read(item.pk).content) > 0
+    assert media.read(str(item.pk)).kind == "image"
+    assert "照片" not in item.file.name
+    assert (Path(settings.MEDIA_ROOT) / item.file.name).is_file()
+    assert not media.waiting()
+    assert not media.still_fetching([item.pk])
+    assert media.rows([item.pk]) == [item]
+
+
+def test_only_what_is_due_is_claimed_once(company: SimulatorClient) -> None:
+    item = item_of(app(company.url))
+    assert [row.pk for row in media.claim(10)] == [item.pk]
+    assert media.claim(10) == []
+    Attachment.objects.update(lease_until=timezone.now())
+    assert [row.tries for row in media.claim(10)] == [2]
+    Attachment.objects.update(lease_until=None, due_at=timezone.now() + timedelta(seconds=60))
+    assert media.claim(10) == []
+
+
+def test_a_dead_media_id_is_given_up_in_words(company: SimulatorClient) -> None:
+    item = item_of(app(company.url), "nonsense")
+    Attachment.objects.update(tries=len(media.RETRY_SECONDS) - 1)
+    fetched(item)
+    assert (item.state, item.source) == ("failed", "")
+    assert "40007" in item.error
+
+
+@pytest.mark.parametrize("kind", ["reset", "timeout_before", "html"])
+def test_trouble_is_tried_again(company: SimulatorClient, kind: str) -> None:
+    account = app(company.url)
+    item = item_of(account, upload(company, account))
+    company.fault("media/get", kind, seconds=0.1, status=502)
+    fetched(item)
+    assert (item.state, item.tries, item.lease_until) == ("pending", 1, None)
+    assert item.error
+    assert item.due_at > timezone.now()
+    assert media.claim(10) == []
+    again(item)
+    assert fetched(item).state == "ready"
+
+
+def test_trouble_without_end_is_given_up() -> None:
+    item = item_of(app())
+    for tries in range(1, len(media.RETRY_SECONDS) + 1):
+        assert item.state == "pending"
+        again(item)
+        assert fetched(item).tries == tries
+    assert (item.state, item.source) == ("failed", "")
+
+
+def test_an_address_is_no_secret_of_the_row_any_more() -> None:
+    account = bot()
+    item = hear(account, group=GROUP, media=(picture("http://127.0.0.1:9/file?access_token=canary"),)).attachments.get()
+    fetched(item)
+    assert "canary" not in item.error
+
+
+def test_a_defect_does_not_stop_the_other_files(company: SimulatorClient, caplog: pytest.LogCaptureFixture) -> None:
+    account = app(company.url)
+    good = item_of(account, upload(company, account))
+    broken = item_of(app(company.url, agent_id=7))
+    ChannelAccount.objects.filter(pk=broken.message.account_id).update(kind="gone")
+    with caplog.at_level(logging.CRITICAL):
+        fetched(good)
+    broken.refresh_from_db()
+    assert (good.state, broken.state) == ("ready", "failed")
+    assert "KeyError" in broken.error

@@ -1,0 +1,76 @@
+"""Nothing is stored with a secret in it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bridge.redact import HIDDEN, MAX_BYTES, redact, redact_text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "access_token",
+        "corpsecret",
+        "Secret",
+        "TOKEN",
+        "Authorization",
+        "password",
+        "key",
+        "response_url",
+        "EncodingAESKey",
+        "apikey",
+    ],
+)
+def test_secrets_by_name(name: str) -> None:
+    assert redact({"a": [{name: "canary"}], name: {"deep": "canary"}}) == {"a": [{name: HIDDEN}], name: HIDDEN}
+
+
+def test_an_empty_secret_is_shown_as_empty() -> None:
+    assert redact({"token": ""}) == {"token": ""}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GET /cgi-bin/x?access_token=canary&a=1",
+        "corpsecret=canary",
+        '{"secret": "canary"}',
+        "Authorization: Bearer canary",
+        "https://x/response?response_code=canary",
+    ],
+)
+def test_secrets_in_texts(text: str) -> None:
+    assert "canary" not in redact_text(text)
+    assert HIDDEN in redact_text(text)
+    assert redact({"url": text}) == {"url": redact_text(text)}
+
+
+@pytest.mark.parametrize("text", ["plain words", "日本語", "tokens are short", "a=1&b=2"])
+def test_words_stay(text: str) -> None:
+    assert redact_text(text) == text
+
+
+def test_what_is_kept_is_cut_to_four_kilobytes() -> None:
+    cut = redact({"text": "字" * 5000})
+    assert len(json.dumps(cut, ensure_ascii=False).encode()) <= MAX_BYTES
+    assert cut["cut"].startswith('{"text": "字')
+    assert len(redact_text("x" * 10_000)) == MAX_BYTES
+
+
+def test_a_secret_is_hidden_before_the_cut() -> None:
+    assert "canary" not in str(redact({"token": "canary", "text": "x" * 10_000}))
+
+
+def test_other_values_stay_as_they_are() -> None:
+    assert redact({"n": 1, "f": 1.5, "t": (1, 2), "b": True, "none": None, 3: "x"}) == {
+        "n": 1, "f": 1.5, "t": [1, 2], "b": True, "none": None, "3": "x",
+    }  # fmt: skip
+
+
+def test_what_postgresql_cannot_store_is_replaced() -> None:
+    """An answer, an error or a platform's words go straight into a row."""
+    assert redact({"a\x00": ["b\ud800"]}) == {"a\ufffd": ["b\ufffd"]}
+    assert redact_text("a\x00b\udfff") == "a\ufffdb\ufffd"

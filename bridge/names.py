@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from accounts.channels import channel_for
 from accounts.models import ChannelAccount, Health
+from bridge import peers
 from bridge.models import Contact
 from channels_wechat.base import Names
 from channels_wechat.errors import Action, ChannelError
@@ -30,6 +31,7 @@ def look_up() -> int:
         if teller and not _ask(contact, teller):
             break
         Contact.objects.filter(pk=contact.pk).update(looked_up_at=timezone.now(), name=contact.name)
+        peers.entitle(contact)
         found += bool(contact.name)
     return found
 

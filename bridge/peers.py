@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 
@@ -22,17 +22,30 @@ def lock(account_id: int, peer_kind: str, peer_id: str) -> None:
 
 
 def conversation_with(account: ChannelAccount, peer_kind: str, peer_id: str) -> Conversation:
-    return Conversation.objects.get_or_create(account=account, peer_kind=peer_kind, peer_id=peer_id)[0]
+    """Made on the first word; a person's carries their name, where it is known."""
+
+    def title() -> str:
+        return names_of(account.pk, [peer_id]).get(peer_id, "") if peer_kind == "direct" else ""
+
+    where: dict[str, Any] = {"account": account, "peer_kind": peer_kind, "peer_id": peer_id}
+    defaults: dict[str, Any] = {"title": title}  # called only where the row is new
+    return Conversation.objects.get_or_create(**where, defaults=defaults)[0]
 
 
-def meet(account: ChannelAccount, sender: str, names: dict[str, str]) -> Contact | None:
-    """Keep who spoke, and the names an event told. Returns the sender's contact."""
+def meet(account: ChannelAccount, sender: str, names: dict[str, str]) -> None:
+    """Keep who spoke, and the names an event told."""
     people = set(names) | ({sender} if sender else set())
     known = {contact.external_id: contact for contact in account.contacts.filter(external_id__in=people)}
     fresh = [Contact(account=account, external_id=who, name=names.get(who, "")) for who in people - set(known)]
     Contact.objects.bulk_create(fresh, ignore_conflicts=True)
     _rename(known.values(), names)
-    return known.get(sender) or next((contact for contact in fresh if contact.external_id == sender), None)
+
+
+def entitle(contact: Contact) -> None:
+    """A one-to-one conversation is called by its person's name, until staff give it another title."""
+    if contact.name:
+        mine = Conversation.objects.filter(account_id=contact.account_id, peer_kind="direct", title="")
+        mine.filter(peer_id=contact.external_id).update(title=contact.name)
 
 
 def names_of(account_id: int, senders: Iterable[str]) -> dict[str, str]:
@@ -46,3 +59,4 @@ def _rename(known: Iterable[Contact], names: dict[str, str]) -> None:
         if names.get(contact.external_id, contact.name) != contact.name:
             contact.name = names[contact.external_id]
             contact.save(update_fields=["name"])
+            entitle(contact)

@@ -78,7 +78,23 @@ def test_a_stopped_account_asks_nobody_and_forgets_nobody(company: SimulatorClie
 
 def test_an_unnamed_sender_is_met_once() -> None:
     account = app()
-    assert peers.meet(account, "", {}) is None
-    first, again = peers.meet(account, "zhangsan", {}), peers.meet(account, "zhangsan", {})
-    assert (first.external_id, again.external_id) == ("zhangsan", "zhangsan")
-    assert Contact.objects.count() == 1
+    peers.meet(account, "", {})
+    peers.meet(account, "zhangsan", {})
+    peers.meet(account, "zhangsan", {})
+    assert [contact.external_id for contact in Contact.objects.all()] == ["zhangsan"]
+
+
+def test_a_one_to_one_conversation_is_called_by_its_person_until_staff_say_otherwise() -> None:
+    account = app()
+    early, group = (peers.conversation_with(account, kind, "zhangsan") for kind in ("direct", "group"))
+    peers.meet(account, "zhangsan", {})
+    peers.meet(account, "zhangsan", {"zhangsan": "张三", "lisi": "李四"})
+    late = peers.conversation_with(account, "direct", "lisi")
+    early.refresh_from_db()
+    group.refresh_from_db()
+    assert (early.title, group.title, late.title) == ("张三", "", "李四")
+
+    type(late).objects.filter(pk=late.pk).update(title="老李")
+    peers.meet(account, "lisi", {"lisi": "李思"})
+    late.refresh_from_db()
+    assert late.title == "老李"

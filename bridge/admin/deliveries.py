@@ -9,6 +9,7 @@ from django.db.models import Count, Q
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
@@ -65,8 +66,12 @@ class DeliveryAdmin(Facts[Delivery]):
         return shown.state_badge(delivery)
 
     @admin.display(description=gettext_lazy("reason"), ordering="reason")
-    def why(self, delivery: Delivery) -> str:
-        return str(delivery.get_reason_display()) if delivery.reason else "–"
+    def why(self, delivery: Delivery) -> SafeString | str:
+        """What it is called, and the sentence that says what to do about it."""
+        if not delivery.reason:
+            return "–"
+        reason, said = str(delivery.get_reason_display()), Truncator(delivery.error).chars(140)
+        return format_html("{}<br><small>{}</small>", reason, said) if said else reason
 
     @admin.display(description=gettext_lazy("conversation"))
     def where(self, delivery: Delivery) -> SafeString | str:

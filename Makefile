@@ -8,7 +8,7 @@ COVERAGE := --cov=bridge --cov=accounts --cov=channels_wechat --cov=openclaw --c
 # Everywhere the same: warnings, leaks and wrong threads show themselves.
 PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo run manage test lint real browser clean
+.PHONY: help demo run manage test lint real browser kills acceptance clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -40,6 +40,14 @@ real: $(VENV)/.dev ## the tests against the real OpenClaw gateway (npm)
 browser: $(VENV)/.dev ## the tests in headless Chromium, with screenshots
 	@command -v chromium >/dev/null || $(call install,chromium fonts-wqy-zenhei)
 	@$(PYTEST) -m heavy tests/browser $(ARGS)
+
+kills: $(VENV)/.dev ## the tests that kill every process at work
+	@$(PYTEST) -m heavy tests/acceptance $(ARGS)
+
+acceptance: $(VENV)/.dev ## the same in full length, a token that dies every second, and 500 turns open at once (a quarter of an hour)
+	@$(BIN)/python -m tests.acceptance.kill
+	@$(BIN)/python -m tests.acceptance.tokens
+	@$(BIN)/python -m tests.acceptance.load
 
 clean: ## remove the virtual environment, caches and the demo's data; what `make run` keeps in .data/run stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .data/demo*

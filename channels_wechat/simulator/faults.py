@@ -4,6 +4,7 @@ errcode          the platform's refusal `errcode` with `errmsg`, nothing process
 timeout_before   never processed, the connection hangs for `seconds`
 timeout_after    processed, then hangs
 slow             processed after `seconds`
+slow_after       processed at once, answered after `seconds`
 html             an HTML page instead of JSON with HTTP `status` (200, 502 …), nothing processed
 reset            connection reset, nothing processed
 reset_after      processed, then reset
@@ -19,7 +20,7 @@ from aiohttp import web
 
 from channels_wechat.simulator.errors import ControlError
 
-KINDS = frozenset({"errcode", "timeout_before", "timeout_after", "slow", "html", "reset", "reset_after"})
+KINDS = frozenset({"errcode", "timeout_before", "timeout_after", "slow", "slow_after", "html", "reset", "reset_after"})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Process = Callable[[], Awaitable[web.StreamResponse]]
 HTML = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center></body></html>"
@@ -76,6 +77,10 @@ async def apply(fault: Fault, request: web.Request, process: Process, hang_secon
         case "slow":
             await asyncio.sleep(fault.seconds)
             return await process()
+        case "slow_after":
+            answer = await process()
+            await asyncio.sleep(fault.seconds)
+            return answer
     if fault.kind.endswith("_after"):
         await process()
     if fault.kind.startswith("timeout"):

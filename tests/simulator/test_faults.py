@@ -30,6 +30,7 @@ def test_an_errcode_by_name_and_number_of_times(client: SimulatorClient, platfor
     [
         ("timeout_before", requests.ReadTimeout, 0),
         ("timeout_after", requests.ReadTimeout, 1),
+        ("slow_after", requests.ReadTimeout, 1),
         ("reset", requests.ConnectionError, 0),
         ("reset_after", requests.ConnectionError, 1),
     ],
@@ -38,7 +39,7 @@ def test_lost_answers(
     client: SimulatorClient, platform: Platform, kind: str, error: type[Exception], shown: int
 ) -> None:
     token = platform.token()
-    client.fault("message/send", kind)
+    client.fault("message/send", kind, seconds=5)
     body = b'{"touser":"zhangsan","msgtype":"text","agentid":1,"text":{"content":"x"}}'
     with pytest.raises(error):
         platform.http.post(f"{platform.url}message/send?access_token={token}", data=body, timeout=0.5)
@@ -55,8 +56,9 @@ def test_html_instead_of_json(client: SimulatorClient, platform: Platform, statu
     assert answer.text.startswith("<html>")
 
 
-def test_slow(client: SimulatorClient, platform: Platform) -> None:
-    client.fault("user/get", "slow", seconds=0.3)
+@pytest.mark.parametrize("kind", ["slow", "slow_after"])
+def test_slow(client: SimulatorClient, platform: Platform, kind: str) -> None:
+    client.fault("user/get", kind, seconds=0.3)
     answer = platform.look("user/get", userid="lisi")
     assert answer.json()["errcode"] == 0
     assert answer.elapsed.total_seconds() >= 0.3

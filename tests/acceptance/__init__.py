@@ -1,0 +1,9 @@
+"""The bridge under the worst of days, with its real processes: `make acceptance`.
+
+python -m tests.acceptance.kill      every process killed again and again: nothing lost, nothing doubled, order kept
+python -m tests.acceptance.tokens    a token that dies every second under many sending threads
+python -m tests.acceptance.load      hundreds of turns open at once, and a Valkey that stopped answering
+
+Each starts PostgreSQL, Valkey, web, worker, beat, connector, simulator and the stand-in gateway over a data folder of its own, prints a
+table and exits 0 or 1. What is counted comes from three sides that share no code: the simulator's record, the gateway's, the database.
+"""

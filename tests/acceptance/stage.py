@@ -1,0 +1,176 @@
+"""All processes of the bridge over a temporary folder, as `make demo` starts them, and a thread that plays a scenario with them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import django
+import psycopg
+import requests
+
+from bridge.launcher import BASE_DIR, Plan, check_ports, listening, make_plan, processes, python, start_servers
+from bridge.supervisor import Child, Supervisor, program
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+JSON = dict[str, Any]
+
+
+class Stage:
+    """The running processes. `play` must be called in the main thread, whose children they are."""
+
+    def __init__(self, plan: Plan, log: Path) -> None:
+        self.plan, self.log = plan, log
+        self._out = log.open("w")
+        self.supervisor = Supervisor(self._out)
+        self._database: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def open(self, pace: float, paused: tuple[str, ...] = ()) -> None:
+        """Start everything but `paused`. pace: seconds per word of an agent's answer."""
+        check_ports(self.plan)
+        start_servers(self.plan, self.supervisor)
+        if self.supervisor.complete(program("prepare", python("manage.py", "prepare"), self.plan.env, restart=False)):
+            raise RuntimeError(f"the database could not be prepared: {self.log}")
+        for child in _children(self.plan, pace):
+            if child.name not in paused:
+                self.supervisor.add(child)
+        self.supervisor.run(lambda: listening(self.plan))
+        self._database = psycopg.connect(self.plan.env["DATABASE_URL"], autocommit=True)
+
+    def close(self) -> None:
+        if self._database:
+            self._database.close()
+        self.supervisor.stop()
+        self._out.close()
+
+    def play(self, scenario: Callable[[], bool]) -> bool:
+        """Run the scenario in a thread beside the supervisor; its result, or what it raised."""
+        played: Future[bool] = Future()
+
+        def run() -> None:
+            try:
+                played.set_result(scenario())
+            except BaseException as error:
+                played.set_exception(error)
+
+        threading.Thread(target=run, name="scenario", daemon=True).start()
+        if not self.supervisor.run(played.done):
+            raise KeyboardInterrupt
+        return played.result()
+
+    # --- processes ------------------------------------------------------------------------------------------------------
+
+    def pid(self, name: str) -> int:
+        """0 while it is being started again."""
+        child = next(child for child in self.supervisor.children if child.name == name)
+        return child.process.pid if child.process else 0
+
+    def kill(self, name: str) -> set[int]:
+        """kill -9 of the process and all it started. Returns their ids; none when it is down already."""
+        leader = self.pid(name)
+        members = _group(leader) if leader else set()
+        with contextlib.suppress(ProcessLookupError):
+            if leader:
+                os.killpg(leader, signal.SIGKILL)
+        return members
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        os.kill(self.pid(name), number)
+
+    # --- looks ----------------------------------------------------------------------------------------------------------
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        if self._database is None:
+            raise RuntimeError("the stage is not open")
+        return self._database.execute(query, values).fetchall()
+
+    def count(self, query: str, *values: Any) -> int:
+        return int(self.rows(query, *values)[0][0])
+
+    def agent_runs(self) -> list[JSON]:
+        """Every run of the stand-in gateway, in the order in which they began: key, session_key, message, resumes, count."""
+        found = requests.get(f"{self.plan.env['DEMO_GATEWAY_URL']}/_stub/record", timeout=30).json()["runs"]
+        return list(found)
+
+
+@contextlib.contextmanager
+def stage(*, pace: float = 0.05, **settings: object) -> Iterator[Stage]:
+    """The running bridge with these settings, and Django ready in this process. On an error the log stays."""
+    os.chdir(BASE_DIR)
+    with tempfile.TemporaryDirectory(prefix="bridge-acceptance-", ignore_cleanup_errors=True) as folder:
+        plan = _plan(Path(folder), {name: str(value) for name, value in settings.items()})
+        log = Path(tempfile.gettempdir()) / f"bridge-acceptance-{os.getpid()}.log"
+        running = Stage(plan, log)
+        try:
+            with running.supervisor.signals():
+                running.open(pace)
+                os.environ.update(plan.env)
+                django.setup()
+                yield running
+        except BaseException:
+            sys.stdout.write(f"What the processes said: {log}\n")
+            raise
+        finally:
+            running.close()
+
+
+def wait_until(holds: Callable[[], object], seconds: float, pause: float = 0.25) -> bool:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+    return True
+
+
+def _plan(folder: Path, settings: dict[str, str]) -> Plan:
+    """Of the environment of this process nothing counts that the bridge would read."""
+    for name in re.findall(r"^#? ?([A-Z_]+)=", (BASE_DIR / ".env.example").read_text(), re.MULTILINE):
+        os.environ.pop(name, None)
+    os.environ.update(settings, DATA_DIR=str(folder), PORT=str(_free_ports()), LOG_LEVEL="WARNING")
+    return make_plan("demo")
+
+
+def _free_ports() -> int:
+    """The first of three free ports in a row."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            first = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                for port in (first + 1, first + 2):
+                    stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                return int(first)
+
+
+def _children(plan: Plan, pace: float) -> Iterator[Child]:
+    """As the launcher makes them; the gateway with a memory, as a real one has, and the connector named in pg_stat_activity."""
+    gateway = ("--port", str(plan.ports["gateway"]), "--token", plan.env["DEMO_GATEWAY_TOKEN"], "--pace", str(pace))
+    changed = {
+        "gateway": python("-m", "openclaw.stub", *gateway, "--state", plan.data_dir / "gateway.jsonl"),
+        "connector": python("manage.py", "connector"),
+    }
+    for child in processes(plan):
+        command = changed.get(child.name)
+        yield program(child.name, command, {**plan.env, "PGAPPNAME": child.name}) if command else child
+
+
+def _group(leader: int) -> set[int]:
+    """Everybody in the process group of `leader` (proc_pid_stat(5): the third field behind the name)."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(path.read_text().rpartition(")")[2].split()[2]) == leader:
+                found.add(int(path.parent.name))
+    return found

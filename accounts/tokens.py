@@ -60,7 +60,7 @@ class StoredTokens:
         while time.monotonic() < deadline:
             if row.failure:
                 raise _refusal(row)
-            if row.generation > generation and row.valid():
+            if row.generation > generation:  # just fetched: good for a moment at least, else the platform says so
                 return row.value
             if self._lease(generation):
                 return self._fetch(generation)

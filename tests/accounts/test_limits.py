@@ -1,0 +1,118 @@
+"""Rate limits: never over in any window, and blind without Valkey."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from accounts import valkey as door
+from accounts.limits import BLIND_SECONDS, binding, left, take
+from channels_wechat.messages import Limit
+from tests.factories import app, limit_of
+
+if TYPE_CHECKING:
+    import redis
+
+ACCOUNT = Limit("fast", 5, 1, "account", "x")
+MEMBER = Limit("member", 3, 60, "direct", "x")
+GROUP = Limit("group", 2, 60, "group", "x")
+
+pytestmark = pytest.mark.usefixtures("valkey")
+
+
+def test_counted_to_the_last() -> None:
+    assert [take([MEMBER], "a", "p") for _call in range(3)] == [0.0] * 3
+    pause = take([MEMBER], "a", "p")
+    assert 0 < pause <= 61
+    assert 0 < take([MEMBER], "a", "p") <= 61
+
+
+def test_each_account_and_each_peer_has_its_own() -> None:
+    for account in "ab":
+        for peer in "pq":
+            assert [take([MEMBER], account, peer) for _call in range(3)] == [0.0] * 3
+            assert take([MEMBER], account, peer) > 0
+
+
+def test_nothing_is_counted_where_one_limit_refuses() -> None:
+    wide = Limit("wide", 10, 60, "account", "x")
+    for _call in range(6):
+        take([wide, MEMBER], "a", "p")
+    assert left([wide, MEMBER], "a", "p") == [(wide, 7), (MEMBER, 0)]
+
+
+def test_the_longest_pause_counts() -> None:
+    hour = Limit("hour", 1, 3600, "direct", "x")
+    take([hour], "a", "p")
+    for _call in range(3):
+        take([MEMBER], "a", "p")
+    assert take([MEMBER, hour], "a", "p") > 3000
+
+
+def test_no_limit_at_all() -> None:
+    assert take([], "a", "p") == 0.0
+    assert left([], "a") == []
+
+
+def test_which_limits_count_a_call() -> None:
+    assert binding([ACCOUNT, MEMBER, GROUP], "direct") == [ACCOUNT, MEMBER]
+    assert binding([ACCOUNT, MEMBER, GROUP], "group") == [ACCOUNT, GROUP]
+
+
+def test_never_more_than_allowed_in_any_window() -> None:
+    """Eight threads press for three seconds; whatever second is looked at, five calls were let through at most."""
+    passed: list[float] = []
+    lock, end = threading.Lock(), time.monotonic() + 3
+
+    def press() -> None:
+        while time.monotonic() < end:
+            before = time.time()
+            pause = take([ACCOUNT], "a", "p")
+            if pause:
+                time.sleep(min(pause, 0.02))
+            else:
+                with lock:
+                    passed.append(before)
+
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(press) for _thread in range(8)]:
+            done.result(20)
+    passed.sort()
+    # What passed carries the time just before the question: the server's own time is at most a round trip later.
+    assert len(passed) >= 10
+    assert all(later - earlier > 0.95 for earlier, later in zip(passed, passed[5:], strict=False))
+
+
+def test_what_is_left_is_shown_and_comes_back(valkey: redis.Redis) -> None:
+    assert left([MEMBER], "a", "p") == [(MEMBER, 3)]
+    take([MEMBER], "a", "p")
+    assert left([MEMBER], "a", "p") == [(MEMBER, 2)]
+    assert left([MEMBER], "a", "q") == [(MEMBER, 3)]
+    slices = valkey.hgetall("limit:a:member:p")
+    valkey.delete("limit:a:member:p")
+    for at in slices:  # the same call sixty-two seconds ago
+        valkey.hset("limit:a:member:p", int(at) - 62, 3)
+    assert left([MEMBER], "a", "p") == [(MEMBER, 3)]
+    assert take([MEMBER], "a", "p") == 0.0
+    assert len(valkey.hgetall("limit:a:member:p")) == 1  # what is over is dropped
+    assert 60 <= valkey.ttl("limit:a:member:p") <= 62
+
+
+def test_blind_without_valkey() -> None:
+    door.rest.begin(ConnectionError("away"))
+    try:
+        assert take([MEMBER], "a", "p") == BLIND_SECONDS
+        assert left([MEMBER], "a", "p") == [(MEMBER, None)]
+    finally:
+        door.rest.until = 0.0
+
+
+@pytest.mark.django_db
+def test_the_limits_of_a_kind() -> None:
+    account = app(seats=10)
+    assert limit_of(account, "day").count == 2000
+    assert limit_of(account, "member-minute").scope == "direct"

@@ -1,0 +1,183 @@
+"""Access tokens: one fetch for all, and one refusal for all."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.utils import timezone
+
+from accounts.models import AccessToken, ChannelAccount, Health
+from accounts.tokens import MARGIN_SECONDS, StoredTokens, ending_soon
+from bridge import tasks
+from channels_wechat.errors import Action, ChannelError
+from tests.factories import AGENT, app, in_thread
+
+if TYPE_CHECKING:
+    from channels_wechat.simulator import SimulatorClient
+
+THREADS = 32
+
+
+@pytest.fixture
+def account(db: None, company: SimulatorClient) -> ChannelAccount:
+    return app(company.url)
+
+
+def requests(company: SimulatorClient) -> int:
+    return len(company.calls("gettoken"))
+
+
+def refusal(account: ChannelAccount) -> ChannelError:
+    with pytest.raises(ChannelError) as caught:
+        StoredTokens(account).current()
+    return caught.value
+
+
+def test_fetched_once_and_then_read(company: SimulatorClient, account: ChannelAccount) -> None:
+    first = StoredTokens(account).current()
+    assert StoredTokens(account).current() == first
+    row = AccessToken.objects.get()
+    assert (row.value, row.generation, row.lease_until, row.failure) == (first, 1, None, "")
+    assert row.valid(MARGIN_SECONDS)
+    assert requests(company) == 1
+
+
+def test_a_refused_one_is_replaced_once(company: SimulatorClient, account: ChannelAccount) -> None:
+    tokens = StoredTokens(account)
+    first = tokens.current()
+    company.invalidate_token(AGENT)
+    second = tokens.renew(first)
+    assert second != first
+    assert tokens.renew(first) == second  # somebody else's late complaint about the old one
+    assert requests(company) == 2
+
+
+def test_one_that_ended_is_replaced(company: SimulatorClient, account: ChannelAccount) -> None:
+    StoredTokens(account).current()
+    AccessToken.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    StoredTokens(account).current()
+    assert requests(company) == 2
+
+
+def test_beat_renews_what_ends_soon(company: SimulatorClient, account: ChannelAccount) -> None:
+    StoredTokens(account).current()
+    assert ending_soon() == []
+    tasks.refresh_tokens()
+    assert requests(company) == 1
+    company.invalidate_token(AGENT)
+    AccessToken.objects.update(expires_at=timezone.now() + timedelta(seconds=MARGIN_SECONDS - 1))
+    assert ending_soon() == [account]
+    tasks.refresh_tokens()
+    assert (requests(company), ending_soon()) == (2, [])
+    StoredTokens(account).refresh_soon()
+    assert requests(company) == 2
+
+
+@pytest.mark.parametrize("columns", [{"enabled": False}, {"state": Health.STOPPED}])
+def test_beat_leaves_alone_what_is_off(account: ChannelAccount, columns: dict) -> None:
+    AccessToken.objects.create(account=account, value="x", expires_at=timezone.now())
+    ChannelAccount.objects.update(**columns)
+    assert ending_soon() == []
+
+
+def test_a_network_fault_is_met_again(company: SimulatorClient, account: ChannelAccount) -> None:
+    company.fault("gettoken", "reset")
+    assert refusal(account).action == Action.RETRY
+    row = AccessToken.objects.get()
+    assert (row.failure, row.lease_until) == ("", None)
+    account.refresh_from_db()
+    assert account.state == Health.NEW
+    assert StoredTokens(account).current()
+
+
+def test_beat_bears_a_fault(company: SimulatorClient, account: ChannelAccount) -> None:
+    AccessToken.objects.create(account=account, value="x", expires_at=timezone.now())
+    company.fault("gettoken", "reset")
+    tasks.refresh_tokens()
+    assert AccessToken.objects.get().generation == 0
+
+
+def test_a_refusal_stops_the_account_for_everybody(company: SimulatorClient, account: ChannelAccount) -> None:
+    company.app(AGENT, secret="another")
+    first, second = refusal(account), refusal(account)
+    assert first.action == second.action == Action.CONFIG
+    assert first.code == second.code == "40001"
+    assert str(first) == str(second)
+    account.refresh_from_db()
+    assert (account.state, account.state_reason) == (Health.STOPPED, str(first))
+    assert requests(company) == 1
+    company.app(AGENT, secret="app-secret")
+    assert refusal(account)  # nobody asks until staff act
+    account.revive()
+    account.refresh_from_db()
+    assert account.state == Health.NEW
+    assert StoredTokens(account).current()
+    assert requests(company) == 2
+
+
+def test_somebody_who_died_while_fetching_blocks_for_the_lease_only(account: ChannelAccount) -> None:
+    AccessToken.objects.create(account=account, lease_until=timezone.now() + timedelta(seconds=0.3))
+    assert StoredTokens(account).current()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_token_that_ended_at_once_holds_nobody_up(company: SimulatorClient) -> None:
+    """The platform gives out the same token until its end: with no second left, those who waited take it as it is."""
+    account = app(company.url)
+    AccessToken.objects.create(account=account, lease_until=timezone.now() + timedelta(seconds=60))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(in_thread(StoredTokens(account).current))
+        time.sleep(0.2)
+        AccessToken.objects.update(value="short", generation=1, expires_at=timezone.now(), lease_until=None)
+        assert waiting.result(10) == "short"
+    assert requests(company) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_threads_one_fetch(company: SimulatorClient) -> None:
+    account = app(company.url)
+    together = threading.Barrier(THREADS)
+
+    def current() -> str:
+        together.wait(20)
+        return StoredTokens(ChannelAccount.objects.get()).current()
+
+    def renew() -> str:
+        together.wait(20)
+        return StoredTokens(ChannelAccount.objects.get()).renew(first)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        (first,) = {done.result(30) for done in [pool.submit(in_thread(current)) for _thread in range(THREADS)]}
+        assert requests(company) == 1
+        company.invalidate_token(AGENT)
+        (second,) = {done.result(30) for done in [pool.submit(in_thread(renew)) for _thread in range(THREADS)]}
+    assert second != first
+    assert requests(company) == 2
+    assert AccessToken.objects.get(account=account).generation == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_threads_one_refusal(company: SimulatorClient) -> None:
+    account = app(company.url)
+    company.app(AGENT, secret="another")
+    together = threading.Barrier(THREADS)
+
+    def current() -> tuple[str, str]:
+        together.wait(20)
+        try:
+            StoredTokens(ChannelAccount.objects.get()).current()
+        except ChannelError as error:
+            return error.code, error.action
+        return "", ""
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = {done.result(30) for done in [pool.submit(in_thread(current)) for _thread in range(THREADS)]}
+    assert found == {("40001", Action.CONFIG)}
+    assert requests(company) == 1
+    account.refresh_from_db()
+    assert account.state == Health.STOPPED

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib import admin, messages
+from django.core.exceptions import BadRequest
+from django.http import HttpResponseRedirect
+from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -17,13 +20,14 @@ from accounts.forms import AccountForm, account_form
 from accounts.limits import left
 from accounts.models import AccessToken, ChannelAccount, Health, kind_choices
 from accounts.tokens import StoredTokens
-from bridge import metrics, shown
+from bridge import metrics, peers, shown
 from bridge.admin import groups
 from bridge.admin.desk import Desk
 from bridge.admin.theme import dress
 from channels_wechat import KINDS, channel_class
 from channels_wechat.base import Callbacks, Groups, Tokens
 from channels_wechat.errors import Action, ChannelError
+from channels_wechat.messages import Peer
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -59,6 +63,7 @@ class AccountAdmin(Desk[ChannelAccount]):
         "test": "accounts.change_channelaccount",
         "refresh_token": "accounts.change_channelaccount",
         "switch": "accounts.change_channelaccount",
+        "write": "bridge.send_message",
     }
 
     @admin.display(description=gettext_lazy("kind"), ordering="kind")
@@ -154,6 +159,14 @@ class AccountAdmin(Desk[ChannelAccount]):
         else:
             self.told(request, account, _("There is a new access token."))
 
+    def press_write(self, request: HttpRequest, account: ChannelAccount) -> HttpResponseRedirect:
+        """To the conversation with a person who may never have written; also what else the kind takes as a direct peer."""
+        peer_id = request.POST.get("peer_id", "").strip()[:200]
+        if not peer_id:
+            raise BadRequest
+        conversation = peers.conversation_with(account, "direct", peer_id)
+        return HttpResponseRedirect(reverse("admin:bridge_conversation_change", args=[conversation.pk]))
+
     def press_switch(self, request: HttpRequest, account: ChannelAccount) -> None:
         account.enabled = not account.enabled
         account.save(update_fields=["enabled", "updated_at"])
@@ -175,6 +188,10 @@ class About:
     @property
     def hears_callbacks(self) -> bool:
         return isinstance(self.channel, Callbacks)
+
+    @property
+    def writes_unasked(self) -> bool:
+        return not self.channel.cannot_push(Peer("direct", "somebody"))
 
     @property
     def callback_url(self) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import BadRequest
 from django.db.models import Count, F, Q
-from django.http import HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html_join
 from django.utils.translation import gettext as _
@@ -22,12 +22,11 @@ from bridge.admin.routes import map_url
 from bridge.admin.theme import dressed
 from bridge.metrics import DEAD
 from bridge.models import Conversation, Delivery, Message, Route, State
-from channels_wechat.base import Streaming
 from channels_wechat.messages import Content
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern
     from django.utils.safestring import SafeString
 
@@ -48,17 +47,43 @@ class ManyFiles(forms.FileField):
         return [super(ManyFiles, self).clean(item, initial) for item in given]
 
 
+# These are said by choosing a file.
+FILE_KINDS = frozenset({"image", "voice", "video", "file"})
+DATA_EXAMPLE = '{"title": "…", "description": "…", "url": "https://…"}'
+
+
 class SayForm(forms.Form):
     text = forms.CharField(
         label=gettext_lazy("Message"), required=False, widget=forms.Textarea(attrs={"rows": 3}), max_length=100_000
     )
     uploads = ManyFiles(label=gettext_lazy("Files"), required=False)
+    kind = forms.ChoiceField(label=gettext_lazy("Type"), required=False)
+    details = forms.JSONField(
+        label=gettext_lazy("Its content, as the platform's document gives it (JSON)"),
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false", "placeholder": DATA_EXAMPLE}),
+    )
+
+    def __init__(self, conversation: Conversation, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        kinds = channel_for(conversation.account).content_kinds
+        choice: Any = self.fields["kind"]
+        choice.choices = [("", _("text and files")), *((kind, kind) for kind in kinds if kind not in FILE_KINDS)]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        if not self.errors and not cleaned["text"].strip() and not cleaned["uploads"]:
+        if not self.errors and cleaned["kind"] and not isinstance(cleaned["details"], dict):
+            self.add_error("details", _("Enter the message as a JSON object, for example: %s") % DATA_EXAMPLE)
+        elif not self.errors and not cleaned["kind"] and not cleaned["text"].strip() and not cleaned["uploads"]:
             raise forms.ValidationError(_("Write something, or choose a file."))
         return cleaned
+
+    @property
+    def content(self) -> Content:
+        given = self.cleaned_data
+        if given["kind"]:
+            return Content(kind=given["kind"], data=given["details"], text=given["text"])
+        return Content(text=given["text"])
 
 
 class TitleForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -130,7 +155,7 @@ class ConversationAdmin(Desk[Conversation]):
         ]
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
-        return self.show(request, self.seen(request, object_id), SayForm())
+        return self.show(request, row := self.seen(request, object_id), SayForm(row))
 
     def show(self, request: HttpRequest, conversation: Conversation, form: SayForm) -> TemplateResponse:
         """The page, with the form for a new message as it stands."""
@@ -155,21 +180,20 @@ class ConversationAdmin(Desk[Conversation]):
         else:
             messages.error(request, " ".join(map(str, form.errors["title"])))
 
-    def press_mode(self, request: HttpRequest, conversation: Conversation) -> HttpResponse | None:
+    def press_mode(self, request: HttpRequest, conversation: Conversation) -> None:
         mode = request.POST.get("mode", "")
         if mode not in Conversation.Mode.values:
-            return HttpResponse(status=400)
+            raise BadRequest
         conversation.mode = mode
         conversation.save(update_fields=["mode"])
         self.told(request, conversation, _("From now on: %(mode)s.") % {"mode": conversation.get_mode_display()})
-        return None
 
     def press_new_session(self, request: HttpRequest, conversation: Conversation) -> None:
         outbound.new_session(conversation)
         self.told(request, conversation, _("A new session: with the next message the agent remembers nothing."))
 
     def press_say(self, request: HttpRequest, conversation: Conversation) -> HttpResponse | None:
-        form = SayForm(request.POST, request.FILES)
+        form = SayForm(conversation, request.POST, request.FILES)
         if form.is_valid():
             try:
                 _say(request, conversation, form)
@@ -226,15 +250,12 @@ def _bubbles_view(desk: ConversationAdmin, request: HttpRequest, pk: int) -> Htt
 
 
 def _say(request: HttpRequest, conversation: Conversation, form: SayForm) -> Message:
-    channel = channel_for(conversation.account)
-    question = outbound.answerable(conversation, channel) if isinstance(channel, Streaming) else None
     return outbound.send(
         conversation.account,
         conversation.peer_kind,
         conversation.peer_id,
-        Content(text=form.cleaned_data["text"]),
+        form.content,
         source=Message.Source.STAFF,
         client=f"staff:{request.user.pk}",
-        reply_to=question,
         files=form.cleaned_data["uploads"],
     )

@@ -37,6 +37,7 @@ def system_text(said: Said) -> str:
     lines = [
         f"You are talking in {place} on WeChat through a bridge; the current message is from {who}.",
         said.surface,
-        "Write the answer only; it is delivered for you. To stay silent answer exactly NO_REPLY.",
+        # No way to stay silent is offered: since 2026.9 a gateway counts NO_REPLY to a user's turn as a failed run.
+        "Write the answer only; it is delivered for you.",
     ]
     return "\n".join(line for line in lines if line)

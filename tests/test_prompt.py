@@ -44,7 +44,7 @@ def test_where_the_agent_speaks(changes: dict[str, object], place: str, who: str
     first, surface, rule = system_text(said(**changes)).splitlines()
     assert first == f"You are talking in {place} on WeChat through a bridge; the current message is from {who}."
     assert surface == SAID.surface
-    assert "NO_REPLY" in rule
+    assert rule == "Write the answer only; it is delivered for you."
 
 
 def test_a_surface_without_words_leaves_no_blank_line() -> None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import re
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -37,6 +39,7 @@ class Call:
     """One request of the gateway, as the model sees it."""
 
     body: dict[str, Any]
+    at: float = field(default_factory=time.time)
 
     @property
     def user(self) -> dict[str, Any]:
@@ -118,7 +121,12 @@ class MockModel:
         if status := self._failure(call):
             return web.json_response({"error": {"message": f"mock failure {status}", "type": "mock"}}, status=status)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
-        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):  # a turn was broken off, or the gateway was killed
+            await response.prepare(request)
+            await self._speak(call, response)
+        return response
+
+    async def _speak(self, call: Call, response: web.StreamResponse) -> None:
         words = re.findall(r"\S+\s*|\s+", call.answer)
         pause = float(call.directive("slow") or 0) / max(len(words), 1)
         for word in words:
@@ -126,7 +134,6 @@ class MockModel:
             await response.write(_chunk({"role": "assistant", "content": word}))
         await response.write(_chunk({}, "stop"))
         await response.write(b"data: [DONE]\n\n")
-        return response
 
     def _failure(self, call: Call) -> int | None:
         if status := call.directive("fail"):

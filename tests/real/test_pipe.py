@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,6 @@ from django.test.utils import setup_databases, teardown_databases
 from accounts.models import Health
 from bridge import demo
 from bridge.models import Contact, Message, Reason, State
-from openclaw.models import Gateway
 from openclaw.stub.brain import picture
 from tests.real.openclaw_lab import OpenClawLab
 from tests.real.running import RunningBridge
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_django.plugin import DjangoDbBlocker
 
+    from openclaw.models import Gateway
     from tests.real.mock_model import Call
 
 pytestmark = pytest.mark.heavy
@@ -99,7 +100,7 @@ def test_one_to_one_through_the_app(bridge: RunningBridge) -> None:
 
 
 def test_a_picture_from_a_group_reaches_the_model(bridge: RunningBridge) -> None:
-    items = [{"kind": "text", "text": "这是什么图"}, {"kind": "image", "data": encoded(picture(1))}]
+    items = [{"kind": "text", "text": "这是什么图"}, {"kind": "image", "data": base64.b64encode(picture(1)).decode()}]
     said = bridge.to_group("", kind="mixed", items=items)
     bridge.answer(said)
     (call,) = calls_about(bridge, "这是什么图")
@@ -110,14 +111,6 @@ def test_a_file_from_one_person_reaches_the_model(bridge: RunningBridge) -> None
     said = bridge.to_bot("", kind="file", name="notes.txt", data="the secret word is 芝麻".encode())
     bridge.answer(said)
     assert "芝麻" in str(bridge.lab.model.calls[-1].body["messages"])
-
-
-def test_an_agent_may_stay_silent(bridge: RunningBridge) -> None:
-    said = bridge.to_group("!say=NO_REPLY")
-    assert bridge.answer(said) == ""
-    turn = bridge.turn(said)
-    assert (turn.state, turn.reason) == (State.DELIVERED, Reason.NO_ANSWER)
-    assert bridge.sent(said) == []
 
 
 def test_a_failed_turn_is_shown_to_staff_and_not_to_the_group(bridge: RunningBridge) -> None:
@@ -132,6 +125,18 @@ def test_a_failed_turn_is_shown_to_staff_and_not_to_the_group(bridge: RunningBri
     assert "The agent's run failed at the gateway" in turn.error
     assert bridge.sent(said) == []
     assert (bridge.gateway.state, bridge.gateway.state_code) == (Health.OK, "")
+
+
+def test_a_turn_that_may_work_later_is_tried_again_and_then_given_up(bridge: RunningBridge) -> None:
+    """HTTP 413 is what the gateway gives up on soonest: after seconds, where an overloaded model takes it a minute."""
+    chat = bridge.group("wrRetry", "重试")
+    said = bridge.to_group("!fail=413", chat)
+    assert bridge.answer(said, 90) == APOLOGY
+    turn = bridge.turn(said)
+    assert (turn.state, turn.reason, turn.tries) == (State.DEAD, Reason.TRIES_SPENT, 4)
+    keys = [attempt.request["ask"] for attempt in turn.attempts.order_by("number")]
+    assert keys == [f"{turn.pk}.{run}" for run in range(turn.run - 3, turn.run + 1)]
+    assert [entry["text"] for entry in bridge.simulator.transcript(chat) if entry["via"] != "member"] == [APOLOGY]
 
 
 def test_nobody_is_told_of_a_failure_one_to_one(bridge: RunningBridge) -> None:
@@ -203,12 +208,6 @@ def test_killed_in_mid_turn_everybody_is_answered_exactly_once(bridge: RunningBr
 
 def texts(bridge: RunningBridge, chat: str) -> list[str]:
     return [entry["text"] for entry in bridge.simulator.transcript(chat) if entry["via"] != "member"]
-
-
-def encoded(data: bytes) -> str:
-    import base64
-
-    return base64.b64encode(data).decode()
 
 
 def enter_token(gateway: Gateway, token: str) -> None:

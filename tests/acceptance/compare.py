@@ -64,7 +64,8 @@ def _asked(found: Verdict, run: Run) -> None:
     found.exactly("conversations the agent saw out of order", _disordered(heard.values()), 0)
     found.exactly("messages the agent never saw", run.messages - len(set().union(*heard.values())), 0)
     asked = Counter(number for numbers in heard.values() for number in set(numbers))
-    found.note("runs of the agent, resumed and repeated ones too", len(runs))
+    resumed = sum(bool(one["resumes"]) for one in runs)
+    found.note("runs of the agent: all, resumed by the gateway", f"{len(runs)}, {resumed}")
     found.exactly("messages in two sessions", sum(count > 1 for count in asked.values()), 0)
 
 

@@ -33,6 +33,7 @@ class Stage:
 
     def __init__(self, plan: Plan, log: Path) -> None:
         self.plan, self.log = plan, log
+        self.failed = False
         self._out = log.open("w")
         self.supervisor = Supervisor(self._out)
         self._database: psycopg.Connection[tuple[Any, ...]] | None = None
@@ -68,6 +69,7 @@ class Stage:
         threading.Thread(target=run, name="scenario", daemon=True).start()
         if not self.supervisor.run(played.done):
             raise KeyboardInterrupt
+        self.failed = not played.result()
         return played.result()
 
     # --- processes ------------------------------------------------------------------------------------------------------
@@ -107,7 +109,7 @@ class Stage:
 
 @contextlib.contextmanager
 def stage(*, pace: float = 0.05, **settings: object) -> Iterator[Stage]:
-    """The running bridge with these settings, and Django ready in this process. On an error the log stays."""
+    """The running bridge with these settings, and Django ready in this process. After a failure the log stays."""
     os.chdir(BASE_DIR)
     with tempfile.TemporaryDirectory(prefix="bridge-acceptance-", ignore_cleanup_errors=True) as folder:
         plan = _plan(Path(folder), {name: str(value) for name, value in settings.items()})
@@ -120,10 +122,14 @@ def stage(*, pace: float = 0.05, **settings: object) -> Iterator[Stage]:
                 django.setup()
                 yield running
         except BaseException:
-            sys.stdout.write(f"What the processes said: {log}\n")
+            running.failed = True
             raise
         finally:
             running.close()
+            if running.failed:
+                sys.stdout.write(f"What the processes said: {log}\n")
+            else:
+                log.unlink()
 
 
 def wait_until(holds: Callable[[], object], seconds: float, pause: float = 0.25) -> bool:

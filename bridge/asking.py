@@ -76,10 +76,14 @@ class Asking:
             return
         await self._wait_for_files()
         lost = await run_db(lost_before, self.delivery)
-        self.turn = turn = await run_db(turn_for, self.delivery)
+        turn = await run_db(turn_for, self.delivery)
         # Without the words, which stand in the delivery: a long request would be cut, and `lost_before` has to find the key.
         request = {"recover" if lost else "ask": turn.idempotency_key, "session_key": turn.session_key}
         self.attempt = await run_db(work.begin, self.delivery, request)
+        if self.stopped:  # typed while the files came: nothing has left
+            await run_db(work.skip, self.delivery, self.attempt, Reason.STOPPED)
+            return
+        self.turn = turn
         try:
             answer = await self._answer(turn, lost)
         except GatewayError as error:
@@ -96,7 +100,7 @@ class Asking:
     async def _wait_for_files(self) -> None:
         waiting = list(self.delivery.payload.get("attachments", []))
         deadline = asyncio.get_running_loop().time() + FILES_WAIT_SECONDS
-        while waiting and asyncio.get_running_loop().time() < deadline:
+        while waiting and not self.stopped and asyncio.get_running_loop().time() < deadline:
             if not await run_db(media.still_fetching, waiting):
                 return
             await asyncio.sleep(0.2)

@@ -1,0 +1,611 @@
+"""Turns of an agent, against the stand-in gateway: every end is a state, every named error has its reaction."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.core.files.base import ContentFile
+from django.utils import timezone
+
+from accounts.models import Health
+from bridge import delivery as work
+from bridge import inbound, ownership, replay
+from bridge.models import Attachment, Delivery, Message, Reason, Route
+from bridge.streams import partial_key
+from openclaw.models import Gateway
+from openclaw.stub.brain import picture as png
+from tests.connecting import RunningConnector
+from tests.factories import (
+    GROUP,
+    NOWHERE,
+    app,
+    bot,
+    due,
+    eventually,
+    gateway,
+    hear,
+    outcomes,
+    picture,
+    route,
+    row,
+    shift,
+    state,
+    turn,
+)
+
+if TYPE_CHECKING:
+    import redis
+
+    from accounts.models import ChannelAccount
+    from openclaw.stub import RunningStub
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
+OVER = ("delivered", "dead", "skipped", "uncertain")
+
+
+@pytest.fixture
+def account() -> ChannelAccount:
+    return app()
+
+
+@pytest.fixture
+def home(stub: RunningStub) -> Gateway:
+    return gateway(stub.base_url)
+
+
+@pytest.fixture
+def mapped(account: ChannelAccount, home: Gateway) -> Route:
+    return route(account, home)
+
+
+def finished(delivery: Delivery, seconds: float = 15.0) -> Delivery:
+    eventually(lambda: state(delivery) in OVER, seconds)
+    return row(delivery)
+
+
+def fresh(home: Gateway) -> Gateway:
+    return Gateway.objects.get(pk=home.pk)
+
+
+def answers(delivery: Delivery) -> list[str]:
+    return list(Message.objects.filter(reply_to_id=delivery.message_id).order_by("pk").values_list("text", flat=True))
+
+
+def ran(stub: RunningStub) -> list[tuple[str, int]]:
+    """(key, how often) of each run, in order."""
+    return [(run["key"], run["count"]) for run in stub.record]
+
+
+# --- a turn ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_turn(stub: RunningStub, account: ChannelAccount, home: Gateway, mapped: Route) -> None:
+    with RunningConnector():
+        asked = turn(account, "你好")
+        done = finished(asked)
+    assert (done.state, done.reason, done.tries, outcomes(asked)) == ("delivered", "", 1, ["ok"])
+    assert done.remote_id == f"{asked.pk}.0"
+    assert answers(asked) == ["收到：你好"]
+    said = Message.objects.get(direction="out")
+    assert (said.source, said.idempotency_key) == ("agent", f"answer:{asked.pk}.0")
+    assert said.deliveries.get().state == "pending"
+    assert ran(stub) == [(f"{asked.pk}.0", 1)]
+    known = fresh(home)
+    assert (known.state, known.version, known.boot_id) == (Health.OK, "stub-1", stub.boot_id)
+    assert [agent["id"] for agent in known.agents] == ["main", "support"]
+    assert (known.owner, known.owner_until) == ("", None)  # released in order
+
+
+def test_conversations_are_asked_side_by_side_and_one_in_order(
+    stub: RunningStub, account: ChannelAccount, mapped: Route
+) -> None:
+    slow = turn(account, "!slow=1 one")
+    behind = turn(account, "two")
+    other = turn(account, "three", "lisi")
+    with RunningConnector():
+        finished(other)
+        assert [state(slow), state(behind)] == ["sending", "pending"]
+        finished(behind)
+    assert [run["message"] for run in stub.record][-1] == "two"
+    assert state(slow) == "delivered"
+
+
+def test_no_more_turns_at_a_time_than_the_gateway_bears(
+    stub: RunningStub, account: ChannelAccount, mapped: Route
+) -> None:
+    Gateway.objects.update(max_in_flight=2)
+    turns = [turn(account, "!slow=0.6 x", f"user{number}") for number in range(5)]
+    with RunningConnector():
+        eventually(lambda: Delivery.objects.filter(state="sending").count() == 2)
+        most = 0
+        while Delivery.objects.exclude(state="delivered").filter(target="agent").exists():
+            most = max(most, Delivery.objects.filter(state="sending").count())
+            time.sleep(0.05)
+    assert most == 2
+    assert [state(one) for one in turns] == ["delivered"] * 5
+
+
+def test_partial_text_is_shown_for_surfaces_that_can_stream(
+    stub: RunningStub, home: Gateway, valkey: redis.Redis
+) -> None:
+    account = bot()
+    route(account, home)
+    asked = turn(account, "!slow=2 !tokens=20", group=GROUP)
+    key = partial_key(asked.message.uuid)
+    with RunningConnector():
+        first = eventually(lambda: valkey.get(key))
+        later = eventually(lambda: (now := valkey.get(key)) != first and now)
+        finished(asked)
+    assert first.decode().startswith("w0")
+    assert later.startswith(first)
+    assert 0 < valkey.ttl(key) <= 600
+
+
+def test_an_agent_that_stays_silent(stub: RunningStub, account: ChannelAccount, mapped: Route) -> None:
+    with RunningConnector():
+        done = finished(turn(account, "!noreply"))
+    assert (done.state, done.reason) == ("delivered", Reason.NO_ANSWER)
+    assert Message.objects.filter(direction="out").count() == 0
+
+
+@pytest.mark.parametrize("nasty", ["a\x00b", "a\ud800b"])
+def test_no_answer_is_lost_to_what_postgresql_cannot_store(
+    stub: RunningStub, account: ChannelAccount, mapped: Route, nasty: str
+) -> None:
+    with RunningConnector() as running:
+        eventually(lambda: fresh(mapped.gateway).state == Health.OK)
+        asked = turn(account, "hi")
+        finished(asked)
+        key = asked.payload["session_key"]
+        if "\x00" in nasty:
+            stub.say(key, nasty)
+            said = eventually(lambda: Message.objects.filter(direction="out", text__startswith="a").first())
+            assert said.text == "a\ufffdb"
+        assert running.thread.is_alive()
+
+
+# --- every named error ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("faults", "code", "health"),
+    [
+        ({"locked_out": True}, "locked_out", Health.FAILING),
+        ({"protocol": 5}, "protocol_mismatch", Health.STOPPED),
+        ({"pairing": True}, "pairing_required", Health.STOPPED),
+        ({"no_scopes": True}, "missing_scope", Health.STOPPED),
+        ({"starting": True}, "starting", Health.FAILING),
+    ],
+)
+def test_a_gateway_that_does_not_let_us_in(
+    stub: RunningStub, account: ChannelAccount, home: Gateway, mapped: Route, faults: dict, code: str, health: str
+) -> None:
+    for name, value in faults.items():
+        setattr(stub.faults, name, value)
+    asked = turn(account)
+    with RunningConnector():
+        eventually(lambda: fresh(home).state_code == code)
+        assert fresh(home).state == health
+        assert len(fresh(home).state_reason) > 20
+        assert (state(asked), row(asked).tries) == ("pending", 0)
+        assert stub.record == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "code", "health"),
+    [
+        ({"token": "wrong"}, "bad_token", Health.STOPPED),
+        ({"base_url": NOWHERE}, "unreachable", Health.FAILING),
+        ({"base_url": "ftp://127.0.0.1"}, "bad_url", Health.STOPPED),
+        ({"token": "wrong", "transport": "http"}, "bad_token", Health.STOPPED),
+    ],
+)
+def test_a_gateway_that_is_not_there_or_does_not_know_us(
+    stub: RunningStub, account: ChannelAccount, columns: dict, code: str, health: str
+) -> None:
+    home = gateway(**{"base_url": stub.base_url, **columns})
+    route(account, home)
+    asked = turn(account)
+    with RunningConnector():
+        eventually(lambda: fresh(home).state_code == code)
+    assert fresh(home).state == health
+    assert state(asked) == "pending"
+
+
+def test_something_else_answers_there(company: object, account: ChannelAccount) -> None:
+    home = gateway(company.url)  # type: ignore[attr-defined]
+    route(account, home)
+    with RunningConnector():
+        eventually(lambda: fresh(home).state_code == "not_a_gateway")
+    assert fresh(home).state == Health.STOPPED
+
+
+def test_after_a_repair_the_connector_goes_on_by_itself(stub: RunningStub, account: ChannelAccount) -> None:
+    home = gateway(stub.base_url, "wrong")
+    route(account, home)
+    first, second = turn(account, "1"), turn(account, "2")
+    with RunningConnector():
+        eventually(lambda: fresh(home).state == Health.STOPPED)
+        repaired = fresh(home)
+        repaired.token = stub.token
+        repaired.save()
+        repaired.revive()
+        finished(second)
+    assert [run["message"] for run in stub.record] == ["1", "2"]
+    assert state(first) == "delivered"
+    assert fresh(home).state == Health.OK
+
+
+def test_an_agent_that_does_not_exist(stub: RunningStub, account: ChannelAccount, home: Gateway) -> None:
+    route(account, home, agent_id="nobody")
+    with RunningConnector():
+        done = finished(turn(account))
+    assert (done.state, done.reason, done.attempts.get().code) == ("dead", Reason.PERMANENT, "unknown_agent")
+    assert fresh(home).state == Health.OK
+    assert Message.objects.filter(direction="out").count() == 0
+
+
+def test_a_failed_run_is_asked_again_with_a_new_key_and_its_text_reaches_nobody(
+    stub: RunningStub, account: ChannelAccount, mapped: Route
+) -> None:
+    stub.faults.fail_runs = 1
+    asked = turn(account, "hi")
+    with RunningConnector():
+        eventually(lambda: outcomes(asked)[:1] == ["error"])
+        due(asked)
+        done = finished(asked)
+    assert (done.state, outcomes(asked)) == ("delivered", ["error", "ok"])
+    assert ran(stub) == [(f"{asked.pk}.0", 1), (f"{asked.pk}.1", 1)]
+    assert answers(asked) == ["收到：hi"]
+
+
+def test_a_run_that_always_fails_is_dead_after_four_tries(
+    stub: RunningStub, account: ChannelAccount, mapped: Route
+) -> None:
+    stub.faults.fail_runs = 99
+    asked = turn(account)
+    with RunningConnector():
+        while state(asked) not in OVER:
+            due(asked)
+            time.sleep(0.05)
+    done = row(asked)
+    assert (done.state, done.reason, done.tries) == ("dead", Reason.TRIES_SPENT, 4)
+    assert Message.objects.filter(direction="out").count() == 0
+
+
+def test_an_overloaded_gateway(stub: RunningStub, account: ChannelAccount, mapped: Route) -> None:
+    stub.faults.overloaded = 1
+    asked = turn(account)
+    with RunningConnector():
+        eventually(lambda: outcomes(asked)[:1] == ["error"])
+        assert asked.attempts.get(number=1).code == "unavailable"
+        due(asked)
+        assert finished(asked).state == "delivered"
+
+
+def test_too_large_for_the_gateway(stub: RunningStub, account: ChannelAccount, mapped: Route) -> None:
+    message = hear(account, media=(picture(),))
+    item = message.attachments.get()
+    item.file.save("", ContentFile(bytes(7 * 1024 * 1024)), save=False)
+    item.state = "ready"
+    item.save()
+    inbound.route_waiting()
+    asked = message.deliveries.get()
+    with RunningConnector():
+        done = finished(asked)
+    assert (done.state, done.attempts.get().code) == ("dead", "too_large")
+
+
+# --- lost connections and restarts --------------------------------------------------------------------------------------------------
+
+
+def test_a_lost_connection_in_mid_turn_is_recovered(
+    stub: RunningStub, account: ChannelAccount, home: Gateway, mapped: Route
+) -> None:
+    stub.faults.drop_mid_turn = 1
+    asked = turn(account, "!slow=0.5 !tokens=5")
+    with RunningConnector():
+        eventually(lambda: outcomes(asked)[:1] == ["unknown"])
+        due(asked)
+        done = finished(asked)
+    assert (done.state, outcomes(asked), done.run) == ("delivered", ["unknown", "ok"], 0)
+    assert done.attempts.get(number=2).request["recover"] == f"{asked.pk}.0"
+    assert ran(stub) == [(f"{asked.pk}.0", 1)]
+    assert answers(asked) == ["w0 w1 w2 w3 w4"]
+
+
+@pytest.mark.parametrize("length", [3, 3000])
+def test_so_is_a_long_one(stub: RunningStub, account: ChannelAccount, mapped: Route, length: int) -> None:
+    """Whatever its length, the turn is looked for before it is asked again."""
+    asked = turn(account, "字" * length + "\n!slow=0.3 !say=done")
+    stub.faults.drop_mid_turn = 1
+    with RunningConnector():
+        eventually(lambda: outcomes(asked)[:1] == ["unknown"])
+        due(asked)
+        finished(asked)
+    assert "recover" in asked.attempts.get(number=2).request
+    assert ran(stub) == [(f"{asked.pk}.0", 1)]
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_a_gateway_that_restarts_in_mid_turn_answers_once(
+    stub: RunningStub, account: ChannelAccount, mapped: Route, resume: bool
+) -> None:
+    stub.faults.resume = resume
+    asked = turn(account, "!slow=0.8 !say=one answer")
+    with RunningConnector():
+        eventually(lambda: ran(stub))
+        stub.restart(history=True)
+        eventually(lambda: outcomes(asked)[:1] == ["unknown"])
+        while state(asked) not in OVER:
+            due(asked)
+            time.sleep(0.05)
+    assert state(asked) == "delivered"
+    assert answers(asked) == ["one answer"]
+
+
+def test_a_gateway_that_forgot_everything_is_asked_anew(
+    stub: RunningStub, account: ChannelAccount, mapped: Route
+) -> None:
+    asked = turn(account, "!slow=0.6 !say=again")
+    with RunningConnector():
+        eventually(lambda: ran(stub))
+        stub.restart(history=False)
+        eventually(lambda: outcomes(asked)[:1] == ["unknown"])
+        while state(asked) not in OVER:
+            due(asked)
+            time.sleep(0.05)
+    assert (state(asked), answers(asked)) == ("delivered", ["again"])
+    assert ran(stub) == [(f"{asked.pk}.1", 1)]
+    assert row(asked).attempts.filter(code="not_answered").count() == 1
+
+
+def test_a_draining_gateway_is_waited_for(
+    stub: RunningStub, account: ChannelAccount, home: Gateway, mapped: Route
+) -> None:
+    with RunningConnector():
+        eventually(lambda: fresh(home).state == Health.OK)
+        stub.drain(500)
+        eventually(lambda: fresh(home).state_code == "draining")
+        asked = turn(account)
+        stub.faults.draining = False
+        assert finished(asked).state == "delivered"
+    assert fresh(home).state == Health.OK
+
+
+# --- connectors come and go -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_connector_that_ends_in_order_hands_over(stub: RunningStub, account: ChannelAccount, mapped: Route) -> None:
+    asked = turn(account, "!slow=1 !say=one answer")
+    with RunningConnector():
+        eventually(lambda: ran(stub))
+    assert state(asked) == "pending"
+    with RunningConnector():
+        due(asked)
+        finished(asked)
+    assert (answers(asked), ran(stub)) == (["one answer"], [(f"{asked.pk}.0", 1)])
+
+
+def test_a_killed_connectors_turns_are_recovered_by_another(
+    stub: RunningStub, account: ChannelAccount, home: Gateway, mapped: Route
+) -> None:
+    asked = turn(account, "!slow=1 !say=one answer")
+    with RunningConnector() as first:
+        eventually(lambda: ran(stub))
+        first.kill()
+    shift(asked, state="sending", lease_until=30, holder="killed")
+    asked.attempts.update(finished_at=None, outcome="")
+    Gateway.objects.update(owner="killed", owner_until=timezone.now() + timedelta(seconds=30))
+    fence = fresh(home).fence
+    assert ownership.lease("second") == []  # the lease holds
+    Gateway.objects.update(owner_until=timezone.now())
+    shift(asked, lease_until=-1)
+    assert work.sweep() == 1
+    with RunningConnector():
+        finished(asked)
+        assert fresh(home).fence == fence + 1
+    assert (answers(asked), ran(stub)) == (["one answer"], [(f"{asked.pk}.0", 1)])
+    assert outcomes(asked) == ["interrupted", "ok"]
+
+
+def test_two_connectors_share_the_gateways_and_never_one(
+    stub: RunningStub, account: ChannelAccount, home: Gateway, mapped: Route
+) -> None:
+    with RunningConnector() as first:
+        eventually(lambda: fresh(home).owner)
+        with RunningConnector() as second:
+            turns = [turn(account, str(number), f"user{number}") for number in range(6)]
+            for one in turns:
+                finished(one)
+            assert fresh(home).owner == first.connector.holder
+            assert not second.connector.owned
+            assert stub.connections == 1
+    assert sorted(count for _key, count in ran(stub)) == [1] * 6
+
+
+def test_a_disabled_gateway_is_let_go(stub: RunningStub, account: ChannelAccount, home: Gateway) -> None:
+    with RunningConnector():
+        eventually(lambda: stub.connections == 1)
+        Gateway.objects.update(enabled=False)
+        eventually(lambda: stub.connections == 0)
+
+
+# --- words of command -----------------------------------------------------------------------------------------------------------------
+
+
+def test_stop_breaks_the_turn_off(stub: RunningStub, account: ChannelAccount, mapped: Route) -> None:
+    asked = turn(account, "!slow=20 !tokens=50")
+    with RunningConnector():
+        eventually(lambda: ran(stub))
+        turn(account, "/stop")
+        done = finished(asked)
+    assert (done.state, done.reason, outcomes(asked)) == ("skipped", Reason.STOPPED, ["error"])
+    assert list(Message.objects.filter(direction="out").values_list("text", flat=True)) == ["Stopped."]
+
+
+def test_stop_while_the_turn_waits_for_its_files(stub: RunningStub, account: ChannelAccount, mapped: Route) -> None:
+    asked = turn(account, "look", media=(picture(),))
+    with RunningConnector():
+        eventually(lambda: state(asked) == "sending")
+        turn(account, "/stop")
+        done = finished(asked)
+    assert (done.state, done.reason) == ("skipped", Reason.STOPPED)
+    assert stub.record == []
+
+
+def test_after_new_the_agent_remembers_nothing(stub: RunningStub, account: ChannelAccount, mapped: Route) -> None:
+    with RunningConnector():
+        finished(turn(account, "1"))
+        turn(account, "/new")
+        finished(turn(account, "2"))
+    assert len({run["session_key"] for run in stub.record}) == 2
+
+
+# --- files ------------------------------------------------------------------------------------------------------------------------------
+
+
+def with_file(account: ChannelAccount, kind: str, content: bytes, mime: str) -> Delivery:
+    message = hear(account, "look", media=(picture(),))
+    item = Attachment.objects.get(message=message)
+    item.file.save("", ContentFile(content), save=False)
+    Attachment.objects.filter(pk=item.pk).update(file=item.file.name, state="ready", kind=kind, mime=mime, name="a.bin")
+    inbound.route_waiting()
+    return message.deliveries.get()
+
+
+@pytest.mark.parametrize(
+    ("kind", "mime", "seen"), [("image", "image/png", "看到 1 张图"), ("file", "application/pdf", "收到文件 a.bin")]
+)
+def test_files_for_the_agent(
+    stub: RunningStub, account: ChannelAccount, mapped: Route, kind: str, mime: str, seen: str
+) -> None:
+    asked = with_file(account, kind, png(1), mime)
+    with RunningConnector():
+        assert finished(asked).state == "delivered"
+    assert seen in answers(asked)[0]
+
+
+def test_a_file_that_could_not_be_fetched_is_named(stub: RunningStub, account: ChannelAccount, mapped: Route) -> None:
+    asked = turn(account, "look", media=(picture("x", "chart.png"),))
+    Attachment.objects.update(state="failed")
+    with RunningConnector():
+        finished(asked)
+    assert stub.record[0]["message"].endswith("[image chart.png: could not be fetched]")
+
+
+@pytest.mark.parametrize("kind", ["", "=artifact", "=link"])
+def test_files_from_the_agent(stub: RunningStub, account: ChannelAccount, mapped: Route, kind: str) -> None:
+    asked = turn(account, f"!image{kind}")
+    with RunningConnector():
+        finished(asked)
+    said = Message.objects.get(direction="out")
+    item = said.attachments.get()
+    assert (said.text, item.kind, item.mime, item.state) == ("给你一张图。", "image", "image/png", "ready")
+    assert item.file.read().startswith(b"\x89PNG")
+    item.file.close()
+
+
+# --- the agent speaks first ---------------------------------------------------------------------------------------------------------------
+
+
+def test_what_an_agent_says_unasked_reaches_its_conversation(
+    stub: RunningStub, account: ChannelAccount, mapped: Route
+) -> None:
+    with RunningConnector():
+        asked = turn(account)
+        finished(asked)
+        stub.say(asked.payload["session_key"], "by the way")
+        said = eventually(lambda: Message.objects.filter(text="by the way").first())
+        stub.say("agent:main:wechat:direct:0000", "for nobody")
+        stub.say("agent:main:main", "not ours")
+        time.sleep(0.3)
+    assert (said.peer_id, said.reply_to, said.deliveries.get().state) == ("zhangsan", None, "pending")
+    assert Message.objects.filter(direction="out").count() == 2
+
+
+def test_what_is_said_to_everybody_is_said_to_nobody(stub: RunningStub, account: ChannelAccount, home: Gateway) -> None:
+    route(account, home, scope="shared")
+    with RunningConnector():
+        asked = turn(account)
+        finished(asked)
+        stub.say(asked.payload["session_key"], "whose is this?")
+        time.sleep(0.3)
+    assert Message.objects.filter(direction="out").count() == 1
+
+
+# --- HTTP -------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def by_http(stub: RunningStub, account: ChannelAccount) -> Route:
+    return route(account, gateway(stub.base_url, transport="http"))
+
+
+def test_by_http(stub: RunningStub, account: ChannelAccount, by_http: Route) -> None:
+    with RunningConnector():
+        asked = turn(account, "你好")
+        done = finished(asked)
+    assert (done.state, answers(asked)) == ("delivered", ["收到：你好"])
+    assert fresh(by_http.gateway).state == Health.OK
+
+
+def test_stop_by_http(stub: RunningStub, account: ChannelAccount, by_http: Route) -> None:
+    asked = turn(account, "!slow=20 !tokens=50")
+    with RunningConnector():
+        eventually(lambda: ran(stub))
+        turn(account, "/stop")
+        done = finished(asked)
+    assert (done.state, done.reason) == ("skipped", Reason.STOPPED)
+
+
+def test_a_lost_connection_by_http_is_asked_anew(stub: RunningStub, account: ChannelAccount, by_http: Route) -> None:
+    asked = turn(account, "!slow=0.5 !say=done")
+    with RunningConnector():
+        eventually(lambda: ran(stub))
+    assert state(asked) == "pending"
+    with RunningConnector():
+        while state(asked) not in OVER:
+            due(asked)
+            time.sleep(0.05)
+    assert (state(asked), answers(asked)) == ("delivered", ["done"])
+
+
+def test_a_token_that_was_changed_meanwhile_stops_the_gateway_and_is_not_tried_in_a_loop(
+    stub: RunningStub, account: ChannelAccount, by_http: Route
+) -> None:
+    with RunningConnector():
+        eventually(lambda: fresh(by_http.gateway).state == Health.OK)
+        stub._gateway.token = "changed"  # what an operator does on the other side
+        asked = turn(account)
+        eventually(lambda: fresh(by_http.gateway).state == Health.STOPPED)
+        time.sleep(0.5)
+    assert (state(asked), row(asked).tries) == ("pending", 0)
+    assert len(outcomes(asked)) == 1
+
+
+# --- age and replay -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_too_old_is_not_asked(stub: RunningStub, account: ChannelAccount, mapped: Route) -> None:
+    asked = turn(account)
+    shift(asked, queued_at=-3601)
+    with RunningConnector():
+        done = finished(asked)
+    assert (done.state, done.reason, outcomes(asked)) == ("dead", Reason.TOO_OLD, [])
+    assert stub.record == []
+
+
+def test_a_replay_is_a_new_turn(stub: RunningStub, account: ChannelAccount, home: Gateway) -> None:
+    wrong = route(account, home, agent_id="nobody")
+    with RunningConnector():
+        asked = turn(account, "hi")
+        assert finished(asked).state == "dead"
+        Route.objects.filter(pk=wrong.pk).update(agent_id="main")
+        assert replay.replay([asked.pk]).count == 1
+        assert finished(asked).state == "delivered"
+    assert ran(stub) == [(f"{asked.pk}.1", 1)]
+    assert answers(asked) == ["收到：hi"]

@@ -26,6 +26,9 @@ _FAILURE_TEXTS: Final = frozenset(
 )
 """Sentences the gateway puts where a reply is missing (`gateway-error-details` of its source)."""
 
+_COOLDOWN: Final = re.compile(r"retry after about (\d+) (second|minute|hour)", re.IGNORECASE)
+"""A gateway whose model refused its key leaves the model alone for a while, and says so in words only."""
+
 _MEDIA_LINE: Final = re.compile(r"^[ \t]*MEDIA:[ \t]*(\S.*?)[ \t]*$\n?", re.M)
 _PERMANENT_REASONS: Final = frozenset({"format", "auth", "auth_permanent", "billing", "model_not_found"})
 _DEVICE_FAULTS: Final = frozenset({"DEVICE_IDENTITY_REQUIRED", "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"})
@@ -96,7 +99,12 @@ def run_failed(message: str, reason: str) -> GatewayError:
     The gateway itself tries the model again up to eight times before it gives up on an error that may pass.
     """
     action = Action.PERMANENT if reason in _PERMANENT_REASONS else Action.RETRY
-    return GatewayError(Code.RUN_FAILED, message, action=action)
+    return GatewayError(Code.RUN_FAILED, message, action=action, retry_after=_cooldown(message))
+
+
+def _cooldown(message: str) -> float | None:
+    found = _COOLDOWN.search(message)
+    return int(found[1]) * {"second": 1.0, "minute": 60.0, "hour": 3600.0}[found[2].lower()] if found else None
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------

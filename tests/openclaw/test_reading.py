@@ -66,6 +66,15 @@ def test_run_over_its_time_is_an_error_although_it_has_a_text(name: str) -> None
     assert caught.value.code is Code.TIMEOUT
 
 
+@pytest.mark.parametrize(("pause", "seconds"), [("1 minute", 60.0), ("45 seconds", 45.0), ("2 hours", 7200.0)])
+def test_a_model_that_is_left_alone_for_a_while_is_asked_again_after_it(pause: str, seconds: float) -> None:
+    """The sentence of gateway 2026.9.6 after its model answered 401."""
+    said = 'Inline API key for provider "mock" is temporarily disabled after a provider auth/billing failure. '
+    with pytest.raises(GatewayError) as caught:
+        read_result({"status": "error", "summary": f"{said}Retry after about {pause}, or switch to another key."})
+    assert (caught.value.action, caught.value.retry_after) == (Action.RETRY, seconds)
+
+
 def test_wait_gives_the_text_of_a_completed_run() -> None:
     assert read_wait(load("wait__ok")).text == "pong: hello"
     assert read_wait(load("wait__media")).media == (MediaRef(url="https://files.example/a.png", name="a.png"),)

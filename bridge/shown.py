@@ -73,7 +73,7 @@ def ago(when: datetime | None) -> SafeString | str:
 def distance(when: datetime) -> str:
     now = timezone.now()
     if abs((now - when).total_seconds()) < 60:
-        return _("just now")
+        return _("in a moment") if when > now else _("just now")
     if when > now:
         return _("in %(time)s") % {"time": timesince(now, when, depth=1)}
     return _("%(time)s ago") % {"time": timesince(when, now, depth=1)}

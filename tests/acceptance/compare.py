@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Any
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.acceptance.verdict import Verdict
 
@@ -15,22 +16,49 @@ if TYPE_CHECKING:
 NUMBER = re.compile(r"#(\d{5})#")
 
 
+# The stream that an answer outlived says this below the text so far; the answer follows as a message of its own.
+FOLLOWS = "This takes longer; the answer will follow."
+
+
+class Shown(NamedTuple):
+    """An answer as a member sees it: its place on the screen, and when its last word came."""
+
+    number: int
+    place: int
+    ended: int
+
+
 class Seen:
-    """What the members saw. answers: chat → numbers in the order of the screen."""
+    """What the members saw, by chat."""
 
     def __init__(self, run: Run) -> None:
-        self.answers: dict[str, list[int]] = {}
+        self.answers: dict[str, list[Shown]] = {}
         self.ways: Counter[str] = Counter()
-        self.streaming = 0
+        self.streaming = self.marked = 0
         for chat in sorted({said["chat"] for said in run.said}):
             entries = [entry for entry in run.company.simulator.transcript(chat) if entry["via"] != "member"]
-            self.answers[chat] = [number for entry in entries for number in self._read(entry)]
+            self.answers[chat] = [shown for entry in entries for shown in self._read(entry)]
 
-    def _read(self, entry: dict[str, Any]) -> list[int]:
+    def _read(self, entry: dict[str, Any]) -> list[Shown]:
         self.streaming += entry["streaming"]
-        numbers = _numbers(entry["text"])
-        self.ways.update([entry["via"]] * len(numbers))
-        return numbers
+        if entry["text"].endswith(FOLLOWS):
+            self.marked += 1
+            return []
+        found = [Shown(number, entry["seq"], entry["rev"]) for number in _numbers(entry["text"])]
+        self.ways.update([entry["via"]] * len(found))
+        return found
+
+    def disordered(self) -> int:
+        """Chats with an answer that is neither above a later one nor was there before it.
+
+        A stream stands where its question opened it, so an answer that came as a message of its own may stand below a later one.
+        """
+        return sum(any(_swapped(a, b) for a, b in combinations(shown, 2)) for shown in self.answers.values())
+
+
+def _swapped(a: Shown, b: Shown) -> bool:
+    first, second = sorted((a, b))
+    return first.number != second.number and first.place > second.place and first.ended > second.ended
 
 
 def verdict(run: Run) -> Verdict:
@@ -70,13 +98,14 @@ def _asked(found: Verdict, run: Run) -> None:
 
 
 def _shown(found: Verdict, run: Run, seen: Seen) -> None:
-    times = Counter(number for numbers in seen.answers.values() for number in numbers)
+    times = Counter(shown.number for answers in seen.answers.values() for shown in answers)
     uncertain = {number for numbers in _uncertain_numbers(run) for number in numbers}
     lost = set(range(run.messages)) - set(times) - uncertain
     found.exactly("answers lost", len(lost), 0)
     found.exactly("answers shown twice without a mark", sum(count > 1 for count in times.values()), 0)
-    found.exactly("conversations shown out of order", _disordered(seen.answers.values()), 0)
+    found.exactly("conversations shown out of order", seen.disordered(), 0)
     found.exactly("streams that never ended", seen.streaming, 0)
+    found.note("streams that said that the answer follows", seen.marked)
     found.note("answers by way", ", ".join(f"{way} {count}" for way, count in sorted(seen.ways.items())))
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from openclaw.turns import AgentInfo
 
-LEASE_SECONDS = 30
+# Renewed every five seconds; a lost connector's gateways are taken over after this.
+LEASE_SECONDS = 15
 
 
 def lease(holder: str) -> list[Gateway]:

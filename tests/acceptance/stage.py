@@ -112,7 +112,7 @@ def stage(*, pace: float = 0.05, **settings: object) -> Iterator[Stage]:
     """The running bridge with these settings, and Django ready in this process. After a failure the log stays."""
     os.chdir(BASE_DIR)
     with tempfile.TemporaryDirectory(prefix="bridge-acceptance-", ignore_cleanup_errors=True) as folder:
-        plan = _plan(Path(folder), {name: str(value) for name, value in settings.items()})
+        plan = demo_plan(Path(folder), {name: str(value) for name, value in settings.items()})
         log = Path(tempfile.gettempdir()) / f"bridge-acceptance-{os.getpid()}.log"
         running = Stage(plan, log)
         try:
@@ -141,7 +141,7 @@ def wait_until(holds: Callable[[], object], seconds: float, pause: float = 0.25)
     return True
 
 
-def _plan(folder: Path, settings: dict[str, str]) -> Plan:
+def demo_plan(folder: Path, settings: dict[str, str]) -> Plan:
     """Of the environment of this process nothing counts that the bridge would read."""
     for name in re.findall(r"^#? ?([A-Z_]+)=", (BASE_DIR / ".env.example").read_text(), re.MULTILINE):
         os.environ.pop(name, None)

@@ -18,7 +18,7 @@ from bridge import outbound, ownership
 from bridge.asking import Asking
 from bridge.database import run_db
 from bridge.links import HttpLink, SocketLink
-from bridge.models import Conversation, Delivery, Message, Route, Target, Wire
+from bridge.models import Conversation, Delivery, Message, Outcome, Route, State, Target, Wire
 from bridge.streams import PARTIAL_SECONDS, partial_key
 from channels_wechat import channel_class
 from channels_wechat.base import Streaming
@@ -258,15 +258,18 @@ class Owned:
 
 
 def speak_first(gateway: Gateway, reply: ForeignReply) -> None:
-    """Send what an agent said unasked to the conversation whose session it said it in."""
-    last = (
-        Delivery.objects.filter(target=Target.AGENT, gateway=gateway, payload__session_key=reply.session_key)
-        .select_related("message__account", "route")
-        .order_by("-id")
-        .first()
-    )
+    """Send what an agent said unasked to the conversation whose session it said it in.
+
+    While a turn of that session is in doubt it may be that turn's answer, which `recover` will get: then it is not said here.
+    """
+    turns = Delivery.objects.filter(target=Target.AGENT, gateway=gateway, payload__session_key=reply.session_key)
+    last = turns.select_related("message__account", "route").order_by("-id").first()
     if last is None or last.message is None or (last.route and last.route.scope == Route.Scope.SHARED):
         log.warning("gateway %s: a message for no conversation of ours", gateway.pk)
+        return
+    doubt = turns.filter(attempts__outcome__in=(Outcome.UNKNOWN, Outcome.INTERRUPTED))
+    if doubt.filter(state__in=(State.PENDING, State.SENDING)).exists():
+        log.warning("gateway %s: run %s may be the answer to a lost turn", gateway.pk, reply.run_id)
         return
     where = (last.message.account, last.message.peer_kind, last.message.peer_id)
     key = f"run:{gateway.pk}:{reply.run_id}"

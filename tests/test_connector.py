@@ -13,10 +13,12 @@ from django.utils import timezone
 from accounts.models import Health
 from bridge import delivery as work
 from bridge import inbound, ownership, replay
-from bridge.models import Attachment, Delivery, Message, Reason, Route
+from bridge.connector import speak_first
+from bridge.models import Attachment, Attempt, Delivery, Message, Reason, Route, Wire
 from bridge.streams import partial_key
 from openclaw.models import Gateway
 from openclaw.stub.brain import picture as png
+from openclaw.turns import Answer, ForeignReply
 from tests.connecting import RunningConnector
 from tests.factories import (
     GROUP,
@@ -535,6 +537,22 @@ def test_what_is_said_to_everybody_is_said_to_nobody(stub: RunningStub, account:
         stub.say(asked.payload["session_key"], "whose is this?")
         time.sleep(0.3)
     assert Message.objects.filter(direction="out").count() == 1
+
+
+def test_while_a_turn_is_in_doubt_an_unasked_message_may_be_its_answer(account: ChannelAccount, mapped: Route) -> None:
+    asked = turn(account)
+    attempt = work.begin(work.claim(Wire.CONNECTOR, "lost", 1)[0], {"ask": "1.0"})
+    reply = ForeignReply(asked.payload["session_key"], "resumed", Answer("the answer"))
+    shift(asked, lease_until=-60)
+    work.sweep()
+    assert Attempt.objects.get(pk=attempt.pk).outcome == "interrupted"
+
+    speak_first(mapped.gateway, reply)
+    assert not Message.objects.filter(direction="out").exists()
+
+    Delivery.objects.filter(pk=asked.pk).update(state="delivered", finished_at=timezone.now())
+    speak_first(mapped.gateway, reply)
+    assert Message.objects.get(direction="out").text == "the answer"
 
 
 # --- HTTP -------------------------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import BadRequest
 from django.db.models import Count, Q
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
@@ -160,7 +161,7 @@ class DeliveryAdmin(Facts[Delivery]):
         """First POST: asks; the second, with `sure`, does it. ids: numbers with commas."""
         verb = request.POST.get("verb", "")
         if verb not in ("replay", "dismiss"):
-            return HttpResponse(status=400)
+            raise BadRequest
         self.need(request, f"bridge.{verb}_delivery")
         ids = [int(word) for word in request.POST.get("ids", "").split(",") if word.isascii() and word.isdigit()][
             :AT_ONCE

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Q
 from django.utils import timezone
 
+from accounts import valkey
 from bridge.models import Delivery, State, Target, Wire
 
 if TYPE_CHECKING:
@@ -20,17 +21,26 @@ if TYPE_CHECKING:
 
 # The stream is the view's while polls come; an answer that no poll fetched for so long goes by the address.
 NO_POLL_SECONDS = 20
+# Longer than any stream.
+CLOSED_SECONDS = 900
 
 
 def stream_ends(channel: Streaming, question: Message) -> datetime:
     return question.created_at + timedelta(seconds=channel.stream_seconds)
 
 
+def close_stream(question: Message) -> None:
+    """A frame without an answer ended it. Where Valkey forgets that, a later answer waits for a poll in vain, and then goes on."""
+    valkey.ask(lambda client: client.set(_closed_key(question), 1, ex=CLOSED_SECONDS), None)
+
+
 def stream_left(channel: Streaming, question: Message, besides: int = 0) -> bool:
     """Whether a poll may still fetch an answer. besides: a delivery that does not count as having used it."""
     if not channel.opens_stream(question.kind) or timezone.now() >= stream_ends(channel, question):
         return False
-    return not _answers(question, besides).filter(wire=Wire.VIEW).exclude(state=State.DEAD).exists()
+    if _answers(question, besides).filter(wire=Wire.VIEW).exclude(state=State.DEAD).exists():
+        return False
+    return not valkey.ask(lambda client: client.exists(_closed_key(question)), 0)
 
 
 def address_left(question: Message, besides: int = 0) -> bool:
@@ -52,6 +62,10 @@ def ways_left(channel: Streaming, question: Message | None, besides: int = 0) ->
         return []
     stream = [Wire.VIEW] if stream_left(channel, question, besides) else []
     return stream + ([Wire.WORKER] if address_left(question, besides) else [])
+
+
+def _closed_key(question: Message) -> str:
+    return f"closed:{question.uuid.hex}"
 
 
 def _answers(question: Message, besides: int) -> QuerySet[Delivery]:

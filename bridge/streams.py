@@ -103,4 +103,6 @@ def _frame(channel: Streaming, query: Mapping[str, str], stream: str, question: 
     partial = valkey.ask(lambda client: client.get(partial_key(question.uuid)), None) or ""
     closing = channel.closing_text(ending) if ending else ""
     text = "\n\n".join(words for words in (partial, closing) if words)
+    if ending:
+        replies.close_stream(question)
     return channel.frame(query, stream, None, text=text, finish=bool(ending))

@@ -234,3 +234,19 @@ def test_a_stopped_account_keeps_the_answer(asked: Delivery) -> None:
     type(asked.account).objects.update(state="stopped")
     assert shown(asked.message) == THINKING
     assert state(delivery) == "pending"
+
+
+def test_after_a_stream_that_ended_without_an_answer_a_late_one_goes_by_the_address_at_once(
+    account: ChannelAccount, valkey: redis.Redis
+) -> None:
+    skipped = turn(account, group=GROUP, reply=REPLY)  # nobody is mapped
+    question = skipped.message
+    assert (skipped.state, shown(question)[1]) == ("skipped", True)
+
+    late = answer(question, "late").deliveries.get()
+    assert (late.wire, late.due_at <= timezone.now()) == ("worker", True)
+
+    # Without Valkey's memory it would first wait for a poll.
+    valkey.flushall()
+    Message.objects.filter(pk=late.message_id).delete()
+    assert answer(question, "later").deliveries.get().wire == "view"

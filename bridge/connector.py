@@ -27,6 +27,8 @@ from openclaw.client import backoff
 from openclaw.errors import Action, GatewayError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bridge.links import Link
     from openclaw.models import Gateway
     from openclaw.turns import ForeignReply
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 LOOK_SECONDS = 1.0
 LEASE_EVERY_SECONDS = 5.0
 PARTIAL_EVERY_SECONDS = 0.3
+CLOSE_SECONDS = 10  # for the turns of a closed connection to settle
 STEADY_SECONDS = 60  # a connection that held this long starts the backoff anew
 _OUR_KEY = re.compile(r"\d+\.\d+")
 
@@ -55,7 +58,8 @@ class Connector:
             while not self.stopping.is_set():
                 await self._own()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.stopping.wait(), LEASE_EVERY_SECONDS)
+                    async with asyncio.timeout(LEASE_EVERY_SECONDS):
+                        await self.stopping.wait()
         finally:
             await self._end([*helpers, *(owned.task for owned in self.owned.values())])
 
@@ -63,9 +67,7 @@ class Connector:
         self.stopping.set()
 
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _ended(tasks)
         await run_db(work.hand_over, self.holder)
         await run_db(ownership.release, self.holder)
         await self.valkey.aclose()
@@ -85,8 +87,7 @@ class Connector:
 
     async def _let_go(self, pk: int) -> None:
         owned = self.owned.pop(pk)
-        owned.task.cancel()
-        await asyncio.gather(owned.task, return_exceptions=True)
+        await _ended([owned.task])
 
     async def _listen(self) -> None:
         """Rings and stops. Losing them costs a look a second, and for a stop the next renewal."""
@@ -197,7 +198,8 @@ class Owned:
             self.wake.clear()
             if not await self._claim(link):
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._news(link), LOOK_SECONDS)
+                    async with asyncio.timeout(LOOK_SECONDS):  # not wait_for, which before 3.12 may lose a cancellation
+                        await self._news(link)
             if link.closed.is_set():
                 raise link.lost
 
@@ -245,7 +247,7 @@ class Owned:
         await link.close()
         pending = [task for task in self.turns if not task.done()]
         if pending:
-            _done, late = await asyncio.wait(pending, timeout=10)
+            _done, late = await asyncio.wait(pending, timeout=CLOSE_SECONDS)
             for task in late:
                 task.cancel()
 
@@ -274,6 +276,18 @@ def speak_first(gateway: Gateway, reply: ForeignReply) -> None:
     where = (last.message.account, last.message.peer_kind, last.message.peer_id)
     key = f"run:{gateway.pk}:{reply.run_id}"
     outbound.send(*where, Content(text=reply.answer.text), source=Message.Source.AGENT, key=key)
+
+
+async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Cancel and wait. A cancellation can get lost in a library, and must not keep the work from being handed over: it is repeated."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        done, left = await asyncio.wait(left, timeout=CLOSE_SECONDS + 2)
+        for task in done:
+            if not task.cancelled() and task.exception():
+                log.error("a task of the connector failed", exc_info=task.exception())
 
 
 def _before(asking: Asking, stopped_at: object) -> bool:

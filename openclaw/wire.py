@@ -222,9 +222,9 @@ class Wire:
 
 
 async def _stop(task: asyncio.Task[None]) -> None:
+    """Waits without taking the task's cancellation for its own, or its own for the task's."""
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await asyncio.wait([task])
 
 
 async def receive(answers: Answers, timeout: float) -> Json:

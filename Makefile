@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 CODE := bridge accounts openclaw channels_wechat manage.py
 COVERAGE := --cov=bridge --cov=accounts --cov=channels_wechat --cov=openclaw --cov-report=term:skip-covered --cov-fail-under=90
 # Everywhere the same: warnings, leaks and wrong threads show themselves.

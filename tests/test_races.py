@@ -181,6 +181,7 @@ def test_a_poll_and_the_worker_never_both_answer() -> None:
         question = turn(account, group=f"{GROUP}{number}", reply="https://reply/?x").message
         delivery = answer(question, "forty-two").deliveries.get()
         shift(delivery, due_at=-1)
+
         def poll(question: Message = question) -> object:
             return answer_poll(account, channel, query, question.uuid.hex)  # type: ignore[arg-type]
 

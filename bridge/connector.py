@@ -61,13 +61,14 @@ class Connector:
                     async with asyncio.timeout(LEASE_EVERY_SECONDS):
                         await self.stopping.wait()
         finally:
-            await self._end([*helpers, *(owned.task for owned in self.owned.values())])
+            await self._end(helpers)
 
     def stop(self) -> None:
         self.stopping.set()
 
-    async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
-        await _ended(tasks)
+    async def _end(self, helpers: list[asyncio.Task[None]]) -> None:
+        await _ended(helpers, patience=1)
+        await _ended([owned.task for owned in self.owned.values()])
         await run_db(work.hand_over, self.holder)
         await run_db(ownership.release, self.holder)
         await self.valkey.aclose()
@@ -278,13 +279,16 @@ def speak_first(gateway: Gateway, reply: ForeignReply) -> None:
     outbound.send(*where, Content(text=reply.answer.text), source=Message.Source.AGENT, key=key)
 
 
-async def _ended(tasks: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel and wait. A cancellation can get lost in a library, and must not keep the work from being handed over: it is repeated."""
+async def _ended(tasks: Iterable[asyncio.Task[None]], patience: float = CLOSE_SECONDS + 2) -> None:
+    """Cancel and wait. A cancellation that got lost is repeated after `patience` seconds: the work must be handed over.
+
+    (redis-py writes under asyncio.wait_for, which before Python 3.12 drops a cancellation that meets the end of the write.)
+    """
     left = set(tasks)
     while left:
         for task in left:
             task.cancel()
-        done, left = await asyncio.wait(left, timeout=CLOSE_SECONDS + 2)
+        done, left = await asyncio.wait(left, timeout=patience)
         for task in done:
             if not task.cancelled() and task.exception():
                 log.error("a task of the connector failed", exc_info=task.exception())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import mimetypes
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from bridge import delivery as work
 from bridge import media, outbound
 from bridge.database import run_db
 from bridge.delivery import Failure, LostLease
-from bridge.models import Attempt, Delivery, Message, Outcome, Reason
+from bridge.models import Attempt, Conversation, Delivery, Message, Outcome, Reason
 from bridge.redact import redact_text
 from channels_wechat.errors import ChannelError
 from openclaw.errors import Action, Code, GatewayError
@@ -63,7 +64,9 @@ class Asking:
         except Exception as error:  # a defect of ours; the lane must not hang
             log.exception("delivery %s", self.delivery.pk)
             text = redact_text(f"{type(error).__name__}: {error}")
-            await self._fail(Failure("permanent", "internal", text, reason=Reason.INTERNAL))
+            # Once the request has left, its answer may still be had by its key.
+            action = "unknown" if self.attempt else "permanent"
+            await self._fail(Failure(action, "internal", text, reason=Reason.INTERNAL))
 
     async def stop(self) -> None:
         self.stopped = True
@@ -80,16 +83,23 @@ class Asking:
         # Without the words, which stand in the delivery: a long request would be cut, and `lost_before` has to find the key.
         request = {"recover" if lost else "ask": turn.idempotency_key, "session_key": turn.session_key}
         self.attempt = await run_db(work.begin, self.delivery, request)
-        if self.stopped:  # typed while the files came: nothing has left
-            await run_db(work.skip, self.delivery, self.attempt, Reason.STOPPED)
-            return
         self.turn = turn
+        if self.stopped or await run_db(stopped_since, self.delivery):
+            await self._break_off(turn, lost)
+            return
         try:
             answer = await self._answer(turn, lost)
         except GatewayError as error:
             await self._refused(error)
             return
         await self._settle(answer)
+
+    async def _break_off(self, turn: Turn, lost: bool) -> None:
+        """/stop came while the files did, or while the connection was away and the gateway may still be at it."""
+        if lost:
+            with contextlib.suppress(GatewayError):
+                await self.link.abort(turn)
+        await run_db(work.skip, self.delivery, self._open_attempt(), Reason.STOPPED)
 
     async def _answer(self, turn: Turn, lost: bool) -> Answer | None:
         def partial(text: str) -> None:
@@ -175,6 +185,15 @@ def lost_before(delivery: Delivery) -> bool:
     unknown = delivery.attempts.filter(outcome__in=(Outcome.UNKNOWN, Outcome.INTERRUPTED))
     key = key_of(delivery)
     return unknown.filter(request__ask=key).exists() or unknown.filter(request__recover=key).exists()
+
+
+def stopped_since(delivery: Delivery) -> bool:
+    """Whether somebody typed /stop after this turn was first asked."""
+    first = delivery.attempts.filter(request__ask=key_of(delivery)).order_by("number").first()
+    if first is None or delivery.message is None:
+        return False
+    stopped = Conversation.objects.filter(stopped_at__gt=first.started_at)
+    return stopped.filter(pk=delivery.message.conversation_id).exists()
 
 
 def turn_for(delivery: Delivery) -> Turn:

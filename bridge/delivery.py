@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, Func, Max, Value
-from django.db.models.functions import Greatest
 from django.utils import timezone
 from django.utils.encoding import force_str
 
@@ -35,8 +34,6 @@ RETRY_SECONDS = (2, 5, 15, 60, 120, 300, 600, 900)
 MAX_TRIES = 20
 SWEEP_AT_ONCE = 500
 
-# A try that was not the message's fault is given back; before the attempt was open none was counted.
-_one_less = Greatest(F("tries") - 1, 0)
 next_seq = Func(Value("bridge_delivery_seq"), function="nextval")
 
 _CLAIM = """
@@ -149,7 +146,11 @@ def succeed(
 def fail(delivery: Delivery, attempt: Attempt | None, failure: Failure) -> None:
     """sending → pending (again, later), dead or uncertain. Raises LostLease."""
     outcome = Outcome.UNKNOWN if failure.action == "unknown" else Outcome.ERROR
-    fields = {**_verdict(delivery, failure), "error": redact_text(failure.text), "lease_until": None}
+    fields = {
+        **_verdict(delivery, failure, began=attempt is not None),
+        "error": redact_text(failure.text),
+        "lease_until": None,
+    }
     with transaction.atomic():
         if attempt:
             _close(attempt, outcome, code=failure.code, error=failure.text, response=failure.response)
@@ -225,14 +226,15 @@ def _repeatable(delivery: Delivery) -> bool:
     return delivery.repeat_until is not None and delivery.repeat_until > timezone.now()
 
 
-def _verdict(delivery: Delivery, failure: Failure) -> dict[str, Any]:
-    """The retry table: what becomes of a delivery after this failure."""
+def _verdict(delivery: Delivery, failure: Failure, *, began: bool) -> dict[str, Any]:
+    """The retry table: what becomes of a delivery after this failure. began: an attempt was counted as a try."""
     now = timezone.now()
+    given_back = {"tries": F("tries") - 1} if began else {}  # what was not the message's fault burns no try
     if failure.action == "configuration":
-        return {"state": State.PENDING, "due_at": now, "tries": _one_less, **_next_run(delivery)}
+        return {"state": State.PENDING, "due_at": now, **given_back, **_next_run(delivery)}
     if failure.action == "wait":
         wait = timedelta(seconds=max(1.0, failure.retry_after or 60))
-        return {"state": State.PENDING, "due_at": now + wait, "tries": _one_less, **_next_run(delivery)}
+        return {"state": State.PENDING, "due_at": now + wait, **given_back, **_next_run(delivery)}
     if failure.action == "permanent":
         return _dead(failure.reason or Reason.PERMANENT)
     if failure.action == "unknown" and not _repeatable(delivery):

@@ -78,7 +78,7 @@ def waiting() -> bool:
 def route_again(message: Message) -> Delivery:
     """Decide and render anew, for a replay. The delivery is the message's own row, updated but not saved."""
     delivery = message.deliveries.select_for_update().get(target=Target.AGENT)
-    fresh = _decide(message, _conversation(message))
+    fresh = _decided(message, _conversation(message), _decide(message))
     for name in ("gateway", "route", "payload", "state", "reason", "error", "finished_at"):
         setattr(delivery, name, getattr(fresh, name))
     return delivery
@@ -149,8 +149,9 @@ def _route(message: Message) -> None:
     told = message.raw.get("_bridge", {})
     peers.meet(message.account, message.sender, told.get("contacts", {}))
     _judge(message, told.get("refers_to", ""))
-    command = routing.COMMANDS.get(message.text.strip().casefold()) if message.kind == "text" else None
-    delivery = _decide(message, conversation)
+    decision = _decide(message)
+    delivery = _decided(message, conversation, decision)
+    command = routing.COMMANDS.get(decision.text.strip().casefold()) if message.kind == "text" else None
     if command and delivery.state == State.PENDING:
         _obey(command, message, conversation)
         delivery = _delivery(message, conversation, State.SKIPPED, reason=Reason.COMMAND)
@@ -180,11 +181,14 @@ def _judge(message: Message, judged: str) -> None:
     message.save(update_fields=["reply_to"])
 
 
-def _decide(message: Message, conversation: Conversation) -> Delivery:
+def _decide(message: Message) -> routing.Decision:
     heard = routing.Heard(
         message.peer_kind, message.peer_id, message.sender, message.text, message.kind, message.addressed
     )
-    decision = routing.decide(message.account.routes.select_related("gateway"), heard)
+    return routing.decide(message.account.routes.select_related("gateway"), heard)
+
+
+def _decided(message: Message, conversation: Conversation, decision: routing.Decision) -> Delivery:
     reason = decision.reason or _mode_reason(conversation)
     if reason or decision.route is None:
         return _delivery(message, conversation, State.SKIPPED, reason=reason, route=decision.route)

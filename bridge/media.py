@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 # An AI bot's addresses die after five minutes; an app's media ids after three days. Whoever is late finds out by the error.
 RETRY_SECONDS = (1, 3, 10, 30, 60, 120)
 LEASE_SECONDS = 120
+# A stopped account is looked at again after this; its stored refusal answers, so the platform is not called.
+CONFIGURATION_SECONDS = 60
+MEDIA_ID_DAYS = 3
 
 _CLAIM = """
 UPDATE bridge_attachment SET lease_until = statement_timestamp() + make_interval(secs => %(lease)s), tries = tries + 1
@@ -102,11 +105,19 @@ def _failed(item: Attachment, error: ChannelError) -> None:
     """The row forgets the address, which is a secret, once it is of no more use."""
     again = error.action in (Action.RETRY, Action.WAIT, Action.UNKNOWN) and item.tries < len(RETRY_SECONDS)
     item.error, item.lease_until = redact_text(str(error)), None
-    if again:
+    if error.action == Action.CONFIG and _kept_by_the_platform(item):
+        item.tries, item.due_at = item.tries - 1, timezone.now() + timedelta(seconds=CONFIGURATION_SECONDS)
+    elif again:
         item.due_at = timezone.now() + timedelta(seconds=error.retry_after or RETRY_SECONDS[item.tries - 1])
     else:
         item.state, item.source = AttachmentState.FAILED, ""
     item.save()
+
+
+def _kept_by_the_platform(item: Attachment) -> bool:
+    """A media id lives for days, so a file waits with its account until staff mend that; an address dies in minutes."""
+    kept = timezone.now() - item.message.created_at < timedelta(days=MEDIA_ID_DAYS)
+    return kept and isinstance(channel_for(item.message.account), Media)
 
 
 def rows(ids: list[int]) -> list[Attachment]:

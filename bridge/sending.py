@@ -41,8 +41,7 @@ def carry(delivery: Delivery) -> None:
         log.warning("delivery %s: the lease was lost", delivery.pk)
     except Exception as error:  # a defect of ours; the message must not hang in `sending`
         log.exception("delivery %s", delivery.pk)
-        text = redact_text(f"{type(error).__name__}: {error}")
-        _quietly_fail(delivery, Failure("permanent", "internal", text, reason=Reason.INTERNAL))
+        _quietly_fail(delivery, redact_text(f"{type(error).__name__}: {error}"))
 
 
 def _carry(delivery: Delivery) -> None:
@@ -159,8 +158,10 @@ def _put_off(delivery: Delivery, seconds: float, text: str) -> None:
     mine.update(state=State.PENDING, due_at=due, lease_until=None, error=text)
 
 
-def _quietly_fail(delivery: Delivery, failure: Failure) -> None:
+def _quietly_fail(delivery: Delivery, text: str) -> None:
+    """With an open attempt the platform may have taken it: that is no failure but an unknown outcome."""
     open_attempt = delivery.attempts.filter(finished_at=None).last()
+    failure = Failure("unknown" if open_attempt else "permanent", "internal", text, reason=Reason.INTERNAL)
     try:
         work.fail(delivery, open_attempt, failure)
     except LostLease:

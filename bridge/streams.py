@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import cache
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -12,7 +13,7 @@ from django.utils import timezone
 from accounts import valkey
 from bridge import delivery as work
 from bridge import media, replies
-from bridge.models import Delivery, Message, Reason, State, Target, Wire
+from bridge.models import Attachment, Delivery, Message, Reason, State, Target, Wire
 from channels_wechat.messages import Payload
 
 if TYPE_CHECKING:
@@ -85,12 +86,19 @@ def _holder() -> str:
 
 
 def _images(payload: Payload) -> tuple[Upload, ...]:
-    return tuple(media.read(ref) for ref in payload.images)
+    """Those that are still there: a poll must get its frame in any case."""
+    found = []
+    for ref in payload.images:
+        with contextlib.suppress(Attachment.DoesNotExist, OSError):
+            found.append(media.read(ref))
+    return tuple(found)
 
 
 def _ending(channel: Streaming, question: Message, turn: Delivery | None) -> str:
     """Why the stream ends without a fetched answer; empty: it goes on."""
-    if turn and turn.state == State.SKIPPED:
+    if (
+        turn and turn.state == State.SKIPPED and turn.reason != Reason.HUMAN
+    ):  # staff may answer while the stream is open
         return "stopped" if turn.reason == Reason.STOPPED else "skipped"
     if turn and turn.state == State.DEAD:
         return "failed"

@@ -459,6 +459,18 @@ def test_stop_while_the_turn_waits_for_its_files(stub: RunningStub, account: Cha
     assert stub.record == []
 
 
+def test_stop_while_the_connection_was_away(stub: RunningStub, account: ChannelAccount, mapped: Route) -> None:
+    asked = turn(account)
+    work.begin(work.claim(Wire.CONNECTOR, "lost", 1)[0], {"ask": f"{asked.pk}.0"})
+    shift(asked, lease_until=-60)
+    work.sweep()
+    turn(account, "/stop")
+    with RunningConnector():
+        assert (finished(asked).state, row(asked).reason) == ("skipped", Reason.STOPPED)
+    assert ran(stub) == []
+    assert answers(asked) == []
+
+
 def test_after_new_the_agent_remembers_nothing(stub: RunningStub, account: ChannelAccount, mapped: Route) -> None:
     with RunningConnector():
         finished(turn(account, "1"))

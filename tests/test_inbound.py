@@ -215,6 +215,12 @@ def test_stop_is_written_down(account: ChannelAccount) -> None:
     assert Message.objects.get(direction="out").text == "Stopped."
 
 
+def test_a_command_after_the_words_that_call_the_agent(account: ChannelAccount) -> None:
+    route(account, trigger="prefix", trigger_words="小助手")
+    assert turn(account, "小助手 /stop").reason == Reason.COMMAND
+    assert turn(account, "/stop").reason == Reason.NO_TRIGGER
+
+
 @pytest.mark.parametrize("text", ["/new session", "please /stop", "/unknown", "new"])
 def test_what_is_no_command_goes_to_the_agent(account: ChannelAccount, text: str) -> None:
     route(account)

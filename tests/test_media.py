@@ -120,3 +120,24 @@ def test_a_defect_does_not_stop_the_other_files(company: SimulatorClient, caplog
     broken.refresh_from_db()
     assert (good.state, broken.state) == ("ready", "failed")
     assert "KeyError" in broken.error
+
+
+def test_a_file_waits_with_its_stopped_account(company: SimulatorClient) -> None:
+    account = app(company.url)
+    handle = upload(company, account)
+    item = item_of(account, handle)
+    account.token.failure, account.token.failure_code = "the secret is wrong", "40001"
+    account.token.save()
+
+    fetched(item)
+    assert (item.state, item.source, item.tries) == ("pending", handle, 0)
+    assert item.due_at > timezone.now() + timedelta(seconds=30)
+
+    account.revive()
+    again(item)
+    assert fetched(item).state == "ready"
+
+
+def test_an_address_does_not_outlive_a_wrong_configuration() -> None:
+    item = fetched(item_of(bot(), "http://10.0.0.1/file"))
+    assert (item.state, item.source) == ("failed", "")

@@ -138,6 +138,18 @@ def test_a_group_of_the_apps_own_is_written_to(company: SimulatorClient, account
     assert [entry["text"] for entry in company.transcript("appgroup")] == ["hello group"]
 
 
+@pytest.mark.parametrize(("peer_kind", "ends"), [("group", "uncertain"), ("direct", "pending")])
+def test_a_defect_of_ours_after_the_attempt_was_open_is_no_proof_that_nothing_arrived(
+    account: ChannelAccount, peer_kind: str, ends: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    delivery = to_send(account, "hello", "zhangsan", peer_kind=peer_kind)
+    shift(delivery, payload={"body": {}})
+    work_off()
+    assert (state(delivery), outcomes(delivery)) == (ends, ["unknown"])
+    assert "internal" in delivery.attempts.get().code
+    assert "delivery" in caplog.text
+
+
 # --- what the platform says ---------------------------------------------------------------------------------------------------
 
 

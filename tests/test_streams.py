@@ -12,8 +12,9 @@ from django.utils import timezone
 from bridge import delivery as work
 from bridge import outbound
 from bridge.delivery import Failure
-from bridge.models import Delivery, Message, Reason, State
+from bridge.models import Conversation, Delivery, Message, Reason, State
 from bridge.streams import partial_key
+from channels_wechat.messages import Content
 from openclaw.stub.brain import picture
 from tests.callbacks import call, opened, poll
 from tests.factories import (
@@ -250,3 +251,23 @@ def test_after_a_stream_that_ended_without_an_answer_a_late_one_goes_by_the_addr
     valkey.flushall()
     Message.objects.filter(pk=late.message_id).delete()
     assert answer(question, "later").deliveries.get().wire == "view"
+
+
+def test_while_staff_answer_the_stream_stays_open_for_them(account: ChannelAccount) -> None:
+    route(account)
+    Conversation.objects.create(account=account, peer_kind="group", peer_id=GROUP, mode="human")
+    question = turn(account, group=GROUP, reply=REPLY).message
+    assert shown(question) == THINKING
+
+    outbound.send(account, "group", GROUP, Content(text="by hand"), source="staff")
+    assert shown(question) == ("by hand", True)
+
+
+def test_a_picture_that_is_gone_costs_only_itself(asked: Delivery) -> None:
+    file = ContentFile(picture(1), "a.png")
+    file.content_type = "image/png"  # type: ignore[attr-defined]
+    delivery = outbound.answer(asked.message, "look", source="agent", key="look", files=[file]).deliveries.get()
+    assert len(polled(asked.message)["stream"]["msg_item"]) == 1
+    delivery.message.attachments.all().delete()
+    stream = polled(asked.message)["stream"]
+    assert (stream["content"], stream["finish"], "msg_item" in stream) == ("look", True, False)

@@ -193,7 +193,7 @@ def stopped_since(delivery: Delivery) -> bool:
     if first is None or delivery.message is None:
         return False
     stopped = Conversation.objects.filter(stopped_at__gt=first.started_at)
-    return stopped.filter(pk=delivery.message.conversation_id).exists()
+    return stopped.filter(messages=delivery.message).exists()
 
 
 def turn_for(delivery: Delivery) -> Turn:

@@ -95,10 +95,8 @@ def _images(payload: Payload) -> tuple[Upload, ...]:
 
 
 def _ending(channel: Streaming, question: Message, turn: Delivery | None) -> str:
-    """Why the stream ends without a fetched answer; empty: it goes on."""
-    if (
-        turn and turn.state == State.SKIPPED and turn.reason != Reason.HUMAN
-    ):  # staff may answer while the stream is open
+    """Why the stream ends without a fetched answer; empty: it goes on, also for staff who have taken over."""
+    if turn and turn.state == State.SKIPPED and turn.reason != Reason.HUMAN:
         return "stopped" if turn.reason == Reason.STOPPED else "skipped"
     if turn and turn.state == State.DEAD:
         return "failed"

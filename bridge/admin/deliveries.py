@@ -72,7 +72,7 @@ class DeliveryAdmin(Facts[Delivery]):
         if not delivery.reason:
             return "–"
         reason, said = str(delivery.get_reason_display()), Truncator(delivery.error).chars(140)
-        return format_html("{}<br><small>{}</small>", reason, said) if said else reason
+        return format_html("<div>{}<br><small>{}</small></div>", reason, said) if said else reason
 
     @admin.display(description=gettext_lazy("conversation"))
     def where(self, delivery: Delivery) -> SafeString | str:

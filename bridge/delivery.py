@@ -177,11 +177,6 @@ def _settled(delivery: Delivery, changed: int) -> None:
     transaction.on_commit(lambda: ring(bell))
 
 
-def give_back(delivery: Delivery) -> None:
-    """sending → pending at once: claimed, nothing left yet (a stop, a shutdown)."""
-    _held(delivery).update(state=State.PENDING, lease_until=None)
-
-
 def too_old(delivery: Delivery) -> bool:
     limit = settings.MAX_AGE_ASK if delivery.target == Target.AGENT else settings.MAX_AGE_SEND
     return bool((timezone.now() - delivery.queued_at).total_seconds() > limit)

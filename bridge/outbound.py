@@ -138,12 +138,6 @@ def recall(delivery: Delivery) -> None:
     Delivery.objects.filter(pk=delivery.pk).update(recalled_at=timezone.now())
 
 
-def content_of(message: Message) -> Content:
-    """The content a stored outbound message was rendered from."""
-    files = tuple(_file(item) for item in message.attachments.filter(state=AttachmentState.READY))
-    return Content(text=message.text, files=files, kind=message.kind, data=message.data)
-
-
 def _kind(peer_kind: str) -> Any:
     return "group" if peer_kind == "group" else "direct"
 

@@ -166,12 +166,6 @@ class Delivery(models.Model):
     def __str__(self) -> str:
         return f"#{self.pk}"
 
-    @property
-    def replayable(self) -> bool:
-        return self.state in (State.DEAD, State.SKIPPED, State.UNCERTAIN) or (
-            self.state == State.HELD and self.reason != Reason.PART_BEFORE
-        )
-
 
 class Outcome(models.TextChoices):
     OK = "ok", _("done")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -116,7 +117,5 @@ def cleaned_credentials(kind: str, data: dict[str, Any]) -> dict[str, Any]:
     """The kind's form as validation for code that has no page. Raises django.core.exceptions.ValidationError."""
     form = channel_class(kind).Credentials(data)
     if not form.is_valid():
-        from django.core.exceptions import ValidationError
-
         raise ValidationError(dict(form.errors.items()))
     return dict(form.cleaned_data)

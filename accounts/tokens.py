@@ -77,7 +77,9 @@ class StoredTokens:
         return row.update(lease_until=now + timedelta(seconds=LEASE_SECONDS)) == 1
 
     def _fetch(self, generation: int) -> str:
-        from accounts.channels import channel_for
+        from accounts.channels import (
+            channel_for,  # which hands out this class: a channel and its tokens need each other
+        )
 
         try:
             token = cast("Tokens", channel_for(self.account)).fetch_token()

@@ -75,7 +75,7 @@ class Asking:
 
     async def _run(self) -> None:
         if await run_db(work.too_old, self.delivery):
-            await self._fail(Failure("permanent", "too_old", str(Reason.TOO_OLD.label), reason=Reason.TOO_OLD))
+            await self._fail(work.refusal(Reason.TOO_OLD))
             return
         await self._wait_for_files()
         lost = await run_db(lost_before, self.delivery)
@@ -157,7 +157,7 @@ class Asking:
         if self.stopped and error.code == Code.RUN_ABORTED:
             await run_db(work.skip, self.delivery, self._open_attempt(), Reason.STOPPED)
             return
-        text = f"{error.sentence} ({error.code}{': ' + error.detail if error.detail else ''})"
+        text = error.explained
         if error.action == Action.CONFIG and self.delivery.gateway:
             await run_db(self.delivery.gateway.set_state, Health.STOPPED, str(error.code), text)
         tries = MAX_TRIES if error.action == Action.RETRY else None

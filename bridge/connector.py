@@ -17,6 +17,7 @@ from bridge import delivery as work
 from bridge import outbound, ownership
 from bridge.asking import Asking
 from bridge.database import run_db
+from bridge.doorbell import Bell, answered
 from bridge.links import HttpLink, SocketLink
 from bridge.models import Conversation, Delivery, Message, Outcome, Route, State, Target, Wire
 from bridge.streams import PARTIAL_SECONDS, partial_key
@@ -104,8 +105,6 @@ class Connector:
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def _heard(self, channel: str, text: str) -> None:
-        from bridge.doorbell import Bell, answered
-
         if channel == "bell:ask":
             await asyncio.to_thread(answered, Bell.ASK)
             for owned in self.owned.values():
@@ -237,9 +236,8 @@ class Owned:
 
     async def _may_retry(self, error: GatewayError) -> bool:
         """False: staff have to act first, and every process reads that in the row."""
-        text = f"{error.sentence} ({error.code}{': ' + error.detail if error.detail else ''})"
         state = Health.STOPPED if error.action == Action.CONFIG else Health.FAILING
-        await run_db(self.gateway.set_state, state, str(error.code), text)
+        await run_db(self.gateway.set_state, state, str(error.code), error.explained)
         log.warning("gateway %s: %s", self.gateway.pk, error.code)
         return state != Health.STOPPED
 

@@ -75,6 +75,11 @@ class Failure:
     reason: str = ""  # a more exact `Reason` than the action implies
 
 
+def refusal(reason: Reason) -> Failure:
+    """For what we do not even try."""
+    return Failure("permanent", str(reason), force_str(reason.label), reason=reason)
+
+
 def holder_name() -> str:
     """Unique for each process that claims."""
     return f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"

@@ -16,7 +16,7 @@ from accounts.fields import encrypt
 from bridge import outbound, peers, prompt, routing
 from bridge.doorbell import Bell, announce, ring
 from bridge.models import Conversation, Delivery, Message, Reason, State, Target, Wire
-from channels_wechat.messages import Inbound, Peer, message_uuid
+from channels_wechat.messages import Inbound, message_uuid
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -233,7 +233,7 @@ def _payload(message: Message, conversation: Conversation, decision: routing.Dec
 
 
 def _said(message: Message, conversation: Conversation, text: str) -> prompt.Said:
-    peer = Peer("group" if message.peer_kind == "group" else "direct", message.peer_id)
+    peer = peers.peer_of(message.peer_kind, message.peer_id)
     return prompt.Said(
         text=text,
         sender=message.sender,

@@ -31,7 +31,7 @@ from bridge.models import (
 )
 from channels_wechat.base import Recall, Streaming
 from channels_wechat.errors import ContentRefused
-from channels_wechat.messages import Content, File, Peer
+from channels_wechat.messages import Content, File
 from channels_wechat.text import clean, clean_json
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def said_at_once(question: Message, text: str) -> None:
 def cannot_send(conversation: Conversation) -> str:
     """Why staff cannot write here now; empty where they can."""
     channel = channel_for(conversation.account)
-    reason = str(channel.cannot_push(Peer(_kind(conversation.peer_kind), conversation.peer_id)))
+    reason = str(channel.cannot_push(peers.peer_of(conversation.peer_kind, conversation.peer_id)))
     if reason and isinstance(channel, Streaming) and answerable(conversation, channel):
         return ""
     return reason
@@ -138,13 +138,9 @@ def recall(delivery: Delivery) -> None:
     Delivery.objects.filter(pk=delivery.pk).update(recalled_at=timezone.now())
 
 
-def _kind(peer_kind: str) -> Any:
-    return "group" if peer_kind == "group" else "direct"
-
-
 def _question(channel: Channel, conversation: Conversation, reply_to: Message | None) -> Message | None:
     """The message that staff or a script answer, where the surface speaks only in answer. Raises CannotSend."""
-    reason = channel.cannot_push(Peer(_kind(conversation.peer_kind), conversation.peer_id))
+    reason = channel.cannot_push(peers.peer_of(conversation.peer_kind, conversation.peer_id))
     if not reason or not isinstance(channel, Streaming):
         return reply_to
     found = reply_to if replies.ways_left(channel, reply_to) else answerable(conversation, channel)

@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection
 
 from bridge.models import Contact, Conversation
+from channels_wechat.messages import Peer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from accounts.models import ChannelAccount
+
+
+def peer_of(kind: str, peer_id: str, reply: str = "") -> Peer:
+    """From a row's columns to what a channel is given."""
+    return Peer("group" if kind == "group" else "direct", peer_id, reply)
 
 
 def lock(account_id: int, peer_kind: str, peer_id: str) -> None:

@@ -13,7 +13,7 @@ from accounts import limits
 from accounts.channels import channel_for
 from accounts.models import Health
 from bridge import delivery as work
-from bridge import hooks, media, replies
+from bridge import hooks, media, peers, replies
 from bridge.delivery import Failure, LostLease
 from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target, Wire
 from bridge.redact import redact_text
@@ -46,7 +46,7 @@ def carry(delivery: Delivery) -> None:
 
 def _carry(delivery: Delivery) -> None:
     if work.too_old(delivery):
-        work.fail(delivery, None, Failure("permanent", "too_old", str(Reason.TOO_OLD.label), reason=Reason.TOO_OLD))
+        work.fail(delivery, None, work.refusal(Reason.TOO_OLD))
         return
     if delivery.target == Target.WEBHOOK:
         _call_hook(delivery)
@@ -55,7 +55,7 @@ def _carry(delivery: Delivery) -> None:
     channel, peer = channel_for(message.account), _peer(message)
     reason = _no_way(channel, delivery, message)
     if reason:
-        work.fail(delivery, None, Failure("permanent", str(reason), str(Reason(reason).label), reason=reason))
+        work.fail(delivery, None, work.refusal(reason))
         return
     counted = limits.binding(channel.limits, message.peer_kind)
     pause = limits.take(counted, str(message.account.key), message.peer_id)
@@ -180,7 +180,7 @@ def _account(delivery: Delivery) -> Any:
 
 def _peer(message: Message) -> Peer:
     reply = message.reply_to.reply_address if message.reply_to else ""
-    return Peer("group" if message.peer_kind == "group" else "direct", message.peer_id, reply)
+    return peers.peer_of(message.peer_kind, message.peer_id, reply)
 
 
 def _request(peer: Peer, payload: Payload) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from django import forms
 
+from channels_wechat.crypto import decode_aes_key
 from channels_wechat.messages import Answer
 
 if TYPE_CHECKING:
@@ -43,6 +44,14 @@ class TokenSource(Protocol):
 
     def renew(self, refused: str) -> str:
         """Called once when the platform refused `refused`; returns another one or raises ChannelError."""
+
+
+def validate_aes_key(key: str) -> None:
+    """A validator for the field of an EncodingAESKey; a blank one never comes here. Raises ValidationError."""
+    try:
+        decode_aes_key(key)
+    except ValueError as error:
+        raise forms.ValidationError(str(error)) from error
 
 
 class CredentialsForm(forms.Form):

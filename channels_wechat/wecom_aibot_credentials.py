@@ -6,8 +6,7 @@ from django import forms
 from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.base import CredentialsForm
-from channels_wechat.crypto import decode_aes_key
+from channels_wechat.base import CredentialsForm, validate_aes_key
 
 
 class WeComAIBotCredentials(CredentialsForm):
@@ -29,7 +28,9 @@ class WeComAIBotCredentials(CredentialsForm):
         help_text=_("On the same page as the callback URL."),
     )
     encoding_aes_key = forms.CharField(
-        label=_("EncodingAESKey"), help_text=_("On the same page as the token: 43 characters.")
+        label=_("EncodingAESKey"),
+        validators=[validate_aes_key],
+        help_text=_("On the same page as the token: 43 characters."),
     )
     corp_id = forms.CharField(
         label=_("Corp ID"),
@@ -64,11 +65,3 @@ class WeComAIBotCredentials(CredentialsForm):
         required=False,
         help_text=_("Said after almost six minutes, when the answer will follow as a message of its own."),
     )
-
-    def clean_encoding_aes_key(self) -> str:
-        key = str(self.cleaned_data["encoding_aes_key"])
-        try:
-            decode_aes_key(key or "A" * 43)  # blank: the stored one is kept
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from error
-        return key

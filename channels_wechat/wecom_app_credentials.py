@@ -6,8 +6,7 @@ from django import forms
 from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.base import CredentialsForm
-from channels_wechat.crypto import decode_aes_key
+from channels_wechat.base import CredentialsForm, validate_aes_key
 
 
 class WeComAppCredentials(CredentialsForm):
@@ -33,7 +32,9 @@ class WeComAppCredentials(CredentialsForm):
         help_text=_("The app's page → Receive messages → Set up → Token."),
     )
     encoding_aes_key = forms.CharField(
-        label=_("EncodingAESKey"), help_text=_("On the same page as the token: 43 characters.")
+        label=_("EncodingAESKey"),
+        validators=[validate_aes_key],
+        help_text=_("On the same page as the token: 43 characters."),
     )
     seats = forms.IntegerField(
         label=_("Seats"),
@@ -49,11 +50,3 @@ class WeComAppCredentials(CredentialsForm):
         initial="text",
         help_text=_("Markdown is shown in the WeCom client only, not in WeChat."),
     )
-
-    def clean_encoding_aes_key(self) -> str:
-        key = str(self.cleaned_data["encoding_aes_key"])
-        try:
-            decode_aes_key(key or "A" * 43)  # blank: the stored one is kept
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from error
-        return key

@@ -203,5 +203,10 @@ class GatewayError(Exception):
         )
 
     @property
+    def explained(self) -> str:
+        """The sentence for staff, with the code and the gateway's own words behind it."""
+        return f"{self.sentence} ({self.code}{': ' + self.detail if self.detail else ''})"
+
+    @property
     def sentence(self) -> StrPromise:
         return MEANINGS[self.code].sentence

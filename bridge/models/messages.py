@@ -53,7 +53,7 @@ class Message(models.Model):
     class Meta:
         verbose_name, verbose_name_plural = _("message"), _("messages")
         ordering = ["-id"]
-        permissions = [("send_message", "Can send a message")]
+        permissions = [("send_message", "Can send a message"), ("read_content", "Can read what messages say")]
         constraints = [
             # Dedupe, the only place of it: three callbacks of one message are one row, an answer is stored once per turn.
             models.UniqueConstraint(

@@ -94,6 +94,7 @@ class Conversation(models.Model):
     class Meta:
         verbose_name, verbose_name_plural = _("conversation"), _("conversations")
         ordering = ["-last_inbound_at", "-id"]
+        permissions = [("pause_conversation", "Can pause a conversation, take it over and begin a new session")]
         constraints = [models.UniqueConstraint(fields=["account", "peer_kind", "peer_id"], name="conversation_peer")]
         indexes = [
             # The list of conversations, latest first.

@@ -43,6 +43,8 @@ class ChannelAccount(models.Model):
     state = models.CharField(_("state"), max_length=16, choices=Health.choices, default=Health.NEW, editable=False)
     state_reason = models.TextField(_("reason"), blank=True, editable=False)
     state_since = models.DateTimeField(_("since"), default=timezone.now, editable=False)
+    # The last state that webhooks were told: where it differs from `state`, somebody is still to be told.
+    told_state = models.CharField(max_length=16, choices=Health.choices, default=Health.NEW, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
 

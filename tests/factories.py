@@ -15,13 +15,13 @@ from accounts.channels import channel_for
 from accounts.models import ChannelAccount, cleaned_credentials
 from bridge import delivery as work
 from bridge import inbound, outbound, sending
-from bridge.models import Delivery, Message, Route, Target, Wire
+from bridge.models import Delivery, Event, Message, Route, Target, WebhookEndpoint, Wire
 from channels_wechat import channel_class
 from channels_wechat.messages import Content, Inbound, MediaItem, Peer
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import TypeVar
 
     Found = TypeVar("Found")
@@ -59,6 +59,10 @@ def gateway(base_url: str = NOWHERE, token: str = "stub-token", **columns: Any) 
 def route(account: ChannelAccount, gateway: Gateway | None = None, **columns: Any) -> Route:
     fields = {"agent_id": "main", **columns}
     return Route.objects.create(account=account, gateway=gateway or globals()["gateway"](), **fields)
+
+
+def endpoint(url: str = NOWHERE, events: Iterable[str] = tuple(Event), **columns: Any) -> WebhookEndpoint:
+    return WebhookEndpoint.objects.create(name=f"webhook {next(_numbers)}", url=url, events=list(events), **columns)
 
 
 def said(text: str = "hello", sender: str = "zhangsan", *, group: str = "", reply: str = "", **fields: Any) -> Inbound:

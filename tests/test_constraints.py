@@ -10,8 +10,18 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts.models import ChannelAccount
-from bridge.models import Attachment, Attempt, Contact, Conversation, Delivery, Incident, Message, Route
-from tests.factories import app, gateway, hear, route, send, to_send
+from bridge.models import (
+    Attachment,
+    Attempt,
+    Contact,
+    Conversation,
+    Delivery,
+    Incident,
+    Message,
+    Route,
+    WebhookEndpoint,
+)
+from tests.factories import app, endpoint, gateway, hear, route, send, to_send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +108,15 @@ def two_accounts() -> None:
     app()
 
 
+def told_twice() -> None:
+    for _twice in range(2):
+        Delivery.objects.create(target="webhook", wire="hook", lane="hook:1", endpoint=endpoint_once(), fingerprint="x")
+
+
+def endpoint_once() -> WebhookEndpoint:
+    return WebhookEndpoint.objects.first() or endpoint()
+
+
 CASES: dict[str, Callable[[], object]] = {
     "delivery_one_sending_per_lane": two_sending,
     "delivery_part": second_part,
@@ -116,12 +135,17 @@ CASES: dict[str, Callable[[], object]] = {
     "conversation_peer": two_conversations,
     "contact_external_id": two_contacts,
     "account_kind_external_id": two_accounts,
+    "delivery_event_once": told_twice,
+    "webhook_events_given": lambda: endpoint(events=[]),
+    "webhook_reason_only_when_off": lambda: endpoint(off_reason="gone"),
+    "webhook_previous_secret_iff_until": lambda: endpoint(previous_secret="whsec_x"),
 }  # fmt: skip
 OTHER_SIDES = {
     "delivery_lease_iff_sending": lambda: changed(lease_until=NOW),
     "delivery_finished_iff_final": lambda: changed(finished_at=NOW),
     "delivery_message_iff_not_webhook": lambda: changed(message=None),
     "attempt_outcome_iff_finished": lambda: Attempt.objects.create(delivery=to_send(app()), number=1, outcome="ok"),
+    "webhook_previous_secret_iff_until": lambda: endpoint(previous_until=NOW),
 }
 
 

@@ -4,6 +4,7 @@ from bridge.models.deliveries import Attempt, Delivery, Outcome, Reason, State, 
 from bridge.models.incidents import Incident
 from bridge.models.messages import Attachment, AttachmentState, Message
 from bridge.models.routes import Contact, Conversation, Route
+from bridge.models.webhooks import Event, WebhookEndpoint
 
 __all__ = [
     "Attachment",
@@ -12,6 +13,7 @@ __all__ = [
     "Contact",
     "Conversation",
     "Delivery",
+    "Event",
     "Incident",
     "Message",
     "Outcome",
@@ -19,5 +21,6 @@ __all__ = [
     "Route",
     "State",
     "Target",
+    "WebhookEndpoint",
     "Wire",
 ]

@@ -23,6 +23,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import ChannelAccount
 from bridge.models.messages import Message
 from bridge.models.routes import Route
+from bridge.models.webhooks import WebhookEndpoint
 from openclaw.models import Gateway
 
 
@@ -46,11 +47,15 @@ class Target(models.TextChoices):
 
 
 class Wire(models.TextChoices):
-    """Who holds the wire and so may claim: HTTP APIs the worker, sockets the connector, stream polls the view."""
+    """Who holds the wire and so may claim: HTTP APIs the worker, sockets the connector, stream polls the view.
+
+    Webhooks have one of their own, so that no claim for WeChat ever walks past what waits for somebody's slow server.
+    """
 
     WORKER = "worker", _("worker")
     CONNECTOR = "connector", _("connector")
     VIEW = "view", _("stream")
+    HOOK = "hook", _("webhooks")
 
 
 class Reason(models.TextChoices):
@@ -79,6 +84,7 @@ class Reason(models.TextChoices):
     INTERNAL = "internal_error", _("an error of the bridge itself")
     PARTIAL = "partial", _("accepted, but not for everyone or not in full")
     NO_ANSWER = "no_answer", _("the agent had nothing to say")
+    NO_ENDPOINT = "no_endpoint", _("the webhook was deleted")
 
 
 class Delivery(models.Model):
@@ -86,6 +92,10 @@ class Delivery(models.Model):
     message = models.ForeignKey(Message, on_delete=models.CASCADE, null=True, related_name="deliveries")
     account = models.ForeignKey(ChannelAccount, on_delete=models.PROTECT, null=True, related_name="deliveries")
     gateway = models.ForeignKey(Gateway, on_delete=models.PROTECT, null=True, related_name="deliveries")
+    # Null for the alert address of the settings, and for what is left of a webhook that staff deleted. `delivery_event_once` is its index.
+    endpoint = models.ForeignKey(
+        WebhookEndpoint, on_delete=models.SET_NULL, null=True, related_name="deliveries", db_index=False
+    )
     route = models.ForeignKey(Route, on_delete=models.SET_NULL, null=True, related_name="deliveries")
     wire = models.CharField(max_length=9, choices=Wire.choices, default=Wire.WORKER)
     lane = models.CharField(_("lane"), max_length=60)
@@ -93,7 +103,9 @@ class Delivery(models.Model):
     seq = models.BigIntegerField(db_default=Func(Value("bridge_delivery_seq"), function="nextval"), editable=False)
     part = models.PositiveSmallIntegerField(_("part"), default=0)
     payload = models.JSONField(_("payload"), default=dict)
-    fingerprint = models.CharField(max_length=64, blank=True, default="")  # SHA-256 of recipient and payload
+    fingerprint = models.CharField(
+        max_length=64, blank=True, default=""
+    )  # SHA-256 of what is said; of an event: its identity
     state = models.CharField(_("state"), max_length=9, choices=State.choices, default=State.PENDING)
     reason = models.CharField(_("reason"), max_length=16, blank=True, default="", choices=Reason.choices)
     error = models.TextField(_("error"), blank=True, default="")
@@ -123,6 +135,10 @@ class Delivery(models.Model):
                 fields=["lane"], condition=Q(state="sending"), name="delivery_one_sending_per_lane"
             ),
             models.UniqueConstraint(fields=["message", "target", "part"], name="delivery_part"),
+            # events: a webhook is told of an event once, however often its cause is worked on.
+            models.UniqueConstraint(
+                fields=["endpoint", "fingerprint"], condition=Q(endpoint__isnull=False), name="delivery_event_once"
+            ),
             models.CheckConstraint(
                 condition=Q(state="sending", lease_until__isnull=False) | (~Q(state="sending") & Q(lease_until=None)),
                 name="delivery_lease_iff_sending",

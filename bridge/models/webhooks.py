@@ -1,0 +1,102 @@
+"""Addresses of the company's own that are told what happens here, as https://www.standardwebhooks.com describes it."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models, transaction
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.fields import EncryptedTextField
+from accounts.models import ChannelAccount
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+SECRET_PREFIX = "whsec_"  # noqa: S105  what every secret of the specification begins with
+SECRET_BYTES = 32
+
+
+def new_secret() -> str:
+    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+
+
+class Event(models.TextChoices):
+    MESSAGE_RECEIVED = "message.received", _("a message was received")
+    DELIVERY_DEAD = "delivery.dead", _("a delivery failed for good or is uncertain")
+    ACCOUNT_STATE = "account.state", _("an account works again, fails or stopped")
+
+
+class WebhookEndpoint(models.Model):
+    """Switched off, it hears nothing new; what was queued for it waits in order until it is on again."""
+
+    name = models.CharField(_("name"), max_length=100)
+    # Encrypted, because many services put a secret into path or query; pages show `place`.
+    url = EncryptedTextField(_("address"))
+    events = ArrayField(models.CharField(max_length=32, choices=Event.choices), verbose_name=_("events"))
+    account = models.ForeignKey(
+        ChannelAccount,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="webhooks",
+        verbose_name=_("account"),
+        help_text=_("Only what happens to this account. Empty: all accounts."),
+    )
+    enabled = models.BooleanField(_("enabled"), default=True)
+    off_reason = models.TextField(_("switched off because"), blank=True, default="", editable=False)
+    secret = EncryptedTextField(default=new_secret, editable=False)
+    # During a rotation both secrets sign, so that the receiver can change over in its own time.
+    previous_secret = EncryptedTextField(blank=True, default="", editable=False)
+    previous_until = models.DateTimeField(_("the previous secret signs until"), null=True, editable=False)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("webhook"), _("webhooks")
+        ordering = ["name", "id"]
+        constraints = [
+            models.CheckConstraint(condition=Q(events__len__gt=0), name="webhook_events_given"),
+            models.CheckConstraint(condition=Q(enabled=False) | Q(off_reason=""), name="webhook_reason_only_when_off"),
+            models.CheckConstraint(
+                condition=Q(previous_secret="", previous_until=None)
+                | (~Q(previous_secret="") & Q(previous_until__isnull=False)),
+                name="webhook_previous_secret_iff_until",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def lane(self) -> str:
+        return f"hook:{self.pk}"
+
+    @property
+    def place(self) -> str:
+        """Scheme and host: what may be shown of the address."""
+        parts = urlsplit(self.url)
+        host = parts.netloc.rpartition("@")[2]
+        return f"{parts.scheme}://{host}"
+
+    def signing_secrets(self, now: datetime) -> list[str]:
+        """Newest first; two while a rotation's overlap lasts."""
+        overlap = self.previous_until is not None and self.previous_until > now
+        return [self.secret, self.previous_secret] if overlap else [self.secret]
+
+    def rotate(self, overlap: timedelta) -> str:
+        """A new secret, returned this once; the one before it goes on signing for the overlap, an older one does not."""
+        with (
+            transaction.atomic()
+        ):  # of two rotations at once the second keeps the first one's secret, not the one before
+            current = WebhookEndpoint.objects.select_for_update().get(pk=self.pk)
+            self.previous_secret, self.previous_until = current.secret, timezone.now() + overlap
+            self.secret = new_secret()
+            self.save(update_fields=["secret", "previous_secret", "previous_until", "updated_at"])
+        return self.secret

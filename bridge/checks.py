@@ -43,8 +43,14 @@ UNREADABLE = {
         "E017",
         "Set it like smtp+tls://user:password@mail.example.com:587, or leave it out: mail then goes to the log.",
     ),
+    "API_RATE": ("E040", "Set how many requests a minute one API token may make; 600 suits most."),
     "TIME_ZONE": ("E018", "Set a name like Asia/Shanghai or Europe/Berlin."),
     "LOG_LEVEL": ("E019", "Set LOG_LEVEL=INFO."),
+    "HTTPS_REDIRECT": ("E023", "Leave it out, or set HTTPS_REDIRECT=0 where the proxy sets no X-Forwarded-Proto."),
+    "HSTS_SECONDS": ("E024", "Set a number of seconds; 2592000 is 30 days, 0 is not at all."),
+    "LOGIN_FAILURES": ("E025", "Set after how many wrong passwords a name is locked; 5 suits most."),
+    "LOGIN_LOCK_MINUTES": ("E026", "Set for how many minutes a name is locked; 15 suits most."),
+    "SESSION_HOURS": ("E027", "Set after how many hours staff log in again; 12 is a working day."),
 }
 
 

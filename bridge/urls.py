@@ -1,15 +1,22 @@
-"""Two doors: the admin for people, the callbacks for platforms."""
+"""Three doors: the admin for people, the API for scripts, the callbacks for platforms."""
 
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path, re_path
+from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 
 from bridge import views
+from bridge.api.errors import not_found
 
 urlpatterns = [
     path("callbacks/<uuid:key>", views.callback, name="callback"),
     path("admin/", admin.site.urls),
+    path("api/v1/", include("bridge.api.urls")),
+    re_path("^api/", csrf_exempt(not_found)),
     path("", RedirectView.as_view(url="/admin/"), name="home"),
 ]
+
+handler400 = "bridge.api.errors.bad_request"
+handler500 = "bridge.api.errors.server_error"

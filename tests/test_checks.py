@@ -91,6 +91,13 @@ WRONG = {
     "E019": [("LOG_LEVEL", "LOUD")],
     "E020": [("ALLOWED_PRIVATE_HOSTS", "http://10.0.0.1"), ("ALLOWED_PRIVATE_HOSTS", "10.0.0.1,10.0.0.0/99")],
     "E021": [("ALLOWED_HOSTS", "https://bridge.example"), ("ALLOWED_HOSTS", "bridge.example:443")],
+    "E022": [("TRUSTED_PROXIES", "proxy.internal"), ("TRUSTED_PROXIES", "127.0.0.1,10.0.0.0/99")],
+    "E023": [("HTTPS_REDIRECT", "maybe")],
+    "E024": [("HSTS_SECONDS", "-1"), ("HSTS_SECONDS", "a year")],
+    "E025": [("LOGIN_FAILURES", "0")],
+    "E026": [("LOGIN_LOCK_MINUTES", "0"), ("LOGIN_LOCK_MINUTES", "1441")],
+    "E027": [("SESSION_HOURS", "0")],
+    "E040": [("API_RATE", "0"), ("API_RATE", "1000001"), ("API_RATE", "600/min")],
     "W001": [("DB_POOL_SIZE", "15")],
 }
 

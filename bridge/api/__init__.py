@@ -1,1 +1,1 @@
-"""The REST API under `/api/v1/`: what scripts may do, with the same rights as a person in the admin."""
+"""The REST API `/api/v1/`: thin edges that read the rows and call the pipeline. One module for each kind of row."""

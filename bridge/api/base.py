@@ -1,0 +1,76 @@
+"""What every endpoint shares: who may, how often, and under whose name a change is recorded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from auditlog.context import auditlog_value
+from rest_framework.exceptions import APIException
+from rest_framework.permissions import BasePermission
+from rest_framework.viewsets import GenericViewSet
+
+from bridge import access
+from bridge.api import throttle
+from bridge.api.pages import Filtering, Pages
+from bridge.api.reading import AlwaysJson, Json
+from bridge.api.schema import Described
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from rest_framework.request import Request
+    from rest_framework.views import APIView
+
+
+class Needs(BasePermission):
+    """The Django permission that the endpoint's `needs` names for this action; without an entry nobody may."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        if not request.user.is_authenticated:
+            return False
+        action = getattr(view, "action", None)
+        if action is None:  # no such method here: 405 follows
+            return True
+        permission = view.needs.get(action)  # type: ignore[attr-defined]
+        return bool(permission and request.user.has_perm(permission))
+
+
+class Endpoint(GenericViewSet[Any]):
+    """Base of every view here. needs: action → the permission it takes; refuses: action → statuses beside the usual ones."""
+
+    needs: ClassVar[dict[str, str]] = {}
+    refuses: ClassVar[dict[str, tuple[int, ...]]] = {}
+    parser_classes = [Json]
+    content_negotiation_class = AlwaysJson
+    filter_backends = [Filtering]
+    pagination_class = Pages
+    schema = Described()
+    permission_classes = [Needs]
+    lookup_value_regex = "[0-9]{1,18}"
+
+    def perform_authentication(self, request: Request) -> None:
+        """Counts before anything else is done, and names the actor to the audit log: DRF knows it only now."""
+        try:
+            known = request.user.is_authenticated
+        except APIException:
+            throttle.count_stranger(request)
+            raise
+        if not known:
+            throttle.count_stranger(request)
+            return
+        throttle.count(request)
+        auditlog_value.get({})["actor"] = request.user
+
+
+def user_of(request: Request) -> User:
+    """The person or service behind a request that was let in."""
+    return request.user  # type: ignore[return-value]
+
+
+def may_read(request: Request) -> bool:
+    """Whether texts, files, payloads and what was answered are shown, or withheld."""
+    return access.may_read(user_of(request))
+
+
+def client_of(request: Request) -> str:
+    """Whose space an idempotency key is in: all tokens of a user share one."""
+    return f"user:{user_of(request).pk}"

@@ -1,0 +1,138 @@
+"""Every refusal has one shape: `{"code", "message", "details"}`. details: name of a field → sentences, else empty."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db.models import ProtectedError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views import defaults
+from rest_framework import exceptions, serializers, status
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.http.response import HttpResponseBase
+
+PREFIX = "/api/"
+
+
+class Conflict(exceptions.APIException):
+    """The request is fine, but what is stored stands against it."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "conflict"
+
+
+class TooLarge(exceptions.APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "too_large"
+    default_detail = gettext_lazy("The request is larger than this endpoint takes.")
+
+
+class Refused(exceptions.APIException):
+    """Well-formed, but the platform, the gateway or the bridge will not do it; the words say why."""
+
+    status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
+    default_code = "refused"
+
+
+class ErrorSerializer(serializers.Serializer[Any]):
+    """The answer to a request that was refused."""
+
+    code = serializers.CharField(help_text="A word for programs; it stays the same between releases.")
+    message = serializers.CharField(help_text="What is wrong and what to do, for people.")
+    details = serializers.DictField(
+        child=serializers.ListField(child=serializers.CharField()),
+        help_text="Name of a field or parameter (dotted where nested) → what is wrong with it; else empty.",
+    )
+
+
+def handle(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exception handler. What is not a refusal stays an error of the server: `server_error` below answers it."""
+    refusal = _as_refusal(error)
+    if refusal is None:
+        return None
+    headers = {}
+    if challenge := getattr(refusal, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    if (wait := getattr(refusal, "wait", None)) is not None:
+        headers["Retry-After"] = str(int(wait))
+    set_rollback()
+    return Response(body_of(refusal), status=refusal.status_code, headers=headers)
+
+
+def body_of(refusal: exceptions.APIException) -> dict[str, Any]:
+    if isinstance(refusal, exceptions.ValidationError):
+        details = _merged(_flat(refusal.detail))
+        return {"code": "invalid", "message": _("Some values cannot be used: see details."), "details": details}
+    code: Any = refusal.get_codes()
+    return {"code": str(code), "message": str(refusal.detail), "details": {}}
+
+
+def _as_refusal(error: Exception) -> exceptions.APIException | None:
+    if isinstance(error, exceptions.APIException):
+        return error
+    if isinstance(error, Http404):
+        return exceptions.NotFound()
+    if isinstance(error, PermissionDenied):
+        return exceptions.PermissionDenied()
+    if isinstance(error, DjangoValidationError):
+        return exceptions.ValidationError(serializers.as_serializer_error(error))
+    if isinstance(error, ProtectedError):
+        return Conflict(_("It is in use: switch it off instead of deleting it."), "in_use")
+    if isinstance(error, SuspiciousOperation):
+        return exceptions.ParseError()
+    return None
+
+
+def _flat(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Pairs of a dotted name and a sentence."""
+    if isinstance(detail, dict):
+        for name, below in detail.items():
+            own = "" if name == "non_field_errors" and path else str(name)
+            yield from _flat(below, ".".join(filter(None, (path, own))))
+    elif isinstance(detail, list):
+        for below in detail:
+            yield from _flat(below, path)
+    else:
+        yield path or "non_field_errors", str(detail)
+
+
+def _merged(pairs: Iterator[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, sentence in pairs:
+        found.setdefault(name, []).append(sentence)
+    return found
+
+
+def not_found(request: HttpRequest, *_args: Any, **_kwargs: Any) -> JsonResponse:
+    """For every path under /api/ that is none of ours."""
+    return _plain(HTTPStatus.NOT_FOUND, "not_found", _("There is nothing at this path. Paths end with a slash."))
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """Django's handler400: what it refuses before a view is called."""
+    if request.path.startswith(PREFIX):
+        return _plain(HTTPStatus.BAD_REQUEST, "bad_request", _("The request cannot be read."))
+    return defaults.bad_request(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    """Django's handler500; the cause is in the log."""
+    if request.path.startswith(PREFIX):
+        text = _("An error of the bridge itself; it is in the log.")
+        return _plain(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", text)
+    return defaults.server_error(request)
+
+
+def _plain(status: HTTPStatus, code: str, message: str) -> JsonResponse:
+    answer: HttpResponse = JsonResponse({"code": code, "message": message, "details": {}}, status=status)
+    return answer  # type: ignore[return-value]

@@ -1,0 +1,61 @@
+"""Lists: newest first, a page at a time by cursor, never counted; a parameter that is not known is refused, not passed over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.utils.translation import gettext as _
+from django_filters.rest_framework import DjangoFilterBackend
+from rest_framework.exceptions import ValidationError
+from rest_framework.pagination import CursorPagination
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from rest_framework.request import Request
+    from rest_framework.views import APIView
+
+LARGEST_ID = 2**63 - 1
+
+
+class Pages(CursorPagination):
+    ordering = "-id"
+    page_size, max_page_size, page_size_query_param = 50, 200, "page_size"
+
+    def get_page_size(self, request: Request) -> int:
+        """DRF would take the usual size in place of a wrong one."""
+        text = request.query_params.get("page_size", "") or str(self.page_size)
+        if not (text.isascii() and text.isdigit() and len(text) < 5 and 0 < int(text) <= self.max_page_size):
+            raise ValidationError({"page_size": [_("Enter a whole number from 1 to %d.") % self.max_page_size]})
+        return int(text)
+
+    def decode_cursor(self, request: Request) -> Any:
+        """DRF trusts the position in it."""
+        cursor = super().decode_cursor(request)
+        position: Any = cursor.position if cursor else None
+        if position is not None and not (position.isascii() and position.isdigit() and int(position) <= LARGEST_ID):
+            raise ValidationError({"cursor": [_("Invalid cursor.")]})
+        return cursor
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        described: dict[str, Any] = super().get_paginated_response_schema(schema)
+        described["required"] = ["next", "previous", "results"]
+        return described
+
+
+class Filtering(DjangoFilterBackend):
+    """For lists only: a row that is named by its id is found whatever the query says."""
+
+    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
+        if getattr(view, "action", None) != "list":
+            return queryset
+        filters = self.get_filterset_class(view, queryset)
+        refuse_unknown(request.query_params, {"cursor", "page_size", *(filters.base_filters if filters else ())})
+        found: QuerySet[Any] = super().filter_queryset(request, queryset, view)
+        return found
+
+
+def refuse_unknown(given: Any, known: set[str]) -> None:
+    """Raises ValidationError: a misspelt name would otherwise change what is asked for."""
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise ValidationError({name: [_("This is not known here.")] for name in unknown})

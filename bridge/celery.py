@@ -3,11 +3,34 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from celery import Celery
+from celery.bootsteps import StartStopStep
+from celery.signals import after_task_publish
+
+from bridge import alive
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bridge.settings")
 
 app = Celery("bridge")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["bridge"])
+
+
+class SignsOfLife(StartStopStep):
+    """From the timer of the worker's event loop, which stands still where the loop does, or where it waits for its broker."""
+
+    requires = ("celery.worker.components:Timer",)
+
+    def start(self, parent: Any) -> None:
+        parent.timer.call_repeatedly(alive.SIGN_EVERY_SECONDS, alive.sign, ("worker",))
+
+
+app.steps["worker"].add(SignsOfLife)
+
+
+@after_task_publish.connect(sender="bridge.tasks.sweep")
+def _ticked(**_kwargs: Any) -> None:
+    """Only the clock publishes this task, each second."""
+    alive.sign("beat")

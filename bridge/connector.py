@@ -13,8 +13,8 @@ from django.conf import settings
 from redis.exceptions import RedisError
 
 from accounts.models import Health
+from bridge import alive, outbound, ownership
 from bridge import delivery as work
-from bridge import outbound, ownership
 from bridge.asking import Asking
 from bridge.database import run_db
 from bridge.doorbell import Bell, answered
@@ -58,6 +58,7 @@ class Connector:
         try:
             while not self.stopping.is_set():
                 await self._own()
+                alive.sign("connector")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LEASE_EVERY_SECONDS):
                         await self.stopping.wait()

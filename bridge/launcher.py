@@ -23,14 +23,12 @@ from pathlib import Path
 
 import environ
 
-from bridge.checks import WEB_THREADS
 from bridge.embedded import EmbeddedError, Postgres, Server, Valkey, claim
+from bridge.processes import PROCESSES, command, python
 from bridge.supervisor import Child, Supervisor, program
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 PORT = 8000
-QUEUES = "route,send,fetch,default"
-WEB_WORKERS = 2
 USAGE = "Usage: python -m bridge.launcher run | demo [--once] | manage run|demo COMMAND …"
 
 
@@ -157,37 +155,22 @@ def listening(plan: Plan) -> bool:
     return True
 
 
-def python(*arguments: str | Path) -> list[str]:
-    """A command for this interpreter."""
-    return [sys.executable, *map(str, arguments)]
-
-
-def web_command(plan: Plan) -> list[str]:
-    """Threads are named explicitly, for granian would choose one; the sockets of a web page are not used."""
-    address = ("--host", plan.host, "--port", str(plan.port))
-    size = ("--workers", str(WEB_WORKERS), "--blocking-threads", str(WEB_THREADS))
-    care = ("--respawn-failed-workers", "--workers-kill-timeout", "10", "--log-level", "error" if plan.demo else "info")
-    return python("-m", "granian", "--interface", "wsgi", "--no-ws", *address, *size, *care, "bridge.wsgi:application")
-
-
 def processes(plan: Plan) -> list[Child]:
-    """The processes of the bridge, in the order in which they are started."""
-    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-    as_root = "ignore:You're running the worker with superuser privileges"  # in a container that is how it is
-    celery = ("-W", as_root, "-m", "celery", "--quiet", "-A", "bridge")
-    level = ("--loglevel", plan.env.get("LOG_LEVEL") or "INFO")
-    schedule = ("--schedule", plan.data_dir / "beat-schedule", "--pidfile", "")
-    commands = {
-        "worker": python(*celery, "worker", "--pool", "threads", "--queues", QUEUES, *quiet, *level),
-        "beat": python(*celery, "beat", *schedule, *level),
-        "connector": python("manage.py", "connector"),
+    """The processes of the bridge, and in the demo what stands in for the world, in the order in which they are started."""
+    env = {**plan.env, "HOST": plan.host, "PORT": str(plan.port), "DATA_DIR": str(plan.data_dir)}
+    children = [
+        program(name, command(name, env), env, death=signal.SIGTERM if name == "web" else signal.SIGKILL)
+        for name in PROCESSES
+    ]
+    return [*children, *(program(name, line, env) for name, line in _stand_ins(plan).items())]
+
+
+def _stand_ins(plan: Plan) -> dict[str, list[str]]:
+    """The gateway takes its token from the environment: a command line can be read by everybody on the machine."""
+    modules = {"gateway": "openclaw.stub", "simulator": "channels_wechat.simulator"}
+    return {
+        name: python("-m", modules[name], "--port", str(port)) for name, port in plan.ports.items() if name in modules
     }
-    if plan.demo:
-        token = plan.env["DEMO_GATEWAY_TOKEN"]
-        commands["gateway"] = python("-m", "openclaw.stub", "--port", str(plan.ports["gateway"]), "--token", token)
-        commands["simulator"] = python("-m", "channels_wechat.simulator", "--port", str(plan.ports["simulator"]))
-    web = program("web", web_command(plan), plan.env, death=signal.SIGTERM)
-    return [web, *(program(name, command, plan.env) for name, command in commands.items())]
 
 
 def start_servers(plan: Plan, supervisor: Supervisor) -> None:
@@ -241,8 +224,8 @@ def tell(plan: Plan, supervisor: Supervisor) -> None:
 
 def manage(mode: str, arguments: list[str]) -> None:
     """Become `manage.py`. Never returns."""
-    command = python("manage.py", *arguments)
-    os.execve(command[0], command, make_plan(mode).env)  # noqa: S606 - no shell is the point
+    line = python("manage.py", *arguments)
+    os.execve(line[0], line, make_plan(mode).env)  # noqa: S606 - no shell is the point
 
 
 def main(arguments: list[str]) -> int:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TICK = 0.1  # seconds between two looks at the children
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds before a child is started again
 STABLE = 20.0  # a child that ran this long starts again with the first pause
-STOP_TIMEOUT = 15.0  # seconds a child has to end by itself; the tasks of a worker may take some
+STOP_TIMEOUT = 30.0  # seconds a child has to end by itself; a request to a platform may take 25
 LINE_MAX = 64 * 1024
 
 

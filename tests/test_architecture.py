@@ -14,7 +14,18 @@ CONTRACTS = {
     for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 }
 # Started before there is a Django to speak of, or by Django itself: they stand beside the house.
-BESIDE = {"apps", "checks", "child", "embedded", "environment", "settings", "supervisor", "migrations", "templatetags"}
+BESIDE = {
+    "apps",
+    "checks",
+    "child",
+    "embedded",
+    "environment",
+    "processes",
+    "settings",
+    "supervisor",
+    "migrations",
+    "templatetags",
+}
 CODE = [
     path
     for package in ("bridge", "accounts", "openclaw", "channels_wechat")

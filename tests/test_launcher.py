@@ -186,7 +186,7 @@ def test_the_demo_has_ports_data_and_secrets_of_its_own(free: int, tmp_path: Pat
     assert (tmp_path / "data" / "secrets.env").stat().st_mode & 0o777 == 0o600
     assert make_plan("demo").env == plan.env
     names = [child.name for child in processes(plan)]
-    assert names == ["web", "worker", "beat", "connector", "gateway", "simulator"]
+    assert names == ["web", "worker", "beat", "connector", "simulator", "gateway"]
 
 
 def test_a_second_demo_beside_the_first_keeps_its_data_apart(free: int, monkeypatch: pytest.MonkeyPatch) -> None:

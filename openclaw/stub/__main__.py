@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 from pathlib import Path
 
@@ -16,7 +17,10 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m openclaw.stub", description="A stand-in for an OpenClaw gateway.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=18789)
-    parser.add_argument("--token", required=True)
+    token = os.environ.get("DEMO_GATEWAY_TOKEN")
+    parser.add_argument(
+        "--token", default=token, required=not token, help="by default DEMO_GATEWAY_TOKEN of the environment"
+    )
     parser.add_argument("--agents", default="main,support", help="ids, separated by commas")
     parser.add_argument("--pace", type=float, default=0.05, help="seconds per word of an answer")
     parser.add_argument("--tick", type=float, default=30.0, help="seconds between heartbeats")

@@ -19,7 +19,8 @@ import django
 import psycopg
 import requests
 
-from bridge.launcher import BASE_DIR, Plan, check_ports, listening, make_plan, processes, python, start_servers
+from bridge.launcher import BASE_DIR, Plan, check_ports, listening, make_plan, processes, start_servers
+from bridge.processes import python
 from bridge.supervisor import Child, Supervisor, program
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def _free_ports() -> int:
 
 def _children(plan: Plan, pace: float) -> Iterator[Child]:
     """As the launcher makes them; the gateway with a memory, as a real one has, and the connector named in pg_stat_activity."""
-    gateway = ("--port", str(plan.ports["gateway"]), "--token", plan.env["DEMO_GATEWAY_TOKEN"], "--pace", str(pace))
+    gateway = ("--port", str(plan.ports["gateway"]), "--pace", str(pace))
     changed = {
         "gateway": python("-m", "openclaw.stub", *gateway, "--state", plan.data_dir / "gateway.jsonl"),
         "connector": python("manage.py", "connector"),

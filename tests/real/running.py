@@ -15,8 +15,9 @@ from django.db import connection
 from django.test import override_settings
 
 from bridge import demo
-from bridge.launcher import Plan, listening, processes, python
+from bridge.launcher import Plan, listening, processes
 from bridge.models import Delivery, Message, Route, Target
+from bridge.processes import python
 from bridge.supervisor import Child, Supervisor, program
 from openclaw.models import Gateway
 from tests.real.openclaw_lab import OpenClawLab, free_port

@@ -1,0 +1,73 @@
+"""Signs of life: a process that works touches a file in DATA_DIR, and a health check looks at how old it is.
+
+    python -P bridge/alive.py web|worker|beat|connector     exits 0 when the process works, else says why and exits 1
+
+What a sign means: the worker's event loop turns and has its broker, the clock's last tick reached the broker, the connector renewed its
+gateways in the database. The web server is asked for /livez instead. Run as a file, for importing Django or Celery would cost a health
+check more than the work it looks at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import sys
+import time
+from pathlib import Path
+
+SIGN_EVERY_SECONDS = 5
+OLDEST_SECONDS = 30
+ANSWER_SECONDS = 5
+
+
+def sign(process: str) -> None:
+    """Say that `process` works. Nothing where DATA_DIR is not set, as in a command started by hand; a full disk stops no work."""
+    folder = os.environ.get("DATA_DIR")
+    if folder:
+        with contextlib.suppress(OSError):
+            _file(folder, process).touch()
+
+
+def trouble(process: str) -> str:
+    """What is wrong with `process`; empty when it works."""
+    return _web_trouble() if process == "web" else _sign_trouble(process)
+
+
+def _sign_trouble(process: str) -> str:
+    try:
+        age = time.time() - _file(os.environ.get("DATA_DIR", ""), process).stat().st_mtime
+    except OSError as error:
+        return f"no sign of life: {error.strerror}"
+    return f"the last sign of life is {age:.0f} s old" if age > OLDEST_SECONDS else ""
+
+
+def _web_trouble() -> str:
+    host = os.environ.get("HOST") or "127.0.0.1"
+    address = "127.0.0.1" if host == "0.0.0.0" else "::1" if host == "::" else host  # noqa: S104 - only compared
+    connection = http.client.HTTPConnection(address, int(os.environ.get("PORT") or 8000), timeout=ANSWER_SECONDS)
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", "/livez")
+            status = connection.getresponse().status
+        except (OSError, http.client.HTTPException) as error:
+            return f"no answer: {error}"
+    return "" if status == 200 else f"/livez answers {status}"
+
+
+def _file(folder: str, process: str) -> Path:
+    return Path(folder, f"{process}.alive")
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code for a health check."""
+    found = (
+        trouble(arguments[0]) if len(arguments) == 1 else "Usage: python -P bridge/alive.py web|worker|beat|connector"
+    )
+    if found:
+        print(found, file=sys.stderr)
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -63,7 +63,7 @@ def error(number: str, message: str, hint: str) -> Error:
 def check_settings(**_kwargs: Any) -> list[CheckMessage]:
     """Every setting; the ids are in the order of `.env.example`."""
     found: list[CheckMessage] = list(_unreadable())
-    for check in (_secrets, _addresses, _folders, _alerts, _private_hosts, _pool):
+    for check in (_secrets, _addresses, _folders, _alerts, _private_hosts, _proxies, _pool):
         found.extend(check())
     return found
 
@@ -183,11 +183,23 @@ def _private_hosts() -> Iterator[Error]:
 
 
 def _is_host(text: str) -> bool:
+    return _is_network(text) or HOST_NAME.fullmatch(text) is not None
+
+
+def _is_network(text: str) -> bool:
     try:
         ipaddress.ip_network(text, strict=False)
     except ValueError:
-        return HOST_NAME.fullmatch(text) is not None
+        return False
     return True
+
+
+def _proxies() -> Iterator[Error]:
+    if not all(_is_network(proxy) for proxy in settings.TRUSTED_PROXIES):
+        hint = (
+            "Set addresses or networks with commas between them, like 127.0.0.1,172.18.0.0/16; names are not looked up."
+        )
+        yield error("E022", "TRUSTED_PROXIES holds something that is no address or network.", hint)
 
 
 def _pool() -> Iterator[Warning]:

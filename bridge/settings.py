@@ -20,6 +20,8 @@ FIELD_KEYS: list[str] = read("FIELD_KEYS", words, [])
 PUBLIC_URL = read("PUBLIC_URL", str, "").rstrip("/")
 ALLOWED_HOSTS: list[str] = read("ALLOWED_HOSTS", words, ["*"])
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL.startswith(("http://", "https://")) else []
+# Addresses or networks of the TLS proxies in front: only what they forward is believed. See `bridge.proxies`.
+TRUSTED_PROXIES: list[str] = read("TRUSTED_PROXIES", words, ["127.0.0.0/8", "::1"])
 # Hosts (names, addresses or networks) on private addresses that an account's API address or an agent's media may point to.
 ALLOWED_PRIVATE_HOSTS: list[str] = read("ALLOWED_PRIVATE_HOSTS", words, [])
 
@@ -45,9 +47,11 @@ INSTALLED_APPS = [
     "bridge",
 ]
 
-# The callback route leaves out all but the first two of these: see `bridge.urls`.
+# The callback route has none of these: see `bridge.wsgi`.
 MIDDLEWARE = [
+    "bridge.proxies.TrustedProxies",
     "django.middleware.security.SecurityMiddleware",
+    "bridge.headers.SecurityHeaders",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -56,6 +60,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "bridge.urls"
@@ -83,6 +88,8 @@ if DB_POOL_SIZE:
         **DATABASES["default"].get("OPTIONS", {}),
         "pool": {"min_size": 1, "max_size": DB_POOL_SIZE, "timeout": 10},
     }
+# For the one statement that is bound by the server, the callback's: PostgreSQL reads and plans it once for each connection.
+DATABASES["default"].setdefault("OPTIONS", {}).setdefault("prepare_threshold", 5)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {
@@ -165,6 +172,7 @@ SEND_THREADS = read("SEND_THREADS", whole(1, 100), 12)
 # Too-old guard: an answer that comes hours late confuses more than it helps. Seconds.
 MAX_AGE_ASK = read("MAX_AGE_ASK", whole(60, 604800), 3600)
 MAX_AGE_SEND = read("MAX_AGE_SEND", whole(60, 604800), 6 * 3600)
+MAX_AGE_HOOK = read("MAX_AGE_HOOK", whole(60, 604800), 3 * 86400)
 
 EMAIL_TIMEOUT = 10
 ALERT_EMAIL: list[str] = read("ALERT_EMAIL", words, [])
@@ -231,10 +239,29 @@ UNFOLD = {
 }
 
 SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = "Strict"
+SESSION_COOKIE_SAMESITE = "Lax"  # a link in an alert's mail must find its reader logged in
+# For everything but /admin/, whose theme needs more: `bridge.headers`.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        **dict.fromkeys(("default-src", "script-src", "style-src", "img-src", "form-action"), ["'self'"]),
+        **dict.fromkeys(("object-src", "base-uri", "frame-ancestors"), ["'none'"]),
+    }
+}
+HSTS_SECONDS = read("HSTS_SECONDS", whole(0, 63072000), 2592000)
+HTTPS_REDIRECT = read("HTTPS_REDIRECT", flag, True)
 if PUBLIC_URL.startswith("https://"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_HSTS_SECONDS = HSTS_SECONDS
+    SECURE_SSL_REDIRECT = HTTPS_REDIRECT
+    SECURE_SSL_HOST = PUBLIC_URL.removeprefix("https://")
+    SECURE_REDIRECT_EXEMPT = ["^(livez|readyz|metrics)$"]  # asked from inside, past the proxy
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+# HSTS for names below ours, and for good (preload): not ours to decide, the company may have other servers there.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 LOG_LEVEL = read("LOG_LEVEL", log_level, "INFO")
 LOGGING = {

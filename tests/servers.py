@@ -53,6 +53,7 @@ def _environment() -> dict[str, str]:
         "SECRET_KEY": "a-key-for-tests-only-of-more-than-fifty-characters-in-length",
         "FIELD_KEYS": base64.b64encode(bytes(range(32))).decode(),
         "PUBLIC_URL": "https://bridge.example",
+        "HTTPS_REDIRECT": "0",  # Django's test client speaks plain http; tests.test_headers turns it on
         "MEDIA_ROOT": str(folder / "media"),
         "STATIC_ROOT": str(folder / "static"),
         "ALLOWED_PRIVATE_HOSTS": "127.0.0.1",

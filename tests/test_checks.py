@@ -129,6 +129,7 @@ RIGHT = [
     {"DATABASE_URL": "postgresql://user:p%40ss@db:5432/bridge"},
     {"ALLOWED_PRIVATE_HOSTS": "127.0.0.1, 10.1.0.0/16,fd00::/8,gateway.internal,*.lan"},
     {"ALLOWED_HOSTS": "bridge.example,.example.org"},
+    {"TRUSTED_PROXIES": "10.0.0.5, 172.18.0.0/16,fd00::/8", "HTTPS_REDIRECT": "0", "HSTS_SECONDS": "0"},
     {"ALERT_EMAIL": "ops@example.com, boss@example.com", "ALERT_WEBHOOK_URL": "https://alerts.example/hook?key=1"},
     {"EMAIL_URL": "smtp+tls://user:secret@mail.example:587", "ALERT_FROM": "bridge@example.com"},
     {"DB_POOL_SIZE": "0"},

@@ -19,6 +19,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models.expressions import Expression
 
@@ -38,6 +40,11 @@ def _keys(configured: tuple[str, ...]) -> dict[str, bytes]:
         raise ImproperlyConfigured("FIELD_KEYS is empty: set it to the base64 of 32 random bytes")
     raw = [base64.b64decode(key) for key in configured]
     return {hashlib.sha256(key).hexdigest()[:8]: key for key in raw}
+
+
+def key_ids(configured: Sequence[str]) -> list[str]:
+    """As they stand in ciphertexts, the one that writes first. Raises ImproperlyConfigured where there is none."""
+    return list(_keys(tuple(configured)))
 
 
 def encrypt(text: str, context: str) -> str:
@@ -66,12 +73,13 @@ class EncryptedTextField(_Text):
     """Text that is ciphertext in the database; the empty string stays empty."""
 
     def get_prep_value(self, value: Any) -> Any:
-        return encrypt(value, self._context()) if value else value
+        return encrypt(value, self.context) if value else value
 
     def from_db_value(self, value: str | None, expression: Expression, connection: BaseDatabaseWrapper) -> str | None:
-        return decrypt(value, self._context()) if value else value
+        return decrypt(value, self.context) if value else value
 
-    def _context(self) -> str:
+    @property
+    def context(self) -> str:
         return f"{self.model._meta.label_lower}.{self.attname}"
 
 
@@ -79,16 +87,17 @@ class EncryptedJSONField(_JSON):
     """A JSON object that is ciphertext in the database."""
 
     def get_prep_value(self, value: Any) -> Any:
-        return encrypt(json.dumps(value or {}, ensure_ascii=False, sort_keys=True), self._context())
+        return encrypt(json.dumps(value or {}, ensure_ascii=False, sort_keys=True), self.context)
 
     def from_db_value(
         self, value: str | None, expression: Expression, connection: BaseDatabaseWrapper
     ) -> dict[str, Any]:
-        loaded: dict[str, Any] = json.loads(decrypt(value, self._context())) if value else {}
+        loaded: dict[str, Any] = json.loads(decrypt(value, self.context)) if value else {}
         return loaded
 
     def value_to_string(self, obj: models.Model) -> str:
         raise NotImplementedError("credentials are not serialised")
 
-    def _context(self) -> str:
+    @property
+    def context(self) -> str:
         return f"{self.model._meta.label_lower}.{self.attname}"

@@ -1,0 +1,126 @@
+"""Changing the key of FIELD_KEYS while everything runs: every stored ciphertext is written anew under the first one.
+
+A row is changed only where it still holds the ciphertext that was read, so a value written meanwhile is never overwritten. Rows that
+somebody else holds at that moment are passed over and met again in the next round: nothing waits here with a lock in its hands, so
+no other process can be stopped by a deadlock. A run that is broken off loses nothing; the next one goes on with what is left.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.conf import settings
+from django.db import connection
+from psycopg import sql
+
+from accounts.fields import EncryptedJSONField, EncryptedTextField, Undecryptable, decrypt, encrypt, key_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# So few that a batch is held for milliseconds, so many that a million rows are a matter of minutes.
+BATCH = 500
+# Whoever writes under an old key after this many rounds was not restarted with the new settings.
+ROUNDS = 5
+
+_READ = sql.SQL(
+    "SELECT {pk}, {column} FROM {table} WHERE {pk} > %(after)s AND {column} <> '' AND {column} NOT LIKE %(current)s"
+    " ORDER BY {pk} LIMIT %(limit)s"
+)
+_SWAP = sql.SQL(
+    "WITH swap AS (SELECT * FROM unnest(%(pks)s::bigint[], %(old)s::text[], %(new)s::text[]) AS swap(pk, old, new)),"
+    " free AS (SELECT t.{pk} FROM {table} t JOIN swap ON swap.pk = t.{pk} AND swap.old = t.{column} FOR UPDATE OF t SKIP LOCKED)"
+    " UPDATE {table} t SET {column} = swap.new FROM swap JOIN free ON free.{pk} = swap.pk WHERE t.{pk} = swap.pk"
+)
+_COUNT = sql.SQL("SELECT split_part({column}, '.', 2), count(*) FROM {table} WHERE {column} <> '' GROUP BY 1")
+
+
+class Column:
+    """One encrypted field of one model."""
+
+    def __init__(self, field: EncryptedTextField | EncryptedJSONField) -> None:
+        meta = field.model._meta
+        self.context = field.context
+        self.names = {
+            "table": sql.Identifier(meta.db_table),
+            "pk": sql.Identifier(str(meta.pk.column)),
+            "column": sql.Identifier(str(field.column)),
+        }
+
+    def counts(self) -> Counter[str]:
+        """Key id → rows under it. Reads the whole column."""
+        with connection.cursor() as cursor:
+            cursor.execute(_COUNT.format(**self.names))
+            return Counter(dict(cursor.fetchall()))
+
+    def rotate(self, damaged: set[int]) -> int:
+        """One round over the rows that are not under the first key. Returns how many were changed; adds to `damaged`."""
+        changed = 0
+        for rows in self._batches():
+            fresh = [(pk, old, again) for pk, old in rows if (again := self._again(old))]
+            damaged.update({pk for pk, _old in rows} - {pk for pk, _old, _again in fresh})
+            changed += self._swap(fresh)
+        return changed
+
+    def _batches(self) -> Iterator[list[tuple[int, str]]]:
+        after = 0
+        while rows := self._read(after):
+            yield rows
+            after = rows[-1][0]
+
+    def _read(self, after: int) -> list[tuple[int, str]]:
+        values: dict[str, Any] = {"after": after, "current": f"v1.{current_id()}.%", "limit": BATCH}
+        with connection.cursor() as cursor:
+            cursor.execute(_READ.format(**self.names), values)
+            return list(cursor.fetchall())
+
+    def _again(self, stored: str) -> str:
+        """Under the first key; empty where the value does not open."""
+        try:
+            return encrypt(decrypt(stored, self.context), self.context)
+        except Undecryptable:
+            return ""
+
+    def _swap(self, rows: list[tuple[int, str, str]]) -> int:
+        if not rows:
+            return 0
+        pks, old, new = ([row[position] for row in rows] for position in range(3))
+        with connection.cursor() as cursor:
+            cursor.execute(_SWAP.format(**self.names), {"pks": pks, "old": old, "new": new})
+            return int(cursor.rowcount)
+
+
+def columns() -> list[Column]:
+    """Every encrypted field of every model."""
+    encrypted = (EncryptedTextField, EncryptedJSONField)
+    fields = [field for model in apps.get_models() for field in model._meta.local_concrete_fields]
+    return [Column(field) for field in fields if isinstance(field, encrypted)]
+
+
+def current_id() -> str:
+    """Of the key that writes."""
+    return key_ids(settings.FIELD_KEYS)[0]
+
+
+def strangers() -> dict[str, str]:
+    """Key id that no key of FIELD_KEYS has → where it is used, in words."""
+    known = set(key_ids(settings.FIELD_KEYS))
+    found: dict[str, list[str]] = {}
+    for column in columns():
+        for key_id, count in column.counts().items():
+            if key_id not in known:
+                found.setdefault(key_id, []).append(f"{column.context}: {count}")
+    return {key_id: ", ".join(places) for key_id, places in found.items()}
+
+
+def rotate(column: Column) -> tuple[int, set[int]]:
+    """Rows changed, and the ids of rows whose value is damaged. Rounds go on until one changes nothing."""
+    changed, damaged = 0, set[int]()
+    for _round in range(ROUNDS):
+        done = column.rotate(damaged)
+        changed += done
+        if not done:
+            break
+    return changed, damaged

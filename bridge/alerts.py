@@ -6,6 +6,7 @@ import logging
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.core.mail import send_mail
@@ -16,7 +17,7 @@ from django.utils.translation import gettext as _
 from accounts import valkey
 from accounts.models import ChannelAccount, Health
 from bridge import hooks
-from bridge.models import Delivery, Incident, State, Target
+from bridge.models import Delivery, Incident, State, Target, WebhookEndpoint
 from bridge.redact import redact_text
 from openclaw.models import Gateway
 
@@ -36,7 +37,7 @@ class Trouble:
 
 def check() -> None:
     """Open what is new, close what is over, tell what nobody was told."""
-    troubles = {trouble.cause: trouble for trouble in [*_sides(), *_dead_letters(), *_stuck()]}
+    troubles = {trouble.cause: trouble for trouble in [*_sides(), *_gone(), *_dead_letters(), *_stuck()]}
     for incident in Incident.objects.filter(closed_at=None).exclude(cause__in=troubles):
         incident.closed_at = timezone.now()
         incident.save(update_fields=["closed_at"])
@@ -69,16 +70,23 @@ def _sides() -> list[Trouble]:
 
 def _dead_letters() -> list[Trouble]:
     rows = Delivery.objects.filter(state__in=(State.DEAD, State.UNCERTAIN), dismissed_at=None)
-    rows = rows.exclude(target=Target.WEBHOOK)  # an alert that fails must not raise an alert
-    counted = rows.values("account_id", "account__name").annotate(count=Count("pk"), since=Min("finished_at"))
-    return [
-        Trouble(
-            f"dead:{row['account_id']}",
-            _("Messages of %s were not delivered") % row["account__name"],
-            _("%(count)d since %(since)s. See Dead letters.") % {"count": row["count"], "since": row["since"]},
-        )
-        for row in counted
-    ]
+    rows = rows.exclude(target=Target.WEBHOOK, endpoint=None)  # an alert that fails must not raise an alert
+    names = ("account_id", "account__name", "endpoint_id", "endpoint__name")
+    return [_dead_of(row) for row in rows.values(*names).annotate(count=Count("pk"), since=Min("finished_at"))]
+
+
+def _dead_of(row: dict[str, Any]) -> Trouble:
+    cause, title = f"dead:{row['account_id']}", _("Messages of %s were not delivered") % row["account__name"]
+    if row["endpoint_id"]:
+        cause, title = f"dead:hook:{row['endpoint_id']}", _("Webhook %s was not told") % row["endpoint__name"]
+    detail = _("%(count)d since %(since)s. See Dead letters.") % {"count": row["count"], "since": row["since"]}
+    return Trouble(cause, title, detail)
+
+
+def _gone() -> list[Trouble]:
+    """Webhooks that were switched off by what they answered, not by staff."""
+    gone = WebhookEndpoint.objects.filter(enabled=False).exclude(off_reason="")
+    return [Trouble(f"hook:{one.pk}", _("Webhook %s was switched off") % one.name, one.off_reason) for one in gone]
 
 
 def _stuck() -> list[Trouble]:

@@ -19,6 +19,7 @@ from django.db.models import F, Func, Max, Value
 from django.utils import timezone
 from django.utils.encoding import force_str
 
+from bridge import events
 from bridge.doorbell import Bell, ring
 from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target, Wire
 from bridge.redact import redact, redact_text
@@ -33,6 +34,9 @@ RENEW_SECONDS = 10
 RETRY_SECONDS = (2, 5, 15, 60, 120, 300, 600, 900)
 MAX_TRIES = 20
 SWEEP_AT_ONCE = 500
+CLAIMED_WITH = ("message__account", "message__reply_to", "message__conversation", "account", "gateway", "endpoint")
+# Who carries what; a stream's row that its view left behind is the worker's.
+BELLS = {Wire.WORKER: Bell.SEND, Wire.VIEW: Bell.SEND, Wire.CONNECTOR: Bell.ASK, Wire.HOOK: Bell.HOOK}
 
 next_seq = Func(Value("bridge_delivery_seq"), function="nextval")
 
@@ -41,11 +45,13 @@ WITH heads AS (
   SELECT d.id FROM bridge_delivery d
   LEFT JOIN accounts_channelaccount a ON a.id = d.account_id
   LEFT JOIN openclaw_gateway g ON g.id = d.gateway_id
+  LEFT JOIN bridge_webhookendpoint e ON e.id = d.endpoint_id
   WHERE d.state = 'pending' AND d.due_at <= statement_timestamp() AND d.wire = ANY(%(wires)s)
     AND (%(gateway)s::bigint IS NULL OR d.gateway_id = %(gateway)s)
     AND (%(only)s::bigint IS NULL OR d.id = %(only)s)
     AND (d.target <> 'channel' OR (a.enabled AND a.state <> 'stopped'))
     AND (d.target <> 'agent' OR (g.enabled AND g.state <> 'stopped'))
+    AND (e.id IS NULL OR e.enabled)
     AND NOT EXISTS (
       SELECT 1 FROM bridge_delivery b WHERE b.lane = d.lane AND b.id <> d.id AND (
         b.state = 'sending' OR (b.seq < d.seq AND (
@@ -99,9 +105,7 @@ def claim(
         cursor.execute(sql, {**values, "gateway": gateway_id, "only": only, "lease": LEASE_SECONDS})
         ids = [row[0] for row in cursor.fetchall()]
     rows = Delivery.objects.filter(pk__in=ids).order_by("due_at")
-    return list(
-        rows.select_related("message__account", "message__reply_to", "message__conversation", "account", "gateway")
-    )
+    return list(rows.select_related(*CLAIMED_WITH))
 
 
 def renew(holder: str, ids: Iterable[int]) -> int:
@@ -161,7 +165,7 @@ def fail(delivery: Delivery, attempt: Attempt | None, failure: Failure) -> None:
             _close(attempt, outcome, code=failure.code, error=failure.text, response=failure.response)
         changed = _held(delivery).update(**fields)
         if changed and fields["state"] in (State.DEAD, State.UNCERTAIN):
-            _hold_parts(delivery)
+            _given_up(delivery)
     _settled(delivery, changed)
 
 
@@ -178,12 +182,14 @@ def skip(delivery: Delivery, attempt: Attempt | None, reason: Reason) -> None:
 def _settled(delivery: Delivery, changed: int) -> None:
     if not changed:
         raise LostLease(delivery.pk)
-    bell = Bell.ASK if delivery.target == Target.AGENT else Bell.SEND
+    bell = BELLS[Wire(delivery.wire)]
     transaction.on_commit(lambda: ring(bell))
 
 
 def too_old(delivery: Delivery) -> bool:
-    limit = settings.MAX_AGE_ASK if delivery.target == Target.AGENT else settings.MAX_AGE_SEND
+    """A webhook's endpoint is a machine that reads the event's own time, so it may hear of it later than a person should."""
+    told = settings.MAX_AGE_HOOK if delivery.endpoint_id else settings.MAX_AGE_SEND
+    limit = settings.MAX_AGE_ASK if delivery.target == Target.AGENT else told
     return bool((timezone.now() - delivery.queued_at).total_seconds() > limit)
 
 
@@ -216,12 +222,15 @@ def _take_back(delivery: Delivery) -> None:
         fields = {"state": State.UNCERTAIN, "reason": Reason.UNKNOWN, "finished_at": now}
     _held(delivery).update(**fields, lease_until=None)
     if fields["state"] == State.UNCERTAIN:
-        _hold_parts(delivery)
+        _given_up(delivery)
 
 
 def _repeatable(delivery: Delivery) -> bool:
-    """An agent's turn is looked up by its key before it is asked again; the platform swallows a repetition until `repeat_until`."""
-    if delivery.target == Target.AGENT:
+    """An agent's turn is looked up by its key before it is asked again; the platform swallows a repetition until `repeat_until`.
+
+    A webhook's receiver knows a repetition by its id, and an alert told twice does no harm.
+    """
+    if delivery.target in (Target.AGENT, Target.WEBHOOK):
         return True
     return delivery.repeat_until is not None and delivery.repeat_until > timezone.now()
 
@@ -275,8 +284,9 @@ def _later_parts(delivery: Delivery) -> Any:
     return delivery.message.deliveries.filter(target=delivery.target, part__gt=delivery.part)
 
 
-def _hold_parts(delivery: Delivery) -> None:
-    """Half an answer after a gap would mislead: the later parts wait for somebody to replay this one."""
+def _given_up(delivery: Delivery) -> None:
+    """Dead or uncertain. Half an answer after a gap would mislead: the later parts wait for somebody to replay this one."""
+    events.died(delivery)
     _later_parts(delivery).filter(state=State.PENDING).update(state=State.HELD, reason=Reason.PART_BEFORE)
 
 
@@ -290,5 +300,4 @@ def _release_parts(delivery: Delivery) -> None:
 def waiting() -> Sequence[Bell]:
     """For the sweep: whom to ring because work is due."""
     due = Delivery.objects.filter(state=State.PENDING, due_at__lte=timezone.now())
-    bells = [Bell.SEND] if due.filter(wire__in=(Wire.WORKER, Wire.VIEW)).exists() else []
-    return bells + ([Bell.ASK] if due.filter(wire=Wire.CONNECTOR).exists() else [])
+    return list(dict.fromkeys(BELLS[wire] for wire in Wire if due.filter(wire=wire).exists()))

@@ -25,6 +25,7 @@ class Bell(StrEnum):
     FETCH = "fetch"  # media of a message: own queue, its addresses die in minutes
     ROUTE = "route"
     SEND = "send"
+    HOOK = "hook"  # own queue: a slow server of somebody's must not hold up what goes to WeChat
     ASK = "ask"  # heard by the connector, which is no Celery worker
 
 

@@ -1,39 +1,143 @@
-"""The third target: an address of the company's own that is told something, with the same retry, attempts and replay as a message."""
+"""The third target: an address of the company's own that is told something, with the same retry, attempts and replay as a message.
+
+A webhook endpoint is called as https://www.standardwebhooks.com has it; the alert address of the settings as a WeCom group robot.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.channels import http
-from bridge.models import Delivery, Target, Wire
+from bridge.models import Delivery, Target, WebhookEndpoint, Wire
+from bridge.models.webhooks import SECRET_PREFIX
 from channels_wechat.errors import Action, ChannelError
+from channels_wechat.http import encode_json
 from channels_wechat.messages import Receipt
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from channels_wechat.http import Response
 
 ALERTS = "hook:alerts"
+# Seconds to connect, seconds without a byte of the answer: a receiver should take an event and work on it afterwards.
+TIMEOUT = (5, 15)
+# What an endpoint may ask for by Retry-After. Seconds.
+LEAST_WAIT, MOST_WAIT = 30, 3600
+LATER = (408, 425, 429)
+TROUBLE = {
+    "connect": _("No connection to the webhook: is its address right, and does this machine reach it?"),
+    "timeout": _("The webhook did not answer in time. It should take an event at once and work on it afterwards."),
+    "reset": _("The webhook broke the connection before it answered."),
+}
 
 
 def queue_alert(text: str) -> Delivery:
     """What a WeCom group robot takes, and most others read. The address holds a secret, so it is not in the payload."""
     body = {"msgtype": "text", "text": {"content": text.encode()[:2000].decode("utf-8", "ignore")}}
-    return Delivery.objects.create(target=Target.WEBHOOK, wire=Wire.WORKER, lane=ALERTS, payload={"body": body})
+    return Delivery.objects.create(target=Target.WEBHOOK, wire=Wire.HOOK, lane=ALERTS, payload={"body": body})
+
+
+def orphaned(delivery: Delivery) -> bool:
+    """Whether nobody is left to be told: staff deleted the endpoint."""
+    return delivery.target == Target.WEBHOOK and delivery.endpoint_id is None and delivery.lane != ALERTS
+
+
+def request_of(delivery: Delivery) -> dict[str, Any]:
+    """For the attempt: what the payload does not say already, and nothing that opens a door."""
+    if delivery.endpoint is None:
+        return {"body": delivery.payload["body"]}
+    return {"to": delivery.endpoint.place, "webhook-id": delivery.payload["id"]}
 
 
 def post(delivery: Delivery) -> Receipt:
-    """Raises ChannelError. Doubling an alert does no harm, so a lost answer is simply a reason to try again."""
-    if not settings.ALERT_WEBHOOK_URL:
-        raise ChannelError("no_address", Action.PERMANENT, _("ALERT_WEBHOOK_URL is not set any more."))
-    response = http().request("POST", settings.ALERT_WEBHOOK_URL, json=delivery.payload["body"], harmless=True)
-    _check(response)
+    """Raises ChannelError: PERMANENT, RETRY or WAIT.
+
+    A lost answer is a reason to try again, never a riddle: doubling an alert does no harm, and by its webhook-id a receiver knows
+    an event that it has already.
+    """
+    return _post_event(delivery, delivery.endpoint) if delivery.endpoint else _post_alert(delivery)
+
+
+def signed(event_id: str, body: bytes, secrets: Iterable[str], at: int) -> dict[str, str]:
+    """The headers of the specification. at: seconds since 1970; secrets: `whsec_…`, each makes a signature."""
+    content = f"{event_id}.{at}.".encode() + body
+    digests = [hmac.new(_key(secret), content, hashlib.sha256).digest() for secret in secrets]
+    signatures = " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests)
+    return {"webhook-id": event_id, "webhook-timestamp": str(at), "webhook-signature": signatures}
+
+
+def _key(secret: str) -> bytes:
+    return base64.b64decode(secret.removeprefix(SECRET_PREFIX))
+
+
+def _post_event(delivery: Delivery, endpoint: WebhookEndpoint) -> Receipt:
+    """Signed now, so that a late try is not refused as a replayed old one."""
+    now, body = timezone.now(), encode_json(delivery.payload["body"])
+    headers = signed(delivery.payload["id"], body, endpoint.signing_secrets(now), int(now.timestamp()))
+    headers["Content-Type"] = "application/json"
+    try:
+        response = http().request("POST", endpoint.url, content=body, headers=headers, timeout=TIMEOUT, harmless=True)
+    except ChannelError as error:  # its detail holds the path, in which many services put a secret
+        text = TROUBLE.get(error.code, error.text)
+        raise ChannelError(error.code, error.action, text, detail=endpoint.place) from error
+    if response.status == 410:
+        _switch_off(endpoint)
+    _check_event(response)
     return Receipt(response={"status": response.status})
 
 
-def _check(response: Response) -> None:
+def _check_event(response: Response) -> None:
+    status, answer = response.status, {"status": response.status}
+    if status < 300:
+        return
+    if status >= 500 or status in LATER:
+        wait = _retry_after(response.headers)
+        action = Action.WAIT if wait else Action.RETRY
+        raise ChannelError(status, action, _("The webhook does not take it now."), retry_after=wait, response=answer)
+    if status < 400:
+        text = _("The webhook answers with a redirect, which is not followed: enter the address it leads to.")
+    elif status == 410:
+        text = _("The webhook is gone, as it says itself, and was switched off.")
+    else:
+        text = _("The webhook refuses this: check its address, and what its own log says.")
+    raise ChannelError(status, Action.PERMANENT, text, response=answer)
+
+
+def _switch_off(endpoint: WebhookEndpoint) -> None:
+    """Unless somebody changed it since: the answer is about the address that was called."""
+    now = timezone.now()
+    same = WebhookEndpoint.objects.filter(pk=endpoint.pk, updated_at=endpoint.updated_at)
+    same.update(enabled=False, off_reason=_("It answered 410 Gone."), updated_at=now)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds from now, within what we grant; None where the header is not there or says nothing."""
+    text = headers.get("Retry-After", "")
+    try:
+        seconds = float(text) if text.isdecimal() else (parsedate_to_datetime(text) - timezone.now()).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    return min(max(seconds, LEAST_WAIT), MOST_WAIT)
+
+
+def _post_alert(delivery: Delivery) -> Receipt:
+    if not settings.ALERT_WEBHOOK_URL:
+        raise ChannelError("no_address", Action.PERMANENT, _("ALERT_WEBHOOK_URL is not set any more."))
+    response = http().request("POST", settings.ALERT_WEBHOOK_URL, json=delivery.payload["body"], harmless=True)
+    _check_alert(response)
+    return Receipt(response={"status": response.status})
+
+
+def _check_alert(response: Response) -> None:
     if response.status >= 500 or response.status == 429:
         raise ChannelError(response.status, Action.RETRY, _("The alert address does not take it now."))
     if response.status >= 300:

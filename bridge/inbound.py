@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from accounts.channels import channel_for
 from accounts.fields import encrypt
-from bridge import outbound, peers, prompt, routing
+from bridge import events, outbound, peers, prompt, routing
 from bridge.doorbell import Bell, announce, ring
 from bridge.models import Conversation, Delivery, Message, Reason, State, Target, Wire
 from channels_wechat.messages import Inbound, message_uuid
@@ -139,9 +139,11 @@ def _route_safely(message: Message) -> None:
         log.exception("message %s could not be routed", message.pk)
         with transaction.atomic():
             conversation = _join(message)
-            _delivery(
-                message, conversation, State.DEAD, reason=Reason.INTERNAL, error=f"{type(error).__name__}: {error}"
-            ).save()
+            text = f"{type(error).__name__}: {error}"
+            dead = _delivery(message, conversation, State.DEAD, reason=Reason.INTERNAL, error=text)
+            dead.save()
+            events.received(message)
+            events.died(dead)
 
 
 def _route(message: Message) -> None:
@@ -156,6 +158,7 @@ def _route(message: Message) -> None:
         _obey(command, message, conversation)
         delivery = _delivery(message, conversation, State.SKIPPED, reason=Reason.COMMAND)
     delivery.save()
+    events.received(message)
 
 
 def _join(message: Message) -> Conversation:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.channels import channel_for
-from bridge import peers, replies
+from bridge import events, peers, replies
 from bridge.doorbell import Bell, ring
 from bridge.models import (
     Attachment,
@@ -59,10 +59,12 @@ def send(
     source: str,
     client: str = "",
     key: str = "",
+    request_hash: str = "",
     reply_to: Message | None = None,
     files: Iterable[DjangoFile[Any]] = (),
 ) -> Message:
     """Store and queue. key: idempotency key in the client's space; the same key again returns the stored message.
+    request_hash: what the client asked for under this key, for whoever must tell a repetition from another request.
 
     Raises CannotSend where the surface cannot carry the content or speaks only in answer. What an agent says is stored in any case:
     it becomes a dead delivery with the reason.
@@ -76,11 +78,13 @@ def send(
     if source not in (Message.Source.AGENT, Message.Source.BRIDGE):
         reply_to = _question(channel, conversation, reply_to)
     content = replace(content, text=clean(content.text), data=clean_json(dict(content.data)))
-    message, new = _store(conversation, content, source, client, key or uuid4().hex, reply_to)
+    message, new = _store(conversation, content, source, client, key or uuid4().hex, reply_to, request_hash)
     if new:
         content = replace(content, files=(*content.files, *_attach(message, files)))
         for delivery in _deliveries(channel, message, content):
             delivery.save()
+            if delivery.state == State.DEAD:
+                events.died(delivery)
         transaction.on_commit(lambda: ring(Bell.SEND))
     return message
 
@@ -159,7 +163,13 @@ def _identity(conversation: Conversation, source: str, client: str, key: str) ->
 
 
 def _store(
-    conversation: Conversation, content: Content, source: str, client: str, key: str, reply_to: Message | None
+    conversation: Conversation,
+    content: Content,
+    source: str,
+    client: str,
+    key: str,
+    reply_to: Message | None,
+    request_hash: str = "",
 ) -> tuple[Message, bool]:
     """The message and whether it is new."""
     now = timezone.now()
@@ -168,6 +178,7 @@ def _store(
         peer_kind=conversation.peer_kind,
         peer_id=conversation.peer_id,
         conversation=conversation,
+        request_hash=request_hash,
         kind=content.kind,
         text=content.text,
         data=dict(content.data),
@@ -190,7 +201,7 @@ def _attach(message: Message, files: Iterable[DjangoFile[Any]]) -> list[File]:
             message=message,
             position=position,
             name=clean(file.name or "file")[:255],
-            mime=getattr(file, "content_type", "") or "application/octet-stream",
+            mime=clean(getattr(file, "content_type", "") or "application/octet-stream")[:100],
             size=file.size or 0,
             state=AttachmentState.READY,
         )

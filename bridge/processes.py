@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PROCESSES = ("web", "worker", "beat", "connector")
-QUEUES = "route,send,fetch,default"
+QUEUES = "route,send,fetch,hook,default"
 WEB_WORKERS = 2
 WEB_STOP_SECONDS = (
     26  # for requests under way: a page that asks a platform waits 5 s to connect and 20 s for the answer

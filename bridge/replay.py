@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.channels import channel_for
-from bridge import inbound, peers, replies
+from bridge import hooks, inbound, peers, replies
 from bridge.delivery import next_seq
 from bridge.doorbell import Bell, ring
 from bridge.models import Delivery, Reason, State, Target, Wire
@@ -42,7 +42,7 @@ def replay(ids: Iterable[int], by: User | None = None) -> Replayed:
             result.refused.append((pk, reason))
         else:
             result.count += 1
-    ring(Bell.ASK, Bell.SEND)
+    ring(Bell.ASK, Bell.SEND, Bell.HOOK)
     return result
 
 
@@ -60,6 +60,8 @@ def why_not_replay(delivery: Delivery) -> str:
         return _("Only what failed, is uncertain or was skipped can be replayed.")
     if delivery.target == Target.AGENT:
         return _why_not_ask_again(delivery)
+    if hooks.orphaned(delivery):
+        return _("The webhook was deleted: nobody is left to be told.")
     if delivery.reason == Reason.CONTENT:
         return _("The content itself cannot be sent here; it was never rendered.")
     return (

@@ -15,7 +15,7 @@ from accounts.models import Health
 from bridge import delivery as work
 from bridge import hooks, media, peers, replies
 from bridge.delivery import Failure, LostLease
-from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target, Wire
+from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target
 from bridge.redact import redact_text
 from channels_wechat.base import Media, Streaming
 from channels_wechat.errors import Action, ChannelError
@@ -45,6 +45,9 @@ def carry(delivery: Delivery) -> None:
 
 
 def _carry(delivery: Delivery) -> None:
+    if hooks.orphaned(delivery):
+        work.skip(delivery, None, Reason.NO_ENDPOINT)
+        return
     if work.too_old(delivery):
         work.fail(delivery, None, work.refusal(Reason.TOO_OLD))
         return
@@ -67,7 +70,7 @@ def _carry(delivery: Delivery) -> None:
 
 
 def _call_hook(delivery: Delivery) -> None:
-    attempt = work.begin(delivery, delivery.payload)
+    attempt = work.begin(delivery, hooks.request_of(delivery))
     try:
         receipt = hooks.post(delivery)
     except ChannelError as error:
@@ -185,7 +188,3 @@ def _peer(message: Message) -> Peer:
 
 def _request(peer: Peer, payload: Payload) -> dict[str, Any]:
     return {"to": {"kind": peer.kind, "id": peer.id}, **payload.as_json()}
-
-
-def claim(holder: str, limit: int) -> list[Delivery]:
-    return work.claim(Wire.WORKER, holder, limit)

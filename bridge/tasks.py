@@ -11,9 +11,10 @@ from django.conf import settings
 
 from accounts import tokens
 from accounts.tokens import StoredTokens
-from bridge import alerts, delivery, inbound, media, names, sending
+from bridge import alerts, delivery, events, inbound, media, names, sending
 from bridge.doorbell import Bell, answered, ring
 from bridge.drain import Drain
+from bridge.models import Wire
 from channels_wechat.errors import ChannelError
 
 if TYPE_CHECKING:
@@ -22,18 +23,29 @@ if TYPE_CHECKING:
 
 # Files of a message are fetched beside the sending, so that slow answers do not let their addresses die.
 FETCH_THREADS = 8
+# A slow endpoint holds one thread, its lane's; so many may be slow in each worker before they hold up other endpoints.
+HOOK_THREADS = 8
+
+
+def _carrier(name: str, threads: int, wire: Wire) -> Drain[Delivery]:
+    holder = delivery.holder_name()
+    return Drain(
+        name,
+        threads,
+        lambda free: delivery.claim(wire, holder, free),
+        sending.carry,
+        lambda pieces: delivery.renew(holder, [piece.pk for piece in pieces]),
+    )
 
 
 @cache
 def _sender() -> Drain[Delivery]:
-    holder = delivery.holder_name()
-    return Drain(
-        "send",
-        settings.SEND_THREADS,
-        lambda free: sending.claim(holder, free),
-        sending.carry,
-        lambda pieces: delivery.renew(holder, [piece.pk for piece in pieces]),
-    )
+    return _carrier("send", settings.SEND_THREADS, Wire.WORKER)
+
+
+@cache
+def _caller() -> Drain[Delivery]:
+    return _carrier("hook", HOOK_THREADS, Wire.HOOK)
 
 
 @cache
@@ -44,6 +56,7 @@ def _fetcher() -> Drain[Attachment]:
 @worker_shutting_down.connect
 def _finish_in_order(**_kwargs: Any) -> None:
     _sender().stop()
+    _caller().stop()
     _fetcher().stop()
 
 
@@ -60,6 +73,12 @@ def send() -> None:
     _sender().run()
 
 
+@shared_task(name="bridge.tasks.hook")
+def hook() -> None:
+    answered(Bell.HOOK)
+    _caller().run()
+
+
 @shared_task(name="bridge.tasks.fetch")
 def fetch() -> None:
     answered(Bell.FETCH)
@@ -70,6 +89,7 @@ def fetch() -> None:
 def sweep() -> None:
     """Each second: take back what lost processes held, and ring for whatever is due."""
     delivery.sweep()
+    events.tell_account_states()
     bells = list(delivery.waiting())
     bells += [Bell.ROUTE] if inbound.waiting() else []
     bells += [Bell.FETCH] if media.waiting() else []

@@ -151,6 +151,7 @@ class Http:
         url: str,
         *,
         json: Any = None,
+        content: bytes | None = None,
         fields: Mapping[str, tuple[str, bytes, str]] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: tuple[float, float] | None = None,
@@ -160,22 +161,23 @@ class Http:
     ) -> Response:
         """One request; its answer whatever the status.
 
-        json: any JSON value; fields: name → (file name, bytes, type) of a multipart upload; follow: how many redirects of a GET.
+        json: any JSON value; content: bytes to send as they are; fields: name → (file name, bytes, type) of a multipart upload;
+        follow: how many redirects of a GET.
         harmless: repeating it changes nothing (default: a GET), so that a lost answer is no riddle.
         Raises ChannelError: CONFIG "address"; RETRY "connect"; "timeout", "reset" and "too_large" are UNKNOWN, or RETRY
         (too_large: PERMANENT) for a harmless request.
         """
         lost = Action.RETRY if (method == "GET" if harmless is None else harmless) else Action.UNKNOWN
-        body, sent = _body(json, fields, headers or {})
+        body, sent = (content, dict(headers or {})) if content is not None else _body(json, fields, headers or {})
         deadline = time.monotonic() + BODY_SECONDS
         with _named_errors(url, lost):
             for _hop in range(follow + 1):
                 answer = self._open(method, url, body, sent, timeout or self._timeout)
-                content = _read(answer, max_bytes, deadline, lost)
+                read = _read(answer, max_bytes, deadline, lost)
                 if method != "GET" or answer.status not in REDIRECTS or "Location" not in answer.headers or not follow:
                     break
                 url = urljoin(url, answer.headers["Location"])
-            return Response(answer.status, answer.headers, content)
+            return Response(answer.status, answer.headers, read)
 
     def _open(
         self, method: str, url: str, body: bytes | None, headers: dict[str, str], timeout: tuple[float, float]

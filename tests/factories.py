@@ -115,10 +115,10 @@ def claimed(delivery: Delivery, holder: str = "holder") -> Delivery:
     return next(row for row in claim(Wire(delivery.wire), holder) if row.pk == delivery.pk)
 
 
-def work_off(holder: str = "worker") -> int:
+def work_off(holder: str = "worker", wire: Wire = Wire.WORKER) -> int:
     """What the worker's drain does, in this thread, until nothing is due."""
     count = 0
-    while rows := sending.claim(holder, 10):
+    while rows := work.claim(wire, holder, 10):
         for row in rows:
             sending.carry(row)
         count += len(rows)

@@ -14,7 +14,7 @@ from channels_wechat.messages import Content
 from openclaw.stub.brain import picture as png
 from tests.callbacks import web_server
 from tests.connecting import RunningConnector
-from tests.factories import AGENT, BOT, GROUP, app, bot, eventually, gateway, in_thread, parts, route
+from tests.factories import AGENT, BOT, GROUP, app, bot, claim, eventually, gateway, in_thread, parts, route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ def worker() -> Iterator[None]:
             for item in media.claim(5):
                 media.fetch(item)
             inbound.route_waiting()
-            for delivery in sending.claim("worker", 5):
+            for delivery in claim(holder="worker", limit=5):
                 sending.carry(delivery)
             stopping.wait(0.03)
 

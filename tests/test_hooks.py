@@ -28,7 +28,7 @@ def robot(settings) -> Iterator[Recorder]:
 
 
 def carry_all() -> list[Delivery]:
-    for delivery in work.claim(Wire.WORKER, "test", 10):
+    for delivery in work.claim(Wire.HOOK, "test", 10):
         sending.carry(delivery)
     return list(Delivery.objects.filter(target=Target.WEBHOOK).order_by("pk"))
 

@@ -1,0 +1,84 @@
+"""The bridge's own processes, one at a time, on the servers and the database of the test run; started as the launcher starts them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from django.db import connection
+
+from bridge import processes
+from tests.factories import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+START_SECONDS = 60.0
+# What suits the tests and not the processes: they run as they do outside, warnings ignored and connections pooled.
+OWN = ("PYTHONDEVMODE", "PYTHONWARNINGS", "DB_POOL_SIZE", "EMAIL_URL")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def environment(folder: Path, **settings: str) -> dict[str, str]:
+    """For a process that shares this test's database; what it keeps and writes is in `folder`."""
+    env = {name: value for name, value in os.environ.items() if name not in OWN}
+    database = os.environ["DATABASE_URL"].replace("/bridge?", f"/{connection.settings_dict['NAME']}?")
+    own = {"DATABASE_URL": database, "DATA_DIR": str(folder), "PORT": str(free_port()), "PYTHONUNBUFFERED": "1"}
+    return env | own | settings
+
+
+class Process:
+    """One process and what it said."""
+
+    def __init__(self, name: str, env: dict[str, str], log: Path, command: list[str] | None = None) -> None:
+        self.name, self.env, self.log = name, env, log
+        with log.open("ab") as out:
+            line = command or processes.command(name, env)
+            self.popen = subprocess.Popen(line, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+
+    @property
+    def running(self) -> bool:
+        return self.popen.poll() is None
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def terminate(self) -> None:
+        self.popen.terminate()
+
+    def stopped(self, seconds: float) -> int:
+        """The exit code, within the time a container would get. subprocess.TimeoutExpired after it."""
+        return self.popen.wait(seconds)
+
+    def listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", int(self.env["PORT"]))) == 0
+
+
+@contextmanager
+def running(name: str, folder: Path, **settings: str) -> Iterator[Process]:
+    """The process, until it ends by itself or the block ends."""
+    process = Process(name, environment(folder, **settings), folder / f"{name}.log")
+    try:
+        yield process
+    finally:
+        process.popen.kill()
+        process.popen.wait()
+
+
+def signed(process: Process, folder: Path) -> None:
+    """Wait for a first sign of life, or for the port of the web server."""
+
+    def there() -> bool:
+        assert process.running, process.said()
+        return process.listens() if process.name == "web" else (folder / f"{process.name}.alive").exists()
+
+    eventually(there, START_SECONDS)

@@ -14,6 +14,7 @@ skipped ── replay ──▶ pending ── claim ──▶ sending ── ok
 from __future__ import annotations
 
 from django.conf import settings
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Func, Q, Value
 from django.db.models.fields.json import KeyTextTransform
@@ -37,7 +38,8 @@ class State(models.TextChoices):
     UNCERTAIN = "uncertain", _("uncertain")
 
 
-FINAL = (State.DELIVERED, State.SKIPPED, State.DEAD, State.UNCERTAIN)
+ENDED_BADLY = (State.SKIPPED, State.DEAD, State.UNCERTAIN)
+FINAL = (State.DELIVERED, *ENDED_BADLY)
 
 
 class Target(models.TextChoices):
@@ -167,10 +169,20 @@ class Delivery(models.Model):
             models.Index(fields=["lease_until"], condition=Q(state="sending"), name="delivery_leased"),
             # The dead letters page and its badge.
             models.Index(
-                fields=["-finished_at"],
+                fields=["-id"],
+                include=["state", "reason", "account", "endpoint", "target", "finished_at"],
                 condition=Q(state__in=("dead", "uncertain"), dismissed_at=None),
-                name="delivery_dead_letters",
+                name="delivery_failures",
             ),
+            # The list by state and by reason: what was delivered is on every page, without an index.
+            models.Index(fields=["state", "-id"], condition=Q(state__in=ENDED_BADLY), name="delivery_state"),
+            models.Index(fields=["reason", "-id"], condition=~Q(reason=""), name="delivery_reason"),
+            # The list by target: webhooks are few beside the messages.
+            models.Index(fields=["-id"], condition=Q(target="webhook"), name="delivery_hooks"),
+            # The list by day. Rows come in the order of time, so a line for 16 pages of them is enough.
+            BrinIndex(fields=["created_at"], pages_per_range=16, autosummarize=True, name="delivery_day"),
+            # search.messages: by the id that the platform gave.
+            models.Index(fields=["remote_id"], condition=~Q(remote_id=""), name="delivery_remote_id"),
             # connector.speak_first: whose session is this?
             models.Index(
                 KeyTextTransform("session_key", "payload"), condition=Q(target="agent"), name="delivery_session"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import uuid
 
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
+from django.db.models.functions import Upper
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -74,6 +76,19 @@ class Message(models.Model):
             # Search by platform id and by person.
             models.Index(fields=["idempotency_key"], name="message_platform_id"),
             models.Index(fields=["sender", "-id"], name="message_sender"),
+            # search.holding: words of the text. Upper is what Django makes of icontains. New texts wait in a list and are sorted in
+            # together, by the INSERT that fills it: with 1024 kB one in 500 takes 10 ms more, all others next to nothing.
+            GinIndex(
+                OpClass(Upper("text"), name="gin_trgm_ops"),
+                fastupdate=True,
+                gin_pending_list_limit=1024,
+                name="message_text",
+            ),
+            # The list by type and by source: of the frequent ones every page is full of them, without an index.
+            models.Index(fields=["kind", "-id"], condition=~models.Q(kind="text"), name="message_kind"),
+            models.Index(
+                fields=["source", "-id"], condition=~models.Q(source__in=("channel", "agent")), name="message_source"
+            ),
         ]
 
     def __str__(self) -> str:

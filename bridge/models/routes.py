@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
+from django.db.models.functions import Upper
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ChannelAccount
@@ -93,12 +95,22 @@ class Conversation(models.Model):
 
     class Meta:
         verbose_name, verbose_name_plural = _("conversation"), _("conversations")
-        ordering = ["-last_inbound_at", "-id"]
+        ordering = [models.F("last_inbound_at").desc(nulls_last=True), "-id"]
         permissions = [("pause_conversation", "Can pause a conversation, take it over and begin a new session")]
         constraints = [models.UniqueConstraint(fields=["account", "peer_kind", "peer_id"], name="conversation_peer")]
         indexes = [
             # The list of conversations, latest first.
-            models.Index(models.F("last_inbound_at").desc(nulls_last=True), "id", name="conversation_latest")
+            models.Index(
+                models.F("last_inbound_at").desc(nulls_last=True), models.F("id").desc(), name="conversation_newest"
+            ),
+            # search.messages: whose messages are meant by a platform's id.
+            models.Index(fields=["peer_id"], name="conversation_peer_id"),
+            # search.conversations: words of the title, a part of the id.
+            GinIndex(
+                OpClass(Upper("title"), name="gin_trgm_ops"),
+                OpClass(Upper("peer_id"), name="gin_trgm_ops"),
+                name="conversation_words",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -122,7 +134,13 @@ class Contact(models.Model):
         constraints = [models.UniqueConstraint(fields=["account", "external_id"], name="contact_external_id")]
         indexes = [
             # The names task: contacts whose name nobody asked for yet.
-            models.Index(fields=["account"], condition=models.Q(looked_up_at=None), name="contact_to_look_up")
+            models.Index(fields=["account"], condition=models.Q(looked_up_at=None), name="contact_to_look_up"),
+            # search.contacts: a part of the name or of the id.
+            GinIndex(
+                OpClass(Upper("name"), name="gin_trgm_ops"),
+                OpClass(Upper("external_id"), name="gin_trgm_ops"),
+                name="contact_words",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,0 +1,125 @@
+"""Search that stays quick among millions of rows: each way to find a row is one index's work, and ends after so many finds.
+
+pg_trgm keeps every three letters of a text in an index; Chinese characters are letters to it, if LC_CTYPE of the database is not plain C.
+A word of one or two letters holds no trigram: in messages it is looked for only in the newest ones, in names only at their beginning.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import F, Q, Subquery, Value
+from django.db.models.functions import Coalesce
+from django.utils.translation import gettext as _
+
+from bridge.models import Contact, Conversation, Delivery, Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.db.models import QuerySet
+
+# So many finds are taken, the newest; whoever wants more says more.
+FINDS = 1000
+# Where no index can help, so many messages are read. 20 000 take about 50 ms.
+NEWEST = 20_000
+# A name can belong to many people; the first so many are looked for.
+NAMESAKES = 200
+# What pg_trgm can cut a trigram from: letters and digits in a row.
+TRIGRAM = re.compile(r"[^\W_]{3}")
+
+
+@dataclass(frozen=True)
+class Found:
+    """ids: primary keys, at most FINDS; note: what was not looked at, in words, or nothing."""
+
+    ids: list[int]
+    note: str = ""
+
+
+def messages(rows: QuerySet[Message], term: str, *, in_text: bool = True) -> Found:
+    """Messages among `rows` that hold the term; or it is their person, by id or part of the name, their peer, or a platform's id.
+
+    in_text: whether the asker may read what messages say; otherwise the text is not searched, for a find would tell it.
+    """
+    senders = [term, *people(term)]
+    chats = Conversation.objects.filter(peer_id=term).values_list("pk", flat=True)[:NAMESAKES]
+    ways = [
+        rows.filter(idempotency_key=term),
+        rows.filter(sender__in=senders),
+        rows.filter(conversation__in=list(chats)),
+        rows.filter(pk__in=Delivery.objects.filter(remote_id=term, target="channel").values("message")),
+    ]
+    if in_text:
+        ways.append(holding(rows, term))
+    note = "" if TRIGRAM.search(term) or not in_text else _shallow()
+    return _first(_union(ways), note)
+
+
+def holding(rows: QuerySet[Message], term: str) -> QuerySet[Message]:
+    """Messages whose text holds the term; where it is too short for the index, only of the newest."""
+    found = rows.filter(text__icontains=term)
+    if TRIGRAM.search(term):
+        return found
+    oldest = Message.objects.order_by("-pk").values("pk")[NEWEST : NEWEST + 1]
+    return found.filter(pk__gt=Coalesce(Subquery(oldest), Value(0)))
+
+
+def deliveries(rows: QuerySet[Delivery], term: str, *, in_text: bool = True) -> Found:
+    """Deliveries of messages that are found by the term, and what has it as the platform's id."""
+    said = messages(Message.objects.all(), term, in_text=in_text)
+    return _first(_union([rows.filter(message__in=said.ids), rows.filter(remote_id=term)]), said.note)
+
+
+def conversations(rows: QuerySet[Conversation], term: str) -> Found:
+    """By a part of the title or of the platform's id, or by the person's name."""
+    persons = Contact.objects.filter(pk__in=_contacts(Contact.objects.all(), term).values("pk")[:NAMESAKES])
+    theirs = rows.filter(peer_kind="direct", account__contacts__in=persons, account__contacts__external_id=F("peer_id"))
+    return _first(_union([rows.filter(_part("title", term) | _part("peer_id", term)), theirs]), _beginnings(term))
+
+
+def contacts(rows: QuerySet[Contact], term: str) -> Found:
+    return _first(_contacts(rows, term).order_by("-pk").values_list("pk", flat=True), _beginnings(term))
+
+
+def people(term: str) -> list[str]:
+    """Platform ids of people whose name holds the term."""
+    found = Contact.objects.filter(_part("name", term)).values_list("external_id", flat=True)
+    return list(found[:NAMESAKES])
+
+
+def _contacts(rows: QuerySet[Contact], term: str) -> QuerySet[Contact]:
+    return rows.filter(_part("name", term) | _part("external_id", term))
+
+
+def _part(field: str, term: str) -> Q:
+    """Somewhere in the field; at its beginning where the term is too short for a trigram of its own."""
+    return Q(**{f"{field}__{'icontains' if TRIGRAM.search(term) else 'istartswith'}": term})
+
+
+def _union(ways: Iterable[QuerySet[Any]]) -> QuerySet[Any]:
+    """Newest first, of each way no more than can be shown: so each goes by its own index."""
+    first, *others = [way.order_by("-pk").values_list("pk", flat=True)[: FINDS + 1] for way in ways]
+    return first.union(*others).order_by("-pk") if others else first
+
+
+def _first(ids: QuerySet[Any], note: str) -> Found:
+    found = list(ids[: FINDS + 1])
+    if len(found) > FINDS:
+        cut = _("These are the newest %(n)d finds. Search for more words, or choose a filter.") % {"n": FINDS}
+        note = f"{note} {cut}".strip()
+    return Found(found[:FINDS], note)
+
+
+def _shallow() -> str:
+    return _(
+        "One or two letters are looked for only in the newest %(n)d messages. Search for three letters or more to look at all."
+    ) % {"n": NEWEST}
+
+
+def _beginnings(term: str) -> str:
+    if TRIGRAM.search(term):
+        return ""
+    return _("One or two letters find only what begins with them. Search for three letters or more to look everywhere.")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SECRET = "python3 -c 'import base64, secrets; print(base64.b64encode(secrets.token_bytes(32)).decode())'"  # noqa: S105 - makes one
 WEB_THREADS = 16  # blocking threads of one web process, as the launcher and docker-compose.yml start it
+COLLECTED = ".stamp"  # in STATIC_ROOT: for which files it was collected
 HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE)
 
 # What to do about a value that `bridge.environment` could not read. The name is the setting's, the number is the check's.
@@ -135,8 +136,10 @@ def _is_broker(address: str) -> bool:
 
 
 def _folders() -> Iterator[Error]:
+    """An image brings its static files collected, in a folder that nobody can write to."""
     for number, name in (("E006", "MEDIA_ROOT"), ("E007", "STATIC_ROOT")):
-        if not _is_writable(Path(getattr(settings, name))):
+        folder = Path(getattr(settings, name))
+        if not (folder / COLLECTED).exists() and not _is_writable(folder):
             yield error(
                 number, f"{name} cannot be written.", "Name a folder that the user of this process may write to."
             )

@@ -77,7 +77,7 @@ def test_our_containers_are_one_image_with_the_right_places(name: str) -> None:
 
 def test_one_media_volume_is_shared_by_all_who_touch_files() -> None:
     mounted = {name for name in OURS if "media:/srv/media" in SERVICES[name].get("volumes", [])}
-    assert mounted == {"web", "worker", "connector"}
+    assert mounted == {"prepare", "web", "worker", "connector"}
     assert all(
         service["environment"]["MEDIA_ROOT"] == "/srv/media" for name, service in SERVICES.items() if name in OURS
     )

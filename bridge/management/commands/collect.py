@@ -12,6 +12,8 @@ from django.core.checks import Tags
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
+from bridge.checks import COLLECTED
+
 
 class Command(BaseCommand):
     """Compressing every file takes seconds, so a stamp says for which files it was done; then nothing is written."""
@@ -20,7 +22,7 @@ class Command(BaseCommand):
     requires_system_checks = [Tags.staticfiles]
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
-        stamp, digest = Path(settings.STATIC_ROOT) / ".stamp", _digest()
+        stamp, digest = Path(settings.STATIC_ROOT) / COLLECTED, _digest()
         if stamp.exists() and stamp.read_text() == digest:
             return
         self.stdout.write("Collecting static files …")

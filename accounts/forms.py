@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 else:
     _AccountForm = forms.ModelForm
 
+# What staff and scripts write; everything else in the row is found out by other processes and stays.
+CONFIGURATION = ["name", "enabled", "retention_days", "api_base_url", "credentials", "external_id", "updated_at"]
 STORED = _("stored, leave empty to keep")
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from accounts.fields import EncryptedTextField
@@ -57,6 +61,16 @@ class Gateway(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """The address without a slash at its end. Raises ValidationError by field."""
+        self.base_url = self.base_url.rstrip("/")
+        parts = urlsplit(self.base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValidationError({"base_url": _now("Enter an address that begins with http:// or https://.")})
+        if parts.username or parts.query or parts.fragment:
+            text = _now("Only scheme, host, port and path; the token has a field of its own.")
+            raise ValidationError({"base_url": text})
 
     def set_state(self, state: Health, code: str = "", reason: str = "") -> bool:
         """Write the state if it differs; true when it changed. Only `revive` leads out of `stopped`."""

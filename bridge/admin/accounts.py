@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.channels import channel_for
-from accounts.forms import AccountForm, account_form
+from accounts.forms import CONFIGURATION, AccountForm, account_form
 from accounts.limits import left
 from accounts.models import AccessToken, ChannelAccount, Health, kind_choices
 from accounts.tokens import StoredTokens
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
     from channels_wechat.base import Channel
-
-CONFIGURATION = ["name", "enabled", "api_base_url", "credentials", "external_id", "updated_at"]
 
 
 class KindFilter(admin.SimpleListFilter):

@@ -1,4 +1,4 @@
-"""Files of messages, for those who may read the messages. Nothing a stranger sent can run here: it is saved, not shown."""
+"""Files of messages, for those who may read the messages."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from django.utils.translation import gettext as _
 
 from bridge.admin.desk import user_of
 from bridge.models import Attachment, AttachmentState
+from bridge.download import PICTURES, response
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from django.http import HttpRequest
-
-# Pictures a browser decodes without running anything; all else is named a stream of bytes.
-PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
 def is_picture(attachment: Attachment) -> bool:
@@ -31,13 +29,6 @@ def download(request: HttpRequest, uuid: UUID) -> HttpResponse | FileResponse:
         raise PermissionDenied
     attachment = get_object_or_404(Attachment, uuid=uuid)
     try:
-        content = attachment.file.open("rb")
+        return response(attachment)
     except (OSError, ValueError) as error:
         raise Http404(_("The file is not stored.")) from error
-    mime = attachment.mime if attachment.mime in PICTURES else "application/octet-stream"
-    response = FileResponse(content, as_attachment=True, filename=attachment.name or attachment.kind, content_type=mime)
-    response["X-Content-Type-Options"] = "nosniff"
-    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
-    response["Cross-Origin-Resource-Policy"] = "same-origin"
-    response["Cache-Control"] = "private, max-age=3600"
-    return response

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -60,15 +58,6 @@ class GatewayForm(_GatewayForm):
 
     def clean_token(self) -> str:
         return self.cleaned_data["token"] or self.instance.token
-
-    def clean_base_url(self) -> str:
-        address: str = self.cleaned_data["base_url"].rstrip("/")
-        parts = urlsplit(address)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValidationError(_("Enter an address that begins with http:// or https://."))
-        if parts.username or parts.query or parts.fragment:
-            raise ValidationError(_("Only scheme, host, port and path; the token has a field of its own."))
-        return address
 
 
 @admin.register(Gateway)

@@ -19,7 +19,6 @@ from bridge.admin.gateways import known_agent
 from bridge.admin.theme import dress, dressed
 from bridge.models import Conversation, Delivery, Reason, Route, State
 from bridge.models.routes import PeerKinds
-from channels_wechat import KINDS, channel_class
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 else:
     _RouteForm = forms.ModelForm
 
-BY_WORD = (Route.Trigger.PREFIX, Route.Trigger.KEYWORD)
-
 
 class RouteForm(_RouteForm):
     class Meta:
@@ -41,29 +38,6 @@ class RouteForm(_RouteForm):
             "agent_id": forms.TextInput(attrs={"list": "known-agents"}),
             "trigger_words": forms.Textarea(attrs={"rows": 3}),
         }
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        account, peer_kind = cleaned.get("account"), cleaned.get("peer_kind", "")
-        if account and (deaf := why_deaf(account, peer_kind)):
-            self.add_error("peer_kind", deaf)
-        if cleaned.get("trigger") in BY_WORD and not routing.words(cleaned.get("trigger_words", "")):
-            self.add_error("trigger_words", _("Enter at least one word for this trigger."))
-        return cleaned
-
-
-def why_deaf(account: ChannelAccount, peer_kind: str) -> str:
-    """Why a mapping of this peer kind would never hear anything; empty where it can."""
-    if account.kind not in KINDS or not peer_kind:
-        return ""
-    hears = channel_class(account.kind).hears
-    if peer_kind in hears:
-        return ""
-    heard = ", ".join(str(PeerKinds(kind).label) for kind in sorted(hears))
-    return _("%(kind)s hears nothing of this kind, so the mapping would never apply. It hears: %(heard)s.") % {
-        "kind": account.get_kind_display(),
-        "heard": heard or _("nothing"),
-    }
 
 
 class Question(forms.Form):
@@ -108,7 +82,9 @@ class RouteAdmin(Desk[Route]):
     def answers(self, route: Route) -> str:
         words = ", ".join(routing.words(route.trigger_words))
         return (
-            f"{route.get_trigger_display()}: {words}" if route.trigger in BY_WORD else str(route.get_trigger_display())
+            f"{route.get_trigger_display()}: {words}"
+            if route.trigger in Route.BY_WORD
+            else str(route.get_trigger_display())
         )
 
     @admin.display(description=gettext_lazy("state"), ordering="enabled")

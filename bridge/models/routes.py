@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models.functions import Upper
+from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ChannelAccount
+from channels_wechat import KINDS, channel_class
 from openclaw.models import Gateway
 
 
@@ -29,6 +32,8 @@ class Route(models.Model):
         MENTION = "mention", _("when the bot is addressed")
         PREFIX = "prefix", _("when the text begins with a word")
         KEYWORD = "keyword", _("when the text holds a word")
+
+    BY_WORD = (Trigger.PREFIX, Trigger.KEYWORD)
 
     account = models.ForeignKey(
         ChannelAccount, on_delete=models.CASCADE, related_name="routes", verbose_name=_("account")
@@ -70,6 +75,30 @@ class Route(models.Model):
 
     def __str__(self) -> str:
         return f"{self.peer_id or self.get_peer_kind_display()} → {self.agent_id}"
+
+    def clean(self) -> None:
+        """What would never apply is refused. Raises ValidationError by field."""
+        wrong = {}
+        if self.account_id and (deaf := why_deaf(self.account, self.peer_kind)):
+            wrong["peer_kind"] = deaf
+        if self.trigger in self.BY_WORD and not self.trigger_words.strip():
+            wrong["trigger_words"] = _now("Enter at least one word for this trigger.")
+        if wrong:
+            raise ValidationError(wrong)
+
+
+def why_deaf(account: ChannelAccount, peer_kind: str) -> str:
+    """Why a mapping of this peer kind would never hear anything; empty where it can."""
+    if account.kind not in KINDS or not peer_kind:
+        return ""
+    hears = channel_class(account.kind).hears
+    if peer_kind in hears:
+        return ""
+    heard = ", ".join(str(PeerKinds(kind).label) for kind in sorted(hears))
+    return _now("%(kind)s hears nothing of this kind, so the mapping would never apply. It hears: %(heard)s.") % {
+        "kind": account.get_kind_display(),
+        "heard": heard or _now("nothing"),
+    }
 
 
 class Conversation(models.Model):

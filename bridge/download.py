@@ -1,0 +1,25 @@
+"""Files of messages on their way to somebody who may read them. Nothing a stranger sent can run: it is saved, not shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.http import FileResponse
+
+if TYPE_CHECKING:
+    from bridge.models import Attachment
+
+# Pictures a browser decodes without running anything; all else is named a stream of bytes.
+PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+
+
+def response(attachment: Attachment) -> FileResponse:
+    """The bytes. A page may use them as the source of an <img>; opened by themselves they are saved. Raises OSError, ValueError."""
+    mime = attachment.mime if attachment.mime in PICTURES else "application/octet-stream"
+    content = attachment.file.open("rb")
+    answer = FileResponse(content, as_attachment=True, filename=attachment.name or attachment.kind, content_type=mime)
+    answer["X-Content-Type-Options"] = "nosniff"
+    answer["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    answer["Cross-Origin-Resource-Policy"] = "same-origin"
+    answer["Cache-Control"] = "private, max-age=3600"
+    return answer

@@ -9,4 +9,6 @@ class BridgeConfig(AppConfig):
     verbose_name = _("Bridge")
 
     def ready(self) -> None:
-        from bridge import checks  # noqa: F401  registers the system checks
+        from bridge import audit, checks  # noqa: F401  registers the system checks
+
+        audit.watch()

@@ -2,6 +2,7 @@
 
 from bridge.admin import (  # noqa: F401
     accounts,
+    audit,
     contacts,
     conversations,
     deliveries,

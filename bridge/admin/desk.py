@@ -14,6 +14,8 @@ from django.urls import URLPattern, path, reverse
 from django.utils.functional import cached_property
 from django.views.decorators.http import require_POST
 
+from bridge import audit
+from bridge.access import may_read
 from bridge.admin.theme import ModelAdmin, Row
 
 if TYPE_CHECKING:
@@ -69,18 +71,32 @@ def user_of(request: HttpRequest) -> User:
 
 
 class Desk(ModelAdmin[Row]):
-    """Base of every admin here. buttons: name of a method `press_<name>` → the permission it needs."""
+    """Base of every admin here.
+
+    buttons: name of a method `press_<name>` → the permission it needs.
+    instead: column that holds what people wrote → the column that takes its place for those who may not read it.
+    """
 
     show_full_result_count = False
     list_per_page = 50
     list_max_show_all = 0
     list_disable_select_all = True  # it would promise a number
     buttons: ClassVar[dict[str, str]] = {}
+    instead: ClassVar[dict[str, str]] = {}
     empty_hint: ClassVar[Any] = ""
     pages: ClassVar[type[Uncounted]] = Uncounted
 
     def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Uncounted:
         return self.pages(queryset, per_page, *args, number=page_number(request), **kwargs)
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        columns = super().get_list_display(request)
+        return columns if may_read(user_of(request)) else [self.instead.get(str(name), name) for name in columns]
+
+    def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
+        """Only what the list offers as a filter: a lookup on any other field would tell, letter by letter, what it holds."""
+        offered = {name for name in self.get_list_filter(request) if isinstance(name, str)}
+        return lookup.partition("__")[0] in offered and super().lookup_allowed(lookup, value, request)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Says no number of results: the paginator knows none."""
@@ -115,6 +131,8 @@ class Desk(ModelAdmin[Row]):
         self, request: HttpRequest, template: str, title: Any, row: Model | None = None, **more: Any
     ) -> TemplateResponse:
         context = {**self.admin_site.each_context(request), "opts": self.opts, "original": row, "title": title, **more}
+        context["may_read"] = may_read(user_of(request))
+        request.crumb = "" if row else title  # type: ignore[attr-defined]  # read by the theme's header_title.html
         return TemplateResponse(request, template, context)
 
     def need(self, request: HttpRequest, permission: str) -> None:
@@ -125,9 +143,14 @@ class Desk(ModelAdmin[Row]):
         return HttpResponseRedirect(self.url("change", row.pk))
 
     def told(self, request: HttpRequest, row: Any, text: Any, level: int = messages.SUCCESS) -> None:
-        """Tell the person who pressed, and keep it in the object's history."""
+        """Tell the person who pressed, and keep it in the object's history; for changes that the audit log notes by itself."""
         messages.add_message(request, level, text)
         self.log_change(request, row, str(text))
+
+    def did(self, request: HttpRequest, row: Any, text: Any, level: int = messages.SUCCESS) -> None:
+        """The same for a deed that changes no field of the configuration: the audit log is told of it here."""
+        self.told(request, row, text, level)
+        audit.record(str(text), [row])
 
     def _press(self, name: str, request: HttpRequest, pk: int) -> HttpResponse:
         self.need(request, self.buttons[name])

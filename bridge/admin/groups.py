@@ -118,7 +118,7 @@ def _create(
     row, _new = Conversation.objects.update_or_create(
         account=account, peer_kind="group", peer_id=group_id, defaults={"title": data["name"]}
     )
-    desk.told(request, account, _("Made the group “%(name)s”.") % {"name": data["name"]})
+    desk.did(request, account, _("Made the group “%(name)s”.") % {"name": data["name"]})
     return row
 
 
@@ -140,7 +140,7 @@ def _change(
         return False
     if data["name"]:
         Conversation.objects.filter(pk=row.pk).update(title=data["name"])
-    desk.told(request, account, _("The group is changed."), messages.SUCCESS)
+    desk.did(request, account, _("The group is changed."), messages.SUCCESS)
     return True
 
 

@@ -55,6 +55,8 @@ def _operation(request: HttpRequest) -> list[dict[str, Any]]:
         _entry(request, _("Incidents"), "warning", "bridge_incident_changelist", "bridge.view_incident"),
         _entry(request, _("Staff"), "person", "auth_user_changelist", "auth.view_user"),
         _entry(request, _("Staff groups"), "group", "auth_group_changelist", "auth.view_group"),
+        _entry(request, _("API tokens"), "key", "knox_authtoken_changelist", "knox.view_authtoken"),
+        _entry(request, _("Audit log"), "history", "auditlog_logentry_changelist", "auditlog.view_logentry"),
     ]
 
 

@@ -96,6 +96,12 @@ class Message(models.Model):
 
 
 class AttachmentState(models.TextChoices):
+        """Not the text: this stands in titles, histories and logs, also before people who may not read it."""
+        return f"#{self.pk}"
+
+    @property
+    def preview(self) -> str:
+        """The beginning of the text, for those who may read it (`bridge.access`)."""
     PENDING = "pending", _("being fetched")
     READY = "ready", _("stored")
     FAILED = "failed", _("could not be fetched")

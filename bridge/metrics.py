@@ -132,4 +132,4 @@ def _by_hour(counted: Iterable[tuple[datetime, str, int]]) -> list[Hour]:
 
 def dead_letters() -> int:
     """For the menu's badge: failures nobody has dealt with, counted to BADGE_MOST only."""
-    return len(Delivery.objects.filter(DEAD).order_by("-finished_at").values_list("pk")[:BADGE_MOST])
+    return len(Delivery.objects.filter(DEAD).order_by("-id").values_list("pk")[:BADGE_MOST])

@@ -60,6 +60,14 @@ def names_of(account_id: int, senders: Iterable[str]) -> dict[str, str]:
     return dict(rows.values_list("external_id", "name"))
 
 
+def names(people: Iterable[tuple[int, str]]) -> dict[tuple[int, str], str]:
+    """The same for several accounts in one query: account and user id → name."""
+    asked = set(people)
+    rows = Contact.objects.filter(account__in={a for a, _id in asked}, external_id__in={who for _a, who in asked})
+    known = rows.exclude(name="").values_list("account_id", "external_id", "name")
+    return {(account, who): name for account, who, name in known if (account, who) in asked}
+
+
 def _rename(known: Iterable[Contact], names: dict[str, str]) -> None:
     for contact in known:
         if names.get(contact.external_id, contact.name) != contact.name:

@@ -44,6 +44,10 @@ class Migration(migrations.Migration):
         ),
         AddIndexConcurrently(
             model_name='delivery',
+            index=models.Index(condition=models.Q(('dismissed_at', None), ('state__in', ('dead', 'uncertain'))), fields=['lane'], name='delivery_failed_lanes'),
+        ),
+        AddIndexConcurrently(
+            model_name='delivery',
             index=models.Index(condition=models.Q(('state__in', ('skipped', 'dead', 'uncertain'))), fields=['state', '-id'], name='delivery_state'),
         ),
         AddIndexConcurrently(

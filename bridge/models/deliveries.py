@@ -174,6 +174,12 @@ class Delivery(models.Model):
                 condition=Q(state__in=("dead", "uncertain"), dismissed_at=None),
                 name="delivery_failures",
             ),
+            # The list of conversations: how many failures each one has.
+            models.Index(
+                fields=["lane"],
+                condition=Q(state__in=("dead", "uncertain"), dismissed_at=None),
+                name="delivery_failed_lanes",
+            ),
             # The list by state and by reason: what was delivered is on every page, without an index.
             models.Index(fields=["state", "-id"], condition=Q(state__in=ENDED_BADLY), name="delivery_state"),
             models.Index(fields=["reason", "-id"], condition=~Q(reason=""), name="delivery_reason"),

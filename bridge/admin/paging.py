@@ -1,0 +1,89 @@
+"""Pages of a list that is never counted, and never walked through to a place far behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.paginator import EmptyPage, Page, Paginator
+from django.utils.functional import cached_property
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+    _Paginator = Paginator[Any]
+else:
+    _Paginator = Paginator
+
+# The database walks over every row before a page. Behind this one a list goes on from a row's id, as a first page again.
+DEEPEST = 100
+# By the order of a list: the filter under which it goes on.
+GOES_ON = {"-id": "id__lt", "-pk": "id__lt", "id": "id__gt", "pk": "id__gt"}
+FURTHER = frozenset(GOES_ON.values())
+
+
+class Uncounted(_Paginator):
+    """Reads one row past the page instead of counting the table; `count` is therefore "so many or more".
+
+    number: the page that is asked for.
+    """
+
+    template_name = "admin/bridge/pagination.html"
+
+    def __init__(self, *args: Any, number: int = 1, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.wanted = min(number, DEEPEST)
+
+    @cached_property
+    def _read(self) -> list[Any]:
+        rows: Any = self.object_list
+        start = (self.wanted - 1) * self.per_page
+        return list(rows[start : start + self.per_page + 1])
+
+    @property
+    def rows(self) -> list[Any]:
+        """What the wanted page shows."""
+        return self._read[: self.per_page]
+
+    @cached_property
+    def count(self) -> int:
+        return (self.wanted - 1) * self.per_page + len(self._read)
+
+    def page(self, number: int | str) -> Page[Any]:
+        """Raises EmptyPage behind the deepest one."""
+        if self.validate_number(number) > DEEPEST:
+            raise EmptyPage
+        return super().page(number)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is a page after the one that was asked for."""
+        return self._more and self.wanted < DEEPEST
+
+    @property
+    def further(self) -> dict[str, Any]:
+        """At the deepest page: the filter under which the list goes on; none where the order is not that of the ids."""
+        rows: Any = self.object_list
+        by = GOES_ON.get(next(iter(rows.query.order_by), ""))
+        return {by: self.rows[-1].pk} if by and self.ends_early else {}
+
+    @property
+    def ends_early(self) -> bool:
+        return self._more and self.wanted == DEEPEST
+
+    @property
+    def _more(self) -> bool:
+        return len(self._read) > self.per_page
+
+
+class Counted(Uncounted):
+    """For lists that an index keeps short."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        return int(rows.count())
+
+
+def page_number(request: HttpRequest) -> int:
+    text = request.GET.get("p", "1")
+    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 8 else 1

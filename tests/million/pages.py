@@ -1,0 +1,85 @@
+"""The addresses of all pages, found by walking the URLs, the admin's filters and columns: a new page is measured without being named here."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.contrib import admin
+from django.urls import reverse
+from django.urls.exceptions import NoReverseMatch
+
+from bridge.models import Conversation, Delivery, Message
+from tests.million.texts import COMMON, RARE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.test import Client
+
+# What people type: a rare word, a frequent one, two letters, one, an English word, a person, an id of the platform, and nonsense.
+WORDS = (RARE, COMMON, "报价", "茶", "staging", "赵伟明", "user0000031", "no such words anywhere")
+# Many values of one filter cost the same.
+CHOICES = 30
+
+
+class Page(NamedTuple):
+    name: str
+    address: str
+
+
+def admin_pages(client: Client) -> Iterator[Page]:
+    yield Page("dashboard", reverse("admin:index"))
+    for model, _desk in sorted(admin.site._registry.items(), key=lambda item: item[0].__name__):
+        name = f"{model._meta.app_label}_{model._meta.model_name}"
+        yield from list_pages(client, name, reverse(f"admin:{name}_changelist"))
+        yield from _object_pages(name, model)
+    yield from list_pages(client, "dead letters", reverse("admin:bridge_delivery_dead_letters"))
+
+
+def list_pages(client: Client, name: str, address: str) -> Iterator[Page]:
+    """The list as it opens, its second and deepest page, each value of each filter, each column up and down, and each search."""
+    answer: Any = client.get(address)
+    if answer.status_code != 200:
+        return
+    found = answer.context_data["cl"]
+    yield Page(name, address)
+    yield Page(f"{name}, page 2", f"{address}?p=2")
+    yield Page(f"{name}, deepest page", f"{address}?p={getattr(found.paginator, 'deepest', 20_000)}")
+    for spec in found.filter_specs:
+        for choice in islice(spec.choices(found), CHOICES):
+            query = choice.get("query_string", "?")
+            if len(query) > 1:
+                yield Page(f"{name}, {spec.title}: {choice['display']}", address + query)
+    for number, column in enumerate(found.list_display):
+        if column in found.sortable_by and found.get_ordering_field(column):
+            for sign in ("", "-"):
+                yield Page(f"{name}, by {column} {sign}", f"{address}?o={sign}{number}")
+    if found.search_fields:
+        for word in WORDS:
+            yield Page(f"{name}, search {word}", f"{address}?q={word}")
+
+
+def _object_pages(name: str, model: Any) -> Iterator[Page]:
+    """Every page of one row that can be opened: those below the list that take its id."""
+    rows = samples(model)
+    for pattern in admin.site._registry[model].urls:
+        for label, row in rows.items():
+            try:
+                address = reverse(f"admin:{pattern.name}", args=[row.pk]) if pattern.name else ""
+            except NoReverseMatch:
+                continue
+            if address:
+                yield Page(f"{pattern.name} {label}", address)
+
+
+def samples(model: Any) -> dict[str, Any]:
+    """Rows worth opening: the newest, and the ones with the most behind them."""
+    newest = model._default_manager.order_by("-pk").first()
+    rows = {"newest": newest} if newest else {}
+    if model is Conversation and newest:
+        rows["of 200 000"] = Message.objects.order_by("pk")[0].conversation
+        rows["middle"] = Conversation.objects.all()[Conversation.objects.count() // 2]
+    if model is Delivery and newest:
+        rows["failed"] = Delivery.objects.filter(state="dead")[0]
+    return rows

@@ -34,7 +34,7 @@ class AccountForm(_AccountForm):
 
     class Meta:
         model = ChannelAccount
-        fields = ("name", "enabled", "api_base_url")
+        fields = ("name", "enabled", "retention_days", "api_base_url")
         widgets = {"api_base_url": forms.URLInput()}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -26,6 +28,15 @@ class Health(models.TextChoices):
     STOPPED = "stopped", _("stopped, needs you")
 
 
+# A platform repeats a callback, and a script a request, within days at most: so long the key by which a repetition is known is kept.
+RETENTION_LEAST_DAYS = 7
+RETENTION_MOST_DAYS = 36500
+
+
+def default_retention() -> int | None:
+    return settings.RETENTION_DAYS or None
+
+
 def kind_choices() -> list[tuple[str, _StrOrPromise]]:
     return [(kind, channel_class(kind).label) for kind in KINDS]
 
@@ -40,6 +51,16 @@ class ChannelAccount(models.Model):
         _("API address"), blank=True, help_text=_("Leave empty for the platform's own. For a proxy or the simulator.")
     )
     enabled = models.BooleanField(_("enabled"), default=True)
+    retention_days = models.PositiveIntegerField(
+        _("days messages are kept"),
+        null=True,
+        blank=True,
+        default=default_retention,
+        validators=[MinValueValidator(RETENTION_LEAST_DAYS), MaxValueValidator(RETENTION_MOST_DAYS)],
+        help_text=_(
+            "Older messages are deleted with their files, unless something about them is still open. Empty: kept for ever."
+        ),
+    )
     state = models.CharField(_("state"), max_length=16, choices=Health.choices, default=Health.NEW, editable=False)
     state_reason = models.TextField(_("reason"), blank=True, editable=False)
     state_since = models.DateTimeField(_("since"), default=timezone.now, editable=False)
@@ -56,7 +77,11 @@ class ChannelAccount(models.Model):
                 fields=["kind", "external_id"],
                 name="account_kind_external_id",
                 violation_error_message=_("An account with this identity exists already."),
-            )
+            ),
+            models.CheckConstraint(
+                condition=models.Q(retention_days=None) | models.Q(retention_days__gte=RETENTION_LEAST_DAYS),
+                name="account_retention_not_too_short",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -46,6 +46,10 @@ UNREADABLE = {
     ),
     "API_RATE": ("E040", "Set how many requests a minute one API token may make; 600 suits most."),
     "TIME_ZONE": ("E018", "Set a name like Asia/Shanghai or Europe/Berlin."),
+    "RETENTION_DAYS": (
+        "E030",
+        "Set for how many days the messages of a new account are kept, 7 or more, or 0 for ever.",
+    ),
     "LOG_LEVEL": ("E019", "Set LOG_LEVEL=INFO."),
     "HTTPS_REDIRECT": ("E023", "Leave it out, or set HTTPS_REDIRECT=0 where the proxy sets no X-Forwarded-Proto."),
     "HSTS_SECONDS": ("E024", "Set a number of seconds; 2592000 is 30 days, 0 is not at all."),
@@ -64,7 +68,7 @@ def error(number: str, message: str, hint: str) -> Error:
 def check_settings(**_kwargs: Any) -> list[CheckMessage]:
     """Every setting; the ids are in the order of `.env.example`."""
     found: list[CheckMessage] = list(_unreadable())
-    for check in (_secrets, _addresses, _folders, _alerts, _private_hosts, _proxies, _pool):
+    for check in (_secrets, _addresses, _folders, _alerts, _private_hosts, _proxies, _pool, _metrics):
         found.extend(check())
     return found
 
@@ -133,6 +137,13 @@ def _is_broker(address: str) -> bool:
     if address.startswith("unix:///"):
         return True
     return _split(address)[0] in {"redis", "rediss"}
+
+
+def _metrics() -> Iterator[Error]:
+    token = settings.METRICS_TOKEN
+    if token and (len(token) < 16 or not token.isascii() or not token.isprintable()):
+        hint = f"Put what this prints into it, or leave it out: /metrics is then switched off. {SECRET}"
+        yield error("E031", "METRICS_TOKEN is shorter than 16 characters, or holds some that no header carries.", hint)
 
 
 def _folders() -> Iterator[Error]:

@@ -55,6 +55,27 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def days(text: str) -> int:
+    """How long something is kept: 0 for ever, else a week at least."""
+    if text == "0":
+        return 0
+    try:
+        return whole(7, 36500)(text)
+    except ValueError:
+        raise ValueError("is neither 0 nor a whole number from 7 to 36500") from None
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """One of these words."""
+
+    def parse(text: str) -> str:
+        if text.lower() not in choices:
+            raise ValueError(f"is none of {', '.join(choices)}")
+        return text.lower()
+
+    return parse
+
+
 def words(text: str) -> list[str]:
     """Parts between commas."""
     return [word for part in text.split(",") if (word := part.strip())]

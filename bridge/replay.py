@@ -88,12 +88,17 @@ def _way(delivery: Delivery) -> Wire | None:
     return ways[0] if ways else None
 
 
-@transaction.atomic
 def _replay_one(pk: int) -> str:
     """Why not, or empty."""
-    found = Delivery.objects.filter(pk=pk).select_related("message__account", "message__reply_to", "account").first()
-    if found is None:
+    try:
+        return _replay(pk)
+    except Delivery.DoesNotExist:  # pruned, perhaps at this very moment
         return _("It is gone.")
+
+
+@transaction.atomic
+def _replay(pk: int) -> str:
+    found = Delivery.objects.select_related("message__account", "message__reply_to", "account").get(pk=pk)
     if found.message:
         peers.lock(found.message.account_id, found.message.peer_kind, found.message.peer_id)
     found.refresh_from_db(fields=["state", "reason", "wire"])

@@ -6,10 +6,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from celery.schedules import crontab
 from django.templatetags.static import static
 from django.utils.translation import gettext_lazy as _
 
-from bridge.environment import database, flag, log_level, mail_server, read, time_zone, whole, words
+from bridge.environment import database, days, flag, log_level, mail_server, read, time_zone, whole, words
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -173,6 +174,9 @@ SEND_THREADS = read("SEND_THREADS", whole(1, 100), 12)
 # Too-old guard: an answer that comes hours late confuses more than it helps. Seconds.
 MAX_AGE_ASK = read("MAX_AGE_ASK", whole(60, 604800), 3600)
 MAX_AGE_SEND = read("MAX_AGE_SEND", whole(60, 604800), 6 * 3600)
+    "prune": {"task": "bridge.tasks.prune", "schedule": 600.0, "options": {"expires": 600.0}},
+    # At an hour and not after a time: the clock may have lost its memory with its container.
+    "tidy": {"task": "bridge.tasks.tidy", "schedule": crontab(hour=20, minute=17), "options": {"expires": 3600.0}},
 MAX_AGE_HOOK = read("MAX_AGE_HOOK", whole(60, 604800), 3 * 86400)
 
 EMAIL_TIMEOUT = 10
@@ -181,6 +185,10 @@ ALERT_WEBHOOK_URL = read("ALERT_WEBHOOK_URL", str, "")
 DEFAULT_FROM_EMAIL = read("ALERT_FROM", str, "bridge@localhost")
 vars().update(read("EMAIL_URL", mail_server, mail_server("consolemail://")))
 
+# How long the messages of a new account are kept, in days; staff may change it at the account. 0: for ever.
+RETENTION_DAYS = read("RETENTION_DAYS", days, 90)
+# What /metrics asks for as a bearer token; without one there is no /metrics.
+METRICS_TOKEN = read("METRICS_TOKEN", str, "")
 MEDIA_ROOT = read("MEDIA_ROOT", str, str(BASE_DIR / ".data" / "media"))
 # Attachments are served by a permission-checked view only, so there is no MEDIA_URL.
 STATIC_URL = "/static/"

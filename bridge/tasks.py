@@ -11,7 +11,7 @@ from django.conf import settings
 
 from accounts import tokens
 from accounts.tokens import StoredTokens
-from bridge import alerts, delivery, events, inbound, media, names, sending
+from bridge import alerts, delivery, events, inbound, media, names, retention, sending
 from bridge.doorbell import Bell, answered, ring
 from bridge.drain import Drain
 from bridge.models import Wire
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from accounts.models import ChannelAccount
     from bridge.models import Attachment, Delivery
 
+# What one run of `prune` may take; the next one, ten minutes later, goes on.
+PRUNE_SECONDS = 60
 # Files of a message are fetched beside the sending, so that slow answers do not let their addresses die.
 FETCH_THREADS = 8
 # A slow endpoint holds one thread, its lane's; so many may be slow in each worker before they hold up other endpoints.
@@ -113,6 +115,17 @@ def _refresh(account: ChannelAccount) -> None:
 @shared_task
 def check_health() -> None:
     alerts.check()
+
+
+@shared_task
+def prune() -> None:
+    retention.prune(PRUNE_SECONDS)
+
+
+@shared_task
+def tidy() -> None:
+    retention.sweep_files()
+    retention.forget_history()
 
 
 @shared_task

@@ -98,6 +98,8 @@ WRONG = {
     "E026": [("LOGIN_LOCK_MINUTES", "0"), ("LOGIN_LOCK_MINUTES", "1441")],
     "E027": [("SESSION_HOURS", "0")],
     "E040": [("API_RATE", "0"), ("API_RATE", "1000001"), ("API_RATE", "600/min")],
+    "E030": [("RETENTION_DAYS", "6"), ("RETENTION_DAYS", "36501"), ("RETENTION_DAYS", "forever")],
+    "E031": [("METRICS_TOKEN", "short"), ("METRICS_TOKEN", "long enough, but é")],
     "W001": [("DB_POOL_SIZE", "15")],
 }
 

@@ -135,6 +135,7 @@ CASES: dict[str, Callable[[], object]] = {
     "conversation_peer": two_conversations,
     "contact_external_id": two_contacts,
     "account_kind_external_id": two_accounts,
+    "account_retention_not_too_short": lambda: app(columns={"retention_days": 6}),
     "delivery_event_once": told_twice,
     "webhook_events_given": lambda: endpoint(events=[]),
     "webhook_reason_only_when_off": lambda: endpoint(off_reason="gone"),

@@ -183,6 +183,12 @@ class Delivery(models.Model):
             # The list by state and by reason: what was delivered is on every page, without an index.
             models.Index(fields=["state", "-id"], condition=Q(state__in=ENDED_BADLY), name="delivery_state"),
             models.Index(fields=["reason", "-id"], condition=~Q(reason=""), name="delivery_reason"),
+            # retention: the oldest webhook calls.
+            models.Index(
+                fields=["finished_at"],
+                condition=Q(target="webhook", finished_at__isnull=False),
+                name="delivery_hook_age",
+            ),
             # The list by target: webhooks are few beside the messages.
             models.Index(fields=["-id"], condition=Q(target="webhook"), name="delivery_hooks"),
             # The list by day. Rows come in the order of time, so a line for 16 pages of them is enough.

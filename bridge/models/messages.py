@@ -30,7 +30,9 @@ class Message(models.Model):
 
     # An inbound message's uuid follows from its account and key, so it can name the stream of its answer.
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    account = models.ForeignKey(ChannelAccount, on_delete=models.PROTECT, related_name="messages")
+    account = models.ForeignKey(
+        ChannelAccount, on_delete=models.PROTECT, related_name="messages", db_index=False
+    )  # `message_age` begins with it
     peer_kind = models.CharField(_("peer kind"), max_length=8, choices=PeerKinds.choices)
     peer_id = models.CharField(_("peer"), max_length=200)
     conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, null=True, related_name="messages")
@@ -73,6 +75,8 @@ class Message(models.Model):
             models.Index(fields=["conversation", "-id"], name="message_transcript"),
             # The dashboard's counts of today.
             models.Index(fields=["created_at", "direction"], name="message_day"),
+            # retention: the oldest messages of an account.
+            models.Index(fields=["account", "created_at"], name="message_age"),
             # Search by platform id and by person.
             models.Index(fields=["idempotency_key"], name="message_platform_id"),
             models.Index(fields=["sender", "-id"], name="message_sender"),

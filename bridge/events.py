@@ -105,7 +105,8 @@ def _delivery(endpoint: WebhookEndpoint, event: str, key: str, data: dict[str, A
 def _message(message: Message) -> dict[str, Any]:
     names = peers.names_of(message.account_id, [message.sender])
     return {
-        "id": str(message.uuid),
+        "id": message.pk,
+        "uuid": str(message.uuid),
         "account": _account(message.account),
         "conversation": _conversation(message.conversation),
         "peer": {"kind": message.peer_kind, "id": message.peer_id},
@@ -114,8 +115,7 @@ def _message(message: Message) -> dict[str, Any]:
         "text": message.text,
         "addressed": message.addressed,
         "attachments": [
-            {"id": str(item.uuid), "kind": item.kind, "name": item.name}
-            for item in message.attachments.order_by("position")
+            {"id": item.pk, "kind": item.kind, "name": item.name} for item in message.attachments.order_by("position")
         ],
         "occurred_at": _time(message.occurred_at),
         "received_at": _time(message.created_at),
@@ -134,7 +134,7 @@ def _failure(delivery: Delivery) -> dict[str, Any]:
         "tries": delivery.tries,
         "account": _account(delivery.account),
         "conversation": _conversation(message.conversation if message else None),
-        "message": str(message.uuid) if message else None,
+        "message": delivery.message_id,
         "part": delivery.part,
         "queued_at": _time(delivery.queued_at),
         "finished_at": _time(delivery.finished_at),

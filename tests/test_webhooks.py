@@ -201,7 +201,8 @@ def test_a_message_is_told_with_everything_about_it() -> None:
     ((event, data),) = told(one)
     assert event == "message.received"
     assert data == {
-        "id": str(message.uuid),
+        "id": message.pk,
+        "uuid": str(message.uuid),
         "account": {"id": account.pk, "name": "Acme app", "kind": "wecom_app"},
         "conversation": {"id": message.conversation_id, "title": ""},
         "peer": {"kind": "direct", "id": "lisi"},
@@ -248,7 +249,7 @@ def test_once_for_each_endpoint_however_many_route() -> None:
     messages = [hear(account, str(number), f"user{number % 3}") for number in range(12)]
     at_once(*[inbound.route_waiting] * 6)
     for one in listeners:
-        ids = Counter(data["id"] for _event, data in told(one))
+        ids = Counter(data["uuid"] for _event, data in told(one))
         assert ids == Counter(str(message.uuid) for message in messages)
 
 

@@ -11,4 +11,5 @@ from bridge.admin import (  # noqa: F401
     messages,
     routes,
     staff,
+    webhooks,
 )

@@ -49,8 +49,8 @@ class OpenFilter(admin.SimpleListFilter):
 @admin.register(Delivery)
 class DeliveryAdmin(Facts[Delivery]):
     list_display = ("what", "state_word", "why", "where", "target", "tries", "when")
-    list_select_related = ("account", "gateway", "message__conversation")
-    list_filter = (OpenFilter, DayFilter, "state", "reason", "target", "account", "gateway")
+    list_select_related = ("account", "gateway", "endpoint", "message__conversation")
+    list_filter = (OpenFilter, DayFilter, "state", "reason", "target", "account", "gateway", "endpoint")
     search_fields = ("message__text",)
     search_help_text = gettext_lazy("Words of the text, a group's or person's id, or a platform id")
     actions = ("replay_selected", "dismiss_selected")
@@ -59,7 +59,7 @@ class DeliveryAdmin(Facts[Delivery]):
 
     @admin.display(description=gettext_lazy("message"))
     def what(self, delivery: Delivery) -> str:
-        text = str(delivery.message or delivery.lane)
+        text = str(delivery.message or _told(delivery))
         return f"{text} ({_('part')} {delivery.part + 1})" if delivery.part else text
 
     @admin.display(description=gettext_lazy("state"), ordering="state")
@@ -88,11 +88,9 @@ class DeliveryAdmin(Facts[Delivery]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         secret = ("payload", "message__raw", "message__data", "message__reply_address", "account__credentials")
-        return (
-            super()
-            .get_queryset(request)
-            .defer(*secret, "gateway__token", "gateway__device_key", "gateway__device_token")
-        )
+        gateway = ("gateway__token", "gateway__device_key", "gateway__device_token")
+        endpoint = ("endpoint__url", "endpoint__secret", "endpoint__previous_secret")
+        return super().get_queryset(request).defer(*secret, *gateway, *endpoint)
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         term = search_term.strip()
@@ -242,6 +240,11 @@ def _codes() -> dict[tuple[str, str], list[tuple[str, int]]]:
     for state, reason, code, n in counted.annotate(n=Count("delivery", distinct=True)).order_by("-n")[:60]:
         found.setdefault((state, reason), []).append((code, n))
     return found
+
+
+def _told(delivery: Delivery) -> str:
+    """Whom a delivery without a message tells."""
+    return _("Webhook %s") % delivery.endpoint if delivery.endpoint else delivery.lane
 
 
 def _why_not(verb: str, delivery: Delivery) -> str:

@@ -53,6 +53,7 @@ def _setup(request: HttpRequest) -> list[dict[str, Any]]:
 def _operation(request: HttpRequest) -> list[dict[str, Any]]:
     return [
         _entry(request, _("Incidents"), "warning", "bridge_incident_changelist", "bridge.view_incident"),
+        _entry(request, _("Webhooks"), "webhook", "bridge_webhookendpoint_changelist", "bridge.view_webhookendpoint"),
         _entry(request, _("Staff"), "person", "auth_user_changelist", "auth.view_user"),
         _entry(request, _("Staff groups"), "group", "auth_group_changelist", "auth.view_group"),
         _entry(request, _("API tokens"), "key", "knox_authtoken_changelist", "knox.view_authtoken"),

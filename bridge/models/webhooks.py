@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import base64
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from accounts.fields import EncryptedTextField
 from accounts.models import ChannelAccount
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime, timedelta
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  what every secret of the specification begins with
 SECRET_BYTES = 32
+URL_MOST = 2000
+# How long the secret before goes on signing after a rotation, unless somebody says otherwise, and at most. Hours.
+OVERLAP_HOURS, MOST_OVERLAP_HOURS = 24, 24 * 14
 
 
 def new_secret() -> str:
@@ -73,6 +79,28 @@ class WebhookEndpoint(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, *, update_fields: Iterable[str] | None = None, **options: Any) -> None:
+        self._forget_reason()
+        if update_fields is not None and "enabled" in update_fields:
+            update_fields = {*update_fields, "off_reason"}
+        super().save(update_fields=update_fields, **options)
+
+    def clean(self) -> None:
+        """Raises ValidationError. Whether the host may be reached is judged at each call, for names change their addresses."""
+        self._forget_reason()
+        self.url, self.events = self.url.strip(), sorted(set(self.events or []))
+        try:
+            parts = urlsplit(self.url)
+            good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 80) > 0
+        except ValueError:
+            good = False
+        if self.url and (not good or len(self.url) > URL_MOST):
+            raise ValidationError({"url": _now("Enter an address that begins with http:// or https://.")})
+
+    def _forget_reason(self) -> None:
+        """Switched on, it has no reason to be off, whatever it answered since it was read."""
+        self.off_reason = "" if self.enabled else self.off_reason
 
     @property
     def lane(self) -> str:

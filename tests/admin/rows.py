@@ -24,6 +24,7 @@ from bridge.models import (
     Route,
     State,
     Target,
+    WebhookEndpoint,
 )
 from openclaw.device import Device
 from openclaw.models import Gateway
@@ -37,6 +38,9 @@ CANARIES = {
     "gateway token": "CANARY-gateway-token",
     "device token": "CANARY-device-token",
     "reply address": "CANARY-reply-address",
+    "webhook address": "CANARY-webhook-address",
+    "webhook secret": "whsec_Q0FOQVJZLXdlYmhvb2stc2VjcmV0",
+    "webhook secret before": "whsec_Q0FOQVJZLXdlYmhvb2stYmVmb3Jl",
 }
 APP = {
     "corp_id": "ww1234567890abcdef",
@@ -64,6 +68,8 @@ class World:
     uncertain: Delivery
     delivered: Delivery
     incident: Incident
+    webhook: WebhookEndpoint
+    told: Delivery
 
 
 def account(kind: str = "wecom_app", name: str = "Acme app", **fields: object) -> ChannelAccount:
@@ -84,6 +90,37 @@ def gateway(name: str = "OpenClaw at home", **fields: object) -> Gateway:
         **fields,
     }
     return Gateway.objects.create(name=name, **values)
+
+
+def webhook(**fields: object) -> WebhookEndpoint:
+    stored = {
+        "name": "Ticket desk",
+        "url": f"https://hooks.example.com/in/{CANARIES['webhook address']}",
+        "events": ["message.received", "delivery.dead"],
+        "secret": CANARIES["webhook secret"],
+        "previous_secret": CANARIES["webhook secret before"],
+        "previous_until": timezone.now() + timedelta(hours=5),
+        **fields,
+    }
+    return WebhookEndpoint.objects.create(**stored)
+
+
+def told_in_vain(endpoint: WebhookEndpoint) -> Delivery:
+    """A message that an endpoint refused."""
+    data = {"text": "told to a webhook 世界", "peer": {"kind": "group", "id": "wrGROUP"}}
+    told = Delivery.objects.create(
+        target=Target.WEBHOOK,
+        wire="hook",
+        endpoint=endpoint,
+        lane=endpoint.lane,
+        payload={"id": "msg_1", "body": {"type": "message.received", "data": data}},
+        state=State.DEAD,
+        reason=Reason.PERMANENT,
+        error="The webhook refuses this: check its address, and what its own log says. (404)",
+        finished_at=timezone.now(),
+    )
+    attempt(told, 1, Outcome.ERROR, code="404")
+    return told
 
 
 def message(conversation: Conversation, text: str, key: str, **fields: object) -> Message:
@@ -168,7 +205,9 @@ def build() -> World:
     question, answer, picture, delivered = _talk(group, home, route)
     dead, uncertain = _failures(person)
     incident = Incident.objects.create(cause=f"account:{app.pk}", title="The account “Acme app” has stopped")
-    return World(app, bot, home, route, group, person, question, answer, picture, dead, uncertain, delivered, incident)
+    rows = (question, answer, picture, dead, uncertain, delivered, incident)
+    one = webhook()
+    return World(app, bot, home, route, group, person, *rows, one, told_in_vain(one))
 
 
 def _talk(group: Conversation, home: Gateway, route: Route) -> tuple[Message, Message, Attachment, Delivery]:

@@ -21,6 +21,7 @@ LISTS = (
     "bridge_delivery",
     "bridge_incident",
     "bridge_contact",
+    "bridge_webhookendpoint",
     "auth_user",
     "auth_group",
 )
@@ -31,6 +32,7 @@ OTHER_PAGES = (
     "bridge_route_add",
     "openclaw_gateway_add",
     "accounts_channelaccount_add",
+    "bridge_webhookendpoint_add",
 )
 EMPTY_PAGES = [*(f"{name}_changelist" for name in LISTS), *OTHER_PAGES]
 
@@ -46,6 +48,8 @@ def object_pages(world: rows.World) -> dict[str, int]:
         "bridge_message_change": world.question.pk,
         "bridge_delivery_change": world.dead.pk,
         "bridge_incident_change": world.incident.pk,
+        "bridge_webhookendpoint_change": world.webhook.pk,
+        "bridge_webhookendpoint_history": world.webhook.pk,
     }
 
 
@@ -63,7 +67,7 @@ def test_a_list_costs_few_queries(boss: Client, world: rows.World, django_assert
         assert boss.get(reverse(f"admin:{name}")).status_code == 200
 
 
-@pytest.mark.parametrize("number", range(9))
+@pytest.mark.parametrize("number", range(11))
 def test_a_page_with_everything(boss: Client, world: rows.World, django_assert_max_num_queries, number: int) -> None:
     page, pk = list(object_pages(world).items())[number]
     with django_assert_max_num_queries(28):

@@ -1,0 +1,166 @@
+"""Webhooks: who is told what, and what came of it. Address and secret go in or out once and are shown nowhere else."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.shortcuts import redirect
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.forms import STORED
+from bridge import events, shown
+from bridge.admin.desk import Desk
+from bridge.admin.theme import dress
+from bridge.models import Event, State, Target, WebhookEndpoint
+from bridge.models.webhooks import MOST_OVERLAP_HOURS, OVERLAP_HOURS
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+    from django.utils.safestring import SafeString
+
+    _EndpointForm = forms.ModelForm[WebhookEndpoint]
+else:
+    _EndpointForm = forms.ModelForm
+
+CONFIGURATION = ["name", "url", "events", "account", "enabled", "updated_at"]
+# Waiting deliveries are counted up to this.
+WAITING_MOST = 1000
+
+
+class EndpointForm(_EndpointForm):
+    """The address goes in and never comes out in full, for many services put a secret into it; a blank keeps the stored one."""
+
+    url = forms.CharField(
+        label=gettext_lazy("Address"),
+        required=False,
+        widget=forms.URLInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        help_text=gettext_lazy("Where events are posted to. After saving only its host is shown."),
+    )
+    events = forms.MultipleChoiceField(
+        label=gettext_lazy("Events"),
+        choices=Event.choices,
+        widget=forms.CheckboxSelectMultiple(attrs={"class": "b-checks"}),
+    )
+
+    class Meta:
+        model = WebhookEndpoint
+        fields = ("name", "enabled", "url", "events", "account")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "url" in self.fields and self.instance.url:
+            self.initial["url"] = ""
+            self.fields["url"].widget.attrs["placeholder"] = f"{self.instance.place}/… {STORED}"
+
+    def clean_url(self) -> str:
+        url: str = self.cleaned_data["url"] or self.instance.url
+        if not url:
+            raise forms.ValidationError(_("Enter an address that begins with http:// or https://."))
+        return url
+
+
+class OverlapForm(forms.Form):
+    hours = forms.IntegerField(min_value=0, max_value=MOST_OVERLAP_HOURS, initial=OVERLAP_HOURS)
+
+
+@admin.register(WebhookEndpoint)
+class WebhookAdmin(Desk[WebhookEndpoint]):
+    form = EndpointForm
+    list_display = ("name", "place", "hears", "account", "on")
+    list_select_related = ("account",)
+    list_filter = ("enabled",)
+    search_fields = ("name",)
+    change_form_template = "admin/bridge/webhook.html"
+    empty_hint = gettext_lazy("Add an address of your own that is to be told of messages, failures and accounts.")
+    buttons = dict.fromkeys(("test", "switch", "rotate"), "bridge.change_webhookendpoint")
+
+    @admin.display(description=gettext_lazy("host"))
+    def place(self, endpoint: WebhookEndpoint) -> str:
+        return endpoint.place
+
+    @admin.display(description=gettext_lazy("events"))
+    def hears(self, endpoint: WebhookEndpoint) -> str:
+        return ", ".join(endpoint.events)
+
+    @admin.display(description=gettext_lazy("state"), ordering="enabled")
+    def on(self, endpoint: WebhookEndpoint) -> SafeString:
+        return state_badge(endpoint)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).defer("secret", "previous_secret", "account__credentials")
+
+    def get_fields(self, request: HttpRequest, obj: WebhookEndpoint | None = None) -> Any:
+        """Who may only look sees the host, not the address."""
+        if obj is None or self.has_change_permission(request, obj):
+            return ("name", "enabled", "url", "events", "account")
+        return ("name", "enabled", "place", "hears", "account")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: WebhookEndpoint | None = None) -> Any:
+        return () if obj is None or self.has_change_permission(request, obj) else ("place", "hears")
+
+    def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        if obj and not self.has_change_permission(request, obj):
+            kwargs["form"] = forms.ModelForm
+        made = super().get_form(request, obj, change, **kwargs)
+        for field in made.base_fields.values():
+            dress(field)
+        return made
+
+    def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
+        endpoint = self.seen(request, object_id)
+        waiting = endpoint.deliveries.filter(lane=endpoint.lane, state__in=(State.PENDING, State.SENDING))
+        about = {
+            "badge": state_badge(endpoint),
+            "may_change": self.has_change_permission(request),
+            "latest": endpoint.deliveries.filter(target=Target.WEBHOOK).order_by("-id")[:8],
+            "waiting": len(waiting.order_by().values_list("pk")[:WAITING_MOST]),
+            "overlapping": len(endpoint.signing_secrets(timezone.now())) > 1,
+            "overlap": OVERLAP_HOURS,
+            "most_overlap": MOST_OVERLAP_HOURS,
+        }
+        return super().change_view(request, object_id, form_url, {**about, **(extra_context or {})})
+
+    def save_model(self, request: Any, obj: WebhookEndpoint, form: Any, change: bool) -> None:
+        """Only the configuration is written: a secret that was rotated meanwhile stays."""
+        obj.save(update_fields=CONFIGURATION) if change else obj.save()
+
+    def response_add(self, request: Any, obj: WebhookEndpoint, post_url_continue: str | None = None) -> Any:
+        """Not a redirect: the secret is shown in this one answer and kept in no session, message or log."""
+        return self.secret_page(request, obj, obj.secret)
+
+    def secret_page(self, request: HttpRequest, endpoint: WebhookEndpoint, secret: str) -> HttpResponse:
+        title = _("The secret of %s") % endpoint
+        return self.page(request, "admin/bridge/webhook_secret.html", title, endpoint, secret=secret)
+
+    def press_test(self, request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse | None:
+        if not endpoint.enabled:
+            messages.error(request, _("Switch it on first."))
+            return None
+        delivery = events.test(endpoint)
+        self.did(request, endpoint, _("A test event is queued. This is its delivery."))
+        return redirect("admin:bridge_delivery_change", delivery.pk)
+
+    def press_switch(self, request: HttpRequest, endpoint: WebhookEndpoint) -> None:
+        endpoint.enabled = not endpoint.enabled
+        endpoint.save(update_fields=["enabled", "updated_at"])
+        self.told(request, endpoint, _("Switched on.") if endpoint.enabled else _("Switched off."))
+
+    def press_rotate(self, request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse | None:
+        asked = OverlapForm(request.POST)
+        if not asked.is_valid():
+            messages.error(request, _("Enter whole hours, from 0 to %d.") % MOST_OVERLAP_HOURS)
+            return None
+        secret = endpoint.rotate(timedelta(hours=asked.cleaned_data["hours"]))
+        self.log_change(request, endpoint, _("Secret rotated."))
+        return self.secret_page(request, endpoint, secret)
+
+
+def state_badge(endpoint: WebhookEndpoint) -> SafeString:
+    if endpoint.enabled:
+        return shown.badge(_("switched on"), "good")
+    return shown.badge(_("switched off"), "bad" if endpoint.off_reason else "quiet")

@@ -1,0 +1,192 @@
+"""Webhooks: the form, the secret that is shown once, the buttons, and what is withheld from whom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.messages import get_messages
+from django.urls import reverse
+from django.utils import timezone
+
+from bridge.models import Delivery, Event, WebhookEndpoint
+from tests.admin import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.test import Client
+
+ADDRESS = "https://hooks.example.com/services/T0/path-secret?key=query-secret"
+NEW = {"name": "Desk", "enabled": "on", "url": ADDRESS, "events": [Event.MESSAGE_RECEIVED], "account": ""}
+
+
+def url(name: str, *args: Any) -> str:
+    return reverse(f"admin:bridge_webhookendpoint_{name}", args=args)
+
+
+def everywhere(client: Client, endpoint: WebhookEndpoint) -> str:
+    pages = [url("changelist"), url("change", endpoint.pk), url("history", endpoint.pk)]
+    return "".join(client.get(page).content.decode() for page in pages)
+
+
+def test_the_secret_is_shown_once_when_it_is_made(boss: Client) -> None:
+    answer = boss.post(url("add"), NEW)
+    endpoint = WebhookEndpoint.objects.get()
+    assert answer.status_code == 200
+    assert endpoint.secret in answer.content.decode()
+    assert "no-store" in answer.headers["Cache-Control"]
+    assert (endpoint.url, endpoint.events) == (ADDRESS, ["message.received"])
+    assert endpoint.secret not in everywhere(boss, endpoint)
+    assert endpoint.secret not in str(list(LogEntry.objects.values()))
+
+
+def test_the_address_is_never_shown_again_and_a_blank_keeps_it(boss: Client) -> None:
+    endpoint = rows.webhook(url=ADDRESS)
+    seen = everywhere(boss, endpoint)
+    assert "https://hooks.example.com" in seen
+    assert "path-secret" not in seen
+    assert "query-secret" not in seen
+    assert boss.post(url("change", endpoint.pk), {**NEW, "url": "", "name": "Other"}).status_code == 302
+    endpoint.refresh_from_db()
+    assert (endpoint.name, endpoint.url) == ("Other", ADDRESS)
+
+
+def test_saving_writes_no_secret(boss: Client) -> None:
+    endpoint = rows.webhook()
+    boss.post(url("change", endpoint.pk), NEW)
+    endpoint.refresh_from_db()
+    assert endpoint.secret == rows.CANARIES["webhook secret"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", ""),
+        ("url", ""),
+        ("url", "ftp://example.com/x"),
+        ("url", "nonsense"),
+        ("url", "https://"),
+        ("url", "http://example.com:99999/"),
+        ("url", "http://[::1/"),
+        ("url", f"https://example.com/{'x' * 2000}"),
+        ("events", []),
+        ("events", ["message.sent"]),
+        ("account", "12345"),
+    ],
+)
+def test_what_cannot_work_is_refused(boss: Client, field: str, value: Any) -> None:
+    assert boss.post(url("add"), {**NEW, field: value}).status_code == 200
+    assert not WebhookEndpoint.objects.exists()
+
+
+def test_rotation_shows_the_new_secret_once(boss: Client) -> None:
+    endpoint = rows.webhook()
+    answer = boss.post(url("rotate", endpoint.pk), {"hours": "24"})
+    endpoint.refresh_from_db()
+    assert endpoint.secret in answer.content.decode()
+    assert endpoint.previous_secret == rows.CANARIES["webhook secret"]
+    assert 23 < (endpoint.previous_until - timezone.now()).total_seconds() / 3600 <= 24
+    assert endpoint.secret not in everywhere(boss, endpoint)
+    assert endpoint.secret not in str(list(LogEntry.objects.values()))
+
+
+@pytest.mark.parametrize("hours", ["", "-1", "1000", "soon"])
+def test_a_rotation_without_sensible_hours_is_refused(boss: Client, hours: str) -> None:
+    endpoint = rows.webhook()
+    boss.post(url("rotate", endpoint.pk), {"hours": hours})
+    endpoint.refresh_from_db()
+    assert endpoint.secret == rows.CANARIES["webhook secret"]
+
+
+def test_switching_on_again_forgets_why_it_was_off(boss: Client) -> None:
+    endpoint = rows.webhook(enabled=False, off_reason="It answered 410 Gone.")
+    assert "410 Gone" in everywhere(boss, endpoint)
+    boss.post(url("switch", endpoint.pk))
+    endpoint.refresh_from_db()
+    assert (endpoint.enabled, endpoint.off_reason) == (True, "")
+    boss.post(url("switch", endpoint.pk))
+    endpoint.refresh_from_db()
+    assert not endpoint.enabled
+
+
+def test_saving_the_form_of_one_that_was_switched_off_meanwhile_switches_it_on(boss: Client) -> None:
+    endpoint = rows.webhook(enabled=False, off_reason="It answered 410 Gone.")
+    assert boss.post(url("change", endpoint.pk), NEW).status_code == 302
+    endpoint.refresh_from_db()
+    assert (endpoint.enabled, endpoint.off_reason) == (True, "")
+
+
+def test_a_test_event_leads_to_its_delivery(boss: Client) -> None:
+    endpoint = rows.webhook()
+    answer = boss.post(url("test", endpoint.pk))
+    delivery = Delivery.objects.get()
+    assert delivery.payload["body"]["type"] == "webhook.test"
+    assert answer.headers["Location"] == reverse("admin:bridge_delivery_change", args=[delivery.pk])
+    assert f"#{delivery.pk}" in everywhere(boss, endpoint)
+
+
+def test_none_is_queued_for_one_that_is_off(boss: Client) -> None:
+    endpoint = rows.webhook(enabled=False)
+    answer = boss.post(url("test", endpoint.pk))
+    assert not Delivery.objects.exists()
+    assert "Switch it on first." in [str(message) for message in get_messages(answer.wsgi_request)]
+
+
+def test_who_may_only_look_sees_the_host_and_no_button(staff: Callable[..., Client]) -> None:
+    endpoint = rows.webhook(url=ADDRESS)
+    looks = staff("bridge.view_webhookendpoint")
+    seen = everywhere(looks, endpoint)
+    assert "https://hooks.example.com" in seen
+    assert "path-secret" not in seen
+    assert "query-secret" not in seen
+    assert not [name for name, canary in rows.CANARIES.items() if canary in seen]
+    for button in ("test", "switch", "rotate"):
+        assert url(button, endpoint.pk) not in seen
+        assert looks.post(url(button, endpoint.pk), {"hours": "1"}).status_code == 403
+    assert looks.post(url("change", endpoint.pk), NEW).status_code == 403
+    assert looks.post(url("add"), NEW).status_code == 403
+    endpoint.refresh_from_db()
+    assert (endpoint.enabled, endpoint.secret) == (True, rows.CANARIES["webhook secret"])
+    assert not Delivery.objects.exists()
+
+
+def test_a_stranger_sees_nothing(staff: Callable[..., Client]) -> None:
+    endpoint = rows.webhook()
+    other = staff("bridge.view_route")
+    assert other.get(url("change", endpoint.pk)).status_code == 403
+    assert "Webhooks" not in other.get(reverse("admin:index")).content.decode()
+
+
+def test_the_deliveries_pages_say_who_was_told_what(boss: Client, world: rows.World) -> None:
+    letters = boss.get(reverse("admin:bridge_delivery_dead_letters")).content.decode()
+    assert "Webhook Ticket desk" in letters
+    page = boss.get(reverse("admin:bridge_delivery_change", args=[world.told.pk])).content.decode()
+    assert "message.received" in page
+    assert "told to a webhook 世界" in page
+    assert url("change", world.webhook.pk) in page
+    only = boss.get(reverse("admin:bridge_delivery_changelist"), {"endpoint__id__exact": world.webhook.pk})
+    assert [row.pk for row in only.context["cl"].result_list] == [world.told.pk]
+
+
+def test_a_waiting_delivery_says_that_its_webhook_is_off(boss: Client) -> None:
+    endpoint = rows.webhook()
+    boss.post(url("test", endpoint.pk))
+    WebhookEndpoint.objects.update(enabled=False, off_reason="It answered 410 Gone.")
+    page = boss.get(reverse("admin:bridge_delivery_change", args=[Delivery.objects.get().pk])).content.decode()
+    assert "this webhook is switched off" in page
+    assert "410 Gone" in page
+
+
+def test_what_was_told_is_withheld_from_those_who_may_not_read(staff: Callable[..., Client], world: rows.World) -> None:
+    looks = staff("bridge.view_delivery", "bridge.view_webhookendpoint")
+    pages = [
+        reverse("admin:bridge_delivery_change", args=[world.told.pk]),
+        reverse("admin:bridge_delivery_changelist"),
+        reverse("admin:bridge_delivery_dead_letters"),
+        url("change", world.webhook.pk),
+    ]
+    seen = "".join(looks.get(page).content.decode() for page in pages)
+    assert "Ticket desk" in seen
+    assert "told to a webhook" not in seen

@@ -14,6 +14,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts import counters
 from accounts.models import AccessToken, ChannelAccount, Health
 from channels_wechat.errors import Action, ChannelError
 
@@ -84,6 +85,7 @@ class StoredTokens:
         try:
             token = cast("Tokens", channel_for(self.account)).fetch_token()
         except ChannelError as error:
+            counters.add("token_failures", account=str(self.account.pk))
             self._failed(generation, error)
             raise
         return self._store(generation, token)

@@ -19,6 +19,7 @@ from django.db.models import F, Func, Max, Value
 from django.utils import timezone
 from django.utils.encoding import force_str
 
+from accounts import counters
 from bridge import events
 from bridge.doorbell import Bell, ring
 from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target, Wire
@@ -216,6 +217,8 @@ def _take_back(delivery: Delivery) -> None:
     left = delivery.attempts.filter(finished_at=None).update(
         finished_at=now, outcome=Outcome.INTERRUPTED, error="the process that sent this was lost"
     )
+    if left:
+        counters.add("attempts", left, target=delivery.target, outcome=str(Outcome.INTERRUPTED))
     if not left or _repeatable(delivery):
         fields: dict[str, Any] = {"state": State.PENDING, "due_at": now}
     else:
@@ -276,6 +279,7 @@ def _held(delivery: Delivery) -> Any:
 def _close(attempt: Attempt, outcome: Outcome, *, code: str = "", error: str = "", response: Any = None) -> None:
     fields = {"code": code[:64], "error": redact_text(error), "response": redact(response or {})}
     Attempt.objects.filter(pk=attempt.pk).update(finished_at=timezone.now(), outcome=outcome, **fields)
+    counters.add("attempts", target=attempt.delivery.target, outcome=str(outcome))
 
 
 def _later_parts(delivery: Delivery) -> Any:

@@ -13,6 +13,7 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from accounts import counters
 from accounts.channels import channel_for
 from bridge import events, peers, replies
 from bridge.doorbell import Bell, ring
@@ -80,6 +81,7 @@ def send(
     content = replace(content, text=clean(content.text), data=clean_json(dict(content.data)))
     message, new = _store(conversation, content, source, client, key or uuid4().hex, reply_to, request_hash)
     if new:
+        counters.add("messages", direction="out")
         content = replace(content, files=(*content.files, *_attach(message, files)))
         for delivery in _deliveries(channel, message, content):
             delivery.save()

@@ -1,0 +1,267 @@
+"""What machines that watch are told, and that nothing hangs with a database or a Valkey that hangs."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import connection
+
+from accounts import counters, valkey
+from accounts.models import ChannelAccount
+from bridge import alerts, exposition, health
+from bridge import delivery as work
+from bridge.delivery import Failure
+from bridge.models import Delivery, Incident
+from tests.callbacks import Reply, call, from_app
+from tests.factories import app, claimed, gateway, hear, picture, route, shift, to_send, turn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import redis
+    from pytest_django.fixtures import SettingsWrapper
+
+pytestmark = pytest.mark.django_db
+TOKEN = "a-token-for-tests-only"
+# Far above every time limit together, and far below "for ever".
+PATIENCE = 15
+
+
+def get(path: str, **environ: Any) -> Reply:
+    """As a container's health check: http, and an address for a name."""
+    return call(ChannelAccount(), path=path, HTTP_HOST="10.1.2.3:8000", **{"wsgi.url_scheme": "http"}, **environ)
+
+
+def ready() -> tuple[int, dict[str, Any]]:
+    reply = get("/readyz")
+    return reply.status, json.loads(reply.body)
+
+
+@contextmanager
+def mute() -> Iterator[int]:
+    """The port of a server that takes every connection and says nothing, as a frozen process."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_clients(settings: SettingsWrapper) -> Iterator[None]:
+    settings.METRICS_TOKEN = TOKEN
+    settings.ALLOWED_HOSTS = ["bridge.example"]
+    yield
+    health._valkey.cache_clear()
+    valkey.client.cache_clear()
+    valkey.rest.until = 0.0
+
+
+def move_valkey(settings: SettingsWrapper, port: int) -> None:
+    settings.REDIS_URL = f"redis://:canary-password@127.0.0.1:{port}/0"
+    health._valkey.cache_clear()
+    valkey.client.cache_clear()
+
+
+def test_a_process_that_answers_lives() -> None:
+    reply = get("/livez")
+    assert (reply.status, reply.body) == (200, b"ok\n")
+    assert "Set-Cookie" not in reply.headers
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics"])
+def test_probes_are_only_read(path: str) -> None:
+    assert get(path, REQUEST_METHOD="POST").status == 405
+    assert get(path, REQUEST_METHOD="HEAD").status != 405
+
+
+def test_ready(valkey: redis.Redis) -> None:
+    alerts.swept()
+    checks = {"database": "ok", "broker": "ok", "sweep": "ok"}
+    assert ready() == (200, {"ready": True, "missing": [], "checks": checks})
+
+
+def test_not_ready_without_a_sweep(valkey: redis.Redis) -> None:
+    status, body = ready()
+    assert (status, body["missing"]) == (503, ["sweep"])
+    assert body["checks"]["sweep"] == "there was no sweep yet: do worker and beat run?"
+
+
+def test_not_ready_when_the_sweep_is_old(valkey: redis.Redis) -> None:
+    valkey.set("swept", time.time() - health.OLDEST_SWEEP_SECONDS - 1)
+    status, body = ready()
+    assert (status, body["missing"]) == (503, ["sweep"])
+    assert "s ago: do worker and beat run?" in body["checks"]["sweep"]
+
+
+@pytest.mark.parametrize("answers", [True, False], ids=["refuses", "hangs"])
+def test_not_ready_without_valkey(settings: SettingsWrapper, valkey: redis.Redis, answers: bool) -> None:
+    with mute() as port:
+        move_valkey(settings, 9 if answers else port)
+        began = time.monotonic()
+        status, body = ready()
+    assert time.monotonic() - began < PATIENCE
+    assert (status, body["missing"]) == (503, ["broker", "sweep"])
+    assert "canary" not in json.dumps(body)
+
+
+@pytest.fixture
+def lost_database(request: pytest.FixtureRequest) -> Iterator[None]:
+    """New connections go nowhere; the test's own stays."""
+    before = dict(connection.settings_dict)
+    with mute() as port:
+        lost = {"HOST": "127.0.0.1", "PORT": port if request.param == "hangs" else 9, "PASSWORD": "canary-password"}
+        connection.settings_dict.update(lost)
+        try:
+            yield
+        finally:
+            connection.settings_dict.update(before)
+
+
+@pytest.mark.parametrize("lost_database", ["hangs", "refuses"], indirect=True)
+def test_not_ready_without_the_database(lost_database: None, valkey: redis.Redis) -> None:
+    alerts.swept()
+    began = time.monotonic()
+    status, body = ready()
+    assert time.monotonic() - began < PATIENCE
+    assert (status, body["missing"]) == (503, ["database"])
+    assert "canary" not in json.dumps(body)
+    assert get("/livez").status == 200
+
+
+def test_without_a_token_there_are_no_metrics(settings: SettingsWrapper) -> None:
+    settings.METRICS_TOKEN = ""
+    assert get("/metrics", HTTP_AUTHORIZATION="Bearer ").status == 404
+
+
+@pytest.mark.parametrize("given", ["", TOKEN, f"Bearer {TOKEN}x", "Bearer", "Bearer ", "Basic é", f"bearer {TOKEN}"])
+def test_metrics_want_the_token(given: str) -> None:
+    reply = get("/metrics", HTTP_AUTHORIZATION=given)
+    assert (reply.status, reply.body) == (401, b"")
+    assert reply.headers["WWW-Authenticate"] == "Bearer"
+
+
+def scrape() -> dict[str, float]:
+    """Sample with its labels, as written → figure."""
+    reply = get("/metrics", HTTP_AUTHORIZATION=f"Bearer {TOKEN}")
+    assert reply.status == 200
+    assert reply.headers["Content-Type"].startswith("text/plain; version=")
+    lines = [line for line in reply.body.decode().splitlines() if not line.startswith("#")]
+    return {name: float(figure) for name, _space, figure in (line.rpartition(" ") for line in lines)}
+
+
+def test_what_is_open_and_what_failed(valkey: redis.Redis) -> None:
+    account = app()
+    route(account)
+    turn(account)
+    hear(account, media=(picture(),))
+    late, dead, gone = (to_send(account, str(number), f"user{number}") for number in range(3))
+    shift(late, due_at=-100)
+    for delivery in (dead, gone):
+        shift(delivery, state="dead", reason="permanent", finished_at=0)
+    shift(gone, dismissed_at=0)
+    figures = scrape()
+    assert figures['bridge_deliveries_open{state="pending",target="channel"}'] == 1
+    assert figures['bridge_deliveries_open{state="pending",target="agent"}'] == 1
+    assert 100 <= figures['bridge_delivery_oldest_due_seconds{target="channel"}'] < 200
+    assert figures['bridge_dead_letters{state="dead",target="channel"}'] == 1
+    assert figures["bridge_messages_unrouted"] == 1
+    assert figures["bridge_files_waiting"] == 1
+    assert figures["bridge_database_bytes"] > 1_000_000
+    assert (figures["bridge_database_up"], figures["bridge_valkey_up"]) == (1, 1)
+
+
+def test_accounts_and_gateways(valkey: redis.Redis) -> None:
+    good, bad, link = app(), app(agent_id=7, columns={"state": "stopped"}), gateway()
+    route(good, link)
+    delivery = claimed(turn(good))
+    link.owner, link.owner_until = "connector", delivery.lease_until
+    link.save()
+    Incident.objects.create(cause="account:1", title="x")
+    figures = scrape()
+    assert figures[f'bridge_account_up{{account="{good.pk}",kind="wecom_app",name="Acme app"}}'] == 1
+    assert figures[f'bridge_account_up{{account="{bad.pk}",kind="wecom_app",name="Acme app"}}'] == 0
+    label = f'{{gateway="{link.pk}",name="{link.name}"}}'
+    assert (figures[f"bridge_gateway_up{label}"], figures[f"bridge_gateway_owned{label}"]) == (1, 1)
+    assert figures[f"bridge_agent_turns_open{label}"] == 1
+    assert figures["bridge_incidents_open"] == 1
+
+
+def test_what_was_done_is_counted(valkey: redis.Redis) -> None:
+    counters.flush()
+    valkey.delete(counters.KEY)
+    account = app()
+    body, query = from_app()
+    assert call(account, body, query).status == 200
+    assert call(account, body, {**query, "msg_signature": "wrong"}).status == 403
+    one, two = claimed(to_send(account)), claimed(to_send(account, peer_id="lisi"), "other")
+    work.succeed(one, work.begin(one, {}))
+    work.fail(two, work.begin(two, {}), Failure("permanent", "1", "no"))
+    figures = scrape()
+    assert figures['bridge_messages_total{direction="in"}'] == 1
+    assert figures['bridge_messages_total{direction="out"}'] == 2
+    assert figures['bridge_attempts_total{outcome="ok",target="channel"}'] == 1
+    assert figures['bridge_attempts_total{outcome="error",target="channel"}'] == 1
+    assert figures[f'bridge_callbacks_total{{account="{account.pk}",result="ok"}}'] == 1
+    assert figures[f'bridge_callbacks_total{{account="{account.pk}",result="signature"}}'] == 1
+    assert str(account.key) not in "".join(figures)
+
+
+def test_the_sweep_s_age(valkey: redis.Redis) -> None:
+    assert "bridge_sweep_age_seconds" not in scrape()
+    valkey.set("swept", time.time() - 40)
+    assert 40 <= scrape()["bridge_sweep_age_seconds"] < 60
+
+
+def test_metrics_while_valkey_is_away(settings: SettingsWrapper, valkey: redis.Redis) -> None:
+    counters.add("messages", direction="in")
+    with mute() as port:
+        move_valkey(settings, port)
+        began = time.monotonic()
+        figures = scrape()
+    assert time.monotonic() - began < PATIENCE
+    assert (figures["bridge_valkey_up"], figures["bridge_database_up"]) == (0, 1)
+    assert not [name for name in figures if "_total" in name and "token" not in name]
+    assert "bridge_sweep_age_seconds" not in figures
+
+
+@pytest.mark.parametrize("lost_database", ["hangs"], indirect=True)
+def test_metrics_while_the_database_hangs(lost_database: None, valkey: redis.Redis) -> None:
+    counters.add("messages", direction="in")
+    began = time.monotonic()
+    figures = scrape()
+    assert time.monotonic() - began < PATIENCE
+    assert (figures["bridge_valkey_up"], figures["bridge_database_up"]) == (1, 0)
+    assert figures['bridge_messages_total{direction="in"}'] >= 1
+    assert "bridge_incidents_open" not in figures
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_slow_query_is_given_up(valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exposition, "_SIZE", "SELECT pg_sleep(60)")
+    began = time.monotonic()
+    assert scrape()["bridge_database_up"] == 0
+    assert time.monotonic() - began < PATIENCE
+
+
+def test_a_full_queue_is_counted_to_a_border_only(valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exposition, "MOST", 3)
+    account = app()
+    for number in range(5):
+        hear(account)
+        shift(to_send(account, str(number), f"user{number}"), state="dead", reason="permanent", finished_at=0)
+        to_send(account, str(number), f"user{number}")
+    figures = scrape()
+    assert figures["bridge_messages_unrouted"] == 3
+    assert figures['bridge_deliveries_open{state="pending",target="channel"}'] == 3
+    assert figures['bridge_dead_letters{state="dead",target="channel"}'] == 3
+    assert Delivery.objects.count() == 10
+
+
+def test_every_figure_is_described(valkey: redis.Redis) -> None:
+    text = get("/metrics", HTTP_AUTHORIZATION=f"Bearer {TOKEN}").body.decode()
+    helps = [line.split(" ", 3)[2:] for line in text.splitlines() if line.startswith("# HELP")]
+    assert len(helps) == len({name for name, _text in helps}) > 15
+    assert all(name.startswith("bridge_") and len(text) > 10 for name, text in helps)

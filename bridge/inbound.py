@@ -7,6 +7,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -14,12 +15,14 @@ from django.utils.translation import gettext as _
 from accounts.channels import channel_for
 from accounts.fields import encrypt
 from bridge import events, outbound, peers, prompt, routing
-from bridge.doorbell import Bell, announce, ring
+from bridge.doorbell import Bell, announce, ring, ring_soon
 from bridge.models import Conversation, Delivery, Message, Reason, State, Target, Wire
 from channels_wechat.messages import Inbound, message_uuid
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+    from django.db.backends.utils import CursorWrapper
 
     from accounts.models import ChannelAccount
 
@@ -47,13 +50,21 @@ SELECT id FROM stored"""  # noqa: S608  two constants
 
 def receive(account: ChannelAccount, inbound: Inbound) -> int | None:
     """Store and ring. Returns the new row's id, or None for a repetition. One statement, one commit, no platform call."""
-    with connection.cursor() as cursor:
+    with _prepared_cursor() as cursor:
         cursor.execute(_WITH_MEDIA if inbound.media else _ROW_ONLY, _values(account, inbound))
         row = cursor.fetchone()
     if row is None:
         return None
-    ring(Bell.ROUTE, *([Bell.FETCH] if inbound.media else []))
+    ring_soon(Bell.ROUTE, *([Bell.FETCH] if inbound.media else []))
     return int(row[0])
+
+
+def _prepared_cursor() -> CursorWrapper:
+    """Django's cursors put the values into the text, so that every row is read and planned anew; psycopg's own has a plan for all."""
+    connection.ensure_connection()
+    wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
+    cursor: Any = psycopg.Cursor(connection.connection)
+    return wrap(cursor)
 
 
 def uuid_of(account: ChannelAccount, inbound: Inbound) -> UUID:

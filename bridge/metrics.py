@@ -21,14 +21,22 @@ if TYPE_CHECKING:
 
 # Counters of an account nobody calls any more go away after this. Seconds.
 KEEP_SECONDS = 30 * 24 * 3600
+# An account that is called a hundred times a second is noted once in it.
+NOTE_SECONDS = 1.0
 # The badge says "99+" beyond this.
 BADGE_MOST = 100
 DEAD = Q(state__in=(State.DEAD, State.UNCERTAIN), dismissed_at=None)
 OPEN = Q(state__in=(State.PENDING, State.SENDING, State.HELD))
+_last_noted: dict[str, tuple[str, float]] = {}
 
 
 def note_callback(account_key: str, result: str, refused: bool) -> None:
     """Remember the last callback of a known account. result: "ok", or the refusal's code, which is counted. Never raises."""
+    now = time.monotonic()
+    last, at = _last_noted.get(account_key, ("", 0.0))
+    if last == result and not refused and now - at < NOTE_SECONDS:
+        return
+    _last_noted[account_key] = (result, now)
 
     def write(valkey: Any) -> None:
         key = f"callback:{account_key}"

@@ -67,7 +67,7 @@ def call(account: ChannelAccount, body: bytes = b"", query: dict[str, str] | Non
         try:
             content = b"".join(result)
         finally:
-            result.close()
+            getattr(result, "close", lambda: None)()
     return Reply(*started[0], content)
 
 

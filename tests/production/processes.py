@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from django.db import connection
@@ -42,7 +43,9 @@ class Process:
         self.name, self.env, self.log = name, env, log
         with log.open("ab") as out:
             line = command or processes.command(name, env)
-            self.popen = subprocess.Popen(line, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            self.popen = subprocess.Popen(
+                line, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+            )
 
     @property
     def running(self) -> bool:
@@ -58,6 +61,12 @@ class Process:
         """The exit code, within the time a container would get. subprocess.TimeoutExpired after it."""
         return self.popen.wait(seconds)
 
+    def end(self) -> None:
+        """By force, with what it started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        self.popen.wait()
+
     def listens(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", int(self.env["PORT"]))) == 0
@@ -70,8 +79,7 @@ def running(name: str, folder: Path, **settings: str) -> Iterator[Process]:
     try:
         yield process
     finally:
-        process.popen.kill()
-        process.popen.wait()
+        process.end()
 
 
 def signed(process: Process, folder: Path) -> None:

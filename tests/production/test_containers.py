@@ -68,8 +68,7 @@ def containers(image: Image, company: SimulatorClient) -> Iterator[dict[str, Pro
         yield started
     finally:
         for process in started.values():
-            process.popen.kill()
-            process.popen.wait()
+            process.end()
 
 
 def _healthy(image: Image, name: str, process: Process) -> bool:
@@ -111,7 +110,7 @@ def _talk(company: SimulatorClient) -> None:
     """A streamed answer in a group, and a picture that is fetched by one container, read by another, and kept in the volume."""
     asked = company.say("帮我看看", bot=BOT, from_="zhangsan", chat=GROUP)
     assert company.wait_answer(asked, 60)["text"]
-    company.say(app=AGENT, from_="lisi", kind="image", data=picture())
+    company.say(app=AGENT, from_="lisi", kind="image", data=picture(7))
     chat = f"app:{AGENT}:lisi"
     eventually(lambda: [entry for entry in company.transcript(chat) if entry["via"] != "member"], 60)
     eventually(lambda: not Delivery.objects.filter(state__in=(State.PENDING, State.SENDING)).exists(), 30)

@@ -18,15 +18,19 @@ from bridge.models import Contact, Conversation, Delivery, Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import datetime
 
     from django.db.models import QuerySet
 
 # So many finds are taken, the newest; whoever wants more says more.
-FINDS = 1000
+FINDS = 500
 # Where no index can help, so many messages are read. 20 000 take about 50 ms.
 NEWEST = 20_000
 # A name can belong to many people; the first so many are looked for.
 NAMESAKES = 200
+# Ids are given before a row is stored, so neighbours in time can have them the wrong way round; 10 000 rows are minutes of heavy load.
+BESIDE = 10_000
+LARGEST_ID = 2**63 - 1
 # What pg_trgm can cut a trigram from: letters and digits in a row.
 TRIGRAM = re.compile(r"[^\W_]{3}")
 
@@ -44,11 +48,11 @@ def messages(rows: QuerySet[Message], term: str, *, in_text: bool = True) -> Fou
 
     in_text: whether the asker may read what messages say; otherwise the text is not searched, for a find would tell it.
     """
-    senders = [term, *people(term)]
     chats = Conversation.objects.filter(peer_id=term).values_list("pk", flat=True)[:NAMESAKES]
     ways = [
         rows.filter(idempotency_key=term),
-        rows.filter(sender__in=senders),
+        rows.filter(sender=term),
+        rows.filter(sender__in=people(term)),
         rows.filter(conversation__in=list(chats)),
         rows.filter(pk__in=Delivery.objects.filter(remote_id=term, target="channel").values("message")),
     ]
@@ -84,10 +88,19 @@ def contacts(rows: QuerySet[Contact], term: str) -> Found:
     return _first(_contacts(rows, term).order_by("-pk").values_list("pk", flat=True), _beginnings(term))
 
 
-def people(term: str) -> list[str]:
+def people(term: str) -> QuerySet[Contact, str]:
     """Platform ids of people whose name holds the term."""
-    found = Contact.objects.filter(_part("name", term)).values_list("external_id", flat=True)
-    return list(found[:NAMESAKES])
+    return Contact.objects.filter(_part("name", term)).values_list("external_id", flat=True)[:NAMESAKES]
+
+
+def before(rows: QuerySet[Any], moment: datetime) -> QuerySet[Any]:
+    """Rows made before the moment, for a list in the order of ids, newest first.
+
+    Ids and times run together, but for what was stored side by side; PostgreSQL does not know that and would walk over everything newer.
+    So the first row from the moment on says where to begin, with room for BESIDE rows that were stored at the same time.
+    """
+    newer = rows.model._default_manager.filter(created_at__gte=moment).order_by("created_at").values("pk")[:1]
+    return rows.filter(created_at__lt=moment, pk__lt=Coalesce(Subquery(newer) + BESIDE, Value(LARGEST_ID)))
 
 
 def _contacts(rows: QuerySet[Contact], term: str) -> QuerySet[Contact]:

@@ -14,7 +14,6 @@ skipped ── replay ──▶ pending ── claim ──▶ sending ── ok
 from __future__ import annotations
 
 from django.conf import settings
-from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Func, Q, Value
 from django.db.models.fields.json import KeyTextTransform
@@ -191,8 +190,10 @@ class Delivery(models.Model):
             ),
             # The list by target: webhooks are few beside the messages.
             models.Index(fields=["-id"], condition=Q(target="webhook"), name="delivery_hooks"),
-            # The list by day. Rows come in the order of time, so a line for 16 pages of them is enough.
-            BrinIndex(fields=["created_at"], pages_per_range=16, autosummarize=True, name="delivery_day"),
+            # The list by day, and search.before.
+            models.Index(fields=["created_at"], name="delivery_day"),
+            # The API's list of what was dismissed.
+            models.Index(fields=["-id"], condition=Q(dismissed_at__isnull=False), name="delivery_dismissed"),
             # search.messages: by the id that the platform gave.
             models.Index(fields=["remote_id"], condition=~Q(remote_id=""), name="delivery_remote_id"),
             # connector.speak_first: whose session is this?

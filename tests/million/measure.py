@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ TIMES = 3
 
 @dataclass(frozen=True)
 class Cost:
-    """seconds: median of the server's time for the whole answer, all middleware and the template included."""
+    """seconds: median of the server's time for the whole answer, all middleware and the template included; slowest: a query."""
 
     page: Page
     status: int
@@ -47,6 +48,20 @@ def cost(client: Client, page: Page) -> Cost | None:
 
 
 def _seconds(client: Client, page: Page) -> float:
-    begin = time.perf_counter()
+    """From request to answer, less the time in which this thread or its database process waited for a processor that others had."""
+    begin, waited = time.perf_counter(), _waited()
     client.get(page.address)
-    return time.perf_counter() - begin
+    return time.perf_counter() - begin - (_waited() - waited)
+
+
+def _waited() -> float:
+    """Seconds, from the second field of schedstat (Documentation/scheduler/sched-stats.rst of Linux); 0 where there is none."""
+    database = f"/proc/{connection.connection.info.backend_pid}" if connection.connection else ""
+    return sum(_run_delay(Path(process, "schedstat")) for process in ("/proc/thread-self", database) if process)
+
+
+def _run_delay(path: Path) -> float:
+    try:
+        return int(path.read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0

@@ -1,14 +1,19 @@
-"""The addresses of all pages, found by walking the URLs, the admin's filters and columns: a new page is measured without being named here."""
+"""The addresses of all pages, found by walking the admin: a new page, filter or column is measured without being named here."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlencode
 
+import django_filters
 from django.contrib import admin
 from django.urls import reverse
 from django.urls.exceptions import NoReverseMatch
+from django.utils import timezone
 
+from bridge.api.urls import router
 from bridge.models import Conversation, Delivery, Message
 from tests.million.texts import COMMON, RARE
 
@@ -83,3 +88,38 @@ def samples(model: Any) -> dict[str, Any]:
     if model is Delivery and newest:
         rows["failed"] = Delivery.objects.filter(state="dead")[0]
     return rows
+
+
+def api_pages(client: Client) -> Iterator[Page]:
+    """Every list of the API as it opens, its next page, and each filter with each kind of value; one row of each; and the figures."""
+    for prefix, view, name in router.registry:
+        if not hasattr(view, "list"):
+            continue
+        address = reverse(f"{name}-list")
+        yield Page(f"API {prefix}", address)
+        listed = client.get(address).json()
+        if listed["next"]:
+            yield Page(f"API {prefix}, next page", listed["next"])
+        for row in listed["results"][:1]:
+            yield Page(f"API {prefix}, one", reverse(f"{name}-detail", args=[row["id"]]))
+        filters = view.filterset_class.base_filters.items() if view.filterset_class else ()
+        for field, condition in filters:
+            for value in _values(field, condition, listed["results"]):
+                yield Page(f"API {prefix}, {field}={value}", f"{address}?{urlencode({field: value})}")
+    yield Page("API stats", reverse("stats"))
+
+
+def _values(field: str, condition: Any, rows: list[dict[str, Any]]) -> list[Any]:
+    """What to ask a filter: all choices; both answers; moments late, early and before anything; words; and what a row has."""
+    if isinstance(condition, django_filters.ChoiceFilter):
+        return [choice for choice, _label in condition.extra["choices"]]
+    if isinstance(condition, django_filters.BooleanFilter):
+        return ["true", "false"]
+    if isinstance(condition, django_filters.IsoDateTimeFilter):
+        return [(timezone.now() - timedelta(days=days)).isoformat() for days in (1, 45, 85, 900)]
+    if field == "text":
+        return [word for word in WORDS if len(word) > 1]
+    if field == "conversation":
+        return [row.pk for row in samples(Conversation).values()]
+    found = {row[field] for row in rows if row.get(field)}
+    return [*sorted(found)[:3], "none-like-this" if isinstance(condition, django_filters.CharFilter) else 999_999_999]

@@ -47,5 +47,6 @@ def _environment(folder: Path, database: str, valkey: str) -> dict[str, str]:
         "STATIC_ROOT": str(folder / "static"),
         "DB_POOL_SIZE": "0",
         "LOG_LEVEL": "ERROR",
+        "API_RATE": "1000000",
         "DEMO": "1",
     }

@@ -63,7 +63,7 @@ def _watch(model: type[Model], fields: str, hidden: str = "", many: Iterable[str
 
 def _is_deed(action: int, **_signal: Any) -> bool:
     """A conversation begins because somebody wrote in WeChat."""
-    return action != LogEntry.Action.CREATE
+    return bool(action != LogEntry.Action.CREATE)
 
 
 class Audited:

@@ -19,7 +19,7 @@ NOTHING_OF_THE_DEVICE = ", ".join(
 )
 
 
-class SecurityHeaders(CSPMiddleware):  # type: ignore[misc]  # the package has no types
+class SecurityHeaders(CSPMiddleware):
     """CONTENT_SECURITY_POLICY everywhere, loosened below /admin/; and Permissions-Policy, which Django does not know."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:

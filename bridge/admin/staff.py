@@ -1,4 +1,4 @@
-"""People who may log in, and the tokens of scripts, in the admin's look."""
+"""People who may log in, in the admin's look."""
 
 from __future__ import annotations
 
@@ -7,18 +7,13 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin
 from django.contrib.auth.models import Group, User
-from django.utils.translation import gettext_lazy as _
-from knox.models import AuthToken
 
-from bridge import shown
 from bridge.admin import theme
-from bridge.admin.desk import Desk
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
-    from django.utils.safestring import SafeString
 
-admin.site.unregister([User, Group, AuthToken])
+admin.site.unregister([User, Group])
 
 
 @admin.register(User)
@@ -51,32 +46,3 @@ def _may_touch(request: HttpRequest, user: User | None) -> bool:
 @admin.register(Group)
 class StaffGroupAdmin(GroupAdmin, theme.ModelAdmin[Group]):
     """Rights are given to groups of staff."""
-
-
-@admin.register(AuthToken)
-class TokenAdmin(Desk[AuthToken]):
-    """A token is shown once, where `manage.py issue_token` prints it; here it is seen by its first letters, and taken back."""
-
-    list_display = ("starts", "user", "issued", "ends")
-    list_select_related = ("user",)
-    search_fields = ("token_key", "user__username")
-    fields = readonly_fields = ("starts", "user", "issued", "ends")
-    empty_hint = _("A script gets its token by “manage.py issue_token USER”, which prints it once.")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    @admin.display(description=_("begins with"))
-    def starts(self, token: AuthToken) -> str:
-        return f"{token.token_key}…"
-
-    @admin.display(description=_("issued"), ordering="created")
-    def issued(self, token: AuthToken) -> SafeString | str:
-        return shown.ago(token.created)
-
-    @admin.display(description=_("ends"), ordering="expiry")
-    def ends(self, token: AuthToken) -> SafeString | str:
-        return shown.ago(token.expiry)

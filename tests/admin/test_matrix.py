@@ -1,0 +1,296 @@
+"""Every page and button of the admin for every role: who may open it, who may press it, and that a refusal changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from auditlog.models import LogEntry as AuditEntry
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.contrib.contenttypes.models import ContentType
+from django.db import transaction
+from django.test import Client
+from django.urls import URLResolver, reverse
+from knox.models import AuthToken
+
+from accounts.models import ChannelAccount
+from bridge.models import Route, WebhookEndpoint
+from tests.admin import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# A letter for each role. Anonymous people come nowhere but to the login.
+ROLES = {"N": "no role", "V": "Viewers", "O": "Operators", "A": "Admins", "S": "superuser"}
+ALL, VIEW, WORK, RULE, NOBODY = "NVOAS", "VOAS", "OAS", "AS", ""
+PASSWORD = "correct horse battery"
+
+
+@dataclass
+class Page:
+    """open: who may GET it; press: who may POST it; at: the arguments of its address; with_: what is posted; ask: what is asked."""
+
+    open: str = NOBODY
+    press: str = NOBODY
+    at: str = ""
+    with_: dict[str, Any] | None = None
+    ask: str = ""
+
+
+NEW_USER = {"username": "new", "password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
+ROUTE = {"account": "{bot}", "gateway": "{gateway}", "agent_id": "main", "scope": "conversation", "trigger": "all"}
+GATEWAY = {
+    "name": "Other",
+    "base_url": "http://127.0.0.1:9",
+    "transport": "ws",
+    "timeout_seconds": 60,
+    "max_in_flight": 2,
+}
+WEBHOOK = {"name": "Other", "url": "http://127.0.0.1:9/", "events": ["message.received"]}
+USER = {"username": "renamed", "is_active": "on", "date_joined_0": "2026-01-01", "date_joined_1": "00:00:00"}
+OVERVIEW = {
+    "index": Page(ALL),
+    "search": Page(ALL),
+    "app_list": Page(VIEW, at="bridge"),
+    "jsi18n": Page(ALL),
+    "view_on_site": Page(at="1 1"),
+    "autocomplete": Page(VIEW, ask="?app_label=bridge&model_name=route&field_name=account"),
+    "password_change": Page(
+        ALL, ALL, with_={"old_password": PASSWORD, "new_password1": "staple-new-1", "new_password2": "staple-new-1"}
+    ),
+    "password_change_done": Page(ALL),
+}
+
+
+def standard(model: str, at: str, see: str, write: str = NOBODY, add: str = NOBODY, **data: Any) -> dict[str, Page]:
+    """The five pages Django makes for a model. at: the row to look at; spare: the row to delete; new, changed: what is posted."""
+    delete = data.get("delete", write if "spare" in data else NOBODY)
+    return {
+        f"{model}_changelist": Page(see),
+        f"{model}_add": Page(add, add, with_=data.get("new"), ask=data.get("ask", "")),
+        f"{model}_history": Page(see, at=at),
+        f"{model}_change": Page(see, write, at=at, with_=data.get("changed")),
+        f"{model}_delete": Page(delete, delete, at=data.get("spare", at), with_={"post": "yes"}),
+    }
+
+
+CONFIGURATION = {
+    **standard(
+        "accounts_channelaccount", "{app}", VIEW, RULE, RULE, spare="{spare_account}", ask="?kind=wecom_app",
+        new={**rows.APP, "name": "Other", "agent_id": 7, "enabled": "on", "retention_days": 90},
+        changed={**rows.APP, "name": "Renamed", "retention_days": 90},
+    ),
+    "accounts_channelaccount_groups": Page(RULE, at="{app}"),
+    "accounts_channelaccount_group": Page(RULE, at="{app} {app_group}"),
+    "accounts_channelaccount_test": Page(press=RULE, at="{app}"),
+    "accounts_channelaccount_refresh_token": Page(press=RULE, at="{app}"),
+    "accounts_channelaccount_switch": Page(press=RULE, at="{app}"),
+    "accounts_channelaccount_write": Page(press=WORK, at="{app}", with_={"peer_id": "lisi"}),
+    **standard(
+        "openclaw_gateway", "{gateway}", VIEW, RULE, RULE, spare="{spare_gateway}", new=GATEWAY, changed=GATEWAY
+    ),
+    "openclaw_gateway_test": Page(press=RULE, at="{gateway}"),
+    "openclaw_gateway_make_key": Page(press=RULE, at="{gateway}"),
+    "openclaw_gateway_switch": Page(press=RULE, at="{gateway}"),
+    **standard(
+        "bridge_route", "{route}", VIEW, RULE, RULE, spare="{route}", new=ROUTE, changed={**ROUTE, "note": "changed"}
+    ),
+    "bridge_route_explain": Page(VIEW),
+    **standard("bridge_webhookendpoint", "{hook}", VIEW, RULE, RULE, spare="{hook}", new=WEBHOOK, changed=WEBHOOK),
+    "bridge_webhookendpoint_test": Page(press=RULE, at="{hook}"),
+    "bridge_webhookendpoint_switch": Page(press=RULE, at="{hook}"),
+    "bridge_webhookendpoint_rotate": Page(press=RULE, at="{hook}", with_={"hours": 1}),
+}  # fmt: skip
+TALK = {
+    **standard("bridge_contact", "{contact}", VIEW, WORK, spare="{contact}", delete=RULE, changed={"name": "Li Si"}),
+    **standard("bridge_conversation", "{group}", VIEW),
+    "bridge_conversation_transcript": Page(WORK, at="{group}"),
+    "bridge_conversation_rename": Page(press=WORK, at="{group}", with_={"title": "Renamed"}),
+    "bridge_conversation_mode": Page(press=WORK, at="{group}", with_={"mode": "human"}),
+    "bridge_conversation_new_session": Page(press=WORK, at="{group}"),
+    "bridge_conversation_say": Page(press=WORK, at="{person}", with_={"text": "hello"}),
+    **standard("bridge_message", "{question}", VIEW),
+    "bridge_message_attachment": Page(WORK, at="{picture}"),
+    **standard("bridge_delivery", "{dead}", VIEW),
+    "bridge_delivery_dead_letters": Page(VIEW),
+    "bridge_delivery_confirm": Page(press=WORK, with_={"verb": "dismiss", "ids": "{dead}", "sure": "1"}),
+    "bridge_delivery_recall": Page(press=WORK, at="{delivered}"),
+    **standard("bridge_incident", "{incident}", VIEW),
+}
+PEOPLE = {
+    **standard("auth_user", "{colleague}", RULE, RULE, RULE, spare="{colleague}", new=NEW_USER, changed=USER),
+    "auth_user_password_change": Page(RULE, RULE, at="{colleague}", with_=NEW_USER),
+    **standard("auth_group", "{spare_group}", RULE, RULE, RULE, spare="{spare_group}", new={"name": "New"}, changed={"name": "Renamed"}),
+    **standard("knox_authtoken", "{token}", RULE, spare="{token}", delete=RULE),
+    **standard("auditlog_logentry", "{entry}", RULE),
+}  # fmt: skip
+TABLE = {**OVERVIEW, **CONFIGURATION, **TALK, **PEOPLE}
+# Not in the table: who is out may log in, who is in may log out.
+DOORS = {"login", "logout"}
+# Refused by the platform, or nothing that is kept in these tables.
+CHANGES_NOTHING = {"bridge_delivery_recall"}
+
+
+def walk(patterns: list[Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for pattern in patterns:
+        path = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from walk(pattern.url_patterns, path)
+        else:
+            yield pattern.name or path, path
+
+
+def test_every_page_is_in_the_table() -> None:
+    found = {name for name, _path in walk(admin.site.get_urls())}
+    redirects = {name for name in found if name.endswith("<path:object_id>/")} | {"(?P<url>.*)$"}
+    assert found - redirects == set(TABLE) | DOORS
+
+
+@dataclass
+class Stage:
+    """A world in which every page has its row; `names` fills the {…} of the table."""
+
+    names: dict[str, Any]
+
+    def path(self, name: str) -> str:
+        page = TABLE[name]
+        return reverse(f"admin:{name}", args=page.at.format(**self.names).split()) + page.ask
+
+    def body(self, name: str) -> dict[str, Any]:
+        given = TABLE[name].with_ or {}
+        return {key: value.format(**self.names) if isinstance(value, str) else value for key, value in given.items()}
+
+
+@pytest.fixture
+def stage(world: rows.World) -> Stage:
+    ChannelAccount.objects.update(api_base_url="http://127.0.0.1:9")  # nobody listens there
+    spare = rows.account(name="Spare", external_id="spare", credentials={**rows.APP, "agent_id": 3})
+    colleague = User.objects.create_user("colleague", is_staff=True)
+    token, _secret = AuthToken.objects.create(colleague)
+    made = rows.Conversation.objects.create(account=world.app, peer_kind="group", peer_id="made")
+    hook = WebhookEndpoint.objects.create(name="CRM", url="http://127.0.0.1:9/hook", events=["message.received"])
+    kept = {name: row.pk for name, row in vars(world).items()}
+    return Stage(
+        kept
+        | {
+            "picture": world.picture.uuid,
+            "spare_account": spare.pk,
+            "spare_gateway": rows.gateway("Spare").pk,
+            "app_group": made.pk,
+            "hook": hook.pk,
+            "contact": rows.Contact.objects.first().pk,
+            "colleague": colleague.pk,
+            "spare_group": Group.objects.create(name="Spare").pk,
+            "token": token.pk,
+            "entry": AuditEntry.objects.first().pk,
+        }
+    )
+
+
+def client_of(letter: str) -> Client:
+    user = User.objects.create_user(f"role-{letter}", password=PASSWORD, is_staff=True, is_superuser=letter == "S")
+    if letter in "VOA":
+        user.groups.add(Group.objects.get(name=ROLES[letter]))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def everything() -> dict[str, list[Any]]:
+    """All rows of the tables that a page could change; who was logged in when is no change."""
+    labels = ("accounts", "openclaw", "bridge", "auth", "knox", "auditlog", "admin")
+    models = [model for label in labels for model in apps.get_app_config(label).get_models(include_auto_created=True)]
+    return {
+        model._meta.label: list(model.objects.order_by("pk").values()) for model in models if model is not ContentType
+    }
+
+
+def read(answer: Any) -> tuple[Any, bytes]:
+    """The answer and its bytes: a file that is read to the end is closed."""
+    return answer, answer.getvalue()
+
+
+def is_closed(answer: Any) -> bool:
+    to_login = answer.status_code == 302 and "/login/" in answer["Location"]
+    return to_login or answer.status_code in (403, 404, 405)
+
+
+@pytest.mark.parametrize("letter", ["", *ROLES], ids=["anonymous", *ROLES.values()])
+def test_a_role_opens_its_pages_and_no_other(stage: Stage, letter: str) -> None:
+    client = client_of(letter) if letter else Client()
+    before = everything()
+    answers = {name: read(client.get(stage.path(name))) for name in TABLE}
+    opened = {name for name, (answer, _content) in answers.items() if not is_closed(answer)}
+    assert opened == {name for name, page in TABLE.items() if letter and letter in page.open}
+    assert everything() == before
+    shown = b"".join(content for _answer, content in answers.values())
+    assert [name for name, secret in rows.CANARIES.items() if secret.encode() in shown] == []
+
+
+@pytest.mark.parametrize("letter", ["", *ROLES], ids=["anonymous", *ROLES.values()])
+def test_a_role_presses_its_buttons_and_a_refusal_changes_nothing(stage: Stage, letter: str) -> None:
+    client = client_of(letter) if letter else Client()
+    may = {name for name, page in TABLE.items() if letter and letter in page.press}
+    before = everything()
+    for name in set(TABLE) - may:
+        answer, _content = read(client.post(stage.path(name), stage.body(name)))
+        assert is_closed(answer) or letter in TABLE[name].open, (name, answer.status_code)
+    assert everything() == before
+    session = client.cookies.get("sessionid")
+    for name in may:
+        with transaction.atomic():
+            client.cookies["sessionid"] = session.value  # a new password changes it
+            answer = client.post(stage.path(name), stage.body(name))
+            assert answer.status_code in (200, 302), name
+            assert not is_closed(answer), name
+            assert (everything() != before) == (name not in CHANGES_NOTHING), name
+            transaction.set_rollback(True)
+
+
+BULK = [
+    ("bridge_delivery_changelist", "replay_selected", "dead", WORK),
+    ("bridge_delivery_dead_letters", "dismiss_selected", "dead", WORK),
+    ("bridge_message_changelist", "delete_selected", "question", NOBODY),
+    ("bridge_conversation_changelist", "delete_selected", "group", NOBODY),
+    ("bridge_route_changelist", "delete_selected", "route", RULE),
+    ("openclaw_gateway_changelist", "delete_selected", "spare_gateway", RULE),
+    ("bridge_contact_changelist", "delete_selected", "contact", RULE),
+    ("auth_user_changelist", "delete_selected", "colleague", NOBODY),
+    ("auditlog_logentry_changelist", "delete_selected", "entry", NOBODY),
+]
+
+
+@pytest.mark.parametrize("letter", ["", *ROLES], ids=["anonymous", *ROLES.values()])
+def test_a_role_gets_its_actions_on_many_rows(stage: Stage, letter: str) -> None:
+    """What a role may do asks first (200, with how many); what it may not do is no choice, and changes nothing even when it is sure."""
+    client = client_of(letter) if letter else Client()
+    before = everything()
+    for name, action, row, who in BULK:
+        chosen = {"action": action, "_selected_action": [stage.names[row]]}
+        may = bool(letter) and letter in who
+        answer = client.post(stage.path(name), chosen if may else {**chosen, "post": "yes", "sure": "1"})
+        assert (answer.status_code == 200 and "cl" not in (answer.context or {})) == may, (name, action)
+    assert everything() == before
+
+
+def test_an_admin_cannot_become_a_superuser_or_take_one_over(stage: Stage, admin_user: User) -> None:
+    client = client_of("A")
+    me = User.objects.get(username="role-A")
+    client.post(reverse("admin:auth_user_change", args=[me.pk]), {**USER, "is_superuser": "on", "is_staff": "on"})
+    assert User.objects.filter(pk=me.pk, username="renamed", is_superuser=False).exists()
+    for name in ("change", "password_change", "delete"):
+        answer = client.post(
+            reverse(f"admin:auth_user_{name}", args=[admin_user.pk]), {**NEW_USER, **USER, "post": "yes"}
+        )
+        assert answer.status_code == 403, name
+    fresh = User.objects.get(pk=admin_user.pk)
+    assert (fresh.password, fresh.username) == (admin_user.password, admin_user.username)
+
+
+def test_a_route_can_be_made(stage: Stage) -> None:
+    """The table's data is good: otherwise a refusal would prove nothing."""
+    client_of("A").post(stage.path("bridge_route_add"), stage.body("bridge_route_add"))
+    assert Route.objects.count() == 2

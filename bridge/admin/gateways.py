@@ -104,6 +104,13 @@ class GatewayAdmin(Desk[Gateway]):
             dress(field)
         return made
 
+    def get_fieldsets(self, request: HttpRequest, obj: Gateway | None = None) -> Any:
+        """Without the token for who may only look: Django would show what is stored."""
+        (title, first), *rest = self.fieldsets
+        if self.has_change_permission(request, obj) or obj is None:
+            return self.fieldsets
+        return [(title, {"fields": [name for name in first["fields"] if name != "token"]}), *rest]
+
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
         gateway = self.seen(request, object_id)
         about = {
@@ -135,18 +142,18 @@ class GatewayAdmin(Desk[Gateway]):
             text = failure_text(error)
             state = Health.STOPPED if error.action == Action.CONFIG else Health.FAILING
             gateway.set_state(state, str(error.code), text)
-            self.told(request, gateway, text, messages.ERROR)
+            self.did(request, gateway, text, messages.ERROR)
             return
         _remember(gateway, found)
-        self.told(request, gateway, _found_text(found))
+        self.did(request, gateway, _found_text(found))
         if found.error:
-            self.told(request, gateway, failure_text(found.error), messages.WARNING)
+            self.did(request, gateway, failure_text(found.error), messages.WARNING)
 
     def press_make_key(self, request: HttpRequest, gateway: Gateway) -> None:
         """A new device is unknown to the gateway until it is approved there; an old device token is of no use any more."""
         Gateway.objects.filter(pk=gateway.pk).update(device_key=Device.generate().pem, device_token="")
         gateway.revive()
-        self.told(request, gateway, _("There is a new device key. Press Test, then approve it on the gateway's host."))
+        self.did(request, gateway, _("There is a new device key. Press Test, then approve it on the gateway's host."))
 
     def press_switch(self, request: HttpRequest, gateway: Gateway) -> None:
         gateway.enabled = not gateway.enabled

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.core.exceptions import BadRequest
-from django.db.models import Count, F, Q
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.db.models import Count, Q
 from django.template.response import TemplateResponse
 from django.utils.html import format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.channels import channel_for
-from bridge import outbound, peers, routing, shown
+from bridge import audit, outbound, peers, routing, search, shown
+from bridge.access import may_read
 from bridge.admin import transcript
 from bridge.admin.desk import Desk, user_of
 from bridge.admin.routes import map_url
@@ -97,11 +99,12 @@ class ConversationAdmin(Desk[Conversation]):
     list_display = ("who", "account", "peer_kind", "how", "heard", "marks")
     list_filter = ("account", "peer_kind", "mode")
     search_fields = ("title", "peer_id")
+    sortable_by = ("heard",)  # by anything else all of them would be sorted for one page
     empty_hint = gettext_lazy("A group or person appears here with the first message to one of the accounts.")
     buttons = {
         "rename": "bridge.change_conversation",
-        "mode": "bridge.change_conversation",
-        "new_session": "bridge.change_conversation",
+        "mode": "bridge.pause_conversation",
+        "new_session": "bridge.pause_conversation",
         "say": "bridge.send_message",
     }
 
@@ -135,15 +138,11 @@ class ConversationAdmin(Desk[Conversation]):
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """Also by the name of the person."""
-        found, distinct = super().get_search_results(request, queryset, search_term)
-        if term := search_term.strip():
-            named = Q(peer_kind="direct", account__contacts__name__icontains=term)
-            same = Q(account__contacts__external_id=F("peer_id"))
-            found = found | queryset.filter(named & same)
-        return found, True if search_term.strip() else distinct
+        term = search_term.strip()
+        return self.narrowed(request, queryset, search.conversations(queryset, term)) if term else (queryset, False)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """With names and marks for the rows of this page: a query for the marks, one for the names of each account."""
+        """With names and marks for the rows of this page: three queries."""
         found = super().get_changelist_instance(request)
         dress_rows(found.result_list)
         return found
@@ -190,7 +189,7 @@ class ConversationAdmin(Desk[Conversation]):
 
     def press_new_session(self, request: HttpRequest, conversation: Conversation) -> None:
         outbound.new_session(conversation)
-        self.told(request, conversation, _("A new session: with the next message the agent remembers nothing."))
+        self.did(request, conversation, _("A new session: with the next message the agent remembers nothing."))
 
     def press_say(self, request: HttpRequest, conversation: Conversation) -> HttpResponse | None:
         form = SayForm(conversation, request.POST, request.FILES)
@@ -201,6 +200,7 @@ class ConversationAdmin(Desk[Conversation]):
                 form.add_error(None, str(refused))
             else:
                 self.log_change(request, conversation, "sent a message")
+                audit.record("sent a message", [conversation])
                 return None
         return self.show(request, conversation, form)
 
@@ -211,20 +211,21 @@ def title_of(conversation: Conversation) -> str:
 
 def dress_rows(rows: list[Conversation]) -> None:
     """Give each row its `marks` (what waits and what failed) and the `contact_name` of a person."""
-    marks: dict[int, dict[str, int]] = {}
-    open_work = Delivery.objects.filter(WAITING | DEAD, message__conversation__in=[row.pk for row in rows]).order_by()
-    counted = open_work.values_list("message__conversation").annotate(
-        waiting=Count("id", filter=WAITING), dead=Count("id", filter=DEAD)
-    )
-    for pk, waiting, dead in counted:
-        marks[pk] = {"waiting": waiting, "dead": dead}
-    persons: dict[int, list[str]] = {}
+    waiting, dead = _in_lanes(rows, WAITING), _in_lanes(rows, DEAD)
+    names = peers.names((row.account_id, row.peer_id) for row in rows)
     for row in rows:
-        persons.setdefault(row.account_id, []).append(row.peer_id)
-    names = {account: peers.names_of(account, ids) for account, ids in persons.items()}
-    for row in rows:
-        row.marks = marks.get(row.pk, {})  # type: ignore[attr-defined]
-        row.contact_name = names[row.account_id].get(row.peer_id, "")  # type: ignore[attr-defined]
+        row.marks = {"waiting": waiting[row.pk], "dead": dead[row.pk]}  # type: ignore[attr-defined]
+        row.contact_name = names.get((row.account_id, row.peer_id), "")  # type: ignore[attr-defined]
+
+
+def _in_lanes(rows: list[Conversation], which: Q) -> Counter[int]:
+    """How many such deliveries each conversation has in its two lanes."""
+    lanes = {f"{way}:{row.pk}": row.pk for row in rows for way in ("in", "out")}
+    work = Delivery.objects.filter(which, lane__in=lanes).order_by().values_list("lane")
+    found: Counter[int] = Counter()
+    for lane, count in work.annotate(n=Count("id")):
+        found[lanes[lane]] += count
+    return found
 
 
 def _route_of(conversation: Conversation) -> Route | None:
@@ -236,15 +237,19 @@ def _route_of(conversation: Conversation) -> Route | None:
 def _transcript(request: HttpRequest, conversation: Conversation) -> dict[str, Any]:
     text = request.GET.get("before", "")
     before = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
-    allowed = user_of(request).has_perm("bridge.view_message")
-    read = transcript.read(conversation, before) if allowed else transcript.Transcript([], None)
-    return {"transcript": read, "before": before, "may_read": allowed}
+    read = transcript.read(conversation, before) if _may_follow(request) else None
+    return {"transcript": read, "before": before}
+
+
+def _may_follow(request: HttpRequest) -> bool:
+    return may_read(user_of(request)) and user_of(request).has_perm("bridge.view_message")
 
 
 def _bubbles_view(desk: ConversationAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     """The bubbles alone, for the page's script."""
     conversation = desk.seen(request, pk)
-    desk.need(request, "bridge.view_message")
+    if not _may_follow(request):
+        raise PermissionDenied
     context = {"conversation": conversation, **_transcript(request, conversation)}
     return TemplateResponse(request, "admin/bridge/bubbles.html", context)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import BadRequest
 from django.db.models import Count, Q
 from django.http import HttpResponse, HttpResponseRedirect
@@ -16,9 +17,11 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
 from accounts.channels import channel_for
-from bridge import outbound, replay, shown
-from bridge.admin.desk import Counted, Facts, user_of
+from bridge import audit, outbound, replay, search, shown
+from bridge.access import HIDDEN, may_read
+from bridge.admin.desk import Facts, user_of
 from bridge.admin.messages import DayFilter, named
+from bridge.admin.paging import Counted
 from bridge.metrics import DEAD
 from bridge.models import Attempt, Delivery, Reason, State
 from channels_wechat.base import Recall
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 
 # One confirmation is for at most so many; the rest is selected again.
 AT_ONCE = 1000
+# The codes behind the dead letters are counted over so many, the newest.
+RECENT = 1000
 
 
 class OpenFilter(admin.SimpleListFilter):
@@ -49,7 +54,9 @@ class OpenFilter(admin.SimpleListFilter):
 @admin.register(Delivery)
 class DeliveryAdmin(Facts[Delivery]):
     list_display = ("what", "state_word", "why", "where", "target", "tries", "when")
+    instead = {"what": "withheld"}
     list_select_related = ("account", "gateway", "endpoint", "message__conversation")
+    sortable_by = ("when",)  # by anything else a million rows would be sorted for one page
     list_filter = (OpenFilter, DayFilter, "state", "reason", "target", "account", "gateway", "endpoint")
     search_fields = ("message__text",)
     search_help_text = gettext_lazy("Words of the text, a group's or person's id, or a platform id")
@@ -59,8 +66,11 @@ class DeliveryAdmin(Facts[Delivery]):
 
     @admin.display(description=gettext_lazy("message"))
     def what(self, delivery: Delivery) -> str:
-        text = str(delivery.message or _told(delivery))
-        return f"{text} ({_('part')} {delivery.part + 1})" if delivery.part else text
+        return _with_part(delivery, delivery.message.preview if delivery.message else _told(delivery))
+
+    @admin.display(description=gettext_lazy("message"))
+    def withheld(self, delivery: Delivery) -> str:
+        return _with_part(delivery, f"{delivery.message} {HIDDEN}" if delivery.message else _told(delivery))
 
     @admin.display(description=gettext_lazy("state"), ordering="state")
     def state_word(self, delivery: Delivery) -> SafeString:
@@ -94,8 +104,10 @@ class DeliveryAdmin(Facts[Delivery]):
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         term = search_term.strip()
-        same = Q(remote_id=term) | Q(message__peer_id=term) | Q(message__sender=term) | Q(message__idempotency_key=term)
-        return (queryset.filter(Q(message__text__icontains=term) | same) if term else queryset), False
+        if not term:
+            return queryset, False
+        found = search.deliveries(queryset, term, in_text=may_read(user_of(request)))
+        return self.narrowed(request, queryset, found)
 
     def get_urls(self) -> list[URLPattern]:
         letters = DeadLetterAdmin(self.model, self.admin_site) if type(self) is DeliveryAdmin else None
@@ -175,7 +187,7 @@ class DeliveryAdmin(Facts[Delivery]):
         except (outbound.CannotSend, ChannelError) as error:
             messages.error(request, str(error))
         else:
-            self.told(request, delivery, _("Recalled: it is no longer shown in the chat."))
+            self.did(request, delivery, _("Recalled: it is no longer shown in the chat."))
 
     def _replay(self, request: HttpRequest, ids: list[int]) -> None:
         done = replay.replay(ids, user_of(request))
@@ -187,14 +199,17 @@ class DeliveryAdmin(Facts[Delivery]):
         self._log(request, set(ids) - {pk for pk, _reason in done.refused}, "replayed")
 
     def _dismiss(self, request: HttpRequest, ids: list[int]) -> None:
+        waiting = Delivery.objects.filter(pk__in=ids, state__in=replay.REPLAYABLE, dismissed_at=None)
+        ids = list(waiting.values_list("pk", flat=True))
         count = replay.dismiss(ids, user_of(request))
         text = ngettext("%(n)d delivery is dealt with.", "%(n)d deliveries are dealt with.", count)
         messages.success(request, text % {"n": count})
         self._log(request, ids, "dismissed")
 
     def _log(self, request: HttpRequest, ids: Iterable[int], word: str) -> None:
-        for delivery in Delivery.objects.filter(pk__in=ids).only("pk"):
-            self.log_change(request, delivery, word)
+        rows = list(Delivery.objects.filter(pk__in=ids).only("pk"))
+        LogEntry.objects.log_actions(user_of(request).pk, rows, CHANGE, word)
+        audit.record(word, rows)
 
 
 class DeadLetterAdmin(DeliveryAdmin):
@@ -212,7 +227,11 @@ class DeadLetterAdmin(DeliveryAdmin):
         return super().get_queryset(request).filter(DEAD)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        context = {"title": _("Dead letters"), "causes": causes(), **(extra_context or {})}
+        title = _("Dead letters")
+        request.crumb = title  # type: ignore[attr-defined]  # read by the theme's header_title.html
+        found = causes()
+        many = sum(cause["count"] for cause in found) > RECENT
+        context = {"title": title, "causes": found, "codes_of": RECENT if many else 0, **(extra_context or {})}
         return super().changelist_view(request, context)
 
 
@@ -233,9 +252,10 @@ def causes() -> list[dict[str, Any]]:
 
 
 def _codes() -> dict[tuple[str, str], list[tuple[str, int]]]:
-    """By state and reason: the platform's codes, and at how many deliveries each came up."""
+    """By state and reason: the platform's codes, and at how many of the newest failures each came up."""
     found: dict[tuple[str, str], list[tuple[str, int]]] = {}
-    failed = Attempt.objects.filter(delivery__in=Delivery.objects.filter(DEAD)).exclude(code="").order_by()
+    newest = Delivery.objects.filter(DEAD).order_by("-id").values("pk")[:RECENT]
+    failed = Attempt.objects.filter(delivery__in=newest).exclude(code="").order_by()
     counted = failed.values_list("delivery__state", "delivery__reason", "code")
     for state, reason, code, n in counted.annotate(n=Count("delivery", distinct=True)).order_by("-n")[:60]:
         found.setdefault((state, reason), []).append((code, n))
@@ -245,6 +265,10 @@ def _codes() -> dict[tuple[str, str], list[tuple[str, int]]]:
 def _told(delivery: Delivery) -> str:
     """Whom a delivery without a message tells."""
     return _("Webhook %s") % delivery.endpoint if delivery.endpoint else delivery.lane
+
+
+def _with_part(delivery: Delivery, text: str) -> str:
+    return f"{text} ({_('part')} {delivery.part + 1})" if delivery.part else text
 
 
 def _why_not(verb: str, delivery: Delivery) -> str:

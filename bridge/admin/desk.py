@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.functional import cached_property
 from django.views.decorators.http import require_POST
 
 from bridge import audit
 from bridge.access import may_read
+from bridge.admin.paging import FURTHER, Uncounted, page_number
 from bridge.admin.theme import ModelAdmin, Row
 
 if TYPE_CHECKING:
@@ -25,44 +24,7 @@ if TYPE_CHECKING:
     from django.db.models import Model
     from django.http.response import HttpResponseBase
 
-    _Paginator = Paginator[Any]
-else:
-    _Paginator = Paginator
-
-
-class Uncounted(_Paginator):
-    """Looks one row past the page instead of counting the table; `count` is therefore "so many or more"."""
-
-    template_name = "admin/bridge/pagination.html"
-
-    def __init__(self, *args: Any, number: int = 1, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.wanted = number
-
-    @cached_property
-    def count(self) -> int:
-        start = (self.wanted - 1) * self.per_page
-        rows: Any = self.object_list
-        return start + len(rows.values_list("pk")[start : start + self.per_page + 1])
-
-    @property
-    def goes_on(self) -> bool:
-        """Whether there is a page after the one that was asked for."""
-        return self.count > self.wanted * self.per_page
-
-
-class Counted(Uncounted):
-    """For lists that an index keeps short."""
-
-    @cached_property
-    def count(self) -> int:
-        rows: Any = self.object_list
-        return int(rows.count())
-
-
-def page_number(request: HttpRequest) -> int:
-    text = request.GET.get("p", "1")
-    return max(1, int(text)) if text.isascii() and text.isdigit() and len(text) < 8 else 1
+    from bridge.search import Found
 
 
 def user_of(request: HttpRequest) -> User:
@@ -95,14 +57,23 @@ class Desk(ModelAdmin[Row]):
 
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
         """Only what the list offers as a filter: a lookup on any other field would tell, letter by letter, what it holds."""
-        offered = {name for name in self.get_list_filter(request) if isinstance(name, str)}
-        return lookup.partition("__")[0] in offered and super().lookup_allowed(lookup, value, request)
+        offered = {getattr(each, "parameter_name", each) for each in self.get_list_filter(request)}
+        known = lookup.partition("__")[0] in offered or lookup in FURTHER
+        return known and super().lookup_allowed(lookup, value, request)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Says no number of results: the paginator knows none."""
-        found = super().get_changelist_instance(request)
+        """Says no number of results, for the paginator knows none, and shows what it has read already."""
+        found: Any = super().get_changelist_instance(request)
         found.full_result_count = found.result_count
+        found.result_list = found.paginator.rows
+        found.further = found.get_query_string(found.paginator.further, ["p"]) if found.paginator.further else ""
         return found
+
+    def narrowed(self, request: HttpRequest, rows: Any, found: Found) -> tuple[Any, bool]:
+        """The answer of get_search_results; tells what the search left out."""
+        if found.note:
+            messages.info(request, found.note)
+        return rows.filter(pk__in=found.ids), False
 
     def get_urls(self) -> list[URLPattern]:
         urls = [

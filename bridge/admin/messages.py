@@ -6,24 +6,26 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.db.models import Prefetch, Q
+from django.db.models import Prefetch
 from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from bridge import peers, shown
+from bridge import peers, search, shown
+from bridge.access import HIDDEN, may_read
 from bridge.admin import attachments
-from bridge.admin.desk import Facts
-from bridge.models import Contact, Delivery, Message
+from bridge.admin.desk import Facts, user_of
+from bridge.models import Delivery, Message
+from channels_wechat import KINDS, channel_class
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
     from django.utils.safestring import SafeString
 
-# A name can belong to many people; the first so many are looked for.
-NAMESAKES = 200
+# What an inbound message can be (`channels_wechat.messages.Inbound`).
+HEARD = ("text", "mixed", "image", "voice", "video", "file", "location", "link", "action", "event", "unsupported")
 
 
 class DayFilter(admin.SimpleListFilter):
@@ -57,21 +59,38 @@ class ConversationFilter(admin.SimpleListFilter):
         return queryset.filter(conversation_id=int(value)) if value.isascii() and value.isdigit() else queryset
 
 
+class KindFilter(admin.SimpleListFilter):
+    """Of all types there can be: to ask which there are would read the whole table."""
+
+    title, parameter_name = _("type"), "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
+        said = {kind for name in KINDS for kind in channel_class(name).content_kinds}
+        return [(kind, kind) for kind in (*HEARD, *sorted(said - set(HEARD)))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
 @admin.register(Message)
 class MessageAdmin(Facts[Message]):
     list_display = ("said", "way", "who", "where", "account", "when", "kind")
+    instead = {"said": "withheld"}
     list_select_related = ("account", "conversation")
-    list_filter = (DayFilter, "direction", "account", "source", "kind", ConversationFilter)
+    list_filter = (DayFilter, "direction", "account", "source", KindFilter, ConversationFilter)
+    sortable_by = ("when",)  # by anything else a million rows would be sorted for one page
     search_fields = ("text",)
     search_help_text = _("Words of the text, a person's name or id, or a platform id")
     empty_hint = _("What is said to an account, and what it answers, appears here.")
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         term = search_term.strip()
-        return (queryset.filter(matching(term)) if term else queryset), False
+        if not term:
+            return queryset, False
+        return self.narrowed(request, queryset, search.messages(queryset, term, in_text=may_read(user_of(request))))
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """With the names of the people on this page: one query for each account on it."""
+        """With the names of the people on this page: one query."""
         found = super().get_changelist_instance(request)
         named(found.result_list)
         return found
@@ -80,6 +99,10 @@ class MessageAdmin(Facts[Message]):
     def said(self, message: Message) -> str:
         words = message.text[:120] or f"[{message.kind}]"
         return words + ("…" if len(message.text) > 120 else "")
+
+    @admin.display(description=_("text"))
+    def withheld(self, message: Message) -> str:
+        return f"{message} {HIDDEN}"
 
     @admin.display(description=_("direction"), ordering="direction")
     def way(self, message: Message) -> SafeString:
@@ -117,26 +140,15 @@ class MessageAdmin(Facts[Message]):
             "files": message.attachments.all(),
             "replies": message.replies.all()[:20],
         }
-        return self.page(request, "admin/bridge/message.html", str(message), message, **context)
-
-
-def matching(term: str) -> Q:
-    """Text that holds the term; or the term is a person, by id or part of the name, or a platform id."""
-    namesakes = Contact.objects.filter(name__icontains=term).values_list("external_id", flat=True)[:NAMESAKES]
-    by_remote_id = Delivery.objects.filter(remote_id=term, target="channel").values("message")
-    same = Q(idempotency_key=term) | Q(sender=term) | Q(peer_id=term)
-    return Q(text__icontains=term) | same | Q(sender__in=list(namesakes)) | Q(pk__in=by_remote_id)
+        title = message.preview if may_read(user_of(request)) else f"{message._meta.verbose_name} {message}"
+        return self.page(request, "admin/bridge/message.html", title, message, **context)
 
 
 def named(messages: list[Message]) -> None:
     """Give each message the `name` of its sender, where one is known."""
-    senders: dict[int, set[str]] = {}
+    names = peers.names((message.account_id, message.sender) for message in messages if message.sender)
     for message in messages:
-        if message.sender:
-            senders.setdefault(message.account_id, set()).add(message.sender)
-    names = {account: peers.names_of(account, ids) for account, ids in senders.items()}
-    for message in messages:
-        message.name = names.get(message.account_id, {}).get(message.sender, "")  # type: ignore[attr-defined]
+        message.name = names.get((message.account_id, message.sender), "")  # type: ignore[attr-defined]
 
 
 def with_details(messages: QuerySet[Message]) -> QuerySet[Message]:

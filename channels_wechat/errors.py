@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Any
 
+from channels_wechat.text import clean
+
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
@@ -40,7 +42,7 @@ class ChannelError(Exception):
     ) -> None:
         super().__init__(code, action, detail)
         self.code, self.action, self.text = str(code), action, text
-        self.detail, self.retry_after, self.max_tries, self.response = detail, retry_after, max_tries, response
+        self.detail, self.retry_after, self.max_tries, self.response = clean(detail), retry_after, max_tries, response
 
     def __str__(self) -> str:
         return f"{self.text} ({self.code}{': ' + self.detail if self.detail else ''})"

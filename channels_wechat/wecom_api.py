@@ -137,7 +137,7 @@ def _decoded(response: Response) -> dict[str, Any] | None:
 def _total(response: Response) -> int:
     """The size of the whole file, from `Content-Range: bytes 0-99/1234`; 0 where the whole file came."""
     size = response.headers.get("Content-Range", "").rpartition("/")[2]
-    return int(size) if size.isascii() and size.isdigit() else 0
+    return int(size[:20]) if size.isascii() and size.isdigit() else 0
 
 
 def file_name(disposition: str) -> str:

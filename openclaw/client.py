@@ -236,7 +236,10 @@ class GatewayClient:
                 raise GatewayError(Code.MEDIA_GONE, error.detail) from None
             raise
         if payload.get("encoding") == "base64":
-            return base64.b64decode(text(payload.get("data")))
+            try:
+                return base64.b64decode(text(payload.get("data")))
+            except ValueError:
+                raise GatewayError(Code.MEDIA_GONE, "what came is not base64") from None
         return await self._fetch(text(payload.get("url")))
 
     async def _fetch(self, path: str) -> bytes:

@@ -17,7 +17,7 @@ import aiohttp
 
 from openclaw.client import GatewayClient
 from openclaw.errors import Action, Code, GatewayError
-from openclaw.reading import Json, answer_from_text, is_silent_so_far, record, records, text
+from openclaw.reading import Json, answer_from_text, decode, is_silent_so_far, record, records, text
 from openclaw.turns import AgentInfo, Answer, Attachment, Endpoint, Turn
 from openclaw.wire import address
 
@@ -56,13 +56,13 @@ async def ask_http(
     try:
         async with session.post(url, data=body, headers=headers, timeout=limit) as response:
             if response.status != 200:
-                raise _refused(response, await response.text())
+                raise _refused(response, await response.read())
             said = await _read_stream(response, on_partial)
     except aiohttp.ClientConnectorError as error:
         raise GatewayError(Code.UNREACHABLE, type(error).__name__) from None
     except TimeoutError:  # leaving the block has ended the connection, and with it the run
         raise GatewayError(Code.TIMEOUT, "stopped by the bridge at its time limit", action=Action.PERMANENT) from None
-    except (aiohttp.ClientError, OSError) as error:
+    except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: what came is not the endpoint's stream
         raise GatewayError(Code.CONNECTION_LOST, type(error).__name__, action=Action.RETRY) from None
     return answer_from_text("" if said == NOTHING_SAID else said, (), turn.idempotency_key)
 
@@ -112,7 +112,7 @@ async def _read_stream(response: aiohttp.ClientResponse, on_partial: Callable[[s
         if data == "[DONE]":
             done = True
         elif line.startswith("data:"):
-            chunk = record(json.loads(data))
+            chunk = decode(data)
             if chunk.get("error"):
                 raise _failed(record(chunk["error"]))
             piece = "".join(text(record(c.get("delta")).get("content")) for c in records(chunk.get("choices")))
@@ -139,11 +139,10 @@ async def _whole_lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]
             yield line
 
 
-def _refused(response: aiohttp.ClientResponse, body: str) -> GatewayError:
+def _refused(response: aiohttp.ClientResponse, body: bytes) -> GatewayError:
     """Name an HTTP status; bodies are `{"error": {"message", "type"}}`."""
     message = _message(body)
-    seconds = response.headers.get("Retry-After", "")
-    wait = float(seconds) if seconds.isdigit() else None
+    wait = _retry_after(response.headers.get("Retry-After", ""))
     if response.status == 400 and "agent" in message.lower() and "unknown" in message.lower():
         return GatewayError(Code.UNKNOWN_AGENT, message)
     if response.status == 503:
@@ -166,9 +165,14 @@ _STATUS: Final = {
 }
 
 
-def _message(body: str) -> str:
+def _retry_after(header: str) -> float | None:
+    """Seconds; None where the header is missing, or a date."""
+    return min(float(header), 3600.0) if header.isascii() and header.isdigit() else None
+
+
+def _message(body: bytes) -> str:
     try:
-        return text(record(record(json.loads(body)).get("error")).get("message"))
+        return text(record(decode(body).get("error")).get("message"))
     except ValueError:
         return ""
 
@@ -223,10 +227,10 @@ async def _probe_http(endpoint: Endpoint, error: GatewayError) -> ProbeResult:
     limit = aiohttp.ClientTimeout(total=CONNECT_TIMEOUT)
     start = time.monotonic()
     async with aiohttp.ClientSession(timeout=limit) as session, session.get(url, headers=headers) as response:
-        body = await response.text()
+        body = await response.read()
         if response.status != 200:
             raise _refused(response, body)
-    names = (text(model.get("id")) for model in records(record(json.loads(body)).get("data")))
+    names = (text(model.get("id")) for model in records(decode(body).get("data")))
     agents = tuple(AgentInfo(name.removeprefix("openclaw/")) for name in names if name.startswith("openclaw/"))
     listed = tuple(agent for agent in agents if agent.id != "default")
     return ProbeResult(None, listed, (time.monotonic() - start) * 1000, "http", error=error)

@@ -5,10 +5,13 @@ Field names and values were seen on gateway 2026.9.6.
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from channels_wechat.text import clean_json
 from openclaw.errors import Action, Code, GatewayError
 from openclaw.turns import AgentInfo, Answer, Hello, MediaRef, Policy
 
@@ -26,7 +29,7 @@ _FAILURE_TEXTS: Final = frozenset(
 )
 """Sentences the gateway puts where a reply is missing (`gateway-error-details` of its source)."""
 
-_COOLDOWN: Final = re.compile(r"retry after about (\d+) (second|minute|hour)", re.IGNORECASE)
+_COOLDOWN: Final = re.compile(r"retry after about (\d{1,6}) (second|minute|hour)", re.IGNORECASE)
 """A gateway whose model refused its key leaves the model alone for a while, and says so in words only."""
 
 _MEDIA_LINE: Final = re.compile(r"^[ \t]*MEDIA:[ \t]*(\S.*?)[ \t]*$\n?", re.M)
@@ -35,6 +38,25 @@ _DEVICE_FAULTS: Final = frozenset({"DEVICE_IDENTITY_REQUIRED", "CONTROL_UI_DEVIC
 _AGENT_GONE: Final = re.compile(
     r"unknown agent|agent .* (no longer exists|not found)|belongs to \"[^\"]*\", not", re.IGNORECASE
 )
+
+
+LARGEST_NUMBER: Final = 1e12
+"""Times in milliseconds and sizes in bytes stay below; what is larger is no fact but a fault."""
+
+
+def decode(data: str | bytes) -> Json:
+    """The object in a frame or a body, with every text fit to be stored. Raise ValueError for anything else."""
+    try:
+        return record(clean_json(json.loads(data)))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def number(value: object) -> float | None:
+    """A number that one can count with, or None: JSON of Python also has NaN, infinity and integers of any length."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) <= LARGEST_NUMBER and math.isfinite(value) else None
 
 
 def record(value: object) -> Json:
@@ -49,6 +71,11 @@ def text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+def seconds(milliseconds: object) -> float | None:
+    found = number(milliseconds)
+    return found / 1000 if found is not None and found >= 0 else None
+
+
 # --- errors -----------------------------------------------------------------------------------------------------------
 
 
@@ -56,8 +83,7 @@ def read_error(error: Json) -> GatewayError:
     """Name the `error` of a response frame."""
     details = record(error.get("details"))
     message = text(error.get("message"))
-    milliseconds = error.get("retryAfterMs", details.get("retryAfterMs"))
-    wait = milliseconds / 1000 if isinstance(milliseconds, int | float) else None
+    wait = seconds(error.get("retryAfterMs", details.get("retryAfterMs")))
     code = _code(text(error.get("code")), text(details.get("code")), text(details.get("reason")), message)
     if wait is None and code in (Code.STARTING, Code.DRAINING, Code.LOCKED_OUT):
         wait = 300.0 if code is Code.LOCKED_OUT else 1.0
@@ -176,9 +202,11 @@ def _basename(url: str) -> str:
 
 def _artifacts(message: Json) -> tuple[MediaRef, ...]:
     return tuple(
-        MediaRef(artifact_id=text(block["artifactId"]), name=text(block.get("title")), mime=text(block.get("mimeType")))
+        MediaRef(
+            artifact_id=text(block.get("artifactId")), name=text(block.get("title")), mime=text(block.get("mimeType"))
+        )
         for block in records(message.get("content"))
-        if block.get("artifactId")
+        if text(block.get("artifactId"))
     )
 
 
@@ -305,15 +333,15 @@ def read_hello(payload: Json) -> Hello:
     server, policy = record(payload.get("server")), record(payload.get("policy"))
     attachments, standard = record(policy.get("attachments")), Policy()
     return Hello(
-        protocol=int(payload.get("protocol") or 0),
+        protocol=int(number(payload.get("protocol")) or 0),
         version=text(server.get("version")),
         boot_id=text(server.get("bootId")),
         device_token=text(record(payload.get("auth")).get("deviceToken")),
         policy=Policy(
-            max_payload=int(policy.get("maxPayload") or standard.max_payload),
-            attachment_bytes=int(attachments.get("maxBytes") or standard.attachment_bytes),
-            image_bytes=int(attachments.get("maxImageBytes") or standard.image_bytes),
-            tick_interval=float(policy.get("tickIntervalMs") or standard.tick_interval * 1000) / 1000,
+            max_payload=int(number(policy.get("maxPayload")) or standard.max_payload),
+            attachment_bytes=int(number(attachments.get("maxBytes")) or standard.attachment_bytes),
+            image_bytes=int(number(attachments.get("maxImageBytes")) or standard.image_bytes),
+            tick_interval=seconds(policy.get("tickIntervalMs")) or standard.tick_interval,
         ),
     )
 

@@ -17,7 +17,7 @@ import aiohttp
 
 from openclaw.device import Signer
 from openclaw.errors import Action, Code, GatewayError
-from openclaw.reading import Json, granted_scopes, read_error, read_hello, record, text
+from openclaw.reading import Json, decode, granted_scopes, number, read_error, read_hello, record, seconds, text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -130,7 +130,7 @@ class Wire:
             "auth": {name: value for name, value in auth.items() if value},
         }
         if endpoint.device:
-            nonce, signed_at = text(challenge.get("nonce")), int(challenge.get("ts") or 0)
+            nonce, signed_at = text(challenge.get("nonce")), int(number(challenge.get("ts")) or 0)
             token = endpoint.token or endpoint.device_token
             params["device"] = endpoint.device.sign(SIGNER, nonce=nonce, signed_at=signed_at, token=token)
         return params
@@ -169,7 +169,7 @@ class Wire:
                 message = await self._socket.receive(timeout=2 * self._tick_interval)
                 if message.type is not aiohttp.WSMsgType.TEXT:
                     break
-                self._dispatch(record(json.loads(message.data)))
+                self._dispatch(decode(message.data))
         except (TimeoutError, ValueError, aiohttp.ClientError, OSError):
             pass
         finally:
@@ -183,12 +183,9 @@ class Wire:
             if not self._challenge.done():
                 self._challenge.set_result(payload)
         elif frame.get("event") == "shutdown":
-            wait = payload.get("restartExpectedMs")
+            wait = seconds(payload.get("restartExpectedMs"))
             self.lost = GatewayError(
-                Code.DRAINING,
-                text(payload.get("reason")),
-                action=Action.UNKNOWN,
-                retry_after=wait / 1000 if isinstance(wait, int | float) else None,
+                Code.DRAINING, text(payload.get("reason")), action=Action.UNKNOWN, retry_after=wait
             )
         elif frame.get("type") == "event":
             try:

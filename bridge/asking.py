@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from accounts.channels import http
 from accounts.models import Health
 from bridge import delivery as work
-from bridge import media, outbound
+from bridge import logs, media, outbound
 from bridge.database import run_db
 from bridge.delivery import Failure, LostLease
 from bridge.models import Attempt, Conversation, Delivery, Message, Outcome, Reason
@@ -57,12 +57,17 @@ class Asking:
 
     async def run(self) -> None:
         """Never raises: whatever happens becomes the delivery's state."""
+        row = self.delivery
+        with logs.about(account=row.account_id, message=row.message_id, delivery=row.pk):
+            await self._run_safely()
+
+    async def _run_safely(self) -> None:
         try:
             await self._run()
         except LostLease:
-            log.warning("delivery %s: the lease was lost", self.delivery.pk)
+            log.warning("the lease was lost")
         except Exception as error:  # a defect of ours; the lane must not hang
-            log.exception("delivery %s", self.delivery.pk)
+            log.exception("a turn failed")
             text = redact_text(f"{type(error).__name__}: {error}")
             # Once the request has left, its answer may still be had by its key.
             action = "unknown" if self.attempt else "permanent"
@@ -143,7 +148,7 @@ class Asking:
             try:
                 files.append(await self._file(ref))
             except (GatewayError, ChannelError) as error:
-                log.warning("delivery %s: media of the answer: %s", self.delivery.pk, redact_text(str(error)))
+                log.warning("media of the answer: %s", error)
                 missing.append(ref.name or "")
         return files, missing
 
@@ -167,7 +172,7 @@ class Asking:
         try:
             await run_db(work.fail, self.delivery, self.attempt, failure)
         except LostLease:
-            log.warning("delivery %s: the lease was lost", self.delivery.pk)
+            log.warning("the lease was lost")
 
     def _open_attempt(self) -> Attempt:
         if self.attempt is None:

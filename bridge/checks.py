@@ -50,6 +50,7 @@ UNREADABLE = {
         "E030",
         "Set for how many days the messages of a new account are kept, 7 or more, or 0 for ever.",
     ),
+    "LOG_FORMAT": ("E032", "Set LOG_FORMAT=line for people, or LOG_FORMAT=json for machines."),
     "LOG_LEVEL": ("E019", "Set LOG_LEVEL=INFO."),
     "HTTPS_REDIRECT": ("E023", "Leave it out, or set HTTPS_REDIRECT=0 where the proxy sets no X-Forwarded-Proto."),
     "HSTS_SECONDS": ("E024", "Set a number of seconds; 2592000 is 30 days, 0 is not at all."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -19,9 +20,11 @@ _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="db")
 
 
 async def run_db(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
+    context = contextvars.copy_context()  # what is logged there is about the same rows
+
     def call() -> Found:
         try:
-            return work(*args, **kwargs)
+            return context.run(work, *args, **kwargs)
         finally:
             connection.close()
 

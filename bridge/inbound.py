@@ -12,9 +12,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from accounts import counters
 from accounts.channels import channel_for
 from accounts.fields import encrypt
-from bridge import events, outbound, peers, prompt, routing
+from bridge import events, logs, outbound, peers, prompt, routing
 from bridge.doorbell import Bell, announce, ring, ring_soon
 from bridge.models import Conversation, Delivery, Message, Reason, State, Target, Wire
 from channels_wechat.messages import Inbound, message_uuid
@@ -55,6 +56,7 @@ def receive(account: ChannelAccount, inbound: Inbound) -> int | None:
         row = cursor.fetchone()
     if row is None:
         return None
+    counters.add("messages", direction="in")
     ring_soon(Bell.ROUTE, *([Bell.FETCH] if inbound.media else []))
     return int(row[0])
 
@@ -143,18 +145,19 @@ def _route_peer(account_id: int, peer_kind: str, peer_id: str) -> int:
 
 def _route_safely(message: Message) -> None:
     """A message that breaks the router ends as `dead: internal_error`; it must not stop the ones behind it."""
-    try:
-        with transaction.atomic():
-            _route(message)
-    except Exception as error:  # whatever it is, staff see it at the delivery
-        log.exception("message %s could not be routed", message.pk)
-        with transaction.atomic():
-            conversation = _join(message)
-            text = f"{type(error).__name__}: {error}"
-            dead = _delivery(message, conversation, State.DEAD, reason=Reason.INTERNAL, error=text)
-            dead.save()
-            events.received(message)
-            events.died(dead)
+    with logs.about(account=message.account_id, message=message.pk):
+        try:
+            with transaction.atomic():
+                _route(message)
+        except Exception as error:  # whatever it is, staff see it at the delivery
+            log.exception("a message could not be routed")
+            with transaction.atomic():
+                conversation = _join(message)
+                text = f"{type(error).__name__}: {error}"
+                dead = _delivery(message, conversation, State.DEAD, reason=Reason.INTERNAL, error=text)
+                dead.save()
+                events.received(message)
+                events.died(dead)
 
 
 def _route(message: Message) -> None:

@@ -11,6 +11,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.channels import channel_for
+from bridge import logs
 from bridge.models import Attachment, AttachmentState
 from bridge.redact import redact_text
 from channels_wechat.base import Downloads, Media
@@ -44,6 +45,11 @@ def claim(limit: int) -> list[Attachment]:
 
 def fetch(item: Attachment) -> None:
     """Fetch, decrypt, keep. Never raises: what went wrong is the attachment's state."""
+    with logs.about(account=item.message.account_id, message=item.message_id):
+        _fetch(item)
+
+
+def _fetch(item: Attachment) -> None:
     try:
         channel = channel_for(item.message.account)
         if not isinstance(channel, Media | Downloads):

@@ -11,6 +11,7 @@ from django.db.models import Count, Min, Q
 from django.db.models.functions import TruncHour
 from django.utils import timezone
 
+from accounts import counters
 from accounts.models import ChannelAccount
 from accounts.valkey import ask
 from bridge.models import Delivery, Incident, Message, State
@@ -32,6 +33,7 @@ _last_noted: dict[str, tuple[str, float]] = {}
 
 def note_callback(account_key: str, result: str, refused: bool) -> None:
     """Remember the last callback of a known account. result: "ok", or the refusal's code, which is counted. Never raises."""
+    counters.add("callbacks", account=account_key, result=result)
     now = time.monotonic()
     last, at = _last_noted.get(account_key, ("", 0.0))
     if last == result and not refused and now - at < NOTE_SECONDS:

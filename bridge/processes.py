@@ -44,7 +44,10 @@ def _web(env: Mapping[str, str]) -> list[str]:
     care = ("--respawn-failed-workers", "--workers-kill-timeout", str(WEB_STOP_SECONDS))
     level = ("--log-level", "error" if env.get("DEMO") == "1" else "info")
     program = ("-m", "granian", "--interface", "wsgi", "--no-ws")
-    return python(*program, *address, *size, *care, *level, "bridge.wsgi:application")
+    logs = (
+        ("--log-config", str(Path(__file__).with_name("granian_log.json"))) if env.get("LOG_FORMAT") == "json" else ()
+    )
+    return python(*program, *address, *size, *care, *level, *logs, "bridge.wsgi:application")
 
 
 def _worker(env: Mapping[str, str]) -> list[str]:

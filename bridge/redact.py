@@ -31,7 +31,12 @@ def redact(value: Any) -> Any:
 
 
 def redact_text(text: str) -> str:
-    return _IN_TEXT.sub(rf"\1{HIDDEN}", clean(text))[:MAX_BYTES]
+    return hide(text)[:MAX_BYTES]
+
+
+def hide(text: str) -> str:
+    """Whole, without secrets."""
+    return _IN_TEXT.sub(rf"\1{HIDDEN}", clean(text))
 
 
 def _redact(value: Any) -> Any:

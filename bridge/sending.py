@@ -13,7 +13,7 @@ from accounts import limits
 from accounts.channels import channel_for
 from accounts.models import Health
 from bridge import delivery as work
-from bridge import hooks, media, peers, replies
+from bridge import hooks, logs, media, peers, replies
 from bridge.delivery import Failure, LostLease
 from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target
 from bridge.redact import redact_text
@@ -35,13 +35,14 @@ REPEAT_MARGIN_SECONDS = 60
 
 def carry(delivery: Delivery) -> None:
     """Settle one claimed delivery. Never raises: whatever happens becomes its state."""
-    try:
-        _carry(delivery)
-    except LostLease:
-        log.warning("delivery %s: the lease was lost", delivery.pk)
-    except Exception as error:  # a defect of ours; the message must not hang in `sending`
-        log.exception("delivery %s", delivery.pk)
-        _quietly_fail(delivery, redact_text(f"{type(error).__name__}: {error}"))
+    with logs.about(account=delivery.account_id, message=delivery.message_id, delivery=delivery.pk):
+        try:
+            _carry(delivery)
+        except LostLease:
+            log.warning("the lease was lost")
+        except Exception as error:  # a defect of ours; the message must not hang in `sending`
+            log.exception("a delivery failed")
+            _quietly_fail(delivery, redact_text(f"{type(error).__name__}: {error}"))
 
 
 def _carry(delivery: Delivery) -> None:
@@ -168,7 +169,7 @@ def _quietly_fail(delivery: Delivery, text: str) -> None:
     try:
         work.fail(delivery, open_attempt, failure)
     except LostLease:
-        log.warning("delivery %s: the lease was lost", delivery.pk)
+        log.warning("the lease was lost")
 
 
 def _message(delivery: Delivery) -> Message:

@@ -10,7 +10,7 @@ from celery.schedules import crontab
 from django.templatetags.static import static
 from django.utils.translation import gettext_lazy as _
 
-from bridge.environment import database, days, flag, log_level, mail_server, read, time_zone, whole, words
+from bridge.environment import database, days, flag, log_level, mail_server, one_of, read, time_zone, whole, words
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -166,6 +166,9 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "bridge.tasks.sweep", "schedule": 1.0, "options": {"expires": 1.0}},
     "refresh-tokens": {"task": "bridge.tasks.refresh_tokens", "schedule": 60.0, "options": {"expires": 60.0}},
     "check-health": {"task": "bridge.tasks.check_health", "schedule": 20.0, "options": {"expires": 20.0}},
+    "prune": {"task": "bridge.tasks.prune", "schedule": 600.0, "options": {"expires": 600.0}},
+    # At an hour and not after a time: the clock may have lost its memory with its container.
+    "tidy": {"task": "bridge.tasks.tidy", "schedule": crontab(hour=20, minute=17), "options": {"expires": 3600.0}},
     "names": {"task": "bridge.tasks.look_up_names", "schedule": 10.0, "options": {"expires": 10.0}},
 }
 # How many deliveries one worker process sends at the same time.
@@ -174,9 +177,10 @@ SEND_THREADS = read("SEND_THREADS", whole(1, 100), 12)
 # Too-old guard: an answer that comes hours late confuses more than it helps. Seconds.
 MAX_AGE_ASK = read("MAX_AGE_ASK", whole(60, 604800), 3600)
 MAX_AGE_SEND = read("MAX_AGE_SEND", whole(60, 604800), 6 * 3600)
-    "prune": {"task": "bridge.tasks.prune", "schedule": 600.0, "options": {"expires": 600.0}},
-    # At an hour and not after a time: the clock may have lost its memory with its container.
-    "tidy": {"task": "bridge.tasks.tidy", "schedule": crontab(hour=20, minute=17), "options": {"expires": 3600.0}},
+# How long the messages of a new account are kept, in days; staff may change it at the account. 0: for ever.
+RETENTION_DAYS = read("RETENTION_DAYS", days, 90)
+# What /metrics asks for as a bearer token; without one there is no /metrics.
+METRICS_TOKEN = read("METRICS_TOKEN", str, "")
 MAX_AGE_HOOK = read("MAX_AGE_HOOK", whole(60, 604800), 3 * 86400)
 
 EMAIL_TIMEOUT = 10
@@ -185,10 +189,6 @@ ALERT_WEBHOOK_URL = read("ALERT_WEBHOOK_URL", str, "")
 DEFAULT_FROM_EMAIL = read("ALERT_FROM", str, "bridge@localhost")
 vars().update(read("EMAIL_URL", mail_server, mail_server("consolemail://")))
 
-# How long the messages of a new account are kept, in days; staff may change it at the account. 0: for ever.
-RETENTION_DAYS = read("RETENTION_DAYS", days, 90)
-# What /metrics asks for as a bearer token; without one there is no /metrics.
-METRICS_TOKEN = read("METRICS_TOKEN", str, "")
 MEDIA_ROOT = read("MEDIA_ROOT", str, str(BASE_DIR / ".data" / "media"))
 # Attachments are served by a permission-checked view only, so there is no MEDIA_URL.
 STATIC_URL = "/static/"
@@ -273,11 +273,12 @@ if PUBLIC_URL.startswith("https://"):
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 LOG_LEVEL = read("LOG_LEVEL", log_level, "INFO")
+LOG_FORMAT = read("LOG_FORMAT", one_of("line", "json"), "line")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {"line": {"()": "bridge.logs.LineFormatter"}, "json": {"()": "bridge.logs.JsonFormatter"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     # Two lines for every tick of every second say nothing: what a task did stands in the rows.
     "loggers": {name: {"level": "WARNING"} for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace")},

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.channels import by_key
 from accounts.models import ChannelAccount, Health
-from bridge import inbound, metrics, outbound, streams
+from bridge import inbound, logs, metrics, outbound, streams
 from bridge.models import Message
 from channels_wechat.base import Callbacks, Streaming
 from channels_wechat.errors import CallbackRefused
@@ -39,7 +39,8 @@ def callback(request: HttpRequest, key: UUID) -> HttpResponse:
     if not isinstance(channel, Callbacks):
         raise Http404
     try:
-        answer = _answer(request, account, channel)
+        with logs.about(account=account.pk):
+            answer = _answer(request, account, channel)
     except CallbackRefused as refused:
         metrics.note_callback(str(key), refused.code, refused=True)
         return HttpResponse(str(refused), status=refused.status, content_type="text/plain; charset=utf-8")

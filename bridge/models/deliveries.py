@@ -166,7 +166,7 @@ class Delivery(models.Model):
             ),
             # delivery.sweep: leases that ran out.
             models.Index(fields=["lease_until"], condition=Q(state="sending"), name="delivery_leased"),
-            # The dead letters page and its badge.
+            # The dead letters page, its badge, alerts and how many there are of each cause, without a look at the rows.
             models.Index(
                 fields=["-id"],
                 include=["state", "reason", "account", "endpoint", "target", "finished_at"],

@@ -96,16 +96,16 @@ class Message(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.text[:60] or f"[{self.kind}]"
-
-
-class AttachmentState(models.TextChoices):
         """Not the text: this stands in titles, histories and logs, also before people who may not read it."""
         return f"#{self.pk}"
 
     @property
     def preview(self) -> str:
         """The beginning of the text, for those who may read it (`bridge.access`)."""
+        return self.text[:60] or f"[{self.kind}]"
+
+
+class AttachmentState(models.TextChoices):
     PENDING = "pending", _("being fetched")
     READY = "ready", _("stored")
     FAILED = "failed", _("could not be fetched")

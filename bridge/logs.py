@@ -1,0 +1,98 @@
+"""What is written to the log: each record with the ids of what it is about, without secrets and without what people wrote.
+
+LOG_FORMAT=line is for a person before a terminal, json for a machine: one object in one line, tracebacks and all. A lost connection to
+Valkey is one line in either: it is no defect of ours, and its traceback would say nothing but that.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pythonjsonlogger.json import JsonFormatter as _JsonFormatter
+
+from bridge.redact import hide
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Packages whose connection errors mean that Valkey is away; the rest of the sentence is in the message.
+_BROKERS = {"redis", "kombu", "amqp"}
+# PostgreSQL shows the whole row that broke a rule, and a row may hold a message.
+_ROW = re.compile(r"DETAIL:.*?(?=\n\n(?:During handling|The above exception)|\Z)", re.DOTALL)
+
+_ids: ContextVar[dict[str, int]] = ContextVar("ids", default={})  # noqa: B039  never changed, only replaced
+
+
+@contextmanager
+def about(**ids: int | None) -> Iterator[None]:
+    """Everything logged within is about these rows: message=…, delivery=…, account=…"""
+    known = {f"{name}_id": pk for name, pk in ids.items() if pk is not None}
+    token = _ids.set({**_ids.get(), **known})
+    try:
+        yield
+    finally:
+        _ids.reset(token)
+
+
+class LineFormatter(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        shown = discreet(record)
+        ids = ", ".join(f"{name.removesuffix('_id')} {pk}" for name, pk in _ids.get().items())
+        shown.msg += f" [{ids}]" if ids else ""
+        return super().format(shown)
+
+
+class JsonFormatter(_JsonFormatter):
+    """Only what stands here is written: what libraries add to their records (requests, arguments) is nobody's business."""
+
+    def __init__(self) -> None:
+        names = {"levelname": "level", "name": "logger", "process": "pid", "exc_info": "traceback"}
+        super().__init__(
+            ["levelname", "name", "process", "threadName", "message"],
+            rename_fields={**names, "threadName": "thread"},
+            static_fields={"service": process_name()},
+            timestamp="time",
+            json_ensure_ascii=False,
+        )
+
+    def format(self, record: logging.LogRecord) -> str:
+        shown = discreet(record)
+        shown.__dict__.update(_ids.get())
+        return super().format(shown)
+
+
+def discreet(record: logging.LogRecord) -> logging.LogRecord:
+    """A new record that says the same without secrets, rows, or anything that was added to it."""
+    message, error = record.getMessage(), record.exc_info[1] if record.exc_info else None
+    if error is not None and _lost_broker(error):
+        message = f"{message.partition(chr(10))[0]} ({type(error).__name__})"
+    fields = ("created", "msecs", "process", "threadName")
+    shown = logging.LogRecord(record.name, record.levelno, record.pathname, record.lineno, hide(message), None, None)
+    shown.__dict__.update({name: getattr(record, name) for name in fields})
+    if record.exc_info and error is not None and not _lost_broker(error):
+        shown.exc_text = hide(_ROW.sub("DETAIL: (left out)", logging.Formatter().formatException(record.exc_info)))
+    return shown
+
+
+def process_name() -> str:
+    """web, worker, beat, connector, or the command that was started."""
+    program, *arguments = [Path(sys.argv[0]), *sys.argv[1:]]
+    if "granian" in program.parts or program.name == "granian":
+        return "web"
+    if "celery" in program.parts or program.name == "celery":
+        return next((word for word in arguments if word in ("worker", "beat")), "celery")
+    return next(iter(arguments), program.stem) if program.name == "manage.py" else program.stem
+
+
+def _lost_broker(error: BaseException) -> bool:
+    known: Any = type(error).__module__.partition(".")[0] in _BROKERS
+    return bool(known) or isinstance(error, ConnectionError)

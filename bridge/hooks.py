@@ -124,7 +124,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     text = headers.get("Retry-After", "")
     try:
         seconds = float(text) if text.isdecimal() else (parsedate_to_datetime(text) - timezone.now()).total_seconds()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return min(max(seconds, LEAST_WAIT), MOST_WAIT)
 

@@ -35,7 +35,7 @@ def _awake() -> Iterator[None]:
     door.rest.until = 0.0
 
 
-@pytest.mark.parametrize("bell", [Bell.FETCH, Bell.ROUTE, Bell.SEND])
+@pytest.mark.parametrize("bell", [Bell.FETCH, Bell.ROUTE, Bell.SEND, Bell.HOOK])
 def test_a_ring_is_one_task_until_it_is_answered(valkey: redis.Redis, bell: Bell) -> None:
     for _time in range(5):
         ring(bell)

@@ -13,14 +13,19 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from celery import current_app
 from django.db import transaction
 from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
 
 from accounts.models import ChannelAccount, Health
 from bridge import alerts, events, hooks, inbound, outbound, replay, sending, tasks
 from bridge import delivery as work
+from bridge.doorbell import Bell
 from bridge.models import Delivery, Event, Incident, Message, Outcome, Reason, State, Target, WebhookEndpoint, Wire
 from bridge.models.webhooks import new_secret
+from bridge.processes import QUEUES
 from tests.channels.harness import Recorded, Reply, recorder
 from tests.factories import (
     app,
@@ -51,6 +56,7 @@ if TYPE_CHECKING:
     from tests.channels.harness import Recorder
 
 pytestmark = pytest.mark.django_db
+HTTP_DATE = r"[A-Z][a-z]{2}, \d{1,12} (Jan|Feb|Dec) \d{1,12} \d{1,6}:\d{1,6}:\d{1,9} ([+-]\d{1,20}|GMT)"
 
 
 @pytest.fixture
@@ -613,6 +619,18 @@ def test_webhooks_are_never_claimed_by_those_who_carry_messages() -> None:
     assert claim(Wire.WORKER) == claim(Wire.CONNECTOR) == claim(Wire.VIEW) == []
     assert len(claim(Wire.HOOK)) == 2
     assert work.waiting() == []
+
+
+@given(text=st.text() | st.from_regex(HTTP_DATE, fullmatch=True) | st.integers().map(str))
+def test_no_retry_after_is_too_strange(text: str) -> None:
+    wait = hooks._retry_after({"Retry-After": text})
+    assert wait is None or hooks.LEAST_WAIT <= wait <= hooks.MOST_WAIT
+
+
+def test_the_worker_listens_for_every_bell() -> None:
+    heard = {str(bell) for bell in Bell} - {"ask"}  # the connector's
+    assert heard <= set(QUEUES.split(","))
+    assert {f"bridge.tasks.{bell}" for bell in heard} <= set(current_app.tasks)
 
 
 def test_the_sweep_rings_for_them() -> None:

@@ -1,0 +1,126 @@
+"""`/webhooks/`: addresses that are told what happens. Address and secret go in or out once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import django_filters
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers
+from rest_framework.decorators import action
+from rest_framework.response import Response
+
+from accounts.models import ChannelAccount
+from bridge import audit, events
+from bridge.api.base import Endpoint
+from bridge.api.errors import Refused
+from bridge.api.fields import Checked, Filters, Given, IdFilter
+from bridge.models import Event, WebhookEndpoint
+from bridge.models.webhooks import MOST_OVERLAP_HOURS, OVERLAP_HOURS, URL_MOST
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+
+
+class WebhookSerializer(Checked, Given, serializers.ModelSerializer[WebhookEndpoint]):
+    """An address that is told what happens, as standardwebhooks.com describes it."""
+
+    account = serializers.PrimaryKeyRelatedField(
+        queryset=ChannelAccount.objects.defer("credentials"), allow_null=True, required=False,
+        help_text="Only what happens to this account; null: all accounts.",
+    )  # fmt: skip
+    url = serializers.CharField(
+        write_only=True, max_length=URL_MOST, help_text="Where events are posted to; it may hold a secret."
+    )
+    place = serializers.CharField(read_only=True, help_text="Scheme and host of the address.")
+    events = serializers.ListField(
+        child=serializers.ChoiceField(Event.choices), allow_empty=False, max_length=len(Event)
+    )
+
+    class Meta:
+        model = WebhookEndpoint
+        fields: tuple[str, ...] = (
+            "id", "name", "url", "place", "events", "account", "enabled", "off_reason", "previous_until",
+            "created_at", "updated_at",
+        )  # fmt: skip
+        read_only_fields = ("off_reason", "previous_until", "created_at", "updated_at")
+        extra_kwargs = {
+            "previous_until": {"help_text": "Until then the secret before the last rotation signs too."},
+            "off_reason": {"help_text": "Why it was switched off by what it answered; empty if staff did it."},
+        }
+
+
+class NewWebhookSerializer(WebhookSerializer):
+    """With the secret, which no other answer holds."""
+
+    secret = serializers.CharField(read_only=True, help_text="Shown this once. Calls are signed with it.")
+
+    class Meta(WebhookSerializer.Meta):
+        fields = (*WebhookSerializer.Meta.fields, "secret")
+
+
+class RotationSerializer(Given, serializers.Serializer[Any]):
+    overlap_hours = serializers.IntegerField(
+        min_value=0, max_value=MOST_OVERLAP_HOURS, default=OVERLAP_HOURS,
+        help_text="For so long the secret before signs too; 0 ends it at once.",
+    )  # fmt: skip
+
+
+class RotatedSerializer(serializers.Serializer[Any]):
+    secret = serializers.CharField(help_text="The new one, shown this once.")
+    previous_until = serializers.DateTimeField(help_text="Until then the secret before signs too.")
+
+
+class TestedSerializer(serializers.Serializer[Any]):
+    delivery = serializers.IntegerField(help_text="What becomes of it stands under /deliveries/.")
+
+
+class WebhookFilters(Filters):
+    enabled = django_filters.BooleanFilter()
+    account = IdFilter(field_name="account_id")
+
+
+class Webhooks(
+    mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.CreateModelMixin, mixins.UpdateModelMixin,
+    mixins.DestroyModelMixin, Endpoint,
+):  # fmt: skip
+    queryset = WebhookEndpoint.objects.defer("secret", "previous_secret")
+    serializer_class = WebhookSerializer
+    filterset_class = WebhookFilters
+    http_method_names = ["get", "post", "patch", "delete"]
+    needs = {
+        "list": "bridge.view_webhookendpoint",
+        "retrieve": "bridge.view_webhookendpoint",
+        "create": "bridge.add_webhookendpoint",
+        "partial_update": "bridge.change_webhookendpoint",
+        "destroy": "bridge.delete_webhookendpoint",
+        "rotate_secret": "bridge.change_webhookendpoint",
+        "test": "bridge.change_webhookendpoint",
+    }
+    refuses = {"test": (422,)}
+
+    def get_serializer_class(self) -> type[serializers.BaseSerializer[Any]]:
+        return NewWebhookSerializer if self.action == "create" else WebhookSerializer
+
+    @extend_schema(request=RotationSerializer, responses=RotatedSerializer)
+    @action(detail=True, methods=["post"], url_path="rotate-secret")
+    def rotate_secret(self, request: Request, pk: str) -> Response:
+        """A new secret, shown in this one answer. During the overlap each call is signed with both."""
+        endpoint = self.get_object()
+        given = RotationSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        secret = endpoint.rotate(timedelta(hours=given.validated_data["overlap_hours"]))
+        return Response({"secret": secret, "previous_until": endpoint.previous_until})
+
+    @extend_schema(request=None, responses={202: TestedSerializer})
+    @action(detail=True, methods=["post"])
+    def test(self, request: Request, pk: str) -> Response:
+        """Queue an event `webhook.test`, behind whatever waits for this address."""
+        endpoint = self.get_object()
+        if not endpoint.enabled:
+            raise Refused(_("Switch it on first."), "switched_off")
+        delivery = events.test(endpoint)
+        audit.record("tested", [endpoint])
+        return Response({"delivery": delivery.pk}, status=202)

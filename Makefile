@@ -8,7 +8,7 @@ COVERAGE := --cov=bridge --cov=accounts --cov=channels_wechat --cov=openclaw --c
 # Everywhere the same: warnings, leaks and wrong threads show themselves.
 PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo run manage test lint real browser kills acceptance clean
+.PHONY: help demo run manage test lint real browser kills production audit acceptance clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -43,6 +43,12 @@ browser: $(VENV)/.dev ## the tests in headless Chromium, with screenshots
 
 kills: $(VENV)/.dev ## the tests that kill every process at work
 	@$(PYTEST) -m heavy tests/acceptance $(ARGS)
+
+production: $(VENV)/.dev ## the containers' commands read-only and without rights, stops in the middle of work, and a search for leaked secrets
+	@$(PYTEST) -m heavy tests/production $(ARGS)
+
+audit: $(VENV)/.dev ## known vulnerabilities of the pinned packages
+	@$(BIN)/python -m tests.audit
 
 acceptance: $(VENV)/.dev ## the same in full length, a token that dies every second, and 500 turns open at once (a quarter of an hour)
 	@$(BIN)/python -m tests.acceptance.kill

@@ -119,6 +119,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_METADATA_CLASS": None,
+    "DEFAULT_SCHEMA_CLASS": "bridge.api.schema.Described",
     "EXCEPTION_HANDLER": "bridge.api.errors.handle",
 }
 # Requests a minute of each token, and of each person in the browser.
@@ -134,6 +135,13 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "DEFAULT_GENERATOR_CLASS": "bridge.api.schema.Generator",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "Health": "accounts.models.Health",
+        "PeerKind": "bridge.models.routes.PeerKinds",
+        "DeliveryState": "bridge.models.State",
+        "FileState": "bridge.models.AttachmentState",
+        "AccountKind": "accounts.models.kind_choices",
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "bridge.api.schema.close_objects",

@@ -11,5 +11,6 @@ from bridge.admin import (  # noqa: F401
     messages,
     routes,
     staff,
+    tokens,
     webhooks,
 )

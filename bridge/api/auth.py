@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
+from drf_spectacular.authentication import SessionScheme as KindOfSession
 from drf_spectacular.contrib.knox_auth_token import KnoxTokenScheme
 from knox.auth import TokenAuthentication
 from rest_framework.authentication import SessionAuthentication
@@ -34,7 +35,11 @@ class Session(SessionAuthentication):
         try:
             super().enforce_csrf(request)
         except PermissionDenied as refused:
-            raise PermissionDenied(refused.detail, "csrf_failed") from refused
+            raise PermissionDenied(str(refused.detail), "csrf_failed") from refused
+
+
+class SessionScheme(KindOfSession):  # type: ignore[no-untyped-call]
+    target_class = "bridge.api.auth.Session"
 
 
 class TokenScheme(KnoxTokenScheme):  # type: ignore[no-untyped-call]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from auditlog.context import auditlog_value
+from django.conf import settings
 from rest_framework.exceptions import APIException
 from rest_framework.permissions import BasePermission
 from rest_framework.viewsets import GenericViewSet
 
 from bridge import access
 from bridge.api import throttle
+from bridge.api.errors import TooLarge
 from bridge.api.pages import Filtering, Pages
 from bridge.api.reading import AlwaysJson, Json
-from bridge.api.schema import Described
+from bridge.audit import act_as
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -28,7 +29,7 @@ class Needs(BasePermission):
         if not request.user.is_authenticated:
             return False
         action = getattr(view, "action", None)
-        if action is None:  # no such method here: 405 follows
+        if action in (None, "metadata"):  # no such method here: 405 follows
             return True
         permission = view.needs.get(action)  # type: ignore[attr-defined]
         return bool(permission and request.user.has_perm(permission))
@@ -43,9 +44,19 @@ class Endpoint(GenericViewSet[Any]):
     content_negotiation_class = AlwaysJson
     filter_backends = [Filtering]
     pagination_class = Pages
-    schema = Described()
     permission_classes = [Needs]
     lookup_value_regex = "[0-9]{1,18}"
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """What is too large is refused before anything reads it: without a length no server hands on a body."""
+        declared = request.META.get("CONTENT_LENGTH") or "0"
+        if not declared.isdecimal() or int(declared) > self.largest(request):
+            raise TooLarge
+        super().initial(request, *args, **kwargs)
+
+    def largest(self, request: Request) -> int:
+        """Bytes that the body may have."""
+        return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 
     def perform_authentication(self, request: Request) -> None:
         """Counts before anything else is done, and names the actor to the audit log: DRF knows it only now."""
@@ -58,7 +69,7 @@ class Endpoint(GenericViewSet[Any]):
             throttle.count_stranger(request)
             return
         throttle.count(request)
-        auditlog_value.get({})["actor"] = request.user
+        act_as(user_of(request))
 
 
 def user_of(request: Request) -> User:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import IntegrityError
 from django.db.models import ProtectedError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from django.http.response import HttpResponseBase
 
 PREFIX = "/api/"
+
+
+class Malformed(exceptions.ParseError):
+    """Something beside the body is missing or cannot be read."""
 
 
 class Conflict(exceptions.APIException):
@@ -88,8 +93,12 @@ def _as_refusal(error: Exception) -> exceptions.APIException | None:
         return exceptions.ValidationError(serializers.as_serializer_error(error))
     if isinstance(error, ProtectedError):
         return Conflict(_("It is in use: switch it off instead of deleting it."), "in_use")
+    if isinstance(error, RequestDataTooBig):
+        return TooLarge()
     if isinstance(error, SuspiciousOperation):
         return exceptions.ParseError()
+    if isinstance(error, IntegrityError):
+        return Conflict(_("Somebody stored or removed what this depends on at the same moment. Try again."))
     return None
 
 
@@ -97,7 +106,7 @@ def _flat(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Pairs of a dotted name and a sentence."""
     if isinstance(detail, dict):
         for name, below in detail.items():
-            own = "" if name == "non_field_errors" and path else str(name)
+            own = str(name) if name not in ("non_field_errors", "__all__") else ""
             yield from _flat(below, ".".join(filter(None, (path, own))))
     elif isinstance(detail, list):
         for below in detail:

@@ -1,20 +1,28 @@
-"""Pieces of serializers that several endpoints share."""
+"""Pieces of serializers and filters that several endpoints share."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import django_filters
+from django import forms
+from django_filters.rest_framework import FilterSet
 from rest_framework import serializers
 
+from bridge import search
 from bridge.api.base import may_read
-from bridge.api.pages import refuse_unknown
+from bridge.api.pages import LARGEST_ID, refuse_unknown
+from bridge.models.routes import PeerKinds
 
 if TYPE_CHECKING:
-    from django.db.models import Model
+    from datetime import datetime
+
+    from django.db.models import Model, QuerySet
 
     _Mixin = serializers.Serializer[Any]
+    _ModelMixin = serializers.ModelSerializer[Any]
 else:
-    _Mixin = object
+    _Mixin = _ModelMixin = object
 
 
 class Given(_Mixin):
@@ -24,6 +32,23 @@ class Given(_Mixin):
         if hasattr(data, "keys"):
             refuse_unknown(data.keys(), set(self.fields))
         return super().to_internal_value(data)
+
+
+class Checked(_ModelMixin):
+    """The model's own rules decide, in the words that the admin shows; only what was given is written."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        model: Any = self.Meta.model
+        row = self.instance or model()
+        for name, value in attrs.items():
+            setattr(row, name, value)
+        row.full_clean()
+        return {name: getattr(row, name) for name in attrs}
+
+    def update(self, instance: Any, validated_data: dict[str, Any]) -> Any:
+        automatic = [field.name for field in instance._meta.fields if getattr(field, "auto_now", False)]
+        instance.save(update_fields=[*validated_data, *automatic])
+        return instance
 
 
 class Withheld(_Mixin):
@@ -41,5 +66,32 @@ class Withheld(_Mixin):
 class PeerSerializer(Given, serializers.Serializer[Any]):
     """A group or a person, by the platform's id."""
 
-    kind = serializers.ChoiceField(["direct", "group"])
+    kind = serializers.ChoiceField(PeerKinds.choices)
     id = serializers.CharField(max_length=200)
+
+
+class PeerOf(serializers.Serializer[Any]):
+    """The peer that a row's own columns name."""
+
+    kind = serializers.ChoiceField(PeerKinds.choices, source="peer_kind")
+    id = serializers.CharField(source="peer_id")
+
+
+class Filters(FilterSet):
+    """Base of every list's filters. Each stands on an index, for lists hold a million rows."""
+
+
+class Before(django_filters.IsoDateTimeFilter):
+    """What was created before a moment."""
+
+    def filter(self, qs: QuerySet[Any], value: datetime | None) -> QuerySet[Any]:
+        return search.before(qs, value) if value else qs
+
+
+class IdFilter(django_filters.Filter):
+    """A row's number."""
+
+    field_class = forms.IntegerField
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_value=1, max_value=LARGEST_ID, **options)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
 from django_filters.rest_framework import DjangoFilterBackend
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import CursorPagination
 
 if TYPE_CHECKING:
@@ -29,11 +29,15 @@ class Pages(CursorPagination):
         return int(text)
 
     def decode_cursor(self, request: Request) -> Any:
-        """DRF trusts the position in it."""
-        cursor = super().decode_cursor(request)
+        """DRF trusts the position in it, and calls one that cannot be read not found."""
+        wrong = ValidationError({"cursor": [_("This is none of our cursors: begin again without one.")]})
+        try:
+            cursor = super().decode_cursor(request)
+        except NotFound as error:
+            raise wrong from error
         position: Any = cursor.position if cursor else None
         if position is not None and not (position.isascii() and position.isdigit() and int(position) <= LARGEST_ID):
-            raise ValidationError({"cursor": [_("Invalid cursor.")]})
+            raise wrong
         return cursor
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
+from django.utils.translation import gettext as _
 from rest_framework.exceptions import ParseError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import JSONParser
-
-from bridge.api.errors import TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,19 +17,36 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
 
 
+# Deeper than any platform's message; what works through JSON step by step stays far from Python's own limit.
+DEEPEST = 50
+
+
 class Json(JSONParser):
-    """JSON that is not too large and not nested too deeply."""
+    """JSON that is not nested too deeply."""
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        declared = int((parser_context or {})["request"].META.get("CONTENT_LENGTH") or 0)
-        if declared > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
-            raise TooLarge
         try:
-            return super().parse(stream, media_type, parser_context)
+            found = super().parse(stream, media_type, parser_context)
         except RecursionError:
             raise ParseError from None
+        if _deep(found):
+            raise ParseError(_("The JSON is nested too deeply."))
+        return found
+
+
+def _deep(value: Any) -> bool:
+    """Whether anything lies below DEEPEST levels."""
+    level = [value]
+    for _level in range(DEEPEST):
+        level = [
+            below
+            for each in level
+            if isinstance(each, dict | list)
+            for below in (each.values() if isinstance(each, dict) else each)
+        ]
+    return bool(level)
 
 
 class AlwaysJson(DefaultContentNegotiation):

@@ -8,12 +8,30 @@ from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
+from bridge.api.accounts import Accounts
+from bridge.api.attachments import Attachments
+from bridge.api.conversations import Conversations
+from bridge.api.deliveries import Deliveries
 from bridge.api.errors import not_found
+from bridge.api.gateways import Gateways
+from bridge.api.messages import Messages
+from bridge.api.routes import Routes
+from bridge.api.stats import Stats
+from bridge.api.webhooks import Webhooks
 
 router = SimpleRouter()
+router.register("accounts", Accounts, "account")
+router.register("gateways", Gateways, "gateway")
+router.register("routes", Routes, "route")
+router.register("conversations", Conversations, "conversation")
+router.register("messages", Messages, "message")
+router.register("attachments", Attachments, "attachment")
+router.register("deliveries", Deliveries, "delivery")
+router.register("webhooks", Webhooks, "webhook")
 
 urlpatterns = [
     *router.urls,
+    path("stats/", Stats.as_view({"get": "retrieve"}), name="stats"),
     path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
     path("docs/", staff_member_required(SpectacularSwaggerSplitView.as_view(url_name="schema")), name="docs"),
     re_path("", csrf_exempt(not_found)),

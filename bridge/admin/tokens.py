@@ -1,0 +1,62 @@
+"""Tokens of the API: whose they are and how long they are good for, and taking one back. `manage.py issue_token` makes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from knox.models import AuthToken
+
+from bridge import shown
+from bridge.admin.desk import Facts, user_of
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+    from django.utils.safestring import SafeString
+
+# Enough to tell tokens apart, the prefix included; knox keeps more of it, for its lookup.
+SHOWN_CHARACTERS = 10
+
+admin.site.unregister(AuthToken)
+
+
+@admin.register(AuthToken)
+class TokenAdmin(Facts[AuthToken]):
+    list_display = ("start", "user", "state", "made", "until")
+    list_display_links = None
+    list_select_related = ("user",)
+    search_fields = ("user__username",)
+    search_help_text = _("Name of the user")
+    ordering = ("user__username", "-created")
+    empty_hint = _("Scripts call the API with a token. Make one for a user: manage.py issue_token USER")
+
+    @admin.display(description=_("begins with"))
+    def start(self, token: AuthToken) -> str:
+        return f"{token.token_key[:SHOWN_CHARACTERS]}…"
+
+    @admin.display(description=_("state"))
+    def state(self, token: AuthToken) -> SafeString:
+        if token.expiry and token.expiry < timezone.now():
+            return shown.badge(_("expired"), "quiet")
+        if not token.user.is_active:
+            return shown.badge(_("the user is not active"), "warn")
+        return shown.badge(_("good"), "good")
+
+    @admin.display(description=_("issued"), ordering="created")
+    def made(self, token: AuthToken) -> SafeString | str:
+        return shown.ago(token.created)
+
+    @admin.display(description=_("good until"), ordering="expiry")
+    def until(self, token: AuthToken) -> SafeString | str:
+        return shown.ago(token.expiry)
+
+    def has_delete_permission(self, request: HttpRequest, obj: AuthToken | None = None) -> bool:
+        """Chosen in the list; what is deleted lets nobody in any more."""
+        return user_of(request).has_perm("knox.delete_authtoken")
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Named as in the list: Django would print the hash."""
+        _names, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        return [f"{self.start(token)} ({token.user})" for token in objs], counts, lacking, protected

@@ -1,0 +1,149 @@
+"""`/accounts/`: the WeChat identities we speak as. Credentials go in and never come out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import django_filters
+from django.conf import settings
+from drf_spectacular.utils import extend_schema, extend_schema_field
+from rest_framework import mixins, serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.response import Response
+
+from accounts.forms import CONFIGURATION, AccountForm, account_form
+from accounts.models import ChannelAccount, Health
+from bridge.api.base import Endpoint
+from bridge.api.errors import Conflict
+from bridge.api.fields import Filters, Given, IdFilter
+from channels_wechat import KINDS, channel_class
+
+if TYPE_CHECKING:
+    from django import forms
+    from rest_framework.request import Request
+
+
+def _described(field: forms.Field) -> dict[str, Any]:
+    kind = "integer" if type(field).__name__ == "IntegerField" else "string"
+    return {"type": kind, "title": str(field.label), "description": str(field.help_text)}
+
+
+CREDENTIALS = {
+    "description": "The fields of the account's kind.",
+    "anyOf": [
+        {
+            "type": "object",
+            "title": str(channel_class(kind).label),
+            "properties": {
+                name: _described(field) for name, field in channel_class(kind).Credentials.base_fields.items()
+            },
+            "additionalProperties": False,
+        }
+        for kind in KINDS
+    ],
+}
+
+
+@extend_schema_field(CREDENTIALS)
+class CredentialsField(serializers.DictField):
+    """Name → text or number. The kind's own form decides about them."""
+
+    child = serializers.CharField(allow_blank=True, trim_whitespace=False, max_length=10_000)
+
+
+class AccountSerializer(Given, serializers.ModelSerializer[ChannelAccount]):
+    """A WeChat identity."""
+
+    kind = serializers.ChoiceField([(kind, channel_class(kind).label) for kind in KINDS])
+    api_base_url = serializers.CharField(required=False, allow_blank=True, max_length=200)
+    credentials = CredentialsField(write_only=True, required=False)
+    callback_url = serializers.SerializerMethodField(help_text="What is entered in the platform's console.")
+    state = serializers.ChoiceField(Health.choices, read_only=True)
+
+    class Meta:
+        model = ChannelAccount
+        fields = (
+            "id", "kind", "name", "external_id", "enabled", "retention_days", "api_base_url", "credentials", "callback_url",
+            "state", "state_reason", "state_since", "created_at", "updated_at",
+        )  # fmt: skip
+        read_only_fields = ("external_id", "state_reason", "state_since", "created_at", "updated_at")
+
+    def get_callback_url(self, account: ChannelAccount) -> str:
+        return f"{settings.PUBLIC_URL}/callbacks/{account.key}"
+
+    def to_representation(self, instance: ChannelAccount) -> dict[str, Any]:
+        """A kind that is no longer there is still named."""
+        return {**super().to_representation(instance), "kind": instance.kind}
+
+
+class ChangeSerializer(AccountSerializer):
+    kind = serializers.CharField(read_only=True)  # type: ignore[assignment]
+
+
+class AccountFilters(Filters):
+    enabled = django_filters.BooleanFilter()
+    kind = django_filters.ChoiceFilter(choices=[(kind, kind) for kind in KINDS])
+    state = django_filters.ChoiceFilter(choices=Health.choices)
+    id = IdFilter()
+
+
+class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
+    queryset = ChannelAccount.objects.defer("credentials")
+    serializer_class = AccountSerializer
+    filterset_class = AccountFilters
+    needs = {
+        "list": "accounts.view_channelaccount",
+        "retrieve": "accounts.view_channelaccount",
+        "create": "accounts.add_channelaccount",
+        "partial_update": "accounts.change_channelaccount",
+        "destroy": "accounts.delete_channelaccount",
+    }
+    refuses = {"create": (409,), "partial_update": (409,), "destroy": (409,)}
+
+    @extend_schema(responses={201: AccountSerializer})
+    def create(self, request: Request) -> Response:
+        """Add an account. The platform must then be given its callback address."""
+        given = self.get_serializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        account = _saved(account_form(given.validated_data["kind"]), given.validated_data)
+        return Response(self.get_serializer(account).data, status=201)
+
+    @extend_schema(request=ChangeSerializer, responses=AccountSerializer)
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Change what is given; credentials that are left out stay. A stopped account tries again."""
+        account = self.get_object()
+        given = ChangeSerializer(account, data=request.data, partial=True, context=self.get_serializer_context())
+        given.is_valid(raise_exception=True)
+        if account.kind not in KINDS:
+            raise ValidationError({"kind": ["This kind of account is no longer supported."]})
+        account = _saved(account_form(account.kind), given.validated_data, account)
+        account.revive()
+        return Response(self.get_serializer(account).data)
+
+    def destroy(self, request: Request, pk: str) -> Response:
+        """What was said is kept, so an account that spoke can only be switched off."""
+        account = self.get_object()
+        if account.messages.exists():
+            raise Conflict("This account has messages: switch it off instead of deleting it.", "in_use")
+        account.delete()
+        return Response(status=204)
+
+
+def _saved(form_class: type[AccountForm], given: dict[str, Any], account: ChannelAccount | None = None) -> Any:
+    """The account as its form, the same as the admin's, has checked and filled it. Raises ValidationError by field."""
+    row = account or ChannelAccount()
+    names = form_class.credential_names
+    wanted = given.get("credentials", {})
+    if unknown := sorted(set(wanted) - set(names)):
+        raise ValidationError({"credentials": {name: ["This kind has no such field."] for name in unknown}})
+    stored = {name: value for name, value in row.credentials.items() if name not in form_class(instance=row).secrets}
+    own = {name: given.get(name, getattr(row, name)) for name in form_class.Meta.fields}
+    form = form_class({**own, **stored, **wanted}, instance=row)
+    if not form.is_valid():
+        wrong = {name: [str(each) for each in found] for name, found in form.errors.items()}
+        raise ValidationError({f"credentials.{name}" if name in names else name: wrong[name] for name in wrong})
+    if account is None:
+        return form.save()
+    changed = form.save(commit=False)
+    changed.save(update_fields=CONFIGURATION)
+    return changed

@@ -1,0 +1,61 @@
+"""`/attachments/`: files of messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import django_filters
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers
+from rest_framework.decorators import action
+
+from bridge import download
+from bridge.api.base import Endpoint, may_read
+from bridge.api.fields import Filters, IdFilter, Withheld
+from bridge.models import Attachment, AttachmentState
+
+if TYPE_CHECKING:
+    from django.http import FileResponse
+    from rest_framework.request import Request
+
+
+class AttachmentSerializer(Withheld, serializers.ModelSerializer[Attachment]):
+    """A file of a message. `name` is null without the right to read messages."""
+
+    content = ("name",)
+    name = serializers.CharField(allow_null=True)
+    state = serializers.ChoiceField(AttachmentState.choices)
+
+    class Meta:
+        model = Attachment
+        fields = ("id", "message", "position", "kind", "name", "mime", "size", "state", "error")
+
+
+class AttachmentFilters(Filters):
+    message = IdFilter(field_name="message_id")
+    state = django_filters.ChoiceFilter(choices=AttachmentState.choices)
+
+
+class Attachments(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
+    queryset = Attachment.objects.defer("source", "handle")
+    serializer_class = AttachmentSerializer
+    filterset_class = AttachmentFilters
+    needs = {
+        "list": "bridge.view_attachment",
+        "retrieve": "bridge.view_attachment",
+        "content": "bridge.view_attachment",
+    }
+
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    @action(detail=True)
+    def content(self, request: Request, pk: str) -> FileResponse:
+        """The bytes; needs the right to read messages."""
+        if not may_read(request):
+            raise PermissionDenied
+        try:
+            return download.response(self.get_object())
+        except (OSError, ValueError) as error:
+            raise Http404 from error

@@ -1,0 +1,74 @@
+"""`/conversations/`: one group or person at one account, who answers there, and a new start for the agent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import django_filters
+from django.core.exceptions import PermissionDenied
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers
+from rest_framework.decorators import action
+from rest_framework.response import Response
+
+from bridge import audit, outbound
+from bridge.api.base import Endpoint, user_of
+from bridge.api.fields import Filters, Given, IdFilter, PeerOf
+from bridge.models import Conversation
+from bridge.models.routes import PeerKinds
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+
+
+class ConversationSerializer(Given, serializers.ModelSerializer[Conversation]):
+    """One group or person at one account."""
+
+    peer = PeerOf(source="*", read_only=True)
+    session = serializers.IntegerField(source="session_epoch", read_only=True, help_text="Grows with each new session.")
+
+    class Meta:
+        model = Conversation
+        fields = ("id", "account", "peer", "title", "mode", "session", "last_inbound_at", "created_at")
+        read_only_fields = ("account", "last_inbound_at", "created_at")
+
+
+class ConversationFilters(Filters):
+    account = IdFilter(field_name="account_id")
+    peer_kind = django_filters.ChoiceFilter(choices=PeerKinds.choices)
+    peer_id = django_filters.CharFilter()
+    mode = django_filters.ChoiceFilter(choices=Conversation.Mode.choices)
+    heard_after = django_filters.IsoDateTimeFilter(field_name="last_inbound_at", lookup_expr="gte")
+
+
+class Conversations(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.UpdateModelMixin, Endpoint):
+    queryset = Conversation.objects.all()
+    serializer_class = ConversationSerializer
+    filterset_class = ConversationFilters
+    http_method_names = ["get", "post", "patch"]
+    needs = {
+        "list": "bridge.view_conversation",
+        "retrieve": "bridge.view_conversation",
+        "partial_update": "bridge.change_conversation",
+        "new_session": "bridge.pause_conversation",
+    }
+
+    def perform_update(self, serializer: serializers.BaseSerializer[Conversation]) -> None:
+        """Only what is given is written; who answers is a right of its own."""
+        given = serializer.validated_data
+        if "mode" in given and not user_of(self.request).has_perm("bridge.pause_conversation"):
+            raise PermissionDenied
+        for name, value in given.items():
+            setattr(serializer.instance, name, value)
+        if serializer.instance and given:
+            serializer.instance.save(update_fields=list(given))
+
+    @extend_schema(request=None, responses=ConversationSerializer)
+    @action(detail=True, methods=["post"], url_path="new-session")
+    def new_session(self, request: Request, pk: str) -> Response:
+        """From the next message on the agent remembers nothing of this conversation."""
+        conversation = self.get_object()
+        outbound.new_session(conversation)
+        audit.record("began a new session", [conversation])
+        conversation.refresh_from_db(fields=["session_epoch"])
+        return Response(self.get_serializer(conversation).data)

@@ -1,0 +1,201 @@
+"""`/deliveries/`: what became of each message, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import django_filters
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema
+from rest_framework import mixins, serializers
+from rest_framework.decorators import action
+from rest_framework.response import Response
+
+from bridge import audit, replay
+from bridge.api.base import Endpoint, user_of
+from bridge.api.errors import Refused
+from bridge.api.fields import Before, Filters, Given, IdFilter, Withheld
+from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from django.db.models import QuerySet
+    from rest_framework.request import Request
+
+# One request replays at most so many; the rest is left for the next.
+AT_ONCE = 1000
+
+
+class AttemptSerializer(Withheld, serializers.ModelSerializer[Attempt]):
+    """One request to the platform or the gateway. `request` and `response` are null without the right to read messages."""
+
+    content = ("request", "response")
+    outcome = serializers.ChoiceField([("", _("on its way")), *Outcome.choices])
+    request = serializers.JSONField(allow_null=True, help_text="What was sent, without secrets.")
+    response = serializers.JSONField(allow_null=True, help_text="What was answered, without secrets.")
+
+    class Meta:
+        model = Attempt
+        fields = ("number", "started_at", "finished_at", "outcome", "code", "error", "request", "response")
+
+
+class DeliverySerializer(serializers.ModelSerializer[Delivery]):
+    """The work that a message makes at one target."""
+
+    target = serializers.ChoiceField(Target.choices)
+    state = serializers.ChoiceField(State.choices)
+    reason = serializers.ChoiceField([("", ""), *Reason.choices])
+
+    class Meta:
+        model = Delivery
+        fields: tuple[str, ...] = (
+            "id", "target", "message", "account", "gateway", "endpoint", "route", "lane", "part", "state", "reason", "error",
+            "tries", "replays", "remote_id", "due_at", "queued_at", "created_at", "finished_at", "dismissed_at",
+            "recalled_at",
+        )  # fmt: skip
+
+
+class WholeDeliverySerializer(Withheld, DeliverySerializer):
+    """A delivery with what is sent and each attempt. `payload` is null without the right to read messages."""
+
+    content = ("payload",)
+    payload = serializers.DictField(allow_null=True, help_text="What a replay sends again, without address and token.")
+    attempts = AttemptSerializer(many=True)
+
+    class Meta(DeliverySerializer.Meta):
+        fields = (*DeliverySerializer.Meta.fields, "payload", "attempts")
+
+
+class DeliveryFilters(Filters):
+    state = django_filters.ChoiceFilter(choices=State.choices)
+    reason = django_filters.ChoiceFilter(choices=Reason.choices)
+    target = django_filters.ChoiceFilter(choices=Target.choices)
+    account = IdFilter(field_name="account_id")
+    gateway = IdFilter(field_name="gateway_id")
+    endpoint = IdFilter(field_name="endpoint_id")
+    message = IdFilter(field_name="message_id")
+    conversation = IdFilter(field_name="message__conversation_id")
+    dismissed = django_filters.BooleanFilter(field_name="dismissed_at", lookup_expr="isnull", exclude=True)
+    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = Before()
+
+
+class ChoiceSerializer(Given, serializers.Serializer[Any]):
+    """Which deliveries: those in this state that nobody has dismissed, further narrowed by what is given."""
+
+    state = serializers.ChoiceField([State.DEAD, State.UNCERTAIN, State.SKIPPED])
+    reason = serializers.ChoiceField(Reason.choices, required=False)
+    target = serializers.ChoiceField(Target.choices, required=False)
+    account = serializers.IntegerField(min_value=1, required=False)
+    gateway = serializers.IntegerField(min_value=1, required=False)
+    conversation = serializers.IntegerField(min_value=1, required=False)
+    created_after = serializers.DateTimeField(required=False)
+    created_before = serializers.DateTimeField(required=False)
+
+
+class ReplaySerializer(Given, serializers.Serializer[Any]):
+    """Oldest first, at most `limit`; with `dry_run` nothing is done."""
+
+    filter = ChoiceSerializer()
+    limit = serializers.IntegerField(min_value=1, max_value=AT_ONCE, default=100)
+    dry_run = serializers.BooleanField(default=False)
+
+
+class RefusedSerializer(serializers.Serializer[Any]):
+    delivery = serializers.IntegerField()
+    why = serializers.CharField()
+
+
+class ReplayedSerializer(serializers.Serializer[Any]):
+    """What was queued again, or would be."""
+
+    count = serializers.IntegerField(help_text="How many are queued again.")
+    refused = RefusedSerializer(many=True, help_text="Those that stay where they are, and why.")
+    more = serializers.BooleanField(help_text="Whether there are others beyond the limit.")
+    dry_run = serializers.BooleanField()
+
+
+class Deliveries(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
+    filterset_class = DeliveryFilters
+    needs = {
+        "list": "bridge.view_delivery",
+        "retrieve": "bridge.view_delivery",
+        "replay": "bridge.replay_delivery",
+        "replay_many": "bridge.replay_delivery",
+        "dismiss": "bridge.dismiss_delivery",
+    }
+    refuses = {"replay": (422,), "dismiss": (422,)}
+
+    def get_queryset(self) -> QuerySet[Delivery]:
+        rows = Delivery.objects.all()
+        return rows.prefetch_related("attempts") if self.action == "retrieve" else rows.defer("payload")
+
+    def get_serializer_class(self) -> type[serializers.BaseSerializer[Any]]:
+        return WholeDeliverySerializer if self.action == "retrieve" else DeliverySerializer
+
+    @extend_schema(request=None, responses=DeliverySerializer)
+    @action(detail=True, methods=["post"])
+    def replay(self, request: Request, pk: str) -> Response:
+        """Queue again at the tail of its lane. A question is routed anew; an answer goes out as it was."""
+        delivery = self.get_object()
+        done = replay.replay([delivery.pk], user_of(request))
+        for _pk, reason in done.refused:
+            raise Refused(reason, "cannot_replay")
+        audit.record("replayed", [delivery])
+        delivery.refresh_from_db()
+        return Response(self.get_serializer(delivery).data)
+
+    @extend_schema(request=None, responses=DeliverySerializer)
+    @action(detail=True, methods=["post"])
+    def dismiss(self, request: Request, pk: str) -> Response:
+        """Dealt with, or not worth it: off the list of dead letters."""
+        delivery = self.get_object()
+        if not replay.dismiss([delivery.pk], user_of(request)):
+            raise Refused(_("It has not failed, or is dealt with already."), "cannot_dismiss")
+        audit.record("dismissed", [delivery])
+        delivery.refresh_from_db()
+        return Response(self.get_serializer(delivery).data)
+
+    @extend_schema(operation_id="deliveries_replay_many", request=ReplaySerializer, responses=ReplayedSerializer)
+    @action(detail=False, methods=["post"], url_path="replay")
+    def replay_many(self, request: Request) -> Response:
+        """Queue again what the filter finds."""
+        serializer = ReplaySerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        given = serializer.validated_data
+        found = list(_chosen(given["filter"])[: given["limit"] + 1])
+        rows, more = found[: given["limit"]], len(found) > given["limit"]
+        done = _tried(rows) if given["dry_run"] else _replayed(rows, user_of(request))
+        refused = [{"delivery": pk, "why": why} for pk, why in done.refused]
+        return Response({"count": done.count, "refused": refused, "more": more, "dry_run": given["dry_run"]})
+
+
+def _chosen(wanted: dict[str, Any]) -> QuerySet[Delivery]:
+    columns = {
+        "account": "account_id",
+        "gateway": "gateway_id",
+        "conversation": "message__conversation_id",
+        "created_after": "created_at__gte",
+        "created_before": "created_at__lt",
+    }
+    conditions = {columns.get(name, name): value for name, value in wanted.items()}
+    related = ("account", "message__account", "message__reply_to")
+    return Delivery.objects.filter(**conditions, dismissed_at=None).select_related(*related).order_by("id")
+
+
+def _replayed(rows: list[Delivery], by: User) -> replay.Replayed:
+    result = replay.replay([row.pk for row in rows], by)
+    refused = {pk for pk, _why in result.refused}
+    audit.record("replayed", [row for row in rows if row.pk not in refused])
+    return result
+
+
+def _tried(rows: list[Delivery]) -> replay.Replayed:
+    """What a replay would say, as far as can be told without doing it."""
+    result = replay.Replayed()
+    for row in rows:
+        if reason := replay.why_not_replay(row):
+            result.refused.append((row.pk, reason))
+        else:
+            result.count += 1
+    return result

@@ -1,0 +1,80 @@
+"""`/gateways/`: where the agents are. The token goes in and never comes out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import django_filters
+from rest_framework import mixins, serializers
+
+from accounts.models import Health
+from bridge.api.base import Endpoint
+from bridge.api.errors import Conflict
+from bridge.api.fields import Checked, Filters, Given
+from openclaw.models import Gateway
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+
+SECRETS = ("token", "device_key", "device_token")
+
+
+class AgentSerializer(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    name = serializers.CharField(required=False)
+    model = serializers.CharField(required=False)
+
+
+class GatewaySerializer(Checked, Given, serializers.ModelSerializer[Gateway]):
+    """An OpenClaw gateway."""
+
+    token = serializers.CharField(
+        write_only=True,
+        required=False,
+        max_length=2000,
+        help_text="gateway.auth.token; left out, the stored one stays.",
+    )
+    state = serializers.ChoiceField(Health.choices, read_only=True)
+    agents = AgentSerializer(many=True, read_only=True, help_text="As the gateway last told them.")
+
+    class Meta:
+        model = Gateway
+        fields = (
+            "id", "name", "base_url", "token", "transport", "timeout_seconds", "max_in_flight", "enabled",
+            "state", "state_code", "state_reason", "state_since", "version", "agents", "created_at", "updated_at",
+        )  # fmt: skip
+        read_only_fields = ("state_code", "state_reason", "state_since", "version", "created_at", "updated_at")
+
+
+class GatewayFilters(Filters):
+    enabled = django_filters.BooleanFilter()
+    state = django_filters.ChoiceFilter(choices=Health.choices)
+
+
+class Gateways(
+    mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.CreateModelMixin, mixins.UpdateModelMixin,
+    mixins.DestroyModelMixin, Endpoint,
+):  # fmt: skip
+    queryset = Gateway.objects.defer(*SECRETS)
+    serializer_class = GatewaySerializer
+    filterset_class = GatewayFilters
+    http_method_names = ["get", "post", "patch", "delete"]
+    needs = {
+        "list": "openclaw.view_gateway",
+        "retrieve": "openclaw.view_gateway",
+        "create": "openclaw.add_gateway",
+        "partial_update": "openclaw.change_gateway",
+        "destroy": "openclaw.delete_gateway",
+    }
+    refuses = {"create": (409,), "partial_update": (409,), "destroy": (409,)}
+
+    def perform_update(self, serializer: serializers.BaseSerializer[Gateway]) -> None:
+        """A stopped gateway tries again."""
+        serializer.save().revive()
+        serializer.instance.refresh_from_db(fields=["state", "state_code", "state_reason", "state_since"])  # type: ignore[union-attr]
+
+    def perform_destroy(self, instance: Model) -> None:
+        """Deliveries name their gateway, so one that was used can only be switched off."""
+        if Gateway.objects.filter(pk=instance.pk, deliveries__isnull=False).exists():
+            raise Conflict("This gateway has deliveries: switch it off instead of deleting it.", "in_use")
+        instance.delete()

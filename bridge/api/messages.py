@@ -1,0 +1,155 @@
+"""`/messages/`: what was said, and saying something, once for each Idempotency-Key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import django_filters
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import mixins, serializers
+from rest_framework.parsers import MultiPartParser
+from rest_framework.response import Response
+
+from bridge import audit, search
+from bridge.api.attachments import AttachmentSerializer
+from bridge.api.base import Endpoint, client_of, may_read
+from bridge.api.fields import Before, Filters, IdFilter, PeerOf, Withheld
+from bridge.api.reading import Json
+from bridge.api.sending import FormSerializer, SendSerializer, key_of, read, send_once
+from bridge.models import Message
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from rest_framework.request import Request
+
+# What a request with files may weigh in all; the platforms take 20 MB a file.
+UPLOAD_MAX_BYTES = 64 * 1024 * 1024
+KEY = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "pattern": "^[!-~]{1,200}$"},
+    OpenApiParameter.HEADER,
+    required=True,
+    description="Names this message among all that this user sends. The same key again answers the same and sends nothing; "
+    "with another body it is refused. Keys are kept for at least seven days.",
+)
+
+
+class MessageSerializer(Withheld, serializers.ModelSerializer[Message]):
+    """What was said. `text` is null without the right to read messages."""
+
+    content: ClassVar[tuple[str, ...]] = ("text",)
+    peer = PeerOf(source="*")
+    direction = serializers.ChoiceField(Message.Direction.choices)
+    source = serializers.ChoiceField(Message.Source.choices)  # type: ignore[assignment]
+    text = serializers.CharField(allow_null=True)
+
+    class Meta:
+        model = Message
+        fields: tuple[str, ...] = (
+            "id", "account", "conversation", "peer", "direction", "source", "kind", "text", "sender", "addressed",
+            "reply_to", "idempotency_key", "occurred_at", "created_at",
+        )  # fmt: skip
+
+
+class PartSerializer(serializers.Serializer[Any]):
+    """What became of the message at one of its targets."""
+
+    id = serializers.IntegerField()
+    target = serializers.CharField()
+    part = serializers.IntegerField()
+    state = serializers.CharField()
+    reason = serializers.CharField()
+
+
+class WholeMessageSerializer(MessageSerializer):
+    """A message with its platform form, its files and what became of it."""
+
+    content = ("text", "data", "raw")
+    data = serializers.DictField(  # type: ignore[assignment]
+        allow_null=True, help_text="Outbound: the platform message of its own type."
+    )
+    raw = serializers.DictField(allow_null=True, help_text="Inbound: what the platform sent, without secrets.")
+    attachments = AttachmentSerializer(many=True)
+    deliveries = PartSerializer(many=True)
+
+    class Meta(MessageSerializer.Meta):
+        fields = (*MessageSerializer.Meta.fields, "data", "raw", "attachments", "deliveries")
+
+
+class ReceiptSerializer(serializers.ModelSerializer[Message]):
+    """What was queued. Nothing in it changes, so a repeated request is answered with the same words."""
+
+    peer = PeerOf(source="*")
+    attachments: Any = serializers.PrimaryKeyRelatedField(many=True, read_only=True)
+    deliveries: Any = serializers.PrimaryKeyRelatedField(many=True, read_only=True)
+
+    class Meta:
+        model = Message
+        fields = ("id", "account", "conversation", "peer", "kind", "created_at", "attachments", "deliveries")
+
+
+class MessageFilters(Filters):
+    account = IdFilter(field_name="account_id")
+    conversation = IdFilter(field_name="conversation_id")
+    direction = django_filters.ChoiceFilter(choices=Message.Direction.choices)
+    source = django_filters.ChoiceFilter(choices=Message.Source.choices)
+    kind = django_filters.CharFilter(max_length=32)
+    sender = django_filters.CharFilter(max_length=200)
+    idempotency_key = django_filters.CharFilter(max_length=200)
+    text = django_filters.CharFilter(
+        lookup_expr="icontains",
+        min_length=2,
+        max_length=200,
+        method="search",
+        label=f"Words of the text; a word of two letters is looked for in the newest {search.NEWEST} messages only",
+    )
+    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = Before()
+
+    def search(self, rows: QuerySet[Message], _name: str, words: str) -> QuerySet[Message]:
+        """Whoever may not read a text may not find out by searching what is in it."""
+        if self.request is None or not may_read(self.request):
+            raise PermissionDenied
+        return search.holding(rows, words)
+
+
+class Uploads(MultiPartParser):
+    """A part `message` with the JSON, and the files in parts called `files`."""
+
+
+class Messages(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
+    filterset_class = MessageFilters
+    parser_classes = [Json, Uploads]
+    needs = {
+        "list": "bridge.view_message",
+        "retrieve": "bridge.view_message",
+        "create": "bridge.send_message",
+    }
+    refuses = {"create": (409, 422)}
+
+    def get_queryset(self) -> QuerySet[Message]:
+        if self.action == "retrieve":
+            return Message.objects.defer("reply_address").prefetch_related("attachments", "deliveries")
+        return Message.objects.defer("reply_address", "raw", "data")
+
+    def get_serializer_class(self) -> type[serializers.BaseSerializer[Any]]:
+        return WholeMessageSerializer if self.action == "retrieve" else MessageSerializer
+
+    def largest(self, request: Request) -> int:
+        multipart = (request.content_type or "").startswith("multipart/")
+        return UPLOAD_MAX_BYTES if multipart else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+
+    @extend_schema(
+        parameters=[KEY],
+        request={"application/json": SendSerializer, "multipart/form-data": FormSerializer},
+        responses={200: ReceiptSerializer, 201: ReceiptSerializer},
+    )
+    def create(self, request: Request) -> Response:
+        """Queue a message: 201 when it is new, 200 with the same body when this key was used for the same before."""
+        key = key_of(request)
+        message, new = send_once(read(request), client_of(request), key)
+        if new and message.conversation:
+            audit.record("sent a message", [message.conversation])
+        return Response(ReceiptSerializer(message).data, status=201 if new else 200)

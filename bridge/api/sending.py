@@ -1,0 +1,179 @@
+"""How a request to send is read, and done once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, get_args
+
+from django.db import connection, transaction
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+
+from accounts.channels import channel_for
+from accounts.models import ChannelAccount
+from bridge import outbound
+from bridge.api.errors import Conflict, Malformed, Refused
+from bridge.api.fields import Given, PeerSerializer
+from bridge.api.pages import refuse_unknown
+from bridge.api.reading import Json
+from bridge.models import Conversation, Message
+from channels_wechat import KINDS
+from channels_wechat.messages import Content, MediaKind
+
+if TYPE_CHECKING:
+    from django.core.files.uploadedfile import UploadedFile
+    from rest_framework.request import Request
+
+_KEY = re.compile(r"[!-~]{1,200}")
+
+
+class ContentSerializer(Given, serializers.Serializer[Any]):
+    """Markdown text and files, or a platform message of its own type with its `data`."""
+
+    kind = serializers.CharField(max_length=32, default="text")
+    text = serializers.CharField(max_length=100_000, default="", allow_blank=True, trim_whitespace=False)
+    data = serializers.DictField(  # type: ignore[assignment]
+        default=dict, help_text="For a kind other than text, as the platform's document gives it."
+    )
+
+
+class SendSerializer(Given, serializers.Serializer[Any]):
+    """To a conversation; or by an account to a peer, who may never have written."""
+
+    conversation = serializers.PrimaryKeyRelatedField(
+        queryset=Conversation.objects.select_related("account"), required=False
+    )
+    account = serializers.PrimaryKeyRelatedField(queryset=ChannelAccount.objects.all(), required=False)
+    peer = PeerSerializer(required=False)
+    content = ContentSerializer()
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("conversation" in attrs) == ("account" in attrs or "peer" in attrs):
+            raise ValidationError(_("Say where to: a conversation, or an account and a peer."))
+        if "conversation" not in attrs and not ("account" in attrs and "peer" in attrs):
+            raise ValidationError(_("An account and a peer belong together."))
+        return attrs
+
+
+class FormSerializer(serializers.Serializer[Any]):
+    """With files: the same JSON in the part `message`."""
+
+    message = SendSerializer()
+    files = extend_schema_field({"type": "array", "items": {"type": "string", "format": "binary"}})(
+        serializers.ListField
+    )(child=serializers.FileField(max_length=255), max_length=10)
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What is to be said to whom."""
+
+    account: ChannelAccount
+    peer_kind: str
+    peer_id: str
+    content: Content
+    files: list[UploadedFile[Any]] = field(default_factory=list)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that makes it this message: where to, what, and the bytes of the files."""
+        said = self.content
+        what = [self.account.pk, self.peer_kind, self.peer_id, said.kind, said.text, said.data]
+        files = [[file.name, file.content_type, _digest(file)] for file in self.files]
+        return hashlib.sha256(json.dumps([what, files], sort_keys=True).encode()).hexdigest()
+
+
+def key_of(request: Request) -> str:
+    """Raises Malformed."""
+    key = request.headers.get("Idempotency-Key", "")
+    if not _KEY.fullmatch(key):
+        text = _("Send a header Idempotency-Key that names this message: 1 to 200 visible ASCII characters.")
+        raise Malformed(text, "idempotency_key_required")
+    return key
+
+
+def read(request: Request) -> Wanted:
+    """Raises ValidationError, ParseError."""
+    data, files = _parts(request)
+    serializer = SendSerializer(data=data)
+    serializer.is_valid(raise_exception=True)
+    given = serializer.validated_data
+    content = Content(**given["content"])
+    if conversation := given.get("conversation"):
+        wanted = Wanted(conversation.account, conversation.peer_kind, conversation.peer_id, content, files)
+    else:
+        wanted = Wanted(given["account"], given["peer"]["kind"], given["peer"]["id"], content, files)
+    _check(wanted)
+    return wanted
+
+
+@transaction.atomic
+def send_once(wanted: Wanted, client: str, key: str) -> tuple[Message, bool]:
+    """The message, and whether it is new. Raises Conflict where the key stands for another one, Refused where it cannot be sent.
+
+    The lock covers what the unique constraint does not: the same key at the same moment to another account.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 11))", [f"{client}/{key}"])
+    space = {"source": Message.Source.API, "client": client, "idempotency_key": key}
+    fingerprint = wanted.fingerprint
+    if stored := Message.objects.filter(**space, direction="out").first():
+        if stored.request_hash != fingerprint:
+            raise Conflict(_("This Idempotency-Key was used for another message."), "idempotency_key_reused")
+        return stored, False
+    where = (wanted.account, wanted.peer_kind, wanted.peer_id, wanted.content)
+    try:
+        message = outbound.send(
+            *where,
+            source=Message.Source.API,
+            client=client,
+            key=key,
+            request_hash=fingerprint,
+            files=wanted.files,
+        )
+    except outbound.CannotSend as refused:
+        raise Refused(str(refused), "cannot_send") from refused
+    return message, True
+
+
+def _parts(request: Request) -> tuple[Any, list[UploadedFile[Any]]]:
+    """The JSON and the files of a request in either form."""
+    if not (request.content_type or "").startswith("multipart/"):
+        return request.data, []
+    form: Any = request.data
+    refuse_unknown(form, {"message", "files"})
+    message = form.get("message", "")
+    body = message.read() if hasattr(message, "read") else message.encode("utf-8", "surrogatepass")
+    files = serializers.ListField(child=serializers.FileField(max_length=255), max_length=10)
+    given = files.run_validation(request.FILES.getlist("files"))
+    return Json().parse(BytesIO(body), "application/json", {"request": request}), given
+
+
+def _check(wanted: Wanted) -> None:
+    """Raises ValidationError, Refused."""
+    if wanted.account.kind not in KINDS:
+        raise Refused(_("This kind of account is no longer supported."), "cannot_send")
+    kind = wanted.content.kind
+    kinds = [name for name in channel_for(wanted.account).content_kinds if name not in get_args(MediaKind)]
+    if kind == "text":
+        if not wanted.content.text.strip() and not wanted.files:
+            raise ValidationError({"content": {"text": [_("Write something, or send a file.")]}})
+    elif kind not in kinds:
+        text = _("This account sends: %(kinds)s.") % {"kinds": ", ".join(["text", *kinds])}
+        raise ValidationError({"content": {"kind": [text]}})
+    elif wanted.files:
+        raise ValidationError({"files": [_("Files go with text only.")]})
+
+
+def _digest(file: UploadedFile[Any]) -> str:
+    digest = hashlib.sha256()
+    for chunk in file.chunks():
+        digest.update(chunk)
+    file.seek(0)
+    return digest.hexdigest()

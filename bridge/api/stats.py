@@ -1,0 +1,39 @@
+"""`/stats/`: today's figures and the open work, as the dashboard shows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.response import Response
+
+from bridge import metrics
+from bridge.api.base import Endpoint
+
+if TYPE_CHECKING:
+    from rest_framework.request import Request
+
+
+class StatsSerializer(serializers.Serializer[Any]):
+    """Counts of today and of the work that is open."""
+
+    since = serializers.DateTimeField(help_text="Midnight in the bridge's time zone.")
+    incoming = serializers.IntegerField(help_text="Messages heard since then.")
+    outgoing = serializers.IntegerField(help_text="Messages said since then.")
+    waiting = serializers.IntegerField(help_text="Deliveries waiting or on their way.")
+    oldest_waiting = serializers.DateTimeField(allow_null=True)
+    held = serializers.IntegerField(help_text="Parts that wait for the part before.")
+    dead = serializers.IntegerField(help_text="Failed for good, and nobody has dealt with it.")
+    uncertain = serializers.IntegerField(help_text="The request left and no answer came; nobody has dealt with it.")
+
+
+class Stats(Endpoint):
+    needs = {"retrieve": "bridge.view_delivery"}
+    serializer_class = StatsSerializer
+    filter_backends = []
+
+    @extend_schema(responses=StatsSerializer)
+    def retrieve(self, request: Request) -> Response:
+        """Today's figures and the open work."""
+        return Response(self.get_serializer(metrics.dashboard()).data)

@@ -1,0 +1,102 @@
+"""Every endpoint: a request that succeeds, and the least role that may make it. Roles include those before them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tests.factories import APP_FIELDS
+
+if TYPE_CHECKING:
+    from tests.admin.rows import World
+
+BOT = {"bot_id": "AIBOT9", "bot_name": "Robot", "corp_id": "ww1234567890abcdef"}
+KEY = {"Idempotency-Key": "matrix"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """path: with the ids of `World` filled in by `at`; least: the first role that may."""
+
+    method: str
+    path: str
+    least: str
+    status: int
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def at(self, world: World) -> str:
+        return "/api/v1" + self.path.format(
+            account=world.bot.pk,
+            conversation=world.person.pk,
+            gateway=world.gateway.pk,
+            route=world.route.pk,
+            message=world.question.pk,
+            attachment=world.picture.pk,
+            delivery=world.dead.pk,
+            webhook=world.webhook.pk,
+        )
+
+    def filled(self, world: World) -> Any:
+        """The body, with ids for the names that stand for them."""
+        ids = {
+            "<app>": world.app.pk, "<bot>": world.bot.pk, "<gateway>": world.gateway.pk, "<person>": world.person.pk,
+        }  # fmt: skip
+
+        def fill(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {name: fill(below) for name, below in value.items()}
+            return ids.get(value, value) if isinstance(value, str) else value
+
+        return fill(self.body)
+
+
+ROUTE = {"account": "<app>", "peer_kind": "direct", "peer_id": "lisi", "gateway": "<gateway>", "agent_id": "main"}
+QUESTION = {"account": "<bot>", "peer": {"kind": "group", "id": "wrGROUP"}, "text": "hello"}
+CALLS = [
+    Call("GET", "/accounts/", "Viewers", 200),
+    Call("POST", "/accounts/", "Admins", 201, {"kind": "wecom_app", "name": "New", "credentials": APP_FIELDS}),
+    Call("GET", "/accounts/{account}/", "Viewers", 200),
+    Call("PATCH", "/accounts/{account}/", "Admins", 200, {"enabled": False, "credentials": BOT}),
+    Call("DELETE", "/accounts/{account}/", "Admins", 409),
+    Call("GET", "/gateways/", "Viewers", 200),
+    Call("POST", "/gateways/", "Admins", 201, {"name": "Second", "base_url": "http://127.0.0.1:9", "token": "secret"}),
+    Call("GET", "/gateways/{gateway}/", "Viewers", 200),
+    Call("PATCH", "/gateways/{gateway}/", "Admins", 200, {"enabled": False}),
+    Call("DELETE", "/gateways/{gateway}/", "Admins", 409),
+    Call("GET", "/routes/", "Viewers", 200),
+    Call("POST", "/routes/", "Admins", 201, ROUTE),
+    Call("POST", "/routes/resolve/", "Viewers", 200, QUESTION),
+    Call("GET", "/routes/{route}/", "Viewers", 200),
+    Call("PATCH", "/routes/{route}/", "Admins", 200, {"enabled": False}),
+    Call("DELETE", "/routes/{route}/", "Admins", 204),
+    Call("GET", "/conversations/", "Viewers", 200),
+    Call("GET", "/conversations/{conversation}/", "Viewers", 200),
+    Call("PATCH", "/conversations/{conversation}/", "Operators", 200, {"title": "Sales", "mode": "paused"}),
+    Call("POST", "/conversations/{conversation}/new-session/", "Operators", 200),
+    Call("GET", "/messages/", "Viewers", 200),
+    Call("POST", "/messages/", "Operators", 201, {"conversation": "<person>", "content": {"text": "hello"}}, KEY),
+    Call("GET", "/messages/{message}/", "Viewers", 200),
+    Call("GET", "/attachments/", "Viewers", 200),
+    Call("GET", "/attachments/{attachment}/", "Viewers", 200),
+    Call("GET", "/attachments/{attachment}/content/", "Operators", 200),
+    Call("GET", "/deliveries/", "Viewers", 200),
+    Call("POST", "/deliveries/replay/", "Operators", 200, {"filter": {"state": "dead"}}),
+    Call("GET", "/deliveries/{delivery}/", "Viewers", 200),
+    Call("POST", "/deliveries/{delivery}/replay/", "Operators", 200),
+    Call("POST", "/deliveries/{delivery}/dismiss/", "Operators", 200),
+    Call("GET", "/webhooks/", "Viewers", 200),
+    Call(
+        "POST",
+        "/webhooks/",
+        "Admins",
+        201,
+        {"name": "New", "url": "https://example.com/x", "events": ["account.state"]},
+    ),
+    Call("GET", "/webhooks/{webhook}/", "Viewers", 200),
+    Call("PATCH", "/webhooks/{webhook}/", "Admins", 200, {"enabled": False}),
+    Call("DELETE", "/webhooks/{webhook}/", "Admins", 204),
+    Call("POST", "/webhooks/{webhook}/rotate-secret/", "Admins", 200, {"overlap_hours": 1}),
+    Call("POST", "/webhooks/{webhook}/test/", "Admins", 202),
+    Call("GET", "/stats/", "Viewers", 200),
+]

@@ -1,0 +1,88 @@
+"""Replaying and dismissing by script."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from auditlog.models import LogEntry
+
+from bridge.models import Delivery, Route
+from tests.admin import rows
+from tests.factories import state
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+    from tests.admin.rows import World
+
+JSON = {"content_type": "application/json"}
+
+
+def many(client: Client, **body: Any) -> Any:
+    return client.post("/api/v1/deliveries/replay/", body, **JSON)
+
+
+def test_one_is_queued_again(operator: Client, world: World) -> None:
+    answer = operator.post(f"/api/v1/deliveries/{world.dead.pk}/replay/")
+    assert (answer.status_code, answer.json()["state"], answer.json()["replays"]) == (200, "pending", 1)
+    assert state(world.dead) == "pending"
+    entry = LogEntry.objects.get(object_id=world.dead.pk, content_type__model="delivery")
+    assert (entry.actor.get_username(), entry.additional_data) == ("Operators-user", {"deed": "replayed"})  # type: ignore[union-attr]
+
+
+def test_what_did_not_fail_is_not_queued_again(operator: Client, world: World) -> None:
+    for verb in ("replay", "dismiss"):
+        answer = operator.post(f"/api/v1/deliveries/{world.delivered.pk}/{verb}/")
+        assert (answer.status_code, answer.json()["code"]) == (422, f"cannot_{verb}")
+    assert state(world.delivered) == "delivered"
+
+
+def test_one_is_dealt_with_once(operator: Client, world: World) -> None:
+    url = f"/api/v1/deliveries/{world.uncertain.pk}/dismiss/"
+    assert operator.post(url).json()["dismissed_at"]
+    assert operator.post(url).status_code == 422
+    assert Delivery.objects.get(pk=world.uncertain.pk).dismissed_by.get_username() == "Operators-user"  # type: ignore[union-attr]
+
+
+def test_a_dry_run_tells_and_does_nothing(operator: Client, world: World) -> None:
+    answer = many(operator, filter={"state": "dead", "target": "channel"}, dry_run=True)
+    assert answer.json() == {"count": 1, "refused": [], "more": False, "dry_run": True}
+    assert state(world.dead) == "dead"
+    assert many(operator, filter={"state": "dead", "target": "channel"}).json()["count"] == 1
+    assert state(world.dead) == "pending"
+
+
+def test_the_oldest_first_up_to_the_limit(operator: Client, world: World) -> None:
+    others = [
+        rows.delivery(rows.message(world.person, "x", f"O{n}", direction="out"), "dead", "permanent") for n in range(3)
+    ]
+    answer = many(operator, filter={"state": "dead", "account": world.app.pk}, limit=2)
+    assert (answer.json()["count"], answer.json()["more"]) == (2, True)
+    assert [state(row) for row in (world.dead, *others)] == ["pending", "pending", "dead", "dead"]
+
+
+def test_refused_ones_are_named_with_the_reason(operator: Client, world: World) -> None:
+    Route.objects.all().delete()
+    answer = many(operator, filter={"state": "skipped", "conversation": world.group.pk}).json()
+    skipped = Delivery.objects.get(state="skipped")
+    assert (answer["count"], [one["delivery"] for one in answer["refused"]]) == (0, [skipped.pk])
+    assert "no mapping" in answer["refused"][0]["why"]
+
+
+def test_what_is_dealt_with_is_left_alone(operator: Client, world: World) -> None:
+    operator.post(f"/api/v1/deliveries/{world.dead.pk}/dismiss/")
+    assert many(operator, filter={"state": "dead", "target": "channel"}).json()["count"] == 0
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {}, {"filter": {}}, {"filter": {"state": "delivered"}}, {"filter": {"stat": "dead"}}, {"filter": "dead"},
+        {"filter": {"state": "dead"}, "limit": 0}, {"filter": {"state": "dead"}, "limit": 1001},
+        {"filter": {"state": "dead"}, "dryrun": True}, {"filter": {"state": "dead", "account": 10**40}},
+    ],
+)  # fmt: skip
+def test_an_unclear_choice_replays_nothing(operator: Client, world: World, body: dict[str, Any]) -> None:
+    assert many(operator, **body).status_code in (200, 400)
+    assert state(world.dead) == "dead"

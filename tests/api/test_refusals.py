@@ -1,0 +1,175 @@
+"""One shape for everything that is refused, and nothing that a client sends is an error of ours."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.test import Client
+from django.urls import path
+
+from accounts import valkey as valkey_module
+from bridge import urls
+from bridge.api import throttle
+from tests.api.conftest import calling_as, user_with
+
+if TYPE_CHECKING:
+    from pytest_django.fixtures import SettingsWrapper
+
+    from tests.admin.rows import World
+
+JSON = {"content_type": "application/json"}
+
+
+def is_refusal(answer: Any, status: int, code: str) -> None:
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.content
+    assert set(answer.json()) == {"code", "message", "details"}
+    assert answer.json()["message"]
+    assert answer["Content-Type"] == "application/json"
+
+
+def test_paths_that_are_none(boss: Client, client: Client) -> None:
+    for caller in (boss, client):
+        for name in ("/api/", "/api/v2/", "/api/v1/", "/api/v1/nothing/", "/api/v1/messages", "/api/v1/messages/x/"):
+            is_refusal(caller.get(name), 404, "not_found")
+            is_refusal(caller.post(name), 404, "not_found")
+    for pk in ("0", "9" * 18, "9" * 30, "1%00"):
+        is_refusal(boss.get(f"/api/v1/messages/{pk}/"), 404, "not_found")
+
+
+def test_methods_and_types_that_are_not_taken(boss: Client, world: World) -> None:
+    is_refusal(boss.put("/api/v1/messages/"), 405, "method_not_allowed")
+    is_refusal(boss.options("/api/v1/messages/"), 405, "method_not_allowed")
+    is_refusal(boss.patch("/api/v1/stats/"), 405, "method_not_allowed")
+    url = "/api/v1/routes/resolve/"
+    is_refusal(boss.post(url, "a=1", content_type="application/x-www-form-urlencoded"), 415, "unsupported_media_type")
+    is_refusal(boss.post(url, "x", content_type="y" * 300), 415, "unsupported_media_type")
+    assert boss.get("/api/v1/stats/", headers={"Accept": "text/html"})["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "body", ["", "{", "nul", '{"a": NaN}', "[" * 100_000, '{"a":' * 60 + "1" + "}" * 60, b"\xff\xfe", "9" * 5000]
+)
+def test_json_that_is_none(boss: Client, body: Any) -> None:
+    answer = boss.post("/api/v1/routes/resolve/", body, **JSON)
+    is_refusal(answer, 400, "parse_error" if body else "invalid")
+
+
+def test_a_body_that_is_too_large(boss: Client, settings: SettingsWrapper) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
+    is_refusal(boss.post("/api/v1/routes/resolve/", json.dumps({"text": "x" * 100}), **JSON), 413, "too_large")
+    is_refusal(boss.post("/api/v1/routes/resolve/", "{}", CONTENT_LENGTH="-1", **JSON), 413, "too_large")
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["Bearer", "Bearer x", "Bearer a b", "Bearer wxb_" + "0" * 64, "Bearer \xff\xfe", "Bearer wxb_\x00", "bearer " + "x" * 9000],
+)  # fmt: skip
+def test_tokens_that_are_none(client: Client, token: str) -> None:
+    answer = client.get("/api/v1/stats/", headers={"Authorization": token})
+    is_refusal(answer, 401, "authentication_failed")
+    assert answer["WWW-Authenticate"] == "Bearer"
+
+
+def test_nobody_in_particular(client: Client) -> None:
+    answer = client.get("/api/v1/stats/")
+    is_refusal(answer, 401, "not_authenticated")
+
+
+def test_staff_in_the_browser_need_the_csrf_token_to_write(world: World) -> None:
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(user_with("boss"))
+    assert browser.get("/api/v1/stats/").status_code == 200
+    url = f"/api/v1/conversations/{world.person.pk}/new-session/"
+    is_refusal(browser.post(url), 403, "csrf_failed")
+    world.person.refresh_from_db()
+    assert world.person.session_epoch == 0
+    browser.get("/admin/")
+    token = browser.cookies["csrftoken"].value if "csrftoken" in browser.cookies else "0" * 32
+    browser.cookies["csrftoken"] = token
+    answer = browser.post(url, **JSON, headers={"X-CSRFToken": token, "Referer": "https://testserver/"})
+    assert answer.status_code == 200
+
+
+def cursor(position: str) -> str:
+    return base64.b64encode(f"p={position}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "page_size=0", "page_size=201", "page_size=x", "page_size=1e2", "cursor=x", "cursor=%F0%9F%92%A9",
+        f"cursor={cursor('abc')}", f"cursor={cursor('9' * 40)}", f"cursor={cursor('-1')}", f"cursor={cursor('²')}",
+        "stat=dead", "state=gone", "account=x", "account=0", f"account={'9' * 30}", "account=1.5", "created_after=soon",
+        "created_after=0000-00-00", "created_after=%00", "format=xml",
+    ],
+)  # fmt: skip
+def test_parameters_that_cannot_be_used(boss: Client, query: str) -> None:
+    answer = boss.get(f"/api/v1/deliveries/?{query}")
+    is_refusal(answer, 400, "invalid")
+    assert list(answer.json()["details"]) == [query.split("=")[0]]
+
+
+@pytest.mark.parametrize("text", ["%00", "a%00b", "%ED%A0%80", "x" * 300])
+def test_texts_to_look_for_that_cannot_be(boss: Client, text: str) -> None:
+    assert boss.get(f"/api/v1/messages/?text={text}").status_code in (200, 400)
+    assert boss.get(f"/api/v1/messages/?sender={text}").status_code in (200, 400)
+
+
+def test_a_bad_host_is_told_in_the_same_shape(client: Client, settings: SettingsWrapper) -> None:
+    settings.ALLOWED_HOSTS = ["bridge.example"]
+    is_refusal(client.get("/api/v1/stats/", headers={"Host": "evil.example"}), 400, "bad_request")
+    assert client.get("/admin/", headers={"Host": "evil.example"})["Content-Type"].startswith("text/html")
+
+
+def test_an_error_of_ours_says_so_and_no_more(client: Client, settings: SettingsWrapper) -> None:
+    def broken(_request: Any) -> Any:
+        raise RuntimeError("a secret")
+
+    client.raise_request_exception = False
+    here = [path("api/v1/broken/", broken), path("broken/", broken)]
+    settings.ROOT_URLCONF = type("Urls", (), {"urlpatterns": here, "handler500": urls.handler500})
+    answer = client.get("/api/v1/broken/")
+    is_refusal(answer, 500, "internal_error")
+    assert b"a secret" not in answer.content
+    assert client.get("/broken/")["Content-Type"].startswith("text/html")
+
+
+def test_so_many_a_minute_for_each_token(settings: SettingsWrapper) -> None:
+    settings.API_RATE = 3
+    user = user_with("boss")
+    one, other = calling_as(user), calling_as(user)
+    statuses = [one.get("/api/v1/stats/").status_code for _n in range(8)]
+    assert 429 in statuses
+    refused = next(answer for answer in iter(lambda: one.get("/api/v1/stats/"), None) if answer.status_code == 429)
+    is_refusal(refused, 429, "throttled")
+    assert 0 < int(refused["Retry-After"]) <= throttle.WINDOW_SECONDS + 1
+    assert other.get("/api/v1/stats/").status_code == 200
+
+
+def test_what_is_forbidden_counts_too(settings: SettingsWrapper) -> None:
+    settings.API_RATE = 2
+    nobody = calling_as(user_with("nobody"))
+    statuses = [nobody.get("/api/v1/stats/").status_code for _n in range(7)]
+    assert set(statuses) == {403, 429}
+
+
+def test_guessing_tokens_is_slow(client: Client) -> None:
+    headers = {"Authorization": "Bearer wxb_" + "0" * 64}
+    statuses = [
+        client.get("/api/v1/stats/", headers=headers).status_code for _n in range(2 * throttle.ANONYMOUS_RATE + 2)
+    ]
+    assert statuses[0] == 401
+    assert 429 in statuses
+
+
+def test_requests_pass_while_valkey_is_away(settings: SettingsWrapper) -> None:
+    settings.API_RATE = 1
+    boss = calling_as(user_with("boss"))
+    valkey_module.rest.until = float("inf")
+    try:
+        assert {boss.get("/api/v1/stats/").status_code for _n in range(5)} == {200}
+    finally:
+        valkey_module.rest.until = 0.0

@@ -1,0 +1,71 @@
+"""Every endpoint for every role: who may gets the answer, who may not changes nothing."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.apps import apps
+from django.db import connection, transaction
+
+from bridge.api.schema import Generator
+from tests.api.conftest import ROLES
+from tests.api.matrix import CALLS, Call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.test import Client
+
+    from tests.admin.rows import World
+
+
+def everything() -> tuple[Any, ...]:
+    """A digest of every column of every row of ours, and of the log of who changed what."""
+    labels = ("accounts", "openclaw", "bridge", "auditlog", "knox")
+    tables = [model._meta.db_table for label in labels for model in apps.get_app_config(label).get_models()]
+    digests = [f"(SELECT md5(string_agg(t::text, ',' ORDER BY t::text)) FROM {table} t)" for table in tables]  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(digests)}")
+        found: tuple[Any, ...] = cursor.fetchone()
+        return found
+
+
+def call(client: Client, wanted: Call, world: World) -> Any:
+    body = wanted.filled(world)
+    more = {"data": body, "content_type": "application/json"} if body is not None else {}
+    send = getattr(client, wanted.method.lower())
+    return send(wanted.at(world), headers=wanted.headers, **more)
+
+
+def shape(path: str) -> str:
+    return re.sub(r"{\w+}", "{}", path)
+
+
+def test_no_endpoint_is_missing_from_the_matrix() -> None:
+    described = Generator().get_schema()["paths"]
+    known = {(verb.upper(), shape(path.removeprefix("/api/v1"))) for path, verbs in described.items() for verb in verbs}
+    assert known == {(each.method, shape(each.path)) for each in CALLS}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_who_may_do_what(as_role: Callable[[str], Client], world: World, role: str) -> None:
+    client = as_role(role)
+    before, wrong = everything(), {}
+    for each in CALLS:
+        allowed = ROLES.index(role) >= ROLES.index(each.least)
+        expected = each.status if allowed else 401 if role == "anonymous" else 403
+        with transaction.atomic():
+            answer = call(client, each, world)
+            body = b"".join(answer) if answer.streaming else answer.content
+            same = everything() == before
+            transaction.set_rollback(True)
+        if answer.status_code != expected or (not allowed and not same) or (expected >= 400 and not same):
+            wrong[each.method, each.path] = (answer.status_code, expected, same, body[:200])
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("path", ["/api/v1/schema/", "/api/v1/docs/"])
+def test_the_description_is_for_those_who_are_known(as_role: Callable[[str], Client], path: str) -> None:
+    assert as_role("anonymous").get(path).status_code in (302, 401)

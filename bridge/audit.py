@@ -76,8 +76,12 @@ class Audited:
         if request.method in READING:
             return self.get_response(request)
         who = {"actor": request.user, "remote_addr": request.META.get("REMOTE_ADDR") or None}
-        with set_extra_data(who):
-            return self.get_response(request)
+        before = auditlog_value.set({})
+        try:
+            with set_extra_data(who):
+                return self.get_response(request)
+        finally:  # the library leaves the name in the thread, for whatever runs there next
+            auditlog_value.reset(before)
 
 
 def act_as(user: User) -> None:

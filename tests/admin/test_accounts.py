@@ -242,3 +242,14 @@ def test_a_kind_without_groups_has_no_such_page(boss: Client) -> None:
 def test_the_groups_page_wants_the_right_to_change(staff: Callable[..., Client]) -> None:
     account = rows.account()
     assert staff("accounts.view_channelaccount").get(url("groups", account.pk)).status_code == 403
+
+
+def test_an_account_whose_kind_is_gone_can_be_renamed_and_switched_off_and_no_more(boss: Client) -> None:
+    gone = rows.account("wecom_fax", "Old fax", external_id="fax")
+    page = boss.get(url("change", gone.pk))
+    assert "does not know the kind “wecom_fax”" in page.content.decode()
+    assert ">Test</button>" not in page.content.decode()
+    boss.post(url("change", gone.pk), {"name": "Older fax", "retention_days": 90})
+    kept = ChannelAccount.objects.get(pk=gone.pk)
+    assert (kept.name, kept.enabled, kept.credentials) == ("Older fax", False, gone.credentials)
+    assert [boss.post(url(name, gone.pk)).status_code for name in ("test", "refresh_token")] == [400, 400]

@@ -1,0 +1,172 @@
+"""Who changed what: noted once, with person and address, without secrets and without what people wrote."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from auditlog.models import LogEntry
+from django.contrib.auth.models import Group, User
+from django.urls import reverse
+from knox.models import AuthToken
+
+from accounts.models import ChannelAccount, Health
+from bridge import audit, outbound, peers
+from bridge.models import Conversation, Delivery, Route, WebhookEndpoint
+from channels_wechat.messages import Content
+from openclaw.models import Gateway
+from tests.admin import rows
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+    from tests.admin.rows import World
+
+FROM = {"REMOTE_ADDR": "203.0.113.7"}
+
+
+def url(name: str, *args: Any) -> str:
+    return reverse(f"admin:{name}", args=args)
+
+
+def entries(row: Any) -> list[LogEntry]:
+    return list(LogEntry.objects.get_for_object(row).order_by("id"))
+
+
+def clear() -> None:
+    LogEntry.objects.all().delete()
+
+
+@pytest.fixture
+def quiet(world: World) -> World:
+    """The world, with nothing noted yet."""
+    clear()
+    return world
+
+
+def test_a_change_is_noted_with_person_address_and_both_values(boss: Client, admin_user: User, quiet: World) -> None:
+    page = url("bridge_conversation_rename", quiet.group.pk)
+    boss.post(page, {"title": "Sales"}, **FROM)
+    [entry] = entries(quiet.group)
+    assert (entry.actor, entry.remote_addr, entry.action) == (admin_user, "203.0.113.7", LogEntry.Action.UPDATE)
+    assert entry.changes_dict == {"title": ["市场部 · 周报讨论群", "Sales"]}
+
+
+def test_who_is_not_a_trusted_proxy_cannot_choose_the_noted_address(boss: Client, quiet: World) -> None:
+    boss.post(
+        url("bridge_conversation_mode", quiet.group.pk), {"mode": "human"}, **FROM, HTTP_X_FORWARDED_FOR="9.9.9.9"
+    )
+    assert [entry.remote_addr for entry in entries(quiet.group)] == ["203.0.113.7"]
+
+
+def test_of_secrets_only_the_change_is_noted(boss: Client, quiet: World) -> None:
+    quiet.app.credentials = {**quiet.app.credentials, "secret": "CANARY-a-new-one"}
+    quiet.app.save()
+    quiet.gateway.token = "CANARY-another"
+    quiet.gateway.save()
+    hook = WebhookEndpoint.objects.create(name="CRM", url="https://crm.example/CANARY", events=["message.received"])
+    user = User.objects.create_user("new", password="CANARY-password-1")
+    user.set_password("CANARY-password-2")
+    user.save()
+    token, secret = AuthToken.objects.create(user)
+    told = str(list(LogEntry.objects.values()))
+    leaked = [each for each in ("CANARY", secret, hook.secret, user.password, user.password[-20:]) if each in told]
+    assert leaked == []
+    masked = {"credentials": [audit.MASK] * 2}
+    assert entries(quiet.app)[0].changes_dict == masked
+    assert entries(token)[0].action == LogEntry.Action.CREATE
+
+
+def test_configuration_people_and_their_rights_are_noted(boss: Client, quiet: World) -> None:
+    boss.post(url("bridge_route_change", quiet.route.pk), {**_route(quiet), "agent_id": "support"})
+    assert entries(quiet.route)[0].changes_dict == {"agent_id": ["main", "support"]}
+    user = User.objects.create_user("new")
+    clear()
+    user.groups.add(Group.objects.get(name="Operators"))
+    group = Group.objects.get(name="Viewers")
+    group.permissions.add(*Group.objects.get(name="Operators").permissions.filter(codename="read_content"))
+    assert entries(user)[0].changes_dict["groups"]["objects"] == ["Operators"]
+    assert "read what messages say" in str(entries(group)[0].changes_dict["permissions"]["objects"])
+    Route.objects.get().delete()
+    assert LogEntry.objects.latest("id").action == LogEntry.Action.DELETE
+
+
+def _route(world: World) -> dict[str, Any]:
+    return {
+        "account": world.bot.pk, "peer_kind": "group", "peer_id": "wrGROUP", "gateway": world.gateway.pk,
+        "scope": "conversation", "trigger": "all", "enabled": "on",
+    }  # fmt: skip
+
+
+def test_deeds_that_change_no_field_are_noted_once_for_each_row(boss: Client, admin_user: User, quiet: World) -> None:
+    both = {"ids": f"{quiet.dead.pk},{quiet.uncertain.pk}", "sure": "1"}
+    boss.post(url("bridge_delivery_confirm"), {**both, "verb": "dismiss"}, **FROM)
+    boss.post(url("bridge_delivery_confirm"), {**both, "verb": "dismiss"}, **FROM)
+    for row in (quiet.dead, quiet.uncertain):
+        [entry] = entries(row)
+        assert entry.additional_data == {"deed": "dismissed"}
+        assert (entry.actor, entry.remote_addr, entry.object_repr) == (admin_user, "203.0.113.7", f"#{row.pk}")
+    boss.post(url("bridge_delivery_confirm"), {**both, "verb": "replay"})
+    assert entries(quiet.dead)[-1].additional_data == {"deed": "replayed"}
+
+
+def test_a_message_and_a_new_session_are_noted_without_the_text(boss: Client, quiet: World) -> None:
+    ChannelAccount.objects.update(state=Health.OK)
+    boss.post(url("bridge_conversation_say", quiet.person.pk), {"text": "CANARY text"})
+    boss.post(url("bridge_conversation_new_session", quiet.person.pk))
+    deeds = [entry.additional_data["deed"] for entry in entries(quiet.person)]
+    assert deeds == ["sent a message", "A new session: with the next message the agent remembers nothing."]
+    assert "CANARY" not in str(list(LogEntry.objects.values()))
+
+
+def test_what_workers_find_out_is_not_noted(quiet: World) -> None:
+    ChannelAccount.objects.get(pk=quiet.bot.pk).set_state(Health.FAILING, "slow")
+    Gateway.objects.get(pk=quiet.gateway.pk).set_state(Health.FAILING, "timeout", "slow")
+    conversation = peers.conversation_with(quiet.app, "direct", "somebody-new")
+    outbound.new_session(conversation)
+    outbound.send(quiet.app, "direct", "somebody-new", Content(text="hello"), source="agent", client="")
+    Delivery.objects.filter(pk=quiet.dead.pk).update(tries=3)
+    assert Conversation.objects.filter(peer_id="somebody-new").exists()
+    assert not LogEntry.objects.exists()
+
+
+def test_a_page_that_is_only_read_notes_nothing_and_its_reader_is_not_remembered(boss: Client, quiet: World) -> None:
+    boss.post(url("bridge_conversation_mode", quiet.group.pk), {"mode": "human"}, **FROM)
+    boss.get(url("bridge_conversation_change", quiet.group.pk))
+    clear()
+    quiet.group.mode = "bot"
+    quiet.group.save()
+    audit.record("by nobody", [quiet.group])
+    assert [entry.actor for entry in entries(quiet.group)] == [None, None]
+
+
+def test_the_log_is_read_by_admins_found_by_person_and_number_and_written_by_nobody(boss: Client, quiet: World) -> None:
+    boss.post(url("bridge_conversation_mode", quiet.group.pk), {"mode": "human"})
+    boss.post(url("bridge_conversation_new_session", quiet.person.pk))
+    page = url("auditlog_logentry_changelist")
+    everything = boss.get(page).content.decode()
+    assert "A new session" in everything
+    assert "mode" in everything
+    for term, found in (("admin", 2), (str(quiet.group.pk), 1), ("nobody", 0), ("9" * 30, 0)):
+        assert len(boss.get(page, {"q": term}).context["cl"].result_list) == found, term
+    [entry] = entries(quiet.group)
+    detail = boss.get(url("auditlog_logentry_change", entry.pk)).content.decode()
+    assert "<td>bot</td><td>human</td>" in detail
+    assert boss.post(url("auditlog_logentry_delete", entry.pk), {"post": "yes"}).status_code == 403
+
+
+def test_the_log_costs_few_queries_and_counts_nothing(
+    boss: Client, quiet: World, django_assert_max_num_queries: Any
+) -> None:
+    for number in range(60):
+        audit.record(f"deed {number}", [quiet.group])
+    with django_assert_max_num_queries(12) as asked:
+        assert boss.get(url("auditlog_logentry_changelist")).status_code == 200
+    assert not [query for query in asked.captured_queries if "COUNT(*)" in query["sql"] and "auditlog" in query["sql"]]
+
+
+def test_an_entry_whose_row_is_gone_is_still_shown(boss: Client, quiet: World) -> None:
+    spare = rows.account(name="Spare", external_id="spare")
+    spare.delete()
+    entry = LogEntry.objects.filter(action=LogEntry.Action.DELETE).get()
+    assert "Spare" in boss.get(url("auditlog_logentry_change", entry.pk)).content.decode()

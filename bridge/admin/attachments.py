@@ -9,9 +9,10 @@ from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 
+from bridge.access import may_read
 from bridge.admin.desk import user_of
-from bridge.models import Attachment, AttachmentState
 from bridge.download import PICTURES, response
+from bridge.models import Attachment, AttachmentState
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -25,7 +26,8 @@ def is_picture(attachment: Attachment) -> bool:
 
 def download(request: HttpRequest, uuid: UUID) -> HttpResponse | FileResponse:
     """The bytes. A page may use them as the source of an <img>; opened by themselves they are a download."""
-    if not user_of(request).has_perm("bridge.view_message"):
+    user = user_of(request)
+    if not (user.has_perm("bridge.view_message") and may_read(user)):
         raise PermissionDenied
     attachment = get_object_or_404(Attachment, uuid=uuid)
     try:

@@ -30,6 +30,7 @@ LISTS = {
     "contacts": "bridge/contact",
     "staff": "auth/user",
     "staff-groups": "auth/group",
+    "audit-log": "auditlog/logentry",
 }
 # name → path below /admin/; {…} stands for the address of something that the day has made
 PAGES = {
@@ -58,6 +59,8 @@ PAGES = {
     "contact": "/bridge/contact/1/change/",
     "staff-add": "/auth/user/add/",
     "staff-change": "/auth/user/1/change/",
+    "staff-group": "/auth/group/2/change/",
+    "audit-entry": "/auditlog/logentry/1/change/",
     "password": "/password_change/",
 }
 # What sticks out at the right, unless it can be scrolled to or is cut off on purpose (like text for screen readers).

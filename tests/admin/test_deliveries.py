@@ -57,25 +57,25 @@ def test_a_delivery_that_cannot_be_replayed_says_why(boss: Client, world: rows.W
 def test_dismiss_takes_it_off_the_dead_letters(boss: Client, world: rows.World, admin_user: Any) -> None:
     form = {"verb": "dismiss", "ids": str(world.dead.pk)}
     assert "1 delivery will be marked" in boss.post(url("confirm"), form).content.decode()
-    assert boss.get(url("dead_letters")).context["cl"].result_count == 2
+    assert boss.get(url("dead_letters")).context["cl"].result_count == 3
     boss.post(url("confirm"), {**form, "sure": "1"})
     world.dead.refresh_from_db()
     assert (world.dead.dismissed_by, world.dead.state) == (admin_user, "dead")
-    assert boss.get(url("dead_letters")).context["cl"].result_count == 1
+    assert boss.get(url("dead_letters")).context["cl"].result_count == 2
 
 
 def test_dead_letters_are_grouped_by_cause(boss: Client, world: rows.World) -> None:
     causes = boss.get(url("dead_letters")).context["causes"]
     found = {cause["query"]: (cause["count"], cause["codes"]) for cause in causes}
     assert found == {
-        "?state__exact=dead&reason__exact=permanent": (1, [("81013", 1)]),
+        "?state__exact=dead&reason__exact=permanent": (2, [("404", 1), ("81013", 1)]),
         "?state__exact=uncertain&reason__exact=unknown": (1, [("timeout", 1)]),
     }
 
 
 def test_dead_letters_can_be_replayed_all_at_once(boss: Client, world: rows.World) -> None:
     form = {"action": "replay_selected", "_selected_action": [world.dead.pk], "select_across": "1"}
-    assert boss.post(url("dead_letters"), form).context["count"] == 2
+    assert boss.post(url("dead_letters"), form).context["count"] == 3
 
 
 def test_the_menu_counts_the_dead_letters(boss: Client, world: rows.World) -> None:
@@ -85,7 +85,7 @@ def test_the_menu_counts_the_dead_letters(boss: Client, world: rows.World) -> No
         for item in group["items"]
         if "badge" in item
     ]
-    assert [(item["title"], item["badge"]) for item in entries] == [("Dead letters", "2")]
+    assert [(item["title"], item["badge"]) for item in entries] == [("Dead letters", "3")]
 
 
 @pytest.mark.parametrize("verb", ["replay", "dismiss"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,8 +28,27 @@ DESCRIPTIONS = {
 }
 
 
+# For what DRF's mixins do; everything else says it in its docstring.
+USUAL = {
+    "list": "Newest first, page by page.",
+    "retrieve": "One of them.",
+    "create": "Add one.",
+    "partial_update": "Change what is given.",
+    "destroy": "Delete it.",
+}
+
+
 class Described(AutoSchema):
     """Adds the refusals that follow from what an endpoint takes, and those that it names in `refuses`."""
+
+    def get_description(self) -> str:  # type: ignore[override]  # drf-spectacular gives no arguments
+        view: Any = self.view
+        own = getattr(view, view.action).__doc__
+        return inspect.cleandoc(own) if own else USUAL[view.action]
+
+    def get_summary(self) -> str:
+        """The first sentence, which the page shows before an endpoint is opened."""
+        return self.get_description().partition(". ")[0].rstrip(".")
 
     def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)

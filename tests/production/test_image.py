@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import jsonschema
@@ -35,7 +36,7 @@ def test_without_a_password_it_says_what_to_do() -> None:
 
 def test_all_variables_are_settings_or_explained() -> None:
     used = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
-    assert used == {"POSTGRES_PASSWORD", "PORT", "TAG"}
+    assert used == {"POSTGRES_PASSWORD", "PORT", "TAG", "TRUSTED_PROXIES"}
 
 
 def test_every_service_is_there() -> None:
@@ -105,6 +106,15 @@ def test_only_the_web_server_can_be_reached_and_only_from_this_machine() -> None
     }
     assert compose(ENV)["networks"]["data"] == {"internal": True}
     assert {name for name in SERVICES if SERVICES[name]["networks"] == ["data"]} == {"prepare", "beat", *THEIRS}
+
+
+def test_a_tls_proxy_on_the_machine_is_believed_and_nobody_else() -> None:
+    """Through a published port it comes as the gateway of the network; not believed, it would be redirected to https for ever."""
+    (network,) = compose(ENV)["networks"]["outside"]["ipam"]["config"]
+    assert ip_address(network["gateway"]) in ip_network(network["subnet"])
+    assert {SERVICES[name]["environment"]["TRUSTED_PROXIES"] for name in OURS} == {network["gateway"]}
+    asked = compose({**ENV, "TRUSTED_PROXIES": "10.0.0.7"})
+    assert asked["services"]["web"]["environment"]["TRUSTED_PROXIES"] == "10.0.0.7"
 
 
 def test_a_stop_leaves_time_for_what_is_held() -> None:

@@ -8,7 +8,7 @@ COVERAGE := --cov=bridge --cov=accounts --cov=channels_wechat --cov=openclaw --c
 # Everywhere the same: warnings, leaks and wrong threads show themselves.
 PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo run manage test lint real browser kills production audit acceptance clean
+.PHONY: help demo run manage test lint real browser kills production audit acceptance million clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -54,6 +54,9 @@ acceptance: $(VENV)/.dev ## the same in full length, a token that dies every sec
 	@$(BIN)/python -m tests.acceptance.kill
 	@$(BIN)/python -m tests.acceptance.tokens
 	@$(BIN)/python -m tests.acceptance.load
+
+million: $(VENV)/.dev ## what every page costs with a million messages and two million attempts (MESSAGES=1000000)
+	@MESSAGES=$(MESSAGES) $(BIN)/python -m tests.million
 
 clean: ## remove the virtual environment, caches and the demo's data; what `make run` keeps in .data/run stays
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage .data/demo*

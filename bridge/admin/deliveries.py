@@ -229,7 +229,7 @@ class DeadLetterAdmin(DeliveryAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         title = _("Dead letters")
         request.crumb = title  # type: ignore[attr-defined]  # read by the theme's header_title.html
-        found = causes()
+        found = [] if request.GET.get("q") else causes()
         many = sum(cause["count"] for cause in found) > RECENT
         context = {"title": title, "causes": found, "codes_of": RECENT if many else 0, **(extra_context or {})}
         return super().changelist_view(request, context)

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.urls.exceptions import NoReverseMatch
 from django.utils import timezone
 
+from bridge.admin.paging import DEEPEST
 from bridge.api.urls import router
 from bridge.models import Conversation, Delivery, Message
 from tests.million.texts import COMMON, RARE
@@ -29,8 +30,11 @@ CHOICES = 30
 
 
 class Page(NamedTuple):
+    """is_list: a list or the dashboard, whose queries are few; a page of one row may ask for all that hangs on it."""
+
     name: str
     address: str
+    is_list: bool = True
 
 
 def admin_pages(client: Client) -> Iterator[Page]:
@@ -50,7 +54,7 @@ def list_pages(client: Client, name: str, address: str) -> Iterator[Page]:
     found = answer.context_data["cl"]
     yield Page(name, address)
     yield Page(f"{name}, page 2", f"{address}?p=2")
-    yield Page(f"{name}, deepest page", f"{address}?p={getattr(found.paginator, 'deepest', 20_000)}")
+    yield Page(f"{name}, deepest page", f"{address}?p={DEEPEST}")
     for spec in found.filter_specs:
         for choice in islice(spec.choices(found), CHOICES):
             query = choice.get("query_string", "?")
@@ -75,19 +79,19 @@ def _object_pages(name: str, model: Any) -> Iterator[Page]:
             except NoReverseMatch:
                 continue
             if address:
-                yield Page(f"{pattern.name} {label}", address)
+                yield Page(f"{pattern.name} {label}", address, is_list=False)
 
 
 def samples(model: Any) -> dict[str, Any]:
     """Rows worth opening: the newest, and the ones with the most behind them."""
-    newest = model._default_manager.order_by("-pk").first()
-    rows = {"newest": newest} if newest else {}
-    if model is Conversation and newest:
-        rows["of 200 000"] = Message.objects.order_by("pk")[0].conversation
-        rows["middle"] = Conversation.objects.all()[Conversation.objects.count() // 2]
-    if model is Delivery and newest:
-        rows["failed"] = Delivery.objects.filter(state="dead")[0]
-    return rows
+    rows = {"newest": model._default_manager.order_by("-pk").first()}
+    if model is Conversation:
+        first = Message.objects.order_by("pk").first()
+        rows["of a fifth of all"] = first and first.conversation
+        rows["middle"] = Conversation.objects.order_by("pk")[Conversation.objects.count() // 2 :].first()
+    if model is Delivery:
+        rows["failed"] = Delivery.objects.filter(state="dead").first()
+    return {label: row for label, row in rows.items() if row}
 
 
 def api_pages(client: Client) -> Iterator[Page]:
@@ -101,7 +105,7 @@ def api_pages(client: Client) -> Iterator[Page]:
         if listed["next"]:
             yield Page(f"API {prefix}, next page", listed["next"])
         for row in listed["results"][:1]:
-            yield Page(f"API {prefix}, one", reverse(f"{name}-detail", args=[row["id"]]))
+            yield Page(f"API {prefix}, one", reverse(f"{name}-detail", args=[row["id"]]), is_list=False)
         filters = view.filterset_class.base_filters.items() if view.filterset_class else ()
         for field, condition in filters:
             for value in _values(field, condition, listed["results"]):

@@ -1,0 +1,167 @@
+"""Search among rows: what is found, what is left out and said, and that each named query can use its index."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from bridge import search
+from bridge.metrics import DEAD
+from bridge.models import Contact, Conversation, Delivery, Message
+from tests.admin import rows
+from tests.million.fill import fill
+from tests.million.texts import COMMON, RARE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.db.models import QuerySet
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def chat() -> Conversation:
+    return Conversation.objects.create(
+        account=rows.account(), peer_kind="group", peer_id="wrGROUP", title="市场部 · 周报讨论群"
+    )
+
+
+def found(term: str, **options: Any) -> set[str]:
+    ids = search.messages(Message.objects.all(), term, **options).ids
+    return set(Message.objects.filter(pk__in=ids).values_list("idempotency_key", flat=True))
+
+
+def add_newer(chat: Conversation, count: int, text: str) -> None:
+    """Many messages at once, without a Python object for each."""
+    first = rows.message(chat, text, "NEWER")
+    same = [f.column for f in Message._meta.concrete_fields if f.column not in ("id", "uuid", "idempotency_key")]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO bridge_message (uuid, idempotency_key, {', '.join(same)}) "  # noqa: S608 - our own columns
+            f"SELECT gen_random_uuid(), 'N' || n, {', '.join(same)} FROM bridge_message, generate_series(2, %s) n WHERE id = %s",
+            [count, first.pk],
+        )
+
+
+@pytest.mark.parametrize("term", ["三季度的预", "预算表", "budget", "BUDGET", "预算", "表"])
+def test_a_text_is_found_by_any_part_of_it(chat: Conversation, term: str) -> None:
+    rows.message(chat, "第三季度的预算表 Budget 请查收", "RIGHT")
+    rows.message(chat, "别的事情", "OTHER")
+    assert found(term) == {"RIGHT"}
+
+
+def test_a_message_is_found_by_its_person_peer_and_platform_ids(chat: Conversation) -> None:
+    said = rows.message(chat, "hello", "KEY1", sender="zhang.san")
+    rows.delivery(said, target="channel", remote_id="REMOTE1")
+    rows.message(Conversation.objects.create(account=chat.account, peer_kind="group", peer_id="x"), "hi", "KEY2")
+    Contact.objects.create(account=chat.account, external_id="zhang.san", name="张三丰")
+    assert [found(term) for term in ("KEY1", "zhang.san", "wrGROUP", "REMOTE1", "张三丰", "张三", "三丰")] == [
+        *[{"KEY1"}] * 6,
+        set(),
+    ]
+
+
+def test_whoever_may_not_read_texts_finds_none_by_them(chat: Conversation) -> None:
+    rows.message(chat, "a secret budget", "KEY1")
+    assert found("secret", in_text=False) == set()
+    assert found("KEY1", in_text=False) == {"KEY1"}
+
+
+def test_a_short_word_is_looked_for_in_the_newest_messages_and_the_page_says_so(chat: Conversation) -> None:
+    rows.message(chat, "青花瓷茶具", "OLD")
+    add_newer(chat, search.NEWEST - 1, "其他")
+    assert found("茶具") == {"OLD"}
+    rows.message(chat, "其他", "ONE MORE")
+    assert found("茶具") == set()
+    assert found("花瓷茶") == {"OLD"}
+    assert "20000" in search.messages(Message.objects.all(), "茶具").note
+    assert search.messages(Message.objects.all(), "花瓷茶").note == ""
+
+
+def test_more_finds_than_are_shown_are_cut_and_the_page_says_so(chat: Conversation) -> None:
+    add_newer(chat, search.FINDS, "同样的话")
+    everything = search.messages(Message.objects.all(), "同样的")
+    assert (len(everything.ids), everything.note) == (search.FINDS, "")
+    newest = rows.message(chat, "同样的话", "NEWEST")
+    cut = search.messages(Message.objects.all(), "同样的")
+    assert (len(cut.ids), cut.ids[0]) == (search.FINDS, newest.pk)
+    assert f"newest {search.FINDS} finds" in cut.note
+
+
+def test_deliveries_are_found_by_what_their_message_says_among_those_that_are_asked_for(chat: Conversation) -> None:
+    dead = rows.delivery(rows.message(chat, "预算表一", "K1"), "dead", "permanent")
+    rows.delivery(rows.message(chat, "预算表二", "K2"))
+    hook = Delivery.objects.create(target="webhook", lane="hook:1", remote_id="evt_1")
+    assert search.deliveries(Delivery.objects.filter(DEAD), "预算表").ids == [dead.pk]
+    assert search.deliveries(Delivery.objects.all(), "evt_1").ids == [hook.pk]
+
+
+@pytest.mark.parametrize(
+    ("term", "hits"), [("周报讨", 1), ("市场", 1), ("讨论", 0), ("GROUP", 1), ("wr", 1), ("王五哥", 1)]
+)
+def test_conversations_are_found_by_title_id_and_person(chat: Conversation, term: str, hits: int) -> None:
+    Conversation.objects.create(account=chat.account, peer_kind="direct", peer_id="wangwu", title="渠道")
+    Conversation.objects.create(account=rows.account("wecom_aibot"), peer_kind="direct", peer_id="wangwu", title="别的")
+    Contact.objects.create(account=chat.account, external_id="wangwu", name="王五哥")
+    assert len(search.conversations(Conversation.objects.all(), term).ids) == hits
+
+
+def test_contacts_are_found_by_parts_and_by_beginnings(chat: Conversation) -> None:
+    person = Contact.objects.create(account=chat.account, external_id="user0031", name="欧阳修竹")
+    assert [search.contacts(Contact.objects.all(), term).ids == [person.pk] for term in ("阳修竹", "欧", "0031", "us")]
+    assert search.contacts(Contact.objects.all(), "修").ids == []
+    assert "begins" in search.contacts(Contact.objects.all(), "修").note
+
+
+def test_before_a_moment_is_found_however_much_came_after(chat: Conversation) -> None:
+    moment = timezone.now() - timedelta(days=3)
+    old = rows.message(chat, "old", "OLD", created_at=moment - timedelta(seconds=1))
+    rows.message(chat, "at", "AT", created_at=moment)
+    beside = rows.message(chat, "stored later", "BESIDE", created_at=moment - timedelta(seconds=2))
+    assert set(search.before(Message.objects.all(), moment)) == {old, beside}
+    assert search.before(Message.objects.all(), moment + timedelta(days=9)).count() == 3
+
+
+NOW = timezone.now()
+# What each index is for. The planner takes another way on a small table, so it is forbidden to read all of it.
+QUERIES: dict[str, Callable[[], QuerySet[Any]]] = {
+    "message_text": lambda: search.holding(Message.objects.all(), RARE),
+    "message_kind": lambda: Message.objects.filter(kind="image"),
+    "message_source": lambda: Message.objects.filter(source="staff"),
+    "message_sender": lambda: Message.objects.filter(sender="user0000003"),
+    "message_day": lambda: Message.objects.filter(created_at__gte=NOW),
+    "delivery_failures": lambda: Delivery.objects.filter(DEAD).order_by("-id").values("id"),
+    "delivery_failed_lanes": lambda: Delivery.objects.filter(DEAD, lane="in:1"),
+    "delivery_state": lambda: Delivery.objects.filter(state="dead").order_by("-id")[:50],
+    "delivery_reason": lambda: Delivery.objects.filter(reason="no_route").order_by("-id")[:50],
+    "delivery_hooks": lambda: Delivery.objects.filter(target="webhook").order_by("-id")[:50],
+    "delivery_day": lambda: Delivery.objects.filter(created_at__gte=NOW),
+    "delivery_dismissed": lambda: Delivery.objects.filter(dismissed_at__isnull=False).order_by("-id")[:50],
+    "delivery_remote_id": lambda: Delivery.objects.filter(remote_id="remote7"),
+    "conversation_newest": lambda: Conversation.objects.all()[:50],
+    "conversation_peer_id": lambda: Conversation.objects.filter(peer_id="wrGROUP00000001"),
+    "conversation_words": lambda: Conversation.objects.filter(title__icontains="周报讨论"),
+    "contact_words": lambda: Contact.objects.filter(name__istartswith="赵"),
+}
+
+
+def test_every_query_can_use_its_index() -> None:
+    plans: dict[str, dict[str, str]] = {}
+    fill(1200)
+    for way in ("seqscan", "indexscan"):  # the second leaves bitmaps, which is how a GIN index is read
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET LOCAL enable_{way} = off")
+        plans[way] = {index: query().explain() for index, query in QUERIES.items()}
+    assert [index for index in QUERIES if not any(index in plan[index] for plan in plans.values())] == []
+
+
+def test_pg_trgm_cuts_chinese_into_letters() -> None:
+    """In a database whose LC_CTYPE is plain C it does not, and every search would read the whole index."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT cardinality(show_trgm(%s)), cardinality(show_trgm(%s))", [COMMON, "abc"])
+        assert cursor.fetchone() == (4, 4)

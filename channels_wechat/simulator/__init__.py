@@ -16,7 +16,7 @@ POST bots         aibotid, name, token, aes_key, callback_url, encrypt_userids (
 POST robots       chat, key (made up if absent), name → the key
 POST members      userid, name, department
 POST groups       chatid, name, owner, members, creator (agentid of the app that owns it)
-POST settings     the fields of state.Settings: times, tries, copies, persistent, poll_interval, limits
+POST settings     the fields of state.Settings: times, tries, copies, clients, persistent, poll_interval, limits
 POST clock        advance: seconds by which tokens, codes, addresses, streams and limits age
 POST tokens       app, how: "invalidate" (40014 from now on) or "expire" (42001)
 
@@ -31,11 +31,11 @@ POST click        entry (its seq), from, key, selected {question: [option]}: a b
 POST verify       app | bot: the console's GET with echostr → {"ok", "status", "body", "seconds"}
 
 POST faults       path ("message/send", "media/bot" for a user's file, "*"), kind (faults.py), times (0 = for ever),
-                  errcode, errmsg, seconds, status.   DELETE faults clears them
+                  rate (share of the calls), errcode, errmsg, seconds, status.   DELETE faults clears them
 POST reset        forget calls, counters and deliveries
 
 GET directory     every account, member and group, without secrets
-GET record        calls per path, errors per path and errcode, counters (token_requests, tokens_issued,
+GET record        calls per path, errors per path and errcode, faults per path and kind, counters (token_requests, tokens_issued,
                   tokens_invalidated, wrong_secrets, duplicates, dropped), deliveries and streams by outcome, and
                   violations: answers the platform would have ignored or that break its rules
 GET calls?path=   each API call with body, errcode and fault.   GET deliveries?id=   each callback with its tries

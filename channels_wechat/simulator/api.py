@@ -73,6 +73,11 @@ def read_json(raw: bytes) -> JSON:
     return body
 
 
+async def _readable(request: web.Request) -> str:
+    """What is kept of a body."""
+    return (await request.read()).decode(errors="replace")[: record.BODY]
+
+
 class FrontDoor:
     def __init__(self, platform: Platform, endpoints: dict[str, Endpoint]) -> None:
         self.platform = platform
@@ -84,7 +89,8 @@ class FrontDoor:
         fault = self.platform.faults.take(path)
         if fault is None:
             return await self._process(path, request, call)
-        call.fault = fault.kind
+        self.platform.world.record.broken(call, fault.kind)
+        call.body = await _readable(request)
         if fault.kind == "errcode":
             self.platform.world.record.answered(call, fault.errcode)
         return await faults.apply(
@@ -113,9 +119,8 @@ class FrontDoor:
             call._app = self._authorise(request)
             noted.account = call.app.id
         if endpoint.json_body and endpoint.method == "POST":
-            raw = await request.read()
-            noted.body = raw.decode(errors="replace")[: record.BODY]
-            call.body = read_json(raw)
+            noted.body = await _readable(request)
+            call.body = read_json(await request.read())
         return await endpoint.handle(call)
 
     def _authorise(self, request: web.Request) -> App:

@@ -1,16 +1,24 @@
-"""Callbacks in the platform's rhythm (facts: wecom.md 2.3): 5 s, three tries in all, one conversation in order."""
+"""Callbacks in the platform's rhythm (facts: wecom.md 2.3): 5 s, three tries in all, one conversation in order.
+
+With the setting `clients` it is a load instead: the copies of a message race each other, and the next message of the conversation goes out
+as soon as one of them was taken, while the others may still be on their way.
+"""
 
 import asyncio
+import contextlib
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import aiohttp
 
 from channels_wechat.simulator import crypto, envelopes
 from channels_wechat.simulator.record import Delivery
 from channels_wechat.simulator.state import JSON, Account, World
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -49,12 +57,15 @@ class Callbacks:
         self.world = world
         self._session = session
         self._waiting: dict[str, deque[Item]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
+        self._posting = 0
+        self._posted = asyncio.Condition()
 
-    def spawn(self, work: Awaitable[None]) -> None:
+    def spawn(self, work: Awaitable[T]) -> asyncio.Future[T]:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def stop(self) -> None:
         tasks = list(self._tasks)
@@ -85,8 +96,18 @@ class Callbacks:
         if item.may_start:
             await item.may_start()
         item.delivery.outcome = "sending"
-        taken = [await self._copy(item) for _ in range(item.copies)]
-        item.delivery.outcome = "delivered" if any(taken) else "lost"
+        if not self.world.settings.clients:
+            taken = [await self._copy(item) for _ in range(item.copies)]
+            item.delivery.outcome = "delivered" if any(taken) else "lost"
+            return
+        copies = [self.spawn(self._copy(item)) for _ in range(item.copies)]
+        self.spawn(self._note_outcome(item, copies))
+        for copy in asyncio.as_completed(copies):
+            if await copy:
+                break
+
+    async def _note_outcome(self, item: Item, copies: list[asyncio.Future[bool]]) -> None:
+        item.delivery.outcome = "delivered" if any(await asyncio.gather(*copies)) else "lost"
 
     async def _copy(self, item: Item) -> bool:
         """One copy with its tries; endless ones when persistent."""
@@ -95,7 +116,8 @@ class Callbacks:
             if number:
                 await asyncio.sleep(self.world.settings.retry_pause)
             number += 1
-            reply = await self.post(item.account, item.plain)
+            async with self._client():
+                reply = await self.post(item.account, item.plain)
             item.delivery.tries.append(reply.facts())
             if reply.error and reply.ok:
                 self.world.record.violation("bad_reply", item.delivery.id, reply.error)
@@ -104,6 +126,19 @@ class Callbacks:
                     item.on_reply(reply.plain)
                 return True
         return False
+
+    @contextlib.asynccontextmanager
+    async def _client(self) -> AsyncIterator[None]:
+        """One of the setting's clients, which does one POST at a time; without that setting there is always one."""
+        async with self._posted:
+            await self._posted.wait_for(lambda: not 0 < self.world.settings.clients <= self._posting)
+            self._posting += 1
+        try:
+            yield
+        finally:
+            async with self._posted:
+                self._posting -= 1
+                self._posted.notify()
 
     async def post(self, account: Account, plain: bytes) -> Reply:
         """One POST within the time-out; a 200 with an unreadable reply counts as taken, as on the platform."""

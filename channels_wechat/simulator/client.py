@@ -69,7 +69,7 @@ class SimulatorClient:
         self.post("tokens", app=app, how="expire")
 
     def fault(self, path: str, kind: str, **details: Any) -> JSON:
-        """Details: times, errcode, errmsg, seconds, status (see faults.py)."""
+        """Details: times, rate, errcode, errmsg, seconds, status (see faults.py)."""
         return self.post("faults", path=path, kind=kind, **details)
 
     def clear_faults(self) -> None:

@@ -11,6 +11,7 @@ reset_after      processed, then reset
 """
 
 import asyncio
+import random
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -28,7 +29,7 @@ HTML = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center>
 
 @dataclass
 class Fault:
-    """`path` may be "*" for every API path. `times` 0 = until cleared."""
+    """`path` may be "*" for every API path. `times` 0 = until cleared. `rate`: the share of the calls that meet it."""
 
     path: str
     kind: str
@@ -37,10 +38,13 @@ class Fault:
     errmsg: str = "simulated failure"
     seconds: float = 0
     status: int = 200
+    rate: float = 1
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ControlError(f"kind must be one of {', '.join(sorted(KINDS))}")
+        if not 0 < self.rate <= 1:
+            raise ControlError("rate must be above 0 and at most 1")
 
 
 class Faults:
@@ -48,9 +52,9 @@ class Faults:
         self.active: list[Fault] = []
 
     def take(self, path: str) -> Fault | None:
-        """The first fault for this path, one of its times used up."""
+        """The first fault for this path that its rate lets happen, one of its times used up."""
         for fault in self.active:
-            if fault.path in ("*", path):
+            if fault.path in ("*", path) and random.random() < fault.rate:  # noqa: S311
                 if fault.times == 1:
                     self.active.remove(fault)
                 fault.times -= 1 if fault.times else 0

@@ -52,6 +52,7 @@ class Record:
         self.calls: deque[Call] = deque(maxlen=KEEP)
         self.per_path: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
         self.counters: Counter[str] = Counter()
         self.deliveries: dict[str, Delivery] = {}
         self.streams: dict[str, StreamState] = {}
@@ -68,6 +69,10 @@ class Record:
         if errcode:
             self.errors[f"{call.path} {errcode}"] += 1
 
+    def broken(self, call: Call, fault: str) -> None:
+        call.fault = fault
+        self.faults[f"{call.path} {fault}"] += 1
+
     def violation(self, what: str, message: str, detail: str = "") -> None:
         self.violations.append({"what": what, "message": message, "detail": detail[:500]})
 
@@ -75,6 +80,7 @@ class Record:
         return {
             "calls": dict(self.per_path),
             "errors": dict(self.errors),
+            "faults": dict(self.faults),
             "counters": dict(self.counters),
             "deliveries": dict(Counter(d.outcome for d in self.deliveries.values())),
             "posts": sum(len(d.tries) for d in self.deliveries.values()),

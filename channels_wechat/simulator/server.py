@@ -97,7 +97,7 @@ def media_handler(platform: Platform) -> "faults.Handler":
 
         if fault is None:
             return await process()
-        noted.fault = fault.kind
+        platform.world.record.broken(noted, fault.kind)
         return await faults.apply(fault, request, process, platform.world.settings.hang_seconds)
 
     return serve

@@ -22,6 +22,7 @@ class Settings:
     callback_tries: int = 3
     retry_pause: float = 0.5  # between two tries of one message
     copies: int = 1  # POST every message so often, even after a 200
+    clients: int = 0  # 0: copies one after the other; else all at once, by so many clients over all chats
     persistent: bool = False  # try until a 200, for tests that kill the receiver
     poll_interval: float = 1.0  # of an AI bot's stream
     stream_seconds: float = 360

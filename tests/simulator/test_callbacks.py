@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +124,56 @@ def test_copies_come_even_after_a_200(client: SimulatorClient, receiver: Receive
     client.wait_taken(said)
     assert [received.json["msgid"] for received in receiver.received] == [said["id"]] * 3
     assert len({received.query["msg_signature"] for received in receiver.received}) == 3
+
+
+def test_clients_let_the_copies_race(client: SimulatorClient, receiver: Receiver) -> None:
+    together = threading.Barrier(3)
+
+    def answer(received: Received) -> None:
+        together.wait(5)
+
+    receiver.answer = answer
+    client.settings(copies=3, clients=3, callback_timeout=10)
+    delivery = client.wait_taken(client.say("x", app=1, from_="zhangsan"))
+    assert delivery["outcome"] == "delivered"
+    assert [one["status"] for one in delivery["tries"]] == [200, 200, 200]
+
+
+def test_there_are_no_more_posts_at_a_time_than_clients(client: SimulatorClient, receiver: Receiver) -> None:
+    open_now, most, lock = 0, 0, threading.Lock()
+
+    def answer(received: Received) -> None:
+        nonlocal open_now, most
+        with lock:
+            open_now += 1
+            most = max(most, open_now)
+        time.sleep(0.05)
+        with lock:
+            open_now -= 1
+
+    receiver.answer = answer
+    client.settings(copies=3, clients=2)
+    for said in client.say_many([{"app": 1, "from": who, "text": "x"} for who in ("zhangsan", "lisi")]):
+        client.wait_taken(said)
+    assert (len(receiver.received), most) == (6, 2)
+
+
+def test_a_late_copy_does_not_hold_up_the_next_message(client: SimulatorClient, receiver: Receiver) -> None:
+    late, heard = threading.Event(), []
+
+    def answer(received: Received) -> None:
+        heard.append(received.xml["Content"])
+        if heard == ["first"]:
+            late.wait(5)  # the first copy of the first message is answered last
+
+    receiver.answer = answer
+    client.settings(copies=2, clients=4, callback_timeout=10)
+    said = client.say_many([{"app": 1, "from": "zhangsan", "text": text} for text in ("first", "second")])
+    client.wait_taken(said[1])
+    assert client.delivery(said[0]["id"])["outcome"] == "sending"
+    late.set()
+    assert client.wait_taken(said[0])["outcome"] == "delivered"
+    assert sorted(heard) == ["first", "first", "second", "second"]
 
 
 def test_a_conversation_keeps_its_order_and_does_not_hold_others_up(

@@ -48,6 +48,23 @@ def test_lost_answers(
     assert platform.raw("message/send", body, access_token=token)["errcode"] == 0
 
 
+def test_a_rate_lets_some_calls_pass(client: SimulatorClient, platform: Platform) -> None:
+    client.fault("message/send", "errcode", errcode=45009, times=0, rate=0.5)
+    answers = [platform.send()["errcode"] for _ in range(40)]
+    assert set(answers) == {0, 45009}
+    assert client.record()["faults"] == {"message/send errcode": answers.count(45009)}
+    with pytest.raises(SimulatorError, match="rate must be"):
+        client.fault("message/send", "reset", rate=0)
+
+
+def test_what_a_broken_call_carried_is_kept(client: SimulatorClient, platform: Platform) -> None:
+    token = platform.token()
+    client.fault("message/send", "reset")
+    with pytest.raises(requests.ConnectionError):
+        platform.http.post(f"{platform.url}message/send?access_token={token}", data=b"whose was it", timeout=5)
+    assert client.calls("message/send")[0]["body"] == "whose was it"
+
+
 @pytest.mark.parametrize("status", [200, 502])
 def test_html_instead_of_json(client: SimulatorClient, platform: Platform, status: int) -> None:
     client.fault("user/get", "html", status=status)

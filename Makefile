@@ -8,7 +8,7 @@ COVERAGE := --cov=bridge --cov=accounts --cov=channels_wechat --cov=openclaw --c
 # Everywhere the same: warnings, leaks and wrong threads show themselves.
 PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo run manage test lint real browser kills production audit acceptance million clean
+.PHONY: help demo run manage test lint real browser kills chaos production audit acceptance million clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -41,8 +41,11 @@ browser: $(VENV)/.dev ## the tests in headless Chromium, with screenshots
 	@command -v chromium >/dev/null || $(call install,chromium fonts-wqy-zenhei)
 	@$(PYTEST) -m heavy tests/browser $(ARGS)
 
-kills: $(VENV)/.dev ## the tests that kill every process at work
+kills: $(VENV)/.dev ## a minute of chaos
 	@$(PYTEST) -m heavy tests/acceptance $(ARGS)
+
+chaos: $(VENV)/.dev ## each message three times while processes, servers and the platform fail at random (MESSAGES=10000 SEED=… JSON=1)
+	@$(BIN)/python -m tests.acceptance.chaos --messages $(or $(MESSAGES),10000) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json)
 
 production: $(VENV)/.dev ## the containers' commands read-only and without rights, stops in the middle of work, and a search for leaked secrets
 	@$(PYTEST) -m heavy tests/production $(ARGS)
@@ -50,8 +53,8 @@ production: $(VENV)/.dev ## the containers' commands read-only and without right
 audit: $(VENV)/.dev ## known vulnerabilities of the pinned packages
 	@$(BIN)/python -m tests.audit
 
-acceptance: $(VENV)/.dev ## the same in full length, a token that dies every second, and 500 turns open at once (a quarter of an hour)
-	@$(BIN)/python -m tests.acceptance.kill
+acceptance: $(VENV)/.dev ## chaos in short, a token that dies every second, and 500 turns open at once (a quarter of an hour)
+	@$(BIN)/python -m tests.acceptance.chaos --messages 1000
 	@$(BIN)/python -m tests.acceptance.tokens
 	@$(BIN)/python -m tests.acceptance.load
 

@@ -1,6 +1,6 @@
-"""The bridge under the worst of days, with its real processes: `make acceptance`.
+"""The bridge under the worst of days, with its real processes: `make chaos`, `make acceptance`.
 
-python -m tests.acceptance.kill      every process killed again and again: nothing lost, nothing doubled, order kept
+python -m tests.acceptance.chaos     everything fails at random at once: nothing lost, nothing doubled, order kept
 python -m tests.acceptance.tokens    a token that dies every second under many sending threads
 python -m tests.acceptance.load      hundreds of turns open at once, and a Valkey that stopped answering
 

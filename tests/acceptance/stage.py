@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import signal
 import socket
 import sys
 import tempfile
@@ -24,9 +23,11 @@ from bridge.processes import python
 from bridge.supervisor import Child, Supervisor, program
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable, Iterator
 
 JSON = dict[str, Any]
+DATABASE_SECONDS = 60  # a restart, with what is left of a crash to be read again
 
 
 class Stage:
@@ -39,8 +40,8 @@ class Stage:
         self.supervisor = Supervisor(self._out)
         self._database: psycopg.Connection[tuple[Any, ...]] | None = None
 
-    def open(self, pace: float, paused: tuple[str, ...] = ()) -> None:
-        """Start everything but `paused`. pace: seconds per word of an agent's answer."""
+    def open(self, pace: float, paused: tuple[str, ...] = (), twins: tuple[str, ...] = ()) -> None:
+        """Start everything but `paused`, and a second one of `twins`. pace: seconds per word of an agent's answer."""
         check_ports(self.plan)
         start_servers(self.plan, self.supervisor)
         if self.supervisor.complete(program("prepare", python("manage.py", "prepare"), self.plan.env, restart=False)):
@@ -48,8 +49,10 @@ class Stage:
         for child in _children(self.plan, pace):
             if child.name not in paused:
                 self.supervisor.add(child)
+            if child.name in twins:
+                self.supervisor.add(Child(f"{child.name}-2", child.spawn))
         self.supervisor.run(lambda: listening(self.plan))
-        self._database = psycopg.connect(self.plan.env["DATABASE_URL"], autocommit=True)
+        self.rows("SELECT 1")
 
     def close(self) -> None:
         if self._database:
@@ -80,24 +83,36 @@ class Stage:
         child = next(child for child in self.supervisor.children if child.name == name)
         return child.process.pid if child.process else 0
 
-    def kill(self, name: str) -> set[int]:
-        """kill -9 of the process and all it started. Returns their ids; none when it is down already."""
+    def signal_group(self, name: str, number: signal.Signals) -> set[int]:
+        """To the process and all it started. Returns their ids; none when it is down already."""
         leader = self.pid(name)
         members = _group(leader) if leader else set()
         with contextlib.suppress(ProcessLookupError):
             if leader:
-                os.killpg(leader, signal.SIGKILL)
+                os.killpg(leader, number)
         return members
 
     def signal(self, name: str, number: signal.Signals) -> None:
         os.kill(self.pid(name), number)
 
+    def ended(self) -> list[str]:
+        """Names of those that ended by themselves, as the supervisor noticed it; a server told to stop is not meant."""
+        return re.findall(r"^bridge +\| (?!postgres)(\S+) ended \(exit code", self.log.read_text(), re.MULTILINE)
+
     # --- looks ----------------------------------------------------------------------------------------------------------
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        if self._database is None:
-            raise RuntimeError("the stage is not open")
-        return self._database.execute(query, values).fetchall()
+        """Waits for a database that is being started again."""
+        deadline = time.monotonic() + DATABASE_SECONDS
+        while True:
+            try:
+                if self._database is None or self._database.closed:
+                    self._database = psycopg.connect(self.plan.env["DATABASE_URL"], autocommit=True)
+                return self._database.execute(query, values).fetchall()
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def count(self, query: str, *values: Any) -> int:
         return int(self.rows(query, *values)[0][0])
@@ -109,7 +124,7 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(*, pace: float = 0.05, **settings: object) -> Iterator[Stage]:
+def stage(*, pace: float = 0.05, twins: tuple[str, ...] = (), **settings: object) -> Iterator[Stage]:
     """The running bridge with these settings, and Django ready in this process. After a failure the log stays."""
     os.chdir(BASE_DIR)
     with tempfile.TemporaryDirectory(prefix="bridge-acceptance-", ignore_cleanup_errors=True) as folder:
@@ -118,7 +133,7 @@ def stage(*, pace: float = 0.05, **settings: object) -> Iterator[Stage]:
         running = Stage(plan, log)
         try:
             with running.supervisor.signals():
-                running.open(pace)
+                running.open(pace, twins=twins)
                 os.environ.update(plan.env)
                 django.setup()
                 yield running

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from typing import NamedTuple
+
+
+class Line(NamedTuple):
+    """limit: what the figure has to keep, in words; empty for a figure that is only told."""
+
+    name: str
+    figure: object
+    limit: str
+    kept: bool
 
 
 class Verdict:
-    """Figures with their limits; `print` tells whether all were kept."""
+    """Figures with their limits; `kept` tells whether all were."""
 
     def __init__(self, title: str) -> None:
         self.title = title
-        self.lines: list[tuple[str, str, str, bool]] = []
+        self.lines: list[Line] = []
 
     def check(self, name: str, figure: object, limit: str, kept: bool) -> None:
-        self.lines.append((name, str(figure), limit, kept))
+        self.lines.append(Line(name, figure, limit, kept))
 
     def exactly(self, name: str, figure: object, wanted: object) -> None:
         self.check(name, figure, f"= {wanted}", figure == wanted)
@@ -22,18 +33,37 @@ class Verdict:
         """A figure without a limit."""
         self.check(name, figure, "", True)
 
-    def print(self) -> bool:
-        kept = all(line[3] for line in self.lines)
-        say(f"\n{self.title}: {'passed' if kept else 'FAILED'}")
-        for name, figure, limit, good in self.lines:
-            mark = " " if not limit else "✓" if good else "✗"
-            say(f"  {mark} {name:<60} {figure:>18}   {limit}")
-        return kept
+    @property
+    def kept(self) -> bool:
+        return all(line.kept for line in self.lines)
+
+    def print(self, *, as_json: bool = False) -> bool:
+        if as_json:
+            lines = [line._asdict() for line in self.lines]
+            say(json.dumps({"title": self.title, "kept": self.kept, "lines": lines}, ensure_ascii=False, indent=1))
+            return self.kept
+        say(f"\n{self.title}: {'passed' if self.kept else 'FAILED'}")
+        for line in self.lines:
+            mark = " " if not line.limit else "✓" if line.kept else "✗"
+            say(f"  {mark} {line.name:<60} {_shown(line.figure):>18}   {line.limit}".rstrip())
+        return self.kept
+
+
+def _shown(figure: object) -> str:
+    if isinstance(figure, dict):
+        return ", ".join(f"{name} {value}" for name, value in figure.items()) or "none"
+    return str(figure)
 
 
 def say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
+
+
+def progress(line: str) -> None:
+    """Beside the result, which may be read by a program."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def percentile(seconds: list[float], share: float) -> float:

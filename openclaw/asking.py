@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from openclaw.errors import Code, GatewayError
 
 if TYPE_CHECKING:
-    from openclaw.reading import Json
+    from openclaw.frames import Json
     from openclaw.turns import Attachment, Policy, Turn
 
 

@@ -19,8 +19,8 @@ import aiohttp
 
 from openclaw.asking import agent_params, send_params
 from openclaw.errors import Action, Code, GatewayError
+from openclaw.frames import Json, record, text
 from openclaw.reading import (
-    Json,
     Transcript,
     is_silent_so_far,
     make_answer,
@@ -29,8 +29,6 @@ from openclaw.reading import (
     read_result,
     read_transcript,
     read_wait,
-    record,
-    text,
 )
 from openclaw.session import is_ours
 from openclaw.turns import AgentInfo, Answer, Attachment, Endpoint, ForeignReply, Hello, MediaRef, Policy, Turn

@@ -17,7 +17,8 @@ import aiohttp
 
 from openclaw.client import GatewayClient
 from openclaw.errors import Action, Code, GatewayError
-from openclaw.reading import Json, answer_from_text, decode, is_silent_so_far, record, records, text
+from openclaw.frames import Json, decode, record, records, text
+from openclaw.reading import answer_from_text, is_silent_so_far
 from openclaw.turns import AgentInfo, Answer, Attachment, Endpoint, Turn
 from openclaw.wire import address
 

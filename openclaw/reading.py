@@ -5,20 +5,16 @@ Field names and values were seen on gateway 2026.9.6.
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from channels_wechat.text import clean_json
 from openclaw.errors import Action, Code, GatewayError
+from openclaw.frames import Json, number, record, records, seconds, text
 from openclaw.turns import AgentInfo, Answer, Hello, MediaRef, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-Json = dict[str, Any]
 
 SILENT: Final = "NO_REPLY"
 RESUMED_BY: Final = "main_session_restart_recovery"
@@ -38,42 +34,6 @@ _DEVICE_FAULTS: Final = frozenset({"DEVICE_IDENTITY_REQUIRED", "CONTROL_UI_DEVIC
 _AGENT_GONE: Final = re.compile(
     r"unknown agent|agent .* (no longer exists|not found)|belongs to \"[^\"]*\", not", re.IGNORECASE
 )
-
-
-LARGEST_NUMBER: Final = 1e12
-"""Times in milliseconds and sizes in bytes stay below; what is larger is no fact but a fault."""
-
-
-def decode(data: str | bytes) -> Json:
-    """The object in a frame or a body, with every text fit to be stored. Raise ValueError for anything else."""
-    try:
-        return record(clean_json(json.loads(data)))
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def number(value: object) -> float | None:
-    """A number that one can count with, or None: JSON of Python also has NaN, infinity and integers of any length."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if abs(value) <= LARGEST_NUMBER and math.isfinite(value) else None
-
-
-def record(value: object) -> Json:
-    return value if isinstance(value, dict) else {}
-
-
-def records(value: object) -> list[Json]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def seconds(milliseconds: object) -> float | None:
-    found = number(milliseconds)
-    return found / 1000 if found is not None and found >= 0 else None
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------

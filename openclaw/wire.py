@@ -17,7 +17,8 @@ import aiohttp
 
 from openclaw.device import Signer
 from openclaw.errors import Action, Code, GatewayError
-from openclaw.reading import Json, decode, granted_scopes, number, read_error, read_hello, record, seconds, text
+from openclaw.frames import Json, decode, number, record, seconds, text
+from openclaw.reading import granted_scopes, read_error, read_hello
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -12,7 +12,7 @@ from aiohttp import WSMsgType, web
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from openclaw import reading
+from openclaw import frames, reading
 from openclaw.errors import GatewayError
 from openclaw.http import ask_http, probe
 from openclaw.turns import Answer, Endpoint, Turn
@@ -62,7 +62,7 @@ def _stream(chunks: list[dict[str, Any]]) -> bytes:
 @example({"retryAfterMs": 10**400, "code": "UNAVAILABLE"})
 @example({"status": "error", "summary": f"retry after about {'9' * 5000} hours"})
 def test_any_object_is_read_or_a_named_error(found: dict[str, Any]) -> None:
-    payload = reading.decode(json.dumps(found))
+    payload = frames.decode(json.dumps(found))
     for read in READERS:
         try:
             answer = read(payload)
@@ -70,7 +70,7 @@ def test_any_object_is_read_or_a_named_error(found: dict[str, Any]) -> None:
             answer = error
         if isinstance(answer, GatewayError):
             assert storable(str(answer))
-            assert answer.retry_after is None or 0 <= answer.retry_after <= reading.LARGEST_NUMBER
+            assert answer.retry_after is None or 0 <= answer.retry_after <= frames.LARGEST_NUMBER
         assert storable(answer)
 
 
@@ -81,7 +81,7 @@ def test_any_object_is_read_or_a_named_error(found: dict[str, Any]) -> None:
 @example(b'{"a": ' + b"9" * 5000 + b"}")
 def test_any_bytes_are_an_object_or_refused(data: bytes) -> None:
     try:
-        found = reading.decode(data)
+        found = frames.decode(data)
     except ValueError:
         return
     assert isinstance(found, dict)

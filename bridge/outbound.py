@@ -123,8 +123,11 @@ def cannot_send(conversation: Conversation) -> str:
 
 def answerable(conversation: Conversation, channel: Streaming) -> Message | None:
     """The newest message that can still be answered, for a surface that speaks only in answer."""
-    recent = conversation.messages.filter(direction="in", reply_until__gt=timezone.now()).order_by("-id")[:10]
-    return next((message for message in recent if replies.ways_left(channel, message)), None)
+    now = timezone.now()
+    # The newest, and only then the open ones: to ask for these would walk through a long conversation that has none.
+    recent = conversation.messages.filter(direction="in").order_by("-id")[:20]
+    still = (message for message in recent if message.reply_until and message.reply_until > now)
+    return next((message for message in still if replies.ways_left(channel, message)), None)
 
 
 def new_session(conversation: Conversation) -> None:

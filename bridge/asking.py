@@ -16,7 +16,7 @@ from accounts.channels import http
 from accounts.models import Health
 from bridge import delivery as work
 from bridge import logs, media, outbound
-from bridge.database import run_db
+from bridge.database import AWAY, patiently, run_db
 from bridge.delivery import Failure, LostLease
 from bridge.models import Attempt, Conversation, Delivery, Message, Outcome, Reason
 from bridge.redact import redact_text
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 # How long the question waits for its files; then it is asked without them, and says so.
 FILES_WAIT_SECONDS = 30
-# A turn costs money and the model's own client has retried already.
-MAX_TRIES = 4
+# A turn costs money and the model's own client has retried already. What was interrupted has not failed.
+MAX_FAILURES = 4
 MEDIA_MAX_BYTES = 20 * 1024 * 1024
 _ACTIONS = {
     Action.RETRY: "retry",
@@ -66,6 +66,8 @@ class Asking:
             await self._run()
         except LostLease:
             log.warning("the lease was lost")
+        except AWAY as error:  # the lease decides, and then the gateway is asked what became of the turn
+            log.warning("the database is away (%s)", type(error).__name__)
         except Exception as error:  # a defect of ours; the lane must not hang
             log.exception("a turn failed")
             text = redact_text(f"{type(error).__name__}: {error}")
@@ -104,7 +106,7 @@ class Asking:
         if lost:
             with contextlib.suppress(GatewayError):
                 await self.link.abort(turn)
-        await run_db(work.skip, self.delivery, self._open_attempt(), Reason.STOPPED)
+        await run_db(patiently, work.skip, self.delivery, self._open_attempt(), Reason.STOPPED)
 
     async def _answer(self, turn: Turn, lost: bool) -> Answer | None:
         def partial(text: str) -> None:
@@ -125,7 +127,7 @@ class Asking:
             await self._fail(Failure("retry", "not_answered", _("The lost run gave no answer; asked anew."), 0.1))
             return
         files, missing = await self._files(answer)
-        await run_db(self._store, answer, files, [*answer.missing, *missing])
+        await run_db(patiently, self._store, answer, files, [*answer.missing, *missing])
 
     def _store(self, answer: Answer, files: list[ContentFile[bytes]], missing: list[str]) -> None:
         """The delivery's end and the answer, in one transaction: both or neither."""
@@ -160,17 +162,19 @@ class Asking:
 
     async def _refused(self, error: GatewayError) -> None:
         if self.stopped and error.code == Code.RUN_ABORTED:
-            await run_db(work.skip, self.delivery, self._open_attempt(), Reason.STOPPED)
+            await run_db(patiently, work.skip, self.delivery, self._open_attempt(), Reason.STOPPED)
             return
         text = error.explained
         if error.action == Action.CONFIG and self.delivery.gateway:
-            await run_db(self.delivery.gateway.set_state, Health.STOPPED, str(error.code), text)
-        tries = MAX_TRIES if error.action == Action.RETRY else None
-        await self._fail(Failure(_ACTIONS[error.action], str(error.code), text, error.retry_after, tries))
+            await run_db(patiently, self.delivery.gateway.set_state, Health.STOPPED, str(error.code), text)
+        action, reason = _ACTIONS[error.action], ""
+        if action == "retry" and await run_db(failures, self.delivery, str(error.code)) >= MAX_FAILURES - 1:
+            action, reason = "permanent", Reason.TRIES_SPENT
+        await self._fail(Failure(action, str(error.code), text, error.retry_after, reason=reason))
 
     async def _fail(self, failure: Failure) -> None:
         try:
-            await run_db(work.fail, self.delivery, self.attempt, failure)
+            await run_db(patiently, work.fail, self.delivery, self.attempt, failure)
         except LostLease:
             log.warning("the lease was lost")
 
@@ -190,6 +194,11 @@ def lost_before(delivery: Delivery) -> bool:
     unknown = delivery.attempts.filter(outcome__in=(Outcome.UNKNOWN, Outcome.INTERRUPTED))
     key = key_of(delivery)
     return unknown.filter(request__ask=key).exists() or unknown.filter(request__recover=key).exists()
+
+
+def failures(delivery: Delivery, code: str) -> int:
+    """How often this turn failed in this way since it was queued, or replayed."""
+    return delivery.attempts.filter(outcome=Outcome.ERROR, code=code, started_at__gte=delivery.queued_at).count()
 
 
 def stopped_since(delivery: Delivery) -> bool:

@@ -16,7 +16,7 @@ from accounts.models import Health
 from bridge import alive, outbound, ownership
 from bridge import delivery as work
 from bridge.asking import Asking
-from bridge.database import run_db
+from bridge.database import AWAY, patiently, run_db
 from bridge.doorbell import Bell, answered
 from bridge.links import HttpLink, SocketLink
 from bridge.models import Conversation, Delivery, Message, Outcome, Route, State, Target, Wire
@@ -57,7 +57,7 @@ class Connector:
         helpers = [asyncio.create_task(task) for task in (self._listen(), self._show_partials(), self._keep_leases())]
         try:
             while not self.stopping.is_set():
-                await self._own()
+                await self._own_or_wait()
                 alive.sign("connector")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LEASE_EVERY_SECONDS):
@@ -74,6 +74,13 @@ class Connector:
         await run_db(work.hand_over, self.holder)
         await run_db(ownership.release, self.holder)
         await self.valkey.aclose()
+
+    async def _own_or_wait(self) -> None:
+        """While the database is away the turns go on: their ends wait for it, and who has what is asked again."""
+        try:
+            await self._own()
+        except AWAY as error:
+            log.warning("the database is away (%s)", type(error).__name__)
 
     async def _own(self) -> None:
         """Start a task for each gateway that is ours now, end those that are not, or are to be reached another way now."""
@@ -181,6 +188,9 @@ class Owned:
                 if not await self._may_retry(error):
                     return
                 await asyncio.sleep(max(error.retry_after or 0.0, backoff(failures - 1) if failures else 0.2))
+            except AWAY as error:
+                log.warning("gateway %s: the database is away (%s)", self.gateway.pk, type(error).__name__)
+                await asyncio.sleep(LOOK_SECONDS)
             finally:
                 await self._close(link)
 
@@ -218,7 +228,10 @@ class Owned:
         if room <= 0:
             return 0
         holder, pk = self.connector.holder, self.gateway.pk
-        claimed = await run_db(work.claim, Wire.CONNECTOR, holder, min(room, 50), gateway_id=pk)
+        try:
+            claimed = await run_db(work.claim, Wire.CONNECTOR, holder, min(room, 50), gateway_id=pk)
+        except AWAY:  # no reason to give up the connection and the turns on it
+            return 0
         for delivery in claimed:
             self._start(delivery, link)
         return len(claimed)
@@ -254,7 +267,7 @@ class Owned:
     def _foreign(self, reply: ForeignReply) -> None:
         """The agent speaks first. A late or resumed turn of ours is not that: `recover` gets its answer."""
         if not _OUR_KEY.fullmatch(reply.run_id) and not _OUR_KEY.fullmatch(reply.resumes):
-            task = asyncio.create_task(run_db(speak_first, self.gateway, reply))
+            task = asyncio.create_task(run_db(patiently, speak_first, self.gateway, reply))
             self.turns.add(task)
             task.add_done_callback(self.turns.discard)
 

@@ -1,13 +1,17 @@
-"""The database from asyncio: on a few threads that hand their connection back, so that 500 waiting turns hold none."""
+"""The database from asyncio, and while it is away.
+
+From asyncio it is used on a few threads that hand their connection back, so that 500 waiting turns hold none.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +19,11 @@ if TYPE_CHECKING:
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
 THREADS = 8
+# What a database raises that ends, starts, or has no room: nothing is wrong with the work itself.
+AWAY = (OperationalError, InterfaceError)
+# As long as a delivery's lease: after it somebody else decides. Seconds.
+PATIENCE_SECONDS = 30
+PAUSE_SECONDS = 0.5
 
 _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="db")
 
@@ -30,3 +39,19 @@ async def run_db(work: Callable[Given, Found], *args: Given.args, **kwargs: Give
 
     found: Any = await asyncio.get_running_loop().run_in_executor(_pool, call)
     return found  # type: ignore[no-any-return]
+
+
+def patiently(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
+    """Again while the database is away: for what came from outside and would otherwise be forgotten.
+
+    Whether a commit that failed counted is unknown, so `work` must be safe to repeat: fenced, or stored by a key. Outside transactions.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return work(*args, **kwargs)
+        except AWAY:
+            connection.close()
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(PAUSE_SECONDS)

@@ -14,6 +14,7 @@ from accounts.channels import channel_for
 from accounts.models import Health
 from bridge import delivery as work
 from bridge import hooks, logs, media, peers, replies
+from bridge.database import AWAY, patiently
 from bridge.delivery import Failure, LostLease
 from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target
 from bridge.redact import redact_text
@@ -40,6 +41,8 @@ def carry(delivery: Delivery) -> None:
             _carry(delivery)
         except LostLease:
             log.warning("the lease was lost")
+        except AWAY as error:  # the lease decides: what is in the rows is true, and nobody else may have it meanwhile
+            log.warning("the database is away (%s)", type(error).__name__)
         except Exception as error:  # a defect of ours; the message must not hang in `sending`
             log.exception("a delivery failed")
             _quietly_fail(delivery, redact_text(f"{type(error).__name__}: {error}"))
@@ -75,9 +78,10 @@ def _call_hook(delivery: Delivery) -> None:
     try:
         receipt = hooks.post(delivery)
     except ChannelError as error:
-        _settle_failure(delivery, attempt, error, Action.PERMANENT if error.action == Action.CONFIG else error.action)
+        action = Action.PERMANENT if error.action == Action.CONFIG else error.action
+        patiently(_settle_failure, delivery, attempt, error, action)
         return
-    work.succeed(delivery, attempt, response=dict(receipt.response))
+    patiently(work.succeed, delivery, attempt, response=dict(receipt.response))
 
 
 def _send(delivery: Delivery, channel: Channel, peer: Peer) -> None:
@@ -90,9 +94,9 @@ def _send(delivery: Delivery, channel: Channel, peer: Peer) -> None:
         delivery.repeat_until = repeat_until
         receipt = channel.send(peer, payload, handle=handle, check_repeats=repeat_until is not None)
     except ChannelError as error:
-        _failed(delivery, attempt, error)
+        patiently(_failed, delivery, attempt, error)
         return
-    _succeeded(delivery, attempt, receipt)
+    patiently(_succeeded, delivery, attempt, receipt)
 
 
 def _succeeded(delivery: Delivery, attempt: Attempt, receipt: Receipt) -> None:

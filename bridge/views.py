@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods
 from accounts.channels import by_key
 from accounts.models import ChannelAccount, Health
 from bridge import inbound, logs, metrics, outbound, streams
+from bridge.database import AWAY
 from bridge.models import Message
 from channels_wechat.base import Callbacks, Streaming
 from channels_wechat.errors import CallbackRefused
@@ -31,7 +32,18 @@ log = logging.getLogger(__name__)
 @csrf_exempt
 @require_http_methods(["GET", "POST"])
 def callback(request: HttpRequest, key: UUID) -> HttpResponse:
-    """GET verifies the address, POST brings a message, an event or a poll. 400, 403, 413: refused and counted, nothing stored."""
+    """GET verifies the address, POST brings a message, an event or a poll. 400, 403, 413: refused and counted, nothing stored.
+
+    503: the database is away; the platform repeats what it gets no 200 for.
+    """
+    try:
+        return _received(request, key)
+    except AWAY as error:
+        log.warning("callback %s: the database is away (%s)", key, type(error).__name__)
+        return HttpResponse(status=503)
+
+
+def _received(request: HttpRequest, key: UUID) -> HttpResponse:
     try:
         account, channel = by_key(key)
     except ChannelAccount.DoesNotExist:

@@ -188,11 +188,15 @@ class GatewayClient:
         A run that is still going, or that a restarted gateway resumes (under another run id, one session after the
         other), is waited for. None means that no answer exists and none will come: ask again with a new key.
         Raise the error of a run that is known to have failed, and `timeout` (unknown) when it is still going after
-        the turn's time.
+        the turn's time. What only keeps us from finding out is unknown too: it says nothing of the run.
         """
         with self._follow(turn.idempotency_key, on_partial):
             async with _within(turn.timeout + self._grace):
-                return await self._recover(turn)
+                try:
+                    return await self._recover(turn)
+                except GatewayError as error:
+                    in_doubt = error.action in (Action.RETRY, Action.WAIT) and error.code is not Code.RUN_FAILED
+                    raise error.fresh(Action.UNKNOWN if in_doubt else None) from None
 
     async def _recover(self, turn: Turn) -> Answer | None:
         while True:

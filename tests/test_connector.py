@@ -278,6 +278,18 @@ def test_a_run_that_always_fails_is_dead_after_four_tries(
     assert Message.objects.filter(direction="out").count() == 0
 
 
+def test_interruptions_do_not_count_as_failures(stub: RunningStub, account: ChannelAccount, mapped: Route) -> None:
+    stub.faults.fail_runs = 1
+    asked = turn(account, "hi")
+    shift(asked, tries=5)
+    for number in range(5):
+        Attempt.objects.create(delivery=asked, number=number + 1, finished_at=timezone.now(), outcome="interrupted")
+    with RunningConnector():
+        eventually(lambda: "error" in outcomes(asked))
+        due(asked)
+        assert finished(asked).state == "delivered"
+
+
 def test_an_overloaded_gateway(stub: RunningStub, account: ChannelAccount, mapped: Route) -> None:
     stub.faults.overloaded = 1
     asked = turn(account)

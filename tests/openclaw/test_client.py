@@ -418,7 +418,10 @@ def test_lost_connection_leaves_the_outcome_open(stub: RunningStub) -> None:
             results = await asyncio.gather(*tasks, return_exceptions=True)
             with pytest.raises(GatewayError) as caught:
                 await client.ask(turn("too late", "9"))
-            assert caught.value.action is Action.RETRY
+            assert caught.value.action is Action.WAIT
+            with pytest.raises(GatewayError) as caught:
+                await client.recover(turn("lost", "8"))
+            assert caught.value.action is Action.UNKNOWN, "what became of that turn is not known by this"
             return [result for result in results if isinstance(result, GatewayError)]
 
     errors = asyncio.run(run())

@@ -8,10 +8,14 @@ from typing import Any
 from celery import Celery
 from celery.bootsteps import StartStopStep
 from celery.signals import after_task_publish
+from kombu.transport.virtual import Channel
 
 from bridge import alive
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bridge.settings")
+
+# Nor is a task given back that was not begun when the broker went: kombu would do it over the connection that has gone, and end the worker.
+Channel.do_restore = False
 
 app = Celery("bridge")
 app.config_from_object("django.conf:settings", namespace="CELERY")

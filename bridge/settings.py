@@ -90,6 +90,9 @@ if DB_POOL_SIZE:
         **DATABASES["default"].get("OPTIONS", {}),
         "pool": {"min_size": 1, "max_size": DB_POOL_SIZE, "timeout": 10},
     }
+    # After a restart of the database each connection of the pool is dead. Found out before its use it costs nobody anything; found out by
+    # callbacks it may use up the three tries that the platform gives a message.
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 # For the one statement that is bound by the server, the callback's: PostgreSQL reads and plans it once for each connection.
 DATABASES["default"].setdefault("OPTIONS", {}).setdefault("prepare_threshold", 5)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -156,7 +159,6 @@ REDIS_URL = read("REDIS_URL", str, "")
 # Celery is the doorbell: no result backend, no eta, one message prefetched; time and ownership live in rows.
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_CREATE_MISSING_QUEUES = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -167,8 +169,9 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_TIMEZONE = "UTC"
-# A task left over from a dead worker is given out again after this; draining tasks are safe to run twice.
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 600, "socket_keepalive": True}
+# A task is a ring and no more: nobody acknowledges it. An acknowledgement over a connection that has gone would end the worker, and all
+# that it is sending with it (kombu 5.7: AttributeError in Channel.pool).
+CELERY_BROKER_TRANSPORT_OPTIONS = {"ack_emulation": False, "socket_keepalive": True}
 # Every beat task expires after its own period, so a worker that was away does not meet a heap of stale ticks.
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "bridge.tasks.sweep", "schedule": 1.0, "options": {"expires": 1.0}},

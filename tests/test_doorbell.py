@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.conf import settings
+from kombu import Connection
 
 from accounts import valkey as door
 from bridge import tasks
@@ -119,6 +121,26 @@ def test_a_paused_or_dead_valkey_neither_raises_nor_holds_up(tmp_path: Path, tro
             if trouble == signal.SIGSTOP:
                 os.kill(process.pid, signal.SIGCONT)
             server.stop()
+
+
+@pytest.mark.parametrize("ends", ["ack", "close"])
+def test_a_task_in_hand_when_the_broker_goes_does_not_end_the_worker(tmp_path: Path, ends: str) -> None:
+    """As celery's consumer meets a lost connection: it collects it and closes it, and tasks that were taken end later."""
+    server = Valkey(tmp_path)
+    server.start()
+    address = server.url.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
+    try:
+        broker = Connection(address, transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS)
+        queue = broker.SimpleQueue("rings")
+        queue.put({})
+        task = queue.get(timeout=10)
+        server.process.kill()
+        server.process.wait()
+        with contextlib.suppress(Exception):
+            broker.collect(socket_timeout=1)
+        task.ack() if ends == "ack" else broker.close()
+    finally:
+        server.stop()
 
 
 def test_the_guarded_way_gives_the_default_and_rests() -> None:

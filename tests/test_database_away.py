@@ -1,0 +1,118 @@
+"""While the database is away nothing is forgotten, nothing ends, and no platform is told that its message is safe."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import OperationalError
+
+from accounts.models import Health
+from bridge import delivery as work
+from bridge import sending
+from bridge.database import patiently
+from bridge.models import Delivery, Message
+from tests.away import database_away
+from tests.callbacks import call, from_app
+from tests.connecting import RunningConnector
+from tests.factories import (
+    app,
+    claimed,
+    due,
+    eventually,
+    gateway,
+    in_thread,
+    outcomes,
+    route,
+    shift,
+    state,
+    to_send,
+    turn,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from channels_wechat.simulator import SimulatorClient
+    from openclaw.stub import RunningStub
+
+pytestmark = pytest.mark.django_db(transaction=True)
+AWAY_SECONDS = 1.2
+
+
+@pytest.fixture
+def beside() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+@pytest.mark.usefixtures("valkey")
+def test_a_callback_is_not_taken_and_its_repetition_is() -> None:
+    account = app()
+    body, query = from_app("你好", 7)
+    with database_away():
+        assert call(account, body, query).status == 503
+    assert not Message.objects.exists()
+    assert call(account, body, query).status == 200
+    assert Message.objects.get().text == "你好"
+
+
+def test_patience_ends_with_the_databases_absence(beside: ThreadPoolExecutor) -> None:
+    with database_away():
+        with pytest.raises(OperationalError):
+            Message.objects.count()
+        asked = beside.submit(in_thread(lambda: patiently(Message.objects.count)))
+        time.sleep(AWAY_SECONDS)
+    assert asked.result(10) == 0
+
+
+def test_what_the_platform_answered_is_written_down_when_the_database_is_back(
+    company: SimulatorClient, beside: ThreadPoolExecutor
+) -> None:
+    delivery = to_send(app(company.url))
+    company.fault("message/send", "slow_after", seconds=1)
+    sent = beside.submit(in_thread(lambda: _carry_until_sent(delivery)))
+    company.wait_for(lambda: company.calls("message/send"))
+    with database_away():
+        time.sleep(1 + AWAY_SECONDS)
+    sent.result(20)
+    assert (state(delivery), outcomes(delivery)) == ("delivered", ["ok"])
+
+
+def _carry_until_sent(delivery: Delivery) -> None:
+    """A noisy machine's Valkey may miss its 100 ms; then the rate limits hold back what they cannot count."""
+    while state(delivery) == "pending":
+        due(delivery)
+        sending.carry(claimed(delivery))
+
+
+def test_a_delivery_claimed_before_is_left_to_its_lease(company: SimulatorClient) -> None:
+    delivery = to_send(app(company.url))
+    ours = claimed(delivery)
+    with database_away():
+        sending.carry(ours)
+    assert (state(delivery), outcomes(delivery)) == ("sending", [])
+    shift(delivery, lease_until=-1)
+    work.sweep()
+    assert state(delivery) == "pending"
+
+
+@pytest.mark.usefixtures("valkey")
+def test_a_connector_keeps_its_turns_and_their_answers(stub: RunningStub) -> None:
+    account, home = app(), gateway(stub.base_url)
+    route(account, home)
+    asked = turn(account, "!slow=2 !say=one answer")
+    with RunningConnector() as running:
+        eventually(lambda: stub.record)
+        with database_away():
+            time.sleep(2 + AWAY_SECONDS)  # the answer comes meanwhile
+        eventually(lambda: state(asked) == "delivered")
+        assert running.thread.is_alive()
+        later = turn(account, "!say=another")
+        eventually(lambda: state(later) == "delivered")
+    assert (outcomes(asked), outcomes(later)) == (["ok"], ["ok"])
+    assert [run["count"] for run in stub.record] == [1, 1]
+    home.refresh_from_db()
+    assert home.state == Health.OK

@@ -8,7 +8,7 @@ COVERAGE := --cov=bridge --cov=accounts --cov=channels_wechat --cov=openclaw --c
 # Everywhere the same: warnings, leaks and wrong threads show themselves.
 PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo run manage test lint real browser kills chaos production audit acceptance million clean
+.PHONY: help demo run manage test lint real browser kills chaos production audit acceptance bench million clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -57,6 +57,9 @@ acceptance: $(VENV)/.dev ## chaos in short, a token that dies every second, and 
 	@$(BIN)/python -m tests.acceptance.chaos --messages 1000
 	@$(BIN)/python -m tests.acceptance.tokens
 	@$(BIN)/python -m tests.acceptance.load
+
+bench: $(VENV)/.dev ## what the bridge costs, beside what one would do otherwise (ARGS="--only callbacks --json FILE")
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 million: $(VENV)/.dev ## what every page costs with a million messages and two million attempts (MESSAGES=1000000)
 	@MESSAGES=$(MESSAGES) $(BIN)/python -m tests.million

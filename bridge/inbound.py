@@ -39,7 +39,7 @@ WITH stored AS (
     %(kind)s, %(text)s, '{}', %(sender)s, %(addressed)s, %(raw)s, %(reply)s, %(reply_until)s, %(occurred_at)s, %(now)s)
   ON CONFLICT DO NOTHING RETURNING id
 )"""
-_ROW_ONLY = f"{_INSERT} SELECT id FROM stored"  # noqa: S608  two constants
+ROW_ONLY = f"{_INSERT} SELECT id FROM stored"  # noqa: S608  two constants
 _WITH_MEDIA = f"""{_INSERT}, files AS (
   INSERT INTO bridge_attachment (uuid, message_id, position, kind, name, mime, size, file, source, handle, state, error, tries, due_at)
   SELECT gen_random_uuid(), stored.id, item.position - 1, item.value->>'kind', item.value->>'name', item.value->>'mime', 0, '',
@@ -52,7 +52,7 @@ SELECT id FROM stored"""  # noqa: S608  two constants
 def receive(account: ChannelAccount, inbound: Inbound) -> int | None:
     """Store and ring. Returns the new row's id, or None for a repetition. One statement, one commit, no platform call."""
     with _prepared_cursor() as cursor:
-        cursor.execute(_WITH_MEDIA if inbound.media else _ROW_ONLY, _values(account, inbound))
+        cursor.execute(_WITH_MEDIA if inbound.media else ROW_ONLY, values_of(account, inbound))
         row = cursor.fetchone()
     if row is None:
         return None
@@ -97,7 +97,8 @@ def route_again(message: Message) -> Delivery:
     return delivery
 
 
-def _values(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:
+def values_of(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:
+    """What the statement takes."""
     now = timezone.now()
     reply = inbound.peer.reply
     media = [{"kind": m.kind, "name": m.name[:255], "mime": m.mime[:100], "source": m.handle} for m in inbound.media]

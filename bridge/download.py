@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from bridge.models import Attachment
 
 # Pictures a browser decodes without running anything; all else is named a stream of bytes.
-PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
+PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 
 def response(attachment: Attachment) -> FileResponse:

@@ -49,7 +49,9 @@ class Attachments(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
         "content": "bridge.view_attachment",
     }
 
-    @extend_schema(responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    @extend_schema(
+        responses={(200, kind): OpenApiTypes.BINARY for kind in ("application/octet-stream", *download.PICTURES)}
+    )
     @action(detail=True)
     def content(self, request: Request, pk: str) -> FileResponse:
         """The bytes; needs the right to read messages."""

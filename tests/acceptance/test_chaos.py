@@ -14,8 +14,8 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.mark.heavy
 def test_nothing_is_lost_or_doubled_while_everything_fails() -> None:
-    """The acts' order is fixed; their effect is not, for where a process stands when it dies is chance."""
-    size = ("--messages", "240", "--seconds", "30", "--every", "2", "--seed", "4")
+    """The seed brings kills, a flush and a restart of the database early; where a process stands when it dies is chance."""
+    size = ("--messages", "240", "--seconds", "30", "--every", "2", "--seed", "627")
     command = [sys.executable, "-m", "tests.acceptance.chaos", *size, "--json"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr + done.stdout

@@ -85,6 +85,7 @@ class Ground:
         self.scale = scale
         self.env = {**plan.env, "DJANGO_SETTINGS_MODULE": "bridge.settings"}
         self.log = plan.data_dir / "processes.log"
+        self.log.touch()
 
     def many(self, count: int) -> int:
         return max(round(count * self.scale), 20)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import TYPE_CHECKING
 
 from tests.bench import world
@@ -21,7 +19,7 @@ def million(ground: Ground, rounds: int) -> list[Figure]:
     empty_path = f"/callbacks/{world.account().key}"
     with laid_ground(ground.scale) as full:
         say("    filling …")
-        full_path = f"/callbacks/{full.run('million', messages=ground.many(MESSAGES))['key']}"
+        full_path = f"/callbacks/{full.run('filled', messages=ground.many(MESSAGES))['key']}"
         with web(ground) as empty_web, web(full) as full_web:
             found = interleaved(
                 {
@@ -33,19 +31,3 @@ def million(ground: Ground, rounds: int) -> list[Figure]:
     mine, other = found["full"], found["empty"]
     label = "callbacks/s with 1 000 000 messages : none"
     return [Figure(label, per_second(mine), per_second(other), ratio(mine, other), 0.9)]
-
-
-def main(messages: int) -> None:
-    """In a process of its own: fill the database it is given, and print the key of the account for the callbacks."""
-    import django
-
-    django.setup()
-    from tests.million.fill import fill
-
-    account = world.account()
-    fill(messages)
-    print(json.dumps({"key": str(account.key)}))
-
-
-if __name__ == "__main__":
-    main(**json.loads(sys.argv[1]))

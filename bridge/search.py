@@ -54,7 +54,7 @@ def messages(rows: QuerySet[Message], term: str, *, in_text: bool = True) -> Fou
         rows.filter(sender=term),
         rows.filter(sender__in=people(term)),
         rows.filter(conversation__in=list(chats)),
-        rows.filter(pk__in=Delivery.objects.filter(remote_id=term, target="channel").values("message")),
+        rows.filter(pk__in=Delivery.objects.filter(remote_id=term).values("message")),
     ]
     if in_text:
         ways.append(holding(rows, term))
@@ -69,12 +69,6 @@ def holding(rows: QuerySet[Message], term: str) -> QuerySet[Message]:
         return found
     oldest = Message.objects.order_by("-pk").values("pk")[NEWEST : NEWEST + 1]
     return found.filter(pk__gt=Coalesce(Subquery(oldest), Value(0)))
-
-
-def deliveries(rows: QuerySet[Delivery], term: str, *, in_text: bool = True) -> Found:
-    """Deliveries of messages that are found by the term, and what has it as the platform's id."""
-    said = messages(Message.objects.all(), term, in_text=in_text)
-    return _first(_union([rows.filter(message__in=said.ids), rows.filter(remote_id=term)]), said.note)
 
 
 def conversations(rows: QuerySet[Conversation], term: str) -> Found:

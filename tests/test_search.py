@@ -93,14 +93,6 @@ def test_more_finds_than_are_shown_are_cut_and_the_page_says_so(chat: Conversati
     assert f"newest {search.FINDS} finds" in cut.note
 
 
-def test_deliveries_are_found_by_what_their_message_says_among_those_that_are_asked_for(chat: Conversation) -> None:
-    dead = rows.delivery(rows.message(chat, "预算表一", "K1"), "dead", "permanent")
-    rows.delivery(rows.message(chat, "预算表二", "K2"))
-    hook = Delivery.objects.create(target="webhook", lane="hook:1", remote_id="evt_1")
-    assert search.deliveries(Delivery.objects.filter(DEAD), "预算表").ids == [dead.pk]
-    assert search.deliveries(Delivery.objects.all(), "evt_1").ids == [hook.pk]
-
-
 @pytest.mark.parametrize(
     ("term", "hits"), [("周报讨", 1), ("市场", 1), ("讨论", 0), ("GROUP", 1), ("wr", 1), ("王五哥", 1)]
 )

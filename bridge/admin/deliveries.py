@@ -23,7 +23,7 @@ from bridge.admin.desk import Facts, user_of
 from bridge.admin.messages import DayFilter, named
 from bridge.admin.paging import Counted
 from bridge.metrics import DEAD
-from bridge.models import Attempt, Delivery, Reason, State
+from bridge.models import Attempt, Delivery, Message, Reason, State
 from channels_wechat.base import Recall
 from channels_wechat.errors import ChannelError
 
@@ -106,8 +106,8 @@ class DeliveryAdmin(Facts[Delivery]):
         term = search_term.strip()
         if not term:
             return queryset, False
-        found = search.deliveries(queryset, term, in_text=may_read(user_of(request)))
-        return self.narrowed(request, queryset, found)
+        found = search.messages(Message.objects.all(), term, in_text=may_read(user_of(request)))
+        return self.narrowed(request, queryset, found, by="message")
 
     def get_urls(self) -> list[URLPattern]:
         letters = DeadLetterAdmin(self.model, self.admin_site) if type(self) is DeliveryAdmin else None

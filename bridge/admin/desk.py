@@ -69,11 +69,11 @@ class Desk(ModelAdmin[Row]):
         found.further = found.get_query_string(found.paginator.further, ["p"]) if found.paginator.further else ""
         return found
 
-    def narrowed(self, request: HttpRequest, rows: Any, found: Found) -> tuple[Any, bool]:
-        """The answer of get_search_results; tells what the search left out."""
+    def narrowed(self, request: HttpRequest, rows: Any, found: Found, by: str = "pk") -> tuple[Any, bool]:
+        """The answer of get_search_results; tells what the search left out. by: the field that has the ids that were found."""
         if found.note:
             messages.info(request, found.note)
-        return rows.filter(pk__in=found.ids), False
+        return rows.filter(**{f"{by}__in": found.ids}), False
 
     def get_urls(self) -> list[URLPattern]:
         urls = [

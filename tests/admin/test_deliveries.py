@@ -175,3 +175,11 @@ def test_messages_are_found_by_text_person_and_platform_id(
 def test_messages_are_filtered_by_day(boss: Client, world: rows.World, day: str, count: int) -> None:
     found = boss.get(reverse("admin:bridge_message_changelist"), {"day": day}).context["cl"].result_list
     assert len(found) == count
+
+
+def test_the_dead_letters_are_searched_by_what_their_message_says(boss: Client, world: rows.World) -> None:
+    def found(term: str) -> list[int]:
+        return [row.pk for row in boss.get(url("dead_letters"), {"q": term}).context["cl"].result_list]
+
+    assert found("您的报表") == found("报表") == [world.dead.pk]
+    assert found("本周新增用户") == []  # said, and delivered

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.db import connection
 from django.utils import timezone
 
@@ -17,6 +18,9 @@ from bridge.redact import redact_text
 from channels_wechat.base import Downloads, Media
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.messages import MediaItem, Upload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 log = logging.getLogger(__name__)
 # An AI bot's addresses die after five minutes; an app's media ids after three days. Whoever is late finds out by the error.
@@ -91,6 +95,15 @@ def handle_of(channel: Media, ref: str) -> str:
 def forget_handle(ref: str) -> None:
     """What was refused did not arrive, so the next try may upload anew: the platform may have dropped the file."""
     Attachment.objects.filter(pk=int(ref)).update(handle="", handle_at=None)
+
+
+def delete_files(names: Iterable[str]) -> None:
+    """names: from the storage's root, as rows have them. Never raises."""
+    for name in names:
+        try:
+            default_storage.delete(name)
+        except OSError as error:  # `retention.sweep_files` meets it again
+            log.warning("a file could not be deleted: %s", type(error).__name__)
 
 
 def still_fetching(ids: list[int]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -15,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from accounts import counters
 from accounts.channels import channel_for
-from bridge import events, peers, replies
+from bridge import events, media, peers, replies
 from bridge.doorbell import Bell, ring
 from bridge.models import (
     Attachment,
@@ -36,7 +37,7 @@ from channels_wechat.messages import Content, File
 from channels_wechat.text import clean, clean_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from django.core.files.base import File as DjangoFile
@@ -82,11 +83,9 @@ def send(
     message, new = _store(conversation, content, source, client, key or uuid4().hex, reply_to, request_hash)
     if new:
         counters.add("messages", direction="out")
-        content = replace(content, files=(*content.files, *_attach(message, files)))
-        for delivery in _deliveries(channel, message, content):
-            delivery.save()
-            if delivery.state == State.DEAD:
-                events.died(delivery)
+        with _no_file_without_its_row() as written:
+            content = replace(content, files=(*content.files, *_attach(message, files, written)))
+            _queue(_deliveries(channel, message, content))
         transaction.on_commit(lambda: ring(Bell.SEND))
     return message
 
@@ -150,9 +149,11 @@ def recall(delivery: Delivery) -> None:
 def _question(channel: Channel, conversation: Conversation, reply_to: Message | None) -> Message | None:
     """The message that staff or a script answer, where the surface speaks only in answer. Raises CannotSend."""
     reason = channel.cannot_push(peers.peer_of(conversation.peer_kind, conversation.peer_id))
-    if not reason or not isinstance(channel, Streaming):
+    if not reason:
         return reply_to
-    found = reply_to if replies.ways_left(channel, reply_to) else answerable(conversation, channel)
+    found = None
+    if isinstance(channel, Streaming):
+        found = reply_to if replies.ways_left(channel, reply_to) else answerable(conversation, channel)
     if found is None:
         raise CannotSend(str(reason))
     return found
@@ -199,7 +200,18 @@ def _store(
     return message, True
 
 
-def _attach(message: Message, files: Iterable[DjangoFile[Any]]) -> list[File]:
+@contextmanager
+def _no_file_without_its_row() -> Iterator[list[str]]:
+    """A list for the names of the files that are written: where the rows are not, these are deleted again."""
+    written: list[str] = []
+    try:
+        yield written
+    except Exception:
+        media.delete_files(written)
+        raise
+
+
+def _attach(message: Message, files: Iterable[DjangoFile[Any]], written: list[str]) -> list[File]:
     attached = []
     for position, file in enumerate(files):
         item = Attachment(
@@ -212,6 +224,7 @@ def _attach(message: Message, files: Iterable[DjangoFile[Any]]) -> list[File]:
         )
         item.kind = _media_kind(item.mime)
         item.file.save("", file, save=False)
+        written.append(str(item.file.name))
         item.save()
         attached.append(_file(item))
     return attached
@@ -224,6 +237,13 @@ def _media_kind(mime: str) -> str:
 
 def _file(item: Attachment) -> File:
     return File(item.kind, item.name, item.mime, item.size, str(item.pk))  # type: ignore[arg-type]
+
+
+def _queue(deliveries: Iterable[Delivery]) -> None:
+    for delivery in deliveries:
+        delivery.save()
+        if delivery.state == State.DEAD:
+            events.died(delivery)
 
 
 def _deliveries(channel: Channel, message: Message, content: Content) -> list[Delivery]:

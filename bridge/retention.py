@@ -12,7 +12,6 @@ second and finds it gone.
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,14 +28,14 @@ from django.utils import timezone
 from knox.models import AuthToken
 
 from accounts.models import RETENTION_LEAST_DAYS, ChannelAccount
+from bridge import media
 from bridge.models import Attachment, AttachmentState, Delivery, Incident, Message, State, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from django.db.models import QuerySet
 
-log = logging.getLogger(__name__)
 # Rows are locked for one batch's time: tens of milliseconds.
 BATCH = 500
 PATIENCE = "500ms"
@@ -77,7 +76,7 @@ def sweep_files() -> int:
     for folder, names in _stored_files():
         kept = set(Attachment.objects.filter(file__startswith=folder).values_list("file", flat=True))
         orphans = [name for name in names if name not in kept and _long_ago(name)]
-        _delete_files(orphans)
+        media.delete_files(orphans)
         count += len(orphans)
     return count
 
@@ -123,7 +122,7 @@ def _prune_messages(account: ChannelAccount) -> int:
     files = Attachment.objects.filter(message__in=ids).exclude(file="")
     names = list(files.values_list("file", flat=True))
     Message.objects.filter(pk__in=ids).only("pk").delete()
-    transaction.on_commit(lambda: _delete_files(names))
+    transaction.on_commit(lambda: media.delete_files(names))
     return len(ids)
 
 
@@ -175,11 +174,3 @@ def _long_ago(name: str) -> bool:
     with contextlib.suppress(OSError):  # gone meanwhile
         return default_storage.get_modified_time(name) < timezone.now() - ORPHAN_AGE
     return False
-
-
-def _delete_files(names: Iterable[str]) -> None:
-    for name in names:
-        try:
-            default_storage.delete(name)
-        except OSError as error:  # `sweep_files` meets it again
-            log.warning("a file could not be deleted: %s", type(error).__name__)

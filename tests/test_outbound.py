@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.files.base import ContentFile
+from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.utils import timezone
 
 from bridge import outbound
@@ -13,6 +15,9 @@ from bridge.models import Attempt, Conversation, Delivery, Message, Reason
 from bridge.outbound import CannotSend, answerable, cannot_send, said_at_once
 from channels_wechat.messages import Content
 from tests.factories import GROUP, answer, app, bot, hear, parts, send, shift, to_send
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.django_db
 REPLY = "https://qyapi.weixin.qq.com/cgi-bin/aibot/response?response_code=secret"
@@ -28,6 +33,10 @@ def file(name: str = "a.pdf", mime: str = "application/pdf") -> ContentFile:
     made = ContentFile(b"content", name=name)
     made.content_type = mime
     return made
+
+
+def stored_files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def wires(message: Message) -> list[str]:
@@ -107,6 +116,25 @@ def test_what_cannot_be_rendered_is_refused_to_people_and_stores_nothing() -> No
         send(app(), "")
     assert Message.objects.count() == 0
     assert Conversation.objects.count() == 0
+
+
+def test_a_refused_message_leaves_no_file_behind(settings: Any, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = str(tmp_path)
+    too_small = ContentFile(b"1234", name="a.pdf")
+    with pytest.raises(CannotSend, match="5 bytes"):
+        send(app(), "", files=[too_small])
+    assert stored_files(tmp_path) == []
+    send(app(agent_id=7), "see this", files=[too_small])
+    assert len(stored_files(tmp_path)) == 1
+
+
+def test_a_file_that_cannot_be_read_takes_those_before_it_along(settings: Any, tmp_path: Path) -> None:
+    settings.MEDIA_ROOT = str(tmp_path)
+    closed = TemporaryUploadedFile("b.pdf", "application/pdf", 7, None)
+    closed.close()
+    with pytest.raises((OSError, ValueError)):
+        send(app(), "see these", files=[file(), closed])
+    assert (stored_files(tmp_path), Message.objects.count()) == ([], 0)
 
 
 def test_what_an_agent_says_is_kept_in_any_case() -> None:

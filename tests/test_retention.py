@@ -307,7 +307,7 @@ def test_a_file_that_cannot_be_deleted_stops_nothing(
     account: ChannelAccount, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "2026/01/a-folder/x").mkdir(parents=True)
-    retention._delete_files(["2026/01/a-folder", "2026/01/not-there"])
+    media.delete_files(["2026/01/a-folder", "2026/01/not-there"])
     assert "could not be deleted: OSError" in caplog.text
 
 

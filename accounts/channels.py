@@ -10,9 +10,10 @@ from django.conf import settings
 
 from accounts.models import ChannelAccount
 from accounts.tokens import StoredTokens
-from channels_wechat import channel_class
+from channels_wechat import KINDS, channel_class
 from channels_wechat.http import Http
 from channels_wechat.messages import Identity
+from channels_wechat.retired import Retired
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -31,9 +32,10 @@ def http() -> Http:
 
 
 def channel_for(account: ChannelAccount) -> Channel:
-    """Raises KeyError for a kind that is no longer registered."""
+    """Of a kind that is no longer registered: one that says so, and can do nothing."""
     identity = Identity(str(account.key), account.external_id, account.credentials, account.api_base_url)
-    return channel_class(account.kind)(identity, http(), StoredTokens(account))
+    found = channel_class(account.kind) if account.kind in KINDS else Retired
+    return found(identity, http(), StoredTokens(account))
 
 
 def by_key(key: UUID) -> tuple[ChannelAccount, Channel]:

@@ -21,7 +21,7 @@ from bridge.doorbell import Bell, answered
 from bridge.links import HttpLink, SocketLink
 from bridge.models import Conversation, Delivery, Message, Outcome, Route, State, Target, Wire
 from bridge.streams import PARTIAL_SECONDS, partial_key
-from channels_wechat import channel_class
+from channels_wechat import KINDS, channel_class
 from channels_wechat.base import Streaming
 from channels_wechat.messages import Content
 from openclaw.client import backoff
@@ -147,7 +147,8 @@ class Connector:
 
     def partial(self, delivery: Delivery, text: str) -> None:
         message = delivery.message
-        if message and issubclass(channel_class(message.account.kind), Streaming):
+        kind = message.account.kind if message else ""
+        if message and kind in KINDS and issubclass(channel_class(kind), Streaming):
             self.partials[partial_key(message.uuid)] = text
 
     async def _show_partials(self) -> None:

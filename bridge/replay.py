@@ -16,6 +16,7 @@ from bridge.delivery import next_seq
 from bridge.doorbell import Bell, ring
 from bridge.models import Delivery, Reason, State, Target, Wire
 from channels_wechat.base import Streaming
+from channels_wechat.retired import NO_LONGER_SUPPORTED, Retired
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,6 +59,8 @@ def why_not_replay(delivery: Delivery) -> str:
         return _("It waits for the part before it: replay that one.")
     if delivery.state not in REPLAYABLE:
         return _("Only what failed, is uncertain or was skipped can be replayed.")
+    if delivery.account and isinstance(channel_for(delivery.account), Retired):
+        return str(NO_LONGER_SUPPORTED)
     if delivery.target == Target.AGENT:
         return _why_not_ask_again(delivery)
     if hooks.orphaned(delivery):

@@ -114,7 +114,7 @@ def test_a_defect_does_not_stop_the_other_files(company: SimulatorClient, caplog
     account = app(company.url)
     good = item_of(account, upload(company, account))
     broken = item_of(app(company.url, agent_id=7))
-    ChannelAccount.objects.filter(pk=broken.message.account_id).update(kind="gone")
+    ChannelAccount.objects.filter(pk=broken.message.account_id).update(credentials={})
     with caplog.at_level(logging.CRITICAL):
         fetched(good)
     broken.refresh_from_db()

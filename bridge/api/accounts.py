@@ -17,6 +17,7 @@ from bridge.api.base import Endpoint
 from bridge.api.errors import Conflict
 from bridge.api.fields import Filters, Given, IdFilter
 from channels_wechat import KINDS, channel_class
+from channels_wechat.retired import NO_LONGER_SUPPORTED
 
 if TYPE_CHECKING:
     from django import forms
@@ -115,7 +116,7 @@ class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
         given = ChangeSerializer(account, data=request.data, partial=True, context=self.get_serializer_context())
         given.is_valid(raise_exception=True)
         if account.kind not in KINDS:
-            raise ValidationError({"kind": ["This kind of account is no longer supported."]})
+            raise ValidationError({"kind": [str(NO_LONGER_SUPPORTED)]})
         account = _saved(account_form(account.kind), given.validated_data, account)
         account.revive()
         return Response(self.get_serializer(account).data)

@@ -25,6 +25,7 @@ from bridge.api.reading import Json
 from bridge.models import Conversation, Message
 from channels_wechat import KINDS
 from channels_wechat.messages import Content, MediaKind
+from channels_wechat.retired import NO_LONGER_SUPPORTED
 
 if TYPE_CHECKING:
     from django.core.files.uploadedfile import UploadedFile
@@ -158,7 +159,7 @@ def _parts(request: Request) -> tuple[Any, list[UploadedFile[Any]]]:
 def _check(wanted: Wanted) -> None:
     """Raises ValidationError, Refused."""
     if wanted.account.kind not in KINDS:
-        raise Refused(_("This kind of account is no longer supported."), "cannot_send")
+        raise Refused(str(NO_LONGER_SUPPORTED), "cannot_send")
     kind = wanted.content.kind
     kinds = [name for name in channel_for(wanted.account).content_kinds if name not in get_args(MediaKind)]
     if kind == "text":

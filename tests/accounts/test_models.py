@@ -9,6 +9,8 @@ from django.core.exceptions import ValidationError
 
 from accounts.channels import by_key, channel_for
 from accounts.models import AccessToken, ChannelAccount, Health, cleaned_credentials, kind_choices
+from channels_wechat import channel_class
+from channels_wechat.retired import Retired
 from tests.factories import APP_FIELDS, app
 
 pytestmark = pytest.mark.django_db
@@ -58,8 +60,9 @@ def test_kinds() -> None:
     assert str(account.get_kind_display()) == "WeCom self-built app"
     account.kind = "gone"
     assert account.get_kind_display() == "gone"
+    assert isinstance(channel_for(account), Retired)
     with pytest.raises(KeyError):
-        channel_for(account)
+        channel_class("gone")
 
 
 def test_by_key() -> None:

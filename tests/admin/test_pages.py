@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from django.urls import reverse
 
+from accounts.models import ChannelAccount
+from bridge.models import Message
 from tests.admin import rows
 
 if TYPE_CHECKING:
@@ -83,3 +85,30 @@ def test_no_page_holds_a_secret(boss: Client, world: rows.World) -> None:
     leaked = [name for name, secret in rows.CANARIES.items() if secret in html]
     assert leaked == []
     assert "PRIVATE KEY" not in html
+
+
+# --- an account whose kind is gone --------------------------------------------------------------------------------------------
+
+
+def test_what_an_account_of_a_retired_kind_said_can_still_be_read(boss: Client, world: rows.World) -> None:
+    """The page of a conversation says why nothing can be sent there, the page of a delivery why it cannot be replayed."""
+    ChannelAccount.objects.update(kind="wecom_fax")
+    pages = {page: boss.get(reverse(f"admin:{page}", args=[pk])) for page, pk in object_pages(world).items()}
+    pages |= {name: boss.get(reverse(f"admin:{name}")) for name in EMPTY_PAGES}
+    assert {name for name, page in pages.items() if page.status_code != 200} == set()
+    for page in ("bridge_conversation_change", "bridge_delivery_change"):
+        assert "This kind of account is no longer supported." in pages[page].content.decode()
+    assert "本周的数据怎么样" in pages["bridge_conversation_change"].content.decode()
+    assert "您的报表好了" in pages["bridge_delivery_change"].content.decode()
+
+
+def test_nothing_is_done_through_an_account_of_a_retired_kind(boss: Client, world: rows.World) -> None:
+    ChannelAccount.objects.update(kind="wecom_fax")
+    say = boss.post(reverse("admin:bridge_conversation_say", args=[world.person.pk]), {"text": "x"})
+    assert (say.status_code, "no longer supported" in say.content.decode()) == (200, True)
+    asked = boss.post(reverse("admin:bridge_delivery_confirm"), {"verb": "replay", "ids": str(world.dead.pk)})
+    assert "no longer supported" in asked.content.decode()
+    recalled = boss.post(reverse("admin:bridge_delivery_recall", args=[world.delivered.pk]), follow=True)
+    assert "can no longer be recalled" in recalled.content.decode()
+    assert boss.get(reverse("admin:accounts_channelaccount_groups", args=[world.app.pk])).status_code == 404
+    assert Message.objects.filter(source="staff", text="x").count() == 0

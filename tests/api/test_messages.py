@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
+from accounts.models import ChannelAccount
 from bridge.models import Attachment, Delivery, Message
 from tests import factories
 from tests.api.conftest import calling_as, user_with
@@ -156,6 +157,22 @@ def test_what_the_platform_cannot_carry_is_refused_and_the_key_stays_free(operat
     assert refused.json()["message"]
     assert not Message.objects.filter(source="api").exists()
     assert post(operator, text(conversation=world.person.pk)).status_code == 201
+
+
+def test_an_account_of_a_retired_kind_can_be_read_and_is_not_spoken_through(operator: Client, world: World) -> None:
+    ChannelAccount.objects.update(kind="wecom_fax")
+    paths = {
+        "accounts": world.app.pk, "conversations": world.person.pk, "messages": world.question.pk, "deliveries": world.dead.pk
+    }  # fmt: skip
+    found = [(operator.get(f"/api/v1/{name}/"), operator.get(f"/api/v1/{name}/{pk}/")) for name, pk in paths.items()]
+    assert {answer.status_code for pair in found for answer in pair} == {200}
+    refused = post(operator, text(conversation=world.person.pk))
+    assert (refused.status_code, refused.json()["code"]) == (422, "cannot_send")
+    kept = operator.post(f"/api/v1/deliveries/{world.dead.pk}/replay/")
+    assert (kept.status_code, kept.json()["code"]) == (422, "cannot_replay")
+    for answer in (refused, kept):
+        assert answer.json()["message"] == "This kind of account is no longer supported."
+    assert not Message.objects.filter(source="api").exists()
 
 
 def test_a_bot_that_speaks_only_in_answer_says_so(operator: Client, world: World) -> None:

@@ -49,7 +49,7 @@ class _Tree:
     """Builds the dict while expat reads; an element is a dict once it has a child, else its text."""
 
     def __init__(self) -> None:
-        self._open: list[tuple[Node, list[str]]] = []
+        self._open: list[Any] = []  # what each open element has become so far
         self._root: Node = {}
         self._count = 0
 
@@ -69,18 +69,20 @@ class _Tree:
         self._count += 1
         if len(self._open) >= MAX_DEPTH or self._count > MAX_ELEMENTS:
             raise _malformed()
-        self._open.append(({}, []))
+        self._open.append("")
 
     def _text(self, text: str) -> None:
-        self._open[-1][1].append(text)
+        if isinstance(self._open[-1], str):
+            self._open[-1] += text
 
     def _end(self, name: str) -> None:
-        children, text = self._open.pop()
+        value = self._open.pop()
         if not self._open:
-            self._root = children
+            self._root = value if isinstance(value, dict) else {}
             return
-        value: Any = children or "".join(text)
-        siblings = self._open[-1][0]
+        siblings = self._open[-1]
+        if isinstance(siblings, str):
+            siblings = self._open[-1] = {}
         if name not in siblings:
             siblings[name] = value
         elif isinstance(siblings[name], list):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
 import redis
 from django.conf import settings
 
+from bridge import doorbell
 from channels_wechat.simulator import RunningSimulator
 from openclaw.stub import RunningStub
 from tests import factories
@@ -24,6 +26,18 @@ def valkey() -> Iterator[redis.Redis]:
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.flushall()
         yield client
+        _rung_out(client)
+
+
+def _rung_out(client: redis.Redis) -> None:
+    """What the test rang for soon was rung: it reaches no other test. The second ring begins when all before the first are done."""
+    if not doorbell._rung.cache_info().currsize:
+        return
+    for _time in range(2):
+        client.delete("bell:hook:rung")
+        doorbell.ring_soon(doorbell.Bell.HOOK)
+        with contextlib.suppress(AssertionError):  # a test that took Valkey away
+            factories.eventually(lambda: client.exists("bell:hook:rung"), seconds=5)
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ CASES: dict[str, Callable[[], object]] = {
     "account_retention_not_too_short": lambda: app(columns={"retention_days": 6}),
     "delivery_event_once": told_twice,
     "webhook_events_given": lambda: endpoint(events=[]),
-    "webhook_reason_only_when_off": lambda: endpoint(off_reason="gone"),
+    "webhook_reason_only_when_off": lambda: WebhookEndpoint.objects.filter(pk=endpoint().pk).update(off_reason="gone"),
     "webhook_previous_secret_iff_until": lambda: endpoint(previous_secret="whsec_x"),
 }  # fmt: skip
 OTHER_SIDES = {

@@ -162,6 +162,7 @@ def test_the_sweep_rings_for_whatever_is_due(valkey: redis.Redis) -> None:
     account = app()
     hear(account)
     to_send(account)
+    eventually(lambda: valkey.llen("route"))
     valkey.flushall()
     tasks.sweep()
     assert (valkey.llen("route"), valkey.llen("send"), valkey.llen("fetch")) == (1, 1, 0)
@@ -171,6 +172,7 @@ def test_the_sweep_rings_for_whatever_is_due(valkey: redis.Redis) -> None:
 @pytest.mark.django_db
 def test_the_route_task_routes_until_nothing_is_left(valkey: redis.Redis) -> None:
     message = hear(app())
+    eventually(lambda: valkey.llen("route"))
     tasks.route()
     message.refresh_from_db()
     assert message.routed_at

@@ -52,7 +52,7 @@ def test_the_dashboard_counts_today(valkey: redis.Redis, django_assert_num_queri
     with django_assert_num_queries(6):
         board = metrics.dashboard()
     assert (board.incoming, board.outgoing) == (4, 3)
-    assert (board.waiting, board.held, board.dead, board.uncertain) == (1, 0, 1, 1)
+    assert (board.waiting, board.held, board.dead, board.uncertain) == (1, 0, 2, 1)
     assert board.oldest_waiting is not None
     assert [row.pk for row in board.accounts] == [world.app.pk, world.bot.pk]
     assert [row.pk for row in board.incidents] == [world.incident.pk]
@@ -60,7 +60,7 @@ def test_the_dashboard_counts_today(valkey: redis.Redis, django_assert_num_queri
 
 def test_dead_letters_are_counted_to_a_border(valkey: redis.Redis) -> None:
     world = rows.build()
-    assert metrics.dead_letters() == 2
+    assert metrics.dead_letters() == 3
     for number in range(metrics.BADGE_MOST):
         rows.delivery(rows.message(world.group, "x", f"X{number}"), "dead", "permanent")
     assert metrics.dead_letters() == metrics.BADGE_MOST

@@ -58,9 +58,11 @@ class Recorder(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 64
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.hung_up = threading.Event()
         self.requests: list[Recorded] = []
         self.connections = 0
         self.replies: deque[Reply] = deque()
@@ -80,6 +82,10 @@ class Recorder(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         self.connections += 1
         super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        self.hung_up.set()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is part of some tests."""

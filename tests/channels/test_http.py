@@ -157,8 +157,9 @@ def test_it_keeps_the_connection(platform: Recorder, http: Http):
 
 def test_a_connection_closed_meanwhile_is_replaced(platform: Recorder, http: Http):
     platform.will(Reply(closes=True))
-    for _ in range(2):
-        assert http.request("POST", platform.url, json={}).status == 200
+    assert http.request("POST", platform.url, json={}).status == 200
+    assert platform.hung_up.wait(10)
+    assert http.request("POST", platform.url, json={}).status == 200
     assert (len(platform.requests), platform.connections) == (2, 2)
 
 

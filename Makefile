@@ -24,7 +24,7 @@ manage: $(VENV)/.runtime ## a Django command beside a running bridge: make manag
 	@exec $(BIN)/python -m bridge.launcher manage $(or $(MODE),run) $(CMD)
 
 test: lint ## every check, and the tests on real PostgreSQL and Valkey
-	@$(PYTEST) -m "not heavy" $(COVERAGE) $(ARGS)
+	@$(PYTEST) -m "not heavy" -n auto $(COVERAGE) $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	@echo "ruff, mypy, import-linter …"

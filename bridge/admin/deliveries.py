@@ -148,7 +148,9 @@ class DeliveryAdmin(Facts[Delivery]):
         """The page that says what will happen, to how many, and to which not."""
         chosen = list(ids)
         rows = Delivery.objects.filter(pk__in=chosen[:AT_ONCE]).order_by("id")
-        rows = rows.select_related("account", "message__account", "message__reply_to", "message__conversation")
+        rows = rows.select_related(
+            "account", "endpoint", "message__account", "message__reply_to", "message__conversation"
+        )
         plan = [(row, _why_not(verb, row)) for row in rows]
         going = [row for row, reason in plan if not reason]
         refused = [(row, reason) for row, reason in plan if reason]

@@ -53,14 +53,18 @@ class EndpointForm(_EndpointForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "url" in self.fields and self.instance.url:
+        account: Any = self.fields.get("account")
+        if account:
+            account.empty_label = _("all accounts")
+        if "url" not in self.fields:
+            return
+        self.fields["url"].required = not self.instance.url
+        if self.instance.url:
             self.initial["url"] = ""
             self.fields["url"].widget.attrs["placeholder"] = f"{self.instance.place}/… {STORED}"
 
     def clean_url(self) -> str:
         url: str = self.cleaned_data["url"] or self.instance.url
-        if not url:
-            raise forms.ValidationError(_("Enter an address that begins with http:// or https://."))
         return url
 
 
@@ -71,7 +75,7 @@ class OverlapForm(forms.Form):
 @admin.register(WebhookEndpoint)
 class WebhookAdmin(Desk[WebhookEndpoint]):
     form = EndpointForm
-    list_display = ("name", "place", "hears", "account", "on")
+    list_display = ("name", "place", "hears", "whose", "on")
     list_select_related = ("account",)
     list_filter = ("enabled",)
     search_fields = ("name",)
@@ -86,6 +90,10 @@ class WebhookAdmin(Desk[WebhookEndpoint]):
     @admin.display(description=gettext_lazy("events"))
     def hears(self, endpoint: WebhookEndpoint) -> str:
         return ", ".join(endpoint.events)
+
+    @admin.display(description=gettext_lazy("account"), ordering="account")
+    def whose(self, endpoint: WebhookEndpoint) -> str:
+        return str(endpoint.account or _("all accounts"))
 
     @admin.display(description=gettext_lazy("state"), ordering="enabled")
     def on(self, endpoint: WebhookEndpoint) -> SafeString:

@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=100, verbose_name='name')),
                 ('url', accounts.fields.EncryptedTextField(verbose_name='address')),
-                ('events', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('message.received', 'a message was received'), ('delivery.dead', 'a delivery failed for good or is uncertain'), ('account.state', 'an account works again, fails or stopped')], max_length=32), size=None, verbose_name='events')),
+                ('events', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('message.received', 'a message was received'), ('delivery.dead', 'a delivery failed for good or is uncertain'), ('account.state', 'an account works, fails or stops')], max_length=32), size=None, verbose_name='events')),
                 ('enabled', models.BooleanField(default=True, verbose_name='enabled')),
                 ('off_reason', models.TextField(blank=True, default='', editable=False, verbose_name='switched off because')),
                 ('secret', accounts.fields.EncryptedTextField(default=bridge.models.webhooks.new_secret, editable=False)),

@@ -36,7 +36,7 @@ def new_secret() -> str:
 class Event(models.TextChoices):
     MESSAGE_RECEIVED = "message.received", _("a message was received")
     DELIVERY_DEAD = "delivery.dead", _("a delivery failed for good or is uncertain")
-    ACCOUNT_STATE = "account.state", _("an account works again, fails or stopped")
+    ACCOUNT_STATE = "account.state", _("an account works, fails or stops")
 
 
 class WebhookEndpoint(models.Model):

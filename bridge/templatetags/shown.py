@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from django import template
+from django.utils.translation import gettext as _
 
 from bridge import shown
 from bridge.redact import redact
@@ -19,6 +20,13 @@ register.filter("state_badge", shown.state_badge)
 register.filter("health_badge", shown.health_badge)
 register.filter("mode_badge", shown.mode_badge)
 register.filter("duration", shown.duration)
+
+
+@register.filter
+def as_in_the_menu(plural: Any) -> str:
+    """The name of a list: some libraries call theirs otherwise than our menu."""
+    ours = {"auth tokens": _("API tokens"), "log entries": _("Audit log")}
+    return ours.get(str(plural), str(plural))
 
 
 @register.filter

@@ -190,3 +190,16 @@ def test_what_was_told_is_withheld_from_those_who_may_not_read(staff: Callable[.
     seen = "".join(looks.get(page).content.decode() for page in pages)
     assert "Ticket desk" in seen
     assert "told to a webhook" not in seen
+
+
+def test_one_that_is_off_offers_no_test(boss: Client) -> None:
+    endpoint = rows.webhook()
+    assert "Send a test event" in boss.get(url("change", endpoint.pk)).content.decode()
+    WebhookEndpoint.objects.update(enabled=False)
+    assert "Send a test event" not in boss.get(url("change", endpoint.pk)).content.decode()
+
+
+def test_whoever_is_asked_about_a_replay_reads_whom_it_tells(boss: Client) -> None:
+    told = rows.told_in_vain(rows.webhook())
+    asked = boss.post(reverse("admin:bridge_delivery_confirm"), {"verb": "replay", "ids": str(told.pk)})
+    assert "Webhook Ticket desk" in asked.content.decode()

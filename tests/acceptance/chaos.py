@@ -22,13 +22,13 @@ from tests.acceptance.verdict import progress
 if TYPE_CHECKING:
     from tests.acceptance.company import Company
 
-GROUPS, DIRECT, MEMBERS = 60, 60, 60
+GROUPS, DIRECT, MEMBERS = 120, 120, 120
 COPIES, CLIENTS = 3, 8
 RETRY_PAUSE = 2.0  # seconds between two tries of a copy
-OPEN_MOST = 240  # messages under way at a time
-TURNS = 96  # of the gateway at a time
+OPEN_MOST = 600  # messages under way at a time
+TURNS = 160  # of the gateway at a time
 PACE = 0.3  # seconds per word: an answer takes about two seconds
-POLL_SECONDS = 3.0  # between two polls of a stream: a hundred are open at a time
+POLL_SECONDS = 3.0  # between two polls of a stream: hundreds are open at a time
 SETTLE_SECONDS = 300
 LOOK_SECONDS = 0.3
 # How the platform answers: kind, share of the calls, seconds. Without a worse fate a call is answered late, so that the kills meet some

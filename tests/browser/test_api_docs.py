@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.browser.camera import photograph
 from tests.browser.desk import Desk
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import Browser
 
     from tests.acceptance.stage import Stage
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.heavy
 
 
-def test_the_page_describes_the_api_and_tries_it_out(stage: Stage, browser: Browser) -> None:
+def test_the_page_describes_the_api_and_tries_it_out(stage: Stage, browser: Browser, pictures: Path) -> None:
     desk = Desk(browser, stage.plan.web)
     try:
         desk.log_in("admin", stage.plan.env["ADMIN_PASSWORD"])
@@ -26,6 +29,7 @@ def test_the_page_describes_the_api_and_tries_it_out(stage: Stage, browser: Brow
         assert "default-src 'self'" in policy
         assert "unsafe" not in policy
         desk.page.get_by_text("Today's figures and the open work").wait_for()
+        photograph(desk.page, "api-docs", pictures)
         desk.page.locator("#operations-stats-stats_retrieve .opblock-summary-control").click()
         desk.page.get_by_role("button", name="Try it out").click()
         desk.page.get_by_role("button", name="Execute").click()

@@ -11,7 +11,7 @@ from accounts.models import ChannelAccount, Health
 from bridge import inbound, metrics
 from bridge.models import Message
 from tests.callbacks import call, from_app, from_bot, opened, signed
-from tests.factories import CORP, KEY, TOKEN, answer, app, bot, route, row
+from tests.factories import CORP, KEY, TOKEN, answer, app, bot, eventually, route, row
 
 if TYPE_CHECKING:
     import redis
@@ -233,7 +233,7 @@ def test_what_was_heard_waits_for_the_router_and_the_worker_is_rung(
     account: ChannelAccount, valkey: redis.Redis
 ) -> None:
     call(account, *from_app())
-    assert valkey.llen("route") == 1
+    assert eventually(lambda: valkey.llen("route")) == 1
     route(account)
     inbound.route_waiting()
     assert row(Message.objects.get().deliveries.get()).state == "pending"

@@ -9,6 +9,9 @@ class BridgeConfig(AppConfig):
     verbose_name = _("Bridge")
 
     def ready(self) -> None:
-        from bridge import audit, checks  # noqa: F401  registers the system checks
+        from django.db import connection
+
+        from bridge import audit, checks, database  # noqa: F401  checks registers the system checks
 
         audit.watch()
+        database.look_before_use(connection)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SECRET = "python3 -c 'import base64, secrets; print(base64.b64encode(secrets.token_bytes(32)).decode())'"  # noqa: S105 - makes one
-WEB_THREADS = 16  # blocking threads of one web process, as the launcher and docker-compose.yml start it
+WEB_THREADS = 8  # blocking threads of one web process: more only wait for one interpreter (docs/performance.md)
 COLLECTED = ".stamp"  # in STATIC_ROOT: for which files it was collected
 HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE)
 

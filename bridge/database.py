@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import select
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+import psycopg
 from django.db import InterfaceError, OperationalError, connection
 
 if TYPE_CHECKING:
@@ -26,6 +28,25 @@ PATIENCE_SECONDS = 30
 PAUSE_SECONDS = 0.5
 
 _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="db")
+
+
+def still_open(kept: psycopg.Connection[Any]) -> None:
+    """What the pool asks before it gives a connection out. Raises psycopg.OperationalError for one whose server has gone.
+
+    An idle connection has nothing to say: what can be read from it is its end. To look takes a microsecond; the statement that
+    psycopg's own check sends takes a round trip, and with it a fifth of the callbacks that a web server takes in a second.
+    """
+    poll = select.poll()
+    poll.register(kept.fileno(), select.POLLIN)
+    if poll.poll(0):
+        kept.close()  # or the pool would take it back
+        raise psycopg.OperationalError("the server has ended this connection")
+
+
+def look_before_use(database: Any) -> None:
+    """database: Django's connection. Its pool takes a check from CONN_HEALTH_CHECKS alone, and has no public way to change it."""
+    if database.pool is not None:
+        database.pool._check = still_open
 
 
 async def run_db(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:

@@ -91,7 +91,7 @@ if DB_POOL_SIZE:
         "pool": {"min_size": 1, "max_size": DB_POOL_SIZE, "timeout": 10},
     }
     # After a restart of the database each connection of the pool is dead. Found out before its use it costs nobody anything; found out by
-    # callbacks it may use up the three tries that the platform gives a message.
+    # callbacks it may use up the three tries that the platform gives a message. How it is found out: `database.still_open`.
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 # For the one statement that is bound by the server, the callback's: PostgreSQL reads and plans it once for each connection.
 DATABASES["default"].setdefault("OPTIONS", {}).setdefault("prepare_threshold", 5)

@@ -101,7 +101,7 @@ WRONG = {
     "E030": [("RETENTION_DAYS", "6"), ("RETENTION_DAYS", "36501"), ("RETENTION_DAYS", "forever")],
     "E031": [("METRICS_TOKEN", "short"), ("METRICS_TOKEN", "long enough, but é")],
     "E032": [("LOG_FORMAT", "xml")],
-    "W001": [("DB_POOL_SIZE", "15")],
+    "W001": [("DB_POOL_SIZE", "11")],
 }
 
 

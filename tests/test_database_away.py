@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.db.backends.postgresql.base import DatabaseWrapper
 
 from accounts.models import Health
 from bridge import delivery as work
 from bridge import sending
-from bridge.database import patiently
+from bridge.database import look_before_use, patiently
 from bridge.models import Delivery, Message
 from tests.away import database_away
 from tests.callbacks import call, from_app
@@ -40,6 +41,24 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db(transaction=True)
 AWAY_SECONDS = 1.2
+
+
+def test_a_pool_gives_out_no_connection_whose_server_has_gone() -> None:
+    options = {**connection.settings_dict["OPTIONS"], "pool": {"min_size": 3, "max_size": 3}}
+    pooled = DatabaseWrapper({**connection.settings_dict, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}, "default")
+    look_before_use(pooled)
+    try:
+        pooled.pool.open(wait=True)
+        with connection.cursor() as cursor:
+            for one in [pooled.pool.getconn() for _ in range(3)]:
+                cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [one.info.backend_pid])
+                pooled.pool.putconn(one)
+        for _ in range(3):
+            with pooled.cursor() as cursor:
+                cursor.execute("SELECT 1")
+            pooled.close()
+    finally:
+        pooled.close_pool()
 
 
 @pytest.fixture

@@ -489,6 +489,7 @@ def test_gone_says_nothing_about_an_address_entered_since(receiver: Recorder) ->
         ("999999999", 3500, 4400),
         (format_datetime(timezone.now() + timedelta(minutes=30), usegmt=False), 1500, 2200),
     ],
+    ids=["seconds", "too soon", "too late", "date"],
 )
 def test_retry_after_is_honoured_within_bounds_and_burns_no_try(
     receiver: Recorder, asked: str, least: int, most: int

@@ -61,6 +61,7 @@ def raw(packed: bytes) -> str:
         ("not base64!", "base64"),
         (base64.b64encode(b"x" * 15).decode(), "block"),
     ],
+    ids=["receiveid", "padding 0", "padding 33", "length", "base64", "block"],  # a ciphertext is another each time
 )
 def test_what_the_platform_refuses(encrypted: str, why: str) -> None:
     with pytest.raises(crypto.CryptoError, match=why):

@@ -10,8 +10,10 @@ from channels_wechat.text import clean_json
 
 Json = dict[str, Any]
 
-LARGEST_NUMBER: Final = 1e12
-"""Times in milliseconds and sizes in bytes stay below; what is larger is no fact but a fault."""
+LARGEST_NUMBER: Final = 2**53
+"""Beyond it JSON's numbers are not exact: no moment in milliseconds and no size in bytes comes near."""
+LONGEST_MS: Final = 1e12
+"""Thirty years; no calendar can add what is beyond all measure."""
 
 
 def decode(data: str | bytes) -> Json:
@@ -43,4 +45,4 @@ def text(value: object) -> str:
 
 def seconds(milliseconds: object) -> float | None:
     found = number(milliseconds)
-    return found / 1000 if found is not None and found >= 0 else None
+    return found / 1000 if found is not None and 0 <= found <= LONGEST_MS else None

@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT: Final = 15.0
 CALL_TIMEOUT: Final = 60.0
-REOPEN_SECONDS: Final = 1.0
 """Seconds; the slowest call seen is `sessions.list` on a cold gateway with 19 s."""
+REOPEN_SECONDS: Final = 1.0
 
 # A gateway accepts only client ids it knows; this pair keeps its scopes on loopback with the token alone.
 SIGNER: Final = Signer(
@@ -145,9 +145,8 @@ class Wire:
     @contextlib.asynccontextmanager
     async def request(self, method: str, params: Json) -> AsyncIterator[Answers]:
         """Send a request and give the queue of its responses: `agent` answers twice under one id."""
-        if (
-            self.closed.is_set()
-        ):  # nothing leaves: not the request's fault, and the next connection may be there at once
+        if self.closed.is_set():
+            # Nothing leaves: not the request's fault, and the next connection may be there at once.
             raise GatewayError(self.lost.code, self.lost.detail, action=Action.WAIT, retry_after=REOPEN_SECONDS)
         self._number += 1
         number = str(self._number)

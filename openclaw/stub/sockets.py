@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 VERSION = "stub-1"
 MAX_PAYLOAD = 26_214_400
+SIGNATURE_MS = 120_000  # how old a device's signature may be
 
 
 class Refused(Exception):
@@ -180,6 +181,10 @@ class Connection:
         if not secrets.compare_digest(str(token).encode(), self.gateway.token.encode()):
             details = {"code": "AUTH_TOKEN_MISMATCH"}
             raise Refused("INVALID_REQUEST", "unauthorized: gateway token mismatch", details, close=1008)
+        signed_at = (params.get("device") or {}).get("signedAt", time.time() * 1000)
+        if abs(time.time() * 1000 - signed_at) > SIGNATURE_MS:
+            details = {"code": "DEVICE_AUTH_SIGNATURE_EXPIRED"}
+            raise Refused("INVALID_REQUEST", "device signature expired", details, close=1008)
         if faults.pairing:
             details = {"code": "PAIRING_REQUIRED", "requestId": "req-1", "reason": "not-paired"}
             raise Refused("NOT_PAIRED", "device pairing required", details, close=1008)

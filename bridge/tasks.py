@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,10 @@ def _carrier(name: str, threads: int, wire: Wire) -> Drain[Delivery]:
     )
 
 
+# Held by whoever routes; a ring that comes meanwhile is seen at the end.
+_routing, _rung = threading.Lock(), threading.Event()
+
+
 @cache
 def _sender() -> Drain[Delivery]:
     return _carrier("send", settings.SEND_THREADS, Wire.WORKER)
@@ -64,9 +69,16 @@ def _finish_in_order(**_kwargs: Any) -> None:
 
 @shared_task(name="bridge.tasks.route")
 def route() -> None:
+    """One at a time in a process: two would walk the same peers and wait for each other at every lock."""
     answered(Bell.ROUTE)
-    while inbound.route_waiting():
-        pass
+    _rung.set()
+    while _rung.is_set() and _routing.acquire(blocking=False):
+        try:
+            _rung.clear()
+            while inbound.route_waiting():
+                pass
+        finally:
+            _routing.release()
 
 
 @shared_task(name="bridge.tasks.send")

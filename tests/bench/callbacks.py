@@ -7,6 +7,7 @@ import signal
 import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
+from bridge.checks import WEB_THREADS
 from bridge.processes import WEB_WORKERS, command, python
 from tests.bench import world
 from tests.bench.ground import free_port
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 16
 REQUESTS, ROWS = 3000, 9000  # of one round
-THREADS = 16
 
 
 class Web(NamedTuple):
@@ -40,7 +40,16 @@ def web(ground: Ground) -> Iterator[Web]:
 def gunicorn(ground: Ground, application: str) -> Iterator[Web]:
     """As many processes and threads as ours."""
     port = free_port()
-    size = ("--worker-class", "gthread", "--workers", str(WEB_WORKERS), "--threads", str(THREADS), "--keep-alive", "75")
+    size = (
+        "--worker-class",
+        "gthread",
+        "--workers",
+        str(WEB_WORKERS),
+        "--threads",
+        str(WEB_THREADS),
+        "--keep-alive",
+        "75",
+    )
     program = python("-m", "gunicorn", *size, "--bind", f"127.0.0.1:{port}", "--log-level", "error", application)
     with ground.process("gunicorn", program, port=port, death=signal.SIGTERM) as process:
         yield Web(port, process)

@@ -16,7 +16,7 @@ import psycopg
 from django.db import InterfaceError, OperationalError, connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
@@ -47,6 +47,20 @@ def look_before_use(database: Any) -> None:
     """database: Django's connection. Its pool takes a check from CONN_HEALTH_CHECKS alone, and has no public way to change it."""
     if database.pool is not None:
         database.pool._check = still_open
+
+
+def run(sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """A prepared statement and its rows, on Django's connection and in its transaction: for what runs with every message.
+
+    Django's own cursors put the values into the text, so that PostgreSQL reads and plans every row anew; psycopg's has a plan for all.
+    """
+    connection.ensure_connection()
+    wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
+    own: Any = psycopg.Cursor(connection.connection)
+    with wrap(own) as cursor:
+        cursor.execute(sql, values)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        return rows
 
 
 async def run_db(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:

@@ -7,23 +7,20 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts import counters
 from accounts.channels import channel_for
 from accounts.fields import encrypt
-from bridge import events, logs, outbound, peers, prompt, routing
+from bridge import database, events, logs, outbound, peers, prompt, routing
 from bridge.doorbell import Bell, announce, ring, ring_soon
 from bridge.models import Conversation, Delivery, Message, Reason, State, Target, Wire
 from channels_wechat.messages import Inbound, message_uuid
 
 if TYPE_CHECKING:
     from uuid import UUID
-
-    from django.db.backends.utils import CursorWrapper
 
     from accounts.models import ChannelAccount
 
@@ -51,22 +48,12 @@ SELECT id FROM stored"""  # noqa: S608  two constants
 
 def receive(account: ChannelAccount, inbound: Inbound) -> int | None:
     """Store and ring. Returns the new row's id, or None for a repetition. One statement, one commit, no platform call."""
-    with _prepared_cursor() as cursor:
-        cursor.execute(_WITH_MEDIA if inbound.media else ROW_ONLY, values_of(account, inbound))
-        row = cursor.fetchone()
-    if row is None:
+    stored = database.run(_WITH_MEDIA if inbound.media else ROW_ONLY, values_of(account, inbound))
+    if not stored:
         return None
     counters.add("messages", direction="in")
     ring_soon(Bell.ROUTE, *([Bell.FETCH] if inbound.media else []))
-    return int(row[0])
-
-
-def _prepared_cursor() -> CursorWrapper:
-    """Django's cursors put the values into the text, so that every row is read and planned anew; psycopg's own has a plan for all."""
-    connection.ensure_connection()
-    wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
-    cursor: Any = psycopg.Cursor(connection.connection)
-    return wrap(cursor)
+    return int(stored[0][0])
 
 
 def uuid_of(account: ChannelAccount, inbound: Inbound) -> UUID:

@@ -1,13 +1,14 @@
 """What a channel kind is: one class that says what the platform can do and does it. No ORM, no settings, no Celery.
 
-A kind subclasses `Channel` and adds the small bases below for what it can do more: `Callbacks`, `Streaming`, `Tokens`,
-`Media`, `Names`, `Groups`, `Recall`. Rendering is pure; `send` makes one call and raises `ChannelError`.
+A kind subclasses `Channel` and adds the small bases below for what it can do more: `Callbacks`, `Streaming`, `Passive`, `Tokens`,
+`Media`, `Names`, `Groups`, `Recall`, `Windows`, `Typing`, `Moderated`, `Quotas`, `Templates`. Rendering is pure; `send` makes one
+call and raises `ChannelError`.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from django import forms
 
@@ -28,12 +29,17 @@ if TYPE_CHECKING:
         Inbound,
         Limit,
         MediaItem,
+        MediaKind,
         Payload,
         Peer,
+        Person,
+        Quota,
         Receipt,
         Reception,
+        Template,
         Token,
         Upload,
+        Verdict,
     )
 
 
@@ -164,6 +170,34 @@ class Streaming(Callbacks):
         return ""
 
 
+class Passive(Callbacks):
+    """An answer can be given in the HTTP answer to the callback itself, which the platform repeats until it has one.
+
+    passive_bytes: of an answer's text; a longer one is shown as nothing. hangs_up_seconds: after which the platform drops the request
+    and sends it again, `deliveries` times altogether. last_seconds: within which the last one must be answered, or the reader is
+    told that the account is out of order.
+    """
+
+    passive_bytes: ClassVar[int] = 2048
+    hangs_up_seconds: ClassVar[float] = 5.0
+    deliveries: ClassVar[int] = 3
+    last_seconds: ClassVar[float] = 4.5
+
+    @property
+    @abstractmethod
+    def answers(self) -> Literal["messages", "passive", "automatic"]:
+        """What staff chose. automatic: by messages of their own, and passively while the platform does not grant that."""
+
+    @abstractmethod
+    def passive(self, query: Mapping[str, str], raw: Mapping[str, Any], text: str) -> Answer:
+        """The answer to the callback with this query that brought `Inbound.raw`: the text, plain, at most `passive_bytes`, encrypted
+        where the callback was. Without text, or where this form takes none (`takes_passive`), the word that ends the repetitions."""
+
+    @abstractmethod
+    def takes_passive(self, raw: Mapping[str, Any]) -> bool:
+        """Whether the message can be answered so: not where the platform pushes JSON, whose answers are not specified."""
+
+
 class Tokens(Channel):
     @abstractmethod
     def fetch_token(self) -> Token:
@@ -195,6 +229,12 @@ class Names(Channel):
         """The person's name; empty where the platform does not tell. Raises ChannelError."""
 
 
+class People(Names):
+    @abstractmethod
+    def person(self, user_id: str) -> Person:
+        """Raises ChannelError."""
+
+
 class Groups(Channel):
     """Group chats that the account makes itself."""
 
@@ -215,3 +255,52 @@ class Recall(Channel):
 
     @abstractmethod
     def recall(self, remote_id: str) -> None: ...
+
+
+class Windows(Channel):
+    """How much may be said to a person is counted from what they did last: `Inbound.window`. The pipeline keeps the ledger."""
+
+    def uses_window(self, payload: Payload) -> bool:
+        """Whether this message is one of those counted."""
+        return True
+
+
+class Typing(Channel):
+    @abstractmethod
+    def show_typing(self, peer: Peer) -> None:
+        """Shown for about 15 seconds. One call, whose failure means nothing. Raises ChannelError."""
+
+
+class Moderated(Channel):
+    """The platform checks what people write and what is answered, on request."""
+
+    @abstractmethod
+    def check_text(self, openid: str, text: str) -> Verdict:
+        """openid: who writes or reads it. A long text is checked in parts and the worst verdict counts. Raises ChannelError."""
+
+    @abstractmethod
+    def check_media(self, openid: str, url: str, kind: MediaKind) -> str:
+        """The trace id; the result comes within half an hour as an event with `Inbound.verdict`. Raises ChannelError."""
+
+
+class Quotas(Channel):
+    """The platform counts calls for each interface and tells how many are left."""
+
+    # What is worth asking about, in order.
+    quota_paths: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def quota(self, path: str) -> Quota:
+        """Raises ChannelError."""
+
+    @abstractmethod
+    def clear_quotas(self) -> None:
+        """Starts all counters anew: ten times a month, so only ever by a person. Raises ChannelError."""
+
+
+class Templates(Channel):
+    """Messages from a template that its reader agreed to; sent as content of kind "subscribe"."""
+
+    @abstractmethod
+    def templates(self) -> list[Template]:
+        """Raises ChannelError."""

@@ -18,6 +18,7 @@ class Action(enum.StrEnum):
     WAIT = "wait"  # the platform asks us to wait `retry_after` seconds; burns no try
     CONFIG = "configuration"  # nothing will work until staff change something; the account stops
     PERMANENT = "permanent"  # this message will never go through
+    WINDOW = "window"  # nothing more may be said to this person until they act again; burns no try
     UNKNOWN = "unknown"  # the request had left and no answer came
 
 
@@ -26,7 +27,8 @@ class ChannelError(Exception):
 
     code: the platform's number or a word of ours ("connect", "timeout", "html"); text: a sentence for staff (cause and cure);
     detail: what the platform said, without secrets; response: its decoded answer, if there was one. max_tries: where the platform
-    says how often at most.
+    says how often at most. capability: the platform says that this account may not do this at all ("custom_send", "media", …).
+    gone: this person can no longer be reached (they do not follow, or blocked the account).
     """
 
     def __init__(
@@ -39,10 +41,13 @@ class ChannelError(Exception):
         retry_after: float | None = None,
         max_tries: int | None = None,
         response: Any = None,
+        capability: str = "",
+        gone: bool = False,
     ) -> None:
         super().__init__(code, action, detail)
         self.code, self.action, self.text = str(code), action, text
         self.detail, self.retry_after, self.max_tries, self.response = clean(detail), retry_after, max_tries, response
+        self.capability, self.gone = capability, gone
 
     def __str__(self) -> str:
         return f"{self.text} ({self.code}{': ' + self.detail if self.detail else ''})"

@@ -47,6 +47,23 @@ class MediaItem:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """What someone's deed lets us say to them: `count` messages within `seconds` of it. A later window replaces it, never adds to it."""
+
+    count: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the platform's check of content found. trace_id: of the check; label: its number of the reason; 100 means none."""
+
+    trace_id: str
+    suggest: Literal["pass", "review", "risky"]
+    label: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Inbound:
     """One message or event from the platform.
 
@@ -55,6 +72,8 @@ class Inbound:
     event: something happened, never a turn; unsupported: stored and acknowledged.
     raw: the decrypted body as JSON, without secrets. occurred_at: Unix seconds, 0 when the platform does not say.
     refers_to: the hex uuid of the inbound message whose answer this event judges (feedback). contacts: user id → name the event tells.
+    window: the right to speak that it opens, where the platform counts (`Windows`). follows: the sender began (True) or ceased to.
+    erase: the platform requires that this sender's data be deleted. verdict: the result of a `Moderated.check_media`.
     """
 
     key: str
@@ -69,6 +88,10 @@ class Inbound:
     occurred_at: int = 0
     refers_to: str = ""
     contacts: Mapping[str, str] = field(default_factory=dict)
+    window: Window | None = None
+    follows: bool | None = None
+    erase: bool = False
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +123,16 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is to be said: Markdown text and files, or a platform message of its own type (`kind` ≠ "text") with its `data`."""
+    """What is to be said: Markdown text and files, or a platform message of its own type (`kind` ≠ "text") with its `data`.
+
+    ai: an AI wrote it, which the platform shows to the reader where it can.
+    """
 
     text: str = ""
     files: tuple[File, ...] = ()
     kind: str = "text"
     data: Mapping[str, Any] = field(default_factory=dict)
+    ai: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +207,37 @@ class Group:
     name: str
     owner: str
     members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What the platform tells of someone. name: empty where it tells none; follows: None where it does not say."""
+
+    name: str = ""
+    follows: bool | None = None
+    union_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Calls of one interface today. rate: calls in `rate_seconds`, 0 where the platform does not say."""
+
+    path: str
+    limit: int
+    used: int
+    left: int
+    rate: int = 0
+    rate_seconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A subscribe message that the account may send. content: its lines with `{{name.DATA}}`; example: the same filled in."""
+
+    id: str
+    title: str
+    content: str
+    example: str = ""
 
 
 def message_uuid(account_key: str, idempotency_key: str) -> uuid.UUID:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import enum
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from channels_wechat.text import clean
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
+
+SHANGHAI = timezone(timedelta(hours=8))
 
 
 class Action(enum.StrEnum):
@@ -51,6 +54,12 @@ class ChannelError(Exception):
 
     def __str__(self) -> str:
         return f"{self.text} ({self.code}{': ' + self.detail if self.detail else ''})"
+
+
+def rest_of_day(now: datetime) -> float:
+    """Seconds until the platforms' daily quotas begin anew: midnight in Shanghai."""
+    midnight = (now.astimezone(SHANGHAI) + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return (midnight - now).total_seconds()
 
 
 class CallbackRefused(Exception):

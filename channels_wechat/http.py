@@ -9,10 +9,11 @@ import json as jsonlib
 import re
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from email.message import Message
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin
 
 from django.utils.translation import gettext_lazy as _
@@ -36,9 +37,13 @@ from channels_wechat.guard import Guard
 from channels_wechat.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from urllib3 import BaseHTTPResponse
+
+    from channels_wechat.base import TokenSource
+
+T = TypeVar("T")
 
 # A kept connection older than this is not used again: servers close idle ones after 30 to 75 s, and a request written
 # into that moment can be neither repeated nor believed.
@@ -257,3 +262,63 @@ def _detail(url: str, error: Exception) -> str:
     place = parse_url(url)
     cause = error.__cause__ or error.__context__ or error
     return redact_url(f"{place.host}{place.path or ''}: {type(cause).__name__}: {cause}")[:300]
+
+
+# --- what calls to every platform share
+
+
+def with_token(tokens: TokenSource | None, once: Callable[[str], T], refused: frozenset[str]) -> T:
+    """once(token), and once more with a renewed one where the platform answers a code of `refused`: that call did nothing."""
+    if tokens is None:
+        raise RuntimeError("this call needs a TokenSource")
+    token = tokens.current()
+    try:
+        return once(token)
+    except ChannelError as error:
+        if error.code not in refused:
+            raise
+    return once(tokens.renew(token))
+
+
+def error_for_status(response: Response, harmless: bool) -> ChannelError:
+    """The error of an answer that is not the platform's JSON: a gateway, a proxy or a wrong address spoke.
+
+    503 and 429 are said before a request is passed on: not done. 4xx and redirects: refused, the address is wrong. Any other
+    5xx, and a 200 with foreign content, may come after the platform took the request: unknown, unless `harmless`.
+    """
+    status, lost = response.status, Action.RETRY if harmless else Action.UNKNOWN
+    detail = response.body[:200].decode(errors="replace")
+    if status in (429, 503):
+        text = _("The platform is overloaded and asks to wait.")
+        return ChannelError(f"http_{status}", Action.WAIT, text, detail=detail, retry_after=_retry_after(response))
+    if status >= 500:
+        text = _("A server between us and the platform failed; nobody can say whether the call was carried out.")
+        return ChannelError(f"http_{status}", lost, text, detail=detail)
+    if status in (408, 425):
+        return ChannelError(
+            f"http_{status}", Action.RETRY, _("The platform did not take the call; it is repeated."), detail=detail
+        )
+    if status == 413:
+        return ChannelError(
+            "http_413", Action.PERMANENT, _("The message or file is too large for the platform."), detail=detail
+        )
+    if status >= 300:
+        text = _("This is not the platform answering: check the API address of the account and any proxy on the way.")
+        return ChannelError(f"http_{status}", Action.CONFIG, text, detail=detail)
+    text = _("The answer is not the platform's: a proxy or a wrong API address may stand between.")
+    return ChannelError("html", lost, text, detail=detail)
+
+
+def _retry_after(response: Response) -> float:
+    """Seconds, from the header when it is a sane number; else one minute."""
+    value = response.headers.get("Retry-After", "")
+    return min(float(value), 3600.0) if value.isascii() and value.isdigit() else 60.0
+
+
+def file_name(disposition: str) -> str:
+    """The file name in a Content-Disposition header, without a path; RFC 2231, or UTF-8 bytes as they stand on the wire."""
+    with suppress(UnicodeError):
+        disposition = disposition.encode("latin-1").decode()
+    message = Message()
+    message["Content-Disposition"] = disposition
+    return clean(message.get_filename("")).replace("\\", "/").rpartition("/")[2][-255:]

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
-from email.message import Message
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.errors import Action, ChannelError
+from channels_wechat.http import error_for_status, with_token
+from channels_wechat.http import file_name as file_name
 from channels_wechat.messages import Token
-from channels_wechat.text import clean
-from channels_wechat.wecom_errors import TOKEN_REFUSED, error_for, error_for_status
+from channels_wechat.wecom_errors import TOKEN_REFUSED, error_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from channels_wechat.base import TokenSource
     from channels_wechat.http import Http, Response
 
-T = TypeVar("T")
 # Shorter than the lease that one process holds while all others wait for its token.
 TOKEN_TIMEOUT = (5.0, 10.0)
 FILE_TIMEOUT = (5.0, 60.0)
@@ -56,7 +54,7 @@ class WeComApi:
             response = self._http.request(method, url, json=json, fields=fields, timeout=timeout, harmless=harmless)
             return check(response, harmless, token)
 
-        return self._with_token(once)
+        return with_token(self._tokens, once, TOKEN_REFUSED)
 
     def fetch_token(self, corp_id: str, secret: str) -> Token:
         """gettoken (page 91039). While a token is valid the platform returns the same one."""
@@ -97,19 +95,7 @@ class WeComApi:
                 check(response, True, token)
             return response
 
-        return self._with_token(once)
-
-    def _with_token(self, once: Callable[[str], T]) -> T:
-        """The token is renewed and the call repeated when the platform refuses it, one time: a refused call did nothing."""
-        if self._tokens is None:
-            raise RuntimeError("this call needs a TokenSource")
-        token = self._tokens.current()
-        try:
-            return once(token)
-        except ChannelError as error:
-            if error.code not in TOKEN_REFUSED:
-                raise
-        return once(self._tokens.renew(token))
+        return with_token(self._tokens, once, TOKEN_REFUSED)
 
     def _url(self, path: str, query: Mapping[str, str]) -> str:
         return f"{self._base_url}/{path}?{urlencode(query)}"
@@ -138,12 +124,3 @@ def _total(response: Response) -> int:
     """The size of the whole file, from `Content-Range: bytes 0-99/1234`; 0 where the whole file came."""
     size = response.headers.get("Content-Range", "").rpartition("/")[2]
     return int(size[:20]) if size.isascii() and size.isdigit() else 0
-
-
-def file_name(disposition: str) -> str:
-    """The file name in a Content-Disposition header, without a path; RFC 2231, or UTF-8 bytes as they stand on the wire."""
-    with suppress(UnicodeError):
-        disposition = disposition.encode("latin-1").decode()
-    message = Message()
-    message["Content-Disposition"] = disposition
-    return clean(message.get_filename("")).replace("\\", "/").rpartition("/")[2][-255:]

@@ -7,21 +7,18 @@ refused for an unknown reason can only add to its counters, while a person can r
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.errors import Action, ChannelError
+from channels_wechat.errors import SHANGHAI, Action, ChannelError, rest_of_day
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from django.utils.functional import _StrOrPromise
 
-    from channels_wechat.http import Response
-
-SHANGHAI = timezone(timedelta(hours=8))
 # The access token was refused: fetch another, once. 41001 (no token in the address) is a safety net for our own mistakes.
 TOKEN_REFUSED = frozenset({"40014", "42001", "41001"})
 # How often at most: WeCom's own hint for -1; a media id that ran out (40007) is repeated once, after a new upload.
@@ -196,39 +193,5 @@ def _pause(words: str, now: datetime) -> float:
     if "hour" in words:
         return 3600
     if "minute" not in words and re.search(r"\bda(?:y|ily)\b|\bmonth", words):
-        midnight = (now.astimezone(SHANGHAI) + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-        return (midnight - now).total_seconds()
+        return rest_of_day(now)
     return 60
-
-
-def error_for_status(response: Response, harmless: bool) -> ChannelError:
-    """The error of an answer that is not the platform's JSON: a gateway, a proxy or a wrong address spoke.
-
-    503 and 429 are said before a request is passed on: not done. 4xx and redirects: refused, the address is wrong. Any other
-    5xx, and a 200 with foreign content, may come after the platform took the request: unknown, unless `harmless`.
-    """
-    status, lost = response.status, R if harmless else Action.UNKNOWN
-    detail = response.body[:200].decode(errors="replace")
-    if status in (429, 503):
-        text = _("The platform is overloaded and asks to wait.")
-        return ChannelError(f"http_{status}", W, text, detail=detail, retry_after=_retry_after(response))
-    if status >= 500:
-        text = _("A server between us and WeCom failed; nobody can say whether the call was carried out.")
-        return ChannelError(f"http_{status}", lost, text, detail=detail)
-    if status in (408, 425):
-        return ChannelError(
-            f"http_{status}", R, _("The platform did not take the call; it is repeated."), detail=detail
-        )
-    if status == 413:
-        return ChannelError("http_413", P, _("The message or file is too large for the platform."), detail=detail)
-    if status >= 300:
-        text = _("This is not WeCom answering: check the API address of the account and any proxy on the way.")
-        return ChannelError(f"http_{status}", C, text, detail=detail)
-    text = _("The answer is not WeCom's: a proxy or a wrong API address may stand between.")
-    return ChannelError("html", lost, text, detail=detail)
-
-
-def _retry_after(response: Response) -> float:
-    """Seconds, from the header when it is a sane number; else one minute."""
-    value = response.headers.get("Retry-After", "")
-    return min(float(value), 3600.0) if value.isascii() and value.isdigit() else 60.0

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from channels_wechat.errors import Action
-from channels_wechat.http import Response
-from channels_wechat.wecom_errors import ERRORS, error_for, error_for_status
+from channels_wechat.http import Response, error_for_status
+from channels_wechat.wecom_errors import ERRORS, error_for
 
 # facts, by class: the codes of page 90313 that the bridge can meet.
 CLASSES = {

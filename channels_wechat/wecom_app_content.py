@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from channels_wechat.errors import ContentRefused
 from channels_wechat.messages import HANDLE, Payload
-from channels_wechat.text import clean, plain, split, utf8_len
+from channels_wechat.parts import Part, check, elements
+from channels_wechat.text import clean, plain, split
 from channels_wechat.wecom_cards import check_card
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ def _one_file(content: Content) -> Payload:
     """An image, voice, video or file by itself: one file, or the media id of an earlier upload in `data`."""
     kind, data = content.kind, content.data
     words = {name: data[name] for name in ("title", "description") if data.get(name)} if kind == "video" else {}
-    _check(words, VIDEO)
+    check(words, VIDEO)
     if data.get("media_id"):
         return Payload({"msgtype": kind, kind: {"media_id": str(data["media_id"]), **words}})
     if len(content.files) != 1:
@@ -117,18 +116,6 @@ def _one_file(content: Content) -> Payload:
         text = _("WeCom does not take this file as this type (%s). Send it as a plain file.")
         raise ContentRefused("files", text % formats[kind])
     return _file(file, words)
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One field of a message. most: bytes, or characters with `characters`; least is of the same measure."""
-
-    name: str
-    most: int = 0
-    required: bool = False
-    characters: bool = False
-    least: int = 0
-    url: bool = False
 
 
 VIDEO = (Part("title", 128), Part("description", 512))
@@ -160,48 +147,12 @@ NOTICE = (
 NOTICE_ITEM = (Part("key", 10, required=True, characters=True), Part("value", 30, required=True, characters=True))
 
 
-def _check(data: Mapping[str, Any], parts: tuple[Part, ...], place: str = "") -> None:
-    for part in parts:
-        value, name = data.get(part.name), place + part.name
-        if value in (None, ""):
-            if part.required:
-                raise ContentRefused(name, _("This is needed."))
-        elif not isinstance(value, str):
-            raise ContentRefused(name, _("This must be text."))
-        else:
-            _check_value(name, value, part)
-
-
-def _check_value(name: str, value: str, part: Part) -> None:
-    size = len(value) if part.characters else utf8_len(clean(value))
-    if part.most and size > part.most:
-        count = {"most": part.most, "size": size}
-        text = ngettext("At most %(most)d character.", "At most %(most)d characters; this has %(size)d.", part.most)
-        raise ContentRefused(
-            name, (text if part.characters else _("At most %(most)d bytes; this has %(size)d.")) % count
-        )
-    if size < part.least:
-        raise ContentRefused(name, _("At least %(least)d characters.") % {"least": part.least})
-    if part.url and not value.startswith(("http://", "https://")):
-        raise ContentRefused(name, _("An address must begin with http:// or https://."))
-
-
-def _elements(data: Mapping[str, Any], name: str, most: int) -> list[tuple[str, Mapping[str, Any]]]:
-    """The objects of a list with their places in words."""
-    found = data.get(name)
-    if not isinstance(found, list) or not all(isinstance(element, dict) for element in found):
-        raise ContentRefused(name, _("This must be a list of objects."))
-    if len(found) > most:
-        raise ContentRefused(name, _("At most %(most)d elements.") % {"most": most})
-    return [(f"{name}[{number}].", element) for number, element in enumerate(found, 1)]
-
-
 def _articles(data: Mapping[str, Any], parts: tuple[Part, ...]) -> list[tuple[str, Mapping[str, Any]]]:
-    articles = _elements(data, "articles", 8)
+    articles = elements(data, "articles", 8)
     if not articles:
         raise ContentRefused("articles", _("A news message has one to eight articles."))
     for place, article in articles:
-        _check(article, parts, place)
+        check(article, parts, place)
     return articles
 
 
@@ -212,14 +163,14 @@ def _check_news(data: Mapping[str, Any]) -> None:
 
 
 def _check_notice(data: Mapping[str, Any]) -> None:
-    _check(data, NOTICE)
-    for place, item in _elements({"content_item": [], **data}, "content_item", 10):
-        _check(item, NOTICE_ITEM, place)
+    check(data, NOTICE)
+    for place, item in elements({"content_item": [], **data}, "content_item", 10):
+        check(item, NOTICE_ITEM, place)
 
 
 CHECKS: dict[str, Callable[[Mapping[str, Any]], object]] = {
-    "markdown": lambda data: _check(data, (Part("content", TEXT_BYTES, required=True),)),
-    "textcard": lambda data: _check(data, TEXTCARD),
+    "markdown": lambda data: check(data, (Part("content", TEXT_BYTES, required=True),)),
+    "textcard": lambda data: check(data, TEXTCARD),
     "news": _check_news,
     "mpnews": lambda data: _articles(data, MPNEWS),
     "miniprogram_notice": _check_notice,

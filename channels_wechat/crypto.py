@@ -54,19 +54,15 @@ class Cipher:
 
     def signature(self, timestamp: str, nonce: str, ciphertext: str) -> str:
         """Hexadecimal SHA-1, as the protocol prescribes."""
-        signed = "".join(sorted((self._token, timestamp, nonce, ciphertext)))
-        return hashlib.sha1(signed.encode(errors="replace")).hexdigest()
+        return _signature(self._token, timestamp, nonce, ciphertext)
 
     def open(self, query: Mapping[str, str], ciphertext: str, *, now: float | None = None) -> bytes:
         """The message inside. query: msg_signature, timestamp, nonce; now: Unix seconds.
 
         Raises CallbackRefused: 403 "signature", "stale", "receiveid"; 400 "base64", "padding", "length".
         """
-        timestamp = query.get("timestamp", "")
-        expected = self.signature(timestamp, query.get("nonce", ""), ciphertext)
-        if not hmac.compare_digest(expected.encode(), query.get("msg_signature", "").encode(errors="replace")):
-            raise CallbackRefused(403, "signature", _("The signature is wrong: the token differs from the console's."))
-        _check_age(timestamp, time.time() if now is None else now)
+        expected = self.signature(query.get("timestamp", ""), query.get("nonce", ""), ciphertext)
+        _check_signed(query, "msg_signature", expected, now)
         return self._unpack(_unpad_callback(self._decrypt(_decode(ciphertext))))
 
     def seal(self, plaintext: bytes, *, random16: bytes | None = None) -> str:
@@ -102,6 +98,25 @@ class Cipher:
             text = _("The message is meant for “%(found)s”; this account expects “%(expected)s”.")
             raise CallbackRefused(403, "receiveid", text % names)
         return message
+
+
+def check_clear(token: str, query: Mapping[str, str], *, now: float | None = None) -> None:
+    """A callback in the clear is signed without its body, so it tells only that the sender knows the token.
+
+    query: signature, timestamp, nonce. Raises CallbackRefused: 403 "signature", "stale".
+    """
+    expected = _signature(token, query.get("timestamp", ""), query.get("nonce", ""))
+    _check_signed(query, "signature", expected, now)
+
+
+def _signature(*parts: str) -> str:
+    return hashlib.sha1("".join(sorted(parts)).encode(errors="replace")).hexdigest()
+
+
+def _check_signed(query: Mapping[str, str], name: str, expected: str, now: float | None) -> None:
+    if not hmac.compare_digest(expected.encode(), query.get(name, "").encode(errors="replace")):
+        raise CallbackRefused(403, "signature", _("The signature is wrong: the token differs from the console's."))
+    _check_age(query.get("timestamp", ""), time.time() if now is None else now)
 
 
 def _check_age(timestamp: str, now: float) -> None:

@@ -267,17 +267,24 @@ def _detail(url: str, error: Exception) -> str:
 # --- what calls to every platform share
 
 
-def with_token(tokens: TokenSource | None, once: Callable[[str], T], refused: frozenset[str]) -> T:
-    """once(token), and once more with a renewed one where the platform answers a code of `refused`: that call did nothing."""
+def with_token(
+    tokens: TokenSource | None,
+    once: Callable[[str], T],
+    refused: frozenset[str],
+    instead: Callable[[ChannelError], Callable[[str], T] | None] = lambda error: None,
+) -> T:
+    """once(token), and at most once more, for a call that was refused did nothing: with a renewed token where the answer is a code
+    of `refused`, or another call where `instead` has one for the error."""
     if tokens is None:
         raise RuntimeError("this call needs a TokenSource")
     token = tokens.current()
     try:
         return once(token)
     except ChannelError as error:
-        if error.code not in refused:
+        other = instead(error)
+        if error.code not in refused and other is None:
             raise
-    return once(tokens.renew(token))
+    return other(token) if other else once(tokens.renew(token))
 
 
 def error_for_status(response: Response, harmless: bool) -> ChannelError:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 KINDS = {
     "wecom_app": "channels_wechat.wecom_app.WeComApp",
     "wecom_aibot": "channels_wechat.wecom_aibot.WeComAIBot",
+    "official_account": "channels_wechat.official_account.OfficialAccount",
+    "mini_program": "channels_wechat.mini_program.MiniProgram",
 }
 
 

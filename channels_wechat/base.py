@@ -189,9 +189,14 @@ class Passive(Callbacks):
         """What staff chose. automatic: by messages of their own, and passively while the platform does not grant that."""
 
     @abstractmethod
-    def passive(self, query: Mapping[str, str], raw: Mapping[str, Any], text: str) -> Answer:
-        """The answer to the callback with this query that brought `Inbound.raw`: the text, plain, at most `passive_bytes`, encrypted
-        where the callback was. Without text, or where this form takes none (`takes_passive`), the word that ends the repetitions."""
+    def passive(
+        self, query: Mapping[str, str], raw: Mapping[str, Any], text: str | Payload, *, handle: str = ""
+    ) -> Answer:
+        """The answer to the callback with this query that brought `Inbound.raw`, encrypted where the callback was.
+
+        text: plain, at most `passive_bytes`; or a payload of `render` and the handle of its file. Where it is blank, or of a type
+        that has no passive form, or the message takes none (`takes_passive`): the word that ends the repetitions.
+        """
 
     @abstractmethod
     def takes_passive(self, raw: Mapping[str, Any]) -> bool:

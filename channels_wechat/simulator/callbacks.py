@@ -1,4 +1,6 @@
-"""Callbacks in the platform's rhythm (facts: wecom.md 2.3): 5 s, three tries in all, one conversation in order.
+"""Callbacks in the platforms' rhythm (facts: wecom.md 2.3, official_account.md 2.7): 5 s, three tries in all, one conversation in order.
+
+WeChat's tries begin about 5 s apart, and a message whose answer is long in coming does not keep the next one back.
 
 With the setting `clients` it is a load instead: the copies of a message race each other, and the next message of the conversation goes out
 as soon as one of them was taken, while the others may still be on their way.
@@ -17,13 +19,17 @@ import aiohttp
 from channels_wechat.simulator import crypto, envelopes
 from channels_wechat.simulator.record import Delivery
 from channels_wechat.simulator.state import JSON, Account, World
+from channels_wechat.simulator.weixin import WeixinAccount
 
 T = TypeVar("T")
 
 
 @dataclass
 class Item:
-    """One plaintext to deliver. `on_reply` gets the opened reply of every 200, b"" for an empty one."""
+    """One plaintext to deliver. `on_reply` gets the opened reply of every 200, b"" for an empty one.
+
+    `on_try` gets every try's reply and its number, from 1. `openid`: whose deed it is, for a WeChat account.
+    """
 
     delivery: Delivery
     account: Account
@@ -32,7 +38,13 @@ class Item:
     persistent: bool = False
     tries: int = 3
     on_reply: Callable[[bytes], None] | None = None
+    on_try: "Callable[[Reply, int], None] | None" = None
     may_start: Callable[[], Awaitable[None]] | None = None
+    openid: str = ""
+
+    @property
+    def weixin(self) -> bool:
+        return isinstance(self.account, WeixinAccount)
 
 
 @dataclass
@@ -89,7 +101,12 @@ class Callbacks:
     async def _drain(self, chat: str) -> None:
         waiting = self._waiting[chat]
         while waiting:
-            await self._deliver(waiting.popleft())
+            item = waiting.popleft()
+            going = self.spawn(self._deliver(item))
+            if item.weixin:
+                await asyncio.wait({going}, timeout=self.world.settings.overtake_seconds)
+            else:
+                await going
         del self._waiting[chat]
 
     async def _deliver(self, item: Item) -> None:
@@ -111,14 +128,16 @@ class Callbacks:
 
     async def _copy(self, item: Item) -> bool:
         """One copy with its tries; endless ones when persistent."""
-        number = 0
+        number, reply = 0, Reply()
         while item.persistent or number < item.tries:
             if number:
-                await asyncio.sleep(self.world.settings.retry_pause)
+                await asyncio.sleep(self._pause(item, reply))
             number += 1
             async with self._client():
-                reply = await self.post(item.account, item.plain)
+                reply = await self.post(item.account, item.plain, item.openid)
             item.delivery.tries.append(reply.facts())
+            if item.on_try:
+                item.on_try(reply, number)
             if reply.error and reply.ok:
                 self.world.record.violation("bad_reply", item.delivery.id, reply.error)
             if reply.ok:
@@ -126,6 +145,11 @@ class Callbacks:
                     item.on_reply(reply.plain)
                 return True
         return False
+
+    def _pause(self, item: Item, last: Reply) -> float:
+        """Seconds before the next try."""
+        settings = self.world.settings
+        return max(0.0, settings.delivery_interval - last.seconds) if item.weixin else settings.retry_pause
 
     @contextlib.asynccontextmanager
     async def _client(self) -> AsyncIterator[None]:
@@ -140,9 +164,9 @@ class Callbacks:
                 self._posting -= 1
                 self._posted.notify()
 
-    async def post(self, account: Account, plain: bytes) -> Reply:
+    async def post(self, account: Account, plain: bytes, openid: str = "") -> Reply:
         """One POST within the time-out; a 200 with an unreadable reply counts as taken, as on the platform."""
-        sealed = envelopes.seal(account, plain)
+        sealed = envelopes.seal(account, plain, openid)
         timeout = aiohttp.ClientTimeout(total=self.world.settings.callback_timeout)
         started, reply = time.monotonic(), Reply()
         try:
@@ -165,8 +189,7 @@ class Callbacks:
 
     async def verify(self, account: Account, echo: str = "1616140317555161061") -> JSON:
         """The console's check of a callback URL: the plaintext, nothing else, within a second."""
-        echostr = crypto.encrypt(account.aes_key, echo.encode(), account.receiveid)
-        params = {**envelopes.signed_params(account, echostr), "echostr": echostr}
+        params = envelopes.verification(account, echo)
         started = time.monotonic()
         try:
             async with self._session.get(

@@ -55,6 +55,18 @@ class SimulatorClient:
     def group(self, chatid: str, name: str, **fields: Any) -> JSON:
         return self.post("groups", chatid=chatid, name=name, **fields)
 
+    def official(self, appid: str, **fields: Any) -> JSON:
+        """An Official Account: secret, token, aes_key, callback_url, kind, verified, mode, format, … (weixin.py)."""
+        return self.post("officials", appid=appid, **fields)
+
+    def mini(self, appid: str, **fields: Any) -> JSON:
+        """A Mini Program: as official(), with words, media_verdict, templates, pages."""
+        return self.post("minis", appid=appid, **fields)
+
+    def person(self, account: str, name: str, openid: str = "", **fields: Any) -> JSON:
+        """A follower or user of the account with this appid. The answer holds the openid, also where it was made up."""
+        return self.post("persons", account=account, name=name, **({"openid": openid} if openid else {}), **fields)
+
     def settings(self, **changes: Any) -> JSON:
         return self.post("settings", **changes)
 
@@ -62,11 +74,12 @@ class SimulatorClient:
         """Move the company's clock: tokens, codes, media and streams age."""
         self.post("clock", advance=seconds)
 
-    def invalidate_token(self, app: int) -> None:
-        self.post("tokens", app=app, how="invalidate")
+    def invalidate_token(self, app: int | None = None, **account: Any) -> None:
+        """`app`, or `official=` or `mini=` with an appid."""
+        self.post("tokens", how="invalidate", **(account if app is None else {"app": app}))
 
-    def expire_token(self, app: int) -> None:
-        self.post("tokens", app=app, how="expire")
+    def expire_token(self, app: int | None = None, **account: Any) -> None:
+        self.post("tokens", how="expire", **(account if app is None else {"app": app}))
 
     def fault(self, path: str, kind: str, **details: Any) -> JSON:
         """Details: times, rate, errcode, errmsg, seconds, status (see faults.py)."""
@@ -81,7 +94,7 @@ class SimulatorClient:
     # -- speaking --------------------------------------------------------------------------------------------------------
 
     def say(self, text: str = "", *, data: bytes | None = None, **spec: Any) -> JSON:
-        """`app=` or `bot=`, `from_=`, `chat=`, `kind=`, …; returns {"id", "chat", "entry"}."""
+        """`app=`, `bot=`, `official=` or `mini=`, `from_=`, `chat=`, `kind=`, …; returns {"id", "chat", "entry"}."""
         return self.post("say", text=text, **prepared(spec, data))
 
     def say_many(self, messages: list[JSON]) -> list[JSON]:
@@ -93,6 +106,31 @@ class SimulatorClient:
 
     def click(self, entry: int, from_: str, key: str = "", selected: JSON | None = None) -> JSON:
         return self.post("click", **{"entry": entry, "from": from_, "key": key, "selected": selected or {}})
+
+    def follow(self, official: str, from_: str, scene: str = "") -> JSON:
+        """`scene`: of the QR code by which the person came."""
+        fields = {"EventKey": f"qrscene_{scene}", "Ticket": "TICKET"} if scene else {}
+        return self.event("subscribe", official=official, from_=from_, fields=fields)
+
+    def unfollow(self, official: str, from_: str) -> JSON:
+        return self.event("unsubscribe", official=official, from_=from_)
+
+    def scan(self, official: str, from_: str, scene: str) -> JSON:
+        return self.event("SCAN", official=official, from_=from_, fields={"EventKey": scene})
+
+    def click_menu(self, official: str, from_: str, key: str) -> JSON:
+        return self.event("CLICK", official=official, from_=from_, fields={"EventKey": key})
+
+    def tap(self, entry: int, from_: str, choice: str) -> JSON:
+        """`choice`: the id of one of a msgmenu's items."""
+        return self.click(entry, from_, choice)
+
+    def enter_session(self, mini: str, from_: str, session_from: str = "") -> JSON:
+        return self.event("user_enter_tempsession", mini=mini, from_=from_, fields={"SessionFrom": session_from})
+
+    def accept(self, mini: str, from_: str, template: str) -> JSON:
+        """The person agrees to one message of a subscribe template."""
+        return self.post("accept", mini=mini, template=template, **{"from": from_})
 
     def verify(self, **account: Any) -> JSON:
         return self.post("verify", **account)
@@ -123,6 +161,14 @@ class SimulatorClient:
     def answers(self, said: JSON) -> list[JSON]:
         """What the bot answered to a message of say(), finished or not."""
         return [entry for entry in self.transcript(said["chat"]) if entry["answers"] == said["id"]]
+
+    def standing(self, openid: str) -> JSON:
+        """Whether the person follows, and what may be said to them: `left` messages until `ends`; `typing`, `chat`."""
+        return cast("JSON", self.call("GET", f"person/{quote(openid, safe='')}"))
+
+    def sent_to(self, openid: str) -> list[JSON]:
+        """All that was shown to the person, in order: kind, text, at, via; in data `ai` (the label), `delivery` (of a passive reply)."""
+        return [entry for entry in self.transcript(self.standing(openid)["chat"]) if entry["who"] != openid]
 
     # -- waiting ---------------------------------------------------------------------------------------------------------
 

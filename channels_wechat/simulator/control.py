@@ -15,7 +15,8 @@ from channels_wechat.simulator.errors import ControlError
 from channels_wechat.simulator.faults import Fault
 from channels_wechat.simulator.people import People
 from channels_wechat.simulator.record import Record
-from channels_wechat.simulator.state import JSON, App, Bot, Group, Member, Robot, Settings, plain
+from channels_wechat.simulator.state import JSON, App, Bot, Group, Member, Robot, Settings, plain, single_chat
+from channels_wechat.simulator.weixin import MiniProgram, OfficialAccount, Person, WeixinAccount
 
 T = TypeVar("T")
 MOST_WAIT = 25.0  # seconds a transcript request may wait for news
@@ -50,17 +51,22 @@ class Control:
             web.post("/sim/robots", self.served(self.put_robot)),
             web.post("/sim/members", self.served(self.put_member)),
             web.post("/sim/groups", self.served(self.put_group)),
+            web.post("/sim/officials", self.served(self.put_official)),
+            web.post("/sim/minis", self.served(self.put_mini)),
+            web.post("/sim/persons", self.served(self.put_person)),
             web.post("/sim/settings", self.served(self.change_settings)),
             web.post("/sim/clock", self.served(self.advance_clock)),
             web.post("/sim/tokens", self.served(self.spoil_token)),
             web.post("/sim/say", self.served(self.say)),
             web.post("/sim/event", self.served(self.event)),
             web.post("/sim/click", self.served(self.click)),
+            web.post("/sim/accept", self.served(self.accept)),
             web.post("/sim/verify", self.served(self.verify)),
             web.post("/sim/faults", self.served(self.put_fault)),
             web.delete("/sim/faults", self.served(self.clear_faults)),
             web.post("/sim/reset", self.served(self.reset_record)),
             web.get("/sim/directory", self.served(self.directory)),
+            web.get("/sim/person/{openid}", self.served(self.person)),
             web.get("/sim/record", self.served(self.record)),
             web.get("/sim/calls", self.served(self.calls)),
             web.get("/sim/deliveries", self.served(self.deliveries)),
@@ -110,6 +116,35 @@ class Control:
         self.world.groups[group.chatid] = group
         return plain(group)
 
+    async def put_official(self, request: web.Request, spec: JSON) -> JSON:
+        return self._put_weixin(OfficialAccount, spec)
+
+    async def put_mini(self, request: web.Request, spec: JSON) -> JSON:
+        return self._put_weixin(MiniProgram, spec)
+
+    def _put_weixin(self, kind: type[OfficialAccount] | type[MiniProgram], spec: JSON) -> JSON:
+        old = self.world.weixin.get(str(spec.get("appid")))
+        if old is not None and not isinstance(old, kind):
+            raise ControlError("this appid is an account of the other kind")
+        account = make(kind, spec, old)
+        self.world.weixin[account.appid] = account
+        return plain(account)
+
+    async def put_person(self, request: web.Request, spec: JSON) -> JSON:
+        """Someone new follows already, without an event; an openid is made up where it is not given."""
+        person = make(Person, spec, self.world.persons.get(str(spec.get("openid"))))
+        if person.account not in self.world.weixin:
+            raise ControlError("`account` must be the appid of an Official Account or a Mini Program")
+        self.world.persons[person.openid] = person
+        return self._standing(person)
+
+    def _standing(self, person: Person) -> JSON:
+        """With the chat, and what the account may still say: `left` messages until `ends`."""
+        world, standing = self.world, self.world.standing(person)
+        facts = asdict(standing) | {"left": standing.left_at(world.now())}
+        facts["typing"] = world.now() < facts.pop("typing_until")
+        return plain(person) | facts | {"chat": single_chat(world.weixin[person.account], person.openid)}
+
     async def change_settings(self, request: web.Request, spec: JSON) -> JSON:
         return asdict(make(Settings, spec, self.world.settings))
 
@@ -119,11 +154,12 @@ class Control:
 
     async def spoil_token(self, request: web.Request, spec: JSON) -> JSON:
         account = self.world.account(spec)
-        if not isinstance(account, App):
-            raise ControlError("only an app has tokens")
+        if isinstance(account, Bot):
+            raise ControlError("only an app and a WeChat account have tokens")
         if spec.get("how") not in ("invalidate", "expire"):
             raise ControlError("`how` must be invalidate or expire")
-        getattr(self.platform.tokens, spec["how"])(account)
+        tokens = self.platform.tokens if isinstance(account, App) else self.platform.weixin_tokens
+        getattr(tokens, spec["how"])(account)
         return {}
 
     # -- speaking -----------------------------------------------------------------------------------------------------
@@ -138,6 +174,12 @@ class Control:
 
     async def click(self, request: web.Request, spec: JSON) -> JSON:
         return self.people.click(spec)
+
+    async def accept(self, request: web.Request, spec: JSON) -> JSON:
+        followers, account = self.people.followers, self.world.account(spec)
+        if not isinstance(account, WeixinAccount):
+            raise ControlError("only WeChat accounts have templates")
+        return followers.accept(account, followers.speaker(account, spec), str(spec.get("template")))
 
     async def verify(self, request: web.Request, spec: JSON) -> JSON:
         return await self.callbacks.verify(self.world.account(spec))
@@ -164,7 +206,16 @@ class Control:
         world = self.world
         named = {"apps": world.apps, "bots": world.bots, "members": world.members, "groups": world.groups}
         listed = {name: [plain(item) for item in table.values()] for name, table in named.items()}  # type: ignore[attr-defined]
+        listed["officials"] = [plain(one) for one in world.weixin.values() if isinstance(one, OfficialAccount)]
+        listed["minis"] = [plain(one) for one in world.weixin.values() if isinstance(one, MiniProgram)]
+        listed["persons"] = [self._standing(person) for person in world.persons.values()]
         return listed | {"robots": [plain(robot) for robot in world.robots.values()]}
+
+    async def person(self, request: web.Request, spec: JSON) -> JSON:
+        person = self.world.persons.get(request.match_info["openid"])
+        if person is None:
+            raise ControlError("no such person")
+        return self._standing(person)
 
     async def record(self, request: web.Request, spec: JSON) -> JSON:
         return self.world.record.summary()

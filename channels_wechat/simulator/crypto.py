@@ -25,9 +25,9 @@ def key_bytes(aes_key: str) -> bytes:
     return base64.b64decode(aes_key + "=")
 
 
-def signature(token: str, timestamp: str, nonce: str, encrypted: str) -> str:
-    """SHA-1 hex of the sorted parts; the algorithm is the platform's choice."""
-    return hashlib.sha1("".join(sorted((token, timestamp, nonce, encrypted))).encode()).hexdigest()
+def signature(*parts: str) -> str:
+    """SHA-1 hex of token, timestamp, nonce and, where there is one, the ciphertext, sorted; the algorithm is the platform's choice."""
+    return hashlib.sha1("".join(sorted(parts)).encode()).hexdigest()
 
 
 def check_signature(given: str, token: str, timestamp: str, nonce: str, encrypted: str) -> None:

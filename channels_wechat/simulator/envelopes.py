@@ -1,31 +1,30 @@
-"""Callbacks on the wire: sealed for an app (XML) or an AI bot (JSON), and their passive replies opened (wecom.md 2.3, 6.1)."""
+"""Callbacks on the wire: sealed for an app (XML) or an AI bot (JSON), and their passive replies opened (wecom.md 2.3, 6.1).
+
+Those of WeChat accounts are made in envelopes_weixin.py.
+"""
 
 import json
 import secrets
 import time
-from dataclasses import dataclass
-from xml.etree import ElementTree
 
-from channels_wechat.simulator import crypto
+from channels_wechat.simulator import crypto, envelopes_weixin
 from channels_wechat.simulator.crypto import CryptoError
-from channels_wechat.simulator.state import JSON, Account, App
+from channels_wechat.simulator.markup import from_xml, to_xml
+from channels_wechat.simulator.sealed import Sealed
+from channels_wechat.simulator.state import JSON, Account, App, Bot
+from channels_wechat.simulator.weixin import WeixinAccount
 
 
-@dataclass(frozen=True)
-class Sealed:
-    params: dict[str, str]
-    body: bytes
-    content_type: str
-
-
-def signed_params(account: Account, encrypted: str) -> dict[str, str]:
+def signed_params(account: App | Bot, encrypted: str) -> dict[str, str]:
     timestamp, nonce = str(int(time.time())), str(secrets.randbelow(10**10))
     given = crypto.signature(account.token, timestamp, nonce, encrypted)
     return {"msg_signature": given, "timestamp": timestamp, "nonce": nonce}
 
 
-def seal(account: Account, plain: bytes) -> Sealed:
+def seal(account: Account, plain: bytes, openid: str = "") -> Sealed:
     """A new nonce, timestamp and random prefix every time, as in the platform's retries."""
+    if isinstance(account, WeixinAccount):
+        return envelopes_weixin.seal(account, plain, openid)
     encrypted = crypto.encrypt(account.aes_key, plain, account.receiveid)
     params = signed_params(account, encrypted)
     if isinstance(account, App):
@@ -34,8 +33,18 @@ def seal(account: Account, plain: bytes) -> Sealed:
     return Sealed(params, json.dumps({"encrypt": encrypted}).encode(), "application/json")
 
 
+def verification(account: Account, echo: str) -> dict[str, str]:
+    """The query of the console's check of a callback URL; WeChat's echostr is clear in every mode."""
+    if isinstance(account, WeixinAccount):
+        return envelopes_weixin.signed(account) | {"echostr": echo}
+    echostr = crypto.encrypt(account.aes_key, echo.encode(), account.receiveid)
+    return signed_params(account, echostr) | {"echostr": echostr}
+
+
 def open_reply(account: Account, body: bytes, nonce: str) -> bytes:
     """The plaintext of a passive reply, b"" for the empty 200. CryptoError where the platform would ignore it."""
+    if isinstance(account, WeixinAccount):
+        return envelopes_weixin.open_reply(account, body)
     if not body.strip():
         return b""
     if isinstance(account, App):
@@ -65,28 +74,3 @@ def _json_reply(body: bytes, nonce: str) -> tuple[str, ...]:
     if used != nonce:
         raise CryptoError("nonce must be the one of the URL")
     return encrypted, given, str(timestamp), used
-
-
-def from_xml(body: bytes) -> dict[str, str]:
-    """Top-level elements and their text; CryptoError for what is not XML."""
-    try:
-        root = ElementTree.fromstring(body)  # noqa: S314 (written by the bridge under test, read in a test tool)
-    except ElementTree.ParseError as error:
-        raise CryptoError("passive reply is not XML") from error
-    return {child.tag: child.text or "" for child in root}
-
-
-def to_xml(fields: JSON, root: str = "xml") -> str:
-    """Strings become CDATA, numbers stay bare, a list repeats its element: the platform's own style."""
-    return f"<{root}>" + "".join(_element(name, value) for name, value in fields.items()) + f"</{root}>"
-
-
-def _element(name: str, value: object) -> str:
-    if isinstance(value, dict):
-        return to_xml(value, name)
-    if isinstance(value, list):
-        return "".join(_element(name, item) for item in value)
-    if isinstance(value, str):
-        safe = value.replace("]]>", "]]]]><![CDATA[>")
-        return f"<{name}><![CDATA[{safe}]]></{name}>"
-    return f"<{name}>{value}</{name}>"

@@ -1,29 +1,34 @@
 """Members speak, open chats, press buttons: each becomes a transcript entry and a callback."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from channels_wechat.simulator import voices
 from channels_wechat.simulator.api_aibot import new_url
 from channels_wechat.simulator.api_messages import new_card_code
 from channels_wechat.simulator.callbacks import Callbacks, Item
 from channels_wechat.simulator.checks import media_facts
-from channels_wechat.simulator.envelopes import from_xml, to_xml
 from channels_wechat.simulator.errors import ControlError
+from channels_wechat.simulator.followers import Followers
+from channels_wechat.simulator.markup import from_xml, to_xml
 from channels_wechat.simulator.record import Delivery
-from channels_wechat.simulator.state import JSON, Account, App, Bot, Entry, Media, World, single_chat
+from channels_wechat.simulator.state import JSON, App, Bot, Entry, Media, World, single_chat
 from channels_wechat.simulator.streams import Exchange, Streams, new_msgid
+from channels_wechat.simulator.weixin import WeixinAccount
 
 
 class People:
-    def __init__(self, world: World, callbacks: Callbacks, streams: Streams) -> None:
+    def __init__(self, world: World, callbacks: Callbacks, streams: Streams, followers: Followers) -> None:
         self.world = world
+        self.followers = followers
         self._callbacks = callbacks
         self._streams = streams
 
     def say(self, spec: JSON) -> JSON:
         """A member's message (the control API's POST /sim/say). Returns {"id", "chat", "entry"}."""
         account = self.world.account(spec)
+        if isinstance(account, WeixinAccount):
+            return self.followers.say(account, self.followers.speaker(account, spec), spec)
         userid = self._speaker(spec)
         if isinstance(account, App):
             return self._say_to_app(account, userid, spec)
@@ -96,15 +101,23 @@ class People:
         return self.world.add(chat, userid, kind, text=text, data=data, msgid=msgid, via="member")
 
     def event(self, spec: JSON) -> JSON:
-        """Any event (POST /sim/event): {"app"|"bot", "from", "chat", "event", "fields"}, or "raw" for a body of one's own."""
+        """Any event (POST /sim/event): the account, "from", "chat", "event", "fields", or "raw" for a body of one's own."""
         account = self.world.account(spec)
+        if isinstance(account, WeixinAccount):
+            return self._weixin_event(account, spec)
         if "raw" in spec:
             return self._raw(account, spec)
         if isinstance(account, App):
             return self._app_event(account, spec)
         return self._bot_event(account, self._speaker(spec), spec)
 
-    def _raw(self, account: Account, spec: JSON) -> JSON:
+    def _weixin_event(self, account: WeixinAccount, spec: JSON) -> JSON:
+        if "raw" in spec:
+            return self.followers.raw(account, spec)
+        person = self.followers.speaker(account, spec)
+        return self.followers.event(account, person, str(spec.get("event")), spec.get("fields") or {}, spec)
+
+    def _raw(self, account: App | Bot, spec: JSON) -> JSON:
         """`raw` is the plaintext: a text, or an object that becomes XML for an app and JSON for a bot."""
         raw, chat = spec["raw"], str(spec.get("chat") or f"{account.id}:raw")
         if isinstance(raw, dict):
@@ -139,10 +152,12 @@ class People:
 
     def click(self, spec: JSON) -> JSON:
         """A member presses a button or submits a card: {"entry": seq, "from", "key", "selected": {question: [option]}}."""
-        userid = self._speaker(spec)
         entry = next((e for chat in self.world.chats.values() for e in chat if e.seq == spec.get("entry")), None)
-        if entry is None or not entry.who.startswith(("app:", "bot:")):
+        if entry is None or not entry.who.startswith(("app:", "bot:", "official:")):
             raise ControlError("no such card")
+        if entry.kind == "msgmenu":
+            return self.followers.tap(entry, spec)
+        userid = self._speaker(spec)
         card, kind = entry.data.get("card") or entry.data, entry.who.split(":")[0]
         account = self.world.account({kind: entry.who.split(":", 1)[1]})
         if isinstance(account, App):
@@ -158,7 +173,9 @@ class People:
         }
         fields |= {"selected_items": {"selected_item": selected}} if selected else {}
         where = {} if entry.chat.startswith("bot:") else {"chat": entry.chat}
-        return self._bot_event(account, userid, where | {"event": "template_card_event", "fields": fields}, entry)
+        return self._bot_event(
+            cast("Bot", account), userid, where | {"event": "template_card_event", "fields": fields}, entry
+        )
 
     def _app_click(self, app: App, userid: str, entry: Entry, card: JSON, spec: JSON) -> JSON:
         selected = [
@@ -191,7 +208,7 @@ class People:
         )
 
     def _enqueue(
-        self, account: Account, chat: str, msgid: str, kind: str, plain: bytes, spec: JSON, **hooks: Any
+        self, account: App | Bot, chat: str, msgid: str, kind: str, plain: bytes, spec: JSON, **hooks: Any
     ) -> None:
         settings = self.world.settings
         if isinstance(account, App):

@@ -59,7 +59,7 @@ class Record:
         self.violations: list[dict[str, str]] = []
 
     def call(self, path: str, query: dict[str, str]) -> Call:
-        call = Call(path, {k: v for k, v in query.items() if k not in ("access_token", "corpsecret", "key")})
+        call = Call(path, {k: v for k, v in query.items() if k not in ("access_token", "corpsecret", "secret", "key")})
         self.calls.append(call)
         self.per_path[path] += 1
         return call

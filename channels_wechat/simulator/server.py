@@ -15,30 +15,42 @@ from channels_wechat.simulator import (
     api_contacts,
     api_media,
     api_messages,
+    api_miniprogram,
+    api_official,
     api_robot,
+    api_weixin_media,
     faults,
 )
 from channels_wechat.simulator.api import Endpoint, FrontDoor, Platform
 from channels_wechat.simulator.callbacks import Callbacks
 from channels_wechat.simulator.client import SimulatorClient
 from channels_wechat.simulator.control import Control
+from channels_wechat.simulator.door_weixin import Doors, WeixinDoor
 from channels_wechat.simulator.faults import Faults
+from channels_wechat.simulator.followers import Followers
 from channels_wechat.simulator.limits import Windows
 from channels_wechat.simulator.people import People
+from channels_wechat.simulator.quotas import Quotas
 from channels_wechat.simulator.state import World
 from channels_wechat.simulator.streams import Streams
 from channels_wechat.simulator.tokens import Tokens, gettoken
+from channels_wechat.simulator.tokens_weixin import WeixinTokens
 
 STATIC = Path(__file__).parent / "static"
 MOST_BODY = 150 * 2**20  # a user's file of 100 MB in base64
 PAGE_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; media-src 'self'"
 
 
-def all_endpoints() -> dict[str, Endpoint]:
+def wecom_endpoints() -> dict[str, Endpoint]:
     found = {"gettoken": Endpoint("GET", gettoken, needs_token=False)}
     for module in (api_messages, api_appchat, api_contacts, api_media, api_robot, api_aibot):
         found |= module.endpoints()
     return found
+
+
+def weixin_endpoints(followers: Followers, callbacks: Callbacks) -> dict[str, Endpoint]:
+    found = api_official.endpoints() | api_weixin_media.endpoints()
+    return found | api_miniprogram.endpoints(followers, callbacks.spawn)
 
 
 async def page(request: web.Request) -> web.StreamResponse:
@@ -72,28 +84,35 @@ class Simulator:
         await self._runner.cleanup()
 
     def _application(self) -> web.Application:
-        platform = Platform(self.world, Tokens(self.world), Windows(self.world), Faults())
-        people = People(self.world, self._callbacks, Streams(self.world, self._callbacks))
+        world = self.world
+        followers = Followers(world, self._callbacks)
+        weixin = weixin_endpoints(followers, self._callbacks)
+        platform = Platform(
+            world, Tokens(world), Windows(world), Faults(), WeixinTokens(world), Quotas(world), frozenset(weixin)
+        )
+        people = People(world, self._callbacks, Streams(world, self._callbacks), followers)
+        doors = Doors(FrontDoor(platform, wecom_endpoints()), WeixinDoor(platform, weixin))
         application = web.Application(client_max_size=MOST_BODY)
         application.add_routes(Control(platform, people, self._callbacks).routes())
-        application.router.add_route("*", "/cgi-bin/{path:.+}", FrontDoor(platform, all_endpoints()).serve)
-        application.router.add_get("/media/{where:bot|pic}/{id}", media_handler(platform))
+        application.router.add_route("*", "/cgi-bin/{path:.+}", doors.cgi)
+        application.router.add_route("*", "/{family:wxa|wxaapi}/{path:.+}", doors.wxa)
+        application.router.add_get("/media/{where:bot|pic|video}/{id}", media_handler(platform))
         application.router.add_get("/", page)
         application.router.add_static("/static/", STATIC)
         return application
 
 
 def media_handler(platform: Platform) -> "faults.Handler":
-    """Media addresses by kind; a fault on "media/bot" breaks the download of a user's file."""
+    """Media addresses by kind; a fault on "media/bot" or "media/video" breaks the download of a user's file."""
+    finders = {"bot": api_media.bot_media, "pic": api_media.picture, "video": api_weixin_media.video}
 
     async def serve(request: web.Request) -> web.StreamResponse:
         where, media_id = request.match_info["where"], request.match_info["id"]
-        find = api_media.bot_media if where == "bot" else api_media.picture
         noted = platform.world.record.call(f"media/{where}", {})
         fault = platform.faults.take(noted.path)
 
         async def process() -> web.StreamResponse:
-            return find(platform.world, media_id)
+            return finders[where](platform.world, media_id)
 
         if fault is None:
             return await process()

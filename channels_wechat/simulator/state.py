@@ -9,6 +9,8 @@ from typing import Any
 
 from channels_wechat.simulator.errors import ControlError
 from channels_wechat.simulator.record import Record
+from channels_wechat.simulator.weixin import MiniProgram, OfficialAccount, Person, WeixinAccount
+from channels_wechat.simulator.windows import Standing
 
 JSON = dict[str, Any]
 
@@ -37,6 +39,16 @@ class Settings:
     appchat_member_per_minute: int = 200
     robot_per_minute: int = 20
     hang_seconds: float = 60  # how long a time-out fault keeps the connection
+    # of the WeChat platform
+    token_overlap: float = 300  # both tokens are good so long, old and new
+    delivery_interval: float = 5.0  # from the start of one delivery to the start of the next
+    overtake_seconds: float = 1.0  # a message held so long does not keep its writer's next one back
+    custom_text_bytes: int = 2048
+    passive_text_bytes: int = 2048
+    typing_seconds: float = 15
+    interaction_seconds: float = 30  # typing is shown only so long after the person did something
+    visit_seconds: float = 2 * 3600  # content is checked only for who visited the Mini Program so recently
+    media_check_seconds: float = 0.5
 
 
 @dataclass
@@ -80,7 +92,7 @@ class Bot:
         return f"bot:{self.aibotid}"
 
 
-Account = App | Bot
+Account = App | Bot | WeixinAccount
 
 
 @dataclass
@@ -168,6 +180,9 @@ class World:
         self.bots: dict[str, Bot] = {}
         self.robots: dict[str, Robot] = {}
         self.members: dict[str, Member] = {}
+        self.weixin: dict[str, OfficialAccount | MiniProgram] = {}  # by appid
+        self.persons: dict[str, Person] = {}  # by openid
+        self.standings: dict[str, Standing] = {}
         self.groups: dict[str, Group] = {}
         self.media: dict[str, Media] = {}
         self.chats: dict[str, list[Entry]] = {}
@@ -186,11 +201,28 @@ class World:
         return str(next(self._msgid))
 
     def account(self, ref: JSON) -> Account:
-        """The account a control request names by `app` or `bot`."""
+        """The account a control request names by `app`, `bot`, `official` or `mini`."""
+        if "official" in ref or "mini" in ref:
+            return self._weixin_account(ref)
         try:
             return self.apps[int(ref["app"])] if "app" in ref else self.bots[str(ref["bot"])]
         except (KeyError, ValueError, TypeError) as error:
             raise ControlError("no such app or bot") from error
+
+    def _weixin_account(self, ref: JSON) -> WeixinAccount:
+        kind, name = (OfficialAccount, "official") if "official" in ref else (MiniProgram, "mini")
+        account = self.weixin.get(str(ref[name]))
+        if not isinstance(account, kind):
+            raise ControlError("no such Official Account or Mini Program")
+        return account
+
+    def person(self, account: WeixinAccount, openid: object) -> Person | None:
+        """None where the openid is another account's, too: the platform tells no difference."""
+        person = self.persons.get(str(openid))
+        return person if person and person.account == account.appid else None
+
+    def standing(self, person: Person) -> Standing:
+        return self.standings.setdefault(person.openid, Standing())
 
     def member(self, userid: str) -> Member | None:
         return self.members.get(userid.lower())
@@ -227,7 +259,8 @@ class World:
 
 
 def single_chat(account: Account, userid: str) -> str:
-    return f"{account.id}:{userid.lower()}"
+    """An openid is case-sensitive, a company's userid is not."""
+    return f"{account.id}:{userid if isinstance(account, WeixinAccount) else userid.lower()}"
 
 
 def plain(item: Any) -> JSON:

@@ -74,7 +74,7 @@ def test_a_transcript_request_can_wait_for_news(client: SimulatorClient) -> None
         ("apps", {"agentid": 1, "colour": "red"}, "unknown fields: colour"),
         ("members", {"userid": "x"}, "name"),
         ("tokens", {"app": 1, "how": "burn"}, "invalidate or expire"),
-        ("tokens", {"bot": "AIBOT", "how": "expire"}, "only an app"),
+        ("tokens", {"bot": "AIBOT", "how": "expire"}, "only an app and a WeChat account"),
         ("click", {"entry": 99, "from": "zhangsan"}, "no such card"),
     ],
 )

@@ -49,9 +49,9 @@ def refusal(cipher: Cipher, query: dict[str, str], ciphertext: str) -> tuple[int
     return caught.value.status, caught.value.code
 
 
-def test_there_are_ten_vectors():
-    assert len(VECTORS) == 10
-    assert len(CALLBACKS) == 9
+def test_there_are_eleven_vectors():
+    assert len(VECTORS) == 11
+    assert len(CALLBACKS) == 10
 
 
 @pytest.mark.parametrize("name", CALLBACKS)

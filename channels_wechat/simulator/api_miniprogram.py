@@ -113,7 +113,7 @@ async def subscribe_send(call: Call) -> Answer:
         raise PlatformError(41030, "invalid page")
     values = checked_values(template, call.body.get("data"))
     accepted = world.standing(person).accepted
-    if not accepted[template["priTmplId"]]:
+    if not accepted.get(template["priTmplId"]):
         raise PlatformError(43101, "user refuse to accept the msg")
     accepted[template["priTmplId"]] -= 1 if template.get("type", ONCE) == ONCE else 0
     text = KEY.sub(lambda found: values[found[1]], str(template.get("content", "")))

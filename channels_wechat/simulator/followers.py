@@ -86,7 +86,8 @@ class Followers:
 
     def accept(self, account: WeixinAccount, person: Person, template: str) -> JSON:
         """The person agrees to one notice of this template."""
-        self.world.standing(person).accepted[template] += 1
+        accepted = self.world.standing(person).accepted
+        accepted[template] = accepted.get(template, 0) + 1
         popup = {"TemplateId": template, "SubscribeStatusString": "accept", "PopupScene": "0"}
         fields = {"SubscribeMsgPopupEvent": {"List": popup}}
         return self.event(account, person, "subscribe_msg_popup_event", fields)

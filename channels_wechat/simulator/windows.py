@@ -3,7 +3,6 @@
 The triggers do not add up. A new one leaves the larger of the count that was left and its own, and the later of the two ends.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field
 
 from channels_wechat.simulator.errors import PlatformError
@@ -31,7 +30,7 @@ class Standing:
     ends: float = 0.0
     seen: float = 0.0
     typing_until: float = 0.0
-    accepted: Counter[str] = field(default_factory=Counter)
+    accepted: dict[str, int] = field(default_factory=dict)
 
     def open(self, window: tuple[int, float], now: float) -> None:
         count, seconds = window

@@ -7,6 +7,7 @@ import pytest
 from channels_wechat.simulator import RunningSimulator
 from tests.simulator.platform import Platform
 from tests.simulator.receiver import CORP, KEY, TOKEN, Receiver
+from tests.simulator.weixin import FAN, MINI, OFFICIAL, USER, Api, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,3 +42,31 @@ def platform(client: SimulatorClient) -> Iterator[Platform]:
     platform = Platform(client.url)
     yield platform
     platform.http.close()
+
+
+@pytest.fixture
+def developer() -> Iterator[Receiver]:
+    """The developer's server of the WeChat accounts."""
+    with Receiver(opened) as running:
+        yield running
+
+
+@pytest.fixture
+def wechat(developer: Receiver) -> Iterator[SimulatorClient]:
+    """A verified service account with a follower and a Mini Program with a user; fast times."""
+    with RunningSimulator() as simulator:
+        client = simulator.client
+        client.settings(callback_timeout=2, delivery_interval=0.05, media_check_seconds=0.02, hang_seconds=2)
+        account = {"secret": "weixin-secret", "token": TOKEN, "aes_key": KEY, "callback_url": developer.url}
+        client.official(OFFICIAL, name="服务号", original_id="gh_official", **account)
+        client.mini(MINI, name="小程序", original_id="gh_mini", **account)
+        client.person(OFFICIAL, "小红", FAN)
+        client.person(MINI, "小明", USER)
+        yield client
+
+
+@pytest.fixture
+def api(wechat: SimulatorClient) -> Iterator[Api]:
+    api = Api(wechat.url)
+    yield api
+    api.http.close()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 import xmltodict
+from wechatpy.utils import check_signature
 from wechatpy.work.crypto import PrpCrypto, WeChatCrypto
 
 if TYPE_CHECKING:
@@ -46,9 +47,13 @@ def nothing(received: Received) -> Any:
 
 
 class Receiver:
-    """`answer(received)` returns None (empty 200), a status, an object (encrypted) or raw bytes."""
+    """`answer(received)` returns None (empty 200), a status, an object (encrypted) or raw bytes.
 
-    def __init__(self) -> None:
+    `reads` opens a callback's body; WeCom's by default.
+    """
+
+    def __init__(self, reads: Callable[[str, dict[str, str]], str] | None = None) -> None:
+        self.reads = reads or opened
         self.received: list[Received] = []
         self.answer: Callable[[Received], Any] = nothing
         self.echo: Callable[[str], tuple[int, str]] = lambda plain: (200, plain)
@@ -80,15 +85,13 @@ class Receiver:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query, True).items()}
-                crypto = WeChatCrypto(TOKEN, KEY, query.get("as", CORP))
-                parts = query["msg_signature"], query["timestamp"], query["nonce"], query["echostr"]
-                status, text = receiver.echo(crypto.check_signature(*parts))
+                status, text = receiver.echo(echoed(query))
                 self._respond(status, text.encode())
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
-                received = Received(query, opened(body, query), dict(self.headers))
+                received = Received(query, receiver.reads(body, query), dict(self.headers))
                 receiver.received.append(received)
                 answer = receiver.answer(received)
                 if isinstance(answer, int):
@@ -108,6 +111,15 @@ class Receiver:
                 """Quiet."""
 
         return Handler
+
+
+def echoed(query: dict[str, str]) -> str:
+    """WeCom's echostr is encrypted, WeChat's is clear."""
+    if "msg_signature" not in query:
+        check_signature(TOKEN, query["signature"], query["timestamp"], query["nonce"])
+        return query["echostr"]
+    crypto = WeChatCrypto(TOKEN, KEY, query.get("as", CORP))
+    return crypto.check_signature(query["msg_signature"], query["timestamp"], query["nonce"], query["echostr"])
 
 
 def opened(body: str, query: dict[str, str]) -> str:

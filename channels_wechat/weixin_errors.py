@@ -210,13 +210,18 @@ def error_for(answer: Mapping[str, Any], code: int, path: str = "", now: datetim
         code,
         action,
         text,
-        detail=_seen_address(code, words) + words[:300],
+        detail=_seen_address(code, words) + _told(words, rid[0] if rid else ""),
         retry_after=_pause(code, now or datetime.now(SHANGHAI)) if action is W else None,
         max_tries=MAX_TRIES.get(code) if code in ERRORS else 2,
         response={**answer, "rid": rid[1]} if rid else dict(answer),
         capability=capability_of(path) if code in WITHHELD else "",
         gone=code in GONE,
     )
+
+
+def _told(words: str, rid: str) -> str:
+    """What the platform said, cut, but never without its rid."""
+    return words if len(words) <= 300 else f"{words[:300]} {rid}".rstrip()
 
 
 def capability_of(path: str) -> str:

@@ -1,0 +1,292 @@
+"""What Official Accounts and Mini Programs say: text made plain and split, files that fit and that do not, platform messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from channels_wechat.errors import ContentRefused
+from channels_wechat.messages import HANDLE, Content, File, Payload
+from channels_wechat.weixin_content import MB, MINI_PROGRAM, OFFICIAL_ACCOUNT, Repertoire, suffix_of, with_handle
+
+LINK = '<a href="https://example.com/a?b=_c_&d=1">看<b>这里</b></a>'
+PLAIN_LINK = '<a href="https://example.com/_a_">这里</a>'
+PROGRAM = '<a data-miniprogram-appid="wx1" data-miniprogram-path="pages/_x_/y">商城</a>'
+PNG = File("image", "图.png", "image/png", 100, "7")
+GIF = File("image", "a.gif", "image/gif", 100, "8")
+AMR = File("voice", "a.amr", "audio/amr", 100, "9")
+MP4 = File("video", "a.mp4", "video/mp4", 100, "10")
+PDF = File("file", "合同.pdf", "application/pdf", 100, "11")
+
+
+def texts(content: Content, kind: Repertoire = OFFICIAL_ACCOUNT) -> list[str]:
+    return [payload.body["text"]["content"] for payload in kind.render(content) if payload.body["msgtype"] == "text"]
+
+
+def refusal(kind: Repertoire, content: Content) -> tuple[str, str]:
+    with pytest.raises(ContentRefused) as caught:
+        kind.render(content)
+    assert len(str(caught.value)) > 10
+    return caught.value.field, str(caught.value)
+
+
+# -- text
+
+
+@pytest.mark.parametrize("kind", [OFFICIAL_ACCOUNT, MINI_PROGRAM])
+def test_markdown_is_made_plain(kind):
+    (payload,) = kind.render(Content("# 标题\n**重要** [官网](https://example.com)\n- `x`"))
+    assert payload.as_json() == {
+        "body": {"msgtype": "text", "text": {"content": "标题\n重要 官网 (https://example.com)\n- x"}},
+        "file": "",
+        "images": [],
+    }
+
+
+@pytest.mark.parametrize("kind", [OFFICIAL_ACCOUNT, MINI_PROGRAM])
+def test_an_ais_words_are_labelled_in_every_part(kind):
+    payloads = kind.render(Content("字" * 1500, files=(PNG,), ai=True))
+    assert [payload.body.get("aimsgcontext") for payload in payloads] == [{"is_ai_msg": 1}] * 3 + [None]
+    assert not any("aimsgcontext" in payload.body for payload in kind.render(Content("字" * 1500)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(text=st.text(alphabet="字👨‍👩‍👧é a.。\n<", min_size=1, max_size=3000).filter(str.strip), ai=st.booleans())
+def test_no_part_is_longer_than_2000_bytes_and_no_word_is_lost(text, ai):
+    parts = texts(Content(text, ai=ai))
+    assert all(0 < len(part.encode()) <= 2000 for part in parts)
+    assert "".join("".join(parts).replace("\u200b", "").split()) == "".join(text.split())
+
+
+def test_a_blank_text_says_nothing():
+    assert refusal(OFFICIAL_ACCOUNT, Content(" \n"))[0] == "text"
+
+
+@pytest.mark.parametrize("link", [PLAIN_LINK, PROGRAM])
+def test_links_of_staff_are_kept_whole(link):
+    assert texts(Content(f"**看** {link} *了*\n{link}")) == [f"看 {link} 了\n{link}"]
+
+
+def test_links_in_a_long_text_become_words():
+    parts = texts(Content(f"{PLAIN_LINK}{PROGRAM}" + "字" * 700))
+    assert parts[0].startswith("这里 (https://example.com/_a_)商城字")
+    assert len(parts) == 2
+    assert "<a" not in "".join(parts)
+
+
+@pytest.mark.parametrize("text", [PLAIN_LINK, PROGRAM, "<A HREF='x'>y</A>", "<a>", "<a\nhref='x'", "</a>"])
+def test_an_ai_makes_no_links(text):
+    (part,) = texts(Content(text, ai=True))
+    assert "<a" not in part.lower()
+    assert "</a" not in part.lower()
+    assert part.replace("\u200b", "") == text.replace("_x_", "x")
+
+
+@pytest.mark.parametrize("text", ["<a href='x' and no end", LINK])
+def test_what_is_no_whole_link_is_disarmed_for_staff_too(text):
+    assert "<a" not in texts(Content(text))[0]
+
+
+@pytest.mark.parametrize("text", ["<article>", "a<b", "<abbr>", "1 <a"])
+def test_other_words_stay(text):
+    assert texts(Content(text, ai=True)) == [text]
+
+
+# -- files
+
+
+def test_files_follow_the_text():
+    payloads = OFFICIAL_ACCOUNT.render(Content("看", files=(PNG, AMR, MP4)))
+    assert [(payload.body["msgtype"], payload.file) for payload in payloads] == [
+        ("text", ""), ("image", "7"), ("voice", "9"), ("video", "10"),
+    ]  # fmt: skip
+    assert payloads[1].body == {"msgtype": "image", "image": {"media_id": HANDLE}}
+
+
+def test_files_that_cannot_go_are_lines_of_the_text():
+    """They cost no message of their own: the user's window allows five."""
+    payloads = OFFICIAL_ACCOUNT.render(
+        Content("看", files=(PDF, PNG, File("image", "big.png", "image/png", 11 * MB, "1")))
+    )
+    assert [payload.body["msgtype"] for payload in payloads] == ["text", "image"]
+    (text,) = texts(Content("看", files=(PDF, PNG, File("image", "big.png", "image/png", 11 * MB, "1"))))
+    assert text == (
+        "看\n\n[合同.pdf: WeChat takes no files of this kind here.]\n\n[big.png: too large to send: 11 MB, WeChat takes 10 MB.]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "words"),
+    [
+        (OFFICIAL_ACCOUNT, PDF, "no files of this kind"),
+        (MINI_PROGRAM, MP4, "no files of this kind"),
+        (MINI_PROGRAM, AMR, "no files of this kind"),
+        (OFFICIAL_ACCOUNT, File("image", "a.webp", "image/webp", 9, "1"), "JPG, JPEG, PNG, GIF"),
+        (OFFICIAL_ACCOUNT, File("voice", "a.wav", "audio/wav", 9, "1"), "AMR, MP3"),
+        (OFFICIAL_ACCOUNT, File("video", "a.mov", "", 9, "1"), "MP4"),
+        (OFFICIAL_ACCOUNT, File("voice", "a.mp3", "audio/mpeg", 2 * MB + 1, "1"), "3 MB, WeChat takes 2 MB"),
+        (OFFICIAL_ACCOUNT, File("image", "a.png", "image/png", 0, "1"), "empty"),
+    ],
+)
+def test_a_file_alone_that_cannot_go_is_refused(kind, file, words):
+    field, text = refusal(kind, Content(files=(file,)))
+    assert (field, words in text) == ("files", True)
+    assert words in texts(Content("看", files=(file,)), kind)[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "mime", "suffix"),
+    [
+        ("image", "图.JPG", "", "jpg"),
+        ("image", "x.exe", "image/jpeg", "jpg"),
+        ("image", "x.png", "application/octet-stream", "png"),
+        ("image", "x.png", "text/html", ""),
+        ("image", "x.mp4", "video/mp4", ""),
+        ("voice", "x", "audio/mpeg", "mp3"),
+        ("voice", "x", "", ""),
+        ("file", "x.pdf", "application/pdf", ""),
+    ],
+)
+def test_the_format_goes_by_type_then_name(kind, name, mime, suffix):
+    assert suffix_of(kind, name, mime) == suffix
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "body", "file"),
+    [
+        ("image", Content(kind="image", files=(GIF,)), {"media_id": HANDLE}, "8"),
+        ("image", Content(kind="image", data={"media_id": "m1"}), {"media_id": "m1"}, ""),
+        ("voice", Content(kind="voice", files=(AMR,)), {"media_id": HANDLE}, "9"),
+        (
+            "video",
+            Content(kind="video", files=(MP4,), data={"title": "t", "thumb_media_id": "th", "x": "y"}),
+            {"media_id": HANDLE, "title": "t", "thumb_media_id": "th"},
+            "10",
+        ),
+    ],
+)
+def test_a_file_by_itself(kind, content, body, file):
+    (payload,) = OFFICIAL_ACCOUNT.render(content)
+    assert (payload.body, payload.file) == ({"msgtype": kind, kind: body}, file)
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        (Content(kind="image"), "files"),
+        (Content(kind="image", files=(PNG, GIF)), "files"),
+        (Content(kind="image", files=(MP4,)), "files"),
+        (Content(kind="voice", files=(File("voice", "a.wav", "audio/wav", 9, "1"),)), "files"),
+        (Content(kind="video", files=(MP4,), data={"title": 7}), "title"),
+        (Content(kind="file", files=(PDF,)), "kind"),
+        (Content(kind="template_card"), "kind"),
+        (Content(kind="link", data={"title": "t", "url": "https://a.cn"}), "kind"),
+        (Content(kind="subscribe"), "kind"),
+    ],
+)
+def test_what_cannot_be_said_is_refused_at_its_part(content, field):
+    assert refusal(OFFICIAL_ACCOUNT, content)[0] == field
+
+
+def test_a_mini_program_has_its_own_types():
+    for kind in ("voice", "video", "news", "music", "msgmenu", "mpnewsarticle", "wxcard"):
+        assert refusal(MINI_PROGRAM, Content(kind=kind))[0] == "kind"
+
+
+# -- platform messages
+
+MENU = {
+    "head_content": "您对本次服务是否满意呢? ",
+    "list": [{"id": "101", "content": "满意"}, {"id": "102", "content": "不满意"}],
+    "tail_content": "欢迎再次光临",
+}
+ARTICLE = {"title": "Happy Day", "description": "…", "url": "https://a.cn", "picurl": "https://a.cn/p"}
+CARD = {"title": "t", "pagepath": "pages/index?foo=bar", "thumb_media_id": "th"}
+MUSIC = {"title": "t", "musicurl": "https://a.cn/m", "thumb_media_id": "th"}
+SUBSCRIBE = {"template_id": "T1", "page": "index?a=b", "data": {"thing2": {"value": "你好"}}}
+LINK_CARD = {"title": "t", "description": "d", "url": "https://a.cn", "thumb_url": "https://a.cn/p"}
+
+
+@pytest.mark.parametrize(
+    ("account", "kind", "data"),
+    [
+        (OFFICIAL_ACCOUNT, "msgmenu", MENU),
+        (OFFICIAL_ACCOUNT, "news", {"articles": [ARTICLE]}),
+        (OFFICIAL_ACCOUNT, "music", MUSIC),
+        (OFFICIAL_ACCOUNT, "mpnewsarticle", {"article_id": "A1"}),
+        (OFFICIAL_ACCOUNT, "wxcard", {"card_id": "123dsdajkasd231jhksad"}),
+        (OFFICIAL_ACCOUNT, "miniprogrampage", {**CARD, "appid": "wx1"}),
+        (MINI_PROGRAM, "miniprogrampage", CARD),
+        (MINI_PROGRAM, "link", LINK_CARD),
+        (MINI_PROGRAM, "subscribe", SUBSCRIBE),
+        (MINI_PROGRAM, "subscribe", {**SUBSCRIBE, "miniprogram_state": "trial", "lang": "zh_CN"}),
+    ],
+)
+def test_a_platform_message_goes_as_it_is(account, kind, data):
+    assert account.render(Content(kind=kind, data=data)) == [Payload({"msgtype": kind, kind: data})]
+
+
+def test_every_type_is_among_these_cases():
+    assert set(OFFICIAL_ACCOUNT.checks) == {"msgmenu", "news", "music", "mpnewsarticle", "wxcard", "miniprogrampage"}
+    assert set(MINI_PROGRAM.checks) == {"miniprogrampage", "link", "subscribe"}
+
+
+def without(data: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in data.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("account", "kind", "data", "field"),
+    [
+        (OFFICIAL_ACCOUNT, "msgmenu", {**MENU, "list": []}, "list"),
+        (OFFICIAL_ACCOUNT, "msgmenu", without(MENU, "list"), "list"),
+        (
+            OFFICIAL_ACCOUNT,
+            "msgmenu",
+            {**MENU, "list": [{"id": "1", "content": "a"}, {"id": "2", "content": "a"}]},
+            "list",
+        ),
+        (OFFICIAL_ACCOUNT, "msgmenu", {**MENU, "list": [{"id": 1, "content": "a"}]}, "list[1].id"),
+        (OFFICIAL_ACCOUNT, "msgmenu", {**MENU, "list": [{"id": "1"}]}, "list[1].content"),
+        (OFFICIAL_ACCOUNT, "msgmenu", {**MENU, "head_content": 7}, "head_content"),
+        (OFFICIAL_ACCOUNT, "news", {"articles": [ARTICLE, ARTICLE]}, "articles"),
+        (OFFICIAL_ACCOUNT, "news", {"articles": []}, "articles"),
+        (OFFICIAL_ACCOUNT, "news", {"articles": [without(ARTICLE, "title")]}, "articles[1].title"),
+        (OFFICIAL_ACCOUNT, "news", {"articles": [{**ARTICLE, "url": "javascript:1"}]}, "articles[1].url"),
+        (OFFICIAL_ACCOUNT, "music", without(MUSIC, "thumb_media_id"), "thumb_media_id"),
+        (OFFICIAL_ACCOUNT, "music", without(MUSIC, "musicurl"), "musicurl"),
+        (OFFICIAL_ACCOUNT, "mpnewsarticle", {}, "article_id"),
+        (OFFICIAL_ACCOUNT, "wxcard", {}, "card_id"),
+        (OFFICIAL_ACCOUNT, "miniprogrampage", CARD, "appid"),
+        (MINI_PROGRAM, "miniprogrampage", without(CARD, "pagepath"), "pagepath"),
+        (MINI_PROGRAM, "miniprogrampage", without(CARD, "thumb_media_id"), "thumb_media_id"),
+        (MINI_PROGRAM, "link", without(LINK_CARD, "url"), "url"),
+        (MINI_PROGRAM, "subscribe", without(SUBSCRIBE, "template_id"), "template_id"),
+        (MINI_PROGRAM, "subscribe", {**SUBSCRIBE, "miniprogram_state": "beta"}, "miniprogram_state"),
+        (MINI_PROGRAM, "subscribe", {**SUBSCRIBE, "data": {}}, "data"),
+        (MINI_PROGRAM, "subscribe", {**SUBSCRIBE, "data": {"thing2": "你好"}}, "data.thing2.value"),
+        (MINI_PROGRAM, "subscribe", {**SUBSCRIBE, "data": {"thing2": {"value": ""}}}, "data.thing2.value"),
+    ],
+)
+def test_a_platform_message_that_is_not_whole_is_refused(account, kind, data, field):
+    assert refusal(account, Content(kind=kind, data=data))[0] == field
+
+
+def test_a_card_takes_its_picture_as_a_file():
+    (payload,) = MINI_PROGRAM.render(
+        Content(kind="miniprogrampage", data=without(CARD, "thumb_media_id"), files=(PNG,))
+    )
+    assert payload == Payload(
+        {"msgtype": "miniprogrampage", "miniprogrampage": {**CARD, "thumb_media_id": HANDLE}}, file="7"
+    )
+    assert with_handle(payload, "m1")["miniprogrampage"] == {**CARD, "thumb_media_id": "m1"}
+    for files in ((PNG, GIF), (PDF,), (AMR,)):
+        assert refusal(MINI_PROGRAM, Content(kind="miniprogrampage", data=CARD, files=files))[0] == "files"
+
+
+def test_a_text_that_reads_like_the_placeholder_stays():
+    (payload,) = OFFICIAL_ACCOUNT.render(Content(HANDLE))
+    assert with_handle(payload, "m1") == {"msgtype": "text", "text": {"content": HANDLE}}

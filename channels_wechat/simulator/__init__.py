@@ -1,10 +1,11 @@
-"""A company on the WeCom platform, played in memory: for the demo, the tests, and runs that kill processes.
+"""A company on WeCom, Official Accounts and Mini Programs, played in memory: for the demo, the tests, and runs that kill processes.
 
     python -m channels_wechat.simulator --port 8701        prints "simulator on http://127.0.0.1:8701"
 
-It serves the platform's API under /cgi-bin/ (an account's api_base_url is the address above), sends callbacks, and
-holds a small chat page at /. It is written against the platform's documents and shares no code with the channel
-modules, so that the two check each other. Nothing is kept over a restart. It has no log-in: bind it to loopback only.
+It serves both platforms' APIs under /cgi-bin/, /wxa/ and /wxaapi/ (an account's api_base_url is the address above; a path that
+WeCom and WeChat both have goes by whose access_token it carries), sends callbacks, and holds a small chat page at /. It is
+written against the platforms' documents and shares no code with the channel modules, so that the two check each other. Nothing
+is kept over a restart. It has no log-in: bind it to loopback only.
 
 In Python: `Simulator` (async start/stop, url), `RunningSimulator` (a thread, `with`), `SimulatorClient` (synchronous).
 
@@ -16,25 +17,37 @@ POST bots         aibotid, name, token, aes_key, callback_url, encrypt_userids (
 POST robots       chat, key (made up if absent), name → the key
 POST members      userid, name, department
 POST groups       chatid, name, owner, members, creator (agentid of the app that owns it)
+POST officials    appid, secret, name, original_id, token, aes_key, callback_url, kind (service, subscription), verified, mode
+                  (plaintext, compatible, safe), format (xml, json), ip_whitelist (null = every address), denied (paths
+                  answered with 48001), daily_limits {path: calls}, takes_ai_label (false: 47001), menu_ids (false: a
+                  msgmenu's choice arrives with bizmsgmenuid 0)
+POST minis        appid … daily_limits as above, words {word: review | risky} and media_verdict for the content checks,
+                  templates (as gettemplate lists them), pages (null = all are released)
+POST persons      account (appid), name, openid (made up if absent), subscribed → with the standing of GET person
 POST settings     the fields of state.Settings: times, tries, copies, clients, persistent, poll_interval, limits
 POST clock        advance: seconds by which tokens, codes, addresses, streams and limits age
-POST tokens       app, how: "invalidate" (40014 from now on) or "expire" (42001)
+POST tokens       app | official | mini, how: "invalidate" (40014 from now on, 40001 for WeChat) or "expire" (42001)
 
-POST say          app | bot, from, text, kind, chat (a group, only with bot) → {"id", "chat", "entry"}
+POST say          app | bot | official | mini, from, text, kind, chat (a group, only with bot) → {"id", "chat", "entry"}
                   kinds: text; image, voice, video, file with data (base64), name, mime; mixed with items [{kind, …}];
-                  location, link with an object of that name (app only). quote: {kind, …}. mention false: said in the
+                  location, link with an object of that name (app, official), miniprogrampage too (mini); shortvideo
+                  (official); a voice's text is its transcript (official). quote: {kind, …}. mention false: said in the
                   group without the bot's name, which the bot does not hear. copies, persistent, tries as in settings.
                   {"messages": [say, …]} queues many → {"said": [answer, …]}
-POST event        app | bot, from, event, fields (over the defaults in voices.py), chat; or raw: the plaintext, or an
-                  object that becomes XML (app) or JSON (bot)
-POST click        entry (its seq), from, key, selected {question: [option]}: a button or submit of a card
-POST verify       app | bot: the console's GET with echostr → {"ok", "status", "body", "seconds"}
+POST event        app | bot | official | mini, from, event, fields (over the defaults in voices.py, deeds.py), chat; or raw: the
+                  plaintext, or an object that becomes XML (app) or JSON (bot), or is written in a WeChat account's format.
+                  subscribe, unsubscribe, SCAN, CLICK, user_enter_tempsession … change the person's standing
+POST click        entry (its seq), from, key, selected {question: [option]}: a button or submit of a card, or with key alone
+                  the choice of a msgmenu
+POST accept       mini, from, template: the person agrees to one notice
+POST verify       app | bot | official | mini: the console's GET with echostr → {"ok", "status", "body", "seconds"}
 
 POST faults       path ("message/send", "media/bot" for a user's file, "*"), kind (faults.py), times (0 = for ever),
                   rate (share of the calls), errcode, errmsg, seconds, status.   DELETE faults clears them
 POST reset        forget calls, counters and deliveries
 
-GET directory     every account, member and group, without secrets
+GET directory     every account, member, group and person, without secrets
+GET person/<id>   subscribed, chat, left (messages the account may still send) until ends, typing, seen, accepted notices
 GET record        calls per path, errors per path and errcode, faults per path and kind, counters (token_requests, tokens_issued,
                   tokens_invalidated, wrong_secrets, duplicates, dropped), deliveries and streams by outcome, and
                   violations: answers the platform would have ignored or that break its rules
@@ -43,8 +56,14 @@ GET streams       polls and state per message
 GET chats         every chat with its number of entries
 GET chat/<chat>?since=<rev>&wait=<s>    the transcript as a member sees it, in order; `wait` holds until there is news
 
-Chats are called app:<agentid>:<userid>, bot:<aibotid>:<userid> (userid in lower case) or by the group's chatid. Messages
-of one chat go out in order, the next one after a 200 for the last or when its tries are used up.
+Chats are called app:<agentid>:<userid>, bot:<aibotid>:<userid> (userid in lower case), official:<appid>:<openid>,
+mini:<appid>:<openid> or by the group's chatid. Messages of one chat go out in order, the next one after a 200 for the last or
+when its tries are used up; one of WeChat goes also when the last is held for `overtake_seconds`, as on the platform.
+
+A WeChat callback is dropped after callback_timeout and sent again delivery_interval after its start, callback_tries in all. A
+passive reply is an entry with via "passive", answers (the message's id) and data.delivery (which delivery it answered); kind
+"failure" is the platform's own sentence after three without a valid answer, or a malformed one. Messages of custom/send have
+data.ai where they bore the label of AI text.
 """
 
 from channels_wechat.simulator.client import SimulatorClient, SimulatorError

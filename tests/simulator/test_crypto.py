@@ -28,7 +28,19 @@ def test_a_vector_is_reproduced_both_ways(vector: dict[str, Any]) -> None:
 
 
 def test_every_vector_is_used() -> None:
-    assert len(SEALED) == 9
+    assert len(SEALED) == 10
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        (("AAAAA", "1714036504", "1514711492"), "f464b24fc39322e44b38aa78f5edd27bd1441696"),
+        (("AAAAA", "1714037059", "486452656"), "899cf89e464efb63f54ddac96b0a0a235f53aa78"),
+    ],
+)
+def test_a_signature_of_three_parts(parts: tuple[str, str, str], expected: str) -> None:
+    """facts: official_account.md 2.3, V1b."""
+    assert crypto.signature(*parts) == expected
 
 
 def test_media_have_neither_prefix_nor_length() -> None:

@@ -38,7 +38,7 @@ def test_the_command_says_where_it_is_and_ends_when_told() -> None:
 
 def test_the_page_needs_nothing_from_outside(client: SimulatorClient) -> None:
     page = requests.get(client.url, timeout=10)
-    assert "<title>WeCom simulator (not WeChat)</title>" in page.text
+    assert "<title>WeCom and WeChat simulator (not the real ones)</title>" in page.text
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     for path in PACKAGE.glob("static/*"):
         assert requests.get(f"{client.url}/static/{path.name}", timeout=10).status_code == 200

@@ -1,5 +1,6 @@
-// The chat page: choose a member and a chat, speak, and watch the transcript by long polling.
+// The chat page: choose a member, a follower or a Mini Program user and a chat, speak, and watch the transcript by long polling.
 
+import { deedsOf, standingOf } from "/static/deeds.js";
 import { element } from "/static/markdown.js";
 import { renderEntry } from "/static/view.js";
 
@@ -26,14 +27,29 @@ async function attempt(work) {
 
 function names(who) {
   const [kind, id] = [who.split(":")[0], who.slice(who.indexOf(":") + 1)];
-  const { members, apps, bots } = state.directory;
+  const { members, apps, bots, officials, minis, persons } = state.directory;
   if (kind === "app") return apps.find((app) => String(app.agentid) === id)?.name || who;
   if (kind === "bot") return bots.find((bot) => bot.aibotid === id)?.name || who;
+  if (kind === "official" || kind === "mini") return [...officials, ...minis].find((account) => account.appid === id)?.name || who;
   if (kind === "robot") return id;
-  return members.find((member) => member.userid === who)?.name || who;
+  return persons.find((person) => person.openid === who)?.name || members.find((member) => member.userid === who)?.name || who;
+}
+
+function person() {
+  return state.directory?.persons.find((one) => one.openid === state.me);
+}
+
+function chatOf(person) {
+  const { officials, minis } = state.directory;
+  const official = officials.find((account) => account.appid === person.account);
+  const account = official || minis.find((one) => one.appid === person.account);
+  const rights = official ? [official.kind, official.verified ? "verified" : "not verified"].join(", ") : "";
+  const chat = { id: person.chat, name: account.name, kind: rights };
+  return [official ? "Official Accounts" : "Mini Programs", [{ ...chat, [official ? "official" : "mini"]: account.appid }]];
 }
 
 function chatsOf(me) {
+  if (person()) return [chatOf(person())];
   const { groups, bots, apps } = state.directory;
   const has = (list) => list === null || list.some((userid) => userid.toLowerCase() === me.toLowerCase());
   const user = me.toLowerCase();
@@ -54,7 +70,7 @@ function showChats() {
       $("chats").append(element("button", { type: "button", "aria-current": String(current), onclick: () => openChat(chat) }, chat.name));
     }
   }
-  if (!$("chats").childElementCount) $("chats").append(element("p", { class: "note" }, "Nothing yet: create accounts with POST /sim/bots, /sim/apps, /sim/groups."));
+  if (!$("chats").childElementCount) $("chats").append(element("p", { class: "note" }, "Nothing yet: create accounts with POST /sim/bots, /sim/apps, /sim/groups, /sim/officials, /sim/minis."));
 }
 
 function openChat(chat) {
@@ -62,15 +78,36 @@ function openChat(chat) {
   state.rev = 0;
   document.body.classList.add("talking");
   $("title").textContent = chat.name;
-  $("subtitle").textContent = chat.group ? "Group: a bot hears only what mentions it" : "One to one";
+  showStanding();
   $("entries").replaceChildren();
   $("composer").hidden = false;
-  $("enter").hidden = Boolean(chat.group);
+  $("enter").hidden = Boolean(chat.group || person());
   $("listener-label").hidden = !chat.group;
   const bots = state.directory.bots.map((bot) => element("option", { value: bot.aibotid }, `@${bot.name}`));
   $("listener").replaceChildren(...bots, element("option", { value: "" }, "everybody (no bot hears it)"));
   showChats();
   follow(++state.round);
+}
+
+function showStanding() {
+  const { chat } = state;
+  const me = person();
+  if (!chat) return;
+  $("subtitle").textContent = chat.group ? "Group: a bot hears only what mentions it" : "One to one";
+  if (me) $("subtitle").textContent = [chat.kind, standingOf(me)].filter(Boolean).join(" · ");
+  showDeeds(me ? deedsOf(chat, me) : []);
+}
+
+// Built anew only when they are others, so that a button that was pressed keeps the focus.
+function showDeeds(deeds) {
+  const labels = [state.me, ...deeds.map(([label]) => label)].join();
+  if ($("deeds").dataset.labels === labels) return;
+  $("deeds").dataset.labels = labels;
+  $("deeds").replaceChildren();
+  for (const [label, path, request] of deeds) {
+    const act = () => attempt(() => call(path, { ...target(), from: state.me, ...request }).then(refresh));
+    $("deeds").append(element("button", { type: "button", onclick: act }, label));
+  }
 }
 
 async function follow(round) {
@@ -98,13 +135,15 @@ function show(entry) {
 
 function target() {
   const { chat } = state;
+  if (chat.official) return { official: chat.official };
+  if (chat.mini) return { mini: chat.mini };
   if (!chat.group) return chat.bot ? { bot: chat.bot } : { app: chat.app };
   const heard = $("listener").value;
   return { bot: heard || state.directory.bots[0]?.aibotid, chat: chat.id, mention: Boolean(heard) };
 }
 
 function say(message) {
-  return attempt(() => call("say", { ...target(), from: state.me, ...message }));
+  return attempt(() => call("say", { ...target(), from: state.me, ...message }).then(person() ? refresh : null));
 }
 
 function click(entry, key, selected) {
@@ -121,6 +160,7 @@ function feedback(entry, type) {
 function kindOf(file) {
   if (file.type.startsWith("image/")) return "image";
   if (file.type.startsWith("video/")) return "video";
+  if (state.chat.official) return "voice";
   return state.chat.app !== undefined && /amr/.test(file.type + file.name) ? "voice" : "file";
 }
 
@@ -175,6 +215,7 @@ function leave() {
   document.body.classList.remove("talking");
   $("title").textContent = "Choose a chat";
   $("subtitle").textContent = "";
+  showDeeds([]);
   $("entries").replaceChildren();
   $("composer").hidden = $("enter").hidden = true;
   showChats();
@@ -184,12 +225,28 @@ async function refresh() {
   const directory = await call("directory");
   if (JSON.stringify(directory) === JSON.stringify(state.directory)) return;
   state.directory = directory;
-  const { members } = directory;
-  if ($("member").options.length !== members.length) {
-    $("member").replaceChildren(...members.map((m) => element("option", { value: m.userid, selected: m.userid === state.me }, m.name)));
+  const people = peopleOf(directory);
+  const known = [...$("member").options].map((one) => one.value);
+  if (String(known) !== String(people.flatMap(([, list]) => list.map((one) => one.id)))) {
+    $("member").replaceChildren(...people.filter(([, list]) => list.length).map(([label, list]) => element("optgroup", { label }, ...list.map(option))));
     state.me = $("member").value;
   }
   showChats();
+  showStanding();
+}
+
+function peopleOf({ members, persons, officials }) {
+  const follower = (person) => officials.some((account) => account.appid === person.account);
+  const named = (list, id) => list.map((one) => ({ id: one[id], name: one.name }));
+  return [
+    ["Members", named(members, "userid")],
+    ["Followers", named(persons.filter(follower), "openid")],
+    ["Mini Program users", named(persons.filter((one) => !follower(one)), "openid")],
+  ];
+}
+
+function option({ id, name }) {
+  return element("option", { value: id, selected: id === state.me }, name);
 }
 
 wire();

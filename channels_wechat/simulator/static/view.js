@@ -12,11 +12,17 @@ export function renderEntry(entry, names, me, act) {
   const time = new Date(entry.at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
   return element(
     "li",
-    { class: "entry" + (mine ? " mine" : "") + (entry.recalled ? " recalled" : ""), "data-seq": entry.seq },
-    element("span", { class: "who" }, `${names(entry.who)} · ${time}`),
+    { class: "entry" + (mine ? " mine" : "") + (entry.recalled || entry.kind === "failure" ? " recalled" : ""), "data-seq": entry.seq },
+    element("span", { class: "who" }, [names(entry.who), time, ...way(entry)].join(" · ")),
     bubble,
+    entry.data.ai ? element("span", { class: "who" }, "内容由第三方AI生成") : null,
     entry.data.feedback_id && !entry.streaming ? feedback(entry, act) : null,
   );
+}
+
+// How a follower's answer came, where that matters.
+function way(entry) {
+  return entry.data.delivery ? [`in answer to delivery ${entry.data.delivery}`] : [];
 }
 
 function body(entry, act) {
@@ -25,6 +31,10 @@ function body(entry, act) {
   if (data.quote) nodes.push(element("p", { class: "quote" }, data.quote));
   if (kind === "template_card") return [card(entry, data, act)];
   if (kind === "textcard") return [titled(data.title, data.description, data.url)];
+  if (kind === "msgmenu") return menu(entry, act);
+  if (kind === "link" || kind === "miniprogrampage") return [shared(entry)];
+  if (kind === "location") return [element("p", {}, data.location?.Label || "[location]")];
+  if (kind === "subscribe_message") return [titled(data.title, text)];
   if (kind === "news" || kind === "mpnews") return data.articles.map((a) => titled(a.title, a.description || a.digest, a.url));
   if (text) nodes.push(...(MARKDOWN.has(kind) ? markdown(text) : [element("p", {}, text)]));
   if (data.url && data.mime) nodes.push(media(data));
@@ -34,13 +44,26 @@ function body(entry, act) {
   return nodes;
 }
 
+function menu(entry, act) {
+  const { data } = entry;
+  const items = data.list.map((item) => element("button", { type: "button", onclick: () => act.click(entry, item.id, {}) }, item.content));
+  const lines = [data.head_content, data.tail_content].map((line) => (line ? element("p", {}, line) : null));
+  return [lines[0], element("div", { class: "actions" }, ...items), lines[1]].filter(Boolean);
+}
+
+// A link or a page: the person's own in the platform's words, the account's in the API's.
+function shared({ kind, data, text }) {
+  const own = data[kind] || {};
+  return titled(own.Title || data.title || text || `[${kind}]`, own.Description || data.description || own.PagePath || data.pagepath, own.Url || data.url);
+}
+
 function titled(title, description, url) {
   const safe = /^https?:/.test(url || "");
   return element(
     "div",
     { class: "card" },
     element("strong", {}, safe ? element("a", { href: url, target: "_blank", rel: "noreferrer noopener" }, title) : title || ""),
-    element("p", {}, (description || "").replace(/<[^>]+>/g, "")),
+    description ? element("p", {}, description.replace(/<[^>]+>/g, "")) : null,
   );
 }
 

@@ -8,14 +8,18 @@ from typing import Any
 
 import pytest
 import xmltodict
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from wechatpy import parse_message
 
 from channels_wechat import xml
+from channels_wechat.errors import CallbackRefused
 from channels_wechat.messages import Inbound, MediaItem, Peer, Verdict, Window
 from channels_wechat.weixin_callback import read as read_body
 from channels_wechat.weixin_inbound import ERASES, read
 from tests.channels.harness import fixture, fixtures
 from tests.channels.weixin import APP, OPENID, mini_program, official_account, sealed
+from tests.fuzz.strangers import objects, storable
 
 KINDS = ("official_account", "mini_program")
 ALL = [(kind, name) for kind in KINDS for name in fixtures(kind)]
@@ -289,3 +293,36 @@ def test_what_says_nothing_opens_nothing(node):
     found = read(node, APP)
     assert found.kind in ("event", "unsupported")
     assert (found.window, found.peer.id, found.occurred_at, len(found.key)) == (None, "sys", 0, 64)
+
+
+# -- what a broken platform would send
+
+NAMES = (
+    "MsgType", "event", "text", "voice", "location", "link", "Event", "subscribe", "LOCATION", "wxa_media_check", "scancode_push",
+    "FromUserName", "OpenID", "ToUserName", "CreateTime", "MsgId", "Content", "bizmsgmenuid", "MediaId", "Format", "Recognition",
+    "EventKey", "Latitude", "Longitude", "SubscribeMsgPopupEvent", "List", "TemplateId", "result", "suggest", "label", "trace_id",
+    "ScanCodeInfo", "ScanResult", "Label", "user_authorization_revoke",
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    objects(*NAMES)
+    | st.tuples(objects(*NAMES), st.sampled_from(NAMES)).map(
+        lambda pair: {**pair[0], "MsgType": "event", "Event": pair[1]}
+    )
+)
+@example({"MsgType": "event", "Event": "LOCATION", "Latitude": "9" * 5000, "Longitude": "nan"})
+@example({"MsgType": "location", "Location_X": 1e308, "CreateTime": 10**400})
+def test_whatever_is_signed_is_heard_or_refused(tree):
+    channel = official_account()
+    query, body = sealed(json.dumps(tree).encode(), form="json")
+    try:
+        reception = channel.parse(query, body)
+    except CallbackRefused as refused:
+        assert refused.status == 400  # noqa: PT017 - either way it is a result
+        return
+    assert storable(list(reception.inbound))
+    assert channel.acknowledge(query, reception).body == b"success"
+    (found,) = reception.inbound
+    assert channel.passive(query, found.raw, "answer").body

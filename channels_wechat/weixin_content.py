@@ -180,12 +180,17 @@ MUSIC = (
     Part("title"),
     Part("description"),
     Part("musicurl", required=True, url=True),
-    Part("hqmusicurl", url=True),
+    Part("hqmusicurl", required=True, url=True),
     Part("thumb_media_id", required=True),
 )
-ARTICLE = (TITLE, Part("description"), Part("url", url=True), Part("picurl", url=True))
+ARTICLE = (TITLE, Part("description"), Part("url", required=True, url=True), Part("picurl", url=True))
 THUMB = Part("thumb_media_id", required=True)
-LINK_CARD = (TITLE, Part("description"), Part("url", required=True, url=True), Part("thumb_url", url=True))
+LINK_CARD = (
+    TITLE,
+    Part("description", required=True),
+    Part("url", required=True, url=True),
+    Part("thumb_url", required=True, url=True),
+)
 CHOICE = (Part("id", required=True), Part("content", required=True))
 STATES = ("developer", "trial", "formal")
 

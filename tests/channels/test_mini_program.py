@@ -13,6 +13,7 @@ from tests.channels.harness import Recorder, Reply, fixture, recorder, says
 from tests.channels.weixin import APP, CREDENTIALS, mini_program, sealed
 
 USER = Peer("direct", "o1")
+LINK = {"title": "t", "description": "d", "url": "https://a.cn", "thumb_url": "https://a.cn/p"}
 SUBSCRIBE = {"template_id": "T1", "page": "index?a=b", "data": {"thing2": {"value": "你好"}}}
 
 
@@ -52,10 +53,11 @@ def test_it_is_registered():
             '{"touser": "o1", "msgtype": "image", "image": {"media_id": "m1"}}',
         ),
         (
-            Content(kind="link", data={"title": "t", "url": "https://a.cn"}),
+            Content(kind="link", data=LINK),
             "",
             "custom/send",
-            '{"touser": "o1", "msgtype": "link", "link": {"title": "t", "url": "https://a.cn"}}',
+            '{"touser": "o1", "msgtype": "link",'
+            ' "link": {"title": "t", "description": "d", "url": "https://a.cn", "thumb_url": "https://a.cn/p"}}',
         ),
         (
             Content(

@@ -205,7 +205,7 @@ MENU = {
 }
 ARTICLE = {"title": "Happy Day", "description": "…", "url": "https://a.cn", "picurl": "https://a.cn/p"}
 CARD = {"title": "t", "pagepath": "pages/index?foo=bar", "thumb_media_id": "th"}
-MUSIC = {"title": "t", "musicurl": "https://a.cn/m", "thumb_media_id": "th"}
+MUSIC = {"title": "t", "musicurl": "https://a.cn/m", "hqmusicurl": "https://a.cn/h", "thumb_media_id": "th"}
 SUBSCRIBE = {"template_id": "T1", "page": "index?a=b", "data": {"thing2": {"value": "你好"}}}
 LINK_CARD = {"title": "t", "description": "d", "url": "https://a.cn", "thumb_url": "https://a.cn/p"}
 
@@ -258,6 +258,10 @@ def without(data: dict[str, Any], name: str) -> dict[str, Any]:
         (OFFICIAL_ACCOUNT, "news", {"articles": [{**ARTICLE, "url": "javascript:1"}]}, "articles[1].url"),
         (OFFICIAL_ACCOUNT, "music", without(MUSIC, "thumb_media_id"), "thumb_media_id"),
         (OFFICIAL_ACCOUNT, "music", without(MUSIC, "musicurl"), "musicurl"),
+        (OFFICIAL_ACCOUNT, "music", without(MUSIC, "hqmusicurl"), "hqmusicurl"),
+        (OFFICIAL_ACCOUNT, "news", {"articles": [without(ARTICLE, "url")]}, "articles[1].url"),
+        (MINI_PROGRAM, "link", without(LINK_CARD, "description"), "description"),
+        (MINI_PROGRAM, "link", without(LINK_CARD, "thumb_url"), "thumb_url"),
         (OFFICIAL_ACCOUNT, "mpnewsarticle", {}, "article_id"),
         (OFFICIAL_ACCOUNT, "wxcard", {}, "card_id"),
         (OFFICIAL_ACCOUNT, "miniprogrampage", CARD, "appid"),

@@ -23,7 +23,7 @@ POST officials    appid, secret, name, original_id, token, aes_key, callback_url
                   msgmenu's choice arrives with bizmsgmenuid 0)
 POST minis        appid … daily_limits as above, words {word: review | risky} and media_verdict for the content checks,
                   templates (as gettemplate lists them), pages (null = all are released)
-POST persons      account (appid), name, openid (made up if absent), subscribed → with the standing of GET person
+POST persons      account (appid), name, openid (made up if absent), subscribed, remark → with the standing of GET person
 POST settings     the fields of state.Settings: times, tries, copies, clients, persistent, poll_interval, limits
 POST clock        advance: seconds by which tokens, codes, addresses, streams and limits age
 POST tokens       app | official | mini, how: "invalidate" (40014 from now on, 40001 for WeChat) or "expire" (42001)

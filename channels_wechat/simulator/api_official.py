@@ -60,7 +60,7 @@ async def user_info(call: Call) -> Answer:
         "openid": person.openid,
         "language": "zh_CN",
         "subscribe_time": int(call.world.now()),
-        "remark": "",
+        "remark": person.remark,
         "groupid": 0,
         "tagid_list": [],
         "subscribe_scene": "ADD_SCENE_QR_CODE",

@@ -34,11 +34,18 @@ def check_text(content: JSON, context: Context) -> None:
         raise PlatformError(45002, "content size out of limit")
 
 
-def media(kind: str, name: str = "media_id") -> Check:
+def media(kind: str) -> Check:
     def check(content: JSON, context: Context) -> None:
-        context.media(content, kind, name)
+        context.media(content, kind)
 
     return check
+
+
+def check_thumb(content: JSON, context: Context) -> None:
+    """A picture does, too: a Mini Program can upload nothing else."""
+    given = context.world.find_media(str(content.get("thumb_media_id")), context.owner)
+    if given is None or given.kind not in ("thumb", "image"):
+        raise PlatformError(40007, "invalid thumb_media_id")
 
 
 def fields(*names: str) -> Check:
@@ -71,13 +78,13 @@ def both(*checks: Check) -> Check:
     return check
 
 
-PAGE = both(fields("title", "pagepath"), media("thumb", "thumb_media_id"))
+PAGE = both(fields("title", "pagepath"), check_thumb)
 CHECKS: dict[str, Check] = {
     "text": check_text,
     "image": media("image"),
     "voice": media("voice"),
     "video": media("video"),
-    "music": both(fields("musicurl", "hqmusicurl"), media("thumb", "thumb_media_id")),
+    "music": both(fields("musicurl", "hqmusicurl"), check_thumb),
     "news": check_news,
     "mpnewsarticle": fields("article_id"),
     "msgmenu": check_menu,

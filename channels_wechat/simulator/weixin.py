@@ -110,12 +110,16 @@ class MiniProgram(WeixinAccount):
 
 @dataclass
 class Person:
-    """A follower of an Official Account or a user of a Mini Program: the openid belongs to one account only."""
+    """A follower of an Official Account or a user of a Mini Program: the openid belongs to one account only.
+
+    `remark`: what staff wrote about a follower in the console, all that the platform tells of a name.
+    """
 
     account: str  # the appid
     name: str
     openid: str = ""
     subscribed: bool = True
+    remark: str = ""
 
     def __post_init__(self) -> None:
         self.openid = self.openid or "o" + secrets.token_urlsafe(32).replace("_", "-")[:27]

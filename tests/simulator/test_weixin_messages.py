@@ -154,7 +154,10 @@ def test_what_a_mini_program_can_send(wechat: SimulatorClient, api: Api) -> None
     wechat.say("x", mini=MINI, from_=USER)
     link = {"title": "t", "description": "d", "url": "https://example.org", "thumb_url": "https://example.org/a.png"}
     assert api.send("link", link, touser=USER, appid=MINI)["errcode"] == 0
-    page = {"title": "t", "pagepath": "pages/a", "thumb_media_id": "none"}
+    thumb = api.upload("image", JPEG, appid=MINI)["media_id"]
+    page = {"title": "t", "pagepath": "pages/a", "thumb_media_id": thumb}
+    assert api.send("miniprogrampage", page, touser=USER, appid=MINI)["errcode"] == 0
+    page["thumb_media_id"] = "none"
     assert api.send("miniprogrampage", page, touser=USER, appid=MINI)["errcode"] == 40007
     assert api.send("voice", {"media_id": "x"}, touser=USER, appid=MINI)["errcode"] == 40008
     assert api.upload("voice", AMR, appid=MINI)["errcode"] == 40004
@@ -253,8 +256,9 @@ def test_a_quota_is_asked_for_by_its_path(api: Api, path: str, errcode: int) -> 
 
 
 def test_a_follower_has_no_name(wechat: SimulatorClient, api: Api) -> None:
+    wechat.person(OFFICIAL, "小红", FAN, remark="老客户")
     facts = api.look("cgi-bin/user/info", openid=FAN).json()
-    assert (facts["subscribe"], facts["openid"], facts["nickname"]) == (1, FAN, "")
+    assert (facts["subscribe"], facts["openid"], facts["nickname"], facts["remark"]) == (1, FAN, "", "老客户")
     assert "errcode" not in facts
 
 

@@ -21,12 +21,12 @@ from channels_wechat import wecom_aibot_content, wecom_aibot_inbound
 from channels_wechat.base import Downloads, Streaming
 from channels_wechat.crypto import Cipher
 from channels_wechat.errors import Action, CallbackRefused, ChannelError
-from channels_wechat.http import encode_json
+from channels_wechat.http import encode_json, file_name
 from channels_wechat.messages import Ability, Answer, Receipt, Reception, Upload, message_uuid
 from channels_wechat.text import clean, clean_json
 from channels_wechat.wecom_aibot_credentials import WeComAIBotCredentials
 from channels_wechat.wecom_aibot_inbound import STREAM_ID, Node, word
-from channels_wechat.wecom_api import check, file_name
+from channels_wechat.wecom_api import check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

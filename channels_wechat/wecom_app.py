@@ -17,6 +17,7 @@ from channels_wechat import wecom_app_inbound, xml
 from channels_wechat.base import Callbacks, Groups, Media, Names, Recall, Tokens
 from channels_wechat.crypto import Cipher
 from channels_wechat.errors import Action, CallbackRefused, ChannelError
+from channels_wechat.http import file_name
 from channels_wechat.messages import (
     Ability,
     Answer,
@@ -29,7 +30,7 @@ from channels_wechat.messages import (
     Token,
     Upload,
 )
-from channels_wechat.wecom_api import WeComApi, file_name
+from channels_wechat.wecom_api import WeComApi
 from channels_wechat.wecom_app_content import CHECKS, MOST, media_type, render
 from channels_wechat.wecom_app_credentials import WeComAppCredentials
 from channels_wechat.wecom_errors import ERRORS

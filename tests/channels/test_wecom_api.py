@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from channels_wechat.errors import Action, ChannelError
-from channels_wechat.http import Http
-from channels_wechat.wecom_api import PIECE, WeComApi, file_name
+from channels_wechat.http import Http, file_name
+from channels_wechat.wecom_api import PIECE, WeComApi
 from tests.channels.harness import FixedTokens, Recorder, Reply, recorder, says
 
 

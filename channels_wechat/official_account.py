@@ -23,6 +23,8 @@ from channels_wechat.weixin_credentials import OfficialAccountCredentials
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from django.utils.functional import _StrOrPromise
+
     from channels_wechat.messages import Answer, Peer
 
 STRANGER = "40003"
@@ -81,6 +83,13 @@ class OfficialAccount(WeixinAccount, Passive, People):
             f"{where} {shown} Long answers are cut into parts of 2000 bytes, and at most five messages may follow each message of"
             " the reader, so keep answers short. JPG, PNG, GIF and MP4 up to 10 MB and AMR and MP3 up to 2 MB can be sent; no other files."
         )
+
+    def cannot_push(self, peer: Peer) -> _StrOrPromise:
+        if self.answers == "passive":
+            return _(
+                "This account speaks only in the reply to a user's message: it is not verified, so WeChat takes no others."
+            )
+        return ""
 
     # -- the passive answer (facts 2.7, 2.8) ------------------------------------------------------------------------------
 

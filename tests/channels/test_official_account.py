@@ -288,6 +288,7 @@ def test_the_agent_learns_where_it_speaks(answers):
     text = account.surface(USER)
     assert "Markdown marks are removed" in text
     assert ("sending 1" in text) == (answers == "passive")
+    assert bool(account.cannot_push(USER)) == (answers == "passive")
 
 
 def test_every_message_but_none_else_uses_a_window():

@@ -302,7 +302,12 @@ def test_a_user_and_a_mini_program_talk(client: SimulatorClient, address: Addres
     for content in (Content("你好"), Content(kind="link", data=link)):
         (payload,) = program.render(content)
         program.send(Peer("direct", USER), payload)
-    assert [kind for kind, _text in seen(client, USER)] == ["text", "link"]
+    picture = File("image", "a.png", "image/png", len(PNG), "7")
+    (card,) = program.render(
+        Content(kind="miniprogrampage", data={"title": "t", "pagepath": "pages/index"}, files=(picture,))
+    )
+    program.send(Peer("direct", USER), card, handle=program.upload(Upload("image", "a.png", "image/png", PNG)))
+    assert [kind for kind, _text in seen(client, USER)] == ["text", "link", "miniprogrampage"]
     assert client.record()["violations"] == []
 
 

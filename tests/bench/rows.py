@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def values_of(account_id: int, count: int) -> list[dict[str, Any]]:
     from accounts.models import ChannelAccount
-    from bridge import inbound
+    from bridge import arrivals
     from channels_wechat.wecom_app_inbound import read
     from channels_wechat.xml import parse
 
@@ -38,12 +38,12 @@ def values_of(account_id: int, count: int) -> list[dict[str, Any]]:
     found = []
     for _ in range(count):
         number = str(next(numbers))
-        found.append(inbound.values_of(account, read({**parse(plain), "MsgId": number}, plain)))
+        found.append(arrivals.values_of(account, read({**parse(plain), "MsgId": number}, plain)))
     return found
 
 
 def insert(rows: list[dict[str, Any]], connection: psycopg.Connection[Any]) -> None:
-    from bridge.inbound import ROW_ONLY
+    from bridge.arrivals import ROW_ONLY
 
     for row in rows:
         connection.execute(ROW_ONLY, row).fetchone()

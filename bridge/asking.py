@@ -17,9 +17,10 @@ from accounts.models import Health
 from bridge import delivery as work
 from bridge import logs, media, outbound
 from bridge.database import AWAY, patiently, run_db
-from bridge.delivery import Failure, LostLease
+from bridge.delivery import LostLease
 from bridge.models import Attempt, Conversation, Delivery, Message, Outcome, Reason
 from bridge.redact import redact_text
+from bridge.retries import Failure, refusal
 from channels_wechat.errors import ChannelError
 from openclaw.errors import Action, Code, GatewayError
 from openclaw.turns import Answer, Attachment, MediaRef, Turn
@@ -82,7 +83,7 @@ class Asking:
 
     async def _run(self) -> None:
         if await run_db(work.too_old, self.delivery):
-            await self._fail(work.refusal(Reason.TOO_OLD))
+            await self._fail(refusal(Reason.TOO_OLD))
             return
         await self._wait_for_files()
         lost = await run_db(lost_before, self.delivery)

@@ -5,8 +5,8 @@ A claim is conditional and a settle is fenced by the holder's name, so a process
 
 from __future__ import annotations
 
+import json
 import os
-import random
 import secrets
 import socket
 from dataclasses import dataclass, field
@@ -14,42 +14,45 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import F, Func, Max, Value
+from django.db import transaction
+from django.db.models import Func, Value
 from django.utils import timezone
 from django.utils.encoding import force_str
 
 from accounts import counters
-from bridge import events
+from accounts.models import ChannelAccount
+from bridge import database, events, retries
 from bridge.doorbell import Bell, ring
-from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target, Wire
+from bridge.models import Attempt, Delivery, Message, Outcome, Reason, State, Target, Wire
 from bridge.redact import redact, redact_text
+from bridge.rows import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from datetime import datetime
+
+    from bridge.retries import Failure
 
 # A dead process's work is given out again after this; a living one renews every RENEW_SECONDS.
 LEASE_SECONDS = 30
 RENEW_SECONDS = 10
-# Seconds before the next try of something that definitely did not happen; the last one repeats until the try count is spent.
-RETRY_SECONDS = (2, 5, 15, 60, 120, 300, 600, 900)
-MAX_TRIES = 20
 SWEEP_AT_ONCE = 500
-CLAIMED_WITH = ("message__account", "message__reply_to", "message__conversation", "account", "gateway", "endpoint")
 # Who carries what; a stream's row that its view left behind is the worker's.
 BELLS = {Wire.WORKER: Bell.SEND, Wire.VIEW: Bell.SEND, Wire.CONNECTOR: Bell.ASK, Wire.HOOK: Bell.HOOK}
 
 next_seq = Func(Value("bridge_delivery_seq"), function="nextval")
 
-_CLAIM = """
-WITH heads AS (
-  SELECT d.id FROM bridge_delivery d
+# What a claim brings along: the body of a callback and a platform's own message are read where they are asked for.
+_ROW, _ACCOUNT = Table(Delivery, "d"), Table(ChannelAccount, "a")
+_MESSAGE = Table(Message, "m", without=("raw", "data"))
+_CLAIM = f"""
+WITH heads AS MATERIALIZED (
+  SELECT d.id, d.account_id, d.message_id FROM bridge_delivery d
   LEFT JOIN accounts_channelaccount a ON a.id = d.account_id
   LEFT JOIN openclaw_gateway g ON g.id = d.gateway_id
   LEFT JOIN bridge_webhookendpoint e ON e.id = d.endpoint_id
   WHERE d.state = 'pending' AND d.due_at <= statement_timestamp() AND d.wire = ANY(%(wires)s)
-    AND (%(gateway)s::bigint IS NULL OR d.gateway_id = %(gateway)s)
-    AND (%(only)s::bigint IS NULL OR d.id = %(only)s)
+    AND (%(gateway)s::bigint IS NULL OR d.gateway_id = %(gateway)s::bigint)
     AND (d.target <> 'channel' OR (a.enabled AND a.state <> 'stopped'))
     AND (d.target <> 'agent' OR (g.enabled AND g.state <> 'stopped'))
     AND (e.id IS NULL OR e.enabled)
@@ -61,7 +64,36 @@ WITH heads AS (
 )
 UPDATE bridge_delivery d
 SET state = 'sending', holder = %(holder)s, lease_until = statement_timestamp() + make_interval(secs => %(lease)s), wire = %(wire)s
-FROM heads WHERE d.id = heads.id RETURNING d.id
+FROM heads LEFT JOIN bridge_message m ON m.id = heads.message_id LEFT JOIN accounts_channelaccount a ON a.id = heads.account_id
+WHERE d.id = heads.id RETURNING {_ROW.columns}, {_ACCOUNT.columns}, {_MESSAGE.columns}
+"""  # noqa: S608  the models' columns
+_CLAIM_ONE = _CLAIM.replace("d.due_at <= statement_timestamp()", "d.id = %(only)s")
+_BEGIN = """
+WITH asked AS (
+  SELECT * FROM unnest(%(ids)s::bigint[], %(holders)s::text[], %(requests)s::jsonb[], %(repeats)s::timestamptz[])
+    AS x(id, holder, request, repeat_until)
+), held AS (
+  UPDATE bridge_delivery d SET tries = d.tries + 1, repeat_until = COALESCE(x.repeat_until, d.repeat_until)
+  FROM asked x WHERE d.id = x.id AND d.holder = x.holder AND d.state = 'sending' RETURNING d.id, x.request
+)
+INSERT INTO bridge_attempt (delivery_id, number, started_at, outcome, code, error, request, response)
+SELECT held.id, 1 + COALESCE((SELECT max(number) FROM bridge_attempt t WHERE t.delivery_id = held.id), 0), %(now)s, '', '', '',
+  held.request, '{}'
+FROM held RETURNING delivery_id, id, number
+"""
+_SUCCEED = """
+WITH done AS (
+  SELECT * FROM unnest(%(ids)s::bigint[], %(holders)s::text[], %(attempts)s::bigint[], %(remote_ids)s::text[], %(reasons)s::text[],
+    %(notes)s::text[], %(responses)s::jsonb[]) AS x(id, holder, attempt, remote_id, reason, note, response)
+), closed AS (
+  UPDATE bridge_attempt t SET finished_at = %(now)s, outcome = 'ok', code = '', error = '', response = x.response
+  FROM done x WHERE t.id = x.attempt
+)
+UPDATE bridge_delivery d SET state = 'delivered', finished_at = %(now)s, lease_until = NULL, reason = x.reason, error = x.note,
+  remote_id = x.remote_id
+FROM done x WHERE d.id = x.id AND d.holder = x.holder AND d.state IN ('sending', 'uncertain')
+RETURNING d.id, EXISTS (
+  SELECT 1 FROM bridge_delivery p WHERE p.message_id = d.message_id AND p.target = d.target AND p.part > d.part AND p.state = 'held')
 """
 
 
@@ -70,21 +102,19 @@ class LostLease(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """What went wrong, in the terms of the two wires' errors. action: retry, wait, configuration, permanent, unknown."""
+class Done:
+    """The other side took it. note: what it did not do; reason: a `Reason`, where it was not simply delivered.
 
-    action: str
-    code: str
-    text: str
-    retry_after: float | None = None
-    max_tries: int | None = None
+    then: called in the transaction that settles it, unless the lease was lost.
+    """
+
+    delivery: Delivery
+    attempt: Attempt
+    remote_id: str = ""
+    note: str = ""
+    reason: str = ""
     response: Any = field(default_factory=dict)
-    reason: str = ""  # a more exact `Reason` than the action implies
-
-
-def refusal(reason: Reason) -> Failure:
-    """For what we do not even try."""
-    return Failure("permanent", str(reason), force_str(reason.label), reason=reason)
+    then: Callable[[], object] | None = None
 
 
 def holder_name() -> str:
@@ -100,13 +130,22 @@ def claim(
     only: this one delivery, due or not (a poll takes what waits for it).
     """
     wires = [Wire.WORKER, Wire.VIEW] if wire == Wire.WORKER else [wire]
-    values: dict[str, Any] = {"wires": [str(w) for w in wires], "wire": str(wire), "holder": holder, "limit": limit}
-    with connection.cursor() as cursor:
-        sql = _CLAIM.replace("d.due_at <= statement_timestamp()", "true") if only else _CLAIM
-        cursor.execute(sql, {**values, "gateway": gateway_id, "only": only, "lease": LEASE_SECONDS})
-        ids = [row[0] for row in cursor.fetchall()]
-    rows = Delivery.objects.filter(pk__in=ids).order_by("due_at")
-    return list(rows.select_related(*CLAIMED_WITH))
+    who: dict[str, Any] = {"wires": [str(w) for w in wires], "wire": str(wire), "holder": holder}
+    values = {**who, "limit": limit, "gateway": gateway_id, "only": only, "lease": LEASE_SECONDS}
+    rows = database.run(_CLAIM_ONE if only else _CLAIM, values)
+    return sorted(map(_claimed, rows), key=lambda row: row.due_at)
+
+
+def _claimed(values: Sequence[Any]) -> Delivery:
+    accounts_at, message_at = len(_ROW.fields), len(_ROW.fields) + len(_ACCOUNT.fields)
+    row = _ROW.read(values)
+    if row is None:
+        raise ValueError("a claim returns rows")
+    row.account = _ACCOUNT.read(values[accounts_at:message_at])
+    row.message = _MESSAGE.read(values[message_at:])
+    if row.message and row.account:
+        row.message.account = row.account
+    return row
 
 
 def renew(holder: str, ids: Iterable[int]) -> int:
@@ -115,49 +154,77 @@ def renew(holder: str, ids: Iterable[int]) -> int:
     return Delivery.objects.filter(pk__in=list(ids), holder=holder, state=State.SENDING).update(lease_until=lease)
 
 
-@transaction.atomic
-def begin(delivery: Delivery, request: Any, *, repeat_until: Any = None) -> Attempt:
+def begin(delivery: Delivery, request: Any, *, repeat_until: datetime | None = None) -> Attempt:
     """Commit the open attempt; the request may leave when this returns. Raises LostLease."""
-    held = _held(delivery)
-    changed = held.update(tries=F("tries") + 1, repeat_until=repeat_until or F("repeat_until"))
-    if not changed:
+    attempt = begin_all([(delivery, request, repeat_until)])[0]
+    if attempt is None:
         raise LostLease(delivery.pk)
+    return attempt
+
+
+def begin_all(asked: Sequence[tuple[Delivery, Any, datetime | None]]) -> list[Attempt | None]:
+    """The same for several, in one statement: delivery, request, until when it may be repeated. None: its lease was lost."""
+    now, requests = timezone.now(), [redact(request) for _row, request, _until in asked]
+    values = {
+        "ids": [row.pk for row, _request, _until in asked],
+        "requests": [json.dumps(request, ensure_ascii=False) for request in requests],
+        "repeats": [until for _row, _request, until in asked],
+        "holders": [row.holder for row, _request, _until in asked],
+        "now": now,
+    }
+    opened = {pk: (attempt, number) for pk, attempt, number in database.run(_BEGIN, values)}
+    return [_begun(row, opened.get(row.pk), now, request) for (row, *_), request in zip(asked, requests, strict=True)]
+
+
+def _begun(delivery: Delivery, opened: tuple[int, int] | None, now: datetime, request: Any) -> Attempt | None:
+    if opened is None:
+        return None
     delivery.tries += 1
-    number = (delivery.attempts.aggregate(last=Max("number"))["last"] or 0) + 1
-    return Attempt.objects.create(delivery=delivery, number=number, request=redact(request))
+    return Attempt(pk=opened[0], delivery=delivery, number=opened[1], started_at=now, request=request)
 
 
-def succeed(
-    delivery: Delivery,
-    attempt: Attempt,
-    *,
-    remote_id: str = "",
-    note: str = "",
-    reason: str = "",
-    response: Any = None,
-    then: Callable[[], object] | None = None,
-) -> None:
-    """sending → delivered; also uncertain → delivered when the proof comes after the lease was over. then: in the same transaction.
+def succeed(delivery: Delivery, attempt: Attempt, **learned: Any) -> None:
+    """sending → delivered; also uncertain → delivered when the proof comes after the lease was over. learned: the fields of `Done`.
 
     Raises LostLease; the attempt keeps what was learned.
     """
-    fields = {"reason": reason or (Reason.PARTIAL if note else ""), "error": note, "remote_id": remote_id[:200]}
-    late = Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder, state__in=(State.SENDING, State.UNCERTAIN))
+    if not succeed_all([Done(delivery, attempt, **learned)])[0]:
+        raise LostLease(delivery.pk)
+
+
+def succeed_all(ended: Sequence[Done]) -> list[bool]:
+    """The same for several, in one commit. False: its lease was lost."""
     with transaction.atomic():
-        _close(attempt, Outcome.OK, response=response)
-        changed = late.update(state=State.DELIVERED, finished_at=timezone.now(), lease_until=None, **fields)
-        if changed and then:
-            then()
-        if changed:
-            _release_parts(delivery)
-    _settled(delivery, changed)
+        settled: dict[int, bool] = dict(database.run(_SUCCEED, _ends(ended)))
+        for done in ended:
+            if done.then and done.delivery.pk in settled:
+                done.then()
+            if settled.get(done.delivery.pk):
+                _release_parts(done.delivery)
+    for done in ended:
+        counters.add("attempts", target=done.delivery.target, outcome=str(Outcome.OK))
+        _tell_next(done.delivery)
+    return [done.delivery.pk in settled for done in ended]
+
+
+def _ends(ended: Sequence[Done]) -> dict[str, Any]:
+    return {
+        "ids": [done.delivery.pk for done in ended],
+        "holders": [done.delivery.holder for done in ended],
+        "attempts": [done.attempt.pk for done in ended],
+        "remote_ids": [done.remote_id[:200] for done in ended],
+        "reasons": [str(done.reason or (Reason.PARTIAL if done.note else "")) for done in ended],
+        "notes": [done.note for done in ended],
+        "responses": [json.dumps(redact(done.response), ensure_ascii=False) for done in ended],
+        "now": timezone.now(),
+    }
 
 
 def fail(delivery: Delivery, attempt: Attempt | None, failure: Failure) -> None:
     """sending → pending (again, later), dead or uncertain. Raises LostLease."""
     outcome = Outcome.UNKNOWN if failure.action == "unknown" else Outcome.ERROR
     fields = {
-        **_verdict(delivery, failure, began=attempt is not None),
+        **retries.verdict(delivery, failure, began=attempt is not None),
         "error": redact_text(failure.text),
         "lease_until": None,
     }
@@ -183,8 +250,13 @@ def skip(delivery: Delivery, attempt: Attempt | None, reason: Reason) -> None:
 def _settled(delivery: Delivery, changed: int) -> None:
     if not changed:
         raise LostLease(delivery.pk)
-    bell = BELLS[Wire(delivery.wire)]
-    transaction.on_commit(lambda: ring(bell))
+    _tell_next(delivery)
+
+
+def _tell_next(delivery: Delivery) -> None:
+    """The lane is free. Whoever carried this looks at once for what comes next; only a poll's parts may go on by another's wire."""
+    if delivery.wire == Wire.VIEW:
+        transaction.on_commit(lambda: ring(Bell.SEND))
 
 
 def too_old(delivery: Delivery) -> bool:
@@ -219,57 +291,13 @@ def _take_back(delivery: Delivery) -> None:
     )
     if left:
         counters.add("attempts", left, target=delivery.target, outcome=str(Outcome.INTERRUPTED))
-    if not left or _repeatable(delivery):
+    if not left or retries.repeatable(delivery):
         fields: dict[str, Any] = {"state": State.PENDING, "due_at": now}
     else:
         fields = {"state": State.UNCERTAIN, "reason": Reason.UNKNOWN, "finished_at": now}
     _held(delivery).update(**fields, lease_until=None)
     if fields["state"] == State.UNCERTAIN:
         _given_up(delivery)
-
-
-def _repeatable(delivery: Delivery) -> bool:
-    """An agent's turn is looked up by its key before it is asked again; the platform swallows a repetition until `repeat_until`.
-
-    A webhook's receiver knows a repetition by its id, and an alert told twice does no harm.
-    """
-    if delivery.target in (Target.AGENT, Target.WEBHOOK):
-        return True
-    return delivery.repeat_until is not None and delivery.repeat_until > timezone.now()
-
-
-def _verdict(delivery: Delivery, failure: Failure, *, began: bool) -> dict[str, Any]:
-    """The retry table: what becomes of a delivery after this failure. began: an attempt was counted as a try."""
-    now = timezone.now()
-    given_back = {"tries": F("tries") - 1} if began else {}  # what was not the message's fault burns no try
-    if failure.action == "configuration":
-        return {"state": State.PENDING, "due_at": now, **given_back, **_next_run(delivery)}
-    if failure.action == "wait":
-        wait = timedelta(seconds=max(1.0, failure.retry_after or 60))
-        return {"state": State.PENDING, "due_at": now + wait, **given_back, **_next_run(delivery)}
-    if failure.action == "permanent":
-        return _dead(failure.reason or Reason.PERMANENT)
-    if failure.action == "unknown" and not _repeatable(delivery):
-        return {"state": State.UNCERTAIN, "reason": Reason.UNKNOWN, "finished_at": now}
-    if delivery.tries >= (failure.max_tries or MAX_TRIES):
-        return _dead(Reason.TRIES_SPENT)
-    # While the outcome is unknown the gateway's key stays: it is the proof that nothing was asked twice.
-    run = {} if failure.action == "unknown" else _next_run(delivery)
-    return {"state": State.PENDING, "due_at": now + _backoff(delivery.tries, failure.retry_after), **run}
-
-
-def _next_run(delivery: Delivery) -> dict[str, Any]:
-    return {"run": F("run") + 1} if delivery.target == Target.AGENT else {}
-
-
-def _dead(reason: str) -> dict[str, Any]:
-    return {"state": State.DEAD, "reason": reason, "finished_at": timezone.now()}
-
-
-def _backoff(tries: int, retry_after: float | None) -> timedelta:
-    """Jitter keeps what failed together from coming back together."""
-    seconds = retry_after or RETRY_SECONDS[min(max(tries, 1), len(RETRY_SECONDS)) - 1]
-    return timedelta(seconds=seconds * random.uniform(1.0, 1.2))  # noqa: S311  not a secret
 
 
 def _held(delivery: Delivery) -> Any:

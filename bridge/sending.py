@@ -12,26 +12,37 @@ from django.utils.translation import gettext as _
 from accounts import limits
 from accounts.channels import channel_for
 from accounts.models import Health
+from bridge import database, hooks, logs, media, peers, replies
 from bridge import delivery as work
-from bridge import hooks, logs, media, peers, replies
 from bridge.database import AWAY, patiently
-from bridge.delivery import Failure, LostLease
-from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target
+from bridge.delivery import Done, LostLease
+from bridge.models import Delivery, Reason, State, Target
 from bridge.redact import redact_text
+from bridge.retries import Failure, refusal
+from bridge.together import Together
 from channels_wechat.base import Media, Streaming
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.messages import Payload, Peer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from bridge.models import Message
+    from bridge.models import Attempt, Message
     from channels_wechat.base import Channel
     from channels_wechat.messages import Receipt
 
 log = logging.getLogger(__name__)
 # A repetition is sent only this long before the platform's duplicate check ends, so that it arrives within it.
 REPEAT_MARGIN_SECONDS = 60
+
+# Whether another delivery's request may have been heard, whatever became of its row. What was refused was not heard.
+_SAID_BEFORE = """
+SELECT DISTINCT x.id FROM unnest(%(ids)s::bigint[], %(lanes)s::text[], %(fingerprints)s::text[], %(sinces)s::timestamptz[])
+  AS x(id, lane, fingerprint, since)
+JOIN bridge_delivery d ON d.lane = x.lane AND d.fingerprint = x.fingerprint AND d.fingerprint <> '' AND d.id <> x.id
+JOIN bridge_attempt t ON t.delivery_id = d.id AND t.started_at > x.since AND t.outcome <> 'error'
+"""
 
 
 def carry(delivery: Delivery) -> None:
@@ -53,16 +64,17 @@ def _carry(delivery: Delivery) -> None:
         work.skip(delivery, None, Reason.NO_ENDPOINT)
         return
     if work.too_old(delivery):
-        work.fail(delivery, None, work.refusal(Reason.TOO_OLD))
+        work.fail(delivery, None, refusal(Reason.TOO_OLD))
         return
     if delivery.target == Target.WEBHOOK:
         _call_hook(delivery)
         return
     message = _message(delivery)
-    channel, peer = channel_for(message.account), _peer(message)
+    channel = channel_for(message.account)
+    peer = _peer(channel, message)
     reason = _no_way(channel, delivery, message)
     if reason:
-        work.fail(delivery, None, work.refusal(reason))
+        work.fail(delivery, None, refusal(reason))
         return
     counted = limits.binding(channel.limits, message.peer_kind)
     pause = limits.take(counted, str(message.account.key), message.peer_id)
@@ -74,14 +86,14 @@ def _carry(delivery: Delivery) -> None:
 
 
 def _call_hook(delivery: Delivery) -> None:
-    attempt = work.begin(delivery, hooks.request_of(delivery))
+    attempt = _opened(delivery, hooks.request_of(delivery))
     try:
         receipt = hooks.post(delivery)
     except ChannelError as error:
         action = Action.PERMANENT if error.action == Action.CONFIG else error.action
         patiently(_settle_failure, delivery, attempt, error, action)
         return
-    patiently(work.succeed, delivery, attempt, response=dict(receipt.response))
+    patiently(_settle, Done(delivery, attempt, response=dict(receipt.response)))
 
 
 def _send(delivery: Delivery, channel: Channel, peer: Peer) -> None:
@@ -90,7 +102,7 @@ def _send(delivery: Delivery, channel: Channel, peer: Peer) -> None:
     try:
         handle = media.handle_of(channel, payload.file) if payload.file and isinstance(channel, Media) else ""
         repeat_until = _repeat_until(delivery, channel, peer, payload)
-        attempt = work.begin(delivery, _request(peer, payload), repeat_until=repeat_until)
+        attempt = _opened(delivery, _request(peer, payload), repeat_until)
         delivery.repeat_until = repeat_until
         receipt = channel.send(peer, payload, handle=handle, check_repeats=repeat_until is not None)
     except ChannelError as error:
@@ -103,7 +115,19 @@ def _succeeded(delivery: Delivery, attempt: Attempt, receipt: Receipt) -> None:
     if _account(delivery).state != Health.OK:
         _account(delivery).set_state(Health.OK)
     response = dict(receipt.response)
-    work.succeed(delivery, attempt, remote_id=receipt.remote_id, note=str(receipt.note), response=response)
+    _settle(Done(delivery, attempt, remote_id=receipt.remote_id, note=str(receipt.note), response=response))
+
+
+def _opened(delivery: Delivery, request: dict[str, Any], repeat_until: datetime | None = None) -> Attempt:
+    attempt = _begin((delivery, request, repeat_until))
+    if attempt is None:
+        raise LostLease(delivery.pk)
+    return attempt
+
+
+def _settle(done: Done) -> None:
+    if not _succeed(done):
+        raise LostLease(done.delivery.pk)
 
 
 def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError) -> None:
@@ -140,14 +164,18 @@ def _repeat_until(delivery: Delivery, channel: Channel, peer: Peer, payload: Pay
     if delivery.repeat_until:
         return delivery.repeat_until if delivery.repeat_until > now else None
     until = now + timedelta(seconds=window - REPEAT_MARGIN_SECONDS)
-    return None if _said_before(delivery, now - timedelta(seconds=window)) else until
+    return None if _said_before((delivery, now - timedelta(seconds=window))) else until
 
 
-def _said_before(delivery: Delivery, since: datetime) -> bool:
-    """Whether another delivery's request may have been heard, whatever became of its row. What was refused was not heard."""
-    same = Attempt.objects.filter(delivery__lane=delivery.lane, delivery__fingerprint=delivery.fingerprint)
-    heard = same.filter(started_at__gt=since).exclude(outcome=Outcome.ERROR)
-    return heard.exclude(delivery=delivery).exists()
+def _said_before_all(asked: Sequence[tuple[Delivery, datetime]]) -> list[bool]:
+    values = {
+        "ids": [row.pk for row, _since in asked],
+        "lanes": [row.lane for row, _since in asked],
+        "fingerprints": [row.fingerprint for row, _since in asked],
+        "sinces": [since for _row, since in asked],
+    }
+    found = {pk for (pk,) in database.run(_SAID_BEFORE, values)}
+    return [row.pk in found for row, _since in asked]
 
 
 def _no_way(channel: Channel, delivery: Delivery, message: Message) -> Reason | None:
@@ -186,10 +214,18 @@ def _account(delivery: Delivery) -> Any:
     return cast("Any", delivery.account)
 
 
-def _peer(message: Message) -> Peer:
-    reply = message.reply_to.reply_address if message.reply_to else ""
+def _peer(channel: Channel, message: Message) -> Peer:
+    """Only who speaks in answer has a use for the address that the question came with."""
+    question = message.reply_to if isinstance(channel, Streaming) else None
+    reply = question.reply_address if question else ""
     return peers.peer_of(message.peer_kind, message.peer_id, reply)
 
 
 def _request(peer: Peer, payload: Payload) -> dict[str, Any]:
     return {"to": {"kind": peer.kind, "id": peer.id}, **payload.as_json()}
+
+
+# What the threads of a worker ask of the database at one moment, they ask together.
+_begin = Together(work.begin_all)
+_succeed = Together(work.succeed_all)
+_said_before = Together(_said_before_all)

@@ -17,7 +17,6 @@ from bridge import alive, outbound, ownership
 from bridge import delivery as work
 from bridge.asking import Asking
 from bridge.database import AWAY, patiently, run_db
-from bridge.doorbell import Bell, answered
 from bridge.links import HttpLink, SocketLink
 from bridge.models import Conversation, Delivery, Message, Outcome, Route, State, Target, Wire
 from bridge.streams import PARTIAL_SECONDS, partial_key
@@ -114,7 +113,6 @@ class Connector:
 
     async def _heard(self, channel: str, text: str) -> None:
         if channel == "bell:ask":
-            await asyncio.to_thread(answered, Bell.ASK)
             for owned in self.owned.values():
                 owned.wake.set()
         else:

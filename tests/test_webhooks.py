@@ -13,7 +13,6 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from celery import current_app
 from django.db import transaction
 from django.utils import timezone
 from hypothesis import given
@@ -22,10 +21,10 @@ from hypothesis import strategies as st
 from accounts.models import ChannelAccount, Health
 from bridge import alerts, events, hooks, inbound, outbound, replay, sending, tasks
 from bridge import delivery as work
+from bridge.bells import Bells
 from bridge.doorbell import Bell
 from bridge.models import Delivery, Event, Incident, Message, Outcome, Reason, State, Target, WebhookEndpoint, Wire
 from bridge.models.webhooks import new_secret
-from bridge.processes import QUEUES
 from tests.channels.harness import Recorded, Reply, recorder
 from tests.factories import (
     app,
@@ -164,12 +163,13 @@ def test_secrets_rotate_under_load_and_no_call_fails(receiver: Recorder, valkey:
     """The receiver changes over some time after each rotation, as people do; the worker is the real one."""
     one, account = endpoint(receiver.url), app()
     known, stop, refused = [one.secret], threading.Event(), []
+    caller = Bells().drains[Bell.HOOK]
 
     def hear_on() -> None:
         while not stop.is_set():
             hear(account)
             inbound.route_waiting()
-            tasks.hook()
+            caller.run()
 
     def judge(seen: int) -> int:
         fresh = receiver.requests[seen:]
@@ -190,7 +190,7 @@ def test_secrets_rotate_under_load_and_no_call_fails(receiver: Recorder, valkey:
         known.append(new)
     stop.set()
     thread.join(30)
-    tasks.hook()
+    caller.run()
     judge(seen)
     assert refused == []
     assert len(receiver.requests) == Message.objects.count() >= 50
@@ -597,16 +597,16 @@ def test_what_waited_for_a_deleted_endpoint_is_skipped_and_kept(receiver: Record
 def test_a_slow_endpoint_holds_up_neither_others_nor_wechat(receiver: Recorder, valkey: redis.Redis) -> None:
     receiver.will(Reply(b"", fault="hang"))
     slow, account = endpoint(receiver.url), app()
-    first = events.test(slow)
-    thread = threading.Thread(target=in_thread(tasks.hook.run))
+    first, drains = events.test(slow), Bells().drains
+    thread = threading.Thread(target=in_thread(drains[Bell.HOOK].run))
     thread.start()
     eventually(lambda: receiver.requests)
     with recorder() as quick:
         others = [events.test(endpoint(quick.url)) for _other in range(3)]
-        tasks.hook()  # wakes the drain under way
+        drains[Bell.HOOK].run()  # wakes the drain under way
         eventually(lambda: all(row(item).state == State.DELIVERED for item in others))
         sent = to_send(account)
-        tasks.send()
+        drains[Bell.SEND].run()
         assert row(sent).tries == 1
     assert row(first).state == State.SENDING
     receiver.released.set()
@@ -629,9 +629,7 @@ def test_no_retry_after_is_too_strange(text: str) -> None:
 
 
 def test_the_worker_listens_for_every_bell() -> None:
-    heard = {str(bell) for bell in Bell} - {"ask"}  # the connector's
-    assert heard <= set(QUEUES.split(","))
-    assert {f"bridge.tasks.{bell}" for bell in heard} <= set(current_app.tasks)
+    assert set(Bells().listener.rung) == {f"bell:{bell}" for bell in Bell} - {"bell:ask"}  # the connector's
 
 
 def test_the_sweep_rings_for_them() -> None:

@@ -15,10 +15,10 @@ from redis.exceptions import RedisError
 from accounts.models import Health
 from bridge import alive, outbound, ownership
 from bridge import delivery as work
-from bridge.asking import Asking
+from bridge.asking import Asking, take
 from bridge.database import AWAY, patiently, run_db
 from bridge.links import HttpLink, SocketLink
-from bridge.models import Conversation, Delivery, Message, Outcome, Route, State, Target, Wire
+from bridge.models import Conversation, Delivery, Message, Outcome, Route, State, Target
 from bridge.streams import PARTIAL_SECONDS, partial_key
 from channels_wechat import KINDS, channel_class
 from channels_wechat.base import Streaming
@@ -226,21 +226,20 @@ class Owned:
         room = self.gateway.max_in_flight - len(self.turns)
         if room <= 0:
             return 0
-        holder, pk = self.connector.holder, self.gateway.pk
         try:
-            claimed = await run_db(work.claim, Wire.CONNECTOR, holder, min(room, 50), gateway_id=pk)
+            claimed = await run_db(take, self.connector.holder, min(room, 50), self.gateway)
         except AWAY:  # no reason to give up the connection and the turns on it
             return 0
-        for delivery in claimed:
-            self._start(delivery, link)
+        for delivery, opened in claimed:
+            self._start(Asking(delivery, opened, link, self.connector.partial))
         return len(claimed)
 
-    def _start(self, delivery: Delivery, link: Link) -> None:
-        asking = Asking(delivery, link, self.connector.partial)
-        self.asking[delivery.pk] = asking
+    def _start(self, asking: Asking) -> None:
+        pk = asking.delivery.pk
+        self.asking[pk] = asking
         task = asyncio.create_task(asking.run())
         self.turns.add(task)
-        task.add_done_callback(lambda done: self._ended(done, delivery.pk))
+        task.add_done_callback(lambda done: self._ended(done, pk))
 
     def _ended(self, task: asyncio.Task[None], pk: int) -> None:
         self.turns.discard(task)

@@ -49,7 +49,8 @@ class Table(Generic[Row]):
 
     def insert(self, rows: Sequence[Row]) -> None:
         """One statement, in this order; the rows get their keys. Raises IntegrityError."""
-        self._keyed(rows, self._insert(rows, ""))
+        if rows:
+            self._keyed(rows, self._insert(rows, ""))
 
     def insert_new(self, row: Row) -> bool:
         """False where another row with the same identity is there; that one stays as it is."""

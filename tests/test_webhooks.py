@@ -242,7 +242,7 @@ def test_only_what_was_chosen_and_only_of_its_account() -> None:
 def test_a_message_that_breaks_the_router_is_told_and_its_death_too() -> None:
     one, account = endpoint(), app()
     hear(account)
-    Message.objects.update(raw=[])  # what the router does not expect
+    Message.objects.update(raw={"_bridge": []})  # what the router does not expect
     inbound.route_waiting()
     first, second = told(one)
     assert (first[0], second[0]) == ("message.received", "delivery.dead")

@@ -28,6 +28,8 @@ LOOK_SECONDS = 1.0
 # So many of these questions without an answer, and the connection is taken for lost: nobody else would ever notice.
 QUIET_MOST = 5
 CONNECT_SECONDS = 5
+# A bell's thread keeps its connection to the database this long, for the next ring: to take it anew costs more than to look at a row.
+REST_SECONDS = 1.0
 
 
 class Responder:
@@ -45,19 +47,22 @@ class Responder:
 
     def _run(self) -> None:
         while not self.leaving.is_set():
-            self.rung.wait()
+            if not self.rung.wait(REST_SECONDS):
+                connection.close()  # back to the pool: a thread at rest holds none
+                self.rung.wait()
             self.rung.clear()
             self._work()
+        connection.close()
 
     def _work(self) -> None:
         try:
             self.work()
         except AWAY as error:
+            connection.close()
             log.warning("%s: the database is away (%s)", self.name, type(error).__name__)
         except Exception:  # a defect of ours: the thread must be there for the next ring
+            connection.close()
             log.exception("%s failed", self.name)
-        finally:
-            connection.close()  # back to the pool: a thread at rest holds none
 
 
 class Listener:

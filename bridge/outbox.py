@@ -27,11 +27,12 @@ if TYPE_CHECKING:
 # How many messages one look at the outbox takes.
 AT_ONCE = 200
 
-# The peers are sorted before the locks are asked for, so that two routers never wait for each other. `id + 0`: by the primary key one
-# would walk past all that was ever routed.
+# The peers are sorted before the locks are asked for, so that two routers never wait for each other. The messages are looked for in the
+# order of the index message_unrouted: by any other, PostgreSQL sometimes prefers to walk past all that was ever routed.
 _LOCK = f"""
 WITH waiting AS (
-  SELECT account_id, peer_kind, peer_id FROM bridge_message WHERE routed_at IS NULL AND direction = 'in' ORDER BY id + 0 LIMIT {AT_ONCE}
+  SELECT account_id, peer_kind, peer_id FROM bridge_message WHERE routed_at IS NULL AND direction = 'in'
+  ORDER BY account_id, peer_kind, peer_id, id LIMIT {AT_ONCE}
 ), peer AS MATERIALIZED (
   SELECT DISTINCT account_id, peer_kind, peer_id FROM waiting ORDER BY account_id, peer_kind, peer_id
 )
@@ -130,7 +131,7 @@ class Case:
 
 
 def lock() -> Peers:
-    """The peers of the oldest waiting messages, theirs to the end of the transaction. Empty: nothing waits."""
+    """The peers of a batch, held until the transaction ends. Empty: nothing waits."""
     return [{"account_id": one, "peer_kind": kind, "peer_id": pk} for one, kind, pk, _locked in run(_LOCK, {})]
 
 

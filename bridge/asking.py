@@ -97,6 +97,7 @@ class Asking:
         self.conversation_id = delivery.message.conversation_id if delivery.message else None
         self.started_at = timezone.now()
         self.stopped = False
+        self.lane_waits = True  # whether another turn may be waiting for this one
 
     async def run(self) -> None:
         """Never raises: whatever happens becomes the delivery's state."""
@@ -183,8 +184,10 @@ class Asking:
             response={"text": answer.text, "files": len(files)},
             then=(lambda: keep_answer(self.delivery, text, files)) if said else None,
         )
-        if not _succeed(done):
+        after = _succeed(done)
+        if after is None:
             raise LostLease(self.delivery.pk)
+        self.lane_waits = after.next
 
     async def _files(self, answer: Answer) -> tuple[list[ContentFile[bytes]], list[str]]:
         files, missing = [], []

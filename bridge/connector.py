@@ -235,16 +235,18 @@ class Owned:
         return len(claimed)
 
     def _start(self, asking: Asking) -> None:
-        pk = asking.delivery.pk
-        self.asking[pk] = asking
+        self.asking[asking.delivery.pk] = asking
         task = asyncio.create_task(asking.run())
         self.turns.add(task)
-        task.add_done_callback(lambda done: self._ended(done, pk))
+        task.add_done_callback(lambda done: self._ended(done, asking))
 
-    def _ended(self, task: asyncio.Task[None], pk: int) -> None:
+    def _ended(self, task: asyncio.Task[None], asking: Asking) -> None:
+        """Look for more where something waited: for this turn's lane, or for room."""
+        full = len(self.turns) >= self.gateway.max_in_flight
         self.turns.discard(task)
-        self.asking.pop(pk, None)
-        self.wake.set()
+        self.asking.pop(asking.delivery.pk, None)
+        if full or asking.lane_waits:
+            self.wake.set()
 
     async def _may_retry(self, error: GatewayError) -> bool:
         """False: staff have to act first, and every process reads that in the row."""

@@ -11,7 +11,7 @@ import secrets
 import socket
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
@@ -93,7 +93,8 @@ UPDATE bridge_delivery d SET state = 'delivered', finished_at = %(now)s, lease_u
   remote_id = x.remote_id
 FROM done x WHERE d.id = x.id AND d.holder = x.holder AND d.state IN ('sending', 'uncertain')
 RETURNING d.id, EXISTS (
-  SELECT 1 FROM bridge_delivery p WHERE p.message_id = d.message_id AND p.target = d.target AND p.part > d.part AND p.state = 'held')
+  SELECT 1 FROM bridge_delivery p WHERE p.message_id = d.message_id AND p.target = d.target AND p.part > d.part AND p.state = 'held'
+), EXISTS (SELECT 1 FROM bridge_delivery n WHERE n.lane = d.lane AND n.state = 'pending')
 """
 
 
@@ -115,6 +116,13 @@ class Done:
     reason: str = ""
     response: Any = field(default_factory=dict)
     then: Callable[[], object] | None = None
+
+
+class Settled(NamedTuple):
+    """What follows a delivered one. parts: some of its message were held for it; next: its lane goes on."""
+
+    parts: bool
+    next: bool
 
 
 def holder_name() -> str:
@@ -188,23 +196,24 @@ def succeed(delivery: Delivery, attempt: Attempt, **learned: Any) -> None:
 
     Raises LostLease; the attempt keeps what was learned.
     """
-    if not succeed_all([Done(delivery, attempt, **learned)])[0]:
+    if succeed_all([Done(delivery, attempt, **learned)])[0] is None:
         raise LostLease(delivery.pk)
 
 
-def succeed_all(ended: Sequence[Done]) -> list[bool]:
-    """The same for several, in one commit. False: its lease was lost."""
+def succeed_all(ended: Sequence[Done]) -> list[Settled | None]:
+    """The same for several, in one commit. None: its lease was lost."""
     with transaction.atomic():
-        settled: dict[int, bool] = dict(database.run(_SUCCEED, _ends(ended)))
+        settled = {pk: Settled(*after) for pk, *after in database.run(_SUCCEED, _ends(ended))}
         for done in ended:
-            if done.then and done.delivery.pk in settled:
+            after = settled.get(done.delivery.pk)
+            if done.then and after:
                 done.then()
-            if settled.get(done.delivery.pk):
+            if after and after.parts:
                 _release_parts(done.delivery)
     for done in ended:
         counters.add("attempts", target=done.delivery.target, outcome=str(Outcome.OK))
         _tell_next(done.delivery)
-    return [done.delivery.pk in settled for done in ended]
+    return [settled.get(done.delivery.pk) for done in ended]
 
 
 def _ends(ended: Sequence[Done]) -> dict[str, Any]:

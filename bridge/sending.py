@@ -45,11 +45,11 @@ JOIN bridge_attempt t ON t.delivery_id = d.id AND t.started_at > x.since AND t.o
 """
 
 
-def carry(delivery: Delivery) -> None:
-    """Settle one claimed delivery. Never raises: whatever happens becomes its state."""
+def carry(delivery: Delivery) -> bool:
+    """Settle one claimed delivery. Never raises: whatever happens becomes its state. Returns whether its lane may go on."""
     with logs.about(account=delivery.account_id, message=delivery.message_id, delivery=delivery.pk):
         try:
-            _carry(delivery)
+            return _carry(delivery)
         except LostLease:
             log.warning("the lease was lost")
         except AWAY as error:  # the lease decides: what is in the rows is true, and nobody else may have it meanwhile
@@ -57,46 +57,46 @@ def carry(delivery: Delivery) -> None:
         except Exception as error:  # a defect of ours; the message must not hang in `sending`
             log.exception("a delivery failed")
             _quietly_fail(delivery, redact_text(f"{type(error).__name__}: {error}"))
+    return True
 
 
-def _carry(delivery: Delivery) -> None:
+def _carry(delivery: Delivery) -> bool:
     if hooks.orphaned(delivery):
         work.skip(delivery, None, Reason.NO_ENDPOINT)
-        return
+        return True
     if work.too_old(delivery):
         work.fail(delivery, None, refusal(Reason.TOO_OLD))
-        return
+        return True
     if delivery.target == Target.WEBHOOK:
-        _call_hook(delivery)
-        return
+        return _call_hook(delivery)
     message = _message(delivery)
     channel = channel_for(message.account)
     peer = _peer(channel, message)
     reason = _no_way(channel, delivery, message)
     if reason:
         work.fail(delivery, None, refusal(reason))
-        return
+        return True
     counted = limits.binding(channel.limits, message.peer_kind)
     pause = limits.take(counted, str(message.account.key), message.peer_id)
     if pause:
         text = _("The platform's rate limit is reached; sent as soon as it allows.")
         _put_off(delivery, pause, text)
-        return
-    _send(delivery, channel, peer)
+        return True
+    return _send(delivery, channel, peer)
 
 
-def _call_hook(delivery: Delivery) -> None:
+def _call_hook(delivery: Delivery) -> bool:
     attempt = _opened(delivery, hooks.request_of(delivery))
     try:
         receipt = hooks.post(delivery)
     except ChannelError as error:
         action = Action.PERMANENT if error.action == Action.CONFIG else error.action
         patiently(_settle_failure, delivery, attempt, error, action)
-        return
-    patiently(_settle, Done(delivery, attempt, response=dict(receipt.response)))
+        return True
+    return patiently(_settle, Done(delivery, attempt, response=dict(receipt.response)))
 
 
-def _send(delivery: Delivery, channel: Channel, peer: Peer) -> None:
+def _send(delivery: Delivery, channel: Channel, peer: Peer) -> bool:
     payload = Payload.from_json(delivery.payload)
     attempt: Attempt | None = None
     try:
@@ -107,15 +107,15 @@ def _send(delivery: Delivery, channel: Channel, peer: Peer) -> None:
         receipt = channel.send(peer, payload, handle=handle, check_repeats=repeat_until is not None)
     except ChannelError as error:
         patiently(_failed, delivery, attempt, error)
-        return
-    patiently(_succeeded, delivery, attempt, receipt)
+        return True
+    return patiently(_succeeded, delivery, attempt, receipt)
 
 
-def _succeeded(delivery: Delivery, attempt: Attempt, receipt: Receipt) -> None:
+def _succeeded(delivery: Delivery, attempt: Attempt, receipt: Receipt) -> bool:
     if _account(delivery).state != Health.OK:
         _account(delivery).set_state(Health.OK)
     response = dict(receipt.response)
-    _settle(Done(delivery, attempt, remote_id=receipt.remote_id, note=str(receipt.note), response=response))
+    return _settle(Done(delivery, attempt, remote_id=receipt.remote_id, note=str(receipt.note), response=response))
 
 
 def _opened(delivery: Delivery, request: dict[str, Any], repeat_until: datetime | None = None) -> Attempt:
@@ -125,9 +125,11 @@ def _opened(delivery: Delivery, request: dict[str, Any], repeat_until: datetime 
     return attempt
 
 
-def _settle(done: Done) -> None:
-    if not _succeed(done):
+def _settle(done: Done) -> bool:
+    after = _succeed(done)
+    if after is None:
         raise LostLease(done.delivery.pk)
+    return after.next or after.parts
 
 
 def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError) -> None:

@@ -25,6 +25,7 @@ from bridge.bells import Bells
 from bridge.doorbell import Bell
 from bridge.models import Delivery, Event, Incident, Message, Outcome, Reason, State, Target, WebhookEndpoint, Wire
 from bridge.models.webhooks import new_secret
+from bridge.retries import Failure
 from tests.channels.harness import Recorded, Reply, recorder
 from tests.factories import (
     app,
@@ -290,9 +291,9 @@ def dies_by(way: str, account: ChannelAccount) -> Delivery:
         work.hand_over("gone")
     else:
         failure = {
-            "refused": work.Failure("permanent", "40003", "no such user"),
-            "tries spent": work.Failure("retry", "503", "busy", max_tries=1),
-            "no answer": work.Failure("unknown", "timeout", "no answer"),
+            "refused": Failure("permanent", "40003", "no such user"),
+            "tries spent": Failure("retry", "503", "busy", max_tries=1),
+            "no answer": Failure("unknown", "timeout", "no answer"),
         }[way]
         mine = claimed(delivery)
         work.fail(mine, work.begin(mine, {}), failure)
@@ -336,7 +337,7 @@ def test_dying_again_after_a_replay_is_told_again_with_another_id() -> None:
     delivery = dies_by("refused", app())
     replay.replay([delivery.pk])
     mine = claimed(row(delivery))
-    work.fail(mine, None, work.Failure("permanent", "40003", "no such user"))
+    work.fail(mine, None, Failure("permanent", "40003", "no such user"))
     first, second = queued(one)
     assert first.payload["id"] != second.payload["id"]
 
@@ -346,7 +347,7 @@ def test_what_was_skipped_retried_or_held_is_not_told() -> None:
     account = app()
     turn(account)  # no mapping: skipped
     mine = claimed(to_send(account))
-    work.fail(mine, work.begin(mine, {}), work.Failure("retry", "503", "busy"))
+    work.fail(mine, work.begin(mine, {}), Failure("retry", "503", "busy"))
     assert told(one) == []
 
 
@@ -378,7 +379,7 @@ def test_no_event_holds_a_secret(receiver: Recorder) -> None:
     delivery = turn(account)
     assert delivery.route == mapped
     mine = claimed(delivery)
-    work.fail(mine, None, work.Failure("permanent", "x", "refused: access_token=canary-access"))
+    work.fail(mine, None, Failure("permanent", "x", "refused: access_token=canary-access"))
     account.set_state(Health.STOPPED, "stopped")
     events.tell_account_states()
     receiver.will(Reply(b"path-secret", 500), Reply(b"", fault="reset"))

@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Func, Value
+from django.db.models import Func, Value, prefetch_related_objects
 from django.utils import timezone
 from django.utils.encoding import force_str
 
 from accounts import counters
-from accounts.models import ChannelAccount
-from bridge import database, events, retries
+from accounts.channels import known
+from bridge import database, events, retries, statements
 from bridge.doorbell import Bell, ring
-from bridge.models import Attempt, Delivery, Message, Outcome, Reason, State, Target, Wire
+from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target, Wire
 from bridge.redact import redact, redact_text
-from bridge.rows import Table
+from channels_wechat.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from bridge.retries import Failure
@@ -41,61 +41,6 @@ SWEEP_AT_ONCE = 500
 BELLS = {Wire.WORKER: Bell.SEND, Wire.VIEW: Bell.SEND, Wire.CONNECTOR: Bell.ASK, Wire.HOOK: Bell.HOOK}
 
 next_seq = Func(Value("bridge_delivery_seq"), function="nextval")
-
-# What a claim brings along: the body of a callback and a platform's own message are read where they are asked for.
-_ROW, _ACCOUNT = Table(Delivery, "d"), Table(ChannelAccount, "a")
-_MESSAGE = Table(Message, "m", without=("raw", "data"))
-_CLAIM = f"""
-WITH heads AS MATERIALIZED (
-  SELECT d.id, d.account_id, d.message_id FROM bridge_delivery d
-  LEFT JOIN accounts_channelaccount a ON a.id = d.account_id
-  LEFT JOIN openclaw_gateway g ON g.id = d.gateway_id
-  LEFT JOIN bridge_webhookendpoint e ON e.id = d.endpoint_id
-  WHERE d.state = 'pending' AND d.due_at <= statement_timestamp() AND d.wire = ANY(%(wires)s)
-    AND (%(gateway)s::bigint IS NULL OR d.gateway_id = %(gateway)s::bigint)
-    AND (d.target <> 'channel' OR (a.enabled AND a.state <> 'stopped'))
-    AND (d.target <> 'agent' OR (g.enabled AND g.state <> 'stopped'))
-    AND (e.id IS NULL OR e.enabled)
-    AND NOT EXISTS (
-      SELECT 1 FROM bridge_delivery b WHERE b.lane = d.lane AND b.id <> d.id AND (
-        b.state = 'sending' OR (b.seq < d.seq AND (
-          b.state = 'pending' OR (b.state = 'held' AND b.message_id = d.message_id AND b.target = d.target AND b.part < d.part)))))
-  ORDER BY d.due_at LIMIT %(limit)s FOR UPDATE OF d SKIP LOCKED
-)
-UPDATE bridge_delivery d
-SET state = 'sending', holder = %(holder)s, lease_until = statement_timestamp() + make_interval(secs => %(lease)s), wire = %(wire)s
-FROM heads LEFT JOIN bridge_message m ON m.id = heads.message_id LEFT JOIN accounts_channelaccount a ON a.id = heads.account_id
-WHERE d.id = heads.id RETURNING {_ROW.columns}, {_ACCOUNT.columns}, {_MESSAGE.columns}
-"""  # noqa: S608  the models' columns
-_CLAIM_ONE = _CLAIM.replace("d.due_at <= statement_timestamp()", "d.id = %(only)s")
-_BEGIN = """
-WITH asked AS (
-  SELECT * FROM unnest(%(ids)s::bigint[], %(holders)s::text[], %(requests)s::jsonb[], %(repeats)s::timestamptz[])
-    AS x(id, holder, request, repeat_until)
-), held AS (
-  UPDATE bridge_delivery d SET tries = d.tries + 1, repeat_until = COALESCE(x.repeat_until, d.repeat_until)
-  FROM asked x WHERE d.id = x.id AND d.holder = x.holder AND d.state = 'sending' RETURNING d.id, x.request
-)
-INSERT INTO bridge_attempt (delivery_id, number, started_at, outcome, code, error, request, response)
-SELECT held.id, 1 + COALESCE((SELECT max(number) FROM bridge_attempt t WHERE t.delivery_id = held.id), 0), %(now)s, '', '', '',
-  held.request, '{}'
-FROM held RETURNING delivery_id, id, number
-"""
-_SUCCEED = """
-WITH done AS (
-  SELECT * FROM unnest(%(ids)s::bigint[], %(holders)s::text[], %(attempts)s::bigint[], %(remote_ids)s::text[], %(reasons)s::text[],
-    %(notes)s::text[], %(responses)s::jsonb[]) AS x(id, holder, attempt, remote_id, reason, note, response)
-), closed AS (
-  UPDATE bridge_attempt t SET finished_at = %(now)s, outcome = 'ok', code = '', error = '', response = x.response
-  FROM done x WHERE t.id = x.attempt
-)
-UPDATE bridge_delivery d SET state = 'delivered', finished_at = %(now)s, lease_until = NULL, reason = x.reason, error = x.note,
-  remote_id = x.remote_id
-FROM done x WHERE d.id = x.id AND d.holder = x.holder AND d.state IN ('sending', 'uncertain')
-RETURNING d.id, EXISTS (
-  SELECT 1 FROM bridge_delivery p WHERE p.message_id = d.message_id AND p.target = d.target AND p.part > d.part AND p.state = 'held'
-), EXISTS (SELECT 1 FROM bridge_delivery n WHERE n.lane = d.lane AND n.state = 'pending')
-"""
 
 
 class LostLease(Exception):
@@ -140,17 +85,21 @@ def claim(
     wires = [Wire.WORKER, Wire.VIEW] if wire == Wire.WORKER else [wire]
     who: dict[str, Any] = {"wires": [str(w) for w in wires], "wire": str(wire), "holder": holder}
     values = {**who, "limit": limit, "gateway": gateway_id, "only": only, "lease": LEASE_SECONDS}
-    rows = database.run(_CLAIM_ONE if only else _CLAIM, values)
-    return sorted(map(_claimed, rows), key=lambda row: row.due_at)
+    rows = database.run(statements.CLAIM_ONE if only else statements.CLAIM, values)
+    claimed = sorted(map(_claimed, rows), key=lambda row: row.due_at)
+    if wire == Wire.HOOK:
+        prefetch_related_objects(claimed, "endpoint")
+    return claimed
 
 
 def _claimed(values: Sequence[Any]) -> Delivery:
-    accounts_at, message_at = len(_ROW.fields), len(_ROW.fields) + len(_ACCOUNT.fields)
-    row = _ROW.read(values)
+    row = statements.ROW.read(values)
     if row is None:
         raise ValueError("a claim returns rows")
-    row.account = _ACCOUNT.read(values[accounts_at:message_at])
-    row.message = _MESSAGE.read(values[message_at:])
+    row.message = statements.MESSAGE.read(values[len(statements.ROW.fields) :])
+    if row.account_id:
+        row.account = known(row.account_id)[0]
+        row.account.state = values[-1]
     if row.message and row.account:
         row.message.account = row.account
     return row
@@ -173,14 +122,14 @@ def begin(delivery: Delivery, request: Any, *, repeat_until: datetime | None = N
 def begin_all(asked: Sequence[tuple[Delivery, Any, datetime | None]]) -> list[Attempt | None]:
     """The same for several, in one statement: delivery, request, until when it may be repeated. None: its lease was lost."""
     now, requests = timezone.now(), [redact(request) for _row, request, _until in asked]
-    values = {
-        "ids": [row.pk for row, _request, _until in asked],
-        "requests": [json.dumps(request, ensure_ascii=False) for request in requests],
-        "repeats": [until for _row, _request, until in asked],
-        "holders": [row.holder for row, _request, _until in asked],
-        "now": now,
+    rows = [
+        {"id": row.pk, "holder": row.holder, "request": request, "repeat_until": until and until.isoformat()}
+        for (row, _request, until), request in zip(asked, requests, strict=True)
+    ]
+    opened = {
+        pk: (attempt, number)
+        for pk, attempt, number in database.run(statements.BEGIN, {"rows": _json(rows), "now": now})
     }
-    opened = {pk: (attempt, number) for pk, attempt, number in database.run(_BEGIN, values)}
     return [_begun(row, opened.get(row.pk), now, request) for (row, *_), request in zip(asked, requests, strict=True)]
 
 
@@ -202,8 +151,9 @@ def succeed(delivery: Delivery, attempt: Attempt, **learned: Any) -> None:
 
 def succeed_all(ended: Sequence[Done]) -> list[Settled | None]:
     """The same for several, in one commit. None: its lease was lost."""
+    values = {"rows": _json([_end(done) for done in ended]), "now": timezone.now()}
     with transaction.atomic():
-        settled = {pk: Settled(*after) for pk, *after in database.run(_SUCCEED, _ends(ended))}
+        settled = {pk: Settled(*after) for pk, *after in database.run(statements.SUCCEED, values)}
         for done in ended:
             after = settled.get(done.delivery.pk)
             if done.then and after:
@@ -216,17 +166,20 @@ def succeed_all(ended: Sequence[Done]) -> list[Settled | None]:
     return [settled.get(done.delivery.pk) for done in ended]
 
 
-def _ends(ended: Sequence[Done]) -> dict[str, Any]:
+def _end(done: Done) -> dict[str, Any]:
     return {
-        "ids": [done.delivery.pk for done in ended],
-        "holders": [done.delivery.holder for done in ended],
-        "attempts": [done.attempt.pk for done in ended],
-        "remote_ids": [done.remote_id[:200] for done in ended],
-        "reasons": [str(done.reason or (Reason.PARTIAL if done.note else "")) for done in ended],
-        "notes": [done.note for done in ended],
-        "responses": [json.dumps(redact(done.response), ensure_ascii=False) for done in ended],
-        "now": timezone.now(),
+        "id": done.delivery.pk,
+        "holder": done.delivery.holder,
+        "attempt": done.attempt.pk,
+        "remote_id": clean(done.remote_id)[:200],
+        "reason": done.reason or (Reason.PARTIAL if done.note else ""),
+        "note": clean(done.note),
+        "response": redact(done.response or {}),
     }
+
+
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    return json.dumps(rows, ensure_ascii=False)
 
 
 def fail(delivery: Delivery, attempt: Attempt | None, failure: Failure) -> None:

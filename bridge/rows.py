@@ -19,11 +19,11 @@ Row = TypeVar("Row", bound=models.Model)
 
 
 class Table(Generic[Row]):
-    """without: the names of columns that are left out; Django reads them when somebody asks."""
+    """only: the names of the columns that are read, all when empty; Django reads the others when somebody asks."""
 
-    def __init__(self, model: type[Row], alias: str, without: Sequence[str] = ()) -> None:
+    def __init__(self, model: type[Row], alias: str, only: Sequence[str] = ()) -> None:
         self.model, self.alias = model, alias
-        self.fields = [field for field in model._meta.concrete_fields if field.attname not in without]
+        self.fields = [field for field in model._meta.concrete_fields if not only or field.attname in only]
 
     @cached_property
     def columns(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -38,8 +39,8 @@ REPEAT_MARGIN_SECONDS = 60
 
 # Whether another delivery's request may have been heard, whatever became of its row. What was refused was not heard.
 _SAID_BEFORE = """
-SELECT DISTINCT x.id FROM unnest(%(ids)s::bigint[], %(lanes)s::text[], %(fingerprints)s::text[], %(sinces)s::timestamptz[])
-  AS x(id, lane, fingerprint, since)
+SELECT DISTINCT x.id
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS x(id bigint, lane text, fingerprint text, since timestamptz)
 JOIN bridge_delivery d ON d.lane = x.lane AND d.fingerprint = x.fingerprint AND d.fingerprint <> '' AND d.id <> x.id
 JOIN bridge_attempt t ON t.delivery_id = d.id AND t.started_at > x.since AND t.outcome <> 'error'
 """
@@ -170,13 +171,11 @@ def _repeat_until(delivery: Delivery, channel: Channel, peer: Peer, payload: Pay
 
 
 def _said_before_all(asked: Sequence[tuple[Delivery, datetime]]) -> list[bool]:
-    values = {
-        "ids": [row.pk for row, _since in asked],
-        "lanes": [row.lane for row, _since in asked],
-        "fingerprints": [row.fingerprint for row, _since in asked],
-        "sinces": [since for _row, since in asked],
-    }
-    found = {pk for (pk,) in database.run(_SAID_BEFORE, values)}
+    rows = [
+        {"id": row.pk, "lane": row.lane, "fingerprint": row.fingerprint, "since": since.isoformat()}
+        for row, since in asked
+    ]
+    found = {pk for (pk,) in database.run(_SAID_BEFORE, {"rows": json.dumps(rows)})}
     return [row.pk in found for row, _since in asked]
 
 

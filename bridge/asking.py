@@ -18,7 +18,7 @@ from accounts.models import Health
 from bridge import delivery as work
 from bridge import logs, media, outbound
 from bridge.database import AWAY, patiently, run_db
-from bridge.delivery import Done, LostLease
+from bridge.delivery import Asked, Done, LostLease
 from bridge.models import Conversation, Delivery, Message, Outcome, Reason, Wire
 from bridge.redact import redact_text
 from bridge.retries import Failure, refusal
@@ -65,7 +65,7 @@ def take(holder: str, limit: int, gateway: Gateway) -> list[tuple[Delivery, Open
     for row in claimed:
         row.gateway = gateway
     fresh = [row for row in claimed if _fresh(row)]
-    attempts = work.begin_all([(row, _request(row), None) for row in fresh]) if fresh else []
+    attempts = work.begin_all([Asked(row, _request(row)) for row in fresh]) if fresh else []
     opened = {row.pk: Opened(turn_for(row), attempt) for row, attempt in zip(fresh, attempts, strict=True) if attempt}
     return [(row, opened.get(row.pk)) for row in claimed]
 

@@ -47,6 +47,15 @@ class LostLease(Exception):
     """Somebody else has this delivery now; whatever came of ours is kept with the attempt only."""
 
 
+class Asked(NamedTuple):
+    """A request that is to leave. repeat_until: until when a repetition does no harm; not so where the same was said `unless_since`."""
+
+    delivery: Delivery
+    request: Any
+    repeat_until: datetime | None = None
+    unless_since: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """The other side took it. note: what it did not do; reason: a `Reason`, where it was not simply delivered.
@@ -111,33 +120,37 @@ def renew(holder: str, ids: Iterable[int]) -> int:
     return Delivery.objects.filter(pk__in=list(ids), holder=holder, state=State.SENDING).update(lease_until=lease)
 
 
-def begin(delivery: Delivery, request: Any, *, repeat_until: datetime | None = None) -> Attempt:
-    """Commit the open attempt; the request may leave when this returns. Raises LostLease."""
-    attempt = begin_all([(delivery, request, repeat_until)])[0]
+def begin(delivery: Delivery, request: Any, **more: Any) -> Attempt:
+    """Commit the open attempt; the request may leave when this returns. more: the other fields of `Asked`. Raises LostLease."""
+    attempt = begin_all([Asked(delivery, request, **more)])[0]
     if attempt is None:
         raise LostLease(delivery.pk)
     return attempt
 
 
-def begin_all(asked: Sequence[tuple[Delivery, Any, datetime | None]]) -> list[Attempt | None]:
-    """The same for several, in one statement: delivery, request, until when it may be repeated. None: its lease was lost."""
-    now, requests = timezone.now(), [redact(request) for _row, request, _until in asked]
-    rows = [
-        {"id": row.pk, "holder": row.holder, "request": request, "repeat_until": until and until.isoformat()}
-        for (row, _request, until), request in zip(asked, requests, strict=True)
-    ]
-    opened = {
-        pk: (attempt, number)
-        for pk, attempt, number in database.run(statements.BEGIN, {"rows": _json(rows), "now": now})
+def begin_all(asked: Sequence[Asked]) -> list[Attempt | None]:
+    """The same for several, in one statement. None: its lease was lost."""
+    now, requests = timezone.now(), [redact(one.request) for one in asked]
+    values = {"rows": _json([_asking(*one) for one in zip(asked, requests, strict=True)]), "now": now}
+    opened = {pk: opened for pk, *opened in database.run(statements.BEGIN, values)}
+    attempts: list[Attempt | None] = []
+    for one, request in zip(asked, requests, strict=True):
+        pk, number, one.delivery.repeat_until = opened.get(one.delivery.pk, (0, 0, None))
+        one.delivery.tries += bool(pk)
+        attempt = Attempt(pk=pk, delivery=one.delivery, number=number, started_at=now, request=request)
+        attempts.append(attempt if pk else None)
+    return attempts
+
+
+def _asking(asked: Asked, request: Any) -> dict[str, Any]:
+    until, since = asked.repeat_until, asked.unless_since
+    return {
+        "id": asked.delivery.pk,
+        "holder": asked.delivery.holder,
+        "request": request,
+        "repeat_until": until and until.isoformat(),
+        "unless_since": since and since.isoformat(),
     }
-    return [_begun(row, opened.get(row.pk), now, request) for (row, *_), request in zip(asked, requests, strict=True)]
-
-
-def _begun(delivery: Delivery, opened: tuple[int, int] | None, now: datetime, request: Any) -> Attempt | None:
-    if opened is None:
-        return None
-    delivery.tries += 1
-    return Attempt(pk=opened[0], delivery=delivery, number=opened[1], started_at=now, request=request)
 
 
 def succeed(delivery: Delivery, attempt: Attempt, **learned: Any) -> None:

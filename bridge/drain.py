@@ -40,7 +40,9 @@ class Drain(Generic[Work]):
         self.news = threading.Event()
         self.stopping = threading.Event()
         self.open: dict[Future[None], Work] = {}
-        self.full = False
+        self.full, self.ended = False, 0
+        # A busy pool asks for new work when a quarter of it is free, or after LOOK_SECONDS: a claim costs a commit, for one or for many.
+        self.enough = max(1, threads // 4)
 
     def run(self) -> int:
         """Returns how many pieces were claimed; 0 at once where a drain is under way."""
@@ -70,14 +72,13 @@ class Drain(Generic[Work]):
                 renewed = time.monotonic()
 
     def _claim(self) -> int:
+        self.ended = 0
         self.open = {future: piece for future, piece in self.open.items() if not future.done()}
         free = self.threads - len(self.open)
         pieces = self.claim(free) if free and not self.stopping.is_set() else []
         self.full = len(pieces) == free  # then more may wait than there was room for
         for piece in pieces:
             self.open[self.pool.submit(self._carry, piece)] = piece
-        if self.full and any(future.done() for future in self.open):
-            self.news.set()
         return len(pieces)
 
     def _carry(self, piece: Work) -> None:
@@ -86,5 +87,6 @@ class Drain(Generic[Work]):
             look = self.carry(piece)
         finally:
             connection.close()  # back to the pool: a thread at rest holds none
-            if self.full or look is not False:
+            self.ended += 1
+            if look is not False or (self.full and self.ended >= self.enough):
                 self.news.set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -13,10 +12,10 @@ from django.utils.translation import gettext as _
 from accounts import limits
 from accounts.channels import channel_for
 from accounts.models import Health
-from bridge import database, hooks, logs, media, peers, replies
 from bridge import delivery as work
+from bridge import hooks, logs, media, peers, replies
 from bridge.database import AWAY, patiently
-from bridge.delivery import Done, LostLease
+from bridge.delivery import Asked, Done, LostLease
 from bridge.models import Delivery, Reason, State, Target
 from bridge.redact import redact_text
 from bridge.retries import Failure, refusal
@@ -26,7 +25,6 @@ from channels_wechat.errors import Action, ChannelError
 from channels_wechat.messages import Payload, Peer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from bridge.models import Attempt, Message
@@ -36,14 +34,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 # A repetition is sent only this long before the platform's duplicate check ends, so that it arrives within it.
 REPEAT_MARGIN_SECONDS = 60
-
-# Whether another delivery's request may have been heard, whatever became of its row. What was refused was not heard.
-_SAID_BEFORE = """
-SELECT DISTINCT x.id
-FROM jsonb_to_recordset(%(rows)s::jsonb) AS x(id bigint, lane text, fingerprint text, since timestamptz)
-JOIN bridge_delivery d ON d.lane = x.lane AND d.fingerprint = x.fingerprint AND d.fingerprint <> '' AND d.id <> x.id
-JOIN bridge_attempt t ON t.delivery_id = d.id AND t.started_at > x.since AND t.outcome <> 'error'
-"""
 
 
 def carry(delivery: Delivery) -> bool:
@@ -87,7 +77,7 @@ def _carry(delivery: Delivery) -> bool:
 
 
 def _call_hook(delivery: Delivery) -> bool:
-    attempt = _opened(delivery, hooks.request_of(delivery))
+    attempt = _opened(Asked(delivery, hooks.request_of(delivery)))
     try:
         receipt = hooks.post(delivery)
     except ChannelError as error:
@@ -102,10 +92,9 @@ def _send(delivery: Delivery, channel: Channel, peer: Peer) -> bool:
     attempt: Attempt | None = None
     try:
         handle = media.handle_of(channel, payload.file) if payload.file and isinstance(channel, Media) else ""
-        repeat_until = _repeat_until(delivery, channel, peer, payload)
-        attempt = _opened(delivery, _request(peer, payload), repeat_until)
-        delivery.repeat_until = repeat_until
-        receipt = channel.send(peer, payload, handle=handle, check_repeats=repeat_until is not None)
+        swallowed = _swallowed(delivery, channel, peer, payload)
+        attempt = _opened(Asked(delivery, _request(peer, payload), **swallowed))
+        receipt = channel.send(peer, payload, handle=handle, check_repeats=delivery.repeat_until is not None)
     except ChannelError as error:
         patiently(_failed, delivery, attempt, error)
         return True
@@ -119,10 +108,10 @@ def _succeeded(delivery: Delivery, attempt: Attempt, receipt: Receipt) -> bool:
     return _settle(Done(delivery, attempt, remote_id=receipt.remote_id, note=str(receipt.note), response=response))
 
 
-def _opened(delivery: Delivery, request: dict[str, Any], repeat_until: datetime | None = None) -> Attempt:
-    attempt = _begin((delivery, request, repeat_until))
+def _opened(asked: Asked) -> Attempt:
+    attempt = _begin(asked)
     if attempt is None:
-        raise LostLease(delivery.pk)
+        raise LostLease(asked.delivery.pk)
     return attempt
 
 
@@ -154,29 +143,20 @@ def _settle_failure(delivery: Delivery, attempt: Attempt | None, error: ChannelE
     work.fail(delivery, attempt, failure)
 
 
-def _repeat_until(delivery: Delivery, channel: Channel, peer: Peer, payload: Payload) -> datetime | None:
-    """Until when the platform swallows a repetition of this request; None: it is not asked to, or can no longer.
+def _swallowed(delivery: Delivery, channel: Channel, peer: Peer, payload: Payload) -> dict[str, datetime | None]:
+    """Until when the platform swallows a repetition of this request; nothing: it is not asked to, or can no longer.
 
     The check swallows an honest repetition too ("好的" twice in five minutes), so it is off where the same went to the same
     people within its window; then a time-out is uncertain.
     """
     window = channel.repeat_window(peer, payload)
-    if not window:
-        return None
     now = timezone.now()
+    if not window:
+        return {}
     if delivery.repeat_until:
-        return delivery.repeat_until if delivery.repeat_until > now else None
+        return {"repeat_until": delivery.repeat_until} if delivery.repeat_until > now else {}
     until = now + timedelta(seconds=window - REPEAT_MARGIN_SECONDS)
-    return None if _said_before((delivery, now - timedelta(seconds=window))) else until
-
-
-def _said_before_all(asked: Sequence[tuple[Delivery, datetime]]) -> list[bool]:
-    rows = [
-        {"id": row.pk, "lane": row.lane, "fingerprint": row.fingerprint, "since": since.isoformat()}
-        for row, since in asked
-    ]
-    found = {pk for (pk,) in database.run(_SAID_BEFORE, {"rows": json.dumps(rows)})}
-    return [row.pk in found for row, _since in asked]
+    return {"repeat_until": until, "unless_since": now - timedelta(seconds=window)}
 
 
 def _no_way(channel: Channel, delivery: Delivery, message: Message) -> Reason | None:
@@ -229,4 +209,3 @@ def _request(peer: Peer, payload: Payload) -> dict[str, Any]:
 # What the threads of a worker ask of the database at one moment, they ask together.
 _begin = Together(work.begin_all)
 _succeed = Together(work.succeed_all)
-_said_before = Together(_said_before_all)

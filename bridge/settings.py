@@ -182,7 +182,7 @@ CELERY_BEAT_SCHEDULE = {
     "names": {"task": "bridge.tasks.look_up_names", "schedule": 10.0, "options": {"expires": 10.0}},
 }
 # How many deliveries one worker process sends at the same time.
-SEND_THREADS = read("SEND_THREADS", whole(1, 100), 12)
+SEND_THREADS = read("SEND_THREADS", whole(1, 100), 16)
 
 # Too-old guard: an answer that comes hours late confuses more than it helps. Seconds.
 MAX_AGE_ASK = read("MAX_AGE_ASK", whole(60, 604800), 3600)

@@ -48,17 +48,27 @@ FROM heads LEFT JOIN bridge_message m ON m.id = heads.message_id
 WHERE d.id = heads.id RETURNING {ROW.columns}, {MESSAGE.columns}, heads.account_state
 """  # noqa: S608  the models' columns
 CLAIM_ONE = CLAIM.replace("d.due_at <= statement_timestamp()", "d.id = %(only)s")
+# Where the same may have been heard by the same people since then, a repetition is not asked to be swallowed: whatever became of the
+# other's row, if only it was not refused.
 BEGIN = """
 WITH asked AS (
-  SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS x(id bigint, holder text, request jsonb, repeat_until timestamptz)
+  SELECT x.id, x.holder, x.request, CASE WHEN NOT EXISTS (
+    SELECT 1 FROM bridge_delivery d JOIN bridge_delivery s ON s.lane = d.lane AND s.fingerprint = d.fingerprint AND s.id <> d.id
+    JOIN bridge_attempt t ON t.delivery_id = s.id AND t.started_at > x.unless_since AND t.outcome <> 'error'
+    WHERE d.id = x.id AND s.fingerprint <> ''
+  ) THEN x.repeat_until END AS repeat_until
+  FROM jsonb_to_recordset(%(rows)s::jsonb)
+    AS x(id bigint, holder text, request jsonb, repeat_until timestamptz, unless_since timestamptz)
 ), held AS (
   UPDATE bridge_delivery d SET tries = d.tries + 1, repeat_until = COALESCE(x.repeat_until, d.repeat_until)
-  FROM asked x WHERE d.id = x.id AND d.holder = x.holder AND d.state = 'sending' RETURNING d.id, x.request
+  FROM asked x WHERE d.id = x.id AND d.holder = x.holder AND d.state = 'sending' RETURNING d.id, x.request, x.repeat_until
+), opened AS (
+  INSERT INTO bridge_attempt (delivery_id, number, started_at, outcome, code, error, request, response)
+  SELECT held.id, 1 + COALESCE((SELECT max(number) FROM bridge_attempt t WHERE t.delivery_id = held.id), 0), %(now)s, '', '', '',
+    held.request, '{}'
+  FROM held RETURNING delivery_id, id, number
 )
-INSERT INTO bridge_attempt (delivery_id, number, started_at, outcome, code, error, request, response)
-SELECT held.id, 1 + COALESCE((SELECT max(number) FROM bridge_attempt t WHERE t.delivery_id = held.id), 0), %(now)s, '', '', '',
-  held.request, '{}'
-FROM held RETURNING delivery_id, id, number
+SELECT opened.delivery_id, opened.id, opened.number, held.repeat_until FROM opened JOIN held ON held.id = opened.delivery_id
 """
 SUCCEED = """
 WITH done AS (

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # A callback is answered from an account read at most this long ago: switching one off takes effect within it.
 CACHE_SECONDS = 2.0
 _by_key: dict[UUID, tuple[float, ChannelAccount, Channel]] = {}
+_by_pk: dict[int, tuple[float, ChannelAccount, Channel]] = {}
 
 
 @cache
@@ -44,4 +45,13 @@ def by_key(key: UUID) -> tuple[ChannelAccount, Channel]:
     if found is None or found[0] < time.monotonic():
         account = ChannelAccount.objects.get(key=key, enabled=True)
         _by_key[key] = found = (time.monotonic() + CACHE_SECONDS, account, channel_for(account))
+    return found[1], found[2]
+
+
+def known(pk: int) -> tuple[ChannelAccount, Channel]:
+    """The account that a row belongs to, enabled or not, read at most as long ago. Raises ChannelAccount.DoesNotExist."""
+    found = _by_pk.get(pk)
+    if found is None or found[0] < time.monotonic():
+        account = ChannelAccount.objects.get(pk=pk)
+        _by_pk[pk] = found = (time.monotonic() + CACHE_SECONDS, account, channel_for(account))
     return found[1], found[2]

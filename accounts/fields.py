@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import secrets
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from Crypto.Cipher import AES
@@ -59,10 +59,15 @@ def encrypt(text: str, context: str) -> str:
 
 def decrypt(stored: str, context: str) -> str:
     """Raises Undecryptable."""
+    return _decrypt(stored, context, tuple(settings.FIELD_KEYS))
+
+
+@lru_cache(maxsize=256)  # the same few credentials and tokens are read with every message
+def _decrypt(stored: str, context: str, configured: tuple[str, ...]) -> str:
     try:
         _version, key_id, packed = stored.split(".")
         data = base64.urlsafe_b64decode(packed)
-        cipher = AES.new(_keys(tuple(settings.FIELD_KEYS))[key_id], AES.MODE_GCM, nonce=data[:12])
+        cipher = AES.new(_keys(configured)[key_id], AES.MODE_GCM, nonce=data[:12])
         cipher.update(context.encode())
         return cipher.decrypt_and_verify(data[28:], data[12:28]).decode()
     except (ValueError, KeyError) as error:

@@ -29,6 +29,9 @@ MARGIN_SECONDS = 300
 # Longer than a fetch can take (HTTP time-outs), so that a killed process blocks the others only this long.
 LEASE_SECONDS = 20
 POLL_SECONDS = 0.05
+# A process reads a good token at most this often; that it was refused meanwhile, the platform says.
+KEEP_SECONDS = 2.0
+_kept: dict[int, tuple[float, str]] = {}
 
 
 class StoredTokens:
@@ -39,10 +42,18 @@ class StoredTokens:
 
     def current(self) -> str:
         """Raises ChannelError: the stored refusal, or what the fetch met."""
+        until, value = _kept.get(self.account.pk, (0.0, ""))
+        if time.monotonic() < until:
+            return value
         row = self._row()
-        return row.value if row.valid() and not row.failure else self._next(row.generation, row)
+        if not row.valid() or row.failure:
+            return self._next(row.generation, row)
+        if row.valid(KEEP_SECONDS):
+            _kept[self.account.pk] = (time.monotonic() + KEEP_SECONDS, row.value)
+        return row.value
 
     def renew(self, refused: str) -> str:
+        _kept.pop(self.account.pk, None)
         row = self._row()
         return row.value if row.valid() and row.value != refused else self._next(row.generation, row)
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import mimetypes
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.core.files.base import ContentFile
@@ -17,9 +18,11 @@ from accounts.models import Health
 from bridge import delivery as work
 from bridge import logs, media, outbound
 from bridge.database import AWAY, patiently, run_db
-from bridge.delivery import Failure, LostLease
-from bridge.models import Attempt, Conversation, Delivery, Message, Outcome, Reason
+from bridge.delivery import Asked, Done, LostLease
+from bridge.models import Conversation, Delivery, Message, Outcome, Reason, Wire
 from bridge.redact import redact_text
+from bridge.retries import Failure, refusal
+from bridge.together import Together
 from channels_wechat.errors import ChannelError
 from openclaw.errors import Action, Code, GatewayError
 from openclaw.turns import Answer, Attachment, MediaRef, Turn
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bridge.links import Link
+    from bridge.models import Attempt
+    from openclaw.models import Gateway
 
 log = logging.getLogger(__name__)
 # How long the question waits for its files; then it is asked without them, and says so.
@@ -44,16 +49,55 @@ _ACTIONS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A turn whose attempt is committed. lost: it was asked before and nobody knows what came of it; stopped: by /stop since then."""
+
+    turn: Turn
+    attempt: Attempt
+    lost: bool = False
+    stopped: bool = False
+
+
+def take(holder: str, limit: int, gateway: Gateway) -> list[tuple[Delivery, Opened | None]]:
+    """Claim a gateway's turns, and open at once, together, those that nothing stands before: never asked, and no files to wait for."""
+    claimed = work.claim(Wire.CONNECTOR, holder, limit, gateway_id=gateway.pk)
+    for row in claimed:
+        row.gateway = gateway
+    fresh = [row for row in claimed if _fresh(row)]
+    attempts = work.begin_all([Asked(row, _request(row)) for row in fresh]) if fresh else []
+    opened = {row.pk: Opened(turn_for(row), attempt) for row, attempt in zip(fresh, attempts, strict=True) if attempt}
+    return [(row, opened.get(row.pk)) for row in claimed]
+
+
+def _fresh(delivery: Delivery) -> bool:
+    asked = delivery.tries or delivery.run
+    return not asked and not delivery.payload.get("attachments") and not work.too_old(delivery)
+
+
+def open_turn(delivery: Delivery) -> Opened:
+    """The same for one, whatever was before. Raises LostLease."""
+    lost, stopped = lost_before(delivery), stopped_since(delivery)
+    turn = turn_for(delivery)
+    return Opened(turn, work.begin(delivery, _request(delivery, lost)), lost, stopped)
+
+
+def _request(delivery: Delivery, lost: bool = False) -> dict[str, str]:
+    """Without the words, which stand in the delivery: a long request would be cut, and `lost_before` has to find the key."""
+    return {"recover" if lost else "ask": key_of(delivery), "session_key": delivery.payload["session_key"]}
+
+
 class Asking:
     """A turn under way. `stop` breaks it off for a user who typed /stop."""
 
-    def __init__(self, delivery: Delivery, link: Link, on_partial: Callable[[Delivery, str], None]) -> None:
-        self.delivery, self.link, self.on_partial = delivery, link, on_partial
+    def __init__(
+        self, delivery: Delivery, opened: Opened | None, link: Link, on_partial: Callable[[Delivery, str], None]
+    ) -> None:
+        self.delivery, self.opened, self.link, self.on_partial = delivery, opened, link, on_partial
         self.conversation_id = delivery.message.conversation_id if delivery.message else None
         self.started_at = timezone.now()
         self.stopped = False
-        self.turn: Turn | None = None
-        self.attempt: Attempt | None = None
+        self.lane_waits = True  # whether another turn may be waiting for this one
 
     async def run(self) -> None:
         """Never raises: whatever happens becomes the delivery's state."""
@@ -72,47 +116,44 @@ class Asking:
             log.exception("a turn failed")
             text = redact_text(f"{type(error).__name__}: {error}")
             # Once the request has left, its answer may still be had by its key.
-            action = "unknown" if self.attempt else "permanent"
+            action = "unknown" if self.opened else "permanent"
             await self._fail(Failure(action, "internal", text, reason=Reason.INTERNAL))
 
     async def stop(self) -> None:
         self.stopped = True
-        if self.turn:
-            await self.link.abort(self.turn)
+        if self.opened:
+            await self.link.abort(self.opened.turn)
 
     async def _run(self) -> None:
-        if await run_db(work.too_old, self.delivery):
-            await self._fail(work.refusal(Reason.TOO_OLD))
-            return
-        await self._wait_for_files()
-        lost = await run_db(lost_before, self.delivery)
-        turn = await run_db(turn_for, self.delivery)
-        # Without the words, which stand in the delivery: a long request would be cut, and `lost_before` has to find the key.
-        request = {"recover" if lost else "ask": turn.idempotency_key, "session_key": turn.session_key}
-        self.attempt = await run_db(work.begin, self.delivery, request)
-        self.turn = turn
-        if self.stopped or await run_db(stopped_since, self.delivery):
-            await self._break_off(turn, lost)
+        if self.opened is None:
+            if work.too_old(self.delivery):
+                await self._fail(refusal(Reason.TOO_OLD))
+                return
+            await self._wait_for_files()
+            self.opened = await run_db(open_turn, self.delivery)
+        if self.stopped or self.opened.stopped:
+            await self._break_off(self.opened)
             return
         try:
-            answer = await self._answer(turn, lost)
+            answer = await self._answer(self.opened)
         except GatewayError as error:
             await self._refused(error)
             return
         await self._settle(answer)
 
-    async def _break_off(self, turn: Turn, lost: bool) -> None:
+    async def _break_off(self, opened: Opened) -> None:
         """/stop came while the files did, or while the connection was away and the gateway may still be at it."""
-        if lost:
+        if opened.lost:
             with contextlib.suppress(GatewayError):
-                await self.link.abort(turn)
-        await run_db(patiently, work.skip, self.delivery, self._open_attempt(), Reason.STOPPED)
+                await self.link.abort(opened.turn)
+        await run_db(patiently, work.skip, self.delivery, opened.attempt, Reason.STOPPED)
 
-    async def _answer(self, turn: Turn, lost: bool) -> Answer | None:
+    async def _answer(self, opened: Opened) -> Answer | None:
         def partial(text: str) -> None:
             self.on_partial(self.delivery, text)
 
-        return await (self.link.recover(turn, partial) if lost else self.link.ask(turn, partial))
+        turn, ask = opened.turn, self.link.recover if opened.lost else self.link.ask
+        return await ask(turn, partial)
 
     async def _wait_for_files(self) -> None:
         waiting = list(self.delivery.payload.get("attachments", []))
@@ -135,7 +176,7 @@ class Asking:
         text = "\n\n".join(line for line in lines if line)
         question = self.delivery.message
         said = bool(text or files) and question is not None
-        work.succeed(
+        done = Done(
             self.delivery,
             self._open_attempt(),
             remote_id=answer.run_id,
@@ -143,6 +184,10 @@ class Asking:
             response={"text": answer.text, "files": len(files)},
             then=(lambda: keep_answer(self.delivery, text, files)) if said else None,
         )
+        after = _succeed(done)
+        if after is None:
+            raise LostLease(self.delivery.pk)
+        self.lane_waits = after.next
 
     async def _files(self, answer: Answer) -> tuple[list[ContentFile[bytes]], list[str]]:
         files, missing = [], []
@@ -174,14 +219,14 @@ class Asking:
 
     async def _fail(self, failure: Failure) -> None:
         try:
-            await run_db(patiently, work.fail, self.delivery, self.attempt, failure)
+            await run_db(patiently, work.fail, self.delivery, self.opened.attempt if self.opened else None, failure)
         except LostLease:
             log.warning("the lease was lost")
 
     def _open_attempt(self) -> Attempt:
-        if self.attempt is None:
+        if self.opened is None:
             raise ValueError("no attempt is open")
-        return self.attempt
+        return self.opened.attempt
 
 
 def key_of(delivery: Delivery) -> str:
@@ -202,7 +247,7 @@ def failures(delivery: Delivery, code: str) -> int:
 
 
 def stopped_since(delivery: Delivery) -> bool:
-    """Whether somebody typed /stop after this turn was first asked."""
+    """Whether somebody typed /stop after this turn was first asked; of one never asked, that is not the question."""
     first = delivery.attempts.filter(request__ask=key_of(delivery)).order_by("number").first()
     if first is None or delivery.message is None:
         return False
@@ -249,10 +294,14 @@ def fetch_media(ref: MediaRef) -> ContentFile[bytes]:
 def _attachments(ids: list[int]) -> tuple[tuple[Attachment, ...], list[str]]:
     """The files that are there, and a line for each that is not."""
     files, lost = [], []
-    for item in media.rows(ids):
+    for item in media.rows(ids) if ids else ():
         if item.file:
             kind: Any = "image" if item.kind == "image" else "file"
             files.append(Attachment(kind, item.name or item.kind, item.mime, media.read(item.pk).content))
         else:
             lost.append(f"[{item.kind} {item.name}: could not be fetched]")
     return tuple(files), lost
+
+
+# Turns that end at one moment are settled together, with their answers.
+_succeed = Together(work.succeed_all)

@@ -1,4 +1,4 @@
-"""The Celery application: the doorbell. Its settings are the CELERY_* names in `bridge.settings`."""
+"""The Celery application: what the clock starts, and the worker's process. Its settings are the CELERY_* names in `bridge.settings`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from celery import Celery
 from celery.bootsteps import StartStopStep
-from celery.signals import after_task_publish
+from celery.signals import after_task_publish, worker_shutting_down
 from kombu.transport.virtual import Channel
 
 from bridge import alive
@@ -31,7 +31,20 @@ class SignsOfLife(StartStopStep):
         parent.timer.call_repeatedly(alive.SIGN_EVERY_SECONDS, alive.sign, ("worker",))
 
 
-app.steps["worker"].add(SignsOfLife)
+class Answering(StartStopStep):
+    """The threads that the bells wake. The signal to end takes their next work from them at once; the worker ends when theirs is done."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def create(self, parent: Any) -> Any:
+        from bridge.bells import Bells  # not before Django has its models
+
+        bells = Bells()
+        worker_shutting_down.connect(lambda **_kwargs: bells.leave(), weak=False)
+        return bells
+
+
+app.steps["worker"].update({SignsOfLife, Answering})
 
 
 @after_task_publish.connect(sender="bridge.tasks.sweep")

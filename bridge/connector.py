@@ -15,11 +15,10 @@ from redis.exceptions import RedisError
 from accounts.models import Health
 from bridge import alive, outbound, ownership
 from bridge import delivery as work
-from bridge.asking import Asking
+from bridge.asking import Asking, take
 from bridge.database import AWAY, patiently, run_db
-from bridge.doorbell import Bell, answered
 from bridge.links import HttpLink, SocketLink
-from bridge.models import Conversation, Delivery, Message, Outcome, Route, State, Target, Wire
+from bridge.models import Conversation, Delivery, Message, Outcome, Route, State, Target
 from bridge.streams import PARTIAL_SECONDS, partial_key
 from channels_wechat import KINDS, channel_class
 from channels_wechat.base import Streaming
@@ -114,7 +113,6 @@ class Connector:
 
     async def _heard(self, channel: str, text: str) -> None:
         if channel == "bell:ask":
-            await asyncio.to_thread(answered, Bell.ASK)
             for owned in self.owned.values():
                 owned.wake.set()
         else:
@@ -228,26 +226,27 @@ class Owned:
         room = self.gateway.max_in_flight - len(self.turns)
         if room <= 0:
             return 0
-        holder, pk = self.connector.holder, self.gateway.pk
         try:
-            claimed = await run_db(work.claim, Wire.CONNECTOR, holder, min(room, 50), gateway_id=pk)
+            claimed = await run_db(take, self.connector.holder, min(room, 50), self.gateway)
         except AWAY:  # no reason to give up the connection and the turns on it
             return 0
-        for delivery in claimed:
-            self._start(delivery, link)
+        for delivery, opened in claimed:
+            self._start(Asking(delivery, opened, link, self.connector.partial))
         return len(claimed)
 
-    def _start(self, delivery: Delivery, link: Link) -> None:
-        asking = Asking(delivery, link, self.connector.partial)
-        self.asking[delivery.pk] = asking
+    def _start(self, asking: Asking) -> None:
+        self.asking[asking.delivery.pk] = asking
         task = asyncio.create_task(asking.run())
         self.turns.add(task)
-        task.add_done_callback(lambda done: self._ended(done, delivery.pk))
+        task.add_done_callback(lambda done: self._ended(done, asking))
 
-    def _ended(self, task: asyncio.Task[None], pk: int) -> None:
+    def _ended(self, task: asyncio.Task[None], asking: Asking) -> None:
+        """Look for more where something waited: for this turn's lane, or for room."""
+        full = len(self.turns) >= self.gateway.max_in_flight
         self.turns.discard(task)
-        self.asking.pop(pk, None)
-        self.wake.set()
+        self.asking.pop(asking.delivery.pk, None)
+        if full or asking.lane_waits:
+            self.wake.set()
 
     async def _may_retry(self, error: GatewayError) -> bool:
         """False: staff have to act first, and every process reads that in the row."""

@@ -5,86 +5,78 @@ A claim is conditional and a settle is fenced by the holder's name, so a process
 
 from __future__ import annotations
 
+import json
 import os
-import random
 import secrets
 import socket
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings
-from django.db import connection, transaction
-from django.db.models import F, Func, Max, Value
+from django.db import transaction
+from django.db.models import Func, Value, prefetch_related_objects
 from django.utils import timezone
 from django.utils.encoding import force_str
 
 from accounts import counters
-from bridge import events
+from accounts.channels import known
+from bridge import database, events, retries, statements
 from bridge.doorbell import Bell, ring
 from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target, Wire
 from bridge.redact import redact, redact_text
+from channels_wechat.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from bridge.retries import Failure
 
 # A dead process's work is given out again after this; a living one renews every RENEW_SECONDS.
 LEASE_SECONDS = 30
 RENEW_SECONDS = 10
-# Seconds before the next try of something that definitely did not happen; the last one repeats until the try count is spent.
-RETRY_SECONDS = (2, 5, 15, 60, 120, 300, 600, 900)
-MAX_TRIES = 20
 SWEEP_AT_ONCE = 500
-CLAIMED_WITH = ("message__account", "message__reply_to", "message__conversation", "account", "gateway", "endpoint")
 # Who carries what; a stream's row that its view left behind is the worker's.
 BELLS = {Wire.WORKER: Bell.SEND, Wire.VIEW: Bell.SEND, Wire.CONNECTOR: Bell.ASK, Wire.HOOK: Bell.HOOK}
 
 next_seq = Func(Value("bridge_delivery_seq"), function="nextval")
-
-_CLAIM = """
-WITH heads AS (
-  SELECT d.id FROM bridge_delivery d
-  LEFT JOIN accounts_channelaccount a ON a.id = d.account_id
-  LEFT JOIN openclaw_gateway g ON g.id = d.gateway_id
-  LEFT JOIN bridge_webhookendpoint e ON e.id = d.endpoint_id
-  WHERE d.state = 'pending' AND d.due_at <= statement_timestamp() AND d.wire = ANY(%(wires)s)
-    AND (%(gateway)s::bigint IS NULL OR d.gateway_id = %(gateway)s)
-    AND (%(only)s::bigint IS NULL OR d.id = %(only)s)
-    AND (d.target <> 'channel' OR (a.enabled AND a.state <> 'stopped'))
-    AND (d.target <> 'agent' OR (g.enabled AND g.state <> 'stopped'))
-    AND (e.id IS NULL OR e.enabled)
-    AND NOT EXISTS (
-      SELECT 1 FROM bridge_delivery b WHERE b.lane = d.lane AND b.id <> d.id AND (
-        b.state = 'sending' OR (b.seq < d.seq AND (
-          b.state = 'pending' OR (b.state = 'held' AND b.message_id = d.message_id AND b.target = d.target AND b.part < d.part)))))
-  ORDER BY d.due_at LIMIT %(limit)s FOR UPDATE OF d SKIP LOCKED
-)
-UPDATE bridge_delivery d
-SET state = 'sending', holder = %(holder)s, lease_until = statement_timestamp() + make_interval(secs => %(lease)s), wire = %(wire)s
-FROM heads WHERE d.id = heads.id RETURNING d.id
-"""
 
 
 class LostLease(Exception):
     """Somebody else has this delivery now; whatever came of ours is kept with the attempt only."""
 
 
+class Asked(NamedTuple):
+    """A request that is to leave. repeat_until: until when a repetition does no harm; not so where the same was said `unless_since`."""
+
+    delivery: Delivery
+    request: Any
+    repeat_until: datetime | None = None
+    unless_since: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """What went wrong, in the terms of the two wires' errors. action: retry, wait, configuration, permanent, unknown."""
+class Done:
+    """The other side took it. note: what it did not do; reason: a `Reason`, where it was not simply delivered.
 
-    action: str
-    code: str
-    text: str
-    retry_after: float | None = None
-    max_tries: int | None = None
+    then: called in the transaction that settles it, unless the lease was lost.
+    """
+
+    delivery: Delivery
+    attempt: Attempt
+    remote_id: str = ""
+    note: str = ""
+    reason: str = ""
     response: Any = field(default_factory=dict)
-    reason: str = ""  # a more exact `Reason` than the action implies
+    then: Callable[[], object] | None = None
 
 
-def refusal(reason: Reason) -> Failure:
-    """For what we do not even try."""
-    return Failure("permanent", str(reason), force_str(reason.label), reason=reason)
+class Settled(NamedTuple):
+    """What follows a delivered one. parts: some of its message were held for it; next: its lane goes on."""
+
+    parts: bool
+    next: bool
 
 
 def holder_name() -> str:
@@ -100,13 +92,26 @@ def claim(
     only: this one delivery, due or not (a poll takes what waits for it).
     """
     wires = [Wire.WORKER, Wire.VIEW] if wire == Wire.WORKER else [wire]
-    values: dict[str, Any] = {"wires": [str(w) for w in wires], "wire": str(wire), "holder": holder, "limit": limit}
-    with connection.cursor() as cursor:
-        sql = _CLAIM.replace("d.due_at <= statement_timestamp()", "true") if only else _CLAIM
-        cursor.execute(sql, {**values, "gateway": gateway_id, "only": only, "lease": LEASE_SECONDS})
-        ids = [row[0] for row in cursor.fetchall()]
-    rows = Delivery.objects.filter(pk__in=ids).order_by("due_at")
-    return list(rows.select_related(*CLAIMED_WITH))
+    who: dict[str, Any] = {"wires": [str(w) for w in wires], "wire": str(wire), "holder": holder}
+    values = {**who, "limit": limit, "gateway": gateway_id, "only": only, "lease": LEASE_SECONDS}
+    rows = database.run(statements.CLAIM_ONE if only else statements.CLAIM, values)
+    claimed = sorted(map(_claimed, rows), key=lambda row: row.due_at)
+    if wire == Wire.HOOK:
+        prefetch_related_objects(claimed, "endpoint")
+    return claimed
+
+
+def _claimed(values: Sequence[Any]) -> Delivery:
+    row = statements.ROW.read(values)
+    if row is None:
+        raise ValueError("a claim returns rows")
+    row.message = statements.MESSAGE.read(values[len(statements.ROW.fields) :])
+    if row.account_id:
+        row.account = known(row.account_id)[0]
+        row.account.state = values[-1]
+    if row.message and row.account:
+        row.message.account = row.account
+    return row
 
 
 def renew(holder: str, ids: Iterable[int]) -> int:
@@ -115,49 +120,86 @@ def renew(holder: str, ids: Iterable[int]) -> int:
     return Delivery.objects.filter(pk__in=list(ids), holder=holder, state=State.SENDING).update(lease_until=lease)
 
 
-@transaction.atomic
-def begin(delivery: Delivery, request: Any, *, repeat_until: Any = None) -> Attempt:
-    """Commit the open attempt; the request may leave when this returns. Raises LostLease."""
-    held = _held(delivery)
-    changed = held.update(tries=F("tries") + 1, repeat_until=repeat_until or F("repeat_until"))
-    if not changed:
+def begin(delivery: Delivery, request: Any, **more: Any) -> Attempt:
+    """Commit the open attempt; the request may leave when this returns. more: the other fields of `Asked`. Raises LostLease."""
+    attempt = begin_all([Asked(delivery, request, **more)])[0]
+    if attempt is None:
         raise LostLease(delivery.pk)
-    delivery.tries += 1
-    number = (delivery.attempts.aggregate(last=Max("number"))["last"] or 0) + 1
-    return Attempt.objects.create(delivery=delivery, number=number, request=redact(request))
+    return attempt
 
 
-def succeed(
-    delivery: Delivery,
-    attempt: Attempt,
-    *,
-    remote_id: str = "",
-    note: str = "",
-    reason: str = "",
-    response: Any = None,
-    then: Callable[[], object] | None = None,
-) -> None:
-    """sending → delivered; also uncertain → delivered when the proof comes after the lease was over. then: in the same transaction.
+def begin_all(asked: Sequence[Asked]) -> list[Attempt | None]:
+    """The same for several, in one statement. None: its lease was lost."""
+    now, requests = timezone.now(), [redact(one.request) for one in asked]
+    values = {"rows": _json([_asking(*one) for one in zip(asked, requests, strict=True)]), "now": now}
+    opened = {pk: opened for pk, *opened in database.run(statements.BEGIN, values)}
+    attempts: list[Attempt | None] = []
+    for one, request in zip(asked, requests, strict=True):
+        pk, number, one.delivery.repeat_until = opened.get(one.delivery.pk, (0, 0, None))
+        one.delivery.tries += bool(pk)
+        attempt = Attempt(pk=pk, delivery=one.delivery, number=number, started_at=now, request=request)
+        attempts.append(attempt if pk else None)
+    return attempts
+
+
+def _asking(asked: Asked, request: Any) -> dict[str, Any]:
+    until, since = asked.repeat_until, asked.unless_since
+    return {
+        "id": asked.delivery.pk,
+        "holder": asked.delivery.holder,
+        "request": request,
+        "repeat_until": until and until.isoformat(),
+        "unless_since": since and since.isoformat(),
+    }
+
+
+def succeed(delivery: Delivery, attempt: Attempt, **learned: Any) -> None:
+    """sending → delivered; also uncertain → delivered when the proof comes after the lease was over. learned: the fields of `Done`.
 
     Raises LostLease; the attempt keeps what was learned.
     """
-    fields = {"reason": reason or (Reason.PARTIAL if note else ""), "error": note, "remote_id": remote_id[:200]}
-    late = Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder, state__in=(State.SENDING, State.UNCERTAIN))
+    if succeed_all([Done(delivery, attempt, **learned)])[0] is None:
+        raise LostLease(delivery.pk)
+
+
+def succeed_all(ended: Sequence[Done]) -> list[Settled | None]:
+    """The same for several, in one commit. None: its lease was lost."""
+    values = {"rows": _json([_end(done) for done in ended]), "now": timezone.now()}
     with transaction.atomic():
-        _close(attempt, Outcome.OK, response=response)
-        changed = late.update(state=State.DELIVERED, finished_at=timezone.now(), lease_until=None, **fields)
-        if changed and then:
-            then()
-        if changed:
-            _release_parts(delivery)
-    _settled(delivery, changed)
+        settled = {pk: Settled(*after) for pk, *after in database.run(statements.SUCCEED, values)}
+        for done in ended:
+            after = settled.get(done.delivery.pk)
+            if done.then and after:
+                done.then()
+            if after and after.parts:
+                _release_parts(done.delivery)
+    for done in ended:
+        counters.add("attempts", target=done.delivery.target, outcome=str(Outcome.OK))
+        _tell_next(done.delivery)
+    return [settled.get(done.delivery.pk) for done in ended]
+
+
+def _end(done: Done) -> dict[str, Any]:
+    return {
+        "id": done.delivery.pk,
+        "holder": done.delivery.holder,
+        "attempt": done.attempt.pk,
+        "remote_id": clean(done.remote_id)[:200],
+        "reason": done.reason or (Reason.PARTIAL if done.note else ""),
+        "note": clean(done.note),
+        "response": redact(done.response or {}),
+    }
+
+
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    return json.dumps(rows, ensure_ascii=False)
 
 
 def fail(delivery: Delivery, attempt: Attempt | None, failure: Failure) -> None:
     """sending → pending (again, later), dead or uncertain. Raises LostLease."""
     outcome = Outcome.UNKNOWN if failure.action == "unknown" else Outcome.ERROR
     fields = {
-        **_verdict(delivery, failure, began=attempt is not None),
+        **retries.verdict(delivery, failure, began=attempt is not None),
         "error": redact_text(failure.text),
         "lease_until": None,
     }
@@ -183,8 +225,13 @@ def skip(delivery: Delivery, attempt: Attempt | None, reason: Reason) -> None:
 def _settled(delivery: Delivery, changed: int) -> None:
     if not changed:
         raise LostLease(delivery.pk)
-    bell = BELLS[Wire(delivery.wire)]
-    transaction.on_commit(lambda: ring(bell))
+    _tell_next(delivery)
+
+
+def _tell_next(delivery: Delivery) -> None:
+    """The lane is free. Whoever carried this looks at once for what comes next; only a poll's parts may go on by another's wire."""
+    if delivery.wire == Wire.VIEW:
+        transaction.on_commit(lambda: ring(Bell.SEND))
 
 
 def too_old(delivery: Delivery) -> bool:
@@ -219,57 +266,13 @@ def _take_back(delivery: Delivery) -> None:
     )
     if left:
         counters.add("attempts", left, target=delivery.target, outcome=str(Outcome.INTERRUPTED))
-    if not left or _repeatable(delivery):
+    if not left or retries.repeatable(delivery):
         fields: dict[str, Any] = {"state": State.PENDING, "due_at": now}
     else:
         fields = {"state": State.UNCERTAIN, "reason": Reason.UNKNOWN, "finished_at": now}
     _held(delivery).update(**fields, lease_until=None)
     if fields["state"] == State.UNCERTAIN:
         _given_up(delivery)
-
-
-def _repeatable(delivery: Delivery) -> bool:
-    """An agent's turn is looked up by its key before it is asked again; the platform swallows a repetition until `repeat_until`.
-
-    A webhook's receiver knows a repetition by its id, and an alert told twice does no harm.
-    """
-    if delivery.target in (Target.AGENT, Target.WEBHOOK):
-        return True
-    return delivery.repeat_until is not None and delivery.repeat_until > timezone.now()
-
-
-def _verdict(delivery: Delivery, failure: Failure, *, began: bool) -> dict[str, Any]:
-    """The retry table: what becomes of a delivery after this failure. began: an attempt was counted as a try."""
-    now = timezone.now()
-    given_back = {"tries": F("tries") - 1} if began else {}  # what was not the message's fault burns no try
-    if failure.action == "configuration":
-        return {"state": State.PENDING, "due_at": now, **given_back, **_next_run(delivery)}
-    if failure.action == "wait":
-        wait = timedelta(seconds=max(1.0, failure.retry_after or 60))
-        return {"state": State.PENDING, "due_at": now + wait, **given_back, **_next_run(delivery)}
-    if failure.action == "permanent":
-        return _dead(failure.reason or Reason.PERMANENT)
-    if failure.action == "unknown" and not _repeatable(delivery):
-        return {"state": State.UNCERTAIN, "reason": Reason.UNKNOWN, "finished_at": now}
-    if delivery.tries >= (failure.max_tries or MAX_TRIES):
-        return _dead(Reason.TRIES_SPENT)
-    # While the outcome is unknown the gateway's key stays: it is the proof that nothing was asked twice.
-    run = {} if failure.action == "unknown" else _next_run(delivery)
-    return {"state": State.PENDING, "due_at": now + _backoff(delivery.tries, failure.retry_after), **run}
-
-
-def _next_run(delivery: Delivery) -> dict[str, Any]:
-    return {"run": F("run") + 1} if delivery.target == Target.AGENT else {}
-
-
-def _dead(reason: str) -> dict[str, Any]:
-    return {"state": State.DEAD, "reason": reason, "finished_at": timezone.now()}
-
-
-def _backoff(tries: int, retry_after: float | None) -> timedelta:
-    """Jitter keeps what failed together from coming back together."""
-    seconds = retry_after or RETRY_SECONDS[min(max(tries, 1), len(RETRY_SECONDS)) - 1]
-    return timedelta(seconds=seconds * random.uniform(1.0, 1.2))  # noqa: S311  not a secret
 
 
 def _held(delivery: Delivery) -> Any:

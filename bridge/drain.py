@@ -21,6 +21,8 @@ RENEW_SECONDS = 10
 class Drain(Generic[Work]):
     """claim(n) takes up to n pieces of work; carry(piece) does one; renew(pieces) keeps the claim on those still under way.
 
+    carry returns False where it knows that nothing waited for this piece: then nobody looks for it.
+
     One drain runs in a process at a time; a call meanwhile only makes it look again.
     """
 
@@ -29,7 +31,7 @@ class Drain(Generic[Work]):
         name: str,
         threads: int,
         claim: Callable[[int], Sequence[Work]],
-        carry: Callable[[Work], None],
+        carry: Callable[[Work], bool | None],
         renew: Callable[[Sequence[Work]], object] = lambda _pieces: None,
     ) -> None:
         self.threads, self.claim, self.carry, self.renew = threads, claim, carry, renew
@@ -38,6 +40,9 @@ class Drain(Generic[Work]):
         self.news = threading.Event()
         self.stopping = threading.Event()
         self.open: dict[Future[None], Work] = {}
+        self.full, self.ended = False, 0
+        # A busy pool asks for new work when a quarter of it is free, or after LOOK_SECONDS: a claim costs a commit, for one or for many.
+        self.enough = max(1, threads // 4)
 
     def run(self) -> int:
         """Returns how many pieces were claimed; 0 at once where a drain is under way."""
@@ -67,17 +72,21 @@ class Drain(Generic[Work]):
                 renewed = time.monotonic()
 
     def _claim(self) -> int:
+        self.ended = 0
         self.open = {future: piece for future, piece in self.open.items() if not future.done()}
         free = self.threads - len(self.open)
         pieces = self.claim(free) if free and not self.stopping.is_set() else []
+        self.full = len(pieces) == free  # then more may wait than there was room for
         for piece in pieces:
-            future = self.pool.submit(self._carry, piece)
-            self.open[future] = piece
-            future.add_done_callback(lambda _done: self.news.set())
+            self.open[self.pool.submit(self._carry, piece)] = piece
         return len(pieces)
 
     def _carry(self, piece: Work) -> None:
+        look: bool | None = True
         try:
-            self.carry(piece)
+            look = self.carry(piece)
         finally:
             connection.close()  # back to the pool: a thread at rest holds none
+            self.ended += 1
+            if look is not False or (self.full and self.ended >= self.enough):
+                self.news.set()

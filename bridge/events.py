@@ -11,29 +11,41 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from django.db import transaction
-from django.db.models import F, Q
+from django.db import connection, transaction
+from django.db.models import F, prefetch_related_objects
 from django.utils import timezone
 
 from accounts.models import ChannelAccount
 from bridge import peers
+from bridge.database import run
 from bridge.doorbell import Bell, ring
 from bridge.models import Delivery, Event, Target, WebhookEndpoint, Wire
 from channels_wechat.text import clean_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from bridge.models import Conversation, Message
 
 TEST = "webhook.test"
+_LISTENING = """
+SELECT id, account_id FROM bridge_webhookendpoint WHERE enabled AND %(event)s::text = ANY(events) ORDER BY id"""
 
 
-def received(message: Message) -> None:
+def received(messages: Sequence[Message]) -> None:
     """For the router, in its transaction. What the platform reports besides messages (somebody entered, subscribed) is not told."""
-    if message.kind != "event":
-        _tell(Event.MESSAGE_RECEIVED, message.account_id, lambda: (str(message.uuid), _message(message)))
+    event, news = Event.MESSAGE_RECEIVED, [message for message in messages if message.kind != "event"]
+    listening = _listening(event) if news else []
+    if not listening:
+        return
+    prefetch_related_objects(news, "attachments")
+    names = peers.names((message.account_id, message.sender) for message in news)
+    rows = []
+    for message in news:
+        said = _message(message, names.get((message.account_id, message.sender), ""))
+        rows += [_delivery(one, event, str(message.uuid), said) for one in _concerned(listening, message.account_id)]
+    _queue(rows)
 
 
 def died(delivery: Delivery) -> None:
@@ -75,15 +87,23 @@ def _tell_account_state(pk: int) -> None:
 
 def _tell(event: Event, account_id: int | None, what: Callable[[], tuple[str, dict[str, Any]]]) -> None:
     """what: the fact's own key, and what is said of it; asked only where somebody listens."""
-    concerned = Q(account=None) | Q(account=account_id)
-    endpoints = WebhookEndpoint.objects.filter(concerned, enabled=True, events__contains=[event]).only("pk")
-    listening = list(endpoints.order_by("pk"))
+    listening = _concerned(_listening(event), account_id)
     if listening:
-        _queue(listening, event, *what())
+        key, data = what()
+        _queue([_delivery(endpoint, event, key, data) for endpoint in listening])
 
 
-def _queue(endpoints: Iterable[WebhookEndpoint], event: str, key: str, data: dict[str, Any]) -> None:
-    rows = [_delivery(endpoint, event, key, data) for endpoint in endpoints]
+def _listening(event: Event) -> list[WebhookEndpoint]:
+    """In the order they were made; nothing but whose they are and of which account they hear."""
+    rows = run(_LISTENING, {"event": event.value})
+    return [WebhookEndpoint.from_db(connection.alias, ("id", "account_id"), row) for row in rows]
+
+
+def _concerned(listening: Sequence[WebhookEndpoint], account_id: int | None) -> list[WebhookEndpoint]:
+    return [endpoint for endpoint in listening if endpoint.account_id in (None, account_id)]
+
+
+def _queue(rows: Sequence[Delivery]) -> None:
     Delivery.objects.bulk_create(rows, ignore_conflicts=True)
     transaction.on_commit(lambda: ring(Bell.HOOK))
 
@@ -102,21 +122,18 @@ def _delivery(endpoint: WebhookEndpoint, event: str, key: str, data: dict[str, A
     )
 
 
-def _message(message: Message) -> dict[str, Any]:
-    names = peers.names_of(message.account_id, [message.sender])
+def _message(message: Message, sender_name: str) -> dict[str, Any]:
     return {
         "id": message.pk,
         "uuid": str(message.uuid),
         "account": _account(message.account),
         "conversation": _conversation(message.conversation),
         "peer": {"kind": message.peer_kind, "id": message.peer_id},
-        "sender": {"id": message.sender, "name": names.get(message.sender, "")},
+        "sender": {"id": message.sender, "name": sender_name},
         "kind": message.kind,
         "text": message.text,
         "addressed": message.addressed,
-        "attachments": [
-            {"id": item.pk, "kind": item.kind, "name": item.name} for item in message.attachments.order_by("position")
-        ],
+        "attachments": [{"id": item.pk, "kind": item.kind, "name": item.name} for item in message.attachments.all()],
         "occurred_at": _time(message.occurred_at),
         "received_at": _time(message.created_at),
     }

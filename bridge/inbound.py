@@ -1,72 +1,32 @@
-"""Messages on their way in: stored by the callback in one statement, routed by the worker."""
+"""Messages on their way in: stored by the callback (`bridge.arrivals`), routed here, by the worker."""
 
 from __future__ import annotations
 
-import json
 import logging
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts import counters
 from accounts.channels import channel_for
-from accounts.fields import encrypt
-from bridge import database, events, logs, outbound, peers, prompt, routing
-from bridge.doorbell import Bell, announce, ring, ring_soon
+from bridge import events, logs, outbound, outbox, peers, prompt, routing
+from bridge.doorbell import Bell, announce, ring
 from bridge.models import Conversation, Delivery, Message, Reason, State, Target, Wire
-from channels_wechat.messages import Inbound, message_uuid
-
-if TYPE_CHECKING:
-    from uuid import UUID
-
-    from accounts.models import ChannelAccount
+from bridge.outbox import Case
 
 log = logging.getLogger(__name__)
-# How many peers one look at the outbox takes; each is routed in a transaction of its own.
-PEERS_AT_ONCE = 200
-
-_INSERT = """
-WITH stored AS (
-  INSERT INTO bridge_message (uuid, account_id, peer_kind, peer_id, direction, source, client, idempotency_key, request_hash,
-    kind, text, data, sender, addressed, raw, reply_address, reply_until, occurred_at, created_at)
-  VALUES (%(uuid)s, %(account)s, %(peer_kind)s, %(peer_id)s, 'in', 'channel', '', %(key)s, '',
-    %(kind)s, %(text)s, '{}', %(sender)s, %(addressed)s, %(raw)s, %(reply)s, %(reply_until)s, %(occurred_at)s, %(now)s)
-  ON CONFLICT DO NOTHING RETURNING id
-)"""
-ROW_ONLY = f"{_INSERT} SELECT id FROM stored"  # noqa: S608  two constants
-_WITH_MEDIA = f"""{_INSERT}, files AS (
-  INSERT INTO bridge_attachment (uuid, message_id, position, kind, name, mime, size, file, source, handle, state, error, tries, due_at)
-  SELECT gen_random_uuid(), stored.id, item.position - 1, item.value->>'kind', item.value->>'name', item.value->>'mime', 0, '',
-    item.value->>'source', '', 'pending', '', 0, %(now)s
-  FROM stored, jsonb_array_elements(%(media)s::jsonb) WITH ORDINALITY AS item(value, position)
-)
-SELECT id FROM stored"""  # noqa: S608  two constants
-
-
-def receive(account: ChannelAccount, inbound: Inbound) -> int | None:
-    """Store and ring. Returns the new row's id, or None for a repetition. One statement, one commit, no platform call."""
-    stored = database.run(_WITH_MEDIA if inbound.media else ROW_ONLY, values_of(account, inbound))
-    if not stored:
-        return None
-    counters.add("messages", direction="in")
-    ring_soon(Bell.ROUTE, *([Bell.FETCH] if inbound.media else []))
-    return int(stored[0][0])
-
-
-def uuid_of(account: ChannelAccount, inbound: Inbound) -> UUID:
-    return message_uuid(str(account.key), inbound.key)
 
 
 def route_waiting() -> int:
-    """Route what is in the outbox, peer by peer. Returns how many messages were routed."""
-    routed = 0
-    for account_id, peer_kind, peer_id in _waiting_peers():
-        routed += _route_peer(account_id, peer_kind, peer_id)
+    """Route a batch of what is in the outbox. Returns how many messages were routed; 0: nothing is left, or another router has it."""
+    try:
+        routed = _route_together()
+    except Exception as error:  # whatever it is: one by one, it is the matter of the message that brought it about
+        log.warning("a batch could not be routed, its messages are routed one by one: %s", type(error).__name__)
+        routed = _route_one_by_one()
     if routed:
-        ring(Bell.ASK, Bell.SEND)
+        ring(Bell.ASK)
     return routed
 
 
@@ -78,99 +38,92 @@ def waiting() -> bool:
 def route_again(message: Message) -> Delivery:
     """Decide and render anew, for a replay. The delivery is the message's own row, updated but not saved."""
     delivery = message.deliveries.select_for_update().get(target=Target.AGENT)
-    fresh = _decided(message, _conversation(message), _decide(message))
-    for name in ("gateway", "route", "payload", "state", "reason", "error", "finished_at"):
+    case = Case(
+        message,
+        _conversation(message),
+        routes=message.account.routes.all(),
+        channel=channel_for(message.account),
+        sender_name=peers.names_of(message.account_id, [message.sender]).get(message.sender, ""),
+        files=list(message.attachments.order_by("position").values_list("pk", "kind", "name")),
+        told={},
+    )
+    fresh = _decided(case, _decide(case))
+    for name in ("gateway_id", "route_id", "payload", "state", "reason", "error", "finished_at"):
         setattr(delivery, name, getattr(fresh, name))
     return delivery
 
 
-def values_of(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:
-    """What the statement takes."""
-    now = timezone.now()
-    reply = inbound.peer.reply
-    media = [{"kind": m.kind, "name": m.name[:255], "mime": m.mime[:100], "source": m.handle} for m in inbound.media]
-    return {
-        "uuid": uuid_of(account, inbound),
-        "account": account.pk,
-        "peer_kind": inbound.peer.kind,
-        "peer_id": inbound.peer.id,
-        "key": inbound.key,
-        "kind": inbound.kind,
-        "text": inbound.text,
-        "sender": inbound.sender,
-        "addressed": inbound.addressed,
-        "raw": json.dumps(_raw(inbound), ensure_ascii=False),
-        "reply": encrypt(reply, "bridge.message.reply_address") if reply else "",
-        "reply_until": now + timedelta(seconds=inbound.reply_seconds) if reply else None,
-        "occurred_at": datetime.fromtimestamp(inbound.occurred_at, UTC) if inbound.occurred_at else None,
-        "now": now,
-        "media": json.dumps(media, ensure_ascii=False),
-    }
-
-
-def _raw(inbound: Inbound) -> dict[str, Any]:
-    """The platform's body, and what its parser made of it for the router."""
-    extra = {"refers_to": inbound.refers_to, "contacts": dict(inbound.contacts)}
-    return {**inbound.raw, **({"_bridge": extra} if any(extra.values()) else {})}
-
-
-def _waiting_peers() -> list[tuple[int, str, str]]:
-    rows = Message.objects.filter(routed_at=None, direction="in").order_by("account_id", "peer_kind", "peer_id")
-    return list(rows.values_list("account_id", "peer_kind", "peer_id").distinct()[:PEERS_AT_ONCE])
+@transaction.atomic
+def _route_together() -> int:
+    locked = outbox.lock()
+    return _route(outbox.take(locked)) if locked else 0
 
 
 @transaction.atomic
-def _route_peer(account_id: int, peer_kind: str, peer_id: str) -> int:
-    peers.lock(account_id, peer_kind, peer_id)
-    waiting = Message.objects.filter(
-        account_id=account_id, peer_kind=peer_kind, peer_id=peer_id, routed_at=None, direction="in"
-    )
-    messages = list(waiting.select_related("account").order_by("id"))
-    for message in messages:
-        _route_safely(message)
-    return len(messages)
+def _route_one_by_one() -> int:
+    locked = outbox.lock()
+    waiting = outbox.ids(locked)
+    for account_id, pk in waiting:
+        with logs.about(account=account_id, message=pk):
+            _route_safely(locked, pk)
+    return len(waiting)
 
 
-def _route_safely(message: Message) -> None:
+def _route_safely(locked: outbox.Peers, pk: int) -> None:
     """A message that breaks the router ends as `dead: internal_error`; it must not stop the ones behind it."""
-    with logs.about(account=message.account_id, message=message.pk):
-        try:
-            with transaction.atomic():
-                _route(message)
-        except Exception as error:  # whatever it is, staff see it at the delivery
-            log.exception("a message could not be routed")
-            with transaction.atomic():
-                conversation = _join(message)
-                text = f"{type(error).__name__}: {error}"
-                dead = _delivery(message, conversation, State.DEAD, reason=Reason.INTERNAL, error=text)
-                dead.save()
-                events.received(message)
-                events.died(dead)
+    try:
+        with transaction.atomic():
+            _route(outbox.take(locked, only=pk))
+    except Exception as error:  # whatever it is, staff see it at the delivery
+        log.exception("a message could not be routed")
+        with transaction.atomic():
+            _bury(Message.objects.select_related("account").get(pk=pk), error)
 
 
-def _route(message: Message) -> None:
-    conversation = _join(message)
-    told = message.raw.get("_bridge", {})
-    peers.meet(message.account, message.sender, told.get("contacts", {}))
-    _judge(message, told.get("refers_to", ""))
-    decision = _decide(message)
-    delivery = _decided(message, conversation, decision)
-    command = routing.COMMANDS.get(decision.text.strip().casefold()) if message.kind == "text" else None
-    if command and delivery.state == State.PENDING:
-        _obey(command, message, conversation)
-        delivery = _delivery(message, conversation, State.SKIPPED, reason=Reason.COMMAND)
-    delivery.save()
-    events.received(message)
-
-
-def _join(message: Message) -> Conversation:
-    """The message's conversation, made on the first word."""
+def _bury(message: Message, error: Exception) -> None:
     conversation = _conversation(message)
     now = timezone.now()
     Conversation.objects.filter(pk=conversation.pk).update(last_inbound_at=now)
     message.conversation, message.routed_at = conversation, now
     message.save(update_fields=["conversation", "routed_at"])
-    return conversation
+    text = f"{type(error).__name__}: {error}"
+    dead = _delivery(message, State.DEAD, reason=Reason.INTERNAL, error=text)
+    dead.save()
+    events.received([message])
+    events.died(dead)
+
+
+def _route(cases: list[Case]) -> int:
+    _learn_names(cases)
+    outbox.store([(case, _worked_out(case)) for case in cases])  # in their order: what one does, the next ones see
+    events.received([case.message for case in cases])
+    return len(cases)
+
+
+def _learn_names(cases: list[Case]) -> None:
+    """Keep the names that events tell, and use them."""
+    told: dict[tuple[int, str], str] = {}
+    for case in cases:
+        if names := case.told.get("contacts"):
+            peers.meet(case.message.account, "", names)
+            told |= {(case.message.account_id, who): name for who, name in names.items()}
+    for case in cases if told else ():
+        talk, account_id = case.conversation, case.message.account_id
+        case.sender_name = told.get((account_id, case.message.sender), case.sender_name)
+        if talk.peer_kind == "direct" and not talk.title:
+            talk.title = told.get((account_id, talk.peer_id), "")
+
+
+def _worked_out(case: Case) -> Delivery:
+    """What becomes of the message; a command is obeyed."""
+    _judge(case.message, case.told.get("refers_to", ""))
+    decision = _decide(case)
+    delivery = _decided(case, decision)
+    command = routing.COMMANDS.get(decision.text.strip().casefold()) if case.message.kind == "text" else None
+    if command and delivery.state == State.PENDING:
+        _obey(command, case.message, case.conversation)
+        delivery = _delivery(case.message, State.SKIPPED, reason=Reason.COMMAND)
+    return delivery
 
 
 def _conversation(message: Message) -> Conversation:
@@ -179,28 +132,25 @@ def _conversation(message: Message) -> Conversation:
 
 def _judge(message: Message, judged: str) -> None:
     """Keep feedback with the answer it judges: the one given to the message whose hex uuid it names."""
-    if not judged:
-        return
-    answers = Message.objects.filter(reply_to__uuid=judged, account=message.account, source=Message.Source.AGENT)
-    message.reply_to = answers.order_by("-id").first()
-    message.save(update_fields=["reply_to"])
+    if judged:
+        answers = Message.objects.filter(reply_to__uuid=judged, account=message.account, source=Message.Source.AGENT)
+        message.reply_to = answers.order_by("-id").first()
 
 
-def _decide(message: Message) -> routing.Decision:
+def _decide(case: Case) -> routing.Decision:
+    message = case.message
     heard = routing.Heard(
         message.peer_kind, message.peer_id, message.sender, message.text, message.kind, message.addressed
     )
-    return routing.decide(message.account.routes.select_related("gateway"), heard)
+    return routing.decide(case.routes, heard)
 
 
-def _decided(message: Message, conversation: Conversation, decision: routing.Decision) -> Delivery:
-    reason = decision.reason or _mode_reason(conversation)
-    if reason or decision.route is None:
-        return _delivery(message, conversation, State.SKIPPED, reason=reason, route=decision.route)
-    payload = _payload(message, conversation, decision)
-    delivery = _delivery(message, conversation, State.PENDING, route=decision.route, payload=payload)
-    delivery.gateway = decision.route.gateway
-    return delivery
+def _decided(case: Case, decision: routing.Decision) -> Delivery:
+    route, reason = decision.route, decision.reason or _mode_reason(case.conversation)
+    if reason or route is None:
+        return _delivery(case.message, State.SKIPPED, reason=reason, route_id=route and route.pk)
+    payload = _payload(case, decision)
+    return _delivery(case.message, State.PENDING, route_id=route.pk, gateway_id=route.gateway_id, payload=payload)
 
 
 def _mode_reason(conversation: Conversation) -> str:
@@ -208,45 +158,45 @@ def _mode_reason(conversation: Conversation) -> str:
     return modes.get(Conversation.Mode(conversation.mode), "")
 
 
-def _delivery(message: Message, conversation: Conversation, state: State, **fields: Any) -> Delivery:
+def _delivery(message: Message, state: State, **fields: Any) -> Delivery:
     final = state in (State.SKIPPED, State.DEAD)
     return Delivery(
         target=Target.AGENT,
         wire=Wire.CONNECTOR,
-        message=message,
-        account=message.account,
-        lane=f"in:{conversation.pk}",
+        message_id=message.pk,
+        account_id=message.account_id,
+        lane=f"in:{message.conversation_id}",
         state=state,
         finished_at=timezone.now() if final else None,
         **fields,
     )
 
 
-def _payload(message: Message, conversation: Conversation, decision: routing.Decision) -> dict[str, Any]:
+def _payload(case: Case, decision: routing.Decision) -> dict[str, Any]:
     """The turn: everything the connector needs, and what the delivery's page shows."""
-    route = decision.route
+    route, message = decision.route, case.message
     if route is None:
         raise ValueError("a payload needs a route")
-    said = _said(message, conversation, decision.text)
+    said = _said(case, decision.text)
     return {
         "agent_id": route.agent_id,
-        "session_key": routing.session_key_for(route, conversation, str(message.account.key), message.sender),
+        "session_key": routing.session_key_for(route, case.conversation, str(message.account.key), message.sender),
         "message": prompt.message_text(said),
         "extra_system_prompt": prompt.system_text(said),
-        "attachments": list(message.attachments.order_by("position").values_list("pk", flat=True)),
+        "attachments": [pk for pk, _kind, _name in case.files],
     }
 
 
-def _said(message: Message, conversation: Conversation, text: str) -> prompt.Said:
-    peer = peers.peer_of(message.peer_kind, message.peer_id)
+def _said(case: Case, text: str) -> prompt.Said:
+    message = case.message
     return prompt.Said(
         text=text,
         sender=message.sender,
-        sender_name=peers.names_of(message.account_id, [message.sender]).get(message.sender, ""),
+        sender_name=case.sender_name,
         group=message.peer_kind == "group",
-        title=conversation.title,
-        surface=channel_for(message.account).surface(peer),
-        files=[f"{item.kind}: {item.name}" if item.name else item.kind for item in message.attachments.all()],
+        title=case.conversation.title,
+        surface=case.channel.surface(peers.peer_of(message.peer_kind, message.peer_id)),
+        files=[f"{kind}: {name}" if name else kind for _pk, kind, name in case.files],
     )
 
 
@@ -254,6 +204,7 @@ def _obey(command: str, message: Message, conversation: Conversation) -> None:
     """`/new` and `/stop`, typed by somebody the agent may talk to."""
     if command == "new":
         outbound.new_session(conversation)
+        conversation.session_epoch += 1  # the same row is the next message's, if that is in the same batch
         said = _("A new session has begun.")
     else:
         Conversation.objects.filter(pk=conversation.pk).update(stopped_at=timezone.now())

@@ -44,7 +44,7 @@ def claim(limit: int) -> list[Attachment]:
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM, {"lease": LEASE_SECONDS, "limit": limit})
         ids = [row[0] for row in cursor.fetchall()]
-    return list(Attachment.objects.filter(pk__in=ids).select_related("message__account"))
+    return list(Attachment.objects.filter(pk__in=ids).select_related("message__account")) if ids else []
 
 
 def fetch(item: Attachment) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -31,6 +31,7 @@ from bridge.models import (
     Target,
     Wire,
 )
+from bridge.rows import Table
 from channels_wechat.base import Recall, Streaming
 from channels_wechat.errors import ContentRefused
 from channels_wechat.messages import Content, File
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
     from accounts.models import ChannelAccount
     from channels_wechat.base import Channel
     from channels_wechat.messages import Payload
+
+
+_MESSAGES, _DELIVERIES = Table(Message, "m"), Table(Delivery, "d")
 
 
 class CannotSend(Exception):
@@ -73,11 +77,11 @@ def send(
     """
     channel = channel_for(account)
     peers.lock(account.pk, peer_kind, peer_id)
-    conversation = peers.conversation_with(account, peer_kind, peer_id)
-    stored = _stored(conversation, source, client, key)
-    if stored:
-        return stored
+    conversation = _place(account, peer_kind, peer_id, reply_to)
     if source not in (Message.Source.AGENT, Message.Source.BRIDGE):
+        stored = _stored(conversation, source, client, key)
+        if stored:
+            return stored
         reply_to = _question(channel, conversation, reply_to)
     content = replace(content, text=clean(content.text), data=clean_json(dict(content.data)))
     message, new = _store(conversation, content, source, client, key or uuid4().hex, reply_to, request_hash)
@@ -159,6 +163,20 @@ def _question(channel: Channel, conversation: Conversation, reply_to: Message | 
     return found
 
 
+def _place(account: ChannelAccount, peer_kind: str, peer_id: str, reply_to: Message | None) -> Conversation:
+    """That of the message answered, without reading it: who answers an agent's turn needs only what stands in the message."""
+    if (
+        reply_to is None
+        or not reply_to.conversation_id
+        or (reply_to.peer_kind, reply_to.peer_id) != (peer_kind, peer_id)
+    ):
+        return peers.conversation_with(account, peer_kind, peer_id)
+    known = {"id": reply_to.conversation_id, "account_id": account.pk, "peer_kind": peer_kind, "peer_id": peer_id}
+    conversation = Conversation.from_db(None, list(known), list(known.values()))
+    conversation.account = account
+    return conversation
+
+
 def _stored(conversation: Conversation, source: str, client: str, key: str) -> Message | None:
     return Message.objects.filter(**_identity(conversation, source, client, key)).first()
 
@@ -192,12 +210,9 @@ def _store(
         routed_at=now,
         created_at=now,
     )
-    try:
-        with transaction.atomic():
-            message.save()
-    except IntegrityError:  # the same key once more: at the same moment to another peer, which the lock does not cover
-        return Message.objects.get(**_identity(conversation, source, client, key)), False
-    return message, True
+    if _MESSAGES.insert_new(message):
+        return message, True
+    return Message.objects.get(**_identity(conversation, source, client, key)), False
 
 
 @contextmanager
@@ -239,9 +254,9 @@ def _file(item: Attachment) -> File:
     return File(item.kind, item.name, item.mime, item.size, str(item.pk))  # type: ignore[arg-type]
 
 
-def _queue(deliveries: Iterable[Delivery]) -> None:
+def _queue(deliveries: Sequence[Delivery]) -> None:
+    _DELIVERIES.insert(deliveries)
     for delivery in deliveries:
-        delivery.save()
         if delivery.state == State.DEAD:
             events.died(delivery)
 

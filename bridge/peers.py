@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection
-
+from bridge.database import run
 from bridge.models import Contact, Conversation
 from channels_wechat.messages import Peer
 
@@ -13,6 +12,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from accounts.models import ChannelAccount
+
+# For each row that has these columns; who locks several must have them sorted.
+LOCK = "pg_advisory_xact_lock(hashtextextended(account_id || '/' || peer_kind || '/' || peer_id, 7))"
+_LOCK_ONE = f"""
+SELECT {LOCK} FROM (VALUES (%(account)s::bigint, %(kind)s::text, %(id)s::text)) AS peer(account_id, peer_kind, peer_id)"""  # noqa: S608  constants
 
 
 def peer_of(kind: str, peer_id: str, reply: str = "") -> Peer:
@@ -22,9 +26,7 @@ def peer_of(kind: str, peer_id: str, reply: str = "") -> Peer:
 
 def lock(account_id: int, peer_kind: str, peer_id: str) -> None:
     """Hold this peer until the transaction ends: what is routed or sent under it gets its place in the lane in that order."""
-    with connection.cursor() as cursor:
-        key = f"{account_id}/{peer_kind}/{peer_id}"
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 7))", [key])
+    run(_LOCK_ONE, {"account": account_id, "kind": peer_kind, "id": peer_id})
 
 
 def conversation_with(account: ChannelAccount, peer_kind: str, peer_id: str) -> Conversation:
@@ -45,6 +47,8 @@ def meet(account: ChannelAccount, sender: str, names: dict[str, str]) -> None:
     fresh = [Contact(account=account, external_id=who, name=names.get(who, "")) for who in people - set(known)]
     Contact.objects.bulk_create(fresh, ignore_conflicts=True)
     _rename(known.values(), names)
+    for contact in fresh:
+        entitle(contact)
 
 
 def entitle(contact: Contact) -> None:

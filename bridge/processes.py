@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PROCESSES = ("web", "worker", "beat", "connector")
-QUEUES = "route,send,fetch,hook,default"
 WEB_WORKERS = 2
 WEB_STOP_SECONDS = (
     26  # for requests under way: a page that asks a platform waits 5 s to connect and 20 s for the answer
@@ -52,7 +51,7 @@ def _web(env: Mapping[str, str]) -> list[str]:
 
 def _worker(env: Mapping[str, str]) -> list[str]:
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-    return [*_celery(), "worker", "--pool", "threads", "--queues", QUEUES, *quiet, *_level(env)]
+    return [*_celery(), "worker", "--pool", "threads", *quiet, *_level(env)]
 
 
 def _beat(env: Mapping[str, str]) -> list[str]:

@@ -15,9 +15,11 @@ from accounts.models import Health
 from bridge import delivery as work
 from bridge import hooks, logs, media, peers, replies
 from bridge.database import AWAY, patiently
-from bridge.delivery import Failure, LostLease
-from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target
+from bridge.delivery import Asked, Done, LostLease
+from bridge.models import Delivery, Reason, State, Target
 from bridge.redact import redact_text
+from bridge.retries import Failure, refusal
+from bridge.together import Together
 from channels_wechat.base import Media, Streaming
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.messages import Payload, Peer
@@ -25,7 +27,7 @@ from channels_wechat.messages import Payload, Peer
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from bridge.models import Message
+    from bridge.models import Attempt, Message
     from channels_wechat.base import Channel
     from channels_wechat.messages import Receipt
 
@@ -34,11 +36,11 @@ log = logging.getLogger(__name__)
 REPEAT_MARGIN_SECONDS = 60
 
 
-def carry(delivery: Delivery) -> None:
-    """Settle one claimed delivery. Never raises: whatever happens becomes its state."""
+def carry(delivery: Delivery) -> bool:
+    """Settle one claimed delivery. Never raises: whatever happens becomes its state. Returns whether its lane may go on."""
     with logs.about(account=delivery.account_id, message=delivery.message_id, delivery=delivery.pk):
         try:
-            _carry(delivery)
+            return _carry(delivery)
         except LostLease:
             log.warning("the lease was lost")
         except AWAY as error:  # the lease decides: what is in the rows is true, and nobody else may have it meanwhile
@@ -46,64 +48,78 @@ def carry(delivery: Delivery) -> None:
         except Exception as error:  # a defect of ours; the message must not hang in `sending`
             log.exception("a delivery failed")
             _quietly_fail(delivery, redact_text(f"{type(error).__name__}: {error}"))
+    return True
 
 
-def _carry(delivery: Delivery) -> None:
+def _carry(delivery: Delivery) -> bool:
     if hooks.orphaned(delivery):
         work.skip(delivery, None, Reason.NO_ENDPOINT)
-        return
+        return True
     if work.too_old(delivery):
-        work.fail(delivery, None, work.refusal(Reason.TOO_OLD))
-        return
+        work.fail(delivery, None, refusal(Reason.TOO_OLD))
+        return True
     if delivery.target == Target.WEBHOOK:
-        _call_hook(delivery)
-        return
+        return _call_hook(delivery)
     message = _message(delivery)
-    channel, peer = channel_for(message.account), _peer(message)
+    channel = channel_for(message.account)
+    peer = _peer(channel, message)
     reason = _no_way(channel, delivery, message)
     if reason:
-        work.fail(delivery, None, work.refusal(reason))
-        return
+        work.fail(delivery, None, refusal(reason))
+        return True
     counted = limits.binding(channel.limits, message.peer_kind)
     pause = limits.take(counted, str(message.account.key), message.peer_id)
     if pause:
         text = _("The platform's rate limit is reached; sent as soon as it allows.")
         _put_off(delivery, pause, text)
-        return
-    _send(delivery, channel, peer)
+        return True
+    return _send(delivery, channel, peer)
 
 
-def _call_hook(delivery: Delivery) -> None:
-    attempt = work.begin(delivery, hooks.request_of(delivery))
+def _call_hook(delivery: Delivery) -> bool:
+    attempt = _opened(Asked(delivery, hooks.request_of(delivery)))
     try:
         receipt = hooks.post(delivery)
     except ChannelError as error:
         action = Action.PERMANENT if error.action == Action.CONFIG else error.action
         patiently(_settle_failure, delivery, attempt, error, action)
-        return
-    patiently(work.succeed, delivery, attempt, response=dict(receipt.response))
+        return True
+    return patiently(_settle, Done(delivery, attempt, response=dict(receipt.response)))
 
 
-def _send(delivery: Delivery, channel: Channel, peer: Peer) -> None:
+def _send(delivery: Delivery, channel: Channel, peer: Peer) -> bool:
     payload = Payload.from_json(delivery.payload)
     attempt: Attempt | None = None
     try:
         handle = media.handle_of(channel, payload.file) if payload.file and isinstance(channel, Media) else ""
-        repeat_until = _repeat_until(delivery, channel, peer, payload)
-        attempt = work.begin(delivery, _request(peer, payload), repeat_until=repeat_until)
-        delivery.repeat_until = repeat_until
-        receipt = channel.send(peer, payload, handle=handle, check_repeats=repeat_until is not None)
+        swallowed = _swallowed(delivery, channel, peer, payload)
+        attempt = _opened(Asked(delivery, _request(peer, payload), **swallowed))
+        receipt = channel.send(peer, payload, handle=handle, check_repeats=delivery.repeat_until is not None)
     except ChannelError as error:
         patiently(_failed, delivery, attempt, error)
-        return
-    patiently(_succeeded, delivery, attempt, receipt)
+        return True
+    return patiently(_succeeded, delivery, attempt, receipt)
 
 
-def _succeeded(delivery: Delivery, attempt: Attempt, receipt: Receipt) -> None:
+def _succeeded(delivery: Delivery, attempt: Attempt, receipt: Receipt) -> bool:
     if _account(delivery).state != Health.OK:
         _account(delivery).set_state(Health.OK)
     response = dict(receipt.response)
-    work.succeed(delivery, attempt, remote_id=receipt.remote_id, note=str(receipt.note), response=response)
+    return _settle(Done(delivery, attempt, remote_id=receipt.remote_id, note=str(receipt.note), response=response))
+
+
+def _opened(asked: Asked) -> Attempt:
+    attempt = _begin(asked)
+    if attempt is None:
+        raise LostLease(asked.delivery.pk)
+    return attempt
+
+
+def _settle(done: Done) -> bool:
+    after = _succeed(done)
+    if after is None:
+        raise LostLease(done.delivery.pk)
+    return after.next or after.parts
 
 
 def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError) -> None:
@@ -127,27 +143,20 @@ def _settle_failure(delivery: Delivery, attempt: Attempt | None, error: ChannelE
     work.fail(delivery, attempt, failure)
 
 
-def _repeat_until(delivery: Delivery, channel: Channel, peer: Peer, payload: Payload) -> datetime | None:
-    """Until when the platform swallows a repetition of this request; None: it is not asked to, or can no longer.
+def _swallowed(delivery: Delivery, channel: Channel, peer: Peer, payload: Payload) -> dict[str, datetime | None]:
+    """Until when the platform swallows a repetition of this request; nothing: it is not asked to, or can no longer.
 
     The check swallows an honest repetition too ("好的" twice in five minutes), so it is off where the same went to the same
     people within its window; then a time-out is uncertain.
     """
     window = channel.repeat_window(peer, payload)
-    if not window:
-        return None
     now = timezone.now()
+    if not window:
+        return {}
     if delivery.repeat_until:
-        return delivery.repeat_until if delivery.repeat_until > now else None
+        return {"repeat_until": delivery.repeat_until} if delivery.repeat_until > now else {}
     until = now + timedelta(seconds=window - REPEAT_MARGIN_SECONDS)
-    return None if _said_before(delivery, now - timedelta(seconds=window)) else until
-
-
-def _said_before(delivery: Delivery, since: datetime) -> bool:
-    """Whether another delivery's request may have been heard, whatever became of its row. What was refused was not heard."""
-    same = Attempt.objects.filter(delivery__lane=delivery.lane, delivery__fingerprint=delivery.fingerprint)
-    heard = same.filter(started_at__gt=since).exclude(outcome=Outcome.ERROR)
-    return heard.exclude(delivery=delivery).exists()
+    return {"repeat_until": until, "unless_since": now - timedelta(seconds=window)}
 
 
 def _no_way(channel: Channel, delivery: Delivery, message: Message) -> Reason | None:
@@ -186,10 +195,17 @@ def _account(delivery: Delivery) -> Any:
     return cast("Any", delivery.account)
 
 
-def _peer(message: Message) -> Peer:
-    reply = message.reply_to.reply_address if message.reply_to else ""
+def _peer(channel: Channel, message: Message) -> Peer:
+    """Only who speaks in answer has a use for the address that the question came with."""
+    question = message.reply_to if isinstance(channel, Streaming) else None
+    reply = question.reply_address if question else ""
     return peers.peer_of(message.peer_kind, message.peer_id, reply)
 
 
 def _request(peer: Peer, payload: Payload) -> dict[str, Any]:
     return {"to": {"kind": peer.kind, "id": peer.id}, **payload.as_json()}
+
+
+# What the threads of a worker ask of the database at one moment, they ask together.
+_begin = Together(work.begin_all)
+_succeed = Together(work.succeed_all)

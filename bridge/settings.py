@@ -156,11 +156,10 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 
 REDIS_URL = read("REDIS_URL", str, "")
 
-# Celery is the doorbell: no result backend, no eta, one message prefetched; time and ownership live in rows.
+# Celery runs what the clock says: no result backend, no eta, one message prefetched; time and ownership live in rows.
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_CREATE_MISSING_QUEUES = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CONCURRENCY = read("WORKER_THREADS", whole(1, 100), 8)
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -169,7 +168,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_TIMEZONE = "UTC"
-# A task is a ring and no more: nobody acknowledges it. An acknowledgement over a connection that has gone would end the worker, and all
+# The clock comes again: nobody acknowledges it. An acknowledgement over a connection that has gone would end the worker, and all
 # that it is sending with it (kombu 5.7: AttributeError in Channel.pool).
 CELERY_BROKER_TRANSPORT_OPTIONS = {"ack_emulation": False, "socket_keepalive": True}
 # Every beat task expires after its own period, so a worker that was away does not meet a heap of stale ticks.
@@ -183,7 +182,7 @@ CELERY_BEAT_SCHEDULE = {
     "names": {"task": "bridge.tasks.look_up_names", "schedule": 10.0, "options": {"expires": 10.0}},
 }
 # How many deliveries one worker process sends at the same time.
-SEND_THREADS = read("SEND_THREADS", whole(1, 100), 12)
+SEND_THREADS = read("SEND_THREADS", whole(1, 100), 16)
 
 # Too-old guard: an answer that comes hours late confuses more than it helps. Seconds.
 MAX_AGE_ASK = read("MAX_AGE_ASK", whole(60, 604800), 3600)

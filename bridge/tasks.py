@@ -1,102 +1,22 @@
-"""What a wake or the clock makes the worker do. Every task is safe to run twice and to lose."""
+"""What the clock makes the worker do. Every task is safe to run twice and to lose. What bells make it do is in `bridge.bells`."""
 
 from __future__ import annotations
 
-import threading
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from celery import shared_task
-from celery.signals import worker_shutting_down
-from django.conf import settings
 
 from accounts import tokens
 from accounts.tokens import StoredTokens
-from bridge import alerts, delivery, events, inbound, media, names, retention, sending
-from bridge.doorbell import Bell, answered, ring
-from bridge.drain import Drain
-from bridge.models import Wire
+from bridge import alerts, delivery, events, inbound, media, names, retention
+from bridge.doorbell import Bell, ring
 from channels_wechat.errors import ChannelError
 
 if TYPE_CHECKING:
     from accounts.models import ChannelAccount
-    from bridge.models import Attachment, Delivery
 
 # What one run of `prune` may take; the next one, ten minutes later, goes on.
 PRUNE_SECONDS = 60
-# Files of a message are fetched beside the sending, so that slow answers do not let their addresses die.
-FETCH_THREADS = 8
-# A slow endpoint holds one thread, its lane's; so many may be slow in each worker before they hold up other endpoints.
-HOOK_THREADS = 8
-
-
-def _carrier(name: str, threads: int, wire: Wire) -> Drain[Delivery]:
-    holder = delivery.holder_name()
-    return Drain(
-        name,
-        threads,
-        lambda free: delivery.claim(wire, holder, free),
-        sending.carry,
-        lambda pieces: delivery.renew(holder, [piece.pk for piece in pieces]),
-    )
-
-
-# Held by whoever routes; a ring that comes meanwhile is seen at the end.
-_routing, _rung = threading.Lock(), threading.Event()
-
-
-@cache
-def _sender() -> Drain[Delivery]:
-    return _carrier("send", settings.SEND_THREADS, Wire.WORKER)
-
-
-@cache
-def _caller() -> Drain[Delivery]:
-    return _carrier("hook", HOOK_THREADS, Wire.HOOK)
-
-
-@cache
-def _fetcher() -> Drain[Attachment]:
-    return Drain("fetch", FETCH_THREADS, media.claim, media.fetch)
-
-
-@worker_shutting_down.connect
-def _finish_in_order(**_kwargs: Any) -> None:
-    _sender().stop()
-    _caller().stop()
-    _fetcher().stop()
-
-
-@shared_task(name="bridge.tasks.route")
-def route() -> None:
-    """One at a time in a process: two would walk the same peers and wait for each other at every lock."""
-    answered(Bell.ROUTE)
-    _rung.set()
-    while _rung.is_set() and _routing.acquire(blocking=False):
-        try:
-            _rung.clear()
-            while inbound.route_waiting():
-                pass
-        finally:
-            _routing.release()
-
-
-@shared_task(name="bridge.tasks.send")
-def send() -> None:
-    answered(Bell.SEND)
-    _sender().run()
-
-
-@shared_task(name="bridge.tasks.hook")
-def hook() -> None:
-    answered(Bell.HOOK)
-    _caller().run()
-
-
-@shared_task(name="bridge.tasks.fetch")
-def fetch() -> None:
-    answered(Bell.FETCH)
-    _fetcher().run()
 
 
 @shared_task

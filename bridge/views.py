@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.channels import by_key
 from accounts.models import ChannelAccount, Health
-from bridge import inbound, logs, metrics, outbound, streams
+from bridge import arrivals, logs, metrics, outbound, streams
 from bridge.database import AWAY
 from bridge.models import Message
 from channels_wechat.base import Callbacks, Streaming
@@ -87,7 +87,7 @@ def _declared_length(request: HttpRequest) -> int:
 
 
 def _store(account: ChannelAccount, channel: Callbacks, message: Inbound) -> None:
-    stored = inbound.receive(account, message)
+    stored = arrivals.receive(account, message)
     metrics.note_callback(str(account.key), "ok", refused=False)
     if account.state == Health.NEW:
         account.set_state(Health.OK)

@@ -16,7 +16,6 @@ import time
 from typing import TYPE_CHECKING
 
 from Crypto.Cipher import AES
-from Crypto.Util.strxor import strxor
 from django.utils.translation import gettext as _
 
 from channels_wechat.errors import CallbackRefused
@@ -84,7 +83,10 @@ class Cipher:
         """
         if not ciphertext or len(ciphertext) % AES.block_size:
             return b""
-        return strxor(self._block_cipher.decrypt(ciphertext), self._key[:16] + ciphertext[: -AES.block_size])
+        deciphered = bytearray(len(ciphertext))
+        self._block_cipher.decrypt(ciphertext, output=deciphered)
+        before = self._key[:16] + ciphertext[: -AES.block_size]
+        return (int.from_bytes(deciphered) ^ int.from_bytes(before)).to_bytes(len(ciphertext))
 
     def _unpack(self, packed: bytes) -> bytes:
         length = struct.unpack(">I", packed[16:20])[0] if len(packed) >= 20 else -1

@@ -29,7 +29,8 @@ def parse(body: bytes) -> Node:
     """
     if len(body) > MAX_BYTES:
         raise CallbackRefused(413, "too_large", _("The callback is larger than 1 MiB."))
-    return _Tree().parse(REFERENCE.sub(_legal_reference, _legal(body)))
+    text = _legal(body)
+    return _Tree().parse(REFERENCE.sub(_legal_reference, text) if "&#" in text else text)
 
 
 def listed(value: Any, name: str = "Item") -> list[Any]:
@@ -56,8 +57,9 @@ class _Tree:
     """Builds the dict while expat reads; an element is a dict once it has a child, else its text."""
 
     def __init__(self) -> None:
-        self._open: list[Any] = []  # what each open element has become so far
-        self._root: Node = {}
+        self._open: list[Node] = []  # the children of each open element so far
+        self._said = ""  # the text since the last mark
+        self._around: Node = {}  # the root by its name
         self._count = 0
 
     def parse(self, text: str) -> Node:
@@ -67,29 +69,26 @@ class _Tree:
         parser.StartElementHandler, parser.EndElementHandler = self._start, self._end
         parser.CharacterDataHandler = self._text
         try:
-            parser.Parse(text.encode(), True)
+            parser.Parse(text, True)
         except expat.ExpatError as error:
             raise _malformed() from error
-        return self._root
+        (root,) = self._around.values()
+        return root if isinstance(root, dict) else {}
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._count += 1
         if len(self._open) >= MAX_DEPTH or self._count > MAX_ELEMENTS:
             raise _malformed()
-        self._open.append("")
+        self._open.append({})
+        self._said = ""
 
     def _text(self, text: str) -> None:
-        if isinstance(self._open[-1], str):
-            self._open[-1] += text
+        self._said += text
 
     def _end(self, name: str) -> None:
-        value = self._open.pop()
-        if not self._open:
-            self._root = value if isinstance(value, dict) else {}
-            return
-        siblings = self._open[-1]
-        if isinstance(siblings, str):
-            siblings = self._open[-1] = {}
+        value: Any = self._open.pop() or self._said
+        self._said = ""
+        siblings = self._open[-1] if self._open else self._around
         if name not in siblings:
             siblings[name] = value
         elif isinstance(siblings[name], list):

@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from accounts.channels import channel_for
 from accounts.models import ChannelAccount, cleaned_credentials
+from bridge import arrivals, inbound, outbound, sending
 from bridge import delivery as work
-from bridge import inbound, outbound, sending
 from bridge.models import Delivery, Event, Message, Route, Target, WebhookEndpoint, Wire
 from channels_wechat import channel_class
 from channels_wechat.messages import Content, Inbound, MediaItem, Peer
@@ -78,7 +78,7 @@ def picture(handle: str = "MEDIA1", name: str = "") -> MediaItem:
 
 def hear(account: ChannelAccount, text: str = "hello", sender: str = "zhangsan", **fields: Any) -> Message:
     """Received as by the callback; not routed."""
-    pk = inbound.receive(account, said(text, sender, **fields))
+    pk = arrivals.receive(account, said(text, sender, **fields))
     assert pk is not None
     return Message.objects.get(pk=pk)
 

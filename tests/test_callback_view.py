@@ -12,6 +12,7 @@ from bridge import inbound, metrics
 from bridge.models import Message
 from tests.callbacks import call, from_app, from_bot, opened, signed
 from tests.factories import CORP, KEY, TOKEN, answer, app, bot, eventually, route, row
+from tests.rings import rings
 
 if TYPE_CHECKING:
     import redis
@@ -232,8 +233,10 @@ def test_the_pages_are_behind_the_other_door(account: ChannelAccount) -> None:
 def test_what_was_heard_waits_for_the_router_and_the_worker_is_rung(
     account: ChannelAccount, valkey: redis.Redis
 ) -> None:
-    call(account, *from_app())
-    assert eventually(lambda: valkey.llen("route")) == 1
+    with rings(valkey) as heard:
+        call(account, *from_app())
+        eventually(lambda: heard.rung("route"))
+    assert heard.count == {"route": 1}
     route(account)
     inbound.route_waiting()
     assert row(Message.objects.get().deliveries.get()).state == "pending"

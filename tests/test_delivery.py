@@ -9,8 +9,10 @@ import pytest
 from django.utils import timezone
 
 from bridge import delivery as work
-from bridge.delivery import Failure, LostLease
+from bridge import retries
+from bridge.delivery import LostLease
 from bridge.models import Attempt, Delivery, Message, Reason, State, Target, Wire
+from bridge.retries import Failure
 from tests.factories import (
     app,
     claim,
@@ -231,7 +233,7 @@ def test_retry_waits_longer_each_time(account: ChannelAccount) -> None:
         assert (state(mine), row(mine).tries) == ("pending", number)
         waits.append(wait_of(mine))
         due(mine)
-    steps = [*work.RETRY_SECONDS, 900, 900]
+    steps = [*retries.RETRY_SECONDS, 900, 900]
     assert all(step - 1 < wait <= step * 1.2 for step, wait in zip(steps, waits, strict=True)), waits
     assert outcomes(delivery) == ["error"] * 10
 
@@ -316,7 +318,7 @@ def test_permanent(account: ChannelAccount) -> None:
     assert after.finished_at
 
 
-@pytest.mark.parametrize(("most", "named"), [(3, 3), (work.MAX_TRIES, None)])
+@pytest.mark.parametrize(("most", "named"), [(3, 3), (retries.MAX_TRIES, None)])
 def test_tries_spent(account: ChannelAccount, most: int, named: int | None) -> None:
     delivery = to_send(account)
     shift(delivery, tries=most - 2)

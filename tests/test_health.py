@@ -15,8 +15,8 @@ from accounts import counters, valkey
 from accounts.models import ChannelAccount
 from bridge import alerts, exposition, health
 from bridge import delivery as work
-from bridge.delivery import Failure
 from bridge.models import Delivery, Incident
+from bridge.retries import Failure
 from tests.callbacks import Reply, call, from_app
 from tests.factories import app, claimed, gateway, hear, picture, route, shift, to_send, turn
 

@@ -172,10 +172,10 @@ def test_routing_names_its_rows(as_json: Written) -> None:
     account = app()
     route(account)
     message = hear(account, "canary text")
-    Message.objects.filter(pk=message.pk).update(raw=[1])
+    Message.objects.filter(pk=message.pk).update(raw={"_bridge": [1]})
     inbound.route_waiting()
     assert message.deliveries.get().reason == Reason.INTERNAL
-    told = next(record for record in as_json.records if record["logger"] == "bridge.inbound")
+    told = next(record for record in as_json.records if record["message"] == "a message could not be routed")
     assert (told["message_id"], told["account_id"]) == (message.pk, account.pk)
     assert "canary" not in as_json.text
 
@@ -186,7 +186,7 @@ def test_a_turn_names_its_rows_on_every_thread(as_json: Written) -> None:
     route(account)
     delivery = claimed(turn(account, "canary text"))
     delivery.payload = {}
-    asyncio.run(Asking(delivery, None, lambda _delivery, _text: None).run())  # type: ignore[arg-type]
+    asyncio.run(Asking(delivery, None, None, lambda _delivery, _text: None).run())  # type: ignore[arg-type]
     told = next(record for record in as_json.records if record["logger"] == "bridge.asking")
     assert (told["delivery_id"], told["message_id"]) == (delivery.pk, delivery.message_id)
     assert "canary" not in as_json.text

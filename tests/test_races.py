@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
+from bridge import arrivals, inbound, media, outbound
 from bridge import delivery as work
-from bridge import inbound, media, outbound
 from bridge.delivery import LostLease
 from bridge.models import Conversation, Delivery, Message, Reason, Wire
 from bridge.replay import replay
@@ -83,7 +83,7 @@ def test_claimers_never_take_the_same_nor_two_of_a_lane() -> None:
 
 def test_a_message_received_many_times_is_one_row() -> None:
     account, one = app(), said(media=(picture(),))
-    stored = at_once(*[lambda: inbound.receive(account, one)] * THREADS)
+    stored = at_once(*[lambda: arrivals.receive(account, one)] * THREADS)
     assert len([pk for pk in stored if pk]) == 1
     assert Message.objects.get().attachments.count() == 1
 

@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from bridge import delivery as work
 from bridge import inbound
-from bridge.delivery import Failure
 from bridge.models import Conversation, Delivery, Message, Reason, Route, State
 from bridge.replay import dismiss, replay, why_not_replay
+from bridge.retries import Failure
 from tests.factories import (
     GROUP,
     answer,

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from bridge import delivery as work
 from bridge import outbound
-from bridge.delivery import Failure
 from bridge.models import Conversation, Delivery, Message, Reason, State
+from bridge.retries import Failure
 from bridge.streams import partial_key
 from channels_wechat.messages import Content
 from openclaw.stub.brain import picture

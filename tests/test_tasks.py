@@ -1,4 +1,4 @@
-"""What a wake or the clock makes the worker do."""
+"""What a bell or the clock makes the worker do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge import tasks
+from bridge.bells import Bells
+from bridge.doorbell import Bell
 from bridge.models import Attachment, Contact, Delivery, Incident
 from tests.factories import AGENT, app, hear, picture, to_send
 
@@ -23,7 +25,7 @@ def test_one_wake_sends_everything_each_lane_in_order(company: SimulatorClient, 
     for number in range(4):
         for person in ("zhangsan", "lisi", "wangwu"):
             to_send(account, str(number), person)
-    tasks.send()
+    Bells().drains[Bell.SEND].run()
     assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
     for person in ("zhangsan", "lisi", "wangwu"):
         assert [entry["text"] for entry in company.transcript(f"app:{AGENT}:{person}")] == ["0", "1", "2", "3"]
@@ -34,7 +36,7 @@ def test_one_wake_fetches_all_files(company: SimulatorClient) -> None:
     account = app(company.url)
     for _message in range(3):
         hear(account, media=(picture("nonsense"), picture("nonsense")))
-    tasks.fetch()
+    Bells().drains[Bell.FETCH].run()
     assert list(Attachment.objects.values_list("tries", flat=True)) == [1] * 6
     assert not Attachment.objects.filter(error="").exists()
 

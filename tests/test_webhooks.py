@@ -13,7 +13,6 @@ from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from celery import current_app
 from django.db import transaction
 from django.utils import timezone
 from hypothesis import given
@@ -22,10 +21,11 @@ from hypothesis import strategies as st
 from accounts.models import ChannelAccount, Health
 from bridge import alerts, events, hooks, inbound, outbound, replay, sending, tasks
 from bridge import delivery as work
+from bridge.bells import Bells
 from bridge.doorbell import Bell
 from bridge.models import Delivery, Event, Incident, Message, Outcome, Reason, State, Target, WebhookEndpoint, Wire
 from bridge.models.webhooks import new_secret
-from bridge.processes import QUEUES
+from bridge.retries import Failure
 from tests.channels.harness import Recorded, Reply, recorder
 from tests.factories import (
     app,
@@ -164,12 +164,13 @@ def test_secrets_rotate_under_load_and_no_call_fails(receiver: Recorder, valkey:
     """The receiver changes over some time after each rotation, as people do; the worker is the real one."""
     one, account = endpoint(receiver.url), app()
     known, stop, refused = [one.secret], threading.Event(), []
+    caller = Bells().drains[Bell.HOOK]
 
     def hear_on() -> None:
         while not stop.is_set():
             hear(account)
             inbound.route_waiting()
-            tasks.hook()
+            caller.run()
 
     def judge(seen: int) -> int:
         fresh = receiver.requests[seen:]
@@ -190,7 +191,7 @@ def test_secrets_rotate_under_load_and_no_call_fails(receiver: Recorder, valkey:
         known.append(new)
     stop.set()
     thread.join(30)
-    tasks.hook()
+    caller.run()
     judge(seen)
     assert refused == []
     assert len(receiver.requests) == Message.objects.count() >= 50
@@ -242,7 +243,7 @@ def test_only_what_was_chosen_and_only_of_its_account() -> None:
 def test_a_message_that_breaks_the_router_is_told_and_its_death_too() -> None:
     one, account = endpoint(), app()
     hear(account)
-    Message.objects.update(raw=[])  # what the router does not expect
+    Message.objects.update(raw={"_bridge": []})  # what the router does not expect
     inbound.route_waiting()
     first, second = told(one)
     assert (first[0], second[0]) == ("message.received", "delivery.dead")
@@ -290,9 +291,9 @@ def dies_by(way: str, account: ChannelAccount) -> Delivery:
         work.hand_over("gone")
     else:
         failure = {
-            "refused": work.Failure("permanent", "40003", "no such user"),
-            "tries spent": work.Failure("retry", "503", "busy", max_tries=1),
-            "no answer": work.Failure("unknown", "timeout", "no answer"),
+            "refused": Failure("permanent", "40003", "no such user"),
+            "tries spent": Failure("retry", "503", "busy", max_tries=1),
+            "no answer": Failure("unknown", "timeout", "no answer"),
         }[way]
         mine = claimed(delivery)
         work.fail(mine, work.begin(mine, {}), failure)
@@ -336,7 +337,7 @@ def test_dying_again_after_a_replay_is_told_again_with_another_id() -> None:
     delivery = dies_by("refused", app())
     replay.replay([delivery.pk])
     mine = claimed(row(delivery))
-    work.fail(mine, None, work.Failure("permanent", "40003", "no such user"))
+    work.fail(mine, None, Failure("permanent", "40003", "no such user"))
     first, second = queued(one)
     assert first.payload["id"] != second.payload["id"]
 
@@ -346,7 +347,7 @@ def test_what_was_skipped_retried_or_held_is_not_told() -> None:
     account = app()
     turn(account)  # no mapping: skipped
     mine = claimed(to_send(account))
-    work.fail(mine, work.begin(mine, {}), work.Failure("retry", "503", "busy"))
+    work.fail(mine, work.begin(mine, {}), Failure("retry", "503", "busy"))
     assert told(one) == []
 
 
@@ -378,7 +379,7 @@ def test_no_event_holds_a_secret(receiver: Recorder) -> None:
     delivery = turn(account)
     assert delivery.route == mapped
     mine = claimed(delivery)
-    work.fail(mine, None, work.Failure("permanent", "x", "refused: access_token=canary-access"))
+    work.fail(mine, None, Failure("permanent", "x", "refused: access_token=canary-access"))
     account.set_state(Health.STOPPED, "stopped")
     events.tell_account_states()
     receiver.will(Reply(b"path-secret", 500), Reply(b"", fault="reset"))
@@ -597,16 +598,16 @@ def test_what_waited_for_a_deleted_endpoint_is_skipped_and_kept(receiver: Record
 def test_a_slow_endpoint_holds_up_neither_others_nor_wechat(receiver: Recorder, valkey: redis.Redis) -> None:
     receiver.will(Reply(b"", fault="hang"))
     slow, account = endpoint(receiver.url), app()
-    first = events.test(slow)
-    thread = threading.Thread(target=in_thread(tasks.hook.run))
+    first, drains = events.test(slow), Bells().drains
+    thread = threading.Thread(target=in_thread(drains[Bell.HOOK].run))
     thread.start()
     eventually(lambda: receiver.requests)
     with recorder() as quick:
         others = [events.test(endpoint(quick.url)) for _other in range(3)]
-        tasks.hook()  # wakes the drain under way
+        drains[Bell.HOOK].run()  # wakes the drain under way
         eventually(lambda: all(row(item).state == State.DELIVERED for item in others))
         sent = to_send(account)
-        tasks.send()
+        drains[Bell.SEND].run()
         assert row(sent).tries == 1
     assert row(first).state == State.SENDING
     receiver.released.set()
@@ -629,9 +630,7 @@ def test_no_retry_after_is_too_strange(text: str) -> None:
 
 
 def test_the_worker_listens_for_every_bell() -> None:
-    heard = {str(bell) for bell in Bell} - {"ask"}  # the connector's
-    assert heard <= set(QUEUES.split(","))
-    assert {f"bridge.tasks.{bell}" for bell in heard} <= set(current_app.tasks)
+    assert set(Bells().listener.rung) == {f"bell:{bell}" for bell in Bell} - {"bell:ask"}  # the connector's
 
 
 def test_the_sweep_rings_for_them() -> None:

@@ -65,7 +65,7 @@ class Message(models.Model):
             )
         ]
         indexes = [
-            # The outbox: inbound.route_waiting.
+            # The outbox: outbox.lock walks in its order, outbox.take reads one peer after the other.
             models.Index(
                 fields=["account", "peer_kind", "peer_id", "id"],
                 condition=models.Q(routed_at=None, direction="in"),

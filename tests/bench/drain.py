@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 from typing import TYPE_CHECKING
 
-from bridge.doorbell import Bell, answered, ring
 from bridge.models import Delivery
 from bridge.processes import command, python
 from tests import factories
@@ -39,8 +38,6 @@ def _wait(ground: Ground, sides: Ends) -> list[int]:
 
 def _ours(ground: Ground, sides: Ends) -> float:
     count = len(_wait(ground, sides))
-    answered(Bell.SEND)
-    ring(Bell.SEND)
     with ground.process("worker", command("worker", ground.env)):
         return _rate(sides, count)
 

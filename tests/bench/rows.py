@@ -1,4 +1,4 @@
-"""psycopg alone: the callback's own statement with the callback's own values, each row in a commit of its own, over kept connections.
+"""psycopg alone: the callback's row with the callback's own values, each row in a commit of its own, over kept connections.
 
     python -m tests.bench.rows '{"account": 1, "count": 12000, "connections": 16, "processes": 2}'
 
@@ -21,6 +21,12 @@ import psycopg
 
 from tests.bench import sealed
 
+INSERT = """
+INSERT INTO bridge_message (uuid, account_id, peer_kind, peer_id, direction, source, client, idempotency_key, request_hash,
+  kind, text, data, sender, addressed, raw, reply_address, reply_until, occurred_at, created_at)
+VALUES (%(uuid)s, %(account_id)s, %(peer_kind)s, %(peer_id)s, 'in', 'channel', '', %(key)s, '',
+  %(kind)s, %(text)s, '{}', %(sender)s, %(addressed)s, %(raw)s, %(reply_address)s, %(reply_until)s, %(occurred_at)s, %(now)s)
+ON CONFLICT DO NOTHING RETURNING id"""
 PATIENCE = 60.0  # seconds; a process that failed breaks the wait of the others
 
 if TYPE_CHECKING:
@@ -29,7 +35,7 @@ if TYPE_CHECKING:
 
 def values_of(account_id: int, count: int) -> list[dict[str, Any]]:
     from accounts.models import ChannelAccount
-    from bridge import inbound
+    from bridge import arrivals
     from channels_wechat.wecom_app_inbound import read
     from channels_wechat.xml import parse
 
@@ -38,15 +44,14 @@ def values_of(account_id: int, count: int) -> list[dict[str, Any]]:
     found = []
     for _ in range(count):
         number = str(next(numbers))
-        found.append(inbound.values_of(account, read({**parse(plain), "MsgId": number}, plain)))
+        row = arrivals.row_of(account, read({**parse(plain), "MsgId": number}, plain))
+        found.append({**row, "raw": json.dumps(row["raw"])})
     return found
 
 
 def insert(rows: list[dict[str, Any]], connection: psycopg.Connection[Any]) -> None:
-    from bridge.inbound import ROW_ONLY
-
     for row in rows:
-        connection.execute(ROW_ONLY, row).fetchone()
+        connection.execute(INSERT, row).fetchone()
 
 
 def work(account_id: int, count: int, threads: int, ready: Barrier, done: Barrier) -> None:

@@ -1,0 +1,83 @@
+"""The retry table: what becomes of a delivery after a failure."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import F
+from django.utils import timezone
+from django.utils.encoding import force_str
+
+from bridge.models import Reason, State, Target
+
+if TYPE_CHECKING:
+    from bridge.models import Delivery
+
+# Seconds before the next try of something that definitely did not happen; the last one repeats until the try count is spent.
+RETRY_SECONDS = (2, 5, 15, 60, 120, 300, 600, 900)
+MAX_TRIES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong, in the terms of the two wires' errors. action: retry, wait, configuration, permanent, unknown."""
+
+    action: str
+    code: str
+    text: str
+    retry_after: float | None = None
+    max_tries: int | None = None
+    response: Any = field(default_factory=dict)
+    reason: str = ""  # a more exact `Reason` than the action implies
+
+
+def refusal(reason: Reason) -> Failure:
+    """For what we do not even try."""
+    return Failure("permanent", str(reason), force_str(reason.label), reason=reason)
+
+
+def repeatable(delivery: Delivery) -> bool:
+    """An agent's turn is looked up by its key before it is asked again; the platform swallows a repetition until `repeat_until`.
+
+    A webhook's receiver knows a repetition by its id, and an alert told twice does no harm.
+    """
+    if delivery.target in (Target.AGENT, Target.WEBHOOK):
+        return True
+    return delivery.repeat_until is not None and delivery.repeat_until > timezone.now()
+
+
+def verdict(delivery: Delivery, failure: Failure, *, began: bool) -> dict[str, Any]:
+    """The fields that say what becomes of it. began: an attempt was counted as a try."""
+    now = timezone.now()
+    given_back = {"tries": F("tries") - 1} if began else {}  # what was not the message's fault burns no try
+    if failure.action == "configuration":
+        return {"state": State.PENDING, "due_at": now, **given_back, **_next_run(delivery)}
+    if failure.action == "wait":
+        wait = timedelta(seconds=max(1.0, failure.retry_after or 60))
+        return {"state": State.PENDING, "due_at": now + wait, **given_back, **_next_run(delivery)}
+    if failure.action == "permanent":
+        return _dead(failure.reason or Reason.PERMANENT)
+    if failure.action == "unknown" and not repeatable(delivery):
+        return {"state": State.UNCERTAIN, "reason": Reason.UNKNOWN, "finished_at": now}
+    if delivery.tries >= (failure.max_tries or MAX_TRIES):
+        return _dead(Reason.TRIES_SPENT)
+    # While the outcome is unknown the gateway's key stays: it is the proof that nothing was asked twice.
+    run = {} if failure.action == "unknown" else _next_run(delivery)
+    return {"state": State.PENDING, "due_at": now + _backoff(delivery.tries, failure.retry_after), **run}
+
+
+def _next_run(delivery: Delivery) -> dict[str, Any]:
+    return {"run": F("run") + 1} if delivery.target == Target.AGENT else {}
+
+
+def _dead(reason: str) -> dict[str, Any]:
+    return {"state": State.DEAD, "reason": reason, "finished_at": timezone.now()}
+
+
+def _backoff(tries: int, retry_after: float | None) -> timedelta:
+    """Jitter keeps what failed together from coming back together."""
+    seconds = retry_after or RETRY_SECONDS[min(max(tries, 1), len(RETRY_SECONDS)) - 1]
+    return timedelta(seconds=seconds * random.uniform(1.0, 1.2))  # noqa: S311  not a secret

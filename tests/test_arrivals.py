@@ -1,0 +1,163 @@
+"""Callbacks of one moment in one statement: what happens to one of them happens to no other."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+from django.db import DatabaseError, OperationalError, connection, transaction
+
+from bridge import arrivals
+from bridge.models import Message
+from tests.away import database_away
+from tests.factories import app, eventually, in_thread, picture, said
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
+
+    from accounts.models import ChannelAccount
+    from channels_wechat.messages import Inbound
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
+BROKEN = "a\0b"  # what PostgreSQL does not store
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+@pytest.fixture
+def account() -> ChannelAccount:
+    return app()
+
+
+@pytest.fixture
+def beside() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(8) as pool:
+        yield pool
+
+
+@contextmanager
+def closed() -> Iterator[None]:
+    """Nothing gets into the table until the end of the block, so that what comes meanwhile is one group behind the first."""
+    with closing(psycopg.connect(**params())) as server:
+        server.execute("LOCK TABLE bridge_message IN SHARE MODE")
+        yield
+
+
+def params() -> dict[str, str]:
+    found = connection.get_connection_params()
+    return {key: found[key] for key in ("host", "port", "user", "password", "dbname") if found.get(key)}
+
+
+def waiting() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING)
+        return int(cursor.fetchone()[0])
+
+
+def group(beside: ThreadPoolExecutor, account: ChannelAccount, messages: list[Inbound]) -> list[Future[int | None]]:
+    """The first message is on its way alone, the others stand behind it, as one group and in this order."""
+
+    def store(message: Inbound) -> Callable[[], int | None]:
+        return in_thread(lambda: arrivals.receive(account, message))
+
+    first = beside.submit(store(said("first")))
+    eventually(lambda: waiting() == 1)
+    others = []
+    for number, message in enumerate(messages, 1):
+        others.append(beside.submit(store(message)))
+        eventually(lambda number=number: len(arrivals._together.waiting) == number)
+    return [first, *others]
+
+
+def test_what_comes_together_is_stored_together_in_order(account: ChannelAccount, beside: ThreadPoolExecutor) -> None:
+    with closed():
+        stored = group(beside, account, [said("1", media=(picture("M1"), picture("M2"))), said("2"), said("3")])
+    ids = [one.result(20) for one in stored]
+    assert ids == sorted(filter(None, ids))
+    rows = Message.objects.order_by("id")
+    assert [row.text for row in rows] == ["first", "1", "2", "3"]
+    assert len({transaction_of(row) for row in rows}) == 2
+    assert [row.attachments.count() for row in rows] == [0, 2, 0, 0]
+
+
+def transaction_of(message: Message) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT xmin FROM bridge_message WHERE id = %s", [message.pk])
+        return str(cursor.fetchone()[0])
+
+
+def test_of_three_deliveries_of_one_message_one_is_new(account: ChannelAccount, beside: ThreadPoolExecutor) -> None:
+    one = said("one", media=(picture(),))
+    with closed():
+        stored = group(beside, account, [one, said("other"), one, one])
+    assert [bool(each.result(20)) for each in stored] == [True, True, True, False, False]
+    assert Message.objects.get(text="one").attachments.count() == 1
+    assert arrivals.receive(account, one) is None
+
+
+def test_a_row_that_cannot_be_stored_fails_no_other(account: ChannelAccount, beside: ThreadPoolExecutor) -> None:
+    with closed():
+        stored = group(beside, account, [said("1"), said(BROKEN), said("2", "x" * 300), said("3")])
+    for wrong in stored.pop(2), stored.pop(2):
+        with pytest.raises(DatabaseError):
+            wrong.result(20)
+    assert all(each.result(20) for each in stored)
+    assert set(Message.objects.values_list("text", flat=True)) == {"first", "1", "3"}
+
+
+def test_all_are_told_when_the_database_goes_away_and_the_next_are_stored(
+    account: ChannelAccount, beside: ThreadPoolExecutor
+) -> None:
+    messages = [said("1"), said("2")]
+    with closed():
+        stored = group(beside, account, messages)
+        with database_away():
+            for each in stored:
+                with pytest.raises(OperationalError):
+                    each.result(20)
+    assert not Message.objects.exists()
+    assert all(arrivals.receive(account, message) for message in messages)
+
+
+def test_two_processes_that_store_the_same_in_opposite_order(
+    account: ChannelAccount, beside: ThreadPoolExecutor
+) -> None:
+    """PostgreSQL ends ours, whose rows are then stored one by one."""
+    one, two = said("one"), said("two")
+    with psycopg.connect(**params()) as other:
+        other.execute("SET deadlock_timeout = '1min'")
+        store(other, account, two)
+        other.execute("SAVEPOINT closed")
+        other.execute("LOCK TABLE bridge_message IN SHARE MODE")
+        stored = group(beside, account, [one, two])
+        other.execute("ROLLBACK TO closed")
+        eventually(lambda: Message.objects.filter(text="first").exists() and waiting() == 1)
+        store(other, account, one)
+        other.rollback()
+    assert all(each.result(20) for each in stored)
+    assert transaction_of(Message.objects.get(text="one")) != transaction_of(Message.objects.get(text="two"))
+
+
+def store(other: psycopg.Connection[Any], account: ChannelAccount, message: Inbound) -> None:
+    other.execute(arrivals._STORE, {"rows": json.dumps([arrivals.row_of(account, message)])})
+
+
+def test_in_a_transaction_a_row_is_stored_alone(account: ChannelAccount, beside: ThreadPoolExecutor) -> None:
+    with closed():
+        stored = group(beside, account, [])
+        inside = beside.submit(in_thread(lambda: taken_back(account)))
+        eventually(lambda: waiting() == 2)
+        assert not arrivals._together.waiting
+    assert stored[0].result(20)
+    inside.result(20)
+    assert [row.text for row in Message.objects.all()] == ["first"]
+
+
+def taken_back(account: ChannelAccount) -> None:
+    with transaction.atomic():
+        assert arrivals.receive(account, said("taken back"))
+        transaction.set_rollback(True)

@@ -41,6 +41,15 @@ def kind_choices() -> list[tuple[str, _StrOrPromise]]:
     return [(kind, channel_class(kind).label) for kind in KINDS]
 
 
+class Checks(models.TextChoices):
+    """Whose words the platform's content check is asked about, where it has one."""
+
+    OFF = "", _("nothing")
+    IN = "in", _("what people write")
+    OUT = "out", _("what the agent answers")
+    BOTH = "both", _("both")
+
+
 class ChannelAccount(models.Model):
     key = models.UUIDField(_("key"), default=uuid.uuid4, unique=True, editable=False)
     kind = models.CharField(_("kind"), max_length=32)  # no choices here: a new kind needs no migration
@@ -60,6 +69,14 @@ class ChannelAccount(models.Model):
         help_text=_(
             "Older messages are deleted with their files, unless something about them is still open. Empty: kept for ever."
         ),
+    )
+    checks = models.CharField(
+        _("content check"),
+        max_length=4,
+        blank=True,
+        default=Checks.OFF,
+        choices=Checks.choices,
+        help_text=_("What WeChat's content check objects to is held until a person releases or dismisses it."),
     )
     state = models.CharField(_("state"), max_length=16, choices=Health.choices, default=Health.NEW, editable=False)
     state_reason = models.TextField(_("reason"), blank=True, editable=False)
@@ -146,3 +163,37 @@ def cleaned_credentials(kind: str, data: dict[str, Any]) -> dict[str, Any]:
     if not form.is_valid():
         raise ValidationError(dict(form.errors.items()))
     return dict(form.cleaned_data)
+
+
+class ReplyWindow(models.Model):
+    """What may still be said to one person: opened by what they do, used up by what we send. `accounts.windows` keeps it."""
+
+    account = models.ForeignKey(ChannelAccount, on_delete=models.CASCADE, related_name="windows", db_index=False)
+    peer_id = models.CharField(max_length=200)
+    left = models.PositiveSmallIntegerField(default=0)
+    until = models.DateTimeField()
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("reply window"), _("reply windows")
+        constraints = [models.UniqueConstraint(fields=["account", "peer_id"], name="window_one_per_person")]
+
+    def __str__(self) -> str:
+        return f"{self.account_id} #{self.pk}"
+
+
+class Restriction(models.Model):
+    """What the platform said this account may not do; `accounts.capabilities` asks again after `until`."""
+
+    account = models.ForeignKey(ChannelAccount, on_delete=models.CASCADE, related_name="restrictions", db_index=False)
+    capability = models.CharField(_("capability"), max_length=32)
+    code = models.CharField(_("code"), max_length=32)
+    text = models.TextField(_("reason"), blank=True)
+    since = models.DateTimeField(_("since"), default=timezone.now)
+    until = models.DateTimeField(_("until"))
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("restriction"), _("restrictions")
+        constraints = [models.UniqueConstraint(fields=["account", "capability"], name="restriction_once")]
+
+    def __str__(self) -> str:
+        return f"{self.account_id} {self.capability}"

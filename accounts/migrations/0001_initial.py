@@ -8,54 +8,93 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='ChannelAccount',
+            name="ChannelAccount",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.UUIDField(default=uuid.uuid4, editable=False, unique=True, verbose_name='key')),
-                ('kind', models.CharField(max_length=32, verbose_name='kind')),
-                ('name', models.CharField(max_length=100, verbose_name='name')),
-                ('external_id', models.CharField(editable=False, max_length=200, verbose_name='identity on the platform')),
-                ('credentials', accounts.fields.EncryptedJSONField(default=dict, editable=False, verbose_name='credentials')),
-                ('api_base_url', models.URLField(blank=True, help_text="Leave empty for the platform's own. For a proxy or the simulator.", verbose_name='API address')),
-                ('enabled', models.BooleanField(default=True, verbose_name='enabled')),
-                ('state', models.CharField(choices=[('new', 'not used yet'), ('ok', 'working'), ('failing', 'failing, retried'), ('stopped', 'stopped, needs you')], default='new', editable=False, max_length=16, verbose_name='state')),
-                ('state_reason', models.TextField(blank=True, editable=False, verbose_name='reason')),
-                ('state_since', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='since')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
-                ('updated_at', models.DateTimeField(auto_now=True, verbose_name='changed')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("key", models.UUIDField(default=uuid.uuid4, editable=False, unique=True, verbose_name="key")),
+                ("kind", models.CharField(max_length=32, verbose_name="kind")),
+                ("name", models.CharField(max_length=100, verbose_name="name")),
+                (
+                    "external_id",
+                    models.CharField(editable=False, max_length=200, verbose_name="identity on the platform"),
+                ),
+                (
+                    "credentials",
+                    accounts.fields.EncryptedJSONField(default=dict, editable=False, verbose_name="credentials"),
+                ),
+                (
+                    "api_base_url",
+                    models.URLField(
+                        blank=True,
+                        help_text="Leave empty for the platform's own. For a proxy or the simulator.",
+                        verbose_name="API address",
+                    ),
+                ),
+                ("enabled", models.BooleanField(default=True, verbose_name="enabled")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("new", "not used yet"),
+                            ("ok", "working"),
+                            ("failing", "failing, retried"),
+                            ("stopped", "stopped, needs you"),
+                        ],
+                        default="new",
+                        editable=False,
+                        max_length=16,
+                        verbose_name="state",
+                    ),
+                ),
+                ("state_reason", models.TextField(blank=True, editable=False, verbose_name="reason")),
+                (
+                    "state_since",
+                    models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name="since"),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created")),
+                ("updated_at", models.DateTimeField(auto_now=True, verbose_name="changed")),
             ],
             options={
-                'verbose_name': 'account',
-                'verbose_name_plural': 'accounts',
-                'ordering': ['name'],
-                'constraints': [models.UniqueConstraint(fields=('kind', 'external_id'), name='account_kind_external_id', violation_error_message='An account with this identity exists already.')],
+                "verbose_name": "account",
+                "verbose_name_plural": "accounts",
+                "ordering": ["name"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("kind", "external_id"),
+                        name="account_kind_external_id",
+                        violation_error_message="An account with this identity exists already.",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='AccessToken',
+            name="AccessToken",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('value', accounts.fields.EncryptedTextField(blank=True, default='')),
-                ('generation', models.PositiveBigIntegerField(default=0)),
-                ('expires_at', models.DateTimeField(null=True)),
-                ('lease_until', models.DateTimeField(null=True)),
-                ('failure', models.TextField(blank=True, default='')),
-                ('failure_code', models.CharField(blank=True, default='', max_length=32)),
-                ('failed_at', models.DateTimeField(null=True)),
-                ('refreshed_at', models.DateTimeField(null=True)),
-                ('account', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='token', to='accounts.channelaccount')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("value", accounts.fields.EncryptedTextField(blank=True, default="")),
+                ("generation", models.PositiveBigIntegerField(default=0)),
+                ("expires_at", models.DateTimeField(null=True)),
+                ("lease_until", models.DateTimeField(null=True)),
+                ("failure", models.TextField(blank=True, default="")),
+                ("failure_code", models.CharField(blank=True, default="", max_length=32)),
+                ("failed_at", models.DateTimeField(null=True)),
+                ("refreshed_at", models.DateTimeField(null=True)),
+                (
+                    "account",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="token", to="accounts.channelaccount"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'access token',
-                'verbose_name_plural': 'access tokens',
+                "verbose_name": "access token",
+                "verbose_name_plural": "access tokens",
             },
         ),
     ]

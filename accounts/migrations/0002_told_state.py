@@ -4,15 +4,24 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0001_initial'),
+        ("accounts", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='channelaccount',
-            name='told_state',
-            field=models.CharField(choices=[('new', 'not used yet'), ('ok', 'working'), ('failing', 'failing, retried'), ('stopped', 'stopped, needs you')], default='new', editable=False, max_length=16),
+            model_name="channelaccount",
+            name="told_state",
+            field=models.CharField(
+                choices=[
+                    ("new", "not used yet"),
+                    ("ok", "working"),
+                    ("failing", "failing, retried"),
+                    ("stopped", "stopped, needs you"),
+                ],
+                default="new",
+                editable=False,
+                max_length=16,
+            ),
         ),
     ]

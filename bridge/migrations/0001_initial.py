@@ -11,12 +11,11 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_initial'),
-        ('openclaw', '0001_initial'),
+        ("accounts", "0001_initial"),
+        ("openclaw", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -24,321 +23,707 @@ class Migration(migrations.Migration):
         # Order within a lane: see Delivery.seq.
         migrations.RunSQL("CREATE SEQUENCE bridge_delivery_seq", "DROP SEQUENCE bridge_delivery_seq"),
         migrations.CreateModel(
-            name='Conversation',
+            name="Conversation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('peer_kind', models.CharField(choices=[('direct', 'person'), ('group', 'group')], max_length=8, verbose_name='kind')),
-                ('peer_id', models.CharField(max_length=200, verbose_name='id on the platform')),
-                ('title', models.CharField(blank=True, max_length=200, verbose_name='title')),
-                ('mode', models.CharField(choices=[('bot', 'the agent answers'), ('paused', 'paused: messages are kept, nobody answers'), ('human', 'staff answer')], default='bot', max_length=8, verbose_name='mode')),
-                ('session_epoch', models.PositiveIntegerField(default=0, verbose_name='session')),
-                ('stopped_at', models.DateTimeField(editable=False, null=True)),
-                ('last_inbound_at', models.DateTimeField(editable=False, null=True, verbose_name='last heard')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='conversations', to='accounts.channelaccount', verbose_name='account')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "peer_kind",
+                    models.CharField(
+                        choices=[("direct", "person"), ("group", "group")], max_length=8, verbose_name="kind"
+                    ),
+                ),
+                ("peer_id", models.CharField(max_length=200, verbose_name="id on the platform")),
+                ("title", models.CharField(blank=True, max_length=200, verbose_name="title")),
+                (
+                    "mode",
+                    models.CharField(
+                        choices=[
+                            ("bot", "the agent answers"),
+                            ("paused", "paused: messages are kept, nobody answers"),
+                            ("human", "staff answer"),
+                        ],
+                        default="bot",
+                        max_length=8,
+                        verbose_name="mode",
+                    ),
+                ),
+                ("session_epoch", models.PositiveIntegerField(default=0, verbose_name="session")),
+                ("stopped_at", models.DateTimeField(editable=False, null=True)),
+                ("last_inbound_at", models.DateTimeField(editable=False, null=True, verbose_name="last heard")),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created")),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="conversations",
+                        to="accounts.channelaccount",
+                        verbose_name="account",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'conversation',
-                'verbose_name_plural': 'conversations',
-                'ordering': ['-last_inbound_at', '-id'],
+                "verbose_name": "conversation",
+                "verbose_name_plural": "conversations",
+                "ordering": ["-last_inbound_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='Delivery',
+            name="Delivery",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('target', models.CharField(choices=[('agent', 'agent'), ('channel', 'WeChat'), ('webhook', 'webhook')], max_length=8, verbose_name='to')),
-                ('wire', models.CharField(choices=[('worker', 'worker'), ('connector', 'connector'), ('view', 'stream')], default='worker', max_length=9)),
-                ('lane', models.CharField(max_length=60, verbose_name='lane')),
-                ('seq', models.BigIntegerField(db_default=models.Func(models.Value('bridge_delivery_seq'), function='nextval'), editable=False)),
-                ('part', models.PositiveSmallIntegerField(default=0, verbose_name='part')),
-                ('payload', models.JSONField(default=dict, verbose_name='payload')),
-                ('fingerprint', models.CharField(blank=True, default='', max_length=64)),
-                ('state', models.CharField(choices=[('pending', 'waiting'), ('sending', 'on its way'), ('delivered', 'delivered'), ('held', 'held back'), ('skipped', 'skipped'), ('dead', 'failed'), ('uncertain', 'uncertain')], default='pending', max_length=9, verbose_name='state')),
-                ('reason', models.CharField(blank=True, choices=[('no_route', 'no mapping for this group or person'), ('route_disabled', 'the mapping is switched off'), ('not_addressed', 'the bot was not addressed'), ('no_trigger', 'no trigger word in the text'), ('sender', 'this sender is not allowed'), ('paused', 'the conversation is paused'), ('human', 'staff answer this conversation'), ('event', 'an event, not a message'), ('unsupported', 'a type we do not know'), ('command', 'a command to the bridge'), ('stopped', 'broken off by /stop'), ('part_before', 'waits for the part before it'), ('too_long', 'longer than the platform can carry'), ('too_old', 'too old: it would confuse to send it now'), ('no_reply', 'nothing is left by which this bot could answer'), ('permanent', 'refused for good'), ('configuration', 'needs a change of configuration'), ('tries_spent', 'all tries failed'), ('unknown', 'the request left and no answer came'), ('content', 'this cannot be sent here'), ('internal_error', 'an error of the bridge itself'), ('partial', 'accepted, but not for everyone or not in full'), ('no_answer', 'the agent had nothing to say')], default='', max_length=16, verbose_name='reason')),
-                ('error', models.TextField(blank=True, default='', verbose_name='error')),
-                ('tries', models.PositiveIntegerField(default=0, verbose_name='tries')),
-                ('run', models.PositiveIntegerField(default=0)),
-                ('replays', models.PositiveIntegerField(default=0, verbose_name='replays')),
-                ('due_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='due')),
-                ('lease_until', models.DateTimeField(null=True)),
-                ('holder', models.CharField(blank=True, default='', max_length=100)),
-                ('repeat_until', models.DateTimeField(null=True)),
-                ('remote_id', models.CharField(blank=True, default='', max_length=200, verbose_name='platform id')),
-                ('queued_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='queued')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='created')),
-                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
-                ('dismissed_at', models.DateTimeField(null=True, verbose_name='dismissed')),
-                ('recalled_at', models.DateTimeField(null=True, verbose_name='recalled')),
-                ('account', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='deliveries', to='accounts.channelaccount')),
-                ('dismissed_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('gateway', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='deliveries', to='openclaw.gateway')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "target",
+                    models.CharField(
+                        choices=[("agent", "agent"), ("channel", "WeChat"), ("webhook", "webhook")],
+                        max_length=8,
+                        verbose_name="to",
+                    ),
+                ),
+                (
+                    "wire",
+                    models.CharField(
+                        choices=[("worker", "worker"), ("connector", "connector"), ("view", "stream")],
+                        default="worker",
+                        max_length=9,
+                    ),
+                ),
+                ("lane", models.CharField(max_length=60, verbose_name="lane")),
+                (
+                    "seq",
+                    models.BigIntegerField(
+                        db_default=models.Func(models.Value("bridge_delivery_seq"), function="nextval"), editable=False
+                    ),
+                ),
+                ("part", models.PositiveSmallIntegerField(default=0, verbose_name="part")),
+                ("payload", models.JSONField(default=dict, verbose_name="payload")),
+                ("fingerprint", models.CharField(blank=True, default="", max_length=64)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "waiting"),
+                            ("sending", "on its way"),
+                            ("delivered", "delivered"),
+                            ("held", "held back"),
+                            ("skipped", "skipped"),
+                            ("dead", "failed"),
+                            ("uncertain", "uncertain"),
+                        ],
+                        default="pending",
+                        max_length=9,
+                        verbose_name="state",
+                    ),
+                ),
+                (
+                    "reason",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("no_route", "no mapping for this group or person"),
+                            ("route_disabled", "the mapping is switched off"),
+                            ("not_addressed", "the bot was not addressed"),
+                            ("no_trigger", "no trigger word in the text"),
+                            ("sender", "this sender is not allowed"),
+                            ("paused", "the conversation is paused"),
+                            ("human", "staff answer this conversation"),
+                            ("event", "an event, not a message"),
+                            ("unsupported", "a type we do not know"),
+                            ("command", "a command to the bridge"),
+                            ("stopped", "broken off by /stop"),
+                            ("part_before", "waits for the part before it"),
+                            ("too_long", "longer than the platform can carry"),
+                            ("too_old", "too old: it would confuse to send it now"),
+                            ("no_reply", "nothing is left by which this bot could answer"),
+                            ("permanent", "refused for good"),
+                            ("configuration", "needs a change of configuration"),
+                            ("tries_spent", "all tries failed"),
+                            ("unknown", "the request left and no answer came"),
+                            ("content", "this cannot be sent here"),
+                            ("internal_error", "an error of the bridge itself"),
+                            ("partial", "accepted, but not for everyone or not in full"),
+                            ("no_answer", "the agent had nothing to say"),
+                        ],
+                        default="",
+                        max_length=16,
+                        verbose_name="reason",
+                    ),
+                ),
+                ("error", models.TextField(blank=True, default="", verbose_name="error")),
+                ("tries", models.PositiveIntegerField(default=0, verbose_name="tries")),
+                ("run", models.PositiveIntegerField(default=0)),
+                ("replays", models.PositiveIntegerField(default=0, verbose_name="replays")),
+                ("due_at", models.DateTimeField(default=django.utils.timezone.now, verbose_name="due")),
+                ("lease_until", models.DateTimeField(null=True)),
+                ("holder", models.CharField(blank=True, default="", max_length=100)),
+                ("repeat_until", models.DateTimeField(null=True)),
+                ("remote_id", models.CharField(blank=True, default="", max_length=200, verbose_name="platform id")),
+                ("queued_at", models.DateTimeField(default=django.utils.timezone.now, verbose_name="queued")),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, verbose_name="created")),
+                ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
+                ("dismissed_at", models.DateTimeField(null=True, verbose_name="dismissed")),
+                ("recalled_at", models.DateTimeField(null=True, verbose_name="recalled")),
+                (
+                    "account",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="deliveries",
+                        to="accounts.channelaccount",
+                    ),
+                ),
+                (
+                    "dismissed_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "gateway",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="deliveries",
+                        to="openclaw.gateway",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'delivery',
-                'verbose_name_plural': 'deliveries',
-                'ordering': ['-id'],
-                'permissions': [('replay_delivery', 'Can replay a delivery'), ('dismiss_delivery', 'Can dismiss a delivery')],
+                "verbose_name": "delivery",
+                "verbose_name_plural": "deliveries",
+                "ordering": ["-id"],
+                "permissions": [
+                    ("replay_delivery", "Can replay a delivery"),
+                    ("dismiss_delivery", "Can dismiss a delivery"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Attempt',
+            name="Attempt",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField(verbose_name='number')),
-                ('started_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='started')),
-                ('finished_at', models.DateTimeField(null=True, verbose_name='finished')),
-                ('outcome', models.CharField(blank=True, choices=[('ok', 'done'), ('error', 'refused'), ('unknown', 'no answer'), ('interrupted', 'the process was lost')], default='', max_length=12, verbose_name='outcome')),
-                ('code', models.CharField(blank=True, default='', max_length=64, verbose_name='code')),
-                ('error', models.TextField(blank=True, default='', verbose_name='error')),
-                ('request', models.JSONField(default=dict, verbose_name='request')),
-                ('response', models.JSONField(default=dict, verbose_name='response')),
-                ('delivery', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to='bridge.delivery')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveIntegerField(verbose_name="number")),
+                ("started_at", models.DateTimeField(default=django.utils.timezone.now, verbose_name="started")),
+                ("finished_at", models.DateTimeField(null=True, verbose_name="finished")),
+                (
+                    "outcome",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("ok", "done"),
+                            ("error", "refused"),
+                            ("unknown", "no answer"),
+                            ("interrupted", "the process was lost"),
+                        ],
+                        default="",
+                        max_length=12,
+                        verbose_name="outcome",
+                    ),
+                ),
+                ("code", models.CharField(blank=True, default="", max_length=64, verbose_name="code")),
+                ("error", models.TextField(blank=True, default="", verbose_name="error")),
+                ("request", models.JSONField(default=dict, verbose_name="request")),
+                ("response", models.JSONField(default=dict, verbose_name="response")),
+                (
+                    "delivery",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="attempts", to="bridge.delivery"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'attempt',
-                'verbose_name_plural': 'attempts',
-                'ordering': ['delivery', 'number'],
+                "verbose_name": "attempt",
+                "verbose_name_plural": "attempts",
+                "ordering": ["delivery", "number"],
             },
         ),
         migrations.CreateModel(
-            name='Incident',
+            name="Incident",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('cause', models.CharField(max_length=100, verbose_name='cause')),
-                ('title', models.CharField(max_length=200, verbose_name='what')),
-                ('detail', models.TextField(blank=True, verbose_name='detail')),
-                ('opened_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='since')),
-                ('closed_at', models.DateTimeField(null=True, verbose_name='over')),
-                ('told_at', models.DateTimeField(null=True, verbose_name='told')),
-                ('told_over_at', models.DateTimeField(null=True, verbose_name='told that it is over')),
-                ('error', models.TextField(blank=True, default='', verbose_name='could not tell')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("cause", models.CharField(max_length=100, verbose_name="cause")),
+                ("title", models.CharField(max_length=200, verbose_name="what")),
+                ("detail", models.TextField(blank=True, verbose_name="detail")),
+                ("opened_at", models.DateTimeField(default=django.utils.timezone.now, verbose_name="since")),
+                ("closed_at", models.DateTimeField(null=True, verbose_name="over")),
+                ("told_at", models.DateTimeField(null=True, verbose_name="told")),
+                ("told_over_at", models.DateTimeField(null=True, verbose_name="told that it is over")),
+                ("error", models.TextField(blank=True, default="", verbose_name="could not tell")),
             ],
             options={
-                'verbose_name': 'incident',
-                'verbose_name_plural': 'incidents',
-                'ordering': ['-opened_at'],
-                'indexes': [models.Index(condition=models.Q(('told_at', None), models.Q(('closed_at__isnull', False), ('told_over_at', None)), _connector='OR'), fields=['id'], name='incident_untold')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('closed_at', None)), fields=('cause',), name='incident_one_open')],
+                "verbose_name": "incident",
+                "verbose_name_plural": "incidents",
+                "ordering": ["-opened_at"],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(
+                            ("told_at", None),
+                            models.Q(("closed_at__isnull", False), ("told_over_at", None)),
+                            _connector="OR",
+                        ),
+                        fields=["id"],
+                        name="incident_untold",
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("closed_at", None)), fields=("cause",), name="incident_one_open"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Message',
+            name="Message",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ('peer_kind', models.CharField(choices=[('direct', 'person'), ('group', 'group')], max_length=8, verbose_name='peer kind')),
-                ('peer_id', models.CharField(max_length=200, verbose_name='peer')),
-                ('direction', models.CharField(choices=[('in', 'in'), ('out', 'out')], max_length=3, verbose_name='direction')),
-                ('source', models.CharField(choices=[('channel', 'WeChat'), ('agent', 'agent'), ('api', 'API'), ('staff', 'staff'), ('bridge', 'the bridge'), ('schedule', 'schedule')], max_length=8, verbose_name='source')),
-                ('client', models.CharField(blank=True, default='', max_length=100)),
-                ('idempotency_key', models.CharField(max_length=200, verbose_name='platform id')),
-                ('request_hash', models.CharField(blank=True, default='', max_length=64)),
-                ('kind', models.CharField(default='text', max_length=32, verbose_name='type')),
-                ('text', models.TextField(blank=True, verbose_name='text')),
-                ('data', models.JSONField(default=dict)),
-                ('sender', models.CharField(blank=True, max_length=200, verbose_name='sender')),
-                ('addressed', models.BooleanField(default=True, verbose_name='addressed to the bot')),
-                ('raw', models.JSONField(default=dict)),
-                ('reply_address', accounts.fields.EncryptedTextField(blank=True, default='')),
-                ('reply_until', models.DateTimeField(null=True)),
-                ('occurred_at', models.DateTimeField(null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='received')),
-                ('routed_at', models.DateTimeField(null=True)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='messages', to='accounts.channelaccount')),
-                ('conversation', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='messages', to='bridge.conversation')),
-                ('reply_to', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='replies', to='bridge.message')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                (
+                    "peer_kind",
+                    models.CharField(
+                        choices=[("direct", "person"), ("group", "group")], max_length=8, verbose_name="peer kind"
+                    ),
+                ),
+                ("peer_id", models.CharField(max_length=200, verbose_name="peer")),
+                (
+                    "direction",
+                    models.CharField(choices=[("in", "in"), ("out", "out")], max_length=3, verbose_name="direction"),
+                ),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[
+                            ("channel", "WeChat"),
+                            ("agent", "agent"),
+                            ("api", "API"),
+                            ("staff", "staff"),
+                            ("bridge", "the bridge"),
+                            ("schedule", "schedule"),
+                        ],
+                        max_length=8,
+                        verbose_name="source",
+                    ),
+                ),
+                ("client", models.CharField(blank=True, default="", max_length=100)),
+                ("idempotency_key", models.CharField(max_length=200, verbose_name="platform id")),
+                ("request_hash", models.CharField(blank=True, default="", max_length=64)),
+                ("kind", models.CharField(default="text", max_length=32, verbose_name="type")),
+                ("text", models.TextField(blank=True, verbose_name="text")),
+                ("data", models.JSONField(default=dict)),
+                ("sender", models.CharField(blank=True, max_length=200, verbose_name="sender")),
+                ("addressed", models.BooleanField(default=True, verbose_name="addressed to the bot")),
+                ("raw", models.JSONField(default=dict)),
+                ("reply_address", accounts.fields.EncryptedTextField(blank=True, default="")),
+                ("reply_until", models.DateTimeField(null=True)),
+                ("occurred_at", models.DateTimeField(null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, verbose_name="received")),
+                ("routed_at", models.DateTimeField(null=True)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="messages",
+                        to="accounts.channelaccount",
+                    ),
+                ),
+                (
+                    "conversation",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="messages",
+                        to="bridge.conversation",
+                    ),
+                ),
+                (
+                    "reply_to",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="replies",
+                        to="bridge.message",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'message',
-                'verbose_name_plural': 'messages',
-                'ordering': ['-id'],
-                'permissions': [('send_message', 'Can send a message')],
+                "verbose_name": "message",
+                "verbose_name_plural": "messages",
+                "ordering": ["-id"],
+                "permissions": [("send_message", "Can send a message")],
             },
         ),
         migrations.AddField(
-            model_name='delivery',
-            name='message',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='bridge.message'),
+            model_name="delivery",
+            name="message",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.CASCADE, related_name="deliveries", to="bridge.message"
+            ),
         ),
         migrations.CreateModel(
-            name='Attachment',
+            name="Attachment",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ('position', models.PositiveSmallIntegerField(default=0)),
-                ('kind', models.CharField(max_length=8, verbose_name='kind')),
-                ('name', models.CharField(blank=True, max_length=255, verbose_name='name')),
-                ('mime', models.CharField(blank=True, max_length=100, verbose_name='type')),
-                ('size', models.BigIntegerField(default=0, verbose_name='size')),
-                ('file', models.FileField(blank=True, max_length=200, upload_to=bridge.models.messages.attachment_path)),
-                ('source', models.TextField(blank=True, default='')),
-                ('handle', models.TextField(blank=True, default='')),
-                ('handle_at', models.DateTimeField(null=True)),
-                ('state', models.CharField(choices=[('pending', 'being fetched'), ('ready', 'stored'), ('failed', 'could not be fetched')], default='pending', max_length=8, verbose_name='state')),
-                ('error', models.TextField(blank=True, verbose_name='error')),
-                ('tries', models.PositiveSmallIntegerField(default=0)),
-                ('due_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('lease_until', models.DateTimeField(null=True)),
-                ('message', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='attachments', to='bridge.message')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uuid", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                ("position", models.PositiveSmallIntegerField(default=0)),
+                ("kind", models.CharField(max_length=8, verbose_name="kind")),
+                ("name", models.CharField(blank=True, max_length=255, verbose_name="name")),
+                ("mime", models.CharField(blank=True, max_length=100, verbose_name="type")),
+                ("size", models.BigIntegerField(default=0, verbose_name="size")),
+                (
+                    "file",
+                    models.FileField(blank=True, max_length=200, upload_to=bridge.models.messages.attachment_path),
+                ),
+                ("source", models.TextField(blank=True, default="")),
+                ("handle", models.TextField(blank=True, default="")),
+                ("handle_at", models.DateTimeField(null=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("pending", "being fetched"), ("ready", "stored"), ("failed", "could not be fetched")],
+                        default="pending",
+                        max_length=8,
+                        verbose_name="state",
+                    ),
+                ),
+                ("error", models.TextField(blank=True, verbose_name="error")),
+                ("tries", models.PositiveSmallIntegerField(default=0)),
+                ("due_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("lease_until", models.DateTimeField(null=True)),
+                (
+                    "message",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="attachments", to="bridge.message"
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'attachment',
-                'verbose_name_plural': 'attachments',
-                'ordering': ['message', 'position'],
+                "verbose_name": "attachment",
+                "verbose_name_plural": "attachments",
+                "ordering": ["message", "position"],
             },
         ),
         migrations.CreateModel(
-            name='Route',
+            name="Route",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('peer_kind', models.CharField(blank=True, choices=[('', 'any'), ('direct', 'person'), ('group', 'group')], default='', max_length=8, verbose_name='who')),
-                ('peer_id', models.CharField(blank=True, help_text="The platform's id. Empty: all of this kind.", max_length=200, verbose_name='group or person')),
-                ('agent_id', models.CharField(max_length=64, verbose_name='agent')),
-                ('scope', models.CharField(choices=[('conversation', 'one memory for the whole conversation'), ('sender', 'one memory for each person in it'), ('shared', 'one memory for everything mapped to this agent')], default='conversation', max_length=16, verbose_name='memory')),
-                ('trigger', models.CharField(choices=[('all', 'every message'), ('mention', 'when the bot is addressed'), ('prefix', 'when the text begins with a word'), ('keyword', 'when the text holds a word')], default='all', max_length=16, verbose_name='answers')),
-                ('trigger_words', models.TextField(blank=True, help_text='For the two triggers by word; one a line. A prefix is cut off the text.', verbose_name='words')),
-                ('allowed_senders', models.TextField(blank=True, help_text='User ids, one a line. Empty: everyone.', verbose_name='allowed senders')),
-                ('enabled', models.BooleanField(default=True, verbose_name='enabled')),
-                ('note', models.CharField(blank=True, max_length=200, verbose_name='note')),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='routes', to='accounts.channelaccount', verbose_name='account')),
-                ('gateway', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='routes', to='openclaw.gateway', verbose_name='gateway')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "peer_kind",
+                    models.CharField(
+                        blank=True,
+                        choices=[("", "any"), ("direct", "person"), ("group", "group")],
+                        default="",
+                        max_length=8,
+                        verbose_name="who",
+                    ),
+                ),
+                (
+                    "peer_id",
+                    models.CharField(
+                        blank=True,
+                        help_text="The platform's id. Empty: all of this kind.",
+                        max_length=200,
+                        verbose_name="group or person",
+                    ),
+                ),
+                ("agent_id", models.CharField(max_length=64, verbose_name="agent")),
+                (
+                    "scope",
+                    models.CharField(
+                        choices=[
+                            ("conversation", "one memory for the whole conversation"),
+                            ("sender", "one memory for each person in it"),
+                            ("shared", "one memory for everything mapped to this agent"),
+                        ],
+                        default="conversation",
+                        max_length=16,
+                        verbose_name="memory",
+                    ),
+                ),
+                (
+                    "trigger",
+                    models.CharField(
+                        choices=[
+                            ("all", "every message"),
+                            ("mention", "when the bot is addressed"),
+                            ("prefix", "when the text begins with a word"),
+                            ("keyword", "when the text holds a word"),
+                        ],
+                        default="all",
+                        max_length=16,
+                        verbose_name="answers",
+                    ),
+                ),
+                (
+                    "trigger_words",
+                    models.TextField(
+                        blank=True,
+                        help_text="For the two triggers by word; one a line. A prefix is cut off the text.",
+                        verbose_name="words",
+                    ),
+                ),
+                (
+                    "allowed_senders",
+                    models.TextField(
+                        blank=True, help_text="User ids, one a line. Empty: everyone.", verbose_name="allowed senders"
+                    ),
+                ),
+                ("enabled", models.BooleanField(default=True, verbose_name="enabled")),
+                ("note", models.CharField(blank=True, max_length=200, verbose_name="note")),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="routes",
+                        to="accounts.channelaccount",
+                        verbose_name="account",
+                    ),
+                ),
+                (
+                    "gateway",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="routes",
+                        to="openclaw.gateway",
+                        verbose_name="gateway",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'group mapping',
-                'verbose_name_plural': 'group mappings',
-                'ordering': ['account', 'peer_kind', 'peer_id'],
+                "verbose_name": "group mapping",
+                "verbose_name_plural": "group mappings",
+                "ordering": ["account", "peer_kind", "peer_id"],
             },
         ),
         migrations.AddField(
-            model_name='delivery',
-            name='route',
-            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='deliveries', to='bridge.route'),
+            model_name="delivery",
+            name="route",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="deliveries", to="bridge.route"
+            ),
         ),
         migrations.CreateModel(
-            name='Contact',
+            name="Contact",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('external_id', models.CharField(max_length=200, verbose_name='id on the platform')),
-                ('name', models.CharField(blank=True, max_length=200, verbose_name='name')),
-                ('subscribed', models.BooleanField(null=True, verbose_name='follows')),
-                ('looked_up_at', models.DateTimeField(editable=False, null=True, verbose_name='looked up')),
-                ('created_at', models.DateTimeField(auto_now_add=True, verbose_name='created')),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='contacts', to='accounts.channelaccount', verbose_name='account')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("external_id", models.CharField(max_length=200, verbose_name="id on the platform")),
+                ("name", models.CharField(blank=True, max_length=200, verbose_name="name")),
+                ("subscribed", models.BooleanField(null=True, verbose_name="follows")),
+                ("looked_up_at", models.DateTimeField(editable=False, null=True, verbose_name="looked up")),
+                ("created_at", models.DateTimeField(auto_now_add=True, verbose_name="created")),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="contacts",
+                        to="accounts.channelaccount",
+                        verbose_name="account",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'contact',
-                'verbose_name_plural': 'contacts',
-                'indexes': [models.Index(condition=models.Q(('looked_up_at', None)), fields=['account'], name='contact_to_look_up')],
-                'constraints': [models.UniqueConstraint(fields=('account', 'external_id'), name='contact_external_id')],
+                "verbose_name": "contact",
+                "verbose_name_plural": "contacts",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("looked_up_at", None)), fields=["account"], name="contact_to_look_up"
+                    )
+                ],
+                "constraints": [models.UniqueConstraint(fields=("account", "external_id"), name="contact_external_id")],
             },
         ),
         migrations.AddIndex(
-            model_name='conversation',
-            index=models.Index(models.OrderBy(models.F('last_inbound_at'), descending=True, nulls_last=True), models.F('id'), name='conversation_latest'),
+            model_name="conversation",
+            index=models.Index(
+                models.OrderBy(models.F("last_inbound_at"), descending=True, nulls_last=True),
+                models.F("id"),
+                name="conversation_latest",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='conversation',
-            constraint=models.UniqueConstraint(fields=('account', 'peer_kind', 'peer_id'), name='conversation_peer'),
+            model_name="conversation",
+            constraint=models.UniqueConstraint(fields=("account", "peer_kind", "peer_id"), name="conversation_peer"),
         ),
         migrations.AddConstraint(
-            model_name='attempt',
-            constraint=models.UniqueConstraint(fields=('delivery', 'number'), name='attempt_number'),
+            model_name="attempt",
+            constraint=models.UniqueConstraint(fields=("delivery", "number"), name="attempt_number"),
         ),
         migrations.AddConstraint(
-            model_name='attempt',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('finished_at', None), ('outcome', '')), models.Q(('finished_at__isnull', False), models.Q(('outcome', ''), _negated=True)), _connector='OR'), name='attempt_outcome_iff_finished'),
+            model_name="attempt",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("finished_at", None), ("outcome", "")),
+                    models.Q(("finished_at__isnull", False), models.Q(("outcome", ""), _negated=True)),
+                    _connector="OR",
+                ),
+                name="attempt_outcome_iff_finished",
+            ),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(condition=models.Q(('direction', 'in'), ('routed_at', None)), fields=['account', 'peer_kind', 'peer_id', 'id'], name='message_unrouted'),
+            model_name="message",
+            index=models.Index(
+                condition=models.Q(("direction", "in"), ("routed_at", None)),
+                fields=["account", "peer_kind", "peer_id", "id"],
+                name="message_unrouted",
+            ),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['conversation', '-id'], name='message_transcript'),
+            model_name="message",
+            index=models.Index(fields=["conversation", "-id"], name="message_transcript"),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['created_at', 'direction'], name='message_day'),
+            model_name="message",
+            index=models.Index(fields=["created_at", "direction"], name="message_day"),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['idempotency_key'], name='message_platform_id'),
+            model_name="message",
+            index=models.Index(fields=["idempotency_key"], name="message_platform_id"),
         ),
         migrations.AddIndex(
-            model_name='message',
-            index=models.Index(fields=['sender', '-id'], name='message_sender'),
+            model_name="message",
+            index=models.Index(fields=["sender", "-id"], name="message_sender"),
         ),
         migrations.AddConstraint(
-            model_name='message',
-            constraint=models.UniqueConstraint(fields=('account', 'direction', 'source', 'client', 'idempotency_key'), name='message_idempotency'),
+            model_name="message",
+            constraint=models.UniqueConstraint(
+                fields=("account", "direction", "source", "client", "idempotency_key"), name="message_idempotency"
+            ),
         ),
         migrations.AddIndex(
-            model_name='attachment',
-            index=models.Index(condition=models.Q(('state', 'pending')), fields=['due_at'], name='attachment_due'),
+            model_name="attachment",
+            index=models.Index(condition=models.Q(("state", "pending")), fields=["due_at"], name="attachment_due"),
         ),
         migrations.AddConstraint(
-            model_name='attachment',
-            constraint=models.UniqueConstraint(fields=('message', 'position'), name='attachment_position'),
+            model_name="attachment",
+            constraint=models.UniqueConstraint(fields=("message", "position"), name="attachment_position"),
         ),
         migrations.AddConstraint(
-            model_name='attachment',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'ready'), _negated=True), models.Q(('file', ''), _negated=True), _connector='OR'), name='attachment_ready_has_file'),
+            model_name="attachment",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "ready"), _negated=True), models.Q(("file", ""), _negated=True), _connector="OR"
+                ),
+                name="attachment_ready_has_file",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='route',
-            constraint=models.UniqueConstraint(fields=('account', 'peer_kind', 'peer_id'), name='route_one_per_peer', violation_error_message='This group or person is mapped already.'),
+            model_name="route",
+            constraint=models.UniqueConstraint(
+                fields=("account", "peer_kind", "peer_id"),
+                name="route_one_per_peer",
+                violation_error_message="This group or person is mapped already.",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='route',
-            constraint=models.CheckConstraint(condition=models.Q(('peer_id', ''), models.Q(('peer_kind', ''), _negated=True), _connector='OR'), name='route_peer_id_needs_kind', violation_error_message="Say whether the id is a group's or a person's."),
+            model_name="route",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("peer_id", ""), models.Q(("peer_kind", ""), _negated=True), _connector="OR"),
+                name="route_peer_id_needs_kind",
+                violation_error_message="Say whether the id is a group's or a person's.",
+            ),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('state', 'pending')), fields=['wire', 'due_at'], name='delivery_due'),
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("state", "pending")), fields=["wire", "due_at"], name="delivery_due"
+            ),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('state__in', ('pending', 'sending', 'held'))), fields=['lane', 'seq'], name='delivery_lane'),
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("state__in", ("pending", "sending", "held"))),
+                fields=["lane", "seq"],
+                name="delivery_lane",
+            ),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('state', 'sending')), fields=['lease_until'], name='delivery_leased'),
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("state", "sending")), fields=["lease_until"], name="delivery_leased"
+            ),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('dismissed_at', None), ('state__in', ('dead', 'uncertain'))), fields=['-finished_at'], name='delivery_dead_letters'),
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("dismissed_at", None), ("state__in", ("dead", "uncertain"))),
+                fields=["-finished_at"],
+                name="delivery_dead_letters",
+            ),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(django.db.models.fields.json.KeyTextTransform('session_key', 'payload'), condition=models.Q(('target', 'agent')), name='delivery_session'),
+            model_name="delivery",
+            index=models.Index(
+                django.db.models.fields.json.KeyTextTransform("session_key", "payload"),
+                condition=models.Q(("target", "agent")),
+                name="delivery_session",
+            ),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('fingerprint', ''), _negated=True), fields=['lane', 'fingerprint'], name='delivery_repeats'),
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("fingerprint", ""), _negated=True),
+                fields=["lane", "fingerprint"],
+                name="delivery_repeats",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'sending')), fields=('lane',), name='delivery_one_sending_per_lane'),
+            model_name="delivery",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "sending")), fields=("lane",), name="delivery_one_sending_per_lane"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.UniqueConstraint(fields=('message', 'target', 'part'), name='delivery_part'),
+            model_name="delivery",
+            constraint=models.UniqueConstraint(fields=("message", "target", "part"), name="delivery_part"),
         ),
         migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('lease_until__isnull', False), ('state', 'sending')), models.Q(models.Q(('state', 'sending'), _negated=True), ('lease_until', None)), _connector='OR'), name='delivery_lease_iff_sending'),
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("lease_until__isnull", False), ("state", "sending")),
+                    models.Q(models.Q(("state", "sending"), _negated=True), ("lease_until", None)),
+                    _connector="OR",
+                ),
+                name="delivery_lease_iff_sending",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('finished_at__isnull', False), ('state__in', ('delivered', 'skipped', 'dead', 'uncertain'))), models.Q(models.Q(('state__in', ('delivered', 'skipped', 'dead', 'uncertain')), _negated=True), ('finished_at', None)), _connector='OR'), name='delivery_finished_iff_final'),
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("finished_at__isnull", False), ("state__in", ("delivered", "skipped", "dead", "uncertain"))
+                    ),
+                    models.Q(
+                        models.Q(("state__in", ("delivered", "skipped", "dead", "uncertain")), _negated=True),
+                        ("finished_at", None),
+                    ),
+                    _connector="OR",
+                ),
+                name="delivery_finished_iff_final",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ('dead', 'skipped', 'held', 'uncertain')), _negated=True), models.Q(('reason', ''), _negated=True), _connector='OR'), name='delivery_reason_given'),
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state__in", ("dead", "skipped", "held", "uncertain")), _negated=True),
+                    models.Q(("reason", ""), _negated=True),
+                    _connector="OR",
+                ),
+                name="delivery_reason_given",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('message', None), ('target', 'webhook')), models.Q(models.Q(('target', 'webhook'), _negated=True), ('message__isnull', False)), _connector='OR'), name='delivery_message_iff_not_webhook'),
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("message", None), ("target", "webhook")),
+                    models.Q(models.Q(("target", "webhook"), _negated=True), ("message__isnull", False)),
+                    _connector="OR",
+                ),
+                name="delivery_message_iff_not_webhook",
+            ),
         ),
     ]

@@ -4,18 +4,29 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('bridge', '0001_initial'),
+        ("bridge", "0001_initial"),
     ]
 
     operations = [
         migrations.AlterModelOptions(
-            name='conversation',
-            options={'ordering': ['-last_inbound_at', '-id'], 'permissions': [('pause_conversation', 'Can pause a conversation, take it over and begin a new session')], 'verbose_name': 'conversation', 'verbose_name_plural': 'conversations'},
+            name="conversation",
+            options={
+                "ordering": ["-last_inbound_at", "-id"],
+                "permissions": [
+                    ("pause_conversation", "Can pause a conversation, take it over and begin a new session")
+                ],
+                "verbose_name": "conversation",
+                "verbose_name_plural": "conversations",
+            },
         ),
         migrations.AlterModelOptions(
-            name='message',
-            options={'ordering': ['-id'], 'permissions': [('send_message', 'Can send a message'), ('read_content', 'Can read what messages say')], 'verbose_name': 'message', 'verbose_name_plural': 'messages'},
+            name="message",
+            options={
+                "ordering": ["-id"],
+                "permissions": [("send_message", "Can send a message"), ("read_content", "Can read what messages say")],
+                "verbose_name": "message",
+                "verbose_name_plural": "messages",
+            },
         ),
     ]

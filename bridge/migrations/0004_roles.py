@@ -17,7 +17,7 @@ CONFIGURATION = (
 
 
 def every(models, *verbs):
-    """"bridge.route" and "view" → "bridge.view_route"."""
+    """ "bridge.route" and "view" → "bridge.view_route"."""
     return {"{0}.{2}_{1}".format(*model.split("."), verb) for model in models for verb in verbs}
 
 

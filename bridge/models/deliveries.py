@@ -86,6 +86,13 @@ class Reason(models.TextChoices):
     PARTIAL = "partial", _("accepted, but not for everyone or not in full")
     NO_ANSWER = "no_answer", _("the agent had nothing to say")
     NO_ENDPOINT = "no_endpoint", _("the webhook was deleted")
+    WINDOW = "window", _("WeChat allows no more until the person writes again")
+    MERGED = "merged", _("sent in one message with another part")
+    READ_ON = "read_on", _("asked for the rest of an answer")
+    UNREAD = "unread", _("the person never asked for the rest")
+    GONE = "gone", _("the person does not follow the account any more")
+    REVIEW = "review", _("the content check objects: a person decides")
+    CHECKING = "checking", _("the content check is not finished")
 
 
 class Delivery(models.Model):
@@ -126,6 +133,7 @@ class Delivery(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     recalled_at = models.DateTimeField(_("recalled"), null=True)
+    reviewed_at = models.DateTimeField(_("reviewed"), null=True)  # a person released it: it is not checked again
 
     class Meta:
         verbose_name, verbose_name_plural = _("delivery"), _("deliveries")
@@ -192,6 +200,8 @@ class Delivery(models.Model):
             models.Index(fields=["-id"], condition=Q(target="webhook"), name="delivery_hooks"),
             # The list by day, and search.before.
             models.Index(fields=["created_at"], name="delivery_day"),
+            # The list of what is held, windows.release and the content check.
+            models.Index(fields=["lane", "-id"], condition=Q(state="held"), name="delivery_held"),
             # The API's list of what was dismissed.
             models.Index(fields=["-id"], condition=Q(dismissed_at__isnull=False), name="delivery_dismissed"),
             # search.messages: by the id that the platform gave.

@@ -137,6 +137,9 @@ class Attachment(models.Model):
     tries = models.PositiveSmallIntegerField(default=0)
     due_at = models.DateTimeField(default=timezone.now)
     lease_until = models.DateTimeField(null=True)
+    # The platform's content check: its id, and what it found.
+    check_trace = models.CharField(max_length=100, blank=True, default="", db_default="")
+    verdict = models.CharField(max_length=8, blank=True, default="", db_default="")
 
     class Meta:
         verbose_name, verbose_name_plural = _("attachment"), _("attachments")
@@ -149,7 +152,9 @@ class Attachment(models.Model):
         ]
         indexes = [
             # media.fetch_waiting.
-            models.Index(fields=["due_at"], condition=models.Q(state="pending"), name="attachment_due")
+            models.Index(fields=["due_at"], condition=models.Q(state="pending"), name="attachment_due"),
+            # The event that brings a content check's result.
+            models.Index(fields=["check_trace"], condition=~models.Q(check_trace=""), name="attachment_check"),
         ]
 
     def __str__(self) -> str:

@@ -156,6 +156,9 @@ class Contact(models.Model):
     name = models.CharField(_("name"), max_length=200, blank=True)
     subscribed = models.BooleanField(_("follows"), null=True)
     looked_up_at = models.DateTimeField(_("looked up"), null=True, editable=False)
+    erase_at = models.DateTimeField(
+        null=True, editable=False
+    )  # the platform requires that this person's data be deleted
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:
@@ -164,6 +167,8 @@ class Contact(models.Model):
         indexes = [
             # The names task: contacts whose name nobody asked for yet.
             models.Index(fields=["account"], condition=models.Q(looked_up_at=None), name="contact_to_look_up"),
+            # erasure.run: whose data is to be deleted.
+            models.Index(fields=["erase_at"], condition=models.Q(erase_at__isnull=False), name="contact_to_erase"),
             # search.contacts: a part of the name or of the id.
             GinIndex(
                 OpClass(Upper("name"), name="gin_trgm_ops"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -91,8 +92,17 @@ def row_of(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:
 
 def _raw(inbound: Inbound) -> dict[str, Any]:
     """The platform's body, and what its parser made of it for the router."""
-    extra = {"refers_to": inbound.refers_to, "contacts": dict(inbound.contacts)}
-    return {**inbound.raw, **({"_bridge": extra} if any(extra.values()) else {})}
+    window = inbound.window
+    told = {
+        "refers_to": inbound.refers_to or None,
+        "contacts": dict(inbound.contacts) or None,
+        "window": [window.count, window.seconds] if window else None,
+        "follows": inbound.follows,
+        "erase": inbound.erase or None,
+        "verdict": asdict(inbound.verdict) if inbound.verdict else None,
+    }
+    extra = {name: value for name, value in told.items() if value is not None}
+    return {**inbound.raw, **({"_bridge": extra} if extra else {})}
 
 
 def _stored(row: Row) -> Stored:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Func, Value, prefetch_related_objects
+from django.db.models import F, Func, Value, prefetch_related_objects
 from django.utils import timezone
 from django.utils.encoding import force_str
 
@@ -222,6 +222,25 @@ def skip(delivery: Delivery, attempt: Attempt | None, reason: Reason) -> None:
     _settled(delivery, changed)
 
 
+def hold(
+    delivery: Delivery, reason: Reason, text: str = "", *, attempt: Attempt | None = None, until: datetime | None = None
+) -> None:
+    """sending → held: it may not go now, which is no fault of its own, so no try is burned. Its later parts wait with it.
+
+    until: when whoever waits for something looks again. Raises LostLease.
+    """
+    fields: dict[str, Any] = {"state": State.HELD, "reason": reason, "error": redact_text(text), "lease_until": None}
+    fields |= {"tries": F("tries") - 1} if attempt else {}
+    fields |= {"due_at": until} if until else {}
+    with transaction.atomic():
+        if attempt:
+            _close(attempt, Outcome.ERROR, code=str(reason), error=text)
+        changed = _held(delivery).update(**fields)
+        if changed:
+            _hold_parts(delivery)
+    _settled(delivery, changed)
+
+
 def _settled(delivery: Delivery, changed: int) -> None:
     if not changed:
         raise LostLease(delivery.pk)
@@ -294,6 +313,10 @@ def _later_parts(delivery: Delivery) -> Any:
 def _given_up(delivery: Delivery) -> None:
     """Dead or uncertain. Half an answer after a gap would mislead: the later parts wait for somebody to replay this one."""
     events.died(delivery)
+    _hold_parts(delivery)
+
+
+def _hold_parts(delivery: Delivery) -> None:
     _later_parts(delivery).filter(state=State.PENDING).update(state=State.HELD, reason=Reason.PART_BEFORE)
 
 

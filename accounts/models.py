@@ -6,6 +6,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -138,7 +139,8 @@ class AccessToken(models.Model):
     value = EncryptedTextField(blank=True, default="")
     generation = models.PositiveBigIntegerField(default=0)
     expires_at = models.DateTimeField(null=True)
-    lease_until = models.DateTimeField(null=True)  # somebody is fetching the next one
+    # Somebody is fetching the next one; with a failure, nobody may until then.
+    lease_until = models.DateTimeField(null=True)
     failure = models.TextField(
         blank=True, default=""
     )  # why the platform refuses us; shared, so that one asks and all know
@@ -156,6 +158,15 @@ class AccessToken(models.Model):
         """margin: seconds the token must still be good for."""
         return bool(self.value and self.expires_at and (self.expires_at - timezone.now()).total_seconds() > margin)
 
+    @property
+    def refused(self) -> bool:
+        """For good: until staff change something."""
+        return bool(self.failure and self.lease_until is None)
+
+    def waits(self) -> bool:
+        """The platform said how long nobody is to ask: that long the row stays leased, by nobody."""
+        return bool(self.failure and self.lease_until and self.lease_until > timezone.now())
+
 
 def cleaned_credentials(kind: str, data: dict[str, Any]) -> dict[str, Any]:
     """The kind's form as validation for code that has no page. Raises django.core.exceptions.ValidationError."""
@@ -172,6 +183,10 @@ class ReplyWindow(models.Model):
     peer_id = models.CharField(max_length=200)
     left = models.PositiveSmallIntegerField(default=0)
     until = models.DateTimeField()
+    heard_at = models.DateTimeField(default=timezone.now)  # when we heard of their last deed
+    used_at = ArrayField(
+        models.DateTimeField(), default=list
+    )  # the last uses: a deed of which we hear late is not told of them
 
     class Meta:
         verbose_name, verbose_name_plural = _("reply window"), _("reply windows")

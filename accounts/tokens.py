@@ -1,7 +1,8 @@
 """Access tokens: fetched once for all processes, by whoever finds the old one refused or about to end.
 
 A generation is refused at most once: the first to say so leases the row and asks the platform; the others wait for its answer.
-A failure is shared too: after a wrong secret nobody asks again until staff changed something.
+A failure is shared too: after a wrong secret nobody asks again until staff changed something, and where the platform says how long to
+wait, nobody asks before that.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ LEASE_SECONDS = 20
 POLL_SECONDS = 0.05
 # A process reads a good token at most this often; that it was refused meanwhile, the platform says.
 KEEP_SECONDS = 2.0
+# Where the platform asks us to wait and does not say how long.
+WAIT_SECONDS = 60.0
 _kept: dict[int, tuple[float, str]] = {}
 
 
@@ -46,7 +49,7 @@ class StoredTokens:
         if time.monotonic() < until:
             return value
         row = self._row()
-        if not row.valid() or row.failure:
+        if not row.valid() or row.refused:
             return self._next(row.generation, row)
         if row.valid(KEEP_SECONDS):
             _kept[self.account.pk] = (time.monotonic() + KEEP_SECONDS, row.value)
@@ -60,7 +63,7 @@ class StoredTokens:
     def refresh_soon(self) -> None:
         """For beat: renew what ends within the margin."""
         row = self._row()
-        if not row.failure and not row.valid(MARGIN_SECONDS):
+        if not row.refused and not row.waits() and not row.valid(MARGIN_SECONDS):
             self._next(row.generation, row)
 
     def _row(self) -> AccessToken:
@@ -70,7 +73,7 @@ class StoredTokens:
         """The token after `generation`: fetched here, or by the process that was first."""
         deadline = time.monotonic() + LEASE_SECONDS + 5
         while time.monotonic() < deadline:
-            if row.failure:
+            if row.refused or row.waits():
                 raise _refusal(row)
             if row.generation > generation:  # just fetched: good for a moment at least, else the platform says so
                 return row.value
@@ -84,8 +87,8 @@ class StoredTokens:
 
     def _lease(self, generation: int) -> bool:
         now = timezone.now()
-        free = Q(lease_until=None) | Q(lease_until__lt=now)
-        row = AccessToken.objects.filter(free, account=self.account, generation=generation, failure="")
+        free = Q(lease_until=None, failure="") | Q(lease_until__lt=now)
+        row = AccessToken.objects.filter(free, account=self.account, generation=generation)
         return row.update(lease_until=now + timedelta(seconds=LEASE_SECONDS)) == 1
 
     def _fetch(self, generation: int) -> str:
@@ -115,14 +118,15 @@ class StoredTokens:
         return token.value
 
     def _failed(self, generation: int, error: ChannelError) -> None:
-        """A refusal is kept for all; a network fault only frees the lease."""
-        if error.action != Action.CONFIG:
-            self._held(generation).update(lease_until=None)
+        """A refusal is kept for all, and so is the order to wait; a network fault only frees the lease."""
+        if error.action not in (Action.CONFIG, Action.WAIT):
+            self._held(generation).update(lease_until=None, failure="", failure_code="")
             return
-        self._held(generation).update(
-            lease_until=None, failure=str(error), failure_code=error.code, failed_at=timezone.now()
-        )
-        self.account.set_state(Health.STOPPED, str(error))
+        now, wait = timezone.now(), timedelta(seconds=error.retry_after or WAIT_SECONDS)
+        until = now + wait if error.action == Action.WAIT else None
+        words = {"failure": str(error), "failure_code": error.code}
+        self._held(generation).update(lease_until=until, failed_at=now, **words)
+        self.account.set_state(Health.FAILING if until else Health.STOPPED, str(error))
 
     def _held(self, generation: int) -> QuerySet[AccessToken]:
         return AccessToken.objects.filter(account=self.account, generation=generation)
@@ -136,7 +140,10 @@ class StoredRefusal(ChannelError):
 
 
 def _refusal(row: AccessToken) -> ChannelError:
-    return StoredRefusal(row.failure_code, Action.CONFIG, row.failure)
+    if row.lease_until is None:
+        return StoredRefusal(row.failure_code, Action.CONFIG, row.failure)
+    left = (row.lease_until - timezone.now()).total_seconds()
+    return StoredRefusal(row.failure_code, Action.WAIT, row.failure, retry_after=max(left, 1.0))
 
 
 def ending_soon() -> list[ChannelAccount]:

@@ -45,7 +45,7 @@ def test_everything_is_kept(account: ChannelAccount) -> None:
     assert message.raw == {
         "msgtype": "text",
         "deep": {"x": [1, None]},
-        "_bridge": {"refers_to": "", "contacts": {"lisi": "李四"}},
+        "_bridge": {"contacts": {"lisi": "李四"}},
     }
     assert message.reply_address == "https://reply/?code=secret"
     assert timedelta(seconds=3590) < message.reply_until - timezone.now() <= timedelta(seconds=3600)

@@ -1,0 +1,80 @@
+"""What the platform does not grant an account, as it answered itself: believed for a day, then asked again."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeGuard
+
+from django.utils import timezone
+
+from accounts.models import Restriction
+from channels_wechat.base import Passive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.db.models import QuerySet
+
+    from accounts.models import ChannelAccount
+    from channels_wechat.base import Channel
+    from channels_wechat.errors import ChannelError
+
+# An account may be verified at any time; the platform tells nobody.
+RESTRICTED_SECONDS = 24 * 3600
+# Another process's finding is known after this.
+CACHE_SECONDS = 2.0
+CUSTOM_SEND, USER_INFO = "custom_send", "user_info"
+_known: dict[int, tuple[float, frozenset[str]]] = {}
+
+
+def note(account: ChannelAccount, error: ChannelError) -> bool:
+    """Keep it where the error says that the platform does not grant this at all."""
+    if error.capability:
+        restrict(account, error.capability, error)
+    return bool(error.capability)
+
+
+def restrict(account: ChannelAccount, capability: str, error: ChannelError) -> None:
+    now = timezone.now()
+    said = {"code": error.code[:32], "text": str(error), "until": now + timedelta(seconds=RESTRICTED_SECONDS)}
+    Restriction.objects.update_or_create(account=account, capability=capability, defaults=said)
+    _known.pop(account.pk, None)
+
+
+def allowed(account_id: int, capability: str) -> bool:
+    """Whether it is worth asking, by what was read at most `CACHE_SECONDS` ago."""
+    found = _known.get(account_id)
+    if found is None or found[0] < time.monotonic():
+        names = frozenset(_current().filter(account=account_id).values_list("capability", flat=True))
+        _known[account_id] = found = (time.monotonic() + CACHE_SECONDS, names)
+    return capability not in found[1]
+
+
+def without(capability: str) -> QuerySet[Restriction, int]:
+    """The ids of the accounts that are not granted it now, for another query."""
+    return _current().filter(capability=capability).values_list("account_id", flat=True)
+
+
+def restrictions(account: ChannelAccount) -> Iterable[Restriction]:
+    """Those in force, for pages."""
+    return _current().filter(account=account).order_by("capability")
+
+
+def lift(account: ChannelAccount, capability: str = "") -> int:
+    """Staff know better: ask again at once. All of them without a name. Returns how many there were."""
+    rows = Restriction.objects.filter(account=account, **({"capability": capability} if capability else {}))
+    lifted = rows.delete()[0]
+    _known.pop(account.pk, None)
+    return lifted
+
+
+def passively(account_id: int, channel: Channel) -> TypeGuard[Passive]:
+    """Whether the account answers in the reply to the callback now: staff chose it, or the platform grants it no messages."""
+    if not isinstance(channel, Passive) or channel.answers == "messages":
+        return False
+    return channel.answers == "passive" or not allowed(account_id, CUSTOM_SEND)
+
+
+def _current() -> QuerySet[Restriction]:
+    return Restriction.objects.filter(until__gt=timezone.now())

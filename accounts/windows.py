@@ -1,0 +1,115 @@
+"""What may still be said to each person: a ledger of what they did and of what was sent since, for channels that are `Windows`.
+
+The platform's rule: a person's deed lets an account say `count` messages within `seconds`. Deeds do not add up: what is left of a window
+that is still open counts on where it is more, and so does its end where it is later.
+
+A deed is often heard of after something was sent that it already paid for. So the last uses are kept, and those since the deed was heard
+are taken off what it grants. Times of uses are compared with the time we heard, both of our own clocks; the platform's clock says only
+when the window began.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.db import connection
+from django.utils import timezone
+
+from accounts.models import ReplyWindow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+# More than any window ever granted, so that no use is forgotten while it matters.
+USES_KEPT = 20
+# What leaves in a window's last moments would arrive when it is over.
+MARGIN_SECONDS = 2
+
+_OPEN = """
+INSERT INTO accounts_replywindow AS old (account_id, peer_id, "left", until, heard_at, used_at)
+SELECT given.account_id, given.peer_id, given.count, given.until, given.heard, '{}'
+FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::timestamptz[], %s::timestamptz[])
+  AS given(account_id, peer_id, count, until, heard)
+ORDER BY given.account_id, given.peer_id
+ON CONFLICT (account_id, peer_id) DO UPDATE SET
+  "left" = greatest(
+    CASE WHEN old.until > excluded.heard_at THEN old."left" ELSE 0 END,
+    excluded."left" - (SELECT count(*) FROM unnest(old.used_at) AS used WHERE used > excluded.heard_at)),
+  until = greatest(old.until, excluded.until),
+  heard_at = greatest(old.heard_at, excluded.heard_at)"""
+_TAKE = f"""
+UPDATE accounts_replywindow SET "left" = "left" - 1, used_at = (used_at || %(now)s::timestamptz)[cardinality(used_at) + 2 - {USES_KEPT}:]
+WHERE account_id = %(account)s AND peer_id = %(peer)s AND "left" > 0 AND until > %(now)s + interval '{MARGIN_SECONDS} s'"""  # noqa: S608  constants
+_GIVE_BACK = """
+UPDATE accounts_replywindow SET "left" = "left" + 1, used_at = array_remove(used_at, %(used)s::timestamptz)
+WHERE account_id = %(account)s AND peer_id = %(peer)s AND %(used)s = ANY(used_at) AND heard_at <= %(used)s"""
+_EXHAUST = f"""
+UPDATE accounts_replywindow SET "left" = 0, used_at = array_fill(%(asked)s::timestamptz, ARRAY[{USES_KEPT}])
+WHERE account_id = %(account)s AND peer_id = %(peer)s AND heard_at <= %(asked)s"""  # noqa: S608  constants
+
+
+class Opening(NamedTuple):
+    """A deed that grants `count` messages. began: by the platform's clock; heard: when its callback was stored, by ours."""
+
+    account_id: int
+    peer_id: str
+    count: int
+    seconds: int
+    began: datetime
+    heard: datetime
+
+    @property
+    def until(self) -> datetime:
+        """Nobody did anything after we heard of it: a platform's clock that is fast prolongs nothing."""
+        return min(self.began, self.heard) + timedelta(seconds=self.seconds)
+
+
+def open_all(openings: Iterable[Opening]) -> None:
+    """In this order. One statement, and another for whoever did something twice."""
+    of_each: dict[tuple[int, str], list[Opening]] = {}
+    for opening in openings:
+        of_each.setdefault(opening[:2], []).append(opening)
+    for at_once in zip_longest(*of_each.values()):
+        rows = [(one.account_id, one.peer_id, one.count, one.until, one.heard) for one in at_once if one]
+        with connection.cursor() as cursor:
+            cursor.execute(_OPEN, [list(column) for column in zip(*rows, strict=True)])
+
+
+def take(account_id: int, peer_id: str) -> datetime | None:
+    """One use, by its moment, in the caller's transaction; None where nothing is left or the window is over."""
+    now = timezone.now()
+    return now if _change(_TAKE, account_id, peer_id, now=now) else None
+
+
+def give_back(account_id: int, peer_id: str, used: datetime) -> None:
+    """The use of that moment, for what the platform certainly did not count. Not where the person did something meanwhile."""
+    _change(_GIVE_BACK, account_id, peer_id, used=used)
+
+
+def exhaust(account_id: int, peer_id: str, asked: datetime) -> None:
+    """The platform refused what left at that moment: nothing is left, whatever we counted. Others may speak to the person as well.
+
+    A deed of which we heard later is not touched: the refusal may have come before it.
+    """
+    _change(_EXHAUST, account_id, peer_id, asked=asked)
+
+
+def left(account_id: int, peer_id: str) -> int:
+    """How many messages may be said now."""
+    found = ReplyWindow.objects.filter(account_id=account_id, peer_id=peer_id).first()
+    return left_of(found) if found else 0
+
+
+def left_of(window: ReplyWindow) -> int:
+    """For pages, which have the row."""
+    return window.left if (window.until - timezone.now()).total_seconds() > MARGIN_SECONDS else 0
+
+
+def _change(sql: str, account_id: int, peer_id: str, **moment: datetime) -> int:
+    values: dict[str, Any] = {"account": account_id, "peer": peer_id, **moment}
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
+        return cursor.rowcount

@@ -1,0 +1,91 @@
+"""What the platform does not grant, kept for a day."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.utils import timezone
+
+from accounts import capabilities
+from accounts.channels import channel_for
+from accounts.models import Restriction
+from channels_wechat.errors import Action, ChannelError
+from tests.factories import app, official
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.django_db
+REFUSED = ChannelError(48001, Action.PERMANENT, "not granted", capability="custom_send")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_known() -> Iterator[None]:
+    """Ids of rows come again in another test."""
+    capabilities._known.clear()
+    yield
+    capabilities._known.clear()
+
+
+def test_what_was_refused_is_not_asked_for_a_day() -> None:
+    account = official()
+    assert capabilities.allowed(account.pk, "custom_send")
+    assert capabilities.note(account, REFUSED)
+    assert not capabilities.allowed(account.pk, "custom_send")
+    assert capabilities.allowed(account.pk, "typing")
+    (row,) = capabilities.restrictions(account)
+    assert (row.capability, row.code, "not granted" in row.text) == ("custom_send", "48001", True)
+    assert timedelta(hours=23) < row.until - timezone.now() <= timedelta(days=1)
+
+
+def test_after_a_day_it_is_asked_again() -> None:
+    account = official()
+    capabilities.restrict(account, "custom_send", REFUSED)
+    Restriction.objects.update(until=timezone.now())
+    capabilities._known.clear()  # two seconds later
+    assert capabilities.allowed(account.pk, "custom_send")
+    assert (list(capabilities.restrictions(account)), list(capabilities.without("custom_send"))) == ([], [])
+    capabilities.restrict(account, "custom_send", REFUSED)  # once more, in the same row
+    assert (Restriction.objects.count(), list(capabilities.without("custom_send"))) == (1, [account.pk])
+
+
+def test_other_errors_restrict_nothing() -> None:
+    account = official()
+    assert not capabilities.note(account, ChannelError(45009, Action.WAIT, "later"))
+    assert capabilities.allowed(account.pk, "custom_send")
+
+
+def test_staff_lift_one_or_all() -> None:
+    account = official()
+    for name in ("custom_send", "typing", "media"):
+        capabilities.restrict(account, name, REFUSED)
+    assert capabilities.lift(account, "typing") == 1
+    assert capabilities.allowed(account.pk, "typing")
+    assert not capabilities.allowed(account.pk, "media")
+    assert capabilities.lift(account) == 2
+    assert capabilities.allowed(account.pk, "media")
+
+
+@pytest.mark.parametrize(
+    ("answers", "restricted", "expected"),
+    [
+        ("passive", False, True),
+        ("messages", False, False),
+        ("messages", True, False),
+        ("automatic", False, False),
+        ("automatic", True, True),
+    ],
+)
+def test_which_way_an_account_answers(answers: str, restricted: bool, expected: bool) -> None:
+    account = official(answers=answers)
+    if restricted:
+        capabilities.restrict(account, "custom_send", REFUSED)
+    assert capabilities.passively(account.pk, channel_for(account)) is expected
+
+
+def test_a_kind_without_passive_answers_never_does() -> None:
+    account = app()
+    capabilities.restrict(account, "custom_send", REFUSED)
+    assert not capabilities.passively(account.pk, channel_for(account))

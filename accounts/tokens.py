@@ -89,7 +89,7 @@ class StoredTokens:
         now = timezone.now()
         free = Q(lease_until=None, failure="") | Q(lease_until__lt=now)
         row = AccessToken.objects.filter(free, account=self.account, generation=generation)
-        return row.update(lease_until=now + timedelta(seconds=LEASE_SECONDS)) == 1
+        return row.update(lease_until=now + timedelta(seconds=LEASE_SECONDS), failure="", failure_code="") == 1
 
     def _fetch(self, generation: int) -> str:
         from accounts.channels import (

@@ -15,7 +15,7 @@ from accounts.models import AccessToken, ChannelAccount, Health
 from accounts.tokens import MARGIN_SECONDS, StoredTokens, ending_soon
 from bridge import tasks
 from channels_wechat.errors import Action, ChannelError
-from tests.factories import AGENT, app, in_thread
+from tests.factories import AGENT, OFFICIAL, OFFICIAL_FIELDS, app, in_thread, official
 
 if TYPE_CHECKING:
     from channels_wechat.simulator import SimulatorClient
@@ -92,6 +92,50 @@ def test_a_network_fault_is_met_again(company: SimulatorClient, account: Channel
     assert (row.failure, row.lease_until) == ("", None)
     account.refresh_from_db()
     assert account.state == Health.NEW
+    assert StoredTokens(account).current()
+
+
+@pytest.mark.parametrize("code", [45009, 89506])
+def test_an_order_to_wait_is_kept_for_everybody(db: None, company: SimulatorClient, code: int) -> None:
+    """A day's limit: not every delivery asks again."""
+    company.official(OFFICIAL, secret=OFFICIAL_FIELDS["app_secret"])
+    account = official(company.url)
+    company.fault("stable_token", "errcode", errcode=code, errmsg="reach max api daily quota limit")
+    first, second = refusal(account), refusal(account)
+    assert (first.action, second.action, second.code) == (Action.WAIT, Action.WAIT, str(code))
+    assert first.retry_after is not None
+    assert second.retry_after == pytest.approx(first.retry_after, abs=60)
+    assert str(first) == str(second)
+    account.refresh_from_db()
+    assert (account.state, account.state_reason) == (Health.FAILING, str(first))
+    assert len(company.calls("stable_token")) == 1
+
+    AccessToken.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert StoredTokens(account).current()
+    row = AccessToken.objects.get()
+    assert (row.failure, row.failure_code, row.lease_until, len(company.calls("stable_token"))) == ("", "", None, 2)
+
+
+def test_who_must_wait_for_the_next_token_still_has_this_one(company: SimulatorClient, account: ChannelAccount) -> None:
+    value = StoredTokens(account).current()
+    soon = timezone.now() + timedelta(seconds=MARGIN_SECONDS - 1)
+    AccessToken.objects.update(expires_at=soon)
+    company.fault("gettoken", "errcode", errcode=45009)
+    tasks.refresh_tokens()
+    tasks.refresh_tokens()
+    StoredTokens(account).refresh_soon()
+    assert AccessToken.objects.get().waits()
+    assert (StoredTokens(account).current(), requests(company)) == (value, 2)
+    account.revive()
+    StoredTokens(account).refresh_soon()
+    assert requests(company) == 3
+
+
+def test_a_network_fault_after_an_order_to_wait_is_no_refusal(company: SimulatorClient, account: ChannelAccount) -> None:
+    past = timezone.now() - timedelta(seconds=1)
+    AccessToken.objects.create(account=account, failure="wait", failure_code="45009", lease_until=past)
+    company.fault("gettoken", "reset")
+    assert refusal(account).action == Action.RETRY
     assert StoredTokens(account).current()
 
 

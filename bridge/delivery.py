@@ -195,8 +195,10 @@ def _json(rows: Sequence[Mapping[str, Any]]) -> str:
     return json.dumps(rows, ensure_ascii=False)
 
 
-def fail(delivery: Delivery, attempt: Attempt | None, failure: Failure) -> None:
-    """sending → pending (again, later), dead or uncertain. Raises LostLease."""
+def fail(
+    delivery: Delivery, attempt: Attempt | None, failure: Failure, then: Callable[[], object] | None = None
+) -> None:
+    """sending → pending (again, later), dead or uncertain. then: as in `Done`. Raises LostLease."""
     outcome = Outcome.UNKNOWN if failure.action == "unknown" else Outcome.ERROR
     fields = {
         **retries.verdict(delivery, failure, began=attempt is not None),
@@ -209,6 +211,8 @@ def fail(delivery: Delivery, attempt: Attempt | None, failure: Failure) -> None:
         changed = _held(delivery).update(**fields)
         if changed and fields["state"] in (State.DEAD, State.UNCERTAIN):
             _given_up(delivery)
+        if changed and then:
+            then()
     _settled(delivery, changed)
 
 
@@ -223,22 +227,34 @@ def skip(delivery: Delivery, attempt: Attempt | None, reason: Reason) -> None:
 
 
 def hold(
-    delivery: Delivery, reason: Reason, text: str = "", *, attempt: Attempt | None = None, until: datetime | None = None
+    delivery: Delivery,
+    reason: Reason,
+    text: str = "",
+    *,
+    attempt: Attempt | None = None,
+    failure: Failure | None = None,
+    until: datetime | None = None,
 ) -> None:
     """sending → held: it may not go now, which is no fault of its own, so no try is burned. Its later parts wait with it.
 
-    until: when whoever waits for something looks again. Raises LostLease.
+    failure: what closes the attempt; until: when whoever waits for something looks again. Raises LostLease.
     """
-    fields: dict[str, Any] = {"state": State.HELD, "reason": reason, "error": redact_text(text), "lease_until": None}
-    fields |= {"tries": F("tries") - 1} if attempt else {}
-    fields |= {"due_at": until} if until else {}
+    fields = {"state": State.HELD, "reason": reason, "error": redact_text(text), "lease_until": None}
+    fields |= ({"tries": F("tries") - 1} if attempt else {}) | ({"due_at": until} if until else {})
     with transaction.atomic():
         if attempt:
-            _close(attempt, Outcome.ERROR, code=str(reason), error=text)
+            code, response = (failure.code, failure.response) if failure else (str(reason), None)
+            _close(attempt, Outcome.ERROR, code=code, error=text, response=response)
         changed = _held(delivery).update(**fields)
-        if changed:
-            _hold_parts(delivery)
+        if changed:  # what waits for a window goes on all at once, so that it keeps its place in the lane
+            _hold_parts(delivery, reason if reason == Reason.WINDOW else Reason.PART_BEFORE)
     _settled(delivery, changed)
+
+
+def put_off(delivery: Delivery, seconds: float, text: str) -> None:
+    """sending → pending without a try burned: nothing was asked of the other side."""
+    due_at = timezone.now() + timedelta(seconds=seconds)
+    _held(delivery).update(state=State.PENDING, due_at=due_at, lease_until=None, error=text)
 
 
 def _settled(delivery: Delivery, changed: int) -> None:
@@ -313,11 +329,11 @@ def _later_parts(delivery: Delivery) -> Any:
 def _given_up(delivery: Delivery) -> None:
     """Dead or uncertain. Half an answer after a gap would mislead: the later parts wait for somebody to replay this one."""
     events.died(delivery)
-    _hold_parts(delivery)
+    _hold_parts(delivery, Reason.PART_BEFORE)
 
 
-def _hold_parts(delivery: Delivery) -> None:
-    _later_parts(delivery).filter(state=State.PENDING).update(state=State.HELD, reason=Reason.PART_BEFORE)
+def _hold_parts(delivery: Delivery, reason: Reason) -> None:
+    _later_parts(delivery).filter(state=State.PENDING).update(state=State.HELD, reason=reason)
 
 
 def _release_parts(delivery: Delivery) -> None:

@@ -16,8 +16,8 @@ from django.utils.translation import gettext as _
 from accounts.channels import http
 from accounts.models import Health
 from bridge import delivery as work
-from bridge import logs, media, outbound
-from bridge.database import AWAY, patiently, run_db
+from bridge import gestures, logs, media, outbound, review
+from bridge.database import AWAY, patiently, run_call, run_db
 from bridge.delivery import Asked, Done, LostLease
 from bridge.models import Conversation, Delivery, Message, Outcome, Reason, Wire
 from bridge.redact import redact_text
@@ -60,7 +60,7 @@ class Opened:
 
 
 def take(holder: str, limit: int, gateway: Gateway) -> list[tuple[Delivery, Opened | None]]:
-    """Claim a gateway's turns, and open at once, together, those that nothing stands before: never asked, and no files to wait for."""
+    """Claim a gateway's turns, and open at once, together, those that nothing stands before: never asked, no files, and no check."""
     claimed = work.claim(Wire.CONNECTOR, holder, limit, gateway_id=gateway.pk)
     for row in claimed:
         row.gateway = gateway
@@ -72,7 +72,8 @@ def take(holder: str, limit: int, gateway: Gateway) -> list[tuple[Delivery, Open
 
 def _fresh(delivery: Delivery) -> bool:
     asked = delivery.tries or delivery.run
-    return not asked and not delivery.payload.get("attachments") and not work.too_old(delivery)
+    waits = delivery.payload.get("attachments") or review.concerns(delivery)
+    return not asked and not waits and not work.too_old(delivery)
 
 
 def open_turn(delivery: Delivery) -> Opened:
@@ -130,6 +131,8 @@ class Asking:
                 await self._fail(refusal(Reason.TOO_OLD))
                 return
             await self._wait_for_files()
+            if await run_call(review.held_back, self.delivery):
+                return
             self.opened = await run_db(open_turn, self.delivery)
         if self.stopped or self.opened.stopped:
             await self._break_off(self.opened)
@@ -153,7 +156,8 @@ class Asking:
             self.on_partial(self.delivery, text)
 
         turn, ask = opened.turn, self.link.recover if opened.lost else self.link.ask
-        return await ask(turn, partial)
+        async with gestures.typing(self.delivery):
+            return await ask(turn, partial)
 
     async def _wait_for_files(self) -> None:
         waiting = list(self.delivery.payload.get("attachments", []))

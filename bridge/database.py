@@ -28,6 +28,7 @@ PATIENCE_SECONDS = 30
 PAUSE_SECONDS = 0.5
 
 _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="db")
+_calls = ThreadPoolExecutor(THREADS, thread_name_prefix="call")
 
 
 def still_open(kept: psycopg.Connection[Any]) -> None:
@@ -64,6 +65,17 @@ def run(sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
 
 
 async def run_db(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
+    return await _run_on(_pool, work, *args, **kwargs)
+
+
+async def run_call(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
+    """The same for what calls a platform too, and may be slow: on threads of its own, so that no lease waits for it."""
+    return await _run_on(_calls, work, *args, **kwargs)
+
+
+async def _run_on(
+    threads: ThreadPoolExecutor, work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs
+) -> Found:
     context = contextvars.copy_context()  # what is logged there is about the same rows
 
     def call() -> Found:
@@ -72,7 +84,7 @@ async def run_db(work: Callable[Given, Found], *args: Given.args, **kwargs: Give
         finally:
             connection.close()
 
-    found: Any = await asyncio.get_running_loop().run_in_executor(_pool, call)
+    found: Any = await asyncio.get_running_loop().run_in_executor(threads, call)
     return found  # type: ignore[no-any-return]
 
 

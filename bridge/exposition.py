@@ -37,6 +37,9 @@ _OPEN = """
 SELECT target, state, count(*) FROM (
   SELECT target, state FROM bridge_delivery WHERE state IN ('pending', 'sending', 'held') LIMIT %(most)s) AS open
 GROUP BY target, state"""
+# By the index delivery_held.
+_HELD = """
+SELECT reason, count(*) FROM (SELECT reason FROM bridge_delivery WHERE state = 'held' LIMIT %(most)s) AS held GROUP BY reason"""
 # By the index delivery_due, the longest due first.
 _OLDEST = """
 SELECT target, extract(epoch FROM statement_timestamp() - min(due_at))::float FROM unnest(%(wires)s::text[]) AS wires(wire), LATERAL (
@@ -145,6 +148,8 @@ def _timed() -> Iterator[Metric]:
 def _work() -> Iterator[Metric]:
     open_text = f"Deliveries that are open, by target and state; {MOST} means {MOST} or more in all."
     yield _family("bridge_deliveries_open", open_text, ["target", "state"], _rows(_OPEN))
+    held_text = f"Deliveries that are held back, by reason (review: for a person); {MOST} means {MOST} or more in all."
+    yield _family("bridge_deliveries_held", held_text, ["reason"], _rows(_HELD))
     oldest_text = "How long the delivery that has been due longest has been due."
     yield _family("bridge_delivery_oldest_due_seconds", oldest_text, ["target"], _rows(_OLDEST))
     failed_text = f"Failed and uncertain deliveries that nobody dealt with; {MOST} means {MOST} or more in all."

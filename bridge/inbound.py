@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.channels import channel_for
-from bridge import events, logs, outbound, outbox, peers, prompt, routing
+from bridge import events, logs, outbound, outbox, peers, prompt, review, routing
 from bridge.doorbell import Bell, announce, ring
 from bridge.models import Conversation, Delivery, Message, Reason, State, Target, Wire
 from bridge.outbox import Case
@@ -117,6 +117,8 @@ def _learn_names(cases: list[Case]) -> None:
 def _worked_out(case: Case) -> Delivery:
     """What becomes of the message; a command is obeyed."""
     _judge(case.message, case.told.get("refers_to", ""))
+    if verdict := case.told.get("verdict"):
+        review.judged(case.message.account_id, verdict)
     decision = _decide(case)
     delivery = _decided(case, decision)
     command = routing.COMMANDS.get(decision.text.strip().casefold()) if case.message.kind == "text" else None

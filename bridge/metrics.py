@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts import counters
 from accounts.models import ChannelAccount
 from accounts.valkey import ask
-from bridge.models import Delivery, Incident, Message, State
+from bridge.models import Delivery, Incident, Message, Reason, State
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ NOTE_SECONDS = 1.0
 # The badge says "99+" beyond this.
 BADGE_MOST = 100
 DEAD = Q(state__in=(State.DEAD, State.UNCERTAIN), dismissed_at=None)
+# What the content check objects to, or could not look at: it waits for a person.
+REVIEW = Q(state=State.HELD, reason=Reason.REVIEW)
 OPEN = Q(state__in=(State.PENDING, State.SENDING, State.HELD))
 _last_noted: dict[str, tuple[str, float]] = {}
 
@@ -84,18 +86,22 @@ class Hour:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """One look at everything. today: since midnight in the site's time zone."""
+    """One look at everything. today: since midnight in the site's time zone. held_by: `Reason` → how many are held for it."""
 
     since: datetime
     hours: list[Hour]
     waiting: int
     oldest_waiting: datetime | None
-    held: int
+    held_by: dict[str, int]
     dead: int
     uncertain: int
     accounts: list[ChannelAccount] = field(default_factory=list)
     gateways: list[Gateway] = field(default_factory=list)
     incidents: list[Incident] = field(default_factory=list)
+
+    @property
+    def held(self) -> int:
+        return sum(self.held_by.values())
 
     @property
     def incoming(self) -> int:
@@ -109,24 +115,29 @@ class Dashboard:
 def dashboard() -> Dashboard:
     """Six queries, none of which reads more than today's messages, the open work and the undismissed failures."""
     since = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-    work = Delivery.objects.filter(OPEN).aggregate(
-        waiting=Count("id", filter=~Q(state=State.HELD)),
-        oldest=Min("queued_at", filter=~Q(state=State.HELD)),
-        held=Count("id", filter=Q(state=State.HELD)),
-    )
+    waiting, oldest, held_by = _open_work()
     failed = dict(Delivery.objects.filter(DEAD).order_by().values_list("state").annotate(n=Count("id")))
     return Dashboard(
         since=since,
         hours=_hours(since),
-        waiting=work["waiting"],
-        oldest_waiting=work["oldest"],
-        held=work["held"],
+        waiting=waiting,
+        oldest_waiting=oldest,
+        held_by=held_by,
         dead=failed.get("dead", 0),
         uncertain=failed.get("uncertain", 0),
         accounts=list(ChannelAccount.objects.defer("credentials")),
         gateways=list(Gateway.objects.defer("token", "device_key", "device_token")),
         incidents=list(Incident.objects.filter(closed_at=None)[:10]),
     )
+
+
+def _open_work() -> tuple[int, datetime | None, dict[str, int]]:
+    """What waits or is on its way, since when the oldest does, and what is held, by reason."""
+    counted = Delivery.objects.filter(OPEN).order_by().values_list("state", "reason")
+    rows = list(counted.annotate(n=Count("id"), oldest=Min("queued_at")))
+    waiting = [(n, oldest) for state, _reason, n, oldest in rows if state != State.HELD]
+    held = {reason: n for state, reason, n, _oldest in rows if state == State.HELD}
+    return sum(n for n, _oldest in waiting), min((at for _n, at in waiting), default=None), held
 
 
 def _hours(since: datetime) -> list[Hour]:

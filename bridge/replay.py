@@ -1,17 +1,18 @@
-"""What staff do with a delivery that did not go well: replay it, or say that it is dealt with."""
+"""What staff do with a delivery that did not go well: replay it, release it where it is held, or say that it is dealt with."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from accounts.channels import channel_for
-from bridge import hooks, inbound, peers, replies
+from bridge import hooks, inbound, peers, replies, review
 from bridge.delivery import next_seq
 from bridge.doorbell import Bell, ring
 from bridge.models import Delivery, Reason, State, Target, Wire
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 REPLAYABLE = (State.DEAD, State.UNCERTAIN, State.SKIPPED)
+CHANGED = gettext_lazy("It has changed meanwhile: look again.")
+# Why something is held that a person may let go.
+RELEASABLE = (Reason.REVIEW, Reason.CHECKING)
 
 
 @dataclass(slots=True)
 class Replayed:
-    """refused: delivery id and why it stays where it is."""
+    """What was queued. refused: delivery id and why it stays where it is."""
 
     count: int = 0
     refused: list[tuple[int, str]] = field(default_factory=list)
@@ -47,16 +51,53 @@ def replay(ids: Iterable[int], by: User | None = None) -> Replayed:
     return result
 
 
+def release(ids: Iterable[int], by: User | None = None) -> Replayed:
+    """Let go what the content check holds, each at the tail of its lane, as it is: a person has looked at it."""
+    result = Replayed()
+    for pk in ids:
+        reason = _release_one(pk)
+        if reason:
+            result.refused.append((pk, reason))
+        else:
+            result.count += 1
+    ring(Bell.ASK, Bell.SEND)
+    return result
+
+
+@transaction.atomic
 def dismiss(ids: Iterable[int], by: User | None = None) -> int:
-    """Dealt with, or not worth it: off the list of dead letters. Returns how many."""
-    rows = Delivery.objects.filter(pk__in=list(ids), state__in=REPLAYABLE, dismissed_at=None)
-    return rows.update(dismissed_at=timezone.now(), dismissed_by=by)
+    """Dealt with, or not worth it: off the list of dead letters, and what was held will not be sent. Returns how many."""
+    chosen, dealt = list(ids), {"dismissed_at": timezone.now(), "dismissed_by": by}
+    failed = Delivery.objects.filter(pk__in=chosen, state__in=REPLAYABLE, dismissed_at=None).update(**dealt)
+    held = Delivery.objects.select_for_update().filter(pk__in=chosen, state=State.HELD)
+    rows = list(held.only("message_id", "target", "part"))
+    for row in rows:
+        _drop(row, dealt)
+    return failed + len(rows)
+
+
+def why_not_dismiss(delivery: Delivery) -> str:
+    """Empty where it can be dealt with."""
+    if delivery.state not in (*REPLAYABLE, State.HELD):
+        return _("It has not failed, and it is not held.")
+    return _("It is dealt with already.") if delivery.dismissed_at else ""
+
+
+def why_not_release(delivery: Delivery) -> str:
+    """Empty where a release is possible."""
+    if delivery.state != State.HELD:
+        return _("It is not held.")
+    if delivery.reason == Reason.WINDOW:
+        return _("WeChat takes no more messages until the person writes again; then it is sent by itself.")
+    if delivery.reason == Reason.PART_BEFORE:
+        return _("It waits for the part before it, and follows that.")
+    return "" if delivery.reason in RELEASABLE else _("It is not held by the content check.")
 
 
 def why_not_replay(delivery: Delivery) -> str:
     """Empty where a replay is possible."""
     if delivery.state == State.HELD:
-        return _("It waits for the part before it: replay that one.")
+        return _why_not_replay_held(delivery)
     if delivery.state not in REPLAYABLE:
         return _("Only what failed, is uncertain or was skipped can be replayed.")
     if delivery.account and isinstance(channel_for(delivery.account), Retired):
@@ -72,6 +113,12 @@ def why_not_replay(delivery: Delivery) -> str:
         if _way(delivery)
         else _("By callback URL this bot speaks only in answer, and nothing is left to answer with.")
     )
+
+
+def _why_not_replay_held(delivery: Delivery) -> str:
+    if delivery.reason == Reason.PART_BEFORE:
+        return _("It waits for the part before it: replay that one.")
+    return why_not_release(delivery) or _("It waits for a decision: release it, or dismiss it.")
 
 
 def _why_not_ask_again(delivery: Delivery) -> str:
@@ -101,11 +148,40 @@ def _replay_one(pk: int) -> str:
 
 @transaction.atomic
 def _replay(pk: int) -> str:
+    found = _locked(pk)
+    return why_not_replay(found) or _queue(found)
+
+
+def _release_one(pk: int) -> str:
+    """Why not, or empty."""
+    try:
+        return _release(pk)
+    except Delivery.DoesNotExist:  # pruned, perhaps at this very moment
+        return _("It is gone.")
+
+
+@transaction.atomic
+def _release(pk: int) -> str:
+    found = _locked(pk)
+    reason = why_not_release(found)
+    if not reason and not review.let_go(Delivery.objects.filter(pk=pk, reason=found.reason)):
+        return str(CHANGED)
+    return reason
+
+
+def _locked(pk: int) -> Delivery:
+    """The row as it is now, with its place in the lane kept for it. Raises Delivery.DoesNotExist."""
     found = Delivery.objects.select_related("message__account", "message__reply_to", "account").get(pk=pk)
     if found.message:
         peers.lock(found.message.account_id, found.message.peer_kind, found.message.peer_id)
     found.refresh_from_db(fields=["state", "reason", "wire"])
-    return why_not_replay(found) or _queue(found)
+    return found
+
+
+def _drop(held: Delivery, dealt: dict[str, Any]) -> None:
+    """held → skipped, the reason kept. The later parts that are held go with it: half an answer would mislead."""
+    rows = Delivery.objects.filter(message=held.message_id, target=held.target, part__gte=held.part, state=State.HELD)
+    rows.update(state=State.SKIPPED, finished_at=timezone.now(), **dealt)
 
 
 def _queue(delivery: Delivery) -> str:
@@ -115,7 +191,7 @@ def _queue(delivery: Delivery) -> str:
             Delivery.objects.filter(pk=delivery.pk).update(state=fresh.state, reason=fresh.reason, route=fresh.route)
             return _("Still not mapped: %(reason)s.") % {"reason": Reason(fresh.reason).label}
         delivery.gateway, delivery.route, delivery.payload = fresh.gateway, fresh.route, fresh.payload
-    return "" if _tail(delivery) else _("It has changed meanwhile: look again.")
+    return "" if _tail(delivery) else str(CHANGED)
 
 
 def _tail(delivery: Delivery) -> int:

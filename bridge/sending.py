@@ -13,7 +13,7 @@ from accounts import limits
 from accounts.channels import channel_for
 from accounts.models import Health
 from bridge import delivery as work
-from bridge import hooks, logs, media, peers, replies
+from bridge import hooks, logs, media, peers, replies, review
 from bridge.database import AWAY, patiently
 from bridge.delivery import Asked, Done, LostLease
 from bridge.models import Delivery, Reason, State, Target
@@ -66,6 +66,8 @@ def _carry(delivery: Delivery) -> bool:
     reason = _no_way(channel, delivery, message)
     if reason:
         work.fail(delivery, None, refusal(reason))
+        return True
+    if review.held_back(delivery):
         return True
     counted = limits.binding(channel.limits, message.peer_kind)
     pause = limits.take(counted, str(message.account.key), message.peer_id)

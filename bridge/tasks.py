@@ -8,7 +8,7 @@ from celery import shared_task
 
 from accounts import tokens
 from accounts.tokens import StoredTokens
-from bridge import alerts, delivery, events, inbound, media, names, retention
+from bridge import alerts, delivery, events, inbound, media, names, retention, review
 from bridge.doorbell import Bell, ring
 from channels_wechat.errors import ChannelError
 
@@ -23,6 +23,7 @@ PRUNE_SECONDS = 60
 def sweep() -> None:
     """Each second: take back what lost processes held, and ring for whatever is due."""
     delivery.sweep()
+    review.give_up_waiting()
     events.tell_account_states()
     bells = list(delivery.waiting())
     bells += [Bell.ROUTE] if inbound.waiting() else []

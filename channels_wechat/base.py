@@ -199,6 +199,10 @@ class Passive(Callbacks):
         """
 
     @abstractmethod
+    def spoken(self, payload: Payload) -> str:
+        """Pure: the text of a payload of `render`, at most `passive_bytes`; empty where it is no text."""
+
+    @abstractmethod
     def takes_passive(self, raw: Mapping[str, Any]) -> bool:
         """Whether the message can be answered so: not where the platform pushes JSON, whose answers are not specified."""
 
@@ -286,6 +290,14 @@ class Moderated(Channel):
     @abstractmethod
     def check_media(self, openid: str, url: str, kind: MediaKind) -> str:
         """The trace id; the result comes within half an hour as an event with `Inbound.verdict`. Raises ChannelError."""
+
+    def file_address(self, raw: Mapping[str, Any]) -> str:
+        """Where the platform itself shows the file of the message that `raw` is of; empty where it does not."""
+        return ""
+
+    def objection(self, label: int) -> _StrOrPromise:
+        """What a verdict's label means, for staff; empty where nobody knows."""
+        return ""
 
 
 class Quotas(Channel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.utils.translation import gettext_lazy as _
 
@@ -15,6 +15,10 @@ from channels_wechat.weixin_content import MINI_PROGRAM
 from channels_wechat.weixin_credentials import MiniProgramCredentials
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django.utils.functional import _StrOrPromise
+
     from channels_wechat.messages import MediaKind, Peer
 
 SUBSCRIBE = "cgi-bin/message/subscribe/send"
@@ -24,6 +28,18 @@ CHECK_CHARACTERS = 2500
 # What people write: 1 profile, 2 comment, 3 forum, 4 social log.
 SCENE = 2
 MEDIA_TYPES = {"voice": 1, "image": 2}
+# What a verdict's label stands for (facts 13.5).
+OBJECTIONS = {
+    10001: _("advertising"),
+    20001: _("politics"),
+    20002: _("pornography"),
+    20003: _("abuse"),
+    20006: _("crime"),
+    20008: _("fraud"),
+    20012: _("vulgarity"),
+    20013: _("copyright"),
+    21000: _("something else"),
+}
 
 
 class MiniProgram(WeixinAccount, Moderated, Templates):
@@ -105,3 +121,10 @@ class MiniProgram(WeixinAccount, Moderated, Templates):
             raise ChannelError("kind", Action.PERMANENT, _("WeChat checks only pictures and voice."))
         body = {"media_url": url, "media_type": MEDIA_TYPES[kind], "version": 2, "scene": SCENE, "openid": openid}
         return str(self._api.call("POST", CHECK_MEDIA, json=body, harmless=True).get("trace_id", ""))
+
+    def file_address(self, raw: Mapping[str, Any]) -> str:
+        """Of a picture; a voice has none."""
+        return weixin_inbound.word(raw, "PicUrl")
+
+    def objection(self, label: int) -> _StrOrPromise:
+        return OBJECTIONS.get(label, "")

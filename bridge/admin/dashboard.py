@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from bridge import metrics
 from bridge.admin.desk import user_of
+from bridge.models import Reason
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -45,10 +46,18 @@ def _figures(board: metrics.Dashboard) -> list[dict[str, Any]]:
             "since": board.oldest_waiting,
             "note": _("the oldest:"),
         },
-        {"label": _("held back"), "value": board.held, "link": f"{deliveries}?state__exact=held"},
+        *_held(board, deliveries),
         _bad(_("failed"), board.dead, f"{dead_letters}?state__exact=dead"),
         _bad(_("uncertain"), board.uncertain, f"{dead_letters}?state__exact=uncertain"),
     ]
+
+
+def _held(board: metrics.Dashboard, deliveries: str) -> list[dict[str, Any]]:
+    """What waits for something, with the reason where there is but one; and apart from it what waits for a person."""
+    review = board.held_by.get(Reason.REVIEW, 0)
+    others = [str(Reason(reason).label) for reason in board.held_by if reason != Reason.REVIEW]
+    figures = [{"label": _("held back"), "value": board.held, "link": f"{deliveries}?open=held", "why": others}]
+    return [*figures, *([_bad(_("wait for your decision"), review, f"{deliveries}?open=review")] if review else [])]
 
 
 def _bad(label: str, value: int, link: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Deliveries with their attempts, and the dead letters: replay, dismiss, recall."""
+"""Deliveries with their attempts, and the dead letters: replay, release, dismiss, recall."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bridge.access import HIDDEN, may_read
 from bridge.admin.desk import Facts, user_of
 from bridge.admin.messages import DayFilter, named
 from bridge.admin.paging import Counted
-from bridge.metrics import DEAD
+from bridge.metrics import DEAD, REVIEW
 from bridge.models import Attempt, Delivery, Message, Reason, State
 from channels_wechat.base import Recall
 from channels_wechat.errors import ChannelError
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 
 # One confirmation is for at most so many; the rest is selected again.
 AT_ONCE = 1000
+# What can be done to many, and the permission it takes.
+VERBS = {
+    "replay": "bridge.replay_delivery",
+    "release": "bridge.replay_delivery",
+    "dismiss": "bridge.dismiss_delivery",
+}
 # The codes behind the dead letters are counted over so many, the newest.
 RECENT = 1000
 
@@ -44,10 +50,20 @@ class OpenFilter(admin.SimpleListFilter):
     title, parameter_name = gettext_lazy("work"), "open"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
-        return [("waiting", _("waiting or on its way")), ("dead", _("failed, not dealt with"))]
+        return [
+            ("waiting", _("waiting or on its way")),
+            ("held", _("held back")),
+            ("review", _("held for a decision of yours")),
+            ("dead", _("failed, not dealt with")),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        choices = {"waiting": Q(state__in=(State.PENDING, State.SENDING)), "dead": DEAD}
+        choices = {
+            "waiting": Q(state__in=(State.PENDING, State.SENDING)),
+            "held": Q(state=State.HELD),
+            "review": REVIEW,
+            "dead": DEAD,
+        }
         return queryset.filter(choices[self.value() or ""]) if self.value() in choices else queryset
 
 
@@ -60,7 +76,7 @@ class DeliveryAdmin(Facts[Delivery]):
     list_filter = (OpenFilter, DayFilter, "state", "reason", "target", "account", "gateway", "endpoint")
     search_fields = ("message__text",)
     search_help_text = gettext_lazy("Words of the text, a group's or person's id, or a platform id")
-    actions = ("replay_selected", "dismiss_selected")
+    actions = ("replay_selected", "release_selected", "dismiss_selected")
     empty_hint = gettext_lazy("Each message becomes work here: to an agent, or to WeChat.")
     buttons = {"recall": "bridge.send_message"}
 
@@ -124,7 +140,8 @@ class DeliveryAdmin(Facts[Delivery]):
             "attempts": [_timed(attempt) for attempt in delivery.attempts.all()],
             "cannot_replay": replay.why_not_replay(delivery),
             "may_recall": _can_recall(delivery),
-            "may_dismiss": delivery.state in (State.DEAD, State.UNCERTAIN) and delivery.dismissed_at is None,
+            "cannot_release": replay.why_not_release(delivery),
+            "may_dismiss": _worth_dismissing(delivery),
         }
         return self.page(
             request, "admin/bridge/delivery.html", _("Delivery #%(id)s") % {"id": delivery.pk}, delivery, **context
@@ -139,6 +156,10 @@ class DeliveryAdmin(Facts[Delivery]):
     @admin.action(description=gettext_lazy("Replay…"), permissions=["replay"])
     def replay_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse:
         return self.ask_first(request, "replay", queryset.values_list("pk", flat=True)[: AT_ONCE + 1])
+
+    @admin.action(description=gettext_lazy("Release…"), permissions=["replay"])
+    def release_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse:
+        return self.ask_first(request, "release", queryset.values_list("pk", flat=True)[: AT_ONCE + 1])
 
     @admin.action(description=gettext_lazy("Dismiss…"), permissions=["dismiss"])
     def dismiss_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse:
@@ -162,25 +183,26 @@ class DeliveryAdmin(Facts[Delivery]):
             "refused": refused[:50],
             "refused_count": len(refused),
             "uncertain": sum(row.state == State.UNCERTAIN for row in going),
+            "held": sum(row.state == State.HELD for row in going),
             "to_agent": sum(row.target == "agent" for row in going),
             "more": len(chosen) > AT_ONCE,
             "back": _inside(request.POST.get("back") or request.get_full_path(), self.url("changelist")),
         }
-        title = _("Replay?") if verb == "replay" else _("Dismiss?")
-        return self.page(request, "admin/bridge/confirm.html", title, **context)
+        titles = {"replay": _("Replay?"), "release": _("Release?"), "dismiss": _("Dismiss?")}
+        return self.page(request, "admin/bridge/confirm.html", titles[verb], **context)
 
     def confirm_view(self, request: HttpRequest) -> HttpResponse:
         """First POST: asks; the second, with `sure`, does it. ids: numbers with commas."""
         verb = request.POST.get("verb", "")
-        if verb not in ("replay", "dismiss"):
+        if verb not in VERBS:
             raise BadRequest
-        self.need(request, f"bridge.{verb}_delivery")
+        self.need(request, VERBS[verb])
         ids = [int(word) for word in request.POST.get("ids", "").split(",") if word.isascii() and word.isdigit()][
             :AT_ONCE
         ]
         if "sure" not in request.POST:
             return self.ask_first(request, verb, ids)
-        self._replay(request, ids) if verb == "replay" else self._dismiss(request, ids)
+        {"replay": self._replay, "release": self._release, "dismiss": self._dismiss}[verb](request, ids)
         return HttpResponseRedirect(_inside(request.POST.get("back", ""), self.url("changelist")))
 
     def press_recall(self, request: HttpRequest, delivery: Delivery) -> None:
@@ -196,12 +218,23 @@ class DeliveryAdmin(Facts[Delivery]):
         if done.count:
             text = ngettext("%(n)d delivery is queued again.", "%(n)d deliveries are queued again.", done.count)
             messages.success(request, text % {"n": done.count})
+        self._done(request, ids, done, "replayed")
+
+    def _release(self, request: HttpRequest, ids: list[int]) -> None:
+        done = replay.release(ids, user_of(request))
+        if done.count:
+            text = ngettext("%(n)d delivery is released.", "%(n)d deliveries are released.", done.count)
+            messages.success(request, text % {"n": done.count})
+        self._done(request, ids, done, "released")
+
+    def _done(self, request: HttpRequest, ids: list[int], done: replay.Replayed, word: str) -> None:
         for pk, reason in done.refused[:20]:
             messages.warning(request, f"#{pk}: {reason}")
-        self._log(request, set(ids) - {pk for pk, _reason in done.refused}, "replayed")
+        self._log(request, set(ids) - {pk for pk, _reason in done.refused}, word)
 
     def _dismiss(self, request: HttpRequest, ids: list[int]) -> None:
-        waiting = Delivery.objects.filter(pk__in=ids, state__in=replay.REPLAYABLE, dismissed_at=None)
+        states = (*replay.REPLAYABLE, State.HELD)
+        waiting = Delivery.objects.filter(pk__in=ids, state__in=states, dismissed_at=None)
         ids = list(waiting.values_list("pk", flat=True))
         count = replay.dismiss(ids, user_of(request))
         text = ngettext("%(n)d delivery is dealt with.", "%(n)d deliveries are dealt with.", count)
@@ -274,11 +307,12 @@ def _with_part(delivery: Delivery, text: str) -> str:
 
 
 def _why_not(verb: str, delivery: Delivery) -> str:
-    if verb == "replay":
-        return replay.why_not_replay(delivery)
-    if delivery.state not in replay.REPLAYABLE:
-        return _("It has not failed.")
-    return _("It is dealt with already.") if delivery.dismissed_at else ""
+    reasons = {"replay": replay.why_not_replay, "release": replay.why_not_release, "dismiss": replay.why_not_dismiss}
+    return reasons[verb](delivery)
+
+
+def _worth_dismissing(delivery: Delivery) -> bool:
+    return delivery.state in (State.DEAD, State.UNCERTAIN, State.HELD) and delivery.dismissed_at is None
 
 
 def _can_recall(delivery: Delivery) -> bool:

@@ -23,7 +23,10 @@ class StatsSerializer(serializers.Serializer[Any]):
     outgoing = serializers.IntegerField(help_text="Messages said since then.")
     waiting = serializers.IntegerField(help_text="Deliveries waiting or on their way.")
     oldest_waiting = serializers.DateTimeField(allow_null=True)
-    held = serializers.IntegerField(help_text="Parts that wait for the part before.")
+    held = serializers.IntegerField(help_text="Deliveries that may not go on now.")
+    held_by: Any = serializers.DictField(
+        child=serializers.IntegerField(), help_text="The same by reason; those with `review` wait for a person."
+    )
     dead = serializers.IntegerField(help_text="Failed for good, and nobody has dealt with it.")
     uncertain = serializers.IntegerField(help_text="The request left and no answer came; nobody has dealt with it.")
 

@@ -133,7 +133,8 @@ class Delivery(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     recalled_at = models.DateTimeField(_("recalled"), null=True)
-    reviewed_at = models.DateTimeField(_("reviewed"), null=True)  # a person released it: it is not checked again
+    # A person released it, or the check of its files passed: it is not checked again until it is replayed.
+    reviewed_at = models.DateTimeField(_("reviewed"), null=True)
 
     class Meta:
         verbose_name, verbose_name_plural = _("delivery"), _("deliveries")

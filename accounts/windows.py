@@ -52,11 +52,11 @@ WHERE account_id = %(account)s AND peer_id = %(peer)s AND heard_at <= %(asked)s"
 
 
 class Opening(NamedTuple):
-    """A deed that grants `count` messages. began: by the platform's clock; heard: when its callback was stored, by ours."""
+    """A deed that grants so many messages. began: by the platform's clock; heard: when its callback was stored, by ours."""
 
     account_id: int
     peer_id: str
-    count: int
+    grants: int
     seconds: int
     began: datetime
     heard: datetime
@@ -73,15 +73,14 @@ def open_all(openings: Iterable[Opening]) -> None:
     for opening in openings:
         of_each.setdefault(opening[:2], []).append(opening)
     for at_once in zip_longest(*of_each.values()):
-        rows = [(one.account_id, one.peer_id, one.count, one.until, one.heard) for one in at_once if one]
+        rows = [(one.account_id, one.peer_id, one.grants, one.until, one.heard) for one in at_once if one]
         with connection.cursor() as cursor:
             cursor.execute(_OPEN, [list(column) for column in zip(*rows, strict=True)])
 
 
-def take(account_id: int, peer_id: str) -> datetime | None:
-    """One use, by its moment, in the caller's transaction; None where nothing is left or the window is over."""
-    now = timezone.now()
-    return now if _change(_TAKE, account_id, peer_id, now=now) else None
+def take(account_id: int, peer_id: str, now: datetime) -> bool:
+    """One use, which is known by its moment. False: nothing is left, or the window is over."""
+    return _change(_TAKE, account_id, peer_id, now=now)
 
 
 def give_back(account_id: int, peer_id: str, used: datetime) -> None:
@@ -108,8 +107,8 @@ def left_of(window: ReplyWindow) -> int:
     return window.left if (window.until - timezone.now()).total_seconds() > MARGIN_SECONDS else 0
 
 
-def _change(sql: str, account_id: int, peer_id: str, **moment: datetime) -> int:
+def _change(sql: str, account_id: int, peer_id: str, **moment: datetime) -> bool:
     values: dict[str, Any] = {"account": account_id, "peer": peer_id, **moment}
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
-        return cursor.rowcount
+        return bool(cursor.rowcount)

@@ -239,7 +239,7 @@ def hold(
 
     failure: what closes the attempt; until: when whoever waits for something looks again. Raises LostLease.
     """
-    fields = {"state": State.HELD, "reason": reason, "error": redact_text(text), "lease_until": None}
+    fields: dict[str, Any] = {"state": State.HELD, "reason": reason, "error": redact_text(text), "lease_until": None}
     fields |= ({"tries": F("tries") - 1} if attempt else {}) | ({"due_at": until} if until else {})
     with transaction.atomic():
         if attempt:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts import limits
-from accounts.channels import channel_for
+from accounts import capabilities, limits
+from accounts.channels import channel_for, known
 from accounts.models import Health
+from bridge import allowance, hooks, logs, media, peers, readable, replies, review
 from bridge import delivery as work
-from bridge import hooks, logs, media, peers, replies, review
 from bridge.database import AWAY, patiently
 from bridge.delivery import Asked, Done, LostLease
-from bridge.models import Delivery, Reason, State, Target
+from bridge.models import Delivery, Reason, Target
 from bridge.redact import redact_text
-from bridge.retries import Failure, refusal
+from bridge.retries import READABLE, Failure, refusal
 from bridge.together import Together
 from channels_wechat.base import Media, Streaming
 from channels_wechat.errors import Action, ChannelError
@@ -55,6 +56,9 @@ def _carry(delivery: Delivery) -> bool:
     if hooks.orphaned(delivery):
         work.skip(delivery, None, Reason.NO_ENDPOINT)
         return True
+    if readable.was_kept(delivery):
+        work.skip(delivery, None, Reason.UNREAD)
+        return True
     if work.too_old(delivery):
         work.fail(delivery, None, refusal(Reason.TOO_OLD))
         return True
@@ -69,11 +73,16 @@ def _carry(delivery: Delivery) -> bool:
         return True
     if review.held_back(delivery):
         return True
+    if readable.only_read(delivery, channel):
+        work.fail(delivery, None, Failure(READABLE, READABLE, ""))
+        return True
+    if not allowance.ready(delivery, channel):
+        return True
     counted = limits.binding(channel.limits, message.peer_kind)
     pause = limits.take(counted, str(message.account.key), message.peer_id)
     if pause:
         text = _("The platform's rate limit is reached; sent as soon as it allows.")
-        _put_off(delivery, pause, text)
+        work.put_off(delivery, pause, text)
         return True
     return _send(delivery, channel, peer)
 
@@ -84,21 +93,26 @@ def _call_hook(delivery: Delivery) -> bool:
         receipt = hooks.post(delivery)
     except ChannelError as error:
         action = Action.PERMANENT if error.action == Action.CONFIG else error.action
-        patiently(_settle_failure, delivery, attempt, error, action)
+        patiently(work.fail, delivery, attempt, _failure(error, action))
         return True
     return patiently(_settle, Done(delivery, attempt, response=dict(receipt.response)))
 
 
 def _send(delivery: Delivery, channel: Channel, peer: Peer) -> bool:
     payload = Payload.from_json(delivery.payload)
+    counted = allowance.counted(channel, _message(delivery), payload)
     attempt: Attempt | None = None
     try:
         handle = media.handle_of(channel, payload.file) if payload.file and isinstance(channel, Media) else ""
         swallowed = _swallowed(delivery, channel, peer, payload)
-        attempt = _opened(Asked(delivery, _request(peer, payload), **swallowed))
+        asked = Asked(delivery, _request(peer, payload), **swallowed)
+        attempt = allowance.begin(asked) if counted else _opened(asked)
+        if attempt is None:
+            allowance.hold(delivery)
+            return True
         receipt = channel.send(peer, payload, handle=handle, check_repeats=delivery.repeat_until is not None)
     except ChannelError as error:
-        patiently(_failed, delivery, attempt, error)
+        patiently(_failed, delivery, attempt, error, counted)
         return True
     return patiently(_succeeded, delivery, attempt, receipt)
 
@@ -124,9 +138,13 @@ def _settle(done: Done) -> bool:
     return after.next or after.parts
 
 
-def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError) -> None:
-    """Before the attempt was open nothing had left, so an unknown outcome (of an upload) is a plain retry."""
+def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError, counted: bool) -> None:
+    """Before the attempt was open nothing had left, so an unknown outcome (of an upload) is a plain retry.
+
+    counted: the attempt took one of the messages that the person's window allows.
+    """
     action = Action.RETRY if error.action == Action.UNKNOWN and attempt is None else error.action
+    withheld = capabilities.note(_account(delivery), error)
     if action == Action.CONFIG:
         _account(delivery).set_state(Health.STOPPED, str(error))
     elif action in (Action.RETRY, Action.UNKNOWN):
@@ -134,15 +152,20 @@ def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError) ->
     payload = Payload.from_json(delivery.payload)
     if action != Action.UNKNOWN and payload.file:
         media.forget_handle(payload.file)
+    if action == Action.WINDOW:
+        allowance.hold(delivery, attempt, _failure(error, action))
+        return
     if attempt is None and action == Action.RETRY:
         delivery.tries += 1
         Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder).update(tries=delivery.tries)
-    _settle_failure(delivery, attempt, error, action)
+    paid = attempt if counted and action != Action.UNKNOWN else None
+    then = partial(allowance.give_back, delivery, paid) if paid else None
+    kept = withheld and readable.only_read(delivery, known(delivery.account_id or 0)[1])
+    work.fail(delivery, attempt, _failure(error, READABLE if kept else action), then)
 
 
-def _settle_failure(delivery: Delivery, attempt: Attempt | None, error: ChannelError, action: Action) -> None:
-    failure = Failure(str(action), error.code, str(error), error.retry_after, error.max_tries, error.response)
-    work.fail(delivery, attempt, failure)
+def _failure(error: ChannelError, action: str) -> Failure:
+    return Failure(str(action), error.code, str(error), error.retry_after, error.max_tries, error.response)
 
 
 def _swallowed(delivery: Delivery, channel: Channel, peer: Peer, payload: Payload) -> dict[str, datetime | None]:
@@ -168,13 +191,6 @@ def _no_way(channel: Channel, delivery: Delivery, message: Message) -> Reason | 
     if message.reply_to and replies.address_left(message.reply_to, besides=delivery.pk):
         return None
     return Reason.TOO_LONG if delivery.part else Reason.NO_REPLY
-
-
-def _put_off(delivery: Delivery, seconds: float, text: str) -> None:
-    """Back to pending without a try burned: nothing was asked of the platform."""
-    due = timezone.now() + timedelta(seconds=seconds)
-    mine = Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder, state=State.SENDING)
-    mine.update(state=State.PENDING, due_at=due, lease_until=None, error=text)
 
 
 def _quietly_fail(delivery: Delivery, text: str) -> None:

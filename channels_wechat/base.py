@@ -1,7 +1,7 @@
 """What a channel kind is: one class that says what the platform can do and does it. No ORM, no settings, no Celery.
 
 A kind subclasses `Channel` and adds the small bases below for what it can do more: `Callbacks`, `Streaming`, `Passive`, `Tokens`,
-`Media`, `Names`, `Groups`, `Recall`, `Windows`, `Typing`, `Moderated`, `Quotas`, `Templates`. Rendering is pure; `send` makes one
+`Media`, `Names`, `Forgets`, `Groups`, `Recall`, `Windows`, `Typing`, `Moderated`, `Quotas`, `Templates`. Rendering is pure; `send` makes one
 call and raises `ChannelError`.
 """
 
@@ -238,6 +238,10 @@ class Names(Channel):
         """The person's name; empty where the platform does not tell. Raises ChannelError."""
 
 
+class Forgets(Channel):
+    """Whoever leaves must be forgotten (`Inbound.erase`); whoever comes back is somebody new, to the agent too."""
+
+
 class People(Names):
     @abstractmethod
     def person(self, user_id: str) -> Person:
@@ -272,6 +276,10 @@ class Windows(Channel):
     def uses_window(self, payload: Payload) -> bool:
         """Whether this message is one of those counted."""
         return True
+
+    def merge(self, first: Payload, second: Payload, *, apart: bool) -> Payload | None:
+        """Pure: both as one wire message, in this order; None where that cannot be. apart: they are no parts of one text."""
+        return None
 
 
 class Typing(Channel):

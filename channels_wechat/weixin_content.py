@@ -132,6 +132,16 @@ def with_handle(payload: Payload, handle: str) -> dict[str, Any]:
     return body
 
 
+def merged(first: Payload, second: Payload, between: str) -> Payload | None:
+    """Two texts as one, marked as an AI's where either is; None where one is no text, or they are too long together."""
+    if {first.body["msgtype"], second.body["msgtype"]} != {"text"}:
+        return None
+    text = f"{first.body['text']['content']}{between}{second.body['text']['content']}"
+    if utf8_len(text) > TEXT_BYTES:
+        return None
+    return Payload({**second.body, **first.body, "text": {"content": text}})
+
+
 # --- text
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -297,7 +295,7 @@ def _delivery(message: Message, payload: dict[str, Any], wire: Wire, part: int) 
         lane=f"out:{message.conversation_id}",
         part=part,
         payload=payload,
-        fingerprint=hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest(),
+        fingerprint=Delivery.fingerprint_of(payload),
     )
 
 

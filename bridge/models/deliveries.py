@@ -13,6 +13,10 @@ skipped ── replay ──▶ pending ── claim ──▶ sending ── ok
 
 from __future__ import annotations
 
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Func, Q, Value
@@ -25,6 +29,9 @@ from bridge.models.messages import Message
 from bridge.models.routes import Route
 from bridge.models.webhooks import WebhookEndpoint
 from openclaw.models import Gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class State(models.TextChoices):
@@ -222,6 +229,10 @@ class Delivery(models.Model):
 class Outcome(models.TextChoices):
     OK = "ok", _("done")
     ERROR = "error", _("refused")
+    @staticmethod
+    def fingerprint_of(payload: Mapping[str, Any]) -> str:
+        return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
+
     UNKNOWN = "unknown", _("no answer")
     INTERRUPTED = "interrupted", _("the process was lost")
 

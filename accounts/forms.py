@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ChannelAccount
 from channels_wechat import channel_class
+from channels_wechat.base import Moderated
 from channels_wechat.errors import ChannelError
 from channels_wechat.guard import Guard
 
@@ -22,7 +23,16 @@ else:
     _AccountForm = forms.ModelForm
 
 # What staff and scripts write; everything else in the row is found out by other processes and stays.
-CONFIGURATION = ["name", "enabled", "retention_days", "api_base_url", "credentials", "external_id", "updated_at"]
+CONFIGURATION = [
+    "name",
+    "enabled",
+    "retention_days",
+    "checks",
+    "api_base_url",
+    "credentials",
+    "external_id",
+    "updated_at",
+]
 STORED = _("stored, leave empty to keep")
 
 
@@ -34,7 +44,7 @@ class AccountForm(_AccountForm):
 
     class Meta:
         model = ChannelAccount
-        fields = ("name", "enabled", "retention_days", "api_base_url")
+        fields = ("name", "enabled", "retention_days", "checks", "api_base_url")
         widgets = {"api_base_url": forms.URLInput()}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -55,6 +65,12 @@ class AccountForm(_AccountForm):
     @property
     def secrets(self) -> frozenset[str]:
         return self.channel.Credentials.secrets
+
+    def clean_checks(self) -> str:
+        chosen: str = self.cleaned_data["checks"]
+        if chosen and not issubclass(self.channel, Moderated):
+            raise forms.ValidationError(_("WeChat has no content check for accounts of this kind."))
+        return chosen
 
     def clean_api_base_url(self) -> str:
         """An address inside our own network is refused, unless the settings name it."""

@@ -15,7 +15,7 @@ from accounts.channels import channel_for
 from bridge import hooks, inbound, peers, replies, review
 from bridge.delivery import next_seq
 from bridge.doorbell import Bell, ring
-from bridge.models import Delivery, Reason, State, Target, Wire
+from bridge.models import ERASED, Delivery, Reason, State, Target, Wire
 from channels_wechat.base import Streaming
 from channels_wechat.retired import NO_LONGER_SUPPORTED, Retired
 
@@ -100,6 +100,8 @@ def why_not_replay(delivery: Delivery) -> str:
         return _why_not_replay_held(delivery)
     if delivery.state not in REPLAYABLE:
         return _("Only what failed, is uncertain or was skipped can be replayed.")
+    if _erased(delivery):
+        return _("All data of this person was erased: nothing is left to send.")
     if delivery.account and isinstance(channel_for(delivery.account), Retired):
         return str(NO_LONGER_SUPPORTED)
     if delivery.target == Target.AGENT:
@@ -119,6 +121,10 @@ def _why_not_replay_held(delivery: Delivery) -> str:
     if delivery.reason == Reason.PART_BEFORE:
         return _("It waits for the part before it: replay that one.")
     return why_not_release(delivery) or _("It waits for a decision: release it, or dismiss it.")
+
+
+def _erased(delivery: Delivery) -> bool:
+    return delivery.message.peer_id.startswith(ERASED) if delivery.message else "erased" in delivery.payload
 
 
 def _why_not_ask_again(delivery: Delivery) -> str:

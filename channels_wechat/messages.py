@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 PeerKind = Literal["direct", "group"]
 MediaKind = Literal["image", "voice", "video", "file"]
+# A line of a template: what it is called, and the name of what is filled in.
+_LINE = re.compile(r"^(.*?)\{\{\s*(\w+)\.DATA\s*\}\}", re.MULTILINE)
 # The placeholder in a payload that the handle of the uploaded file takes the place of.
 HANDLE = "{handle}"
 
@@ -238,6 +241,11 @@ class Template:
     title: str
     content: str
     example: str = ""
+
+    @property
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        """What is to be filled in, in order: what stands before it in its line, and its name."""
+        return tuple((label.strip(" :："), name) for label, name in _LINE.findall(self.content))
 
 
 def message_uuid(account_key: str, idempotency_key: str) -> uuid.UUID:

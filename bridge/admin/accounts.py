@@ -16,17 +16,18 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from accounts import capabilities
 from accounts.channels import channel_for
 from accounts.forms import CONFIGURATION, AccountForm, account_form
 from accounts.limits import left
 from accounts.models import AccessToken, ChannelAccount, Health, kind_choices
 from accounts.tokens import StoredTokens
 from bridge import metrics, peers, shown
-from bridge.admin import groups
+from bridge.admin import groups, quotas, templates
 from bridge.admin.desk import Desk
 from bridge.admin.theme import dress
 from channels_wechat import KINDS, channel_class
-from channels_wechat.base import Callbacks, Groups, Tokens
+from channels_wechat.base import Callbacks, Groups, Moderated, Quotas, Templates, Tokens
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.messages import Peer
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
     from django.utils.safestring import SafeString
 
+    from accounts.models import Restriction
     from channels_wechat.base import Channel
 
 
@@ -63,6 +65,9 @@ class AccountAdmin(Desk[ChannelAccount]):
         "refresh_token": "accounts.change_channelaccount",
         "switch": "accounts.change_channelaccount",
         "write": "bridge.send_message",
+        "quotas": "accounts.change_channelaccount",
+        "clear_quotas": "accounts.change_channelaccount",
+        "ask_again": "accounts.change_channelaccount",
     }
 
     @admin.display(description=gettext_lazy("kind"), ordering="kind")
@@ -89,6 +94,7 @@ class AccountAdmin(Desk[ChannelAccount]):
         pages = [
             self.route("<int:pk>/groups/", partial(groups.overview, self), "groups"),
             self.route("<int:pk>/groups/<int:conversation>/", partial(groups.one, self), "group"),
+            self.route("<int:pk>/templates/", partial(templates.overview, self), "templates"),
         ]
         return [*pages, *super().get_urls()]
 
@@ -125,7 +131,8 @@ class AccountAdmin(Desk[ChannelAccount]):
     def get_fieldsets(self, request: HttpRequest, obj: ChannelAccount | None = None) -> Any:
         """Credentials only for who may change them, and only where their kind is known."""
         kind = obj.kind if obj else request.GET["kind"]
-        ours = (None, {"fields": ["name", "enabled", "retention_days"]})
+        checks = ["checks"] if kind in KINDS and issubclass(channel_class(kind), Moderated) else []
+        ours = (None, {"fields": ["name", "enabled", "retention_days", *checks]})
         if kind not in KINDS or (obj and not self.has_change_permission(request, obj)):
             return [ours]
         channel = channel_class(kind)
@@ -179,6 +186,15 @@ class AccountAdmin(Desk[ChannelAccount]):
             raise BadRequest
         conversation = peers.conversation_with(account, "direct", peer_id)
         return HttpResponseRedirect(reverse("admin:bridge_conversation_change", args=[conversation.pk]))
+
+    def press_quotas(self, request: HttpRequest, account: ChannelAccount) -> HttpResponse:
+        return quotas.show(self, request, account)
+
+    def press_clear_quotas(self, request: HttpRequest, account: ChannelAccount) -> HttpResponse | None:
+        return quotas.clear(self, request, account)
+
+    def press_ask_again(self, request: HttpRequest, account: ChannelAccount) -> None:
+        quotas.ask_again(self, request, account)
 
     def press_switch(self, request: HttpRequest, account: ChannelAccount) -> None:
         account.enabled = not account.enabled
@@ -243,3 +259,15 @@ class About:
     @property
     def makes_groups(self) -> bool:
         return isinstance(self.channel, Groups)
+
+    @property
+    def counts_calls(self) -> bool:
+        return isinstance(self.channel, Quotas)
+
+    @property
+    def has_templates(self) -> bool:
+        return isinstance(self.channel, Templates)
+
+    @property
+    def restrictions(self) -> list[Restriction]:
+        return list(capabilities.restrictions(self.account))

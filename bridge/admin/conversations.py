@@ -15,15 +15,19 @@ from django.utils.html import format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from accounts import windows
 from accounts.channels import channel_for
+from accounts.models import ReplyWindow
 from bridge import audit, outbound, peers, routing, search, shown
 from bridge.access import may_read
 from bridge.admin import transcript
+from bridge.admin.deliveries import decisions
 from bridge.admin.desk import Desk, user_of
 from bridge.admin.routes import map_url
 from bridge.admin.theme import dressed
 from bridge.metrics import DEAD
 from bridge.models import Conversation, Delivery, Message, Route, State
+from channels_wechat.base import Windows
 from channels_wechat.messages import Content
 
 if TYPE_CHECKING:
@@ -168,6 +172,7 @@ class ConversationAdmin(Desk[Conversation]):
             "route": _route_of(conversation),
             "map_url": map_url(conversation.account_id, conversation.peer_kind, conversation.peer_id),
             "may_change": self.has_change_permission(request),
+            "window": _window_of(conversation),
         }
         return self.page(request, "admin/bridge/conversation.html", title_of(conversation), conversation, **context)
 
@@ -234,11 +239,20 @@ def _route_of(conversation: Conversation) -> Route | None:
     return decision.route
 
 
+def _window_of(conversation: Conversation) -> dict[str, Any] | None:
+    """How many messages may still be sent and until when; None where nobody counts."""
+    if not isinstance(channel_for(conversation.account), Windows):
+        return None
+    found = ReplyWindow.objects.filter(account=conversation.account_id, peer_id=conversation.peer_id).first()
+    left = windows.left_of(found) if found else 0
+    return {"left": left, "until": found.until if found and left else None}
+
+
 def _transcript(request: HttpRequest, conversation: Conversation) -> dict[str, Any]:
     text = request.GET.get("before", "")
     before = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
     read = transcript.read(conversation, before) if _may_follow(request) else None
-    return {"transcript": read, "before": before}
+    return {"transcript": read, "before": before, "decisions": decisions(request)}
 
 
 def _may_follow(request: HttpRequest) -> bool:

@@ -270,6 +270,13 @@ class DeadLetterAdmin(DeliveryAdmin):
         return super().changelist_view(request, context)
 
 
+def decisions(request: HttpRequest) -> list[dict[str, str]]:
+    """What this person may do about something that is held for a decision, in the shape of buttons."""
+    words = {"release": _("Release…"), "dismiss": _("Dismiss…")}
+    allowed = [verb for verb in words if user_of(request).has_perm(VERBS[verb])]
+    return [{"verb": verb, "label": words[verb]} for verb in allowed]
+
+
 def causes() -> list[dict[str, Any]]:
     """How many failures have the same state and reason, most frequent first, with the codes behind them; two queries."""
     counted = Delivery.objects.filter(DEAD).order_by().values_list("state", "reason").annotate(n=Count("id"))

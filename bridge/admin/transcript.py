@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bridge.admin.attachments import is_picture
 from bridge.admin.messages import named, with_details
 from bridge.models import Attachment, Conversation, Delivery, Message, State
+from bridge.replay import why_not_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +36,11 @@ class Bubble:
     def worst(self) -> Delivery | None:
         """The delivery that says most about this message."""
         return min(self.deliveries, key=lambda delivery: WORST.index(State(delivery.state)), default=None)
+
+    @property
+    def undecided(self) -> Delivery | None:
+        """The delivery of this message that waits for a person's decision."""
+        return next((delivery for delivery in self.deliveries if not why_not_release(delivery)), None)
 
     @property
     def stamp(self) -> str:

@@ -6,17 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 import django_filters
 from django.conf import settings
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import mixins, serializers
+from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 
+from accounts.channels import channel_for
 from accounts.forms import CONFIGURATION, AccountForm, account_form
-from accounts.models import ChannelAccount, Health
+from accounts.models import ChannelAccount, Checks, Health
 from bridge.api.base import Endpoint
-from bridge.api.errors import Conflict
+from bridge.api.errors import Conflict, Refused
 from bridge.api.fields import Filters, Given, IdFilter
 from channels_wechat import KINDS, channel_class
+from channels_wechat.base import Templates
+from channels_wechat.errors import ChannelError
 from channels_wechat.retired import NO_LONGER_SUPPORTED
 
 if TYPE_CHECKING:
@@ -59,12 +64,17 @@ class AccountSerializer(Given, serializers.ModelSerializer[ChannelAccount]):
     api_base_url = serializers.CharField(required=False, allow_blank=True, max_length=200)
     credentials = CredentialsField(write_only=True, required=False)
     callback_url = serializers.SerializerMethodField(help_text="What is entered in the platform's console.")
+    checks = serializers.ChoiceField(
+        Checks.choices,
+        required=False,
+        help_text="What is checked before it goes on, for kinds that have a content check.",
+    )
     state = serializers.ChoiceField(Health.choices, read_only=True)
 
     class Meta:
         model = ChannelAccount
         fields = (
-            "id", "kind", "name", "external_id", "enabled", "retention_days", "api_base_url", "credentials", "callback_url",
+            "id", "kind", "name", "external_id", "enabled", "retention_days", "checks", "api_base_url", "credentials", "callback_url",
             "state", "state_reason", "state_since", "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = ("external_id", "state_reason", "state_since", "created_at", "updated_at")
@@ -79,6 +89,21 @@ class AccountSerializer(Given, serializers.ModelSerializer[ChannelAccount]):
 
 class ChangeSerializer(AccountSerializer):
     kind = serializers.CharField(read_only=True)  # type: ignore[assignment]
+
+
+class TemplateSerializer(serializers.Serializer[Any]):
+    """A template for subscribe messages, sent as content of kind `subscribe`."""
+
+    id = serializers.CharField(help_text="The `template_id` of what is sent.")
+    title = serializers.CharField()
+    content = serializers.CharField(help_text="Its lines; `{{name.DATA}}` stands for what is sent as `name`.")
+    example = serializers.CharField()
+
+
+class TemplatesSerializer(serializers.Serializer[Any]):
+    """All templates of an account, as the platform has them now."""
+
+    templates = TemplateSerializer(many=True)
 
 
 class AccountFilters(Filters):
@@ -98,8 +123,9 @@ class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
         "create": "accounts.add_channelaccount",
         "partial_update": "accounts.change_channelaccount",
         "destroy": "accounts.delete_channelaccount",
+        "templates": "bridge.send_message",
     }
-    refuses = {"create": (409,), "partial_update": (409,), "destroy": (409,)}
+    refuses = {"create": (409,), "partial_update": (409,), "destroy": (409,), "templates": (422,)}
 
     @extend_schema(responses={201: AccountSerializer})
     def create(self, request: Request) -> Response:
@@ -128,6 +154,19 @@ class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
             raise Conflict("This account has messages: switch it off instead of deleting it.", "in_use")
         account.delete()
         return Response(status=204)
+
+    @extend_schema(responses=TemplatesSerializer)
+    @action(detail=True, methods=["get"])
+    def templates(self, request: Request, pk: str) -> Response:
+        """The templates for subscribe messages, asked of the platform."""
+        channel = channel_for(self.get_object())
+        if not isinstance(channel, Templates):
+            raise Refused(_("Accounts of this kind have no templates."), "no_templates")
+        try:
+            found = channel.templates()
+        except ChannelError as error:
+            raise Refused(str(error), "platform_refused") from error
+        return Response(TemplatesSerializer({"templates": found}).data)
 
 
 def _saved(form_class: type[AccountForm], given: dict[str, Any], account: ChannelAccount | None = None) -> Any:

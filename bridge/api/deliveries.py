@@ -51,7 +51,7 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
         fields: tuple[str, ...] = (
             "id", "target", "message", "account", "gateway", "endpoint", "route", "lane", "part", "state", "reason", "error",
             "tries", "replays", "remote_id", "due_at", "queued_at", "created_at", "finished_at", "dismissed_at",
-            "recalled_at",
+            "recalled_at", "reviewed_at",
         )  # fmt: skip
 
 
@@ -122,9 +122,10 @@ class Deliveries(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
         "retrieve": "bridge.view_delivery",
         "replay": "bridge.replay_delivery",
         "replay_many": "bridge.replay_delivery",
+        "release": "bridge.replay_delivery",
         "dismiss": "bridge.dismiss_delivery",
     }
-    refuses = {"replay": (422,), "dismiss": (422,)}
+    refuses = {"replay": (422,), "release": (422,), "dismiss": (422,)}
 
     def get_queryset(self) -> QuerySet[Delivery]:
         rows = Delivery.objects.all()
@@ -147,11 +148,23 @@ class Deliveries(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
 
     @extend_schema(request=None, responses=DeliverySerializer)
     @action(detail=True, methods=["post"])
+    def release(self, request: Request, pk: str) -> Response:
+        """Let go what the content check holds: it goes on as it is and is not checked again. What waits for a window stays."""
+        delivery = self.get_object()
+        done = replay.release([delivery.pk], user_of(request))
+        for _pk, reason in done.refused:
+            raise Refused(reason, "cannot_release")
+        audit.record("released", [delivery])
+        delivery.refresh_from_db()
+        return Response(self.get_serializer(delivery).data)
+
+    @extend_schema(request=None, responses=DeliverySerializer)
+    @action(detail=True, methods=["post"])
     def dismiss(self, request: Request, pk: str) -> Response:
-        """Dealt with, or not worth it: off the list of dead letters."""
+        """Dealt with, or not worth it: off the list of dead letters. What was held is not sent any more."""
         delivery = self.get_object()
         if not replay.dismiss([delivery.pk], user_of(request)):
-            raise Refused(_("It has not failed, or is dealt with already."), "cannot_dismiss")
+            raise Refused(replay.why_not_dismiss(delivery), "cannot_dismiss")
         audit.record("dismissed", [delivery])
         delivery.refresh_from_db()
         return Response(self.get_serializer(delivery).data)

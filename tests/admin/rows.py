@@ -78,6 +78,24 @@ def account(kind: str = "wecom_app", name: str = "Acme app", **fields: object) -
     return ChannelAccount.objects.create(kind=kind, name=name, **values)
 
 
+MINI = {
+    "app_id": "wx1234567890abcdef",
+    "app_secret": CANARIES["secret"],
+    "token": CANARIES["callback token"],
+    "encoding_aes_key": AES_KEY,
+    "mode": "safe",
+}
+
+
+def mini_program(api_base_url: str = "http://127.0.0.1:9", **fields: object) -> ChannelAccount:
+    """With an access token that nobody has to fetch."""
+    values = {"name": "小程序", "external_id": MINI["app_id"], "credentials": MINI, "api_base_url": api_base_url}
+    mini = account("mini_program", **{**values, **fields})
+    until = timezone.now() + timedelta(hours=2)
+    AccessToken.objects.create(account=mini, value=CANARIES["access token"], generation=1, expires_at=until)
+    return mini
+
+
 def gateway(name: str = "OpenClaw at home", **fields: object) -> Gateway:
     values = {
         "base_url": "http://127.0.0.1:18789",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,9 +15,10 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 from django.test import Client
 from django.urls import URLResolver, reverse
+from django.utils import timezone
 from knox.models import AuthToken
 
-from accounts.models import ChannelAccount
+from accounts.models import ChannelAccount, Restriction
 from bridge.models import Route, WebhookEndpoint
 from tests.admin import rows
 
@@ -89,6 +91,10 @@ CONFIGURATION = {
     "accounts_channelaccount_refresh_token": Page(press=RULE, at="{app}"),
     "accounts_channelaccount_switch": Page(press=RULE, at="{app}"),
     "accounts_channelaccount_write": Page(press=WORK, at="{app}", with_={"peer_id": "lisi"}),
+    "accounts_channelaccount_quotas": Page(press=RULE, at="{mini}"),
+    "accounts_channelaccount_clear_quotas": Page(press=RULE, at="{mini}", with_={"sure": "1"}),
+    "accounts_channelaccount_ask_again": Page(press=RULE, at="{mini}", with_={"capability": "moderation"}),
+    "accounts_channelaccount_templates": Page(WORK, at="{mini}"),
     **standard(
         "openclaw_gateway", "{gateway}", VIEW, RULE, RULE, spare="{spare_gateway}", new=GATEWAY, changed=GATEWAY
     ),
@@ -131,7 +137,7 @@ TABLE = {**OVERVIEW, **CONFIGURATION, **TALK, **PEOPLE}
 # Not in the table: who is out may log in, who is in may log out.
 DOORS = {"login", "logout"}
 # Refused by the platform, or nothing that is kept in these tables.
-CHANGES_NOTHING = {"bridge_delivery_recall"}
+CHANGES_NOTHING = {"bridge_delivery_recall", "accounts_channelaccount_quotas"}
 
 
 def walk(patterns: list[Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -171,6 +177,10 @@ def stage(world: rows.World) -> Stage:
     colleague = User.objects.create_user("colleague", is_staff=True)
     token, _secret = AuthToken.objects.create(colleague)
     made = rows.Conversation.objects.create(account=world.app, peer_kind="group", peer_id="made")
+    mini = rows.mini_program()
+    Restriction.objects.create(
+        account=mini, capability="moderation", code="48001", until=timezone.now() + timedelta(days=1)
+    )
     hook = WebhookEndpoint.objects.create(name="CRM", url="http://127.0.0.1:9/hook", events=["message.received"])
     kept = {name: row.pk for name, row in vars(world).items()}
     return Stage(
@@ -180,6 +190,7 @@ def stage(world: rows.World) -> Stage:
             "spare_account": spare.pk,
             "spare_gateway": rows.gateway("Spare").pk,
             "app_group": made.pk,
+            "mini": mini.pk,
             "hook": hook.pk,
             "contact": rows.Contact.objects.first().pk,
             "colleague": colleague.pk,
@@ -252,6 +263,7 @@ def test_a_role_presses_its_buttons_and_a_refusal_changes_nothing(stage: Stage, 
 
 BULK = [
     ("bridge_delivery_changelist", "replay_selected", "dead", WORK),
+    ("bridge_delivery_changelist", "release_selected", "dead", WORK),
     ("bridge_delivery_dead_letters", "dismiss_selected", "dead", WORK),
     ("bridge_message_changelist", "delete_selected", "question", NOBODY),
     ("bridge_conversation_changelist", "delete_selected", "group", NOBODY),

@@ -59,6 +59,7 @@ CALLS = [
     Call("GET", "/accounts/{account}/", "Viewers", 200),
     Call("PATCH", "/accounts/{account}/", "Admins", 200, {"enabled": False, "credentials": BOT}),
     Call("DELETE", "/accounts/{account}/", "Admins", 409),
+    Call("GET", "/accounts/{account}/templates/", "Operators", 422),
     Call("GET", "/gateways/", "Viewers", 200),
     Call("POST", "/gateways/", "Admins", 201, {"name": "Second", "base_url": "http://127.0.0.1:9", "token": "secret"}),
     Call("GET", "/gateways/{gateway}/", "Viewers", 200),
@@ -84,6 +85,7 @@ CALLS = [
     Call("POST", "/deliveries/replay/", "Operators", 200, {"filter": {"state": "dead"}}),
     Call("GET", "/deliveries/{delivery}/", "Viewers", 200),
     Call("POST", "/deliveries/{delivery}/replay/", "Operators", 200),
+    Call("POST", "/deliveries/{delivery}/release/", "Operators", 422),
     Call("POST", "/deliveries/{delivery}/dismiss/", "Operators", 200),
     Call("GET", "/webhooks/", "Viewers", 200),
     Call(

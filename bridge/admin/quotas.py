@@ -1,0 +1,68 @@
+"""What the platform lets an account do: its counters of calls (`Quotas`), and what it does not grant (`accounts.capabilities`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import messages
+from django.http import Http404
+from django.utils.translation import gettext as _
+
+from accounts import capabilities
+from accounts.channels import channel_for
+from channels_wechat.base import Quotas
+from channels_wechat.errors import Action, ChannelError
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+    from accounts.models import ChannelAccount
+    from bridge.admin.accounts import AccountAdmin
+
+
+def show(desk: AccountAdmin, request: HttpRequest, account: ChannelAccount) -> HttpResponse:
+    """Each counter, asked once, now."""
+    rows, error = _asked(_counting(account))
+    title = _("Calls left for %(account)s") % {"account": account}
+    return desk.page(request, "admin/accounts/quotas.html", title, account, account=account, rows=rows, error=error)
+
+
+def clear(desk: AccountAdmin, request: HttpRequest, account: ChannelAccount) -> HttpResponse | None:
+    """The first POST asks; the second, with `sure`, does it."""
+    channel = _counting(account)
+    if "sure" not in request.POST:
+        title = _("Clear the counters of %(account)s?") % {"account": account}
+        return desk.page(request, "admin/accounts/clear_quotas.html", title, account, account=account)
+    try:
+        channel.clear_quotas()
+    except ChannelError as error:
+        desk.did(request, account, str(error), messages.ERROR)
+    else:
+        desk.did(request, account, _("All counters of calls begin anew."))
+    return None
+
+
+def ask_again(desk: AccountAdmin, request: HttpRequest, account: ChannelAccount) -> None:
+    """What the platform refused is tried with the next occasion."""
+    if capabilities.lift(account, request.POST.get("capability", "")):
+        desk.did(request, account, _("It is tried again with the next occasion."))
+
+
+def _counting(account: ChannelAccount) -> Quotas:
+    channel = channel_for(account)
+    if not isinstance(channel, Quotas):
+        raise Http404
+    return channel
+
+
+def _asked(channel: Quotas) -> tuple[list[dict[str, Any]], str]:
+    """A row for each interface, and what ended the asking: what the platform refuses for one of them is that row's."""
+    rows: list[dict[str, Any]] = []
+    for path in channel.quota_paths:
+        try:
+            rows.append({"path": path, "quota": channel.quota(path)})
+        except ChannelError as error:
+            if error.action is not Action.PERMANENT or error.capability:
+                return rows, str(error)
+            rows.append({"path": path, "error": str(error)})
+    return rows, ""

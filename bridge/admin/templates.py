@@ -1,0 +1,85 @@
+"""Subscribe messages, for kinds that have them (`Templates`): which there are, and sending one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.http import Http404, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.channels import channel_for
+from bridge import audit, outbound
+from bridge.admin.desk import user_of
+from bridge.admin.theme import dressed
+from bridge.models import Message
+from channels_wechat.base import Templates
+from channels_wechat.errors import ChannelError
+from channels_wechat.messages import Content
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
+
+    from accounts.models import ChannelAccount
+    from bridge.admin.accounts import AccountAdmin
+    from channels_wechat.messages import Template
+
+
+class SubscribeForm(forms.Form):
+    """One field for each line of the template, beside whom it goes to and what it opens."""
+
+    peer_id = forms.CharField(label=gettext_lazy("OpenID of the person"), max_length=200)
+    page = forms.CharField(
+        label=gettext_lazy("Page it opens"),
+        required=False,
+        max_length=1024,
+        help_text=gettext_lazy("A page of the Mini Program, for example pages/index?id=1. Empty: it opens nothing."),
+    )
+
+    def __init__(self, template: Template, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.template = template
+        for label, name in template.lines:
+            self.fields[f"line_{name}"] = forms.CharField(label=label or name, help_text=name, max_length=200)
+
+    @property
+    def content(self) -> Content:
+        given = self.cleaned_data
+        lines = {name: {"value": given[f"line_{name}"]} for _label, name in self.template.lines}
+        page = {"page": given["page"]} if given["page"] else {}
+        return Content(kind="subscribe", data={"template_id": self.template.id, **page, "data": lines})
+
+
+def overview(desk: AccountAdmin, request: HttpRequest, pk: int) -> HttpResponse:
+    """The account's templates as the platform has them now; with ?template= the form for sending that one."""
+    desk.need(request, "bridge.send_message")
+    account = desk.seen(request, pk)
+    channel = channel_for(account)
+    if not isinstance(channel, Templates):
+        raise Http404
+    try:
+        found, error = channel.templates(), ""
+    except ChannelError as refused:
+        found, error = [], str(refused)
+    chosen = next((each for each in found if each.id == request.GET.get("template")), None)
+    form = dressed(SubscribeForm(chosen, request.POST or None)) if chosen else None
+    if form and request.method == "POST" and form.is_valid() and (message := _send(request, account, form)):
+        desk.log_change(request, account, "sent a subscribe message")
+        return HttpResponseRedirect(reverse("admin:bridge_conversation_change", args=[message.conversation_id]))
+    title = _("Subscribe messages of %(account)s") % {"account": account}
+    context = {"account": account, "templates": found, "error": error, "chosen": chosen, "form": form}
+    return desk.page(request, "admin/accounts/templates.html", title, account, **context)
+
+
+def _send(request: HttpRequest, account: ChannelAccount, form: SubscribeForm) -> Message | None:
+    where, client = (account, "direct", form.cleaned_data["peer_id"].strip()), f"staff:{user_of(request).pk}"
+    try:
+        message = outbound.send(*where, form.content, source=Message.Source.STAFF, client=client)
+    except outbound.CannotSend as refused:
+        form.add_error(None, str(refused))
+        return None
+    if message.conversation:
+        audit.record("sent a message", [message.conversation])
+    return message

@@ -69,7 +69,7 @@ def lift(account: ChannelAccount, capability: str = "") -> int:
     return lifted
 
 
-def passively(account_id: int, channel: Channel) -> TypeGuard[Passive]:
+def passively(channel: Channel, account_id: int) -> TypeGuard[Passive]:
     """Whether the account answers in the reply to the callback now: staff chose it, or the platform grants it no messages."""
     if not isinstance(channel, Passive) or channel.answers == "messages":
         return False

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from accounts.channels import http
 from accounts.models import Health
 from bridge import delivery as work
-from bridge import gestures, logs, media, outbound, review
+from bridge import gestures, logs, media, outbound, readable, review
 from bridge.database import AWAY, patiently, run_call, run_db
 from bridge.delivery import Asked, Done, LostLease
 from bridge.models import Conversation, Delivery, Message, Outcome, Reason, Wire
@@ -105,6 +105,8 @@ class Asking:
         row = self.delivery
         with logs.about(account=row.account_id, message=row.message_id, delivery=row.pk):
             await self._run_safely()
+            if readable.may_be(row):
+                await run_call(readable.announce_turn, row)
 
     async def _run_safely(self) -> None:
         try:

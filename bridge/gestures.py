@@ -53,7 +53,7 @@ async def _show(message: Message) -> None:
 def _show_once(message: Message) -> None:
     try:
         account, channel = known(message.account_id)
-        silent = capabilities.passively(account.pk, channel) or not capabilities.allowed(account.pk, CAPABILITY)
+        silent = capabilities.passively(channel, account.pk) or not capabilities.allowed(account.pk, CAPABILITY)
         if account.usable and isinstance(channel, Typing) and not silent:
             channel.show_typing(peers.peer_of(message.peer_kind, message.peer_id))
     except ChannelError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import redis
 from django.conf import settings
@@ -66,7 +66,10 @@ class Responder:
 
 
 class Listener:
-    """A thread that sets the event of each channel that is published to. Once `leaving` is set it ends within LOOK_SECONDS."""
+    """A thread that sets the event of each channel that is published to. Once `leaving` is set it ends within LOOK_SECONDS.
+
+    A subclass may do something else with what it hears.
+    """
 
     def __init__(self, rung: Mapping[str, threading.Event], leaving: threading.Event) -> None:
         self.rung, self.leaving = dict(rung), leaving
@@ -79,13 +82,22 @@ class Listener:
         )
         self.thread = threading.Thread(target=self._run, name="bells")
 
+    def heard(self, message: Mapping[str, Any]) -> None:
+        """message: as redis-py gives it: type, channel, data."""
+        if event := self.rung.get(message["channel"]):
+            event.set()
+
+    def deaf(self) -> None:
+        """Nobody is there to listen to; called again and again meanwhile."""
+        for event in self.rung.values():
+            event.set()
+
     def _run(self) -> None:
         while not self.leaving.is_set():
             try:
                 self._listen()
             except (RedisError, OSError):
-                for event in self.rung.values():
-                    event.set()
+                self.deaf()
                 self.leaving.wait(LOOK_SECONDS)
 
     def _listen(self) -> None:
@@ -99,8 +111,7 @@ class Listener:
                     quiet = self._still_there(subscription, quiet)
                     continue
                 quiet = 0
-                if event := self.rung.get(message["channel"]):
-                    event.set()
+                self.heard(message)
 
     def _still_there(self, subscription: redis.client.PubSub, quiet: int) -> int:
         if quiet >= QUIET_MOST:

@@ -11,10 +11,12 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from accounts import counters
+from accounts.capabilities import passively
 from accounts.channels import channel_for
-from bridge import events, media, peers, replies
+from bridge import events, media, peers, readable, replies
 from bridge.doorbell import Bell, ring
 from bridge.models import (
     Attachment,
@@ -30,7 +32,7 @@ from bridge.models import (
     Wire,
 )
 from bridge.rows import Table
-from channels_wechat.base import Recall, Streaming
+from channels_wechat.base import Passive, Recall, Streaming
 from channels_wechat.errors import ContentRefused
 from channels_wechat.messages import Content, File
 from channels_wechat.text import clean, clean_json
@@ -47,6 +49,11 @@ if TYPE_CHECKING:
 
 
 _MESSAGES, _DELIVERIES = Table(Message, "m"), Table(Delivery, "d")
+
+
+NOBODY = gettext_lazy(
+    "This person left, and their data was erased. If they come back, they have a conversation of their own."
+)
 
 
 class CannotSend(Exception):
@@ -81,13 +88,16 @@ def send(
         if stored:
             return stored
         reply_to = _question(channel, conversation, reply_to)
-    content = replace(content, text=clean(content.text), data=clean_json(dict(content.data)))
+    spoken = {"text": clean(content.text), "data": clean_json(dict(content.data))}
+    content = replace(content, **spoken, ai=source == Message.Source.AGENT)
     message, new = _store(conversation, content, source, client, key or uuid4().hex, reply_to, request_hash)
     if new:
         counters.add("messages", direction="out")
         with _no_file_without_its_row() as written:
             content = replace(content, files=(*content.files, *_attach(message, files, written)))
             _queue(_deliveries(channel, message, content))
+        if isinstance(channel, Passive):
+            readable.announce(account.pk, peer_id)
         transaction.on_commit(lambda: ring(Bell.SEND))
     return message
 
@@ -115,11 +125,11 @@ def said_at_once(question: Message, text: str) -> None:
 
 def cannot_send(conversation: Conversation) -> str:
     """Why staff cannot write here now; empty where they can."""
+    if conversation.erased:
+        return str(NOBODY)
     channel = channel_for(conversation.account)
-    reason = str(channel.cannot_push(peers.peer_of(conversation.peer_kind, conversation.peer_id)))
-    if reason and isinstance(channel, Streaming) and answerable(conversation, channel):
-        return ""
-    return reason
+    reason = readable.cannot_push(channel, conversation.account_id, conversation.peer_kind, conversation.peer_id)
+    return "" if reason and _answerable(channel, conversation, None) else reason
 
 
 def answerable(conversation: Conversation, channel: Streaming) -> Message | None:
@@ -150,15 +160,22 @@ def recall(delivery: Delivery) -> None:
 
 def _question(channel: Channel, conversation: Conversation, reply_to: Message | None) -> Message | None:
     """The message that staff or a script answer, where the surface speaks only in answer. Raises CannotSend."""
-    reason = channel.cannot_push(peers.peer_of(conversation.peer_kind, conversation.peer_id))
+    if conversation.erased:
+        raise CannotSend(str(NOBODY))
+    reason = readable.cannot_push(channel, conversation.account_id, conversation.peer_kind, conversation.peer_id)
     if not reason:
         return reply_to
-    found = None
-    if isinstance(channel, Streaming):
-        found = reply_to if replies.ways_left(channel, reply_to) else answerable(conversation, channel)
+    found = _answerable(channel, conversation, reply_to)
     if found is None:
-        raise CannotSend(str(reason))
+        raise CannotSend(reason)
     return found
+
+
+def _answerable(channel: Channel, conversation: Conversation, named: Message | None) -> Message | None:
+    """The message that can still be answered: the named one, or the newest."""
+    if isinstance(channel, Streaming):
+        return named if replies.ways_left(channel, named) else answerable(conversation, channel)
+    return readable.open_question(conversation, named) if passively(channel, conversation.account_id) else None
 
 
 def _place(account: ChannelAccount, peer_kind: str, peer_id: str, reply_to: Message | None) -> Conversation:
@@ -260,15 +277,39 @@ def _queue(deliveries: Sequence[Delivery]) -> None:
 
 
 def _deliveries(channel: Channel, message: Message, content: Content) -> list[Delivery]:
+    reader = channel if passively(channel, message.account_id) else None
     try:
-        payloads = channel.render(content)
+        payloads = channel.render(_words_alone(content) if reader else content)
     except ContentRefused as error:
         if message.source == Message.Source.AGENT:
             return [_dead(_delivery(message, {}, Wire.WORKER, 0), Reason.CONTENT, str(error))]
         raise CannotSend(f"{error.field}: {error}") from error
     if isinstance(channel, Streaming):
         return _by_reply(channel, message, payloads)
+    if reader:
+        return _by_reading(reader, message, payloads)
     return [_delivery(message, payload.as_json(), Wire.WORKER, part) for part, payload in enumerate(payloads)]
+
+
+def _words_alone(content: Content) -> Content:
+    """What the reply to a callback can hold: text, with a line for each file. Raises ContentRefused."""
+    if content.kind != "text":
+        raise ContentRefused("kind", _("This account can say only text: it speaks in the reply to a user's message."))
+    lines = [_("[%(name)s: this account cannot send files.]") % {"name": file.name} for file in content.files]
+    return replace(content, text="\n\n".join(filter(None, (content.text, *lines))), files=())
+
+
+def _by_reading(channel: Passive, message: Message, payloads: Sequence[Payload]) -> list[Delivery]:
+    """The question's own request fetches the first part, the reader asks for the others. Without one, nobody would ever know of it."""
+    planned = []
+    for part, payload in enumerate(payloads):
+        delivery = _delivery(message, payload.as_json(), Wire.VIEW, part)
+        for name, value in readable.kept(delivery).items():
+            setattr(delivery, name, value)
+        if message.reply_to is None or not channel.takes_passive(message.reply_to.raw):
+            _dead(delivery, Reason.NO_REPLY, "")
+        planned.append(delivery)
+    return planned
 
 
 def _by_reply(channel: Streaming, message: Message, payloads: Sequence[Payload]) -> list[Delivery]:

@@ -11,6 +11,7 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.encoding import force_str
 
+from bridge import readable
 from bridge.models import Reason, State, Target
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 # Seconds before the next try of something that definitely did not happen; the last one repeats until the try count is spent.
 RETRY_SECONDS = (2, 5, 15, 60, 120, 300, 600, 900)
 MAX_TRIES = 20
+# The action for what cannot be sent: it is kept for its reader to ask for.
+READABLE = "readable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ def verdict(delivery: Delivery, failure: Failure, *, began: bool) -> dict[str, A
     if failure.action == "wait":
         wait = timedelta(seconds=max(1.0, failure.retry_after or 60))
         return {"state": State.PENDING, "due_at": now + wait, **given_back, **_next_run(delivery)}
+    if failure.action == READABLE:
+        return {"state": State.PENDING, **given_back, **readable.kept(delivery)}
     if failure.action == "permanent":
         return _dead(failure.reason or Reason.PERMANENT)
     if failure.action == "unknown" and not repeatable(delivery):

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from functools import cache
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from django.db import transaction
 from django.utils import timezone
 
 from accounts import valkey
-from bridge import delivery as work
-from bridge import media, replies
+from bridge import handout, media, replies
 from bridge.models import Attachment, Delivery, Message, Reason, State, Target, Wire
 from channels_wechat.messages import Payload
 
@@ -57,32 +54,11 @@ def _answer_to(question: Message) -> Delivery | None:
 
 def _fetched(channel: Streaming, query: Mapping[str, str], stream: str, question: Message, said: Delivery) -> Answer:
     if said.state == State.PENDING:
-        said = _take(said) or said
+        said = handout.give(said, "stream") or said
     if said.state != State.DELIVERED:
         return _frame(channel, query, stream, question, "")
     payload = Payload.from_json(said.payload)
     return channel.frame(query, stream, payload, images=_images(payload), finish=True)
-
-
-@transaction.atomic
-def _take(waiting: Delivery) -> Delivery | None:
-    """Claim and settle in one commit: what this poll is answered with, the next one would be too, so a lost process leaves no doubt.
-
-    None: its lane is not free yet.
-    """
-    claimed = work.claim(Wire.VIEW, _holder(), 1, only=waiting.pk)
-    if not claimed:
-        return None
-    delivery = claimed[0]
-    attempt = work.begin(delivery, {"via": "stream", **delivery.payload})
-    work.succeed(delivery, attempt)
-    delivery.state = State.DELIVERED
-    return delivery
-
-
-@cache
-def _holder() -> str:
-    return work.holder_name()
 
 
 def _images(payload: Payload) -> tuple[Upload, ...]:

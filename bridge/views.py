@@ -11,9 +11,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
+from accounts.capabilities import passively
 from accounts.channels import by_key
 from accounts.models import ChannelAccount, Health
-from bridge import arrivals, logs, metrics, outbound, streams
+from bridge import arrivals, logs, metrics, outbound, passive, streams
 from bridge.database import AWAY
 from bridge.models import Message
 from channels_wechat.base import Callbacks, Streaming
@@ -34,12 +35,14 @@ log = logging.getLogger(__name__)
 def callback(request: HttpRequest, key: UUID) -> HttpResponse:
     """GET verifies the address, POST brings a message, an event or a poll. 400, 403, 413: refused and counted, nothing stored.
 
-    503: the database is away; the platform repeats what it gets no 200 for.
+    503: the database is away, or there is no answer yet; the platform repeats what it gets no 200 for.
     """
     try:
         return _received(request, key)
     except AWAY as error:
         log.warning("callback %s: the database is away (%s)", key, type(error).__name__)
+        return HttpResponse(status=503)
+    except passive.NotYet:
         return HttpResponse(status=503)
 
 
@@ -70,6 +73,8 @@ def _answer(request: HttpRequest, account: ChannelAccount, channel: Callbacks) -
         return streams.answer_poll(account, channel, query, reception.poll)
     for message in reception.inbound:
         _store(account, channel, message)
+    if reception.inbound and passively(channel, account.pk):
+        return passive.answer(account, channel, query, reception.inbound[0])
     return channel.acknowledge(query, reception)
 
 

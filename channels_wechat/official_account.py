@@ -114,6 +114,9 @@ class OfficialAccount(WeixinAccount, Passive, People):
             return SUCCESS
         return self._gate.answer(query, reply_xml(raw, body))
 
+    def spoken(self, payload: Payload) -> str:
+        return str(payload.body["text"]["content"]) if payload.body["msgtype"] == "text" else ""
+
     # -- people (facts 7) -------------------------------------------------------------------------------------------------
 
     def person(self, user_id: str) -> Person:

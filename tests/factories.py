@@ -31,14 +31,7 @@ CORP, AGENT, BOT, GROUP, SECRET = "wwtest0000000001", 1000002, "AIBOT", "wrGroup
 KEYS = {"token": TOKEN, "encoding_aes_key": KEY}
 APP_FIELDS = {"corp_id": CORP, "agent_id": AGENT, "secret": SECRET, "format": "text", **KEYS}
 BOT_FIELDS = {"bot_id": BOT, "bot_name": "Robot A", "corp_id": CORP, **KEYS}
-OFFICIAL, MINI, FAN, USER = (
-    "wxofficial0000001",
-    "wxminiprogram0001",
-    "oFollower-of-the-official-A1",
-    "oUser-of-the-miniprogram-A1",
-)
-OFFICIAL_FIELDS = {"app_id": OFFICIAL, "app_secret": SECRET, "mode": "safe", "answers": "automatic", **KEYS}
-MINI_FIELDS = {"app_id": MINI, "app_secret": SECRET, "mode": "safe", **KEYS}
+FAN, USER = "oFollower-of-the-official-A1", "oUser-of-the-miniprogram-A1"
 OFFICIAL, MINI = "wxofficial0000001", "wxminiprogram0001"
 WEIXIN_FIELDS = {"app_secret": "geheim", "mode": "safe", **KEYS}
 OFFICIAL_FIELDS = {"app_id": OFFICIAL, "answers": "automatic", **WEIXIN_FIELDS}
@@ -62,14 +55,6 @@ def app(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, *
 
 def bot(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:
     return account("wecom_aibot", {**BOT_FIELDS, **fields}, "Acme bot", api_base_url, **(columns or {}))
-
-
-def official(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:
-    return account("official_account", {**OFFICIAL_FIELDS, **fields}, "Acme news", api_base_url, **(columns or {}))
-
-
-def mini(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:
-    return account("mini_program", {**MINI_FIELDS, **fields}, "Acme shop", api_base_url, **(columns or {}))
 
 
 def official(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:

@@ -82,10 +82,10 @@ def test_which_way_an_account_answers(answers: str, restricted: bool, expected: 
     account = official(answers=answers)
     if restricted:
         capabilities.restrict(account, "custom_send", REFUSED)
-    assert capabilities.passively(account.pk, channel_for(account)) is expected
+    assert capabilities.passively(channel_for(account), account.pk) is expected
 
 
 def test_a_kind_without_passive_answers_never_does() -> None:
     account = app()
     capabilities.restrict(account, "custom_send", REFUSED)
-    assert not capabilities.passively(account.pk, channel_for(account))
+    assert not capabilities.passively(channel_for(account), account.pk)

@@ -1,0 +1,146 @@
+"""Answers in the reply to the callback itself, for accounts that have no other way to speak (facts: official_account.md 2.7).
+
+The platform drops a request that takes five seconds and repeats it, three times altogether, until it has an answer. So the first ones are
+answered the moment there is something to say, and else held until they are dropped; the last one is answered in time, if need be by telling
+how to read the answer later. One turn for each message: its repetitions find its row.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from django.db import connection
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts import valkey
+from bridge import handout, held, readable
+from bridge.models import Delivery, State
+from channels_wechat.messages import Payload, message_uuid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from uuid import UUID
+
+    from accounts.models import ChannelAccount
+    from bridge.readable import Standing
+    from channels_wechat.base import Passive
+    from channels_wechat.messages import Answer, Inbound
+
+# Longer than the platform waits, so that it never hears what ends such a request: it would repeat nothing.
+BEYOND_SECONDS = 0.5
+# Longer than all repetitions of a message.
+COUNTED_SECONDS = 120
+# Nobody waits for words after these.
+SILENT = frozenset({"event", "unsupported"})
+
+
+class NotYet(Exception):
+    """The platform has dropped this request by now and asks again: whoever still listens must not take this for an answer."""
+
+
+def answer(account: ChannelAccount, channel: Passive, query: Mapping[str, str], inbound: Inbound) -> Answer:
+    """To a callback whose message is stored. May take as long as the platform waits, and longer. Raises NotYet."""
+    if inbound.kind in SILENT or not channel.takes_passive(inbound.raw):
+        return channel.passive(query, inbound.raw, "")
+    said = _Request(account, channel, inbound).words()
+    return channel.passive(query, inbound.raw, said)
+
+
+@dataclass
+class _Request:
+    account: ChannelAccount
+    channel: Passive
+    inbound: Inbound
+
+    def words(self) -> str:
+        """Blank where nothing is to be said. Raises NotYet."""
+        began = time.monotonic()
+        count = self._count()
+        with held.places().place(readable.whom(self.account.pk, self.inbound.peer.id)) as woken:
+            standing, said = self._look()
+            last = self._number(count, standing) >= self.channel.deliveries
+            waits = self.channel.last_seconds if last else self.channel.hangs_up_seconds + BEYOND_SECONDS
+            while said is None and woken and (left := began + waits - time.monotonic()) > 0:
+                woken.wait(min(left, held.LOOK_SECONDS))
+                woken.clear()
+                standing, said = self._look()
+        if said is not None:
+            return said
+        if not last and woken:
+            raise NotYet
+        return _("The answer is not ready yet. Send 1 to read it.")
+
+    @cached_property
+    def _uuid(self) -> UUID:
+        return message_uuid(str(self.account.key), self.inbound.key)
+
+    # --- which delivery this is
+
+    def _count(self) -> int:
+        """Of the requests that brought this message; 0 while Valkey is away."""
+
+        def counted(client: Any) -> int:
+            with client.pipeline(transaction=False) as both:
+                name = f"passive:{self._uuid}"
+                return int(both.incr(name).expire(name, COUNTED_SECONDS).execute()[0])
+
+        return valkey.ask(counted, 0)
+
+    def _number(self, count: int, standing: Standing) -> int:
+        """By the count, or by the time that passed since the first one: rounded, for clocks differ, and the platform's has no fractions."""
+        now = timezone.now().timestamp()
+        ages = [now - standing.created_at.timestamp()]
+        if self.inbound.occurred_at:
+            ages.append(now - self.inbound.occurred_at - 1)
+        return max(count, *(1 + round(age / self.channel.hangs_up_seconds) for age in ages))
+
+    # --- what there is to say
+
+    def _look(self) -> tuple[Standing, str | None]:
+        """None: nothing yet. The connection goes back: whoever waits holds none."""
+        try:
+            standing = readable.standing(self._uuid)
+            return standing, self._said(standing)
+        finally:
+            if not connection.in_atomic_block:
+                connection.close()
+
+    def _said(self, standing: Standing) -> str | None:
+        if standing.given:
+            return self._shown(Delivery.objects.get(pk=standing.given), standing)
+        if standing.reads_on:
+            return self._next(standing)
+        if standing.ready:
+            return self._given(standing.ready, standing)
+        if standing.open:
+            return None
+        return _apology() if standing.state in (State.DEAD, State.UNCERTAIN) else ""
+
+    def _next(self, standing: Standing) -> str | None:
+        """For who asked to read on."""
+        if waiting := readable.unread(standing.conversation or 0):
+            return self._given(waiting[0].delivery, standing)
+        turns = readable.turns(standing.conversation or 0)
+        if any(turn.open for turn in turns):
+            return None
+        return _apology() if turns and turns[0].state == State.DEAD else ""
+
+    def _given(self, part: int, standing: Standing) -> str | None:
+        """None: another request was faster, or the account is stopped."""
+        taken = handout.give(Delivery.objects.get(pk=part), "passive", remote_id=self.inbound.key)
+        return self._shown(taken, standing) if taken else None
+
+    def _shown(self, part: Delivery, standing: Standing) -> str:
+        """Its text, with the line that tells of what is left: of this answer, or of any to who reads on."""
+        text = self.channel.spoken(Payload.from_json(part.payload))
+        left = readable.unread(standing.conversation or 0)
+        more = any(standing.reads_on or one.message == part.message_id for one in left)
+        return readable.hint(self.channel, text) if more else text
+
+
+def _apology() -> str:
+    return _("Sorry, that did not work. Please try again later.")

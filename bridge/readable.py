@@ -1,0 +1,214 @@
+"""Answers that are read, not sent: of an account that speaks only in the reply to a callback. All of it follows from rows.
+
+A part of such an answer is a delivery on the view's wire, in a lane of its answer's own: an unread answer stands in no other's way. It
+waits for `UNREAD_SECONDS` for its question's own request, or for the reader to ask by `READ_ON`; then the worker's claim takes it, and
+`sending` closes it as unread.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.capabilities import passively
+from bridge import doorbell, peers
+from bridge.database import run
+from bridge.models import Delivery, Message, Reason, State, Wire
+from channels_wechat import KINDS, channel_class
+from channels_wechat.base import Passive
+from channels_wechat.messages import Payload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+    from uuid import UUID
+
+    from bridge.models import Conversation
+    from channels_wechat.base import Channel
+
+# The whole of a message that asks for the next part.
+READ_ON = "1"
+LANE = "read:"
+UNREAD_SECONDS = 48 * 3600
+# Where those hear of it who hold a request open: of whom something is to be read, or will never be.
+CHANNEL = "readable"
+# In so many of a conversation's newest messages unread parts and open questions are looked for.
+RECENT = 100
+
+_RECENT = (
+    f"WITH recent AS (SELECT id FROM bridge_message WHERE conversation_id = %(talk)s ORDER BY id DESC LIMIT {RECENT})"  # noqa: S608
+)
+_UNREAD = f"""{_RECENT}
+SELECT d.id, d.message_id FROM recent JOIN bridge_delivery d ON d.message_id = recent.id
+WHERE d.target = 'channel' AND d.wire = 'view' AND d.state = 'pending' AND starts_with(d.lane, '{LANE}')
+ORDER BY d.message_id DESC, d.part"""  # noqa: S608  constants
+_TURNS = f"""{_RECENT}
+SELECT d.message_id, d.state, d.reason, EXISTS (SELECT FROM bridge_message r WHERE r.reply_to_id = d.message_id)
+FROM recent JOIN bridge_delivery d ON d.message_id = recent.id
+WHERE d.target = 'agent' AND d.reason <> '{Reason.READ_ON}' AND d.created_at > %(since)s
+ORDER BY d.message_id DESC"""  # noqa: S608  constants
+_STANDING = """
+SELECT m.id, m.conversation_id, m.created_at, COALESCE(turn.state, ''), COALESCE(turn.reason, ''),
+  EXISTS (SELECT FROM bridge_message r WHERE r.reply_to_id = m.id),
+  (SELECT d.id FROM bridge_delivery d WHERE d.remote_id = m.idempotency_key AND d.account_id = m.account_id
+   AND d.wire = 'view' AND d.state = 'delivered' AND d.target = 'channel' ORDER BY d.id DESC LIMIT 1),
+  (SELECT d.id FROM bridge_message r JOIN bridge_delivery d ON d.message_id = r.id AND d.target = 'channel'
+   WHERE r.reply_to_id = m.id AND d.wire = 'view' AND d.state = 'pending' AND d.part = 0 ORDER BY d.id DESC LIMIT 1)
+FROM bridge_message m LEFT JOIN bridge_delivery turn ON turn.message_id = m.id AND turn.target = 'agent'
+WHERE m.uuid = %(uuid)s"""
+
+
+class Standing(NamedTuple):
+    """What the rows say of an inbound message. state, reason: of its turn, empty before it is routed; answered: something was said to it.
+
+    given: the part that its request was answered with; ready: the part that it may be answered with. Ids of deliveries.
+    """
+
+    message: int
+    conversation: int | None
+    created_at: datetime
+    state: str
+    reason: str
+    answered: bool
+    given: int | None
+    ready: int | None
+
+    @property
+    def open(self) -> bool:
+        """Whether an answer may still come, from the agent or from staff who have taken over."""
+        return not self.state or _open(self.state, self.reason, self.answered)
+
+    @property
+    def reads_on(self) -> bool:
+        return self.reason == Reason.READ_ON
+
+
+class Turn(NamedTuple):
+    message: int
+    state: str
+    reason: str
+    answered: bool
+
+    @property
+    def open(self) -> bool:
+        return _open(self.state, self.reason, self.answered)
+
+
+class Unread(NamedTuple):
+    delivery: int
+    message: int
+
+
+def standing(uuid: UUID) -> Standing:
+    """Of a message that is stored."""
+    return Standing(*run(_STANDING, {"uuid": uuid})[0])
+
+
+def unread(conversation_id: int) -> list[Unread]:
+    """In the order in which they are read: the newest answer's parts first."""
+    return [Unread(*row) for row in run(_UNREAD, {"talk": conversation_id})]
+
+
+def turns(conversation_id: int) -> list[Turn]:
+    """The newest first."""
+    since = timezone.now() - timedelta(seconds=UNREAD_SECONDS)
+    return [Turn(*row) for row in run(_TURNS, {"talk": conversation_id, "since": since})]
+
+
+def asks_on(message: Message, channel: Channel, asked: Iterable[Delivery] = ()) -> bool:
+    """Whether this asks for the next part, and is no turn: the one place where that is decided, when it is routed.
+
+    asked: turns under way of which the rows do not tell yet.
+    """
+    if message.kind != "text" or message.text.strip() != READ_ON or not passively(channel, message.account_id):
+        return False
+    talk = message.conversation_id or 0
+    return (
+        any(True for _turn in asked)
+        or bool(unread(talk))
+        or any(turn.open for turn in turns(talk) if turn.message != message.pk)
+    )
+
+
+def open_question(conversation: Conversation, named: Message | None = None) -> Message | None:
+    """The newest message that still waits for its first answer; or the named one, if it does."""
+    waiting = [turn.message for turn in turns(conversation.pk) if turn.open]
+    if named is not None:
+        return named if named.pk in waiting else None
+    return Message.objects.get(pk=waiting[0]) if waiting else None
+
+
+def cannot_push(channel: Channel, account_id: int, peer_kind: str, peer_id: str) -> str:
+    """Why nothing can be said to this peer unasked; empty where it can."""
+    reason = str(channel.cannot_push(peers.peer_of(peer_kind, peer_id)))
+    if reason or not passively(channel, account_id):
+        return reason
+    return _("WeChat does not grant this account messages of its own: it speaks only in the reply to a user's message.")
+
+
+# --- deliveries
+
+
+def lane_of(message_id: int) -> str:
+    return f"{LANE}{message_id}"
+
+
+def kept(delivery: Delivery) -> dict[str, Any]:
+    """The columns of a part that is to be read."""
+    due_at = timezone.now() + timedelta(seconds=UNREAD_SECONDS)
+    return {"wire": Wire.VIEW, "lane": lane_of(delivery.message_id or 0), "due_at": due_at}
+
+
+def only_read(delivery: Delivery, channel: Channel) -> bool:
+    """Whether this can be said in the reply to a callback, and in no other way."""
+    if not delivery.account_id or not passively(channel, delivery.account_id):
+        return False
+    question = delivery.message.reply_to if delivery.message else None
+    reachable = question is None or channel.takes_passive(question.raw)
+    return reachable and bool(channel.spoken(Payload.from_json(delivery.payload)))
+
+
+def was_kept(delivery: Delivery) -> bool:
+    """Claimed by the worker, it was never read."""
+    return delivery.lane.startswith(LANE)
+
+
+# --- who waits
+
+
+def whom(account_id: int, peer_id: str) -> str:
+    """The name under which somebody's requests wait."""
+    return f"{account_id}/{peer_id}"
+
+
+def announce(account_id: int, peer_id: str) -> None:
+    """When this is committed: whoever holds a request of this person open looks at the rows."""
+    transaction.on_commit(lambda: doorbell.announce(CHANNEL, whom(account_id, peer_id)))
+
+
+def may_be(delivery: Delivery) -> bool:
+    """Whether somebody may hold a request open for this turn; asks nobody."""
+    kind = delivery.account.kind if delivery.account else ""
+    return kind in KINDS and issubclass(channel_class(kind), Passive)
+
+
+def announce_turn(turn: Delivery) -> None:
+    """It came to its end, perhaps without an answer."""
+    if turn.account_id and turn.message:
+        doorbell.announce(CHANNEL, whom(turn.account_id, turn.message.peer_id))
+
+
+def _open(state: str, reason: str, answered: bool) -> bool:
+    if state in (State.PENDING, State.SENDING):
+        return True
+    return state == State.SKIPPED and reason == Reason.HUMAN and not answered
+
+
+def hint(channel: Passive, text: str) -> str:
+    """The text with a line that says how to read on, where both fit."""
+    longer = text + "\n\n" + _("(Send 1 to read on.)")
+    return longer if len(longer.encode()) <= channel.passive_bytes else text

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from django.utils import timezone
 
-from accounts.models import ChannelAccount, Health
+from accounts.models import ChannelAccount, Health, Restriction
 from bridge import names, peers
 from bridge.models import Contact
-from tests.factories import NOWHERE, app, bot
+from tests.factories import FAN, NOWHERE, OFFICIAL, WEIXIN_FIELDS, app, bot, official
 
 if TYPE_CHECKING:
     from channels_wechat.simulator import SimulatorClient
@@ -98,3 +99,48 @@ def test_a_one_to_one_conversation_is_called_by_its_person_until_staff_say_other
     peers.meet(account, "lisi", {"lisi": "李思"})
     late.refresh_from_db()
     assert late.title == "老李"
+
+
+def test_a_failing_account_does_not_hold_up_the_others(company: SimulatorClient) -> None:
+    meet(official(), "o1", "o2")
+    account = app(company.url)
+    meet(account, "zhangsan")
+    assert names.look_up() == 1
+    assert Contact.objects.filter(looked_up_at=None).count() == 2
+
+
+def test_the_remark_is_the_name_and_tells_who_follows(company: SimulatorClient) -> None:
+    """WeChat tells no nickname any more."""
+    account = official(company.url)
+    company.official(OFFICIAL, secret=WEIXIN_FIELDS["app_secret"])
+    company.person(OFFICIAL, "小红", FAN, remark="红姐")
+    company.person(OFFICIAL, "小绿", "oNameless")
+    meet(account, FAN, "oNameless", "oStranger")
+    assert names.look_up() == 1
+    assert known(account) == {FAN: "红姐"}
+    assert dict(account.contacts.values_list("external_id", "subscribed")) == {
+        FAN: True, "oNameless": True, "oStranger": None,
+    }  # fmt: skip
+    assert (names.look_up(), len(company.calls("user/info"))) == (0, 3)
+
+
+def test_an_account_that_is_told_nothing_asks_once_a_day(company: SimulatorClient) -> None:
+    account = official(company.url)
+    company.official(OFFICIAL, secret=WEIXIN_FIELDS["app_secret"], verified=False)
+    company.person(OFFICIAL, "小红", FAN, remark="红姐")
+    meet(account, FAN, "oOther")
+    assert (names.look_up(), names.look_up(), len(company.calls("user/info"))) == (0, 0, 1)
+    company.official(OFFICIAL, verified=True)
+    Restriction.objects.update(until=timezone.now())
+    assert (names.look_up(), known(account)) == (1, {FAN: "红姐"})
+
+
+def test_a_name_that_comes_too_late_is_nobodys(company: SimulatorClient) -> None:
+    account = official(company.url)
+    company.official(OFFICIAL, secret=WEIXIN_FIELDS["app_secret"])
+    company.person(OFFICIAL, "小红", FAN, remark="红姐")
+    meet(account, FAN)
+    contact = Contact.objects.get()
+    asked = names._ask(contact, names._teller(account))  # type: ignore[arg-type]
+    Contact.objects.update(external_id="erased-1")
+    assert (asked, names._keep(contact), Contact.objects.get().name) == (True, False, "")

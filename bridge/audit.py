@@ -23,7 +23,7 @@ from openclaw.models import Gateway
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from django.db.models import Model
+    from django.db.models import Model, QuerySet
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
 
@@ -87,6 +87,17 @@ class Audited:
 def act_as(user: User) -> None:
     """For a request whose user is known only after the middleware: by a token."""
     auditlog_value.get({})["actor"] = user
+
+
+def forget(rows: QuerySet[Any]) -> None:
+    """What is noted of these rows keeps neither their names nor what was changed, only which fields."""
+    kind = ContentType.objects.get_for_model(rows.model)
+    for row in rows:
+        entries = list(LogEntry.objects.filter(content_type=kind, object_pk=str(row.pk)))
+        for entry in entries:
+            entry.object_repr = str(row)
+            entry.changes = {name: [MASK, MASK] for name in entry.changes_dict}
+        LogEntry.objects.bulk_update(entries, ["object_repr", "changes"])
 
 
 def record(deed: str, rows: Iterable[Model]) -> None:

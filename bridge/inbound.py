@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.channels import channel_for
-from bridge import events, logs, outbound, outbox, peers, prompt, review, routing
+from bridge import allowance, erasure, events, logs, outbound, outbox, peers, prompt, readable, review, routing
 from bridge.doorbell import Bell, announce, ring
 from bridge.models import Conversation, Delivery, Message, Reason, State, Target, Wire
 from bridge.outbox import Case
+from channels_wechat.base import Forgets, Passive
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +98,37 @@ def _bury(message: Message, error: Exception) -> None:
 
 
 def _route(cases: list[Case]) -> int:
+    cases = _until_they_left(cases)
     _learn_names(cases)
-    outbox.store([(case, _worked_out(case)) for case in cases])  # in their order: what one does, the next ones see
+    decided: list[tuple[Case, Delivery]] = []
+    for case in cases:  # in their order: what one does, the next ones see
+        decided.append((case, _worked_out(case, decided)))
+    outbox.store(decided)
+    _tell_readers(decided)
+    allowance.opened(cases)
     events.received([case.message for case in cases])
+    _note_who_came_and_left(cases)
     return len(cases)
+
+
+def _until_they_left(cases: list[Case]) -> list[Case]:
+    """What follows the event by which somebody must be forgotten waits for the next batch: it is said by somebody new."""
+    left: set[int] = set()
+    kept = []
+    for case in cases:
+        if case.conversation.pk not in left:
+            kept.append(case)
+        if case.told.get("erase"):
+            left.add(case.conversation.pk)
+    return kept
+
+
+def _note_who_came_and_left(cases: list[Case]) -> None:
+    for case in cases:
+        if (follows := case.told.get("follows")) is not None:
+            peers.follow(case.message.account_id, case.message.sender, follows=follows)
+        if case.told.get("erase"):
+            erasure.begin(case.message.account_id, case.message.sender)
 
 
 def _learn_names(cases: list[Case]) -> None:
@@ -114,13 +145,21 @@ def _learn_names(cases: list[Case]) -> None:
             talk.title = told.get((account_id, talk.peer_id), "")
 
 
-def _worked_out(case: Case) -> Delivery:
-    """What becomes of the message; a command is obeyed."""
+def _tell_readers(decided: list[tuple[Case, Delivery]]) -> None:
+    """Whoever holds a request open for what gets no turn need not wait."""
+    for case, delivery in decided:
+        if isinstance(case.channel, Passive) and delivery.state == State.SKIPPED:
+            readable.announce(case.message.account_id, case.message.peer_id)
+
+
+def _worked_out(case: Case, before: Sequence[tuple[Case, Delivery]]) -> Delivery:
+    """What becomes of the message; a command is obeyed. before: of the same batch, whose rows are not written yet."""
     _judge(case.message, case.told.get("refers_to", ""))
     if verdict := case.told.get("verdict"):
         review.judged(case.message.account_id, verdict)
     decision = _decide(case)
-    delivery = _decided(case, decision)
+    asked = (turn for other, turn in before if other.conversation is case.conversation and turn.state == State.PENDING)
+    delivery = _decided(case, decision, asked)
     command = routing.COMMANDS.get(decision.text.strip().casefold()) if case.message.kind == "text" else None
     if command and delivery.state == State.PENDING:
         _obey(command, case.message, case.conversation)
@@ -147,7 +186,10 @@ def _decide(case: Case) -> routing.Decision:
     return routing.decide(case.routes, heard)
 
 
-def _decided(case: Case, decision: routing.Decision) -> Delivery:
+def _decided(case: Case, decision: routing.Decision, asked: Iterable[Delivery] = ()) -> Delivery:
+    """asked: turns of the same conversation whose rows are not written yet."""
+    if readable.asks_on(case.message, case.channel, asked):
+        return _delivery(case.message, State.SKIPPED, reason=Reason.READ_ON)
     route, reason = decision.route, decision.reason or _mode_reason(case.conversation)
     if reason or route is None:
         return _delivery(case.message, State.SKIPPED, reason=reason, route_id=route and route.pk)
@@ -179,10 +221,11 @@ def _payload(case: Case, decision: routing.Decision) -> dict[str, Any]:
     route, message = decision.route, case.message
     if route is None:
         raise ValueError("a payload needs a route")
-    said = _said(case, decision.text)
+    said, forgets = _said(case, decision.text), isinstance(case.channel, Forgets)
+    whose = (case.conversation, str(message.account.key), message.sender)
     return {
         "agent_id": route.agent_id,
-        "session_key": routing.session_key_for(route, case.conversation, str(message.account.key), message.sender),
+        "session_key": routing.session_key_for(route, *whose, by_row=forgets),
         "message": prompt.message_text(said),
         "extra_system_prompt": prompt.system_text(said),
         "attachments": [pk for pk, _kind, _name in case.files],

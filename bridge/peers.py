@@ -51,6 +51,11 @@ def meet(account: ChannelAccount, sender: str, names: dict[str, str]) -> None:
         entitle(contact)
 
 
+def follow(account_id: int, person: str, *, follows: bool) -> None:
+    """Whether they follow the account, as the platform told."""
+    Contact.objects.filter(account=account_id, external_id=person).update(subscribed=follows)
+
+
 def entitle(contact: Contact) -> None:
     """A one-to-one conversation is called by its person's name, until staff give it another title."""
     if contact.name:

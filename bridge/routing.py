@@ -65,13 +65,19 @@ def explain(account: ChannelAccount, peer_kind: str, peer_id: str, sender: str, 
     return decide(account.routes.select_related("gateway"), heard)
 
 
-def session_key_for(route: Route, conversation: Conversation, account_key: str, sender: str) -> str:
-    """The gateway's session: by conversation, by person in it, or one for everything mapped to the agent."""
+def session_key_for(
+    route: Route, conversation: Conversation, account_key: str, sender: str, *, by_row: bool = False
+) -> str:
+    """The gateway's session: by conversation, by person in it, or one for everything mapped to the agent.
+
+    by_row: of a channel that `Forgets` people. Who comes back has a new row, and so no memory of what they said before.
+    """
     if route.scope == Route.Scope.SHARED:
         return session_key(route.agent_id, account_key, "group", "shared", conversation.session_epoch)
     who = sender if route.scope == Route.Scope.SENDER else ""
     kind: PeerKind = "group" if conversation.peer_kind == "group" else "direct"
-    return session_key(route.agent_id, account_key, kind, conversation.peer_id, conversation.session_epoch, who)
+    peer = f"#{conversation.pk}" if by_row else conversation.peer_id
+    return session_key(route.agent_id, account_key, kind, peer, conversation.session_epoch, who)
 
 
 def words(text: str) -> list[str]:

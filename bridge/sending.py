@@ -149,6 +149,8 @@ def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError, co
         _account(delivery).set_state(Health.STOPPED, str(error))
     elif action in (Action.RETRY, Action.UNKNOWN):
         _account(delivery).set_state(Health.FAILING, str(error))
+    if error.gone:
+        peers.follow(_account(delivery).pk, _message(delivery).peer_id, follows=False)
     payload = Payload.from_json(delivery.payload)
     if action != Action.UNKNOWN and payload.file:
         media.forget_handle(payload.file)
@@ -165,7 +167,8 @@ def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError, co
 
 
 def _failure(error: ChannelError, action: str) -> Failure:
-    return Failure(str(action), error.code, str(error), error.retry_after, error.max_tries, error.response)
+    reason = Reason.GONE if error.gone else ""
+    return Failure(str(action), error.code, str(error), error.retry_after, error.max_tries, error.response, reason)
 
 
 def _swallowed(delivery: Delivery, channel: Channel, peer: Peer, payload: Payload) -> dict[str, datetime | None]:

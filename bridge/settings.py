@@ -179,6 +179,7 @@ CELERY_BEAT_SCHEDULE = {
     "prune": {"task": "bridge.tasks.prune", "schedule": 600.0, "options": {"expires": 600.0}},
     # At an hour and not after a time: the clock may have lost its memory with its container.
     "tidy": {"task": "bridge.tasks.tidy", "schedule": crontab(hour=20, minute=17), "options": {"expires": 3600.0}},
+    "erase": {"task": "bridge.tasks.erase", "schedule": 10.0, "options": {"expires": 10.0}},
     "names": {"task": "bridge.tasks.look_up_names", "schedule": 10.0, "options": {"expires": 10.0}},
 }
 # How many deliveries one worker process sends at the same time.

@@ -8,7 +8,7 @@ from celery import shared_task
 
 from accounts import tokens
 from accounts.tokens import StoredTokens
-from bridge import alerts, delivery, events, inbound, media, names, retention, review
+from bridge import alerts, delivery, erasure, events, inbound, media, names, retention, review
 from bridge.doorbell import Bell, ring
 from channels_wechat.errors import ChannelError
 
@@ -59,6 +59,11 @@ def prune() -> None:
 def tidy() -> None:
     retention.sweep_files()
     retention.forget_history()
+
+
+@shared_task
+def erase() -> None:
+    erasure.run()
 
 
 @shared_task

@@ -3,10 +3,11 @@
 from bridge.models.deliveries import Attempt, Delivery, Outcome, Reason, State, Target, Wire
 from bridge.models.incidents import Incident
 from bridge.models.messages import Attachment, AttachmentState, Message
-from bridge.models.routes import Contact, Conversation, Route
+from bridge.models.routes import ERASED, Contact, Conversation, Route
 from bridge.models.webhooks import Event, WebhookEndpoint
 
 __all__ = [
+    "ERASED",
     "Attachment",
     "AttachmentState",
     "Attempt",

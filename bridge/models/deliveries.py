@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.db import models
 from django.db.models import Func, Q, Value
-from django.db.models.fields.json import KeyTextTransform
+from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -44,6 +44,8 @@ class State(models.TextChoices):
     UNCERTAIN = "uncertain", _("uncertain")
 
 
+# The conversation that a webhook was told of.
+TOLD_OF = KeyTextTransform("id", KeyTransform("conversation", KeyTransform("data", KeyTransform("body", "payload"))))
 ENDED_BADLY = (State.SKIPPED, State.DEAD, State.UNCERTAIN)
 FINAL = (State.DELIVERED, *ENDED_BADLY)
 
@@ -206,6 +208,8 @@ class Delivery(models.Model):
             ),
             # The list by target: webhooks are few beside the messages.
             models.Index(fields=["-id"], condition=Q(target="webhook"), name="delivery_hooks"),
+            # erasure: what webhooks were told of a conversation.
+            models.Index(TOLD_OF, condition=Q(target="webhook"), name="delivery_told"),
             # The list by day, and search.before.
             models.Index(fields=["created_at"], name="delivery_day"),
             # The list of what is held, windows.release and the content check.
@@ -225,14 +229,14 @@ class Delivery(models.Model):
     def __str__(self) -> str:
         return f"#{self.pk}"
 
-
-class Outcome(models.TextChoices):
-    OK = "ok", _("done")
-    ERROR = "error", _("refused")
     @staticmethod
     def fingerprint_of(payload: Mapping[str, Any]) -> str:
         return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
 
+
+class Outcome(models.TextChoices):
+    OK = "ok", _("done")
+    ERROR = "error", _("refused")
     UNKNOWN = "unknown", _("no answer")
     INTERRUPTED = "interrupted", _("the process was lost")
 

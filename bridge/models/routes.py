@@ -13,6 +13,9 @@ from accounts.models import ChannelAccount
 from channels_wechat import KINDS, channel_class
 from openclaw.models import Gateway
 
+# How the pseudonym of an erased person begins; the number of their contact's row follows.
+ERASED = "erased-"
+
 
 class PeerKinds(models.TextChoices):
     DIRECT = "direct", _("person")
@@ -144,6 +147,11 @@ class Conversation(models.Model):
 
     def __str__(self) -> str:
         return self.title or self.peer_id
+
+    @property
+    def erased(self) -> bool:
+        """Its person's data was erased; nobody is left to talk to."""
+        return self.peer_id.startswith(ERASED)
 
 
 class Contact(models.Model):

@@ -10,6 +10,7 @@ Opening and holding take turns by the peer's lock: nothing is held for a window 
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, cast
 
 from django.db import transaction
@@ -119,7 +120,7 @@ class _Waiting:
 
     def __init__(self, head: Delivery, *row: Any) -> None:
         self.pk, self.message_id, payload, wire, reviewed, self.earlier = row
-        self.payload = Payload.from_json(payload)
+        self.payload = Payload.from_json(json.loads(payload))
         checked = head.account is not None and head.account.checks in (Checks.OUT, Checks.BOTH)
         # What the content check has still to see, or a person looked at by itself, is not slipped into another message.
         self.free = wire == head.wire and (self.message_id == head.message_id or not (checked or reviewed))

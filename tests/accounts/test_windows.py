@@ -1,0 +1,235 @@
+"""The ledger of what may be said to each person."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from accounts import windows
+from accounts.models import ReplyWindow
+from accounts.windows import Opening
+from tests.factories import in_thread, mini, official
+
+if TYPE_CHECKING:
+    from accounts.models import ChannelAccount
+
+pytestmark = pytest.mark.django_db
+HOUR = 3600
+MESSAGE, CLICK = (5, 48 * HOUR), (3, 60)
+FAN = "oFan"
+
+
+@pytest.fixture
+def account() -> ChannelAccount:
+    return official()
+
+
+def ago(seconds: float = 0) -> datetime:
+    return timezone.now() - timedelta(seconds=seconds)
+
+
+def deed(
+    account: ChannelAccount,
+    what: tuple[int, int] = MESSAGE,
+    began: float = 0,
+    heard: float | None = None,
+    who: str = FAN,
+) -> Opening:
+    """What somebody did so many seconds ago, and when we heard of it; at once unless told."""
+    return Opening(account.pk, who, *what, ago(began), ago(began if heard is None else heard))
+
+
+def left(account: ChannelAccount, who: str = FAN) -> int:
+    return windows.left(account.pk, who)
+
+
+def take(account: ChannelAccount, times: int = 1, at: datetime | None = None) -> list[bool]:
+    return [windows.take(account.pk, FAN, at or timezone.now()) for _time in range(times)]
+
+
+def later(account: ChannelAccount, seconds: float) -> None:
+    """So many seconds pass: all that the ledger knows lies further back."""
+    back = timedelta(seconds=seconds)
+    for row in ReplyWindow.objects.filter(account=account):
+        row.until, row.heard_at = row.until - back, row.heard_at - back
+        row.used_at = [used - back for used in row.used_at]
+        row.save()
+
+
+def test_nothing_may_be_said_to_who_never_did_anything(account: ChannelAccount) -> None:
+    assert (left(account), take(account)) == (0, [False])
+    windows.give_back(account.pk, FAN, ago())
+    windows.exhaust(account.pk, FAN, ago())
+    assert ReplyWindow.objects.count() == 0
+
+
+def test_each_use_is_one_less(account: ChannelAccount) -> None:
+    windows.open_all([deed(account)])
+    assert (left(account), take(account, 2), left(account)) == (5, [True, True], 3)
+    assert (take(account, 4), left(account)) == ([True, True, True, False], 0)
+
+
+def test_a_window_ends(account: ChannelAccount) -> None:
+    windows.open_all([deed(account, CLICK)])
+    later(account, 60 - windows.MARGIN_SECONDS)
+    assert (left(account), take(account)) == (0, [False])
+    assert ReplyWindow.objects.get().left == 3
+
+
+def test_until_shortly_before_its_end(account: ChannelAccount) -> None:
+    windows.open_all([deed(account, CLICK)])
+    later(account, 45)
+    assert (left(account), take(account)) == (3, [True])
+
+
+def test_it_begins_with_the_deed_and_not_when_we_hear_of_it(account: ChannelAccount) -> None:
+    windows.open_all([deed(account, CLICK, began=70, heard=0)])
+    assert left(account) == 0
+
+
+def test_a_fast_clock_of_the_platform_prolongs_nothing(account: ChannelAccount) -> None:
+    windows.open_all([deed(account, CLICK, began=-3000, heard=0)])
+    later(account, 61)
+    assert left(account) == 0
+
+
+def test_windows_do_not_add_up(account: ChannelAccount) -> None:
+    windows.open_all([deed(account), deed(account)])
+    assert left(account) == 5
+    take(account)
+    windows.open_all([deed(account, CLICK)])
+    assert left(account) == 4  # what was left was more
+
+
+def test_a_lesser_deed_tops_up_what_is_left_and_shortens_nothing(account: ChannelAccount) -> None:
+    windows.open_all([deed(account)])
+    take(account, 4)
+    windows.open_all([deed(account, CLICK)])
+    assert left(account) == 3
+    later(account, 47 * HOUR)
+    assert left(account) == 3
+
+
+def test_what_was_left_of_a_window_that_is_over_is_lost(account: ChannelAccount) -> None:
+    windows.open_all([deed(account)])
+    later(account, 49 * HOUR)
+    windows.open_all([deed(account, CLICK)])
+    assert left(account) == 3
+
+
+def test_people_and_accounts_have_ledgers_of_their_own(account: ChannelAccount) -> None:
+    other = mini()
+    opened = [deed(account), deed(other, CLICK), deed(account, CLICK, who="oOther"), deed(account)]
+    windows.open_all(opened)
+    take(account)
+    assert [left(account), left(other), left(account, "oOther"), left(other, "oOther")] == [4, 3, 3, 0]
+    assert ReplyWindow.objects.count() == 3
+
+
+def test_a_batch_is_one_statement_and_another_for_who_did_two_things(
+    account: ChannelAccount, django_assert_num_queries: type
+) -> None:
+    with django_assert_num_queries(1):
+        windows.open_all([deed(account, who=who) for who in "abc"])
+    with django_assert_num_queries(2):
+        windows.open_all([deed(account, CLICK, who="a"), deed(account, who="a"), deed(account, who="b")])
+    with django_assert_num_queries(0):
+        windows.open_all([])
+    assert [left(account, who) for who in "abc"] == [5, 5, 5]
+
+
+def test_what_was_sent_since_we_heard_is_taken_off(account: ChannelAccount) -> None:
+    """The deed is stored, then two are sent by what was left of an older one, then the deed is routed."""
+    windows.open_all([deed(account, began=HOUR)])
+    take(account, 2, ago(50))
+    heard = deed(account, began=10)
+    take(account, 2)
+    windows.open_all([heard])
+    assert left(account) == 3
+
+
+def test_deeds_that_are_routed_in_another_order_count_the_same(account: ChannelAccount) -> None:
+    click, message = deed(account, CLICK, began=20), deed(account, began=10)
+    windows.open_all([message])
+    take(account, 3)
+    windows.open_all([click])
+    assert left(account) == 2
+
+
+def test_a_use_is_given_back_once(account: ChannelAccount) -> None:
+    windows.open_all([deed(account, began=5)])
+    first, second = ago(2), ago(1)
+    for used in (first, second):
+        take(account, at=used)
+    for _twice in range(2):
+        windows.give_back(account.pk, FAN, first)
+    assert left(account) == 4
+    assert ReplyWindow.objects.get().used_at == [second]
+
+
+def test_a_use_before_the_last_deed_is_not_given_back(account: ChannelAccount) -> None:
+    windows.open_all([deed(account, began=5)])
+    used = ago(2)
+    take(account, at=used)
+    windows.open_all([deed(account, began=1)])
+    windows.give_back(account.pk, FAN, used)
+    assert left(account) == 5
+
+
+def test_the_platform_knows_better(account: ChannelAccount) -> None:
+    windows.open_all([deed(account, began=5)])
+    used = ago(1.5)
+    take(account, at=used)
+    windows.exhaust(account.pk, FAN, ago(1))
+    windows.give_back(account.pk, FAN, used)
+    assert (left(account), take(account)) == (0, [False])
+    windows.open_all([deed(account, began=2)])  # heard of before what was refused
+    assert left(account) == 0
+    windows.open_all([deed(account)])
+    assert left(account) == 5
+
+
+def test_a_refusal_says_nothing_of_a_later_deed(account: ChannelAccount) -> None:
+    windows.open_all([deed(account)])
+    windows.exhaust(account.pk, FAN, ago(1))
+    assert left(account) == 5
+
+
+def test_only_the_last_uses_are_kept(account: ChannelAccount) -> None:
+    for _time in range(windows.USES_KEPT):
+        windows.open_all([deed(account)])
+        take(account, 2)
+    kept = ReplyWindow.objects.get().used_at
+    assert len(kept) == windows.USES_KEPT
+    assert kept == sorted(kept)
+
+
+def test_the_database_keeps_no_two_ledgers_and_no_debts(account: ChannelAccount) -> None:
+    windows.open_all([deed(account)])
+    with pytest.raises(IntegrityError, match="window_one_per_person"), transaction.atomic():
+        ReplyWindow.objects.create(account=account, peer_id=FAN, until=ago())
+    with pytest.raises(IntegrityError, match="left_check"), transaction.atomic():
+        ReplyWindow.objects.update(left=-1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_last_use_is_taken_once(account: ChannelAccount) -> None:
+    for _round in range(5):
+        windows.open_all([deed(account)])
+        take(account, 4)
+        together = threading.Barrier(8)
+
+        def one(together: threading.Barrier = together) -> bool:
+            connection.ensure_connection()
+            together.wait(20)
+            return windows.take(account.pk, FAN, timezone.now())
+
+        with ThreadPoolExecutor(8) as pool:
+            taken = [done.result(60) for done in [pool.submit(in_thread(one)) for _ in range(8)]]
+        assert (sorted(taken), left(account)) == ([False] * 7 + [True], 0)

@@ -217,7 +217,7 @@ def error_for(answer: Mapping[str, Any], code: int, path: str = "", now: datetim
         detail=_seen_address(code, words) + _told(words, rid[0] if rid else ""),
         retry_after=_pause(code, now or datetime.now(SHANGHAI)) if action is W else None,
         max_tries=MAX_TRIES.get(code) if code in ERRORS else 2,
-        response={**answer, "rid": rid[1]} if rid else dict(answer),
+        response={"rid": rid[1], **answer} if rid else dict(answer),  # first: what is stored may be cut
         capability=capability_of(path) if code in WITHHELD else "",
         gone=code in GONE,
     )

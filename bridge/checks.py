@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SECRET = "python3 -c 'import base64, secrets; print(base64.b64encode(secrets.token_bytes(32)).decode())'"  # noqa: S105 - makes one
-WEB_THREADS = 8  # blocking threads of one web process: more only wait for one interpreter (docs/performance.md)
+# Blocking threads of one web process. Most only wait with a callback that the platform lets us hold (bridge.held); the others are what
+# works: more of them would only wait for one interpreter (docs/performance.md).
+WEB_HELD, WEB_FREE = 48, 16
+WEB_THREADS = WEB_HELD + WEB_FREE
 COLLECTED = ".stamp"  # in STATIC_ROOT: for which files it was collected
 HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE)
 
@@ -218,7 +221,7 @@ def _proxies() -> Iterator[Error]:
 
 
 def _pool() -> Iterator[Warning]:
-    most = max(WEB_THREADS, settings.CELERY_WORKER_CONCURRENCY, settings.SEND_THREADS)
+    most = max(WEB_FREE, settings.CELERY_WORKER_CONCURRENCY, settings.SEND_THREADS)
     if 0 < settings.DB_POOL_SIZE < most:
         hint = (
             f"A pool smaller than the number of threads costs much of the speed: set at least {most}, or 0 for no pool."

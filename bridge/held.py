@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from bridge.checks import WEB_THREADS
+from bridge.checks import WEB_HELD
 from bridge.listening import Listener
 from bridge.readable import CHANNEL
 
@@ -20,15 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 LOOK_SECONDS = 1.0
-# So many threads of a web process are never held: callbacks of other accounts, polls, pages and probes have them.
-FREE_THREADS = 16
-MOST = WEB_THREADS - FREE_THREADS
 
 
 class Places:
-    """Of one process."""
+    """Of one process. The threads that hold none are for callbacks of other accounts, polls, pages and probes."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = WEB_HELD) -> None:
         self.most, self.taken = most, 0
         self.lock = threading.Lock()
         self.waiting: defaultdict[str, set[threading.Event]] = defaultdict(set)

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.capabilities import passively
+from accounts.channels import known
 from bridge import doorbell, peers
 from bridge.database import run
 from bridge.models import Delivery, Message, Reason, State, Wire
@@ -170,6 +171,14 @@ def only_read(delivery: Delivery, channel: Channel) -> bool:
     question = delivery.message.reply_to if delivery.message else None
     reachable = question is None or channel.takes_passive(question.raw)
     return reachable and bool(channel.spoken(Payload.from_json(delivery.payload)))
+
+
+def placed_again(delivery: Delivery) -> dict[str, Any]:
+    """The columns by which a part that was kept is queued anew: to be sent, where the account has a way of its own by now."""
+    if passively(known(delivery.account_id or 0)[1], delivery.account_id or 0):
+        return kept(delivery)
+    talk = delivery.message.conversation_id if delivery.message else None
+    return {"wire": Wire.WORKER, "lane": f"out:{talk}", "due_at": timezone.now()}
 
 
 def was_kept(delivery: Delivery) -> bool:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.channels import channel_for
-from bridge import hooks, inbound, peers, replies, review
+from bridge import hooks, inbound, peers, readable, replies, review
 from bridge.delivery import next_seq
 from bridge.doorbell import Bell, ring
 from bridge.models import ERASED, Delivery, Reason, State, Target, Wire
@@ -108,6 +108,8 @@ def why_not_replay(delivery: Delivery) -> str:
         return _why_not_ask_again(delivery)
     if hooks.orphaned(delivery):
         return _("The webhook was deleted: nobody is left to be told.")
+    if delivery.reason == Reason.MERGED:
+        return _("It was sent as a part of another delivery: replay that one.")
     if delivery.reason == Reason.CONTENT:
         return _("The content itself cannot be sent here; it was never rendered.")
     return (
@@ -208,11 +210,12 @@ def _tail(delivery: Delivery) -> int:
     if wire == Wire.VIEW and delivery.account and delivery.message and delivery.message.reply_to:
         channel = channel_for(delivery.account)
         due_at = replies.hand_over_at(channel, delivery.message.reply_to) if isinstance(channel, Streaming) else now
+    place = {"wire": wire, "due_at": due_at} | (readable.placed_again(delivery) if readable.was_kept(delivery) else {})
     return Delivery.objects.filter(pk=delivery.pk, state=delivery.state).update(
+        **place,
         state=State.PENDING,
         reason="",
         error="",
-        wire=wire,
         gateway=delivery.gateway,
         route=delivery.route,
         payload=delivery.payload,
@@ -220,7 +223,6 @@ def _tail(delivery: Delivery) -> int:
         tries=0,
         run=F("run") + 1,
         replays=F("replays") + 1,
-        due_at=due_at,
         queued_at=now,
         holder="",
         repeat_until=None,

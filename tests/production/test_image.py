@@ -132,7 +132,7 @@ def test_connections_of_all_processes_fit_into_the_database() -> None:
     """Two web processes, worker and connector with a pool of 24 each, and a few besides."""
     most = int(re.search(r"max_connections=(\d+)", SERVICES["postgres"]["command"])[1])  # type: ignore[index]
     assert most > (processes.WEB_WORKERS + 2) * 24 + 20
-    assert checks.WEB_THREADS <= 24
+    assert checks.WEB_FREE <= 24
 
 
 # --- the Dockerfile -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,414 @@
+"""Answers in the reply to the callback: what is kept to be read, who gets which part, and what ends a request."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.files.base import ContentFile
+from django.utils import timezone
+from wechatpy import parse_message
+from wechatpy.crypto import WeChatCrypto
+
+from accounts import capabilities, channels, valkey
+from accounts.models import ChannelAccount
+from bridge import delivery as work
+from bridge import held, inbound, outbound, passive, readable
+from bridge.models import Conversation, Delivery, Message, Reason, State
+from bridge.outbound import CannotSend
+from bridge.replay import replay
+from bridge.retries import Failure
+from channels_wechat.errors import Action, ChannelError
+from channels_wechat.messages import Content, message_uuid
+from channels_wechat.official_account import OfficialAccount
+from tests.callbacks import Reply, call, signed
+from tests.factories import (
+    FAN,
+    KEY,
+    OFFICIAL,
+    TOKEN,
+    answer,
+    claim,
+    claimed,
+    due,
+    hear,
+    official,
+    parts,
+    route,
+    row,
+    send,
+    state,
+    turn,
+    work_off,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import redis
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
+LONG = "甲" * 600 + "\n\n" + "乙" * 600 + "\n\n" + "丙" * 600
+HINT, LATER = "(Send 1 to read on.)", "The answer is not ready yet. Send 1 to read it."
+SORRY = "Sorry, that did not work. Please try again later."
+WITHHELD = ChannelError(48001, Action.PERMANENT, "not granted", capability="custom_send")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A platform in a hurry."""
+    monkeypatch.setattr(OfficialAccount, "hangs_up_seconds", 30.0)
+    monkeypatch.setattr(OfficialAccount, "last_seconds", 0.1)
+    capabilities._known.clear()
+    yield
+    capabilities._known.clear()
+
+
+@pytest.fixture
+def account() -> ChannelAccount:
+    found = official(answers="passive")
+    route(found)
+    return found
+
+
+def asked(account: ChannelAccount, text: str = "hello", **fields: Any) -> Delivery:
+    raw = {"FromUserName": FAN, "ToUserName": "gh_1", "CreateTime": "1"}
+    return turn(account, text, FAN, **{"raw": raw, **fields})
+
+
+def answers_by(account: ChannelAccount, way: str) -> None:
+    """Staff change it, and two seconds pass."""
+    account.credentials |= {"answers": way}
+    account.save()
+    channels._by_pk.clear()
+    channels._by_key.clear()
+
+
+def pushed(text: str, msgid: int) -> tuple[bytes, dict[str, str]]:
+    """Body and query of a text's callback."""
+    return sealed(f"<MsgType>text</MsgType><Content>{text}</Content><MsgId>{msgid}</MsgId>")
+
+
+def sealed(what: str) -> tuple[bytes, dict[str, str]]:
+    """By wechatpy."""
+    now = int(time.time())
+    people = f"<ToUserName>gh_1</ToUserName><FromUserName>{FAN}</FromUserName>"
+    plain = f"<xml>{people}<CreateTime>{now}</CreateTime>{what}</xml>"
+    whole = WeChatCrypto(TOKEN, KEY, OFFICIAL).encrypt_message(plain, "nonce", str(now))
+    ciphertext = whole.partition("<Encrypt><![CDATA[")[2].partition("]]>")[0]
+    body = f"<xml><ToUserName>gh_1</ToUserName><Encrypt>{ciphertext}</Encrypt></xml>"
+    return body.encode(), {**signed(ciphertext), "encrypt_type": "aes", "openid": FAN}
+
+
+def words(reply: Reply) -> str:
+    """What the person reads; empty where the platform shows nothing."""
+    assert reply.status == 200
+    if reply.body == b"success":
+        return ""
+    query = {
+        name: reply.body.decode().partition(f"<{name}>")[2].partition("</")[0]
+        for name in ("TimeStamp", "Nonce", "MsgSignature")
+    }
+    nonce, signature = (query[name].removeprefix("<![CDATA[").removesuffix("]]>") for name in ("Nonce", "MsgSignature"))
+    opened = WeChatCrypto(TOKEN, KEY, OFFICIAL).decrypt_message(reply.body, signature, query["TimeStamp"], nonce)
+    message = parse_message(opened)
+    assert (message.source, message.target) == ("gh_1", FAN)
+    return str(message.content)
+
+
+def say(account: ChannelAccount, text: str, msgid: int) -> str:
+    return words(call(account, *pushed(text, msgid)))
+
+
+def ask(account: ChannelAccount, text: str = "hello", msgid: int = 1) -> Message:
+    """By callback, and routed; the callback itself ended before that."""
+    _as_delivery(2, msgid)  # so the request that stores it is the last one, and ends at once
+    call(account, *pushed(text, msgid))
+    inbound.route_waiting()
+    return Message.objects.get(idempotency_key=str(msgid))
+
+
+def _as_delivery(count: int, msgid: int) -> None:
+    """So many deliveries of it were counted before."""
+    key = str(ChannelAccount.objects.get().key)
+    name = f"passive:{message_uuid(key, str(msgid))}"
+    valkey.ask(lambda client: client.set(name, count), None)
+
+
+# --- what is kept
+
+
+def test_an_answer_is_kept_in_parts_in_a_lane_of_its_own(account: ChannelAccount) -> None:
+    question = asked(account).message
+    assert question is not None
+    message = answer(question, LONG)
+    rows = list(message.deliveries.order_by("part"))
+    assert {(one.wire, one.lane, one.state) for one in rows} == {("view", f"read:{message.pk}", "pending")}
+    assert len(rows) == 3
+    assert all(len(one.payload["body"]["text"]["content"].encode()) <= 2048 for one in rows)
+    assert all(one.due_at - timezone.now() > timedelta(hours=47) for one in rows)
+    assert claim() == []  # no worker takes them
+
+
+def test_what_nobody_read_is_skipped(account: ChannelAccount) -> None:
+    question = asked(account).message
+    assert question is not None
+    message = answer(question, LONG)
+    due(*message.deliveries.all())
+    work_off()
+    assert parts(message) == [("skipped", "unread")] * 3
+
+
+def test_an_unread_answer_blocks_no_other(account: ChannelAccount) -> None:
+    first, second = (asked(account, text).message for text in ("a", "b"))
+    assert first
+    assert second
+    answer(first, "one")
+    newer = answer(second, "two").deliveries.get()
+    assert claim(work.Wire.VIEW, only=newer.pk)
+
+
+def test_files_become_lines_of_the_text(account: ChannelAccount) -> None:
+    question = asked(account).message
+    assert question is not None
+    files = [ContentFile(b"x", name="plan.pdf")]
+    message = outbound.answer(question, "here", source=Message.Source.AGENT, key="k", files=files)
+    (part,) = message.deliveries.all()
+    assert part.payload["body"]["text"]["content"] == "here\n\n[plan.pdf: this account cannot send files.]"
+
+
+def test_an_answer_that_nobody_asked_for_or_can_read_is_dead(account: ChannelAccount) -> None:
+    unasked = outbound.send(account, "direct", FAN, Content(text="hi"), source=Message.Source.AGENT)
+    assert parts(unasked) == [("dead", "no_reply")]
+    in_json = asked(account, raw={"CreateTime": 1}).message  # to which the form of an answer is not known
+    assert in_json is not None
+    assert parts(answer(in_json)) == [("dead", "no_reply")]
+
+
+def test_staff_answer_only_an_open_question(account: ChannelAccount) -> None:
+    with pytest.raises(CannotSend, match="speaks only in the reply"):
+        send(account, peer_id=FAN)
+    question = asked(account)
+    assert outbound.cannot_send(Conversation.objects.get()) == ""
+    with pytest.raises(CannotSend, match="only text"):
+        send(account, peer_id=FAN, content=Content(kind="music", data={}))
+    message = send(account, "me here", FAN)
+    assert (message.reply_to_id, parts(message)) == (question.message_id, [("pending", "")])
+    Delivery.objects.filter(pk=question.pk).update(state=State.DELIVERED, finished_at=timezone.now())
+    assert "speaks only" in outbound.cannot_send(Conversation.objects.get())
+    with pytest.raises(CannotSend):
+        send(account, "more", FAN, reply_to=question.message)
+    assert Message.objects.filter(direction="out").count() == 1
+
+
+def test_staff_who_have_taken_over_answer_once(account: ChannelAccount) -> None:
+    hear(account, "first", FAN)
+    inbound.route_waiting()
+    Conversation.objects.update(mode=Conversation.Mode.HUMAN)
+    Delivery.objects.update(state=State.DELIVERED, finished_at=timezone.now())
+    asked(account, "second")
+    assert send(account, "me", FAN).reply_to is not None
+    with pytest.raises(CannotSend):
+        send(account, "again", FAN)
+
+
+# --- "1"
+
+
+def test_one_reads_on_where_something_is_unread(account: ChannelAccount) -> None:
+    question = asked(account).message
+    assert question is not None
+    answer(question)
+    Delivery.objects.filter(target="agent").update(state=State.DELIVERED, finished_at=timezone.now())
+    found = asked(account, " 1\n")
+    assert (found.state, found.reason, found.payload) == ("skipped", "read_on", {})
+    assert asked(account, "1 more").state == "pending"
+
+
+def test_one_reads_on_while_a_turn_is_under_way(account: ChannelAccount) -> None:
+    asked(account)
+    assert asked(account, "1").reason == Reason.READ_ON
+
+
+def test_one_reads_on_also_in_the_batch_of_its_question(account: ChannelAccount) -> None:
+    raw = {"CreateTime": "1"}
+    for text in ("hello", "1"):
+        hear(account, text, FAN, raw=raw)
+    inbound.route_waiting()
+    assert [one.reason for one in Delivery.objects.order_by("id")] == ["", "read_on"]
+
+
+def test_one_is_a_turn_where_nothing_is_left(account: ChannelAccount) -> None:
+    assert asked(account, "1").state == "pending"
+
+
+def test_one_is_a_turn_for_an_account_with_messages_of_its_own(account: ChannelAccount) -> None:
+    answers_by(account, "messages")
+    asked(account)
+    assert asked(account, "1").state == "pending"
+
+
+# --- what a request is answered with
+
+
+def test_a_request_without_a_turn_is_answered_at_once(account: ChannelAccount) -> None:
+    account.routes.all().delete()
+    ask(account)
+    began = time.monotonic()
+    assert say(account, "hello", 1) == ""
+    assert time.monotonic() - began < 10  # of the thirty it would be held
+
+
+def test_the_same_part_again_when_the_platform_repeats(account: ChannelAccount) -> None:
+    question = ask(account)
+    answer(question, LONG)
+    first = say(account, "hello", 1)
+    assert first.startswith("甲")
+    assert first.endswith(HINT)
+    assert say(account, "hello", 1) == first
+    assert parts(question.replies.get()) == [("delivered", ""), ("pending", ""), ("pending", "")]
+    (delivered,) = Delivery.objects.filter(state="delivered")
+    assert (delivered.remote_id, delivered.tries, delivered.attempts.count()) == ("1", 1, 1)
+
+
+def test_reading_on_to_the_end_and_then_older_ones(account: ChannelAccount) -> None:
+    older, newer = ask(account, "older", 1), ask(account, "newer", 2)
+    answer(older, "old words")
+    answer(newer, LONG)
+    Delivery.objects.filter(target="agent").update(state=State.DELIVERED, finished_at=timezone.now())
+    assert say(account, "newer", 2).startswith("甲")
+    said = []
+    for msgid in (3, 4, 5, 6):
+        ask(account, "1", msgid)
+        said.append(say(account, "1", msgid))
+    assert [one[:1] for one in said] == ["乙", "丙", "o", LATER[0]]
+    assert [one.endswith(HINT) for one in said] == [True, True, False, False]
+    found = Delivery.objects.filter(target="agent").order_by("id").values_list("reason", flat=True)
+    # The last one came when all was read: an ordinary turn.
+    assert list(found) == ["", "", "read_on", "read_on", "read_on", ""]
+
+
+def test_the_last_delivery_tells_how_to_read_later(account: ChannelAccount) -> None:
+    ask(account)
+    assert say(account, "hello", 1) == LATER
+    ask(account, "1", 2)
+    assert say(account, "1", 2) == LATER  # still under way
+    answer(Message.objects.get(idempotency_key="1"), "at last")
+    assert say(account, "1", 2) == "at last"
+    assert Delivery.objects.get(message__idempotency_key="2").reason == Reason.READ_ON
+
+
+def test_an_earlier_delivery_is_no_answer(account: ChannelAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OfficialAccount, "hangs_up_seconds", 1.0)
+    monkeypatch.setattr(passive, "BEYOND_SECONDS", 0.1)
+    reply = call(account, *pushed("hello", 1))
+    assert (reply.status, reply.body) == (503, b"")
+    assert Message.objects.count() == 1
+
+
+@pytest.mark.parametrize("dead", ["turn", "read_on"])
+def test_a_failed_turn_says_so(account: ChannelAccount, dead: str) -> None:
+    question = ask(account)
+    if dead == "read_on":
+        ask(account, "1", 2)
+    delivery = claimed(Delivery.objects.get(message=question))
+    work.fail(delivery, None, Failure("permanent", "x", "broken"))
+    assert say(account, *(("hello", 1) if dead == "turn" else ("1", 2))) == SORRY
+
+
+def test_a_part_that_another_request_got_is_not_given_twice(account: ChannelAccount) -> None:
+    question = ask(account)
+    ask(account, "1", 2)
+    answer(question, "once")
+    Delivery.objects.filter(message=question).update(state=State.DELIVERED, finished_at=timezone.now())
+    assert say(account, "1", 2) == "once"
+    assert say(account, "hello", 1) == ""
+
+
+def test_events_are_not_held(account: ChannelAccount) -> None:
+    began = time.monotonic()
+    event = "<MsgType>event</MsgType><Event>subscribe</Event>"
+    assert words(call(account, *sealed(event))) == ""
+    assert time.monotonic() - began < 10
+    assert Message.objects.get().kind == "event"
+
+
+def test_too_many_held_are_answered_at_once(account: ChannelAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held, "places", lambda: held.Places(0))
+    ask(account)
+    _as_delivery(0, 1)
+    assert say(account, "hello", 1) == LATER
+    answer(Message.objects.get(direction="in"), "there")
+    assert say(account, "hello", 1) == "there"
+
+
+def test_without_valkey_the_time_tells_which_delivery_it_is(
+    account: ChannelAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OfficialAccount, "hangs_up_seconds", 5.0)
+    message = ask(account)
+    _as_delivery(0, 1)
+    Message.objects.filter(pk=message.pk).update(created_at=timezone.now() - timedelta(seconds=10))
+    assert say(account, "hello", 1) == LATER
+
+
+# --- an account that is not granted messages
+
+
+def test_withheld_messages_become_readable(account: ChannelAccount) -> None:
+    answers_by(account, "automatic")
+    question = ask(account)
+    message = answer(question, LONG)
+    assert {one.wire for one in message.deliveries.all()} == {"worker"}
+    capabilities.restrict(account, "custom_send", WITHHELD)
+    work_off()
+    assert {(one.wire, one.lane, one.state, one.tries) for one in message.deliveries.all()} == {
+        ("view", f"read:{message.pk}", "pending", 0)
+    }
+    assert say(account, "hello", 1).startswith("甲")
+
+
+def test_a_replay_of_an_unread_part_can_be_read_again(account: ChannelAccount) -> None:
+    question = ask(account)
+    part = answer(question, "words").deliveries.get()
+    due(part)
+    work_off()
+    assert state(part) == "skipped"
+    assert replay([part.pk]).count == 1
+    again = row(part)
+    assert (again.wire, again.state, again.lane) == ("view", "pending", part.lane)
+    assert say(account, "hello", 1) == "words"
+
+
+# --- the places
+
+
+def test_places_are_few_and_woken_by_name() -> None:
+    places = held.Places(2)
+    with places.place("a") as first, places.place("b") as second, places.place("a") as third:
+        assert first
+        assert second
+        assert third is None
+        places.wake("a")
+        assert (first.is_set(), second.is_set()) == (True, False)
+    assert (places.taken, dict(places.waiting)) == (0, {})
+
+
+def test_a_word_wakes_who_waits(valkey: redis.Redis) -> None:
+    places, leaving = held.Places(2), threading.Event()
+    ear = held.Ear(places, leaving)
+    ear.thread.start()
+    try:
+        with places.place(readable.whom(7, FAN)) as woken:
+            assert woken
+            for _ in range(100):
+                valkey.publish(readable.CHANNEL, readable.whom(7, FAN))
+                if woken.wait(0.1):
+                    break
+            assert woken.is_set()
+    finally:
+        leaving.set()
+        ear.thread.join(10)

@@ -100,8 +100,7 @@ def _erase(contact: Contact) -> bool:
 
 def _end(talk: Conversation) -> None:
     """Nothing more is said to them, and no agent is asked for them."""
-    lanes = Delivery.objects.filter(lane__in=[f"in:{talk.pk}", f"out:{talk.pk}"])
-    _skip(lanes.filter(state__in=(State.PENDING, State.HELD)))
+    _skip(Delivery.objects.filter(message__conversation=talk, state__in=(State.PENDING, State.HELD)))
 
 
 def _skip(rows: QuerySet[Delivery]) -> None:
@@ -111,7 +110,7 @@ def _skip(rows: QuerySet[Delivery]) -> None:
 def _busy(talk: Conversation) -> bool:
     """What is on its way would be written after us: an answer, a result, a file."""
     now = timezone.now()
-    sending = Delivery.objects.filter(lane__in=[f"in:{talk.pk}", f"out:{talk.pk}"], state=State.SENDING)
+    sending = Delivery.objects.filter(message__conversation=talk, state=State.SENDING)
     fetched = Attachment.objects.filter(message__conversation=talk, state=AttachmentState.PENDING, lease_until__gt=now)
     return sending.exists() or fetched.exists()
 

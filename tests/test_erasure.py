@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +23,7 @@ from bridge.retries import Failure
 from channels_wechat.messages import Content, Upload, Window
 from tests.factories import (
     FAN,
+    OFFICIAL,
     app,
     claim,
     claimed,
@@ -37,6 +39,7 @@ from tests.factories import (
     send,
     turn,
 )
+from tests.followers import crowd
 
 if TYPE_CHECKING:
     from accounts.models import ChannelAccount
@@ -162,6 +165,19 @@ def test_what_was_still_to_be_said_is_skipped(account: ChannelAccount) -> None:
     assert set(ended.values_list("state", "reason")) == {(State.SKIPPED, Reason.GONE)}
     assert {waiting.pk, held.pk} <= set(ended.values_list("pk", flat=True))
     assert (row(other).state, row(other).payload["body"]["text"]["content"]) == (State.PENDING, "for another")
+
+
+def test_an_answer_that_waits_to_be_read_is_skipped_too() -> None:
+    account = official(answers="passive")
+    route(account)
+    question = turn(account, "geheimes Wort", FAN, raw={"CreateTime": "1"}).message
+    assert question is not None
+    kept = outbound.answer(question, "Antwort darauf", source="agent", key="1").deliveries.get()
+    assert row(kept).lane.startswith("read:")
+    leave(account)
+    inbound.route_waiting()
+    assert erasure.run() == 1
+    assert (row(kept).state, row(kept).reason, row(kept).payload) == (State.SKIPPED, Reason.GONE, {"erased": True})
 
 
 def test_what_is_on_its_way_is_waited_for(account: ChannelAccount) -> None:
@@ -336,3 +352,25 @@ def test_two_at_once_record_it_once() -> None:
         counts = [done.result(30) for done in [pool.submit(in_thread(erasure.run)) for _twice in range(2)]]
     assert sum(counts) + erasure.run() == 20
     assert LogEntry.objects.filter(additional_data__deed=erasure.DEED).count() == 20
+
+
+def test_the_platform_tells_who_comes_and_goes(valkey: object) -> None:
+    with crowd() as people:
+        account = official(people.client.url)
+        come, go = (partial(deed, OFFICIAL, FAN) for deed in (people.client.follow, people.client.unfollow))
+        people.does(account, come)
+        assert Contact.objects.get().subscribed is True
+        people.says(account, "geheimes Wort")
+        people.does(account, go)
+        tasks.erase()
+        assert "geheimes Wort" not in everything()
+        assert FAN not in everything()
+        people.client.advance(1)  # events have no id: the same one within a second is a repetition
+        people.does(account, come)
+        people.says(account, "wieder da")
+        tasks.erase()
+    assert dict(Contact.objects.values_list("external_id", "subscribed"))[FAN] is True
+    assert list(Message.objects.exclude(text="").values_list("text", "peer_id")) == [
+        ("wieder da", FAN),
+        ("subscribe", FAN),
+    ]

@@ -30,6 +30,7 @@ _SHIFTS = (
     "UPDATE accounts_replywindow SET until = until - %(by)s, heard_at = heard_at - %(by)s,"
     " used_at = ARRAY(SELECT used - %(by)s FROM unnest(used_at) AS used)",
     "UPDATE accounts_accesstoken SET expires_at = expires_at - %(by)s",
+    "UPDATE bridge_message SET created_at = created_at - %(by)s, occurred_at = occurred_at - %(by)s",
     "UPDATE bridge_delivery SET queued_at = queued_at - %(by)s, due_at = due_at - %(by)s, created_at = created_at - %(by)s",
 )
 

@@ -8,13 +8,13 @@ COVERAGE := --cov=bridge --cov=accounts --cov=channels_wechat --cov=openclaw --c
 # Everywhere the same: warnings, leaks and wrong threads show themselves.
 PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo run manage test lint real browser kills chaos production audit acceptance bench million clean
+.PHONY: help demo run manage test lint real browser kills chaos passive production audit acceptance bench million clean
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
-demo: $(VENV)/.runtime ## everything on this machine, with a simulated WeCom and a stand-in for OpenClaw (PORT=8000, ONCE=1 to run the proof and end)
+demo: $(VENV)/.runtime ## everything on this machine, with a simulated WeCom and WeChat and a stand-in for OpenClaw (PORT=8000, ONCE=1 to run the proof and end)
 	@exec $(BIN)/python -m bridge.launcher demo $(if $(ONCE),--once)
 
 run: $(VENV)/.runtime ## the bridge for real accounts, with the settings in .env
@@ -46,6 +46,9 @@ kills: $(VENV)/.dev ## a minute of chaos
 
 chaos: $(VENV)/.dev ## each message three times while processes, servers and the platform fail at random (MESSAGES=10000 SEED=… JSON=1)
 	@$(BIN)/python -m tests.acceptance.chaos --messages $(or $(MESSAGES),10000) $(if $(SEED),--seed $(SEED)) $(if $(JSON),--json)
+
+passive: $(VENV)/.dev ## when the follower of an account that is not verified gets an answer, and what 50 held requests cost others
+	@$(BIN)/python -m tests.acceptance.passive $(ARGS)
 
 production: $(VENV)/.dev ## the containers' commands read-only and without rights, stops in the middle of work, and a search for leaked secrets
 	@$(PYTEST) -m heavy tests/production $(ARGS)

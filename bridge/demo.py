@@ -7,6 +7,7 @@ import string
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -25,14 +26,22 @@ if TYPE_CHECKING:
 CORP, AGENT, BOT = "wwdemo0000000001", 1000002, "demo-bot"
 GROUP, GROUP_NAME = "wrDemoGroup01", "产品讨论组"
 MEMBERS = {"zhangsan": "张三", "lisi": "李四"}
+# AppIDs, and whom each account talks to: OpenID and name.
+NEWS, CLUB, SHOP = "wxdemonews0000001", "wxdemoclub0000001", "wxdemoshop0000001"
+FOLLOWER, READER, BUYER = ("oDemoFollower01", "小红"), ("oDemoReader01", "小明"), ("oDemoBuyer01", "小兰")
 SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
 class World:
+    """news: an Official Account that is verified; club: one that is not, and answers in the reply to the callback; shop: a Mini Program."""
+
     simulator: SimulatorClient
     app: ChannelAccount
     bot: ChannelAccount
+    news: ChannelAccount
+    club: ChannelAccount
+    shop: ChannelAccount
 
 
 def build(simulator_url: str, gateway_url: str, gateway_token: str) -> World:
@@ -41,11 +50,18 @@ def build(simulator_url: str, gateway_url: str, gateway_token: str) -> World:
     gateway = _gateway(gateway_url, gateway_token)
     app = _account("wecom_app", "Demo app", simulator_url, _app_fields())
     bot = _account("wecom_aibot", "Demo AI bot", simulator_url, _bot_fields())
-    _populate(simulator, app, bot)
+    news = _account("official_account", "Demo news", simulator_url, _official_fields(NEWS, "messages"))
+    club = _account("official_account", "Demo club", simulator_url, _official_fields(CLUB, "passive"))
+    shop = _account("mini_program", "Demo shop", simulator_url, _weixin_fields(SHOP))
+    world = World(simulator, app, bot, news, club, shop)
+    _populate(world)
     _map(app, "direct", gateway, note="Everyone who writes to the app")
     _map(bot, "group", gateway, note="Groups that mention the bot", agent="support")
     Conversation.objects.update_or_create(account=bot, peer_kind="group", peer_id=GROUP, defaults={"title": GROUP_NAME})
-    return World(simulator, app, bot)
+    _map(news, "direct", gateway, note="Every follower")
+    _map(club, "direct", gateway, note="Every follower")
+    _map(shop, "direct", gateway, note="Everyone who opens the chat of the Mini Program", agent="support")
+    return world
 
 
 def callback_url(account: ChannelAccount) -> str:
@@ -53,16 +69,37 @@ def callback_url(account: ChannelAccount) -> str:
 
 
 def converse(world: World, tell: Callable[[str], None]) -> bool:
-    """A group message with a streamed answer and a one-to-one message. False where one does not arrive."""
-    before = Message.objects.aggregate(last=Max("pk"))["last"] or 0
-    tell(f"{GROUP_NAME}: 张三 mentions the bot")
+    """One message on each surface, and its answer. False where one does not arrive."""
+    answered = True
+    for title, say in _scenes(world.simulator):
+        before = Message.objects.aggregate(last=Max("pk"))["last"] or 0
+        tell(title)
+        answered = _follow(world, before, say(), tell) and answered
+    return answered
+
+
+def _scenes(simulator: SimulatorClient) -> list[tuple[str, Callable[[], Any]]]:
+    """What happens, and what makes it happen."""
+    say = simulator.say
     # "!slow" is a word to the stand-in agent: it spreads its answer over two seconds, so that the stream can be seen.
-    group = world.simulator.say("帮我看看今天的发布计划 !slow=2", bot=BOT, from_="zhangsan", chat=GROUP)
-    answered = _follow(world, before, group, tell)
-    before = Message.objects.aggregate(last=Max("pk"))["last"]
-    tell("One to one: 李四 writes to the app")
-    direct = world.simulator.say("你好,请问周报什么时候交?", app=AGENT, from_="lisi")
-    return _follow(world, before, direct, tell) and answered
+    slowly = "帮我看看今天的发布计划 !slow=2"
+    one_to_one = "你好,请问周报什么时候交?"
+    return [
+        (f"{GROUP_NAME}: 张三 mentions the bot", partial(say, slowly, bot=BOT, from_="zhangsan", chat=GROUP)),
+        ("One to one: 李四 writes to the app", partial(say, one_to_one, app=AGENT, from_="lisi")),
+        (
+            f"Official Account, verified: its follower {FOLLOWER[1]} writes",
+            partial(say, "今天有什么新闻?", official=NEWS, from_=FOLLOWER[0]),
+        ),
+        (
+            f"Official Account, not verified: its follower {READER[1]} is answered in the reply to the callback",
+            partial(say, "周末有活动吗?", official=CLUB, from_=READER[0]),
+        ),
+        (
+            f"Mini Program: its user {BUYER[1]} writes in the customer-service chat",
+            partial(say, "我的订单到哪了?", mini=SHOP, from_=BUYER[0]),
+        ),
+    ]
 
 
 def _follow(world: World, before: int, said: Any, tell: Callable[[str], None]) -> bool:
@@ -109,15 +146,28 @@ def _settled(before: int) -> bool:
     return not Delivery.objects.filter(message__pk__gt=before, state__in=(State.PENDING, State.SENDING)).exists()
 
 
-def _populate(simulator: SimulatorClient, app: ChannelAccount, bot: ChannelAccount) -> None:
+def _populate(world: World) -> None:
+    simulator = world.simulator
     for userid, name in MEMBERS.items():
         simulator.member(userid, name)
     simulator.group(GROUP, GROUP_NAME, members=list(MEMBERS))
-    a, b = app.credentials, bot.credentials
-    keys = {"token": a["token"], "aes_key": a["encoding_aes_key"], "callback_url": callback_url(app)}
-    simulator.app(AGENT, corpid=CORP, secret=a["secret"], name="Demo app", **keys)
-    keys = {"token": b["token"], "aes_key": b["encoding_aes_key"], "callback_url": callback_url(bot)}
-    simulator.bot(BOT, name=b["bot_name"], **keys)
+    app, bot = world.app.credentials, world.bot.credentials
+    simulator.app(AGENT, corpid=CORP, secret=app["secret"], name=world.app.name, **_known(world.app))
+    simulator.bot(BOT, name=bot["bot_name"], **_known(world.bot))
+    for account, (openid, name), make, more in (
+        (world.news, FOLLOWER, simulator.official, {"verified": True}),
+        (world.club, READER, simulator.official, {"verified": False, "kind": "subscription"}),
+        (world.shop, BUYER, simulator.mini, {}),
+    ):
+        secret = account.credentials["app_secret"]
+        make(account.external_id, secret=secret, name=account.name, **_known(account), **more)
+        simulator.person(account.external_id, name, openid)
+
+
+def _known(account: ChannelAccount) -> dict[str, str]:
+    """What the platform has to know to call us."""
+    keys = account.credentials
+    return {"token": keys["token"], "aes_key": keys["encoding_aes_key"], "callback_url": callback_url(account)}
 
 
 def _gateway(url: str, token: str) -> Gateway:
@@ -154,6 +204,14 @@ def _app_fields() -> dict[str, Any]:
 def _bot_fields() -> dict[str, Any]:
     welcome = "你好,我是演示机器人,可以随时问我。"
     return {"bot_id": BOT, "bot_name": "小助手", "welcome": welcome, "corp_id": CORP, **_callback_keys()}
+
+
+def _official_fields(app_id: str, answers: str) -> dict[str, Any]:
+    return {**_weixin_fields(app_id), "answers": answers}
+
+
+def _weixin_fields(app_id: str) -> dict[str, Any]:
+    return {"app_id": app_id, "app_secret": secrets.token_hex(16), "mode": "safe", **_callback_keys()}
 
 
 def _callback_keys() -> dict[str, str]:

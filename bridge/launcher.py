@@ -215,7 +215,7 @@ def tell(plan: Plan, supervisor: Supervisor) -> None:
     if plan.demo:
         lines += [
             f"  Login:      admin / {plan.env['ADMIN_PASSWORD']} (until you change it)",
-            f"  Simulator:  {plan.env['DEMO_SIMULATOR_URL']}/  type as a member of a WeCom group",
+            f"  Simulator:  {plan.env['DEMO_SIMULATOR_URL']}/  type as a member of a WeCom group, a follower or a Mini Program's user",
             f"  Gateway:    {plan.env['DEMO_GATEWAY_URL']}  the stand-in for OpenClaw",
         ]
     for line in [*lines, f"  Data is kept in {plan.data_dir}. Ctrl-C ends everything."]:

@@ -434,3 +434,42 @@ def test_gateways_have_their_own_turns(account: ChannelAccount) -> None:
     route(account, gateway())
     mine = turn(account, "1")
     assert [d.pk for d in claim(Wire.CONNECTOR, gateway_id=mine.gateway_id)] == [mine.pk]
+
+
+# --- sending → held, and back -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("reason", "of_parts"), [(Reason.WINDOW, Reason.WINDOW), (Reason.REVIEW, Reason.PART_BEFORE)])
+def test_held_burns_no_try_and_keeps_its_later_parts(account: ChannelAccount, reason: Reason, of_parts: Reason) -> None:
+    message = send(account, LONG)
+    mine = claimed(message.deliveries.get(part=0))
+    failure = Failure("window", "45047", "used up", response={"errcode": 45047})
+    work.hold(mine, reason, "Nothing is left.", attempt=work.begin(mine, {}), failure=failure)
+    after, attempt = row(mine), mine.attempts.get()
+    assert parts(message) == [("held", reason), ("held", of_parts), ("held", of_parts)]
+    assert (after.tries, after.error, after.lease_until, after.finished_at) == (0, "Nothing is left.", None, None)
+    assert (attempt.outcome, attempt.code, attempt.response) == ("error", "45047", {"errcode": 45047})
+    assert claim() == []
+
+
+def test_held_before_anything_was_asked(account: ChannelAccount) -> None:
+    mine = claimed(to_send(account))
+    work.hold(mine, Reason.WINDOW, "Nothing is left.")
+    assert (row(mine).state, row(mine).tries, outcomes(mine)) == ("held", 0, [])
+
+
+def test_who_lost_the_lease_holds_nothing_and_puts_nothing_off(account: ChannelAccount) -> None:
+    mine = claimed(to_send(account))
+    shift(mine, holder="another")
+    with pytest.raises(LostLease):
+        work.hold(mine, Reason.WINDOW)
+    work.put_off(mine, 60, "later")
+    assert (row(mine).state, row(mine).holder, row(mine).error) == ("sending", "another", "")
+
+
+def test_what_follows_a_failure_is_done_with_it_or_not_at_all(account: ChannelAccount) -> None:
+    mine, done = claimed(to_send(account)), []
+    work.fail(mine, work.begin(mine, {}), RETRY, lambda: done.append("once"))
+    with pytest.raises(LostLease):
+        work.fail(mine, None, RETRY, lambda: done.append("twice"))
+    assert done == ["once"]

@@ -9,6 +9,9 @@ skipped ── replay ──▶ pending ── claim ──▶ sending ── ok
    │                     │ └──── replay ◀── dead ◀── permanent / tries spent / too old ──────────┘
    │                     └ replay, by a person ◀── uncertain ◀── lease over with an open attempt, or time-out after
    └── no route, not allowed, paused, …                         the request left, where a repetition is not provably safe
+
+sending ── not now: no window is left, the content check ──▶ held ── the person writes, staff release it ──▶ pending
+pending ── said within the message before it ──▶ skipped
 """
 
 from __future__ import annotations
@@ -212,7 +215,7 @@ class Delivery(models.Model):
             models.Index(TOLD_OF, condition=Q(target="webhook"), name="delivery_told"),
             # The list by day, and search.before.
             models.Index(fields=["created_at"], name="delivery_day"),
-            # The list of what is held, windows.release and the content check.
+            # The list of what is held, allowance.opened and the content check.
             models.Index(fields=["lane", "-id"], condition=Q(state="held"), name="delivery_held"),
             # The API's list of what was dismissed.
             models.Index(fields=["-id"], condition=Q(dismissed_at__isnull=False), name="delivery_dismissed"),

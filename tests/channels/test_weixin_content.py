@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,7 +11,16 @@ from hypothesis import strategies as st
 
 from channels_wechat.errors import ContentRefused
 from channels_wechat.messages import HANDLE, Content, File, Payload
-from channels_wechat.weixin_content import MB, MINI_PROGRAM, OFFICIAL_ACCOUNT, Repertoire, suffix_of, with_handle
+from channels_wechat.weixin_content import (
+    MB,
+    MINI_PROGRAM,
+    OFFICIAL_ACCOUNT,
+    TEXT_BYTES,
+    Repertoire,
+    merged,
+    suffix_of,
+    with_handle,
+)
 
 LINK = '<a href="https://example.com/a?b=_c_&d=1">看<b>这里</b></a>'
 PLAIN_LINK = '<a href="https://example.com/_a_">这里</a>'
@@ -294,3 +304,43 @@ def test_a_card_takes_its_picture_as_a_file():
 def test_a_text_that_reads_like_the_placeholder_stays():
     (payload,) = OFFICIAL_ACCOUNT.render(Content(HANDLE))
     assert with_handle(payload, "m1") == {"msgtype": "text", "text": {"content": HANDLE}}
+
+
+# -- texts that become one
+
+
+def text(words: str, **more: Any) -> Payload:
+    return Payload({"msgtype": "text", "text": {"content": words}, **more})
+
+
+@pytest.mark.parametrize("labelled", [(True, False), (False, True), (True, True), (False, False)])
+def test_two_texts_become_one_and_keep_the_label_of_either(labelled: tuple[bool, bool]) -> None:
+    first, second = (
+        OFFICIAL_ACCOUNT.render(Content(words, ai=ai))[0] for words, ai in zip("ab", labelled, strict=True)
+    )
+    label = {"aimsgcontext": {"is_ai_msg": 1}} if any(labelled) else {}
+    assert merged(first, second, "\n\n") == text("a\n\nb", **label)
+    assert (first.body["text"], second.body["text"]) == ({"content": "a"}, {"content": "b"})
+
+
+def test_as_much_as_one_message_holds_in_bytes() -> None:
+    first, second = text("字" * 333), text("字" * 333)
+    assert merged(first, second, "\n\n") == text("字" * 333 + "\n\n" + "字" * 333)
+    assert merged(first, text("字" * 333 + "ab"), "") == text("字" * 666 + "ab")
+    assert TEXT_BYTES == 2000
+    assert merged(first, text("字" * 333 + "ab"), "\n\n") is None
+
+
+def test_only_texts_become_one() -> None:
+    (file,) = OFFICIAL_ACCOUNT.render(Content(files=(PNG,)))
+    assert (merged(text("a"), file, ""), merged(file, text("a"), ""), merged(file, file, "")) == (None, None, None)
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="字a \n。b", max_size=4000))
+def test_the_parts_of_a_text_join_to_what_they_were_cut_from(words: str) -> None:
+    parts = OFFICIAL_ACCOUNT.render(Content(words + "."))
+    for first, second in pairwise(parts):
+        joined = merged(first, second, "")
+        whole = first.body["text"]["content"] + second.body["text"]["content"]
+        assert joined == (text(whole) if len(whole.encode()) <= TEXT_BYTES else None)

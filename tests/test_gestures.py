@@ -66,6 +66,19 @@ def test_it_is_shown_while_the_agent_thinks(wechat: SimulatorClient, stub: Runni
     assert typed(wechat) == 1
 
 
+@pytest.mark.heavy
+def test_it_is_shown_again_when_the_first_sign_is_over(wechat: SimulatorClient, stub: RunningStub) -> None:
+    account = mini(wechat.url)
+    route(account, gateway(stub.base_url))
+    question = turn(account, "!slow=17 x", USER)
+    with RunningConnector():
+        eventually(lambda: typed(wechat) == 2, seconds=25)
+        assert state(question) == "sending"
+        assert wechat.standing(USER)["typing"]
+        eventually(lambda: state(question) == "delivered")
+    assert typed(wechat) == 2
+
+
 @pytest.mark.parametrize("errcode", [48001, 45081, -1])
 def test_whatever_goes_wrong_the_turn_goes_on(wechat: SimulatorClient, stub: RunningStub, errcode: int) -> None:
     wechat.fault(TYPING, "errcode", errcode=errcode)

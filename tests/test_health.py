@@ -162,7 +162,9 @@ def test_what_is_open_and_what_failed(valkey: redis.Redis) -> None:
     for delivery in (dead, gone):
         shift(delivery, state="dead", reason="permanent", finished_at=0)
     shift(gone, dismissed_at=0)
+    shift(to_send(account, "4", "user4"), state="held", reason="review")
     figures = scrape()
+    assert figures['bridge_deliveries_held{reason="review"}'] == 1
     assert figures['bridge_deliveries_open{state="pending",target="channel"}'] == 1
     assert figures['bridge_deliveries_open{state="pending",target="agent"}'] == 1
     assert 100 <= figures['bridge_delivery_oldest_due_seconds{target="channel"}'] < 200

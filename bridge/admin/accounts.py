@@ -16,7 +16,6 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts import capabilities
 from accounts.channels import channel_for
 from accounts.forms import CONFIGURATION, AccountForm, account_form
 from accounts.limits import left
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
     from django.utils.safestring import SafeString
 
-    from accounts.models import Restriction
     from channels_wechat.base import Channel
 
 
@@ -269,5 +267,5 @@ class About:
         return isinstance(self.channel, Templates)
 
     @property
-    def restrictions(self) -> list[Restriction]:
-        return list(capabilities.restrictions(self.account))
+    def restrictions(self) -> list[dict[str, Any]]:
+        return quotas.restrictions(self.account)

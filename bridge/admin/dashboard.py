@@ -53,10 +53,10 @@ def _figures(board: metrics.Dashboard) -> list[dict[str, Any]]:
 
 
 def _held(board: metrics.Dashboard, deliveries: str) -> list[dict[str, Any]]:
-    """What waits for something, with the reason where there is but one; and apart from it what waits for a person."""
+    """What may not go on now, by reason; and by itself what waits for a person."""
+    why = [f"{count} × {Reason(reason).label}" for reason, count in sorted(board.held_by.items())]
+    figures = [{"label": _("held back"), "value": board.held, "link": f"{deliveries}?open=held", "why": why}]
     review = board.held_by.get(Reason.REVIEW, 0)
-    others = [str(Reason(reason).label) for reason in board.held_by if reason != Reason.REVIEW]
-    figures = [{"label": _("held back"), "value": board.held, "link": f"{deliveries}?open=held", "why": others}]
     return [*figures, *([_bad(_("wait for your decision"), review, f"{deliveries}?open=review")] if review else [])]
 
 

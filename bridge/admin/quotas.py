@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import messages
 from django.http import Http404
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from accounts import capabilities
 from accounts.channels import channel_for
@@ -18,6 +19,24 @@ if TYPE_CHECKING:
 
     from accounts.models import ChannelAccount
     from bridge.admin.accounts import AccountAdmin
+
+# What a platform may refuse, by the names that its errors bring.
+CAPABILITIES = {
+    "custom_send": gettext_lazy("messages to people"),
+    "media": gettext_lazy("files"),
+    "moderation": gettext_lazy("the content check"),
+    "quota": gettext_lazy("counters of calls"),
+    "subscribe_send": gettext_lazy("subscribe messages"),
+    "templates": gettext_lazy("templates of subscribe messages"),
+    "typing": gettext_lazy("the sign “is typing”"),
+    "user_info": gettext_lazy("names of people"),
+}
+
+
+def restrictions(account: ChannelAccount) -> list[dict[str, Any]]:
+    """Those in force, each with its name in words."""
+    found = capabilities.restrictions(account)
+    return [{"row": row, "label": CAPABILITIES.get(row.capability, row.capability)} for row in found]
 
 
 def show(desk: AccountAdmin, request: HttpRequest, account: ChannelAccount) -> HttpResponse:

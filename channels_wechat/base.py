@@ -1,8 +1,8 @@
 """What a channel kind is: one class that says what the platform can do and does it. No ORM, no settings, no Celery.
 
 A kind subclasses `Channel` and adds the small bases below for what it can do more: `Callbacks`, `Streaming`, `Passive`, `Tokens`,
-`Media`, `Names`, `Forgets`, `Groups`, `Recall`, `Windows`, `Typing`, `Moderated`, `Quotas`, `Templates`. Rendering is pure; `send` makes one
-call and raises `ChannelError`.
+`Media`, `Names`, `Forgets`, `Groups`, `Recall`, `Windows`, `Typing`, `Moderated`, `Quotas`, `Templates`. Rendering is pure; `send` makes
+one call and raises `ChannelError`.
 """
 
 from __future__ import annotations

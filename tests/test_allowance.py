@@ -285,6 +285,18 @@ def test_only_what_may_have_arrived_uses_a_window(
     assert (state(delivery), left(account)) == (ends, 5 - uses)
 
 
+@pytest.mark.parametrize("kind", ["errcode", "reset_after"])
+def test_an_upload_that_fails_uses_no_window(people: Crowd, account: ChannelAccount, kind: str) -> None:
+    people.says(account)
+    delivery = send(account, "", FAN, files=[png()], content=Content()).deliveries.get()
+    people.client.fault("media/upload", kind, errcode=-1)
+    work_off()
+    assert (state(delivery), outcomes(delivery), left(account)) == ("pending", [], 5)
+    due(delivery)
+    work_off()
+    assert (state(delivery), left(account)) == ("delivered", 4)
+
+
 def test_a_lost_process_used_its_window_only_where_something_may_have_left(
     people: Crowd, account: ChannelAccount
 ) -> None:

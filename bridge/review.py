@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -50,7 +50,7 @@ def concerns(delivery: Delivery) -> bool:
     """Whether it is one of those that are checked. No query, for every delivery is asked this."""
     checks = delivery.account.checks if delivery.account else ""
     way = Checks.IN if delivery.target == Target.AGENT else Checks.OUT
-    return checks in (way, Checks.BOTH) and not delivery.part and delivery.target != Target.WEBHOOK
+    return checks in (way, Checks.BOTH) and delivery.target != Target.WEBHOOK
 
 
 def held_back(delivery: Delivery) -> bool:
@@ -96,7 +96,13 @@ def give_up_waiting() -> int:
 
 
 def _unchecked(delivery: Delivery) -> Message | None:
-    """Its message, if that is still to be checked: what was tried since it was queued had passed, or a person had released it."""
+    """Its message, if that is still to be checked: what was tried since it was queued had passed, or a person had released it.
+
+    A message is checked whole: a later part follows what became of the first.
+    """
+    passed = Q(state=State.DELIVERED) | Q(reviewed_at__isnull=False)
+    if delivery.part and Delivery.objects.filter(passed, message=delivery.message_id, target=delivery.target, part=0):
+        return None
     rows = Delivery.objects.filter(pk=delivery.pk, reviewed_at=None).exclude(attempts__started_at__gte=F("queued_at"))
     found = rows.select_related("message").defer("payload").first()
     message = found.message if found else None

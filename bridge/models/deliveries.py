@@ -145,7 +145,7 @@ class Delivery(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     recalled_at = models.DateTimeField(_("recalled"), null=True)
-    # A person released it, or the check of its files passed: it is not checked again until it is replayed.
+    # A person released it, or the check of its files passed: it is not checked again.
     reviewed_at = models.DateTimeField(_("reviewed"), null=True)
 
     class Meta:

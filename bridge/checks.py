@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SECRET = "python3 -c 'import base64, secrets; print(base64.b64encode(secrets.token_bytes(32)).decode())'"  # noqa: S105 - makes one
 # Blocking threads of one web process. Most only wait with a callback that the platform lets us hold (bridge.held); the others are what
 # works: more of them would only wait for one interpreter (docs/performance.md).
-WEB_HELD, WEB_FREE = 48, 16
+WEB_HELD, WEB_FREE = 64, 16
 WEB_THREADS = WEB_HELD + WEB_FREE
 COLLECTED = ".stamp"  # in STATIC_ROOT: for which files it was collected
 HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE)

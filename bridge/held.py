@@ -7,8 +7,8 @@ They wait on an event each, without a connection to anybody. One thread of the p
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,44 +18,56 @@ from bridge.readable import CHANNEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from uuid import UUID
 
 LOOK_SECONDS = 1.0
 
 
+@dataclass(eq=False)
+class Place:
+    """Of one request. woken: there may be something to say; over: a later delivery of the same message has the place now."""
+
+    woken: threading.Event = field(default_factory=threading.Event)
+    over: bool = False
+
+
 class Places:
-    """Of one process. The threads that hold none are for callbacks of other accounts, polls, pages and probes."""
+    """Of one process, one for each message that waits. The threads that hold none are for other accounts, polls, pages and probes."""
 
     def __init__(self, most: int = WEB_HELD) -> None:
-        self.most, self.taken = most, 0
+        self.most = most
         self.lock = threading.Lock()
-        self.waiting: defaultdict[str, set[threading.Event]] = defaultdict(set)
+        self.taken: dict[UUID, tuple[str, Place]] = {}
 
     @contextmanager
-    def place(self, whom: str) -> Iterator[threading.Event | None]:
-        """The event by which one who waits for `whom` is woken; None: all places are taken."""
-        with self.lock:
-            free = self.taken < self.most
-            self.taken += free
-            woken = threading.Event()
-            if free:
-                self.waiting[whom].add(woken)
+    def place(self, whom: str, message: UUID) -> Iterator[Place | None]:
+        """For a request that brings `message` and is woken by `whom`; None: all places are taken."""
+        mine = self._take(whom, message)
         try:
-            yield woken if free else None
+            yield mine
         finally:
-            if free:
-                self._leave(whom, woken)
+            with self.lock:
+                if mine and not mine.over:
+                    del self.taken[message]
 
     def wake(self, whom: str) -> None:
         with self.lock:
-            for woken in self.waiting.get(whom, ()):
-                woken.set()
+            for name, place in self.taken.values():
+                if name == whom:
+                    place.woken.set()
 
-    def _leave(self, whom: str, woken: threading.Event) -> None:
+    def _take(self, whom: str, message: UUID) -> Place | None:
+        """The platform has dropped whatever request had the place of this message before: that one ends."""
         with self.lock:
-            self.taken -= 1
-            self.waiting[whom].discard(woken)
-            if not self.waiting[whom]:
-                del self.waiting[whom]
+            _whom, before = self.taken.get(message, (whom, None))
+            if before is None and len(self.taken) >= self.most:
+                return None
+            if before:
+                before.over = True
+                before.woken.set()
+            mine = Place()
+            self.taken[message] = whom, mine
+            return mine
 
 
 class Ear(Listener):

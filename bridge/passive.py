@@ -60,17 +60,17 @@ class _Request:
         """Blank where nothing is to be said. Raises NotYet."""
         began = time.monotonic()
         count = self._count()
-        with held.places().place(readable.whom(self.account.pk, self.inbound.peer.id)) as woken:
+        with held.places().place(readable.whom(self.account.pk, self.inbound.peer.id), self._uuid) as place:
             standing, said = self._look()
             last = self._number(count, standing) >= self.channel.deliveries
             waits = self.channel.last_seconds if last else self.channel.hangs_up_seconds + BEYOND_SECONDS
-            while said is None and woken and (left := began + waits - time.monotonic()) > 0:
-                woken.wait(min(left, held.LOOK_SECONDS))
-                woken.clear()
-                standing, said = self._look()
+            while said is None and place and not place.over and (left := began + waits - time.monotonic()) > 0:
+                place.woken.wait(min(left, held.LOOK_SECONDS))
+                place.woken.clear()
+                standing, said = self._look() if not place.over else (standing, None)
         if said is not None:
             return said
-        if not last and woken:
+        if place and (place.over or not last):
             raise NotYet
         return _("The answer is not ready yet. Send 1 to read it.")
 

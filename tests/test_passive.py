@@ -6,6 +6,7 @@ import threading
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 from django.core.files.base import ContentFile
@@ -388,13 +389,26 @@ def test_a_replay_of_an_unread_part_can_be_read_again(account: ChannelAccount) -
 
 def test_places_are_few_and_woken_by_name() -> None:
     places = held.Places(2)
-    with places.place("a") as first, places.place("b") as second, places.place("a") as third:
+    one, two, three = uuid4(), uuid4(), uuid4()
+    with places.place("a", one) as first, places.place("b", two) as second, places.place("a", three) as third:
         assert first
         assert second
         assert third is None
         places.wake("a")
-        assert (first.is_set(), second.is_set()) == (True, False)
-    assert (places.taken, dict(places.waiting)) == (0, {})
+        assert (first.woken.is_set(), second.woken.is_set()) == (True, False)
+    assert places.taken == {}
+
+
+def test_a_later_delivery_takes_the_place_of_the_one_before() -> None:
+    places, message = held.Places(1), uuid4()
+    with places.place("a", message) as before:
+        assert before
+        with places.place("a", message) as now:
+            assert now
+            assert (before.over, before.woken.is_set(), now.over) == (True, True, False)
+        assert places.taken == {}
+    with places.place("b", uuid4()) as free:
+        assert free
 
 
 def test_a_word_wakes_who_waits(valkey: redis.Redis) -> None:
@@ -402,13 +416,13 @@ def test_a_word_wakes_who_waits(valkey: redis.Redis) -> None:
     ear = held.Ear(places, leaving)
     ear.thread.start()
     try:
-        with places.place(readable.whom(7, FAN)) as woken:
-            assert woken
+        with places.place(readable.whom(7, FAN), uuid4()) as place:
+            assert place
             for _ in range(100):
                 valkey.publish(readable.CHANNEL, readable.whom(7, FAN))
-                if woken.wait(0.1):
+                if place.woken.wait(0.1):
                     break
-            assert woken.is_set()
+            assert place.woken.is_set()
     finally:
         leaving.set()
         ear.thread.join(10)

@@ -167,7 +167,8 @@ class Callbacks:
     async def post(self, account: Account, plain: bytes, openid: str = "") -> Reply:
         """One POST within the time-out; a 200 with an unreadable reply counts as taken, as on the platform."""
         sealed = envelopes.seal(account, plain, openid)
-        timeout = aiohttp.ClientTimeout(total=self.world.settings.callback_timeout)
+        # aiohttp rounds time-outs from 5 s on up to whole seconds of its clock, if it is not told otherwise.
+        timeout = aiohttp.ClientTimeout(total=self.world.settings.callback_timeout, ceil_threshold=3600)
         started, reply = time.monotonic(), Reply()
         try:
             async with self._session.post(

@@ -93,8 +93,11 @@ if DB_POOL_SIZE:
     # After a restart of the database each connection of the pool is dead. Found out before its use it costs nobody anything; found out by
     # callbacks it may use up the three tries that the platform gives a message. How it is found out: `database.still_open`.
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
-# For the one statement that is bound by the server, the callback's: PostgreSQL reads and plans it once for each connection.
-DATABASES["default"].setdefault("OPTIONS", {}).setdefault("prepare_threshold", 5)
+# The statements of `database.run`, which pass with every message, are read and planned once for each connection: planned for the values of
+# each call, they cost PostgreSQL twice as much. Django's own statements are not prepared, so this says nothing to them.
+_options = DATABASES["default"].setdefault("OPTIONS", {})
+_options.setdefault("prepare_threshold", 2)
+_options["options"] = f"{_options.get('options', '')} -c plan_cache_mode=force_generic_plan".strip()
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {

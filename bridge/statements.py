@@ -25,22 +25,28 @@ ROW = Table(
     + ("fingerprint", "state", "tries", "run", "due_at", "holder", "repeat_until", "queued_at"),
 )
 MESSAGE = Table(Message, "m", ("id", "uuid", "account_id", "conversation_id", "peer_kind", "peer_id", "reply_to_id"))
+# Each wire's due rows are walked in the order of the index delivery_due until there are enough: a backlog costs no more than a few rows.
+# What stands before a row in its lane is asked for in three questions, each with an index of its own; as one, PostgreSQL walked the lanes
+# of all others.
 CLAIM = f"""
 WITH heads AS MATERIALIZED (
-  SELECT d.id, d.message_id, a.state AS account_state FROM bridge_delivery d
-  LEFT JOIN accounts_channelaccount a ON a.id = d.account_id
-  LEFT JOIN openclaw_gateway g ON g.id = d.gateway_id
-  LEFT JOIN bridge_webhookendpoint e ON e.id = d.endpoint_id
-  WHERE d.state = 'pending' AND d.due_at <= statement_timestamp() AND d.wire = ANY(%(wires)s)
-    AND (%(gateway)s::bigint IS NULL OR d.gateway_id = %(gateway)s::bigint)
-    AND (d.target <> 'channel' OR (a.enabled AND a.state <> 'stopped'))
-    AND (d.target <> 'agent' OR (g.enabled AND g.state <> 'stopped'))
-    AND (e.id IS NULL OR e.enabled)
-    AND NOT EXISTS (
-      SELECT 1 FROM bridge_delivery b WHERE b.lane = d.lane AND b.id <> d.id AND (
-        b.state = 'sending' OR (b.seq < d.seq AND (
-          b.state = 'pending' OR (b.state = 'held' AND b.message_id = d.message_id AND b.target = d.target AND b.part < d.part)))))
-  ORDER BY d.due_at LIMIT %(limit)s FOR UPDATE OF d SKIP LOCKED
+  SELECT head.* FROM unnest(%(wires)s::text[]) AS given(wire) CROSS JOIN LATERAL (
+    SELECT d.id, d.message_id, d.due_at, a.state AS account_state FROM bridge_delivery d
+    LEFT JOIN accounts_channelaccount a ON a.id = d.account_id
+    LEFT JOIN openclaw_gateway g ON g.id = d.gateway_id
+    LEFT JOIN bridge_webhookendpoint e ON e.id = d.endpoint_id
+    WHERE d.state = 'pending' AND d.due_at <= statement_timestamp() AND d.wire = given.wire
+      AND (%(gateway)s::bigint IS NULL OR d.gateway_id = %(gateway)s::bigint)
+      AND (d.target <> 'channel' OR (a.enabled AND a.state <> 'stopped'))
+      AND (d.target <> 'agent' OR (g.enabled AND g.state <> 'stopped'))
+      AND (e.id IS NULL OR e.enabled)
+      AND NOT EXISTS (SELECT 1 FROM bridge_delivery b WHERE b.lane = d.lane AND b.state = 'sending')
+      AND NOT EXISTS (SELECT 1 FROM bridge_delivery b WHERE b.lane = d.lane AND b.state = 'pending' AND b.seq < d.seq)
+      AND (d.part = 0 OR NOT EXISTS (
+        SELECT 1 FROM bridge_delivery b
+        WHERE b.message_id = d.message_id AND b.target = d.target AND b.part < d.part AND b.state = 'held'))
+    ORDER BY d.due_at LIMIT %(limit)s FOR UPDATE OF d SKIP LOCKED
+  ) AS head ORDER BY head.due_at LIMIT %(limit)s
 )
 UPDATE bridge_delivery d
 SET state = 'sending', holder = %(holder)s, lease_until = statement_timestamp() + make_interval(secs => %(lease)s), wire = %(wire)s

@@ -9,7 +9,7 @@ from django.apps import apps
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts.models import ChannelAccount
+from accounts.models import ChannelAccount, ReplyWindow, Restriction
 from bridge.models import (
     Attachment,
     Attempt,
@@ -21,7 +21,7 @@ from bridge.models import (
     Route,
     WebhookEndpoint,
 )
-from tests.factories import app, endpoint, gateway, hear, route, send, to_send
+from tests.factories import FAN, app, endpoint, gateway, hear, official, route, send, to_send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +67,14 @@ def same_attempt() -> None:
 def two_open_incidents() -> None:
     Incident.objects.create(cause="x", title="x")
     Incident.objects.create(cause="x", title="y")
+
+
+def two_windows() -> None:
+    copied(ReplyWindow.objects.create(account=official(), peer_id=FAN, until=NOW))
+
+
+def same_restriction() -> None:
+    copied(Restriction.objects.create(account=official(), capability="custom_send", code="48001", until=NOW))
 
 
 def same_message() -> None:
@@ -127,6 +135,8 @@ CASES: dict[str, Callable[[], object]] = {
     "attempt_number": same_attempt,
     "attempt_outcome_iff_finished": finished_attempt_without_outcome,
     "incident_one_open": two_open_incidents,
+    "window_one_per_person": two_windows,
+    "restriction_once": same_restriction,
     "message_idempotency": same_message,
     "attachment_position": same_position,
     "attachment_ready_has_file": ready_without_file,

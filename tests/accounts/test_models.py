@@ -54,7 +54,7 @@ def test_credentials_are_checked() -> None:
 
 
 def test_kinds() -> None:
-    assert [kind for kind, _label in kind_choices()] == ["wecom_app", "wecom_aibot"]
+    assert [kind for kind, _label in kind_choices()] == ["wecom_app", "wecom_aibot", "official_account", "mini_program"]
     account = app()
     assert str(account) == "Acme app"
     assert str(account.get_kind_display()) == "WeCom self-built app"

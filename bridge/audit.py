@@ -89,14 +89,14 @@ def act_as(user: User) -> None:
     auditlog_value.get({})["actor"] = user
 
 
-def forget(rows: QuerySet[Any]) -> None:
-    """What is noted of these rows keeps neither their names nor what was changed, only which fields."""
+def forget(rows: QuerySet[Any], *fields: str) -> None:
+    """What is noted of these rows keeps neither their old names nor the values of these fields, only that they changed."""
     kind = ContentType.objects.get_for_model(rows.model)
     for row in rows:
         entries = list(LogEntry.objects.filter(content_type=kind, object_pk=str(row.pk)))
         for entry in entries:
             entry.object_repr = str(row)
-            entry.changes = {name: [MASK, MASK] for name in entry.changes_dict}
+            entry.changes = {**entry.changes_dict, **dict.fromkeys(entry.changes_dict.keys() & fields, [MASK, MASK])}
         LogEntry.objects.bulk_update(entries, ["object_repr", "changes"])
 
 

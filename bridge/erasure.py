@@ -77,7 +77,7 @@ def _unmap(account_id: int, person: str, name: str) -> None:
         senders = [name if sender == person else sender for sender in words(route.allowed_senders)]
         Route.objects.filter(pk=route.pk).update(allowed_senders="\n".join(senders))
         changed.append(route)
-    audit.forget(Route.objects.filter(pk__in=[route.pk for route in changed]))
+    audit.forget(Route.objects.filter(pk__in=[route.pk for route in changed]), "peer_id", "note", "allowed_senders")
 
 
 def _erase(contact: Contact) -> bool:
@@ -92,7 +92,7 @@ def _erase(contact: Contact) -> bool:
     with transaction.atomic():
         if not Contact.objects.filter(pk=contact.pk, erase_at=contact.erase_at).update(erase_at=None):
             return False  # another process was faster
-        audit.forget(talks)
+        audit.forget(talks, "title")
         audit.forget(Contact.objects.filter(pk=contact.pk))
         audit.record(DEED, [contact])
     return True

@@ -55,7 +55,7 @@ ORDER BY d.message_id DESC"""  # noqa: S608  constants
 _STANDING = """
 SELECT m.id, m.conversation_id, m.created_at, COALESCE(turn.state, ''), COALESCE(turn.reason, ''),
   EXISTS (SELECT FROM bridge_message r WHERE r.reply_to_id = m.id),
-  (SELECT d.id FROM bridge_delivery d WHERE d.remote_id = m.idempotency_key AND d.account_id = m.account_id
+  (SELECT d.id FROM bridge_delivery d WHERE d.remote_id = m.idempotency_key AND d.remote_id <> '' AND d.account_id = m.account_id
    AND d.wire = 'view' AND d.state = 'delivered' AND d.target = 'channel' ORDER BY d.id DESC LIMIT 1),
   (SELECT d.id FROM bridge_message r JOIN bridge_delivery d ON d.message_id = r.id AND d.target = 'channel'
    WHERE r.reply_to_id = m.id AND d.wire = 'view' AND d.state = 'pending' AND d.part = 0 ORDER BY d.id DESC LIMIT 1)

@@ -19,6 +19,7 @@ from accounts.models import ReplyWindow
 from bridge import arrivals, erasure, inbound, media, outbound, replay, tasks
 from bridge import delivery as work
 from bridge.models import Attachment, Attempt, Contact, Conversation, Delivery, Message, Reason, Route, State, Target
+from bridge.models.deliveries import TOLD_OF
 from bridge.retries import Failure
 from channels_wechat.messages import Content, Upload, Window
 from tests.factories import (
@@ -151,6 +152,8 @@ def test_it_is_recorded_without_the_data(account: ChannelAccount) -> None:
     assert [entry.object_repr for entry in entries] == [f"erased-{Contact.objects.get().pk}"]
     titles = LogEntry.objects.get(content_type__model="conversation", changes__has_key="title")
     assert titles.changes == {"title": ["•••", "•••"]}
+    mapped = LogEntry.objects.get(content_type__model="route", object_pk=str(Route.objects.earliest("pk").pk))
+    assert (mapped.changes["note"], mapped.changes["agent_id"]) == (["•••", "•••"], ["None", "main"])
 
 
 def test_what_was_still_to_be_said_is_skipped(account: ChannelAccount) -> None:
@@ -374,3 +377,10 @@ def test_the_platform_tells_who_comes_and_goes(valkey: object) -> None:
         ("wieder da", FAN),
         ("subscribe", FAN),
     ]
+
+
+def test_what_webhooks_were_told_is_found_by_an_index(account: ChannelAccount) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        told = Delivery.objects.annotate(talk=TOLD_OF).filter(target=Target.WEBHOOK, talk="1")
+        assert "delivery_told" in told.values("pk").explain()

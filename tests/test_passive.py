@@ -329,6 +329,21 @@ def test_a_part_that_another_request_got_is_not_given_twice(account: ChannelAcco
     assert say(account, "hello", 1) == ""
 
 
+def test_a_command_is_answered_by_its_own_request(account: ChannelAccount) -> None:
+    ask(account, "/new")
+    assert say(account, "/new", 1) == "A new session has begun."
+    assert Delivery.objects.get(target="agent").reason == Reason.COMMAND
+
+
+def test_staff_who_have_taken_over_are_waited_for(account: ChannelAccount) -> None:
+    ask(account)
+    Conversation.objects.update(mode=Conversation.Mode.HUMAN)
+    ask(account, "anybody?", 2)
+    assert say(account, "anybody?", 2) == LATER
+    send(account, "yes", FAN)
+    assert say(account, "anybody?", 2) == "yes"
+
+
 def test_events_are_not_held(account: ChannelAccount) -> None:
     began = time.monotonic()
     event = "<MsgType>event</MsgType><Event>subscribe</Event>"

@@ -131,7 +131,9 @@ def test_who_must_wait_for_the_next_token_still_has_this_one(company: SimulatorC
     assert requests(company) == 3
 
 
-def test_a_network_fault_after_an_order_to_wait_is_no_refusal(company: SimulatorClient, account: ChannelAccount) -> None:
+def test_a_network_fault_after_an_order_to_wait_is_no_refusal(
+    company: SimulatorClient, account: ChannelAccount
+) -> None:
     past = timezone.now() - timedelta(seconds=1)
     AccessToken.objects.create(account=account, failure="wait", failure_code="45009", lease_until=past)
     company.fault("gettoken", "reset")

@@ -11,6 +11,7 @@ from django.core.files.storage import default_storage
 from django.db import connection
 from django.utils import timezone
 
+from accounts import capabilities
 from accounts.channels import channel_for
 from bridge import logs
 from bridge.models import Attachment, AttachmentState
@@ -122,6 +123,7 @@ def _download(channel: Any, item: Attachment) -> Upload:
 
 def _failed(item: Attachment, error: ChannelError) -> None:
     """The row forgets the address, which is a secret, once it is of no more use."""
+    capabilities.note(item.message.account, error)
     again = error.action in (Action.RETRY, Action.WAIT, Action.UNKNOWN) and item.tries < len(RETRY_SECONDS)
     item.error, item.lease_until = redact_text(str(error)), None
     if error.action == Action.CONFIG and _kept_by_the_platform(item):

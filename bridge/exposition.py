@@ -163,12 +163,12 @@ def _accounts() -> Iterator[Metric]:
     labels = ["account", "name", "kind"]
     rows = [(a.pk, a.name, a.kind, int(_works(a))) for a in accounts]
     yield _family("bridge_account_up", "1: works or was not used yet; 0: fails, stopped, or is off.", labels, rows)
-    tokens = list(AccessToken.objects.values_list("account_id", "generation", "failure"))
+    tokens = list(AccessToken.objects.only("account", "generation", "failure", "lease_until"))
     refreshed = CounterMetricFamily("bridge_token_refreshes", "Access tokens fetched.", labels=["account"])
-    for account, generation, _failure in tokens:
-        refreshed.add_metric([str(account)], generation)
+    for token in tokens:
+        refreshed.add_metric([str(token.account_id)], token.generation)
     yield refreshed
-    refused = [(account, int(bool(failure))) for account, _generation, failure in tokens]
+    refused = [(token.account_id, int(token.refused)) for token in tokens]
     yield _family("bridge_token_refused", "1: the platform refused the account's secret.", ["account"], refused)
 
 

@@ -107,12 +107,15 @@ def _follow(world: World, before: int, said: Any, tell: Callable[[str], None]) -
     seen: dict[str, str] = {}
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
-        for name, line in [*_states(before), *_shown(world, said)]:
+        settled, answers = (
+            _settled(before),
+            _answers(world, said),
+        )  # looked at first, so that the last of them is printed too
+        for name, line in [*_states(before), *_shown(answers)]:
             if seen.get(name) != line:
                 seen[name] = line
                 tell(line)
-        answers = _answers(world, said)
-        if answers and not any(answer["streaming"] for answer in answers) and _settled(before):
+        if settled and answers and not any(answer["streaming"] for answer in answers):
             return True
         time.sleep(0.1)
     tell("No answer came in time. See the deliveries in the admin.")
@@ -125,9 +128,9 @@ def _answers(world: World, said: Any) -> list[dict[str, Any]]:
     return [entry for entry in after if entry["via"] != "member"]
 
 
-def _shown(world: World, said: Any) -> list[tuple[str, str]]:
+def _shown(answers: list[dict[str, Any]]) -> list[tuple[str, str]]:
     lines = []
-    for number, answer in enumerate(_answers(world, said)):
+    for number, answer in enumerate(answers):
         mark = "…" if answer["streaming"] else "✓"
         text = str(answer["text"]).replace("\n", " ")
         lines.append((f"answer {number}", f"      bot {mark} {text}"))

@@ -138,7 +138,7 @@ def test_a_message_that_opens_nothing_costs_the_router_nothing(account: ChannelA
         hear(account, sender=FAN, window=window)
         with CaptureQueriesContext(connection) as asked:
             inbound.route_waiting()
-        counts.append(sum("savepoint" not in query["sql"].lower() for query in asked))
+        counts.append(sum("savepoint" not in str(query["sql"]).lower() for query in asked))
     assert (counts[1] - counts[0], left(account)) == (2, 5)
 
 

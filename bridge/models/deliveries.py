@@ -109,7 +109,8 @@ class Reason(models.TextChoices):
 
 class Delivery(models.Model):
     target = models.CharField(_("to"), max_length=8, choices=Target.choices)
-    message = models.ForeignKey(Message, on_delete=models.CASCADE, null=True, related_name="deliveries")
+    # `delivery_part` begins with it.
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, null=True, related_name="deliveries", db_index=False)
     account = models.ForeignKey(ChannelAccount, on_delete=models.PROTECT, null=True, related_name="deliveries")
     gateway = models.ForeignKey(Gateway, on_delete=models.PROTECT, null=True, related_name="deliveries")
     # Null for the alert address of the settings, and for what is left of a webhook that staff deleted. `delivery_event_once` is its index.
@@ -247,7 +248,8 @@ class Outcome(models.TextChoices):
 class Attempt(models.Model):
     """Committed, open, just before the request leaves; closed by settle. An open one of a lost process proves it may have left."""
 
-    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="attempts")
+    # `attempt_number` begins with it.
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="attempts", db_index=False)
     number = models.PositiveIntegerField(_("number"))
     started_at = models.DateTimeField(_("started"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished"), null=True)

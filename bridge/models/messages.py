@@ -35,7 +35,10 @@ class Message(models.Model):
     )  # `message_age` begins with it
     peer_kind = models.CharField(_("peer kind"), max_length=8, choices=PeerKinds.choices)
     peer_id = models.CharField(_("peer"), max_length=200)
-    conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, null=True, related_name="messages")
+    # `message_transcript` begins with it.
+    conversation = models.ForeignKey(
+        Conversation, on_delete=models.PROTECT, null=True, related_name="messages", db_index=False
+    )
     direction = models.CharField(_("direction"), max_length=3, choices=Direction.choices)
     source = models.CharField(_("source"), max_length=8, choices=Source.choices)
     client = models.CharField(max_length=100, blank=True, default="")  # whose space the idempotency key is in
@@ -122,7 +125,8 @@ class Attachment(models.Model):
     State = AttachmentState
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="attachments")
+    # `attachment_position` begins with it.
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="attachments", db_index=False)
     position = models.PositiveSmallIntegerField(default=0)
     kind = models.CharField(_("kind"), max_length=8)
     name = models.CharField(_("name"), max_length=255, blank=True)

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts import windows
+from accounts.capabilities import passively
 from accounts.channels import channel_for
 from accounts.models import ReplyWindow
 from bridge import audit, outbound, peers, routing, search, shown
@@ -240,8 +241,9 @@ def _route_of(conversation: Conversation) -> Route | None:
 
 
 def _window_of(conversation: Conversation) -> dict[str, Any] | None:
-    """How many messages may still be sent and until when; None where nobody counts."""
-    if not isinstance(channel_for(conversation.account), Windows):
+    """How many messages may still be sent and until when; None where nobody counts, or where no message can be sent at all."""
+    channel = channel_for(conversation.account)
+    if not isinstance(channel, Windows) or passively(channel, conversation.account_id):
         return None
     found = ReplyWindow.objects.filter(account=conversation.account_id, peer_id=conversation.peer_id).first()
     left = windows.left_of(found) if found else 0

@@ -13,6 +13,7 @@ from django.utils import timezone
 from accounts.models import ReplyWindow
 from bridge import metrics
 from bridge.models import Conversation, Delivery, Reason, State
+from tests import factories
 from tests.admin import rows
 from tests.factories import row, state
 
@@ -138,6 +139,17 @@ def test_the_conversation_shows_its_window(
 def test_without_windows_there_is_nothing_to_show(boss: Client, world: rows.World) -> None:
     html = boss.get(reverse("admin:bridge_conversation_change", args=[world.person.pk])).content.decode()
     assert "Reply window" not in html
+
+
+def test_an_account_that_sends_no_messages_shows_no_window(boss: Client) -> None:
+    fan = Conversation.objects.create(account=factories.official(), peer_kind="direct", peer_id="oFAN")
+    window = {"peer_id": fan.peer_id, "left": 5, "until": timezone.now() + timedelta(days=2)}
+    ReplyWindow.objects.create(account=fan.account, **window)
+    address = reverse("admin:bridge_conversation_change", args=[fan.pk])
+    assert "Reply window" in boss.get(address).content.decode()
+    fan.account.credentials = {**fan.account.credentials, "answers": "passive"}
+    fan.account.save()
+    assert "Reply window" not in boss.get(address).content.decode()
 
 
 def test_what_is_held_is_counted_by_reason(boss: Client, held: Delivery, waiting: Delivery) -> None:

@@ -2,14 +2,15 @@
 // and a transcript that fills itself without jumping.
 "use strict";
 
-const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60]];
+// Unit, its seconds, and from when it is used: a window of 48 hours does not close "tomorrow".
+const UNITS = [["day", 86400, 172800], ["hour", 3600, 3600], ["minute", 60, 60]];
 const REFRESH_MS = 3000, TICK_MS = 20000;
 
 function showTimes(root) {
   const words = new Intl.RelativeTimeFormat(document.documentElement.lang || "en", { numeric: "auto" });
   for (const time of root.querySelectorAll("time.b-time")) {
     const when = new Date(time.dateTime), seconds = (when - Date.now()) / 1000;
-    const [unit, size] = UNITS.find(([, length]) => Math.abs(seconds) >= length) || [null, 1];
+    const [unit, size] = UNITS.find(([, , from]) => Math.abs(seconds) >= from) || [null, 1];
     time.title = when.toLocaleString();
     if (unit) time.textContent = words.format(Math.trunc(seconds / size), unit);
   }

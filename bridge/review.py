@@ -113,7 +113,7 @@ def _unchecked(delivery: Delivery) -> Message | None:
 def _check(delivery: Delivery, message: Message, channel: Moderated) -> bool:
     inbound = delivery.target == Target.AGENT
     person = (inbound and message.sender) or message.peer_id
-    files = list(message.attachments.exclude(verdict="pass")) if inbound else []
+    files = list(message.attachments.exclude(verdict="pass"))
     if not message.text.strip() and not files:
         return False
     _allowed(delivery)

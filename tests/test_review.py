@@ -263,6 +263,19 @@ def test_a_later_part_does_not_slip_through_by_itself(wechat: SimulatorClient, a
     assert why(later) == ("held", Reason.REVIEW)
 
 
+def test_a_file_of_the_agent_waits_for_a_person(wechat: SimulatorClient, account: ChannelAccount) -> None:
+    """WeChat fetches what it checks, and our files stand at no address that it could reach."""
+    first = said(account, "好的")
+    Attachment.objects.create(message=first.message, kind="image", name="a.png", file="a.png", state="ready")
+    work_off()
+    assert why(first) == ("held", Reason.REVIEW)
+    assert "public address" in row(first).error
+    assert wechat.sent_to(USER) == []
+    assert replay.release([first.pk]).count == 1
+    work_off()
+    assert why(first) == ("delivered", "")
+
+
 def test_the_words_of_staff_are_not_checked(wechat: SimulatorClient, account: ChannelAccount) -> None:
     turn(account, "你好", USER, window=OPEN)
     delivery = send(account, "赌", USER).deliveries.get()

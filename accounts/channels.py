@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 # A callback is answered from an account read at most this long ago: switching one off takes effect within it.
 CACHE_SECONDS = 2.0
-_by_key: dict[UUID, tuple[float, ChannelAccount, Channel]] = {}
-_by_pk: dict[int, tuple[float, ChannelAccount, Channel]] = {}
+_recent: dict[tuple[str, object], tuple[float, ChannelAccount, Channel]] = {}
 
 
 @cache
@@ -41,17 +40,17 @@ def channel_for(account: ChannelAccount) -> Channel:
 
 def by_key(key: UUID) -> tuple[ChannelAccount, Channel]:
     """The enabled account that owns a callback address. Raises ChannelAccount.DoesNotExist."""
-    found = _by_key.get(key)
-    if found is None or found[0] < time.monotonic():
-        account = ChannelAccount.objects.get(key=key, enabled=True)
-        _by_key[key] = found = (time.monotonic() + CACHE_SECONDS, account, channel_for(account))
-    return found[1], found[2]
+    return _read(("key", key), key=key, enabled=True)
 
 
 def known(pk: int) -> tuple[ChannelAccount, Channel]:
     """The account that a row belongs to, enabled or not, read at most as long ago. Raises ChannelAccount.DoesNotExist."""
-    found = _by_pk.get(pk)
+    return _read(("pk", pk), pk=pk)
+
+
+def _read(name: tuple[str, object], **which: Any) -> tuple[ChannelAccount, Channel]:
+    found = _recent.get(name)
     if found is None or found[0] < time.monotonic():
-        account = ChannelAccount.objects.get(pk=pk)
-        _by_pk[pk] = found = (time.monotonic() + CACHE_SECONDS, account, channel_for(account))
+        account = ChannelAccount.objects.get(**which)
+        _recent[name] = found = (time.monotonic() + CACHE_SECONDS, account, channel_for(account))
     return found[1], found[2]

@@ -53,11 +53,6 @@ def opened(cases: Iterable[Case]) -> None:
         _release(Delivery.objects.filter(lane__in={f"out:{case.conversation.pk}" for case in deeds}))
 
 
-def waiting() -> QuerySet[Delivery]:
-    """What is held until its person writes again, for pages; nothing deletes it."""
-    return Delivery.objects.filter(state=State.HELD, reason=Reason.WINDOW)
-
-
 def counted(channel: Channel, message: Message, payload: Payload) -> bool:
     """Whether this message uses up one of those that the person's window allows."""
     return isinstance(channel, Windows) and message.peer_kind == "direct" and channel.uses_window(payload)
@@ -65,7 +60,7 @@ def counted(channel: Channel, message: Message, payload: Payload) -> bool:
 
 def ready(delivery: Delivery, channel: Channel) -> bool:
     """Whether it may go now, after it took in what must go with it. False: it waits, and its state says for what. Raises LostLease."""
-    message = _message(delivery)
+    message = work.message_of(delivery)
     payload = Payload.from_json(delivery.payload)
     if not counted(channel, message, payload):
         return True
@@ -85,7 +80,7 @@ def ready(delivery: Delivery, channel: Channel) -> bool:
 
 def begin(asked: work.Asked) -> Attempt | None:
     """Take one use and open the attempt, both or neither. None: nothing is left. Raises LostLease."""
-    message = _message(asked.delivery)
+    message = work.message_of(asked.delivery)
     with transaction.atomic():
         attempt = work.begin_all([asked])[0]
         if attempt is None:
@@ -98,13 +93,13 @@ def begin(asked: work.Asked) -> Attempt | None:
 
 def give_back(delivery: Delivery, attempt: Attempt) -> None:
     """The platform certainly did not count what this attempt asked for."""
-    message = _message(delivery)
+    message = work.message_of(delivery)
     windows.give_back(message.account_id, message.peer_id, attempt.started_at)
 
 
 def hold(delivery: Delivery, attempt: Attempt | None = None, failure: Failure | None = None) -> None:
     """Nothing was left when it was to go, or the platform said so (failure). Raises LostLease."""
-    message = _message(delivery)
+    message = work.message_of(delivery)
     with transaction.atomic():
         peers.lock(message.account_id, message.peer_kind, message.peer_id)
         if attempt:
@@ -160,12 +155,6 @@ def _opening(case: Case) -> windows.Opening:
     message, (count, seconds) = case.message, case.told["window"]
     began = message.occurred_at or message.created_at
     return windows.Opening(message.account_id, message.peer_id, count, seconds, began, message.created_at)
-
-
-def _message(delivery: Delivery) -> Message:
-    if delivery.message is None:
-        raise ValueError("only a message has a window")
-    return delivery.message
 
 
 def _words() -> str:

@@ -20,7 +20,7 @@ from bridge.database import AWAY, patiently, run_db
 from bridge.links import HttpLink, SocketLink
 from bridge.models import Conversation, Delivery, Message, Outcome, Route, State, Target
 from bridge.streams import PARTIAL_SECONDS, partial_key
-from channels_wechat import KINDS, channel_class
+from channels_wechat import can
 from channels_wechat.base import Streaming
 from channels_wechat.messages import Content
 from openclaw.client import backoff
@@ -145,8 +145,7 @@ class Connector:
 
     def partial(self, delivery: Delivery, text: str) -> None:
         message = delivery.message
-        kind = message.account.kind if message else ""
-        if message and kind in KINDS and issubclass(channel_class(kind), Streaming):
+        if message and can(message.account.kind, Streaming):
             self.partials[partial_key(message.uuid)] = text
 
     async def _show_partials(self) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from bridge.models import Message
     from bridge.retries import Failure
 
 # A dead process's work is given out again after this; a living one renews every RENEW_SECONDS.
@@ -112,6 +113,13 @@ def _claimed(values: Sequence[Any]) -> Delivery:
     if row.message and row.account:
         row.message.account = row.account
     return row
+
+
+def message_of(delivery: Delivery) -> Message:
+    """Only a webhook's has none."""
+    if delivery.message is None:
+        raise ValueError("a delivery to a channel or an agent has a message")
+    return delivery.message
 
 
 def renew(holder: str, ids: Iterable[int]) -> int:

@@ -11,7 +11,7 @@ from accounts import capabilities
 from accounts.channels import known
 from bridge import peers
 from bridge.database import run_call
-from channels_wechat import KINDS, channel_class
+from channels_wechat import can
 from channels_wechat.base import Typing
 from channels_wechat.errors import ChannelError
 
@@ -30,18 +30,13 @@ CAPABILITY = "typing"
 @contextlib.asynccontextmanager
 async def typing(delivery: Delivery) -> AsyncIterator[None]:
     """While the turn runs: once when it begins, and once more when the first sign is over."""
-    message = delivery.message if _can(delivery) else None
+    message = delivery.message if delivery.account and can(delivery.account.kind, Typing) else None
     showing = asyncio.create_task(_show(message)) if message else None
     try:
         yield
     finally:
         if showing:
             showing.cancel()
-
-
-def _can(delivery: Delivery) -> bool:
-    kind = delivery.account.kind if delivery.account else ""
-    return kind in KINDS and issubclass(channel_class(kind), Typing)
 
 
 async def _show(message: Message) -> None:

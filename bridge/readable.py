@@ -19,7 +19,7 @@ from accounts.channels import known
 from bridge import doorbell, peers
 from bridge.database import run
 from bridge.models import Delivery, Message, Reason, State, Wire
-from channels_wechat import KINDS, channel_class
+from channels_wechat import can
 from channels_wechat.base import Passive
 from channels_wechat.messages import Payload
 
@@ -201,8 +201,7 @@ def announce(account_id: int, peer_id: str) -> None:
 
 def may_be(delivery: Delivery) -> bool:
     """Whether somebody may hold a request open for this turn; asks nobody."""
-    kind = delivery.account.kind if delivery.account else ""
-    return kind in KINDS and issubclass(channel_class(kind), Passive)
+    return delivery.account is not None and can(delivery.account.kind, Passive)
 
 
 def announce_turn(turn: Delivery) -> None:

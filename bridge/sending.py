@@ -16,7 +16,7 @@ from accounts.models import Health
 from bridge import allowance, hooks, logs, media, peers, readable, replies, review
 from bridge import delivery as work
 from bridge.database import AWAY, patiently
-from bridge.delivery import Asked, Done, LostLease
+from bridge.delivery import Asked, Done, LostLease, message_of
 from bridge.models import Delivery, Reason, Target
 from bridge.redact import redact_text
 from bridge.retries import READABLE, Failure, refusal
@@ -64,7 +64,7 @@ def _carry(delivery: Delivery) -> bool:
         return True
     if delivery.target == Target.WEBHOOK:
         return _call_hook(delivery)
-    message = _message(delivery)
+    message = message_of(delivery)
     channel = channel_for(message.account)
     peer = _peer(channel, message)
     reason = _no_way(channel, delivery, message)
@@ -100,7 +100,7 @@ def _call_hook(delivery: Delivery) -> bool:
 
 def _send(delivery: Delivery, channel: Channel, peer: Peer) -> bool:
     payload = Payload.from_json(delivery.payload)
-    counted = allowance.counted(channel, _message(delivery), payload)
+    counted = allowance.counted(channel, message_of(delivery), payload)
     attempt: Attempt | None = None
     try:
         handle = media.handle_of(channel, payload.file) if payload.file and isinstance(channel, Media) else ""
@@ -150,7 +150,7 @@ def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError, co
     elif action in (Action.RETRY, Action.UNKNOWN):
         _account(delivery).set_state(Health.FAILING, str(error))
     if error.gone:
-        peers.follow(_account(delivery).pk, _message(delivery).peer_id, follows=False)
+        peers.follow(_account(delivery).pk, message_of(delivery).peer_id, follows=False)
     payload = Payload.from_json(delivery.payload)
     if action != Action.UNKNOWN and payload.file:
         media.forget_handle(payload.file)
@@ -204,12 +204,6 @@ def _quietly_fail(delivery: Delivery, text: str) -> None:
         work.fail(delivery, open_attempt, failure)
     except LostLease:
         log.warning("the lease was lost")
-
-
-def _message(delivery: Delivery) -> Message:
-    if delivery.message is None:
-        raise ValueError("a delivery to a channel has a message")
-    return delivery.message
 
 
 def _account(delivery: Delivery) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.utils.module_loading import import_string
 
@@ -23,3 +23,8 @@ def channel_class(kind: str) -> type[Channel]:
     """Raises KeyError for a kind that is not registered."""
     found: type[Channel] = import_string(KINDS[kind])
     return found
+
+
+def can(kind: str, base: type[Any]) -> bool:
+    """Whether accounts of this kind, registered or not any more, do what the base stands for; asks no account."""
+    return kind in KINDS and issubclass(channel_class(kind), base)

@@ -10,7 +10,6 @@ from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.http import error_for_status, with_token
-from channels_wechat.http import file_name as file_name
 from channels_wechat.messages import Token
 from channels_wechat.wecom_errors import TOKEN_REFUSED, error_for
 

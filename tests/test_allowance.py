@@ -105,7 +105,9 @@ def test_five_messages_and_the_rest_waits_for_the_next_word(people: Crowd, accou
     assert (held.tries, outcomes(held), held.error) == (
         0, [], "It is sent by itself as soon as this person writes again.",
     )  # fmt: skip
-    assert list(allowance.waiting()) == list(message.deliveries.filter(part__gte=5).order_by("-id"))
+    assert list(Delivery.objects.filter(state="held", reason=Reason.WINDOW)) == list(
+        message.deliveries.filter(part__gte=5).order_by("-id")
+    )
     people.says(account, "?")
     assert parts(message)[5:] == [PENDING] * 2
     work_off()

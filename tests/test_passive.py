@@ -84,8 +84,7 @@ def answers_by(account: ChannelAccount, way: str) -> None:
     """Staff change it, and two seconds pass."""
     account.credentials |= {"answers": way}
     account.save()
-    channels._by_pk.clear()
-    channels._by_key.clear()
+    channels._recent.clear()
 
 
 def pushed(text: str, msgid: int) -> tuple[bytes, dict[str, str]]:

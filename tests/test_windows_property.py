@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, note, seed, settings
 from hypothesis import strategies as st
 
 from accounts import windows
-from bridge import allowance, inbound, outbound
-from bridge.models import Delivery, Message, State
+from bridge import inbound, outbound
+from bridge.models import Delivery, Message, Reason, State
 from channels_wechat.messages import Content
 from tests.factories import MINI, OFFICIAL, mini, official, work_off
 from tests.followers import Crowd, crowd
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import redis
+    from django.db.models import QuerySet
 
     from accounts.models import ChannelAccount
 
@@ -102,7 +103,7 @@ class Person:
         assert not {"message/custom/send 45015", "message/custom/send 45047"} & set(self.people.refusals())
         shown, said = self._words(self.people.shown(self.openid)), self._words(self.said)
         assert said.startswith(shown)
-        held = allowance.waiting().filter(message__peer_id=self.openid).count()
+        held = _held(self.openid).count()
         assert held or shown == said
         assert not Delivery.objects.filter(message__peer_id=self.openid, state__in=(State.PENDING, State.DEAD)).exists()
         if not self.unrouted:
@@ -132,7 +133,7 @@ def obeys(people: Crowd, account: ChannelAccount, steps: list[tuple[str, Any]], 
     work_off()
     person.check()
     for _word in range(100):
-        if not allowance.waiting().filter(message__peer_id=person.openid).exists():
+        if not _held(person.openid).exists():
             break
         person.do("deed", "message")
         person.check()
@@ -164,3 +165,7 @@ def test_the_platform_never_refuses_and_nothing_waits_in_vain(people: Crowd, kin
 @pytest.mark.parametrize("kind", [official, mini], ids=["official_account", "mini_program"])
 def test_the_same_for_many_sequences(people: Crowd, kind: Any, number: int) -> None:
     holds_for(kind, people, number)
+
+
+def _held(openid: str) -> QuerySet[Delivery]:
+    return Delivery.objects.filter(state="held", reason=Reason.WINDOW, message__peer_id=openid)

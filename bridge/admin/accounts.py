@@ -25,7 +25,7 @@ from bridge import metrics, peers, shown
 from bridge.admin import groups, quotas, templates
 from bridge.admin.desk import Desk
 from bridge.admin.theme import dress
-from channels_wechat import KINDS, channel_class
+from channels_wechat import KINDS, can, channel_class
 from channels_wechat.base import Callbacks, Groups, Moderated, Quotas, Templates, Tokens
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.messages import Peer
@@ -129,7 +129,7 @@ class AccountAdmin(Desk[ChannelAccount]):
     def get_fieldsets(self, request: HttpRequest, obj: ChannelAccount | None = None) -> Any:
         """Credentials only for who may change them, and only where their kind is known."""
         kind = obj.kind if obj else request.GET["kind"]
-        checks = ["checks"] if kind in KINDS and issubclass(channel_class(kind), Moderated) else []
+        checks = ["checks"] if can(kind, Moderated) else []
         ours = (None, {"fields": ["name", "enabled", "retention_days", *checks]})
         if kind not in KINDS or (obj and not self.has_change_permission(request, obj)):
             return [ours]

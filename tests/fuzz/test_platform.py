@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from urllib3 import HTTPHeaderDict
 
 from channels_wechat.errors import ChannelError
-from channels_wechat.http import Response
-from channels_wechat.wecom_api import _total, check, file_name
+from channels_wechat.http import Response, file_name
+from channels_wechat.wecom_api import _total, check
 from channels_wechat.wecom_errors import ERRORS, error_for
 from tests.fuzz.strangers import UNSTORABLE, objects, storable, values
 

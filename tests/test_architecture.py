@@ -32,7 +32,7 @@ CODE = [
     for path in sorted((ROOT / package).rglob("*.py"))
     if "migrations" not in path.parts
 ]
-LONGEST_FILE, LONGEST_FUNCTION = 350, 40
+LONGEST_FILE, LONGEST_FUNCTION = 450, 40
 
 
 def modules(package: str) -> set[str]:

@@ -14,6 +14,7 @@ from channels_wechat import KINDS, channel_class
 from channels_wechat.http import Http
 from channels_wechat.messages import Identity
 from channels_wechat.retired import Retired
+from channels_wechat.sentences import Sentences
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -33,7 +34,8 @@ def http() -> Http:
 
 def channel_for(account: ChannelAccount) -> Channel:
     """Of a kind that is no longer registered: one that says so, and can do nothing."""
-    identity = Identity(str(account.key), account.external_id, account.credentials, account.api_base_url)
+    sentences = Sentences(account.language, account.sentences)
+    identity = Identity(str(account.key), account.external_id, account.credentials, account.api_base_url, sentences)
     found = channel_class(account.kind) if account.kind in KINDS else Retired
     return found(identity, http(), StoredTokens(account))
 

@@ -28,6 +28,8 @@ CONFIGURATION = [
     "enabled",
     "retention_days",
     "checks",
+    "language",
+    "sentences",
     "api_base_url",
     "credentials",
     "external_id",
@@ -44,12 +46,13 @@ class AccountForm(_AccountForm):
 
     class Meta:
         model = ChannelAccount
-        fields = ("name", "enabled", "retention_days", "checks", "api_base_url")
+        fields = ("name", "enabled", "retention_days", "checks", "language", "api_base_url")
         widgets = {"api_base_url": forms.URLInput()}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.instance.kind = self.kind
+        self.fields["language"].required = False
         stored = self.instance.credentials
         for name in self.credential_names:
             if name not in self.secrets:
@@ -65,6 +68,11 @@ class AccountForm(_AccountForm):
     @property
     def secrets(self) -> frozenset[str]:
         return self.channel.Credentials.secrets
+
+    def clean_language(self) -> str:
+        """A form that does not name it leaves it as it is."""
+        chosen: str = self.cleaned_data["language"]
+        return chosen or self.instance.language
 
     def clean_checks(self) -> str:
         chosen: str = self.cleaned_data["checks"]

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.fields import EncryptedJSONField, EncryptedTextField
 from channels_wechat import KINDS, channel_class
+from channels_wechat.sentences import CHINESE, LANGUAGES, Sentences
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
@@ -79,6 +80,14 @@ class ChannelAccount(models.Model):
         choices=Checks.choices,
         help_text=_("What WeChat's content check objects to is held until a person releases or dismisses it."),
     )
+    language = models.CharField(
+        _("language of the people"),
+        max_length=8,
+        choices=LANGUAGES,
+        default=CHINESE,
+        help_text=_("In it people read what the bridge itself says, unless a sentence of its own is written below."),
+    )
+    sentences = models.JSONField(_("sentences"), default=dict, blank=True, editable=False)
     state = models.CharField(_("state"), max_length=16, choices=Health.choices, default=Health.NEW, editable=False)
     state_reason = models.TextField(_("reason"), blank=True, editable=False)
     state_since = models.DateTimeField(_("since"), default=timezone.now, editable=False)
@@ -107,6 +116,10 @@ class ChannelAccount(models.Model):
 
     def get_kind_display(self) -> _StrOrPromise:
         return channel_class(self.kind).label if self.kind in KINDS else self.kind
+
+    def sentence(self, name: str, **params: object) -> str:
+        """What the people of this account read on this occasion; names: `channels_wechat.sentences.SENTENCES`."""
+        return Sentences(self.language, self.sentences).get(name, **params)
 
     @property
     def usable(self) -> bool:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from accounts.channels import channel_for
 from bridge import allowance, erasure, events, logs, outbound, outbox, peers, prompt, readable, review, routing
@@ -250,9 +249,9 @@ def _obey(command: str, message: Message, conversation: Conversation) -> None:
     if command == "new":
         outbound.new_session(conversation)
         conversation.session_epoch += 1  # the same row is the next message's, if that is in the same batch
-        said = _("A new session has begun.")
+        said = message.account.sentence("new_session")
     else:
         Conversation.objects.filter(pk=conversation.pk).update(stopped_at=timezone.now())
         transaction.on_commit(lambda: announce("stop", str(conversation.pk)))
-        said = _("Stopped.")
+        said = message.account.sentence("stopped")
     outbound.answer(message, said, source=Message.Source.BRIDGE, key=f"command:{message.pk}")

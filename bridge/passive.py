@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from accounts import valkey
 from bridge import handout, held, readable
@@ -72,7 +71,7 @@ class _Request:
             return said
         if place and (place.over or not last):
             raise NotYet
-        return _("The answer is not ready yet. Send 1 to read it.")
+        return self.account.sentence("not_ready")
 
     @cached_property
     def _uuid(self) -> UUID:
@@ -118,7 +117,7 @@ class _Request:
             return self._given(standing.ready, standing)
         if standing.open:
             return None
-        return _apology() if standing.state in (State.DEAD, State.UNCERTAIN) else ""
+        return self.account.sentence("failed") if standing.state in (State.DEAD, State.UNCERTAIN) else ""
 
     def _next(self, standing: Standing) -> str | None:
         """For who asked to read on."""
@@ -127,7 +126,7 @@ class _Request:
         turns = readable.turns(standing.conversation or 0)
         if any(turn.open for turn in turns):
             return None
-        return _apology() if turns and turns[0].state == State.DEAD else ""
+        return self.account.sentence("failed") if turns and turns[0].state == State.DEAD else ""
 
     def _given(self, part: int, standing: Standing) -> str | None:
         """None: another request was faster, or the account is stopped."""
@@ -140,7 +139,3 @@ class _Request:
         left = readable.unread(standing.conversation or 0)
         more = any(standing.reads_on or one.message == part.message_id for one in left)
         return readable.hint(self.channel, text) if more else text
-
-
-def _apology() -> str:
-    return _("Sorry, that did not work. Please try again later.")

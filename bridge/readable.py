@@ -218,5 +218,5 @@ def _open(state: str, reason: str, answered: bool) -> bool:
 
 def hint(channel: Passive, text: str) -> str:
     """The text with a line that says how to read on, where both fit."""
-    longer = text + "\n\n" + _("(Send 1 to read on.)")
+    longer = text + "\n\n" + channel.identity.sentences.get("read_on")
     return longer if len(longer.encode()) <= channel.passive_bytes else text

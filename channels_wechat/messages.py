@@ -7,6 +7,8 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from channels_wechat.sentences import Sentences
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,6 +30,7 @@ class Identity:
     external_id: str
     credentials: Mapping[str, Any] = field(repr=False)
     api_base_url: str = ""
+    sentences: Sentences = field(default_factory=Sentences)
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,11 +172,11 @@ class WeComAIBot(Streaming, Downloads):
 
     def closing_text(self, reason: str) -> str:
         if reason == "skipped":
-            return self._setting("unmapped_text") or _now("No agent answers in this chat yet.")
+            return self._setting("unmapped_text") or self.identity.sentences.get("unmapped")
         if reason == "failed":
-            return self._setting("failure_text") or _now("Sorry, that did not work. Please try again later.")
+            return self._setting("failure_text") or self.identity.sentences.get("failed")
         if reason == "later":
-            return self._setting("later_text") or _now("This takes longer; the answer will follow.")
+            return self._setting("later_text") or self.identity.sentences.get("later")
         return ""
 
     def cannot_push(self, peer: Peer) -> _StrOrPromise:

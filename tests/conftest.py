@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 import redis
 from django.conf import settings
@@ -14,6 +15,10 @@ from channels_wechat.simulator import RunningSimulator
 from openclaw.stub import RunningStub
 from tests import factories
 from tests.rings import rings
+
+# A busy machine makes the drawing of examples slow; that says nothing about the code under test.
+hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("busy")
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -458,7 +458,7 @@ def test_stop_breaks_the_turn_off(stub: RunningStub, account: ChannelAccount, ma
         turn(account, "/stop")
         done = finished(asked)
     assert (done.state, done.reason, outcomes(asked)) == ("skipped", Reason.STOPPED, ["error"])
-    assert list(Message.objects.filter(direction="out").values_list("text", flat=True)) == ["Stopped."]
+    assert list(Message.objects.filter(direction="out").values_list("text", flat=True)) == ["已停止。"]
 
 
 def test_stop_while_the_turn_waits_for_its_files(stub: RunningStub, account: ChannelAccount, mapped: Route) -> None:

@@ -183,7 +183,7 @@ def test_an_unmapped_group_is_told_so_and_answered_once_mapped(
     mapped = Route.objects.get()
     Route.objects.filter(pk=mapped.pk).update(peer_kind="direct")
     said = ask(company, "anybody?")
-    assert company.wait_answer(said)["text"] == "No agent answers in this chat yet."
+    assert company.wait_answer(said)["text"] == "本会话尚未接入智能助手。"
     Route.objects.filter(pk=mapped.pk).update(peer_kind="")
     assert replay([Delivery.objects.get().pk]).count == 1
     delivery = eventually(lambda: Delivery.objects.filter(target="channel").first())
@@ -242,7 +242,7 @@ def test_many_messages_at_once_are_answered_in_order(
 
 def test_a_command(company: SimulatorClient, direct: ChannelAccount) -> None:
     write(company, "/new")
-    assert [entry["text"] for entry in shown(company)] == ["A new session has begun."]
+    assert [entry["text"] for entry in shown(company)] == ["已开始新的会话。"]
 
 
 def test_the_address_is_verified(company: SimulatorClient, direct: ChannelAccount) -> None:

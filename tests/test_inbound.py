@@ -199,7 +199,7 @@ def test_new_begins_a_new_session(account: ChannelAccount) -> None:
     assert (command.state, command.reason) == (State.SKIPPED, Reason.COMMAND)
     said_back = Message.objects.get(direction="out")
     assert (said_back.text, said_back.source, said_back.reply_to_id) == (
-        "A new session has begun.",
+        "已开始新的会话。",
         "bridge",
         command.message_id,
     )
@@ -212,7 +212,7 @@ def test_stop_is_written_down(account: ChannelAccount) -> None:
     command = turn(account, "/stop")
     assert command.reason == Reason.COMMAND
     assert command.message.conversation.stopped_at
-    assert Message.objects.get(direction="out").text == "Stopped."
+    assert Message.objects.get(direction="out").text == "已停止。"
 
 
 def test_a_command_after_the_words_that_call_the_agent(account: ChannelAccount) -> None:

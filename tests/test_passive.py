@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
 LONG = "甲" * 600 + "\n\n" + "乙" * 600 + "\n\n" + "丙" * 600
-HINT, LATER = "(Send 1 to read on.)", "The answer is not ready yet. Send 1 to read it."
-SORRY = "Sorry, that did not work. Please try again later."
+HINT, LATER = "（回复 1 继续阅读）", "回答还在生成中，请稍后回复 1 查看。"
+SORRY = "抱歉，处理时出了问题，请稍后再试。"
 WITHHELD = ChannelError(48001, Action.PERMANENT, "not granted", capability="custom_send")
 
 
@@ -330,7 +330,7 @@ def test_a_part_that_another_request_got_is_not_given_twice(account: ChannelAcco
 
 def test_a_command_is_answered_by_its_own_request(account: ChannelAccount) -> None:
     ask(account, "/new")
-    assert say(account, "/new", 1) == "A new session has begun."
+    assert say(account, "/new", 1) == "已开始新的会话。"
     assert Delivery.objects.get(target="agent").reason == Reason.COMMAND
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from openclaw.stub import RunningStub
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
-LATER = "The answer is not ready yet. Send 1 to read it."
-HINT = "(Send 1 to read on.)"
+LATER = "回答还在生成中，请稍后回复 1 查看。"
+HINT = "（回复 1 继续阅读）"
 # Of the real five: what the platform waits for, and we.
 DROPPED, LAST = 2.0, 1.6
 
@@ -112,7 +112,7 @@ def test_a_long_answer_is_read_part_by_part(wechat: SimulatorClient) -> None:
 
 def test_the_waiting_ends_where_the_turn_fails(wechat: SimulatorClient) -> None:
     say(wechat, "!fail=400")
-    assert shown(wechat) == [(1, "Sorry, that did not work. Please try again later.")]
+    assert shown(wechat) == [(1, "抱歉，处理时出了问题，请稍后再试。")]
 
 
 @pytest.mark.parametrize("way", ["automatic"])

@@ -171,7 +171,7 @@ def test_a_late_answer_follows_and_the_stream_says_so(asked: Delivery, valkey: r
     assert shown(asked.message) == ("half of it", False)
     age(asked.message, 341)
     text, finish = shown(asked.message)
-    assert (text, finish) == ("half of it\n\nThis takes longer; the answer will follow.", True)
+    assert (text, finish) == ("half of it\n\n处理时间较长，结果会稍后发送给您。", True)
     asked.message.refresh_from_db()
     assert answer(asked.message).deliveries.get().wire == "worker"
 
@@ -189,7 +189,7 @@ def test_the_second_part_follows_by_the_address(asked: Delivery) -> None:
 
 @pytest.mark.parametrize(
     ("fields", "expected"),
-    [({}, "No agent answers in this chat yet."), ({"unmapped_text": "此群未开通"}, "此群未开通")],
+    [({}, "本会话尚未接入智能助手。"), ({"unmapped_text": "此群未开通"}, "此群未开通")],
 )
 def test_skipped(fields: dict[str, str], expected: str) -> None:
     question = turn(bot(**fields), group=GROUP).message
@@ -198,7 +198,7 @@ def test_skipped(fields: dict[str, str], expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("fields", "expected"),
-    [({}, "Sorry, that did not work. Please try again later."), ({"failure_text": "出错了"}, "出错了")],
+    [({}, "抱歉，处理时出了问题，请稍后再试。"), ({"failure_text": "出错了"}, "出错了")],
 )
 def test_failed(fields: dict[str, str], expected: str) -> None:
     account = bot(**fields)
@@ -218,7 +218,7 @@ def test_silent_and_stopped(asked: Delivery) -> None:
 
 def test_a_command_is_answered_in_its_own_stream(account: ChannelAccount, asked: Delivery) -> None:
     command = turn(account, "/new", group=GROUP, reply=REPLY)
-    assert shown(command.message) == ("A new session has begun.", True)
+    assert shown(command.message) == ("已开始新的会话。", True)
 
 
 def test_only_the_answer_itself_is_dead(asked: Delivery) -> None:

@@ -130,7 +130,8 @@ class AccountAdmin(Desk[ChannelAccount]):
         """Credentials only for who may change them, and only where their kind is known."""
         kind = obj.kind if obj else request.GET["kind"]
         checks = ["checks"] if can(kind, Moderated) else []
-        ours = (None, {"fields": ["name", "enabled", "retention_days", *checks]})
+        language = ["language"] if kind in KINDS else []  # whoever speaks for nobody needs none
+        ours = (None, {"fields": ["name", "enabled", "retention_days", *language, *checks]})
         if kind not in KINDS or (obj and not self.has_change_permission(request, obj)):
             return [ours]
         channel = channel_class(kind)

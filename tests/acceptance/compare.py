@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.acceptance.evidence import Evidence
 
 # The stream that an answer outlived says this below the text so far; the answer follows as a message of its own.
-FOLLOWS = "This takes longer; the answer will follow."
+FOLLOWS = "处理时间较长，结果会稍后发送给您。"
 
 
 class Shown(NamedTuple):

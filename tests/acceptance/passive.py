@@ -22,7 +22,7 @@ THINKING = (1, 6, 12, 30)  # seconds that the agent takes
 LATE = (
     1.0  # that an answer may be after its moment: routing, the agent's first word, the pause until the platform repeats
 )
-LATER = "Send 1 to read it"
+LATER = "回复 1 查看"
 PROBES, A_SECOND = 180, 15
 _TURNS = "SELECT count(*) FROM bridge_delivery WHERE target = 'agent' AND payload::text LIKE %s"
 _READING = "SELECT count(*) FROM bridge_delivery WHERE target = 'agent' AND reason = 'read_on'"

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from tests.real.mock_model import Call
 
 pytestmark = pytest.mark.heavy
-COMMANDS = {"new": "A new session has begun.", "stop": "Stopped."}
+COMMANDS = {"new": "已开始新的会话。", "stop": "已停止。"}
 THINKING = "<think></think>"  # shown by the platform's client as its own sign of a bot at work
-APOLOGY = "Sorry, that did not work. Please try again later."
+APOLOGY = "抱歉，处理时出了问题，请稍后再试。"
 
 
 @pytest.fixture(scope="module")

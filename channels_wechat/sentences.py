@@ -1,0 +1,68 @@
+"""What people in WeChat read from the bridge itself, in the account's language; staff may write each sentence anew.
+
+Not gettext: its language is that of a reader of the admin pages, this is that of the people who write to the account.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django.utils.functional import _StrOrPromise
+
+CHINESE, ENGLISH = "zh-hans", "en"
+LANGUAGES = [(CHINESE, "简体中文"), (ENGLISH, "English")]
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """label: when it is sent, for staff; zh and en: the default texts, with {name} for each parameter."""
+
+    label: _StrOrPromise
+    zh: str
+    en: str
+
+
+SENTENCES: dict[str, Sentence] = {
+    "unmapped": Sentence(
+        _("No agent is mapped to this chat"), "本会话尚未接入智能助手。", "No agent answers in this chat yet."
+    ),
+    "failed": Sentence(
+        _("The agent failed"), "抱歉，处理时出了问题，请稍后再试。", "Sorry, that did not work. Please try again later."
+    ),
+    "later": Sentence(
+        _("The answer takes longer and follows as a message of its own"),
+        "处理时间较长，结果会稍后发送给您。",
+        "This takes longer; the answer will follow.",
+    ),
+    "not_ready": Sentence(
+        _("The answer is not ready, and the person has to ask for it"),
+        "回答还在生成中，请稍后回复 1 查看。",
+        "The answer is not ready yet. Send 1 to read it.",
+    ),
+    "read_on": Sentence(_("More of an answer can be read"), "（回复 1 继续阅读）", "(Send 1 to read on.)"),
+    "new_session": Sentence(_("After /new"), "已开始新的会话。", "A new session has begun."),
+    "stopped": Sentence(_("After /stop"), "已停止。", "Stopped."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sentences:
+    """The sentences of one account. own: what staff wrote, by name; an empty text means the default."""
+
+    language: str = CHINESE
+    own: Mapping[str, str] = field(default_factory=dict)
+
+    def get(self, name: str, **params: object) -> str:
+        """Return the text to send. Raises KeyError for an unknown name. A staff text with a wrong {parameter} is sent as it is."""
+        default = SENTENCES[name].en if self.language == ENGLISH else SENTENCES[name].zh
+        text = self.own.get(name) or default
+        try:
+            return text.format(**params) if params else text
+        except (KeyError, IndexError, ValueError):
+            return text

@@ -1,0 +1,30 @@
+"""What people in WeChat read from the bridge itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from channels_wechat.sentences import CHINESE, ENGLISH, SENTENCES, Sentences
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+def test_every_sentence_is_chinese_by_default_and_has_an_english_text(name: str) -> None:
+    assert Sentences().get(name) == Sentences(CHINESE).get(name) == SENTENCES[name].zh
+    assert any("\u4e00" <= letter <= "\u9fff" for letter in SENTENCES[name].zh)
+    assert Sentences(ENGLISH).get(name) == SENTENCES[name].en
+    assert SENTENCES[name].en.isascii()
+
+
+def test_a_text_of_the_staff_goes_first_and_an_empty_one_is_the_default() -> None:
+    own = Sentences(ENGLISH, {"failed": "出错了", "stopped": ""})
+    assert (own.get("failed"), own.get("stopped")) == ("出错了", "Stopped.")
+
+
+@pytest.mark.parametrize("text", ["{nobody}", "{0}", "{", "50 % {"])
+def test_a_text_with_a_wrong_parameter_is_sent_as_it_is(text: str) -> None:
+    assert Sentences(CHINESE, {"failed": text}).get("failed", count=3) == text
+
+
+def test_an_unknown_sentence_is_a_mistake_of_ours() -> None:
+    with pytest.raises(KeyError):
+        Sentences().get("nosuch")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tests.bench.ground import Ground
 
-NAMES = ("callbacks", "steady", "parsing", "cost", "drain", "latency", "waiting", "million")
+NAMES = ("callbacks", "steady", "parsing", "cost", "drain", "saturation", "latency", "waiting", "million")
 
 
 def measures() -> dict[str, Callable[[Ground, int], list[Figure]]]:
@@ -29,9 +29,10 @@ def measures() -> dict[str, Callable[[Ground, int], list[Figure]]]:
     from tests.bench.latency import latency
     from tests.bench.million import million
     from tests.bench.parsing import parsing
+    from tests.bench.saturation import saturation
     from tests.bench.waiting import waiting
 
-    found = (callbacks, steady, parsing, cost, drain, latency, waiting, million)
+    found = (callbacks, steady, parsing, cost, drain, saturation, latency, waiting, million)
     return dict(zip(NAMES, found, strict=True))
 
 

@@ -36,10 +36,9 @@ GRANIAN = ("-m", "granian", "--interface", "wsgi", "--no-ws", "--workers", "2", 
 
 def cost(ground: Ground, rounds: int) -> list[Figure]:
     with ends(ground) as sides:
-        layouts = {"ours": bridge, "celery": _celery, "loop": _loop}
-        found = interleaved({name: _side(ground, sides, make) for name, make in layouts.items()}, rounds)
+        found = interleaved({name: _side(ground, sides, make) for name, make in LAYOUTS.items()}, rounds)
     mine = found["ours"]
-    goals = {"celery": ("a naive Celery layout", 0.40), "loop": ("a loop without Celery", 1.9)}
+    goals = {"celery": ("a naive Celery layout", 0.8), "loop": ("a loop without Celery", 1.2)}
     return [
         Figure(
             f"CPU per bridged message : {label}",
@@ -57,15 +56,7 @@ def _side(ground: Ground, sides: Ends, make: Callable[[Ground], AbstractContextM
     """Milliseconds of CPU for each message. Every round starts the processes anew: an idle one would cost the others something."""
 
     def play() -> float:
-        account = world.mapped(sides.platform, sides.gateway, TOKEN)
-        path = f"/callbacks/{account.key}"
-        more = {
-            "GATEWAY": sides.gateway,
-            "PLATFORM": sides.platform,
-            "GATEWAY_TOKEN": TOKEN,
-            "ACCOUNT": str(account.pk),
-        }
-        ground.env.update(more)
+        path = mapped_path(ground, sides)
         messages = ground.many(MESSAGES)
         with make(ground) as pipe:
             for count in (WARM, messages):
@@ -76,6 +67,13 @@ def _side(ground: Ground, sides: Ends, make: Callable[[Ground], AbstractContextM
             return (pipe.cpu() - before) / messages * 1000
 
     return play
+
+
+def mapped_path(ground: Ground, sides: Ends) -> str:
+    """The callback path of a fresh account whose people all talk to an agent; the rivals read theirs from the environment."""
+    account = world.mapped(sides.platform, sides.gateway, TOKEN)
+    ground.env.update(GATEWAY=sides.gateway, PLATFORM=sides.platform, GATEWAY_TOKEN=TOKEN, ACCOUNT=str(account.pk))
+    return f"/callbacks/{account.key}"
 
 
 @contextlib.contextmanager
@@ -93,3 +91,10 @@ def _loop(ground: Ground) -> Iterator[Pipe]:
         ground.process("loop", python("-m", f"{RIVALS}.loop")) as loop,
     ):
         yield Pipe(port, [server, loop])
+
+
+LAYOUTS: dict[str, Callable[[Ground], AbstractContextManager[Pipe]]] = {
+    "ours": bridge,
+    "celery": _celery,
+    "loop": _loop,
+}

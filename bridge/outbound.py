@@ -60,7 +60,9 @@ class CannotSend(Exception):
     """Nothing was stored. The text says why, in words a person can act on."""
 
 
-@transaction.atomic
+@transaction.atomic(
+    savepoint=False
+)  # a savepoint would be two more round trips for every answer; nobody goes on after an error
 def send(
     account: ChannelAccount,
     peer_kind: str,

@@ -60,9 +60,7 @@ class CannotSend(Exception):
     """Nothing was stored. The text says why, in words a person can act on."""
 
 
-@transaction.atomic(
-    savepoint=False
-)  # a savepoint would be two more round trips for every answer; nobody goes on after an error
+@transaction.atomic
 def send(
     account: ChannelAccount,
     peer_kind: str,

@@ -6,26 +6,34 @@ import logging
 import time
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.mail import send_mail
-from django.db.models import Count, Exists, Min, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from accounts import valkey
 from accounts.models import ChannelAccount, Health
 from bridge import hooks
 from bridge.models import Delivery, Incident, State, Target, WebhookEndpoint
 from bridge.redact import redact_text
+from channels_wechat.errors import ChannelError
 from openclaw.models import Gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
 
 log = logging.getLogger(__name__)
 # A hiccup is not an incident: failing things are given this long to come back by themselves.
 PATIENCE = timedelta(minutes=2)
 # Work that waits longer than this without a reason of its own means that a process is missing.
 STUCK = timedelta(minutes=5)
+# What was over a day ago is no news for whoever sets up a channel today.
+OLD_NEWS = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +57,44 @@ def check() -> None:
 
 
 def tell() -> None:
+    """Send what nobody was told yet. Without a channel nothing is sent and nothing is marked as sent."""
+    if not channels():
+        return
     untold = Q(told_at=None) | Q(closed_at__isnull=False, told_over_at=None)
-    for incident in Incident.objects.filter(untold).order_by("id")[:20]:
+    news = Q(closed_at=None) | Q(closed_at__gt=timezone.now() - OLD_NEWS)
+    for incident in Incident.objects.filter(untold & news).order_by("id")[:20]:
         _tell_one(incident)
+
+
+def channels() -> list[str]:
+    """The names of the settings by which somebody is alerted; empty: alerts are off."""
+    return [name for name in ("ALERT_EMAIL", "ALERT_WEBHOOK_URL") if getattr(settings, name)]
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What became of a test alert on one channel. error: empty where it was accepted."""
+
+    channel: str
+    error: str = ""
+
+
+def send_test() -> list[Tried]:
+    """Send a test alert now, by every channel that is set; one result for each."""
+    text = _("A test alert of the bridge: whoever reads this will be told when something is wrong.")
+    senders = {
+        "ALERT_EMAIL": lambda: _mail(_("Test alert"), text),
+        "ALERT_WEBHOOK_URL": lambda: hooks.post_alert(hooks.alert_body(text)),
+    }
+    return [Tried(name, _error_of(senders[name])) for name in channels()]
+
+
+def _error_of(send: Callable[[], object]) -> str:
+    try:
+        send()
+    except (OSError, ChannelError) as error:
+        return redact_text(str(error)) or type(error).__name__
+    return ""
 
 
 def swept() -> None:
@@ -72,14 +115,14 @@ def _dead_letters() -> list[Trouble]:
     rows = Delivery.objects.filter(state__in=(State.DEAD, State.UNCERTAIN), dismissed_at=None)
     rows = rows.exclude(target=Target.WEBHOOK, endpoint=None)  # an alert that fails must not raise an alert
     names = ("account_id", "account__name", "endpoint_id", "endpoint__name")
-    return [_dead_of(row) for row in rows.values(*names).annotate(count=Count("pk"), since=Min("finished_at"))]
+    return [_dead_of(row) for row in rows.values(*names).annotate(count=Count("pk"))]
 
 
 def _dead_of(row: dict[str, Any]) -> Trouble:
     cause, title = f"dead:{row['account_id']}", _("Messages of %s were not delivered") % row["account__name"]
     if row["endpoint_id"]:
         cause, title = f"dead:hook:{row['endpoint_id']}", _("Webhook %s was not told") % row["endpoint__name"]
-    detail = _("%(count)d since %(since)s. See Dead letters.") % {"count": row["count"], "since": row["since"]}
+    detail = ngettext("%(n)d delivery failed.", "%(n)d deliveries failed.", row["count"]) % {"n": row["count"]}
     return Trouble(cause, title, detail)
 
 
@@ -103,21 +146,45 @@ def _stuck() -> list[Trouble]:
 
 
 def _tell_one(incident: Incident) -> None:
+    """Alert by every channel that is set. It counts as told when the first of them has accepted it."""
     over = incident.told_at is not None
-    title = _("Over: %s") % incident.title if over else incident.title
-    lines = [title, incident.detail if not over else "", settings.PUBLIC_URL and f"{settings.PUBLIC_URL}/admin/"]
-    try:
-        _post("\n".join(line for line in lines if line), title)
-    except OSError as error:
-        log.warning("an incident could not be told: %s", redact_text(str(error)))
-        Incident.objects.filter(pk=incident.pk).update(error=redact_text(str(error)))
-        return
-    Incident.objects.filter(pk=incident.pk).update(**{"told_over_at" if over else "told_at": timezone.now()}, error="")
-
-
-def _post(text: str, title: str) -> None:
-    """The mail goes at once, the webhook as a delivery. Raises OSError."""
+    accepted: list[datetime] = []
+    errors: list[str] = []
     if settings.ALERT_EMAIL:
-        send_mail(f"[bridge] {title}", text, settings.DEFAULT_FROM_EMAIL, settings.ALERT_EMAIL)
+        error = _error_of(lambda: _mail(_title_of(incident, over), _text_of(incident, over)))
+        accepted += [] if error else [timezone.now()]
+        errors += [error] if error else []
     if settings.ALERT_WEBHOOK_URL:
-        hooks.queue_alert(text)
+        alert = hooks.queue_alert(_text_of(incident, over), f"incident:{incident.pk}:{'over' if over else 'open'}")
+        if alert.state == State.DELIVERED:
+            accepted.append(alert.finished_at or timezone.now())
+        elif alert.state == State.DEAD:
+            errors.append(alert.error)
+    for error in errors:
+        log.warning("an alert could not be sent: %s", error)
+    told = {"told_over_at" if over else "told_at": accepted[0]} if accepted else {}
+    Incident.objects.filter(pk=incident.pk).update(error=" ".join(errors), **told)
+
+
+def _title_of(incident: Incident, over: bool) -> str:
+    return _("Over: %s") % incident.title if over else incident.title
+
+
+def _text_of(incident: Incident, over: bool) -> str:
+    """The alert's lines: what, since or until when in the site's zone, and where to look."""
+    when = timezone.localtime(incident.closed_at if over and incident.closed_at else incident.opened_at)
+    since = _("Over since %s.") if over else _("Since %s.")
+    page = f"{settings.PUBLIC_URL}/admin/bridge/incident/{incident.pk}/change/" if settings.PUBLIC_URL else ""
+    lines = [
+        _title_of(incident, over),
+        "" if over else incident.detail,
+        since % f"{when:%Y-%m-%d %H:%M} ({settings.TIME_ZONE})",
+        page,
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _mail(title: str, text: str) -> None:
+    """Raises OSError."""
+    subject = " ".join(f"[bridge] {title}".split())  # a line break would end the header
+    send_mail(subject, text, settings.DEFAULT_FROM_EMAIL, settings.ALERT_EMAIL)

@@ -40,10 +40,18 @@ TROUBLE = {
 }
 
 
-def queue_alert(text: str) -> Delivery:
+def queue_alert(text: str, identity: str = "") -> Delivery:
+    """The delivery of this alert: a new one, or the one that was queued under the same identity before."""
+    queued = Delivery.objects.filter(lane=ALERTS, fingerprint=identity).first() if identity else None
+    if queued:
+        return queued
+    fields: dict[str, Any] = {"target": Target.WEBHOOK, "wire": Wire.HOOK, "lane": ALERTS, "fingerprint": identity}
+    return Delivery.objects.create(**fields, payload={"body": alert_body(text)})
+
+
+def alert_body(text: str) -> dict[str, Any]:
     """What a WeCom group robot takes, and most others read. The address holds a secret, so it is not in the payload."""
-    body = {"msgtype": "text", "text": {"content": text.encode()[:2000].decode("utf-8", "ignore")}}
-    return Delivery.objects.create(target=Target.WEBHOOK, wire=Wire.HOOK, lane=ALERTS, payload={"body": body})
+    return {"msgtype": "text", "text": {"content": text.encode()[:2000].decode("utf-8", "ignore")}}
 
 
 def orphaned(delivery: Delivery) -> bool:
@@ -64,7 +72,7 @@ def post(delivery: Delivery) -> Receipt:
     A lost answer is a reason to try again, never a riddle: doubling an alert does no harm, and by its webhook-id a receiver knows
     an event that it has already.
     """
-    return _post_event(delivery, delivery.endpoint) if delivery.endpoint else _post_alert(delivery)
+    return _post_event(delivery, delivery.endpoint) if delivery.endpoint else post_alert(delivery.payload["body"])
 
 
 def signed(event_id: str, body: bytes, secrets: Iterable[str], at: int) -> dict[str, str]:
@@ -129,10 +137,14 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return min(max(seconds, LEAST_WAIT), MOST_WAIT)
 
 
-def _post_alert(delivery: Delivery) -> Receipt:
+def post_alert(body: Mapping[str, Any]) -> Receipt:
+    """Raises ChannelError."""
     if not settings.ALERT_WEBHOOK_URL:
         raise ChannelError("no_address", Action.PERMANENT, _("ALERT_WEBHOOK_URL is not set any more."))
-    response = http().request("POST", settings.ALERT_WEBHOOK_URL, json=delivery.payload["body"], harmless=True)
+    try:
+        response = http().request("POST", settings.ALERT_WEBHOOK_URL, json=body, harmless=True)
+    except ChannelError as error:  # its detail holds the path, which is a robot's secret
+        raise ChannelError(error.code, error.action, TROUBLE.get(error.code, error.text)) from error
     _check_alert(response)
     return Receipt(response={"status": response.status})
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
-from accounts.models import Health
+from accounts.models import ChannelAccount, Health
 from bridge import alerts
-from bridge.models import Incident, Reason
+from bridge.models import Delivery, Incident, Reason
 from tests.factories import app, bot, claimed, gateway, route, shift, to_send, turn
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def test_dead_letters_are_one_incident_for_each_account(mailoutbox: list[EmailMe
         shift(delivery, state="dead", reason=Reason.PERMANENT, finished_at=0)
     alerts.check()
     assert causes() == {f"dead:{first.pk}"}
-    assert "3 since" in mailoutbox[0].body
+    assert "3 deliveries failed." in mailoutbox[0].body
+    assert "+00:00" not in mailoutbox[0].body
     for delivery in failed:
         shift(delivery, dismissed_at=0)
     alerts.check()
@@ -146,3 +147,58 @@ def test_over_before_anybody_was_told(mailoutbox: list[EmailMessage]) -> None:
 def test_the_sweep_leaves_a_mark(valkey: redis.Redis) -> None:
     alerts.swept()
     assert float(valkey.get("swept")) > 0
+
+
+def test_nobody_was_told_where_no_channel_is_set(settings: object) -> None:
+    settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = [], ""  # type: ignore[attr-defined]
+    account = app(columns={"state": Health.STOPPED})
+    alerts.check()
+    assert Incident.objects.get().told_at is None
+    account.revive()
+    alerts.check()
+    assert Incident.objects.get().told_over_at is None
+
+
+def test_a_channel_that_is_set_later_is_not_flooded_with_what_was_over_long_ago(
+    settings: object, mailoutbox: list[EmailMessage]
+) -> None:
+    past = timezone.now() - timedelta(days=2)
+    Incident.objects.create(cause="x", title="Old", opened_at=past, closed_at=past)
+    Incident.objects.create(cause="y", title="Going on", opened_at=past)
+    alerts.tell()
+    assert [mail.subject for mail in mailoutbox] == ["[bridge] Going on"]
+
+
+def test_a_webhook_counts_as_told_when_it_took_the_alert(settings: object) -> None:
+    settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = [], "http://127.0.0.1:9/robot-secret"  # type: ignore[attr-defined]
+    app(columns={"state": Health.STOPPED})
+    alerts.check()
+    alerts.check()
+    alert = Delivery.objects.get(target="webhook")
+    assert Incident.objects.get().told_at is None
+    shift(alert, state="dead", reason=Reason.PERMANENT, finished_at=0, error="The robot refuses.")
+    alerts.check()
+    incident = Incident.objects.get()
+    assert (incident.told_at, incident.error) == (None, "The robot refuses.")
+    shift(alert, state="delivered", reason="", finished_at=0)
+    alerts.check()
+    incident.refresh_from_db()
+    assert incident.told_at
+    assert incident.error == ""
+    assert Delivery.objects.filter(target="webhook").count() == 1
+
+
+def test_a_broken_mail_server_does_not_keep_the_alert_from_the_webhook(settings: object) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"  # type: ignore[attr-defined]
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9  # type: ignore[attr-defined]
+    settings.ALERT_WEBHOOK_URL = "http://127.0.0.1:9/"  # type: ignore[attr-defined]
+    app(columns={"state": Health.STOPPED})
+    alerts.check()
+    assert Delivery.objects.filter(target="webhook").count() == 1
+    assert Incident.objects.get().error
+
+
+def test_a_name_with_a_line_break_does_not_stop_the_alert(mailoutbox: list[EmailMessage]) -> None:
+    ChannelAccount.objects.filter(pk=app(columns={"state": Health.STOPPED}).pk).update(name="A\nBcc: a@example.com")
+    alerts.check()
+    assert "\n" not in mailoutbox[0].subject

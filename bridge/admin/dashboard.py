@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from bridge import metrics
 from bridge.admin.desk import user_of
+from bridge.admin.incidents import about_alerts
 from bridge.models import Reason
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def with_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "bars": _bars(board.hours),
         "chart": {"width": WIDTH, "height": HEIGHT, "peak": _peak(board.hours)},
         "steps": _first_steps(board),
+        **about_alerts(),
     }
 
 

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST
 from accounts.channels import channel_for
 from bridge import audit, outbound, replay, search, shown
 from bridge.access import HIDDEN, may_read
-from bridge.admin.desk import Facts, user_of
+from bridge.admin.desk import Facts, inside, user_of
 from bridge.admin.messages import DayFilter, named
 from bridge.admin.paging import Counted
 from bridge.metrics import DEAD, REVIEW
@@ -186,7 +186,7 @@ class DeliveryAdmin(Facts[Delivery]):
             "held": sum(row.state == State.HELD for row in going),
             "to_agent": sum(row.target == "agent" for row in going),
             "more": len(chosen) > AT_ONCE,
-            "back": _inside(request.POST.get("back") or request.get_full_path(), self.url("changelist")),
+            "back": inside(request.POST.get("back") or request.get_full_path(), self.url("changelist")),
         }
         titles = {"replay": _("Replay?"), "release": _("Release?"), "dismiss": _("Dismiss?")}
         return self.page(request, "admin/bridge/confirm.html", titles[verb], **context)
@@ -203,7 +203,7 @@ class DeliveryAdmin(Facts[Delivery]):
         if "sure" not in request.POST:
             return self.ask_first(request, verb, ids)
         {"replay": self._replay, "release": self._release, "dismiss": self._dismiss}[verb](request, ids)
-        return HttpResponseRedirect(_inside(request.POST.get("back", ""), self.url("changelist")))
+        return HttpResponseRedirect(inside(request.POST.get("back", ""), self.url("changelist")))
 
     def press_recall(self, request: HttpRequest, delivery: Delivery) -> None:
         try:
@@ -332,9 +332,3 @@ def _timed(attempt: Attempt) -> dict[str, Any]:
     tone = shown.OUTCOME_TONES[attempt.outcome] if attempt.outcome else "info"  # type: ignore[index]
     word = attempt.get_outcome_display() if attempt.outcome else _("on its way")
     return {"attempt": attempt, "took": took, "badge": shown.badge(word, tone)}
-
-
-def _inside(address: str, otherwise: str) -> str:
-    """A path within this site's admin; anything else is not followed."""
-    safe = address.startswith("/admin/") and not address.startswith("//") and "\\" not in address
-    return address if safe and "/confirm/" not in address else otherwise

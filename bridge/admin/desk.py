@@ -32,6 +32,12 @@ def user_of(request: HttpRequest) -> User:
     return request.user  # type: ignore[return-value]
 
 
+def inside(address: str, otherwise: str) -> str:
+    """Return the address if it is a path within this site's admin; anything else is not followed."""
+    safe = address.startswith("/admin/") and not address.startswith("//") and "\\" not in address
+    return address if safe and "/confirm/" not in address else otherwise
+
+
 class Desk(ModelAdmin[Row]):
     """Base of every admin here.
 

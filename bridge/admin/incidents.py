@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.http import HttpResponseRedirect
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
 
-from bridge import shown
-from bridge.admin.desk import Facts
+from bridge import alerts, audit, shown
+from bridge.admin.desk import Facts, inside, user_of
 from bridge.models import Incident
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
+    from django.urls import URLPattern
     from django.utils.safestring import SafeString
+
+CHANNELS = {"ALERT_EMAIL": _("by e-mail"), "ALERT_WEBHOOK_URL": _("by webhook")}
 
 
 class StillOpen(admin.SimpleListFilter):
@@ -30,7 +36,8 @@ class StillOpen(admin.SimpleListFilter):
 class IncidentAdmin(Facts[Incident]):
     list_display = ("title", "state", "since", "over", "staff_told")
     list_filter = (StillOpen,)
-    search_fields = ("title", "cause")
+    search_fields = ("title", "detail")
+    change_list_template = "admin/bridge/incident_list.html"
     empty_hint = _("Nothing has gone wrong. When an account or a gateway stops, it is written here and staff are told.")
 
     @admin.display(description=_("state"))
@@ -47,8 +54,64 @@ class IncidentAdmin(Facts[Incident]):
 
     @admin.display(description=_("told"))
     def staff_told(self, incident: Incident) -> SafeString | str:
-        return shown.badge(_("could not tell"), "warn") if incident.error else shown.ago(incident.told_at)
+        """Nothing is claimed: a time only where a channel accepted the alert."""
+        if incident.told_at:
+            return shown.ago(incident.told_at)
+        if incident.error:
+            return shown.badge(_("could not be told"), "warn")
+        return (
+            shown.badge(_("on its way"), "info") if alerts.channels() and not incident.closed_at else str(_("nobody"))
+        )
+
+    def get_urls(self) -> list[URLPattern]:
+        test = self.route("test-alert/", require_POST(self.test_alert_view), "test_alert")
+        return [test, *super().get_urls()]
+
+    def test_alert_view(self, request: HttpRequest) -> HttpResponse:
+        """Send a test alert and say for each channel what became of it."""
+        self.need(request, "accounts.change_channelaccount")
+        for tried in alerts.send_test():
+            name = {"channel": CHANNELS[tried.channel], "error": tried.error}
+            if tried.error:
+                messages.error(request, _("The test alert %(channel)s was not accepted: %(error)s") % name)
+            else:
+                messages.success(request, _("The test alert %(channel)s was accepted.") % name)
+        if not alerts.channels():
+            messages.warning(request, _("Nothing was sent: neither ALERT_EMAIL nor ALERT_WEBHOOK_URL is set."))
+        audit.record("sent a test alert", [user_of(request)])
+        return HttpResponseRedirect(inside(request.POST.get("back", ""), self.url("changelist")))
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {**about_alerts(), **(extra_context or {})})
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
         incident = self.seen(request, object_id)
-        return self.page(request, "admin/bridge/incident.html", incident.title, incident, incident=incident)
+        context = {**about_alerts(), "incident": incident, "links": _links(incident.cause)}
+        return self.page(request, "admin/bridge/incident.html", incident.title, incident, **context)
+
+
+def about_alerts() -> dict[str, Any]:
+    """For alerts.html: the channels by which staff are alerted, in words; an empty list means that alerts are off."""
+    return {"alert_channels": [CHANNELS[name] for name in alerts.channels()]}
+
+
+def _links(cause: str) -> list[dict[str, str]]:
+    """Where to go on from an incident. cause: as `bridge.alerts` writes it, for example "account:3", "dead:hook:2"."""
+    kind, _colon, number = cause.rpartition(":")
+    letters, work = reverse("admin:bridge_delivery_dead_letters"), reverse("admin:bridge_delivery_changelist")
+    pages = {
+        "account": [("accounts_channelaccount", _("Open the account"))],
+        "gateway": [("openclaw_gateway", _("Open the gateway"))],
+        "hook": [("bridge_webhookendpoint", _("Open the webhook"))],
+        "dead": [("accounts_channelaccount", _("Open the account"))],
+        "dead:hook": [("bridge_webhookendpoint", _("Open the webhook"))],
+    }
+    lists = {
+        "account": [(f"{work}?open=waiting&account__id__exact={number}", _("Show what waits for it"))],
+        "gateway": [(f"{work}?open=waiting&gateway__id__exact={number}", _("Show what waits for it"))],
+        "dead": [(f"{letters}?account__id__exact={number}", _("Show the failed deliveries"))],
+        "dead:hook": [(f"{letters}?endpoint__id__exact={number}", _("Show the failed deliveries"))],
+        "": [(f"{work}?open=waiting", _("Show what waits"))],
+    }
+    found = [(reverse(f"admin:{name}_change", args=[number]), text) for name, text in pages.get(kind, [])]
+    return [{"url": url, "text": str(text)} for url, text in [*lists.get(kind, []), *found]]

@@ -125,6 +125,7 @@ TALK = {
     "bridge_delivery_confirm": Page(press=WORK, with_={"verb": "dismiss", "ids": "{dead}", "sure": "1"}),
     "bridge_delivery_recall": Page(press=WORK, at="{delivered}"),
     **standard("bridge_incident", "{incident}", VIEW),
+    "bridge_incident_test_alert": Page(press=RULE),
 }
 PEOPLE = {
     **standard("auth_user", "{colleague}", RULE, RULE, RULE, spare="{colleague}", new=NEW_USER, changed=USER),

@@ -1,0 +1,85 @@
+"""The pages of incidents say whom the bridge alerted, where to go on, and what a test alert came to."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from django.contrib.messages import get_messages
+from django.urls import reverse
+from django.utils import timezone
+
+from bridge.models import Incident
+
+if TYPE_CHECKING:
+    from django.core.mail import EmailMessage
+    from django.test import Client
+
+    from tests.admin import rows
+
+
+@pytest.fixture(autouse=True)
+def _no_channel(settings: object) -> None:
+    settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = [], ""  # type: ignore[attr-defined]
+
+
+def page(client: Client, name: str, *args: int) -> str:
+    return client.get(reverse(f"admin:{name}", args=args)).content.decode()
+
+
+def press(client: Client) -> list[str]:
+    answer = client.post(reverse("admin:bridge_incident_test_alert"), {"back": "/admin/"})
+    assert answer["Location"] == "/admin/"
+    return [str(message) for message in get_messages(answer.wsgi_request)]
+
+
+def test_pages_say_that_alerts_are_off(boss: Client, world: rows.World) -> None:
+    pages = [("index",), ("bridge_incident_changelist",), ("bridge_incident_change", world.incident.pk)]
+    for name, *args in pages:
+        shown = page(boss, name, *args)
+        assert "Alerts are off." in shown, name
+        assert "Send a test alert" in shown, name
+
+
+def test_pages_name_the_channels_that_are_set(boss: Client, settings: object) -> None:
+    settings.ALERT_EMAIL = ["boss@example.com"]  # type: ignore[attr-defined]
+    shown = page(boss, "index")
+    assert "Alerts are off." not in shown
+    assert "Staff are alerted by e-mail." in shown
+
+
+def test_staff_told_is_claimed_only_where_it_is_true(boss: Client, world: rows.World) -> None:
+    url = ("bridge_incident_change", world.incident.pk)
+    assert re.search(r"staff told</dt><dd>\s*nobody", page(boss, *url))
+    Incident.objects.update(told_at=timezone.now())
+    assert re.search(r"staff told</dt><dd>\s*<time", page(boss, *url))
+
+
+def test_a_test_alert_says_what_each_channel_did(
+    boss: Client, settings: object, mailoutbox: list[EmailMessage]
+) -> None:
+    assert press(boss) == ["Nothing was sent: neither ALERT_EMAIL nor ALERT_WEBHOOK_URL is set."]
+    settings.ALERT_EMAIL = ["boss@example.com"]  # type: ignore[attr-defined]
+    settings.ALERT_WEBHOOK_URL = "http://127.0.0.1:9/robot-secret"  # type: ignore[attr-defined]
+    _before, mailed, refused = press(boss)
+    assert mailed == "The test alert by e-mail was accepted."
+    assert refused.startswith("The test alert by webhook was not accepted: No connection")
+    assert "robot-secret" not in refused
+    assert len(mailoutbox) == 1
+
+
+CAUSES = ("account:{app}", "gateway:{gateway}", "dead:{app}", "dead:hook:{webhook}", "hook:{webhook}", "stuck")
+
+
+@pytest.mark.parametrize("cause", CAUSES)
+def test_an_incident_leads_on(boss: Client, world: rows.World, cause: str) -> None:
+    ids = {"app": world.app.pk, "gateway": world.gateway.pk, "webhook": world.webhook.pk}
+    world.incident.delete()
+    incident = Incident.objects.create(cause=cause.format(**ids), title="It")
+    shown = page(boss, "bridge_incident_change", incident.pk)
+    assert incident.cause not in re.sub(r'(href|value|action)="[^"]*"', "", shown)
+    links = [link.replace("&amp;", "&") for link in re.findall(r'class="b-button" href="([^"]+)"', shown)]
+    assert links
+    for link in links:
+        assert boss.get(link).status_code == 200, link

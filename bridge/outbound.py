@@ -60,7 +60,6 @@ class CannotSend(Exception):
     """Nothing was stored. The text says why, in words a person can act on."""
 
 
-@transaction.atomic
 def send(
     account: ChannelAccount,
     peer_kind: str,
@@ -80,6 +79,35 @@ def send(
     Raises CannotSend where the surface cannot carry the content or speaks only in answer. What an agent says is stored in any case:
     it becomes a dead delivery with the reason.
     """
+    with transaction.atomic():
+        return _send(
+            account,
+            peer_kind,
+            peer_id,
+            content,
+            source=source,
+            client=client,
+            key=key,
+            request_hash=request_hash,
+            reply_to=reply_to,
+            files=files,
+        )
+
+
+def _send(
+    account: ChannelAccount,
+    peer_kind: str,
+    peer_id: str,
+    content: Content,
+    *,
+    source: str,
+    client: str = "",
+    key: str = "",
+    request_hash: str = "",
+    reply_to: Message | None = None,
+    files: Iterable[DjangoFile[Any]] = (),
+) -> Message:
+    """`send` in the caller's transaction, which an exception ends."""
     channel = channel_for(account)
     peers.lock(account.pk, peer_kind, peer_id)
     conversation = _place(account, peer_kind, peer_id, reply_to)
@@ -103,9 +131,9 @@ def send(
 
 
 def answer(question: Message, text: str, *, source: str, key: str, files: Iterable[DjangoFile[Any]] = ()) -> Message:
-    """Say something to whoever sent `question`, by the account it came to."""
+    """Say something to whoever sent `question`, by the account it came to; in the caller's transaction, without a savepoint of its own."""
     where = (question.account, question.peer_kind, question.peer_id)
-    return send(*where, Content(text=text), source=source, key=key, reply_to=question, files=files)
+    return _send(*where, Content(text=text), source=source, key=key, reply_to=question, files=files)
 
 
 def said_at_once(question: Message, text: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.channels import channel_for
@@ -117,7 +117,8 @@ def to_send(account: ChannelAccount, text: str = "hello", peer_id: str = "zhangs
 
 def answer(question: Message, text: str = "the answer", key: str = "") -> Message:
     """What an agent says to a message."""
-    return outbound.answer(question, text, source=Message.Source.AGENT, key=key or f"answer-{next(_numbers)}")
+    with transaction.atomic():
+        return outbound.answer(question, text, source=Message.Source.AGENT, key=key or f"answer-{next(_numbers)}")
 
 
 def claim(wire: Wire = Wire.WORKER, holder: str = "holder", limit: int = 100, **fields: Any) -> list[Delivery]:

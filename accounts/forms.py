@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from django import forms
 from django.conf import settings
+from django.utils.text import format_lazy
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ChannelAccount
@@ -14,6 +16,7 @@ from channels_wechat import channel_class
 from channels_wechat.base import Moderated
 from channels_wechat.errors import ChannelError
 from channels_wechat.guard import Guard
+from channels_wechat.sentences import SENTENCES, default_of, parameters_of
 
 if TYPE_CHECKING:
     from channels_wechat.base import Channel, CredentialsForm
@@ -36,6 +39,9 @@ CONFIGURATION = [
     "updated_at",
 ]
 STORED = _("stored, leave empty to keep")
+# The form's field for a sentence of `channels_wechat.sentences.SENTENCES` is this and the sentence's name.
+SENTENCE_PREFIX = "sentence_"
+SENTENCE_LENGTH = 500
 
 
 class AccountForm(_AccountForm):
@@ -53,6 +59,7 @@ class AccountForm(_AccountForm):
         super().__init__(*args, **kwargs)
         self.instance.kind = self.kind
         self.fields["language"].required = False
+        self._show_sentences()
         stored = self.instance.credentials
         for name in self.credential_names:
             if name not in self.secrets:
@@ -60,6 +67,15 @@ class AccountForm(_AccountForm):
             elif stored.get(name):
                 self.fields[name].required = False
                 self.fields[name].widget.attrs["placeholder"] = STORED
+
+    def _show_sentences(self) -> None:
+        """The stored text of each sentence, and the default of the account's language as its placeholder."""
+        for name in SENTENCES:
+            field = f"{SENTENCE_PREFIX}{name}"
+            self.initial.setdefault(field, self.instance.sentences.get(name, ""))
+            default = default_of(name, self.instance.language)
+            if default:
+                self.fields[field].widget.attrs["placeholder"] = default
 
     @property
     def channel(self) -> type[Channel]:
@@ -100,6 +116,7 @@ class AccountForm(_AccountForm):
     def clean(self) -> dict[str, Any]:
         """The kind's own form decides about its fields; what it found wrong is shown at them."""
         cleaned = super().clean() or self.cleaned_data
+        self._take_sentences(cleaned)
         given: CredentialsForm = self.channel.Credentials({name: self._given(name) for name in self.credential_names})
         if given.is_valid():
             self._identify(given.cleaned_data)
@@ -107,6 +124,14 @@ class AccountForm(_AccountForm):
             if name not in self.errors:
                 self.add_error(name if name in self.fields else None, list(errors))
         return cleaned
+
+    def _take_sentences(self, cleaned: dict[str, Any]) -> None:
+        """Keep what is not empty; a {parameter} that the sentence does not have is refused."""
+        texts = {name: (cleaned.get(f"{SENTENCE_PREFIX}{name}") or "").strip() for name in SENTENCES}
+        for name, text in texts.items():
+            if error := wrong_parameters(name, text):
+                self.add_error(f"{SENTENCE_PREFIX}{name}", error)
+        self.instance.sentences = {name: text for name, text in texts.items() if text}
 
     def _given(self, name: str) -> Any:
         value = self.cleaned_data.get(name)
@@ -131,8 +156,30 @@ def account_form(kind: str) -> type[AccountForm]:
     """The form class for one kind. Raises KeyError for a kind that is not registered."""
     credentials = channel_class(kind).Credentials
     fields = {name: _stand_in(field, name in credentials.secrets) for name, field in credentials.base_fields.items()}
+    sentences = {f"{SENTENCE_PREFIX}{name}": _sentence_field(name) for name in SENTENCES}
     marks = {"kind": kind, "credential_names": tuple(fields), "__module__": __name__}
-    return type("AccountForm", (AccountForm,), {**marks, **fields})
+    return type("AccountForm", (AccountForm,), {**marks, **fields, **sentences})
+
+
+def _sentence_field(name: str) -> forms.Field:
+    names = ", ".join(f"{{{each}}}" for each in sorted(parameters_of(name)))
+    hint = format_lazy(_("May use {names}."), names=names) if names else ""
+    widget = forms.Textarea({"rows": 2})
+    label = SENTENCES[name].label
+    return forms.CharField(label=label, help_text=hint, required=False, max_length=SENTENCE_LENGTH, widget=widget)
+
+
+def wrong_parameters(name: str, text: str) -> str:
+    """Why this text cannot be filled in where the sentence is sent; empty if it can."""
+    allowed = parameters_of(name)
+    if not text or not allowed:
+        return ""
+    try:
+        text.format(**dict.fromkeys(allowed, ""))
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError):
+        names = ", ".join(f"{{{each}}}" for each in sorted(allowed))
+        return gettext("Only %(names)s may stand in braces here.") % {"names": names}
+    return ""
 
 
 def _stand_in(field: forms.Field, secret: bool) -> forms.Field:

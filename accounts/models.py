@@ -117,7 +117,7 @@ class ChannelAccount(models.Model):
     def get_kind_display(self) -> _StrOrPromise:
         return channel_class(self.kind).label if self.kind in KINDS else self.kind
 
-    def sentence(self, name: str, **params: object) -> str:
+    def sentence(self, name: str, /, **params: object) -> str:
         """What the people of this account read on this occasion; names: `channels_wechat.sentences.SENTENCES`."""
         return Sentences(self.language, self.sentences).get(name, **params)
 

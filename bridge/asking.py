@@ -178,9 +178,9 @@ class Asking:
 
     def _store(self, answer: Answer, files: list[ContentFile[bytes]], missing: list[str]) -> None:
         """The delivery's end and the answer, in one transaction: both or neither."""
-        lines = [answer.text, *(_("(The file %(name)s could not be fetched.)") % {"name": name} for name in missing)]
-        text = "\n\n".join(line for line in lines if line)
         question = self.delivery.message
+        notes = [question.account.sentence("file_missing", name=name) for name in missing] if question else []
+        text = "\n\n".join(line for line in (answer.text, *notes) if line)
         said = bool(text or files) and question is not None
         done = Done(
             self.delivery,

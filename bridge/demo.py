@@ -191,7 +191,8 @@ def _account(kind: str, name: str, simulator_url: str, fields: dict[str, Any]) -
     credentials = cleaned_credentials(kind, fields)
     external_id = channel_class(kind).external_id(credentials)
     common = {"name": name, "external_id": external_id, "api_base_url": simulator_url, "state": Health.NEW}
-    return ChannelAccount.objects.create(kind=kind, credentials=credentials, **common)
+    sentences = {"welcome": "你好，我是演示机器人，可以随时问我。"} if kind == "wecom_aibot" else {}
+    return ChannelAccount.objects.create(kind=kind, credentials=credentials, sentences=sentences, **common)
 
 
 def _map(account: ChannelAccount, peer_kind: str, gateway: Gateway, note: str, agent: str = "main") -> None:
@@ -205,8 +206,7 @@ def _app_fields() -> dict[str, Any]:
 
 
 def _bot_fields() -> dict[str, Any]:
-    welcome = "你好,我是演示机器人,可以随时问我。"
-    return {"bot_id": BOT, "bot_name": "小助手", "welcome": welcome, "corp_id": CORP, **_callback_keys()}
+    return {"bot_id": BOT, "bot_name": "小助手", "corp_id": CORP, **_callback_keys()}
 
 
 def _official_fields(app_id: str, answers: str) -> dict[str, Any]:

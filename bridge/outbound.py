@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from django.db import transaction
 from django.db.models import F
+from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from accounts.models import ChannelAccount
     from channels_wechat.base import Channel
     from channels_wechat.messages import Payload
+    from channels_wechat.sentences import Sentences
 
 
 _MESSAGES, _DELIVERIES = Table(Message, "m"), Table(Delivery, "d")
@@ -307,7 +309,7 @@ def _queue(deliveries: Sequence[Delivery]) -> None:
 def _deliveries(channel: Channel, message: Message, content: Content) -> list[Delivery]:
     reader = channel if passively(channel, message.account_id) else None
     try:
-        payloads = channel.render(_words_alone(content) if reader else content)
+        payloads = channel.render(_words_alone(content, channel.identity.sentences) if reader else content)
     except ContentRefused as error:
         if message.source == Message.Source.AGENT:
             return [_dead(_delivery(message, {}, Wire.WORKER, 0), Reason.CONTENT, str(error))]
@@ -319,11 +321,11 @@ def _deliveries(channel: Channel, message: Message, content: Content) -> list[De
     return [_delivery(message, payload.as_json(), Wire.WORKER, part) for part, payload in enumerate(payloads)]
 
 
-def _words_alone(content: Content) -> Content:
+def _words_alone(content: Content, sentences: Sentences) -> Content:
     """What the reply to a callback can hold: text, with a line for each file. Raises ContentRefused."""
     if content.kind != "text":
         raise ContentRefused("kind", _("This account can say only text: it speaks in the reply to a user's message."))
-    lines = [_("[%(name)s: this account cannot send files.]") % {"name": file.name} for file in content.files]
+    lines = [sentences.get("no_files", name=file.name, size=filesizeformat(file.size)) for file in content.files]
     return replace(content, text="\n\n".join(filter(None, (content.text, *lines))), files=())
 
 

@@ -6,6 +6,7 @@ Not gettext: its language is that of a reader of the admin pages, this is that o
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from string import Formatter
 from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext_lazy as _
@@ -29,6 +30,7 @@ class Sentence:
 
 
 SENTENCES: dict[str, Sentence] = {
+    "welcome": Sentence(_("A person opens the chat with an AI bot (empty: nothing is said)"), "", ""),
     "unmapped": Sentence(
         _("No agent is mapped to this chat"), "本会话尚未接入智能助手。", "No agent answers in this chat yet."
     ),
@@ -48,7 +50,32 @@ SENTENCES: dict[str, Sentence] = {
     "read_on": Sentence(_("More of an answer can be read"), "（回复 1 继续阅读）", "(Send 1 to read on.)"),
     "new_session": Sentence(_("After /new"), "已开始新的会话。", "A new session has begun."),
     "stopped": Sentence(_("After /stop"), "已停止。", "Stopped."),
+    "file_missing": Sentence(
+        _("A file of the agent's could not be fetched"),
+        "（文件 {name} 未能获取。）",
+        "(The file {name} could not be fetched.)",
+    ),
+    "no_files": Sentence(
+        _("A file cannot be sent in this chat"),
+        "[{name}，{size}：此会话无法发送文件]",
+        "[{name}, {size}: this chat cannot carry files]",
+    ),
+    "no_more_pictures": Sentence(
+        _("A picture that a bot's answer cannot show"),
+        "[{name}，{size}：此会话最多显示 10 张 JPG 或 PNG 图片，每张不超过 10 MB]",
+        "[{name}, {size}: this chat shows at most ten pictures, JPG or PNG, up to 10 MB each]",
+    ),
 }
+
+
+def parameters_of(name: str) -> frozenset[str]:
+    """The {parameters} that a text for this sentence may use. Raises KeyError for an unknown name."""
+    return frozenset(field for _text, field, _format, _how in Formatter().parse(SENTENCES[name].zh) if field)
+
+
+def default_of(name: str, language: str) -> str:
+    """Raises KeyError for an unknown name."""
+    return SENTENCES[name].en if language == ENGLISH else SENTENCES[name].zh
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +85,10 @@ class Sentences:
     language: str = CHINESE
     own: Mapping[str, str] = field(default_factory=dict)
 
-    def get(self, name: str, **params: object) -> str:
+    def get(self, name: str, /, **params: object) -> str:
         """Return the text to send. Raises KeyError for an unknown name. A staff text with a wrong {parameter} is sent as it is."""
-        default = SENTENCES[name].en if self.language == ENGLISH else SENTENCES[name].zh
-        text = self.own.get(name) or default
+        text = self.own.get(name) or default_of(name, self.language)
         try:
             return text.format(**params) if params else text
-        except (KeyError, IndexError, ValueError):
+        except (KeyError, IndexError, ValueError, AttributeError, TypeError):
             return text

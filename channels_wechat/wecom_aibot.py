@@ -143,7 +143,7 @@ class WeComAIBot(Streaming, Downloads):
 
     def passive_text(self, inbound: Inbound) -> str:
         """enter_chat is the only event that takes words."""
-        return self._setting("welcome") if word(inbound.raw, "event", "eventtype") == "enter_chat" else ""
+        return self.identity.sentences.get("welcome") if word(inbound.raw, "event", "eventtype") == "enter_chat" else ""
 
     def _sealed(self, query: Mapping[str, str], reply: Mapping[str, Any]) -> Answer:
         """Signed with the nonce and timestamp of the callback, which `parse` has checked."""
@@ -156,7 +156,7 @@ class WeComAIBot(Streaming, Downloads):
     # -- the answer -------------------------------------------------------------------------------------------------------
 
     def render(self, content: Content) -> list[Payload]:
-        return wecom_aibot_content.render(content)
+        return wecom_aibot_content.render(content, self.identity.sentences)
 
     def frame(
         self,
@@ -172,11 +172,11 @@ class WeComAIBot(Streaming, Downloads):
 
     def closing_text(self, reason: str) -> str:
         if reason == "skipped":
-            return self._setting("unmapped_text") or self.identity.sentences.get("unmapped")
+            return self.identity.sentences.get("unmapped")
         if reason == "failed":
-            return self._setting("failure_text") or self.identity.sentences.get("failed")
+            return self.identity.sentences.get("failed")
         if reason == "later":
-            return self._setting("later_text") or self.identity.sentences.get("later")
+            return self.identity.sentences.get("later")
         return ""
 
     def cannot_push(self, peer: Peer) -> _StrOrPromise:

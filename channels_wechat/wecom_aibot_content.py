@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from channels_wechat.messages import Content, File, Upload
+    from channels_wechat.sentences import Sentences
 
 TEXT_BYTES = 20_480
 IMAGES = 10
@@ -37,8 +38,8 @@ CARD = re.compile(r"^(`{3,}|~{3,})[ \t]*template_card[ \t]*\n(.*?)^\1[ \t]*(?:\n
 CARD_SO_FAR = re.compile(r"^(`{3,}|~{3,})[ \t]*template_card[ \t]*$.*?(?:^\1[ \t]*$\n?|\Z)", re.MULTILINE | re.DOTALL)
 
 
-def render(content: Content) -> list[Payload]:
-    """Parts of text, the first with pictures and card. Raises ContentRefused."""
+def render(content: Content, sentences: Sentences) -> list[Payload]:
+    """Parts of text, the first with pictures and card. sentences: how files that are left out are named. Raises ContentRefused."""
     if content.kind == "text":
         text, card = _take_card(clean(content.text))
     elif content.kind == "template_card":
@@ -46,7 +47,7 @@ def render(content: Content) -> list[Payload]:
         check_card(card)
     else:
         raise ContentRefused("kind", _("An AI bot cannot send messages of type “%s”.") % content.kind)
-    images, words = _files(content.files)
+    images, words = _files(content.files, sentences)
     text = "\n\n".join(part for part in (text, words) if part.strip())
     parts = [part for part in split(text, TEXT_BYTES) if part.strip()]
     if not parts and not images and not card:
@@ -74,20 +75,16 @@ def _take_card(text: str) -> tuple[str, dict[str, Any] | None]:
     return text, None
 
 
-def _files(files: tuple[File, ...]) -> tuple[tuple[str, ...], str]:
+def _files(files: tuple[File, ...], sentences: Sentences) -> tuple[tuple[str, ...], str]:
     """Refs of the pictures that a stream carries, and a line for each of the rest."""
     shown = [file for file in files if file.mime in IMAGE_MIMES and file.size <= IMAGE_BYTES][:IMAGES]
-    lines = [_left_out(file) for file in files if file not in shown]
+    lines = [_left_out(file, sentences) for file in files if file not in shown]
     return tuple(file.ref for file in shown), "\n".join(lines)
 
 
-def _left_out(file: File) -> str:
-    names = {"name": clean(file.name), "size": filesizeformat(file.size)}
-    if file.mime.startswith("image/"):
-        text = _("[%(name)s, %(size)s: this chat shows at most ten pictures, JPG or PNG, up to 10 MB each]")
-    else:
-        text = _("[%(name)s, %(size)s: this chat cannot carry files]")
-    return text % names
+def _left_out(file: File, sentences: Sentences) -> str:
+    name = "no_more_pictures" if file.mime.startswith("image/") else "no_files"
+    return sentences.get(name, name=clean(file.name), size=filesizeformat(file.size))
 
 
 def stream(

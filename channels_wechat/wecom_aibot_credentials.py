@@ -40,28 +40,3 @@ class WeComAIBotCredentials(CredentialsForm):
             "Console → My company → Company ID. With it, names are looked up through the company's app account."
         ),
     )
-    welcome = forms.CharField(
-        label=_("Welcome"),
-        max_length=2000,
-        required=False,
-        widget=forms.Textarea,
-        help_text=_("Said when a person first opens the chat with the bot on a day; empty: nothing."),
-    )
-    unmapped_text = forms.CharField(
-        label=_("Answer where no agent is set"),
-        max_length=2000,
-        required=False,
-        help_text=_("Said in a chat that is mapped to no agent; empty: a short neutral sentence."),
-    )
-    failure_text = forms.CharField(
-        label=_("Answer when the agent failed"),
-        max_length=2000,
-        required=False,
-        help_text=_("Empty: a short apology."),
-    )
-    later_text = forms.CharField(
-        label=_("Answer when it takes longer"),
-        max_length=2000,
-        required=False,
-        help_text=_("Said after almost six minutes, when the answer will follow as a message of its own."),
-    )

@@ -76,7 +76,7 @@ def test_a_bots_answer_opens_the_same_stream_for_every_repetition() -> None:
 
 
 def test_a_welcome_is_said_and_kept() -> None:
-    account = bot(welcome="欢迎")
+    account = bot(columns={"sentences": {"welcome": "欢迎"}})
     event = {
         "msgtype": "event",
         "event": {"eventtype": "enter_chat"},

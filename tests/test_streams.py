@@ -189,19 +189,19 @@ def test_the_second_part_follows_by_the_address(asked: Delivery) -> None:
 
 @pytest.mark.parametrize(
     ("fields", "expected"),
-    [({}, "本会话尚未接入智能助手。"), ({"unmapped_text": "此群未开通"}, "此群未开通")],
+    [({}, "本会话尚未接入智能助手。"), ({"unmapped": "此群未开通"}, "此群未开通")],
 )
 def test_skipped(fields: dict[str, str], expected: str) -> None:
-    question = turn(bot(**fields), group=GROUP).message
+    question = turn(bot(columns={"sentences": fields}), group=GROUP).message
     assert shown(question) == (expected, True)
 
 
 @pytest.mark.parametrize(
     ("fields", "expected"),
-    [({}, "抱歉，处理时出了问题，请稍后再试。"), ({"failure_text": "出错了"}, "出错了")],
+    [({}, "抱歉，处理时出了问题，请稍后再试。"), ({"failed": "出错了"}, "出错了")],
 )
 def test_failed(fields: dict[str, str], expected: str) -> None:
-    account = bot(**fields)
+    account = bot(columns={"sentences": fields})
     route(account)
     asked = turn(account, group=GROUP)
     work.fail(mine := claimed(asked), work.begin(mine, {}), Failure("permanent", "x", "the gateway's own words"))

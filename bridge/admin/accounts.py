@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.channels import channel_for
-from accounts.forms import CONFIGURATION, AccountForm, account_form
+from accounts.forms import CONFIGURATION, SENTENCE_PREFIX, AccountForm, account_form
 from accounts.limits import left
 from accounts.models import AccessToken, ChannelAccount, Health, kind_choices
 from accounts.tokens import StoredTokens
@@ -29,6 +29,7 @@ from channels_wechat import KINDS, can, channel_class
 from channels_wechat.base import Callbacks, Groups, Moderated, Quotas, Templates, Tokens
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.messages import Peer
+from channels_wechat.sentences import SENTENCES
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -130,14 +131,17 @@ class AccountAdmin(Desk[ChannelAccount]):
         """Credentials only for who may change them, and only where their kind is known."""
         kind = obj.kind if obj else request.GET["kind"]
         checks = ["checks"] if can(kind, Moderated) else []
-        language = ["language"] if kind in KINDS else []  # whoever speaks for nobody needs none
-        ours = (None, {"fields": ["name", "enabled", "retention_days", *language, *checks]})
+        ours = (None, {"fields": ["name", "enabled", "retention_days", *checks]})
         if kind not in KINDS or (obj and not self.has_change_permission(request, obj)):
             return [ours]
         channel = channel_class(kind)
         return [
             ours,
             (_("From the platform's console"), {"fields": list(channel.Credentials.base_fields)}),
+            (
+                _("What people in WeChat read from the bridge itself"),
+                {"fields": ["language", *(f"{SENTENCE_PREFIX}{name}" for name in SENTENCES)], "classes": ["collapse"]},
+            ),
             (_("Only for a proxy or the simulator"), {"fields": ["api_base_url"]}),
         ]
 

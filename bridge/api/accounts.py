@@ -14,7 +14,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 
 from accounts.channels import channel_for
-from accounts.forms import CONFIGURATION, AccountForm, account_form
+from accounts.forms import CONFIGURATION, SENTENCE_LENGTH, SENTENCE_PREFIX, AccountForm, account_form
 from accounts.models import ChannelAccount, Checks, Health
 from bridge.api.base import Endpoint
 from bridge.api.errors import Conflict, Refused
@@ -23,6 +23,7 @@ from channels_wechat import KINDS, channel_class
 from channels_wechat.base import Templates
 from channels_wechat.errors import ChannelError
 from channels_wechat.retired import NO_LONGER_SUPPORTED
+from channels_wechat.sentences import SENTENCES
 
 if TYPE_CHECKING:
     from django import forms
@@ -57,6 +58,36 @@ class CredentialsField(serializers.DictField):
     child = serializers.CharField(allow_blank=True, trim_whitespace=False, max_length=10_000)
 
 
+SENTENCES_SCHEMA = {
+    "type": "object",
+    "description": "What WeChat users read from the bridge itself where it is not the default of `language`; empty: the default.",
+    "properties": {
+        name: {
+            "type": "string",
+            "maxLength": SENTENCE_LENGTH,
+            "title": str(sentence.label),
+            "description": f"Default: {sentence.zh} / {sentence.en}",
+        }
+        for name, sentence in SENTENCES.items()
+    },
+    "additionalProperties": False,
+}
+
+
+@extend_schema_field(SENTENCES_SCHEMA)
+class SentencesField(serializers.DictField):
+    """Name of a sentence → text."""
+
+    child = serializers.CharField(allow_blank=True, max_length=SENTENCE_LENGTH)
+
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        texts: dict[str, str] = super().to_internal_value(data)
+        if unknown := sorted(set(texts) - set(SENTENCES)):
+            known = ", ".join(SENTENCES)
+            raise ValidationError({name: [f"There is no such sentence. Known: {known}."] for name in unknown})
+        return texts
+
+
 class AccountSerializer(Given, serializers.ModelSerializer[ChannelAccount]):
     """A WeChat identity."""
 
@@ -69,13 +100,14 @@ class AccountSerializer(Given, serializers.ModelSerializer[ChannelAccount]):
         required=False,
         help_text="What is checked before it goes on, for kinds that have a content check.",
     )
+    sentences = SentencesField(required=False)
     state = serializers.ChoiceField(Health.choices, read_only=True)
 
     class Meta:
         model = ChannelAccount
         fields = (
-            "id", "kind", "name", "external_id", "enabled", "retention_days", "checks", "language", "api_base_url", "credentials",
-            "callback_url", "state", "state_reason", "state_since", "created_at", "updated_at",
+            "id", "kind", "name", "external_id", "enabled", "retention_days", "checks", "language", "sentences", "api_base_url",
+            "credentials", "callback_url", "state", "state_reason", "state_since", "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = ("external_id", "state_reason", "state_since", "created_at", "updated_at")
 
@@ -178,12 +210,20 @@ def _saved(form_class: type[AccountForm], given: dict[str, Any], account: Channe
         raise ValidationError({"credentials": {name: ["This kind has no such field."] for name in unknown}})
     stored = {name: value for name, value in row.credentials.items() if name not in form_class(instance=row).secrets}
     own = {name: given.get(name, getattr(row, name)) for name in form_class.Meta.fields}
-    form = form_class({**own, **stored, **wanted}, instance=row)
+    texts = {f"{SENTENCE_PREFIX}{name}": text for name, text in {**row.sentences, **given.get("sentences", {})}.items()}
+    form = form_class({**own, **stored, **wanted, **texts}, instance=row)
     if not form.is_valid():
         wrong = {name: [str(each) for each in found] for name, found in form.errors.items()}
-        raise ValidationError({f"credentials.{name}" if name in names else name: wrong[name] for name in wrong})
+        raise ValidationError({_field_name(name, names): errors for name, errors in wrong.items()})
     if account is None:
         return form.save()
     changed = form.save(commit=False)
     changed.save(update_fields=CONFIGURATION)
     return changed
+
+
+def _field_name(name: str, credentials: tuple[str, ...]) -> str:
+    """The API's name for a field of the form."""
+    if name.startswith(SENTENCE_PREFIX):
+        return f"sentences.{name.removeprefix(SENTENCE_PREFIX)}"
+    return f"credentials.{name}" if name in credentials else name

@@ -57,6 +57,22 @@ def test_a_wrong_account_is_refused_by_field(boss: Client, change: dict[str, Any
     assert not ChannelAccount.objects.exists()
 
 
+def test_sentences_are_read_and_written(boss: Client) -> None:
+    made = boss.post("/api/v1/accounts/", {**NEW, "sentences": {"failed": "出错了"}}, **JSON).json()
+    assert (made["language"], made["sentences"]) == ("zh-hans", {"failed": "出错了"})
+    url = f"/api/v1/accounts/{made['id']}/"
+    assert boss.patch(url, {"sentences": {"stopped": "停"}}, **JSON).json()["sentences"] == {
+        "failed": "出错了",
+        "stopped": "停",
+    }
+    assert boss.patch(url, {"sentences": {"failed": ""}}, **JSON).json()["sentences"] == {"stopped": "停"}
+    assert boss.patch(url, {"name": "Other"}, **JSON).json()["sentences"] == {"stopped": "停"}
+    for wrong, field in (({"nonsense": "x"}, "nonsense"), ({"file_missing": "{x}"}, "sentences.file_missing")):
+        answer = boss.patch(url, {"sentences": wrong}, **JSON)
+        assert answer.status_code == 400
+        assert field in str(answer.json()["details"])
+
+
 def test_an_identity_is_taken_once(boss: Client) -> None:
     assert boss.post("/api/v1/accounts/", NEW, **JSON).status_code == 201
     again = boss.post("/api/v1/accounts/", {**NEW, "name": "Again"}, **JSON)

@@ -12,6 +12,7 @@ from wechatpy.crypto import PrpCrypto
 
 from channels_wechat.http import Http
 from channels_wechat.messages import Identity, Inbound
+from channels_wechat.sentences import ENGLISH, Sentences
 from channels_wechat.simulator import crypto as platform
 from channels_wechat.wecom_aibot import WeComAIBot
 
@@ -24,9 +25,12 @@ KEY = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C"
 ACCOUNT = "7d3e2f10-5a4b-4c3d-8e9f-0123456789ab"
 
 
-def bot(http: Http | None = None, api_base_url: str = "", **credentials: Any) -> WeComAIBot:
+def bot(
+    http: Http | None = None, api_base_url: str = "", sentences: dict[str, str] | None = None, **credentials: Any
+) -> WeComAIBot:
     stored = {"bot_id": "AIBOTID", "bot_name": "RobotA", "token": TOKEN, "encoding_aes_key": KEY, **credentials}
-    return WeComAIBot(Identity(ACCOUNT, "AIBOTID", stored, api_base_url), http or Http(["127.0.0.1"]))
+    own = Sentences(ENGLISH, sentences or {})
+    return WeComAIBot(Identity(ACCOUNT, "AIBOTID", stored, api_base_url, own), http or Http(["127.0.0.1"]))
 
 
 def fixture(name: str) -> dict[str, Any]:

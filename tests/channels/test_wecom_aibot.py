@@ -288,7 +288,7 @@ def test_other_callbacks_get_an_empty_answer(name: str):
 
 def test_who_opens_the_chat_is_welcomed():
     query, body = callback(fixture("event__enter_chat"))
-    channel = bot(welcome="你好，我是机器人")
+    channel = bot(sentences={"welcome": "你好，我是机器人"})
     reception = channel.parse(query, body)
     assert opened(channel.acknowledge(query, reception), query) == {
         "msgtype": "text",
@@ -299,7 +299,7 @@ def test_who_opens_the_chat_is_welcomed():
 
 @pytest.mark.parametrize("name", ["text__single", "event__unknown", "event__feedback_accurate"])
 def test_nobody_else_is_welcomed(name: str):
-    assert bot(welcome="你好").passive_text(heard(name)) == ""
+    assert bot(sentences={"welcome": "你好"}).passive_text(heard(name)) == ""
 
 
 # --- the account

@@ -229,8 +229,8 @@ def test_text_that_is_no_utf_8_still_makes_a_frame():
 @pytest.mark.parametrize("reason", ["skipped", "failed", "later"])
 def test_how_a_stream_ends_without_an_answer(reason: str):
     assert bot().closing_text(reason)
-    names = {"skipped": "unmapped_text", "failed": "failure_text", "later": "later_text"}
-    assert bot(**{names[reason]: "自己的话"}).closing_text(reason) == "自己的话"
+    names = {"skipped": "unmapped", "failed": "failed", "later": "later"}
+    assert bot(sentences={names[reason]: "自己的话"}).closing_text(reason) == "自己的话"
     assert bot().closing_text("silent") == ""
 
 

@@ -1,0 +1,91 @@
+"""Each sentence that WeChat users read has a field on the form of every kind, and in the API; the fields of old bots moved there."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.apps import apps
+from django.urls import reverse
+
+from accounts.forms import account_form
+from channels_wechat import KINDS
+from channels_wechat.sentences import SENTENCES
+from tests import factories
+
+if TYPE_CHECKING:
+    from accounts.models import ChannelAccount
+
+pytestmark = pytest.mark.django_db
+MAKE = {
+    "wecom_app": factories.app,
+    "wecom_aibot": factories.bot,
+    "official_account": factories.official,
+    "mini_program": factories.mini,
+}
+
+
+def filled(account: ChannelAccount, **more: str) -> Any:
+    form = account_form(account.kind)
+    stored = {name: value for name, value in account.credentials.items() if name not in form(instance=account).secrets}
+    return form({"name": account.name, "enabled": "on", **stored, **more}, instance=account)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_a_field_for_each_sentence(kind: str) -> None:
+    form = filled(MAKE[kind]())
+    for name, sentence in SENTENCES.items():
+        assert form.fields[f"sentence_{name}"].widget.attrs.get("placeholder", "") == sentence.zh
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_staff_write_is_said_and_an_empty_text_is_the_default(kind: str) -> None:
+    form = filled(MAKE[kind](), sentence_failed="出错了", sentence_stopped="  ")
+    assert form.is_valid(), form.errors
+    assert form.instance.sentences == {"failed": "出错了"}
+    assert form.instance.sentence("failed") == "出错了"
+    assert form.instance.sentence("stopped") == SENTENCES["stopped"].zh
+
+
+@pytest.mark.parametrize(
+    "text", ["{nam} missing", "{} missing", "{0} missing", "{name missing", "{name.x}", "{name[x]}"]
+)
+def test_a_parameter_that_would_not_be_filled_in_is_refused(text: str) -> None:
+    form = filled(factories.app(), sentence_file_missing=text)
+    assert not form.is_valid()
+    assert "Only {name} may stand in braces" in str(form.errors["sentence_file_missing"])
+
+
+def test_the_texts_of_old_bots_became_sentences() -> None:
+    texts = {"welcome": "欢迎", "unmapped_text": "未开通", "failure_text": "出错了", "later_text": ""}
+    account = factories.bot()
+    account.credentials |= texts
+    account.sentences = {"failed": "自己的"}
+    account.save()
+    migration = importlib.import_module("accounts.migrations.0007_texts_of_bots_become_sentences")
+    migration.move(apps, None)
+    account.refresh_from_db()
+    assert not set(texts) & set(account.credentials)
+    assert account.sentences == {"welcome": "欢迎", "unmapped": "未开通", "failed": "自己的"}
+    migration.move_back(apps, None)
+    account.refresh_from_db()
+    assert account.credentials["unmapped_text"] == "未开通"
+
+
+def test_the_page_saves_them(admin_client: Any) -> None:
+    account = factories.app()
+    url = reverse("admin:accounts_channelaccount_change", args=[account.pk])
+    page = admin_client.get(url)
+    assert SENTENCES["failed"].zh in page.content.decode()
+    stored = {
+        name: value
+        for name, value in account.credentials.items()
+        if name not in ("secret", "token", "encoding_aes_key")
+    }
+    answer = admin_client.post(
+        url, {"name": account.name, **stored, "seats": "", "sentence_failed": "出错了", "language": "en"}
+    )
+    assert answer.status_code == 302
+    account.refresh_from_db()
+    assert (account.language, account.sentences) == ("en", {"failed": "出错了"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from channels_wechat.retired import Retired
 from channels_wechat.sentences import Sentences
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
     from channels_wechat.base import Channel
@@ -43,6 +45,23 @@ def channel_for(account: ChannelAccount) -> Channel:
 def by_key(key: UUID) -> tuple[ChannelAccount, Channel]:
     """The enabled account that owns a callback address. Raises ChannelAccount.DoesNotExist."""
     return _read(("key", key), key=key, enabled=True)
+
+
+def recent(key: UUID) -> tuple[ChannelAccount, Channel] | None:
+    """What `by_key` gives without asking the database; None where it must be asked."""
+    found = _recent.get(("key", key))
+    return None if found is None or found[0] < time.monotonic() else (found[1], found[2])
+
+
+def by_keys(keys: Sequence[UUID]) -> dict[UUID, tuple[ChannelAccount, Channel]]:
+    """`by_key` for each; those that own no address are left out. However many strangers guess, it is one query for all of them."""
+    rows = ChannelAccount.objects.filter(key__in=keys, enabled=True)
+    existing = set(rows.values_list("key", flat=True)) if len(keys) > 1 else set(keys)
+    found = {}
+    for key in existing:
+        with contextlib.suppress(ChannelAccount.DoesNotExist):
+            found[key] = by_key(key)
+    return found
 
 
 def known(pk: int) -> tuple[ChannelAccount, Channel]:

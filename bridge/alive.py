@@ -1,9 +1,9 @@
 """Signs of life: a process that works touches a file in DATA_DIR, and a health check looks at how old it is.
 
-    python -P bridge/alive.py web|worker|beat|connector     exits 0 when the process works, else says why and exits 1
+    python -P bridge/alive.py web|callbacks|worker|beat|connector     exits 0 when the process works, else says why and exits 1
 
 What a sign means: the worker's event loop turns and has its broker, the clock's last tick reached the broker, the connector renewed its
-gateways in the database. The web server is asked for /livez instead. Run as a file, for importing Django or Celery would cost a health
+gateways in the database. The web servers are asked for /livez instead. Run as a file, for importing Django or Celery would cost a health
 check more than the work it looks at.
 """
 
@@ -31,7 +31,11 @@ def sign(process: str) -> None:
 
 def trouble(process: str) -> str:
     """What is wrong with `process`; empty when it works."""
-    return _web_trouble() if process == "web" else _sign_trouble(process)
+    if process == "web":
+        return _web_trouble(int(os.environ.get("PORT") or 8000))
+    if process == "callbacks":
+        return _web_trouble(int(os.environ.get("CALLBACKS_PORT") or int(os.environ.get("PORT") or 8000) + 3))
+    return _sign_trouble(process)
 
 
 def _sign_trouble(process: str) -> str:
@@ -42,10 +46,10 @@ def _sign_trouble(process: str) -> str:
     return f"the last sign of life is {age:.0f} s old" if age > OLDEST_SECONDS else ""
 
 
-def _web_trouble() -> str:
+def _web_trouble(port: int) -> str:
     host = os.environ.get("HOST") or "127.0.0.1"
     address = "127.0.0.1" if host == "0.0.0.0" else "::1" if host == "::" else host  # noqa: S104 - only compared
-    connection = http.client.HTTPConnection(address, int(os.environ.get("PORT") or 8000), timeout=ANSWER_SECONDS)
+    connection = http.client.HTTPConnection(address, port, timeout=ANSWER_SECONDS)
     with contextlib.closing(connection):
         try:
             connection.request("GET", "/livez")
@@ -62,7 +66,9 @@ def _file(folder: str, process: str) -> Path:
 def main(arguments: list[str]) -> int:
     """The exit code for a health check."""
     found = (
-        trouble(arguments[0]) if len(arguments) == 1 else "Usage: python -P bridge/alive.py web|worker|beat|connector"
+        trouble(arguments[0])
+        if len(arguments) == 1
+        else "Usage: python -P bridge/alive.py web|callbacks|worker|beat|connector"
     )
     if found:
         print(found, file=sys.stderr)

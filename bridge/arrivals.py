@@ -13,8 +13,8 @@ from django.utils import timezone
 from accounts import counters
 from accounts.fields import encrypt
 from bridge import database
+from bridge.database import look_at
 from bridge.doorbell import Bell, ring_soon
-from bridge.together import Together
 from channels_wechat.messages import message_uuid
 
 if TYPE_CHECKING:
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from accounts.models import ChannelAccount
     from channels_wechat.messages import Inbound
 
-# Its uuid, by which the statement names those that are new, and the row as JSON.
-Row = tuple[str, str]
+# As `row_of` makes it.
+Row = dict[str, Any]
 # The id of a row that is new, None for a repetition.
 Stored = int | None
+# Rows of one statement.
 ROWS_AT_ONCE = 64
 
 _STORE = """
@@ -51,17 +52,46 @@ SELECT uuid::text, id FROM stored"""
 
 
 def receive(account: ChannelAccount, inbound: Inbound) -> int | None:
-    """Store and ring. Returns the new row's id, or None for a repetition. One statement, one commit, no platform call.
+    """Store one message in this thread and wake the router. Returns the new row's id, or None for a repetition.
 
-    Whoever is told 200 has its row committed. Raises what PostgreSQL says of this row alone, or OperationalError.
+    The row is committed before this returns. Raises what PostgreSQL says of this row, or OperationalError.
     """
-    row = row_of(account, inbound)
-    stored = _stored((row["uuid"], json.dumps(row)))
-    if stored is None:
-        return None
+    stored = store([row_of(account, inbound)])[0]
+    if stored is not None:
+        wake(inbound)
+    return stored
+
+
+def wake(inbound: Inbound) -> None:
+    """A new row of this message is committed: somebody has to route it and to fetch its files."""
     counters.add("messages", direction="in")
     ring_soon(Bell.ROUTE, *([Bell.FETCH] if inbound.media else []))
-    return stored
+
+
+def store(rows: Sequence[Row]) -> list[Stored]:
+    """Every message from a platform is stored here: one statement and one commit for all, no platform call.
+
+    Of a message that is twice among them one is new. Raises an error of `database.AWAY` where the database is away, and DatabaseError where
+    these rows cannot be stored together, but perhaps one by one.
+    """
+    try:
+        return _store(rows)
+    except OperationalError as error:
+        # Two processes that store the same two messages in opposite order wait for each other until PostgreSQL ends one of them.
+        if len(rows) == 1 or not connection.is_usable():
+            raise
+        raise DatabaseError("these rows cannot be stored in one statement") from error
+
+
+def store_and_keep_connection(rows: Sequence[Row]) -> list[Stored]:
+    """`store` in a thread that does nothing else: it keeps its connection, which nobody else can take, and looks whether it is open."""
+    look_at(connection)
+    try:
+        return store(rows)
+    except database.AWAY:
+        if not connection.in_atomic_block:
+            connection.close()
+        raise
 
 
 def row_of(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:
@@ -105,30 +135,7 @@ def _raw(inbound: Inbound) -> dict[str, Any]:
     return {**inbound.raw, **({"_bridge": extra} if extra else {})}
 
 
-def _stored(row: Row) -> Stored:
-    if connection.in_atomic_block:  # others must not be told of what this caller may still take back
-        return _store([row])[0]
-    return _together(row)
-
-
 def _store(rows: Sequence[Row]) -> list[Stored]:
-    """One commit for all. Of a message that is twice among them one is new."""
-    distinct = dict(rows)
-    new = dict(database.run(_STORE, {"rows": f"[{','.join(distinct.values())}]"}))
-    return [new.pop(uuid, None) for uuid, _json in rows]
-
-
-def _store_group(rows: Sequence[Row]) -> list[Stored]:
-    """Two processes that store the same two messages in opposite order wait for each other until PostgreSQL ends one of them.
-
-    That is no database that is away: its rows can be stored one by one.
-    """
-    try:
-        return _store(rows)
-    except OperationalError as error:
-        if len(rows) == 1 or not connection.is_usable():
-            raise
-        raise DatabaseError("these rows cannot be stored in one statement") from error
-
-
-_together = Together[Row, Stored](_store_group, most=ROWS_AT_ONCE)
+    distinct = {row["uuid"]: row for row in rows}
+    new = dict(database.run(_STORE, {"rows": json.dumps(list(distinct.values()))}))
+    return [new.pop(row["uuid"], None) for row in rows]

@@ -18,15 +18,12 @@ from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import validate_email
 
 from bridge import environment
+from bridge.runtime.capacity import WEB_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SECRET = "python3 -c 'import base64, secrets; print(base64.b64encode(secrets.token_bytes(32)).decode())'"  # noqa: S105 - makes one
-# Blocking threads of one web process. Most only wait with a callback that the platform lets us hold (bridge.held); the others are what
-# works: more of them would only wait for one interpreter (docs/performance.md).
-WEB_HELD, WEB_FREE = 64, 16
-WEB_THREADS = WEB_HELD + WEB_FREE
 COLLECTED = ".stamp"  # in STATIC_ROOT: for which files it was collected
 HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE)
 
@@ -59,6 +56,7 @@ UNREADABLE = {
     "HSTS_SECONDS": ("E024", "Set a number of seconds; 2592000 is 30 days, 0 is not at all."),
     "LOGIN_FAILURES": ("E025", "Set after how many wrong passwords a name is locked; 5 suits most."),
     "LOGIN_LOCK_MINUTES": ("E026", "Set for how many minutes a name is locked; 15 suits most."),
+    "LOGIN_ADDRESS_FAILURES": ("E028", "Set how many failed logins one address may have in that time; 30 suits most."),
     "SESSION_HOURS": ("E027", "Set after how many hours staff log in again; 12 is a working day."),
 }
 
@@ -221,7 +219,7 @@ def _proxies() -> Iterator[Error]:
 
 
 def _pool() -> Iterator[Warning]:
-    most = max(WEB_FREE, settings.CELERY_WORKER_CONCURRENCY, settings.SEND_THREADS)
+    most = max(WEB_THREADS, settings.CELERY_WORKER_CONCURRENCY, settings.SEND_THREADS)
     if 0 < settings.DB_POOL_SIZE < most:
         hint = (
             f"A pool smaller than the number of threads costs much of the speed: set at least {most}, or 0 for no pool."

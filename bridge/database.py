@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 import select
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import psycopg
@@ -50,6 +50,15 @@ def look_before_use(database: Any) -> None:
         database.pool._check = still_open
 
 
+def look_at(kept: Any) -> None:
+    """kept: Django's connection, held between two uses. Closed where its server has gone, so that the next use opens another."""
+    if kept.connection is not None and not kept.in_atomic_block:
+        try:
+            still_open(kept.connection)
+        except psycopg.OperationalError:
+            kept.close()
+
+
 def run(sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """A prepared statement and its rows, on Django's connection and in its transaction: for what runs with every message.
 
@@ -65,24 +74,24 @@ def run(sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
 
 
 async def run_db(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
-    return await _run_on(_pool, work, *args, **kwargs)
+    return await run_on(_pool, work, *args, **kwargs)
 
 
 async def run_call(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
     """The same for what calls a platform too, and may be slow: on threads of its own, so that no lease waits for it."""
-    return await _run_on(_calls, work, *args, **kwargs)
+    return await run_on(_calls, work, *args, **kwargs)
 
 
-async def _run_on(
-    threads: ThreadPoolExecutor, work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs
-) -> Found:
+async def run_on(threads: Executor, work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
+    """On one of these threads, which then hands its connection back."""
     context = contextvars.copy_context()  # what is logged there is about the same rows
 
     def call() -> Found:
         try:
             return context.run(work, *args, **kwargs)
         finally:
-            connection.close()
+            if not connection.in_atomic_block:
+                connection.close()
 
     found: Any = await asyncio.get_running_loop().run_in_executor(threads, call)
     return found  # type: ignore[no-any-return]

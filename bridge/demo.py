@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db.models import Max
-from django.urls import reverse
 
 from accounts.models import ChannelAccount, Health, cleaned_credentials
 from bridge.models import Conversation, Delivery, Message, Route, State
@@ -65,7 +64,7 @@ def build(simulator_url: str, gateway_url: str, gateway_token: str) -> World:
 
 
 def callback_url(account: ChannelAccount) -> str:
-    return f"{settings.PUBLIC_URL}{reverse('callback', args=[account.key])}"
+    return f"{settings.PUBLIC_URL}/callbacks/{account.key}"
 
 
 def converse(world: World, tell: Callable[[str], None]) -> bool:

@@ -9,7 +9,9 @@ None waits longer than a few seconds, however its database or Valkey hangs.
 
 from __future__ import annotations
 
+import json
 import secrets
+import time
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,52 +19,74 @@ import psycopg
 import redis
 from django.conf import settings
 from django.db import connection
-from django.http import HttpResponse, HttpResponseNotFound, JsonResponse
-from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from bridge.database import run_on
 from bridge.exposition import exposition, sweep_age
+from bridge.runtime.batches import Batches
+from bridge.runtime.http import Refused, Request, Response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.http import HttpRequest
+    from collections.abc import Sequence
+    from concurrent.futures import Executor
 
 # libpq takes no less than 2 for its own.
 DATABASE_SECONDS = 2
 BROKER_SECONDS = 1.0
+READY_SECONDS = 1.0
 # The sweep comes each second. A restart of worker or beat takes some.
 OLDEST_SWEEP_SECONDS = 30
 
 
-@require_safe
-def livez(_request: HttpRequest) -> HttpResponse:
-    return HttpResponse("ok\n", content_type="text/plain")
+VIEWS = frozenset({"/livez", "/readyz", "/metrics"})
 
 
-@require_safe
-def readyz(_request: HttpRequest) -> HttpResponse:
+class Probes:
+    """Those of one web process. Whoever asks /readyz within a second gets the same answer, for each look opens a connection."""
+
+    def __init__(self, threads: Executor) -> None:
+        self.threads = threads
+        self.ready = Batches[None, tuple[int, bytes]](self._look, most=1000)
+        self.seen: tuple[float, tuple[int, bytes]] = (0.0, (503, b""))
+
+    async def answer(self, request: Request) -> Response:
+        """Raises Refused."""
+        if request.method not in ("GET", "HEAD"):
+            raise Refused(405, "Only GET and HEAD.", allow="GET, HEAD")
+        if request.path == "/livez":
+            return Response(200, b"ok\n", "text/plain")
+        if request.path == "/metrics":
+            return await self._metrics(request.headers.get("authorization", ""))
+        until, answer = self.seen
+        status, body = answer if until > time.monotonic() else await self.ready(None)
+        return Response(status, body, "application/json")
+
+    async def _look(self, askers: Sequence[None]) -> list[tuple[int, bytes]]:
+        answer = await run_on(self.threads, readyz)
+        self.seen = time.monotonic() + READY_SECONDS, answer
+        return [answer] * len(askers)
+
+    async def _metrics(self, authorization: str) -> Response:
+        """404 where no token is set, 401 for a wrong one."""
+        if not settings.METRICS_TOKEN:
+            return Response(404)
+        if not secrets.compare_digest(authorization.encode(), f"Bearer {settings.METRICS_TOKEN}".encode()):
+            return Response(401, headers={"www-authenticate": "Bearer"})
+        return Response(200, await run_on(self.threads, _figures), CONTENT_TYPE_LATEST)
+
+
+def readyz() -> tuple[int, bytes]:
     """200 or 503; the body says of each check "ok", or what is wrong in a word that holds no address and no secret."""
     checks = {"database": database_trouble(), **broker_troubles()}
     missing = [name for name, trouble in checks.items() if trouble]
     body = {"ready": not missing, "missing": missing, "checks": {name: checks[name] or "ok" for name in checks}}
-    return JsonResponse(body, status=503 if missing else 200)
+    return 503 if missing else 200, json.dumps(body).encode()
 
 
-@require_safe
-def metrics(request: HttpRequest) -> HttpResponse:
-    """404 where no token is set, 401 for a wrong one."""
-    if not settings.METRICS_TOKEN:
-        return HttpResponseNotFound()
-    given, wanted = request.headers.get("Authorization", ""), f"Bearer {settings.METRICS_TOKEN}"
-    if not secrets.compare_digest(given.encode(), wanted.encode()):
-        return HttpResponse(status=401, headers={"WWW-Authenticate": "Bearer"})
-    return HttpResponse(exposition(database=not database_trouble()), content_type=CONTENT_TYPE_LATEST)
-
-
-VIEWS: dict[str, Callable[[HttpRequest], HttpResponse]] = {"/livez": livez, "/readyz": readyz, "/metrics": metrics}
+def _figures() -> bytes:
+    return exposition(database=not database_trouble())
 
 
 def database_trouble() -> str:

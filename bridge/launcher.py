@@ -24,7 +24,7 @@ from pathlib import Path
 import environ
 
 from bridge.embedded import EmbeddedError, Postgres, Server, Valkey, claim
-from bridge.processes import PROCESSES, command, python
+from bridge.processes import PROCESSES, WEB_SERVERS, callbacks_port, command, python
 from bridge.supervisor import Child, Supervisor, program
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -55,7 +55,12 @@ class Plan:
     def ports(self) -> dict[str, int]:
         """Name of the process → the port it listens on."""
         more = {"simulator": self.port + 1, "gateway": self.port + 2} if self.demo else {}
-        return {"web": self.port, **more}
+        return {"web": self.port, "callbacks": self.callbacks_port, **more}
+
+    @property
+    def callbacks_port(self) -> int:
+        """Of the process that answers callbacks only, for a proxy."""
+        return callbacks_port({**self.env, "PORT": str(self.port)})
 
 
 def new_key() -> str:
@@ -103,8 +108,8 @@ def demo_settings(data_dir: Path, port: int) -> dict[str, str]:
 def make_plan(mode: str) -> Plan:
     """Everything that follows from the environment. Raises LaunchError."""
     demo, text = mode == "demo", os.environ.get("PORT") or str(PORT)
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65534):
-        raise LaunchError("PORT is not a number from 1 to 65533. Set one like PORT=8100.")
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65533):
+        raise LaunchError("PORT is not a number from 1 to 65532. Set one like PORT=8100.")
     port = int(text)
     data_dir = data_folder(mode, port)
     env = {**os.environ, **(demo_settings(data_dir, port) if demo else {})}
@@ -132,7 +137,7 @@ def _defaults(data_dir: Path) -> dict[str, str]:
 def check_ports(plan: Plan) -> None:
     """See that every port is free. Raises LaunchError."""
     for name, port in plan.ports.items():
-        host = plan.host if name == "web" else "127.0.0.1"
+        host = plan.host if name in WEB_SERVERS else "127.0.0.1"
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -147,7 +152,7 @@ def check_ports(plan: Plan) -> None:
 def listening(plan: Plan) -> bool:
     """Whether every port answers."""
     for name, port in plan.ports.items():
-        host = plan.web.removeprefix("http://").rpartition(":")[0] if name == "web" else "127.0.0.1"
+        host = plan.web.removeprefix("http://").rpartition(":")[0] if name in WEB_SERVERS else "127.0.0.1"
         try:
             socket.create_connection((host, port), timeout=0.5).close()
         except OSError:
@@ -159,7 +164,7 @@ def processes(plan: Plan) -> list[Child]:
     """The processes of the bridge, and in the demo what stands in for the world, in the order in which they are started."""
     env = {**plan.env, "HOST": plan.host, "PORT": str(plan.port), "DATA_DIR": str(plan.data_dir)}
     children = [
-        program(name, command(name, env), env, death=signal.SIGTERM if name == "web" else signal.SIGKILL)
+        program(name, command(name, env), env, death=signal.SIGTERM if name in WEB_SERVERS else signal.SIGKILL)
         for name in PROCESSES
     ]
     return [*children, *(program(name, line, env) for name, line in _stand_ins(plan).items())]

@@ -84,10 +84,10 @@ def discreet(record: logging.LogRecord) -> logging.LogRecord:
 
 
 def process_name() -> str:
-    """web, worker, beat, connector, or the command that was started."""
+    """web, callbacks, worker, beat, connector, or the command that was started."""
     program, *arguments = [Path(sys.argv[0]), *sys.argv[1:]]
     if "granian" in program.parts or program.name == "granian":
-        return "web"
+        return "callbacks" if arguments[-1:] == ["bridge.asgi:callbacks"] else "web"
     if "celery" in program.parts or program.name == "celery":
         return next((word for word in arguments if word in ("worker", "beat")), "celery")
     return next(iter(arguments), program.stem) if program.name == "manage.py" else program.stem

@@ -18,7 +18,7 @@ from bridge.models import Delivery, Incident, Message, Reason, State
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 # Counters of an account nobody calls any more go away after this. Seconds.
 KEEP_SECONDS = 30 * 24 * 3600
@@ -35,11 +35,17 @@ _last_noted: dict[str, tuple[str, float]] = {}
 
 def note_callback(account_key: str, result: str, refused: bool) -> None:
     """Remember the last callback of a known account. result: "ok", or the refusal's code, which is counted. Never raises."""
+    if write := callback_note(account_key, result, refused):
+        ask(write, None)
+
+
+def callback_note(account_key: str, result: str, refused: bool) -> Callable[[Any], None] | None:
+    """Count it in this process. Returns what is to be written to Valkey, for whoever must not wait for it; None: not now."""
     counters.add("callbacks", account=account_key, result=result)
     now = time.monotonic()
     last, at = _last_noted.get(account_key, ("", 0.0))
     if last == result and not refused and now - at < NOTE_SECONDS:
-        return
+        return None
     _last_noted[account_key] = (result, now)
 
     def write(valkey: Any) -> None:
@@ -51,7 +57,7 @@ def note_callback(account_key: str, result: str, refused: bool) -> None:
             pipe.expire(key, KEEP_SECONDS)
             pipe.execute()
 
-    ask(write, None)
+    return write
 
 
 def last_callback(account: ChannelAccount) -> tuple[datetime, str] | None:

@@ -7,24 +7,27 @@ how to read the answer later. One turn for each message: its repetitions find it
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection
 from django.utils import timezone
 
 from accounts import valkey
-from bridge import handout, held, readable
+from bridge import handout, readable
+from bridge.database import run_on
 from bridge.models import Delivery, State
 from channels_wechat.messages import Payload, message_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from concurrent.futures import Executor
     from uuid import UUID
 
     from accounts.models import ChannelAccount
+    from bridge.held import Place, Places
     from bridge.readable import Standing
     from channels_wechat.base import Passive
     from channels_wechat.messages import Answer, Inbound
@@ -41,12 +44,22 @@ class NotYet(Exception):
     """The platform has dropped this request by now and asks again: whoever still listens must not take this for an answer."""
 
 
-def answer(account: ChannelAccount, channel: Passive, query: Mapping[str, str], inbound: Inbound) -> Answer:
-    """To a callback whose message is stored. May take as long as the platform waits, and longer. Raises NotYet."""
+async def answer(
+    account: ChannelAccount,
+    channel: Passive,
+    query: Mapping[str, str],
+    inbound: Inbound,
+    places: Places,
+    threads: Executor,
+) -> Answer:
+    """To a callback whose message is stored. May take as long as the platform waits, and longer. Raises NotYet.
+
+    threads: where the database and Valkey are asked. While it waits it has neither a thread nor a connection.
+    """
     if inbound.kind in SILENT or not channel.takes_passive(inbound.raw):
         return channel.passive(query, inbound.raw, "")
-    said = _Request(account, channel, inbound).words()
-    return channel.passive(query, inbound.raw, said)
+    said = await _Request(account, channel, inbound, places, threads).words()
+    return await run_on(threads, channel.passive, query, inbound.raw, said)
 
 
 @dataclass
@@ -54,24 +67,36 @@ class _Request:
     account: ChannelAccount
     channel: Passive
     inbound: Inbound
+    places: Places
+    threads: Executor
 
-    def words(self) -> str:
+    async def words(self) -> str:
         """Blank where nothing is to be said. Raises NotYet."""
         began = time.monotonic()
-        count = self._count()
-        with held.places().place(readable.whom(self.account.pk, self.inbound.peer.id), self._uuid) as place:
-            standing, said = self._look()
+        count, standing, said = await run_on(self.threads, self._first_look)
+        whom = readable.whom(self.account.pk, self.inbound.peer.id)
+        with self.places.place(whom, self._uuid) as place:
             last = self._number(count, standing) >= self.channel.deliveries
             waits = self.channel.last_seconds if last else self.channel.hangs_up_seconds + BEYOND_SECONDS
+            if place and said is None:  # a word that came before there was a place woke nobody
+                place.woken.set()
             while said is None and place and not place.over and (left := began + waits - time.monotonic()) > 0:
-                place.woken.wait(min(left, held.LOOK_SECONDS))
-                place.woken.clear()
-                standing, said = self._look() if not place.over else (standing, None)
+                await self._wait(place, min(left, self.places.look_seconds))
+                standing, said = await run_on(self.threads, self._look) if not place.over else (standing, None)
         if said is not None:
             return said
         if place and (place.over or not last):
             raise NotYet
         return self.account.sentence("not_ready")
+
+    async def _wait(self, place: Place, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await place.woken.wait()
+        except TimeoutError:
+            return
+        finally:
+            place.woken.clear()
 
     @cached_property
     def _uuid(self) -> UUID:
@@ -99,14 +124,13 @@ class _Request:
 
     # --- what there is to say
 
+    def _first_look(self) -> tuple[int, Standing, str | None]:
+        return self._count(), *self._look()
+
     def _look(self) -> tuple[Standing, str | None]:
-        """None: nothing yet. The connection goes back: whoever waits holds none."""
-        try:
-            standing = readable.standing(self._uuid)
-            return standing, self._said(standing)
-        finally:
-            if not connection.in_atomic_block:
-                connection.close()
+        """None: nothing yet."""
+        standing = readable.standing(self._uuid)
+        return standing, self._said(standing)
 
     def _said(self, standing: Standing) -> str | None:
         if standing.given:

@@ -1,6 +1,6 @@
 """What each process of the bridge executes: the one list, for `make run`, `make demo` and the containers.
 
-    python -m bridge.processes web|worker|beat|connector     becomes that process, so that signals reach it
+    python -m bridge.processes web|callbacks|worker|beat|connector     becomes that process, so that signals reach it
 
 The environment says where: HOST, PORT, LOG_LEVEL, and DATA_DIR for the little that a process keeps (the clock's memory, signs of life).
 """
@@ -13,13 +13,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from bridge.checks import WEB_THREADS
+from bridge.runtime.capacity import HEAD_SECONDS, MAX_CONNECTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PROCESSES = ("web", "worker", "beat", "connector")
-WEB_WORKERS = 2
+PROCESSES = ("web", "callbacks", "worker", "beat", "connector")
+WEB_SERVERS = frozenset({"web", "callbacks"})
+WEB_WORKERS = CALLBACKS_WORKERS = 2
+CALLBACKS_PORT_OFFSET = 3  # the demo has its stand-ins at the two ports behind PORT
 WEB_STOP_SECONDS = (
     26  # for requests under way: a page that asks a platform waits 5 s to connect and 20 s for the answer
 )
@@ -33,20 +35,37 @@ def python(*arguments: str | Path) -> list[str]:
 
 def command(name: str, env: Mapping[str, str]) -> list[str]:
     """The command line of a process. Raises KeyError for a name that is none of PROCESSES."""
-    return {"web": _web, "worker": _worker, "beat": _beat, "connector": _connector}[name](env)
+    return {"web": _web, "callbacks": _callbacks, "worker": _worker, "beat": _beat, "connector": _connector}[name](env)
 
 
 def _web(env: Mapping[str, str]) -> list[str]:
-    """Threads are named explicitly, for granian would choose one; the sockets of a web page are not used."""
-    address = ("--host", env.get("HOST") or "127.0.0.1", "--port", env.get("PORT") or "8000")
-    size = ("--workers", str(WEB_WORKERS), "--blocking-threads", str(WEB_THREADS))
+    return _granian(env, "bridge.asgi:application", port(env), WEB_WORKERS)
+
+
+def _callbacks(env: Mapping[str, str]) -> list[str]:
+    return _granian(env, "bridge.asgi:callbacks", callbacks_port(env), CALLBACKS_WORKERS)
+
+
+def port(env: Mapping[str, str]) -> int:
+    return int(env.get("PORT") or 8000)
+
+
+def callbacks_port(env: Mapping[str, str]) -> int:
+    return int(env.get("CALLBACKS_PORT") or port(env) + CALLBACKS_PORT_OFFSET)
+
+
+def _granian(env: Mapping[str, str], application: str, port: int, workers: int) -> list[str]:
+    """HTTP/1 alone, as proxies speak it: while granian finds out which HTTP is spoken it has no deadline for a first byte."""
+    address = ("--host", env.get("HOST") or "127.0.0.1", "--port", str(port))
+    size = ("--workers", str(workers), "--backlog", "2048", "--backpressure", str(MAX_CONNECTIONS))
+    limits = ("--http", "1", "--http1-header-read-timeout", str(HEAD_SECONDS * 1000), "--http1-buffer-size", "65536")
     care = ("--respawn-failed-workers", "--workers-kill-timeout", str(WEB_STOP_SECONDS))
     level = ("--log-level", "error" if env.get("DEMO") == "1" else "info")
-    program = ("-m", "granian", "--interface", "wsgi", "--no-ws")
+    program = ("-m", "granian", "--interface", "asginl", "--no-ws")
     logs = (
         ("--log-config", str(Path(__file__).with_name("granian_log.json"))) if env.get("LOG_FORMAT") == "json" else ()
     )
-    return python(*program, *address, *size, *care, *level, *logs, "bridge.wsgi:application")
+    return python(*program, *address, *size, *limits, *care, *level, *logs, application)
 
 
 def _worker(env: Mapping[str, str]) -> list[str]:

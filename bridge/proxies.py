@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
@@ -41,19 +41,41 @@ class TrustedProxies:
 
 def believe(meta: dict[str, Any]) -> None:
     """Put the client's address into REMOTE_ADDR and take out what nobody vouches for."""
-    forwarded = str(meta.get("HTTP_X_FORWARDED_FOR", "")).split(",")
+    peer, forwarded = meta.get("REMOTE_ADDR", ""), str(meta.get("HTTP_X_FORWARDED_FOR", ""))
     for name in NOT_READ:
         meta.pop(name, None)
-    if not is_trusted(address(meta.get("REMOTE_ADDR", ""))):
+    if not is_trusted(address(peer)):
         meta.pop(FORWARDED_PROTO, None)
-        return
-    for hop in reversed(forwarded):  # each proxy adds at the end whom it heard; what a client wrote stands before
+    meta["REMOTE_ADDR"] = client_of(peer, forwarded)
+
+
+def client_of(peer: str, forwarded: str) -> str:
+    """The client's address. peer: whose connection it is; forwarded: the X-Forwarded-For header, read as far as its hops are trusted."""
+    if not is_trusted(address(peer)):
+        return peer
+    for hop in reversed(
+        forwarded.split(",")
+    ):  # each proxy adds at the end whom it heard; a client's own words stand before
         caller = address(hop)
         if caller is None:
-            return
-        meta["REMOTE_ADDR"] = str(caller)
+            break
+        peer = str(caller)
         if not is_trusted(caller):
-            return
+            break
+    return peer
+
+
+def without_ambiguous(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Without names that hold `_`: CGI's names make `X_Forwarded_For` and `X-Forwarded-For` the same, and proxies let the first pass."""
+    return [(name, value) for name, value in headers if b"_" not in name]
+
+
+def network(client: str) -> str:
+    """What counts as one caller: an IPv4 address, or the /64 of an IPv6 address, of which everybody has at least one. Else the text."""
+    found = address(client)
+    if isinstance(found, IPv6Address):
+        return str(IPv6Network((found, 64), strict=False))
+    return str(found or client)
 
 
 def client_address(request: HttpRequest) -> str | None:

@@ -48,7 +48,7 @@ INSTALLED_APPS = [
     "bridge",
 ]
 
-# The callback route has none of these: see `bridge.wsgi`.
+# The callback route has none of these: see `bridge.asgi`.
 MIDDLEWARE = [
     "bridge.proxies.TrustedProxies",
     "django.middleware.security.SecurityMiddleware",
@@ -66,7 +66,6 @@ MIDDLEWARE = [
 ]
 
 ROOT_URLCONF = "bridge.urls"
-WSGI_APPLICATION = "bridge.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -112,6 +111,8 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AXES_FAILURE_LIMIT = read("LOGIN_FAILURES", whole(1, 1000), 5)
 AXES_COOLOFF_TIME = timedelta(minutes=read("LOGIN_LOCK_MINUTES", whole(1, 1440), 15))
+# Of one address in that time, whatever the names: `bridge.security.logins`.
+LOGIN_ADDRESS_FAILURES = read("LOGIN_ADDRESS_FAILURES", whole(5, 10000), 30)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_CLIENT_IP_CALLABLE = "bridge.proxies.client_address"
 AXES_LOCKOUT_TEMPLATE = "429.html"

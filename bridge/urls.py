@@ -1,4 +1,4 @@
-"""Three doors: the admin for people, the API for scripts, the callbacks for platforms."""
+"""What Django serves: the admin for people, the API for scripts. Callbacks and probes never come here: `bridge.asgi`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 
-from bridge import views
 from bridge.api.errors import not_found
 
 urlpatterns = [
-    path("callbacks/<uuid:key>", views.callback, name="callback"),
     path("admin/", admin.site.urls),
     path("api/v1/", include("bridge.api.urls")),
     re_path("^api/", csrf_exempt(not_found)),

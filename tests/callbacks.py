@@ -1,74 +1,127 @@
-"""The platform's side of a callback: bodies sealed by wechatpy, sent through the real WSGI application."""
+"""The platform's side of a callback: bodies sealed by wechatpy, sent through the real ASGI application."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
-import io
 import json
+import queue
 import secrets
+import socket
 import threading
 import time
+from collections import deque
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
-from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
+from django.utils.datastructures import CaseInsensitiveMapping
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
 from wechatpy.crypto import PrpCrypto, WeChatCrypto
 
+from bridge.runtime.capacity import HEAD_SECONDS
 from tests.factories import BOT, CORP, KEY, TOKEN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from accounts.models import ChannelAccount
 
 
-def application(environ: Any, start_response: Any) -> Any:
-    """Imported when first called: it sets Django up."""
-    from bridge.wsgi import application as real
+class CallerThread(Executor):
+    """Does the work of the web process's threads in the thread that asks: there the test's transaction is."""
 
-    return real(environ, start_response)
+    def __init__(self) -> None:
+        self.work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def do() -> None:
+            try:
+                future.set_result(work(*args, **kwargs))
+            except BaseException as error:
+                future.set_exception(error)
+
+        self.work.put(do)
+        return future
+
+    def serve(self) -> None:
+        """Until None comes."""
+        while (work := self.work.get()) is not None:
+            work()
 
 
 class Reply:
-    def __init__(self, status: str, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.status, self.headers, self.body = int(status.split()[0]), dict(headers), body
+    def __init__(self, messages: list[dict[str, Any]]) -> None:
+        start, *parts = messages
+        self.status: int = start["status"]
+        names = (tuple(each.decode("latin-1") for each in line) for line in start["headers"])
+        self.headers = CaseInsensitiveMapping(dict(names))
+        self.body = b"".join(part.get("body", b"") for part in parts)
 
 
 def call(account: ChannelAccount, body: bytes = b"", query: dict[str, str] | None = None, **environ: Any) -> Reply:
-    """One request through `bridge.wsgi.application`, as the web server makes it."""
-    started: list[Any] = []
+    """One request through `bridge.asgi.Application`. environ: HTTP_*, REQUEST_METHOD, REMOTE_ADDR, path, length,
+    pieces of the body, headers whose names are as they stand."""
+    pieces, more = environ.pop("pieces", [body]), environ.pop("headers", {})
+    length = environ.pop("length", str(len(body)) if body else "")
     path = environ.pop("path", f"/callbacks/{account.key}")
-    length = environ.pop("length", str(len(body)))
-    request = {
-        "REQUEST_METHOD": "POST" if body else "GET",
-        "SCRIPT_NAME": "",
-        "PATH_INFO": path,
-        "QUERY_STRING": urlencode(query or {}),
-        "SERVER_NAME": "bridge.example",
-        "SERVER_PORT": "443",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "CONTENT_LENGTH": length,
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "https",
-        "wsgi.input": io.BytesIO(body),
-        "wsgi.errors": io.StringIO(),
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": True,
-        "wsgi.run_once": False,
-        **environ,
+    headers = {"host": "bridge.example", **({"content-length": length} if length else {})}
+    headers |= {name[5:].replace("_", "-").lower(): value for name, value in environ.items() if name[:5] == "HTTP_"}
+    if "CONTENT_TYPE" in environ:
+        headers["content-type"] = environ["CONTENT_TYPE"]
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": environ.get("REQUEST_METHOD") or ("POST" if any(pieces) else "GET"),
+        "scheme": environ.get("wsgi.url_scheme", "https"),
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": urlencode(query or {}).encode(),
+        "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in {**headers, **more}.items()],
+        "client": (environ.get("REMOTE_ADDR", "127.0.0.1"), 1),
+        "server": ("bridge.example", 443),
     }
-    with _within_the_test():
-        result = application(request, lambda status, headers, _info=None: started.append((status, headers)))
+    return Reply(_exchange(scope, pieces))
+
+
+def _exchange(scope: dict[str, Any], pieces: list[bytes]) -> list[dict[str, Any]]:
+    """The event loop has a thread of its own; what it leaves to threads is done in this one."""
+    from bridge.asgi import Application
+    from bridge.runtime.threads import Threads
+
+    here, sent = CallerThread(), []
+    waiting = deque(pieces)
+
+    async def receive() -> dict[str, Any]:
+        piece = waiting.popleft() if waiting else b""
+        return {"type": "http.request", "body": piece, "more_body": bool(waiting)}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def exchange() -> None:
+        application = Application(pages=True, threads=Threads(here, here, here, here, here))
         try:
-            content = b"".join(result)
+            await application(scope, receive, send)
+            await application.callbacks.settle()
         finally:
-            getattr(result, "close", lambda: None)()
-    return Reply(*started[0], content)
+            application.callbacks.places.close()
+            here.work.put(None)
+
+    loop = threading.Thread(target=asyncio.run, args=[exchange()])
+    with _within_the_test():
+        loop.start()
+        here.serve()
+        loop.join()
+    return sent
 
 
 @contextmanager
@@ -125,28 +178,50 @@ def opened(body: bytes) -> dict[str, Any]:
     return found
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-    block_on_close = True
-    request_queue_size = 128
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, *words: Any) -> None:
-        """Quiet."""
-
-    def log_error(self, *words: Any) -> None:
-        """A client that went away is part of some tests."""
-
-
 @contextmanager
-def web_server() -> Iterator[str]:
-    """`bridge.wsgi.application` on a free port, a thread for each request."""
-    with make_server("127.0.0.1", 0, application, _Server, _Quiet) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
+def web_server(*, pages: bool = True) -> Iterator[str]:
+    """The application behind the real web server, on a free port and in a thread of this process."""
+    from bridge.asgi import Application
+
+    application = Application(pages=pages)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    started: Future[tuple[asyncio.AbstractEventLoop, Server]] = Future()
+
+    async def serve() -> None:
+        server = Server(
+            application,
+            port=port,
+            interface=Interfaces.ASGINL,
+            http=HTTPModes.http1,
+            websockets=False,
+            log_enabled=False,
+            backpressure=4096,
+            http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000),
+        )
+        started.set_result((asyncio.get_running_loop(), server))
+        await server.serve()
+
+    thread = threading.Thread(target=asyncio.run, args=[serve()], daemon=True)
+    thread.start()
+    loop, server = started.result(10)
+    try:
+        _await(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        loop.call_soon_threadsafe(server.stop)
+        thread.join(15)
+        application.close()
+
+
+def _await(port: int) -> None:
+    deadline = time.monotonic() + 20
+    while True:
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join(10)
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return

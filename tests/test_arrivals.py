@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 import pytest
-from django.db import DatabaseError, OperationalError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection
 
 from bridge import arrivals
 from bridge.models import Message
+from bridge.pipeline.inbound.callbacks import Callbacks
+from bridge.runtime.threads import Threads
 from tests.away import database_away
-from tests.factories import app, eventually, in_thread, picture, said
+from tests.factories import app, eventually, picture, said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from concurrent.futures import Future
 
     from accounts.models import ChannelAccount
@@ -31,12 +34,6 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' 
 @pytest.fixture
 def account() -> ChannelAccount:
     return app()
-
-
-@pytest.fixture
-def beside() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(8) as pool:
-        yield pool
 
 
 @contextmanager
@@ -58,24 +55,45 @@ def waiting() -> int:
         return int(cursor.fetchone()[0])
 
 
-def group(beside: ThreadPoolExecutor, account: ChannelAccount, messages: list[Inbound]) -> list[Future[int | None]]:
-    """The first message is on its way alone, the others stand behind it, as one group and in this order."""
-
-    def store(message: Inbound) -> Callable[[], int | None]:
-        return in_thread(lambda: arrivals.receive(account, message))
-
-    first = beside.submit(store(said("first")))
-    eventually(lambda: waiting() == 1)
-    others = []
-    for number, message in enumerate(messages, 1):
-        others.append(beside.submit(store(message)))
-        eventually(lambda number=number: len(arrivals._together.waiting) == number)
-    return [first, *others]
+@pytest.fixture
+def batches() -> Iterator[Storing]:
+    with Storing() as storing:
+        yield storing
 
 
-def test_what_comes_together_is_stored_together_in_order(account: ChannelAccount, beside: ThreadPoolExecutor) -> None:
+class Storing:
+    """The web process's batches on a loop of their own, with its one thread that stores."""
+
+    def __enter__(self) -> Self:
+        self.loop, self.threads = asyncio.new_event_loop(), Threads()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread.start()
+        self.rows = Callbacks(self.threads).rows
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()
+        self.threads.close()
+
+    def group(self, account: ChannelAccount, messages: list[Inbound]) -> list[Future[int | None]]:
+        """The first message is on its way alone, the others stand behind it, as one group and in this order."""
+        first = self.store(account, said("first"))
+        eventually(lambda: waiting() == 1)
+        others = []
+        for number, message in enumerate(messages, 1):
+            others.append(self.store(account, message))
+            eventually(lambda number=number: len(self.rows.waiting) == number)
+        return [first, *others]
+
+    def store(self, account: ChannelAccount, message: Inbound) -> Future[int | None]:
+        return asyncio.run_coroutine_threadsafe(self.rows(arrivals.row_of(account, message)), self.loop)
+
+
+def test_what_comes_together_is_stored_together_in_order(account: ChannelAccount, batches: Storing) -> None:
     with closed():
-        stored = group(beside, account, [said("1", media=(picture("M1"), picture("M2"))), said("2"), said("3")])
+        stored = batches.group(account, [said("1", media=(picture("M1"), picture("M2"))), said("2"), said("3")])
     ids = [one.result(20) for one in stored]
     assert ids == sorted(filter(None, ids))
     rows = Message.objects.order_by("id")
@@ -90,18 +108,18 @@ def transaction_of(message: Message) -> str:
         return str(cursor.fetchone()[0])
 
 
-def test_of_three_deliveries_of_one_message_one_is_new(account: ChannelAccount, beside: ThreadPoolExecutor) -> None:
+def test_of_three_deliveries_of_one_message_one_is_new(account: ChannelAccount, batches: Storing) -> None:
     one = said("one", media=(picture(),))
     with closed():
-        stored = group(beside, account, [one, said("other"), one, one])
+        stored = batches.group(account, [one, said("other"), one, one])
     assert [bool(each.result(20)) for each in stored] == [True, True, True, False, False]
     assert Message.objects.get(text="one").attachments.count() == 1
     assert arrivals.receive(account, one) is None
 
 
-def test_a_row_that_cannot_be_stored_fails_no_other(account: ChannelAccount, beside: ThreadPoolExecutor) -> None:
+def test_a_row_that_cannot_be_stored_fails_no_other(account: ChannelAccount, batches: Storing) -> None:
     with closed():
-        stored = group(beside, account, [said("1"), said(BROKEN), said("2", "x" * 300), said("3")])
+        stored = batches.group(account, [said("1"), said(BROKEN), said("2", "x" * 300), said("3")])
     for wrong in stored.pop(2), stored.pop(2):
         with pytest.raises(DatabaseError):
             wrong.result(20)
@@ -110,11 +128,11 @@ def test_a_row_that_cannot_be_stored_fails_no_other(account: ChannelAccount, bes
 
 
 def test_all_are_told_when_the_database_goes_away_and_the_next_are_stored(
-    account: ChannelAccount, beside: ThreadPoolExecutor
+    account: ChannelAccount, batches: Storing
 ) -> None:
     messages = [said("1"), said("2")]
     with closed():
-        stored = group(beside, account, messages)
+        stored = batches.group(account, messages)
         with database_away():
             for each in stored:
                 with pytest.raises(OperationalError):
@@ -123,9 +141,7 @@ def test_all_are_told_when_the_database_goes_away_and_the_next_are_stored(
     assert all(arrivals.receive(account, message) for message in messages)
 
 
-def test_two_processes_that_store_the_same_in_opposite_order(
-    account: ChannelAccount, beside: ThreadPoolExecutor
-) -> None:
+def test_two_processes_that_store_the_same_in_opposite_order(account: ChannelAccount, batches: Storing) -> None:
     """PostgreSQL ends ours, whose rows are then stored one by one."""
     one, two = said("one"), said("two")
     with psycopg.connect(**params()) as other:
@@ -133,7 +149,7 @@ def test_two_processes_that_store_the_same_in_opposite_order(
         store(other, account, two)
         other.execute("SAVEPOINT closed")
         other.execute("LOCK TABLE bridge_message IN SHARE MODE")
-        stored = group(beside, account, [one, two])
+        stored = batches.group(account, [one, two])
         other.execute("ROLLBACK TO closed")
         eventually(lambda: Message.objects.filter(text="first").exists() and waiting() == 1)
         store(other, account, one)
@@ -144,20 +160,3 @@ def test_two_processes_that_store_the_same_in_opposite_order(
 
 def store(other: psycopg.Connection[Any], account: ChannelAccount, message: Inbound) -> None:
     other.execute(arrivals._STORE, {"rows": json.dumps([arrivals.row_of(account, message)])})
-
-
-def test_in_a_transaction_a_row_is_stored_alone(account: ChannelAccount, beside: ThreadPoolExecutor) -> None:
-    with closed():
-        stored = group(beside, account, [])
-        inside = beside.submit(in_thread(lambda: taken_back(account)))
-        eventually(lambda: waiting() == 2)
-        assert not arrivals._together.waiting
-    assert stored[0].result(20)
-    inside.result(20)
-    assert [row.text for row in Message.objects.all()] == ["first"]
-
-
-def taken_back(account: ChannelAccount) -> None:
-    with transaction.atomic():
-        assert arrivals.receive(account, said("taken back"))
-        transaction.set_rollback(True)

@@ -1,4 +1,4 @@
-"""The callback route through the real WSGI application: nothing in between, and nothing stored that is not the platform's."""
+"""The callback route through the real ASGI application: nothing in between, and nothing stored that is not the platform's."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_message_is_stored_once_and_acknowledged_each_time(account: ChannelAcc
 def test_no_session_no_cookie_no_middleware(account: ChannelAccount) -> None:
     reply = call(account, *from_app(), HTTP_COOKIE="sessionid=x; csrftoken=y", HTTP_ACCEPT_LANGUAGE="zh-hans")
     assert reply.status == 200
-    assert set(reply.headers) == {"Content-Type", "Content-Length"} or set(reply.headers) == {"Content-Type"}
+    assert set(reply.headers) == {"content-type", "content-length"}
 
 
 def test_one_statement_and_no_other(account: ChannelAccount, django_assert_num_queries: object) -> None:
@@ -181,11 +181,17 @@ def test_more_than_a_mebibyte(account: ChannelAccount, length: str) -> None:
     refused(account, 413, "too_large", body, signed("x"), length=length or str(len(body)))
 
 
-@pytest.mark.parametrize("length", ["nonsense", "-1", "", "\xb2"])
-def test_a_wrong_length_is_an_empty_body(account: ChannelAccount, length: str) -> None:
-    reply = call(account, *from_app(), length=length)
-    assert reply.status in (400, 403)
-    assert Message.objects.count() == 0
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_a_body_in_pieces_is_read_whole(account: ChannelAccount, size: int) -> None:
+    """As the web server gives it where it comes slowly, or in chunks without a length."""
+    body, query = from_app("你好")
+    pieces = [body[start : start + size] for start in range(0, len(body), size)]
+    assert call(account, query=query, pieces=pieces).status == 200
+    assert Message.objects.get().text == "你好"
+
+
+def test_chunks_of_more_than_a_mebibyte(account: ChannelAccount) -> None:
+    refused(account, 413, "too_large", b"", signed("x"), pieces=[b"x" * 65536] * 17)
 
 
 def test_exactly_a_mebibyte_is_read(account: ChannelAccount) -> None:

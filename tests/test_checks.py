@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 # Read by the launcher, not by the settings.
-OF_THE_LAUNCHER = {"HOST", "PORT", "DATA_DIR"}
+OF_THE_LAUNCHER = {"HOST", "PORT", "CALLBACKS_PORT", "DATA_DIR"}
 
 
 @pytest.fixture
@@ -96,6 +96,7 @@ WRONG = {
     "E024": [("HSTS_SECONDS", "-1"), ("HSTS_SECONDS", "a year")],
     "E025": [("LOGIN_FAILURES", "0")],
     "E026": [("LOGIN_LOCK_MINUTES", "0"), ("LOGIN_LOCK_MINUTES", "1441")],
+    "E028": [("LOGIN_ADDRESS_FAILURES", "4"), ("LOGIN_ADDRESS_FAILURES", "many")],
     "E027": [("SESSION_HOURS", "0")],
     "E040": [("API_RATE", "0"), ("API_RATE", "1000001"), ("API_RATE", "600/min")],
     "E030": [("RETENTION_DAYS", "6"), ("RETENTION_DAYS", "36501"), ("RETENTION_DAYS", "forever")],

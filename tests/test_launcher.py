@@ -50,7 +50,7 @@ def sleeper(tmp_path: Path) -> str:
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
-    """A port that is free, as are the two after it; PORT and DATA_DIR are set, and no servers are named."""
+    """A port that is free, as are the three after it; PORT and DATA_DIR are set, and no servers are named."""
     for name in ("DATABASE_URL", "REDIS_URL", "MEDIA_ROOT", "STATIC_ROOT", "HOST", "LOG_LEVEL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
@@ -177,7 +177,7 @@ supervisor.run()
 
 def test_the_demo_has_ports_data_and_secrets_of_its_own(free: int, tmp_path: Path) -> None:
     plan = make_plan("demo")
-    assert plan.ports == {"web": free, "simulator": free + 1, "gateway": free + 2}
+    assert plan.ports == {"web": free, "callbacks": free + 3, "simulator": free + 1, "gateway": free + 2}
     assert plan.data_dir == tmp_path / "data"
     assert plan.env["DATABASE_URL"] == f"postgres://bridge@/bridge?host={tmp_path}/data/run"
     assert plan.env["REDIS_URL"] == f"unix://{tmp_path}/data/run/valkey.sock?db=0"
@@ -186,7 +186,7 @@ def test_the_demo_has_ports_data_and_secrets_of_its_own(free: int, tmp_path: Pat
     assert (tmp_path / "data" / "secrets.env").stat().st_mode & 0o777 == 0o600
     assert make_plan("demo").env == plan.env
     names = [child.name for child in processes(plan)]
-    assert names == ["web", "worker", "beat", "connector", "simulator", "gateway"]
+    assert names == ["web", "callbacks", "worker", "beat", "connector", "simulator", "gateway"]
 
 
 def test_a_second_demo_beside_the_first_keeps_its_data_apart(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,16 +200,16 @@ def test_run_takes_the_servers_it_is_given(free: int, monkeypatch: pytest.Monkey
     monkeypatch.setenv("DATABASE_URL", "postgres://elsewhere/bridge")
     monkeypatch.setenv("REDIS_URL", "")
     plan = make_plan("run")
-    assert plan.ports == {"web": free}
+    assert plan.ports == {"web": free, "callbacks": free + 3}
     assert plan.env["DATABASE_URL"] == "postgres://elsewhere/bridge"
     assert plan.env["REDIS_URL"].startswith("unix://")
-    assert [child.name for child in processes(plan)] == ["web", "worker", "beat", "connector"]
+    assert [child.name for child in processes(plan)] == ["web", "callbacks", "worker", "beat", "connector"]
 
 
 @pytest.mark.parametrize("port", ["0", "65534", "eighty", "-1", "８０"])
 def test_a_port_that_is_none_is_refused(free: int, monkeypatch: pytest.MonkeyPatch, port: str) -> None:
     monkeypatch.setenv("PORT", port)
-    with pytest.raises(LaunchError, match="PORT is not a number from 1 to 65533"):
+    with pytest.raises(LaunchError, match="PORT is not a number from 1 to 65532"):
         make_plan("run")
 
 
@@ -217,7 +217,7 @@ def test_a_taken_port_is_named_with_a_way_out(free: int) -> None:
     plan = make_plan("run")
     check_ports(plan)
     assert not listening(plan)
-    with socket.create_server(("127.0.0.1", free)):
+    with socket.create_server(("127.0.0.1", free)), socket.create_server(("127.0.0.1", free + 3)):
         assert listening(plan)
         with pytest.raises(
             LaunchError, match=rf"Port {free} .for: web. is taken. Choose another: make run PORT={free + 100}"

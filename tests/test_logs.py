@@ -206,7 +206,8 @@ def test_the_database_s_threads_know_what_they_work_at(as_json: Written) -> None
 @pytest.mark.parametrize(
     ("argv", "name"),
     [
-        (["/v/site-packages/granian/__main__.py", "--interface", "wsgi"], "web"),
+        (["/v/site-packages/granian/__main__.py", "--interface", "asginl", "bridge.asgi:application"], "web"),
+        (["/v/site-packages/granian/__main__.py", "--interface", "asginl", "bridge.asgi:callbacks"], "callbacks"),
         (["/v/bin/granian", "x"], "web"),
         (["/v/site-packages/celery/__main__.py", "--quiet", "-A", "bridge", "worker", "--pool"], "worker"),
         (["/v/bin/celery", "-A", "bridge", "beat"], "beat"),

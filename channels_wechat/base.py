@@ -163,7 +163,7 @@ class Streaming(Callbacks):
 
     def opens_stream(self, inbound_kind: str) -> bool:
         """Whether `acknowledge` opened a stream for a message of this kind."""
-        return inbound_kind not in ("event", "action", "unsupported")
+        return inbound_kind not in ("event", "action")
 
     def closing_text(self, reason: str) -> str:
         """How a stream ends without an answer. reason: "skipped", "failed", "later" (the answer follows), "silent"."""

@@ -60,6 +60,7 @@ class Cipher:
 
         Raises CallbackRefused: 403 "signature", "stale", "receiveid"; 400 "base64", "padding", "length".
         """
+        ciphertext = "".join(ciphertext.split())  # line breaks are those of whoever formatted the body
         expected = self.signature(query.get("timestamp", ""), query.get("nonce", ""), ciphertext)
         _check_signed(query, "msg_signature", expected, now)
         return self._unpack(_unpad_callback(self._decrypt(_decode(ciphertext))))

@@ -44,12 +44,13 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class MediaItem:
-    """A file that a message names: handle is a media id or an address, good for a short time."""
+    """A file that a message names. handle: a media id or an address, good for a short time; fallback: another one of the same file."""
 
     kind: MediaKind
     handle: str
     name: str = ""
     mime: str = ""
+    fallback: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,9 @@ class Verdict:
 class Inbound:
     """One message or event from the platform.
 
-    key: its idempotency key (the platform's message id, or the SHA-256 of an event's decrypted body).
+    key: its idempotency key (the platform's message id, or the SHA-256 of the decrypted body where there is none).
     kind: text mixed image voice video file location link: a turn for the agent; action: a click or a card's answer, a turn too;
-    event: something happened, never a turn; unsupported: stored and acknowledged.
+    event: something happened, never a turn; unsupported: what cannot be read, a turn where `text` tells the agent of it.
     raw: the decrypted body as JSON, without secrets. occurred_at: Unix seconds, 0 when the platform does not say.
     refers_to: the hex uuid of the inbound message whose answer this event judges (feedback). contacts: user id → name the event tells.
     window: the right to speak that it opens, where the platform counts (`Windows`). follows: the sender began (True) or ceased to.

@@ -48,6 +48,11 @@ SENTENCES: dict[str, Sentence] = {
         "The answer is not ready yet. Send 1 to read it.",
     ),
     "read_on": Sentence(_("More of an answer can be read"), "（回复 1 继续阅读）", "(Send 1 to read on.)"),
+    "not_understood": Sentence(
+        _("A message holds nothing that can be read"),
+        "抱歉，没有收到可以识别的内容。",
+        "Sorry, nothing in that message could be understood.",
+    ),
     "new_session": Sentence(_("After /new"), "已开始新的会话。", "A new session has begun."),
     "stopped": Sentence(_("After /stop"), "已停止。", "Stopped."),
     "file_missing": Sentence(

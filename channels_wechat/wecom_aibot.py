@@ -24,6 +24,7 @@ from channels_wechat.errors import Action, CallbackRefused, ChannelError
 from channels_wechat.http import encode_json, file_name
 from channels_wechat.messages import Ability, Answer, Receipt, Reception, Upload, message_uuid
 from channels_wechat.text import clean, clean_json
+from channels_wechat.unreadable import SYSTEM, unreadable_body
 from channels_wechat.wecom_aibot_credentials import WeComAIBotCredentials
 from channels_wechat.wecom_aibot_inbound import STREAM_ID, Node, word
 from channels_wechat.wecom_api import check
@@ -114,9 +115,13 @@ class WeComAIBot(Streaming, Downloads):
         return Answer(self._cipher.open(query, query.get("echostr", "")))
 
     def parse(self, query: Mapping[str, str], body: bytes) -> Reception:
-        plain = self._cipher.open(query, word(_object(body), "encrypt"))
-        node = _object(plain)
-        if word(node, "aibotid") != self._setting("bot_id"):
+        encrypted = _object(body).get("encrypt")
+        plain = self._cipher.open(query, encrypted if isinstance(encrypted, str) else "")
+        try:
+            node = _object(plain)
+        except CallbackRefused:
+            return Reception((unreadable_body(plain),))
+        if word(node, "aibotid") not in ("", self._setting("bot_id")):
             raise CallbackRefused(403, "aibotid", _("The callback is for another bot than this account's."))
         if word(node, "msgtype") == "stream":
             return Reception(poll=_stream_id(node))
@@ -127,14 +132,12 @@ class WeComAIBot(Streaming, Downloads):
             corp_id=self._setting("corp_id"),
             reply_seconds=self.reply_seconds,
         )
-        if not inbound.peer.id:
-            raise CallbackRefused(400, "peer", _("The message does not say who sent it, or in which group."))
         return Reception((inbound,))
 
     def acknowledge(self, query: Mapping[str, str], reception: Reception) -> Answer:
         """The platform's retry gets the same stream, because its id is the message's uuid."""
         for inbound in reception.inbound:
-            if self.opens_stream(inbound.kind):
+            if self.opens_stream(inbound.kind) and inbound.peer.id != SYSTEM:
                 stream = message_uuid(self.identity.key, inbound.key).hex
                 return self._sealed(query, wecom_aibot_content.first_frame(stream))
             if welcome := self.passive_text(inbound):
@@ -226,7 +229,7 @@ class WeComAIBot(Streaming, Downloads):
 
 def _object(data: bytes) -> Node:
     try:
-        value = json.loads(data.decode(errors="replace"))
+        value = json.loads(data.decode(errors="replace").lstrip("\ufeff \t\r\n"), strict=False)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):

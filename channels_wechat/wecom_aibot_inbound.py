@@ -9,7 +9,9 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
+from channels_wechat.inbound_text import as_list, message_id, place
 from channels_wechat.messages import Inbound, MediaItem, Peer
+from channels_wechat.unreadable import NOT_PASSED_ON, SYSTEM, is_placeholder, mark, readable_values
 
 if TYPE_CHECKING:
     from channels_wechat.messages import MediaKind
@@ -19,22 +21,26 @@ Said = tuple[str, tuple[MediaItem, ...]]
 STREAM_ID = re.compile(r"[0-9a-f]{32}")
 # Addresses that are as good as a password for as long as they live: the one-use reply and the files.
 SECRETS = frozenset({"response_url", "url"})
-KINDS = frozenset({"text", "mixed", "image", "voice", "file", "video"})
+# "location" and "link" are not on the platform's pages; what they bring is read as far as it can be.
+KINDS = frozenset({"text", "mixed", "image", "voice", "file", "video", "location", "link"})
 FILES: dict[str, MediaKind] = {"image": "image", "file": "file", "video": "video"}
 VERDICTS = {1: "accurate", 2: "inaccurate", 3: "withdrawn"}
 FAULTS = {1: "irrelevant", 2: "incomplete", 3: "wrong", 4: "wrong data analysis"}
 
 
 def read(node: Node, plain: bytes, *, bot_name: str, corp_id: str, reply_seconds: int) -> Inbound:
-    """plain: the decrypted body, whose SHA-256 is the key of an event. corp_id: the bot's own corporation, if known."""
-    is_event = word(node, "msgtype") == "event"
+    """plain: the decrypted body, whose SHA-256 is the key of whatever has no id of its own, and of an event.
+
+    corp_id: the bot's own corporation, if known. Who or which group is not named is `SYSTEM`, which nobody can answer.
+    """
+    is_event = word(node, "msgtype").lower() == "event"
     sender, in_group = _sender(node, corp_id), word(node, "chattype") == "group"
     reply = word(node, "response_url")
     kind, text, media = _event(node) if is_event else _message(node, bot_name if in_group else "")
     return Inbound(
-        key=("" if is_event else word(node, "msgid")) or hashlib.sha256(plain).hexdigest(),
+        key=("" if is_event else message_id(word(node, "msgid"))) or hashlib.sha256(plain).hexdigest(),
         kind=kind,
-        peer=Peer("group", word(node, "chatid"), reply) if in_group else Peer("direct", sender, reply),
+        peer=_peer(node, sender, in_group, reply),
         sender=sender,
         text=text,
         media=media,
@@ -53,23 +59,34 @@ def at(node: Any, *path: str) -> Any:
 
 
 def word(node: Any, *path: str) -> str:
+    """The text that stands there, or a whole number as text; without blanks round it, but for `content`, which people type."""
     value = at(node, *path)
-    return value if isinstance(value, str) else ""
+    if type(value) is int:
+        return str(value)
+    if not isinstance(value, str):
+        return ""
+    return value if path[-1] == "content" else value.strip()
 
 
 def _listed(node: Any, *path: str) -> list[Any]:
-    value = at(node, *path)
-    return value if isinstance(value, list) else []
+    return as_list(at(node, *path))
 
 
 def _seconds(value: Any) -> int:
-    return value if type(value) is int and 0 < value < 10**11 else 0
+    number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,11}", value) else value
+    return number if type(number) is int and 0 < number < 10**11 else 0
 
 
 def _sender(node: Node, corp_id: str) -> str:
     """User ids are unique only within a corporation: a guest's gets its own, so that nobody passes for a colleague."""
     user, guest_of = word(node, "from", "userid"), word(node, "from", "corpid")
     return f"{user}@{guest_of}" if user and guest_of not in ("", corp_id) else user
+
+
+def _peer(node: Node, sender: str, in_group: bool, reply: str) -> Peer:
+    if in_group:
+        return Peer("group", word(node, "chatid") or SYSTEM, reply)
+    return Peer("direct", sender or SYSTEM, reply)
 
 
 def _without_secrets(value: Any) -> Any:
@@ -82,34 +99,74 @@ def _without_secrets(value: Any) -> Any:
 
 
 def _message(node: Node, bot_name: str) -> tuple[str, str, tuple[MediaItem, ...]]:
-    kind = word(node, "msgtype")
-    if kind not in KINDS:
-        return "unsupported", "", ()
+    kind = word(node, "msgtype").lower()
     text, media = _said(node, bot_name)
+    if text and is_placeholder(text):
+        kind, text = "unsupported", NOT_PASSED_ON
     quoted, quoted_media = _quote(node, bot_name)
-    return kind, "\n\n".join(part for part in (quoted, text) if part), (*media, *quoted_media)
+    text = "\n\n".join(part for part in (quoted, text) if part)
+    return kind if kind in KINDS else "unsupported", text, (*media, *quoted_media)
 
 
 def _said(node: Any, bot_name: str) -> Said:
     """Text and files of a message or a quote."""
-    if word(node, "msgtype") != "mixed":
+    if word(node, "msgtype").lower() != "mixed":
         return _said_once(node, bot_name)
     parts = [_said_once(item, bot_name) for item in _listed(node, "mixed", "msg_item")]
     return "\n".join(text for text, _media in parts if text), tuple(item for _text, media in parts for item in media)
 
 
 def _said_once(node: Any, bot_name: str) -> Said:
-    """Voice comes as its transcript, without the sound."""
+    """Voice comes as its transcript, without the sound. What is of no known type is marked, with what can be read of it."""
+    kind = word(node, "msgtype").lower()
+    if kind in FILES:
+        url = word(node, kind, "url")
+        return "", (MediaItem(FILES[kind], url),) if url else ()
+    if kind in ("text", "voice"):
+        return strip_mention(word(node, kind, "content"), bot_name), ()
+    return UNDOCUMENTED.get(kind, _unknown)(node), ()
+
+
+def _unknown(node: Any) -> str:
+    """Of a type that the platform's pages do not name: a mark, and the values of the object that has the type's name."""
     kind = word(node, "msgtype")
-    url = word(node, kind, "url")
-    if url and kind in FILES:
-        return "", (MediaItem(FILES[kind], url),)
-    return strip_mention(word(node, kind, "content"), bot_name), ()
+    found = readable_values(at(node, kind), SECRETS)
+    return mark(kind, found) if kind or found else ""
+
+
+def _location(node: Any) -> str:
+    """Its structure is stated nowhere, so names are tried; where none fits it is marked as any unknown type."""
+    name = " ".join(
+        dict.fromkeys(filter(None, (word(node, "location", each) for each in ("name", "title", "label", "address"))))
+    )
+    latitude, longitude = (_degrees(at(node, "location", each)) for each in ("latitude", "longitude"))
+    return place(name, latitude, longitude) or _unknown(node)
+
+
+def _degrees(value: Any) -> str:
+    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+
+
+def _link(node: Any) -> str:
+    """As `_location`. The address is what the person wants to show, so it is no secret here."""
+    names = ("title", "description", "desc", "content", "url", "link_url")
+    return "\n".join(dict.fromkeys(filter(None, (word(node, "link", name) for name in names)))) or _unknown(node)
+
+
+UNDOCUMENTED = {"location": _location, "link": _link}
 
 
 def _quote(node: Node, bot_name: str) -> Said:
-    """The quoted message as a Markdown quote; a quoted file as its kind, so that the reader knows where it belongs."""
-    text, media = _said(node.get("quote"), bot_name)
+    """The quoted message as a Markdown quote; a quoted file as its kind, so that the reader knows where it belongs.
+
+    A quote of which nothing can be read is marked: the person believes that it was passed on.
+    """
+    quote = node.get("quote")
+    if not isinstance(quote, dict) or not quote:
+        return "", ()
+    text, media = _said(quote, bot_name)
+    if not text.strip() and not media:
+        text = mark(word(quote, "msgtype"))
     lines = [*text.splitlines(), *(f"[{item.kind}]" for item in media)]
     return "\n".join(f"> {line}".rstrip() for line in lines), media
 
@@ -148,11 +205,20 @@ def _event(node: Node) -> tuple[str, str, tuple[MediaItem, ...]]:
 
 def _card(content: Any) -> str:
     """The button and the answers, by the keys and ids that the card gave them."""
-    lines = [f"Card {word(content, 'task_id')}: {word(content, 'event_key')}"]
+    task, key = word(content, "task_id"), word(content, "event_key")
+    lines = [f"Card {task}: {key}"] if task or key else []
     for item in _listed(content, "selected_items", "selected_item"):
-        chosen = ", ".join(map(str, _listed(item, "option_ids", "option_id")))
+        chosen = ", ".join(map(str, _chosen(item)))
         lines.append(f"{word(item, 'question_key')}: {chosen}")
     return "\n".join(lines)
+
+
+def _chosen(item: Any) -> list[Any]:
+    """Ids of the options; the platform's own samples spell their element in two ways."""
+    for outer, inner in (("option_ids", "option_id"), ("opiton_ids", "opiton_id"), ("opiton_ids", "option_id")):
+        if found := _listed(item, outer, inner):
+            return found
+    return []
 
 
 def _feedback(content: Any) -> str:

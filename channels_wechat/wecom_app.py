@@ -30,6 +30,7 @@ from channels_wechat.messages import (
     Token,
     Upload,
 )
+from channels_wechat.unreadable import unreadable_body
 from channels_wechat.wecom_api import WeComApi
 from channels_wechat.wecom_app_content import CHECKS, MOST, media_type, render
 from channels_wechat.wecom_app_credentials import WeComAppCredentials
@@ -143,7 +144,10 @@ class WeComApp(Callbacks, Tokens, Media, Names, Groups, Recall):
     def parse(self, query: Mapping[str, str], body: bytes) -> Reception:
         envelope = xml.parse(body)
         plain = self._cipher.open(query, wecom_app_inbound.word(envelope, "Encrypt"))
-        node = xml.parse(plain)
+        try:
+            node = xml.parse(plain)
+        except CallbackRefused:
+            return Reception((unreadable_body(plain),))
         agent, event = wecom_app_inbound.word(node, "AgentID"), wecom_app_inbound.word(node, "Event")
         if agent not in ("", str(self._agent_id)) and event not in COMPANY_EVENTS:
             text = _("The callback is for another app of the company: its callback URL belongs to this account.")
@@ -265,7 +269,7 @@ def recipients(peer_id: str) -> dict[str, str]:
     found = {name: ids} if name else {"touser": peer_id}
     for field, value in found.items():
         if value.count("|") >= RECIPIENTS[field]:
-            raise ChannelError("recipients", Action.PERMANENT, ERRORS[81017].text)
+            raise ChannelError("recipients", Action.PERMANENT, ERRORS[81017][1])
     return found
 
 
@@ -289,6 +293,6 @@ def _ids(value: Any) -> str:
 
 def _check_group(name: str, group_id: str) -> None:
     if len(name) > 50:
-        raise ChannelError("name", Action.PERMANENT, ERRORS[86004].text)
+        raise ChannelError("name", Action.PERMANENT, ERRORS[86004][1])
     if not CHAT_ID.fullmatch(group_id):
         raise ChannelError("chat_id", Action.PERMANENT, _("A chat ID has at most 32 letters and digits."))

@@ -9,26 +9,35 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from channels_wechat.inbound_text import labelled, message_id, place
 from channels_wechat.messages import Inbound, MediaItem, Peer
+from channels_wechat.unreadable import NOT_PASSED_ON, SYSTEM, is_placeholder, mark, readable_values
 from channels_wechat.xml import Node, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from channels_wechat.messages import MediaKind
+
 Content = tuple[str, str, tuple[MediaItem, ...]]
 # What is good for one use for a while: kept out of `raw`. A card's code becomes the message's reply address.
 SECRETS = ("ResponseCode", "WelcomeCode", "Token")
 CARD_SECONDS = 72 * 3600
-# Who speaks where the platform itself does.
-SYSTEM = "sys"
+# What says nothing to a reader of a message of unknown type.
+HIDDEN = frozenset(
+    {*SECRETS, "ToUserName", "FromUserName", "CreateTime", "MsgType", "MsgId", "AgentID", "MediaId", "ThumbMediaId"}
+)
+# How the keys of menu entries begin that WeCom answers itself, with a message that its console keeps.
+ANSWERED_BY_WECOM = "#sendmsg#"
 
 
 def read(node: Node, plain: bytes) -> Inbound:
-    """node: the parsed message; plain: its bytes, whose SHA-256 is the key of an event, which has no id of its own."""
+    """node: the parsed message; plain: its bytes, whose SHA-256 is the key of whatever has no id of its own."""
     sender, code = word(node, "FromUserName"), word(node, "ResponseCode")
-    kind, text, media = _event(node) if word(node, "MsgType") == "event" else _message(node)
+    happened = _type(node) == "event"
+    kind, text, media = _event(node) if happened else _message(node)
     return Inbound(
-        key=word(node, "MsgId") or hashlib.sha256(plain).hexdigest(),
+        key=("" if happened else message_id(word(node, "MsgId"))) or hashlib.sha256(plain).hexdigest(),
         kind=kind,
         peer=Peer("direct", sender or SYSTEM, code),
         sender=sender,
@@ -51,32 +60,45 @@ def _seconds(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0
 
 
+def _type(node: Node) -> str:
+    return word(node, "MsgType").lower()
+
+
 def _message(node: Node) -> Content:
-    """Kind, text and media; "unsupported" for a MsgType that is not known."""
-    read_one = MESSAGES.get(word(node, "MsgType"))
-    return read_one(node) if read_one else ("unsupported", "", ())
+    """Kind, text and media; "unsupported" for what WeCom does not pass on, and for a MsgType that is not known."""
+    kind = _type(node)
+    if read_one := MESSAGES.get(kind):
+        return read_one(node)
+    found = readable_values(node, HIDDEN)
+    return "unsupported", mark(kind, found) if kind or found else "", ()
 
 
 def _text(node: Node) -> Content:
-    return "text", word(node, "Content"), ()
+    content = word(node, "Content")
+    return ("unsupported", NOT_PASSED_ON, ()) if is_placeholder(content) else ("text", content, ())
 
 
 def _image(node: Node) -> Content:
-    return "image", "", (MediaItem("image", word(node, "MediaId")),)
+    return "image", "", _files("image", node)
 
 
 def _voice(node: Node) -> Content:
-    mime = f"audio/{word(node, 'Format') or 'amr'}".lower()
-    return "voice", "", (MediaItem("voice", word(node, "MediaId"), mime=mime),)
+    return "voice", "", _files("voice", node, f"audio/{word(node, 'Format') or 'amr'}".lower())
 
 
 def _video(node: Node) -> Content:
-    return "video", "", (MediaItem("video", word(node, "MediaId")),)
+    return "video", "", _files("video", node)
+
+
+def _files(kind: MediaKind, node: Node, mime: str = "") -> tuple[MediaItem, ...]:
+    """No file where the message names none. A picture can be fetched by its address as well."""
+    address = word(node, "PicUrl") if kind == "image" else ""
+    sources = [source for source in (word(node, "MediaId"), address) if source]
+    return (MediaItem(kind, sources[0], mime=mime, fallback="".join(sources[1:])),) if sources else ()
 
 
 def _location(node: Node) -> Content:
-    label, place = word(node, "Label"), f"{word(node, 'Location_X')}, {word(node, 'Location_Y')}"
-    return "location", f"Location: {label} ({place})" if label else f"Location: {place}", ()
+    return "location", place(word(node, "Label"), word(node, "Location_X"), word(node, "Location_Y")), ()
 
 
 def _link(node: Node) -> Content:
@@ -97,7 +119,9 @@ MESSAGES: dict[str, Callable[[Node], Content]] = {
 def _event(node: Node) -> Content:
     """An action is a turn for the agent: the member chose something and waits. Everything else just happened."""
     name = word(node, "Event")
-    if act := ACTIONS.get(name):
+    if word(node, "EventKey").startswith(ANSWERED_BY_WECOM):
+        return "event", f"{name} {word(node, 'EventKey')}", ()
+    if act := ACTIONS.get(name.lower()):
         return "action", act(node), ()
     names = (name, word(node, "ChangeType"), word(node, "UpdateDetail"))
     members = ", ".join(map(str, listed(node.get("MemChangeList"))))
@@ -105,20 +129,27 @@ def _event(node: Node) -> Content:
 
 
 def _click(node: Node) -> str:
-    return f"Menu entry: {word(node, 'EventKey')}"
+    return labelled("Menu entry", word(node, "EventKey"))
 
 
 def _card(node: Node) -> str:
     """The button and the answers, by the keys and ids that the card gave them."""
-    lines = [f"Card {word(node, 'TaskId')}: {word(node, 'EventKey')}"]
-    for item in listed(node.get("SelectedItems"), "SelectedItem"):
-        chosen = listed(item.get("OptionIds"), "OptionId") if isinstance(item, dict) else []
-        lines.append(f"{word(item, 'QuestionKey')}: {', '.join(map(str, chosen))}")
-    return "\n".join(lines)
+    task, key = word(node, "TaskId"), word(node, "EventKey")
+    head = [f"Card {task}: {key}"] if task or key else []
+    items = listed(node.get("SelectedItems"), "SelectedItem")
+    return "\n".join([*head, *(f"{word(item, 'QuestionKey')}: {', '.join(_chosen(item))}" for item in items)])
+
+
+def _chosen(item: Any) -> list[str]:
+    """Ids of the options; the platform's own samples spell their element in two ways."""
+    for outer, inner in (("OptionIds", "OptionId"), ("OpitonIds", "OpitonId"), ("OpitonIds", "OptionId")):
+        if isinstance(item, dict) and (found := listed(item.get(outer), inner)):
+            return [str(each) for each in found]
+    return []
 
 
 def _scan(node: Node) -> str:
-    return f"Scanned: {word(node.get('ScanCodeInfo'), 'ScanResult')}"
+    return labelled("Scanned", word(node.get("ScanCodeInfo"), "ScanResult"))
 
 
 ACTIONS: dict[str, Callable[[Node], str]] = {
@@ -132,7 +163,10 @@ ACTIONS: dict[str, Callable[[Node], str]] = {
 
 def _contacts(node: Node) -> dict[str, str]:
     """A member's name, where a change of the address book tells it. NewUserID: the id was changed with it."""
-    if word(node, "Event") != "change_contact" or word(node, "ChangeType") not in ("create_user", "update_user"):
+    if word(node, "Event").lower() != "change_contact" or word(node, "ChangeType") not in (
+        "create_user",
+        "update_user",
+    ):
         return {}
     user, name = word(node, "NewUserID") or word(node, "UserID"), word(node, "Name")
     return {user: name} if user and name else {}

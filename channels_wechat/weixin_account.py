@@ -13,11 +13,12 @@ from django.utils.translation import gettext_lazy as _
 
 from channels_wechat import weixin_inbound
 from channels_wechat.base import Callbacks, Forgets, Media, Quotas, Tokens, Typing, Windows
-from channels_wechat.errors import Action, ChannelError
+from channels_wechat.errors import Action, CallbackRefused, ChannelError
 from channels_wechat.http import file_name
 from channels_wechat.messages import Limit, Receipt, Reception, Upload
+from channels_wechat.unreadable import unreadable_body
 from channels_wechat.weixin_api import WeixinApi
-from channels_wechat.weixin_callback import SUCCESS, Gate
+from channels_wechat.weixin_callback import SUCCESS, Gate, read
 from channels_wechat.weixin_content import LABEL, Repertoire, merged, suffix_of, with_handle
 
 if TYPE_CHECKING:
@@ -64,8 +65,12 @@ class WeixinAccount(Callbacks, Tokens, Media, Forgets, Windows, Typing, Quotas):
         return self._gate.challenge(query)
 
     def parse(self, query: Mapping[str, str], body: bytes) -> Reception:
-        node = self._gate.open(query, body)
-        return Reception((weixin_inbound.read(node, self.identity.credentials["app_id"]),))
+        plain = self._gate.open(query, body)
+        try:
+            node = read(plain)
+        except CallbackRefused:
+            return Reception((unreadable_body(plain),))
+        return Reception((weixin_inbound.read(node, plain),))
 
     def acknowledge(self, query: Mapping[str, str], reception: Reception) -> Answer:
         return SUCCESS

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # The word that ends the repetitions without saying anything to the user; it is never encrypted.
 SUCCESS = Answer(b"success")
+# A byte order mark and white space, in any order, before a body: proxies put them there.
+BLANKS = b"\xef\xbb\xbf \t\r\n"
 # JavaScript, and so a browser, holds no larger whole numbers than 16 digits: message ids are longer.
 LONGEST_NUMBER = 15
 
@@ -45,8 +47,8 @@ class Gate:
         check_clear(self._token, query, now=now)
         return Answer(echo.encode(errors="replace"))
 
-    def open(self, query: Mapping[str, str], body: bytes, *, now: float | None = None) -> dict[str, Any]:
-        """The message: names → text, whole numbers and nested objects."""
+    def open(self, query: Mapping[str, str], body: bytes, *, now: float | None = None) -> bytes:
+        """The message in the clear, for `read`; the same bytes for each repetition of the callback."""
         outer = read(body)
         encrypted = outer.get("Encrypt")
         if not isinstance(encrypted, str) or not encrypted:
@@ -56,14 +58,14 @@ class Gate:
                 )
                 raise CallbackRefused(403, "downgrade", text)
             check_clear(self._token, query, now=now)
-            return outer
+            return body
         if self._cipher is None:
             raise CallbackRefused(
                 400,
                 "mode",
                 _("The message is encrypted, and this account has no EncodingAESKey: copy it from the console."),
             )
-        return read(self._cipher.open(query, encrypted, now=now))
+        return self._cipher.open(query, encrypted, now=now)
 
     def answer(self, query: Mapping[str, str], reply: str) -> Answer:
         """The reply in XML, encrypted where the callback was."""
@@ -73,15 +75,15 @@ class Gate:
 
 
 def read(body: bytes) -> dict[str, Any]:
-    """Raises CallbackRefused."""
-    return _read_json(body) if body.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{" else xml.parse(body)
+    """The message: names → text, whole numbers and nested objects. Raises CallbackRefused."""
+    return _read_json(body) if body.lstrip(BLANKS)[:1] == b"{" else xml.parse(body)
 
 
 def _read_json(body: bytes) -> dict[str, Any]:
     if len(body) > xml.MAX_BYTES:
         raise CallbackRefused(413, "too_large", _("The callback is larger than 1 MiB."))
     try:
-        text = body.decode("utf-8-sig", "replace")
+        text = body.lstrip(BLANKS).decode("utf-8", "replace")
         found = clean_json(json.loads(text, strict=False, parse_int=_number))
     except (ValueError, RecursionError) as error:
         raise CallbackRefused(400, "json", _("The callback is not the JSON that the platform sends.")) from error

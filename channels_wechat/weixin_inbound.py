@@ -9,16 +9,19 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from channels_wechat import xml
+from channels_wechat.inbound_text import as_list, labelled, message_id, place
 from channels_wechat.messages import Inbound, MediaItem, Peer, Verdict, Window
+from channels_wechat.unreadable import NOT_PASSED_ON, SYSTEM, is_placeholder, mark, readable_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from channels_wechat.messages import MediaKind
+
     Node = Mapping[str, Any]
 
 Said = tuple[str, str, tuple[MediaItem, ...]]
-# Who speaks where the platform itself does.
-SYSTEM = "sys"
 # What each deed lets us say (facts 3.2, in force since 2023-06-12).
 MESSAGE, MENU, SESSION = Window(5, 48 * 3600), Window(3, 60), Window(2, 60)
 WINDOWS = {
@@ -32,20 +35,22 @@ WINDOWS = {
 FOLLOWS = {"subscribe": True, "unsubscribe": False}
 # Whoever leaves, or withdraws what they granted, must be forgotten.
 ERASES = frozenset({"unsubscribe", "user_authorization_revoke", "user_authorization_cancellation"})
+# What says nothing to a reader of a message of unknown type.
+HIDDEN = frozenset(
+    {"ToUserName", "FromUserName", "CreateTime", "MsgType", "MsgId", "MsgDataId", "Idx", "MediaId", "ThumbMediaId"}
+)
 # From best to worst.
 SUGGESTIONS = ("pass", "review", "risky")
-# Where the events about subscribe messages keep their list.
-LISTS = ("SubscribeMsgPopupEvent", "SubscribeMsgChangeEvent", "SubscribeMsgSentEvent")
 
 
-def read(node: Node, app_id: str) -> Inbound:
-    """app_id: part of the key of an event, which has no id of its own."""
+def read(node: Node, plain: bytes) -> Inbound:
+    """node: the parsed message; plain: its bytes, whose SHA-256 is the key of whatever has no id of its own."""
     happened = _type(node) == "event"
     event = word(node, "Event").strip().lower() if happened else ""
     sender = (word(node, "OpenID") if event in ERASES else "") or word(node, "FromUserName")
     kind, text, media = _event(event, node) if happened else _message(node)
     return Inbound(
-        key=word(node, "MsgId") or _event_key(node, app_id, sender, event),
+        key=("" if happened else message_id(word(node, "MsgId"))) or hashlib.sha256(plain).hexdigest(),
         kind=kind,
         peer=Peer("direct", sender or SYSTEM),
         sender=sender,
@@ -65,7 +70,9 @@ def word(node: Any, name: str) -> str:
     value = node.get(name) if isinstance(node, dict) else None
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    return value if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return value if name in xml.TYPED else value.strip()
 
 
 def _type(node: Node) -> str:
@@ -81,14 +88,6 @@ def _window(node: Node) -> Window | None:
     if not _type(node):
         return None
     return MENU if "bizmsgmenuid" in node else MESSAGE
-
-
-def _event_key(node: Node, app_id: str, sender: str, event: str) -> str:
-    """Two different events of one person can share a second, so what they are about is part of the key."""
-    about = [word(node, name) for name in ("EventKey", "MsgID", "trace_id", "KfAccount", "ToKfAccount")]
-    about += [word(item, "TemplateId") for item in _listed(node)[:1]]
-    parts = (app_id, sender, word(node, "CreateTime"), _type(node), event, next(filter(None, about), ""))
-    return hashlib.sha256("|".join(parts).encode(errors="replace")).hexdigest()
 
 
 def _coarse(node: Node) -> dict[str, Any]:
@@ -115,18 +114,30 @@ def verdict(node: Node) -> Verdict:
 
 
 def _message(node: Node) -> Said:
-    """Kind, text and media; "unsupported" for a MsgType that is not known."""
-    read_one = MESSAGES.get(_type(node))
-    return read_one(node) if read_one else ("unsupported", "", ())
+    """Kind, text and media; "unsupported" for what the platform does not pass on, and for a MsgType that is not known."""
+    kind = _type(node)
+    if read_one := MESSAGES.get(kind):
+        return read_one(node)
+    found = readable_values(node, HIDDEN)
+    return "unsupported", mark(kind, found) if kind or found else "", ()
 
 
 def _text(node: Node) -> Said:
     """An entry of a msgmenu: its label, for the ids are not reliable (real pushes bring 0 for all)."""
-    return "text", word(node, "Content") or word(node, "bizmsgmenuid"), ()
+    content = word(node, "Content")
+    if is_placeholder(content):
+        return "unsupported", NOT_PASSED_ON, ()
+    return "text", content or word(node, "bizmsgmenuid"), ()
 
 
 def _image(node: Node) -> Said:
-    return "image", "", (MediaItem("image", word(node, "MediaId")),)
+    return "image", "", _files("image", word(node, "MediaId"), word(node, "PicUrl"))
+
+
+def _files(kind: MediaKind, source: str, other: str = "", mime: str = "") -> tuple[MediaItem, ...]:
+    """No file where the platform names none. other: where the same file lies as well."""
+    sources = [each for each in (source, other) if each]
+    return (MediaItem(kind, sources[0], mime=mime, fallback="".join(sources[1:])),) if sources else ()
 
 
 def _voice(node: Node) -> Said:
@@ -134,16 +145,16 @@ def _voice(node: Node) -> Said:
     if transcript := word(node, "Recognition").strip():
         return "voice", transcript, ()
     mime = f"audio/{word(node, 'Format') or 'amr'}".lower()
-    return "voice", "", (MediaItem("voice", word(node, "MediaId"), mime=mime),)
+    return "voice", "", _files("voice", word(node, "MediaId"), word(node, "MediaId16K"), mime)
 
 
 def _video(node: Node) -> Said:
-    return "video", "", (MediaItem("video", word(node, "MediaId"), mime="video/mp4"),)
+    return "video", "", _files("video", word(node, "MediaId"), mime="video/mp4")
 
 
 def _location(node: Node) -> Said:
-    label, place = word(node, "Label"), f"{word(node, 'Location_X')}, {word(node, 'Location_Y')}"
-    return "location", f"Location: {label} ({place})" if label else f"Location: {place}", ()
+    name = word(node, "Label") or word(node, "Poiname")
+    return "location", place(name, word(node, "Location_X"), word(node, "Location_Y")), ()
 
 
 def _link(node: Node) -> Said:
@@ -177,9 +188,9 @@ MESSAGES: dict[str, Callable[[Node], Said]] = {
 def _event(event: str, node: Node) -> Said:
     """An action is a turn for the agent: the person chose something and waits. Everything else just happened."""
     if event == "click":
-        return "action", f"Menu entry: {word(node, 'EventKey')}", ()
+        return "action", labelled("Menu entry", word(node, "EventKey")), ()
     if event in ("scancode_push", "scancode_waitmsg"):
-        return "action", f"Scanned: {word(node.get('ScanCodeInfo'), 'ScanResult')}", ()
+        return "action", labelled("Scanned", word(node.get("ScanCodeInfo"), "ScanResult")), ()
     details = [word(node, name) for name in ("EventKey", "Status", "SessionFrom", "KfAccount", "ToKfAccount")]
     details += [_agreement(item) for item in _listed(node)]
     details.append(word(node.get("result"), "suggest"))
@@ -193,9 +204,10 @@ def _agreement(item: Any) -> str:
 
 
 def _listed(node: Node) -> list[Any]:
-    """The templates of such an event: `List` is an object where there is one, or an array, in XML as in JSON."""
-    for name in LISTS:
-        if isinstance(inner := node.get(name), dict):
-            found = inner.get("List")
-            return found if isinstance(found, list) else [found] if isinstance(found, dict) else []
-    return []
+    """The templates of such an event: `List`, an object or an array, at the top or in the object that has the event's name."""
+    event = word(node, "Event").replace("_", "").lower()
+    inner = [value for name, value in node.items() if event and name.replace("_", "").lower() == event]
+    found = [
+        item for place in (*inner, node) for item in as_list(place.get("List") if isinstance(place, dict) else None)
+    ]
+    return [item for item in found if isinstance(item, dict)]

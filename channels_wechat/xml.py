@@ -17,6 +17,8 @@ MAX_ELEMENTS = 20_000
 ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 # What every such character has in UTF-8. Two looks at the bytes cost a tenth of one search through the text, and find nothing as a rule.
 CONTROLS, PLANE_END = bytes([*range(9), 11, 12, *range(14, 32)]), b"\xef\xbf"
+# What people typed: blanks and line breaks round it are theirs. Round any other value they come from whoever formatted the XML.
+TYPED = frozenset({"Content"})
 REFERENCE = re.compile(r"&#(?:(\d{1,8})|[xX]([0-9a-fA-F]{1,7}));")
 
 Node = dict[str, Any]
@@ -25,7 +27,8 @@ Node = dict[str, Any]
 def parse(body: bytes) -> Node:
     """The children of the root: name → text, dict, or a list of these where a name repeats.
 
-    U+0000, lone surrogates and broken UTF-8 become U+FFFD. Raises CallbackRefused: 413 "too_large", 400 "dtd", 400 "xml".
+    Blanks round a value are dropped; of `TYPED` only those outside its CDATA section. U+0000, lone surrogates and broken UTF-8
+    become U+FFFD. Raises CallbackRefused: 413 "too_large", 400 "dtd", 400 "xml".
     """
     if len(body) > MAX_BYTES:
         raise CallbackRefused(413, "too_large", _("The callback is larger than 1 MiB."))
@@ -42,7 +45,7 @@ def listed(value: Any, name: str = "Item") -> list[Any]:
 
 
 def _legal(body: bytes) -> str:
-    text = body.decode("utf-8", "replace").removeprefix("\ufeff")
+    text = body.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
     suspect = PLANE_END in body or len(body.translate(None, CONTROLS)) < len(body)
     return ILLEGAL.sub("\ufffd", text) if suspect else text
 
@@ -59,6 +62,7 @@ class _Tree:
     def __init__(self) -> None:
         self._open: list[Node] = []  # the children of each open element so far
         self._said = ""  # the text since the last mark
+        self._section_end = 0  # how much of it is up to the end of its last CDATA section
         self._around: Node = {}  # the root by its name
         self._count = 0
 
@@ -68,6 +72,8 @@ class _Tree:
         parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = _refuse_dtd
         parser.StartElementHandler, parser.EndElementHandler = self._start, self._end
         parser.CharacterDataHandler = self._text
+        parser.StartCdataSectionHandler = self._drop_blanks
+        parser.EndCdataSectionHandler = self._end_section
         try:
             parser.Parse(text, True)
         except expat.ExpatError as error:
@@ -80,14 +86,25 @@ class _Tree:
         if len(self._open) >= MAX_DEPTH or self._count > MAX_ELEMENTS:
             raise _malformed()
         self._open.append({})
-        self._said = ""
+        self._said, self._section_end = "", 0
 
     def _text(self, text: str) -> None:
         self._said += text
 
+    def _drop_blanks(self) -> None:
+        """What stands between the tag, or another section, and a CDATA section is text only where it is not blank."""
+        if self._said[self._section_end :].isspace():
+            self._said = self._said[: self._section_end]
+
+    def _end_section(self) -> None:
+        self._section_end = len(self._said)
+
     def _end(self, name: str) -> None:
-        value: Any = self._open.pop() or self._said
-        self._said = ""
+        if self._section_end:
+            self._drop_blanks()
+        text = self._said if name in TYPED else self._said.strip()
+        value: Any = self._open.pop() or text
+        self._said, self._section_end = "", 0
         siblings = self._open[-1] if self._open else self._around
         if name not in siblings:
             siblings[name] = value

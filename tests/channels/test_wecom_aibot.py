@@ -49,7 +49,7 @@ def test_the_registry_knows_it():
         ("voice__single", "voice", SINGLE, "这是语音转成文本的内容", []),
         ("file__single", "file", SINGLE, "", [("file", "report.pdf")]),
         ("video__single", "video", SINGLE, "", [("video", "film.mp4")]),
-        ("location__unknown", "unsupported", SINGLE, "", []),
+        ("location__unknown", "location", SINGLE, "Location: 23.1, 113.3", []),
     ],
 )
 def test_messages(name: str, kind: str, peer: tuple[str, str], text: str, media: list[tuple[Any, str]]):
@@ -159,14 +159,25 @@ def test_another_bots_callback_is_refused():
     assert refusal(*callback({**fixture("text__group"), "aibotid": "OTHER"})) == (403, "aibotid")
 
 
-def test_a_message_from_nobody_is_refused():
-    assert refusal(*callback({**fixture("text__single"), "from": {}})) == (400, "peer")
-    assert refusal(*callback({**fixture("text__group"), "chatid": None})) == (400, "peer")
+@pytest.mark.parametrize(
+    ("name", "change", "peer"),
+    [
+        ("text__single", {"from": {}}, ("direct", "sys")),
+        ("text__group", {"chatid": None}, ("group", "sys")),
+    ],
+)
+def test_a_message_from_nobody_is_kept_and_opens_no_stream(name: str, change: dict[str, Any], peer: tuple[str, str]):
+    query, body = callback({**fixture(name), **change})
+    reception = bot().parse(query, body)
+    assert (reception.inbound[0].peer.kind, reception.inbound[0].peer.id) == peer
+    assert bot().acknowledge(query, reception).body == b""
 
 
 @pytest.mark.parametrize("plain", [b"", b"nothing", b"[]", b"[" * 5000, b"\xff\xfe{", b'"text"'])
-def test_a_message_that_is_no_object_is_refused(plain: bytes):
-    assert refusal(*callback(plain)) == (400, "json")
+def test_a_message_that_is_no_object_is_kept(plain: bytes):
+    (inbound,) = parse(plain).inbound
+    assert (inbound.kind, inbound.peer.id, inbound.sender) == ("unsupported", "sys", "")
+    assert inbound.raw == {"unreadable": plain.decode(errors="replace")}
 
 
 @pytest.mark.parametrize("body", [b"", b"<xml/>", b"[1]", b"[" * 5000])
@@ -239,7 +250,11 @@ def test_any_object_is_heard_or_refused(node: dict[str, Any]):
 def test_odd_content_is_heard(name: str):
     odd = {"msg_item": [5, None, {"msgtype": "mixed"}, {"msgtype": "text", "text": "x"}], "msgtype": 7, "eventtype": []}
     node = {**fixture("text__single"), "msgtype": name if name != "quote" else "text", name: odd}
-    assert parse(node).inbound[0].text in ("", "你好 😀")
+    marks = (
+        "[a message of the type mixed, which cannot be read here]",
+        "> [a message of the type 7, which cannot be read here]\n\n你好 😀",
+    )
+    assert parse(node).inbound[0].text in ("", *marks)
 
 
 def test_the_address_is_verified_with_the_plaintext_only():
@@ -276,9 +291,7 @@ def test_the_platforms_retry_gets_the_same_stream():
     assert replies[0] == replies[1]
 
 
-@pytest.mark.parametrize(
-    "name", ["location__unknown", "event__enter_chat", "event__template_card_vote", "event__feedback_inaccurate"]
-)
+@pytest.mark.parametrize("name", ["event__enter_chat", "event__template_card_vote", "event__feedback_inaccurate"])
 def test_other_callbacks_get_an_empty_answer(name: str):
     query, body = callback(fixture(name))
     reception = bot().parse(query, body)

@@ -43,9 +43,10 @@ WITH given AS (
   FROM given
   ON CONFLICT DO NOTHING RETURNING id, uuid
 ), files AS (
-  INSERT INTO bridge_attachment (uuid, message_id, position, kind, name, mime, size, file, source, handle, state, error, tries, due_at)
+  INSERT INTO bridge_attachment (uuid, message_id, position, kind, name, mime, size, file, source, fallback,
+    handle, state, error, tries, due_at)
   SELECT gen_random_uuid(), stored.id, item.position - 1, item.value->>'kind', item.value->>'name', item.value->>'mime', 0, '',
-    item.value->>'source', '', 'pending', '', 0, given.now
+    item.value->>'source', item.value->>'fallback', '', 'pending', '', 0, given.now
   FROM stored JOIN given USING (uuid), jsonb_array_elements(given.media) WITH ORDINALITY AS item(value, position)
 )
 SELECT uuid::text, id FROM stored"""
@@ -115,7 +116,8 @@ def row_of(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:
         "occurred_at": occurred_at,
         "now": now.isoformat(),
         "media": [
-            {"kind": m.kind, "name": m.name[:255], "mime": m.mime[:100], "source": m.handle} for m in inbound.media
+            {"kind": m.kind, "name": m.name[:255], "mime": m.mime[:100], "source": m.handle, "fallback": m.fallback}
+            for m in inbound.media
         ],
     }
 

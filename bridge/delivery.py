@@ -310,10 +310,9 @@ def _take_back(delivery: Delivery) -> None:
     if left:
         counters.add("attempts", left, target=delivery.target, outcome=str(Outcome.INTERRUPTED))
     if not left or retries.repeatable(delivery):
-        mark = {"possibly_twice": True} if left and retries.repeats_visibly(delivery) else {}
-        fields: dict[str, Any] = {"state": State.PENDING, "due_at": now, **mark}
+        fields: dict[str, Any] = {"state": State.PENDING, "due_at": now}
     else:
-        fields = retries.uncertain()
+        fields = {"state": State.UNCERTAIN, "reason": Reason.UNKNOWN, "finished_at": now}
     _held(delivery).update(**fields, lease_until=None)
     if fields["state"] == State.UNCERTAIN:
         _given_up(delivery)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.utils import timezone
 
+from accounts.capabilities import passively
 from accounts.channels import channel_for
 from bridge import allowance, erasure, events, logs, outbound, outbox, peers, prompt, readable, review, routing
 from bridge.doorbell import Bell, announce, ring
 from bridge.models import Conversation, Delivery, Message, Reason, State, Target, Wire
 from bridge.outbox import Case
 from channels_wechat.base import Forgets, Passive
+from channels_wechat.unreadable import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -163,6 +165,8 @@ def _worked_out(case: Case, before: Sequence[tuple[Case, Delivery]]) -> Delivery
     if command and delivery.state == State.PENDING:
         _obey(command, case.message, case.conversation)
         delivery = _delivery(case.message, State.SKIPPED, reason=Reason.COMMAND)
+    if delivery.reason == Reason.EMPTY:
+        _tell_not_understood(case)
     return delivery
 
 
@@ -180,7 +184,14 @@ def _judge(message: Message, judged: str) -> None:
 def _decide(case: Case) -> routing.Decision:
     message = case.message
     heard = routing.Heard(
-        message.peer_kind, message.peer_id, message.sender, message.text, message.kind, message.addressed
+        message.peer_kind,
+        message.peer_id,
+        message.sender,
+        message.text,
+        message.kind,
+        message.addressed,
+        has_files=bool(case.files),
+        has_sender=message.peer_id != SYSTEM and bool(message.sender),
     )
     return routing.decide(case.routes, heard)
 
@@ -189,11 +200,18 @@ def _decided(case: Case, decision: routing.Decision, asked: Iterable[Delivery] =
     """asked: turns of the same conversation whose rows are not written yet."""
     if readable.asks_on(case.message, case.channel, asked):
         return _delivery(case.message, State.SKIPPED, reason=Reason.READ_ON)
-    route, reason = decision.route, decision.reason or _mode_reason(case.conversation)
+    route, reason = decision.route, _reason(decision, case.conversation)
     if reason or route is None:
         return _delivery(case.message, State.SKIPPED, reason=reason, route_id=route and route.pk)
     payload = _payload(case, decision)
     return _delivery(case.message, State.PENDING, route_id=route.pk, gateway_id=route.gateway_id, payload=payload)
+
+
+def _reason(decision: routing.Decision, conversation: Conversation) -> str:
+    """Nothing is told of an empty message where staff answer, or nobody does."""
+    if decision.reason in ("", Reason.EMPTY):
+        return _mode_reason(conversation) or decision.reason
+    return decision.reason
 
 
 def _mode_reason(conversation: Conversation) -> str:
@@ -242,6 +260,15 @@ def _said(case: Case, text: str) -> prompt.Said:
         surface=case.channel.surface(peers.peer_of(message.peer_kind, message.peer_id)),
         files=[f"{kind}: {name}" if name else kind for _pk, kind, name in case.files],
     )
+
+
+def _tell_not_understood(case: Case) -> None:
+    """Not where the only way is a reply that this callback cannot have: what cannot be said would be a dead letter."""
+    message, channel = case.message, case.channel
+    if message.kind == "action" or (passively(channel, message.account_id) and not channel.takes_passive(message.raw)):
+        return
+    text = message.account.sentence("not_understood")
+    outbound.answer(message, text, source=Message.Source.BRIDGE, key=f"empty:{message.pk}")
 
 
 def _obey(command: str, message: Message, conversation: Conversation) -> None:

@@ -37,7 +37,7 @@ BEYOND_SECONDS = 0.5
 # Longer than all repetitions of a message.
 COUNTED_SECONDS = 120
 # Nobody waits for words after these.
-SILENT = frozenset({"event", "unsupported"})
+SILENT = frozenset({"event"})
 
 
 class NotYet(Exception):

@@ -22,7 +22,7 @@ COMMANDS = {"/new": "new", "/stop": "stop"}
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What routing looks at."""
+    """What routing looks at. has_files: some came with the message; has_sender: a person or group that can be told apart said it."""
 
     peer_kind: str
     peer_id: str
@@ -30,6 +30,8 @@ class Heard:
     text: str
     kind: str = "text"
     addressed: bool = True
+    has_files: bool = False
+    has_sender: bool = True
 
 
 @dataclass(slots=True)
@@ -45,8 +47,8 @@ class Decision:
 def decide(routes: Iterable[Route], heard: Heard) -> Decision:
     """The most specific mapping of this peer wins, and its own rules decide; there is no falling through to the next."""
     decision = Decision(text=heard.text)
-    if heard.kind in ("event", "unsupported"):
-        decision.reason = Reason.EVENT if heard.kind == "event" else Reason.UNSUPPORTED
+    if reason := _no_turn(heard):
+        decision.reason = reason
         return decision
     matching = sorted((route for route in routes if _matches(route, heard)), key=_specificity, reverse=True)
     if not matching:
@@ -59,9 +61,18 @@ def decide(routes: Iterable[Route], heard: Heard) -> Decision:
     return decision
 
 
+def _no_turn(heard: Heard) -> str:
+    """Why this is no turn for any agent, whatever is mapped."""
+    if heard.kind == "event":
+        return Reason.EVENT
+    if heard.kind == "unsupported" and not heard.text:
+        return Reason.UNSUPPORTED
+    return "" if heard.has_sender else Reason.NO_SENDER
+
+
 def explain(account: ChannelAccount, peer_kind: str, peer_id: str, sender: str, text: str, addressed: bool) -> Decision:
-    """The answer to "which agent would get this?"."""
-    heard = Heard(peer_kind, peer_id, sender, text, addressed=addressed)
+    """The answer to "which agent would get this?". Without a text: whatever it says."""
+    heard = Heard(peer_kind, peer_id, sender, text, addressed=addressed, has_files=not text.strip())
     return decide(account.routes.select_related("gateway"), heard)
 
 
@@ -110,7 +121,9 @@ def _apply(decision: Decision, route: Route, heard: Heard) -> None:
         return
     if route.trigger == Route.Trigger.PREFIX:
         decision.text = _without_prefix(route, heard.text)
-    decision.steps.append(_("The agent gets it."))
+    if not (decision.text.strip() or heard.has_files):
+        decision.reason = Reason.EMPTY
+    decision.steps.append(str(Reason.EMPTY.label) if decision.reason else _("The agent gets it."))
 
 
 def _refusal(route: Route, heard: Heard) -> str:

@@ -41,8 +41,7 @@ def badge(word: _StrOrPromise, tone: str) -> SafeString:
 def state_badge(delivery: Delivery) -> SafeString:
     if delivery.recalled_at:
         return badge(_("recalled"), "quiet")
-    state = badge(delivery.get_state_display(), STATE_TONES[State(delivery.state)])
-    return format_html("{} {}", state, badge(_("possibly twice"), "warn")) if delivery.possibly_twice else state
+    return badge(delivery.get_state_display(), STATE_TONES[State(delivery.state)])
 
 
 def health_badge(row: Any) -> SafeString:

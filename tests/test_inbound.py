@@ -142,7 +142,7 @@ def test_a_paused_conversation(account: ChannelAccount, mode: str, reason: str) 
 @pytest.mark.parametrize(("kind", "reason"), [("event", Reason.EVENT), ("unsupported", Reason.UNSUPPORTED)])
 def test_what_no_agent_gets(account: ChannelAccount, kind: str, reason: str) -> None:
     route(account)
-    delivery = turn(account, kind=kind)
+    delivery = turn(account, "", kind=kind)
     assert (delivery.state, delivery.reason, delivery.gateway) == (State.SKIPPED, reason, None)
 
 

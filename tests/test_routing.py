@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from accounts.models import ChannelAccount
@@ -65,7 +67,13 @@ def test_the_most_specific_mapping_wins(routes: list[Route], group: str, agent: 
         ({"trigger": "keyword", "trigger_words": "Help"}, heard("please help me"), ""),
         ({"trigger": "keyword", "trigger_words": "help"}, heard("hi"), Reason.NO_TRIGGER),
         ({}, heard(kind="event"), Reason.EVENT),
-        ({}, heard(kind="unsupported"), Reason.UNSUPPORTED),
+        ({}, heard("", kind="unsupported"), Reason.UNSUPPORTED),
+        ({}, heard("[a sticker]", kind="unsupported"), ""),
+        ({}, heard(" \n\u3000"), Reason.EMPTY),
+        ({}, replace(heard(""), has_files=True), ""),
+        ({}, replace(heard(), has_sender=False), Reason.NO_SENDER),
+        ({"trigger": "prefix", "trigger_words": "bot"}, heard("bot, "), Reason.EMPTY),
+        ({"trigger": "prefix", "trigger_words": "bot"}, heard(""), Reason.NO_TRIGGER),
         ({}, heard(kind="action"), ""),
     ],
 )  # fmt: skip

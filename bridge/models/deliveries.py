@@ -82,7 +82,9 @@ class Reason(models.TextChoices):
     PAUSED = "paused", _("the conversation is paused")
     HUMAN = "human", _("staff answer this conversation")
     EVENT = "event", _("an event, not a message")
-    UNSUPPORTED = "unsupported", _("a type we do not know")
+    UNSUPPORTED = "unsupported", _("nothing of it can be read")
+    NO_SENDER = "no_sender", _("it does not say who sent it")
+    EMPTY = "empty", _("it says nothing, and no file came with it")
     COMMAND = "command", _("a command to the bridge")
     STOPPED = "stopped", _("broken off by /stop")
     PART_BEFORE = "part_before", _("waits for the part before it")
@@ -132,8 +134,6 @@ class Delivery(models.Model):
     error = models.TextField(_("error"), blank=True, default="")
     tries = models.PositiveIntegerField(_("tries"), default=0)  # since the last replay
     run = models.PositiveIntegerField(default=0)  # grows on replay and on definite errors: part of the gateway's key
-    # A person had it sent again although an earlier attempt may have been carried out: it may arrive twice.
-    possibly_twice = models.BooleanField(_("possibly twice"), default=False, db_default=False)
     replays = models.PositiveIntegerField(_("replays"), default=0)
     due_at = models.DateTimeField(_("due"), default=timezone.now)
     lease_until = models.DateTimeField(null=True)
@@ -260,8 +260,6 @@ class Attempt(models.Model):
     error = models.TextField(_("error"), blank=True, default="")
     request = models.JSONField(_("request"), default=dict)
     response = models.JSONField(_("response"), default=dict)
-    # An attempt before this one may have been carried out.
-    possibly_twice = models.BooleanField(_("possibly twice"), default=False, db_default=False)
 
     class Meta:
         verbose_name, verbose_name_plural = _("attempt"), _("attempts")

@@ -118,9 +118,14 @@ class StoredTokens:
         return token.value
 
     def _failed(self, generation: int, error: ChannelError) -> None:
-        """A refusal is kept for all, and so is the order to wait; a network fault only frees the lease."""
+        """A refusal is kept for all, and so is the order to wait; anything else only frees the lease, and the account says so.
+
+        Nothing was sent yet: whatever the platform answers, it is no fault of the message that asked for the token.
+        """
         if error.action not in (Action.CONFIG, Action.WAIT):
+            error.action, error.max_tries = Action.RETRY, None
             self._held(generation).update(lease_until=None, failure="", failure_code="")
+            self.account.set_state(Health.FAILING, str(error))
             return
         now, wait = timezone.now(), timedelta(seconds=error.retry_after or WAIT_SECONDS)
         until = now + wait if error.action == Action.WAIT else None

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 # So many of a lane are looked at when its messages are made fewer.
 AHEAD = 50
 _LANE = f"""
-SELECT d.id, d.message_id, d.payload, d.wire, d.reviewed_at IS NOT NULL, d.seq < own.seq
+SELECT d.id, d.message_id, d.payload, d.wire, d.reviewed_at IS NOT NULL, d.possibly_twice, d.seq < own.seq
 FROM bridge_delivery AS d JOIN bridge_delivery AS own ON own.id = %(own)s
 WHERE d.lane = own.lane AND d.state = 'pending' ORDER BY d.seq LIMIT {AHEAD} FOR UPDATE OF d"""  # noqa: S608  a constant
 
@@ -114,7 +114,7 @@ class _Waiting:
     """A pending delivery of the same lane. free: it may go within the head's message."""
 
     def __init__(self, head: Delivery, *row: Any) -> None:
-        self.pk, self.message_id, payload, wire, reviewed, self.earlier = row
+        self.pk, self.message_id, payload, wire, reviewed, self.possibly_twice, self.earlier = row
         self.payload = Payload.from_json(json.loads(payload))
         checked = head.account is not None and head.account.checks in (Checks.OUT, Checks.BOTH)
         # What the content check has still to see, or a person looked at by itself, is not slipped into another message.
@@ -130,17 +130,18 @@ def _fit(delivery: Delivery, channel: Windows, rows: Sequence[_Waiting], left: i
         if merged is None:
             break
         payload, last = merged, row.message_id
-        absorbed.append(row.pk)
+        absorbed.append(row)
     if absorbed:
         _absorb(delivery, payload.as_json(), absorbed)
 
 
-def _absorb(head: Delivery, payload: dict[str, Any], absorbed: Sequence[int]) -> None:
+def _absorb(head: Delivery, payload: dict[str, Any], absorbed: Sequence[_Waiting]) -> None:
     head.payload, head.fingerprint = payload, Delivery.fingerprint_of(payload)
-    Delivery.objects.filter(pk=head.pk).update(payload=payload, fingerprint=head.fingerprint)
+    mark = {"possibly_twice": True} if any(row.possibly_twice for row in absorbed) else {}
+    Delivery.objects.filter(pk=head.pk).update(payload=payload, fingerprint=head.fingerprint, **mark)
     error = _("It is part of delivery #%(head)d.") % {"head": head.pk}
     fields = {"state": State.SKIPPED, "reason": Reason.MERGED, "error": error, "finished_at": timezone.now()}
-    Delivery.objects.filter(pk__in=absorbed).update(**fields)
+    Delivery.objects.filter(pk__in=[row.pk for row in absorbed]).update(**fields)
 
 
 def _release(held: QuerySet[Delivery]) -> None:

@@ -310,9 +310,10 @@ def _take_back(delivery: Delivery) -> None:
     if left:
         counters.add("attempts", left, target=delivery.target, outcome=str(Outcome.INTERRUPTED))
     if not left or retries.repeatable(delivery):
-        fields: dict[str, Any] = {"state": State.PENDING, "due_at": now}
+        mark = {"possibly_twice": True} if left and retries.repeats_visibly(delivery) else {}
+        fields: dict[str, Any] = {"state": State.PENDING, "due_at": now, **mark}
     else:
-        fields = {"state": State.UNCERTAIN, "reason": Reason.UNKNOWN, "finished_at": now}
+        fields = retries.uncertain()
     _held(delivery).update(**fields, lease_until=None)
     if fields["state"] == State.UNCERTAIN:
         _given_up(delivery)

@@ -142,7 +142,7 @@ def post_alert(body: Mapping[str, Any]) -> Receipt:
     if not settings.ALERT_WEBHOOK_URL:
         raise ChannelError("no_address", Action.PERMANENT, _("ALERT_WEBHOOK_URL is not set any more."))
     try:
-        response = http().request("POST", settings.ALERT_WEBHOOK_URL, json=body, harmless=True)
+        response = http().request("POST", settings.ALERT_WEBHOOK_URL, json=body, harmless=False)
     except ChannelError as error:  # its detail holds the path, which is a robot's secret
         raise ChannelError(error.code, error.action, TROUBLE.get(error.code, error.text)) from error
     _check_alert(response)
@@ -151,12 +151,13 @@ def post_alert(body: Mapping[str, Any]) -> Receipt:
 
 def _check_alert(response: Response) -> None:
     if response.status >= 500 or response.status == 429:
-        raise ChannelError(response.status, Action.RETRY, _("The alert address does not take it now."))
+        action = Action.RETRY if response.status == 429 else Action.UNKNOWN
+        raise ChannelError(response.status, action, _("The alert address does not take it now."))
     if response.status >= 300:
         raise ChannelError(response.status, Action.PERMANENT, _("The alert address refuses: check ALERT_WEBHOOK_URL."))
     code = _errcode(response)
     if code:  # a WeCom robot answers 200 to everything; 45009 is its limit of twenty a minute
-        action = Action.WAIT if code == 45009 else Action.PERMANENT
+        action = Action.WAIT if code == 45009 else Action.UNKNOWN if code == -1 else Action.PERMANENT
         text = _("The robot at the alert address refuses: check ALERT_WEBHOOK_URL.")
         raise ChannelError(code, action, text, retry_after=60)
 

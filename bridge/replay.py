@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.channels import channel_for
-from bridge import hooks, inbound, peers, readable, replies, review
+from bridge import hooks, inbound, peers, readable, replies, retries, review
 from bridge.delivery import next_seq
 from bridge.doorbell import Bell, ring
 from bridge.models import ERASED, Delivery, Reason, State, Target, Wire
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 REPLAYABLE = (State.DEAD, State.UNCERTAIN, State.SKIPPED)
+ARRIVED = gettext_lazy("It may have arrived already: it is sent again only where you say that it may arrive twice.")
 CHANGED = gettext_lazy("It has changed meanwhile: look again.")
 # Why something is held that a person may let go.
 RELEASABLE = (Reason.REVIEW, Reason.CHECKING)
@@ -38,11 +39,14 @@ class Replayed:
     refused: list[tuple[int, str]] = field(default_factory=list)
 
 
-def replay(ids: Iterable[int], by: User | None = None) -> Replayed:
-    """Queue again, each at the tail of its lane. Inbound ones are routed and rendered anew; outbound ones go out as they were."""
+def replay(ids: Iterable[int], by: User | None = None, *, twice: bool = False) -> Replayed:
+    """Queue again, each at the tail of its lane. Inbound ones are routed and rendered anew; outbound ones go out as they were.
+
+    twice: also those that may have arrived already; they are marked `possibly_twice`.
+    """
     result = Replayed()
     for pk in ids:
-        reason = _replay_one(pk)
+        reason = _replay_one(pk, twice)
         if reason:
             result.refused.append((pk, reason))
         else:
@@ -92,6 +96,13 @@ def why_not_release(delivery: Delivery) -> str:
     if delivery.reason == Reason.PART_BEFORE:
         return _("It waits for the part before it, and follows that.")
     return "" if delivery.reason in RELEASABLE else _("It is not held by the content check.")
+
+
+def may_arrive_twice(rows: Iterable[Delivery]) -> set[int]:
+    """Return the ids of those that may have arrived already, so that a replay has to be asked for."""
+    found = list(rows)
+    uncertain = {row.pk for row in found if row.state == State.UNCERTAIN and row.target == Target.CHANNEL}
+    return uncertain | retries.may_have_arrived(row.pk for row in found if row.pk not in uncertain)
 
 
 def why_not_replay(delivery: Delivery) -> str:
@@ -146,18 +157,24 @@ def _way(delivery: Delivery) -> Wire | None:
     return ways[0] if ways else None
 
 
-def _replay_one(pk: int) -> str:
+def _replay_one(pk: int, twice: bool) -> str:
     """Why not, or empty."""
     try:
-        return _replay(pk)
+        return _replay(pk, twice)
     except Delivery.DoesNotExist:  # pruned, perhaps at this very moment
         return _("It is gone.")
 
 
 @transaction.atomic
-def _replay(pk: int) -> str:
+def _replay(pk: int, twice: bool) -> str:
     found = _locked(pk)
-    return why_not_replay(found) or _queue(found)
+    if reason := why_not_replay(found):
+        return reason
+    if may_arrive_twice([found]):
+        if not twice:
+            return str(ARRIVED)
+        found.possibly_twice = True
+    return _queue(found)
 
 
 def _release_one(pk: int) -> str:
@@ -219,6 +236,7 @@ def _tail(delivery: Delivery) -> int:
         gateway=delivery.gateway,
         route=delivery.route,
         payload=delivery.payload,
+        possibly_twice=delivery.possibly_twice,
         seq=next_seq,
         tries=0,
         run=F("run") + 1,

@@ -12,14 +12,18 @@ from django.utils import timezone
 from django.utils.encoding import force_str
 
 from bridge import readable
-from bridge.models import Reason, State, Target
+from bridge.models import Attempt, Outcome, Reason, State, Target
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bridge.models import Delivery
 
 # Seconds before the next try of something that definitely did not happen; the last one repeats until the try count is spent.
 RETRY_SECONDS = (2, 5, 15, 60, 120, 300, 600, 900)
 MAX_TRIES = 20
+# How an attempt ends whose request may have been carried out.
+UNPROVEN = (Outcome.UNKNOWN, Outcome.INTERRUPTED)
 # The action for what cannot be sent: it is kept for its reader to ask for.
 READABLE = "readable"
 
@@ -52,6 +56,17 @@ def repeatable(delivery: Delivery) -> bool:
     return delivery.repeat_until is not None and delivery.repeat_until > timezone.now()
 
 
+def may_have_arrived(ids: Iterable[int]) -> set[int]:
+    """Return those deliveries to WeChat of which an earlier attempt may have been carried out: sent again, they may arrive twice."""
+    unproven = Attempt.objects.filter(delivery__in=list(ids), outcome__in=UNPROVEN, delivery__target=Target.CHANNEL)
+    return set(unproven.values_list("delivery_id", flat=True))
+
+
+def repeats_visibly(delivery: Delivery) -> bool:
+    """Whether a repetition would be seen twice although it is sent unasked: a group robot's readers see no id."""
+    return delivery.target == Target.WEBHOOK and delivery.endpoint_id is None
+
+
 def verdict(delivery: Delivery, failure: Failure, *, began: bool) -> dict[str, Any]:
     """The fields that say what becomes of it. began: an attempt was counted as a try."""
     now = timezone.now()
@@ -64,21 +79,31 @@ def verdict(delivery: Delivery, failure: Failure, *, began: bool) -> dict[str, A
     if failure.action == READABLE:
         return {"state": State.PENDING, **given_back, **readable.kept(delivery)}
     if failure.action == "permanent":
-        return _dead(failure.reason or Reason.PERMANENT)
-    if failure.action == "unknown" and not repeatable(delivery):
-        return {"state": State.UNCERTAIN, "reason": Reason.UNKNOWN, "finished_at": now}
+        return _given_up(delivery, failure.reason or Reason.PERMANENT)
+    unknown = failure.action == "unknown"
+    if unknown and not repeatable(delivery):
+        return uncertain()
     if delivery.tries >= (failure.max_tries or MAX_TRIES):
-        return _dead(Reason.TRIES_SPENT)
+        return uncertain() if unknown and delivery.target == Target.CHANNEL else _given_up(delivery, Reason.TRIES_SPENT)
     # While the outcome is unknown the gateway's key stays: it is the proof that nothing was asked twice.
-    run = {} if failure.action == "unknown" else _next_run(delivery)
-    return {"state": State.PENDING, "due_at": now + _backoff(delivery.tries, failure.retry_after), **run}
+    run = {} if unknown else _next_run(delivery)
+    mark = {"possibly_twice": True} if unknown and repeats_visibly(delivery) else {}
+    return {"state": State.PENDING, "due_at": now + _backoff(delivery.tries, failure.retry_after), **run, **mark}
+
+
+def uncertain() -> dict[str, Any]:
+    """The columns of a delivery that may have been carried out."""
+    return {"state": State.UNCERTAIN, "reason": Reason.UNKNOWN, "finished_at": timezone.now()}
 
 
 def _next_run(delivery: Delivery) -> dict[str, Any]:
     return {"run": F("run") + 1} if delivery.target == Target.AGENT else {}
 
 
-def _dead(reason: str) -> dict[str, Any]:
+def _given_up(delivery: Delivery, reason: str) -> dict[str, Any]:
+    """Dead; but uncertain where an earlier attempt may have been carried out, whatever the last one met."""
+    if may_have_arrived([delivery.pk]):
+        return uncertain()
     return {"state": State.DEAD, "reason": reason, "finished_at": timezone.now()}
 
 

@@ -169,6 +169,8 @@ def _not_checked(delivery: Delivery, error: ChannelError) -> None:
         capabilities.note(account, error)
     if account and error.action == Action.CONFIG:
         account.set_state(Health.STOPPED, str(error))
+    elif account and error.action in (Action.RETRY, Action.UNKNOWN):
+        account.set_state(Health.FAILING, str(error))
     again = _again(delivery, error)
     if again is None:
         work.hold(delivery, Reason.REVIEW, _("WeChat did not check this: %s") % error)

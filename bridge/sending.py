@@ -19,7 +19,7 @@ from bridge.database import AWAY, patiently
 from bridge.delivery import Asked, Done, LostLease, message_of
 from bridge.models import Delivery, Reason, Target
 from bridge.redact import redact_text
-from bridge.retries import READABLE, Failure, refusal
+from bridge.retries import READABLE, Failure, may_have_arrived, refusal
 from bridge.together import Together
 from channels_wechat.base import Media, Streaming
 from channels_wechat.errors import Action, ChannelError
@@ -99,6 +99,10 @@ def _call_hook(delivery: Delivery) -> bool:
 
 
 def _send(delivery: Delivery, channel: Channel, peer: Peer) -> bool:
+    if _may_repeat_unnoticed(delivery):
+        text = _("An earlier attempt may have been carried out, and WeCom no longer recognises a repetition of it.")
+        work.fail(delivery, None, Failure("unknown", "repeat_window", text))
+        return True
     payload = Payload.from_json(delivery.payload)
     counted = allowance.counted(channel, message_of(delivery), payload)
     attempt: Attempt | None = None
@@ -171,6 +175,12 @@ def _failure(error: ChannelError, action: str) -> Failure:
     return Failure(str(action), error.code, str(error), error.retry_after, error.max_tries, error.response, reason)
 
 
+def _may_repeat_unnoticed(delivery: Delivery) -> bool:
+    """The platform swallowed repetitions of an attempt that may have been carried out, but only until a time that is over."""
+    over = delivery.repeat_until is not None and delivery.repeat_until <= timezone.now()
+    return over and bool(may_have_arrived([delivery.pk]))
+
+
 def _swallowed(delivery: Delivery, channel: Channel, peer: Peer, payload: Payload) -> dict[str, datetime | None]:
     """Until when the platform swallows a repetition of this request; nothing: it is not asked to, or can no longer.
 
@@ -181,8 +191,8 @@ def _swallowed(delivery: Delivery, channel: Channel, peer: Peer, payload: Payloa
     now = timezone.now()
     if not window:
         return {}
-    if delivery.repeat_until:
-        return {"repeat_until": delivery.repeat_until} if delivery.repeat_until > now else {}
+    if delivery.repeat_until and delivery.repeat_until > now:
+        return {"repeat_until": delivery.repeat_until}
     until = now + timedelta(seconds=window - REPEAT_MARGIN_SECONDS)
     return {"repeat_until": until, "unless_since": now - timedelta(seconds=window)}
 

@@ -41,7 +41,8 @@ def badge(word: _StrOrPromise, tone: str) -> SafeString:
 def state_badge(delivery: Delivery) -> SafeString:
     if delivery.recalled_at:
         return badge(_("recalled"), "quiet")
-    return badge(delivery.get_state_display(), STATE_TONES[State(delivery.state)])
+    state = badge(delivery.get_state_display(), STATE_TONES[State(delivery.state)])
+    return format_html("{} {}", state, badge(_("possibly twice"), "warn")) if delivery.possibly_twice else state
 
 
 def health_badge(row: Any) -> SafeString:

@@ -67,11 +67,12 @@ WITH asked AS (
     AS x(id bigint, holder text, request jsonb, repeat_until timestamptz, unless_since timestamptz)
 ), held AS (
   UPDATE bridge_delivery d SET tries = d.tries + 1, repeat_until = COALESCE(x.repeat_until, d.repeat_until)
-  FROM asked x WHERE d.id = x.id AND d.holder = x.holder AND d.state = 'sending' RETURNING d.id, x.request, x.repeat_until
+  FROM asked x WHERE d.id = x.id AND d.holder = x.holder AND d.state = 'sending'
+  RETURNING d.id, x.request, x.repeat_until, d.possibly_twice
 ), opened AS (
-  INSERT INTO bridge_attempt (delivery_id, number, started_at, outcome, code, error, request, response)
+  INSERT INTO bridge_attempt (delivery_id, number, started_at, outcome, code, error, request, response, possibly_twice)
   SELECT held.id, 1 + COALESCE((SELECT max(number) FROM bridge_attempt t WHERE t.delivery_id = held.id), 0), %(now)s, '', '', '',
-    held.request, '{}'
+    held.request, '{}', held.possibly_twice
   FROM held RETURNING delivery_id, id, number
 )
 SELECT opened.delivery_id, opened.id, opened.number, held.repeat_until FROM opened JOIN held ON held.id = opened.delivery_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from channels_wechat.text import clean
 
@@ -23,6 +23,27 @@ class Action(enum.StrEnum):
     PERMANENT = "permanent"  # this message will never go through
     WINDOW = "window"  # nothing more may be said to this person until they act again; burns no try
     UNKNOWN = "unknown"  # the request had left and no answer came
+
+
+class Effect(enum.StrEnum):
+    """What a call may have done although the platform answered with an error."""
+
+    NOTHING = "nothing"  # the platform refused it before it did anything
+    POSSIBLE = "possible"  # the answer can come after the deed, so a repetition may do it twice
+
+
+class Rule(NamedTuple):
+    """A row of a platform's table of errors. action: where nothing was done; text: cause and cure for staff."""
+
+    action: Action
+    effect: Effect
+    text: _StrOrPromise
+
+    def action_for(self, harmless: bool) -> Action:
+        """What to do. harmless: repeating the call changes nothing, as with a read, an upload or a token's fetch."""
+        if self.effect is Effect.NOTHING:
+            return self.action
+        return Action.RETRY if harmless else Action.UNKNOWN
 
 
 class ChannelError(Exception):

@@ -290,21 +290,21 @@ def with_token(
 def error_for_status(response: Response, harmless: bool) -> ChannelError:
     """The error of an answer that is not the platform's JSON: a gateway, a proxy or a wrong address spoke.
 
-    503 and 429 are said before a request is passed on: not done. 4xx and redirects: refused, the address is wrong. Any other
-    5xx, and a 200 with foreign content, may come after the platform took the request: unknown, unless `harmless`.
+    429 and 425 are said before a request is passed on: not done. Other 4xx and redirects: refused, the address is wrong. Any 5xx, a 408
+    and a 200 with foreign content may come after the platform took the request (Envoy answers 503 when the connection breaks after
+    it passed the request on): unknown, unless `harmless`.
     """
     status, lost = response.status, Action.RETRY if harmless else Action.UNKNOWN
     detail = response.body[:200].decode(errors="replace")
-    if status in (429, 503):
+    if status == 429 or (status == 503 and harmless):
         text = _("The platform is overloaded and asks to wait.")
         return ChannelError(f"http_{status}", Action.WAIT, text, detail=detail, retry_after=_retry_after(response))
     if status >= 500:
         text = _("A server between us and the platform failed; nobody can say whether the call was carried out.")
         return ChannelError(f"http_{status}", lost, text, detail=detail)
     if status in (408, 425):
-        return ChannelError(
-            f"http_{status}", Action.RETRY, _("The platform did not take the call; it is repeated."), detail=detail
-        )
+        action = Action.RETRY if status == 425 else lost
+        return ChannelError(f"http_{status}", action, _("The platform did not take the call in time."), detail=detail)
     if status == 413:
         return ChannelError(
             "http_413", Action.PERMANENT, _("The message or file is too large for the platform."), detail=detail

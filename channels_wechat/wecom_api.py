@@ -107,7 +107,7 @@ def check(response: Response, harmless: bool, secret: str) -> dict[str, Any]:
         return answer
     hidden = replace(response, body=response.body.replace(secret.encode(), b"***") if secret else response.body)
     refused = _decoded(hidden)
-    raise error_for(refused) if refused is not None else error_for_status(hidden, harmless)
+    raise error_for(refused, harmless=harmless) if refused is not None else error_for_status(hidden, harmless)
 
 
 def _decoded(response: Response) -> dict[str, Any] | None:

@@ -269,7 +269,7 @@ def recipients(peer_id: str) -> dict[str, str]:
     found = {name: ids} if name else {"touser": peer_id}
     for field, value in found.items():
         if value.count("|") >= RECIPIENTS[field]:
-            raise ChannelError("recipients", Action.PERMANENT, ERRORS[81017][1])
+            raise ChannelError("recipients", Action.PERMANENT, ERRORS[81017].text)
     return found
 
 
@@ -293,6 +293,6 @@ def _ids(value: Any) -> str:
 
 def _check_group(name: str, group_id: str) -> None:
     if len(name) > 50:
-        raise ChannelError("name", Action.PERMANENT, ERRORS[86004][1])
+        raise ChannelError("name", Action.PERMANENT, ERRORS[86004].text)
     if not CHAT_ID.fullmatch(group_id):
         raise ChannelError("chat_id", Action.PERMANENT, _("A chat ID has at most 32 letters and digits."))

@@ -1,7 +1,7 @@
 """What WeCom's answers mean: one table, errcode → what to do and a sentence for staff (pages 90313 and 90454).
 
-A code that is not in the table is PERMANENT, shown with the platform's own words: repeating a call that the platform
-refused for an unknown reason can only add to its counters, while a person can read the message and press Replay.
+Each row says whether the answer can come after the deed (`Effect`). A message that met such an answer, or a code that is not in
+the table, is uncertain and only a person repeats it; a call that sends nothing (a read, an upload, a token) is tried again.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.errors import SHANGHAI, Action, ChannelError, rest_of_day
+from channels_wechat.errors import SHANGHAI, Action, ChannelError, Effect, Rule, rest_of_day
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from django.utils.functional import _StrOrPromise
 
 # The access token was refused: fetch another, once. 41001 (no token in the address) is a safety net for our own mistakes.
 TOKEN_REFUSED = frozenset({"40014", "42001", "41001"})
@@ -25,6 +24,7 @@ TOKEN_REFUSED = frozenset({"40014", "42001", "41001"})
 MAX_TRIES = {-1: 3, 40007: 2}
 
 R, W, C, P = Action.RETRY, Action.WAIT, Action.CONFIG, Action.PERMANENT
+NOTHING, POSSIBLE = Effect.NOTHING, Effect.POSSIBLE
 
 _NO_MEMBER = _("WeCom knows no such member. Check the user ID in the address book (console → Contacts).")
 _OUT_OF_SCOPE = _(
@@ -68,115 +68,121 @@ _ARCHIVE = _(
     "The conversation archive is not in order: its licence, its switch or its IP list. See console → Security → Archive."
 )
 
-ERRORS: dict[int, tuple[Action, _StrOrPromise]] = {
-    -1: (R, _("WeCom is busy; the call is repeated.")),
-    6000: (R, _("Someone changed the same data at the same time; the call is repeated.")),
-    45033: (R, _("Too many calls at the same moment; the call is repeated.")),
-    45009: (W, _("WeCom's limit for calls is reached. Nothing is sent until it lets us again; this goes on by itself.")),
-    40007: (R, _("The uploaded file is no longer at WeCom, which keeps them for three days; it is uploaded anew.")),
-    40014: (R, _TOKEN),
-    42001: (R, _TOKEN),
-    41001: (R, _TOKEN),
-    40001: (C, _SECRET),
-    40013: (C, _CORP_ID),
-    2000002: (C, _CORP_ID),
-    40056: (C, _AGENT),
-    301002: (C, _AGENT),
-    40091: (C, _("The secret belongs to another company than the corp ID. Copy both from the same console.")),
-    42007: (C, _SUITE),
-    42008: (C, _SUITE),
-    42009: (C, _SUITE),
-    48002: (C, _NOT_PERMITTED),
-    48004: (C, _("The permission for this interface was withdrawn. Grant it again in the console.")),
-    50001: (C, _("The redirect address is not on the app's trusted domain. Set it: console → the app → Web page authorisation.")),
-    50003: (C, _("The app is disabled. Enable it: console → App management → the app.")),
-    60020: (C, _ADDRESS),
-    85005: (C, _("The mini program is not linked to the app. Link it: console → App management → Mini programs.")),
-    93004: (C, _("The group robot is disabled. Enable it in the group's settings.")),
-    95000: (C, _("The customer-service account ID is wrong. Compare it with console → WeChat customer service.")),
-    95017: (C, _("The interface of WeChat customer service is switched off. Switch it on in the console.")),
-    301042: (C, _ARCHIVE),
-    301052: (C, _ARCHIVE),
-    301053: (C, _ARCHIVE),
-    301058: (C, _("The archive was asked for more messages at once than it gives.")),
-    40003: (P, _NO_MEMBER),
-    46004: (P, _NO_MEMBER),
-    60111: (P, _NO_MEMBER),
-    40031: (P, _NO_MEMBER),
-    40004: (P, _BAD_MEDIA),
-    40005: (P, _BAD_MEDIA),
-    40006: (P, _BAD_MEDIA),
-    40009: (P, _BAD_MEDIA),
-    40011: (P, _BAD_MEDIA),
-    45001: (P, _BAD_MEDIA),
-    45007: (P, _("A voice message may last 60 seconds at most. Send it as a file.")),
-    40008: (P, _("WeCom does not know this type of message.")),
-    40029: (P, _("The login code was used already or is older than five minutes. Log in again.")),
-    40033: (P, _("WeCom refused characters of the message.")),
-    40035: (P, _BAD_PARAMETER),
-    40058: (P, _BAD_PARAMETER),
-    40050: (P, _("There is no group chat with this ID.")),
-    40063: (P, _BAD_TEXT),
-    41006: (P, _BAD_TEXT),
-    44001: (P, _BAD_TEXT),
-    44004: (P, _BAD_TEXT),
-    40093: (P, _("The signature of the page is wrong.")),
-    41051: (P, _("The two are in conversation already, so WeCom sends no welcome.")),
-    42014: (P, _("There is no card with this task ID.")),
-    43004: (P, _("The member has not linked WeChat: they do not follow the company's WeChat plugin.")),
-    45002: (P, _TOO_LONG),
-    45004: (P, _TOO_LONG),
-    45008: (P, _("A news message has at most eight articles.")),
-    45034: (P, _("An address in the message lacks http:// or https://.")),
-    48005: (P, _("WeCom has retired this interface.")),
-    50002: (P, _OUT_OF_SCOPE),
-    60021: (P, _OUT_OF_SCOPE),
-    92000: (P, _OUT_OF_SCOPE),
-    60011: (P, _("The app has no right over this member, department or tag. Add it to the app's visible scope in the console.")),
-    60140: (P, _("The card was answered or updated already, or is older than 72 hours.")),
-    81013: (P, _NOBODY),
-    81017: (P, _("Too many recipients in one message: 1000 members, 100 departments or 100 tags at most.")),
-    82001: (P, _("The message names no recipient.")),
-    84061: (P, _("There is no contact between this member and this customer.")),
-    86001: (P, _("There is no group chat with this ID.")),
-    86003: (P, _GROUP_MEMBERS),
-    86004: (P, _("The group's name is too long: 50 characters at most.")),
-    86005: (P, _("A group chat with this ID exists already.")),
-    86006: (P, _("A group chat made by the app has 2 to 2000 members.")),
-    86007: (P, _("The app has no right in this group chat.")),
-    86008: (P, _("This group chat was not made by the app; it can write only to groups it made.")),
-    86207: (P, _GROUP_MEMBERS),
-    86216: (P, _GROUP_MEMBERS),
-    86220: (P, _BAD_PARAMETER),
-    86224: (P, _("This is not a group chat of the kind the call is for.")),
-    93000: (P, _ROBOT),
-    93008: (P, _ROBOT),
-    95001: (P, _("Five messages have followed the customer's last one, or 48 hours: the customer must write first.")),
-    95007: (P, _("The token of the customer-service notice is no longer valid.")),
-    95013: (P, _KF_STATE),
-    95016: (P, _KF_STATE),
-    95018: (P, _KF_STATE),
-    95014: (P, _("The member is no servicer of this customer-service account.")),
-    301059: (P, _("This is not an internal group.")),
-    830002: (P, _("The file is larger than 20 MB and was not fetched in pieces.")),
-    846605: (P, _("The AI bot's message can no longer be answered this way.")),
-    846608: (P, _("The AI bot's answer took longer than six minutes.")),
+ERRORS: dict[int, Rule] = {
+    -1: Rule(R, POSSIBLE, _("WeCom is busy. What was sent may have arrived all the same.")),
+    6000: Rule(R, NOTHING, _("Someone changed the same data at the same time; the call is repeated.")),
+    45033: Rule(R, NOTHING, _("Too many calls at the same moment; the call is repeated.")),
+    45009: Rule(W, NOTHING, _("WeCom's limit for calls is reached. Nothing is sent until it lets us again; this goes on by itself.")),
+    40007: Rule(R, NOTHING, _("The uploaded file is no longer at WeCom, which keeps them for three days; it is uploaded anew.")),
+    40014: Rule(R, NOTHING, _TOKEN),
+    42001: Rule(R, NOTHING, _TOKEN),
+    41001: Rule(R, NOTHING, _TOKEN),
+    40001: Rule(C, NOTHING, _SECRET),
+    40013: Rule(C, NOTHING, _CORP_ID),
+    2000002: Rule(C, NOTHING, _CORP_ID),
+    40056: Rule(C, NOTHING, _AGENT),
+    301002: Rule(C, NOTHING, _AGENT),
+    40091: Rule(C, NOTHING, _("The secret belongs to another company than the corp ID. Copy both from the same console.")),
+    42007: Rule(C, NOTHING, _SUITE),
+    42008: Rule(C, NOTHING, _SUITE),
+    42009: Rule(C, NOTHING, _SUITE),
+    48002: Rule(C, NOTHING, _NOT_PERMITTED),
+    48004: Rule(C, NOTHING, _("The permission for this interface was withdrawn. Grant it again in the console.")),
+    50001: Rule(
+        C, NOTHING, _("The redirect address is not on the app's trusted domain. Set it: console → the app → Web page authorisation."),
+    ),
+    50003: Rule(C, NOTHING, _("The app is disabled. Enable it: console → App management → the app.")),
+    60020: Rule(C, NOTHING, _ADDRESS),
+    85005: Rule(C, NOTHING, _("The mini program is not linked to the app. Link it: console → App management → Mini programs.")),
+    93004: Rule(C, NOTHING, _("The group robot is disabled. Enable it in the group's settings.")),
+    95000: Rule(C, NOTHING, _("The customer-service account ID is wrong. Compare it with console → WeChat customer service.")),
+    95017: Rule(C, NOTHING, _("The interface of WeChat customer service is switched off. Switch it on in the console.")),
+    301042: Rule(C, NOTHING, _ARCHIVE),
+    301052: Rule(C, NOTHING, _ARCHIVE),
+    301053: Rule(C, NOTHING, _ARCHIVE),
+    301058: Rule(C, NOTHING, _("The archive was asked for more messages at once than it gives.")),
+    40003: Rule(P, NOTHING, _NO_MEMBER),
+    46004: Rule(P, NOTHING, _NO_MEMBER),
+    60111: Rule(P, NOTHING, _NO_MEMBER),
+    40031: Rule(P, NOTHING, _NO_MEMBER),
+    40004: Rule(P, NOTHING, _BAD_MEDIA),
+    40005: Rule(P, NOTHING, _BAD_MEDIA),
+    40006: Rule(P, NOTHING, _BAD_MEDIA),
+    40009: Rule(P, NOTHING, _BAD_MEDIA),
+    40011: Rule(P, NOTHING, _BAD_MEDIA),
+    45001: Rule(P, NOTHING, _BAD_MEDIA),
+    45007: Rule(P, NOTHING, _("A voice message may last 60 seconds at most. Send it as a file.")),
+    40008: Rule(P, NOTHING, _("WeCom does not know this type of message.")),
+    40029: Rule(P, NOTHING, _("The login code was used already or is older than five minutes. Log in again.")),
+    40033: Rule(P, NOTHING, _("WeCom refused characters of the message.")),
+    40035: Rule(P, NOTHING, _BAD_PARAMETER),
+    40058: Rule(P, NOTHING, _BAD_PARAMETER),
+    40050: Rule(P, NOTHING, _("There is no group chat with this ID.")),
+    40063: Rule(P, NOTHING, _BAD_TEXT),
+    41006: Rule(P, NOTHING, _BAD_TEXT),
+    44001: Rule(P, NOTHING, _BAD_TEXT),
+    44004: Rule(P, NOTHING, _BAD_TEXT),
+    40093: Rule(P, NOTHING, _("The signature of the page is wrong.")),
+    41051: Rule(P, NOTHING, _("The two are in conversation already, so WeCom sends no welcome.")),
+    42014: Rule(P, NOTHING, _("There is no card with this task ID.")),
+    43004: Rule(P, NOTHING, _("The member has not linked WeChat: they do not follow the company's WeChat plugin.")),
+    45002: Rule(P, NOTHING, _TOO_LONG),
+    45004: Rule(P, NOTHING, _TOO_LONG),
+    45008: Rule(P, NOTHING, _("A news message has at most eight articles.")),
+    45034: Rule(P, NOTHING, _("An address in the message lacks http:// or https://.")),
+    48005: Rule(P, NOTHING, _("WeCom has retired this interface.")),
+    50002: Rule(P, NOTHING, _OUT_OF_SCOPE),
+    60021: Rule(P, NOTHING, _OUT_OF_SCOPE),
+    92000: Rule(P, NOTHING, _OUT_OF_SCOPE),
+    60011: Rule(
+        P, NOTHING, _("The app has no right over this member, department or tag. Add it to the app's visible scope in the console."),
+    ),
+    60140: Rule(P, NOTHING, _("The card was answered or updated already, or is older than 72 hours.")),
+    81013: Rule(P, NOTHING, _NOBODY),
+    81017: Rule(P, NOTHING, _("Too many recipients in one message: 1000 members, 100 departments or 100 tags at most.")),
+    82001: Rule(P, NOTHING, _("The message names no recipient.")),
+    84061: Rule(P, NOTHING, _("There is no contact between this member and this customer.")),
+    86001: Rule(P, NOTHING, _("There is no group chat with this ID.")),
+    86003: Rule(P, NOTHING, _GROUP_MEMBERS),
+    86004: Rule(P, NOTHING, _("The group's name is too long: 50 characters at most.")),
+    86005: Rule(P, NOTHING, _("A group chat with this ID exists already.")),
+    86006: Rule(P, NOTHING, _("A group chat made by the app has 2 to 2000 members.")),
+    86007: Rule(P, NOTHING, _("The app has no right in this group chat.")),
+    86008: Rule(P, NOTHING, _("This group chat was not made by the app; it can write only to groups it made.")),
+    86207: Rule(P, NOTHING, _GROUP_MEMBERS),
+    86216: Rule(P, NOTHING, _GROUP_MEMBERS),
+    86220: Rule(P, NOTHING, _BAD_PARAMETER),
+    86224: Rule(P, NOTHING, _("This is not a group chat of the kind the call is for.")),
+    93000: Rule(P, NOTHING, _ROBOT),
+    93008: Rule(P, NOTHING, _ROBOT),
+    95001: Rule(P, NOTHING, _("Five messages have followed the customer's last one, or 48 hours: the customer must write first.")),
+    95007: Rule(P, NOTHING, _("The token of the customer-service notice is no longer valid.")),
+    95013: Rule(P, NOTHING, _KF_STATE),
+    95016: Rule(P, NOTHING, _KF_STATE),
+    95018: Rule(P, NOTHING, _KF_STATE),
+    95014: Rule(P, NOTHING, _("The member is no servicer of this customer-service account.")),
+    301059: Rule(P, NOTHING, _("This is not an internal group.")),
+    830002: Rule(P, NOTHING, _("The file is larger than 20 MB and was not fetched in pieces.")),
+    846605: Rule(P, NOTHING, _("The AI bot's message can no longer be answered this way.")),
+    846608: Rule(P, NOTHING, _("The AI bot's answer took longer than six minutes.")),
 }  # fmt: skip
 _UNKNOWN_CODE = _("WeCom refused the call with a code this program does not know; the words below are WeCom's.")
+UNLISTED = Rule(R, POSSIBLE, _UNKNOWN_CODE)
 
 
-def error_for(answer: Mapping[str, Any], now: datetime | None = None) -> ChannelError:
-    """The error of a decoded answer whose `errcode` is not 0. now: for the length of a day's limit."""
+def error_for(answer: Mapping[str, Any], now: datetime | None = None, *, harmless: bool = False) -> ChannelError:
+    """The error of a decoded answer whose `errcode` is not 0. now: for the length of a day's limit; harmless: as in `Http.request`."""
     code, words = int(answer["errcode"]), str(answer.get("errmsg", ""))
-    action, text = ERRORS.get(code, (P, _UNKNOWN_CODE))
+    rule = ERRORS.get(code, UNLISTED)
+    action = rule.action_for(harmless)
     pause = _pause(words, now or datetime.now(SHANGHAI)) if action is W else None
     return ChannelError(
         code,
         action,
-        text,
+        rule.text,
         detail=_seen_address(code, words) + words[:300],
         retry_after=pause,
-        max_tries=MAX_TRIES.get(code),
+        max_tries=MAX_TRIES.get(code) if rule.effect is NOTHING or not harmless else None,
         response=dict(answer),
     )
 

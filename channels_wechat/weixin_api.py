@@ -134,15 +134,18 @@ class WeixinApi:
 
 
 def check(response: Response, harmless: bool, secret: str, path: str) -> dict[str, Any]:
-    """The decoded answer when its errcode is 0 or absent. secret: hidden wherever the platform repeats it. Raises ChannelError."""
+    """The decoded answer when its errcode is 0, or absent from a harmless call's. secret: hidden wherever the platform repeats it.
+
+    Raises ChannelError.
+    """
     answer = decoded(response.body)
     code = whole(answer.get("errcode", 0), None)
-    if code in FINE and answer and ("errcode" in answer or response.status == 200):
+    if code in FINE and answer and ("errcode" in answer or (harmless and response.status == 200)):
         return answer
     hidden = replace(response, body=response.body.replace(secret.encode(), b"***") if secret else response.body)
     if code is None or code in FINE:
         raise error_for_status(hidden, harmless)
-    raise error_for(decoded(hidden.body), code, path)
+    raise error_for(decoded(hidden.body), code, path, harmless=harmless)
 
 
 def decoded(body: bytes) -> dict[str, Any]:

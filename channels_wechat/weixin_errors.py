@@ -1,6 +1,8 @@
 """What the answers of api.weixin.qq.com mean: one table, errcode → what to do and a sentence for staff (facts 1.3 and 1.4).
 
-A code that is not in the table is repeated once. An errmsg ends in `rid: …`, by which WeChat's support finds the call: it is kept.
+Each row says whether the answer can come after the deed (`Effect`). A message that met such an answer, or a code that is not in
+the table, is uncertain and only a person repeats it; a call that sends nothing (a read, an upload, a token) is tried again.
+An errmsg ends in `rid: …`, by which WeChat's support finds the call: it is kept.
 """
 
 from __future__ import annotations
@@ -11,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.errors import SHANGHAI, Action, ChannelError, rest_of_day
+from channels_wechat.errors import SHANGHAI, Action, ChannelError, Effect, Rule, rest_of_day
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from django.utils.functional import _StrOrPromise
 
 # The access token was refused: fetch another, once.
 TOKEN_REFUSED = frozenset({"40001", "40014", "42001"})
@@ -24,8 +25,8 @@ TOKEN_REFUSED = frozenset({"40001", "40014", "42001"})
 FINE = frozenset({0, 45065})
 # Parts of a message that this account's version of the interface does not know.
 NOT_UNDERSTOOD = frozenset({"40035", "47001"})
-# How often at most. -1 may have been carried out all the same; a media id that ran out is uploaded anew once.
-MAX_TRIES = {-1: 2, 40004: 2, 40007: 2}
+# How often at most: a media id that ran out is uploaded anew once.
+MAX_TRIES = {40004: 2, 40007: 2}
 # These say that the account may not use an interface at all; which one follows from the call (`CAPABILITIES`).
 WITHHELD = frozenset({40200, 48001, 48004})
 # These say that a person can no longer be reached.
@@ -45,6 +46,7 @@ CAPABILITIES = {
 }
 
 R, W, C, P, H = Action.RETRY, Action.WAIT, Action.CONFIG, Action.PERMANENT, Action.WINDOW
+NOTHING, POSSIBLE = Effect.NOTHING, Effect.POSSIBLE
 
 _SECRET = _(
     "WeChat refuses the AppSecret, or an access token that was just fetched with it. Copy the AppSecret again (WeChat console →"
@@ -94,129 +96,138 @@ _CONSENT = _(
     "The user did not agree to this message, or used up their consent. They must agree in the Mini Program again."
 )
 
-ERRORS: dict[int, tuple[Action, _StrOrPromise]] = {
-    -1: (R, _("WeChat is busy; the call is repeated once. If the first one was carried out after all, the message arrives twice.")),
-    45169: (R, _("Someone changed the same data at the same time; the call is repeated.")),
-    40007: (R, _("The uploaded file is no longer at WeChat, which keeps them for three days; it is uploaded anew.")),
-    40004: (R, _("WeChat does not know the uploaded file's type; it is uploaded anew once.")),
-    45009: (W, _DAY),
-    45028: (W, _("The account has sent all its mass messages of this period.")),
-    45011: (W, _MINUTE),
-    45066: (W, _MINUTE),
-    48006: (W, _("The counters were cleared ten times this month, which is all that WeChat allows.")),
-    53501: (W, _MINUTE),
-    61503: (W, _("WeChat has these figures only after 8:00 the next morning.")),
-    89506: (W, _("The administrator refused this server's IP address; WeChat lets it ask again after 24 hours.")),
-    89507: (W, _("The administrator refused this server's IP address; WeChat lets it ask again after an hour.")),
-    45015: (H, _WINDOW),
-    45047: (H, _WINDOW),
-    40001: (C, _SECRET),
-    40014: (C, _SECRET),
-    42001: (C, _SECRET),
-    40125: (C, _SECRET),
-    40243: (C, _("The AppSecret is frozen. Unfreeze it: WeChat console → Settings and development → Basic configuration.")),
-    40013: (C, _APP_ID),
-    40164: (C, _ADDRESS),
-    61004: (C, _ADDRESS),
-    89501: (C, _CONFIRM),
-    89503: (C, _CONFIRM),
-    50002: (C, _PUNISHED),
-    50004: (C, _PUNISHED),
-    50007: (C, _PUNISHED),
-    61024: (C, _("The account is managed by a third-party platform, which alone may fetch its access token. End that authorisation.")),
-    87009: (C, _("WeChat refuses the signature of the call. Switch off API signing in the WeChat console.")),
-    43104: (P, _("The account may not use this template, or the user belongs to another account.")),
-    40003: (P, _STRANGER),
-    40032: (P, _BAD_PARAMETER),
-    40035: (P, _BAD_PARAMETER),
-    40038: (P, _BAD_PARAMETER),
-    44002: (P, _OURS),
-    47001: (P, _BAD_PARAMETER),
-    40002: (P, _OURS),
-    40008: (P, _("WeChat does not know this type of message.")),
-    40033: (P, _OURS),
-    41001: (P, _OURS),
-    41002: (P, _OURS),
-    41004: (P, _OURS),
-    41005: (P, _OURS),
-    41006: (P, _OURS),
-    43002: (P, _OURS),
-    40005: (P, _BAD_MEDIA),
-    40006: (P, _BAD_MEDIA),
-    40009: (P, _BAD_MEDIA),
-    45001: (P, _BAD_MEDIA),
-    45007: (P, _("A voice message may last 60 seconds at most.")),
-    40037: (P, _("There is no template with this ID any more. Choose another from the list.")),
-    40039: (P, _BAD_ADDRESS),
-    40048: (P, _BAD_ADDRESS),
-    40054: (P, _BAD_ADDRESS),
-    40055: (P, _BAD_ADDRESS),
-    40029: (P, _LOGIN),
-    40163: (P, _LOGIN),
-    42003: (P, _LOGIN),
-    42007: (P, _("The user changed their password; they must authorise again.")),
-    40200: (P, _NOT_GRANTED),
-    40249: (P, _("WeChat forbids advertising in this template.")),
-    43116: (P, _("WeChat has restricted this template.")),
-    41030: (P, _("The page is not in the released version of the Mini Program. Correct it, or release a version that has it.")),
-    43004: (P, _NOT_FOLLOWING),
-    50005: (P, _NOT_FOLLOWING),
-    43019: (P, _("The user is on the account's blacklist. Take them off it in the WeChat console first.")),
-    43101: (P, _CONSENT),
-    44004: (P, _("The message is empty.")),
-    45002: (P, _TOO_LONG),
-    45003: (P, _TOO_LONG),
-    45004: (P, _TOO_LONG),
-    45005: (P, _TOO_LONG),
-    45006: (P, _TOO_LONG),
-    45008: (P, _("A news message has one article at most.")),
-    **dict.fromkeys((45056, 45057, 45058, 45059, 45157, 45158, 45159, 45171), (P, _TAG)),
-    45064: (P, _("The Mini Program is not linked to the account. Link it: WeChat console → Mini Program management.")),
-    45067: (P, _OURS),
-    45072: (P, _TYPING),
-    45080: (P, _TYPING),
-    45081: (P, _TYPING),
-    45166: (P, _("WeChat does not accept the content of the draft.")),
-    46003: (P, _("The account has no menu.")),
-    47003: (P, _("What was filled in does not fit the template. The words below name the field.")),
-    48001: (P, _NOT_GRANTED),
-    48002: (P, _("The user has switched off messages of this account.")),
-    48003: (P, _("The administrator must accept the rules for mass messages in the WeChat console first.")),
-    48004: (P, _("WeChat has banned the account from this interface. See the notices in the WeChat console.")),
-    48005: (P, _("The file is used by a menu or an automatic answer, so it cannot be deleted.")),
-    48008: (P, _("WeChat does not let this account send messages of this type.")),
-    50001: (P, _("The user did not authorise the account for this.")),
-    **dict.fromkeys((53500, 53502, 53600), (P, _PUBLISH)),
-    61010: (P, _("The user has not opened the Mini Program within the last two hours, so WeChat does not check their text.")),
-    **dict.fromkeys((*range(61450, 61458), *range(65400, 65418)), (P, _SERVICER)),
-    61500: (P, _STATISTICS),
-    61501: (P, _STATISTICS),
-    **dict.fromkeys((*range(65301, 65318), 65320), (P, _MENU)),
-    70000: (P, _("WeChat protects minors from this message; it is not sent again.")),
-    76021: (P, _QUOTA_PATH),
-    76022: (P, _QUOTA_PATH),
-    87014: (P, _MODERATED),
-    89504: (P, _MASS),
-    89505: (P, _MASS),
-    **dict.fromkeys((9410010, 9410011, 9410012), (P, _("The short key is too long, asks to live too long, or has ended."))),
+ERRORS: dict[int, Rule] = {
+    -1: Rule(R, POSSIBLE, _("WeChat is busy. What was sent may have arrived all the same.")),
+    45169: Rule(R, NOTHING, _("Someone changed the same data at the same time; the call is repeated.")),
+    40007: Rule(R, NOTHING, _("The uploaded file is no longer at WeChat, which keeps them for three days; it is uploaded anew.")),
+    40004: Rule(R, NOTHING, _("WeChat does not know the uploaded file's type; it is uploaded anew once.")),
+    45009: Rule(W, NOTHING, _DAY),
+    45028: Rule(W, NOTHING, _("The account has sent all its mass messages of this period.")),
+    45011: Rule(W, NOTHING, _MINUTE),
+    45066: Rule(W, NOTHING, _MINUTE),
+    48006: Rule(W, NOTHING, _("The counters were cleared ten times this month, which is all that WeChat allows.")),
+    53501: Rule(W, NOTHING, _MINUTE),
+    61503: Rule(W, NOTHING, _("WeChat has these figures only after 8:00 the next morning.")),
+    89506: Rule(W, NOTHING, _("The administrator refused this server's IP address; WeChat lets it ask again after 24 hours.")),
+    89507: Rule(W, NOTHING, _("The administrator refused this server's IP address; WeChat lets it ask again after an hour.")),
+    45015: Rule(H, NOTHING, _WINDOW),
+    45047: Rule(H, NOTHING, _WINDOW),
+    40001: Rule(C, NOTHING, _SECRET),
+    40014: Rule(C, NOTHING, _SECRET),
+    42001: Rule(C, NOTHING, _SECRET),
+    40125: Rule(C, NOTHING, _SECRET),
+    40243: Rule(C, NOTHING, _("The AppSecret is frozen. Unfreeze it: WeChat console → Settings and development → Basic configuration.")),
+    40013: Rule(C, NOTHING, _APP_ID),
+    40164: Rule(C, NOTHING, _ADDRESS),
+    61004: Rule(C, NOTHING, _ADDRESS),
+    89501: Rule(C, NOTHING, _CONFIRM),
+    89503: Rule(C, NOTHING, _CONFIRM),
+    50002: Rule(C, NOTHING, _PUNISHED),
+    50004: Rule(C, NOTHING, _PUNISHED),
+    50007: Rule(C, NOTHING, _PUNISHED),
+    61024: Rule(
+        C, NOTHING, _("The account is managed by a third-party platform, which alone may fetch its access token. End that authorisation."),
+    ),
+    87009: Rule(C, NOTHING, _("WeChat refuses the signature of the call. Switch off API signing in the WeChat console.")),
+    43104: Rule(P, NOTHING, _("The account may not use this template, or the user belongs to another account.")),
+    40003: Rule(P, NOTHING, _STRANGER),
+    40032: Rule(P, NOTHING, _BAD_PARAMETER),
+    40035: Rule(P, NOTHING, _BAD_PARAMETER),
+    40038: Rule(P, NOTHING, _BAD_PARAMETER),
+    44002: Rule(P, NOTHING, _OURS),
+    47001: Rule(P, NOTHING, _BAD_PARAMETER),
+    40002: Rule(P, NOTHING, _OURS),
+    40008: Rule(P, NOTHING, _("WeChat does not know this type of message.")),
+    40033: Rule(P, NOTHING, _OURS),
+    41001: Rule(P, NOTHING, _OURS),
+    41002: Rule(P, NOTHING, _OURS),
+    41004: Rule(P, NOTHING, _OURS),
+    41005: Rule(P, NOTHING, _OURS),
+    41006: Rule(P, NOTHING, _OURS),
+    43002: Rule(P, NOTHING, _OURS),
+    40005: Rule(P, NOTHING, _BAD_MEDIA),
+    40006: Rule(P, NOTHING, _BAD_MEDIA),
+    40009: Rule(P, NOTHING, _BAD_MEDIA),
+    45001: Rule(P, NOTHING, _BAD_MEDIA),
+    45007: Rule(P, NOTHING, _("A voice message may last 60 seconds at most.")),
+    40037: Rule(P, NOTHING, _("There is no template with this ID any more. Choose another from the list.")),
+    40039: Rule(P, NOTHING, _BAD_ADDRESS),
+    40048: Rule(P, NOTHING, _BAD_ADDRESS),
+    40054: Rule(P, NOTHING, _BAD_ADDRESS),
+    40055: Rule(P, NOTHING, _BAD_ADDRESS),
+    40029: Rule(P, NOTHING, _LOGIN),
+    40163: Rule(P, NOTHING, _LOGIN),
+    42003: Rule(P, NOTHING, _LOGIN),
+    42007: Rule(P, NOTHING, _("The user changed their password; they must authorise again.")),
+    40200: Rule(P, NOTHING, _NOT_GRANTED),
+    40249: Rule(P, NOTHING, _("WeChat forbids advertising in this template.")),
+    43116: Rule(P, NOTHING, _("WeChat has restricted this template.")),
+    41030: Rule(
+        P, NOTHING, _("The page is not in the released version of the Mini Program. Correct it, or release a version that has it."),
+    ),
+    43004: Rule(P, NOTHING, _NOT_FOLLOWING),
+    50005: Rule(P, NOTHING, _NOT_FOLLOWING),
+    43019: Rule(P, NOTHING, _("The user is on the account's blacklist. Take them off it in the WeChat console first.")),
+    43101: Rule(P, NOTHING, _CONSENT),
+    44004: Rule(P, NOTHING, _("The message is empty.")),
+    45002: Rule(P, NOTHING, _TOO_LONG),
+    45003: Rule(P, NOTHING, _TOO_LONG),
+    45004: Rule(P, NOTHING, _TOO_LONG),
+    45005: Rule(P, NOTHING, _TOO_LONG),
+    45006: Rule(P, NOTHING, _TOO_LONG),
+    45008: Rule(P, NOTHING, _("A news message has one article at most.")),
+    **dict.fromkeys((45056, 45057, 45058, 45059, 45157, 45158, 45159, 45171), Rule(P, NOTHING, _TAG)),
+    45064: Rule(P, NOTHING, _("The Mini Program is not linked to the account. Link it: WeChat console → Mini Program management.")),
+    45067: Rule(P, NOTHING, _OURS),
+    45072: Rule(P, NOTHING, _TYPING),
+    45080: Rule(P, NOTHING, _TYPING),
+    45081: Rule(P, NOTHING, _TYPING),
+    45166: Rule(P, NOTHING, _("WeChat does not accept the content of the draft.")),
+    46003: Rule(P, NOTHING, _("The account has no menu.")),
+    47003: Rule(P, NOTHING, _("What was filled in does not fit the template. The words below name the field.")),
+    48001: Rule(P, NOTHING, _NOT_GRANTED),
+    48002: Rule(P, NOTHING, _("The user has switched off messages of this account.")),
+    48003: Rule(P, NOTHING, _("The administrator must accept the rules for mass messages in the WeChat console first.")),
+    48004: Rule(P, NOTHING, _("WeChat has banned the account from this interface. See the notices in the WeChat console.")),
+    48005: Rule(P, NOTHING, _("The file is used by a menu or an automatic answer, so it cannot be deleted.")),
+    48008: Rule(P, NOTHING, _("WeChat does not let this account send messages of this type.")),
+    50001: Rule(P, NOTHING, _("The user did not authorise the account for this.")),
+    **dict.fromkeys((53500, 53502, 53600), Rule(P, NOTHING, _PUBLISH)),
+    61010: Rule(P, NOTHING, _("The user has not opened the Mini Program within the last two hours, so WeChat does not check their text.")),
+    **dict.fromkeys((*range(61450, 61458), *range(65400, 65418)), Rule(P, NOTHING, _SERVICER)),
+    61500: Rule(P, NOTHING, _STATISTICS),
+    61501: Rule(P, NOTHING, _STATISTICS),
+    **dict.fromkeys((*range(65301, 65318), 65320), Rule(P, NOTHING, _MENU)),
+    70000: Rule(P, NOTHING, _("WeChat protects minors from this message; it is not sent again.")),
+    76021: Rule(P, NOTHING, _QUOTA_PATH),
+    76022: Rule(P, NOTHING, _QUOTA_PATH),
+    87014: Rule(P, NOTHING, _MODERATED),
+    89504: Rule(P, NOTHING, _MASS),
+    89505: Rule(P, NOTHING, _MASS),
+    **dict.fromkeys((9410010, 9410011, 9410012), Rule(P, NOTHING, _("The short key is too long, asks to live too long, or has ended."))),
 }  # fmt: skip
 _UNKNOWN_CODE = _("WeChat refused the call with a code this program does not know; the words below are WeChat's.")
+UNLISTED = Rule(R, POSSIBLE, _UNKNOWN_CODE)
 RID = re.compile(r"rid:\s*([0-9a-f][0-9a-f-]{7,63})")
 SEEN_ADDRESS = re.compile(r"\bip:?\s+([0-9a-fA-F.:]{3,45})|requestIP:\s*([0-9a-fA-F.:]{3,45})", re.IGNORECASE)
 
 
-def error_for(answer: Mapping[str, Any], code: int, path: str = "", now: datetime | None = None) -> ChannelError:
-    """The error of a decoded answer. path: of the call, which says what is withheld; now: for the length of a day's limit."""
+def error_for(
+    answer: Mapping[str, Any], code: int, path: str = "", now: datetime | None = None, *, harmless: bool = False
+) -> ChannelError:
+    """The error of a decoded answer. path: of the call, which says what is withheld; now: for the length of a day's limit;
+    harmless: as in `Http.request`."""
     words = str(answer.get("errmsg", ""))
-    action, text = ERRORS.get(code, (R, _UNKNOWN_CODE))
+    rule = ERRORS.get(code, UNLISTED)
+    action = rule.action_for(harmless)
     rid = RID.search(words)
     return ChannelError(
         code,
         action,
-        text,
+        rule.text,
         detail=_seen_address(code, words) + _told(words, rid[0] if rid else ""),
         retry_after=_pause(code, now or datetime.now(SHANGHAI)) if action is W else None,
-        max_tries=MAX_TRIES.get(code) if code in ERRORS else 2,
+        max_tries=MAX_TRIES.get(code),
         response={"rid": rid[1], **answer} if rid else dict(answer),  # first: what is stored may be cut
         capability=capability_of(path) if code in WITHHELD else "",
         gone=code in GONE,

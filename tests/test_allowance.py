@@ -269,7 +269,8 @@ def test_a_refusal_that_is_older_than_the_last_deed_holds_nothing(people: Crowd,
 @pytest.mark.parametrize(
     ("fault", "ends", "uses"),
     [
-        ({"kind": "errcode", "errcode": -1}, "pending", 0),
+        ({"kind": "errcode", "errcode": -1}, "uncertain", 1),
+        ({"kind": "errcode", "errcode": 45169}, "pending", 0),
         ({"kind": "errcode", "errcode": 45009}, "pending", 0),
         ({"kind": "errcode", "errcode": 40164}, "pending", 0),
         ({"kind": "errcode", "errcode": 45002}, "dead", 0),

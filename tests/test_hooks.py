@@ -63,23 +63,29 @@ def test_once_for_a_cause_and_again_when_it_is_over(robot: Recorder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "state", "code"),
+    ("reply", "state", "code", "outcome"),
     [
-        (Reply(b"busy", 503), State.PENDING, "503"),
-        (Reply(b"", fault="reset"), State.PENDING, "reset"),
-        (Reply(b"no", 404), State.DEAD, "404"),
-        (says(93000, "invalid webhook url"), State.DEAD, "93000"),
-        (says(45009, "too often"), State.PENDING, "45009"),
+        (Reply(b"busy", 503), State.PENDING, "503", Outcome.UNKNOWN),
+        (Reply(b"busy", 429), State.PENDING, "429", Outcome.ERROR),
+        (Reply(b"", fault="reset"), State.PENDING, "reset", Outcome.UNKNOWN),
+        (Reply(b"no", 404), State.DEAD, "404", Outcome.ERROR),
+        (says(93000, "invalid webhook url"), State.DEAD, "93000", Outcome.ERROR),
+        (says(-1, "system busy"), State.PENDING, "-1", Outcome.UNKNOWN),
+        (says(45009, "too often"), State.PENDING, "45009", Outcome.ERROR),
     ],
 )
-def test_what_the_address_answers_decides(robot: Recorder, reply: Reply, state: str, code: str) -> None:
+def test_what_the_address_answers_decides(
+    robot: Recorder, reply: Reply, state: str, code: str, outcome: Outcome
+) -> None:
+    """Readers of a group know no repetition by an id: what may have arrived is sent again with a mark."""
     robot.will(reply)
     hooks.queue_alert("gone")
 
     (delivery,) = carry_all()
 
     attempt = delivery.attempts.get()
-    assert (delivery.state, attempt.outcome, attempt.code) == (state, Outcome.ERROR, code)
+    assert (delivery.state, attempt.outcome, attempt.code) == (state, outcome, code)
+    assert delivery.possibly_twice == (outcome is Outcome.UNKNOWN)
 
 
 def test_a_body_that_is_not_json_is_fine(robot: Recorder) -> None:

@@ -182,7 +182,7 @@ class DeliveryAdmin(Facts[Delivery]):
             "ids": ",".join(str(row.pk) for row in going),
             "refused": refused[:50],
             "refused_count": len(refused),
-            "uncertain": sum(row.state == State.UNCERTAIN for row in going),
+            "uncertain": len(replay.may_arrive_twice(going)) if verb == "replay" else 0,
             "held": sum(row.state == State.HELD for row in going),
             "to_agent": sum(row.target == "agent" for row in going),
             "more": len(chosen) > AT_ONCE,
@@ -214,7 +214,7 @@ class DeliveryAdmin(Facts[Delivery]):
             self.did(request, delivery, _("Recalled: it is no longer shown in the chat."))
 
     def _replay(self, request: HttpRequest, ids: list[int]) -> None:
-        done = replay.replay(ids, user_of(request))
+        done = replay.replay(ids, user_of(request), twice="twice" in request.POST)
         if done.count:
             text = ngettext("%(n)d delivery is queued again.", "%(n)d deliveries are queued again.", done.count)
             messages.success(request, text % {"n": done.count})

@@ -36,7 +36,17 @@ class AttemptSerializer(Withheld, serializers.ModelSerializer[Attempt]):
 
     class Meta:
         model = Attempt
-        fields = ("number", "started_at", "finished_at", "outcome", "code", "error", "request", "response")
+        fields = (
+            "number",
+            "started_at",
+            "finished_at",
+            "outcome",
+            "code",
+            "error",
+            "possibly_twice",
+            "request",
+            "response",
+        )
 
 
 class DeliverySerializer(serializers.ModelSerializer[Delivery]):
@@ -50,7 +60,7 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
         model = Delivery
         fields: tuple[str, ...] = (
             "id", "target", "message", "account", "gateway", "endpoint", "route", "lane", "part", "state", "reason", "error",
-            "tries", "replays", "remote_id", "due_at", "queued_at", "created_at", "finished_at", "dismissed_at",
+            "tries", "replays", "possibly_twice", "remote_id", "due_at", "queued_at", "created_at", "finished_at", "dismissed_at",
             "recalled_at", "reviewed_at",
         )  # fmt: skip
 
@@ -99,6 +109,9 @@ class ReplaySerializer(Given, serializers.Serializer[Any]):
     filter = ChoiceSerializer()
     limit = serializers.IntegerField(min_value=1, max_value=AT_ONCE, default=100)
     dry_run = serializers.BooleanField(default=False)
+    possibly_twice = serializers.BooleanField(
+        default=False, help_text="Also those that may have arrived already; they are marked possibly_twice."
+    )
 
 
 class RefusedSerializer(serializers.Serializer[Any]):
@@ -137,9 +150,12 @@ class Deliveries(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
     @extend_schema(request=None, responses=DeliverySerializer)
     @action(detail=True, methods=["post"])
     def replay(self, request: Request, pk: str) -> Response:
-        """Queue again at the tail of its lane. A question is routed anew; an answer goes out as it was."""
+        """Queue again at the tail of its lane. A question is routed anew; an answer goes out as it was.
+
+        What may have arrived already is marked `possibly_twice`.
+        """
         delivery = self.get_object()
-        done = replay.replay([delivery.pk], user_of(request))
+        done = replay.replay([delivery.pk], user_of(request), twice=True)
         for _pk, reason in done.refused:
             raise Refused(reason, "cannot_replay")
         audit.record("replayed", [delivery])
@@ -172,13 +188,14 @@ class Deliveries(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
     @extend_schema(operation_id="deliveries_replay_many", request=ReplaySerializer, responses=ReplayedSerializer)
     @action(detail=False, methods=["post"], url_path="replay")
     def replay_many(self, request: Request) -> Response:
-        """Queue again what the filter finds."""
+        """Queue again what the filter finds. What may have arrived already stays, unless `possibly_twice` is true."""
         serializer = ReplaySerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         given = serializer.validated_data
         found = list(_chosen(given["filter"])[: given["limit"] + 1])
         rows, more = found[: given["limit"]], len(found) > given["limit"]
-        done = _tried(rows) if given["dry_run"] else _replayed(rows, user_of(request))
+        twice = given["possibly_twice"]
+        done = _tried(rows, twice) if given["dry_run"] else _replayed(rows, user_of(request), twice)
         refused = [{"delivery": pk, "why": why} for pk, why in done.refused]
         return Response({"count": done.count, "refused": refused, "more": more, "dry_run": given["dry_run"]})
 
@@ -196,18 +213,19 @@ def _chosen(wanted: dict[str, Any]) -> QuerySet[Delivery]:
     return Delivery.objects.filter(**conditions, dismissed_at=None).select_related(*related).order_by("id")
 
 
-def _replayed(rows: list[Delivery], by: User) -> replay.Replayed:
-    result = replay.replay([row.pk for row in rows], by)
+def _replayed(rows: list[Delivery], by: User, twice: bool) -> replay.Replayed:
+    result = replay.replay([row.pk for row in rows], by, twice=twice)
     refused = {pk for pk, _why in result.refused}
     audit.record("replayed", [row for row in rows if row.pk not in refused])
     return result
 
 
-def _tried(rows: list[Delivery]) -> replay.Replayed:
+def _tried(rows: list[Delivery], twice: bool) -> replay.Replayed:
     """What a replay would say, as far as can be told without doing it."""
     result = replay.Replayed()
+    arrived = set() if twice else replay.may_arrive_twice(rows)
     for row in rows:
-        if reason := replay.why_not_replay(row):
+        if reason := replay.why_not_replay(row) or (str(replay.ARRIVED) if row.pk in arrived else ""):
             result.refused.append((row.pk, reason))
         else:
             result.count += 1

@@ -134,6 +134,8 @@ class Delivery(models.Model):
     error = models.TextField(_("error"), blank=True, default="")
     tries = models.PositiveIntegerField(_("tries"), default=0)  # since the last replay
     run = models.PositiveIntegerField(default=0)  # grows on replay and on definite errors: part of the gateway's key
+    # A person had it sent again although an earlier attempt may have been carried out: it may arrive twice.
+    possibly_twice = models.BooleanField(_("possibly twice"), default=False, db_default=False)
     replays = models.PositiveIntegerField(_("replays"), default=0)
     due_at = models.DateTimeField(_("due"), default=timezone.now)
     lease_until = models.DateTimeField(null=True)
@@ -260,6 +262,8 @@ class Attempt(models.Model):
     error = models.TextField(_("error"), blank=True, default="")
     request = models.JSONField(_("request"), default=dict)
     response = models.JSONField(_("response"), default=dict)
+    # An attempt before this one may have been carried out.
+    possibly_twice = models.BooleanField(_("possibly twice"), default=False, db_default=False)
 
     class Meta:
         verbose_name, verbose_name_plural = _("attempt"), _("attempts")

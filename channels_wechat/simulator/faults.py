@@ -1,11 +1,13 @@
 """Failures on demand, by API path or "media/bot" for a user's media (the control API's POST /sim/faults).
 
 errcode          the platform's refusal `errcode` with `errmsg`, nothing processed
+errcode_after    processed, then the same answer
 timeout_before   never processed, the connection hangs for `seconds`
 timeout_after    processed, then hangs
 slow             processed after `seconds`
 slow_after       processed at once, answered after `seconds`
 html             an HTML page instead of JSON with HTTP `status` (200, 502 …), nothing processed
+html_after       processed, then the same page
 reset            connection reset, nothing processed
 reset_after      processed, then reset
 """
@@ -21,7 +23,8 @@ from aiohttp import web
 
 from channels_wechat.simulator.errors import ControlError
 
-KINDS = frozenset({"errcode", "timeout_before", "timeout_after", "slow", "slow_after", "html", "reset", "reset_after"})
+KINDS = frozenset({"timeout_before", "timeout_after", "slow", "slow_after", "reset", "reset_after"})
+KINDS |= {"errcode", "errcode_after", "html", "html_after"}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Process = Callable[[], Awaitable[web.StreamResponse]]
 HTML = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center></body></html>"
@@ -72,10 +75,12 @@ def reset(request: web.Request) -> web.Response:
 
 
 async def apply(fault: Fault, request: web.Request, process: Process, hang_seconds: float) -> web.StreamResponse:
+    if fault.kind in ("errcode_after", "html_after"):
+        await process()
     match fault.kind:
-        case "errcode":
+        case "errcode" | "errcode_after":
             return web.json_response({"errcode": fault.errcode, "errmsg": fault.errmsg})
-        case "html":
+        case "html" | "html_after":
             page = HTML.format(f"{fault.status} from the simulator")
             return web.Response(text=page, content_type="text/html", status=fault.status)
         case "slow":

@@ -91,7 +91,7 @@ def test_a_network_fault_is_met_again(company: SimulatorClient, account: Channel
     row = AccessToken.objects.get()
     assert (row.failure, row.lease_until) == ("", None)
     account.refresh_from_db()
-    assert account.state == Health.NEW
+    assert (account.state, "No answer" in account.state_reason) == (Health.FAILING, False)
     assert StoredTokens(account).current()
 
 

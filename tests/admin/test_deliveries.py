@@ -46,6 +46,23 @@ def test_replay_does_it_when_sure(boss: Client, world: rows.World) -> None:
     assert said[1].startswith(f"#{world.delivered.pk}: ")
 
 
+def test_what_may_have_arrived_is_sent_again_only_where_it_is_chosen(boss: Client, world: rows.World) -> None:
+    form = {"verb": "replay", "ids": f"{world.dead.pk},{world.uncertain.pk}", "sure": "1"}
+    said = [str(message) for message in get_messages(boss.post(url("confirm"), form).wsgi_request)]
+    assert "It may have arrived already" in said[1]
+    assert states(world.dead, world.uncertain) == ["pending", "uncertain"]
+    boss.post(url("confirm"), {**form, "twice": "1"})
+    assert states(world.uncertain) == ["pending"]
+    assert "possibly twice" in boss.get(url("change", world.uncertain.pk)).content.decode()
+    assert "possibly twice" in boss.get(url("changelist")).content.decode()
+
+
+def test_a_single_one_is_asked_for_with_the_warning_and_marked(boss: Client, world: rows.World) -> None:
+    page = boss.post(url("confirm"), {"verb": "replay", "ids": str(world.uncertain.pk)}).content.decode()
+    assert "people may then see it twice" in page
+    assert '<input type="hidden" name="twice" value="1">' in page
+
+
 def test_a_delivery_that_cannot_be_replayed_says_why(boss: Client, world: rows.World) -> None:
     event = rows.message(world.group, "enter_chat", "EV", kind="event")
     skipped = rows.delivery(event, State.SKIPPED, Reason.EVENT)

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from channels_wechat.errors import Action
+from channels_wechat.errors import Action, Effect
 from channels_wechat.http import Response, error_for_status
 from channels_wechat.wecom_errors import ERRORS, error_for
 
 # facts, by class: the codes of page 90313 that the bridge can meet.
 CLASSES = {
-    Action.RETRY: "-1 6000 45033 40007 40014 42001 41001",
+    Action.UNKNOWN: "-1",
+    Action.RETRY: "6000 45033 40007 40014 42001 41001",
     Action.WAIT: "45009",
     Action.CONFIG: """40001 40013 2000002 40056 40091 42007 42008 42009 48002 48004 50001 50003 60020 85005 93004 95000 95017
         301002 301042 301052 301053 301058""",
@@ -42,10 +43,21 @@ def test_some_are_repeated_a_few_times_only(code, tries):
     assert error_for({"errcode": code}).max_tries == tries
 
 
-def test_an_unknown_code_is_permanent_and_shown():
+def test_an_unknown_code_may_come_after_the_deed_and_is_shown():
     error = error_for({"errcode": 987654, "errmsg": "brand new"})
-    assert error.action == Action.PERMANENT
+    assert error.action == Action.UNKNOWN
     assert "(987654: brand new)" in str(error)
+
+
+def test_every_code_says_whether_it_can_come_after_the_deed():
+    assert {code for code, rule in ERRORS.items() if rule.effect is Effect.POSSIBLE} == {-1}
+    assert {rule.effect for rule in ERRORS.values()} == set(Effect)
+
+
+@pytest.mark.parametrize("code", [-1, 987654])
+def test_a_call_that_sends_nothing_is_tried_again_whatever_the_code_means(code):
+    error = error_for({"errcode": code}, harmless=True)
+    assert (error.action, error.max_tries) == (Action.RETRY, None)
 
 
 @pytest.mark.parametrize(
@@ -90,15 +102,15 @@ def test_a_limit_waits_for_its_window(errmsg, seconds):
         (302, {}, Action.CONFIG, Action.CONFIG, None),
         (403, {}, Action.CONFIG, Action.CONFIG, None),
         (404, {}, Action.CONFIG, Action.CONFIG, None),
-        (408, {}, Action.RETRY, Action.RETRY, None),
+        (408, {}, Action.UNKNOWN, Action.RETRY, None),
         (413, {}, Action.PERMANENT, Action.PERMANENT, None),
         (425, {}, Action.RETRY, Action.RETRY, None),
         (429, {}, Action.WAIT, Action.WAIT, 60),
         (429, {"Retry-After": "7"}, Action.WAIT, Action.WAIT, 7),
         (500, {}, Action.UNKNOWN, Action.RETRY, None),
         (502, {}, Action.UNKNOWN, Action.RETRY, None),
-        (503, {"Retry-After": "99999"}, Action.WAIT, Action.WAIT, 3600),
-        (503, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, Action.WAIT, Action.WAIT, 60),
+        (503, {"Retry-After": "99999"}, Action.UNKNOWN, Action.WAIT, 3600),
+        (503, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, Action.UNKNOWN, Action.WAIT, 60),
         (504, {}, Action.UNKNOWN, Action.RETRY, None),
     ],
 )

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from channels_wechat.errors import Action
+from channels_wechat.errors import Action, Effect
 from channels_wechat.weixin_errors import CAPABILITIES, ERRORS, capability_of, error_for
 
 # facts 1.3 and 1.4, by class.
 CLASSES = {
-    Action.RETRY: "-1 40004 40007 45169",
+    Action.UNKNOWN: "-1",
+    Action.RETRY: "40004 40007 45169",
     Action.WAIT: "45009 45011 45028 45066 48006 53501 61503 89506 89507",
     Action.WINDOW: "45015 45047",
     Action.CONFIG: "40001 40014 42001 40125 40243 40013 40164 61004 89501 89503 50002 50004 50007 61024 87009",
@@ -43,17 +44,26 @@ def test_no_code_is_left_out_of_these_cases():
 
 
 @pytest.mark.parametrize(
-    ("code", "tries"), [(-1, 2), (40007, 2), (40004, 2), (45169, None), (43004, None), (987654, 2)]
+    ("code", "tries"), [(-1, None), (40007, 2), (40004, 2), (45169, None), (43004, None), (987654, None)]
 )
 def test_some_are_repeated_once_only(code, tries):
-    """-1 may have been carried out: no send is made more than twice for it."""
     assert error_for({}, code).max_tries == tries
 
 
-def test_an_unknown_code_is_repeated_once_and_shown():
+def test_an_unknown_code_may_come_after_the_deed_and_is_shown():
     error = error_for({"errcode": 987654, "errmsg": "brand new"}, 987654)
-    assert error.action == Action.RETRY
+    assert error.action == Action.UNKNOWN
     assert "(987654: brand new)" in str(error)
+
+
+def test_every_code_says_whether_it_can_come_after_the_deed():
+    assert {code for code, rule in ERRORS.items() if rule.effect is Effect.POSSIBLE} == {-1}
+    assert {rule.effect for rule in ERRORS.values()} == set(Effect)
+
+
+@pytest.mark.parametrize("code", [-1, 987654])
+def test_a_call_that_sends_nothing_is_tried_again_whatever_the_code_means(code):
+    assert error_for({}, code, harmless=True).action == Action.RETRY
 
 
 @pytest.mark.parametrize("code", [48001, 48004, 40200])

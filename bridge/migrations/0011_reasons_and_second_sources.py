@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('bridge', '0009_one_index_for_each_question'),
+        ('bridge', '0010_possibly_twice'),
     ]
 
     operations = [

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _BROKERS = {"redis", "kombu", "amqp"}
 # PostgreSQL shows the whole row that broke a rule, and a row may hold a message.
 _ROW = re.compile(r"DETAIL:.*?(?=\n\n(?:During handling|The above exception)|\Z)", re.DOTALL)
+# A minute in each process; and letters of a path or a reason.
+MAX_CLIENT_ERRORS = 60
+MAX_CLIENT_TEXT = 200
 
 _ids: ContextVar[dict[str, int]] = ContextVar("ids", default={})  # noqa: B039  never changed, only replaced
 
@@ -38,6 +41,34 @@ def about(**ids: int | None) -> Iterator[None]:
         yield
     finally:
         _ids.reset(token)
+
+
+class ClientErrors(logging.Filter):
+    """What Django writes of requests that were the client's mistake: one short line each, so many a minute, without a traceback.
+
+    Strangers cause them at will, and the log is on a disk.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.minute, self.count = 0, 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("django.") or getattr(record, "status_code", 500) >= 500:
+            return True
+        minute = int(record.created) // 60
+        if minute != self.minute:
+            left_out, self.minute, self.count = self.count - MAX_CLIENT_ERRORS, minute, 0
+            if left_out > 0:
+                record.msg = f"{left_out} requests with mistakes were not written here. {record.msg}"
+        self.count += 1
+        record.args = tuple(_cut(value) for value in record.args) if isinstance(record.args, tuple) else record.args
+        record.msg, record.exc_info = _cut(record.msg), None
+        return self.count <= MAX_CLIENT_ERRORS
+
+
+def _cut(value: object) -> object:
+    return f"{value[:MAX_CLIENT_TEXT]}…" if isinstance(value, str) and len(value) > MAX_CLIENT_TEXT else value
 
 
 class LineFormatter(logging.Formatter):

@@ -43,6 +43,8 @@ PATIENCE = "500ms"
 ORPHAN_AGE = timedelta(days=1)
 # What is over and only of interest to whoever looks back: closed incidents, log-ins.
 HISTORY_AGE = timedelta(days=90)
+# A failed login counts for as long as a lock lasts, a day at most; strangers write such rows.
+FAILED_LOGIN_AGE = timedelta(days=1)
 
 DONE = Q(state__in=(State.DELIVERED, State.SKIPPED)) | Q(dismissed_at__isnull=False)
 
@@ -87,8 +89,9 @@ def forget_history() -> None:
     call_command("clearsessions")
     AuthToken.objects.filter(expiry__lt=timezone.now()).delete()
     Incident.objects.filter(closed_at__lt=long_ago).delete()
-    for model in (AccessAttempt, AccessFailureLog, AccessLog):
+    for model in (AccessFailureLog, AccessLog):
         model.objects.filter(attempt_time__lt=long_ago).delete()
+    AccessAttempt.objects.filter(attempt_time__lt=timezone.now() - FAILED_LOGIN_AGE).delete()
 
 
 def _limited() -> QuerySet[ChannelAccount]:

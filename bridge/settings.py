@@ -114,6 +114,7 @@ AXES_COOLOFF_TIME = timedelta(minutes=read("LOGIN_LOCK_MINUTES", whole(1, 1440),
 # Of one address in that time, whatever the names: `bridge.security.logins`.
 LOGIN_ADDRESS_FAILURES = read("LOGIN_ADDRESS_FAILURES", whole(5, 10000), 30)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_HANDLER = "bridge.security.failures.Failures"
 AXES_CLIENT_IP_CALLABLE = "bridge.proxies.client_address"
 AXES_LOCKOUT_TEMPLATE = "429.html"
 AXES_RESET_ON_SUCCESS = True
@@ -293,7 +294,10 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "bridge.logs.LineFormatter"}, "json": {"()": "bridge.logs.JsonFormatter"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "filters": {"client_errors": {"()": "bridge.logs.ClientErrors"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["client_errors"]},
+    },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
     # Two lines for every tick of every second say nothing: what a task did stands in the rows. Of logins only failures count.
     "loggers": {

@@ -79,6 +79,19 @@ def test_no_password_is_kept_with_a_failed_login(person: User) -> None:
     assert "almost-right" not in str(row)
 
 
+def test_of_a_failed_login_neither_form_nor_browser_is_kept(person: User) -> None:
+    agents = ["first", "second" * 1000]
+    for agent in agents:
+        query = {"next": "/" + "x" * 4000}
+        form = {"username": "li", "password": "wrong", "more": "y" * 4000}
+        Client().post(
+            "/admin/login/", form, query_params=query, REMOTE_ADDR=HERE, HTTP_USER_AGENT=agent, HTTP_ACCEPT=agent
+        )
+    row = AccessAttempt.objects.values("user_agent", "http_accept", "path_info", "get_data", "post_data").get()
+    assert set(row.values()) <= {"", "\n---------\n"}
+    assert (AccessAttempt.objects.get().username, AccessAttempt.objects.get().failures_since_start) == ("li", 2)
+
+
 @pytest.mark.parametrize("password", ["short-1", "123456789012345", "1q2w3e4r5t6y", "lihuateam2026"])
 def test_a_weak_password_is_refused(password: str) -> None:
     with pytest.raises(ValidationError):

@@ -344,9 +344,9 @@ def test_what_is_over_is_forgotten_at_night() -> None:
     user = User.objects.create(username="script")
     AuthToken.objects.create(user, expiry=timedelta(seconds=-1))
     AuthToken.objects.create(user, expiry=timedelta(days=1))
-    for at in (now, long_ago):
-        AccessAttempt.objects.create(username=str(at.date()), failures_since_start=1)
-        AccessAttempt.objects.filter(username=str(at.date())).update(attempt_time=at)
+    for at in (now - timedelta(hours=23), now - timedelta(hours=25)):
+        AccessAttempt.objects.create(username=str(at), failures_since_start=1)
+        AccessAttempt.objects.filter(username=str(at)).update(attempt_time=at)
     tasks.tidy()
     assert set(Incident.objects.values_list("cause", flat=True)) == {"open", "recent"}
     assert Session.objects.get().session_key == "open"

@@ -88,7 +88,7 @@ class Image:
         sockets = f"?host={'/srv/sockets'}"
         database = given["DATABASE_URL"].partition("?")[0] + sockets
         servers = {"DATABASE_URL": database, "REDIS_URL": "unix:///srv/sockets/valkey.sock?db=0"}
-        here = {"HOST": "127.0.0.1", "PORT": given["PORT"]}
+        here = {"HOST": "127.0.0.1", "PORT": given["PORT"], "CALLBACKS_PORT": given["CALLBACKS_PORT"]}
         return {**image, **dotenv, **SERVICES[service]["environment"], **servers, **here, **settings}
 
     def start(self, service: str, words: list[str] | None = None, **settings: str) -> Process:

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-OURS = ("prepare", "web", "worker", "beat", "connector")
+OURS = ("prepare", "web", "callbacks", "worker", "beat", "connector")
 THEIRS = ("postgres", "redis")
 ENV = {"POSTGRES_PASSWORD": "pass0word"}
 _VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?:(?P<kind>:-|:\?)(?P<rest>[^}]*))?\})")

@@ -32,7 +32,13 @@ def environment(folder: Path, **settings: str) -> dict[str, str]:
     """For a process that shares this test's database; what it keeps and writes is in `folder`."""
     env = {name: value for name, value in os.environ.items() if name not in OWN}
     database = os.environ["DATABASE_URL"].replace("/bridge?", f"/{connection.settings_dict['NAME']}?")
-    own = {"DATABASE_URL": database, "DATA_DIR": str(folder), "PORT": str(free_port()), "PYTHONUNBUFFERED": "1"}
+    own = {
+        "DATABASE_URL": database,
+        "DATA_DIR": str(folder),
+        "PORT": str(free_port()),
+        "CALLBACKS_PORT": str(free_port()),
+        "PYTHONUNBUFFERED": "1",
+    }
     return env | own | settings
 
 
@@ -67,9 +73,14 @@ class Process:
             os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait()
 
+    @property
+    def port(self) -> int:
+        """Of a web server."""
+        return processes.callbacks_port(self.env) if self.name == "callbacks" else processes.port(self.env)
+
     def listens(self) -> bool:
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", int(self.env["PORT"]))) == 0
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
 @contextmanager
@@ -87,6 +98,8 @@ def signed(process: Process, folder: Path) -> None:
 
     def there() -> bool:
         assert process.running, process.said()
-        return process.listens() if process.name == "web" else (folder / f"{process.name}.alive").exists()
+        return (
+            process.listens() if process.name in processes.WEB_SERVERS else (folder / f"{process.name}.alive").exists()
+        )
 
     eventually(there, START_SECONDS)

@@ -126,7 +126,8 @@ def test_no_secret_is_in_anything_a_run_produced(
     token = search.add("ApiToken", AuthToken.objects.create(boss)[1])
     with contextlib.ExitStack() as stack:
         started = {
-            name: stack.enter_context(running(name, tmp_path, **env)) for name in ("web", "worker", "beat", "connector")
+            name: stack.enter_context(running(name, tmp_path, **env))
+            for name in ("web", "callbacks", "worker", "beat", "connector")
         }
         for process in started.values():
             signed(process, tmp_path)

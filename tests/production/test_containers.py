@@ -91,7 +91,7 @@ def test_a_message_goes_through_and_a_stop_is_clean(
 ) -> None:
     accounts = factories.app(company.url), factories.bot(company.url, corp_id="")
     home = factories.gateway(stub.base_url)
-    web = f"http://127.0.0.1:{containers['web'].env['PORT']}"
+    web = f"http://127.0.0.1:{containers['callbacks'].port}"
     for account, kind, which in zip(accounts, ("apps", "bots"), ({"agentid": AGENT}, {"aibotid": BOT}), strict=True):
         factories.route(account, home)
         company.post(kind, callback_url=f"{web}/callbacks/{account.key}", **which)

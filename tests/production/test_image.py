@@ -13,7 +13,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from bridge import alive, checks, processes, supervisor
+from bridge import alive, processes, supervisor
+from bridge.runtime import capacity
 from tests.production.image import ENV, OURS, ROOT, THEIRS, command, compose, copied, dockerfile, tracked
 
 SERVICES: dict[str, Any] = compose(ENV)["services"]
@@ -36,7 +37,7 @@ def test_without_a_password_it_says_what_to_do() -> None:
 
 def test_all_variables_are_settings_or_explained() -> None:
     used = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
-    assert used == {"POSTGRES_PASSWORD", "PORT", "TAG", "TRUSTED_PROXIES"}
+    assert used == {"POSTGRES_PASSWORD", "PORT", "CALLBACKS_PORT", "TAG", "TRUSTED_PROXIES"}
 
 
 def test_every_service_is_there() -> None:
@@ -48,13 +49,26 @@ def test_every_container_is_hardened(name: str) -> None:
     service = SERVICES[name]
     assert service["user"] not in ("", "root", "0", "0:0")
     assert service["read_only"] is True
-    assert "/tmp" in service["tmpfs"]  # noqa: S108 - in the container
+    sizes = {place.partition(":")[0]: place.partition(":size=")[2] for place in service["tmpfs"]}
+    assert sizes["/tmp"]  # noqa: S108 - in the container; without a size it may be half of the machine's memory
+    assert megabytes(sizes["/tmp"]) < megabytes(service["mem_limit"]) - 200  # noqa: S108
     assert service["cap_drop"] == ["ALL"]
     assert "cap_add" not in service
     assert "privileged" not in service
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["init"] is True
     assert service["logging"]["options"]["max-size"]
+
+
+def megabytes(size: str) -> int:
+    return int(size[:-1]) * {"m": 1, "g": 1024}[size[-1]]
+
+
+def test_the_largest_uploads_at_once_have_room() -> None:
+    """Each large body is in a temporary file, and Django writes the files in it to another."""
+    bodies = processes.WEB_WORKERS * capacity.MAX_LARGE_BODIES * 2 * capacity.MAX_BODY // capacity.MIB
+    (tmp,) = (place.partition(":size=")[2] for place in SERVICES["web"]["tmpfs"])
+    assert megabytes(tmp) > bodies + 64
 
 
 @pytest.mark.parametrize("name", LONG_RUNNING)
@@ -78,7 +92,7 @@ def test_our_containers_are_one_image_with_the_right_places(name: str) -> None:
 
 def test_one_media_volume_is_shared_by_all_who_touch_files() -> None:
     mounted = {name for name in OURS if "media:/srv/media" in SERVICES[name].get("volumes", [])}
-    assert mounted == {"prepare", "web", "worker", "connector"}
+    assert mounted == {"prepare", "web", "callbacks", "worker", "connector"}
     assert all(
         service["environment"]["MEDIA_ROOT"] == "/srv/media" for name, service in SERVICES.items() if name in OURS
     )
@@ -100,9 +114,10 @@ def test_preparing_is_the_launchers_too() -> None:
     assert waiting == set(processes.PROCESSES)
 
 
-def test_only_the_web_server_can_be_reached_and_only_from_this_machine() -> None:
+def test_only_the_web_servers_can_be_reached_and_only_from_this_machine() -> None:
     assert {name: service["ports"] for name, service in SERVICES.items() if "ports" in service} == {
-        "web": ["127.0.0.1:8000:8000"]
+        "web": ["127.0.0.1:8000:8000"],
+        "callbacks": ["127.0.0.1:8003:8003"],
     }
     assert compose(ENV)["networks"]["data"] == {"internal": True}
     assert {name for name in SERVICES if SERVICES[name]["networks"] == ["data"]} == {"prepare", "beat", *THEIRS}
@@ -119,7 +134,7 @@ def test_a_tls_proxy_on_the_machine_is_believed_and_nobody_else() -> None:
 
 def test_a_stop_leaves_time_for_what_is_held() -> None:
     grace = {name: int(SERVICES[name]["stop_grace_period"].removesuffix("s")) for name in LONG_RUNNING}
-    assert grace["web"] > processes.WEB_STOP_SECONDS + 5
+    assert min(grace["web"], grace["callbacks"]) > processes.WEB_STOP_SECONDS + 5
     assert grace["worker"] > 120 + 25  # channels_wechat.http: BODY_SECONDS, and a request that is only being sent
     assert grace["connector"] >= supervisor.STOP_TIMEOUT
     check = SERVICES["worker"]["healthcheck"]
@@ -129,10 +144,10 @@ def test_a_stop_leaves_time_for_what_is_held() -> None:
 
 
 def test_connections_of_all_processes_fit_into_the_database() -> None:
-    """Two web processes, worker and connector with a pool of 24 each, and a few besides."""
+    """Two web processes, two for callbacks, worker and connector with a pool of 24 each, and a few besides."""
     most = int(re.search(r"max_connections=(\d+)", SERVICES["postgres"]["command"])[1])  # type: ignore[index]
-    assert most > (processes.WEB_WORKERS + 2) * 24 + 20
-    assert checks.WEB_FREE <= 24
+    assert most > (processes.WEB_WORKERS + processes.CALLBACKS_WORKERS + 2) * 24 + 20
+    assert capacity.WEB_THREADS <= 24
 
 
 # --- the Dockerfile -------------------------------------------------------------------------------------------------------

@@ -29,12 +29,13 @@ def grace(name: str) -> float:
     return float(SERVICES[name]["stop_grace_period"].removesuffix("s"))
 
 
-def test_the_web_server_answers_what_it_was_asked(tmp_path: Path, company: SimulatorClient) -> None:
+@pytest.mark.parametrize("name", ["web", "callbacks"])
+def test_a_web_server_answers_what_it_was_asked(tmp_path: Path, company: SimulatorClient, name: str) -> None:
     account = factories.app(company.url)
     company.settings(callback_timeout=60, callback_tries=1)
-    with running("web", tmp_path) as web:
+    with running(name, tmp_path) as web:
         signed(web, tmp_path)
-        company.post("apps", agentid=AGENT, callback_url=f"http://127.0.0.1:{web.env['PORT']}/callbacks/{account.key}")
+        company.post("apps", agentid=AGENT, callback_url=f"http://127.0.0.1:{web.port}/callbacks/{account.key}")
         with transaction.atomic():
             with connection.cursor() as cursor:
                 cursor.execute("LOCK TABLE bridge_message IN EXCLUSIVE MODE")
@@ -44,7 +45,7 @@ def test_the_web_server_answers_what_it_was_asked(tmp_path: Path, company: Simul
             eventually(lambda: not web.listens())
             assert web.running
         assert company.wait_taken(said)["outcome"] == "delivered"
-        assert web.stopped(grace("web")) == 0
+        assert web.stopped(grace(name)) == 0
     assert Message.objects.filter(idempotency_key=said["id"]).count() == 1
 
 

@@ -1,0 +1,40 @@
+"""What is kept of a failed login: the name, the address, how often and when. Neither the browser's name nor what was sent along."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from axes.handlers.database import AxesDatabaseHandler
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+
+class Failures(AxesDatabaseHandler):  # type: ignore[misc]
+    """AXES_HANDLER. A stranger who tries ever new names could otherwise write some kilobytes for each."""
+
+    def user_login_failed(
+        self, sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any
+    ) -> None:
+        if request is None:
+            super().user_login_failed(sender, credentials, request, **kwargs)
+            return
+        bare: Any = _Bare(request)
+        super().user_login_failed(sender, credentials, bare, **kwargs)
+
+
+class _Bare:
+    """The request without its form and query. What axes notes on it is noted on the request."""
+
+    GET: dict[str, str] = {}  # noqa: RUF012 - never changed
+    POST: dict[str, str] = {}  # noqa: RUF012
+    axes_user_agent = axes_http_accept = axes_path_info = ""
+
+    def __init__(self, request: HttpRequest) -> None:
+        object.__setattr__(self, "request", request)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(object.__getattribute__(self, "request"), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(object.__getattribute__(self, "request"), name, value)

@@ -233,24 +233,31 @@ def test_the_setting_decides(name: str) -> None:
     assert line.startswith("{") is (name == "json")
 
 
+@pytest.fixture
+def filtered(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What the log's handler lets pass."""
+    client_errors = logs.ClientErrors()
+    caplog.handler.addFilter(client_errors)
+    yield caplog
+    caplog.handler.removeFilter(client_errors)
+
+
 @pytest.mark.django_db
-def test_what_strangers_do_wrong_costs_a_short_line_and_only_so_many(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.handler.addFilter(logs.ClientErrors())
+def test_what_strangers_do_wrong_costs_a_short_line_and_only_so_many(filtered: pytest.LogCaptureFixture) -> None:
     for number in range(100):
         Client().get(f"/nowhere/{number}/{'a' * 3000}")
-    lines = [record for record in caplog.records if record.name == "django.request"]
+    lines = [record for record in filtered.records if record.name == "django.request"]
     assert len(lines) <= 2 * logs.MAX_CLIENT_ERRORS  # two minutes may have a part in it
     assert max(len(record.getMessage()) for record in lines) < 300
 
 
-def test_a_strangers_mistake_has_no_traceback_and_ours_has(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.handler.addFilter(logs.ClientErrors())
+def test_a_strangers_mistake_has_no_traceback_and_ours_has(filtered: pytest.LogCaptureFixture) -> None:
     log = logging.getLogger("django.security.RequestDataTooBig")
     for status_code in (400, 500):
         try:
             raise ValueError("x" * 500)
         except ValueError as error:
             log.error(str(error), exc_info=error, extra={"status_code": status_code})
-    theirs, ours = caplog.records
+    theirs, ours = filtered.records
     assert (theirs.exc_info, len(theirs.getMessage())) == (None, logs.MAX_CLIENT_TEXT + 1)
     assert ours.exc_info

@@ -44,9 +44,36 @@ SENTENCE_PREFIX = "sentence_"
 SENTENCE_LENGTH = 500
 
 
-class AccountForm(_AccountForm):
+def show_what_was_typed(form: forms.BaseForm, name: str) -> None:
+    """After an error, a secret stands in its field again: only in the answer to the request that brought it, and only what it brought.
+
+    It is stored nowhere for that: no session, cookie, cache or log holds it, and the admin forbids browsers to cache a page. What
+    is stored already is not shown: a form that nobody has posted renders nothing.
+    """
+    widget = form.fields[name].widget
+    if form.is_bound and isinstance(widget, forms.PasswordInput):
+        widget.render_value = True
+
+
+class OneErrorPerField(forms.BaseForm):
+    """A field that is wrong says so once: what a later check adds about the same field would only repeat it."""
+
+    def add_error(self, field: str | None, error: Any) -> None:
+        if field is None and hasattr(error, "error_dict"):
+            fresh = {name: found for name, found in error.error_dict.items() if name not in self.errors}
+            if not fresh:
+                return
+            error = forms.ValidationError(fresh)
+        elif field in self.errors:
+            return
+        super().add_error(field, error)
+
+
+class AccountForm(OneErrorPerField, _AccountForm):
     """Base of the classes that `account_form` makes; `credential_names` are the fields that stand for the kind's own."""
 
+    # The account that has this name or identity already, for a link beside the error.
+    collides_with: ChannelAccount | None = None
     kind: ClassVar[str]
     credential_names: ClassVar[tuple[str, ...]] = ()
 
@@ -64,7 +91,9 @@ class AccountForm(_AccountForm):
         for name in self.credential_names:
             if name not in self.secrets:
                 self.initial.setdefault(name, stored.get(name, self.fields[name].initial))
-            elif stored.get(name):
+                continue
+            show_what_was_typed(self, name)
+            if stored.get(name):
                 self.fields[name].required = False
                 self.fields[name].widget.attrs["placeholder"] = STORED
 
@@ -84,6 +113,16 @@ class AccountForm(_AccountForm):
     @property
     def secrets(self) -> frozenset[str]:
         return self.channel.Credentials.secrets
+
+    def clean_name(self) -> str:
+        """Names tell accounts apart in every list and filter, so two may not be alike, in whatever case."""
+        name = " ".join(self.cleaned_data["name"].split())
+        other = ChannelAccount.objects.filter(name__iexact=name).exclude(pk=self.instance.pk).first()
+        if other:
+            self.collides_with = other
+            text = _("There is an account with this name already: “%(name)s” (%(kind)s).")
+            raise forms.ValidationError(text % {"name": other.name, "kind": other.get_kind_display()})
+        return name
 
     def clean_language(self) -> str:
         """A form that does not name it leaves it as it is."""
@@ -142,6 +181,7 @@ class AccountForm(_AccountForm):
         identity = self.channel.external_id(credentials)
         others = ChannelAccount.objects.filter(kind=self.kind, external_id=identity).exclude(pk=self.instance.pk)
         if other := others.first():
+            self.collides_with = other
             text = _("The account “%(name)s” has this identity already.") % {"name": other.name}
             self.add_error(self._identity_field(), text)
         else:

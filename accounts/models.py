@@ -10,6 +10,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -26,8 +27,8 @@ class Health(models.TextChoices):
 
     NEW = "new", _("not used yet")
     OK = "ok", _("working")
-    FAILING = "failing", _("failing, retried")
-    STOPPED = "stopped", _("stopped, needs you")
+    FAILING = "failing", _("failing, tried again")
+    STOPPED = "stopped", _("stopped, action needed")
 
 
 # A platform repeats a callback, and a script a request, within days at most: so long the key by which a repetition is known is kept.
@@ -100,6 +101,11 @@ class ChannelAccount(models.Model):
         verbose_name, verbose_name_plural = _("account"), _("accounts")
         ordering = ["name"]
         constraints = [
+            models.UniqueConstraint(
+                Lower("name"),
+                name="account_name_once",
+                violation_error_message=_("There is an account with this name already."),
+            ),
             models.UniqueConstraint(
                 fields=["kind", "external_id"],
                 name="account_kind_external_id",

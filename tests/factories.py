@@ -44,6 +44,9 @@ _numbers = itertools.count(1)
 def account(kind: str, fields: dict[str, Any], name: str, api_base_url: str, **columns: Any) -> ChannelAccount:
     credentials = cleaned_credentials(kind, fields)
     external_id = channel_class(kind).external_id(credentials)
+    name = columns.pop("name", name)
+    if twins := ChannelAccount.objects.filter(name__istartswith=name).count():
+        name = f"{name} {twins + 1}"
     return ChannelAccount.objects.create(
         kind=kind, name=name, credentials=credentials, external_id=external_id, api_base_url=api_base_url, **columns
     )

@@ -21,9 +21,9 @@ from accounts.forms import CONFIGURATION, SENTENCE_PREFIX, AccountForm, account_
 from accounts.limits import left
 from accounts.models import AccessToken, ChannelAccount, Health, kind_choices
 from accounts.tokens import StoredTokens
-from bridge import metrics, peers, shown
+from bridge import audit, metrics, peers, shown
 from bridge.admin import groups, quotas, templates
-from bridge.admin.desk import Desk
+from bridge.admin.desk import Configured
 from bridge.admin.theme import dress
 from channels_wechat import KINDS, can, channel_class
 from channels_wechat.base import Callbacks, Groups, Moderated, Quotas, Templates, Tokens
@@ -51,7 +51,7 @@ class KindFilter(admin.SimpleListFilter):
 
 
 @admin.register(ChannelAccount)
-class AccountAdmin(Desk[ChannelAccount]):
+class AccountAdmin(Configured[ChannelAccount]):
     list_display = ("name", "kind_label", "health", "reason", "since")
     list_filter = (KindFilter, "enabled", "state")
     search_fields = ("name", "external_id")
@@ -59,6 +59,7 @@ class AccountAdmin(Desk[ChannelAccount]):
     empty_hint = gettext_lazy(
         "Add the WeChat identity that the agents are to speak as: an AI bot for groups, or an app."
     )
+    next_step = gettext_lazy("Next: enter the callback address below in the platform's console, then press Test.")
     buttons = {
         "test": "accounts.change_channelaccount",
         "refresh_token": "accounts.change_channelaccount",
@@ -163,13 +164,22 @@ class AccountAdmin(Desk[ChannelAccount]):
         try:
             found = channel.test()
         except ChannelError as error:
-            if error.action == Action.CONFIG:
-                account.set_state(Health.STOPPED, str(error))
-            self.did(request, account, str(error), messages.ERROR)
+            self._test_failed(request, account, error)
             return
         account.set_state(Health.OK)
         for sentence in found or [_("The platform answers.")]:
             self.did(request, account, sentence)
+
+    def _test_failed(self, request: HttpRequest, account: ChannelAccount, error: ChannelError) -> None:
+        """What becomes the account's state stands once on its page, beside the state."""
+        states = {Action.CONFIG: Health.STOPPED, Action.RETRY: Health.FAILING, Action.UNKNOWN: Health.FAILING}
+        if error.action not in states:
+            self.did(request, account, str(error), messages.ERROR)
+            return
+        account.set_state(states[error.action], str(error))
+        messages.error(request, _("The test failed: the reason stands beside the state."))
+        self.log_change(request, account, str(error))
+        audit.record(str(error), [account])
 
     def press_refresh_token(self, request: HttpRequest, account: ChannelAccount) -> None:
         _channel(account)

@@ -136,6 +136,25 @@ class Desk(ModelAdmin[Row]):
         return answer or self.back(row)
 
 
+class Configured(Desk[Row]):
+    """Rows that are not ready when they are saved: the page of the row, where it is tested, follows a save."""
+
+    next_step: ClassVar[Any] = ""
+
+    def response_post_save_add(self, request: HttpRequest, obj: Row) -> HttpResponseRedirect:
+        if self.next_step:
+            messages.info(request, self.next_step)
+        return self.back(obj)
+
+    def response_post_save_change(self, request: HttpRequest, obj: Row) -> HttpResponseRedirect:
+        return self.back(obj)
+
+    def add_view(self, request, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
+        """The page's title stands in the breadcrumbs, too."""
+        request.crumb = (extra_context or {}).get("title", "")  # read by the theme's header_title.html
+        return super().add_view(request, form_url, extra_context)
+
+
 class Facts(Desk[Row]):
     """Rows that nobody writes here."""
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin, messages
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.forms import STORED
+from accounts.forms import STORED, OneErrorPerField, show_what_was_typed
 from accounts.models import Health
-from bridge import shown
-from bridge.admin.desk import Desk
+from bridge import audit, shown
+from bridge.admin.desk import Configured
 from bridge.admin.theme import dress
 from openclaw.device import Device, approve_command
 from openclaw.errors import Action, Code, GatewayError
@@ -35,7 +36,7 @@ CONFIGURATION = ["name", "base_url", "token", "transport", "timeout_seconds", "m
 SECRETS = ("token", "device_key", "device_token")
 
 
-class GatewayForm(_GatewayForm):
+class GatewayForm(OneErrorPerField, _GatewayForm):
     """The token goes in and never comes out; a blank keeps the stored one."""
 
     token = forms.CharField(
@@ -50,24 +51,30 @@ class GatewayForm(_GatewayForm):
         model = Gateway
         fields = ("name", "enabled", "base_url", "token", "transport", "timeout_seconds", "max_in_flight")
         widgets = {"base_url": forms.URLInput()}
+        error_messages = {
+            "base_url": {"invalid": gettext_lazy("Enter an address that begins with http:// or https://.")}
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.instance.token and "token" in self.fields:
-            self.fields["token"].widget.attrs["placeholder"] = STORED
+        if "token" in self.fields:
+            show_what_was_typed(self, "token")
+            if self.instance.token:
+                self.fields["token"].widget.attrs["placeholder"] = STORED
 
     def clean_token(self) -> str:
         return self.cleaned_data["token"] or self.instance.token
 
 
 @admin.register(Gateway)
-class GatewayAdmin(Desk[Gateway]):
+class GatewayAdmin(Configured[Gateway]):
     form = GatewayForm
     list_display = ("name", "base_url", "health", "reason", "agent_count", "since")
     list_filter = ("enabled", "state")
     search_fields = ("name", "base_url")
     change_form_template = "admin/openclaw/gateway.html"
     empty_hint = gettext_lazy("Add the OpenClaw gateway where your agents are: its address and gateway.auth.token.")
+    next_step = gettext_lazy("Next: press Test. It shows whether the gateway answers, and which agents it has.")
     buttons = {
         "test": "openclaw.change_gateway",
         "make_key": "openclaw.change_gateway",
@@ -129,6 +136,12 @@ class GatewayAdmin(Desk[Gateway]):
             obj.revive()
         else:
             obj.save()
+        for other in Gateway.objects.filter(base_url=obj.base_url).exclude(pk=obj.pk)[:3]:
+            text = _("Another gateway has the same address:")
+            messages.warning(request, format_html('{} <a href="{}">{}</a>', text, self.url("change", other.pk), other))
+
+    def add_view(self, request, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
+        return super().add_view(request, form_url, {"title": _("Add: OpenClaw gateway"), **(extra_context or {})})
 
     def has_delete_permission(self, request: HttpRequest, obj: Gateway | None = None) -> bool:
         """Deliveries name their gateway, so one that was used is switched off instead."""
@@ -142,7 +155,9 @@ class GatewayAdmin(Desk[Gateway]):
             text = failure_text(error)
             state = Health.STOPPED if error.action == Action.CONFIG else Health.FAILING
             gateway.set_state(state, str(error.code), text)
-            self.did(request, gateway, text, messages.ERROR)
+            messages.error(request, _("The test failed: the reason stands beside the state."))
+            self.log_change(request, gateway, text)
+            audit.record(text, [gateway])
             return
         _remember(gateway, found)
         self.did(request, gateway, _found_text(found))

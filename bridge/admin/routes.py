@@ -12,8 +12,9 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from accounts.forms import OneErrorPerField
 from accounts.models import ChannelAccount
-from bridge import routing, shown
+from bridge import peers, routing, shown
 from bridge.admin.desk import Desk
 from bridge.admin.gateways import known_agent
 from bridge.admin.theme import dress, dressed
@@ -30,14 +31,32 @@ else:
     _RouteForm = forms.ModelForm
 
 
-class RouteForm(_RouteForm):
+# So many chats are offered as "group or person", those last heard first.
+CHATS_OFFERED = 500
+
+
+class RouteForm(OneErrorPerField, _RouteForm):
+    collides_with: Route | None = None
+
     class Meta:
         model = Route
         exclude = ()
         widgets = {
+            "peer_id": forms.TextInput(attrs={"list": "known-chats"}),
             "agent_id": forms.TextInput(attrs={"list": "known-agents"}),
             "trigger_words": forms.Textarea(attrs={"rows": 3}),
         }
+
+    def clean(self) -> dict[str, Any]:
+        """A second mapping of the same peer is refused, and the first one is named."""
+        cleaned = super().clean() or self.cleaned_data
+        if {"account", "peer_kind", "peer_id"} <= set(cleaned):
+            same = {name: cleaned[name] for name in ("account", "peer_kind", "peer_id")}
+            self.collides_with = Route.objects.filter(**same).exclude(pk=self.instance.pk).first()
+        if self.collides_with:
+            text = _("This group or person is mapped already: %(route)s.") % {"route": self.collides_with}
+            self.add_error("peer_id", text)
+        return cleaned
 
 
 class Question(forms.Form):
@@ -116,11 +135,14 @@ class RouteAdmin(Desk[Route]):
         """Offers the agents that the gateways have told; any other id can be typed."""
         rows = Gateway.objects.values_list("name", "agents")
         agents = [{**known_agent(agent), "gateway": name} for name, known in rows for agent in known]
-        context = {"known_agents": agents, **(extra_context or {})}
+        chats = _known_chats() if request.user.has_perm("bridge.view_conversation") else []
+        context = {"known_agents": agents, "known_chats": chats, **(extra_context or {})}
         return super().changeform_view(request, object_id, form_url, context)
 
     def save_model(self, request: Any, obj: Route, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
+        if warning := unknown_agent(obj):
+            messages.warning(request, warning)
         waiting = skipped_without_route(obj)
         if waiting and request.user.has_perm("bridge.replay_delivery"):
             text = _("Messages that nobody answered until now can be replayed:")
@@ -138,6 +160,29 @@ class RouteAdmin(Desk[Route]):
                 form.cleaned_data["account"].pk, *(form.cleaned_data[n] for n in ("peer_kind", "peer_id"))
             )
         return self.page(request, "admin/bridge/explain.html", _("Which agent would get this?"), **context)
+
+
+def unknown_agent(route: Route) -> str:
+    """A warning where the gateway has listed its agents and this one is not among them; empty where all is well or unknown."""
+    known = [known_agent(agent)["id"] for agent in route.gateway.agents]
+    if not known or route.agent_id in known:
+        return ""
+    names = {"gateway": route.gateway.name, "agent": route.agent_id, "known": ", ".join(known)}
+    return _("The gateway %(gateway)s has no agent “%(agent)s”: messages would fail. It has: %(known)s.") % names
+
+
+def _known_chats() -> list[dict[str, str]]:
+    """Groups and people that were heard, with what they are called: for the mapping's field to offer."""
+    rows = list(Conversation.objects.select_related("account").defer("account__credentials")[:CHATS_OFFERED])
+    names = peers.names((row.account_id, row.peer_id) for row in rows)
+    return [
+        {
+            "id": row.peer_id,
+            "name": row.title or names.get((row.account_id, row.peer_id), ""),
+            "account": str(row.account),
+        }
+        for row in rows
+    ]
 
 
 def map_url(account_id: int, peer_kind: str, peer_id: str) -> str:

@@ -75,6 +75,8 @@ class World:
 def account(kind: str = "wecom_app", name: str = "Acme app", **fields: object) -> ChannelAccount:
     stored = APP if kind == "wecom_app" else {"token": APP["token"], "encoding_aes_key": AES_KEY}
     values = {"external_id": f"{kind}/1", "credentials": stored, **fields}
+    if twins := ChannelAccount.objects.filter(name__istartswith=name).count():
+        name = f"{name} {twins + 1}"
     return ChannelAccount.objects.create(kind=kind, name=name, **values)
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import html
+import importlib
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.apps import apps
 from django.contrib.messages import get_messages
+from django.contrib.sessions.models import Session
+from django.db import IntegrityError, connection, transaction
 from django.urls import reverse
 
 from accounts.channels import channel_for
 from accounts.models import AccessToken, ChannelAccount, Health
 from bridge import metrics
 from bridge.models import Conversation
+from channels_wechat import channel_class
 from channels_wechat.messages import Content, Peer
 from channels_wechat.simulator import RunningSimulator
 from tests.admin import rows
@@ -53,10 +60,10 @@ def app(simulator: RunningSimulator) -> ChannelAccount:
 
 
 def test_the_kinds_are_shown_before_the_fields(boss: Client) -> None:
-    html = boss.get(url("add")).content.decode()
-    assert "?kind=wecom_app" in html
-    assert "?kind=wecom_aibot" in html
-    assert "Hear group chats" in html
+    page = boss.get(url("add")).content.decode()
+    assert "?kind=wecom_app" in page
+    assert "?kind=wecom_aibot" in page
+    assert "Hear group chats" in page
 
 
 def test_an_account_is_added(boss: Client) -> None:
@@ -112,13 +119,80 @@ def test_what_is_wrong_is_said_at_the_field(boss: Client, field: str, value: str
     response = boss.post(ADD, {**NEW, field: value})
     assert says in " ".join(errors(response)[field])
     assert not ChannelAccount.objects.exists()
-    assert rows.APP["secret"] not in response.content.decode()
+
+
+SECRETS = ("secret", "token", "encoding_aes_key")
+
+
+def value_of(page: str, name: str) -> str | None:
+    tag = next(tag for tag in re.findall(r"<input[^>]*>", page) if f'name="{name}"' in tag)
+    found = re.search(r'value="([^"]*)"', tag)
+    return found and found[1]
+
+
+def test_an_error_keeps_the_secrets_that_were_typed(boss: Client) -> None:
+    """They go back to who sent them, in the answer to that request, which nobody may store; and are asked for by no other page."""
+    response = boss.post(ADD, {**NEW, "agent_id": "x"})
+    page = response.content.decode()
+    assert [value_of(page, name) for name in SECRETS] == [rows.APP[name] for name in SECRETS]
+    assert "no-store" in response.headers["Cache-Control"]
+    again = boss.get(ADD).content.decode()
+    assert [value_of(again, name) for name in SECRETS] == [None] * 3
+    assert not any(str(rows.APP[name]) in str(row) for row in Session.objects.all() for name in SECRETS)
+
+
+def test_an_error_shows_no_secret_that_is_stored(boss: Client) -> None:
+    account = rows.account()
+    blank = dict.fromkeys(SECRETS, "")
+    page = boss.post(url("change", account.pk), {**NEW, **blank, "secret": "typed", "agent_id": "x"}).content.decode()
+    assert value_of(page, "secret") == "typed"
+    assert not any(str(rows.APP[name]) in page for name in SECRETS)
+
+
+def test_two_accounts_cannot_have_one_name(boss: Client) -> None:
+    first = rows.account(name="Demo App", external_id="first")
+    response = boss.post(ADD, {**NEW, "name": "demo  app"})
+    assert "There is an account with this name already: “Demo App”" in errors(response)["name"][0]
+    assert url("change", first.pk) in response.content.decode()
+    assert ChannelAccount.objects.count() == 1
+    with pytest.raises(IntegrityError), transaction.atomic():
+        ChannelAccount.objects.filter(pk=rows.account(name="Other", external_id="second").pk).update(name="DEMO APP")
+
+
+def test_twins_get_names_of_their_own() -> None:
+    """As the migration finds them: before the constraint."""
+    with connection.cursor() as cursor:
+        cursor.execute("DROP INDEX account_name_once")
+    made = [rows.account(name=f"x{n}", external_id=f"{n}") for n in range(4)]
+    for account, name in zip(made, ("Demo", "demo", "Demo (2)", "DEMO"), strict=True):
+        ChannelAccount.objects.filter(pk=account.pk).update(name=name)
+    importlib.import_module("accounts.migrations.0008_one_name_for_each_account").rename_twins(apps, None)
+    names = list(ChannelAccount.objects.order_by("pk").values_list("name", flat=True))
+    assert names == ["Demo", "demo (3)", "Demo (2)", "DEMO (4)"]
+
+
+def test_saving_leads_to_the_callback_address_and_the_test(boss: Client) -> None:
+    response = boss.post(ADD, NEW, follow=True)
+    account = ChannelAccount.objects.get()
+    assert response.redirect_chain == [(url("change", account.pk), 302)]
+    page = response.content.decode()
+    assert f"https://bridge.example/callbacks/{account.key}" in page
+    assert ">Test</button>" in page
+    assert "Next: enter the callback address below" in page
+
+
+@pytest.mark.parametrize("kind", ["wecom_app", "wecom_aibot", "official_account", "mini_program"])
+def test_a_page_to_add_says_what_is_added(boss: Client, kind: str) -> None:
+    page = boss.get(f"{url('add')}?kind={kind}").content.decode()
+    label = html.escape(str(channel_class(kind).label))
+    assert f'<h1 class="b-title">Add: {label}</h1>' in page
 
 
 def test_the_same_identity_twice_is_refused_at_its_field(boss: Client) -> None:
     rows.account(external_id="ww1234567890abcdef/1000002", name="First")
     response = boss.post(ADD, NEW)
     assert errors(response) == {"corp_id": ["The account “First” has this identity already."]}
+    assert "Open “First”, which has it already" in response.content.decode()
     assert ChannelAccount.objects.count() == 1
 
 
@@ -153,7 +227,9 @@ def test_test_with_a_wrong_secret_stops_the_account_with_the_reason(boss: Client
     app.refresh_from_db()
     assert app.state == Health.STOPPED
     assert "40001" in app.state_reason
-    assert told(response) == [app.state_reason]
+    assert told(response) == ["The test failed: the reason stands beside the state."]
+    page = boss.get(url("change", app.pk)).content.decode()
+    assert page.count(html.escape(app.state_reason)) == 1
 
 
 def test_refresh_token_fetches_another_one(boss: Client, app: ChannelAccount) -> None:

@@ -105,3 +105,31 @@ def test_a_button_wants_the_right(staff: Callable[..., Client], name: str) -> No
     assert staff("openclaw.view_gateway").post(url(name, gateway.pk)).status_code == 403
     gateway.refresh_from_db()
     assert (gateway.enabled, gateway.device_key, gateway.state) == (True, "", Health.OK)
+
+
+def test_an_error_keeps_the_token_that_was_typed_and_shows_no_stored_one(boss: Client) -> None:
+    page = boss.post(url("add"), {**NEW, "base_url": ""}).content.decode()
+    assert 'value="a-token"' in page
+    gateway = rows.gateway()
+    page = boss.post(url("change", gateway.pk), {**NEW, "token": "", "base_url": ""}).content.decode()
+    assert rows.CANARIES["gateway token"] not in page
+
+
+@pytest.mark.parametrize("address", ["", "ws://127.0.0.1:1", "nonsense", "http://"])
+def test_a_wrong_address_has_one_message(boss: Client, address: str) -> None:
+    response = boss.post(url("add"), {**NEW, "base_url": address})
+    assert len(response.context["adminform"].form.errors["base_url"]) == 1
+    assert not Gateway.objects.exists()
+
+
+def test_a_second_gateway_with_the_same_address_is_named(boss: Client) -> None:
+    first = rows.gateway("First")
+    page = boss.post(url("add"), NEW, follow=True).content.decode()
+    assert f'Another gateway has the same address: <a href="{url("change", first.pk)}">First</a>' in page
+
+
+def test_saving_leads_to_the_test(boss: Client) -> None:
+    response = boss.post(url("add"), NEW, follow=True)
+    assert response.redirect_chain == [(url("change", Gateway.objects.get().pk), 302)]
+    assert ">Test</button>" in response.content.decode()
+    assert '<h1 class="b-title">Add: OpenClaw gateway</h1>' in boss.get(url("add")).content.decode()

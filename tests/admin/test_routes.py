@@ -9,9 +9,12 @@ from django.urls import reverse
 
 from bridge.admin.routes import map_url
 from bridge.models import Reason, Route, State
+from openclaw.models import Gateway
 from tests.admin import rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.test import Client
 
 
@@ -102,3 +105,27 @@ def test_the_box_explains(boss: Client, world: rows.World, asked: dict[str, str]
 def test_the_box_says_what_is_missing(boss: Client, world: rows.World) -> None:
     response = boss.get(url("explain"), {"peer_id": "", "account": "x", "peer_kind": "group"})
     assert sorted(response.context["form"].errors) == ["account", "peer_id"]
+
+
+def test_a_second_mapping_names_and_links_the_first(boss: Client, world: rows.World, new: dict[str, Any]) -> None:
+    same = {"account": world.route.account_id, "peer_kind": world.route.peer_kind, "peer_id": world.route.peer_id}
+    response = boss.post(url("add"), {**new, **same})
+    form = response.context["adminform"].form
+    assert dict(form.errors.items()) == {"peer_id": [f"This group or person is mapped already: {world.route}."]}
+    assert f'href="{url("change", world.route.pk)}"' in response.content.decode()
+
+
+def test_an_agent_that_the_gateway_does_not_know_is_warned_of(boss: Client, new: dict[str, Any]) -> None:
+    answer = boss.post(url("add"), {**new, "agent_id": "nosuch"}, follow=True)
+    assert "has no agent “nosuch”: messages would fail. It has: main, support." in answer.content.decode()
+    Route.objects.all().delete()
+    assert "has no agent" not in boss.post(url("add"), {**new, "agent_id": "support"}, follow=True).content.decode()
+    Route.objects.all().delete()
+    Gateway.objects.update(agents=[])
+    assert "has no agent" not in boss.post(url("add"), {**new, "agent_id": "nosuch"}, follow=True).content.decode()
+
+
+def test_chats_that_were_heard_are_offered(boss: Client, world: rows.World, staff: Callable[..., Client]) -> None:
+    option = f'<option value="{world.group.peer_id}">'
+    assert option in boss.get(url("add")).content.decode()
+    assert option not in staff("bridge.add_route").get(url("add")).content.decode()

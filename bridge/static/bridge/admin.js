@@ -78,6 +78,24 @@ function reachable(root) {
   }
 }
 
+// A secret that is pasted can be looked at before it is saved.
+function revealable(input) {
+  const button = document.createElement("button");
+  const { show, hide } = document.getElementById("reveal-words").dataset;
+  button.type = "button";
+  button.className = "b-button b-reveal";
+  button.textContent = show;
+  button.setAttribute("aria-pressed", "false");
+  button.setAttribute("aria-controls", input.id);
+  button.addEventListener("click", () => {
+    const hidden = input.type === "password";
+    input.type = hidden ? "text" : "password";
+    button.textContent = hidden ? hide : show;
+    button.setAttribute("aria-pressed", String(hidden));
+  });
+  input.after(button);
+}
+
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-copy], [data-confirm]");
   if (!button) return;
@@ -88,6 +106,7 @@ document.addEventListener("click", (event) => {
 document.addEventListener("DOMContentLoaded", () => {
   showTimes(document);
   reachable(document);
+  if (document.getElementById("reveal-words")) document.querySelectorAll('#content-main input[type="password"]').forEach(revealable);
   setInterval(() => showTimes(document), TICK_MS);
   const list = document.getElementById("bubbles");
   if (!list) return;

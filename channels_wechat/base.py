@@ -11,6 +11,8 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from django import forms
+from django.core.validators import RegexValidator
+from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.crypto import decode_aes_key
 from channels_wechat.messages import Answer
@@ -50,6 +52,14 @@ class TokenSource(Protocol):
 
     def renew(self, refused: str) -> str:
         """Called once when the platform refused `refused`; returns another one or raises ChannelError."""
+
+
+CORP_ID = RegexValidator(
+    r"^w[a-z][A-Za-z0-9_-]{1,62}$", _("A corp ID begins with ww (older ones: wx), like ww1234567890abcdef.")
+)
+CORP_ID_PLACE = _(
+    "WeCom console (企业微信管理后台) → My company (我的企业) → Company information (企业信息) → Company ID (企业ID)."
+)
 
 
 def validate_aes_key(key: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from django import forms
 from django.core.validators import RegexValidator
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.base import CredentialsForm, validate_aes_key
+from channels_wechat.base import CORP_ID, CORP_ID_PLACE, CredentialsForm, validate_aes_key
 
 
 class WeComAIBotCredentials(CredentialsForm):
@@ -15,7 +16,9 @@ class WeComAIBotCredentials(CredentialsForm):
     bot_id = forms.CharField(
         label=_("Bot ID"),
         max_length=128,
-        help_text=_("WeCom → Workbench → AI bots → the bot → API mode, by callback URL."),
+        help_text=_(
+            "WeCom → Workbench (工作台) → AI bots (智能机器人) → the bot → API mode (API模式), by callback URL (使用URL回调)."
+        ),
     )
     bot_name = forms.CharField(
         label=_("Bot name"),
@@ -36,7 +39,10 @@ class WeComAIBotCredentials(CredentialsForm):
         label=_("Corp ID"),
         max_length=64,
         required=False,
-        help_text=_(
-            "Console → My company → Company ID. With it, names are looked up through the company's app account."
+        validators=[CORP_ID],
+        help_text=format_lazy(
+            "{place} {use}",
+            place=CORP_ID_PLACE,
+            use=_("With it, names are looked up through the company's app account."),
         ),
     )

@@ -6,7 +6,7 @@ from django import forms
 from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.base import CredentialsForm, validate_aes_key
+from channels_wechat.base import CORP_ID, CORP_ID_PLACE, CredentialsForm, validate_aes_key
 
 
 class WeComAppCredentials(CredentialsForm):
@@ -15,13 +15,13 @@ class WeComAppCredentials(CredentialsForm):
     corp_id = forms.CharField(
         label=_("Corp ID"),
         max_length=64,
-        validators=[
-            RegexValidator(r"^[A-Za-z0-9_-]+$", _("A corp ID has only letters and digits, like ww1234567890abcdef."))
-        ],
-        help_text=_("WeCom console → My company → Company ID."),
+        validators=[CORP_ID],
+        help_text=CORP_ID_PLACE,
     )
     agent_id = forms.IntegerField(
-        label=_("Agent ID"), min_value=1, help_text=_("Console → App management → the app → AgentId.")
+        label=_("Agent ID"),
+        min_value=1,
+        help_text=_("Console (管理后台) → App management (应用管理) → the app → AgentId."),
     )
     secret = forms.CharField(
         label=_("Secret"), max_length=128, help_text=_("On the same page: Secret → View. WeCom sends it to your phone.")
@@ -29,7 +29,7 @@ class WeComAppCredentials(CredentialsForm):
     token = forms.CharField(
         label=_("Token"),
         validators=[RegexValidator(r"^[A-Za-z0-9]{1,32}$", _("A token has at most 32 letters and digits."))],
-        help_text=_("The app's page → Receive messages → Set up → Token."),
+        help_text=_("The app's page → Receive messages (接收消息) → Set API receiving (设置API接收) → Token."),
     )
     encoding_aes_key = forms.CharField(
         label=_("EncodingAESKey"),

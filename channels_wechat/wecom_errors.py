@@ -26,9 +26,11 @@ MAX_TRIES = {-1: 3, 40007: 2}
 R, W, C, P = Action.RETRY, Action.WAIT, Action.CONFIG, Action.PERMANENT
 NOTHING, POSSIBLE = Effect.NOTHING, Effect.POSSIBLE
 
-_NO_MEMBER = _("WeCom knows no such member. Check the user ID in the address book (console → Contacts).")
+_NO_MEMBER = _(
+    "WeCom knows no such member. Check the user ID in the address book (console 管理后台 → Contacts 通讯录)."
+)
 _OUT_OF_SCOPE = _(
-    "The member is outside the app's visible scope. Add them: console → App management → the app → Visible to."
+    "The member is outside the app's visible scope. Add them: console → App management (应用管理) → the app → Visible to (可见范围)."
 )
 _BAD_MEDIA = _("WeCom does not take this file: its type or size is not allowed. Send it as a plain file, or smaller.")
 _BAD_PARAMETER = _(
@@ -37,23 +39,25 @@ _BAD_PARAMETER = _(
 _TOKEN = _("WeCom refused the access token twice in a row; it is tried again later with a new one.")
 _SECRET = _(
     "WeCom refuses the secret: it is wrong, was reset, or the app was stopped."
-    " Copy it again: console → App management → the app → Secret."
+    " Copy it again: console → App management (应用管理) → the app → Secret."
 )
 _ADDRESS = _(
-    "WeCom does not trust this server's IP address. Add it: console → App management → the app → Company trusted IP;"
+    "WeCom does not trust this server's IP address. Add it: console → App management (应用管理) → the app → trusted IP (企业可信IP);"
     " it takes effect in about a minute."
 )
 _NOBODY = _(
     "Nobody could receive this: every recipient is unknown or outside the app's visible scope."
-    " Check: console → App management → the app → Visible to."
+    " Check: console → App management (应用管理) → the app → Visible to (可见范围)."
 )
-_CORP_ID = _("WeCom does not know this corp ID. Copy it from console → My company → Company ID.")
+_CORP_ID = _(
+    "WeCom does not know this corp ID. Copy it from console → My company (我的企业) → 企业信息 → Company ID (企业ID)."
+)
 _SUITE = _("The authorisation of the third-party app ended. Authorise it again in the console.")
 _AGENT = _(
-    "The agent ID is not that of the app whose secret is stored. Compare both: console → App management → the app."
+    "The agent ID is not that of the app whose secret is stored. Compare both: console → App management (应用管理) → the app."
 )
 _NOT_PERMITTED = _(
-    "The app may not call this interface. Grant it in the console on the page of that feature, under “Apps that may call”."
+    "The app may not call this interface. Grant it in the console on the page of that feature, under “Apps that may call” (可调用的应用)."
 )
 _GROUP_MEMBERS = _(
     "A member of the group is not valid: each must exist and be visible to the app, and the owner must be among them."
@@ -91,11 +95,11 @@ ERRORS: dict[int, Rule] = {
     50001: Rule(
         C, NOTHING, _("The redirect address is not on the app's trusted domain. Set it: console → the app → Web page authorisation."),
     ),
-    50003: Rule(C, NOTHING, _("The app is disabled. Enable it: console → App management → the app.")),
+    50003: Rule(C, NOTHING, _("The app is disabled. Enable it: console → App management (应用管理) → the app.")),
     60020: Rule(C, NOTHING, _ADDRESS),
-    85005: Rule(C, NOTHING, _("The mini program is not linked to the app. Link it: console → App management → Mini programs.")),
+    85005: Rule(C, NOTHING, _("The mini program is not linked to the app. Link it: console → 应用管理 → Mini programs (小程序).")),
     93004: Rule(C, NOTHING, _("The group robot is disabled. Enable it in the group's settings.")),
-    95000: Rule(C, NOTHING, _("The customer-service account ID is wrong. Compare it with console → WeChat customer service.")),
+    95000: Rule(C, NOTHING, _("The customer-service account ID is wrong. Compare it with console → 微信客服.")),
     95017: Rule(C, NOTHING, _("The interface of WeChat customer service is switched off. Switch it on in the console.")),
     301042: Rule(C, NOTHING, _ARCHIVE),
     301052: Rule(C, NOTHING, _ARCHIVE),

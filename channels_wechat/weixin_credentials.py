@@ -10,13 +10,17 @@ from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.base import CredentialsForm, validate_aes_key
 
+_APP_ID = RegexValidator(r"^wx[A-Za-z0-9]{1,30}$", _("An AppID begins with wx, like wx0123456789abcdef."))
+
+_TOKEN = RegexValidator(r"^[A-Za-z0-9]{3,32}$", _("A token has 3 to 32 letters and digits."))
+
 
 class MiniProgramCredentials(CredentialsForm):
     secrets = frozenset({"app_secret", "token", "encoding_aes_key"})
 
     app_id = forms.CharField(
         label=_("AppID"),
-        validators=[RegexValidator(r"^wx[A-Za-z0-9]{1,30}$", _("An AppID begins with wx, like wx0123456789abcdef."))],
+        validators=[_APP_ID],
         help_text=_("WeChat console → Development (开发管理) → Development settings (开发设置) → AppID."),
     )
     app_secret = forms.CharField(
@@ -28,10 +32,8 @@ class MiniProgramCredentials(CredentialsForm):
     )
     token = forms.CharField(
         label=_("Token"),
-        validators=[RegexValidator(r"^[A-Za-z0-9]{3,32}$", _("A token has 3 to 32 letters and digits."))],
-        help_text=_(
-            "Message push (消息推送), or server configuration (服务器配置): choose one and enter the same there."
-        ),
+        validators=[_TOKEN],
+        help_text=_("Development settings (开发设置) → Message push (消息推送): choose one and enter the same there."),
     )
     encoding_aes_key = forms.CharField(
         label=_("EncodingAESKey"),
@@ -61,6 +63,20 @@ class MiniProgramCredentials(CredentialsForm):
 
 
 class OfficialAccountCredentials(MiniProgramCredentials):
+    app_id = forms.CharField(
+        label=_("AppID"),
+        validators=[_APP_ID],
+        help_text=_(
+            "WeChat console → Settings and development (设置与开发) → Basic configuration (基本配置) → AppID (开发者ID)."
+        ),
+    )
+    token = forms.CharField(
+        label=_("Token"),
+        validators=[_TOKEN],
+        help_text=_(
+            "Basic configuration (基本配置) → Server configuration (服务器配置): choose one and enter the same there."
+        ),
+    )
     answers = forms.ChoiceField(
         label=_("How answers are sent"),
         choices=[

@@ -49,13 +49,16 @@ R, W, C, P, H = Action.RETRY, Action.WAIT, Action.CONFIG, Action.PERMANENT, Acti
 NOTHING, POSSIBLE = Effect.NOTHING, Effect.POSSIBLE
 
 _SECRET = _(
-    "WeChat refuses the AppSecret, or an access token that was just fetched with it. Copy the AppSecret again (WeChat console →"
-    " Settings and development → Basic configuration), and see that no other program resets it."
+    "WeChat refuses the AppSecret, or an access token that was just fetched with it. Copy the AppSecret again (Official Account:"
+    " 设置与开发 → 基本配置; Mini Program: 开发管理 → 开发设置), and see that no other program resets it."
 )
-_APP_ID = _("WeChat does not know this AppID. Copy it from the WeChat console → Settings and development.")
+_APP_ID = _(
+    "WeChat does not know this AppID. Copy it from the WeChat console (Official Account: 设置与开发 → 基本配置; Mini Program:"
+    " 开发管理 → 开发设置)."
+)
 _ADDRESS = _(
-    "WeChat does not accept calls from this server's IP address, named below. Add it: WeChat console → Settings and development →"
-    " API management (开发接口管理) → IP whitelist (IP白名单); then press Test."
+    "WeChat does not accept calls from this server's IP address, named below. Add it: WeChat console → Settings and development"
+    " (设置与开发) → API management (开发接口管理) → IP whitelist (IP白名单); then press Test."
 )
 _CONFIRM = _(
     "WeChat asks the account's administrator to confirm this server's IP address. Let them answer the notice in WeChat; then press Test."
@@ -116,7 +119,7 @@ ERRORS: dict[int, Rule] = {
     40014: Rule(C, NOTHING, _SECRET),
     42001: Rule(C, NOTHING, _SECRET),
     40125: Rule(C, NOTHING, _SECRET),
-    40243: Rule(C, NOTHING, _("The AppSecret is frozen. Unfreeze it: WeChat console → Settings and development → Basic configuration.")),
+    40243: Rule(C, NOTHING, _("The AppSecret is frozen. Unfreeze it: console (设置与开发 → 基本配置; 开发管理 → 开发设置).")),
     40013: Rule(C, NOTHING, _APP_ID),
     40164: Rule(C, NOTHING, _ADDRESS),
     61004: Rule(C, NOTHING, _ADDRESS),

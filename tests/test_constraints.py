@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -145,6 +146,7 @@ CASES: dict[str, Callable[[], object]] = {
     "conversation_peer": two_conversations,
     "contact_external_id": two_contacts,
     "account_kind_external_id": two_accounts,
+    "account_name_once": lambda: copied(app(), key=uuid.uuid4(), external_id="other", name="ACME APP"),
     "account_retention_not_too_short": lambda: app(columns={"retention_days": 6}),
     "delivery_event_once": told_twice,
     "webhook_events_given": lambda: endpoint(events=[]),

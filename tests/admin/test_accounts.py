@@ -103,7 +103,9 @@ def test_saving_keeps_what_others_found_out_meanwhile(boss: Client) -> None:
     ("field", "value", "says"),
     [
         ("corp_id", "", "required"),
-        ("corp_id", "not an id", "letters and digits"),
+        ("corp_id", "not an id", "begins with ww"),
+        ("corp_id", "hello", "begins with ww"),
+        ("corp_id", "1234567890abcdef", "begins with ww"),
         ("agent_id", "x", "whole number"),
         ("secret", "", "required"),
         ("encoding_aes_key", "short", "43 characters"),
@@ -119,6 +121,25 @@ def test_what_is_wrong_is_said_at_the_field(boss: Client, field: str, value: str
     response = boss.post(ADD, {**NEW, field: value})
     assert says in " ".join(errors(response)[field])
     assert not ChannelAccount.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        ("wecom_app", "我的企业"),
+        ("wecom_app", "应用管理"),
+        ("wecom_app", "接收消息"),
+        ("wecom_aibot", "智能机器人"),
+        ("wecom_aibot", "我的企业"),
+        ("official_account", "设置与开发) → Basic configuration (基本配置"),
+        ("mini_program", "开发管理) → Development settings (开发设置"),
+    ],
+)
+def test_a_form_names_the_menu_in_the_consoles_own_words(boss: Client, kind: str, place: str) -> None:
+    page = boss.get(f"{url('add')}?kind={kind}").content.decode()
+    assert place in page
+    others = {"official_account": "开发管理", "mini_program": "基本配置"}
+    assert others.get(kind, "未知") not in page
 
 
 SECRETS = ("secret", "token", "encoding_aes_key")

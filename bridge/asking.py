@@ -24,6 +24,7 @@ from bridge.redact import redact_text
 from bridge.retries import Failure, refusal
 from bridge.together import Together
 from channels_wechat.errors import ChannelError
+from openclaw import agent_text
 from openclaw.errors import Action, Code, GatewayError
 from openclaw.turns import Answer, Attachment, MediaRef, Turn
 
@@ -180,7 +181,7 @@ class Asking:
         """The delivery's end and the answer, in one transaction: both or neither."""
         question = self.delivery.message
         notes = [question.account.sentence("file_missing", name=name) for name in missing] if question else []
-        text = "\n\n".join(line for line in (answer.text, *notes) if line)
+        text = "\n\n".join(line for line in (agent_text.visible(answer.text), *notes) if line)
         said = bool(text or files) and question is not None
         done = Done(
             self.delivery,

@@ -23,6 +23,7 @@ from bridge.streams import PARTIAL_SECONDS, partial_key
 from channels_wechat import can
 from channels_wechat.base import Streaming
 from channels_wechat.messages import Content
+from openclaw import agent_text
 from openclaw.client import backoff
 from openclaw.errors import Action, GatewayError
 
@@ -158,7 +159,7 @@ class Connector:
             with contextlib.suppress(RedisError, OSError):
                 async with self.valkey.pipeline(transaction=False) as pipe:
                     for key, text in grown.items():
-                        pipe.set(key, text, ex=PARTIAL_SECONDS)
+                        pipe.set(key, agent_text.visible_so_far(text), ex=PARTIAL_SECONDS)
                     await pipe.execute()
 
 
@@ -285,9 +286,12 @@ def speak_first(gateway: Gateway, reply: ForeignReply) -> None:
     if doubt.filter(state__in=(State.PENDING, State.SENDING)).exists():
         log.warning("gateway %s: run %s may be the answer to a lost turn", gateway.pk, reply.run_id)
         return
+    text = agent_text.visible(reply.answer.text)
+    if not text:  # it chose to say nothing
+        return
     where = (last.message.account, last.message.peer_kind, last.message.peer_id)
     key = f"run:{gateway.pk}:{reply.run_id}"
-    outbound.send(*where, Content(text=reply.answer.text), source=Message.Source.AGENT, key=key)
+    outbound.send(*where, Content(text=text), source=Message.Source.AGENT, key=key)
 
 
 async def _ended(tasks: Iterable[asyncio.Task[None]], patience: float = CLOSE_SECONDS + 2) -> None:

@@ -36,7 +36,7 @@ from bridge.rows import Table
 from channels_wechat.base import Passive, Recall, Streaming
 from channels_wechat.errors import ContentRefused
 from channels_wechat.messages import Content, File
-from channels_wechat.text import clean, clean_json
+from channels_wechat.text import clean, clean_json, sendable, sendable_json, sendable_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -118,7 +118,7 @@ def _send(
         if stored:
             return stored
         reply_to = _question(channel, conversation, reply_to)
-    spoken = {"text": clean(content.text), "data": clean_json(dict(content.data))}
+    spoken = {"text": sendable(content.text), "data": clean_json(sendable_json(dict(content.data)))}
     content = replace(content, **spoken, ai=source == Message.Source.AGENT)
     message, new = _store(conversation, content, source, client, key or uuid4().hex, reply_to, request_hash)
     if new:
@@ -277,7 +277,7 @@ def _attach(message: Message, files: Iterable[DjangoFile[Any]], written: list[st
         item = Attachment(
             message=message,
             position=position,
-            name=clean(file.name or "file")[:255],
+            name=(sendable_name(file.name or "") or "file")[:255],
             mime=clean(getattr(file, "content_type", "") or "application/octet-stream")[:100],
             size=file.size or 0,
             state=AttachmentState.READY,

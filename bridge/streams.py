@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # A turn's text so far lives as long as its stream can.
 PARTIAL_SECONDS = 600
+# Ends that need a sentence only where nothing was shown yet, for an empty bubble would puzzle its reader.
+SAID_ENOUGH = ("silent", "stopped")
 
 
 def partial_key(uuid: UUID) -> str:
@@ -76,14 +78,14 @@ def _ending(channel: Streaming, question: Message, turn: Delivery | None) -> str
         return "stopped" if turn.reason == Reason.STOPPED else "skipped"
     if turn and turn.state == State.DEAD:
         return "failed"
-    if turn and turn.state == State.DELIVERED:
-        return "silent"
+    if turn and turn.state == State.DELIVERED:  # else it had an answer, which nothing could carry
+        return "silent" if turn.reason == Reason.NO_ANSWER else "failed"
     return "later" if timezone.now() >= replies.stream_ends(channel, question) else ""
 
 
 def _frame(channel: Streaming, query: Mapping[str, str], stream: str, question: Message, ending: str) -> Answer:
     partial = valkey.ask(lambda client: client.get(partial_key(question.uuid)), None) or ""
-    closing = channel.closing_text(ending) if ending else ""
+    closing = channel.closing_text(ending) if ending and not (partial and ending in SAID_ENOUGH) else ""
     text = "\n\n".join(words for words in (partial, closing) if words)
     if ending:
         replies.close_stream(question)

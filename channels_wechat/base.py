@@ -176,7 +176,7 @@ class Streaming(Callbacks):
         return inbound_kind not in ("event", "action")
 
     def closing_text(self, reason: str) -> str:
-        """How a stream ends without an answer. reason: "skipped", "failed", "later" (the answer follows), "silent"."""
+        """How a stream ends without an answer. reason: "skipped", "failed", "later" (the answer follows), "silent", "stopped"."""
         return ""
 
 

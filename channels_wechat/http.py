@@ -34,7 +34,7 @@ from urllib3.util.connection import create_connection
 
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.guard import Guard
-from channels_wechat.text import clean
+from channels_wechat.text import clean, sendable_json, sendable_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -212,11 +212,11 @@ def _body(
 ) -> tuple[bytes | None, dict[str, str]]:
     """The bytes to send and their headers. File names go out as plain `filename="…"` in raw UTF-8 (urllib3 2 writes them so)."""
     if fields is not None:
-        named = {name: (clean(file), content, mime) for name, (file, content, mime) in fields.items()}
+        named = {name: (sendable_name(file), content, mime) for name, (file, content, mime) in fields.items()}
         encoded, content_type = encode_multipart_formdata(named)
         return encoded, {"Content-Type": content_type, **headers}
     if json is not None:
-        return encode_json(json), {"Content-Type": "application/json; charset=utf-8", **headers}
+        return encode_json(sendable_json(json)), {"Content-Type": "application/json; charset=utf-8", **headers}
     return None, dict(headers)
 
 

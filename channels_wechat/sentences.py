@@ -48,6 +48,11 @@ SENTENCES: dict[str, Sentence] = {
         "The answer is not ready yet. Send 1 to read it.",
     ),
     "read_on": Sentence(_("More of an answer can be read"), "（回复 1 继续阅读）", "(Send 1 to read on.)"),
+    "silent": Sentence(
+        _("An AI bot's agent chose to say nothing, and its bubble stands open"),
+        "已收到，无需回复。",
+        "Noted; nothing to add.",
+    ),
     "not_understood": Sentence(
         _("A message holds nothing that can be read"),
         "抱歉，没有收到可以识别的内容。",

@@ -23,7 +23,7 @@ from channels_wechat.crypto import Cipher
 from channels_wechat.errors import Action, CallbackRefused, ChannelError
 from channels_wechat.http import encode_json, file_name
 from channels_wechat.messages import Ability, Answer, Receipt, Reception, Upload, message_uuid
-from channels_wechat.text import clean, clean_json
+from channels_wechat.text import clean, clean_json, sendable_json
 from channels_wechat.unreadable import SYSTEM, unreadable_body
 from channels_wechat.wecom_aibot_credentials import WeComAIBotCredentials
 from channels_wechat.wecom_aibot_inbound import STREAM_ID, Node, word
@@ -151,7 +151,7 @@ class WeComAIBot(Streaming, Downloads):
     def _sealed(self, query: Mapping[str, str], reply: Mapping[str, Any]) -> Answer:
         """Signed with the nonce and timestamp of the callback, which `parse` has checked."""
         timestamp, nonce = int(query["timestamp"]), query.get("nonce", "")
-        ciphertext = self._cipher.seal(encode_json(reply))
+        ciphertext = self._cipher.seal(encode_json(sendable_json(reply)))
         signature = self._cipher.signature(str(timestamp), nonce, ciphertext)
         answer = {"encrypt": ciphertext, "msgsignature": signature, "timestamp": timestamp, "nonce": nonce}
         return Answer(encode_json(answer), "application/json; charset=utf-8")
@@ -180,6 +180,8 @@ class WeComAIBot(Streaming, Downloads):
             return self.identity.sentences.get("failed")
         if reason == "later":
             return self.identity.sentences.get("later")
+        if reason in ("silent", "stopped"):
+            return self.identity.sentences.get(reason)
         return ""
 
     def cannot_push(self, peer: Peer) -> _StrOrPromise:

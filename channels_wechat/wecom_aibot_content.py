@@ -18,7 +18,7 @@ from django.utils.translation import ngettext
 
 from channels_wechat.errors import Action, ChannelError, ContentRefused
 from channels_wechat.messages import Payload
-from channels_wechat.text import clean, head, split
+from channels_wechat.text import clean, head, sendable, split
 from channels_wechat.wecom_cards import check_card
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def stream(
 ) -> dict[str, Any]:
     """A frame of the stream: the payload, or else the text; pictures and card only with `finish`, as the platform wants."""
     words = _text_of(payload) if payload else text if finish else CARD_SO_FAR.sub("", text)
-    content = head(clean(words), TEXT_BYTES)
+    content = head(sendable(words), TEXT_BYTES)
     shown: dict[str, Any] = {"id": stream_id, "finish": finish, "content": content if content or finish else THINKING}
     if finish and images:
         shown["msg_item"] = [_image(image) for image in images[:IMAGES]]

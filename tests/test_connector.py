@@ -553,6 +553,31 @@ def test_what_an_agent_says_unasked_reaches_its_conversation(
     assert Message.objects.filter(direction="out").count() == 2
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("好的 NO_REPLY", "好的"),
+        ("<think>why</think>[[reply_to_current]] 好的", "好的"),
+        ("no_reply", None),
+        ("**NO_REPLY**", None),
+        ("HEARTBEAT_OK", None),
+        ("<think>nothing to add</think>NO_REPLY.", None),
+    ],
+)
+def test_only_what_is_for_readers_is_sent(
+    stub: RunningStub, account: ChannelAccount, mapped: Route, said: str, shown: str | None
+) -> None:
+    with RunningConnector():
+        asked = turn(account, f"!say={said}")
+        finished(asked)
+        first = Message.objects.filter(direction="out").first()
+        stub.say(asked.payload["session_key"], said)
+        stub.say(asked.payload["session_key"], "the end")
+        eventually(lambda: Message.objects.filter(text="the end").first())
+    texts = set(Message.objects.filter(direction="out").values_list("text", flat=True))
+    assert (first.text if first else None, texts) == (shown, {shown, "the end"} - {None})
+
+
 def test_what_is_said_to_everybody_is_said_to_nobody(stub: RunningStub, account: ChannelAccount, home: Gateway) -> None:
     route(account, home, scope="shared")
     with RunningConnector():

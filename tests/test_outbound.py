@@ -77,11 +77,11 @@ def test_without_a_key_every_message_is_its_own() -> None:
     assert send(account) != send(account)
 
 
-def test_no_text_is_lost_to_what_postgresql_cannot_store() -> None:
+def test_what_a_platform_refuses_is_dropped_before_it_is_stored() -> None:
     account = app()
     message = send(account, NASTY)
-    assert message.text == "a\ufffdb \ufffd c 👋"
-    assert message.deliveries.get().payload["body"]["text"]["content"] == "a\ufffdb \ufffd c 👋"
+    assert message.text == "ab  c 👋"
+    assert message.deliveries.get().payload["body"]["text"]["content"] == "ab  c 👋"
     message.refresh_from_db()
 
 
@@ -90,9 +90,22 @@ def test_no_card_and_no_file_name_either() -> None:
     card = {**CARD, "main_title": {"title": NASTY}}
     message = send(account, content=Content(kind="template_card", data=card))
     message.refresh_from_db()
-    assert message.data["main_title"]["title"] == "a\ufffdb \ufffd c 👋"
+    assert message.data["main_title"]["title"] == "ab  c 👋"
     with_file = send(account, "", files=[file("b\x00\ud800.pdf")])
-    assert with_file.attachments.get().name == "b\ufffd\ufffd.pdf"
+    assert with_file.attachments.get().name == "b.pdf"
+
+
+ESCAPES = "\x1b[31mred\x1b[0m\x07\x1b]0;title\x07\r\nnext\tcell\u202egnp\u2066\ufffe\x85\ufeff"
+
+
+def test_control_characters_reach_no_field() -> None:
+    account = app()
+    message = send(account, ESCAPES)
+    assert message.deliveries.get().payload["body"]["text"]["content"] == "red\nnext\tcellgnp"
+    card = {**CARD, "main_title": {"title": ESCAPES}}
+    assert "\x1b" not in str(send(account, content=Content(kind="template_card", data=card)).data)
+    with_file = send(account, "", files=[file("re\nport\u202egnp.exe")])
+    assert with_file.attachments.get().name == "re portgnp.exe"
 
 
 def test_files() -> None:

@@ -211,9 +211,9 @@ def test_failed(fields: dict[str, str], expected: str) -> None:
 def test_silent_and_stopped(asked: Delivery) -> None:
     mine = claimed(asked)
     work.succeed(mine, work.begin(mine, {}), reason=Reason.NO_ANSWER)
-    assert shown(asked.message) == ("", True)
+    assert shown(asked.message) == ("已收到，无需回复。", True)
     shift(asked, state=State.SKIPPED, reason=Reason.STOPPED)
-    assert shown(asked.message) == ("", True)
+    assert shown(asked.message) == ("已停止。", True)
 
 
 def test_a_command_is_answered_in_its_own_stream(account: ChannelAccount, asked: Delivery) -> None:

@@ -125,7 +125,7 @@ def test_it_calls_only_http_addresses(http: Http, url):
 def test_it_sends_json_as_raw_utf8(platform: Recorder, http: Http):
     http.request("POST", platform.url + "/a", json={"content": "你好 👋\ud83d \0"})
     assert platform.requests[0].headers["Content-Type"] == "application/json; charset=utf-8"
-    assert platform.requests[0].body == '{"content": "你好 👋\ufffd \\u0000"}'.encode()
+    assert platform.requests[0].body == '{"content": "你好 👋 "}'.encode()
 
 
 @given(st.text(alphabet=st.characters(codec=None, categories=["Cs", "Lo", "Cc", "So"])))
@@ -137,9 +137,7 @@ def test_an_upload_names_the_file_in_plain_utf8(platform: Recorder, http: Http):
     http.request("POST", platform.url, fields={"media": ('报告 "1"\n\ud83d.txt', b"abc\r\n", "text/plain")})
     sent = platform.requests[0]
     boundary = sent.headers["Content-Type"].partition("boundary=")[2].encode()
-    expected = (
-        'Content-Disposition: form-data; name="media"; filename="报告 %221%22%0A\ufffd.txt"\r\nContent-Type: text/plain'
-    )
+    expected = 'Content-Disposition: form-data; name="media"; filename="报告 %221%22 .txt"\r\nContent-Type: text/plain'
     assert sent.body == b"--" + boundary + b"\r\n" + expected.encode() + b"\r\n\r\nabc\r\n\r\n--" + boundary + b"--\r\n"
 
 

@@ -122,14 +122,14 @@ def test_there_are_no_groups(platform: Recorder, account: OfficialAccount):
         (says(40003, "invalid openid"), "40003", Action.PERMANENT, 1),
         (says(45009, "reach max api daily quota limit"), "45009", Action.WAIT, 1),
         (says(45011, "api minute-quota reach limit"), "45011", Action.WAIT, 1),
-        (says(-1, "system error"), "-1", Action.RETRY, 1),
+        (says(-1, "system error"), "-1", Action.UNKNOWN, 1),
         (says(70000, "minor"), "70000", Action.PERMANENT, 1),
         (says(45002, "content size out of limit"), "45002", Action.PERMANENT, 1),
         (says(47001, "data format error"), "47001", Action.PERMANENT, 1),
         (Reply(fault="hang"), "timeout", Action.UNKNOWN, 1),
         (Reply(fault="reset"), "reset", Action.UNKNOWN, 1),
         (Reply(b"<html>", 502), "http_502", Action.UNKNOWN, 1),
-        (Reply(b"<html>", 503), "http_503", Action.WAIT, 1),
+        (Reply(b"<html>", 503), "http_503", Action.UNKNOWN, 1),
     ],
 )
 def test_an_error_says_what_becomes_of_the_message(

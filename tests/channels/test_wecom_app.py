@@ -129,14 +129,14 @@ def test_who_was_left_out_is_said(platform: Recorder, app: WeComApp):
 @pytest.mark.parametrize(
     ("reply", "action", "code", "retry_after"),
     [
-        (says(-1, "system busy"), Action.RETRY, "-1", None),
+        (says(-1, "system busy"), Action.UNKNOWN, "-1", None),
         (says(45009, "api freq out of limit"), Action.WAIT, "45009", 60),
         (says(60020, "not allow to access from your ip, from ip: 203.0.113.7, more"), Action.CONFIG, "60020", None),
         (says(81013, "all invalid"), Action.PERMANENT, "81013", None),
-        (says(777777, "never seen"), Action.PERMANENT, "777777", None),
+        (says(777777, "never seen"), Action.UNKNOWN, "777777", None),
         (Reply(b"<html>"), Action.UNKNOWN, "html", None),
         (Reply(b"<html>", 502), Action.UNKNOWN, "http_502", None),
-        (Reply(b"<html>", 503), Action.WAIT, "http_503", 60),
+        (Reply(b"<html>", 503), Action.UNKNOWN, "http_503", None),
         (Reply(b"<html>", 404), Action.CONFIG, "http_404", None),
         (Reply(fault="hang"), Action.UNKNOWN, "timeout", None),
         (Reply(fault="reset"), Action.UNKNOWN, "reset", None),

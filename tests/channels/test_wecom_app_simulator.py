@@ -184,7 +184,7 @@ def test_the_account_is_tested(client: SimulatorClient, app: WeComApp, simulator
         ("reset_after", {}, Action.UNKNOWN, 1),
         ("html", {}, Action.UNKNOWN, 0),
         ("html", {"status": 502}, Action.UNKNOWN, 0),
-        ("errcode", {"errcode": -1}, Action.RETRY, 0),
+        ("errcode", {"errcode": -1}, Action.UNKNOWN, 0),
         ("errcode", {"errcode": 45009}, Action.WAIT, 0),
     ],
 )

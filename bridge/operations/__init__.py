@@ -1,1 +1,0 @@
-"""What staff look at: why work waits, what fails, and whether the other sides answer again."""

@@ -1,0 +1,216 @@
+"""What of an agent's text is meant for readers. Pure; linear time.
+
+OpenClaw's own channels cut the same: thinking, internal blocks, directives in double brackets and the words for silence. In fences
+and inline code such words are content and stay. The marks were read in OpenClaw 2026.7 to 2026.9 and its documentation.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+# So many words for silence are cut off at the end of a text.
+MOST_WORDS: Final = 10
+SILENT_WORDS: Final = ("NO_REPLY", "HEARTBEAT_OK")
+_THINKING: Final = ("think", "thinking", "thought", "reasoning", "antthinking")
+_MEMORIES: Final = ("relevant-memories", "relevant_memories")
+_TOOLS: Final = ("tool_call", "tool_calls", "tool_result", "function_call", "function_calls")
+_FAMILIES: Final = {name: family for family in (_THINKING, _MEMORIES, _TOOLS) for name in family}
+_ANSWER: Final = "final"  # a tag round the answer itself: only the tag is cut
+_TAGS: Final = (*_FAMILIES, _ANSWER)
+_BARE: Final = ("reply_to_current", "audio_as_voice", "tts", "/tts")
+_WITH_VALUE: Final = (
+    *("reply_to", "tts", "/tts", "quick_replies", "location", "confirm", "buttons", "media_player", "event", "agenda"),
+    *("device", "appletv_remote"),
+)
+_DIRECTIVE: Final = rf"\[\[[ \t]*(?:(?:{'|'.join(_BARE)})|(?:{'|'.join(_WITH_VALUE)})[ \t]*:[^\]\n]{{0,300}})[ \t]*\]\]"
+_MARK: Final = re.compile(
+    r"^[ \t]*(?:>[ \t]?)*(?P<fence>`{3,}(?=[^`\n]*$)|~{3,})[^\n]*$"
+    r"|(?P<ticks>`+)"
+    rf"|<[ \t]*(?P<close>/?)[ \t]*(?:antml:)?(?P<tag>{'|'.join(sorted(_TAGS, key=len, reverse=True))})(?![\w-])[^<>]{{0,500}}>"
+    r"|<<<(?P<end>END_)?(?:BEGIN_)?(?P<block>[A-Z][A-Z_]{3,60})[^<>\n]{0,200}>>>"
+    rf"|(?P<directive>{_DIRECTIVE})"
+    r"|(?P<special><[|｜][^|｜<>\n]{1,40}[|｜]>)",
+    re.MULTILINE | re.IGNORECASE,
+)
+_SPOKEN: Final = re.compile(r"\[\[[ \t]*tts[ \t]*:[ \t]*text[ \t]*\]\]", re.IGNORECASE)
+_SPOKEN_END: Final = re.compile(r"\[\[[ \t]*/[ \t]*tts[ \t]*:[ \t]*text[ \t]*\]\]", re.IGNORECASE)
+
+_WORDS: Final = "|".join(SILENT_WORDS)
+_ALONE: Final = re.compile(rf"[\W_]*(?:(?:{_WORDS})[\W_]*)+", re.IGNORECASE)
+_AS_OBJECT: Final = re.compile(r'\{\s*"action"\s*:\s*"NO_REPLY"\s*\}', re.IGNORECASE)
+_AT_START: Final = re.compile(rf"[\s*_~]*(?:{_WORDS})[*_~.。!！]*[ \t]*\n\s*", re.IGNORECASE)
+_AT_END: Final = re.compile(rf"(?<![A-Za-z0-9_])(?:{_WORDS})(?:(?!`)[\W_])*\Z", re.IGNORECASE)
+_OPENING_MARKS: Final = " \t\r\n*_~#>\"'“‘「『(（[【"
+
+# What the end of a growing text may still become.
+_HALF_TAG: Final = re.compile(r"<[^<>\n]{0,600}\Z|<{1,3}[^<>\n]{0,300}>{0,2}\Z")
+_HALF_DIRECTIVE: Final = re.compile(r"\[{1,2}[^\[\]\n]{0,300}\]?\Z")
+_HALF_WORD: Final = re.compile(r"(?<![A-Za-z0-9_`])[*_~]*(?P<word>[A-Za-z_]{2,12})\Z")
+
+
+def visible(text: str) -> str:
+    """Return what readers may see of a finished text; empty where the agent chose to say nothing."""
+    shown = _cut(text).strip()
+    if _is_silence(shown):
+        return ""
+    shown = _AT_START.sub("", shown, count=1) if _AT_START.match(shown) else shown
+    for _word in range(MOST_WORDS):
+        end = _AT_END.search(shown)
+        if end is None or _in_code(shown, end.start()):
+            break
+        shown = shown[: end.start()].rstrip(_OPENING_MARKS)
+    return shown
+
+
+def visible_so_far(text: str) -> str:
+    """Return what readers may see of a text still growing: nothing that may turn out to be a mark, or stand behind an open one."""
+    shown = _cut(text, growing=True)
+    bare = shown.strip().strip("*_~`\"'").upper()
+    if any(word.startswith(bare) for word in SILENT_WORDS):
+        return ""
+    half = _HALF_WORD.search(shown)
+    if half and any(word.startswith(half["word"].upper()) for word in SILENT_WORDS):
+        shown = shown[: half.start()]
+    return visible(shown)
+
+
+def _is_silence(text: str) -> bool:
+    return not text or bool(_ALONE.fullmatch(text) or _AS_OBJECT.fullmatch(text))
+
+
+def _cut(text: str, *, growing: bool = False) -> str:
+    """The text without the spans that are not for readers; growing: also without an end that may become a mark."""
+    scan = _scanned(text)
+    rest = text[scan.at :]
+    if growing and not scan.in_code:
+        rest = _without_half_mark(rest)
+    scan.keep(rest)
+    return "".join(scan.kept)
+
+
+def _scanned(text: str) -> _Scan:
+    scan = _Scan(text)
+    while scan.at < len(text) and (mark := _MARK.search(text, scan.at)):
+        scan.take(mark)
+    return scan
+
+
+@dataclass
+class _Scan:
+    """A walk over a text. at: where it goes on; kept: what readers may see; since: how much of it came before the last cut."""
+
+    text: str
+    at: int = 0
+    kept: list[str] = field(default_factory=list)
+    since: int = 0
+    code: list[tuple[int, int]] = field(default_factory=list)  # offsets of fences and code spans in the text
+    in_code: bool = False  # the text ends within a fence
+
+    def __post_init__(self) -> None:
+        self._ticks = _Ticks(self.text)
+
+    def take(self, mark: re.Match[str]) -> None:
+        self.keep(self.text[self.at : mark.start()])
+        self.at = mark.end()
+        if mark["fence"]:
+            self._keep_fence(mark)
+        elif mark["ticks"]:
+            self.at = self._ticks.end_of_code(mark.start(), mark.end())
+            self._keep_code(mark.start())
+        else:
+            self._drop(mark)
+
+    def keep(self, piece: str) -> None:
+        """What a cut leaves behind at the start of a line is no empty line."""
+        if len(self.kept) == self.since and (not self.since or self.kept[-1].endswith("\n")):
+            piece = piece.lstrip()
+        if piece:
+            self.kept.append(piece)
+
+    def _keep_fence(self, mark: re.Match[str]) -> None:
+        fence = mark["fence"]
+        closing = re.compile(rf"^[ \t]*(?:>[ \t]?)*{fence[0]}{{{len(fence)},}}[ \t]*$", re.MULTILINE)
+        found = closing.search(self.text, mark.end())
+        self.in_code, self.at = found is None, found.end() if found else len(self.text)
+        self._keep_code(mark.start())
+
+    def _keep_code(self, start: int) -> None:
+        self.code.append((start, self.at))
+        self.keep(self.text[start : self.at])
+
+    def _drop(self, mark: re.Match[str]) -> None:
+        tag = (mark["tag"] or "").lower()
+        if mark["close"] and tag != _ANSWER or mark["end"]:
+            del self.kept[
+                self.since :
+            ]  # its opening mark stood in the prompt: all since the last cut was not for readers
+        elif tag in _FAMILIES and not mark[0].endswith("/>"):
+            self.at = self._after(_closing(_FAMILIES[tag]))
+        elif mark["block"]:
+            self.at = self._after(re.compile(rf"<<<END_{mark['block']}[^<>\n]{{0,200}}>>>", re.IGNORECASE))
+        elif mark["directive"] and _SPOKEN.fullmatch(mark[0]):
+            self.at = self._after(_SPOKEN_END)
+        if self.kept and mark["directive"]:
+            self.kept[-1] = self.kept[-1].rstrip(" \t")
+        self.since = len(self.kept)
+
+    def _after(self, closing: re.Pattern[str]) -> int:
+        """Where the span ends: an open one hides all that follows."""
+        found = closing.search(self.text, self.at)
+        return found.end() if found else len(self.text)
+
+
+def _closing(family: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf"<[ \t]*/[ \t]*(?:antml:)?(?:{'|'.join(family)})(?![\w-])[^<>]{{0,500}}>", re.IGNORECASE)
+
+
+class _Run(NamedTuple):
+    start: int
+    end: int
+
+
+class _Ticks:
+    """The runs of backticks of a text, by length: a code span ends at the next run as long as its first, in the same paragraph."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.runs: dict[int, list[_Run]] = {}
+        for found in re.finditer("`+", text):
+            self.runs.setdefault(len(found[0]), []).append(_Run(found.start(), found.end()))
+        self.blank = [found.start() for found in re.finditer(r"\n[ \t]*\n", text)]
+
+    def end_of_code(self, start: int, end: int) -> int:
+        """The end of the code span that a run opens, or of the run where it opens none."""
+        same = self.runs.get(end - start, [])
+        after = bisect_right(same, end, key=lambda run: run.start - 1)
+        if after == len(same):
+            return end
+        paragraph = bisect_right(self.blank, end - 1)
+        closed = paragraph == len(self.blank) or same[after].start < self.blank[paragraph]
+        return same[after].end if closed else end
+
+
+def _in_code(text: str, index: int) -> bool:
+    scan = _scanned(text)
+    return any(start <= index < end for start, end in scan.code)
+
+
+def _without_half_mark(text: str) -> str:
+    for half in (_HALF_TAG.search(text), _HALF_DIRECTIVE.search(text)):
+        if half and _may_become_mark(half[0].lower()):
+            return text[: half.start()]
+    return text
+
+
+def _may_become_mark(half: str) -> bool:
+    if half.startswith("<"):
+        name = re.sub(r"^<[ \t]*/?[ \t]*(?:antml:)?", "", half)
+        named = any(tag.startswith(name) or re.match(rf"{tag}(?![\w-])", name) for tag in _TAGS)
+        return half.startswith(("<<", "<|", "<｜")) or "antml:".startswith(name) or named
+    name = half.removeprefix("[").removeprefix("[").rstrip("]").strip()
+    word = name.partition(":")[0].rstrip()
+    known = (*_BARE, *_WITH_VALUE)
+    return half.startswith("[[") and (any(each.startswith(name) for each in known) or word in known) or half == "["

@@ -1,0 +1,185 @@
+"""What of an agent's text reaches readers: no thinking, no internal blocks, no directives, no words for silence."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from openclaw.agent_text import visible, visible_so_far
+
+BLOCK = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\nsession_key: agent:main\n<<<END_OPENCLAW_INTERNAL_CONTEXT>>>"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "NO_REPLY",
+            "no_reply",
+            "No_Reply",
+            " NO_REPLY\n",
+            "NO_REPLY.",
+            "NO_REPLY。",
+            "**NO_REPLY**",
+            "_NO_REPLY_",
+            '"NO_REPLY"',
+        ),
+        *(
+            "「NO_REPLY」",
+            "(NO_REPLY)",
+            "`NO_REPLY`",
+            "```\nNO_REPLY\n```",
+            "NO_REPLY\nNO_REPLY",
+            "NO_REPLY!",
+            "- NO_REPLY",
+        ),
+        *("HEARTBEAT_OK", "heartbeat_ok", "**HEARTBEAT_OK**", "HEARTBEAT_OK.", "HEARTBEAT_OK\n\nNO_REPLY"),
+        *(
+            '{"action": "NO_REPLY"}',
+            "<think>nothing to say</think>NO_REPLY",
+            "[[reply_to_current]] NO_REPLY",
+            "",
+            " \n",
+        ),
+        *("<think>only thought</think>", "<think>never closed", BLOCK, "[[audio_as_voice]]", "<final>NO_REPLY</final>"),
+    ],
+)
+def test_it_is_silence(text: str) -> None:
+    assert visible(text) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("好的\n\nNO_REPLY", "好的"),
+        ("好的 NO_REPLY.", "好的"),
+        ("好的。NO_REPLY", "好的。"),
+        ("好的\n\n**NO_REPLY**", "好的"),
+        ("好的\n\n**HEARTBEAT_OK**\nNO_REPLY", "好的"),
+        ("done heartbeat_ok", "done"),
+        ("NO_REPLY\n\n好的", "好的"),
+        ("[[reply_to_current]] 好的", "好的"),
+        ("[[reply_to_current]]好的", "好的"),
+        ("[[ reply_to : om_x100 ]]\n好的", "好的"),
+        ("好的 [[audio_as_voice]]", "好的"),
+        ("好 [[Reply_To_Current]] 的", "好 的"),
+        ("看 [[quick_replies: 是, 否]]", "看"),
+        ("听 [[tts:text]]spoken[[/tts:text]]", "听"),
+        ("<think>why</think>好的", "好的"),
+        ("好的\n\n<think>why\n\nhow</think>\n\n再见", "好的\n\n再见"),
+        ("<thinking type='x'>why</thinking>\n好的", "好的"),
+        ("<reasoning>why</reasoning>好的", "好的"),
+        ("<THINK>why</Think>好的", "好的"),
+        ("< think >why< / think >好的", "好的"),
+        ("<thinking>why</thinking>好的", "好的"),
+        ("why and how\n</think>\n\n好的", "好的"),
+        ("<think>a<think>b</think>c</think>好的", "好的"),
+        ("<think>```python\nopen fence</think>好的", "好的"),
+        ("好的<think>never closed", "好的"),
+        ("好的<think/>再见", "好的再见"),
+        ("<final>好的</final>", "好的"),
+        (f"{BLOCK}\n好的", "好的"),
+        (f"好的\n\n{BLOCK}\n\n再见", "好的\n\n再见"),
+        ("好的\n<<<BEGIN_UNTRUSTED_CHILD_RESULT>>>\nx", "好的"),
+        ('<<<EXTERNAL_UNTRUSTED_CONTENT id="1">>>x<<<END_EXTERNAL_UNTRUSTED_CONTENT id="1">>>好的', "好的"),
+        ("<relevant-memories>x</relevant-memories>好的", "好的"),
+        ("<tool_call>{}</tool_call>好的", "好的"),
+        ("好的<|im_end|>", "好的"),
+    ],
+)
+def test_what_is_not_for_readers_is_cut(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Write `NO_REPLY` and nothing else.",
+        "The word is `NO_REPLY`",
+        "Use `[[reply_to_current]]` or `<think>` so.",
+        "```\n<think>x</think>\n[[reply_to_current]]\nNO_REPLY\n```",
+        "```xml\n<think>\n```\nand on",
+        "~~~\n<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\n~~~",
+        "> ```\n> <think>\n> ```\n> quoted",
+        "See [[Wiki page]] and [[event]].",
+        "a < b and <thinker> and <em>x</em>",
+        "if x[[0]] > y",
+        "NO_REPLY is the word that OpenClaw takes for silence",
+        "MY_NO_REPLY_FLAG and NO_REPLY_TO",
+        "an unmatched ` tick and <b>bold</b>",
+    ],
+)
+def test_what_only_looks_like_it_stays(text: str) -> None:
+    assert visible(text) == text
+    assert visible_so_far(text + "\n\nend.") == text + "\n\nend."
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        *(
+            (part, "")
+            for part in (
+                "N",
+                "NO",
+                "NO_REP",
+                "**NO_RE",
+                "`NO",
+                "HEART",
+                "no_re",
+                "NO_REPLY",
+                "<",
+                "<th",
+                "</thi",
+                "[",
+                "[[re",
+            )
+        ),
+        ("好的<think>why", "好的"),
+        ("好的<thi", "好的"),
+        ("好的<think type='x", "好的"),
+        ("好的\n\nNO_REP", "好的"),
+        ("好的\n\n**NO_REP", "好的"),
+        ("好的\n\nNO_REPLY", "好的"),
+        ("好的 [[reply_to: om", "好的"),
+        ("好的 [[audio_as_voice]", "好的"),
+        ("好的<<<BEGIN_OPEN", "好的"),
+        ("好的<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>", "好的"),
+        ("好的<|im_e", "好的"),
+        ("<think>a</think>好的", "好的"),
+        ("a < b", "a < b"),
+        ("see [link](https://example.com", "see [link](https://example.com"),
+        ("```\n<thi", "```\n<thi"),
+    ],
+)
+def test_nothing_of_it_is_shown_while_it_grows(text: str, shown: str) -> None:
+    assert visible_so_far(text) == shown
+
+
+ANSWER = f"<think>why</think>[[reply_to_current]] 好的，`<think>`\n\n{BLOCK}\n\n```\nNO_REPLY\n```\nend<thinking>x</thinking>\nNO_REPLY"
+
+
+def test_a_growing_text_shows_only_what_the_finished_one_shows() -> None:
+    finished = visible(ANSWER)
+    assert finished == "好的，`<think>`\n\n```\nNO_REPLY\n```\nend"
+    for end in range(len(ANSWER)):
+        so_far = visible_so_far(ANSWER[:end])
+        assert "why" not in so_far
+        assert "session" not in so_far
+        assert "reply_to" not in so_far
+
+
+@pytest.mark.parametrize(
+    "piece", ["`", "<", "[[", "<think>", "</think>", "```\n", "NO_REPLY ", "` `` ", "<<<", "[[reply_to:", "\n\n", "*"]
+)
+def test_it_takes_linear_time(piece: str) -> None:
+    def seconds(count: int) -> float:
+        began = time.perf_counter()
+        visible(piece * count)
+        visible_so_far(piece * count)
+        return time.perf_counter() - began
+
+    seconds(10)
+    small = min(seconds(2000) for _turn in range(3))
+    assert min(seconds(16000) for _turn in range(3)) < 60 * small + 0.2

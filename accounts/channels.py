@@ -12,6 +12,7 @@ from django.conf import settings
 from accounts.models import ChannelAccount
 from accounts.tokens import StoredTokens
 from channels_wechat import KINDS, channel_class
+from channels_wechat.guard import Guard
 from channels_wechat.http import Http
 from channels_wechat.messages import Identity
 from channels_wechat.retired import Retired
@@ -31,7 +32,12 @@ _recent: dict[tuple[str, object], tuple[float, ChannelAccount, Channel]] = {}
 @cache
 def http() -> Http:
     """The process's one way out to the platforms; keeps connections alive, refuses private addresses."""
-    return Http(allowed_private=tuple(settings.ALLOWED_PRIVATE_HOSTS))
+    return Http(settings.ALLOWED_PRIVATE_HOSTS, allowed_in_messages=settings.ALLOWED_PRIVATE_MEDIA_HOSTS)
+
+
+def guard() -> Guard:
+    """For addresses that staff enter."""
+    return Guard(settings.ALLOWED_PRIVATE_HOSTS)
 
 
 def channel_for(account: ChannelAccount) -> Channel:

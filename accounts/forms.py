@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import urlsplit
 
 from django import forms
-from django.conf import settings
 from django.utils.text import format_lazy
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.channels import guard
 from accounts.models import ChannelAccount
 from channels_wechat import channel_class
+from channels_wechat.addresses import check_address, leads_elsewhere
 from channels_wechat.base import Moderated
-from channels_wechat.errors import ChannelError
-from channels_wechat.guard import Guard
+from channels_wechat.pasted import without_invisible
 from channels_wechat.sentences import SENTENCES, default_of, parameters_of
 
 if TYPE_CHECKING:
@@ -42,6 +41,9 @@ STORED = _("stored, leave empty to keep")
 # The form's field for a sentence of `channels_wechat.sentences.SENTENCES` is this and the sentence's name.
 SENTENCE_PREFIX = "sentence_"
 SENTENCE_LENGTH = 500
+ENTER_AGAIN = _(
+    "The address leads elsewhere than before: enter this again. What is stored goes only where it was entered for."
+)
 
 
 def show_what_was_typed(form: forms.BaseForm, name: str) -> None:
@@ -85,7 +87,8 @@ class AccountForm(OneErrorPerField, _AccountForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.instance.kind = self.kind
-        self.fields["language"].required = False
+        if "language" in self.fields:  # who may only look is shown none
+            self.fields["language"].required = False
         self._show_sentences()
         stored = self.instance.credentials
         for name in self.credential_names:
@@ -136,26 +139,17 @@ class AccountForm(OneErrorPerField, _AccountForm):
         return chosen
 
     def clean_api_base_url(self) -> str:
-        """An address inside our own network is refused, unless the settings name it."""
-        address: str = self.cleaned_data["api_base_url"]
-        parts = urlsplit(address)
-        if not address:
-            return address
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise forms.ValidationError(_("Enter an address that begins with http:// or https://."))
-        try:
-            port = parts.port or (443 if parts.scheme == "https" else 80)
-            Guard(settings.ALLOWED_PRIVATE_HOSTS).resolve(parts.hostname, port)
-        except ChannelError as refused:
-            raise forms.ValidationError(str(refused.text)) from refused
-        except (OSError, ValueError):
-            pass  # the name does not resolve just now: the guard asks again before each call
+        """An address inside our own network, or without https, is refused, unless the settings name it."""
+        address = without_invisible(self.cleaned_data["api_base_url"])
+        if address:
+            check_address(address, guard())
         return address
 
     def clean(self) -> dict[str, Any]:
         """The kind's own form decides about its fields; what it found wrong is shown at them."""
         cleaned = super().clean() or self.cleaned_data
         self._take_sentences(cleaned)
+        self._ask_for_secrets_anew(cleaned)
         given: CredentialsForm = self.channel.Credentials({name: self._given(name) for name in self.credential_names})
         if given.is_valid():
             self._identify(given.cleaned_data)
@@ -171,6 +165,16 @@ class AccountForm(OneErrorPerField, _AccountForm):
             if error := wrong_parameters(name, text):
                 self.add_error(f"{SENTENCE_PREFIX}{name}", error)
         self.instance.sentences = {name: text for name, text in texts.items() if text}
+
+    def _ask_for_secrets_anew(self, cleaned: dict[str, Any]) -> None:
+        """A stored secret goes only where it was entered for: who may change the address need not know the secret."""
+        usual = self.channel.default_api_base_url
+        before, after = self.instance.api_base_url or usual, cleaned.get("api_base_url") or usual
+        if self.instance.pk is None or not leads_elsewhere(before, after):
+            return
+        for name in self.secrets if self.channel.Credentials.sent is None else self.channel.Credentials.sent:
+            if self.instance.credentials.get(name) and not self.cleaned_data.get(name):
+                self.add_error(name, ENTER_AGAIN)
 
     def _given(self, name: str) -> Any:
         value = self.cleaned_data.get(name)

@@ -140,7 +140,8 @@ class ChannelAccount(models.Model):
         return self._write(row, state, reason)
 
     def revive(self) -> None:
-        """Staff changed something: let it try again."""
+        """Staff changed something: let it try again. A token of another API address than ours is forgotten."""
+        AccessToken.objects.filter(account=self).exclude(address=self.api_base_url).update(value="")
         AccessToken.objects.filter(account=self).update(failure="", expires_at=None, lease_until=None)
         self._write(ChannelAccount.objects.filter(pk=self.pk, state=Health.STOPPED), Health.NEW, "")
 
@@ -156,6 +157,7 @@ class AccessToken(models.Model):
 
     account = models.OneToOneField(ChannelAccount, on_delete=models.CASCADE, related_name="token")
     value = EncryptedTextField(blank=True, default="")
+    address = models.CharField(max_length=200, blank=True, default="")  # the account's API address that gave it out
     generation = models.PositiveBigIntegerField(default=0)
     expires_at = models.DateTimeField(null=True)
     # Somebody is fetching the next one; with a failure, nobody may until then.

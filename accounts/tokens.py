@@ -34,7 +34,8 @@ POLL_SECONDS = 0.05
 KEEP_SECONDS = 2.0
 # Where the platform asks us to wait and does not say how long.
 WAIT_SECONDS = 60.0
-_kept: dict[int, tuple[float, str]] = {}
+# (account, API address) → (until when, token): a token goes only where it came from.
+_kept: dict[tuple[int, str], tuple[float, str]] = {}
 
 
 class StoredTokens:
@@ -42,29 +43,34 @@ class StoredTokens:
 
     def __init__(self, account: ChannelAccount) -> None:
         self.account = account
+        self._name = (account.pk, account.api_base_url)
 
     def current(self) -> str:
         """Raises ChannelError: the stored refusal, or what the fetch met."""
-        until, value = _kept.get(self.account.pk, (0.0, ""))
+        until, value = _kept.get(self._name, (0.0, ""))
         if time.monotonic() < until:
             return value
         row = self._row()
-        if not row.valid() or row.refused:
+        if not self._good(row) or row.refused:
             return self._next(row.generation, row)
         if row.valid(KEEP_SECONDS):
-            _kept[self.account.pk] = (time.monotonic() + KEEP_SECONDS, row.value)
+            _kept[self._name] = (time.monotonic() + KEEP_SECONDS, row.value)
         return row.value
 
     def renew(self, refused: str) -> str:
-        _kept.pop(self.account.pk, None)
+        _kept.pop(self._name, None)
         row = self._row()
-        return row.value if row.valid() and row.value != refused else self._next(row.generation, row)
+        return row.value if self._good(row) and row.value != refused else self._next(row.generation, row)
 
     def refresh_soon(self) -> None:
         """For beat: renew what ends within the margin."""
         row = self._row()
         if not row.refused and not row.waits() and not row.valid(MARGIN_SECONDS):
             self._next(row.generation, row)
+
+    def _good(self, row: AccessToken) -> bool:
+        """Whether the token may be used at our address: one that another address gave out is none of ours."""
+        return row.valid() and row.address == self.account.api_base_url
 
     def _row(self) -> AccessToken:
         return AccessToken.objects.get_or_create(account=self.account)[0]
@@ -75,8 +81,9 @@ class StoredTokens:
         while time.monotonic() < deadline:
             if row.refused or row.waits():
                 raise _refusal(row)
-            if row.generation > generation:  # just fetched: good for a moment at least, else the platform says so
-                return row.value
+            if row.generation > generation and row.address == self.account.api_base_url:
+                return row.value  # just fetched: good for a moment at least, else the platform says so
+            generation = row.generation
             if self._lease(generation):
                 return self._fetch(generation)
             time.sleep(POLL_SECONDS)
@@ -108,6 +115,7 @@ class StoredTokens:
         now = timezone.now()
         self._held(generation).update(
             value=token.value,
+            address=self.account.api_base_url,
             generation=generation + 1,
             expires_at=now + timedelta(seconds=token.expires_in),
             refreshed_at=now,

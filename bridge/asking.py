@@ -293,7 +293,7 @@ def named_file(content: bytes, name: str, mime: str) -> ContentFile[bytes]:
 
 def fetch_media(ref: MediaRef) -> ContentFile[bytes]:
     """Over http(s) by the guarded client only; never a path. Raises ChannelError."""
-    found = http().request("GET", ref.url, follow=3, max_bytes=MEDIA_MAX_BYTES)
+    found = http().request("GET", ref.url, follow=3, max_bytes=MEDIA_MAX_BYTES, from_message=True)
     name = ref.name or ref.url.partition("?")[0].rpartition("/")[2]
     return named_file(found.body, name, ref.mime or found.headers.get("content-type", "").partition(";")[0])
 

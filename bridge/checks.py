@@ -19,6 +19,8 @@ from django.core.validators import validate_email
 
 from bridge import environment
 from bridge.runtime.capacity import WEB_THREADS
+from channels_wechat.addresses import parse_address
+from channels_wechat.guard import parse_allowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,7 +171,7 @@ def _is_writable(folder: Path) -> bool:
 
 
 def _alerts() -> Iterator[Error]:
-    if settings.ALERT_WEBHOOK_URL and _split(settings.ALERT_WEBHOOK_URL)[0] not in {"http", "https"}:
+    if settings.ALERT_WEBHOOK_URL and not _is_address(settings.ALERT_WEBHOOK_URL):
         hint = "Set an http(s) address, for instance that of a WeCom group robot, or leave it out."
         yield error("E008", "ALERT_WEBHOOK_URL is not an http(s) address.", hint)
     for name, addresses in (("ALERT_EMAIL", settings.ALERT_EMAIL), ("ALERT_FROM", [settings.DEFAULT_FROM_EMAIL])):
@@ -181,6 +183,14 @@ def _alerts() -> Iterator[Error]:
             )
 
 
+def _is_address(text: str) -> bool:
+    try:
+        parse_address(text, query=True)
+    except ValidationError:
+        return False
+    return True
+
+
 def _is_email(text: str) -> bool:
     try:
         validate_email("bridge@example.com" if text == "bridge@localhost" else text)
@@ -190,12 +200,24 @@ def _is_email(text: str) -> bool:
 
 
 def _private_hosts() -> Iterator[Error]:
-    if not all(_is_host(host) for host in settings.ALLOWED_PRIVATE_HOSTS):
-        hint = "Set names, addresses or networks with commas between them, like 127.0.0.1,10.1.0.0/16,gateway.internal."
-        yield error("E020", "ALLOWED_PRIVATE_HOSTS holds something that is no name, address or network.", hint)
+    for name in ("ALLOWED_PRIVATE_HOSTS", "ALLOWED_PRIVATE_MEDIA_HOSTS"):
+        if not all(_is_allowed(entry) for entry in getattr(settings, name)):
+            hint = (
+                "Set host:port with commas between them, like 127.0.0.1:18789,10.1.0.0/16:8080,gateway.internal:18789."
+                " Without a port, 80 and 443 are meant; host:* is every port."
+            )
+            yield error("E020", f"{name} holds something that is no name, address or network with a port.", hint)
     if not all(host == "*" or _is_host(host.removeprefix(".")) for host in settings.ALLOWED_HOSTS):
         hint = "Set the host names this bridge answers to, without scheme and port, or leave it out to answer to all."
         yield error("E021", "ALLOWED_HOSTS holds something that is no host name.", hint)
+
+
+def _is_allowed(entry: str) -> bool:
+    try:
+        allowed = parse_allowed(entry)
+    except ValueError:
+        return False
+    return allowed.network is not None or HOST_NAME.fullmatch(allowed.host) is not None
 
 
 def _is_host(text: str) -> bool:

@@ -100,7 +100,8 @@ def demo_settings(data_dir: Path, port: int) -> dict[str, str]:
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
         "DEMO_SIMULATOR_URL": f"http://127.0.0.1:{port + 1}",
         "DEMO_GATEWAY_URL": f"http://127.0.0.1:{port + 2}",
-        "ALLOWED_PRIVATE_HOSTS": "127.0.0.1",
+        "ALLOWED_PRIVATE_HOSTS": f"127.0.0.1:{port + 1},127.0.0.1:{port + 2}",
+        "ALLOWED_PRIVATE_MEDIA_HOSTS": f"127.0.0.1:{port + 1}",
         "LOG_LEVEL": os.environ.get("LOG_LEVEL") or "WARNING",
     }
 

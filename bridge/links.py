@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-import aiohttp
-
 from openclaw.client import GatewayClient
 from openclaw.errors import Code, GatewayError
 from openclaw.http import ask_http, probe
+from openclaw.reach import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import aiohttp
 
     from openclaw.turns import AgentInfo, Answer, Endpoint, ForeignReply, Turn
 
@@ -78,7 +79,7 @@ class HttpLink:
         self.endpoint = endpoint
         self.closed = asyncio.Event()
         self.found: list[AgentInfo] = []
-        self.session = aiohttp.ClientSession()
+        self.session: aiohttp.ClientSession | None = None
         self.asking: dict[str, asyncio.Task[Answer]] = {}
 
     @property
@@ -94,6 +95,7 @@ class HttpLink:
         return self.found
 
     async def ask(self, turn: Turn, on_partial: Callable[[str], None]) -> Answer:
+        self.session = self.session or open_session(self.endpoint)
         task = asyncio.ensure_future(ask_http(self.session, self.endpoint, turn, on_partial))
         self.asking[turn.idempotency_key] = task
         try:
@@ -119,4 +121,5 @@ class HttpLink:
 
     async def close(self) -> None:
         self.closed.set()
-        await self.session.close()
+        if self.session:
+            await self.session.close()

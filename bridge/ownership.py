@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 
@@ -41,7 +42,8 @@ def release(holder: str) -> None:
 
 def endpoint(gateway: Gateway) -> Endpoint:
     device = Device(gateway.device_key) if gateway.device_key else None
-    return Endpoint(gateway.base_url, gateway.token, device, gateway.device_token)
+    private = tuple(settings.ALLOWED_PRIVATE_HOSTS)
+    return Endpoint(gateway.base_url, gateway.token, device, gateway.device_token, private)
 
 
 def wiring(gateway: Gateway) -> tuple[str, ...]:
@@ -56,5 +58,9 @@ def connected(
     gateway.version, gateway.boot_id = version[:40], boot_id[:80]
     gateway.agents = [{"id": agent.id, "name": agent.name} for agent in agents]
     gateway.device_token = device_token or gateway.device_token
-    gateway.save(update_fields=["version", "boot_id", "agents", "device_token"])
+    said = {name: getattr(gateway, name) for name in ("version", "boot_id", "agents")}
+    if device_token:
+        said["device_token"] = device_token
+    # Of a gateway that staff gave another address meanwhile, nothing is kept.
+    Gateway.objects.filter(pk=gateway.pk, base_url=gateway.base_url).update(**said)
     gateway.set_state(Health.OK)

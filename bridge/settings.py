@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from bridge.environment import database, days, flag, log_level, mail_server, one_of, read, time_zone, whole, words
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+OPENCLAW_ON_THIS_MACHINE = ["127.0.0.1:18789", "[::1]:18789", "localhost:18789"]
 
 DEBUG = read("DEBUG", flag, False)
 DEMO = read("DEMO", flag, False)
@@ -23,8 +24,11 @@ ALLOWED_HOSTS: list[str] = read("ALLOWED_HOSTS", words, ["*"])
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL.startswith(("http://", "https://")) else []
 # Addresses or networks of the TLS proxies in front: only what they forward is believed. See `bridge.proxies`.
 TRUSTED_PROXIES: list[str] = read("TRUSTED_PROXIES", words, ["127.0.0.0/8", "::1"])
-# Hosts (names, addresses or networks) on private addresses that an account's API address or an agent's media may point to.
-ALLOWED_PRIVATE_HOSTS: list[str] = read("ALLOWED_PRIVATE_HOSTS", words, [])
+# What may be called though it is private, or without https, as `host:port`; without a port, 80 and 443 are meant; `host:*` is every port.
+# The first list is for addresses that staff enter: gateways, API addresses, webhooks. The second is for addresses that a stranger can name:
+# files that an agent or a message refers to, and where an AI bot's late answer goes.
+ALLOWED_PRIVATE_HOSTS: list[str] = read("ALLOWED_PRIVATE_HOSTS", words, OPENCLAW_ON_THIS_MACHINE)
+ALLOWED_PRIVATE_MEDIA_HOSTS: list[str] = read("ALLOWED_PRIVATE_MEDIA_HOSTS", words, [])
 
 INSTALLED_APPS = [
     "unfold",

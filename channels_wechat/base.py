@@ -71,9 +71,13 @@ def validate_aes_key(key: str) -> None:
 
 
 class CredentialsForm(forms.Form):
-    """Base of every kind's credentials. `secrets` names the write-only fields: never shown, a blank keeps the stored value."""
+    """Base of every kind's credentials. `secrets` names the write-only fields: never shown, a blank keeps the stored value.
+
+    sent: those of them that go to the API address, so that another address asks for them anew; None: all.
+    """
 
     secrets: ClassVar[frozenset[str]] = frozenset()
+    sent: ClassVar[frozenset[str] | None] = None
 
 
 class Channel:

@@ -90,12 +90,13 @@ class _Plain(HTTPConnection):
     """Connects only to addresses that the guard let through, and tells a failure before the request from one after it."""
 
     guard: Guard
+    secure = False
     used = 0.0
 
     def _new_conn(self) -> socket.socket:
         port = self.port or self.default_port
         try:
-            addresses = self.guard.resolve(self._dns_host, port)
+            addresses = self.guard.resolve(self._dns_host, port, secure=self.secure)
         except socket.gaierror as error:
             raise NameResolutionError(self.host, self, error) from error
         failure: OSError = OSError("no address")
@@ -128,6 +129,8 @@ class _Plain(HTTPConnection):
 class _Secure(_Plain, HTTPSConnection):
     """The same over TLS: the guard is asked before the handshake."""
 
+    secure = True
+
 
 def _pools(guard: Guard) -> PoolManager:
     pools = PoolManager(num_pools=64, maxsize=32)
@@ -142,13 +145,21 @@ def _pools(guard: Guard) -> PoolManager:
 class Http:
     """A session with keep-alive, for all threads of a process.
 
-    allowed_private: host names, addresses or networks, each with an optional port, that may be private.
-    timeout: seconds to connect, seconds without a byte of the answer.
+    allowed_private: `host:port` that staff may name though they are private, or without https. allowed_in_messages: the same for addresses
+    that stand in messages, which a stranger can write. timeout: seconds to connect, seconds without a byte of the answer.
     """
 
-    def __init__(self, allowed_private: Sequence[str] = (), timeout: tuple[float, float] = (5, 20)) -> None:
+    def __init__(
+        self,
+        allowed_private: Sequence[str] = (),
+        timeout: tuple[float, float] = (5, 20),
+        *,
+        allowed_in_messages: Sequence[str] = (),
+    ) -> None:
         self._timeout = timeout
-        self._pools = _pools(Guard(allowed_private))
+        messages = Guard(allowed_in_messages, setting="ALLOWED_PRIVATE_MEDIA_HOSTS", open_http=True)
+        # A connection that was opened for one list is never used for the other.
+        self._pools = {False: _pools(Guard(allowed_private)), True: _pools(messages)}
 
     def request(
         self,
@@ -163,12 +174,14 @@ class Http:
         max_bytes: int = 4 * 1024 * 1024,
         follow: int = 0,
         harmless: bool | None = None,
+        from_message: bool = False,
     ) -> Response:
         """One request; its answer whatever the status.
 
         json: any JSON value; content: bytes to send as they are; fields: name → (file name, bytes, type) of a multipart upload;
         follow: how many redirects of a GET.
         harmless: repeating it changes nothing (default: a GET), so that a lost answer is no riddle.
+        from_message: the address was found in a message or an agent's answer, not in what staff entered.
         Raises ChannelError: CONFIG "address"; RETRY "connect"; "timeout", "reset" and "too_large" are UNKNOWN, or RETRY
         (too_large: PERMANENT) for a harmless request.
         """
@@ -177,21 +190,27 @@ class Http:
         deadline = time.monotonic() + BODY_SECONDS
         with _named_errors(url, lost):
             for _hop in range(follow + 1):
-                answer = self._open(method, url, body, sent, timeout or self._timeout)
+                answer = self._open(self._pools[from_message], method, url, body, sent, timeout or self._timeout)
                 read = _read(answer, max_bytes, deadline, lost)
                 if method != "GET" or answer.status not in REDIRECTS or "Location" not in answer.headers or not follow:
                     break
                 url = urljoin(url, answer.headers["Location"])
             return Response(answer.status, answer.headers, read)
 
+    @staticmethod
     def _open(
-        self, method: str, url: str, body: bytes | None, headers: dict[str, str], timeout: tuple[float, float]
+        pools: PoolManager,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: dict[str, str],
+        timeout: tuple[float, float],
     ) -> BaseHTTPResponse:
         """A kept connection that the other side closed before the request was written is replaced once."""
         if parse_url(url).scheme not in ("http", "https"):
             raise LocationValueError("only http and https")
         send = partial(
-            self._pools.urlopen,
+            pools.urlopen,
             method,
             url,
             body=body,

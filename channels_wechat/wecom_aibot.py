@@ -196,7 +196,7 @@ class WeComAIBot(Streaming, Downloads):
             raise ChannelError("no_reply_address", Action.PERMANENT, self.cannot_push(peer))
         self._check_host(peer.reply)
         body, note = wecom_aibot_content.reply(payload)
-        response = self.http.request("POST", peer.reply, json=body, harmless=False)
+        response = self.http.request("POST", peer.reply, json=body, harmless=False, from_message=True)
         try:
             answer = check(response, False, peer.reply.rpartition("=")[2])
         except ChannelError as error:
@@ -216,7 +216,7 @@ class WeComAIBot(Streaming, Downloads):
 
     def download(self, item: MediaItem) -> Upload:
         response = self.http.request(
-            "GET", item.handle, follow=3, max_bytes=MAX_DOWNLOAD + 32, timeout=FILE_TIMEOUT, harmless=True
+            "GET", item.handle, follow=3, max_bytes=MAX_DOWNLOAD + 32, timeout=FILE_TIMEOUT, from_message=True
         )
         _check_file(response)
         try:

@@ -8,12 +8,14 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.base import CORP_ID, CORP_ID_PLACE, CredentialsForm, validate_aes_key
+from channels_wechat.pasted import PastedField
 
 
 class WeComAIBotCredentials(CredentialsForm):
     secrets = frozenset({"token", "encoding_aes_key"})
+    sent = frozenset[str]()
 
-    bot_id = forms.CharField(
+    bot_id = PastedField(
         label=_("Bot ID"),
         max_length=128,
         help_text=_(
@@ -25,17 +27,17 @@ class WeComAIBotCredentials(CredentialsForm):
         max_length=64,
         help_text=_("Exactly as it is shown in groups: @name is taken out of what people write."),
     )
-    token = forms.CharField(
+    token = PastedField(
         label=_("Token"),
         validators=[RegexValidator(r"^[A-Za-z0-9]{1,32}$", _("A token has at most 32 letters and digits."))],
         help_text=_("On the same page as the callback URL."),
     )
-    encoding_aes_key = forms.CharField(
+    encoding_aes_key = PastedField(
         label=_("EncodingAESKey"),
         validators=[validate_aes_key],
         help_text=_("On the same page as the token: 43 characters."),
     )
-    corp_id = forms.CharField(
+    corp_id = PastedField(
         label=_("Corp ID"),
         max_length=64,
         required=False,

@@ -7,36 +7,38 @@ from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.base import CORP_ID, CORP_ID_PLACE, CredentialsForm, validate_aes_key
+from channels_wechat.pasted import PastedField, PastedNumberField
 
 
 class WeComAppCredentials(CredentialsForm):
     secrets = frozenset({"secret", "token", "encoding_aes_key"})
+    sent = frozenset({"secret"})
 
-    corp_id = forms.CharField(
+    corp_id = PastedField(
         label=_("Corp ID"),
         max_length=64,
         validators=[CORP_ID],
         help_text=CORP_ID_PLACE,
     )
-    agent_id = forms.IntegerField(
+    agent_id = PastedNumberField(
         label=_("Agent ID"),
         min_value=1,
         help_text=_("Console (管理后台) → App management (应用管理) → the app → AgentId."),
     )
-    secret = forms.CharField(
+    secret = PastedField(
         label=_("Secret"), max_length=128, help_text=_("On the same page: Secret → View. WeCom sends it to your phone.")
     )
-    token = forms.CharField(
+    token = PastedField(
         label=_("Token"),
         validators=[RegexValidator(r"^[A-Za-z0-9]{1,32}$", _("A token has at most 32 letters and digits."))],
         help_text=_("The app's page → Receive messages (接收消息) → Set API receiving (设置API接收) → Token."),
     )
-    encoding_aes_key = forms.CharField(
+    encoding_aes_key = PastedField(
         label=_("EncodingAESKey"),
         validators=[validate_aes_key],
         help_text=_("On the same page as the token: 43 characters."),
     )
-    seats = forms.IntegerField(
+    seats = PastedNumberField(
         label=_("Seats"),
         required=False,
         min_value=1,

@@ -111,7 +111,9 @@ class WeixinApi:
 
     def _video(self, url: str) -> Response:
         """From Tencent's file servers, which have no names to go by: the guard keeps the address outside our own network."""
-        response = self._http.request("GET", url, timeout=FILE_TIMEOUT, max_bytes=MAX_DOWNLOAD, follow=3)
+        response = self._http.request(
+            "GET", url, timeout=FILE_TIMEOUT, max_bytes=MAX_DOWNLOAD, follow=3, from_message=True
+        )
         if response.status != 200:
             text = _("The video is not where WeChat said; it is asked again.")
             raise ChannelError("video", Action.RETRY, text, detail=f"HTTP {response.status}")

@@ -9,6 +9,7 @@ from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.base import CredentialsForm, validate_aes_key
+from channels_wechat.pasted import PastedField
 
 _APP_ID = RegexValidator(r"^wx[A-Za-z0-9]{1,30}$", _("An AppID begins with wx, like wx0123456789abcdef."))
 
@@ -17,25 +18,26 @@ _TOKEN = RegexValidator(r"^[A-Za-z0-9]{3,32}$", _("A token has 3 to 32 letters a
 
 class MiniProgramCredentials(CredentialsForm):
     secrets = frozenset({"app_secret", "token", "encoding_aes_key"})
+    sent = frozenset({"app_secret"})
 
-    app_id = forms.CharField(
+    app_id = PastedField(
         label=_("AppID"),
         validators=[_APP_ID],
         help_text=_("WeChat console → Development (开发管理) → Development settings (开发设置) → AppID."),
     )
-    app_secret = forms.CharField(
+    app_secret = PastedField(
         label=_("AppSecret"),
         max_length=128,
         help_text=_(
             "On the same page. WeChat shows it once only; resetting it stops every other program that uses it."
         ),
     )
-    token = forms.CharField(
+    token = PastedField(
         label=_("Token"),
         validators=[_TOKEN],
         help_text=_("Development settings (开发设置) → Message push (消息推送): choose one and enter the same there."),
     )
-    encoding_aes_key = forms.CharField(
+    encoding_aes_key = PastedField(
         label=_("EncodingAESKey"),
         required=False,
         validators=[validate_aes_key],
@@ -63,14 +65,14 @@ class MiniProgramCredentials(CredentialsForm):
 
 
 class OfficialAccountCredentials(MiniProgramCredentials):
-    app_id = forms.CharField(
+    app_id = PastedField(
         label=_("AppID"),
         validators=[_APP_ID],
         help_text=_(
             "WeChat console → Settings and development (设置与开发) → Basic configuration (基本配置) → AppID (开发者ID)."
         ),
     )
-    token = forms.CharField(
+    token = PastedField(
         label=_("Token"),
         validators=[_TOKEN],
         help_text=_(

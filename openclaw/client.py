@@ -20,6 +20,7 @@ import aiohttp
 from openclaw.asking import agent_params, send_params
 from openclaw.errors import Action, Code, GatewayError
 from openclaw.frames import Json, record, text
+from openclaw.reach import BODY_LIMIT, open_session, read_bounded
 from openclaw.reading import (
     Transcript,
     is_silent_so_far,
@@ -53,6 +54,8 @@ GRACE: Final = 30.0
 HISTORY_LIMIT: Final = 200
 POLL: Final = 1.0
 REMEMBERED_RUNS: Final = 10_000
+FOREIGN_LIMIT: Final = 500
+"""Replies that nobody asked for and whose transcript is being read; more than this at once is no agent that speaks."""
 
 OnPartial = Callable[[str], None]
 OnForeign = Callable[[ForeignReply], None]
@@ -252,10 +255,10 @@ class GatewayClient:
         try:
             url = address(self.endpoint.base_url, "http") + path
             limit = aiohttp.ClientTimeout(total=CALL_TIMEOUT)
-            async with aiohttp.ClientSession(timeout=limit) as http, http.get(url, headers=headers) as response:
+            async with open_session(self.endpoint, limit) as http, http.get(url, headers=headers) as response:
                 if response.status != 200:
                     raise GatewayError(Code.MEDIA_GONE, f"HTTP {response.status}")
-                return await response.read()
+                return await read_bounded(response, BODY_LIMIT)
         except (aiohttp.ClientError, OSError, TimeoutError):
             raise GatewayError(Code.UNREACHABLE) from None
 
@@ -283,7 +286,7 @@ class GatewayClient:
             self._own_event(run, payload)
         elif payload.get("state") == "final" and run_id not in self._known and self._on_foreign:
             session_key = text(payload.get("sessionKey"))
-            if is_ours(session_key):
+            if is_ours(session_key) and len(self._tasks) < FOREIGN_LIMIT:
                 self._remember(run_id)  # one reply per run, also when its event comes twice
                 self._start(self._foreign(session_key, run_id, record(payload.get("message"))))
 

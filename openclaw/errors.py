@@ -29,10 +29,12 @@ class Action(StrEnum):
 
 
 class Code(StrEnum):
+    ANSWER_TOO_LARGE = "answer_too_large"
     BAD_TOKEN = "bad_token"  # noqa: S105 - the name of an error
     BAD_URL = "bad_url"
     CONNECTION_LOST = "connection_lost"
     DRAINING = "draining"
+    FORBIDDEN_ADDRESS = "forbidden_address"
     HTTP_DISABLED = "http_disabled"
     INVALID_REQUEST = "invalid_request"
     LOCKED_OUT = "locked_out"
@@ -41,6 +43,7 @@ class Code(StrEnum):
     NOT_A_GATEWAY = "not_a_gateway"
     PAIRING_REQUIRED = "pairing_required"
     PROTOCOL_MISMATCH = "protocol_mismatch"
+    REDIRECTED = "redirected"
     RUN_ABORTED = "run_aborted"
     RUN_FAILED = "run_failed"
     STARTING = "starting"
@@ -58,6 +61,13 @@ class Meaning:
 
 
 MEANINGS: Final[dict[Code, Meaning]] = {
+    Code.ANSWER_TOO_LARGE: Meaning(
+        Action.PERMANENT,
+        _(
+            "What came is larger than any answer of a gateway, so the bridge stopped reading. Check that host and port are "
+            "those of an OpenClaw gateway."
+        ),
+    ),
     Code.BAD_TOKEN: Meaning(
         Action.CONFIG,
         _("The gateway refused the token. Enter the token from gateway.auth.token in openclaw.json and press Test."),
@@ -75,6 +85,13 @@ MEANINGS: Final[dict[Code, Meaning]] = {
     ),
     Code.DRAINING: Meaning(
         Action.WAIT, _("The gateway is shutting down or restarting. The bridge connects again when it is back.")
+    ),
+    Code.FORBIDDEN_ADDRESS: Meaning(
+        Action.CONFIG,
+        _(
+            "The bridge does not call this address; the detail says why. Enter another one on the gateway's page, or name "
+            "host and port in the setting."
+        ),
     ),
     Code.HTTP_DISABLED: Meaning(
         Action.CONFIG,
@@ -126,6 +143,13 @@ MEANINGS: Final[dict[Code, Meaning]] = {
         _(
             "The gateway speaks another version of the protocol. Update the gateway or this bridge; the README names "
             "the versions that work together."
+        ),
+    ),
+    Code.REDIRECTED: Meaning(
+        Action.CONFIG,
+        _(
+            "The base URL answers with a redirect, which is not followed: token and messages go only to the address that "
+            "staff entered. Enter the address it leads to, if that is right."
         ),
     ),
     Code.RUN_ABORTED: Meaning(

@@ -18,6 +18,7 @@ import aiohttp
 from openclaw.client import GatewayClient
 from openclaw.errors import Action, Code, GatewayError
 from openclaw.frames import Json, decode, record, records, text
+from openclaw.reach import ERROR_LIMIT, open_session, read_bounded
 from openclaw.reading import answer_from_text, is_silent_so_far
 from openclaw.turns import AgentInfo, Answer, Attachment, Endpoint, Turn
 from openclaw.wire import address
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT: Final = 15.0
 BODY_LIMIT: Final = 20 * 2**20
+LINE_LIMIT: Final = 4 * 2**20
+ANSWER_LIMIT: Final = 2**20
+"""Bytes of a line of the stream, characters of an answer: thirty times what any model says."""
 NOTHING_SAID: Final = "No response from OpenClaw."
 """What the endpoint puts where the agent said nothing, or only named files: not an answer."""
 INLINE_LIMIT: Final = 100_000
@@ -57,7 +61,7 @@ async def ask_http(
     try:
         async with session.post(url, data=body, headers=headers, timeout=limit) as response:
             if response.status != 200:
-                raise _refused(response, await response.read())
+                raise _refused(response, await read_bounded(response, ERROR_LIMIT))
             said = await _read_stream(response, on_partial)
     except aiohttp.ClientConnectorError as error:
         raise GatewayError(Code.UNREACHABLE, type(error).__name__) from None
@@ -118,6 +122,8 @@ async def _read_stream(response: aiohttp.ClientResponse, on_partial: Callable[[s
                 raise _failed(record(chunk["error"]))
             piece = "".join(text(record(c.get("delta")).get("content")) for c in records(chunk.get("choices")))
             said += piece
+            if len(said) > ANSWER_LIMIT:
+                raise GatewayError(Code.ANSWER_TOO_LARGE, f"more than {ANSWER_LIMIT} characters")
             if piece and said != NOTHING_SAID and not is_silent_so_far(said):
                 on_partial(said)
     if not done:
@@ -132,10 +138,12 @@ def _failed(error: Json) -> GatewayError:
 
 
 async def _whole_lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """Yield lines of any length; the stream reader's own line limit is shorter than a long answer's chunk."""
+    """Yield lines of up to LINE_LIMIT bytes; the stream reader's own line limit is shorter than a long answer's chunk."""
     rest = b""
     async for data in response.content.iter_any():
         *lines, rest = (rest + data).split(b"\n")
+        if len(rest) > LINE_LIMIT:
+            raise GatewayError(Code.ANSWER_TOO_LARGE, f"a line of more than {LINE_LIMIT} bytes")
         for line in lines:
             yield line
 
@@ -227,8 +235,8 @@ async def _probe_http(endpoint: Endpoint, error: GatewayError) -> ProbeResult:
     headers = {"Authorization": f"Bearer {endpoint.token}"}
     limit = aiohttp.ClientTimeout(total=CONNECT_TIMEOUT)
     start = time.monotonic()
-    async with aiohttp.ClientSession(timeout=limit) as session, session.get(url, headers=headers) as response:
-        body = await response.read()
+    async with open_session(endpoint, limit) as session, session.get(url, headers=headers) as response:
+        body = await read_bounded(response, ERROR_LIMIT)
         if response.status != 200:
             raise _refused(response, body)
     names = (text(model.get("id")) for model in records(decode(body).get("data")))

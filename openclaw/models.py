@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Self
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
-from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
+from accounts.channels import guard
 from accounts.fields import EncryptedTextField
 from accounts.models import Health
+from channels_wechat.addresses import check_address, leads_elsewhere
+from channels_wechat.pasted import without_invisible
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+OF_ONE_ADDRESS = ("device_key", "device_token", "boot_id", "version")
 
 
 class Gateway(models.Model):
@@ -54,6 +61,7 @@ class Gateway(models.Model):
     fence = models.PositiveBigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
+    _stored_address = ""
 
     class Meta:
         verbose_name, verbose_name_plural = _("gateway"), _("gateways")
@@ -62,15 +70,31 @@ class Gateway(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def save(self, *, update_fields: Iterable[str] | None = None, **options: Any) -> None:
+        """At another address the device key and what that gateway gave us are forgotten: they were made for the one before."""
+        if self._stored_address and leads_elsewhere(self._stored_address, self.base_url):
+            self.device_key = self.device_token = self.boot_id = self.version = ""
+            update_fields = None if update_fields is None else {*update_fields, *OF_ONE_ADDRESS}
+        super().save(update_fields=update_fields, **options)
+        self._stored_address = self.base_url
+
+    @classmethod
+    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any], **options: Any) -> Self:
+        found = super().from_db(db, field_names, values, **options)
+        found._stored_address = found.__dict__.get("base_url", "")
+        return found
+
     def clean(self) -> None:
         """The address without a slash at its end. Raises ValidationError by field."""
-        self.base_url = self.base_url.rstrip("/")
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValidationError({"base_url": _now("Enter an address that begins with http:// or https://.")})
-        if parts.username or parts.query or parts.fragment:
-            text = _now("Only scheme, host, port and path; the token has a field of its own.")
-            raise ValidationError({"base_url": text})
+        self.base_url = without_invisible(self.base_url).rstrip("/")
+        try:
+            check_address(self.base_url, guard())
+        except ValidationError as wrong:
+            raise ValidationError({"base_url": wrong.messages}) from wrong
+
+    def needs_token_for(self, address: str) -> bool:
+        """Whether the stored token was entered for another scheme, host or port than this address has."""
+        return bool(self.pk and self.token and leads_elsewhere(self.base_url, address))
 
     def set_state(self, state: Health, code: str = "", reason: str = "") -> bool:
         """Write the state if it differs; true when it changed. Only `revive` leads out of `stopped`."""

@@ -11,12 +11,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a gateway is and how we prove who we are; `token` is `gateway.auth.token` of openclaw.json."""
+    """Where a gateway is and how we prove who we are; `token` is `gateway.auth.token` of openclaw.json.
+
+    private_hosts: `host:port` that may be reached though they are private, or without TLS (`channels_wechat.guard`); None: every one.
+    Link-local and metadata addresses are reached by no setting.
+    """
 
     base_url: str
     token: str = field(repr=False)
     device: Device | None = None
     device_token: str = field(default="", repr=False)
+    private_hosts: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import aiohttp
 from openclaw.device import Signer
 from openclaw.errors import Action, Code, GatewayError
 from openclaw.frames import Json, decode, number, record, seconds, text
+from openclaw.reach import FRAME_LIMIT, open_session
 from openclaw.reading import granted_scopes, read_error, read_hello
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ CONNECT_TIMEOUT: Final = 15.0
 CALL_TIMEOUT: Final = 60.0
 """Seconds; the slowest call seen is `sessions.list` on a cold gateway with 19 s."""
 REOPEN_SECONDS: Final = 1.0
+ANSWERS_LIMIT: Final = 16
+"""Responses to one request that wait to be read; `agent` has two."""
 
 # A gateway accepts only client ids it knows; this pair keeps its scopes on loopback with the token alone.
 SIGNER: Final = Signer(
@@ -75,7 +78,7 @@ class Wire:
     async def open(self) -> Hello:
         """Connect and shake hands; raise GatewayError and leave nothing open when that fails."""
         url = address(self.endpoint.base_url, "ws")
-        http = await self._open.enter_async_context(aiohttp.ClientSession())
+        http = await self._open.enter_async_context(open_session(self.endpoint))
         try:
             self._socket = await self._dial(http, url)
             self._open.push_async_callback(self._socket.close)
@@ -96,7 +99,7 @@ class Wire:
     async def _dial(self, http: aiohttp.ClientSession, url: str) -> aiohttp.ClientWebSocketResponse:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                return await http.ws_connect(url, max_msg_size=0, compress=0)
+                return await http.ws_connect(url, max_msg_size=FRAME_LIMIT, compress=0)
         except aiohttp.WSServerHandshakeError as error:
             raise _refused(error.status) from None
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
@@ -150,7 +153,7 @@ class Wire:
             raise GatewayError(self.lost.code, self.lost.detail, action=Action.WAIT, retry_after=REOPEN_SECONDS)
         self._number += 1
         number = str(self._number)
-        answers: Answers = asyncio.Queue()
+        answers: Answers = asyncio.Queue(ANSWERS_LIMIT)
         self._waiting[number] = answers
         try:
             await self._send({"type": "req", "id": number, "method": method, "params": params})
@@ -202,6 +205,8 @@ class Wire:
             return
         # A failed run is a response with an error and with a payload of its own: the reader of runs wants the payload.
         failed = not frame.get("ok") and "status" not in payload
+        if queue.full():
+            raise ValueError("answers that nobody asked for")
         queue.put_nowait(read_error(record(frame.get("error"))) if failed else payload)
 
     def _end(self, error: GatewayError) -> None:
@@ -214,6 +219,8 @@ class Wire:
             self._challenge.set_exception(self.lost.fresh())
             self._challenge.exception()  # marks it as seen when nobody waits any more
         for queue in self._waiting.values():
+            if queue.full():
+                queue.get_nowait()
             queue.put_nowait(self.lost.fresh())
 
     async def close(self) -> None:
@@ -249,6 +256,8 @@ def _refused(status: int) -> GatewayError:
 
 
 def _closed(close_code: int | None) -> GatewayError:
+    if close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
+        return GatewayError(Code.CONNECTION_LOST, f"a frame of more than {FRAME_LIMIT} bytes")
     # 1012 service restart, 1013 try again later
     if close_code in (1012, 1013):
         return GatewayError(Code.DRAINING, f"close {close_code}", action=Action.UNKNOWN, retry_after=1.0)

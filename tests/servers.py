@@ -56,7 +56,8 @@ def _environment() -> dict[str, str]:
         "HTTPS_REDIRECT": "0",  # Django's test client speaks plain http; tests.test_headers turns it on
         "MEDIA_ROOT": str(folder / "media"),
         "STATIC_ROOT": str(folder / "static"),
-        "ALLOWED_PRIVATE_HOSTS": "127.0.0.1",
+        "ALLOWED_PRIVATE_HOSTS": "127.0.0.1:*",
+        "ALLOWED_PRIVATE_MEDIA_HOSTS": "127.0.0.1:*",
         "EMAIL_URL": "memorymail://",
         "DB_POOL_SIZE": "0",
         "DEBUG": "0",

@@ -61,7 +61,7 @@ HTTP_DATE = r"[A-Z][a-z]{2}, \d{1,12} (Jan|Feb|Dec) \d{1,12} \d{1,6}:\d{1,6}:\d{
 
 @pytest.fixture
 def receiver(settings) -> Iterator[Recorder]:
-    settings.ALLOWED_PRIVATE_HOSTS = ["127.0.0.1"]
+    settings.ALLOWED_PRIVATE_HOSTS = ["127.0.0.1:*"]
     with recorder() as server:
         yield server
 
@@ -432,7 +432,7 @@ def test_a_lost_answer_is_tried_again_and_never_uncertain(receiver: Recorder, fa
 
 
 def test_nobody_there_is_tried_again(settings) -> None:
-    settings.ALLOWED_PRIVATE_HOSTS = ["127.0.0.1"]
+    settings.ALLOWED_PRIVATE_HOSTS = ["127.0.0.1:*"]
     delivery = events.test(endpoint("http://127.0.0.1:9/x"))
     call()
     assert (row(delivery).state, delivery.attempts.get().code) == (State.PENDING, "connect")

@@ -11,16 +11,16 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.forms import STORED, OneErrorPerField, show_what_was_typed
+from accounts.forms import ENTER_AGAIN, STORED, OneErrorPerField, show_what_was_typed
 from accounts.models import Health
-from bridge import audit, shown
+from bridge import audit, ownership, shown
 from bridge.admin.desk import Configured
 from bridge.admin.theme import dress
+from channels_wechat.pasted import PastedField
 from openclaw.device import Device, approve_command
 from openclaw.errors import Action, Code, GatewayError
 from openclaw.http import ProbeResult, test_gateway
 from openclaw.models import Gateway
-from openclaw.turns import Endpoint
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -39,10 +39,9 @@ SECRETS = ("token", "device_key", "device_token")
 class GatewayForm(OneErrorPerField, _GatewayForm):
     """The token goes in and never comes out; a blank keeps the stored one."""
 
-    token = forms.CharField(
+    token = PastedField(
         label=gettext_lazy("Token"),
         required=False,
-        strip=True,
         help_text=gettext_lazy("gateway.auth.token in openclaw.json."),
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password", "spellcheck": "false"}),
     )
@@ -62,8 +61,14 @@ class GatewayForm(OneErrorPerField, _GatewayForm):
             if self.instance.token:
                 self.fields["token"].widget.attrs["placeholder"] = STORED
 
-    def clean_token(self) -> str:
-        return self.cleaned_data["token"] or self.instance.token
+    def clean(self) -> dict[str, Any]:
+        """A stored token goes only to the address it was entered for."""
+        cleaned = super().clean() or self.cleaned_data
+        if "token" in cleaned and not cleaned["token"]:
+            if self.instance.needs_token_for(cleaned.get("base_url", self.instance.base_url)):
+                self.add_error("token", ENTER_AGAIN)
+            cleaned["token"] = self.instance.token
+        return cleaned
 
 
 @admin.register(Gateway)
@@ -150,7 +155,7 @@ class GatewayAdmin(Configured[Gateway]):
     def press_test(self, request: HttpRequest, gateway: Gateway) -> None:
         gateway.revive()
         try:
-            found = test_gateway(endpoint_of(gateway))
+            found = test_gateway(ownership.endpoint(gateway))
         except GatewayError as error:
             text = failure_text(error)
             state = Health.STOPPED if error.action == Action.CONFIG else Health.FAILING
@@ -178,11 +183,6 @@ class GatewayAdmin(Configured[Gateway]):
         self.told(request, gateway, _("Switched on.") if gateway.enabled else _("Switched off."))
 
 
-def endpoint_of(gateway: Gateway) -> Endpoint:
-    device = Device(gateway.device_key) if gateway.device_key else None
-    return Endpoint(gateway.base_url, gateway.token, device, gateway.device_token)
-
-
 def failure_text(error: GatewayError) -> str:
     """Cause and cure, what the gateway said, and the command that lets us in where one does."""
     parts = [str(error.sentence)]
@@ -205,7 +205,7 @@ def _remember(gateway: Gateway, found: ProbeResult) -> None:
     fields: dict[str, Any] = {"version": (found.version or "")[:40], "agents": agents}
     if found.device_token:
         fields["device_token"] = found.device_token
-    Gateway.objects.filter(pk=gateway.pk).update(**fields)
+    Gateway.objects.filter(pk=gateway.pk, base_url=gateway.base_url).update(**fields)
     gateway.set_state(Health.OK)
 
 

@@ -18,6 +18,7 @@ from bridge.admin.desk import Desk
 from bridge.admin.theme import dress
 from bridge.models import Event, State, Target, WebhookEndpoint
 from bridge.models.webhooks import MOST_OVERLAP_HOURS, OVERLAP_HOURS
+from channels_wechat.pasted import without_invisible
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -64,7 +65,7 @@ class EndpointForm(_EndpointForm):
             self.fields["url"].widget.attrs["placeholder"] = f"{self.instance.place}/… {STORED}"
 
     def clean_url(self) -> str:
-        url: str = self.cleaned_data["url"] or self.instance.url
+        url: str = without_invisible(self.cleaned_data["url"]) or self.instance.url
         return url
 
 
@@ -140,6 +141,12 @@ class WebhookAdmin(Desk[WebhookEndpoint]):
     def response_add(self, request: Any, obj: WebhookEndpoint, post_url_continue: str | None = None) -> Any:
         """Not a redirect: the secret is shown in this one answer and kept in no session, message or log."""
         return self.secret_page(request, obj, obj.secret)
+
+    def response_change(self, request: Any, obj: WebhookEndpoint) -> Any:
+        """The same where the address leads to another host."""
+        return (
+            self.secret_page(request, obj, obj.secret) if obj.has_new_secret else super().response_change(request, obj)
+        )
 
     def secret_page(self, request: HttpRequest, endpoint: WebhookEndpoint, secret: str) -> HttpResponse:
         title = _("The secret of %s") % endpoint

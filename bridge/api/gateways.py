@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import django_filters
 from rest_framework import mixins, serializers
 
+from accounts.forms import ENTER_AGAIN
 from accounts.models import Health
 from bridge.api.base import Endpoint
 from bridge.api.errors import Conflict
 from bridge.api.fields import Checked, Filters, Given
+from channels_wechat.pasted import clean_pasted
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
@@ -36,6 +38,16 @@ class GatewaySerializer(Checked, Given, serializers.ModelSerializer[Gateway]):
     )
     state = serializers.ChoiceField(Health.choices, read_only=True)
     agents = AgentSerializer(many=True, read_only=True, help_text="As the gateway last told them.")
+
+    def validate_token(self, token: str) -> str:
+        return clean_pasted(token)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """A stored token goes only to the address it was entered for."""
+        row = self.instance
+        if row and not attrs.get("token") and row.needs_token_for(attrs.get("base_url", row.base_url)):
+            raise serializers.ValidationError({"token": [str(ENTER_AGAIN)]})
+        return super().validate(attrs)
 
     class Meta:
         model = Gateway

@@ -61,6 +61,18 @@ class NewWebhookSerializer(WebhookSerializer):
         fields = (*WebhookSerializer.Meta.fields, "secret")
 
 
+class ChangedWebhookSerializer(WebhookSerializer):
+    """With the secret where there is a new one."""
+
+    secret = serializers.SerializerMethodField(help_text="Only where the address leads to another host now; else null.")
+
+    class Meta(WebhookSerializer.Meta):
+        fields = (*WebhookSerializer.Meta.fields, "secret")
+
+    def get_secret(self, endpoint: WebhookEndpoint) -> str | None:
+        return endpoint.secret if endpoint.has_new_secret else None
+
+
 class RotationSerializer(Given, serializers.Serializer[Any]):
     overlap_hours = serializers.IntegerField(
         min_value=0, max_value=MOST_OVERLAP_HOURS, default=OVERLAP_HOURS,
@@ -100,6 +112,15 @@ class Webhooks(
         "test": "bridge.change_webhookendpoint",
     }
     refuses = {"test": (422,)}
+
+    @extend_schema(request=WebhookSerializer, responses=ChangedWebhookSerializer)
+    def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Change what is given. Where the address leads to another host there is a new secret, shown in this one answer."""
+        given = WebhookSerializer(
+            self.get_object(), data=request.data, partial=True, context=self.get_serializer_context()
+        )
+        given.is_valid(raise_exception=True)
+        return Response(ChangedWebhookSerializer(given.save(), context=self.get_serializer_context()).data)
 
     def get_serializer_class(self) -> type[serializers.BaseSerializer[Any]]:
         return NewWebhookSerializer if self.action == "create" else WebhookSerializer

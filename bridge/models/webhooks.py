@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from django.contrib.postgres.fields import ArrayField
@@ -15,11 +15,14 @@ from django.utils import timezone
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
+from accounts.channels import guard
 from accounts.fields import EncryptedTextField
 from accounts.models import ChannelAccount
+from channels_wechat.addresses import check_address, leads_elsewhere
+from channels_wechat.pasted import without_invisible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from datetime import datetime, timedelta
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  what every secret of the specification begins with
@@ -41,6 +44,9 @@ class Event(models.TextChoices):
 
 class WebhookEndpoint(models.Model):
     """Switched off, it hears nothing new; what was queued for it waits in order until it is on again."""
+
+    _stored_address = ""
+    has_new_secret = False
 
     name = models.CharField(_("name"), max_length=100)
     # Encrypted, because many services put a secret into path or query; pages show `place`.
@@ -81,22 +87,35 @@ class WebhookEndpoint(models.Model):
         return self.name
 
     def save(self, *, update_fields: Iterable[str] | None = None, **options: Any) -> None:
+        """What is posted to another host is signed with another secret: `has_new_secret` says that it is to be shown."""
         self._forget_reason()
+        self.has_new_secret = bool(self._stored_address and leads_elsewhere(self._stored_address, self.url))
+        if self.has_new_secret:
+            self.secret, self.previous_secret, self.previous_until = new_secret(), "", None
+            update_fields = update_fields and {*update_fields, "secret", "previous_secret", "previous_until"}
         if update_fields is not None and "enabled" in update_fields:
             update_fields = {*update_fields, "off_reason"}
         super().save(update_fields=update_fields, **options)
+        self._stored_address = self.url
+
+    @classmethod
+    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any], **options: Any) -> Self:
+        found = super().from_db(db, field_names, values, **options)
+        found._stored_address = found.__dict__.get("url", "")
+        return found
 
     def clean(self) -> None:
-        """Raises ValidationError. Whether the host may be reached is judged at each call, for names change their addresses."""
+        """Raises ValidationError. Whether the host may be reached is judged again at each call, for names change their addresses."""
         self._forget_reason()
-        self.url, self.events = self.url.strip(), sorted(set(self.events or []))
+        self.url, self.events = without_invisible(self.url), sorted(set(self.events or []))
+        if not self.url:
+            return
         try:
-            parts = urlsplit(self.url)
-            good = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 80) > 0
-        except ValueError:
-            good = False
-        if self.url and (not good or len(self.url) > URL_MOST):
-            raise ValidationError({"url": _now("Enter an address that begins with http:// or https://.")})
+            check_address(self.url, guard(), query=True)
+        except ValidationError as wrong:
+            raise ValidationError({"url": wrong.messages}) from wrong
+        if len(self.url) > URL_MOST:
+            raise ValidationError({"url": _now("The address is too long.")})
 
     def _forget_reason(self) -> None:
         """Switched on, it has no reason to be off, whatever it answered since it was read."""
@@ -108,8 +127,11 @@ class WebhookEndpoint(models.Model):
 
     @property
     def place(self) -> str:
-        """Scheme and host: what may be shown of the address."""
-        parts = urlsplit(self.url)
+        """Scheme and host: what may be shown of the address; empty where it cannot be read, as in a form before it is refused."""
+        try:
+            parts = urlsplit(self.url)
+        except ValueError:
+            return ""
         host = parts.netloc.rpartition("@")[2]
         return f"{parts.scheme}://{host}"
 

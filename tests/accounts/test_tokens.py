@@ -179,7 +179,9 @@ def test_a_token_that_ended_at_once_holds_nobody_up(company: SimulatorClient) ->
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(in_thread(StoredTokens(account).current))
         time.sleep(0.2)
-        AccessToken.objects.update(value="short", generation=1, expires_at=timezone.now(), lease_until=None)
+        AccessToken.objects.update(
+            address=account.api_base_url, value="short", generation=1, expires_at=timezone.now(), lease_until=None
+        )
         assert waiting.result(10) == "short"
     assert requests(company) == 0
 

@@ -29,8 +29,9 @@ def bot(
     http: Http | None = None, api_base_url: str = "", sentences: dict[str, str] | None = None, **credentials: Any
 ) -> WeComAIBot:
     stored = {"bot_id": "AIBOTID", "bot_name": "RobotA", "token": TOKEN, "encoding_aes_key": KEY, **credentials}
-    own = Sentences(ENGLISH, sentences or {})
-    return WeComAIBot(Identity(ACCOUNT, "AIBOTID", stored, api_base_url, own), http or Http(["127.0.0.1"]))
+    own, local = Sentences(ENGLISH, sentences or {}), ["127.0.0.1:*"]
+    identity = Identity(ACCOUNT, "AIBOTID", stored, api_base_url, own)
+    return WeComAIBot(identity, http or Http(local, allowed_in_messages=local))
 
 
 def fixture(name: str) -> dict[str, Any]:

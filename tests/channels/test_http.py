@@ -18,7 +18,7 @@ from channels_wechat.guard import Allowed, Guard, is_public, parse_allowed
 from channels_wechat.http import Http, encode_json, redact_url
 from tests.channels.harness import Recorder, Reply, recorder
 
-LOCAL = ["127.0.0.1"]
+LOCAL = ["127.0.0.1:*"]
 PRIVATE = """127.0.0.1 127.8.8.8 10.0.0.1 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 100.100.100.200 0.0.0.0 224.0.0.1
 239.1.1.1 240.0.0.1 255.255.255.255 192.0.0.192 64:ff9b:1::1 168.63.129.16 198.18.0.1 ::1 :: fe80::1 fc00::1 fd00:ec2::254 ff02::1
 ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:169.254.169.254 64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 2002:7f00:1:: 2002:a00:1::

@@ -23,7 +23,7 @@ def tokens() -> FixedTokens:
 
 @pytest.fixture
 def api(platform: Recorder, tokens: FixedTokens) -> WeComApi:
-    return WeComApi(Http(["127.0.0.1"]), platform.url, tokens)
+    return WeComApi(Http(["127.0.0.1:*"]), platform.url, tokens)
 
 
 def test_a_call_carries_the_token_in_its_address(platform: Recorder, api: WeComApi):
@@ -186,4 +186,4 @@ def test_a_file_name_is_read_from_its_header(header, name):
 
 def test_a_call_without_tokens_is_a_mistake_of_ours(platform: Recorder):
     with pytest.raises(RuntimeError):
-        WeComApi(Http(["127.0.0.1"]), platform.url).call("GET", "cgi-bin/x")
+        WeComApi(Http(["127.0.0.1:*"]), platform.url).call("GET", "cgi-bin/x")

@@ -31,7 +31,9 @@ def app(platform: Recorder) -> WeComApp:
 
 def connected(platform: Recorder, **credentials: object) -> WeComApp:
     identity = Identity("key", "ww1/1000002", {**CREDENTIALS, **credentials}, platform.url + "/")
-    return WeComApp(identity, Http(["127.0.0.1"], timeout=(2, 0.5)), FixedTokens())
+    return WeComApp(
+        identity, Http(["127.0.0.1:*"], allowed_in_messages=["127.0.0.1:*"], timeout=(2, 0.5)), FixedTokens()
+    )
 
 
 def test_it_is_registered():

@@ -59,7 +59,9 @@ def app(simulator: RunningSimulator) -> WeComApp:
 def connected(simulator: RunningSimulator, **credentials: object) -> WeComApp:
     tokens = MemoryTokens()
     identity = Identity("key", "ww1/1000002", {**CREDENTIALS, **credentials}, simulator.url)
-    tokens.channel = WeComApp(identity, Http(["127.0.0.1"], timeout=(2, 1)), tokens)
+    tokens.channel = WeComApp(
+        identity, Http(["127.0.0.1:*"], allowed_in_messages=["127.0.0.1:*"], timeout=(2, 1)), tokens
+    )
     return tokens.channel
 
 

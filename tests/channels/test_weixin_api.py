@@ -26,7 +26,7 @@ def tokens() -> FixedTokens:
 
 @pytest.fixture
 def api(platform: Recorder, tokens: FixedTokens) -> WeixinApi:
-    return WeixinApi(Http(["127.0.0.1"], timeout=(2, 0.5)), platform.url, tokens)
+    return WeixinApi(Http(["127.0.0.1:*"], timeout=(2, 0.5), allowed_in_messages=["127.0.0.1:*"]), platform.url, tokens)
 
 
 def refusal(call, *arguments, **named) -> ChannelError:
@@ -309,4 +309,4 @@ def test_what_is_no_object_is_empty():
 
 def test_a_call_without_tokens_is_a_mistake_of_ours(platform: Recorder):
     with pytest.raises(RuntimeError):
-        WeixinApi(Http(["127.0.0.1"]), platform.url).call("GET", "cgi-bin/x")
+        WeixinApi(Http(["127.0.0.1:*"]), platform.url).call("GET", "cgi-bin/x")

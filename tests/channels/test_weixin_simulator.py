@@ -134,7 +134,7 @@ def program(client: SimulatorClient, address: Address) -> MiniProgram:
 def connected(kind: type[WeixinAccount], app_id: str, client: SimulatorClient, **more: str) -> WeixinAccount:
     tokens = MemoryTokens()
     identity = Identity(app_id + client.url, app_id, {**SECRETS, "app_id": app_id, "mode": "safe", **more}, client.url)
-    tokens.channel = kind(identity, Http(["127.0.0.1"], timeout=(2, 2)), tokens)
+    tokens.channel = kind(identity, Http(["127.0.0.1:*"], allowed_in_messages=["127.0.0.1:*"], timeout=(2, 2)), tokens)
     return tokens.channel
 
 

@@ -26,12 +26,16 @@ OPENID = "o9AgO5Kd5ggOC-bXrbNODIiE3bGY"
 
 def official_account(url: str = "", key: str = "key", **credentials: object) -> OfficialAccount:
     identity = Identity(key, APP, {**CREDENTIALS, "answers": "automatic", **credentials}, url)
-    return OfficialAccount(identity, Http(["127.0.0.1"], timeout=(2, 0.5)), FixedTokens())
+    return OfficialAccount(
+        identity, Http(["127.0.0.1:*"], allowed_in_messages=["127.0.0.1:*"], timeout=(2, 0.5)), FixedTokens()
+    )
 
 
 def mini_program(url: str = "", key: str = "key", **credentials: object) -> MiniProgram:
     identity = Identity(key, APP, {**CREDENTIALS, **credentials}, url)
-    return MiniProgram(identity, Http(["127.0.0.1"], timeout=(2, 0.5)), FixedTokens())
+    return MiniProgram(
+        identity, Http(["127.0.0.1:*"], allowed_in_messages=["127.0.0.1:*"], timeout=(2, 0.5)), FixedTokens()
+    )
 
 
 def tokens_of(channel: WeixinAccount) -> FixedTokens:

@@ -1,0 +1,100 @@
+"""Secrets and ids as people paste them (E4): cleaned where nothing is in doubt, else refused by the name of the character."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.forms import CharField
+
+from channels_wechat import KINDS, channel_class
+from channels_wechat.pasted import PastedField, PastedNumberField, clean_pasted
+from tests import factories
+
+GOOD = {
+    "wecom_app": factories.APP_FIELDS,
+    "wecom_aibot": factories.BOT_FIELDS,
+    "official_account": factories.OFFICIAL_FIELDS,
+    "mini_program": factories.MINI_FIELDS,
+}
+FREE_TEXT = {"bot_name", "mode", "format", "answers"}
+CLEANED = [
+    "\u200b{}",
+    "{}\ufeff",
+    "\ufeff{}",
+    " {} ",
+    "\u00a0{}\u3000",
+    "{}\r\n",
+    "\t{}",
+    "\u2060{}\u200d",
+    "\u202a{}\u202c",
+]
+REFUSED = {
+    "{}\u00a0{}": "no-break space",
+    "{}\n{}": "line break",
+    "{} {}": "a blank",
+    "“{}”": "quotes",
+    '"{}"': "quotes",
+    "'{}'": "quotes",
+    "{}Ａ": "U+FF21",
+    "{}а": "cyrillic",
+    "{}\x07": "U+0007",
+}
+FIELDS = [
+    (kind, name)
+    for kind in KINDS
+    for name in channel_class(kind).Credentials.base_fields
+    if name in GOOD[kind] and name not in FREE_TEXT
+]
+
+
+def form(kind: str, name: str, text: str) -> Any:
+    return channel_class(kind).Credentials({**GOOD[kind], name: text})
+
+
+def test_every_kind_is_tried() -> None:
+    assert set(KINDS) == set(GOOD)
+    assert len(FIELDS) > 10
+
+
+@pytest.mark.parametrize(("kind", "name"), FIELDS)
+@pytest.mark.parametrize("shape", CLEANED)
+def test_what_has_no_width_or_stands_around_is_taken_off(kind: str, name: str, shape: str) -> None:
+    value = str(GOOD[kind][name])
+    found = form(kind, name, shape.format(value))
+    assert found.is_valid(), found.errors
+    assert str(found.cleaned_data[name]) == value
+
+
+@pytest.mark.parametrize(("kind", "name"), FIELDS)
+@pytest.mark.parametrize("shape", REFUSED)
+def test_what_cannot_belong_to_it_is_named(kind: str, name: str, shape: str) -> None:
+    value = str(GOOD[kind][name])
+    found = form(kind, name, shape.format(value[:2], value[2:]) if shape.count("{}") == 2 else shape.format(value))
+    assert not found.is_valid()
+    assert REFUSED[shape].lower() in str(found.errors[name]).lower()
+    assert value not in str(found.errors)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_field_of_credentials_is_forgotten(kind: str) -> None:
+    """A new secret or id is one of these fields, not a plain one."""
+    credentials = channel_class(kind).Credentials
+    for name, field in credentials.base_fields.items():
+        pasted = isinstance(field, PastedField | PastedNumberField)
+        assert pasted or (name not in credentials.secrets and not name.endswith("_id")), name
+        assert pasted or not isinstance(field, CharField) or name == "bot_name", name
+    assert credentials.sent is not None
+    assert credentials.sent <= credentials.secrets
+
+
+@pytest.mark.parametrize("digits", ["१००", "１０００００２", "10.0", "1e3", "-5", "+5", "0x10", "1_000"])
+def test_an_agent_id_has_only_digits(digits: str) -> None:
+    assert not form("wecom_app", "agent_id", digits).is_valid()
+
+
+def test_the_middle_of_a_key_loses_what_has_no_width() -> None:
+    assert clean_pasted("ab\u200bcd\ufeffef") == "abcdef"
+    with pytest.raises(ValidationError):
+        clean_pasted("ab cd")

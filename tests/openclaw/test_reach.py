@@ -1,0 +1,251 @@
+"""Nothing goes where a gateway redirects to, nothing to forbidden addresses, and no answer is without end (A9)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import tracemalloc
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import WSMsgType, web
+
+from openclaw import http
+from openclaw.client import GatewayClient
+from openclaw.errors import Action, Code, GatewayError
+from openclaw.reach import FRAME_LIMIT, open_session
+from openclaw.session import session_key
+from openclaw.turns import Endpoint, Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+KEY = session_key("main", "account", "group", "wrGroup", 0)
+TURN = Turn(KEY, "main", "what somebody wrote", "k", timeout=20)
+Handler = "Callable[[web.Request], Awaitable[web.StreamResponse]]"
+
+
+class Server:
+    """A server on loopback that answers everything by `handler`, and counts."""
+
+    def __init__(self, handler: Any) -> None:
+        self.handler, self.seen = handler, 0
+
+    async def __aenter__(self) -> str:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            self.seen += 1
+            return await self.handler(request)
+
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", answer)
+        self.runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self.runner.setup()
+        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{self.runner.addresses[0][1]}"
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.runner.cleanup()
+
+
+async def by_socket(endpoint: Endpoint) -> None:
+    client = GatewayClient(endpoint)
+    try:
+        await client.connect()
+        await client.closed.wait()
+        raise client.lost
+    finally:
+        await client.close()
+
+
+async def by_http(endpoint: Endpoint) -> None:
+    async with open_session(endpoint) as session:
+        await http.ask_http(session, endpoint, TURN, lambda _partial: None)
+
+
+async def by_probe(endpoint: Endpoint) -> None:
+    await http.probe(endpoint)
+
+
+async def by_download(endpoint: Endpoint) -> None:
+    await GatewayClient(endpoint)._fetch("/files/1")
+
+
+WAYS = [by_socket, by_http, by_probe, by_download]
+
+
+def failure(work: Awaitable[None]) -> GatewayError:
+    async def run() -> GatewayError:
+        with pytest.raises(GatewayError) as caught:
+            await asyncio.wait_for(work, 60)
+        return caught.value
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("way", WAYS)
+def test_no_redirect_is_followed(way: Callable[[Endpoint], Awaitable[None]], status: int) -> None:
+    async def elsewhere(request: web.Request) -> web.StreamResponse:
+        return web.Response(text="{}")
+
+    async def run() -> tuple[GatewayError, int]:
+        other = Server(elsewhere)
+        async with other as target:
+
+            async def redirect(request: web.Request) -> web.StreamResponse:
+                return web.Response(status=status, headers={"Location": f"{target}/v1"})
+
+            async with Server(redirect) as url:
+                with pytest.raises(GatewayError) as caught:
+                    await way(Endpoint(url, "the-token"))
+        return caught.value, other.seen
+
+    error, seen = asyncio.run(run())
+    assert (error.code, error.action, seen) == (Code.REDIRECTED, Action.CONFIG, 0)
+    assert "redirect" in str(error.sentence)
+
+
+@pytest.mark.parametrize(
+    "host", ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "100.100.100.200", "[fd00:ec2::254]"]
+)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_forbidden_address_is_refused_whatever_the_list_says(way: Any, host: str) -> None:
+    error = failure(way(Endpoint(f"http://{host}:18789", "t", private_hosts=("0.0.0.0/0:*", "[::/0]:*"))))
+    assert (error.code, error.action) == (Code.FORBIDDEN_ADDRESS, Action.CONFIG)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_name_that_leads_to_one_is_refused_too(way: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DNS answers metadata; and where it answers two, only the other one is connected to."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("169.254.169.254", 80))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_more: found)
+    assert failure(way(Endpoint("http://metadata.example:80", "t"))).code == Code.FORBIDDEN_ADDRESS
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_gateway_must_stand_in_the_list_with_its_port(way: Any) -> None:
+    assert failure(way(Endpoint("http://127.0.0.1:9", "t", private_hosts=()))).code == Code.FORBIDDEN_ADDRESS
+    assert (
+        failure(way(Endpoint("http://127.0.0.1:9", "t", private_hosts=("127.0.0.1:10",)))).code
+        == Code.FORBIDDEN_ADDRESS
+    )
+    assert (
+        failure(way(Endpoint("http://127.0.0.1:9", "t", private_hosts=("127.0.0.1:9",)))).code != Code.FORBIDDEN_ADDRESS
+    )
+
+
+def test_a_public_gateway_wants_tls() -> None:
+    assert failure(by_socket(Endpoint("http://93.184.216.34:80", "t", private_hosts=()))).code == Code.FORBIDDEN_ADDRESS
+
+
+async def endless_frame(request: web.Request) -> web.StreamResponse:
+    """A frame that says it has 2**40 bytes, and one that goes on in pieces."""
+    socket = web.WebSocketResponse()
+    await socket.prepare(request)
+    transport = request.transport
+    assert transport is not None
+    transport.write(b"\x81\x7f" + (2**40).to_bytes(8, "big"))
+    await pour(transport.write)
+    return socket
+
+
+async def endless_pieces(request: web.Request) -> web.StreamResponse:
+    socket = web.WebSocketResponse()
+    await socket.prepare(request)
+    transport = request.transport
+    assert transport is not None
+    piece = b"x" * 65536
+    transport.write(b"\x01\x7f" + len(piece).to_bytes(8, "big") + piece)
+    await pour(lambda _data: transport.write(b"\x00\x7f" + len(piece).to_bytes(8, "big") + piece))
+    return socket
+
+
+async def pour(write: Callable[[bytes], Any]) -> None:
+    for _piece in range(2 * FRAME_LIMIT // 65536):
+        try:
+            write(b"x" * 65536)
+        except (ConnectionError, RuntimeError):
+            return
+        await asyncio.sleep(0)
+
+
+async def endless_line(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await response.write(b"data: ")
+    while True:
+        await response.write(b"x" * 65536)
+
+
+async def endless_answer(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    line = json.dumps({"choices": [{"delta": {"content": "x" * 10_000}}]}).encode()
+    while True:
+        await response.write(b"data: " + line + b"\n\n")
+
+
+async def endless_error(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse(status=500)
+    await response.prepare(request)
+    while True:
+        await response.write(b"x" * 65536)
+
+
+async def endless_file(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    while True:
+        await response.write(b"x" * 65536)
+
+
+@pytest.mark.parametrize(
+    ("way", "handler", "code"),
+    [
+        (by_socket, endless_frame, Code.CONNECTION_LOST),
+        (by_socket, endless_pieces, Code.CONNECTION_LOST),
+        (by_http, endless_line, Code.ANSWER_TOO_LARGE),
+        (by_http, endless_answer, Code.ANSWER_TOO_LARGE),
+        (by_http, endless_error, Code.ANSWER_TOO_LARGE),
+        (by_download, endless_file, Code.ANSWER_TOO_LARGE),
+    ],
+)
+def test_no_answer_is_without_end(way: Any, handler: Any, code: Code) -> None:
+    async def run() -> tuple[GatewayError, int]:
+        async with Server(handler) as url:
+            tracemalloc.start()
+            try:
+                with pytest.raises(GatewayError) as caught:
+                    await asyncio.wait_for(way(Endpoint(url, "t")), 120)
+                return caught.value, tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+
+    error, most = asyncio.run(run())
+    assert error.code == code, error
+    assert most < 4 * FRAME_LIMIT
+
+
+def test_answers_that_nobody_asked_for_end_the_connection() -> None:
+    """Two answers belong to a request; a thousand would wait in memory."""
+
+    async def flood(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_json({"type": "event", "event": "connect.challenge", "payload": {"nonce": "n", "ts": 1}})
+        asked = await socket.receive()
+        assert asked.type is WSMsgType.TEXT
+        number = json.loads(asked.data)["id"]
+        for _answer in range(1000):
+            await socket.send_json({"type": "res", "id": number, "ok": True, "payload": {"status": "accepted"}})
+        await socket.receive()
+        return socket
+
+    async def run() -> GatewayError:
+        async with Server(flood) as url:
+            with pytest.raises(GatewayError) as caught:
+                await asyncio.wait_for(by_socket(Endpoint(url, "t")), 60)
+        return caught.value
+
+    assert isinstance(asyncio.run(run()), GatewayError)

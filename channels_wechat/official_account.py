@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from django.utils.translation import gettext_lazy as _
 
+from channels_wechat.answers import whole
 from channels_wechat.base import Passive, People
 from channels_wechat.errors import ChannelError
 from channels_wechat.messages import Ability, Payload, Person
 from channels_wechat.text import head
 from channels_wechat.weixin_account import WeixinAccount
-from channels_wechat.weixin_api import whole
 from channels_wechat.weixin_callback import PASSIVE, SUCCESS, reply_xml
 from channels_wechat.weixin_content import OFFICIAL_ACCOUNT, with_handle
 from channels_wechat.weixin_credentials import OfficialAccountCredentials

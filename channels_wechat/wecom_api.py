@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from django.utils.translation import gettext_lazy as _
 
+from channels_wechat.answers import decoded, whole
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.http import error_for_status, with_token
 from channels_wechat.messages import Token
@@ -111,12 +112,14 @@ def check(response: Response, harmless: bool, secret: str) -> dict[str, Any]:
 
 
 def _decoded(response: Response) -> dict[str, Any] | None:
-    """None for anything but an object with an integer errcode, which every answer of this API has."""
-    try:
-        answer = response.json()
-    except (ValueError, RecursionError):
-        return None
-    return answer if isinstance(answer, dict) and type(answer.get("errcode")) is int else None
+    """None for anything but an object with an errcode, which every answer of this API has; as a number, whatever it came as.
+
+    Where only the errcode is missing, the rest must say that the call succeeded: a token, or the errmsg "ok".
+    """
+    answer = decoded(response.body)
+    fine = answer.get("errmsg") == "ok" or isinstance(answer.get("access_token"), str)
+    code = whole(answer["errcode"], None) if "errcode" in answer else 0 if fine else None
+    return None if code is None else {**answer, "errcode": code}
 
 
 def _total(response: Response) -> int:

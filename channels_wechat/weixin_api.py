@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
-from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -11,10 +9,10 @@ from urllib.parse import urlencode
 
 from django.utils.translation import gettext_lazy as _
 
+from channels_wechat.answers import decoded, whole
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.http import error_for_status, with_token
 from channels_wechat.messages import Quota, Token
-from channels_wechat.text import clean_json
 from channels_wechat.weixin_errors import FINE, NOT_UNDERSTOOD, TOKEN_REFUSED, error_for
 
 if TYPE_CHECKING:
@@ -150,29 +148,12 @@ def check(response: Response, harmless: bool, secret: str, path: str) -> dict[st
     raise error_for(decoded(hidden.body), code, path, harmless=harmless)
 
 
-def decoded(body: bytes) -> dict[str, Any]:
-    """An object in JSON, empty where there is none. Broken UTF-8 and raw control characters, which names bring, do no harm."""
-    with suppress(ValueError, RecursionError):
-        found = clean_json(jsonlib.loads(body.decode(errors="ignore"), strict=False))
-        return found if isinstance(found, dict) else {}
-    return {}
-
-
 def part(answer: Mapping[str, Any], name: str) -> dict[str, Any]:
     """An object inside an answer, empty where there is none."""
     found = answer.get(name)
     return found if isinstance(found, dict) else {}
 
 
-def whole(value: Any, otherwise: int | None = 0) -> Any:
-    """A number that some answers give as text."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        return otherwise
-    with suppress(ValueError):
-        return int(value)
-    return otherwise
-
-
 def _is_words(response: Response) -> bool:
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    return kind in WORDS and response.body.lstrip()[:1] == b"{"
+    return kind in WORDS and response.body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{"

@@ -63,7 +63,20 @@ def test_another_error_renews_nothing(platform: Recorder, api: WeComApi, tokens:
 
 @pytest.mark.parametrize(
     "body",
-    [b"<html>", b"", b"[]", b"null", b"7", b"{}", b'{"errcode":"0"}', b'{"errcode":true}', b"\xff", b"[" * 100_000],
+    [
+        b"<html>",
+        b"",
+        b"[]",
+        b"null",
+        b"7",
+        b"{}",
+        b'{"a":1}',
+        b'{"errcode":""}',
+        b'{"errcode":null}',
+        b'{"errcode":true}',
+        b"\xff",
+        b"[" * 100_000,
+    ],
 )
 def test_an_answer_without_an_errcode_is_unknown(platform: Recorder, api: WeComApi, body):
     platform.will(Reply(body), Reply(body))
@@ -71,6 +84,48 @@ def test_an_answer_without_an_errcode_is_unknown(platform: Recorder, api: WeComA
         with pytest.raises(ChannelError) as caught:
             api.call(method, "cgi-bin/x")
         assert (caught.value.code, caught.value.action) == ("html", action)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"errcode":"0","errmsg":"ok"}',
+        b'{"errcode":0.0}',
+        b'\xef\xbb\xbf{"errcode":0}',
+        b'\r\n \xef\xbb\xbf {"errcode":" 0"}',
+        b'{"errmsg":"ok"}',
+        b'{"access_token":"t","expires_in":7200}',
+        b'{"errcode":0,"name":"\xff\x01"}',
+    ],
+)
+def test_an_answer_is_read_with_patience(platform: Recorder, api: WeComApi, body):
+    platform.will(Reply(body))
+    assert api.call("POST", "cgi-bin/x", json={})["errcode"] == 0
+    assert len(platform.requests) == 1
+
+
+@pytest.mark.parametrize("code", ['"40001"', '" 40001 "', "40001.0"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_an_errcode_may_be_text(platform: Recorder, api: WeComApi, code, mark):
+    platform.will(Reply(mark + f'{{"errcode":{code},"errmsg":"invalid credential"}}'.encode()))
+    with pytest.raises(ChannelError) as caught:
+        api.call("POST", "cgi-bin/x", json={})
+    assert (caught.value.code, caught.value.action) == ("40001", Action.CONFIG)
+
+
+def test_a_refused_token_is_renewed_whatever_the_errcode_is_written_as(
+    platform: Recorder, api: WeComApi, tokens: FixedTokens
+):
+    platform.will(Reply(b'\xef\xbb\xbf{"errcode":"42001"}'))
+    assert api.call("POST", "cgi-bin/x", json={})["errcode"] == 0
+    assert tokens.refused == ["token1"]
+
+
+def test_an_error_in_the_place_of_a_file_may_be_text(platform: Recorder, api: WeComApi):
+    platform.will(Reply(b'\xef\xbb\xbf{"errcode":"40007"}'))
+    with pytest.raises(ChannelError) as caught:
+        api.download("m")
+    assert caught.value.code == "40007"
 
 
 def test_an_errcode_counts_whatever_the_status(platform: Recorder, api: WeComApi):

@@ -6,10 +6,11 @@ import json
 
 import pytest
 
+from channels_wechat.answers import decoded, whole
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.http import Http
 from channels_wechat.messages import Quota
-from channels_wechat.weixin_api import WeixinApi, decoded, whole
+from channels_wechat.weixin_api import WeixinApi
 from tests.channels.harness import FixedTokens, Recorder, Reply, recorder, says
 
 
@@ -77,6 +78,8 @@ def test_another_error_renews_nothing(platform: Recorder, api: WeixinApi, tokens
         (b'{"errcode":45065,"msg_id":1}', {"errcode": 45065, "msg_id": 1}),
         (b'{"remark":"a\x01b\x00c"}', {"remark": "a\x01b\ufffdc"}),
         (b'{"remark":"\xffa"}', {"remark": "a"}),
+        (b'\xef\xbb\xbf{"openid":"o1"}', {"openid": "o1"}),
+        (b'\n\xef\xbb\xbf {"errcode":0.0}', {"errcode": 0.0}),
         (b'{"remark":"\\ud83d"}', {"remark": "\ufffd"}),
     ],
 )
@@ -254,6 +257,7 @@ def test_a_download_renews_the_token_too(platform: Recorder, api: WeixinApi, tok
     [
         (says(40007, "invalid media_id"), "40007", Action.RETRY),
         (Reply(b'{"errcode":48001}', 200, (("Content-Type", "text/plain"),)), "48001", Action.PERMANENT),
+        (Reply(b'\xef\xbb\xbf {"errcode":"48001"}', 200, (("Content-Type", "text/plain"),)), "48001", Action.PERMANENT),
         (says(), "html", Action.RETRY),
         (media(b"<html>", 502), "http_502", Action.RETRY),
     ],

@@ -1,0 +1,32 @@
+"""What the platforms' APIs answer, read with patience: byte order marks, broken text, numbers as text."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+from channels_wechat.text import clean_json
+
+
+def decoded(body: bytes) -> dict[str, Any]:
+    """An object in JSON, empty where there is none.
+
+    A byte order mark or blanks before it, broken UTF-8 and raw control characters, which names bring, do no harm.
+    """
+    with suppress(ValueError, RecursionError):
+        text = body.decode(errors="ignore").lstrip("\ufeff \t\r\n")
+        found = clean_json(json.loads(text, strict=False))
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def whole(value: Any, otherwise: int | None = 0) -> Any:
+    """A whole number, which some answers give as text or with a fraction of zero."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return otherwise
+    with suppress(ValueError):
+        return int(value)
+    return otherwise

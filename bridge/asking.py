@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import mimetypes
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from bridge.redact import redact_text
 from bridge.retries import Failure, refusal
 from bridge.together import Together
 from channels_wechat.errors import ChannelError
+from channels_wechat.filetypes import recognise, with_suffix
 from openclaw import agent_text
 from openclaw.errors import Action, Code, GatewayError
 from openclaw.turns import Answer, Attachment, MediaRef, Turn
@@ -286,8 +286,10 @@ def keep_answer(delivery: Delivery, text: str, files: list[ContentFile[bytes]]) 
 
 
 def named_file(content: bytes, name: str, mime: str) -> ContentFile[bytes]:
-    file = ContentFile(content, name=name or f"file{mimetypes.guess_extension(mime) or ''}")
-    file.content_type = mime or mimetypes.guess_type(name)[0] or "application/octet-stream"  # type: ignore[attr-defined]
+    """name, mime: as the gateway or the file's server told; either may be empty."""
+    found = recognise(content, name, mime).mime
+    file = ContentFile(content, name=with_suffix(name or "file", found))
+    file.content_type = found  # type: ignore[attr-defined]
     return file
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from bridge.models import Attachment, AttachmentState
 from bridge.redact import redact_text
 from channels_wechat.base import Downloads, Media
 from channels_wechat.errors import Action, ChannelError
+from channels_wechat.filetypes import recognise, with_suffix
+from channels_wechat.http import error_for_status, file_name
 from channels_wechat.messages import MediaItem, Upload
 
 if TYPE_CHECKING:
@@ -30,6 +33,10 @@ LEASE_SECONDS = 120
 # A stopped account is looked at again after this; its stored refusal answers, so the platform is not called.
 CONFIGURATION_SECONDS = 60
 MEDIA_ID_DAYS = 3
+# The platforms' tables of errors call the right to fetch files by their id so.
+MEDIA = "media"
+MAX_DOWNLOAD = 100 * 1024 * 1024
+ADDRESS_TIMEOUT = (5.0, 60.0)
 
 _CLAIM = """
 UPDATE bridge_attachment SET lease_until = statement_timestamp() + make_interval(secs => %(lease)s), tries = tries + 1
@@ -72,6 +79,7 @@ def keep(item: Attachment, upload: Upload) -> None:
     item.mime, item.size = upload.mime[:100], len(upload.content)
     item.file.save("", ContentFile(upload.content), save=False)
     item.state, item.error, item.lease_until, item.source = AttachmentState.READY, "", None, ""
+    item.fallback = ""
     item.save()
 
 
@@ -117,8 +125,37 @@ def waiting() -> bool:
 
 
 def _download(channel: Any, item: Attachment) -> Upload:
-    found: Upload = channel.download(MediaItem(item.kind, item.source, item.name, item.mime))  # type: ignore[arg-type]
+    """From where the platform names it first; where that is not granted or fails, from its other source."""
+    if not item.fallback:
+        return _download_from(channel, item, item.source)
+    if not capabilities.allowed(item.message.account_id, MEDIA):
+        return _download_from(channel, item, item.fallback)
+    try:
+        return _download_from(channel, item, item.source)
+    except ChannelError as error:
+        capabilities.note(item.message.account, error)
+        with suppress(ChannelError):
+            return _download_from(channel, item, item.fallback)
+        raise
+
+
+def _download_from(channel: Any, item: Attachment, source: str) -> Upload:
+    """source: an id for the channel, or, of a kind whose files have ids, an address that anybody may fetch."""
+    wanted = MediaItem(item.kind, source, item.name, item.mime)  # type: ignore[arg-type]
+    if isinstance(channel, Media) and source.startswith(("http://", "https://")):
+        return _download_address(channel, wanted)
+    found: Upload = channel.download(wanted)
     return found
+
+
+def _download_address(channel: Media, wanted: MediaItem) -> Upload:
+    """By the guarded client, which keeps it outside our own network. Raises ChannelError."""
+    answer = channel.http.request("GET", wanted.handle, follow=3, max_bytes=MAX_DOWNLOAD, timeout=ADDRESS_TIMEOUT)
+    if answer.status != 200:
+        raise error_for_status(answer, harmless=True)
+    name = file_name(answer.headers.get("Content-Disposition", "")) or wanted.name
+    mime = recognise(answer.body, name, answer.headers.get("Content-Type", "") or wanted.mime).mime
+    return Upload(wanted.kind, with_suffix(name or wanted.kind, mime), mime, answer.body)
 
 
 def _failed(item: Attachment, error: ChannelError) -> None:
@@ -131,7 +168,7 @@ def _failed(item: Attachment, error: ChannelError) -> None:
     elif again:
         item.due_at = timezone.now() + timedelta(seconds=error.retry_after or RETRY_SECONDS[item.tries - 1])
     else:
-        item.state, item.source = AttachmentState.FAILED, ""
+        item.state, item.source, item.fallback = AttachmentState.FAILED, "", ""
     item.save()
 
 

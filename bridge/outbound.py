@@ -33,6 +33,7 @@ from bridge.models import (
     Wire,
 )
 from bridge.rows import Table
+from channels_wechat import filetypes
 from channels_wechat.base import Passive, Recall, Streaming
 from channels_wechat.errors import ContentRefused
 from channels_wechat.messages import Content, File
@@ -278,11 +279,11 @@ def _attach(message: Message, files: Iterable[DjangoFile[Any]], written: list[st
             message=message,
             position=position,
             name=(sendable_name(file.name or "") or "file")[:255],
-            mime=clean(getattr(file, "content_type", "") or "application/octet-stream")[:100],
             size=file.size or 0,
             state=AttachmentState.READY,
         )
-        item.kind = _media_kind(item.mime)
+        item.kind, mime = filetypes.recognise(_first_bytes(file), item.name, getattr(file, "content_type", None) or "")
+        item.mime = clean(mime)[:100]
         item.file.save("", file, save=False)
         written.append(str(item.file.name))
         item.save()
@@ -290,9 +291,11 @@ def _attach(message: Message, files: Iterable[DjangoFile[Any]], written: list[st
     return attached
 
 
-def _media_kind(mime: str) -> str:
-    family = mime.partition("/")[0]
-    return {"image": "image", "video": "video", "audio": "voice"}.get(family, "file")
+def _first_bytes(file: DjangoFile[Any]) -> bytes:
+    file.seek(0)
+    head = bytes(file.read(filetypes.HEAD_BYTES))
+    file.seek(0)
+    return head
 
 
 def _file(item: Attachment) -> File:

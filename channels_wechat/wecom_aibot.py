@@ -7,7 +7,6 @@ most six minutes; for an hour, one more message goes to the address that the que
 from __future__ import annotations
 
 import json
-import mimetypes
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote
@@ -21,6 +20,7 @@ from channels_wechat import wecom_aibot_content, wecom_aibot_inbound
 from channels_wechat.base import Downloads, Streaming
 from channels_wechat.crypto import Cipher
 from channels_wechat.errors import Action, CallbackRefused, ChannelError
+from channels_wechat.filetypes import recognise, with_suffix
 from channels_wechat.http import encode_json, file_name
 from channels_wechat.messages import Ability, Answer, Receipt, Reception, Upload, message_uuid
 from channels_wechat.text import clean, clean_json, sendable_json
@@ -40,16 +40,6 @@ if TYPE_CHECKING:
 MAX_DOWNLOAD = 100 * 1024 * 1024
 FILE_TIMEOUT = (5.0, 60.0)
 SPENT = "60140"
-# Offset, magic bytes, type: enough to show a picture or film, which come without a type or with a wrong one.
-MAGIC = (
-    (0, b"\x89PNG\r\n\x1a\n", "image/png"),
-    (0, b"\xff\xd8\xff", "image/jpeg"),
-    (0, b"GIF8", "image/gif"),
-    (8, b"WEBP", "image/webp"),
-    (4, b"ftypqt", "video/quicktime"),
-    (4, b"ftyp", "video/mp4"),
-    (0, b"%PDF-", "application/pdf"),
-)
 
 
 class WeComAIBot(Streaming, Downloads):
@@ -225,8 +215,8 @@ class WeComAIBot(Streaming, Downloads):
             text = _("The file cannot be decrypted: the EncodingAESKey differs, or it is no file of this bot.")
             raise ChannelError("decrypt", Action.PERMANENT, text) from error
         name = _file_name(response.headers.get("Content-Disposition", "")) or item.name
-        mime = _mime(content, name) or item.mime or "application/octet-stream"
-        return Upload(item.kind, name or item.kind + (mimetypes.guess_extension(mime) or ""), mime, content)
+        mime = recognise(content, name, item.mime).mime
+        return Upload(item.kind, with_suffix(name or item.kind, mime), mime, content)
 
 
 def _object(data: bytes) -> Node:
@@ -275,10 +265,3 @@ def _file_name(disposition: str) -> str:
         return clean(unquote(name, errors="strict")).replace("\\", "/").rpartition("/")[2]
     except UnicodeDecodeError:
         return name
-
-
-def _mime(content: bytes, name: str) -> str:
-    for offset, magic, mime in MAGIC:
-        if content.startswith(magic, offset):
-            return mime
-    return mimetypes.guess_type(name)[0] or ""

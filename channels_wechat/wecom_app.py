@@ -17,6 +17,7 @@ from channels_wechat import wecom_app_inbound, xml
 from channels_wechat.base import Callbacks, Groups, Media, Names, Recall, Tokens
 from channels_wechat.crypto import Cipher
 from channels_wechat.errors import Action, CallbackRefused, ChannelError
+from channels_wechat.filetypes import UNKNOWN, recognise, with_suffix
 from channels_wechat.http import file_name
 from channels_wechat.messages import (
     Ability,
@@ -200,15 +201,15 @@ class WeComApp(Callbacks, Tokens, Media, Names, Groups, Recall):
 
     def upload(self, file: Upload) -> str:
         kind = media_type(file.kind, file.name, file.mime, len(file.content))
-        mime = file.mime or "application/octet-stream"
-        fields = {"media": (file.name or kind, file.content, mime)}
+        name, mime = with_suffix(file.name or kind, file.mime), file.mime or UNKNOWN
+        fields = {"media": (name, file.content, mime)}
         answer = self._api.call("POST", "cgi-bin/media/upload", query={"type": kind}, fields=fields, harmless=True)
         return str(answer.get("media_id", ""))
 
     def download(self, item: MediaItem) -> Upload:
         answer = self._api.download(item.handle)
-        mime = answer.headers.get("Content-Type", "").partition(";")[0].strip() or item.mime
         name = file_name(answer.headers.get("Content-Disposition", "")) or item.name
+        mime = recognise(answer.body, name, answer.headers.get("Content-Type", "") or item.mime).mime
         return Upload(item.kind, name, mime, answer.body)
 
     # -- people and groups (pages 90196, 90244 to 90247) ------------------------------------------------------------------

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from channels_wechat import weixin_inbound
 from channels_wechat.base import Callbacks, Forgets, Media, Quotas, Tokens, Typing, Windows
 from channels_wechat.errors import Action, CallbackRefused, ChannelError
+from channels_wechat.filetypes import recognise
 from channels_wechat.http import file_name
 from channels_wechat.messages import Limit, Receipt, Reception, Upload
 from channels_wechat.unreadable import unreadable_body
@@ -116,8 +117,8 @@ class WeixinAccount(Callbacks, Tokens, Media, Forgets, Windows, Typing, Quotas):
 
     def download(self, item: MediaItem) -> Upload:
         answer = self._api.download(item.handle)
-        mime = answer.headers.get("Content-Type", "").partition(";")[0].strip() or item.mime
         name = file_name(answer.headers.get("Content-Disposition", "")) or item.name
+        mime = recognise(answer.body, name, answer.headers.get("Content-Type", "") or item.mime).mime
         return Upload(item.kind, name, mime, answer.body)
 
     # -- the account (facts 1 and 12) -------------------------------------------------------------------------------------

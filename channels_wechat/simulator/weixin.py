@@ -14,7 +14,7 @@ FORMATS = ("xml", "json")
 KINDS = ("service", "subscription")
 SUGGESTIONS = ("pass", "review", "risky")
 
-VERIFIED_ONLY = frozenset({"message/custom/send", "message/custom/typing", "user/info"})
+VERIFIED_ONLY = frozenset({"message/custom/send", "message/custom/typing", "user/info", "media/get"})
 OFFICIAL_ONLY = frozenset({"user/info"})
 MINI_ONLY = frozenset(
     {"wxa/msg_sec_check", "wxa/media_check_async", "message/subscribe/send", "wxaapi/newtmpl/gettemplate"}

@@ -403,7 +403,7 @@ def encrypted(content: bytes) -> bytes:
         (b"text", 'attachment; filename="%FF.txt"', "%FF.txt", "text/plain"),
         (b"text", 'attachment; filename="..%2F..%5Cetc%2Fpasswd"', "passwd", "application/octet-stream"),
         (b"PK\x03\x04", 'attachment; filename="a.zip"', "a.zip", "application/zip"),
-        (b"?", "", "image.bin", "application/octet-stream"),
+        (b"?", "", "image", "application/octet-stream"),
         (b"", 'attachment; filename="empty.txt"', "empty.txt", "text/plain"),
     ],
 )

@@ -195,7 +195,7 @@ def test_a_card_is_updated(platform: Recorder, app: WeComApp, users, whom):
         (Upload("image", "图.png", "image/png", b"\x89PNG1"), "image", 'filename="图.png"'),
         (Upload("image", "a.gif", "image/gif", b"GIF89"), "file", 'filename="a.gif"'),
         (Upload("voice", "a.mp3", "audio/mpeg", b"12345"), "file", 'filename="a.mp3"'),
-        (Upload("voice", "", "audio/amr", b"#!AMR"), "voice", 'filename="voice"'),
+        (Upload("voice", "", "audio/amr", b"#!AMR"), "voice", 'filename="voice.amr"'),
     ],
 )
 def test_a_file_is_uploaded_by_its_type(platform: Recorder, app: WeComApp, upload, sent_as, header):

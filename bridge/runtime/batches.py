@@ -1,6 +1,7 @@
 """Calls of one moment, made as one, for coroutines: a group commit. Whoever comes while a batch is under way is in the next one.
 
-Nobody waits for others to come: a call that comes alone is made at once.
+A call that comes alone is made at once. Where calls do come together, the next batch waits a millisecond for those that were answered with
+the one before: without that they form two groups that take turns, and a callback costs a third more processor time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from bridge.database import AWAY
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+
+GATHER_SECONDS = 0.001
 
 Item = TypeVar("Item")
 Found = TypeVar("Found")
@@ -41,6 +44,8 @@ class Batches(Generic[Item, Found]):
             while self.waiting:
                 count = min(self.most, len(self.waiting))
                 await self._make([self.waiting.popleft() for _ in range(count)])
+                if count > 1 and self.waiting:
+                    await asyncio.sleep(GATHER_SECONDS)
         finally:
             self.running = None
 

@@ -158,6 +158,8 @@ def _worked_out(case: Case, before: Sequence[tuple[Case, Delivery]]) -> Delivery
     _judge(case.message, case.told.get("refers_to", ""))
     if verdict := case.told.get("verdict"):
         review.judged(case.message.account_id, verdict)
+    if case.told.get("greets"):
+        _welcome(case)
     decision = _decide(case)
     asked = (turn for other, turn in before if other.conversation is case.conversation and turn.state == State.PENDING)
     delivery = _decided(case, decision, asked)
@@ -260,6 +262,17 @@ def _said(case: Case, text: str) -> prompt.Said:
         surface=case.channel.surface(peers.peer_of(message.peer_kind, message.peer_id)),
         files=[f"{kind}: {name}" if name else kind for _pk, kind, name in case.files],
     )
+
+
+def _welcome(case: Case) -> None:
+    """By a message, where the reply to the callback could not say it; to who opens the chat again and again, once a day."""
+    message, channel = case.message, case.channel
+    text = message.account.sentence("welcome")
+    if not text or (isinstance(channel, Passive) and channel.takes_passive(message.raw)):
+        return
+    if not passively(channel, message.account_id):
+        key = f"welcome:{case.conversation.pk}:{timezone.localdate():%Y-%m-%d}"
+        outbound.answer(message, text, source=Message.Source.BRIDGE, key=key)
 
 
 def _tell_not_understood(case: Case) -> None:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 BEYOND_SECONDS = 0.5
 # Longer than all repetitions of a message.
 COUNTED_SECONDS = 120
-# Nobody waits for words after these.
+# Nobody waits for words of an agent after these; a welcome is said at once.
 SILENT = frozenset({"event"})
 
 
@@ -57,7 +57,7 @@ async def answer(
     threads: where the database and Valkey are asked. While it waits it has neither a thread nor a connection.
     """
     if inbound.kind in SILENT or not channel.takes_passive(inbound.raw):
-        return channel.passive(query, inbound.raw, "")
+        return channel.passive(query, inbound.raw, channel.passive_text(inbound))
     said = await _Request(account, channel, inbound, places, threads).words()
     return await run_on(threads, channel.passive, query, inbound.raw, said)
 

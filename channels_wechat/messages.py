@@ -81,6 +81,7 @@ class Inbound:
     refers_to: the hex uuid of the inbound message whose answer this event judges (feedback). contacts: user id → name the event tells.
     window: the right to speak that it opens, where the platform counts (`Windows`). follows: the sender began (True) or ceased to.
     erase: the platform requires that this sender's data be deleted. verdict: the result of a `Moderated.check_media`.
+    greets: the person came in, so the account's welcome is said to them.
     """
 
     key: str
@@ -99,6 +100,7 @@ class Inbound:
     follows: bool | None = None
     erase: bool = False
     verdict: Verdict | None = None
+    greets: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from django.utils.functional import _StrOrPromise
 
-    from channels_wechat.messages import Answer, Peer
+    from channels_wechat.messages import Answer, Inbound, Peer, Reception
 
 STRANGER = "40003"
 
@@ -91,11 +91,19 @@ class OfficialAccount(WeixinAccount, Passive, People):
             )
         return ""
 
-    # -- the passive answer (facts 2.7, 2.8) ------------------------------------------------------------------------------
+    # -- the welcome, and the passive answer (facts 2.6 to 2.8) --------------------------------------------------------
 
     @property
     def answers(self) -> Literal["messages", "passive", "automatic"]:
         return cast("Literal['messages', 'passive', 'automatic']", self.identity.credentials["answers"])
+
+    def acknowledge(self, query: Mapping[str, str], reception: Reception) -> Answer:
+        """Any account may say something in the reply to an event, verified or not."""
+        welcome = next(((each, text) for each in reception.inbound if (text := self.passive_text(each))), None)
+        return self.passive(query, welcome[0].raw, welcome[1]) if welcome else super().acknowledge(query, reception)
+
+    def passive_text(self, inbound: Inbound) -> str:
+        return self.identity.sentences.get("welcome") if inbound.greets and self.takes_passive(inbound.raw) else ""
 
     def takes_passive(self, raw: Mapping[str, Any]) -> bool:
         """Numbers are text in XML: a time that is a number came as JSON, to which the form of an answer is not known."""

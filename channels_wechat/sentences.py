@@ -30,7 +30,9 @@ class Sentence:
 
 
 SENTENCES: dict[str, Sentence] = {
-    "welcome": Sentence(_("A person opens the chat with an AI bot (empty: nothing is said)"), "", ""),
+    "welcome": Sentence(
+        _("A person opens the chat, follows the account, or scans its code (empty: nothing is said)"), "", ""
+    ),
     "unmapped": Sentence(
         _("No agent is mapped to this chat"), "本会话尚未接入智能助手。", "No agent answers in this chat yet."
     ),

@@ -39,6 +39,8 @@ ERASES = frozenset({"unsubscribe", "user_authorization_revoke", "user_authorizat
 HIDDEN = frozenset(
     {"ToUserName", "FromUserName", "CreateTime", "MsgType", "MsgId", "MsgDataId", "Idx", "MediaId", "ThumbMediaId"}
 )
+# By these a person comes in: follows, scans a code with a parameter, opens the chat.
+ENTRANCES = frozenset({"subscribe", "scan", "user_enter_tempsession"})
 # From best to worst.
 SUGGESTIONS = ("pass", "review", "risky")
 
@@ -61,6 +63,7 @@ def read(node: Node, plain: bytes) -> Inbound:
         window=WINDOWS.get(event) if happened else _window(node),
         follows=FOLLOWS.get(event),
         erase=event in ERASES,
+        greets=event in ENTRANCES,
         verdict=verdict(node) if event == "wxa_media_check" else None,
     )
 

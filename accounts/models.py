@@ -89,6 +89,25 @@ class ChannelAccount(models.Model):
         help_text=_("In it people read what the bridge itself says, unless a sentence of its own is written below."),
     )
     sentences = models.JSONField(_("sentences"), default=dict, blank=True, editable=False)
+    # Three quarters: one account alone keeps a gateway busy, and whoever writes to another account still finds room at once.
+    gateway_share = models.PositiveSmallIntegerField(
+        _("share of a gateway, percent"),
+        default=75,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        help_text=_(
+            "So much of its gateway's turns at a time this account may use while other accounts are mapped to the same gateway. "
+            "An eighth, and at least one turn, stays free for accounts that have nothing under way."
+        ),
+    )
+    # More than anybody types, and enough for nine pictures sent at once three times.
+    turns_per_minute = models.PositiveSmallIntegerField(
+        _("turns a minute for each person"),
+        null=True,
+        blank=True,
+        default=30,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text=_("What a person writes beyond this is skipped, and they are told once. Empty: no limit."),
+    )
     state = models.CharField(_("state"), max_length=16, choices=Health.choices, default=Health.NEW, editable=False)
     state_reason = models.TextField(_("reason"), blank=True, editable=False)
     state_since = models.DateTimeField(_("since"), default=timezone.now, editable=False)

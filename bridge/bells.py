@@ -75,7 +75,7 @@ def _carrier(name: str, threads: int, wire: Wire) -> Drain[Delivery]:
     return Drain(
         name,
         threads,
-        lambda free: delivery.claim(wire, holder, free),
+        lambda free: delivery.claim(wire, holder, free, most=threads if wire == Wire.WORKER else None),
         sending.carry,
         lambda pieces: delivery.renew(holder, [piece.pk for piece in pieces]),
     )

@@ -21,7 +21,7 @@ from django.utils.encoding import force_str
 
 from accounts import counters
 from accounts.channels import known
-from bridge import database, events, retries, statements
+from bridge import database, events, outbox, retries, statements
 from bridge.doorbell import Bell, ring
 from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target, Wire
 from bridge.redact import redact, redact_text
@@ -86,16 +86,29 @@ def holder_name() -> str:
 
 
 def claim(
-    wire: Wire, holder: str, limit: int, *, gateway_id: int | None = None, only: int | None = None
+    wire: Wire,
+    holder: str,
+    limit: int,
+    *,
+    gateway_id: int | None = None,
+    only: int | None = None,
+    most: int | None = None,
 ) -> list[Delivery]:
     """Take the heads of idle lanes, many in one statement. A stream's row that no poll fetched in time is the worker's to take.
 
-    only: this one delivery, due or not (a poll takes what waits for it).
+    The accounts with the least under way come first, and within an account the conversations take turns. only: this one delivery, due or
+    not (a poll takes what waits for it). most: how many the holder carries at a time, of which one account leaves a part to others; a
+    gateway's turns have this limit in its row.
     """
     wires = [Wire.WORKER, Wire.VIEW] if wire == Wire.WORKER else [wire]
-    who: dict[str, Any] = {"wires": [str(w) for w in wires], "wire": str(wire), "holder": holder}
-    values = {**who, "limit": limit, "gateway": gateway_id, "only": only, "lease": LEASE_SECONDS}
-    rows = database.run(statements.CLAIM_ONE if only else statements.CLAIM, values)
+    values: dict[str, Any] = {"wires": [str(w) for w in wires], "wire": str(wire), "holder": holder, "lease": LEASE_SECONDS}
+    if only:
+        rows = database.run(statements.CLAIM_ONE, {**values, "only": only})
+    else:
+        first, last = (gateway_id, gateway_id) if gateway_id else (0, statements.LAST_ID)
+        horizon = 2 * outbox.AHEAD_SECONDS if wire == Wire.CONNECTOR else 0
+        values |= {"limit": limit, "first": first, "last": last, "most": most, "horizon": horizon}
+        rows = database.run(statements.CLAIM, {**values, "ahead": statements.AHEAD})
     claimed = sorted(map(_claimed, rows), key=lambda row: row.due_at)
     if wire == Wire.HOOK:
         prefetch_related_objects(claimed, "endpoint")

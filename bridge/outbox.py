@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 # How many messages one look at the outbox takes.
 AT_ONCE = 200
+# Of several questions that wait in one conversation, each counts as asked so much later than the one before it, at most so far ahead:
+# whoever asks less often has their turn first (statements.CLAIM).
+TURN_SECONDS = 10
+AHEAD_SECONDS = 3600
 
 # The peers are sorted before the locks are asked for, so that two routers never wait for each other. The messages are looked for in the
 # order of the index message_unrouted: by any other, PostgreSQL sometimes prefers to walk past all that was ever routed.
@@ -102,12 +106,19 @@ WITH given AS MATERIALIZED (
 ), routed AS (
   UPDATE bridge_message SET conversation_id = given.conversation, routed_at = %(now)s, reply_to_id = given.reply_to
   FROM given WHERE bridge_message.id = given.message
+), behind AS MATERIALIZED (
+  SELECT waiting.lane, (
+    SELECT COALESCE(last.turn_at, last.due_at) FROM bridge_delivery AS last
+    WHERE last.lane = waiting.lane AND last.state IN ('pending', 'sending') ORDER BY last.seq DESC LIMIT 1) AS last
+  FROM (SELECT DISTINCT lane FROM given WHERE state = 'pending') AS waiting
 )
 INSERT INTO bridge_delivery (target, wire, message_id, account_id, gateway_id, route_id, lane, seq, part, payload, fingerprint,
-  state, reason, error, tries, run, replays, due_at, holder, remote_id, queued_at, created_at, finished_at)
+  state, reason, error, tries, run, replays, due_at, turn_at, holder, remote_id, queued_at, created_at, finished_at)
 SELECT 'agent', 'connector', message, account, gateway, route, lane, nextval('bridge_delivery_seq'), 0, payload, '',
-  state, reason, '', 0, 0, 0, %(now)s, '', '', %(now)s, %(now)s, CASE WHEN state = 'skipped' THEN %(now)s::timestamptz END
-FROM (SELECT * FROM given ORDER BY message) AS sorted
+  state, reason, '', 0, 0, 0, %(now)s, LEAST(%(now)s::timestamptz + make_interval(secs => %(ahead)s),
+    GREATEST(%(now)s, (SELECT last FROM behind WHERE behind.lane = sorted.lane) + make_interval(secs => %(turn)s)) + make_interval(secs => %(turn)s * (number - 1))),
+  '', '', %(now)s, %(now)s, CASE WHEN state = 'skipped' THEN %(now)s::timestamptz END
+FROM (SELECT *, row_number() OVER (PARTITION BY lane, state ORDER BY message) AS number FROM given ORDER BY message) AS sorted
 RETURNING id"""
 
 Peers = list[dict[str, Any]]
@@ -155,7 +166,7 @@ def store(decided: Iterable[tuple[Case, Delivery]]) -> None:
     """The deliveries, pending or skipped, in this order, and that their messages are routed."""
     rows = [_row(case, delivery) for case, delivery in decided]
     if rows:
-        run(_STORE, {"rows": json.dumps(rows), "now": timezone.now()})
+        run(_STORE, {"rows": json.dumps(rows), "now": timezone.now(), "turn": TURN_SECONDS, "ahead": AHEAD_SECONDS})
 
 
 def _case(row: tuple[Any, ...], talks: dict[int, tuple[Conversation, list[Route]]]) -> Case:

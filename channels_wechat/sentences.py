@@ -77,6 +77,21 @@ SENTENCES: dict[str, Sentence] = {
         "[{name}，{size}：此会话最多显示 10 张 JPG 或 PNG 图片，每张不超过 10 MB]",
         "[{name}, {size}: this chat shows at most ten pictures, JPG or PNG, up to 10 MB each]",
     ),
+    "new_session_shared": Sentence(
+        _("After /new, where all conversations share one memory"),
+        "本助手的记忆由所有会话共用，不能在这里清空。",
+        "All chats share this assistant's memory; it cannot be cleared from here.",
+    ),
+    "stop_not_yours": Sentence(
+        _("After /stop in a group, while the agent works for somebody else"),
+        "正在处理的是其他成员的请求，您不能停止它。",
+        "The assistant is working for another member; you cannot stop that.",
+    ),
+    "too_many": Sentence(
+        _("A person writes more than they may in a minute"),
+        "您发送消息过于频繁，超出的消息未处理，请稍后再试。",
+        "You are writing too fast: some messages were not handled. Please try again in a moment.",
+    ),
 }
 
 

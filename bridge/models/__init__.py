@@ -3,7 +3,7 @@
 from bridge.models.deliveries import Attempt, Delivery, Outcome, Reason, State, Target, Wire
 from bridge.models.incidents import Incident
 from bridge.models.messages import Attachment, AttachmentState, Message
-from bridge.models.routes import ERASED, Contact, Conversation, Route
+from bridge.models.routes import ERASED, Contact, Conversation, Route, SessionEpoch
 from bridge.models.webhooks import Event, WebhookEndpoint
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Outcome",
     "Reason",
     "Route",
+    "SessionEpoch",
     "State",
     "Target",
     "WebhookEndpoint",

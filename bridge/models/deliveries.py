@@ -24,6 +24,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Func, Q, Value
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -106,6 +107,7 @@ class Reason(models.TextChoices):
     UNREAD = "unread", _("the person never asked for the rest")
     GONE = "gone", _("the person does not follow the account any more")
     REVIEW = "review", _("the content check objects: a person decides")
+    TOO_MANY = "too_many_turns", _("more turns a minute than this person may have")
     CHECKING = "checking", _("the content check is not finished")
 
 
@@ -138,6 +140,9 @@ class Delivery(models.Model):
     possibly_twice = models.BooleanField(_("possibly twice"), default=False, db_default=False)
     replays = models.PositiveIntegerField(_("replays"), default=0)
     due_at = models.DateTimeField(_("due"), default=timezone.now)
+    # Of a question to an agent: when its conversation's turn is (statements.CLAIM).
+    turn_at = models.DateTimeField(null=True)
+    stopped_at = models.DateTimeField(null=True)  # /stop: a turn that was asked before this is to be broken off
     lease_until = models.DateTimeField(null=True)
     holder = models.CharField(max_length=100, blank=True, default="")
     repeat_until = models.DateTimeField(null=True)  # until then the platform swallows a repetition of this request
@@ -184,7 +189,16 @@ class Delivery(models.Model):
             ),
         ]
         indexes = [
-            # delivery.claim: due rows by who may carry them.
+            # delivery.claim: whose turn it is.
+            models.Index(
+                "wire",
+                Coalesce("gateway", 0),
+                Coalesce("account", 0),
+                Greatest("due_at", "turn_at"),
+                condition=Q(state="pending"),
+                name="delivery_fair",
+            ),
+            # delivery.waiting, figures and alerts: what is due.
             models.Index(fields=["wire", "due_at"], condition=Q(state="pending"), name="delivery_due"),
             # delivery.claim: is anything before it in the lane?
             models.Index(

@@ -60,7 +60,11 @@ class Message(models.Model):
     class Meta:
         verbose_name, verbose_name_plural = _("message"), _("messages")
         ordering = ["-id"]
-        permissions = [("send_message", "Can send a message"), ("read_content", "Can read what messages say")]
+        permissions = [
+            ("send_message", "Can send a message"),
+            ("send_to_many", "Can send to several people, or to everybody, at once"),
+            ("read_content", "Can read what messages say"),
+        ]
         constraints = [
             # Dedupe, the only place of it: three callbacks of one message are one row, an answer is stored once per turn.
             models.UniqueConstraint(

@@ -57,6 +57,27 @@ class Route(models.Model):
     allowed_senders = models.TextField(
         _("allowed senders"), blank=True, help_text=_("User ids, one a line. Empty: everyone.")
     )
+    commands_for_all = models.BooleanField(
+        _("commands count for everybody"),
+        default=False,
+        help_text=_(
+            "/stop breaks off anybody's turn in the group, and /new clears a memory that several conversations share. "
+            "Otherwise /stop ends only one's own turn, and a shared memory stays."
+        ),
+    )
+    allow_mention_all = models.BooleanField(
+        _("may mention everybody"), default=False, help_text=_("The agent's @all calls the whole group.")
+    )
+    allow_cards = models.BooleanField(
+        _("may send cards"),
+        default=False,
+        help_text=_("A template_card block in the agent's answer becomes a card with buttons."),
+    )
+    allow_links = models.BooleanField(
+        _("may hide addresses behind words"),
+        default=False,
+        help_text=_("Otherwise a link is shown as its words and its whole address."),
+    )
     enabled = models.BooleanField(_("enabled"), default=True)
     note = models.CharField(_("note"), max_length=200, blank=True)
 
@@ -121,7 +142,6 @@ class Conversation(models.Model):
     mode = models.CharField(_("mode"), max_length=8, choices=Mode.choices, default=Mode.BOT)
     # Part of the session key: counting it up starts a new session with the agent.
     session_epoch = models.PositiveIntegerField(_("session"), default=0)
-    stopped_at = models.DateTimeField(null=True, editable=False)  # /stop: turns begun before this are to be broken off
     last_inbound_at = models.DateTimeField(_("last heard"), null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
@@ -154,6 +174,23 @@ class Conversation(models.Model):
         return self.peer_id.startswith(ERASED)
 
 
+class SessionEpoch(models.Model):
+    """How often a session with an agent was begun anew that is not the whole conversation's: one person's, or one that all share.
+
+    key: the session key at epoch 0. conversation: null for a shared session; with the conversation's data the row is erased.
+    """
+
+    key = models.CharField(max_length=200, unique=True)
+    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, null=True, related_name="sessions")
+    epoch = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("session"), _("sessions")
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.epoch}"
+
+
 class Contact(models.Model):
     """A person as one account knows them."""
 
@@ -163,6 +200,9 @@ class Contact(models.Model):
     external_id = models.CharField(_("id on the platform"), max_length=200)
     name = models.CharField(_("name"), max_length=200, blank=True)
     subscribed = models.BooleanField(_("follows"), null=True)
+    # The turns that they had lately, as a time (bridge.pipeline.inbound.rate), and when one was last refused.
+    turns_until = models.DateTimeField(null=True, editable=False)
+    refused_at = models.DateTimeField(null=True, editable=False)
     looked_up_at = models.DateTimeField(_("looked up"), null=True, editable=False)
     erase_at = models.DateTimeField(
         null=True, editable=False

@@ -83,7 +83,16 @@ class AccountForm(OneErrorPerField, _AccountForm):
 
     class Meta:
         model = ChannelAccount
-        fields = ("name", "enabled", "retention_days", "checks", "gateway_share", "turns_per_minute", "language", "api_base_url")
+        fields = (
+            "name",
+            "enabled",
+            "retention_days",
+            "checks",
+            "gateway_share",
+            "turns_per_minute",
+            "language",
+            "api_base_url",
+        )
         widgets = {"api_base_url": forms.URLInput()}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.core.files.base import ContentFile
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.channels import http
@@ -18,7 +17,8 @@ from bridge import delivery as work
 from bridge import gestures, logs, media, outbound, readable, review
 from bridge.database import AWAY, patiently, run_call, run_db
 from bridge.delivery import Asked, Done, LostLease
-from bridge.models import Conversation, Delivery, Message, Outcome, Reason, Wire
+from bridge.models import Delivery, Message, Outcome, Reason, Wire
+from bridge.pipeline.agent import stop
 from bridge.redact import redact_text
 from bridge.retries import Failure, refusal
 from bridge.together import Together
@@ -96,8 +96,6 @@ class Asking:
         self, delivery: Delivery, opened: Opened | None, link: Link, on_partial: Callable[[Delivery, str], None]
     ) -> None:
         self.delivery, self.opened, self.link, self.on_partial = delivery, opened, link, on_partial
-        self.conversation_id = delivery.message.conversation_id if delivery.message else None
-        self.started_at = timezone.now()
         self.stopped = False
         self.lane_waits = True  # whether another turn may be waiting for this one
 
@@ -254,12 +252,8 @@ def failures(delivery: Delivery, code: str) -> int:
 
 
 def stopped_since(delivery: Delivery) -> bool:
-    """Whether somebody typed /stop after this turn was first asked; of one never asked, that is not the question."""
-    first = delivery.attempts.filter(request__ask=key_of(delivery)).order_by("number").first()
-    if first is None or delivery.message is None:
-        return False
-    stopped = Conversation.objects.filter(stopped_at__gt=first.started_at)
-    return stopped.filter(messages=delivery.message).exists()
+    """Whether somebody typed /stop after this turn was first asked; a turn never asked is not marked."""
+    return bool(stop.stopped_among({delivery.pk}))
 
 
 def turn_for(delivery: Delivery) -> Turn:

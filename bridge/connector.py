@@ -18,7 +18,8 @@ from bridge import delivery as work
 from bridge.asking import Asking, take
 from bridge.database import AWAY, patiently, run_db
 from bridge.links import HttpLink, SocketLink
-from bridge.models import Conversation, Delivery, Message, Outcome, Route, State, Target
+from bridge.models import Delivery, Message, Outcome, Route, State, Target
+from bridge.pipeline.agent import shares, stop
 from bridge.streams import PARTIAL_SECONDS, partial_key
 from channels_wechat import can
 from channels_wechat.base import Streaming
@@ -104,7 +105,7 @@ class Connector:
         while True:
             try:
                 async with self.valkey.pubsub() as subscription:
-                    await subscription.subscribe("bell:ask", "stop")
+                    await subscription.subscribe("bell:ask", stop.CHANNEL)
                     while True:
                         message = await subscription.get_message(ignore_subscribe_messages=True, timeout=5)
                         if message:
@@ -117,12 +118,12 @@ class Connector:
             for owned in self.owned.values():
                 owned.wake.set()
         else:
-            await self._stop_turns({int(text)})
+            await self._stop_turns({int(pk) for pk in text.split(",")})
 
-    async def _stop_turns(self, conversations: set[int]) -> None:
+    async def _stop_turns(self, deliveries: set[int]) -> None:
         for owned in self.owned.values():
-            for asking in list(owned.asking.values()):
-                if asking.conversation_id in conversations and not asking.stopped:
+            for pk, asking in list(owned.asking.items()):
+                if pk in deliveries and not asking.stopped:
                     with contextlib.suppress(GatewayError):
                         await asking.stop()
 
@@ -130,19 +131,11 @@ class Connector:
         while True:
             await asyncio.sleep(work.RENEW_SECONDS)
             try:
-                await run_db(work.renew, self.holder, [pk for owned in self.owned.values() for pk in owned.asking])
-                await self._stop_turns(await run_db(self._stopped_conversations))
+                running = {pk for owned in self.owned.values() for pk in owned.asking}
+                await run_db(work.renew, self.holder, running)
+                await self._stop_turns(await run_db(stop.stopped_among, running))
             except Exception:  # the database is away: leases may run out, and then another connector recovers the turns
                 log.exception("leases could not be renewed")
-
-    def _stopped_conversations(self) -> set[int]:
-        """Those with a turn that began before somebody typed /stop."""
-        running = [asking for owned in self.owned.values() for asking in owned.asking.values()]
-        ids = {asking.conversation_id for asking in running if asking.conversation_id}
-        stopped = dict(
-            Conversation.objects.filter(pk__in=ids, stopped_at__isnull=False).values_list("pk", "stopped_at")
-        )
-        return {a.conversation_id for a in running if a.conversation_id and _before(a, stopped.get(a.conversation_id))}
 
     def partial(self, delivery: Delivery, text: str) -> None:
         message = delivery.message
@@ -242,11 +235,18 @@ class Owned:
 
     def _ended(self, task: asyncio.Task[None], asking: Asking) -> None:
         """Look for more where something waited: for this turn's lane, or for room."""
-        full = len(self.turns) >= self.gateway.max_in_flight
+        limited = self._is_limited(asking)
         self.turns.discard(task)
         self.asking.pop(asking.delivery.pk, None)
-        if full or asking.lane_waits:
+        if limited or asking.lane_waits:
             self.wake.set()
+
+    def _is_limited(self, asking: Asking) -> bool:
+        """Whether somebody may wait for the room that this turn leaves: the gateway's, or its account's share of it."""
+        most, account = self.gateway.max_in_flight, asking.delivery.account
+        mine = sum(other.delivery.account_id == asking.delivery.account_id for other in self.asking.values())
+        full = len(self.turns) >= most - shares.reserve(most)
+        return full or (account is not None and mine >= shares.own_share(most, account.gateway_share))
 
     async def _may_retry(self, error: GatewayError) -> bool:
         """False: staff have to act first, and every process reads that in the row."""
@@ -307,7 +307,3 @@ async def _ended(tasks: Iterable[asyncio.Task[None]], patience: float = CLOSE_SE
         for task in done:
             if not task.cancelled() and task.exception():
                 log.error("a task of the connector failed", exc_info=task.exception())
-
-
-def _before(asking: Asking, stopped_at: object) -> bool:
-    return stopped_at is not None and asking.started_at < stopped_at  # type: ignore[operator]

@@ -101,7 +101,12 @@ def claim(
     gateway's turns have this limit in its row.
     """
     wires = [Wire.WORKER, Wire.VIEW] if wire == Wire.WORKER else [wire]
-    values: dict[str, Any] = {"wires": [str(w) for w in wires], "wire": str(wire), "holder": holder, "lease": LEASE_SECONDS}
+    values: dict[str, Any] = {
+        "wires": [str(w) for w in wires],
+        "wire": str(wire),
+        "holder": holder,
+        "lease": LEASE_SECONDS,
+    }
     if only:
         rows = database.run(statements.CLAIM_ONE, {**values, "only": only})
     else:

@@ -19,7 +19,6 @@ from django.utils.translation import gettext_noop
 
 from accounts.models import ReplyWindow
 from bridge import audit, media
-from bridge.doorbell import announce
 from bridge.models import (
     ERASED,
     Attachment,
@@ -31,10 +30,12 @@ from bridge.models import (
     Message,
     Reason,
     Route,
+    SessionEpoch,
     State,
     Target,
 )
 from bridge.models.deliveries import TOLD_OF
+from bridge.pipeline.agent.stop import running_turns, stop_turns
 from bridge.routing import words
 
 if TYPE_CHECKING:
@@ -57,8 +58,9 @@ def begin(account_id: int, person: str) -> None:
     ReplyWindow.objects.filter(account=account_id, peer_id=person).delete()
     talks = Conversation.objects.filter(account=account_id, peer_kind="direct", peer_id=person)
     for pk in talks.values_list("pk", flat=True):
-        transaction.on_commit(partial(announce, "stop", str(pk)))
-    talks.update(peer_id=name, title="", stopped_at=now)
+        stop_turns(running_turns(pk))
+    SessionEpoch.objects.filter(conversation__in=talks).delete()
+    talks.update(peer_id=name, title="")
     _unmap(account_id, person, name)
 
 

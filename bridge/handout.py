@@ -24,6 +24,8 @@ def give(waiting: Delivery, via: str, **learned: Any) -> Delivery | None:
     if not claimed:
         return None
     delivery = claimed[0]
+    if delivery.pk != waiting.pk:
+        raise ValueError("another delivery was claimed than the one that was asked for")
     attempt = work.begin(delivery, {"via": via, **delivery.payload})
     work.succeed(delivery, attempt, **learned)
     delivery.state = State.DELIVERED

@@ -11,9 +11,12 @@ from django.utils import timezone
 from accounts.capabilities import passively
 from accounts.channels import channel_for
 from bridge import allowance, erasure, events, logs, outbound, outbox, peers, prompt, readable, review, routing
-from bridge.doorbell import Bell, announce, ring
-from bridge.models import Conversation, Delivery, Message, Reason, State, Target, Wire
+from bridge.doorbell import Bell, ring
+from bridge.models import Conversation, Delivery, Message, Reason, Route, State, Target, Wire
 from bridge.outbox import Case
+from bridge.pipeline.agent import sessions
+from bridge.pipeline.agent.stop import running_turns, stop_turns
+from bridge.pipeline.inbound.commands import command_of
 from channels_wechat.base import Forgets, Passive
 from channels_wechat.unreadable import SYSTEM
 
@@ -163,13 +166,25 @@ def _worked_out(case: Case, before: Sequence[tuple[Case, Delivery]]) -> Delivery
     decision = _decide(case)
     asked = (turn for other, turn in before if other.conversation is case.conversation and turn.state == State.PENDING)
     delivery = _decided(case, decision, asked)
-    command = routing.COMMANDS.get(decision.text.strip().casefold()) if case.message.kind == "text" else None
-    if command and delivery.state == State.PENDING:
-        _obey(command, case.message, case.conversation)
-        delivery = _delivery(case.message, State.SKIPPED, reason=Reason.COMMAND)
     if delivery.reason == Reason.EMPTY:
-        _tell_not_understood(case)
-    return delivery
+        _tell(case, "not_understood", f"empty:{case.message.pk}")
+    if delivery.state != State.PENDING or decision.route is None:
+        return delivery
+    command = command_of(decision.text) if case.message.kind == "text" else ""
+    if command:
+        _obey(command, case, decision.route)
+        return _delivery(case.message, State.SKIPPED, reason=Reason.COMMAND)
+    return delivery if _may_have_turn(case) else _delivery(case.message, State.SKIPPED, reason=Reason.TOO_MANY)
+
+
+def _may_have_turn(case: Case) -> bool:
+    """Count the turn. Whoever has had too many is told so, once until they were quiet for a minute."""
+    now, message = timezone.now(), case.message
+    if not message.sender or case.person.take_turn(message.account.turns_per_minute, now):
+        return True
+    if case.person.must_be_told(now):
+        _tell(case, "too_many", f"too_many:{message.pk}")
+    return False
 
 
 def _conversation(message: Message) -> Conversation:
@@ -241,10 +256,9 @@ def _payload(case: Case, decision: routing.Decision) -> dict[str, Any]:
     if route is None:
         raise ValueError("a payload needs a route")
     said, forgets = _said(case, decision.text), isinstance(case.channel, Forgets)
-    whose = (case.conversation, str(message.account.key), message.sender)
     return {
         "agent_id": route.agent_id,
-        "session_key": routing.session_key_for(route, *whose, by_row=forgets),
+        "session_key": sessions.key_for(route, message, case.conversation, by_row=forgets),
         "message": prompt.message_text(said),
         "extra_system_prompt": prompt.system_text(said),
         "attachments": [pk for pk, _kind, _name in case.files],
@@ -275,23 +289,33 @@ def _welcome(case: Case) -> None:
         outbound.answer(message, text, source=Message.Source.BRIDGE, key=key)
 
 
-def _tell_not_understood(case: Case) -> None:
+def _tell(case: Case, sentence: str, key: str) -> None:
     """Not where the only way is a reply that this callback cannot have: what cannot be said would be a dead letter."""
     message, channel = case.message, case.channel
     if message.kind == "action" or (passively(channel, message.account_id) and not channel.takes_passive(message.raw)):
         return
-    text = message.account.sentence("not_understood")
-    outbound.answer(message, text, source=Message.Source.BRIDGE, key=f"empty:{message.pk}")
+    outbound.answer(message, message.account.sentence(sentence), source=Message.Source.BRIDGE, key=key)
 
 
-def _obey(command: str, message: Message, conversation: Conversation) -> None:
+def _obey(command: str, case: Case, route: Route) -> None:
     """`/new` and `/stop`, typed by somebody the agent may talk to."""
-    if command == "new":
-        outbound.new_session(conversation)
-        conversation.session_epoch += 1  # the same row is the next message's, if that is in the same batch
-        said = message.account.sentence("new_session")
-    else:
-        Conversation.objects.filter(pk=conversation.pk).update(stopped_at=timezone.now())
-        transaction.on_commit(lambda: announce("stop", str(conversation.pk)))
-        said = message.account.sentence("stopped")
-    outbound.answer(message, said, source=Message.Source.BRIDGE, key=f"command:{message.pk}")
+    message = case.message
+    name = _begin_anew(case, route) if command == "new" else _stop(case, route)
+    text = message.account.sentence(name)
+    outbound.answer(message, text, source=Message.Source.BRIDGE, key=f"command:{message.pk}")
+
+
+def _begin_anew(case: Case, route: Route) -> str:
+    """Begin the session of whoever typed it anew. Return the name of what they are told."""
+    if route.scope == Route.Scope.SHARED and not route.commands_for_all:
+        return "new_session_shared"
+    sessions.renew(route, case.message, case.conversation, by_row=isinstance(case.channel, Forgets))
+    return "new_session"
+
+
+def _stop(case: Case, route: Route) -> str:
+    """Stop one's own turn, or anybody's where the mapping allows it. Return the name of what they are told."""
+    running = running_turns(case.conversation.pk)
+    everybody = case.message.peer_kind == "direct" or route.commands_for_all
+    mine = running if everybody else running.filter(message__sender__iexact=case.message.sender)
+    return "stopped" if stop_turns(mine) or everybody or not running.exists() else "stop_not_yours"

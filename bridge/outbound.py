@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from django.db import transaction
-from django.db.models import F
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -17,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from accounts import counters
 from accounts.capabilities import passively
 from accounts.channels import channel_for
-from bridge import events, media, peers, readable, replies
+from bridge import events, media, peers, readable, replies, routing
 from bridge.doorbell import Bell, ring
 from bridge.models import (
     Attachment,
@@ -32,6 +31,7 @@ from bridge.models import (
     Target,
     Wire,
 )
+from bridge.pipeline.agent import sessions
 from bridge.rows import Table
 from channels_wechat import filetypes
 from channels_wechat.base import Passive, Recall, Streaming
@@ -173,8 +173,12 @@ def answerable(conversation: Conversation, channel: Streaming) -> Message | None
 
 
 def new_session(conversation: Conversation) -> None:
-    """From the next message on the agent remembers nothing of this conversation."""
-    Conversation.objects.filter(pk=conversation.pk).update(session_epoch=F("session_epoch") + 1)
+    """From the next message on the agent remembers nothing of this conversation; nor of the others, where all share one memory."""
+    sessions.renew_conversation(conversation)
+    heard = routing.Heard(conversation.peer_kind, conversation.peer_id, conversation.peer_id, "")
+    route = routing.decide(conversation.account.routes.all(), heard).route
+    if route and route.scope == route.Scope.SHARED:
+        sessions.renew_shared(route, str(conversation.account.key), conversation)
 
 
 def recall(delivery: Delivery) -> None:

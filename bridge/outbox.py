@@ -7,7 +7,7 @@ decided of it.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection
@@ -17,6 +17,7 @@ from accounts.channels import known
 from bridge import peers
 from bridge.database import run
 from bridge.models import Conversation, Message, Route
+from bridge.pipeline.inbound.rate import Person
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -90,7 +91,7 @@ WITH taken AS MATERIALIZED (
   ON CONFLICT DO NOTHING
 )
 SELECT {", ".join(f"taken.{name}" for name in _COLUMNS)}, {", ".join(f"talk.{name}" for name in _TALK_COLUMNS)},
-  coalesce(contact.name, ''), taken.told,
+  contact.turns_until, contact.refused_at, coalesce(contact.name, ''), taken.told,
   (SELECT jsonb_agg(route) FROM bridge_route AS route WHERE route.account_id = taken.account_id
     AND route.peer_kind IN ('', taken.peer_kind) AND route.peer_id IN ('', taken.peer_id)),
   (SELECT jsonb_agg(jsonb_build_array(file.id, file.kind, file.name) ORDER BY file.position)
@@ -106,6 +107,15 @@ WITH given AS MATERIALIZED (
 ), routed AS (
   UPDATE bridge_message SET conversation_id = given.conversation, routed_at = %(now)s, reply_to_id = given.reply_to
   FROM given WHERE bridge_message.id = given.message
+), person AS MATERIALIZED (
+  SELECT contact.id, given.turns_until, given.refused_at
+  FROM jsonb_to_recordset(%(people)s::jsonb)
+    AS given(account bigint, sender text, turns_until timestamptz, refused_at timestamptz)
+  JOIN bridge_contact AS contact ON contact.account_id = given.account AND contact.external_id = given.sender
+  ORDER BY contact.id FOR NO KEY UPDATE OF contact
+), counted AS (
+  UPDATE bridge_contact SET turns_until = person.turns_until, refused_at = person.refused_at
+  FROM person WHERE bridge_contact.id = person.id
 ), behind AS MATERIALIZED (
   SELECT waiting.lane, (
     SELECT COALESCE(last.turn_at, last.due_at) FROM bridge_delivery AS last
@@ -115,8 +125,10 @@ WITH given AS MATERIALIZED (
 INSERT INTO bridge_delivery (target, wire, message_id, account_id, gateway_id, route_id, lane, seq, part, payload, fingerprint,
   state, reason, error, tries, run, replays, due_at, turn_at, holder, remote_id, queued_at, created_at, finished_at)
 SELECT 'agent', 'connector', message, account, gateway, route, lane, nextval('bridge_delivery_seq'), 0, payload, '',
-  state, reason, '', 0, 0, 0, %(now)s, LEAST(%(now)s::timestamptz + make_interval(secs => %(ahead)s),
-    GREATEST(%(now)s, (SELECT last FROM behind WHERE behind.lane = sorted.lane) + make_interval(secs => %(turn)s)) + make_interval(secs => %(turn)s * (number - 1))),
+  state, reason, '', 0, 0, 0, %(now)s, LEAST(
+    %(now)s::timestamptz + make_interval(secs => %(ahead)s),
+    GREATEST(%(now)s, (SELECT last FROM behind WHERE behind.lane = sorted.lane) + make_interval(secs => %(turn)s))
+      + make_interval(secs => %(turn)s * (number - 1))),
   '', '', %(now)s, %(now)s, CASE WHEN state = 'skipped' THEN %(now)s::timestamptz END
 FROM (SELECT *, row_number() OVER (PARTITION BY lane, state ORDER BY message) AS number FROM given ORDER BY message) AS sorted
 RETURNING id"""
@@ -129,7 +141,8 @@ class Case:
     """A message and all that its route and its prompt depend on.
 
     conversation: one object for all messages of a batch, so that what a message does to it counts for the next. routes: those that fit
-    the peer, at least. files: (id, kind, name). told: what the platform's parser made of the message for the router.
+    the peer, at least. files: (id, kind, name). told: what the platform's parser made of the message for the router. person: one object
+    for all messages of a sender in a batch.
     """
 
     message: Message
@@ -139,6 +152,7 @@ class Case:
     sender_name: str
     files: Sequence[tuple[int, str, str]]
     told: Mapping[str, Any]
+    person: Person = field(default_factory=Person)
 
 
 def lock() -> Peers:
@@ -159,27 +173,48 @@ def take(locked: Peers, only: int | None = None) -> list[Case]:
     """
     rows = run(_TAKE, {"peers": json.dumps(locked), "only": only, "now": timezone.now()})
     talks: dict[int, tuple[Conversation, list[Route]]] = {}
-    return [_case(row, talks) for row in rows]
+    people: dict[tuple[int, str], Person] = {}
+    return [_case(row, talks, people) for row in rows]
 
 
 def store(decided: Iterable[tuple[Case, Delivery]]) -> None:
     """The deliveries, pending or skipped, in this order, and that their messages are routed."""
-    rows = [_row(case, delivery) for case, delivery in decided]
-    if rows:
-        run(_STORE, {"rows": json.dumps(rows), "now": timezone.now(), "turn": TURN_SECONDS, "ahead": AHEAD_SECONDS})
+    pairs = list(decided)
+    if pairs:
+        values = {"rows": [_row(*pair) for pair in pairs], "people": _people(case for case, _delivery in pairs)}
+        given = {name: json.dumps(rows) for name, rows in values.items()}
+        run(_STORE, {**given, "now": timezone.now(), "turn": TURN_SECONDS, "ahead": AHEAD_SECONDS})
 
 
-def _case(row: tuple[Any, ...], talks: dict[int, tuple[Conversation, list[Route]]]) -> Case:
+def _people(cases: Iterable[Case]) -> list[dict[str, Any]]:
+    """The rows of those whose turns were counted."""
+    counted = {(case.message.account_id, case.message.sender): case.person for case in cases if case.person.changed}
+    return [
+        {
+            "account": account,
+            "sender": sender,
+            "turns_until": person.turns_until and person.turns_until.isoformat(),
+            "refused_at": person.refused_at and person.refused_at.isoformat(),
+        }
+        for (account, sender), person in counted.items()
+    ]
+
+
+def _case(
+    row: tuple[Any, ...],
+    talks: dict[int, tuple[Conversation, list[Route]]],
+    people: dict[tuple[int, str], Person],
+) -> Case:
     message = Message.from_db(connection.alias, _COLUMNS, row[: len(_COLUMNS)])
-    talk, (name, told, routes, files) = row[len(_COLUMNS) : -4], row[-4:]
+    talk, (until, refused, name, told, routes, files) = row[len(_COLUMNS) : -6], row[-6:]
     if talk[0] not in talks:
         conversation = Conversation.from_db(connection.alias, _TALK_COLUMNS, talk)
         talks[talk[0]] = conversation, [Route(**fields) for fields in json.loads(routes or "[]")]
     message.account, channel = known(message.account_id)
     message.conversation, routes = talks[talk[0]]
-    return Case(
-        message, message.conversation, routes, channel, name, json.loads(files or "[]"), json.loads(told or "{}")
-    )
+    person = people.setdefault((message.account_id, message.sender), Person(until, refused))
+    given = (json.loads(files or "[]"), json.loads(told or "{}"), person)
+    return Case(message, message.conversation, routes, channel, name, *given)
 
 
 def _row(case: Case, delivery: Delivery) -> dict[str, Any]:

@@ -245,6 +245,7 @@ def _tail(delivery: Delivery) -> int:
         holder="",
         repeat_until=None,
         finished_at=None,
+        stopped_at=None,
         dismissed_at=None,
         dismissed_by=None,
     )

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from accounts.models import ChannelAccount
     from bridge.models import Conversation
 
-# Typed by a user as the whole message: handled by the bridge, never seen by the agent.
-COMMANDS = {"/new": "new", "/stop": "stop"}
-
 
 @dataclass(frozen=True, slots=True)
 class Heard:
@@ -77,18 +74,19 @@ def explain(account: ChannelAccount, peer_kind: str, peer_id: str, sender: str, 
 
 
 def session_key_for(
-    route: Route, conversation: Conversation, account_key: str, sender: str, *, by_row: bool = False
+    route: Route, conversation: Conversation, account_key: str, sender: str, *, by_row: bool = False, renewals: int = 0
 ) -> str:
     """The gateway's session: by conversation, by person in it, or one for everything mapped to the agent.
 
     by_row: of a channel that `Forgets` people. Who comes back has a new row, and so no memory of what they said before.
+    renewals: how often this session was begun anew; a conversation's own is counted in its row.
     """
     if route.scope == Route.Scope.SHARED:
-        return session_key(route.agent_id, account_key, "group", "shared", conversation.session_epoch)
+        return session_key(route.agent_id, account_key, "group", "shared", 0, renewals=renewals)
     who = sender if route.scope == Route.Scope.SENDER else ""
     kind: PeerKind = "group" if conversation.peer_kind == "group" else "direct"
     peer = f"#{conversation.pk}" if by_row else conversation.peer_id
-    return session_key(route.agent_id, account_key, kind, peer, conversation.session_epoch, who)
+    return session_key(route.agent_id, account_key, kind, peer, conversation.session_epoch, who, renewals)
 
 
 def words(text: str) -> list[str]:

@@ -52,9 +52,9 @@ _CLAIMABLE = f"""
   d.state = 'pending' AND d.wire = queue.wire AND {_GATEWAY} = queue.gateway AND {_ACCOUNT} = queue.account
   AND {_RANK} <= statement_timestamp() + make_interval(secs => %(horizon)s) AND d.due_at <= statement_timestamp()
   AND {_NEXT_IN_LANE}
-  AND (d.endpoint_id IS NULL OR (SELECT e.enabled FROM bridge_webhookendpoint e WHERE e.id = d.endpoint_id))"""
+  AND (d.endpoint_id IS NULL OR (SELECT e.enabled FROM bridge_webhookendpoint e WHERE e.id = d.endpoint_id))"""  # noqa: S608  constants
 _USABLE = """
-  (queue.wire NOT IN ('worker', 'view') OR (a.enabled AND a.state <> 'stopped'))
+  (queue.wire NOT IN ('worker', 'view') OR queue.account = 0 OR (a.enabled AND a.state <> 'stopped'))
   AND (queue.wire <> 'connector' OR (g.enabled AND g.state <> 'stopped'))"""
 _UPDATE = f"""
 UPDATE bridge_delivery d
@@ -94,7 +94,7 @@ WITH RECURSIVE queue(wire, gateway, account) AS (
 ), roomy AS MATERIALIZED (
   SELECT reserved.*, CASE WHEN limited
     THEN LEAST(GREATEST(1, LEAST(own, most - reserve)) - busy, GREATEST(reserve - busy, most - reserve - total), %(limit)s)
-    ELSE %(limit)s END AS room
+    ELSE LEAST(%(limit)s, COALESCE(most - total, %(limit)s)) END AS room
   FROM reserved
 ), ranked AS (
   SELECT wire, gateway, account, limited, total, most, reserve, busy, head.rank,

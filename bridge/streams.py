@@ -74,6 +74,8 @@ def _images(payload: Payload) -> tuple[Upload, ...]:
 
 def _ending(channel: Streaming, question: Message, turn: Delivery | None) -> str:
     """Why the stream ends without a fetched answer; empty: it goes on, also for staff who have taken over."""
+    if turn and turn.reason == Reason.TOO_MANY:
+        return "silent"  # the person was told with the first of them
     if turn and turn.state == State.SKIPPED and turn.reason != Reason.HUMAN:
         return "stopped" if turn.reason == Reason.STOPPED else "skipped"
     if turn and turn.state == State.DEAD:

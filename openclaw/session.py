@@ -13,15 +13,15 @@ _OURS: Final = re.compile(r"agent:[^:]+:wechat:(group|direct):[0-9a-f]{40}")
 
 
 def session_key(
-    agent_id: str, account_key: str, peer_kind: PeerKind, peer_id: str, epoch: int, sender: str = ""
+    agent_id: str, account_key: str, peer_kind: PeerKind, peer_id: str, epoch: int, sender: str = "", renewals: int = 0
 ) -> str:
     """Return `agent:<agent>:wechat:<group|direct>:<hex>`, stable for the same arguments.
 
     The gateway lower-cases session keys while WeCom chat ids are case-sensitive, so the ids are hashed; the length
     before each part keeps ("ab", "c") apart from ("a", "bc"). A new `epoch` starts a new session; `sender` gives
-    each member of a group a session of their own.
+    each member of a group a session of their own, and `renewals` begins that one anew.
     """
-    parts = (account_key, peer_kind, peer_id, str(epoch), sender)
+    parts = (account_key, peer_kind, peer_id, f"{epoch}.{renewals}" if renewals else str(epoch), sender)
     digest = hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()
     return f"agent:{agent_id.lower()}:wechat:{peer_kind}:{digest[:HEX_LENGTH]}"
 

@@ -10,9 +10,9 @@ import pytest
 from django.utils import timezone
 
 from bridge import arrivals, inbound
-from bridge.models import Contact, Conversation, Delivery, Message, Reason, State, Target
+from bridge.models import Contact, Conversation, Delivery, Message, Reason, State, Target, Wire
 from channels_wechat.messages import message_uuid
-from tests.factories import GROUP, app, bot, gateway, hear, picture, route, said, turn
+from tests.factories import GROUP, app, bot, claim, gateway, hear, picture, route, row, said, turn
 
 if TYPE_CHECKING:
     from accounts.models import ChannelAccount
@@ -209,9 +209,11 @@ def test_new_begins_a_new_session(account: ChannelAccount) -> None:
 
 def test_stop_is_written_down(account: ChannelAccount) -> None:
     route(account)
+    mine, waiting, other = turn(account), turn(account), turn(account, sender="lisi")
+    assert {row.pk for row in claim(Wire.CONNECTOR)} == {mine.pk, other.pk}
     command = turn(account, "/stop")
     assert command.reason == Reason.COMMAND
-    assert command.message.conversation.stopped_at
+    assert [bool(row(one).stopped_at) for one in (mine, waiting, other)] == [True, False, False]
     assert Message.objects.get(direction="out").text == "已停止。"
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from accounts.models import ChannelAccount
 from bridge.models import Conversation, Reason, Route
-from bridge.routing import COMMANDS, Decision, Heard, decide, explain, session_key_for, words
+from bridge.pipeline.inbound.commands import command_of
+from bridge.routing import Decision, Heard, decide, explain, session_key_for, words
 from tests.factories import app, gateway, route
 
 ANY, PEOPLE, GROUPS = (
@@ -113,8 +114,36 @@ def test_the_decision_explains_itself() -> None:
     assert decide([GROUPS], heard(group="x")).steps[0] == "Mapping for group: agent groups."
 
 
-def test_commands_are_whole_messages() -> None:
-    assert COMMANDS == {"/new": "new", "/stop": "stop"}
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("/new", "new"),
+        (" /STOP \n", "stop"),
+        ("／new", "new"),
+        ("／ｎｅｗ", "new"),
+        ("@助手 /new", "new"),
+        ("＠助手 ／new", "new"),
+        ("＠助手\u2005／stop", "stop"),
+        ("@助手 @助手 /new", "new"),
+        ("@助手\u2005@张 三\u2005/new", "new"),
+        ("@Robot A\u2005 /stop", "stop"),
+        ("/new @助手", "new"),
+        ("\u200b/new\ufeff", "new"),
+        ("@助手 \u200b/ｓｔｏｐ", "stop"),
+        ("/new session", ""),
+        ("@张三 please type /new", ""),
+        ("please /stop", ""),
+        ("/ne w", ""),
+        ("new", ""),
+        ("//new", ""),
+        ("mail@new /new", ""),
+        ("@/new", ""),
+        ("", ""),
+        ("@助手", ""),
+    ],
+)
+def test_commands_are_whole_messages_behind_any_mentions(text: str, command: str) -> None:
+    assert command_of(text) == command
 
 
 def test_words() -> None:
@@ -123,18 +152,25 @@ def test_words() -> None:
 
 
 def key(
-    scope: str = "conversation", peer: str = "wrX", epoch: int = 0, sender: str = "zhangsan", account: str = "A"
+    scope: str = "conversation",
+    peer: str = "wrX",
+    epoch: int = 0,
+    sender: str = "zhangsan",
+    account: str = "A",
+    renewals: int = 0,
 ) -> str:
     talk = Conversation(account=ChannelAccount(), peer_kind="group", peer_id=peer, session_epoch=epoch)
-    return session_key_for(with_rules(scope=scope), talk, account, sender)
+    return session_key_for(with_rules(scope=scope), talk, account, sender, renewals=renewals)
 
 
 def test_a_session_for_each_conversation_person_or_agent() -> None:
     assert key() == key(sender="lisi") != key(peer="wrx")
     assert key("sender") == key("sender") != key("sender", sender="lisi")
     assert key("shared") == key("shared", peer="wrY", sender="lisi") != key("shared", account="B")
-    keys = [key(scope, epoch=epoch) for scope in ("conversation", "sender", "shared") for epoch in (0, 1)]
-    assert len(set(keys)) == 6
+    keys = [key(scope, epoch=epoch) for scope in ("conversation", "sender") for epoch in (0, 1)]
+    keys += [key("sender", renewals=1), key("shared"), key("shared", renewals=1)]
+    assert len(set(keys)) == 7
+    assert key("shared", epoch=1) == key("shared")  # a conversation's own sessions are none of theirs
     assert all(one.startswith("agent:main:wechat:group:") and one == one.lower() for one in keys)
 
 

@@ -98,8 +98,9 @@ class AccountForm(OneErrorPerField, _AccountForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.instance.kind = self.kind
-        if "language" in self.fields:  # who may only look is shown none
-            self.fields["language"].required = False
+        for name in ("language", "gateway_share"):
+            if name in self.fields:  # whoever may only look is shown fewer
+                self.fields[name].required = False
         self._show_sentences()
         stored = self.instance.credentials
         for name in self.credential_names:
@@ -115,6 +116,8 @@ class AccountForm(OneErrorPerField, _AccountForm):
         """The stored text of each sentence, and the default of the account's language as its placeholder."""
         for name in SENTENCES:
             field = f"{SENTENCE_PREFIX}{name}"
+            if field not in self.fields:
+                continue
             self.initial.setdefault(field, self.instance.sentences.get(name, ""))
             default = default_of(name, self.instance.language)
             if default:
@@ -142,6 +145,11 @@ class AccountForm(OneErrorPerField, _AccountForm):
         """A form that does not name it leaves it as it is."""
         chosen: str = self.cleaned_data["language"]
         return chosen or self.instance.language
+
+    def clean_gateway_share(self) -> int:
+        """A form that does not name it leaves it as it is."""
+        chosen: int | None = self.cleaned_data["gateway_share"]
+        return self.instance.gateway_share if chosen is None else chosen
 
     def clean_checks(self) -> str:
         chosen: str = self.cleaned_data["checks"]

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db import connection
 from django.utils import timezone
 
@@ -18,6 +19,7 @@ from bridge import delivery as work
 from bridge import inbound, outbox, statements
 from bridge.database import run
 from bridge.models import Contact, Delivery, Message, Reason, Route, Wire
+from bridge.operations.gateway_use import uses_of
 from bridge.pipeline.agent.shares import own_share, reserve
 from bridge.pipeline.inbound.rate import Person
 from bridge.streams import answer_poll
@@ -481,3 +483,32 @@ def test_eighty_strangers_leave_another_account_s_question_answered(stub: Runnin
     assert len(asked_of_public) == 80
     # Their turns take twenty seconds each: without a reserve this would wait for the first of them.
     assert took < 15
+
+
+# --- what staff see ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_gateway_says_who_uses_its_turns_and_what_waits_for_what() -> None:
+    public, other, home = two_accounts()
+    asked(public, *strangers(10))
+    take(home, 8)
+    asked(other, "a", "a")
+    first, second = uses_of(home)
+    assert (first.account, first.share, first.under_way, first.waiting) == (public, 6, 6, 4)
+    assert first.reason == "one of its own turns to end: its share is 6"
+    assert (second.account, second.under_way, second.waiting) == (other, 0, 2)
+    take(home, 2)
+    assert "nothing under way" in uses_of(home)[1].reason
+    settle(*Delivery.objects.filter(state="sending", account=public))
+    assert "in its conversation" in uses_of(home)[0].reason
+    home.enabled = False
+    assert "switched off" in uses_of(home)[0].reason
+
+
+@pytest.mark.parametrize("columns", [{"gateway_share": 0}, {"gateway_share": 101}, {"turns_per_minute": 0}])
+def test_what_makes_no_sense_is_refused(columns: dict[str, Any]) -> None:
+    account = app()
+    for name, value in columns.items():
+        setattr(account, name, value)
+    with pytest.raises(ValidationError, match=next(iter(columns))):
+        account.full_clean()

@@ -139,6 +139,7 @@ class AccountAdmin(Configured[ChannelAccount]):
         return [
             ours,
             (_("From the platform's console"), {"fields": list(channel.Credentials.base_fields)}),
+            (_("So that nobody starves anybody"), {"fields": ["gateway_share", "turns_per_minute"]}),
             (
                 _("What people in WeChat read from the bridge itself"),
                 {"fields": ["language", *(f"{SENTENCE_PREFIX}{name}" for name in SENTENCES)], "classes": ["collapse"]},

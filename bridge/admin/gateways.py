@@ -16,6 +16,7 @@ from accounts.models import Health
 from bridge import audit, ownership, shown
 from bridge.admin.desk import Configured
 from bridge.admin.theme import dress
+from bridge.operations.gateway_use import uses_of
 from channels_wechat.pasted import PastedField
 from openclaw.device import Device, approve_command
 from openclaw.errors import Action, Code, GatewayError
@@ -131,6 +132,7 @@ class GatewayAdmin(Configured[Gateway]):
             "pairing": gateway.state_code in (Code.PAIRING_REQUIRED, Code.MISSING_SCOPE),
             "may_change": self.has_change_permission(request),
             "agents": [known_agent(agent) for agent in gateway.agents],
+            "uses": uses_of(gateway),
         }
         return super().change_view(request, object_id, form_url, {**about, **(extra_context or {})})
 

@@ -86,6 +86,10 @@ class RouteAdmin(Desk[Route]):
         (gettext_lazy("Whose messages"), {"fields": ("account", "peer_kind", "peer_id", "allowed_senders")}),
         (gettext_lazy("Go to which agent"), {"fields": ("gateway", "agent_id", "scope")}),
         (gettext_lazy("When"), {"fields": ("trigger", "trigger_words", "enabled", "note")}),
+        (
+            gettext_lazy("What is allowed there"),
+            {"fields": ("commands_for_all", "allow_mention_all", "allow_cards", "allow_links")},
+        ),
     )
 
     @admin.display(description=gettext_lazy("group or person"), ordering="peer_id")

@@ -106,8 +106,9 @@ class AccountSerializer(Given, serializers.ModelSerializer[ChannelAccount]):
     class Meta:
         model = ChannelAccount
         fields = (
-            "id", "kind", "name", "external_id", "enabled", "retention_days", "checks", "language", "sentences", "api_base_url",
-            "credentials", "callback_url", "state", "state_reason", "state_since", "created_at", "updated_at",
+            "id", "kind", "name", "external_id", "enabled", "retention_days", "checks", "gateway_share",
+            "turns_per_minute", "language", "sentences",
+            "api_base_url", "credentials", "callback_url", "state", "state_reason", "state_since", "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = ("external_id", "state_reason", "state_since", "created_at", "updated_at")
 

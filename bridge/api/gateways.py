@@ -5,18 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import django_filters
+from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
+from rest_framework.decorators import action
+from rest_framework.response import Response
 
 from accounts.forms import ENTER_AGAIN
 from accounts.models import Health
 from bridge.api.base import Endpoint
 from bridge.api.errors import Conflict
 from bridge.api.fields import Checked, Filters, Given
+from bridge.operations.gateway_use import uses_of
 from channels_wechat.pasted import clean_pasted
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
     from django.db.models import Model
+    from rest_framework.request import Request
 
 SECRETS = ("token", "device_key", "device_token")
 
@@ -58,6 +63,22 @@ class GatewaySerializer(Checked, Given, serializers.ModelSerializer[Gateway]):
         read_only_fields = ("state_code", "state_reason", "state_since", "version", "created_at", "updated_at")
 
 
+class UseSerializer(serializers.Serializer[Any]):
+    """One account at a gateway."""
+
+    account = serializers.IntegerField(source="account.pk")
+    share = serializers.IntegerField(help_text="So many turns it may have under way.")
+    under_way = serializers.IntegerField()
+    waiting = serializers.IntegerField(help_text="Turns that are due; 1000 means this or more.")
+    reason = serializers.CharField(help_text="What they wait for, in a sentence; empty where none wait.")
+
+
+class UsesSerializer(serializers.Serializer[Any]):
+    """Who uses a gateway's turns."""
+
+    accounts = UseSerializer(many=True)
+
+
 class GatewayFilters(Filters):
     enabled = django_filters.BooleanFilter()
     state = django_filters.ChoiceFilter(choices=Health.choices)
@@ -77,8 +98,15 @@ class Gateways(
         "create": "openclaw.add_gateway",
         "partial_update": "openclaw.change_gateway",
         "destroy": "openclaw.delete_gateway",
+        "turns": "openclaw.view_gateway",
     }
     refuses = {"create": (409,), "partial_update": (409,), "destroy": (409,)}
+
+    @extend_schema(responses=UsesSerializer)
+    @action(detail=True, methods=["get"])
+    def turns(self, request: Request, pk: str) -> Response:
+        """Which accounts use how many turns, and what waits for what."""
+        return Response(UsesSerializer({"accounts": uses_of(self.get_object())}).data)
 
     def perform_update(self, serializer: serializers.BaseSerializer[Gateway]) -> None:
         """A stopped gateway tries again."""

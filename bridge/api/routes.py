@@ -30,7 +30,7 @@ class RouteSerializer(Checked, Given, serializers.ModelSerializer[Route]):
         model = Route
         fields = (
             "id", "account", "peer_kind", "peer_id", "gateway", "agent_id", "scope", "trigger", "trigger_words",
-            "allowed_senders", "enabled", "note",
+            "allowed_senders", "commands_for_all", "allow_mention_all", "allow_cards", "allow_links", "enabled", "note",
         )  # fmt: skip
         validators: list[Any] = []  # the model's own are asked, with their words
 

@@ -63,6 +63,7 @@ CALLS = [
     Call("GET", "/gateways/", "Viewers", 200),
     Call("POST", "/gateways/", "Admins", 201, {"name": "Second", "base_url": "http://127.0.0.1:9", "token": "secret"}),
     Call("GET", "/gateways/{gateway}/", "Viewers", 200),
+    Call("GET", "/gateways/{gateway}/turns/", "Viewers", 200),
     Call("PATCH", "/gateways/{gateway}/", "Admins", 200, {"enabled": False}),
     Call("DELETE", "/gateways/{gateway}/", "Admins", 409),
     Call("GET", "/routes/", "Viewers", 200),

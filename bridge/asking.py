@@ -19,6 +19,7 @@ from bridge.database import AWAY, patiently, run_call, run_db
 from bridge.delivery import Asked, Done, LostLease
 from bridge.models import Delivery, Message, Outcome, Reason, Wire
 from bridge.pipeline.agent import stop
+from bridge.pipeline.agent.usage import Used, store_usage
 from bridge.redact import redact_text
 from bridge.retries import Failure, refusal
 from bridge.together import Together
@@ -29,11 +30,12 @@ from openclaw.errors import Action, Code, GatewayError
 from openclaw.turns import Answer, Attachment, MediaRef, Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from bridge.links import Link
     from bridge.models import Attempt
     from openclaw.models import Gateway
+    from openclaw.turns import Usage
 
 log = logging.getLogger(__name__)
 # How long the question waits for its files; then it is asked without them, and says so.
@@ -93,9 +95,16 @@ class Asking:
     """A turn under way. `stop` breaks it off for a user who typed /stop."""
 
     def __init__(
-        self, delivery: Delivery, opened: Opened | None, link: Link, on_partial: Callable[[Delivery, str], None]
+        self,
+        delivery: Delivery,
+        opened: Opened | None,
+        link: Link,
+        on_partial: Callable[[Delivery, str], None],
+        later: Callable[[Coroutine[None, None, None]], None] | None = None,
     ) -> None:
+        """later: takes what is still to be done when the turn is over."""
         self.delivery, self.opened, self.link, self.on_partial = delivery, opened, link, on_partial
+        self.later = later
         self.stopped = False
         self.lane_waits = True  # whether another turn may be waiting for this one
 
@@ -120,6 +129,11 @@ class Asking:
             # Once the request has left, its answer may still be had by its key.
             action = "unknown" if self.opened else "permanent"
             await self._fail(Failure(action, "internal", text, reason=Reason.INTERNAL))
+
+    def _use(self, usage: Usage) -> None:
+        """What the turn took; it comes beside the answer or after it, and never holds it up."""
+        if self.opened and self.later:
+            self.later(_keep_usage(Used(self.opened.attempt.pk, usage)))
 
     async def stop(self) -> None:
         self.stopped = True
@@ -158,7 +172,7 @@ class Asking:
 
         turn, ask = opened.turn, self.link.recover if opened.lost else self.link.ask
         async with gestures.typing(self.delivery):
-            return await ask(turn, partial)
+            return await ask(turn, partial, self._use)
 
     async def _wait_for_files(self) -> None:
         waiting = list(self.delivery.payload.get("attachments", []))
@@ -179,6 +193,8 @@ class Asking:
         """The delivery's end and the answer, in one transaction: both or neither."""
         question = self.delivery.message
         notes = [question.account.sentence("file_missing", name=name) for name in missing] if question else []
+        if answer.is_cut and question:
+            notes.append(question.account.sentence("answer_cut"))
         text = "\n\n".join(line for line in (agent_text.visible(answer.text), *notes) if line)
         said = bool(text or files) and question is not None
         done = Done(
@@ -232,6 +248,13 @@ class Asking:
         if self.opened is None:
             raise ValueError("no attempt is open")
         return self.opened.attempt
+
+
+async def _keep_usage(used: Used) -> None:
+    try:
+        await run_db(store_usage, used)
+    except AWAY as error:
+        log.warning("the usage of a turn was not stored: the database is away (%s)", type(error).__name__)
 
 
 def key_of(delivery: Delivery) -> str:

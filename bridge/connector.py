@@ -29,7 +29,7 @@ from openclaw.client import backoff
 from openclaw.errors import Action, GatewayError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Coroutine, Iterable
 
     from bridge.links import Link
     from openclaw.models import Gateway
@@ -164,6 +164,7 @@ class Owned:
         self.wake = asyncio.Event()
         self.asking: dict[int, Asking] = {}
         self.turns: set[asyncio.Task[None]] = set()
+        self.leftovers: set[asyncio.Task[None]] = set()
         self.task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
@@ -192,9 +193,18 @@ class Owned:
 
     async def _connect(self, link: Link) -> None:
         version, boot_id, device_token = await link.open()
-        agents = await link.agents()
+        agents, started_anew = await link.agents(), boot_id not in ("", self.gateway.boot_id)
         await run_db(ownership.connected, self.gateway, version, boot_id, agents, device_token)
         log.info("gateway %s: connected (%s, %s agents)", self.gateway.pk, version, len(agents))
+        if started_anew and agents:
+            self._later(self._warm_up(link, agents[0].id, boot_id))
+
+    async def _warm_up(self, link: Link, agent_id: str, boot_id: str) -> None:
+        """Once for each start of the gateway, beside the first turns."""
+        try:
+            await link.warm_up(agent_id, boot_id)
+        except GatewayError as error:
+            log.info("gateway %s: not warmed up (%s)", self.gateway.pk, error.code)
 
     async def _serve(self, link: Link) -> None:
         while True:
@@ -224,7 +234,7 @@ class Owned:
         except AWAY:  # no reason to give up the connection and the turns on it
             return 0
         for delivery, opened in claimed:
-            self._start(Asking(delivery, opened, link, self.connector.partial))
+            self._start(Asking(delivery, opened, link, self.connector.partial, self._later))
         return len(claimed)
 
     def _start(self, asking: Asking) -> None:
@@ -248,6 +258,12 @@ class Owned:
         full = len(self.turns) >= most - shares.reserve(most)
         return full or (account is not None and mine >= shares.own_share(most, account.gateway_share))
 
+    def _later(self, work: Coroutine[None, None, None]) -> None:
+        """What is left of a turn takes no room from other turns."""
+        task = asyncio.create_task(work)
+        self.leftovers.add(task)
+        task.add_done_callback(self.leftovers.discard)
+
     async def _may_retry(self, error: GatewayError) -> bool:
         """False: staff have to act first, and every process reads that in the row."""
         state = Health.STOPPED if error.action == Action.CONFIG else Health.FAILING
@@ -258,7 +274,7 @@ class Owned:
     async def _close(self, link: Link) -> None:
         """Turns of a lost connection settle themselves as unknown; of a cancelled one they are handed over by the lease."""
         await link.close()
-        pending = [task for task in self.turns if not task.done()]
+        pending = [task for task in (*self.turns, *self.leftovers) if not task.done()]
         if pending:
             _done, late = await asyncio.wait(pending, timeout=CLOSE_SECONDS)
             for task in late:

@@ -66,6 +66,8 @@ _SIZE = "SELECT pg_database_size(current_database())"
 COUNTED = {
     "messages": ("bridge_messages", "Messages stored, by direction.", ["direction"]),
     "attempts": ("bridge_attempts", "Calls to agents, platforms and webhooks that ended.", ["target", "outcome"]),
+    "agent_tokens": ("bridge_agent_tokens", "Tokens that turns of agents took, by kind and model.", ["kind", "model"]),
+    "agent_cost_microdollars": ("bridge_agent_cost_microdollars", "What turns of agents cost, by model.", ["model"]),
     "token_failures": ("bridge_token_failures", "Access tokens that could not be fetched.", ["account"]),
 }
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
+    from openclaw.client import OnPartial, OnUsage
     from openclaw.turns import AgentInfo, Answer, Endpoint, ForeignReply, Turn
 
 
@@ -27,12 +28,13 @@ class Link(Protocol):
         """Returns version, boot id and a device token that is new, or empty."""
 
     async def agents(self) -> list[AgentInfo]: ...
-    async def ask(self, turn: Turn, on_partial: Callable[[str], None]) -> Answer: ...
+    async def ask(self, turn: Turn, on_partial: OnPartial, on_usage: OnUsage) -> Answer: ...
 
-    async def recover(self, turn: Turn, on_partial: Callable[[str], None]) -> Answer | None:
+    async def recover(self, turn: Turn, on_partial: OnPartial, on_usage: OnUsage) -> Answer | None:
         """What became of a turn whose connection was lost; None: ask again with a new key."""
 
     async def abort(self, turn: Turn) -> None: ...
+    async def warm_up(self, agent_id: str, boot_id: str) -> None: ...
     async def download(self, session_key: str, artifact_id: str) -> bytes: ...
     async def close(self) -> None: ...
 
@@ -56,14 +58,17 @@ class SocketLink:
     async def agents(self) -> list[AgentInfo]:
         return await self.client.agents()
 
-    async def ask(self, turn: Turn, on_partial: Callable[[str], None]) -> Answer:
-        return await self.client.ask(turn, on_partial)
+    async def ask(self, turn: Turn, on_partial: OnPartial, on_usage: OnUsage) -> Answer:
+        return await self.client.ask(turn, on_partial, on_usage)
 
-    async def recover(self, turn: Turn, on_partial: Callable[[str], None]) -> Answer | None:
-        return await self.client.recover(turn, on_partial)
+    async def recover(self, turn: Turn, on_partial: OnPartial, on_usage: OnUsage) -> Answer | None:
+        return await self.client.recover(turn, on_partial, on_usage)
 
     async def abort(self, turn: Turn) -> None:
         await self.client.abort(turn.session_key, turn.idempotency_key)
+
+    async def warm_up(self, agent_id: str, boot_id: str) -> None:
+        await self.client.warm_up(agent_id, boot_id)
 
     async def download(self, session_key: str, artifact_id: str) -> bytes:
         return await self.client.download(session_key, artifact_id)
@@ -94,7 +99,7 @@ class HttpLink:
     async def agents(self) -> list[AgentInfo]:
         return self.found
 
-    async def ask(self, turn: Turn, on_partial: Callable[[str], None]) -> Answer:
+    async def ask(self, turn: Turn, on_partial: OnPartial, on_usage: OnUsage) -> Answer:
         self.session = self.session or open_session(self.endpoint)
         task = asyncio.ensure_future(ask_http(self.session, self.endpoint, turn, on_partial))
         self.asking[turn.idempotency_key] = task
@@ -108,13 +113,16 @@ class HttpLink:
         finally:
             self.asking.pop(turn.idempotency_key, None)
 
-    async def recover(self, turn: Turn, on_partial: Callable[[str], None]) -> Answer | None:
+    async def recover(self, turn: Turn, on_partial: OnPartial, on_usage: OnUsage) -> Answer | None:
         return None
 
     async def abort(self, turn: Turn) -> None:
         task = self.asking.pop(turn.idempotency_key, None)
         if task:
             task.cancel()
+
+    async def warm_up(self, agent_id: str, boot_id: str) -> None:
+        """HTTP has no command that would not be a turn of the agent."""
 
     async def download(self, session_key: str, artifact_id: str) -> bytes:
         raise GatewayError(Code.MEDIA_GONE, "artifacts are fetched over the WebSocket only")

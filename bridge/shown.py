@@ -86,3 +86,17 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return _("%(n).1f s") % {"n": seconds}
     return _("%(n)d min") % {"n": round(seconds / 60)}
+
+
+def usage(taken: dict[str, Any]) -> str:
+    """One line of what an agent's turn took. taken: the `usage` of its attempt."""
+    read = {name: int(taken.get(name) or 0) for name in ("input", "output", "cache_read", "cache_write")}
+    told = {
+        "model": taken.get("model") or _("a model"),
+        "into": read["input"] + read["cache_read"] + read["cache_write"],
+        "out": read["output"],
+        "cached": read["cache_read"],
+    }
+    line = _("%(model)s: %(into)s tokens in (%(cached)s from its cache), %(out)s out") % told
+    cost = taken.get("cost")
+    return line if cost is None else f"{line} · ${cost:.4f}"

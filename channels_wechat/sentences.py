@@ -67,6 +67,11 @@ SENTENCES: dict[str, Sentence] = {
         "（文件 {name} 未能获取。）",
         "(The file {name} could not be fetched.)",
     ),
+    "answer_cut": Sentence(
+        _("Only the beginning of an agent's answer could be recovered"),
+        "（回答较长，仅恢复了前面的部分。）",
+        "(The answer was longer; only its beginning could be recovered.)",
+    ),
     "no_files": Sentence(
         _("A file cannot be sent in this chat"),
         "[{name}，{size}：此会话无法发送文件]",

@@ -23,7 +23,6 @@ from openclaw.frames import Json, record, text
 from openclaw.reach import BODY_LIMIT, open_session, read_bounded
 from openclaw.reading import (
     Transcript,
-    is_silent_so_far,
     make_answer,
     message_text,
     read_agents,
@@ -31,9 +30,10 @@ from openclaw.reading import (
     read_transcript,
     read_wait,
 )
+from openclaw.runs import SETTLED, Run
 from openclaw.session import is_ours
-from openclaw.turns import AgentInfo, Answer, Attachment, Endpoint, ForeignReply, Hello, MediaRef, Policy, Turn
-from openclaw.wire import CALL_TIMEOUT, Wire, address, receive
+from openclaw.turns import AgentInfo, Answer, Attachment, Endpoint, ForeignReply, Hello, MediaRef, Policy, Turn, Usage
+from openclaw.wire import CALL_TIMEOUT, Answers, Wire, address, receive
 
 __all__ = [
     "AgentInfo",
@@ -46,18 +46,24 @@ __all__ = [
     "MediaRef",
     "Policy",
     "Turn",
+    "Usage",
     "backoff",
 ]
 
 GRACE: Final = 30.0
 """Seconds beyond a turn's own limit in which the gateway may still report that it ended the run."""
 HISTORY_LIMIT: Final = 200
+HISTORY_CHARACTERS: Final = 500_000
+"""Of each text; without it the gateway cuts a text at 8000."""
+LATE_SECONDS: Final = 10.0
+"""How long the response to a run is still awaited that its events have settled: it brings what the run took."""
 POLL: Final = 1.0
 REMEMBERED_RUNS: Final = 10_000
 FOREIGN_LIMIT: Final = 500
 """Replies that nobody asked for and whose transcript is being read; more than this at once is no agent that speaks."""
 
 OnPartial = Callable[[str], None]
+OnUsage = Callable[[Usage], None]
 OnForeign = Callable[[ForeignReply], None]
 
 
@@ -66,8 +72,15 @@ def backoff(attempt: int) -> float:
     return 0.25 + min(29.75, 2.0 ** min(attempt, 5)) * random.uniform(0.75, 1.0)  # noqa: S311 - not a secret
 
 
-def _ignore(_partial: str) -> None:
-    """Stand in for a caller that wants no partial text."""
+def _ignore(_told: object) -> None:
+    """Stand in for a caller that wants no partial text, or no usage."""
+
+
+def _known(answer: Answer | None) -> Answer:
+    """What is not known is no empty answer, which would mean that the agent chose to say nothing."""
+    if answer is None:
+        raise GatewayError(Code.ANSWER_UNKNOWN)
+    return answer
 
 
 @contextlib.asynccontextmanager
@@ -79,15 +92,6 @@ async def _within(seconds: float) -> AsyncIterator[None]:
         raise GatewayError(Code.TIMEOUT, "the gateway is still busy with this session") from None
 
 
-class _Run:
-    """What the events say about a run of ours while it lasts."""
-
-    def __init__(self, on_partial: OnPartial) -> None:
-        self.on_partial = on_partial
-        self.reason = ""
-        self.final: Json = {}
-
-
 class GatewayClient:
     """One connection. Create it inside a running event loop and `close` it."""
 
@@ -96,10 +100,12 @@ class GatewayClient:
         self._grace = grace
         self._on_foreign = on_foreign
         self._wire = Wire(endpoint, self._event)
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, Run] = {}
         self._policy = Policy()
         self._known: OrderedDict[str, None] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._late: set[asyncio.Task[None]] = set()
+        self._names_runs = True
 
     @property
     def closed(self) -> asyncio.Event:
@@ -114,21 +120,23 @@ class GatewayClient:
     async def connect(self) -> Hello:
         hello = await self._wire.open()
         self._policy = hello.policy
+        self._names_runs = bool(hello.boot_id)  # both came with 2026.8
         return hello
 
     async def close(self) -> None:
-        for task in self._tasks:
+        for task in (*self._tasks, *self._late):
             task.cancel()
         await self._wire.close()
 
     # --- turns --------------------------------------------------------------------------------------------------------
 
-    async def ask(self, turn: Turn, on_partial: OnPartial = _ignore) -> Answer:
+    async def ask(self, turn: Turn, on_partial: OnPartial = _ignore, on_usage: OnUsage = _ignore) -> Answer:
         """Run a turn and return the agent's answer; `on_partial` gets the whole text so far, again and again.
 
+        `on_usage` is called at most once, also for a run that failed, and perhaps up to LATE_SECONDS after the answer.
         A cancelled `ask` leaves the run going; `abort` ends it.
         """
-        with self._follow(turn.idempotency_key, on_partial) as run:
+        with self._follow(turn.idempotency_key, on_partial, on_usage) as run:
             try:
                 if any(item.kind == "file" for item in turn.attachments):
                     return await self._ask_with_files(turn, run)
@@ -136,16 +144,28 @@ class GatewayClient:
             except GatewayError as error:
                 raise await self._give_up(turn, error) from None
 
-    async def _ask(self, turn: Turn, run: _Run) -> Answer:
-        async with self._wire.request("agent", agent_params(turn, self._policy)) as answers:
+    async def _ask(self, turn: Turn, run: Run) -> Answer:
+        async with contextlib.AsyncExitStack() as request:
+            answers = await request.enter_async_context(self._wire.request("agent", agent_params(turn, self._policy)))
+            run.answers = answers
             payload = await receive(answers, CALL_TIMEOUT)
             if payload.get("status") == "accepted":
                 payload = await receive(answers, turn.timeout + self._grace)
+            if payload is SETTLED and run.answer:
+                self._start(self._await_usage(request.pop_all(), answers, run), self._late)
+                return run.answer
         if payload.get("status") == "in_flight":
             return await self._end_of(turn, run)
-        return read_result(payload, reason=run.reason, final=run.final)
+        run.read_usage(payload)
+        return read_result(payload, run.seen)
 
-    async def _ask_with_files(self, turn: Turn, run: _Run) -> Answer:
+    async def _await_usage(self, request: contextlib.AsyncExitStack, answers: Answers, run: Run) -> None:
+        """The response to a run that is settled; that it does not come is no error."""
+        async with request:
+            with contextlib.suppress(GatewayError):
+                run.read_usage(await receive(answers, LATE_SECONDS))
+
+    async def _ask_with_files(self, turn: Turn, run: Run) -> Answer:
         """Ask by `chat.send`, which lays the files into the agent's workspace; `agent` refuses all but images.
 
         A busy session would mix a turn sent in this way into the run it is busy with, so it is waited for.
@@ -157,12 +177,14 @@ class GatewayClient:
         await self._wire.call("chat.send", params)
         return await self._end_of(turn, run)
 
-    async def _end_of(self, turn: Turn, run: _Run) -> Answer:
+    async def _end_of(self, turn: Turn, run: Run) -> Answer:
         payload = await self._wait_payload(turn.idempotency_key, turn.timeout)
         if "endedAt" not in payload:
             raise GatewayError(Code.TIMEOUT)
-        answer = read_wait(payload, reason=run.reason)
-        return (await self.history(turn.session_key)).answer_of(turn.idempotency_key) or answer
+        answer, history = read_wait(payload, run.seen), await self.history(turn.session_key)
+        run.use(history.usage_of(turn.idempotency_key))
+        found = history.answer_of(turn.idempotency_key) or history.outcome(turn.idempotency_key)
+        return found or run.final_answer or _known(answer or history.answer_ended_at(payload.get("endedAt")))
 
     async def _give_up(self, turn: Turn, error: GatewayError) -> GatewayError:
         """End a run that outlasted its limit; only if the gateway confirms is the outcome known."""
@@ -179,48 +201,66 @@ class GatewayClient:
         payload = await self._wait_payload(run_id, timeout)
         if "endedAt" not in payload:
             raise GatewayError(Code.TIMEOUT, "the run has not ended, or the gateway does not know it")
-        return read_wait(payload)
+        return _known(read_wait(payload))
 
     async def _wait_payload(self, run_id: str, timeout: float) -> Json:
         params = {"runId": run_id, "timeoutMs": max(1, math.ceil(timeout * 1000))}
         return await self._wire.call("agent.wait", params, timeout=timeout + self._grace)
 
-    async def recover(self, turn: Turn, on_partial: OnPartial = _ignore) -> Answer | None:
+    async def recover(self, turn: Turn, on_partial: OnPartial = _ignore, on_usage: OnUsage = _ignore) -> Answer | None:
         """Find out what became of a turn whose connection was lost, on the same boot or after a restart.
 
         A run that is still going, or that a restarted gateway resumes (under another run id, one session after the
         other), is waited for. None means that no answer exists and none will come: ask again with a new key.
         Raise the error of a run that is known to have failed, and `timeout` (unknown) when it is still going after
-        the turn's time. What only keeps us from finding out is unknown too: it says nothing of the run.
+        the turn's time. What only keeps us from finding out is unknown too: it says nothing of the run. Raise
+        `answer_unknown` where the turn ran on a gateway that does not say what it answered.
         """
-        with self._follow(turn.idempotency_key, on_partial):
+        with self._follow(turn.idempotency_key, on_partial, on_usage) as run:
             async with _within(turn.timeout + self._grace):
                 try:
-                    return await self._recover(turn)
+                    return await self._recover(turn, run)
                 except GatewayError as error:
                     in_doubt = error.action in (Action.RETRY, Action.WAIT) and error.code is not Code.RUN_FAILED
                     raise error.fresh(Action.UNKNOWN if in_doubt else None) from None
 
-    async def _recover(self, turn: Turn) -> Answer | None:
+    async def _recover(self, turn: Turn, run: Run) -> Answer | None:
+        key = turn.idempotency_key
         while True:
-            payload = await self._wait_payload(turn.idempotency_key, POLL)
+            payload = await self._wait_payload(key, POLL)
             history = await self.history(turn.session_key)
-            if answer := history.outcome(turn.idempotency_key):
+            if answer := history.outcome(key):
+                run.use(history.usage_of(answer.run_id))
                 return answer
             if "endedAt" in payload:
-                return read_wait(payload)
-            if not self._may_still_answer(history, turn.idempotency_key):
-                return None
+                return run.final_answer or _known(
+                    read_wait(payload, run.seen) or history.answer_ended_at(payload["endedAt"])
+                )
+            if not self._may_still_answer(history, key):
+                break
+        if not self._names_runs and history.was_asked(turn.message):
+            raise GatewayError(Code.ANSWER_UNKNOWN)
+        return None
 
     def _may_still_answer(self, history: Transcript, run_id: str) -> bool:
         if run_id in history.active_runs() or history.is_pending(run_id):
             return True
-        return history.turn(run_id) is not None and history.is_running
+        return history.is_running and (history.turn(run_id) is not None or not self._names_runs)
 
     async def abort(self, session_key: str, run_id: str = "") -> bool:
         """Stop a run, or all runs of the session; tell whether one was running."""
         params = {"sessionKey": session_key} | ({"runId": run_id} if run_id else {})
         return bool((await self._wire.call("chat.abort", params)).get("aborted"))
+
+    async def warm_up(self, agent_id: str, boot_id: str) -> None:
+        """Let a gateway that has just started load what a turn needs, which takes it seconds; no model is asked.
+
+        `/status` is a command that the gateway answers itself. Its session is no conversation of ours, so what it says is
+        heard by nobody. The key makes a repetition for the same boot harmless.
+        """
+        session_key = f"agent:{agent_id}:bridge:warmup"
+        params = {"sessionKey": session_key, "message": "/status", "idempotencyKey": f"warmup-{boot_id}"}
+        await self._wire.call("chat.send", params)
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
@@ -229,7 +269,8 @@ class GatewayClient:
 
     async def history(self, session_key: str, limit: int = HISTORY_LIMIT) -> Transcript:
         """Return the newest rows of a session, oldest first; an unknown session is empty."""
-        return read_transcript(await self._wire.call("chat.history", {"sessionKey": session_key, "limit": limit}))
+        params = {"sessionKey": session_key, "limit": limit, "maxChars": HISTORY_CHARACTERS}
+        return read_transcript(await self._wire.call("chat.history", params))
 
     async def download(self, session_key: str, artifact_id: str) -> bytes:
         """Return the bytes of an artifact; raise `media_gone` when the gateway cannot give them."""
@@ -265,9 +306,9 @@ class GatewayClient:
     # --- events -------------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _follow(self, run_id: str, on_partial: OnPartial) -> Iterator[_Run]:
+    def _follow(self, run_id: str, on_partial: OnPartial, on_usage: OnUsage) -> Iterator[Run]:
         self._remember(run_id)
-        self._runs[run_id] = run = _Run(on_partial)
+        self._runs[run_id] = run = Run(run_id, on_partial, on_usage)
         try:
             yield run
         finally:
@@ -279,32 +320,21 @@ class GatewayClient:
             self._known.popitem(last=False)
 
     def _event(self, name: str, payload: Json) -> None:
-        if name != "chat":
+        if name not in ("chat", "agent"):
             return
         run_id = text(payload.get("runId"))
         if run := self._runs.get(run_id):
-            self._own_event(run, payload)
-        elif payload.get("state") == "final" and run_id not in self._known and self._on_foreign:
+            run.read(name, payload)
+        elif name == "chat" and payload.get("state") == "final" and run_id not in self._known and self._on_foreign:
             session_key = text(payload.get("sessionKey"))
             if is_ours(session_key) and len(self._tasks) < FOREIGN_LIMIT:
                 self._remember(run_id)  # one reply per run, also when its event comes twice
-                self._start(self._foreign(session_key, run_id, record(payload.get("message"))))
+                self._start(self._foreign(session_key, run_id, record(payload.get("message"))), self._tasks)
 
-    def _own_event(self, run: _Run, payload: Json) -> None:
-        message = record(payload.get("message"))
-        if payload.get("state") == "delta":
-            said = message_text(message)
-            if said and not is_silent_so_far(said):
-                run.on_partial(said)
-        elif payload.get("state") == "final":
-            run.final = message
-        elif payload.get("state") == "error":  # comes twice for one failure
-            run.reason = text(record(payload.get("errorDetail")).get("failoverReason")) or run.reason
-
-    def _start(self, work: Coroutine[None, None, None]) -> None:
+    def _start(self, work: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) -> None:
         task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
     async def _foreign(self, session_key: str, run_id: str, message: Json) -> None:
         """Hand over the agent's own message; the transcript tells media and what the run resumes."""

@@ -30,6 +30,7 @@ class Action(StrEnum):
 
 class Code(StrEnum):
     ANSWER_TOO_LARGE = "answer_too_large"
+    ANSWER_UNKNOWN = "answer_unknown"
     BAD_TOKEN = "bad_token"  # noqa: S105 - the name of an error
     BAD_URL = "bad_url"
     CONNECTION_LOST = "connection_lost"
@@ -66,6 +67,13 @@ MEANINGS: Final[dict[Code, Meaning]] = {
         _(
             "What came is larger than any answer of a gateway, so the bridge stopped reading. Check that host and port are "
             "those of an OpenClaw gateway."
+        ),
+    ),
+    Code.ANSWER_UNKNOWN: Meaning(
+        Action.PERMANENT,
+        _(
+            "The connection was lost, and this version of the gateway does not say what became of the turn. Look at the "
+            "conversation in OpenClaw, then replay the message if it was not answered; newer gateways tell."
         ),
     ),
     Code.BAD_TOKEN: Meaning(

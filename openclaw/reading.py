@@ -1,27 +1,42 @@
 """What the gateway's frames mean: errors by name, answers, rows of a transcript. Pure.
 
-Field names and values were seen on gateway 2026.9.6.
+Field names and values were seen on the gateways 2026.9.6, 2026.8.2 and 2026.7.35.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from openclaw.errors import Action, Code, GatewayError
 from openclaw.frames import Json, number, record, records, seconds, text
-from openclaw.turns import AgentInfo, Answer, Hello, MediaRef, Policy
+from openclaw.turns import AgentInfo, Answer, Hello, MediaRef, Policy, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SILENT: Final = "NO_REPLY"
+SILENCE: Final = "silent"
+"""`terminalReply.disposition` of a run whose agent said NO_REPLY."""
+ABORTED: Final = ("rpc", "aborted", "abort", "user")
+"""`stopReason` of a run that somebody broke off."""
+WAIT_LIMIT: Final = 4095
+"""Characters of an answer in `terminalReply`; a longer one ends there, with an ellipsis."""
+_CUT_SHORT: Final = "\n...(truncated)..."
+"""What `chat.history` puts at the end of a text that is longer than its `maxChars`."""
 RESUMED_BY: Final = "main_session_restart_recovery"
 """`provenance.sourceTool` of the user row by which a restarted gateway continues an interrupted turn."""
 
+SAME_END_MS: Final = 2000
+"""The end of a run stands in two places that are written one after the other."""
+
 _FAILURE_TEXTS: Final = frozenset(
-    {"The agent run failed before producing a reply.", "[assistant turn failed before producing content]"}
+    {
+        "The agent run failed before producing a reply.",
+        "[assistant turn failed before producing content]",
+        "⚠️ Agent couldn't generate a response. Please try again.",
+    }
 )
 """Sentences the gateway puts where a reply is missing (`gateway-error-details` of its source)."""
 
@@ -96,46 +111,97 @@ def _cooldown(message: str) -> float | None:
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
-def read_result(payload: Json, *, reason: str = "", final: Json | None = None) -> Answer:
-    """Read the second response of `agent`; `final` is the message of the run's `chat final` event.
+@dataclass(frozen=True)
+class Seen:
+    """What the events of a run said of it, beside its response.
+
+    reason: `errorDetail.failoverReason` of a failure; disposition: of `terminalReply`, where the gateway tells it;
+    was_cancelled: somebody aborted it; has_failed: its last attempt ended in an error, which 2026.7 may call "ok" in the
+    response; final: the message of `chat final`.
+    """
+
+    reason: str = ""
+    disposition: str = ""
+    was_cancelled: bool = False
+    has_failed: bool = False
+    final: Json | None = None
+
+
+def read_result(payload: Json, seen: Seen = Seen()) -> Answer:  # noqa: B008 - immutable
+    """Read the second response of `agent`.
 
     Raise GatewayError for a run that failed, was aborted or took too long: the texts in such payloads are the
-    gateway's own sentences and never an answer.
+    gateway's own sentences and never an answer. Since 2026.9 an agent that says NO_REPLY makes its run fail, and only
+    the events tell that from a model that gave nothing.
     """
-    status, summary = text(payload.get("status")), text(payload.get("summary"))
-    payloads = records(record(payload.get("result")).get("payloads"))
-    if status == "timeout":
-        raise _ended_early(payload)
-    if status != "ok":
-        raise run_failed(summary or text(payload.get("error")), reason)
+    run_id, result = text(payload.get("runId")), record(payload.get("result"))
+    _check_end(payload, seen)
+    if seen.disposition == SILENCE:
+        return Answer("", run_id=run_id)
+    payloads = records(result.get("payloads"))
+    if payload.get("status") != "ok":
+        raise run_failed(text(payload.get("summary")) or text(payload.get("error")), seen.reason)
     shown = [item for item in payloads if not item.get("isError")]
-    if payloads and not shown:
-        raise run_failed(text(payloads[0].get("text")), reason)
-    if any(text(item.get("text")).strip() in _FAILURE_TEXTS for item in shown):
-        raise run_failed("the run ended without a reply", reason)
+    if payloads and (seen.has_failed or not shown):
+        raise run_failed(text(payloads[0].get("text")), seen.reason)
+    if seen.disposition == "empty" or any(text(item.get("text")).strip() in _FAILURE_TEXTS for item in shown):
+        raise run_failed("the run ended without a reply", seen.reason)
     urls = [url for item in shown for url in _payload_urls(item)]
     said = "\n\n".join(part for item in shown if (part := text(item.get("text")).strip()))
-    return make_answer(said, urls, _artifacts(final or {}), text(payload.get("runId")))
+    return make_answer(said, urls, artifacts_of(seen.final or {}), run_id)
 
 
-def read_wait(payload: Json, *, reason: str = "") -> Answer:
-    """Read the answer of `agent.wait` for a run that has ended; artifacts stay in the transcript."""
-    status = text(payload.get("status"))
-    if status == "timeout" or payload.get("stopReason") == "rpc":
-        raise _ended_early(payload)
-    if status != "ok":
-        raise run_failed(text(payload.get("error")), reason)
-    reply = record(payload.get("terminalReply"))
-    if text(reply.get("text")).strip() in _FAILURE_TEXTS:
-        raise run_failed("the run ended without a reply", reason)
-    return answer_from_text(text(reply.get("text")), (), text(payload.get("runId")))
+def read_wait(payload: Json, seen: Seen = Seen()) -> Answer | None:  # noqa: B008 - immutable
+    """Read the answer of `agent.wait` for a run that has ended; artifacts stay in the transcript.
+
+    None: the run is done, and the gateway (before 2026.8) does not say what it answered. Raise as `read_result`.
+    """
+    _check_end(payload, seen)
+    reply, run_id = record(payload.get("terminalReply")), text(payload.get("runId"))
+    if reply.get("disposition") == SILENCE:
+        return Answer("", run_id=run_id)
+    if payload.get("status") != "ok":
+        raise run_failed(text(payload.get("error")), seen.reason)
+    if not reply:
+        return None
+    said = text(reply.get("text"))
+    if reply.get("disposition") == "empty" or said.strip() in _FAILURE_TEXTS:
+        raise run_failed("the run ended without a reply", seen.reason)
+    answer = answer_from_text(said, (), run_id)
+    return replace(answer, is_cut=len(said) >= WAIT_LIMIT and said.endswith("…"))
 
 
-def _ended_early(payload: Json) -> GatewayError:
-    if payload.get("stopReason") in ("rpc", "abort", "user"):
-        return GatewayError(Code.RUN_ABORTED, text(payload.get("summary")))
-    # The gateway has ended the run: asking again would take as long again.
-    return GatewayError(Code.TIMEOUT, "the gateway ended the run at its time limit", action=Action.PERMANENT)
+def _check_end(payload: Json, seen: Seen) -> None:
+    """Raise for a run that was ended early. Gateways disagree in `status`, so the marks of an abort come first.
+
+    2026.7 marks its own time limit as an abort too, but names the phase that took too long.
+    """
+    if not payload.get("timeoutPhase"):
+        meta = record(record(payload.get("result")).get("meta"))
+        if seen.was_cancelled or payload.get("stopReason") in ABORTED or meta.get("aborted") is True:
+            raise GatewayError(Code.RUN_ABORTED, text(payload.get("summary")))
+    if payload.get("timeoutPhase") or payload.get("status") == "timeout":
+        # The gateway has ended the run: asking again would take as long again.
+        raise GatewayError(Code.TIMEOUT, "the gateway ended the run at its time limit", action=Action.PERMANENT)
+
+
+def read_usage(payload: Json) -> Usage | None:
+    """Return what a run took by the second response of `agent`; None where it does not say, as for a run that was aborted."""
+    meta = record(record(payload.get("result")).get("meta"))
+    agent = record(meta.get("agentMeta"))
+    return _usage(agent, record(agent.get("usage")), number(meta.get("costUsd")))
+
+
+def _usage(named: Json, usage: Json, cost: float | None = None) -> Usage | None:
+    if not usage:
+        return None
+    counts = {name: int(number(usage.get(key)) or 0) for name, key in _COUNTS.items()}
+    model = "/".join(part for part in (text(named.get("provider")), text(named.get("model"))) if part)
+    total = number(record(usage.get("cost")).get("total"))
+    return Usage(model, **counts, cost=cost if total is None else total)
+
+
+_COUNTS: Final = {"input": "input", "output": "output", "cache_read": "cacheRead", "cache_write": "cacheWrite"}
 
 
 def make_answer(said: str, urls: Iterable[str], artifacts: Iterable[MediaRef], run_id: str) -> Answer:
@@ -160,7 +226,7 @@ def _basename(url: str) -> str:
     return re.split(r"[?#]", url, maxsplit=1)[0].rstrip("/").rsplit("/", 1)[-1]
 
 
-def _artifacts(message: Json) -> tuple[MediaRef, ...]:
+def artifacts_of(message: Json) -> tuple[MediaRef, ...]:
     return tuple(
         MediaRef(
             artifact_id=text(block.get("artifactId")), name=text(block.get("title")), mime=text(block.get("mimeType"))
@@ -198,7 +264,8 @@ class Row:
 
     @property
     def run_id(self) -> str:
-        return text(record(self.raw.get("__openclaw")).get("runId"))
+        abort = text(record(self.raw.get("openclawAbort")).get("runId"))
+        return text(record(self.raw.get("__openclaw")).get("runId")) or abort
 
     @property
     def is_user(self) -> bool:
@@ -219,8 +286,17 @@ class Row:
     def is_aborted(self) -> bool:
         return bool(record(self.raw.get("openclawAbort")).get("aborted"))
 
+    @property
+    def is_cut(self) -> bool:
+        return record(self.raw.get("__openclaw")).get("truncated") is True or self.text.endswith(_CUT_SHORT)
+
+    @property
+    def text(self) -> str:
+        return message_text(self.raw)
+
     def answer(self) -> Answer:
-        return answer_from_text(message_text(self.raw), _artifacts(self.raw), self.run_id)
+        said = self.text.removesuffix(_CUT_SHORT) if self.is_cut else self.text
+        return replace(answer_from_text(said, artifacts_of(self.raw), self.run_id), is_cut=self.is_cut)
 
 
 @dataclass(frozen=True)
@@ -264,10 +340,11 @@ class Transcript:
         """Return the completed answer to this run, also when a resumed run gave it; raise when it was aborted."""
         rows = self.turn(run_id) or ()
         runs = {run_id} | {row.key.removesuffix(":user") for row in rows if row.resumes}
-        ours = [row for row in rows if row.run_id in runs and not row.is_user]
+        named = any(row.run_id for row in rows)  # a gateway before 2026.8 names the run in the user row only
+        ours = [row for row in rows if not row.is_user and (row.run_id in runs or not named)]
         if done := [row for row in ours if row.is_complete]:
             return done[-1].answer()
-        if any(row.is_aborted for row in ours):
+        if any(row.is_aborted for row in (*ours, *(row for row in self.rows if row.run_id == run_id))):
             raise GatewayError(Code.RUN_ABORTED, "the transcript says that the run was aborted")
         return None
 
@@ -280,6 +357,30 @@ class Transcript:
     def answer_of(self, run_id: str) -> Answer | None:
         done = [row for row in self.rows if row.run_id == run_id and row.is_complete]
         return done[-1].answer() if done else None
+
+    def answer_ended_at(self, moment: object) -> Answer | None:
+        """Return the answer of the session's last run if it is the one that ended at this moment, in milliseconds.
+
+        Only for a gateway that names no runs: a bridge's session has one run at a time.
+        """
+        info, ended = record(self.raw.get("sessionInfo")), number(moment)
+        began, over = number(info.get("startedAt")), number(info.get("endedAt"))
+        if ended is None or began is None or over is None or abs(over - ended) > SAME_END_MS or not self.rows:
+            return None
+        last = self.rows[-1]
+        return last.answer() if last.is_complete and (number(last.raw.get("timestamp")) or 0) >= began else None
+
+    def was_asked(self, message: str) -> bool:
+        """Tell whether a user row has these words: the gateway puts some of its own before and behind them."""
+        return any(row.is_user and message.strip() in row.text for row in self.rows)
+
+    def usage_of(self, run_id: str) -> Usage | None:
+        """Add up what the calls of the model took for this run, of which each has a row."""
+        rows = [row.raw for row in self.rows if run_id and row.run_id == run_id and not row.is_aborted]
+        used = [usage for row in rows if (usage := _usage(row, record(row.get("usage"))))]
+        costs = [usage.cost for usage in used if usage.cost is not None]
+        counts = {name: sum(getattr(usage, name) for usage in used) for name in _COUNTS}
+        return Usage(used[-1].model, **counts, cost=sum(costs) if costs else None) if used else None
 
 
 def read_transcript(payload: Json) -> Transcript:

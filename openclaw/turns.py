@@ -64,13 +64,30 @@ class MediaRef:
 class Answer:
     """A completed run. Empty text without media means that the agent chose to say nothing (NO_REPLY).
 
-    `missing` names files that stay out of reach, because the agent named a path on the gateway's own disk.
+    `missing` names files that stay out of reach, because the agent named a path on the gateway's own disk. `is_cut`: the
+    gateway gave only the beginning of the text.
     """
 
     text: str
     media: tuple[MediaRef, ...] = ()
     run_id: str = ""
     missing: tuple[str, ...] = ()
+    is_cut: bool = False
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a run took, over all its calls of the model: tokens, and dollars where the gateway knows the model's prices.
+
+    `input` counts the tokens that were not read from the model's cache; `model` is provider/model.
+    """
+
+    model: str = ""
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    cost: float | None = None
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,17 @@ if TYPE_CHECKING:
 AT_ONCE = 1000
 
 
+class UsageSerializer(serializers.Serializer[Any]):
+    """What a turn of an agent took, over all its calls of the model."""
+
+    model = serializers.CharField(help_text="provider/model")
+    input = serializers.IntegerField(help_text="Tokens that were not read from the model's cache.")
+    output = serializers.IntegerField()
+    cache_read = serializers.IntegerField()
+    cache_write = serializers.IntegerField()
+    cost = serializers.FloatField(allow_null=True, help_text="Dollars, where the gateway knows the model's prices.")
+
+
 class AttemptSerializer(Withheld, serializers.ModelSerializer[Attempt]):
     """One request to the platform or the gateway. `request` and `response` are null without the right to read messages."""
 
@@ -33,6 +44,7 @@ class AttemptSerializer(Withheld, serializers.ModelSerializer[Attempt]):
     outcome = serializers.ChoiceField([("", _("on its way")), *Outcome.choices])
     request = serializers.JSONField(allow_null=True, help_text="What was sent, without secrets.")
     response = serializers.JSONField(allow_null=True, help_text="What was answered, without secrets.")
+    usage = UsageSerializer(allow_null=True, help_text="Of a turn of an agent; null where the gateway did not say.")
 
     class Meta:
         model = Attempt
@@ -46,6 +58,7 @@ class AttemptSerializer(Withheld, serializers.ModelSerializer[Attempt]):
             "possibly_twice",
             "request",
             "response",
+            "usage",
         )
 
 

@@ -276,6 +276,8 @@ class Attempt(models.Model):
     error = models.TextField(_("error"), blank=True, default="")
     request = models.JSONField(_("request"), default=dict)
     response = models.JSONField(_("response"), default=dict)
+    # Of a turn of an agent: the fields of `openclaw.turns.Usage`. Null where the gateway did not say.
+    usage = models.JSONField(_("usage"), null=True)
     # An attempt before this one may have been carried out.
     possibly_twice = models.BooleanField(_("possibly twice"), default=False, db_default=False)
 

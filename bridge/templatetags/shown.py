@@ -30,6 +30,12 @@ def as_in_the_menu(plural: Any) -> str:
 
 
 @register.filter
+def usage(taken: Any) -> str:
+    """What a turn took: the `usage` of an attempt."""
+    return shown.usage(taken)
+
+
+@register.filter
 def pretty(value: Any) -> str:
     """JSON to read, with secrets hidden once more on the way out."""
     return json.dumps(redact(value), indent=2, ensure_ascii=False, default=str)

@@ -2,6 +2,7 @@
 
 !slow=<seconds>  the time the answer takes        !tokens=<n>  n numbered words
 !say=<text>      exactly the rest of the line     !noreply     the agent stays silent
+!long=<n>        n characters                     !empty       the model gives nothing
 !fail, !fail=<http status of the model>           the run fails
 !image           answers with a picture's address
 !image=artifact  ... with an artifact             !image=link  ... with one that has a short-lived address
@@ -40,8 +41,12 @@ def think(message: str, images: int = 0, files: tuple[str, ...] = ()) -> Thought
         return Thought("", seconds, failure=failure or "500")
     if (said := _directive(message, "say", r".+")) is not None:
         return Thought(said.strip(), seconds)
+    if "!empty" in message:
+        return Thought("", seconds)
     if "!noreply" in message:
         return Thought("NO_REPLY", seconds)
+    if length := _directive(message, "long", r"\d+"):
+        return Thought("0123456789" * (int(length) // 10) + "0123456789"[: int(length) % 10], seconds)
     if count := _directive(message, "tokens", r"\d+"):
         return Thought(" ".join(f"w{number}" for number in range(int(count))), seconds)
     if (kind := _directive(message, "image", r"artifact|link")) is not None:

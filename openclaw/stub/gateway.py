@@ -9,6 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from openclaw.stub import versions
 from openclaw.stub.book import Book
 from openclaw.stub.brain import Thought, is_permanent, think
 
@@ -37,6 +38,8 @@ class Faults:
     silent: bool = False  # accepts turns and never answers them, nor ticks
     drop_mid_turn: int = 0  # this many runs lose every connection after their first words
     overloaded: int = 0  # this many turns are refused with UNAVAILABLE
+    plays: str = "2026.9.6"  # the version whose frames are played: 2026.8.2 and 2026.7.35 differ
+    late: float = 0.0  # seconds between the end of a run and its response
     resume: bool = True  # after a restart interrupted turns are continued under new run ids
 
 
@@ -76,6 +79,7 @@ class Gateway:
         self.boot_id = str(uuid.uuid4())
         self.started_at = time.monotonic()
         self.runs: dict[str, Run] = {}
+        self.commands: dict[str, str] = {}  # key and text of what `chat.send` took as a command
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._owed: set[str] = set()  # sessions whose interrupted turn is yet to be resumed
 
@@ -114,6 +118,7 @@ class Gateway:
         try:
             async with self._turns[run.session]:
                 await self._work(run)
+            await asyncio.sleep(self.faults.late)
         except asyncio.CancelledError:
             if run.final is None:
                 self._abort(run)
@@ -147,27 +152,31 @@ class Gateway:
             if pause:
                 await asyncio.sleep(pause)
             run.said += "".join(pieces[start : start + group])
-            self._tell(run, "delta", message=_message(run.said))
+            self.tell(run, "delta", message=_message(run.said))
             for listener in run.listeners:
                 listener(run.said)
             if self.faults.drop_mid_turn > 0:
                 self.faults.drop_mid_turn -= 1
                 self.drop_connections()
 
-    def _tell(self, run: Run, state: str, **more: Any) -> None:
+    def tell(self, run: Run, state: str, **more: Any) -> None:
         payload = {"runId": run.key, "sessionKey": run.session, "agentId": agent_of(run.session), "state": state}
         self.broadcast("chat", payload | more)
 
     def _finish(self, run: Run, thought: Thought) -> None:
+        if thought.words in ("", "NO_REPLY") and not thought.image:
+            self.book.assistant(run.session, run.key, [{"type": "text", "text": thought.words}])
+            versions.say_nothing(self, run, "silent" if thought.words else "empty")
+            return
         url = f"{self.address}/_stub/image/{run.key}.png" if thought.image == "url" else None
         content: list[Json] = [{"type": "text", "text": thought.words}]
         shown = content if url is None else [{"type": "text", "text": f"{thought.words}\nMEDIA:{url}"}]
         if thought.image in ("artifact", "link"):
             content.append({"type": "image", "artifactId": f"{thought.image}_{run.key}", "mimeType": "image/png"})
         self.book.assistant(run.session, run.key, shown)
-        self._tell(run, "final", stopReason="stop", message={"role": "assistant", "content": content})
-        payloads = [{"text": thought.words, "mediaUrl": url}]
-        result = {"payloads": payloads, "meta": {}}
+        versions.end(self, run, thought.words, url)
+        self.tell(run, "final", stopReason="stop", message={"role": "assistant", "content": content})
+        result = {"payloads": [{"text": thought.words, "mediaUrl": url}], "meta": versions.meta(self.faults.plays)}
         run.final = {"runId": run.key, "status": "ok", "summary": "completed", "result": result}
 
     def _fail(self, run: Run, failure: str) -> None:
@@ -175,14 +184,14 @@ class Gateway:
         reason = "format" if is_permanent(failure) else "server_error"
         self.book.assistant(run.session, run.key, [{"type": "text", "text": sentence}], failed=True)
         for _twice in range(2):  # as the real one does
-            self._tell(run, "error", errorMessage=sentence, errorDetail={"failoverReason": reason})
+            self.tell(run, "error", errorMessage=sentence, errorDetail={"failoverReason": reason})
         run.final = {"runId": run.key, "status": "error", "summary": sentence}
 
     def _abort(self, run: Run) -> None:
         if run.started:
             self.book.aborted(run.session, run.key, run.said)
-        self._tell(run, "aborted", stopReason="rpc", message=_message(run.said))
-        run.final = {"runId": run.key, "status": "timeout", "summary": "aborted", "stopReason": "rpc"}
+        self.tell(run, "aborted", stopReason="rpc", message=_message(run.said))
+        run.final = versions.aborted(self.faults.plays, run)
 
     def abort(self, session: str, key: str = "") -> list[str]:
         """Stop a session's runs, or one of them; return the keys of those that were open."""
@@ -197,12 +206,12 @@ class Gateway:
         """Let the agent say something nobody asked for; return the run's id."""
         run = Run(str(uuid.uuid4()), session, "")
         self.book.assistant(session, run.key, [{"type": "text", "text": words}])
-        self._tell(run, "final", stopReason="stop", message=_message(words))
+        self.tell(run, "final", stopReason="stop", message=_message(words))
         return run.key
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
-    def history(self, session: str, limit: int) -> Json:
+    def history(self, session: str, limit: int, most: int) -> Json:
         active = [run for run in self.runs.values() if run.session == session and run.final is None]
         running = next((run for run in active if run.started), None)
         waiting = {run.key: run for run in active if not run.started and not run.resumes}
@@ -212,7 +221,7 @@ class Gateway:
         ]
         return {
             "sessionKey": session,
-            "messages": self.book.rows[session][-limit:],
+            "messages": [versions.row(self.faults.plays, row, most) for row in self.book.rows[session][-limit:]],
             "inFlightRun": {"runId": running.key, "text": running.said} if running else None,
             "pendingInputs": {"items": items, "total": len(items)},
             "sessionInfo": {

@@ -104,6 +104,11 @@ class RunningStub:
         return self._gateway.book.record()
 
     @property
+    def commands(self) -> dict[str, str]:
+        """Key and text of what `chat.send` took as a command."""
+        return self._gateway.commands
+
+    @property
     def connections(self) -> int:
         return len(self._sockets.open)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from openclaw.stub import versions
 from openclaw.stub.brain import picture
 from openclaw.stub.gateway import Gateway, Json, Run, agent_of
 
@@ -196,10 +197,11 @@ class Connection:
 
     def _hello(self, scopes: list[str], protocol: int) -> Json:
         limits = {"maxBytes": 19_464_192, "maxImageBytes": 6_291_456}
+        boot = {} if self.gateway.faults.plays == versions.OLDEST else {"bootId": self.gateway.boot_id}
         return {
             "type": "hello-ok",
             "protocol": protocol,
-            "server": {"version": VERSION, "bootId": self.gateway.boot_id, "connId": str(uuid.uuid4())},
+            "server": {"version": VERSION, "connId": str(uuid.uuid4())} | boot,
             "auth": {"role": "operator", "scopes": scopes},
             "policy": {
                 "maxPayload": MAX_PAYLOAD,
@@ -214,7 +216,8 @@ class Connection:
             agents = [{"id": agent, "model": {"primary": "stub/parrot"}} for agent in self.gateway.agents]
             return {"defaultId": self.gateway.agents[0], "agents": agents}
         if method == "chat.history":
-            return self.gateway.history(session.lower(), int(params.get("limit", 200)))
+            most = int(params.get("maxChars", versions.HISTORY_LIMIT))
+            return self.gateway.history(session.lower(), int(params.get("limit", 200)), most)
         if method == "chat.send":
             return self._send_chat(params)
         if method == "chat.abort":
@@ -259,31 +262,33 @@ class Connection:
 
     def _send_chat(self, params: Json) -> Json:
         """Take a turn as `agent` does, but answer at once; steering a busy session is not played."""
+        if str(params.get("message")).startswith("/"):
+            return self._obey(params)
         if run := self.gateway.runs.get(params.get("idempotencyKey", "")):
             return {"runId": run.key, "status": "in_flight" if run.final is None else "ok"}
         if "extraSystemPrompt" in params:
             raise Refused("INVALID_REQUEST", "invalid chat.send params: unexpected property 'extraSystemPrompt'")
         return {"runId": self._admit(params, files_allowed=True).key, "status": "started"}
 
+    def _obey(self, params: Json) -> Json:
+        """A command is answered by the gateway itself; the agent does not hear of it."""
+        key, session = str(params["idempotencyKey"]), str(params.get("sessionKey", "")).lower()
+        if key in self.gateway.commands:
+            return {"runId": key, "status": "ok"}
+        self.gateway.commands[key] = params["message"]
+        self.gateway.tell(Run(key, session, ""), "final", stopReason="stop", message=_said("🦞 a stub"))
+        return {"runId": key, "status": "started"}
+
     async def _wait(self, number: str, params: Json) -> None:
         run = self.gateway.runs.get(params.get("runId", ""))
         if run is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(run.done.wait(), params.get("timeoutMs", 30_000) / 1000)
-        self._respond(number, _outcome(params.get("runId", ""), run))
+        self._respond(number, versions.outcome(self.gateway.faults.plays, params.get("runId", ""), run))
 
 
-def _outcome(key: str, run: Run | None) -> Json:
-    """Return the payload of `agent.wait`; an unknown run is a timeout without an end."""
-    if run is None or not run.final:
-        return {"runId": key, "status": "timeout"}
-    ended: Json = {"runId": key, "endedAt": int(time.time() * 1000)}
-    if run.final["status"] == "ok":
-        reply = {"disposition": "visible", "text": run.final["result"]["payloads"][0]["text"]}
-        return ended | {"status": "ok", "stopReason": "stop", "terminalReply": reply}
-    if run.final["status"] == "timeout":
-        return ended | {"status": "error", "stopReason": "rpc"}
-    return ended | {"status": "error", "error": run.final["summary"]}
+def _said(words: str) -> Json:
+    return {"role": "assistant", "content": [{"type": "text", "text": words}]}
 
 
 def _download(artifact: str) -> Json:

@@ -200,3 +200,10 @@ def test_the_dead_letters_are_searched_by_what_their_message_says(boss: Client, 
 
     assert found("您的报表") == found("报表") == [world.dead.pk]
     assert found("本周新增用户") == []  # said, and delivered
+
+
+def test_the_page_says_what_a_turn_took(boss: Client, world: rows.World) -> None:
+    taken = {"model": "openai/gpt", "input": 600, "output": 5, "cache_read": 400, "cache_write": 0, "cost": 0.0123}
+    rows.attempt(world.delivered, 9, "ok", usage=taken)
+    page = boss.get(url("change", world.delivered.pk)).content.decode()
+    assert "openai/gpt: 1000 tokens in (400 from its cache), 5 out · $0.0123" in page

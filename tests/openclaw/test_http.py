@@ -70,8 +70,15 @@ def test_answer_streams(stub: RunningStub) -> None:
 
 
 def test_silent_agent_gives_an_empty_answer_and_no_partial(stub: RunningStub) -> None:
+    stub.faults.plays = "2026.8.2"
     answer, partials = ask(stub.base_url, Turn(KEY, "main", "!noreply", "k"))
     assert (answer.text, partials) == ("", [])
+
+
+def test_newest_gateway_does_not_tell_silence_from_a_failure_over_http(stub: RunningStub) -> None:
+    with pytest.raises(GatewayError) as caught:
+        ask(stub.base_url, Turn(KEY, "main", "!noreply", "k"))
+    assert (caught.value.code, caught.value.action) == (Code.RUN_FAILED, Action.RETRY)
 
 
 def test_stand_in_for_nothing_said_is_no_answer(stub: RunningStub) -> None:

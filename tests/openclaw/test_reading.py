@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from openclaw.errors import Action, Code, GatewayError
-from openclaw.reading import is_silent_so_far, read_error, read_hello, read_result, read_transcript, read_wait
+from openclaw.reading import Seen, is_silent_so_far, read_error, read_hello, read_result, read_transcript, read_wait
 from openclaw.turns import MediaRef
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "openclaw"
@@ -49,10 +49,10 @@ def test_path_on_the_gateways_disk_is_missing_and_never_media() -> None:
 def test_failed_run_is_an_error_by_the_models_reason() -> None:
     reason = load("chat__failed")["errorDetail"]["failoverReason"]
     with pytest.raises(GatewayError) as caught:
-        read_result(result("failed"), reason=reason)
+        read_result(result("failed"), Seen(reason))
     assert (caught.value.code, caught.value.action) == (Code.RUN_FAILED, Action.PERMANENT)
     with pytest.raises(GatewayError) as caught:
-        read_result(result("failed"), reason="server_error")
+        read_result(result("failed"), Seen("server_error"))
     assert caught.value.action is Action.RETRY
 
 
@@ -110,7 +110,7 @@ def test_no_reply_is_an_empty_answer() -> None:
 
 def test_image_block_of_the_final_event_is_an_artifact() -> None:
     final = {"content": [{"type": "image", "artifactId": "artifact_1", "mimeType": "image/png"}]}
-    answer = read_result({"status": "ok", "result": {"payloads": []}}, final=final)
+    answer = read_result({"status": "ok", "result": {"payloads": []}}, Seen(final=final))
     assert answer.media == (MediaRef(artifact_id="artifact_1", mime="image/png"),)
 
 

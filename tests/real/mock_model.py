@@ -4,6 +4,8 @@ The answer is "pong: <last line of the user's text>", streamed, unless the text 
 !slow=<seconds>  the time the answer takes      !tokens=<n>      n numbered words
 !say=<text>      exactly the rest of the line   !fail=<status>   that HTTP error, every time
 !once=<status>   that HTTP error, the first time this text is asked
+!silent          "NO_REPLY", every time         !empty           nothing at all, every time
+!long=<n>        n characters
 """
 
 from __future__ import annotations
@@ -65,8 +67,19 @@ class Call:
         match = re.search(rf"!{name}=(.*)" if name == "say" else rf"!{name}=([\d.]+)", self.text)
         return match[1].strip() if match else None
 
+    def _asked_lately(self, directive: str) -> bool:
+        """The gateway asks once more after silence, with a user message of its own at the end."""
+        newest = self.body.get("messages", [])[-6:]
+        return any(directive in text_of(m.get("content")) for m in newest if m.get("role") == "user")
+
     @property
     def answer(self) -> str:
+        if self._asked_lately("!silent"):
+            return "NO_REPLY"
+        if self._asked_lately("!empty"):
+            return ""
+        if length := self.directive("long"):
+            return ("0123456789" * (int(length) // 10 + 1))[: int(length)]
         if said := self.directive("say"):
             return said
         if count := self.directive("tokens"):
@@ -147,7 +160,12 @@ class MockModel:
 
 def _chunk(delta: dict[str, str], finish: str | None = None) -> bytes:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
-    usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    usage = {
+        "prompt_tokens": 1000,
+        "completion_tokens": 5,
+        "total_tokens": 1005,
+        "prompt_tokens_details": {"cached_tokens": 400},
+    }
     body = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "mock-1", "choices": [choice]}
     return b"data: " + json.dumps(body | ({"usage": usage} if finish else {})).encode() + b"\n\n"
 

@@ -21,7 +21,9 @@ from typing import Any, Final, Self
 from tests.real.mock_model import MockModel
 
 NODE: Final = "node@24.21.0"
-OPENCLAW: Final = "openclaw@2026.9.6"
+NEWEST: Final = "2026.9.6"
+OLDER: Final = ("2026.8.2", "2026.7.35")
+"""Gateways whose frames differ: no `executionSettled`; the last one has no boot id, no `terminalReply` and no run ids either."""
 START_LIMIT: Final = 180  # seconds; 11 to 30 on two idle cores
 
 
@@ -30,9 +32,9 @@ def lab_directory() -> Path:
     return Path(os.environ.get("OPENCLAW_LAB_DIR", default))
 
 
-def install() -> Path:
+def install(version: str = NEWEST) -> Path:
     """Install both packages once and return the directory that holds `node_modules`."""
-    target = lab_directory() / "npm"
+    target = lab_directory() / ("npm" if version == NEWEST else f"npm-{version}")
     if (target / "installed").exists():
         return target
     target.mkdir(parents=True, exist_ok=True)
@@ -40,7 +42,7 @@ def install() -> Path:
     package = {"name": "openclaw-lab", "private": True, "allowScripts": {"node": True}}
     (target / "package.json").write_text(json.dumps(package))
     # One after the other: OpenClaw's own script refuses to be installed by another Node.
-    for wanted in (NODE, OPENCLAW):
+    for wanted in (NODE, f"openclaw@{version}"):
         command = ["npm", "install", "--no-audit", "--no-fund", wanted]
         subprocess.run(command, cwd=target, check=True, timeout=900, env=os.environ | {"PATH": _path(target)})
     (target / "installed").touch()
@@ -57,8 +59,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _config(state: Path, port: int, token: str, model_port: int) -> dict[str, Any]:
-    cost = {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0}
+def _config(state: Path, port: int, token: str, model_port: int, version: str) -> dict[str, Any]:
+    cost = {"input": 1, "output": 5, "cacheRead": 0.1, "cacheWrite": 0}  # dollars for a million tokens
     model = {"id": "mock-1", "name": "Mock", "reasoning": False, "input": ["text", "image"], "cost": cost}
     provider = {
         "baseUrl": f"http://127.0.0.1:{model_port}/v1",
@@ -66,14 +68,19 @@ def _config(state: Path, port: int, token: str, model_port: int) -> dict[str, An
         "api": "openai-completions",
         "models": [model | {"contextWindow": 200_000, "maxTokens": 8192}],
     }
-    defaults = {
+    defaults: dict[str, Any] = {
         "workspace": str(state / "workspace"),
         "skipBootstrap": True,
         "model": {"primary": "mock/mock-1"},
         "heartbeat": {"every": "0m"},
-        "systemAgent": {"agentId": "main"},
     }
-    entries: dict[str, Any] = {"main": {}, "second": {"workspace": str(state / "workspace-second")}}
+    second = str(state / "workspace-second")
+    if version == "2026.7.35":
+        agents: dict[str, Any] = {"defaults": defaults, "list": [{"id": "main"}, {"id": "second", "workspace": second}]}
+    else:
+        defaults["systemAgent"] = {"agentId": "main"}
+        entries = {"main": {}, "second": {"workspace": second}}
+        agents = {"ownership": "explicit", "defaults": defaults, "entries": entries}
     return {
         "gateway": {
             "mode": "local",
@@ -85,7 +92,7 @@ def _config(state: Path, port: int, token: str, model_port: int) -> dict[str, An
         },
         "update": {"checkOnStart": False, "auto": {"enabled": False}},
         "discovery": {"mdns": {"mode": "off"}},
-        "agents": {"ownership": "explicit", "defaults": defaults, "entries": entries},
+        "agents": agents,
         "models": {"mode": "replace", "providers": {"mock": provider}},
     }
 
@@ -95,6 +102,7 @@ class OpenClawLab:
     """`with OpenClawLab(tmp_path) as lab:` gives a running gateway; `lab.model.calls` is what reached the model."""
 
     state: Path
+    version: str = NEWEST
     token: str = "lab-gateway-token-0123456789abcdef"
     port: int = field(default_factory=free_port)
     model: MockModel = field(default_factory=MockModel)
@@ -111,7 +119,7 @@ class OpenClawLab:
     def __enter__(self) -> Self:
         self.model.__enter__()
         self.state.mkdir(parents=True, exist_ok=True)
-        config = _config(self.state, self.port, self.token, self.model.port)
+        config = _config(self.state, self.port, self.token, self.model.port, self.version)
         (self.state / "openclaw.json").write_text(json.dumps(config))
         self.start()
         return self
@@ -121,7 +129,7 @@ class OpenClawLab:
         self.model.__exit__()
 
     def start(self) -> None:
-        installed = install()
+        installed = install(self.version)
         environment = {
             "PATH": _path(installed),
             "HOME": str(self.state),

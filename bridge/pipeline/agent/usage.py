@@ -1,0 +1,53 @@
+"""What a turn of an agent took: tokens and money, kept with its attempt.
+
+The gateway tells it up to some hundred milliseconds after the answer, when the delivery is settled already.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from accounts import counters
+from bridge import database
+from bridge.together import Together
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from openclaw.turns import Usage
+
+# The columns of `Usage`, of which /metrics counts the tokens by kind and model.
+TOKENS = ("input", "output", "cache_read", "cache_write")
+UPDATE = """
+UPDATE bridge_attempt t SET usage = x.usage
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS x(attempt bigint, usage jsonb) WHERE t.id = x.attempt RETURNING t.id
+"""
+
+
+class Used(NamedTuple):
+    """What the turn of an attempt took."""
+
+    attempt_id: int
+    usage: Usage
+
+
+def _store_all(used: Sequence[Used]) -> list[int]:
+    rows = [{"attempt": one.attempt_id, "usage": asdict(one.usage)} for one in used]
+    database.run(UPDATE, {"rows": json.dumps(rows)})
+    for one in used:
+        _count(one.usage)
+    return [one.attempt_id for one in used]
+
+
+def _count(usage: Usage) -> None:
+    for kind in TOKENS:
+        if count := getattr(usage, kind):
+            counters.add("agent_tokens", count, kind=kind, model=usage.model)
+    if usage.cost:
+        counters.add("agent_cost_microdollars", round(usage.cost * 1_000_000), model=usage.model)
+
+
+# Turns that end at one moment are stored in one statement.
+store_usage = Together(_store_all)

@@ -8,7 +8,7 @@ COVERAGE := --cov=bridge --cov=accounts --cov=channels_wechat --cov=openclaw --c
 # Everywhere the same: warnings, leaks and wrong threads show themselves.
 PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo run manage test lint real browser kills chaos passive production audit acceptance bench million clean
+.PHONY: help demo run manage test lint real browser kills chaos passive production siege audit acceptance bench million clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -52,6 +52,10 @@ passive: $(VENV)/.dev ## when the follower of an account that is not verified ge
 
 production: $(VENV)/.dev ## the containers' commands read-only and without rights, stops in the middle of work, and a search for leaked secrets
 	@$(PYTEST) -m heavy tests/production $(ARGS)
+
+siege: $(VENV)/.dev ## what strangers can do to callbacks: logins, slow bodies, idle connections, uploads, paths, crowds; direct and behind proxies (SECONDS=20)
+	@command -v nginx >/dev/null && command -v caddy >/dev/null && command -v haproxy >/dev/null || $(call install,nginx caddy haproxy)
+	@$(BIN)/python -m tests.acceptance.siege --seconds $(or $(SECONDS),20) $(ARGS)
 
 audit: $(VENV)/.dev ## known vulnerabilities of the pinned packages
 	@$(BIN)/python -m tests.audit

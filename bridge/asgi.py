@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from typing import TYPE_CHECKING
 
 import django
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from bridge.runtime.http import Receive, Scope, Send
 
 log = logging.getLogger(__name__)
-# Seconds for which a thread keeps the interpreter while others wait for it: a fifth of the usual. Eight threads with pages would
-# otherwise hold up a callback for forty milliseconds each time that it needs the interpreter.
-SWITCH_SECONDS = 0.001
 
 
 class Application:
@@ -74,6 +70,5 @@ class Application:
         self.threads.close()
 
 
-sys.setswitchinterval(SWITCH_SECONDS)
 application = Application(pages=True)
 callbacks = Application(pages=False)

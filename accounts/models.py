@@ -27,8 +27,8 @@ class Health(models.TextChoices):
 
     NEW = "new", _("not used yet")
     OK = "ok", _("working")
-    FAILING = "failing", _("failing, tried again")
-    STOPPED = "stopped", _("stopped, action needed")
+    FAILING = "failing", _("failing, retried")
+    STOPPED = "stopped", _("stopped, needs you")
 
 
 # A platform repeats a callback, and a script a request, within days at most: so long the key by which a repetition is known is kept.

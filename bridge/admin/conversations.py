@@ -13,7 +13,7 @@ from django.db.models import Count, Q
 from django.template.response import TemplateResponse
 from django.utils.html import format_html_join
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from accounts import windows
 from accounts.capabilities import passively
@@ -27,7 +27,8 @@ from bridge.admin.desk import Desk, user_of
 from bridge.admin.routes import map_url
 from bridge.admin.theme import dressed
 from bridge.metrics import DEAD
-from bridge.models import Conversation, Delivery, Message, Route, State
+from bridge.models import Conversation, Delivery, Message, Reason, Route, State
+from bridge.operations.unanswered import last_outcomes, unanswered
 from channels_wechat.base import Windows
 from channels_wechat.messages import Content
 
@@ -37,6 +38,13 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
     from django.utils.safestring import SafeString
 
+# The newest message was given to no agent, which staff may want to change; other reasons are as staff set them up.
+NOT_ASKED = {
+    Reason.NO_ROUTE: gettext_lazy("no mapping"),
+    Reason.ROUTE_DISABLED: gettext_lazy("mapping switched off"),
+    Reason.PAUSED: gettext_lazy("not answered: paused"),
+    Reason.HUMAN: gettext_lazy("for staff"),
+}
 WAITING = Q(state__in=(State.PENDING, State.SENDING))
 
 
@@ -137,8 +145,12 @@ class ConversationAdmin(Desk[Conversation]):
     @admin.display(description=gettext_lazy("open"))
     def marks(self, conversation: Conversation) -> SafeString | str:
         found: dict[str, int] = getattr(conversation, "marks", {})
-        words = [(found.get("waiting"), _("waiting"), "info"), (found.get("dead"), _("failed"), "bad")]
-        badges = [(shown.badge(f"{count} {word}", tone),) for count, word, tone in words if count]
+        words = {"waiting": (_("waiting"), "info"), "dead": (_("failed"), "bad"), "uncertain": (_("uncertain"), "warn")}
+        badges = [
+            (shown.badge(f"{found[name]} {word}", tone),) for name, (word, tone) in words.items() if found.get(name)
+        ]
+        if reason := getattr(conversation, "not_asked", ""):
+            badges.append((shown.badge(NOT_ASKED[Reason(reason)], "warn"),))
         return format_html_join(" ", "{}", badges) or "–"
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
@@ -174,6 +186,7 @@ class ConversationAdmin(Desk[Conversation]):
             "map_url": map_url(conversation.account_id, conversation.peer_kind, conversation.peer_id),
             "may_change": self.has_change_permission(request),
             "window": _window_of(conversation),
+            "unanswered": unanswered(conversation),
         }
         return self.page(request, "admin/bridge/conversation.html", title_of(conversation), conversation, **context)
 
@@ -192,6 +205,11 @@ class ConversationAdmin(Desk[Conversation]):
         conversation.mode = mode
         conversation.save(update_fields=["mode"])
         self.told(request, conversation, _("From now on: %(mode)s.") % {"mode": conversation.get_mode_display()})
+        if mode == Conversation.Mode.BOT and (count := len(unanswered(conversation))):
+            text = ngettext("%(n)d message came meanwhile.", "%(n)d messages came meanwhile.", count) % {"n": count}
+            messages.info(
+                request, f"{text} {_('The agent was not asked: “Replay…” beside the transcript asks it now.')}"
+            )
 
     def press_new_session(self, request: HttpRequest, conversation: Conversation) -> None:
         outbound.new_session(conversation)
@@ -217,10 +235,12 @@ def title_of(conversation: Conversation) -> str:
 
 def dress_rows(rows: list[Conversation]) -> None:
     """Give each row its `marks` (what waits and what failed) and the `contact_name` of a person."""
-    waiting, dead = _in_lanes(rows, WAITING), _in_lanes(rows, DEAD)
+    waiting, uncertain = _in_lanes(rows, WAITING), _in_lanes(rows, DEAD & Q(state=State.UNCERTAIN))
+    dead, outcomes = _in_lanes(rows, DEAD & Q(state=State.DEAD)), last_outcomes(rows)
     names = peers.names((row.account_id, row.peer_id) for row in rows)
     for row in rows:
-        row.marks = {"waiting": waiting[row.pk], "dead": dead[row.pk]}  # type: ignore[attr-defined]
+        row.marks = {"waiting": waiting[row.pk], "dead": dead[row.pk], "uncertain": uncertain[row.pk]}  # type: ignore[attr-defined]
+        row.not_asked = reason if (reason := outcomes.get(row.pk, "")) in NOT_ASKED else ""  # type: ignore[attr-defined]
         row.contact_name = names.get((row.account_id, row.peer_id), "")  # type: ignore[attr-defined]
 
 

@@ -61,7 +61,10 @@ def test_a_conversation_is_found_by_the_name_of_the_person(boss: Client, world: 
 
 def test_the_list_marks_what_waits_and_what_failed(boss: Client, world: rows.World) -> None:
     found = {row.pk: row.marks for row in boss.get(url("changelist")).context["cl"].result_list}
-    assert found == {world.group.pk: {"waiting": 1, "dead": 0}, world.person.pk: {"waiting": 0, "dead": 2}}
+    assert found == {
+        world.group.pk: {"waiting": 1, "dead": 0, "uncertain": 0},
+        world.person.pk: {"waiting": 0, "dead": 1, "uncertain": 1},
+    }
 
 
 def test_staff_send_text_and_files(boss: Client) -> None:
@@ -143,3 +146,48 @@ def test_a_write_without_the_csrf_token_is_refused(world: rows.World, admin_user
     assert client.post(url("mode", world.group.pk), {"mode": "paused"}).status_code == 403
     world.group.refresh_from_db()
     assert world.group.mode == "bot"
+
+
+def questions(conversation: Conversation, count: int, reason: str = "paused") -> list[Delivery]:
+    """So many messages that no agent was asked about."""
+    said = [rows.message(conversation, f"question {n}", f"{reason}-{n}") for n in range(count)]
+    return [rows.delivery(message, "skipped", reason) for message in said]
+
+
+def test_resume_offers_what_came_meanwhile(boss: Client, world: rows.World) -> None:
+    Conversation.objects.filter(pk=world.group.pk).update(mode="paused")
+    asked = questions(world.group, 3)
+    page = boss.get(url("change", world.group.pk)).content.decode()
+    assert "3 messages were stored, and no agent was asked. When the agent answers again" in page
+    assert 'name="verb" value="replay"' not in page
+    page = boss.post(url("mode", world.group.pk), {"mode": "bot"}, follow=True).content.decode()
+    assert "3 messages came meanwhile. The agent was not asked" in page
+    ids = ",".join(str(delivery.pk) for delivery in asked)
+    assert f'name="ids" value="{ids}"' in page
+    confirm = reverse("admin:bridge_delivery_confirm")
+    boss.post(confirm, {"verb": "replay", "ids": ids, "sure": "1"})
+    assert {row.state for row in Delivery.objects.filter(pk__in=[row.pk for row in asked])} == {"pending"}
+    assert "no agent was asked" not in boss.get(url("change", world.group.pk)).content.decode()
+
+
+def test_what_staff_answered_meanwhile_is_not_offered(boss: Client, world: rows.World) -> None:
+    questions(world.group, 2, "human")
+    rows.message(world.group, "answered by hand", "HAND", direction="out", source="staff")
+    assert "no agent was asked" not in boss.get(url("change", world.group.pk)).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("no_route", "no mapping"),
+        ("route_disabled", "mapping switched off"),
+        ("paused", "not answered: paused"),
+        ("human", "for staff"),
+    ],
+)
+def test_the_list_marks_a_chat_that_nobody_answers(boss: Client, reason: str, words: str) -> None:
+    talk = Conversation.objects.create(account=rows.account(), peer_kind="direct", peer_id="zhangsan")
+    questions(talk, 1, reason)
+    assert f'<span class="b-badge b-warn">{words}</span>' in boss.get(url("changelist")).content.decode()
+    rows.delivery(rows.message(talk, "later", "LATER"), "delivered")
+    assert words not in boss.get(url("changelist")).content.decode().split('id="result_list"')[-1]

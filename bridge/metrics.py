@@ -12,9 +12,9 @@ from django.db.models.functions import TruncHour
 from django.utils import timezone
 
 from accounts import counters
-from accounts.models import ChannelAccount
+from accounts.models import ChannelAccount, Health
 from accounts.valkey import ask
-from bridge.models import Delivery, Incident, Message, Reason, State
+from bridge.models import Delivery, Incident, Message, Reason, State, Target
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
@@ -104,6 +104,9 @@ class Dashboard:
     accounts: list[ChannelAccount] = field(default_factory=list)
     gateways: list[Gateway] = field(default_factory=list)
     incidents: list[Incident] = field(default_factory=list)
+    # How many deliveries wait for an account or a gateway that does not work, by its id.
+    waits_for_account: dict[int, int] = field(default_factory=dict)
+    waits_for_gateway: dict[int, int] = field(default_factory=dict)
 
     @property
     def held(self) -> int:
@@ -119,12 +122,19 @@ class Dashboard:
 
 
 def dashboard() -> Dashboard:
-    """Six queries, none of which reads more than today's messages, the open work and the undismissed failures."""
+    """Eight queries, none of which reads more than today's messages, the open work and the undismissed failures."""
     since = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
     waiting, oldest, held_by = _open_work()
     failed = dict(Delivery.objects.filter(DEAD).order_by().values_list("state").annotate(n=Count("id")))
+    pending = Delivery.objects.filter(state=State.PENDING).order_by()
+    down = Q(account__enabled=False) | Q(account__state=Health.STOPPED)
+    unreachable = Q(gateway__enabled=False) | Q(gateway__state__in=(Health.STOPPED, Health.FAILING))
+    by_account = pending.filter(down, target=Target.CHANNEL).values_list("account").annotate(n=Count("id"))
+    by_gateway = pending.filter(unreachable, target=Target.AGENT).values_list("gateway").annotate(n=Count("id"))
     return Dashboard(
         since=since,
+        waits_for_account=dict(by_account),
+        waits_for_gateway=dict(by_gateway),
         hours=_hours(since),
         waiting=waiting,
         oldest_waiting=oldest,

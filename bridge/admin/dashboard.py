@@ -23,6 +23,10 @@ def with_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
     """The theme calls this for the start page."""
     allowed = user_of(request).has_perm
     board = metrics.dashboard()
+    for row in board.accounts:
+        row.waiting = board.waits_for_account.get(row.pk, 0)  # type: ignore[attr-defined]
+    for home in board.gateways:
+        home.waiting = board.waits_for_gateway.get(home.pk, 0)  # type: ignore[attr-defined]
     return {
         **context,
         "title": _("Dashboard"),

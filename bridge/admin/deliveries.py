@@ -10,6 +10,7 @@ from django.core.exceptions import BadRequest
 from django.db.models import Count, Q
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
@@ -24,6 +25,7 @@ from bridge.admin.messages import DayFilter, named
 from bridge.admin.paging import Counted
 from bridge.metrics import DEAD, REVIEW
 from bridge.models import Attempt, Delivery, Message, Reason, State
+from bridge.operations.waiting import Wait, waits
 from channels_wechat.base import Recall
 from channels_wechat.errors import ChannelError
 
@@ -95,6 +97,8 @@ class DeliveryAdmin(Facts[Delivery]):
     @admin.display(description=gettext_lazy("reason"), ordering="reason")
     def why(self, delivery: Delivery) -> SafeString | str:
         """What it is called, and the sentence that says what to do about it."""
+        if wait := getattr(delivery, "wait", None):
+            return waiting_text(wait)
         if not delivery.reason:
             return "–"
         reason, said = str(delivery.get_reason_display()), Truncator(delivery.error).chars(140)
@@ -125,6 +129,14 @@ class DeliveryAdmin(Facts[Delivery]):
         found = search.messages(Message.objects.all(), term, in_text=may_read(user_of(request)))
         return self.narrowed(request, queryset, found, by="message")
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Says of what waits why it does, and until when."""
+        found = super().get_changelist_instance(request)
+        why = waits(found.result_list)
+        for delivery in found.result_list:
+            delivery.wait = why.get(delivery.pk)
+        return found
+
     def get_urls(self) -> list[URLPattern]:
         letters = DeadLetterAdmin(self.model, self.admin_site) if type(self) is DeliveryAdmin else None
         pages = [self.route("dead-letters/", letters.changelist_view, "dead_letters")] if letters else []
@@ -137,6 +149,7 @@ class DeliveryAdmin(Facts[Delivery]):
             named([delivery.message])
         context = {
             "delivery": delivery,
+            "waits": waiting_text(wait) if (wait := waits([delivery]).get(delivery.pk)) else "",
             "attempts": [_timed(attempt) for attempt in delivery.attempts.all()],
             "cannot_replay": replay.why_not_replay(delivery),
             "may_recall": _can_recall(delivery),
@@ -268,6 +281,24 @@ class DeadLetterAdmin(DeliveryAdmin):
         many = sum(cause["count"] for cause in found) > RECENT
         context = {"title": title, "causes": found, "codes_of": RECENT if many else 0, **(extra_context or {})}
         return super().changelist_view(request, context)
+
+
+# Where the row is that a delivery waits for.
+PAGES = {
+    "account": "accounts_channelaccount",
+    "gateway": "openclaw_gateway",
+    "webhook": "bridge_webhookendpoint",
+    "delivery": "bridge_delivery",
+}
+
+
+def waiting_text(wait: Wait) -> SafeString:
+    """Why it waits, with a link to what it waits for and the time of the next try."""
+    link = reverse(f"admin:{PAGES[wait.on]}_change", args=[wait.id]) if wait.id else ""
+    why = format_html('<a href="{}">{}</a>', link, Truncator(wait.why).chars(200)) if link else wait.why
+    if wait.until and wait.until > timezone.now():
+        return format_html("<div>{} <small>{} {}</small></div>", why, _("next:"), shown.ago(wait.until))
+    return format_html("<div>{}</div>", why)
 
 
 def decisions(request: HttpRequest) -> list[dict[str, str]]:

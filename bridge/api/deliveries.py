@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import django_filters
 from django.utils.translation import gettext as _
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
@@ -16,6 +16,7 @@ from bridge.api.base import Endpoint, user_of
 from bridge.api.errors import Refused
 from bridge.api.fields import Before, Filters, Given, IdFilter, Withheld
 from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target
+from bridge.operations.waiting import Wait, waits
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -62,8 +63,22 @@ class AttemptSerializer(Withheld, serializers.ModelSerializer[Attempt]):
         )
 
 
+class WaitSerializer(serializers.Serializer[Any]):
+    """For what a delivery waits, why, and until when; `until` is null where nobody knows."""
+
+    on = serializers.ChoiceField(
+        ["account", "gateway", "webhook", "delivery", "time", "person", "staff", "process"],
+        help_text="What it waits for; the first four have an `id`.",
+    )
+    id = serializers.IntegerField(allow_null=True)
+    why = serializers.CharField()
+    until = serializers.DateTimeField(allow_null=True)
+
+
 class DeliverySerializer(serializers.ModelSerializer[Delivery]):
     """The work that a message makes at one target."""
+
+    waits_for = serializers.SerializerMethodField(help_text="Null for what does not wait.")
 
     target = serializers.ChoiceField(Target.choices)
     state = serializers.ChoiceField(State.choices)
@@ -74,8 +89,19 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
         fields: tuple[str, ...] = (
             "id", "target", "message", "account", "gateway", "endpoint", "route", "lane", "part", "state", "reason", "error",
             "tries", "replays", "possibly_twice", "remote_id", "due_at", "queued_at", "created_at", "finished_at", "dismissed_at",
-            "recalled_at", "reviewed_at",
+            "recalled_at", "reviewed_at", "waits_for",
         )  # fmt: skip
+
+    @extend_schema_field(WaitSerializer(allow_null=True))
+    def get_waits_for(self, delivery: Delivery) -> dict[str, Any] | None:
+        """Looked up once for all rows of a page."""
+        known: dict[int, Wait | None] = self.__dict__.setdefault("found", {})
+        if delivery.pk not in known:
+            page = self.root.instance
+            rows = page if isinstance(page, list) and delivery in page else [delivery]
+            known.update(dict.fromkeys(row.pk for row in rows) | waits(rows))
+        wait = known[delivery.pk]
+        return dict(WaitSerializer(wait).data) if wait else None
 
 
 class WholeDeliverySerializer(Withheld, DeliverySerializer):

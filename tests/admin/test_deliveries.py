@@ -141,11 +141,11 @@ def test_facts_are_not_written_here(boss: Client, world: rows.World) -> None:
 def test_what_waits_for_a_stopped_account_or_gateway_says_so(boss: Client, world: rows.World) -> None:
     waiting = rows.delivery(rows.message(world.person, "x", "W1", direction="out", source="staff"), State.PENDING)
     page = boss.get(url("change", waiting.pk)).content.decode()
-    assert "nothing is sent for this account now" in page
+    assert "The account Acme app is stopped:" in page
     assert world.app.state_reason in page
     Gateway.objects.update(enabled=False)
     asked = Delivery.objects.get(state="pending", target="agent")
-    assert "nothing is asked of this gateway now" in boss.get(url("change", asked.pk)).content.decode()
+    assert "The gateway OpenClaw at home is switched off." in boss.get(url("change", asked.pk)).content.decode()
 
 
 def test_a_webhook_delivery_has_pages_too_and_hides_the_key(boss: Client) -> None:

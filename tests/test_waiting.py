@@ -1,0 +1,124 @@
+"""A delivery that waits says for whom, why and until when: on the list, on its page, in the API and on the dashboard."""
+
+from __future__ import annotations
+
+import html
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import ChannelAccount, Health
+from bridge.models import Delivery, Reason
+from openclaw.models import Gateway
+from tests.factories import app, claimed, route, shift, to_send, turn
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+pytestmark = pytest.mark.django_db
+
+
+def told(delivery: Delivery, client: Client) -> dict[str, Any]:
+    """What the API says; the list and the page must say the same."""
+    wait: dict[str, Any] = client.get(f"/api/v1/deliveries/{delivery.pk}/").json()["waits_for"]
+    listed = client.get("/api/v1/deliveries/").json()["results"]
+    assert next(row["waits_for"] for row in listed if row["id"] == delivery.pk) == wait
+    if wait:
+        page = client.get(reverse("admin:bridge_delivery_change", args=[delivery.pk])).content.decode()
+        rows = client.get(reverse("admin:bridge_delivery_changelist")).content.decode()
+        assert wait["why"] in html.unescape(page)
+        assert wait["why"] in html.unescape(rows)
+    return wait
+
+
+def of_gateway(**fields: Any) -> tuple[Delivery, Gateway]:
+    account = app()
+    home = route(account).gateway
+    asked = turn(account)
+    Gateway.objects.filter(pk=home.pk).update(**fields)
+    return asked, home
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"state": Health.FAILING, "state_reason": "No connection."}, "cannot be reached: No connection."),
+        ({"state": Health.STOPPED, "state_reason": "Wrong token."}, "is stopped: Wrong token."),
+        ({"enabled": False}, "is switched off."),
+    ],
+)
+def test_for_a_gateway(admin_client: Client, fields: dict[str, Any], words: str) -> None:
+    asked, home = of_gateway(**fields)
+    wait = told(asked, admin_client)
+    assert (wait["on"], wait["id"], wait["why"]) == ("gateway", home.pk, f"The gateway {home.name} {words}")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"state": Health.STOPPED, "state_reason": "Wrong secret."}, "is stopped: Wrong secret."),
+        ({"enabled": False}, "is switched off."),
+    ],
+)
+def test_for_an_account(admin_client: Client, fields: dict[str, Any], words: str) -> None:
+    delivery = to_send(app())
+    ChannelAccount.objects.update(**fields)
+    wait = told(delivery, admin_client)
+    assert (wait["on"], wait["id"], wait["why"]) == ("account", delivery.account_id, f"The account Acme app {words}")
+
+
+def test_behind_another(admin_client: Client) -> None:
+    account = app()
+    first, second = to_send(account, "1"), to_send(account, "2")
+    claimed(first)
+    wait = told(second, admin_client)
+    assert (wait["on"], wait["id"]) == ("delivery", first.pk)
+
+
+def test_for_the_next_try(admin_client: Client) -> None:
+    delivery = to_send(app())
+    shift(delivery, due_at=300, error="WeCom is busy.", tries=3)
+    wait = told(delivery, admin_client)
+    assert (wait["on"], wait["why"]) == ("time", "It was tried and is tried again: WeCom is busy.")
+    assert wait["until"]
+
+
+def test_for_a_process_that_is_not_there(admin_client: Client) -> None:
+    delivery = to_send(app())
+    shift(delivery, due_at=-600)
+    assert told(delivery, admin_client)["on"] == "process"
+
+
+@pytest.mark.parametrize(
+    ("reason", "on"), [(Reason.WINDOW, "person"), (Reason.REVIEW, "staff"), (Reason.CHECKING, "time")]
+)
+def test_what_is_held_back(admin_client: Client, reason: Reason, on: str) -> None:
+    delivery = to_send(app())
+    shift(delivery, state="held", reason=reason, due_at=60)
+    assert told(delivery, admin_client)["on"] == on
+
+
+def test_nothing_is_said_of_what_does_not_wait(admin_client: Client) -> None:
+    delivery = to_send(app())
+    shift(delivery, state="delivered", finished_at=0)
+    assert told(delivery, admin_client) is None
+
+
+def test_the_dashboard_ties_what_waits_to_the_gateway(admin_client: Client) -> None:
+    _asked, home = of_gateway(state=Health.FAILING, state_since=timezone.now() - timedelta(minutes=9))
+    page = admin_client.get(reverse("admin:index")).content.decode()
+    link = f"{reverse('admin:bridge_delivery_changelist')}?open=waiting&amp;gateway__id__exact={home.pk}"
+    assert f'<a href="{link}">1 delivery waits for it</a>' in page
+
+
+def test_a_page_of_waiting_deliveries_costs_few_queries(
+    admin_client: Client, django_assert_max_num_queries: Any
+) -> None:
+    account = app()
+    for number in range(20):
+        to_send(account, str(number))
+    with django_assert_max_num_queries(20):
+        admin_client.get(reverse("admin:bridge_delivery_changelist"))

@@ -88,6 +88,11 @@ def log_level(text: str) -> str:
     return text.upper()
 
 
+def level_for_others(level: str) -> str:
+    """The level of other people's code: never below INFO, for at DEBUG it writes what it sends, with the secrets in it."""
+    return level if logging.getLevelNamesMapping()[level] >= logging.INFO else "INFO"
+
+
 def time_zone(text: str) -> str:
     """A zone of the IANA database."""
     if text not in zoneinfo.available_timezones():

@@ -87,7 +87,8 @@ def _celery() -> list[str]:
 
 
 def _level(env: Mapping[str, str]) -> tuple[str, str]:
-    return "--loglevel", env.get("LOG_LEVEL") or "INFO"
+    level = (env.get("LOG_LEVEL") or "INFO").upper()
+    return "--loglevel", "INFO" if level in ("DEBUG", "NOTSET") else level  # Celery's, not ours
 
 
 def main(arguments: list[str]) -> NoReturn:

@@ -10,7 +10,19 @@ from celery.schedules import crontab
 from django.templatetags.static import static
 from django.utils.translation import gettext_lazy as _
 
-from bridge.environment import database, days, flag, log_level, mail_server, one_of, read, time_zone, whole, words
+from bridge.environment import (
+    database,
+    days,
+    flag,
+    level_for_others,
+    log_level,
+    mail_server,
+    one_of,
+    read,
+    time_zone,
+    whole,
+    words,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 OPENCLAW_ON_THIS_MACHINE = ["127.0.0.1:18789", "[::1]:18789", "localhost:18789"]
@@ -302,9 +314,14 @@ LOGGING = {
     "handlers": {
         "console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["client_errors"]},
     },
-    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    # At DEBUG other people's code writes what it sends: urllib3 the whole path of each request, with the secrets that stand in it.
+    "root": {"handlers": ["console"], "level": level_for_others(LOG_LEVEL)},
     # Two lines for every tick of every second say nothing: what a task did stands in the rows. Of logins only failures count.
     "loggers": {
-        name: {"level": "WARNING"} for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace", "axes")
+        **{name: {"level": LOG_LEVEL} for name in ("accounts", "bridge", "channels_wechat", "openclaw")},
+        **{
+            name: {"level": "WARNING"}
+            for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace", "axes", "urllib3")
+        },
     },
 }

@@ -17,7 +17,7 @@ import redis
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
 
-from bridge import inbound, logs, sending
+from bridge import inbound, logs, processes, sending
 from bridge.asking import Asking
 from bridge.database import run_db
 from bridge.logs import JsonFormatter, LineFormatter, about
@@ -261,3 +261,43 @@ def test_a_strangers_mistake_has_no_traceback_and_ours_has(filtered: pytest.LogC
     theirs, ours = filtered.records
     assert (theirs.exc_info, len(theirs.getMessage())) == (None, logs.MAX_CLIENT_TEXT + 1)
     assert ours.exc_info
+
+
+QUIET = """
+import logging, threading, http.server, django
+django.setup()
+from channels_wechat.http import Http
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b"{}")
+    def log_message(self, *args): pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+port = server.server_address[1]
+Http([f"127.0.0.1:{port}"]).request("GET", f"http://127.0.0.1:{port}/hooks/canary-token-1?key=canary-key-3")
+import aiohttp, celery, kombu, psycopg, redis, asyncio
+for name in ("urllib3.connectionpool", "aiohttp.client", "celery.worker", "kombu", "psycopg", "redis", "asyncio", "httpx", "anything"):
+    logging.getLogger(name).debug("canary-secret-2 of %s", name)
+    assert not logging.getLogger(name).isEnabledFor(logging.DEBUG), name
+logging.getLogger("bridge.sending").debug("ours is written")
+"""
+
+
+@pytest.mark.parametrize(("level", "ours"), [("DEBUG", True), ("NOTSET", False), ("INFO", False), ("debug", True)])
+def test_other_peoples_code_is_never_at_debug(level: str, ours: bool) -> None:
+    """urllib3 writes the whole path of each request at DEBUG, and a webhook's path is its secret."""
+    env = {**os.environ, "LOG_LEVEL": level, "DJANGO_SETTINGS_MODULE": "bridge.settings", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", QUIET], env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "canary" not in done.stderr + done.stdout
+    assert ("ours is written" in done.stderr) is ours
+
+
+@pytest.mark.parametrize(
+    ("level", "celery"), [("DEBUG", "INFO"), ("notset", "INFO"), ("INFO", "INFO"), ("ERROR", "ERROR"), ("", "INFO")]
+)
+def test_celery_is_not_told_to_debug(level: str, celery: str) -> None:
+    line = processes.command("worker", {"LOG_LEVEL": level, "DATA_DIR": "/tmp"})  # noqa: S108 - nothing is written
+    assert line[line.index("--loglevel") + 1] == celery

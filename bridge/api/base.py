@@ -12,7 +12,7 @@ from rest_framework.viewsets import GenericViewSet
 from bridge import access
 from bridge.api import throttle
 from bridge.api.errors import TooLarge
-from bridge.api.pages import Filtering, Pages
+from bridge.api.pages import Filtering, Pages, refuse_unknown
 from bridge.api.reading import AlwaysJson, Json
 from bridge.audit import act_as
 
@@ -53,6 +53,8 @@ class Endpoint(GenericViewSet[Any]):
         if not declared.isdecimal() or int(declared) > self.largest(request):
             raise TooLarge
         super().initial(request, *args, **kwargs)
+        if getattr(self, "action", None) != "list":
+            refuse_unknown(request.query_params, set())
 
     def largest(self, request: Request) -> int:
         """Bytes that the body may have."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import django_filters
 from django import forms
+from django.utils.translation import gettext as _
 from django_filters.rest_framework import FilterSet
 from rest_framework import serializers
 
@@ -25,13 +27,28 @@ else:
     _Mixin = _ModelMixin = object
 
 
+WHOLE = re.compile(r"-?[0-9]{1,18}")
+
+
 class Given(_Mixin):
     """For what is sent to us: an unknown name is refused, for a misspelt one would be passed over silently."""
 
     def to_internal_value(self, data: Any) -> Any:
         if hasattr(data, "keys"):
             refuse_unknown(data.keys(), set(self.fields))
+            wrong = [name for name, field in self.fields.items() if name in data and not _fits(field, data[name])]
+            if wrong:
+                raise serializers.ValidationError({name: [_("A whole number is needed.")] for name in wrong})
         return super().to_internal_value(data)
+
+
+def _fits(field: Any, value: Any) -> bool:
+    """DRF takes 318.9, true and "१" for whole numbers too, and another row than the one that was meant would be used."""
+    if not isinstance(field, serializers.IntegerField | serializers.PrimaryKeyRelatedField) or value in (None, ""):
+        return True
+    if isinstance(value, str):
+        return bool(WHOLE.fullmatch(value))
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_ID
 
 
 class Checked(_ModelMixin):
@@ -88,10 +105,19 @@ class Before(django_filters.IsoDateTimeFilter):
         return search.before(qs, value) if value else qs
 
 
+class WholeNumberField(forms.IntegerField):
+    """ASCII digits; Django takes 318.0 and "१" too."""
+
+    def to_python(self, value: Any) -> int | None:
+        if value not in self.empty_values and not WHOLE.fullmatch(str(value).strip()):
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
+        return super().to_python(value)
+
+
 class IdFilter(django_filters.Filter):
     """A row's number."""
 
-    field_class = forms.IntegerField
+    field_class = WholeNumberField
 
     def __init__(self, **options: Any) -> None:
         super().__init__(min_value=1, max_value=LARGEST_ID, **options)

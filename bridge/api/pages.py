@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from django.utils.translation import gettext as _
 from django_filters.rest_framework import DjangoFilterBackend
@@ -11,6 +13,7 @@ from rest_framework.pagination import CursorPagination
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
+    from django.http import QueryDict
     from rest_framework.request import Request
     from rest_framework.views import APIView
 
@@ -23,20 +26,24 @@ class Pages(CursorPagination):
 
     def get_page_size(self, request: Request) -> int:
         """DRF would take the usual size in place of a wrong one."""
-        text = request.query_params.get("page_size", "") or str(self.page_size)
+        text = request.query_params.get("page_size", str(self.page_size))
         if not (text.isascii() and text.isdigit() and len(text) < 5 and 0 < int(text) <= self.max_page_size):
             raise ValidationError({"page_size": [_("Enter a whole number from 1 to %d.") % self.max_page_size]})
         return int(text)
 
     def decode_cursor(self, request: Request) -> Any:
-        """DRF trusts the position in it, and calls one that cannot be read not found."""
+        """DRF trusts the position in it, passes over what it does not know, and calls one that cannot be read not found."""
         wrong = ValidationError({"cursor": [_("This is none of our cursors: begin again without one.")]})
         try:
             cursor = super().decode_cursor(request)
         except NotFound as error:
             raise wrong from error
-        position: Any = cursor.position if cursor else None
+        if cursor is None:
+            return None
+        position: Any = cursor.position
         if position is not None and not (position.isascii() and position.isdigit() and int(position) <= LARGEST_ID):
+            raise wrong
+        if _written(cursor) != request.query_params[self.cursor_query_param]:
             raise wrong
         return cursor
 
@@ -46,14 +53,26 @@ class Pages(CursorPagination):
         return described
 
 
+def _written(cursor: Any) -> str:
+    """As DRF writes it; never empty, for the first page has no cursor."""
+    parts = {
+        "o": str(cursor.offset) if cursor.offset else None,
+        "r": "1" if cursor.reverse else None,
+        "p": cursor.position,
+    }
+    given = {name: value for name, value in parts.items() if value is not None}
+    return base64.b64encode(urlencode(given).encode("ascii")).decode() if given else " "
+
+
 class Filtering(DjangoFilterBackend):
-    """For lists only: a row that is named by its id is found whatever the query says."""
+    """For lists; everything else takes no parameters at all (`Endpoint.initial`)."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
         if getattr(view, "action", None) != "list":
             return queryset
         filters = self.get_filterset_class(view, queryset)
         refuse_unknown(request.query_params, {"cursor", "page_size", *(filters.base_filters if filters else ())})
+        refuse_repeated(request.query_params)
         found: QuerySet[Any] = super().filter_queryset(request, queryset, view)
         return found
 
@@ -63,3 +82,10 @@ def refuse_unknown(given: Any, known: set[str]) -> None:
     unknown = sorted(set(given) - known)
     if unknown:
         raise ValidationError({name: [_("This is not known here.")] for name in unknown})
+
+
+def refuse_repeated(given: QueryDict) -> None:
+    """Raises ValidationError: of two values one would be passed over."""
+    repeated = sorted(name for name, values in given.lists() if len(values) > 1)
+    if repeated:
+        raise ValidationError({name: [_("This is given more than once.")] for name in repeated})

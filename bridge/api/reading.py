@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
-from rest_framework.exceptions import ParseError
+from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import JSONParser
 
@@ -33,6 +34,8 @@ class Json(JSONParser):
             raise ParseError from None
         if _deep(found):
             raise ParseError(_("The JSON is nested too deeply."))
+        if wrong := _beyond_measure(found):
+            raise ValidationError({wrong: [_("This number is larger than any that can be written.")]})
         return found
 
 
@@ -47,6 +50,15 @@ def _deep(value: Any) -> bool:
             for below in (each.values() if isinstance(each, dict) else each)
         ]
     return bool(level)
+
+
+def _beyond_measure(value: Any, path: str = "") -> str:
+    """The dotted name of the first number that Python reads as infinite (1e400); empty where there is none."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return path or "non_field_errors"
+    below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    names = ((f"{path}.{name}" if path else str(name), each) for name, each in below)
+    return next((found for name, each in names if (found := _beyond_measure(each, name))), "")
 
 
 class AlwaysJson(DefaultContentNegotiation):

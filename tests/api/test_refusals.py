@@ -13,6 +13,8 @@ from django.urls import path
 from accounts import valkey as valkey_module
 from bridge import urls
 from bridge.api import throttle
+from bridge.models import Delivery
+from tests import factories
 from tests.api.conftest import calling_as, user_with
 
 if TYPE_CHECKING:
@@ -103,7 +105,9 @@ def cursor(position: str) -> str:
         "page_size=0", "page_size=201", "page_size=x", "page_size=1e2", "cursor=x", "cursor=%F0%9F%92%A9",
         f"cursor={cursor('abc')}", f"cursor={cursor('9' * 40)}", f"cursor={cursor('-1')}", f"cursor={cursor('²')}",
         "stat=dead", "state=gone", "account=x", "account=0", f"account={'9' * 30}", "account=1.5", "created_after=soon",
-        "created_after=0000-00-00", "created_after=%00", "format=xml",
+        "created_after=0000-00-00", "created_after=%00", "format=xml", "cursor=%25%25%25", "cursor=", "cursor=!!cD0x",
+        f"cursor={cursor('1')}%20", f"cursor={cursor('1&x=2')}", "account=318.0", "account=%E0%A5%A7", "account=1e2", "page_size=",
+        "account=1&account=2", "state=dead&state=held", "account=True", "account=%2B1", "account=1_0", "nonsense=1",
     ],
 )  # fmt: skip
 def test_parameters_that_cannot_be_used(boss: Client, query: str) -> None:
@@ -173,3 +177,65 @@ def test_requests_pass_while_valkey_is_away(settings: SettingsWrapper) -> None:
         assert {boss.get("/api/v1/stats/").status_code for _n in range(5)} == {200}
     finally:
         valkey_module.rest.until = 0.0
+
+
+WHOLE_NUMBERS = [
+    "1e400",
+    "-1e400",
+    "NaN",
+    "Infinity",
+    "318.9",
+    "1.5",
+    "1.0",
+    "true",
+    "[1]",
+    "{}",
+    "9" * 400,
+    '"१"',
+    '"1.5"',
+    '"1e2"',
+    '"１"',
+]
+PLACES = [
+    ("post", "/api/v1/messages/", "account"),
+    ("post", "/api/v1/messages/", "conversation"),
+    ("post", "/api/v1/routes/", "account"),
+    ("post", "/api/v1/routes/", "gateway"),
+    ("post", "/api/v1/webhooks/", "account"),
+    ("post", "/api/v1/deliveries/replay/", "account"),
+    ("post", "/api/v1/deliveries/replay/", "limit"),
+    ("post", "/api/v1/gateways/", "timeout_seconds"),
+    ("post", "/api/v1/gateways/", "max_in_flight"),
+    ("post", "/api/v1/accounts/", "retention_days"),
+]
+
+
+@pytest.mark.parametrize("number", WHOLE_NUMBERS)
+@pytest.mark.parametrize(("method", "place", "name"), PLACES)
+def test_what_is_no_whole_number_is_refused_at_its_field(
+    boss: Client, method: str, place: str, name: str, number: str
+) -> None:
+    """Another row than the one that was meant would be used, or the server fail."""
+    factories.app()
+    answer = getattr(boss, method)(place, f'{{"{name}": {number}}}', **JSON, headers={"Idempotency-Key": "k"})
+    assert answer.status_code == 400, answer.content
+    assert set(answer.json()) == {"code", "message", "details"}
+    if number not in ("NaN", "Infinity"):  # no JSON, so that no field is known
+        assert name in answer.json()["details"], answer.content
+
+
+@pytest.mark.parametrize("path", ["", "{pk}/", "{pk}/replay/"])
+def test_a_parameter_that_nobody_knows_is_refused_everywhere(boss: Client, world: World, path: str) -> None:
+    pk = Delivery.objects.latest("id").pk
+    method = boss.post if "replay" in path else boss.get
+    answer = method(f"/api/v1/deliveries/{path.format(pk=pk)}?nonsense=1", **JSON)
+    is_refusal(answer, 400, "invalid")
+    assert list(answer.json()["details"]) == ["nonsense"]
+
+
+def test_infinity_is_found_however_deep(boss: Client) -> None:
+    answer = boss.post(
+        "/api/v1/messages/", '{"content": {"card": [1, {"x": -1e999}]}}', **JSON, headers={"Idempotency-Key": "k"}
+    )
+    is_refusal(answer, 400, "invalid")
+    assert list(answer.json()["details"]) == ["content.card.1.x"]

@@ -18,15 +18,16 @@ RUN STATIC_ROOT=/srv/static /srv/venv/bin/python manage.py collect \
     && /srv/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash manage.py templates channels_wechat accounts openclaw bridge
 
 FROM python:3.11-slim-bookworm
-# The media volume begins as a copy of this folder, and so belongs to the user of the processes.
+# The volumes begin as copies of these folders, and so belong to the user of the processes.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin bridge \
-    && install -d -o bridge -g bridge -m 0750 /srv/media
+    && install -d -o bridge -g bridge -m 0750 /srv/media \
+    && install -d -o bridge -g bridge -m 0700 /srv/spool
 COPY --from=build /srv/venv /srv/venv
 COPY --from=build /srv/static /srv/static
 COPY --from=build /srv/bridge /srv/bridge
 ENV PATH=/srv/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
-    STATIC_ROOT=/srv/static MEDIA_ROOT=/srv/media DATA_DIR=/tmp
+    STATIC_ROOT=/srv/static MEDIA_ROOT=/srv/media SPOOL_DIR=/srv/spool DATA_DIR=/tmp
 WORKDIR /srv/bridge
 USER 10001:10001
 EXPOSE 8000

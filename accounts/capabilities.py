@@ -57,6 +57,12 @@ def is_known(account_id: int) -> bool:
     return found is not None and found[0] >= time.monotonic()
 
 
+def last_known(account_id: int, capability: str) -> bool:
+    """What `allowed` gave before the database went away; True where nobody asked."""
+    found = _known.get(account_id)
+    return found is None or capability not in found[1]
+
+
 def without(capability: str) -> QuerySet[Restriction, int]:
     """The ids of the accounts that are not granted it now, for another query."""
     return _current().filter(capability=capability).values_list("account_id", flat=True)
@@ -80,6 +86,13 @@ def passively(channel: Channel, account_id: int) -> TypeGuard[Passive]:
     if not isinstance(channel, Passive) or channel.answers == "messages":
         return False
     return channel.answers == "passive" or not allowed(account_id, CUSTOM_SEND)
+
+
+def passively_as_known(channel: Channel, account_id: int) -> TypeGuard[Passive]:
+    """`passively` while the database is away."""
+    if not isinstance(channel, Passive) or channel.answers == "messages":
+        return False
+    return channel.answers == "passive" or not last_known(account_id, CUSTOM_SEND)
 
 
 def _current() -> QuerySet[Restriction]:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 # A callback is answered from an account read at most this long ago: switching one off takes effect within it.
 CACHE_SECONDS = 2.0
 _recent: dict[tuple[str, object], tuple[float, ChannelAccount, Channel]] = {}
+# For the time when the database is away: how often a process reads all enabled accounts, and what it read last. Seconds.
+ENABLED_SECONDS = 5.0
+_enabled: dict[UUID, tuple[ChannelAccount, Channel]] = {}
+_enabled_at = -ENABLED_SECONDS
 
 
 @cache
@@ -68,6 +72,23 @@ def by_keys(keys: Sequence[UUID]) -> dict[UUID, tuple[ChannelAccount, Channel]]:
         with contextlib.suppress(ChannelAccount.DoesNotExist):
             found[key] = by_key(key)
     return found
+
+
+def remember_enabled() -> None:
+    """Read all enabled accounts, at most once in `ENABLED_SECONDS`. Raises OperationalError."""
+    global _enabled, _enabled_at
+    if time.monotonic() - _enabled_at < ENABLED_SECONDS:
+        return
+    _enabled = {account.key: (account, channel_for(account)) for account in ChannelAccount.objects.filter(enabled=True)}
+    _enabled_at = time.monotonic()
+
+
+def last_known(key: UUID) -> tuple[ChannelAccount, Channel] | None:
+    """What `by_key` gave before the database went away, or `remember_enabled` read."""
+    if found := _enabled.get(key):
+        return found
+    before = _recent.get(("key", key))
+    return (before[1], before[2]) if before else None
 
 
 def known(pk: int) -> tuple[ChannelAccount, Channel]:

@@ -62,8 +62,17 @@ def decrypt(stored: str, context: str) -> str:
     return _decrypt(stored, context, tuple(settings.FIELD_KEYS))
 
 
+def decrypt_once(stored: str, context: str) -> str:
+    """`decrypt` for what is read once: nothing of it stays in memory. Raises Undecryptable."""
+    return _open(stored, context, tuple(settings.FIELD_KEYS))
+
+
 @lru_cache(maxsize=256)  # the same few credentials and tokens are read with every message
 def _decrypt(stored: str, context: str, configured: tuple[str, ...]) -> str:
+    return _open(stored, context, configured)
+
+
+def _open(stored: str, context: str, configured: tuple[str, ...]) -> str:
     try:
         _version, key_id, packed = stored.split(".")
         data = base64.urlsafe_b64decode(packed)

@@ -19,6 +19,7 @@ from accounts import valkey
 from accounts.models import ChannelAccount, Health
 from bridge import hooks
 from bridge.models import Delivery, Incident, State, Target, WebhookEndpoint
+from bridge.pipeline.inbound import spool, spool_report
 from bridge.redact import redact_text
 from channels_wechat.errors import ChannelError
 from openclaw.models import Gateway
@@ -45,7 +46,7 @@ class Trouble:
 
 def check() -> None:
     """Open what is new, close what is over, tell what nobody was told."""
-    troubles = {trouble.cause: trouble for trouble in [*_sides(), *_gone(), *_dead_letters(), *_stuck()]}
+    troubles = {trouble.cause: trouble for trouble in [*_sides(), *_gone(), *_dead_letters(), *_stuck(), *_spooled()]}
     for incident in Incident.objects.filter(closed_at=None).exclude(cause__in=troubles):
         incident.closed_at = timezone.now()
         incident.save(update_fields=["closed_at"])
@@ -130,6 +131,19 @@ def _gone() -> list[Trouble]:
     """Webhooks that were switched off by what they answered, not by staff."""
     gone = WebhookEndpoint.objects.filter(enabled=False).exclude(off_reason="")
     return [Trouble(f"hook:{one.pk}", _("Webhook %s was switched off") % one.name, one.off_reason) for one in gone]
+
+
+def _spooled() -> list[Trouble]:
+    """Callbacks that wait on this machine's disk. Their drain closes the incident, with what it was."""
+    waiting = spool.waiting()
+    found = []
+    if waiting.messages:
+        detail = _("%d messages wait for the database.") % waiting.messages
+        found.append(Trouble(spool_report.CAUSE, _("Callbacks were stored on disk"), detail))
+    if waiting.unreadable:
+        detail = _("%d callbacks on disk cannot be read: was a key of FIELD_KEYS removed?") % waiting.unreadable
+        found.append(Trouble(f"{spool_report.CAUSE}:unreadable", _("Callbacks on disk cannot be read"), detail))
+    return found
 
 
 def _stuck() -> list[Trouble]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from accounts.models import ChannelAccount
     from channels_wechat.messages import Inbound
 
+log = logging.getLogger(__name__)
 # As `row_of` makes it.
 Row = dict[str, Any]
 # The id of a row that is new, None for a repetition.
@@ -59,14 +61,14 @@ def receive(account: ChannelAccount, inbound: Inbound) -> int | None:
     """
     stored = store([row_of(account, inbound)])[0]
     if stored is not None:
-        wake(inbound)
+        wake(with_files=bool(inbound.media))
     return stored
 
 
-def wake(inbound: Inbound) -> None:
-    """A new row of this message is committed: somebody has to route it and to fetch its files."""
+def wake(*, with_files: bool) -> None:
+    """A new row is committed: somebody has to route it and to fetch its files."""
     counters.add("messages", direction="in")
-    ring_soon(Bell.ROUTE, *([Bell.FETCH] if inbound.media else []))
+    ring_soon(Bell.ROUTE, *([Bell.FETCH] if with_files else []))
 
 
 def store(rows: Sequence[Row]) -> list[Stored]:
@@ -84,11 +86,27 @@ def store(rows: Sequence[Row]) -> list[Stored]:
         raise DatabaseError("these rows cannot be stored in one statement") from error
 
 
-def store_and_keep_connection(rows: Sequence[Row]) -> list[Stored]:
+def store_each(rows: Sequence[Row]) -> list[Stored]:
+    """`store`, where a row that cannot be stored keeps back no other: it is logged and left out. Raises an error of `database.AWAY`."""
+    try:
+        return store(rows)
+    except database.AWAY:
+        raise
+    except Exception as error:  # whatever it is, it is the matter of one of them
+        if len(rows) > 1:
+            return [store_each([row])[0] for row in rows]
+        log.exception(
+            "message %s of account %s cannot be stored", rows[0].get("uuid"), rows[0].get("account_id"), exc_info=error
+        )
+        return [None]
+
+
+def store_and_keep_connection(rows: Sequence[Row], line: database.Line) -> list[Stored]:
     """`store` in a thread that does nothing else: it keeps its connection, which nobody else can take, and looks whether it is open."""
     look_at(connection)
     try:
-        return store(rows)
+        with line.in_use():
+            return store(rows)
     except database.AWAY:
         if not connection.in_atomic_block:
             connection.close()

@@ -11,8 +11,10 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bridge.settings")
 django.setup(set_prefix=False)
 
+from accounts import channels  # noqa: E402
 from bridge import health, proxies  # noqa: E402  rows need the setup
 from bridge.pipeline.inbound.callbacks import PATH, Callbacks  # noqa: E402
+from bridge.pipeline.inbound.drain import Keeper  # noqa: E402
 from bridge.runtime.capacity import MAX_TARGET  # noqa: E402
 from bridge.runtime.http import ClientGone, Refused, Request, Response  # noqa: E402
 from bridge.runtime.pages import Pages  # noqa: E402
@@ -27,9 +29,10 @@ log = logging.getLogger(__name__)
 class Application:
     """ASGI. What it keeps is made with the first request, for it belongs to the event loop of that."""
 
-    def __init__(self, *, pages: bool, threads: Threads | None = None) -> None:
+    def __init__(self, *, pages: bool, threads: Threads | None = None, keeper: Keeper | None = None) -> None:
+        """keeper: its thread is started with the first request; a web server's probe is one."""
         self.has_pages = pages
-        self.threads = threads or Threads()
+        self.threads, self.keeper = threads or Threads(), keeper
         self.callbacks = Callbacks(self.threads)
         self.probes = health.Probes(self.threads.probes)
         self.pages = Pages(self.threads) if pages else None
@@ -37,6 +40,8 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        if self.keeper:
+            self.keeper.start()
         scope["headers"] = proxies.without_ambiguous(scope["headers"])
         request = Request(scope, receive)
         try:
@@ -66,9 +71,11 @@ class Application:
 
     def close(self) -> None:
         """For tests; a web process just ends."""
+        if self.keeper:
+            self.keeper.stop()
         self.callbacks.places.close()
         self.threads.close()
 
 
-application = Application(pages=True)
-callbacks = Application(pages=False)
+application = Application(pages=True, keeper=Keeper(channels.remember_enabled))
+callbacks = Application(pages=False, keeper=Keeper(channels.remember_enabled))

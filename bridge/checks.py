@@ -47,6 +47,8 @@ UNREADABLE = {
         "Set it like smtp+tls://user:password@mail.example.com:587, or leave it out: mail then goes to the log.",
     ),
     "API_RATE": ("E040", "Set how many requests a minute one API token may make; 600 suits most."),
+    "SPOOL_MAX_MB": ("E042", "Set how many MB callbacks may take on disk while the database is away; 256 suits most."),
+    "SPOOL_MAX_MESSAGES": ("E043", "Set how many callbacks a process may keep on disk; 100000 suits most."),
     "TIME_ZONE": ("E018", "Set a name like Asia/Shanghai or Europe/Berlin."),
     "RETENTION_DAYS": (
         "E030",
@@ -152,7 +154,7 @@ def _metrics() -> Iterator[Error]:
 
 def _folders() -> Iterator[Error]:
     """An image brings its static files collected, in a folder that nobody can write to."""
-    for number, name in (("E006", "MEDIA_ROOT"), ("E007", "STATIC_ROOT")):
+    for number, name in (("E006", "MEDIA_ROOT"), ("E007", "STATIC_ROOT"), ("E044", "SPOOL_DIR")):
         folder = Path(getattr(settings, name))
         if not (folder / COLLECTED).exists() and not _is_writable(folder):
             yield error(

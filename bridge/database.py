@@ -6,8 +6,12 @@ From asyncio it is used on a few threads that hand their connection back, so tha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+import os
 import select
+import socket
+import threading
 import time
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -16,7 +20,7 @@ import psycopg
 from django.db import InterfaceError, OperationalError, connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
@@ -57,6 +61,46 @@ def look_at(kept: Any) -> None:
             still_open(kept.connection)
         except psycopg.OperationalError:
             kept.close()
+
+
+class Line:
+    """Lets another thread hang up on a server that accepts a statement and never answers it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Around this thread's statements. Raises OperationalError where there is no connection."""
+        connection.ensure_connection()
+        self._socket = socket.socket(fileno=os.dup(connection.connection.fileno()))
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._socket.close()
+                self._socket = None
+
+    def hang_up(self) -> None:
+        """What is waited for raises OperationalError at once. Nothing where nothing is under way."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._socket:
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def answered_within(seconds: float) -> Iterator[None]:
+    """Statements in this thread raise OperationalError where the server does not answer in time, even where it is frozen."""
+    line = Line()
+    with line.in_use():
+        timer = threading.Timer(seconds, line.hang_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 def run(sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from accounts import counters, valkey
 from accounts.models import AccessToken, ChannelAccount, Health
 from bridge.models import Incident, Wire
+from bridge.pipeline.inbound import spool
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Figures(Collector):
         yield _gauge("bridge_valkey_up", "Whether Valkey answers.", int(totals is not None))
         yield from _counted(totals or {})
         yield from _swept()
+        yield from _spooled()
         rows = self._from_rows(totals or {})
         yield _gauge("bridge_database_up", "Whether the database answers.", int(bool(rows)))
         yield from rows
@@ -129,6 +131,13 @@ def _swept() -> Iterator[Metric]:
     age = sweep_age(valkey.ask(lambda client: client.get("swept"), None))
     if age is not None:
         yield _gauge("bridge_sweep_age_seconds", "Since worker and beat last swept; more than a few is trouble.", age)
+
+
+def _spooled() -> Iterator[Metric]:
+    waiting = spool.waiting()
+    yield _gauge("bridge_spool_messages", "Callbacks on disk that wait for the database.", waiting.messages)
+    yield _gauge("bridge_spool_bytes", "What they take on disk.", waiting.bytes)
+    yield _gauge("bridge_spool_unreadable", "Callbacks on disk that no key of FIELD_KEYS opens.", waiting.unreadable)
 
 
 def sweep_age(swept: Any) -> float | None:

@@ -25,6 +25,7 @@ from redis.retry import Retry
 
 from bridge.database import run_on
 from bridge.exposition import exposition, sweep_age
+from bridge.pipeline.inbound import spool
 from bridge.runtime.batches import Batches
 from bridge.runtime.http import Refused, Request, Response
 
@@ -78,10 +79,15 @@ class Probes:
 
 
 def readyz() -> tuple[int, bytes]:
-    """200 or 503; the body says of each check "ok", or what is wrong in a word that holds no address and no secret."""
-    checks = {"database": database_trouble(), **broker_troubles()}
+    """200 or 503; the body says of each check "ok", or what is wrong in a word that holds no address and no secret.
+
+    spool: how many callbacks wait on disk for the database.
+    """
+    waiting = spool.waiting()
+    checks = {"database": database_trouble(), **broker_troubles(), "spool": _spool_trouble(waiting)}
     missing = [name for name, trouble in checks.items() if trouble]
-    body = {"ready": not missing, "missing": missing, "checks": {name: checks[name] or "ok" for name in checks}}
+    told = {name: checks[name] or "ok" for name in checks}
+    body = {"ready": not missing, "missing": missing, "checks": told, "spool": waiting.messages}
     return 503 if missing else 200, json.dumps(body).encode()
 
 
@@ -111,6 +117,13 @@ def broker_troubles() -> dict[str, str]:
         trouble = f"Valkey does not answer: {type(error).__name__}"
         return {"broker": trouble, "sweep": "unknown while Valkey is away"}
     return {"broker": "", "sweep": _sweep_trouble(age)}
+
+
+def _spool_trouble(waiting: spool.Waiting) -> str:
+    """Rows that only wait are no trouble of their own: the database is."""
+    if not waiting.unreadable:
+        return ""
+    return f"{waiting.unreadable} callbacks on disk cannot be read: was a key of FIELD_KEYS removed?"
 
 
 def _sweep_trouble(age: float | None) -> str:

@@ -131,6 +131,7 @@ def _defaults(data_dir: Path) -> dict[str, str]:
         "DATABASE_URL": Postgres(data_dir).url,
         "REDIS_URL": Valkey(data_dir).url,
         "MEDIA_ROOT": str(data_dir / "media"),
+        "SPOOL_DIR": str(data_dir / "spool"),
         "STATIC_ROOT": str(data_dir / "static"),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Count, Min, Q
@@ -15,6 +15,9 @@ from accounts import counters
 from accounts.models import ChannelAccount, Health
 from accounts.valkey import ask
 from bridge.models import Delivery, Incident, Message, Reason, State, Target
+from bridge.pipeline.inbound import spool_report
+from bridge.pipeline.inbound.spool import Waiting
+from bridge.pipeline.inbound.spool import waiting as waiting_on_disk
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
@@ -92,7 +95,10 @@ class Hour:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """One look at everything. today: since midnight in the site's time zone. held_by: `Reason` → how many are held for it."""
+    """One look at everything. today: since midnight in the site's time zone. held_by: `Reason` → how many are held for it.
+
+    spooled: callbacks that were stored on disk and, within a day, in the database; spool: those that wait on disk now.
+    """
 
     since: datetime
     hours: list[Hour]
@@ -104,6 +110,8 @@ class Dashboard:
     accounts: list[ChannelAccount] = field(default_factory=list)
     gateways: list[Gateway] = field(default_factory=list)
     incidents: list[Incident] = field(default_factory=list)
+    spooled: list[Incident] = field(default_factory=list)
+    spool: Waiting = field(default_factory=Waiting)
     # How many deliveries wait for an account or a gateway that does not work, by its id.
     waits_for_account: dict[int, int] = field(default_factory=dict)
     waits_for_gateway: dict[int, int] = field(default_factory=dict)
@@ -125,6 +133,8 @@ def dashboard() -> Dashboard:
     """Eight queries, none of which reads more than today's messages, the open work and the undismissed failures."""
     since = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
     waiting, oldest, held_by = _open_work()
+    spooled = Q(cause=spool_report.CAUSE, closed_at__gt=timezone.now() - timedelta(days=1))
+    incidents = list(Incident.objects.filter(Q(closed_at=None) | spooled)[:50])
     failed = dict(Delivery.objects.filter(DEAD).order_by().values_list("state").annotate(n=Count("id")))
     pending = Delivery.objects.filter(state=State.PENDING).order_by()
     down = Q(account__enabled=False) | Q(account__state=Health.STOPPED)
@@ -143,7 +153,9 @@ def dashboard() -> Dashboard:
         uncertain=failed.get("uncertain", 0),
         accounts=list(ChannelAccount.objects.defer("credentials")),
         gateways=list(Gateway.objects.defer("token", "device_key", "device_token")),
-        incidents=list(Incident.objects.filter(closed_at=None)[:10]),
+        incidents=[incident for incident in incidents if incident.closed_at is None][:10],
+        spooled=[incident for incident in incidents if incident.closed_at],
+        spool=waiting_on_disk(),
     )
 
 

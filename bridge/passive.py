@@ -11,18 +11,18 @@ import asyncio
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.utils import timezone
 
 from accounts import valkey
 from bridge import handout, readable
-from bridge.database import run_on
+from bridge.database import AWAY, run_on
 from bridge.models import Delivery, State
 from channels_wechat.messages import Payload, message_uuid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Executor
     from uuid import UUID
 
@@ -36,8 +36,13 @@ if TYPE_CHECKING:
 BEYOND_SECONDS = 0.5
 # Longer than all repetitions of a message.
 COUNTED_SECONDS = 120
+# A database that does not answer a look by then is away.
+LOOK_SECONDS = 1.5
 # Nobody waits for words of an agent after these; a welcome is said at once.
 SILENT = frozenset({"event"})
+
+
+Found = TypeVar("Found")
 
 
 class NotYet(Exception):
@@ -52,14 +57,16 @@ async def answer(
     places: Places,
     threads: Executor,
 ) -> Answer:
-    """To a callback whose message is stored. May take as long as the platform waits, and longer. Raises NotYet.
+    """To a callback whose message is stored, or in the spool. May take as long as the platform waits, and longer. Raises NotYet.
 
-    threads: where the database and Valkey are asked. While it waits it has neither a thread nor a connection.
+    threads: where the database and Valkey are asked. While it waits it has neither a thread nor a connection. While the database is away it
+    waits as for a slow agent: nothing is lost by that, the database may be back before the last request, and that one is answered in time
+    with how to read the answer later. A sentence at once would give away the two other chances of a real answer.
     """
     if inbound.kind in SILENT or not channel.takes_passive(inbound.raw):
         return channel.passive(query, inbound.raw, channel.passive_text(inbound))
     said = await _Request(account, channel, inbound, places, threads).words()
-    return await run_on(threads, channel.passive, query, inbound.raw, said)
+    return channel.passive(query, inbound.raw, said)
 
 
 @dataclass
@@ -73,7 +80,7 @@ class _Request:
     async def words(self) -> str:
         """Blank where nothing is to be said. Raises NotYet."""
         began = time.monotonic()
-        count, standing, said = await run_on(self.threads, self._first_look)
+        count, standing, said = await self._ask(self._first_look) or (0, None, None)
         whom = readable.whom(self.account.pk, self.inbound.peer.id)
         with self.places.place(whom, self._uuid) as place:
             last = self._number(count, standing) >= self.channel.deliveries
@@ -82,12 +89,21 @@ class _Request:
                 place.woken.set()
             while said is None and place and not place.over and (left := began + waits - time.monotonic()) > 0:
                 await self._wait(place, min(left, self.places.look_seconds))
-                standing, said = await run_on(self.threads, self._look) if not place.over else (standing, None)
+                if not place.over:
+                    standing, said = await self._ask(self._look) or (standing, None)
         if said is not None:
             return said
         if place and (place.over or not last):
             raise NotYet
         return self.account.sentence("not_ready")
+
+    async def _ask(self, look: Callable[[], Found]) -> Found | None:
+        """None while the database is away or does not answer."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                return await run_on(self.threads, look)
+        except (TimeoutError, *AWAY):
+            return None
 
     async def _wait(self, place: Place, seconds: float) -> None:
         try:
@@ -114,23 +130,31 @@ class _Request:
 
         return valkey.ask(counted, 0)
 
-    def _number(self, count: int, standing: Standing) -> int:
-        """By the count, or by the time that passed since the first one: rounded, for clocks differ, and the platform's has no fractions."""
+    def _number(self, count: int, standing: Standing | None) -> int:
+        """By the count, or by the time that passed since the first one: rounded, for clocks differ, and the platform's has no fractions.
+
+        Where neither is known it counts as the last one: a request too early answered is better than none.
+        """
         now = timezone.now().timestamp()
-        ages = [now - standing.created_at.timestamp()]
+        ages = [now - standing.created_at.timestamp()] if standing else []
         if self.inbound.occurred_at:
             ages.append(now - self.inbound.occurred_at - 1)
-        return max(count, *(1 + round(age / self.channel.hangs_up_seconds) for age in ages))
+        numbers = [1 + round(age / self.channel.hangs_up_seconds) for age in ages]
+        return max([count, *numbers]) or self.channel.deliveries
 
     # --- what there is to say
 
-    def _first_look(self) -> tuple[int, Standing, str | None]:
-        return self._count(), *self._look()
+    def _first_look(self) -> tuple[int, Standing | None, str | None]:
+        count = self._count()
+        try:
+            return count, *self._look()
+        except AWAY:
+            return count, None, None
 
-    def _look(self) -> tuple[Standing, str | None]:
-        """None: nothing yet."""
+    def _look(self) -> tuple[Standing | None, str | None]:
+        """None: nothing yet. Raises an error of AWAY."""
         standing = readable.standing(self._uuid)
-        return standing, self._said(standing)
+        return standing, self._said(standing) if standing else None
 
     def _said(self, standing: Standing) -> str | None:
         if standing.given:

@@ -104,9 +104,10 @@ class Unread(NamedTuple):
     message: int
 
 
-def standing(uuid: UUID) -> Standing:
-    """Of a message that is stored."""
-    return Standing(*run(_STANDING, {"uuid": uuid})[0])
+def standing(uuid: UUID) -> Standing | None:
+    """None: it is not stored, but perhaps in the spool."""
+    rows = run(_STANDING, {"uuid": uuid})
+    return Standing(*rows[0]) if rows else None
 
 
 def unread(conversation_id: int) -> list[Unread]:

@@ -113,6 +113,9 @@ if DB_POOL_SIZE:
 _options = DATABASES["default"].setdefault("OPTIONS", {})
 _options.setdefault("prepare_threshold", 2)
 _options["options"] = f"{_options.get('options', '')} -c plan_cache_mode=force_generic_plan".strip()
+# A server that is away must be known to be away before a platform gives up its callback: 5 s.
+_options.setdefault("connect_timeout", 3)
+_options.setdefault("tcp_user_timeout", 10_000)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {
@@ -220,6 +223,11 @@ ALERT_EMAIL: list[str] = read("ALERT_EMAIL", words, [])
 ALERT_WEBHOOK_URL = read("ALERT_WEBHOOK_URL", str, "")
 DEFAULT_FROM_EMAIL = read("ALERT_FROM", str, "bridge@localhost")
 vars().update(read("EMAIL_URL", mail_server, mail_server("consolemail://")))
+
+# Where callbacks are kept while the database is away, and how many at most: of all processes together, and of each.
+SPOOL_DIR = read("SPOOL_DIR", str, str(BASE_DIR / ".data" / "spool"))
+SPOOL_MAX_MB = read("SPOOL_MAX_MB", whole(1, 1_000_000), 256)
+SPOOL_MAX_MESSAGES = read("SPOOL_MAX_MESSAGES", whole(1, 100_000_000), 100_000)
 
 MEDIA_ROOT = read("MEDIA_ROOT", str, str(BASE_DIR / ".data" / "media"))
 # Attachments are served by a permission-checked view only, so there is no MEDIA_URL.

@@ -11,6 +11,7 @@ from django.utils import timezone
 from accounts import valkey
 from bridge import handout, media, replies
 from bridge.models import Attachment, Delivery, Message, Reason, State, Target, Wire
+from bridge.pipeline.inbound import spool
 from channels_wechat.messages import Payload
 
 if TYPE_CHECKING:
@@ -32,15 +33,25 @@ def partial_key(uuid: UUID) -> str:
 
 def answer_poll(account: ChannelAccount, channel: Streaming, query: Mapping[str, str], stream: str) -> Answer:
     """The text so far, or the final frame; the same final frame again when it is asked for again."""
+    spooled = spool.is_in_use()  # looked at before the rows: it may be stored between the two looks
     question = Message.objects.filter(uuid=UUID(stream), account=account).first()
     if question is None:
-        return channel.frame(query, stream, None, finish=True)
+        return still_working(channel, query, stream) if spooled else channel.frame(query, stream, None, finish=True)
     turn = _turn_of(question)  # read before the answer: the end of a turn and its answer are committed together
     said = _answer_to(question)
     if said and said.wire == Wire.VIEW:
         return _fetched(channel, query, stream, question, said)
     ending = "later" if said else _ending(channel, question, turn)
     return _frame(channel, query, stream, question, ending)
+
+
+def still_working(channel: Streaming, query: Mapping[str, str], stream: str) -> Answer:
+    """The text so far, while the database is away or has not yet what the spool holds."""
+    return channel.frame(query, stream, None, text=_partial(UUID(stream)))
+
+
+def _partial(uuid: UUID) -> str:
+    return valkey.ask(lambda client: client.get(partial_key(uuid)), None) or ""
 
 
 def _turn_of(question: Message) -> Delivery | None:
@@ -86,7 +97,7 @@ def _ending(channel: Streaming, question: Message, turn: Delivery | None) -> str
 
 
 def _frame(channel: Streaming, query: Mapping[str, str], stream: str, question: Message, ending: str) -> Answer:
-    partial = valkey.ask(lambda client: client.get(partial_key(question.uuid)), None) or ""
+    partial = _partial(question.uuid)
     closing = channel.closing_text(ending) if ending and not (partial and ending in SAID_ENOUGH) else ""
     text = "\n\n".join(words for words in (partial, closing) if words)
     if ending:

@@ -10,6 +10,7 @@ from accounts import tokens
 from accounts.tokens import StoredTokens
 from bridge import alerts, delivery, erasure, events, inbound, media, names, retention, review
 from bridge.doorbell import Bell, ring
+from bridge.pipeline.inbound import drain
 from channels_wechat.errors import ChannelError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def sweep() -> None:
     bells += [Bell.FETCH] if media.waiting() else []
     ring(*bells)
     alerts.swept()
+    drain.drain()  # of web processes that are gone, or of a folder that was brought back
 
 
 @shared_task

@@ -44,6 +44,8 @@ class CallerThread(Executor):
         future: Future[Any] = Future()
 
         def do() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
             try:
                 future.set_result(work(*args, **kwargs))
             except BaseException as error:
@@ -108,7 +110,7 @@ def _exchange(scope: dict[str, Any], pieces: list[bytes]) -> list[dict[str, Any]
         sent.append(message)
 
     async def exchange() -> None:
-        application = Application(pages=True, threads=Threads(here, here, here, here, here))
+        application = Application(pages=True, threads=Threads(here, here, here, here, here, here))
         try:
             await application(scope, receive, send)
             await application.callbacks.settle()

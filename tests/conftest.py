@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -11,6 +12,7 @@ import redis
 from django.conf import settings
 
 from bridge import doorbell
+from bridge.pipeline.inbound import spool
 from channels_wechat.simulator import RunningSimulator
 from openclaw.stub import RunningStub
 from tests import factories
@@ -24,6 +26,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from channels_wechat.simulator import SimulatorClient
+
+
+@pytest.fixture(autouse=True)
+def _empty_spool() -> Iterator[None]:
+    """Callbacks that one test leaves on the disk would send those of all later tests there."""
+    yield
+    for name in spool.names():
+        Path(settings.SPOOL_DIR, name).unlink()
 
 
 @pytest.fixture

@@ -56,6 +56,7 @@ def _environment() -> dict[str, str]:
         "HTTPS_REDIRECT": "0",  # Django's test client speaks plain http; tests.test_headers turns it on
         "MEDIA_ROOT": str(folder / "media"),
         "STATIC_ROOT": str(folder / "static"),
+        "SPOOL_DIR": str(folder / "spool"),
         "ALLOWED_PRIVATE_HOSTS": "127.0.0.1:*",
         "ALLOWED_PRIVATE_MEDIA_HOSTS": "127.0.0.1:*",
         "EMAIL_URL": "memorymail://",

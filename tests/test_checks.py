@@ -108,6 +108,9 @@ WRONG = {
     "E030": [("RETENTION_DAYS", "6"), ("RETENTION_DAYS", "36501"), ("RETENTION_DAYS", "forever")],
     "E031": [("METRICS_TOKEN", "short"), ("METRICS_TOKEN", "long enough, but é")],
     "E032": [("LOG_FORMAT", "xml")],
+    "E042": [("SPOOL_MAX_MB", "0"), ("SPOOL_MAX_MB", "much")],
+    "E043": [("SPOOL_MAX_MESSAGES", "0")],
+    "E044": [("SPOOL_DIR", "/proc/spool"), ("SPOOL_DIR", "/dev/null")],
     "W001": [("DB_POOL_SIZE", "11")],
 }
 

@@ -1,4 +1,4 @@
-"""While the database is away nothing is forgotten, nothing ends, and no platform is told that its message is safe."""
+"""While the database is away nothing is forgotten and nothing ends. What callbacks do then: `tests.pipeline.test_spool_callbacks`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.db.backends.postgresql.base import DatabaseWrapper
 
+from accounts import channels
 from accounts.models import Health
 from bridge import delivery as work
 from bridge import sending
@@ -68,8 +69,9 @@ def beside() -> Iterator[ThreadPoolExecutor]:
 
 
 @pytest.mark.usefixtures("valkey")
-def test_a_callback_is_not_taken_and_its_repetition_is() -> None:
+def test_a_callback_of_an_account_that_nobody_knows_yet_is_not_taken_and_its_repetition_is() -> None:
     account = app()
+    channels._enabled.clear()
     body, query = from_app("你好", 7)
     with database_away():
         assert call(account, body, query).status == 503

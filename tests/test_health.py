@@ -79,8 +79,8 @@ def test_probes_are_only_read(path: str) -> None:
 
 def test_ready(valkey: redis.Redis) -> None:
     alerts.swept()
-    checks = {"database": "ok", "broker": "ok", "sweep": "ok"}
-    assert ready() == (200, {"ready": True, "missing": [], "checks": checks})
+    checks = {"database": "ok", "broker": "ok", "sweep": "ok", "spool": "ok"}
+    assert ready() == (200, {"ready": True, "missing": [], "checks": checks, "spool": 0})
 
 
 def test_not_ready_without_a_sweep(valkey: redis.Redis) -> None:

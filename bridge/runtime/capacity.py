@@ -41,8 +41,13 @@ ANONYMOUS_BODY_SECONDS = 10
 BODY_SECONDS = 300
 # How long a page request waits for a thread.
 PAGE_WAIT_SECONDS = 10
-# How long a callback waits for its commit. After it the database counts as away, and the platform still has time to hear that.
-STORE_SECONDS = 3.5
+# How long a callback waits for its account, for the commit of its batch, and for its row altogether: the batch before it may take as long,
+# and then both are written to the spool. After such a time the database counts as away, and the platform still has time to hear that.
+LOOKUP_SECONDS = 1.0
+STORE_SECONDS = 1.5
+RECEIVE_SECONDS = 3.8
+# How long a poll waits for the rows before it is told that the agent still works.
+POLL_SECONDS = 2.0
 
 # The web server's own: how long a connection may take for a request's head, or say nothing at all, and how many there may be.
 HEAD_SECONDS = 15

@@ -27,7 +27,8 @@ SERVICES: dict[str, Any] = compose(ENV)["services"]
 _MOUNTS = r"""
 set -eu
 mount -t tmpfs -o mode=755 tmpfs /srv
-mkdir /srv/bridge /srv/static /srv/media /srv/sockets /srv/python /srv/venv
+mkdir /srv/bridge /srv/static /srv/media /srv/spool /srv/sockets /srv/python /srv/venv
+mount -t tmpfs -o mode=700,uid=10001,gid=10001 tmpfs /srv/spool
 mount --bind "$1" /srv/bridge; mount --bind "$2" /srv/static; mount --bind "$3" /srv/media
 mount --bind "$4" /srv/sockets; mount --bind "$5" /srv/python; mount --bind "$6" /srv/venv
 top=/$(echo "$5" | cut -d/ -f2)

@@ -34,7 +34,7 @@ pytestmark = [
     ),
 ]
 PROBE = """
-for place in /srv/bridge /srv/bridge/bridge /srv/static /srv/venv / /var/tmp /etc /tmp /srv/media; do
+for place in /srv/bridge /srv/bridge/bridge /srv/static /srv/venv / /var/tmp /etc /tmp /srv/media /srv/spool; do
     if touch "$place/probe" 2>/dev/null; then echo "$place"; fi
 done
 id -u; grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/self/status | tr -d '\\t'
@@ -76,11 +76,11 @@ def _healthy(image: Image, name: str, process: Process) -> bool:
     return image.check(name, process).returncode == 0
 
 
-def test_only_tmp_and_media_can_be_written_and_nobody_has_rights(image: Image) -> None:
+def test_only_tmp_and_the_volumes_can_be_written_and_nobody_has_rights(image: Image) -> None:
     probe = image.start("web", ["/bin/sh", "-c", PROBE])
     probe.stopped(60)
     lines = probe.said().split()
-    assert [line for line in lines if line.startswith("/")] == ["/tmp", "/srv/media"]  # noqa: S108 - in the container
+    assert [line for line in lines if line.startswith("/")] == ["/tmp", "/srv/media", "/srv/spool"]  # noqa: S108 - in the container
     assert "10001" in lines
     assert "NoNewPrivs:1" in lines
     assert [line for line in lines if line.startswith("Cap")] == [f"{cap}:{'0' * 16}" for cap in ("CapEff", "CapBnd")]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 from uuid import UUID
 
@@ -13,12 +14,13 @@ from django.db import OperationalError
 from django.utils.translation import gettext as _
 
 from accounts import channels, valkey
-from accounts.capabilities import is_known, passively
+from accounts.capabilities import is_known, passively, passively_as_known
 from accounts.models import Health
 from bridge import arrivals, logs, metrics, outbound, passive, streams
-from bridge.database import AWAY, run_on
+from bridge.database import AWAY, Line, run_on
 from bridge.held import Places
 from bridge.models import Message
+from bridge.pipeline.inbound import spool
 from bridge.runtime import capacity
 from bridge.runtime.batches import Batches
 from bridge.runtime.http import Refused, Request, Response
@@ -27,7 +29,7 @@ from channels_wechat.base import Passive, Streaming
 from channels_wechat.errors import CallbackRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from accounts.models import ChannelAccount
     from bridge.runtime.threads import Threads
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from channels_wechat.messages import Answer, Inbound
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 PATH = "/callbacks/"
 # A larger body is verified and parsed in a thread: it would hold up the others for milliseconds.
 LARGE_BYTES = 64 * capacity.KIB
@@ -52,13 +55,15 @@ class Callbacks:
         self.places = Places(capacity.MAX_WAITING_REPLIES)
         self.accounts = Batches[UUID, "Found | None"](self._find)
         self.rows = Batches[arrivals.Row, arrivals.Stored](self._store, most=arrivals.ROWS_AT_ONCE)
+        self.line = Line()
         self.notes: set[asyncio.Task[Any]] = set()
         self.count = 0
 
     async def answer(self, request: Request) -> Response:
         """GET verifies the address, POST brings a message, an event or a poll. 400, 403, 413: refused and counted, nothing stored.
 
-        503: the database is away, or there is no answer yet; the platform repeats what it gets no 200 for. Raises Refused, ClientGone.
+        503: the database is away and the spool full, or there is no answer yet; the platform repeats what it gets no 200 for. Raises
+        Refused, ClientGone.
         """
         if self.count >= capacity.MAX_CALLBACKS:
             raise Refused(503, "Too many requests at once.", retry_after="1")
@@ -98,13 +103,26 @@ class Callbacks:
             key = UUID(path.removeprefix(PATH))
         except ValueError:
             raise Refused(404, "There is nothing here.") from None
-        found = channels.recent(key) or await self.accounts(key)
+        found = channels.recent(key) or await self._look_up(key)
         if found is None:
             raise Refused(404, "There is nothing here.")
         account, channel = found
         if not isinstance(channel, TakesCallbacks):
             raise Refused(404, "There is nothing here.")
         return account, channel
+
+    async def _look_up(self, key: UUID) -> Found | None:
+        """As last known while the database is away or rows still wait for it. Raises OperationalError."""
+        before = channels.last_known(key)
+        if before and spool.is_in_use():
+            return before
+        try:
+            seconds = capacity.LOOKUP_SECONDS if before else capacity.RECEIVE_SECONDS
+            return await self._within(seconds, self.accounts(key))
+        except AWAY:
+            if before:
+                return before
+            raise
 
     async def _reply(self, request: Request, account: ChannelAccount, channel: TakesCallbacks) -> Answer:
         query = _query(request)
@@ -115,11 +133,11 @@ class Callbacks:
         body = await self._body(request)
         parsed = channel.parse(query, body) if len(body) < LARGE_BYTES else await self._run(channel.parse, query, body)
         if parsed.poll and isinstance(channel, Streaming):
-            return await run_on(self.threads.callbacks, streams.answer_poll, account, channel, query, parsed.poll)
+            return await self._poll(account, channel, query, parsed.poll)
         for message in parsed.inbound:
             await self._receive(account, channel, message)
         if parsed.inbound and await self._answers_passively(channel, account):
-            self.places.listen()
+            self.places.listen()  # also while the database is away: its message is stored or in the spool, so waiting loses nothing
             reply_channel: Any = channel
             return await passive.answer(
                 account, reply_channel, query, parsed.inbound[0], self.places, self.threads.callbacks
@@ -133,31 +151,40 @@ class Callbacks:
         return body
 
     async def _receive(self, account: ChannelAccount, channel: TakesCallbacks, message: Inbound) -> None:
-        """The row is committed when this returns, or was before."""
-        stored = await self._stored(arrivals.row_of(account, message))
+        """The row is committed when this returns, or was before, or it is in the spool."""
+        said = channel.passive_text(message)
+        row = arrivals.row_of(account, message)
+        stored = await self._stored({**row, "said": str(said)} if said else row)
         self._note(str(account.key), "ok", refused=False)
-        if stored is not None:
-            arrivals.wake(message)
+        if stored is None:
+            return
+        arrivals.wake(with_files=bool(message.media))
         if account.state == Health.NEW:
             self._later(self._run(account.set_state, Health.OK))
-        said = channel.passive_text(message)
-        if stored and said:
-            await self._run(_say_at_once, stored, said)
+        if said:
+            self._later(self._run(_say_at_once, stored, said))
 
     async def _stored(self, row: arrivals.Row) -> arrivals.Stored:
-        """Raises OperationalError too where the database does not answer in time; the row may still be stored later."""
+        """None: a repetition, or in the spool. Raises OperationalError, also where neither takes it in time; it may still be stored."""
+        return await self._within(capacity.RECEIVE_SECONDS, self.rows(row))
+
+    async def _poll(self, account: ChannelAccount, channel: Streaming, query: dict[str, str], stream: str) -> Answer:
+        """While the database is away a poll is told that the agent still works: an error would end the stream."""
         try:
-            async with asyncio.timeout(capacity.STORE_SECONDS):
-                return await self.rows(row)
-        except TimeoutError:
-            raise OperationalError("the database does not answer") from None
+            polled = self._run(streams.answer_poll, account, channel, query, stream)
+            return await self._within(capacity.POLL_SECONDS, polled)
+        except AWAY:
+            return await run_on(self.threads.disk, streams.still_working, channel, query, stream)
 
     async def _answers_passively(self, channel: Channel, account: ChannelAccount) -> bool:
         if not isinstance(channel, Passive) or channel.answers == "messages":
             return False
         if is_known(account.pk):
             return passively(channel, account.pk)
-        return bool(await self._run(passively, channel, account.pk))
+        try:
+            return bool(await self._within(capacity.LOOKUP_SECONDS, self._run(passively, channel, account.pk)))
+        except AWAY:
+            return passively_as_known(channel, account.pk)
 
     # --- in threads
 
@@ -166,8 +193,30 @@ class Callbacks:
         return [found.get(key) for key in keys]
 
     async def _store(self, rows: Sequence[arrivals.Row]) -> list[arrivals.Stored]:
+        """In the spool where the database is away, or rows that came earlier still wait there; then None for each. Raises SpoolFull."""
+        if spool.is_in_use():
+            with contextlib.suppress(spool.SpoolFull):  # better in the database and perhaps out of order than lost
+                return await self._append(rows)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self.threads.store, arrivals.store_and_keep_connection, rows)
+        stored = loop.run_in_executor(self.threads.store, arrivals.store_and_keep_connection, rows, self.line)
+        try:
+            return await self._within(capacity.STORE_SECONDS, stored)
+        except AWAY as error:
+            log.warning("the database is away (%s): callbacks go to the spool", type(error).__name__)
+            self.line.hang_up()
+            return await self._append(rows)
+
+    async def _append(self, rows: Sequence[arrivals.Row]) -> list[arrivals.Stored]:
+        await asyncio.get_running_loop().run_in_executor(self.threads.disk, spool.append, rows)
+        return [None] * len(rows)
+
+    async def _within(self, seconds: float, work: Awaitable[T]) -> T:
+        """Raises OperationalError too where the database does not answer in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await work
+        except TimeoutError:
+            raise OperationalError("the database does not answer") from None
 
     async def _run(self, work: Callable[..., Any], *args: Any) -> Any:
         return await run_on(self.threads.callbacks, work, *args)

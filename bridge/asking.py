@@ -20,6 +20,7 @@ from bridge.delivery import Asked, Done, LostLease
 from bridge.models import Delivery, Message, Outcome, Reason, Wire
 from bridge.pipeline.agent import stop
 from bridge.pipeline.agent.usage import Used, store_usage
+from bridge.prompt import file_name
 from bridge.redact import redact_text
 from bridge.retries import Failure, refusal
 from bridge.together import Together
@@ -323,9 +324,9 @@ def _attachments(ids: list[int]) -> tuple[tuple[Attachment, ...], list[str]]:
     for item in media.rows(ids) if ids else ():
         if item.file:
             kind: Any = "image" if item.kind == "image" else "file"
-            files.append(Attachment(kind, item.name or item.kind, item.mime, media.read(item.pk).content))
+            files.append(Attachment(kind, file_name(item.name) or item.kind, item.mime, media.read(item.pk).content))
         else:
-            lost.append(f"[{item.kind} {item.name}: could not be fetched]")
+            lost.append(f"[{item.kind} {file_name(item.name)}: could not be fetched]")
     return tuple(files), lost
 
 

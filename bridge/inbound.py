@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from accounts.capabilities import passively
 from accounts.channels import channel_for
@@ -275,6 +276,7 @@ def _said(case: Case, text: str) -> prompt.Said:
         title=case.conversation.title,
         surface=case.channel.surface(peers.peer_of(message.peer_kind, message.peer_id)),
         files=[f"{kind}: {name}" if name else kind for _pk, kind, name in case.files],
+        mark=salted_hmac("bridge.prompt", message.uuid.hex, algorithm="sha256").hexdigest()[:12],
     )
 
 

@@ -106,7 +106,7 @@ def test_in_a_group_the_agent_reads_who_speaks_and_where() -> None:
     route(account, peer_kind="group", peer_id=GROUP)
     Conversation.objects.create(account=account, peer_kind="group", peer_id=GROUP, title="产品组")
     payload = turn(account, "早", "lisi", group=GROUP).payload
-    assert payload["message"] == "lisi: 早"
+    assert "⟧ lisi: 早\n" in payload["message"]
     assert "the group “产品组”" in payload["extra_system_prompt"]
 
 

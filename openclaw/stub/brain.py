@@ -16,7 +16,9 @@ import zlib
 from dataclasses import dataclass
 from typing import Final
 
-SPOKEN_BY: Final = re.compile(r"(?P<sender>[^:：\n!]{1,40})[:：]\s*(?P<words>.*)", re.S)
+# Around the message of a group, and the speaker's id behind their name.
+FRAME: Final = re.compile(r"⟦/?[0-9a-f]*⟧ ?")
+SPOKEN_BY: Final = re.compile(r"(?P<sender>[^:：\n!()]{1,40}?)(?: \([^()\n]*\))?[:：]\s*(?P<words>.*)", re.S)
 PERMANENT_STATUS: Final = ("400", "401", "402", "403", "404")
 
 
@@ -60,7 +62,7 @@ def _directive(message: str, name: str, value: str) -> str | None:
 
 
 def _echo(message: str, images: int, files: tuple[str, ...]) -> str:
-    last = next((line for line in reversed(message.splitlines()) if line.strip()), "").strip()
+    last = next((line for line in reversed(FRAME.sub("", message).splitlines()) if line.strip()), "").strip()
     seen = (f"（看到 {images} 张图）" if images else "") + "".join(f"（收到文件 {name}）" for name in files)
     spoken = SPOKEN_BY.fullmatch(last)
     return f"收到，{spoken['sender'].strip()}：{spoken['words']}{seen}" if spoken else f"收到：{last}{seen}"

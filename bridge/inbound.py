@@ -210,6 +210,7 @@ def _decide(case: Case) -> routing.Decision:
         message.addressed,
         has_files=bool(case.files),
         has_sender=message.peer_id != SYSTEM and bool(message.sender),
+        any_case=case.channel.ids_in_any_case,
     )
     return routing.decide(case.routes, heard)
 

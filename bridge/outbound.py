@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 from accounts import counters
 from accounts.capabilities import passively
 from accounts.channels import channel_for
+from accounts.person_ids import person_id
 from bridge import events, media, peers, readable, replies, routing
 from bridge.doorbell import Bell, ring
 from bridge.models import (
@@ -111,7 +112,7 @@ def _send(
     files: Iterable[DjangoFile[Any]] = (),
 ) -> Message:
     """`send` in the caller's transaction, which an exception ends."""
-    channel = channel_for(account)
+    channel, peer_id = channel_for(account), person_id(account, peer_kind, peer_id)
     peers.lock(account.pk, peer_kind, peer_id)
     conversation = _place(account, peer_kind, peer_id, reply_to)
     if source not in (Message.Source.AGENT, Message.Source.BRIDGE):

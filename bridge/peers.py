@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from accounts.person_ids import person_id
 from bridge.database import run
 from bridge.models import Contact, Conversation
 from channels_wechat.messages import Peer
@@ -31,6 +32,7 @@ def lock(account_id: int, peer_kind: str, peer_id: str) -> None:
 
 def conversation_with(account: ChannelAccount, peer_kind: str, peer_id: str) -> Conversation:
     """Made on the first word; a person's carries their name, where it is known."""
+    peer_id = person_id(account, peer_kind, peer_id)
 
     def title() -> str:
         return names_of(account.pk, [peer_id]).get(peer_id, "") if peer_kind == "direct" else ""

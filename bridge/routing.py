@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
 
+from accounts.person_ids import is_any_case, person_id
 from bridge.models import Reason, Route
 from openclaw.session import PeerKind, session_key
 
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What routing looks at. has_files: some came with the message; has_sender: a person or group that can be told apart said it."""
+    """What routing looks at. has_files: some came with the message; has_sender: a person or group that can be told apart said it.
+
+    any_case: ids of people are the same in upper and lower case.
+    """
 
     peer_kind: str
     peer_id: str
@@ -29,6 +33,7 @@ class Heard:
     addressed: bool = True
     has_files: bool = False
     has_sender: bool = True
+    any_case: bool = True
 
 
 @dataclass(slots=True)
@@ -69,7 +74,15 @@ def _no_turn(heard: Heard) -> str:
 
 def explain(account: ChannelAccount, peer_kind: str, peer_id: str, sender: str, text: str, addressed: bool) -> Decision:
     """The answer to "which agent would get this?". Without a text: whatever it says."""
-    heard = Heard(peer_kind, peer_id, sender, text, addressed=addressed, has_files=not text.strip())
+    heard = Heard(
+        peer_kind,
+        person_id(account, peer_kind, peer_id),
+        sender,
+        text,
+        addressed=addressed,
+        has_files=not text.strip(),
+        any_case=is_any_case(account),
+    )
     return decide(account.routes.select_related("gateway"), heard)
 
 
@@ -127,11 +140,16 @@ def _apply(decision: Decision, route: Route, heard: Heard) -> None:
 def _refusal(route: Route, heard: Heard) -> str:
     if not route.enabled:
         return Reason.ROUTE_DISABLED
-    allowed = {sender.casefold() for sender in words(route.allowed_senders)}
-    # User ids are case-insensitive on WeCom and come back in varying case.
-    if allowed and heard.sender.casefold() not in allowed:
+    if not _is_allowed(route, heard):
         return Reason.SENDER
     return "" if _triggered(route, heard) else _not_triggered(route)
+
+
+def _is_allowed(route: Route, heard: Heard) -> bool:
+    allowed = set(words(route.allowed_senders))
+    if heard.any_case:
+        return not allowed or heard.sender.casefold() in {sender.casefold() for sender in allowed}
+    return not allowed or heard.sender in allowed
 
 
 def _triggered(route: Route, heard: Heard) -> bool:

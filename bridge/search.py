@@ -14,6 +14,7 @@ from django.db.models import F, Q, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
+from accounts.person_ids import any_case_kinds, named
 from bridge.models import Contact, Conversation, Delivery, Message
 
 if TYPE_CHECKING:
@@ -48,10 +49,11 @@ def messages(rows: QuerySet[Message], term: str, *, in_text: bool = True) -> Fou
 
     in_text: whether the asker may read what messages say; otherwise the text is not searched, for a find would tell it.
     """
-    chats = Conversation.objects.filter(peer_id=term).values_list("pk", flat=True)[:NAMESAKES]
+    chats = Conversation.objects.filter(named("peer_id", term)).values_list("pk", flat=True)[:NAMESAKES]
     ways = [
         rows.filter(idempotency_key=term),
         rows.filter(sender=term),
+        rows.filter(sender=term.lower(), account__kind__in=any_case_kinds()),
         rows.filter(sender__in=people(term)),
         rows.filter(conversation__in=list(chats)),
         rows.filter(pk__in=Delivery.objects.filter(remote_id=term).values("message")),

@@ -93,6 +93,9 @@ class Channel:
     # Outbound kinds beside "text" that `render` takes.
     content_kinds: ClassVar[tuple[str, ...]] = ()
 
+    # Whether ids of people are the same in upper and lower case.
+    ids_in_any_case: ClassVar[bool] = False
+
     def __init__(self, identity: Identity, http: Http, tokens: TokenSource | None = None) -> None:
         self.identity, self.http, self.tokens = identity, http, tokens
 
@@ -100,6 +103,11 @@ class Channel:
     @abstractmethod
     def external_id(cls, credentials: Mapping[str, Any]) -> str:
         """The account's public name on the platform, unique within the kind; never a secret."""
+
+    @classmethod
+    def person_id(cls, user_id: str) -> str:
+        """The form in which an id of a person is stored and compared. Ids of groups have no other form."""
+        return user_id
 
     @property
     def limits(self) -> tuple[Limit, ...]:

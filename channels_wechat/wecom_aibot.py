@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from channels_wechat import wecom_aibot_content, wecom_aibot_inbound
+from channels_wechat import wecom_aibot_content, wecom_aibot_inbound, wecom_ids
 from channels_wechat.base import Downloads, Streaming
 from channels_wechat.crypto import Cipher
 from channels_wechat.errors import Action, CallbackRefused, ChannelError
@@ -48,6 +48,7 @@ class WeComAIBot(Streaming, Downloads):
     Credentials = WeComAIBotCredentials
     default_api_base_url = "https://qyapi.weixin.qq.com"
     hears = frozenset({"direct", "group"})
+    ids_in_any_case = True
     content_kinds = ("template_card",)
     # The platform ends a stream six minutes after the message; what is ready later takes the reply address.
     stream_seconds = 340
@@ -72,6 +73,10 @@ class WeComAIBot(Streaming, Downloads):
     @classmethod
     def external_id(cls, credentials: Mapping[str, Any]) -> str:
         return str(credentials["bot_id"])
+
+    @classmethod
+    def person_id(cls, user_id: str) -> str:
+        return wecom_ids.person_id(user_id)
 
     @cached_property
     def _cipher(self) -> Cipher:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from channels_wechat.inbound_text import as_list, message_id, place
 from channels_wechat.messages import Inbound, MediaItem, Peer
 from channels_wechat.unreadable import NOT_PASSED_ON, SYSTEM, is_placeholder, mark, readable_values
+from channels_wechat.wecom_ids import person_id
 
 if TYPE_CHECKING:
     from channels_wechat.messages import MediaKind
@@ -79,7 +80,7 @@ def _seconds(value: Any) -> int:
 
 def _sender(node: Node, corp_id: str) -> str:
     """User ids are unique only within a corporation: a guest's gets its own, so that nobody passes for a colleague."""
-    user, guest_of = word(node, "from", "userid"), word(node, "from", "corpid")
+    user, guest_of = person_id(word(node, "from", "userid")), word(node, "from", "corpid")
     return f"{user}@{guest_of}" if user and guest_of not in ("", corp_id) else user
 
 

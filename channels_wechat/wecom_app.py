@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat import wecom_app_inbound, xml
+from channels_wechat import wecom_app_inbound, wecom_ids, xml
 from channels_wechat.base import Callbacks, Groups, Media, Names, Recall, Tokens
 from channels_wechat.crypto import Cipher
 from channels_wechat.errors import Action, CallbackRefused, ChannelError
@@ -59,6 +59,7 @@ class WeComApp(Callbacks, Tokens, Media, Names, Groups, Recall):
     Credentials = WeComAppCredentials
     default_api_base_url = "https://qyapi.weixin.qq.com"
     hears = frozenset({"direct"})
+    ids_in_any_case = True
     content_kinds = (*MOST, *CHECKS)
     abilities: ClassVar[tuple[Ability, ...]] = (
         Ability(
@@ -94,6 +95,10 @@ class WeComApp(Callbacks, Tokens, Media, Names, Groups, Recall):
     @classmethod
     def external_id(cls, credentials: Mapping[str, Any]) -> str:
         return f"{credentials['corp_id']}/{credentials['agent_id']}"
+
+    @classmethod
+    def person_id(cls, user_id: str) -> str:
+        return wecom_ids.person_id(user_id)
 
     @property
     def limits(self) -> tuple[Limit, ...]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from channels_wechat.inbound_text import labelled, message_id, place
 from channels_wechat.messages import Inbound, MediaItem, Peer
 from channels_wechat.unreadable import NOT_PASSED_ON, SYSTEM, is_placeholder, mark, readable_values
+from channels_wechat.wecom_ids import person_id
 from channels_wechat.xml import Node, listed
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ ANSWERED_BY_WECOM = "#sendmsg#"
 
 def read(node: Node, plain: bytes) -> Inbound:
     """node: the parsed message; plain: its bytes, whose SHA-256 is the key of whatever has no id of its own."""
-    sender, code = word(node, "FromUserName"), word(node, "ResponseCode")
+    sender, code = person_id(word(node, "FromUserName")), word(node, "ResponseCode")
     happened = _type(node) == "event"
     kind, text, media = _event(node) if happened else _message(node)
     return Inbound(
@@ -169,4 +170,4 @@ def _contacts(node: Node) -> dict[str, str]:
     ):
         return {}
     user, name = word(node, "NewUserID") or word(node, "UserID"), word(node, "Name")
-    return {user: name} if user and name else {}
+    return {person_id(user): name} if user and name else {}

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.channels import channel_for
+from accounts.person_ids import person_id
 from bridge.admin.theme import dressed
 from bridge.models import Contact, Conversation
 from channels_wechat.base import Groups
@@ -145,6 +146,7 @@ def _change(
 
 
 def _named(account: ChannelAccount, members: tuple[str, ...]) -> list[tuple[str, str]]:
-    contacts = Contact.objects.filter(account=account, external_id__in=members)
+    known = {member: person_id(account, "direct", member) for member in members}
+    contacts = Contact.objects.filter(account=account, external_id__in=known.values())
     names = dict(cast("list[tuple[str, str]]", list(contacts.values_list("external_id", "name"))))
-    return [(member, names.get(member, "")) for member in members]
+    return [(member, names.get(known[member], "")) for member in members]

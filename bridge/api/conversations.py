@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from bridge import audit, outbound
 from bridge.api.base import Endpoint, user_of
-from bridge.api.fields import Filters, Given, IdFilter, PeerOf
+from bridge.api.fields import Filters, Given, IdFilter, PeerOf, PersonFilter
 from bridge.models import Conversation
 from bridge.models.routes import PeerKinds
 
@@ -36,7 +36,7 @@ class ConversationSerializer(Given, serializers.ModelSerializer[Conversation]):
 class ConversationFilters(Filters):
     account = IdFilter(field_name="account_id")
     peer_kind = django_filters.ChoiceFilter(choices=PeerKinds.choices)
-    peer_id = django_filters.CharFilter()
+    peer_id = PersonFilter(field_name="peer_id")
     mode = django_filters.ChoiceFilter(choices=Conversation.Mode.choices)
     heard_after = django_filters.IsoDateTimeFilter(field_name="last_inbound_at", lookup_expr="gte")
 

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django_filters.rest_framework import FilterSet
 from rest_framework import serializers
 
+from accounts.person_ids import named
 from bridge import search
 from bridge.api.base import may_read
 from bridge.api.pages import LARGEST_ID, refuse_unknown
@@ -112,6 +113,13 @@ class WholeNumberField(forms.IntegerField):
         if value not in self.empty_values and not WHOLE.fullmatch(str(value).strip()):
             raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
         return super().to_python(value)
+
+
+class PersonFilter(django_filters.CharFilter):
+    """An id of a person or group, as the platform names it in any of its forms."""
+
+    def filter(self, qs: QuerySet[Any], value: str) -> QuerySet[Any]:
+        return qs.filter(named(self.field_name, value)) if value else qs
 
 
 class IdFilter(django_filters.Filter):

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from bridge import audit, search
 from bridge.api.attachments import AttachmentSerializer
 from bridge.api.base import Endpoint, client_of, may_read
-from bridge.api.fields import Before, Filters, IdFilter, PeerOf, Withheld
+from bridge.api.fields import Before, Filters, IdFilter, PeerOf, PersonFilter, Withheld
 from bridge.api.reading import Json
 from bridge.api.sending import FormSerializer, SendSerializer, key_of, read, send_once
 from bridge.models import Message
@@ -96,7 +96,7 @@ class MessageFilters(Filters):
     direction = django_filters.ChoiceFilter(choices=Message.Direction.choices)
     source = django_filters.ChoiceFilter(choices=Message.Source.choices)
     kind = django_filters.CharFilter(max_length=32)
-    sender = django_filters.CharFilter(max_length=200)
+    sender = PersonFilter(field_name="sender", max_length=200)
     idempotency_key = django_filters.CharFilter(max_length=200)
     text = django_filters.CharFilter(
         lookup_expr="icontains",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -10,6 +12,7 @@ from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ChannelAccount
+from accounts.person_ids import person_id
 from channels_wechat import KINDS, channel_class
 from openclaw.models import Gateway
 
@@ -100,15 +103,25 @@ class Route(models.Model):
     def __str__(self) -> str:
         return f"{self.peer_id or self.get_peer_kind_display()} → {self.agent_id}"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self._unify_peer_id()
+        super().save(*args, **kwargs)
+
     def clean(self) -> None:
         """What would never apply is refused. Raises ValidationError by field."""
         wrong = {}
+        self._unify_peer_id()
         if self.account_id and (deaf := why_deaf(self.account, self.peer_kind)):
             wrong["peer_kind"] = deaf
         if self.trigger in self.BY_WORD and not self.trigger_words.strip():
             wrong["trigger_words"] = _now("Enter at least one word for this trigger.")
         if wrong:
             raise ValidationError(wrong)
+
+    def _unify_peer_id(self) -> None:
+        """As messages name a person: where case does not count, in lower case."""
+        if self.account_id:
+            self.peer_id = person_id(self.account, self.peer_kind, self.peer_id)
 
 
 def why_deaf(account: ChannelAccount, peer_kind: str) -> str:

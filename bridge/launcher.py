@@ -199,7 +199,9 @@ def launch(plan: Plan, supervisor: Supervisor, *, once: bool) -> int:
     check_ports(plan)
     start_servers(plan, supervisor)
     supervisor.say("Preparing the database and the pages …")
-    if code := supervisor.complete(program("prepare", python("manage.py", "prepare"), plan.env, restart=False)):
+    login = FirstLogin(plan)
+    if code := supervisor.complete(program("prepare", python("manage.py", "prepare"), login.env, restart=False)):
+        supervisor.say("The bridge did not start. What is wrong, and what to do, stands in the lines above.")
         return code
     for child in processes(plan):
         supervisor.add(child)
@@ -211,17 +213,37 @@ def launch(plan: Plan, supervisor: Supervisor, *, once: bool) -> int:
         code = supervisor.complete(program("demo", python(*arguments), plan.env, restart=False))
         if once or code:
             return code
-    tell(plan, supervisor)
+    tell(plan, supervisor, login.text())
     supervisor.run()
     return 0
 
 
-def tell(plan: Plan, supervisor: Supervisor) -> None:
+class FirstLogin:
+    """The password of an administrator that `prepare` creates: made here, so that the last lines can show it; stored nowhere."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.given = bool(plan.env.get("ADMIN_PASSWORD"))
+        self.password = plan.env.get("ADMIN_PASSWORD") or secrets.token_urlsafe(12)
+        self.demo = plan.demo
+        self.created = plan.data_dir / ".admin-created"
+        self.created.unlink(missing_ok=True)
+        self.env = {**plan.env, "ADMIN_PASSWORD": self.password, "ADMIN_CREATED_FILE": str(self.created)}
+
+    def text(self) -> str:
+        """How to log in, as far as this start knows."""
+        if self.demo:
+            return f"admin / {self.password} (until you change it)"
+        if not self.created.exists():
+            return 'as before (forgotten: make manage CMD="changepassword admin")'
+        self.created.unlink()
+        return "admin / as ADMIN_PASSWORD says" if self.given else f"admin / {self.password} (shown only now)"
+
+
+def tell(plan: Plan, supervisor: Supervisor, login: str) -> None:
     """Where everything is."""
-    lines = [f"Running. Admin: {plan.web}/admin/"]
+    lines = [f"Running. Admin: {plan.web}/admin/", f"  Login:      {login}"]
     if plan.demo:
         lines += [
-            f"  Login:      admin / {plan.env['ADMIN_PASSWORD']} (until you change it)",
             f"  Simulator:  {plan.env['DEMO_SIMULATOR_URL']}/  type as a member of a WeCom group, a follower or a Mini Program's user",
             f"  Gateway:    {plan.env['DEMO_GATEWAY_URL']}  the stand-in for OpenClaw",
         ]

@@ -27,6 +27,12 @@ NOT_READ = (
     "HTTP_X_REAL_IP",
 )
 
+# Set by `mark_direct`, before anything takes forwarding headers out of the request.
+DIRECT = "bridge.direct"
+# A proxy adds one of these, or speaks HTTP/1.0 (nginx, where nobody told it otherwise).
+FORWARDING = (FORWARDED_PROTO, "HTTP_VIA", *NOT_READ)
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+
 
 class TrustedProxies:
     """Stands before everything that asks for the address or whether the request came by https."""
@@ -35,8 +41,18 @@ class TrustedProxies:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        mark_direct(request.META)
         believe(request.META)
         return self.get_response(request)
+
+
+def mark_direct(meta: dict[str, Any]) -> None:
+    """Note whether a browser on this machine asked us itself, by an address of this machine."""
+    peer = address(str(meta.get("REMOTE_ADDR", "")))
+    host = str(meta.get("HTTP_HOST", "")).lower()
+    name = host if host.endswith("]") else host.rpartition(":")[0] or host
+    forwarded = any(header in meta for header in FORWARDING) or meta.get("SERVER_PROTOCOL") == "HTTP/1.0"
+    meta[DIRECT] = bool(peer and peer.is_loopback and name in LOOPBACK_NAMES and not forwarded)
 
 
 def believe(meta: dict[str, Any]) -> None:

@@ -67,6 +67,7 @@ INSTALLED_APPS = [
 # The callback route has none of these: see `bridge.asgi`.
 MIDDLEWARE = [
     "bridge.proxies.TrustedProxies",
+    "bridge.security.https.Https",
     "django.middleware.security.SecurityMiddleware",
     "bridge.headers.SecurityHeaders",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -305,12 +306,9 @@ HTTPS_REDIRECT = read("HTTPS_REDIRECT", flag, True)
 if PUBLIC_URL.startswith("https://"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_HSTS_SECONDS = HSTS_SECONDS
-    SECURE_SSL_REDIRECT = HTTPS_REDIRECT
-    SECURE_SSL_HOST = PUBLIC_URL.removeprefix("https://")
-    SECURE_REDIRECT_EXEMPT = ["^(livez|readyz|metrics)$"]  # asked from inside, past the proxy
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
 # HSTS for names below ours, and for good (preload): not ours to decide, the company may have other servers there.
-SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]  # W008: see bridge.security.https
 
 LOG_LEVEL = read("LOG_LEVEL", log_level, "INFO")
 LOG_FORMAT = read("LOG_FORMAT", one_of("line", "json"), "line")

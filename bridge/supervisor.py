@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from bridge import child as child_program
@@ -69,6 +70,34 @@ def program(
     return Child(name, spawn, restart=restart)
 
 
+class Make:
+    """The `make` that started us. On SIGINT it passes nothing on: it waits for us, with its handler of SIGINT reset to the default.
+
+    So that change of its handler is what tells us. Any other parent says nothing, and without /proc nobody does.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.catches = self._name() in ("make", "gmake") and self._catches_interrupt() is True
+
+    def is_interrupted(self) -> bool:
+        """Whether it caught SIGINT when we started, and is alive without doing so now."""
+        return self.catches and self._catches_interrupt() is False
+
+    def _name(self) -> str:
+        return self._status().get("Name", "")
+
+    def _catches_interrupt(self) -> bool | None:
+        caught = self._status().get("SigCgt")
+        return bool(int(caught, 16) >> (signal.SIGINT - 1) & 1) if caught else None
+
+    def _status(self) -> dict[str, str]:
+        with contextlib.suppress(OSError):
+            lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+            return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+        return {}
+
+
 class Supervisor:
     """The children, and the loop over them."""
 
@@ -76,6 +105,7 @@ class Supervisor:
         self.out = out or sys.stdout
         self.children: list[Child] = []
         self.stopping = False
+        self._parent = Make(os.getppid())
         self._selector = selectors.DefaultSelector()
         self._rests: dict[int, bytes] = {}
 
@@ -96,6 +126,7 @@ class Supervisor:
     def run(self, until: Callable[[], bool] | None = None) -> bool:
         """Work until `until` holds, and give True; or until a signal or a lost terminal says stop, and give False."""
         while not self.stopping:
+            self.stopping = self._parent.is_interrupted()
             self._pass_output(TICK)
             self._look_after_children()
             if until and until():

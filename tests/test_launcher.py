@@ -261,3 +261,39 @@ def test_a_second_copy_on_the_same_data_is_refused(
     with launcher.claim(tmp_path / "data"):
         assert main(["demo"]) == 1
     assert "is in use by another running copy" in capsys.readouterr().out
+
+
+MAKEFILE = "run:\n\t@exec {python} -c '{code}'\n"
+WAITS_FOR_MAKE = 'from bridge.supervisor import Supervisor; s = Supervisor(); print("up", flush=True); s.run(); print("down", flush=True)'
+
+
+def test_an_interrupt_of_make_alone_ends_the_loop(tmp_path: Path) -> None:
+    """make passes SIGINT to nobody: it waits for its child, which has to notice."""
+    (tmp_path / "Makefile").write_text(MAKEFILE.format(python=sys.executable, code=WAITS_FOR_MAKE))
+    made = subprocess.Popen(
+        ["make", "-C", str(tmp_path), "run"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(launcher.BASE_DIR)},
+        start_new_session=True,
+    )
+    with made:
+        assert made.stdout
+        lines = iter(made.stdout.readline, "")
+        assert any(line.strip() == "up" for line in lines)
+        made.send_signal(signal.SIGINT)
+        try:
+            assert any(line.strip() == "down" for line in lines)
+        finally:
+            os.killpg(made.pid, signal.SIGKILL)
+
+
+def test_the_last_lines_show_the_login_that_was_made(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ADMIN_PASSWORD", raising=False)
+    plan = launcher.make_plan("run")
+    plan.data_dir.mkdir(parents=True, exist_ok=True)
+    login = launcher.FirstLogin(plan)
+    assert "changepassword" in login.text()
+    Path(login.env["ADMIN_CREATED_FILE"]).touch()
+    assert login.text() == f"admin / {login.env['ADMIN_PASSWORD']} (shown only now)"
+    assert "changepassword" in login.text()

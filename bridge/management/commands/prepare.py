@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -21,7 +22,8 @@ class Command(BaseCommand):
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
         """Raises what the commands raise."""
-        call_command("migrate", interactive=False)
+        call_command("migrate", interactive=False, verbosity=0)
+        self.stdout.write("The database has all its tables.")
         if not settings.WHITENOISE_USE_FINDERS:
             call_command("collect")
         self._create_admin()
@@ -32,5 +34,7 @@ class Command(BaseCommand):
             return
         password = os.environ.get("ADMIN_PASSWORD") or secrets.token_urlsafe(12)
         users._default_manager.create_superuser(ADMIN, password=password)
+        if path := os.environ.get("ADMIN_CREATED_FILE"):
+            Path(path).touch()
         if not os.environ.get("ADMIN_PASSWORD"):
             self.stdout.write(f"Created the administrator: login {ADMIN}, password {password} (shown only now)")

@@ -1,0 +1,42 @@
+"""The redirect to https: temporary, so that no browser keeps it, and not for who sits at this machine before a TLS proxy stands.
+
+Django's own redirect is for good and knows no such case; everything else of its SecurityMiddleware stays in use.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.http import HttpResponseRedirect
+
+from bridge.proxies import DIRECT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+
+# Asked from inside, past the proxy.
+PROBES = re.compile(r"^/(livez|readyz|metrics)$")
+
+
+class Https:
+    """Stands behind TrustedProxies, which has noted who asked directly."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.is_secure() or not settings.HTTPS_REDIRECT or not settings.PUBLIC_URL.startswith("https://"):
+            return self.get_response(request)
+        if not request.META.get(DIRECT):
+            if PROBES.match(request.path):
+                return self.get_response(request)
+            return HttpResponseRedirect(f"{settings.PUBLIC_URL}{request.get_full_path()}")
+        answer = self.get_response(request)
+        for morsel in answer.cookies.values():  # over plain http a browser would drop what is for https only
+            morsel["secure"] = ""
+        return answer

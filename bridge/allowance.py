@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from bridge.retries import Failure
     from channels_wechat.base import Channel
 
+# So many of a window's messages are kept for the answer to the newest question.
+RESERVED = 2
 # So many of a lane are looked at when its messages are made fewer.
 AHEAD = 50
 _LANE = f"""
@@ -67,7 +69,7 @@ def ready(delivery: Delivery, channel: Channel) -> bool:
     with transaction.atomic():
         peers.lock(message.account_id, message.peer_kind, message.peer_id)
         left = windows.left(message.account_id, message.peer_id)
-        if not left:
+        if not left or (left <= RESERVED and _newer_question(message)):
             work.hold(delivery, Reason.WINDOW, _words())
             return False
         rows = [_Waiting(delivery, *row) for row in run(_LANE, {"own": delivery.pk})]
@@ -108,6 +110,23 @@ def hold(delivery: Delivery, attempt: Attempt | None = None, failure: Failure | 
         work.hold(delivery, Reason.WINDOW, text, attempt=attempt, failure=failure)
         if windows.left(message.account_id, message.peer_id):  # the person acted at this very moment
             _release(Delivery.objects.filter(lane=delivery.lane))
+
+
+_NEWER = """
+SELECT EXISTS (
+  SELECT FROM bridge_message q JOIN bridge_delivery turn ON turn.message_id = q.id AND turn.target = 'agent'
+  WHERE q.conversation_id = %(talk)s AND q.direction = 'in' AND q.id > %(since)s AND turn.state IN ('pending', 'sending')
+) OR EXISTS (
+  SELECT FROM bridge_delivery d JOIN bridge_message a ON a.id = d.message_id
+  WHERE d.lane = %(lane)s AND d.state = 'pending' AND d.part = 0 AND a.reply_to_id > %(since)s
+)"""
+
+
+def _newer_question(message: Message) -> bool:
+    """Whether somebody asked anew since the question that this answers, and waits for an answer that is to come or to go."""
+    since = message.reply_to_id or message.pk
+    values = {"talk": message.conversation_id, "since": since, "lane": f"out:{message.conversation_id}"}
+    return bool(run(_NEWER, values)[0][0])
 
 
 class _Waiting:

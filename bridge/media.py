@@ -106,6 +106,11 @@ def forget_handle(ref: str) -> None:
     Attachment.objects.filter(pk=int(ref)).update(handle="", handle_at=None)
 
 
+def change_kind(ref: str, kind: str) -> None:
+    """The platform did not take the file as what it is: the next upload offers it as another kind."""
+    Attachment.objects.filter(pk=int(ref)).update(kind=kind, handle="", handle_at=None)
+
+
 def delete_files(names: Iterable[str]) -> None:
     """names: from the storage's root, as rows have them. Never raises."""
     for name in names:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from django.core.files.base import ContentFile
 from django.db import transaction
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
@@ -35,10 +36,10 @@ from bridge.models import (
 from bridge.pipeline.agent import sessions
 from bridge.rows import Table
 from channels_wechat import filetypes
-from channels_wechat.base import Passive, Recall, Streaming
+from channels_wechat.base import Media, Passive, Recall, Streaming
 from channels_wechat.errors import ContentRefused
 from channels_wechat.messages import Content, File
-from channels_wechat.text import clean, clean_json, sendable, sendable_json, sendable_name
+from channels_wechat.text import clean, clean_json, pieces, sendable, sendable_json, sendable_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -52,6 +53,10 @@ if TYPE_CHECKING:
     from channels_wechat.sentences import Sentences
 
 
+# No surface cuts a text of so few bytes into too many parts.
+SHORT = 4000
+# The name of the file that holds an answer too long for messages.
+WHOLE = "answer.txt"
 _MESSAGES, _DELIVERIES = Table(Message, "m"), Table(Delivery, "d")
 
 
@@ -127,6 +132,7 @@ def _send(
         counters.add("messages", direction="out")
         with _no_file_without_its_row() as written:
             content = replace(content, files=(*content.files, *_attach(message, files, written)))
+            content = _shortened(channel, message, content, written)
             _queue(_deliveries(channel, message, content))
         if isinstance(channel, Passive):
             readable.announce(account.pk, peer_id)
@@ -277,9 +283,10 @@ def _no_file_without_its_row() -> Iterator[list[str]]:
         raise
 
 
-def _attach(message: Message, files: Iterable[DjangoFile[Any]], written: list[str]) -> list[File]:
+def _attach(message: Message, files: Iterable[DjangoFile[Any]], written: list[str], first: int = 0) -> list[File]:
+    """first: the position of the first of them."""
     attached = []
-    for position, file in enumerate(files):
+    for position, file in enumerate(files, first):
         item = Attachment(
             message=message,
             position=position,
@@ -327,6 +334,49 @@ def _deliveries(channel: Channel, message: Message, content: Content) -> list[De
     if reader:
         return _by_reading(reader, message, payloads)
     return [_delivery(message, payload.as_json(), Wire.WORKER, part) for part, payload in enumerate(payloads)]
+
+
+def _shortened(channel: Channel, message: Message, content: Content, written: list[str]) -> Content:
+    """An agent's answer in no more parts than its surface can carry: the rest is told in a sentence, or all of it follows as a file."""
+    most = channel.most_parts
+    if isinstance(channel, Streaming):
+        most = max(1, len(replies.ways_left(channel, message.reply_to)))
+    if (
+        content.kind != "text"
+        or not content.ai
+        or len(content.text.encode()) < SHORT
+        or _parts(channel, content) <= most
+    ):
+        return content
+    as_file = "file" in channel.content_kinds and isinstance(channel, Media)
+    text = _beginning(
+        channel, content, most, channel.identity.sentences.get("whole_as_file" if as_file else "too_long")
+    )
+    if not as_file:
+        return replace(content, text=text)
+    whole = ContentFile(content.text.encode(), name=WHOLE)
+    whole.content_type = "text/plain"  # type: ignore[attr-defined]
+    attached = _attach(message, [whole], written, len(content.files))
+    return replace(content, text=text, files=(*content.files, *attached))
+
+
+def _parts(channel: Channel, content: Content) -> int:
+    """How many wire messages the text makes. What cannot be rendered is told by whoever renders it."""
+    try:
+        return len(channel.render(replace(content, files=())))
+    except ContentRefused:
+        return 0
+
+
+def _beginning(channel: Channel, content: Content, most: int, sentence: str) -> str:
+    """As much of the text as fits with the sentence into `most` parts, a code fence closed."""
+    size, count = len(content.text.encode()), _parts(channel, content)
+    while True:
+        size = int(size * min(0.97, most / count))
+        text = "".join(pieces(content.text, max(4, size))[0]).rstrip() + f"\n\n{sentence}"
+        count = _parts(channel, replace(content, text=text))
+        if count <= most or size < SHORT:
+            return text
 
 
 def _words_alone(content: Content, sentences: Sentences) -> Content:

@@ -165,12 +165,24 @@ class _Request:
             return self._given(standing.ready, standing)
         if standing.open:
             return None
-        return self.account.sentence("failed") if standing.state in (State.DEAD, State.UNCERTAIN) else ""
+        return (
+            self.account.sentence("failed")
+            if standing.state in (State.DEAD, State.UNCERTAIN)
+            else self._missed(standing)
+        )
+
+    def _missed(self, standing: Standing) -> str | None:
+        """Where nothing else is to be said: an answer whose reader never heard that it came."""
+        if standing.state != State.DELIVERED:
+            return ""
+        missed = [one for one in readable.unread(standing.conversation or 0) if not one.part]
+        return self._given(missed[0].delivery, standing) if missed else ""
 
     def _next(self, standing: Standing) -> str | None:
         """For who asked to read on."""
         if waiting := readable.unread(standing.conversation or 0):
-            return self._given(waiting[0].delivery, standing)
+            asks_for_older = self.inbound.text.strip() == readable.READ_OLDER
+            return self._given((readable.older(waiting) if asks_for_older else waiting)[0].delivery, standing)
         turns = readable.turns(standing.conversation or 0)
         if any(turn.open for turn in turns):
             return None
@@ -185,5 +197,10 @@ class _Request:
         """Its text, with the line that tells of what is left: of this answer, or of any to who reads on."""
         text = self.channel.spoken(Payload.from_json(part.payload))
         left = readable.unread(standing.conversation or 0)
-        more = any(standing.reads_on or one.message == part.message_id for one in left)
-        return readable.hint(self.channel, text) if more else text
+        if any(standing.reads_on or one.message == part.message_id for one in left):
+            text = readable.hint(self.channel, text)
+        if not standing.reads_on and any(
+            one.message != part.message_id and not one.part for one in left
+        ):  # its reader never heard that it came
+            text = readable.hint(self.channel, text, "older")
+        return text

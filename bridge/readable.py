@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from bridge.models import Conversation
     from channels_wechat.base import Channel
 
-# The whole of a message that asks for the next part.
+# The whole of a message that asks for the next part, and for an answer before the newest one that is unread.
 READ_ON = "1"
+READ_OLDER = "2"
 LANE = "read:"
 UNREAD_SECONDS = 48 * 3600
 # Where those hear of it who hold a request open: of whom something is to be read, or will never be.
@@ -44,7 +45,7 @@ _RECENT = (
     f"WITH recent AS (SELECT id FROM bridge_message WHERE conversation_id = %(talk)s ORDER BY id DESC LIMIT {RECENT})"  # noqa: S608
 )
 _UNREAD = f"""{_RECENT}
-SELECT d.id, d.message_id FROM recent JOIN bridge_delivery d ON d.message_id = recent.id
+SELECT d.id, d.message_id, d.part FROM recent JOIN bridge_delivery d ON d.message_id = recent.id
 WHERE d.target = 'channel' AND d.wire = 'view' AND d.state = 'pending' AND starts_with(d.lane, '{LANE}')
 ORDER BY d.message_id DESC, d.part"""  # noqa: S608  constants
 _TURNS = f"""{_RECENT}
@@ -102,6 +103,7 @@ class Turn(NamedTuple):
 class Unread(NamedTuple):
     delivery: int
     message: int
+    part: int
 
 
 def standing(uuid: UUID) -> Standing | None:
@@ -115,6 +117,11 @@ def unread(conversation_id: int) -> list[Unread]:
     return [Unread(*row) for row in run(_UNREAD, {"talk": conversation_id})]
 
 
+def older(waiting: list[Unread]) -> list[Unread]:
+    """Those of the answers before the newest unread one; where it is the only one, its own."""
+    return [one for one in waiting if one.message != waiting[0].message] or waiting
+
+
 def turns(conversation_id: int) -> list[Turn]:
     """The newest first."""
     since = timezone.now() - timedelta(seconds=UNREAD_SECONDS)
@@ -126,9 +133,12 @@ def asks_on(message: Message, channel: Channel, asked: Iterable[Delivery] = ()) 
 
     asked: turns under way of which the rows do not tell yet.
     """
-    if message.kind != "text" or message.text.strip() != READ_ON or not passively(channel, message.account_id):
+    word = message.text.strip()
+    if message.kind != "text" or word not in (READ_ON, READ_OLDER) or not passively(channel, message.account_id):
         return False
     talk = message.conversation_id or 0
+    if word == READ_OLDER:
+        return bool(unread(talk))
     return (
         any(True for _turn in asked)
         or bool(unread(talk))
@@ -217,7 +227,7 @@ def _open(state: str, reason: str, answered: bool) -> bool:
     return state == State.SKIPPED and reason == Reason.HUMAN and not answered
 
 
-def hint(channel: Passive, text: str) -> str:
-    """The text with a line that says how to read on, where both fit."""
-    longer = text + "\n\n" + channel.identity.sentences.get("read_on")
+def hint(channel: Passive, text: str, name: str = "read_on") -> str:
+    """The text with a line that says how to read on, where both fit. name: of the sentence."""
+    longer = text + "\n\n" + channel.identity.sentences.get(name)
     return longer if len(longer.encode()) <= channel.passive_bytes else text

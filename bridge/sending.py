@@ -158,6 +158,9 @@ def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError, co
     payload = Payload.from_json(delivery.payload)
     if action != Action.UNKNOWN and payload.file:
         media.forget_handle(payload.file)
+    if action == Action.PERMANENT and (other := known(delivery.account_id or 0)[1].instead(payload, error)):
+        _replace(delivery, payload, other)
+        action = Action.RETRY
     if action == Action.WINDOW:
         allowance.hold(delivery, attempt, _failure(error, action))
         return
@@ -168,6 +171,17 @@ def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError, co
     then = partial(allowance.give_back, delivery, paid) if paid else None
     kept = withheld and readable.only_read(delivery, known(delivery.account_id or 0)[1])
     work.fail(delivery, attempt, _failure(error, READABLE if kept else action), then)
+
+
+def _replace(delivery: Delivery, refused: Payload, other: Payload) -> None:
+    """Say something else from now on. A file is sent as one of another kind, by its row too, for uploads go by that."""
+    kind = str(other.body["msgtype"])
+    if other.file and other.file == refused.file:
+        media.change_kind(other.file, kind)
+    delivery.payload = other.as_json()
+    delivery.fingerprint = Delivery.fingerprint_of(delivery.payload)
+    mine = Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder)
+    mine.update(payload=delivery.payload, fingerprint=delivery.fingerprint)
 
 
 def _failure(error: ChannelError, action: str) -> Failure:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from django.utils.functional import _StrOrPromise
 
+    from channels_wechat.errors import ChannelError
     from channels_wechat.http import Http
     from channels_wechat.messages import (
         Ability,
@@ -90,6 +91,8 @@ class Channel:
     abilities: ClassVar[tuple[Ability, ...]] = ()
     # Peer kinds whose messages this kind can hear: a mapping form offers no others.
     hears: ClassVar[frozenset[str]] = frozenset()
+    # An answer in more parts than this is cut: nobody reads it, and it uses up what may be said.
+    most_parts: ClassVar[int] = 20
     # Outbound kinds beside "text" that `render` takes.
     content_kinds: ClassVar[tuple[str, ...]] = ()
 
@@ -132,6 +135,10 @@ class Channel:
     def repeat_window(self, peer: Peer, payload: Payload) -> int:
         """Seconds for which the platform swallows a repetition of this request; 0: it has no such check."""
         return 0
+
+    def instead(self, payload: Payload, error: ChannelError) -> Payload | None:
+        """Pure: what can be said in the place of what the platform refused with this error; None where nothing can."""
+        return None
 
     def surface(self, peer: Peer) -> str:
         """For the agent, in English: where it speaks and what can be shown there."""

@@ -50,6 +50,26 @@ SENTENCES: dict[str, Sentence] = {
         "The answer is not ready yet. Send 1 to read it.",
     ),
     "read_on": Sentence(_("More of an answer can be read"), "（回复 1 继续阅读）", "(Send 1 to read on.)"),
+    "older": Sentence(
+        _("An earlier answer was never read"),
+        "（还有一条较早的回答未读，回复 2 查看）",
+        "(An earlier answer is unread. Send 2 to read it.)",
+    ),
+    "too_long": Sentence(
+        _("An answer is longer than this chat can carry"),
+        "（回答过长，其余部分无法在此显示。）",
+        "(The answer is too long; the rest cannot be shown here.)",
+    ),
+    "whole_as_file": Sentence(
+        _("An answer is too long and its whole text follows as a file"),
+        "（回答过长，全文见随后的文件。）",
+        "(The answer is too long; the file that follows holds all of it.)",
+    ),
+    "voice_too_long": Sentence(
+        _("A voice message is longer than WeChat takes"),
+        "[语音超过 60 秒，无法发送]",
+        "[The voice message is longer than 60 seconds and cannot be sent]",
+    ),
     "silent": Sentence(
         _("An AI bot's agent chose to say nothing, and its bubble stands open"),
         "已收到，无需回复。",

@@ -20,6 +20,7 @@ from channels_wechat.errors import Action, CallbackRefused, ChannelError
 from channels_wechat.filetypes import UNKNOWN, recognise, with_suffix
 from channels_wechat.http import file_name
 from channels_wechat.messages import (
+    HANDLE,
     Ability,
     Answer,
     Group,
@@ -35,13 +36,14 @@ from channels_wechat.unreadable import unreadable_body
 from channels_wechat.wecom_api import WeComApi
 from channels_wechat.wecom_app_content import CHECKS, MOST, media_type, render
 from channels_wechat.wecom_app_credentials import WeComAppCredentials
-from channels_wechat.wecom_errors import ERRORS
+from channels_wechat.wecom_errors import ERRORS, for_linked_member
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from channels_wechat.messages import Content, Peer
 
+VOICE_TOO_LONG = "45007"
 # Seconds for which message/send swallows a repetition; the platform's default, at most 14400.
 REPEAT_SECONDS = 1800
 NOT_IN_GROUPS = frozenset({"template_card", "miniprogram_notice"})
@@ -165,6 +167,12 @@ class WeComApp(Callbacks, Tokens, Media, Names, Groups, Recall):
     def render(self, content: Content) -> list[Payload]:
         return render(content, self.identity.credentials.get("format") == "markdown")
 
+    def instead(self, payload: Payload, error: ChannelError) -> Payload | None:
+        """A voice message of more than a minute goes as a file."""
+        too_long = error.code == VOICE_TOO_LONG and payload.file and payload.body.get("msgtype") == "voice"
+        more = {name: value for name, value in payload.body.items() if name == "safe"}
+        return Payload({"msgtype": "file", "file": {"media_id": HANDLE}, **more}, payload.file) if too_long else None
+
     def repeat_window(self, peer: Peer, payload: Payload) -> int:
         """appchat/send has no such check."""
         return REPEAT_SECONDS if peer.kind == "direct" else 0
@@ -183,7 +191,12 @@ class WeComApp(Callbacks, Tokens, Media, Names, Groups, Recall):
         if check_repeats:
             body |= {"enable_duplicate_check": 1, "duplicate_check_interval": REPEAT_SECONDS}
         agent = {} if kind == "miniprogram_notice" else {"agentid": self._agent_id}
-        answer = self._api.call("POST", "cgi-bin/message/send", json={**recipients(peer.id), **agent, **body})
+        try:
+            answer = self._api.call("POST", "cgi-bin/message/send", json={**recipients(peer.id), **agent, **body})
+        except ChannelError as error:
+            if "/" in peer.id:
+                raise for_linked_member(error) from error
+            raise
         return Receipt(str(answer.get("msgid", "")), left_out(answer), answer)
 
     def recall(self, remote_id: str) -> None:

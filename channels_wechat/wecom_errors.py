@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # The access token was refused: fetch another, once. 41001 (no token in the address) is a safety net for our own mistakes.
 TOKEN_REFUSED = frozenset({"40014", "42001", "41001"})
+# The recipient is unknown, or out of the app's sight.
+NO_SUCH_RECIPIENT = frozenset(map(str, (40003, 40031, 46004, 50002, 60011, 60021, 60111, 81013, 92000)))
 # How often at most: WeCom's own hint for -1; a media id that ran out (40007) is repeated once, after a new upload.
 MAX_TRIES = {-1: 3, 40007: 2}
 
@@ -48,6 +50,10 @@ _ADDRESS = _(
 _NOBODY = _(
     "Nobody could receive this: every recipient is unknown or outside the app's visible scope."
     " Check: console → App management (应用管理) → the app → Visible to (可见范围)."
+)
+_LINKED = _(
+    "This is a member of a linked company (互联企业), whom the app reaches only where it is shared with that company: console → App"
+    " management → the app → Visible to → Linked companies. The message was not delivered."
 )
 _CORP_ID = _(
     "WeCom does not know this corp ID. Copy it from console → My company (我的企业) → 企业信息 → Company ID (企业ID)."
@@ -189,6 +195,13 @@ def error_for(answer: Mapping[str, Any], now: datetime | None = None, *, harmles
         max_tries=MAX_TRIES.get(code) if rule.effect is NOTHING or not harmless else None,
         response=dict(answer),
     )
+
+
+def for_linked_member(error: ChannelError) -> ChannelError:
+    """The same error with the words and the cure for a member of a linked company, whose id is `<corp id>/<user id>`."""
+    if error.code not in NO_SUCH_RECIPIENT:
+        return error
+    return ChannelError(error.code, error.action, _LINKED, detail=error.detail, response=error.response)
 
 
 def _seen_address(code: int, words: str) -> str:

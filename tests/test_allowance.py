@@ -36,6 +36,7 @@ from tests.factories import (
     official,
     outcomes,
     parts,
+    route,
     row,
     send,
     shift,
@@ -113,6 +114,21 @@ def test_five_messages_and_the_rest_waits_for_the_next_word(people: Crowd, accou
     work_off()
     assert (parts(message), left(account)) == ([DELIVERED] * 7, 3)
     assert "".join(people.shown()).replace("\n", "") == long(7).replace("\n", "")
+
+
+def test_old_parts_leave_a_place_for_the_newest_answer(people: Crowd, account: ChannelAccount) -> None:
+    """An answer that fills windows, then three questions: each answer comes."""
+    route(account)
+    old = answer(people.says(account, "a long story"), long(9))
+    work_off()
+    for number in range(3):
+        question = people.says(account, f"question {number}")
+        work_off()
+        answer(question, f"answer {number}")
+        Delivery.objects.filter(message=question, target="agent").update(state="delivered", finished_at=timezone.now())
+        work_off()
+        assert people.shown()[-1] == f"answer {number}"
+    assert parts(old)[:8] == [DELIVERED] * 8
 
 
 @pytest.mark.parametrize(("deed", "count"), [("follow", 3), ("click_menu", 3), ("scan", 3)])

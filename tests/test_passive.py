@@ -179,7 +179,7 @@ def test_files_become_lines_of_the_text(account: ChannelAccount) -> None:
     files = [ContentFile(b"x", name="plan.pdf")]
     message = outbound.answer(question, "here", source=Message.Source.AGENT, key="k", files=files)
     (part,) = message.deliveries.all()
-    assert part.payload["body"]["text"]["content"] == "here\n\n[plan.pdf: this account cannot send files.]"
+    assert part.payload["body"]["text"]["content"] == "here\n\n[plan.pdf，1\xa0byte：此会话无法发送文件]"
 
 
 def test_an_answer_that_nobody_asked_for_or_can_read_is_dead(account: ChannelAccount) -> None:
@@ -291,6 +291,39 @@ def test_reading_on_to_the_end_and_then_older_ones(account: ChannelAccount) -> N
     found = Delivery.objects.filter(target="agent").order_by("id").values_list("reason", flat=True)
     # The last one came when all was read: an ordinary turn.
     assert list(found) == ["", "", "read_on", "read_on", "read_on", ""]
+
+
+def test_an_answer_that_nobody_heard_of_is_told_in_the_next_reply(account: ChannelAccount) -> None:
+    """As after the first answer of an account that turns out not to be verified."""
+    missed, newer = ask(account, "missed", 1), ask(account, "newer", 2)
+    answer(missed, "old words")
+    answer(newer, "new words")
+    Delivery.objects.filter(target="agent").update(state=State.DELIVERED, finished_at=timezone.now())
+    assert say(account, "newer", 2) == "new words\n\n（还有一条较早的回答未读，回复 2 查看）"
+    ask(account, "2", 3)
+    assert say(account, "2", 3) == "old words"
+    ask(account, "2", 4)  # nothing is unread: an ordinary turn
+    reasons = Delivery.objects.filter(target="agent").order_by("id").values_list("reason", flat=True)
+    assert list(reasons) == ["", "", "read_on", ""]
+
+
+def test_where_the_agent_says_nothing_the_missed_answer_stands_in_the_reply(account: ChannelAccount) -> None:
+    missed = ask(account, "missed", 1)
+    answer(missed, "old words")
+    ask(account, "thanks", 2)
+    Delivery.objects.filter(target="agent").update(state=State.DELIVERED, finished_at=timezone.now())
+    assert say(account, "thanks", 2) == "old words"
+
+
+def test_the_word_for_older_answers_leaves_the_newest_for_its_own(account: ChannelAccount) -> None:
+    older, newer = ask(account, "older", 1), ask(account, "newer", 2)
+    answer(older, "old words")
+    answer(newer, LONG)
+    Delivery.objects.filter(target="agent").update(state=State.DELIVERED, finished_at=timezone.now())
+    assert "回复 2" in say(account, "newer", 2)
+    for msgid, word, start in ((3, "2", "old"), (4, "1", "乙"), (5, "1", "丙")):
+        ask(account, word, msgid)
+        assert say(account, word, msgid).startswith(start)
 
 
 def test_the_last_delivery_tells_how_to_read_later(account: ChannelAccount) -> None:

@@ -155,6 +155,18 @@ def test_an_answer_becomes_an_error(platform: Recorder, app: WeComApp, peer, rep
     assert len(platform.requests) == 1
 
 
+@pytest.mark.parametrize("code", [81013, 60111, 40003, 60011])
+def test_a_member_of_a_linked_company_has_a_cure_of_its_own(platform: Recorder, app: WeComApp, code: int):
+    platform.will(says(code, "no"), says(code, "no"))
+    with pytest.raises(ChannelError) as caught:
+        app.send(Peer("direct", "wwlinked0001/zhangsan"), HELLO)
+    assert (caught.value.code, caught.value.action, "Linked companies" in str(caught.value)) == (
+        str(code), Action.PERMANENT, True,
+    )  # fmt: skip
+    with pytest.raises(ChannelError, match="^(?!.*Linked companies)"):
+        app.send(ZHANG, HELLO)
+
+
 @pytest.mark.parametrize("kind", ["template_card", "miniprogram_notice"])
 def test_a_card_does_not_go_to_a_group(platform: Recorder, app: WeComApp, kind):
     with pytest.raises(ChannelError) as caught:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import DatabaseError, OperationalError, connection
+from django.db import DatabaseError, InternalError, OperationalError, ProgrammingError, connection
 from django.utils import timezone
 
 from accounts import counters
@@ -16,6 +16,7 @@ from accounts.fields import encrypt
 from bridge import database
 from bridge.database import look_at
 from bridge.doorbell import Bell, ring_soon
+from bridge.pipeline.inbound.fitting import fitted, unsupported
 from channels_wechat.messages import message_uuid
 
 if TYPE_CHECKING:
@@ -78,12 +79,33 @@ def store(rows: Sequence[Row]) -> list[Stored]:
     these rows cannot be stored together, but perhaps one by one.
     """
     try:
-        return _store(rows)
+        return _store_together(rows)
+    except Exception as error:
+        if isinstance(
+            error, (InternalError, ProgrammingError)
+        ):  # a standby that only reads, or a schema that is not there yet
+            raise OperationalError("the database cannot store anything now") from error
+        if len(rows) > 1 or not _is_about_values(error):
+            raise
+        log.exception("message %s is stored as unsupported: its row cannot be stored", rows[0]["uuid"])
+        return _store_together([unsupported(rows[0], error)])
+
+
+def _store_together(rows: Sequence[Row]) -> list[Stored]:
+    try:
+        return _execute(rows)
     except OperationalError as error:
         # Two processes that store the same two messages in opposite order wait for each other until PostgreSQL ends one of them.
         if len(rows) == 1 or not connection.is_usable():
             raise
         raise DatabaseError("these rows cannot be stored in one statement") from error
+
+
+def _is_about_values(error: Exception) -> bool:
+    """Whether the row is at fault: data exceptions and program limits in PostgreSQL, or what could not even be written as JSON."""
+    if not isinstance(error, DatabaseError):
+        return isinstance(error, (ValueError, TypeError, RecursionError))
+    return (getattr(error.__cause__, "sqlstate", None) or "")[:2] in {"22", "54"}
 
 
 def store_each(rows: Sequence[Row]) -> list[Stored]:
@@ -114,10 +136,18 @@ def store_and_keep_connection(rows: Sequence[Row], line: database.Line) -> list[
 
 
 def row_of(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:
-    """What the statement takes, as JSON has it."""
+    """What the statement takes, as JSON has it: every value fits its column, whatever the platform signed."""
+    row = _row_as_parsed(account, inbound)
+    try:
+        return fitted(row)
+    except Exception as error:  # whatever it is: what was signed is stored in some form
+        log.exception("message %s is stored as unsupported: its row cannot be built", row["uuid"])
+        return unsupported(row, error)
+
+
+def _row_as_parsed(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:
     now = timezone.now()
     reply = inbound.peer.reply
-    occurred_at = datetime.fromtimestamp(inbound.occurred_at, UTC).isoformat() if inbound.occurred_at else None
     return {
         "uuid": str(message_uuid(str(account.key), inbound.key)),
         "account_id": account.pk,
@@ -131,13 +161,21 @@ def row_of(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:
         "raw": _raw(inbound),
         "reply_address": encrypt(reply, "bridge.message.reply_address") if reply else "",
         "reply_until": (now + timedelta(seconds=inbound.reply_seconds)).isoformat() if reply else None,
-        "occurred_at": occurred_at,
+        "occurred_at": _time(inbound.occurred_at),
         "now": now.isoformat(),
         "media": [
             {"kind": m.kind, "name": m.name[:255], "mime": m.mime[:100], "source": m.handle, "fallback": m.fallback}
             for m in inbound.media
         ],
     }
+
+
+def _time(seconds: float) -> str | None:
+    """None where the platform says nothing, or no time that there is."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds else None
+    except (ValueError, OverflowError, OSError, TypeError):
+        return None
 
 
 def _raw(inbound: Inbound) -> dict[str, Any]:
@@ -156,7 +194,7 @@ def _raw(inbound: Inbound) -> dict[str, Any]:
     return {**inbound.raw, **({"_bridge": extra} if extra else {})}
 
 
-def _store(rows: Sequence[Row]) -> list[Stored]:
+def _execute(rows: Sequence[Row]) -> list[Stored]:
     distinct = {row["uuid"]: row for row in rows}
     new = dict(database.run(_STORE, {"rows": json.dumps(list(distinct.values()))}))
     return [new.pop(row["uuid"], None) for row in rows]

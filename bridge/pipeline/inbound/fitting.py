@@ -1,0 +1,98 @@
+"""Fits what a platform signed into the columns: whatever its values are, a row can be stored. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from channels_wechat.text import clean
+
+# As the columns are: bridge.models.Message, Contact, Attachment.
+MAX_ID, MAX_KIND, MAX_NAME = 200, 32, 200
+MAX_FILE_KIND, MAX_FILE_NAME, MAX_MIME = 8, 255, 100
+# A position is a smallint; no platform sends more than a few.
+MAX_FILES = 1000
+# PostgreSQL and Python nest deeper, but not for ever. What is deeper is kept as text, cut.
+MAX_DEPTH = 64
+MAX_CUT = 2000
+# Python writes no whole number of more than 4300 digits.
+MAX_BITS = 1024
+
+
+def fitted(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of `arrivals.row_of` whose every value its column takes. A value that fits already stays as it is."""
+    raw = storable_json(row["raw"])
+    if "_bridge" in raw and "contacts" in raw["_bridge"]:
+        contacts = raw["_bridge"]["contacts"].items()
+        raw["_bridge"]["contacts"] = {short_id(who): str(name)[:MAX_NAME] for who, name in contacts}
+    return {
+        **row,
+        "key": short_id(row["key"]),
+        "peer_id": short_id(row["peer_id"]),
+        "sender": short_id(row["sender"]),
+        "kind": clean(row["kind"])[:MAX_KIND],
+        "text": clean(row["text"]),
+        "raw": raw,
+        "media": [_file(item) for item in row["media"][:MAX_FILES]],
+    }
+
+
+def unsupported(row: Mapping[str, Any], error: Exception) -> dict[str, Any]:
+    """The last resort for a row that cannot be stored for a reason of its own: its key and people, and its body as text, cut."""
+    body = repr(row["raw"]) if _is_shallow(row["raw"]) else "(nested too deeply)"
+    raw = {"cut": clean(body)[:MAX_CUT], "error": type(error).__name__}
+    nothing: dict[str, Any] = {"text": "", "media": [], "reply_address": "", "reply_until": None, "occurred_at": None}
+    return {**fitted({**row, **nothing, "raw": {}}), "kind": "unsupported", "raw": raw}
+
+
+def short_id(text: str) -> str:
+    """At most `MAX_ID` characters: a longer one ends with the digest of the whole, so that different ones stay different."""
+    text = clean(text)
+    if len(text) <= MAX_ID:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f"{text[: MAX_ID - len(digest) - 1]}~{digest}"
+
+
+def storable_json(value: Any, depth: int = 0) -> Any:
+    """A copy that PostgreSQL takes as jsonb and Python writes."""
+    if depth >= MAX_DEPTH and isinstance(value, (Mapping, list, tuple)):
+        return _cut(value)
+    if isinstance(value, Mapping):
+        return {clean(str(name)): storable_json(item, depth + 1) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [storable_json(item, depth + 1) for item in value]
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        return hex(value)[:MAX_CUT]
+    return value if value is None or isinstance(value, (bool, int, float)) else clean(str(value))
+
+
+def _cut(value: Any) -> str:
+    try:
+        return clean(json.dumps(value, ensure_ascii=False, default=str))[:MAX_CUT]
+    except (ValueError, RecursionError):
+        return "(nested too deeply)"
+
+
+def _is_shallow(value: Any, depth: int = 0) -> bool:
+    if depth >= MAX_DEPTH:
+        return False
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return all(_is_shallow(item, depth + 1) for item in items)
+
+
+def _file(item: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: clean(str(value)) if isinstance(value, str) else value for name, value in item.items()}
+    limits = (("kind", MAX_FILE_KIND), ("name", MAX_FILE_NAME), ("mime", MAX_MIME))
+    return {**kept, **{name: kept[name][:most] for name, most in limits}}

@@ -165,7 +165,7 @@ def _folders() -> Iterator[Error]:
 def _is_writable(folder: Path) -> bool:
     """Tried for real: permission bits say nothing about root, read-only mounts and full disks."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return True
     except OSError:

@@ -260,6 +260,7 @@ def manage(mode: str, arguments: list[str]) -> None:
 def main(arguments: list[str]) -> int:
     """Gives the exit code."""
     os.chdir(BASE_DIR)
+    os.umask(0o077)  # for every process started here: nothing it writes is for other users of the machine
     mode = arguments[1] if arguments[:1] == ["manage"] and len(arguments) > 2 else "".join(arguments[:1])
     if mode not in {"run", "demo"}:
         print(USAGE, file=sys.stderr)

@@ -236,7 +236,11 @@ STATIC_URL = "/static/"
 STATIC_ROOT = read("STATIC_ROOT", str, str(BASE_DIR / ".data" / "static"))
 STATICFILES_DIRS = [BASE_DIR / "bridge" / "static"]
 STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    # What people sent is for this user alone, wherever MEDIA_ROOT is and whatever the umask.
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"file_permissions_mode": 0o600, "directory_permissions_mode": 0o700},
+    },
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
 }
 WHITENOISE_USE_FINDERS = DEBUG or DEMO

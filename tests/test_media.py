@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import logging
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from django.conf import settings
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from accounts.models import ChannelAccount
 from bridge import media
+from bridge.checks import _is_writable
 from bridge.models import Attachment
 from tests.factories import GROUP, app, bot, hear, picture
 
 if TYPE_CHECKING:
+    from pytest_django.fixtures import SettingsWrapper
+
     from channels_wechat.simulator import SimulatorClient
 
 pytestmark = pytest.mark.django_db
@@ -141,3 +147,20 @@ def test_a_file_waits_with_its_stopped_account(company: SimulatorClient) -> None
 def test_an_address_does_not_outlive_a_wrong_configuration() -> None:
     item = fetched(item_of(bot(), "http://10.0.0.1/file"))
     assert (item.state, item.source) == ("failed", "")
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+def test_files_are_for_this_user_alone(settings: SettingsWrapper, tmp_path: Path, umask: int) -> None:
+    """Wherever MEDIA_ROOT is, whatever the umask of the process: also where it is made by the storage itself."""
+    settings.MEDIA_ROOT = str(tmp_path / "elsewhere")
+    assert _is_writable(Path(settings.MEDIA_ROOT))
+    before = os.umask(umask)
+    try:
+        name = default_storage.save("2026/11/secret.png", ContentFile(b"what somebody sent"))
+    finally:
+        os.umask(before)
+    path = Path(settings.MEDIA_ROOT) / name
+    modes = [
+        oct(each.stat().st_mode & 0o777) for each in (path, path.parent, path.parent.parent, Path(settings.MEDIA_ROOT))
+    ]
+    assert modes == ["0o600", "0o700", "0o700", "0o700"]

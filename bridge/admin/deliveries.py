@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST
 
 from accounts.channels import channel_for
 from bridge import audit, outbound, replay, search, shown
-from bridge.access import HIDDEN, may_read
+from bridge.access import HIDDEN, hide_errors, may_read
 from bridge.admin.desk import Facts, inside, user_of
 from bridge.admin.messages import DayFilter, named
 from bridge.admin.paging import Counted
@@ -132,6 +132,8 @@ class DeliveryAdmin(Facts[Delivery]):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Says of what waits why it does, and until when."""
         found = super().get_changelist_instance(request)
+        if not may_read(user_of(request)):
+            hide_errors(found.result_list)
         why = waits(found.result_list)
         for delivery in found.result_list:
             delivery.wait = why.get(delivery.pk)
@@ -147,10 +149,13 @@ class DeliveryAdmin(Facts[Delivery]):
         delivery = self.seen(request, object_id)
         if delivery.message:
             named([delivery.message])
+        attempts = list(delivery.attempts.all())
+        if not may_read(user_of(request)):
+            hide_errors([delivery, *attempts])
         context = {
             "delivery": delivery,
             "waits": waiting_text(wait) if (wait := waits([delivery]).get(delivery.pk)) else "",
-            "attempts": [_timed(attempt) for attempt in delivery.attempts.all()],
+            "attempts": [_timed(attempt) for attempt in attempts],
             "cannot_replay": replay.why_not_replay(delivery),
             "may_recall": _can_recall(delivery),
             "cannot_release": replay.why_not_release(delivery),

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 
 class AttachmentSerializer(Withheld, serializers.ModelSerializer[Attachment]):
-    """A file of a message. `name` is null without the right to read messages."""
+    """A file of a message. `name` and `error` are null without the right to read messages."""
 
-    content = ("name",)
+    content = ("name", "error")
     name = serializers.CharField(allow_null=True)
+    error = serializers.CharField(allow_null=True)
     state = serializers.ChoiceField(AttachmentState.choices)
 
     class Meta:

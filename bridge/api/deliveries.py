@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import django_filters
 from django.utils.translation import gettext as _
@@ -12,7 +12,8 @@ from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from bridge import audit, replay
-from bridge.api.base import Endpoint, user_of
+from bridge.access import hide_errors
+from bridge.api.base import Endpoint, may_read, user_of
 from bridge.api.errors import Refused
 from bridge.api.fields import Before, Filters, Given, IdFilter, Withheld
 from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target
@@ -39,9 +40,10 @@ class UsageSerializer(serializers.Serializer[Any]):
 
 
 class AttemptSerializer(Withheld, serializers.ModelSerializer[Attempt]):
-    """One request to the platform or the gateway. `request` and `response` are null without the right to read messages."""
+    """One request to the platform or the gateway. Without the right to read messages `request`, `response` and `error` are null."""
 
-    content = ("request", "response")
+    content = ("request", "response", "error")
+    error = serializers.CharField(allow_null=True)
     outcome = serializers.ChoiceField([("", _("on its way")), *Outcome.choices])
     request = serializers.JSONField(allow_null=True, help_text="What was sent, without secrets.")
     response = serializers.JSONField(allow_null=True, help_text="What was answered, without secrets.")
@@ -75,9 +77,11 @@ class WaitSerializer(serializers.Serializer[Any]):
     until = serializers.DateTimeField(allow_null=True)
 
 
-class DeliverySerializer(serializers.ModelSerializer[Delivery]):
-    """The work that a message makes at one target."""
+class DeliverySerializer(Withheld, serializers.ModelSerializer[Delivery]):
+    """The work that a message makes at one target. `error` is null without the right to read messages."""
 
+    content: ClassVar[tuple[str, ...]] = ("error",)
+    error = serializers.CharField(allow_null=True)
     waits_for = serializers.SerializerMethodField(help_text="Null for what does not wait.")
 
     target = serializers.ChoiceField(Target.choices)
@@ -99,15 +103,17 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
         if delivery.pk not in known:
             page = self.root.instance
             rows = page if isinstance(page, list) and delivery in page else [delivery]
+            if not may_read(self.context["request"]):
+                hide_errors(rows)
             known.update(dict.fromkeys(row.pk for row in rows) | waits(rows))
         wait = known[delivery.pk]
         return dict(WaitSerializer(wait).data) if wait else None
 
 
-class WholeDeliverySerializer(Withheld, DeliverySerializer):
+class WholeDeliverySerializer(DeliverySerializer):
     """A delivery with what is sent and each attempt. `payload` is null without the right to read messages."""
 
-    content = ("payload",)
+    content = ("payload", "error")
     payload = serializers.DictField(allow_null=True, help_text="What a replay sends again, without address and token.")
     attempts = AttemptSerializer(many=True)
 

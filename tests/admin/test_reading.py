@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
 
-from bridge.models import Attempt, Delivery, Message
+from bridge.models import Attachment, Attempt, Delivery, Message
 from tests.admin import rows
 from tests.admin.test_pages import EMPTY_PAGES, object_pages
 
@@ -32,9 +32,9 @@ def told(world: World) -> World:
     """The canary is in everything that holds what people wrote."""
     held = {"held": CANARY}
     Message.objects.update(text=CANARY, raw=held, data=held)
-    Delivery.objects.update(payload=held)
-    Attempt.objects.update(request=held, response=held)
-    world.picture.message.attachments.update(name=CANARY)
+    Delivery.objects.update(payload=held, error=CANARY)
+    Attempt.objects.update(request=held, response=held, error=CANARY)
+    Attachment.objects.update(name=CANARY, error=CANARY)
     return world
 
 

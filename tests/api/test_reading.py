@@ -19,12 +19,24 @@ if TYPE_CHECKING:
     from tests.admin.rows import World
 
 # Words that stand in what people wrote, in files, payloads and answers.
-WORDS = ("本周", "请查收", "chart.png", "报表", "sessionKey", "errcode", "hologram", "Report of Monday")
+WORDS = (
+    "本周",
+    "请查收",
+    "chart.png",
+    "报表",
+    "sessionKey",
+    "errcode",
+    "hologram",
+    "Report of Monday",
+    "canary-in-an-error",
+)
 
 
 def pages(client: Client, world: World) -> str:
     """Every answer to a reading request, as one text."""
     Message.objects.filter(pk=world.answer.pk).update(data={"title": "Report of Monday"})
+    for model in (Delivery, Attempt, Attachment):
+        model.objects.update(error="canary-in-an-error")
     reads = [each for each in CALLS if each.method == "GET" and "content" not in each.path]
     found = [client.get(each.at(world)).content.decode() for each in reads]
     for model in (Message, Delivery, Attachment):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -26,6 +27,8 @@ class Command(BaseCommand):
         self.stdout.write("The database has all its tables.")
         if not settings.WHITENOISE_USE_FINDERS:
             call_command("collect")
+        with contextlib.suppress(OSError):  # of a folder that is not there yet, or another user's
+            Path(settings.MEDIA_ROOT).chmod(0o700)  # an older release left it open to every user of the machine
         self._create_admin()
 
     def _create_admin(self) -> None:

@@ -6,9 +6,12 @@ import math
 import re
 from bisect import bisect_right
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wcwidth import iter_graphemes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 UNSENDABLE = re.compile(
@@ -103,6 +106,45 @@ def pieces(markdown: str, limit: int) -> list[Piece]:
         body, fence = text[start:end], fences.cut_at(end)
         found.append(Piece(before, body, fence.closing(body) if fence else ""))
         start, before = end, fence.line if fence else ""
+    return found
+
+
+def split_tables(markdown: str, limit: int) -> list[str]:
+    """As `split`, but a part that begins within a table begins with the table's head, where that takes at most a quarter of a part."""
+    text = clean(markdown)
+    tables = [table for table in _find_tables(text, limit) if utf8_len(table.head) <= limit // 4]
+    room = limit - max((utf8_len(table.head) for table in tables), default=0)
+    parts, at = [], 0
+    for piece in pieces(text, room):
+        within = next((table.head for table in tables if table.rows < at < table.end), "") if at else ""
+        parts.append("".join((within if text[at - 1 : at] == "\n" else "", *piece)))
+        at += len(piece.body)
+    return parts
+
+
+class _Table(NamedTuple):
+    """head: its first two lines; rows, end: offsets of the first row and of what follows the table."""
+
+    head: str
+    rows: int
+    end: int
+
+
+def _find_tables(text: str, limit: int) -> list[_Table]:
+    fences, found = _Fences(text, limit), []
+    lines = text.splitlines(keepends=True)
+    starts = list(accumulate(map(len, lines), initial=0))
+    index = 0
+    while index + 1 < len(lines):
+        begins = (
+            "|" in lines[index] and _is_table_rule(lines[index + 1].rstrip("\n")) and not fences.cut_at(starts[index])
+        )
+        index += 2 if begins else 1
+        if begins:
+            rows = index
+            while index < len(lines) and "|" in lines[index]:
+                index += 1
+            found.append(_Table("".join(lines[rows - 2 : rows]), starts[rows], starts[index]))
     return found
 
 
@@ -238,8 +280,19 @@ def plain(markdown: str) -> str:
     return "".join([*out, _plain_block(text[start:])])
 
 
-def _plain_block(text: str) -> str:
-    """Lines outside code."""
+def simple(markdown: str) -> str:
+    """Markdown for a surface that shows no tables and no fences: rows become "a | b", code stands without its fence; the rest stays."""
+    text = clean(markdown)
+    out, start = [], 0
+    for fence in _find_fences(text, 0):
+        out += [_plain_block(text[start : fence.start], str), text[fence.code : fence.end]]
+        start = min(fence.after, len(text))
+    return "".join([*out, _plain_block(text[start:], str)])
+
+
+def _plain_block(text: str, plain_line: Callable[[str], str] | None = None) -> str:
+    """Lines outside code. plain_line: for what is no row of a table."""
+    plain_line = plain_line or _plain_line
     lines = text.split("\n")
     out, in_table = [], False
     for index, line in enumerate(lines):
@@ -247,7 +300,7 @@ def _plain_block(text: str) -> str:
             continue
         begins = index + 1 < len(lines) and _is_table_rule(lines[index + 1])
         in_table = "|" in line and (in_table or begins)
-        out.append(_plain_row(line) if in_table else _plain_line(line))
+        out.append(_plain_row(line) if in_table else plain_line(line))
     return "\n".join(out)
 
 

@@ -18,7 +18,7 @@ from django.utils.translation import ngettext
 
 from channels_wechat.errors import Action, ChannelError, ContentRefused
 from channels_wechat.messages import Payload
-from channels_wechat.text import clean, head, sendable, split
+from channels_wechat.text import clean, head, sendable, split_tables
 from channels_wechat.wecom_cards import check_card
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def render(content: Content, sentences: Sentences) -> list[Payload]:
         raise ContentRefused("kind", _("An AI bot cannot send messages of type “%s”.") % content.kind)
     images, words = _files(content.files, sentences)
     text = "\n\n".join(part for part in (text, words) if part.strip())
-    parts = [part for part in split(text, TEXT_BYTES) if part.strip()]
+    parts = [part for part in split_tables(text, TEXT_BYTES) if part.strip()]
     if not parts and not images and not card:
         raise ContentRefused("text", _("The message is empty."))
     first = Payload(_body(parts[0] if parts else "", card), images=images)

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from channels_wechat.errors import ContentRefused
 from channels_wechat.messages import HANDLE, Payload
 from channels_wechat.parts import Part, check, elements
-from channels_wechat.text import clean, plain, split
+from channels_wechat.text import clean, plain, simple, split
 from channels_wechat.wecom_cards import check_card
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _speech(text: str, markdown: bool) -> list[Payload]:
     """A text without any marks goes out as text also where Markdown is chosen: it can be read in WeChat too."""
     text = clean(text)
     shown = plain(text)
-    style, source = ("markdown", text) if markdown and shown != text else ("text", shown)
+    style, source = ("markdown", simple(text)) if markdown and shown != text else ("text", shown)
     parts = [part for part in split(source, TEXT_BYTES) if part.strip()]
     return [Payload({"msgtype": style, style: {"content": part}}) for part in parts]
 

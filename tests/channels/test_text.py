@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from channels_wechat.text import clean, clean_json, head, pieces, plain, split, utf8_len
+from channels_wechat.text import clean, clean_json, head, pieces, plain, simple, split, split_tables, utf8_len
 from tests.splitter_run import run, violations
 
 FAMILY = "👨‍👩‍👧‍👦"  # one character of 25 bytes
@@ -23,6 +23,26 @@ def test_a_random_run_finds_nothing():
     assert good["texts"] == 2000
     assert good["parts"] > 10_000
     assert good["repaired"] > 500
+
+
+def test_a_table_cut_in_two_repeats_its_head():
+    rows = "".join(f"| {n} | {'字' * 20} |\n" for n in range(450))
+    parts = split_tables(f"前\n\n| n | 值 |\n|---|---|\n{rows}\n后", 2048)
+    assert len(parts) > 5
+    assert all(part.startswith("| n | 值 |\n|---|---|\n| ") for part in parts[1:-1])
+    assert all(len(part.encode()) <= 2048 for part in parts)
+    assert "".join(parts).count("| n | 值 |") == len(parts)
+    assert sum(part.count("字" * 20) for part in parts) == 450
+
+
+def test_a_table_in_a_fence_is_code():
+    code = "```\n| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * 400 + "```"
+    assert split_tables(code, 1000) == split(code, 1000)
+
+
+def test_simple_keeps_what_the_app_shows():
+    text = "# 题\n**粗** `x`\n| a | b |\n|---|---|\n| 1 | **2** |\n\n```py\nx = |1|\n```\n> 引"
+    assert simple(text) == "# 题\n**粗** `x`\na | b\n1 | 2\n\nx = |1|\n> 引"
 
 
 @settings(max_examples=200)

@@ -83,7 +83,8 @@ class Ground:
 
     def __init__(self, plan: Plan, scale: float) -> None:
         self.scale = scale
-        self.env = {**plan.env, "DJANGO_SETTINGS_MODULE": "bridge.settings"}
+        here = {"ALLOWED_PRIVATE_HOSTS": "127.0.0.1:*"}  # where the measured sides are
+        self.env = {**plan.env, **here, "DJANGO_SETTINGS_MODULE": "bridge.settings"}
         self.log = plan.data_dir / "processes.log"
         self.log.touch()
 

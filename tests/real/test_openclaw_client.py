@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import time
 import uuid
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 import pytest
 
 from openclaw import http
-from openclaw.client import Answer, Attachment, Endpoint, ForeignReply, GatewayClient, Turn
+from openclaw.client import Answer, Attachment, Endpoint, ForeignReply, GatewayClient, Turn, Usage
 from openclaw.device import Device, Signer
 from openclaw.errors import Action, Code, GatewayError
 from openclaw.session import session_key
@@ -295,3 +295,89 @@ def test_orderly_restart_is_announced(lab: OpenClawLab) -> None:
     lab.start()
     assert error.code in (Code.DRAINING, Code.CONNECTION_LOST)
     assert ask(lab, turn("hello")).text == "pong: hello"
+
+
+def test_no_reply_is_silence_and_nothing_is_a_failure(lab: OpenClawLab) -> None:
+    partials: list[str] = []
+    assert ask(lab, turn("!silent"), partials.append).text == ""
+    assert partials == []
+    error = ask_error(lab, turn("!empty"))
+    assert (error.code, error.action) == (Code.RUN_FAILED, Action.RETRY)
+
+
+def test_a_long_answer_is_recovered_whole(lab: OpenClawLab) -> None:
+    one = turn("!long=12000")
+
+    async def run() -> tuple[Answer, Answer | None]:
+        async with connected(lab) as client:
+            asked = await client.ask(one)
+        async with connected(lab) as client:
+            return asked, await client.recover(one)
+
+    asked, recovered = asyncio.run(run())
+    assert recovered
+    assert (len(asked.text), recovered.text, recovered.is_cut) == (12000, asked.text, False)
+
+
+def test_what_a_turn_took_comes_after_its_answer(lab: OpenClawLab) -> None:
+    used: list[Usage] = []
+
+    async def run() -> None:
+        async with connected(lab) as client:
+            await client.ask(turn("hello"), on_usage=used.append)
+            limit = time.monotonic() + 20
+            while not used and time.monotonic() < limit:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(run())
+    (usage,) = used
+    assert (usage.model, usage.input, usage.output, usage.cache_read) == ("mock/mock-1", 600, 5, 400)
+    assert usage.cost == pytest.approx(0.000665)
+
+
+def test_a_turn_is_settled_at_the_gateways_own_end(lab: OpenClawLab, capsys: pytest.CaptureFixture[str]) -> None:
+    """What we add over lifecycle `end`, in the same turns; the response, which nobody waits for, comes later."""
+    ends: list[float] = []
+    settled: list[float] = []
+
+    class Watched(GatewayClient):
+        def _event(self, name: str, payload: dict[str, Any]) -> None:
+            if name == "agent" and payload.get("data", {}).get("executionSettled"):
+                ends.append(time.monotonic())
+            super()._event(name, payload)
+
+    async def run() -> None:
+        client = Watched(Endpoint(lab.base_url, lab.token))
+        await client.connect()
+        session = session_key("main", "lab", "group", uuid.uuid4().hex, 0)
+        for number in range(21):
+            await client.ask(Turn(session, "main", "hi", f"{uuid.uuid4()}.{number}", timeout=60.0))
+            settled.append(time.monotonic())
+        await client.close()
+
+    asyncio.run(run())
+    added = sorted((late - end) * 1000 for end, late in zip(ends[1:], settled[1:], strict=True))
+    with capsys.disabled():
+        print(f"\n  added over the gateway's own end: p50 {added[10]:.1f} ms, p95 {added[18]:.1f} ms")
+    assert added[10] <= 20
+
+
+def test_a_gateway_is_warm_after_the_warm_up(lab: OpenClawLab, capsys: pytest.CaptureFixture[str]) -> None:
+    lab.restart()
+    before = len(lab.model.calls)
+
+    async def run() -> float:
+        client = GatewayClient(Endpoint(lab.base_url, lab.token))
+        hello = await client.connect()
+        await client.warm_up("main", hello.boot_id)
+        await asyncio.sleep(10)
+        assert len(lab.model.calls) == before
+        began = time.monotonic()
+        assert (await client.ask(turn("first"))).text == "pong: first"
+        took = time.monotonic() - began
+        await client.close()
+        return took
+
+    took = asyncio.run(run())
+    with capsys.disabled():
+        print(f"\n  first turn after a start and the warm-up: {took:.2f} s")

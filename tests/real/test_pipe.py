@@ -175,7 +175,7 @@ def test_stop_breaks_a_turn_off(bridge: RunningBridge) -> None:
     chat = bridge.group("wrStop", "停下")
     said = bridge.to_group("count !tokens=60 !slow=60", chat)
     begun(bridge, said)
-    assert bridge.answer(bridge.to_group("/stop", chat, from_="lisi"), 20) == COMMANDS["stop"]
+    assert bridge.answer(bridge.to_group("/stop", chat), 20) == COMMANDS["stop"]
     assert "w0" in bridge.answer(said, 20)
     turn = bridge.turn(said)
     assert (turn.state, turn.reason) == (State.SKIPPED, Reason.STOPPED)

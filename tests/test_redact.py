@@ -22,6 +22,13 @@ from bridge.redact import HIDDEN, MAX_BYTES, redact, redact_text
         "response_url",
         "EncodingAESKey",
         "apikey",
+        "api_key",
+        "device_token",
+        "response_code",
+        "encoding_aes_key",
+        "aeskey",
+        "welcome_code",
+        "appsecret",
     ],
 )
 def test_secrets_by_name(name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
+import resource
 from typing import TYPE_CHECKING
 
 import django
@@ -14,6 +14,7 @@ django.setup(set_prefix=False)
 
 from accounts import channels  # noqa: E402
 from bridge import health, proxies  # noqa: E402  rows need the setup
+from bridge.database import AWAY  # noqa: E402
 from bridge.pipeline.inbound.callbacks import PATH, Callbacks  # noqa: E402
 from bridge.pipeline.inbound.drain import Keeper  # noqa: E402
 from bridge.runtime.capacity import MAX_TARGET  # noqa: E402
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from bridge.runtime.http import Receive, Scope, Send
 
 log = logging.getLogger(__name__)
-# Seconds for which a thread keeps the interpreter while others wait for it: a fifth of the usual. Eight threads with pages would
-# otherwise hold up a callback for forty milliseconds each time that it needs the interpreter.
-SWITCH_SECONDS = 0.001
 
 
 class Application:
@@ -54,6 +52,11 @@ class Application:
             response = refused.response()
         except ClientGone:
             return
+        except AWAY as error:
+            log.warning("%s: the database is away (%s)", request.path[:200], type(error).__name__)
+            response = Response(
+                503, b"The database is away. Please try again in a moment.\n", headers={"retry-after": "5"}
+            )
         except Exception:  # a defect of ours: whoever called is told that much
             log.exception("%s %s failed", request.method, request.path[:200])
             response = Response(500, b"Something went wrong here.\n")
@@ -81,6 +84,7 @@ class Application:
         self.threads.close()
 
 
-sys.setswitchinterval(SWITCH_SECONDS)
+# Each connection is an open file. Service managers start programs with a low soft limit that they may raise themselves.
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
 application = Application(pages=True, keeper=Keeper(channels.remember_enabled))
 callbacks = Application(pages=False, keeper=Keeper(channels.remember_enabled))

@@ -8,6 +8,7 @@ The environment says where: HOST, PORT, LOG_LEVEL, and DATA_DIR for the little t
 from __future__ import annotations
 
 import os
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -54,10 +55,15 @@ def callbacks_port(env: Mapping[str, str]) -> int:
     return int(env.get("CALLBACKS_PORT") or port(env) + CALLBACKS_PORT_OFFSET)
 
 
+def max_connections() -> int:
+    """As many as there can be open files, less what a process needs besides."""
+    return max(256, min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 256))
+
+
 def _granian(env: Mapping[str, str], application: str, port: int, workers: int) -> list[str]:
     """HTTP/1 alone, as proxies speak it: while granian finds out which HTTP is spoken it has no deadline for a first byte."""
     address = ("--host", env.get("HOST") or "127.0.0.1", "--port", str(port))
-    size = ("--workers", str(workers), "--backlog", "2048", "--backpressure", str(MAX_CONNECTIONS))
+    size = ("--workers", str(workers), "--backlog", "2048", "--backpressure", str(max_connections()))
     limits = ("--http", "1", "--http1-header-read-timeout", str(HEAD_SECONDS * 1000), "--http1-buffer-size", "65536")
     care = ("--respawn-failed-workers", "--workers-kill-timeout", str(WEB_STOP_SECONDS))
     level = ("--log-level", "error" if env.get("DEMO") == "1" else "info")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import resource
 import socket
 import tempfile
 import time
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
+from uuid import uuid4
 
 import pytest
 import requests
@@ -332,3 +334,34 @@ def test_the_callbacks_process_serves_nothing_else(account: ChannelAccount) -> N
         assert requests.get(f"{web}/livez", timeout=20).text == "ok\n"
         for path in ("/", "/admin/", "/admin/login/", "/api/v1/messages/", "/static/x.css"):
             assert requests.get(f"{web}{path}", timeout=20).status_code == 404
+
+
+def test_a_flood_of_guessed_addresses_leaves_callbacks_alone(
+    web: str, account: ChannelAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are looked up together, and count in no bound of those that have an account."""
+    monkeypatch.setattr(capacity, "MAX_CALLBACKS", 1)
+    with contextlib.ExitStack() as stack:
+        requests_ = [head("POST", f"/callbacks/{uuid4()}", "Connection: close") for _ in range(400)]
+        lines = [stack.enter_context(connect(web, request)) for request in requests_]
+        assert deliver(web, account, 1).status_code == 200
+        assert {status(answered(line)) for line in lines} == {404}
+
+
+def test_more_than_so_many_callbacks_at_once_are_sent_away(
+    web: str, account: ChannelAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capacity, "MAX_CALLBACKS", 2)
+    slow = head("POST", f"/callbacks/{account.key}", "Content-Length: 100")
+    with connect(web, slow), connect(web, slow):
+        eventually(lambda: deliver(web, account, 1).status_code == 503)
+    eventually(lambda: deliver(web, account, 1).status_code == 200)
+
+
+def test_a_web_server_may_open_as_many_files_as_the_system_lets_it() -> None:
+    from bridge import asgi, processes
+
+    assert asgi.application.pages
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert soft == hard
+    assert processes.max_connections() < hard

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -29,7 +30,7 @@ from channels_wechat.base import Passive, Streaming
 from channels_wechat.errors import CallbackRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
     from accounts.models import ChannelAccount
     from bridge.runtime.threads import Threads
@@ -53,7 +54,7 @@ class Callbacks:
     def __init__(self, threads: Threads) -> None:
         self.threads = threads
         self.places = Places(capacity.MAX_WAITING_REPLIES)
-        self.accounts = Batches[UUID, "Found | None"](self._find)
+        self.accounts = Batches[UUID, "Found | None"](self._find, most=1000)
         self.rows = Batches[arrivals.Row, arrivals.Stored](self._store, most=arrivals.ROWS_AT_ONCE)
         self.line = Line()
         self.notes: set[asyncio.Task[Any]] = set()
@@ -65,16 +66,24 @@ class Callbacks:
         503: the database is away and the spool full, or there is no answer yet; the platform repeats what it gets no 200 for. Raises
         Refused, ClientGone.
         """
-        if self.count >= capacity.MAX_CALLBACKS:
-            raise Refused(503, "Too many requests at once.", retry_after="1")
-        self.count += 1
         try:
-            return await self._answer(request)
+            account, channel = await self._account(request.path)
+            with self._counted():  # not those that strangers guess
+                return await self._answer(request, account, channel)
         except AWAY as error:
             log.warning("%s: the database is away (%s)", request.path, type(error).__name__)
             return Response(503)
         except passive.NotYet:
             return Response(503)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Raises Refused (503)."""
+        if self.count >= capacity.MAX_CALLBACKS:
+            raise Refused(503, "Too many requests at once.", retry_after="1")
+        self.count += 1
+        try:
+            yield
         finally:
             self.count -= 1
 
@@ -83,8 +92,7 @@ class Callbacks:
         while self.notes:
             await asyncio.gather(*self.notes, return_exceptions=True)
 
-    async def _answer(self, request: Request) -> Response:
-        account, channel = await self._account(request.path)
+    async def _answer(self, request: Request, account: ChannelAccount, channel: TakesCallbacks) -> Response:
         if request.method not in ("GET", "POST"):
             raise Refused(405, "Only GET and POST.", allow="GET, POST")
         try:

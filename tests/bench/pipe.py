@@ -64,6 +64,7 @@ class Pipe:
 def ends(ground: Ground) -> Iterator[Ends]:
     """Kept for a whole measure, with every side of it."""
     platform, gateway = free_port(), free_port()
+    ground.env["ALLOWED_PRIVATE_HOSTS"] = f"127.0.0.1:{platform},127.0.0.1:{gateway}"
     stub = python("-m", "openclaw.stub", "--port", str(gateway), "--token", TOKEN, "--pace", "0")
     with (
         ground.process("platform", python("-m", "tests.bench.platform", str(platform)), port=platform),

@@ -104,8 +104,13 @@ def _contacts(rows: QuerySet[Contact], term: str) -> QuerySet[Contact]:
 
 
 def _part(field: str, term: str) -> Q:
-    """Somewhere in the field; at its beginning where the term is too short for a trigram of its own."""
-    return Q(**{f"{field}__{'icontains' if TRIGRAM.search(term) else 'istartswith'}": term})
+    """Somewhere in the field; at its beginning where one or two Latin letters or digits would be found nearly everywhere."""
+    return Q(**{f"{field}__{'istartswith' if _is_too_common(term) else 'icontains'}": term})
+
+
+def _is_too_common(term: str) -> bool:
+    """Two Chinese characters are a word or a name, so they are looked for everywhere, without an index, in titles and names."""
+    return term.isascii() and not TRIGRAM.search(term)
 
 
 def _union(ways: Iterable[QuerySet[Any]]) -> QuerySet[Any]:
@@ -129,6 +134,6 @@ def _shallow() -> str:
 
 
 def _beginnings(term: str) -> str:
-    if TRIGRAM.search(term):
+    if not _is_too_common(term):
         return ""
     return _("One or two letters find only what begins with them. Search for three letters or more to look everywhere.")

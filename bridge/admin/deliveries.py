@@ -127,7 +127,8 @@ class DeliveryAdmin(Facts[Delivery]):
         if not term:
             return queryset, False
         found = search.messages(Message.objects.all(), term, in_text=may_read(user_of(request)))
-        return self.narrowed(request, queryset, found, by="message")
+        narrowed, _may_repeat = self.narrowed(request, queryset, found, by="message")
+        return queryset.filter(Q(pk__in=_numbered(term)) | Q(pk__in=narrowed.values("pk"))), False
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Says of what waits why it does, and until when."""
@@ -286,6 +287,17 @@ class DeadLetterAdmin(DeliveryAdmin):
         many = sum(cause["count"] for cause in found) > RECENT
         context = {"title": title, "causes": found, "codes_of": RECENT if many else 0, **(extra_context or {})}
         return super().changelist_view(request, context)
+
+
+def _numbered(term: str) -> list[int]:
+    """The delivery or message with this number, as pages print it, and the newest failures with this error code."""
+    number = term.removeprefix("#")
+    newest = Delivery.objects.filter(DEAD).order_by("-id").values("pk")[:RECENT]
+    found = list(Attempt.objects.filter(delivery__in=newest, code=term).values_list("delivery", flat=True))
+    if number.isascii() and number.isdigit() and len(number) < 19:
+        named = Delivery.objects.filter(Q(pk=int(number)) | Q(message=int(number)))
+        found += list(named.values_list("pk", flat=True)[:RECENT])
+    return found
 
 
 # Where the row is that a delivery waits for.

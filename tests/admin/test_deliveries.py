@@ -207,3 +207,10 @@ def test_the_page_says_what_a_turn_took(boss: Client, world: rows.World) -> None
     rows.attempt(world.delivered, 9, "ok", usage=taken)
     page = boss.get(url("change", world.delivered.pk)).content.decode()
     assert "openai/gpt: 1000 tokens in (400 from its cache), 5 out · $0.0123" in page
+
+
+def test_a_number_and_an_error_code_are_found(boss: Client, world: rows.World) -> None:
+    code = world.dead.attempts.exclude(code="").first().code
+    for term in (f"#{world.dead.pk}", str(world.dead.pk), f"#{world.dead.message_id}", code):
+        found = [row.pk for row in boss.get(url("changelist"), {"q": term}).context["cl"].result_list]
+        assert world.dead.pk in found, term

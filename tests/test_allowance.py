@@ -119,7 +119,7 @@ def test_five_messages_and_the_rest_waits_for_the_next_word(people: Crowd, accou
 def test_old_parts_leave_a_place_for_the_newest_answer(people: Crowd, account: ChannelAccount) -> None:
     """An answer that fills windows, then three questions: each answer comes."""
     route(account)
-    old = answer(people.says(account, "a long story"), long(9))
+    old = answer(people.says(account, "a long story"), long(10))
     work_off()
     for number in range(3):
         question = people.says(account, f"question {number}")

@@ -298,8 +298,9 @@ def turn_for(delivery: Delivery) -> Turn:
 def keep_answer(delivery: Delivery, text: str, files: list[ContentFile[bytes]]) -> Message:
     if delivery.message is None:
         raise ValueError("an answer needs its question")
+    more: Any = {"files": files, "allowed": delivery.payload.get("allowed", ())}
     return outbound.answer(
-        delivery.message, text, source=Message.Source.AGENT, key=f"answer:{key_of(delivery)}", files=files
+        delivery.message, text, source=Message.Source.AGENT, key=f"answer:{key_of(delivery)}", **more
     )
 
 

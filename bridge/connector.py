@@ -20,6 +20,7 @@ from bridge.database import AWAY, patiently, run_db
 from bridge.links import HttpLink, SocketLink
 from bridge.models import Delivery, Message, Outcome, Route, State, Target
 from bridge.pipeline.agent import shares, stop
+from bridge.pipeline.outbound.rights import restrict
 from bridge.streams import PARTIAL_SECONDS, partial_key
 from channels_wechat import can
 from channels_wechat.base import Streaming
@@ -140,7 +141,7 @@ class Connector:
     def partial(self, delivery: Delivery, text: str) -> None:
         message = delivery.message
         if message and can(message.account.kind, Streaming):
-            self.partials[partial_key(message.uuid)] = text
+            self.partials[partial_key(message.uuid)] = restrict(text, delivery.payload.get("allowed", ()))
 
     async def _show_partials(self) -> None:
         """All texts that grew, in one round trip."""
@@ -307,7 +308,8 @@ def speak_first(gateway: Gateway, reply: ForeignReply) -> None:
         return
     where = (last.message.account, last.message.peer_kind, last.message.peer_id)
     key = f"run:{gateway.pk}:{reply.run_id}"
-    outbound.send(*where, Content(text=text), source=Message.Source.AGENT, key=key)
+    allowed = last.payload.get("allowed", ())
+    outbound.send(*where, Content(text=text), source=Message.Source.AGENT, key=key, allowed=allowed)
 
 
 async def _ended(tasks: Iterable[asyncio.Task[None]], patience: float = CLOSE_SECONDS + 2) -> None:

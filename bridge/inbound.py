@@ -18,6 +18,7 @@ from bridge.outbox import Case
 from bridge.pipeline.agent import sessions
 from bridge.pipeline.agent.stop import running_turns, stop_turns
 from bridge.pipeline.inbound.commands import command_of
+from bridge.pipeline.outbound.rights import rights_of
 from channels_wechat.base import Forgets, Passive
 from channels_wechat.unreadable import SYSTEM
 
@@ -258,7 +259,9 @@ def _payload(case: Case, decision: routing.Decision) -> dict[str, Any]:
     if route is None:
         raise ValueError("a payload needs a route")
     said, forgets = _said(case, decision.text), isinstance(case.channel, Forgets)
+    allowed = rights_of(route)
     return {
+        **({"allowed": allowed} if allowed else {}),
         "agent_id": route.agent_id,
         "session_key": sessions.key_for(route, message, case.conversation, by_row=forgets),
         "message": prompt.message_text(said),

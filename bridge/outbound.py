@@ -18,7 +18,7 @@ from accounts import counters
 from accounts.capabilities import passively
 from accounts.channels import channel_for
 from accounts.person_ids import person_id
-from bridge import events, media, peers, readable, replies, routing
+from bridge import events, media, peers, readable, replies
 from bridge.doorbell import Bell, ring
 from bridge.models import (
     Attachment,
@@ -34,6 +34,8 @@ from bridge.models import (
     Wire,
 )
 from bridge.pipeline.agent import sessions
+from bridge.pipeline.outbound.recipients import why_unconfirmed
+from bridge.pipeline.outbound.rights import restrict
 from bridge.rows import Table
 from channels_wechat import filetypes
 from channels_wechat.base import Media, Passive, Recall, Streaming
@@ -42,7 +44,7 @@ from channels_wechat.messages import Content, File
 from channels_wechat.text import clean, clean_json, pieces, sendable, sendable_json, sendable_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from django.core.files.base import File as DjangoFile
@@ -58,8 +60,6 @@ SHORT = 4000
 # The name of the file that holds an answer too long for messages.
 WHOLE = "answer.txt"
 _MESSAGES, _DELIVERIES = Table(Message, "m"), Table(Delivery, "d")
-
-
 NOBODY = gettext_lazy(
     "This person left, and their data was erased. If they come back, they have a conversation of their own."
 )
@@ -81,9 +81,12 @@ def send(
     request_hash: str = "",
     reply_to: Message | None = None,
     files: Iterable[DjangoFile[Any]] = (),
+    allowed: Collection[str] = (),
+    several: bool = False,
 ) -> Message:
     """Store and queue. key: idempotency key in the client's space; the same key again returns the stored message.
     request_hash: what the client asked for under this key, for whoever must tell a repetition from another request.
+    allowed: what an agent's mapping lets its words do (`rights`). several: the caller knows that more than one person is meant.
 
     Raises CannotSend where the surface cannot carry the content or speaks only in answer. What an agent says is stored in any case:
     it becomes a dead delivery with the reason.
@@ -100,6 +103,8 @@ def send(
             request_hash=request_hash,
             reply_to=reply_to,
             files=files,
+            allowed=allowed,
+            several=several,
         )
 
 
@@ -115,8 +120,12 @@ def _send(
     request_hash: str = "",
     reply_to: Message | None = None,
     files: Iterable[DjangoFile[Any]] = (),
+    allowed: Collection[str] = (),
+    several: bool = False,
 ) -> Message:
     """`send` in the caller's transaction, which an exception ends."""
+    if not several and (refusal := why_unconfirmed(peer_kind, peer_id)):
+        raise CannotSend(refusal)
     channel, peer_id = channel_for(account), person_id(account, peer_kind, peer_id)
     peers.lock(account.pk, peer_kind, peer_id)
     conversation = _place(account, peer_kind, peer_id, reply_to)
@@ -125,7 +134,8 @@ def _send(
         if stored:
             return stored
         reply_to = _question(channel, conversation, reply_to)
-    spoken = {"text": sendable(content.text), "data": clean_json(sendable_json(dict(content.data)))}
+    text = restrict(content.text, allowed) if source == Message.Source.AGENT else content.text
+    spoken = {"text": sendable(text), "data": clean_json(sendable_json(dict(content.data)))}
     content = replace(content, **spoken, ai=source == Message.Source.AGENT)
     message, new = _store(conversation, content, source, client, key or uuid4().hex, reply_to, request_hash)
     if new:
@@ -140,10 +150,18 @@ def _send(
     return message
 
 
-def answer(question: Message, text: str, *, source: str, key: str, files: Iterable[DjangoFile[Any]] = ()) -> Message:
+def answer(
+    question: Message,
+    text: str,
+    *,
+    source: str,
+    key: str,
+    files: Iterable[DjangoFile[Any]] = (),
+    allowed: Collection[str] = (),
+) -> Message:
     """Say something to whoever sent `question`, by the account it came to; in the caller's transaction, without a savepoint of its own."""
     where = (question.account, question.peer_kind, question.peer_id)
-    return _send(*where, Content(text=text), source=source, key=key, reply_to=question, files=files)
+    return _send(*where, Content(text=text), source=source, key=key, reply_to=question, files=files, allowed=allowed)
 
 
 def said_at_once(question: Message, text: str) -> None:
@@ -181,11 +199,7 @@ def answerable(conversation: Conversation, channel: Streaming) -> Message | None
 
 def new_session(conversation: Conversation) -> None:
     """From the next message on the agent remembers nothing of this conversation; nor of the others, where all share one memory."""
-    sessions.renew_conversation(conversation)
-    heard = routing.Heard(conversation.peer_kind, conversation.peer_id, conversation.peer_id, "")
-    route = routing.decide(conversation.account.routes.all(), heard).route
-    if route and route.scope == route.Scope.SHARED:
-        sessions.renew_shared(route, str(conversation.account.key), conversation)
+    sessions.renew_all(conversation)
 
 
 def recall(delivery: Delivery) -> None:

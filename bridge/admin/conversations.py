@@ -29,6 +29,7 @@ from bridge.admin.theme import dressed
 from bridge.metrics import DEAD
 from bridge.models import Conversation, Delivery, Message, Reason, Route, State
 from bridge.operations.unanswered import last_outcomes, unanswered
+from bridge.pipeline.outbound.recipients import in_words, people_of
 from channels_wechat.base import Windows
 from channels_wechat.messages import Content
 
@@ -79,11 +80,26 @@ class SayForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false", "placeholder": DATA_EXAMPLE}),
     )
 
+    people = forms.CharField(label=gettext_lazy("How many people this goes to"), required=False)
+
     def __init__(self, conversation: Conversation, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.reaches = people_of(conversation.peer_kind, conversation.peer_id)
+        if self.reaches == 1:
+            del self.fields["people"]
+        else:
+            text = _("This goes to %(people)s. Enter %(answer)s to confirm it.")
+            self.fields["people"].help_text = text % {"people": in_words(self.reaches), "answer": self.reaches}
+            self.fields["people"].required = True
         kinds = channel_for(conversation.account).content_kinds
         choice: Any = self.fields["kind"]
         choice.choices = [("", _("text and files")), *((kind, kind) for kind in kinds if kind not in FILE_KINDS)]
+
+    def clean_people(self) -> str:
+        given: str = self.cleaned_data["people"].strip().casefold()
+        if given != str(self.reaches):
+            raise forms.ValidationError(self.fields["people"].help_text)
+        return given
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -291,6 +307,9 @@ def _bubbles_view(desk: ConversationAdmin, request: HttpRequest, pk: int) -> Htt
 
 
 def _say(request: HttpRequest, conversation: Conversation, form: SayForm) -> Message:
+    """Raises PermissionDenied, CannotSend."""
+    if form.reaches != 1 and not user_of(request).has_perm("bridge.send_to_many"):
+        raise PermissionDenied
     return outbound.send(
         conversation.account,
         conversation.peer_kind,
@@ -299,4 +318,5 @@ def _say(request: HttpRequest, conversation: Conversation, form: SayForm) -> Mes
         source=Message.Source.STAFF,
         client=f"staff:{request.user.pk}",
         files=form.cleaned_data["uploads"],
+        several=form.reaches != 1,
     )

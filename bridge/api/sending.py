@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import PermissionDenied, ValidationError
 
 from accounts.channels import channel_for
 from accounts.models import ChannelAccount
@@ -23,6 +23,7 @@ from bridge.api.fields import Given, PeerSerializer
 from bridge.api.pages import refuse_unknown
 from bridge.api.reading import Json
 from bridge.models import Conversation, Message
+from bridge.pipeline.outbound.recipients import people_of
 from channels_wechat import KINDS
 from channels_wechat.messages import Content, MediaKind
 from channels_wechat.retired import NO_LONGER_SUPPORTED
@@ -53,6 +54,10 @@ class SendSerializer(Given, serializers.Serializer[Any]):
     account = serializers.PrimaryKeyRelatedField(queryset=ChannelAccount.objects.all(), required=False)
     peer = PeerSerializer(required=False)
     content = ContentSerializer()
+    several = serializers.BooleanField(
+        default=False,
+        help_text="Whether more than one person is meant: `a|b` or `@all` as a direct peer. Needs the right to send to many.",
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("conversation" in attrs) == ("account" in attrs or "peer" in attrs):
@@ -80,6 +85,7 @@ class Wanted:
     peer_id: str
     content: Content
     files: list[UploadedFile[Any]] = field(default_factory=list)
+    several: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -110,8 +116,15 @@ def read(request: Request) -> Wanted:
         wanted = Wanted(conversation.account, conversation.peer_kind, conversation.peer_id, content, files)
     else:
         wanted = Wanted(given["account"], given["peer"]["kind"], given["peer"]["id"], content, files)
+    wanted.several = given["several"]
     _check(wanted)
+    if people_of(wanted.peer_kind, wanted.peer_id) != 1 and wanted.several and not _may_send_to_many(request):
+        raise PermissionDenied(_("You may not send to several people at once."))
     return wanted
+
+
+def _may_send_to_many(request: Request) -> bool:
+    return bool(request.user.has_perm("bridge.send_to_many"))
 
 
 @transaction.atomic
@@ -137,6 +150,7 @@ def send_once(wanted: Wanted, client: str, key: str) -> tuple[Message, bool]:
             key=key,
             request_hash=fingerprint,
             files=wanted.files,
+            several=wanted.several,
         )
     except outbound.CannotSend as refused:
         raise Refused(str(refused), "cannot_send") from refused

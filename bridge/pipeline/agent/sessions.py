@@ -45,6 +45,15 @@ def renew_conversation(conversation: Conversation) -> None:
     conversation.session_epoch += 1  # the same object is the next message's, if that is in the same batch
 
 
+def renew_all(conversation: Conversation) -> None:
+    """Begin every session of this conversation anew, and the shared one where its mapping has that."""
+    renew_conversation(conversation)
+    heard = routing.Heard(conversation.peer_kind, conversation.peer_id, conversation.peer_id, "")
+    route = routing.decide(conversation.account.routes.all(), heard).route
+    if route and route.scope == Route.Scope.SHARED:
+        renew_shared(route, str(conversation.account.key), conversation)
+
+
 def renew_shared(route: Route, account_key: str, conversation: Conversation) -> None:
     """Begin the session anew that all conversations mapped to this agent share."""
     _renew_key(routing.session_key_for(route, conversation, account_key, ""), None)

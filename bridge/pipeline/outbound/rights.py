@@ -1,0 +1,63 @@
+"""What an agent may do with its words where its mapping allows it: mention everybody, send cards, hide addresses behind words. Pure.
+
+A filter before rendering: what is not allowed stays in the text as something that can only be read. A plain address is always allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from bridge.models import Route
+
+MENTION_ALL, CARDS, LINKS = "mention_all", "cards", "links"
+_GAP = r"[\s\u200b-\u200f\u2060\ufeff]*"
+_ALL = rf"[aａ]{_GAP}[lｌ]{_GAP}[lｌ](?![a-z0-9_]|[.-][a-z0-9])|所{_GAP}有{_GAP}人|全{_GAP}体{_GAP}成{_GAP}员|everyone(?![a-z0-9_])"
+_EVERYBODY = re.compile(
+    rf"(?:[<＜]{_GAP})?(?<![a-z0-9._%+-])[@＠]{_GAP}(?P<word>{_ALL})(?:{_GAP}[>＞])?", re.IGNORECASE
+)
+_CARD = re.compile(r"^([ \t>]*(?:`{3,}|~{3,})[ \t]*)template_card\b", re.MULTILINE | re.IGNORECASE)
+_CODE = re.compile(r"(`{3,}.*?(?:`{3,}|\Z)|~{3,}.*?(?:~{3,}|\Z)|`[^`\n]*`)", re.DOTALL)
+_ANCHOR = re.compile(
+    r"[<＜]\s*a\s[^>＞]*?href\s*=\s*(?P<quote>[\"']?)(?P<address>[^\"'>＞\s]*)(?P=quote)[^>＞]*[>＞](?P<label>.*?)[<＜]\s*/\s*a\s*[>＞]",
+    re.IGNORECASE | re.DOTALL,
+)
+_TAG = re.compile(r"<(?=\s*/?\s*a(?:[\s>/]|\Z))", re.IGNORECASE)
+_ADDRESS = r"(?:[a-z][a-z0-9+.-]*:|//|/|www\.)[^)\s>]*"
+_INLINE = re.compile(
+    rf"!?\[(?P<label>[^\]\n]*)\]\(\s*<?(?P<address>{_ADDRESS})>?(?:\s+[\"'(][^)\n]*)?\s*\)", re.IGNORECASE
+)
+_DEFINITION = re.compile(
+    rf"^(\s{{0,3}})\[(?P<label>[^\]\n]+)\]:\s*<?(?P<address>{_ADDRESS})>?.*$", re.IGNORECASE | re.MULTILINE
+)
+
+
+def rights_of(route: Route) -> list[str]:
+    """Return the names of what this mapping allows its agent."""
+    allowed = {MENTION_ALL: route.allow_mention_all, CARDS: route.allow_cards, LINKS: route.allow_links}
+    return [name for name, is_allowed in allowed.items() if is_allowed]
+
+
+def restrict(text: str, allowed: Collection[str]) -> str:
+    """Return an agent's text without what its mapping does not allow. allowed: names as in `rights_of`."""
+    if MENTION_ALL not in allowed:
+        text = _EVERYBODY.sub(lambda found: found["word"], text)
+    if CARDS not in allowed:
+        text = _CARD.sub(r"\1json", text)
+    return text if LINKS in allowed else _show_addresses(text)
+
+
+def _show_addresses(text: str) -> str:
+    """Anchors everywhere, for a surface may read them in code too; Markdown's links only outside code."""
+    text = _TAG.sub("＜", _ANCHOR.sub(_in_words, text))
+    pieces = _CODE.split(text)
+    pieces[::2] = [_DEFINITION.sub(r"\1\g<label>: \g<address>", _INLINE.sub(_in_words, piece)) for piece in pieces[::2]]
+    return "".join(pieces)
+
+
+def _in_words(link: re.Match[str]) -> str:
+    label, address = link["label"].strip(), link["address"]
+    return f"{label} ({address})" if label and label != address else address

@@ -191,7 +191,17 @@ def _release(pk: int) -> str:
     reason = why_not_release(found)
     if not reason and not review.let_go(Delivery.objects.filter(pk=pk, reason=found.reason)):
         return str(CHANGED)
+    if not reason:
+        _put_later_parts_behind(found)
     return reason
+
+
+def _put_later_parts_behind(delivery: Delivery) -> None:
+    """It goes to the tail of its lane: parts of the same message that wait there already follow it."""
+    parts = Delivery.objects.filter(message=delivery.message_id, target=delivery.target, part__gt=delivery.part)
+    if delivery.message_id:
+        for pk in parts.filter(state=State.PENDING).order_by("part").values_list("pk", flat=True):
+            Delivery.objects.filter(pk=pk, state=State.PENDING).update(seq=next_seq)
 
 
 def _locked(pk: int) -> Delivery:
@@ -216,7 +226,10 @@ def _queue(delivery: Delivery) -> str:
             Delivery.objects.filter(pk=delivery.pk).update(state=fresh.state, reason=fresh.reason, route=fresh.route)
             return _("Still not mapped: %(reason)s.") % {"reason": Reason(fresh.reason).label}
         delivery.gateway, delivery.route, delivery.payload = fresh.gateway, fresh.route, fresh.payload
-    return "" if _tail(delivery) else str(CHANGED)
+    if not _tail(delivery):
+        return str(CHANGED)
+    _put_later_parts_behind(delivery)
+    return ""
 
 
 def _tail(delivery: Delivery) -> int:

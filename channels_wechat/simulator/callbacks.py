@@ -8,6 +8,7 @@ as soon as one of them was taken, while the others may still be on their way.
 
 import asyncio
 import contextlib
+import itertools
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -71,6 +72,7 @@ class Callbacks:
         self._waiting: dict[str, deque[Item]] = {}
         self._tasks: set[asyncio.Future[Any]] = set()
         self._posting = 0
+        self._posts = itertools.count()
         self._posted = asyncio.Condition()
 
     def spawn(self, work: Awaitable[T]) -> asyncio.Future[T]:
@@ -172,7 +174,7 @@ class Callbacks:
         started, reply = time.monotonic(), Reply()
         try:
             async with self._session.post(
-                account.callback_url,
+                self._address(account),
                 params=sealed.params,
                 data=sealed.body,
                 headers={"Content-Type": sealed.content_type},
@@ -188,13 +190,18 @@ class Callbacks:
         reply.seconds = time.monotonic() - started
         return reply
 
+    def _address(self, account: Account) -> str:
+        """Of several, separated by spaces, each in its turn: as a proxy before several processes does."""
+        addresses = account.callback_url.split()
+        return addresses[next(self._posts) % len(addresses)]
+
     async def verify(self, account: Account, echo: str = "1616140317555161061") -> JSON:
         """The console's check of a callback URL: the plaintext, nothing else, within a second."""
         params = envelopes.verification(account, echo)
         started = time.monotonic()
         try:
             async with self._session.get(
-                account.callback_url, params=params, timeout=aiohttp.ClientTimeout(total=1)
+                self._address(account), params=params, timeout=aiohttp.ClientTimeout(total=1)
             ) as answer:
                 status, body = answer.status, await answer.text()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:

@@ -10,6 +10,7 @@ import random
 import sys
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -22,7 +23,7 @@ from tests.acceptance.verdict import progress
 if TYPE_CHECKING:
     from tests.acceptance.company import Company
 
-GROUPS, DIRECT, MEMBERS = 120, 120, 120
+PLACES = 120  # groups, and as many members who write to the app
 COPIES, CLIENTS = 3, 8
 RETRY_PAUSE = 2.0  # seconds between two tries of a copy
 OPEN_MOST = 600  # messages under way at a time
@@ -57,6 +58,8 @@ class Run:
     messages: int
     seconds: float
     every: float
+    places: int
+    answered: int = 0
     said: list[dict[str, Any]] = field(default_factory=list)
     took: float = 0.0
 
@@ -90,7 +93,9 @@ class Run:
 
     def _feed(self) -> None:
         """As many as there is room for, but spread over the seconds that were asked for."""
-        room = OPEN_MOST - (len(self.said) - self.stage.count(_ANSWERED))
+        if not self.disturber.away:
+            self.answered = self.stage.count(_ANSWERED)
+        room = OPEN_MOST - (len(self.said) - self.answered)
         share = min(1.0, self._now() / self.seconds) if self.seconds else 1.0
         wanted = min(int(self.messages * share), len(self.said) + room)
         if wanted > len(self.said):
@@ -98,10 +103,10 @@ class Run:
             self.said += self.company.simulator.say_many(new)
 
     def _message(self, number: int) -> dict[str, object]:
-        place, text = number % (GROUPS + DIRECT), f"#{number:05d}# 好"
-        if place < GROUPS:
-            return self.company.group_says(place, number % MEMBERS, text)
-        return self.company.member_says(place - GROUPS, text)
+        place, text = number % (2 * self.places), f"#{number:05d}# 好"
+        if place < self.places:
+            return self.company.group_says(place, number % self.places, text)
+        return self.company.member_says(place - self.places, text)
 
     def _disturb(self) -> None:
         self.spent.sample()
@@ -120,6 +125,11 @@ class Run:
         return not (under_way or streaming or self.stage.count(_UNROUTED) or self.stage.count(_UNFINISHED))
 
 
+def acknowledged(company: Company) -> int:
+    """Callbacks with at least one 200 until now."""
+    return int(company.simulator.record()["deliveries"].get("delivered", 0))
+
+
 def prepare(company: Company) -> None:
     """The platform's rhythm gives way to a load; its limits stay, and what is above them it drops without a word."""
     company.simulator.settings(copies=COPIES, clients=CLIENTS, persistent=True, max_exchanges=0)
@@ -134,6 +144,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
     parser.add_argument("--seconds", type=float, default=0, help="spread the messages over at least so long")
     parser.add_argument("--every", type=float, default=5, help="seconds from one disturbance to the next, about")
+    parser.add_argument("--places", type=int, default=PLACES, help="groups, and as many members who write to the app")
+    parser.add_argument("--away", type=float, default=60, help="longest time in seconds that PostgreSQL is away")
     parser.add_argument("--json", action="store_true", help="the table as JSON")
     return parser.parse_args()
 
@@ -141,13 +153,14 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     options = arguments()
     progress(f"{options.messages} messages, each {COPIES} times by {CLIENTS} clients; --seed {options.seed}")
-    with stage(pace=PACE, twins=TWINS) as running:
+    with stage(pace=PACE, twins=TWINS, SPOOL_MAX_MB=1) as running:
         from tests.acceptance import company, compare, evidence
 
-        people = company.found(running.plan, groups=GROUPS, members=MEMBERS, turns=TURNS)
+        people = company.found(running.plan, groups=options.places, members=options.places, turns=TURNS)
         prepare(people)
-        disturber = Disturber(running, random.Random(options.seed))
-        run = Run(running, people, disturber, options.messages, options.seconds, options.every)
+        taken = partial(acknowledged, people)
+        disturber = Disturber(running, random.Random(options.seed), taken, options.away)
+        run = Run(running, people, disturber, options.messages, options.seconds, options.every, options.places)
         running.play(run.play)
         found = compare.verdict(evidence.gather(run))
         found.print(as_json=options.json)

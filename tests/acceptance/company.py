@@ -9,6 +9,7 @@ from bridge import demo
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
+    from accounts.models import ChannelAccount
     from bridge.launcher import Plan
     from channels_wechat.simulator import SimulatorClient
 
@@ -36,11 +37,18 @@ def found(plan: Plan, *, groups: int, members: int, turns: int) -> Company:
     env = plan.env
     world = demo.build(env["DEMO_SIMULATOR_URL"], env["DEMO_GATEWAY_URL"], env["DEMO_GATEWAY_TOKEN"])
     Gateway.objects.update(max_in_flight=turns)
+    world.simulator.app(demo.AGENT, callback_url=addresses(plan, world.app))
+    world.simulator.bot(demo.BOT, callback_url=addresses(plan, world.bot))
     for number in range(members):
         world.simulator.member(member_id(number), f"成员{number}")
     for number in range(groups):
         world.simulator.group(group_id(number), f"群{number}", members=[member_id(n) for n in range(members)])
     return Company(world)
+
+
+def addresses(plan: Plan, account: ChannelAccount) -> str:
+    """Copies of a callback go to both processes that take them."""
+    return " ".join(f"http://127.0.0.1:{plan.ports[name]}/callbacks/{account.key}" for name in ("web", "callbacks"))
 
 
 def unlimited(company: Company) -> None:

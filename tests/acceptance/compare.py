@@ -141,6 +141,12 @@ def _platform(found: Verdict, evidence: Evidence) -> None:
 def _effort(found: Verdict, evidence: Evidence) -> None:
     done = Counter(f"{one.what} {one.name}" for one in evidence.disturbances)
     found.note("disturbances", dict(sorted(done.items())))
+    taken = [one for one in evidence.disturbances if one.taken is not None]
+    found.note(
+        "callbacks acknowledged while PostgreSQL was away",
+        sum(one.taken or 0 for one in taken if "full" not in one.what),
+    )
+    found.note("the same with a full spool", sum(one.taken or 0 for one in taken if "full" in one.what))
     found.note("turns open at them", sum(one.turns for one in evidence.disturbances))
     found.note("seconds", round(evidence.seconds, 1))
     found.note("messages a second", round(evidence.messages / evidence.seconds, 1) if evidence.seconds else 0)

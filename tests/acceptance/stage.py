@@ -80,8 +80,11 @@ class Stage:
 
     def pid(self, name: str) -> int:
         """0 while it is being started again."""
-        child = next(child for child in self.supervisor.children if child.name == name)
-        return child.process.pid if child.process else 0
+        process = self._child(name).process
+        return process.pid if process else 0
+
+    def _child(self, name: str) -> Child:
+        return next(child for child in self.supervisor.children if child.name == name)
 
     def signal_group(self, name: str, number: signal.Signals) -> set[int]:
         """To the process and all it started. Returns their ids; none when it is down already."""
@@ -91,6 +94,25 @@ class Stage:
             if leader:
                 os.killpg(leader, number)
         return members
+
+    def signal_tree(self, name: str, number: signal.Signals) -> None:
+        """To the process and all its children: each of PostgreSQL's leads a group of its own."""
+        for pid in _tree(self.pid(name)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def hold_down(self, name: str, number: signal.Signals) -> None:
+        """End the process with this signal; it stays away until `let_up`."""
+        child = self._child(name)
+        child.restart = False
+        self.signal(name, number)
+        if not wait_until(lambda: not child.running, DATABASE_SECONDS, pause=0.05):
+            raise RuntimeError(f"{name} did not end")
+
+    def let_up(self, name: str) -> None:
+        """The supervisor starts it again."""
+        child = self._child(name)
+        child.due, child.restart = 0.0, True
 
     def signal(self, name: str, number: signal.Signals) -> None:
         os.kill(self.pid(name), number)
@@ -195,4 +217,16 @@ def _group(leader: int) -> set[int]:
         with contextlib.suppress(OSError):
             if int(path.read_text().rpartition(")")[2].split()[2]) == leader:
                 found.add(int(path.parent.name))
+    return found
+
+
+def _tree(root: int) -> list[int]:
+    """The process and all below it, parents first (proc_pid_stat(5): the second field behind the name)."""
+    below: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            below.setdefault(int(path.read_text().rpartition(")")[2].split()[1]), []).append(int(path.parent.name))
+    found = [root] if root else []
+    for pid in found:
+        found += below.get(pid, [])
     return found

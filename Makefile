@@ -85,10 +85,10 @@ $(VENV)/.runtime: requirements.txt
 		{ echo "Python 3.11 or newer with venv is needed (Debian: apt-get install python3 python3-venv), or name one: make PYTHON=python3.12" >&2; exit 1; }
 	@[ -x $(BIN)/python ] && $(BIN)/python -c '' 2>/dev/null || { echo "Making the virtual environment $(VENV) …"; $(PYTHON) -m venv --clear $(VENV); }
 	@echo "Installing $$(grep -c == requirements.txt) packages; the first time this takes about a minute …"
-	@$(PIP) install --requirement requirements.txt
+	@$(PIP) install --require-hashes --requirement requirements.txt
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	@echo "Installing $$(grep -c == requirements-dev.txt) packages for the tests …"
-	@$(PIP) install --requirement requirements-dev.txt
+	@$(PIP) install --require-hashes --requirement requirements-dev.txt
 	@touch $@

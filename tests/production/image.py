@@ -56,10 +56,13 @@ class Stage:
 def dockerfile() -> list[Stage]:
     text = re.sub(r"^#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
     stages: list[Stage] = []
+    arguments: dict[str, str] = {}  # ARG in front of the first FROM, with its default
     for line in re.sub(r"\\\n", " ", text).splitlines():
         word, _, rest = line.strip().partition(" ")
-        if word == "FROM":
-            base, _, name = rest.partition(" AS ")
+        if word == "ARG" and not stages:
+            arguments.update([rest.split("=", 1)])
+        elif word == "FROM":
+            base, _, name = re.sub(r"\$\{(\w+)\}", lambda found: arguments[found[1]], rest).partition(" AS ")
             stages.append(Stage(base, name))
         elif word:
             stages[-1].steps.append((word, rest.strip()))

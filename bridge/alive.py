@@ -15,6 +15,10 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SIGN_EVERY_SECONDS = 5
 OLDEST_SECONDS = 30
@@ -29,25 +33,31 @@ def sign(process: str) -> None:
             _file(folder, process).touch()
 
 
-def trouble(process: str) -> str:
-    """What is wrong with `process`; empty when it works."""
-    if process == "web":
-        return _web_trouble(int(os.environ.get("PORT") or 8000))
+def forget(folder: Path) -> None:
+    """Take back the signs of processes that ran here before."""
+    for path in folder.glob("*.alive"):
+        path.unlink(missing_ok=True)
+
+
+def trouble(process: str, env: Mapping[str, str] = os.environ) -> str:
+    """What is wrong with `process`, which was started in this environment; empty when it works."""
+    if process not in ("web", "callbacks"):
+        return _sign_trouble(process, env.get("DATA_DIR", ""))
+    port = int(env.get("PORT") or 8000)
     if process == "callbacks":
-        return _web_trouble(int(os.environ.get("CALLBACKS_PORT") or int(os.environ.get("PORT") or 8000) + 3))
-    return _sign_trouble(process)
+        port = int(env.get("CALLBACKS_PORT") or port + 3)
+    return _web_trouble(env.get("HOST") or "127.0.0.1", port)
 
 
-def _sign_trouble(process: str) -> str:
+def _sign_trouble(process: str, folder: str) -> str:
     try:
-        age = time.time() - _file(os.environ.get("DATA_DIR", ""), process).stat().st_mtime
+        age = time.time() - _file(folder, process).stat().st_mtime
     except OSError as error:
         return f"no sign of life: {error.strerror}"
     return f"the last sign of life is {age:.0f} s old" if age > OLDEST_SECONDS else ""
 
 
-def _web_trouble(port: int) -> str:
-    host = os.environ.get("HOST") or "127.0.0.1"
+def _web_trouble(host: str, port: int) -> str:
     address = "127.0.0.1" if host == "0.0.0.0" else "::1" if host == "::" else host  # noqa: S104 - only compared
     connection = http.client.HTTPConnection(address, port, timeout=ANSWER_SECONDS)
     with contextlib.closing(connection):

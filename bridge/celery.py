@@ -8,6 +8,7 @@ from typing import Any
 from celery import Celery
 from celery.bootsteps import StartStopStep
 from celery.signals import after_task_publish, worker_shutting_down
+from django.conf import settings
 from kombu.transport.virtual import Channel
 
 from bridge import alive
@@ -28,6 +29,9 @@ class SignsOfLife(StartStopStep):
     requires = ("celery.worker.components:Timer",)
 
     def start(self, parent: Any) -> None:
+        parent.timer.call_after(
+            0, alive.sign, ("worker",)
+        )  # runs when the loop does, so when every other step has started
         parent.timer.call_repeatedly(alive.SIGN_EVERY_SECONDS, alive.sign, ("worker",))
 
 
@@ -42,6 +46,13 @@ class Answering(StartStopStep):
         bells = Bells()
         worker_shutting_down.connect(lambda **_kwargs: bells.leave(), weak=False)
         return bells
+
+    def start(self, parent: Any) -> None:
+        from bridge.models import Wire
+        from bridge.pipeline.delivery.warm_up import warm_up
+
+        warm_up(Wire.WORKER, most=settings.SEND_THREADS)
+        super().start(parent)
 
 
 app.steps["worker"].update({SignsOfLife, Answering})

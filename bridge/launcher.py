@@ -18,17 +18,25 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import environ
 
+from bridge import alive
 from bridge.embedded import EmbeddedError, Postgres, Server, Valkey, claim
 from bridge.processes import PROCESSES, WEB_SERVERS, callbacks_port, command, python
 from bridge.supervisor import Child, Supervisor, program
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 PORT = 8000
+ANSWERING = ("web", "callbacks", "worker", "connector")  # all that a message passes
+PATIENCE_SECONDS = 30  # until it is said what is missing at a start
 USAGE = "Usage: python -m bridge.launcher run | demo [--once] | manage run|demo COMMAND …"
 
 
@@ -56,6 +64,11 @@ class Plan:
         """Name of the process → the port it listens on."""
         more = {"simulator": self.port + 1, "gateway": self.port + 2} if self.demo else {}
         return {"web": self.port, "callbacks": self.callbacks_port, **more}
+
+    @property
+    def process_env(self) -> dict[str, str]:
+        """The environment of each process of the bridge."""
+        return {**self.env, "HOST": self.host, "PORT": str(self.port), "DATA_DIR": str(self.data_dir)}
 
     @property
     def callbacks_port(self) -> int:
@@ -162,9 +175,39 @@ def listening(plan: Plan) -> bool:
     return True
 
 
+def waits_for(plan: Plan) -> list[str]:
+    """Names of what does not work yet: a port that does not answer, a process without a sign of life. Empty: messages are answered."""
+    if not listening(plan):
+        return list(plan.ports)
+    return [name for name in ANSWERING if alive.trouble(name, plan.process_env)]
+
+
+def start_processes(plan: Plan, supervisor: Supervisor, children: Iterable[Child]) -> bool:
+    """Returns when they work. False where told to stop before."""
+    alive.forget(plan.data_dir)
+    for child in children:
+        supervisor.add(child)
+    return supervisor.run(_Patience(plan, supervisor).is_over)
+
+
+class _Patience:
+    """Waits until everything works, and says once what keeps it."""
+
+    def __init__(self, plan: Plan, supervisor: Supervisor) -> None:
+        self.plan, self.supervisor = plan, supervisor
+        self.began, self.has_said = time.monotonic(), False
+
+    def is_over(self) -> bool:
+        missing = waits_for(self.plan)
+        if missing and not self.has_said and time.monotonic() - self.began > PATIENCE_SECONDS:
+            self.has_said = True
+            self.supervisor.say(f"Still waiting for: {', '.join(missing)}. What keeps them stands in the lines above.")
+        return not missing
+
+
 def processes(plan: Plan) -> list[Child]:
     """The processes of the bridge, and in the demo what stands in for the world, in the order in which they are started."""
-    env = {**plan.env, "HOST": plan.host, "PORT": str(plan.port), "DATA_DIR": str(plan.data_dir)}
+    env = plan.process_env
     children = [
         program(name, command(name, env), env, death=signal.SIGTERM if name in WEB_SERVERS else signal.SIGKILL)
         for name in PROCESSES
@@ -203,10 +246,8 @@ def launch(plan: Plan, supervisor: Supervisor, *, once: bool) -> int:
     if code := supervisor.complete(program("prepare", python("manage.py", "prepare"), login.env, restart=False)):
         supervisor.say("The bridge did not start. What is wrong, and what to do, stands in the lines above.")
         return code
-    for child in processes(plan):
-        supervisor.add(child)
     supervisor.say("Starting the processes …")
-    if not supervisor.run(lambda: listening(plan)):
+    if not start_processes(plan, supervisor, processes(plan)):
         return 130
     if plan.demo:
         arguments = ["manage.py", "demo", *(["--once"] if once else [])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import os
 import re
@@ -10,7 +11,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -297,3 +300,53 @@ def test_the_last_lines_show_the_login_that_was_made(free: int, monkeypatch: pyt
     Path(login.env["ADMIN_CREATED_FILE"]).touch()
     assert login.text() == f"admin / {login.env['ADMIN_PASSWORD']} (shown only now)"
     assert "changepassword" in login.text()
+
+
+def test_nothing_is_said_to_run_before_it_works(tmp_path: Path, free: int, supervisor: Supervisor) -> None:
+    """Open ports are not enough: web and callbacks answer /livez, worker and connector gave a sign since this start."""
+    plan = make_plan("run")
+    plan.data_dir.mkdir()
+    for name in ("worker", "connector"):
+        (plan.data_dir / f"{name}.alive").touch()  # of the process before
+    with answering(free, 503) as web, answering(free + 3, 200):
+        assert launcher.waits_for(plan) == ["web"]
+        supervisor.children.clear()
+        started = threading.Thread(target=launcher.start_processes, args=(plan, supervisor, []))
+        started.start()
+        eventually(lambda: launcher.waits_for(plan) == ["web", "worker", "connector"])
+        web.status = 200  # type: ignore[attr-defined]
+        (plan.data_dir / "worker.alive").touch()
+        eventually(lambda: launcher.waits_for(plan) == ["connector"])
+        assert started.is_alive()
+        (plan.data_dir / "connector.alive").touch()
+        started.join(30)
+        assert not started.is_alive()
+    assert set(launcher.waits_for(plan)) == {"web", "callbacks"}
+
+
+def test_what_keeps_a_start_is_said_once(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launcher, "PATIENCE_SECONDS", 0)
+    out, plan = io.StringIO(), make_plan("run")
+    patience = launcher._Patience(plan, Supervisor(out))
+    assert not patience.is_over()
+    assert not patience.is_over()
+    assert out.getvalue().count("Still waiting for: web, callbacks.") == 1
+
+
+@contextlib.contextmanager
+def answering(port: int, status: int) -> Iterator[HTTPServer]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(self.server.status)  # type: ignore[attr-defined]
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
+        server.status = status  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()

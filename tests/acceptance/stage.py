@@ -18,7 +18,7 @@ import django
 import psycopg
 import requests
 
-from bridge.launcher import BASE_DIR, Plan, check_ports, listening, make_plan, processes, start_servers
+from bridge.launcher import BASE_DIR, Plan, check_ports, make_plan, processes, start_processes, start_servers
 from bridge.processes import python
 from bridge.supervisor import Child, Supervisor, program
 
@@ -46,12 +46,9 @@ class Stage:
         start_servers(self.plan, self.supervisor)
         if self.supervisor.complete(program("prepare", python("manage.py", "prepare"), self.plan.env, restart=False)):
             raise RuntimeError(f"the database could not be prepared: {self.log}")
-        for child in _children(self.plan, pace):
-            if child.name not in paused:
-                self.supervisor.add(child)
-            if child.name in twins:
-                self.supervisor.add(Child(f"{child.name}-2", child.spawn))
-        self.supervisor.run(lambda: listening(self.plan))
+        children = [child for child in _children(self.plan, pace) if child.name not in paused]
+        second = [Child(f"{child.name}-2", child.spawn) for child in children if child.name in twins]
+        start_processes(self.plan, self.supervisor, [*children, *second])
         self.rows("SELECT 1")
 
     def close(self) -> None:

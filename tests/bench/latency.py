@@ -37,7 +37,7 @@ def latency(ground: Ground, rounds: int) -> list[Figure]:
     return [
         Figure("added to one answer, p50, ms", f"{p50:.1f}", "", p50, 20, most=True),
         Figure("added to one answer, p95, ms", f"{p95:.1f}", "", p95, 50, most=True),
-        # The first round begins when the gateway is connected: web answers some seconds before connector and worker have started.
+        # The first round begins when all processes say that they work and the gateway is connected.
         Figure(
             "the same of the first answers after a start, p95, ms",
             f"{beginning:.1f}",
@@ -53,7 +53,7 @@ def _await_gateway() -> None:
     began = time.monotonic()
     if not wait_until(lambda: Gateway.objects.filter(state=Health.OK).exists(), PATIENCE, pause=0.02):
         raise RuntimeError("the connector did not reach the gateway")
-    say(f"    web answered {time.monotonic() - began:.1f} s before the gateway was connected")
+    say(f"    everything worked {time.monotonic() - began:.1f} s before the gateway was connected")
 
 
 def _round(ground: Ground, sides: Ends, port: int, path: str) -> list[float]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import signal
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import requests
 
+from bridge import alive
 from bridge.processes import command, python
 from tests.acceptance.stage import wait_until
 from tests.bench.ground import Process, free_port
@@ -75,12 +77,16 @@ def ends(ground: Ground) -> Iterator[Ends]:
 
 @contextlib.contextmanager
 def bridge(ground: Ground) -> Iterator[Pipe]:
-    """Web, worker, beat and connector as they are always started."""
+    """Web, worker, beat and connector as they are always started. The block begins when they work, as `make run` says that they do."""
     port = free_port()
     env = {**ground.env, "PORT": str(port)}
     running = Pipe(port)
+    alive.forget(Path(env["DATA_DIR"]))
     with contextlib.ExitStack() as stack:
         for name in ("web", "worker", "beat", "connector"):
             process = ground.process(name, command(name, env), port=port if name == "web" else 0, death=signal.SIGTERM)
             running.processes.append(stack.enter_context(process))
+        working = ("web", "worker", "connector")
+        if not wait_until(lambda: not any(alive.trouble(name, env) for name in working), PATIENCE, pause=0.05):
+            raise RuntimeError(f"the bridge does not work:\n{ground.tail()}")
         yield running

@@ -7,6 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from bridge.connector import Connector
+from bridge.models import Wire
+from bridge.pipeline.delivery.warm_up import warm_up
 
 
 class Command(BaseCommand):
@@ -19,4 +21,5 @@ class Command(BaseCommand):
         connector = Connector()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, connector.stop)
+        await asyncio.to_thread(warm_up, Wire.CONNECTOR, gateway_id=1)  # which one does not matter
         await connector.run()

@@ -91,7 +91,8 @@ def test_the_mapping_decides() -> None:
     [
         ("direct", "zhangsan", 1), ("direct", "a|b", 2), ("direct", "a|b|c", 3), ("direct", "a|", 2), ("direct", "a｜b", 2),
         ("direct", "@all", "all"), ("direct", "＠ALL", "all"), ("direct", "a|@all", "all"), ("direct", " @all ", "all"),
-        ("group", "a|b", 1),
+        ("group", "a|b", 1), ("direct", "party:1", "departments or tags"), ("direct", " Tag:3|4", "departments or tags"),
+        ("direct", "ｐarty：1", "departments or tags"), ("direct", "party", 1),
     ],
 )  # fmt: skip
 def test_how_many_people_an_id_reaches(kind: str, peer: str, people: object) -> None:
@@ -99,7 +100,7 @@ def test_how_many_people_an_id_reaches(kind: str, peer: str, people: object) -> 
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("peer", ["@all", "a|b", "＠all"])
+@pytest.mark.parametrize("peer", ["@all", "a|b", "＠all", "party:1", "tag:3|4"])
 @pytest.mark.parametrize("source", ["staff", "api", "agent", "bridge"])
 def test_nobody_writes_to_several_by_accident(peer: str, source: str) -> None:
     account = app()

@@ -1,22 +1,29 @@
-"""How many people a direct peer's id reaches: WeCom takes several ids with "|" between them, and "@all". Pure."""
+"""How many people a direct peer's id reaches: WeCom takes several ids with "|" between them, "@all", departments and tags. Pure."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 EVERYBODY = "all"
+GROUPS = "departments or tags"
+# How a department or a tag is named in the place of a person: `party:1` is the whole company.
+_GROUP = re.compile(r"\s*(?:party|tag)\s*:", re.IGNORECASE)
 
 
 def people_of(peer_kind: str, peer_id: str) -> int | str:
-    """Return the number of people, or EVERYBODY. A group is one peer."""
-    ids = [one.strip() for one in unicodedata.normalize("NFKC", peer_id).split("|")]
+    """Return the number of people, EVERYBODY, or GROUPS, whose people are not counted here. A group chat is one peer."""
     if peer_kind != "direct":
         return 1
+    plain = unicodedata.normalize("NFKC", peer_id)
+    ids = [one.strip() for one in plain.split("|")]
     if any(one.casefold() == "@all" for one in ids):
         return EVERYBODY
+    if _GROUP.match(plain):
+        return GROUPS
     return max(1, len([one for one in ids if one]), peer_id.count("|") + 1)
 
 
@@ -24,6 +31,8 @@ def in_words(people: int | str) -> str:
     """Return whom it reaches, for the sentence that asks for a confirmation."""
     if people == EVERYBODY:
         return _("everybody who can see this account")
+    if people == GROUPS:
+        return _("everybody in these departments or with these tags")
     return ngettext("%(count)d person", "%(count)d people", int(people)) % {"count": int(people)}
 
 

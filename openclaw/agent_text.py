@@ -29,16 +29,21 @@ _DIRECTIVE: Final = rf"\[\[[ \t]*(?:(?:{'|'.join(_BARE)})|(?:{'|'.join(_WITH_VAL
 _MARK: Final = re.compile(
     r"^[ \t]*(?:>[ \t]?)*(?P<fence>`{3,}(?=[^`\n]*$)|~{3,})[^\n]*$"
     r"|(?P<ticks>`+)"
-    rf"|<[ \t]*(?P<close>/?)[ \t]*(?:antml:)?(?P<tag>{'|'.join(sorted(_TAGS, key=len, reverse=True))})(?![\w-])[^<>]{{0,500}}>"
+    rf"|<[ \t]*(?P<close>/?)[ \t]*(?:antml:|seed:)?(?P<tag>{'|'.join(sorted(_TAGS, key=len, reverse=True))})(?![\w-])[^<>]{{0,500}}>"
     r"|<<<(?P<end>END_)?(?:BEGIN_)?(?P<block>[A-Z][A-Z_]{3,60})[^<>\n]{0,200}>>>"
     rf"|(?P<directive>{_DIRECTIVE})"
+    r"|<\|(?:im_)?start\|>[\w.-]*"
+    r"|(?P<channel><\|channel\|>)[ \t]*(?P<name>\w*)[^<>\n]{0,60}(?:<\|message\|>)?"
     r"|(?P<special><[|｜][^|｜<>\n]{1,40}[|｜]>)",
     re.MULTILINE | re.IGNORECASE,
 )
 _SPOKEN: Final = re.compile(r"\[\[[ \t]*tts[ \t]*:[ \t]*text[ \t]*\]\]", re.IGNORECASE)
 _SPOKEN_END: Final = re.compile(r"\[\[[ \t]*/[ \t]*tts[ \t]*:[ \t]*text[ \t]*\]\]", re.IGNORECASE)
 
-_WORDS: Final = "|".join(SILENT_WORDS)
+# gpt-oss names what it says to itself a channel of its own; what is for readers stands in the channel "final".
+_CHANNEL_END: Final = re.compile(r"<\|(?:end|call|return)\|>|(?=<\|(?:start|channel)\|>)")
+
+_WORDS: Final = "|".join(word.replace("_", r"\\?_") for word in SILENT_WORDS)  # in Markdown `_` may be escaped
 _ALONE: Final = re.compile(rf"[\W_]*(?:(?:{_WORDS})[\W_]*)+", re.IGNORECASE)
 _AS_OBJECT: Final = re.compile(r'\{\s*"action"\s*:\s*"NO_REPLY"\s*\}', re.IGNORECASE)
 _AT_START: Final = re.compile(rf"[\s*_~]*(?:{_WORDS})[*_~.。!！]*[ \t]*\n\s*", re.IGNORECASE)
@@ -46,9 +51,10 @@ _AT_END: Final = re.compile(rf"(?<![A-Za-z0-9_])(?:{_WORDS})(?:(?!`)[\W_])*\Z", 
 _OPENING_MARKS: Final = " \t\r\n*_~#>\"'“‘「『(（[【"
 
 # What the end of a growing text may still become.
-_HALF_TAG: Final = re.compile(r"<[^<>\n]{0,600}\Z|<{1,3}[^<>\n]{0,300}>{0,2}\Z")
+_HALF_TAG: Final = re.compile(r"<[^<>]{0,600}\Z|<{1,3}[^<>\n]{0,300}>{0,2}\Z")
 _HALF_DIRECTIVE: Final = re.compile(r"\[{1,2}[^\[\]\n]{0,300}\]?\Z")
-_HALF_WORD: Final = re.compile(r"(?<![A-Za-z0-9_`])[*_~]*(?P<word>[A-Za-z_]{2,12})\Z")
+_HALF_WORD: Final = re.compile(r"(?<![A-Za-z0-9_`])[*_~]*(?P<word>[A-Za-z_\\]{2,14})\Z")
+_MARKS_AROUND: Final = re.compile(r"\A[\W_]+|[\W_]+\Z")
 
 
 def visible(text: str) -> str:
@@ -68,11 +74,11 @@ def visible(text: str) -> str:
 def visible_so_far(text: str) -> str:
     """Return what readers may see of a text still growing: nothing that may turn out to be a mark, or stand behind an open one."""
     shown = _cut(text, growing=True)
-    bare = shown.strip().strip("*_~`\"'").upper()
+    bare = _MARKS_AROUND.sub("", shown).replace("\\", "").upper()
     if any(word.startswith(bare) for word in SILENT_WORDS):
         return ""
     half = _HALF_WORD.search(shown)
-    if half and any(word.startswith(half["word"].upper()) for word in SILENT_WORDS):
+    if half and any(word.startswith(half["word"].upper().replace("\\", "")) for word in SILENT_WORDS):
         shown = shown[: half.start()]
     return visible(shown)
 
@@ -149,6 +155,8 @@ class _Scan:
             ]  # its opening mark stood in the prompt: all since the last cut was not for readers
         elif tag in _FAMILIES and not mark[0].endswith("/>"):
             self.at = self._after(_closing(_FAMILIES[tag]))
+        elif mark["channel"] and (mark["name"] or "").lower() != _ANSWER:
+            self.at = self._after(_CHANNEL_END)
         elif mark["block"]:
             self.at = self._after(re.compile(rf"<<<END_{mark['block']}[^<>\n]{{0,200}}>>>", re.IGNORECASE))
         elif mark["directive"] and _SPOKEN.fullmatch(mark[0]):
@@ -164,7 +172,7 @@ class _Scan:
 
 
 def _closing(family: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(rf"<[ \t]*/[ \t]*(?:antml:)?(?:{'|'.join(family)})(?![\w-])[^<>]{{0,500}}>", re.IGNORECASE)
+    return re.compile(rf"<[ \t]*/[ \t]*(?:antml:|seed:)?(?:{'|'.join(family)})(?![\w-])[^<>]{{0,500}}>", re.IGNORECASE)
 
 
 class _Run(NamedTuple):
@@ -207,9 +215,9 @@ def _without_half_mark(text: str) -> str:
 
 def _may_become_mark(half: str) -> bool:
     if half.startswith("<"):
-        name = re.sub(r"^<[ \t]*/?[ \t]*(?:antml:)?", "", half)
+        name = re.sub(r"^<[ \t]*/?[ \t]*(?:antml:|seed:)?", "", half)
         named = any(tag.startswith(name) or re.match(rf"{tag}(?![\w-])", name) for tag in _TAGS)
-        return half.startswith(("<<", "<|", "<｜")) or "antml:".startswith(name) or named
+        return half.startswith(("<<", "<|", "<｜")) or "antml:".startswith(name) or "seed:".startswith(name) or named
     name = half.removeprefix("[").removeprefix("[").rstrip("]").strip()
     word = name.partition(":")[0].rstrip()
     known = (*_BARE, *_WITH_VALUE)

@@ -21,6 +21,9 @@ BLOCK = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\nsession_key: agent:main\n<<<END_
             " NO_REPLY\n",
             "NO_REPLY.",
             "NO_REPLY。",
+            r"NO\_REPLY",
+            r"**NO\_REPLY**",
+            "\ufeffNO_REPLY",
             "**NO_REPLY**",
             "_NO_REPLY_",
             '"NO_REPLY"',
@@ -86,6 +89,10 @@ def test_it_is_silence(text: str) -> None:
         ("<relevant-memories>x</relevant-memories>好的", "好的"),
         ("<tool_call>{}</tool_call>好的", "好的"),
         ("好的<|im_end|>", "好的"),
+        ("<|im_start|>assistant\n好的<|im_end|>", "好的"),
+        ("<seed:think>why</seed:think>好的", "好的"),
+        ("<|channel|>analysis<|message|>why<|end|><|start|>assistant<|channel|>final<|message|>好的", "好的"),
+        ("<|channel|>commentary to=x <|constrain|>json<|message|>{}<|call|>好的", "好的"),
     ],
 )
 def test_what_is_not_for_readers_is_cut(text: str, shown: str) -> None:
@@ -136,6 +143,12 @@ def test_what_only_looks_like_it_stays(text: str) -> None:
                 "[[re",
             )
         ),
+        *((part, "") for part in ("#", "> ", "- NO", "# NO_RE", "> **NO", r"NO\_")),
+        ("<think\nfoo=1", ""),
+        ("好的<seed:thi", "好的"),
+        ("<|channel|>ana", ""),
+        ("<|channel|>analysis<|message|>why", ""),
+        ("<|channel|>final<|message|>好的", "好的"),
         ("好的<think>why", "好的"),
         ("好的<thi", "好的"),
         ("好的<think type='x", "好的"),

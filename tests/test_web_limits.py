@@ -223,6 +223,13 @@ def test_a_bad_host_is_refused_without_a_traceback(
     assert [record for record in caplog.records if record.exc_info] == []
 
 
+def test_two_hosts_are_refused_without_a_traceback(web: str, caplog: pytest.LogCaptureFixture) -> None:
+    request = b"GET /admin/ HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    with connect(web, request) as line:
+        assert status(answered(line)) == 400
+    assert [record for record in caplog.records if record.name.startswith("django")] == []
+
+
 def test_a_path_that_nobody_knows_never_comes_to_django(web: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     for path in ("/wp-login.php", "/.env", "/adminx", "/API/v1"):

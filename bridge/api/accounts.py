@@ -18,7 +18,7 @@ from accounts.forms import CONFIGURATION, SENTENCE_LENGTH, SENTENCE_PREFIX, Acco
 from accounts.models import ChannelAccount, Checks, Health
 from bridge.api.base import Endpoint
 from bridge.api.errors import Conflict, Refused
-from bridge.api.fields import Filters, Given, IdFilter
+from bridge.api.fields import Filters, Given, IdFilter, YesOrNo
 from channels_wechat import KINDS, channel_class
 from channels_wechat.base import Templates
 from channels_wechat.errors import ChannelError
@@ -140,7 +140,7 @@ class TemplatesSerializer(serializers.Serializer[Any]):
 
 
 class AccountFilters(Filters):
-    enabled = django_filters.BooleanFilter()
+    enabled = YesOrNo()
     kind = django_filters.ChoiceFilter(choices=[(kind, kind) for kind in KINDS])
     state = django_filters.ChoiceFilter(choices=Health.choices)
     id = IdFilter()

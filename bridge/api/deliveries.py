@@ -15,7 +15,7 @@ from bridge import audit, replay
 from bridge.access import hide_errors
 from bridge.api.base import Endpoint, may_read, user_of
 from bridge.api.errors import Refused
-from bridge.api.fields import Before, Filters, Given, IdFilter, Withheld
+from bridge.api.fields import Before, Filters, Given, IdFilter, Withheld, YesOrNo
 from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target
 from bridge.operations.waiting import Wait, waits
 
@@ -130,7 +130,7 @@ class DeliveryFilters(Filters):
     endpoint = IdFilter(field_name="endpoint_id")
     message = IdFilter(field_name="message_id")
     conversation = IdFilter(field_name="message__conversation_id")
-    dismissed = django_filters.BooleanFilter(field_name="dismissed_at", lookup_expr="isnull", exclude=True)
+    dismissed = YesOrNo(field_name="dismissed_at", lookup_expr="isnull", exclude=True)
     created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
     created_before = Before()
 

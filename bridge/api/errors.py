@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,15 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import IntegrityError
 from django.db.models import ProtectedError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views import defaults
 from rest_framework import exceptions, serializers, status
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
+
+from bridge.database import AWAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,11 +139,25 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """Django's handler500; the cause is in the log."""
+    """Django's handler500; the cause is in the log. 503 where the database is away: nothing is wrong with the request."""
+    if isinstance(sys.exc_info()[1], AWAY):
+        return _database_away(request)
     if request.path.startswith(PREFIX):
         text = _("An error of the bridge itself; it is in the log.")
         return _plain(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", text)
     return defaults.server_error(request)
+
+
+def _database_away(request: HttpRequest) -> HttpResponseBase:
+    answer: Any
+    if request.path.startswith(PREFIX):
+        text = _("The database does not answer now. Try again in a moment.")
+        answer = _plain(HTTPStatus.SERVICE_UNAVAILABLE, "database_away", text)
+    else:
+        html = render_to_string("503.html")
+        answer = HttpResponse(html, status=HTTPStatus.SERVICE_UNAVAILABLE)
+    answer["Retry-After"] = "5"
+    return answer  # type: ignore[no-any-return]
 
 
 def _plain(status: HTTPStatus, code: str, message: str) -> JsonResponse:

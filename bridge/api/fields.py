@@ -16,6 +16,7 @@ from bridge import search
 from bridge.api.base import may_read
 from bridge.api.pages import LARGEST_ID, refuse_unknown
 from bridge.models.routes import PeerKinds
+from channels_wechat.pasted import without_invisible
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -87,6 +88,12 @@ class PeerSerializer(Given, serializers.Serializer[Any]):
     kind = serializers.ChoiceField(PeerKinds.choices)
     id = serializers.CharField(max_length=200)
 
+    def validate_id(self, value: str) -> str:
+        """An id with a letter that nobody sees would begin another conversation, beside that of the person who is meant."""
+        if not value.isprintable() or without_invisible(value) != value:
+            raise serializers.ValidationError(_("There is an invisible character in it: copy it again."))
+        return value
+
 
 class PeerOf(serializers.Serializer[Any]):
     """The peer that a row's own columns name."""
@@ -113,6 +120,28 @@ class WholeNumberField(forms.IntegerField):
         if value not in self.empty_values and not WHOLE.fullmatch(str(value).strip()):
             raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
         return super().to_python(value)
+
+
+class YesOrNoField(forms.NullBooleanField):
+    """Django takes whatever it does not know for no answer, and the list would not be filtered."""
+
+    words: ClassVar = {"true": True, "false": False, "1": True, "0": False}
+
+    def to_python(self, value: Any) -> bool | None:
+        if value in self.empty_values:
+            return None
+        if str(value).strip().lower() not in self.words:
+            raise forms.ValidationError(_("Enter true or false."), code="invalid")
+        return bool(self.words[str(value).strip().lower()])
+
+
+class YesOrNo(django_filters.BooleanFilter):
+    """`true` or `false`."""
+
+    field_class = YesOrNoField
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(widget=forms.TextInput, **options)
 
 
 class PersonFilter(django_filters.CharFilter):

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from accounts.models import ChannelAccount
 from bridge import routing
 from bridge.api.base import Endpoint
-from bridge.api.fields import Checked, Filters, Given, IdFilter, PeerSerializer, PersonFilter
+from bridge.api.fields import Checked, Filters, Given, IdFilter, PeerSerializer, PersonFilter, YesOrNo
 from bridge.models import Reason, Route
 from bridge.models.routes import PeerKinds
 
@@ -60,7 +60,7 @@ class RouteFilters(Filters):
     gateway = IdFilter(field_name="gateway_id")
     peer_kind = django_filters.ChoiceFilter(choices=PeerKinds.choices)
     peer_id = PersonFilter(field_name="peer_id")
-    enabled = django_filters.BooleanFilter()
+    enabled = YesOrNo()
 
 
 class Routes(

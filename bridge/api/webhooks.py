@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import django_filters
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
@@ -16,7 +15,7 @@ from accounts.models import ChannelAccount
 from bridge import audit, events
 from bridge.api.base import Endpoint
 from bridge.api.errors import Refused
-from bridge.api.fields import Checked, Filters, Given, IdFilter
+from bridge.api.fields import Checked, Filters, Given, IdFilter, YesOrNo
 from bridge.models import Event, WebhookEndpoint
 from bridge.models.webhooks import MOST_OVERLAP_HOURS, OVERLAP_HOURS, URL_MOST
 
@@ -90,7 +89,7 @@ class TestedSerializer(serializers.Serializer[Any]):
 
 
 class WebhookFilters(Filters):
-    enabled = django_filters.BooleanFilter()
+    enabled = YesOrNo()
     account = IdFilter(field_name="account_id")
 
 

@@ -229,8 +229,8 @@ def _check_head(request: Request) -> None:
         raise Refused(404, "There is nothing here.")
     if sum(len(name) + len(value) for name, value in request.scope["headers"]) > capacity.MAX_HEAD:
         raise Refused(431, "The head of the request is too large.")
-    host = request.headers.get("host", "")
-    domain, _port = split_domain_port(host)
+    hosts = [value for name, value in request.scope["headers"] if name == b"host"]
+    domain, _port = split_domain_port(hosts[0].decode("latin-1") if len(hosts) == 1 else "")
     if not domain or not validate_host(domain, settings.ALLOWED_HOSTS):
         raise Refused(400, "The Host header is missing, malformed, or none of ALLOWED_HOSTS.")
 

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.db import OperationalError
 from django.test import Client
 from django.urls import path
 
@@ -108,12 +109,29 @@ def cursor(position: str) -> str:
         "created_after=0000-00-00", "created_after=%00", "format=xml", "cursor=%25%25%25", "cursor=", "cursor=!!cD0x",
         f"cursor={cursor('1')}%20", f"cursor={cursor('1&x=2')}", "account=318.0", "account=%E0%A5%A7", "account=1e2", "page_size=",
         "account=1&account=2", "state=dead&state=held", "account=True", "account=%2B1", "account=1_0", "nonsense=1",
+        "dismissed=maybe", "dismissed=2", "dismissed=None", "dismissed=yes%00",
     ],
 )  # fmt: skip
 def test_parameters_that_cannot_be_used(boss: Client, query: str) -> None:
     answer = boss.get(f"/api/v1/deliveries/?{query}")
     is_refusal(answer, 400, "invalid")
     assert list(answer.json()["details"]) == [query.split("=")[0]]
+
+
+@pytest.mark.parametrize("path", ["accounts", "routes", "webhooks"])
+def test_what_is_neither_true_nor_false_is_refused(boss: Client, path: str) -> None:
+    is_refusal(boss.get(f"/api/v1/{path}/?enabled=maybe"), 400, "invalid")
+    for word in ("true", "false", "True", "0"):
+        assert boss.get(f"/api/v1/{path}/?enabled={word}").status_code == 200
+
+
+@pytest.mark.parametrize("peer", ["\u200bzhangsan", "zhang\nsan", "zhangsan\u202e", "zhang\u00adsan", "a\x1bb"])
+def test_an_id_with_what_nobody_sees_is_refused(boss: Client, world: World, peer: str) -> None:
+    where = {"account": world.app.pk, "peer": {"kind": "direct", "id": peer}}
+    headers = {"Idempotency-Key": "unseen"}
+    answer = boss.post("/api/v1/messages/", {**where, "content": {"text": "x"}}, headers=headers, **JSON)
+    is_refusal(answer, 400, "invalid")
+    assert list(answer.json()["details"]) == ["peer.id"]
 
 
 @pytest.mark.parametrize("text", ["%00", "a%00b", "%ED%A0%80", "x" * 300])
@@ -139,6 +157,20 @@ def test_an_error_of_ours_says_so_and_no_more(client: Client, settings: Settings
     is_refusal(answer, 500, "internal_error")
     assert b"a secret" not in answer.content
     assert client.get("/broken/")["Content-Type"].startswith("text/html")
+
+
+def test_while_the_database_is_away_it_is_no_error_of_ours(client: Client, settings: SettingsWrapper) -> None:
+    def away(_request: Any) -> Any:
+        raise OperationalError("couldn't get a connection after 10.00 sec")
+
+    client.raise_request_exception = False
+    here = [path("api/v1/away/", away), path("away/", away)]
+    settings.ROOT_URLCONF = type("Urls", (), {"urlpatterns": here, "handler500": urls.handler500})
+    answer = client.get("/api/v1/away/")
+    is_refusal(answer, 503, "database_away")
+    page = client.get("/away/")
+    assert (page.status_code, page["Retry-After"], answer["Retry-After"]) == (503, "5", "5")
+    assert "The database does not answer" in page.content.decode()
 
 
 def test_so_many_a_minute_for_each_token(settings: SettingsWrapper) -> None:

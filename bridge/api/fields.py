@@ -122,7 +122,7 @@ class WholeNumberField(forms.IntegerField):
         return super().to_python(value)
 
 
-class YesOrNoField(forms.NullBooleanField):
+class YesOrNoField(forms.Field):
     """Django takes whatever it does not know for no answer, and the list would not be filtered."""
 
     words: ClassVar = {"true": True, "false": False, "1": True, "0": False}

@@ -346,5 +346,5 @@ def file_name(disposition: str) -> str:
     with suppress(UnicodeError):
         disposition = disposition.encode("latin-1").decode()
     message = Message()
-    message["Content-Disposition"] = disposition
+    message["Content-Disposition"] = clean(disposition)
     return clean(message.get_filename("")).replace("\\", "/").rpartition("/")[2][-255:]

@@ -184,7 +184,7 @@ def test_accounts_and_gateways(valkey: redis.Redis) -> None:
     Incident.objects.create(cause="account:1", title="x")
     figures = scrape()
     assert figures[f'bridge_account_up{{account="{good.pk}",kind="wecom_app",name="Acme app"}}'] == 1
-    assert figures[f'bridge_account_up{{account="{bad.pk}",kind="wecom_app",name="Acme app"}}'] == 0
+    assert figures[f'bridge_account_up{{account="{bad.pk}",kind="wecom_app",name="{bad.name}"}}'] == 0
     label = f'{{gateway="{link.pk}",name="{link.name}"}}'
     assert (figures[f"bridge_gateway_up{label}"], figures[f"bridge_gateway_owned{label}"]) == (1, 1)
     assert figures[f"bridge_agent_turns_open{label}"] == 1

@@ -49,7 +49,7 @@ def test_the_dashboard_counts_today(valkey: redis.Redis, django_assert_num_queri
     world = rows.build()
     old = rows.message(world.group, "yesterday", "OLD")
     Message.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=1, minutes=1))
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(8):
         board = metrics.dashboard()
     assert (board.incoming, board.outgoing) == (4, 3)
     assert (board.waiting, board.held, board.dead, board.uncertain) == (1, 0, 2, 1)

@@ -29,7 +29,8 @@ MAKE = {
 def filled(account: ChannelAccount, **more: str) -> Any:
     form = account_form(account.kind)
     stored = {name: value for name, value in account.credentials.items() if name not in form(instance=account).secrets}
-    return form({"name": account.name, "enabled": "on", **stored, **more}, instance=account)
+    fields = {"name": account.name, "enabled": "on", "api_base_url": account.api_base_url}
+    return form({**fields, **stored, **more}, instance=account)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -83,9 +84,8 @@ def test_the_page_saves_them(admin_client: Any) -> None:
         for name, value in account.credentials.items()
         if name not in ("secret", "token", "encoding_aes_key")
     }
-    answer = admin_client.post(
-        url, {"name": account.name, **stored, "seats": "", "sentence_failed": "出错了", "language": "en"}
-    )
+    fields = {"name": account.name, "api_base_url": account.api_base_url, "language": "en"}
+    answer = admin_client.post(url, {**fields, **stored, "seats": "", "sentence_failed": "出错了"})
     assert answer.status_code == 302
     account.refresh_from_db()
     assert (account.language, account.sentences) == ("en", {"failed": "出错了"})

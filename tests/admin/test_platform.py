@@ -61,7 +61,8 @@ def test_the_check_is_offered_only_where_the_platform_has_one(boss: Client, acco
 
 def test_the_check_is_chosen(boss: Client, account: ChannelAccount) -> None:
     stored = {name: value for name, value in rows.MINI.items() if name in ("app_id", "mode")}
-    boss.post(url("change", account.pk), {"name": "Shop", "enabled": "on", "checks": "both", **stored})
+    fields = {"name": "Shop", "enabled": "on", "checks": "both", "api_base_url": account.api_base_url}
+    boss.post(url("change", account.pk), {**fields, **stored})
     account.refresh_from_db()
     assert (account.checks, account.name) == ("both", "Shop")
 

@@ -41,7 +41,7 @@ READERS: list[Callable[[dict[str, Any]], Any]] = [
     reading.read_hello,
     reading.read_agents,
     reading.granted_scopes,
-    lambda payload: reading.read_result(payload, final=payload),
+    lambda payload: reading.read_result(payload, reading.Seen(final=payload)),
     lambda payload: _transcript(reading.read_transcript(payload)),
 ]
 

@@ -1,7 +1,9 @@
 """Encryption at rest: AES-256-GCM under the first key of `FIELD_KEYS`; every key of the list opens, so keys can be rotated.
 
-Stored form: `v1.<key id>.<base64url of nonce(12) + tag(16) + ciphertext>`. The key id is the start of the key's SHA-256. The model
-field's name is authenticated with the text, so a value copied into another column does not open.
+Stored form: `<version>.<key id>.<base64url of nonce(12) + tag(16) + ciphertext>`. The key id is the start of the key's SHA-256. Of what
+stands in a column (version v2) the model field's name and the row's key are authenticated with the text, so a value that was copied into
+another column or another row does not open. Version v1 authenticates one text, its context: a line of the spool, or, in columns from
+before v2, the field's name alone. A field that names its row does not open v1; migrations and `rotate_keys` write it anew.
 """
 
 from __future__ import annotations
@@ -10,13 +12,18 @@ import base64
 import hashlib
 import json
 import secrets
+from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from Crypto.Cipher import AES
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
+from django.db.models.query_utils import DeferredAttribute
+
+Given = TypeVar("Given")
+Found = TypeVar("Found")
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,10 +31,16 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.db.models.expressions import Expression
 
-    _Text = models.TextField[str, str]
-    _JSON = models.TextField[dict[str, Any], dict[str, Any]]
+    class _Text(models.TextField[Given, Found]):
+        pass
 else:
-    _Text = _JSON = models.TextField
+
+    class _Text(models.TextField, Generic[Given, Found]):
+        pass
+
+
+# The versions of ciphertexts.
+ALONE, IN_ROW = "v1", "v2"
 
 
 class Undecryptable(Exception):
@@ -48,70 +61,198 @@ def key_ids(configured: Sequence[str]) -> list[str]:
 
 
 def encrypt(text: str, context: str) -> str:
-    """Raises ImproperlyConfigured where no key is set."""
+    """Version v1. Raises ImproperlyConfigured where no key is set."""
+    return _seal(ALONE, text, context)
+
+
+def encrypt_in_row(text: str, column: str, row: str) -> str:
+    """Version v2; row: the row's key as text. Raises ImproperlyConfigured where no key is set."""
+    return _seal(IN_ROW, text, _place(column, row))
+
+
+def _place(column: str, row: str) -> str:
+    return f"{IN_ROW}\n{column}\n{row}"
+
+
+def _seal(version: str, text: str, context: str) -> str:
     key_id, key = next(iter(_keys(tuple(settings.FIELD_KEYS)).items()))
     nonce = secrets.token_bytes(12)
     cipher = AES.new(key, AES.MODE_GCM, nonce=nonce)
     cipher.update(context.encode())
     body, tag = cipher.encrypt_and_digest(text.encode("utf-8", "replace"))
-    return f"v1.{key_id}.{base64.urlsafe_b64encode(nonce + tag + body).decode()}"
+    return f"{version}.{key_id}.{base64.urlsafe_b64encode(nonce + tag + body).decode()}"
 
 
 def decrypt(stored: str, context: str) -> str:
-    """Raises Undecryptable."""
-    return _decrypt(stored, context, tuple(settings.FIELD_KEYS))
+    """Version v1. Raises Undecryptable."""
+    return _decrypt(stored, ALONE, context, context, tuple(settings.FIELD_KEYS))
+
+
+def decrypt_in_row(stored: str, column: str, row: str) -> str:
+    """Version v2. Raises Undecryptable."""
+    return _decrypt(stored, IN_ROW, _place(column, row), column, tuple(settings.FIELD_KEYS))
 
 
 def decrypt_once(stored: str, context: str) -> str:
     """`decrypt` for what is read once: nothing of it stays in memory. Raises Undecryptable."""
-    return _open(stored, context, tuple(settings.FIELD_KEYS))
+    return _open(stored, ALONE, context, context, tuple(settings.FIELD_KEYS))
 
 
 @lru_cache(maxsize=256)  # the same few credentials and tokens are read with every message
-def _decrypt(stored: str, context: str, configured: tuple[str, ...]) -> str:
-    return _open(stored, context, configured)
+def _decrypt(stored: str, version: str, context: str, name: str, configured: tuple[str, ...]) -> str:
+    return _open(stored, version, context, name, configured)
 
 
-def _open(stored: str, context: str, configured: tuple[str, ...]) -> str:
+def _open(stored: str, version: str, context: str, name: str, configured: tuple[str, ...]) -> str:
+    """name: what the error calls the value."""
+    if version == IN_ROW and stored.startswith(f"{ALONE}."):
+        raise Undecryptable(f"{name}: written before the row was part of it; manage.py rotate_keys writes it anew")
     try:
-        _version, key_id, packed = stored.split(".")
+        given, key_id, packed = stored.split(".")
         data = base64.urlsafe_b64decode(packed)
         cipher = AES.new(_keys(configured)[key_id], AES.MODE_GCM, nonce=data[:12])
         cipher.update(context.encode())
-        return cipher.decrypt_and_verify(data[28:], data[12:28]).decode()
+        text = cipher.decrypt_and_verify(data[28:], data[12:28]).decode()
     except (ValueError, KeyError) as error:
-        raise Undecryptable(f"{context}: written under another key, or damaged") from error
+        raise Undecryptable(f"{name}: written under another key or in another place, or damaged") from error
+    if given != version:
+        raise Undecryptable(f"{name}: not of the version {version}")
+    return text
 
 
-class EncryptedTextField(_Text):
-    """Text that is ciphertext in the database; the empty string stays empty."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Sealed:
+    """A ciphertext as its column has it; the row it stands in opens it."""
 
-    def get_prep_value(self, value: Any) -> Any:
-        return encrypt(value, self.context) if value else value
+    stored: str
 
-    def from_db_value(self, value: str | None, expression: Expression, connection: BaseDatabaseWrapper) -> str | None:
-        return decrypt(value, self.context) if value else value
+
+class SealedAttribute(DeferredAttribute):
+    """The text of a `Sealed`, opened with the key of its row when somebody first asks for it."""
+
+    field: Encrypted[Any, Any]
+
+    def __get__(self, instance: models.Model | None, cls: type[models.Model] | None = None) -> Any:
+        if instance is None:
+            return self
+        name, values = self.field.attname, instance.__dict__
+        if name not in values:  # deferred
+            rows = type(instance)._base_manager.using(instance._state.db).filter(pk=instance.pk)
+            values[name] = rows.values_list(name, flat=True).get()
+        if isinstance(values[name], Sealed):
+            values[name] = self.field.opened(instance, values[name])
+        return values[name]
+
+    def __set__(self, instance: models.Model, value: Any) -> None:
+        instance.__dict__[self.field.attname] = value
+
+
+class Encrypted(_Text[Given, Found]):
+    """What both fields have in common: the value is ciphertext in the database.
+
+    row: the name of the field of the same model that is the row's key; it is there before the row is stored, and never changes. Without
+    it (in migrations from before) the values are of version v1. Querysets know no row: they give `Sealed` for values(), and take for
+    update() and filter() nothing but the empty text and what `sealed` made; anything else raises TypeError.
+    """
+
+    descriptor_class = SealedAttribute
+
+    def __init__(self, *args: Any, row: str = "", **options: Any) -> None:
+        self.row = row
+        super().__init__(*args, **options)
+
+    def deconstruct(self) -> Any:
+        name, path, args, options = super().deconstruct()
+        return name, path, args, {**options, "row": self.row} if self.row else options
 
     @property
     def context(self) -> str:
         return f"{self.model._meta.label_lower}.{self.attname}"
 
+    @property
+    def row_field(self) -> models.Field[Any, Any]:
+        return cast("models.Field[Any, Any]", self.model._meta.get_field(self.row))
 
-class EncryptedJSONField(_JSON):
-    """A JSON object that is ciphertext in the database."""
+    def encrypted(self, value: Any, key: object) -> str:
+        """key: the row's, as its field takes it; the empty text where nothing is to be kept secret."""
+        text = self.as_text(value)
+        if not text or not self.row:
+            return encrypt(text, self.context) if text else ""
+        known = self.row_field.to_python(key)
+        if known is None:
+            raise ValueError(f"{self.context}: the row has no {self.row} yet")
+        return encrypt_in_row(text, self.context, str(known))
+
+    def opened(self, instance: models.Model, sealed: Sealed) -> Any:
+        """Raises Undecryptable."""
+        if not self.row:
+            return self.from_text(decrypt(sealed.stored, self.context))
+        key = self.row_field.to_python(getattr(instance, self.row_field.attname))
+        return self.from_text(decrypt_in_row(sealed.stored, self.context, str(key)))
+
+    def as_text(self, value: Any) -> str:
+        return value or ""
+
+    def from_text(self, text: str) -> Any:
+        return text
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:
+        value = getattr(model_instance, self.attname)
+        if value is None or hasattr(value, "as_sql"):
+            return value
+        key = getattr(model_instance, self.row_field.attname) if self.row else None
+        return Sealed(self.encrypted(value, key))
 
     def get_prep_value(self, value: Any) -> Any:
-        return encrypt(json.dumps(value or {}, ensure_ascii=False, sort_keys=True), self.context)
+        if isinstance(value, Sealed):
+            return value.stored
+        if value is None or value == "" or hasattr(value, "as_sql"):
+            return value
+        raise TypeError(f"{self.context}: it is encrypted for its row; save the row, or give what `sealed` makes")
 
-    def from_db_value(
-        self, value: str | None, expression: Expression, connection: BaseDatabaseWrapper
-    ) -> dict[str, Any]:
-        loaded: dict[str, Any] = json.loads(decrypt(value, self.context)) if value else {}
+    def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:
+        """A check of a constraint asks about plain values and writes none: for it a value is no more than empty or not."""
+        if not prepared and isinstance(value, str | dict):
+            return "sealed" if value else ""
+        return value if prepared else self.get_prep_value(value)
+
+    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
+        return self.get_prep_value(value)
+
+    def from_db_value(self, value: str | None, expression: Expression, connection: BaseDatabaseWrapper) -> Any:
+        return Sealed(value) if value else value
+
+
+class EncryptedTextField(Encrypted[str, str]):
+    """Text that is ciphertext in the database; the empty string stays empty."""
+
+
+class EncryptedJSONField(Encrypted[dict[str, Any], dict[str, Any]]):
+    """A JSON object that is ciphertext in the database."""
+
+    def as_text(self, value: Any) -> str:
+        return json.dumps(value or {}, ensure_ascii=False, sort_keys=True)
+
+    def from_text(self, text: str) -> dict[str, Any]:
+        loaded: dict[str, Any] = json.loads(text)
         return loaded
+
+    def from_db_value(self, value: str | None, expression: Expression, connection: BaseDatabaseWrapper) -> Any:
+        return Sealed(value) if value else {}
 
     def value_to_string(self, obj: models.Model) -> str:
         raise NotImplementedError("credentials are not serialised")
 
-    @property
-    def context(self) -> str:
-        return f"{self.model._meta.label_lower}.{self.attname}"
+
+def opened(row: models.Model, name: str, value: Any) -> Any:
+    """value: of this field of this row, perhaps still sealed. Raises Undecryptable."""
+    return (
+        cast("Encrypted[Any, Any]", row._meta.get_field(name)).opened(row, value)
+        if isinstance(value, Sealed)
+        else value
+    )
+
+
+def sealed(model: type[models.Model], name: str, key: object, value: Any) -> Sealed:
+    """What update() takes for this field of the row with this key. An own statement takes its `stored`."""
+    return Sealed(cast("Encrypted[Any, Any]", model._meta.get_field(name)).encrypted(value, key))

@@ -58,7 +58,7 @@ class ChannelAccount(models.Model):
     kind = models.CharField(_("kind"), max_length=32)  # no choices here: a new kind needs no migration
     name = models.CharField(_("name"), max_length=100)
     external_id = models.CharField(_("identity on the platform"), max_length=200, editable=False)
-    credentials = EncryptedJSONField(_("credentials"), default=dict, editable=False)
+    credentials = EncryptedJSONField(_("credentials"), row="key", default=dict, editable=False)
     api_base_url = models.URLField(
         _("API address"), blank=True, help_text=_("Leave empty for the platform's own. For a proxy or the simulator.")
     )
@@ -175,7 +175,7 @@ class AccessToken(models.Model):
     """One per account, shared by every process; apart from the account, so that a refresh writes no configuration."""
 
     account = models.OneToOneField(ChannelAccount, on_delete=models.CASCADE, related_name="token")
-    value = EncryptedTextField(blank=True, default="")
+    value = EncryptedTextField(row="account", blank=True, default="")
     address = models.CharField(max_length=200, blank=True, default="")  # the account's API address that gave it out
     generation = models.PositiveBigIntegerField(default=0)
     expires_at = models.DateTimeField(null=True)

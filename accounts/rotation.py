@@ -1,4 +1,5 @@
-"""Changing the key of FIELD_KEYS while everything runs: every stored ciphertext is written anew under the first one.
+"""Changing the key of FIELD_KEYS while everything runs: every stored ciphertext is written anew under the first one. So are those
+of the version before, under whatever key.
 
 A row is changed only where it still holds the ciphertext that was read, so a value written meanwhile is never overwritten. Rows that
 somebody else holds at that moment are passed over and met again in the next round: nothing waits here with a lock in its hands, so
@@ -7,26 +8,41 @@ no other process can be stopped by a deadlock. A run that is broken off loses no
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.apps import apps
 from django.conf import settings
 from django.db import connection
 from psycopg import sql
 
-from accounts.fields import EncryptedJSONField, EncryptedTextField, Undecryptable, decrypt, encrypt, key_ids
+from accounts.fields import (
+    ALONE,
+    IN_ROW,
+    Encrypted,
+    Undecryptable,
+    decrypt,
+    decrypt_in_row,
+    encrypt,
+    encrypt_in_row,
+    key_ids,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from django.apps.registry import Apps
+
+log = logging.getLogger(__name__)
 # So few that a batch is held for milliseconds, so many that a million rows are a matter of minutes.
 BATCH = 500
 # Whoever writes under an old key after this many rounds was not restarted with the new settings.
 ROUNDS = 5
 
 _READ = sql.SQL(
-    "SELECT {pk}, {column} FROM {table} WHERE {pk} > %(after)s AND {column} <> '' AND {column} NOT LIKE %(current)s"
+    "SELECT {pk}, {column}, {row}::text FROM {table}"
+    " WHERE {pk} > %(after)s AND {column} <> '' AND {column} NOT LIKE %(current)s"
     " ORDER BY {pk} LIMIT %(limit)s"
 )
 _SWAP = sql.SQL(
@@ -35,18 +51,20 @@ _SWAP = sql.SQL(
     " UPDATE {table} t SET {column} = swap.new FROM swap JOIN free ON free.{pk} = swap.pk WHERE t.{pk} = swap.pk"
 )
 _COUNT = sql.SQL("SELECT split_part({column}, '.', 2), count(*) FROM {table} WHERE {column} <> '' GROUP BY 1")
+_LEFT = sql.SQL("SELECT count(*) FROM {table} WHERE {column} <> '' AND {column} NOT LIKE %(current)s")
 
 
 class Column:
-    """One encrypted field of one model."""
+    """One encrypted field of one model. to: the version that its values are to have."""
 
-    def __init__(self, field: EncryptedTextField | EncryptedJSONField) -> None:
+    def __init__(self, field: Encrypted[Any, Any], to: str = IN_ROW) -> None:
         meta = field.model._meta
-        self.context = field.context
+        self.context, self.to = field.context, to
         self.names = {
             "table": sql.Identifier(meta.db_table),
             "pk": sql.Identifier(str(meta.pk.column)),
             "column": sql.Identifier(str(field.column)),
+            "row": sql.Identifier(str(field.row_field.column)),
         }
 
     def counts(self) -> Counter[str]:
@@ -55,33 +73,48 @@ class Column:
             cursor.execute(_COUNT.format(**self.names))
             return Counter(dict(cursor.fetchall()))
 
-    def rotate(self, damaged: set[int]) -> int:
-        """One round over the rows that are not under the first key. Returns how many were changed; adds to `damaged`."""
+    def left(self, current: str = "") -> int:
+        """Rows that are to be written anew. current: how those begin that are not; of the version and under the first key when empty."""
+        with connection.cursor() as cursor:
+            cursor.execute(_LEFT.format(**self.names), {"current": (current or self._current()) + ".%"})
+            return int(cursor.fetchone()[0])
+
+    def rotate(self, damaged: set[int], current: str = "") -> int:
+        """One round over the rows that are `left`. Returns how many were changed; adds to `damaged`."""
         changed = 0
-        for rows in self._batches():
-            fresh = [(pk, old, again) for pk, old in rows if (again := self._again(old))]
-            damaged.update({pk for pk, _old in rows} - {pk for pk, _old, _again in fresh})
+        for rows in self._batches(current):
+            fresh = [(pk, old, again) for pk, old, row in rows if (again := self._again(old, row))]
+            damaged.update({pk for pk, _old, _row in rows} - {pk for pk, _old, _again in fresh})
             changed += self._swap(fresh)
         return changed
 
-    def _batches(self) -> Iterator[list[tuple[int, str]]]:
+    def _current(self) -> str:
+        return f"{self.to}.{current_id()}"
+
+    def _batches(self, current: str = "") -> Iterator[list[tuple[int, str, str]]]:
         after = 0
-        while rows := self._read(after):
+        while rows := self._read(after, current or self._current()):
             yield rows
             after = rows[-1][0]
 
-    def _read(self, after: int) -> list[tuple[int, str]]:
-        values: dict[str, Any] = {"after": after, "current": f"v1.{current_id()}.%", "limit": BATCH}
+    def _read(self, after: int, current: str) -> list[tuple[int, str, str]]:
+        values: dict[str, Any] = {"after": after, "current": f"{current}.%", "limit": BATCH}
         with connection.cursor() as cursor:
             cursor.execute(_READ.format(**self.names), values)
             return list(cursor.fetchall())
 
-    def _again(self, stored: str) -> str:
-        """Under the first key; empty where the value does not open."""
+    def _again(self, stored: str, row: str) -> str:
+        """Under the first key; empty where the value does not open. row: the row's key as text."""
         try:
-            return encrypt(decrypt(stored, self.context), self.context)
+            text = self._text(stored, row)
         except Undecryptable:
             return ""
+        return encrypt_in_row(text, self.context, row) if self.to == IN_ROW else encrypt(text, self.context)
+
+    def _text(self, stored: str, row: str) -> str:
+        if stored.startswith(f"{ALONE}."):
+            return decrypt(stored, self.context)
+        return decrypt_in_row(stored, self.context, row)
 
     def _swap(self, rows: list[tuple[int, str, str]]) -> int:
         if not rows:
@@ -94,9 +127,8 @@ class Column:
 
 def columns() -> list[Column]:
     """Every encrypted field of every model."""
-    encrypted = (EncryptedTextField, EncryptedJSONField)
     fields = [field for model in apps.get_models() for field in model._meta.local_concrete_fields]
-    return [Column(field) for field in fields if isinstance(field, encrypted)]
+    return [Column(field) for field in fields if isinstance(field, Encrypted)]
 
 
 def current_id() -> str:
@@ -115,12 +147,31 @@ def strangers() -> dict[str, str]:
     return {key_id: ", ".join(places) for key_id, places in found.items()}
 
 
-def rotate(column: Column) -> tuple[int, set[int]]:
+def rotate(column: Column, current: str = "") -> tuple[int, set[int]]:
     """Rows changed, and the ids of rows whose value is damaged. Rounds go on until one changes nothing."""
     changed, damaged = 0, set[int]()
     for _round in range(ROUNDS):
-        done = column.rotate(damaged)
+        done = column.rotate(damaged, current)
         changed += done
         if not done:
             break
     return changed, damaged
+
+
+def change_versions(models: Apps, fields: Mapping[str, Sequence[str]], to: str) -> None:
+    """For migrations: every value of these fields that is of another version is written anew, under the first key.
+
+    models: as they are then; fields: model → its encrypted fields. A value that does not open stays as it is and is logged:
+    `rotate_keys` names it too. Raises RuntimeError where a row could not be changed because another process holds it.
+    """
+    for label, names in fields.items():
+        for name in names:
+            _change_version(Column(cast("Encrypted[Any, Any]", models.get_model(label)._meta.get_field(name)), to))
+
+
+def _change_version(column: Column) -> None:
+    _changed, damaged = rotate(column, column.to)
+    if damaged:
+        log.error("%s: %d values do not open and stay as they are", column.context, len(damaged))
+    if column.left(column.to) > len(damaged):
+        raise RuntimeError(f"{column.context}: rows are in use; stop every process of the bridge, then migrate again")

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import counters
+from accounts.fields import sealed
 from accounts.models import AccessToken, ChannelAccount, Health
 from channels_wechat.errors import Action, ChannelError
 
@@ -114,7 +115,7 @@ class StoredTokens:
     def _store(self, generation: int, token: Token) -> str:
         now = timezone.now()
         self._held(generation).update(
-            value=token.value,
+            value=sealed(AccessToken, "value", self.account.pk, token.value),
             address=self.account.api_base_url,
             generation=generation + 1,
             expires_at=now + timedelta(seconds=token.expires_in),

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db.models import Case, F, Q, Value, When
 from django.utils import timezone
 
+from accounts.fields import sealed
 from accounts.models import Health
 from openclaw.device import Device
 from openclaw.models import Gateway
@@ -60,7 +61,7 @@ def connected(
     gateway.device_token = device_token or gateway.device_token
     said = {name: getattr(gateway, name) for name in ("version", "boot_id", "agents")}
     if device_token:
-        said["device_token"] = device_token
+        said["device_token"] = sealed(Gateway, "device_token", gateway.key, device_token)
     # Of a gateway that staff gave another address meanwhile, nothing is kept.
     Gateway.objects.filter(pk=gateway.pk, base_url=gateway.base_url).update(**said)
     gateway.set_state(Health.OK)

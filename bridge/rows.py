@@ -76,4 +76,4 @@ def _by_database(field: Any) -> bool:
 
 
 def _prepared(field: Any, row: models.Model) -> Any:
-    return field.get_db_prep_save(getattr(row, field.attname), connection)
+    return field.get_db_prep_save(field.pre_save(row, True), connection)

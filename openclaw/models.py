@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any, Self
 
 from django.core.exceptions import ValidationError
@@ -23,14 +24,18 @@ OF_ONE_ADDRESS = ("device_key", "device_token", "boot_id", "version")
 
 
 class Gateway(models.Model):
+    # What is encrypted here opens in the row with this key only.
+    key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(_("name"), max_length=100, unique=True)
     base_url = models.URLField(
         _("address"),
         help_text=_("For example http://127.0.0.1:18789. WebSocket and HTTP share it."),
     )
-    token = EncryptedTextField(_("token"), blank=True, default="", help_text=_("gateway.auth.token in openclaw.json."))
-    device_key = EncryptedTextField(blank=True, default="", editable=False)  # PEM, ed25519
-    device_token = EncryptedTextField(blank=True, default="", editable=False)
+    token = EncryptedTextField(
+        _("token"), row="key", blank=True, default="", help_text=_("gateway.auth.token in openclaw.json.")
+    )
+    device_key = EncryptedTextField(row="key", blank=True, default="", editable=False)  # PEM, ed25519
+    device_token = EncryptedTextField(row="key", blank=True, default="", editable=False)
     transport = models.CharField(
         _("transport"),
         max_length=8,

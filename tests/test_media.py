@@ -14,7 +14,6 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from accounts.models import ChannelAccount
 from bridge import media
 from bridge.checks import _is_writable
 from bridge.models import Attachment
@@ -23,6 +22,7 @@ from tests.factories import GROUP, app, bot, hear, picture
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
 
+    from accounts.models import ChannelAccount
     from channels_wechat.simulator import SimulatorClient
 
 pytestmark = pytest.mark.django_db
@@ -120,7 +120,8 @@ def test_a_defect_does_not_stop_the_other_files(company: SimulatorClient, caplog
     account = app(company.url)
     good = item_of(account, upload(company, account))
     broken = item_of(app(company.url, agent_id=7))
-    ChannelAccount.objects.filter(pk=broken.message.account_id).update(credentials={})
+    broken.message.account.credentials = {}
+    broken.message.account.save(update_fields=["credentials"])
     with caplog.at_level(logging.CRITICAL):
         fetched(good)
     broken.refresh_from_db()

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.channels import channel_for
+from accounts.fields import sealed
 from accounts.models import AccessToken, ChannelAccount
 from accounts.tokens import StoredTokens
 from bridge import ownership
@@ -226,6 +227,6 @@ def test_a_gateways_token_is_cleaned_or_refused(admin: Client, token: str, kept:
     path = f"/api/v1/gateways/{gateway.pk}/"
     assert admin.patch(path, {"token": token}, **JSON).status_code == (200 if kept else 400)
     assert Gateway.objects.get().token == (kept or "before")
-    Gateway.objects.update(token="before")
+    Gateway.objects.update(token=sealed(Gateway, "token", gateway.key, "before"))
     assert admin.post(page(gateway), gateway_form(gateway, token=token)).status_code == (302 if kept else 200)
     assert Gateway.objects.get().token == (kept or "before")

@@ -664,5 +664,5 @@ def test_address_and_secrets_are_ciphertext_in_the_database() -> None:
     with transaction.get_connection().cursor() as cursor:
         cursor.execute("SELECT url, secret, previous_secret FROM bridge_webhookendpoint")
         stored = cursor.fetchone()
-    assert all(value.startswith("v1.") for value in stored)
+    assert all(value.startswith("v2.") for value in stored)
     assert "canary" not in str(stored)

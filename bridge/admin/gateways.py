@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from accounts.fields import sealed
 from accounts.forms import ENTER_AGAIN, STORED, OneErrorPerField, show_what_was_typed
 from accounts.models import Health
 from bridge import audit, ownership, shown
@@ -173,7 +174,8 @@ class GatewayAdmin(Configured[Gateway]):
 
     def press_make_key(self, request: HttpRequest, gateway: Gateway) -> None:
         """A new device is unknown to the gateway until it is approved there; an old device token is of no use any more."""
-        Gateway.objects.filter(pk=gateway.pk).update(device_key=Device.generate().pem, device_token="")
+        key = sealed(Gateway, "device_key", gateway.key, Device.generate().pem)
+        Gateway.objects.filter(pk=gateway.pk).update(device_key=key, device_token="")
         gateway.revive()
         self.did(request, gateway, _("There is a new device key. Press Test, then approve it on the gateway's host."))
 
@@ -206,7 +208,7 @@ def _remember(gateway: Gateway, found: ProbeResult) -> None:
     agents = [{"id": agent.id, "name": agent.name, "model": agent.model} for agent in found.agents]
     fields: dict[str, Any] = {"version": (found.version or "")[:40], "agents": agents}
     if found.device_token:
-        fields["device_token"] = found.device_token
+        fields["device_token"] = sealed(Gateway, "device_token", gateway.key, found.device_token)
     Gateway.objects.filter(pk=gateway.pk, base_url=gateway.base_url).update(**fields)
     gateway.set_state(Health.OK)
 

@@ -51,7 +51,7 @@ class Message(models.Model):
     addressed = models.BooleanField(_("addressed to the bot"), default=True)
     reply_to = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="replies")
     raw = models.JSONField(default=dict)
-    reply_address = EncryptedTextField(blank=True, default="")  # one use; a secret
+    reply_address = EncryptedTextField(row="uuid", blank=True, default="")  # one use; a secret
     reply_until = models.DateTimeField(null=True)
     occurred_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(_("received"), default=timezone.now)

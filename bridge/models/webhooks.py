@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+import uuid
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from accounts.channels import guard
-from accounts.fields import EncryptedTextField
+from accounts.fields import EncryptedTextField, Sealed, opened
 from accounts.models import ChannelAccount
 from channels_wechat.addresses import check_address, leads_elsewhere
 from channels_wechat.pasted import without_invisible
@@ -45,12 +46,14 @@ class Event(models.TextChoices):
 class WebhookEndpoint(models.Model):
     """Switched off, it hears nothing new; what was queued for it waits in order until it is on again."""
 
-    _stored_address = ""
+    _stored_address: str | Sealed = ""
     has_new_secret = False
 
+    # What is encrypted here opens in the row with this key only.
+    key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(_("name"), max_length=100)
     # Encrypted, because many services put a secret into path or query; pages show `place`.
-    url = EncryptedTextField(_("address"))
+    url = EncryptedTextField(_("address"), row="key")
     events = ArrayField(models.CharField(max_length=32, choices=Event.choices), verbose_name=_("events"))
     account = models.ForeignKey(
         ChannelAccount,
@@ -63,9 +66,9 @@ class WebhookEndpoint(models.Model):
     )
     enabled = models.BooleanField(_("enabled"), default=True)
     off_reason = models.TextField(_("switched off because"), blank=True, default="", editable=False)
-    secret = EncryptedTextField(default=new_secret, editable=False)
+    secret = EncryptedTextField(row="key", default=new_secret, editable=False)
     # During a rotation both secrets sign, so that the receiver can change over in its own time.
-    previous_secret = EncryptedTextField(blank=True, default="", editable=False)
+    previous_secret = EncryptedTextField(row="key", blank=True, default="", editable=False)
     previous_until = models.DateTimeField(_("the previous secret signs until"), null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
@@ -89,20 +92,27 @@ class WebhookEndpoint(models.Model):
     def save(self, *, update_fields: Iterable[str] | None = None, **options: Any) -> None:
         """What is posted to another host is signed with another secret: `has_new_secret` says that it is to be shown."""
         self._forget_reason()
-        self.has_new_secret = bool(self._stored_address and leads_elsewhere(self._stored_address, self.url))
+        self.has_new_secret = self._leads_elsewhere()
         if self.has_new_secret:
             self.secret, self.previous_secret, self.previous_until = new_secret(), "", None
             update_fields = update_fields and {*update_fields, "secret", "previous_secret", "previous_until"}
         if update_fields is not None and "enabled" in update_fields:
             update_fields = {*update_fields, "off_reason"}
         super().save(update_fields=update_fields, **options)
-        self._stored_address = self.url
+        self._stored_address = self.__dict__.get("url", "")
 
     @classmethod
     def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any], **options: Any) -> Self:
         found = super().from_db(db, field_names, values, **options)
         found._stored_address = found.__dict__.get("url", "")
         return found
+
+    def _leads_elsewhere(self) -> bool:
+        """Not asked of an address that nobody looked at since it was read: where it does not open, the webhook is still switched off."""
+        if self.__dict__.get("url", "") is self._stored_address:
+            return False
+        before = opened(self, "url", self._stored_address)
+        return bool(before and leads_elsewhere(before, self.url))
 
     def clean(self) -> None:
         """Raises ValidationError. Whether the host may be reached is judged again at each call, for names change their addresses."""

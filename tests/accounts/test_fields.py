@@ -84,7 +84,7 @@ def test_in_the_database_everything_is_ciphertext() -> None:
         value = cursor.fetchone()[0]
         cursor.execute("SELECT reply_address FROM bridge_message")
         reply = cursor.fetchone()[0]
-    assert all(stored.startswith("v1.") for stored in (credentials, value, reply))
+    assert all(stored.startswith("v2.") for stored in (credentials, value, reply))
     assert SECRET not in credentials
     assert ChannelAccount.objects.get().credentials["secret"] == SECRET
     assert AccessToken.objects.get().value == "canary-token"

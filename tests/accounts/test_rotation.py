@@ -13,12 +13,11 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection, transaction
-from django.db.models import TextField, Value
 from psycopg import sql
 
 from accounts import rotation
 from accounts.channels import by_key
-from accounts.fields import encrypt, key_ids
+from accounts.fields import key_ids, sealed
 from accounts.models import AccessToken, ChannelAccount
 from bridge.models import Message
 from openclaw.models import Gateway
@@ -94,7 +93,7 @@ def test_everything_is_written_anew_and_reads_as_before(settings: SettingsWrappe
     assert AccessToken.objects.get().value == "canary-token"
     found = Gateway.objects.get()
     assert (found.token, found.device_key, found.device_token) == ("stub-token", "PEM", "device")
-    assert sorted(Message.objects.values_list("reply_address", flat=True)) == ["", "https://reply/canary"]
+    assert sorted(each.reply_address for each in Message.objects.all()) == ["", "https://reply/canary"]
 
 
 @pytest.mark.django_db
@@ -116,10 +115,10 @@ def test_it_goes_on_where_it_was_broken_off(settings: SettingsWrapper, monkeypat
     settings.FIELD_KEYS = [NEW, OLD]
     column = next(c for c in rotation.columns() if c.context == "bridge.message.reply_address")
     first = next(column._batches())
-    column._swap([(pk, old, column._again(old)) for pk, old in first])
+    column._swap([(pk, old, column._again(old, row)) for pk, old, row in first])
     assert (column.counts()[NEW_ID], column.counts()[OLD_ID]) == (2, 5)
     assert "reply_address: 5 written anew" in rotate()
-    assert set(Message.objects.values_list("reply_address", flat=True)) == {f"https://reply/{n}" for n in range(7)}
+    assert {each.reply_address for each in Message.objects.all()} == {f"https://reply/{n}" for n in range(7)}
 
 
 @pytest.mark.django_db
@@ -171,9 +170,9 @@ def test_a_value_written_meanwhile_stays(settings: SettingsWrapper) -> None:
     token = AccessToken.objects.create(account=app(), value="first")
     settings.FIELD_KEYS = [NEW, OLD]
     column = next(c for c in rotation.columns() if c.context == "accounts.accesstoken.value")
-    ((pk, old),) = next(column._batches())
-    AccessToken.objects.filter(pk=token.pk).update(value="second")
-    assert column._swap([(pk, old, column._again(old))]) == 0
+    ((pk, old, row),) = next(column._batches())
+    AccessToken.objects.filter(pk=token.pk).update(value=sealed(AccessToken, "value", row, "second"))
+    assert column._swap([(pk, old, column._again(old, row))]) == 0
     assert AccessToken.objects.get().value == "second"
 
 
@@ -203,7 +202,7 @@ def test_under_load_no_call_fails_and_no_write_is_lost(
     gateways = [gateway() for _number in range(6)]
     for number in range(400):
         hear(accounts[number % 6], reply=f"https://reply/{number}")
-    by_old = [Value(encrypt(str(n), "accounts.accesstoken.value"), TextField()) for n in range(LATE_WRITES)]
+    by_old = [{t.pk: sealed(AccessToken, "value", t.account_id, str(n)) for t in tokens} for n in range(LATE_WRITES)]
     settings.FIELD_KEYS = [NEW, OLD]
     monkeypatch.setattr(rotation, "BATCH", 20)
     over = threading.Event()
@@ -211,8 +210,9 @@ def test_under_load_no_call_fails_and_no_write_is_lost(
 
     def refresh() -> None:
         for number in until(over, at_least=LATE_WRITES):
-            value = by_old[number] if number < LATE_WRITES else str(number)
             for token in tokens:
+                now = sealed(AccessToken, "value", token.account_id, str(number))
+                value = by_old[number][token.pk] if number < LATE_WRITES else now
                 assert AccessToken.objects.get(pk=token.pk).value == str(number - 1), "the last write was lost"
                 AccessToken.objects.filter(pk=token.pk).update(value=value, generation=number)
                 written[f"token {token.pk}"] = number
@@ -258,7 +258,7 @@ def test_under_load_no_call_fails_and_no_write_is_lost(
         secret = ChannelAccount.objects.get(pk=account.pk).credentials["secret"]
         assert secret == f"secret {written[f'account {account.pk}']}"
     assert [each.token for each in Gateway.objects.all()] == ["stub-token"] * len(gateways)
-    assert set(Message.objects.values_list("reply_address", flat=True)) == {f"https://reply/{n}" for n in range(400)}
+    assert {each.reply_address for each in Message.objects.all()} == {f"https://reply/{n}" for n in range(400)}
 
 
 def until(over: threading.Event, at_least: int = 1) -> Iterator[int]:

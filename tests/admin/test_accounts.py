@@ -243,7 +243,8 @@ def test_test_says_what_works(boss: Client, app: ChannelAccount) -> None:
 
 
 def test_test_with_a_wrong_secret_stops_the_account_with_the_reason(boss: Client, app: ChannelAccount) -> None:
-    ChannelAccount.objects.filter(pk=app.pk).update(credentials={**rows.APP, "secret": "wrong"})
+    app.credentials = {**rows.APP, "secret": "wrong"}
+    app.save(update_fields=["credentials"])
     response = boss.post(url("test", app.pk))
     app.refresh_from_db()
     assert app.state == Health.STOPPED

@@ -75,7 +75,7 @@ def fill(running: Stage) -> Conversation:
 def talk(group: Conversation) -> None:
     from django.utils import timezone
 
-    from bridge.models import Conversation, Message
+    from bridge.models import Conversation
 
     now = timezone.now()
     question = None
@@ -84,8 +84,8 @@ def talk(group: Conversation) -> None:
             group, now - timedelta(seconds=ago), sender, text, state, reason, reply_to=None if sender else question
         )
         question = said if sender else question
-    open_until = {"reply_address": "https://qyapi.weixin.qq.com/", "reply_until": now + timedelta(minutes=50)}
-    Message.objects.filter(pk=question.pk).update(**open_until)
+    question.reply_address, question.reply_until = "https://qyapi.weixin.qq.com/", now + timedelta(minutes=50)
+    question.save(update_fields=["reply_address", "reply_until"])
     Conversation.objects.filter(pk=group.pk).update(last_inbound_at=now - timedelta(seconds=240))
 
 

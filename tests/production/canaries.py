@@ -13,7 +13,7 @@ import requests
 from django.apps import apps
 from django.db import connection
 
-from accounts.fields import EncryptedJSONField, EncryptedTextField
+from accounts.fields import Encrypted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -44,9 +44,9 @@ class Search:
         """Everything that is encrypted in a column: what staff typed in, and what platforms gave since."""
         for model in apps.get_models():
             for column in model._meta.fields:
-                if isinstance(column, EncryptedTextField | EncryptedJSONField):
-                    for pk, value in model._default_manager.values_list("pk", column.name):
-                        self._add_value(f"{model._meta.label}.{column.name} {pk}", value)
+                if isinstance(column, Encrypted):
+                    for row in model._default_manager.all():
+                        self._add_value(f"{model._meta.label}.{column.name} {row.pk}", getattr(row, column.name))
 
     def _add_value(self, name: str, value: Any) -> None:
         if isinstance(value, dict):

@@ -27,7 +27,7 @@ class Command(BaseCommand):
             raise CommandError(f"{damaged} values are damaged and stay as they are: enter those secrets anew.")
         if left:
             raise CommandError(
-                f"{left} values are under older keys."
+                f"{left} values are under older keys or of an older version."
                 + ("" if check else " Were all processes restarted with the new first key? Then run this again.")
             )
         self.stdout.write("Everything is under the first key. The others may be removed from FIELD_KEYS.")
@@ -54,4 +54,4 @@ class Command(BaseCommand):
         counts = sum((column.counts() for column in rotation.columns()), Counter[str]())
         for position, key_id in enumerate(key_ids(settings.FIELD_KEYS), start=1):
             self.stdout.write(f"key {position} ({key_id}): {counts[key_id]} values")
-        return counts.total() - counts[rotation.current_id()]
+        return sum(column.left() for column in rotation.columns())

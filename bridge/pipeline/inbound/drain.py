@@ -72,11 +72,11 @@ class Reader:
 
     def _open(self, line: bytes, offset: int) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = json.loads(decrypt_once(line[:-1].decode(), spool.context(self.path, offset)))
+            found = json.loads(decrypt_once(line[:-1].decode(), spool.context(self.path, offset)))
+            return arrivals.in_its_row(found)
         except (Undecryptable, ValueError):
             self.unreadable.add(offset)
             return None
-        return found
 
     def close(self) -> None:
         self.file.close()

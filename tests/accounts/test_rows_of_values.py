@@ -1,0 +1,271 @@
+"""What is encrypted in a row opens in that row only; what was written before that is written anew by the migrations."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from importlib import import_module
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.apps import apps
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db import connection, transaction
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+from psycopg import sql
+
+from accounts import rotation
+from accounts.fields import Sealed, Undecryptable, encrypt, sealed
+from accounts.models import AccessToken, ChannelAccount
+from bridge import arrivals
+from bridge.models import Message, WebhookEndpoint
+from openclaw.models import Gateway
+from tests.factories import app, endpoint, gateway, hear, said
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+
+pytestmark = pytest.mark.django_db
+COLUMNS = [
+    (ChannelAccount, "credentials"),
+    (AccessToken, "value"),
+    (Gateway, "token"),
+    (Gateway, "device_key"),
+    (Gateway, "device_token"),
+    (Message, "reply_address"),
+    (WebhookEndpoint, "url"),
+    (WebhookEndpoint, "secret"),
+    (WebhookEndpoint, "previous_secret"),
+]
+MIGRATIONS = [
+    import_module(name)
+    for name in (
+        "accounts.migrations.0011_values_in_rows",
+        "openclaw.migrations.0002_values_in_rows",
+        "bridge.migrations.0015_values_in_rows",
+    )
+]
+
+
+def two_of_each() -> None:
+    """Two rows of every model with something encrypted, each value another one."""
+    for number in (1, 2):
+        account = app(agent_id=1000100 + number)
+        AccessToken.objects.create(account=account, value=f"canary-token-{number}")
+        gateway(token=f"canary-{number}", device_key=f"canary-PEM-{number}", device_token=f"canary-device-{number}")
+        hear(account, reply=f"https://reply/canary-{number}")
+        one = endpoint(f"https://example.com/canary-{number}")
+        one.rotate(timedelta(hours=1))
+
+
+def stored(model: type[Model], name: str) -> list[str]:
+    names = {"table": sql.Identifier(model._meta.db_table), "column": sql.Identifier(name)}
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL("SELECT {column} FROM {table} ORDER BY id").format(**names))
+        return [row[0] for row in cursor.fetchall()]
+
+
+def put(model: type[Model], name: str, pk: int, value: str) -> None:
+    names = {"table": sql.Identifier(model._meta.db_table), "column": sql.Identifier(name)}
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL("UPDATE {table} SET {column} = %s WHERE id = %s").format(**names), [value, pk])
+
+
+def values(model: type[Model], name: str) -> list[Any]:
+    return [getattr(row, name) for row in model._default_manager.order_by("pk")]
+
+
+def old_values() -> dict[tuple[type[Model], str], list[Any]]:
+    """Every column as the version before wrote it. Returns what is in them."""
+    was = {(model, name): values(model, name) for model, name in COLUMNS}
+    for model, name in COLUMNS:
+        field: Any = model._meta.get_field(name)
+        for row in model._default_manager.order_by("pk"):
+            text = field.as_text(getattr(row, name))
+            if text:
+                put(model, name, row.pk, encrypt(text, field.context))
+    return was
+
+
+@pytest.mark.parametrize(("model", "name"), COLUMNS)
+def test_a_value_copied_to_another_row_does_not_open(model: type[Model], name: str) -> None:
+    two_of_each()
+    first, second = model._default_manager.order_by("pk")
+    assert getattr(first, name)
+    put(model, name, second.pk, stored(model, name)[0])
+    with pytest.raises(Undecryptable, match="in another place") as caught:
+        getattr(model._default_manager.get(pk=second.pk), name)
+    with pytest.raises(Undecryptable):
+        getattr(model._default_manager.defer(name).get(pk=second.pk), name)
+    assert "canary" not in str(caught.value)
+    assert getattr(model._default_manager.get(pk=first.pk), name) == getattr(first, name)
+
+
+@pytest.mark.parametrize(("model", "name"), COLUMNS)
+def test_neither_version_is_taken_for_the_other(model: type[Model], name: str) -> None:
+    two_of_each()
+    row = model._default_manager.order_by("pk")[0]
+    put(model, name, row.pk, "v1" + stored(model, name)[0][2:])
+    with pytest.raises(Undecryptable):
+        getattr(model._default_manager.get(pk=row.pk), name)
+    old = encrypt("x", f"{model._meta.label_lower}.{name}")
+    put(model, name, row.pk, "v2" + old[2:])
+    with pytest.raises(Undecryptable):
+        getattr(model._default_manager.get(pk=row.pk), name)
+    put(model, name, row.pk, old)
+    with pytest.raises(Undecryptable, match="rotate_keys"):
+        getattr(model._default_manager.get(pk=row.pk), name)
+
+
+def test_each_way_of_reading_opens_it() -> None:
+    two_of_each()
+    for model, name in COLUMNS:
+        for number, row in enumerate(model._default_manager.order_by("pk")):
+            value = values(model, name)[number]
+            assert getattr(model._default_manager.only(name).get(pk=row.pk), name) == value
+            assert getattr(model._default_manager.only("pk").get(pk=row.pk), name) == value
+            row.refresh_from_db()
+            assert getattr(row, name) == value
+            row.refresh_from_db(fields=[name])
+            assert getattr(row, name) == value
+            row.save()
+            assert values(model, name)[number] == value
+    assert isinstance(Gateway.objects.values_list("token", flat=True)[0], Sealed)
+
+
+def test_a_deferred_value_is_one_query(django_assert_num_queries: Any) -> None:
+    gateway(token="canary")
+    found = Gateway.objects.defer("token").get()
+    with django_assert_num_queries(1):
+        assert found.token == "canary"
+        assert found.token == "canary"
+
+
+def test_a_queryset_takes_no_text_for_rows_it_does_not_know() -> None:
+    home = gateway(token="canary")
+    for refused in (
+        lambda: Gateway.objects.update(token="other"),
+        lambda: Gateway.objects.bulk_update([home], ["token"]),
+        lambda: Gateway.objects.filter(token="canary").exists(),
+        lambda: ChannelAccount.objects.update(credentials={"secret": "canary"}),
+    ):
+        with pytest.raises(TypeError) as caught, transaction.atomic():
+            refused()
+        assert "canary" not in str(caught.value)
+    Gateway.objects.update(token=sealed(Gateway, "token", str(home.key).upper(), "other"))
+    assert Gateway.objects.get().token == "other"
+    Gateway.objects.update(token="")
+    assert Gateway.objects.get().token == ""
+    assert Gateway.objects.filter(token="").count() == 1
+
+
+def test_a_webhook_is_checked_with_its_secrets() -> None:
+    one = endpoint("https://example.com/canary")
+    one.rotate(timedelta(hours=1))
+    WebhookEndpoint.objects.get().full_clean()
+
+
+def test_the_migrations_write_what_was_there_anew() -> None:
+    two_of_each()
+    was = old_values()
+    for migration in MIGRATIONS:
+        migration.to_rows(apps, None)
+    assert {(model, name): values(model, name) for model, name in COLUMNS} == was
+    assert all(value.startswith("v2.") for model, name in COLUMNS for value in stored(model, name))
+    for migration in MIGRATIONS:
+        migration.to_columns(apps, None)
+    assert all(value.startswith("v1.") for model, name in COLUMNS for value in stored(model, name))
+    for migration in MIGRATIONS:
+        migration.to_rows(apps, None)
+    assert {(model, name): values(model, name) for model, name in COLUMNS} == was
+
+
+def test_a_value_that_does_not_open_stops_no_migration(caplog: pytest.LogCaptureFixture) -> None:
+    two_of_each()
+    was = old_values()
+    first = Message.objects.order_by("pk")[0]
+    broken = "v1.00000000." + "A" * 60
+    put(Message, "reply_address", first.pk, broken)
+    MIGRATIONS[2].to_rows(apps, None)
+    assert "bridge.message.reply_address: 1 values do not open" in caplog.text
+    assert stored(Message, "reply_address")[0] == broken
+    assert Message.objects.order_by("pk")[1].reply_address == was[Message, "reply_address"][1]
+
+
+def test_rotation_writes_the_version_before_anew(settings: Any) -> None:
+    two_of_each()
+    was = old_values()
+    put(Gateway, "token", Gateway.objects.order_by("pk")[0].pk, "")
+    with pytest.raises(CommandError, match="17 values are under older keys or of an older version"):
+        call_command("rotate_keys", "--check", stdout=StringIO(), skip_checks=True)
+    call_command("rotate_keys", stdout=StringIO(), skip_checks=True)
+    assert values(Gateway, "token") == ["", was[Gateway, "token"][1]]
+    assert values(ChannelAccount, "credentials") == was[ChannelAccount, "credentials"]
+    assert all(value.startswith("v2.") for model, name in COLUMNS for value in stored(model, name) if value)
+
+
+def test_rotation_opens_nothing_that_was_copied() -> None:
+    two_of_each()
+    second = Gateway.objects.order_by("pk")[1]
+    key, rest = stored(Gateway, "token")[0].split(".", 2)[1:]
+    copied = f"v2.{key}.{rest}"
+    put(Gateway, "token", second.pk, copied)
+    column = next(each for each in rotation.columns() if each.context == "openclaw.gateway.token")
+    assert column._again(copied, str(second.key)) == ""
+
+
+def test_what_an_older_process_wrote_to_the_spool_is_stored_for_its_row() -> None:
+    account = app()
+    row = arrivals.row_of(account, said(reply="https://reply/canary"))
+    row["reply_address"] = encrypt("https://reply/canary", "bridge.message.reply_address")
+    arrivals.store([arrivals.in_its_row(row)])
+    assert Message.objects.get().reply_address == "https://reply/canary"
+
+
+BEFORE = [
+    ("accounts", "0010_fair_shares_and_rights"),
+    ("openclaw", "0001_initial"),
+    ("bridge", "0014_ids_of_people_in_lower_case"),
+]
+
+
+def migrate(targets: list[tuple[str, str]]) -> Any:
+    """Returns the models as they are then."""
+    MigrationExecutor(connection).migrate(targets)
+    return MigrationExecutor(connection).loader.project_state(targets).apps
+
+
+def rows_of_before(models: Any) -> dict[tuple[type[Model], str], list[Any]]:
+    """Made by the models as they were. Returns what is in the columns."""
+    account = models.get_model("accounts", "ChannelAccount")
+    token, home = models.get_model("accounts", "AccessToken"), models.get_model("openclaw", "Gateway")
+    message, hook = models.get_model("bridge", "Message"), models.get_model("bridge", "WebhookEndpoint")
+    told = {"events": ["message.received"], "previous_until": timezone.now()}
+    for n in ("1", "2"):
+        one = account.objects.create(kind="wecom_app", name=n, external_id=n, credentials={"secret": n})
+        token.objects.create(account=one, value=n)
+        home.objects.create(name=n, token=n, device_key=n, device_token="")
+        peer = {"peer_kind": "direct", "peer_id": "lisi", "direction": "in", "source": "channel"}
+        message.objects.create(account=one, idempotency_key=n, reply_address=n, **peer)
+        hook.objects.create(name=n, url=f"https://{n}", secret=n, previous_secret=n, **told)
+    return {
+        (model, name): [{"secret": n} if name == "credentials" else n for n in ("1", "2")] for model, name in COLUMNS
+    } | {
+        (Gateway, "device_token"): ["", ""],
+        (WebhookEndpoint, "url"): ["https://1", "https://2"],
+    }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rows_of_the_version_before_are_migrated() -> None:
+    latest = MigrationExecutor(connection).loader.graph.leaf_nodes()
+    try:
+        was = rows_of_before(migrate(BEFORE))
+        assert {value[:3] for model, name in COLUMNS for value in stored(model, name)} == {"v1.", ""}
+    finally:
+        migrate(latest)
+    assert all(value.startswith("v2.") for model, name in COLUMNS for value in stored(model, name) if value)
+    assert {(model, name): values(model, name) for model, name in COLUMNS} == was
+    assert len({each.key for each in [*Gateway.objects.all(), *WebhookEndpoint.objects.all()]}) == 4

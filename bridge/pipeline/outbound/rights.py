@@ -28,8 +28,10 @@ _ANCHOR = re.compile(
 _TAG = re.compile(r"<(?=\s*/?\s*a(?:[\s>/]|\Z))", re.IGNORECASE)
 _ADDRESS = r"(?:[a-z][a-z0-9+.-]*:|//|/|www\.)[^)\s>]*"
 _INLINE = re.compile(
-    rf"!?\[(?P<label>[^\]\n]*)\]\(\s*<?(?P<address>{_ADDRESS})>?(?:\s+[\"'(][^)\n]*)?\s*\)", re.IGNORECASE
+    rf"!?\[(?P<label>[^\[\]\n]*)\]\(\s*<?(?P<address>{_ADDRESS})>?(?:\s+[\"'(][^)\n]*)?\s*\)", re.IGNORECASE
 )
+# Brackets within the words, or a backslash before one: what is left of a link is taken apart.
+_LEFT_OVER = re.compile(rf"\]\((?=\s*<?{_ADDRESS})", re.IGNORECASE)
 _DEFINITION = re.compile(
     rf"^(\s{{0,3}})\[(?P<label>[^\]\n]+)\]:\s*<?(?P<address>{_ADDRESS})>?.*$", re.IGNORECASE | re.MULTILINE
 )
@@ -54,8 +56,13 @@ def _show_addresses(text: str) -> str:
     """Anchors everywhere, for a surface may read them in code too; Markdown's links only outside code."""
     text = _TAG.sub("＜", _ANCHOR.sub(_in_words, text))
     pieces = _CODE.split(text)
-    pieces[::2] = [_DEFINITION.sub(r"\1\g<label>: \g<address>", _INLINE.sub(_in_words, piece)) for piece in pieces[::2]]
+    pieces[::2] = [_without_links(piece) for piece in pieces[::2]]
     return "".join(pieces)
+
+
+def _without_links(text: str) -> str:
+    text = _LEFT_OVER.sub("] (", _INLINE.sub(_in_words, text))
+    return _DEFINITION.sub(r"\1\g<label>: \g<address>", text)
 
 
 def _in_words(link: re.Match[str]) -> str:

@@ -37,6 +37,12 @@ def of(sender: str, number: int) -> str:
     return of_member(f"<Content>hi</Content>").replace("zhangsan", sender).replace(">7<", f">{number}<")  # noqa: F541
 
 
+def test_a_mapping_is_stored_without_what_nobody_sees() -> None:
+    mapping = Route(account=app(), gateway=gateway(), agent_id="main", peer_kind="direct", peer_id="Wang\u200bWu\ufeff")
+    mapping.full_clean()
+    assert mapping.peer_id == "wangwu"
+
+
 def test_a_mapping_holds_for_a_person_in_any_case() -> None:
     account = app()
     route(account, peer_kind="direct", peer_id="WangWu", agent_id="theirs")

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import ChannelAccount
 from accounts.person_ids import person_id
 from channels_wechat import KINDS, channel_class
+from channels_wechat.pasted import without_invisible
 from openclaw.models import Gateway
 
 # How the pseudonym of an erased person begins; the number of their contact's row follows.
@@ -119,7 +120,8 @@ class Route(models.Model):
             raise ValidationError(wrong)
 
     def _unify_peer_id(self) -> None:
-        """As messages name a person: where case does not count, in lower case."""
+        """As messages name a person: without what nobody sees; where case does not count, in lower case."""
+        self.peer_id = without_invisible(self.peer_id)
         if self.account_id:
             self.peer_id = person_id(self.account, self.peer_kind, self.peer_id)
 

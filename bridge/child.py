@@ -7,7 +7,8 @@ ends, by kill -9 too, so start children from a main thread. USER says whose righ
 * `same`: ours.
 * `namespace`: uid 65534 inside a user namespace in which 65534 is ourselves (user_namespaces(7)). PostgreSQL refuses to run as root; this
   way it does not see root, its files stay ours, and no user is added and no folder opened to others.
-* `nobody`: uid 65534 for real, for root where user namespaces are switched off.
+* `nobody`: uid 65534 for real, for root where user namespaces are switched off, and a group of its own: the folders are closed to other
+  processes of that uid.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from functools import cache
 from pathlib import Path
 
 NOBODY = 65534
+GROUP = 65432  # has no name, so that nobody else is in it; below 65536, as containers have no more
 CLONE_NEWUSER = 0x10000000  # <linux/sched.h>
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
@@ -42,7 +44,7 @@ def _enter_namespace() -> None:
 
 def _become_nobody() -> None:
     os.setgroups([])
-    os.setgid(NOBODY)
+    os.setgid(GROUP)
     os.setuid(NOBODY)
 
 

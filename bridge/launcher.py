@@ -129,6 +129,7 @@ def make_plan(mode: str) -> Plan:
     env = {**os.environ, **(demo_settings(data_dir, port) if demo else {})}
     for variable, value in _defaults(data_dir).items():
         env[variable] = env.get(variable) or value
+    env["DATABASE_URL"] = env.get("DATABASE_URL") or Postgres(data_dir).url  # which makes its password
     return Plan(demo, os.environ.get("HOST") or "127.0.0.1", port, data_dir, env)
 
 
@@ -141,7 +142,6 @@ def data_folder(mode: str, port: int) -> Path:
 def _defaults(data_dir: Path) -> dict[str, str]:
     """What the data folder provides where nothing else is named."""
     return {
-        "DATABASE_URL": Postgres(data_dir).url,
         "REDIS_URL": Valkey(data_dir).url,
         "MEDIA_ROOT": str(data_dir / "media"),
         "SPOOL_DIR": str(data_dir / "spool"),

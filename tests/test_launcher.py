@@ -182,7 +182,8 @@ def test_the_demo_has_ports_data_and_secrets_of_its_own(free: int, tmp_path: Pat
     plan = make_plan("demo")
     assert plan.ports == {"web": free, "callbacks": free + 3, "simulator": free + 1, "gateway": free + 2}
     assert plan.data_dir == tmp_path / "data"
-    assert plan.env["DATABASE_URL"] == f"postgres://bridge@/bridge?host={tmp_path}/data/run"
+    password = (tmp_path / "data" / "postgres.password").read_text()
+    assert plan.env["DATABASE_URL"] == f"postgres://bridge:{password}@/bridge?host={tmp_path}/data/run"
     assert plan.env["REDIS_URL"] == f"unix://{tmp_path}/data/run/valkey.sock?db=0"
     assert plan.env["PUBLIC_URL"] == f"http://127.0.0.1:{free}"
     assert len(base64.b64decode(plan.env["FIELD_KEYS"])) == 32
@@ -206,6 +207,7 @@ def test_run_takes_the_servers_it_is_given(free: int, monkeypatch: pytest.Monkey
     assert plan.ports == {"web": free, "callbacks": free + 3}
     assert plan.env["DATABASE_URL"] == "postgres://elsewhere/bridge"
     assert plan.env["REDIS_URL"].startswith("unix://")
+    assert not (plan.data_dir / "postgres.password").exists()
     assert [child.name for child in processes(plan)] == ["web", "callbacks", "worker", "beat", "connector"]
 
 

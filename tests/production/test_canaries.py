@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -67,10 +68,11 @@ def env(search: Search, tmp_path: Path, company: SimulatorClient) -> dict[str, s
     search.add("SECRET_KEY", settings.SECRET_KEY)
     search.add("FIELD_KEYS", settings.FIELD_KEYS[0])
     found = environment(tmp_path)
+    search.add("DatabasePassword", urlsplit(found["DATABASE_URL"]).password or secret(search, "NoPassword"))
     port = found["PORT"]
     (tmp_path / "media").mkdir()
     return {
-        "DATABASE_URL": found["DATABASE_URL"].replace("bridge@", f"bridge:{secret(search, 'DatabasePassword')}@"),
+        "DATABASE_URL": found["DATABASE_URL"],
         "PORT": port,
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
         "DEMO": "1",

@@ -154,8 +154,9 @@ def _download_from(channel: Any, item: Attachment, source: str) -> Upload:
 
 
 def _download_address(channel: Media, wanted: MediaItem) -> Upload:
-    """By the guarded client, which keeps it outside our own network. Raises ChannelError."""
-    answer = channel.http.request("GET", wanted.handle, follow=3, max_bytes=MAX_DOWNLOAD, timeout=ADDRESS_TIMEOUT)
+    """By the guarded client, which keeps it outside our own network: a stranger may have written it. Raises ChannelError."""
+    options: dict[str, Any] = {"follow": 3, "max_bytes": MAX_DOWNLOAD, "timeout": ADDRESS_TIMEOUT}
+    answer = channel.http.request("GET", wanted.handle, **options, from_message=True)
     if answer.status != 200:
         raise error_for_status(answer, harmless=True)
     name = file_name(answer.headers.get("Content-Disposition", "")) or wanted.name

@@ -68,7 +68,7 @@ SPECIAL = _networks(
 )
 # Of IPv6 only this is given out to anybody; all else is unique local, link-local, site-local, multicast, mapped, discard-only or reserved.
 UNICAST = ipaddress.IPv6Network("2000::/3")
-# An IPv4 address stands in the last four bytes of these: NAT64 (RFC 6052), and mapped, compatible and translated ones (RFC 2765).
+# An IPv4 address stands in the last four bytes of these: NAT64 (RFC 6052), and mapped and translated ones (RFC 2765).
 LAST_BYTES = _networks("64:ff9b::/96", "::ffff:0:0/96", "::ffff:0:0:0/96")
 LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
 ISATAP = (0x00005EFE, 0x02005EFE)
@@ -128,8 +128,10 @@ def is_public(address: Address) -> bool:
 
 
 def is_never_called(address: Address) -> bool:
-    """Link-local and metadata addresses, also inside an IPv6 one; a local NAT64 may lead to any of them."""
-    return any(each in network for each in (address, inner(address)) for network in NEVER) or address in LOCAL_NAT64
+    """Link-local and metadata addresses, also inside an IPv6 one; a local NAT64 and ::192.0.2.1 may lead to any of them."""
+    is_compatible = address.version == 6 and 1 < int(address) < 1 << 32  # RFC 4291, 2.5.5.1: of no use any more
+    named = any(each in network for each in (address, inner(address)) for network in NEVER)
+    return named or is_compatible or address in LOCAL_NAT64
 
 
 class Guard:

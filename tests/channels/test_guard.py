@@ -1,0 +1,136 @@
+"""Every special-purpose network is private, in whichever form an address of it is written; and metadata is never called."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+
+from channels_wechat.errors import ChannelError
+from channels_wechat.guard import Guard, is_never_called, is_public
+
+# IANA's special-purpose registries (2025), with multicast and what was given back or is reserved.
+SPECIAL_V4 = (
+    "0.0.0.0/8",  # this network
+    "10.0.0.0/8",
+    "100.64.0.0/10",  # carriers
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.0.0.0/29",
+    "192.0.0.8/32",
+    "192.0.0.170/31",
+    "192.0.2.0/24",
+    "192.31.196.0/24",  # AS112
+    "192.52.193.0/24",  # AMT
+    "192.88.99.0/24",  # 6to4 relays
+    "192.168.0.0/16",
+    "192.175.48.0/24",  # AS112
+    "198.18.0.0/15",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+    "255.255.255.255/32",
+    "168.63.129.16/32",  # a cloud's metadata
+)
+SPECIAL_V6 = (
+    "::/128",
+    "::1/128",
+    "64:ff9b:1::/48",  # local NAT64
+    "100::/64",  # discard only
+    "100:0:0:1::/64",  # dummy
+    "2001::/23",
+    "2001::/32",  # Teredo
+    "2001:1::1/128",
+    "2001:1::2/128",
+    "2001:2::/48",
+    "2001:3::/32",
+    "2001:4:112::/48",
+    "2001:10::/28",
+    "2001:20::/28",
+    "2001:30::/28",
+    "2001:db8::/32",
+    "2620:4f:8000::/48",
+    "3fff::/20",
+    "5f00::/16",
+    "fc00::/7",
+    "fd00:ec2::254/128",
+    "fe80::/10",
+    "fec0::/10",
+    "ff00::/8",
+)
+# Public ones beside them: the table refuses no more than it must.
+PUBLIC = """1.1.1.1 8.8.8.8 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.1 169.253.255.255 172.15.255.255
+172.32.0.0 192.0.1.1 192.0.3.0 192.88.98.255 192.88.100.0 192.167.255.255 192.169.0.0 198.17.255.255 198.20.0.0 223.255.255.255
+2001:200::1 2400:3200::1 2606:4700::1111 3ffe:ffff::1 2620:4f:7fff::1 2001:db7::1"""
+
+
+def edges(networks: tuple[str, ...]) -> list[str]:
+    """The first and the last address of each, and one between."""
+    found = []
+    for network in map(ipaddress.ip_network, networks):
+        found += [network[0], network[network.num_addresses // 2], network[-1]]
+    return list(dict.fromkeys(map(str, found)))
+
+
+def written(address: str) -> dict[str, str]:
+    """The IPv6 forms that lead to an IPv4 address: mapped, compatible, translated, NAT64, 6to4, ISATAP, and Teredo's server and client."""
+    number = int(ipaddress.IPv4Address(address))
+    high, low = number >> 16, number & 0xFFFF
+    return {
+        "mapped": f"::ffff:{address}",
+        "compatible": f"::{high:x}:{low:x}",
+        "translated": f"::ffff:0:{high:x}:{low:x}",
+        "NAT64": f"64:ff9b::{high:x}:{low:x}",
+        "local NAT64": f"64:ff9b:1::{high:x}:{low:x}",
+        "6to4": f"2002:{high:x}:{low:x}::1",
+        "ISATAP": f"2400:3200::5efe:{high:x}:{low:x}",
+        "global ISATAP": f"2400:3200::200:5efe:{high:x}:{low:x}",
+        "Teredo server": f"2001:0:{high:x}:{low:x}::1",
+        "Teredo client": f"2001:0:808:808::{high ^ 0xFFFF:x}:{low ^ 0xFFFF:x}",
+    }
+
+
+def refused(address: str) -> bool:
+    """By the whole guard, as a request asks it: without a list, over TLS."""
+    try:
+        Guard().resolve(address, 443)
+    except ChannelError as error:
+        return error.code == "address"
+    return False
+
+
+@pytest.mark.parametrize("address", edges(SPECIAL_V4 + SPECIAL_V6))
+def test_no_special_purpose_address_is_public(address: str) -> None:
+    assert not is_public(ipaddress.ip_address(address))
+    assert refused(address)
+
+
+@pytest.mark.parametrize("address", edges(SPECIAL_V4))
+def test_nor_is_one_inside_an_ipv6_address(address: str) -> None:
+    assert [form for form, text in written(address).items() if not refused(text)] == []
+
+
+@pytest.mark.parametrize("address", PUBLIC.split())
+def test_what_lies_beside_them_is_public(address: str) -> None:
+    assert is_public(ipaddress.ip_address(address))
+    assert Guard().resolve(address, 443) == [address]
+
+
+@pytest.mark.parametrize("form", ["mapped", "NAT64", "6to4", "ISATAP"])
+def test_a_public_address_inside_another_stays_public(form: str) -> None:
+    assert is_public(ipaddress.ip_address(written("8.8.8.8")[form]))
+
+
+@pytest.mark.parametrize(
+    "address", ["169.254.169.254", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fe80::1"]
+)
+def test_metadata_is_never_called_whatever_a_list_says(address: str) -> None:
+    inside = list(written(address).items()) if "." in address else []
+    forms = [address, *(text for form, text in inside if not form.startswith("Teredo"))]
+    for text in forms:
+        assert is_never_called(ipaddress.ip_address(text)), text
+        with pytest.raises(ChannelError, match="never called"):
+            Guard(["0.0.0.0/0:*", "[::/0]:*"]).resolve(text, 80)

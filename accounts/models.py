@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -10,7 +11,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models.functions import Lower
+from django.db.models.functions import Coalesce, Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -30,6 +31,9 @@ class Health(models.TextChoices):
     FAILING = "failing", _("failing, retried")
     STOPPED = "stopped", _("stopped, needs you")
 
+
+# An account that begins to fail is asked after so many seconds whether it works again, unless a message shows it before.
+FIRST_PROBE_SECONDS = 30
 
 # A platform repeats a callback, and a script a request, within days at most: so long the key by which a repetition is known is kept.
 RETENTION_LEAST_DAYS = 7
@@ -111,6 +115,9 @@ class ChannelAccount(models.Model):
     state = models.CharField(_("state"), max_length=16, choices=Health.choices, default=Health.NEW, editable=False)
     state_reason = models.TextField(_("reason"), blank=True, editable=False)
     state_since = models.DateTimeField(_("since"), default=timezone.now, editable=False)
+    # While it fails: when the platform is asked next whether it works again, and how often it was asked.
+    next_try_at = models.DateTimeField(_("next try"), null=True, editable=False)
+    probes = models.PositiveSmallIntegerField(default=0, editable=False)
     # The last state that webhooks were told: where it differs from `state`, somebody is still to be told.
     told_state = models.CharField(max_length=16, choices=Health.choices, default=Health.NEW, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
@@ -165,9 +172,13 @@ class ChannelAccount(models.Model):
         self._write(ChannelAccount.objects.filter(pk=self.pk, state=Health.STOPPED), Health.NEW, "")
 
     def _write(self, rows: models.QuerySet[ChannelAccount], state: Health, reason: str) -> bool:
-        changed = rows.update(state=state, state_reason=reason, state_since=timezone.now())
+        now = timezone.now()
+        again: dict[str, Any] = {"next_try_at": None, "probes": 0}
+        if state == Health.FAILING:  # another reason does not put off the next try
+            again = {"next_try_at": Coalesce("next_try_at", now + timedelta(seconds=FIRST_PROBE_SECONDS))}
+        changed = rows.update(state=state, state_reason=reason, state_since=now, **again)
         if changed:
-            self.refresh_from_db(fields=["state", "state_reason", "state_since"])
+            self.refresh_from_db(fields=["state", "state_reason", "state_since", "next_try_at", "probes"])
         return bool(changed)
 
 

@@ -201,6 +201,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "bridge.tasks.sweep", "schedule": 1.0, "options": {"expires": 1.0}},
     "refresh-tokens": {"task": "bridge.tasks.refresh_tokens", "schedule": 60.0, "options": {"expires": 60.0}},
     "check-health": {"task": "bridge.tasks.check_health", "schedule": 20.0, "options": {"expires": 20.0}},
+    "probe-failing": {"task": "bridge.tasks.probe_failing", "schedule": 10.0, "options": {"expires": 10.0}},
     "prune": {"task": "bridge.tasks.prune", "schedule": 600.0, "options": {"expires": 600.0}},
     # At an hour and not after a time: the clock may have lost its memory with its container.
     "tidy": {"task": "bridge.tasks.tidy", "schedule": crontab(hour=20, minute=17), "options": {"expires": 3600.0}},

@@ -46,10 +46,15 @@ def state_badge(delivery: Delivery) -> SafeString:
 
 
 def health_badge(row: Any) -> SafeString:
-    """row: an account or a gateway."""
+    """row: an account or a gateway. Of a failing account also when it is tried next."""
     if not row.enabled:
         return badge(_("switched off"), "quiet")
-    return badge(row.get_state_display(), HEALTH_TONES[Health(row.state)])
+    state, again = badge(row.get_state_display(), HEALTH_TONES[Health(row.state)]), getattr(row, "next_try_at", None)
+    if row.state != Health.FAILING or again is None:
+        return state
+    if again <= timezone.now():
+        return format_html("{} <small>{}</small>", state, _("the next try is due"))
+    return format_html("{} <small>{} {}</small>", state, _("next try"), ago(again))
 
 
 def mode_badge(conversation: Conversation) -> SafeString:

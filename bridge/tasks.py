@@ -10,6 +10,7 @@ from accounts import tokens
 from accounts.tokens import StoredTokens
 from bridge import alerts, delivery, erasure, events, inbound, media, names, retention, review
 from bridge.doorbell import Bell, ring
+from bridge.operations import probe
 from bridge.pipeline.inbound import drain
 from channels_wechat.errors import ChannelError
 
@@ -50,6 +51,11 @@ def _refresh(account: ChannelAccount) -> None:
 @shared_task
 def check_health() -> None:
     alerts.check()
+
+
+@shared_task
+def probe_failing() -> None:
+    probe.probe_failing()
 
 
 @shared_task

@@ -96,6 +96,9 @@ class Channel:
     # Outbound kinds beside "text" that `render` takes.
     content_kinds: ClassVar[tuple[str, ...]] = ()
 
+    # Whether `test` asks the platform something, so that it proves that the account works.
+    test_calls: ClassVar[bool] = True
+
     # Whether ids of people are the same in upper and lower case.
     ids_in_any_case: ClassVar[bool] = False
 
@@ -145,7 +148,7 @@ class Channel:
         return ""
 
     def test(self) -> list[str]:
-        """Call the platform once; sentences about what works. Raises ChannelError."""
+        """Call the platform once, where `test_calls`; sentences about what works. Raises ChannelError."""
         return []
 
 

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from functools import partial
+from html import unescape
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin
 
@@ -52,6 +54,7 @@ IDLE_SECONDS = 15
 BODY_SECONDS = 120
 CHUNK = 65536
 SECRET = re.compile(r"([?&][^=&#\s]*(?:token|secret|key|code|sign|ticket)[^=&#\s]*=)[^&#\s'\")]*", re.IGNORECASE)
+TITLE = re.compile(r"<title[^>]*>([^<]*)<", re.IGNORECASE)
 REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -314,7 +317,7 @@ def error_for_status(response: Response, harmless: bool) -> ChannelError:
     it passed the request on): unknown, unless `harmless`.
     """
     status, lost = response.status, Action.RETRY if harmless else Action.UNKNOWN
-    detail = response.body[:200].decode(errors="replace")
+    detail = _in_words(response)
     if status == 429 or (status == 503 and harmless):
         text = _("The platform is overloaded and asks to wait.")
         return ChannelError(f"http_{status}", Action.WAIT, text, detail=detail, retry_after=_retry_after(response))
@@ -333,6 +336,25 @@ def error_for_status(response: Response, harmless: bool) -> ChannelError:
         return ChannelError(f"http_{status}", Action.CONFIG, text, detail=detail)
     text = _("The answer is not the platform's: a proxy or a wrong API address may stand between.")
     return ChannelError("html", lost, text, detail=detail)
+
+
+def _in_words(response: Response) -> str:
+    """What came in the place of the platform's JSON. Of a web page its title and never its markup: staff read this."""
+    text = response.body[:4000].decode(errors="replace").strip()
+    if "html" not in response.headers.get("Content-Type", "") and not text.startswith("<"):
+        return text[:200]
+    found = TITLE.search(text)
+    title = " ".join(unescape(found[1]).split())[:100] if found else ""
+    title = title or f"HTTP {response.status} {_phrase(response.status)}".strip()
+    return str(_("a web page: %(title)s") % {"title": title})
+
+
+def _phrase(status: int) -> str:
+    """The standard words for a status; empty for one that has none."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
 
 
 def _retry_after(response: Response) -> float:

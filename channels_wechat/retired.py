@@ -20,6 +20,8 @@ NO_LONGER_SUPPORTED = _("This kind of account is no longer supported.")
 class Retired(Channel):
     """Has no kind of its own and is in no list to choose from."""
 
+    test_calls = False
+
     def render(self, content: Content) -> list[Payload]:
         raise ContentRefused("account", NO_LONGER_SUPPORTED)
 

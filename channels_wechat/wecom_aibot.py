@@ -70,6 +70,8 @@ class WeComAIBot(Streaming, Downloads):
         Ability(_("Recall a message"), False),
     )
 
+    test_calls = False
+
     @classmethod
     def external_id(cls, credentials: Mapping[str, Any]) -> str:
         return str(credentials["bot_id"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from http import HTTPStatus
 
 import pytest
 
@@ -118,4 +119,23 @@ def test_an_answer_that_is_not_the_platforms(status, headers, action, harmless_a
     response = Response(status, headers, b"<html>\xff")
     assert error_for_status(response, harmless=False).action == action
     error = error_for_status(response, harmless=True)
-    assert (error.action, error.retry_after, error.detail) == (harmless_action, wait, "<html>\ufffd")
+    assert (error.action, error.retry_after) == (harmless_action, wait)
+    assert error.detail == f"a web page: HTTP {status} {HTTPStatus(status).phrase}"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "detail"),
+    [
+        ({}, b"<html>\r\n<head><title>502 Bad Gateway</title></head><body><hr>nginx", "a web page: 502 Bad Gateway"),
+        ({}, "<!DOCTYPE html><TITLE lang=zh>登录 &amp;\n 认证</TITLE>".encode(), "a web page: 登录 & 认证"),
+        ({"Content-Type": "text/html"}, b"<title></title>", "a web page: HTTP 502 Bad Gateway"),
+        ({"Content-Type": "text/html"}, b"Bad gateway", "a web page: HTTP 502 Bad Gateway"),
+        ({}, b"<?xml version='1.0'?><Error>no", "a web page: HTTP 502 Bad Gateway"),
+        ({}, b"upstream connect error", "upstream connect error"),
+        ({}, b"", ""),
+    ],
+)
+def test_a_foreign_page_is_said_in_words(headers, body, detail):
+    error = error_for_status(Response(502, headers, body), harmless=False)
+    assert error.detail == detail
+    assert "<" not in str(error)

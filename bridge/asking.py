@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.core.files.base import ContentFile
+from django.db import transaction
 from django.utils.translation import gettext as _
 
 from accounts.channels import http
@@ -18,7 +19,7 @@ from bridge import gestures, logs, media, outbound, readable, review
 from bridge.database import AWAY, patiently, run_call, run_db
 from bridge.delivery import Asked, Done, LostLease
 from bridge.models import Delivery, Message, Outcome, Reason, Wire
-from bridge.pipeline.agent import stop
+from bridge.pipeline.agent import notices, stop
 from bridge.pipeline.agent.usage import Used, store_usage
 from bridge.prompt import file_name
 from bridge.redact import redact_text
@@ -241,7 +242,8 @@ class Asking:
 
     async def _fail(self, failure: Failure) -> None:
         try:
-            await run_db(patiently, work.fail, self.delivery, self.opened.attempt if self.opened else None, failure)
+            attempt = self.opened.attempt if self.opened else None
+            await run_db(patiently, fail_turn, self.delivery, attempt, failure)
         except LostLease:
             log.warning("the lease was lost")
 
@@ -268,6 +270,13 @@ def lost_before(delivery: Delivery) -> bool:
     unknown = delivery.attempts.filter(outcome__in=(Outcome.UNKNOWN, Outcome.INTERRUPTED))
     key = key_of(delivery)
     return unknown.filter(request__ask=key).exists() or unknown.filter(request__recover=key).exists()
+
+
+def fail_turn(delivery: Delivery, attempt: Attempt | None, failure: Failure) -> None:
+    """The turn's failure, and what the person reads where that was the last try. Raises LostLease."""
+    with transaction.atomic():
+        work.fail(delivery, attempt, failure)
+        notices.tell_failed(delivery)
 
 
 def failures(delivery: Delivery, code: str) -> int:

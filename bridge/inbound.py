@@ -15,7 +15,7 @@ from bridge import allowance, erasure, events, logs, outbound, outbox, peers, pr
 from bridge.doorbell import Bell, ring
 from bridge.models import Conversation, Delivery, Message, Reason, Route, State, Target, Wire
 from bridge.outbox import Case
-from bridge.pipeline.agent import sessions
+from bridge.pipeline.agent import notices, sessions
 from bridge.pipeline.agent.stop import running_turns, stop_turns
 from bridge.pipeline.inbound.commands import command_of
 from bridge.pipeline.outbound.rights import rights_of
@@ -101,6 +101,7 @@ def _bury(message: Message, error: Exception) -> None:
     dead.save()
     events.received([message])
     events.died(dead)
+    notices.tell_failed(dead)
 
 
 def _route(cases: list[Case]) -> int:
@@ -170,6 +171,8 @@ def _worked_out(case: Case, before: Sequence[tuple[Case, Delivery]]) -> Delivery
     delivery = _decided(case, decision, asked)
     if delivery.reason == Reason.EMPTY:
         _tell(case, "not_understood", f"empty:{case.message.pk}")
+    if delivery.reason == Reason.NO_ROUTE:
+        notices.tell_unmapped(case.message, case.conversation, case.channel)
     if delivery.state != State.PENDING or decision.route is None:
         return delivery
     command = command_of(decision.text) if case.message.kind == "text" else ""

@@ -1,0 +1,53 @@
+"""What a person reads where no agent answers: one sentence, only in a chat of their own, and only where the account can push it.
+
+Bots and accounts that answer in the reply to the callback say it there (`bridge.streams`, `bridge.passive`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.utils import timezone
+
+from accounts.capabilities import passively
+from accounts.channels import known
+from bridge import outbound
+from bridge.models import Conversation, Delivery, Message, Route, State
+from channels_wechat.base import Streaming
+
+if TYPE_CHECKING:
+    from channels_wechat.base import Channel
+
+
+def tell_unmapped(message: Message, conversation: Conversation, channel: Channel) -> None:
+    """At most once a day to each person; not where staff have taken over. In the transaction of the message's routing.
+
+    For an account that has mappings, but none for this person: one without any speaks for staff and scripts alone, or is being set up.
+    """
+    if conversation.mode != Conversation.Mode.BOT or not _can_tell(message, channel):
+        return
+    key = f"unmapped:{conversation.pk}:{timezone.localdate():%Y-%m-%d}"
+    sent = {"account": message.account_id, "direction": "out", "source": Message.Source.BRIDGE, "idempotency_key": key}
+    told = Message.objects.filter(**sent, client="").exists()
+    if not told and Route.objects.filter(account=message.account_id).exists():
+        _tell(message, "unmapped", key)
+
+
+def tell_failed(delivery: Delivery) -> None:
+    """Once for each question, when its turn has failed for good. In the transaction in which it did."""
+    state = Delivery.objects.filter(pk=delivery.pk).values_list("state", flat=True).first()
+    message = delivery.message
+    if message is None or state not in (State.DEAD, State.UNCERTAIN):
+        return
+    if _can_tell(message, known(message.account_id)[1]):
+        _tell(message, "failed", f"failed:{message.pk}")
+
+
+def _can_tell(message: Message, channel: Channel) -> bool:
+    if message.peer_kind != "direct" or message.kind in ("event", "action") or isinstance(channel, Streaming):
+        return False
+    return not passively(channel, message.account_id)
+
+
+def _tell(message: Message, sentence: str, key: str) -> None:
+    outbound.answer(message, message.account.sentence(sentence), source=Message.Source.BRIDGE, key=key)

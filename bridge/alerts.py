@@ -17,7 +17,7 @@ from django.utils.translation import ngettext
 
 from accounts import valkey
 from accounts.models import ChannelAccount, Health
-from bridge import hooks
+from bridge import hooks, logs
 from bridge.models import Delivery, Incident, State, Target, WebhookEndpoint
 from bridge.pipeline.inbound import spool, spool_report
 from bridge.redact import redact_text
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 log = logging.getLogger(__name__)
+# By what could not be sent: each is tried again with every look, three times a minute.
+unsent: dict[str, logs.Rarely] = {}
+MOST_UNSENT = 100
 # A hiccup is not an incident: failing things are given this long to come back by themselves.
 PATIENCE = timedelta(minutes=2)
 # Work that waits longer than this without a reason of its own means that a process is missing.
@@ -175,9 +178,16 @@ def _tell_one(incident: Incident) -> None:
         elif alert.state == State.DEAD:
             errors.append(alert.error)
     for error in errors:
-        log.warning("an alert could not be sent: %s", error)
+        _log_unsent(error)
     told = {"told_over_at" if over else "told_at": accepted[0]} if accepted else {}
     Incident.objects.filter(pk=incident.pk).update(error=" ".join(errors), **told)
+
+
+def _log_unsent(error: str) -> None:
+    if len(unsent) >= MOST_UNSENT:
+        unsent.clear()
+    if unsent.setdefault(error, logs.Rarely()).is_due(error):
+        log.warning("an alert could not be sent: %s", error)
 
 
 def _title_of(incident: Incident, over: bool) -> str:

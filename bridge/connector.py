@@ -13,7 +13,7 @@ from django.conf import settings
 from redis.exceptions import RedisError
 
 from accounts.models import Health
-from bridge import alive, outbound, ownership
+from bridge import alive, logs, outbound, ownership
 from bridge import delivery as work
 from bridge.asking import Asking, take
 from bridge.database import AWAY, patiently, run_db
@@ -43,6 +43,7 @@ LEASE_EVERY_SECONDS = 5.0
 PARTIAL_EVERY_SECONDS = 0.3
 CLOSE_SECONDS = 10  # for the turns of a closed connection to settle
 STEADY_SECONDS = 60  # a connection that held this long starts the backoff anew
+PROBE_EVERY_SECONDS = 60
 _OUR_KEY = re.compile(r"\d+\.\d+")
 
 
@@ -53,6 +54,7 @@ class Connector:
         self.owned: dict[int, Owned] = {}
         self.valkey = redis.asyncio.Redis.from_url(settings.REDIS_URL, decode_responses=True, socket_timeout=5)
         self.partials: dict[str, str] = {}
+        self.away, self.unrenewed = logs.Rarely(), logs.Rarely()
 
     async def run(self) -> None:
         """Until `stop`. What is under way then is handed over: its keys stay, the next connector finds the answers."""
@@ -81,8 +83,10 @@ class Connector:
         """While the database is away the turns go on: their ends wait for it, and who has what is asked again."""
         try:
             await self._own()
+            self.away.forget()
         except AWAY as error:
-            log.warning("the database is away (%s)", type(error).__name__)
+            if self.away.is_due(type(error).__name__):
+                log.warning("the database is away (%s)", type(error).__name__)
 
     async def _own(self) -> None:
         """Start a task for each gateway that is ours now, end those that are not, or are to be reached another way now."""
@@ -93,6 +97,7 @@ class Connector:
                 await self._let_go(pk)
             else:
                 owned.gateway = fresh
+                await owned.say_that_it_works()
         for pk, gateway in gateways.items():
             if pk not in self.owned:
                 self.owned[pk] = Owned(gateway, self)
@@ -135,8 +140,12 @@ class Connector:
                 running = {pk for owned in self.owned.values() for pk in owned.asking}
                 await run_db(work.renew, self.holder, running)
                 await self._stop_turns(await run_db(stop.stopped_among, running))
-            except Exception:  # the database is away: leases may run out, and then another connector recovers the turns
-                log.exception("leases could not be renewed")
+                self.unrenewed.forget()
+            except (
+                Exception
+            ) as error:  # the database is away: leases may run out, and then another connector recovers the turns
+                if self.unrenewed.is_due(type(error).__name__):
+                    log.exception("leases could not be renewed")
 
     def partial(self, delivery: Delivery, text: str) -> None:
         message = delivery.message
@@ -166,6 +175,9 @@ class Owned:
         self.asking: dict[int, Asking] = {}
         self.turns: set[asyncio.Task[None]] = set()
         self.leftovers: set[asyncio.Task[None]] = set()
+        self.proven: Link | None = None  # the open link, and when it may be tried whether it still is one
+        self.probe_at = 0.0
+        self.failing, self.away = logs.Rarely(), logs.Rarely()
         self.task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
@@ -175,6 +187,9 @@ class Owned:
             began = asyncio.get_running_loop().time()
             try:
                 await self._connect(link)
+                self.proven = link
+                self.failing.forget()
+                self.away.forget()
                 await self._serve(link)
             except GatewayError as error:
                 steady = asyncio.get_running_loop().time() - began > STEADY_SECONDS
@@ -183,10 +198,30 @@ class Owned:
                     return
                 await asyncio.sleep(max(error.retry_after or 0.0, backoff(failures - 1) if failures else 0.2))
             except AWAY as error:
-                log.warning("gateway %s: the database is away (%s)", self.gateway.pk, type(error).__name__)
+                if self.away.is_due(type(error).__name__):
+                    log.warning("gateway %s: the database is away (%s)", self.gateway.pk, type(error).__name__)
                 await asyncio.sleep(LOOK_SECONDS)
             finally:
+                self.proven = None
                 await self._close(link)
+
+    async def say_that_it_works(self) -> None:
+        """A failed test does not outlast an open connection, which proves the contrary. By HTTP the gateway is asked, once a minute."""
+        link, now = self.proven, asyncio.get_running_loop().time()
+        if link is None or self.gateway.state != Health.FAILING or now < self.probe_at:
+            return
+        self.probe_at = now + PROBE_EVERY_SECONDS
+        self._later(self._probe(link))
+
+    async def _probe(self, link: Link) -> None:
+        if isinstance(link, HttpLink):
+            try:
+                await link.open()
+            except GatewayError as error:
+                log.info("gateway %s: still failing (%s)", self.gateway.pk, error.code)
+                return
+        if not link.closed.is_set():
+            await run_db(self.gateway.set_state, Health.OK)
 
     def _link(self) -> Link:
         endpoint = ownership.endpoint(self.gateway)
@@ -269,7 +304,9 @@ class Owned:
         """False: staff have to act first, and every process reads that in the row."""
         state = Health.STOPPED if error.action == Action.CONFIG else Health.FAILING
         await run_db(self.gateway.set_state, state, str(error.code), error.explained)
-        log.warning("gateway %s: %s", self.gateway.pk, error.code)
+        if self.failing.is_due(str(error.code)):
+            times = f" ({self.failing.times} times in a row)" if self.failing.times > 1 else ""
+            log.warning("gateway %s: %s%s", self.gateway.pk, error.code, times)
         return state != Health.STOPPED
 
     async def _close(self, link: Link) -> None:

@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from bridge import logs
 from bridge.database import AWAY
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Responder:
         self.name, self.work, self.leaving = name, work, leaving
         self.rung = rung or threading.Event()
         self.thread = threading.Thread(target=self._run, name=f"bell-{name}")
+        self.away = logs.Rarely()
 
     def _run(self) -> None:
         while not self.leaving.is_set():
@@ -57,9 +59,11 @@ class Responder:
     def _work(self) -> None:
         try:
             self.work()
+            self.away.forget()
         except AWAY as error:
             connection.close()
-            log.warning("%s: the database is away (%s)", self.name, type(error).__name__)
+            if self.away.is_due(type(error).__name__):
+                log.warning("%s: the database is away (%s)", self.name, type(error).__name__)
         except Exception:  # a defect of ours: the thread must be there for the next ring
             connection.close()
             log.exception("%s failed", self.name)

@@ -67,6 +67,23 @@ class ClientErrors(logging.Filter):
         return self.count <= MAX_CLIENT_ERRORS
 
 
+class Rarely:
+    """Whether a message that repeats is worth a line: its 1st, 2nd, 4th, 8th … time in a row. Another message begins anew."""
+
+    def __init__(self) -> None:
+        self.said, self.times = "", 0
+
+    def is_due(self, said: str) -> bool:
+        """said: the message, without what changes from one time to the next."""
+        self.times = self.times + 1 if said == self.said else 1
+        self.said = said
+        return self.times & (self.times - 1) == 0
+
+    def forget(self) -> None:
+        """It is over: the next one is the first again."""
+        self.said, self.times = "", 0
+
+
 def _cut(value: object) -> object:
     return f"{value[:MAX_CLIENT_TEXT]}…" if isinstance(value, str) and len(value) > MAX_CLIENT_TEXT else value
 

@@ -247,7 +247,7 @@ def test_an_agent_that_does_not_exist(stub: RunningStub, account: ChannelAccount
         done = finished(turn(account))
     assert (done.state, done.reason, done.attempts.get().code) == ("dead", Reason.PERMANENT, "unknown_agent")
     assert fresh(home).state == Health.OK
-    assert Message.objects.filter(direction="out").count() == 0
+    assert answers(done) == [account.sentence("failed")]
 
 
 def test_a_failed_run_is_asked_again_with_a_new_key_and_its_text_reaches_nobody(
@@ -275,7 +275,7 @@ def test_a_run_that_always_fails_is_dead_after_four_tries(
             time.sleep(0.05)
     done = row(asked)
     assert (done.state, done.reason, done.tries) == ("dead", Reason.TRIES_SPENT, 4)
-    assert Message.objects.filter(direction="out").count() == 0
+    assert answers(done) == [account.sentence("failed")]
 
 
 def test_interruptions_do_not_count_as_failures(stub: RunningStub, account: ChannelAccount, mapped: Route) -> None:
@@ -675,4 +675,28 @@ def test_a_replay_is_a_new_turn(stub: RunningStub, account: ChannelAccount, home
         assert replay.replay([asked.pk]).count == 1
         assert finished(asked).state == "delivered"
     assert ran(stub) == [(f"{asked.pk}.1", 1)]
-    assert answers(asked) == ["收到：hi"]
+    assert answers(asked) == [account.sentence("failed"), "收到：hi"]
+
+
+@pytest.mark.parametrize("transport", ["ws", "http"])
+def test_a_failed_test_does_not_outlast_a_gateway_that_works(
+    stub: RunningStub, account: ChannelAccount, home: Gateway, transport: str
+) -> None:
+    Gateway.objects.filter(pk=home.pk).update(transport=transport)
+    with RunningConnector():
+        eventually(lambda: fresh(home).state == Health.OK)
+        fresh(home).set_state(Health.FAILING, "unreachable", "a test failed")
+        eventually(lambda: fresh(home).state == Health.OK)
+
+
+def test_a_gateway_that_stays_away_does_not_fill_the_log(
+    account: ChannelAccount, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = gateway(NOWHERE)
+    tries: list[int] = []
+    monkeypatch.setattr("bridge.connector.backoff", lambda failures: tries.append(failures) or 0.01)  # only the pause
+    with RunningConnector():
+        eventually(lambda: len(tries) >= 33)
+    lines = [one.getMessage() for one in caplog.records if one.getMessage().startswith(f"gateway {home.pk}: unreach")]
+    assert 6 <= len(lines) <= len(tries) / 4
+    assert lines[-1].endswith("times in a row)")

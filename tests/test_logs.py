@@ -301,3 +301,14 @@ def test_other_peoples_code_is_never_at_debug(level: str, ours: bool) -> None:
 def test_celery_is_not_told_to_debug(level: str, celery: str) -> None:
     line = processes.command("worker", {"LOG_LEVEL": level, "DATA_DIR": "/tmp"})  # noqa: S108 - nothing is written
     assert line[line.index("--loglevel") + 1] == celery
+
+
+def test_what_repeats_is_written_ever_more_rarely() -> None:
+    rarely = logs.Rarely()
+    assert [time for time in range(1, 3300) if rarely.is_due("unreachable")] == [2**n for n in range(12)]
+    assert rarely.is_due("timeout")
+    assert rarely.is_due("unreachable"), "what is new is written at once"
+    rarely.is_due("unreachable")
+    assert not rarely.is_due("unreachable")
+    rarely.forget()
+    assert rarely.is_due("unreachable")

@@ -1,5 +1,6 @@
 """message/send, recall and update_template_card (facts: wecom.md 3)."""
 
+import hashlib
 import json
 import secrets
 from collections.abc import Iterable
@@ -8,6 +9,8 @@ from channels_wechat.simulator.api import Answer, Call, Endpoint
 from channels_wechat.simulator.cards import INTERACTIONS, check_card
 from channels_wechat.simulator.checks import APP, Context, check_message, show
 from channels_wechat.simulator.errors import PlatformError
+from channels_wechat.simulator.recent import Recent
+from channels_wechat.simulator.record import KEEP
 from channels_wechat.simulator.state import JSON, App, Entry, Member, Once, World, single_chat
 
 
@@ -65,11 +68,12 @@ class SentMessages:
     """What enable_duplicate_check compares with: first msgid by (agent, recipients, content)."""
 
     def __init__(self) -> None:
-        self._first: dict[str, tuple[float, JSON]] = {}
+        self._first: Recent[str, tuple[float, JSON]] = Recent(KEEP)
 
     def key(self, call: Call, members: list[Member], msgtype: str, content: JSON) -> str:
         users = sorted(member.userid.lower() for member in members)
-        return json.dumps([call.app.agentid, users, msgtype, content], sort_keys=True)
+        whole = json.dumps([call.app.agentid, users, msgtype, content], sort_keys=True)
+        return hashlib.sha256(whole.encode()).hexdigest()
 
     def earlier(self, key: str, now: float, interval: float) -> JSON | None:
         at, answer = self._first.get(key, (0.0, {}))

@@ -5,7 +5,10 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
-KEEP = 50_000  # API calls kept; the counters are never cut
+from channels_wechat.simulator.recent import Recent
+
+KEEP = 50_000  # API calls, deliveries and streams kept; the counters are never cut
+KEEP_VIOLATIONS = 1000
 BODY = 4096  # characters of a body kept with its call
 
 
@@ -54,9 +57,13 @@ class Record:
         self.errors: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.counters: Counter[str] = Counter()
-        self.deliveries: dict[str, Delivery] = {}
-        self.streams: dict[str, StreamState] = {}
-        self.violations: list[dict[str, str]] = []
+        self.deliveries: Recent[str, Delivery] = Recent(KEEP, _is_over, self._forget_delivery)
+        self.streams: Recent[str, StreamState] = Recent(KEEP, lambda one: one.state != "streaming", self._forget_stream)
+        self.violations: deque[dict[str, str]] = deque(maxlen=KEEP_VIOLATIONS)
+        # What came of those that are not kept any more.
+        self._outcomes: Counter[str] = Counter()
+        self._posts = 0
+        self._states: Counter[str] = Counter()
 
     def call(self, path: str, query: dict[str, str]) -> Call:
         call = Call(path, {k: v for k, v in query.items() if k not in ("access_token", "corpsecret", "secret", "key")})
@@ -82,8 +89,19 @@ class Record:
             "errors": dict(self.errors),
             "faults": dict(self.faults),
             "counters": dict(self.counters),
-            "deliveries": dict(Counter(d.outcome for d in self.deliveries.values())),
-            "posts": sum(len(d.tries) for d in self.deliveries.values()),
-            "streams": dict(Counter(s.state for s in self.streams.values())),
-            "violations": self.violations,
+            "deliveries": dict(self._outcomes + Counter(d.outcome for d in self.deliveries.values())),
+            "posts": self._posts + sum(len(d.tries) for d in self.deliveries.values()),
+            "streams": dict(self._states + Counter(s.state for s in self.streams.values())),
+            "violations": list(self.violations),
         }
+
+    def _forget_delivery(self, old: Delivery) -> None:
+        self._outcomes[old.outcome] += 1
+        self._posts += len(old.tries)
+
+    def _forget_stream(self, old: StreamState) -> None:
+        self._states[old.state] += 1
+
+
+def _is_over(delivery: Delivery) -> bool:
+    return delivery.outcome not in ("queued", "sending")

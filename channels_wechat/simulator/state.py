@@ -4,15 +4,22 @@ import hashlib
 import itertools
 import secrets
 import time
+from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from channels_wechat.simulator.errors import ControlError
+from channels_wechat.simulator.recent import Recent
 from channels_wechat.simulator.record import Record
 from channels_wechat.simulator.weixin import MiniProgram, OfficialAccount, Person, WeixinAccount
 from channels_wechat.simulator.windows import Standing
 
 JSON = dict[str, Any]
+# What is kept of what people see and of what was uploaded; the oldest goes first.
+KEEP_CHATS = 10_000
+KEEP_ENTRIES = 2000  # of one chat
+KEEP_CODES = 50_000
+KEEP_MEDIA_BYTES = 512 * 1024 * 1024
 
 
 @dataclass
@@ -185,9 +192,10 @@ class World:
         self.standings: dict[str, Standing] = {}
         self.groups: dict[str, Group] = {}
         self.media: dict[str, Media] = {}
-        self.chats: dict[str, list[Entry]] = {}
-        self.card_codes: dict[str, Once] = {}
-        self.response_codes: dict[str, Once] = {}
+        self.chats: Recent[str, deque[Entry]] = Recent(KEEP_CHATS)
+        self.card_codes: Recent[str, Once] = Recent(KEEP_CODES)
+        self.response_codes: Recent[str, Once] = Recent(KEEP_CODES)
+        self._media_bytes = 0
         self.rev = 0
         self._seq = itertools.count(1)
         # Above 2^53, as the platform's are, and never one of an earlier start: ids are unique for ever.
@@ -234,7 +242,9 @@ class World:
 
     def add(self, chat: str, who: str, kind: str, **rest: Any) -> Entry:
         entry = Entry(next(self._seq), chat, self.now(), who, kind, **rest)
-        self.chats.setdefault(chat, []).append(entry)
+        if chat not in self.chats:
+            self.chats[chat] = deque(maxlen=KEEP_ENTRIES)
+        self.chats[chat].append(entry)
         self.touch(entry)
         return entry
 
@@ -249,6 +259,9 @@ class World:
     def keep_media(self, kind: str, name: str, data: bytes, mime: str, **rest: Any) -> Media:
         media = Media(secrets.token_urlsafe(48), kind, name, data, mime, self.now(), **rest)
         self.media[media.id] = media
+        self._media_bytes += len(data)
+        while self._media_bytes > KEEP_MEDIA_BYTES and len(self.media) > 1:
+            self._media_bytes -= len(self.media.pop(next(iter(self.media))).data)
         return media
 
     def find_media(self, media_id: str, owner: str = "") -> Media | None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 Json = dict[str, Any]
+# What is kept in memory; the oldest goes first.
+KEEP_RUNS = 50_000
+KEEP_SESSIONS = 10_000
+KEEP_ROWS = 1000  # of one session
 
 
 class Book:
@@ -22,7 +26,7 @@ class Book:
     def __init__(self, path: Path | None = None) -> None:
         self.rows: dict[str, list[Json]] = defaultdict(list)
         self.queued: dict[str, dict[str, str]] = defaultdict(dict)
-        self.ran: list[Json] = []
+        self.ran: deque[Json] = deque(maxlen=KEEP_RUNS)
         self._file = None
         if path:
             for line in path.read_bytes().splitlines() if path.exists() else ():
@@ -40,12 +44,21 @@ class Book:
     def _apply(self, entry: Json) -> None:
         session = entry["session"]
         if entry["entry"] == "row":
-            self.rows[session].append(entry["row"])
+            self._keep(session, entry["row"])
             self.queued[session].pop(entry["row"].get("idempotencyKey", "").removesuffix(":user"), None)
         elif entry["entry"] == "queued":
             self.queued[session][entry["key"]] = entry["message"]
         else:
             self.ran.append(entry)
+
+    def _keep(self, session: str, row: Json) -> None:
+        rows = self.rows[session]
+        rows.append(row)
+        del rows[:-KEEP_ROWS]
+        if len(self.rows) > KEEP_SESSIONS:
+            oldest = next(iter(self.rows))
+            del self.rows[oldest]
+            self.queued.pop(oldest, None)
 
     def _write(self, entry: Json) -> None:
         self._apply(entry)
@@ -82,7 +95,8 @@ class Book:
         self._row(session, row, {"runId": key})
 
     def _row(self, session: str, row: Json, inner: Json) -> None:
-        inner |= {"seq": len(self.rows[session]) + 1}
+        before = self.rows[session][-1:]
+        inner |= {"seq": before[0]["__openclaw"]["seq"] + 1 if before else 1}
         row |= {"timestamp": int(time.time() * 1000), "__openclaw": inner}
         self._write({"entry": "row", "session": session, "row": row})
 

@@ -20,6 +20,8 @@ Json = dict[str, Any]
 
 FAILED = "⚠️ stub/parrot request failed (HTTP {}). This is usually temporary — try again shortly."
 RESUME = "[System] Your previous turn was interrupted by a gateway restart. Continue from the existing transcript."
+KEEP_RUNS = 10_000
+"""Runs and commands that are over, by whose key a repetition is known; the oldest goes first."""
 MOST_DELTAS = 10
 """Partial texts of an instant answer; a real gateway sends one in about 150 ms."""
 
@@ -109,10 +111,19 @@ class Gateway:
 
     def start(self, run: Run) -> Run:
         self.runs[run.key] = run
+        self._forget_old()
         if self._turns[run.session].locked():
             self.book.queue(run.session, run.key, run.message)
         run.task = asyncio.create_task(self._run(run))
         return run
+
+    def _forget_old(self) -> None:
+        while len(self.runs) > KEEP_RUNS and next(iter(self.runs.values())).done.is_set():
+            del self.runs[next(iter(self.runs))]
+        while len(self._turns) > KEEP_RUNS and not next(iter(self._turns.values())).locked():
+            del self._turns[next(iter(self._turns))]
+        while len(self.commands) > KEEP_RUNS:
+            del self.commands[next(iter(self.commands))]
 
     async def _run(self, run: Run) -> None:
         try:
@@ -217,11 +228,14 @@ class Gateway:
         waiting = {run.key: run for run in active if not run.started and not run.resumes}
         status = "running" if active or session in self._owed else "done"
         items = [
-            {"runId": key, "state": "queued" if key in waiting else "interrupted"} for key in self.book.queued[session]
+            {"runId": key, "state": "queued" if key in waiting else "interrupted"}
+            for key in self.book.queued.get(session, {})
         ]
         return {
             "sessionKey": session,
-            "messages": [versions.row(self.faults.plays, row, most) for row in self.book.rows[session][-limit:]],
+            "messages": [
+                versions.row(self.faults.plays, row, most) for row in self.book.rows.get(session, [])[-limit:]
+            ],
             "inFlightRun": {"runId": running.key, "text": running.said} if running else None,
             "pendingInputs": {"items": items, "total": len(items)},
             "sessionInfo": {

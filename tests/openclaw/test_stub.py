@@ -18,6 +18,7 @@ import pytest
 from openclaw.client import Answer, Endpoint, GatewayClient, Turn
 from openclaw.errors import GatewayError
 from openclaw.session import session_key
+from openclaw.stub import book, gateway
 from openclaw.stub.brain import picture, think
 
 KEY = session_key("main", "account", "group", "wrGroup", 0)
@@ -138,3 +139,42 @@ def test_what_the_parrot_says(message: str, words: str) -> None:
 def test_picture_is_a_png_and_the_same_for_a_seed() -> None:
     assert picture(1) == picture(1) != picture(2)
     assert picture(1).startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_what_it_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(book, "KEEP_RUNS", 4)
+    monkeypatch.setattr(book, "KEEP_SESSIONS", 2)
+    monkeypatch.setattr(book, "KEEP_ROWS", 6)
+    kept = book.Book()
+    for session in ("one", "two", "three"):
+        for number in range(5):
+            key = f"{session}.{number}"
+            kept.queue(session, key, "hello")
+            kept.user(session, key, "hello", "")
+            kept.run(session, key, "hello", "")
+            kept.assistant(session, key, [{"type": "text", "text": "hello"}])
+    assert list(kept.rows) == ["two", "three"]
+    assert [row["__openclaw"]["seq"] for row in kept.rows["three"]] == [5, 6, 7, 8, 9, 10]
+    assert [run["key"] for run in kept.record()] == [f"three.{number}" for number in (1, 2, 3, 4)]
+    assert set(kept.queued) <= {"two", "three"}
+
+
+def test_runs_that_are_over_are_forgotten_and_those_under_way_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "KEEP_RUNS", 3)
+
+    async def play() -> gateway.Gateway:
+        home = gateway.Gateway("token", ["main"], book.Book())
+        slow = home.start(gateway.Run("slow", "agent:main:slow", "!slow=5 hello"))
+        for number in range(6):
+            await home.start(gateway.Run(f"{number}", f"agent:main:{number}", "hello")).done.wait()
+        assert "slow" in home.runs
+        assert slow.task
+        slow.task.cancel()
+        await slow.done.wait()
+        for number in range(6, 12):
+            await home.start(gateway.Run(f"{number}", f"agent:main:{number}", "hello")).done.wait()
+        return home
+
+    home = asyncio.run(play())
+    assert list(home.runs) == ["9", "10", "11"]
+    assert len(home._turns) <= 4

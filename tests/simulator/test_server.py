@@ -14,7 +14,7 @@ import pytest
 import requests
 
 import channels_wechat.simulator
-from channels_wechat.simulator import SimulatorError
+from channels_wechat.simulator import SimulatorError, record, state
 
 if TYPE_CHECKING:
     from channels_wechat.simulator import SimulatorClient
@@ -101,3 +101,34 @@ def test_the_record_can_be_forgotten(client: SimulatorClient) -> None:
     client.reset_record()
     assert client.deliveries() == []
     assert len(client.chats()) == 1
+
+
+def test_what_it_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "KEEP_CHATS", 3)
+    monkeypatch.setattr(state, "KEEP_ENTRIES", 5)
+    monkeypatch.setattr(state, "KEEP_MEDIA_BYTES", 10)
+    world = state.World()
+    for number in range(20):
+        world.add("one", "zhangsan", "text", text=str(number))
+    assert [entry.text for entry in world.chats["one"]] == ["15", "16", "17", "18", "19"]
+    for chat in ("two", "three", "four"):
+        world.add(chat, "zhangsan", "text")
+    assert list(world.chats) == ["two", "three", "four"]
+    ids = [world.keep_media("image", "a.png", b"1234", "image/png").id for _time in range(4)]
+    assert list(world.media) == ids[-2:]
+
+
+def test_its_record_is_bounded_and_its_counts_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "KEEP", 3)
+    kept = record.Record()
+    kept.deliveries["0"] = record.Delivery("0", "app:1", "chat", "text", "sending")
+    for number in range(1, 10):
+        kept.deliveries[str(number)] = record.Delivery(str(number), "app:1", "chat", "text", "delivered", [{}, {}])
+        kept.streams[str(number)] = record.StreamState(str(number), "id", state="finished")
+        kept.call("path", {})
+        kept.violation("what", "message")
+    assert list(kept.deliveries) == ["0", "8", "9"], "what is under way stays"
+    assert list(kept.streams) == ["7", "8", "9"]
+    told = kept.summary()
+    assert told["deliveries"] == {"sending": 1, "delivered": 9}
+    assert (told["posts"], told["streams"], told["calls"]) == (18, {"finished": 9}, {"path": 9})

@@ -12,7 +12,7 @@ def ask_now(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0010_fair_shares_and_rights")]
+    dependencies = [("accounts", "0011_values_in_rows")]
 
     operations = [
         migrations.AddField(

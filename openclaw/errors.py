@@ -5,6 +5,7 @@ One table says, for every named error, what the owner of the connection does nex
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -201,6 +202,18 @@ MEANINGS: Final[dict[Code, Meaning]] = {
 }
 
 
+ADVICE = re.compile(
+    r"\s*[^.!?:;()\n]*\b(?:usually temporary|try(?:ing)? again|retry(?:ing)?)\b[^.!?\n]*[.!?]*", re.IGNORECASE
+)
+
+
+def without_advice(detail: str) -> str:
+    """What the gateway said without its advice to the people in its own chat ("This is usually temporary — try again shortly."):
+    whether a turn is tried again is decided here, and said beside it. The whole where it is nothing else.
+    """
+    return ADVICE.sub("", detail).strip() or detail
+
+
 class GatewayError(Exception):
     """A failed connection or turn: `code` names it, `action` says what to do, `sentence` tells staff.
 
@@ -219,7 +232,7 @@ class GatewayError(Exception):
     ) -> None:
         self.code = code
         self.action = action or MEANINGS[code].action
-        self.detail = detail[:DETAIL_LIMIT]
+        self.detail = without_advice(detail)[:DETAIL_LIMIT]
         self.retry_after = retry_after
         self.request_id = request_id
         super().__init__(f"{code}: {self.detail}" if detail else str(code))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.core.exceptions import BadRequest
-from django.db.models import Count, Q
+from django.db.models import Q
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, reverse
 from django.utils import timezone
@@ -20,11 +21,13 @@ from django.views.decorators.http import require_POST
 from accounts.channels import channel_for
 from bridge import audit, outbound, replay, search, shown
 from bridge.access import HIDDEN, hide_errors, may_read
+from bridge.admin import replayed
+from bridge.admin.causes import RECENT, CodeFilter, causes
 from bridge.admin.desk import Facts, inside, user_of
 from bridge.admin.messages import DayFilter, named
 from bridge.admin.paging import Counted
 from bridge.metrics import DEAD, REVIEW
-from bridge.models import Attempt, Delivery, Message, Reason, State
+from bridge.models import Attempt, Delivery, Message, State
 from bridge.operations.waiting import Wait, waits
 from channels_wechat.base import Recall
 from channels_wechat.errors import ChannelError
@@ -44,8 +47,6 @@ VERBS = {
     "release": "bridge.replay_delivery",
     "dismiss": "bridge.dismiss_delivery",
 }
-# The codes behind the dead letters are counted over so many, the newest.
-RECENT = 1000
 
 
 class OpenFilter(admin.SimpleListFilter):
@@ -144,7 +145,8 @@ class DeliveryAdmin(Facts[Delivery]):
         letters = DeadLetterAdmin(self.model, self.admin_site) if type(self) is DeliveryAdmin else None
         pages = [self.route("dead-letters/", letters.changelist_view, "dead_letters")] if letters else []
         confirm = self.route("confirm/", require_POST(self.confirm_view), "confirm")
-        return [*pages, confirm, *super().get_urls()]
+        report = self.route("replayed/", partial(replayed.report, self), "replayed")
+        return [*pages, confirm, report, *super().get_urls()]
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
         delivery = self.seen(request, object_id)
@@ -162,8 +164,9 @@ class DeliveryAdmin(Facts[Delivery]):
             "cannot_release": replay.why_not_release(delivery),
             "may_dismiss": _worth_dismissing(delivery),
         }
-        return self.page(
-            request, "admin/bridge/delivery.html", _("Delivery #%(id)s") % {"id": delivery.pk}, delivery, **context
+        title = _("Delivery #%(id)s") % {"id": delivery.pk}
+        return replayed.kept_current(
+            self.page(request, "admin/bridge/delivery.html", title, delivery, **context), [delivery]
         )
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
@@ -222,7 +225,8 @@ class DeliveryAdmin(Facts[Delivery]):
         if "sure" not in request.POST:
             return self.ask_first(request, verb, ids)
         {"replay": self._replay, "release": self._release, "dismiss": self._dismiss}[verb](request, ids)
-        return HttpResponseRedirect(inside(request.POST.get("back", ""), self.url("changelist")))
+        back = inside(request.POST.get("back", ""), self.url("changelist"))
+        return HttpResponseRedirect(self.url("replayed") if replayed.begins_with(request, verb, back) else back)
 
     def press_recall(self, request: HttpRequest, delivery: Delivery) -> None:
         try:
@@ -234,6 +238,7 @@ class DeliveryAdmin(Facts[Delivery]):
 
     def _replay(self, request: HttpRequest, ids: list[int]) -> None:
         done = replay.replay(ids, user_of(request), twice="twice" in request.POST)
+        replayed.remember(request, set(ids) - {pk for pk, _reason in done.refused})
         if done.count:
             text = ngettext("%(n)d delivery is queued again.", "%(n)d deliveries are queued again.", done.count)
             messages.success(request, text % {"n": done.count})
@@ -275,7 +280,7 @@ class DeadLetterAdmin(DeliveryAdmin):
     empty_hint = gettext_lazy("Nothing has failed that nobody has dealt with.")
 
     def get_list_filter(self, request: HttpRequest) -> Any:
-        return [chosen for chosen in self.list_filter if chosen is not OpenFilter]
+        return [CodeFilter, *(chosen for chosen in self.list_filter if chosen is not OpenFilter)]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         return super().get_queryset(request).filter(DEAD)
@@ -323,33 +328,6 @@ def decisions(request: HttpRequest) -> list[dict[str, str]]:
     words = {"release": _("Release…"), "dismiss": _("Dismiss…")}
     allowed = [verb for verb in words if user_of(request).has_perm(VERBS[verb])]
     return [{"verb": verb, "label": words[verb]} for verb in allowed]
-
-
-def causes() -> list[dict[str, Any]]:
-    """How many failures have the same state and reason, most frequent first, with the codes behind them; two queries."""
-    counted = Delivery.objects.filter(DEAD).order_by().values_list("state", "reason").annotate(n=Count("id"))
-    codes = _codes()
-    return [
-        {
-            "state": shown.badge(State(state).label, shown.STATE_TONES[State(state)]),
-            "reason": Reason(reason).label,
-            "codes": codes.get((state, reason), []),
-            "count": count,
-            "query": f"?state__exact={state}&reason__exact={reason}",
-        }
-        for state, reason, count in counted.order_by("-n")
-    ]
-
-
-def _codes() -> dict[tuple[str, str], list[tuple[str, int]]]:
-    """By state and reason: the platform's codes, and at how many of the newest failures each came up."""
-    found: dict[tuple[str, str], list[tuple[str, int]]] = {}
-    newest = Delivery.objects.filter(DEAD).order_by("-id").values("pk")[:RECENT]
-    failed = Attempt.objects.filter(delivery__in=newest).exclude(code="").order_by()
-    counted = failed.values_list("delivery__state", "delivery__reason", "code")
-    for state, reason, code, n in counted.annotate(n=Count("delivery", distinct=True)).order_by("-n")[:60]:
-        found.setdefault((state, reason), []).append((code, n))
-    return found
 
 
 def _told(delivery: Delivery) -> str:

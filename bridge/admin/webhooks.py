@@ -8,19 +8,25 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin, messages
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.forms import STORED
 from bridge import events, shown
-from bridge.admin.desk import Desk
+from bridge.access import hide_errors, may_read
+from bridge.admin.desk import Desk, user_of
 from bridge.admin.theme import dress
-from bridge.models import Event, State, Target, WebhookEndpoint
+from bridge.models import Delivery, Event, State, Target, WebhookEndpoint
 from bridge.models.webhooks import MOST_OVERLAP_HOURS, OVERLAP_HOURS
 from channels_wechat.pasted import without_invisible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from django.http import HttpRequest, HttpResponse
     from django.utils.safestring import SafeString
 
@@ -76,7 +82,7 @@ class OverlapForm(forms.Form):
 @admin.register(WebhookEndpoint)
 class WebhookAdmin(Desk[WebhookEndpoint]):
     form = EndpointForm
-    list_display = ("name", "place", "hears", "whose", "on")
+    list_display = ("name", "place", "hears", "whose", "on", "trouble")
     list_select_related = ("account",)
     list_filter = ("enabled",)
     search_fields = ("name",)
@@ -99,6 +105,19 @@ class WebhookAdmin(Desk[WebhookEndpoint]):
     @admin.display(description=gettext_lazy("state"), ordering="enabled")
     def on(self, endpoint: WebhookEndpoint) -> SafeString:
         return state_badge(endpoint)
+
+    @admin.display(description=gettext_lazy("reason"))
+    def trouble(self, endpoint: WebhookEndpoint) -> SafeString | str:
+        """Why it was switched off, or what its receiver answers now and when it is asked again."""
+        stuck: Delivery | None = getattr(endpoint, "stuck", None)
+        return failing_text(stuck) if stuck else endpoint.off_reason or "–"
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        found = super().get_changelist_instance(request)
+        heads = failing_heads(found.result_list, may_read(user_of(request)))
+        for endpoint in found.result_list:
+            endpoint.stuck = heads.get(endpoint.pk)
+        return found
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).defer("secret", "previous_secret", "account__credentials")
@@ -123,8 +142,11 @@ class WebhookAdmin(Desk[WebhookEndpoint]):
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
         endpoint = self.seen(request, object_id)
         waiting = endpoint.deliveries.filter(lane=endpoint.lane, state__in=(State.PENDING, State.SENDING))
+        stuck = failing_heads([endpoint], may_read(user_of(request))).get(endpoint.pk)
+        endpoint.stuck = stuck  # type: ignore[attr-defined]  # for the badge
         about = {
             "badge": state_badge(endpoint),
+            "trouble": failing_text(stuck) if stuck else "",
             "may_change": self.has_change_permission(request),
             "latest": endpoint.deliveries.filter(target=Target.WEBHOOK).order_by("-id")[:8],
             "waiting": len(waiting.order_by().values_list("pk")[:WAITING_MOST]),
@@ -176,6 +198,27 @@ class WebhookAdmin(Desk[WebhookEndpoint]):
 
 
 def state_badge(endpoint: WebhookEndpoint) -> SafeString:
+    if endpoint.enabled and getattr(endpoint, "stuck", None):
+        return shown.badge(_("failing, retried"), "warn")
     if endpoint.enabled:
         return shown.badge(_("switched on"), "good")
     return shown.badge(_("switched off"), "bad" if endpoint.off_reason else "quiet")
+
+
+def failing_heads(endpoints: Iterable[WebhookEndpoint], readable: bool) -> dict[int, Delivery]:
+    """By endpoint: its first waiting delivery, where that was tried and failed. readable: whether errors may be shown."""
+    enabled = [endpoint.pk for endpoint in endpoints if endpoint.enabled]
+    rows = Delivery.objects.filter(
+        endpoint__in=enabled, target=Target.WEBHOOK, state__in=(State.PENDING, State.SENDING)
+    )
+    heads = list(rows.filter(tries__gt=0).exclude(error="").order_by("endpoint_id", "seq").distinct("endpoint_id"))
+    if not readable:
+        hide_errors(heads)
+    return {head.endpoint_id: head for head in heads if head.endpoint_id}
+
+
+def failing_text(stuck: Delivery) -> SafeString:
+    """What the receiver answered, which delivery met it, and when it is sent again."""
+    link = reverse("admin:bridge_delivery_change", args=[stuck.pk])
+    said, again = Truncator(stuck.error).chars(140), shown.ago(stuck.due_at)
+    return format_html('{} <a href="{}">#{}</a> <small>{} {}</small>', said, link, stuck.pk, _("next try"), again)

@@ -83,7 +83,9 @@ def test_dismiss_takes_it_off_the_dead_letters(boss: Client, world: rows.World, 
 
 def test_dead_letters_are_grouped_by_cause(boss: Client, world: rows.World) -> None:
     causes = boss.get(url("dead_letters")).context["causes"]
-    found = {cause["query"]: (cause["count"], cause["codes"]) for cause in causes}
+    found = {
+        cause["query"]: (cause["count"], [(item["code"], item["count"]) for item in cause["codes"]]) for cause in causes
+    }
     assert found == {
         "?state__exact=dead&reason__exact=permanent": (2, [("404", 1), ("81013", 1)]),
         "?state__exact=uncertain&reason__exact=unknown": (1, [("timeout", 1)]),
@@ -214,3 +216,61 @@ def test_a_number_and_an_error_code_are_found(boss: Client, world: rows.World) -
     for term in (f"#{world.dead.pk}", str(world.dead.pk), f"#{world.dead.message_id}", code):
         found = [row.pk for row in boss.get(url("changelist"), {"q": term}).context["cl"].result_list]
         assert world.dead.pk in found, term
+
+
+def test_a_delivery_counts_once_however_often_it_was_tried(boss: Client, world: rows.World) -> None:
+    rows.attempt(world.uncertain, 2, "error", code="45015")
+    rows.attempt(world.uncertain, 3, "error", code="45015")
+    causes = boss.get(url("dead_letters")).context["causes"]
+    for cause in causes:
+        assert sum(item["count"] for item in cause["codes"]) <= cause["count"]
+    uncertain = next(cause for cause in causes if "uncertain" in cause["query"])
+    assert [(item["code"], item["count"]) for item in uncertain["codes"]] == [("45015", 1)]
+
+
+def test_a_code_leads_to_the_deliveries_that_have_it(boss: Client, world: rows.World) -> None:
+    page = boss.get(url("dead_letters"))
+    link = next(i["query"] for cause in page.context["causes"] for i in cause["codes"] if i["code"] == "81013")
+    assert link == "?state__exact=dead&reason__exact=permanent&code=81013"
+    assert f'href="{link.replace("&", "&amp;")}"' in page.content.decode()
+    assert [row.pk for row in boss.get(url("dead_letters") + link).context["cl"].result_list] == [world.dead.pk]
+    nothing = boss.get(url("dead_letters") + "?code=nonsense").context["cl"].result_list
+    assert list(nothing) == []
+
+
+def test_the_button_of_a_bulk_replay_stands_above_its_rows(boss: Client, world: rows.World) -> None:
+    ids = f"{world.dead.pk},{world.uncertain.pk}"
+    page = boss.post(url("confirm"), {"verb": "replay", "ids": ids}).content.decode()
+    assert page.index('name="sure"') < page.index(f">#{world.dead.pk}</a>")
+    assert page.count('name="sure"') == 1
+
+
+def test_after_a_bulk_replay_a_page_says_how_many_went(boss: Client, world: rows.World) -> None:
+    form = {"verb": "replay", "ids": f"{world.dead.pk},{world.uncertain.pk}", "sure": "1", "twice": "1"}
+    done = boss.post(url("confirm"), {**form, "back": url("dead_letters")})
+    assert done.headers["Location"] == url("replayed")
+    page = boss.get(url("replayed"))
+    assert (page.context["went"], page.context["total"], page.context["back"]) == (0, 2, url("dead_letters"))
+    assert page.headers["Refresh"] == "3"
+    Delivery.objects.filter(pk=world.dead.pk).update(state=State.DELIVERED, finished_at=timezone.now())
+    Delivery.objects.filter(pk=world.uncertain.pk).update(
+        state=State.DEAD, reason=Reason.PERMANENT, error="refused again", finished_at=timezone.now()
+    )
+    page = boss.get(url("replayed"))
+    text = page.content.decode()
+    assert "1 of 2 delivered" in text
+    assert "refused again" in text
+    assert "Refresh" not in page.headers
+
+
+def test_the_report_is_for_who_may_replay(staff: Callable[..., Client], world: rows.World) -> None:
+    assert staff("bridge.view_delivery").get(url("replayed")).status_code == 403
+
+
+def test_after_a_replay_the_page_of_the_delivery_stays_current(boss: Client, world: rows.World) -> None:
+    page = url("change", world.dead.pk)
+    assert "Refresh" not in boss.get(page).headers
+    boss.post(url("confirm"), {"verb": "replay", "ids": str(world.dead.pk), "sure": "1", "back": page})
+    assert boss.get(page).headers["Refresh"] == "3"
+    Delivery.objects.filter(pk=world.dead.pk).update(state=State.DELIVERED, finished_at=timezone.now())
+    assert "Refresh" not in boss.get(page).headers

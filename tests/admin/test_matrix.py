@@ -122,6 +122,7 @@ TALK = {
     "bridge_message_attachment": Page(WORK, at="{picture}"),
     **standard("bridge_delivery", "{dead}", VIEW),
     "bridge_delivery_dead_letters": Page(VIEW),
+    "bridge_delivery_replayed": Page(WORK),
     "bridge_delivery_confirm": Page(press=WORK, with_={"verb": "dismiss", "ids": "{dead}", "sure": "1"}),
     "bridge_delivery_recall": Page(press=WORK, at="{delivered}"),
     **standard("bridge_incident", "{incident}", VIEW),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,8 +11,10 @@ from django.contrib.messages import get_messages
 from django.urls import reverse
 from django.utils import timezone
 
+from bridge import events
 from bridge.models import Delivery, Event, WebhookEndpoint
 from tests.admin import rows
+from tests.factories import endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,3 +206,24 @@ def test_whoever_is_asked_about_a_replay_reads_whom_it_tells(boss: Client) -> No
     told = rows.told_in_vain(rows.webhook())
     asked = boss.post(reverse("admin:bridge_delivery_confirm"), {"verb": "replay", "ids": str(told.pk)})
     assert "Webhook Ticket desk" in asked.content.decode()
+
+
+def test_the_list_says_that_a_receiver_is_failing(boss: Client) -> None:
+    good, bad = endpoint(), endpoint()
+    for each in (good, bad):
+        events.test(each)
+    failed = Delivery.objects.get(endpoint=bad)
+    Delivery.objects.filter(pk=failed.pk).update(
+        tries=3,
+        error="The webhook does not take it now. (503)",
+        due_at=timezone.now() + timedelta(minutes=5, seconds=30),
+    )
+    pages = [boss.get(f"/admin/bridge/webhookendpoint/{end}").content.decode() for end in ("", f"{bad.pk}/change/")]
+    for page in pages:
+        assert page.count("failing, retried") == 1
+        assert "The webhook does not take it now. (503)" in page
+        assert f"/admin/bridge/delivery/{failed.pk}/change/" in page
+        assert "in 5" in page
+    assert "failing, retried" not in boss.get(f"/admin/bridge/webhookendpoint/{good.pk}/change/").content.decode()
+    Delivery.objects.filter(pk=failed.pk).update(state="delivered", error="", finished_at=timezone.now())
+    assert "failing, retried" not in boss.get("/admin/bridge/webhookendpoint/").content.decode()

@@ -1,0 +1,72 @@
+"""Why deliveries failed, counted: by state and reason, and by the code that the other side answered last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from django.contrib import admin
+from django.db.models import Count, OuterRef, Subquery
+from django.utils.translation import gettext_lazy
+
+from bridge import shown
+from bridge.metrics import DEAD
+from bridge.models import Attempt, Delivery, Reason, State
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
+
+# The codes behind the dead letters are counted over so many, the newest.
+RECENT = 1000
+# So many codes are listed at most.
+MOST_CODES = 60
+
+
+class CodeFilter(admin.SimpleListFilter):
+    """Of the newest dead letters those whose last attempt with a code had this one."""
+
+    title, parameter_name = gettext_lazy("code"), "code"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
+        chosen = request.GET.get("code", "")
+        return [(code, code) for code in sorted({code for _s, _r, code, _n in counted()} | ({chosen} - {""}))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        return queryset.filter(pk__in=_coded().filter(code=value).values("pk")) if value else queryset
+
+
+def causes() -> list[dict[str, Any]]:
+    """How many failures have the same state and reason, most frequent first, with the codes behind them; two queries."""
+    rows = Delivery.objects.filter(DEAD).order_by().values_list("state", "reason").annotate(n=Count("id"))
+    codes: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for state, reason, code, n in counted():
+        query = _query(state, reason, code)
+        codes.setdefault((state, reason), []).append({"code": code, "count": n, "query": query})
+    return [
+        {
+            "state": shown.badge(State(state).label, shown.STATE_TONES[State(state)]),
+            "reason": Reason(reason).label,
+            "codes": codes.get((state, reason), []),
+            "count": count,
+            "query": _query(state, reason),
+        }
+        for state, reason, count in rows.order_by("-n")
+    ]
+
+
+def counted() -> list[tuple[str, str, str, int]]:
+    """State, reason, code, and how many of the newest failures ended so; each delivery counts once, however often it was tried."""
+    rows = _coded().order_by().values_list("state", "reason", "code").annotate(n=Count("id"))
+    return list(rows.order_by("-n", "code")[:MOST_CODES])
+
+
+def _coded() -> QuerySet[Any]:
+    newest = Delivery.objects.filter(DEAD).order_by("-id").values("pk")[:RECENT]
+    last = Attempt.objects.filter(delivery=OuterRef("pk")).exclude(code="").order_by("-number", "-id")
+    return Delivery.objects.filter(pk__in=newest).annotate(code=Subquery(last.values("code")[:1])).filter(code__gt="")
+
+
+def _query(state: str, reason: str, code: str = "") -> str:
+    return "?" + urlencode({"state__exact": state, "reason__exact": reason, **({"code": code} if code else {})})

@@ -1,0 +1,73 @@
+"""What became of the deliveries that one person replayed last: how many went, how many wait, and how many failed again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.db.models import Count
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from bridge import shown
+from bridge.access import hide_errors, may_read
+from bridge.admin.desk import inside, user_of
+from bridge.models import Delivery, State
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from django.http import HttpRequest, HttpResponse
+
+    from bridge.admin.desk import Desk
+
+    Page = TypeVar("Page", bound=HttpResponse)
+
+OPEN = (State.PENDING, State.SENDING)
+# How often a page is read anew while something on it is on its way, and for how long after it was queued. Seconds.
+REFRESH_SECONDS = 3
+CURRENT = timedelta(minutes=10)
+SHOWN = 50
+
+
+def remember(request: HttpRequest, ids: Collection[int]) -> None:
+    request.session["replayed"] = {"ids": sorted(ids), "back": ""}
+
+
+def begins_with(request: HttpRequest, verb: str, back: str) -> bool:
+    """Whether a report follows: of one delivery its own page says everything. back: where the person came from."""
+    kept = request.session.get("replayed")
+    if verb != "replay" or not kept or len(kept["ids"]) < 2:
+        return False
+    request.session["replayed"] = {**kept, "back": back}
+    return True
+
+
+def report(desk: Desk[Delivery], request: HttpRequest) -> HttpResponse:
+    """The page of the last replay of whoever asks."""
+    desk.need(request, "bridge.replay_delivery")
+    kept = request.session.get("replayed", {"ids": [], "back": ""})
+    rows = Delivery.objects.filter(pk__in=kept["ids"])
+    counts = dict(rows.order_by().values_list("state").annotate(n=Count("pk")))
+    left = list(rows.exclude(state=State.DELIVERED).select_related("message__conversation").order_by("id")[:SHOWN])
+    if not may_read(user_of(request)):
+        hide_errors(left)
+    context: dict[str, Any] = {
+        "total": len(kept["ids"]),
+        "went": counts.get(State.DELIVERED, 0),
+        "counts": [
+            (shown.badge(state.label, shown.STATE_TONES[state]), counts[state]) for state in State if state in counts
+        ],
+        "gone": len(kept["ids"]) - sum(counts.values()),
+        "left": left,
+        "back": inside(kept["back"], desk.url("dead_letters")),
+    }
+    return kept_current(desk.page(request, "admin/bridge/replayed.html", _("Replayed"), **context), left)
+
+
+def kept_current(page: Page, rows: Iterable[Delivery]) -> Page:
+    """Let the browser read the page anew while something that was just replayed is on its way."""
+    since = timezone.now() - CURRENT
+    if any(row.state in OPEN and row.replays and row.queued_at > since for row in rows):
+        page.headers["Refresh"] = str(REFRESH_SECONDS)
+    return page

@@ -11,8 +11,8 @@ from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from accounts.models import Health
+from bridge import connector, inbound, ownership, replay
 from bridge import delivery as work
-from bridge import inbound, ownership, replay
 from bridge.connector import speak_first
 from bridge.models import Attachment, Attempt, Delivery, Message, Reason, Route, Wire
 from bridge.streams import partial_key
@@ -700,3 +700,12 @@ def test_a_gateway_that_stays_away_does_not_fill_the_log(
     lines = [one.getMessage() for one in caplog.records if one.getMessage().startswith(f"gateway {home.pk}: unreach")]
     assert 6 <= len(lines) <= len(tries) / 4
     assert lines[-1].endswith("times in a row)")
+
+
+def test_the_next_turn_of_a_conversation_waits_for_no_look(
+    account: ChannelAccount, mapped: Route, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connector, "LOOK_SECONDS", 60)
+    first, second = turn(account, "one"), turn(account, "two")
+    with RunningConnector():
+        assert [finished(each).state for each in (first, second)] == ["delivered", "delivered"]

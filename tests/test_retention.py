@@ -380,6 +380,31 @@ def test_a_replay_that_was_first_keeps_the_message(account: ChannelAccount) -> N
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_replay_under_way_keeps_its_own_message_only(account: ChannelAccount) -> None:
+    """Another message of the batch goes at once: pruning neither waits for the replay nor gives the batch up."""
+    delivery, other = skipped(account), skipped(account)
+    route(account)
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        assert replay([delivery.pk]).count == 1
+        assert (
+            pool.submit(
+                in_thread(lambda: retention._drain(lambda: retention._prune_messages(account), math.inf))
+            ).result(30)
+            == 1
+        )
+    assert set(Delivery.objects.values_list("pk", "state")) == {(delivery.pk, State.PENDING)}
+    assert not Message.objects.filter(pk=other.message_id).exists()
+
+
+def test_what_was_replayed_since_the_look_is_kept(account: ChannelAccount) -> None:
+    delivery, other = skipped(account), skipped(account)
+    route(account)
+    chosen = [delivery.message_id, other.message_id]
+    assert replay([delivery.pk]).count == 1
+    assert retention._closed(chosen) == [other.message_id]
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_replay_that_comes_second_finds_it_gone(account: ChannelAccount) -> None:
     delivery = skipped(account)
     route(account)

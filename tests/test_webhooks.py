@@ -167,9 +167,17 @@ def test_secrets_rotate_under_load_and_no_call_fails(receiver: Recorder, valkey:
     caller = Bells().drains[Bell.HOOK]
 
     def hear_on() -> None:
+        """Always some calls ahead of the receiver, and each of them rung for."""
+        heard = 0
         while not stop.is_set():
-            hear(account)
-            inbound.route_waiting()
+            if heard < len(receiver.requests) + 5:
+                hear(account)
+                inbound.route_waiting()
+                heard += 1
+            caller.news.set()
+
+    def call_on() -> None:
+        while not stop.is_set():
             caller.run()
 
     def judge(seen: int) -> int:
@@ -177,8 +185,9 @@ def test_secrets_rotate_under_load_and_no_call_fails(receiver: Recorder, valkey:
         refused.extend(request for request in fresh if not verified(request, known[-1:]))
         return seen + len(fresh)
 
-    thread = threading.Thread(target=in_thread(hear_on))
-    thread.start()
+    threads = [threading.Thread(target=in_thread(work)) for work in (hear_on, call_on)]
+    for thread in threads:
+        thread.start()
     seen = 0
     for _rotation in range(5):
         enough = seen + 5
@@ -190,7 +199,9 @@ def test_secrets_rotate_under_load_and_no_call_fails(receiver: Recorder, valkey:
         seen = judge(seen)  # with the secret from before the rotation, which is all that the receiver knows
         known.append(new)
     stop.set()
-    thread.join(30)
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
     caller.run()
     judge(seen)
     assert refused == []

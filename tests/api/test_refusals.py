@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -183,6 +184,20 @@ def test_so_many_a_minute_for_each_token(settings: SettingsWrapper) -> None:
     is_refusal(refused, 429, "throttled")
     assert 0 < int(refused["Retry-After"]) <= throttle.WINDOW_SECONDS + 1
     assert other.get("/api/v1/stats/").status_code == 200
+
+
+def test_exactly_so_many_pass_within_a_minute(settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        throttle, "time", SimpleNamespace(time=lambda: 1_700_000_000.0)
+    )  # no minute ends during the test
+    settings.API_RATE = 3
+    boss = calling_as(user_with("boss"))
+    assert [boss.get("/api/v1/stats/").status_code for _n in range(6)] == [200] * 3 + [429] * 3
+    headers = {"Authorization": "Bearer wxb_" + "0" * 64}
+    statuses = [
+        Client().get("/api/v1/stats/", headers=headers).status_code for _n in range(throttle.ANONYMOUS_RATE + 3)
+    ]
+    assert statuses == [401] * throttle.ANONYMOUS_RATE + [429] * 3
 
 
 def test_what_is_forbidden_counts_too(settings: SettingsWrapper) -> None:

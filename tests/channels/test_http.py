@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,10 @@ from channels_wechat.errors import Action, ChannelError
 from channels_wechat.guard import Allowed, Guard, is_public, parse_allowed
 from channels_wechat.http import Http, encode_json, redact_url
 from tests.channels.harness import Recorder, Reply, recorder
+from tests.factories import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LOCAL = ["127.0.0.1:*"]
 PRIVATE = """127.0.0.1 127.8.8.8 10.0.0.1 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 100.100.100.200 0.0.0.0 224.0.0.1
@@ -246,20 +251,50 @@ def test_a_lost_answer_on_a_kept_connection_is_unknown_and_not_repeated(platform
 
 def test_a_request_that_could_not_be_written_whole_was_not_sent(http: Http):
     """The other side resets while a large body is on its way: nobody can have carried out half a request."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def refuse() -> None:
-            for _ in range(2):
-                connection, _address = server.accept()
-                connection.recv(10)
-                connection.close()
-
-        thread = threading.Thread(target=refuse)
-        thread.start()
-        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+    with refusing(most=3) as (url, refused):
         error = failure(http, "POST", url, fields={"media": ("a", b"x" * 30_000_000, "text/plain")})
-        thread.join(5)
+        eventually(lambda: len(refused) >= 2)
     assert (error.code, error.action) == ("connect", Action.RETRY)
+    assert len(refused) == 2  # once more, and not for ever
+
+
+def test_a_connection_that_broke_before_the_request_was_written_is_replaced(http: Http):
+    with refusing(most=1) as (url, refused):
+        answer = http.request("POST", url, fields={"media": ("a", b"x" * 30_000_000, "text/plain")})
+    assert (answer.status, answer.body) == (200, b"ok")
+    assert len(refused) == 1
+
+
+@contextlib.contextmanager
+def refusing(most: int) -> Iterator[tuple[str, list[int]]]:
+    """A server that closes `most` connections in the middle of a request and answers those after. Address, and those closed."""
+    closed: list[int] = []
+
+    def serve(server: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # the test is over
+            while True:
+                connection, _address = server.accept()
+                with connection:
+                    connection.recv(10)
+                    if len(closed) < most:
+                        closed.append(1)
+                        continue
+                    connection.settimeout(30)
+                    left = 30_000_000
+                    while left > 0 and (data := connection.recv(1 << 20)):
+                        left -= len(data)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(1 << 20):
+                        pass
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, args=(server,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/", closed
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(30)
+    assert not thread.is_alive()
 
 
 def test_half_an_answer_is_lost(platform: Recorder, http: Http):

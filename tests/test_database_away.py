@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -42,6 +45,16 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db(transaction=True)
 AWAY_SECONDS = 1.2
+
+
+def test_a_pool_tries_no_less_often_the_longer_its_server_is_away() -> None:
+    """psycopg doubles the pause between two tries until reconnect_timeout; whoever waits then begins anew."""
+    code = (
+        "from django.conf import settings as s; print(s.DATABASES['default']['OPTIONS']['pool']['reconnect_timeout'])"
+    )
+    env = {**os.environ, "DB_POOL_SIZE": "12", "DJANGO_SETTINGS_MODULE": "bridge.settings"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert int(done.stdout) <= 10
 
 
 def test_a_pool_gives_out_no_connection_whose_server_has_gone() -> None:

@@ -131,6 +131,14 @@ def test_old_parts_leave_a_place_for_the_newest_answer(people: Crowd, account: C
     assert parts(old)[:8] == [DELIVERED] * 8
 
 
+def test_two_messages_of_a_window_are_kept_for_a_question_that_waits(people: Crowd, account: ChannelAccount) -> None:
+    route(account)
+    old = answer(people.says(account, "a long story"), long(5))
+    people.says(account, "and another question")
+    work_off()
+    assert (parts(old), left(account)) == ([DELIVERED] * 3 + [HELD] * 2, 2)
+
+
 @pytest.mark.parametrize(("deed", "count"), [("follow", 3), ("click_menu", 3), ("scan", 3)])
 def test_each_deed_opens_its_own_window(people: Crowd, account: ChannelAccount, deed: str, count: int) -> None:
     more = {"follow": (), "click_menu": ("K",), "scan": ("7",)}[deed]

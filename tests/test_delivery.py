@@ -116,6 +116,13 @@ def test_only_one_delivery_due_or_not(account: ChannelAccount) -> None:
     assert [d.pk for d in claim(only=other.pk)] == [other.pk]
 
 
+def test_only_one_is_not_taken_by_another_wire(account: ChannelAccount) -> None:
+    """The worker took a stream's answer over: a poll that had seen it before gives it out no more."""
+    sent = to_send(account)
+    assert claim(Wire.VIEW, only=sent.pk) == claim(Wire.CONNECTOR, only=sent.pk) == []
+    assert [d.pk for d in claim(only=sent.pk)] == [sent.pk]
+
+
 @pytest.mark.parametrize("columns", [{"enabled": False}, {"state": "stopped"}])
 def test_nothing_goes_out_by_an_account_that_is_stopped_or_off(account: ChannelAccount, columns: dict) -> None:
     first, second = to_send(account, "1"), to_send(account, "2")

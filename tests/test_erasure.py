@@ -289,10 +289,18 @@ def test_another_account_and_other_people_are_left_alone(account: ChannelAccount
         turn(account, "bleibt auch", "oOther").message,
         turn(app(), "x", FAN).message,
     ]
+    window = {"left": 3, "until": timezone.now() + timedelta(hours=1)}
+    ReplyWindow.objects.create(account=other, peer_id=FAN, **window)
+    ReplyWindow.objects.create(account=account, peer_id="oOther", **window)
     leave(account)
     inbound.route_waiting()
     erasure.run()
     assert [Message.objects.get(pk=one.pk).text for one in kept if one] == ["bleibt", "bleibt auch", "x"]
+    talks = [Message.objects.get(pk=one.pk).conversation for one in kept if one]
+    people = [(talk.account_id, talk.peer_id) for talk in talks if talk]
+    assert people == [(one.account_id, one.peer_id) for one in kept if one]
+    assert [who for _account, who in people[:2]] == [FAN, "oOther"]
+    assert set(ReplyWindow.objects.values_list("account", "peer_id")) == {(other.pk, FAN), (account.pk, "oOther")}
 
 
 def test_a_batch_at_a_time_and_again_after_a_kill(account: ChannelAccount, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,13 @@ def test_plain_http_is_sent_to_the_public_address_and_https_is_told_to_stay(sett
     assert safe["Strict-Transport-Security"] == "max-age=2592000"
 
 
+@pytest.mark.django_db
+def test_a_site_without_https_sends_nobody_away(settings: Any) -> None:
+    """It would send them to where they are, again and again."""
+    settings.HTTPS_REDIRECT, settings.PUBLIC_URL = True, "http://10.0.0.5:8000"
+    assert Client().get("/admin/login/", HTTP_HOST="10.0.0.5:8000", REMOTE_ADDR="10.0.0.9").status_code == 200
+
+
 @pytest.mark.parametrize("probe", ["livez", "readyz", "metrics"])
 @pytest.mark.django_db
 def test_a_probe_from_inside_is_not_sent_away(settings: Any, probe: str) -> None:

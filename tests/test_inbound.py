@@ -170,6 +170,19 @@ def test_feedback_is_kept_with_the_answer_it_judges() -> None:
     assert stray.reply_to is None
 
 
+def test_feedback_judges_no_answer_of_another_account(account: ChannelAccount) -> None:
+    from tests.factories import answer
+
+    other = bot()
+    route(other)
+    question = turn(other, group=GROUP).message
+    answer(question)
+    foreign = hear(account, "feedback: accurate", kind="event", refers_to=question.uuid.hex)
+    inbound.route_waiting()
+    foreign.refresh_from_db()
+    assert foreign.reply_to is None
+
+
 # --- a message that breaks the router -----------------------------------------------------------------------------------------
 
 

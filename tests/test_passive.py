@@ -315,6 +315,25 @@ def test_where_the_agent_says_nothing_the_missed_answer_stands_in_the_reply(acco
     assert say(account, "thanks", 2) == "old words"
 
 
+@pytest.mark.parametrize("too_long", [False, True])
+def test_the_line_that_tells_how_to_read_on_fits_in_bytes(account: ChannelAccount, *, too_long: bool) -> None:
+    channel = channels.channel_for(account)
+    assert isinstance(channel, OfficialAccount)
+    line = "\n\n" + account.sentence("read_on")
+    room = OfficialAccount.passive_bytes - len(line.encode())
+    text = "字" * (room // 3) + "x" * (room % 3 + too_long)
+    assert readable.hint(channel, text) == (text if too_long else text + line)
+
+
+def test_the_rest_of_an_answer_is_not_given_unasked(account: ChannelAccount) -> None:
+    answer(ask(account, "a story", 1), LONG)
+    Delivery.objects.filter(target="agent").update(state=State.DELIVERED, finished_at=timezone.now())
+    assert say(account, "a story", 1).startswith("甲")
+    ask(account, "thanks", 2)
+    Delivery.objects.filter(target="agent").update(state=State.DELIVERED, finished_at=timezone.now())
+    assert say(account, "thanks", 2) == ""
+
+
 def test_the_word_for_older_answers_leaves_the_newest_for_its_own(account: ChannelAccount) -> None:
     older, newer = ask(account, "older", 1), ask(account, "newer", 2)
     answer(older, "old words")

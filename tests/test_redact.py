@@ -67,6 +67,15 @@ def test_what_is_kept_is_cut_to_four_kilobytes() -> None:
     assert len(redact_text("x" * 10_000)) == MAX_BYTES
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_four_kilobytes_are_counted_in_bytes(more: int) -> None:
+    value = {"text": "字" * ((MAX_BYTES - len('{"text": ""}')) // 3)}
+    value["rest"] = ""
+    room = MAX_BYTES - len(json.dumps(value, ensure_ascii=False).encode())
+    value = {"text": value["text"][:-4], "rest": "x" * (12 + room + more)}
+    assert (redact(value) == value) == (not more)
+
+
 def test_a_secret_is_hidden_before_the_cut() -> None:
     assert "canary" not in str(redact({"token": "canary", "text": "x" * 10_000}))
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 from bridge import delivery as work
 from bridge import inbound
 from bridge.models import Conversation, Delivery, Message, Reason, Route, State
-from bridge.replay import dismiss, replay, why_not_replay
+from bridge.replay import CHANGED, _locked, _queue, dismiss, replay, why_not_replay
 from bridge.retries import Failure
 from tests.factories import (
     GROUP,
@@ -226,6 +226,14 @@ def test_an_uncertain_one_is_swallowed_by_the_platform_if_it_had_arrived(company
     work_off()
     assert state(delivery) == "delivered"
     assert company.record()["counters"]["duplicates"] == 1
+
+
+def test_a_proof_that_came_while_it_was_replayed_stands(account: ChannelAccount) -> None:
+    delivery = ended(to_send(account), "uncertain", Reason.UNKNOWN)
+    read_before = _locked(delivery.pk)
+    shift(delivery, state="delivered", reason="")
+    assert _queue(read_before) == str(CHANGED)
+    assert (state(delivery), row(delivery).replays) == ("delivered", 0)
 
 
 # --- dismissed --------------------------------------------------------------------------------------------------------------------

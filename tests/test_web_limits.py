@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import re
@@ -25,6 +26,7 @@ from django.test import Client
 from bridge import proxies
 from bridge.models import Message
 from bridge.runtime import capacity, pages
+from bridge.runtime.http import Request
 from tests.callbacks import call, from_app, web_server
 from tests.factories import app, eventually
 
@@ -116,6 +118,20 @@ def test_a_connection_that_says_nothing_is_closed_and_keeps_nobody_out(
 
 
 # --- bodies
+
+
+@pytest.mark.parametrize(("limit", "read"), [(1200, 3), (1199, 3), (400, 2), (399, 1)])
+def test_a_body_without_a_length_is_read_to_its_limit(limit: int, read: int) -> None:
+    """In chunks nobody declares how much is to come: what is behind the limit is not even asked for."""
+    pieces = [{"type": "http.request", "body": b"x" * 400, "more_body": number < 2} for number in range(3)]
+    rest = iter(pieces)
+
+    async def receive() -> dict[str, Any]:
+        return next(rest)
+
+    request = Request({"method": "POST", "path": "/", "headers": []}, receive)
+    body = asyncio.run(request.body(limit, 5))
+    assert (body, len(list(rest))) == (b"x" * 1200 if limit == 1200 else None, 3 - read)
 
 
 def test_a_callback_in_chunks_is_read(web: str, account: ChannelAccount) -> None:

@@ -152,6 +152,23 @@ def test_it_reads_nothing_from_the_environment(platform: Recorder, http: Http, m
     assert http.request("GET", platform.url).status == 200
 
 
+@pytest.mark.parametrize(
+    ("host", "named"),
+    [("a.example.com", True), ("A.b.example.com.", True), ("example.com", False), ("evilexample.com", False)],
+)
+def test_a_star_stands_for_the_names_below_its_domain(host: str, named: bool):
+    assert Guard(["*.example.com"]).names(host, 443) == named
+
+
+@pytest.mark.parametrize("from_message", [False, True])
+def test_each_list_is_for_its_own_addresses(platform: Recorder, from_message: bool):
+    """Also while a connection that the other list allowed is kept."""
+    both = Http([] if from_message else LOCAL, allowed_in_messages=LOCAL if from_message else [], timeout=(2, 5))
+    assert both.request("GET", platform.url, from_message=from_message).status == 200
+    refused = failure(both, "GET", platform.url, from_message=not from_message)
+    assert (refused.code, refused.action, len(platform.requests)) == ("address", Action.CONFIG, 1)
+
+
 def test_it_keeps_the_connection(platform: Recorder, http: Http):
     for _ in range(3):
         http.request("POST", platform.url, json={})

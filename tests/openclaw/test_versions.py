@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,9 @@ from openclaw.client import Answer, Endpoint, GatewayClient, MediaRef, Turn, Usa
 from openclaw.errors import Action, Code, GatewayError
 from openclaw.reading import read_transcript, read_wait
 from tests.openclaw.recorded import VERSIONS, Recorded, load
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 KEY = "77.0"
 SESSION = "agent:main:wechat:group:" + "0" * 40
@@ -274,8 +277,19 @@ def test_file_turn_of_the_oldest_gateway_is_found_by_the_key_of_its_question() -
 # --- a time-out of ours -----------------------------------------------------------------------------------------------
 
 
-def test_a_turn_of_ours_that_could_not_be_aborted_is_unknown() -> None:
-    gateway = Recorded(NEWEST, "ok", leave_out=4)
+class RefusesToAbort(Recorded):
+    async def _answer(self, socket: web.WebSocketResponse, frame: dict[str, Any]) -> None:
+        if frame["method"] != "chat.abort":
+            await super()._answer(socket, frame)
+            return
+        self.asked.append(frame)
+        error = {"code": "INVALID_REQUEST", "message": "unauthorized"}
+        await socket.send_json({"type": "res", "id": frame["id"], "ok": False, "error": error})
+
+
+@pytest.mark.parametrize("kind", [Recorded, RefusesToAbort])  # `aborted: false`, and an error
+def test_a_turn_of_ours_that_could_not_be_aborted_is_unknown(kind: type[Recorded]) -> None:
+    gateway = kind(NEWEST, "ok", leave_out=4)
 
     async def run() -> None:
         async with gateway.serving() as base_url:
@@ -289,3 +303,5 @@ def test_a_turn_of_ours_that_could_not_be_aborted_is_unknown() -> None:
     with pytest.raises(GatewayError) as caught:
         asyncio.run(run())
     assert (caught.value.code, caught.value.action) == (Code.TIMEOUT, Action.UNKNOWN)
+    aborts = [frame["params"] for frame in gateway.asked if frame["method"] == "chat.abort"]
+    assert aborts == [{"sessionKey": SESSION, "runId": KEY}]

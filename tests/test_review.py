@@ -324,6 +324,18 @@ def test_a_picture_that_it_objects_to_is_held_for_a_person(wechat: SimulatorClie
     assert why(question) == ("held", Reason.REVIEW)
 
 
+def test_a_verdict_counts_for_files_of_its_own_account_only(account: ChannelAccount) -> None:
+    """Whoever runs another account here could let anything go."""
+    question = pictured(account)
+    assert review.held_back(question)
+    trace = Attachment.objects.get().check_trace
+    said = {"trace_id": trace, "suggest": "pass", "label": 100}
+    review.judged(app().pk, said)
+    assert (why(question), Attachment.objects.get().verdict) == (("held", Reason.CHECKING), "")
+    review.judged(account.pk, said)
+    assert (state(question), Attachment.objects.get().verdict) == ("pending", "pass")
+
+
 def test_a_verdict_that_never_comes_is_a_persons_matter(wechat: SimulatorClient, account: ChannelAccount) -> None:
     question = pictured(account)
     review.held_back(question)

@@ -22,6 +22,7 @@ from accounts.limits import left
 from accounts.models import AccessToken, ChannelAccount, Health, kind_choices
 from accounts.tokens import StoredTokens
 from bridge import audit, metrics, peers, shown
+from bridge.access import HIDDEN
 from bridge.admin import groups, quotas, templates
 from bridge.admin.desk import Configured
 from bridge.admin.theme import dress
@@ -60,6 +61,7 @@ class AccountAdmin(Configured[ChannelAccount]):
         "Add the WeChat identity that the agents are to speak as: an AI bot for groups, or an app."
     )
     next_step = gettext_lazy("Next: enter the callback address below in the platform's console, then press Test.")
+    instead = {"reason": "hidden_reason"}
     buttons = {
         "test": "accounts.change_channelaccount",
         "refresh_token": "accounts.change_channelaccount",
@@ -81,6 +83,10 @@ class AccountAdmin(Configured[ChannelAccount]):
     @admin.display(description=gettext_lazy("reason"))
     def reason(self, account: ChannelAccount) -> str:
         return account.state_reason or "–"
+
+    @admin.display(description=gettext_lazy("reason"))
+    def hidden_reason(self, account: ChannelAccount) -> str:
+        return str(HIDDEN) if account.state_reason else "–"
 
     @admin.display(description=gettext_lazy("since"), ordering="state_since")
     def since(self, account: ChannelAccount) -> SafeString | str:

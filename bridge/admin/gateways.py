@@ -15,6 +15,7 @@ from accounts.fields import sealed
 from accounts.forms import ENTER_AGAIN, STORED, OneErrorPerField, show_what_was_typed
 from accounts.models import Health
 from bridge import audit, ownership, shown
+from bridge.access import HIDDEN
 from bridge.admin.desk import Configured
 from bridge.admin.theme import dress
 from bridge.operations.gateway_use import uses_of
@@ -82,6 +83,7 @@ class GatewayAdmin(Configured[Gateway]):
     change_form_template = "admin/openclaw/gateway.html"
     empty_hint = gettext_lazy("Add the OpenClaw gateway where your agents are: its address and gateway.auth.token.")
     next_step = gettext_lazy("Next: press Test. It shows whether the gateway answers, and which agents it has.")
+    instead = {"reason": "hidden_reason"}
     buttons = {
         "test": "openclaw.change_gateway",
         "make_key": "openclaw.change_gateway",
@@ -99,6 +101,10 @@ class GatewayAdmin(Configured[Gateway]):
     @admin.display(description=gettext_lazy("reason"))
     def reason(self, gateway: Gateway) -> str:
         return gateway.state_reason or "–"
+
+    @admin.display(description=gettext_lazy("reason"))
+    def hidden_reason(self, gateway: Gateway) -> str:
+        return str(HIDDEN) if gateway.state_reason else "–"
 
     @admin.display(description=gettext_lazy("agents"))
     def agent_count(self, gateway: Gateway) -> str:

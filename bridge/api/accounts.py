@@ -18,7 +18,7 @@ from accounts.forms import CONFIGURATION, SENTENCE_LENGTH, SENTENCE_PREFIX, Acco
 from accounts.models import ChannelAccount, Checks, Health
 from bridge.api.base import Endpoint
 from bridge.api.errors import Conflict, Refused
-from bridge.api.fields import Filters, Given, IdFilter, YesOrNo
+from bridge.api.fields import Filters, Given, IdFilter, WithheldReason, YesOrNo
 from channels_wechat import KINDS, channel_class
 from channels_wechat.base import Templates
 from channels_wechat.errors import ChannelError
@@ -88,7 +88,7 @@ class SentencesField(serializers.DictField):
         return texts
 
 
-class AccountSerializer(Given, serializers.ModelSerializer[ChannelAccount]):
+class AccountSerializer(WithheldReason, Given, serializers.ModelSerializer[ChannelAccount]):
     """A WeChat identity."""
 
     kind = serializers.ChoiceField([(kind, channel_class(kind).label) for kind in KINDS])

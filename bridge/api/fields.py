@@ -13,6 +13,7 @@ from rest_framework import serializers
 
 from accounts.person_ids import named
 from bridge import search
+from bridge.access import HIDDEN
 from bridge.api.base import may_read
 from bridge.api.pages import LARGEST_ID, refuse_unknown
 from bridge.models.routes import PeerKinds
@@ -79,6 +80,16 @@ class Withheld(_Mixin):
         shown: dict[str, Any] = super().to_representation(instance)
         if not may_read(self.context["request"]):
             shown.update(dict.fromkeys(set(self.content) & set(shown)))
+        return shown
+
+
+class WithheldReason(_Mixin):
+    """For accounts and gateways: a platform's or an agent's own words stand in the reason, and may repeat what was written."""
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        shown: dict[str, Any] = super().to_representation(instance)
+        if shown.get("state_reason") and not may_read(self.context["request"]):
+            shown["state_reason"] = str(HIDDEN)
         return shown
 
 

@@ -14,7 +14,7 @@ from accounts.forms import ENTER_AGAIN
 from accounts.models import Health
 from bridge.api.base import Endpoint
 from bridge.api.errors import Conflict
-from bridge.api.fields import Checked, Filters, Given
+from bridge.api.fields import Checked, Filters, Given, WithheldReason
 from bridge.operations.gateway_use import uses_of
 from channels_wechat.pasted import clean_pasted
 from openclaw.models import Gateway
@@ -32,7 +32,7 @@ class AgentSerializer(serializers.Serializer[Any]):
     model = serializers.CharField(required=False)
 
 
-class GatewaySerializer(Checked, Given, serializers.ModelSerializer[Gateway]):
+class GatewaySerializer(WithheldReason, Checked, Given, serializers.ModelSerializer[Gateway]):
     """An OpenClaw gateway."""
 
     token = serializers.CharField(

@@ -9,7 +9,9 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
 
-from bridge.models import Attachment, Attempt, Delivery, Message
+from accounts.models import AccessToken, ChannelAccount
+from bridge.models import Attachment, Attempt, Delivery, Incident, Message
+from openclaw.models import Gateway
 from tests.admin import rows
 from tests.admin.test_pages import EMPTY_PAGES, object_pages
 
@@ -35,6 +37,10 @@ def told(world: World) -> World:
     Delivery.objects.update(payload=held, error=CANARY)
     Attempt.objects.update(request=held, response=held, error=CANARY)
     Attachment.objects.update(name=CANARY, error=CANARY)
+    Incident.objects.update(detail=CANARY, error=CANARY)
+    for model in (ChannelAccount, Gateway):
+        model.objects.update(state_reason=CANARY)
+    AccessToken.objects.update(failure=CANARY)
     return world
 
 
@@ -85,6 +91,14 @@ def test_files_and_the_running_transcript_are_refused(told: World) -> None:
         reverse("admin:bridge_conversation_transcript", args=[told.group.pk]),
     ):
         assert viewer.get(page).status_code == 403
+
+
+def test_an_incident_is_not_found_by_what_is_hidden_of_it(told: World) -> None:
+    page = reverse("admin:bridge_incident_changelist")
+    counts = [
+        len(somebody(role).get(page, {"q": "canary-in"}).context["cl"].result_list) for role in ("Viewers", "Operators")
+    ]
+    assert counts[0] == 0 < counts[1]
 
 
 @pytest.mark.parametrize("name", ["message", "delivery"])

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from accounts.models import ChannelAccount
 from bridge.models import Attempt, Delivery, Message
 from bridge.models.messages import Attachment
+from openclaw.models import Gateway
 from tests.admin.rows import CANARIES
 from tests.api.conftest import calling_as, user_with
 from tests.api.matrix import CALLS
@@ -29,6 +31,7 @@ WORDS = (
     "hologram",
     "Report of Monday",
     "canary-in-an-error",
+    "canary-in-a-reason",
 )
 
 
@@ -37,6 +40,8 @@ def pages(client: Client, world: World) -> str:
     Message.objects.filter(pk=world.answer.pk).update(data={"title": "Report of Monday"})
     for model in (Delivery, Attempt, Attachment):
         model.objects.update(error="canary-in-an-error")
+    for side in (ChannelAccount, Gateway):
+        side.objects.update(state_reason="canary-in-a-reason")
     reads = [each for each in CALLS if each.method == "GET" and "content" not in each.path]
     found = [client.get(each.at(world)).content.decode() for each in reads]
     for model in (Message, Delivery, Attachment):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -165,12 +166,13 @@ def test_the_doorbell_rings_after_the_commit(django_capture_on_commit_callbacks:
 # --- a surface that speaks only in answer ---------------------------------------------------------------------------------------
 
 
-def test_the_first_part_goes_by_the_stream_the_second_by_the_address_the_rest_is_dead() -> None:
+def test_the_first_part_goes_by_the_stream_the_second_by_the_address_and_says_that_the_rest_is_missing() -> None:
     message = answer(hear(bot(), group=GROUP, reply=REPLY), "字" * 20_000)
-    assert wires(message) == ["view", "worker", "worker"]
-    assert parts(message) == [("pending", ""), ("pending", ""), ("dead", Reason.TOO_LONG)]
+    assert wires(message) == ["view", "worker"]
+    assert parts(message) == [("pending", ""), ("pending", "")]
     assert len(message.text) == 20_000
-    first, second, _third = message.deliveries.order_by("part")
+    first, second = message.deliveries.order_by("part")
+    assert message.account.sentence("too_long") in json.dumps(second.payload, ensure_ascii=False)
     assert 15 < (first.due_at - timezone.now()).total_seconds() <= 20
     assert second.due_at <= timezone.now()
 

@@ -307,7 +307,7 @@ def test_the_last_lines_show_the_login_that_was_made(free: int, monkeypatch: pyt
 def test_nothing_is_said_to_run_before_it_works(tmp_path: Path, free: int, supervisor: Supervisor) -> None:
     """Open ports are not enough: web and callbacks answer /livez, worker and connector gave a sign since this start."""
     plan = make_plan("run")
-    plan.data_dir.mkdir()
+    plan.data_dir.mkdir(exist_ok=True)
     for name in ("worker", "connector"):
         (plan.data_dir / f"{name}.alive").touch()  # of the process before
     with answering(free, 503) as web, answering(free + 3, 200):

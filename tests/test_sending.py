@@ -100,7 +100,7 @@ def test_parts_arrive_in_order(company: SimulatorClient, account: ChannelAccount
 
 
 def test_a_partial_failure_is_shown(company: SimulatorClient, account: ChannelAccount) -> None:
-    delivery = to_send(account, "hi", "zhangsan|nobody")
+    delivery = to_send(account, "hi", "zhangsan|nobody", several=True)
     work_off()
     assert (row(delivery).state, row(delivery).reason) == ("delivered", Reason.PARTIAL)
     assert "nobody" in row(delivery).error

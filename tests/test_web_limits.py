@@ -168,7 +168,10 @@ def temporary() -> set[Path]:
     "path", ["/", "/nowhere", "/admin/login/", "/admin/nowhere/", "/api/v1/messages/", "/api/nowhere"]
 )
 @pytest.mark.parametrize("chunked", [False, True], ids=["declared", "chunked"])
-def test_nobody_unknown_uploads(web: str, path: str, chunked: bool) -> None:
+def test_nobody_unknown_uploads(
+    web: str, path: str, chunked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # the machine's own is used by others too
     how = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {30 * capacity.MIB}"
     piece = b"x" * 65536
     before = temporary()

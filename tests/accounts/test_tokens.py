@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
+from accounts.fields import sealed
 from accounts.models import AccessToken, ChannelAccount, Health
 from accounts.tokens import MARGIN_SECONDS, StoredTokens, ending_soon
 from bridge import tasks
@@ -180,7 +181,11 @@ def test_a_token_that_ended_at_once_holds_nobody_up(company: SimulatorClient) ->
         waiting = pool.submit(in_thread(StoredTokens(account).current))
         time.sleep(0.2)
         AccessToken.objects.update(
-            address=account.api_base_url, value="short", generation=1, expires_at=timezone.now(), lease_until=None
+            address=account.api_base_url,
+            value=sealed(AccessToken, "value", account.pk, "short"),
+            generation=1,
+            expires_at=timezone.now(),
+            lease_until=None,
         )
         assert waiting.result(10) == "short"
     assert requests(company) == 0

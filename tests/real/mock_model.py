@@ -1,6 +1,6 @@
 """A model server that speaks the OpenAI chat completions API and answers by rule, for tests with a real gateway.
 
-The answer is "pong: <last line of the user's text>", streamed, unless the text holds a directive:
+The answer is "pong: <last line of the user's text, without the frame of a group>", streamed, unless the text holds a directive:
 !slow=<seconds>  the time the answer takes      !tokens=<n>      n numbered words
 !say=<text>      exactly the rest of the line   !fail=<status>   that HTTP error, every time
 !once=<status>   that HTTP error, the first time this text is asked
@@ -27,6 +27,9 @@ INTERNAL = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>"
 # It puts its time stamp before the text and, in a session's first turn, a line after it.
 STAMP = re.compile(r"^\[\w{3} \d{4}-\d\d-\d\d \d\d:\d\d \w+\] ")
 RUNTIME = re.compile(r"\n+Runtime: agent=.*", re.S)
+
+# The marks that the bridge puts round what a member of a group wrote.
+_FRAME = re.compile(r"⟦/?[0-9a-f]*⟧ ?")
 
 
 def text_of(content: object) -> str:
@@ -84,7 +87,8 @@ class Call:
             return said
         if count := self.directive("tokens"):
             return " ".join(f"w{number}" for number in range(int(count)))
-        return f"pong: {self.text.splitlines()[-1] if self.text else ''}"
+        lines = _FRAME.sub("", self.text).strip().splitlines()
+        return f"pong: {lines[-1] if lines else ''}"
 
 
 @dataclass

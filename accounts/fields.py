@@ -67,10 +67,10 @@ def encrypt(text: str, context: str) -> str:
 
 def encrypt_in_row(text: str, column: str, row: str) -> str:
     """Version v2; row: the row's key as text. Raises ImproperlyConfigured where no key is set."""
-    return _seal(IN_ROW, text, _place(column, row))
+    return _seal(IN_ROW, text, _context_in_row(column, row))
 
 
-def _place(column: str, row: str) -> str:
+def _context_in_row(column: str, row: str) -> str:
     return f"{IN_ROW}\n{column}\n{row}"
 
 
@@ -90,7 +90,7 @@ def decrypt(stored: str, context: str) -> str:
 
 def decrypt_in_row(stored: str, column: str, row: str) -> str:
     """Version v2. Raises Undecryptable."""
-    return _decrypt(stored, IN_ROW, _place(column, row), column, tuple(settings.FIELD_KEYS))
+    return _decrypt(stored, IN_ROW, _context_in_row(column, row), column, tuple(settings.FIELD_KEYS))
 
 
 def decrypt_once(stored: str, context: str) -> str:
@@ -140,7 +140,7 @@ class SealedAttribute(DeferredAttribute):
             rows = type(instance)._base_manager.using(instance._state.db).filter(pk=instance.pk)
             values[name] = rows.values_list(name, flat=True).get()
         if isinstance(values[name], Sealed):
-            values[name] = self.field.opened(instance, values[name])
+            values[name] = self.field.open_value(instance, values[name])
         return values[name]
 
     def __set__(self, instance: models.Model, value: Any) -> None:
@@ -183,7 +183,7 @@ class Encrypted(_Text[Given, Found]):
             raise ValueError(f"{self.context}: the row has no {self.row} yet")
         return encrypt_in_row(text, self.context, str(known))
 
-    def opened(self, instance: models.Model, sealed: Sealed) -> Any:
+    def open_value(self, instance: models.Model, sealed: Sealed) -> Any:
         """Raises Undecryptable."""
         if not self.row:
             return self.from_text(decrypt(sealed.stored, self.context))
@@ -244,10 +244,10 @@ class EncryptedJSONField(Encrypted[dict[str, Any], dict[str, Any]]):
         raise NotImplementedError("credentials are not serialised")
 
 
-def opened(row: models.Model, name: str, value: Any) -> Any:
+def open_sealed(row: models.Model, name: str, value: Any) -> Any:
     """value: of this field of this row, perhaps still sealed. Raises Undecryptable."""
     return (
-        cast("Encrypted[Any, Any]", row._meta.get_field(name)).opened(row, value)
+        cast("Encrypted[Any, Any]", row._meta.get_field(name)).open_value(row, value)
         if isinstance(value, Sealed)
         else value
     )

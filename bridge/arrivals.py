@@ -56,17 +56,6 @@ WITH given AS (
 SELECT uuid::text, id FROM stored"""
 
 
-def receive(account: ChannelAccount, inbound: Inbound) -> int | None:
-    """Store one message in this thread and wake the router. Returns the new row's id, or None for a repetition.
-
-    The row is committed before this returns. Raises what PostgreSQL says of this row, or OperationalError.
-    """
-    stored = store([row_of(account, inbound)])[0]
-    if stored is not None:
-        wake(with_files=bool(inbound.media))
-    return stored
-
-
 def wake(*, with_files: bool) -> None:
     """A new row is committed: somebody has to route it and to fetch its files."""
     counters.add("messages", direction="in")

@@ -317,7 +317,7 @@ def named_file(content: bytes, name: str, mime: str) -> ContentFile[bytes]:
     """name, mime: as the gateway or the file's server told; either may be empty."""
     found = recognise(content, name, mime).mime
     file = ContentFile(content, name=with_suffix(name or "file", found))
-    file.content_type = found  # type: ignore[attr-defined]
+    file.content_type = found  # type: ignore[attr-defined]  # as an uploaded file has it
     return file
 
 

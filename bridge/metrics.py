@@ -36,14 +36,11 @@ OPEN = Q(state__in=(State.PENDING, State.SENDING, State.HELD))
 _last_noted: dict[str, tuple[str, float]] = {}
 
 
-def note_callback(account_key: str, result: str, refused: bool) -> None:
-    """Remember the last callback of a known account. result: "ok", or the refusal's code, which is counted. Never raises."""
-    if write := callback_note(account_key, result, refused):
-        ask(write, None)
+def note_callback(account_key: str, result: str, refused: bool) -> Callable[[Any], None] | None:
+    """Count the callback of a known account in this process. result: "ok", or the refusal's code.
 
-
-def callback_note(account_key: str, result: str, refused: bool) -> Callable[[Any], None] | None:
-    """Count it in this process. Returns what is to be written to Valkey, for whoever must not wait for it; None: not now."""
+    Returns what is to be written to Valkey, for whoever must not wait for it; None: not now.
+    """
     counters.add("callbacks", account=account_key, result=result)
     now = time.monotonic()
     last, at = _last_noted.get(account_key, ("", 0.0))

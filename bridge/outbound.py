@@ -69,7 +69,7 @@ class CannotSend(Exception):
     """Nothing was stored. The text says why, in words a person can act on."""
 
 
-def send(
+def send_within(
     account: ChannelAccount,
     peer_kind: str,
     peer_id: str,
@@ -84,46 +84,15 @@ def send(
     allowed: Collection[str] = (),
     several: bool = False,
 ) -> Message:
-    """Store and queue. key: idempotency key in the client's space; the same key again returns the stored message.
-    request_hash: what the client asked for under this key, for whoever must tell a repetition from another request.
-    allowed: what an agent's mapping lets its words do (`rights`). several: the caller knows that more than one person is meant.
+    """Store and queue, in the caller's transaction, which an exception ends.
+
+    key: idempotency key in the client's space; the same key again returns the stored message. request_hash: what the client asked
+    for under this key, for whoever must tell a repetition from another request. allowed: what an agent's mapping lets its words do
+    (`rights`). several: the caller knows that more than one person is meant.
 
     Raises CannotSend where the surface cannot carry the content or speaks only in answer. What an agent says is stored in any case:
     it becomes a dead delivery with the reason.
     """
-    with transaction.atomic():
-        return _send(
-            account,
-            peer_kind,
-            peer_id,
-            content,
-            source=source,
-            client=client,
-            key=key,
-            request_hash=request_hash,
-            reply_to=reply_to,
-            files=files,
-            allowed=allowed,
-            several=several,
-        )
-
-
-def _send(
-    account: ChannelAccount,
-    peer_kind: str,
-    peer_id: str,
-    content: Content,
-    *,
-    source: str,
-    client: str = "",
-    key: str = "",
-    request_hash: str = "",
-    reply_to: Message | None = None,
-    files: Iterable[DjangoFile[Any]] = (),
-    allowed: Collection[str] = (),
-    several: bool = False,
-) -> Message:
-    """`send` in the caller's transaction, which an exception ends."""
     if not several and (refusal := why_unconfirmed(peer_kind, peer_id)):
         raise CannotSend(refusal)
     channel, peer_id = channel_for(account), person_id(account, peer_kind, peer_id)
@@ -134,20 +103,15 @@ def _send(
         if stored:
             return stored
         reply_to = _question(channel, conversation, reply_to)
-    text = restrict(content.text, allowed) if source == Message.Source.AGENT else content.text
-    spoken = {"text": sendable(text), "data": clean_json(sendable_json(dict(content.data)))}
-    content = replace(content, **spoken, ai=source == Message.Source.AGENT)
+    content = _sendable(content, source, allowed)
     message, new = _store(conversation, content, source, client, key or uuid4().hex, reply_to, request_hash)
     if new:
-        counters.add("messages", direction="out")
-        with _no_file_without_its_row() as written:
-            content = replace(content, files=(*content.files, *_attach(message, files, written)))
-            content = _shortened(channel, message, content, written)
-            _queue(_deliveries(channel, message, content))
-        if isinstance(channel, Passive):
-            readable.announce(account.pk, peer_id)
-        transaction.on_commit(lambda: ring(Bell.SEND))
+        _queue_parts(channel, message, content, files)
     return message
+
+
+send = transaction.atomic(send_within)
+"""The same in a transaction of its own."""
 
 
 def answer(
@@ -161,7 +125,9 @@ def answer(
 ) -> Message:
     """Say something to whoever sent `question`, by the account it came to; in the caller's transaction, without a savepoint of its own."""
     where = (question.account, question.peer_kind, question.peer_id)
-    return _send(*where, Content(text=text), source=source, key=key, reply_to=question, files=files, allowed=allowed)
+    return send_within(
+        *where, Content(text=text), source=source, key=key, reply_to=question, files=files, allowed=allowed
+    )
 
 
 def said_at_once(question: Message, text: str) -> None:
@@ -328,6 +294,25 @@ def _file(item: Attachment) -> File:
     return File(item.kind, item.name, item.mime, item.size, str(item.pk))  # type: ignore[arg-type]
 
 
+def _sendable(content: Content, source: str, allowed: Collection[str]) -> Content:
+    """Without what no surface takes, and of an agent's words without what its mapping does not allow."""
+    is_agents = source == Message.Source.AGENT
+    text = restrict(content.text, allowed) if is_agents else content.text
+    return replace(content, text=sendable(text), data=clean_json(sendable_json(dict(content.data))), ai=is_agents)
+
+
+def _queue_parts(channel: Channel, message: Message, content: Content, files: Iterable[DjangoFile[Any]]) -> None:
+    """Of a message that is stored: its files, and a delivery for each part that its surface makes of it."""
+    counters.add("messages", direction="out")
+    with _no_file_without_its_row() as written:
+        content = replace(content, files=(*content.files, *_attach(message, files, written)))
+        content = _shortened(channel, message, content, written)
+        _queue(_deliveries(channel, message, content))
+    if isinstance(channel, Passive):
+        readable.announce(message.account_id, message.peer_id)
+    transaction.on_commit(lambda: ring(Bell.SEND))
+
+
 def _queue(deliveries: Sequence[Delivery]) -> None:
     _DELIVERIES.insert(deliveries)
     for delivery in deliveries:
@@ -369,7 +354,7 @@ def _shortened(channel: Channel, message: Message, content: Content, written: li
     if not as_file:
         return replace(content, text=text)
     whole = ContentFile(content.text.encode(), name=WHOLE)
-    whole.content_type = "text/plain"  # type: ignore[attr-defined]
+    whole.content_type = "text/plain"  # type: ignore[attr-defined]  # as an uploaded file has it
     attached = _attach(message, [whole], written, len(content.files))
     return replace(content, text=text, files=(*content.files, *attached))
 

@@ -79,12 +79,16 @@ def verdict(delivery: Delivery, failure: Failure, *, began: bool) -> dict[str, A
     if failure.action == READABLE:
         return {"state": State.PENDING, **given_back, **readable.kept(delivery)}
     if failure.action == "permanent":
-        return _given_up(delivery, failure.reason or Reason.PERMANENT)
+        return _dead_or_uncertain(delivery, failure.reason or Reason.PERMANENT)
     unknown = failure.action == "unknown"
     if unknown and not repeatable(delivery):
         return uncertain()
     if delivery.tries >= (failure.max_tries or MAX_TRIES):
-        return uncertain() if unknown and delivery.target == Target.CHANNEL else _given_up(delivery, Reason.TRIES_SPENT)
+        return (
+            uncertain()
+            if unknown and delivery.target == Target.CHANNEL
+            else _dead_or_uncertain(delivery, Reason.TRIES_SPENT)
+        )
     # While the outcome is unknown the gateway's key stays: it is the proof that nothing was asked twice.
     run = {} if unknown else _next_run(delivery)
     mark = {"possibly_twice": True} if unknown and repeats_visibly(delivery) else {}
@@ -100,7 +104,7 @@ def _next_run(delivery: Delivery) -> dict[str, Any]:
     return {"run": F("run") + 1} if delivery.target == Target.AGENT else {}
 
 
-def _given_up(delivery: Delivery, reason: str) -> dict[str, Any]:
+def _dead_or_uncertain(delivery: Delivery, reason: str) -> dict[str, Any]:
     """Dead; but uncertain where an earlier attempt may have been carried out, whatever the last one met."""
     if may_have_arrived([delivery.pk]):
         return uncertain()

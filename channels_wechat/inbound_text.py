@@ -20,7 +20,7 @@ def labelled(label: str, value: str) -> str:
     return f"{label}: {value}" if value else ""
 
 
-def place(name: str, latitude: str, longitude: str) -> str:
+def describe_place(name: str, latitude: str, longitude: str) -> str:
     """A place in words; empty without a name and without both numbers."""
     numbers = f"{latitude}, {longitude}" if latitude and longitude else ""
     return labelled("Location", f"{name} ({numbers})" if name and numbers else name or numbers)

@@ -9,7 +9,7 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from channels_wechat.inbound_text import as_list, message_id, place
+from channels_wechat.inbound_text import as_list, describe_place, message_id
 from channels_wechat.messages import Inbound, MediaItem, Peer
 from channels_wechat.unreadable import NOT_PASSED_ON, SYSTEM, is_placeholder, mark, readable_values
 from channels_wechat.wecom_ids import person_id
@@ -141,7 +141,7 @@ def _location(node: Any) -> str:
         dict.fromkeys(filter(None, (word(node, "location", each) for each in ("name", "title", "label", "address"))))
     )
     latitude, longitude = (_degrees(at(node, "location", each)) for each in ("latitude", "longitude"))
-    return place(name, latitude, longitude) or _unknown(node)
+    return describe_place(name, latitude, longitude) or _unknown(node)
 
 
 def _degrees(value: Any) -> str:

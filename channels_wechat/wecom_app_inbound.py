@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from channels_wechat.inbound_text import labelled, message_id, place
+from channels_wechat.inbound_text import describe_place, labelled, message_id
 from channels_wechat.messages import Inbound, MediaItem, Peer
 from channels_wechat.unreadable import NOT_PASSED_ON, SYSTEM, is_placeholder, mark, readable_values
 from channels_wechat.wecom_ids import person_id
@@ -99,7 +99,7 @@ def _files(kind: MediaKind, node: Node, mime: str = "") -> tuple[MediaItem, ...]
 
 
 def _location(node: Node) -> Content:
-    return "location", place(word(node, "Label"), word(node, "Location_X"), word(node, "Location_Y")), ()
+    return "location", describe_place(word(node, "Label"), word(node, "Location_X"), word(node, "Location_Y")), ()
 
 
 def _link(node: Node) -> Content:

@@ -10,7 +10,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from channels_wechat import xml
-from channels_wechat.inbound_text import as_list, labelled, message_id, place
+from channels_wechat.inbound_text import as_list, describe_place, labelled, message_id
 from channels_wechat.messages import Inbound, MediaItem, Peer, Verdict, Window
 from channels_wechat.unreadable import NOT_PASSED_ON, SYSTEM, is_placeholder, mark, readable_values
 
@@ -157,7 +157,7 @@ def _video(node: Node) -> Said:
 
 def _location(node: Node) -> Said:
     name = word(node, "Label") or word(node, "Poiname")
-    return "location", place(name, word(node, "Location_X"), word(node, "Location_Y")), ()
+    return "location", describe_place(name, word(node, "Location_X"), word(node, "Location_Y")), ()
 
 
 def _link(node: Node) -> Said:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection, transaction
 from django.utils import timezone
 
+from accounts import valkey
 from accounts.channels import channel_for
 from accounts.models import ChannelAccount, cleaned_credentials
-from bridge import arrivals, inbound, outbound, sending
+from bridge import arrivals, inbound, metrics, outbound, sending
 from bridge import delivery as work
 from bridge.models import Delivery, Event, Message, Route, Target, WebhookEndpoint, Wire
 from channels_wechat import channel_class
@@ -94,9 +95,23 @@ def picture(handle: str = "MEDIA1", name: str = "") -> MediaItem:
     return MediaItem("image", handle, name)
 
 
+def receive(account: ChannelAccount, inbound: Inbound) -> int | None:
+    """Stored as by the callback, alone and in this thread; the new row's id, or None for a repetition."""
+    pk = arrivals.store([arrivals.row_of(account, inbound)])[0]
+    if pk is not None:
+        arrivals.wake(with_files=bool(inbound.media))
+    return pk
+
+
+def note_callback(account: ChannelAccount, result: str, *, refused: bool = False) -> None:
+    """Noted as by the callback."""
+    if write := metrics.note_callback(str(account.key), result, refused):
+        valkey.ask(write, None)
+
+
 def hear(account: ChannelAccount, text: str = "hello", sender: str = "zhangsan", **fields: Any) -> Message:
     """Received as by the callback; not routed."""
-    pk = arrivals.receive(account, said(text, sender, **fields))
+    pk = receive(account, said(text, sender, **fields))
     assert pk is not None
     return Message.objects.get(pk=pk)
 

@@ -13,9 +13,10 @@ from urllib.parse import parse_qsl, urlsplit
 from django.db import connection
 
 from accounts.channels import channel_for
-from bridge import arrivals, inbound
+from bridge import inbound
 from bridge.models import Message
 from channels_wechat.simulator import RunningSimulator
+from tests import factories
 from tests.factories import FAN, KEY, MINI, OFFICIAL, TOKEN, USER, WEIXIN_FIELDS
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class Crowd:
         """The next callback, stored; not routed."""
         query, body = self.door.came.get(timeout=15)
         (said,) = channel_for(account).parse(query, body).inbound  # type: ignore[attr-defined]
-        pk = arrivals.receive(account, said)
+        pk = factories.receive(account, said)
         assert pk is not None
         return Message.objects.get(pk=pk)
 

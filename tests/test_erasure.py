@@ -16,12 +16,13 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.models import ReplyWindow
-from bridge import arrivals, erasure, inbound, media, outbound, replay, tasks
 from bridge import delivery as work
+from bridge import erasure, inbound, media, outbound, replay, tasks
 from bridge.models import Attachment, Attempt, Contact, Conversation, Delivery, Message, Reason, Route, State, Target
 from bridge.models.deliveries import TOLD_OF
 from bridge.retries import Failure
 from channels_wechat.messages import Content, Upload, Window
+from tests import factories
 from tests.factories import (
     FAN,
     OFFICIAL,
@@ -275,11 +276,11 @@ def test_they_can_leave_twice(account: ChannelAccount) -> None:
 
 def test_a_repeated_callback_is_still_known(account: ChannelAccount) -> None:
     once = said("noch einmal", FAN)
-    arrivals.receive(account, once)
+    factories.receive(account, once)
     leave(account)
     inbound.route_waiting()
     erasure.run()
-    assert arrivals.receive(account, once) is None
+    assert factories.receive(account, once) is None
 
 
 def test_another_account_and_other_people_are_left_alone(account: ChannelAccount) -> None:

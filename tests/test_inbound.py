@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
-from bridge import arrivals, inbound
+from bridge import inbound
 from bridge.models import Contact, Conversation, Delivery, Message, Reason, State, Target, Wire
 from channels_wechat.messages import message_uuid
+from tests import factories
 from tests.factories import GROUP, app, bot, claim, gateway, hear, picture, route, row, said, turn
 
 if TYPE_CHECKING:
@@ -30,13 +31,13 @@ def account() -> ChannelAccount:
 
 def test_one_statement(account: ChannelAccount, django_assert_num_queries: object) -> None:
     with django_assert_num_queries(1):  # type: ignore[operator]
-        arrivals.receive(account, said(media=(picture("M1"), picture("M2"))))
+        factories.receive(account, said(media=(picture("M1"), picture("M2"))))
 
 
 def test_everything_is_kept(account: ChannelAccount) -> None:
     one = said("你好 \U0001f600 'quoted' %s", reply="https://reply/?code=secret", occurred_at=1_700_000_000,
                raw={"msgtype": "text", "deep": {"x": [1, None]}}, contacts={"lisi": "李四"})  # fmt: skip
-    pk = arrivals.receive(account, one)
+    pk = factories.receive(account, one)
     message = Message.objects.get(pk=pk)
     assert message.uuid == message_uuid(str(account.key), one.key)
     assert (message.direction, message.source, message.kind, message.sender) == ("in", "channel", "text", "zhangsan")
@@ -60,14 +61,14 @@ def test_without_reply_address_and_time(account: ChannelAccount) -> None:
 
 def test_a_repetition_is_one_row(account: ChannelAccount) -> None:
     one = said(media=(picture(),))
-    assert [bool(arrivals.receive(account, one)) for _time in range(3)] == [True, False, False]
+    assert [bool(factories.receive(account, one)) for _time in range(3)] == [True, False, False]
     assert Message.objects.get().attachments.count() == 1
 
 
 def test_the_same_key_at_another_account_is_another_message(account: ChannelAccount) -> None:
     one = said()
-    assert arrivals.receive(account, one)
-    assert arrivals.receive(bot(), one)
+    assert factories.receive(account, one)
+    assert factories.receive(bot(), one)
 
 
 def test_files_are_kept_in_order(account: ChannelAccount) -> None:

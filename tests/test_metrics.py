@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from bridge import metrics
 from bridge.models import Message
+from tests import factories
 from tests.admin import rows
 
 if TYPE_CHECKING:
@@ -28,10 +29,10 @@ def _files(settings: object, tmp_path: Path) -> None:
 def test_callbacks_are_noted_and_refusals_counted(valkey: redis.Redis) -> None:
     account = rows.account()
     assert metrics.last_callback(account) is None
-    metrics.note_callback(str(account.key), "signature", refused=True)
-    metrics.note_callback(str(account.key), "signature", refused=True)
-    metrics.note_callback(str(account.key), "stale", refused=True)
-    metrics.note_callback(str(account.key), "text", refused=False)
+    factories.note_callback(account, "signature", refused=True)
+    factories.note_callback(account, "signature", refused=True)
+    factories.note_callback(account, "stale", refused=True)
+    factories.note_callback(account, "text", refused=False)
     when, result = metrics.last_callback(account) or (None, "")
     assert result == "text"
     assert when is not None

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from bridge import arrivals, inbound, media, outbound
 from bridge import delivery as work
+from bridge import inbound, media, outbound
 from bridge.delivery import LostLease
 from bridge.models import Conversation, Delivery, Message, Reason, Wire
 from bridge.replay import replay
 from bridge.streams import answer_poll
 from channels_wechat.messages import Content
 from openclaw.models import Gateway
+from tests import factories
 from tests.factories import (
     GROUP,
     answer,
@@ -83,7 +84,7 @@ def test_claimers_never_take_the_same_nor_two_of_a_lane() -> None:
 
 def test_a_message_received_many_times_is_one_row() -> None:
     account, one = app(), said(media=(picture(),))
-    stored = at_once(*[lambda: arrivals.receive(account, one)] * THREADS)
+    stored = at_once(*[lambda: factories.receive(account, one)] * THREADS)
     assert len([pk for pk in stored if pk]) == 1
     assert Message.objects.get().attachments.count() == 1
 

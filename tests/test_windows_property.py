@@ -103,7 +103,7 @@ class Person:
         assert not {"message/custom/send 45015", "message/custom/send 45047"} & set(self.people.refusals())
         shown, said = self._words(self.people.shown(self.openid)), self._words(self.said)
         assert said.startswith(shown)
-        held = _held(self.openid).count()
+        held = held_for(self.openid).count()
         assert held or shown == said
         assert not Delivery.objects.filter(message__peer_id=self.openid, state__in=(State.PENDING, State.DEAD)).exists()
         if not self.unrouted:
@@ -133,7 +133,7 @@ def obeys(people: Crowd, account: ChannelAccount, steps: list[tuple[str, Any]], 
     work_off()
     person.check()
     for _word in range(100):
-        if not _held(person.openid).exists():
+        if not held_for(person.openid).exists():
             break
         person.do("deed", "message")
         person.check()
@@ -167,5 +167,5 @@ def test_the_same_for_many_sequences(people: Crowd, kind: Any, number: int) -> N
     holds_for(kind, people, number)
 
 
-def _held(openid: str) -> QuerySet[Delivery]:
+def held_for(openid: str) -> QuerySet[Delivery]:
     return Delivery.objects.filter(state="held", reason=Reason.WINDOW, message__peer_id=openid)

@@ -104,7 +104,9 @@ class AccountAdmin(Configured[ChannelAccount]):
         ]
         return [*pages, *super().get_urls()]
 
-    def add_view(self, request, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         """Without a kind in the address: the choice of one."""
         if request.GET.get("kind") in KINDS:
             label = channel_class(request.GET["kind"]).label

@@ -255,8 +255,8 @@ def dress_rows(rows: list[Conversation]) -> None:
     dead, outcomes = _in_lanes(rows, DEAD & Q(state=State.DEAD)), last_outcomes(rows)
     names = peers.names((row.account_id, row.peer_id) for row in rows)
     for row in rows:
-        row.marks = {"waiting": waiting[row.pk], "dead": dead[row.pk], "uncertain": uncertain[row.pk]}  # type: ignore[attr-defined]
-        row.not_asked = reason if (reason := outcomes.get(row.pk, "")) in NOT_ASKED else ""  # type: ignore[attr-defined]
+        row.marks = {"waiting": waiting[row.pk], "dead": dead[row.pk], "uncertain": uncertain[row.pk]}  # type: ignore[attr-defined]  # for its column
+        row.not_asked = reason if (reason := outcomes.get(row.pk, "")) in NOT_ASKED else ""  # type: ignore[attr-defined]  # for its column
         row.contact_name = names.get((row.account_id, row.peer_id), "")  # type: ignore[attr-defined]
 
 

@@ -24,9 +24,9 @@ def with_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
     allowed = user_of(request).has_perm
     board = metrics.dashboard()
     for row in board.accounts:
-        row.waiting = board.waits_for_account.get(row.pk, 0)  # type: ignore[attr-defined]
+        row.waiting = board.waits_for_account.get(row.pk, 0)  # type: ignore[attr-defined]  # for its column
     for home in board.gateways:
-        home.waiting = board.waits_for_gateway.get(home.pk, 0)  # type: ignore[attr-defined]
+        home.waiting = board.waits_for_gateway.get(home.pk, 0)  # type: ignore[attr-defined]  # for its column
     return {
         **context,
         "title": _("Dashboard"),

@@ -165,7 +165,7 @@ class DeliveryAdmin(Facts[Delivery]):
             "may_dismiss": _worth_dismissing(delivery),
         }
         title = _("Delivery #%(id)s") % {"id": delivery.pk}
-        return replayed.kept_current(
+        return replayed.refresh_while_moving(
             self.page(request, "admin/bridge/delivery.html", title, delivery, **context), [delivery]
         )
 

@@ -149,9 +149,11 @@ class Configured(Desk[Row]):
     def response_post_save_change(self, request: HttpRequest, obj: Row) -> HttpResponseRedirect:
         return self.back(obj)
 
-    def add_view(self, request, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         """The page's title stands in the breadcrumbs, too."""
-        request.crumb = (extra_context or {}).get("title", "")  # read by the theme's header_title.html
+        request.crumb = (extra_context or {}).get("title", "")  # type: ignore[attr-defined]  # read by the theme's header_title.html
         return super().add_view(request, form_url, extra_context)
 
 

@@ -154,7 +154,9 @@ class GatewayAdmin(Configured[Gateway]):
             text = _("Another gateway has the same address:")
             messages.warning(request, format_html('{} <a href="{}">{}</a>', text, self.url("change", other.pk), other))
 
-    def add_view(self, request, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         return super().add_view(request, form_url, {"title": _("Add: OpenClaw gateway"), **(extra_context or {})})
 
     def has_delete_permission(self, request: HttpRequest, obj: Gateway | None = None) -> bool:

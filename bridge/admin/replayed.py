@@ -62,10 +62,10 @@ def report(desk: Desk[Delivery], request: HttpRequest) -> HttpResponse:
         "left": left,
         "back": inside(kept["back"], desk.url("dead_letters")),
     }
-    return kept_current(desk.page(request, "admin/bridge/replayed.html", _("Replayed"), **context), left)
+    return refresh_while_moving(desk.page(request, "admin/bridge/replayed.html", _("Replayed"), **context), left)
 
 
-def kept_current(page: Page, rows: Iterable[Delivery]) -> Page:
+def refresh_while_moving(page: Page, rows: Iterable[Delivery]) -> Page:
     """Let the browser read the page anew while something that was just replayed is on its way."""
     since = timezone.now() - CURRENT
     if any(row.state in OPEN and row.replays and row.queued_at > since for row in rows):

@@ -1,6 +1,6 @@
 """The work. `Delivery` is the only state machine; `Attempt` is what happened each time.
 
-            receive()/send()                    ┌──────────── retryable, tries left ────────────┐
+            store()/send()                      ┌──────────── retryable, tries left ────────────┐
    ┌────────────┴────────────┐                  ▼                                               │
 skipped ── replay ──▶ pending ── claim ──▶ sending ── ok ──▶ delivered                          │
    ▲                   ▲ ▲ ▲ ▲                │  │└── error ─────────────────────────────────────┤

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from accounts.channels import guard
-from accounts.fields import EncryptedTextField, Sealed, opened
+from accounts.fields import EncryptedTextField, Sealed, open_sealed
 from accounts.models import ChannelAccount
 from channels_wechat.addresses import check_address, leads_elsewhere
 from channels_wechat.pasted import without_invisible
@@ -111,7 +111,7 @@ class WebhookEndpoint(models.Model):
         """Not asked of an address that nobody looked at since it was read: where it does not open, the webhook is still switched off."""
         if self.__dict__.get("url", "") is self._stored_address:
             return False
-        before = opened(self, "url", self._stored_address)
+        before = open_sealed(self, "url", self._stored_address)
         return bool(before and leads_elsewhere(before, self.url))
 
     def clean(self) -> None:

@@ -75,11 +75,11 @@ def _before(rows: list[Delivery]) -> dict[int, int | None]:
 
 def _wait(delivery: Delivery, around: Surroundings) -> Wait:
     if delivery.state == State.HELD:
-        return _held(delivery, around)
+        return _wait_of_held(delivery, around)
     return _for_other_side(delivery, around) or _behind(delivery, around) or _for_time(delivery)
 
 
-def _held(delivery: Delivery, around: Surroundings) -> Wait:
+def _wait_of_held(delivery: Delivery, around: Surroundings) -> Wait:
     before = around.before[delivery.pk]
     if delivery.reason == Reason.PART_BEFORE and before:
         return Wait("delivery", _("It follows when the part before it, #%(id)d, has arrived.") % {"id": before}, before)

@@ -276,7 +276,7 @@ class Connection:
         if key in self.gateway.commands:
             return {"runId": key, "status": "ok"}
         self.gateway.commands[key] = params["message"]
-        self.gateway.tell(Run(key, session, ""), "final", stopReason="stop", message=_said("🦞 a stub"))
+        self.gateway.tell(Run(key, session, ""), "final", stopReason="stop", message=_assistant_message("🦞 a stub"))
         return {"runId": key, "status": "started"}
 
     async def _wait(self, number: str, params: Json) -> None:
@@ -287,7 +287,7 @@ class Connection:
         self._respond(number, versions.outcome(self.gateway.faults.plays, params.get("runId", ""), run))
 
 
-def _said(words: str) -> Json:
+def _assistant_message(words: str) -> Json:
     return {"role": "assistant", "content": [{"type": "text", "text": words}]}
 
 

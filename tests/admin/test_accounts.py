@@ -16,11 +16,11 @@ from django.urls import reverse
 
 from accounts.channels import channel_for
 from accounts.models import AccessToken, ChannelAccount, Health
-from bridge import metrics
 from bridge.models import Conversation
 from channels_wechat import channel_class
 from channels_wechat.messages import Content, Peer
 from channels_wechat.simulator import RunningSimulator
+from tests import factories
 from tests.admin import rows
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def test_the_page_shows_the_callback_address_and_the_last_callback(boss: Client,
     page = boss.get(url("change", account.pk)).content.decode()
     assert f"https://bridge.example/callbacks/{account.key}" in page
     assert "none yet" in page
-    metrics.note_callback(str(account.key), "signature", refused=True)
+    factories.note_callback(account, "signature", refused=True)
     page = boss.get(url("change", account.pk)).content.decode()
     assert "signature × 1" in page
     settings.PUBLIC_URL = ""

@@ -16,6 +16,7 @@ from bridge import arrivals, inbound
 from bridge.models import Contact, Message
 from bridge.pipeline.inbound.fitting import MAX_ID, short_id, storable_json
 from channels_wechat.messages import MediaItem
+from tests import factories
 from tests.callbacks import call, from_app
 from tests.factories import app, route, said
 
@@ -72,7 +73,7 @@ def test_different_long_ids_stay_different_and_short_ones_stay_as_they_are() -> 
 def test_any_value_is_stored_and_routed(fields: dict[str, Any]) -> None:
     account = app()
     route(account)
-    assert arrivals.receive(account, replace(said("hello"), **fields))
+    assert factories.receive(account, replace(said("hello"), **fields))
     assert inbound.route_waiting() == 1
     delivery = Message.objects.get().deliveries.get()
     assert delivery.reason != "internal_error"
@@ -81,7 +82,7 @@ def test_any_value_is_stored_and_routed(fields: dict[str, Any]) -> None:
 def test_a_name_longer_than_its_column_is_kept_cut() -> None:
     account = app()
     route(account)
-    arrivals.receive(account, replace(said("hello"), contacts={"zhangsan": LONG}))
+    factories.receive(account, replace(said("hello"), contacts={"zhangsan": LONG}))
     inbound.route_waiting()
     assert Contact.objects.get(external_id="zhangsan").name == LONG[:200]
 

@@ -230,7 +230,7 @@ class Callbacks:
         return await run_on(self.threads.callbacks, work, *args)
 
     def _note(self, key: str, result: str, *, refused: bool) -> None:
-        if write := metrics.callback_note(key, result, refused):
+        if write := metrics.note_callback(key, result, refused):
             self._later(self._run(valkey.ask, write, None))
 
     def _later(self, work: Coroutine[Any, Any, Any]) -> None:

@@ -38,7 +38,7 @@ class Report:
         if self.incident is None:
             return
         now = timezone.now()
-        told = {"first": _shown(self.first), "last": _shown(self.last), "count": self.count, "now": _at(now)}
+        told = {"first": _local_time(self.first), "last": _local_time(self.last), "count": self.count, "now": _at(now)}
         detail = ngettext(
             "From %(first)s to %(last)s, %(count)d message. It is in the database since %(now)s.",
             "From %(first)s to %(last)s, %(count)d messages. All are in the database since %(now)s.",
@@ -52,7 +52,7 @@ class Report:
         return Incident.objects.get_or_create(cause=CAUSE, closed_at=None, defaults=fresh)[0]
 
 
-def _shown(time: str) -> str:
+def _local_time(time: str) -> str:
     return _at(datetime.fromisoformat(time))
 
 

@@ -145,6 +145,9 @@ QUERIES: dict[str, Callable[[], QuerySet[Any]]] = {
 def test_every_query_can_use_its_index() -> None:
     plans: dict[str, dict[str, str]] = {}
     fill(1200)
+    with connection.cursor() as cursor:
+        for table in ("bridge_message", "bridge_delivery", "bridge_conversation", "bridge_contact"):
+            cursor.execute(f"REINDEX TABLE {table}")  # an index full of what other tests left looks dear to the planner
     for way in ("seqscan", "indexscan"):  # the second leaves bitmaps, which is how a GIN index is read
         with connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL enable_{way} = off")

@@ -162,8 +162,11 @@ def main() -> int:
         disturber = Disturber(running, random.Random(options.seed), taken, options.away)
         run = Run(running, people, disturber, options.messages, options.seconds, options.every, options.places)
         running.play(run.play)
-        found = compare.verdict(evidence.gather(run))
+        gathered = evidence.gather(run)
+        found = compare.verdict(gathered)
         found.print(as_json=options.json)
+        for line in [] if found.kept else compare.what_went_wrong(gathered):
+            progress(line)
         running.failed = not found.kept
         return 0 if found.kept else 1
 

@@ -59,6 +59,19 @@ def _swapped(a: Shown, b: Shown) -> bool:
     return first.number != second.number and first.place > second.place and first.ended > second.ended
 
 
+def what_went_wrong(evidence: Evidence, most: int = 20) -> list[str]:
+    """The entries of answers that were shown twice, and of the chats that were shown out of order: for whoever looks for the cause."""
+    seen, lines = Seen(evidence.chats), []
+    twice = {number for number, count in seen.times().items() if count > 1}
+    for chat, answers in seen.answers.items():
+        swapped = any(_swapped(a, b) for a, b in combinations(answers, 2))
+        for entry in evidence.chats[chat]:
+            shown = numbers(entry["text"])
+            if entry["via"] != "member" and (swapped or twice & set(shown)):
+                lines.append(f"{chat}{' out of order' if swapped else ''}: {entry}")
+    return lines[: most * 10]
+
+
 def verdict(evidence: Evidence) -> Verdict:
     found = Verdict(f"{evidence.messages} messages, three times each, {len(evidence.disturbances)} disturbances")
     _stored(found, evidence)

@@ -67,7 +67,7 @@ def _granian(env: Mapping[str, str], application: str, port: int, workers: int) 
     limits = ("--http", "1", "--http1-header-read-timeout", str(HEAD_SECONDS * 1000), "--http1-buffer-size", "65536")
     care = ("--respawn-failed-workers", "--workers-kill-timeout", str(WEB_STOP_SECONDS))
     level = ("--log-level", "error" if env.get("DEMO") == "1" else "info")
-    program = ("-m", "granian", "--interface", "asginl", "--loop", "uvloop", "--no-ws")
+    program = ("-m", "granian", "--interface", "asginl", "--factory", "--loop", "uvloop", "--no-ws")
     logs = (
         ("--log-config", str(Path(__file__).with_name("granian_log.json"))) if env.get("LOG_FORMAT") == "json" else ()
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-import sys
 import tempfile
 from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
@@ -39,9 +38,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 LOGIN_PATH = "/admin/login"
-# Seconds for which a thread keeps the interpreter while others wait for it: a fifth of the usual. Eight threads with pages would
-# otherwise hold up a callback of the same process for forty milliseconds each time that it needs the interpreter.
-SWITCH_SECONDS = 0.001
 # What is read of a response in one go.
 PIECE_BYTES = 256 * capacity.KIB
 BUSY = "The bridge is busy. Please try again in a moment."
@@ -96,7 +92,6 @@ class Pages:
 
     async def answer(self, request: Request, send: Send) -> None:
         """Raises Refused before anything is sent, ClientGone."""
-        sys.setswitchinterval(SWITCH_SECONDS)  # not where there are no pages: it costs callbacks some percent
         _check_head(request)
         caller = proxies.network(request.client)
         is_login = request.method == "POST" and request.path.rstrip("/") == LOGIN_PATH

@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+import logging
+from typing import TYPE_CHECKING, Any
 
 from celery import shared_task
 
 from accounts import tokens
 from accounts.tokens import StoredTokens
-from bridge import alerts, delivery, erasure, events, inbound, media, names, retention, review
+from bridge import alerts, delivery, erasure, events, inbound, logs, media, names, retention, review
+from bridge.database import AWAY
 from bridge.doorbell import Bell, ring
 from bridge.operations import probe
 from bridge.pipeline.inbound import drain
 from channels_wechat.errors import ChannelError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from accounts.models import ChannelAccount
 
+log = logging.getLogger(__name__)
+_away = logs.Rarely()
 # What one run of `prune` may take; the next one, ten minutes later, goes on.
 PRUNE_SECONDS = 60
 
 
-@shared_task
+def by_the_clock(work: Callable[[], None]) -> Any:
+    """A task of Celery's. While the database is away it does nothing: what it has to do is in the rows, and its next run does it."""
+
+    @functools.wraps(work)
+    def run() -> None:
+        try:
+            work()
+        except AWAY as error:
+            if _away.is_due(type(error).__name__):
+                log.warning("the clock's tasks wait for the database (%s)", type(error).__name__)
+        else:
+            _away.forget()
+
+    return shared_task(run)
+
+
+@by_the_clock
 def sweep() -> None:
     """Each second: take back what lost processes held, and ring for whatever is due."""
     delivery.sweep()
@@ -35,7 +58,7 @@ def sweep() -> None:
     drain.drain()  # of web processes that are gone, or of a folder that was brought back
 
 
-@shared_task
+@by_the_clock
 def refresh_tokens() -> None:
     for account in tokens.ending_soon():
         _refresh(account)
@@ -48,32 +71,32 @@ def _refresh(account: ChannelAccount) -> None:
         return  # kept with the token and shown on the account; a network fault is met again in a minute
 
 
-@shared_task
+@by_the_clock
 def check_health() -> None:
     alerts.check()
 
 
-@shared_task
+@by_the_clock
 def probe_failing() -> None:
     probe.probe_failing()
 
 
-@shared_task
+@by_the_clock
 def prune() -> None:
     retention.prune(PRUNE_SECONDS)
 
 
-@shared_task
+@by_the_clock
 def tidy() -> None:
     retention.sweep_files()
     retention.forget_history()
 
 
-@shared_task
+@by_the_clock
 def erase() -> None:
     erasure.run()
 
 
-@shared_task
+@by_the_clock
 def look_up_names() -> None:
     names.look_up()

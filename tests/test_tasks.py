@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from bridge import tasks
 from bridge.bells import Bells
 from bridge.doorbell import Bell
 from bridge.models import Attachment, Contact, Delivery, Incident
+from tests.away import database_away
 from tests.factories import AGENT, app, hear, picture, to_send
 
 if TYPE_CHECKING:
@@ -49,3 +51,15 @@ def test_the_clock_looks_up_names_and_checks_health(company: SimulatorClient) ->
     account.set_state("stopped", "wrong secret")  # type: ignore[arg-type]
     tasks.check_health()
     assert Incident.objects.get().cause == f"account:{account.pk}"
+
+
+def test_while_the_database_is_away_the_clock_writes_few_lines_and_no_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with database_away(), caplog.at_level(logging.INFO):
+        for _second in range(8):
+            tasks.sweep()
+    lines = [record for record in caplog.records if record.name == "bridge.tasks"]
+    assert [record.exc_info for record in lines] == [None] * 4
+    assert "wait for the database" in lines[0].getMessage()
+    tasks.sweep()

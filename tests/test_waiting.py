@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from django.utils import timezone
 
@@ -122,3 +123,18 @@ def test_a_page_of_waiting_deliveries_costs_few_queries(
         to_send(account, str(number))
     with django_assert_max_num_queries(20):
         admin_client.get(reverse("admin:bridge_delivery_changelist"))
+
+
+def test_who_may_not_read_messages_sees_that_a_gateway_is_down_and_not_what_it_said(client: Client) -> None:
+    asked, _home = of_gateway(state=Health.STOPPED, state_reason="The agent said: 我的身份证号")
+    viewer = User.objects.create_user("viewer", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_delivery"))
+    client.force_login(viewer)
+    for path in ("change", "changelist"):
+        page = client.get(reverse(f"admin:bridge_delivery_{path}", args=[asked.pk] if path == "change" else []))
+        assert "is stopped: hidden" in html.unescape(page.content.decode())
+        assert "身份证" not in page.content.decode()
+    answer = client.get(f"/api/v1/deliveries/{asked.pk}/").json()["waits_for"]
+    assert answer["on"] == "gateway"
+    assert "hidden" in answer["why"]
+    assert "身份证" not in str(answer)

@@ -134,9 +134,10 @@ class DeliveryAdmin(Facts[Delivery]):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Says of what waits why it does, and until when."""
         found = super().get_changelist_instance(request)
-        if not may_read(user_of(request)):
+        reads = may_read(user_of(request))
+        if not reads:
             hide_errors(found.result_list)
-        why = waits(found.result_list)
+        why = waits(found.result_list, reads=reads)
         for delivery in found.result_list:
             delivery.wait = why.get(delivery.pk)
         return found
@@ -153,11 +154,13 @@ class DeliveryAdmin(Facts[Delivery]):
         if delivery.message:
             named([delivery.message])
         attempts = list(delivery.attempts.all())
-        if not may_read(user_of(request)):
+        reads = may_read(user_of(request))
+        if not reads:
             hide_errors([delivery, *attempts])
+        wait = waits([delivery], reads=reads).get(delivery.pk)
         context = {
             "delivery": delivery,
-            "waits": waiting_text(wait) if (wait := waits([delivery]).get(delivery.pk)) else "",
+            "waits": waiting_text(wait) if wait else "",
             "attempts": [_timed(attempt) for attempt in attempts],
             "cannot_replay": replay.why_not_replay(delivery),
             "may_recall": _can_recall(delivery),

@@ -103,9 +103,10 @@ class DeliverySerializer(Withheld, serializers.ModelSerializer[Delivery]):
         if delivery.pk not in known:
             page = self.root.instance
             rows = page if isinstance(page, list) and delivery in page else [delivery]
-            if not may_read(self.context["request"]):
+            reads = may_read(self.context["request"])
+            if not reads:
                 hide_errors(rows)
-            known.update(dict.fromkeys(row.pk for row in rows) | waits(rows))
+            known.update(dict.fromkeys(row.pk for row in rows) | waits(rows, reads=reads))
         wait = known[delivery.pk]
         return dict(WaitSerializer(wait).data) if wait else None
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import ChannelAccount, Health
+from bridge.access import HIDDEN
 from bridge.models import Delivery, Reason, State, Target, WebhookEndpoint, Wire
 from openclaw.models import Gateway
 
@@ -43,12 +44,17 @@ class Surroundings:
     before: dict[int, int | None]
 
 
-def waits(deliveries: Iterable[Delivery]) -> dict[int, Wait]:
-    """By id, for those that are waiting or held back; five queries for all, none where nothing waits."""
+def waits(deliveries: Iterable[Delivery], *, reads: bool) -> dict[int, Wait]:
+    """By id, for those that are waiting or held back; five queries for all, none where nothing waits.
+
+    reads: for somebody who may read messages: what a platform or gateway answered may repeat one.
+    """
     rows = [delivery for delivery in deliveries if delivery.state in OPEN]
     if not rows:
         return {}
     around = _surroundings(rows)
+    if not reads:
+        _hide_reasons(around)
     return {delivery.pk: _wait(delivery, around) for delivery in rows}
 
 
@@ -60,6 +66,14 @@ def _surroundings(rows: list[Delivery]) -> Surroundings:
     gateways = Gateway.objects.defer("token", "device_key", "device_token").in_bulk(ids("gateway_id"))
     endpoints = WebhookEndpoint.objects.defer("url", "secret", "previous_secret").in_bulk(ids("endpoint_id"))
     return Surroundings(accounts, gateways, endpoints, _before(rows))
+
+
+def _hide_reasons(around: Surroundings) -> None:
+    sides: list[ChannelAccount | Gateway] = [*around.accounts.values(), *around.gateways.values()]
+    for row in sides:
+        row.state_reason = str(HIDDEN) if row.state_reason else ""
+    for endpoint in around.endpoints.values():
+        endpoint.off_reason = str(HIDDEN) if endpoint.off_reason else ""
 
 
 def _before(rows: list[Delivery]) -> dict[int, int | None]:

@@ -154,6 +154,7 @@ class Streams:
                 await asyncio.sleep(self.world.settings.poll_interval)
                 if self.world.now() - exchange.started > self.world.settings.stream_seconds:
                     state.state, entry.streaming = "expired", False
+                    entry.data["expired"] = True  # the client shows that nothing more comes
                     self.world.touch(entry)
                     return
                 await self._poll(exchange, state)

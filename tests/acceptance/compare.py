@@ -31,13 +31,18 @@ class Seen:
 
     def __init__(self, chats: dict[str, list[dict[str, Any]]]) -> None:
         self.ways: Counter[str] = Counter()
-        self.streaming = self.marked = 0
+        self.streaming = self.marked = self.expired = 0
         self.answers = {chat: [shown for entry in chats[chat] for shown in self._read(entry)] for chat in chats}
 
     def _read(self, entry: dict[str, Any]) -> list[Shown]:
         self.streaming += entry["streaming"]
         if entry["text"].endswith(FOLLOWS):
             self.marked += 1
+            return []
+        if entry["data"].get(
+            "expired"
+        ):  # the platform ended it, so the client shows a beginning; the answer comes by the address
+            self.expired += 1
             return []
         found = [Shown(number, entry["seq"], entry["rev"]) for number in numbers(entry["text"])]
         self.ways.update([entry["via"]] * len(found))
@@ -119,6 +124,7 @@ def _shown(found: Verdict, evidence: Evidence) -> None:
     found.exactly("conversations shown out of order", seen.disordered(), 0)
     found.exactly("streams that never ended", seen.streaming, 0)
     found.note("streams that said that the answer follows", seen.marked)
+    found.note("streams that the platform ended, as nobody could be asked for six minutes", seen.expired)
 
 
 def _uncertain(found: Verdict, evidence: Evidence) -> None:

@@ -18,7 +18,7 @@ CHAT = "app:1:somebody"
 def entry(number: int, place: int, ended: int, **more: Any) -> dict[str, Any]:
     """An answer on a member's screen."""
     text = f"收到：#{number:05d}# 好"
-    return {"text": text, "seq": place, "rev": ended, "via": "message/send", "streaming": False, **more}
+    return {"text": text, "seq": place, "rev": ended, "via": "message/send", "streaming": False, "data": {}, **more}
 
 
 def ran(number: int, session: str = "agent:main:one", resumes: str = "") -> dict[str, Any]:
@@ -62,12 +62,19 @@ def test_a_sound_run_is_kept() -> None:
         ({"chats": {CHAT: [entry(0, 1, 1), entry(1, 2, 2), entry(1, 3, 3)]}}, ["answers doubled without a mark"]),
         ({"chats": {CHAT: [entry(1, 1, 1), entry(0, 2, 2)]}}, ["conversations shown out of order"]),
         ({"chats": {CHAT: [entry(0, 1, 1), entry(1, 2, 2, streaming=True)]}}, ["streams that never ended"]),
+        ({"chats": {CHAT: [entry(0, 1, 1), entry(1, 2, 2, data={"expired": True})]}}, ["answers lost"]),
         ({"failed": ["channel 12 dead"]}, ["deliveries that failed"]),
         ({"ended": ["worker"]}, ["processes that ended by themselves"]),
     ],
 )
 def test_what_went_wrong_has_a_name(change: dict[str, Any], names: list[str]) -> None:
     assert broken(replace(SOUND, **change)) == names
+
+
+def test_a_stream_that_the_platform_ended_is_no_answer() -> None:
+    """The answer follows by the message's address; below it may stand what came meanwhile."""
+    shown = [entry(0, 1, 1), entry(1, 2, 2, data={"expired": True}), entry(1, 3, 3)]
+    assert verdict(replace(SOUND, chats={CHAT: shown})).kept
 
 
 @pytest.mark.parametrize(

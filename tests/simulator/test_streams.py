@@ -100,6 +100,7 @@ def test_a_stream_nobody_finishes_expires(client: SimulatorClient, receiver: Rec
     client.advance(361)
     assert client.wait_answer(said)["text"] == "慢"
     assert client.streams()[0]["state"] == "expired"
+    assert client.answers(said)[0]["data"]["expired"]
 
 
 @pytest.mark.parametrize(

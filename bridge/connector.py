@@ -30,7 +30,7 @@ from openclaw.client import backoff
 from openclaw.errors import Action, GatewayError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable
+    from collections.abc import Coroutine, Iterable, Sequence
 
     from bridge.links import Link
     from openclaw.models import Gateway
@@ -53,7 +53,8 @@ class Connector:
         self.stopping = asyncio.Event()
         self.owned: dict[int, Owned] = {}
         self.valkey = redis.asyncio.Redis.from_url(settings.REDIS_URL, decode_responses=True, socket_timeout=5)
-        self.partials: dict[str, str] = {}
+        # By the key in Valkey: the text so far, and what its mapping allows. What readers may see of it is found out when it is shown.
+        self.partials: dict[str, tuple[str, Sequence[str]]] = {}
         self.away, self.unrenewed = logs.Rarely(), logs.Rarely()
 
     async def run(self) -> None:
@@ -85,8 +86,7 @@ class Connector:
             await self._own()
             self.away.forget()
         except AWAY as error:
-            if self.away.is_due(type(error).__name__):
-                log.warning("the database is away (%s)", type(error).__name__)
+            self.away.note_outage(log, "gateways", error)
 
     async def _own(self) -> None:
         """Start a task for each gateway that is ours now, end those that are not, or are to be reached another way now."""
@@ -141,16 +141,15 @@ class Connector:
                 await run_db(work.renew, self.holder, running)
                 await self._stop_turns(await run_db(stop.stopped_among, running))
                 self.unrenewed.forget()
-            except (
-                Exception
-            ) as error:  # the database is away: leases may run out, and then another connector recovers the turns
+            except Exception as error:
+                # Where the database is away leases may run out, and then another connector recovers the turns.
                 if self.unrenewed.is_due(type(error).__name__):
                     log.exception("leases could not be renewed")
 
     def partial(self, delivery: Delivery, text: str) -> None:
         message = delivery.message
         if message and can(message.account.kind, Streaming):
-            self.partials[partial_key(message.uuid)] = restrict(text, delivery.payload.get("allowed", ()))
+            self.partials[partial_key(message.uuid)] = text, delivery.payload.get("allowed", ())
 
     async def _show_partials(self) -> None:
         """All texts that grew, in one round trip."""
@@ -161,8 +160,8 @@ class Connector:
             grown, self.partials = self.partials, {}
             with contextlib.suppress(RedisError, OSError):
                 async with self.valkey.pipeline(transaction=False) as pipe:
-                    for key, text in grown.items():
-                        pipe.set(key, agent_text.visible_so_far(text), ex=PARTIAL_SECONDS)
+                    for key, (text, allowed) in grown.items():
+                        pipe.set(key, restrict(agent_text.visible_so_far(text), allowed), ex=PARTIAL_SECONDS)
                     await pipe.execute()
 
 
@@ -198,8 +197,7 @@ class Owned:
                     return
                 await asyncio.sleep(max(error.retry_after or 0.0, backoff(failures - 1) if failures else 0.2))
             except AWAY as error:
-                if self.away.is_due(type(error).__name__):
-                    log.warning("gateway %s: the database is away (%s)", self.gateway.pk, type(error).__name__)
+                self.away.note_outage(log, f"gateway {self.gateway.pk}", error)
                 await asyncio.sleep(LOOK_SECONDS)
             finally:
                 self.proven = None

@@ -62,8 +62,7 @@ class Responder:
             self.away.forget()
         except AWAY as error:
             connection.close()
-            if self.away.is_due(type(error).__name__):
-                log.warning("%s: the database is away (%s)", self.name, type(error).__name__)
+            self.away.note_outage(log, self.name, error)
         except Exception:  # a defect of ours: the thread must be there for the next ring
             connection.close()
             log.exception("%s failed", self.name)

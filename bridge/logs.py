@@ -79,6 +79,12 @@ class Rarely:
         self.said = said
         return self.times & (self.times - 1) == 0
 
+    def note_outage(self, logger: logging.Logger, who: str, error: Exception) -> None:
+        """The database is away. who: what waits for it."""
+        name = type(error).__name__
+        if self.is_due(name):
+            logger.warning("%s: the database is away (%s)", who, name)
+
     def forget(self) -> None:
         """It is over: the next one is the first again."""
         self.said, self.times = "", 0

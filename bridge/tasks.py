@@ -36,8 +36,7 @@ def by_the_clock(work: Callable[[], None]) -> Any:
         try:
             work()
         except AWAY as error:
-            if _away.is_due(type(error).__name__):
-                log.warning("the clock's tasks wait for the database (%s)", type(error).__name__)
+            _away.note_outage(log, "the clock's tasks", error)
         else:
             _away.forget()
 

@@ -61,5 +61,5 @@ def test_while_the_database_is_away_the_clock_writes_few_lines_and_no_traceback(
             tasks.sweep()
     lines = [record for record in caplog.records if record.name == "bridge.tasks"]
     assert [record.exc_info for record in lines] == [None] * 4
-    assert "wait for the database" in lines[0].getMessage()
+    assert "the database is away" in lines[0].getMessage()
     tasks.sweep()

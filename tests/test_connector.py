@@ -461,6 +461,20 @@ def test_stop_breaks_the_turn_off(stub: RunningStub, account: ChannelAccount, ma
     assert list(Message.objects.filter(direction="out").values_list("text", flat=True)) == ["已停止。"]
 
 
+def test_a_run_that_somebody_else_aborted_is_dead_and_replayable(
+    stub: RunningStub, account: ChannelAccount, mapped: Route
+) -> None:
+    """Nobody typed /stop: it must not look as if the person had wanted it."""
+    asked = turn(account, "!slow=20 !tokens=50")
+    with RunningConnector():
+        (run,) = eventually(lambda: stub.record)
+        stub.abort(run["session_key"], run["key"])
+        done = finished(asked)
+    assert (done.state, done.reason) == ("dead", Reason.PERMANENT)
+    assert (replay.why_not_replay(done), done.stopped_at) == ("", None)
+    assert answers(done) == [account.sentence("failed")]
+
+
 def test_stop_while_the_turn_waits_for_its_files(stub: RunningStub, account: ChannelAccount, mapped: Route) -> None:
     asked = turn(account, "look", media=(picture(),))
     with RunningConnector():

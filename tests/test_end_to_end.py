@@ -247,6 +247,51 @@ def test_a_command(company: SimulatorClient, direct: ChannelAccount) -> None:
     assert [entry["text"] for entry in shown(company)] == ["已开始新的会话。"]
 
 
+def ask_as(company: SimulatorClient, who: str, text: str) -> dict[str, Any]:
+    return company.say(text, bot=BOT, from_=who, chat=GROUP)
+
+
+def test_new_in_a_group_begins_one_member_s_memory_anew(
+    company: SimulatorClient, stub: RunningStub, group: ChannelAccount
+) -> None:
+    Route.objects.update(scope=Route.Scope.SENDER)
+    for who, text in (
+        ("zhangsan", "!say=1"),
+        ("lisi", "!say=2"),
+        ("zhangsan", "/new"),
+        ("zhangsan", "!say=3"),
+        ("lisi", "!say=4"),
+    ):
+        answer = company.wait_answer(ask_as(company, who, text))
+        assert answer["text"] == (group.sentence("new_session") if text == "/new" else text[-1:])
+    mine, theirs, renewed, same = (run["session_key"] for run in stub.record)
+    assert theirs == same
+    assert len({mine, theirs, renewed}) == 3
+
+
+def test_new_does_not_empty_a_memory_that_all_share(
+    company: SimulatorClient, stub: RunningStub, group: ChannelAccount
+) -> None:
+    Route.objects.update(scope=Route.Scope.SHARED)
+    texts = [company.wait_answer(ask_as(company, "zhangsan", text))["text"] for text in ("!say=1", "/new", "!say=2")]
+    assert texts == ["1", group.sentence("new_session_shared"), "2"]
+    Route.objects.update(commands_for_all=True)
+    texts = [company.wait_answer(ask_as(company, "lisi", text))["text"] for text in ("/new", "!say=3")]
+    assert texts == [group.sentence("new_session"), "3"]
+    first, second, third = (run["session_key"] for run in stub.record)
+    assert first == second != third
+
+
+def test_stop_of_another_member_breaks_nothing_off(
+    company: SimulatorClient, stub: RunningStub, group: ChannelAccount
+) -> None:
+    asked = ask_as(company, "lisi", "!slow=3 !tokens=4")
+    eventually(lambda: stub.record)
+    refused = company.wait_answer(ask_as(company, "zhangsan", "/stop"))
+    assert refused["text"] == group.sentence("stop_not_yours")
+    assert company.wait_answer(asked)["text"] == "w0 w1 w2 w3"
+
+
 def test_the_address_is_verified(company: SimulatorClient, direct: ChannelAccount) -> None:
     assert company.verify(app=AGENT)["ok"] is True
 

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from bridge import inbound
-from bridge.models import Contact, Conversation, Delivery, Message, Reason, State, Target, Wire
+from bridge.models import Contact, Conversation, Delivery, Message, Reason, Route, State, Target, Wire
 from channels_wechat.messages import message_uuid
 from tests import factories
 from tests.factories import GROUP, app, bot, claim, gateway, hear, picture, route, row, said, turn
@@ -249,3 +249,60 @@ def test_nobody_commands_who_may_not_speak(account: ChannelAccount) -> None:
     assert command.reason == Reason.SENDER
     assert command.message.conversation.session_epoch == 0
     assert Message.objects.filter(direction="out").count() == 0
+
+
+def key_of(account: ChannelAccount, sender: str, group: str = "") -> str:
+    return str(turn(account, sender=sender, group=group).payload["session_key"])
+
+
+def said_last() -> str:
+    return Message.objects.filter(direction="out").latest("pk").text
+
+
+def test_new_changes_the_memory_of_whoever_types_it_and_nobody_elses() -> None:
+    account = bot()
+    route(account, scope=Route.Scope.SENDER)
+    mine, others = key_of(account, "zhangsan", GROUP), key_of(account, "lisi", GROUP)
+    elsewhere = key_of(account, "zhangsan", "wrOther")
+    assert len({mine, others, elsewhere}) == 3
+    turn(account, "/new", group=GROUP)
+    assert said_last() == account.sentence("new_session")
+    renewed = key_of(account, "zhangsan", GROUP)
+    assert renewed not in (mine, others, elsewhere)
+    assert [key_of(account, "lisi", GROUP), key_of(account, "zhangsan", "wrOther")] == [others, elsewhere]
+    turn(account, "/new", group=GROUP)
+    assert key_of(account, "zhangsan", GROUP) not in (mine, renewed)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_new_begins_a_shared_memory_anew_only_where_the_mapping_allows_it(allowed: bool) -> None:
+    account = bot()
+    route(account, scope=Route.Scope.SHARED, commands_for_all=allowed)
+    before = key_of(account, "zhangsan", GROUP)
+    turn(account, "/new", group="wrOther")
+    assert said_last() == account.sentence("new_session" if allowed else "new_session_shared")
+    after = key_of(account, "zhangsan", GROUP)
+    assert (after != before) is allowed
+    assert key_of(account, "lisi", "wrOther") == after, "one memory for all, before and after"
+
+
+@pytest.mark.parametrize(("allowed", "sentence"), [(False, "stop_not_yours"), (True, "stopped")])
+def test_stop_of_another_member_s_turn(allowed: bool, sentence: str) -> None:
+    account = bot()
+    route(account, commands_for_all=allowed)
+    theirs = turn(account, sender="lisi", group=GROUP)
+    assert [one.pk for one in claim(Wire.CONNECTOR)] == [theirs.pk]
+    turn(account, "/stop", group=GROUP)
+    assert said_last() == account.sentence(sentence)
+    assert bool(row(theirs).stopped_at) is allowed
+    turn(account, "/stop", "LISI", group=GROUP)
+    assert said_last() == account.sentence("stopped")
+    assert row(theirs).stopped_at
+
+
+@pytest.mark.parametrize("group", ["", GROUP])
+def test_stop_where_nothing_runs_says_so_to_everybody(group: str) -> None:
+    account = bot()
+    route(account)
+    turn(account, "/stop", group=group)
+    assert said_last() == account.sentence("stopped")

@@ -128,6 +128,14 @@ class RunningStub:
         """A new boot: connections and runs are lost, interrupted turns are resumed if `faults.resume`."""
         self._in_loop(self._gateway.restart(history=history))
 
+    def abort(self, session_key: str, run_id: str = "") -> list[str]:
+        """Stop a session's runs, or one of them, as somebody at the gateway would; return the ids of those that were open."""
+
+        async def stop() -> list[str]:
+            return self._gateway.abort(session_key, run_id)
+
+        return self._in_loop(stop())
+
     def say(self, session_key: str, words: str) -> str:
         """Let the agent speak first; return the run's id."""
 

@@ -16,6 +16,7 @@ from accounts.models import AccessToken, ChannelAccount, Health
 from accounts.tokens import MARGIN_SECONDS, StoredTokens, ending_soon
 from bridge import tasks
 from channels_wechat.errors import Action, ChannelError
+from channels_wechat.messages import Token
 from tests.factories import AGENT, OFFICIAL, OFFICIAL_FIELDS, app, in_thread, official
 
 if TYPE_CHECKING:
@@ -170,6 +171,24 @@ def test_a_refusal_stops_the_account_for_everybody(company: SimulatorClient, acc
 def test_somebody_who_died_while_fetching_blocks_for_the_lease_only(account: ChannelAccount) -> None:
     AccessToken.objects.create(account=account, lease_until=timezone.now() + timedelta(seconds=0.3))
     assert StoredTokens(account).current()
+
+
+@pytest.mark.parametrize(
+    "ended",
+    ["value", ChannelError("40001", Action.CONFIG, "wrong"), ChannelError("45009", Action.WAIT, "slow"),
+     ChannelError("network", Action.RETRY, "cut")],
+)  # fmt: skip
+def test_a_fetch_that_ends_late_leaves_the_newer_token(account: ChannelAccount, ended: str | ChannelError) -> None:
+    """Generation 1 was leased, forgotten and fetched by somebody else: generation 2 stays, whatever the late one met."""
+    tokens = StoredTokens(account)
+    AccessToken.objects.create(account=account, generation=1)
+    tokens._store(1, Token("newer", 7200))
+    if isinstance(ended, ChannelError):
+        tokens._failed(1, ended)
+    else:
+        assert tokens._store(1, Token("late", 7200)) == "late"
+    row = AccessToken.objects.get()
+    assert (row.value, row.generation, row.failure, row.failure_code, row.lease_until) == ("newer", 2, "", "", None)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from django.contrib.auth.models import Group, User
 from django.urls import reverse
 
 from bridge import peers
@@ -64,3 +65,24 @@ def test_a_conversation_with_somebody_who_never_wrote(admin_client: Client) -> N
 def test_a_bot_that_speaks_only_in_answer_offers_nobody_to_write_to(admin_client: Client) -> None:
     page = admin_client.get(reverse("admin:accounts_channelaccount_change", args=[bot().pk])).content.decode()
     assert 'name="peer_id"' not in page
+
+
+@pytest.mark.parametrize(("peer", "number"), [("zhangsan|lisi", "2"), ("@all", "all")])
+def test_a_message_to_several_is_confirmed_with_their_number(admin_client: Client, peer: str, number: str) -> None:
+    conversation = peers.conversation_with(app(), "direct", peer)
+    for wrong in ({}, {"people": ""}, {"people": "1"}, {"people": "3"}):
+        assert say(admin_client, conversation, text="hello", **wrong).status_code == 200
+    assert not Message.objects.exists()
+    assert say(admin_client, conversation, text="hello", people=number).status_code == 302
+    assert Message.objects.get().peer_id == peer
+
+
+def test_nobody_confirms_who_may_not_write_to_several(client: Client) -> None:
+    operator = User.objects.create_user("operator", is_staff=True)
+    operator.groups.add(Group.objects.get(name="Operators"))
+    client.force_login(operator)
+    several = peers.conversation_with(app(), "direct", "zhangsan|lisi")
+    assert say(client, several, text="hello", people="2").status_code == 403
+    assert not Message.objects.exists()
+    one = peers.conversation_with(several.account, "direct", "zhangsan")
+    assert say(client, one, text="hello").status_code == 302

@@ -211,3 +211,22 @@ def test_one_key_for_several_accounts_at_once_sends_once() -> None:
     )
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
     assert Message.objects.count() == 1
+
+
+@pytest.mark.parametrize("peer", ["zhangsan|lisi", "@all"])
+def test_several_people_are_meant_and_allowed_or_nothing_is_sent(operator: Client, world: World, peer: str) -> None:
+    body = text(account=world.app.pk, peer={"kind": "direct", "id": peer})
+    before = Message.objects.count()
+    unsaid = post(operator, body)
+    assert unsaid.status_code == 422
+    assert unsaid.json()["code"] == "cannot_send"
+    assert post(operator, {**body, "several": True}, "k2").status_code == 403
+    assert Message.objects.count() == before
+    boss = calling_as(user_with("boss"))
+    assert post(boss, body, "k3").status_code == 422, "a right is no intention"
+    assert post(boss, {**body, "several": True}, "k4").status_code == 201
+    assert Message.objects.get(idempotency_key="k4").peer_id == peer
+
+
+def test_several_is_no_hindrance_for_one_person(operator: Client, world: World) -> None:
+    assert post(operator, {**text(account=world.app.pk, **TO), "several": True}).status_code == 201

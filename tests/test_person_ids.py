@@ -9,6 +9,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection
 
+from accounts.person_ids import named
 from bridge import inbound, routing, search
 from bridge.models import Contact, Conversation, Message, Route, State
 from channels_wechat.wecom_ids import person_id
@@ -115,6 +116,17 @@ def test_a_search_finds_a_person_in_any_case() -> None:
     assert search.messages(rows, "WangWu").ids == [mine.pk]
     assert search.messages(rows, FAN).ids == [theirs.pk]
     assert search.messages(rows, FAN.upper()).ids == []
+
+
+def test_rows_of_an_id_are_found_as_it_is_and_in_another_case_only_where_that_does_not_count() -> None:
+    followed = official()
+    member, follower, lower = hear(app(), "a", "wangwu"), hear(followed, "b", FAN), hear(followed, "c", FAN.lower())
+
+    def found(value: str) -> list[int]:
+        return list(Message.objects.filter(named("sender", value)).order_by("pk").values_list("pk", flat=True))
+
+    assert (found("WangWu"), found("wangwu")) == ([member.pk], [member.pk])
+    assert (found(FAN), found(FAN.lower()), found(FAN.upper())) == ([follower.pk], [lower.pk], [])
 
 
 def older(account: ChannelAccount, peer_id: str, text: str) -> Message:

@@ -12,9 +12,12 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import ChannelAccount, Health
-from bridge.models import Delivery, Reason
+from bridge import events
+from bridge.access import HIDDEN
+from bridge.models import Delivery, Reason, WebhookEndpoint
+from bridge.operations.waiting import Wait, waits
 from openclaw.models import Gateway
-from tests.factories import app, claimed, route, shift, to_send, turn
+from tests.factories import app, claimed, endpoint, route, shift, to_send, turn
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -138,3 +141,14 @@ def test_who_may_not_read_messages_sees_that_a_gateway_is_down_and_not_what_it_s
     assert answer["on"] == "gateway"
     assert "hidden" in answer["why"]
     assert "身份证" not in str(answer)
+
+
+def test_an_event_waits_for_its_webhook_and_whoever_may_not_read_sees_no_reason() -> None:
+    one = endpoint()
+    event = events.test(one)
+    WebhookEndpoint.objects.update(enabled=False, off_reason="It answered 410 Gone.")
+    switched_off = f"The webhook {one.name} is switched off."
+    assert waits([event], reads=True) == {event.pk: Wait("webhook", f"{switched_off} It answered 410 Gone.", one.pk)}
+    assert waits([event], reads=False) == {event.pk: Wait("webhook", f"{switched_off} {HIDDEN}", one.pk)}
+    WebhookEndpoint.objects.update(off_reason="")
+    assert waits([event], reads=False) == {event.pk: Wait("webhook", switched_off, one.pk)}

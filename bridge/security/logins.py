@@ -43,7 +43,7 @@ class LoginLimit:
         """The try was no failure."""
         count, until = self._local(caller)
         self._remember(caller, max(0, count - 1), until)
-        self.threads.submit(valkey.ask, lambda client: client.decr(_key(caller)), None)
+        self.threads.submit(valkey.ask, lambda client: _take_off(client, caller), None)
 
     def _local(self, caller: str) -> tuple[int, float]:
         """(tries, until when they count) as this process knows."""
@@ -66,6 +66,14 @@ def _count(client: Any, caller: str) -> tuple[int, float]:
         pipe.ttl(_key(caller))
         _set, count, ttl = pipe.execute()
     return int(count), float(max(ttl, 1))
+
+
+def _take_off(client: Any, caller: str) -> None:
+    """A key that is over by now is made anew with its end: without one all later failures would count for ever."""
+    with client.pipeline(transaction=True) as pipe:
+        pipe.set(_key(caller), 1, ex=_window(), nx=True)
+        pipe.decr(_key(caller))
+        pipe.execute()
 
 
 def _key(caller: str) -> str:

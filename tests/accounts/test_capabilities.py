@@ -12,7 +12,7 @@ from accounts import capabilities
 from accounts.channels import channel_for
 from accounts.models import Restriction
 from channels_wechat.errors import Action, ChannelError
-from tests.factories import app, official
+from tests.factories import app, mini, official
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,6 +55,27 @@ def test_other_errors_restrict_nothing() -> None:
     account = official()
     assert not capabilities.note(account, ChannelError(45009, Action.WAIT, "later"))
     assert capabilities.allowed(account.pk, "custom_send")
+
+
+def test_each_account_has_its_own_restrictions() -> None:
+    one, other = official(), mini()
+    for account, name in ((one, "typing"), (one, "media"), (other, "quota")):
+        capabilities.restrict(account, name, REFUSED)
+    assert [row.capability for row in capabilities.restrictions(one)] == ["media", "typing"]
+    assert [row.capability for row in capabilities.restrictions(other)] == ["quota"]
+    assert capabilities.lift(one) == 2
+    assert [row.capability for row in capabilities.restrictions(other)] == ["quota"]
+
+
+def test_while_the_database_is_away_what_was_known_last_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = official()
+    assert capabilities.last_known(account.pk, "custom_send")  # nobody has asked yet
+    capabilities.restrict(account, "custom_send", REFUSED)
+    assert not capabilities.allowed(account.pk, "custom_send")
+    monkeypatch.setattr(capabilities.time, "monotonic", lambda: float("inf"))  # long ago by now
+    assert not capabilities.is_known(account.pk)
+    assert not capabilities.last_known(account.pk, "custom_send")
+    assert capabilities.last_known(account.pk, "typing")
 
 
 def test_staff_lift_one_or_all() -> None:

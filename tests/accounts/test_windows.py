@@ -69,6 +69,16 @@ def test_nothing_may_be_said_to_who_never_did_anything(account: ChannelAccount) 
     assert ReplyWindow.objects.count() == 0
 
 
+def test_an_older_deed_that_is_stored_later_leaves_when_the_last_one_was_heard(account: ChannelAccount) -> None:
+    windows.open_all([deed(account, heard=10), deed(account, CLICK, began=40)])
+    used = ago(20)
+    assert windows.take(account.pk, FAN, used)
+    windows.give_back(account.pk, FAN, used)  # before the last deed, which has granted anew since
+    assert left(account) == 4
+    windows.exhaust(account.pk, FAN, used)
+    assert left(account) == 4
+
+
 def test_each_use_is_one_less(account: ChannelAccount) -> None:
     windows.open_all([deed(account)])
     assert (left(account), take(account, 2), left(account)) == (5, [True, True], 3)

@@ -217,6 +217,15 @@ def test_the_same_identity_twice_is_refused_at_its_field(boss: Client) -> None:
     assert ChannelAccount.objects.count() == 1
 
 
+def test_an_identity_counts_within_its_kind_only(boss: Client) -> None:
+    rows.account("wecom_aibot", external_id="ww1234567890abcdef/1000002", name="First")
+    assert boss.post(ADD, NEW).status_code == 302
+    assert sorted(ChannelAccount.objects.values_list("kind", "external_id")) == [
+        ("wecom_aibot", "ww1234567890abcdef/1000002"),
+        ("wecom_app", "ww1234567890abcdef/1000002"),
+    ]
+
+
 def test_an_address_that_the_settings_name_is_taken(boss: Client) -> None:
     assert boss.post(ADD, {**NEW, "api_base_url": "http://127.0.0.1:9"}).status_code == 302
 

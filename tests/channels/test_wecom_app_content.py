@@ -176,6 +176,7 @@ def test_one_file_too_large_does_not_hide_another():
         ),
         (Content("x", data={"safe": 2}), "safe"),
         (Content("x", data={"safe": "1"}), "safe"),
+        (Content("x", data={"safe": True}), "safe"),  # JSON's true is no 1 to WeCom
         (Content(kind="news", data={"articles": [ARTICLE], "safe": 1}), "safe"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 
 import pytest
@@ -85,6 +86,16 @@ TEXTS = {
 def test_a_callback_becomes_a_message(app: WeComApp, name):
     inbound = read(app, fixture("wecom_app", name))
     assert (inbound.kind, inbound.text) == TEXTS[name]
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner"), [("OptionIds", "OptionId"), ("OpitonIds", "OpitonId"), ("OpitonIds", "OptionId")]
+)
+def test_what_was_chosen_on_a_card_is_read_in_every_spelling_of_the_platform(app: WeComApp, outer: str, inner: str):
+    plain = fixture("wecom_app", "template_card_event__vote").decode()
+    tags = {"OptionIds": outer, "OptionId": inner}
+    spelt = re.sub(r"(</?)(OptionIds?)>", lambda tag: f"{tag[1]}{tags[tag[2]]}>", plain)
+    assert read(app, spelt.encode()).text == "Card taskid111: key111\nQuestionKey1: OptionId1, OptionId2"
 
 
 @pytest.mark.parametrize("name", fixtures("wecom_app"))

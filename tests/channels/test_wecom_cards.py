@@ -71,6 +71,11 @@ def test_only_the_types_of_the_surface_pass():
     assert refused(card() | {"card_type": "other"}) == "card_type"
 
 
+def of_bytes(count: int) -> str:
+    """So many bytes of UTF-8, in half as many characters."""
+    return "é" * (count // 2) + "a" * (count % 2)
+
+
 BORDERS = [
     ("text_notice", "source", lambda n: {"desc": "一" * n}, 13, "source.desc"),
     ("text_notice", "main_title", lambda n: {"title": "一" * n}, 26, "main_title.title"),
@@ -88,10 +93,10 @@ BORDERS = [
     ("text_notice", "horizontal_content_list", lambda n: [{"value": "一" * n}], 26, "horizontal_content_list[1].value"),
     ("text_notice", "horizontal_content_list", lambda n: [{}] * n, 6, "horizontal_content_list"),
     ("text_notice", "jump_list", lambda n: [{}] * n, 3, "jump_list"),
-    ("text_notice", "jump_list", lambda n: [{"question": "a" * n}], 200, "jump_list[1].question"),
+    ("text_notice", "jump_list", lambda n: [{"question": of_bytes(n)}], 200, "jump_list[1].question"),
     ("news_notice", "vertical_content_list", lambda n: [{}] * n, 4, "vertical_content_list"),
     ("button_interaction", "button_list", lambda n: [BUTTON] * n, 6, "button_list"),
-    ("button_interaction", "button_list", lambda n: [{"key": "a" * n}], 1024, "button_list[1].key"),
+    ("button_interaction", "button_list", lambda n: [{"key": of_bytes(n)}], 1024, "button_list[1].key"),
     (
         "button_interaction",
         "button_selection",
@@ -103,14 +108,20 @@ BORDERS = [
     (
         "button_interaction",
         "action_menu",
-        lambda n: {"action_list": [{"key": "a" * n}]},
+        lambda n: {"action_list": [{"key": of_bytes(n)}]},
         1024,
         "action_menu.action_list[1].key",
     ),
     ("button_interaction", "task_id", lambda n: "a" * n, 128, "task_id"),
     ("vote_interaction", "checkbox", lambda n: {"option_list": [OPTION] * n}, 20, "checkbox.option_list"),
-    ("vote_interaction", "checkbox", lambda n: {"option_list": [{"id": "a" * n}]}, 128, "checkbox.option_list[1].id"),
-    ("vote_interaction", "submit_button", lambda n: {"key": "a" * n}, 1024, "submit_button.key"),
+    (
+        "vote_interaction",
+        "checkbox",
+        lambda n: {"option_list": [{"id": of_bytes(n)}]},
+        128,
+        "checkbox.option_list[1].id",
+    ),
+    ("vote_interaction", "submit_button", lambda n: {"key": of_bytes(n)}, 1024, "submit_button.key"),
     ("multiple_interaction", "select_list", lambda n: [{"option_list": [OPTION]}] * n, 3, "select_list"),
     (
         "multiple_interaction",

@@ -128,6 +128,13 @@ def test_files_that_cannot_go_are_lines_of_the_text():
     )
 
 
+def test_a_file_that_cannot_go_makes_no_link_of_its_name():
+    named = File("file", "<a href='https://evil.example'>报价.pdf</a>", "application/pdf", 9, "1")
+    assert texts(Content("看", files=(named,))) == [
+        "看\n\n[<\u200ba href='https://evil.example'>报价.pdf<\u200b/a>: WeChat takes no files of this kind here.]"
+    ]
+
+
 @pytest.mark.parametrize(
     ("kind", "file", "words"),
     [

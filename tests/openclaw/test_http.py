@@ -206,6 +206,20 @@ def test_probe_falls_back_to_http(stub: RunningStub) -> None:
     assert found.error.code is Code.MISSING_SCOPE
 
 
+def test_probe_over_http_lists_agents_and_no_other_models() -> None:
+    """What else stands behind the same address has models of its own."""
+    names = ("openclaw", "openclaw/default", "openclaw/main", "gpt-5", "other/openclaw/x", "")
+
+    async def models(_request: web.Request) -> web.StreamResponse:
+        return web.json_response({"data": [{"id": name} for name in names]})
+
+    def probe(base_url: str) -> tuple[str, list[str]]:
+        found = http.test_gateway(Endpoint(base_url, "t"))
+        return found.transport, [agent.id for agent in found.agents]
+
+    assert served(models, probe) == ("http", ["main"])
+
+
 @pytest.mark.parametrize(("token", "code"), [("wrong", Code.BAD_TOKEN), ("", Code.BAD_TOKEN)])
 def test_probe_names_the_error(stub: RunningStub, token: str, code: Code) -> None:
     start = time.monotonic()

@@ -25,7 +25,7 @@ def drain(ground: Ground, rounds: int) -> list[Figure]:
         found = interleaved({"ours": lambda: _ours(ground, sides), "celery": lambda: _tasks(ground, sides)}, rounds)
     mine, other = found["ours"], found["celery"]
     figures = (f"{statistics.median(side):.0f}/s" for side in (mine, other))
-    return [Figure("drain : one Celery task per message", *figures, ratio(mine, other), 6)]
+    return [Figure("drain : one Celery task per message", *figures, ratio(mine, other), 8)]
 
 
 def _wait(ground: Ground, sides: Ends) -> list[int]:

@@ -192,9 +192,8 @@ class AccessToken(models.Model):
     expires_at = models.DateTimeField(null=True)
     # Somebody is fetching the next one; with a failure, nobody may until then.
     lease_until = models.DateTimeField(null=True)
-    failure = models.TextField(
-        blank=True, default=""
-    )  # why the platform refuses us; shared, so that one asks and all know
+    # Why the platform refuses us; shared, so that one asks and all know.
+    failure = models.TextField(blank=True, default="")
     failure_code = models.CharField(max_length=32, blank=True, default="")
     failed_at = models.DateTimeField(null=True)
     refreshed_at = models.DateTimeField(null=True)
@@ -235,9 +234,8 @@ class ReplyWindow(models.Model):
     left = models.PositiveSmallIntegerField(default=0)
     until = models.DateTimeField()
     heard_at = models.DateTimeField(default=timezone.now)  # when we heard of their last deed
-    used_at = ArrayField(
-        models.DateTimeField(), default=list
-    )  # the last uses: a deed of which we hear late is not told of them
+    # The last uses: a deed of which we hear late is not told of them.
+    used_at = ArrayField(models.DateTimeField(), default=list)
 
     class Meta:
         verbose_name, verbose_name_plural = _("reply window"), _("reply windows")

@@ -71,9 +71,8 @@ def store(rows: Sequence[Row]) -> list[Stored]:
     try:
         return _store_together(rows)
     except Exception as error:
-        if isinstance(
-            error, (InternalError, ProgrammingError)
-        ):  # a standby that only reads, or a schema that is not there yet
+        # A standby that only reads, or a schema that is not there yet.
+        if isinstance(error, (InternalError, ProgrammingError)):
             raise OperationalError("the database cannot store anything now") from error
         if len(rows) > 1 or not _is_about_values(error):
             raise

@@ -29,9 +29,8 @@ class SignsOfLife(StartStopStep):
     requires = ("celery.worker.components:Timer",)
 
     def start(self, parent: Any) -> None:
-        parent.timer.call_after(
-            0, alive.sign, ("worker",)
-        )  # runs when the loop does, so when every other step has started
+        # Runs when the loop does, so when every other step has started.
+        parent.timer.call_after(0, alive.sign, ("worker",))
         parent.timer.call_repeatedly(alive.SIGN_EVERY_SECONDS, alive.sign, ("worker",))
 
 

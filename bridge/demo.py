@@ -106,10 +106,11 @@ def _follow(world: World, before: int, said: Any, tell: Callable[[str], None]) -
     seen: dict[str, str] = {}
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
+        # Looked at first, so that the last of them is printed too.
         settled, answers = (
             _settled(before),
             _answers(world, said),
-        )  # looked at first, so that the last of them is printed too
+        )
         for name, line in [*_states(before), *_shown(answers)]:
             if seen.get(name) != line:
                 seen[name] = line

@@ -199,8 +199,7 @@ class _Request:
         left = readable.unread(standing.conversation or 0)
         if any(standing.reads_on or one.message == part.message_id for one in left):
             text = readable.hint(self.channel, text)
-        if not standing.reads_on and any(
-            one.message != part.message_id and not one.part for one in left
-        ):  # its reader never heard that it came
+        # Its reader never heard that it came.
+        if not standing.reads_on and any(one.message != part.message_id and not one.part for one in left):
             text = readable.hint(self.channel, text, "older")
         return text

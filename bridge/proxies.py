@@ -69,9 +69,8 @@ def client_of(peer: str, forwarded: str) -> str:
     """The client's address. peer: whose connection it is; forwarded: the X-Forwarded-For header, read as far as its hops are trusted."""
     if not is_trusted(address(peer)):
         return peer
-    for hop in reversed(
-        forwarded.split(",")
-    ):  # each proxy adds at the end whom it heard; a client's own words stand before
+    # Each proxy adds at the end whom it heard; a client's own words stand before.
+    for hop in reversed(forwarded.split(",")):
         caller = address(hop)
         if caller is None:
             break

@@ -150,9 +150,8 @@ class _Scan:
     def _drop(self, mark: re.Match[str]) -> None:
         tag = (mark["tag"] or "").lower()
         if mark["close"] and tag != _ANSWER or mark["end"]:
-            del self.kept[
-                self.since :
-            ]  # its opening mark stood in the prompt: all since the last cut was not for readers
+            # Its opening mark stood in the prompt: all since the last cut was not for readers.
+            del self.kept[self.since :]
         elif tag in _FAMILIES and not mark[0].endswith("/>"):
             self.at = self._after(_closing(_FAMILIES[tag]))
         elif mark["channel"] and (mark["name"] or "").lower() != _ANSWER:

@@ -36,13 +36,14 @@ def main(service: str = SERVICE) -> int:
         print(f"AUDIT NOT RUN: {service} cannot be asked for advisories ({reason}). Run it where it can be reached.")
         return 0
     files = [word for name in FILES for word in ("--requirement", str(ROOT / name))]
+    # Pinned in full: nothing to resolve.
     options = [
         "--strict",
         "--disable-pip",
         "--no-deps",
         "--progress-spinner",
         "off",
-    ]  # pinned in full: nothing to resolve
+    ]
     return subprocess.run([sys.executable, "-m", "pip_audit", *options, *files], check=False).returncode
 
 

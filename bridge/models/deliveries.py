@@ -128,9 +128,8 @@ class Delivery(models.Model):
     seq = models.BigIntegerField(db_default=Func(Value("bridge_delivery_seq"), function="nextval"), editable=False)
     part = models.PositiveSmallIntegerField(_("part"), default=0)
     payload = models.JSONField(_("payload"), default=dict)
-    fingerprint = models.CharField(
-        max_length=64, blank=True, default=""
-    )  # SHA-256 of what is said; of an event: its identity
+    # SHA-256 of what is said; of an event: its identity.
+    fingerprint = models.CharField(max_length=64, blank=True, default="")
     state = models.CharField(_("state"), max_length=9, choices=State.choices, default=State.PENDING)
     reason = models.CharField(_("reason"), max_length=16, blank=True, default="", choices=Reason.choices)
     error = models.TextField(_("error"), blank=True, default="")

@@ -30,9 +30,8 @@ class Message(models.Model):
 
     # An inbound message's uuid follows from its account and key, so it can name the stream of its answer.
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    account = models.ForeignKey(
-        ChannelAccount, on_delete=models.PROTECT, related_name="messages", db_index=False
-    )  # `message_age` begins with it
+    # `message_age` begins with it.
+    account = models.ForeignKey(ChannelAccount, on_delete=models.PROTECT, related_name="messages", db_index=False)
     peer_kind = models.CharField(_("peer kind"), max_length=8, choices=PeerKinds.choices)
     peer_id = models.CharField(_("peer"), max_length=200)
     # `message_transcript` begins with it.

@@ -219,9 +219,8 @@ class Contact(models.Model):
     turns_until = models.DateTimeField(null=True, editable=False)
     refused_at = models.DateTimeField(null=True, editable=False)
     looked_up_at = models.DateTimeField(_("looked up"), null=True, editable=False)
-    erase_at = models.DateTimeField(
-        null=True, editable=False
-    )  # the platform requires that this person's data be deleted
+    # The platform requires that this person's data be deleted.
+    erase_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:

@@ -152,9 +152,8 @@ class WebhookEndpoint(models.Model):
 
     def rotate(self, overlap: timedelta) -> str:
         """A new secret, returned this once; the one before it goes on signing for the overlap, an older one does not."""
-        with (
-            transaction.atomic()
-        ):  # of two rotations at once the second keeps the first one's secret, not the one before
+        # Of two rotations at once the second keeps the first one's secret, not the one before.
+        with transaction.atomic():
             current = WebhookEndpoint.objects.select_for_update().get(pk=self.pk)
             self.previous_secret, self.previous_until = current.secret, timezone.now() + overlap
             self.secret = new_secret()

@@ -39,9 +39,8 @@ class Seen:
         if entry["text"].endswith(FOLLOWS):
             self.marked += 1
             return []
-        if entry["data"].get(
-            "expired"
-        ):  # the platform ended it, so the client shows a beginning; the answer comes by the address
+        # The platform ended it, so the client shows a beginning; the answer comes by the address.
+        if entry["data"].get("expired"):
             self.expired += 1
             return []
         found = [Shown(number, entry["seq"], entry["rev"]) for number in numbers(entry["text"])]

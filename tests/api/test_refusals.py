@@ -187,9 +187,8 @@ def test_so_many_a_minute_for_each_token(settings: SettingsWrapper) -> None:
 
 
 def test_exactly_so_many_pass_within_a_minute(settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        throttle, "time", SimpleNamespace(time=lambda: 1_700_000_000.0)
-    )  # no minute ends during the test
+    # No minute ends during the test.
+    monkeypatch.setattr(throttle, "time", SimpleNamespace(time=lambda: 1_700_000_000.0))
     settings.API_RATE = 3
     boss = calling_as(user_with("boss"))
     assert [boss.get("/api/v1/stats/").status_code for _n in range(6)] == [200] * 3 + [429] * 3

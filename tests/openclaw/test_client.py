@@ -560,10 +560,11 @@ def test_recover_of_a_failed_run_tells_the_failure(stub: RunningStub) -> None:
 
     with pytest.raises(GatewayError) as caught:
         asyncio.run(run())
+    # Known to have failed: no riddle.
     assert (caught.value.code, caught.value.action) == (
         Code.RUN_FAILED,
         Action.RETRY,
-    )  # known to have failed: no riddle
+    )
 
 
 def test_wait_for_an_unknown_run_stays_open(stub: RunningStub) -> None:

@@ -187,6 +187,7 @@ def _raw(inbound: Inbound) -> dict[str, Any]:
         "erase": inbound.erase or None,
         "verdict": asdict(inbound.verdict) if inbound.verdict else None,
         "greets": inbound.greets or None,
+        "unread": inbound.is_unread or None,
     }
     extra = {name: value for name, value in told.items() if value is not None}
     return {**inbound.raw, **({"_bridge": extra} if extra else {})}

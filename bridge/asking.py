@@ -197,6 +197,8 @@ class Asking:
         notes = [question.account.sentence("file_missing", name=name) for name in missing] if question else []
         if answer.is_cut and question:
             notes.append(question.account.sentence("answer_cut"))
+        if self.delivery.payload.get("unread") and question:
+            notes.append(question.account.sentence("not_all_read"))
         text = "\n\n".join(line for line in (agent_text.visible(answer.text), *notes) if line)
         said = bool(text or files) and question is not None
         done = Done(

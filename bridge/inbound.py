@@ -55,12 +55,18 @@ def route_again(message: Message) -> Delivery:
         channel=channel_for(message.account),
         sender_name=peers.names_of(message.account_id, [message.sender]).get(message.sender, ""),
         files=list(message.attachments.order_by("position").values_list("pk", "kind", "name")),
-        told={},
+        told=_told_again(message),
     )
     fresh = _decided(case, _decide(case))
     for name in ("gateway_id", "route_id", "payload", "state", "reason", "error", "finished_at"):
         setattr(delivery, name, getattr(fresh, name))
     return delivery
+
+
+def _told_again(message: Message) -> dict[str, Any]:
+    """What its turn says anew; what else the platform told was done when the message came."""
+    told = message.raw.get("_bridge", {})
+    return {"unread": True} if told.get("unread") else {}
 
 
 @transaction.atomic
@@ -265,12 +271,18 @@ def _payload(case: Case, decision: routing.Decision) -> dict[str, Any]:
     allowed = rights_of(route)
     return {
         **({"allowed": allowed} if allowed else {}),
+        **({"unread": True} if _must_be_told_of_marks(case) else {}),
         "agent_id": route.agent_id,
         "session_key": sessions.key_for(route, message, case.conversation, by_row=forgets),
         "message": prompt.message_text(said),
         "extra_system_prompt": prompt.system_text(said),
         "attachments": [pk for pk, _kind, _name in case.files],
     }
+
+
+def _must_be_told_of_marks(case: Case) -> bool:
+    """Whether the answer says that something could not be read. Not in a group: all would read what concerns one."""
+    return bool(case.told.get("unread")) and case.message.peer_kind == "direct"
 
 
 def _said(case: Case, text: str) -> prompt.Said:

@@ -80,6 +80,11 @@ SENTENCES: dict[str, Sentence] = {
         "抱歉，没有收到可以识别的内容。",
         "Sorry, nothing in that message could be understood.",
     ),
+    "not_all_read": Sentence(
+        _("Part of what a person sent or quoted cannot be read (at the end of the answer; not in groups)"),
+        "（您发送或引用的部分内容无法识别。）",
+        "(Part of what you sent or quoted could not be read.)",
+    ),
     "new_session": Sentence(_("After /new"), "已开始新的会话。", "A new session has begun."),
     "stopped": Sentence(_("After /stop"), "已停止。", "Stopped."),
     "file_missing": Sentence(

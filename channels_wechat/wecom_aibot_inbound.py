@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from channels_wechat.inbound_text import as_list, describe_place, message_id
 from channels_wechat.messages import Inbound, MediaItem, Peer
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from channels_wechat.messages import MediaKind
 
 Node = dict[str, Any]
-Said = tuple[str, tuple[MediaItem, ...]]
 STREAM_ID = re.compile(r"[0-9a-f]{32}")
 # Addresses that are as good as a password for as long as they live: the one-use reply and the files.
 SECRETS = frozenset({"response_url", "url"})
@@ -29,6 +28,14 @@ VERDICTS = {1: "accurate", 2: "inaccurate", 3: "withdrawn"}
 FAULTS = {1: "irrelevant", 2: "incomplete", 3: "wrong", 4: "wrong data analysis"}
 
 
+class Said(NamedTuple):
+    """Text and files of a message, or of a part of one. is_unread: some of it cannot be read, and is marked in the text."""
+
+    text: str = ""
+    media: tuple[MediaItem, ...] = ()
+    is_unread: bool = False
+
+
 def read(node: Node, plain: bytes, *, bot_name: str, corp_id: str, reply_seconds: int) -> Inbound:
     """plain: the decrypted body, whose SHA-256 is the key of whatever has no id of its own, and of an event.
 
@@ -37,18 +44,19 @@ def read(node: Node, plain: bytes, *, bot_name: str, corp_id: str, reply_seconds
     is_event = word(node, "msgtype").lower() == "event"
     sender, in_group = _sender(node, corp_id), word(node, "chattype") == "group"
     reply = word(node, "response_url")
-    kind, text, media = _event(node) if is_event else _message(node, bot_name if in_group else "")
+    kind, said = _event(node) if is_event else _message(node, bot_name if in_group else "")
     return Inbound(
         key=("" if is_event else message_id(word(node, "msgid"))) or hashlib.sha256(plain).hexdigest(),
         kind=kind,
         peer=_peer(node, sender, in_group, reply),
         sender=sender,
-        text=text,
-        media=media,
+        text=said.text,
+        media=said.media,
         raw=_without_secrets(node),
         reply_seconds=reply_seconds if reply else 0,
         occurred_at=_seconds(node.get("create_time")),
         refers_to=_judged(node),
+        is_unread=said.is_unread,
     )
 
 
@@ -99,14 +107,14 @@ def _without_secrets(value: Any) -> Any:
 # --- messages
 
 
-def _message(node: Node, bot_name: str) -> tuple[str, str, tuple[MediaItem, ...]]:
+def _message(node: Node, bot_name: str) -> tuple[str, Said]:
     kind = word(node, "msgtype").lower()
-    text, media = _said(node, bot_name)
-    if text and is_placeholder(text):
-        kind, text = "unsupported", NOT_PASSED_ON
-    quoted, quoted_media = _quote(node, bot_name)
-    text = "\n\n".join(part for part in (quoted, text) if part)
-    return kind if kind in KINDS else "unsupported", text, (*media, *quoted_media)
+    said, quoted = _said(node, bot_name), _quote(node, bot_name)
+    if said.text and is_placeholder(said.text):
+        kind, said = "unsupported", Said(NOT_PASSED_ON, said.media, is_unread=True)
+    text = "\n\n".join(part.text for part in (quoted, said) if part.text)
+    whole = Said(text, (*said.media, *quoted.media), said.is_unread or quoted.is_unread)
+    return kind if kind in KINDS else "unsupported", whole
 
 
 def _said(node: Any, bot_name: str) -> Said:
@@ -114,7 +122,8 @@ def _said(node: Any, bot_name: str) -> Said:
     if word(node, "msgtype").lower() != "mixed":
         return _said_once(node, bot_name)
     parts = [_said_once(item, bot_name) for item in _listed(node, "mixed", "msg_item")]
-    return "\n".join(text for text, _media in parts if text), tuple(item for _text, media in parts for item in media)
+    text = "\n".join(part.text for part in parts if part.text)
+    return Said(text, tuple(item for part in parts for item in part.media), any(part.is_unread for part in parts))
 
 
 def _said_once(node: Any, bot_name: str) -> Said:
@@ -122,26 +131,27 @@ def _said_once(node: Any, bot_name: str) -> Said:
     kind = word(node, "msgtype").lower()
     if kind in FILES:
         url = word(node, kind, "url")
-        return "", (MediaItem(FILES[kind], url),) if url else ()
+        return Said(media=(MediaItem(FILES[kind], url),) if url else ())
     if kind in ("text", "voice"):
-        return strip_mention(word(node, kind, "content"), bot_name), ()
-    return UNDOCUMENTED.get(kind, _unknown)(node), ()
+        return Said(strip_mention(word(node, kind, "content"), bot_name))
+    found = UNDOCUMENTED[kind](node) if kind in UNDOCUMENTED else ""
+    return Said(found) if found else _unknown(node)
 
 
-def _unknown(node: Any) -> str:
+def _unknown(node: Any) -> Said:
     """Of a type that the platform's pages do not name: a mark, and the values of the object that has the type's name."""
     kind = word(node, "msgtype")
     found = readable_values(at(node, kind), SECRETS)
-    return mark(kind, found) if kind or found else ""
+    return Said(mark(kind, found), is_unread=True) if kind or found else Said()
 
 
 def _location(node: Any) -> str:
-    """Its structure is stated nowhere, so names are tried; where none fits it is marked as any unknown type."""
+    """Its structure is stated nowhere, so names are tried; empty where none fits, and then it is marked as any unknown type."""
     name = " ".join(
         dict.fromkeys(filter(None, (word(node, "location", each) for each in ("name", "title", "label", "address"))))
     )
     latitude, longitude = (_degrees(at(node, "location", each)) for each in ("latitude", "longitude"))
-    return describe_place(name, latitude, longitude) or _unknown(node)
+    return describe_place(name, latitude, longitude)
 
 
 def _degrees(value: Any) -> str:
@@ -151,7 +161,7 @@ def _degrees(value: Any) -> str:
 def _link(node: Any) -> str:
     """As `_location`. The address is what the person wants to show, so it is no secret here."""
     names = ("title", "description", "desc", "content", "url", "link_url")
-    return "\n".join(dict.fromkeys(filter(None, (word(node, "link", name) for name in names)))) or _unknown(node)
+    return "\n".join(dict.fromkeys(filter(None, (word(node, "link", name) for name in names))))
 
 
 UNDOCUMENTED = {"location": _location, "link": _link}
@@ -164,12 +174,12 @@ def _quote(node: Node, bot_name: str) -> Said:
     """
     quote = node.get("quote")
     if not isinstance(quote, dict) or not quote:
-        return "", ()
-    text, media = _said(quote, bot_name)
-    if not text.strip() and not media:
-        text = mark(word(quote, "msgtype"))
-    lines = [*text.splitlines(), *(f"[{item.kind}]" for item in media)]
-    return "\n".join(f"> {line}".rstrip() for line in lines), media
+        return Said()
+    said = _said(quote, bot_name)
+    if not said.text.strip() and not said.media:
+        said = Said(mark(word(quote, "msgtype")), is_unread=True)
+    lines = [*said.text.splitlines(), *(f"[{item.kind}]" for item in said.media)]
+    return said._replace(text="\n".join(f"> {line}".rstrip() for line in lines))
 
 
 def strip_mention(text: str, bot_name: str) -> str:
@@ -195,13 +205,13 @@ def _gap(match: re.Match[str]) -> str:
 # --- events
 
 
-def _event(node: Node) -> tuple[str, str, tuple[MediaItem, ...]]:
+def _event(node: Node) -> tuple[str, Said]:
     """A card's answer is a turn for the agent; everything else just happened."""
     name = word(node, "event", "eventtype")
     content = at(node, "event", name)
     if name == "template_card_event":
-        return "action", _card(content), ()
-    return "event", _feedback(content) if name == "feedback_event" else name, ()
+        return "action", Said(_card(content))
+    return "event", Said(_feedback(content) if name == "feedback_event" else name)
 
 
 def _card(content: Any) -> str:

@@ -48,6 +48,7 @@ def read(node: Node, plain: bytes) -> Inbound:
         reply_seconds=CARD_SECONDS if code else 0,
         occurred_at=_seconds(word(node, "CreateTime")),
         contacts=_contacts(node),
+        is_unread=kind == "unsupported" and bool(text),
     )
 
 

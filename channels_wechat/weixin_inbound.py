@@ -64,6 +64,7 @@ def read(node: Node, plain: bytes) -> Inbound:
         follows=FOLLOWS.get(event),
         erase=event in ERASES,
         greets=event in ENTRANCES,
+        is_unread=kind == "unsupported" and bool(text),
         verdict=verdict(node) if event == "wxa_media_check" else None,
     )
 

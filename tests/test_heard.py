@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bridge import inbound
 from bridge.models import Conversation, Delivery, Message, Reason, State, Target
 from tests.callbacks import call, from_app, from_bot, poll, signed
-from tests.factories import AGENT, CORP, FAN, KEY, OFFICIAL, app, bot, mini, official, route
+from tests.connecting import RunningConnector
+from tests.factories import AGENT, CORP, FAN, KEY, OFFICIAL, app, bot, eventually, gateway, mini, official, route
 from tests.test_no_event_lost import callback, push, weixin
+
+if TYPE_CHECKING:
+    from openclaw.stub import RunningStub
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
 SORRY = "抱歉，没有收到可以识别的内容。"
@@ -169,6 +173,61 @@ def test_a_type_that_nobody_knows_is_a_turn_with_a_mark() -> None:
     delivery = receive("official_account", of_fan("<Hologram><Title>T</Title></Hologram>", "hologram"))
     mark = "[a message of the type hologram, of which only this can be read]\nTitle: T"
     assert (delivery.state, delivery.payload["message"]) == (State.PENDING, mark)
+
+
+FOREIGN_QUOTE = {"quote": {"msgtype": "chatrecord", "chatrecord": {"title": "群聊"}}}
+PARTLY_READ = [
+    ("wecom_aibot", alone("text", {"content": "看"}, **FOREIGN_QUOTE)),
+    ("wecom_aibot", alone("text", {"content": "看"}, quote={"msgtype": "voice", "voice": {"content": ""}})),
+    ("wecom_aibot", alone("text", {"content": "看"}, quote={"x": 1})),
+    ("wecom_aibot", alone("text", {"content": "[不支持的消息类型]"})),
+    ("wecom_aibot", alone("location", {"x": 1})),
+    ("wecom_aibot", alone("link", {})),
+    ("wecom_aibot", alone("emoji", {"id": 1})),
+    ("wecom_aibot", alone("mixed", {"msg_item": [{"msgtype": "text", "text": {"content": "看"}}, {"msgtype": "emoji"}]})),
+    ("official_account", of_fan("<Hologram/>", "hologram")),
+    ("mini_program", of_fan("<Hologram/>", "hologram")),
+    ("wecom_app", of_member("<Hologram/>", "hologram")),
+]  # fmt: skip
+READ = [
+    ("wecom_aibot", alone("text", {"content": "看"}, quote={"msgtype": "text", "text": {"content": "前"}})),
+    ("wecom_aibot", alone("text", {"content": "看"}, quote={"msgtype": "image", "image": {"url": "https://a.cn"}})),
+    ("wecom_aibot", alone("text", {"content": "[a message, which cannot be read here]"})),
+    ("wecom_aibot", alone("location", {"latitude": 23.1, "longitude": 113.3})),
+    ("wecom_aibot", alone("link", {"title": "T"})),
+    ("official_account", of_fan("<Content>看</Content>")),
+    ("wecom_app", of_member("<Content>看</Content>")),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "plain", "unread"), [*((*one, True) for one in PARTLY_READ), *((*one, False) for one in READ)]
+)
+def test_a_turn_knows_that_something_could_not_be_read(kind: str, plain: Any, unread: bool) -> None:
+    delivery = receive(kind, plain)
+    assert (delivery.state, delivery.payload.get("unread", False)) == (State.PENDING, unread)
+    again = inbound.route_again(Message.objects.get())
+    assert again.payload == delivery.payload
+
+
+def test_in_a_group_the_agent_alone_is_told() -> None:
+    delivery = receive("wecom_aibot", FOREIGN_QUOTE)
+    assert "a message of the type chatrecord" in delivery.payload["message"]
+    assert "unread" not in delivery.payload
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("says", ["!say=好的", "!noreply"])
+def test_the_person_is_told_at_the_end_of_the_answer(says: str, stub: RunningStub) -> None:
+    account = bot()
+    route(account, gateway(stub.base_url))
+    call(account, *from_bot(**alone("text", {"content": says}, **FOREIGN_QUOTE)))
+    inbound.route_waiting()
+    with RunningConnector():
+        answer = eventually(lambda: Message.objects.filter(direction="out").first(), 30)
+    told = "（您发送或引用的部分内容无法识别。）"
+    assert answer.text == (f"好的\n\n{told}" if "say" in says else told)
+    assert Message.objects.filter(direction="out").count() == 1
 
 
 # --- no turn for an agent

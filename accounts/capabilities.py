@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeGuard
 from django.utils import timezone
 
 from accounts.models import Restriction
+from channels_wechat import can
 from channels_wechat.base import Passive
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 RESTRICTED_SECONDS = 24 * 3600
 # Another process's finding is known after this.
 CACHE_SECONDS = 2.0
-CUSTOM_SEND, USER_INFO = "custom_send", "user_info"
+CUSTOM_SEND, USER_INFO, TYPING = "custom_send", "user_info", "typing"
+# One permission of the platform governs both, and "is typing" is asked for first, while the agent still thinks: its refusal tells that the
+# answer will have to be read. By the error's code and capability; other codes speak of the one call alone.
+SAME_PERMISSION = {("48001", TYPING): CUSTOM_SEND}
 _known: dict[int, tuple[float, frozenset[str]]] = {}
 
 
@@ -32,6 +36,9 @@ def note(account: ChannelAccount, error: ChannelError) -> bool:
     """Keep it where the error says that the platform does not grant this at all."""
     if error.capability:
         restrict(account, error.capability, error)
+    also = SAME_PERMISSION.get((error.code, error.capability))
+    if also and can(account.kind, Passive):  # who has no other way to answer is not helped by knowing
+        restrict(account, also, error)
     return bool(error.capability)
 
 

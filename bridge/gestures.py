@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 # The platform shows the sign for about so long.
 SHOWN_SECONDS = 15.0
-# As the platform's tables of capabilities call it.
-CAPABILITY = "typing"
 
 
 @contextlib.asynccontextmanager
@@ -48,7 +46,9 @@ async def _show(message: Message) -> None:
 def _show_once(message: Message) -> None:
     try:
         account, channel = known(message.account_id)
-        silent = capabilities.passively(channel, account.pk) or not capabilities.allowed(account.pk, CAPABILITY)
+        silent = capabilities.passively(channel, account.pk) or not capabilities.allowed(
+            account.pk, capabilities.TYPING
+        )
         if account.usable and isinstance(channel, Typing) and not silent:
             channel.show_typing(peers.peer_of(message.peer_kind, message.peer_id))
     except ChannelError as error:

@@ -95,6 +95,19 @@ def test_whatever_goes_wrong_the_turn_goes_on(wechat: SimulatorClient, stub: Run
     assert typed(wechat) == (1 if noted else 2)
 
 
+@pytest.mark.parametrize(("errcode", "noted"), [(48001, ["custom_send", "typing"]), (48004, ["typing"]), (45081, [])])
+def test_one_permission_governs_the_sign_and_the_messages(
+    wechat: SimulatorClient, stub: RunningStub, errcode: int, noted: list[str]
+) -> None:
+    wechat.fault(TYPING, "errcode", errcode=errcode)
+    account = official(wechat.url)
+    route(account, gateway(stub.base_url))
+    question = turn(account, "!slow=1 x", FAN)
+    with RunningConnector():
+        eventually(lambda: state(question) == "delivered")
+    assert sorted(Restriction.objects.values_list("capability", flat=True)) == noted
+
+
 @pytest.mark.parametrize(("answers", "times"), [("passive", 0), ("messages", 1)])
 def test_not_where_the_answer_is_given_to_the_callback_itself(
     wechat: SimulatorClient, stub: RunningStub, answers: Any, times: int

@@ -117,6 +117,7 @@ def test_the_waiting_ends_where_the_turn_fails(wechat: SimulatorClient) -> None:
 
 @pytest.mark.parametrize("way", ["automatic"])
 def test_an_account_that_is_not_granted_messages_answers_passively_from_then_on(wechat: SimulatorClient) -> None:
+    wechat.fault("message/custom/typing", "errcode", errcode=45081)  # which says nothing of what is granted
     say(wechat, "!say=first")
     met = eventually(lambda: Delivery.objects.filter(target="channel", wire="view").first(), 30)
     assert (met.state, met.attempts.get().code) == ("pending", "48001")
@@ -128,3 +129,20 @@ def test_an_account_that_is_not_granted_messages_answers_passively_from_then_on(
     say(wechat, "!say=second")
     assert shown(wechat, 2)[1] == (1, "second")
     assert len(wechat.calls("message/custom/send")) == 1
+
+
+@pytest.mark.parametrize("way", ["automatic"])
+def test_the_refused_sign_tells_in_time_that_answers_are_read(wechat: SimulatorClient) -> None:
+    """While the agent thinks about the first question ever, so that its answer is not sent in vain and the next reply tells of it."""
+    say(wechat, "!slow=4 !say=first")
+    eventually(lambda: Restriction.objects.filter(capability="custom_send").exists(), 30)
+    assert not Delivery.objects.filter(target="channel").exists()
+    capabilities._known.clear()  # two seconds later
+    say(wechat, "1")
+    said = shown(wechat)
+    while said[-1][1] == LATER:
+        say(wechat, "1")
+        said = shown(wechat, len(said) + 1)
+    assert said[-1][1] == "first"
+    assert wechat.calls("message/custom/send") == []
+    assert len(wechat.calls("message/custom/typing")) == 1

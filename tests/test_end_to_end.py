@@ -125,6 +125,33 @@ def test_a_group_message_is_answered_by_stream(
     assert (delivered.wire, delivered.state) == ("view", "delivered")
 
 
+def frames(company: SimulatorClient, said: dict[str, Any]) -> list[str]:
+    """Every text that the bubble of an answer showed, in order. A text stands there for a third of a second at least."""
+    seen = [""]
+
+    def finished() -> bool:
+        for entry in company.answers(said):
+            if entry["text"] != seen[-1]:
+                seen.append(entry["text"])
+            return not entry["streaming"]
+        return False
+
+    eventually(finished, 30)
+    return seen
+
+
+def test_a_growing_answer_shows_nothing_that_its_readers_may_not_see(
+    company: SimulatorClient, group: ChannelAccount
+) -> None:
+    """What the agent says to itself, while it is still open too, a mention of everybody, and addresses behind words."""
+    words = "开头 <@all> 到 [银行](https://evil.example/x) 和 <a href='https://evil.example/y'>店</a> 了 <think> canary one two </think> 末尾 完"
+    said = ask(company, f"!slow=6 !say={words}")
+    seen = frames(company, said)
+    assert not [text for text in seen if any(each in text for each in ("canary", "<think> ", "@all", "](", "<a"))]
+    assert [text for text in seen if "店" in text and "末尾" not in text]  # something was shown while it thought
+    assert seen[-1] == "开头 all 到 银行 (https://evil.example/x) 和 店 (https://evil.example/y) 了  末尾 完"
+
+
 def test_a_late_answer_comes_by_the_address(company: SimulatorClient, group: ChannelAccount) -> None:
     """The platform gave the stream up; the answer is ready later, and no poll fetches it."""
     company.settings(stream_seconds=0.3)

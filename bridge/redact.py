@@ -11,9 +11,27 @@ from channels_wechat.text import clean, clean_json
 
 MAX_BYTES = 4096
 HIDDEN = "•••"
-_NAMES = re.compile(
-    r"(?i)^(access_token|corpsecret|secret|token|authorization|password|key|device_token|response_url|response_code"
-    r"|encodingaeskey|encoding_aes_key|aeskey|welcome_code|appsecret|api_?key)$"
+# Of fields, in lower case.
+SECRET_NAMES = frozenset(
+    {
+        "access_token",
+        "aeskey",
+        "api_key",
+        "apikey",
+        "appsecret",
+        "authorization",
+        "corpsecret",
+        "device_token",
+        "encoding_aes_key",
+        "encodingaeskey",
+        "key",
+        "password",
+        "response_code",
+        "response_url",
+        "secret",
+        "token",
+        "welcome_code",
+    }
 )
 _IN_TEXT = re.compile(
     r"(?i)((?:access_token|corpsecret|secret|response_code|key|token|authorization)[\"']?\s*[=:]\s*[\"']?(?:bearer\s+)?)"
@@ -42,7 +60,8 @@ def hide(text: str) -> str:
 def _redact(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {
-            str(name): HIDDEN if _NAMES.match(str(name)) and item else _redact(item) for name, item in value.items()
+            str(name): HIDDEN if str(name).lower() in SECRET_NAMES and item else _redact(item)
+            for name, item in value.items()
         }
     if isinstance(value, str):
         return redact_text(value)

@@ -3,35 +3,20 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.redact import HIDDEN, MAX_BYTES, redact, redact_text
+from bridge.redact import HIDDEN, MAX_BYTES, SECRET_NAMES, redact, redact_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "access_token",
-        "corpsecret",
-        "Secret",
-        "TOKEN",
-        "Authorization",
-        "password",
-        "key",
-        "response_url",
-        "EncodingAESKey",
-        "apikey",
-        "api_key",
-        "device_token",
-        "response_code",
-        "encoding_aes_key",
-        "aeskey",
-        "welcome_code",
-        "appsecret",
-    ],
-)
-def test_secrets_by_name(name: str) -> None:
+@pytest.mark.parametrize("written", [str, str.upper, str.title])
+@pytest.mark.parametrize("name", sorted(SECRET_NAMES))
+def test_secrets_by_name(name: str, written: Callable[[str], str]) -> None:
+    name = written(name)
     assert redact({"a": [{name: "canary"}], name: {"deep": "canary"}}) == {"a": [{name: HIDDEN}], name: HIDDEN}
 
 

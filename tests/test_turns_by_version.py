@@ -97,6 +97,21 @@ def test_a_long_answer_is_recovered_whole(stub: RunningStub, account: ChannelAcc
     assert outcomes(asked) == ["unknown", "ok"]
 
 
+def test_whoever_reads_only_the_beginning_of_a_recovered_answer_is_told(
+    stub: RunningStub, account: ChannelAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openclaw.client.HISTORY_CHARACTERS", 8000)
+    stub.faults.drop_mid_turn = 1
+    with RunningConnector():
+        asked = turn(account, "!long=12000")
+        assert finished(asked).state == "delivered"
+    (text,) = answers(asked)
+    beginning, told = text.split("\n\n")
+    assert told == "（回答较长，仅恢复了前面的部分。）"
+    assert 7900 < len(beginning) <= 8000
+    assert set(beginning) == set("0123456789")
+
+
 def test_a_turn_that_the_oldest_gateway_lost_is_unknown_and_no_silence(
     stub: RunningStub, account: ChannelAccount
 ) -> None:

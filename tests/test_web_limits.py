@@ -271,6 +271,17 @@ def test_header_names_with_underscores_are_dropped(account: ChannelAccount, sett
     assert set(AccessAttempt.objects.values_list("ip_address", flat=True)) == {"127.0.0.1", STRANGER}
 
 
+@pytest.mark.parametrize("name", ["x_forwarded_proto", "x_forwarded-proto", "x-forwarded_proto"])
+def test_nobody_forges_https_by_an_underscore(account: ChannelAccount, settings: Any, name: str) -> None:
+    """A proxy that sets X-Forwarded-Proto itself lets the other spelling pass."""
+    settings.TRUSTED_PROXIES, settings.HTTPS_REDIRECT = ["127.0.0.1"], True
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    plain: Any = {"path": "/admin/login/", "wsgi.url_scheme": "http"}
+    assert call(account, **plain, headers={"x-forwarded-proto": "https"}).status == 200
+    assert call(account, **plain, headers={name: "https"}).status == 302
+    assert call(account, **plain, headers={name: "https", "x-forwarded-proto": "http"}).status == 302
+
+
 @pytest.mark.parametrize(
     ("client", "name"),
     [

@@ -55,6 +55,17 @@ def test_a_long_text_is_split_at_the_byte(length: int, sizes: list[int]):
     assert [utf8_len(payload.body["markdown"]["content"]) for payload in payloads] == sizes
 
 
+def test_every_part_of_a_long_table_has_its_head():
+    rows = "".join(f"| {number} | {'字' * 40} |\n" for number in range(450))
+    contents = [
+        part.body["markdown"]["content"] for part in bot().render(Content(f"前\n\n| n | 值 |\n|---|---|\n{rows}"))
+    ]
+    assert len(contents) > 2
+    assert all(part.startswith("| n | 值 |\n|---|---|\n| ") for part in contents[1:])
+    assert all(utf8_len(part) <= 20_480 for part in contents)
+    assert sum(part.count("字" * 40) for part in contents) == 450
+
+
 def test_a_long_chinese_text_loses_nothing():
     text = "好" * 10_000
     contents = [payload.body["markdown"]["content"] for payload in bot().render(Content(text))]

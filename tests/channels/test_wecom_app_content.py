@@ -46,6 +46,12 @@ def test_markdown_goes_out_as_it_is_where_it_is_chosen():
     assert render(Content("**你好**"), True) == [Payload({"msgtype": "markdown", "markdown": {"content": "**你好**"}})]
 
 
+def test_markdown_goes_without_what_the_app_does_not_show():
+    said = "# 题\n| a | b |\n|---|---|\n| 1 | **2** |\n\n```py\nx = |1|\n```\n> 引"
+    shown = "# 题\na | b\n1 | 2\n\nx = |1|\n> 引"
+    assert render(Content(said), True) == [Payload({"msgtype": "markdown", "markdown": {"content": shown}})]
+
+
 def test_an_answer_without_marks_is_text_also_where_markdown_is_chosen():
     assert render(Content("你好"), True) == text("你好")
 

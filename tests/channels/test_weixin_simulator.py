@@ -249,6 +249,18 @@ def test_an_unverified_account_learns_what_it_may_not_do(client: SimulatorClient
     assert failure(account.name_of, FAN).capability == "user_info"
 
 
+def test_an_unverified_account_gets_no_file_of_a_follower(
+    client: SimulatorClient, address: Address, account: OfficialAccount
+) -> None:
+    client.official(OFFICIAL, verified=False)
+    said = client.say(official=OFFICIAL, from_=FAN, kind="image", data=PNG, name="a.png")
+    (item,) = heard(client, address, said).media
+    error = failure(account.download, item)
+    assert (error.code, error.capability) == ("48001", "media")
+    client.official(OFFICIAL, verified=True)
+    assert account.download(item).content == PNG
+
+
 def test_an_address_that_is_not_allowed_is_shown(client: SimulatorClient, account: OfficialAccount) -> None:
     client.official(OFFICIAL, ip_whitelist=["203.0.113.7"])
     error = failure(account.test)

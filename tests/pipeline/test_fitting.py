@@ -18,10 +18,12 @@ from bridge.pipeline.inbound.fitting import MAX_ID, short_id, storable_json
 from channels_wechat.messages import MediaItem
 from tests import factories
 from tests.callbacks import call, from_app
-from tests.factories import app, route, said
+from tests.factories import AGENT, CORP, app, bot, mini, official, route, said
+from tests.test_no_event_lost import callback, push
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
 LONG = "x" * 300
+MADE: dict[str, Any] = {"wecom_app": app, "wecom_aibot": bot, "official_account": official, "mini_program": mini}
 
 
 def deep(levels: int, inner: Any = 1) -> Any:
@@ -42,6 +44,27 @@ def test_ids_longer_than_the_columns_are_kept_shortened_and_known_again() -> Non
     message = Message.objects.get()
     assert (message.text, len(message.sender), len(message.peer_id)) == ("hello", MAX_ID, MAX_ID)
     assert message.raw["FromUserName"] == LONG
+    assert inbound.route_waiting() == 1
+    assert message.deliveries.get().state == "pending"
+
+
+OVERLONG = {
+    "wecom_app": lambda: push(f"<Content>hello</Content><MsgId>{LONG}</MsgId><AgentID>{AGENT}</AgentID>", sender=LONG, to=CORP, kind="text"),
+    "wecom_aibot": lambda: {"msgid": LONG, "chatid": LONG, "from": {"userid": LONG}, "text": {"content": "hello"}},
+    "official_account": lambda: push(f"<Content>hello</Content><MsgId>{LONG}</MsgId>", sender=LONG, kind="text"),
+    "mini_program": lambda: push(f"<Content>hello</Content><MsgId>{LONG}</MsgId>", sender=LONG, kind="text"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OVERLONG)
+def test_an_overlong_id_is_kept_by_the_callback_of_every_kind(kind: str) -> None:
+    account = MADE[kind](**({"answers": "messages"} if kind == "official_account" else {}))
+    route(account)
+    for _twice in range(2):
+        assert call(account, *callback(kind, OVERLONG[kind]())).status == 200
+    message = Message.objects.get()
+    found = (message.text, len(message.sender), len(message.peer_id), len(message.idempotency_key))
+    assert found == ("hello", MAX_ID, MAX_ID, MAX_ID)
     assert inbound.route_waiting() == 1
     assert message.deliveries.get().state == "pending"
 

@@ -48,11 +48,12 @@ def test_ids_longer_than_the_columns_are_kept_shortened_and_known_again() -> Non
     assert message.deliveries.get().state == "pending"
 
 
+TEXT = f"<Content>hello</Content><MsgId>{LONG}</MsgId>"
 OVERLONG = {
-    "wecom_app": lambda: push(f"<Content>hello</Content><MsgId>{LONG}</MsgId><AgentID>{AGENT}</AgentID>", sender=LONG, to=CORP, kind="text"),
+    "wecom_app": lambda: push(f"{TEXT}<AgentID>{AGENT}</AgentID>", sender=LONG, to=CORP, kind="text"),
     "wecom_aibot": lambda: {"msgid": LONG, "chatid": LONG, "from": {"userid": LONG}, "text": {"content": "hello"}},
-    "official_account": lambda: push(f"<Content>hello</Content><MsgId>{LONG}</MsgId>", sender=LONG, kind="text"),
-    "mini_program": lambda: push(f"<Content>hello</Content><MsgId>{LONG}</MsgId>", sender=LONG, kind="text"),
+    "official_account": lambda: push(TEXT, sender=LONG, kind="text"),
+    "mini_program": lambda: push(TEXT, sender=LONG, kind="text"),
 }  # fmt: skip
 
 

@@ -74,6 +74,41 @@ def test_an_account_is_added(boss: Client) -> None:
     assert account.credentials == {**rows.APP, "agent_id": 1000002, "seats": 20}
 
 
+def shares(account: ChannelAccount) -> tuple[int, int | None]:
+    account.refresh_from_db()
+    return account.gateway_share, account.turns_per_minute
+
+
+def test_shares_are_set_and_shown(boss: Client) -> None:
+    account = rows.account()
+    for given, stored in ((("40", "5"), (40, 5)), (("", ""), (40, None))):
+        boss.post(url("change", account.pk), {**NEW, "gateway_share": given[0], "turns_per_minute": given[1]})
+        assert shares(account) == stored
+    page = boss.get(url("change", account.pk)).content.decode()
+    assert re.search(
+        r'<input[^>]* name="gateway_share"[^>]* value="40"|<input[^>]* value="40"[^>]* name="gateway_share"', page
+    )
+    assert re.search(r'<input[^>]* name="turns_per_minute"', page)
+    assert "share of a gateway, percent" in page.lower()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("gateway_share", value) for value in ("0", "101", "-1", "1.5", "much")),
+        *(("turns_per_minute", value) for value in ("0", "1001", "-1", "1.5", "many")),
+    ],
+)
+def test_shares_that_make_no_sense_are_refused_at_their_field(boss: Client, name: str, value: str) -> None:
+    account = rows.account()
+    before = shares(account)
+    response = boss.post(
+        url("change", account.pk), {**NEW, "gateway_share": "50", "turns_per_minute": "9", name: value}
+    )
+    assert list(errors(response)) == [name]
+    assert shares(account) == before
+
+
 def test_a_blank_secret_keeps_the_stored_one(boss: Client) -> None:
     account = rows.account()
     boss.post(url("change", account.pk), {**NEW, "secret": "", "token": "", "encoding_aes_key": "", "seats": "30"})

@@ -57,6 +57,31 @@ def test_a_wrong_account_is_refused_by_field(boss: Client, change: dict[str, Any
     assert not ChannelAccount.objects.exists()
 
 
+def test_shares_are_read_and_written(boss: Client) -> None:
+    made = boss.post("/api/v1/accounts/", NEW, **JSON).json()
+    assert (made["gateway_share"], made["turns_per_minute"]) == (75, 30)
+    url = f"/api/v1/accounts/{made['id']}/"
+    for given, shown in (
+        ({"gateway_share": 40}, (40, 30)),
+        ({"turns_per_minute": None}, (40, None)),
+        ({"name": "Other"}, (40, None)),
+    ):
+        assert boss.patch(url, given, **JSON).status_code == 200
+        read = boss.get(url).json()
+        assert (read["gateway_share"], read["turns_per_minute"]) == shown
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "much", True, [1], 70_000])
+@pytest.mark.parametrize("name", ["gateway_share", "turns_per_minute"])
+def test_shares_that_make_no_sense_are_refused_by_field(boss: Client, name: str, value: Any) -> None:
+    account = rows.account()
+    answer = boss.patch(f"/api/v1/accounts/{account.pk}/", {name: value}, **JSON)
+    assert (answer.status_code, list(answer.json()["details"])) == (400, [name])
+    before = (account.gateway_share, account.turns_per_minute)
+    account.refresh_from_db()
+    assert (account.gateway_share, account.turns_per_minute) == before
+
+
 def test_sentences_are_read_and_written(boss: Client) -> None:
     made = boss.post("/api/v1/accounts/", {**NEW, "sentences": {"failed": "出错了"}}, **JSON).json()
     assert (made["language"], made["sentences"]) == ("zh-hans", {"failed": "出错了"})

@@ -230,6 +230,27 @@ def test_a_taken_port_is_named_with_a_way_out(free: int) -> None:
             check_ports(plan)
 
 
+def test_what_the_launcher_starts_writes_for_its_own_user_alone(free: int, tmp_path: Path) -> None:
+    """As it is typed, by a shell that lets everybody read everything."""
+    asks = [
+        sys.executable,
+        "-m",
+        "bridge.launcher",
+        "manage",
+        "demo",
+        "shell",
+        "-v",
+        "0",
+        "-c",
+        "import os; print(oct(os.umask(0)))",
+    ]
+    done = subprocess.run(asks, cwd=ROOT, umask=0, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["0o77"]
+    made = {path.name: path.stat().st_mode & 0o77 for path in [tmp_path / "data", *(tmp_path / "data").rglob("*")]}
+    assert {"data", "secrets.env", "postgres.password"} <= set(made)
+    assert set(made.values()) == {0}
+
+
 def test_an_address_of_another_machine_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(LaunchError, match="cannot be opened"):
         check_ports(Plan(demo=False, host="192.0.2.1", port=18000, data_dir=tmp_path, env={}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from bridge import alive, launcher, processes
 from bridge.celery import app
 from bridge.launcher import Plan
+from bridge.runtime import capacity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +62,18 @@ def test_another_name_shows_the_usage(arguments: list[str], capsys: pytest.Captu
         processes.main(arguments)
     assert left.value.code == 2
     assert "web|callbacks|worker|beat|connector" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(processes.WEB_SERVERS))
+def test_a_web_server_waits_for_no_slow_head_and_takes_no_more_than_its_files_allow(name: str) -> None:
+    line = processes.command(name, {})
+    values = dict(itertools.pairwise(line))
+    assert values["--http1-header-read-timeout"] == str(capacity.HEAD_SECONDS * 1000)
+    assert 256 <= int(values["--backpressure"]) == processes.max_connections() <= capacity.MAX_CONNECTIONS
+    assert values["--http"] == "1"  # while granian finds out which HTTP is spoken, no deadline counts
+    assert (
+        subprocess.run([*line, "--help"], cwd=ROOT, capture_output=True, check=False).returncode == 0
+    )  # it knows them all
 
 
 @pytest.mark.parametrize("name", processes.PROCESSES)

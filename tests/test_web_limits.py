@@ -10,6 +10,7 @@ import resource
 import socket
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -364,6 +365,40 @@ def test_callbacks_go_on_while_all_page_threads_are_taken(
         assert time.monotonic() - began < 2.5
         assert {login.result().status_code for login in logins} == {200, 503}
     assert eventually(lambda: Message.objects.count() == 1)
+
+
+def test_few_logins_are_compared_at_once_and_pages_go_on(web: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each costs half a second of a core: more at a time than MAX_LOGINS wait, and take no thread from the pages."""
+    answer, lock = WSGIHandler.get_response, threading.Lock()
+    under_way: set[int] = set()
+    most: list[int] = []
+    go_on = threading.Event()
+
+    def slowly(self: WSGIHandler, request: Any) -> Any:
+        if request.method != "POST":
+            return answer(self, request)
+        with lock:
+            under_way.add(id(request))
+            most.append(len(under_way))
+        go_on.wait(30)
+        with lock:
+            under_way.discard(id(request))
+        return answer(self, request)
+
+    monkeypatch.setattr(WSGIHandler, "get_response", slowly)
+    with ThreadPoolExecutor(12) as pool:
+        logins = [
+            pool.submit(requests.post, f"{web}/admin/login{end}", data={"username": "x"}, timeout=60)
+            for end in "/" * 12
+        ]
+        try:
+            eventually(lambda: len(most) >= capacity.MAX_LOGINS)
+            time.sleep(0.5)  # for one too many to come
+            assert requests.get(f"{web}/admin/login/", timeout=20).status_code == 200
+        finally:
+            go_on.set()
+        assert {login.result().status_code for login in logins} <= {200, 403}
+    assert (max(most), len(most)) == (capacity.MAX_LOGINS, 12)
 
 
 def test_the_callbacks_process_serves_nothing_else(account: ChannelAccount) -> None:

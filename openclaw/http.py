@@ -18,7 +18,7 @@ import aiohttp
 from openclaw.client import GatewayClient
 from openclaw.errors import Action, Code, GatewayError
 from openclaw.frames import Json, decode, record, records, text
-from openclaw.reach import ERROR_LIMIT, open_session, read_bounded
+from openclaw.reach import ERROR_LIMIT, open_session, read_bounded, why_failed
 from openclaw.reading import answer_from_text, is_silent_so_far
 from openclaw.turns import AgentInfo, Answer, Attachment, Endpoint, Turn
 from openclaw.wire import address
@@ -64,11 +64,11 @@ async def ask_http(
                 raise _refused(response, await read_bounded(response, ERROR_LIMIT))
             said = await _read_stream(response, on_partial)
     except aiohttp.ClientConnectorError as error:
-        raise GatewayError(Code.UNREACHABLE, type(error).__name__) from None
+        raise GatewayError(Code.UNREACHABLE, why_failed(error)) from None
     except TimeoutError:  # leaving the block has ended the connection, and with it the run
         raise GatewayError(Code.TIMEOUT, "stopped by the bridge at its time limit", action=Action.PERMANENT) from None
     except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: what came is not the endpoint's stream
-        raise GatewayError(Code.CONNECTION_LOST, type(error).__name__, action=Action.RETRY) from None
+        raise GatewayError(Code.CONNECTION_LOST, why_failed(error), action=Action.RETRY) from None
     return answer_from_text("" if said == NOTHING_SAID else said, (), turn.idempotency_key)
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
+import re
 import socket
+import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.errors import ChannelError
 from channels_wechat.guard import Guard
@@ -53,6 +57,26 @@ async def read_bounded(response: aiohttp.ClientResponse, most: int) -> bytes:
         if size > most:
             raise GatewayError(Code.ANSWER_TOO_LARGE, f"a body of more than {most} bytes")
     return b"".join(parts)
+
+
+def why_failed(error: Exception) -> str:
+    """The cause of a connection that failed, in words for staff: the name of a class says nothing to them."""
+    numbers = {getattr(error, "errno", None), *map(int, re.findall(r"Errno (\d+)", str(error)))}
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        return str(
+            _("no secure connection came about: the certificate is not valid for this address, or the port has no TLS")
+        )
+    if isinstance(error, aiohttp.ClientConnectorDNSError | socket.gaierror):
+        return str(_("nobody knows a host of this name"))
+    if isinstance(error, TimeoutError):
+        return str(_("no answer came in time"))
+    if numbers & {errno.ECONNREFUSED}:
+        return str(_("the connection was refused: no program listens on this port"))
+    if numbers & {errno.EHOSTUNREACH, errno.ENETUNREACH}:
+        return str(_("there is no way from this server to that host"))
+    if isinstance(error, ValueError):
+        return str(_("what came is not what a gateway answers"))
+    return str(_("the other side closed the connection"))
 
 
 async def _refuse_redirect(

@@ -18,7 +18,7 @@ import aiohttp
 from openclaw.device import Signer
 from openclaw.errors import Action, Code, GatewayError
 from openclaw.frames import Json, decode, number, record, seconds, text
-from openclaw.reach import FRAME_LIMIT, open_session
+from openclaw.reach import FRAME_LIMIT, open_session, why_failed
 from openclaw.reading import granted_scopes, read_error, read_hello
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Wire:
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
             raise GatewayError(Code.BAD_URL) from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise GatewayError(Code.UNREACHABLE, type(error).__name__) from None
+            raise GatewayError(Code.UNREACHABLE, why_failed(error)) from None
 
     async def _shake_hands(self) -> Hello:
         challenge = await self._challenge

@@ -152,6 +152,7 @@ def test_draining_gateway_is_waited_for(stub: RunningStub) -> None:
 def test_nothing_at_the_address(stub: RunningStub) -> None:
     error = connect_error(stub, base_url="http://127.0.0.1:1")
     assert (error.code, error.action) == (Code.UNREACHABLE, Action.RETRY)
+    assert error.detail == "the connection was refused: no program listens on this port"
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:18789", "ftp://host", "http://", "http://a:99999", "http://u:p@host"])

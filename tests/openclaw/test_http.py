@@ -141,6 +141,7 @@ def test_run_over_its_limit_is_aborted(stub: RunningStub) -> None:
 def test_nothing_at_the_address() -> None:
     error = ask_error("http://127.0.0.1:1")
     assert (error.code, error.action) == (Code.UNREACHABLE, Action.RETRY)
+    assert error.detail == "the connection was refused: no program listens on this port"
 
 
 def test_connection_that_breaks_off_may_be_asked_again() -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import json
 import socket
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
 from openclaw import http
 from openclaw.client import GatewayClient
 from openclaw.errors import Action, Code, GatewayError
-from openclaw.reach import FRAME_LIMIT, open_session
+from openclaw.reach import FRAME_LIMIT, open_session, why_failed
 from openclaw.session import session_key
 from openclaw.turns import Endpoint, Turn
 
@@ -249,3 +252,61 @@ def test_answers_that_nobody_asked_for_end_the_connection() -> None:
         return caught.value
 
     assert isinstance(asyncio.run(run()), GatewayError)
+
+
+# --- the cause in words
+
+
+async def why(port: int, scheme: str = "http") -> str:
+    endpoint = Endpoint(f"{scheme}://127.0.0.1:{port}", "token")
+    try:
+        async with open_session(endpoint, aiohttp.ClientTimeout(total=0.5)) as session, session.get(endpoint.base_url):
+            return ""
+    except (aiohttp.ClientError, OSError) as error:
+        return why_failed(error)
+
+
+@pytest.mark.parametrize(
+    ("does", "scheme", "said"),
+    [
+        ("closes", "http", "the other side closed the connection"),
+        ("waits", "http", "no answer came in time"),
+        ("speaks", "https", "no secure connection came about"),
+        ("speaks", "http", "the other side closed the connection"),
+    ],
+)
+def test_a_connection_that_fails_says_why_in_words(does: str, scheme: str, said: str) -> None:
+    async def run() -> str:
+        closed = asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if does == "waits":
+                await reader.read()
+            if does == "speaks":
+                writer.write(b"220 mail.example ESMTP\r\n")
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+            closed.set()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            found = await why(server.sockets[0].getsockname()[1], scheme)
+            await asyncio.wait_for(closed.wait(), 20)
+            return found
+
+    assert asyncio.run(run()).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EHOSTUNREACH, "No route to host"), "there is no way from this server to that host"),
+        (OSError("Multiple exceptions: [Errno 111] failed ('::1', 1), [Errno 111] failed"), "the connection was refused"),
+        (socket.gaierror(-2, "Name or service not known"), "nobody knows a host of this name"),
+        (ValueError("no JSON"), "what came is not what a gateway answers"),
+        (RuntimeError(), "the other side closed the connection"),
+    ],
+)  # fmt: skip
+def test_no_cause_is_the_name_of_a_class(error: Exception, said: str) -> None:
+    assert why_failed(error).startswith(said)
+    assert type(error).__name__ not in why_failed(error)

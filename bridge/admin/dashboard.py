@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from accounts.models import Health
 from bridge import metrics
 from bridge.admin.desk import user_of
 from bridge.admin.incidents import about_alerts
@@ -14,6 +16,9 @@ from bridge.models import Reason
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+
+    from accounts.models import ChannelAccount
+    from openclaw.models import Gateway
 
 # The chart's inner size in its own units; the browser scales it.
 WIDTH, HEIGHT, SLOT = 480, 100, 20
@@ -94,14 +99,39 @@ def _bars(hours: list[metrics.Hour]) -> list[dict[str, Any]]:
 
 def _first_steps(board: metrics.Dashboard) -> list[dict[str, str]]:
     """What is still to be done before the first message can come through."""
-    steps = []
-    if not board.accounts:
-        text = _("Add an account: the WeChat identity the agents speak as.")
-        steps.append({"text": text, "link": reverse("admin:accounts_channelaccount_add")})
-    if not board.gateways:
-        text = _("Add a gateway: the OpenClaw where the agents are.")
-        steps.append({"text": text, "link": reverse("admin:openclaw_gateway_add")})
-    if steps:
+    steps = [*_steps_of_accounts(board.accounts), *_steps_of_gateways(board.gateways)]
+    if not board.accounts or not board.gateways:
         text = _("Then map a group or person to an agent.")
         steps.append({"text": text, "link": reverse("admin:bridge_route_add")})
     return steps
+
+
+def _steps_of_accounts(accounts: list[ChannelAccount]) -> list[dict[str, str]]:
+    """The platform must be told the callback address, which only the saved account has."""
+    if not accounts:
+        text = _("Add an account: the WeChat identity the agents speak as.")
+        more = _("Its page then shows the callback address for the platform's console, and the button Test.")
+        return [{"text": text, "more": more, "link": reverse("admin:accounts_channelaccount_add")}]
+    text = _("Enter the callback address of %(name)s in the platform's console, then press Test.")
+    return [
+        {
+            "text": text % {"name": account.name},
+            "more": f"{settings.PUBLIC_URL}/callbacks/{account.key}",
+            "link": reverse("admin:accounts_channelaccount_change", args=[account.pk]),
+        }
+        for account in accounts
+        if account.enabled and account.state == Health.NEW
+    ]
+
+
+def _steps_of_gateways(gateways: list[Gateway]) -> list[dict[str, str]]:
+    if not gateways:
+        text = _("Add a gateway: the OpenClaw where the agents are.")
+        more = _("Its page then has the button Test.")
+        return [{"text": text, "more": more, "link": reverse("admin:openclaw_gateway_add")}]
+    text = _("Press Test on the page of the gateway %(name)s.")
+    return [
+        {"text": text % {"name": gateway.name}, "link": reverse("admin:openclaw_gateway_change", args=[gateway.pk])}
+        for gateway in gateways
+        if gateway.enabled and gateway.state == Health.NEW
+    ]

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.messages import get_messages
 from django.urls import reverse
 from django.utils import timezone
 
+from bridge import arrivals
 from bridge.models import Incident
+from bridge.pipeline.inbound import drain, spool
+from tests.factories import said
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from django.core.mail import EmailMessage
     from django.test import Client
 
@@ -69,7 +75,9 @@ def test_a_test_alert_says_what_each_channel_did(
     assert len(mailoutbox) == 1
 
 
-CAUSES = ("account:{app}", "gateway:{gateway}", "dead:{app}", "dead:hook:{webhook}", "hook:{webhook}", "stuck")
+CAUSES = (
+    "account:{app}", "gateway:{gateway}", "dead:{app}", "dead:hook:{webhook}", "hook:{webhook}", "stuck", "spool", "spool:unreadable",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("cause", CAUSES)
@@ -83,3 +91,18 @@ def test_an_incident_leads_on(boss: Client, world: rows.World, cause: str) -> No
     assert links
     for link in links:
         assert boss.get(link).status_code == 200, link
+
+
+@pytest.mark.usefixtures("valkey")
+def test_callbacks_that_no_key_opens_are_counted_with_their_cure(
+    boss: Client, world: rows.World, settings: Any, tmp_path: Path
+) -> None:
+    settings.SPOOL_DIR, ours = str(tmp_path), settings.FIELD_KEYS
+    spool.append([arrivals.row_of(world.app, said(text)) for text in ("one", "two")])
+    settings.FIELD_KEYS = [base64.b64encode(bytes(32)).decode()]
+    assert drain.drain() == 0
+    settings.FIELD_KEYS = ours
+    shown = page(boss, "index")
+    assert 'id="on-disk"' in shown
+    assert "2 callbacks on disk cannot be read" in shown
+    assert "Put the removed key back at the end of FIELD_KEYS and restart" in shown

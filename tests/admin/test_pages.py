@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.urls import reverse
 
-from accounts.models import ChannelAccount
+from accounts.models import ChannelAccount, Health
 from bridge.models import Message
+from openclaw.models import Gateway
 from tests.admin import rows
 
 if TYPE_CHECKING:
@@ -53,6 +55,33 @@ def object_pages(world: rows.World) -> dict[str, int]:
         "bridge_webhookendpoint_change": world.webhook.pk,
         "bridge_webhookendpoint_history": world.webhook.pk,
     }
+
+
+def first_steps(client: Client) -> list[str]:
+    page = client.get(reverse("admin:index")).content.decode()
+    return [
+        re.sub(r"<[^>]+>", "", step)
+        for step in re.findall(r"<li>(<a .*?)</li>", page.partition("First steps")[2].partition("</ol>")[0])
+    ]
+
+
+def test_first_steps_name_the_callback_address_and_the_test(boss: Client, settings: Any) -> None:
+    settings.PUBLIC_URL = "https://bridge.example"
+    before = " ".join(first_steps(boss))
+    assert "callback address for the platform" in before
+    assert before.count("the button Test") == 2
+    account = rows.account()
+    ChannelAccount.objects.update(state=Health.NEW)
+    first, *_others = first_steps(boss)
+    assert first == (
+        f"Enter the callback address of {account.name} in the platform&#x27;s console, then press Test. "
+        f"https://bridge.example/callbacks/{account.key}"
+    )
+    gateway = Gateway.objects.create(name="Home", base_url="http://127.0.0.1:9", token="t")
+    assert first_steps(boss) == [first, f"Press Test on the page of the gateway {gateway.name}."]
+    for model in (ChannelAccount, Gateway):
+        model.objects.update(state=Health.OK)
+    assert first_steps(boss) == []
 
 
 @pytest.mark.parametrize("name", EMPTY_PAGES)

@@ -37,6 +37,8 @@ OFFICIAL, MINI = "wxofficial0000001", "wxminiprogram0001"
 WEIXIN_FIELDS = {"app_secret": "geheim", "mode": "safe", **KEYS}
 OFFICIAL_FIELDS = {"app_id": OFFICIAL, "answers": "automatic", **WEIXIN_FIELDS}
 MINI_FIELDS = {"app_id": MINI, **WEIXIN_FIELDS}
+# Two time zones whose clocks are 26 hours apart.
+NEVER_THE_SAME_DAY = ("Etc/GMT+12", "Etc/GMT-14")
 # Nobody listens there: what must not be called is refused at once.
 NOWHERE = "http://127.0.0.1:9"
 _numbers = itertools.count(1)

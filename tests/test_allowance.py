@@ -451,6 +451,18 @@ def test_what_the_content_check_has_still_to_see_is_not_joined(people: Crowd) ->
     assert parts(first.message) + parts(second.message) == [DELIVERED, HELD]
 
 
+def test_what_may_arrive_twice_keeps_its_mark_in_the_message_that_takes_it_in(
+    people: Crowd, account: ChannelAccount
+) -> None:
+    people.says(account)
+    ReplyWindow.objects.update(left=1)
+    head, absorbed = say(account, "one", "two")
+    shift(absorbed, possibly_twice=True)
+    work_off()
+    assert parts(head.message) + parts(absorbed.message) == [DELIVERED, MERGED]
+    assert (row(head).possibly_twice, head.attempts.get().possibly_twice) == (True, True)
+
+
 def test_a_replay_says_all_that_went_together(people: Crowd, account: ChannelAccount) -> None:
     people.says(account)
     ReplyWindow.objects.update(left=1)

@@ -132,6 +132,23 @@ def test_a_row_that_cannot_be_stored_fails_no_other(account: ChannelAccount, bat
     assert set(Message.objects.values_list("text", flat=True)) == {"first", "1", "3"}
 
 
+@pytest.mark.parametrize(
+    ("cause", "at_fault"),
+    [
+        (psycopg.errors.StringDataRightTruncation, True),
+        (psycopg.errors.ProgramLimitExceeded, True),
+        (psycopg.errors.ForeignKeyViolation, False),
+        (psycopg.errors.DeadlockDetected, False),
+    ],
+)
+def test_a_row_is_at_fault_for_its_values_and_for_what_postgresql_is_too_small_for(
+    cause: type[psycopg.Error], at_fault: bool
+) -> None:
+    error = DatabaseError()
+    error.__cause__ = cause()
+    assert arrivals._is_about_values(error) is at_fault
+
+
 def test_all_are_in_the_spool_when_the_database_goes_away(account: ChannelAccount, batches: Storing) -> None:
     with closed():
         stored = batches.group(account, [said("1"), said("2")])

@@ -131,6 +131,14 @@ def test_a_verdict_of_another_account_is_none(account: ChannelAccount) -> None:
     assert message.attachments.get().verdict == ""
 
 
+def test_a_second_verdict_on_a_file_changes_nothing(account: ChannelAccount) -> None:
+    message = hear(account, media=(picture("A"),))
+    Attachment.objects.update(check_trace="trace")
+    for suggest in ("risky", "pass"):
+        review.judged(account.pk, {"trace_id": "trace", "suggest": suggest, "label": 1})
+    assert message.attachments.get().verdict == "risky"
+
+
 def test_an_old_stop_does_not_break_off_a_turn_that_is_recovered(account: ChannelAccount) -> None:
     route(account)
     turn(account, "/stop")
@@ -145,6 +153,17 @@ def test_an_old_stop_does_not_break_off_a_turn_that_is_recovered(account: Channe
     assert not asking.stopped_since(again)
     assert stop_turns(running_turns(question.message.conversation_id)) == 1
     assert asking.stopped_since(again)
+
+
+def test_a_turn_that_waits_to_be_asked_again_can_be_stopped(account: ChannelAccount) -> None:
+    """Where the gateway was busy no try is burned: the turn's key tells that it was asked."""
+    route(account)
+    question = turn(account)
+    (mine,) = claim(Wire.CONNECTOR)
+    work.fail(mine, work.begin(mine, {"ask": asking.key_of(mine)}), Failure("wait", "busy", "later", 60))
+    assert (row(question).tries, row(question).run, state(question)) == (0, 1, "pending")
+    assert stop_turns(running_turns(question.message.conversation_id)) == 1
+    assert asking.stopped_since(row(question))
 
 
 def test_a_replay_forgets_a_stop_and_the_failures_before_it(account: ChannelAccount) -> None:

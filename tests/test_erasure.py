@@ -249,6 +249,17 @@ def test_the_agent_remembers_nothing_of_them() -> None:
     assert turn(account, "3", FAN).payload["session_key"] != before
 
 
+def test_a_shared_memory_that_they_began_anew_does_not_come_back() -> None:
+    account = official()
+    route(account, scope=Route.Scope.SHARED, commands_for_all=True)
+    before = turn(account, "1", FAN).payload["session_key"]
+    turn(account, "/new", FAN)
+    renewed = turn(account, "2", FAN).payload["session_key"]
+    leave(account)
+    inbound.route_waiting()
+    assert turn(account, "3", "oOther").payload["session_key"] == renewed != before
+
+
 def test_one_by_one_as_in_a_batch(account: ChannelAccount) -> None:
     """A message that breaks the batch has it routed one by one."""
     leave(account)

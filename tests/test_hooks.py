@@ -10,7 +10,7 @@ from bridge import alerts, hooks, replay, sending
 from bridge import delivery as work
 from bridge.models import Delivery, Incident, Outcome, State, Target, Wire
 from tests.channels.harness import Reply, recorder, says
-from tests.factories import app
+from tests.factories import app, claim, row, shift, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,6 +104,17 @@ def test_a_dead_alert_raises_no_alert_and_can_be_replayed(robot: Recorder) -> No
 
     assert replay.replay([dead.pk]).count == 1
     assert [delivery.state for delivery in carry_all()] == [State.DELIVERED]
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_an_alert_of_a_lost_process_may_be_read_twice_only_where_it_had_left(left: bool) -> None:
+    queued = hooks.queue_alert("gone")
+    (mine,) = claim(Wire.HOOK, "lost")
+    if left:
+        work.begin(mine, hooks.request_of(mine))
+    shift(mine, lease_until=-1)
+    work.sweep()
+    assert (state(queued), row(queued).possibly_twice) == ("pending", left)
 
 
 def test_a_private_address_is_refused_and_not_tried_again(settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from concurrent.futures import Executor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -42,6 +43,7 @@ from tests.factories import (
     parts,
     route,
     row,
+    said,
     send,
     state,
     turn,
@@ -422,6 +424,16 @@ def test_without_valkey_the_time_tells_which_delivery_it_is(
     _as_delivery(0, 1)
     Message.objects.filter(pk=message.pk).update(created_at=timezone.now() - timedelta(seconds=10))
     assert say(account, "hello", 1) == LATER
+
+
+@pytest.mark.parametrize(("seconds", "number"), [(1, 1), (3, 1), (6, 2), (11, 3)])
+def test_without_valkey_and_the_row_the_platforms_whole_seconds_tell_it(
+    account: ChannelAccount, monkeypatch: pytest.MonkeyPatch, seconds: int, number: int
+) -> None:
+    monkeypatch.setattr(OfficialAccount, "hangs_up_seconds", 5.0)
+    heard = said("hello", FAN, occurred_at=time.time() - seconds)
+    channel: Any = channels.channel_for(account)
+    assert passive._Request(account, channel, heard, held.Places(1), Executor())._number(0, None) == number
 
 
 # --- an account that is not granted messages

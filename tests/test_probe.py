@@ -13,6 +13,7 @@ from django.utils import timezone
 from accounts.models import ChannelAccount, Health
 from bridge import tasks
 from bridge.models import Incident
+from bridge.operations import probe
 from bridge.operations.probe import PROBE_SECONDS
 from tests.factories import app, bot, to_send, work_off
 
@@ -121,6 +122,24 @@ def test_a_platform_that_asks_to_wait_is_not_asked_before(company: SimulatorClie
     tasks.probe_failing()
     assert seconds_to_next(account) > 50
     assert len(company.calls("gettoken")) == 1
+
+
+def test_of_two_workers_that_look_at_one_moment_one_asks() -> None:
+    account = app()
+    account.set_state(Health.FAILING, "a reason")
+    let_pass(account)
+    one, other = (ChannelAccount.objects.get(pk=account.pk) for _worker in range(2))
+    assert [probe._take(one), probe._take(other)] == [True, False]
+
+
+def test_a_short_wait_that_a_platform_asks_for_brings_no_try_forward(company: SimulatorClient) -> None:
+    account = app(company.url)
+    company.fault("gettoken", "html", status=429, times=100)
+    account.set_state(Health.FAILING, "a reason")
+    ChannelAccount.objects.filter(pk=account.pk).update(probes=len(PROBE_SECONDS))
+    let_pass(account)
+    tasks.probe_failing()
+    assert seconds_to_next(account) > PROBE_SECONDS[-1] - 60
 
 
 def test_a_bot_that_nobody_can_ask_works_again_after_ten_quiet_minutes(company: SimulatorClient) -> None:

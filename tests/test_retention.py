@@ -274,6 +274,14 @@ def test_webhook_calls_are_kept_as_long_as_the_shortest_of_all(settings: Setting
     assert Delivery.objects.count() == 1
 
 
+def test_the_setting_limits_webhook_calls_too_where_every_account_keeps_longer(settings: SettingsWrapper) -> None:
+    settings.RETENTION_DAYS = 30
+    app(columns={"retention_days": 60})
+    for days in (29, 31):
+        alert(days)
+    assert retention.prune(math.inf).webhook_calls == 1
+
+
 def test_webhook_calls_are_kept_where_nothing_is_limited(settings: SettingsWrapper) -> None:
     settings.RETENTION_DAYS = 0
     alert(10_000)

@@ -267,6 +267,18 @@ def test_a_lost_answer_is_asked_again_and_the_platform_swallows_it(
     assert company.record()["counters"]["duplicates"] == 1
 
 
+def test_after_a_lost_answer_a_file_keeps_its_id_so_that_the_repetition_is_known(
+    company: SimulatorClient, account: ChannelAccount
+) -> None:
+    delivery = send(account, "", files=[png()], content=Content()).deliveries.get()
+    company.fault(SEND, "reset_after")
+    work_off()
+    due(delivery)
+    work_off()
+    assert (state(delivery), outcomes(delivery)) == ("delivered", ["unknown", "ok"])
+    assert len(company.calls("media/upload")) == len(company.transcript(f"app:{AGENT}:zhangsan")) == 1
+
+
 def test_a_request_that_never_arrived_is_asked_again(company: SimulatorClient, account: ChannelAccount) -> None:
     delivery = to_send(account)
     company.fault(SEND, "reset")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import OperationalError
 
+from bridge.runtime.batches import Batches
 from bridge.together import Together
 from tests.factories import eventually
 
@@ -96,3 +98,30 @@ def test_results_that_do_not_fit_the_calls_are_an_error() -> None:
     short: Together[int, int] = Together(lambda _items: [])
     with pytest.raises(ValueError, match="shorter"):
         short(1)
+
+
+def gathered(error: Exception, numbers: Sequence[int]) -> tuple[list[object], list[int]]:
+    """What each coroutine gets of one batch that the number 13 breaks, and how many each try was made for."""
+    tried: list[int] = []
+
+    async def many(items: Sequence[int]) -> list[int]:
+        tried.append(len(items))
+        if 13 in items:
+            raise error
+        return [2 * item for item in items]
+
+    async def crowd() -> list[object]:
+        batches: Batches[int, int] = Batches(many)
+        return await asyncio.gather(*(batches(number) for number in numbers), return_exceptions=True)
+
+    return asyncio.run(crowd()), tried
+
+
+def test_of_coroutines_too_one_that_breaks_its_batch_breaks_for_nobody_else() -> None:
+    error = ValueError(13)
+    assert gathered(error, [1, 13, 3]) == ([2, error, 6], [3, 1, 1, 1])
+
+
+def test_for_coroutines_too_a_database_that_is_away_is_not_asked_for_each() -> None:
+    error = OperationalError()
+    assert gathered(error, [1, 13, 3]) == ([error] * 3, [3])

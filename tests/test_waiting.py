@@ -17,7 +17,7 @@ from bridge.access import HIDDEN
 from bridge.models import Delivery, Reason, WebhookEndpoint
 from bridge.operations.waiting import Wait, waits
 from openclaw.models import Gateway
-from tests.factories import app, claimed, endpoint, route, shift, to_send, turn
+from tests.factories import app, claimed, endpoint, route, send, shift, to_send, turn
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -103,6 +103,16 @@ def test_what_is_held_back(admin_client: Client, reason: Reason, on: str) -> Non
     delivery = to_send(app())
     shift(delivery, state="held", reason=reason, due_at=60)
     assert told(delivery, admin_client)["on"] == on
+
+
+def test_a_later_part_waits_for_the_one_that_failed(admin_client: Client) -> None:
+    delivered, merged, dead, held, *_more = send(app(), "词" * 3000).deliveries.order_by("part")
+    shift(delivered, state="delivered", finished_at=0)
+    shift(merged, state="skipped", reason=Reason.MERGED, finished_at=0)
+    shift(dead, state="dead", reason=Reason.PERMANENT, finished_at=0)
+    shift(held, state="held", reason=Reason.PART_BEFORE)
+    wait = told(held, admin_client)
+    assert (wait["on"], wait["id"]) == ("delivery", dead.pk)
 
 
 def test_nothing_is_said_of_what_does_not_wait(admin_client: Client) -> None:

@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
@@ -29,6 +30,7 @@ from bridge import proxies
 from bridge.models import Message
 from bridge.runtime import capacity, pages
 from bridge.runtime.http import Request
+from bridge.runtime.threads import Threads
 from tests.callbacks import call, from_app, web_server
 from tests.factories import app, eventually
 
@@ -122,6 +124,10 @@ def test_a_connection_that_says_nothing_is_closed_and_keeps_nobody_out(
 # --- bodies
 
 
+async def nothing() -> dict[str, Any]:
+    return {"type": "http.disconnect"}
+
+
 @pytest.mark.parametrize(("limit", "read"), [(1200, 3), (1199, 3), (400, 2), (399, 1)])
 def test_a_body_without_a_length_is_read_to_its_limit(limit: int, read: int) -> None:
     """In chunks nobody declares how much is to come: what is behind the limit is not even asked for."""
@@ -160,6 +166,12 @@ def test_a_length_that_is_none_is_refused(web: str, account: ChannelAccount, len
     with connect(web, head("POST", path, f"Content-Length: {length}") + body) as line:
         assert status(answered(line)) == 400
     assert not Message.objects.exists()
+
+
+@pytest.mark.parametrize(("length", "declared"), [("12", 12), ("", 0), ("-1", 0), ("\u00b2", 0), ("nonsense", 0)])
+def test_a_length_that_cannot_be_read_declares_nothing(length: str, declared: int) -> None:
+    headers = [(b"content-length", length.encode("latin-1"))]
+    assert Request({"method": "POST", "path": "/", "headers": headers}, nothing).declared_length == declared
 
 
 def temporary() -> set[Path]:
@@ -344,6 +356,22 @@ def test_where_too_many_requests_wait_others_are_told_to_come_again(monkeypatch:
         with slots.slot("b"), pytest.raises(pages.Refused), slots.slot("c"):
             pass
     assert slots.taken == {}
+
+
+def test_logins_that_waited_in_vain_for_a_thread_leave_their_places_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capacity, "PAGE_WAIT_SECONDS", 0.01)
+    login = Request({"method": "POST", "path": "/admin/login/", "headers": []}, nothing)
+
+    async def wait_in_vain() -> bool:
+        busy = pages.Pages(Threads())
+        for _thread in range(capacity.PAGE_THREADS):
+            await busy.running.acquire()
+        for _login in range(capacity.MAX_LOGINS):
+            with pytest.raises(pages.Refused, match="busy"):
+                await busy._in_turn(login, BytesIO(), busy.logins)
+        return busy.logins.locked()
+
+    assert not asyncio.run(wait_in_vain())
 
 
 def test_callbacks_go_on_while_all_page_threads_are_taken(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.utils import timezone
 from wechatpy import parse_message
 from wechatpy.crypto import WeChatCrypto
 
@@ -12,7 +13,7 @@ from bridge import inbound
 from bridge.models import Delivery, Message
 from channels_wechat import xml
 from tests.callbacks import call
-from tests.factories import FAN, KEY, OFFICIAL, TOKEN, mini, official
+from tests.factories import FAN, KEY, NEVER_THE_SAME_DAY, OFFICIAL, TOKEN, mini, official
 from tests.test_no_event_lost import SECOND, callback, push
 
 if TYPE_CHECKING:
@@ -85,6 +86,14 @@ def test_a_mini_program_says_it_by_a_message_once_a_day() -> None:
     delivery = Delivery.objects.get(target="channel")
     assert delivery.payload["body"]["text"]["content"] == HELLO
     assert delivery.state == "pending"
+
+
+def test_on_another_day_a_mini_program_says_it_again() -> None:
+    account = welcoming(mini)
+    for second, zone in enumerate(NEVER_THE_SAME_DAY):
+        with timezone.override(zone):
+            entered(account, "mini_program", "user_enter_tempsession", second)
+    assert Message.objects.filter(direction="out", text=HELLO).count() == 2
 
 
 @pytest.mark.parametrize(("answers", "count"), [("messages", 1), ("automatic", 1), ("passive", 0)])

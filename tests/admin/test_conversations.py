@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from bridge import replay
 from bridge.admin import transcript
 from bridge.models import Conversation, Delivery, Message
+from bridge.operations.unanswered import last_outcomes, unanswered
 from tests.admin import rows
 
 if TYPE_CHECKING:
@@ -104,6 +109,16 @@ def test_the_mode_is_changed(boss: Client, world: rows.World, mode: str) -> None
     assert world.group.mode == mode
 
 
+@pytest.mark.parametrize(("button", "field", "value"), [("mode", "mode", "human"), ("rename", "title", "新标题")])
+def test_a_change_writes_one_field_and_leaves_the_others_to_who_writes_them(
+    boss: Client, world: rows.World, button: str, field: str, value: str
+) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        boss.post(url(button, world.group.pk), {field: value})
+    written = [query["sql"] for query in queries if query["sql"].startswith('UPDATE "bridge_conversation"')]
+    assert [re.findall(r'"(\w+)" = ', sql.partition(" WHERE ")[0]) for sql in written] == [[field]]
+
+
 def test_an_unknown_mode_changes_nothing(boss: Client, world: rows.World) -> None:
     assert boss.post(url("mode", world.group.pk), {"mode": "dance"}).status_code == 400
     world.group.refresh_from_db()
@@ -170,6 +185,12 @@ def test_resume_offers_what_came_meanwhile(boss: Client, world: rows.World) -> N
     assert "no agent was asked" not in boss.get(url("change", world.group.pk)).content.decode()
 
 
+def test_what_staff_dealt_with_is_not_offered(boss: Client, world: rows.World) -> None:
+    asked = questions(world.group, 2)
+    replay.dismiss([asked[0].pk])
+    assert unanswered(world.group) == [asked[1].pk]
+
+
 def test_what_staff_answered_meanwhile_is_not_offered(boss: Client, world: rows.World) -> None:
     questions(world.group, 2, "human")
     rows.message(world.group, "answered by hand", "HAND", direction="out", source="staff")
@@ -191,3 +212,10 @@ def test_the_list_marks_a_chat_that_nobody_answers(boss: Client, reason: str, wo
     assert f'<span class="b-badge b-warn">{words}</span>' in boss.get(url("changelist")).content.decode()
     rows.delivery(rows.message(talk, "later", "LATER"), "delivered")
     assert words not in boss.get(url("changelist")).content.decode().split('id="result_list"')[-1]
+
+
+def test_an_event_after_the_question_does_not_hide_that_nobody_answered_it(boss: Client) -> None:
+    talk = Conversation.objects.create(account=rows.account(), peer_kind="direct", peer_id="zhangsan")
+    questions(talk, 1, "no_route")
+    rows.delivery(rows.message(talk, "entered", "EVENT", kind="event"), "skipped", "event")
+    assert last_outcomes([talk]) == {talk.pk: "no_route"}

@@ -9,6 +9,7 @@ from django.contrib.messages import get_messages
 from django.urls import reverse
 from django.utils import timezone
 
+from bridge.admin.desk import inside
 from bridge.models import Delivery, Reason, State
 from openclaw.models import Gateway
 from tests.admin import rows
@@ -123,6 +124,21 @@ def test_an_unknown_verb_and_a_foreign_address_are_refused(boss: Client, world: 
     assert boss.get(url("confirm")).status_code == 405
     form = {"verb": "dismiss", "ids": str(world.dead.pk), "sure": "1", "back": "https://evil.example/admin/"}
     assert boss.post(url("confirm"), form).headers["Location"] == url("changelist")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "/api/v1/",
+        "https://evil.example/admin/",
+        "//evil.example/admin/",
+        "/admin/\\evil.example",
+        "/admin/bridge/delivery/confirm/",  # takes no GET
+    ],
+)
+def test_what_is_no_page_to_go_back_to_is_not_followed(address: str) -> None:
+    assert inside(address, "the list") == "the list"
 
 
 def test_recall_that_is_not_possible_says_why(boss: Client, world: rows.World) -> None:

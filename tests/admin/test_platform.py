@@ -86,6 +86,19 @@ def test_a_platform_that_does_not_answer_is_asked_no_further(boss: Client, accou
     assert (answer.context["rows"], bool(answer.context["error"])) == ([], True)
 
 
+@pytest.mark.parametrize(("errcode", "goes_on"), [(48001, False), (76021, True)])
+def test_a_right_that_is_missing_is_asked_for_once_and_a_refused_interface_stops_no_other(
+    boss: Client, account: ChannelAccount, simulator: RunningSimulator, errcode: int, goes_on: bool
+) -> None:
+    simulator.client.fault("openapi/quota/get", "errcode", errcode=errcode, times=1)
+    answer = boss.post(url("quotas", account.pk))
+    assert (len(simulator.client.calls("openapi/quota/get")) > 1, bool(answer.context["error"])) == (
+        goes_on,
+        not goes_on,
+    )
+    assert ["error" in row for row in answer.context["rows"]][:2] == ([True, False] if goes_on else [])
+
+
 def test_clearing_says_ten_times_a_month_before_it_does(
     boss: Client, account: ChannelAccount, simulator: RunningSimulator
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from django.contrib.auth.models import User
 from django.urls import reverse
 
 from tests.admin.test_pages import LISTS, object_pages
@@ -48,3 +49,12 @@ def test_a_reader_gets_no_buttons(staff: Callable[..., Client], world: World) ->
         assert "Replay…" not in html
         assert ">Test</button>" not in html
         assert ">Disable</button>" not in html
+
+
+@pytest.mark.parametrize(("is_superuser", "status"), [(False, 302), (True, 403)])
+def test_who_is_no_superuser_deletes_none(staff: Callable[..., Client], is_superuser: bool, status: int) -> None:
+    """Nothing else keeps this one: no row of anybody's names them."""
+    other = User.objects.create_user("other", is_staff=True, is_superuser=is_superuser)
+    client = staff("auth.view_user", "auth.delete_user")
+    assert client.post(reverse("admin:auth_user_delete", args=[other.pk]), {"post": "yes"}).status_code == status
+    assert User.objects.filter(pk=other.pk).exists() is is_superuser

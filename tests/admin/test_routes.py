@@ -89,6 +89,18 @@ def test_a_new_mapping_points_to_what_nobody_answered(boss: Client, world: rows.
     assert "reason__exact=no_route" in page
 
 
+@pytest.mark.parametrize(("whose", "kind", "peer"), [("app", "direct", ""), ("bot", "group", "wrOTHER")])
+def test_what_another_account_or_group_heard_is_not_offered(
+    boss: Client, world: rows.World, new: dict[str, Any], whose: str, kind: str, peer: str
+) -> None:
+    rows.delivery(rows.message(world.group, "hello?", "UNMAPPED"), State.SKIPPED, Reason.NO_ROUTE)
+    account = getattr(world, whose)
+    form = {**new, "account": account.pk, "peer_kind": kind, "peer_id": peer, "gateway": world.gateway.pk}
+    page = boss.post(url("add"), form, follow=True).content.decode()
+    assert Route.objects.filter(account=account, peer_kind=kind, peer_id=peer).exists()
+    assert "can be replayed" not in page
+
+
 @pytest.mark.parametrize(
     ("asked", "says"),
     [

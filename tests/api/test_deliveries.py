@@ -53,6 +53,17 @@ def test_a_dry_run_tells_and_does_nothing(operator: Client, world: World) -> Non
     assert state(world.dead) == "pending"
 
 
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_dry_run_foretells_what_is_sent_although_it_may_arrive_twice(
+    operator: Client, world: World, twice: bool
+) -> None:
+    wanted: dict[str, Any] = {"filter": {"state": "uncertain"}, "possibly_twice": twice}
+    foretold = many(operator, **wanted, dry_run=True).json()
+    refused = [one["delivery"] for one in foretold["refused"]]
+    assert (foretold["count"], refused) == ((1, []) if twice else (0, [world.uncertain.pk]))
+    assert many(operator, **wanted).json() == {**foretold, "dry_run": False}
+
+
 def test_the_oldest_first_up_to_the_limit(operator: Client, world: World) -> None:
     others = [
         rows.delivery(rows.message(world.person, "x", f"O{n}", direction="out"), "dead", "permanent") for n in range(3)

@@ -20,6 +20,7 @@ from tests import factories
 from tests.api.conftest import calling_as, user_with
 
 if TYPE_CHECKING:
+    import redis
     from pytest_django.fixtures import SettingsWrapper
 
     from tests.admin.rows import World
@@ -204,6 +205,14 @@ def test_what_is_forbidden_counts_too(settings: SettingsWrapper) -> None:
     nobody = calling_as(user_with("nobody"))
     statuses = [nobody.get("/api/v1/stats/").status_code for _n in range(7)]
     assert set(statuses) == {403, 429}
+
+
+def test_what_was_counted_is_forgotten_after_its_minute(valkey: redis.Redis) -> None:
+    calling_as(user_with("boss")).get("/api/v1/stats/")
+    Client().get("/api/v1/stats/")
+    ends = [valkey.ttl(key) for key in valkey.keys("api:*")]
+    assert len(ends) == 2
+    assert all(0 < seconds <= throttle.WINDOW_SECONDS for seconds in ends)
 
 
 def test_guessing_tokens_is_slow(client: Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from django.utils import timezone
 
 from bridge import replay
 from bridge.asking import fail_turn
@@ -12,6 +13,7 @@ from bridge.models import Conversation, Delivery, Message, Reason
 from bridge.retries import Failure
 from tests.factories import (
     FAN,
+    NEVER_THE_SAME_DAY,
     app,
     bot,
     claimed,
@@ -52,6 +54,15 @@ def test_who_writes_where_no_agent_is_mapped_is_told_once_a_day(company: Simulat
     work_off()
     for person in ("zhangsan", "lisi"):
         assert [entry["text"] for entry in company.transcript(f"app:1000002:{person}")] == ["本会话尚未接入智能助手。"]
+
+
+def test_on_another_day_they_are_told_again() -> None:
+    account = app()
+    route(account, gateway(), peer_kind="group", peer_id="wrGroup")
+    for zone in NEVER_THE_SAME_DAY:
+        with timezone.override(zone):
+            turn(account, zone)
+    assert said(account) == [account.sentence("unmapped")] * 2
 
 
 def test_in_the_words_of_staff_and_in_the_accounts_language() -> None:

@@ -282,6 +282,18 @@ def test_an_incident_says_from_when_to_when_and_how_many() -> None:
     assert incident.opened_at == first.created_at
 
 
+def test_a_second_outage_is_an_incident_of_its_own() -> None:
+    account = app()
+    assert say(account, "0", 1) == 200
+    for number in (2, 3):
+        with database_away():
+            assert say(account, str(number), number) == 200
+        drain.drain()
+    opened_at = list(Incident.objects.order_by("opened_at").values_list("opened_at", flat=True))
+    assert opened_at == list(Message.objects.order_by("id").values_list("created_at", flat=True))[1:]
+    assert not Incident.objects.filter(closed_at=None).exists()
+
+
 def test_readyz_and_metrics_count_what_waits() -> None:
     account = app()
     assert say(account, "0", 1) == 200

@@ -30,6 +30,7 @@ _MARK: Final = re.compile(
     r"^[ \t]*(?:>[ \t]?)*(?P<fence>`{3,}(?=[^`\n]*$)|~{3,})[^\n]*$"
     r"|(?P<ticks>`+)"
     rf"|<[ \t]*(?P<close>/?)[ \t]*(?:antml:|seed:)?(?P<tag>{'|'.join(sorted(_TAGS, key=len, reverse=True))})(?![\w-])[^<>]{{0,500}}>"
+    r"|(?P<bracket>(?-i:\[/?THINK\])|◁[ \t]*/?[ \t]*think(?:ing)?[ \t]*▷)"
     r"|<<<(?P<end>END_)?(?:BEGIN_)?(?P<block>[A-Z][A-Z_]{3,60})[^<>\n]{0,200}>>>"
     rf"|(?P<directive>{_DIRECTIVE})"
     r"|<\|(?:im_)?start\|>[\w.-]*"
@@ -39,6 +40,12 @@ _MARK: Final = re.compile(
 )
 _SPOKEN: Final = re.compile(r"\[\[[ \t]*tts[ \t]*:[ \t]*text[ \t]*\]\]", re.IGNORECASE)
 _SPOKEN_END: Final = re.compile(r"\[\[[ \t]*/[ \t]*tts[ \t]*:[ \t]*text[ \t]*\]\]", re.IGNORECASE)
+
+# Magistral and Kimi put their thinking into brackets of their own.
+_BRACKET_END: Final = {
+    "[": re.compile(r"\[/THINK\]"),
+    "◁": re.compile(r"◁[ \t]*/[ \t]*think(?:ing)?[ \t]*▷", re.IGNORECASE),
+}
 
 # gpt-oss names what it says to itself a channel of its own; what is for readers stands in the channel "final".
 _CHANNEL_END: Final = re.compile(r"<\|(?:end|call|return)\|>|(?=<\|(?:start|channel)\|>)")
@@ -52,6 +59,7 @@ _OPENING_MARKS: Final = " \t\r\n*_~#>\"'“‘「『(（[【"
 
 # What the end of a growing text may still become.
 _HALF_TAG: Final = re.compile(r"<[^<>]{0,600}\Z|<{1,3}[^<>\n]{0,300}>{0,2}\Z")
+_HALF_BRACKET: Final = re.compile(r"\[/?T?H?I?N?K?\Z|◁[^◁▷\n]{0,20}\Z")
 _HALF_DIRECTIVE: Final = re.compile(r"\[{1,2}[^\[\]\n]{0,300}\]?\Z")
 _HALF_WORD: Final = re.compile(r"(?<![A-Za-z0-9_`])[*_~]*(?P<word>[A-Za-z_\\]{2,14})\Z")
 _MARKS_AROUND: Final = re.compile(r"\A[\W_]+|[\W_]+\Z")
@@ -148,10 +156,12 @@ class _Scan:
         self.keep(self.text[start : self.at])
 
     def _drop(self, mark: re.Match[str]) -> None:
-        tag = (mark["tag"] or "").lower()
-        if mark["close"] and tag != _ANSWER or mark["end"]:
+        tag, bracket = (mark["tag"] or "").lower(), mark["bracket"] or ""
+        if mark["close"] and tag != _ANSWER or mark["end"] or "/" in bracket:
             # Its opening mark stood in the prompt: all since the last cut was not for readers.
             del self.kept[self.since :]
+        elif bracket:
+            self.at = self._after(_BRACKET_END[bracket[0]])
         elif tag in _FAMILIES and not mark[0].endswith("/>"):
             self.at = self._after(_closing(_FAMILIES[tag]))
         elif mark["channel"] and (mark["name"] or "").lower() != _ANSWER:
@@ -209,7 +219,7 @@ def _without_half_mark(text: str) -> str:
     for half in (_HALF_TAG.search(text), _HALF_DIRECTIVE.search(text)):
         if half and _may_become_mark(half[0].lower()):
             return text[: half.start()]
-    return text
+    return _HALF_BRACKET.sub("", text)
 
 
 def _may_become_mark(half: str) -> bool:

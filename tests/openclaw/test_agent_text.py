@@ -91,6 +91,11 @@ def test_it_is_silence(text: str) -> None:
         ("好的<|im_end|>", "好的"),
         ("<|im_start|>assistant\n好的<|im_end|>", "好的"),
         ("<seed:think>why</seed:think>好的", "好的"),
+        ("[THINK]why[/THINK]好的", "好的"),
+        ("[THINK]never closed", ""),
+        ("why[/THINK]好的", "好的"),
+        ("◁think▷why◁/think▷好的", "好的"),
+        ("why\n◁/think▷\n好的", "好的"),
         ("<|channel|>analysis<|message|>why<|end|><|start|>assistant<|channel|>final<|message|>好的", "好的"),
         ("<|channel|>commentary to=x <|constrain|>json<|message|>{}<|call|>好的", "好的"),
     ],
@@ -111,6 +116,8 @@ def test_what_is_not_for_readers_is_cut(text: str, shown: str) -> None:
         "> ```\n> <think>\n> ```\n> quoted",
         "See [[Wiki page]] and [[event]].",
         "a < b and <thinker> and <em>x</em>",
+        "a [think] tank, a [THINKER] and ◁ with ▷",
+        "Use `[THINK]` so.",
         "if x[[0]] > y",
         "NO_REPLY is the word that OpenClaw takes for silence",
         "MY_NO_REPLY_FLAG and NO_REPLY_TO",
@@ -150,6 +157,9 @@ def test_what_only_looks_like_it_stays(text: str) -> None:
         ("<|channel|>analysis<|message|>why", ""),
         ("<|channel|>final<|message|>好的", "好的"),
         ("好的<think>why", "好的"),
+        ("好的[THI", "好的"),
+        ("好的◁thi", "好的"),
+        ("好的[THINK]why[/THI", "好的"),
         ("好的<thi", "好的"),
         ("好的<think type='x", "好的"),
         ("好的\n\nNO_REP", "好的"),
@@ -184,7 +194,25 @@ def test_a_growing_text_shows_only_what_the_finished_one_shows() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["`", "<", "[[", "<think>", "</think>", "```\n", "NO_REPLY ", "` `` ", "<<<", "[[reply_to:", "\n\n", "*"]
+    "piece",
+    [
+        "`",
+        "<",
+        "[",
+        "◁",
+        "◁think▷",
+        "[THINK]",
+        "[[",
+        "<think>",
+        "</think>",
+        "```\n",
+        "NO_REPLY ",
+        "` `` ",
+        "<<<",
+        "[[reply_to:",
+        "\n\n",
+        "*",
+    ],
 )
 def test_it_takes_linear_time(piece: str) -> None:
     def seconds(count: int) -> float:

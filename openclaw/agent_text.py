@@ -11,15 +11,12 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from channels_wechat.text import sendable
+from openclaw import model_marks
+
 # So many words for silence are cut off at the end of a text.
 MOST_WORDS: Final = 10
 SILENT_WORDS: Final = ("NO_REPLY", "HEARTBEAT_OK")
-_THINKING: Final = ("think", "thinking", "thought", "reasoning", "antthinking")
-_MEMORIES: Final = ("relevant-memories", "relevant_memories")
-_TOOLS: Final = ("tool_call", "tool_calls", "tool_result", "function_call", "function_calls")
-_FAMILIES: Final = {name: family for family in (_THINKING, _MEMORIES, _TOOLS) for name in family}
-_ANSWER: Final = "final"  # a tag round the answer itself: only the tag is cut
-_TAGS: Final = (*_FAMILIES, _ANSWER)
 _BARE: Final = ("reply_to_current", "audio_as_voice", "tts", "/tts")
 _WITH_VALUE: Final = (
     *("reply_to", "tts", "/tts", "quick_replies", "location", "confirm", "buttons", "media_player", "event", "agenda"),
@@ -29,37 +26,37 @@ _DIRECTIVE: Final = rf"\[\[[ \t]*(?:(?:{'|'.join(_BARE)})|(?:{'|'.join(_WITH_VAL
 _MARK: Final = re.compile(
     r"^[ \t]*(?:>[ \t]?)*(?P<fence>`{3,}(?=[^`\n]*$)|~{3,})[^\n]*$"
     r"|(?P<ticks>`+)"
-    rf"|<[ \t]*(?P<close>/?)[ \t]*(?:antml:|seed:)?(?P<tag>{'|'.join(sorted(_TAGS, key=len, reverse=True))})(?![\w-])[^<>]{{0,500}}>"
-    r"|(?P<bracket>(?-i:\[/?THINK\])|◁[ \t]*/?[ \t]*think(?:ing)?[ \t]*▷)"
+    rf"|{model_marks.OPENED}|{model_marks.BRACKET}|{model_marks.ONE_BAR}|{model_marks.DOWNGRADED}"
     r"|<<<(?P<end>END_)?(?:BEGIN_)?(?P<block>[A-Z][A-Z_]{3,60})[^<>\n]{0,200}>>>"
     rf"|(?P<directive>{_DIRECTIVE})"
     r"|<\|(?:im_)?start\|>[\w.-]*"
     r"|(?P<channel><\|channel\|>)[ \t]*(?P<name>\w*)[^<>\n]{0,60}(?:<\|message\|>)?"
-    r"|(?P<special><[|｜][^|｜<>\n]{1,40}[|｜]>)",
+    rf"|{model_marks.SPECIAL}",
     re.MULTILINE | re.IGNORECASE,
 )
 _SPOKEN: Final = re.compile(r"\[\[[ \t]*tts[ \t]*:[ \t]*text[ \t]*\]\]", re.IGNORECASE)
 _SPOKEN_END: Final = re.compile(r"\[\[[ \t]*/[ \t]*tts[ \t]*:[ \t]*text[ \t]*\]\]", re.IGNORECASE)
 
-# Magistral and Kimi put their thinking into brackets of their own.
-_BRACKET_END: Final = {
-    "[": re.compile(r"\[/THINK\]"),
-    "◁": re.compile(r"◁[ \t]*/[ \t]*think(?:ing)?[ \t]*▷", re.IGNORECASE),
-}
-
-# gpt-oss names what it says to itself a channel of its own; what is for readers stands in the channel "final".
-_CHANNEL_END: Final = re.compile(r"<\|(?:end|call|return)\|>|(?=<\|(?:start|channel)\|>)")
-
 _WORDS: Final = "|".join(word.replace("_", r"\\?_") for word in SILENT_WORDS)  # in Markdown `_` may be escaped
 _ALONE: Final = re.compile(rf"[\W_]*(?:(?:{_WORDS})[\W_]*)+", re.IGNORECASE)
-_AS_OBJECT: Final = re.compile(r'\{\s*"action"\s*:\s*"NO_REPLY"\s*\}', re.IGNORECASE)
+_AS_OBJECT: Final = re.compile(r'(?:```\w*\s*)?\{\s*"action"\s*:\s*"NO_REPLY"\s*\}(?:\s*```)?', re.IGNORECASE)
+# Some models wrap the whole of their answer.
+_WRAPPED: Final = re.compile(r"\A<(answer|response)>\s*(?P<inner>.*?)\s*</\1>\s*\Z", re.IGNORECASE | re.DOTALL)
+_WRAPPED_SO_FAR: Final = re.compile(
+    r"\A<(answer|response)>\s*(?P<inner>.*?)(?:<(?:/\w{0,8})?)?\Z", re.IGNORECASE | re.DOTALL
+)
 _AT_START: Final = re.compile(rf"[\s*_~]*(?:{_WORDS})[*_~.。!！]*[ \t]*\n\s*", re.IGNORECASE)
 _AT_END: Final = re.compile(rf"(?<![A-Za-z0-9_])(?:{_WORDS})(?:(?!`)[\W_])*\Z", re.IGNORECASE)
-_OPENING_MARKS: Final = " \t\r\n*_~#>\"'“‘「『(（[【"
+_OPENING_MARKS: Final = " \t\r\n*_~#<＜>\"'“‘「『(（[【"
 
 # What the end of a growing text may still become.
 _HALF_TAG: Final = re.compile(r"<[^<>]{0,600}\Z|<{1,3}[^<>\n]{0,300}>{0,2}\Z")
-_HALF_BRACKET: Final = re.compile(r"\[/?T?H?I?N?K?\Z|◁[^◁▷\n]{0,20}\Z")
+_HALF_NAMESPACE: Final = re.compile(r"</?[a-z][a-z0-9_-]{0,20}")
+_HALF_BRACKET: Final = re.compile(
+    r"\[/?T?H?I?N?K?\Z|\[TOOL_?C?A?L?L?S?\Z|\[(?i:tool (?:call|result)|historical context)[^\]\n]{0,300}\Z|◁[^◁▷\n]{0,20}\Z"
+)
+_HALF_CALL: Final = re.compile(r"\[(?P<words>[a-z ]{1,18})\Z", re.IGNORECASE)
+_CALLS: Final = ("tool call:", "tool result for id", "historical context:")
 _HALF_DIRECTIVE: Final = re.compile(r"\[{1,2}[^\[\]\n]{0,300}\]?\Z")
 _HALF_WORD: Final = re.compile(r"(?<![A-Za-z0-9_`])[*_~]*(?P<word>[A-Za-z_\\]{2,14})\Z")
 _MARKS_AROUND: Final = re.compile(r"\A[\W_]+|[\W_]+\Z")
@@ -67,7 +64,8 @@ _MARKS_AROUND: Final = re.compile(r"\A[\W_]+|[\W_]+\Z")
 
 def visible(text: str) -> str:
     """Return what readers may see of a finished text; empty where the agent chose to say nothing."""
-    shown = _cut(text).strip()
+    shown = _cut(sendable(text)).strip()
+    shown = found["inner"] if (found := _WRAPPED.match(shown)) else shown
     if _is_silence(shown):
         return ""
     shown = _AT_START.sub("", shown, count=1) if _AT_START.match(shown) else shown
@@ -81,7 +79,8 @@ def visible(text: str) -> str:
 
 def visible_so_far(text: str) -> str:
     """Return what readers may see of a text still growing: nothing that may turn out to be a mark, or stand behind an open one."""
-    shown = _cut(text, growing=True)
+    shown = _cut(sendable(text), growing=True)
+    shown = found["inner"] if (found := _WRAPPED_SO_FAR.match(shown)) else shown
     bare = _MARKS_AROUND.sub("", shown).replace("\\", "").upper()
     if any(word.startswith(bare) for word in SILENT_WORDS):
         return ""
@@ -156,20 +155,13 @@ class _Scan:
         self.keep(self.text[start : self.at])
 
     def _drop(self, mark: re.Match[str]) -> None:
-        tag, bracket = (mark["tag"] or "").lower(), mark["bracket"] or ""
-        if mark["close"] and tag != _ANSWER or mark["end"] or "/" in bracket:
+        if _is_end(mark):
             # Its opening mark stood in the prompt: all since the last cut was not for readers.
             del self.kept[self.since :]
-        elif bracket:
-            self.at = self._after(_BRACKET_END[bracket[0]])
-        elif tag in _FAMILIES and not mark[0].endswith("/>"):
-            self.at = self._after(_closing(_FAMILIES[tag]))
-        elif mark["channel"] and (mark["name"] or "").lower() != _ANSWER:
-            self.at = self._after(_CHANNEL_END)
-        elif mark["block"]:
-            self.at = self._after(re.compile(rf"<<<END_{mark['block']}[^<>\n]{{0,200}}>>>", re.IGNORECASE))
-        elif mark["directive"] and _SPOKEN.fullmatch(mark[0]):
-            self.at = self._after(_SPOKEN_END)
+        elif mark["call"]:
+            self.at = model_marks.end_of_call(self.text, mark[0], self.at)
+        elif end := _end_of_span(mark):
+            self.at = self._after(end)
         if self.kept and mark["directive"]:
             self.kept[-1] = self.kept[-1].rstrip(" \t")
         self.since = len(self.kept)
@@ -180,8 +172,30 @@ class _Scan:
         return found.end() if found else len(self.text)
 
 
-def _closing(family: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(rf"<[ \t]*/[ \t]*(?:antml:|seed:)?(?:{'|'.join(family)})(?![\w-])[^<>]{{0,500}}>", re.IGNORECASE)
+def _is_end(mark: re.Match[str]) -> bool:
+    """Whether the mark ends what is not for readers."""
+    closes = bool(mark["close"]) and mark["tag"].lower() != model_marks.ANSWER
+    return (
+        closes or bool(mark["end"]) or "/" in (mark["bracket"] or "") or model_marks.ends_thinking(mark["named"] or "")
+    )
+
+
+def _end_of_span(mark: re.Match[str]) -> re.Pattern[str] | None:
+    """What ends the span that a mark opens; None where only the mark is cut."""
+    tag = (mark["tag"] or "").lower()
+    if mark["bracket"]:
+        return model_marks.bracket_end(mark["bracket"])
+    if model_marks.is_hidden_span(tag) and not mark[0].endswith("/>"):
+        return model_marks.closing(tag)
+    if mark["half"] or mark["unused"]:
+        return model_marks.half_end(mark["half"]) if mark["half"] else model_marks.UNUSED_END
+    if mark["channel"] and (mark["name"] or "").lower() != model_marks.ANSWER:
+        return model_marks.CHANNEL_END
+    if mark["block"]:
+        return re.compile(rf"<<<END_{mark['block']}[^<>\n]{{0,200}}>>>", re.IGNORECASE)
+    if mark["directive"] and _SPOKEN.fullmatch(mark[0]):
+        return _SPOKEN_END
+    return model_marks.special_end(mark["named"] or "")
 
 
 class _Run(NamedTuple):
@@ -219,14 +233,17 @@ def _without_half_mark(text: str) -> str:
     for half in (_HALF_TAG.search(text), _HALF_DIRECTIVE.search(text)):
         if half and _may_become_mark(half[0].lower()):
             return text[: half.start()]
+    call = _HALF_CALL.search(text)
+    if call and any(words.startswith(call["words"].lower()) for words in _CALLS):
+        return text[: call.start()]
     return _HALF_BRACKET.sub("", text)
 
 
 def _may_become_mark(half: str) -> bool:
     if half.startswith("<"):
-        name = re.sub(r"^<[ \t]*/?[ \t]*(?:antml:|seed:)?", "", half)
-        named = any(tag.startswith(name) or re.match(rf"{tag}(?![\w-])", name) for tag in _TAGS)
-        return half.startswith(("<<", "<|", "<｜")) or "antml:".startswith(name) or "seed:".startswith(name) or named
+        name = re.sub(rf"^<[ \t]*/?[ \t]*{model_marks.NAMESPACE}", "", half)
+        named = any(tag.startswith(name) or re.match(rf"{tag}(?![\w-])", name) for tag in model_marks.TAGS)
+        return half.startswith(("<<", "<|", "<｜")) or bool(_HALF_NAMESPACE.fullmatch(half)) or named
     name = half.removeprefix("[").removeprefix("[").rstrip("]").strip()
     word = name.partition(":")[0].rstrip()
     known = (*_BARE, *_WITH_VALUE)

@@ -40,6 +40,8 @@ BLOCK = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\nsession_key: agent:main\n<<<END_
         *("HEARTBEAT_OK", "heartbeat_ok", "**HEARTBEAT_OK**", "HEARTBEAT_OK.", "HEARTBEAT_OK\n\nNO_REPLY"),
         *(
             '{"action": "NO_REPLY"}',
+            '```json\n{"action": "NO_REPLY"}\n```',
+            "\x1b[0mNO_REPLY\x1b[0m",
             "<think>nothing to say</think>NO_REPLY",
             "[[reply_to_current]] NO_REPLY",
             "",
@@ -52,9 +54,42 @@ def test_it_is_silence(text: str) -> None:
     assert visible(text) == ""
 
 
+LEAKS = [
+    *(f"<{tag}>why</{tag}>" for tag in ("thoughts", "reflection", "scratchpad", "inner_monologue", "mm:think", "reasoning_content")),
+    *(f"<{tag}>why</{tag}>" for tag in ("tool_use", "tool_response", "tool_code", "function_results", "system-reminder")),
+    '<invoke name="why"><parameter name="a">why</parameter></invoke>',
+    '<minimax:tool_call><invoke name="why"></invoke></minimax:tool_call>',
+    "<function=why>{}</function>",
+    "<|START_THINKING|>why<|END_THINKING|>",
+    "<|begin_of_thought|>why<|end_of_thought|>",
+    "<|thinking|>why<|/thinking|>",
+    "<|channel>thought\nwhy<channel|>",
+    "<unused94>thought\nwhy<unused95>",
+    "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>why\n```json\n{}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+    "<|tool_calls_section_begin|><|tool_call_begin|>why:0<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_end|>",
+    '<|python_tag|>{"name": "why"}<|eom_id|>',
+    '[TOOL_CALLS][{"name": "why"}]\n',
+    '[Tool Call: why (ID: toolu_1)]\nArguments: {"a": {"why": "}"}}\n',
+    '[Historical context: why]\n',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_what_models_say_to_themselves_and_to_tools_is_cut(leak: str) -> None:
+    assert visible(f"{leak}好的") == "好的"
+    grown = [visible_so_far(f"{leak}好的"[:end]) for end in range(1, len(leak) + 3)]
+    assert grown[-1] == "好的"
+    assert not any("why" in shown or "wh" in shown for shown in grown)
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
+        ("<answer>\n好的\n</answer>", "好的"),
+        ("好的\n\n<NO_REPLY/>", "好的"),
+        ("[Tool Result for ID toolu_1]\nwhy", ""),
+        ("a[Tool Result for ID x]\nwhy\n[Tool Call: y]\nArguments: {}\nb", "a\nb"),
+        ("<|END_THINKING|>好的", "好的"),
         ("好的\n\nNO_REPLY", "好的"),
         ("好的 NO_REPLY.", "好的"),
         ("好的。NO_REPLY", "好的。"),

@@ -1,0 +1,121 @@
+"""The marks with which models wrap their thinking and their calls of tools, and where such a span ends. Pure; linear time.
+
+A gateway takes off what it knows of them; a model that its configuration does not fit leaks the rest into its text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final
+
+_THINKING: Final = (
+    *("think", "thinking", "thought", "thoughts", "reasoning", "reasoning_content", "antthinking", "inner_thoughts", "scratchpad"),
+    *("inner_monologue", "internal_monologue", "chain_of_thought", "thinking_process", "reflection", "analysis"),
+)  # fmt: skip
+_INTERNAL: Final = ("relevant-memories", "relevant_memories", "system-reminder", "system_reminder")
+_TOOLS: Final = (
+    *(
+        "tool_call",
+        "tool_calls",
+        "tool_use",
+        "tool_code",
+        "tool_result",
+        "tool_results",
+        "tool_response",
+        "tool_output",
+    ),
+    *("function_call", "function_calls", "function_result", "function_results", "invoke", "function"),
+)
+_FAMILIES: Final = {name: family for family in (_THINKING, _INTERNAL, _TOOLS) for name in family}
+ANSWER: Final = "final"  # a tag round the answer itself: only the tag is cut
+TAGS: Final = (*_FAMILIES, ANSWER)
+NAMESPACE: Final = r"(?:[a-z][a-z0-9_-]{0,20}:)?"
+# `<function>` alone is a word that people use; a model's call has a name in it.
+_NAMES: Final = "|".join(sorted(set(TAGS) - {"function"}, key=len, reverse=True)) + r"|function(?==|[ \t]+name[ \t]*=)"
+_WHOLE: Final = r"(?![\w-])"
+OPENED: Final = rf"<[ \t]*(?P<close>/?)[ \t]*{NAMESPACE}(?P<tag>{_NAMES}){_WHOLE}[^<>]{{0,500}}>"
+
+# Magistral and Kimi put their thinking into brackets of their own, Mistral its calls; Gemma has marks with one bar.
+BRACKET: Final = r"(?P<bracket>(?-i:\[/?THINK\])|◁[ \t]*/?[ \t]*think(?:ing)?[ \t]*▷)"
+_BRACKET_END: Final = {
+    "[": re.compile(r"\[/THINK\]"),
+    "◁": re.compile(r"◁[ \t]*/[ \t]*think(?:ing)?[ \t]*▷", re.IGNORECASE),
+}
+ONE_BAR: Final = r"<(?:\|(?P<half>channel|tool_call|tool_response|tool)|(?P<unused>unused94))>"
+UNUSED_END: Final = re.compile("<unused95>")
+# Words in which OpenClaw itself writes calls of tools for a model that has none, and its name for what was said before.
+DOWNGRADED: Final = (
+    r"(?P<call>(?-i:\[TOOL_CALLS\])|\[Tool Call:[^\]\n]{0,300}\]|\[Tool Result for ID[^\]\n]{0,300}\]"
+    r"|\[Historical context:[^\]\n]{0,300}\]\n?)"
+)
+SPECIAL: Final = r"(?P<special><[|｜](?P<named>[^|｜<>\n]{1,40})[|｜]>)"
+
+# gpt-oss names what it says to itself a channel of its own; what is for readers stands in the channel "final".
+CHANNEL_END: Final = re.compile(r"<\|(?:end|call|return)\|>|(?=<\|(?:start|channel)\|>)")
+_HIDING: Final = re.compile(
+    r"(?:begin|start)_.*(?:think|thought|reason|tool|function|action|call).*|.*(?:think|thought|reason|tool|function|action|call).*_(?:begin|start)"
+    r"|think|thinking|thought|reasoning|python_tag|tool_calls?|function_calls?"
+)
+_SHOWING: Final = re.compile(r"(?:/|end_).*(?:think|thought|reason).*|.*(?:think|thought|reason).*_end")
+_SPECIAL_END: Final = re.compile(
+    r"<[|｜][ ]*(?:/|end[_▁])[^|｜<>\n]{1,40}[|｜]>|<[|｜][^|｜<>\n]{1,36}[_▁]end[|｜]>|<\|(?:eo[mt]_id|eo[mt]|call|im_end)\|>",
+    re.IGNORECASE,
+)
+_ARGUMENTS: Final = re.compile(r"\s*(?:Arguments:\s*)?(?=[\[{])", re.IGNORECASE)
+_NEXT_CALL: Final = re.compile(r"\n*(?=\[Tool (?:Call:|Result for ID))|\Z", re.IGNORECASE)
+_LINE_END: Final = re.compile(r"\n|\Z")
+_DECODER: Final = json.JSONDecoder(strict=False)
+
+
+def closing(tag: str) -> re.Pattern[str]:
+    """What ends the span that a tag opens: any tag of its family."""
+    family = "|".join(_FAMILIES[tag])
+    return re.compile(rf"<[ \t]*/[ \t]*{NAMESPACE}(?:{family}){_WHOLE}[^<>]{{0,500}}>", re.IGNORECASE)
+
+
+def is_hidden_span(tag: str) -> bool:
+    return tag in _FAMILIES
+
+
+def bracket_end(mark: str) -> re.Pattern[str]:
+    return _BRACKET_END[mark[0]]
+
+
+def half_end(name: str) -> re.Pattern[str]:
+    """What ends Gemma's `<|name>`."""
+    return re.compile(rf"<{name}\|>", re.IGNORECASE)
+
+
+def special_end(name: str) -> re.Pattern[str] | None:
+    """What ends the span that the token `<|name|>` opens; None where it opens none."""
+    return _SPECIAL_END if _HIDING.fullmatch(_plain(name)) else None
+
+
+def ends_thinking(name: str) -> bool:
+    """Whether the token `<|name|>` ends a model's thinking; its opening mark may have stood in the prompt."""
+    return bool(_SHOWING.fullmatch(_plain(name)))
+
+
+def end_of_call(text: str, mark: str, at: int) -> int:
+    """Where a downgraded call ends, whose mark ends at `at`: with its arguments in JSON; a result before the next call."""
+    if mark.lower().startswith("[historical"):
+        return at
+    if mark.lower().startswith("[tool result"):
+        return _found(_NEXT_CALL, text, at)
+    arguments = _ARGUMENTS.match(text, at)
+    if arguments is None:
+        return at
+    try:
+        return _DECODER.raw_decode(text, arguments.end())[1]
+    except (ValueError, RecursionError):  # not written to its end, or none
+        return _found(_LINE_END, text, arguments.end()) if mark == "[TOOL_CALLS]" else len(text)
+
+
+def _found(end: re.Pattern[str], text: str, at: int) -> int:
+    found = end.search(text, at)
+    return found.end() if found else len(text)
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("▁", "_")

@@ -297,8 +297,8 @@ def _file(item: Attachment) -> File:
 def _sendable(content: Content, source: str, allowed: Collection[str]) -> Content:
     """Without what no surface takes, and of an agent's words without what its mapping does not allow."""
     is_agents = source == Message.Source.AGENT
-    text = restrict(content.text, allowed) if is_agents else content.text
-    return replace(content, text=sendable(text), data=clean_json(sendable_json(dict(content.data))), ai=is_agents)
+    text = restrict(content.text, allowed) if is_agents else sendable(content.text)
+    return replace(content, text=text, data=clean_json(sendable_json(dict(content.data))), ai=is_agents)
 
 
 def _queue_parts(channel: Channel, message: Message, content: Content, files: Iterable[DjangoFile[Any]]) -> None:

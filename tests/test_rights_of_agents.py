@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from bridge import outbound
@@ -25,6 +27,10 @@ from tests.factories import app, bot, route, send, turn
         ("＠所有人", "所有人"),
         ("@everyone", "everyone"),
         ("@all大家", "all大家"),
+        ("@**all**", "**all**"),
+        ("<@*all*>", "*all*"),
+        ("@_all_ @`all` @~~所有人~~", "_all_ `all` ~~所有人~~"),
+        ("@all_hands @_all_hands", "@all_hands @_all_hands"),
         ("info@all.com @all.hands @allen @张三 <@zhangsan>", "info@all.com @all.hands @allen @张三 <@zhangsan>"),
     ],
 )
@@ -36,6 +42,30 @@ def test_everybody_is_not_mentioned(text: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
+        ("@\x01all", "all"),
+        ("<@\u202aall>", "all"),
+        ("@a\x1b[0mll", "all"),
+        ("<\x07a href='https://e.example'>x</a>", "x (https://e.example)"),
+        ("[x]\x01(https://e.example)", "x (https://e.example)"),
+        ("[x](\u2066https://e.example)", "x (https://e.example)"),
+    ],
+)
+def test_what_is_dropped_before_sending_hides_no_mark(text: str, shown: str) -> None:
+    assert restrict(text, ()) == shown
+
+
+@pytest.mark.parametrize("text", ["@" + "\u200b" * 100_000, "@*" * 50_000, "[x](" + "a." * 50_000, "](" * 50_000])
+def test_whatever_is_written_is_looked_through_in_linear_time(text: str) -> None:
+    started = time.monotonic()
+    restrict(text, ())
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("[x](evil.example/login) [x](&#104;ttps://e.example)", "x (evil.example/login) x (&#104;ttps://e.example)"),
+        ("[x](http&colon;//e.example)", "x (http&colon;//e.example)"),
         ("[银行](https://evil.example/x)", "银行 (https://evil.example/x)"),
         ('[a](https://e.example "title")', "a (https://e.example)"),
         ("![](https://e.example/p.png)", "https://e.example/p.png"),

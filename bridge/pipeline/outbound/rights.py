@@ -8,16 +8,22 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from channels_wechat.text import sendable
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from bridge.models import Route
 
 MENTION_ALL, CARDS, LINKS = "mention_all", "cards", "links"
-_GAP = r"[\s\u200b-\u200f\u2060\ufeff]*"
-_ALL = rf"[aａ]{_GAP}[lｌ]{_GAP}[lｌ](?![a-z0-9_]|[.-][a-z0-9])|所{_GAP}有{_GAP}人|全{_GAP}体{_GAP}成{_GAP}员|everyone(?![a-z0-9_])"
+_UNSEEN = r"\s\u200b-\u200f\u2060\ufeff"
+_GAP = rf"[{_UNSEEN}]*"
+_ALL = rf"[aａ]{_GAP}[lｌ]{_GAP}[lｌ](?!_*[a-z0-9]|[.-][a-z0-9])|所{_GAP}有{_GAP}人|全{_GAP}体{_GAP}成{_GAP}员|everyone(?!_*[a-z0-9])"
+# A surface without Markdown takes such marks off later.
+_MARKS = r"*_~`\\\[\]"
 _EVERYBODY = re.compile(
-    rf"(?:[<＜]{_GAP})?(?<![a-z0-9._%+-])[@＠]{_GAP}(?P<word>{_ALL})(?:{_GAP}[>＞])?", re.IGNORECASE
+    rf"(?:[<＜]{_GAP})?(?<![a-z0-9._%+-])[@＠](?P<before>[{_UNSEEN}{_MARKS}]*)(?P<word>(?:{_ALL})[{_MARKS}]*)(?:{_GAP}[>＞])?",
+    re.IGNORECASE,
 )
 _CARD = re.compile(r"^([ \t>]*(?:`{3,}|~{3,})[ \t]*)template_card\b", re.MULTILINE | re.IGNORECASE)
 _CODE = re.compile(r"(`{3,}.*?(?:`{3,}|\Z)|~{3,}.*?(?:~{3,}|\Z)|`[^`\n]*`)", re.DOTALL)
@@ -26,7 +32,8 @@ _ANCHOR = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _TAG = re.compile(r"<(?=\s*/?\s*a(?:[\s>/]|\Z))", re.IGNORECASE)
-_ADDRESS = r"(?:[a-z][a-z0-9+.-]*:|//|/|www\.)[^)\s>]*"
+# With a scheme, or as a browser may complete it; `&` begins a character that is written by its number or name.
+_ADDRESS = r"(?:[a-z][a-z0-9+.-]*:|[/\\]|www\.|(?:[a-z0-9-]+\.)+[a-z]{2,}(?![a-z0-9_-])|[a-z]{0,8}&[#a-z])[^)\s>]*"
 _INLINE = re.compile(
     rf"!?\[(?P<label>[^\[\]\n]*)\]\(\s*<?(?P<address>{_ADDRESS})>?(?:\s+[\"'(][^)\n]*)?\s*\)", re.IGNORECASE
 )
@@ -44,9 +51,13 @@ def rights_of(route: Route) -> list[str]:
 
 
 def restrict(text: str, allowed: Collection[str]) -> str:
-    """Return an agent's text without what its mapping does not allow. allowed: names as in `rights_of`."""
+    """Return an agent's text without what its mapping does not allow. allowed: names as in `rights_of`.
+
+    What no surface takes is taken off first: a control character within a mark would hide it here and be gone when it is sent.
+    """
+    text = sendable(text)
     if MENTION_ALL not in allowed:
-        text = _EVERYBODY.sub(lambda found: found["word"], text)
+        text = _EVERYBODY.sub(lambda found: re.sub(_GAP, "", found["before"]) + found["word"], text)
     if CARDS not in allowed:
         text = _CARD.sub(r"\1json", text)
     return text if LINKS in allowed else _show_addresses(text)

@@ -6,7 +6,11 @@ import json
 from contextlib import suppress
 from typing import Any
 
+from channels_wechat.messages import Token
 from channels_wechat.text import clean_json
+
+# A token's life, in seconds: what the platforms' pages say, and the longest that is believed.
+USUAL_LIFE, LONGEST_LIFE = 7200, 7 * 24 * 3600
 
 
 def decoded(body: bytes) -> dict[str, Any]:
@@ -30,3 +34,11 @@ def whole(value: Any, otherwise: int | None = 0) -> Any:
     with suppress(ValueError):
         return int(value)
     return otherwise
+
+
+def token_in(answer: dict[str, Any]) -> Token | None:
+    """The token of an answer, None where there is none; a life that is no number of seconds is taken for the usual one."""
+    value, seconds = answer.get("access_token"), whole(answer.get("expires_in"))
+    if not isinstance(value, str) or not value.strip():
+        return None
+    return Token(value.strip(), seconds if 0 < seconds <= LONGEST_LIFE else USUAL_LIFE)

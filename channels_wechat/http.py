@@ -197,7 +197,7 @@ class Http:
                 read = _read(answer, max_bytes, deadline, lost)
                 if method != "GET" or answer.status not in REDIRECTS or "Location" not in answer.headers or not follow:
                     break
-                url = urljoin(url, answer.headers["Location"])
+                url = _redirected(url, answer.headers["Location"])
             return Response(answer.status, answer.headers, read)
 
     @staticmethod
@@ -227,6 +227,13 @@ class Http:
             return send()
         except _Unsent:
             return send()
+
+
+def _redirected(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError as error:  # brackets round what is no IPv6 address
+        raise LocationValueError("a redirect to what is no address") from error
 
 
 def _body(

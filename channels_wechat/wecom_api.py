@@ -8,10 +8,9 @@ from urllib.parse import urlencode
 
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.answers import decoded, whole
+from channels_wechat.answers import decoded, token_in, whole
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.http import error_for_status, with_token
-from channels_wechat.messages import Token
 from channels_wechat.wecom_errors import TOKEN_REFUSED, error_for
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from channels_wechat.base import TokenSource
     from channels_wechat.http import Http, Response
+    from channels_wechat.messages import Token
 
 # Shorter than the lease that one process holds while all others wait for its token.
 TOKEN_TIMEOUT = (5.0, 10.0)
@@ -61,9 +61,9 @@ class WeComApi:
         url = self._url("cgi-bin/gettoken", {"corpid": corp_id, "corpsecret": secret})
         response = self._http.request("GET", url, timeout=TOKEN_TIMEOUT)
         answer = check(response, True, secret)
-        if not isinstance(answer.get("access_token"), str):
+        if (token := token_in(answer)) is None:
             raise error_for_status(replace(response, body=b""), True)
-        return Token(answer["access_token"], int(answer.get("expires_in", 7200)))
+        return token
 
     def download(self, media_id: str) -> Response:
         """media/get (page 90254): the file; above 20 MB in pieces. An error comes as JSON with HTTP 200."""

@@ -9,10 +9,10 @@ from urllib.parse import urlencode
 
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.answers import decoded, whole
+from channels_wechat.answers import decoded, token_in, whole
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.http import error_for_status, with_token
-from channels_wechat.messages import Quota, Token
+from channels_wechat.messages import Quota
 from channels_wechat.weixin_errors import FINE, NOT_UNDERSTOOD, TOKEN_REFUSED, error_for
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from channels_wechat.base import TokenSource
     from channels_wechat.http import Http, Response
+    from channels_wechat.messages import Token
 
 # Shorter than the lease that one process holds while all others wait for its token.
 TOKEN_TIMEOUT = (5.0, 10.0)
@@ -86,9 +87,9 @@ class WeixinApi:
         body = {"grant_type": "client_credential", "appid": app_id, "secret": secret, "force_refresh": False}
         response = self._http.request("POST", self._url(path, {}), json=body, timeout=TOKEN_TIMEOUT, harmless=True)
         answer = check(response, True, secret, path)
-        if not isinstance(answer.get("access_token"), str):
+        if (token := token_in(answer)) is None:
             raise error_for_status(replace(response, body=b""), True)
-        return Token(answer["access_token"], whole(answer.get("expires_in"), 7200))
+        return token
 
     def download(self, media_id: str) -> Response:
         """media/get: the file. A video comes as the address where it lies; an error as JSON with HTTP 200."""

@@ -144,6 +144,20 @@ def test_a_token_is_fetched(platform: Recorder, api: WeComApi):
     assert "aaa" not in repr(token)
 
 
+@pytest.mark.parametrize("life", ["null", '""', '"2h"', "[]", "-5", "0", "1e300", '"7200"', "7200.0", "true", "1e400"])
+def test_a_life_that_is_no_number_of_seconds_is_the_usual_one(platform: Recorder, api: WeComApi, life):
+    platform.will(Reply(f'{{"errcode":0,"access_token":"t","expires_in":{life}}}'.encode()))
+    token = api.fetch_token("ww1", "s")
+    assert (token.value, token.expires_in) == ("t", 7200)
+
+
+def test_an_empty_token_is_none(platform: Recorder, api: WeComApi):
+    platform.will(Reply(b'{"errcode":0,"access_token":" ","expires_in":7200}'))
+    with pytest.raises(ChannelError) as caught:
+        api.fetch_token("ww1", "s")
+    assert (caught.value.code, caught.value.action) == ("html", Action.RETRY)
+
+
 @pytest.mark.parametrize(
     ("reply", "code", "action"),
     [

@@ -27,12 +27,13 @@ from bridge.retries import Failure, refusal
 from bridge.together import Together
 from channels_wechat.errors import ChannelError
 from channels_wechat.filetypes import recognise, with_suffix
+from channels_wechat.http import error_for_status
 from openclaw import agent_text
 from openclaw.errors import Action, Code, GatewayError
 from openclaw.turns import Answer, Attachment, MediaRef, Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from bridge.links import Link
     from bridge.models import Attempt
@@ -45,6 +46,9 @@ FILES_WAIT_SECONDS = 30
 # A turn costs money and the model's own client has retried already. What was interrupted has not failed.
 MAX_FAILURES = 4
 MEDIA_MAX_BYTES = 20 * 1024 * 1024
+# Of one answer's files so many are fetched, and so many bytes of them held at a time; the reader is told of the others.
+MOST_FILES = 20
+MOST_BYTES = 100 * 1024 * 1024
 _ACTIONS = {
     Action.RETRY: "retry",
     Action.WAIT: "wait",
@@ -188,8 +192,8 @@ class Asking:
         if answer is None:  # the old run came to nothing: ask again at once, with a new key
             await self._fail(Failure("retry", "not_answered", _("The lost run gave no answer; asked anew."), 0.1))
             return
-        files, missing = await self._files(answer)
-        await run_db(patiently, self._store, answer, files, [*answer.missing, *missing])
+        files, missing = await files_of(answer, self._file)
+        await run_db(patiently, self._store, answer, files, [*answer.missing, *missing][:MOST_FILES])
 
     def _store(self, answer: Answer, files: list[ContentFile[bytes]], missing: list[str]) -> None:
         """The delivery's end and the answer, in one transaction: both or neither."""
@@ -213,16 +217,6 @@ class Asking:
         if after is None:
             raise LostLease(self.delivery.pk)
         self.lane_waits = after.next
-
-    async def _files(self, answer: Answer) -> tuple[list[ContentFile[bytes]], list[str]]:
-        files, missing = [], []
-        for ref in answer.media:
-            try:
-                files.append(await self._file(ref))
-            except (GatewayError, ChannelError) as error:
-                log.warning("media of the answer: %s", error)
-                missing.append(ref.name or "")
-        return files, missing
 
     async def _file(self, ref: MediaRef) -> ContentFile[bytes]:
         if ref.artifact_id:
@@ -323,9 +317,30 @@ def named_file(content: bytes, name: str, mime: str) -> ContentFile[bytes]:
     return file
 
 
+async def files_of(
+    answer: Answer, fetch: Callable[[MediaRef], Awaitable[ContentFile[bytes]]]
+) -> tuple[list[ContentFile[bytes]], list[str]]:
+    """The answer's files, and the names of those that cannot be had or are too many."""
+    files: list[ContentFile[bytes]] = []
+    missing, size = [ref.name for ref in answer.media[MOST_FILES:]], 0
+    for ref in answer.media[:MOST_FILES]:
+        if size >= MOST_BYTES:
+            missing.append(ref.name)
+            continue
+        try:
+            files.append(await fetch(ref))
+            size += files[-1].size
+        except (GatewayError, ChannelError) as error:
+            log.warning("media of the answer: %s", error)
+            missing.append(ref.name)
+    return files, missing
+
+
 def fetch_media(ref: MediaRef) -> ContentFile[bytes]:
     """Over http(s) by the guarded client only; never a path. Raises ChannelError."""
     found = http().request("GET", ref.url, follow=3, max_bytes=MEDIA_MAX_BYTES, from_message=True)
+    if found.status != 200:
+        raise error_for_status(found, harmless=True)
     name = ref.name or ref.url.partition("?")[0].rpartition("/")[2]
     return named_file(found.body, name, ref.mime or found.headers.get("content-type", "").partition(";")[0])
 

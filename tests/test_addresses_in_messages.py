@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.core.files.base import ContentFile
 
 from accounts.channels import channel_for, http
 from bridge import asking, media
 from bridge.models import AttachmentState
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.messages import Content, MediaItem, Peer
-from openclaw.turns import MediaRef
+from openclaw.turns import Answer, MediaRef
 from tests import factories
 from tests.channels.harness import Recorder, Reply, recorder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from django.core.files.base import ContentFile
     from pytest_django.fixtures import SettingsWrapper
 
 pytestmark = pytest.mark.django_db
@@ -76,6 +77,48 @@ def response_url(server: Recorder) -> Any:
     channel: Any = channel_for(factories.bot(server.url))
     address = f"{server.url}/cgi-bin/aibot/response?response_code=abc"
     return channel.send(Peer("direct", "zhangsan", address), channel.render(Content("hello"))[0])
+
+
+def test_a_page_in_the_place_of_an_agents_file_is_no_file(
+    internal: Recorder, lists: Callable[[str, str], None]
+) -> None:
+    lists("", f"127.0.0.1:{internal.port}")
+    internal.replies.clear()
+    internal.will(
+        Reply(b"<title>not here</title>", 404), Reply(b"busy", 503), Reply(b"", 302, (("Location", "http://[bad]/"),))
+    )
+    codes = []
+    for _file in range(3):
+        with pytest.raises(ChannelError) as caught:
+            agent_media(internal)
+        codes.append(caught.value.code)
+    assert codes == ["http_404", "http_503", "address"]
+
+
+@pytest.mark.parametrize(
+    "location", ["http://[::1", "http://[bad]/", "//[", "http://[::ffff:1.2.3.4.5]/", "http://\x00/", "http://a:b/"]
+)
+def test_a_redirect_to_what_is_no_address_is_refused(internal: Recorder, location: str) -> None:
+    internal.replies.clear()
+    internal.will(Reply(b"", 302, (("Location", location),)))
+    with pytest.raises(ChannelError) as caught:
+        http().request("GET", f"{internal.url}/f", follow=3, from_message=True)
+    assert caught.value.code == "address"
+
+
+def test_an_answer_has_so_many_files_and_bytes_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def fetch(ref: MediaRef) -> ContentFile[bytes]:
+        asked.append(ref.name)
+        return ContentFile(bytes(60))
+
+    many = Answer("see", tuple(MediaRef(url=f"https://x/{number}", name=str(number)) for number in range(300)))
+    files, missing = asyncio.run(asking.files_of(many, fetch))
+    assert (len(files), len(missing), len(asked)) == (asking.MOST_FILES, 300 - asking.MOST_FILES, asking.MOST_FILES)
+    monkeypatch.setattr(asking, "MOST_BYTES", 100)
+    files, missing = asyncio.run(asking.files_of(Answer("see", many.media[:5]), fetch))
+    assert (len(files), missing) == (2, ["2", "3", "4"])
 
 
 WAYS = [agent_media, picture_address, bot_file, response_url]

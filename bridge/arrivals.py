@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 Row = dict[str, Any]
 # The id of a row that is new, None for a repetition.
 Stored = int | None
+# In a row's `raw`: what the parser found for the router.
+TOLD = "_bridge"
 # Rows of one statement.
 ROWS_AT_ONCE = 64
 
@@ -177,7 +179,7 @@ def _time(seconds: float) -> str | None:
 
 
 def _raw(inbound: Inbound) -> dict[str, Any]:
-    """The platform's body, and what its parser made of it for the router."""
+    """The platform's body, and what its parser made of it for the router; a field of theirs that has our name gets another."""
     window = inbound.window
     told = {
         "refers_to": inbound.refers_to or None,
@@ -190,7 +192,8 @@ def _raw(inbound: Inbound) -> dict[str, Any]:
         "unread": inbound.is_unread or None,
     }
     extra = {name: value for name, value in told.items() if value is not None}
-    return {**inbound.raw, **({"_bridge": extra} if extra else {})}
+    theirs = {f"{name}_" if name == TOLD else name: value for name, value in inbound.raw.items()}
+    return {**theirs, **({TOLD: extra} if extra else {})}
 
 
 def _execute(rows: Sequence[Row]) -> list[Stored]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def message_id(text: str) -> str:
@@ -18,6 +21,12 @@ def as_list(value: Any) -> list[Any]:
 def labelled(label: str, value: str) -> str:
     """`label: value`; empty without a value, so that a turn without words is recognised as one."""
     return f"{label}: {value}" if value else ""
+
+
+def answered(question: str, chosen: Iterable[Any]) -> str:
+    """One question of a card with what was chosen; empty where neither is told."""
+    text = ", ".join(map(str, chosen))
+    return f"{question}: {text}" if question or text else ""
 
 
 def describe_place(name: str, latitude: str, longitude: str) -> str:

@@ -17,6 +17,7 @@ UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 UNSENDABLE = re.compile(
     "[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]"
 )
+DEEPEST, TOO_DEEP = 100, "(nested too deeply)"
 # Colours and the like, which terminals' output brings along.
 TERMINAL = re.compile("(?:\x1b\\[|\x9b)[0-?]{0,64}[ -/]{0,16}[@-~]|\x1b\\][^\x07\x1b\n]{0,512}(?:\x07|\x1b\\\\)")
 # Group 1: indentation, 2: marker, 3: info string. Any indentation counts: fences stand in lists too.
@@ -58,14 +59,19 @@ def sendable_json(value: Any) -> Any:
     return value
 
 
-def clean_json(value: Any) -> Any:
-    """`clean` for every text in decoded JSON, keys too; NaN and infinity, which no JSON column takes, become words."""
+def clean_json(value: Any, depth: int = 0) -> Any:
+    """`clean` for every text in decoded JSON, keys too; NaN and infinity, which no JSON column takes, become words.
+
+    So does what lies below `DEEPEST` levels: nothing real is nested so deeply, and whatever walks through it has a stack for that.
+    """
     if isinstance(value, str):
         return clean(value)
+    if isinstance(value, list | dict) and depth >= DEEPEST:
+        return TOO_DEEP
     if isinstance(value, list):
-        return [clean_json(item) for item in value]
+        return [clean_json(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {clean(key): clean_json(item) for key, item in value.items()}
+        return {clean(key): clean_json(item, depth + 1) for key, item in value.items()}
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 

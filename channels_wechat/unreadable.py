@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+import logging
+from typing import TYPE_CHECKING, Any
 
 from channels_wechat.messages import Inbound, Peer
 from channels_wechat.text import clean
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger(__name__)
 # Who speaks where the platform itself does, or nobody is named.
 SYSTEM = "sys"
 # What the platforms write in the place of a message that they do not pass on. Only the whole of a text counts.
@@ -56,6 +61,15 @@ def _leaves(name: str, value: Any, hidden: frozenset[str]) -> list[tuple[str, st
     if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
         return []
     return [(name, str(value).strip())]
+
+
+def read_or_kept(read: Callable[[], Inbound], plain: bytes) -> Inbound:
+    """What `read` makes of a body that the platform signed; where it fails, whatever the reason, the body as it is: never lost."""
+    try:
+        return read()
+    except Exception as error:  # its text may hold what somebody wrote
+        log.warning("a signed callback is kept as unsupported: it cannot be read (%s)", type(error).__name__)
+        return unreadable_body(plain)
 
 
 def unreadable_body(plain: bytes) -> Inbound:

@@ -7,7 +7,7 @@ most six minutes; for an hour, one more message goes to the address that the que
 from __future__ import annotations
 
 import json
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote
 
@@ -24,7 +24,7 @@ from channels_wechat.filetypes import recognise, with_suffix
 from channels_wechat.http import encode_json, file_name
 from channels_wechat.messages import Ability, Answer, Receipt, Reception, Upload, message_uuid
 from channels_wechat.text import clean, clean_json, sendable_json
-from channels_wechat.unreadable import SYSTEM, unreadable_body
+from channels_wechat.unreadable import SYSTEM, read_or_kept, unreadable_body
 from channels_wechat.wecom_aibot_credentials import WeComAIBotCredentials
 from channels_wechat.wecom_aibot_inbound import STREAM_ID, Node, word
 from channels_wechat.wecom_api import check
@@ -122,14 +122,9 @@ class WeComAIBot(Streaming, Downloads):
             raise CallbackRefused(403, "aibotid", _("The callback is for another bot than this account's."))
         if word(node, "msgtype") == "stream":
             return Reception(poll=_stream_id(node))
-        inbound = wecom_aibot_inbound.read(
-            node,
-            plain,
-            bot_name=self._setting("bot_name"),
-            corp_id=self._setting("corp_id"),
-            reply_seconds=self.reply_seconds,
-        )
-        return Reception((inbound,))
+        names = {"bot_name": self._setting("bot_name"), "corp_id": self._setting("corp_id")}
+        read = partial(wecom_aibot_inbound.read, node, plain, **names, reply_seconds=self.reply_seconds)
+        return Reception((read_or_kept(read, plain),))
 
     def acknowledge(self, query: Mapping[str, str], reception: Reception) -> Answer:
         """The platform's retry gets the same stream, because its id is the message's uuid."""
@@ -228,13 +223,12 @@ class WeComAIBot(Streaming, Downloads):
 
 def _object(data: bytes) -> Node:
     try:
-        value = json.loads(data.decode(errors="replace").lstrip("\ufeff \t\r\n"), strict=False)
+        value = clean_json(json.loads(data.decode(errors="replace").lstrip("\ufeff \t\r\n"), strict=False))
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise CallbackRefused(400, "json", _("The body is not a JSON object."))
-    cleaned: Node = clean_json(value)
-    return cleaned
+    return value
 
 
 def _stream_id(node: Node) -> str:

@@ -18,7 +18,7 @@ from django.utils.translation import ngettext
 
 from channels_wechat.errors import Action, ChannelError, ContentRefused
 from channels_wechat.messages import Payload
-from channels_wechat.text import clean, head, sendable, split_tables
+from channels_wechat.text import clean, clean_json, head, sendable, sendable_json, split_tables
 from channels_wechat.wecom_cards import check_card
 
 if TYPE_CHECKING:
@@ -67,8 +67,9 @@ def _take_card(text: str) -> tuple[str, dict[str, Any] | None]:
     """The first block ```template_card that holds a card WeCom would take; any other stays in the text, to be seen."""
     for match in CARD.finditer(text):
         try:
-            card = json.loads(match[2])
-            check_card(card if isinstance(card, dict) else {})
+            found = clean_json(sendable_json(json.loads(match[2])))
+            card = found if isinstance(found, dict) else {}
+            check_card(card)
         except (ValueError, RecursionError):  # ContentRefused is a ValueError
             continue
         return text[: match.start()] + text[match.end() :], card

@@ -9,7 +9,8 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from channels_wechat.inbound_text import as_list, describe_place, message_id
+from channels_wechat.answers import whole
+from channels_wechat.inbound_text import answered, as_list, describe_place, message_id
 from channels_wechat.messages import Inbound, MediaItem, Peer
 from channels_wechat.unreadable import NOT_PASSED_ON, SYSTEM, is_placeholder, mark, readable_values
 from channels_wechat.wecom_ids import person_id
@@ -42,7 +43,7 @@ def read(node: Node, plain: bytes, *, bot_name: str, corp_id: str, reply_seconds
     corp_id: the bot's own corporation, if known. Who or which group is not named is `SYSTEM`, which nobody can answer.
     """
     is_event = word(node, "msgtype").lower() == "event"
-    sender, in_group = _sender(node, corp_id), word(node, "chattype") == "group"
+    sender, in_group = _sender(node, corp_id), _is_group(node)
     reply = word(node, "response_url")
     kind, said = _event(node) if is_event else _message(node, bot_name if in_group else "")
     return Inbound(
@@ -90,6 +91,12 @@ def _sender(node: Node, corp_id: str) -> str:
     """User ids are unique only within a corporation: a guest's gets its own, so that nobody passes for a colleague."""
     user, guest_of = person_id(word(node, "from", "userid")), word(node, "from", "corpid")
     return f"{user}@{guest_of}" if user and guest_of not in ("", corp_id) else user
+
+
+def _is_group(node: Node) -> bool:
+    """Only groups have a chat id, so one without a type is a group: what is said there is not for a private session."""
+    told = word(node, "chattype").lower()
+    return told == "group" or (told != "single" and bool(word(node, "chatid")))
 
 
 def _peer(node: Node, sender: str, in_group: bool, reply: str) -> Peer:
@@ -218,10 +225,9 @@ def _card(content: Any) -> str:
     """The button and the answers, by the keys and ids that the card gave them."""
     task, key = word(content, "task_id"), word(content, "event_key")
     lines = [f"Card {task}: {key}"] if task or key else []
-    for item in _listed(content, "selected_items", "selected_item"):
-        chosen = ", ".join(map(str, _chosen(item)))
-        lines.append(f"{word(item, 'question_key')}: {chosen}")
-    return "\n".join(lines)
+    items = _listed(content, "selected_items", "selected_item")
+    lines += [answered(word(item, "question_key"), _chosen(item)) for item in items]
+    return "\n".join(filter(None, lines))
 
 
 def _chosen(item: Any) -> list[Any]:
@@ -234,14 +240,11 @@ def _chosen(item: Any) -> list[Any]:
 
 def _feedback(content: Any) -> str:
     """`feedback: inaccurate (incomplete, wrong): what the person wrote`."""
-    reasons = [FAULTS.get(_number(reason), str(reason)) for reason in _listed(content, "inaccurate_reason_list")]
-    verdict = VERDICTS.get(_number(at(content, "type")), str(at(content, "type")))
+    reasons = [FAULTS.get(whole(reason), str(reason)) for reason in _listed(content, "inaccurate_reason_list")]
+    told = at(content, "type")
+    verdict = VERDICTS.get(whole(told), str(told))
     detail, words = f" ({', '.join(reasons)})" if reasons else "", word(content, "content")
     return f"feedback: {verdict}{detail}" + (f": {words}" if words else "")
-
-
-def _number(value: Any) -> int:
-    return value if type(value) is int else 0
 
 
 def _judged(node: Node) -> str:

@@ -7,7 +7,7 @@ A peer id of kind "direct" is a member's user id, several joined by `|`, `@all` 
 from __future__ import annotations
 
 import re
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.utils.translation import gettext
@@ -32,7 +32,7 @@ from channels_wechat.messages import (
     Token,
     Upload,
 )
-from channels_wechat.unreadable import unreadable_body
+from channels_wechat.unreadable import read_or_kept, unreadable_body
 from channels_wechat.wecom_api import WeComApi
 from channels_wechat.wecom_app_content import CHECKS, MOST, media_type, render
 from channels_wechat.wecom_app_credentials import WeComAppCredentials
@@ -160,7 +160,7 @@ class WeComApp(Callbacks, Tokens, Media, Names, Groups, Recall):
         if agent not in ("", str(self._agent_id)) and event not in COMPANY_EVENTS:
             text = _("The callback is for another app of the company: its callback URL belongs to this account.")
             raise CallbackRefused(403, "agent", text)
-        return Reception((wecom_app_inbound.read(node, plain),))
+        return Reception((read_or_kept(partial(wecom_app_inbound.read, node, plain), plain),))
 
     # -- sending (pages 90236 and 90248) ----------------------------------------------------------------------------------
 

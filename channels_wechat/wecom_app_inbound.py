@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from channels_wechat.inbound_text import describe_place, labelled, message_id
+from channels_wechat.inbound_text import answered, describe_place, labelled, message_id
 from channels_wechat.messages import Inbound, MediaItem, Peer
 from channels_wechat.unreadable import NOT_PASSED_ON, SYSTEM, is_placeholder, mark, readable_values
 from channels_wechat.wecom_ids import person_id
@@ -139,7 +139,8 @@ def _card(node: Node) -> str:
     task, key = word(node, "TaskId"), word(node, "EventKey")
     head = [f"Card {task}: {key}"] if task or key else []
     items = listed(node.get("SelectedItems"), "SelectedItem")
-    return "\n".join([*head, *(f"{word(item, 'QuestionKey')}: {', '.join(_chosen(item))}" for item in items)])
+    lines = [*head, *(answered(word(item, "QuestionKey"), _chosen(item)) for item in items)]
+    return "\n".join(filter(None, lines))
 
 
 def _chosen(item: Any) -> list[str]:

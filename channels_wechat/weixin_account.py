@@ -5,7 +5,7 @@ A peer id is a user's OpenID, good for this account only. There are no groups.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.utils.translation import gettext
@@ -17,7 +17,7 @@ from channels_wechat.errors import Action, CallbackRefused, ChannelError
 from channels_wechat.filetypes import recognise
 from channels_wechat.http import file_name
 from channels_wechat.messages import Limit, Payload, Receipt, Reception, Upload
-from channels_wechat.unreadable import unreadable_body
+from channels_wechat.unreadable import read_or_kept, unreadable_body
 from channels_wechat.weixin_api import WeixinApi
 from channels_wechat.weixin_callback import SUCCESS, Gate, read
 from channels_wechat.weixin_content import LABEL, Repertoire, merged, suffix_of, with_handle
@@ -74,7 +74,7 @@ class WeixinAccount(Callbacks, Tokens, Media, Forgets, Windows, Typing, Quotas):
             node = read(plain)
         except CallbackRefused:
             return Reception((unreadable_body(plain),))
-        return Reception((weixin_inbound.read(node, plain),))
+        return Reception((read_or_kept(partial(weixin_inbound.read, node, plain), plain),))
 
     def acknowledge(self, query: Mapping[str, str], reception: Reception) -> Answer:
         return SUCCESS

@@ -62,7 +62,7 @@ def read(node: Node, plain: bytes) -> Inbound:
         occurred_at=_number(word(node, "CreateTime")),
         window=WINDOWS.get(event) if happened else _window(node),
         follows=FOLLOWS.get(event),
-        erase=event in ERASES,
+        erase=event in ERASES and bool(sender),
         greets=event in ENTRANCES,
         is_unread=kind == "unsupported" and bool(text),
         verdict=verdict(node) if event == "wxa_media_check" else None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +16,8 @@ from tests.factories import AGENT, CORP, FAN, KEY, OFFICIAL, app, bot, eventuall
 from tests.test_no_event_lost import callback, push, weixin
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from openclaw.stub import RunningStub
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
@@ -41,6 +45,29 @@ def of_member(fields: str, kind: str = "text") -> str:
 
 def alone(kind: str, content: Any, **more: Any) -> dict[str, Any]:
     return {"chattype": "single", "chatid": None, "text": None, "msgtype": kind, kind: content, **more}
+
+
+@contextmanager
+def recursion(levels: int) -> Iterator[None]:
+    """For whoever writes what is nested more deeply than Python goes."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(levels)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def nested(levels: int) -> Any:
+    value: Any = "x"
+    for _level in range(levels):
+        value = {"a": value}
+    return value
+
+
+def card_answer(items: list[Any]) -> dict[str, Any]:
+    content = {"selected_items": {"selected_item": items}}
+    return {"msgtype": "event", "event": {"eventtype": "template_card_event", "template_card_event": content}}
 
 
 # --- nothing to say
@@ -84,6 +111,24 @@ def test_a_bots_stream_ends_with_the_sentence() -> None:
 
     frame = opened(call(account, *poll(stream)).body)["stream"]
     assert (frame["finish"], SORRY in frame["content"]) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "plain"),
+    [
+        ("wecom_app", of_member("<Event>template_card_event</Event><SelectedItems>a,b</SelectedItems>", "event")),
+        ("wecom_aibot", card_answer([{"option_ids": {}}, {"question_key": ""}, "x"])),
+    ],
+)
+def test_a_cards_answer_in_which_nothing_can_be_read_is_no_turn(kind: str, plain: Any) -> None:
+    assert receive(kind, plain).reason == Reason.EMPTY
+
+
+@pytest.mark.parametrize("kind", ["official_account", "mini_program"])
+@pytest.mark.parametrize("event", ["unsubscribe", "user_authorization_revoke"])
+def test_who_leaves_without_a_name_is_nobody_to_forget(kind: str, event: str) -> None:
+    delivery = receive(kind, push(f"<Event>{event}</Event>", sender=""))
+    assert (delivery.state, delivery.reason) == (State.SKIPPED, Reason.EVENT)
 
 
 @pytest.mark.parametrize("mode", ["paused", "human"])
@@ -259,6 +304,51 @@ def test_what_nobody_said_is_stored_and_is_no_turn(kind: str, plain: Any) -> Non
     delivery = receive(kind, plain)
     assert (delivery.state, delivery.reason) == (State.SKIPPED, Reason.NO_SENDER)
     assert Message.objects.count() == 1
+
+
+NESTED = [
+    {"msgtype": "weird", "weird": nested(levels)} if where == "type" else {"quote": nested(levels)}
+    for levels in (90, 500, 900)
+    for where in ("type", "quote")
+]
+
+
+@pytest.mark.parametrize("plain", NESTED)
+def test_whatever_is_nested_deeply_is_stored_and_acknowledged(plain: dict[str, Any]) -> None:
+    account = bot()
+    with recursion(5000):
+        body, query = from_bot(**plain)
+    assert call(account, body, query).status == 200
+    inbound.route_waiting()
+    assert Message.objects.get().sender == "zhangsan"
+    assert not Delivery.objects.filter(state=State.DEAD).exists()
+
+
+@pytest.mark.parametrize(
+    "ours", ["contacts", ["contacts"], 7, {"erase": True, "contacts": 5}, {"window": "x", "verdict": "y"}]
+)
+@pytest.mark.parametrize("kind", ["wecom_aibot", "mini_program"])
+def test_a_field_of_the_platform_that_has_our_name_says_nothing_to_the_router(kind: str, ours: Any) -> None:
+    said = {"_bridge": ours}
+    if kind == "mini_program":
+        head = {
+            "ToUserName": "gh_1",
+            "FromUserName": FAN,
+            "CreateTime": 1,
+            "MsgType": "text",
+            "Content": "hello",
+            "MsgId": 9,
+        }
+        said = {**head, **said}
+    delivery = receive(kind, said)
+    assert delivery.state == State.PENDING
+    assert "hello" in delivery.payload["message"]
+    assert Message.objects.get().raw["_bridge_"] == ours
+
+
+@pytest.mark.parametrize("told", [{"chattype": "GROUP"}, {"chattype": None}, {"chattype": " group "}])
+def test_what_is_said_in_a_group_is_never_taken_for_private(told: dict[str, Any]) -> None:
+    assert receive("wecom_aibot", told).message.peer_kind == "group"
 
 
 # --- formatted on the way

@@ -17,6 +17,7 @@ from channels_wechat.messages import Content, File, MediaItem, Payload, Peer, Up
 from channels_wechat.simulator import crypto as platform
 from channels_wechat.text import utf8_len
 from tests.channels.aibot import KEY, TOKEN, bot, opened, query_for
+from tests.fuzz.strangers import storable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,6 +153,15 @@ def test_what_is_no_card_stays_to_be_seen(block: str):
 def test_only_the_first_card_is_taken():
     (payload,) = bot().render(Content(fenced("{broken") + "\n" + fenced(CARD) + "\n" + fenced(CARD)))
     assert payload.body == {**markdown(fenced("{broken") + "\n" + fenced(CARD)), "template_card": CARD}
+
+
+def test_a_card_holds_only_what_can_be_stored_and_sent():
+    odd = fenced(CARD).replace("{", '{"a\\u0000": "x\\u001b\\u202e\\ud800\\u0000", "n": NaN, "m": 1e999, ', 1)
+    card = bot().render(Content(odd))[0].body["template_card"]
+    assert storable(card)
+    assert json.dumps(card, allow_nan=False)
+    assert "\u202e" not in json.dumps(card, ensure_ascii=False)
+    assert {name: card[name] for name in CARD} == CARD
 
 
 def test_a_template_card_is_checked():

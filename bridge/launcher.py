@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -120,17 +120,22 @@ def demo_settings(data_dir: Path, port: int) -> dict[str, str]:
 
 
 def make_plan(mode: str) -> Plan:
-    """Everything that follows from the environment. Raises LaunchError."""
+    """Everything that follows from the environment; secrets that are not there yet are written. Raises LaunchError."""
+    place = make_place(mode)
+    env = {**place.env, **(demo_settings(place.data_dir, place.port) if place.demo else {})}
+    for variable, value in _defaults(place.data_dir).items():
+        env[variable] = env.get(variable) or value
+    env["DATABASE_URL"] = env.get("DATABASE_URL") or Postgres(place.data_dir).url  # which makes its password
+    return replace(place, env=env)
+
+
+def make_place(mode: str) -> Plan:
+    """A plan without what the data folder provides: nothing is written. Raises LaunchError."""
     demo, text = mode == "demo", os.environ.get("PORT") or str(PORT)
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 65533):
         raise LaunchError("PORT is not a number from 1 to 65532. Set one like PORT=8100.")
     port = int(text)
-    data_dir = data_folder(mode, port)
-    env = {**os.environ, **(demo_settings(data_dir, port) if demo else {})}
-    for variable, value in _defaults(data_dir).items():
-        env[variable] = env.get(variable) or value
-    env["DATABASE_URL"] = env.get("DATABASE_URL") or Postgres(data_dir).url  # which makes its password
-    return Plan(demo, os.environ.get("HOST") or "127.0.0.1", port, data_dir, env)
+    return Plan(demo, os.environ.get("HOST") or "127.0.0.1", port, data_folder(mode, port), dict(os.environ))
 
 
 def data_folder(mode: str, port: int) -> Path:
@@ -312,6 +317,9 @@ def main(arguments: list[str]) -> int:
             read_dotenv(supervisor, BASE_DIR / ".env")
         if arguments[0] == "manage":
             manage(mode, arguments[2:])
+        place = make_place(mode)
+        if not place.data_dir.exists():  # else who holds it says more than a port that is taken
+            check_ports(place)
         plan = make_plan(mode)
         with claim(plan.data_dir), supervisor.signals(), contextlib.ExitStack() as stack:
             stack.callback(supervisor.stop)

@@ -230,6 +230,17 @@ def test_a_taken_port_is_named_with_a_way_out(free: int) -> None:
             check_ports(plan)
 
 
+@pytest.mark.parametrize("mode", ["run", "demo"])
+def test_a_first_start_on_a_taken_port_leaves_no_data_folder(
+    free: int, tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(launcher, "read_dotenv", lambda *_: None)  # that of this copy is not ours
+    with socket.create_server(("127.0.0.1", free)):
+        assert main([mode]) == 1
+    assert f"Port {free} (for: web) is taken" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_the_launcher_starts_writes_for_its_own_user_alone(free: int, tmp_path: Path) -> None:
     """As it is typed, by a shell that lets everybody read everything."""
     asks = [

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
 admin.site.unregister(LogEntry)
+# In so many of the newest deeds that many rows share a number is looked for.
+RECENT = 200
 TONES = {LogEntry.Action.CREATE: "good", LogEntry.Action.UPDATE: "info", LogEntry.Action.DELETE: "bad"}
 
 
@@ -89,12 +91,18 @@ class AuditAdmin(Facts[LogEntry]):
             return queryset, False
         found = Q(actor__in=list(User.objects.filter(username__icontains=term).values_list("pk", flat=True)[:200]))
         if term.isascii() and term.isdigit() and len(term) < 19:
-            found |= Q(object_id=int(term))
+            found |= Q(object_id=int(term)) | Q(pk__in=_bulk_deeds_of(int(term)))
         return queryset.filter(found), False
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
         entry = self.seen(request, object_id)
-        context = {"entry": entry, "deed": deed_of(entry), "changes": changes_of(entry), "link": link_to(entry)}
+        context = {
+            "entry": entry,
+            "deed": deed_of(entry),
+            "changes": changes_of(entry),
+            "link": link_to(entry),
+            "rows": rows_of(entry),
+        }
         return self.page(request, "admin/bridge/audit.html", self.what(entry), entry, **context)
 
 
@@ -128,10 +136,25 @@ def _sides(change: Any) -> dict[str, str]:
     return {"before": str(change[0]), "after": str(change[1])}
 
 
+def rows_of(entry: LogEntry) -> list[dict[str, Any]]:
+    """The numbers and pages of all rows of one deed; empty where it was one."""
+    numbers = (entry.additional_data or {}).get("rows", [])
+    return [{"number": number, "link": _page_of(entry, number)} for number in numbers]
+
+
 def link_to(entry: LogEntry) -> str:
     """The page of what was changed, if it has one; it may be gone."""
-    name = f"admin:{entry.content_type.app_label}_{entry.content_type.model}_change"
+    return "" if entry.action == LogEntry.Action.DELETE else _page_of(entry, entry.object_pk)
+
+
+def _page_of(entry: LogEntry, pk: Any) -> str:
     try:
-        return "" if entry.action == LogEntry.Action.DELETE else reverse(name, args=[entry.object_pk])
+        return reverse(f"admin:{entry.content_type.app_label}_{entry.content_type.model}_change", args=[pk])
     except NoReverseMatch:
         return ""
+
+
+def _bulk_deeds_of(number: int) -> list[int]:
+    """Of the newest deeds that many rows share, those that this one is among."""
+    newest = LogEntry.objects.filter(object_pk="").order_by("-timestamp").values_list("pk", "additional_data")[:RECENT]
+    return [pk for pk, data in newest if number in (data or {}).get("rows", [])]

@@ -98,16 +98,35 @@ def _route(world: World) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_deeds_that_change_no_field_are_noted_once_for_each_row(boss: Client, admin_user: User, quiet: World) -> None:
+def test_a_deed_that_changes_no_field_is_noted_once_for_all_its_rows(
+    boss: Client, admin_user: User, quiet: World
+) -> None:
     both = {"ids": f"{quiet.dead.pk},{quiet.uncertain.pk}", "sure": "1"}
     boss.post(url("bridge_delivery_confirm"), {**both, "verb": "dismiss"}, **FROM)
     boss.post(url("bridge_delivery_confirm"), {**both, "verb": "dismiss"}, **FROM)
+    [entry] = LogEntry.objects.all()
+    assert entry.additional_data == {"deed": "dismissed", "rows": [quiet.dead.pk, quiet.uncertain.pk]}
+    assert (entry.actor, entry.remote_addr, entry.object_repr) == (admin_user, "203.0.113.7", "2 deliveries")
+    page = boss.get(url("auditlog_logentry_change", entry.pk)).content.decode()
     for row in (quiet.dead, quiet.uncertain):
-        [entry] = entries(row)
-        assert entry.additional_data == {"deed": "dismissed"}
-        assert (entry.actor, entry.remote_addr, entry.object_repr) == (admin_user, "203.0.113.7", f"#{row.pk}")
-    boss.post(url("bridge_delivery_confirm"), {**both, "verb": "replay"})
-    assert entries(quiet.dead)[-1].additional_data == {"deed": "replayed"}
+        assert f'<a href="{url("bridge_delivery_change", row.pk)}">#{row.pk}</a>' in page
+        found = boss.get(url("auditlog_logentry_changelist"), {"q": str(row.pk)}).context["cl"].result_list
+        assert [each.pk for each in found] == [entry.pk]
+    boss.post(url("bridge_delivery_confirm"), {"ids": str(quiet.dead.pk), "sure": "1", "verb": "replay"})
+    [alone] = entries(quiet.dead)
+    assert (alone.additional_data, alone.object_repr) == ({"deed": "replayed"}, f"#{quiet.dead.pk}")
+
+
+def test_a_replay_of_many_by_script_is_one_line(boss: Client, quiet: World) -> None:
+    more = [
+        rows.delivery(rows.message(quiet.person, "x", f"O{n}", direction="out"), "dead", "permanent") for n in range(30)
+    ]
+    clear()
+    body = {"filter": {"state": "dead", "account": quiet.app.pk}}
+    answer = boss.post("/api/v1/deliveries/replay/", body, content_type="application/json")
+    [entry] = LogEntry.objects.all()
+    assert entry.additional_data["deed"] == "replayed"
+    assert len(entry.additional_data["rows"]) == answer.json()["count"] == len(more) + 1
 
 
 def test_a_message_and_a_new_session_are_noted_without_the_text(boss: Client, quiet: World) -> None:

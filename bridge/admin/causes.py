@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from django.contrib import admin
-from django.db.models import Count, OuterRef, Subquery
+from django.db.models import Count
 from django.utils.translation import gettext_lazy
 
 from bridge import shown
 from bridge.metrics import DEAD
-from bridge.models import Attempt, Delivery, Reason, State
+from bridge.models import Delivery, Reason, State
+from bridge.operations.codes import failed_with_code, with_code
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.db.models import QuerySet
     from django.http import HttpRequest
 
-# The codes behind the dead letters are counted over so many, the newest.
-RECENT = 1000
 # So many codes are listed at most.
 MOST_CODES = 60
 
@@ -34,7 +35,28 @@ class CodeFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
-        return queryset.filter(pk__in=_coded().filter(code=value).values("pk")) if value else queryset
+        return with_code(queryset, value) if value else queryset
+
+
+class PossibleStates(admin.ChoicesFieldListFilter):
+    """Of a field's choices those that dead letters can have, by their words."""
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        everything, *each = super().choices(changelist)
+        possible = {str(label) for label in self.possible()}
+        yield everything
+        yield from sorted((one for one in each if str(one["display"]) in possible), key=lambda one: str(one["display"]))
+
+    def possible(self) -> list[Any]:
+        return [State.DEAD.label, State.UNCERTAIN.label]
+
+
+class PossibleReasons(PossibleStates):
+    """Those that there are now, and the chosen one."""
+
+    def possible(self) -> list[Any]:
+        found = Delivery.objects.filter(DEAD).order_by().values_list("reason", flat=True).distinct()
+        return [Reason(reason).label for reason in {*found, *(self.lookup_val or [])} & {*Reason.values}]
 
 
 def causes() -> list[dict[str, Any]]:
@@ -58,14 +80,8 @@ def causes() -> list[dict[str, Any]]:
 
 def counted() -> list[tuple[str, str, str, int]]:
     """State, reason, code, and how many of the newest failures ended so; each delivery counts once, however often it was tried."""
-    rows = _coded().order_by().values_list("state", "reason", "code").annotate(n=Count("id"))
+    rows = failed_with_code().order_by().values_list("state", "reason", "code").annotate(n=Count("id"))
     return list(rows.order_by("-n", "code")[:MOST_CODES])
-
-
-def _coded() -> QuerySet[Any]:
-    newest = Delivery.objects.filter(DEAD).order_by("-id").values("pk")[:RECENT]
-    last = Attempt.objects.filter(delivery=OuterRef("pk")).exclude(code="").order_by("-number", "-id")
-    return Delivery.objects.filter(pk__in=newest).annotate(code=Subquery(last.values("code")[:1])).filter(code__gt="")
 
 
 def _query(state: str, reason: str, code: str = "") -> str:

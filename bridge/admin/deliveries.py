@@ -22,12 +22,13 @@ from accounts.channels import channel_for
 from bridge import audit, outbound, replay, search, shown
 from bridge.access import HIDDEN, hide_errors, may_read
 from bridge.admin import replayed
-from bridge.admin.causes import RECENT, CodeFilter, causes
+from bridge.admin.causes import CodeFilter, PossibleReasons, PossibleStates, causes
 from bridge.admin.desk import Facts, inside, user_of
 from bridge.admin.messages import DayFilter, named
 from bridge.admin.paging import Counted
 from bridge.metrics import DEAD, REVIEW
 from bridge.models import Attempt, Delivery, Message, State
+from bridge.operations.codes import RECENT
 from bridge.operations.waiting import Wait, waits
 from channels_wechat.base import Recall
 from channels_wechat.errors import ChannelError
@@ -283,7 +284,9 @@ class DeadLetterAdmin(DeliveryAdmin):
     empty_hint = gettext_lazy("Nothing has failed that nobody has dealt with.")
 
     def get_list_filter(self, request: HttpRequest) -> Any:
-        return [CodeFilter, *(chosen for chosen in self.list_filter if chosen is not OpenFilter)]
+        possible = {"state": ("state", PossibleStates), "reason": ("reason", PossibleReasons)}
+        chosen = [possible.get(str(each), each) for each in self.list_filter if each is not OpenFilter]
+        return [CodeFilter, *chosen]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         return super().get_queryset(request).filter(DEAD)

@@ -63,7 +63,8 @@ class Desk(ModelAdmin[Row]):
 
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
         """Only what the list offers as a filter: a lookup on any other field would tell, letter by letter, what it holds."""
-        offered = {getattr(each, "parameter_name", each) for each in self.get_list_filter(request)}
+        filters = (each[0] if isinstance(each, tuple) else each for each in self.get_list_filter(request))
+        offered = {getattr(each, "parameter_name", each) for each in filters}
         known = lookup.partition("__")[0] in offered or lookup in FURTHER
         return known and super().lookup_allowed(lookup, value, request)
 

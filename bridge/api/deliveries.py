@@ -17,6 +17,7 @@ from bridge.api.base import Endpoint, may_read, user_of
 from bridge.api.errors import Refused
 from bridge.api.fields import Before, Filters, Given, IdFilter, Withheld, YesOrNo
 from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target
+from bridge.operations.codes import with_code
 from bridge.operations.waiting import Wait, waits
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from rest_framework.request import Request
 
+CODE = (
+    "Of the newest 1000 failures that nobody dealt with those whose last attempt with a code had this one, like 81013."
+)
 # One request replays at most so many; the rest is left for the next.
 AT_ONCE = 1000
 
@@ -131,9 +135,13 @@ class DeliveryFilters(Filters):
     endpoint = IdFilter(field_name="endpoint_id")
     message = IdFilter(field_name="message_id")
     conversation = IdFilter(field_name="message__conversation_id")
+    code = django_filters.CharFilter(method="failed_with", max_length=64, help_text=CODE)
     dismissed = YesOrNo(field_name="dismissed_at", lookup_expr="isnull", exclude=True)
     created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
     created_before = Before()
+
+    def failed_with(self, rows: QuerySet[Delivery], _name: str, code: str) -> QuerySet[Delivery]:
+        return with_code(rows, code)
 
 
 class ChoiceSerializer(Given, serializers.Serializer[Any]):
@@ -145,6 +153,7 @@ class ChoiceSerializer(Given, serializers.Serializer[Any]):
     account = serializers.IntegerField(min_value=1, required=False)
     gateway = serializers.IntegerField(min_value=1, required=False)
     conversation = serializers.IntegerField(min_value=1, required=False)
+    code = serializers.CharField(max_length=64, required=False, help_text=CODE)
     created_after = serializers.DateTimeField(required=False)
     created_before = serializers.DateTimeField(required=False)
 
@@ -254,9 +263,10 @@ def _chosen(wanted: dict[str, Any]) -> QuerySet[Delivery]:
         "created_after": "created_at__gte",
         "created_before": "created_at__lt",
     }
-    conditions = {columns.get(name, name): value for name, value in wanted.items()}
+    conditions = {columns.get(name, name): value for name, value in wanted.items() if name != "code"}
     related = ("account", "message__account", "message__reply_to")
-    return Delivery.objects.filter(**conditions, dismissed_at=None).select_related(*related).order_by("id")
+    found = Delivery.objects.filter(**conditions, dismissed_at=None).select_related(*related).order_by("id")
+    return with_code(found, wanted["code"]) if "code" in wanted else found
 
 
 def _replayed(rows: list[Delivery], by: User, twice: bool) -> replay.Replayed:

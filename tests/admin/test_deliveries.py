@@ -254,6 +254,27 @@ def test_a_code_leads_to_the_deliveries_that_have_it(boss: Client, world: rows.W
     assert list(nothing) == []
 
 
+def offered(client: Client, query: str = "") -> dict[str, list[str]]:
+    """Filter of the dead letters → what it offers besides everything."""
+    specs = client.get(url("dead_letters") + query).context["cl"].filter_specs
+    changelist = client.get(url("dead_letters") + query).context["cl"]
+    return {str(spec.title): [str(choice["display"]) for choice in spec.choices(changelist)][1:] for spec in specs}
+
+
+def test_the_dead_letters_are_filtered_only_by_what_there_can_be(boss: Client, world: rows.World) -> None:
+    found = offered(boss)
+    assert sorted(found["state"]) == found["state"] == ["failed", "uncertain"]
+    assert found["reason"] == sorted(str(Reason(reason).label) for reason in ("permanent", "unknown"))
+    chosen = offered(boss, "?reason__exact=too_old")
+    assert str(Reason.TOO_OLD.label) in chosen["reason"]
+    world.dead.delete()
+    Delivery.objects.filter(state="dead").update(dismissed_at=timezone.now())
+    assert offered(boss)["reason"] == [str(Reason.UNKNOWN.label)]
+    everywhere = boss.get(url("changelist")).context["cl"]
+    states = next(spec for spec in everywhere.filter_specs if str(spec.title) == "state")
+    assert len(list(states.choices(everywhere))) == 1 + len(State)
+
+
 def test_the_button_of_a_bulk_replay_stands_above_its_rows(boss: Client, world: rows.World) -> None:
     ids = f"{world.dead.pk},{world.uncertain.pk}"
     page = boss.post(url("confirm"), {"verb": "replay", "ids": ids}).content.decode()

@@ -64,6 +64,19 @@ def test_a_dry_run_foretells_what_is_sent_although_it_may_arrive_twice(
     assert many(operator, **wanted).json() == {**foretold, "dry_run": False}
 
 
+def test_by_the_code_that_was_answered_last(operator: Client, world: World) -> None:
+    def listed(query: str) -> list[int]:
+        return [row["id"] for row in operator.get(f"/api/v1/deliveries/?{query}").json()["results"]]
+
+    assert listed("code=81013") == [world.dead.pk]
+    assert listed("code=timeout") == [world.uncertain.pk]
+    assert listed("code=timeout&state=dead") == listed("code=1") == []
+    assert many(operator, filter={"state": "dead", "code": "nonsense"}).json()["count"] == 0
+    assert many(operator, filter={"state": "dead", "code": "81013"}).json()["count"] == 1
+    assert state(world.dead) == "pending"
+    assert listed("code=81013") == []
+
+
 def test_the_oldest_first_up_to_the_limit(operator: Client, world: World) -> None:
     others = [
         rows.delivery(rows.message(world.person, "x", f"O{n}", direction="out"), "dead", "permanent") for n in range(3)

@@ -209,3 +209,13 @@ def test_every_pin_has_its_hashes_and_names_no_machine(name: str) -> None:
     # psycopg-binary and the like have a file for each Python and processor: not only this machine's are known.
     assert name != "requirements.txt" or len(found["psycopg-binary"]) > 20
     assert "--require-hashes --requirement $(FILE)".replace("$(FILE)", name) in (ROOT / "Makefile").read_text()
+
+
+@pytest.mark.parametrize(("text", "fits"), [("0", False), ("1", True), ("9", True), ("10", False), ("²", False)])
+def test_both_ends_of_a_range_belong_to_it(text: str, fits: bool) -> None:
+    parse = environment.whole(1, 9)
+    if fits:
+        assert parse(text) == int(text)
+    else:
+        with pytest.raises(ValueError, match="from 1 to 9"):
+            parse(text)

@@ -6,10 +6,12 @@ import json
 import socket
 import time
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from accounts import counters, valkey
 from accounts.models import ChannelAccount
@@ -173,6 +175,12 @@ def test_what_is_open_and_what_failed(valkey: redis.Redis) -> None:
     assert figures["bridge_files_waiting"] == 1
     assert figures["bridge_database_bytes"] > 1_000_000
     assert (figures["bridge_database_up"], figures["bridge_valkey_up"]) == (1, 1)
+
+
+def test_a_gateway_whose_connector_is_gone_is_nobodys(valkey: redis.Redis) -> None:
+    over = timezone.now() - timedelta(seconds=1)
+    link = gateway(owner="connector", owner_until=over)
+    assert scrape()[f'bridge_gateway_owned{{gateway="{link.pk}",name="{link.name}"}}'] == 0
 
 
 def test_accounts_and_gateways(valkey: redis.Redis) -> None:

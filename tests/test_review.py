@@ -12,7 +12,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import ChannelAccount, Health, Restriction
-from bridge import inbound, replay, review
+from bridge import inbound, replay, review, tasks
 from bridge.models import Attachment, Delivery, Reason, Wire
 from bridge.retries import MAX_TRIES
 from channels_wechat.messages import Verdict, Window
@@ -296,6 +296,17 @@ def verdict(account: ChannelAccount, suggest: Any, trace: str = "") -> None:
     found = Verdict(trace or Attachment.objects.get().check_trace, suggest, 20002)
     hear(account, "wxa_media_check", USER, kind="event", verdict=found)
     inbound.route_waiting()
+
+
+def test_where_no_verdict_comes_a_person_decides(wechat: SimulatorClient, account: ChannelAccount) -> None:
+    question = pictured(account)
+    assert review.held_back(question)
+    tasks.sweep()
+    assert why(question) == ("held", Reason.CHECKING)
+    shift(question, due_at=-1)
+    tasks.sweep()
+    assert why(question) == ("held", Reason.REVIEW)
+    assert "30 minutes" in row(question).error
 
 
 def test_a_picture_waits_for_its_verdict(wechat: SimulatorClient, account: ChannelAccount) -> None:

@@ -42,6 +42,10 @@ UNREADABLE = {
     "SEND_THREADS": ("E014", "Set how many deliveries a worker sends at the same time; 12 suits most."),
     "MAX_AGE_ASK": ("E015", "Set after how many seconds a question is too old to be asked; 3600 is one hour."),
     "MAX_AGE_SEND": ("E016", "Set after how many seconds an answer is too old to be sent; 21600 is six hours."),
+    "MAX_AGE_HOOK": (
+        "E045",
+        "Set after how many seconds a webhook is not told of an event any more; 259200 is three days.",
+    ),
     "EMAIL_URL": (
         "E017",
         "Set it like smtp+tls://user:password@mail.example.com:587, or leave it out: mail then goes to the log.",

@@ -110,6 +110,7 @@ WRONG = {
     "E042": [("SPOOL_MAX_MB", "0"), ("SPOOL_MAX_MB", "much")],
     "E043": [("SPOOL_MAX_MESSAGES", "0")],
     "E044": [("SPOOL_DIR", "/proc/spool"), ("SPOOL_DIR", "/dev/null")],
+    "E045": [("MAX_AGE_HOOK", "59"), ("MAX_AGE_HOOK", "3 days")],
     "W001": [("DB_POOL_SIZE", "11")],
 }
 
@@ -128,6 +129,13 @@ def test_every_check_has_a_hint_and_is_broken_here() -> None:
     source = (ROOT / "bridge" / "checks.py").read_text()
     assert set(re.findall(r'"(E\d{3})"', source)) | {"W001"} == set(WRONG)
     assert all(hint for _number, hint in UNREADABLE.values())
+
+
+def test_every_value_that_may_be_unreadable_has_words() -> None:
+    """Without them the check itself would break, and the start would end with a traceback."""
+    source = (ROOT / "bridge" / "settings.py").read_text()
+    parsed = re.findall(r'read\(\s*"(\w+)",\s*(\w+)', source)
+    assert {name for name, parse in parsed if parse not in ("str", "words")} == set(UNREADABLE)
 
 
 RIGHT = [

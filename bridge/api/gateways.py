@@ -14,7 +14,7 @@ from accounts.forms import ENTER_AGAIN
 from accounts.models import Health
 from bridge.api.base import Endpoint
 from bridge.api.errors import Conflict
-from bridge.api.fields import Checked, Filters, Given, WithheldReason
+from bridge.api.fields import Checked, Filters, Given, WithheldReason, YesOrNo
 from bridge.operations.gateway_use import uses_of
 from channels_wechat.pasted import clean_pasted
 from openclaw.models import Gateway
@@ -80,7 +80,7 @@ class UsesSerializer(serializers.Serializer[Any]):
 
 
 class GatewayFilters(Filters):
-    enabled = django_filters.BooleanFilter()
+    enabled = YesOrNo()
     state = django_filters.ChoiceFilter(choices=Health.choices)
 
 

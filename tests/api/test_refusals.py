@@ -120,7 +120,7 @@ def test_parameters_that_cannot_be_used(boss: Client, query: str) -> None:
     assert list(answer.json()["details"]) == [query.split("=")[0]]
 
 
-@pytest.mark.parametrize("path", ["accounts", "routes", "webhooks"])
+@pytest.mark.parametrize("path", ["accounts", "gateways", "routes", "webhooks"])
 def test_what_is_neither_true_nor_false_is_refused(boss: Client, path: str) -> None:
     is_refusal(boss.get(f"/api/v1/{path}/?enabled=maybe"), 400, "invalid")
     for word in ("true", "false", "True", "0"):

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from accounts import channels
 from accounts.models import ChannelAccount, Health
 from bridge import inbound, metrics
 from bridge.models import Message
@@ -215,6 +216,14 @@ def test_unknown_disabled_and_malformed_addresses(account: ChannelAccount) -> No
     disabled = bot(columns={"enabled": False})
     assert call(disabled, *from_bot()).status == 404
     assert Message.objects.count() == 0
+
+
+def test_an_account_is_remembered_for_a_moment_only(account: ChannelAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "CACHE_SECONDS", 0.0)
+    assert call(account, *from_app(msgid=1)).status == 200
+    ChannelAccount.objects.update(enabled=False)
+    assert call(account, *from_app(msgid=2)).status == 404
+    assert Message.objects.get().idempotency_key == "1"
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])

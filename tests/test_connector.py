@@ -241,6 +241,20 @@ def test_after_a_repair_the_connector_goes_on_by_itself(stub: RunningStub, accou
     assert fresh(home).state == Health.OK
 
 
+def test_a_gateway_that_was_stopped_for_a_moment_is_connected_anew(
+    stub: RunningStub, account: ChannelAccount, home: Gateway, mapped: Route
+) -> None:
+    """Revived before the connector looked again: the gateway is still its own, and its connection has ended for good."""
+    stub.faults.protocol = 5
+    with RunningConnector():
+        asked = turn(account)
+        eventually(lambda: fresh(home).state == Health.STOPPED)
+        stub.faults.protocol = 4
+        fresh(home).revive()
+        assert finished(asked).state == "delivered"
+    assert fresh(home).state == Health.OK
+
+
 def test_an_agent_that_does_not_exist(stub: RunningStub, account: ChannelAccount, home: Gateway) -> None:
     route(account, home, agent_id="nobody")
     with RunningConnector():

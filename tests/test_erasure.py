@@ -18,7 +18,19 @@ from django.utils import timezone
 from accounts.models import ReplyWindow
 from bridge import delivery as work
 from bridge import erasure, inbound, media, outbound, replay, tasks
-from bridge.models import Attachment, Attempt, Contact, Conversation, Delivery, Message, Reason, Route, State, Target
+from bridge.models import (
+    Attachment,
+    Attempt,
+    Contact,
+    Conversation,
+    Delivery,
+    Message,
+    Reason,
+    Route,
+    SessionEpoch,
+    State,
+    Target,
+)
 from bridge.models.deliveries import TOLD_OF
 from bridge.retries import Failure
 from channels_wechat.messages import Content, Upload, Window
@@ -258,6 +270,18 @@ def test_a_shared_memory_that_they_began_anew_does_not_come_back() -> None:
     leave(account)
     inbound.route_waiting()
     assert turn(account, "3", "oOther").payload["session_key"] == renewed != before
+
+
+def test_nothing_is_left_of_a_session_that_they_began_anew() -> None:
+    account = official()
+    route(account, scope="sender")
+    hear(account, "hello", FAN)
+    hear(account, "/new", FAN)
+    inbound.route_waiting()
+    assert SessionEpoch.objects.count() == 1
+    leave(account)
+    inbound.route_waiting()
+    assert SessionEpoch.objects.count() == 0
 
 
 def test_one_by_one_as_in_a_batch(account: ChannelAccount) -> None:

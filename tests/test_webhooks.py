@@ -8,10 +8,13 @@ import hmac
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from django.db import transaction
 from django.utils import timezone
@@ -46,6 +49,7 @@ from tests.factories import (
     turn,
     work_off,
 )
+from tests.test_arrivals import params, waiting
 from tests.test_races import at_once
 
 if TYPE_CHECKING:
@@ -382,6 +386,24 @@ def test_a_change_of_state_is_told_once_by_many_sweeps(valkey: redis.Redis) -> N
     account.set_state(Health.STOPPED, "x")
     at_once(*[tasks.sweep.run] * 6)
     assert len(told(one)) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_state_does_not_change_while_it_is_told() -> None:
+    """Else an older state might be told after a newer one, and be the last that a receiver hears of."""
+    account, one = app(), endpoint(events=[Event.ACCOUNT_STATE])
+    account.set_state(Health.FAILING, "busy")
+    with ThreadPoolExecutor(2) as threads:
+        with closing(psycopg.connect(**params())) as server:
+            server.execute("LOCK TABLE bridge_delivery IN SHARE MODE")
+            tells = threads.submit(in_thread(events.tell_account_states))
+            eventually(lambda: waiting() == 1)
+            changes = threads.submit(in_thread(lambda: account.set_state(Health.OK)))
+            eventually(lambda: waiting() == 2)
+        tells.result(20)
+        assert changes.result(20)
+    events.tell_account_states()
+    assert [data["state"] for _event, data in told(one)] == ["failing", "ok"]
 
 
 def test_no_event_holds_a_secret(receiver: Recorder) -> None:

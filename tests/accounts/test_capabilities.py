@@ -40,6 +40,15 @@ def test_what_was_refused_is_not_asked_for_a_day() -> None:
     assert timedelta(hours=23) < row.until - timezone.now() <= timedelta(days=1)
 
 
+def test_what_another_process_was_refused_is_known_in_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capabilities, "CACHE_SECONDS", 0.0)
+    account = official()
+    assert capabilities.allowed(account.pk, "custom_send")
+    until = timezone.now() + timedelta(hours=1)
+    Restriction.objects.create(account=account, capability="custom_send", code="48001", until=until)
+    assert not capabilities.allowed(account.pk, "custom_send")
+
+
 def test_after_a_day_it_is_asked_again() -> None:
     account = official()
     capabilities.restrict(account, "custom_send", REFUSED)

@@ -102,6 +102,21 @@ def test_what_is_left_is_shown_and_comes_back(valkey: redis.Redis) -> None:
     assert 60 <= valkey.ttl("limit:a:member:p") <= 62
 
 
+def test_the_oldest_slice_counts_whole(valkey: redis.Redis) -> None:
+    """Some of it lies within the window; whoever is shown more than may be taken would be told to wait."""
+    year = Limit("year", 3, 365 * 24 * 3600, "direct", "x")  # a slice is six days long: none begins meanwhile
+    take([year], "a", "p")
+    (now,) = map(int, valkey.hgetall("limit:a:year:p"))
+    valkey.delete("limit:a:year:p")
+    valkey.hset("limit:a:year:p", str(now - 60), 3)
+    assert left([year], "a", "p") == [(year, 0)]
+    assert take([year], "a", "p") > 0
+    valkey.delete("limit:a:year:p")
+    valkey.hset("limit:a:year:p", str(now - 61), 3)
+    assert left([year], "a", "p") == [(year, 3)]
+    assert take([year], "a", "p") == 0.0
+
+
 def test_blind_without_valkey() -> None:
     door.rest.begin(ConnectionError("away"))
     try:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import ChannelAccount, Health
-from bridge.models import Message
+from bridge.models import Conversation, Message
 from openclaw.models import Gateway
 from tests.admin import rows
 
@@ -104,6 +106,29 @@ def test_a_page_with_everything(boss: Client, world: rows.World, django_assert_m
     with django_assert_max_num_queries(28):
         answer = boss.get(reverse(f"admin:{page}", args=[pk]))
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("day", "shown"),
+    [
+        ("today", ["now"]),
+        ("yesterday", ["late yesterday", "early yesterday"]),
+        ("week", ["now", "late yesterday", "early yesterday", "first of the week"]),
+        ("", ["now", "late yesterday", "early yesterday", "first of the week", "before"]),
+    ],
+)
+def test_a_list_of_a_day(boss: Client, day: str, shown: list[str]) -> None:
+    midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    week, second = midnight - timedelta(days=6), timedelta(seconds=1)
+    times = {"before": week - second, "first of the week": week, "early yesterday": midnight - timedelta(days=1)}
+    times |= {"late yesterday": midnight - second, "now": timezone.now()}
+    person = Conversation.objects.create(account=rows.account(), peer_kind="direct", peer_id="zhangsan")
+    for text, at in times.items():
+        rows.delivery(rows.message(person, text, text, created_at=at), created_at=at)
+    listed = boss.get(reverse("admin:bridge_message_changelist"), {"day": day} if day else {}).context["cl"]
+    assert [message.text for message in listed.result_list] == shown
+    listed = boss.get(reverse("admin:bridge_delivery_changelist"), {"day": day} if day else {}).context["cl"]
+    assert [delivery.message.text for delivery in listed.result_list] == shown
 
 
 def test_no_page_holds_a_secret(boss: Client, world: rows.World) -> None:

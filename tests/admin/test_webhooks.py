@@ -114,6 +114,16 @@ def test_switching_on_again_forgets_why_it_was_off(boss: Client) -> None:
     assert not endpoint.enabled
 
 
+def test_a_switch_is_a_change_since_the_last_call(boss: Client) -> None:
+    """By it an answer 410 to an earlier call switches nothing off that staff have just switched on."""
+    endpoint = rows.webhook()
+    long_ago = endpoint.updated_at - timedelta(days=1)
+    WebhookEndpoint.objects.update(updated_at=long_ago)
+    boss.post(url("switch", endpoint.pk))
+    endpoint.refresh_from_db()
+    assert (endpoint.enabled, endpoint.updated_at > long_ago) == (False, True)
+
+
 def test_saving_the_form_of_one_that_was_switched_off_meanwhile_switches_it_on(boss: Client) -> None:
     endpoint = rows.webhook(enabled=False, off_reason="It answered 410 Gone.")
     assert boss.post(url("change", endpoint.pk), NEW).status_code == 302

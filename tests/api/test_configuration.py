@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,8 @@ from tests import factories
 from tests.admin import rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.test import Client
 
     from tests.admin.rows import World
@@ -119,6 +122,19 @@ def test_changing_one_thing_leaves_the_others(boss: Client) -> None:
     )  # fmt: skip
     assert boss.patch(url, {"kind": "wecom_aibot"}, **JSON).status_code == 200
     assert ChannelAccount.objects.get(pk=account.pk).kind == "wecom_app"
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [("accounts", factories.app), ("gateways", factories.gateway), ("webhooks", factories.endpoint)],
+)
+def test_when_it_was_changed_is_written_too(boss: Client, name: str, made: Callable[[], Any]) -> None:
+    row = made()
+    long_ago = row.updated_at - timedelta(days=1)
+    type(row).objects.update(updated_at=long_ago)
+    assert boss.patch(f"/api/v1/{name}/{row.pk}/", {"name": "Another"}, **JSON).status_code == 200
+    row.refresh_from_db()
+    assert (row.name, row.updated_at > long_ago) == ("Another", True)
 
 
 def test_an_account_that_never_spoke_can_be_deleted(boss: Client) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 
 import pytest
+from django.core.exceptions import ValidationError
 
+from channels_wechat.addresses import check_address
 from channels_wechat.errors import ChannelError
 from channels_wechat.guard import Guard, is_never_called, is_public
 
@@ -134,3 +136,24 @@ def test_metadata_is_never_called_whatever_a_list_says(address: str) -> None:
         assert is_never_called(ipaddress.ip_address(text)), text
         with pytest.raises(ChannelError, match="never called"):
             Guard(["0.0.0.0/0:*", "[::/0]:*"]).resolve(text, 80)
+
+
+@pytest.mark.parametrize("name", ["one.gateways.internal", "two.one.gateways.internal", "ONE.Gateways.internal."])
+def test_a_star_stands_for_every_name_below_it(name: str) -> None:
+    assert Guard(["*.gateways.internal:18789"]).names(name, 18789)
+    assert not Guard(["*.gateways.internal:18789"]).names(name, 18790)
+
+
+@pytest.mark.parametrize("name", ["gateways.internal", "evilgateways.internal", "one.gateways.internal.example.com"])
+def test_and_for_no_other(name: str) -> None:
+    assert not Guard(["*.gateways.internal:18789"]).names(name, 18789)
+
+
+def test_a_name_that_does_not_resolve_just_now_may_be_entered() -> None:
+    """With https, or where the list has it: the guard is asked again before each call."""
+    guard = Guard(["gateway.invalid:18789"])
+    check_address("http://gateway.invalid:18789", guard)
+    check_address("https://other.invalid", guard)
+    for address in ("http://gateway.invalid:18790", "http://other.invalid:18789"):
+        with pytest.raises(ValidationError, match="Without https"):
+            check_address(address, guard)

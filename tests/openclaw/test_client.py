@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -402,6 +402,27 @@ def test_message_nobody_asked_for_is_handed_over(stub: RunningStub) -> None:
     assert [(reply.session_key, reply.run_id, reply.answer.text, reply.resumes) for reply in replies] == [
         (KEY, run_id, "it is time", "")
     ]
+
+
+def test_one_reply_for_a_run_whose_event_comes_twice(stub: RunningStub) -> None:
+    once = stub._gateway.broadcast
+
+    def twice(event: str, payload: dict[str, Any]) -> None:
+        once(event, payload)
+        once(event, payload)
+
+    stub._gateway.broadcast = twice
+
+    async def run() -> list[str]:
+        replies: list[ForeignReply] = []
+        async with connected(stub, replies.append) as client:
+            await asyncio.to_thread(stub.say, KEY, "it is time")
+            await asyncio.to_thread(stub.say, KEY, "still")
+            await until(lambda: {reply.answer.text for reply in replies} == {"it is time", "still"})
+            await client.agents()  # whatever was on its way before this answer has come
+            return [reply.answer.text for reply in replies]
+
+    assert sorted(asyncio.run(run())) == ["it is time", "still"]
 
 
 # --- lost connections -------------------------------------------------------------------------------------------------

@@ -102,6 +102,15 @@ def test_images_go_along_and_text_files_into_the_message(stub: RunningStub) -> N
     assert "c.txt (text/plain, 2 bytes). It cannot be transferred here" in asked
 
 
+def test_a_long_text_file_does_not_push_the_question_out_of_sight(stub: RunningStub) -> None:
+    most = http.INLINE_LIMIT
+    attachments = tuple(Attachment("file", f"{n}.txt", "text/plain", b"x" * n) for n in (most, most + 1))
+    ask(stub.base_url, Turn(KEY, "main", "look", "k", attachments=attachments))
+    asked = stub.record[0]["message"]
+    assert f"{most}.txt:\n```\n{'x' * most}\n```" in asked
+    assert asked.endswith(f"{most + 1}.txt (text/plain, {most + 1} bytes). It cannot be transferred here.]")
+
+
 def test_wrong_token(stub: RunningStub) -> None:
     error = ask_error(stub.base_url, token="wrong")
     assert (error.code, error.action) == (Code.BAD_TOKEN, Action.CONFIG)

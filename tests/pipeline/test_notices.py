@@ -99,7 +99,9 @@ def test_nothing_is_said_to_groups_about_events_or_where_a_callback_says_it() ->
 
 
 def test_an_account_without_any_mapping_leaves_the_answers_to_staff_and_scripts() -> None:
+    """Whatever is mapped of other accounts."""
     account = app()
+    route(official(), gateway())
     assert turn(account).reason == Reason.NO_ROUTE
     assert said(account) == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
@@ -132,9 +133,12 @@ class AccountForm(OneErrorPerField, _AccountForm):
         return self.channel.Credentials.secrets
 
     def clean_name(self) -> str:
-        """Names tell accounts apart in every list and filter, so two may not be alike, in whatever case."""
-        name = " ".join(self.cleaned_data["name"].split())
-        other = ChannelAccount.objects.filter(name__iexact=name).exclude(pk=self.instance.pk).first()
+        """Names tell accounts apart in every list and filter, so two may not be alike, in whatever case and width."""
+        name = " ".join(without_invisible(self.cleaned_data["name"]).split())
+        if not name:
+            raise forms.ValidationError(self.fields["name"].error_messages["required"], code="required")
+        others = ChannelAccount.objects.defer("credentials").exclude(pk=self.instance.pk)
+        other = next((each for each in others if _as_seen(each.name) == _as_seen(name)), None)
         if other:
             self.collides_with = other
             text = _("There is an account with this name already: “%(name)s” (%(kind)s).")
@@ -213,6 +217,10 @@ class AccountForm(OneErrorPerField, _AccountForm):
     def _identity_field(self) -> str:
         open_names = [name for name in self.credential_names if name not in self.secrets]
         return (open_names or list(self.credential_names))[0]
+
+
+def _as_seen(name: str) -> str:
+    return unicodedata.normalize("NFKC", without_invisible(name)).casefold()
 
 
 def account_form(kind: str) -> type[AccountForm]:

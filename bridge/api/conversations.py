@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from bridge import audit, outbound
 from bridge.api.base import Endpoint, user_of
-from bridge.api.fields import Filters, Given, IdFilter, PeerOf, PersonFilter
+from bridge.api.fields import Filters, Given, IdFilter, Moment, PeerOf, PersonFilter
 from bridge.models import Conversation
 from bridge.models.routes import PeerKinds
 
@@ -38,7 +38,7 @@ class ConversationFilters(Filters):
     peer_kind = django_filters.ChoiceFilter(choices=PeerKinds.choices)
     peer_id = PersonFilter(field_name="peer_id")
     mode = django_filters.ChoiceFilter(choices=Conversation.Mode.choices)
-    heard_after = django_filters.IsoDateTimeFilter(field_name="last_inbound_at", lookup_expr="gte")
+    heard_after = Moment(field_name="last_inbound_at", lookup_expr="gte")
 
 
 class Conversations(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.UpdateModelMixin, Endpoint):

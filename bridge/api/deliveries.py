@@ -15,7 +15,7 @@ from bridge import audit, replay
 from bridge.access import hide_errors
 from bridge.api.base import Endpoint, may_read, user_of
 from bridge.api.errors import Refused
-from bridge.api.fields import Before, Filters, Given, IdFilter, Withheld, YesOrNo
+from bridge.api.fields import Before, Filters, Given, IdFilter, Moment, Withheld, YesOrNo
 from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target
 from bridge.operations.codes import with_code
 from bridge.operations.waiting import Wait, waits
@@ -137,7 +137,7 @@ class DeliveryFilters(Filters):
     conversation = IdFilter(field_name="message__conversation_id")
     code = django_filters.CharFilter(method="failed_with", max_length=64, help_text=CODE)
     dismissed = YesOrNo(field_name="dismissed_at", lookup_expr="isnull", exclude=True)
-    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+    created_after = Moment(field_name="created_at", lookup_expr="gte")
     created_before = Before()
 
     def failed_with(self, rows: QuerySet[Delivery], _name: str, code: str) -> QuerySet[Delivery]:

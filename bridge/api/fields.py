@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import django_filters
 from django import forms
 from django.utils.translation import gettext as _
+from django_filters.fields import IsoDateTimeField
 from django_filters.rest_framework import FilterSet
 from rest_framework import serializers
 
@@ -117,7 +119,22 @@ class Filters(FilterSet):
     """Base of every list's filters. Each stands on an index, for lists hold a million rows."""
 
 
-class Before(django_filters.IsoDateTimeFilter):
+class MomentField(IsoDateTimeField):
+    """ISO 8601, within the years 1 to 9999 of UTC."""
+
+    def to_python(self, value: Any) -> datetime | None:
+        found: datetime | None = super().to_python(value)
+        try:
+            return found and found.astimezone(UTC)
+        except OverflowError:
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from None
+
+
+class Moment(django_filters.IsoDateTimeFilter):
+    field_class = MomentField
+
+
+class Before(Moment):
     """What was created before a moment."""
 
     def filter(self, qs: QuerySet[Any], value: datetime | None) -> QuerySet[Any]:

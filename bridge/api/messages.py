@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from bridge import audit, search
 from bridge.api.attachments import AttachmentSerializer
 from bridge.api.base import Endpoint, client_of, may_read
-from bridge.api.fields import Before, Filters, IdFilter, PeerOf, PersonFilter, Withheld
+from bridge.api.fields import Before, Filters, IdFilter, Moment, PeerOf, PersonFilter, Withheld
 from bridge.api.reading import Json
 from bridge.api.sending import FormSerializer, SendSerializer, key_of, read, send_once
 from bridge.models import Message
@@ -105,7 +105,7 @@ class MessageFilters(Filters):
         method="search",
         label=f"Words of the text; a word of two letters is looked for in the newest {search.NEWEST} messages only",
     )
-    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+    created_after = Moment(field_name="created_at", lookup_expr="gte")
     created_before = Before()
 
     def search(self, rows: QuerySet[Message], _name: str, words: str) -> QuerySet[Message]:

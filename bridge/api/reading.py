@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +29,32 @@ class Json(JSONParser):
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
+        """In UTF-8, whatever charset the request names: JSON has no other."""
         try:
-            found = super().parse(stream, media_type, parser_context)
+            found: dict[str, Any] = json.loads(stream.read().decode(), parse_constant=_refuse, object_pairs_hook=_once)
         except RecursionError:
             raise ParseError from None
+        except ValueError as error:
+            raise ParseError(_("This is not JSON: %s") % error) from error
         if _deep(found):
             raise ParseError(_("The JSON is nested too deeply."))
         if wrong := _beyond_measure(found):
             raise ValidationError({wrong: [_("This number is larger than any that can be written.")]})
         return found
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(constant)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two values of one name, one would be passed over."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _value in pairs]
+        wrong = sorted({name for name in names if names.count(name) > 1})
+        raise ValidationError({name: [_("This is given more than once.")] for name in wrong})
+    return found
 
 
 def _deep(value: Any) -> bool:

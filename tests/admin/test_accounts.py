@@ -215,6 +215,20 @@ def test_two_accounts_cannot_have_one_name(boss: Client) -> None:
         ChannelAccount.objects.filter(pk=rows.account(name="Other", external_id="second").pk).update(name="DEMO APP")
 
 
+@pytest.mark.parametrize(
+    ("first", "name"),
+    [("DemoApp", "Demo\u200bApp"), ("Demo App", "Ｄｅｍｏ\u3000App"), ("Demo App", "DEMO\u00a0APP\ufeff")],
+)
+def test_names_that_look_alike_are_one_name(boss: Client, first: str, name: str) -> None:
+    rows.account(name=first, external_id="first")
+    assert "There is an account with this name already" in errors(boss.post(ADD, {**NEW, "name": name}))["name"][0]
+
+
+def test_a_name_that_nobody_sees_is_none(boss: Client) -> None:
+    assert list(errors(boss.post(ADD, {**NEW, "name": "\u200b\u2060"}))) == ["name"]
+    assert not ChannelAccount.objects.exists()
+
+
 def test_twins_get_names_of_their_own() -> None:
     """As the migration finds them: before the constraint."""
     with connection.cursor() as cursor:

@@ -120,6 +120,17 @@ def test_parameters_that_cannot_be_used(boss: Client, query: str) -> None:
     assert list(answer.json()["details"]) == [query.split("=")[0]]
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["messages/?created_before", "messages/?created_after", "deliveries/?created_after", "conversations/?heard_after"],
+)
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00%2B23:59"])
+def test_a_moment_that_is_none_in_utc_is_refused(boss: Client, path: str, moment: str) -> None:
+    answer = boss.get(f"/api/v1/{path}={moment}")
+    is_refusal(answer, 400, "invalid")
+    assert list(answer.json()["details"]) == [path.split("?")[1]]
+
+
 @pytest.mark.parametrize("path", ["accounts", "gateways", "routes", "webhooks"])
 def test_what_is_neither_true_nor_false_is_refused(boss: Client, path: str) -> None:
     is_refusal(boss.get(f"/api/v1/{path}/?enabled=maybe"), 400, "invalid")
@@ -134,6 +145,27 @@ def test_an_id_with_what_nobody_sees_is_refused(boss: Client, world: World, peer
     answer = boss.post("/api/v1/messages/", {**where, "content": {"text": "x"}}, headers=headers, **JSON)
     is_refusal(answer, 400, "invalid")
     assert list(answer.json()["details"]) == ["peer.id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ('{"account": 1, "account": 2}', "account"),
+        ('{"peer": {"kind": "direct", "id": "a", "id": "a"}}', "id"),
+        ('{"content": {"data": {"x": [{"deep": 1, "deep": 2}]}}}', "deep"),
+    ],
+)
+def test_a_name_that_is_given_twice_is_refused(boss: Client, body: str, name: str) -> None:
+    answer = boss.post("/api/v1/messages/", body, content_type="application/json", headers={"Idempotency-Key": "twice"})
+    assert (answer.status_code, answer.json()["details"]) == (400, {name: ["This is given more than once."]})
+
+
+@pytest.mark.parametrize("charset", ["zlib", "hex", "utf-16", "rot13", "undefined"])
+def test_json_is_utf_8_whatever_the_charset(boss: Client, charset: str) -> None:
+    kind = {"content_type": f"application/json; charset={charset}", "headers": {"Idempotency-Key": "charset"}}
+    assert boss.generic("POST", "/api/v1/messages/", b'{"x": 1}', **kind).json()["details"]["x"] == [
+        "This is not known here."
+    ]
 
 
 @pytest.mark.parametrize("text", ["%00", "a%00b", "%ED%A0%80", "x" * 300])

@@ -52,9 +52,15 @@ class PossibleStates(admin.ChoicesFieldListFilter):
 
 
 class PossibleReasons(PossibleStates):
-    """Those that there are now, and the chosen one."""
+    """Those that there are now, and the chosen one; beside a search all, because a search costs its own queries."""
+
+    def __init__(self, field: Any, request: HttpRequest, *args: Any, **fields: Any) -> None:
+        super().__init__(field, request, *args, **fields)
+        self.searches = bool(request.GET.get("q"))
 
     def possible(self) -> list[Any]:
+        if self.searches:
+            return [reason.label for reason in Reason]
         found = Delivery.objects.filter(DEAD).order_by().values_list("reason", flat=True).distinct()
         return [Reason(reason).label for reason in {*found, *(self.lookup_val or [])} & {*Reason.values}]
 

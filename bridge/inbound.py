@@ -55,7 +55,7 @@ def route_again(message: Message) -> Delivery:
         channel=channel_for(message.account),
         sender_name=peers.names_of(message.account_id, [message.sender]).get(message.sender, ""),
         files=list(message.attachments.order_by("position").values_list("pk", "kind", "name")),
-        told=_told_again(message),
+        told=_parsed_for_turn(message),
     )
     fresh = _decided(case, _decide(case))
     for name in ("gateway_id", "route_id", "payload", "state", "reason", "error", "finished_at"):
@@ -63,8 +63,8 @@ def route_again(message: Message) -> Delivery:
     return delivery
 
 
-def _told_again(message: Message) -> dict[str, Any]:
-    """What its turn says anew; what else the platform told was done when the message came."""
+def _parsed_for_turn(message: Message) -> dict[str, Any]:
+    """What the parser found that a turn needs each time; all else was done when the message came."""
     told = message.raw.get("_bridge", {})
     return {"unread": True} if told.get("unread") else {}
 

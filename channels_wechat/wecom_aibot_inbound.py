@@ -120,8 +120,8 @@ def _message(node: Node, bot_name: str) -> tuple[str, Said]:
     if said.text and is_placeholder(said.text):
         kind, said = "unsupported", Said(NOT_PASSED_ON, said.media, is_unread=True)
     text = "\n\n".join(part.text for part in (quoted, said) if part.text)
-    whole = Said(text, (*said.media, *quoted.media), said.is_unread or quoted.is_unread)
-    return kind if kind in KINDS else "unsupported", whole
+    both = Said(text, (*said.media, *quoted.media), said.is_unread or quoted.is_unread)
+    return kind if kind in KINDS else "unsupported", both
 
 
 def _said(node: Any, bot_name: str) -> Said:

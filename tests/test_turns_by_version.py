@@ -100,7 +100,7 @@ def test_a_long_answer_is_recovered_whole(stub: RunningStub, account: ChannelAcc
 def test_whoever_reads_only_the_beginning_of_a_recovered_answer_is_told(
     stub: RunningStub, account: ChannelAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("openclaw.client.HISTORY_CHARACTERS", 8000)
+    monkeypatch.setattr("openclaw.client.HISTORY_CHARACTERS", 8000)  # a limit, so that no answer of 500 kB is needed
     stub.faults.drop_mid_turn = 1
     with RunningConnector():
         asked = turn(account, "!long=12000")

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from accounts import valkey
 from bridge import handout, media, replies
+from bridge.handout import Given
 from bridge.models import Attachment, Delivery, Message, Reason, State, Target, Wire
 from bridge.pipeline.inbound import spool
 from channels_wechat.messages import Payload
@@ -31,18 +32,20 @@ def partial_key(uuid: UUID) -> str:
     return f"partial:{uuid.hex}"
 
 
-def answer_poll(account: ChannelAccount, channel: Streaming, query: Mapping[str, str], stream: str) -> Answer:
+def answer_poll(account: ChannelAccount, channel: Streaming, query: Mapping[str, str], stream: str) -> Given:
     """The text so far, or the final frame; the same final frame again when it is asked for again."""
     spooled = spool.is_in_use()  # looked at before the rows: it may be stored between the two looks
     question = Message.objects.filter(uuid=UUID(stream), account=account).first()
     if question is None:
-        return still_working(channel, query, stream) if spooled else channel.frame(query, stream, None, finish=True)
+        return Given(
+            still_working(channel, query, stream) if spooled else channel.frame(query, stream, None, finish=True)
+        )
     turn = _turn_of(question)  # read before the answer: the end of a turn and its answer are committed together
     said = _answer_to(question)
     if said and said.wire == Wire.VIEW:
         return _fetched(channel, query, stream, question, said)
     ending = "later" if said else _ending(channel, question, turn)
-    return _frame(channel, query, stream, question, ending)
+    return Given(_frame(channel, query, stream, question, ending))
 
 
 def still_working(channel: Streaming, query: Mapping[str, str], stream: str) -> Answer:
@@ -65,13 +68,14 @@ def _answer_to(question: Message) -> Delivery | None:
     return newest.filter(wire=Wire.VIEW).first() or newest.first()
 
 
-def _fetched(channel: Streaming, query: Mapping[str, str], stream: str, question: Message, said: Delivery) -> Answer:
+def _fetched(channel: Streaming, query: Mapping[str, str], stream: str, question: Message, said: Delivery) -> Given:
     if said.state == State.PENDING:
-        said = handout.give(said, "stream") or said
-    if said.state != State.DELIVERED:
-        return _frame(channel, query, stream, question, "")
+        said = handout.offer(said, "stream") or said
+    if said.state not in handout.OFFERED:
+        return Given(_frame(channel, query, stream, question, ""))
     payload = Payload.from_json(said.payload)
-    return channel.frame(query, stream, payload, images=_images(payload), finish=True)
+    answer = channel.frame(query, stream, payload, images=_images(payload), finish=True)
+    return Given(answer, None if said.state == State.DELIVERED else said.pk)
 
 
 def _images(payload: Payload) -> tuple[Upload, ...]:

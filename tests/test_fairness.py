@@ -445,7 +445,7 @@ def test_a_bot_s_stream_carries_the_sentence_and_the_next_ends_without_one() -> 
     first = turn(account, group=GROUP, reply="https://reply/?b")
     second = turn(account, group=GROUP, reply="https://reply/?c")
     channel, query = channel_for(account), {"timestamp": "1", "nonce": "n"}
-    shown = [opened(answer_poll(account, channel, query, one.message.uuid.hex).body) for one in (first, second)]
+    shown = [opened(answer_poll(account, channel, query, one.message.uuid.hex).answer.body) for one in (first, second)]
     assert shown[0]["stream"]["content"] == "您发送消息过于频繁，超出的消息未处理，请稍后再试。"
     assert [frame["stream"]["finish"] for frame in shown] == [True, True]
     assert "尚未接入" not in shown[1]["stream"]["content"]

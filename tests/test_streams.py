@@ -9,8 +9,9 @@ import pytest
 from django.core.files.base import ContentFile
 from django.utils import timezone
 
+from accounts.channels import channel_for
 from bridge import delivery as work
-from bridge import outbound
+from bridge import handout, outbound, replay, streams
 from bridge.models import Conversation, Delivery, Message, Reason, State
 from bridge.retries import Failure
 from bridge.streams import partial_key
@@ -113,6 +114,53 @@ def test_a_poll_fetches_the_answer_and_the_next_one_gets_the_same(asked: Deliver
     after = row(delivery)
     assert (after.state, after.wire, after.tries, outcomes(delivery)) == ("delivered", "view", 1, ["ok"])
     assert after.attempts.get().request["via"] == "stream"
+
+
+# --- a final frame whose way to the platform was cut off --------------------------------------------------------------------------
+
+
+def unsent(question: Message) -> None:
+    """A poll whose answer is made, and whose process is lost before it is sent."""
+    channel: Any = channel_for(question.account)
+    given = streams.answer_poll(question.account, channel, {"timestamp": "1", "nonce": "n"}, question.uuid.hex)
+    assert given.part
+
+
+def test_a_final_frame_that_was_not_sent_is_no_delivery(asked: Delivery) -> None:
+    """The platform asks again for six minutes only: afterwards nobody knows whether its reader saw the end."""
+    said = answer(work.message_of(asked), "forty-two").deliveries.get()
+    unsent(work.message_of(asked))
+    assert (state(said), outcomes(said)) == ("sending", [""])
+    shift(said, lease_until=-1)
+    work.sweep()
+    assert (state(said), row(said).reason, outcomes(said)) == ("uncertain", Reason.UNKNOWN, ["interrupted"])
+
+
+@pytest.mark.parametrize("swept", [False, True])
+def test_the_poll_that_comes_again_gets_it_and_settles_it(asked: Delivery, swept: bool) -> None:
+    question = work.message_of(asked)
+    said = answer(question, "forty-two").deliveries.get()
+    unsent(question)
+    if swept:
+        shift(said, lease_until=-1)
+        work.sweep()
+    assert shown(question) == ("forty-two", True)
+    assert (state(said), outcomes(said)) == ("delivered", ["ok"])
+    assert shown(question) == ("forty-two", True)
+    assert outcomes(said) == ["ok"]
+
+
+def test_what_was_replayed_by_the_address_is_not_confirmed(asked: Delivery) -> None:
+    question = work.message_of(asked)
+    said = answer(question, "forty-two").deliveries.get()
+    unsent(question)
+    shift(said, lease_until=-1)
+    work.sweep()
+    age(question, 400)  # its stream is over
+    replay.replay([said.pk], twice=True)
+    assert (state(said), row(said).wire) == ("pending", "worker")
+    handout.confirm(said.pk)
+    assert state(said) == "pending"
 
 
 def test_the_same_final_frame_also_after_a_second_message_by_the_address(asked: Delivery) -> None:

@@ -37,16 +37,21 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Response:
+    """then: called when it was sent."""
+
     status: int
     body: bytes = b""
     content_type: str = PLAIN
     headers: dict[str, str] = field(default_factory=dict)
+    then: Callable[[], None] | None = None
 
     async def send(self, send: Send) -> None:
         lines = [(b"content-type", self.content_type.encode()), (b"content-length", str(len(self.body)).encode())]
         lines += [(name.encode(), value.encode("latin-1")) for name, value in self.headers.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": lines})
         await send({"type": "http.response.body", "body": self.body})
+        if self.then:
+            self.then()
 
 
 class Request:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -17,8 +18,9 @@ from django.utils.translation import gettext as _
 from accounts import channels, valkey
 from accounts.capabilities import is_known, passively, passively_as_known
 from accounts.models import Health
-from bridge import arrivals, logs, metrics, outbound, passive, streams
+from bridge import arrivals, handout, logs, metrics, outbound, passive, streams
 from bridge.database import AWAY, Line, run_on
+from bridge.handout import Given
 from bridge.held import Places
 from bridge.models import Message
 from bridge.pipeline.inbound import spool
@@ -35,13 +37,15 @@ if TYPE_CHECKING:
     from accounts.models import ChannelAccount
     from bridge.runtime.threads import Threads
     from channels_wechat.base import Channel
-    from channels_wechat.messages import Answer, Inbound
+    from channels_wechat.messages import Inbound
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 PATH = "/callbacks/"
 # A larger body is verified and parsed in a thread: it would hold up the others for milliseconds.
 LARGE_BYTES = 64 * capacity.KIB
+# Between two tries to store that the end of a stream was sent, in seconds.
+CONFIRM_PAUSES = (1, 5, 20, 60)
 # Notes for Valkey that may wait for a thread; more of them are left out.
 MAX_NOTES = 100
 
@@ -102,8 +106,11 @@ class Callbacks:
             self._note(str(account.key), refused.code, refused=True)
             closes = {"connection": "close"} if refused.status == 413 else {}
             return Response(refused.status, str(refused).encode(), headers=closes)
-        body: Any = found.body
-        return Response(200, body.encode() if isinstance(body, str) else bytes(body), found.content_type)
+        body: Any = found.answer.body
+        then = partial(self._confirm, found.part) if found.part else None
+        return Response(
+            200, body.encode() if isinstance(body, str) else bytes(body), found.answer.content_type, then=then
+        )
 
     async def _account(self, path: str) -> tuple[ChannelAccount, TakesCallbacks]:
         """The account is looked up before anything of a body is read: nobody but its platform knows the address."""
@@ -132,12 +139,12 @@ class Callbacks:
                 return before
             raise
 
-    async def _reply(self, request: Request, account: ChannelAccount, channel: TakesCallbacks) -> Answer:
+    async def _reply(self, request: Request, account: ChannelAccount, channel: TakesCallbacks) -> Given:
         query = _query(request)
         if request.method == "GET":
             answer = channel.challenge(query)
             self._note(str(account.key), "verified", refused=False)
-            return answer
+            return Given(answer)
         body = await self._body(request)
         parsed = channel.parse(query, body) if len(body) < LARGE_BYTES else await self._run(channel.parse, query, body)
         if parsed.poll and isinstance(channel, Streaming):
@@ -147,10 +154,12 @@ class Callbacks:
         if parsed.inbound and await self._answers_passively(channel, account):
             self.places.listen()  # also while the database is away: its message is stored or in the spool, so waiting loses nothing
             reply_channel: Any = channel
-            return await passive.answer(
-                account, reply_channel, query, parsed.inbound[0], self.places, self.threads.callbacks
+            return Given(
+                await passive.answer(
+                    account, reply_channel, query, parsed.inbound[0], self.places, self.threads.callbacks
+                )
             )
-        return channel.acknowledge(query, parsed)
+        return Given(channel.acknowledge(query, parsed))
 
     async def _body(self, request: Request) -> bytes:
         body = await request.body(settings.CALLBACK_MAX_BYTES, capacity.CALLBACK_BODY_SECONDS)
@@ -176,13 +185,13 @@ class Callbacks:
         """None: a repetition, or in the spool. Raises OperationalError, also where neither takes it in time; it may still be stored."""
         return await self._within(capacity.RECEIVE_SECONDS, self.rows(row))
 
-    async def _poll(self, account: ChannelAccount, channel: Streaming, query: dict[str, str], stream: str) -> Answer:
+    async def _poll(self, account: ChannelAccount, channel: Streaming, query: dict[str, str], stream: str) -> Given:
         """While the database is away a poll is told that the agent still works: an error would end the stream."""
         try:
             polled = self._run(streams.answer_poll, account, channel, query, stream)
             return await self._within(capacity.POLL_SECONDS, polled)
         except AWAY:
-            return await run_on(self.threads.disk, streams.still_working, channel, query, stream)
+            return Given(await run_on(self.threads.disk, streams.still_working, channel, query, stream))
 
     async def _answers_passively(self, channel: Channel, account: ChannelAccount) -> bool:
         if not isinstance(channel, Passive) or channel.answers == "messages":
@@ -233,9 +242,23 @@ class Callbacks:
         if write := metrics.note_callback(key, result, refused):
             self._later(self._run(valkey.ask, write, None))
 
-    def _later(self, work: Coroutine[Any, Any, Any]) -> None:
-        """No request waits for it."""
-        if len(self.notes) >= MAX_NOTES:
+    def _confirm(self, part: int) -> None:
+        self._later(self._confirmed(part), most=None)
+
+    async def _confirmed(self, part: int) -> None:
+        """Also where the database is away for a moment; where it stays away, the delivery is uncertain."""
+        for pause in CONFIRM_PAUSES:
+            try:
+                await self._run(handout.confirm, part)
+            except AWAY:
+                await asyncio.sleep(pause)
+            else:
+                return
+        await self._run(handout.confirm, part)
+
+    def _later(self, work: Coroutine[Any, Any, Any], most: int | None = MAX_NOTES) -> None:
+        """No request waits for it. most: with so many under way it is left out."""
+        if most is not None and len(self.notes) >= most:
             work.close()
             return
         task = asyncio.create_task(work)

@@ -64,9 +64,17 @@ def _swapped(a: Shown, b: Shown) -> bool:
 
 
 def what_went_wrong(evidence: Evidence, most: int = 20) -> list[str]:
-    """The entries of answers that were shown twice, and of the chats that were shown out of order: for whoever looks for the cause."""
-    seen, lines = Seen(evidence.chats), []
-    twice = {number for number, count in seen.times().items() if count > 1}
+    """Answers that were lost or shown twice, and chats that were shown out of order: for whoever looks for the cause."""
+    seen = Seen(evidence.chats)
+    times, lost = seen.times(), _lost(evidence, seen)
+    twice = {number for number, count in times.items() if count > 1}
+    lines = [f"lost: {send}" for send in evidence.sends if lost & set(send.numbers)]
+    lines += [
+        f"lost: {entry}"
+        for entries in evidence.chats.values()
+        for entry in entries
+        if lost & set(numbers(entry["text"]))
+    ]
     for chat, answers in seen.answers.items():
         swapped = any(_swapped(a, b) for a, b in combinations(answers, 2))
         for entry in evidence.chats[chat]:
@@ -115,10 +123,9 @@ def _asked(found: Verdict, evidence: Evidence) -> None:
 
 def _shown(found: Verdict, evidence: Evidence) -> None:
     seen = Seen(evidence.chats)
-    times, uncertain = seen.times(), _uncertain_numbers(evidence)
-    lost = set(range(evidence.messages)) - set(times) - uncertain
+    times = seen.times()
     found.note("answers sent, by the way they came", dict(sorted(seen.ways.items())))
-    found.exactly("answers lost", len(lost), 0)
+    found.exactly("answers lost", len(_lost(evidence, seen)), 0)
     found.exactly("answers doubled without a mark", sum(count > 1 for count in times.values()), 0)
     found.exactly("conversations shown out of order", seen.disordered(), 0)
     found.exactly("streams that never ended", seen.streaming, 0)
@@ -169,6 +176,11 @@ def _effort(found: Verdict, evidence: Evidence) -> None:
     found.note("seconds", round(evidence.seconds, 1))
     found.note("messages a second", round(evidence.messages / evidence.seconds, 1) if evidence.seconds else 0)
     found.note("CPU seconds", evidence.cpu)
+
+
+def _lost(evidence: Evidence, seen: Seen) -> set[int]:
+    """Numbers of answers that nobody saw and that are not said to be uncertain."""
+    return set(range(evidence.messages)) - set(seen.times()) - _uncertain_numbers(evidence)
 
 
 def _uncertain_numbers(evidence: Evidence) -> set[int]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import transaction
 
 from bridge import delivery as work
 from bridge.models import Delivery, State, Wire
+from channels_wechat.text import clean
 
 if TYPE_CHECKING:
-    from bridge.models import Attempt
     from channels_wechat.messages import Answer
 
-# A poll that finds its part in one of these states is given it, again if need be.
+# A request that finds its part in one of these states is given it, again if need be.
 OFFERED = (State.SENDING, State.UNCERTAIN, State.DELIVERED)
 
 
@@ -27,32 +27,29 @@ class Given(NamedTuple):
 
 
 @transaction.atomic
-def give(waiting: Delivery, via: str, **learned: Any) -> Delivery | None:
-    """Claim and settle in one commit: who asks again is given the same again.
+def offer(waiting: Delivery, via: str, remote_id: str = "") -> Delivery | None:
+    """Claim and begin in one commit; `confirm` settles it when it was sent.
 
-    learned: the fields of `delivery.Done`. None: its lane is not free yet, or somebody else was given it.
+    A platform that did not get it asks again, but not for ever: where the process or the database is lost until then, the sweep finds the
+    open attempt, and the delivery becomes uncertain. remote_id: of the request that is answered, by which its repetitions find this part.
+    None: its lane is not free yet, or somebody else was given it.
     """
-    found = _begun(waiting, via)
-    if found is None:
+    claimed = work.claim(Wire.VIEW, _holder(), 1, only=waiting.pk)
+    if not claimed:
         return None
-    delivery, attempt = found
-    work.succeed(delivery, attempt, **learned)
-    delivery.state = State.DELIVERED
+    delivery = claimed[0]
+    if delivery.pk != waiting.pk:
+        raise ValueError("another delivery was claimed than the one that was asked for")
+    work.begin(delivery, {"via": via, **delivery.payload})
+    if remote_id:
+        Delivery.objects.filter(pk=delivery.pk).update(remote_id=clean(remote_id)[:200])
+    delivery.state = State.SENDING
     return delivery
 
 
-@transaction.atomic
-def offer(waiting: Delivery, via: str) -> Delivery | None:
-    """Claim and begin in one commit; `confirm` settles it when it was sent. None: as in `give`.
-
-    A platform that did not get it asks again, but not for ever: where the process or the database is lost until then, the sweep finds the
-    open attempt, and the delivery becomes uncertain.
-    """
-    found = _begun(waiting, via)
-    if found is None:
-        return None
-    found[0].state = State.SENDING
-    return found[0]
+def unconfirmed(part: Delivery) -> int | None:
+    """Its id, while it is to be confirmed when it was sent."""
+    return None if part.state == State.DELIVERED else part.pk
 
 
 def confirm(part: int) -> None:
@@ -61,17 +58,7 @@ def confirm(part: int) -> None:
     attempt = delivery and delivery.attempts.order_by("-number").first()
     if delivery and attempt:
         with contextlib.suppress(work.LostLease):
-            work.succeed(delivery, attempt)
-
-
-def _begun(waiting: Delivery, via: str) -> tuple[Delivery, Attempt] | None:
-    claimed = work.claim(Wire.VIEW, _holder(), 1, only=waiting.pk)
-    if not claimed:
-        return None
-    delivery = claimed[0]
-    if delivery.pk != waiting.pk:
-        raise ValueError("another delivery was claimed than the one that was asked for")
-    return delivery, work.begin(delivery, {"via": via, **delivery.payload})
+            work.succeed(delivery, attempt, remote_id=delivery.remote_id)
 
 
 @cache

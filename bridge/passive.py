@@ -11,13 +11,14 @@ import asyncio
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from django.utils import timezone
 
 from accounts import valkey
 from bridge import handout, readable
 from bridge.database import AWAY, run_on
+from bridge.handout import Given
 from bridge.models import Delivery, State
 from channels_wechat.messages import Payload, message_uuid
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from bridge.held import Place, Places
     from bridge.readable import Standing
     from channels_wechat.base import Passive
-    from channels_wechat.messages import Answer, Inbound
+    from channels_wechat.messages import Inbound
 
 # Longer than the platform waits, so that it never hears what ends such a request: it would repeat nothing.
 BEYOND_SECONDS = 0.5
@@ -45,6 +46,13 @@ SILENT = frozenset({"event"})
 Found = TypeVar("Found")
 
 
+class Said(NamedTuple):
+    """What a request is answered with; blank where nothing is to be said. part: of an answer, the delivery that this is."""
+
+    text: str
+    part: int | None = None
+
+
 class NotYet(Exception):
     """The platform has dropped this request by now and asks again: whoever still listens must not take this for an answer."""
 
@@ -56,7 +64,7 @@ async def answer(
     inbound: Inbound,
     places: Places,
     threads: Executor,
-) -> Answer:
+) -> Given:
     """To a callback whose message is stored, or in the spool. May take as long as the platform waits, and longer. Raises NotYet.
 
     threads: where the database and Valkey are asked. While it waits it has neither a thread nor a connection. While the database is away it
@@ -64,9 +72,9 @@ async def answer(
     with how to read the answer later. A sentence at once would give away the two other chances of a real answer.
     """
     if inbound.kind in SILENT or not channel.takes_passive(inbound.raw):
-        return channel.passive(query, inbound.raw, channel.passive_text(inbound))
+        return Given(channel.passive(query, inbound.raw, channel.passive_text(inbound)))
     said = await _Request(account, channel, inbound, places, threads).words()
-    return channel.passive(query, inbound.raw, said)
+    return Given(channel.passive(query, inbound.raw, said.text), said.part)
 
 
 @dataclass
@@ -77,8 +85,8 @@ class _Request:
     places: Places
     threads: Executor
 
-    async def words(self) -> str:
-        """Blank where nothing is to be said. Raises NotYet."""
+    async def words(self) -> Said:
+        """Raises NotYet."""
         began = time.monotonic()
         count, standing, said = await self._ask(self._first_look) or (0, None, None)
         whom = readable.whom(self.account.pk, self.inbound.peer.id)
@@ -95,7 +103,7 @@ class _Request:
             return said
         if place and (place.over or not last):
             raise NotYet
-        return self.account.sentence("not_ready")
+        return Said(self.account.sentence("not_ready"))
 
     async def _ask(self, look: Callable[[], Found]) -> Found | None:
         """None while the database is away or does not answer."""
@@ -144,19 +152,19 @@ class _Request:
 
     # --- what there is to say
 
-    def _first_look(self) -> tuple[int, Standing | None, str | None]:
+    def _first_look(self) -> tuple[int, Standing | None, Said | None]:
         count = self._count()
         try:
             return count, *self._look()
         except AWAY:
             return count, None, None
 
-    def _look(self) -> tuple[Standing | None, str | None]:
+    def _look(self) -> tuple[Standing | None, Said | None]:
         """None: nothing yet. Raises an error of AWAY."""
         standing = readable.standing(self._uuid)
         return standing, self._said(standing) if standing else None
 
-    def _said(self, standing: Standing) -> str | None:
+    def _said(self, standing: Standing) -> Said | None:
         if standing.given:
             return self._shown(Delivery.objects.get(pk=standing.given), standing)
         if standing.reads_on:
@@ -165,20 +173,20 @@ class _Request:
             return self._given(standing.ready, standing)
         if standing.open:
             return None
-        return (
-            self.account.sentence("failed")
-            if standing.state in (State.DEAD, State.UNCERTAIN)
-            else self._missed(standing)
-        )
+        return self._failed if standing.state in (State.DEAD, State.UNCERTAIN) else self._missed(standing)
 
-    def _missed(self, standing: Standing) -> str | None:
+    @property
+    def _failed(self) -> Said:
+        return Said(self.account.sentence("failed"))
+
+    def _missed(self, standing: Standing) -> Said | None:
         """Where nothing else is to be said: an answer whose reader never heard that it came."""
         if standing.state != State.DELIVERED:
-            return ""
+            return Said("")
         missed = [one for one in readable.unread(standing.conversation or 0) if not one.part]
-        return self._given(missed[0].delivery, standing) if missed else ""
+        return self._given(missed[0].delivery, standing) if missed else Said("")
 
-    def _next(self, standing: Standing) -> str | None:
+    def _next(self, standing: Standing) -> Said | None:
         """For who asked to read on."""
         if waiting := readable.unread(standing.conversation or 0):
             asks_for_older = self.inbound.text.strip() == readable.READ_OLDER
@@ -186,14 +194,14 @@ class _Request:
         turns = readable.turns(standing.conversation or 0)
         if any(turn.open for turn in turns):
             return None
-        return self.account.sentence("failed") if turns and turns[0].state == State.DEAD else ""
+        return self._failed if turns and turns[0].state == State.DEAD else Said("")
 
-    def _given(self, part: int, standing: Standing) -> str | None:
+    def _given(self, part: int, standing: Standing) -> Said | None:
         """None: another request was faster, or the account is stopped."""
-        taken = handout.give(Delivery.objects.get(pk=part), "passive", remote_id=self.inbound.key)
+        taken = handout.offer(Delivery.objects.get(pk=part), "passive", remote_id=self.inbound.key)
         return self._shown(taken, standing) if taken else None
 
-    def _shown(self, part: Delivery, standing: Standing) -> str:
+    def _shown(self, part: Delivery, standing: Standing) -> Said:
         """Its text, with the line that tells of what is left: of this answer, or of any to who reads on."""
         text = self.channel.spoken(Payload.from_json(part.payload))
         left = readable.unread(standing.conversation or 0)
@@ -202,4 +210,4 @@ class _Request:
         # Its reader never heard that it came.
         if not standing.reads_on and any(one.message != part.message_id and not one.part for one in left):
             text = readable.hint(self.channel, text, "older")
-        return text
+        return Said(text, handout.unconfirmed(part))

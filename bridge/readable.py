@@ -57,7 +57,7 @@ _STANDING = """
 SELECT m.id, m.conversation_id, m.created_at, COALESCE(turn.state, ''), COALESCE(turn.reason, ''),
   EXISTS (SELECT FROM bridge_message r WHERE r.reply_to_id = m.id),
   (SELECT d.id FROM bridge_delivery d WHERE d.remote_id = m.idempotency_key AND d.remote_id <> '' AND d.account_id = m.account_id
-   AND d.wire = 'view' AND d.state = 'delivered' AND d.target = 'channel' ORDER BY d.id DESC LIMIT 1),
+   AND d.wire = 'view' AND d.state IN ('sending', 'uncertain', 'delivered') AND d.target = 'channel' ORDER BY d.id DESC LIMIT 1),
   (SELECT d.id FROM bridge_message r JOIN bridge_delivery d ON d.message_id = r.id AND d.target = 'channel'
    WHERE r.reply_to_id = m.id AND d.wire = 'view' AND d.state = 'pending' AND d.part = 0 ORDER BY d.id DESC LIMIT 1)
 FROM bridge_message m LEFT JOIN bridge_delivery turn ON turn.message_id = m.id AND turn.target = 'agent'
@@ -67,7 +67,7 @@ WHERE m.uuid = %(uuid)s"""
 class Standing(NamedTuple):
     """What the rows say of an inbound message. state, reason: of its turn, empty before it is routed; answered: something was said to it.
 
-    given: the part that its request was answered with; ready: the part that it may be answered with. Ids of deliveries.
+    given: the part that its request was answered with, perhaps in vain; ready: the part that it may be answered with. Ids of deliveries.
     """
 
     message: int

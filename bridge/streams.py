@@ -75,7 +75,7 @@ def _fetched(channel: Streaming, query: Mapping[str, str], stream: str, question
         return Given(_frame(channel, query, stream, question, ""))
     payload = Payload.from_json(said.payload)
     answer = channel.frame(query, stream, payload, images=_images(payload), finish=True)
-    return Given(answer, None if said.state == State.DELIVERED else said.pk)
+    return Given(answer, handout.unconfirmed(said))
 
 
 def _images(payload: Payload) -> tuple[Upload, ...]:

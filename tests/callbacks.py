@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import queue
@@ -71,7 +72,7 @@ class Reply:
 
 def call(account: ChannelAccount, body: bytes = b"", query: dict[str, str] | None = None, **environ: Any) -> Reply:
     """One request through `bridge.asgi.Application`. environ: HTTP_*, REQUEST_METHOD, REMOTE_ADDR, path, length,
-    pieces of the body, headers whose names are as they stand."""
+    pieces of the body, headers whose names are as they stand; breaks: the connection ends before the reply's body is sent."""
     pieces, more = environ.pop("pieces", [body]), environ.pop("headers", {})
     length = environ.pop("length", str(len(body)) if body else "")
     path = environ.pop("path", f"/callbacks/{account.key}")
@@ -91,10 +92,10 @@ def call(account: ChannelAccount, body: bytes = b"", query: dict[str, str] | Non
         "client": (environ.get("REMOTE_ADDR", "127.0.0.1"), 1),
         "server": ("bridge.example", 443),
     }
-    return Reply(_exchange(scope, pieces))
+    return Reply(_exchange(scope, pieces, breaks=environ.get("breaks", False)))
 
 
-def _exchange(scope: dict[str, Any], pieces: list[bytes]) -> list[dict[str, Any]]:
+def _exchange(scope: dict[str, Any], pieces: list[bytes], *, breaks: bool) -> list[dict[str, Any]]:
     """The event loop has a thread of its own; what it leaves to threads is done in this one."""
     from bridge.asgi import Application
     from bridge.runtime.threads import Threads
@@ -107,12 +108,15 @@ def _exchange(scope: dict[str, Any], pieces: list[bytes]) -> list[dict[str, Any]
         return {"type": "http.request", "body": piece, "more_body": bool(waiting)}
 
     async def send(message: dict[str, Any]) -> None:
+        if breaks and message["type"] == "http.response.body":
+            raise ConnectionResetError
         sent.append(message)
 
     async def exchange() -> None:
         application = Application(pages=True, threads=Threads(here, here, here, here, here, here))
         try:
-            await application(scope, receive, send)
+            with contextlib.suppress(ConnectionResetError):
+                await application(scope, receive, send)
             await application.callbacks.settle()
         finally:
             application.callbacks.places.close()

@@ -201,10 +201,10 @@ def test_a_poll_gets_nothing_of_an_account_that_is_stopped(columns: dict[str, An
     route(account)
     part = answer(turn(account, group="wrX", reply="https://reply/?x").message).deliveries.get()
     type(account).objects.filter(pk=account.pk).update(**columns)
-    assert handout.give(part, "stream") is None
+    assert handout.offer(part, "stream") is None
     type(account).objects.filter(pk=account.pk).update(enabled=True, state="ok")
-    assert handout.give(part, "stream")
-    assert handout.give(part, "stream") is None
+    assert handout.offer(part, "stream")
+    assert handout.offer(part, "stream") is None
 
 
 def test_a_poll_that_claims_another_s_answer_gives_nothing(
@@ -215,7 +215,7 @@ def test_a_poll_that_claims_another_s_answer_gives_nothing(
     taken = claimed(other)
     monkeypatch.setattr(work, "claim", lambda *_args, **_more: [taken])
     with pytest.raises(ValueError, match="another delivery"):
-        handout.give(mine, "stream")
+        handout.offer(mine, "stream")
 
 
 def test_a_part_that_is_replayed_after_a_later_one_still_goes_first(account: ChannelAccount) -> None:

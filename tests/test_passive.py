@@ -45,6 +45,7 @@ from tests.factories import (
     row,
     said,
     send,
+    shift,
     state,
     turn,
     work_off,
@@ -276,6 +277,22 @@ def test_the_same_part_again_when_the_platform_repeats(account: ChannelAccount) 
     assert parts(question.replies.get()) == [("delivered", ""), ("pending", ""), ("pending", "")]
     (delivered,) = Delivery.objects.filter(state="delivered")
     assert (delivered.remote_id, delivered.tries, delivered.attempts.count()) == ("1", 1, 1)
+
+
+@pytest.mark.parametrize("swept", [False, True])
+def test_a_reply_that_was_not_sent_is_no_delivery(account: ChannelAccount, *, swept: bool) -> None:
+    """Whoever is asked again gives the same again; where nobody asks again, nobody knows whether it was read."""
+    part = answer(ask(account), "forty-two").deliveries.get()
+    call(account, *pushed("hello", 1), breaks=True)
+    assert (state(part), row(part).attempts.get().outcome) == ("sending", "")
+    if swept:
+        shift(part, lease_until=-1)
+        work.sweep()
+        assert (state(part), row(part).reason) == ("uncertain", Reason.UNKNOWN)
+    assert say(account, "hello", 1) == "forty-two"
+    assert (state(part), row(part).attempts.get().outcome) == ("delivered", "ok")
+    assert say(account, "hello", 1) == "forty-two"
+    assert row(part).attempts.count() == 1
 
 
 def test_reading_on_to_the_end_and_then_older_ones(account: ChannelAccount) -> None:

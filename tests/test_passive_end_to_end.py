@@ -83,7 +83,7 @@ def test_the_answer_comes_with_the_delivery_that_is_on_the_line(
     say(wechat, f"!slow={thinks} !say=hello")
     assert shown(wechat) == [(delivery, "hello")]
     assert [run["count"] for run in stub.record] == [1]
-    assert Delivery.objects.get(target="channel").state == "delivered"
+    eventually(lambda: Delivery.objects.get(target="channel").state == "delivered", 30)
 
 
 def test_what_takes_too_long_is_read_by_one(wechat: SimulatorClient, stub: RunningStub) -> None:

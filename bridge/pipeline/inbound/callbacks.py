@@ -154,10 +154,8 @@ class Callbacks:
         if parsed.inbound and await self._answers_passively(channel, account):
             self.places.listen()  # also while the database is away: its message is stored or in the spool, so waiting loses nothing
             reply_channel: Any = channel
-            return Given(
-                await passive.answer(
-                    account, reply_channel, query, parsed.inbound[0], self.places, self.threads.callbacks
-                )
+            return await passive.answer(
+                account, reply_channel, query, parsed.inbound[0], self.places, self.threads.callbacks
             )
         return Given(channel.acknowledge(query, parsed))
 

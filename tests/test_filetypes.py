@@ -180,6 +180,15 @@ def test_the_address_is_fetched_by_the_guarded_client_only() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("valkey")
+def test_the_page_that_says_that_a_picture_is_gone_is_no_picture() -> None:
+    with recorder() as platform:
+        platform.will(Reply(b"<html>Gone</html>", status=404, headers=(("Content-Type", "text/html"),)))
+        row = fetch(app(platform.url), MediaItem("image", f"{platform.url}/p"))
+        assert (row.state, bool(row.file), "404" in row.error) == ("pending", False, True)
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("valkey")
 def test_a_voice_may_have_two_ids_and_a_picture_an_address_alone() -> None:
     with recorder() as platform:
         account = app(platform.url)

@@ -351,6 +351,11 @@ def test_what_is_said_in_a_group_is_never_taken_for_private(told: dict[str, Any]
     assert receive("wecom_aibot", told).message.peer_kind == "group"
 
 
+def test_a_private_chat_stays_private_whatever_id_it_has() -> None:
+    found = receive("wecom_aibot", {"chattype": "single", "chatid": "wrElse"}).message
+    assert (found.peer_kind, found.peer_id) == ("direct", "zhangsan")
+
+
 # --- formatted on the way
 
 

@@ -151,6 +151,13 @@ def test_a_file_that_is_being_fetched_keeps_its_message(account: ChannelAccount)
     assert (prune(), left()) == (1, 0)
 
 
+def test_a_file_that_is_being_fetched_keeps_no_other_message(account: ChannelAccount) -> None:
+    age(hear(account, "without a file"))
+    young = hear(account, media=(picture(),))
+    assert prune() == 1
+    assert list(Message.objects.all()) == [young]
+
+
 def test_what_is_young_enough_stays(account: ChannelAccount) -> None:
     age(hear(account), DAYS - 0.01)
     assert (prune(), left()) == (0, 1)

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from accounts import channels
 from accounts.models import Restriction
+from bridge import delivery as work
+from bridge import gestures
 from channels_wechat.simulator import RunningSimulator
 from tests.connecting import RunningConnector
 from tests.factories import (
@@ -118,3 +121,19 @@ def test_not_where_the_answer_is_given_to_the_callback_itself(
     with RunningConnector():
         eventually(lambda: state(question) in ("delivered", "dead"))
     assert typed(wechat) == times
+
+
+@pytest.mark.parametrize("columns", [{"enabled": False}, {"state": "stopped"}])
+def test_not_of_an_account_that_is_stopped(wechat: SimulatorClient, columns: dict[str, Any]) -> None:
+    """Its turns may still run: staff stopped it after they began."""
+    account = mini(wechat.url)
+    route(account)
+    question = work.message_of(turn(account, "x", USER))
+    type(account).objects.filter(pk=account.pk).update(**columns)
+    channels._recent.clear()
+    gestures._show_once(question)
+    assert typed(wechat) == 0
+    type(account).objects.filter(pk=account.pk).update(enabled=True, state="ok")
+    channels._recent.clear()
+    gestures._show_once(question)
+    assert typed(wechat) == 1

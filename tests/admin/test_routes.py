@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse
 
 from bridge.admin.routes import map_url
-from bridge.models import Reason, Route, State
+from bridge.models import Conversation, Reason, Route, State
 from openclaw.models import Gateway
 from tests.admin import rows
 
@@ -53,6 +53,16 @@ def test_a_group_that_the_kind_cannot_hear_is_refused_with_the_reason(boss: Clie
     assert "WeCom self-built app hears nothing of this kind" in form_errors(response)["peer_kind"][0]
     assert "It hears: person." in form_errors(response)["peer_kind"][0]
     assert not Route.objects.exists()
+
+
+def test_a_group_has_the_title_that_its_own_account_gave_it(boss: Client, new: dict[str, Any]) -> None:
+    boss.post(url("add"), new)
+    other = rows.account("wecom_aibot", "another bot", external_id="other")
+    Conversation.objects.create(account=other, peer_kind="group", peer_id="wrX", title="Their name for it")
+    assert "Their name for it" not in boss.get(url("changelist")).content.decode()
+    Conversation.objects.create(account_id=new["account"], peer_kind="group", peer_id="wrX", title="Our name for it")
+    page = boss.get(url("changelist")).content.decode()
+    assert ("Our name for it" in page, "Their name for it" in page) == (True, False)
 
 
 @pytest.mark.parametrize("trigger", ["prefix", "keyword"])

@@ -192,10 +192,9 @@ class AccountAdmin(Configured[ChannelAccount]):
 
     def press_refresh_token(self, request: HttpRequest, account: ChannelAccount) -> None:
         _channel(account)
-        stored = AccessToken.objects.filter(account=account).first()
-        account.revive()
+        account.revive()  # the stored token counts as over by that
         try:
-            StoredTokens(account).renew(stored.value if stored else "")
+            StoredTokens(account).renew(refused="")
         except ChannelError as error:
             self.did(request, account, str(error), messages.ERROR)
         else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import importlib
 import re
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +13,6 @@ from django.contrib.messages import get_messages
 from django.contrib.sessions.models import Session
 from django.db import IntegrityError, connection, transaction
 from django.urls import reverse
-from django.utils import timezone
 
 from accounts.channels import channel_for
 from accounts.models import AccessToken, ChannelAccount, Health
@@ -319,14 +317,6 @@ def test_refresh_token_fetches_another_one(boss: Client, app: ChannelAccount) ->
     first = AccessToken.objects.get()
     boss.post(url("refresh_token", app.pk))
     assert (first.generation, AccessToken.objects.get().generation) == (1, 2)
-
-
-def test_refresh_token_is_about_this_account(boss: Client, app: ChannelAccount) -> None:
-    for pk in (rows.account(name="Another app", external_id="another", pk=app.pk - 1).pk, app.pk):
-        good = {"address": app.api_base_url, "expires_at": timezone.now() + timedelta(hours=1)}
-        AccessToken.objects.create(account_id=pk, value=f"token-{pk}", generation=1, **good)
-    boss.post(url("refresh_token", app.pk))
-    assert AccessToken.objects.get(account=app).generation == 2
 
 
 def test_an_account_is_switched_off_and_on(boss: Client) -> None:

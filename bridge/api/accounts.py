@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import django_filters
+from django import forms
 from django.conf import settings
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema, extend_schema_field
@@ -26,12 +27,11 @@ from channels_wechat.retired import NO_LONGER_SUPPORTED
 from channels_wechat.sentences import SENTENCES
 
 if TYPE_CHECKING:
-    from django import forms
     from rest_framework.request import Request
 
 
 def _described(field: forms.Field) -> dict[str, Any]:
-    kind = "integer" if type(field).__name__ == "IntegerField" else "string"
+    kind = "integer" if isinstance(field, forms.IntegerField) else "string"
     return {"type": kind, "title": str(field.label), "description": str(field.help_text)}
 
 

@@ -17,12 +17,15 @@ from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, transaction
 from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
+from jsonschema import Draft202012Validator
 from knox.models import AuthToken
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 
 from bridge.api.schema import Generator
+from channels_wechat import KINDS, channel_class
+from tests import factories
 from tests.api.conftest import ROLES, user_with
 
 if TYPE_CHECKING:
@@ -102,6 +105,17 @@ def test_the_description_is_complete() -> None:
         for name, component in described["components"]["schemas"].items()
         if name.endswith("Request")
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "fits"),
+    [({}, True), ({"agent_id": "x"}, False), ({"secret": 7}, False), ({"password": "x"}, False)],
+)
+def test_the_credentials_of_each_kind_are_described_by_name_and_type(change: dict[str, Any], fits: bool) -> None:
+    described = Generator().get_schema()["components"]["schemas"]["AccountRequest"]["properties"]["credentials"]
+    assert Draft202012Validator(described).is_valid({**factories.APP_FIELDS, **change}) is fits
+    assert {each["title"] for each in described["anyOf"]} == {str(channel_class(kind).label) for kind in KINDS}
+    assert all(field["title"] for each in described["anyOf"] for field in each["properties"].values())
 
 
 def test_the_description_is_valid_and_leaves_nothing_to_guess(tmp_path: Path) -> None:

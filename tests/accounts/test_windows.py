@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,6 +67,60 @@ def test_nothing_may_be_said_to_who_never_did_anything(account: ChannelAccount) 
     windows.give_back(account.pk, FAN, ago())
     windows.exhaust(account.pk, FAN, ago())
     assert ReplyWindow.objects.count() == 0
+
+
+NOW = datetime(2026, 1, 31, 23, 59, 59, 500_000, tzinfo=UTC)
+INSTANT = timedelta(microseconds=1)
+BEFORE_AT_AFTER = [-INSTANT, timedelta(), INSTANT]
+
+
+def message(account: ChannelAccount, at: datetime, what: tuple[int, int] = MESSAGE) -> Opening:
+    """Somebody wrote at that moment, and we heard of it at once."""
+    return Opening(account.pk, FAN, *what, at, at)
+
+
+@pytest.mark.parametrize(("past", "expected"), [*zip(BEFORE_AT_AFTER, (5, 3, 3), strict=True)])
+def test_what_was_left_counts_until_the_very_end_of_the_window(
+    account: ChannelAccount, past: timedelta, expected: int
+) -> None:
+    end = NOW + timedelta(seconds=60)
+    windows.open_all([message(account, NOW, (5, 60))])
+    windows.open_all([message(account, end + past, CLICK)])
+    assert ReplyWindow.objects.get().left == expected
+
+
+@pytest.mark.parametrize(("past", "expected"), [*zip(BEFORE_AT_AFTER, (True, False, False), strict=True)])
+def test_nothing_leaves_from_shortly_before_the_end_on(
+    account: ChannelAccount, past: timedelta, expected: bool
+) -> None:
+    windows.open_all([message(account, NOW, (5, 60))])
+    assert take(account, at=NOW + timedelta(seconds=60 - windows.MARGIN_SECONDS) + past) == [expected]
+
+
+@pytest.mark.parametrize(("past", "expected"), [*zip(BEFORE_AT_AFTER, (5, 5, 4), strict=True)])
+def test_a_use_is_paid_for_by_a_deed_that_we_heard_of_before_it(
+    account: ChannelAccount, past: timedelta, expected: int
+) -> None:
+    windows.open_all([message(account, NOW - timedelta(seconds=10))])
+    assert take(account, at=NOW + past) == [True]
+    windows.open_all([message(account, NOW)])
+    assert ReplyWindow.objects.get().left == expected
+
+
+@pytest.mark.parametrize(
+    ("past", "given_back", "exhausted"), [*zip(BEFORE_AT_AFTER, (4, 5, 5), (4, 0, 0), strict=True)]
+)
+def test_a_refusal_of_before_the_last_deed_changes_nothing(
+    account: ChannelAccount, past: timedelta, given_back: int, exhausted: int
+) -> None:
+    windows.open_all([message(account, NOW)])
+    used = NOW + past
+    assert take(account, at=used) == [True]
+    windows.give_back(account.pk, FAN, used)
+    assert ReplyWindow.objects.get().left == given_back
+    ReplyWindow.objects.update(left=4)
+    windows.exhaust(account.pk, FAN, used)
+    assert ReplyWindow.objects.get().left == exhausted
 
 
 def test_an_older_deed_that_is_stored_later_leaves_when_the_last_one_was_heard(account: ChannelAccount) -> None:

@@ -640,12 +640,22 @@ def by_http(stub: RunningStub, account: ChannelAccount) -> Route:
     return route(account, gateway(stub.base_url, transport="http"))
 
 
-def test_by_http(stub: RunningStub, account: ChannelAccount, by_http: Route) -> None:
+@pytest.mark.parametrize(
+    ("faults", "version"), [({}, "stub-1"), ({"no_scopes": True}, ""), ({"pairing": True}, ""), ({"protocol": 5}, "")]
+)
+def test_by_http(
+    stub: RunningStub, account: ChannelAccount, by_http: Route, faults: dict[str, object], version: str
+) -> None:
+    """Also of a gateway whose WebSocket does not let us in: it tells no version."""
+    for name, value in faults.items():
+        setattr(stub.faults, name, value)
     with RunningConnector():
         asked = turn(account, "你好")
         done = finished(asked)
     assert (done.state, answers(asked)) == ("delivered", ["收到：你好"])
-    assert fresh(by_http.gateway).state == Health.OK
+    home = fresh(by_http.gateway)
+    assert (home.state, home.version) == (Health.OK, version)
+    assert [agent["id"] for agent in home.agents] == ["main", "support"]
 
 
 def test_stop_by_http(stub: RunningStub, account: ChannelAccount, by_http: Route) -> None:
@@ -727,6 +737,7 @@ def test_a_gateway_that_stays_away_does_not_fill_the_log(
         eventually(lambda: len(tries) >= 33)
     lines = [one.getMessage() for one in caplog.records if one.getMessage().startswith(f"gateway {home.pk}: unreach")]
     assert 6 <= len(lines) <= len(tries) / 4
+    assert "in a row" not in lines[0]
     assert lines[-1].endswith("times in a row)")
 
 

@@ -102,6 +102,24 @@ def test_a_held_part_waits_for_the_one_before_it(account: ChannelAccount) -> Non
     assert [s for s, _reason in parts(message)] == ["delivered"] * 3
 
 
+@pytest.mark.parametrize(
+    ("reason", "why_not"),
+    [
+        (Reason.REVIEW, "release it, or dismiss it"),
+        (Reason.CHECKING, "release it, or dismiss it"),
+        (Reason.WINDOW, "until the person writes again"),
+    ],
+)
+def test_what_is_held_for_somebody_is_not_replayed(account: ChannelAccount, reason: str, why_not: str) -> None:
+    delivery = to_send(account)
+    shift(delivery, state="held", reason=reason)
+    before = row(delivery)
+    result = replay([delivery.pk], twice=True)
+    assert (result.count, [why_not in why for _pk, why in result.refused]) == (0, [True])
+    after = row(delivery)
+    assert (after.state, after.reason, after.seq, after.run) == ("held", reason, before.seq, 0)
+
+
 def test_content_that_was_never_rendered_is_refused(account: ChannelAccount) -> None:
     delivery = send(account, "", source=Message.Source.AGENT).deliveries.get()
     assert "never rendered" in replay([delivery.pk]).refused[0][1]

@@ -194,6 +194,10 @@ def test_whoever_writes_about_it_is_heard(text: str) -> None:
             "[a message of the type chatrecord, of which only this can be read]\ntitle: 群聊\nname: 李四\ntext: 好",
         ),
         (
+            alone("chatrecord", {"count": 0, "rate": 1.5, "forwarded": True, "deleted": False, "from": None, "title": " "}),
+            "[a message of the type chatrecord, of which only this can be read]\ncount: 0\nrate: 1.5",
+        ),
+        (
             alone("text", {"content": "看"}, quote={"msgtype": "chatrecord", "chatrecord": {}}),
             "> [a message of the type chatrecord, which cannot be read here]\n\n看",
         ),

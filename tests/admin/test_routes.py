@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -46,6 +47,15 @@ def form_errors(response: Any) -> dict[str, Any]:
 def test_a_mapping_is_added(boss: Client, new: dict[str, Any]) -> None:
     assert boss.post(url("add"), new).status_code == 302
     assert str(Route.objects.get()) == "wrX → main"
+
+
+def test_the_list_shows_all_of_a_mapping(boss: Client, world: rows.World) -> None:
+    Route.objects.update(note="Ask Li before changing it", trigger="prefix", trigger_words="bot\n小助手", enabled=False)
+    Conversation.objects.create(account=world.app, peer_kind="group", peer_id="wrGROUP", title="Of another account")
+    [shown] = re.findall(r'id="result_list".*?</table>', boss.get(url("changelist")).content.decode(), re.DOTALL)
+    columns = ("周报讨论群", world.bot.name, "main", world.gateway.name, "bot, 小助手", "switched off", "Ask Li before")
+    assert [words for words in columns if words not in shown] == []
+    assert "Of another account" not in shown
 
 
 def test_a_group_that_the_kind_cannot_hear_is_refused_with_the_reason(boss: Client, new: dict[str, Any]) -> None:

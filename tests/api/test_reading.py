@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from accounts.models import ChannelAccount
+from bridge.api.schema import Generator
 from bridge.models import Attempt, Delivery, Message
 from bridge.models.messages import Attachment
 from openclaw.models import Gateway
@@ -95,12 +96,14 @@ def test_searching_texts_takes_the_right_to_read_them(viewer: Client, operator: 
 def test_a_file_is_saved_and_never_shown(operator: Client, viewer: Client, world: World) -> None:
     url = "/api/v1/attachments/{}/content/"
     page = Attachment.objects.get(name="报表.html")
+    described = Generator().get_schema()["paths"][url.format("{id}")]["get"]["responses"]["200"]["content"]
     for item, kind in ((world.picture, "image/png"), (page, "application/octet-stream")):
         answer: Any = operator.get(url.format(item.pk))
         assert answer.status_code == 200
         assert b"".join(answer) == item.file.read()
         item.file.close()
         assert answer["Content-Type"] == kind
+        assert kind in described
         assert answer["Content-Disposition"].startswith("attachment")
         assert answer["X-Content-Type-Options"] == "nosniff"
         assert answer["Content-Security-Policy"] == "default-src 'none'; sandbox"

@@ -90,7 +90,7 @@ def ask_error(stub: RunningStub, one: Turn) -> GatewayError:
 
 def test_hello_and_agents(stub: RunningStub) -> None:
     async def run() -> None:
-        client = GatewayClient(Endpoint(stub.base_url + "/", stub.token, Device.generate()))
+        client = GatewayClient(Endpoint(f" {stub.base_url}/ \n", stub.token, Device.generate()))
         hello = await client.connect()
         assert (hello.protocol, hello.version, hello.boot_id) == (4, "stub-1", stub.boot_id)
         assert [agent.id for agent in await client.agents()] == ["main", "support"]

@@ -10,7 +10,7 @@ import pytest
 from django.core.files.base import ContentFile
 from django.utils import timezone
 
-from accounts.models import Health
+from accounts.models import ChannelAccount, Health
 from bridge import connector, inbound, ownership, replay
 from bridge import delivery as work
 from bridge.connector import speak_first
@@ -29,6 +29,7 @@ from tests.factories import (
     eventually,
     gateway,
     hear,
+    official,
     outcomes,
     picture,
     route,
@@ -41,7 +42,6 @@ from tests.factories import (
 if TYPE_CHECKING:
     import redis
 
-    from accounts.models import ChannelAccount
     from openclaw.stub import RunningStub
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
@@ -748,3 +748,16 @@ def test_the_next_turn_of_a_conversation_waits_for_no_look(
     first, second = turn(account, "one"), turn(account, "two")
     with RunningConnector():
         assert [finished(each).state for each in (first, second)] == ["delivered", "delivered"]
+
+
+@pytest.mark.parametrize(("most", "share"), [(8, 25), (2, 100), (3, 100)])
+def test_the_next_turn_of_an_account_with_its_share_under_way_waits_for_no_look(
+    account: ChannelAccount, home: Gateway, mapped: Route, most: int, share: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connector, "LOOK_SECONDS", 60)
+    Gateway.objects.update(max_in_flight=most)
+    ChannelAccount.objects.update(gateway_share=share)
+    route(official(), home)
+    turns = [turn(account, "hello", f"person{number}") for number in range(5)]
+    with RunningConnector():
+        assert [finished(each).state for each in turns] == ["delivered"] * 5

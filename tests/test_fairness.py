@@ -135,6 +135,21 @@ def test_two_floods_leave_room_for_a_third() -> None:
     assert [one.pk for one in take(home, 1)] == [mine.pk]
 
 
+def test_the_reserve_goes_to_the_first_of_two_newcomers_and_to_no_flood() -> None:
+    public, other, home = two_accounts()
+    third, fourth = mini(), bot()
+    route(third, home)
+    route(fourth, home)
+    asked(public, *strangers(20))
+    asked(other, *strangers(20))
+    assert len(take(home, 8)) == 7
+    (first,), (second,) = asked(third, "lisi"), asked(fourth, "lisi")
+    (taken,) = take(home, 1)
+    assert taken.pk == first.pk
+    settle(taken)
+    assert [one.pk for one in take(home, 1)] == [second.pk]
+
+
 def test_room_goes_to_the_account_with_the_least_under_way() -> None:
     public, other, home = two_accounts(40)
     asked(public, *strangers(30))

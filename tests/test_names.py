@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.models import ChannelAccount, Health, Restriction
 from bridge import names, peers
-from bridge.models import Contact
+from bridge.models import Contact, Conversation
 from tests.factories import FAN, NOWHERE, OFFICIAL, WEIXIN_FIELDS, app, bot, official
 
 if TYPE_CHECKING:
@@ -99,6 +99,22 @@ def test_a_one_to_one_conversation_is_called_by_its_person_until_staff_say_other
     peers.meet(account, "lisi", {"lisi": "李思"})
     late.refresh_from_db()
     assert late.title == "老李"
+
+
+def test_people_of_the_same_id_at_two_accounts_are_two_people() -> None:
+    one, two = app(), official()
+    for account in (one, two):
+        peers.meet(account, "lisi", {})
+        peers.conversation_with(account, "direct", "lisi")
+        peers.follow(account.pk, "lisi", follows=True)
+    peers.meet(one, "lisi", {"lisi": "李四"})
+    peers.follow(one.pk, "lisi", follows=False)
+    told = Contact.objects.order_by("account_id").values_list("account_id", "name", "subscribed")
+    assert list(told) == [(one.pk, "李四", False), (two.pk, "", True)]
+    titles = Conversation.objects.order_by("account_id").values_list("account_id", "title")
+    assert list(titles) == [(one.pk, "李四"), (two.pk, "")]
+    assert [peers.names_of(account.pk, ["lisi"]) for account in (one, two)] == [{"lisi": "李四"}, {}]
+    assert peers.names([(one.pk, "lisi"), (two.pk, "lisi")]) == {(one.pk, "lisi"): "李四"}
 
 
 def test_a_failing_account_does_not_hold_up_the_others(company: SimulatorClient) -> None:

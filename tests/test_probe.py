@@ -132,6 +132,18 @@ def test_of_two_workers_that_look_at_one_moment_one_asks() -> None:
     assert [probe._take(one), probe._take(other)] == [True, False]
 
 
+@pytest.mark.parametrize("columns", [{"state": Health.STOPPED}, {"state": Health.OK}, {"enabled": False}])
+def test_what_changed_since_the_look_is_not_asked(columns: dict[str, Any]) -> None:
+    account = app()
+    account.set_state(Health.FAILING, "a reason")
+    let_pass(account)
+    seen = ChannelAccount.objects.get(pk=account.pk)
+    ChannelAccount.objects.filter(pk=account.pk).update(**columns)
+    assert not probe._take(seen)
+    account.refresh_from_db()
+    assert (account.probes, account.next_try_at) == (0, seen.next_try_at)
+
+
 def test_a_short_wait_that_a_platform_asks_for_brings_no_try_forward(company: SimulatorClient) -> None:
     account = app(company.url)
     company.fault("gettoken", "html", status=429, times=100)

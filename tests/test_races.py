@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+from django.db import transaction
 
 from bridge import delivery as work
 from bridge import inbound, media, outbound
 from bridge.delivery import LostLease
 from bridge.models import Conversation, Delivery, Message, Reason, Wire
-from bridge.replay import replay
+from bridge.replay import dismiss, release, replay
 from bridge.streams import answer_poll
 from channels_wechat.messages import Content
 from openclaw.models import Gateway
@@ -37,6 +38,7 @@ from tests.factories import (
     to_send,
     turn,
 )
+from tests.test_retention import wait_for_a_waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -210,3 +212,32 @@ def test_connectors_lease_a_gateway_once() -> None:
     owned = at_once(*[lambda name=f"connector{number}": ownership.lease(name) for number in range(4)])
     assert sorted(home.pk for homes in owned for home in homes) == sorted(Gateway.objects.values_list("pk", flat=True))
     assert set(Gateway.objects.values_list("fence", flat=True)) == {1}
+
+
+def to_review() -> Delivery:
+    delivery = to_send(app())
+    Delivery.objects.filter(pk=delivery.pk).update(state="held", reason=Reason.REVIEW)
+    return delivery
+
+
+def test_a_release_that_comes_after_a_dismissal_sends_nothing() -> None:
+    delivery = to_review()
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            assert dismiss([delivery.pk]) == 1
+            second = pool.submit(in_thread(lambda: release([delivery.pk])))
+            wait_for_a_waiter()
+        refused = second.result(30)
+    assert (refused.count, [pk for pk, _why in refused.refused]) == (0, [delivery.pk])
+    assert (state(delivery), row(delivery).reason) == ("skipped", Reason.REVIEW)
+
+
+def test_a_dismissal_that_comes_after_a_release_changes_nothing() -> None:
+    delivery = to_review()
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            assert release([delivery.pk]).count == 1
+            second = pool.submit(in_thread(lambda: dismiss([delivery.pk])))
+            wait_for_a_waiter()
+        assert second.result(30) == 0
+    assert (state(delivery), row(delivery).dismissed_at) == ("pending", None)

@@ -74,7 +74,8 @@ class AuditAdmin(Facts[LogEntry]):
     @admin.display(description=gettext_lazy("deed"))
     def deed(self, entry: LogEntry) -> SafeString:
         badge = shown.badge(entry.get_action_display(), TONES.get(entry.action, "quiet"))
-        return format_html("{} {}", badge, deed_of(entry) or ", ".join(entry.changes_dict))
+        changed = ", ".join(_label(entry, name) for name in sorted(entry.changes_dict))
+        return format_html("{} {}", badge, deed_of(entry) or changed)
 
     @admin.display(description=gettext_lazy("who"))
     def who(self, entry: LogEntry) -> str:

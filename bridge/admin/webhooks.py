@@ -206,12 +206,15 @@ def state_badge(endpoint: WebhookEndpoint) -> SafeString:
 
 
 def failing_heads(endpoints: Iterable[WebhookEndpoint], readable: bool) -> dict[int, Delivery]:
-    """By endpoint: its first waiting delivery, where that was tried and failed. readable: whether errors may be shown."""
+    """By endpoint: its first waiting delivery that met an error. readable: whether errors may be shown.
+
+    Its tries say nothing of that: what the receiver asked to be sent later burned none.
+    """
     enabled = [endpoint.pk for endpoint in endpoints if endpoint.enabled]
     rows = Delivery.objects.filter(
         endpoint__in=enabled, target=Target.WEBHOOK, state__in=(State.PENDING, State.SENDING)
     )
-    heads = list(rows.filter(tries__gt=0).exclude(error="").order_by("endpoint_id", "seq").distinct("endpoint_id"))
+    heads = list(rows.exclude(error="").order_by("endpoint_id", "seq").distinct("endpoint_id"))
     if not readable:
         hide_errors(heads)
     return {head.endpoint_id: head for head in heads if head.endpoint_id}

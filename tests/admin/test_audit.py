@@ -174,6 +174,13 @@ def test_the_log_is_read_by_admins_found_by_person_and_number_and_written_by_nob
     assert boss.post(url("auditlog_logentry_delete", entry.pk), {"post": "yes"}).status_code == 403
 
 
+def test_the_list_names_what_was_changed_as_its_form_does(boss: Client, quiet: World) -> None:
+    quiet.gateway.max_in_flight, quiet.gateway.timeout_seconds = 3, 60
+    quiet.gateway.save()
+    page = boss.get(url("auditlog_logentry_changelist")).content.decode()
+    assert "turns at a time, longest turn, seconds</td>" in page
+
+
 def test_the_log_costs_few_queries_and_counts_nothing(
     boss: Client, quiet: World, django_assert_max_num_queries: Any
 ) -> None:

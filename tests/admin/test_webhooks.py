@@ -218,13 +218,14 @@ def test_whoever_is_asked_about_a_replay_reads_whom_it_tells(boss: Client) -> No
     assert "Webhook Ticket desk" in asked.content.decode()
 
 
-def test_the_list_says_that_a_receiver_is_failing(boss: Client) -> None:
+@pytest.mark.parametrize("tries", [3, 0], ids=["tried", "asked to wait"])
+def test_the_list_says_that_a_receiver_is_failing(boss: Client, tries: int) -> None:
     good, bad = endpoint(), endpoint()
     for each in (good, bad):
         events.test(each)
     failed = Delivery.objects.get(endpoint=bad)
     Delivery.objects.filter(pk=failed.pk).update(
-        tries=3,
+        tries=tries,
         error="The webhook does not take it now. (503)",
         due_at=timezone.now() + timedelta(minutes=5, seconds=30),
     )

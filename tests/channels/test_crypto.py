@@ -209,6 +209,14 @@ def test_another_receiveid_is_refused_with_both_names():
     assert "other" in str(caught.value)
 
 
+def test_of_a_long_receiveid_the_refusal_repeats_the_beginning():
+    cipher, ciphertext = Cipher("token", KEY, "corp"), Cipher("token", KEY, "other" * 2000).seal(b"x")
+    with pytest.raises(CallbackRefused) as caught:
+        cipher.open(query_of(cipher, ciphertext), ciphertext, now=NOW)
+    assert "otherother" in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
 @settings(max_examples=300)
 @given(st.binary(max_size=400), st.booleans())
 def test_random_bytes_are_refused_or_a_message(noise: bytes, encrypted: bool):

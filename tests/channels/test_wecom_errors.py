@@ -131,7 +131,10 @@ def test_an_answer_that_is_not_the_platforms(status, headers, action, harmless_a
         ({"Content-Type": "text/html"}, b"<title></title>", "a web page: HTTP 502 Bad Gateway"),
         ({"Content-Type": "text/html"}, b"Bad gateway", "a web page: HTTP 502 Bad Gateway"),
         ({}, b"<?xml version='1.0'?><Error>no", "a web page: HTTP 502 Bad Gateway"),
+        ({}, b"\r\n <html><title>Blocked</title>", "a web page: Blocked"),
         ({}, b"upstream connect error", "upstream connect error"),
+        ({}, b"\n upstream connect error\n", "upstream connect error"),
+        ({}, b"x" * 5000, "x" * 200),
         ({}, b"", ""),
     ],
 )

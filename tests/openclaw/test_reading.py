@@ -10,7 +10,7 @@ import pytest
 
 from openclaw.errors import Action, Code, GatewayError
 from openclaw.reading import Seen, is_silent_so_far, read_error, read_hello, read_result, read_transcript, read_wait
-from openclaw.turns import MediaRef
+from openclaw.turns import MediaRef, Policy
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "openclaw"
 
@@ -28,6 +28,14 @@ def test_hello_tells_version_boot_and_limits() -> None:
     assert (hello.protocol, hello.version, len(hello.boot_id)) == (4, "2026.9.6", 36)
     assert hello.policy.tick_interval == 30.0
     assert hello.policy.image_bytes == 6_291_456
+
+
+def test_a_gateway_with_other_limits_is_believed() -> None:
+    policy = {"maxPayload": 1_000, "tickIntervalMs": 5_000, "attachments": {"maxBytes": 200, "maxImageBytes": 100}}
+    assert read_hello({"policy": policy}).policy == Policy(
+        max_payload=1_000, attachment_bytes=200, image_bytes=100, tick_interval=5.0
+    )
+    assert read_hello({"policy": {"attachments": {}}}).policy == read_hello({}).policy == Policy()
 
 
 def test_completed_run_is_an_answer() -> None:

@@ -418,6 +418,27 @@ def test_a_connector_that_ends_in_order_hands_over(stub: RunningStub, account: C
     assert (answers(asked), ran(stub)) == (["one answer"], [(f"{asked.pk}.0", 1)])
 
 
+def test_a_gateway_is_held_until_the_lease_is_over_and_its_fence_counts_the_hands(home: Gateway) -> None:
+    off, stopped = gateway(enabled=False), gateway(state=Health.STOPPED)
+    assert ownership.lease("first") == [home]
+    shift_lease(home, 1)
+    assert ownership.lease("second") == []
+    assert ownership.lease("first") == [home]
+    assert fresh(home).owner_until > timezone.now() + timedelta(seconds=ownership.LEASE_SECONDS - 5)
+    assert (fresh(home).owner, fresh(home).fence) == ("first", 1)
+    shift_lease(home, -1)
+    assert ownership.lease("second") == [home]
+    ownership.release("first")
+    assert (fresh(home).owner, fresh(home).fence) == ("second", 2)
+    ownership.release("second")
+    assert (fresh(home).owner, fresh(home).owner_until) == ("", None)
+    assert {fresh(each).owner for each in (off, stopped)} == {""}
+
+
+def shift_lease(home: Gateway, seconds: float) -> None:
+    Gateway.objects.filter(pk=home.pk).update(owner_until=timezone.now() + timedelta(seconds=seconds))
+
+
 def test_a_killed_connectors_turns_are_recovered_by_another(
     stub: RunningStub, account: ChannelAccount, home: Gateway, mapped: Route
 ) -> None:

@@ -143,13 +143,16 @@ def test_an_account_without_the_right_is_not_asked_again_and_again(
     assert "does not grant" in row(second).error
 
 
-def test_a_busy_platform_is_asked_again_before_a_person_is(wechat: SimulatorClient, account: ChannelAccount) -> None:
-    wechat.fault(TEXT, "errcode", errcode=-1, times=2)  # nothing is sent by a check: it is tried like any call
+@pytest.mark.parametrize(("code", "most"), [(-1, MAX_TRIES), (40007, 2)])
+def test_a_busy_platform_is_asked_again_before_a_person_is(
+    wechat: SimulatorClient, account: ChannelAccount, code: int, most: int
+) -> None:
+    wechat.fault(TEXT, "errcode", errcode=code, times=2)  # nothing is sent by a check: it is tried like any call
     question = asked(account)
     assert review.held_back(question)
     assert (why(question), row(question).tries) == (("pending", ""), 1)
     assert row(question).due_at > timezone.now()
-    shift(question, due_at=0, tries=MAX_TRIES - 1)
+    shift(question, due_at=0, tries=most - 1)
     (again,) = claim(Wire.CONNECTOR)
     assert review.held_back(again)
     assert why(question) == ("held", Reason.REVIEW)

@@ -98,6 +98,9 @@ def test_the_form_offers_the_known_agents_and_the_peer_from_the_link(boss: Clien
     page = boss.get(map_url(world.bot.pk, "group", "wr新 群")).content.decode()
     assert '<option value="support">客服, OpenClaw at home</option>' in page
     assert 'value="wr新 群"' in page
+    for name, offered in (("peer_id", "chats"), ("agent_id", "agents")):
+        assert f'name="{name}"' in page
+        assert page.count(f'list="known-{offered}"') == page.count(f'id="known-{offered}"') == 1
 
 
 def test_a_new_mapping_points_to_what_nobody_answered(boss: Client, world: rows.World, new: dict[str, Any]) -> None:

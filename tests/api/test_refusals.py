@@ -106,12 +106,13 @@ def cursor(position: str) -> str:
     "query",
     [
         "page_size=0", "page_size=201", "page_size=x", "page_size=1e2", "cursor=x", "cursor=%F0%9F%92%A9",
-        f"cursor={cursor('abc')}", f"cursor={cursor('9' * 40)}", f"cursor={cursor('-1')}", f"cursor={cursor(str(2**63))}", f"cursor={cursor('²')}",
+        f"cursor={cursor('abc')}", f"cursor={cursor('9' * 40)}", f"cursor={cursor('-1')}", f"cursor={cursor('²')}",
         "stat=dead", "state=gone", "account=x", "account=0", f"account={'9' * 30}", "account=1.5", "created_after=soon",
         "created_after=0000-00-00", "created_after=%00", "format=xml", "cursor=%25%25%25", "cursor=", "cursor=!!cD0x",
         f"cursor={cursor('1')}%20", f"cursor={cursor('1&x=2')}", "account=318.0", "account=%E0%A5%A7", "account=1e2", "page_size=",
         "account=1&account=2", "state=dead&state=held", "account=True", "account=%2B1", "account=1_0", "nonsense=1",
         "dismissed=maybe", "dismissed=2", "dismissed=None", "dismissed=yes%00",
+        f"cursor={cursor(str(2**63))}",
     ],
 )  # fmt: skip
 def test_parameters_that_cannot_be_used(boss: Client, query: str) -> None:

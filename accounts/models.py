@@ -28,8 +28,8 @@ class Health(models.TextChoices):
 
     NEW = "new", _("not used yet")
     OK = "ok", _("working")
-    FAILING = "failing", _("failing, retried")
-    STOPPED = "stopped", _("stopped, needs you")
+    FAILING = "failing", _("failing – retrying")
+    STOPPED = "stopped", _("stopped – action required")
 
 
 # An account that begins to fail is asked after so many seconds whether it works again, unless a message shows it before.
@@ -99,8 +99,8 @@ class ChannelAccount(models.Model):
         default=75,
         validators=[MinValueValidator(1), MaxValueValidator(100)],
         help_text=_(
-            "So much of its gateway's turns at a time this account may use while other accounts are mapped to the same gateway. "
-            "An eighth, and at least one turn, stays free for accounts that have nothing under way."
+            "At most this share of its gateway's turns at a time, while other accounts are mapped to the same gateway. "
+            "One eighth, and at least one turn, stays free for accounts that have nothing under way."
         ),
     )
     # More than anybody types, and enough for nine pictures sent at once three times.

@@ -111,8 +111,8 @@ def _sides() -> list[Trouble]:
     bad = Q(state=Health.STOPPED) | Q(state=Health.FAILING, state_since__lt=timezone.now() - PATIENCE)
     accounts = ChannelAccount.objects.filter(bad, enabled=True)
     gateways = Gateway.objects.filter(bad, enabled=True)
-    told = [Trouble(f"account:{a.pk}", _("Account %s does not work") % a.name, a.state_reason) for a in accounts]
-    return told + [Trouble(f"gateway:{g.pk}", _("Gateway %s does not work") % g.name, g.state_reason) for g in gateways]
+    told = [Trouble(f"account:{a.pk}", _("Account %s is down") % a.name, a.state_reason) for a in accounts]
+    return told + [Trouble(f"gateway:{g.pk}", _("Gateway %s is down") % g.name, g.state_reason) for g in gateways]
 
 
 def _dead_letters() -> list[Trouble]:
@@ -123,9 +123,9 @@ def _dead_letters() -> list[Trouble]:
 
 
 def _dead_of(row: dict[str, Any]) -> Trouble:
-    cause, title = f"dead:{row['account_id']}", _("Messages of %s were not delivered") % row["account__name"]
+    cause, title = f"dead:{row['account_id']}", _("Account %s: failed deliveries") % row["account__name"]
     if row["endpoint_id"]:
-        cause, title = f"dead:hook:{row['endpoint_id']}", _("Webhook %s was not told") % row["endpoint__name"]
+        cause, title = f"dead:hook:{row['endpoint_id']}", _("Webhook %s: failed deliveries") % row["endpoint__name"]
     detail = ngettext("%(n)d delivery failed.", "%(n)d deliveries failed.", row["count"]) % {"n": row["count"]}
     return Trouble(cause, title, detail)
 

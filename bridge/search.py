@@ -122,18 +122,18 @@ def _union(ways: Iterable[QuerySet[Any]]) -> QuerySet[Any]:
 def _first(ids: QuerySet[Any], note: str) -> Found:
     found = list(ids[: FINDS + 1])
     if len(found) > FINDS:
-        cut = _("These are the newest %(n)d finds. Search for more words, or choose a filter.") % {"n": FINDS}
+        cut = _("These are the newest %(n)d results. Search for more words, or choose a filter.") % {"n": FINDS}
         note = f"{note} {cut}".strip()
     return Found(found[:FINDS], note)
 
 
 def _shallow() -> str:
     return _(
-        "One or two letters are looked for only in the newest %(n)d messages. Search for three letters or more to look at all."
-    ) % {"n": NEWEST}
+        "Short terms search the latest %(n)s messages only. Enter three characters or more to search all of them."
+    ) % {"n": f"{NEWEST:,}"}
 
 
 def _beginnings(term: str) -> str:
     if not _is_too_common(term):
         return ""
-    return _("One or two letters find only what begins with them. Search for three letters or more to look everywhere.")
+    return _("Short terms find only what begins with them. Enter three characters or more to search everywhere.")

@@ -159,7 +159,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "WeChat ⇄ OpenClaw bridge",
     "VERSION": "1",
     "DESCRIPTION": "Accounts, mappings, conversations and their messages. Send `Authorization: Bearer <token>`; "
-    "`manage.py issue_token USER` makes a token. What is withheld for want of the right to read messages is null.",
+    "`manage.py issue_token USER` makes a token. Fields you may not read are null.",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_GENERATOR_CLASS": "bridge.api.schema.Generator",

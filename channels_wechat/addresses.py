@@ -34,7 +34,9 @@ def parse_address(address: str, *, query: bool = False) -> Origin:
     """query: whether one may follow the path. Raises ValidationError, which names what is wrong."""
     if not WRITABLE.fullmatch(address):
         raise ValidationError(
-            _("The address has blanks or characters that no address has; write a name with other letters as xn--….")
+            _(
+                "The address contains spaces or characters that are not allowed in one. Write a domain in other letters as xn--…."
+            )
         )
     try:
         parts = urlsplit(address)

@@ -51,17 +51,17 @@ class MiniProgram(WeixinAccount, Moderated, Templates):
     quota_paths = (*WeixinAccount.quota_paths, SUBSCRIBE, CHECK_TEXT, CHECK_MEDIA)
     abilities: ClassVar[tuple[Ability, ...]] = (
         Ability(
-            _("Hear users of the customer-service chat"),
+            _("Receive messages of the customer-service chat"),
             True,
             _("text, pictures and cards of its pages; no voice or video"),
         ),
-        Ability(_("Hear group chats"), False),
+        Ability(_("Receive group messages"), False),
         Ability(
             _("Answer within 48 hours"),
             True,
             _("five messages after each of the user's, two within a minute after they open the chat"),
         ),
-        Ability(_("Write to users at any time"), False, _("only subscribe messages that they agreed to")),
+        Ability(_("Send first (proactive) to users"), False, _("only subscribe messages that they agreed to")),
         Ability(_("Send subscribe messages"), True, _("from a template, once for each time the user agreed")),
         Ability(_("Send pictures, links and cards of its pages"), True, _("JPG, PNG, GIF up to 10 MB; no other files")),
         Ability(_("Show that the agent is typing"), True),

@@ -38,11 +38,11 @@ class OfficialAccount(WeixinAccount, Passive, People):
     content_kinds = (*OFFICIAL_ACCOUNT.files, *OFFICIAL_ACCOUNT.checks)
     abilities: ClassVar[tuple[Ability, ...]] = (
         Ability(
-            _("Hear followers one to one"),
+            _("Receive messages of followers"),
             True,
             _("text, pictures, voice, video, places, links, menu entries; no files"),
         ),
-        Ability(_("Hear group chats"), False, _("Official Accounts cannot join them")),
+        Ability(_("Receive group messages"), False, _("Official Accounts cannot join them")),
         Ability(
             _("Answer within 48 hours"),
             True,
@@ -53,10 +53,12 @@ class OfficialAccount(WeixinAccount, Passive, People):
         Ability(
             _("Answer in the reply to the callback"),
             True,
-            _("any account: text of 2048 bytes within 15 seconds; the user reads the rest by sending 1"),
+            _("any account: text of 2,048 bytes within 15 seconds; the user reads the rest by sending 1"),
         ),
         Ability(
-            _("Write to followers at any time"), False, _("WeChat allows it only within the windows that they open")
+            _("Send first (proactive) to followers"),
+            False,
+            _("WeChat allows it only within the windows that they open"),
         ),
         Ability(
             _("Send pictures, voice and video"),

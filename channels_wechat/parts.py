@@ -32,7 +32,7 @@ def check(data: Mapping[str, Any], parts: tuple[Part, ...], place: str = "") -> 
         value, name = data.get(part.name), place + part.name
         if value in (None, ""):
             if part.required:
-                raise ContentRefused(name, _("This is needed."))
+                raise ContentRefused(name, _("Required."))
         elif not isinstance(value, str):
             raise ContentRefused(name, _("This must be text."))
         else:

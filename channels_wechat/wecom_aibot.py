@@ -55,14 +55,16 @@ class WeComAIBot(Streaming, Downloads):
     reply_seconds = 3600
     # `limits` stays empty: for this mode the platform states none but three answers in progress for each person.
     abilities: ClassVar[tuple[Ability, ...]] = (
-        Ability(_("Hear group chats"), True, _("only messages that mention the bot: text, pictures, quotes")),
-        Ability(_("Hear members one to one"), True, _("text, pictures, voice as its transcript, files and video")),
+        Ability(_("Receive group messages"), True, _("only messages that mention the bot: text, pictures, quotes")),
+        Ability(_("Receive messages of members"), True, _("text, pictures, voice as its transcript, files and video")),
         Ability(
-            _("Hear groups with people outside the company"), False, _("WeCom adds AI bots to internal groups only")
+            _("Receive messages of groups with people outside the company"),
+            False,
+            _("WeCom adds AI bots to internal groups only"),
         ),
-        Ability(_("Stream an answer"), True, _("for almost six minutes; up to 20 480 bytes, about 6 800 characters")),
+        Ability(_("Stream an answer"), True, _("for almost six minutes; up to 20,480 bytes, about 6,800 characters")),
         Ability(_("Answer later"), True, _("one more message within an hour, without pictures")),
-        Ability(_("Write to somebody unasked"), False, _("by callback URL the bot speaks only in answer")),
+        Ability(_("Send first (proactive)"), False, _("by callback URL the bot speaks only in answer")),
         Ability(_("Send pictures"), True, _("ten JPG or PNG of up to 10 MB, at the end of the stream")),
         Ability(_("Send files, voice and video"), False, _("a line in the text names what was left out")),
         Ability(_("Send cards with buttons"), True, _("one beside the answer")),

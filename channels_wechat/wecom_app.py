@@ -65,21 +65,25 @@ class WeComApp(Callbacks, Tokens, Media, Names, Groups, Recall):
     content_kinds = (*MOST, *CHECKS)
     abilities: ClassVar[tuple[Ability, ...]] = (
         Ability(
-            _("Hear members one to one"),
+            _("Receive messages of members"),
             True,
             _("text, pictures, voice, video, places and links; WeCom passes on no files"),
         ),
         Ability(
-            _("Hear group chats"), False, _("WeCom does not pass group messages to an app: use an AI bot for that")
+            _("Receive group messages"),
+            False,
+            _("WeCom does not pass group messages to an app: use an AI bot for that"),
         ),
-        Ability(_("Hear WeChat users outside the company"), False, _("that needs WeChat customer service")),
         Ability(
-            _("Write to members at any time"),
+            _("Receive messages of WeChat users outside the company"), False, _("that needs WeChat customer service")
+        ),
+        Ability(
+            _("Send first (proactive) to members"),
             True,
             _("to those in the app's visible scope, also to departments and tags"),
         ),
         Ability(
-            _("Write to group chats"),
+            _("Send to group chats"),
             True,
             _("only to groups that this app made; its visible scope must be the root department"),
         ),
@@ -277,7 +281,7 @@ class WeComApp(Callbacks, Tokens, Media, Names, Groups, Recall):
         return [
             gettext("WeCom accepts the secret and gave an access token."),
             gettext("WeCom trusts this server's IP address."),
-            gettext("The agent ID belongs to the app “%(name)s”.") % {"name": app.get("name", "")},
+            gettext("The AgentId belongs to the app “%(name)s”.") % {"name": app.get("name", "")},
         ]
 
 

@@ -21,12 +21,14 @@ class WeComAppCredentials(CredentialsForm):
         help_text=CORP_ID_PLACE,
     )
     agent_id = PastedNumberField(
-        label=_("Agent ID"),
+        label=_("AgentId"),
         min_value=1,
         help_text=_("Console (管理后台) → App management (应用管理) → the app → AgentId."),
     )
     secret = PastedField(
-        label=_("Secret"), max_length=128, help_text=_("On the same page: Secret → View. WeCom sends it to your phone.")
+        label=_("Secret"),
+        max_length=128,
+        help_text=_("On the same page: Secret → View (查看). WeCom sends it to your phone."),
     )
     token = PastedField(
         label=_("Token"),
@@ -43,7 +45,7 @@ class WeComAppCredentials(CredentialsForm):
         required=False,
         min_value=1,
         help_text=_(
-            "The account limit of your company. WeCom lets an app send 200 messages a day for each; left empty, that is not counted."
+            "How many accounts your company may have. WeCom lets an app send 200 messages a day for each. Empty: not counted."
         ),
     )
     format = forms.ChoiceField(

@@ -60,7 +60,7 @@ _CORP_ID = _(
 )
 _SUITE = _("The authorisation of the third-party app ended. Authorise it again in the console.")
 _AGENT = _(
-    "The agent ID is not that of the app whose secret is stored. Compare both: console → App management (应用管理) → the app."
+    "The AgentId is not that of the app whose secret is stored. Compare both: console → App management (应用管理) → the app."
 )
 _NOT_PERMITTED = _(
     "The app may not call this interface. Grant it in the console on the page of that feature, under “Apps that may call” (可调用的应用)."

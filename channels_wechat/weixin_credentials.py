@@ -51,9 +51,7 @@ class MiniProgramCredentials(CredentialsForm):
             ("plaintext", _("Plaintext mode (明文模式)")),
         ],
         initial="safe",
-        help_text=_(
-            "Choose the same as in the console. Safe mode is the one to take: only there nobody can forge a message."
-        ),
+        help_text=_("Choose the same as in the console. Use safe mode; the other modes accept forged messages."),
     )
 
     def clean(self) -> dict[str, Any]:

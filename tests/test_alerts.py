@@ -34,14 +34,14 @@ def test_told_once_and_again_when_it_is_over(mailoutbox: list[EmailMessage]) -> 
     account.set_state(Health.STOPPED, "wrong secret=canary")
     for _time in range(3):
         alerts.check()
-    assert [mail.subject for mail in mailoutbox] == ["[bridge] Account Acme app does not work"]
+    assert [mail.subject for mail in mailoutbox] == ["[bridge] Account Acme app is down"]
     assert mailoutbox[0].to == ["boss@example.com"]
     assert "wrong secret" in mailoutbox[0].body
     assert "https://bridge.example/admin/" in mailoutbox[0].body
     account.revive()
     for _time in range(2):
         alerts.check()
-    assert [mail.subject for mail in mailoutbox[1:]] == ["[bridge] Over: Account Acme app does not work"]
+    assert [mail.subject for mail in mailoutbox[1:]] == ["[bridge] Over: Account Acme app is down"]
     incident = Incident.objects.get()
     assert incident.closed_at
     assert incident.told_over_at

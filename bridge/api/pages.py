@@ -33,7 +33,7 @@ class Pages(CursorPagination):
 
     def decode_cursor(self, request: Request) -> Any:
         """DRF trusts the position in it, passes over what it does not know, and calls one that cannot be read not found."""
-        wrong = ValidationError({"cursor": [_("This is none of our cursors: begin again without one.")]})
+        wrong = ValidationError({"cursor": [_("Invalid cursor: begin again without one.")]})
         try:
             cursor = super().decode_cursor(request)
         except NotFound as error:
@@ -81,7 +81,8 @@ def refuse_unknown(given: Any, known: set[str]) -> None:
     """Raises ValidationError: a misspelt name would otherwise change what is asked for."""
     unknown = sorted(set(given) - known)
     if unknown:
-        raise ValidationError({name: [_("This is not known here.")] for name in unknown})
+        allowed = ", ".join(sorted(known)) or _("none")
+        raise ValidationError({name: [_("Unknown name. Allowed: %s.") % allowed] for name in unknown})
 
 
 def refuse_repeated(given: QueryDict) -> None:

@@ -15,7 +15,7 @@ class Incident(models.Model):
     opened_at = models.DateTimeField(_("since"), default=timezone.now)
     closed_at = models.DateTimeField(_("over"), null=True)
     told_at = models.DateTimeField(_("told"), null=True)
-    told_over_at = models.DateTimeField(_("told that it is over"), null=True)
+    told_over_at = models.DateTimeField(_("recovery alert sent"), null=True)
     error = models.TextField(_("could not tell"), blank=True, default="")
 
     class Meta:

@@ -46,7 +46,7 @@ class Route(models.Model):
         ChannelAccount, on_delete=models.CASCADE, related_name="routes", verbose_name=_("account")
     )
     peer_kind = models.CharField(
-        _("who"), max_length=8, blank=True, choices=[("", _("any")), *PeerKinds.choices], default=""
+        _("who"), max_length=8, blank=True, choices=[("", _("groups and persons")), *PeerKinds.choices], default=""
     )
     peer_id = models.CharField(
         _("group or person"), max_length=200, blank=True, help_text=_("The platform's id. Empty: all of this kind.")
@@ -56,7 +56,9 @@ class Route(models.Model):
     scope = models.CharField(_("memory"), max_length=16, choices=Scope.choices, default=Scope.CONVERSATION)
     trigger = models.CharField(_("answers"), max_length=16, choices=Trigger.choices, default=Trigger.ALL)
     trigger_words = models.TextField(
-        _("words"), blank=True, help_text=_("For the two triggers by word; one a line. A prefix is cut off the text.")
+        _("words"),
+        blank=True,
+        help_text=_("One a line, for answers that depend on a word. A word at the beginning is cut off the text."),
     )
     allowed_senders = models.TextField(
         _("allowed senders"), blank=True, help_text=_("User ids, one a line. Empty: everyone.")
@@ -101,8 +103,10 @@ class Route(models.Model):
             ),
         ]
 
+    title = ""  # what staff call its group, where a page has looked that up
+
     def __str__(self) -> str:
-        return f"{self.peer_id or self.get_peer_kind_display()} → {self.agent_id}"
+        return f"{self.title or self.peer_id or self.get_peer_kind_display()} → {self.agent_id}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         self._unify_peer_id()
@@ -145,7 +149,7 @@ class Conversation(models.Model):
 
     class Mode(models.TextChoices):
         BOT = "bot", _("the agent answers")
-        PAUSED = "paused", _("paused: messages are kept, nobody answers")
+        PAUSED = "paused", _("paused: new messages are stored but not answered")
         HUMAN = "human", _("staff answer")
 
     account = models.ForeignKey(

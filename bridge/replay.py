@@ -83,19 +83,19 @@ def dismiss(ids: Iterable[int], by: User | None = None) -> int:
 def why_not_dismiss(delivery: Delivery) -> str:
     """Empty where it can be dealt with."""
     if delivery.state not in (*REPLAYABLE, State.HELD):
-        return _("It has not failed, and it is not held.")
+        return _("Only what failed, is uncertain, was skipped or is on hold can be dismissed.")
     return _("It is dealt with already.") if delivery.dismissed_at else ""
 
 
 def why_not_release(delivery: Delivery) -> str:
     """Empty where a release is possible."""
     if delivery.state != State.HELD:
-        return _("It is not held.")
+        return _("It is not on hold.")
     if delivery.reason == Reason.WINDOW:
         return _("WeChat takes no more messages until the person writes again; then it is sent by itself.")
     if delivery.reason == Reason.PART_BEFORE:
         return _("It waits for the part before it, and follows that.")
-    return "" if delivery.reason in RELEASABLE else _("It is not held by the content check.")
+    return "" if delivery.reason in RELEASABLE else _("It is not on hold for the content check.")
 
 
 def may_arrive_twice(rows: Iterable[Delivery]) -> set[int]:

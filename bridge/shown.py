@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
@@ -11,6 +12,7 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
 from accounts.models import Health
+from bridge import hooks
 from bridge.models import Conversation, Delivery, Outcome, State
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
     from django.utils.safestring import SafeString
 
+# A time of an hour or more that is still to come is rounded up by so much: what was given 30 days just now has 30, not 29.
+ROUNDED_UP, HOUR = timedelta(seconds=59), timedelta(hours=1)
 # The tone is a CSS class; the word says the same.
 STATE_TONES = {
     State.PENDING: "info",
@@ -43,6 +47,13 @@ def state_badge(delivery: Delivery) -> SafeString:
         return badge(_("recalled"), "quiet")
     state = badge(delivery.get_state_display(), STATE_TONES[State(delivery.state)])
     return format_html("{} {}", state, badge(_("possibly twice"), "warn")) if delivery.possibly_twice else state
+
+
+def whom(delivery: Delivery) -> str:
+    """Whom a delivery without a message tells."""
+    if delivery.endpoint:
+        return _("Webhook %s") % delivery.endpoint
+    return _("Event for a webhook that was deleted") if hooks.orphaned(delivery) else _("Alert to staff")
 
 
 def health_badge(row: Any) -> SafeString:
@@ -81,7 +92,8 @@ def distance(when: datetime) -> str:
     if abs((now - when).total_seconds()) < 60:
         return _("in a moment") if when > now else _("just now")
     if when > now:
-        return _("in %(time)s") % {"time": timesince(now, when, depth=1)}
+        until = when + ROUNDED_UP if when + ROUNDED_UP >= now + HOUR else when
+        return _("in %(time)s") % {"time": timesince(now, until, depth=1)}
     return _("%(time)s ago") % {"time": timesince(when, now, depth=1)}
 
 

@@ -78,7 +78,7 @@ def test_a_short_word_is_looked_for_in_the_newest_messages_and_the_page_says_so(
     rows.message(chat, "其他", "ONE MORE")
     assert found("茶具") == set()
     assert found("花瓷茶") == {"OLD"}
-    assert "20000" in search.messages(Message.objects.all(), "茶具").note
+    assert "20,000" in search.messages(Message.objects.all(), "茶具").note
     assert search.messages(Message.objects.all(), "花瓷茶").note == ""
 
 
@@ -89,7 +89,7 @@ def test_more_finds_than_are_shown_are_cut_and_the_page_says_so(chat: Conversati
     newest = rows.message(chat, "同样的话", "NEWEST")
     cut = search.messages(Message.objects.all(), "同样的")
     assert (len(cut.ids), cut.ids[0]) == (search.FINDS, newest.pk)
-    assert f"newest {search.FINDS} finds" in cut.note
+    assert f"newest {search.FINDS} results" in cut.note
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,10 @@ from accounts.forms import CONFIGURATION, SENTENCE_PREFIX, AccountForm, account_
 from accounts.limits import left
 from accounts.models import AccessToken, ChannelAccount, Health, kind_choices
 from accounts.tokens import StoredTokens
-from bridge import audit, metrics, peers, shown
+from bridge import metrics, peers, shown
 from bridge.access import HIDDEN
 from bridge.admin import groups, quotas, templates
-from bridge.admin.desk import Configured
+from bridge.admin.desk import TESTED, Configured
 from bridge.admin.theme import dress
 from channels_wechat import KINDS, can, channel_class
 from channels_wechat.base import Callbacks, Groups, Moderated, Quotas, Templates, Tokens
@@ -51,11 +52,33 @@ class KindFilter(admin.SimpleListFilter):
         return queryset.filter(kind=self.value()) if self.value() else queryset
 
 
+# What came of a callback that was accepted, and why one was refused, by the code that is counted.
+CALLBACK_ACCEPTANCES = {"ok": "", "verified": gettext_lazy("the address was verified")}
+CALLBACK_REFUSALS = {
+    "signature": gettext_lazy("wrong signature (Token)"),
+    "padding": gettext_lazy("not readable with the EncodingAESKey"),
+    "length": gettext_lazy("not readable with the EncodingAESKey"),
+    "base64": gettext_lazy("not readable: no base64"),
+    "json": gettext_lazy("not readable: no JSON"),
+    "xml": gettext_lazy("not readable: no XML"),
+    "dtd": gettext_lazy("not readable: XML with a DTD"),
+    "receiveid": gettext_lazy("for another company or account"),
+    "agent": gettext_lazy("for another app"),
+    "aibotid": gettext_lazy("for another bot"),
+    "stream": gettext_lazy("for an unknown stream"),
+    "downgrade": gettext_lazy("not encrypted"),
+    "mode": gettext_lazy("encrypted, and there is no EncodingAESKey"),
+    "stale": gettext_lazy("too old"),
+    "too_large": gettext_lazy("too large"),
+}
+
+
 @admin.register(ChannelAccount)
 class AccountAdmin(Configured[ChannelAccount]):
     list_display = ("name", "kind_label", "health", "reason", "since")
     list_filter = (KindFilter, "enabled", "state")
     search_fields = ("name", "external_id")
+    search_help_text = gettext_lazy("Name or id")
     change_form_template = "admin/accounts/account.html"
     empty_hint = gettext_lazy(
         "Add the WeChat identity that the agents are to speak as: an AI bot for groups, or an app."
@@ -147,9 +170,9 @@ class AccountAdmin(Configured[ChannelAccount]):
         return [
             ours,
             (_("From the platform's console"), {"fields": list(channel.Credentials.base_fields)}),
-            (_("So that nobody starves anybody"), {"fields": ["gateway_share", "turns_per_minute"]}),
+            (_("Fair share"), {"fields": ["gateway_share", "turns_per_minute"]}),
             (
-                _("What people in WeChat read from the bridge itself"),
+                _("Sentences of the bridge itself"),
                 {"fields": ["language", *(f"{SENTENCE_PREFIX}{name}" for name in SENTENCES)], "classes": ["collapse"]},
             ),
             (_("Only for a proxy or the simulator"), {"fields": ["api_base_url"]}),
@@ -176,8 +199,10 @@ class AccountAdmin(Configured[ChannelAccount]):
             self._test_failed(request, account, error)
             return
         account.set_state(Health.OK)
-        for sentence in found or [_("The platform answers.")]:
-            self.did(request, account, sentence)
+        sentences = [str(sentence) for sentence in found] or [_("The platform answers.")]
+        for sentence in sentences:
+            messages.success(request, sentence)
+        self.noted(request, account, TESTED % " ".join(sentences))
 
     def _test_failed(self, request: HttpRequest, account: ChannelAccount, error: ChannelError) -> None:
         """What becomes the account's state stands once on its page, beside the state."""
@@ -187,8 +212,7 @@ class AccountAdmin(Configured[ChannelAccount]):
             return
         account.set_state(states[error.action], str(error))
         messages.error(request, _("The test failed: the reason stands beside the state."))
-        self.log_change(request, account, str(error))
-        audit.record(str(error), [account])
+        self.noted(request, account, TESTED % error)
 
     def press_refresh_token(self, request: HttpRequest, account: ChannelAccount) -> None:
         _channel(account)
@@ -258,11 +282,20 @@ class About:
     @property
     def last_callback(self) -> dict[str, Any] | None:
         found = metrics.last_callback(self.account)
-        return {"at": found[0], "result": found[1], "refused": found[1] in self.refusals} if found else None
+        if found is None:
+            return None
+        at, result = found
+        accepted = result in CALLBACK_ACCEPTANCES
+        words = (CALLBACK_ACCEPTANCES if accepted else CALLBACK_REFUSALS).get(result, result)
+        return {"at": at, "refused": not accepted, "result": words}
 
     @cached_property
     def refusals(self) -> dict[str, int]:
-        return metrics.refusals(self.account)
+        """How many of each sort, in words; most frequent first."""
+        counts: Counter[str] = Counter()
+        for code, count in metrics.refusals(self.account).items():
+            counts[str(CALLBACK_REFUSALS.get(code, code))] += count
+        return dict(counts.most_common())
 
     @property
     def limits(self) -> list[dict[str, Any]]:

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 admin.site.unregister(LogEntry)
 # In so many of the newest deeds that many rows share a number is looked for.
 RECENT = 200
+ACTIONS = {
+    LogEntry.Action.CREATE: gettext_lazy("added"),
+    LogEntry.Action.UPDATE: gettext_lazy("changed"),
+    LogEntry.Action.DELETE: gettext_lazy("deleted"),
+}
 TONES = {LogEntry.Action.CREATE: "good", LogEntry.Action.UPDATE: "info", LogEntry.Action.DELETE: "bad"}
 
 
@@ -64,18 +69,20 @@ class AuditAdmin(Facts[LogEntry]):
     list_select_related = ("content_type", "actor")
     list_filter = (KindFilter, WhoFilter, "action")
     search_fields = ("object_id",)
-    search_help_text = gettext_lazy("A number like 12, a person's name, or an address like 192.0.2.1")
+    search_help_text = gettext_lazy("Number, or name of the staff")
     empty_hint = gettext_lazy("What staff and scripts change is written here.")
 
     @admin.display(description=gettext_lazy("what"))
     def what(self, entry: LogEntry) -> str:
         return f"{kind_of(entry)}: {entry.object_repr[:60]}"
 
-    @admin.display(description=gettext_lazy("deed"))
-    def deed(self, entry: LogEntry) -> SafeString:
-        badge = shown.badge(entry.get_action_display(), TONES.get(entry.action, "quiet"))
-        changed = ", ".join(_label(entry, name) for name in sorted(entry.changes_dict))
-        return format_html("{} {}", badge, deed_of(entry) or changed)
+    @admin.display(description=gettext_lazy("action"))
+    def deed(self, entry: LogEntry) -> SafeString | str:
+        """What was done in words, or which fields were changed."""
+        if deed := deed_of(entry):
+            return deed
+        badge = shown.badge(action_of(entry), TONES.get(entry.action, "quiet"))
+        return format_html("{} {}", badge, ", ".join(_label(entry, name) for name in sorted(entry.changes_dict)))
 
     @admin.display(description=gettext_lazy("who"))
     def who(self, entry: LogEntry) -> str:
@@ -100,6 +107,7 @@ class AuditAdmin(Facts[LogEntry]):
         context = {
             "entry": entry,
             "deed": deed_of(entry),
+            "action": deed_of(entry) or action_of(entry),
             "changes": changes_of(entry),
             "link": link_to(entry),
             "rows": rows_of(entry),
@@ -113,13 +121,20 @@ def kind_of(entry: LogEntry) -> str:
     return str(model._meta.verbose_name) if model else str(entry.content_type.model)
 
 
+def action_of(entry: LogEntry) -> str:
+    return str(ACTIONS.get(entry.action, entry.get_action_display()))
+
+
 def deed_of(entry: LogEntry) -> str:
     return str((entry.additional_data or {}).get("deed", ""))
 
 
 def changes_of(entry: LogEntry) -> list[dict[str, str]]:
     """Field by field: its label, what it was and what it became."""
-    return [{"field": _label(entry, name), **_sides(change)} for name, change in sorted(entry.changes_dict.items())]
+    return [
+        {"field": _label(entry, name), **_sides(change, _words_of(entry, name))}
+        for name, change in sorted(entry.changes_dict.items())
+    ]
 
 
 def _label(entry: LogEntry, name: str) -> str:
@@ -130,11 +145,23 @@ def _label(entry: LogEntry, name: str) -> str:
         return name
 
 
-def _sides(change: Any) -> dict[str, str]:
+def _words_of(entry: LogEntry, name: str) -> dict[str, str]:
+    """How pages call the values that are stored in this field: true and false, nothing, and the values of a choice."""
+    words = {"None": "", "True": str(gettext_lazy("yes")), "False": str(gettext_lazy("no"))}
+    model: Any = entry.content_type.model_class()
+    try:
+        choices = model._meta.get_field(name).flatchoices
+    except (AttributeError, FieldDoesNotExist):
+        choices = []
+    return {**words, **{str(value): str(label) for value, label in choices}}
+
+
+def _sides(change: Any, words: dict[str, str]) -> dict[str, str]:
     if isinstance(change, dict):
         side = "after" if change["operation"] == "add" else "before"
         return {"before": "", "after": "", side: ", ".join(change["objects"])}
-    return {"before": str(change[0]), "after": str(change[1])}
+    before, after = (words.get(str(value), str(value)) for value in change)
+    return {"before": before, "after": after}
 
 
 def rows_of(entry: LogEntry) -> list[dict[str, Any]]:

@@ -5,28 +5,48 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from bridge import search
 from bridge.admin.desk import Desk
-from bridge.models import Contact
+from bridge.models import Contact, Conversation
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+    from django.utils.safestring import SafeString
 
 
 @admin.register(Contact)
 class ContactAdmin(Desk[Contact]):
     """The name can be written by hand where the platform does not tell it."""
 
-    list_display = ("__str__", "external_id", "account", "subscribed")
+    list_display = ("__str__", "external_id", "account", "follows")
     list_select_related = ("account",)
     list_filter = ("account", "subscribed")
     search_fields = ("name", "external_id")
+    search_help_text = _("Name or id")
     sortable_by = ()  # half a million people would be sorted for one page
-    fields = ("account", "external_id", "name", "subscribed")
-    readonly_fields = ("account", "external_id", "subscribed")
+    fields = ("account", "external_id", "name", "follows", "conversation")
+    readonly_fields = ("account", "external_id", "follows", "conversation")
     empty_hint = _("A person appears here with their first message.")
+
+    @admin.display(description=_("follows"), ordering="subscribed")
+    def follows(self, contact: Contact) -> str:
+        """A dash where the platform does not tell it: nobody follows a WeCom app."""
+        return "–" if contact.subscribed is None else str(_("yes") if contact.subscribed else _("no"))
+
+    @admin.display(description=_("conversation"))
+    def conversation(self, contact: Contact) -> SafeString | str:
+        """Where one talks to this person alone; who was heard in groups only has none yet."""
+        same = {"account": contact.account_id, "peer_kind": "direct", "peer_id": contact.external_id}
+        found = Conversation.objects.filter(**same).values_list("pk", flat=True).first()
+        if found is None:
+            return "–"
+        return format_html(
+            '<a href="{}">{}</a>', reverse("admin:bridge_conversation_change", args=[found]), _("Open the conversation")
+        )
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         term = search_term.strip()

@@ -46,6 +46,12 @@ NOT_ASKED = {
     Reason.PAUSED: gettext_lazy("not answered: paused"),
     Reason.HUMAN: gettext_lazy("for staff"),
 }
+# What staff read when they have changed who answers.
+NOW = {
+    Conversation.Mode.BOT: gettext_lazy("The agent answers again."),
+    Conversation.Mode.PAUSED: gettext_lazy("Paused. New messages are stored but not answered."),
+    Conversation.Mode.HUMAN: gettext_lazy("Staff answer now. The agent is not asked."),
+}
 WAITING = Q(state__in=(State.PENDING, State.SENDING))
 
 
@@ -128,6 +134,7 @@ class ConversationAdmin(Desk[Conversation]):
     list_display = ("who", "account", "peer_kind", "how", "heard", "marks")
     list_filter = ("account", "peer_kind", "mode")
     search_fields = ("title", "peer_id")
+    search_help_text = gettext_lazy("Title, name or id")
     sortable_by = ("heard",)  # by anything else all of them would be sorted for one page
     empty_hint = gettext_lazy("A group or person appears here with the first message to one of the accounts.")
     buttons = {
@@ -220,7 +227,7 @@ class ConversationAdmin(Desk[Conversation]):
             raise BadRequest
         conversation.mode = mode
         conversation.save(update_fields=["mode"])
-        self.told(request, conversation, _("From now on: %(mode)s.") % {"mode": conversation.get_mode_display()})
+        self.told(request, conversation, NOW[Conversation.Mode(mode)])
         if mode == Conversation.Mode.BOT and (count := len(unanswered(conversation))):
             text = ngettext("%(n)d message came meanwhile.", "%(n)d messages came meanwhile.", count) % {"n": count}
             messages.info(

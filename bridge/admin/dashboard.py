@@ -48,8 +48,8 @@ def _figures(board: metrics.Dashboard) -> list[dict[str, Any]]:
     messages, deliveries = reverse("admin:bridge_message_changelist"), reverse("admin:bridge_delivery_changelist")
     dead_letters = reverse("admin:bridge_delivery_dead_letters")
     return [
-        {"label": _("in today"), "value": board.incoming, "link": f"{messages}?direction__exact=in&day=today"},
-        {"label": _("out today"), "value": board.outgoing, "link": f"{messages}?direction__exact=out&day=today"},
+        {"label": _("received today"), "value": board.incoming, "link": f"{messages}?direction__exact=in&day=today"},
+        {"label": _("sent today"), "value": board.outgoing, "link": f"{messages}?direction__exact=out&day=today"},
         {
             "label": _("waiting"),
             "value": board.waiting,
@@ -66,9 +66,9 @@ def _figures(board: metrics.Dashboard) -> list[dict[str, Any]]:
 def _held(board: metrics.Dashboard, deliveries: str) -> list[dict[str, Any]]:
     """What may not go on now, by reason; and by itself what waits for a person."""
     why = [f"{count} × {Reason(reason).label}" for reason, count in sorted(board.held_by.items())]
-    figures = [{"label": _("held back"), "value": board.held, "link": f"{deliveries}?open=held", "why": why}]
+    figures = [{"label": _("on hold"), "value": board.held, "link": f"{deliveries}?open=held", "why": why}]
     review = board.held_by.get(Reason.REVIEW, 0)
-    return [*figures, *([_bad(_("wait for your decision"), review, f"{deliveries}?open=review")] if review else [])]
+    return [*figures, *([_bad(_("awaiting your decision"), review, f"{deliveries}?open=review")] if review else [])]
 
 
 def _bad(label: str, value: int, link: str) -> dict[str, Any]:

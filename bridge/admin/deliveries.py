@@ -51,14 +51,14 @@ VERBS = {
 
 
 class OpenFilter(admin.SimpleListFilter):
-    title, parameter_name = gettext_lazy("work"), "open"
+    title, parameter_name = gettext_lazy("open work"), "open"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
         return [
             ("waiting", _("waiting or on its way")),
-            ("held", _("held back")),
-            ("review", _("held for a decision of yours")),
-            ("dead", _("failed, not dealt with")),
+            ("held", _("on hold")),
+            ("review", _("awaiting your decision")),
+            ("dead", _("failed – open")),
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -79,18 +79,18 @@ class DeliveryAdmin(Facts[Delivery]):
     sortable_by = ("when",)  # by anything else a million rows would be sorted for one page
     list_filter = (OpenFilter, DayFilter, "state", "reason", "target", "account", "gateway", "endpoint")
     search_fields = ("message__text",)
-    search_help_text = gettext_lazy("Words of the text, a group's or person's id, or a platform id")
+    search_help_text = gettext_lazy("Text, id, #number or error code")
     actions = ("replay_selected", "release_selected", "dismiss_selected")
     empty_hint = gettext_lazy("Each message becomes work here: to an agent, or to WeChat.")
     buttons = {"recall": "bridge.send_message"}
 
     @admin.display(description=gettext_lazy("message"))
     def what(self, delivery: Delivery) -> str:
-        return _with_part(delivery, delivery.message.preview if delivery.message else _told(delivery))
+        return _with_part(delivery, delivery.message.preview if delivery.message else shown.whom(delivery))
 
     @admin.display(description=gettext_lazy("message"))
     def withheld(self, delivery: Delivery) -> str:
-        return _with_part(delivery, f"{delivery.message} {HIDDEN}" if delivery.message else _told(delivery))
+        return _with_part(delivery, f"{delivery.message} {HIDDEN}" if delivery.message else shown.whom(delivery))
 
     @admin.display(description=gettext_lazy("state"), ordering="state")
     def state_word(self, delivery: Delivery) -> SafeString:
@@ -281,7 +281,7 @@ class DeadLetterAdmin(DeliveryAdmin):
     change_list_template = "admin/bridge/dead_letters.html"
     pages = Counted
     list_disable_select_all = False
-    empty_hint = gettext_lazy("Nothing has failed that nobody has dealt with.")
+    empty_hint = gettext_lazy("No open failures.")
 
     def get_list_filter(self, request: HttpRequest) -> Any:
         possible = {"state": ("state", PossibleStates), "reason": ("reason", PossibleReasons)}
@@ -334,11 +334,6 @@ def decisions(request: HttpRequest) -> list[dict[str, str]]:
     words = {"release": _("Release…"), "dismiss": _("Dismiss…")}
     allowed = [verb for verb in words if user_of(request).has_perm(VERBS[verb])]
     return [{"verb": verb, "label": words[verb]} for verb in allowed]
-
-
-def _told(delivery: Delivery) -> str:
-    """Whom a delivery without a message tells."""
-    return _("Webhook %s") % delivery.endpoint if delivery.endpoint else delivery.lane
 
 
 def _with_part(delivery: Delivery, text: str) -> str:

@@ -10,6 +10,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from bridge import audit
@@ -32,13 +34,34 @@ def user_of(request: HttpRequest) -> User:
     return request.user  # type: ignore[return-value]
 
 
+# How the history and the audit log begin what pressing Test found out.
+TESTED = gettext_lazy("Tested: %s")
+
+
 def inside(address: str, otherwise: str) -> str:
     """Return the address if it is a path within this site's admin; anything else is not followed."""
     safe = address.startswith("/admin/") and not address.startswith("//") and "\\" not in address
     return address if safe and "/confirm/" not in address else otherwise
 
 
-class Desk(ModelAdmin[Row]):
+class Titled(ModelAdmin[Row]):
+    """Forms of new rows and histories say at the top what they are."""
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {"title": _("Add: %(kind)s") % {"kind": self.opts.verbose_name}, **(extra_context or {})}
+        request.crumb = context["title"]  # type: ignore[attr-defined]  # read by the theme's header_title.html
+        return super().add_view(request, form_url, context)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        request.crumb = _("History")  # type: ignore[attr-defined]
+        return super().history_view(request, object_id, extra_context)
+
+
+class Desk(Titled[Row]):
     """Base of every admin here.
 
     buttons: name of a method `press_<name>` → the permission it needs.
@@ -106,11 +129,12 @@ class Desk(ModelAdmin[Row]):
         return row
 
     def page(
-        self, request: HttpRequest, template: str, title: Any, row: Model | None = None, **more: Any
+        self, request: HttpRequest, template: str, title: Any, row: Model | None = None, crumb: Any = "", **more: Any
     ) -> TemplateResponse:
+        """crumb: what stands behind the row at the top, where the page is not the row's own."""
         context = {**self.admin_site.each_context(request), "opts": self.opts, "original": row, "title": title, **more}
         context["may_read"] = may_read(user_of(request))
-        request.crumb = "" if row else title  # type: ignore[attr-defined]  # read by the theme's header_title.html
+        request.crumb = crumb if row else title  # type: ignore[attr-defined]  # read by the theme's header_title.html
         return TemplateResponse(request, template, context)
 
     def need(self, request: HttpRequest, permission: str) -> None:
@@ -127,7 +151,12 @@ class Desk(ModelAdmin[Row]):
 
     def did(self, request: HttpRequest, row: Any, text: Any, level: int = messages.SUCCESS) -> None:
         """The same for a deed that changes no field of the configuration: the audit log is told of it here."""
-        self.told(request, row, text, level)
+        messages.add_message(request, level, text)
+        self.noted(request, row, text)
+
+    def noted(self, request: HttpRequest, row: Any, text: Any) -> None:
+        """Keep a deed in the object's history and in the audit log; it may say more than the person is told."""
+        self.log_change(request, row, str(text))
         audit.record(str(text), [row])
 
     def _press(self, name: str, request: HttpRequest, pk: int) -> HttpResponse:
@@ -149,13 +178,6 @@ class Configured(Desk[Row]):
 
     def response_post_save_change(self, request: HttpRequest, obj: Row) -> HttpResponseRedirect:
         return self.back(obj)
-
-    def add_view(
-        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """The page's title stands in the breadcrumbs, too."""
-        request.crumb = (extra_context or {}).get("title", "")  # type: ignore[attr-defined]  # read by the theme's header_title.html
-        return super().add_view(request, form_url, extra_context)
 
 
 class Facts(Desk[Row]):

@@ -14,9 +14,9 @@ from django.utils.translation import gettext_lazy
 from accounts.fields import sealed
 from accounts.forms import ENTER_AGAIN, STORED, OneErrorPerField, show_what_was_typed
 from accounts.models import Health
-from bridge import audit, ownership, shown
+from bridge import ownership, shown
 from bridge.access import HIDDEN
-from bridge.admin.desk import Configured
+from bridge.admin.desk import TESTED, Configured
 from bridge.admin.theme import dress
 from bridge.operations.gateway_use import uses_of
 from channels_wechat.pasted import PastedField
@@ -80,6 +80,7 @@ class GatewayAdmin(Configured[Gateway]):
     list_display = ("name", "base_url", "health", "reason", "agent_count", "since")
     list_filter = ("enabled", "state")
     search_fields = ("name", "base_url")
+    search_help_text = gettext_lazy("Name or address")
     change_form_template = "admin/openclaw/gateway.html"
     empty_hint = gettext_lazy("Add the OpenClaw gateway where your agents are: its address and gateway.auth.token.")
     next_step = gettext_lazy("Next: press Test. It shows whether the gateway answers, and which agents it has.")
@@ -135,7 +136,7 @@ class GatewayAdmin(Configured[Gateway]):
         gateway = self.seen(request, object_id)
         about = {
             "device_id": Device(gateway.device_key).id if gateway.device_key else "",
-            "owned": bool(gateway.owner and gateway.owner_until and gateway.owner_until > timezone.now()),
+            "holder": _holder_of(gateway),
             "pairing": gateway.state_code in (Code.PAIRING_REQUIRED, Code.MISSING_SCOPE),
             "may_change": self.has_change_permission(request),
             "agents": [known_agent(agent) for agent in gateway.agents],
@@ -172,13 +173,14 @@ class GatewayAdmin(Configured[Gateway]):
             state = Health.STOPPED if error.action == Action.CONFIG else Health.FAILING
             gateway.set_state(state, str(error.code), text)
             messages.error(request, _("The test failed: the reason stands beside the state."))
-            self.log_change(request, gateway, text)
-            audit.record(text, [gateway])
+            self.noted(request, gateway, TESTED % text)
             return
         _remember(gateway, found)
-        self.did(request, gateway, _found_text(found))
+        messages.success(request, text := _found_text(found))
         if found.error:
-            self.did(request, gateway, failure_text(found.error), messages.WARNING)
+            messages.warning(request, failed := failure_text(found.error))
+            text = f"{text} {failed}"
+        self.noted(request, gateway, TESTED % text)
 
     def press_make_key(self, request: HttpRequest, gateway: Gateway) -> None:
         """A new device is unknown to the gateway until it is approved there; an old device token is of no use any more."""
@@ -193,6 +195,14 @@ class GatewayAdmin(Configured[Gateway]):
         if gateway.enabled:
             gateway.revive()
         self.told(request, gateway, _("Switched on.") if gateway.enabled else _("Switched off."))
+
+
+def _holder_of(gateway: Gateway) -> dict[str, str]:
+    """Machine and process of the connector that holds the connection now; empty where none does."""
+    if not gateway.owner or not gateway.owner_until or gateway.owner_until <= timezone.now():
+        return {}
+    host, process, _unique = gateway.owner.rsplit(":", 2)
+    return {"host": host, "process": process}
 
 
 def failure_text(error: GatewayError) -> str:

@@ -76,9 +76,8 @@ def overview(desk: AccountAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     rows = Conversation.objects.filter(account=account, peer_kind="group")[:200]
     title = _("Groups made by %(account)s") % {"account": account}
     hears = "group" in channel.hears
-    return desk.page(
-        request, "admin/accounts/groups.html", title, account, form=form, account=account, rows=rows, hears=hears
-    )
+    more: dict[str, Any] = {"form": form, "account": account, "rows": rows, "hears": hears}
+    return desk.page(request, "admin/accounts/groups.html", title, account, _("Groups"), **more)
 
 
 def one(desk: AccountAdmin, request: HttpRequest, pk: int, conversation: int) -> HttpResponse:
@@ -94,7 +93,7 @@ def one(desk: AccountAdmin, request: HttpRequest, pk: int, conversation: int) ->
         context["members"] = _named(account, group.members)
     except ChannelError as error:
         context["error"] = str(error)
-    return desk.page(request, "admin/accounts/group.html", str(row), account, **context)
+    return desk.page(request, "admin/accounts/group.html", str(row), account, str(row), **context)
 
 
 def _maker(desk: AccountAdmin, request: HttpRequest, pk: int) -> tuple[ChannelAccount, Groups]:

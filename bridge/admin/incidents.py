@@ -38,8 +38,9 @@ class IncidentAdmin(Facts[Incident]):
     list_display = ("title", "state", "since", "over", "staff_told")
     list_filter = (StillOpen,)
     search_fields = ("title", "detail")
+    search_help_text = _("Words of the incident")
     change_list_template = "admin/bridge/incident_list.html"
-    empty_hint = _("Nothing has gone wrong. When an account or a gateway stops, it is written here and staff are told.")
+    empty_hint = _("No incidents. When an account or a gateway stops working, or deliveries fail, it is listed here.")
 
     def get_search_fields(self, request: HttpRequest) -> Any:
         """A search in what is hidden would tell it."""
@@ -57,16 +58,14 @@ class IncidentAdmin(Facts[Incident]):
     def over(self, incident: Incident) -> SafeString | str:
         return shown.ago(incident.closed_at)
 
-    @admin.display(description=_("told"))
+    @admin.display(description=_("alert sent"))
     def staff_told(self, incident: Incident) -> SafeString | str:
         """Nothing is claimed: a time only where a channel accepted the alert."""
         if incident.told_at:
             return shown.ago(incident.told_at)
         if incident.error:
-            return shown.badge(_("could not be told"), "warn")
-        return (
-            shown.badge(_("on its way"), "info") if alerts.channels() and not incident.closed_at else str(_("nobody"))
-        )
+            return shown.badge(_("could not be sent"), "warn")
+        return shown.badge(_("on its way"), "info") if alerts.channels() and not incident.closed_at else str(_("no"))
 
     def get_urls(self) -> list[URLPattern]:
         test = self.route("test-alert/", require_POST(self.test_alert_view), "test_alert")

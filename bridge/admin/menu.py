@@ -29,8 +29,8 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     ]
     return [
         {"title": "", "items": [_entry(request, _("Dashboard"), "dashboard", "index", "")]},
-        {"title": _("What was said"), "items": _allowed(talk)},
-        {"title": _("Who talks to whom"), "items": _allowed(_setup(request))},
+        {"title": _("Messaging"), "items": _allowed(talk)},
+        {"title": _("Setup"), "items": _allowed(_setup(request))},
         {"title": _("Operation"), "items": _allowed(_operation(request))},
     ]
 

@@ -80,7 +80,7 @@ class MessageAdmin(Facts[Message]):
     list_filter = (DayFilter, "direction", "account", "source", KindFilter, ConversationFilter)
     sortable_by = ("when",)  # by anything else a million rows would be sorted for one page
     search_fields = ("text",)
-    search_help_text = _("Words of the text, a person's name or id, or a platform id")
+    search_help_text = _("Text, name or id")
     empty_hint = _("What is said to an account, and what it answers, appears here.")
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:

@@ -43,7 +43,9 @@ def show(desk: AccountAdmin, request: HttpRequest, account: ChannelAccount) -> H
     """Each counter, asked once, now."""
     rows, error = _asked(_counting(account))
     title = _("Calls left for %(account)s") % {"account": account}
-    return desk.page(request, "admin/accounts/quotas.html", title, account, account=account, rows=rows, error=error)
+    return desk.page(
+        request, "admin/accounts/quotas.html", title, account, _("Calls left"), account=account, rows=rows, error=error
+    )
 
 
 def clear(desk: AccountAdmin, request: HttpRequest, account: ChannelAccount) -> HttpResponse | None:
@@ -62,9 +64,9 @@ def clear(desk: AccountAdmin, request: HttpRequest, account: ChannelAccount) -> 
 
 
 def ask_again(desk: AccountAdmin, request: HttpRequest, account: ChannelAccount) -> None:
-    """What the platform refused is tried with the next occasion."""
+    """What the platform refused is tried again with the next message that needs it."""
     if capabilities.lift(account, request.POST.get("capability", "")):
-        desk.did(request, account, _("It is tried again with the next occasion."))
+        desk.did(request, account, _("The next message that needs it tries it again."))
 
 
 def _counting(account: ChannelAccount) -> Quotas:

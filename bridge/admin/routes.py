@@ -10,7 +10,7 @@ from django.http import QueryDict
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.forms import OneErrorPerField
 from accounts.models import ChannelAccount
@@ -33,6 +33,8 @@ else:
 
 # So many chats are offered as "group or person", those last heard first.
 CHATS_OFFERED = 500
+# Unanswered messages are counted up to this.
+REVIEWED_MOST = 1000
 
 
 class RouteForm(OneErrorPerField, _RouteForm):
@@ -77,17 +79,18 @@ class RouteAdmin(Desk[Route]):
     list_select_related = ("account", "gateway")
     list_filter = ("account", "gateway", "peer_kind", "enabled")
     search_fields = ("peer_id", "agent_id", "note")
+    search_help_text = gettext_lazy("Id, agent or note")
     change_list_template = "admin/bridge/route_list.html"
     change_form_template = "admin/bridge/route.html"
     empty_hint = gettext_lazy(
         "Say which agent answers which group or person: until then messages are kept, and nobody answers."
     )
     fieldsets = (
-        (gettext_lazy("Whose messages"), {"fields": ("account", "peer_kind", "peer_id", "allowed_senders")}),
-        (gettext_lazy("Go to which agent"), {"fields": ("gateway", "agent_id", "scope")}),
-        (gettext_lazy("When"), {"fields": ("trigger", "trigger_words", "enabled", "note")}),
+        (gettext_lazy("Whose messages are mapped"), {"fields": ("account", "peer_kind", "peer_id", "allowed_senders")}),
+        (gettext_lazy("Which agent gets them"), {"fields": ("gateway", "agent_id", "scope")}),
+        (gettext_lazy("When it answers"), {"fields": ("trigger", "trigger_words", "enabled", "note")}),
         (
-            gettext_lazy("What is allowed there"),
+            gettext_lazy("What is allowed in the chat"),
             {"fields": ("commands_for_all", "allow_mention_all", "allow_cards", "allow_links")},
         ),
     )
@@ -95,7 +98,7 @@ class RouteAdmin(Desk[Route]):
     @admin.display(description=gettext_lazy("group or person"), ordering="peer_id")
     def who(self, route: Route) -> str:
         everyone = {"": _("everyone"), "group": _("all groups"), "direct": _("all persons")}
-        return getattr(route, "title", "") or route.peer_id or everyone[route.peer_kind]
+        return route.title or route.peer_id or everyone[route.peer_kind]
 
     @admin.display(description=gettext_lazy("agent"), ordering="agent_id")
     def agent(self, route: Route) -> SafeString:
@@ -112,7 +115,7 @@ class RouteAdmin(Desk[Route]):
 
     @admin.display(description=gettext_lazy("state"), ordering="enabled")
     def state(self, route: Route) -> SafeString:
-        return shown.badge(_("on"), "good") if route.enabled else shown.badge(_("switched off"), "quiet")
+        return shown.badge(_("switched on"), "good") if route.enabled else shown.badge(_("switched off"), "quiet")
 
     def get_urls(self) -> list[URLPattern]:
         return [self.route("explain/", self.explain_view, "explain"), *super().get_urls()]
@@ -127,6 +130,14 @@ class RouteAdmin(Desk[Route]):
         titles = {(row.account_id, row.peer_kind, row.peer_id): row.title for row in rows}
         for route in found.result_list:
             route.title = titles.get((route.account_id, route.peer_kind, route.peer_id), "")
+        return found
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Route | None:
+        """Its pages are called by the title, as its line in the list is."""
+        found = super().get_object(request, object_id, from_field)
+        if found and found.peer_id:
+            same = {"account": found.account_id, "peer_kind": found.peer_kind, "peer_id": found.peer_id}
+            found.title = Conversation.objects.filter(**same).values_list("title", flat=True).first() or ""
         return found
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
@@ -147,10 +158,12 @@ class RouteAdmin(Desk[Route]):
         super().save_model(request, obj, form, change)
         if warning := unknown_agent(obj):
             messages.warning(request, warning)
-        waiting = skipped_without_route(obj)
-        if waiting and request.user.has_perm("bridge.replay_delivery"):
-            text = _("Messages that nobody answered until now can be replayed:")
-            messages.info(request, format_html('{} <a href="{}">{}</a>', text, waiting, _("look at them")))
+        count, waiting = skipped_without_route(obj)
+        if count and request.user.has_perm("bridge.replay_delivery"):
+            text = ngettext(
+                "%(n)d unanswered message can now be replayed:", "%(n)d unanswered messages can now be replayed:", count
+            )
+            messages.info(request, format_html('{} <a href="{}">{}</a>', text % {"n": count}, waiting, _("Review")))
 
     def explain_view(self, request: HttpRequest) -> HttpResponse:
         self.need(request, "bridge.view_route")
@@ -163,7 +176,7 @@ class RouteAdmin(Desk[Route]):
             context["map_url"] = map_url(
                 form.cleaned_data["account"].pk, *(form.cleaned_data[n] for n in ("peer_kind", "peer_id"))
             )
-        return self.page(request, "admin/bridge/explain.html", _("Which agent would get this?"), **context)
+        return self.page(request, "admin/bridge/explain.html", _("Test routing"), **context)
 
 
 def unknown_agent(route: Route) -> str:
@@ -196,15 +209,14 @@ def map_url(account_id: int, peer_kind: str, peer_id: str) -> str:
     return f"{reverse('admin:bridge_route_add')}?{values.urlencode()}"
 
 
-def skipped_without_route(route: Route) -> str:
-    """The list of this peer's messages that were skipped for want of a mapping; empty if there are none."""
+def skipped_without_route(route: Route) -> tuple[int, str]:
+    """How many of this peer's messages were skipped for want of a mapping, counted to REVIEWED_MOST, and their list."""
     rows = Delivery.objects.filter(state=State.SKIPPED, reason=Reason.NO_ROUTE, account=route.account)
     if route.peer_id:
         rows = rows.filter(message__peer_id=route.peer_id)
-    if not rows.exists():
-        return ""
+    count = len(rows.order_by().values_list("pk")[:REVIEWED_MOST])
     values = QueryDict(mutable=True)
     values.update({"state__exact": "skipped", "reason__exact": "no_route", "account__id__exact": str(route.account_id)})
     if route.peer_id:
         values["q"] = route.peer_id
-    return f"{reverse('admin:bridge_delivery_changelist')}?{values.urlencode()}"
+    return count, f"{reverse('admin:bridge_delivery_changelist')}?{values.urlencode()}"

@@ -9,6 +9,7 @@ from django.contrib.auth.admin import GroupAdmin
 from django.contrib.auth.models import Group, User
 
 from bridge.admin import theme
+from bridge.admin.desk import Titled
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -17,7 +18,7 @@ admin.site.unregister([User, Group])
 
 
 @admin.register(User)
-class StaffAdmin(theme.UserAdmin):
+class StaffAdmin(theme.UserAdmin, Titled[User]):
     form = theme.UserChangeForm
     add_form = theme.UserCreationForm
     change_password_form = theme.AdminPasswordChangeForm
@@ -44,5 +45,5 @@ def _may_touch(request: HttpRequest, user: User | None) -> bool:
 
 
 @admin.register(Group)
-class StaffGroupAdmin(GroupAdmin, theme.ModelAdmin[Group]):
+class StaffGroupAdmin(Titled[Group], GroupAdmin):
     """Rights are given to groups of staff."""

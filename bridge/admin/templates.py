@@ -70,7 +70,7 @@ def overview(desk: AccountAdmin, request: HttpRequest, pk: int) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:bridge_conversation_change", args=[message.conversation_id]))
     title = _("Subscribe messages of %(account)s") % {"account": account}
     context = {"account": account, "templates": found, "error": error, "chosen": chosen, "form": form}
-    return desk.page(request, "admin/accounts/templates.html", title, account, **context)
+    return desk.page(request, "admin/accounts/templates.html", title, account, _("Subscribe messages"), **context)
 
 
 def _send(request: HttpRequest, account: ChannelAccount, form: SubscribeForm) -> Message | None:

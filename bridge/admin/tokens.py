@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SHOWN_CHARACTERS = 10
 
 admin.site.unregister(AuthToken)
+# As pages call them; the library says "auth token".
+AuthToken._meta.verbose_name, AuthToken._meta.verbose_name_plural = _("API token"), _("API tokens")
 
 
 @admin.register(AuthToken)
@@ -30,7 +32,7 @@ class TokenAdmin(Facts[AuthToken]):
     search_fields = ("user__username",)
     search_help_text = _("Name of the user")
     ordering = ("user__username", "-created")
-    empty_hint = _("Scripts call the API with a token. Make one for a user: manage.py issue_token USER")
+    empty_hint = _("Scripts call the API with a token. Make one for a user by the command: manage.py issue_token USER")
 
     @admin.display(description=_("begins with"))
     def start(self, token: AuthToken) -> str:
@@ -48,7 +50,7 @@ class TokenAdmin(Facts[AuthToken]):
     def made(self, token: AuthToken) -> SafeString | str:
         return shown.ago(token.created)
 
-    @admin.display(description=_("good until"), ordering="expiry")
+    @admin.display(description=_("expires"), ordering="expiry")
     def until(self, token: AuthToken) -> SafeString | str:
         return shown.ago(token.expiry)
 

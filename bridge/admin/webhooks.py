@@ -15,7 +15,6 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.forms import STORED
 from bridge import events, shown
 from bridge.access import hide_errors, may_read
 from bridge.admin.desk import Desk, user_of
@@ -35,6 +34,7 @@ else:
     _EndpointForm = forms.ModelForm
 
 CONFIGURATION = ["name", "url", "events", "account", "enabled", "updated_at"]
+EVENTS = dict(Event.choices)
 # Waiting deliveries are counted up to this.
 WAITING_MOST = 1000
 
@@ -46,7 +46,9 @@ class EndpointForm(_EndpointForm):
         label=gettext_lazy("Address"),
         required=False,
         widget=forms.URLInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
-        help_text=gettext_lazy("Where events are posted to. After saving only its host is shown."),
+        help_text=gettext_lazy(
+            "Where events are posted to. After saving only its host is shown; then leave it empty to keep it."
+        ),
     )
     events = forms.MultipleChoiceField(
         label=gettext_lazy("Events"),
@@ -68,7 +70,7 @@ class EndpointForm(_EndpointForm):
         self.fields["url"].required = not self.instance.url
         if self.instance.url:
             self.initial["url"] = ""
-            self.fields["url"].widget.attrs["placeholder"] = f"{self.instance.place}/… {STORED}"
+            self.fields["url"].widget.attrs["placeholder"] = f"{self.instance.place}/…"
 
     def clean_url(self) -> str:
         url: str = without_invisible(self.cleaned_data["url"]) or self.instance.url
@@ -86,8 +88,11 @@ class WebhookAdmin(Desk[WebhookEndpoint]):
     list_select_related = ("account",)
     list_filter = ("enabled",)
     search_fields = ("name",)
+    search_help_text = gettext_lazy("Name")
     change_form_template = "admin/bridge/webhook.html"
-    empty_hint = gettext_lazy("Add an address of your own that is to be told of messages, failures and accounts.")
+    empty_hint = gettext_lazy(
+        "Add an endpoint to receive events: messages, failed deliveries and the state of accounts."
+    )
     buttons = dict.fromkeys(("test", "switch", "rotate"), "bridge.change_webhookendpoint")
 
     @admin.display(description=gettext_lazy("host"))
@@ -96,7 +101,7 @@ class WebhookAdmin(Desk[WebhookEndpoint]):
 
     @admin.display(description=gettext_lazy("events"))
     def hears(self, endpoint: WebhookEndpoint) -> str:
-        return ", ".join(endpoint.events)
+        return ", ".join(str(EVENTS.get(event, event)) for event in endpoint.events)
 
     @admin.display(description=gettext_lazy("account"), ordering="account")
     def whose(self, endpoint: WebhookEndpoint) -> str:
@@ -199,7 +204,7 @@ class WebhookAdmin(Desk[WebhookEndpoint]):
 
 def state_badge(endpoint: WebhookEndpoint) -> SafeString:
     if endpoint.enabled and getattr(endpoint, "stuck", None):
-        return shown.badge(_("failing, retried"), "warn")
+        return shown.badge(_("failing – retrying"), "warn")
     if endpoint.enabled:
         return shown.badge(_("switched on"), "good")
     return shown.badge(_("switched off"), "bad" if endpoint.off_reason else "quiet")

@@ -18,6 +18,7 @@ register = template.Library()
 register.filter("ago", shown.ago)
 register.filter("state_badge", shown.state_badge)
 register.filter("health_badge", shown.health_badge)
+register.filter("whom", shown.whom)
 register.filter("mode_badge", shown.mode_badge)
 register.filter("duration", shown.duration)
 
@@ -25,7 +26,7 @@ register.filter("duration", shown.duration)
 @register.filter
 def as_in_the_menu(plural: Any) -> str:
     """The name of a list: some libraries call theirs otherwise than our menu."""
-    ours = {"auth tokens": _("API tokens"), "log entries": _("Audit log")}
+    ours = {"log entries": _("Audit log"), "users": _("Staff"), "groups": _("Staff groups")}
     return ours.get(str(plural), str(plural))
 
 

@@ -63,7 +63,7 @@ def test_the_kinds_are_shown_before_the_fields(boss: Client) -> None:
     page = boss.get(url("add")).content.decode()
     assert "?kind=wecom_app" in page
     assert "?kind=wecom_aibot" in page
-    assert "Hear group chats" in page
+    assert "Receive group messages" in page
 
 
 def test_an_account_is_added(boss: Client) -> None:
@@ -255,7 +255,7 @@ def test_saving_leads_to_the_callback_address_and_the_test(boss: Client) -> None
 def test_a_page_to_add_says_what_is_added(boss: Client, kind: str) -> None:
     page = boss.get(f"{url('add')}?kind={kind}").content.decode()
     label = html.escape(str(channel_class(kind).label))
-    assert f'<h1 class="b-title">Add: {label}</h1>' in page
+    assert f'<h2 class="b-title">Add: {label}</h2>' in page
 
 
 def test_the_same_identity_twice_is_refused_at_its_field(boss: Client) -> None:
@@ -286,7 +286,12 @@ def test_the_page_shows_the_callback_address_and_the_last_callback(boss: Client,
     assert "none yet" in page
     factories.note_callback(account, "signature", refused=True)
     page = boss.get(url("change", account.pk)).content.decode()
-    assert "signature × 1" in page
+    assert "wrong signature (Token) × 1" in page
+    assert re.search(r"refused</span>\s*wrong signature", page)
+    for result in ("verified", "ok"):
+        factories.note_callback(account, result, refused=False)
+        page = boss.get(url("change", account.pk)).content.decode()
+        assert re.search(r"Last callback:.*?>accepted</span>", page)
     settings.PUBLIC_URL = ""
     page = boss.get(url("change", account.pk)).content.decode()
     assert "Set PUBLIC_URL" in page

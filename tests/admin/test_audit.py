@@ -170,7 +170,7 @@ def test_the_log_is_read_by_admins_found_by_person_and_number_and_written_by_nob
         assert len(boss.get(page, {"q": term}).context["cl"].result_list) == found, term
     [entry] = entries(quiet.group)
     detail = boss.get(url("auditlog_logentry_change", entry.pk)).content.decode()
-    assert "<td>bot</td><td>human</td>" in detail
+    assert "<td>the agent answers</td><td>staff answer</td>" in detail
     assert boss.post(url("auditlog_logentry_delete", entry.pk), {"post": "yes"}).status_code == 403
 
 

@@ -132,4 +132,4 @@ def test_saving_leads_to_the_test(boss: Client) -> None:
     response = boss.post(url("add"), NEW, follow=True)
     assert response.redirect_chain == [(url("change", Gateway.objects.get().pk), 302)]
     assert ">Test</button>" in response.content.decode()
-    assert '<h1 class="b-title">Add: OpenClaw gateway</h1>' in boss.get(url("add")).content.decode()
+    assert '<h2 class="b-title">Add: OpenClaw gateway</h2>' in boss.get(url("add")).content.decode()

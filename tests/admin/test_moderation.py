@@ -156,5 +156,5 @@ def test_what_is_held_is_counted_by_reason(boss: Client, held: Delivery, waiting
     board = metrics.dashboard()
     assert (board.held, board.held_by) == (2, {"review": 1, "window": 1})
     html = boss.get("/admin/").content.decode()
-    assert "wait for your decision" in html
+    assert "awaiting your decision" in html
     assert "WeChat allows no more until the person writes again" in html

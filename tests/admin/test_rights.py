@@ -33,7 +33,7 @@ def test_object_pages_are_closed_without_the_right(staff: Callable[..., Client],
 
 def test_the_start_page_shows_nothing_without_rights(staff: Callable[..., Client], world: World) -> None:
     page = staff().get("/admin/").content.decode()
-    for word in ("Acme app", "OpenClaw at home", "has stopped", "in today", "by the hour"):
+    for word in ("Acme app", "OpenClaw at home", "has stopped", "received today", "by the hour"):
         assert word not in page
 
 

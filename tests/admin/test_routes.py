@@ -108,7 +108,7 @@ def test_a_new_mapping_points_to_what_nobody_answered(boss: Client, world: rows.
     rows.delivery(said, State.SKIPPED, Reason.NO_ROUTE)
     form = {**new, "account": world.bot.pk, "peer_id": "", "gateway": world.gateway.pk}
     page = boss.post(url("add"), form, follow=True).content.decode()
-    assert "can be replayed" in page
+    assert "1 unanswered message can now be replayed:" in page
     assert "reason__exact=no_route" in page
 
 

@@ -231,10 +231,10 @@ def test_the_list_says_that_a_receiver_is_failing(boss: Client, tries: int) -> N
     )
     pages = [boss.get(f"/admin/bridge/webhookendpoint/{end}").content.decode() for end in ("", f"{bad.pk}/change/")]
     for page in pages:
-        assert page.count("failing, retried") == 1
+        assert page.count("failing – retrying") == 1
         assert "The webhook does not take it now. (503)" in page
         assert f"/admin/bridge/delivery/{failed.pk}/change/" in page
         assert "in 5" in page
-    assert "failing, retried" not in boss.get(f"/admin/bridge/webhookendpoint/{good.pk}/change/").content.decode()
+    assert "failing – retrying" not in boss.get(f"/admin/bridge/webhookendpoint/{good.pk}/change/").content.decode()
     Delivery.objects.filter(pk=failed.pk).update(state="delivered", error="", finished_at=timezone.now())
-    assert "failing, retried" not in boss.get("/admin/bridge/webhookendpoint/").content.decode()
+    assert "failing – retrying" not in boss.get("/admin/bridge/webhookendpoint/").content.decode()

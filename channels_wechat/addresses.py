@@ -35,7 +35,7 @@ def parse_address(address: str, *, query: bool = False) -> Origin:
     if not WRITABLE.fullmatch(address):
         raise ValidationError(
             _(
-                "The address contains spaces or characters that are not allowed in one. Write a domain in other letters as xn--…."
+                "The address contains spaces or characters that are not allowed in one. Write a domain in Chinese in its xn-- form."
             )
         )
     try:

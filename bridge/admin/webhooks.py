@@ -101,7 +101,7 @@ class WebhookAdmin(Desk[WebhookEndpoint]):
 
     @admin.display(description=gettext_lazy("events"))
     def hears(self, endpoint: WebhookEndpoint) -> str:
-        return ", ".join(str(EVENTS.get(event, event)) for event in endpoint.events)
+        return "; ".join(str(EVENTS.get(event, event)) for event in endpoint.events)
 
     @admin.display(description=gettext_lazy("account"), ordering="account")
     def whose(self, endpoint: WebhookEndpoint) -> str:

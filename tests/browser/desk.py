@@ -126,7 +126,7 @@ class Desk:
             if text in self.page.inner_text("body"):
                 return
             self.page.wait_for_timeout(500)
-        raise AssertionError(f"{path} never showed {text!r}")
+        raise AssertionError(f"{path} never showed {text!r}:\n{self.page.inner_text('body')}")
 
     # --- listening --------------------------------------------------------------------------------------------------------
 

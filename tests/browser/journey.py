@@ -84,7 +84,7 @@ def log_in(day: Day) -> None:
 def add_the_bot(day: Day) -> None:
     desk = day.desk
     desk.follow("Add an account: the WeChat identity the agents speak as.")
-    desk.sees("Hear group chats")
+    desk.sees("Receive group messages")
     desk.follow("Add: WeCom AI bot (callback URL)")
     known = {"name": "AI bot", "bot_id": BOT, "bot_name": BOT_NAME, "corp_id": CORP, "token": day.bot.token}
     desk.fill(**known, encoding_aes_key=day.bot.aes_key[:-1], api_base_url=day.company.url)
@@ -98,7 +98,7 @@ def add_the_bot(day: Day) -> None:
     day.company.bot(BOT, name=BOT_NAME, token=day.bot.token, aes_key=day.bot.aes_key, callback_url=_callback_url(desk))
     day.company.verify(bot=BOT)
     desk.go(day.paths["bot"])
-    desk.sees("taken")
+    desk.sees("accepted")
 
 
 def add_the_app(day: Day) -> None:
@@ -115,7 +115,7 @@ def add_the_app(day: Day) -> None:
     day.company.app(AGENT, corpid=CORP, name="Company app", callback_url=_callback_url(desk), **keys)
     day.company.verify(app=AGENT)
     desk.press("Test")
-    desk.sees("working", "taken")
+    desk.sees("working", "accepted")
 
 
 def _callback_url(desk: Desk) -> str:
@@ -129,7 +129,7 @@ def add_the_gateway(day: Day) -> None:
     desk.press("Save")
     day.here("gateway")
     desk.press("Test")
-    desk.sees("The gateway refused the token", "bad_token", "stopped, needs you")
+    desk.sees("The gateway refused the token", "bad_token", "stopped – action required")
     desk.fill(token=day.env["DEMO_GATEWAY_TOKEN"])
     desk.press("Save and continue editing")
     desk.press("Test")
@@ -157,7 +157,7 @@ def map_the_group(day: Day) -> None:
     assert given == {"peer_kind": "group", "peer_id": GROUP}
     desk.fill(gateway="OpenClaw", agent_id="support")
     desk.press("Save")
-    desk.sees("Messages that nobody answered until now can be replayed")
+    desk.sees("can now be replayed")
     desk.follow(GROUP_NAME)
     day.here("mapping")
 
@@ -212,9 +212,9 @@ def a_message_of_staff_dies(day: Day) -> None:
     desk.sees("Write something, or choose a file.")
     desk.fill(text="您的报表好了，请查收。")
     desk.press("Send")
-    desk.sees("您的报表好了，请查收。", "failed", "refused for good")
+    desk.sees("您的报表好了，请查收。", "failed", "rejected (permanent)")
     desk.go(DEAD_LETTERS)
-    desk.sees("Dead letters by cause", "refused for good", str(NOBODY), "您的报表好了，请查收。")
+    desk.sees("Dead letters by cause", "rejected (permanent)", str(NOBODY), "您的报表好了，请查收。")
     assert desk.page.get_by_role("link", name="Dead letters").inner_text().split()[-1] == "1"
     desk.page.get_by_role("link", name="您的报表好了，请查收。").click()
     desk.sees(str(NOBODY), "outside the app's visible scope", "Attempts")
@@ -231,18 +231,18 @@ def replay_what_died(day: Day) -> None:
     day.members_see(day.paths["direct chat"], "您的报表好了，请查收。")
     desk.find(day.paths["dead"], "delivered")
     desk.go(DEAD_LETTERS)
-    desk.sees("Nothing has failed that nobody has dealt with.")
+    desk.sees("No open failures.")
 
 
 def pause_and_resume(day: Day) -> None:
     desk = day.desk
     desk.go(day.paths["person"])
     desk.press("Pause")
-    desk.sees("From now on: paused")
+    desk.sees("Paused. New messages are stored but not answered.")
     day.company.say("有人在吗？", app=AGENT, from_="lisi")
     desk.sees("有人在吗？", "the conversation is paused")
     desk.press("Resume")
-    desk.sees("From now on: the agent answers")
+    desk.sees("The agent answers again.")
     said = day.company.say("现在呢？", app=AGENT, from_="lisi")
     day.members_see(said["chat"], "现在呢？")
     desk.sees("收到：现在呢？")
@@ -256,13 +256,13 @@ def a_new_session(day: Day) -> None:
 
 def which_agent(day: Day) -> None:
     day.desk.go(day.paths["group"])
-    day.desk.follow("Which agent would get this?")
+    day.desk.follow("Test routing")
     day.desk.fill(sender="zhangsan", text=f"@{BOT_NAME} 你好")
-    day.desk.press("Ask")
+    day.desk.press("Test")
     day.desk.sees("This agent gets it: support", "The agent reads:")
     day.desk.fill(peer_id="wrSomebodyElse")
-    day.desk.press("Ask")
-    day.desk.sees("No agent gets it", "no mapping for this group or person")
+    day.desk.press("Test")
+    day.desk.sees("No agent gets it", "No mapping fits this group or person.")
 
 
 STEPS: list[Callable[[Day], None]] = [

@@ -116,7 +116,7 @@ def test_tokens_are_listed_and_taken_back(desk: Desk, stage: Stage, pictures: Pa
     desk.sees(token[:10], "good")
     photograph(desk.page, "tokens", pictures)
     desk.page.get_by_role("row").filter(has_text=token[:10]).get_by_role("checkbox").check()
-    desk.page.locator("select[name=action]").select_option(label="Delete selected auth tokens")
+    desk.page.locator("select[name=action]").select_option(label="Delete selected API tokens")
     desk.press("Run")
     desk.sees(token[:10])
     photograph(desk.page, "tokens-delete", pictures)

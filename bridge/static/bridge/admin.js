@@ -9,7 +9,8 @@ const REFRESH_MS = 3000, TICK_MS = 20000;
 function showTimes(root) {
   const words = new Intl.RelativeTimeFormat(document.documentElement.lang || "en", { numeric: "auto" });
   for (const time of root.querySelectorAll("time.b-time")) {
-    const when = new Date(time.dateTime), seconds = (when - Date.now()) / 1000;
+    const when = new Date(time.dateTime), left = (when - Date.now()) / 1000;
+    const seconds = left + 59 >= 3600 ? left + 59 : left; // what was given 30 days just now has 30 days, not 29
     const [unit, size] = UNITS.find(([, , from]) => Math.abs(seconds) >= from) || [null, 1];
     time.title = when.toLocaleString();
     if (unit) time.textContent = words.format(Math.trunc(seconds / size), unit);

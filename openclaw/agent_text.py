@@ -50,10 +50,10 @@ _AT_END: Final = re.compile(rf"(?<![A-Za-z0-9_])(?:{_WORDS})(?:(?!`)[\W_])*\Z", 
 _OPENING_MARKS: Final = " \t\r\n*_~#<＜>\"'“‘「『(（[【"
 
 # What the end of a growing text may still become.
-_HALF_TAG: Final = re.compile(r"<[^<>]{0,600}\Z|<{1,3}[^<>\n]{0,300}>{0,2}\Z")
-_HALF_NAMESPACE: Final = re.compile(r"</?[a-z][a-z0-9_-]{0,20}")
+_HALF_TAG: Final = re.compile(r"[<＜][^<>＜＞]{0,600}\Z|<{1,3}[^<>\n]{0,300}>{0,2}\Z")
+_HALF_NAMESPACE: Final = re.compile(r"[<＜][/／]?[a-z][a-z0-9_-]{0,20}")
 _HALF_BRACKET: Final = re.compile(
-    r"\[/?T?H?I?N?K?\Z|\[TOOL_?C?A?L?L?S?\Z|\[(?i:tool (?:call|result)|historical context)[^\]\n]{0,300}\Z|◁[^◁▷\n]{0,20}\Z"
+    r"[\[［【][ \t]*[/／]?[ \t]*(?i:t(?:h(?:i(?:n(?:k(?:i(?:n(?:g)?)?)?)?)?)?)?)?[ \t]*\Z|\[TOOL_?C?A?L?L?S?\Z|\[(?i:tool (?:call|result)|historical context)[^\]\n]{0,300}\Z|◁[^◁▷\n]{0,20}\Z"
 )
 _HALF_CALL: Final = re.compile(r"\[(?P<words>[a-z ]{1,18})\Z", re.IGNORECASE)
 _CALLS: Final = ("tool call:", "tool result for id", "historical context:")
@@ -96,7 +96,7 @@ def _is_silence(text: str) -> bool:
 
 def _cut(text: str, *, growing: bool = False) -> str:
     """The text without the spans that are not for readers; growing: also without an end that may become a mark."""
-    scan = _scanned(text)
+    scan = _scanned(text, growing=growing)
     rest = text[scan.at :]
     if growing and not scan.in_code:
         rest = _without_half_mark(rest)
@@ -104,8 +104,8 @@ def _cut(text: str, *, growing: bool = False) -> str:
     return "".join(scan.kept)
 
 
-def _scanned(text: str) -> _Scan:
-    scan = _Scan(text)
+def _scanned(text: str, *, growing: bool = False) -> _Scan:
+    scan = _Scan(text, growing)
     while scan.at < len(text) and (mark := _MARK.search(text, scan.at)):
         scan.take(mark)
     return scan
@@ -116,6 +116,7 @@ class _Scan:
     """A walk over a text. at: where it goes on; kept: what readers may see; since: how much of it came before the last cut."""
 
     text: str
+    growing: bool = False
     at: int = 0
     kept: list[str] = field(default_factory=list)
     since: int = 0
@@ -124,6 +125,7 @@ class _Scan:
 
     def __post_init__(self) -> None:
         self._ticks = _Ticks(self.text)
+        self._last_bracket = max((found.end() for found in model_marks.bracket_end("[").finditer(self.text)), default=0)
 
     def take(self, mark: re.Match[str]) -> None:
         self.keep(self.text[self.at : mark.start()])
@@ -155,16 +157,39 @@ class _Scan:
         self.keep(self.text[start : self.at])
 
     def _drop(self, mark: re.Match[str]) -> None:
+        if mark["bracket"] and not _is_end(mark) and not self._opens(mark):
+            self.keep(mark[0])
+            return
         if _is_end(mark):
             # Its opening mark stood in the prompt: all since the last cut was not for readers.
             del self.kept[self.since :]
         elif mark["call"]:
             self.at = model_marks.end_of_call(self.text, mark[0], self.at)
         elif end := _end_of_span(mark):
-            self.at = self._after(end)
+            within = _opening_of(mark) if self.growing else None
+            self.at = self._after_all(within, end) if within else self._after(end)
         if self.kept and mark["directive"]:
             self.kept[-1] = self.kept[-1].rstrip(" \t")
         self.since = len(self.kept)
+
+    def _opens(self, mark: re.Match[str]) -> bool:
+        """Whether a mark in brackets opens a span. What is not closed yet is hidden where it may be, and decided at the end."""
+        if not model_marks.is_perhaps_a_word(mark[0]) or self._last_bracket > mark.end():
+            return True
+        if self.growing:
+            before = self.text[: mark.start()][-1:]
+            return before in ("", "\n") or not before.isspace()
+        return "thinking" not in mark[0].lower() and not any(piece.strip() for piece in self.kept)
+
+    def _after_all(self, opening: re.Pattern[str], closing: re.Pattern[str]) -> int:
+        """Where the span ends with all that was opened within it: what stands behind the first end may still be thinking."""
+        depth = 1
+        either = re.compile(f"(?P<opened>{opening.pattern})|{closing.pattern}", re.IGNORECASE)
+        for found in either.finditer(self.text, self.at):
+            depth += 1 if found["opened"] else -1
+            if not depth:
+                return found.end()
+        return len(self.text)
 
     def _after(self, closing: re.Pattern[str]) -> int:
         """Where the span ends: an open one hides all that follows."""
@@ -176,7 +201,10 @@ def _is_end(mark: re.Match[str]) -> bool:
     """Whether the mark ends what is not for readers."""
     closes = bool(mark["close"]) and mark["tag"].lower() != model_marks.ANSWER
     return (
-        closes or bool(mark["end"]) or "/" in (mark["bracket"] or "") or model_marks.ends_thinking(mark["named"] or "")
+        closes
+        or bool(mark["end"])
+        or not {"/", "／"}.isdisjoint(mark["bracket"] or "")
+        or model_marks.ends_thinking(mark["named"] or "")
     )
 
 
@@ -185,7 +213,7 @@ def _end_of_span(mark: re.Match[str]) -> re.Pattern[str] | None:
     tag = (mark["tag"] or "").lower()
     if mark["bracket"]:
         return model_marks.bracket_end(mark["bracket"])
-    if model_marks.is_hidden_span(tag) and not mark[0].endswith("/>"):
+    if model_marks.is_hidden_span(tag) and not mark[0].endswith(("/>", "/＞")):
         return model_marks.closing(tag)
     if mark["half"] or mark["unused"]:
         return model_marks.half_end(mark["half"]) if mark["half"] else model_marks.UNUSED_END
@@ -196,6 +224,13 @@ def _end_of_span(mark: re.Match[str]) -> re.Pattern[str] | None:
     if mark["directive"] and _SPOKEN.fullmatch(mark[0]):
         return _SPOKEN_END
     return model_marks.special_end(mark["named"] or "")
+
+
+def _opening_of(mark: re.Match[str]) -> re.Pattern[str] | None:
+    """What opens another span within the one that a mark opens; None where such spans hold no others."""
+    if mark["bracket"]:
+        return model_marks.bracket_opening(mark["bracket"])
+    return model_marks.opening(mark["tag"].lower()) if mark["tag"] else None
 
 
 class _Run(NamedTuple):
@@ -240,8 +275,8 @@ def _without_half_mark(text: str) -> str:
 
 
 def _may_become_mark(half: str) -> bool:
-    if half.startswith("<"):
-        name = re.sub(rf"^<[ \t]*/?[ \t]*{model_marks.NAMESPACE}", "", half)
+    if half.startswith(("<", "＜")):
+        name = re.sub(rf"^[<＜][ \t]*[/／]?[ \t]*{model_marks.NAMESPACE}", "", half)
         named = any(tag.startswith(name) or re.match(rf"{tag}(?![\w-])", name) for tag in model_marks.TAGS)
         return half.startswith(("<<", "<|", "<｜")) or bool(_HALF_NAMESPACE.fullmatch(half)) or named
     name = half.removeprefix("[").removeprefix("[").rstrip("]").strip()

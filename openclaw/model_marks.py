@@ -34,14 +34,23 @@ NAMESPACE: Final = r"(?:[a-z][a-z0-9_-]{0,20}:)?"
 # `<function>` alone is a word that people use; a model's call has a name in it.
 _NAMES: Final = "|".join(sorted(set(TAGS) - {"function"}, key=len, reverse=True)) + r"|function(?==|[ \t]+name[ \t]*=)"
 _WHOLE: Final = r"(?![\w-])"
-OPENED: Final = rf"<[ \t]*(?P<close>/?)[ \t]*{NAMESPACE}(?P<tag>{_NAMES}){_WHOLE}[^<>]{{0,500}}>"
+# Models that write Chinese put their tags into full width now and then.
+_TAG_END: Final = rf"{_WHOLE}[^<>＜＞]{{0,500}}[>＞]"
+OPENED: Final = rf"[<＜][ \t]*(?P<close>[/／]?)[ \t]*{NAMESPACE}(?P<tag>{_NAMES}){_TAG_END}"
 
 # Magistral and Kimi put their thinking into brackets of their own, Mistral its calls; Gemma has marks with one bar.
-BRACKET: Final = r"(?P<bracket>(?-i:\[/?THINK\])|◁[ \t]*/?[ \t]*think(?:ing)?[ \t]*▷)"
+_THINK: Final = r"[ \t]*think(?:ing)?[ \t]*"
+BRACKET: Final = rf"(?P<bracket>(?-i:\[THINK\])|[\[［【][ \t]*[/／]{_THINK}[\]］】]|[\[［【]{_THINK}[\]］】](?![(\[:])|◁[ \t]*/?{_THINK}▷)"
 _BRACKET_END: Final = {
-    "[": re.compile(r"\[/THINK\]"),
-    "◁": re.compile(r"◁[ \t]*/[ \t]*think(?:ing)?[ \t]*▷", re.IGNORECASE),
+    False: re.compile(rf"[\[［【][ \t]*[/／]{_THINK}[\]］】]", re.IGNORECASE),
+    True: re.compile(rf"◁[ \t]*/{_THINK}▷", re.IGNORECASE),
 }
+_BRACKET_OPENING: Final = {
+    False: re.compile(rf"[\[［【]{_THINK}[\]］】]", re.IGNORECASE),
+    True: re.compile(rf"◁{_THINK}▷", re.IGNORECASE),
+}
+# As a mark of Magistral's it is written like this; in another case it may be a word in brackets.
+_MARKS_ONLY: Final = re.compile(rf"\[THINK\]|◁{_THINK}▷")
 ONE_BAR: Final = r"<(?:\|(?P<half>channel|tool_call|tool_response|tool)|(?P<unused>unused94))>"
 UNUSED_END: Final = re.compile("<unused95>")
 # Words in which OpenClaw itself writes calls of tools for a model that has none, and its name for what was said before.
@@ -71,7 +80,13 @@ _DECODER: Final = json.JSONDecoder(strict=False)
 def closing(tag: str) -> re.Pattern[str]:
     """What ends the span that a tag opens: any tag of its family."""
     family = "|".join(_FAMILIES[tag])
-    return re.compile(rf"<[ \t]*/[ \t]*{NAMESPACE}(?:{family}){_WHOLE}[^<>]{{0,500}}>", re.IGNORECASE)
+    return re.compile(rf"[<＜][ \t]*[/／][ \t]*{NAMESPACE}(?:{family}){_TAG_END}", re.IGNORECASE)
+
+
+def opening(tag: str) -> re.Pattern[str]:
+    """What opens a span within the one that a tag opened: any tag of its family that is not closed in itself."""
+    family = "|".join(_FAMILIES[tag])
+    return re.compile(rf"[<＜][ \t]*{NAMESPACE}(?:{family}){_TAG_END}(?<!/[>＞])", re.IGNORECASE)
 
 
 def is_hidden_span(tag: str) -> bool:
@@ -79,7 +94,16 @@ def is_hidden_span(tag: str) -> bool:
 
 
 def bracket_end(mark: str) -> re.Pattern[str]:
-    return _BRACKET_END[mark[0]]
+    return _BRACKET_END[mark.startswith("◁")]
+
+
+def bracket_opening(mark: str) -> re.Pattern[str]:
+    return _BRACKET_OPENING[mark.startswith("◁")]
+
+
+def is_perhaps_a_word(bracket: str) -> bool:
+    """Whether people write this in brackets too: then it opens a span only where that is closed, or where nothing was said before."""
+    return not _MARKS_ONLY.fullmatch(bracket)
 
 
 def half_end(name: str) -> re.Pattern[str]:

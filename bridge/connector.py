@@ -20,6 +20,7 @@ from bridge.database import AWAY, patiently, run_db
 from bridge.links import HttpLink, SocketLink
 from bridge.models import Delivery, Message, Outcome, Route, State, Target
 from bridge.pipeline.agent import shares, stop
+from bridge.pipeline.inbound.fitting import short_id
 from bridge.pipeline.outbound.rights import restrict
 from bridge.streams import PARTIAL_SECONDS, partial_key
 from channels_wechat import can
@@ -44,6 +45,7 @@ PARTIAL_EVERY_SECONDS = 0.3
 CLOSE_SECONDS = 10  # for the turns of a closed connection to settle
 STEADY_SECONDS = 60  # a connection that held this long starts the backoff anew
 PROBE_EVERY_SECONDS = 60
+LONGEST_WAIT_SECONDS = 3600  # whatever a gateway asks for: to connect too early costs one refusal
 _OUR_KEY = re.compile(r"\d+\.\d+")
 
 
@@ -195,7 +197,8 @@ class Owned:
                 failures = 0 if steady else failures + 1
                 if not await self._may_retry(error):
                     return
-                await asyncio.sleep(max(error.retry_after or 0.0, backoff(failures - 1) if failures else 0.2))
+                wait = min(error.retry_after or 0.0, LONGEST_WAIT_SECONDS)
+                await asyncio.sleep(max(wait, backoff(failures - 1) if failures else 0.2))
             except AWAY as error:
                 self.away.note_outage(log, f"gateway {self.gateway.pk}", error)
                 await asyncio.sleep(LOOK_SECONDS)
@@ -319,9 +322,15 @@ class Owned:
     def _foreign(self, reply: ForeignReply) -> None:
         """The agent speaks first. A late or resumed turn of ours is not that: `recover` gets its answer."""
         if not _OUR_KEY.fullmatch(reply.run_id) and not _OUR_KEY.fullmatch(reply.resumes):
-            task = asyncio.create_task(run_db(patiently, speak_first, self.gateway, reply))
+            task = asyncio.create_task(self._pass_on(reply))
             self.turns.add(task)
             task.add_done_callback(self.turns.discard)
+
+    async def _pass_on(self, reply: ForeignReply) -> None:
+        try:
+            await run_db(patiently, speak_first, self.gateway, reply)
+        except Exception:  # nobody waits for this task, and the connection goes on
+            log.exception("gateway %s: what an agent said unasked could not be sent", self.gateway.pk)
 
 
 def speak_first(gateway: Gateway, reply: ForeignReply) -> None:
@@ -342,7 +351,7 @@ def speak_first(gateway: Gateway, reply: ForeignReply) -> None:
     if not text:  # it chose to say nothing
         return
     where = (last.message.account, last.message.peer_kind, last.message.peer_id)
-    key = f"run:{gateway.pk}:{reply.run_id}"
+    key = short_id(f"run:{gateway.pk}:{reply.run_id}")
     allowed = last.payload.get("allowed", ())
     outbound.send(*where, Content(text=text), source=Message.Source.AGENT, key=key, allowed=allowed)
 

@@ -41,7 +41,7 @@ _WORDS: Final = "|".join(word.replace("_", r"\\?_") for word in SILENT_WORDS)  #
 _ALONE: Final = re.compile(rf"[\W_]*(?:(?:{_WORDS})[\W_]*)+", re.IGNORECASE)
 _AS_OBJECT: Final = re.compile(r'(?:```\w*\s*)?\{\s*"action"\s*:\s*"NO_REPLY"\s*\}(?:\s*```)?', re.IGNORECASE)
 # Some models wrap the whole of their answer.
-_WRAPPED: Final = re.compile(r"\A<(answer|response)>\s*(?P<inner>.*?)\s*</\1>\s*\Z", re.IGNORECASE | re.DOTALL)
+_WRAPPED: Final = re.compile(r"\A<(answer|response)>(?P<inner>.*)</\1>\Z", re.IGNORECASE | re.DOTALL)
 _WRAPPED_SO_FAR: Final = re.compile(
     r"\A<(answer|response)>\s*(?P<inner>.*?)(?:<(?:/\w{0,8})?)?\Z", re.IGNORECASE | re.DOTALL
 )
@@ -53,19 +53,20 @@ _OPENING_MARKS: Final = " \t\r\n*_~#<＜>\"'“‘「『(（[【"
 _HALF_TAG: Final = re.compile(r"[<＜][^<>＜＞]{0,600}\Z|<{1,3}[^<>\n]{0,300}>{0,2}\Z")
 _HALF_NAMESPACE: Final = re.compile(r"[<＜][/／]?[a-z][a-z0-9_-]{0,20}")
 _HALF_BRACKET: Final = re.compile(
-    r"[\[［【][ \t]*[/／]?[ \t]*(?i:t(?:h(?:i(?:n(?:k(?:i(?:n(?:g)?)?)?)?)?)?)?)?[ \t]*\Z|\[TOOL_?C?A?L?L?S?\Z|\[(?i:tool (?:call|result)|historical context)[^\]\n]{0,300}\Z|◁[^◁▷\n]{0,20}\Z"
+    r"[\[［【][ \t]{0,8}[/／]?[ \t]{0,8}(?i:t(?:h(?:i(?:n(?:k(?:i(?:n(?:g)?)?)?)?)?)?)?)?[ \t]{0,8}\Z"
+    r"|\[TOOL_?C?A?L?L?S?\Z|\[(?i:tool (?:call|result)|historical context)[^\]\n]{0,300}\Z|◁[^◁▷\n]{0,20}\Z"
 )
 _HALF_CALL: Final = re.compile(r"\[(?P<words>[a-z ]{1,18})\Z", re.IGNORECASE)
 _CALLS: Final = ("tool call:", "tool result for id", "historical context:")
 _HALF_DIRECTIVE: Final = re.compile(r"\[{1,2}[^\[\]\n]{0,300}\]?\Z")
-_HALF_WORD: Final = re.compile(r"(?<![A-Za-z0-9_`])[*_~]*(?P<word>[A-Za-z_\\]{2,14})\Z")
-_MARKS_AROUND: Final = re.compile(r"\A[\W_]+|[\W_]+\Z")
+_HALF_WORD: Final = re.compile(r"(?<![A-Za-z0-9_`])[*_~]{0,8}(?P<word>[A-Za-z_\\]{2,14})\Z")
+_LETTERS: Final = re.compile(r"[^\W_]")
 
 
 def visible(text: str) -> str:
     """Return what readers may see of a finished text; empty where the agent chose to say nothing."""
     shown = _cut(sendable(text)).strip()
-    shown = found["inner"] if (found := _WRAPPED.match(shown)) else shown
+    shown = found["inner"].strip() if (found := _WRAPPED.match(shown)) else shown
     if _is_silence(shown):
         return ""
     shown = _AT_START.sub("", shown, count=1) if _AT_START.match(shown) else shown
@@ -81,13 +82,19 @@ def visible_so_far(text: str) -> str:
     """Return what readers may see of a text still growing: nothing that may turn out to be a mark, or stand behind an open one."""
     shown = _cut(sendable(text), growing=True)
     shown = found["inner"] if (found := _WRAPPED_SO_FAR.match(shown)) else shown
-    bare = _MARKS_AROUND.sub("", shown).replace("\\", "").upper()
+    bare = _without_marks_around(shown).replace("\\", "").upper()
     if any(word.startswith(bare) for word in SILENT_WORDS):
         return ""
     half = _HALF_WORD.search(shown)
     if half and any(word.startswith(half["word"].upper().replace("\\", "")) for word in SILENT_WORDS):
         shown = shown[: half.start()]
     return visible(shown)
+
+
+def _without_marks_around(text: str) -> str:
+    """From its first letter to its last."""
+    first, last = _LETTERS.search(text), _LETTERS.search(text[::-1])
+    return text[first.start() : len(text) - last.start()] if first and last else ""
 
 
 def _is_silence(text: str) -> bool:
@@ -276,7 +283,7 @@ def _without_half_mark(text: str) -> str:
 
 def _may_become_mark(half: str) -> bool:
     if half.startswith(("<", "＜")):
-        name = re.sub(rf"^[<＜][ \t]*[/／]?[ \t]*{model_marks.NAMESPACE}", "", half)
+        name = re.sub(rf"^[<＜][ \t]{{0,8}}[/／]?[ \t]{{0,8}}{model_marks.NAMESPACE}", "", half)
         named = any(tag.startswith(name) or re.match(rf"{tag}(?![\w-])", name) for tag in model_marks.TAGS)
         return half.startswith(("<<", "<|", "<｜")) or bool(_HALF_NAMESPACE.fullmatch(half)) or named
     name = half.removeprefix("[").removeprefix("[").rstrip("]").strip()

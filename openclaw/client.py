@@ -83,6 +83,15 @@ def _known(answer: Answer | None) -> Answer:
     return answer
 
 
+async def _after_acceptance(answers: Answers, seconds: float) -> Json:
+    """The next response that is more than the acceptance again, which says nothing new and is no end of the run."""
+    ends = asyncio.get_running_loop().time() + seconds
+    while True:
+        payload = await receive(answers, max(0.0, ends - asyncio.get_running_loop().time()))
+        if payload.get("status") != "accepted":
+            return payload
+
+
 @contextlib.asynccontextmanager
 async def _within(seconds: float) -> AsyncIterator[None]:
     try:
@@ -150,7 +159,7 @@ class GatewayClient:
             run.answers = answers
             payload = await receive(answers, CALL_TIMEOUT)
             if payload.get("status") == "accepted":
-                payload = await receive(answers, turn.timeout + self._grace)
+                payload = await _after_acceptance(answers, turn.timeout + self._grace)
             if payload is SETTLED and run.answer:
                 self._start(self._await_usage(request.pop_all(), answers, run), self._late)
                 return run.answer

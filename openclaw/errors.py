@@ -19,6 +19,16 @@ DETAIL_LIMIT: Final = 500
 """Characters of `detail` that are kept: enough for the gateway's own message, too little to flood a log line."""
 
 
+LONGEST_WAIT: Final = 24 * 3600.0
+"""Seconds; a gateway that asks for more is asked again after them, for a wrong number must not silence it for years."""
+_REQUEST_ID: Final = re.compile(r"[\w-]{1,100}", re.ASCII)
+"""Staff paste it into a shell on the gateway's host."""
+
+
+READ_LIMIT: Final = 2 * DETAIL_LIMIT
+"""Characters that are looked through: what a pattern does with a megabyte would hold up every gateway's turns."""
+
+
 class Action(StrEnum):
     """What the caller does with a failed turn or connection."""
 
@@ -54,6 +64,7 @@ class Code(StrEnum):
     UNAVAILABLE = "unavailable"
     UNKNOWN_AGENT = "unknown_agent"
     UNREACHABLE = "unreachable"
+    UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True)
@@ -199,19 +210,33 @@ MEANINGS: Final[dict[Code, Meaning]] = {
             "server reach it; the bridge keeps trying."
         ),
     ),
+    Code.UNREADABLE: Meaning(
+        Action.UNKNOWN,
+        _(
+            "The gateway's answer has a form that the bridge does not know. The bridge looks in the gateway's history for the "
+            "answer. If it repeats, compare the gateway's version with the versions named in the README."
+        ),
+    ),
 }
 
 
-ADVICE = re.compile(
-    r"\s*[^.!?:;()\n]*\b(?:usually temporary|try(?:ing)? again|retry(?:ing)?)\b[^.!?\n]*[.!?]*", re.IGNORECASE
-)
+_ADVICE: Final = re.compile(r"\b(?:usually temporary|try(?:ing)? again|retry(?:ing)?)\b", re.IGNORECASE)
+_ENDS: Final = re.compile(r"[.!?]+|(?=\n)|\Z")
+"""Of the sentence that gives advice; it begins behind one of `_BEFORE`."""
+_BEFORE: Final = ".!?:;()\n"
 
 
 def without_advice(detail: str) -> str:
     """What the gateway said without its advice to the people in its own chat ("This is usually temporary — try again shortly."):
     whether a turn is tried again is decided here, and said beside it. The whole where it is nothing else.
     """
-    return ADVICE.sub("", detail).strip() or detail
+    kept, at = "", 0
+    while found := _ADVICE.search(detail, at):
+        begin = max(at, *(detail.rfind(mark, at, found.start()) + 1 for mark in _BEFORE))
+        kept += detail[at:begin].rstrip()
+        ends = _ENDS.search(detail, found.end())
+        at = ends.end() if ends else len(detail)
+    return (kept + detail[at:]).strip() or detail
 
 
 class GatewayError(Exception):
@@ -232,9 +257,9 @@ class GatewayError(Exception):
     ) -> None:
         self.code = code
         self.action = action or MEANINGS[code].action
-        self.detail = without_advice(detail)[:DETAIL_LIMIT]
-        self.retry_after = retry_after
-        self.request_id = request_id
+        self.detail = without_advice(detail[:READ_LIMIT])[:DETAIL_LIMIT]
+        self.retry_after = None if retry_after is None else min(retry_after, LONGEST_WAIT)
+        self.request_id = request_id if _REQUEST_ID.fullmatch(request_id) else ""
         super().__init__(f"{code}: {self.detail}" if detail else str(code))
 
     def fresh(self, action: Action | None = None) -> GatewayError:

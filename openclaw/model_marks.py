@@ -30,20 +30,24 @@ _TOOLS: Final = (
 _FAMILIES: Final = {name: family for family in (_THINKING, _INTERNAL, _TOOLS) for name in family}
 ANSWER: Final = "final"  # a tag round the answer itself: only the tag is cut
 TAGS: Final = (*_FAMILIES, ANSWER)
+# Blanks within a mark. Without an end to them, two such gaps in a row would take a time that grows with the square of their number.
+_GAP: Final = r"[ \t]{0,8}"
 NAMESPACE: Final = r"(?:[a-z][a-z0-9_-]{0,20}:)?"
 # `<function>` alone is a word that people use; a model's call has a name in it.
-_NAMES: Final = "|".join(sorted(set(TAGS) - {"function"}, key=len, reverse=True)) + r"|function(?==|[ \t]+name[ \t]*=)"
+_NAMES: Final = (
+    "|".join(sorted(set(TAGS) - {"function"}, key=len, reverse=True)) + rf"|function(?==|[ \t]{{1,8}}name{_GAP}=)"
+)
 _WHOLE: Final = r"(?![\w-])"
 # Models that write Chinese put their tags into full width now and then.
 _TAG_END: Final = rf"{_WHOLE}[^<>＜＞]{{0,500}}[>＞]"
-OPENED: Final = rf"[<＜][ \t]*(?P<close>[/／]?)[ \t]*{NAMESPACE}(?P<tag>{_NAMES}){_TAG_END}"
+OPENED: Final = rf"[<＜]{_GAP}(?P<close>[/／]?){_GAP}{NAMESPACE}(?P<tag>{_NAMES}){_TAG_END}"
 
 # Magistral and Kimi put their thinking into brackets of their own, Mistral its calls; Gemma has marks with one bar.
-_THINK: Final = r"[ \t]*think(?:ing)?[ \t]*"
-BRACKET: Final = rf"(?P<bracket>(?-i:\[THINK\])|[\[［【][ \t]*[/／]{_THINK}[\]］】]|[\[［【]{_THINK}[\]］】](?![(\[:])|◁[ \t]*/?{_THINK}▷)"
+_THINK: Final = rf"{_GAP}think(?:ing)?{_GAP}"
+BRACKET: Final = rf"(?P<bracket>(?-i:\[THINK\])|[\[［【]{_GAP}[/／]{_THINK}[\]］】]|[\[［【]{_THINK}[\]］】](?![(\[:])|◁{_GAP}/?{_THINK}▷)"
 _BRACKET_END: Final = {
-    False: re.compile(rf"[\[［【][ \t]*[/／]{_THINK}[\]］】]", re.IGNORECASE),
-    True: re.compile(rf"◁[ \t]*/{_THINK}▷", re.IGNORECASE),
+    False: re.compile(rf"[\[［【]{_GAP}[/／]{_THINK}[\]］】]", re.IGNORECASE),
+    True: re.compile(rf"◁{_GAP}/{_THINK}▷", re.IGNORECASE),
 }
 _BRACKET_OPENING: Final = {
     False: re.compile(rf"[\[［【]{_THINK}[\]］】]", re.IGNORECASE),
@@ -68,7 +72,7 @@ _HIDING: Final = re.compile(
 )
 _SHOWING: Final = re.compile(r"(?:/|end_).*(?:think|thought|reason).*|.*(?:think|thought|reason).*_end")
 _SPECIAL_END: Final = re.compile(
-    r"<[|｜][ ]*(?:/|end[_▁])[^|｜<>\n]{1,40}[|｜]>|<[|｜][^|｜<>\n]{1,36}[_▁]end[|｜]>|<\|(?:eo[mt]_id|eo[mt]|call|im_end)\|>",
+    r"<[|｜][ ]{0,8}(?:/|end[_▁])[^|｜<>\n]{1,40}[|｜]>|<[|｜][^|｜<>\n]{1,36}[_▁]end[|｜]>|<\|(?:eo[mt]_id|eo[mt]|call|im_end)\|>",
     re.IGNORECASE,
 )
 _ARGUMENTS: Final = re.compile(r"\s*(?:Arguments:\s*)?(?=[\[{])", re.IGNORECASE)
@@ -80,13 +84,13 @@ _DECODER: Final = json.JSONDecoder(strict=False)
 def closing(tag: str) -> re.Pattern[str]:
     """What ends the span that a tag opens: any tag of its family."""
     family = "|".join(_FAMILIES[tag])
-    return re.compile(rf"[<＜][ \t]*[/／][ \t]*{NAMESPACE}(?:{family}){_TAG_END}", re.IGNORECASE)
+    return re.compile(rf"[<＜]{_GAP}[/／]{_GAP}{NAMESPACE}(?:{family}){_TAG_END}", re.IGNORECASE)
 
 
 def opening(tag: str) -> re.Pattern[str]:
     """What opens a span within the one that a tag opened: any tag of its family that is not closed in itself."""
     family = "|".join(_FAMILIES[tag])
-    return re.compile(rf"[<＜][ \t]*{NAMESPACE}(?:{family}){_TAG_END}(?<!/[>＞])", re.IGNORECASE)
+    return re.compile(rf"[<＜]{_GAP}{NAMESPACE}(?:{family}){_TAG_END}(?<!/[>＞])", re.IGNORECASE)
 
 
 def is_hidden_span(tag: str) -> bool:

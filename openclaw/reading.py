@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from openclaw.errors import Action, Code, GatewayError
+from openclaw.errors import READ_LIMIT, Action, Code, GatewayError
 from openclaw.frames import Json, number, record, records, seconds, text
 from openclaw.turns import AgentInfo, Answer, Hello, MediaRef, Policy, Usage
 
@@ -21,6 +21,8 @@ SILENCE: Final = "silent"
 """`terminalReply.disposition` of a run whose agent said NO_REPLY."""
 ABORTED: Final = ("rpc", "aborted", "abort", "user")
 """`stopReason` of a run that somebody broke off."""
+FAILED: Final = ("error", "timeout")
+"""`status` of a run that gave no answer; "ok" is the only other end that a gateway was seen to name."""
 WAIT_LIMIT: Final = 4095
 """Characters of an answer in `terminalReply`; a longer one ends there, with an ellipsis."""
 _CUT_SHORT: Final = "\n...(truncated)..."
@@ -28,6 +30,13 @@ _CUT_SHORT: Final = "\n...(truncated)..."
 RESUMED_BY: Final = "main_session_restart_recovery"
 """`provenance.sourceTool` of the user row by which a restarted gateway continues an interrupted turn."""
 
+NAME_LIMIT: Final = 200
+"""Characters of a name that a gateway gives an agent or a model."""
+MOST_AGENTS: Final = 500
+LONGEST_REFUSAL: Final = 3600.0
+"""Seconds for which a gateway that refuses a request is believed: asked too early, it refuses once more."""
+LONGEST_TICK: Final = 300.0
+"""Seconds between two signs of life; whoever announces longer ones would be taken for alive long after its end."""
 SAME_END_MS: Final = 2000
 """The end of a run stands in two places that are written one after the other."""
 
@@ -43,7 +52,7 @@ _FAILURE_TEXTS: Final = frozenset(
 _COOLDOWN: Final = re.compile(r"retry after about (\d{1,6}) (second|minute|hour)", re.IGNORECASE)
 """A gateway whose model refused its key leaves the model alone for a while, and says so in words only."""
 
-_MEDIA_LINE: Final = re.compile(r"^[ \t]*MEDIA:[ \t]*(\S.*?)[ \t]*$\n?", re.M)
+_MEDIA_LINE: Final = re.compile(r"^[ \t]*MEDIA:[ \t]*(\S.*)$\n?", re.M)
 _PERMANENT_REASONS: Final = frozenset({"format", "auth", "auth_permanent", "billing", "model_not_found"})
 _DEVICE_FAULTS: Final = frozenset({"DEVICE_IDENTITY_REQUIRED", "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"})
 _AGENT_GONE: Final = re.compile(
@@ -57,12 +66,13 @@ _AGENT_GONE: Final = re.compile(
 def read_error(error: Json) -> GatewayError:
     """Name the `error` of a response frame."""
     details = record(error.get("details"))
-    message = text(error.get("message"))
+    message = text(error.get("message"))[:READ_LIMIT]
     wait = seconds(error.get("retryAfterMs", details.get("retryAfterMs")))
     code = _code(text(error.get("code")), text(details.get("code")), text(details.get("reason")), message)
     if wait is None and code in (Code.STARTING, Code.DRAINING, Code.LOCKED_OUT):
         wait = 300.0 if code is Code.LOCKED_OUT else 1.0
     request_id = text(details.get("requestId")) if code is Code.PAIRING_REQUIRED else ""
+    wait = None if wait is None else min(wait, LONGEST_REFUSAL)
     return GatewayError(code, message, retry_after=wait, request_id=request_id)
 
 
@@ -100,7 +110,7 @@ def run_failed(message: str, reason: str) -> GatewayError:
     The gateway itself tries the model again up to eight times before it gives up on an error that may pass.
     """
     action = Action.PERMANENT if reason in _PERMANENT_REASONS else Action.RETRY
-    return GatewayError(Code.RUN_FAILED, message, action=action, retry_after=_cooldown(message))
+    return GatewayError(Code.RUN_FAILED, message, action=action, retry_after=_cooldown(message[:READ_LIMIT]))
 
 
 def _cooldown(message: str) -> float | None:
@@ -138,9 +148,9 @@ def read_result(payload: Json, seen: Seen = Seen()) -> Answer:  # noqa: B008 - i
     _check_end(payload, seen)
     if seen.disposition == SILENCE:
         return Answer("", run_id=run_id)
-    payloads = records(result.get("payloads"))
-    if payload.get("status") != "ok":
+    if payload.get("status") in FAILED:
         raise run_failed(text(payload.get("summary")) or text(payload.get("error")), seen.reason)
+    payloads = _payloads(payload, result)
     shown = [item for item in payloads if not item.get("isError")]
     if payloads and (seen.has_failed or not shown):
         raise run_failed(text(payloads[0].get("text")), seen.reason)
@@ -149,6 +159,21 @@ def read_result(payload: Json, seen: Seen = Seen()) -> Answer:  # noqa: B008 - i
     urls = [url for item in shown for url in _payload_urls(item)]
     said = "\n\n".join(part for item in shown if (part := text(item.get("text")).strip()))
     return make_answer(said, urls, artifacts_of(seen.final or {}), run_id)
+
+
+def _payloads(payload: Json, result: Json) -> list[Json]:
+    """What the agent said; an empty list means that it chose to say nothing, so what cannot be read is not taken for one."""
+    found = result.get("payloads")
+    if payload.get("status") != "ok" or not isinstance(found, list) or not all(map(_is_payload, found)):
+        raise GatewayError(Code.UNREADABLE, f"the response to the run: status {payload.get('status')!r:.40}")
+    return found
+
+
+def _is_payload(item: object) -> bool:
+    """Whether it says something, be it an empty text: an agent that says nothing has no payload at all."""
+    if not isinstance(item, dict) or not isinstance(item.get("text", ""), str | None):
+        return False
+    return isinstance(item.get("text"), str) or bool(_payload_urls(item))
 
 
 def read_wait(payload: Json, seen: Seen = Seen()) -> Answer | None:  # noqa: B008 - immutable
@@ -195,8 +220,8 @@ def read_usage(payload: Json) -> Usage | None:
 def _usage(named: Json, usage: Json, cost: float | None = None) -> Usage | None:
     if not usage:
         return None
-    counts = {name: int(number(usage.get(key)) or 0) for name, key in _COUNTS.items()}
-    model = "/".join(part for part in (text(named.get("provider")), text(named.get("model"))) if part)
+    counts = {name: max(0, int(number(usage.get(key)) or 0)) for name, key in _COUNTS.items()}
+    model = "/".join(part for part in (text(named.get("provider")), text(named.get("model"))) if part)[:NAME_LIMIT]
     total = number(record(usage.get("cost")).get("total"))
     return Usage(model, **counts, cost=cost if total is None else total)
 
@@ -214,7 +239,8 @@ def make_answer(said: str, urls: Iterable[str], artifacts: Iterable[MediaRef], r
 
 def answer_from_text(said: str, artifacts: Iterable[MediaRef], run_id: str) -> Answer:
     """Make an answer of raw text, in which a line `MEDIA:<address>` names a file (the live result has them apart)."""
-    return make_answer(_MEDIA_LINE.sub("", said).strip(), _MEDIA_LINE.findall(said), artifacts, run_id)
+    named = [url.rstrip(" \t") for url in _MEDIA_LINE.findall(said)]
+    return make_answer(_MEDIA_LINE.sub("", said).strip(), named, artifacts, run_id)
 
 
 def _payload_urls(item: Json) -> list[str]:
@@ -402,7 +428,7 @@ def read_hello(payload: Json) -> Hello:
             max_payload=int(number(policy.get("maxPayload")) or standard.max_payload),
             attachment_bytes=int(number(attachments.get("maxBytes")) or standard.attachment_bytes),
             image_bytes=int(number(attachments.get("maxImageBytes")) or standard.image_bytes),
-            tick_interval=seconds(policy.get("tickIntervalMs")) or standard.tick_interval,
+            tick_interval=min(seconds(policy.get("tickIntervalMs")) or standard.tick_interval, LONGEST_TICK),
         ),
     )
 
@@ -414,7 +440,7 @@ def granted_scopes(payload: Json) -> set[str]:
 
 def read_agents(payload: Json) -> list[AgentInfo]:
     return [
-        AgentInfo(text(item.get("id")), text(item.get("name")), text(record(item.get("model")).get("primary")))
-        for item in records(payload.get("agents"))
-        if item.get("id")
+        AgentInfo(*(named[:NAME_LIMIT] for named in names))
+        for item in records(payload.get("agents"))[:MOST_AGENTS]
+        if (names := (text(item.get("id")), text(item.get("name")), text(record(item.get("model")).get("primary"))))[0]
     ]

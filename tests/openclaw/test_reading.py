@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 
 from openclaw.errors import Action, Code, GatewayError
-from openclaw.reading import Seen, is_silent_so_far, read_error, read_hello, read_result, read_transcript, read_wait
+from openclaw.reading import (
+    Seen,
+    is_silent_so_far,
+    read_agents,
+    read_error,
+    read_hello,
+    read_result,
+    read_transcript,
+    read_usage,
+    read_wait,
+)
 from openclaw.turns import MediaRef, Policy
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "openclaw"
@@ -96,13 +106,62 @@ def test_wait_gives_the_text_of_a_completed_run() -> None:
         {"status": "ok", "result": {"payloads": [{"text": "⚠️ it broke", "isError": True}]}},
         {"status": "ok", "result": {"payloads": [{"text": "The agent run failed before producing a reply."}]}},
         {"status": "error", "summary": "it broke"},
-        {"summary": "no status at all"},
     ],
 )
 def test_gateways_own_sentences_are_no_answer(payload: dict[str, Any]) -> None:
     with pytest.raises(GatewayError) as caught:
         read_result(payload)
     assert caught.value.code is Code.RUN_FAILED
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {},
+        {"status": "ok"},
+        {"status": "OK", "result": {"payloads": []}},
+        {"status": 5, "result": {"payloads": [{"text": "hello"}]}},
+        {"summary": "no status at all"},
+        {"status": "ok", "result": []},
+        {"status": "ok", "result": {"payloads": None}},
+        {"status": "ok", "result": {"payloads": {"text": "hello"}}},
+        {"status": "ok", "result": {"payloads": ["hello"]}},
+        {"status": "ok", "result": {"payloads": [{"text": ["hello"]}]}},
+        {"status": "ok", "result": {"payloads": [{"text": None, "mediaUrls": []}]}},
+        {"status": "ok", "result": {"payloads": [{"words": "hello"}]}},
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_neither_silence_nor_a_failed_run(payload: dict[str, Any]) -> None:
+    """Silence would be settled as delivered, and a failed run be asked again, while the gateway has the answer."""
+    with pytest.raises(GatewayError) as caught:
+        read_result(payload)
+    assert (caught.value.code, caught.value.action) == (Code.UNREADABLE, Action.UNKNOWN)
+
+
+def test_an_empty_list_is_silence_and_a_file_needs_no_text() -> None:
+    assert read_result({"status": "ok", "result": {"payloads": []}}).text == ""
+    named = {"text": None, "mediaUrl": "https://files.example/a.png"}
+    assert len(read_result({"status": "ok", "result": {"payloads": [named]}}).media) == 1
+
+
+def test_what_a_gateway_says_of_itself_is_bounded() -> None:
+    assert read_hello({"policy": {"tickIntervalMs": 10**11}}).policy.tick_interval == 300.0
+    agents = read_agents(
+        {"agents": [{"id": "x" * 5000, "name": "y" * 5000}, {"id": 7}, *({"id": "z"} for _n in range(2000))]}
+    )
+    assert (len(agents[0].id), len(agents[0].name), len(agents)) == (200, 200, 499)
+    assert read_error({"code": "UNAVAILABLE", "message": "draining", "retryAfterMs": 10**12}).retry_after == 3600.0
+    used = {"usage": {"input": -5, "output": 7}, "provider": "p" * 5000, "model": "m"}
+    usage = read_usage({"result": {"meta": {"agentMeta": used}}})
+    assert usage is not None
+    assert (usage.input, usage.output, len(usage.model)) == (0, 7, 200)
+
+
+@pytest.mark.parametrize("request_id", ["x; rm -rf ~", "$(id)", "a\nb", "é", "x" * 101, ["x"]])
+def test_what_staff_paste_into_a_shell_is_an_id(request_id: Any) -> None:
+    details = {"code": "PAIRING_REQUIRED", "requestId": request_id}
+    assert read_error({"code": "NOT_PAIRED", "details": details}).request_id == ""
+    assert read_error({"code": "NOT_PAIRED", "details": {**details, "requestId": "req-1_A"}}).request_id == "req-1_A"
 
 
 def test_payload_texts_are_joined_and_errors_among_them_left_out() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
@@ -15,7 +14,7 @@ from accounts.models import ChannelAccount
 from channels_wechat import channel_class
 from channels_wechat.addresses import check_address, leads_elsewhere
 from channels_wechat.base import Moderated
-from channels_wechat.pasted import without_invisible
+from channels_wechat.pasted import as_seen, one_line, without_invisible
 from channels_wechat.sentences import SENTENCES, default_of, parameters_of
 
 if TYPE_CHECKING:
@@ -134,11 +133,11 @@ class AccountForm(OneErrorPerField, _AccountForm):
 
     def clean_name(self) -> str:
         """Names tell accounts apart in every list and filter, so two may not be alike, in whatever case and width."""
-        name = " ".join(without_invisible(self.cleaned_data["name"]).split())
+        name = one_line(self.cleaned_data["name"])
         if not name:
             raise forms.ValidationError(self.fields["name"].error_messages["required"], code="required")
         others = ChannelAccount.objects.defer("credentials").exclude(pk=self.instance.pk)
-        other = next((each for each in others if _as_seen(each.name) == _as_seen(name)), None)
+        other = next((each for each in others if as_seen(each.name) == as_seen(name)), None)
         if other:
             self.collides_with = other
             text = _("There is an account with this name already: “%(name)s” (%(kind)s).")
@@ -183,7 +182,7 @@ class AccountForm(OneErrorPerField, _AccountForm):
 
     def _take_sentences(self, cleaned: dict[str, Any]) -> None:
         """Keep what is not empty; a {parameter} that the sentence does not have is refused."""
-        texts = {name: (cleaned.get(f"{SENTENCE_PREFIX}{name}") or "").strip() for name in SENTENCES}
+        texts = {name: without_invisible(cleaned.get(f"{SENTENCE_PREFIX}{name}") or "") for name in SENTENCES}
         for name, text in texts.items():
             if error := wrong_parameters(name, text):
                 self.add_error(f"{SENTENCE_PREFIX}{name}", error)
@@ -217,10 +216,6 @@ class AccountForm(OneErrorPerField, _AccountForm):
     def _identity_field(self) -> str:
         open_names = [name for name in self.credential_names if name not in self.secrets]
         return (open_names or list(self.credential_names))[0]
-
-
-def _as_seen(name: str) -> str:
-    return unicodedata.normalize("NFKC", without_invisible(name)).casefold()
 
 
 def account_form(kind: str) -> type[AccountForm]:

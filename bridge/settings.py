@@ -80,6 +80,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "bridge.security.unstorable.RefuseUnstorable",
 ]
 
 ROOT_URLCONF = "bridge.urls"

@@ -95,6 +95,9 @@ class Channel:
     most_parts: ClassVar[int] = 20
     # Outbound kinds beside "text" that `render` takes.
     content_kinds: ClassVar[tuple[str, ...]] = ()
+    # Those of them that take a text beside their data, and the names of data that go with a text.
+    kinds_with_text: ClassVar[tuple[str, ...]] = ()
+    text_options: ClassVar[tuple[str, ...]] = ()
 
     # Whether `test` asks the platform something, so that it proves that the account works.
     test_calls: ClassVar[bool] = True

@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 # Characters without a width, which web pages and chats put between and around others.
 WIDTHLESS = dict.fromkeys(
@@ -16,11 +17,32 @@ WIDTHLESS = dict.fromkeys(
 )
 QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’", "„": "“", "«": "»", "「": "」", "『": "』"}
 PRINTABLE = re.compile(r"[!-~]*")
+# No platform writes a longer number.
+MOST_DIGITS = 20
+NOTHING_SEEN = gettext_lazy("There is nothing in it that anybody sees.")
 
 
 def without_invisible(text: str) -> str:
     """Without characters that have no width, and without blanks and line breaks at both ends."""
     return text.translate(WIDTHLESS).strip()
+
+
+def one_line(text: str) -> str:
+    """A name as lists show it: without what nobody sees, with one blank for each run of blanks and line breaks."""
+    seen = (letter for letter in without_invisible(text) if letter.isprintable() or letter.isspace())
+    return " ".join("".join(seen).split())
+
+
+def clean_title(text: str) -> str:
+    """What staff call a chat, in one line; its emoji stay as they are. Raises ValidationError where nobody would see anything."""
+    if text and not one_line(text):
+        raise ValidationError(NOTHING_SEEN)
+    return " ".join(text.split())
+
+
+def as_seen(name: str) -> str:
+    """The same for two names that nobody can tell apart: in whatever case, width and composition."""
+    return unicodedata.normalize("NFKC", one_line(name)).casefold()
 
 
 def clean_pasted(text: str) -> str:
@@ -61,6 +83,6 @@ class PastedNumberField(forms.IntegerField):
 
     def to_python(self, value: Any) -> int | None:
         text = clean_pasted(str(value)) if value not in self.empty_values else ""
-        if text and not text.isdigit():
+        if text and not (text.isdigit() and len(text) <= MOST_DIGITS):
             raise ValidationError(self.error_messages["invalid"], code="invalid")
-        return super().to_python(text[:20])
+        return super().to_python(text)

@@ -49,7 +49,7 @@ class WeComAIBot(Streaming, Downloads):
     default_api_base_url = "https://qyapi.weixin.qq.com"
     hears = frozenset({"direct", "group"})
     ids_in_any_case = True
-    content_kinds = ("template_card",)
+    content_kinds = kinds_with_text = ("template_card",)
     # The platform ends a stream six minutes after the message; what is ready later takes the reply address.
     stream_seconds = 340
     reply_seconds = 3600

@@ -63,6 +63,7 @@ class WeComApp(Callbacks, Tokens, Media, Names, Groups, Recall):
     hears = frozenset({"direct"})
     ids_in_any_case = True
     content_kinds = (*MOST, *CHECKS)
+    text_options = ("safe",)
     abilities: ClassVar[tuple[Ability, ...]] = (
         Ability(
             _("Receive messages of members"),

@@ -9,13 +9,14 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from accounts.channels import guard
 from accounts.fields import EncryptedTextField
 from accounts.models import Health
 from channels_wechat.addresses import check_address, leads_elsewhere
-from channels_wechat.pasted import without_invisible
+from channels_wechat.pasted import NOTHING_SEEN, as_seen, one_line, without_invisible
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -66,7 +67,7 @@ class Gateway(models.Model):
     fence = models.PositiveBigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
-    _stored_address = ""
+    _stored_address = _stored_name = ""
 
     class Meta:
         verbose_name, verbose_name_plural = _("gateway"), _("gateways")
@@ -86,16 +87,29 @@ class Gateway(models.Model):
     @classmethod
     def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any], **options: Any) -> Self:
         found = super().from_db(db, field_names, values, **options)
-        found._stored_address = found.__dict__.get("base_url", "")
+        found._stored_address, found._stored_name = (found.__dict__.get(name, "") for name in ("base_url", "name"))
         return found
 
     def clean(self) -> None:
         """The address without a slash at its end. Raises ValidationError by field."""
+        self._check_name()
         self.base_url = without_invisible(self.base_url).rstrip("/")
         try:
             check_address(self.base_url, guard())
         except ValidationError as wrong:
             raise ValidationError({"base_url": wrong.messages}) from wrong
+
+    def _check_name(self) -> None:
+        """Names tell gateways apart in every list and filter, so a new one may not look like another's. Raises ValidationError."""
+        if self.name == self._stored_name:
+            return
+        given, self.name = self.name, one_line(self.name)
+        if given and not self.name:
+            raise ValidationError({"name": NOTHING_SEEN})
+        others = Gateway.objects.exclude(pk=self.pk).values_list("name", flat=True)
+        if alike := next((name for name in others if as_seen(name) == as_seen(self.name)), ""):
+            text = _now("There is a gateway with this name already: “%(name)s”.")
+            raise ValidationError({"name": text % {"name": alike}})
 
     def needs_token_for(self, address: str) -> bool:
         """Whether the stored token was entered for another scheme, host or port than this address has."""

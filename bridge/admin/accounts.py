@@ -31,6 +31,7 @@ from channels_wechat import KINDS, can, channel_class
 from channels_wechat.base import Callbacks, Groups, Moderated, Quotas, Templates, Tokens
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.messages import Peer
+from channels_wechat.pasted import without_invisible
 from channels_wechat.sentences import SENTENCES
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
     from channels_wechat.base import Channel
+
+
+MOST_ID = 200
 
 
 class KindFilter(admin.SimpleListFilter):
@@ -226,8 +230,8 @@ class AccountAdmin(Configured[ChannelAccount]):
 
     def press_write(self, request: HttpRequest, account: ChannelAccount) -> HttpResponseRedirect:
         """To the conversation with a person who may never have written; also what else the kind takes as a direct peer."""
-        peer_id = request.POST.get("peer_id", "").strip()[:200]
-        if not peer_id:
+        peer_id = without_invisible(request.POST.get("peer_id", ""))
+        if not peer_id or not peer_id.isprintable() or len(peer_id) > MOST_ID:
             raise BadRequest
         conversation = peers.conversation_with(account, "direct", peer_id)
         return HttpResponseRedirect(reverse("admin:bridge_conversation_change", args=[conversation.pk]))

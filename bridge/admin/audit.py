@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from bridge import shown
 from bridge.admin.desk import Facts
+from bridge.admin.paging import row_number
 from bridge.models import Delivery
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ class KindFilter(admin.SimpleListFilter):
         )
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value() or ""
-        return queryset.filter(content_type_id=int(value)) if value.isascii() and value.isdigit() else queryset
+        number = row_number(self.value() or "")
+        return queryset if number is None else queryset.filter(content_type_id=number)
 
 
 class WhoFilter(admin.SimpleListFilter):
@@ -59,8 +60,8 @@ class WhoFilter(admin.SimpleListFilter):
         return [(str(pk), name) for pk, name in User.objects.order_by("username").values_list("pk", "username")[:200]]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value() or ""
-        return queryset.filter(actor_id=int(value)) if value.isascii() and value.isdigit() else queryset
+        number = row_number(self.value() or "")
+        return queryset if number is None else queryset.filter(actor_id=number)
 
 
 @admin.register(LogEntry)
@@ -98,8 +99,8 @@ class AuditAdmin(Facts[LogEntry]):
         if not term:
             return queryset, False
         found = Q(actor__in=list(User.objects.filter(username__icontains=term).values_list("pk", flat=True)[:200]))
-        if term.isascii() and term.isdigit() and len(term) < 19:
-            found |= Q(object_id=int(term)) | Q(pk__in=_bulk_deeds_of(int(term)))
+        if (number := row_number(term)) is not None:
+            found |= Q(object_id=number) | Q(pk__in=_bulk_deeds_of(number))
         return queryset.filter(found), False
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]

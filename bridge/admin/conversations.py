@@ -24,14 +24,17 @@ from bridge.access import may_read
 from bridge.admin import transcript
 from bridge.admin.deliveries import decisions
 from bridge.admin.desk import Desk, user_of
+from bridge.admin.paging import row_number
 from bridge.admin.routes import map_url
 from bridge.admin.theme import dressed
 from bridge.metrics import DEAD
 from bridge.models import Conversation, Delivery, Message, Reason, Route, State
 from bridge.operations.unanswered import last_outcomes, unanswered
 from bridge.pipeline.outbound.recipients import in_words, people_of
+from bridge.pipeline.outbound.surplus import surplus_of
 from channels_wechat.base import Windows
 from channels_wechat.messages import Content
+from channels_wechat.pasted import clean_title, without_invisible
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -71,6 +74,8 @@ class ManyFiles(forms.FileField):
 
 # These are said by choosing a file.
 FILE_KINDS = frozenset({"image", "voice", "video", "file"})
+# A Mini Program's card may bring its picture.
+KINDS_WITH_FILES = frozenset({"", "miniprogrampage"})
 DATA_EXAMPLE = '{"title": "…", "description": "…", "url": "https://…"}'
 
 
@@ -97,7 +102,8 @@ class SayForm(forms.Form):
             text = _("This goes to %(people)s. Enter %(answer)s to confirm it.")
             self.fields["people"].help_text = text % {"people": in_words(self.reaches), "answer": self.reaches}
             self.fields["people"].required = True
-        kinds = channel_for(conversation.account).content_kinds
+        self.channel = channel_for(conversation.account)
+        kinds = self.channel.content_kinds
         choice: Any = self.fields["kind"]
         choice.choices = [("", _("text and files")), *((kind, kind) for kind in kinds if kind not in FILE_KINDS)]
 
@@ -111,9 +117,26 @@ class SayForm(forms.Form):
         cleaned = super().clean() or self.cleaned_data
         if not self.errors and cleaned["kind"] and not isinstance(cleaned["details"], dict):
             self.add_error("details", _("Enter the message as a JSON object, for example: %s") % DATA_EXAMPLE)
-        elif not self.errors and not cleaned["kind"] and not cleaned["text"].strip() and not cleaned["uploads"]:
+        elif (
+            not self.errors
+            and not cleaned["kind"]
+            and not without_invisible(cleaned["text"])
+            and not cleaned["uploads"]
+        ):
             raise forms.ValidationError(_("Write something, or choose a file."))
+        elif not self.errors:
+            self._refuse_surplus(cleaned)
         return cleaned
+
+    def _refuse_surplus(self, cleaned: dict[str, Any]) -> None:
+        """What the chosen type would pass over would be missed by its reader only."""
+        wrong = surplus_of(self.channel, self.content)
+        if cleaned["details"] and not cleaned["kind"]:
+            wrong["kind"] = _("Choose the type of this content.")
+        if cleaned["uploads"] and cleaned["kind"] not in KINDS_WITH_FILES:
+            wrong["uploads"] = _("Files go with text only.")
+        for name, why in wrong.items():
+            self.add_error(name, why)
 
     @property
     def content(self) -> Content:
@@ -127,6 +150,9 @@ class TitleForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Conversation
         fields = ("title",)
+
+    def clean_title(self) -> str:
+        return clean_title(self.cleaned_data["title"])
 
 
 @admin.register(Conversation)
@@ -294,8 +320,7 @@ def _window_of(conversation: Conversation) -> dict[str, Any] | None:
 
 
 def _transcript(request: HttpRequest, conversation: Conversation) -> dict[str, Any]:
-    text = request.GET.get("before", "")
-    before = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    before = row_number(request.GET.get("before", ""))
     read = transcript.read(conversation, before) if _may_follow(request) else None
     return {"transcript": read, "before": before, "decisions": decisions(request)}
 

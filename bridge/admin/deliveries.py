@@ -25,7 +25,7 @@ from bridge.admin import replayed
 from bridge.admin.causes import CodeFilter, PossibleReasons, PossibleStates, causes
 from bridge.admin.desk import Facts, inside, user_of
 from bridge.admin.messages import DayFilter, named
-from bridge.admin.paging import Counted
+from bridge.admin.paging import Counted, row_number
 from bridge.metrics import DEAD, REVIEW
 from bridge.models import Attempt, Delivery, Message, State
 from bridge.operations.codes import RECENT
@@ -223,9 +223,8 @@ class DeliveryAdmin(Facts[Delivery]):
         if verb not in VERBS:
             raise BadRequest
         self.need(request, VERBS[verb])
-        ids = [int(word) for word in request.POST.get("ids", "").split(",") if word.isascii() and word.isdigit()][
-            :AT_ONCE
-        ]
+        numbers = map(row_number, request.POST.get("ids", "").split(","))
+        ids = [number for number in numbers if number is not None][:AT_ONCE]
         if "sure" not in request.POST:
             return self.ask_first(request, verb, ids)
         {"replay": self._replay, "release": self._release, "dismiss": self._dismiss}[verb](request, ids)
@@ -302,11 +301,11 @@ class DeadLetterAdmin(DeliveryAdmin):
 
 def _numbered(term: str) -> list[int]:
     """The delivery or message with this number, as pages print it, and the newest failures with this error code."""
-    number = term.removeprefix("#")
+    number = row_number(term.removeprefix("#"))
     newest = Delivery.objects.filter(DEAD).order_by("-id").values("pk")[:RECENT]
     found = list(Attempt.objects.filter(delivery__in=newest, code=term).values_list("delivery", flat=True))
-    if number.isascii() and number.isdigit() and len(number) < 19:
-        named = Delivery.objects.filter(Q(pk=int(number)) | Q(message=int(number)))
+    if number is not None:
+        named = Delivery.objects.filter(Q(pk=number) | Q(message=number))
         found += list(named.values_list("pk", flat=True)[:RECENT])
     return found
 

@@ -16,6 +16,7 @@ from bridge import peers, search, shown
 from bridge.access import HIDDEN, may_read
 from bridge.admin import attachments
 from bridge.admin.desk import Facts, user_of
+from bridge.admin.paging import row_number
 from bridge.models import Delivery, Message
 from channels_wechat import KINDS, channel_class
 
@@ -55,8 +56,8 @@ class ConversationFilter(admin.SimpleListFilter):
         return [(given, _("this one"))] if given else []
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        value = self.value() or ""
-        return queryset.filter(conversation_id=int(value)) if value.isascii() and value.isdigit() else queryset
+        number = row_number(self.value() or "")
+        return queryset if number is None else queryset.filter(conversation_id=number)
 
 
 class KindFilter(admin.SimpleListFilter):

@@ -16,6 +16,8 @@ else:
 
 # The database walks over every row before a page. Behind this one a list goes on from a row's id, as a first page again.
 DEEPEST = 100
+# A row's number has fewer: PostgreSQL counts to 2**63.
+MOST_DIGITS = 19
 # By the order of a list: the filter under which it goes on.
 GOES_ON = {"-id": "id__lt", "-pk": "id__lt", "id": "id__gt", "pk": "id__gt"}
 FURTHER = frozenset(GOES_ON.values())
@@ -82,6 +84,11 @@ class Counted(Uncounted):
     def count(self) -> int:
         rows: Any = self.object_list
         return int(rows.count())
+
+
+def row_number(text: str) -> int | None:
+    """The number of a row that an address names; None where it is none, or larger than any: Python reads no number of 5000 digits."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < MOST_DIGITS else None
 
 
 def page_number(request: HttpRequest) -> int:

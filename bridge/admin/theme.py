@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from django import forms
 from django.contrib.auth.admin import UserAdmin as _StockUserAdmin
+from django.core.exceptions import BadRequest
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
     from django.contrib.auth.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
     from django.db.models import Model
+    from django.http import HttpRequest
 
     Row = TypeVar("Row", bound=Model)
     UserAdmin = _StockUserAdmin[Any]
@@ -25,6 +27,22 @@ else:
 
         def __class_getitem__(cls, _row: Any) -> Any:
             return cls
+
+        def to_field_allowed(self, request: HttpRequest, to_field: str) -> bool:
+            """Every relation here refers to a row's number. Django lets a name pass that is another relation's, and then fails."""
+            return to_field in ("pk", self.opts.pk.name)
+
+        def changeform_view(
+            self,
+            request: HttpRequest,
+            object_id: str | None = None,
+            form_url: str = "",
+            extra_context: dict[str, Any] | None = None,
+        ) -> Any:
+            """Django makes a new row of `_saveasnew` also where no page offers that."""
+            if "_saveasnew" in request.POST and not self.save_as:
+                raise BadRequest
+            return super().changeform_view(request, object_id, form_url, extra_context)
 
     class UserAdmin(_StockUserAdmin, ModelAdmin):
         """Django's pages for staff in this look."""

@@ -36,9 +36,13 @@ class Needs(BasePermission):
 
 
 class Endpoint(GenericViewSet[Any]):
-    """Base of every view here. needs: action → the permission it takes; refuses: action → statuses beside the usual ones."""
+    """Base of every view here. needs: action → the permission it takes; refuses: action → statuses beside the usual ones.
+
+    bodiless: actions that take no body, for what stands in one would be passed over silently.
+    """
 
     needs: ClassVar[dict[str, str]] = {}
+    bodiless: ClassVar[tuple[str, ...]] = ()
     refuses: ClassVar[dict[str, tuple[int, ...]]] = {}
     parser_classes = [Json]
     content_negotiation_class = AlwaysJson
@@ -55,6 +59,9 @@ class Endpoint(GenericViewSet[Any]):
         super().initial(request, *args, **kwargs)
         if getattr(self, "action", None) != "list":
             refuse_unknown(request.query_params, set())
+        bodiless = getattr(self, "action", None) in self.bodiless
+        if bodiless and (request.content_type or "").startswith("application/json") and (given := request.data):
+            refuse_unknown(given if isinstance(given, dict) else {"non_field_errors"}, set())
 
     def largest(self, request: Request) -> int:
         """Bytes that the body may have."""

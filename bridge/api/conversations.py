@@ -16,6 +16,7 @@ from bridge.api.base import Endpoint, user_of
 from bridge.api.fields import Filters, Given, IdFilter, Moment, PeerOf, PersonFilter
 from bridge.models import Conversation
 from bridge.models.routes import PeerKinds
+from channels_wechat.pasted import clean_title
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -26,6 +27,9 @@ class ConversationSerializer(Given, serializers.ModelSerializer[Conversation]):
 
     peer = PeerOf(source="*", read_only=True)
     session = serializers.IntegerField(source="session_epoch", read_only=True, help_text="Grows with each new session.")
+
+    def validate_title(self, title: str) -> str:
+        return clean_title(title)
 
     class Meta:
         model = Conversation
@@ -52,6 +56,7 @@ class Conversations(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Upd
         "partial_update": "bridge.change_conversation",
         "new_session": "bridge.pause_conversation",
     }
+    bodiless = ("new_session",)
 
     def perform_update(self, serializer: serializers.BaseSerializer[Conversation]) -> None:
         """Only what is given is written; who answers is a right of its own."""

@@ -194,6 +194,7 @@ class Deliveries(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
         "dismiss": "bridge.dismiss_delivery",
     }
     refuses = {"replay": (422,), "release": (422,), "dismiss": (422,)}
+    bodiless = ("replay", "release", "dismiss")
 
     def get_queryset(self) -> QuerySet[Delivery]:
         rows = Delivery.objects.all()

@@ -36,21 +36,42 @@ WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
 class Given(_Mixin):
-    """For what is sent to us: an unknown name is refused, for a misspelt one would be passed over silently."""
+    """For what is sent to us: what would be passed over silently, or read as something else, is refused by name."""
 
     def to_internal_value(self, data: Any) -> Any:
         if hasattr(data, "keys"):
             refuse_unknown(data.keys(), set(self.fields))
-            wrong = [name for name, field in self.fields.items() if name in data and not _fits(field, data[name])]
-            if wrong:
-                raise serializers.ValidationError({name: [_("A whole number is needed.")] for name in wrong})
+            refused = {
+                name: self._why_refused(name, field, data[name]) for name, field in self.fields.items() if name in data
+            }
+            if wrong := {name: [why] for name, why in refused.items() if why}:
+                raise serializers.ValidationError(wrong)
         return super().to_internal_value(data)
 
+    def _why_refused(self, name: str, field: Any, value: Any) -> str:
+        """Empty where the field may judge the value itself. What is only read may be sent back as it was read."""
+        if not field.read_only:
+            return _wrong_type(field, value)
+        row = getattr(self, "instance", None)
+        if row is not None and super().to_representation(row).get(name) == value:
+            return ""
+        return _("This is only read: nobody can write it.")
 
-def _fits(field: Any, value: Any) -> bool:
-    """DRF takes 318.9, true and "१" for whole numbers too, and another row than the one that was meant would be used."""
-    if not isinstance(field, serializers.IntegerField | serializers.PrimaryKeyRelatedField) or value in (None, ""):
-        return True
+
+def _wrong_type(field: Any, value: Any) -> str:
+    """DRF takes 318.9, true and "१" for whole numbers, "off" for false and 5 for a text: another thing than was meant would be stored."""
+    if value is None:
+        return ""
+    if isinstance(field, serializers.IntegerField | serializers.PrimaryKeyRelatedField):
+        return "" if value == "" or _is_whole(value) else _("A whole number is needed.")
+    if isinstance(field, serializers.BooleanField):
+        return "" if isinstance(value, bool) else _("true or false is needed.")
+    if isinstance(field, serializers.CharField):
+        return "" if isinstance(value, str) else _("A text is needed.")
+    return ""
+
+
+def _is_whole(value: Any) -> bool:
     if isinstance(value, str):
         return bool(WHOLE.fullmatch(value))
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_ID

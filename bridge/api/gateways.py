@@ -45,7 +45,11 @@ class GatewaySerializer(WithheldReason, Checked, Given, serializers.ModelSeriali
     agents = AgentSerializer(many=True, read_only=True, help_text="As the gateway last told them.")
 
     def validate_token(self, token: str) -> str:
-        return clean_pasted(token)
+        """A token of invisible characters would take the stored one away."""
+        cleaned = clean_pasted(token)
+        if not cleaned:
+            raise serializers.ValidationError(self.fields["token"].error_messages["blank"])
+        return cleaned
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """A stored token goes only to the address it was entered for."""

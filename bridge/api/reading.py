@@ -7,12 +7,13 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import JSONParser
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import IO
 
     from rest_framework.renderers import BaseRenderer
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 # Deeper than any platform's message; what works through JSON step by step stays far from Python's own limit.
 DEEPEST = 50
+HALF = gettext_lazy("There is half a character in it (a lone surrogate).")
 
 
 class Json(JSONParser):
@@ -38,8 +40,9 @@ class Json(JSONParser):
             raise ParseError(_("This is not JSON: %s") % error) from error
         if _deep(found):
             raise ParseError(_("The JSON is nested too deeply."))
-        if wrong := _beyond_measure(found):
-            raise ValidationError({wrong: [_("This number is larger than any that can be written.")]})
+        if wrong := next(_unwritable(found), None):
+            path, why = wrong
+            raise ValidationError({path or "non_field_errors": [why]})
         return found
 
 
@@ -52,7 +55,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _value in pairs]
-        wrong = sorted({name for name in names if names.count(name) > 1})
+        wrong = sorted({_as_shown(name) for name in names if names.count(name) > 1})
         raise ValidationError({name: [_("This is given more than once.")] for name in wrong})
     return found
 
@@ -70,13 +73,23 @@ def _deep(value: Any) -> bool:
     return bool(level)
 
 
-def _beyond_measure(value: Any, path: str = "") -> str:
-    """The dotted name of the first number that Python reads as infinite (1e400); empty where there is none."""
+def _unwritable(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted names of what no answer could repeat, each with the reason: infinite numbers (1e400), and halves of characters."""
     if isinstance(value, float) and not math.isfinite(value):
-        return path or "non_field_errors"
+        yield path, _("This number is larger than any that can be written.")
+    elif isinstance(value, str) and _as_shown(value) != value:
+        yield path, str(HALF)
     below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    names = ((f"{path}.{name}" if path else str(name), each) for name, each in below)
-    return next((found for name, each in names if (found := _beyond_measure(each, name))), "")
+    for name, each in below:
+        inside = f"{path}.{_as_shown(name)}" if path else _as_shown(name)
+        if _as_shown(name) != str(name):
+            yield inside, str(HALF)
+        yield from _unwritable(each, inside)
+
+
+def _as_shown(name: Any) -> str:
+    """UTF-8 has no form for a lone surrogate, so it is shown as its escape."""
+    return str(name).encode(errors="backslashreplace").decode()
 
 
 class AlwaysJson(DefaultContentNegotiation):

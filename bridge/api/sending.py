@@ -24,8 +24,10 @@ from bridge.api.pages import refuse_unknown
 from bridge.api.reading import Json
 from bridge.models import Conversation, Message
 from bridge.pipeline.outbound.recipients import people_of
+from bridge.pipeline.outbound.surplus import surplus_of
 from channels_wechat import KINDS
 from channels_wechat.messages import Content, MediaKind
+from channels_wechat.pasted import without_invisible
 from channels_wechat.retired import NO_LONGER_SUPPORTED
 
 if TYPE_CHECKING:
@@ -174,16 +176,18 @@ def _check(wanted: Wanted) -> None:
     """Raises ValidationError, Refused."""
     if wanted.account.kind not in KINDS:
         raise Refused(str(NO_LONGER_SUPPORTED), "cannot_send")
-    kind = wanted.content.kind
-    kinds = [name for name in channel_for(wanted.account).content_kinds if name not in get_args(MediaKind)]
+    kind, channel = wanted.content.kind, channel_for(wanted.account)
+    kinds = [name for name in channel.content_kinds if name not in get_args(MediaKind)]
     if kind == "text":
-        if not wanted.content.text.strip() and not wanted.files:
+        if not without_invisible(wanted.content.text) and not wanted.files:
             raise ValidationError({"content": {"text": [_("Write something, or send a file.")]}})
     elif kind not in kinds:
         text = _("This account sends: %(kinds)s.") % {"kinds": ", ".join(["text", *kinds])}
         raise ValidationError({"content": {"kind": [text]}})
     elif wanted.files:
         raise ValidationError({"files": [_("Files go with text only.")]})
+    if surplus := surplus_of(channel, wanted.content):
+        raise ValidationError({"content": {name: [why] for name, why in surplus.items()}})
 
 
 def _digest(file: UploadedFile[Any]) -> str:

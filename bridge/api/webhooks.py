@@ -111,6 +111,7 @@ class Webhooks(
         "test": "bridge.change_webhookendpoint",
     }
     refuses = {"test": (422,)}
+    bodiless = ("test",)
 
     @extend_schema(request=WebhookSerializer, responses=ChangedWebhookSerializer)
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:

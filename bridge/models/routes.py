@@ -14,11 +14,13 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import ChannelAccount
 from accounts.person_ids import person_id
 from channels_wechat import KINDS, channel_class
-from channels_wechat.pasted import without_invisible
+from channels_wechat.pasted import NOTHING_SEEN, without_invisible
 from openclaw.models import Gateway
 
 # How the pseudonym of an erased person begins; the number of their contact's row follows.
 ERASED = "erased-"
+# Fields of a mapping that hold one entry a line.
+OF_LINES = ("trigger_words", "allowed_senders")
 
 
 class PeerKinds(models.TextChoices):
@@ -114,7 +116,7 @@ class Route(models.Model):
 
     def clean(self) -> None:
         """What would never apply is refused. Raises ValidationError by field."""
-        wrong = {}
+        wrong = self._clean_texts()
         self._unify_peer_id()
         if self.account_id and (deaf := why_deaf(self.account, self.peer_kind)):
             wrong["peer_kind"] = deaf
@@ -122,6 +124,25 @@ class Route(models.Model):
             wrong["trigger_words"] = _now("Enter at least one word for this trigger.")
         if wrong:
             raise ValidationError(wrong)
+
+    def _clean_texts(self) -> dict[str, Any]:
+        """Ids without what nobody sees; what is wrong, by field. An id or a list that became empty would mean everybody."""
+        wrong: dict[str, Any] = {}
+        for name in ("peer_id", "agent_id", "allowed_senders", "trigger_words"):
+            given: str = getattr(self, name)
+            lines = given.splitlines() if name in OF_LINES else [given]
+            # A word keeps its joiners, as people type it.
+            seen = [
+                line if name == "trigger_words" else without_invisible(line)
+                for line in lines
+                if without_invisible(line)
+            ]
+            setattr(self, name, "\n".join(seen))
+            if given.strip() and not seen:
+                wrong[name] = NOTHING_SEEN
+            elif name != "trigger_words" and not all(map(str.isprintable, seen)):
+                wrong[name] = _now("There is an invisible character in it: copy it again.")
+        return wrong
 
     def _unify_peer_id(self) -> None:
         """As messages name a person: without what nobody sees; where case does not count, in lower case."""

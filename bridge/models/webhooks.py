@@ -20,7 +20,7 @@ from accounts.channels import guard
 from accounts.fields import EncryptedTextField, Sealed, open_sealed
 from accounts.models import ChannelAccount
 from channels_wechat.addresses import check_address, leads_elsewhere
-from channels_wechat.pasted import without_invisible
+from channels_wechat.pasted import NOTHING_SEEN, one_line, without_invisible
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -117,7 +117,14 @@ class WebhookEndpoint(models.Model):
     def clean(self) -> None:
         """Raises ValidationError. Whether the host may be reached is judged again at each call, for names change their addresses."""
         self._forget_reason()
-        self.url, self.events = without_invisible(self.url), sorted(set(self.events or []))
+        given = {name: getattr(self, name) for name in ("name", "url")}
+        self.name, self.url, self.events = (
+            one_line(self.name),
+            without_invisible(self.url),
+            sorted(set(self.events or [])),
+        )
+        if unseen := [name for name in given if given[name] and not getattr(self, name)]:
+            raise ValidationError(dict.fromkeys(unseen, NOTHING_SEEN))
         if not self.url:
             return
         try:

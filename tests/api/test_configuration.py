@@ -120,7 +120,7 @@ def test_changing_one_thing_leaves_the_others(boss: Client) -> None:
     assert (after.api_base_url, after.external_id, after.retention_days) == (
         account.api_base_url, account.external_id, account.retention_days,
     )  # fmt: skip
-    assert boss.patch(url, {"kind": "wecom_aibot"}, **JSON).status_code == 200
+    assert boss.patch(url, {"kind": "wecom_aibot"}, **JSON).status_code == 400
     assert ChannelAccount.objects.get(pk=account.pk).kind == "wecom_app"
 
 

@@ -62,7 +62,7 @@ def test_the_same_key_with_another_body_is_refused(operator: Client, world: Worl
     other_app = factories.app()
     first = {"account": world.app.pk, **TO, "content": {"kind": "textcard", "data": CARD, "text": ""}}
     other: dict[str, dict[str, Any]] = {
-        "text": {"content": {**first["content"], "text": "other"}},
+        "text": {"content": {"text": "other"}},
         "peer": {"peer": {"kind": "direct", "id": "lisi"}},
         "account": {"account": other_app.pk},
         "kind": {"content": {"text": "hello"}},

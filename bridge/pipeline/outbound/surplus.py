@@ -1,0 +1,20 @@
+"""What of a message its kind would pass over: said before it is queued, for nobody would notice afterwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext as _
+
+if TYPE_CHECKING:
+    from channels_wechat.base import Channel
+    from channels_wechat.messages import Content
+
+
+def surplus_of(channel: Channel, content: Content) -> dict[str, str]:
+    """By the name of a field of Content: why it would not be sent."""
+    if content.kind != "text":
+        beside = content.text.strip() and content.kind not in channel.kinds_with_text
+        return {"text": _("A message of this type has no text beside its content.")} if beside else {}
+    unknown = sorted(set(content.data) - set(channel.text_options))
+    return {"data": _("A text has no such content: %s.") % ", ".join(unknown)} if unknown else {}

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+DOTENV = BASE_DIR / ".env"
 PORT = 8000
 ANSWERING = ("web", "callbacks", "worker", "connector")  # all that a message passes
 PATIENCE_SECONDS = 30  # until it is said what is missing at a start
@@ -88,16 +89,23 @@ def write_secrets(path: Path, text: str) -> None:
         file.write(text)
 
 
-def read_dotenv(supervisor: Supervisor, path: Path) -> None:
-    """Add what the file says to the environment, which goes first. At the first start the file is made, with new secrets."""
-    if not path.exists():
-        text = (BASE_DIR / ".env.example").read_text()
-        text = text.replace("\nSECRET_KEY=\n", f"\nSECRET_KEY={secrets.token_urlsafe(48)}\n")
-        write_secrets(path, text.replace("\nFIELD_KEYS=\n", f"\nFIELD_KEYS={new_key()}\n"))
-        supervisor.say(
-            f"Wrote {path} with new secrets. Keep a copy of it: no stored credential can be read without its FIELD_KEYS."
-        )
-    environ.Env.read_env(str(path))
+def read_dotenv(path: Path) -> None:
+    """Add what the file says, if it is there, to the environment, which goes first."""
+    if path.exists():
+        environ.Env.read_env(str(path))
+
+
+def make_dotenv(supervisor: Supervisor, path: Path) -> None:
+    """At the first start: make the file, with new secrets, and read it."""
+    if path.exists():
+        return
+    text = (BASE_DIR / ".env.example").read_text()
+    text = text.replace("\nSECRET_KEY=\n", f"\nSECRET_KEY={secrets.token_urlsafe(48)}\n")
+    write_secrets(path, text.replace("\nFIELD_KEYS=\n", f"\nFIELD_KEYS={new_key()}\n"))
+    supervisor.say(
+        f"Wrote {path} with new secrets. Keep a copy of it: no stored credential can be read without its FIELD_KEYS."
+    )
+    read_dotenv(path)
 
 
 def demo_settings(data_dir: Path, port: int) -> dict[str, str]:
@@ -314,12 +322,16 @@ def main(arguments: list[str]) -> int:
     supervisor = Supervisor()
     try:
         if mode == "run":
-            read_dotenv(supervisor, BASE_DIR / ".env")
+            read_dotenv(DOTENV)
+        place = make_place(mode)
+        if (
+            arguments[0] != "manage" and not place.data_dir.exists()
+        ):  # else who holds it says more than a port that is taken
+            check_ports(place)
+        if mode == "run":
+            make_dotenv(supervisor, DOTENV)  # only now: a start that cannot be leaves no file
         if arguments[0] == "manage":
             manage(mode, arguments[2:])
-        place = make_place(mode)
-        if not place.data_dir.exists():  # else who holds it says more than a port that is taken
-            check_ports(place)
         plan = make_plan(mode)
         with claim(plan.data_dir), supervisor.signals(), contextlib.ExitStack() as stack:
             stack.callback(supervisor.stop)

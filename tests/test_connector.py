@@ -602,6 +602,24 @@ def test_what_an_agent_says_unasked_reaches_its_conversation(
     assert Message.objects.filter(direction="out").count() == 2
 
 
+def test_an_acceptance_that_is_repeated_is_no_end_of_the_run(
+    stub: RunningStub, account: ChannelAccount, mapped: Route
+) -> None:
+    stub.faults.plays, stub.faults.accepts_again = "2026.8.2", 3
+    with RunningConnector():
+        asked = turn(account)
+        done = finished(asked)
+    assert (done.state, outcomes(asked), ran(stub)) == ("delivered", ["ok"], [(f"{asked.pk}.0", 1)])
+
+
+def test_runs_whose_ids_are_too_long_to_be_stored_are_told_apart(account: ChannelAccount, mapped: Route) -> None:
+    asked = turn(account)
+    Delivery.objects.filter(pk=asked.pk).update(state="delivered", finished_at=timezone.now())
+    for end in "ab":
+        speak_first(mapped.gateway, ForeignReply(asked.payload["session_key"], "r" * 5000 + end, Answer(f"said {end}")))
+    assert set(Message.objects.filter(direction="out").values_list("text", flat=True)) == {"said a", "said b"}
+
+
 @pytest.mark.parametrize(
     ("said", "shown"),
     [

@@ -234,7 +234,7 @@ def test_a_taken_port_is_named_with_a_way_out(free: int) -> None:
 def test_a_first_start_on_a_taken_port_leaves_no_data_folder(
     free: int, tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(launcher, "read_dotenv", lambda *_: None)  # that of this copy is not ours
+    monkeypatch.setattr(launcher, "DOTENV", tmp_path / ".env")  # that of this copy is not ours
     with socket.create_server(("127.0.0.1", free)):
         assert main([mode]) == 1
     assert f"Port {free} (for: web) is taken" in capsys.readouterr().out
@@ -273,9 +273,9 @@ def test_the_first_run_writes_dotenv_with_new_secrets(
     for name in ("SECRET_KEY", "FIELD_KEYS", "PUBLIC_URL"):
         monkeypatch.setenv(name, "from the environment")
     path = tmp_path / ".env"
-    launcher.read_dotenv(supervisor, path)
+    launcher.make_dotenv(supervisor, path)
     text = path.read_text()
-    launcher.read_dotenv(supervisor, path)
+    launcher.make_dotenv(supervisor, path)
     assert path.read_text() == text
     assert path.stat().st_mode & 0o777 == 0o600
     found = dict(line.split("=", 1) for line in text.splitlines() if line and not line.startswith("#"))

@@ -17,7 +17,6 @@ from django.utils.translation import gettext_lazy
 from django.views import defaults
 from rest_framework import exceptions, serializers, status
 from rest_framework.response import Response
-from rest_framework.views import set_rollback
 
 from bridge.database import AWAY
 
@@ -74,7 +73,6 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         headers["WWW-Authenticate"] = challenge
     if (wait := getattr(refusal, "wait", None)) is not None:
         headers["Retry-After"] = str(int(wait))
-    set_rollback()
     return Response(body_of(refusal), status=refusal.status_code, headers=headers)
 
 

@@ -41,6 +41,7 @@ class Faults:
     drop_mid_turn: int = 0  # this many runs lose every connection after their first words
     overloaded: int = 0  # this many turns are refused with UNAVAILABLE
     plays: str = "2026.9.6"  # the version whose frames are played: 2026.8.2 and 2026.7.35 differ
+    accepts_again: int = 0  # how often the acceptance of a run is repeated
     late: float = 0.0  # seconds between the end of a run and its response
     resume: bool = True  # after a restart interrupted turns are continued under new run ids
 

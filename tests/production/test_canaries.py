@@ -76,7 +76,7 @@ def env(search: Search, tmp_path: Path, company: SimulatorClient) -> dict[str, s
         "PORT": port,
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
         "DEMO": "1",
-        "LOG_LEVEL": "INFO",
+        "LOG_LEVEL": "DEBUG",  # which writes whatever the other levels write
         "MEDIA_ROOT": str(tmp_path / "media"),
         "EMAIL_URL": f"smtp://ops:{secret(search, 'MailPassword')}@127.0.0.1:1",
         "ALERT_EMAIL": "ops@example.com",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django import forms
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth.admin import UserAdmin as _StockUserAdmin
-from django.core.exceptions import BadRequest
+from django.core.exceptions import BadRequest, ValidationError
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
@@ -31,6 +32,15 @@ else:
         def to_field_allowed(self, request: HttpRequest, to_field: str) -> bool:
             """Every relation here refers to a row's number. Django lets a name pass that is another relation's, and then fails."""
             return to_field in ("pk", self.opts.pk.name)
+
+        def response_action(self, request: HttpRequest, queryset: Any) -> Any:
+            """Django looks for the chosen rows by whatever was sent as their keys, and fails where it is none."""
+            try:
+                for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+                    self.opts.pk.to_python(key)
+            except (ValueError, ValidationError):
+                raise BadRequest from None
+            return super().response_action(request, queryset)
 
         def changeform_view(
             self,

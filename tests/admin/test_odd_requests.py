@@ -56,6 +56,17 @@ def test_numbers_of_deliveries_that_cannot_be_are_left_out(boss: Client, world: 
     assert world.dead.dismissed_at is not None
 
 
+@pytest.mark.parametrize("key", ["x", "", "1.5", LONG, "{}", "\0"])
+@pytest.mark.parametrize(
+    "page", ["openclaw_gateway_changelist", "bridge_delivery_dead_letters", "auth_group_changelist"]
+)
+def test_keys_of_chosen_rows_that_are_none_are_a_mistake(boss: Client, world: World, page: str, key: str) -> None:
+    action = "dismiss_selected" if "dead" in page else "delete_selected"
+    before = everything()
+    answer = boss.post(reverse(f"admin:{page}"), {"action": action, "_selected_action": [key], "post": "yes"})
+    assert (answer.status_code, everything() == before) == (400, True)
+
+
 @pytest.mark.parametrize("page", ["accounts_channelaccount", "openclaw_gateway", "bridge_contact", "auth_user"])
 def test_no_row_is_made_of_another(boss: Client, world: World, page: str) -> None:
     """Django makes one of `_saveasnew` whether or not a page offers that."""

@@ -10,6 +10,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import Count, Q
+from django.forms.fields import InvalidJSONInput
 from django.template.response import TemplateResponse
 from django.utils.html import format_html_join
 from django.utils.translation import gettext as _
@@ -79,13 +80,29 @@ KINDS_WITH_FILES = frozenset({"", "miniprogrampage"})
 DATA_EXAMPLE = '{"title": "…", "description": "…", "url": "https://…"}'
 
 
+class JsonField(forms.JSONField):
+    """What Python's reader gives up on is no JSON either: nests without end, and numbers of thousands of digits."""
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            return super().to_python(value)
+        except (ValueError, RecursionError):
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from None
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        try:
+            return super().bound_data(data, initial)
+        except (ValueError, RecursionError):
+            return InvalidJSONInput(data)
+
+
 class SayForm(forms.Form):
     text = forms.CharField(
         label=gettext_lazy("Message"), required=False, widget=forms.Textarea(attrs={"rows": 3}), max_length=100_000
     )
     uploads = ManyFiles(label=gettext_lazy("Files"), required=False)
     kind = forms.ChoiceField(label=gettext_lazy("Type"), required=False)
-    details = forms.JSONField(
+    details = JsonField(
         label=gettext_lazy("Its content, as the platform's document gives it (JSON)"),
         required=False,
         widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false", "placeholder": DATA_EXAMPLE}),

@@ -105,6 +105,8 @@ def test_a_capability_with_a_letter_that_cannot_be_stored_is_a_mistake(boss: Cli
     ("said", "field"),
     [
         ({"text": "\u200b"}, "__all__"),
+        ({"kind": "textcard", "details": LONG}, "details"),
+        ({"kind": "textcard", "details": "[" * 100_000}, "details"),
         ({"text": "hello", "details": '{"title": "x"}'}, "kind"),
         ({"text": "hello", "kind": "textcard", "details": '{"title": "t", "description": "d", "url": "https://x.example"}'}, "text"),
     ],

@@ -45,7 +45,7 @@ FAULTS = """() => {
   }).map((bar) => `empty bar: ${bar.outerHTML.slice(0, 120)}`);
   const torn = [...document.querySelectorAll("#main td[data-label], #main th[data-label]")].filter(shown).filter((cell) =>
     getComputedStyle(cell, "::before").display !== "none" && getComputedStyle(cell).display === "flex"
-    && parseFloat(getComputedStyle(cell).columnGap || 0) < 4).map((cell) => `label without a gap: ${cell.dataset.label}`);
+    && (parseFloat(getComputedStyle(cell).columnGap) || 0) < 4).map((cell) => `label without a gap: ${cell.dataset.label}`);
   return [...cut, ...glued, ...empty, ...torn.slice(0, 1)];
 }"""
 

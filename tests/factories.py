@@ -217,5 +217,19 @@ def in_thread(work: Callable[[], Found]) -> Callable[[], Found]:
     return run
 
 
+def wait_for_a_waiter() -> None:
+    """Until somebody waits for a lock that this connection holds."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+            )
+            if cursor.fetchone()[0]:
+                return
+        time.sleep(0.02)
+    raise AssertionError("nobody waits")
+
+
 def _is_time(name: str) -> bool:
     return name.endswith(("_at", "_until"))

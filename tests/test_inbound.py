@@ -13,7 +13,7 @@ from bridge import inbound
 from bridge.models import Contact, Conversation, Delivery, Message, Reason, Route, State, Target, Wire
 from channels_wechat.messages import message_uuid
 from tests import factories
-from tests.factories import GROUP, app, bot, claim, gateway, hear, picture, route, row, said, turn
+from tests.factories import GROUP, app, bot, claim, gateway, hear, picture, route, row, said, shift, turn
 
 if TYPE_CHECKING:
     from accounts.models import ChannelAccount
@@ -300,9 +300,27 @@ def test_stop_of_another_member_s_turn(allowed: bool, sentence: str) -> None:
     assert row(theirs).stopped_at
 
 
+@pytest.mark.parametrize("end", ["", "delivered", "dead", "uncertain", "skipped"])
 @pytest.mark.parametrize("group", ["", GROUP])
-def test_stop_where_nothing_runs_says_so_to_everybody(group: str) -> None:
+def test_stop_where_nothing_runs_says_so_to_everybody(group: str, end: str) -> None:
     account = bot()
     route(account)
+    if end:
+        over = turn(account, sender="lisi" if group else "zhangsan", group=group)
+        reason = "" if end == "delivered" else Reason.PERMANENT
+        shift(over, state=end, reason=reason, finished_at=0, tries=1, run=1)
     turn(account, "/stop", group=group)
     assert said_last() == account.sentence("stopped")
+    assert not Delivery.objects.filter(stopped_at__isnull=False).exists()
+
+
+@pytest.mark.parametrize(("asked", "stopped"), [({"tries": 1}, True), ({"run": 1}, True), ({}, False)])
+def test_stop_is_for_a_turn_that_waits_to_be_asked_again(
+    account: ChannelAccount, asked: dict[str, int], stopped: bool
+) -> None:
+    route(account)
+    waiting, other = turn(account), turn(account, sender="lisi")
+    for one in (waiting, other):
+        shift(one, **asked)
+    turn(account, "/stop")
+    assert (bool(row(waiting).stopped_at), row(other).stopped_at) == (stopped, None)

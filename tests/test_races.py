@@ -14,6 +14,7 @@ from bridge import delivery as work
 from bridge import inbound, media, outbound
 from bridge.delivery import LostLease
 from bridge.models import Conversation, Delivery, Message, Reason, Wire
+from bridge.pipeline.agent.stop import running_turns, stop_turns
 from bridge.replay import dismiss, release, replay
 from bridge.streams import answer_poll
 from channels_wechat.messages import Content
@@ -37,8 +38,8 @@ from tests.factories import (
     state,
     to_send,
     turn,
+    wait_for_a_waiter,
 )
-from tests.test_retention import wait_for_a_waiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,6 +173,20 @@ def test_sweepers_take_back_each_once() -> None:
         shift(mine, lease_until=-1)
     assert sum(at_once(*[work.sweep] * 4)) == 20
     assert set(Delivery.objects.values_list("state", flat=True)) == {"uncertain"}
+
+
+def test_a_turn_that_ends_while_it_is_stopped_has_ended() -> None:
+    account = app()
+    route(account)
+    talk = turn(account).message.conversation_id
+    [mine] = claim(Wire.CONNECTOR)
+    attempt = work.begin(mine, {})
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        work.succeed(mine, attempt)
+        stopping = pool.submit(in_thread(lambda: stop_turns(running_turns(talk))))
+        wait_for_a_waiter()
+    assert stopping.result(20) == 0
+    assert (state(mine), row(mine).stopped_at) == ("delivered", None)
 
 
 def test_a_poll_and_the_worker_never_both_answer() -> None:

@@ -29,7 +29,20 @@ from bridge import hooks, media, retention, tasks
 from bridge.models import Attachment, Attempt, Delivery, Incident, Message, State
 from bridge.replay import dismiss, replay
 from channels_wechat.messages import Upload
-from tests.factories import answer, app, bot, hear, in_thread, picture, route, row, send, to_send, turn
+from tests.factories import (
+    answer,
+    app,
+    bot,
+    hear,
+    in_thread,
+    picture,
+    route,
+    row,
+    send,
+    to_send,
+    turn,
+    wait_for_a_waiter,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -431,20 +444,6 @@ def test_a_replay_that_comes_second_finds_it_gone(account: ChannelAccount) -> No
         refused = second.result(30)
     assert (refused.count, refused.refused) == (0, [(delivery.pk, "It is gone.")])
     assert left() == 0
-
-
-def wait_for_a_waiter() -> None:
-    """Until somebody waits for a lock that this connection holds."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
-            )
-            if cursor.fetchone()[0]:
-                return
-        time.sleep(0.02)
-    raise AssertionError("nobody waits")
 
 
 @pytest.mark.django_db(transaction=True)

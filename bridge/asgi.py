@@ -65,7 +65,7 @@ class Application:
         except Exception:  # a defect of ours: whoever called is told that much
             log.exception("%s %s failed", request.method, request.path[:200])
             response = Response(500, b"Something went wrong here.\n")
-        if response:
+        if response and not (response.then and await request.is_over()):
             await response.send(send)
 
     async def _answer(self, request: Request, send: Send) -> Response | None:

@@ -63,7 +63,7 @@ class CallerThread(Executor):
 
 class Reply:
     def __init__(self, messages: list[dict[str, Any]]) -> None:
-        start, *parts = messages
+        start, *parts = messages or [{"status": 0, "headers": []}]
         self.status: int = start["status"]
         names = (tuple(each.decode("latin-1") for each in line) for line in start["headers"])
         self.headers = CaseInsensitiveMapping(dict(names))
@@ -72,7 +72,8 @@ class Reply:
 
 def call(account: ChannelAccount, body: bytes = b"", query: dict[str, str] | None = None, **environ: Any) -> Reply:
     """One request through `bridge.asgi.Application`. environ: HTTP_*, REQUEST_METHOD, REMOTE_ADDR, path, length,
-    pieces of the body, headers whose names are as they stand; breaks: the connection ends before the reply's body is sent."""
+    pieces of the body, headers whose names are as they stand; breaks: the connection ends before the reply's body is
+    sent; gone: before there is a reply."""
     pieces, more = environ.pop("pieces", [body]), environ.pop("headers", {})
     length = environ.pop("length", str(len(body)) if body else "")
     path = environ.pop("path", f"/callbacks/{account.key}")
@@ -92,10 +93,10 @@ def call(account: ChannelAccount, body: bytes = b"", query: dict[str, str] | Non
         "client": (environ.get("REMOTE_ADDR", "127.0.0.1"), 1),
         "server": ("bridge.example", 443),
     }
-    return Reply(_exchange(scope, pieces, breaks=environ.get("breaks", False)))
+    return Reply(_exchange(scope, pieces, breaks=environ.get("breaks", False), gone=environ.get("gone", False)))
 
 
-def _exchange(scope: dict[str, Any], pieces: list[bytes], *, breaks: bool) -> list[dict[str, Any]]:
+def _exchange(scope: dict[str, Any], pieces: list[bytes], *, breaks: bool, gone: bool) -> list[dict[str, Any]]:
     """The event loop has a thread of its own; what it leaves to threads is done in this one."""
     from bridge.asgi import Application
     from bridge.runtime.threads import Threads
@@ -104,6 +105,8 @@ def _exchange(scope: dict[str, Any], pieces: list[bytes], *, breaks: bool) -> li
     waiting = deque(pieces)
 
     async def receive() -> dict[str, Any]:
+        if gone and not waiting:
+            return {"type": "http.disconnect"}
         piece = waiting.popleft() if waiting else b""
         return {"type": "http.request", "body": piece, "more_body": bool(waiting)}
 

@@ -23,6 +23,10 @@ class ClientGone(Exception):
     """Nobody waits for an answer any more."""
 
 
+# A web server that knows that the connection has ended says so within this time.
+LISTEN_SECONDS = 0.002
+
+
 class Refused(Exception):
     """The request is not taken. headers: as Response has them. close: the rest of the body is not read."""
 
@@ -37,7 +41,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Response:
-    """then: called when it was sent."""
+    """then: called when it was sent to somebody who still listens."""
 
     status: int
     body: bytes = b""
@@ -105,3 +109,11 @@ class Request:
         except TimeoutError:
             raise Refused(408, "The body did not come in time.") from None
         return b"".join(found)
+
+    async def is_over(self) -> bool:
+        """Whether whoever sent this has hung up. To be asked when the whole body was read."""
+        try:
+            async with asyncio.timeout(LISTEN_SECONDS):
+                return bool((await self.receive())["type"] == "http.disconnect")
+        except TimeoutError:
+            return False

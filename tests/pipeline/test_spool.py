@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import resource
 import signal
@@ -23,6 +24,8 @@ from bridge.pipeline.inbound import drain, spool
 from tests.factories import app, eventually, picture, said
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from accounts.models import ChannelAccount
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
@@ -156,7 +159,7 @@ def test_a_kill_loses_nothing_that_was_answered(folder: Path) -> None:
 def read(file: Path) -> list[dict[str, Any]]:
     reader = drain.Reader(file)
     try:
-        found = [record.row for record in reader.records()]
+        found = [record.row for record in reader.records("")]
         assert not reader.unreadable
         return found
     finally:
@@ -297,6 +300,34 @@ def test_the_file_of_a_process_that_died_is_drained_by_another(folder: Path) -> 
     other.end(signal.SIGKILL)
     assert drain.drain() == 2  # rows without an account: logged and left out, but read
     assert not files(folder)
+
+
+def test_what_is_appended_while_files_are_read_overtakes_nothing(
+    account: ChannelAccount, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes append: the first file is read to its end, then the next message goes to it, and the one after that to the second."""
+    for text in ("1", "2"):
+        spool.append(rows(account, text))
+        spool._of_folder.cache_clear()  # another process
+    first, second = (spool._File(file, os.open(file, os.O_WRONLY | os.O_APPEND)) for file in _by_age(folder))
+    for file in (first, second):
+        file.size = file.path.stat().st_size
+    read_on = drain.Reader.records
+    late = iter([(first, "3"), (second, "4")])
+
+    def records(reader: drain.Reader, before: str) -> Iterator[drain.Record]:
+        yield from read_on(reader, before)
+        if reader.path == first.path:
+            for file, text in late:
+                file.append([json.dumps(row) for row in rows(account, text)], room=spool.MIB)
+
+    monkeypatch.setattr(drain.Reader, "records", records)
+    assert drain.drain() == 4
+    assert (texts(), files(folder)) == (["1", "2", "3", "4"], [])
+
+
+def _by_age(folder: Path) -> list[Path]:
+    return sorted(files(folder), key=lambda file: read(file)[0]["now"])
 
 
 @pytest.mark.django_db(transaction=True)

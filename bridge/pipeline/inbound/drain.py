@@ -1,8 +1,10 @@
 """Stores what waits in the spools (`bridge.pipeline.inbound.spool`) when the database is back, of every process, also of those that died.
 
 One process at a time drains the whole folder. The rows of one file are stored in its order, those of several files by the time at which
-they arrived. Until the last file is deleted, new rows are appended too, so none overtakes an earlier one. A row that was stored before, by
-a drain that was killed or by the platform's repetition, is known by its key.
+they arrived. Until the last file is deleted, new rows are appended too, so none overtakes an earlier one. The files are read one after the
+other while that happens: what arrived after the folder was looked at waits for the next look, or a row of the file that is read last
+would overtake one of the file that was read first. A row that was stored before, by a drain that was killed or by the platform's
+repetition, is known by its key.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from django.conf import settings
 from django.db import connection
+from django.utils import timezone
 
 from accounts.fields import Undecryptable, decrypt_once
 from bridge import arrivals, outbound
@@ -58,8 +61,11 @@ class Reader:
         self.unreadable: set[int] = set()
         self.file: BinaryIO = path.open("rb")
 
-    def records(self) -> Iterator[Record]:
-        """From `stored` to the last line that is complete: what is behind it was cut short, and nobody was told that it was taken."""
+    def records(self, before: str) -> Iterator[Record]:
+        """From `stored` to the last line that is complete: what is behind it was cut short, and nobody was told that it was taken.
+
+        before: the first row that arrived then or later, and all behind it, are left. As `row["now"]`; empty: all are read.
+        """
         self.file.seek(self.stored)
         offset = self.stored
         for line in self.file:
@@ -67,6 +73,8 @@ class Reader:
                 return
             end = offset + len(line)
             if row := self._open(line, offset):
+                if before and row["now"] >= before:
+                    return
                 yield Record(row, self, end)
             offset = end
 
@@ -93,8 +101,8 @@ class _Drain:
     def run(self, suffixes: tuple[str, ...]) -> int:
         """Until no file is left. Returns how many rows were read. Raises an error of AWAY."""
         try:
-            while self._open_files(suffixes):
-                if self._store_new() < arrivals.ROWS_AT_ONCE:
+            while before := self._open_files(suffixes):
+                if self._store_new(before) < arrivals.ROWS_AT_ONCE:
                     self._finish()
                 suffixes = (spool.SUFFIX,)  # what no key opens is tried once
         finally:
@@ -103,16 +111,19 @@ class _Drain:
         self.report.end()
         return self.stored
 
-    def _open_files(self, suffixes: tuple[str, ...]) -> bool:
+    def _open_files(self, suffixes: tuple[str, ...]) -> str:
+        """Returns since when they are all open, as `row["now"]`; empty: there is none."""
+        now = timezone.now().isoformat()
         for name in spool.names():
             if name.endswith(suffixes) and name not in self.readers:
                 with contextlib.suppress(FileNotFoundError):
                     self.readers[name] = Reader(Path(settings.SPOOL_DIR, name))
-        return bool(self.readers)
+        return now if self.readers else ""
 
-    def _store_new(self) -> int:
-        """What was appended since the last time."""
-        merged = heapq.merge(*(r.records() for r in self.readers.values()), key=lambda record: record.row["now"])
+    def _store_new(self, before: str = "") -> int:
+        """What was appended since the last time. before: as in `Reader.records`."""
+        readers = self.readers.values()
+        merged = heapq.merge(*(r.records(before) for r in readers), key=lambda record: record.row["now"])
         count = 0
         while batch := list(itertools.islice(merged, arrivals.ROWS_AT_ONCE)):
             self._store(batch)
@@ -133,16 +144,23 @@ class _Drain:
             record.reader.stored = record.end
 
     def _finish(self) -> None:
-        """Lock the files, store what came since, and delete them. A file that its process is writing to waits for the next round."""
+        """Lock the files, store what came since, and delete them. Where one is being written to or is new, there is another round."""
+        readers = list(self.readers.values())
         with contextlib.ExitStack() as stack:
-            ours = [r for r in self.readers.values() if stack.enter_context(spool.locked(r.file.fileno()))]
-            self._store_new()
-            for reader in ours:
-                self._delete(reader)
-        for reader in ours:
-            reader.close()
-        if not ours:
+            ours = [reader for reader in readers if stack.enter_context(spool.locked(reader.file.fileno()))]
+            done = ours == readers and self._knows_all()
+            if done:
+                self._store_new()
+                for reader in readers:
+                    self._delete(reader)
+        if not done:
             time.sleep(BUSY_SECONDS)
+            return
+        for reader in readers:
+            reader.close()
+
+    def _knows_all(self) -> bool:
+        return all(name in self.readers for name in spool.names() if name.endswith(spool.SUFFIX))
 
     def _delete(self, reader: Reader) -> None:
         if reader.unreadable:

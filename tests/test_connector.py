@@ -789,14 +789,25 @@ def test_the_next_turn_of_a_conversation_waits_for_no_look(
         assert [finished(each).state for each in (first, second)] == ["delivered", "delivered"]
 
 
-@pytest.mark.parametrize(("most", "share"), [(8, 25), (2, 100), (3, 100)])
+@pytest.mark.parametrize(
+    ("most", "share", "both"), [(8, 25, False), (2, 100, False), (1, 100, False), (3, 100, True)]
+)
 def test_the_next_turn_of_an_account_with_its_share_under_way_waits_for_no_look(
-    account: ChannelAccount, home: Gateway, mapped: Route, most: int, share: int, monkeypatch: pytest.MonkeyPatch
+    account: ChannelAccount,
+    home: Gateway,
+    mapped: Route,
+    most: int,
+    share: int,
+    both: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """both: each of two accounts asks, and together they have all turns but the reserve."""
     monkeypatch.setattr(connector, "LOOK_SECONDS", 60)
     Gateway.objects.update(max_in_flight=most)
     ChannelAccount.objects.update(gateway_share=share)
-    route(official(), home)
-    turns = [turn(account, "hello", f"person{number}") for number in range(5)]
+    other = official()
+    route(other, home)
+    asking = (account, other) if both else (account,)
+    turns = [turn(each, "hello", f"person{number}") for each in asking for number in range(4)]
     with RunningConnector():
-        assert [finished(each).state for each in turns] == ["delivered"] * 5
+        assert {finished(each).state for each in turns} == {"delivered"}

@@ -350,6 +350,34 @@ def test_a_verdict_counts_for_files_of_its_own_account_only(account: ChannelAcco
     assert (state(question), Attachment.objects.get().verdict) == ("pending", "pass")
 
 
+@pytest.mark.parametrize(("suggest", "after"), [("pass", ("pending", "")), ("risky", ("held", Reason.REVIEW))])
+def test_a_verdict_decides_about_its_own_message_only(
+    wechat: SimulatorClient, account: ChannelAccount, suggest: str, after: tuple[str, str]
+) -> None:
+    judged = pictured(account)
+    assert review.held_back(judged)
+    other = pictured(account)
+    assert review.held_back(other)
+    verdict(account, suggest, Attachment.objects.get(message=judged.message_id).check_trace)
+    assert (why(judged), why(other)) == (after, ("held", Reason.CHECKING))
+
+
+@pytest.mark.parametrize("suggest", ["pass", "risky", ""])
+def test_what_was_dismissed_before_its_verdict_stays_dismissed(
+    wechat: SimulatorClient, account: ChannelAccount, suggest: str
+) -> None:
+    question = pictured(account)
+    assert review.held_back(question)
+    assert replay.dismiss([question.pk]) == 1
+    before = row(question)
+    if suggest:
+        verdict(account, suggest)
+    shift(question, due_at=-1)
+    assert review.give_up_waiting() == 0
+    assert why(question) == ("skipped", Reason.CHECKING)
+    assert row(question).error == before.error
+
+
 def test_a_verdict_that_never_comes_is_a_persons_matter(wechat: SimulatorClient, account: ChannelAccount) -> None:
     question = pictured(account)
     review.held_back(question)

@@ -376,6 +376,22 @@ def test_a_mapping_and_a_place_in_a_list_are_nobodys(account: ChannelAccount) ->
     }  # fmt: skip
 
 
+def test_mappings_of_other_people_and_accounts_are_left_alone(account: ChannelAccount) -> None:
+    other = mini()
+    kept = [
+        route(account, peer_kind="direct", peer_id="oOther", note="the other one", allowed_senders=f"{FAN}2"),
+        route(account, peer_kind="group", peer_id=FAN, note="a group"),
+        route(other, peer_kind="direct", peer_id=FAN, note="another account's"),
+        route(other, allowed_senders=FAN),
+    ]
+    rows = Route.objects.filter(pk__in=[each.pk for each in kept]).order_by("pk")
+    before = list(rows.values())
+    leave(account)
+    inbound.route_waiting()
+    assert erasure.run() == 1
+    assert list(rows.values()) == before
+
+
 def test_a_withdrawn_right_of_a_mini_program_erases_too() -> None:
     account = mini()
     turn(account, "geheimes Wort", FAN)

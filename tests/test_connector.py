@@ -789,9 +789,7 @@ def test_the_next_turn_of_a_conversation_waits_for_no_look(
         assert [finished(each).state for each in (first, second)] == ["delivered", "delivered"]
 
 
-@pytest.mark.parametrize(
-    ("most", "share", "both"), [(8, 25, False), (2, 100, False), (1, 100, False), (3, 100, True)]
-)
+@pytest.mark.parametrize(("most", "share", "both"), [(8, 25, False), (2, 100, False), (1, 100, False), (3, 100, True)])
 def test_the_next_turn_of_an_account_with_its_share_under_way_waits_for_no_look(
     account: ChannelAccount,
     home: Gateway,

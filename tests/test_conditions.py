@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.utils import timezone
 
+from accounts.channels import channel_for
 from bridge import asking, handout, replay, replies, review
 from bridge import delivery as work
 from bridge.delivery import Done
@@ -108,6 +109,16 @@ def test_no_part_goes_while_an_earlier_one_is_held(account: ChannelAccount) -> N
     assert [one.pk for one in claim()] == [second.pk]
 
 
+def test_a_dismissal_takes_only_those_later_parts_that_are_held(account: ChannelAccount) -> None:
+    first, second, third = send(account, LONG).deliveries.order_by("part")
+    for part in (second, third):
+        shift(part, state="dead", reason=Reason.PERMANENT, finished_at=0)
+    assert replay.replay([second.pk]).count == 1
+    shift(first, state="held", reason=Reason.REVIEW)
+    assert replay.dismiss([first.pk]) == 1
+    assert [state(part) for part in (first, second, third)] == ["skipped", "pending", "dead"]
+
+
 def test_a_message_is_not_let_go_after_the_first_verdict_of_several(account: ChannelAccount) -> None:
     route(account)
     message = hear(account, media=(picture("A"), picture("B")))
@@ -193,6 +204,26 @@ def test_an_address_is_used_once(used: str, left: bool) -> None:
     times: dict[str, Any] = {"lease_until": 30} if used == "sending" else {"finished_at": 0}
     shift(part, wire=Wire.WORKER, state=used, reason=Reason.UNKNOWN, **times)
     assert replies.address_left(question) is left
+
+
+@pytest.mark.parametrize(
+    ("wire", "used", "left"),
+    [
+        (Wire.VIEW, "pending", False),
+        (Wire.VIEW, "delivered", False),
+        (Wire.VIEW, "dead", True),
+        (Wire.WORKER, "delivered", True),
+    ],
+)
+def test_a_stream_carries_one_answer(wire: Wire, used: str, left: bool) -> None:
+    account = bot()
+    route(account)
+    question = turn(account, reply="https://reply/?x").message
+    part = answer(question).deliveries.get()
+    times: dict[str, Any] = {} if used == "pending" else {"finished_at": 0}
+    shift(part, wire=wire, state=used, reason=Reason.PERMANENT if used == "dead" else "", **times)
+    assert replies.stream_left(channel_for(account), question) is left  # type: ignore[arg-type]
+    assert replies.stream_left(channel_for(account), question, besides=part.pk)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("columns", [{"enabled": False}, {"state": "stopped"}])

@@ -28,6 +28,7 @@ def _files(settings: object, tmp_path: Path) -> None:
 
 def test_callbacks_are_noted_and_refusals_counted(valkey: redis.Redis) -> None:
     account = rows.account()
+    factories.hear(factories.mini())
     assert metrics.last_callback(account) is None
     factories.note_callback(account, "signature", refused=True)
     factories.note_callback(account, "signature", refused=True)

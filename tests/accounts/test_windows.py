@@ -62,6 +62,19 @@ def later(account: ChannelAccount, seconds: float) -> None:
         row.save()
 
 
+def test_what_may_be_said_to_one_person_at_one_account_is_nobody_else_s(account: ChannelAccount) -> None:
+    other = mini()
+    windows.open_all([deed(other), deed(account, CLICK, who="oOther")])
+    assert (left(account), take(account)) == (0, [False])
+    windows.open_all([deed(account, CLICK)])
+    windows.exhaust(account.pk, FAN, ago())
+    assert (left(account), left(account, "oOther"), left(other)) == (0, 3, 5)
+    used = timezone.now()
+    assert windows.take(other.pk, FAN, used)
+    windows.give_back(account.pk, FAN, used)
+    assert (left(account), left(other)) == (0, 4)
+
+
 def test_nothing_may_be_said_to_who_never_did_anything(account: ChannelAccount) -> None:
     assert (left(account), take(account)) == (0, [False])
     windows.give_back(account.pk, FAN, ago())

@@ -219,16 +219,15 @@ def in_thread(work: Callable[[], Found]) -> Callable[[], Found]:
 
 def wait_for_a_waiter() -> None:
     """Until somebody waits for a lock that this connection holds."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
+
+    def waits() -> bool:
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
             )
-            if cursor.fetchone()[0]:
-                return
-        time.sleep(0.02)
-    raise AssertionError("nobody waits")
+            return bool(cursor.fetchone()[0])
+
+    eventually(waits, seconds=20)
 
 
 def _is_time(name: str) -> bool:

@@ -780,6 +780,20 @@ def test_a_gateway_that_stays_away_does_not_fill_the_log(
     assert lines[-1].endswith("times in a row)")
 
 
+def test_a_connection_that_is_lost_anew_is_logged_each_time(
+    stub: RunningStub, home: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    def lost() -> list[str]:
+        return [one.getMessage() for one in caplog.records if "connection_lost" in one.getMessage()]
+
+    with RunningConnector():
+        for count in (1, 2, 3):
+            eventually(lambda: fresh(home).state == Health.OK)
+            stub.disconnect()
+            eventually(lambda count=count: len(lost()) >= count)
+    assert set(lost()) == {f"gateway {home.pk}: connection_lost"}
+
+
 def test_the_next_turn_of_a_conversation_waits_for_no_look(
     account: ChannelAccount, mapped: Route, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,6 +126,7 @@ QUERIES: dict[str, Callable[[], QuerySet[Any]]] = {
     "message_kind": lambda: Message.objects.filter(kind="image"),
     "message_source": lambda: Message.objects.filter(source="staff"),
     "message_sender": lambda: Message.objects.filter(sender="user0000003"),
+    "message_age": lambda: Message.objects.filter(account=1).order_by("created_at")[:50],
     "message_day": lambda: Message.objects.filter(created_at__gte=NOW),
     "delivery_failures": lambda: Delivery.objects.filter(DEAD).order_by("-id").values("id"),
     "delivery_failed_lanes": lambda: Delivery.objects.filter(DEAD, lane="in:1"),

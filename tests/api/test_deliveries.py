@@ -77,13 +77,14 @@ def test_by_the_code_that_was_answered_last(operator: Client, world: World) -> N
     assert listed("code=81013") == []
 
 
-def test_the_oldest_first_up_to_the_limit(operator: Client, world: World) -> None:
+@pytest.mark.parametrize("limit", [1, 2])
+def test_the_oldest_first_up_to_the_limit(operator: Client, world: World, limit: int) -> None:
     others = [
         rows.delivery(rows.message(world.person, "x", f"O{n}", direction="out"), "dead", "permanent") for n in range(3)
     ]
-    answer = many(operator, filter={"state": "dead", "account": world.app.pk}, limit=2)
-    assert (answer.json()["count"], answer.json()["more"]) == (2, True)
-    assert [state(row) for row in (world.dead, *others)] == ["pending", "pending", "dead", "dead"]
+    answer = many(operator, filter={"state": "dead", "account": world.app.pk}, limit=limit)
+    assert (answer.json()["count"], answer.json()["more"]) == (limit, True)
+    assert [state(row) for row in (world.dead, *others)] == ["pending"] * limit + ["dead"] * (4 - limit)
 
 
 def test_refused_ones_are_named_with_the_reason(operator: Client, world: World) -> None:

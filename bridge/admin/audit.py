@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
 admin.site.unregister(LogEntry)
-# In so many of the newest deeds that many rows share a number is looked for.
-RECENT = 200
+# A deed that many rows share names them beside.
+_SHARED = Q(object_pk="")
 ACTIONS = {
     LogEntry.Action.CREATE: gettext_lazy("added"),
     LogEntry.Action.UPDATE: gettext_lazy("changed"),
@@ -100,7 +100,7 @@ class AuditAdmin(Facts[LogEntry]):
             return queryset, False
         found = Q(actor__in=list(User.objects.filter(username__icontains=term).values_list("pk", flat=True)[:200]))
         if (number := row_number(term)) is not None:
-            found |= Q(object_id=number) | Q(pk__in=_bulk_deeds_of(number))
+            found |= Q(object_id=number) | _SHARED & Q(additional_data__rows__contains=number)
         return queryset.filter(found), False
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
@@ -181,9 +181,3 @@ def _page_of(entry: LogEntry, pk: Any) -> str:
         return reverse(f"admin:{entry.content_type.app_label}_{entry.content_type.model}_change", args=[pk])
     except NoReverseMatch:
         return ""
-
-
-def _bulk_deeds_of(number: int) -> list[int]:
-    """Of the newest deeds that many rows share, those that this one is among."""
-    newest = LogEntry.objects.filter(object_pk="").order_by("-timestamp").values_list("pk", "additional_data")[:RECENT]
-    return [pk for pk, data in newest if number in (data or {}).get("rows", [])]

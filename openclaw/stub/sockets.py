@@ -12,6 +12,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
+from Crypto.Signature import eddsa
 
 from openclaw.stub import versions
 from openclaw.stub.brain import picture
@@ -186,6 +187,7 @@ class Connection:
         if abs(time.time() * 1000 - signed_at) > SIGNATURE_MS:
             details = {"code": "DEVICE_AUTH_SIGNATURE_EXPIRED"}
             raise Refused("INVALID_REQUEST", "device signature expired", details, close=1008)
+        self._check_device(params)
         if faults.pairing:
             details = {"code": "PAIRING_REQUIRED", "requestId": "req-1", "reason": "not-paired"}
             raise Refused("NOT_PAIRED", "device pairing required", details, close=1008)
@@ -194,6 +196,23 @@ class Connection:
             raise Refused("UNAVAILABLE", "gateway starting; retry shortly", details, close=1013, retryAfterMs=500)
         if faults.draining:
             raise Refused("UNAVAILABLE", "gateway is draining for restart", close=1013)
+
+    def _check_device(self, params: Json) -> None:
+        """The signature of whoever names a device, over the shared token where one is sent, else over the device's own."""
+        device, client, auth = params.get("device"), params.get("client") or {}, params.get("auth") or {}
+        if not device:
+            return
+        parts = (
+            *("v3", device.get("id"), client.get("id"), client.get("mode"), params.get("role")),
+            *(",".join(params.get("scopes", [])), device.get("signedAt"), auth.get("token") or auth.get("deviceToken")),
+            *(self._nonce, client.get("platform"), client.get("deviceFamily", "")),
+        )
+        key, signature = (base64.urlsafe_b64decode(str(device.get(name)) + "==") for name in ("publicKey", "signature"))
+        try:
+            eddsa.new(eddsa.import_public_key(key), "rfc8032").verify("|".join(map(str, parts)).encode(), signature)
+        except ValueError:
+            details = {"code": "DEVICE_AUTH_SIGNATURE_INVALID"}
+            raise Refused("INVALID_REQUEST", "device signature invalid", details, close=1008) from None
 
     def _hello(self, scopes: list[str], protocol: int) -> Json:
         limits = {"maxBytes": 19_464_192, "maxImageBytes": 6_291_456}

@@ -68,10 +68,11 @@ def test_other_errors_restrict_nothing() -> None:
 
 def test_each_account_has_its_own_restrictions() -> None:
     one, other = official(), mini()
-    for account, name in ((one, "typing"), (one, "media"), (other, "quota")):
+    for account, name in ((one, "typing"), (one, "media"), (one, "quota"), (other, "quota")):
         capabilities.restrict(account, name, REFUSED)
-    assert [row.capability for row in capabilities.restrictions(one)] == ["media", "typing"]
+    assert [row.capability for row in capabilities.restrictions(one)] == ["media", "quota", "typing"]
     assert [row.capability for row in capabilities.restrictions(other)] == ["quota"]
+    assert capabilities.lift(one, "quota") == 1
     assert capabilities.lift(one) == 2
     assert [row.capability for row in capabilities.restrictions(other)] == ["quota"]
 

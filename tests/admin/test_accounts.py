@@ -116,6 +116,14 @@ def test_a_blank_secret_keeps_the_stored_one(boss: Client) -> None:
     assert account.credentials == {**rows.APP, "seats": 30}
 
 
+def test_a_blank_field_that_is_no_secret_is_emptied(boss: Client) -> None:
+    account = rows.account()
+    boss.post(url("change", account.pk), {**NEW, "seats": "30"})
+    boss.post(url("change", account.pk), {**NEW, "seats": ""})
+    account.refresh_from_db()
+    assert account.credentials == {**rows.APP, "seats": None}
+
+
 def test_a_new_secret_replaces_the_stored_one_and_revives(boss: Client) -> None:
     account = rows.account(state=Health.STOPPED, state_reason="refused")
     AccessToken.objects.create(account=account, failure="refused", failure_code="40001")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -112,6 +113,11 @@ def test_a_deed_that_changes_no_field_is_noted_once_for_all_its_rows(
         assert f'<a href="{url("bridge_delivery_change", row.pk)}">#{row.pk}</a>' in page
         found = boss.get(url("auditlog_logentry_changelist"), {"q": str(row.pk)}).context["cl"].result_list
         assert [each.pk for each in found] == [entry.pk]
+    later = LogEntry(content_type=entry.content_type, object_pk="", action=entry.action, changes={})
+    later.additional_data = {"deed": "dismissed", "rows": [quiet.delivered.pk]}
+    LogEntry.objects.bulk_create(copy.copy(later) for _number in range(300))
+    found = boss.get(url("auditlog_logentry_changelist"), {"q": str(quiet.dead.pk)}).context["cl"].result_list
+    assert [each.pk for each in found] == [entry.pk]
     boss.post(url("bridge_delivery_confirm"), {"ids": str(quiet.dead.pk), "sure": "1", "verb": "replay"})
     [alone] = entries(quiet.dead)
     assert (alone.additional_data, alone.object_repr) == ({"deed": "replayed"}, f"#{quiet.dead.pk}")

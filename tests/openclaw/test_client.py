@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from openclaw.asking import agent_params, send_params
 from openclaw.client import (
     Answer,
     Attachment,
@@ -22,6 +23,7 @@ from openclaw.device import Device
 from openclaw.errors import Action, Code, GatewayError
 from openclaw.session import session_key
 from openclaw.stub import RunningStub
+from openclaw.turns import Policy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -88,6 +90,12 @@ def ask_error(stub: RunningStub, one: Turn) -> GatewayError:
 # --- connecting -------------------------------------------------------------------------------------------------------
 
 
+def test_each_method_is_told_the_turn_s_time_in_its_own_unit() -> None:
+    asked = turn("hello", timeout=1800.0)
+    assert agent_params(asked, Policy())["timeout"] == 1800
+    assert send_params(asked, Policy())["timeoutMs"] == 1_800_000
+
+
 def test_hello_and_agents(stub: RunningStub) -> None:
     async def run() -> None:
         client = GatewayClient(Endpoint(f" {stub.base_url}/ \n", stub.token, Device.generate()))
@@ -96,6 +104,16 @@ def test_hello_and_agents(stub: RunningStub) -> None:
         assert [agent.id for agent in await client.agents()] == ["main", "support"]
         await client.close()
         assert client.closed.is_set()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("device_token", ["", "given-at-the-pairing"])
+def test_a_paired_device_signs_the_shared_token_where_it_has_one(stub: RunningStub, device_token: str) -> None:
+    async def run() -> None:
+        client = GatewayClient(Endpoint(stub.base_url, stub.token, Device.generate(), device_token=device_token))
+        await client.connect()
+        await client.close()
 
     asyncio.run(run())
 

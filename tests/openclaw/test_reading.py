@@ -241,6 +241,17 @@ def test_step_before_a_tool_is_no_answer() -> None:
     assert history.is_running
 
 
+@pytest.mark.parametrize("reason", ["stop", "length", "end_turn"])
+def test_an_answer_that_ended_is_one_for_whatever_reason_the_model_gives(reason: str) -> None:
+    rows = [
+        {"role": "user", "content": "x", "idempotencyKey": "k:user"},
+        {"role": "assistant", "content": "as far as", "stopReason": reason, "__openclaw": {"runId": "k"}},
+    ]
+    found = read_transcript({"messages": rows}).outcome("k")
+    assert found
+    assert found.text == "as far as"
+
+
 def test_answer_to_the_next_turn_is_not_taken_for_this_one() -> None:
     rows = [
         {"role": "user", "content": "x", "idempotencyKey": "k:user"},

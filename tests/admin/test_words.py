@@ -14,7 +14,7 @@ from django.utils.html import strip_tags
 from knox.models import AuthToken
 
 from bridge import audit, shown
-from bridge.models import Contact, Delivery
+from bridge.models import Contact, Conversation, Delivery
 from openclaw.models import Gateway
 from tests.admin.test_titles import crumbs
 
@@ -102,11 +102,14 @@ def test_a_test_is_one_line_of_the_history(boss: Client, world: rows.World) -> N
 
 def test_a_contact_leads_to_its_conversation_and_claims_no_following(boss: Client, world: rows.World) -> None:
     contact = Contact.objects.get(account=world.app)
+    namesake = Conversation.objects.create(account=world.bot, peer_kind="direct", peer_id=contact.external_id)
     page = boss.get(reverse("admin:bridge_contact_change", args=[contact.pk])).content.decode()
     assert reverse("admin:bridge_conversation_change", args=[world.person.pk]) in page
+    assert reverse("admin:bridge_conversation_change", args=[namesake.pk]) not in page
     assert "question_mark" not in page
     Contact.objects.filter(pk=contact.pk).update(subscribed=True)
     assert "Acme app yes" in words(boss, "bridge_contact_changelist")
+    namesake.delete()
     in_a_group = Contact.objects.get(account=world.bot)
     assert "Conversation –" in words(boss, "bridge_contact_change", in_a_group.pk)
 

@@ -100,6 +100,16 @@ def test_trouble_is_tried_again(company: SimulatorClient, kind: str) -> None:
     assert fetched(item).state == "ready"
 
 
+def test_a_file_beyond_the_platforms_rate_is_fetched_later(company: SimulatorClient) -> None:
+    account = app(company.url)
+    item = item_of(account, upload(company, account))
+    company.fault("media/get", "errcode", errcode=45009)
+    fetched(item)
+    assert (item.state, item.tries) == ("pending", 1)
+    again(item)
+    assert fetched(item).state == "ready"
+
+
 def test_trouble_without_end_is_given_up() -> None:
     item = item_of(app())
     for tries in range(1, len(media.RETRY_SECONDS) + 1):

@@ -279,12 +279,17 @@ def test_the_same_part_again_when_the_platform_repeats(account: ChannelAccount) 
     assert (delivered.remote_id, delivered.tries, delivered.attempts.count()) == ("1", 1, 1)
 
 
-@pytest.mark.parametrize("how", ["breaks", "gone"])
+@pytest.mark.parametrize("how", ["breaks", "gone", "late"])
 @pytest.mark.parametrize("swept", [False, True])
-def test_a_reply_that_was_not_sent_is_no_delivery(account: ChannelAccount, how: str, *, swept: bool) -> None:
+def test_a_reply_that_was_not_sent_is_no_delivery(
+    account: ChannelAccount, monkeypatch: pytest.MonkeyPatch, how: str, *, swept: bool
+) -> None:
     """Whoever is asked again gives the same again; where nobody asks again, nobody knows whether it was read."""
     part = answer(ask(account), "forty-two").deliveries.get()
-    call(account, *pushed("hello", 1), **{how: True})
+    with monkeypatch.context() as stands_still:
+        if how == "late":
+            stands_still.setattr("bridge.runtime.http.GIVEN_UP_SECONDS", 0.0)
+        call(account, *pushed("hello", 1), **{how: True})
     assert (state(part), row(part).attempts.get().outcome) == ("sending", "")
     if swept:
         shift(part, lease_until=-1)

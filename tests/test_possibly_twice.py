@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.utils import timezone
 
 from accounts.models import AccessToken, ChannelAccount, Health
+from bridge import delivery as work
 from bridge import replay
 from bridge.models import Reason, State
 from channels_wechat.messages import Content
-from tests.factories import FAN, app, due, official, outcomes, row, send, shift, to_send, work_off
+from tests.factories import FAN, app, claimed, due, official, outcomes, row, send, shift, to_send, work_off
 from tests.followers import SEND, Crowd, crowd
 
 if TYPE_CHECKING:
@@ -91,6 +94,18 @@ def test_what_was_refused_after_an_unproven_attempt_is_uncertain(company: Simula
     due(delivery)
     work_off()
     assert (row(delivery).state, outcomes(delivery)) == (State.UNCERTAIN, ["unknown", "error"])
+
+
+def test_what_was_refused_after_an_interrupted_attempt_is_uncertain(company: SimulatorClient) -> None:
+    delivery = to_send(app(company.url))
+    mine = claimed(delivery)
+    work.begin(mine, {}, repeat_until=timezone.now() + timedelta(minutes=1))
+    shift(mine, lease_until=-1)  # its worker was killed
+    work.sweep()
+    company.fault("message/send", "errcode", errcode=40003)
+    due(delivery)
+    work_off()
+    assert (row(delivery).state, outcomes(delivery)) == (State.UNCERTAIN, ["interrupted", "error"])
 
 
 def test_what_became_too_old_after_an_unproven_attempt_is_uncertain(company: SimulatorClient) -> None:

@@ -97,8 +97,10 @@ def test_a_held_part_waits_for_the_one_before_it(account: ChannelAccount) -> Non
     assert "replay that one" in replay([second.pk]).refused[0][1]
     assert replay([first.pk]).count == 1
     assert parts(message) == [("pending", ""), ("held", "part_before"), ("held", "part_before")]
+    shift(third, queued_at=-1_000_000)  # it waited long for staff
     for part in (first, second, third):
         work.succeed(mine := claimed(part), work.begin(mine, {}))
+    assert not work.too_old(row(third))
     assert [s for s, _reason in parts(message)] == ["delivered"] * 3
 
 

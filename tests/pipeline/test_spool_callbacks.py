@@ -66,6 +66,14 @@ def frozen() -> Iterator[None]:
         yield
 
 
+def drain_in_a_moment() -> int:
+    time.sleep(0.3)  # a request that waits for nobody is stored by then
+    try:
+        return drain.drain()
+    finally:
+        connection.close()
+
+
 def test_they_are_answered_as_usual_and_stored_when_it_is_back() -> None:
     account = app()
     assert say(account, "before", 1) == 200
@@ -177,6 +185,21 @@ def test_a_full_spool_answers_503_and_loses_nothing_it_took(settings: Any) -> No
     assert say(account, "2", 3) == 200  # full, but the database is back
     drain.drain()
     assert sorted(texts()) == ["0", "1", "2"]
+
+
+def test_nothing_overtakes_a_full_spool_that_is_drained(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.runtime.capacity.DRAIN_SECONDS", 60.0)
+    monkeypatch.setattr("bridge.runtime.capacity.RECEIVE_SECONDS", 60.0)
+    account = app()
+    assert say(account, "0", 1) == 200
+    settings.SPOOL_MAX_MESSAGES = 1
+    with database_away():
+        assert say(account, "1", 2) == 200
+    with ThreadPoolExecutor(1) as beside:
+        drained = beside.submit(drain_in_a_moment)
+        assert say(account, "2", 3) == 200
+        assert drained.result() == 1
+    assert texts() == ["0", "1", "2"]
 
 
 def test_a_disk_that_fails_answers_503_and_breaks_nothing(settings: Any, tmp_path: Path) -> None:

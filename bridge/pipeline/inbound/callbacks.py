@@ -210,8 +210,9 @@ class Callbacks:
     async def _store(self, rows: Sequence[arrivals.Row]) -> list[arrivals.Stored]:
         """In the spool where the database is away, or rows that came earlier still wait there; then None for each. Raises SpoolFull."""
         if spool.is_in_use():
-            with contextlib.suppress(spool.SpoolFull):  # better in the database and perhaps out of order than lost
+            with contextlib.suppress(spool.SpoolFull):
                 return await self._append(rows)
+            await self._emptied()  # where it is not in time: better in the database and perhaps out of order than lost
         loop = asyncio.get_running_loop()
         stored = loop.run_in_executor(self.threads.store, arrivals.store_and_keep_connection, rows, self.line)
         try:
@@ -220,6 +221,13 @@ class Callbacks:
             log.warning("the database is away (%s): callbacks go to the spool", type(error).__name__)
             self.line.hang_up()
             return await self._append(rows)
+
+    async def _emptied(self) -> None:
+        """Waits a moment for whoever drains the full spool: what is stored meanwhile overtakes what waits there."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(capacity.DRAIN_SECONDS):
+                while spool.is_in_use():
+                    await asyncio.sleep(capacity.DRAIN_LOOK_SECONDS)
 
     async def _append(self, rows: Sequence[arrivals.Row]) -> list[arrivals.Stored]:
         await asyncio.get_running_loop().run_in_executor(self.threads.disk, spool.append, rows)

@@ -105,7 +105,9 @@ def _as_text(item: Attachment) -> str:
 
 
 def _longest_fence(words: str) -> int:
-    return max((len(line) - len(line.lstrip("`")) for line in words.splitlines()), default=0)
+    """Of backticks at the start of a line; blanks before them do not count."""
+    lines = [line.lstrip() for line in words.splitlines()]
+    return max((len(line) - len(line.lstrip("`")) for line in lines), default=0)
 
 
 async def _read_stream(response: aiohttp.ClientResponse, on_partial: Callable[[str], None]) -> str:

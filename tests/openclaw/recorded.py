@@ -88,3 +88,25 @@ class Recorded:
                 await asyncio.sleep(self.pause_before_response)
             played = json.dumps(frame).replace(f"fix-{self.name}", asked["params"]["idempotencyKey"])
             await socket.send_json(json.loads(played) | ({"id": asked["id"]} if frame["type"] == "res" else {}))
+
+
+class Scripted(Recorded):
+    """A gateway that answers each method as it is told, one after the other, the last one again and again; to others it says nothing.
+
+    answers: method → payloads, or errors, which have a code.
+    """
+
+    def __init__(self, answers: dict[str, list[dict[str, Any]]], version: str = VERSIONS[0]) -> None:
+        super().__init__(version, "ok")
+        self.answers = answers
+
+    async def _answer(self, socket: web.WebSocketResponse, frame: dict[str, Any]) -> None:
+        if frame["method"] == "connect" and "connect" not in self.answers:
+            await super()._answer(socket, frame)
+            return
+        self.asked.append(frame)
+        waiting = self.answers.get(frame["method"], [])
+        if waiting:
+            said = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+            more = {"ok": False, "error": said} if "code" in said else {"ok": True, "payload": said}
+            await socket.send_json({"type": "res", "id": frame["id"], **more})

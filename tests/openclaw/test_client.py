@@ -24,6 +24,7 @@ from openclaw.errors import Action, Code, GatewayError
 from openclaw.session import session_key
 from openclaw.stub import RunningStub
 from openclaw.turns import Policy
+from openclaw.wire import Wire, address
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -94,6 +95,65 @@ def test_each_method_is_told_the_turn_s_time_in_its_own_unit() -> None:
     asked = turn("hello", timeout=1800.0)
     assert agent_params(asked, Policy())["timeout"] == 1800
     assert send_params(asked, Policy())["timeoutMs"] == 1_800_000
+
+
+FILES = (Attachment("image", "a.png", "image/png", b"\x89PNG"), Attachment("file", "b.txt", "text/plain", b"hello"))
+SENT = [
+    {"type": "image", "mimeType": "image/png", "fileName": "a.png", "content": "iVBORw=="},
+    {"type": "file", "mimeType": "text/plain", "fileName": "b.txt", "content": "aGVsbG8="},
+]
+
+
+def test_a_method_is_told_all_of_a_turn_and_nothing_else() -> None:
+    """A gateway refuses parameters that it does not know."""
+    asked = Turn(KEY, "main", "look", "k", "be brief", FILES, timeout=0.25)
+    assert agent_params(asked, Policy()) == {
+        "sessionKey": KEY,
+        "agentId": "main",
+        "message": "look",
+        "idempotencyKey": "k",
+        "timeout": 1,  # whole seconds, and never none at all
+        "extraSystemPrompt": "be brief",
+        "attachments": SENT,
+    }
+    assert send_params(asked, Policy()) == {
+        "sessionKey": KEY,
+        "message": "be brief\n\nlook",
+        "idempotencyKey": "k",
+        "timeoutMs": 250,
+        "attachments": SENT,
+    }
+    bare = Turn(KEY, "main", "look", "k", timeout=5.0)
+    assert set(agent_params(bare, Policy())) == {"sessionKey", "agentId", "message", "idempotencyKey", "timeout"}
+    assert send_params(bare, Policy())["message"] == "look"
+
+
+SMALL = Policy(max_payload=80_000, attachment_bytes=3000, image_bytes=2000)
+
+
+@pytest.mark.parametrize(
+    ("image", "file", "words", "fits"),
+    [
+        (2000, 3000, 0, True),
+        (2001, 0, 0, False),
+        (0, 3001, 0, False),
+        # 80 000 bytes, of which the frame itself takes up to 65 536, and each file a third more than it has
+        (1000, 3000, 9131, True),
+        (1000, 3000, 9132, False),
+    ],
+)
+@pytest.mark.parametrize("params", [agent_params, send_params])
+def test_what_the_gateway_would_end_the_connection_over_is_not_sent(
+    params: Callable[[Turn, Policy], Any], image: int, file: int, words: int, fits: bool
+) -> None:
+    files = (Attachment("image", "a", "image/png", bytes(image)), Attachment("file", "b", "text/plain", bytes(file)))
+    asked = Turn(KEY, "main", "é" * (words // 2) + "x" * (words % 2), "k", attachments=files)
+    if fits:
+        assert params(asked, SMALL)
+        return
+    with pytest.raises(GatewayError) as caught:
+        params(asked, SMALL)
+    assert (caught.value.code, caught.value.action) == (Code.TOO_LARGE, Action.PERMANENT)
 
 
 def test_hello_and_agents(stub: RunningStub) -> None:
@@ -173,10 +233,45 @@ def test_nothing_at_the_address(stub: RunningStub) -> None:
     assert error.detail == "the connection was refused: no program listens on this port"
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:18789", "ftp://host", "http://", "http://a:99999", "http://u:p@host"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "127.0.0.1:18789", "ftp://host", "http://", "http://a:99999"),
+        *("http://u:p@host", "http://u@host", "http://host/?a=b", "http://host/#a"),
+    ],
+)
 def test_unusable_address(stub: RunningStub, url: str) -> None:
     error = connect_error(stub, base_url=url or " ")
     assert (error.code, error.action) == (Code.BAD_URL, Action.CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "http", "ws"),
+    [
+        (" http://host:1/ ", "http://host:1", "ws://host:1"),
+        ("https://host/path/", "https://host/path", "wss://host/path"),
+        ("ws://host", "http://host", "ws://host"),
+        ("wss://host:443", "https://host:443", "wss://host:443"),
+    ],
+)
+def test_an_address_keeps_its_tls_under_each_scheme(base_url: str, http: str, ws: str) -> None:
+    assert (address(base_url, "http"), address(base_url, "ws")) == (http, ws)
+
+
+def test_a_device_that_was_paired_signs_its_own_token_where_it_has_no_other() -> None:
+    class Signs(Device):
+        def sign(self, *_signer: Any, token: str, **_more: Any) -> dict[str, object]:
+            return {"token": token}
+
+    async def run(endpoint: Endpoint) -> Any:
+        return Wire(endpoint, lambda _event, _payload: None)._connect_params({"nonce": "n", "ts": 1})
+
+    device = Signs(Device.generate().pem)
+    params = asyncio.run(run(Endpoint("http://host", "", device, "given")))
+    assert (params["device"], params["auth"]) == ({"token": "given"}, {"deviceToken": "given"})
+    params = asyncio.run(run(Endpoint("http://host", "shared", device, "given")))
+    assert (params["device"], params["auth"]) == ({"token": "shared"}, {"token": "shared", "deviceToken": "given"})
+    assert "device" not in asyncio.run(run(Endpoint("http://host", "shared")))
 
 
 def test_other_server_is_not_a_gateway(stub: RunningStub) -> None:

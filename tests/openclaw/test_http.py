@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
@@ -85,6 +86,63 @@ def test_stand_in_for_nothing_said_is_no_answer(stub: RunningStub) -> None:
     answer, partials = ask(stub.base_url, Turn(KEY, "main", f"!say={http.NOTHING_SAID}", "k"))
     assert (answer.text, partials[-1:]) == ("", [partials[-1]] if partials else [])
     assert http.NOTHING_SAID not in partials
+
+
+def streamed(*chunks: dict[str, Any]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def stream(request: web.Request) -> web.StreamResponse:
+        lines = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks)
+        return web.Response(text=f": a comment\n{lines}data: [DONE]\n\n", content_type="text/event-stream")
+
+    return stream
+
+
+def piece(**delta: str) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "delta": delta}]}
+
+
+def test_each_piece_that_says_something_is_shown_once() -> None:
+    pieces = (piece(role="assistant"), piece(content="po"), piece(), piece(content="ng"), piece(content=""))
+    found = served(streamed(*pieces), lambda url: ask(url, Turn(KEY, "main", "hello", "k")))
+    assert found == (Answer("pong", run_id="k"), ["po", "pong"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "action"),
+    [("api_error", Action.RETRY), ("invalid_request_error", Action.PERMANENT), ("unheard_of", Action.PERMANENT)],
+)
+def test_only_what_may_pass_is_asked_again(kind: str, action: Action) -> None:
+    error = served(streamed(piece(content="po"), {"error": {"type": kind, "message": "it broke"}}), ask_error)
+    assert isinstance(error, GatewayError)
+    assert (error.code, error.action, error.detail) == (Code.RUN_FAILED, action, "it broke")
+
+
+def test_a_request_says_all_of_a_turn() -> None:
+    asked: list[tuple[str, str, Any]] = []
+
+    async def note(request: web.Request) -> web.StreamResponse:
+        asked.append((request.path, request.headers["Authorization"], await request.json()))
+        return await streamed(piece(content="pong"))(request)
+
+    image = Attachment("image", "a.png", "image/png", b"\x89PNG")
+    both = Turn(KEY, "main", "look", "k", "be brief", (image,))
+    served(note, lambda url: [ask(url, turn) for turn in (both, Turn(KEY, "main", "hello", "l"))])
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}}
+    system = {"role": "system", "content": "be brief"}
+    said = [
+        [system, {"role": "user", "content": [{"type": "text", "text": "look"}, picture]}],
+        [{"role": "user", "content": "hello"}],
+    ]
+    assert asked == [
+        ("/v1/chat/completions", "Bearer stub-token", {"model": "openclaw/main", "stream": True, "messages": messages})
+        for messages in said
+    ]
+
+
+@pytest.mark.parametrize("mime", ["text/plain", "text/csv", "application/json", "application/xml"])
+def test_what_is_text_goes_into_the_message(stub: RunningStub, mime: str) -> None:
+    file = Attachment("file", "a", mime, b"one\n  ````\n")
+    ask(stub.base_url, Turn(KEY, "main", "look", "k", attachments=(file,)))
+    assert stub.record[0]["message"] == "look\n\na:\n`````\none\n  ````\n\n`````"
 
 
 def test_images_go_along_and_text_files_into_the_message(stub: RunningStub) -> None:
@@ -170,6 +228,7 @@ def test_connection_that_breaks_off_may_be_asked_again() -> None:
     ("status", "code", "action"),
     [
         (400, Code.INVALID_REQUEST, Action.PERMANENT),
+        (401, Code.BAD_TOKEN, Action.CONFIG),
         (403, Code.MISSING_SCOPE, Action.CONFIG),
         (404, Code.HTTP_DISABLED, Action.CONFIG),
         (405, Code.HTTP_DISABLED, Action.CONFIG),
@@ -179,6 +238,9 @@ def test_connection_that_breaks_off_may_be_asked_again() -> None:
         (500, Code.RUN_FAILED, Action.RETRY),
         (502, Code.UNAVAILABLE, Action.RETRY),
         (503, Code.STARTING, Action.WAIT),
+        (504, Code.UNAVAILABLE, Action.RETRY),
+        (418, Code.INVALID_REQUEST, Action.PERMANENT),
+        (507, Code.RUN_FAILED, Action.RETRY),
     ],
 )
 def test_status_by_name(status: int, code: Code, action: Action) -> None:
@@ -188,6 +250,38 @@ def test_status_by_name(status: int, code: Code, action: Action) -> None:
     error = served(refuse, ask_error)
     assert isinstance(error, GatewayError)
     assert (error.code, error.action) == (code, action)
+    assert error.detail == ("" if action is Action.WAIT else f"HTTP {status}")
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("Unknown agent 'ghost'.", Code.UNKNOWN_AGENT),
+        ("Multiple agents are configured, but this operation has no explicit owner", Code.INVALID_REQUEST),
+        ("Unknown field: tools", Code.INVALID_REQUEST),
+    ],
+)
+def test_a_refused_request_names_its_cause(said: str, code: Code) -> None:
+    async def refuse(_request: web.Request) -> web.StreamResponse:
+        return web.json_response({"error": {"message": said, "type": "invalid_request_error"}}, status=400)
+
+    error = served(refuse, ask_error)
+    assert isinstance(error, GatewayError)
+    assert (error.code, error.detail, error.action) == (code, said, Action.PERMANENT)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("7", 7.0), ("99999", 3600.0), ("", None), ("0", None), ("Fri, 27 Nov 2026 12:00:00 GMT", None), ("-1", None)],
+)
+def test_how_long_to_wait(status: int, header: str, seconds: float | None) -> None:
+    async def refuse(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, headers={"Retry-After": header} if header else {})
+
+    error = served(refuse, ask_error)
+    assert isinstance(error, GatewayError)
+    assert error.retry_after == (seconds or {429: 60.0, 503: 1.0}[status])
 
 
 def test_too_large_a_body_is_not_sent(stub: RunningStub) -> None:
@@ -207,13 +301,28 @@ def test_probe_finds_version_agents_and_latency(stub: RunningStub) -> None:
     assert found.latency_ms > 0
 
 
-def test_probe_falls_back_to_http(stub: RunningStub) -> None:
-    stub.faults.no_scopes = True
+@pytest.mark.parametrize(
+    ("fault", "value", "code"),
+    [
+        ("no_scopes", True, Code.MISSING_SCOPE),
+        ("pairing", True, Code.PAIRING_REQUIRED),
+        ("protocol", 5, Code.PROTOCOL_MISMATCH),
+    ],
+)
+def test_probe_falls_back_to_http(stub: RunningStub, fault: str, value: object, code: Code) -> None:
+    setattr(stub.faults, fault, value)
     found = http.test_gateway(Endpoint(stub.base_url, stub.token))
     assert (found.version, found.transport) == (None, "http")
     assert [agent.id for agent in found.agents] == ["main", "support"]
     assert found.error
-    assert found.error.code is Code.MISSING_SCOPE
+    assert found.error.code is code
+
+
+def test_probe_of_a_gateway_that_starts_does_not_ask_by_another_way(stub: RunningStub) -> None:
+    stub.faults.starting = True
+    with pytest.raises(GatewayError) as caught:
+        http.test_gateway(Endpoint(stub.base_url, stub.token))
+    assert caught.value.code is Code.STARTING
 
 
 def test_probe_over_http_lists_agents_and_no_other_models() -> None:

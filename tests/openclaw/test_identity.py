@@ -10,7 +10,7 @@ from Crypto.PublicKey import ECC
 from Crypto.Signature import eddsa
 
 from openclaw.device import Device, Signer, approve_command
-from openclaw.errors import DETAIL_LIMIT, MEANINGS, Code, GatewayError
+from openclaw.errors import DETAIL_LIMIT, LONGEST_WAIT, Action, Code, GatewayError
 from openclaw.session import is_ours, session_key
 from openclaw.turns import Endpoint, Hello, Policy
 
@@ -23,6 +23,7 @@ def test_session_key_is_stable_and_lower_case() -> None:
     assert key == key.lower()
     assert len(key.rsplit(":", 1)[1]) == 40
     assert is_ours(key)
+    assert is_ours(session_key("Main", "acc", "direct", "zhangsan", 0))
 
 
 def test_chat_ids_that_differ_only_in_case_do_not_share_a_session() -> None:
@@ -38,12 +39,19 @@ def test_every_part_of_the_key_counts() -> None:
         session_key("main", "acc", "group", "ab", 1),
         session_key("main", "acc", "group", "ab", 0, "zhangsan"),
         session_key("main", "acca", "group", "b", 0),
+        session_key("main", "acc", "group", "ab", 0, renewals=1),
+        session_key("main", "acc", "group", "ab", 0, renewals=2),
+        session_key("main", "acc", "group", "ab", 0, "zhangsan", renewals=1),
     }
-    assert len(keys) == 7
+    assert len(keys) == 10
 
 
 @pytest.mark.parametrize(
-    "key", ["agent:main:main", "agent:main:wecom:group:" + "a" * 40, "agent:main:wechat:group:xyz", ""]
+    "key",
+    [
+        *("agent:main:main", "agent:main:wecom:group:" + "a" * 40, "agent:main:wechat:group:xyz", ""),
+        *(f"agent:main:wechat:{kind}:{'a' * length}" for kind, length in (("group", 39), ("direct", 41), ("room", 40))),
+    ],
 )
 def test_other_sessions_are_not_ours(key: str) -> None:
     assert not is_ours(key)
@@ -73,14 +81,46 @@ def test_approve_command_names_the_request() -> None:
     assert approve_command("abc") == "openclaw devices approve abc"
 
 
+ACTIONS = {
+    Action.RETRY: {Code.RUN_FAILED, Code.UNAVAILABLE, Code.UNREACHABLE},
+    Action.WAIT: {Code.DRAINING, Code.LOCKED_OUT, Code.STARTING},
+    Action.CONFIG: {
+        *(Code.BAD_TOKEN, Code.BAD_URL, Code.FORBIDDEN_ADDRESS, Code.HTTP_DISABLED, Code.MISSING_SCOPE),
+        *(Code.NOT_A_GATEWAY, Code.PAIRING_REQUIRED, Code.PROTOCOL_MISMATCH, Code.REDIRECTED),
+    },
+    Action.PERMANENT: {
+        *(Code.ANSWER_TOO_LARGE, Code.ANSWER_UNKNOWN, Code.INVALID_REQUEST, Code.MEDIA_GONE, Code.RUN_ABORTED),
+        *(Code.TOO_LARGE, Code.UNKNOWN_AGENT),
+    },
+    Action.UNKNOWN: {Code.CONNECTION_LOST, Code.TIMEOUT, Code.UNREADABLE},
+}
+
+
 @pytest.mark.parametrize("code", list(Code))
-def test_every_error_has_a_sentence(code: Code) -> None:
+def test_every_error_has_an_action_and_a_sentence(code: Code) -> None:
     error = GatewayError(code, "x" * 2000, retry_after=3.0)
     assert str(error.sentence).endswith(".")
-    assert error.action is MEANINGS[code].action
-    assert len(error.detail) == DETAIL_LIMIT
+    assert [action for action, codes in ACTIONS.items() if code in codes] == [error.action]
+    assert error.detail == "x" * DETAIL_LIMIT
+    assert str(error) == f"{code}: {error.detail}"
+    assert error.explained == f"{error.sentence} ({code}: {error.detail})"
     copy = error.fresh()
     assert (copy.code, copy.action, copy.detail, copy.retry_after) == (code, error.action, error.detail, 3.0)
+    bare = GatewayError(code)
+    assert (str(bare), bare.explained, bare.retry_after) == (code, f"{bare.sentence} ({code})", None)
+
+
+def test_a_copy_of_an_error_keeps_all_of_it_but_what_is_said_anew() -> None:
+    error = GatewayError(Code.TIMEOUT, "late", action=Action.PERMANENT, retry_after=1.0, request_id="r-1")
+    copy, other = error.fresh(), error.fresh(Action.RETRY)
+    for found, action in ((copy, Action.PERMANENT), (other, Action.RETRY)):
+        assert (found.code, found.detail, found.action) == (Code.TIMEOUT, "late", action)
+        assert (found.retry_after, found.request_id) == (1.0, "r-1")
+
+
+def test_no_gateway_is_left_alone_for_longer_than_a_day() -> None:
+    assert GatewayError(Code.RUN_FAILED, retry_after=10 * LONGEST_WAIT).retry_after == LONGEST_WAIT == 24 * 3600
+    assert GatewayError(Code.RUN_FAILED, retry_after=LONGEST_WAIT - 1).retry_after == LONGEST_WAIT - 1
 
 
 def test_secrets_stay_out_of_reprs() -> None:

@@ -17,7 +17,7 @@ from aiohttp import WSMsgType, web
 from openclaw import http
 from openclaw.client import GatewayClient
 from openclaw.errors import Action, Code, GatewayError
-from openclaw.reach import FRAME_LIMIT, open_session, why_failed
+from openclaw.reach import FRAME_LIMIT, _Resolver, open_session, why_failed
 from openclaw.session import session_key
 from openclaw.turns import Endpoint, Turn
 
@@ -136,6 +136,140 @@ def test_a_gateway_must_stand_in_the_list_with_its_port(way: Any) -> None:
     assert (
         failure(way(Endpoint("http://127.0.0.1:9", "t", private_hosts=("127.0.0.1:9",)))).code != Code.FORBIDDEN_ADDRESS
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "listed", "is_refused"),
+    [
+        ("http://127.0.0.1", "127.0.0.1:80", False),
+        ("http://127.0.0.1", "127.0.0.1:443", True),
+        *((f"{scheme}://127.0.0.1", "127.0.0.1:443", False) for scheme in ("https", "wss")),
+        *((f"{scheme}://127.0.0.1", "127.0.0.1:80", True) for scheme in ("https", "wss")),
+        ("https://127.0.0.1:9", "127.0.0.1:9", False),
+    ],
+)
+def test_an_address_without_a_port_has_that_of_its_scheme(url: str, listed: str, is_refused: bool) -> None:
+    resolver = _Resolver(Endpoint(url, "t", private_hosts=(listed,)))
+    if not is_refused:
+        resolver.check_literal()
+        return
+    with pytest.raises(GatewayError) as caught:
+        resolver.check_literal()
+    assert caught.value.code is Code.FORBIDDEN_ADDRESS
+
+
+@pytest.mark.parametrize("scheme", ["https", "wss"])
+def test_a_public_gateway_with_tls_stands_in_no_list(scheme: str) -> None:
+    _Resolver(Endpoint(f"{scheme}://93.184.216.34", "t", private_hosts=())).check_literal()
+
+
+async def a_file(request: web.Request) -> web.StreamResponse:
+    is_ours = request.headers.get("Authorization") == "Bearer the-token" and request.path == "/files/1"
+    return web.Response(body=b"x" * 1000, status=200 if is_ours else 404)
+
+
+def fetched(url: str, token: str = "the-token", path: str = "/files/1") -> bytes:
+    async def run() -> bytes:
+        async with Server(a_file) as served:
+            return await GatewayClient(Endpoint(url or served, token))._fetch(path)
+
+    return asyncio.run(run())
+
+
+def test_a_file_is_fetched_with_the_token_up_to_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fetched("") == b"x" * 1000
+    monkeypatch.setattr("openclaw.client.BODY_LIMIT", 1000)
+    assert len(fetched("")) == 1000
+    monkeypatch.setattr("openclaw.client.BODY_LIMIT", 999)
+    with pytest.raises(GatewayError, match="answer_too_large"):
+        fetched("")
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "path", "code"),
+    [
+        ("", "another", "/files/1", Code.MEDIA_GONE),
+        ("", "the-token", "/files/2", Code.MEDIA_GONE),
+        ("http://127.0.0.1:1", "the-token", "/files/1", Code.UNREACHABLE),
+    ],
+)
+def test_a_file_that_cannot_be_fetched_is_named_by_its_cause(url: str, token: str, path: str, code: Code) -> None:
+    with pytest.raises(GatewayError) as caught:
+        fetched(url, token, path)
+    assert caught.value.code is code
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "seconds"),
+    [
+        *((status, Code.STARTING, 1.0) for status in (502, 503, 504)),
+        (429, Code.LOCKED_OUT, 300.0),
+        *((status, Code.NOT_A_GATEWAY, None) for status in (200, 401, 403, 404, 500)),
+    ],
+)
+def test_what_a_proxy_answers_instead_of_a_gateway(status: int, code: Code, seconds: float | None) -> None:
+    async def refuse(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status)
+
+    async def run() -> None:
+        async with Server(refuse) as url:
+            await by_socket(Endpoint(url, "t"))
+
+    error = failure(run())
+    assert (error.code, error.retry_after) == (code, seconds)
+
+
+CHALLENGE = {"type": "event", "event": "connect.challenge", "payload": {"nonce": "n", "ts": 1}}
+MAY_READ, MAY_BOTH = ["operator.read"], ["operator.read", "operator.write"]
+
+
+def greets(scopes: list[str] | None, close_code: int | None) -> Any:
+    """A gateway that lets us in with these rights, or not at all, and then closes, or says nothing more."""
+
+    async def greet(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_json(CHALLENGE)
+        asked = await socket.receive()
+        if scopes is not None and asked.type is WSMsgType.TEXT:
+            hello = {"type": "hello-ok", "protocol": 4, "auth": {"scopes": scopes}}
+            await socket.send_json({"type": "res", "id": json.loads(asked.data)["id"], "ok": True, "payload": hello})
+        if close_code:
+            await socket.close(code=close_code)
+        else:
+            await socket.receive()
+        return socket
+
+    return greet
+
+
+@pytest.mark.parametrize(
+    ("scopes", "close_code", "code", "action"),
+    [
+        (None, 1000, Code.CONNECTION_LOST, Action.RETRY),  # nothing was asked yet
+        (None, 1012, Code.DRAINING, Action.RETRY),
+        (None, None, Code.UNREACHABLE, Action.RETRY),
+        ([], None, Code.MISSING_SCOPE, Action.CONFIG),
+        (MAY_READ, None, Code.MISSING_SCOPE, Action.CONFIG),
+        (MAY_BOTH, 1000, Code.CONNECTION_LOST, Action.UNKNOWN),
+        (MAY_BOTH, 1006, Code.CONNECTION_LOST, Action.UNKNOWN),
+        (MAY_BOTH, 1012, Code.DRAINING, Action.UNKNOWN),
+        (MAY_BOTH, 1013, Code.DRAINING, Action.UNKNOWN),
+    ],
+)
+def test_how_a_connection_ends(
+    monkeypatch: pytest.MonkeyPatch, scopes: list[str] | None, close_code: int | None, code: Code, action: Action
+) -> None:
+    if not (scopes or close_code):
+        monkeypatch.setattr("openclaw.wire.CONNECT_TIMEOUT", 0.5)
+
+    async def run() -> None:
+        async with Server(greets(scopes, close_code)) as url:
+            await by_socket(Endpoint(url, "t"))
+
+    error = failure(run())
+    assert (error.code, error.action) == (code, action)
+    assert error.retry_after == (1.0 if code is Code.DRAINING else None)
 
 
 def test_a_public_gateway_wants_tls() -> None:
@@ -301,6 +435,7 @@ def test_a_connection_that_fails_says_why_in_words(does: str, scheme: str, said:
     ("error", "said"),
     [
         (OSError(errno.EHOSTUNREACH, "No route to host"), "there is no way from this server to that host"),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), "there is no way from this server to that host"),
         (OSError("Multiple exceptions: [Errno 111] failed ('::1', 1), [Errno 111] failed"), "the connection was refused"),
         (socket.gaierror(-2, "Name or service not known"), "nobody knows a host of this name"),
         (ValueError("no JSON"), "what came is not what a gateway answers"),

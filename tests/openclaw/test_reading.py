@@ -8,10 +8,16 @@ from typing import Any
 
 import pytest
 
+from openclaw import frames
 from openclaw.errors import Action, Code, GatewayError
 from openclaw.reading import (
+    WAIT_LIMIT,
     Seen,
+    Transcript,
+    answer_from_text,
+    granted_scopes,
     is_silent_so_far,
+    message_text,
     read_agents,
     read_error,
     read_hello,
@@ -19,10 +25,16 @@ from openclaw.reading import (
     read_transcript,
     read_usage,
     read_wait,
+    run_failed,
 )
-from openclaw.turns import MediaRef, Policy
+from openclaw.turns import AgentInfo, Answer, MediaRef, Policy, Usage
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "openclaw"
+GATEWAYS_OWN_SENTENCES = [
+    "The agent run failed before producing a reply.",
+    "[assistant turn failed before producing content]",
+    "⚠️ Agent couldn't generate a response. Please try again.",
+]
 
 
 def load(name: str) -> dict[str, Any]:
@@ -46,6 +58,27 @@ def test_a_gateway_with_other_limits_is_believed() -> None:
         max_payload=1_000, attachment_bytes=200, image_bytes=100, tick_interval=5.0
     )
     assert read_hello({"policy": {"attachments": {}}}).policy == read_hello({}).policy == Policy()
+
+
+@pytest.mark.parametrize("value", [True, False, None, "5", [5], 10**400, float("nan"), float("inf"), -1, 1e13])
+def test_what_is_no_span_of_time_is_none(value: Any) -> None:
+    assert frames.seconds(value) is None
+    assert read_hello({"policy": {"tickIntervalMs": value}}).policy.tick_interval == 30.0
+
+
+def test_a_span_of_time_comes_in_milliseconds() -> None:
+    assert [frames.seconds(value) for value in (0, 1, 1500, 2.5, 1e12)] == [0.0, 0.001, 1.5, 0.0025, 1e9]
+
+
+def test_hello_gives_the_device_its_token_and_says_what_it_may() -> None:
+    payload = {"auth": {"role": "operator", "deviceToken": "given", "scopes": ["operator.read", 7]}}
+    assert read_hello(payload).device_token == "given"
+    assert granted_scopes(payload) == {"operator.read"}
+
+
+def test_agents_are_named_with_their_models() -> None:
+    agents = [{"id": "main", "name": "Main", "model": {"primary": "mock/mock-1"}}, {"id": "second"}, {"name": "none"}]
+    assert read_agents({"agents": agents}) == [AgentInfo("main", "Main", "mock/mock-1"), AgentInfo("second")]
 
 
 def test_completed_run_is_an_answer() -> None:
@@ -93,6 +126,56 @@ def test_a_model_that_is_left_alone_for_a_while_is_asked_again_after_it(pause: s
     assert (caught.value.action, caught.value.retry_after) == (Action.RETRY, seconds)
 
 
+@pytest.mark.parametrize(
+    ("reason", "action"),
+    [
+        *((reason, Action.PERMANENT) for reason in ("format", "auth", "auth_permanent", "billing", "model_not_found")),
+        *((reason, Action.RETRY) for reason in ("server_error", "rate_limit", "timeout", "")),
+    ],
+)
+def test_what_no_repetition_cures_is_not_repeated(reason: str, action: Action) -> None:
+    assert run_failed("it broke", reason).action is action
+
+
+@pytest.mark.parametrize("reason", ["rpc", "aborted", "abort", "user"])
+def test_a_run_that_somebody_broke_off_is_aborted_under_every_name(reason: str) -> None:
+    payload = {"status": "error", "stopReason": reason, "summary": "broken off"}
+    for read in (read_result, read_wait):
+        with pytest.raises(GatewayError) as caught:
+            read(payload)
+        assert (caught.value.code, caught.value.action) == (Code.RUN_ABORTED, Action.PERMANENT)
+        with pytest.raises(GatewayError) as caught:
+            read({**payload, "timeoutPhase": "model"})
+        assert caught.value.code is Code.TIMEOUT
+
+
+def test_only_a_run_whose_result_says_so_is_aborted() -> None:
+    result: dict[str, Any] = {"payloads": [{"text": "pong"}], "meta": {"aborted": False}}
+    assert read_result({"status": "ok", "stopReason": "stop", "result": result}).text == "pong"
+    result["meta"] = {"aborted": True}
+    with pytest.raises(GatewayError, match="run_aborted"):
+        read_result({"status": "ok", "stopReason": "stop", "result": result})
+    with pytest.raises(GatewayError, match="run_aborted"):
+        read_wait({"status": "ok"}, Seen(was_cancelled=True))
+
+
+def test_only_a_text_of_full_length_with_an_ellipsis_is_cut() -> None:
+    def wait(said: str) -> Answer:
+        answer = read_wait({"status": "ok", "terminalReply": {"disposition": "visible", "text": said}})
+        assert answer
+        return answer
+
+    assert wait("x" * WAIT_LIMIT + "…").is_cut
+    assert not wait("and so on…").is_cut
+    assert not wait("x" * WAIT_LIMIT).is_cut
+
+
+def test_a_failure_is_told_by_whichever_text_there_is() -> None:
+    for words in ({"summary": "it broke", "error": "other"}, {"error": "it broke"}):
+        with pytest.raises(GatewayError, match="it broke"):
+            read_result({"status": "error", **words})
+
+
 def test_wait_gives_the_text_of_a_completed_run() -> None:
     assert read_wait(load("wait__ok")).text == "pong: hello"
     assert read_wait(load("wait__media")).media == (MediaRef(url="https://files.example/a.png", name="a.png"),)
@@ -104,7 +187,7 @@ def test_wait_gives_the_text_of_a_completed_run() -> None:
     "payload",
     [
         {"status": "ok", "result": {"payloads": [{"text": "⚠️ it broke", "isError": True}]}},
-        {"status": "ok", "result": {"payloads": [{"text": "The agent run failed before producing a reply."}]}},
+        *({"status": "ok", "result": {"payloads": [{"text": f"{said}\n"}]}} for said in GATEWAYS_OWN_SENTENCES),
         {"status": "error", "summary": "it broke"},
     ],
 )
@@ -112,6 +195,14 @@ def test_gateways_own_sentences_are_no_answer(payload: dict[str, Any]) -> None:
     with pytest.raises(GatewayError) as caught:
         read_result(payload)
     assert caught.value.code is Code.RUN_FAILED
+
+
+@pytest.mark.parametrize("said", GATEWAYS_OWN_SENTENCES)
+def test_gateways_own_sentences_are_no_answer_to_a_lost_turn(said: str) -> None:
+    with pytest.raises(GatewayError) as caught:
+        read_wait({"status": "ok", "terminalReply": {"disposition": "visible", "text": said}})
+    assert caught.value.code is Code.RUN_FAILED
+    assert transcript(asked("k"), told("k", said)).outcome("k") is None
 
 
 @pytest.mark.parametrize(
@@ -169,6 +260,31 @@ def test_payload_texts_are_joined_and_errors_among_them_left_out() -> None:
     assert read_result({"status": "ok", "result": {"payloads": payloads}}).text == "one\n\ntwo"
 
 
+@pytest.mark.parametrize(
+    ("cost", "meta", "found"),
+    [({"total": 0.5}, {"costUsd": 0.7}, 0.5), ({}, {"costUsd": 0.7}, 0.7), ({}, {}, None), ({"total": 0}, {"costUsd": 0.7}, 0.0)],
+)  # fmt: skip
+def test_usage_has_each_count_and_the_cost_where_it_is_told(cost: Any, meta: Any, found: float | None) -> None:
+    usage = {"input": 1, "output": 2, "cacheRead": 3, "cacheWrite": 4, "cost": cost}
+    agent = {"provider": "mock", "model": "mock-1", "usage": usage}
+    assert read_usage({"result": {"meta": {"agentMeta": agent, **meta}}}) == Usage("mock/mock-1", 1, 2, 3, 4, found)
+
+
+def test_each_file_is_named_once_by_its_name_in_the_address() -> None:
+    said = "look\nMEDIA: http://files.example/a.png?token=t#x \nMEDIA:https://files.example/b/\nMEDIA:/tmp/c.pdf\nMEDIA:/tmp/c.pdf"
+    answer = answer_from_text(f"{said}\nMEDIA:https://files.example/b/", (), "k")
+    assert [(media.url, media.name) for media in answer.media] == [
+        ("http://files.example/a.png?token=t#x", "a.png"),
+        ("https://files.example/b/", "b"),
+    ]
+    assert (answer.text, answer.missing) == ("look", ("c.pdf",))
+
+
+def test_only_what_the_agent_says_is_text() -> None:
+    blocks = [{"type": "thinking", "text": "why"}, {"type": "text", "text": "po"}, {"type": "text", "text": "ng"}]
+    assert message_text({"content": blocks}) == message_text({"content": "pong"}) == "pong"
+
+
 def test_no_reply_is_an_empty_answer() -> None:
     assert read_result({"status": "ok", "result": {"payloads": [{"text": " NO_REPLY\n"}]}}).text == ""
     assert is_silent_so_far("NO_R")
@@ -176,12 +292,136 @@ def test_no_reply_is_an_empty_answer() -> None:
 
 
 def test_image_block_of_the_final_event_is_an_artifact() -> None:
-    final = {"content": [{"type": "image", "artifactId": "artifact_1", "mimeType": "image/png"}]}
+    final = {"content": [{"type": "image", "artifactId": "artifact_1", "title": "a.png", "mimeType": "image/png"}]}
     answer = read_result({"status": "ok", "result": {"payloads": []}}, Seen(final=final))
-    assert answer.media == (MediaRef(artifact_id="artifact_1", mime="image/png"),)
+    assert answer.media == (MediaRef(artifact_id="artifact_1", name="a.png", mime="image/png"),)
 
 
 # --- transcripts ------------------------------------------------------------------------------------------------------
+
+
+def transcript(*rows: dict[str, Any], **more: Any) -> Transcript:
+    return read_transcript({"messages": list(rows), **more})
+
+
+def asked(run: str, said: str = "x", **more: Any) -> dict[str, Any]:
+    return {"role": "user", "content": said, "idempotencyKey": f"{run}:user", **more}
+
+
+def told(run: str, said: str, **more: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": said, "stopReason": "stop", "__openclaw": {"runId": run}, **more}
+
+
+def broken_off(run: str, said: str) -> dict[str, Any]:
+    """As an abort leaves it; the run is named by the abort alone."""
+    return {
+        "role": "assistant",
+        "content": said,
+        "stopReason": "stop",
+        "openclawAbort": {"aborted": True, "runId": run},
+    }
+
+
+@pytest.mark.parametrize(
+    ("more", "is_running"),
+    [
+        ({}, False),
+        ({"inFlightRun": None, "sessionInfo": {"status": "done", "hasActiveRun": False}}, False),
+        ({"inFlightRun": {"runId": "k"}}, True),
+        ({"sessionInfo": {"hasActiveRun": True}}, True),
+        ({"sessionInfo": {"status": "running"}}, True),
+    ],
+)
+def test_each_sign_of_a_run_counts(more: dict[str, Any], is_running: bool) -> None:
+    assert transcript(**more).is_running is is_running
+
+
+@pytest.mark.parametrize(("state", "is_pending"), [("queued", True), ("interrupted", False)])
+def test_only_what_waits_is_pending(state: str, is_pending: bool) -> None:
+    history = transcript(pendingInputs={"items": [{"runId": "k", "state": state}]})
+    assert (history.is_pending("k"), history.is_pending("l")) == (is_pending, False)
+
+
+def test_the_last_of_several_texts_is_the_answer() -> None:
+    history = transcript(asked("k"), told("k", "let me see"), told("k", "here it is"), told("l", "another's"))
+    for found in (history.outcome("k"), history.answer_of("k")):
+        assert found
+        assert found.text == "here it is"
+
+
+def test_in_a_turn_only_its_own_run_answers_where_runs_are_named() -> None:
+    """A message of the agent's own stands among the rows of the turn before it."""
+    assert transcript(asked("k"), told("other", "it is time")).outcome("k") is None
+    unnamed = {"role": "assistant", "content": "pong", "stopReason": "stop"}
+    found = transcript(asked("k"), unnamed).outcome("k")
+    assert found
+    assert found.text == "pong"
+
+
+@pytest.mark.parametrize("rows", [(asked("k"), broken_off("k", "half")), (broken_off("k", "half"),)])
+def test_an_abort_is_seen_wherever_its_row_stands(rows: tuple[dict[str, Any], ...]) -> None:
+    history = transcript(*rows)
+    with pytest.raises(GatewayError, match="run_aborted"):
+        history.outcome("k")
+    assert history.answer_of("k") is None
+    assert transcript(*rows).outcome("l") is None
+
+
+@pytest.mark.parametrize("mark", [{"__openclaw": {"runId": "k", "truncated": True}}, {}])
+def test_a_row_that_was_cut_says_so(mark: dict[str, Any]) -> None:
+    said = "long" if mark else "long\n...(truncated)..."
+    found = transcript(asked("k"), told("k", said, **mark)).outcome("k")
+    assert found == Answer("long", run_id="k", is_cut=True)
+
+
+OVER = 1_795_746_067_526
+
+
+@pytest.mark.parametrize(
+    ("moment", "timestamp", "stopped", "is_found"),
+    [
+        (OVER, OVER - 100, "stop", True),
+        (OVER + 2000, OVER - 100, "stop", True),
+        (OVER + 2001, OVER - 100, "stop", False),  # another run's end
+        (OVER - 2001, OVER - 100, "stop", False),
+        (OVER, OVER - 1000, "stop", True),
+        (OVER, OVER - 1001, "stop", False),  # said before this run began
+        (OVER, None, "stop", False),
+        (OVER, OVER - 100, "toolUse", False),
+        (None, OVER - 100, "stop", False),
+    ],
+)
+def test_the_last_row_is_the_answer_of_the_run_that_ended_then(
+    moment: int | None, timestamp: int | None, stopped: str, is_found: bool
+) -> None:
+    row = {"role": "assistant", "content": "pong", "stopReason": stopped, "timestamp": timestamp}
+    history = transcript(asked("k"), row, sessionInfo={"startedAt": OVER - 1000, "endedAt": OVER})
+    assert (history.answer_ended_at(moment) is not None) is is_found
+
+
+def test_only_what_a_person_wrote_was_asked() -> None:
+    history = transcript(asked("k", "[Fri 12:00] what is it? "), told("k", "did you ask: how are you?"))
+    assert history.was_asked(" what is it?\n")
+    assert not history.was_asked("how are you?")
+
+
+def test_usage_of_a_run_is_the_sum_of_its_calls() -> None:
+    def used(count: int, cost: float | None) -> dict[str, Any]:
+        counts = {"input": count, "output": 10 * count, "cacheRead": 100 * count, "cacheWrite": 1000 * count}
+        money = {} if cost is None else {"cost": {"total": cost}}
+        return {"provider": "mock", "model": f"mock-{count}", "usage": counts | money}
+
+    aborted = {**told("k", "half"), **used(8, 8.0), "openclawAbort": {"aborted": True, "runId": "k"}}
+    rows = [
+        told("k", "a", **used(1, 0.5)),
+        told("other", "b", **used(4, 4.0)),
+        aborted,
+        told("k", "c", **used(2, 0.25)),
+    ]
+    assert transcript(*rows).usage_of("k") == Usage("mock/mock-2", 3, 30, 300, 3000, 0.75)
+    assert transcript(told("k", "a", **used(1, None))).usage_of("k") == Usage("mock/mock-1", 1, 10, 100, 1000, None)
+    assert transcript(*rows).usage_of("") is None
+    assert transcript(told("k", "a")).usage_of("k") is None
 
 
 def test_history_answers_a_completed_turn() -> None:
@@ -286,6 +526,25 @@ def test_answer_to_the_next_turn_is_not_taken_for_this_one() -> None:
         ),
         ({"code": "UNAVAILABLE", "details": {"reason": "startup-sidecars"}}, Code.STARTING, Action.WAIT),
         ({"code": "UNAVAILABLE", "message": "gateway is draining for restart"}, Code.DRAINING, Action.WAIT),
+        ({"code": "UNAVAILABLE", "details": {"reason": "gateway-draining"}}, Code.DRAINING, Action.WAIT),
+        *(
+            ({"code": "UNAVAILABLE", "message": f"the gateway {does}"}, Code.DRAINING, Action.WAIT)
+            for does in ("is draining", "Restarts", "is shutting down", "is suspended")
+        ),
+        ({"code": "INVALID_REQUEST", "message": "cannot restart"}, Code.INVALID_REQUEST, Action.PERMANENT),
+        ({"code": "NOT_PAIRED"}, Code.PAIRING_REQUIRED, Action.CONFIG),
+        ({"code": "X", "details": {"code": "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"}}, Code.MISSING_SCOPE, Action.CONFIG),
+        ({"code": "INVALID_REQUEST", "details": {"code": "MISSING_SCOPE"}}, Code.MISSING_SCOPE, Action.CONFIG),
+        ({"code": "FORBIDDEN"}, Code.MISSING_SCOPE, Action.CONFIG),
+        ({"code": "X", "message": "missing scope: operator.write"}, Code.MISSING_SCOPE, Action.CONFIG),
+        ({"code": "X", "details": {"code": "UNKNOWN_AGENT_ID"}}, Code.UNKNOWN_AGENT, Action.PERMANENT),
+        ({"code": "INVALID_REQUEST", "message": 'Agent "ghost" not found'}, Code.UNKNOWN_AGENT, Action.PERMANENT),
+        (
+            {"code": "INVALID_REQUEST", "message": 'session belongs to "main", not "second"'},
+            Code.UNKNOWN_AGENT,
+            Action.PERMANENT,
+        ),
+        ({"code": "INVALID_REQUEST", "message": "session not found"}, Code.INVALID_REQUEST, Action.PERMANENT),
         ({"code": "UNAVAILABLE", "message": "busy"}, Code.UNAVAILABLE, Action.RETRY),
         ({"code": "INVALID_REQUEST", "message": "invalid agent params"}, Code.INVALID_REQUEST, Action.PERMANENT),
         ({}, Code.INVALID_REQUEST, Action.PERMANENT),
@@ -299,5 +558,9 @@ def test_error_by_name(error: dict[str, Any], code: Code, action: Action) -> Non
 def test_error_keeps_the_wait_and_the_pairing_request() -> None:
     assert read_error({"details": {"code": "AUTH_RATE_LIMITED"}, "retryAfterMs": 299_500}).retry_after == 299.5
     assert read_error({"details": {"code": "AUTH_RATE_LIMITED"}}).retry_after == 300.0
+    assert read_error({"details": {"code": "AUTH_RATE_LIMITED", "retryAfterMs": 7000}}).retry_after == 7.0
+    assert read_error({"code": "UNAVAILABLE", "details": {"reason": "startup-sidecars"}}).retry_after == 1.0
+    assert read_error({"code": "UNAVAILABLE", "message": "draining"}).retry_after == 1.0
+    assert read_error({"code": "UNAVAILABLE", "message": "busy"}).retry_after is None
     paired = read_error({"code": "NOT_PAIRED", "details": {"code": "PAIRING_REQUIRED", "requestId": "r-1"}})
     assert paired.request_id == "r-1"

@@ -1,0 +1,408 @@
+"""The client against a gateway that says, method by method, what it is told to say."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+from openclaw import client as clients
+from openclaw.client import (
+    HISTORY_LIMIT,
+    Answer,
+    Attachment,
+    Endpoint,
+    ForeignReply,
+    GatewayClient,
+    MediaRef,
+    Turn,
+    Usage,
+)
+from openclaw.errors import Action, Code, GatewayError
+from openclaw.http import test_gateway as probe
+from openclaw.runs import Run
+from openclaw.session import session_key
+from tests.openclaw.recorded import VERSIONS, Recorded, Scripted, load
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from aiohttp import web
+
+    Found = TypeVar("Found")
+
+KEY = "77.0"
+SESSION = session_key("main", "account", "group", "wrGroup", 0)
+FILE = Attachment("file", "a.txt", "text/plain", b"hello")
+QUESTION = {"role": "user", "content": "hi", "idempotencyKey": f"{KEY}:user"}
+ANSWER = {"role": "assistant", "content": "pong", "stopReason": "stop", "__openclaw": {"runId": KEY}}
+NOT_ENDED = {"runId": KEY, "status": "timeout"}
+BUSY = {"code": "UNAVAILABLE", "message": "busy"}
+
+
+def turn(*files: Attachment, timeout: float = 20.0) -> Turn:
+    return Turn(SESSION, "main", "hi", KEY, attachments=files, timeout=timeout)
+
+
+def talk(
+    gateway: Recorded,
+    work: Callable[[GatewayClient], Awaitable[Found]],
+    on_foreign: Callable[[ForeignReply], None] | None = None,
+    *,
+    grace: float = 30.0,
+    seconds: float = 20.0,
+) -> Found:
+    """Work with a client of this gateway; it may take so many seconds."""
+
+    async def run() -> Found:
+        async with gateway.serving() as base_url:
+            client = GatewayClient(Endpoint(base_url, "t"), on_foreign, grace=grace)
+            await client.connect()
+            try:
+                return await asyncio.wait_for(work(client), seconds)
+            finally:
+                await client.close()
+
+    return asyncio.run(run())
+
+
+def failure(gateway: Recorded, work: Callable[[GatewayClient], Awaitable[Any]], grace: float = 30.0) -> GatewayError:
+    with pytest.raises(GatewayError) as caught:
+        talk(gateway, work, grace=grace)
+    return caught.value
+
+
+# --- the time of a turn -----------------------------------------------------------------------------------------------
+
+
+def test_a_gateway_has_a_grace_to_report_the_end_of_a_run() -> None:
+    late = Recorded("2026.8.2", "ok")
+    late.pause_before_response = 1.0
+    assert talk(late, lambda client: client.ask(turn(timeout=0.2))).text == "pong: hi"
+
+
+class AcceptsForEver(Scripted):
+    async def _answer(self, socket: web.WebSocketResponse, frame: dict[str, Any]) -> None:
+        if frame["method"] == "agent":
+            self.accepting = asyncio.create_task(self._accept_for_ever(socket, frame["id"]))
+        else:
+            await super()._answer(socket, frame)
+
+    async def _accept_for_ever(self, socket: web.WebSocketResponse, number: str) -> None:
+        while not socket.closed:
+            accepted = {"runId": KEY, "status": "accepted"}
+            await socket.send_json({"type": "res", "id": number, "ok": True, "payload": accepted})
+            await asyncio.sleep(0.05)
+
+
+def test_a_run_that_is_accepted_again_and_again_has_no_longer_time() -> None:
+    gateway = AcceptsForEver({"chat.abort": [{"aborted": False}]})
+    error = failure(gateway, lambda client: client.ask(turn(timeout=0.3)), grace=0.1)
+    assert (error.code, error.action) == (Code.TIMEOUT, Action.UNKNOWN)
+
+
+@pytest.mark.parametrize("waited", [[], [NOT_ENDED]])
+def test_a_turn_with_a_file_that_outlasts_its_time_is_ended(waited: list[dict[str, Any]]) -> None:
+    """Whether the gateway says that the run goes on, or nothing."""
+    gateway = Scripted(
+        {
+            "chat.history": [{"messages": []}],
+            "chat.send": [{"runId": KEY, "status": "started"}],
+            "agent.wait": waited,
+            "chat.abort": [{"ok": True, "aborted": True}],
+        }
+    )
+    error = failure(gateway, lambda client: client.ask(turn(FILE, timeout=0.2)), grace=0.1)
+    assert (error.code, error.action) == (Code.TIMEOUT, Action.PERMANENT)
+    aborts = [frame["params"] for frame in gateway.asked if frame["method"] == "chat.abort"]
+    assert aborts == [{"sessionKey": SESSION, "runId": KEY}]
+
+
+# --- turns with files -------------------------------------------------------------------------------------------------
+
+
+def test_a_busy_session_is_waited_for_before_a_file_goes_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gateway would mix the turn into the run it is busy with."""
+    monkeypatch.setattr(clients, "POLL", 0.05)
+    ended = load(VERSIONS[0], "wait__ok") | {"runId": KEY}
+    busy = {"messages": [], "sessionInfo": {"status": "running"}}
+    gateway = Scripted(
+        {
+            "chat.history": [busy, busy, {"messages": []}, {"messages": [QUESTION, ANSWER]}],
+            "chat.send": [{"runId": KEY, "status": "started"}],
+            "agent.wait": [ended],
+        }
+    )
+    assert talk(gateway, lambda client: client.ask(turn(FILE))).text == "pong"
+    assert [frame["method"] for frame in gateway.asked[1:]] == [
+        *["chat.history"] * 3,
+        *["chat.send", "agent.wait", "chat.history"],
+    ]
+
+
+def with_a_file(*rows: dict[str, Any], waited: dict[str, Any]) -> tuple[Answer, list[Usage]]:
+    used: list[Usage] = []
+    gateway = Scripted(
+        {
+            "chat.history": [{"messages": []}, {"messages": list(rows)}],
+            "chat.send": [{"runId": KEY, "status": "started"}],
+            "agent.wait": [waited],
+        }
+    )
+    return talk(gateway, lambda client: client.ask(turn(FILE), on_usage=used.append)), used
+
+
+@pytest.mark.parametrize("rows", [(QUESTION, ANSWER), (ANSWER,), (QUESTION, {**ANSWER, "__openclaw": {}})])
+def test_the_transcript_has_the_answer_to_a_file_also_where_it_lacks_a_name(rows: tuple[dict[str, Any], ...]) -> None:
+    """The question without its key, or the answer without its run, as gateways before 2026.8 leave them."""
+    answer, _used = with_a_file(*rows, waited={"runId": KEY, "status": "ok", "endedAt": 1})
+    assert answer.text == "pong"
+
+
+def test_what_a_turn_with_a_file_took_is_told() -> None:
+    usage = {"input": 600, "output": 5, "cacheRead": 400, "cacheWrite": 1, "cost": {"total": 0.5}}
+    row = {**ANSWER, "provider": "mock", "model": "mock-1", "usage": usage}
+    _answer, used = with_a_file(QUESTION, row, waited={"runId": KEY, "status": "ok", "endedAt": 1})
+    assert used == [Usage("mock/mock-1", 600, 5, 400, 1, 0.5)]
+
+
+# --- lost turns -------------------------------------------------------------------------------------------------------
+
+
+def recover(gateway: Recorded) -> Answer | None:
+    return talk(gateway, lambda client: client.recover(turn()))
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (BUSY, Action.UNKNOWN),
+        ({"code": "UNAVAILABLE", "message": "draining"}, Action.UNKNOWN),
+        ({"code": "FORBIDDEN"}, Action.CONFIG),
+        ({"code": "INVALID_REQUEST"}, Action.PERMANENT),
+    ],
+)
+def test_what_keeps_us_from_finding_out_says_nothing_of_the_run(error: dict[str, Any], action: Action) -> None:
+    gateway = Scripted({"agent.wait": [NOT_ENDED], "chat.history": [error]})
+    assert failure(gateway, lambda client: client.recover(turn())).action is action
+
+
+@pytest.mark.parametrize(
+    ("version", "first", "is_waited_for"),
+    [
+        (VERSIONS[0], {"sessionInfo": {"activeRunIds": [KEY]}}, True),
+        (VERSIONS[0], {"pendingInputs": {"items": [{"runId": KEY, "state": "queued"}]}}, True),
+        (VERSIONS[0], {"messages": [QUESTION], "sessionInfo": {"status": "running"}}, True),
+        (VERSIONS[2], {"sessionInfo": {"status": "running"}}, True),  # it names no runs: this may be ours
+        (VERSIONS[0], {"sessionInfo": {"status": "running"}}, False),
+        (VERSIONS[0], {"sessionInfo": {"activeRunIds": ["another"]}}, False),
+        (VERSIONS[0], {"pendingInputs": {"items": [{"runId": KEY, "state": "interrupted"}]}}, False),
+        (VERSIONS[0], {"messages": [QUESTION], "sessionInfo": {"status": "done"}}, False),
+    ],
+)
+def test_a_lost_turn_is_waited_for_while_it_may_still_be_answered(
+    version: str, first: dict[str, Any], is_waited_for: bool
+) -> None:
+    answered = {"messages": [QUESTION, ANSWER]}
+    gateway = Scripted({"agent.wait": [NOT_ENDED], "chat.history": [first, answered]}, version)
+    answer = recover(gateway)
+    assert (answer.text if answer else None) == ("pong" if is_waited_for else None)
+    (asked, *_more) = [frame["params"] for frame in gateway.asked if frame["method"] == "chat.history"]
+    assert asked["limit"] == HISTORY_LIMIT
+
+
+def test_what_a_resumed_run_took_is_told() -> None:
+    used: list[Usage] = []
+    resumed = {"role": "user", "content": "go on", "idempotencyKey": "new:user"}
+    resumed["provenance"] = {"sourceTool": "main_session_restart_recovery"}  # type: ignore[assignment]
+    row = {**ANSWER, "__openclaw": {"runId": "new"}, "model": "m", "usage": {"input": 7}}
+    gateway = Scripted({"agent.wait": [NOT_ENDED], "chat.history": [{"messages": [QUESTION, resumed, row]}]})
+    answer = talk(gateway, lambda client: client.recover(turn(), on_usage=used.append))
+    assert (answer, used) == (Answer("pong", run_id="new"), [Usage("m", input=7)])
+
+
+# --- artifacts --------------------------------------------------------------------------------------------------------
+
+
+def download(*said: dict[str, Any]) -> bytes:
+    return talk(Scripted({"artifacts.download": list(said)}), lambda client: client.download(SESSION, "artifact_1"))
+
+
+def test_an_artifact_comes_in_base64() -> None:
+    assert download({"encoding": "base64", "data": base64.b64encode(b"\x89PNG").decode()}) == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ({"code": "INVALID_REQUEST", "message": "artifact not found"}, Code.MEDIA_GONE),
+        (BUSY, Code.UNAVAILABLE),
+        ({"code": "FORBIDDEN"}, Code.MISSING_SCOPE),
+        ({"encoding": "base64", "data": "abc"}, Code.MEDIA_GONE),
+        *(
+            ({"url": url}, Code.MEDIA_GONE)
+            for url in ("", "//files.example/a", "https://files.example/a", "files/a", "/nowhere")
+        ),
+    ],
+)
+def test_an_artifact_that_cannot_be_had_is_named_by_its_cause(said: dict[str, Any], code: Code) -> None:
+    with pytest.raises(GatewayError) as caught:
+        download(said)
+    assert caught.value.code is code
+
+
+# --- the agent speaks first -------------------------------------------------------------------------------------------
+
+
+class Speaks(Scripted):
+    """Sends these events of the chat as soon as it is asked for its agents."""
+
+    def __init__(self, *events: dict[str, Any], history: dict[str, Any]) -> None:
+        super().__init__({"agents.list": [{"agents": []}], "chat.history": [history]})
+        self.events = events
+
+    async def _answer(self, socket: web.WebSocketResponse, frame: dict[str, Any]) -> None:
+        for payload in self.events if frame["method"] == "agents.list" else ():
+            await socket.send_json({"type": "event", "event": "chat", "payload": payload})
+        await super()._answer(socket, frame)
+
+
+def said(run: str, words: str, state: str = "final") -> dict[str, Any]:
+    content = [{"type": "text", "text": words}]
+    return {"runId": run, "sessionKey": SESSION, "state": state, "message": {"role": "assistant", "content": content}}
+
+
+def heard(gateway: Recorded, first: Callable[[GatewayClient], Any] = lambda _client: None) -> list[ForeignReply]:
+    """What is handed over until the reply "the end" comes."""
+    replies: list[ForeignReply] = []
+
+    async def work(client: GatewayClient) -> None:
+        first(client)
+        await client.agents()
+        while not replies or replies[-1].run_id != "end":
+            await asyncio.sleep(0.01)
+
+    talk(gateway, work, replies.append)
+    return replies[:-1]
+
+
+THE_END = said("end", "the end")
+
+
+def test_only_a_finished_run_speaks() -> None:
+    events = [said("a", "half", "delta"), said("b", "half", "aborted"), said("c", "", "error"), THE_END]
+    assert heard(Speaks(*events, history={"messages": []})) == []
+
+
+def test_a_reply_whose_transcript_cannot_be_read_is_handed_over_as_it_came() -> None:
+    (reply,) = heard(Speaks(said("a", "it is time"), THE_END, history=BUSY))
+    assert reply == ForeignReply(SESSION, "a", Answer("it is time", run_id="a"))
+
+
+def test_the_transcript_names_the_files_of_a_reply_and_a_file_alone_is_one() -> None:
+    row = {**ANSWER, "content": "MEDIA:https://files.example/a.png", "__openclaw": {"runId": "a"}}
+    (reply,) = heard(Speaks(said("a", ""), said("b", ""), THE_END, history={"messages": [row]}))
+    assert reply.answer == Answer("", (MediaRef(url="https://files.example/a.png", name="a.png"),), "a")
+
+
+def test_the_late_end_of_a_turn_that_was_given_up_is_no_reply() -> None:
+    def give_up(client: GatewayClient) -> None:
+        with client._follow("a", lambda _partial: None, lambda _usage: None):
+            pass
+
+    assert heard(Speaks(said("a", "late"), THE_END, history={"messages": []}), give_up) == []
+
+
+def test_of_the_runs_that_were_asked_for_the_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "REMEMBERED_RUNS", 2)
+
+    def give_up(client: GatewayClient) -> None:
+        for run in "abc":
+            with client._follow(run, lambda _partial: None, lambda _usage: None):
+                pass
+
+    events = [*(said(run, run) for run in "cba"), THE_END]
+    assert [reply.run_id for reply in heard(Speaks(*events, history={"messages": []}), give_up)] == ["a"]
+
+
+def test_no_more_replies_at_once_than_an_agent_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "FOREIGN_LIMIT", 3)
+    events = [said(str(number), "again") for number in range(20)]
+    gateway = Speaks(*events, history={"messages": []})
+    replies: list[ForeignReply] = []
+
+    async def work(client: GatewayClient) -> int:
+        await client.agents()
+        return len(client._tasks)
+
+    assert talk(gateway, work, replies.append) <= 3
+
+
+# --- what the events of a run say -------------------------------------------------------------------------------------
+
+
+def events(*said: tuple[str, dict[str, Any]]) -> Run:
+    run = Run(KEY, lambda _partial: None, lambda _usage: None)
+    for name, payload in said:
+        run.read(name, payload)
+    return run
+
+
+def lifecycle(**data: Any) -> tuple[str, dict[str, Any]]:
+    return "agent", {"stream": "lifecycle", "data": data}
+
+
+def test_the_last_attempt_of_a_run_says_whether_it_failed() -> None:
+    assert events(lifecycle(phase="error")).seen.has_failed
+    assert not events(lifecycle(phase="error"), lifecycle(phase="start")).seen.has_failed
+    assert not events(lifecycle(phase="error"), lifecycle(phase="end")).seen.has_failed
+    assert events(lifecycle(phase="error"), lifecycle(phase="model")).seen.has_failed
+
+
+@pytest.mark.parametrize(
+    ("said", "was_cancelled"),
+    [
+        (("chat", {"state": "aborted", "stopReason": "rpc"}), True),
+        (("chat", {"state": "aborted", "stopReason": "timeout"}), False),
+        (lifecycle(phase="error", status="cancelled"), True),
+        (lifecycle(phase="end", status="ok"), False),
+    ],
+)
+def test_each_sign_of_an_abort_is_seen_and_stays(said: tuple[str, dict[str, Any]], was_cancelled: bool) -> None:
+    after = lifecycle(phase="end"), ("chat", {"state": "aborted"})
+    assert events(said, *after).seen.was_cancelled is was_cancelled
+
+
+def test_the_reason_of_a_failure_is_kept_when_it_is_told_again_without_one() -> None:
+    first = {"state": "error", "errorDetail": {"failoverReason": "billing"}}
+    assert events(("chat", first), ("chat", {"state": "error"})).seen.reason == "billing"
+    assert (
+        events(lifecycle(phase="end", terminalReply={"disposition": "empty"}), lifecycle(phase="end")).seen.disposition
+        == "empty"
+    )
+
+
+# --- Test -------------------------------------------------------------------------------------------------------------
+
+
+class Slow(Scripted):
+    async def _answer(self, socket: web.WebSocketResponse, frame: dict[str, Any]) -> None:
+        if frame["method"] == "agents.list":
+            await asyncio.sleep(0.3)
+        await super()._answer(socket, frame)
+
+    def _hello(self, scopes: list[str]) -> dict[str, Any]:
+        hello = super()._hello(scopes)
+        return hello | {"auth": hello["auth"] | {"deviceToken": "given"}}
+
+
+def test_a_test_tells_milliseconds_and_hands_over_the_device_s_token() -> None:
+    async def run() -> Any:
+        async with Slow({"agents.list": [{"agents": [{"id": "main"}]}]}).serving() as base_url:
+            return await asyncio.to_thread(probe, Endpoint(base_url, "t"))
+
+    found = asyncio.run(run())
+    assert found.latency_ms >= 290
+    assert found.device_token == "given"  # noqa: S105 - no secret

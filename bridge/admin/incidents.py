@@ -115,8 +115,8 @@ def _links(cause: str) -> list[dict[str, str]]:
         "gateway": [(f"{work}?open=waiting&gateway__id__exact={number}", _("Show what waits for it"))],
         "dead": [(f"{letters}?account__id__exact={number}", _("Show the failed deliveries"))],
         "dead:hook": [(f"{letters}?endpoint__id__exact={number}", _("Show the failed deliveries"))],
-        "": [(f"{work}?open=waiting", _("Show what waits"))],
+        "stuck": [(f"{work}?open=waiting", _("Show what waits"))],
         "spool": [(f"{reverse('admin:index')}#on-disk", _("Show what lies on disk"))],
     }
     found = [(reverse(f"admin:{name}_change", args=[number]), text) for name, text in pages.get(kind, [])]
-    return [{"url": url, "text": str(text)} for url, text in [*lists.get(kind, []), *found]]
+    return [{"url": url, "text": str(text)} for url, text in [*lists.get(kind or number, []), *found]]

@@ -147,12 +147,14 @@ class WebhookAdmin(Desk[WebhookEndpoint]):
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
         endpoint = self.seen(request, object_id)
         waiting = endpoint.deliveries.filter(lane=endpoint.lane, state__in=(State.PENDING, State.SENDING))
-        stuck = failing_heads([endpoint], may_read(user_of(request))).get(endpoint.pk)
+        reads = may_read(user_of(request))
+        stuck = failing_heads([endpoint], reads).get(endpoint.pk)
         endpoint.stuck = stuck  # type: ignore[attr-defined]  # for the badge
         about = {
             "badge": state_badge(endpoint),
             "trouble": failing_text(stuck) if stuck else "",
             "may_change": self.has_change_permission(request),
+            "may_read": reads,
             "latest": endpoint.deliveries.filter(target=Target.WEBHOOK).order_by("-id")[:8],
             "waiting": len(waiting.order_by().values_list("pk")[:WAITING_MOST]),
             "overlapping": len(endpoint.signing_secrets(timezone.now())) > 1,

@@ -1,0 +1,185 @@
+"""The start page: each figure leads to as many rows as it says, and what waits leads to its cause."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import ChannelAccount, Health
+from bridge.admin import dashboard
+from bridge.metrics import BADGE_MOST, Hour
+from bridge.models import Delivery, Incident, Reason, State
+from openclaw.models import Gateway
+from tests.admin import rows
+from tests.admin.test_filters import listed
+from tests.admin.test_pages import first_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.test import Client
+
+
+def test_each_figure_leads_to_as_many_rows_as_it_says(boss: Client, world: rows.World) -> None:
+    until = timezone.now() + timedelta(minutes=1)
+    rows.delivery(rows.message(world.group, "?", "MSG4"), State.SENDING, lease_until=until)
+    for number in range(3):
+        rows.delivery(rows.message(world.group, "?", f"HELD{number}"), State.HELD, Reason.WINDOW)
+    for number in range(2):
+        rows.delivery(rows.message(world.group, "?", f"REVIEW{number}"), State.HELD, Reason.REVIEW)
+    figures = {str(figure["label"]): figure for figure in boss.get("/admin/").context["figures"]}
+    found = {label: boss.get(figure["link"]).context["cl"].result_list for label, figure in figures.items()}
+    said = {label: [row for row in shown if getattr(row, "kind", "") != "event"] for label, shown in found.items()}
+    assert {label: len(shown) for label, shown in said.items()} == {
+        "received today": 10, "sent today": 3, "waiting": 2, "on hold": 5, "awaiting your decision": 2, "failed": 2, "uncertain": 1,
+    }  # fmt: skip
+    assert {label: figure["value"] for label, figure in figures.items()} == {k: len(shown) for k, shown in said.items()}
+    assert {label for label, figure in figures.items() if figure.get("tone")} == {
+        "awaiting your decision",
+        "failed",
+        "uncertain",
+    }
+    assert [str(row.message.direction) for row in found["waiting"]] == ["in", "in"]
+
+
+def test_a_figure_of_nothing_alarms_nobody(boss: Client) -> None:
+    figures = boss.get("/admin/").context["figures"]
+    assert [(figure["value"], figure.get("tone", "")) for figure in figures] == [(0, "")] * 6
+
+
+def test_the_bars_are_as_tall_as_their_hours(boss: Client) -> None:
+    hours = [Hour(hour, {2: 1, 3: 2}.get(hour, 0), {3: 4}.get(hour, 0)) for hour in range(24)]
+    bars = dashboard._bars(hours)
+    assert dashboard._peak(hours) == 4
+    assert dashboard._peak([Hour(0, 7, 2)]) == 7
+    assert [bar["in"]["height"] for bar in bars[:4]] == [0, 0, 25, 50]
+    assert [bar["out"]["height"] for bar in bars[:4]] == [0, 0, 0, 100]
+    assert [(bar["in"]["y"], bar["out"]["y"]) for bar in bars[2:4]] == [(75, 100), (50, 0)]
+    assert [bar["in"]["x"] < bar["out"]["x"] < (bar["hour"].hour + 1) * dashboard.SLOT for bar in bars] == [True] * 24
+    assert [bar["label"]["text"] for bar in bars if bar["label"]] == ["00", "03", "06", "09", "12", "15", "18", "21"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "count"),
+    [
+        ({"state": Health.STOPPED}, 1),
+        ({"enabled": False}, 1),
+        ({"state": Health.FAILING}, 0),
+        ({"state": Health.OK}, 0),
+    ],
+)
+def test_what_waits_for_an_account_stands_beside_it(
+    boss: Client, staff: Callable[..., Client], world: rows.World, columns: dict[str, Any], count: int
+) -> None:
+    """A failing account is tried; what is asked of an agent waits for a gateway."""
+    ChannelAccount.objects.update(state=Health.OK)
+    ChannelAccount.objects.filter(pk=world.app.pk).update(**columns)
+    rows.delivery(rows.message(world.person, "x", "OUT3", direction="out", source="staff"), State.PENDING)
+    rows.delivery(rows.message(world.person, "?", "IN3"), State.PENDING, gateway=world.gateway)
+    link = f"{reverse('admin:bridge_delivery_changelist')}?open=waiting&amp;account__id__exact="
+    page = boss.get("/admin/").content.decode()
+    assert page.count(f'<a href="{link}{world.app.pk}">1 delivery waits for it</a>') == count
+    assert page.count("waits for it") == count
+    assert "waits for it" not in staff("accounts.view_channelaccount").get("/admin/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("columns", "count"),
+    [
+        ({"state": Health.STOPPED}, 1),
+        ({"enabled": False}, 1),
+        ({"state": Health.FAILING}, 1),
+        ({"state": Health.OK}, 0),
+    ],
+)
+def test_what_waits_for_a_gateway_stands_beside_it(
+    boss: Client, world: rows.World, columns: dict[str, Any], count: int
+) -> None:
+    ChannelAccount.objects.update(state=Health.OK)
+    Gateway.objects.update(**columns)
+    rows.gateway("Another")
+    sent = rows.message(world.person, "x", "OUT3", direction="out", source="agent")
+    rows.delivery(sent, State.PENDING, gateway=world.gateway)
+    page = boss.get("/admin/").content.decode()
+    link = f"{reverse('admin:bridge_delivery_changelist')}?open=waiting&amp;gateway__id__exact={world.gateway.pk}"
+    assert page.count(f'<a href="{link}">1 delivery waits for it</a>') == page.count("waits for it") == count
+
+
+def test_no_step_is_left_for_what_is_switched_off(boss: Client) -> None:
+    account, gateway = rows.account(state=Health.NEW), rows.gateway(state=Health.NEW)
+    assert len(first_steps(boss)) == 2
+    for row in (account, gateway):
+        type(row).objects.update(enabled=False)
+    assert first_steps(boss) == []
+
+
+@pytest.mark.parametrize("made", [rows.account, rows.gateway])
+def test_a_mapping_is_a_step_until_both_sides_are_there(boss: Client, made: Callable[..., Any]) -> None:
+    mapping = "Then map a group or person to an agent."
+    assert mapping in first_steps(boss)
+    made(state=Health.OK)
+    assert mapping in first_steps(boss)
+    (rows.gateway if made is rows.account else rows.account)(state=Health.OK)
+    assert first_steps(boss) == []
+
+
+@pytest.mark.parametrize(("count", "badge"), [(0, None), (1, "1"), (BADGE_MOST - 1, "99"), (BADGE_MOST, "99+")])
+def test_the_menu_counts_failures_to_a_border(boss: Client, world: rows.World, count: int, badge: str | None) -> None:
+    Delivery.objects.all().delete()
+    for number in range(count):
+        rows.delivery(rows.message(world.person, "x", f"X{number}"), State.DEAD, Reason.PERMANENT)
+    menu = boss.get("/admin/").context["sidebar_navigation"]
+    assert [item.get("badge") for group in menu for item in group["items"] if item["title"] == "Dead letters"] == [
+        badge
+    ]
+
+
+def test_the_menu_marks_the_page_that_is_open(boss: Client, world: rows.World) -> None:
+    pages = {
+        "/admin/": "Dashboard",
+        reverse("admin:bridge_delivery_changelist"): "Deliveries",
+        reverse("admin:bridge_delivery_change", args=[world.dead.pk]): "Deliveries",
+        reverse("admin:bridge_delivery_dead_letters"): "Dead letters",
+        reverse("admin:auth_group_changelist"): "Staff groups",
+    }
+    for page, title in pages.items():
+        menu = boss.get(page).context["sidebar_navigation"]
+        assert [str(item["title"]) for group in menu for item in group["items"] if item["active"]] == [title], page
+
+
+MENU = {
+    "bridge.view_conversation": ["Conversations"],
+    "bridge.view_message": ["Messages"],
+    "bridge.view_delivery": ["Deliveries", "Dead letters"],
+    "accounts.view_channelaccount": ["Accounts"],
+    "openclaw.view_gateway": ["Gateways"],
+    "bridge.view_route": ["Group mappings"],
+    "bridge.view_contact": ["Contacts"],
+    "bridge.view_incident": ["Incidents"],
+    "bridge.view_webhookendpoint": ["Webhooks"],
+    "auth.view_user": ["Staff"],
+    "auth.view_group": ["Staff groups"],
+    "knox.view_authtoken": ["API tokens"],
+    "auditlog.view_logentry": ["Audit log"],
+}
+
+
+@pytest.mark.parametrize("right", MENU)
+def test_the_menu_offers_what_a_right_opens(staff: Callable[..., Client], world: rows.World, right: str) -> None:
+    menu = staff(right).get("/admin/").context["sidebar_navigation"]
+    entries = [item for group in menu for item in group["items"]]
+    assert [str(item["title"]) for item in entries] == ["Dashboard", *MENU[right]]
+    assert any("badge" in item for item in entries) == (right == "bridge.view_delivery")
+
+
+def test_active_incidents_are_ten_at_most_and_none_that_is_over(boss: Client) -> None:
+    for number in range(12):
+        over = timezone.now() if number == 11 else None
+        Incident.objects.create(cause=f"x{number}", title=f"Incident {number}", closed_at=over)
+    shown = boss.get("/admin/").context["board"].incidents
+    assert [row.title for row in shown] == [f"Incident {number}" for number in range(10, 0, -1)]
+    assert len(listed(boss, "bridge_incident", "open=1")) == 11

@@ -1,0 +1,173 @@
+"""Two accounts of one kind know the same ids: the pages of one show and change nothing of the other."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import AccessToken, ChannelAccount, ReplyWindow, Restriction
+from bridge.models import Contact, Conversation, Route
+from channels_wechat.simulator import RunningSimulator
+from tests import factories
+from tests.admin import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.test import Client
+
+
+def url(name: str, *args: Any) -> str:
+    return reverse(f"admin:accounts_channelaccount_{name}", args=args)
+
+
+@pytest.fixture
+def simulator() -> Iterator[RunningSimulator]:
+    with RunningSimulator() as running:
+        fields = {"corpid": rows.APP["corp_id"], "secret": rows.APP["secret"], "name": "Acme", "members": None}
+        running.client.app(rows.APP["agent_id"], token=rows.APP["token"], aes_key=rows.AES_KEY, **fields)
+        for member in ("zhangsan", "lisi", "wangwu"):
+            running.client.member(member, member.title())
+        yield running
+
+
+@pytest.fixture
+def app(simulator: RunningSimulator) -> ChannelAccount:
+    return rows.account(api_base_url=simulator.url)
+
+
+@pytest.fixture
+def other() -> ChannelAccount:
+    return rows.account(name="Another", external_id="another")
+
+
+@pytest.fixture
+def group(boss: Client, app: ChannelAccount) -> Conversation:
+    """Made by the app: zhangsan and lisi, who owns it."""
+    form = {"name": "Launch", "members": "zhangsan, lisi\nzhangsan", "owner": "lisi", "group_id": "launch1"}
+    boss.post(url("groups", app.pk), form)
+    return Conversation.objects.get()
+
+
+def members(boss: Client, app: ChannelAccount, group: Conversation) -> tuple[str, list[tuple[str, str]]]:
+    """The owner, and id and name of each member, as the platform has them now."""
+    shown = boss.get(url("group", app.pk, group.pk)).context
+    return shown["group"].owner, shown["members"]
+
+
+def test_the_groups_of_an_account_are_its_own(boss: Client, app: ChannelAccount, other: ChannelAccount) -> None:
+    places = [(app, "group", "mine"), (app, "direct", "zhangsan"), (other, "group", "theirs")]
+    mine, person, theirs = (
+        Conversation.objects.create(account=account, peer_kind=kind, peer_id=peer) for account, kind, peer in places
+    )
+    assert list(boss.get(url("groups", app.pk)).context["rows"]) == [mine]
+    for foreign in (theirs, person):
+        assert boss.get(url("group", app.pk, foreign.pk)).status_code == 404
+        assert boss.post(url("group", app.pk, foreign.pk), {"name": "Taken over"}).status_code == 404
+        foreign.refresh_from_db()
+        assert foreign.title == ""
+
+
+def test_the_members_of_a_group_have_the_names_that_its_account_knows(
+    boss: Client, app: ChannelAccount, other: ChannelAccount, group: Conversation
+) -> None:
+    Contact.objects.create(account=app, external_id="zhangsan", name="张三")
+    Contact.objects.create(account=other, external_id="zhangsan", name="Another's name")
+    Contact.objects.create(account=other, external_id="lisi", name="Another's name")
+    assert members(boss, app, group) == ("lisi", [("zhangsan", "张三"), ("lisi", "")])
+
+
+def test_each_field_of_a_groups_form_changes_what_it_names(
+    boss: Client, app: ChannelAccount, group: Conversation, simulator: RunningSimulator
+) -> None:
+    page = url("group", app.pk, group.pk)
+    assert boss.post(page, {"name": "", "owner": "", "add": "wangwu", "remove": ""}).status_code == 302
+    assert members(boss, app, group) == ("lisi", [("zhangsan", ""), ("lisi", ""), ("wangwu", "")])
+    boss.post(page, {"name": "", "owner": "wangwu", "add": "", "remove": "zhangsan"})
+    owner, left = members(boss, app, group)
+    assert (owner, sorted(who for who, _name in left)) == ("wangwu", ["lisi", "wangwu"])
+    group.refresh_from_db()
+    assert group.title == "Launch"
+    simulator.client.fault("appchat/update", "errcode", errcode=86001, errmsg="no")
+    refused = boss.post(page, {"name": "Other", "owner": "", "add": "", "remove": ""})
+    assert "86001" in str(refused.context["form"].non_field_errors())
+    group.refresh_from_db()
+    assert group.title == "Launch"
+
+
+def test_a_token_is_shown_on_the_page_of_its_own_account(boss: Client, other: ChannelAccount) -> None:
+    mini, second = rows.mini_program(), rows.mini_program(name="Second", external_id="wx-second")
+    AccessToken.objects.filter(account=mini).update(generation=41, refreshed_at=timezone.now() - timedelta(hours=3))
+    AccessToken.objects.filter(account=second).update(generation=42, expires_at=None)
+    pages = {row: boss.get(url("change", row.pk)).content.decode() for row in (mini, second, other)}
+    assert [("<dd>41</dd>" in page, "<dd>42</dd>" in page) for page in pages.values()] == [
+        (True, False), (False, True), (False, False),
+    ]  # fmt: skip
+    expires = {row: page.partition("<dt>expires</dt>")[2].partition("</dd>")[0] for row, page in pages.items()}
+    assert ">in 2" in expires[mini] or ">in 1" in expires[mini]
+    assert "a new one is fetched with the next call" in expires[second]
+    assert "None yet: it is fetched with the first call." in pages[other]
+
+
+def test_a_restriction_is_shown_and_lifted_for_its_own_account(boss: Client) -> None:
+    mini, second = rows.mini_program(), rows.mini_program(name="Second", external_id="wx-second")
+    until = timezone.now() + timedelta(hours=5)
+    for capability in ("typing", "user_info"):
+        Restriction.objects.create(
+            account=mini, capability=capability, code="48001", text=f"no {capability}", until=until
+        )
+    page = boss.get(url("change", mini.pk)).content.decode()
+    assert [name in page for name in ("the sign “is typing”", "names of people")] == [True, True]
+    assert "no typing" not in boss.get(url("change", second.pk)).content.decode()
+    boss.post(url("ask_again", second.pk), {"capability": "typing"})
+    assert Restriction.objects.count() == 2
+    boss.post(url("ask_again", mini.pk), {"capability": "typing"})
+    assert [row.capability for row in Restriction.objects.all()] == ["user_info"]
+
+
+def test_a_window_is_that_of_the_conversations_own_account(boss: Client) -> None:
+    mini, second = rows.mini_program(), rows.mini_program(name="Second", external_id="wx-second")
+    until = timezone.now() + timedelta(hours=1)
+    for account, left in ((second, 4), (mini, 3)):
+        ReplyWindow.objects.create(account=account, peer_id="oUSER", left=left, until=until)
+        ReplyWindow.objects.create(account=account, peer_id="oOTHER", left=1, until=until)
+    for account, left in ((second, 4), (mini, 3)):
+        person = Conversation.objects.create(account=account, peer_kind="direct", peer_id="oUSER")
+        page = boss.get(reverse("admin:bridge_conversation_change", args=[person.pk])).content.decode()
+        assert f"WeChat takes {left} more messages." in page
+
+
+def test_a_contact_leads_to_a_conversation_with_that_person_alone(boss: Client, app: ChannelAccount) -> None:
+    """A group may have the same id."""
+    contact = Contact.objects.create(account=app, external_id="twin", name="Twin")
+    page = reverse("admin:bridge_contact_change", args=[contact.pk])
+    Conversation.objects.create(account=app, peer_kind="group", peer_id="twin")
+    assert "Open the conversation" not in boss.get(page).content.decode()
+    talk = Conversation.objects.create(account=app, peer_kind="direct", peer_id="twin")
+    assert reverse("admin:bridge_conversation_change", args=[talk.pk]) in boss.get(page).content.decode()
+
+
+def test_the_name_of_a_contact_is_all_that_is_written(boss: Client, app: ChannelAccount, other: ChannelAccount) -> None:
+    contact = Contact.objects.create(account=app, external_id="lisi", name="Li", subscribed=True)
+    form = {"name": "Li Si", "external_id": "wangwu", "account": other.pk, "follows": "no", "subscribed": ""}
+    boss.post(reverse("admin:bridge_contact_change", args=[contact.pk]), form)
+    found = Contact.objects.values_list("name", "external_id", "account", "subscribed")
+    assert list(found) == [("Li Si", "lisi", app.pk, True)]
+
+
+def test_a_mapping_has_no_title_of_another_accounts_group(
+    boss: Client, app: ChannelAccount, other: ChannelAccount
+) -> None:
+    bot = factories.bot()
+    mine = Route.objects.create(account=bot, peer_kind="group", peer_id="wrX", gateway=rows.gateway(), agent_id="main")
+    Conversation.objects.create(account=other, peer_kind="group", peer_id="wrX", title="Their name for it")
+    Conversation.objects.create(account=bot, peer_kind="direct", peer_id="wrX", title="A person")
+    page = reverse("admin:bridge_route_change", args=[mine.pk])
+    assert "Their name for it → main" not in boss.get(page).content.decode()
+    assert "A person → main" not in boss.get(page).content.decode()
+    Conversation.objects.create(account=bot, peer_kind="group", peer_id="wrX", title="Our name for it")
+    assert "Our name for it → main" in boss.get(page).content.decode()

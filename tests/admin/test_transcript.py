@@ -1,0 +1,230 @@
+"""What a bubble says of its message, and when the open page puts a new one in its place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from bridge.admin import transcript
+from bridge.models import Attachment, Conversation, Delivery, Reason, Route, State
+from tests.admin import rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.test import Client
+
+READER = ("bridge.view_conversation", "bridge.view_message", "bridge.read_content")
+
+
+def page(client: Client, conversation: Conversation, **query: Any) -> str:
+    address = reverse("admin:bridge_conversation_change", args=[conversation.pk])
+    return client.get(address, query).content.decode()
+
+
+def bubble(html: str, message: Any) -> str:
+    return html.partition(f'id="m{message.pk}"')[2].partition('data-stamp="')[2].partition("data-stamp")[0]
+
+
+def stamps(conversation: Conversation) -> dict[str, str]:
+    return {one.message.idempotency_key: one.stamp for one in transcript.read(conversation).bubbles}
+
+
+CHANGES: dict[str, tuple[str, Callable[[rows.World], Any]]] = {
+    "the state": ("MSG3", lambda world: Delivery.objects.filter(state="pending").update(state="held", reason="review")),
+    "the reason": ("MSG2", lambda _w: Delivery.objects.filter(state="skipped").update(reason=Reason.PAUSED)),
+    "a recall": (
+        "ANSWER1",
+        lambda world: Delivery.objects.filter(pk=world.delivered.pk).update(recalled_at=timezone.now()),
+    ),
+    "another part": ("ANSWER1", lambda world: rows.delivery(world.answer, part=1)),
+    "a picture": ("MSG1", lambda world: Attachment.objects.filter(pk=world.picture.pk).update(state="failed")),
+    "a file": ("MSG1", lambda _w: Attachment.objects.filter(name="lost.pdf").update(state="pending")),
+    "a judgment": (
+        "ANSWER1",
+        lambda world: rows.message(world.group, "accurate", "EVENT9", kind="event", reply_to=world.answer),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_bubble_is_replaced_where_it_looks_different_and_no_other(world: rows.World, what: str) -> None:
+    key, change = CHANGES[what]
+    before = stamps(world.group)
+    change(world)
+    after = stamps(world.group)
+    assert {name for name in before if before[name] != after[name]} == {key}
+
+
+STATES = [State.DEAD, State.UNCERTAIN, State.HELD, State.SENDING, State.PENDING, State.SKIPPED, State.DELIVERED]
+
+
+@pytest.mark.parametrize("number", range(len(STATES) - 1))
+def test_of_several_parts_the_worst_is_marked(world: rows.World, number: int) -> None:
+    worse, better = STATES[number : number + 2]
+    said = rows.message(world.person, "in parts", "PARTS", direction="out", source="agent")
+    until = timezone.now()
+    for part, state in enumerate((better, worse, State.DELIVERED)):
+        lease = {"lease_until": until} if state == State.SENDING else {}
+        reason = "" if state in (State.DELIVERED, State.SENDING, State.PENDING) else Reason.REVIEW
+        rows.delivery(said, state, reason, part=part, **lease)
+    marked = transcript.read(world.person).bubbles[-1].worst
+    assert marked
+    assert (marked.state, marked.part) == (worse, 1)
+
+
+@pytest.mark.parametrize(("more", "older"), [(-1, False), (0, False), (1, True)])
+def test_older_messages_are_offered_where_there_are_some(
+    boss: Client, world: rows.World, more: int, older: bool
+) -> None:
+    talk = Conversation.objects.create(account=world.app, peer_kind="direct", peer_id="lisi")
+    for number in range(transcript.PAGE + more):
+        rows.message(talk, f"number {number}", f"N{number}")
+    read = transcript.read(talk)
+    first = read.bubbles[0].message.pk
+    assert read.older == (first if older else None)
+    assert (f"?before={first}" in page(boss, talk)) == older
+
+
+def test_a_page_of_older_messages_takes_no_new_one(boss: Client, world: rows.World) -> None:
+    say = f'action="{reverse("admin:bridge_conversation_say", args=[world.person.pk])}"'
+    assert say in page(boss, world.person)
+    assert say not in page(boss, world.person, before=world.uncertain.message_id)
+    assert "Back to the newest" in page(boss, world.person, before=world.uncertain.message_id)
+
+
+def test_a_reader_is_offered_nothing_to_press(staff: Callable[..., Client], world: rows.World) -> None:
+    Conversation.objects.filter(pk=world.group.pk).update(mode="paused")
+    rows.delivery(rows.message(world.group, "?", "LATER"), State.SKIPPED, Reason.PAUSED)
+    shown = page(staff(*READER), world.group)
+    assert "本周的数据怎么样" in shown
+    buttons = ("say", "rename", "mode", "new_session")
+    offered = [name for name in buttons if reverse(f"admin:bridge_conversation_{name}", args=[world.group.pk]) in shown]
+    assert offered == []
+    assert reverse("admin:bridge_delivery_confirm") not in shown
+    assert reverse("admin:bridge_route_add") not in shown
+
+
+def test_who_may_pause_and_not_replay_reads_what_came_meanwhile_and_no_more(
+    staff: Callable[..., Client], world: rows.World
+) -> None:
+    rows.delivery(rows.message(world.group, "?", "LATER"), State.SKIPPED, Reason.PAUSED)
+    shown = page(staff(*READER, "bridge.pause_conversation"), world.group)
+    assert "1 message was stored, and no agent was asked." in shown
+    assert reverse("admin:bridge_delivery_confirm") not in shown
+
+
+@pytest.mark.parametrize("missing", READER)
+def test_a_transcript_takes_each_right(staff: Callable[..., Client], world: rows.World, missing: str) -> None:
+    client = staff(*(right for right in READER if right != missing))
+    assert client.get(reverse("admin:bridge_conversation_transcript", args=[world.group.pk])).status_code == 403
+    assert "本周的数据怎么样" not in page(client, world.group)
+
+
+@pytest.mark.parametrize(
+    ("mode", "offered"),
+    [
+        ("bot", {"Pause", "Take over"}),
+        ("paused", {"Resume", "Take over"}),
+        ("human", {"Hand back to agent", "Pause"}),
+    ],
+)
+def test_who_answers_can_be_changed_to_the_other_two(
+    boss: Client, world: rows.World, mode: str, offered: set[str]
+) -> None:
+    Conversation.objects.filter(pk=world.group.pk).update(mode=mode)
+    shown = page(boss, world.group)
+    words = {"Pause", "Resume", "Take over", "Hand back to agent"}
+    assert {word for word in words if f">{word}</button>" in shown} == offered
+
+
+@pytest.mark.parametrize("mode", ["paused", "human"])
+def test_what_came_meanwhile_is_told_when_the_agent_answers_again(boss: Client, world: rows.World, mode: str) -> None:
+    rows.delivery(rows.message(world.group, "?", "LATER"), State.SKIPPED, Reason.PAUSED)
+    address = reverse("admin:bridge_conversation_mode", args=[world.group.pk])
+    assert "came meanwhile" not in boss.post(address, {"mode": mode}, follow=True).content.decode()
+    assert "1 message came meanwhile" in boss.post(address, {"mode": "bot"}, follow=True).content.decode()
+
+
+def test_the_page_names_the_agent_and_offers_a_mapping_of_its_own(boss: Client, world: rows.World) -> None:
+    shown = page(boss, world.group)
+    assert ("Map this group" in shown, "The mapping is switched off." in shown) == (False, False)
+    Route.objects.update(enabled=False)
+    assert "The mapping is switched off." in page(boss, world.group)
+    Route.objects.update(enabled=True, peer_id="")
+    assert "Map this group" in page(boss, world.group)
+    assert "Nobody answers: there is no mapping." not in page(boss, world.group)
+    assert "Nobody answers: there is no mapping." in page(boss, world.person)
+    assert "Map this person" in page(boss, world.person)
+
+
+def test_failures_are_named_beside_the_transcript_and_in_the_list(boss: Client, world: rows.World) -> None:
+    rows.delivery(rows.message(world.person, "x", "OUT3", direction="out"), State.DEAD, Reason.PERMANENT)
+    until = timezone.now()
+    rows.delivery(rows.message(world.person, "x", "OUT4", direction="out"), State.SENDING, lease_until=until)
+    listed = boss.get(reverse("admin:bridge_conversation_changelist")).content.decode()
+    for shown in (page(boss, world.person), listed):
+        badges = ("bad", "2 failed"), ("warn", "1 uncertain"), ("info", "1 waiting")
+        assert [f'<span class="b-badge b-{tone}">{words}</span>' in shown for tone, words in badges] == [True] * 3
+
+
+def test_a_question_is_quoted_in_a_group_only(boss: Client, world: rows.World) -> None:
+    """Between two people it stands just above."""
+    question = rows.message(world.person, "what was asked", "ASKED")
+    rows.message(world.person, "the answer", "SAID", direction="out", source="agent", reply_to=question)
+    assert "b-quote" in page(boss, world.group)
+    assert "b-quote" not in page(boss, world.person)
+
+
+@pytest.mark.parametrize(("text", "mark"), [("accurate", "👍"), ("inaccurate: too long", "👎"), ("cancelled", "💬")])
+def test_a_judgment_has_its_sign(boss: Client, world: rows.World, text: str, mark: str) -> None:
+    rows.message(world.group, text, "EVENT9", kind="event", reply_to=world.answer)
+    shown = page(boss, world.group).partition('class="b-feedback"')[2]
+    assert f"{mark} 张三: {text}" in shown
+
+
+def test_a_bubble_says_what_becomes_of_its_message(boss: Client, world: rows.World) -> None:
+    new = rows.message(world.group, "just now", "NEW", routed_at=None)
+    said = rows.message(world.group, "by nobody", "NOBODY", direction="out", source="bridge", sender="")
+    rows.delivery(world.answer, part=1)
+    shown = page(boss, world.group)
+    assert "being routed" in bubble(shown, new)
+    assert "being routed" not in bubble(shown, said)
+    assert "2 parts" in bubble(shown, world.answer)
+    assert "part" not in bubble(shown, world.question)
+
+
+def test_a_picture_that_is_not_stored_is_a_line(world: rows.World) -> None:
+    rows.attachment(world.question, 3, "image", "lost.png", "image/png")
+    read = transcript.read(world.group).bubbles[0]
+    assert [item.name for item in read.pictures] == ["chart.png"]
+    assert [item.name for item in read.files] == ["报表.html", "lost.pdf", "lost.png"]
+
+
+def test_a_title_that_staff_gave_goes_before_the_name(boss: Client, world: rows.World) -> None:
+    listed = reverse("admin:bridge_conversation_changelist")
+    assert ">张三</a>" in boss.get(listed).content.decode()
+    Conversation.objects.filter(pk=world.person.pk).update(title="Mr Zhang of Acme")
+    shown = boss.get(listed).content.decode()
+    assert (">张三</a>" in shown, ">Mr Zhang of Acme</a>" in shown) == (False, True)
+
+
+def test_what_staff_do_stands_in_the_history(boss: Client, world: rows.World) -> None:
+    world.app.revive()
+    for name, data in (
+        ("say", {"text": "hello"}), ("rename", {"title": "New"}), ("mode", {"mode": "human"}), ("new_session", {}),
+    ):  # fmt: skip
+        boss.post(reverse(f"admin:bridge_conversation_{name}", args=[world.person.pk]), data)
+    history = boss.get(reverse("admin:bridge_conversation_history", args=[world.person.pk])).content.decode()
+    told = ("sent a message", "The title is saved.", "Staff answer now.", "A new session:")
+    assert [words for words in told if words not in history] == []
+
+
+def test_files_are_chosen_and_not_typed(boss: Client, world: rows.World) -> None:
+    kinds = boss.get(reverse("admin:bridge_conversation_change", args=[world.person.pk])).context["form"]["kind"]
+    offered = [kind for kind, _label in kinds.field.choices]
+    assert {"", "textcard"} <= set(offered)
+    assert {"image", "voice", "video", "file"} & set(offered) == set()

@@ -1,0 +1,252 @@
+"""What the pages of deliveries say and offer, what a confirmation counts, and what the report of a replay holds."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.messages import get_messages
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import ChannelAccount, Health
+from bridge import events
+from bridge.admin import deliveries
+from bridge.models import Delivery, Outcome, Reason, State
+from tests.admin import rows
+from tests.factories import row, state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.test import Client
+
+
+def url(name: str, *args: Any) -> str:
+    return reverse(f"admin:bridge_delivery_{name}", args=args)
+
+
+def page(client: Client, delivery: Delivery) -> str:
+    return client.get(url("change", delivery.pk)).content.decode()
+
+
+def confirm(client: Client, verb: str, *chosen: Delivery, **more: str) -> Any:
+    ids = ",".join(str(each.pk) for each in chosen)
+    return client.post(url("confirm"), {"verb": verb, "ids": ids, **more})
+
+
+def skipped(world: rows.World) -> Delivery:
+    return Delivery.objects.get(state=State.SKIPPED, reason=Reason.NOT_ADDRESSED)
+
+
+@pytest.mark.parametrize(("name", "offers"), [("dead", True), ("uncertain", True), ("delivered", False)])
+def test_what_failed_is_dealt_with_once(
+    boss: Client, world: rows.World, admin_user: Any, name: str, offers: bool
+) -> None:
+    delivery = getattr(world, name)
+    shown = page(boss, delivery)
+    assert ("Dismiss…" in shown) == offers
+    assert ("It is never sent again by itself" in shown) == (name == "uncertain")
+    assert "Dealt with" not in shown
+    confirm(boss, "dismiss", delivery, sure="1")
+    shown = page(boss, delivery)
+    assert "Dismiss…" not in shown
+    told = " ".join(shown.partition("Dealt with")[2].partition("</p>")[0].split())
+    assert told.endswith(f", {admin_user}") == offers
+
+
+def test_a_part_is_counted_from_one(boss: Client, world: rows.World) -> None:
+    rows.delivery(world.answer, part=1)
+    listed = boss.get(url("changelist")).content.decode()
+    assert "(part 2)" in listed
+    assert "(part 1)" not in listed
+    assert "part 2" in " ".join(
+        boss.get(reverse("admin:bridge_message_change", args=[world.answer.pk])).content.decode().split()
+    )
+
+
+def test_only_what_can_be_recalled_offers_it(boss: Client, world: rows.World) -> None:
+    """A bot's platform takes nothing back, and without an id there is nothing to name."""
+    ChannelAccount.objects.update(state=Health.OK)
+    said = [rows.message(world.person, "x", f"SENT{n}", direction="out", source="staff") for n in range(3)]
+    sent, nameless = rows.delivery(said[0], remote_id="R1"), rows.delivery(said[1])
+    failed = rows.delivery(said[2], State.DEAD, Reason.PERMANENT, remote_id="R2")
+    offered = [">Recall</button>" in page(boss, each) for each in (sent, nameless, failed, world.delivered)]
+    assert offered == [True, False, False, False]
+
+
+@pytest.mark.parametrize(("minutes", "told"), [(5, True), (-5, False)])
+def test_the_next_try_is_named_while_it_is_to_come(boss: Client, world: rows.World, minutes: int, told: bool) -> None:
+    ChannelAccount.objects.update(state=Health.OK)
+    said = rows.message(world.person, "x", "OUT3", direction="out", source="staff")
+    waiting = rows.delivery(said, State.PENDING, error="busy", due_at=timezone.now() + timedelta(minutes=minutes))
+    for shown in (page(boss, waiting), boss.get(url("changelist")).content.decode()):
+        assert ("next: <time" in shown) == told
+
+
+def test_what_a_delivery_waits_for_is_linked(boss: Client, world: rows.World) -> None:
+    asked = Delivery.objects.get(state=State.PENDING)
+    type(world.gateway).objects.update(enabled=False)
+    said = [rows.message(world.person, "x", f"OUT{n}", direction="out", source="staff") for n in (3, 4)]
+    stopped, behind = (rows.delivery(each, State.PENDING) for each in said)
+    event = events.test(world.webhook)
+    type(world.webhook).objects.update(enabled=False)
+
+    def leads(delivery: Delivery, name: str, pk: int) -> bool:
+        link = f'<a href="{reverse(f"admin:{name}_change", args=[pk])}">'
+        return link in page(boss, delivery).partition('b-note b-warn">')[2].partition("</div>")[0]
+
+    assert leads(asked, "openclaw_gateway", world.gateway.pk)
+    assert leads(stopped, "accounts_channelaccount", world.app.pk)
+    assert leads(event, "bridge_webhookendpoint", world.webhook.pk)
+    ChannelAccount.objects.update(state=Health.OK)
+    assert leads(behind, "bridge_delivery", stopped.pk)
+
+
+def test_the_list_says_when_something_ended(boss: Client, world: rows.World) -> None:
+    Delivery.objects.filter(pk=world.dead.pk).update(
+        created_at=timezone.now() - timedelta(days=9), finished_at=timezone.now() - timedelta(hours=5)
+    )
+    changelist = boss.get(url("changelist")).context["cl"]
+    shown = {each.pk: str(changelist.model_admin.when(each)) for each in changelist.result_list}
+    assert "5\xa0hours ago" in shown[world.dead.pk]
+
+
+def test_an_attempt_says_how_long_it_took_and_how_it_ended(boss: Client, world: rows.World) -> None:
+    started = timezone.now() - timedelta(hours=1)
+    for number, outcome in enumerate(Outcome, 10):
+        made = rows.attempt(world.delivered, number, outcome)
+        type(made).objects.filter(pk=made.pk).update(
+            started_at=started, finished_at=started + timedelta(seconds=number)
+        )
+    items = page(boss, world.delivered).split('<ol class="b-timeline">')[1].split("<li>")[2:]
+    assert [f"· {number}.0 s" in item for number, item in zip(range(10, 14), items, strict=True)] == [True] * 4
+    tones = ("good", "bad", "warn", "warn")
+    assert [f"b-badge b-{tone}" in item for tone, item in zip(tones, items, strict=True)] == [True] * 4
+    open_one = page(boss, world.dead).split('<ol class="b-timeline">')[1].split("<li>")[2]
+    assert ("on its way" in open_one, "·" in open_one) == (True, False)
+
+
+def test_a_confirmation_counts_what_will_happen(boss: Client, world: rows.World) -> None:
+    event = rows.delivery(rows.message(world.group, "came in", "EV", kind="event"), State.SKIPPED, Reason.EVENT)
+    asked = confirm(boss, "replay", world.dead, skipped(world), event, world.uncertain)
+    counts = {name: asked.context[name] for name in ("count", "to_agent", "uncertain", "refused_count", "more")}
+    assert counts == {"count": 3, "to_agent": 1, "uncertain": 1, "refused_count": 1, "more": False}
+    assert asked.context["ids"] == ",".join(str(each.pk) for each in (skipped(world), world.dead, world.uncertain))
+    assert "1 asks an agent anew" in asked.content.decode()
+    assert confirm(boss, "dismiss", world.dead).context["uncertain"] == 0
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_what_is_beyond_one_confirmation_is_said(
+    boss: Client, world: rows.World, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    monkeypatch.setattr(deliveries, "AT_ONCE", 3)
+    for number in range(more):
+        rows.delivery(rows.message(world.person, "x", f"X{number}"), State.DEAD, Reason.PERMANENT)
+    form = {"action": "dismiss_selected", "_selected_action": [world.dead.pk], "select_across": "1"}
+    asked = boss.post(url("dead_letters"), form)
+    assert (asked.context["count"], asked.context["more"]) == (3, bool(more))
+
+
+def test_after_it_is_done_the_person_is_back_where_they_came_from(boss: Client, world: rows.World) -> None:
+    here = url("change", world.dead.pk)
+    asked = confirm(boss, "dismiss", world.dead, back=here)
+    assert asked.context["back"] == here
+    chosen = {"action": "dismiss_selected", "_selected_action": [world.dead.pk]}
+    assert boss.post(f"{url('dead_letters')}?p=1", chosen).context["back"] == f"{url('dead_letters')}?p=1"
+    assert confirm(boss, "dismiss", world.dead, back=asked.context["back"], sure="1").headers["Location"] == here
+
+
+def test_what_was_skipped_is_dealt_with_too(boss: Client, world: rows.World) -> None:
+    done = confirm(boss, "dismiss", skipped(world), world.dead, world.delivered, sure="1")
+    assert [str(each) for each in get_messages(done.wsgi_request)] == ["2 deliveries are dealt with."]
+    assert [bool(row(each).dismissed_at) for each in (skipped(world), world.dead, world.delivered)] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_the_history_names_what_was_done_and_nothing_that_was_refused(boss: Client, world: rows.World) -> None:
+    confirm(boss, "replay", world.dead, world.delivered, sure="1")
+    confirm(boss, "dismiss", world.uncertain, world.delivered, sure="1")
+    noted = LogEntry.objects.order_by("id").values_list("object_id", "change_message")
+    assert list(noted) == [(str(world.dead.pk), "replayed"), (str(world.uncertain.pk), "dismissed")]
+
+
+def test_the_report_counts_what_was_replayed_and_not_what_was_refused(boss: Client, world: rows.World) -> None:
+    more = [
+        rows.delivery(rows.message(world.person, "x", f"X{n}", direction="out"), "dead", "permanent") for n in (1, 2)
+    ]
+    done = confirm(boss, "replay", world.dead, *more, world.delivered, sure="1", back=url("dead_letters"))
+    assert done.headers["Location"] == url("replayed")
+    Delivery.objects.filter(pk=world.dead.pk).update(state=State.DELIVERED, finished_at=timezone.now())
+    more[0].delete()
+    shown = boss.get(url("replayed"))
+    assert [shown.context[name] for name in ("total", "went", "gone")] == [3, 1, 1]
+    assert [each.pk for each in shown.context["left"]] == [more[1].pk]
+    assert "1 was deleted meanwhile" in shown.content.decode()
+
+
+def test_only_a_replay_of_several_leads_to_the_report(boss: Client, world: rows.World) -> None:
+    back = {"sure": "1", "back": url("dead_letters")}
+    assert confirm(boss, "replay", world.dead, **back).headers["Location"] == url("dead_letters")
+    assert confirm(boss, "replay", world.uncertain, world.told, twice="1", **back).headers["Location"] == url(
+        "replayed"
+    )
+    others = [rows.delivery(rows.message(world.person, "x", f"X{n}"), "dead", "permanent") for n in (1, 2)]
+    assert confirm(boss, "dismiss", *others, **back).headers["Location"] == url("dead_letters")
+
+
+def test_the_report_hides_errors_from_who_may_not_read(staff: Callable[..., Client], world: rows.World) -> None:
+    client = staff("bridge.view_delivery", "bridge.replay_delivery")
+    confirm(client, "replay", world.dead, world.told, sure="1")
+    Delivery.objects.filter(pk=world.dead.pk).update(
+        state=State.DEAD, reason=Reason.PERMANENT, error="canary: what was written", finished_at=timezone.now()
+    )
+    shown = client.get(url("replayed")).content.decode()
+    assert f"#{world.dead.pk}" in shown
+    assert "canary" not in shown
+
+
+@pytest.mark.parametrize(
+    ("columns", "fresh"),
+    [
+        ({"replays": 1}, True),
+        ({"replays": 0}, False),
+        ({"replays": 1, "queued_at": timezone.now() - timedelta(minutes=11)}, False),
+        ({"replays": 1, "state": "held", "reason": "window"}, False),
+    ],
+)
+def test_a_page_is_read_anew_while_what_was_replayed_just_now_moves(
+    boss: Client, world: rows.World, columns: dict[str, Any], fresh: bool
+) -> None:
+    waiting = Delivery.objects.get(state=State.PENDING)
+    Delivery.objects.filter(pk=waiting.pk).update(**{"queued_at": timezone.now(), **columns})
+    assert ("Refresh" in boss.get(url("change", waiting.pk)).headers) == fresh
+
+
+def test_causes_are_counted_most_frequent_first(boss: Client, world: rows.World) -> None:
+    for number in range(3):
+        failed = rows.delivery(
+            rows.message(world.person, "x", f"X{number}", direction="out"), State.UNCERTAIN, Reason.UNKNOWN
+        )
+        rows.attempt(failed, 1, "error", code="9001" if number else "9000")
+    causes = boss.get(url("dead_letters")).context["causes"]
+    assert [cause["count"] for cause in causes] == [4, 2]
+    codes = [[(item["code"], item["count"]) for item in cause["codes"]] for cause in causes]
+    assert codes == [[("9001", 2), ("9000", 1), ("timeout", 1)], [("404", 1), ("81013", 1)]]
+    assert (
+        "causes" not in boss.get(url("dead_letters"), {"q": "zhangsan"}).context
+        or not (boss.get(url("dead_letters"), {"q": "zhangsan"}).context["causes"])
+    )
+
+
+def test_the_code_that_was_answered_last_counts(boss: Client, world: rows.World) -> None:
+    rows.attempt(world.uncertain, 2, "error", code="45015")
+    listed = [boss.get(url("dead_letters"), {"code": code}).context["cl"].result_list for code in ("45015", "timeout")]
+    assert [[each.pk for each in found] for found in listed] == [[world.uncertain.pk], []]
+    assert state(world.uncertain) == "uncertain"

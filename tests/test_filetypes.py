@@ -11,7 +11,7 @@ from django.core.files.base import ContentFile
 
 from accounts.models import Restriction
 from bridge import asking, media
-from channels_wechat.filetypes import recognise, with_suffix
+from channels_wechat.filetypes import SUFFIXES, kind_of, recognise, with_suffix
 from channels_wechat.messages import Content, MediaItem
 from channels_wechat.wecom_app_content import media_type
 from channels_wechat.weixin_content import suffix_of
@@ -50,6 +50,18 @@ BYTES: dict[str, tuple[bytes, str, str]] = {
     "silk of others": (b"#!SILK_V3" + b"\0" * 40, "voice", "audio/silk"),
     "mp3": (b"ID3\x03\0\0\0\0\0\x21" + b"\0" * 40, "voice", "audio/mpeg"),
     "mp3 without tags": (b"\xff\xfb\x90\x64" + b"\0" * 40, "voice", "audio/mpeg"),
+    "avif": (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf", "image", "image/avif"),
+    "webm": (
+        b"\x1a\x45\xdf\xa3\x9fB\x86\x81\x01B\xf7\x81\x01B\xf2\x81\x04B\xf3\x81\x08B\x82\x84webm",
+        "video",
+        "video/webm",
+    ),
+    "avi": (b"RIFF\x24\0\0\0AVI LIST" + b"\0" * 40, "video", "video/x-msvideo"),
+    "m4a": (b"\0\0\0\x20ftypM4A \0\0\0\0M4A mp42isom", "voice", "audio/mp4"),
+    "ogg": (b"OggS\0\2" + b"\0" * 20 + b"OpusHead", "voice", "audio/ogg"),
+    "wav": (b"RIFF\x24\0\0\0WAVEfmt " + b"\0" * 40, "voice", "audio/x-wav"),
+    "aac": (b"\xff\xf1\x50\x80" + b"\0" * 40, "voice", "audio/aac"),
+    "flac": (b"fLaC\0\0\0\x22" + b"\0" * 40, "voice", "audio/x-flac"),
     "pdf": (b"%PDF-1.7\n%\xe2\xe3", "file", "application/pdf"),
     "docx": (office("word", "document"), "file", OFFICE + "wordprocessingml.document"),
     "xlsx": (office("xl", "workbook"), "file", OFFICE + "spreadsheetml.sheet"),
@@ -80,6 +92,17 @@ def test_the_first_bytes_decide(name: str, called: str, declared: str) -> None:
         (b"MZ", "a.txt", "text/plain", ("file", "text/plain")),
         (archive("x"), "a.apk", "", ("file", "application/vnd.android.package-archive")),
         (archive("x"), "a.png", "image/png", ("file", "application/zip")),
+        (BYTES["ogg"][0], "a.flac", "", ("voice", "audio/x-flac")),
+        (BYTES["ogg"][0], "a.ogg", "", ("voice", "audio/ogg")),
+        (BYTES["mp4"][0], "a.3gp", "", ("video", "video/3gpp")),
+        (BYTES["ogg"][0], "a.mp4", "", ("voice", "audio/ogg")),
+        (BYTES["mp4"][0], "a.m4a", "", ("voice", "audio/mp4")),
+        (BYTES["mp4"][0], "a.m4v", "", ("video", "video/x-m4v")),
+        (BYTES["mp4"][0], "a.mp3", "", ("video", "video/mp4")),
+        (BYTES["mp3"][0], "a.txt", "", ("voice", "audio/mpeg")),
+        (b"ID3" + b"x" * 40 + b"\0", "a.csv", "", ("file", "text/csv")),
+        (b"hello", "a.jpeg", "", ("image", "image/jpeg")),
+        *((b"hello", f"a{suffix}", "", (kind_of(mime), mime)) for mime, suffix in SUFFIXES.items()),
     ],
 )
 def test_then_the_name_then_what_was_declared(content: bytes, name: str, declared: str, found: tuple[str, str]) -> None:

@@ -28,7 +28,8 @@ ENCRYPTED = "woAJ2GCAAAXtWyujaWJHDDGi0mAAAA"
 @pytest.mark.parametrize(
     ("given", "stored"),
     [("WangWu", "wangwu"), ("wangwu", "wangwu"), ("A|b|C", "a|b|c"), ("@all", "@all"), ("party:1|2", "party:1|2"), ("", ""),
-     (ENCRYPTED, ENCRYPTED), (f"{ENCRYPTED}|WangWu", f"{ENCRYPTED}|wangwu"), ("WongKarWai", "wongkarwai")],
+     (ENCRYPTED, ENCRYPTED), (f"{ENCRYPTED}|WangWu", f"{ENCRYPTED}|wangwu"), ("WongKarWai", "wongkarwai"),
+     ("wm" + "A-_9" * 5, "wm" + "A-_9" * 5), ("wo" + "A" * 19, "wo" + "a" * 19), ("wx" + "A" * 30, "wx" + "a" * 30)],
 )  # fmt: skip
 def test_an_id_has_one_form(given: str, stored: str) -> None:
     assert person_id(given) == stored

@@ -162,7 +162,7 @@ def test_without_now_the_clock_is_used():
     assert caught.value.code == "stale"
 
 
-@pytest.mark.parametrize("ciphertext", ["!", "好", "\ud800", "abc"])
+@pytest.mark.parametrize("ciphertext", ["!", "好", "\ud800", "abc", "AAAA!" * 16, "AAA-" * 16])
 def test_what_is_not_base64_is_refused(ciphertext: str):
     cipher = Cipher("token", KEY, "")
     assert refusal(cipher, query_of(cipher, ciphertext), ciphertext) == (400, "base64")
@@ -240,6 +240,17 @@ def test_random_queries_are_refused(ciphertext: str, query: dict[str, str]):
 def test_a_wrong_key_is_explained(text: str):
     with pytest.raises(ValueError, match="43 characters"):
         decode_aes_key(text)
+
+
+def test_a_key_may_hold_every_character_of_base64():
+    assert len(decode_aes_key("+/" * 21 + "A")) == 32
+
+
+def test_line_breaks_inside_the_ciphertext_are_not_signed():
+    cipher = Cipher("token", KEY, "corp")
+    ciphertext = cipher.seal(b"x" * 200)
+    broken = "\r\n ".join(ciphertext[at : at + 76] for at in range(0, len(ciphertext), 76))
+    assert cipher.open(query_of(cipher, ciphertext), f"\n{broken}\n", now=NOW) == b"x" * 200
 
 
 def test_a_key_may_have_spare_bits_and_spaces_around_it():

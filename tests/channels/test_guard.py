@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
+from typing import TYPE_CHECKING
 
 import pytest
 from django.core.exceptions import ValidationError
 
 from channels_wechat.addresses import check_address
 from channels_wechat.errors import ChannelError
-from channels_wechat.guard import Guard, is_never_called, is_public
+from channels_wechat.guard import Allowed, Guard, is_never_called, is_public, parse_allowed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # IANA's special-purpose registries (2025), with multicast and what was given back or is reserved.
 SPECIAL_V4 = (
@@ -62,6 +67,17 @@ SPECIAL_V6 = (
     "fe80::/10",
     "fec0::/10",
     "ff00::/8",
+)
+# Link-local addresses, and where clouds give out credentials.
+NEVER = (
+    "169.254.0.0/16",
+    "fe80::/10",
+    "100.100.100.200/32",
+    "168.63.129.16/32",
+    "192.0.0.192/32",
+    "fd00:ec2::/32",
+    "fd20:ce::254/128",
+    "fd00:42::42/128",
 )
 # Public ones beside them: the table refuses no more than it must.
 PUBLIC = """1.1.1.1 8.8.8.8 9.255.255.255 11.0.0.0 100.63.255.255 100.128.0.0 126.255.255.255 128.0.0.1 169.253.255.255 172.15.255.255
@@ -126,9 +142,7 @@ def test_a_public_address_inside_another_stays_public(form: str) -> None:
     assert is_public(ipaddress.ip_address(written("8.8.8.8")[form]))
 
 
-@pytest.mark.parametrize(
-    "address", ["169.254.169.254", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fe80::1"]
-)
+@pytest.mark.parametrize("address", ["169.254.169.254", *edges(NEVER)])
 def test_metadata_is_never_called_whatever_a_list_says(address: str) -> None:
     inside = list(written(address).items()) if "." in address else []
     forms = [address, *(text for form, text in inside if not form.startswith("Teredo"))]
@@ -157,3 +171,85 @@ def test_a_name_that_does_not_resolve_just_now_may_be_entered() -> None:
     for address in ("http://gateway.invalid:18790", "http://other.invalid:18789"):
         with pytest.raises(ValidationError, match="Without https"):
             check_address(address, guard)
+
+
+# --- what a list lets through
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Has every name resolve to these addresses."""
+
+    def resolve_to(*addresses: str) -> None:
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in addresses]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *asked, **how: found)
+
+    return resolve_to
+
+
+@pytest.mark.parametrize(
+    ("entry", "address", "port", "reached"),
+    [
+        ("10.1.2.3", "10.1.2.3", 443, True),
+        ("10.1.2.3", "10.1.2.3", 8080, False),
+        ("10.1.2.3", "10.1.2.3", 0, False),
+        ("10.1.2.3:*", "10.1.2.3", 8080, True),
+        ("10.1.2.3:65535", "10.1.2.3", 65535, True),
+        ("10.1.2.3/8", "10.9.9.9", 80, True),
+        ("10.1.2.3/32", "10.1.2.4", 80, False),
+        ("10.1.2.3", "::ffff:10.1.2.3", 80, True),
+        ("::1", "::1", 80, True),
+        ("[::1]:8080", "::1", 8080, True),
+        ("[::1]:8080", "::1", 80, False),
+        ("[fd00::/8]:*", "fd00::7", 8080, True),
+        ("Gateway.internal.:80", "10.1.2.3", 80, True),
+        ("*.internal", "10.1.2.3", 443, True),
+        ("*.internal", "10.1.2.3", 8080, False),
+        ("internal", "10.1.2.3", 80, False),
+        ("8.8.8.8", "8.8.8.8", 80, True),
+    ],
+)
+@pytest.mark.parametrize("host", ["gateway.internal", "GATEWAY.internal."])
+def test_an_entry_lets_through_what_it_names(
+    names: Callable[..., None], host: str, entry: str, address: str, port: int, reached: bool
+) -> None:
+    names(address)
+    if reached:
+        assert Guard([entry]).resolve(host, port, secure=False) == [address]
+    else:
+        with pytest.raises(ChannelError):
+            Guard([entry]).resolve(host, port, secure=False)
+
+
+@pytest.mark.parametrize("entry", ["h:0", "h:65536", "[::1]:0", "10.0.0.0/8:70000", "h:00"])
+def test_an_entry_with_a_port_that_is_none_is_refused(entry: str) -> None:
+    with pytest.raises(ValueError, match="no port"):
+        parse_allowed(entry)
+
+
+def test_a_name_in_a_list_may_end_with_a_dot() -> None:
+    assert parse_allowed("Gateway.internal.:80") == Allowed("gateway.internal", None, 80)
+
+
+def test_of_several_addresses_only_the_public_ones_are_called(names: Callable[..., None]) -> None:
+    names("10.0.0.1", "8.8.8.8", "169.254.169.254", "8.8.8.8")
+    assert Guard().resolve("both.example", 443) == ["8.8.8.8"]
+    names("10.0.0.1", "169.254.169.254")
+    with pytest.raises(ChannelError, match="private network"):
+        Guard().resolve("neither.example", 443)
+
+
+def test_an_address_with_a_zone_is_refused_like_one_without(names: Callable[..., None]) -> None:
+    names("fe80::1%eth0")
+    with pytest.raises(ChannelError, match="never called"):
+        Guard(["[::/0]:*"]).resolve("zone.example", 443)
+
+
+def test_a_public_host_is_called_without_tls_only_where_no_secret_goes_along() -> None:
+    assert Guard(open_http=True).resolve("8.8.8.8", 80, secure=False) == ["8.8.8.8"]
+    for guard in (Guard(), Guard(["8.8.8.8:8080"])):
+        assert guard.resolve("8.8.8.8", 80) == ["8.8.8.8"]
+        with pytest.raises(ChannelError, match="Without https.*ALLOWED_PRIVATE_HOSTS"):
+            guard.resolve("8.8.8.8", 80, secure=False)
+    with pytest.raises(ChannelError, match="private network.*OTHER"):
+        Guard(open_http=True, setting="OTHER").resolve("10.0.0.1", 80, secure=False)

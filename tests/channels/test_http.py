@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.guard import Allowed, Guard, is_public, parse_allowed
-from channels_wechat.http import Http, encode_json, redact_url
+from channels_wechat.http import IDLE_SECONDS, Http, encode_json, redact_url
 from tests.channels.harness import Recorder, Reply, recorder
 from tests.factories import eventually
 
@@ -123,14 +123,23 @@ def test_it_looks_at_the_address_and_not_at_its_spelling(platform: Recorder, hos
     ],
 )
 def test_it_calls_only_http_addresses(http: Http, url):
-    error = failure(http, "GET", url)
+    error = failure(http, "GET", url + "?key=geheim")
     assert (error.code, error.action) == ("address", Action.CONFIG)
+    assert "geheim" not in f"{error} {error!r}"
 
 
 def test_it_sends_json_as_raw_utf8(platform: Recorder, http: Http):
     http.request("POST", platform.url + "/a", json={"content": "你好 👋\ud83d \0"})
     assert platform.requests[0].headers["Content-Type"] == "application/json; charset=utf-8"
     assert platform.requests[0].body == '{"content": "你好 👋 "}'.encode()
+
+
+@pytest.mark.parametrize(("value", "body"), [({}, b"{}"), ([], b"[]"), (0, b"0"), (False, b"false"), ("", b'""')])
+def test_an_empty_json_value_is_sent_too(platform: Recorder, http: Http, value, body):
+    http.request("POST", platform.url, json=value, headers={"Content-Type": "application/odd+json"})
+    http.request("POST", platform.url)
+    assert [request.body for request in platform.requests] == [body, b""]
+    assert platform.requests[0].headers["Content-Type"] == "application/odd+json"
 
 
 @given(st.text(alphabet=st.characters(codec=None, categories=["Cs", "Lo", "Cc", "So"])))
@@ -205,6 +214,7 @@ def test_an_answer_that_drips_in_is_given_up(monkeypatch):
 
 
 def test_a_connection_that_was_idle_is_not_trusted(platform: Recorder, http: Http, monkeypatch):
+    assert IDLE_SECONDS < 30  # after which the first servers close one
     monkeypatch.setattr("channels_wechat.http.IDLE_SECONDS", 0.0)
     for _ in range(2):
         http.request("POST", platform.url, json={})
@@ -253,7 +263,7 @@ def test_a_lost_answer_is_unknown_unless_repeating_is_harmless(
     platform: Recorder, fault, code, method, harmless, action
 ):
     platform.will(Reply(fault=fault))
-    error = failure(Http(LOCAL, timeout=(2, 0.3)), method, platform.url + "/?key=geheim", harmless=harmless)
+    error = failure(Http(LOCAL, timeout=(60, 0.3)), method, platform.url + "/?key=geheim", harmless=harmless)
     assert (error.code, error.action) == (code, action)
     assert "geheim" not in str(error)
     assert len(platform.requests) == 1
@@ -328,8 +338,51 @@ def test_an_answer_may_not_be_larger_than_asked(platform: Recorder, http: Http, 
     assert http.request(method, platform.url, max_bytes=100).body == b"x" * 100
 
 
-def moved(url: str) -> Reply:
-    return Reply(b"", 302, (("Location", url),))
+def test_the_whole_answer_counts_and_not_its_pieces(platform: Recorder, http: Http):
+    platform.will(Reply(b"x" * 200_001), Reply(b"x" * 200_000))
+    assert failure(http, "GET", platform.url, max_bytes=200_000).code == "too_large"
+    assert len(http.request("GET", platform.url, max_bytes=200_000).body) == 200_000
+
+
+def moved(url: str, status: int = 302) -> Reply:
+    return Reply(b"", status, (("Location", url),))
+
+
+@pytest.mark.parametrize(
+    ("status", "seen"), [(301, 200), (302, 200), (303, 200), (307, 200), (308, 200), (300, 300), (304, 304), (201, 201)]
+)
+def test_every_kind_of_redirect_is_followed_and_nothing_else(platform: Recorder, http: Http, status, seen):
+    platform.will(moved("/b", status))
+    assert http.request("GET", platform.url + "/a", follow=1).status == seen
+
+
+def test_a_redirect_to_nowhere_is_an_answer(platform: Recorder, http: Http):
+    platform.will(Reply(b"x", 302))
+    assert http.request("GET", platform.url, follow=3).body == b"x"
+
+
+@pytest.mark.parametrize(
+    ("url", "from_message", "code", "called"),
+    [
+        ("https://public.example/x", False, "connect", [("8.8.8.8", 443)]),
+        ("https://public.example:8443/x", True, "connect", [("8.8.8.8", 8443)]),
+        ("http://public.example/x", True, "connect", [("8.8.8.8", 80)]),
+        ("http://public.example/x", False, "address", []),
+    ],
+)
+def test_a_public_host_is_called_where_its_name_led_and_with_tls(monkeypatch, url, from_message, code, called):
+    """Only addresses that stand in messages, to which no secret goes, may do without TLS."""
+    opened: list[object] = []
+
+    def refuse(address: object, *options: object, **more: object) -> None:
+        opened.append(address)
+        raise OSError("not from a test")
+
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *asked, **how: found)
+    monkeypatch.setattr("channels_wechat.http.create_connection", refuse)
+    assert failure(Http(), "GET", url, from_message=from_message).code == code
+    assert opened == called
 
 
 def test_redirects_are_not_followed_by_default(platform: Recorder, http: Http):
@@ -372,6 +425,7 @@ def test_a_post_is_never_redirected(platform: Recorder, http: Http):
             "https://cos/x?q-sign-time=1&sign=abc&Q-SIGNATURE=d",
             "https://cos/x?q-sign-time=***&sign=***&Q-SIGNATURE=***",
         ),
+        ("https://h/p?jsapi_ticket=abc&Ticket=d", "https://h/p?jsapi_ticket=***&Ticket=***"),
         ("https://h/p?userid=abc", "https://h/p?userid=abc"),
     ],
 )

@@ -171,6 +171,62 @@ def test_a_text_of_someone_who_is_not_there_is_not_checked(platform: Recorder, p
     assert refusal(program.check_text, "o1", "x").capability == "moderation"
 
 
+@pytest.mark.parametrize(("count", "calls"), [(0, 1), (2500, 1), (2501, 2), (5001, 3)])
+def test_a_text_is_checked_in_parts_of_2500_characters(platform: Recorder, program: MiniProgram, count, calls):
+    platform.will(*[checked("pass")] * calls)
+    assert program.check_text("o1", "字" * count).suggest == "pass"
+    assert "".join(request.json["content"] for request in platform.requests) == "字" * count
+    assert len(platform.requests) == calls
+
+
+@pytest.mark.parametrize(
+    ("call", "action"),
+    [
+        (lambda program: program.check_text("o1", "x"), Action.RETRY),
+        (lambda program: program.check_media("o1", "https://a.cn/p", "image"), Action.RETRY),
+        (lambda program: program.templates(), Action.RETRY),
+        (
+            lambda program: program.send(USER, program.render(Content(kind="subscribe", data=SUBSCRIBE))[0]),
+            Action.UNKNOWN,
+        ),
+    ],
+)
+def test_a_call_whose_answer_was_lost_is_repeated_where_that_changes_nothing(
+    platform: Recorder, program: MiniProgram, call, action
+):
+    platform.will(Reply(fault="reset"))
+    assert refusal(call, program).action == action
+    assert len(platform.requests) == 1
+
+
+def test_a_picture_to_check_is_found_where_the_platform_shows_it(program: MiniProgram):
+    shown = {"MsgType": "image", "PicUrl": "https://mmbiz.qpic.cn/p", "ThumbUrl": "https://mmbiz.qpic.cn/t"}
+    assert program.file_address(shown) == "https://mmbiz.qpic.cn/p"
+    assert program.file_address({"MsgType": "voice", "MediaId": "m"}) == ""
+
+
+def test_every_label_of_a_verdict_has_words(program: MiniProgram):
+    found = {label: str(program.objection(label)) for label in (10001, 20001, 20002, 20003, 20006, 20008, 20012, 20013)}
+    assert list(found.values()) == [
+        "advertising", "politics", "pornography", "abuse", "crime", "fraud", "vulgarity", "copyright",
+    ]  # fmt: skip
+    assert str(program.objection(21000)) == "something else"
+    assert (program.objection(100), program.objection(7)) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        ("会议:{{thing1.DATA}}\n时间：{{ date2.DATA }}", (("会议", "thing1"), ("时间", "date2"))),
+        ("{{thing1.DATA}}", (("", "thing1"),)),
+        ("各位\n地点 : {{thing3.DATA}} 楼", (("地点", "thing3"),)),
+        ("没有要填的", ()),
+    ],
+)
+def test_a_template_says_what_is_to_be_filled_in(content, lines):
+    assert Template("T1", "t", content).lines == lines
+
+
 @pytest.mark.parametrize(("kind", "number"), [("image", 2), ("voice", 1)])
 def test_a_file_is_checked_in_two_steps(platform: Recorder, program: MiniProgram, kind, number):
     platform.will(says(trace_id="60f96f1d-3845297a-1976a3ae"))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
 from channels_wechat import channel_class
 from channels_wechat.errors import Action, ChannelError
-from channels_wechat.messages import Content, File, MediaItem, Payload, Peer, Person, Upload
+from channels_wechat.messages import HANDLE, Content, File, MediaItem, Payload, Peer, Person, Upload
 from channels_wechat.official_account import OfficialAccount
+from channels_wechat.sentences import ENGLISH, Sentences
 from channels_wechat.weixin_account import WeixinAccount
 from tests.channels.harness import Recorder, Reply, recorder, says
 from tests.channels.weixin import APP, CREDENTIALS, KEY, SECRET, TOKEN, official_account, tokens_of
@@ -178,6 +180,32 @@ def test_a_file_is_uploaded_under_a_plain_name(platform: Recorder, account: Offi
     assert "张三".encode() not in sent.body
 
 
+@pytest.mark.parametrize(("mime", "sent"), [("image/png", "image/png"), ("", "application/octet-stream")])
+def test_an_upload_says_its_type(platform: Recorder, account: OfficialAccount, mime, sent):
+    platform.will(says(media_id="m1"))
+    account.upload(Upload("image", "a.png", mime, b"12345"))
+    assert f"\r\nContent-Type: {sent}\r\n\r\n12345".encode() in platform.requests[0].body
+
+
+@pytest.mark.parametrize(
+    ("call", "action"),
+    [
+        (lambda account: account.upload(Upload("image", "a.png", "image/png", b"x")), Action.RETRY),
+        (lambda account: account.show_typing(USER), Action.RETRY),
+        (lambda account: account.person("o1"), Action.RETRY),
+        (lambda account: account.quota("cgi-bin/x"), Action.RETRY),
+        (lambda account: account.send(USER, LABELLED), Action.UNKNOWN),
+        (lambda account: account.clear_quotas(), Action.UNKNOWN),
+    ],
+)
+def test_a_call_whose_answer_was_lost_is_repeated_where_that_changes_nothing(
+    platform: Recorder, account: OfficialAccount, call, action
+):
+    platform.will(Reply(fault="reset"))
+    assert refusal(call, account).action == action
+    assert len(platform.requests) == 1
+
+
 @pytest.mark.parametrize(
     ("file", "reply", "code"),
     [
@@ -193,6 +221,14 @@ def test_a_file_that_is_not_taken(platform: Recorder, account: OfficialAccount, 
     error = refusal(account.upload, file)
     assert (error.code, len(platform.requests)) == (code, 1 if reply else 0)
     assert error.capability == ("media" if code == "48001" else "")
+    assert error.max_tries == (2 if code == "no_media_id" else None)
+
+
+def test_a_file_without_a_name_is_of_the_type_that_its_header_says(platform: Recorder, account: OfficialAccount):
+    platform.will(*[Reply(b"?", headers=(("Content-Type", "audio/x-odd; a=b"),))] * 2, Reply(b"?", headers=()))
+    assert account.download(MediaItem("voice", "m")) == Upload("voice", "", "audio/x-odd", b"?")
+    assert account.download(MediaItem("voice", "m", mime="audio/amr")).mime == "audio/x-odd"
+    assert account.download(MediaItem("voice", "m", mime="audio/amr")).mime == "audio/amr"
 
 
 def test_a_file_is_downloaded(platform: Recorder, account: OfficialAccount):
@@ -223,6 +259,7 @@ def test_a_video_is_downloaded_where_it_lies(platform: Recorder, account: Offici
         ({"subscribe": "1", "openid": "o1", "nickname": "", "remark": ""}, Person("", True)),
         ({"subscribe": 0, "openid": "o1"}, Person("", False)),
         ({"subscribe": 1, "nickname": "Zhang"}, Person("Zhang", True)),
+        ({"subscribe": 1, "nickname": "Zhang", "remark": "老张"}, Person("老张", True)),
         ({"openid": "o1"}, Person("", None)),
     ],
 )
@@ -253,6 +290,30 @@ def test_quotas_are_told_and_cleared(platform: Recorder, account: OfficialAccoun
     assert (quota.path, quota.limit, quota.used, quota.left) == ("cgi-bin/message/custom/send", 10, 4, 6)
     account.clear_quotas()
     assert platform.requests[1].json == {"appid": APP}
+
+
+@pytest.mark.parametrize(
+    ("msgtype", "code", "words"),
+    [
+        ("voice", "45007", "[The voice"),
+        ("voice", "45001", ""),
+        ("video", "45007", ""),
+        ("text", "45007", ""),
+    ],
+)
+def test_only_a_voice_message_that_is_too_long_is_told_in_words(account: OfficialAccount, msgtype, code, words):
+    own = Sentences(ENGLISH)
+    told = replace(account.identity, sentences=own)
+    payload = Payload({"msgtype": msgtype, msgtype: {"media_id": HANDLE}}, file="7")
+    found = OfficialAccount(told, account.http).instead(payload, ChannelError(code, Action.PERMANENT, "no"))
+    expected = Payload({"msgtype": "text", "text": {"content": own.get("voice_too_long")}})
+    assert found == (expected if words else None)
+
+
+@pytest.mark.parametrize(("apart", "joined"), [(True, "a\n\nb"), (False, "ab")])
+def test_parts_of_one_text_are_joined_as_they_were(account: OfficialAccount, apart, joined):
+    first, second = (Payload({"msgtype": "text", "text": {"content": words}}) for words in "ab")
+    assert account.merge(first, second, apart=apart) == Payload({"msgtype": "text", "text": {"content": joined}})
 
 
 @pytest.mark.parametrize(
@@ -290,9 +351,10 @@ def test_the_agent_learns_where_it_speaks(answers):
 
 def test_every_message_but_none_else_uses_a_window():
     assert official_account().uses_window(HELLO)
-    assert [(limit.name, limit.count, limit.scope) for limit in official_account().limits] == [
-        ("day", 500_000, "account")
+    assert [(limit.name, limit.count, limit.per, limit.scope) for limit in official_account().limits] == [
+        ("day", 500_000, 24 * 3600, "account")
     ]
+    assert official_account().most_parts == 10  # two windows of five
     assert official_account().base_url == WeixinAccount.default_api_base_url == "https://api.weixin.qq.com"
 
 
@@ -315,6 +377,8 @@ def test_the_form_takes_what_the_console_gives():
         ("app_id", "gh_97417a04a28d"),
         ("app_secret", ""),
         ("token", "ab"),
+        ("token", "a" * 33),
+        ("app_id", "wx" + "a" * 31),
         ("token", "a-b"),
         ("encoding_aes_key", ""),
         ("encoding_aes_key", "a" * 42),
@@ -325,6 +389,13 @@ def test_the_form_takes_what_the_console_gives():
 )
 def test_the_form_refuses_what_cannot_be(field, value):
     assert list(OfficialAccount.Credentials({**FORM, field: value}).errors) == [field]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("token", "abc"), ("token", "aZ09" * 8), ("app_id", "wx1"), ("app_id", "wx" + "aZ0" * 10)]
+)
+def test_the_form_takes_every_shape_of_an_id(field, value):
+    assert not OfficialAccount.Credentials({**FORM, field: value}).errors
 
 
 @pytest.mark.parametrize("mode", ["safe", "compatible", "plaintext"])

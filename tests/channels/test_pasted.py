@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.forms import CharField
 
 from channels_wechat import KINDS, channel_class
-from channels_wechat.pasted import PastedField, PastedNumberField, clean_pasted
+from channels_wechat.pasted import PastedField, PastedNumberField, clean_pasted, without_invisible
 from tests import factories
 
 GOOD = {
@@ -92,6 +92,50 @@ def test_no_field_of_credentials_is_forgotten(kind: str) -> None:
 @pytest.mark.parametrize("digits", ["१००", "１０００００２", "10.0", "1e3", "-5", "+5", "0x10", "1_000"])
 def test_an_agent_id_has_only_digits(digits: str) -> None:
     assert not form("wecom_app", "agent_id", digits).is_valid()
+
+
+@pytest.mark.parametrize(
+    "letter",
+    "\u00ad\u034f\u061c\u180e\u200b\u200c\u200d\u200e\u200f\u202a\u202c\u202e\u2060\u2064\u2066\u2069\u206f\ufeff",
+)
+def test_every_character_without_a_width_is_taken_out(letter: str) -> None:
+    assert clean_pasted(f"a{letter}b") == "ab"
+    assert without_invisible(f"{letter} a{letter}b {letter}") == "ab"
+
+
+@pytest.mark.parametrize("quotes", ['""', "''", "``", "“”", "‘’", "„“", "«»", "「」", "『』"])
+def test_quotes_of_every_kind_are_named(quotes: str) -> None:
+    with pytest.raises(ValidationError, match=f"quotes {quotes}"):
+        clean_pasted(f"{quotes[0]}secret{quotes[1]}")
+    if quotes.isascii():
+        assert clean_pasted(f"{quotes[0]}secret") == f"{quotes[0]}secret"
+        assert clean_pasted(quotes[0]) == quotes[0]
+
+
+@pytest.mark.parametrize(("digits", "taken"), [("9" * 20, True), ("9" * 21, False), ("0", False), ("1", True)])
+def test_a_number_has_at_most_twenty_digits(digits: str, taken: bool) -> None:
+    assert form("wecom_app", "agent_id", digits).is_valid() == taken
+
+
+@pytest.mark.parametrize("text", ["a1", "１", "1a", "²"])
+def test_a_number_has_no_letters(text: str) -> None:
+    assert not form("wecom_app", "agent_id", text).is_valid()
+
+
+@pytest.mark.parametrize(
+    ("letter", "name"),
+    [
+        ("\n", "a line break"),
+        ("\u2028", "a line break"),
+        ("\x85", "a line break"),
+        (" ", "a blank"),
+        ("Ａ", "“Ａ” (U+FF21, full"),
+    ],
+)
+def test_the_character_and_its_place_are_named(letter: str, name: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        clean_pasted(f"ab{letter}c")
+    assert f"Character 3 is {name}" in caught.value.messages[0]
 
 
 def test_the_middle_of_a_key_loses_what_has_no_width() -> None:

@@ -10,7 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from channels_wechat.text import clean, clean_json, head, pieces, plain, simple, split, split_tables, utf8_len
+from channels_wechat.text import (
+    clean,
+    clean_json,
+    head,
+    pieces,
+    plain,
+    sendable,
+    sendable_json,
+    sendable_name,
+    simple,
+    split,
+    split_tables,
+    utf8_len,
+)
 from tests.splitter_run import run, violations
 
 FAMILY = "👨‍👩‍👧‍👦"  # one character of 25 bytes
@@ -33,6 +46,19 @@ def test_a_table_cut_in_two_repeats_its_head():
     assert all(len(part.encode()) <= 2048 for part in parts)
     assert "".join(parts).count("| n | 值 |") == len(parts)
     assert sum(part.count("字" * 20) for part in parts) == 450
+
+
+def test_a_row_longer_than_a_part_gets_its_head_only_at_its_beginning():
+    head = "| n | 值 |\n|---|---|\n"
+    parts = split_tables(f"{head}| 1 | {'字' * 400} |\n| 2 | x |\n" + "尾" * 20, 600)
+    assert [part.startswith(head) for part in parts][:2] == [True, False]
+    assert "".join(parts).count("字") == 400
+
+
+def test_a_head_of_more_than_a_quarter_of_a_part_is_not_repeated():
+    head = f"| {'长' * 60} | b |\n|---|---|\n"
+    parts = split_tables(head + "| 1 | 2 |\n" * 100, 400)
+    assert "".join(parts).count("长" * 60) == 1
 
 
 def test_a_table_in_a_fence_is_code():
@@ -88,6 +114,10 @@ def test_the_limit_is_in_bytes_and_reached_exactly(extra: int, parts: int):
 def test_the_best_border_is_taken(text: str, limit: int, first: str):
     assert split(text, limit)[0] == first
     assert "".join(split(text, limit)) == text
+
+
+def test_a_border_in_the_second_third_is():
+    assert split("短" * 7 + "。" + "长" * 30, 60)[0] == "短" * 7 + "。"
 
 
 def test_a_border_in_the_first_third_is_not_worth_it():
@@ -157,6 +187,35 @@ def test_clean_replaces_what_cannot_be_stored():
     assert split("a\0\ud83d", 100) == ["a\ufffd\ufffd"]
 
 
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("a\r\nb\rc\n\td", "a\nb\nc\n\td"),
+        *((f"a{mark}b", "ab") for mark in "\0\x07\x08\x0b\x0c\x0e\x1f\x7f\x80\x9f\ufeff\ufffe\uffff\ud800\udfff"),
+        *((f"a{mark}b", "ab") for mark in "\u202a\u202e\u2066\u2069\ufff9\ufffb\ufdd0\ufdef"),
+        ("a\u200e\u200f\u200d\u00a0\u3000\ufffd😀b", "a\u200e\u200f\u200d\u00a0\u3000\ufffd😀b"),
+        ("\x1b[31;1m红\x1b[0m", "红"),
+        ("\x9b31m红\x9bm", "红"),
+        ("\x1b]8;;https://a.cn\x07链\x1b]8;;\x1b\\接", "链接"),
+    ],
+)
+def test_what_a_platform_refuses_is_taken_out(text: str, sent: str):
+    assert sendable(text) == sent
+    assert sendable_name(f" {text}\t") == " ".join(sent.split())
+    assert sendable_json({text: [text, (text, 7, None)]}) == {sent: [sent, [sent, 7, None]]}
+
+
+def test_what_is_nested_too_deeply_becomes_words():
+    for wrap in (lambda inner: [inner], lambda inner: {"a": inner}):
+        value: object = "x"
+        for _level in range(101):
+            value = wrap(value)
+        assert "nested too deeply" in json.dumps(clean_json(value))
+        assert json.dumps(clean_json(value)).count("x") == 0
+        (inner,) = value.values() if isinstance(value, dict) else value
+        assert clean_json(inner) == inner
+
+
 def test_clean_json_reaches_every_text():
     value = json.loads('{"a\\u0000": ["\\ud800", {"b": 1.5, "c": null, "d": true}], "e": "\\ud83d\\ude00"}')
     assert clean_json(value) == {"a\ufffd": ["\ufffd", {"b": 1.5, "c": None, "d": True}], "e": "😀"}
@@ -213,6 +272,14 @@ def test_head(text: str, limit: int, expected: str):
         ("见 https://a.b/_x_*y*。", "见 https://a.b/_x_y。"),
         ("`*x*` 和 ``a`b``", "*x* 和 a`b"),
         (r"\*不是\* 5\_6", "*不是* 5_6"),
+        *((f"甲\\{mark}乙", f"甲{mark}乙") for mark in "`*_[]#|~>+.-"),
+        (r"C:\dir\!x", r"C:\dir\!x"),
+        ("###### 六", "六"),
+        ("####### 七", "####### 七"),
+        ("___", "---"),
+        ("- - -", "---"),
+        (" * * *", "---"),
+        ("**a *b ~~c~~* d**", "a b c d"),
         ("* 一\n+ 二\n  * 三\n- 四\n1. 五", "- 一\n- 二\n  - 三\n- 四\n1. 五"),
         ("***", "---"),
         ("> **引**\n> - 用", "> 引\n> - 用"),

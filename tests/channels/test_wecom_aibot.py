@@ -143,12 +143,124 @@ def test_a_guest_does_not_pass_for_a_colleague(corp_id: str, sender: str):
         ("RobotA hello", "RobotA", "RobotA hello"),
         ("@robota hello", "RobotA", "@robota hello"),
         ("  @RobotB spaces stay ", "RobotA", "  @RobotB spaces stay "),
+        *((f"@RobotA{mark}好", "RobotA", f"{mark}好") for mark in "，。：！？、；,:!?;)）"),
+        *((f"问 @RobotA {mark}好", "RobotA", f"问{mark}好") for mark in "，。：！？、；,:!?;)）"),
+        *((f"a{mark}@RobotA b", "RobotA", f"a{mark}@RobotA b") for mark in "._%+-9Z"),
+        ("@RobotA（好）", "RobotA", "@RobotA（好）"),
         ("@ hello", "", "@ hello"),
         ("@. hello", ".", "hello"),
     ],
 )
 def test_the_mention_is_taken_out(text: str, name: str, expected: str):
     assert strip_mention(text, name) == expected
+
+
+def said(**fields: Any) -> Any:
+    """What is heard of the fixture of a single chat with these fields changed."""
+    (inbound,) = parse({**fixture("text__single"), **fields}).inbound
+    return inbound
+
+
+@pytest.mark.parametrize(
+    ("fields", "peer"),
+    [
+        ({"chattype": "single", "chatid": "CHATID"}, SINGLE),
+        ({"chattype": "SINGLE", "chatid": "CHATID"}, SINGLE),
+        ({"chattype": "single", "chatid": None}, SINGLE),
+        ({"chattype": "group", "chatid": "CHATID"}, GROUP),
+        ({"chattype": "GROUP", "chatid": "CHATID"}, GROUP),
+        ({"chattype": None, "chatid": "CHATID"}, GROUP),
+        ({"chattype": "other", "chatid": "CHATID"}, GROUP),
+        ({"chattype": None, "chatid": None}, SINGLE),
+    ],
+)
+def test_a_chat_with_an_id_is_a_group_unless_the_platform_says_otherwise(fields: Any, peer: tuple[str, str]):
+    inbound = said(**fields)
+    assert (inbound.peer.kind, inbound.peer.id) == peer
+
+
+def test_names_of_types_are_read_in_any_case():
+    assert said(msgtype="TEXT").text == "你好 😀"
+    image = {"msgtype": "IMAGE", "image": {"url": "https://a.cn/p"}}
+    assert said(msgtype="Mixed", mixed={"msg_item": [image]}).media == (MediaItem("image", "https://a.cn/p"),)
+    assert said(msgtype="EVENT", event={"eventtype": "enter_chat"}).kind == "event"
+
+
+def test_a_callback_that_names_no_bot_is_taken():
+    assert said(aibotid=None).text == said(aibotid="").text == "你好 😀"
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [(1_700_000_000, 1_700_000_000), ("1700000000", 1_700_000_000), (10**11 - 1, 10**11 - 1), ("9" * 11, 10**11 - 1),
+     (10**11, 0), ("9" * 12, 0), (0, 0), (-5, 0), ("-5", 0), (True, 0), (1.5, 0), ("soon", 0), (None, 0)],
+)  # fmt: skip
+def test_a_time_is_a_number_of_seconds(told: Any, seconds: int):
+    assert said(create_time=told).occurred_at == seconds
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        ({"name": "N", "latitude": 1.5, "longitude": "2"}, "Location: N (1.5, 2)"),
+        ({"title": "T", "address": "A"}, "Location: T A"),
+        ({"label": "L"}, "Location: L"),
+        ({"address": "A", "name": "A"}, "Location: A"),
+    ],
+)
+def test_a_place_is_read_by_every_name_that_it_may_have(place: Any, text: str):
+    inbound = said(msgtype="location", location=place)
+    assert (inbound.kind, inbound.text, inbound.is_unread) == ("location", text, False)
+
+
+@pytest.mark.parametrize("name", ["title", "description", "desc", "content", "url", "link_url"])
+def test_a_link_is_read_by_every_name_that_its_parts_may_have(name: str):
+    inbound = said(msgtype="link", link={name: "https://a.cn"})
+    assert (inbound.kind, inbound.text, inbound.is_unread) == ("link", "https://a.cn", False)
+
+
+def test_a_quoted_file_comes_after_those_of_the_message():
+    files = [{"msgtype": "image", "image": {"url": f"https://a.cn/{name}"}} for name in "ab"]
+    quote = {"msgtype": "file", "file": {"url": "https://a.cn/q"}}
+    inbound = said(msgtype="mixed", mixed={"msg_item": files}, quote=quote)
+    assert [item.handle for item in inbound.media] == ["https://a.cn/a", "https://a.cn/b", "https://a.cn/q"]
+
+
+def test_a_file_beside_the_platforms_placeholder_is_kept():
+    parts = [
+        {"msgtype": "text", "text": {"content": "[不支持的消息类型]"}},
+        {"msgtype": "image", "image": {"url": "https://a.cn/a"}},
+    ]
+    inbound = said(msgtype="mixed", mixed={"msg_item": parts})
+    assert (inbound.kind, inbound.media) == ("unsupported", (MediaItem("image", "https://a.cn/a"),))
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [("option_ids", "option_id"), ("opiton_ids", "opiton_id"), ("opiton_ids", "option_id")],
+)
+@pytest.mark.parametrize(("chosen", "text"), [(["a", "b"], "q: a, b"), ("a", "q: a")])
+def test_what_was_chosen_on_a_card_is_read_in_every_spelling(outer: str, inner: str, chosen: Any, text: str):
+    item = {"question_key": "q", outer: {inner: chosen}}
+    event = {"eventtype": "template_card_event", "template_card_event": {"selected_items": {"selected_item": item}}}
+    assert said(msgtype="event", event=event).text == text
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        ({"type": 1}, "accurate"),
+        ({"type": "2"}, "inaccurate"),
+        ({"type": 3}, "withdrawn"),
+        ({"type": 9}, "9"),
+        ({"type": 2, "inaccurate_reason_list": [1, 2, 3, 4]}, "inaccurate (irrelevant, incomplete, wrong, wrong data analysis)"),
+        ({"type": 2, "inaccurate_reason_list": ["1", 9]}, "inaccurate (irrelevant, 9)"),
+        ({"type": 2, "inaccurate_reason_list": 3, "content": "W"}, "inaccurate (wrong): W"),
+    ],
+)  # fmt: skip
+def test_a_verdict_on_an_answer_is_read_number_by_number(told: Any, text: str):
+    event = {"eventtype": "feedback_event", "feedback_event": told}
+    assert said(msgtype="event", event=event).text == f"feedback: {text}"
 
 
 def test_in_a_single_chat_nothing_is_taken_out():
@@ -329,6 +441,12 @@ def test_the_form_takes_what_the_console_shows():
     assert WeComAIBot.external_id(filled.cleaned_data) == "AIBOTID"
     assert filled.secrets == {"token", "encoding_aes_key"}
     assert filled.secrets <= set(filled.fields)
+    assert filled.sent == frozenset()  # it calls only addresses that the platform names
+
+
+@pytest.mark.parametrize("corp_id", ["", "wx5823bf96d3bd56c7", "ww" + "Aa0_-" * 12])
+def test_the_form_takes_every_shape_of_a_corp_id(corp_id: str):
+    assert form(corp_id=corp_id).is_valid()
 
 
 @pytest.mark.parametrize(

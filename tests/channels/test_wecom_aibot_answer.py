@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
@@ -131,6 +132,14 @@ def test_a_card_in_the_agents_markdown_becomes_one():
 
 def test_a_card_alone_is_a_card():
     assert bot().render(Content(fenced(CARD)))[0].body == {"msgtype": "template_card", "template_card": CARD}
+
+
+@pytest.mark.parametrize("fence", ["~~~", "````", "~~~~~"])
+def test_a_card_may_stand_in_any_fence(fence: str):
+    block = f"{fence} template_card\n{json.dumps(CARD)}\n{fence}"
+    (payload,) = bot().render(Content(f"请选\n{block}\n谢谢"))
+    assert payload.body == {**markdown("请选\n谢谢"), "template_card": CARD}
+    assert frame(text=f"看\n{block}")["stream"]["content"] == "看\n"
 
 
 @pytest.mark.parametrize(
@@ -334,8 +343,9 @@ def test_a_late_answer_goes_to_the_reply_address_as_it_stands(server: Platform):
 
 def test_a_late_card_goes_too(server: Platform):
     body = {"msgtype": "template_card", "template_card": CARD}
-    send(server, server.says(0), Payload(body))
+    receipt = send(server, server.says(0), Payload(body))
     assert json.loads(server.asked[0][2]) == body
+    assert receipt.note == ""
 
 
 def test_the_receipt_says_what_was_left_out(server: Platform):
@@ -396,6 +406,32 @@ def test_the_platforms_error_decides(server: Platform, errcode: int, action: Act
     assert (error.code, error.action) == (str(errcode), action)
 
 
+def test_a_late_answer_whose_reply_was_lost_is_unknown(server: Platform):
+    """The address may be spent by it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        http = Http(["127.0.0.1:*"], (2, 0.2), allowed_in_messages=["127.0.0.1:*"])
+        with pytest.raises(ChannelError) as caught:
+            bot(http, api_base_url=address).send(Peer("group", "C", f"{address}/r"), Payload(markdown("晚了")))
+    assert (caught.value.code, caught.value.action) == ("timeout", Action.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("base", "address", "same"),
+    [
+        ("http://api.example", "http://api.example:80/r", True),
+        ("http://api.example:80", "http://API.example/r", True),
+        ("https://api.example", "https://api.example:443/r", True),
+        ("https://api.example", "http://api.example:443/r", False),
+        ("http://api.example", "http://api.example:443/r", False),
+    ],
+)
+def test_a_port_that_is_the_usual_one_need_not_be_written(base: str, address: str, same: bool):
+    with pytest.raises(ChannelError) as caught:
+        bot(api_base_url=base).send(Peer("group", "C", address), Payload(markdown(""), images=("1",)))
+    assert caught.value.code == ("pictures_only" if same else "reply_host")
+
+
 def test_a_spent_address_is_explained(server: Platform):
     assert "used already" in str(failure(server, server.says(60140, "invalid response_code")))
 
@@ -446,6 +482,9 @@ def test_three_redirects_are_followed(server: Platform):
         target = f"/{number + 1}" if number < 3 else "/file"
         address = server.file(b"", f"/{number}", 302, Location=target)
     assert bot().download(MediaItem("image", address)).content == PNG
+    server.file(b"", "/0", 302, Location="/1")
+    with pytest.raises(ChannelError):
+        bot().download(MediaItem("image", f"{server.url}/0"))
 
 
 @pytest.mark.parametrize(

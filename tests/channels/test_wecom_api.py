@@ -146,9 +146,15 @@ def test_a_token_is_fetched(platform: Recorder, api: WeComApi):
 
 @pytest.mark.parametrize("life", ["null", '""', '"2h"', "[]", "-5", "0", "1e300", '"7200"', "7200.0", "true", "1e400"])
 def test_a_life_that_is_no_number_of_seconds_is_the_usual_one(platform: Recorder, api: WeComApi, life):
-    platform.will(Reply(f'{{"errcode":0,"access_token":"t","expires_in":{life}}}'.encode()))
+    platform.will(Reply(f'{{"errcode":0,"access_token":" t\\n","expires_in":{life}}}'.encode()))
     token = api.fetch_token("ww1", "s")
     assert (token.value, token.expires_in) == ("t", 7200)
+
+
+@pytest.mark.parametrize(("life", "believed"), [(1, 1), (7201, 7201), (604_800, 604_800), (604_801, 7200)])
+def test_a_life_of_up_to_a_week_is_believed(platform: Recorder, api: WeComApi, life, believed):
+    platform.will(says(access_token="t", expires_in=life))
+    assert api.fetch_token("ww1", "s").expires_in == believed
 
 
 def test_an_empty_token_is_none(platform: Recorder, api: WeComApi):
@@ -234,6 +240,18 @@ def test_more_than_100_mb_are_not_fetched(platform: Recorder, api: WeComApi):
     with pytest.raises(ChannelError) as caught:
         api.download("m")
     assert (caught.value.code, caught.value.action) == ("too_large", Action.PERMANENT)
+    platform.will(says(830002), media(b"a", 206, Content_Range="bytes 0-0/104857600"), media(b"", 206))
+    with pytest.raises(ChannelError) as caught:
+        api.download("m")
+    assert caught.value.code == "short"
+
+
+@pytest.mark.parametrize(("status", "action"), [(404, Action.CONFIG), (502, Action.RETRY), (302, Action.CONFIG)])
+def test_a_page_is_no_file(platform: Recorder, api: WeComApi, status, action):
+    platform.will(media(b"<html>", status))
+    with pytest.raises(ChannelError) as caught:
+        api.download("m")
+    assert (caught.value.code, caught.value.action) == (f"http_{status}", action)
 
 
 @pytest.mark.parametrize(

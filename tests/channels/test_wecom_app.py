@@ -155,11 +155,12 @@ def test_an_answer_becomes_an_error(platform: Recorder, app: WeComApp, peer, rep
     assert len(platform.requests) == 1
 
 
-@pytest.mark.parametrize("code", [81013, 60111, 40003, 60011])
+@pytest.mark.parametrize("code", [40003, 40031, 46004, 50002, 60011, 60021, 60111, 81013, 92000])
 def test_a_member_of_a_linked_company_has_a_cure_of_its_own(platform: Recorder, app: WeComApp, code: int):
-    platform.will(says(code, "no"), says(code, "no"))
+    platform.will(says(code, "no such user"), says(code, "no"))
     with pytest.raises(ChannelError) as caught:
         app.send(Peer("direct", "wwlinked0001/zhangsan"), HELLO)
+    assert (caught.value.detail, caught.value.response["errmsg"]) == ("no such user", "no such user")
     assert (caught.value.code, caught.value.action, "Linked companies" in str(caught.value)) == (
         str(code), Action.PERMANENT, True,
     )  # fmt: skip
@@ -172,6 +173,18 @@ def test_a_card_does_not_go_to_a_group(platform: Recorder, app: WeComApp, kind):
     with pytest.raises(ChannelError) as caught:
         app.send(GROUP, Payload({"msgtype": kind, kind: {}}))
     assert (caught.value.action, platform.requests) == (Action.PERMANENT, [])
+
+
+@pytest.mark.parametrize("kind", ["text", "markdown", "textcard", "news", "mpnews", "image", "voice", "video", "file"])
+def test_everything_else_goes_to_a_group(platform: Recorder, app: WeComApp, kind):
+    app.send(GROUP, Payload({"msgtype": kind, kind: {}}))
+    assert platform.requests[0].path == "/cgi-bin/appchat/send"
+
+
+@pytest.mark.parametrize("member", ["party", "tag", "parties:1", "touser:1"])
+def test_only_a_known_prefix_names_departments_or_tags(platform: Recorder, app: WeComApp, member):
+    app.send(Peer("direct", member), HELLO)
+    assert platform.requests[0].json["touser"] == member
 
 
 @pytest.mark.parametrize(("prefix", "most"), [("", 1000), ("party:", 100), ("tag:", 100)])
@@ -217,6 +230,39 @@ def test_a_file_is_uploaded_by_its_type(platform: Recorder, app: WeComApp, uploa
     assert (sent.path, sent.query) == ("/cgi-bin/media/upload", {"type": sent_as, "access_token": "token1"})
     assert f'Content-Disposition: form-data; name="media"; {header}\r\n'.encode() in sent.body
     assert upload.content in sent.body
+
+
+@pytest.mark.parametrize(
+    ("call", "action"),
+    [
+        (lambda app: app.recall("m"), Action.RETRY),
+        (lambda app: app.update_group("C", name="新"), Action.RETRY),
+        (lambda app: app.get_group("C"), Action.RETRY),
+        (lambda app: app.name_of("zhangsan"), Action.RETRY),
+        (lambda app: app.create_group("新", ("a", "b")), Action.UNKNOWN),
+        (lambda app: app.update_template_card("rc", {"button": {"replace_name": "x"}}), Action.UNKNOWN),
+    ],
+)
+def test_a_call_whose_answer_was_lost_is_repeated_where_that_changes_nothing(
+    platform: Recorder, app: WeComApp, call, action
+):
+    platform.will(Reply(fault="reset"))
+    with pytest.raises(ChannelError) as caught:
+        call(app)
+    assert (caught.value.action, len(platform.requests)) == (action, 1)
+
+
+@pytest.mark.parametrize(("mime", "sent"), [("image/png", "image/png"), ("", "application/octet-stream")])
+def test_an_upload_says_its_type(platform: Recorder, app: WeComApp, mime, sent):
+    app.upload(Upload("image", "a.png", mime, b"12345"))
+    assert f"\r\nContent-Type: {sent}\r\n\r\n12345".encode() in platform.requests[0].body
+
+
+def test_a_file_without_a_name_is_of_the_type_that_its_header_says(platform: Recorder, app: WeComApp):
+    platform.will(*[Reply(b"?", headers=(("Content-Type", "audio/x-odd; a=b"),))] * 2, Reply(b"?", headers=()))
+    assert app.download(MediaItem("voice", "m")) == Upload("voice", "", "audio/x-odd", b"?")
+    assert app.download(MediaItem("voice", "m", mime="audio/amr")).mime == "audio/x-odd"
+    assert app.download(MediaItem("voice", "m", mime="audio/amr")).mime == "audio/amr"
 
 
 def test_an_upload_without_an_answer_is_repeated(platform: Recorder, app: WeComApp):
@@ -286,6 +332,52 @@ def test_a_group_that_cannot_be_is_not_tried(platform: Recorder, app: WeComApp, 
     with pytest.raises(ChannelError) as caught:
         app.create_group(name, members, group_id=group_id)
     assert (caught.value.action, platform.requests) == (Action.PERMANENT, [])
+
+
+@pytest.mark.parametrize(("name", "count", "group_id"), [("一" * 50, 2, "a" * 32), ("", 2000, ""), ("x", 3, "Az09")])
+def test_a_group_at_the_border_is_tried(platform: Recorder, app: WeComApp, name, count, group_id):
+    app.create_group(name, ("a",) * count, group_id=group_id)
+    assert len(platform.requests[0].json["userlist"]) == count
+
+
+@pytest.mark.parametrize(("name", "group_id"), [("x" * 51, "C"), ("x", "no-dash")])
+def test_a_group_is_not_changed_to_what_cannot_be(platform: Recorder, app: WeComApp, name, group_id):
+    with pytest.raises(ChannelError) as caught:
+        app.update_group(group_id, name=name)
+    assert (caught.value.action, platform.requests) == (Action.PERMANENT, [])
+
+
+@pytest.mark.parametrize(
+    ("payload", "code", "instead"),
+    [
+        (
+            Payload({"msgtype": "voice", "voice": {"media_id": HANDLE}}, file="7"),
+            "45007",
+            Payload({"msgtype": "file", "file": {"media_id": HANDLE}}, file="7"),
+        ),
+        (
+            Payload({"msgtype": "voice", "voice": {"media_id": HANDLE}, "safe": 1}, file="7"),
+            "45007",
+            Payload({"msgtype": "file", "file": {"media_id": HANDLE}, "safe": 1}, file="7"),
+        ),
+        (Payload({"msgtype": "voice", "voice": {"media_id": HANDLE}}, file="7"), "45001", None),
+        (Payload({"msgtype": "voice", "voice": {"media_id": "m"}}), "45007", None),  # nothing to upload anew
+        (Payload({"msgtype": "video", "video": {"media_id": HANDLE}}, file="7"), "45007", None),
+    ],
+)
+def test_only_a_voice_message_that_is_too_long_goes_as_a_file(app: WeComApp, payload, code, instead):
+    assert app.instead(payload, ChannelError(code, Action.PERMANENT, "no")) == instead
+
+
+def test_without_an_address_of_its_own_it_calls_wecom():
+    identity = Identity("key", "ww1/1000002", CREDENTIALS)
+    assert WeComApp(identity, Http()).base_url == "https://qyapi.weixin.qq.com"
+
+
+def test_how_long_what_it_holds_is_good_for(app: WeComApp):
+    """A media id lives three days; a message can be recalled for one."""
+    assert 24 * 3600 < app.handle_seconds < 3 * 24 * 3600
+    assert app.recall_seconds == 24 * 3600
 
 
 def test_the_token_is_fetched_with_the_secret(platform: Recorder, app: WeComApp):
@@ -374,7 +466,21 @@ def test_the_form_takes_what_the_console_gives():
 @pytest.mark.parametrize(
     ("field", "value"),
     [
+        ("corp_id", "wx5823bf96d3bd56c7"),  # as the older ones are
+        ("corp_id", "ww" + "Aa0_-" * 12),
+        ("token", "a"),
+        ("token", "aZ09" * 8),
+    ],
+)
+def test_the_form_takes_every_shape_of_an_id(field, value):
+    assert not WeComApp.Credentials({**FORM, field: value}).errors
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
         ("corp_id", ""),
+        ("corp_id", "gh_97417a04a28d"),
         ("corp_id", "ww 1"),
         ("agent_id", "x"),
         ("agent_id", "0"),

@@ -30,6 +30,7 @@ def refusal(content: Content) -> tuple[str, str]:
 IMAGE = file("image", "a.png", "image/png")
 ARTICLE = {"title": "中秋节", "url": "https://example.com/a"}
 MPARTICLE = {"title": "t", "thumb_media_id": "m", "content": "<p>x</p>"}
+TEXTCARD = {"title": "t", "description": "d", "url": "https://a.cn"}
 CARD = {
     "card_type": "text_notice",
     "main_title": {"title": "t"},
@@ -91,6 +92,12 @@ def test_text_comes_before_its_files():
         ("video", "a.mp4", "video/mp4", 10 * MB, "video"),
         ("video", "a.mp4", "video/mp4", 10 * MB + 1, "file"),
         ("video", "a.mov", "video/quicktime", 100, "file"),
+        ("image", "a.JPEG", "", 5, "image"),
+        ("image", "a", "image/png", 5, "image"),
+        ("voice", "a.amr", "", 5, "voice"),
+        ("voice", "a.mp3", "application/octet-stream", 5, "file"),
+        ("video", "a.mp4", "", 5, "video"),
+        ("video", "a.mov", "", 5, "file"),
         ("file", "a.png", "image/png", 20 * MB, "file"),
     ],
 )
@@ -180,6 +187,9 @@ def test_one_file_too_large_does_not_hide_another():
             Content(kind="miniprogram_notice", data={**NOTICE, "content_item": [{"key": "k", "value": "v"}] * 11}),
             "content_item",
         ),
+        (Content(kind="textcard", data={**TEXTCARD, "btntxt": 0}), "btntxt"),
+        (Content(kind="news", data={"articles": [{**ARTICLE, "description": False}]}), "articles[1].description"),
+        (Content(kind="news", data={"articles": [{"title": "t", "pagepath": "p"}]}), "articles[1].url"),
         (Content("x", data={"safe": 2}), "safe"),
         (Content("x", data={"safe": "1"}), "safe"),
         (Content("x", data={"safe": True}), "safe"),  # JSON's true is no 1 to WeCom
@@ -205,12 +215,120 @@ def test_what_can_never_be_sent_says_why(content, field):
         ("mpnews", {"articles": [{**MPARTICLE, "author": "a" * 64, "digest": "a" * 512}]}),
         ("mpnews", {"articles": [{**MPARTICLE, "content": "a" * 666 * 1024}]}),
         ("miniprogram_notice", NOTICE),
-        ("miniprogram_notice", {"appid": "wx1", "title": "一" * 12}),
+        ("miniprogram_notice", {"appid": "wx1", "title": "一" * 4, "description": "一" * 4}),
+        ("miniprogram_notice", {"appid": "wx1", "title": "一" * 12, "description": "一" * 12}),
+        ("miniprogram_notice", {**NOTICE, "content_item": [{"key": "k", "value": "v"}] * 10}),
+        ("news", {"articles": [{"title": "t", "appid": "wx1", "pagepath": "p", "url": ""}]}),
         ("template_card", CARD),
     ],
 )
 def test_a_message_of_its_own_type_goes_out_as_it_is(kind, data):
     assert render(Content(kind=kind, data=data), False) == [Payload({"msgtype": kind, kind: data})]
+
+
+def of_bytes(count: int, begin: str = "") -> str:
+    """So many bytes of UTF-8, in about half as many characters."""
+    left = count - len(begin)
+    return begin + "é" * (left // 2) + "a" * (left % 2)
+
+
+def letters(count: int) -> str:
+    return "一" * count
+
+
+def link(count: int) -> str:
+    return of_bytes(count, "https://a.cn/")
+
+
+NOTICE_ITEM = {"key": "k", "value": "v"}
+BORDERS = [
+    ("video", lambda text: {"media_id": "m", "title": text}, of_bytes, 128, "title"),
+    ("video", lambda text: {"media_id": "m", "description": text}, of_bytes, 512, "description"),
+    ("markdown", lambda text: {"content": text}, of_bytes, 2048, "content"),
+    ("textcard", lambda text: {**TEXTCARD, "title": text}, of_bytes, 128, "title"),
+    ("textcard", lambda text: {**TEXTCARD, "description": text}, of_bytes, 512, "description"),
+    ("textcard", lambda text: {**TEXTCARD, "url": text}, link, 2048, "url"),
+    ("textcard", lambda text: {**TEXTCARD, "btntxt": text}, letters, 4, "btntxt"),
+    ("news", lambda text: {"articles": [{**ARTICLE, "title": text}]}, of_bytes, 128, "articles[1].title"),
+    ("news", lambda text: {"articles": [{**ARTICLE, "description": text}]}, of_bytes, 512, "articles[1].description"),
+    ("news", lambda text: {"articles": [{**ARTICLE, "url": text}]}, link, 2048, "articles[1].url"),
+    ("mpnews", lambda text: {"articles": [{**MPARTICLE, "title": text}]}, of_bytes, 128, "articles[1].title"),
+    ("mpnews", lambda text: {"articles": [{**MPARTICLE, "author": text}]}, of_bytes, 64, "articles[1].author"),
+    (
+        "mpnews",
+        lambda text: {"articles": [{**MPARTICLE, "content": text}]},
+        of_bytes,
+        666 * 1024,
+        "articles[1].content",
+    ),
+    ("mpnews", lambda text: {"articles": [{**MPARTICLE, "digest": text}]}, of_bytes, 512, "articles[1].digest"),
+    ("miniprogram_notice", lambda text: {**NOTICE, "title": text}, letters, 12, "title"),
+    ("miniprogram_notice", lambda text: {**NOTICE, "description": text}, letters, 12, "description"),
+    (
+        "miniprogram_notice",
+        lambda text: {**NOTICE, "content_item": [{**NOTICE_ITEM, "key": text}]},
+        letters,
+        10,
+        "content_item[1].key",
+    ),
+    (
+        "miniprogram_notice",
+        lambda text: {**NOTICE, "content_item": [{**NOTICE_ITEM, "value": text}]},
+        letters,
+        30,
+        "content_item[1].value",
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "make", "of", "most", "place"), BORDERS)
+def test_a_limit_holds_at_its_border(kind, make, of, most, place):
+    assert render(Content(kind=kind, data=make(of(most))), False)[0].body[kind] == make(of(most))
+    assert refusal(Content(kind=kind, data=make(of(most + 1))))[0] == place
+
+
+@pytest.mark.parametrize(
+    ("kind", "make", "place"),
+    [
+        ("textcard", lambda url: {**TEXTCARD, "url": url}, "url"),
+        ("news", lambda url: {"articles": [{**ARTICLE, "url": url}]}, "articles[1].url"),
+        ("news", lambda url: {"articles": [{**ARTICLE, "picurl": url}]}, "articles[1].picurl"),
+        (
+            "mpnews",
+            lambda url: {"articles": [{**MPARTICLE, "content_source_url": url}]},
+            "articles[1].content_source_url",
+        ),
+    ],
+)
+def test_an_address_has_its_scheme(kind, make, place):
+    for url in ("http://a.cn", "https://a.cn"):
+        assert render(Content(kind=kind, data=make(url)), False)
+    for url in ("a.cn", "ftp://a.cn", "javascript:1"):
+        assert refusal(Content(kind=kind, data=make(url)))[0] == place
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "most"),
+    [
+        ("text", {}, 1),
+        ("image", {"media_id": "m"}, 1),
+        ("video", {"media_id": "m"}, 1),
+        ("file", {"media_id": "m"}, 1),
+        ("mpnews", {"articles": [MPARTICLE]}, 2),
+        ("voice", {"media_id": "m"}, 0),
+        ("markdown", {"content": "x"}, 0),
+        ("textcard", TEXTCARD, 0),
+        ("news", {"articles": [ARTICLE]}, 0),
+        ("miniprogram_notice", NOTICE, 0),
+        ("template_card", CARD, 0),
+    ],
+)
+def test_how_confidential_a_message_can_be_depends_on_its_type(kind, data, most):
+    for safe in range(1, most + 1):
+        (payload,) = render(Content("x", kind=kind, data={**data, "safe": safe}), False)
+        assert payload.body == {"msgtype": kind, kind: data or {"content": "x"}, "safe": safe}
+    for safe in (most + 1, -1):
+        assert refusal(Content("x", kind=kind, data={**data, "safe": safe}))[0] == "safe"
 
 
 @pytest.mark.parametrize("kind", ["image", "voice", "video", "file"])

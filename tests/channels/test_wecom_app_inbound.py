@@ -149,18 +149,71 @@ def test_a_file_is_named_by_its_media_id(app: WeComApp, name, media):
     assert read(app, fixture("wecom_app", name)).media == (media,)
 
 
+def message(kind: str, fields: str) -> bytes:
+    return f"<xml><MsgType>{kind}</MsgType><FromUserName>z</FromUserName>{fields}</xml>".encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "media"),
+    [
+        ("image", "<PicUrl>http://a.cn/p</PicUrl>", (MediaItem("image", "http://a.cn/p"),)),
+        ("image", "<MediaId>m</MediaId>", (MediaItem("image", "m"),)),
+        ("image", "", ()),
+        ("voice", "<MediaId>m</MediaId>", (MediaItem("voice", "m", mime="audio/amr"),)),
+        ("voice", "<MediaId>m</MediaId><Format>SPEEX</Format>", (MediaItem("voice", "m", mime="audio/speex"),)),
+        ("voice", "<PicUrl>http://a.cn/p</PicUrl>", ()),
+        ("video", "<MediaId>m</MediaId><PicUrl>http://a.cn/p</PicUrl>", (MediaItem("video", "m"),)),
+        ("video", "<ThumbMediaId>m</ThumbMediaId>", ()),
+    ],
+)
+def test_only_a_picture_can_be_fetched_by_its_address(app: WeComApp, kind, fields, media):
+    assert read(app, message(kind, fields)).media == media
+
+
+def test_of_an_unknown_type_no_ids_are_shown(app: WeComApp):
+    fields = (
+        "<MsgId>1</MsgId><AgentID>1000002</AgentID><MediaId>m</MediaId><ThumbMediaId>t</ThumbMediaId><Token>k</Token>"
+    )
+    inbound = read(app, message("hologram", fields + "<ResponseCode>r</ResponseCode><WelcomeCode>w</WelcomeCode>"))
+    assert (inbound.text, inbound.is_unread) == ("[a message of the type hologram, which cannot be read here]", True)
+    assert not read(app, b"<xml/>").is_unread
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [("1348831860", 1348831860), ("99999999999", 99999999999), ("9" * 12, 0), ("-1", 0), ("\u0661", 0)],
+)
+def test_a_time_is_a_number_of_seconds(app: WeComApp, told, seconds):
+    assert read(app, message("text", f"<CreateTime>{told}</CreateTime>")).occurred_at == seconds
+
+
 @pytest.mark.parametrize(
     ("name", "contacts"),
     [
         ("change_contact__create_user", {"zhangsan": "张三"}),
         ("change_contact__update_user", {"zhangsan001": "张三"}),
         ("change_contact__delete_user", {}),
+        ("change_external_contact__add_external_contact", {}),
         ("change_contact__create_party", {}),
         ("text__plain", {}),
     ],
 )
 def test_a_change_of_the_address_book_tells_names(app: WeComApp, name, contacts):
     assert read(app, fixture("wecom_app", name)).contacts == contacts
+
+
+@pytest.mark.parametrize(
+    ("change", "contacts"),
+    [
+        ("create_user", {"wangwu": "王五"}),
+        ("update_user", {"wangwu": "王五"}),
+        ("delete_user", {}),
+        ("create_party", {}),
+    ],
+)
+def test_a_name_belongs_to_the_id_in_its_stored_form(app: WeComApp, change, contacts):
+    fields = f"<Event>CHANGE_CONTACT</Event><ChangeType>{change}</ChangeType><UserID>WangWu</UserID><Name>王五</Name>"
+    assert read(app, message("event", fields)).contacts == contacts
 
 
 def test_the_raw_message_keeps_what_is_nested(app: WeComApp):

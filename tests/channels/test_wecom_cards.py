@@ -133,6 +133,21 @@ BORDERS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("news_notice", {"card_image": {"aspect_ratio": 1.3}}),
+        ("news_notice", {"card_image": {"aspect_ratio": 2}}),
+        ("button_interaction", {"task_id": "Az09_-@"}),
+        ("text_notice", {"horizontal_content_list": [], "jump_list": []}),
+        ("news_notice", {"vertical_content_list": []}),
+        ("text_notice", {"action_menu": {"action_list": [{}]}, "task_id": "t"}),
+    ],
+)
+def test_what_just_fits_passes(kind, changes):
+    check_card(card(kind, **changes))
+
+
 @pytest.mark.parametrize(("kind", "part", "make", "most", "place"), BORDERS)
 def test_a_limit_holds_at_its_border(kind, part, make, most, place):
     check_card(card(kind, **{part: make(most)}))
@@ -147,6 +162,10 @@ def test_a_limit_holds_at_its_border(kind, part, make, most, place):
         ("button_interaction", {"task_id": "任务"}, "task_id"),
         ("button_interaction", {"action_menu": {"action_list": []}}, "action_menu.action_list"),
         ("vote_interaction", {"checkbox": {"option_list": []}}, "checkbox.option_list"),
+        ("button_interaction", {"button_selection": {"option_list": []}}, "button_selection.option_list"),
+        ("button_interaction", {"button_list": []}, "button_list"),
+        ("multiple_interaction", {"select_list": []}, "select_list"),
+        ("multiple_interaction", {"select_list": [{"option_list": []}]}, "select_list[1].option_list"),
         ("news_notice", {"card_image": {"aspect_ratio": 1.29}}, "card_image.aspect_ratio"),
         ("news_notice", {"card_image": {"aspect_ratio": 2.26}}, "card_image.aspect_ratio"),
         ("news_notice", {"card_image": {"aspect_ratio": "2"}}, "card_image.aspect_ratio"),

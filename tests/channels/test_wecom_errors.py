@@ -59,6 +59,7 @@ def test_every_code_says_whether_it_can_come_after_the_deed():
 def test_a_call_that_sends_nothing_is_tried_again_whatever_the_code_means(code):
     error = error_for({"errcode": code}, harmless=True)
     assert (error.action, error.max_tries) == (Action.RETRY, None)
+    assert error_for({"errcode": 40007}, harmless=True).max_tries == 2
 
 
 @pytest.mark.parametrize(
@@ -135,6 +136,7 @@ def test_an_answer_that_is_not_the_platforms(status, headers, action, harmless_a
         ({}, b"upstream connect error", "upstream connect error"),
         ({}, b"\n upstream connect error\n", "upstream connect error"),
         ({}, b"x" * 5000, "x" * 200),
+        ({}, b"<title>" + b"x" * 300 + b"</title>", "a web page: " + "x" * 100),
         ({}, b"", ""),
     ],
 )

@@ -177,6 +177,13 @@ def test_the_stable_token_is_fetched_and_never_forced(platform: Recorder, api: W
     assert "aaa" not in repr(token)
 
 
+@pytest.mark.parametrize(("life", "believed"), [(1, 1), (7201, 7201), (604_800, 604_800), (604_801, 7200)])
+def test_a_life_of_up_to_a_week_is_believed(platform: Recorder, api: WeixinApi, life, believed):
+    platform.will(says(access_token=" t ", expires_in=life))
+    token = api.fetch_token("wx1", "s")
+    assert (token.value, token.expires_in) == ("t", believed)
+
+
 @pytest.mark.parametrize("life", ["null", '""', '"2h"', "[]", "-5", "0", "1e300", '"7200"', "7200.0", "true", "1e400"])
 def test_a_life_that_is_no_number_of_seconds_is_the_usual_one(platform: Recorder, api: WeixinApi, life):
     platform.will(Reply(f'{{"errcode":0,"access_token":"t","expires_in":{life}}}'.encode()))
@@ -260,6 +267,16 @@ def test_a_video_is_not_fetched_from_anywhere(platform: Recorder, api: WeixinApi
     assert (code == "video") == (error.action == Action.RETRY)
 
 
+def test_a_video_is_fetched_as_an_address_in_a_message(platform: Recorder, tokens: FixedTokens):
+    """What staff allowed for the API is closed to addresses that come in an answer."""
+    words = json.dumps({"video_url": f"{platform.url}/v"}).encode()
+    platform.will(*[media(words, Content_Type="text/plain")] * 2, media(b"mp4"))
+    local = ["127.0.0.1:*"]
+    error = refusal(WeixinApi(Http(local), platform.url, tokens).download, "m")
+    assert (error.code, len(platform.requests)) == ("address", 1)
+    assert WeixinApi(Http(local, allowed_in_messages=local), platform.url, tokens).download("m").body == b"mp4"
+
+
 def test_a_download_renews_the_token_too(platform: Recorder, api: WeixinApi, tokens: FixedTokens):
     platform.will(says(42001), media(b"file"))
     assert api.download("m").body == b"file"
@@ -305,6 +322,18 @@ def test_a_quota_may_say_little(platform: Recorder, api: WeixinApi, more):
     assert api.quota("cgi-bin/x") == Quota("cgi-bin/x", 0, 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("make", "action"),
+    [
+        (lambda api: api.quota("cgi-bin/x"), Action.RETRY),
+        (lambda api: api.clear_quotas("wx1"), Action.UNKNOWN),  # ten times a month
+    ],
+)
+def test_only_a_call_that_uses_up_nothing_is_repeated(platform: Recorder, api: WeixinApi, make, action):
+    platform.will(Reply(fault="reset"))
+    assert refusal(make, api).action == action
+
+
 def test_quotas_are_cleared_on_request(platform: Recorder, api: WeixinApi):
     platform.will(says(48006, "forbid to clear quota because of reaching the limit"))
     assert refusal(api.clear_quotas, "wx1").action == Action.WAIT
@@ -315,7 +344,7 @@ def test_quotas_are_cleared_on_request(platform: Recorder, api: WeixinApi):
 
 
 @pytest.mark.parametrize(
-    ("value", "number"), [(7, 7), ("7", 7), (True, 0), ("x", 0), (None, 0), (1.5, 0), ("9" * 5000, 0)]
+    ("value", "number"), [(7, 7), ("7", 7), (True, 0), ("x", 0), (None, 0), (1.5, 0), (7.0, 7), ("9" * 5000, 0)]
 )
 def test_a_number_may_be_text(value, number):
     assert whole(value) == number

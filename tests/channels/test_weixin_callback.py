@@ -219,6 +219,21 @@ def test_what_is_neither_xml_nor_json_is_refused(body, refused):
 def test_long_numbers_stay_whole():
     node = read(b'{"MsgId": 12345678901234567890, "CreateTime": 1714112445, "n": %s}' % (b"9" * 5000))
     assert (node["MsgId"], node["CreateTime"], node["n"]) == ("12345678901234567890", 1714112445, "9" * 5000)
+    assert read(b'{"a": 123456789012345, "b": 1234567890123456}') == {"a": 123456789012345, "b": "1234567890123456"}
+
+
+def test_a_megabyte_is_read():
+    whole = b'{"a": "%s"}' % (b"x" * (xml.MAX_BYTES - 9))
+    assert len(whole) == xml.MAX_BYTES
+    assert len(read(whole)["a"]) == xml.MAX_BYTES - 9
+
+
+def test_the_encrypted_part_may_be_broken_into_lines():
+    """As XML and proxies break it: its signature is that of the unbroken text."""
+    query, body = sealed(TEXT)
+    encrypted = xml.parse(body)["Encrypt"]
+    broken = "\r\n ".join(encrypted[at : at + 76] for at in range(0, len(encrypted), 76))
+    assert read(gate().open(query, body.replace(encrypted.encode(), broken.encode())))["MsgType"] == "text"
 
 
 def test_json_with_what_cannot_be_stored_is_cleaned():
@@ -305,6 +320,35 @@ REPLIES = {
         {"title": "t", "music_url": "https://a.cn/m", "hq_music_url": "https://a.cn/h"},
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("content", "element", "children"),
+    [
+        (Content(kind="image", data={"media_id": "m"}), "Image", {"MediaId": "m"}),
+        (Content(kind="voice", data={"media_id": "m"}), "Voice", {"MediaId": "m"}),
+        (
+            Content(kind="video", data={"media_id": "m", "title": "t", "description": "d", "thumb_media_id": "x"}),
+            "Video",
+            {"MediaId": "m", "Title": "t", "Description": "d"},
+        ),
+        (
+            Content(kind="music", data=MUSIC),
+            "Music",
+            {
+                "Title": "t",
+                "Description": "d",
+                "MusicUrl": "https://a.cn/m",
+                "HQMusicUrl": "https://a.cn/h",
+                "ThumbMediaId": "th",
+            },
+        ),
+    ],
+)
+def test_a_passive_reply_has_every_part_that_the_platform_knows(content, element, children):
+    account = official_account(mode="plaintext")
+    (payload,) = account.render(content)
+    assert xml.parse(account.passive(clear(), RAW, payload).body)[element] == children
 
 
 @pytest.mark.parametrize("kind", sorted(REPLIES))

@@ -162,6 +162,17 @@ def test_a_file_alone_that_cannot_go_is_refused(kind, file, words):
         ("image", "x.png", "application/octet-stream", "png"),
         ("image", "x.png", "text/html", ""),
         ("image", "x.mp4", "video/mp4", ""),
+        ("image", "x.jpeg", "", "jpeg"),
+        ("image", "x.gif", "", "gif"),
+        ("image", "x.webp", "", ""),
+        ("image", "x", "image/png", "png"),
+        ("image", "x", "image/gif", "gif"),
+        ("voice", "x.mp3", "", "mp3"),
+        ("voice", "x.amr", "application/octet-stream", "amr"),
+        ("voice", "x", "audio/amr", "amr"),
+        ("voice", "x", "audio/mp3", "mp3"),
+        ("video", "x", "video/mp4", "mp4"),
+        ("video", "x.MP4", "", "mp4"),
         ("voice", "x", "audio/mpeg", "mp3"),
         ("voice", "x", "", ""),
         ("file", "x.pdf", "application/pdf", ""),
@@ -172,6 +183,34 @@ def test_the_format_goes_by_type_then_name(kind, name, mime, suffix):
 
 
 @pytest.mark.parametrize(
+    ("kind", "mime", "most"),
+    [("image", "image/png", 10 * MB), ("voice", "audio/amr", 2 * MB), ("video", "video/mp4", 10 * MB)],
+)
+def test_a_file_may_be_as_large_as_wechat_takes(kind, mime, most):
+    assert OFFICIAL_ACCOUNT.render(Content(files=(File(kind, "a", mime, most, "7"),)))[0].file == "7"
+    assert "too large" in refusal(OFFICIAL_ACCOUNT, Content(files=(File(kind, "a", mime, most + 1, "7"),)))[1]
+
+
+def test_a_line_about_a_file_stands_alone_where_nothing_else_is_said():
+    payloads = OFFICIAL_ACCOUNT.render(Content(files=(PDF, PNG)))
+    assert payloads[0].body["text"]["content"] == "[合同.pdf: WeChat takes no files of this kind here.]"
+    assert payloads[1].file == "7"
+
+
+@pytest.mark.parametrize(
+    ("link", "words"),
+    [
+        ('<a href="https://a.cn/x">看</a>', "看 (https://a.cn/x)"),
+        ("<A HREF='https://a.cn/x'>看</A>", "看 (https://a.cn/x)"),
+        ("<a class=b href = http://a.cn/x>看</a>", "看 (http://a.cn/x)"),
+        ('<a href="javascript:1">看</a>', "看"),
+    ],
+)
+def test_a_link_in_words_tells_where_it_leads(link, words):
+    assert texts(Content(link + "字" * 700))[0].startswith(words + "字")
+
+
+@pytest.mark.parametrize(
     ("kind", "content", "body", "file"),
     [
         ("image", Content(kind="image", files=(GIF,)), {"media_id": HANDLE}, "8"),
@@ -179,8 +218,12 @@ def test_the_format_goes_by_type_then_name(kind, name, mime, suffix):
         ("voice", Content(kind="voice", files=(AMR,)), {"media_id": HANDLE}, "9"),
         (
             "video",
-            Content(kind="video", files=(MP4,), data={"title": "t", "thumb_media_id": "th", "x": "y"}),
-            {"media_id": HANDLE, "title": "t", "thumb_media_id": "th"},
+            Content(
+                kind="video",
+                files=(MP4,),
+                data={"title": "t", "description": "d", "thumb_media_id": "th", "x": "y"},
+            ),
+            {"media_id": HANDLE, "title": "t", "description": "d", "thumb_media_id": "th"},
             "10",
         ),
     ],
@@ -240,6 +283,13 @@ LINK_CARD = {"title": "t", "description": "d", "url": "https://a.cn", "thumb_url
         (MINI_PROGRAM, "link", LINK_CARD),
         (MINI_PROGRAM, "subscribe", SUBSCRIBE),
         (MINI_PROGRAM, "subscribe", {**SUBSCRIBE, "miniprogram_state": "trial", "lang": "zh_CN"}),
+        (MINI_PROGRAM, "subscribe", {**SUBSCRIBE, "miniprogram_state": "developer"}),
+        (MINI_PROGRAM, "subscribe", {**SUBSCRIBE, "miniprogram_state": "formal"}),
+        (
+            OFFICIAL_ACCOUNT,
+            "msgmenu",
+            {**MENU, "list": [{"id": str(number), "content": str(number)} for number in range(100)]},
+        ),
     ],
 )
 def test_a_platform_message_goes_as_it_is(account, kind, data):
@@ -269,6 +319,22 @@ def without(data: dict[str, Any], name: str) -> dict[str, Any]:
         (OFFICIAL_ACCOUNT, "msgmenu", {**MENU, "list": [{"id": 1, "content": "a"}]}, "list[1].id"),
         (OFFICIAL_ACCOUNT, "msgmenu", {**MENU, "list": [{"id": "1"}]}, "list[1].content"),
         (OFFICIAL_ACCOUNT, "msgmenu", {**MENU, "head_content": 7}, "head_content"),
+        (OFFICIAL_ACCOUNT, "msgmenu", {**MENU, "tail_content": 7}, "tail_content"),
+        (OFFICIAL_ACCOUNT, "msgmenu", {**MENU, "tail_content": 0}, "tail_content"),
+        (
+            OFFICIAL_ACCOUNT,
+            "msgmenu",
+            {**MENU, "list": [{"id": str(number), "content": str(number)} for number in range(101)]},
+            "list",
+        ),
+        (OFFICIAL_ACCOUNT, "music", {**MUSIC, "title": 7}, "title"),
+        (OFFICIAL_ACCOUNT, "music", {**MUSIC, "description": 7}, "description"),
+        (OFFICIAL_ACCOUNT, "news", {"articles": [{**ARTICLE, "description": 7}]}, "articles[1].description"),
+        (OFFICIAL_ACCOUNT, "miniprogrampage", {**without(CARD, "title"), "appid": "wx1"}, "title"),
+        (MINI_PROGRAM, "miniprogrampage", without(CARD, "title"), "title"),
+        (MINI_PROGRAM, "link", without(LINK_CARD, "title"), "title"),
+        (MINI_PROGRAM, "subscribe", {**SUBSCRIBE, "page": 7}, "page"),
+        (MINI_PROGRAM, "subscribe", {**SUBSCRIBE, "lang": 7}, "lang"),
         (OFFICIAL_ACCOUNT, "news", {"articles": [ARTICLE, ARTICLE]}, "articles"),
         (OFFICIAL_ACCOUNT, "news", {"articles": []}, "articles"),
         (OFFICIAL_ACCOUNT, "news", {"articles": [without(ARTICLE, "title")]}, "articles[1].title"),
@@ -294,6 +360,24 @@ def without(data: dict[str, Any], name: str) -> dict[str, Any]:
 )
 def test_a_platform_message_that_is_not_whole_is_refused(account, kind, data, field):
     assert refusal(account, Content(kind=kind, data=data))[0] == field
+
+
+@pytest.mark.parametrize(
+    ("account", "kind", "make", "field"),
+    [
+        (OFFICIAL_ACCOUNT, "music", lambda url: {**MUSIC, "musicurl": url}, "musicurl"),
+        (OFFICIAL_ACCOUNT, "music", lambda url: {**MUSIC, "hqmusicurl": url}, "hqmusicurl"),
+        (OFFICIAL_ACCOUNT, "news", lambda url: {"articles": [{**ARTICLE, "url": url}]}, "articles[1].url"),
+        (OFFICIAL_ACCOUNT, "news", lambda url: {"articles": [{**ARTICLE, "picurl": url}]}, "articles[1].picurl"),
+        (MINI_PROGRAM, "link", lambda url: {**LINK_CARD, "url": url}, "url"),
+        (MINI_PROGRAM, "link", lambda url: {**LINK_CARD, "thumb_url": url}, "thumb_url"),
+    ],
+)
+def test_an_address_has_its_scheme(account, kind, make, field):
+    for url in ("http://a.cn", "https://a.cn"):
+        assert account.render(Content(kind=kind, data=make(url)))
+    for url in ("a.cn", "ftp://a.cn", "javascript:1"):
+        assert refusal(account, Content(kind=kind, data=make(url)))[0] == field
 
 
 def test_a_card_takes_its_picture_as_a_file():

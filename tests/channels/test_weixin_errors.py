@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from channels_wechat.errors import Action, Effect
-from channels_wechat.weixin_errors import CAPABILITIES, ERRORS, capability_of, error_for
+from channels_wechat.weixin_errors import ERRORS, capability_of, error_for
 
 # facts 1.3 and 1.4, by class.
 CLASSES = {
@@ -67,7 +67,23 @@ def test_a_call_that_sends_nothing_is_tried_again_whatever_the_code_means(code):
 
 
 @pytest.mark.parametrize("code", [48001, 48004, 40200])
-@pytest.mark.parametrize(("path", "capability"), [*CAPABILITIES.items(), ("cgi-bin/else", "")])
+@pytest.mark.parametrize(
+    ("path", "capability"),
+    [
+        ("cgi-bin/message/custom/send", "custom_send"),
+        ("cgi-bin/message/custom/typing", "typing"),
+        ("cgi-bin/message/subscribe/send", "subscribe_send"),
+        ("cgi-bin/media/get", "media"),
+        ("cgi-bin/media/upload", "media"),
+        ("cgi-bin/user/info", "user_info"),
+        ("cgi-bin/openapi/quota/get", "quota"),
+        ("cgi-bin/clear_quota", "quota"),
+        ("wxaapi/newtmpl/gettemplate", "templates"),
+        ("wxa/msg_sec_check", "moderation"),
+        ("wxa/media_check_async", "moderation"),
+        ("cgi-bin/else", ""),
+    ],
+)
 def test_what_is_withheld_is_named(code, path, capability):
     error = error_for({}, code, path)
     assert (error.action, error.capability) == (Action.PERMANENT, capability)
@@ -106,6 +122,7 @@ def test_the_rid_is_kept(code):
     words = "response out of time limit or subscription is canceled rid: 61725984-6126f6f9-040f19c4"
     error = error_for({"errcode": code, "errmsg": words}, code)
     assert error.response == {"errcode": code, "errmsg": words, "rid": "61725984-6126f6f9-040f19c4"}
+    assert next(iter(error.response)) == "rid"  # what is stored of an answer may be cut at its end
     assert "61725984-6126f6f9-040f19c4" in str(error)
 
 
@@ -135,3 +152,20 @@ def test_without_a_rid_the_answer_is_kept_as_it_is():
 def test_a_limit_waits_for_its_window(code, seconds):
     """Days and months end at midnight in Shanghai; 08:00 UTC is 16:00 there."""
     assert error_for({}, code, now=datetime(2026, 11, 21, 8, tzinfo=UTC)).retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("code", "now", "seconds"),
+    [
+        (61503, datetime(2026, 11, 20, 23, tzinfo=UTC), 3600),  # seven in the morning
+        (61503, datetime(2026, 11, 21, 0, tzinfo=UTC), 0),
+        (61503, datetime(2026, 11, 21, 0, 0, 1, tzinfo=UTC), 24 * 3600 - 1),
+        (48006, datetime(2026, 12, 21, 8, tzinfo=UTC), (10 * 24 + 8) * 3600),
+        (48006, datetime(2027, 1, 31, 15, 59, tzinfo=UTC), 60),
+        (48006, datetime(2027, 1, 31, 16, tzinfo=UTC), 28 * 24 * 3600),
+        (45009, datetime(2026, 11, 21, 15, 59, 59, tzinfo=UTC), 1),
+        (45009, datetime(2026, 11, 21, 16, tzinfo=UTC), 24 * 3600),
+    ],
+)
+def test_a_window_ends_by_the_clock_and_the_calendar_of_shanghai(code, now, seconds):
+    assert error_for({}, code, now=now).retry_after == seconds

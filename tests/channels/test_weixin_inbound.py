@@ -191,6 +191,76 @@ def test_a_file_is_named(kind, name, media):
     assert said(kind, name).media == (media,)
 
 
+def node(kind: str, **fields: Any) -> Inbound:
+    return read({"MsgType": kind, "FromUserName": "o1", **fields}, b"")
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "media"),
+    [
+        ("image", {"PicUrl": "http://a.cn/p"}, (MediaItem("image", "http://a.cn/p"),)),
+        ("image", {"MediaId": "m"}, (MediaItem("image", "m"),)),
+        ("image", {}, ()),
+        ("voice", {"MediaId": "m"}, (MediaItem("voice", "m", mime="audio/amr"),)),
+        ("voice", {"MediaId": "m", "Format": "SPEEX"}, (MediaItem("voice", "m", mime="audio/speex"),)),
+        ("voice", {"MediaId16K": "m"}, (MediaItem("voice", "m", mime="audio/amr"),)),
+        ("voice", {"MediaId": "m", "Recognition": " "}, (MediaItem("voice", "m", mime="audio/amr"),)),
+        ("video", {"ThumbMediaId": "m"}, ()),
+    ],
+)
+def test_a_file_is_named_by_what_the_platform_tells_of_it(kind, fields, media):
+    assert node(kind, **fields).media == media
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"Label": "L", "Poiname": "P", "Location_X": "1", "Location_Y": "2"}, "Location: L (1, 2)"),
+        ({"Poiname": "P", "Location_X": "1", "Location_Y": "2"}, "Location: P (1, 2)"),
+        ({"Label": "L"}, "Location: L"),
+        ({"Location_X": "1"}, ""),
+        ({"Location_Y": "1"}, ""),
+    ],
+)
+def test_a_place_is_told_as_far_as_it_is_known(fields, text):
+    assert node("location", **fields).text == text
+
+
+def test_a_menus_entry_without_its_label_is_told_by_its_id():
+    found = node("text", Content="", bizmsgmenuid="101")
+    assert (found.text, found.window) == ("101", MENU)
+
+
+def test_of_an_unknown_type_no_ids_are_shown():
+    ids = dict.fromkeys(("ToUserName", "CreateTime", "MsgId", "MsgDataId", "Idx", "MediaId", "ThumbMediaId"), "7")
+    found = node("hologram", **ids)
+    assert (found.text, found.is_unread) == ("[a message of the type hologram, which cannot be read here]", True)
+    assert not read({}, b"").is_unread
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"), [(1348831860, 1348831860), ("99999999999", 99999999999), ("9" * 12, 0), (-1, 0), ("\u0661", 0)]
+)
+def test_a_time_is_a_number_of_seconds(told, seconds):
+    assert node("text", CreateTime=told).occurred_at == seconds
+
+
+@pytest.mark.parametrize(
+    ("event", "greets"),
+    [("subscribe", True), ("SCAN", True), ("user_enter_tempsession", True), ("unsubscribe", False), ("CLICK", False),
+     ("VIEW", False), ("scancode_push", False), ("kf_create_session", False)],
+)  # fmt: skip
+def test_who_comes_in_is_greeted(event, greets):
+    assert node("event", Event=event).greets == greets
+    assert not node("text", Content=event).greets
+
+
+@pytest.mark.parametrize("event", ["subscribe", "user_info_modified", "CLICK"])
+def test_the_openid_inside_an_event_counts_only_where_somebody_is_to_be_forgotten(event):
+    found = node("event", Event=event, OpenID="o2")
+    assert (found.sender, found.peer.id, found.erase) == ("o1", "o1", False)
+
+
 def test_a_transcript_takes_the_place_of_the_sound():
     assert said("official_account", "voice__transcript").media == ()
 

@@ -54,6 +54,8 @@ def test_it_reads_nested_elements(body, node):
         "a&#xdfff;b",
         "a&#55357;b",
         "a&#x110000;b",
+        "a&#1114112;b",
+        "a&#xFFFE;b",
     ],
 )
 def test_a_character_that_xml_cannot_hold_loses_no_message(text):
@@ -95,6 +97,9 @@ def test_size_depth_and_number_are_bounded():
     assert refusal(b"<a>" * (MAX_DEPTH + 1) + b"</a>" * (MAX_DEPTH + 1)) == (400, "xml")
     assert refusal(b"<xml>" + b"<a/>" * MAX_ELEMENTS + b"</xml>") == (400, "xml")
     assert refusal(b"<xml>" + b" " * MAX_BYTES + b"</xml>") == (413, "too_large")
+    assert parse(b"<xml>" + b"<a/>" * (MAX_ELEMENTS - 1) + b"</xml>")
+    assert parse(b"<xml>" + b" " * (MAX_BYTES - 11) + b"</xml>") == {}
+    assert refusal(b"<xml>" + b" " * (MAX_BYTES - 10) + b"</xml>") == (413, "too_large")
 
 
 @given(st.binary(max_size=300) | st.text(alphabet="<>/xmlA!&;[]DOCTYPE \0\x01\"'", max_size=120).map(str.encode))
@@ -116,7 +121,15 @@ def test_any_text_comes_through(text):
 
 @pytest.mark.parametrize(
     ("value", "members"),
-    [({"Item": ["a", "b"]}, ["a", "b"]), ({"Item": "a"}, ["a"]), ("a,b", ["a", "b"]), ("", []), (None, []), ({}, [])],
+    [
+        ({"Item": ["a", "b"]}, ["a", "b"]),
+        ({"Item": "a"}, ["a"]),
+        ("a,b", ["a", "b"]),
+        ("a,,b,", ["a", "b"]),
+        ("", []),
+        (None, []),
+        ({}, []),
+    ],
 )
 def test_lists_are_read_in_both_shapes(value, members):
     assert listed(value) == members

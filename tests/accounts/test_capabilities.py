@@ -15,7 +15,9 @@ from channels_wechat.errors import Action, ChannelError
 from tests.factories import app, mini, official
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from accounts.models import ChannelAccount
 
 pytestmark = pytest.mark.django_db
 REFUSED = ChannelError(48001, Action.PERMANENT, "not granted", capability="custom_send")
@@ -66,12 +68,43 @@ def test_other_errors_restrict_nothing() -> None:
     assert capabilities.allowed(account.pk, "custom_send")
 
 
+@pytest.mark.parametrize(
+    ("make", "code", "capability", "restricted"),
+    [
+        (official, 48001, "typing", ["custom_send", "typing"]),  # one permission, and another way to answer
+        (official, 48001, "media", ["media"]),
+        (official, 48002, "typing", ["typing"]),
+        (mini, 48001, "typing", ["typing"]),
+        (official, 48001, "", []),
+    ],
+)
+def test_a_refusal_tells_of_what_is_governed_by_the_same_permission(
+    make: Callable[[], ChannelAccount], code: int, capability: str, restricted: list[str]
+) -> None:
+    account = make()
+    error = ChannelError(code, Action.PERMANENT, "not granted", capability=capability)
+    assert capabilities.note(account, error) is bool(capability)
+    assert [row.capability for row in capabilities.restrictions(account)] == restricted
+
+
+def test_a_code_of_any_length_is_kept() -> None:
+    account = official()
+    capabilities.restrict(account, "typing", ChannelError("x" * 100, Action.PERMANENT, "not granted"))
+    assert Restriction.objects.get().code == "x" * 32
+
+
 def test_each_account_has_its_own_restrictions() -> None:
     one, other = official(), mini()
     for account, name in ((one, "typing"), (one, "media"), (one, "quota"), (other, "quota")):
         capabilities.restrict(account, name, REFUSED)
     assert [row.capability for row in capabilities.restrictions(one)] == ["media", "quota", "typing"]
     assert [row.capability for row in capabilities.restrictions(other)] == ["quota"]
+    assert [capabilities.allowed(one.pk, name) for name in ("typing", "media", "quota", "custom_send")] == [
+        *[False] * 3,
+        True,
+    ]
+    assert [capabilities.allowed(other.pk, name) for name in ("typing", "media", "quota")] == [True, True, False]
+    assert set(capabilities.without("typing")) == {one.pk}
     assert capabilities.lift(one, "quota") == 1
     assert capabilities.lift(one) == 2
     assert [row.capability for row in capabilities.restrictions(other)] == ["quota"]
@@ -114,9 +147,13 @@ def test_which_way_an_account_answers(answers: str, restricted: bool, expected: 
     if restricted:
         capabilities.restrict(account, "custom_send", REFUSED)
     assert capabilities.passively(channel_for(account), account.pk) is expected
+    capabilities.allowed(account.pk, "custom_send")  # it is asked while the database is there
+    assert capabilities.passively_as_known(channel_for(account), account.pk) is expected
 
 
 def test_a_kind_without_passive_answers_never_does() -> None:
     account = app()
     capabilities.restrict(account, "custom_send", REFUSED)
+    assert not capabilities.allowed(account.pk, "custom_send")
     assert not capabilities.passively(channel_for(account), account.pk)
+    assert not capabilities.passively_as_known(channel_for(account), account.pk)

@@ -8,7 +8,8 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 
-from accounts.fields import Undecryptable, decrypt, encrypt
+from accounts import fields
+from accounts.fields import Undecryptable, decrypt, decrypt_once, encrypt, sealed
 from accounts.models import AccessToken, ChannelAccount
 from tests.factories import SECRET, app, hear
 
@@ -21,6 +22,22 @@ def test_round_trip(text: str) -> None:
     assert decrypt(stored, "a.b.c") == text
     assert stored.startswith("v1.")
     assert not text or len(text) == 1 or text not in stored
+
+
+def test_what_is_read_once_stays_in_no_memory() -> None:
+    stored = encrypt("a secret", "c")
+    fields._decrypt.cache_clear()
+    assert decrypt_once(stored, "c") == "a secret"
+    assert fields._decrypt.cache_info().currsize == 0
+    assert decrypt(stored, "c") == "a secret"
+    assert fields._decrypt.cache_info().currsize == 1
+
+
+def test_nothing_is_encrypted_for_a_row_without_a_key() -> None:
+    with pytest.raises(ValueError, match="has no account yet") as caught:
+        sealed(AccessToken, "value", None, "canary")
+    assert "canary" not in str(caught.value)
+    assert sealed(AccessToken, "value", None, "").stored == ""
 
 
 def test_the_same_text_is_never_the_same_ciphertext() -> None:

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 
-from accounts.channels import by_key, channel_for
+from accounts import channels
+from accounts.channels import by_key, by_keys, channel_for
 from accounts.models import AccessToken, ChannelAccount, Health, cleaned_credentials, kind_choices
 from channels_wechat import channel_class
 from channels_wechat.retired import Retired
-from tests.factories import APP_FIELDS, app
+from tests.factories import APP_FIELDS, NOWHERE, app, bot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_django.fixtures import SettingsWrapper
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _nothing_known() -> Iterator[None]:
+    """Ids of rows come again in another test."""
+    for known in (channels._recent, channels._enabled):
+        known.clear()
+    yield
+    for known in (channels._recent, channels._enabled):
+        known.clear()
 
 
 def test_a_state_is_written_when_it_differs() -> None:
@@ -25,6 +44,11 @@ def test_a_state_is_written_when_it_differs() -> None:
     assert account.state_since == since
     assert account.set_state(Health.FAILING, "busy")
     assert (account.state, account.state_reason) == (Health.FAILING, "busy")
+    assert account.set_state(Health.FAILING, "another reason")
+    assert account.state_reason == "another reason"
+    assert (account.next_try_at is None, app(agent_id=1000003).next_try_at) == (False, None)
+    assert account.set_state(Health.OK)
+    assert (account.next_try_at, account.probes) == (None, 0)
 
 
 def test_only_staff_lead_out_of_stopped() -> None:
@@ -40,10 +64,79 @@ def test_only_staff_lead_out_of_stopped() -> None:
 
 
 def test_revive_leaves_the_others_alone() -> None:
-    account = app()
+    account, other = app(), bot()
     account.set_state(Health.OK)
+    other.set_state(Health.STOPPED, "wrong secret")
     account.revive()
-    assert account.state == Health.OK
+    other.refresh_from_db()
+    assert (account.state, other.state) == (Health.OK, Health.STOPPED)
+
+
+@pytest.mark.parametrize(("address", "value"), [(NOWHERE, "stored"), ("http://127.0.0.1:10", "")])
+def test_revive_has_the_token_fetched_anew_and_forgets_that_of_another_address(address: str, value: str) -> None:
+    account, other = app(), bot()
+    soon = timezone.now() + timedelta(hours=1)
+    for each in (account, other):
+        AccessToken.objects.create(account=each, value="stored", address=address, expires_at=soon, lease_until=soon)
+    account.revive()
+    row = AccessToken.objects.get(account=account)
+    assert (row.value, row.valid(), row.lease_until) == (value, False, None)
+    assert AccessToken.objects.get(account=other).valid()
+
+
+@pytest.mark.parametrize(
+    ("columns", "usable"),
+    [({}, True), ({"enabled": False}, False), ({"state": Health.FAILING}, True), ({"state": Health.STOPPED}, False)],
+)
+def test_only_what_is_on_and_not_stopped_is_usable(columns: dict[str, Any], usable: bool) -> None:
+    assert app(columns=columns).usable is usable
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [("gateway_share", 1, 100), ("turns_per_minute", 1, 1000), ("retention_days", 7, 36500)],
+)
+def test_a_number_lies_between_its_ends(name: str, least: int, most: int) -> None:
+    account = app()
+    for value, is_right in ((least - 1, False), (least, True), (most, True), (most + 1, False)):
+        setattr(account, name, value)
+        if is_right:
+            account.clean_fields()
+            continue
+        with pytest.raises(ValidationError) as caught:
+            account.clean_fields()
+        assert list(caught.value.message_dict) == [name]
+
+
+@pytest.mark.parametrize(("days", "kept"), [(90, 90), (0, None)])
+def test_a_new_account_keeps_messages_for_as_long_as_the_setting_says(
+    settings: SettingsWrapper, days: int, kept: int | None
+) -> None:
+    settings.RETENTION_DAYS = days
+    assert ChannelAccount().retention_days == kept
+
+
+@pytest.mark.parametrize(
+    ("seconds", "failure", "valid", "refused", "waits"),
+    [
+        (60, "", True, False, False),  # somebody fetches the next one
+        (-60, "", True, False, False),
+        (None, "", True, False, False),
+        (None, "wrong secret", True, True, False),
+        (60, "wait", True, False, True),
+        (-60, "wait", True, False, False),
+    ],
+)
+def test_what_a_lease_and_a_failure_say_of_a_token(
+    seconds: float | None, failure: str, valid: bool, refused: bool, waits: bool
+) -> None:
+    until = None if seconds is None else timezone.now() + timedelta(seconds=seconds)
+    ends = timezone.now() + timedelta(seconds=100)
+    token = AccessToken(account=app(), value="x", expires_at=ends, failure=failure, lease_until=until)
+    assert (token.valid(), token.refused, token.waits()) == (valid, refused, waits)
+    assert (token.valid(90), token.valid(110)) == (True, False)
+    assert not AccessToken(value="", expires_at=ends).valid()
+    assert not AccessToken(value="x").valid()
 
 
 def test_credentials_are_checked() -> None:
@@ -73,3 +166,44 @@ def test_by_key() -> None:
     with pytest.raises(ChannelAccount.DoesNotExist):
         by_key(uuid4())
     assert "app-secret" not in repr(channel.identity)
+
+
+def test_what_was_read_lately_is_good_for_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = app()
+    assert channels.recent(account.key) is None
+    found = by_key(account.key)
+    assert channels.recent(account.key) == found
+    assert by_key(account.key) == found
+    ChannelAccount.objects.update(enabled=False)
+    assert by_key(account.key) == found
+    monkeypatch.setattr(channels.time, "monotonic", lambda: float("inf"))  # two seconds later
+    assert channels.recent(account.key) is None
+    with pytest.raises(ChannelAccount.DoesNotExist):
+        by_key(account.key)
+    assert channels.last_known(account.key) == found
+
+
+def test_an_account_that_is_off_has_no_address_and_is_still_that_of_its_rows() -> None:
+    account, off = app(), bot(columns={"enabled": False})
+    with pytest.raises(ChannelAccount.DoesNotExist):
+        by_key(off.key)
+    assert list(by_keys([account.key, off.key, uuid4()])) == [account.key]
+    assert (list(by_keys([account.key])), by_keys([off.key])) == ([account.key], {})
+    assert channels.known(off.pk)[0] == off
+
+
+def test_only_accounts_that_are_on_are_remembered_and_read_again_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    account, off = app(), bot(columns={"enabled": False})
+    monkeypatch.setattr(channels, "_enabled_at", -channels.ENABLED_SECONDS)
+    channels.remember_enabled()
+    assert set(channels._enabled) == {account.key}
+    assert (channels.last_known(account.key) or [None])[0] == account
+    assert channels.last_known(off.key) is None
+    ChannelAccount.objects.filter(pk=off.pk).update(enabled=True)
+    channels.remember_enabled()
+    assert set(channels._enabled) == {account.key}
+    monkeypatch.setattr(channels, "_enabled_at", channels._enabled_at - channels.ENABLED_SECONDS)
+    channels.remember_enabled()
+    assert set(channels._enabled) == {account.key, off.key}

@@ -146,6 +146,31 @@ def test_a_missing_key_is_named_and_nothing_is_changed(settings: SettingsWrapper
 
 
 @pytest.mark.django_db
+def test_every_missing_key_is_named_with_every_place_of_it(settings: SettingsWrapper) -> None:
+    a_world()
+    settings.FIELD_KEYS = [OTHER]
+    gateway()
+    hear(app_two(), reply="https://reply/other")
+    settings.FIELD_KEYS = [NEW]
+    found = rotation.strangers()
+    assert {key: set(places.split(", ")) for key, places in found.items()} == {
+        OLD_ID: {
+            "accounts.channelaccount.credentials: 1",
+            "accounts.accesstoken.value: 1",
+            *(f"openclaw.gateway.{name}: 1" for name in ("token", "device_key", "device_token")),
+            "bridge.message.reply_address: 1",
+        },
+        OTHER_ID: {
+            "accounts.channelaccount.credentials: 1",
+            "openclaw.gateway.token: 1",
+            "bridge.message.reply_address: 1",
+        },
+    }
+    settings.FIELD_KEYS = [NEW, OLD, OTHER]
+    assert rotation.strangers() == {}
+
+
+@pytest.mark.django_db
 def test_a_damaged_value_is_named_and_stops_nobody_else(settings: SettingsWrapper) -> None:
     a_world()
     broken = hear(app_two(), reply="https://reply/broken")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from importlib import import_module
 from io import StringIO
@@ -22,7 +23,7 @@ from accounts.models import AccessToken, ChannelAccount
 from bridge import arrivals
 from bridge.models import Message, WebhookEndpoint
 from openclaw.models import Gateway
-from tests.factories import app, endpoint, gateway, hear, said
+from tests.factories import app, endpoint, gateway, hear, in_thread, said
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -192,6 +193,20 @@ def test_a_value_that_does_not_open_stops_no_migration(caplog: pytest.LogCapture
     assert "bridge.message.reply_address: 1 values do not open" in caplog.text
     assert stored(Message, "reply_address")[0] == broken
     assert Message.objects.order_by("pk")[1].reply_address == was[Message, "reply_address"][1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_migration_says_that_a_row_is_in_use() -> None:
+    two_of_each()
+    was = old_values()
+    first, second = Message.objects.order_by("pk")
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        Message.objects.select_for_update().get(pk=first.pk)
+        migrate = in_thread(lambda: pytest.raises(RuntimeError, MIGRATIONS[2].to_rows, apps, None))
+        assert "bridge.message.reply_address: rows are in use" in str(pool.submit(migrate).result(60).value)
+    assert [value[:3] for value in stored(Message, "reply_address")] == ["v1.", "v2."]
+    MIGRATIONS[2].to_rows(apps, None)
+    assert values(Message, "reply_address") == was[Message, "reply_address"]
 
 
 def test_rotation_writes_the_version_before_anew(settings: Any) -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
+from accounts import tokens
 from accounts.fields import sealed
 from accounts.models import AccessToken, ChannelAccount, Health
-from accounts.tokens import MARGIN_SECONDS, StoredTokens, ending_soon
+from accounts.tokens import KEEP_SECONDS, MARGIN_SECONDS, WAIT_SECONDS, StoredTokens, ending_soon
 from bridge import tasks
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.messages import Token
@@ -57,6 +58,103 @@ def test_a_refused_one_is_replaced_once(company: SimulatorClient, account: Chann
     assert second != first
     assert tokens.renew(first) == second  # somebody else's late complaint about the old one
     assert requests(company) == 2
+
+
+def test_the_token_after_a_refused_one_is_used_at_once(company: SimulatorClient, account: ChannelAccount) -> None:
+    tokens = StoredTokens(account)
+    first = tokens.current()
+    company.invalidate_token(AGENT)
+    second = tokens.renew(first)
+    assert (tokens.current(), StoredTokens(account).current()) == (second, second)
+
+
+def test_a_token_that_ends_within_the_time_it_would_be_kept_is_read_each_time(account: ChannelAccount) -> None:
+    soon = timezone.now() + timedelta(seconds=KEEP_SECONDS)
+    row = AccessToken.objects.create(account=account, value="short", address=account.api_base_url, expires_at=soon)
+    assert StoredTokens(account).current() == "short"
+    row.value, row.expires_at = "long", soon + timedelta(minutes=1)
+    row.save()
+    assert StoredTokens(account).current() == "long"
+    row.value = "another"
+    row.save()
+    assert StoredTokens(account).current() == "long"  # kept for two seconds
+
+
+def test_what_a_process_keeps_is_of_one_account_at_one_address(account: ChannelAccount) -> None:
+    soon = timezone.now() + timedelta(hours=1)
+    AccessToken.objects.create(account=account, value="here", address=account.api_base_url, expires_at=soon)
+    assert StoredTokens(account).current() == "here"
+    there = ChannelAccount.objects.get()
+    there.api_base_url = f"{account.api_base_url}/there"
+    AccessToken.objects.update(value=sealed(AccessToken, "value", account.pk, "there"), address=there.api_base_url)
+    assert StoredTokens(there).current() == "there"
+
+
+def test_a_good_token_of_an_account_that_was_refused_is_not_used(account: ChannelAccount) -> None:
+    soon = timezone.now() + timedelta(hours=1)
+    given = {"value": "good", "address": account.api_base_url, "expires_at": soon}
+    AccessToken.objects.create(account=account, failure="wrong secret", failure_code="40001", **given)
+    error = refusal(account)
+    assert (error.code, error.action, str(error)) == ("40001", Action.CONFIG, "wrong secret")
+
+
+def test_a_token_that_another_address_gave_out_meanwhile_is_not_taken(
+    company: SimulatorClient, account: ChannelAccount
+) -> None:
+    row = AccessToken.objects.create(account=account, value="elsewhere", address="http://127.0.0.1:10", generation=4)
+    assert StoredTokens(account)._next(3, row) != "elsewhere"
+    assert requests(company) == 1
+
+
+@pytest.mark.parametrize("action", [Action.PERMANENT, Action.UNKNOWN, Action.RETRY, Action.WINDOW])
+def test_no_message_ends_by_the_fault_of_a_token(account: ChannelAccount, action: Action) -> None:
+    AccessToken.objects.create(account=account)
+    error = ChannelError("60020", action, "not from here", max_tries=1)
+    StoredTokens(account)._failed(0, error)
+    assert (error.action, error.max_tries) == (Action.RETRY, None)
+    account.refresh_from_db()
+    assert (account.state, account.state_reason) == (Health.FAILING, str(error))
+
+
+@pytest.mark.parametrize(
+    ("action", "retry_after", "seconds", "state"),
+    [
+        (Action.WAIT, 600.0, 600.0, Health.FAILING),
+        (Action.WAIT, None, WAIT_SECONDS, Health.FAILING),
+        (Action.CONFIG, 600.0, None, Health.STOPPED),
+    ],
+)
+def test_a_failure_is_kept_with_its_moment_and_its_wait(
+    account: ChannelAccount, action: Action, retry_after: float | None, seconds: float | None, state: Health
+) -> None:
+    AccessToken.objects.create(account=account)
+    StoredTokens(account)._failed(0, ChannelError("45009", action, "slow", retry_after=retry_after))
+    row, now = AccessToken.objects.get(), timezone.now()
+    assert (row.failure, row.failure_code) == ("slow (45009)", "45009")
+    assert row.failed_at is not None
+    assert abs((row.failed_at - now).total_seconds()) < 60
+    wait = row.lease_until and (row.lease_until - row.failed_at).total_seconds()
+    assert wait == (seconds if seconds is None else pytest.approx(seconds))
+    account.refresh_from_db()
+    assert account.state == state
+
+
+def test_who_meets_an_order_to_wait_at_its_end_waits_a_moment(account: ChannelAccount) -> None:
+    until = timezone.now() + timedelta(seconds=0.5)
+    row = AccessToken(account=account, failure="slow", failure_code="45009", lease_until=until)
+    assert tokens._refusal(row).retry_after == 1.0
+    row.lease_until = until + timedelta(seconds=100)
+    assert tokens._refusal(row).retry_after == pytest.approx(100, abs=50)
+
+
+def test_a_stored_token_says_when_it_came_and_how_long_it_is_good(account: ChannelAccount) -> None:
+    StoredTokens(account)._row()
+    StoredTokens(account)._store(0, Token("value", 7200))
+    row = AccessToken.objects.get()
+    assert row.refreshed_at is not None
+    assert row.expires_at is not None
+    assert (row.expires_at - row.refreshed_at).total_seconds() == 7200
+    assert (row.address, row.generation, row.value) == (account.api_base_url, 1, "value")
 
 
 def test_one_that_ended_is_replaced(company: SimulatorClient, account: ChannelAccount) -> None:

@@ -54,9 +54,47 @@ def test_it_is_silence(text: str) -> None:
     assert visible(text) == ""
 
 
+THINKING = [
+    "think",
+    "thinking",
+    "thought",
+    "thoughts",
+    "reasoning",
+    "reasoning_content",
+    "antthinking",
+    "inner_thoughts",
+    "scratchpad",
+    "inner_monologue",
+    "internal_monologue",
+    "chain_of_thought",
+    "thinking_process",
+    "reflection",
+    "analysis",
+    "mm:think",
+]
+TOOLS = [
+    "tool_call",
+    "tool_calls",
+    "tool_use",
+    "tool_code",
+    "tool_result",
+    "tool_results",
+    "tool_response",
+    "tool_output",
+    "function_call",
+    "function_calls",
+    "function_result",
+    "function_results",
+    "invoke",
+]
+INTERNAL = ["relevant-memories", "relevant_memories", "system-reminder", "system_reminder"]
 LEAKS = [
-    *(f"<{tag}>why</{tag}>" for tag in ("thoughts", "reflection", "scratchpad", "inner_monologue", "mm:think", "reasoning_content")),
-    *(f"<{tag}>why</{tag}>" for tag in ("tool_use", "tool_response", "tool_code", "function_results", "system-reminder")),
+    *(f"<{tag}>why</{tag}>" for tag in (*THINKING, *TOOLS, *INTERNAL)),
+    *(f"<|{name}>why<{name}|>" for name in ("channel", "tool_call", "tool_response", "tool")),
+    *(f"<|channel|>analysis<|message|>why<|{end}|>" for end in ("end", "call", "return")),
+    *(f"<|python_tag|>why<|{end}|>" for end in ("eom_id", "eot_id", "eom", "eot", "call", "im_end", "/python_tag", "end_python_tag")),
+    *(f"<|{name}|>why<|{name}_end|>" for name in ("think", "thought", "reasoning", "tool_call", "tool_calls", "function_call")),
+    *(f"<|begin_of_{name}|>why<|end_of_{name}|>" for name in ("think", "reason", "tool", "function", "action", "call")),
     '<invoke name="why"><parameter name="a">why</parameter></invoke>',
     '<minimax:tool_call><invoke name="why"></invoke></minimax:tool_call>',
     "<function=why>{}</function>",
@@ -83,9 +121,38 @@ def test_what_models_say_to_themselves_and_to_tools_is_cut(leak: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "directive",
+    [
+        *("reply_to_current", "audio_as_voice", "tts", "/tts"),
+        *(f"{name}: x" for name in ("reply_to", "tts", "/tts", "quick_replies", "location", "confirm", "buttons")),
+        *(f"{name} : x" for name in ("media_player", "event", "agenda", "device", "appletv_remote")),
+    ],
+)
+def test_a_directive_is_cut_with_the_blanks_before_it(directive: str) -> None:
+    assert visible(f"好的 \t[[{directive}]]\n再见") == "好的\n再见"
+    assert visible(f"[[ {directive.upper()} ]] 好的") == "好的"
+    grown = f"好的 [[{directive}]]"
+    assert {visible_so_far(grown[:end]).rstrip() for end in range(2, len(grown) + 1)} == {"好的"}
+    assert visible(f"[[{directive.partition(':')[0].strip()}_x]]") != ""
+
+
+@pytest.mark.parametrize(
+    "name", ["think", "thinking", "thought", "reason", "end_of_thought", "/thinking", "end_thinking"]
+)
+def test_thinking_whose_beginning_stood_in_the_prompt_is_cut(name: str) -> None:
+    mark = name if name.startswith(("/", "end_")) else f"{name}_end"
+    assert visible(f"why and how<|{mark}|>好的") == "好的"
+
+
+@pytest.mark.parametrize(
     ("text", "shown"),
     [
         ("<answer>\n好的\n</answer>", "好的"),
+        ("<response>好的</response>", "好的"),
+        ("<response>好的</answer>", "<response>好的</answer>"),
+        ("<think>why</reflection>好的", "好的"),
+        ("<think>why</tool_call>how</think>好的", "好的"),
+        ("<tool_result>why</think>how</invoke>好的", "好的"),
         ("好的\n\n<NO_REPLY/>", "好的"),
         ("[Tool Result for ID toolu_1]\nwhy", ""),
         ("a[Tool Result for ID x]\nwhy\n[Tool Call: y]\nArguments: {}\nb", "a\nb"),

@@ -126,6 +126,8 @@ def test_a_method_is_told_all_of_a_turn_and_nothing_else() -> None:
     bare = Turn(KEY, "main", "look", "k", timeout=5.0)
     assert set(agent_params(bare, Policy())) == {"sessionKey", "agentId", "message", "idempotencyKey", "timeout"}
     assert send_params(bare, Policy())["message"] == "look"
+    briefed = Turn(KEY, "main", "look", "k", "be brief", timeout=5.0)
+    assert agent_params(briefed, Policy())["extraSystemPrompt"] == "be brief"
 
 
 SMALL = Policy(max_payload=80_000, attachment_bytes=3000, image_bytes=2000)

@@ -39,6 +39,7 @@ FILE = Attachment("file", "a.txt", "text/plain", b"hello")
 QUESTION = {"role": "user", "content": "hi", "idempotencyKey": f"{KEY}:user"}
 ANSWER = {"role": "assistant", "content": "pong", "stopReason": "stop", "__openclaw": {"runId": KEY}}
 NOT_ENDED = {"runId": KEY, "status": "timeout"}
+ENDED = {"runId": KEY, "status": "ok", "endedAt": 1}
 BUSY = {"code": "UNAVAILABLE", "message": "busy"}
 
 
@@ -157,14 +158,31 @@ def with_a_file(*rows: dict[str, Any], waited: dict[str, Any]) -> tuple[Answer, 
 @pytest.mark.parametrize("rows", [(QUESTION, ANSWER), (ANSWER,), (QUESTION, {**ANSWER, "__openclaw": {}})])
 def test_the_transcript_has_the_answer_to_a_file_also_where_it_lacks_a_name(rows: tuple[dict[str, Any], ...]) -> None:
     """The question without its key, or the answer without its run, as gateways before 2026.8 leave them."""
-    answer, _used = with_a_file(*rows, waited={"runId": KEY, "status": "ok", "endedAt": 1})
+    answer, _used = with_a_file(*rows, waited=ENDED)
     assert answer.text == "pong"
+
+
+class Finishes(Scripted):
+    """Its transcript names nothing, but the end of the run was heard."""
+
+    async def _answer(self, socket: web.WebSocketResponse, frame: dict[str, Any]) -> None:
+        if frame["method"] == "agent.wait":
+            await socket.send_json({"type": "event", "event": "chat", "payload": said(KEY, "pong")})
+        await super()._answer(socket, frame)
+
+
+def test_what_was_heard_of_a_run_is_its_answer_where_the_transcript_has_none() -> None:
+    answers = {"chat.history": [{"messages": []}], "chat.send": [{"status": "started"}], "agent.wait": [ENDED]}
+    for ask in (lambda client: client.ask(turn(FILE)), lambda client: client.recover(turn())):
+        assert talk(Finishes({**answers}), ask) == Answer("pong", run_id=KEY)
+        error = failure(Scripted({**answers}), ask)
+        assert (error.code, error.action) == (Code.ANSWER_UNKNOWN, Action.PERMANENT)
 
 
 def test_what_a_turn_with_a_file_took_is_told() -> None:
     usage = {"input": 600, "output": 5, "cacheRead": 400, "cacheWrite": 1, "cost": {"total": 0.5}}
     row = {**ANSWER, "provider": "mock", "model": "mock-1", "usage": usage}
-    _answer, used = with_a_file(QUESTION, row, waited={"runId": KEY, "status": "ok", "endedAt": 1})
+    _answer, used = with_a_file(QUESTION, row, waited=ENDED)
     assert used == [Usage("mock/mock-1", 600, 5, 400, 1, 0.5)]
 
 

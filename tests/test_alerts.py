@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.models import ChannelAccount, Health
 from bridge import alerts
 from bridge.models import Delivery, Incident, Reason
-from tests.factories import app, bot, claimed, gateway, route, shift, to_send, turn
+from tests.factories import app, bot, claimed, endpoint, gateway, route, shift, to_send, turn
 
 if TYPE_CHECKING:
     import redis
@@ -42,6 +42,8 @@ def test_told_once_and_again_when_it_is_over(mailoutbox: list[EmailMessage]) -> 
     for _time in range(2):
         alerts.check()
     assert [mail.subject for mail in mailoutbox[1:]] == ["[bridge] Over: Account Acme app is down"]
+    assert ("Since " in mailoutbox[0].body, "Over since " in mailoutbox[1].body) == (True, True)
+    assert "wrong secret" not in mailoutbox[1].body
     incident = Incident.objects.get()
     assert incident.closed_at
     assert incident.told_over_at
@@ -53,10 +55,11 @@ def test_a_hiccup_is_no_incident() -> None:
     home.set_state(Health.FAILING, "unreachable", "nobody there")
     alerts.check()
     assert causes() == set()
-    for row in (account, home):
-        type(row).objects.update(state_since=timezone.now() - timedelta(minutes=3))
-    alerts.check()
-    assert causes() == {f"account:{account.pk}", f"gateway:{home.pk}"}
+    for seconds, found in ((110, set()), (125, {f"account:{account.pk}", f"gateway:{home.pk}"})):
+        for row in (account, home):
+            type(row).objects.update(state_since=timezone.now() - timedelta(seconds=seconds))
+        alerts.check()
+        assert causes() == found
 
 
 def test_what_is_switched_off_is_nobodys_trouble() -> None:
@@ -74,6 +77,11 @@ def test_dead_letters_are_one_incident_for_each_account(mailoutbox: list[EmailMe
     alerts.check()
     assert causes() == {f"dead:{first.pk}"}
     assert "3 deliveries failed." in mailoutbox[0].body
+    unclear = to_send(second_app := app(agent_id=7))
+    shift(unclear, state="uncertain", reason=Reason.UNKNOWN, finished_at=0)
+    alerts.check()
+    assert causes() == {f"dead:{first.pk}", f"dead:{second_app.pk}"}
+    shift(unclear, dismissed_at=0)
     assert "+00:00" not in mailoutbox[0].body
     for delivery in failed:
         shift(delivery, dismissed_at=0)
@@ -202,3 +210,53 @@ def test_a_name_with_a_line_break_does_not_stop_the_alert(mailoutbox: list[Email
     ChannelAccount.objects.filter(pk=app(columns={"state": Health.STOPPED}).pk).update(name="A\nBcc: a@example.com")
     alerts.check()
     assert "\n" not in mailoutbox[0].subject
+
+
+@pytest.mark.parametrize(
+    "columns", [{"state": "stopped"}, {"state": "failing"}, {"enabled": False}], ids=["stopped", "failing", "off"]
+)
+def test_a_turn_that_waits_for_its_gateway_is_not_stuck(columns: dict) -> None:
+    """Its account is well, so the gateway alone says why."""
+    account = app()
+    mine = route(account)
+    asked = turn(account)
+    shift(asked, due_at=-301)
+    type(mine.gateway).objects.update(**columns)
+    alerts.check()
+    assert "stuck" not in causes()
+    type(mine.gateway).objects.update(state="ok", enabled=True)
+    alerts.check()
+    assert "stuck" in causes()
+
+
+def test_what_waits_for_a_stopped_account_is_not_stuck() -> None:
+    sent = to_send(account := app())
+    shift(sent, due_at=-301)
+    for columns in ({"state": "stopped"}, {"state": "ok", "enabled": False}):
+        type(account).objects.update(**columns)
+        alerts.check()
+        assert "stuck" not in causes()
+
+
+def test_a_webhook_that_staff_switched_off_is_no_trouble() -> None:
+    off, gone = endpoint(enabled=False), endpoint(enabled=False, off_reason="It answered 410 Gone.")
+    alerts.check()
+    assert causes() == {f"hook:{gone.pk}"}
+    assert "410 Gone" in Incident.objects.get().detail
+    assert off.pk != gone.pk
+
+
+def test_a_mail_says_when_it_began_and_when_it_was_over(mailoutbox: list[EmailMessage], settings: object) -> None:
+    settings.TIME_ZONE = "Asia/Shanghai"  # type: ignore[attr-defined]
+    began, over = (timezone.make_aware(datetime(2026, 5, day, 20, 30), UTC) for day in (1, 2))  # noqa: DTZ001
+    incident = Incident(pk=1, cause="x", title="It", detail="Why", opened_at=began, closed_at=over)
+    with timezone.override("Asia/Shanghai"):
+        assert alerts._text_of(incident, False).splitlines()[:3] == [
+            "It",
+            "Why",
+            "Since 2026-05-02 04:30 (Asia/Shanghai).",
+        ]
+        assert alerts._text_of(incident, True).splitlines()[:2] == [
+            "Over: It",
+            "Over since 2026-05-03 04:30 (Asia/Shanghai).",
+        ]

@@ -516,7 +516,9 @@ def test_a_gateway_says_who_uses_its_turns_and_what_waits_for_what() -> None:
     assert "nothing under way" in uses_of(home)[1].reason
     settle(*Delivery.objects.filter(state="sending", account=public))
     assert "in its conversation" in uses_of(home)[0].reason
-    home.enabled = False
+    home.state = "stopped"
+    assert "switched off or stopped" in uses_of(home)[0].reason
+    home.state, home.enabled = "ok", False
     assert "switched off" in uses_of(home)[0].reason
 
 
@@ -527,3 +529,15 @@ def test_what_makes_no_sense_is_refused(columns: dict[str, Any]) -> None:
         setattr(account, name, value)
     with pytest.raises(ValidationError, match=next(iter(columns))):
         account.full_clean()
+
+
+def test_only_who_is_mapped_or_under_way_uses_a_gateway() -> None:
+    public, other, home = two_accounts()
+    Route.objects.filter(account=other).update(enabled=False)
+    [alone] = uses_of(home)
+    assert (alone.account, alone.share, alone.waiting, alone.reason) == (public, home.max_in_flight, 0, "")
+    asked(public, *strangers(2))
+    later = Delivery.objects.filter(account=public).latest("id")
+    shift(later, due_at=60)
+    assert uses_of(home)[0].waiting == 1
+    assert uses_of(gateway()) == []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,10 +16,10 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts import counters, valkey
-from accounts.models import ChannelAccount
+from accounts.models import AccessToken, ChannelAccount
 from bridge import alerts, exposition, health
 from bridge import delivery as work
-from bridge.models import Delivery, Incident
+from bridge.models import Attachment, Delivery, Incident
 from bridge.retries import Failure
 from tests.callbacks import Reply, call, from_app
 from tests.factories import app, claimed, gateway, hear, picture, route, shift, to_send, turn
@@ -165,13 +167,19 @@ def test_what_is_open_and_what_failed(valkey: redis.Redis) -> None:
         shift(delivery, state="dead", reason="permanent", finished_at=0)
     shift(gone, dismissed_at=0)
     shift(to_send(account, "4", "user4"), state="held", reason="review")
+    shift(to_send(account, "5", "user5"), state="uncertain", reason="unknown", finished_at=0)
+    shift(to_send(account, "6", "user6"), state="sending", lease_until=30)
+    Attachment.objects.create(message=hear(account), kind="image", state="failed", error="gone")
     figures = scrape()
+    assert figures['bridge_deliveries_open{state="held",target="channel"}'] == 1
+    assert figures['bridge_deliveries_open{state="sending",target="channel"}'] == 1
+    assert figures['bridge_dead_letters{state="uncertain",target="channel"}'] == 1
     assert figures['bridge_deliveries_held{reason="review"}'] == 1
     assert figures['bridge_deliveries_open{state="pending",target="channel"}'] == 1
     assert figures['bridge_deliveries_open{state="pending",target="agent"}'] == 1
     assert 100 <= figures['bridge_delivery_oldest_due_seconds{target="channel"}'] < 200
     assert figures['bridge_dead_letters{state="dead",target="channel"}'] == 1
-    assert figures["bridge_messages_unrouted"] == 1
+    assert figures["bridge_messages_unrouted"] == 2
     assert figures["bridge_files_waiting"] == 1
     assert figures["bridge_database_bytes"] > 1_000_000
     assert (figures["bridge_database_up"], figures["bridge_valkey_up"]) == (1, 1)
@@ -189,7 +197,9 @@ def test_accounts_and_gateways(valkey: redis.Redis) -> None:
     delivery = claimed(turn(good))
     link.owner, link.owner_until = "connector", delivery.lease_until
     link.save()
-    Incident.objects.create(cause="account:1", title="x")
+    turn(good, "waits for its turn", "lisi")
+    for cause, over in (("account:1", None), ("account:2", timezone.now())):
+        Incident.objects.create(cause=cause, title="x", closed_at=over)
     figures = scrape()
     assert figures[f'bridge_account_up{{account="{good.pk}",kind="wecom_app",name="Acme app"}}'] == 1
     assert figures[f'bridge_account_up{{account="{bad.pk}",kind="wecom_app",name="{bad.name}"}}'] == 0
@@ -275,3 +285,55 @@ def test_every_figure_is_described(valkey: redis.Redis) -> None:
     helps = [line.split(" ", 3)[2:] for line in text.splitlines() if line.startswith("# HELP")]
     assert len(helps) == len({name for name, _text in helps}) > 15
     assert all(name.startswith("bridge_") and len(text) > 10 for name, text in helps)
+
+
+@pytest.mark.parametrize(
+    ("columns", "up"),
+    [
+        ({"state": "new"}, 1),
+        ({"state": "ok"}, 1),
+        ({"state": "failing"}, 0),
+        ({"state": "stopped"}, 0),
+        ({"state": "ok", "enabled": False}, 0),
+    ],
+)
+def test_what_fails_or_is_off_is_not_up(valkey: redis.Redis, columns: dict[str, Any], up: int) -> None:
+    account, link = app(columns=columns), gateway(**columns)
+    figures = scrape()
+    assert figures[f'bridge_account_up{{account="{account.pk}",kind="wecom_app",name="{account.name}"}}'] == up
+    assert figures[f'bridge_gateway_up{{gateway="{link.pk}",name="{link.name}"}}'] == up
+
+
+def test_tokens_are_told_by_their_account(valkey: redis.Redis) -> None:
+    spare = app(agent_id=6)
+    AccessToken.objects.create(account=spare).delete()
+    good, refused = app(), app(agent_id=7)
+    AccessToken.objects.create(account=refused, generation=3, failure="no")
+    later = timezone.now() + timedelta(minutes=1)
+    AccessToken.objects.create(account=good, generation=9, failure="busy", lease_until=later)
+    figures = scrape()
+    assert figures[f'bridge_token_refreshes_total{{account="{good.pk}"}}'] == 9
+    assert figures[f'bridge_token_refreshes_total{{account="{refused.pk}"}}'] == 3
+    assert [figures[f'bridge_token_refused{{account="{row.pk}"}}'] for row in (good, refused)] == [0, 1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_asks_within_a_second_gets_the_same_answer(valkey: redis.Redis) -> None:
+    """Each look opens a connection of its own to the database."""
+    alerts.swept()
+
+    async def ask(probes: health.Probes) -> int:
+        scope: Any = {"method": "GET", "path": "/readyz", "headers": []}
+        return (await probes.answer(health.Request(scope, None))).status  # type: ignore[arg-type]  # nothing is received
+
+    async def asked() -> list[int]:
+        probes = health.Probes(threads)
+        first = await ask(probes)
+        probes.seen = (probes.seen[0] + PATIENCE, probes.seen[1])
+        valkey.delete("swept")
+        second = await ask(probes)
+        probes.seen = (probes.seen[0] - 2 * PATIENCE, probes.seen[1])
+        return [first, second, await ask(probes)]
+
+    with ThreadPoolExecutor(1) as threads:
+        assert asyncio.run(asked()) == [200, 200, 503]

@@ -51,11 +51,15 @@ def test_the_dashboard_counts_today(valkey: redis.Redis, django_assert_num_queri
     world = rows.build()
     old = rows.message(world.group, "yesterday", "OLD")
     Message.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=1, minutes=1))
+    replayed, sending = (rows.message(world.group, "again", key, routed_at=old.routed_at) for key in ("AGAIN", "GOES"))
+    queued = timezone.now() - timedelta(hours=2)
+    rows.delivery(replayed, "pending", created_at=queued - timedelta(days=3), queued_at=queued)
+    rows.delivery(sending, "sending", lane="in:another", lease_until=timezone.now())
     with django_assert_num_queries(8):
         board = metrics.dashboard()
-    assert (board.incoming, board.outgoing) == (4, 3)
-    assert (board.waiting, board.held, board.dead, board.uncertain) == (1, 0, 2, 1)
-    assert board.oldest_waiting is not None
+    assert (board.incoming, board.outgoing) == (6, 3)
+    assert (board.waiting, board.held, board.dead, board.uncertain) == (3, 0, 2, 1)
+    assert board.oldest_waiting == queued
     assert [row.pk for row in board.accounts] == [world.app.pk, world.bot.pk]
     assert [row.pk for row in board.incidents] == [world.incident.pk]
 
@@ -66,3 +70,14 @@ def test_dead_letters_are_counted_to_a_border(valkey: redis.Redis) -> None:
     for number in range(metrics.BADGE_MOST):
         rows.delivery(rows.message(world.group, "x", f"X{number}"), "dead", "permanent")
     assert metrics.dead_letters() == metrics.BADGE_MOST
+
+
+def test_each_refusal_is_counted_however_fast_they_come(valkey: redis.Redis) -> None:
+    account = rows.account()
+    for _time in range(3):
+        factories.note_callback(account, "ok")
+        factories.note_callback(account, "stale", refused=True)
+    assert metrics.refusals(account) == {"stale": 3}
+    assert metrics.note_callback(str(account.key), "stale", True) is not None
+    assert metrics.note_callback(str(account.key), "ok", False) is not None
+    assert metrics.note_callback(str(account.key), "ok", False) is None

@@ -157,10 +157,10 @@ def test_a_short_wait_that_a_platform_asks_for_brings_no_try_forward(company: Si
 def test_a_bot_that_nobody_can_ask_works_again_after_ten_quiet_minutes(company: SimulatorClient) -> None:
     account = bot(company.url)
     account.set_state(Health.FAILING, "a reason")
-    let_pass(account, 5)
+    let_pass(account, 9)
     tasks.probe_failing()
     assert state_of(account) == Health.FAILING
-    let_pass(account, 6)
+    let_pass(account, 2)
     tasks.probe_failing()
     assert state_of(account) == Health.OK
 
@@ -179,3 +179,16 @@ def test_pages_say_when_the_next_try_is(company: SimulatorClient, admin_user: Us
         text = client.get(page).content.decode()
         assert "next try" in text, page
         assert "in 4" in text, page
+
+
+def test_who_waits_longest_is_asked_first(company: SimulatorClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "PROBE_AT_ONCE", 1)
+    first, second = app(company.url), app(company.url, agent_id=1000003)
+    for account, minutes in ((first, 10), (second, 60)):
+        account.set_state(Health.FAILING, "a reason")
+        let_pass(account, minutes)
+    before = {row.pk: ChannelAccount.objects.get(pk=row.pk).probes for row in (first, second)}
+    tasks.probe_failing()
+    state_of(first), state_of(second)
+    assert (first.state, first.probes) == (Health.FAILING, before[first.pk])
+    assert second.next_try_at is None or second.probes > before[second.pk]

@@ -162,3 +162,52 @@ def test_an_event_waits_for_its_webhook_and_whoever_may_not_read_sees_no_reason(
     assert waits([event], reads=False) == {event.pk: Wait("webhook", f"{switched_off} {HIDDEN}", one.pk)}
     WebhookEndpoint.objects.update(off_reason="")
     assert waits([event], reads=False) == {event.pk: Wait("webhook", switched_off, one.pk)}
+
+
+def test_what_is_due_now_says_so_for_a_minute(admin_client: Client) -> None:
+    delivery = to_send(app())
+    for seconds, words in (
+        (-5, "It is due now."),
+        (-50, "It is due now."),
+        (-70, "It is due, and no process has taken it"),
+    ):
+        shift(delivery, due_at=seconds)
+        assert told(delivery, admin_client)["why"].startswith(words), seconds
+    shift(delivery, due_at=60, error="")
+    assert told(delivery, admin_client)["why"] == "It is not to go earlier."
+
+
+def test_what_a_chat_asks_for_waits_for_the_person() -> None:
+    delivery = to_send(app())
+    shift(delivery, wire="view", due_at=60)
+    delivery.refresh_from_db()
+    wait = waits([delivery], reads=True)[delivery.pk]
+    assert (wait.on, wait.until) == ("person", delivery.due_at)
+    assert wait.why.startswith("It is given out when the chat asks for it")
+
+
+def test_a_question_does_not_wait_for_its_account() -> None:
+    """An agent can be asked while WeChat refuses us."""
+    asked, _home = of_gateway(state=Health.OK)
+    ChannelAccount.objects.update(state=Health.STOPPED, state_reason="Wrong secret.")
+    assert waits([asked], reads=True)[asked.pk].on == "process"
+
+
+def test_the_side_that_is_down_is_named_before_the_one_in_front() -> None:
+    account = app()
+    first, second, third = (to_send(account, str(number)) for number in range(3))
+    for delivery in (second, third):
+        assert (waits([delivery], reads=True)[delivery.pk].on, waits([delivery], reads=True)[delivery.pk].id) == (
+            "delivery",
+            first.pk,
+        )
+    ChannelAccount.objects.update(state=Health.STOPPED, state_reason="Wrong secret.")
+    assert {wait.on for wait in waits([first, second, third], reads=True).values()} == {"account"}
+
+
+def test_a_held_part_waits_for_an_earlier_one_and_for_no_later(admin_client: Client) -> None:
+    first, held, later, *_more = send(app(), "词" * 3000).deliveries.order_by("part")
+    for part, state in ((first, "dead"), (later, "dead")):
+        shift(part, state=state, reason=Reason.PERMANENT, finished_at=0)
+    shift(held, state="held", reason=Reason.PART_BEFORE)
+    assert told(held, admin_client)["id"] == first.pk

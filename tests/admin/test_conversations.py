@@ -191,10 +191,29 @@ def test_what_staff_dealt_with_is_not_offered(boss: Client, world: rows.World) -
     assert unanswered(world.group) == [asked[1].pk]
 
 
-def test_what_staff_answered_meanwhile_is_not_offered(boss: Client, world: rows.World) -> None:
-    questions(world.group, 2, "human")
-    rows.message(world.group, "answered by hand", "HAND", direction="out", source="staff")
-    assert "no agent was asked" not in boss.get(url("change", world.group.pk)).content.decode()
+@pytest.mark.parametrize(
+    ("source", "answered"), [("staff", True), ("agent", True), ("api", False), ("bridge", False), ("schedule", False)]
+)
+def test_what_staff_or_an_agent_answered_meanwhile_is_not_offered(
+    boss: Client, world: rows.World, source: str, answered: bool
+) -> None:
+    """A notice of a script, or a sentence of the bridge, answers no question."""
+    asked = questions(world.group, 2, "human")
+    rows.message(world.group, "said", "SAID", direction="out", source=source)
+    assert unanswered(world.group) == ([] if answered else [each.pk for each in asked])
+    page = boss.get(url("change", world.group.pk)).content.decode()
+    assert ("no agent was asked" in page) == (not answered)
+    later = questions(world.group, 1, "paused")
+    assert unanswered(world.group)[-1] == later[0].pk
+
+
+@pytest.mark.parametrize(
+    ("reason", "offered"), [("paused", 1), ("human", 1), ("not_addressed", 0), ("no_route", 0), ("event", 0)]
+)
+def test_only_what_was_paused_or_left_to_staff_is_offered(world: rows.World, reason: str, offered: int) -> None:
+    questions(world.group, 1, reason)
+    questions(world.person, 1, "paused")
+    assert len(unanswered(world.group)) == offered
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,23 @@ def test_a_mapping_is_added_and_answers(boss: Client, world: World) -> None:
     assert decision["steps"]
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({}, ""),
+        ({"addressed": False}, "not_addressed"),
+        ({"sender": "lisi"}, "sender"),
+        ({"peer": {"kind": "direct", "id": "wrGROUP"}}, "no_route"),
+    ],
+)
+def test_everything_that_is_asked_counts(boss: Client, world: World, change: dict[str, Any], reason: str) -> None:
+    Route.objects.update(trigger="mention", allowed_senders="zhangsan")
+    peer = {"kind": "group", "id": "wrGROUP"}
+    question = {"account": world.bot.pk, "peer": peer, "sender": "zhangsan", "text": "hello", **change}
+    decision = boss.post("/api/v1/routes/resolve/", question, **JSON).json()
+    assert (decision["reason"], decision["answered"]) == (reason, not reason)
+
+
 def test_why_nobody_would_answer(boss: Client, world: World) -> None:
     question = {"account": world.app.pk, "peer": {"kind": "direct", "id": "lisi"}}
     decision = boss.post("/api/v1/routes/resolve/", question, **JSON).json()
@@ -235,6 +252,8 @@ def test_a_conversation_is_renamed_and_paused(operator: Client, world: World) ->
     after = Conversation.objects.get(pk=world.group.pk)
     assert (after.title, after.mode, after.last_inbound_at) == ("Market", "human", before.last_inbound_at)
     assert operator.post(f"{url}new-session/").json()["session"] == 1
+    deed = LogEntry.objects.get_for_object(world.group).latest("id")
+    assert (deed.actor.get_username(), deed.additional_data) == ("Operators-user", {"deed": "began a new session"})
     assert operator.patch(url, {"mode": "off"}, **JSON).status_code == 400
 
 

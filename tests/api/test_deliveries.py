@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,6 +30,47 @@ def test_one_is_queued_again(operator: Client, world: World) -> None:
     assert state(world.dead) == "pending"
     entry = LogEntry.objects.get(object_id=world.dead.pk, content_type__model="delivery")
     assert (entry.actor.get_username(), entry.additional_data) == ("Operators-user", {"deed": "replayed"})  # type: ignore[union-attr]
+
+
+def test_one_that_may_have_arrived_is_queued_again_and_marked(operator: Client, world: World) -> None:
+    """Whoever names a single one has looked at it."""
+    answer = operator.post(f"/api/v1/deliveries/{world.uncertain.pk}/replay/")
+    assert (answer.status_code, answer.json()["state"], answer.json()["possibly_twice"]) == (200, "pending", True)
+
+
+@pytest.mark.parametrize(("verb", "deed"), [("release", "released"), ("dismiss", "dismissed")])
+def test_a_decision_is_noted_with_who_took_it(operator: Client, world: World, verb: str, deed: str) -> None:
+    held = rows.delivery(rows.message(world.group, "?", "HELD"), "held", "review")
+    assert operator.post(f"/api/v1/deliveries/{held.pk}/{verb}/").status_code == 200
+    entry = LogEntry.objects.get(object_id=held.pk, content_type__model="delivery")
+    assert (entry.actor.get_username(), entry.additional_data) == ("Operators-user", {"deed": deed})  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "name", ["reason", "target", "account", "gateway", "conversation", "code", "created_after", "created_before"]
+)
+def test_each_part_of_a_choice_narrows_it(operator: Client, world: World, name: str) -> None:
+    """Two failures that differ in everything: the older to WeChat by the app, the newer to an agent by the bot."""
+    Delivery.objects.all().delete()
+    sent = rows.message(world.person, "x", "OLD", direction="out", source="agent")
+    asked = rows.message(world.group, "?", "NEW")
+    spare, noon = rows.gateway("Spare"), datetime(2026, 5, 1, 12, tzinfo=UTC)
+    older = rows.delivery(sent, "dead", "permanent", gateway=spare, created_at=noon, queued_at=noon + timedelta(days=9))
+    newer = rows.delivery(
+        asked, "dead", "too_old", gateway=world.gateway, created_at=noon + timedelta(days=1), queued_at=noon
+    )
+    for row, code in ((older, "81013"), (newer, "timeout")):
+        rows.attempt(row, 1, "error", code=code)
+    choices: dict[str, tuple[Any, Delivery]] = {
+        "reason": ("too_old", newer), "target": ("channel", older), "account": (world.app.pk, older),
+        "gateway": (world.gateway.pk, newer), "conversation": (world.person.pk, older), "code": ("timeout", newer),
+        "created_after": ((noon + timedelta(days=1)).isoformat(), newer),
+        "created_before": ((noon + timedelta(days=1)).isoformat(), older),
+    }  # fmt: skip
+    value, found = choices[name]
+    assert many(operator, filter={"state": "dead"}, dry_run=True).json()["count"] == 2
+    assert many(operator, filter={"state": "dead", name: value}).json()["count"] == 1
+    assert [state(row) for row in (found, newer if found is older else older)] == ["pending", "dead"]
 
 
 def test_what_did_not_fail_is_not_queued_again(operator: Client, world: World) -> None:

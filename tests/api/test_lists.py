@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
 from django.utils import timezone
 
-from bridge.models import Delivery, Message
+from bridge.models import Conversation, Delivery, Message
 from tests.admin import rows
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ def test_messages_by_each_filter(boss: Client, world: World) -> None:
     yesterday = quote((timezone.now() - timedelta(days=1)).isoformat())
     assert ids(boss, f"messages/?created_before={yesterday}") == [world.answer.pk]
     assert world.answer.pk not in ids(boss, f"messages/?created_after={yesterday}")
+    unrouted = rows.message(world.person, "not routed yet", "NEW")
+    Message.objects.filter(pk=unrouted.pk).update(conversation=None, routed_at=None)
+    assert ids(boss, f"messages/?account={world.app.pk}")[0] == unrouted.pk
 
 
 def test_deliveries_by_each_filter(boss: Client, world: World) -> None:
@@ -62,6 +65,18 @@ def test_deliveries_by_each_filter(boss: Client, world: World) -> None:
     Delivery.objects.filter(pk=world.dead.pk).update(dismissed_at=timezone.now())
     assert ids(boss, "deliveries/?dismissed=true") == [world.dead.pk]
     assert world.dead.pk not in ids(boss, "deliveries/?dismissed=false")
+    Delivery.objects.filter(pk=world.answer.deliveries.get().pk).update(created_at=timezone.now() - timedelta(days=3))
+    yesterday = quote((timezone.now() - timedelta(days=1)).isoformat())
+    assert ids(boss, f"deliveries/?created_before={yesterday}") == [world.delivered.pk]
+    later = ids(boss, f"deliveries/?created_after={yesterday}")
+    assert (world.delivered.pk in later, len(later)) == (False, Delivery.objects.count() - 1)
+
+
+def test_who_was_heard_since_a_moment(boss: Client, world: World) -> None:
+    """Not who has a conversation since then."""
+    Conversation.objects.update(created_at=timezone.now() - timedelta(days=9))
+    hour = quote((timezone.now() - timedelta(hours=1)).isoformat())
+    assert ids(boss, f"conversations/?heard_after={hour}") == [world.group.pk]
 
 
 @pytest.mark.parametrize(
@@ -72,9 +87,19 @@ def test_deliveries_by_each_filter(boss: Client, world: World) -> None:
         ("routes/?peer_kind=group&peer_id=wrGROUP&enabled=true", 1), ("routes/?peer_kind=direct", 0),
         ("conversations/?peer_kind=group&mode=bot", 1), ("conversations/?peer_id=nobody", 0),
         ("conversations/?heard_after=2020-01-01T00:00:00Z", 1), ("attachments/?state=failed", 1),
+        ("conversations/?account=<app>", 1), ("conversations/?account=<app>&peer_kind=group", 0),
+        ("routes/?account=<bot>", 1), ("routes/?account=<app>", 0),
+        ("routes/?gateway=<gateway>", 1), ("routes/?gateway=<spare>", 0), ("routes/?enabled=false", 0),
+        ("webhooks/?enabled=true", 2), ("webhooks/?enabled=false", 0), ("webhooks/?account=<app>", 1),
+        ("webhooks/?account=<bot>", 0), ("accounts/?id=<bot>", 1), ("gateways/?enabled=true", 2),
+        ("deliveries/?gateway=<spare>", 0), ("deliveries/?endpoint=<webhook>", 1), ("attachments/?state=ready", 2),
     ],
 )  # fmt: skip
 def test_the_other_lists_by_their_filters(boss: Client, world: World, address: str, count: int) -> None:
+    rows.webhook(name="Of the app", account=world.app)
+    named = {name: row.pk for name, row in vars(world).items()} | {"spare": rows.gateway("Spare", state="new").pk}
+    for name, pk in named.items():
+        address = address.replace(f"<{name}>", str(pk))
     assert len(ids(boss, address)) == count
 
 
@@ -87,4 +112,7 @@ def test_the_figures_of_today(boss: Client, world: World) -> None:
     figures = boss.get("/api/v1/stats/").json()
     assert (figures["dead"], figures["uncertain"], figures["held"]) == (2, 1, 0)
     assert figures["outgoing"] == Message.objects.filter(direction="out").count()
+    assert (figures["incoming"], figures["waiting"], figures["held_by"]) == (4, 1, {})
+    midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    assert datetime.fromisoformat(figures["since"]) == midnight
     assert figures["oldest_waiting"]

@@ -6,6 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from auditlog.models import LogEntry
+from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from accounts.models import ChannelAccount
@@ -42,6 +44,8 @@ def test_a_message_is_queued_and_told_once(operator: Client, world: World) -> No
     assert (first.status_code, again.status_code) == (201, 200)
     assert first.content == again.content
     message = Message.objects.get(source="api")
+    deeds = [entry.additional_data for entry in LogEntry.objects.get_for_object(world.person) if entry.additional_data]
+    assert deeds == [{"deed": "sent a message"}]
     receipt = first.json()
     assert receipt["id"] == message.pk
     assert receipt["peer"] == {"kind": "direct", "id": "zhangsan"}
@@ -106,6 +110,8 @@ def test_files_go_with_the_message_and_into_its_fingerprint(operator: Client, wo
     again = upload(operator, body, pdf(b"%PDF one"))
     assert (again.status_code, again.content) == (200, first.content)
     assert upload(operator, body, pdf(b"%PDF two")).status_code == 409
+    renamed = SimpleUploadedFile("other.pdf", b"%PDF one", "application/pdf")
+    assert upload(operator, body, renamed).status_code == 409
     assert post(operator, body).status_code == 409
     assert Attachment.objects.filter(message__source="api").count() == 1
 
@@ -230,3 +236,16 @@ def test_several_people_are_meant_and_allowed_or_nothing_is_sent(operator: Clien
 
 def test_several_is_no_hindrance_for_one_person(operator: Client, world: World) -> None:
     assert post(operator, {**text(account=world.app.pk, **TO), "several": True}).status_code == 201
+
+
+def test_files_may_weigh_more_than_json(operator: Client, world: World, settings: Any) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 2000
+    body = text("x" * 100, conversation=world.person.pk)
+    assert upload(operator, body, SimpleUploadedFile("a.txt", b"x" * 5000)).status_code == 201
+    assert post(operator, text("x" * 5000, conversation=world.person.pk), "k2").status_code == 413
+
+
+def test_a_key_that_staff_used_is_free_for_a_script(operator: Client, world: World) -> None:
+    factories.send(world.app, client="user:1", key="k1")
+    Message.objects.filter(idempotency_key="k1").update(client=f"user:{User.objects.get(username='Operators-user').pk}")
+    assert post(operator, text(conversation=world.person.pk)).status_code == 201

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from auditlog.models import LogEntry
 
 from bridge.models import Delivery, WebhookEndpoint
 
@@ -54,6 +55,15 @@ def test_rotation_tells_the_new_secret_once(boss: Client) -> None:
     assert answer.json()["secret"] == now.secret != endpoint.secret
     assert now.previous_secret == endpoint.secret
     assert now.secret not in boss.get(path).content.decode()
+
+
+def test_another_host_gets_another_secret_and_another_path_does_not(boss: Client) -> None:
+    endpoint, path = made(boss)
+    moved = send(boss, "patch", path, {"url": "https://elsewhere.example.com/in"}).json()
+    assert moved["secret"] == WebhookEndpoint.objects.get().secret != endpoint.secret
+    for change in ({"url": "https://elsewhere.example.com/in/2"}, {"name": "Other"}):
+        assert send(boss, "patch", path, change).json()["secret"] is None
+    assert WebhookEndpoint.objects.get().secret == moved["secret"]
 
 
 def test_without_a_word_the_overlap_is_a_day(boss: Client) -> None:
@@ -109,6 +119,7 @@ def test_a_test_event_is_queued_and_found(boss: Client) -> None:
     endpoint, path = made(boss)
     answer = send(boss, "post", f"{path}test/")
     assert answer.status_code == 202
+    assert LogEntry.objects.get_for_object(endpoint).latest("id").additional_data == {"deed": "tested"}
     found = boss.get("/api/v1/deliveries/", {"endpoint": endpoint.pk}).json()["results"]
     assert [row["id"] for row in found] == [answer.json()["delivery"]]
     assert found[0]["endpoint"] == endpoint.pk

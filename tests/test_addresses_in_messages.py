@@ -111,6 +111,8 @@ def test_an_answer_has_so_many_files_and_bytes_at_most(monkeypatch: pytest.Monke
 
     async def fetch(ref: MediaRef) -> ContentFile[bytes]:
         asked.append(ref.name)
+        if ref.name == "gone":
+            raise ChannelError("http_404", Action.PERMANENT, "not found")
         return ContentFile(bytes(60))
 
     many = Answer("see", tuple(MediaRef(url=f"https://x/{number}", name=str(number)) for number in range(300)))
@@ -119,6 +121,23 @@ def test_an_answer_has_so_many_files_and_bytes_at_most(monkeypatch: pytest.Monke
     monkeypatch.setattr(asking, "MOST_BYTES", 100)
     files, missing = asyncio.run(asking.files_of(Answer("see", many.media[:5]), fetch))
     assert (len(files), missing) == (2, ["2", "3", "4"])
+    gone = Answer("see", (MediaRef(url="https://x/gone", name="gone"), many.media[0]))
+    files, missing = asyncio.run(asking.files_of(gone, fetch))
+    assert (len(files), missing) == (1, ["gone"])
+
+
+def test_a_file_s_name_and_type_are_read_from_its_address_and_its_server(
+    internal: Recorder, lists: Callable[[str, str], None]
+) -> None:
+    lists("", f"127.0.0.1:{internal.port}")
+    internal.replies.clear()
+    internal.will(*[Reply(b"a,b\n1,2\n", headers=(("Content-Type", "text/csv; charset=utf-8"),))] * 2)
+    address = f"{internal.url}/files/report.csv?token=secret"
+    found = [asking.fetch_media(MediaRef(url=address, name=name)) for name in ("", "sums")]
+    assert [(file.name, file.content_type) for file in found] == [  # type: ignore[attr-defined]
+        ("report.csv", "text/csv"),
+        ("sums.csv", "text/csv"),
+    ]
 
 
 WAYS = [agent_media, picture_address, bot_file, response_url]

@@ -103,15 +103,22 @@ def test_work_that_nobody_does() -> None:
     assert causes() == {"stuck"}
 
 
-@pytest.mark.parametrize("columns", [{"state": "stopped"}, {"enabled": False}])
-def test_work_that_waits_for_staff_is_told_as_that(columns: dict) -> None:
+@pytest.mark.parametrize(
+    ("side", "columns"),
+    [
+        ("account", {"state": "stopped"}),
+        ("account", {"enabled": False}),
+        ("gateway", {"state": "stopped"}),
+        ("gateway", {"state": "failing"}),
+        ("gateway", {"enabled": False}),
+    ],
+)
+def test_work_that_waits_for_staff_is_told_as_that(side: str, columns: dict) -> None:
     account = app()
     mine = route(account)
-    sent, asked = to_send(account), turn(account)
-    shift(sent, due_at=-301)
-    shift(asked, due_at=-301)
-    type(account).objects.update(**columns)
-    type(mine.gateway).objects.update(**columns)
+    waiting = to_send(account) if side == "account" else turn(account)
+    shift(waiting, due_at=-301)
+    type(account if side == "account" else mine.gateway).objects.update(**columns)
     alerts.check()
     assert "stuck" not in causes()
 

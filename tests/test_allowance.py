@@ -131,10 +131,15 @@ def test_old_parts_leave_a_place_for_the_newest_answer(people: Crowd, account: C
     assert parts(old)[:8] == [DELIVERED] * 8
 
 
-def test_two_messages_of_a_window_are_kept_for_a_question_that_waits(people: Crowd, account: ChannelAccount) -> None:
+@pytest.mark.parametrize("asking", [False, True])
+def test_two_messages_of_a_window_are_kept_for_a_question_that_waits_or_is_being_answered(
+    people: Crowd, account: ChannelAccount, asking: bool
+) -> None:
     route(account)
     old = answer(people.says(account, "a long story"), long(5))
-    people.says(account, "and another question")
+    question = people.says(account, "and another question").deliveries.get()
+    if asking:
+        shift(question, state="sending", lease_until=60)
     work_off()
     assert (parts(old), left(account)) == ([DELIVERED] * 3 + [HELD] * 2, 2)
 
@@ -154,6 +159,13 @@ def test_a_mini_programs_users_have_windows_too(people: Crowd) -> None:
     assert left(account, USER) == 2
     people.does(account, lambda: people.client.say("在吗", mini=MINI, from_=USER))
     assert left(account, USER) == 5
+
+
+def test_a_window_begins_with_the_deed_however_late_it_is_heard(account: ChannelAccount) -> None:
+    began = int(timezone.now().timestamp()) - 3600
+    hear(account, sender=FAN, window=Window(5, 48 * 3600), occurred_at=began)
+    inbound.route_waiting()
+    assert ReplyWindow.objects.get().until.timestamp() == pytest.approx(began + 48 * 3600, abs=120)
 
 
 def test_a_message_that_opens_nothing_costs_the_router_nothing(account: ChannelAccount) -> None:
@@ -238,6 +250,16 @@ def test_only_this_persons_lane_is_released(people: Crowd, account: ChannelAccou
     people.says(account)
     work_off()
     assert [state(mine), state(theirs)] == ["delivered", "held"]
+
+
+@pytest.mark.parametrize("reason", [Reason.REVIEW, Reason.CHECKING, Reason.PART_BEFORE])
+def test_what_is_held_for_another_reason_is_not_released(
+    people: Crowd, account: ChannelAccount, reason: Reason
+) -> None:
+    waiting = to_send(account, "a person decides", FAN)
+    shift(waiting, state="held", reason=reason)
+    people.says(account)
+    assert (row(waiting).state, row(waiting).reason) == ("held", reason)
 
 
 def test_nobody_overtakes_what_was_released_after_their_claim(people: Crowd, account: ChannelAccount) -> None:

@@ -11,7 +11,7 @@ from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from accounts.models import ChannelAccount, Health
-from bridge import connector, inbound, ownership, replay
+from bridge import asking, connector, inbound, ownership, replay
 from bridge import delivery as work
 from bridge.connector import speak_first
 from bridge.models import Attachment, Attempt, Delivery, Message, Reason, Route, Wire
@@ -292,6 +292,40 @@ def test_a_run_that_always_fails_is_dead_after_four_tries(
     assert answers(done) == [account.sentence("failed")]
 
 
+def test_what_failed_before_the_replay_or_in_another_way_is_not_counted(account: ChannelAccount, mapped: Route) -> None:
+    asked = turn(account)
+    now = timezone.now()
+    before, since = now - timedelta(minutes=2), now + timedelta(seconds=1)
+    tries = [(before, "run_failed"), (since, "unavailable"), (since, "run_failed")]
+    for number, (at, code) in enumerate(tries, 1):
+        fields = {"number": number, "started_at": at, "finished_at": at, "outcome": "error", "code": code}
+        Attempt.objects.create(delivery=asked, **fields)
+    assert asking.failures(row(asked), "run_failed") == 1
+
+
+@pytest.mark.parametrize("outcome", ["unknown", "interrupted"])
+@pytest.mark.parametrize("word", ["ask", "recover"])
+def test_a_turn_is_lost_also_where_it_was_lost_while_it_was_looked_up(
+    account: ChannelAccount, mapped: Route, outcome: str, word: str
+) -> None:
+    asked = turn(account)
+    request = {word: f"{asked.pk}.0"}
+    Attempt.objects.create(delivery=asked, number=1, finished_at=timezone.now(), outcome=outcome, request=request)
+    assert asking.lost_before(asked)
+    shift(asked, run=1)
+    assert not asking.lost_before(row(asked))
+
+
+@pytest.mark.parametrize(("asked_before", "opened"), [({}, True), ({"tries": 1}, False), ({"run": 1}, False)])
+def test_what_was_asked_before_is_looked_at_before_it_is_asked_again(
+    account: ChannelAccount, mapped: Route, asked_before: dict[str, int], opened: bool
+) -> None:
+    """Somebody may have typed /stop since then."""
+    shift(turn(account), **asked_before)
+    ((_row, found),) = asking.take("me", 1, mapped.gateway)
+    assert (found is not None) is opened
+
+
 def test_interruptions_do_not_count_as_failures(stub: RunningStub, account: ChannelAccount, mapped: Route) -> None:
     stub.faults.fail_runs = 1
     asked = turn(account, "hi")
@@ -435,6 +469,27 @@ def test_a_gateway_is_held_until_the_lease_is_over_and_its_fence_counts_the_hand
     assert {fresh(each).owner for each in (off, stopped)} == {""}
 
 
+def test_a_new_connection_is_made_for_what_it_depends_on(home: Gateway) -> None:
+    before = ownership.wiring(home)
+    home.max_in_flight, home.timeout_seconds = 1, 1
+    assert ownership.wiring(home) == before
+    for name in ("base_url", "transport", "token", "device_key"):
+        other = fresh(home)
+        setattr(other, name, "another")
+        assert ownership.wiring(other) != before, name
+
+
+def test_a_device_token_is_kept_where_the_gateway_sends_none(home: Gateway) -> None:
+    for sent in ("first", ""):
+        ownership.connected(home, "1", "boot", [], sent)
+        assert home.device_token == fresh(home).device_token == "first"
+
+
+def test_a_turn_may_take_as_long_as_its_gateway_says(account: ChannelAccount, mapped: Route) -> None:
+    Gateway.objects.update(timeout_seconds=77)
+    assert asking.turn_for(row(turn(account))).timeout == 77.0
+
+
 def shift_lease(home: Gateway, seconds: float) -> None:
     Gateway.objects.filter(pk=home.pk).update(owner_until=timezone.now() + timedelta(seconds=seconds))
 
@@ -508,6 +563,18 @@ def test_a_run_that_somebody_else_aborted_is_dead_and_replayable(
     assert (done.state, done.reason) == ("dead", Reason.PERMANENT)
     assert (replay.why_not_replay(done), done.stopped_at) == ("", None)
     assert answers(done) == [account.sentence("failed")]
+
+
+def test_a_stop_that_nobody_announced_is_read_from_the_row(
+    stub: RunningStub, account: ChannelAccount, mapped: Route, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "RENEW_SECONDS", 0.1)
+    asked = turn(account, "!slow=20 !tokens=50")
+    with RunningConnector():
+        eventually(lambda: ran(stub))
+        shift(asked, stopped_at=0)
+        done = finished(asked)
+    assert (done.state, done.reason) == ("skipped", Reason.STOPPED)
 
 
 def test_stop_while_the_turn_waits_for_its_files(stub: RunningStub, account: ChannelAccount, mapped: Route) -> None:
@@ -620,6 +687,34 @@ def test_runs_whose_ids_are_too_long_to_be_stored_are_told_apart(account: Channe
     assert set(Message.objects.filter(direction="out").values_list("text", flat=True)) == {"said a", "said b"}
 
 
+def test_a_gateway_speaks_only_where_it_was_asked_itself(account: ChannelAccount, mapped: Route) -> None:
+    asked = turn(account)
+    shift(asked, state="delivered", finished_at=0)
+    reply = ForeignReply(asked.payload["session_key"], "a run of its own", Answer("by the way"))
+    speak_first(gateway(), reply)
+    assert not Message.objects.filter(direction="out").exists()
+    speak_first(mapped.gateway, reply)
+    assert Message.objects.get(direction="out").text == "by the way"
+
+
+def test_unasked_words_may_do_what_the_newest_turn_may(account: ChannelAccount, mapped: Route) -> None:
+    before, now = turn(account), turn(account)
+    for asked, allowed in ((before, ["links"]), (now, [])):
+        shift(asked, state="delivered", finished_at=0, payload={**asked.payload, "allowed": allowed})
+    linked = Answer("[press here](https://example.com/x)")
+    speak_first(mapped.gateway, ForeignReply(now.payload["session_key"], "a", linked))
+    assert Message.objects.get(direction="out").text == "press here (https://example.com/x)"
+
+
+def test_runs_of_two_gateways_may_have_one_id(account: ChannelAccount, mapped: Route) -> None:
+    other = route(account, gateway(), peer_kind="direct", peer_id="lisi")
+    for mine, who in ((mapped, "zhangsan"), (other, "lisi")):
+        asked = turn(account, sender=who)
+        shift(asked, state="delivered", finished_at=0)
+        speak_first(mine.gateway, ForeignReply(asked.payload["session_key"], "run-1", Answer("by the way")))
+    assert set(Message.objects.filter(direction="out").values_list("peer_id", flat=True)) == {"zhangsan", "lisi"}
+
+
 @pytest.mark.parametrize(
     ("said", "shown"),
     [
@@ -664,9 +759,11 @@ def test_while_a_turn_is_in_doubt_an_unasked_message_may_be_its_answer(account: 
     assert Attempt.objects.get(pk=attempt.pk).outcome == "interrupted"
 
     speak_first(mapped.gateway, reply)
+    assert [mine.pk for mine in work.claim(Wire.CONNECTOR, "me", 1)] == [asked.pk]  # to look up what became of it
+    speak_first(mapped.gateway, reply)
     assert not Message.objects.filter(direction="out").exists()
 
-    Delivery.objects.filter(pk=asked.pk).update(state="delivered", finished_at=timezone.now())
+    shift(asked, state="delivered", finished_at=0, lease_until=None)
     speak_first(mapped.gateway, reply)
     assert Message.objects.get(direction="out").text == "the answer"
 

@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from bridge import delivery as work
-from bridge import retries
+from bridge import events, hooks, retries
 from bridge.delivery import LostLease
 from bridge.models import Attempt, Delivery, Message, Reason, State, Target, Wire
 from bridge.retries import Failure
@@ -18,6 +18,7 @@ from tests.factories import (
     claim,
     claimed,
     due,
+    endpoint,
     gateway,
     outcomes,
     parts,
@@ -172,10 +173,12 @@ def test_renew_prolongs_what_is_under_way_and_nothing_else(account: ChannelAccou
 
 def test_success(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
-    attempt = work.begin(mine, {"to": "zhangsan"})
+    attempt = work.begin(mine, {"to": "zhangsan", "access_token": "abcdef"})
     assert outcomes(mine) == [""]  # committed open: the request may leave now
     done: list[int] = []
-    work.succeed(mine, attempt, remote_id="R1", response={"msgid": "R1"}, then=lambda: done.append(1))
+    work.succeed(
+        mine, attempt, remote_id="R1", response={"msgid": "R1", "token": "abcdef"}, then=lambda: done.append(1)
+    )
     after = row(mine)
     assert (after.state, after.reason, after.remote_id, after.tries, after.lease_until) == (
         "delivered",
@@ -186,6 +189,16 @@ def test_success(account: ChannelAccount) -> None:
     )
     assert after.finished_at
     assert (outcomes(mine), done) == (["ok"], [1])
+    kept = mine.attempts.get()
+    assert (kept.request["access_token"], kept.response) == ("•••", {"msgid": "R1", "token": "•••"})
+
+
+def test_what_arrives_after_a_failure_says_nothing_of_it(account: ChannelAccount) -> None:
+    delivery = to_send(account)
+    work.fail(mine := claimed(delivery), work.begin(mine, {}), RETRY)
+    due(delivery)
+    work.succeed(mine := claimed(delivery), work.begin(mine, {}))
+    assert (state(delivery), row(delivery).error, outcomes(delivery)) == ("delivered", "", ["error", "ok"])
 
 
 def test_partial_success_says_so(account: ChannelAccount) -> None:
@@ -317,11 +330,12 @@ def test_permanent(account: ChannelAccount) -> None:
     work.fail(
         mine,
         work.begin(mine, {}),
-        Failure("permanent", "81013", "nobody, access_token=abcdef", response={"errcode": 81013}),
+        Failure("permanent", "81013", "nobody, access_token=abcdef", response={"errcode": 81013, "token": "abcdef"}),
     )
     after, attempt = row(mine), Attempt.objects.get(delivery=mine)
     assert (after.state, after.reason, after.error) == ("dead", Reason.PERMANENT, "nobody, access_token=•••")
-    assert (attempt.outcome, attempt.code, attempt.response) == ("error", "81013", {"errcode": 81013})
+    assert (attempt.outcome, attempt.code, attempt.error) == ("error", "81013", after.error)
+    assert attempt.response == {"errcode": 81013, "token": "•••"}
     assert after.finished_at
 
 
@@ -349,12 +363,24 @@ def test_no_answer_is_uncertain_unless_a_repetition_is_safe(account: ChannelAcco
     assert (state(safe), outcomes(safe)) == ("pending", ["unknown"])
 
 
+@pytest.mark.parametrize("last", [Failure("permanent", "x", "x"), Failure("unknown", "x", "x", max_tries=2)])
+def test_a_turn_is_dead_whatever_an_earlier_try_left_open(asked: Delivery, last: Failure) -> None:
+    """The gateway was asked what became of that; nobody in WeChat may have read anything."""
+    work.fail(mine := claimed(asked), work.begin(mine, {}), Failure("unknown", "timeout", "no answer"))
+    due(asked)
+    work.fail(mine := claimed(asked), work.begin(mine, {}), last)
+    assert (state(asked), outcomes(asked)[0]) == ("dead", "unknown")
+
+
 def test_lease_over_with_an_open_attempt_is_uncertain(account: ChannelAccount) -> None:
-    mine = claimed(to_send(account))
+    delivery = to_send(account)
+    work.fail(mine := claimed(delivery), work.begin(mine, {}), RETRY)
+    due(delivery)
+    mine = claimed(delivery)
     work.begin(mine, {}, repeat_until=timezone.now() - timedelta(seconds=1))
     shift(mine, lease_until=-1)
     work.sweep()
-    assert (state(mine), row(mine).reason, outcomes(mine)) == ("uncertain", Reason.UNKNOWN, ["interrupted"])
+    assert (state(mine), row(mine).reason, outcomes(mine)) == ("uncertain", Reason.UNKNOWN, ["error", "interrupted"])
 
 
 def test_broken_off(asked: Delivery) -> None:
@@ -363,9 +389,23 @@ def test_broken_off(asked: Delivery) -> None:
     assert (state(mine), row(mine).reason, outcomes(mine)) == ("skipped", Reason.STOPPED, ["error"])
 
 
-@pytest.mark.parametrize(("target", "limit"), [("agent", "MAX_AGE_ASK"), ("channel", "MAX_AGE_SEND")])
+@pytest.mark.parametrize(
+    ("target", "limit"),
+    [
+        ("agent", "MAX_AGE_ASK"),
+        ("channel", "MAX_AGE_SEND"),
+        ("alert", "MAX_AGE_SEND"),  # a person reads it
+        ("webhook", "MAX_AGE_HOOK"),
+    ],
+)
 def test_too_old(account: ChannelAccount, asked: Delivery, settings: object, target: str, limit: str) -> None:
-    delivery = asked if target == "agent" else to_send(account)
+    make = {
+        "agent": lambda: asked,
+        "channel": lambda: to_send(account),
+        "alert": lambda: hooks.queue_alert("down"),
+        "webhook": lambda: events.test(endpoint()),
+    }
+    delivery = make[target]()
     shift(delivery, queued_at=10 - getattr(settings, limit))
     assert not work.too_old(row(delivery))
     shift(delivery, queued_at=-getattr(settings, limit) - 1)
@@ -411,6 +451,15 @@ def test_parts_go_out_in_order_when_the_one_before_has_arrived(account: ChannelA
             order.append(mine.pk)
             work.succeed(mine, work.begin(mine, {}))
     assert order == [later.pk, first.pk, second.pk, third.pk]
+
+
+def test_a_part_that_is_held_for_a_person_does_not_follow(account: ChannelAccount) -> None:
+    message = send(account, LONG)
+    first, second, third = message.deliveries.order_by("part")
+    shift(second, state="held", reason=Reason.REVIEW)
+    shift(third, state="held", reason=Reason.PART_BEFORE)
+    work.succeed(mine := claimed(first), work.begin(mine, {}))
+    assert parts(message)[:2] == [("delivered", ""), ("held", Reason.REVIEW)]
 
 
 def test_whom_to_ring(account: ChannelAccount, asked: Delivery) -> None:
@@ -461,8 +510,11 @@ def test_held_burns_no_try_and_keeps_its_later_parts(account: ChannelAccount, re
 
 def test_held_before_anything_was_asked(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
-    work.hold(mine, Reason.WINDOW, "Nothing is left.")
-    assert (row(mine).state, row(mine).tries, outcomes(mine)) == ("held", 0, [])
+    until = timezone.now() + timedelta(minutes=30)
+    work.hold(mine, Reason.WINDOW, "Nothing is left: access_token=abcdef", until=until)
+    after = row(mine)
+    assert (after.state, after.tries, after.due_at, outcomes(mine)) == ("held", 0, until, [])
+    assert after.error == "Nothing is left: access_token=•••"
 
 
 def test_who_lost_the_lease_holds_nothing_and_puts_nothing_off(account: ChannelAccount) -> None:

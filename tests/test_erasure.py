@@ -132,6 +132,8 @@ def test_nothing_of_them_is_left_and_the_states_stay(
 ) -> None:
     settle()
     settle()
+    Attachment.objects.update(handle=f"handle {FAN}", handle_at=timezone.now(), check_trace=f"trace {FAN}")
+    Message.objects.update(request_hash="geheimes Wort")
     states = dict(Delivery.objects.values_list("pk", "state"))
     keys = set(Message.objects.values_list("idempotency_key", flat=True))
     names = stored_files()
@@ -152,6 +154,7 @@ def test_nothing_of_them_is_left_and_the_states_stay(
     contact, talk = Contact.objects.get(), Conversation.objects.get()
     assert contact.external_id == talk.peer_id == str(talk) == f"erased-{contact.pk}"
     assert (contact.subscribed, contact.erase_at, ReplyWindow.objects.count()) == (False, None, 0)
+    assert contact.looked_up_at, "nobody asks the platform for the name of a pseudonym"
     assert set(Message.objects.values_list("peer_id", "text")) == {(talk.peer_id, "")}
     assert set(Attachment.objects.values_list("state", "size")) == {("failed", 18)}
     assert erasure.run() == 0
@@ -216,6 +219,22 @@ def test_a_webhook_that_is_being_called_is_waited_for(account: ChannelAccount) -
     assert (erasure.run(), "geheimes Wort" in str(row(call).payload)) == (0, True)
     work.fail(call, None, Failure("permanent", "410", "gone"))
     assert (erasure.run(), row(call).payload) == (1, {"erased": True})
+
+
+def test_a_file_that_waits_to_be_fetched_is_not() -> None:
+    account = official()
+    hear(account, "", FAN, kind="image", media=(picture(),))
+    leave(account)
+    inbound.route_waiting()
+    assert erasure.run() == 1
+    assert (Attachment.objects.get().state, media.claim(1)) == ("failed", [])
+
+
+def test_an_agent_that_is_at_it_is_stopped(account: ChannelAccount) -> None:
+    under_way = claimed(Delivery.objects.get(target=Target.AGENT))
+    leave(account)
+    inbound.route_waiting()
+    assert row(under_way).stopped_at
 
 
 def test_a_file_that_is_being_fetched_is_waited_for() -> None:
@@ -385,11 +404,14 @@ def test_mappings_of_other_people_and_accounts_are_left_alone(account: ChannelAc
         route(other, allowed_senders=FAN),
     ]
     rows = Route.objects.filter(pk__in=[each.pk for each in kept]).order_by("pk")
+    group = Conversation.objects.create(account=account, peer_kind="group", peer_id=FAN, title="a group")
     before = list(rows.values())
     leave(account)
     inbound.route_waiting()
     assert erasure.run() == 1
     assert list(rows.values()) == before
+    group.refresh_from_db()
+    assert (group.peer_id, group.title) == (FAN, "a group")
 
 
 def test_a_withdrawn_right_of_a_mini_program_erases_too() -> None:

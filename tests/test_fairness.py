@@ -205,6 +205,7 @@ def test_one_slow_platform_leaves_threads_for_the_other_accounts() -> None:
     assert len(claim(limit=16, most=16)) == 14
     mine = to_send(other)
     assert [one.pk for one in claim(limit=2, most=16)] == [mine.pk]
+    assert len(claim(limit=16, most=16, holder="another worker")) == 14, "it has threads of its own"
 
 
 def test_stopped_accounts_and_webhooks_do_not_share_the_threads() -> None:
@@ -264,6 +265,18 @@ def test_a_turn_counts_as_asked_later_for_each_that_waits_before_it() -> None:
     gaps = [(row(later).turn_at - row(one).turn_at).total_seconds() for later in (two, three, other)]
     assert gaps[:2] == [pytest.approx(outbox.TURN_SECONDS, abs=1), pytest.approx(2 * outbox.TURN_SECONDS, abs=1)]
     assert gaps[2] < outbox.TURN_SECONDS
+
+
+def test_a_turn_under_way_counts_and_what_is_no_turn_does_not() -> None:
+    account, home = app(), gateway()
+    route(account, home)
+    (one,) = asked(account, "a")
+    assert [mine.pk for mine in take(home)] == [one.pk]
+    hear(account, "enter_agent", "b", kind="event")
+    two, three = asked(account, "a", "b")
+    gaps = [(row(later).turn_at - row(one).turn_at).total_seconds() for later in (two, three)]
+    assert gaps[0] == pytest.approx(outbox.TURN_SECONDS, abs=1)
+    assert gaps[1] < outbox.TURN_SECONDS
 
 
 def test_a_turn_is_never_put_further_off_than_an_hour() -> None:

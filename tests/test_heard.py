@@ -122,6 +122,7 @@ def test_a_bots_stream_ends_with_the_sentence() -> None:
 )
 def test_a_cards_answer_in_which_nothing_can_be_read_is_no_turn(kind: str, plain: Any) -> None:
     assert receive(kind, plain).reason == Reason.EMPTY
+    assert not Message.objects.filter(direction="out").exists(), "who pressed a button is told nothing"
 
 
 @pytest.mark.parametrize("kind", ["official_account", "mini_program"])

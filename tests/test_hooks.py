@@ -10,7 +10,7 @@ from bridge import alerts, hooks, replay, sending
 from bridge import delivery as work
 from bridge.models import Delivery, Incident, Outcome, State, Target, Wire
 from tests.channels.harness import Reply, recorder, says
-from tests.factories import app, claim, row, shift, state
+from tests.factories import app, claim, endpoint, row, shift, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,11 +96,13 @@ def test_a_body_that_is_not_json_is_fine(robot: Recorder) -> None:
 
 def test_a_dead_alert_raises_no_alert_and_can_be_replayed(robot: Recorder) -> None:
     robot.will(Reply(b"no", 404))
+    endpoint()
     dead = hooks.queue_alert("gone")
     carry_all()
 
     alerts.check()
     assert not Incident.objects.exists()
+    assert not Delivery.objects.exclude(pk=dead.pk).exists(), "no webhook is told"
 
     assert replay.replay([dead.pk]).count == 1
     assert [delivery.state for delivery in carry_all()] == [State.DELIVERED]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
-from bridge import inbound
+from bridge import inbound, outbound
 from bridge.models import Contact, Conversation, Delivery, Message, Reason, Route, State, Target, Wire
-from channels_wechat.messages import message_uuid
+from channels_wechat.messages import Content, message_uuid
 from tests import factories
 from tests.factories import GROUP, app, bot, claim, gateway, hear, picture, route, row, said, shift, turn
 
@@ -160,7 +160,9 @@ def test_feedback_is_kept_with_the_answer_it_judges() -> None:
     question = turn(account, group=GROUP).message
     from tests.factories import answer
 
-    judged = answer(question)
+    answer(question)
+    judged = answer(question, "the answer to the question that was asked again")
+    outbound.send(account, "group", GROUP, Content(text="a notice"), source="bridge", reply_to=question)
     later = hear(account, "feedback: accurate", kind="event", group=GROUP, refers_to=question.uuid.hex)
     inbound.route_waiting()
     later.refresh_from_db()
@@ -200,6 +202,7 @@ def test_a_message_that_breaks_the_router_is_dead_and_stops_nobody(
     assert [row.state for row in rows] == ["pending", "dead", "pending", "pending"]
     assert (rows[1].reason, rows[1].target) == (Reason.INTERNAL, Target.AGENT)
     assert "AttributeError" in rows[1].error
+    assert [said.reply_to for said in Message.objects.filter(direction="out")] == [bad], "its sender is told"
     assert rows[0].seq < rows[1].seq < rows[2].seq
 
 
@@ -241,6 +244,19 @@ def test_a_command_after_the_words_that_call_the_agent(account: ChannelAccount) 
 def test_what_is_no_command_goes_to_the_agent(account: ChannelAccount, text: str) -> None:
     route(account)
     assert turn(account, text).state == "pending"
+
+
+@pytest.mark.parametrize("kind", ["voice", "action"])
+def test_only_what_was_typed_is_a_command(account: ChannelAccount, kind: str) -> None:
+    route(account)
+    assert turn(account, "/stop", kind=kind).state == "pending"
+
+
+def test_a_conversation_that_begins_with_a_broken_message_has_its_time(account: ChannelAccount) -> None:
+    hear(account)
+    Message.objects.update(raw={"_bridge": "not an object"})
+    inbound.route_waiting()
+    assert Conversation.objects.get().last_inbound_at
 
 
 def test_nobody_commands_who_may_not_speak(account: ChannelAccount) -> None:

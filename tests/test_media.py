@@ -17,6 +17,7 @@ from django.utils import timezone
 from bridge import media
 from bridge.checks import _is_writable
 from bridge.models import Attachment
+from channels_wechat.errors import Action, ChannelError
 from tests.factories import GROUP, app, bot, hear, picture
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def test_trouble_is_tried_again(company: SimulatorClient, kind: str) -> None:
     assert (item.state, item.tries, item.lease_until) == ("pending", 1, None)
     assert item.error
     assert item.due_at > timezone.now()
+    assert not media.waiting()
     assert media.claim(10) == []
     again(item)
     assert fetched(item).state == "ready"
@@ -117,6 +119,20 @@ def test_trouble_without_end_is_given_up() -> None:
         again(item)
         assert fetched(item).tries == tries
     assert (item.state, item.source) == ("failed", "")
+
+
+def test_what_is_given_up_leaves_no_address() -> None:
+    item = item_of(app())
+    Attachment.objects.update(fallback="https://wework.qpic.cn/1?token=canary", tries=len(media.RETRY_SECONDS) - 1)
+    assert (fetched(item).state, item.source, item.fallback) == ("failed", "", "")
+
+
+def test_the_platforms_own_pause_wins_and_its_secrets_are_not_kept() -> None:
+    item = item_of(app())
+    item.tries = 1
+    media._failed(item, ChannelError("45009", Action.WAIT, "access_token=canary", retry_after=600))
+    assert 590 < (item.due_at - timezone.now()).total_seconds() <= 600
+    assert item.error == "access_token=••• (45009)"
 
 
 def test_an_address_is_no_secret_of_the_row_any_more() -> None:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.models import ChannelAccount, Health, Restriction
 from bridge import names, peers
 from bridge.models import Contact, Conversation
-from tests.factories import FAN, NOWHERE, OFFICIAL, WEIXIN_FIELDS, app, bot, official
+from tests.factories import FAN, NOWHERE, OFFICIAL, WEIXIN_FIELDS, app, bot, official, turn
 
 if TYPE_CHECKING:
     from channels_wechat.simulator import SimulatorClient
@@ -94,6 +94,8 @@ def test_a_one_to_one_conversation_is_called_by_its_person_until_staff_say_other
     early.refresh_from_db()
     group.refresh_from_db()
     assert (early.title, group.title, late.title) == ("张三", "", "李四")
+    peers.meet(account, "", {"wangwu": "王五"})
+    assert turn(account, sender="wangwu").message.conversation.title == "王五"
 
     type(late).objects.filter(pk=late.pk).update(title="老李")
     peers.meet(account, "lisi", {"lisi": "李思"})

@@ -184,7 +184,9 @@ def test_late_answers_go_by_the_address() -> None:
     assert wires(answer(question)) == ["worker"]
     Message.objects.filter(pk=question.pk).update(reply_until=timezone.now())
     question.refresh_from_db()
-    assert parts(answer(question)) == [("dead", Reason.NO_REPLY)]
+    dead = answer(question, "字" * 2000)
+    assert parts(dead) == [("dead", Reason.NO_REPLY)]
+    assert "字" * 2000 in json.dumps(dead.deliveries.get().payload, ensure_ascii=False)
 
 
 def test_shortly_before_the_end_of_the_stream_the_hand_over_comes_earlier() -> None:
@@ -194,11 +196,21 @@ def test_shortly_before_the_end_of_the_stream_the_hand_over_comes_earlier() -> N
     assert (answer(question).deliveries.get().due_at - timezone.now()).total_seconds() <= 5
 
 
-def test_a_second_answer_takes_the_way_that_is_left() -> None:
+@pytest.mark.parametrize("used", ["sending", "delivered", "uncertain"])
+def test_a_second_answer_takes_the_way_that_is_left(used: str) -> None:
     question = hear(bot(), group=GROUP, reply=REPLY)
     assert [wires(answer(question)) for _twice in range(2)] == [["view"], ["worker"]]
-    Delivery.objects.filter(wire="worker").update(state="delivered", finished_at=timezone.now())
+    spent = Delivery.objects.get(wire="worker")
+    under_way = used == "sending"
+    reason = Reason.UNKNOWN if used == "uncertain" else ""
+    shift(spent, state=used, reason=reason, lease_until=60 if under_way else None, finished_at=None if under_way else 0)
     assert parts(answer(question)) == [("dead", Reason.NO_REPLY)]
+
+
+def test_an_answer_that_died_leaves_its_way_to_the_next() -> None:
+    question = hear(bot(), group=GROUP, reply=REPLY)
+    shift(answer(question).deliveries.get(), state="dead", reason=Reason.CONTENT, finished_at=0)
+    assert wires(answer(question)) == ["view"]
 
 
 def test_an_event_opens_no_stream() -> None:

@@ -47,6 +47,7 @@ from tests.factories import (
     send,
     shift,
     state,
+    to_send,
     turn,
     work_off,
 )
@@ -162,7 +163,8 @@ def test_what_nobody_read_is_skipped(account: ChannelAccount) -> None:
     question = asked(account).message
     assert question is not None
     message = answer(question, LONG)
-    due(*message.deliveries.all())
+    for part in message.deliveries.all():
+        shift(part, due_at=-1, queued_at=-readable.UNREAD_SECONDS - 1)
     work_off()
     assert parts(message) == [("skipped", "unread")] * 3
 
@@ -197,6 +199,9 @@ def test_staff_answer_only_an_open_question(account: ChannelAccount) -> None:
     with pytest.raises(CannotSend, match="speaks only in the reply"):
         send(account, peer_id=FAN)
     question = asked(account)
+    shift(question, created_at=-readable.UNREAD_SECONDS - 1)
+    assert "speaks only" in outbound.cannot_send(Conversation.objects.get())
+    shift(question, created_at=0)
     assert outbound.cannot_send(Conversation.objects.get()) == ""
     with pytest.raises(CannotSend, match="only text"):
         send(account, peer_id=FAN, content=Content(kind="music", data={}))
@@ -235,6 +240,7 @@ def test_one_reads_on_where_something_is_unread(account: ChannelAccount) -> None
 
 def test_one_reads_on_while_a_turn_is_under_way(account: ChannelAccount) -> None:
     asked(account)
+    assert asked(account, "1", kind="event").reason == Reason.EVENT
     assert asked(account, "1").reason == Reason.READ_ON
 
 
@@ -244,6 +250,19 @@ def test_one_reads_on_also_in_the_batch_of_its_question(account: ChannelAccount)
         hear(account, text, FAN, raw=raw)
     inbound.route_waiting()
     assert [one.reason for one in Delivery.objects.order_by("id")] == ["", "read_on"]
+
+
+@pytest.mark.parametrize(
+    ("who", "kind"), [("oSomebody-else", "text"), (FAN, "event")], ids=["another's question", "no question"]
+)
+def test_one_is_a_turn_where_what_came_in_its_batch_is_no_question_of_theirs(
+    account: ChannelAccount, who: str, kind: str
+) -> None:
+    raw = {"CreateTime": "1"}
+    hear(account, "hello", who, raw=raw, kind=kind)
+    one = hear(account, "1", FAN, raw=raw)
+    inbound.route_waiting()
+    assert one.deliveries.get().state == "pending"
 
 
 def test_one_is_a_turn_where_nothing_is_left(account: ChannelAccount) -> None:
@@ -357,6 +376,17 @@ def test_the_rest_of_an_answer_is_not_given_unasked(account: ChannelAccount) -> 
     ask(account, "thanks", 2)
     Delivery.objects.filter(target="agent").update(state=State.DELIVERED, finished_at=timezone.now())
     assert say(account, "thanks", 2) == ""
+    answer(ask(account, "more", 3), "another story")
+    assert say(account, "more", 3) == "another story", "the reader knows of the rest of the first one"
+
+
+def test_what_another_account_was_given_under_the_same_number_is_not_shown(account: ChannelAccount) -> None:
+    question = ask(account, "hello", 7)
+    theirs = to_send(official(answers="messages", app_id="wxother"), peer_id=FAN)
+    shift(theirs, state="delivered", finished_at=0, wire="view", remote_id="7")
+    found = readable.standing(question.uuid)
+    assert found is not None
+    assert found.given is None
 
 
 def test_the_word_for_older_answers_leaves_the_newest_for_its_own(account: ChannelAccount) -> None:
@@ -398,12 +428,13 @@ def test_a_failed_turn_says_so(account: ChannelAccount, dead: str) -> None:
     assert say(account, *(("hello", 1) if dead == "turn" else ("1", 2))) == SORRY
 
 
-def test_a_part_that_another_request_got_is_not_given_twice(account: ChannelAccount) -> None:
+@pytest.mark.parametrize("text", ["once", LONG])
+def test_a_part_that_another_request_got_is_not_given_twice(account: ChannelAccount, text: str) -> None:
     question = ask(account)
     ask(account, "1", 2)
-    answer(question, "once")
+    answer(question, text)
     Delivery.objects.filter(message=question).update(state=State.DELIVERED, finished_at=timezone.now())
-    assert say(account, "1", 2) == "once"
+    assert say(account, "1", 2)[:1] == text[:1]
     assert say(account, "hello", 1) == ""
 
 

@@ -54,7 +54,7 @@ def ended(delivery: Delivery, end: str = "dead", reason: str = Reason.PERMANENT,
 
 @pytest.mark.parametrize("end", ["dead", "uncertain", "skipped"])
 def test_it_is_queued_at_the_tail_as_it_was(account: ChannelAccount, end: str) -> None:
-    failed, waiting = ended(to_send(account, "1"), end, repeat_until=100), to_send(account, "2")
+    failed, waiting = ended(to_send(account, "1"), end, repeat_until=100, stopped_at=0), to_send(account, "2")
     before = failed.payload
     assert replay([failed.pk], twice=end == "uncertain").count == 1
     after = row(failed)
@@ -67,6 +67,7 @@ def test_it_is_queued_at_the_tail_as_it_was(account: ChannelAccount, end: str) -
         1,
     )
     assert (after.payload, after.holder, after.repeat_until, after.finished_at) == (before, "", None, None)
+    assert after.stopped_at is None
     assert after.seq > waiting.seq
     assert [d.pk for d in claim()] == [waiting.pk]
 
@@ -213,6 +214,16 @@ def test_by_the_stream_while_it_lasts(answered: Delivery) -> None:
     assert 15 < (after.due_at - timezone.now()).total_seconds() <= 20
 
 
+def test_what_may_have_used_its_way_may_use_it_again(answered: Delivery) -> None:
+    ended(answered, "uncertain", Reason.UNKNOWN)
+    assert replay([answered.pk], twice=True).count == 1
+    assert row(answered).wire == "view"
+    ended(answered, "uncertain", Reason.UNKNOWN, wire="worker")
+    Message.objects.filter(direction="in").update(created_at=timezone.now() - timedelta(seconds=400))
+    assert replay([answered.pk], twice=True).count == 1
+    assert row(answered).wire == "worker"
+
+
 def test_then_by_the_address(answered: Delivery) -> None:
     Message.objects.filter(direction="in").update(created_at=timezone.now() - timedelta(seconds=400))
     assert replay([answered.pk]).count == 1
@@ -257,6 +268,17 @@ def test_a_proof_that_came_while_it_was_replayed_stands(account: ChannelAccount)
 
 
 # --- dismissed --------------------------------------------------------------------------------------------------------------------
+
+
+def test_only_the_parts_that_are_held_are_dismissed_with_one(account: ChannelAccount) -> None:
+    message = send(account, "字" * 1500)
+    first, second, third = message.deliveries.order_by("part")
+    shift(first, state="held", reason=Reason.REVIEW)
+    shift(second, state="delivered", finished_at=0)
+    shift(third, state="held", reason=Reason.PART_BEFORE)
+    assert dismiss([first.pk]) == 1
+    assert [now for now, _reason in parts(message)] == ["skipped", "delivered", "skipped"]
+    assert row(second).dismissed_at is None
 
 
 def test_dismiss_and_undismiss(account: ChannelAccount) -> None:

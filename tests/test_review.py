@@ -390,6 +390,13 @@ def test_a_verdict_that_never_comes_is_a_persons_matter(wechat: SimulatorClient,
     assert why(question) == ("held", Reason.REVIEW)
 
 
+def test_what_is_held_for_another_reason_waits_for_no_verdict(account: ChannelAccount) -> None:
+    waiting = said(account, "好的")
+    shift(waiting, state="held", reason=Reason.WINDOW, due_at=-1)
+    assert review.give_up_waiting() == 0
+    assert why(waiting) == ("held", Reason.WINDOW)
+
+
 def test_a_file_without_a_public_address_is_held(wechat: SimulatorClient, account: ChannelAccount) -> None:
     question = pictured(account, PicUrl="")
     assert review.held_back(question)

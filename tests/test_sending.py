@@ -16,6 +16,7 @@ from accounts.tokens import StoredTokens
 from bridge import delivery as work
 from bridge import media, outbound, replay
 from bridge.models import Attachment, Delivery, Message, Reason
+from bridge.retries import Failure
 from channels_wechat.messages import Content
 from tests.factories import (
     AGENT,
@@ -397,10 +398,12 @@ def test_a_defect_of_ours_is_dead_and_stops_nobody(
     company: SimulatorClient, account: ChannelAccount, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken, next_one = to_send(account, "1"), to_send(account, "2")
-    shift(broken, payload={"nothing": "here"})
+    before = work.begin(claimed(broken), {})
+    work.fail(row(broken), before, Failure("retry", "-1", "busy"))
+    shift(broken, payload={"nothing": "here"}, due_at=-1)
     with caplog.at_level(logging.CRITICAL):
         work_off()
-    assert (row(broken).state, row(broken).reason) == ("dead", Reason.INTERNAL)
+    assert (row(broken).state, row(broken).reason, outcomes(broken)) == ("dead", Reason.INTERNAL, ["error"])
     assert "KeyError" in row(broken).error
     assert state(next_one) == "delivered"
 
@@ -428,10 +431,11 @@ def test_whose_lease_is_lost_changes_nothing(account: ChannelAccount, caplog: py
 
 def test_recall(company: SimulatorClient, account: ChannelAccount) -> None:
     delivery = to_send(account)
-    with pytest.raises(outbound.CannotSend):
-        outbound.recall(delivery)
+    shift(delivery, remote_id="of an earlier try", created_at=-24 * 3600 - 1)
+    with pytest.raises(outbound.CannotSend, match="Only a delivered"):
+        outbound.recall(row(delivery))
     work_off()
-    outbound.recall(row(delivery))
+    outbound.recall(row(delivery))  # its time began when it arrived, however long it had waited
     assert row(delivery).recalled_at
     assert company.transcript(f"app:{AGENT}:zhangsan")[0]["recalled"]
     shift(delivery, finished_at=-24 * 3600 - 1)
@@ -467,6 +471,9 @@ def test_without_an_address_the_answer_is_dead_and_kept(company: SimulatorClient
     work_off()
     assert parts(message) == [("dead", Reason.NO_REPLY)]
     assert message.text == "the answer"
+    shift(message.deliveries.get(), state="pending", reason="", finished_at=None, due_at=-1, part=1)
+    work_off()
+    assert parts(message) == [("dead", Reason.TOO_LONG)], "a later part has its way no more"
     Message.objects.filter(pk=message.reply_to_id).update(created_at=timezone.now() - timedelta(seconds=341))
     assert replay.replay([message.deliveries.get().pk]).count == 0
 

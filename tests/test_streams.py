@@ -150,6 +150,17 @@ def test_the_poll_that_comes_again_gets_it_and_settles_it(asked: Delivery, swept
     assert outcomes(said) == ["ok"]
 
 
+def test_the_newest_attempt_of_what_was_replayed_is_settled(asked: Delivery) -> None:
+    question = work.message_of(asked)
+    said = answer(question, "forty-two").deliveries.get()
+    unsent(question)
+    shift(said, lease_until=-1)
+    work.sweep()
+    replay.replay([said.pk], twice=True)
+    assert shown(question) == ("forty-two", True)
+    assert (state(said), outcomes(said)) == ("delivered", ["interrupted", "ok"])
+
+
 def test_what_was_replayed_by_the_address_is_not_confirmed(asked: Delivery) -> None:
     question = work.message_of(asked)
     said = answer(question, "forty-two").deliveries.get()
@@ -254,6 +265,22 @@ def test_failed(fields: dict[str, str], expected: str) -> None:
     asked = turn(account, group=GROUP)
     work.fail(mine := claimed(asked), work.begin(mine, {}), Failure("permanent", "x", "the gateway's own words"))
     assert shown(asked.message) == (expected, True)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "ending"),
+    [
+        (State.DEAD, Reason.PERMANENT, "half\n\n抱歉，处理时出了问题，请稍后再试。"),
+        (State.DELIVERED, Reason.NO_ANSWER, "half"),
+        (State.SKIPPED, Reason.STOPPED, "half"),
+    ],
+)
+def test_what_was_shown_before_the_end_stays(
+    asked: Delivery, valkey: redis.Redis, state: str, reason: str, ending: str
+) -> None:
+    valkey.set(partial_key(asked.message.uuid), "half")
+    shift(asked, state=state, reason=reason, finished_at=0)
+    assert shown(asked.message) == (ending, True)
 
 
 def test_silent_and_stopped(asked: Delivery) -> None:

@@ -93,6 +93,7 @@ def test_nothing_is_said_to_groups_about_events_or_where_a_callback_says_it() ->
         route(each, gateway(), peer_kind="direct", peer_id="somebody else")
     turn(account, group="wrGroup")
     turn(account, kind="event")
+    turn(account, kind="action")
     turn(robot)
     turn(passive, "hello", FAN)
     assert not Message.objects.filter(direction="out").exists()

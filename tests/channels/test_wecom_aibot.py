@@ -179,6 +179,18 @@ def test_a_chat_with_an_id_is_a_group_unless_the_platform_says_otherwise(fields:
     assert (inbound.peer.kind, inbound.peer.id) == peer
 
 
+def test_a_guest_without_an_id_is_nobody():
+    assert (said(**{"from": {"corpid": "wpxxxx"}}).peer.id, said(**{"from": {"corpid": "wpxxxx"}}).sender) == (
+        "sys",
+        "",
+    )
+
+
+def test_blank_lines_of_a_quote_stay_in_it():
+    quote = {"msgtype": "text", "text": {"content": "a\n\n b "}}
+    assert said(quote=quote).text == "> a\n>\n>  b\n\n你好 😀"
+
+
 def test_names_of_types_are_read_in_any_case():
     assert said(msgtype="TEXT").text == "你好 😀"
     image = {"msgtype": "IMAGE", "image": {"url": "https://a.cn/p"}}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from accounts.tokens import LEASE_SECONDS
+from channels_wechat import wecom_api
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.http import Http, file_name
 from channels_wechat.wecom_api import PIECE, WeComApi
@@ -269,6 +271,27 @@ def test_a_page_is_no_file(platform: Recorder, api: WeComApi, status, action):
 )
 def test_a_file_name_is_read_from_its_header(header, name):
     assert file_name(header) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("TOKEN_TIMEOUT", lambda api: api.fetch_token("ww1", "s")),
+        (
+            "FILE_TIMEOUT",
+            lambda api: api.call("POST", "cgi-bin/x", fields={"media": ("a", b"x", "a/b")}, harmless=True),
+        ),
+        ("FILE_TIMEOUT", lambda api: api.download("m")),
+    ],
+)
+def test_tokens_and_files_have_a_time_of_their_own(platform: Recorder, tokens: FixedTokens, monkeypatch, name, call):
+    """A token's is shorter than the lease of the process for which all others wait."""
+    assert sum(wecom_api.TOKEN_TIMEOUT) < LEASE_SECONDS
+    monkeypatch.setattr(wecom_api, name, (2.0, 0.2))
+    platform.will(Reply(fault="hang"))
+    with pytest.raises(ChannelError) as caught:
+        call(WeComApi(Http(["127.0.0.1:*"], (60, 60)), platform.url, tokens))
+    assert (caught.value.code, caught.value.action) == ("timeout", Action.RETRY)
 
 
 def test_a_call_without_tokens_is_a_mistake_of_ours(platform: Recorder):

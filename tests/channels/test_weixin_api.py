@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from accounts.tokens import LEASE_SECONDS
+from channels_wechat import weixin_api
 from channels_wechat.answers import decoded, whole
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.http import Http
@@ -352,6 +354,27 @@ def test_a_number_may_be_text(value, number):
 
 def test_what_is_no_object_is_empty():
     assert decoded(b"[1]") == decoded(b"\xff") == decoded(b"") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("TOKEN_TIMEOUT", lambda api: api.fetch_token("wx1", "s")),
+        (
+            "FILE_TIMEOUT",
+            lambda api: api.call("POST", "cgi-bin/x", fields={"media": ("a", b"x", "a/b")}, harmless=True),
+        ),
+        ("FILE_TIMEOUT", lambda api: api.download("m")),
+    ],
+)
+def test_tokens_and_files_have_a_time_of_their_own(platform: Recorder, tokens: FixedTokens, monkeypatch, name, call):
+    """A token's is shorter than the lease of the process for which all others wait."""
+    assert sum(weixin_api.TOKEN_TIMEOUT) < LEASE_SECONDS
+    monkeypatch.setattr(weixin_api, name, (2.0, 0.2))
+    platform.will(Reply(fault="hang"))
+    with pytest.raises(ChannelError) as caught:
+        call(WeixinApi(Http(["127.0.0.1:*"], (60, 60)), platform.url, tokens))
+    assert (caught.value.code, caught.value.action) == ("timeout", Action.RETRY)
 
 
 def test_a_call_without_tokens_is_a_mistake_of_ours(platform: Recorder):

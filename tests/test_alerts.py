@@ -267,3 +267,26 @@ def test_a_mail_says_when_it_began_and_when_it_was_over(mailoutbox: list[EmailMe
             "Over: It",
             "Over since 2026-05-03 04:30 (Asia/Shanghai).",
         ]
+
+
+def test_an_alert_that_cannot_be_sent_is_logged_ever_more_rarely(
+    settings: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is tried again with every look, three times a minute."""
+    alerts.unsent.clear()
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"  # type: ignore[attr-defined]
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9  # type: ignore[attr-defined]
+    app(columns={"state": Health.STOPPED})
+    for _time in range(9):
+        alerts.check()
+    told = [record.getMessage() for record in caplog.records if record.name == "bridge.alerts"]
+    assert [line.startswith("an alert could not be sent: ") for line in told] == [True] * 4
+
+
+@pytest.mark.parametrize(("hours", "news"), [(23, True), (25, False)])
+def test_what_was_over_is_news_for_a_day(mailoutbox: list[EmailMessage], hours: int, news: bool) -> None:
+    over = timezone.now() - timedelta(hours=hours)
+    Incident.objects.create(cause="x", title="It", opened_at=over - timedelta(days=3), closed_at=over)
+    for _time in range(3):
+        alerts.tell()
+    assert [mail.subject for mail in mailoutbox] == (["[bridge] It", "[bridge] Over: It"] if news else [])

@@ -183,3 +183,45 @@ def test_active_incidents_are_ten_at_most_and_none_that_is_over(boss: Client) ->
     shown = boss.get("/admin/").context["board"].incidents
     assert [row.title for row in shown] == [f"Incident {number}" for number in range(10, 0, -1)]
     assert len(listed(boss, "bridge_incident", "open=1")) == 11
+
+
+@pytest.mark.parametrize(("hours", "shown"), [(23, True), (25, False)])
+def test_what_was_stored_on_disk_is_told_for_a_day(
+    boss: Client, staff: Callable[..., Client], hours: int, shown: bool
+) -> None:
+    over = timezone.now() - timedelta(hours=hours)
+    title, detail = "Callbacks were stored on disk", "12 messages from 10:00 to 10:05."
+    Incident.objects.create(cause="spool", title=title, detail=detail, opened_at=over, closed_at=over)
+    Incident.objects.create(cause="account:1", title="Another", detail="x", opened_at=over, closed_at=over)
+    page = boss.get("/admin/").content.decode()
+    assert (title in page, detail in page, "Another" in page) == (shown, shown, False)
+    reader = staff("bridge.view_incident").get("/admin/").content.decode()
+    assert (title in reader, detail in reader) == (shown, False)
+
+
+@pytest.mark.parametrize(
+    ("right", "words"),
+    [
+        ("bridge.view_message", "Today by the hour"),
+        ("bridge.view_delivery", "received today"),
+        ("bridge.view_incident", "Alerts are off."),
+        ("accounts.view_channelaccount", "Acme app"),
+        ("openclaw.view_gateway", "OpenClaw at home"),
+        ("bridge.view_incident", "Active incidents"),
+    ],
+)
+def test_each_right_opens_its_part_of_the_start_page(
+    staff: Callable[..., Client], world: rows.World, settings: Any, right: str, words: str
+) -> None:
+    settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = [], ""
+    parts = (
+        "Today by the hour",
+        "received today",
+        "Alerts are off.",
+        "Acme app",
+        "OpenClaw at home",
+        "Active incidents",
+    )
+    page = staff(right).get("/admin/").content.decode()
+    opened = {"bridge.view_incident": {"Alerts are off.", "Active incidents", "Acme app"}}.get(right, {words})
+    assert {part for part in parts if part in page} == opened

@@ -216,6 +216,8 @@ def test_the_report_hides_errors_from_who_may_not_read(staff: Callable[..., Clie
     ("columns", "fresh"),
     [
         ({"replays": 1}, True),
+        ({"replays": 1, "queued_at": timezone.now() - timedelta(minutes=9)}, True),
+        ({"replays": 1, "state": "sending", "lease_until": timezone.now() + timedelta(minutes=9)}, True),
         ({"replays": 0}, False),
         ({"replays": 1, "queued_at": timezone.now() - timedelta(minutes=11)}, False),
         ({"replays": 1, "state": "held", "reason": "window"}, False),

@@ -143,6 +143,22 @@ def test_an_account_that_never_spoke_can_be_deleted(boss: Client) -> None:
     assert not ChannelAccount.objects.exists()
 
 
+def test_what_is_in_use_is_not_deleted(boss: Client, world: World) -> None:
+    """A gateway that a mapping names, and an account of whose events a webhook is told."""
+    spare, named = factories.app(agent_id=7), rows.gateway("Named")
+    rows.webhook(name="Of the spare", account=spare)
+    Route.objects.update(gateway=named)
+    for path in (
+        f"gateways/{named.pk}/",
+        f"accounts/{spare.pk}/",
+        f"accounts/{world.app.pk}/",
+        f"gateways/{world.gateway.pk}/",
+    ):
+        answer = boss.delete(f"/api/v1/{path}")
+        assert (answer.status_code, answer.json()["code"]) == (409, "in_use"), path
+    assert (ChannelAccount.objects.count(), Gateway.objects.count()) == (3, 2)
+
+
 def test_who_changed_it_is_noted_without_the_secret(boss: Client) -> None:
     account = factories.app()
     boss.patch(f"/api/v1/accounts/{account.pk}/", {"credentials": {"secret": "another-secret"}}, **JSON)

@@ -8,13 +8,16 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import OperationalError
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation, ValidationError
+from django.db import IntegrityError, OperationalError
+from django.db.models import ProtectedError
+from django.http import Http404
 from django.test import Client
 from django.urls import path
 
 from accounts import valkey as valkey_module
 from bridge import urls
-from bridge.api import throttle
+from bridge.api import errors, throttle
 from bridge.models import Delivery
 from tests import factories
 from tests.api.conftest import calling_as, user_with
@@ -224,7 +227,10 @@ def test_exactly_so_many_pass_within_a_minute(settings: SettingsWrapper, monkeyp
     monkeypatch.setattr(throttle, "time", SimpleNamespace(time=lambda: 1_700_000_000.0))
     settings.API_RATE = 3
     boss = calling_as(user_with("boss"))
-    assert [boss.get("/api/v1/stats/").status_code for _n in range(6)] == [200] * 3 + [429] * 3
+    answers = [boss.get("/api/v1/stats/") for _n in range(6)]
+    assert [answer.status_code for answer in answers] == [200] * 3 + [429] * 3
+    # Twenty seconds of it are over, and a whole second more is asked for.
+    assert [answer.get("Retry-After") for answer in answers] == [None] * 3 + ["41"] * 3
     headers = {"Authorization": "Bearer wxb_" + "0" * 64}
     statuses = [
         Client().get("/api/v1/stats/", headers=headers).status_code for _n in range(throttle.ANONYMOUS_RATE + 3)
@@ -326,3 +332,29 @@ def test_infinity_is_found_however_deep(boss: Client) -> None:
     )
     is_refusal(answer, 400, "invalid")
     assert list(answer.json()["details"]) == ["content.card.1.x"]
+
+
+REFUSALS: list[tuple[Exception, int, str]] = [
+    (Http404(), 404, "not_found"),
+    (PermissionDenied(), 403, "permission_denied"),
+    (ValidationError({"name": ["wrong"]}), 400, "invalid"),
+    (ProtectedError("in use", set()), 409, "in_use"),
+    (RequestDataTooBig(), 413, "too_large"),
+    (SuspiciousOperation(), 400, "parse_error"),
+    (IntegrityError(), 409, "conflict"),
+    (errors.Refused("no", "cannot_send"), 422, "cannot_send"),
+    (errors.Malformed("no", "idempotency_key_required"), 400, "idempotency_key_required"),
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"), REFUSALS, ids=[type(error).__name__ for error, _s, _c in REFUSALS]
+)
+def test_each_refusal_has_its_status_and_its_word(error: Exception, status: int, code: str) -> None:
+    answer: Any = errors.handle(error, {})
+    assert (answer.status_code, answer.data["code"], set(answer.data)) == (status, code, {"code", "message", "details"})
+    assert answer.data["details"] == ({"name": ["wrong"]} if isinstance(error, ValidationError) else {})
+
+
+def test_what_is_no_refusal_stays_an_error_of_ours() -> None:
+    assert errors.handle(RuntimeError("a secret"), {}) is None

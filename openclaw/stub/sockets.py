@@ -17,6 +17,7 @@ from Crypto.Signature import eddsa
 from openclaw.stub import versions
 from openclaw.stub.brain import picture
 from openclaw.stub.gateway import Gateway, Json, Run, agent_of
+from openclaw.stub.parameters import CLIENTS, what_is_wrong
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -129,6 +130,8 @@ class Connection:
         try:
             if not self._known:
                 self._respond(number, self._connect(method, params))
+            elif wrong := what_is_wrong(method, params):
+                raise Refused("INVALID_REQUEST", f"invalid {method} params: {wrong}")
             elif method in ("agent", "agent.wait"):
                 self._start(self._later(number, self._agent if method == "agent" else self._wait, params))
             else:
@@ -164,6 +167,9 @@ class Connection:
         if not low <= faults.protocol <= high:
             details = {"code": "PROTOCOL_MISMATCH", "expectedProtocol": faults.protocol}
             raise Refused("INVALID_REQUEST", "protocol mismatch", details, close=1002)
+        client = params.get("client") or {}
+        if CLIENTS.get(client.get("id", "")) != client.get("mode", ""):
+            raise Refused("INVALID_REQUEST", "invalid connect params: at /client/id", close=1008)
         self._sign_in(params)
         self._known = True
         self.sockets.open.add(self)
@@ -286,8 +292,6 @@ class Connection:
             return self._obey(params)
         if run := self.gateway.runs.get(params.get("idempotencyKey", "")):
             return {"runId": run.key, "status": "in_flight" if run.final is None else "ok"}
-        if "extraSystemPrompt" in params:
-            raise Refused("INVALID_REQUEST", "invalid chat.send params: unexpected property 'extraSystemPrompt'")
         return {"runId": self._admit(params, files_allowed=True).key, "status": "started"}
 
     def _obey(self, params: Json) -> Json:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts import tokens
 from accounts.fields import sealed
 from accounts.models import AccessToken, ChannelAccount, Health
-from accounts.tokens import KEEP_SECONDS, MARGIN_SECONDS, WAIT_SECONDS, StoredTokens, ending_soon
+from accounts.tokens import KEEP_SECONDS, LEASE_SECONDS, MARGIN_SECONDS, WAIT_SECONDS, StoredTokens, ending_soon
 from bridge import tasks
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.messages import Token
@@ -137,6 +137,49 @@ def test_a_failure_is_kept_with_its_moment_and_its_wait(
     assert wait == (seconds if seconds is None else pytest.approx(seconds))
     account.refresh_from_db()
     assert account.state == state
+
+
+def test_a_lease_is_of_one_account_and_one_generation(account: ChannelAccount) -> None:
+    other = official()
+    for each in (account, other):
+        AccessToken.objects.create(account=each, generation=3, failure_code="old")
+    assert not StoredTokens(account)._lease(2)
+    assert StoredTokens(account)._lease(3)
+    assert not StoredTokens(account)._lease(3)
+    row = AccessToken.objects.get(account=account)
+    assert row.lease_until is not None
+    assert 5 < (row.lease_until - timezone.now()).total_seconds() <= LEASE_SECONDS
+    assert (row.failure_code, AccessToken.objects.get(account=other).lease_until) == ("", None)
+    AccessToken.objects.update(lease_until=timezone.now() - timedelta(seconds=1))  # whoever held it died
+    assert StoredTokens(account)._lease(3)
+
+
+@pytest.mark.parametrize("ended", [Token("value", 7200), ChannelError("40001", Action.CONFIG, "wrong"),
+                                   ChannelError("network", Action.RETRY, "cut")])  # fmt: skip
+def test_the_end_of_a_fetch_says_nothing_of_other_accounts(
+    account: ChannelAccount, ended: Token | ChannelError
+) -> None:
+    other = official()
+    soon = timezone.now() + timedelta(hours=1)
+    for each in (account, other):
+        AccessToken.objects.create(account=each, value="old", failure="slow", expires_at=soon, lease_until=soon)
+    if isinstance(ended, Token):
+        StoredTokens(account)._store(0, ended)
+    else:
+        StoredTokens(account)._failed(0, ended)
+    row = AccessToken.objects.get(account=other)
+    assert (row.value, row.generation, row.failure, row.lease_until) == ("old", 0, "slow", soon)
+    other.refresh_from_db()
+    assert other.state == Health.NEW
+
+
+def test_who_waits_for_a_fetch_that_does_not_finish_tries_again_later(
+    account: ChannelAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "LEASE_SECONDS", -4.7)  # so long, and five seconds more
+    AccessToken.objects.create(account=account, lease_until=timezone.now() + timedelta(minutes=1))
+    error = refusal(account)
+    assert (error.code, error.action) == ("token", Action.RETRY)
 
 
 def test_who_meets_an_order_to_wait_at_its_end_waits_a_moment(account: ChannelAccount) -> None:

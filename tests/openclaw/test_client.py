@@ -273,7 +273,21 @@ def test_a_device_that_was_paired_signs_its_own_token_where_it_has_no_other() ->
     assert (params["device"], params["auth"]) == ({"token": "given"}, {"deviceToken": "given"})
     params = asyncio.run(run(Endpoint("http://host", "shared", device, "given")))
     assert (params["device"], params["auth"]) == ({"token": "shared"}, {"token": "shared", "deviceToken": "given"})
-    assert "device" not in asyncio.run(run(Endpoint("http://host", "shared")))
+    assert asyncio.run(run(Endpoint("http://host", "shared"))) == {
+        "minProtocol": 3,
+        "maxProtocol": 4,
+        "client": {
+            "id": "gateway-client",
+            "version": "0.1.0",
+            "platform": "linux",
+            "mode": "backend",
+            "displayName": "wechat-openclaw-bridge",
+        },
+        "role": "operator",
+        "scopes": ["operator.read", "operator.write"],
+        "caps": [],
+        "auth": {"token": "shared"},
+    }
 
 
 def test_other_server_is_not_a_gateway(stub: RunningStub) -> None:
@@ -555,7 +569,7 @@ def test_lost_connection_leaves_the_outcome_open(stub: RunningStub) -> None:
             results = await asyncio.gather(*tasks, return_exceptions=True)
             with pytest.raises(GatewayError) as caught:
                 await client.ask(turn("too late", "9"))
-            assert caught.value.action is Action.WAIT
+            assert (caught.value.action, caught.value.retry_after) == (Action.WAIT, 1.0)
             with pytest.raises(GatewayError) as caught:
                 await client.recover(turn("lost", "8"))
             assert caught.value.action is Action.UNKNOWN, "what became of that turn is not known by this"

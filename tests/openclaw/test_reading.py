@@ -287,7 +287,8 @@ def test_only_what_the_agent_says_is_text() -> None:
 
 def test_no_reply_is_an_empty_answer() -> None:
     assert read_result({"status": "ok", "result": {"payloads": [{"text": " NO_REPLY\n"}]}}).text == ""
-    assert is_silent_so_far("NO_R")
+    assert all(is_silent_so_far(said) for said in ("", " ", "N", "NO_R", " NO_REPLY\n"))
+    assert not any(is_silent_so_far(said) for said in ("no", "NO_REPLY!", "O_R"))
     assert not is_silent_so_far("NO WAY")
 
 
@@ -397,6 +398,21 @@ def test_the_last_row_is_the_answer_of_the_run_that_ended_then(
     row = {"role": "assistant", "content": "pong", "stopReason": stopped, "timestamp": timestamp}
     history = transcript(asked("k"), row, sessionInfo={"startedAt": OVER - 1000, "endedAt": OVER})
     assert (history.answer_ended_at(moment) is not None) is is_found
+
+
+def test_the_key_of_a_question_may_stand_apart() -> None:
+    inner = {"role": "user", "content": "x", "__openclaw": {"idempotencyKey": "k:user"}}
+    found = transcript(inner, told("k", "pong")).outcome("k")
+    assert found == Answer("pong", run_id="k")
+
+
+def test_a_row_names_its_artifacts() -> None:
+    blocks = [
+        {"type": "text", "text": "look"},
+        {"type": "image", "artifactId": "artifact_1", "title": "a", "mimeType": "image/png"},
+    ]
+    found = transcript(asked("k"), told("k", "") | {"content": blocks}).outcome("k")  # type: ignore[arg-type]
+    assert found == Answer("look", (MediaRef(artifact_id="artifact_1", name="a", mime="image/png"),), "k")
 
 
 def test_only_what_a_person_wrote_was_asked() -> None:

@@ -121,6 +121,16 @@ def test_a_turn_with_a_file_that_outlasts_its_time_is_ended(waited: list[dict[st
     assert aborts == [{"sessionKey": SESSION, "runId": KEY}]
 
 
+@pytest.mark.parametrize("size", [100, 101])
+def test_the_limits_of_the_gateway_itself_hold(size: int) -> None:
+    policy = {"tickIntervalMs": 30_000, "attachments": {"maxImageBytes": 100}}
+    hello = {"protocol": 4, "server": {"bootId": "boot"}, "auth": {"scopes": ["operator.read", "operator.write"]}}
+    gateway = Scripted({"connect": [hello | {"policy": policy}], "agent": [BUSY]})
+    image = Attachment("image", "a.png", "image/png", bytes(size))
+    error = failure(gateway, lambda client: client.ask(turn(image)))
+    assert error.code is (Code.UNAVAILABLE if size == 100 else Code.TOO_LARGE)
+
+
 # --- turns with files -------------------------------------------------------------------------------------------------
 
 

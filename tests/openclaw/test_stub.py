@@ -10,15 +10,17 @@ import subprocess
 import sys
 import time
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from openclaw import wire
 from openclaw.client import Answer, Endpoint, GatewayClient, Turn
 from openclaw.errors import GatewayError
 from openclaw.session import session_key
-from openclaw.stub import book, gateway
+from openclaw.stub import RunningStub, book, gateway
 from openclaw.stub.brain import picture, think
 
 KEY = session_key("main", "account", "group", "wrGroup", 0)
@@ -134,6 +136,52 @@ def test_what_the_parrot_says(message: str, words: str) -> None:
     thought = think(message)
     assert thought.words == words
     assert "".join(thought.pieces) == words
+
+
+FILE = {"type": "file", "mimeType": "text/plain", "fileName": "a.txt", "content": "aGVsbG8="}
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "says"),
+    [
+        ("agent", {"timeoutMs": 5}, "timeoutMs"),
+        ("agent", {"timeout": 0.5}, "timeout"),
+        ("agent", {"timeout": -1}, "timeout"),
+        ("agent", {"message": None}, "message"),
+        ("chat.send", {"timeout": 5}, "timeout"),
+        ("chat.send", {"extraSystemPrompt": "be brief"}, "extraSystemPrompt"),
+        ("agent.wait", {"runId": "k", "timeoutMs": True}, "timeoutMs"),
+        ("chat.history", {"sessionKey": KEY, "limit": "200"}, "limit"),
+        ("chat.abort", {"session": KEY}, "session"),
+        ("artifacts.download", {"attachments": []}, "attachments"),
+        ("agents.list", {"agentId": "main"}, "agentId"),
+        *(
+            ("agent", {"attachments": [wrong]}, "attachments")
+            for wrong in ("a", {}, {**FILE, "mimeType": "text"}, {**FILE, "content": "hello"}, {**FILE, "size": 5})
+        ),
+    ],
+)
+def test_what_a_gateway_would_refuse_is_refused(method: str, params: dict[str, Any], says: str) -> None:
+    async def call() -> None:
+        client = GatewayClient(Endpoint(stub.base_url, stub.token))
+        try:
+            await client.connect()
+            await client._wire.call(method, params)
+        finally:
+            await client.close()
+
+    with (
+        RunningStub() as stub,
+        pytest.raises(GatewayError, match=f"invalid_request: invalid {method} params: .*{says}"),
+    ):
+        asyncio.run(call())
+
+
+@pytest.mark.parametrize(("name", "mode"), [("django-bridge", "backend"), ("gateway-client", "cli"), ("cli", "")])
+def test_a_client_of_another_name_is_not_let_in(name: str, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "SIGNER", replace(wire.SIGNER, client_id=name, mode=mode))
+    with RunningStub() as stub, pytest.raises(GatewayError, match="/client/id"):
+        asyncio.run(_asked(stub.base_url, Turn(KEY, "main", "hello", "k")))
 
 
 def test_picture_is_a_png_and_the_same_for_a_seed() -> None:

@@ -100,6 +100,11 @@ def test_every_pad_from_1_to_32(length: int):
     assert cipher.open(query_of(cipher, ciphertext), ciphertext, now=NOW) == b"x" * length
 
 
+def test_the_same_message_is_never_sealed_to_the_same_bytes():
+    cipher = Cipher("token", KEY, "corp")
+    assert len({cipher.seal(b"x")[:20] for _time in range(20)}) == 20
+
+
 def test_wechatpy_reads_what_we_seal():
     cipher = Cipher("token", KEY, "corp")
     ciphertext = cipher.seal("你好".encode())

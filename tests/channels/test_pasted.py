@@ -9,7 +9,15 @@ from django.core.exceptions import ValidationError
 from django.forms import CharField
 
 from channels_wechat import KINDS, channel_class
-from channels_wechat.pasted import PastedField, PastedNumberField, clean_pasted, without_invisible
+from channels_wechat.pasted import (
+    PastedField,
+    PastedNumberField,
+    as_seen,
+    clean_pasted,
+    clean_title,
+    one_line,
+    without_invisible,
+)
 from tests import factories
 
 GOOD = {
@@ -136,6 +144,38 @@ def test_the_character_and_its_place_are_named(letter: str, name: str) -> None:
     with pytest.raises(ValidationError) as caught:
         clean_pasted(f"ab{letter}c")
     assert f"Character 3 is {name}" in caught.value.messages[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [(" a\u200b  b\n\tc ", "a b c"), ("a\x07b", "ab"), ("\u3000甲\u00a0乙", "甲 乙"), ("\u200b\ufeff ", ""), ("", "")],
+)
+def test_a_name_in_one_line(name: str, line: str) -> None:
+    assert one_line(name) == line
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Sales", " sALES\u200b", True),
+        ("Ｓａｌｅｓ", "sales", True),
+        ("Straße", "STRASSE", True),
+        ("e\u0301", "é", True),
+        ("a  b", "a\nb", True),
+        ("a b", "ab", False),
+        ("sales", "sale", False),
+    ],
+)
+def test_names_that_nobody_can_tell_apart_are_the_same(one: str, other: str, same: bool) -> None:
+    assert (as_seen(one) == as_seen(other)) == same
+
+
+def test_a_title_keeps_its_emoji_and_cannot_be_invisible() -> None:
+    assert clean_title(" 一 \n 👨\u200d👩 二 ") == "一 👨\u200d👩 二"
+    assert clean_title("") == ""
+    for text in (" ", "\u200b", "\u200b \u2060"):
+        with pytest.raises(ValidationError, match="nothing in it"):
+            clean_title(text)
 
 
 def test_the_middle_of_a_key_loses_what_has_no_width() -> None:

@@ -113,6 +113,7 @@ def test_raw_keeps_everything_but_addresses(name: str):
 )
 def test_a_guest_does_not_pass_for_a_colleague(corp_id: str, sender: str):
     assert heard("text__guest", corp_id=corp_id).sender == sender
+    assert heard("text__single", corp_id=corp_id).sender == "zhangsan"
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,7 @@ def test_an_answer_that_is_not_the_platforms(status, headers, action, harmless_a
         ({}, b"x" * 5000, "x" * 200),
         ({}, b"<title>" + b"x" * 300 + b"</title>", "a web page: " + "x" * 100),
         ({}, b"", ""),
+        ({}, b"a\0b", "a\ufffdb"),
     ],
 )
 def test_a_foreign_page_is_said_in_words(headers, body, detail):

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.files.base import ContentFile
+from django.db import transaction
 
+from bridge import outbound
 from bridge.models import Delivery, State
 from channels_wechat.messages import Content
 from tests.factories import FAN, answer, app, bot, due, hear, official, row, send, work_off
@@ -57,6 +59,16 @@ def test_an_app_sends_the_whole_of_a_long_answer_as_a_file(company: SimulatorCli
         assert (item.name, file.read().decode()) == ("answer.txt", whole)
     work_off()
     assert set(message.deliveries.values_list("state", flat=True)) <= {State.DELIVERED, State.PENDING}
+
+
+def test_the_whole_comes_behind_the_files_of_the_answer() -> None:
+    question, file = hear(app(), "q"), ContentFile(b"a,b", name="sums.csv")
+    with transaction.atomic():
+        message = outbound.answer(question, long(300_000), source="agent", key="k", files=[file])
+    assert list(message.attachments.order_by("position").values_list("position", "name")) == [
+        (0, "sums.csv"),
+        (1, "answer.txt"),
+    ]
 
 
 def test_an_official_account_cuts_at_two_windows() -> None:

@@ -267,8 +267,9 @@ def test_what_the_callback_said_at_once_is_kept_once() -> None:
         said_at_once(question, "welcome")
     message = Message.objects.get(direction="out")
     assert (message.text, message.source, message.reply_to) == ("welcome", "bridge", question)
-    assert parts(message) == [("delivered", "")]
-    assert Attempt.objects.get().outcome == "ok"
+    assert (parts(message), message.deliveries.get().tries) == ([("delivered", "")], 1)
+    attempt = Attempt.objects.get()
+    assert (attempt.outcome, bool(attempt.finished_at)) == ("ok", True)
 
 
 def test_recall_needs_a_channel_that_can() -> None:

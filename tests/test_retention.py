@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from axes.models import AccessAttempt
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
@@ -375,7 +375,13 @@ def test_what_is_over_is_forgotten_at_night() -> None:
     for at in (now - timedelta(hours=23), now - timedelta(hours=25)):
         AccessAttempt.objects.create(username=str(at), failures_since_start=1)
         AccessAttempt.objects.filter(username=str(at)).update(attempt_time=at)
+    for model in (AccessLog, AccessFailureLog):
+        for age_of in (89, 91):
+            model.objects.create(username=str(age_of))
+            model.objects.filter(username=str(age_of)).update(attempt_time=now - timedelta(days=age_of))
     tasks.tidy()
+    for model in (AccessLog, AccessFailureLog):
+        assert [one.username for one in model.objects.all()] == ["89"]
     assert set(Incident.objects.values_list("cause", flat=True)) == {"open", "recent"}
     assert Session.objects.get().session_key == "open"
     assert AuthToken.objects.get().expiry > now

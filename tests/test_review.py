@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.utils import timezone
 
 from accounts.models import ChannelAccount, Health, Restriction
@@ -242,11 +243,12 @@ def test_a_refused_answer_waits_with_its_parts_until_it_is_released(
 def test_a_dismissed_answer_is_never_sent(wechat: SimulatorClient, account: ChannelAccount) -> None:
     first = said(account, "赌" + "字" * 900)
     work_off()
-    assert replay.dismiss([first.pk]) == 1
+    boss = User.objects.create_user("boss")
+    assert replay.dismiss([first.pk], boss) == 1
     assert parts(first.message) == [("skipped", Reason.REVIEW), ("skipped", Reason.PART_BEFORE)]
     work_off()
     assert wechat.sent_to(USER) == []
-    assert row(first).dismissed_at
+    assert (bool(row(first).dismissed_at), row(first).dismissed_by) == (True, boss)
 
 
 def test_what_was_dismissed_and_is_replayed_is_checked_anew(wechat: SimulatorClient, account: ChannelAccount) -> None:

@@ -37,9 +37,11 @@ def answers(delivery: Delivery) -> list[str]:
     return list(Message.objects.filter(reply_to_id=delivery.message_id).order_by("pk").values_list("text", flat=True))
 
 
-def counted() -> int:
-    """Tokens that went in, by /metrics."""
-    return (counters.totals() or {}).get(("agent_tokens", (("kind", "input"), ("model", "stub/parrot"))), 0)
+def counted() -> tuple[int, int]:
+    """Tokens that went in, and millionths of a dollar, by /metrics."""
+    totals, model = counters.totals() or {}, ("model", "stub/parrot")
+    tokens = totals.get(("agent_tokens", (("kind", "input"), model)), 0)
+    return tokens, totals.get(("agent_cost_microdollars", (model,)), 0)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -76,7 +78,8 @@ def test_what_a_turn_took_is_kept_though_it_comes_after_the_answer(
     cost = None if version == "2026.7.35" else 0.000665
     counts = {"input": 600, "output": 5, "cache_read": 400, "cache_write": 0}
     assert usage == {"model": "stub/parrot", "cost": cost} | counts
-    assert counted() - before == 600
+    after = counted()
+    assert (after[0] - before[0], after[1] - before[1]) == (600, 0 if cost is None else 665)
 
 
 def test_the_next_turn_does_not_wait_for_the_response_of_the_last(stub: RunningStub, account: ChannelAccount) -> None:

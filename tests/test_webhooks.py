@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, timedelta
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,20 @@ from bridge import alerts, events, hooks, inbound, outbound, replay, sending, ta
 from bridge import delivery as work
 from bridge.bells import Bells
 from bridge.doorbell import Bell
-from bridge.models import Delivery, Event, Incident, Message, Outcome, Reason, State, Target, WebhookEndpoint, Wire
+from bridge.models import (
+    Contact,
+    Conversation,
+    Delivery,
+    Event,
+    Incident,
+    Message,
+    Outcome,
+    Reason,
+    State,
+    Target,
+    WebhookEndpoint,
+    Wire,
+)
 from bridge.models.webhooks import new_secret
 from bridge.retries import Failure
 from tests.channels.harness import Recorded, Reply, recorder
@@ -42,8 +55,10 @@ from tests.factories import (
     hear,
     in_thread,
     outcomes,
+    picture,
     route,
     row,
+    send,
     shift,
     to_send,
     turn,
@@ -54,6 +69,7 @@ from tests.test_races import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from datetime import datetime
 
     import redis
 
@@ -87,6 +103,11 @@ def queued(one: WebhookEndpoint) -> list[Delivery]:
 
 def told(one: WebhookEndpoint) -> list[tuple[str, dict[str, Any]]]:
     return [(item.payload["body"]["type"], item.payload["body"]["data"]) for item in queued(one)]
+
+
+def at(moment: datetime | None) -> str:
+    assert moment is not None
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def call(*, again: bool = False) -> None:
@@ -218,8 +239,13 @@ def test_secrets_rotate_under_load_and_no_call_fails(receiver: Recorder, valkey:
 
 def test_a_message_is_told_with_everything_about_it() -> None:
     one, account = endpoint(), app()
-    message = turn(account, "hello", "lisi").message
+    Contact.objects.create(account=account, external_id="lisi", name="李四")
+    Contact.objects.create(account=bot(), external_id="lisi", name="another account's")
+    message = turn(
+        account, "hello", "lisi", group="wrGroup", addressed=False, media=(picture("M", "plan.png"),)
+    ).message
     assert message is not None
+    item = message.attachments.get()
     ((event, data),) = told(one)
     assert event == "message.received"
     assert data == {
@@ -227,14 +253,40 @@ def test_a_message_is_told_with_everything_about_it() -> None:
         "uuid": str(message.uuid),
         "account": {"id": account.pk, "name": "Acme app", "kind": "wecom_app"},
         "conversation": {"id": message.conversation_id, "title": ""},
-        "peer": {"kind": "direct", "id": "lisi"},
-        "sender": {"id": "lisi", "name": ""},
+        "peer": {"kind": "group", "id": "wrGroup"},
+        "sender": {"id": "lisi", "name": "李四"},
         "kind": "text",
         "text": "hello",
-        "addressed": True,
-        "attachments": [],
-        "occurred_at": data["occurred_at"],
-        "received_at": data["received_at"],
+        "addressed": False,
+        "attachments": [{"id": item.pk, "kind": "image", "name": "plan.png"}],
+        "occurred_at": at(message.occurred_at),
+        "received_at": at(message.created_at),
+    }
+
+
+def test_a_failure_is_told_with_everything_about_it() -> None:
+    one, account = endpoint(events=[Event.DELIVERY_DEAD]), app()
+    first, second, _third = send(account, "字" * 1500).deliveries.order_by("part")
+    shift(first, state="delivered", finished_at=0)
+    Conversation.objects.update(title="张三")
+    mine = claimed(second)
+    work.fail(mine, work.begin(mine, {}), Failure("permanent", "40003", "no such user"))
+    ((_event, data),) = told(one)
+    failed = row(second)
+    assert data == {
+        "id": second.pk,
+        "state": "dead",
+        "target": "channel",
+        "reason": "permanent",
+        "reason_text": "rejected (permanent)",
+        "error": "no such user",
+        "tries": 1,
+        "account": {"id": account.pk, "name": "Acme app", "kind": "wecom_app"},
+        "conversation": {"id": work.message_of(failed).conversation_id, "title": "张三"},
+        "message": second.message_id,
+        "part": 1,
+        "queued_at": at(failed.queued_at),
+        "finished_at": at(failed.finished_at),
     }
 
 
@@ -377,7 +429,10 @@ def test_each_change_of_an_account_is_told_once_and_with_its_reason() -> None:
     events.tell_account_states()
     said = [(data["previous"], data["state"], data["reason"]) for _event, data in told(one)]
     assert said == [("new", "stopped", "the secret is wrong"), ("stopped", "new", "")]
-    assert told(one)[0][1]["account"] == {"id": account.pk, "name": "Acme app", "kind": "wecom_app"}
+    told_at_last = told(one)[-1][1]
+    assert told_at_last["account"] == {"id": account.pk, "name": "Acme app", "kind": "wecom_app"}
+    account.refresh_from_db()
+    assert (told_at_last["enabled"], told_at_last["since"]) == (True, at(account.state_since))
 
 
 @pytest.mark.django_db(transaction=True)

@@ -94,6 +94,13 @@ def test_a_body_that_is_not_json_is_fine(robot: Recorder) -> None:
     assert [delivery.state for delivery in carry_all()] == [State.DELIVERED]
 
 
+@pytest.mark.parametrize("letter", ["x", "字"])
+def test_a_long_alert_is_cut_to_what_a_robot_takes(letter: str) -> None:
+    said = hooks.alert_body(letter * 3000)["text"]["content"]
+    assert 1990 <= len(said.encode()) <= 2048
+    assert set(said) == {letter}
+
+
 def test_a_dead_alert_raises_no_alert_and_can_be_replayed(robot: Recorder) -> None:
     robot.will(Reply(b"no", 404))
     endpoint()

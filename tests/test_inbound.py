@@ -302,6 +302,16 @@ def test_new_begins_a_shared_memory_anew_only_where_the_mapping_allows_it(allowe
     assert key_of(account, "lisi", "wrOther") == after, "one memory for all, before and after"
 
 
+@pytest.mark.parametrize("scope", Route.Scope.values)
+def test_staff_begin_every_memory_of_a_conversation_anew(scope: str) -> None:
+    account = bot()
+    route(account, scope=scope)
+    before = [key_of(account, who, GROUP) for who in ("zhangsan", "lisi")]
+    outbound.new_session(Conversation.objects.get())
+    after = [key_of(account, who, GROUP) for who in ("zhangsan", "lisi")]
+    assert not set(before) & set(after)
+
+
 @pytest.mark.parametrize(("allowed", "sentence"), [(False, "stop_not_yours"), (True, "stopped")])
 def test_stop_of_another_member_s_turn(allowed: bool, sentence: str) -> None:
     account = bot()

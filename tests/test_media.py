@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from bridge import media
 from bridge.checks import _is_writable
-from bridge.models import Attachment
+from bridge.models import Attachment, Message
 from channels_wechat.errors import Action, ChannelError
 from tests.factories import GROUP, app, bot, hear, picture
 
@@ -169,6 +169,15 @@ def test_a_file_waits_with_its_stopped_account(company: SimulatorClient) -> None
     account.revive()
     again(item)
     assert fetched(item).state == "ready"
+
+
+def test_a_file_waits_no_longer_than_the_platform_keeps_it(company: SimulatorClient) -> None:
+    account = app(company.url)
+    item = item_of(account, upload(company, account))
+    account.token.failure, account.token.failure_code = "the secret is wrong", "40001"
+    account.token.save()
+    Message.objects.update(created_at=timezone.now() - timedelta(days=media.MEDIA_ID_DAYS))
+    assert (fetched(item).state, item.source) == ("failed", "")
 
 
 def test_an_address_does_not_outlive_a_wrong_configuration() -> None:

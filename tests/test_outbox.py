@@ -6,11 +6,13 @@ import itertools
 import logging
 import random
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts import channels
 from accounts.channels import known
@@ -145,6 +147,29 @@ def test_each_message_has_its_own_files(account: ChannelAccount) -> None:
         files = Attachment.objects.filter(message=message).order_by("position").values_list("pk", flat=True)
         assert asked(message).payload["attachments"] == list(files)
     assert asked(two).payload["message"] == "2\n[image: a.png]\n[image]"
+
+
+@pytest.mark.django_db
+def test_a_turn_that_is_made_anew_for_a_replay_is_the_same(account: ChannelAccount) -> None:
+    route(account, allow_links=True)
+    Contact.objects.create(account=account, external_id="lisi", name="李四")
+    message = hear(account, "1", "lisi", group=GROUP, media=(picture("A", "a.png"), picture("B", "b.png")))
+    inbound.route_waiting()
+    first = asked(message).payload
+    assert ("李四 (lisi): 1" in first["message"], len(first["attachments"])) == (True, 2)
+    message.refresh_from_db()
+    assert inbound.route_again(message).payload == first
+
+
+@pytest.mark.django_db
+def test_a_conversation_knows_when_somebody_last_wrote(account: ChannelAccount) -> None:
+    other = turn(account, sender="lisi").message.conversation
+    turn(account)
+    Conversation.objects.update(last_inbound_at=timezone.now() - timedelta(days=1))
+    turn(account, "again")
+    heard = Conversation.objects.filter(last_inbound_at__gt=timezone.now() - timedelta(hours=1))
+    assert [talk.peer_id for talk in heard] == ["zhangsan"]
+    assert other.pk not in [talk.pk for talk in heard]
 
 
 @pytest.mark.django_db

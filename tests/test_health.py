@@ -337,3 +337,17 @@ def test_who_asks_within_a_second_gets_the_same_answer(valkey: redis.Redis) -> N
 
     with ThreadPoolExecutor(1) as threads:
         assert asyncio.run(asked()) == [200, 200, 503]
+
+
+def test_what_turns_and_tokens_took_is_counted(valkey: redis.Redis) -> None:
+    counters.flush()
+    valkey.delete(counters.KEY)
+    counters.add("agent_tokens", 600, kind="input", model="a/b")
+    counters.add("agent_tokens", 5, kind="output", model="a/b")
+    counters.add("agent_cost_microdollars", 12300, model="a/b")
+    counters.add("token_failures", account="5")
+    figures = scrape()
+    assert figures['bridge_agent_tokens_total{kind="input",model="a/b"}'] == 600
+    assert figures['bridge_agent_tokens_total{kind="output",model="a/b"}'] == 5
+    assert figures['bridge_agent_cost_microdollars_total{model="a/b"}'] == 12300
+    assert figures['bridge_token_failures_total{account="5"}'] == 1

@@ -211,3 +211,12 @@ def test_a_held_part_waits_for_an_earlier_one_and_for_no_later(admin_client: Cli
         shift(part, state=state, reason=Reason.PERMANENT, finished_at=0)
     shift(held, state="held", reason=Reason.PART_BEFORE)
     assert told(held, admin_client)["id"] == first.pk
+
+
+def test_who_may_not_read_messages_sees_no_reason_of_an_account() -> None:
+    delivery = to_send(app())
+    ChannelAccount.objects.update(state=Health.STOPPED, state_reason="WeCom said: 我的身份证号")
+    why = {reads: waits([delivery], reads=reads)[delivery.pk].why for reads in (True, False)}
+    assert why[False] == f"The account Acme app is stopped: {HIDDEN}"
+    assert "身份证" in why[True]
+    assert ChannelAccount.objects.get().state_reason != str(HIDDEN)

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -79,6 +80,7 @@ def test_staff_send_text_and_files(boss: Client) -> None:
     assert response.status_code == 302
     sent = Message.objects.get()
     assert (sent.source, sent.direction, sent.text) == ("staff", "out", "Here is the plan")
+    assert sent.client == f"staff:{User.objects.get(username='admin').pk}"
     with sent.attachments.get().file.open() as stored:
         assert stored.read() == b"first this, then that"
     assert Delivery.objects.filter(message=sent, state="pending").count() == 2

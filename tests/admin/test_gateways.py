@@ -73,6 +73,7 @@ def test_test_finds_version_and_agents(boss: Client) -> None:
         response = boss.post(url("test", gateway.pk))
     gateway.refresh_from_db()
     assert gateway.state == Health.OK
+    assert [sorted(agent) for agent in gateway.agents] == [["id", "model", "name"]] * 2
     assert [agent["id"] for agent in gateway.agents] == ["main", "support"]
     assert gateway.version
     assert gateway.version in str(next(iter(get_messages(response.wsgi_request))))

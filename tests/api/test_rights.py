@@ -49,6 +49,15 @@ def test_no_endpoint_is_missing_from_the_matrix() -> None:
     assert known == {(each.method, shape(each.path)) for each in CALLS}
 
 
+def test_what_each_call_is_answered_is_described() -> None:
+    paths = Generator().get_schema()["paths"]
+    described = {
+        (verb.upper(), shape(path)): each["responses"] for path, verbs in paths.items() for verb, each in verbs.items()
+    }
+    missing = [call for call in CALLS if str(call.status) not in described[call.method, f"/api/v1{shape(call.path)}"]]
+    assert missing == []
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_who_may_do_what(as_role: Callable[[str], Client], world: World, role: str) -> None:
     client = as_role(role)

@@ -71,9 +71,15 @@ def test_the_check_is_chosen(boss: Client, account: ChannelAccount) -> None:
 
 
 def test_the_counters_are_asked_once(boss: Client, account: ChannelAccount, simulator: RunningSimulator) -> None:
-    html = boss.post(url("quotas", account.pk)).content.decode()
+    answer = boss.post(url("quotas", account.pk))
+    html = answer.content.decode()
     assert "cgi-bin/message/custom/send" in html
-    assert "500000" in html.replace(",", "").replace("\xa0", "")
+    cells = html.replace(",", "").replace("\xa0", "")
+    quotas = [row["quota"] for row in answer.context["rows"]]
+    assert [f"<td>{quota.limit}</td><td>{quota.used}</td><td>{quota.left}</td>" in cells for quota in quotas] == [
+        True
+    ] * len(quotas)
+    assert all(quota.used < quota.left for quota in quotas)
     asked = simulator.client.calls("openapi/quota/get")
     boss.get(url("change", account.pk))
     assert len(simulator.client.calls("openapi/quota/get")) == len(asked)

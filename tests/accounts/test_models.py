@@ -10,11 +10,12 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from accounts import channels
+from accounts import channels, person_ids
 from accounts.channels import by_key, by_keys, channel_for
 from accounts.models import AccessToken, ChannelAccount, Health, cleaned_credentials, kind_choices
 from channels_wechat import channel_class
 from channels_wechat.retired import Retired
+from channels_wechat.sentences import SENTENCES
 from tests.factories import APP_FIELDS, NOWHERE, app, bot
 
 if TYPE_CHECKING:
@@ -156,6 +157,37 @@ def test_kinds() -> None:
     assert isinstance(channel_for(account), Retired)
     with pytest.raises(KeyError):
         channel_class("gone")
+
+
+def test_a_channel_speaks_as_its_account() -> None:
+    account = app(columns={"language": "en", "sentences": {"failed": "it broke"}})
+    identity = channel_for(account).identity
+    assert (identity.key, identity.external_id) == (str(account.key), account.external_id)
+    assert (identity.credentials, identity.api_base_url) == (account.credentials, NOWHERE)
+    stopped = account.sentence("stopped")
+    assert (identity.sentences.get("failed"), identity.sentences.get("stopped")) == ("it broke", stopped)
+    assert stopped == SENTENCES["stopped"].en
+    assert channel_for(bot()).identity.sentences.get("stopped") == SENTENCES["stopped"].zh != stopped
+
+
+@pytest.mark.parametrize(
+    ("kind", "peer_kind", "stored", "is_any_case"),
+    [
+        ("wecom_app", "direct", "wangwu", True),
+        ("wecom_app", "group", "WangWu", True),
+        ("wecom_aibot", "direct", "wangwu", True),
+        ("official_account", "direct", "WangWu", False),
+        ("mini_program", "direct", "WangWu", False),
+        ("gone", "direct", "WangWu", False),
+    ],
+)
+def test_only_wecoms_ids_of_people_are_the_same_in_any_case(
+    kind: str, peer_kind: str, stored: str, is_any_case: bool
+) -> None:
+    account = ChannelAccount(kind=kind)
+    assert person_ids.person_id(account, peer_kind, "WangWu") == stored
+    assert person_ids.is_any_case(account) is is_any_case
+    assert set(person_ids.any_case_kinds()) == {"wecom_app", "wecom_aibot"}
 
 
 def test_by_key() -> None:

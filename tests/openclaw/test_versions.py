@@ -172,12 +172,31 @@ def test_nothing_else_settles_a_turn(version: str, name: str, left_out: int) -> 
     asyncio.run(run())
 
 
-def test_a_run_that_used_tools_waits_for_its_response() -> None:
+URL = "https://files.example/a.png"
+
+
+@pytest.mark.parametrize(
+    ("stream", "change"),
+    [
+        ("lifecycle", {"terminalReceipt": {"successfulToolNames": ["read"]}}),
+        ("lifecycle", {"terminalReceipt": {}}),  # it does not say what was used
+        ("lifecycle", {"executionSettled": False}),
+        ("lifecycle", {"executionSettled": None}),
+        ("lifecycle", {"aborted": True}),
+        ("lifecycle", {"stopReason": "aborted"}),
+        ("lifecycle", {"phase": "error"}),
+        ("lifecycle", {"terminalReply": {"disposition": "empty"}}),
+        ("lifecycle", {"terminalReply": {}}),
+        ("assistant", {"mediaUrls": [URL]}),
+        ("assistant", {"mediaUrl": URL}),
+    ],
+)
+def test_a_run_that_is_not_plainly_over_waits_for_its_response(stream: str, change: dict[str, Any]) -> None:
     gateway = Recorded(NEWEST, "ok", leave_out=1)
     for frame in gateway.frames:
-        receipt = (frame["payload"].get("data") or {}).get("terminalReceipt")
-        if receipt:
-            receipt["successfulToolNames"] = ["read"]
+        data = frame["payload"].get("data") or {}
+        if frame["payload"].get("stream") == stream and data.get("phase", "end") == "end":
+            data.update(change)
 
     async def run() -> None:
         async with gateway.serving() as base_url:
@@ -185,7 +204,7 @@ def test_a_run_that_used_tools_waits_for_its_response() -> None:
             await client.connect()
             try:
                 with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(0.5):
+                    async with asyncio.timeout(0.4):
                         await client.ask(turn())
             finally:
                 await client.close()

@@ -7,6 +7,7 @@ import base64
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
+from django.db.models import Value
 
 from accounts import fields
 from accounts.fields import Undecryptable, decrypt, decrypt_once, encrypt, sealed
@@ -107,6 +108,14 @@ def test_in_the_database_everything_is_ciphertext() -> None:
     assert AccessToken.objects.get().value == "canary-token"
     message.refresh_from_db()
     assert message.reply_address == "https://reply/canary"
+
+
+@pytest.mark.django_db
+def test_an_expression_of_the_database_is_taken_as_it_is() -> None:
+    token = AccessToken.objects.create(account=app(), value="x")
+    token.value = Value("")  # type: ignore[assignment]
+    token.save()
+    assert AccessToken.objects.get().value == ""
 
 
 @pytest.mark.django_db

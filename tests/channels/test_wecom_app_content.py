@@ -333,9 +333,10 @@ def test_how_confidential_a_message_can_be_depends_on_its_type(kind, data, most)
 
 @pytest.mark.parametrize("kind", ["image", "voice", "video", "file"])
 def test_an_earlier_upload_can_be_named(kind):
-    assert render(Content(kind=kind, data={"media_id": "m"}), False) == [
-        Payload({"msgtype": kind, kind: {"media_id": "m"}})
-    ]
+    for files in ((), (IMAGE,)):
+        assert render(Content(kind=kind, data={"media_id": "m"}, files=files), False) == [
+            Payload({"msgtype": kind, kind: {"media_id": "m"}})
+        ]
 
 
 def test_a_video_has_words():

@@ -109,6 +109,12 @@ def test_a_limit_waits_for_its_window(errmsg, seconds):
         (425, {}, Action.RETRY, Action.RETRY, None),
         (429, {}, Action.WAIT, Action.WAIT, 60),
         (429, {"Retry-After": "7"}, Action.WAIT, Action.WAIT, 7),
+        (429, {"Retry-After": "²"}, Action.WAIT, Action.WAIT, 60),
+        (429, {"Retry-After": "-5"}, Action.WAIT, Action.WAIT, 60),
+        (429, {"Retry-After": "3600"}, Action.WAIT, Action.WAIT, 3600),
+        (300, {}, Action.CONFIG, Action.CONFIG, None),
+        (400, {}, Action.CONFIG, Action.CONFIG, None),
+        (299, {}, Action.UNKNOWN, Action.RETRY, None),
         (500, {}, Action.UNKNOWN, Action.RETRY, None),
         (502, {}, Action.UNKNOWN, Action.RETRY, None),
         (503, {"Retry-After": "99999"}, Action.UNKNOWN, Action.WAIT, 3600),
@@ -121,7 +127,8 @@ def test_an_answer_that_is_not_the_platforms(status, headers, action, harmless_a
     assert error_for_status(response, harmless=False).action == action
     error = error_for_status(response, harmless=True)
     assert (error.action, error.retry_after) == (harmless_action, wait)
-    assert error.detail == f"a web page: HTTP {status} {HTTPStatus(status).phrase}"
+    phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
+    assert error.detail == f"a web page: HTTP {status} {phrase}".strip()
 
 
 @pytest.mark.parametrize(

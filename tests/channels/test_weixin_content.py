@@ -380,6 +380,17 @@ def test_an_address_has_its_scheme(account, kind, make, field):
         assert refusal(account, Content(kind=kind, data=make(url)))[0] == field
 
 
+def test_only_a_card_takes_a_picture():
+    (payload,) = OFFICIAL_ACCOUNT.render(Content(kind="music", data=MUSIC, files=(PNG,)))
+    assert payload == Payload({"msgtype": "music", "music": MUSIC})
+
+
+@pytest.mark.parametrize("kind", ["image", "voice", "video"])
+def test_an_earlier_upload_goes_before_a_file(kind):
+    (payload,) = OFFICIAL_ACCOUNT.render(Content(kind=kind, data={"media_id": "m"}, files=(PNG,)))
+    assert payload == Payload({"msgtype": kind, kind: {"media_id": "m"}})
+
+
 def test_a_card_takes_its_picture_as_a_file():
     (payload,) = MINI_PROGRAM.render(
         Content(kind="miniprogrampage", data=without(CARD, "thumb_media_id"), files=(PNG,))

@@ -464,11 +464,16 @@ def test_nothing_is_joined_while_enough_is_left(people: Crowd, account: ChannelA
     assert people.shown() == list("12345")
 
 
-def test_what_the_content_check_has_still_to_see_is_not_joined(people: Crowd) -> None:
-    account = mini(people.client.url, {"checks": "out"})
+@pytest.mark.parametrize("reviewed", [False, True])
+def test_what_the_content_check_has_still_to_see_or_a_person_let_go_is_not_joined(
+    people: Crowd, reviewed: bool
+) -> None:
+    account = mini(people.client.url, {"checks": "" if reviewed else "out"})
     people.does(account, lambda: people.client.say("在吗", mini=MINI, from_=USER))
     ReplyWindow.objects.update(left=1)
     first, second = (to_send(account, text, USER) for text in "12")
+    if reviewed:
+        shift(second, reviewed_at=0)
     work_off()
     assert parts(first.message) + parts(second.message) == [DELIVERED, HELD]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -11,6 +12,8 @@ from accounts import channels
 from accounts.models import ChannelAccount, Health
 from bridge import inbound, metrics
 from bridge.models import Message
+from bridge.pipeline.inbound import callbacks
+from bridge.runtime.threads import Threads
 from tests.callbacks import call, from_app, from_bot, opened, signed
 from tests.factories import CORP, KEY, TOKEN, answer, app, bot, eventually, route, row
 from tests.rings import rings
@@ -250,6 +253,21 @@ def test_the_pages_are_behind_the_other_door(account: ChannelAccount) -> None:
     reply = call(account, path="/")
     assert reply.status == 302
     assert reply.headers["X-Frame-Options"] == "DENY"
+
+
+def test_what_was_sent_is_confirmed_however_many_notes_wait() -> None:
+    async def counts() -> tuple[int, int]:
+        found = callbacks.Callbacks(Threads())
+        found.notes |= {asyncio.create_task(asyncio.sleep(60)) for _note in range(callbacks.MAX_NOTES)}
+        found._later(asyncio.sleep(0))
+        left_out = len(found.notes)
+        found._confirm(1)
+        kept = len(found.notes)
+        for note in found.notes:
+            note.cancel()
+        return left_out, kept
+
+    assert asyncio.run(counts()) == (callbacks.MAX_NOTES, callbacks.MAX_NOTES + 1)
 
 
 def test_what_was_heard_waits_for_the_router_and_the_worker_is_rung(

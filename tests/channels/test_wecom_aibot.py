@@ -187,6 +187,13 @@ def test_a_guest_without_an_id_is_nobody():
     )
 
 
+@pytest.mark.parametrize("unread", [set(), {"said"}, {"quoted"}, {"said", "quoted"}])
+def test_what_cannot_be_read_is_told_of_the_message_and_of_its_quote(unread: set[str]):
+    odd, fine = {"msgtype": "emoji"}, {"msgtype": "text", "text": {"content": "a"}}
+    inbound = said(**(odd if "said" in unread else fine), quote=odd if "quoted" in unread else fine)
+    assert inbound.is_unread == bool(unread)
+
+
 def test_blank_lines_of_a_quote_stay_in_it():
     quote = {"msgtype": "text", "text": {"content": "a\n\n b "}}
     assert said(quote=quote).text == "> a\n>\n>  b\n\n你好 😀"

@@ -105,6 +105,8 @@ def test_pictures_need_no_text():
             "[报告.pdf, 1.9\xa0MB: this chat cannot carry files]",
         ),
         (File("voice", "a.amr", "audio/amr", 10, "1"), "[a.amr, 10\xa0bytes: this chat cannot carry files]"),
+        (File("file", "a.svg", "image/svg+xml", 10, "1"), "[a.svg, 10\xa0bytes: this chat shows at most ten pictures"),
+        (File("image", "a", "", 10, "1"), "[a, 10\xa0bytes: this chat cannot carry files]"),
         (
             picture(mime="image/gif", name="a.gif"),
             "[a.gif, 100\xa0bytes: this chat shows at most ten pictures, JPG or PNG, ",

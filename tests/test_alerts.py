@@ -195,10 +195,11 @@ def test_a_webhook_counts_as_told_when_it_took_the_alert(settings: object) -> No
     alerts.check()
     incident = Incident.objects.get()
     assert (incident.told_at, incident.error) == (None, "The robot refuses.")
-    shift(alert, state="delivered", reason="", finished_at=0)
+    shift(alert, state="delivered", reason="", finished_at=-100)
     alerts.check()
     incident.refresh_from_db()
-    assert incident.told_at
+    alert.refresh_from_db()
+    assert incident.told_at == alert.finished_at
     assert incident.error == ""
     assert Delivery.objects.filter(target="webhook").count() == 1
 

@@ -78,6 +78,7 @@ def test_each_refusal_is_counted_however_fast_they_come(valkey: redis.Redis) -> 
         factories.note_callback(account, "ok")
         factories.note_callback(account, "stale", refused=True)
     assert metrics.refusals(account) == {"stale": 3}
+    assert 0 < valkey.ttl(f"callback:{account.key}") <= metrics.KEEP_SECONDS
     assert metrics.note_callback(str(account.key), "stale", True) is not None
     assert metrics.note_callback(str(account.key), "ok", False) is not None
     assert metrics.note_callback(str(account.key), "ok", False) is None

@@ -58,6 +58,24 @@ def test_a_message_names_what_it_answers_and_what_answers_it(boss: Client, world
     assert "not addressed" not in words(boss, "bridge_message_change", world.answer.pk)
 
 
+def test_a_message_lists_its_deliveries_by_target_and_part_and_its_files_by_what_became_of_them(
+    boss: Client, world: rows.World
+) -> None:
+    later = [rows.delivery(world.answer, part=part) for part in (2, 1)]
+    page = boss.get(reverse("admin:bridge_message_change", args=[world.answer.pk]))
+    assert [row.pk for row in page.context["deliveries"]] == [world.delivered.pk, later[1].pk, later[0].pk]
+    rows.attachment(world.question, 3, "file", "coming.pdf", "application/pdf")
+    world.question.attachments.filter(name="coming.pdf").update(state="pending", error="")
+    files = boss.get(reverse("admin:bridge_message_change", args=[world.question.pk])).content.decode()
+    for name, tone, word in (("lost.pdf", "bad", "could not be fetched"), ("coming.pdf", "info", "being fetched")):
+        assert f'{name} <span class="b-badge b-{tone}">{word}</span>' in files
+
+
+def test_a_direction_has_its_tone(boss: Client, world: rows.World) -> None:
+    way = boss.get(reverse("admin:bridge_message_changelist")).context["cl"].model_admin.way
+    assert ["b-info" in way(world.question), "b-good" in way(world.answer)] == [True, True]
+
+
 def test_deliveries_of_a_message_are_for_who_may_see_deliveries(
     staff: Callable[..., Client], world: rows.World
 ) -> None:
@@ -151,6 +169,8 @@ def test_a_token_is_good_expired_or_its_user_is_not_active(boss: Client) -> None
         )
     ]
     states = column(boss, "knox_authtoken", "state")
+    listed = boss.get(reverse("admin:knox_authtoken_changelist")).context["cl"].result_list
+    assert [row.pk for row in listed] == [tokens[3].pk, tokens[2].pk, tokens[1].pk, tokens[0].pk]
     assert [states[token.pk] for token in tokens] == ["good", "expired", "good", "the user is not active"]
 
 
@@ -194,6 +214,8 @@ def test_an_entry_links_to_what_is_still_there(boss: Client, world: rows.World) 
     audit.record("looked at", [world.group])
     world.route.delete()
     deleted, deed = LogEntry.objects.order_by("-id")
+    tone = boss.get(reverse("admin:auditlog_logentry_changelist")).content.decode()
+    assert '<span class="b-badge b-bad">deleted</span>' in tone
     assert boss.get(reverse("admin:auditlog_logentry_change", args=[deleted.pk])).context["link"] == ""
     link = boss.get(reverse("admin:auditlog_logentry_change", args=[deed.pk])).context["link"]
     assert link == reverse("admin:bridge_conversation_change", args=[world.group.pk])

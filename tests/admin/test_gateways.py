@@ -9,6 +9,7 @@ from django.contrib.messages import get_messages
 from django.urls import reverse
 
 from accounts.models import Health
+from bridge.admin.gateways import failure_text
 from openclaw.errors import Code, GatewayError
 from openclaw.models import Gateway
 from openclaw.stub import RunningStub
@@ -134,3 +135,10 @@ def test_saving_leads_to_the_test(boss: Client) -> None:
     assert response.redirect_chain == [(url("change", Gateway.objects.get().pk), 302)]
     assert ">Test</button>" in response.content.decode()
     assert '<h2 class="b-title">Add: OpenClaw gateway</h2>' in boss.get(url("add")).content.decode()
+
+
+def test_a_failure_says_its_cause_the_command_and_what_the_gateway_said() -> None:
+    error = GatewayError(Code.PAIRING_REQUIRED, "device unknown", request_id="req-1")
+    cause, _space, rest = failure_text(error).partition(" openclaw devices approve ")
+    assert (cause, rest) == (str(error.sentence), "req-1 (pairing_required: device unknown)")
+    assert failure_text(GatewayError(Code.BAD_TOKEN)) == str(GatewayError(Code.BAD_TOKEN).sentence)

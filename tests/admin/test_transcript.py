@@ -228,3 +228,9 @@ def test_files_are_chosen_and_not_typed(boss: Client, world: rows.World) -> None
     offered = [kind for kind, _label in kinds.field.choices]
     assert {"", "textcard"} <= set(offered)
     assert {"image", "voice", "video", "file"} & set(offered) == set()
+
+
+def test_what_was_dealt_with_is_no_mark_any_more(boss: Client, world: rows.World) -> None:
+    Delivery.objects.filter(pk__in=[world.dead.pk, world.uncertain.pk]).update(dismissed_at=timezone.now())
+    shown = boss.get(reverse("admin:bridge_conversation_changelist")).context["cl"].result_list
+    assert {row.pk: row.marks for row in shown}[world.person.pk] == {"waiting": 0, "dead": 0, "uncertain": 0}

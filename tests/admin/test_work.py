@@ -67,7 +67,7 @@ def test_a_part_is_counted_from_one(boss: Client, world: rows.World) -> None:
     )
 
 
-def test_only_what_can_be_recalled_offers_it(boss: Client, world: rows.World) -> None:
+def test_only_what_can_be_recalled_offers_it(boss: Client, staff: Callable[..., Client], world: rows.World) -> None:
     """A bot's platform takes nothing back, and without an id there is nothing to name."""
     ChannelAccount.objects.update(state=Health.OK)
     said = [rows.message(world.person, "x", f"SENT{n}", direction="out", source="staff") for n in range(3)]
@@ -75,6 +75,23 @@ def test_only_what_can_be_recalled_offers_it(boss: Client, world: rows.World) ->
     failed = rows.delivery(said[2], State.DEAD, Reason.PERMANENT, remote_id="R2")
     offered = [">Recall</button>" in page(boss, each) for each in (sent, nameless, failed, world.delivered)]
     assert offered == [True, False, False, False]
+    assert ">Recall</button>" not in page(staff("bridge.view_delivery", "bridge.read_content"), sent)
+
+
+@pytest.mark.parametrize(("columns", "told"), [({"possibly_twice": True}, True), ({"replays": 2}, False)])
+def test_only_what_may_arrive_twice_says_so(
+    boss: Client, world: rows.World, columns: dict[str, Any], told: bool
+) -> None:
+    Delivery.objects.filter(pk=world.dead.pk).update(**columns)
+    assert ("Possibly twice: it was sent again" in page(boss, world.dead)) == told
+    assert ("replayed 2 times" in page(boss, world.dead)) == (not told)
+
+
+def test_a_list_shows_the_beginning_of_a_long_reason(boss: Client, world: rows.World) -> None:
+    Delivery.objects.filter(pk=world.dead.pk).update(error="x" * 139 + "yz")
+    listed = boss.get(url("changelist")).content.decode()
+    assert f"{'x' * 139}…" in listed
+    assert f"{'x' * 139}yz" in page(boss, world.dead)
 
 
 @pytest.mark.parametrize(("minutes", "told"), [(5, True), (-5, False)])

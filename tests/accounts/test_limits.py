@@ -38,6 +38,15 @@ def test_each_account_and_each_peer_has_its_own() -> None:
             assert take([MEMBER], account, peer) > 0
 
 
+def test_a_limit_of_the_account_counts_calls_to_all_peers_together_and_each_limit_its_own() -> None:
+    whole, other = Limit("whole", 3, 60, "account", "x"), Limit("other", 3, 60, "account", "x")
+    assert [take([whole], "a", peer) for peer in "pqr"] == [0.0] * 3
+    assert take([whole], "a", "s") > 0
+    assert [left([whole], "a", peer) for peer in ("", "p", "s")] == [[(whole, 0)]] * 3
+    assert left([whole, other], "a") == [(whole, 0), (other, 3)]
+    assert take([other], "a", "p") == 0.0
+
+
 def test_nothing_is_counted_where_one_limit_refuses() -> None:
     wide = Limit("wide", 10, 60, "account", "x")
     for _call in range(6):

@@ -63,8 +63,10 @@ def test_a_refused_one_is_replaced_once(company: SimulatorClient, account: Chann
 def test_the_token_after_a_refused_one_is_used_at_once(company: SimulatorClient, account: ChannelAccount) -> None:
     tokens = StoredTokens(account)
     first = tokens.current()
+    assert tokens.current() == first  # now the process keeps it
     company.invalidate_token(AGENT)
     second = tokens.renew(first)
+    assert second != first
     assert (tokens.current(), StoredTokens(account).current()) == (second, second)
 
 

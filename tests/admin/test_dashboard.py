@@ -44,6 +44,10 @@ def test_each_figure_leads_to_as_many_rows_as_it_says(boss: Client, world: rows.
         "uncertain",
     }
     assert [str(row.message.direction) for row in found["waiting"]] == ["in", "in"]
+    assert figures["waiting"]["since"] == min(row.queued_at for row in found["waiting"])
+    assert figures["on hold"]["why"] == [
+        "2 × the content check objects: a person decides", "3 × WeChat allows no more until the person writes again",
+    ]  # fmt: skip
 
 
 def test_a_figure_of_nothing_alarms_nobody(boss: Client) -> None:

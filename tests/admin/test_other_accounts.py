@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from auditlog.models import LogEntry
 from django.urls import reverse
 from django.utils import timezone
 
@@ -95,6 +96,8 @@ def test_each_field_of_a_groups_form_changes_what_it_names(
     simulator.client.fault("appchat/update", "errcode", errcode=86001, errmsg="no")
     refused = boss.post(page, {"name": "Other", "owner": "", "add": "", "remove": ""})
     assert "86001" in str(refused.context["form"].non_field_errors())
+    deeds = [each.additional_data["deed"] for each in LogEntry.objects.get_for_object(app) if each.additional_data]
+    assert sorted(deeds) == ["Made the group “Launch”.", "The group is changed.", "The group is changed."]
     group.refresh_from_db()
     assert group.title == "Launch"
 

@@ -15,6 +15,8 @@ from django.utils import timezone
 from accounts.channels import channel_for
 from accounts.models import AccessToken, ChannelAccount, Health
 from bridge.models import Conversation, Delivery, Message, Reason, Route, State
+from channels_wechat import channel_class
+from channels_wechat.sentences import SENTENCES
 from channels_wechat.simulator import RunningSimulator
 from openclaw.models import Gateway
 from openclaw.stub import RunningStub
@@ -175,6 +177,15 @@ def test_only_what_a_kind_can_do_is_offered(boss: Client, staff: Callable[..., C
         kind: reader.get(url("accounts_channelaccount_change", row.pk)).content.decode() for kind, row in made.items()
     }
     assert [word for word in offered for page in pages.values() if f">{word}</" in page] == []
+
+
+@pytest.mark.parametrize("kind", ["wecom_app", "wecom_aibot", "mini_program", "official_account"])
+def test_a_form_offers_each_setting_of_its_kind_once(boss: Client, kind: str) -> None:
+    page = boss.get(url("accounts_channelaccount_add") + f"?kind={kind}")
+    offered = [str(name) for _title, options in page.context["adminform"].fieldsets for name in options["fields"]]
+    ours = {"name", "enabled", "retention_days", "gateway_share", "turns_per_minute", "language", "api_base_url"}
+    wanted = ours | {*channel_class(kind).Credentials.base_fields} | {f"sentence_{name}" for name in SENTENCES}
+    assert sorted(offered) == sorted(wanted | ({"checks"} if kind == "mini_program" else set()))
 
 
 def test_a_limit_says_for_whom_it_counts(boss: Client, app: ChannelAccount) -> None:

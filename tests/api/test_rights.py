@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.apps import apps
+from django.contrib.auth.models import Permission
 from django.db import connection, transaction
 
 from bridge.api.schema import Generator
-from tests.api.conftest import ROLES
+from tests.api.conftest import ROLES, calling_as, user_with
 from tests.api.matrix import CALLS, Call
 
 if TYPE_CHECKING:
@@ -78,3 +79,47 @@ def test_who_may_do_what(as_role: Callable[[str], Client], world: World, role: s
 @pytest.mark.parametrize("path", ["/api/v1/schema/", "/api/v1/docs/"])
 def test_the_description_is_for_those_who_are_known(as_role: Callable[[str], Client], path: str) -> None:
     assert as_role("anonymous").get(path).status_code in (302, 401)
+
+
+OBJECTS = {
+    "accounts": "channelaccount", "gateways": "gateway", "routes": "route", "conversations": "conversation", "messages": "message",
+    "attachments": "attachment", "deliveries": "delivery", "webhooks": "webhookendpoint", "stats": "delivery",
+}  # fmt: skip
+VERBS = {"GET": "view", "POST": "add", "PATCH": "change", "DELETE": "delete"}
+# What is no plain reading, adding, changing or deleting of its rows.
+DEEDS = {
+    ("GET", "/accounts/{}/templates/"): "send_message",
+    ("POST", "/messages/"): "send_message",
+    ("POST", "/routes/resolve/"): "view_route",
+    ("POST", "/conversations/{}/new-session/"): "pause_conversation",
+    ("POST", "/deliveries/replay/"): "replay_delivery",
+    ("POST", "/deliveries/{}/replay/"): "replay_delivery",
+    ("POST", "/deliveries/{}/release/"): "replay_delivery",
+    ("POST", "/deliveries/{}/dismiss/"): "dismiss_delivery",
+    ("POST", "/webhooks/{}/rotate-secret/"): "change_webhookendpoint",
+    ("POST", "/webhooks/{}/test/"): "change_webhookendpoint",
+}
+# Beside the right that opens it: who answers is a right of its own, and so is what people wrote.
+MORE = {"PATCH /conversations/{}/": {"pause_conversation"}, "GET /attachments/{}/content/": {"read_content"}}
+
+
+def right_of(wanted: Call) -> str:
+    usual = f"{VERBS[wanted.method]}_{OBJECTS[wanted.path.split('/')[1]]}"
+    return DEEDS.get((wanted.method, shape(wanted.path)), usual)
+
+
+def test_each_call_takes_its_own_right_and_no_other(world: World) -> None:
+    """A role has many rights, so that one in the place of another would open the same to all roles."""
+    user = user_with("nobody")
+    client, everybody, wrong = calling_as(user), set(Permission.objects.values_list("codename", flat=True)), {}
+    for each in CALLS:
+        right, more = right_of(each), MORE.get(f"{each.method} {shape(each.path)}", set())
+        for given, expected in (({right, *more}, each.status), (everybody - {right}, 403)):
+            with transaction.atomic():
+                user.user_permissions.set(Permission.objects.filter(codename__in=given))
+                answer = call(client, each, world)
+                b"".join(answer) if answer.streaming else answer.content
+                transaction.set_rollback(True)
+            if answer.status_code != expected:
+                wrong[each.method, each.path, right] = (answer.status_code, expected)
+    assert wrong == {}

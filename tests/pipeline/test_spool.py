@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import resource
@@ -251,6 +252,23 @@ def test_a_disk_that_takes_no_more_is_a_full_spool_and_breaks_nothing(folder: Pa
         assert [row["text"] for row in found] == ["row 0", "row 1", "row 502"]
     finally:
         other.end()
+
+
+def test_nothing_is_appended_behind_what_the_disk_may_not_have(
+    account: ChannelAccount, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "the disk failed")
+
+    spool.append(rows(account, "1"))
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", fails)
+        with pytest.raises(spool.SpoolFull):
+            spool.append(rows(account, "2"))
+    spool.append(rows(account, "3"))
+    assert len(files(folder)) == 2
+    assert drain.drain() == 2
+    assert texts() == ["1", "3"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="to mount a small disk takes root")

@@ -10,7 +10,7 @@ import pytest
 from auditlog.models import LogEntry as AuditEntry
 from django.apps import apps
 from django.contrib import admin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 from django.test import Client
@@ -324,3 +324,37 @@ def test_a_route_can_be_made(stage: Stage) -> None:
     """The table's data is good: otherwise a refusal would prove nothing."""
     client_of("A").post(stage.path("bridge_route_add"), stage.body("bridge_route_add"))
     assert Route.objects.count() == 2
+
+
+ACCOUNT, GATEWAY_RIGHT, HOOK = "change_channelaccount", "change_gateway", "change_webhookendpoint"
+BUTTONS = {
+    **{f"accounts_channelaccount_{name}": ACCOUNT for name in ("test", "refresh_token", "switch", "quotas", "clear_quotas", "ask_again")},
+    "accounts_channelaccount_write": "send_message",
+    **{f"openclaw_gateway_{name}": GATEWAY_RIGHT for name in ("test", "make_key", "switch")},
+    **{f"bridge_webhookendpoint_{name}": HOOK for name in ("test", "switch", "rotate")},
+    "bridge_conversation_rename": "change_conversation",
+    "bridge_conversation_mode": "pause_conversation",
+    "bridge_conversation_new_session": "pause_conversation",
+    "bridge_conversation_say": "send_message",
+    "bridge_delivery_confirm": "dismiss_delivery",
+    "bridge_delivery_recall": "send_message",
+    "bridge_incident_test_alert": ACCOUNT,
+}  # fmt: skip
+
+
+def test_each_button_takes_its_own_right_and_no_other(stage: Stage) -> None:
+    """A role has many rights, so that one in the place of another would let the same roles press it."""
+    assert set(BUTTONS) == {name for name, page in TABLE.items() if page.press and not page.open}
+    user = User.objects.create_user("one-right", is_staff=True)
+    client, everybody, wrong = Client(), set(Permission.objects.values_list("codename", flat=True)), {}
+    client.force_login(user)
+    seen = {codename for codename in everybody if codename.startswith("view_")}
+    for name, right in BUTTONS.items():
+        for given, refused in ((seen | {right}, False), (everybody - {right}, True)):
+            with transaction.atomic():
+                user.user_permissions.set(Permission.objects.filter(codename__in=given))
+                status = client.post(stage.path(name), stage.body(name)).status_code
+                transaction.set_rollback(True)
+            if (status == 403) != refused:
+                wrong[name, right] = (status, refused)
+    assert wrong == {}

@@ -57,7 +57,7 @@ class Titled(ModelAdmin[Row]):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        request.crumb = _("History")  # type: ignore[attr-defined]
+        request.crumb = _("History")  # type: ignore[attr-defined]  # as above
         return super().history_view(request, object_id, extra_context)
 
 

@@ -65,8 +65,11 @@ class Application:
         except Exception:  # a defect of ours: whoever called is told that much
             log.exception("%s %s failed", request.method, request.path[:200])
             response = Response(500, b"Something went wrong here.\n")
-        if response and not (response.then and await request.is_over()):
-            await response.send(send)
+        try:
+            if response and not (response.then and await request.is_over()):
+                await response.send(send)
+        finally:
+            request.close()
 
     async def _answer(self, request: Request, send: Send) -> Response | None:
         """None where the answer was sent already. Raises Refused, ClientGone."""

@@ -106,6 +106,8 @@ def _exchange(scope: dict[str, Any], pieces: list[bytes], *, breaks: bool, gone:
 
     async def receive() -> dict[str, Any]:
         if gone and not waiting:
+            for _turn in range(10):  # a web server tells it in its own time
+                await asyncio.sleep(0)
             return {"type": "http.disconnect"}
         piece = waiting.popleft() if waiting else b""
         return {"type": "http.request", "body": piece, "more_body": bool(waiting)}

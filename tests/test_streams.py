@@ -338,6 +338,17 @@ def test_while_staff_answer_the_stream_stays_open_for_them(account: ChannelAccou
     assert shown(question) == ("by hand", True)
 
 
+def test_the_end_that_a_platform_no_longer_waits_for_is_no_delivery(
+    asked: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = answer(asked.message, "forty-two").deliveries.get()
+    monkeypatch.setattr("bridge.runtime.http.LISTEN_SECONDS", 0.0)  # it is listened to from the beginning
+    assert call(asked.account, *poll(asked.message.uuid.hex), gone=True).body == b""
+    assert (state(said), outcomes(said)) == ("sending", [""])
+    assert shown(asked.message) == ("forty-two", True)
+    assert state(said) == "delivered"
+
+
 def test_a_picture_that_is_gone_costs_only_itself(asked: Delivery) -> None:
     file = ContentFile(picture(1), "a.png")
     file.content_type = "image/png"  # type: ignore[attr-defined]

@@ -46,9 +46,8 @@ PAGE_WAIT_SECONDS = 10
 LOOKUP_SECONDS = 1.0
 STORE_SECONDS = 1.5
 RECEIVE_SECONDS = 3.8
-# How long a callback waits for a full spool to be drained, and the pause between two looks. A drain stores some thousand rows in that time.
+# How long a callback waits for a full spool to be drained: some thousand rows.
 DRAIN_SECONDS = 1.0
-DRAIN_LOOK_SECONDS = 0.05
 # How long a poll waits for the rows before it is told that the agent still works.
 POLL_SECONDS = 2.0
 

@@ -70,6 +70,7 @@ class Request:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.began = time.monotonic()
+        self.listening: asyncio.Future[dict[str, Any]] | None = None
 
     @cached_property
     def headers(self) -> dict[str, str]:
@@ -115,12 +116,20 @@ class Request:
             raise Refused(408, "The body did not come in time.") from None
         return b"".join(found)
 
+    def listen(self) -> asyncio.Future[dict[str, Any]]:
+        """For the end of the connection, when the whole body was read. A busy web server tells it too late to who asks only at the end."""
+        if self.listening is None:
+            self.listening = asyncio.ensure_future(self.receive())
+        return self.listening
+
     async def is_over(self) -> bool:
         """Whether whoever sent this has hung up. To be asked when the whole body was read."""
         if time.monotonic() - self.began >= GIVEN_UP_SECONDS:
             return True
-        try:
-            async with asyncio.timeout(LISTEN_SECONDS):
-                return bool((await self.receive())["type"] == "http.disconnect")
-        except TimeoutError:
-            return False
+        listening = self.listen()
+        await asyncio.wait([listening], timeout=LISTEN_SECONDS)
+        return listening.done() and listening.result()["type"] == "http.disconnect"
+
+    def close(self) -> None:
+        if self.listening:
+            self.listening.cancel()

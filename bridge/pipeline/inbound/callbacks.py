@@ -23,7 +23,7 @@ from bridge.database import AWAY, Line, run_on
 from bridge.handout import Given
 from bridge.held import Places
 from bridge.models import Message
-from bridge.pipeline.inbound import spool
+from bridge.pipeline.inbound import drain, spool
 from bridge.runtime import capacity
 from bridge.runtime.batches import Batches
 from bridge.runtime.http import Refused, Request, Response
@@ -62,6 +62,7 @@ class Callbacks:
         self.rows = Batches[arrivals.Row, arrivals.Stored](self._store, most=arrivals.ROWS_AT_ONCE)
         self.line = Line()
         self.notes: set[asyncio.Task[Any]] = set()
+        self.draining: asyncio.Task[int] | None = None
         self.count = 0
 
     async def answer(self, request: Request) -> Response:
@@ -148,10 +149,12 @@ class Callbacks:
         body = await self._body(request)
         parsed = channel.parse(query, body) if len(body) < LARGE_BYTES else await self._run(channel.parse, query, body)
         if parsed.poll and isinstance(channel, Streaming):
+            request.listen()
             return await self._poll(account, channel, query, parsed.poll)
         for message in parsed.inbound:
             await self._receive(account, channel, message)
         if parsed.inbound and await self._answers_passively(channel, account):
+            request.listen()
             self.places.listen()  # also while the database is away: its message is stored or in the spool, so waiting loses nothing
             reply_channel: Any = channel
             return await passive.answer(
@@ -212,7 +215,7 @@ class Callbacks:
         if spool.is_in_use():
             with contextlib.suppress(spool.SpoolFull):
                 return await self._append(rows)
-            await self._emptied()  # where it is not in time: better in the database and perhaps out of order than lost
+            await self._drained()
         loop = asyncio.get_running_loop()
         stored = loop.run_in_executor(self.threads.store, arrivals.store_and_keep_connection, rows, self.line)
         try:
@@ -222,12 +225,16 @@ class Callbacks:
             self.line.hang_up()
             return await self._append(rows)
 
-    async def _emptied(self) -> None:
-        """Waits a moment for whoever drains the full spool: what is stored meanwhile overtakes what waits there."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(capacity.DRAIN_SECONDS):
-                while spool.is_in_use():
-                    await asyncio.sleep(capacity.DRAIN_LOOK_SECONDS)
+    async def _drained(self) -> None:
+        """A full spool is drained here: what is stored before overtakes what waits there, and whoever drains it may stand still.
+
+        Raises an error of AWAY. Where it takes longer: better in the database and perhaps out of order than lost.
+        """
+        if self.draining is None or self.draining.done():
+            self.draining = asyncio.create_task(self._run(partial(drain.drain, beside=True)))
+        await asyncio.wait([self.draining], timeout=capacity.DRAIN_SECONDS)
+        if self.draining.done():
+            self.draining.result()
 
     async def _append(self, rows: Sequence[arrivals.Row]) -> list[arrivals.Stored]:
         await asyncio.get_running_loop().run_in_executor(self.threads.disk, spool.append, rows)

@@ -1,6 +1,7 @@
 """Stores what waits in the spools (`bridge.pipeline.inbound.spool`) when the database is back, of every process, also of those that died.
 
-One process at a time drains the whole folder. The rows of one file are stored in its order, those of several files by the time at which
+One process at a time drains the whole folder, so that not all do the same. Two at once do no harm: each stores all rows in the same order,
+and a row that is there already changes nothing. The rows of one file are stored in its order, those of several files by the time at which
 they arrived. Until the last file is deleted, new rows are appended too, so none overtakes an earlier one. The files are read one after the
 other while that happens: what arrived after the folder was looked at waits for the next look, or a row of the file that is read last
 would overtake one of the file that was read first. A row that was stored before, by a drain that was killed or by the platform's
@@ -172,8 +173,10 @@ class _Drain:
         del self.readers[reader.path.name]
 
 
-def drain(*, unreadable: bool = False) -> int:
+def drain(*, unreadable: bool = False, beside: bool = False) -> int:
     """Store what waits, if nobody else does. Returns how many rows were read. unreadable: also try again what no key opened before.
+
+    beside: also while somebody else does, who may stand still.
 
     Raises an error of AWAY where the database is away; what was stored until then is known by its key.
     """
@@ -181,7 +184,7 @@ def drain(*, unreadable: bool = False) -> int:
     if not any(name.endswith(suffixes) for name in spool.names()):
         return 0
     with _only_here() as ours:
-        return _Drain().run(suffixes) if ours else 0
+        return _Drain().run(suffixes) if ours or beside else 0
 
 
 @contextlib.contextmanager

@@ -124,6 +124,15 @@ def test_a_platform_that_asks_to_wait_is_not_asked_before(company: SimulatorClie
     assert len(company.calls("gettoken")) == 1
 
 
+def test_a_platform_that_asks_for_an_hour_is_given_it(company: SimulatorClient) -> None:
+    account = app(company.url)
+    company.fault("agent/get", "errcode", errcode=45009, errmsg="api freq out of hour limit", times=100)
+    account.set_state(Health.FAILING, "a reason")
+    let_pass(account)
+    tasks.probe_failing()
+    assert seconds_to_next(account) > 3500
+
+
 def test_of_two_workers_that_look_at_one_moment_one_asks() -> None:
     account = app()
     account.set_state(Health.FAILING, "a reason")

@@ -156,6 +156,15 @@ def test_a_confirmation_counts_what_will_happen(boss: Client, world: rows.World)
     assert confirm(boss, "dismiss", world.dead).context["uncertain"] == 0
 
 
+def test_a_confirmation_is_for_all_that_it_counts(boss: Client, world: rows.World) -> None:
+    """It shows fifty of them."""
+    many = [rows.delivery(rows.message(world.person, "x", f"M{n}"), State.DEAD, Reason.PERMANENT) for n in range(60)]
+    asked = confirm(boss, "dismiss", *many)
+    assert (asked.context["count"], len(asked.context["going"])) == (60, 50)
+    boss.post(url("confirm"), {"verb": "dismiss", "ids": asked.context["ids"], "sure": "1"})
+    assert Delivery.objects.filter(pk__in=[each.pk for each in many], dismissed_at=None).count() == 0
+
+
 @pytest.mark.parametrize("more", [0, 1])
 def test_what_is_beyond_one_confirmation_is_said(
     boss: Client, world: rows.World, monkeypatch: pytest.MonkeyPatch, more: int

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
 admin.site.unregister(LogEntry)
-# A deed that many rows share names them beside.
+# A deed of many rows is one entry of no row; it names them in its data.
 _SHARED = Q(object_pk="")
 ACTIONS = {
     LogEntry.Action.CREATE: gettext_lazy("added"),

@@ -113,7 +113,7 @@ def test_in_the_database_everything_is_ciphertext() -> None:
 @pytest.mark.django_db
 def test_an_expression_of_the_database_is_taken_as_it_is() -> None:
     token = AccessToken.objects.create(account=app(), value="x")
-    token.value = Value("")  # type: ignore[assignment]
+    token.value = Value("")  # type: ignore[assignment]  # an expression where text belongs
     token.save()
     assert AccessToken.objects.get().value == ""
 

@@ -9,12 +9,15 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
+from channels_wechat.simulator import RunningSimulator
 from tests.admin import rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import redis
+
+    from accounts.models import ChannelAccount
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +54,18 @@ def staff() -> Callable[..., Client]:
         return client
 
     return make
+
+
+@pytest.fixture
+def simulator() -> Iterator[RunningSimulator]:
+    with RunningSimulator() as running:
+        fields = {"corpid": rows.APP["corp_id"], "secret": rows.APP["secret"], "name": "Acme", "members": None}
+        running.client.app(rows.APP["agent_id"], token=rows.APP["token"], aes_key=rows.AES_KEY, **fields)
+        for member in ("zhangsan", "lisi", "wangwu"):
+            running.client.member(member, member.title())
+        yield running
+
+
+@pytest.fixture
+def app(simulator: RunningSimulator) -> ChannelAccount:
+    return rows.account(api_base_url=simulator.url)

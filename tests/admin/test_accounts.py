@@ -19,14 +19,15 @@ from accounts.models import AccessToken, ChannelAccount, Health
 from bridge.models import Conversation
 from channels_wechat import channel_class
 from channels_wechat.messages import Content, Peer
-from channels_wechat.simulator import RunningSimulator
 from tests import factories
 from tests.admin import rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from django.test import Client
+
+    from channels_wechat.simulator import RunningSimulator
 
 ADD = "/admin/accounts/channelaccount/add/?kind=wecom_app"
 NEW = {"name": "New app", "enabled": "on", "api_base_url": "", **rows.APP}
@@ -42,21 +43,6 @@ def told(response: Any) -> list[str]:
 
 def errors(response: Any) -> dict[str, list[str]]:
     return dict(response.context["adminform"].form.errors.items())
-
-
-@pytest.fixture
-def simulator() -> Iterator[RunningSimulator]:
-    with RunningSimulator() as running:
-        fields = {"corpid": rows.APP["corp_id"], "secret": rows.APP["secret"], "name": "Acme", "members": None}
-        running.client.app(rows.APP["agent_id"], token=rows.APP["token"], aes_key=rows.AES_KEY, **fields)
-        for member in ("zhangsan", "lisi", "wangwu"):
-            running.client.member(member, member.title())
-        yield running
-
-
-@pytest.fixture
-def app(simulator: RunningSimulator) -> ChannelAccount:
-    return rows.account(api_base_url=simulator.url)
 
 
 def test_the_kinds_are_shown_before_the_fields(boss: Client) -> None:

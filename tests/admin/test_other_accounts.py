@@ -12,33 +12,17 @@ from django.utils import timezone
 
 from accounts.models import AccessToken, ChannelAccount, ReplyWindow, Restriction
 from bridge.models import Contact, Conversation, Route
-from channels_wechat.simulator import RunningSimulator
 from tests import factories
 from tests.admin import rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from django.test import Client
+
+    from channels_wechat.simulator import RunningSimulator
 
 
 def url(name: str, *args: Any) -> str:
     return reverse(f"admin:accounts_channelaccount_{name}", args=args)
-
-
-@pytest.fixture
-def simulator() -> Iterator[RunningSimulator]:
-    with RunningSimulator() as running:
-        fields = {"corpid": rows.APP["corp_id"], "secret": rows.APP["secret"], "name": "Acme", "members": None}
-        running.client.app(rows.APP["agent_id"], token=rows.APP["token"], aes_key=rows.AES_KEY, **fields)
-        for member in ("zhangsan", "lisi", "wangwu"):
-            running.client.member(member, member.title())
-        yield running
-
-
-@pytest.fixture
-def app(simulator: RunningSimulator) -> ChannelAccount:
-    return rows.account(api_base_url=simulator.url)
 
 
 @pytest.fixture

@@ -16,25 +16,13 @@ from bridge import events
 from bridge.admin import deliveries
 from bridge.models import Delivery, Outcome, Reason, State
 from tests.admin import rows
+from tests.admin.test_moderation import confirm, page, url
 from tests.factories import row, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.test import Client
-
-
-def url(name: str, *args: Any) -> str:
-    return reverse(f"admin:bridge_delivery_{name}", args=args)
-
-
-def page(client: Client, delivery: Delivery) -> str:
-    return client.get(url("change", delivery.pk)).content.decode()
-
-
-def confirm(client: Client, verb: str, *chosen: Delivery, **more: str) -> Any:
-    ids = ",".join(str(each.pk) for each in chosen)
-    return client.post(url("confirm"), {"verb": verb, "ids": ids, **more})
 
 
 def skipped(world: rows.World) -> Delivery:

@@ -57,7 +57,7 @@ def test_whatever_fails_in_reading_loses_nothing() -> None:
     def fail() -> None:
         raise RecursionError
 
-    assert read_or_kept(fail, b"x") == unreadable_body(b"x")  # type: ignore[arg-type]
+    assert read_or_kept(fail, b"x") == unreadable_body(b"x")  # type: ignore[arg-type]  # it returns nothing, it raises
 
 
 @pytest.mark.parametrize(

@@ -411,7 +411,7 @@ def test_a_row_names_its_artifacts() -> None:
         {"type": "text", "text": "look"},
         {"type": "image", "artifactId": "artifact_1", "title": "a", "mimeType": "image/png"},
     ]
-    found = transcript(asked("k"), told("k", "") | {"content": blocks}).outcome("k")  # type: ignore[arg-type]
+    found = transcript(asked("k"), told("k", "") | {"content": blocks}).outcome("k")  # type: ignore[arg-type]  # of any shape
     assert found == Answer("look", (MediaRef(artifact_id="artifact_1", name="a", mime="image/png"),), "k")
 
 

@@ -192,6 +192,21 @@ def test_nothing_overtakes_a_full_spool(settings: Any, *, stands_still: bool) ->
     assert texts() == ["0", "1", "2"]
 
 
+def test_a_full_spool_that_cannot_be_drained_keeps_no_callback_out(settings: Any, tmp_path: Path) -> None:
+    settings.SPOOL_DIR, settings.SPOOL_MAX_MESSAGES = str(tmp_path / "spool"), 1
+    account = app()
+    assert say(account, "0", 1) == 200
+    with database_away():
+        assert say(account, "1", 2) == 200
+    lock = tmp_path / "spool" / drain.LOCK_NAME
+    lock.unlink(missing_ok=True)
+    lock.mkdir()
+    assert say(account, "2", 3) == 200
+    lock.rmdir()
+    drain.drain()
+    assert texts() == ["0", "2", "1"]
+
+
 def test_a_disk_that_fails_answers_503_and_breaks_nothing(settings: Any, tmp_path: Path) -> None:
     account = app()
     assert say(account, "0", 1) == 200

@@ -228,13 +228,13 @@ class Callbacks:
     async def _drained(self) -> None:
         """A full spool is drained here: what is stored before overtakes what waits there, and whoever drains it may stand still.
 
-        Raises an error of AWAY. Where it takes longer: better in the database and perhaps out of order than lost.
+        Raises an error of AWAY. Where it takes longer, or cannot be done: better in the database and perhaps out of order than lost.
         """
         if self.draining is None or self.draining.done():
             self.draining = asyncio.create_task(self._run(partial(drain.drain, beside=True)))
         await asyncio.wait([self.draining], timeout=capacity.DRAIN_SECONDS)
-        if self.draining.done():
-            self.draining.result()
+        if self.draining.done() and isinstance(error := self.draining.exception(), AWAY):
+            raise error
 
     async def _append(self, rows: Sequence[arrivals.Row]) -> list[arrivals.Stored]:
         await asyncio.get_running_loop().run_in_executor(self.threads.disk, spool.append, rows)

@@ -34,4 +34,4 @@ ENV PATH=/srv/venv/bin:/usr/local/bin:/usr/bin:/bin \
 WORKDIR /srv/bridge
 USER 10001:10001
 EXPOSE 8000
-CMD ["python", "-m", "bridge.processes", "web"]
+CMD ["python", "-m", "bridge.runtime.launcher.commands", "web"]

@@ -15,13 +15,13 @@ help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 demo: $(VENV)/.runtime ## everything on this machine, with a simulated WeCom and WeChat and a stand-in for OpenClaw (PORT=8000, ONCE=1 to run the proof and end)
-	@exec $(BIN)/python -m bridge.launcher demo $(if $(ONCE),--once)
+	@exec $(BIN)/python -m bridge.runtime.launcher.launch demo $(if $(ONCE),--once)
 
 run: $(VENV)/.runtime ## the bridge for real accounts, with the settings in .env
-	@exec $(BIN)/python -m bridge.launcher run
+	@exec $(BIN)/python -m bridge.runtime.launcher.launch run
 
 manage: $(VENV)/.runtime ## a Django command beside a running bridge: make manage CMD="changepassword admin" (MODE=demo for the demo)
-	@exec $(BIN)/python -m bridge.launcher manage $(or $(MODE),run) $(CMD)
+	@exec $(BIN)/python -m bridge.runtime.launcher.launch manage $(or $(MODE),run) $(CMD)
 
 test: lint ## every check, and the tests on real PostgreSQL and Valkey
 	@$(PYTEST) -m "not heavy" -n auto $(COVERAGE) $(ARGS)

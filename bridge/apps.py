@@ -11,7 +11,8 @@ class BridgeConfig(AppConfig):
     def ready(self) -> None:
         from django.db import connection
 
-        from bridge import audit, checks, database  # noqa: F401  checks registers the system checks
+        from bridge.runtime.db import connection as database  # noqa: F401  checks registers the system checks
+        from bridge.security import audit
 
         audit.watch()
         database.look_before_use(connection)

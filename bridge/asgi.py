@@ -14,17 +14,18 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bridge.settings")
 django.setup(set_prefix=False)
 
 from accounts import channels  # noqa: E402
-from bridge import health, proxies  # noqa: E402  rows need the setup
-from bridge.database import AWAY  # noqa: E402
+from bridge.operations import health  # noqa: E402
 from bridge.pipeline.inbound.callbacks import PATH, Callbacks  # noqa: E402
-from bridge.pipeline.inbound.drain import Keeper  # noqa: E402
-from bridge.runtime.capacity import MAX_TARGET  # noqa: E402
-from bridge.runtime.http import ClientGone, Refused, Request, Response  # noqa: E402
-from bridge.runtime.pages import Pages  # noqa: E402
-from bridge.runtime.threads import Threads  # noqa: E402
+from bridge.pipeline.inbound.spool_drain import Keeper  # noqa: E402
+from bridge.runtime.conf.capacity import MAX_TARGET  # noqa: E402
+from bridge.runtime.db.connection import AWAY  # noqa: E402
+from bridge.runtime.web.http import ClientGone, Refused, Request, Response  # noqa: E402
+from bridge.runtime.web.pages import Pages  # noqa: E402
+from bridge.runtime.web.threads import Threads  # noqa: E402
+from bridge.security import proxies  # noqa: E402  rows need the setup
 
 if TYPE_CHECKING:
-    from bridge.runtime.http import Receive, Scope, Send
+    from bridge.runtime.web.http import Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 # Seconds for which a thread keeps the interpreter while others wait for it: a fifth of the usual. Eight threads with pages would

@@ -11,7 +11,7 @@ from celery.signals import after_task_publish, worker_shutting_down
 from django.conf import settings
 from kombu.transport.virtual import Channel
 
-from bridge import alive
+from bridge.runtime.launcher import liveness
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bridge.settings")
 
@@ -30,8 +30,8 @@ class SignsOfLife(StartStopStep):
 
     def start(self, parent: Any) -> None:
         # Runs when the loop does, so when every other step has started.
-        parent.timer.call_after(0, alive.sign, ("worker",))
-        parent.timer.call_repeatedly(alive.SIGN_EVERY_SECONDS, alive.sign, ("worker",))
+        parent.timer.call_after(0, liveness.sign, ("worker",))
+        parent.timer.call_repeatedly(liveness.SIGN_EVERY_SECONDS, liveness.sign, ("worker",))
 
 
 class Answering(StartStopStep):
@@ -40,7 +40,7 @@ class Answering(StartStopStep):
     requires = ("celery.worker.components:Pool",)
 
     def create(self, parent: Any) -> Any:
-        from bridge.bells import Bells  # not before Django has its models
+        from bridge.runtime.worker.threads import Bells  # not before Django has its models
 
         bells = Bells()
         worker_shutting_down.connect(lambda **_kwargs: bells.leave(), weak=False)
@@ -48,7 +48,7 @@ class Answering(StartStopStep):
 
     def start(self, parent: Any) -> None:
         from bridge.models import Wire
-        from bridge.pipeline.delivery.warm_up import warm_up
+        from bridge.runtime.worker.warm_up import warm_up
 
         warm_up(Wire.WORKER, most=settings.SEND_THREADS)
         super().start(parent)
@@ -57,7 +57,7 @@ class Answering(StartStopStep):
 app.steps["worker"].update({SignsOfLife, Answering})
 
 
-@after_task_publish.connect(sender="bridge.tasks.sweep")
+@after_task_publish.connect(sender="bridge.runtime.worker.tasks.sweep")
 def _ticked(**_kwargs: Any) -> None:
     """Only the clock publishes this task, each second."""
-    alive.sign("beat")
+    liveness.sign("beat")

@@ -1,4 +1,4 @@
-"""Settings: one file, fed by the environment. Every name here stands in `.env.example`; `bridge.checks` says what is wrong."""
+"""Settings: one file, fed by the environment. Every name here stands in `.env.example`; `bridge.runtime.conf.checks` says what is wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from celery.schedules import crontab
 from django.templatetags.static import static
 from django.utils.translation import gettext_lazy as _
 
-from bridge.environment import (
+from bridge.runtime.conf.environment import (
     database,
     days,
     flag,
@@ -34,7 +34,7 @@ FIELD_KEYS: list[str] = read("FIELD_KEYS", words, [])
 PUBLIC_URL = read("PUBLIC_URL", str, "").rstrip("/")
 ALLOWED_HOSTS: list[str] = read("ALLOWED_HOSTS", words, ["*"])
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL.startswith(("http://", "https://")) else []
-# Addresses or networks of the TLS proxies in front: only what they forward is believed. See `bridge.proxies`.
+# Addresses or networks of the TLS proxies in front: only what they forward is believed. See `bridge.security.proxies`.
 TRUSTED_PROXIES: list[str] = read("TRUSTED_PROXIES", words, ["127.0.0.0/8", "::1"])
 # What may be called though it is private, or without https, as `host:port`; without a port, 80 and 443 are meant; `host:*` is every port.
 # The first list is for addresses that staff enter: gateways, API addresses, webhooks. The second is for addresses that a stranger can name:
@@ -66,17 +66,17 @@ INSTALLED_APPS = [
 
 # The callback route has none of these: see `bridge.asgi`.
 MIDDLEWARE = [
-    "bridge.proxies.TrustedProxies",
+    "bridge.security.proxies.TrustedProxies",
     "bridge.security.https.Https",
     "django.middleware.security.SecurityMiddleware",
-    "bridge.headers.SecurityHeaders",
+    "bridge.security.headers.SecurityHeaders",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "bridge.audit.Audited",
+    "bridge.security.audit.Audited",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -138,7 +138,7 @@ AXES_COOLOFF_TIME = timedelta(minutes=read("LOGIN_LOCK_MINUTES", whole(1, 1440),
 LOGIN_ADDRESS_FAILURES = read("LOGIN_ADDRESS_FAILURES", whole(5, 10000), 30)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_HANDLER = "bridge.security.failures.Failures"
-AXES_CLIENT_IP_CALLABLE = "bridge.proxies.client_address"
+AXES_CLIENT_IP_CALLABLE = "bridge.security.proxies.client_address"
 AXES_LOCKOUT_TEMPLATE = "429.html"
 AXES_RESET_ON_SUCCESS = True
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
@@ -201,15 +201,31 @@ CELERY_TIMEZONE = "UTC"
 CELERY_BROKER_TRANSPORT_OPTIONS = {"ack_emulation": False, "socket_keepalive": True}
 # Every beat task expires after its own period, so a worker that was away does not meet a heap of stale ticks.
 CELERY_BEAT_SCHEDULE = {
-    "sweep": {"task": "bridge.tasks.sweep", "schedule": 1.0, "options": {"expires": 1.0}},
-    "refresh-tokens": {"task": "bridge.tasks.refresh_tokens", "schedule": 60.0, "options": {"expires": 60.0}},
-    "check-health": {"task": "bridge.tasks.check_health", "schedule": 20.0, "options": {"expires": 20.0}},
-    "probe-failing": {"task": "bridge.tasks.probe_failing", "schedule": 10.0, "options": {"expires": 10.0}},
-    "prune": {"task": "bridge.tasks.prune", "schedule": 600.0, "options": {"expires": 600.0}},
+    "sweep": {"task": "bridge.runtime.worker.tasks.sweep", "schedule": 1.0, "options": {"expires": 1.0}},
+    "refresh-tokens": {
+        "task": "bridge.runtime.worker.tasks.refresh_tokens",
+        "schedule": 60.0,
+        "options": {"expires": 60.0},
+    },
+    "check-health": {
+        "task": "bridge.runtime.worker.tasks.check_health",
+        "schedule": 20.0,
+        "options": {"expires": 20.0},
+    },
+    "probe-failing": {
+        "task": "bridge.runtime.worker.tasks.probe_failing",
+        "schedule": 10.0,
+        "options": {"expires": 10.0},
+    },
+    "prune": {"task": "bridge.runtime.worker.tasks.prune", "schedule": 600.0, "options": {"expires": 600.0}},
     # At an hour and not after a time: the clock may have lost its memory with its container.
-    "tidy": {"task": "bridge.tasks.tidy", "schedule": crontab(hour=20, minute=17), "options": {"expires": 3600.0}},
-    "erase": {"task": "bridge.tasks.erase", "schedule": 10.0, "options": {"expires": 10.0}},
-    "names": {"task": "bridge.tasks.look_up_names", "schedule": 10.0, "options": {"expires": 10.0}},
+    "tidy": {
+        "task": "bridge.runtime.worker.tasks.tidy",
+        "schedule": crontab(hour=20, minute=17),
+        "options": {"expires": 3600.0},
+    },
+    "erase": {"task": "bridge.runtime.worker.tasks.erase", "schedule": 10.0, "options": {"expires": 10.0}},
+    "names": {"task": "bridge.runtime.worker.tasks.look_up_names", "schedule": 10.0, "options": {"expires": 10.0}},
 }
 # How many deliveries one worker process sends at the same time.
 SEND_THREADS = read("SEND_THREADS", whole(1, 100), 16)
@@ -302,7 +318,7 @@ X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = "Strict"
 SESSION_COOKIE_SAMESITE = "Lax"  # a link in an alert's mail must find its reader logged in
-# For everything but /admin/, whose theme needs more: `bridge.headers`.
+# For everything but /admin/, whose theme needs more: `bridge.security.headers`.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         **dict.fromkeys(("default-src", "script-src", "style-src", "img-src", "form-action"), ["'self'"]),
@@ -323,8 +339,11 @@ LOG_FORMAT = read("LOG_FORMAT", one_of("line", "json"), "line")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "bridge.logs.LineFormatter"}, "json": {"()": "bridge.logs.JsonFormatter"}},
-    "filters": {"client_errors": {"()": "bridge.logs.ClientErrors"}},
+    "formatters": {
+        "line": {"()": "bridge.security.logs.LineFormatter"},
+        "json": {"()": "bridge.security.logs.JsonFormatter"},
+    },
+    "filters": {"client_errors": {"()": "bridge.security.logs.ClientErrors"}},
     "handlers": {
         "console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["client_errors"]},
     },

@@ -26,7 +26,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 from wechatpy.crypto import PrpCrypto, WeChatCrypto
 
-from bridge.runtime.capacity import HEAD_SECONDS
+from bridge.runtime.conf.capacity import HEAD_SECONDS
 from tests.factories import BOT, CORP, KEY, TOKEN
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def call(account: ChannelAccount, body: bytes = b"", query: dict[str, str] | Non
 def _exchange(scope: dict[str, Any], pieces: list[bytes], *, breaks: bool, gone: bool) -> list[dict[str, Any]]:
     """The event loop has a thread of its own; what it leaves to threads is done in this one."""
     from bridge.asgi import Application
-    from bridge.runtime.threads import Threads
+    from bridge.runtime.web.threads import Threads
 
     here, sent = CallerThread(), []
     waiting = deque(pieces)

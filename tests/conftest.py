@@ -12,8 +12,8 @@ import redis
 from django.conf import settings
 
 from accounts import valkey as guarded
-from bridge import doorbell
-from bridge.pipeline.inbound import spool
+from bridge.runtime.spool import journal
+from bridge.runtime.wakeups import publish
 from channels_wechat.simulator import RunningSimulator
 from openclaw.stub import RunningStub
 from tests import factories
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def _empty_spool() -> Iterator[None]:
     """Callbacks that one test leaves on the disk would send those of all later tests there."""
     yield
-    for name in spool.names():
+    for name in journal.names():
         Path(settings.SPOOL_DIR, name).unlink()
 
 
@@ -48,11 +48,11 @@ def valkey() -> Iterator[redis.Redis]:
 
 def _rung_out(client: redis.Redis) -> None:
     """What the test rang for soon was rung, in the order of ringing: it reaches no other test."""
-    if doorbell._rung.cache_info().currsize:
+    if publish._rung.cache_info().currsize:
         guarded.client.cache_clear()  # a test that took Valkey away; without this each waits five seconds for nobody
         guarded.rest.until = 0.0
         with rings(client) as heard, contextlib.suppress(AssertionError):
-            doorbell.ring_soon(doorbell.Bell.HOOK)
+            publish.ring_soon(publish.Bell.HOOK)
             factories.eventually(lambda: heard.rung("hook"), seconds=5)
 
 

@@ -8,7 +8,7 @@ from typing import Self
 
 from django.db import connection
 
-from bridge.connector import Connector
+from bridge.connector.process import Connector
 
 
 class RunningConnector:

@@ -14,9 +14,12 @@ from django.utils import timezone
 from accounts import valkey
 from accounts.channels import channel_for
 from accounts.models import ChannelAccount, cleaned_credentials
-from bridge import arrivals, inbound, metrics, outbound, sending
-from bridge import delivery as work
 from bridge.models import Delivery, Event, Message, Route, Target, WebhookEndpoint, Wire
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.inbound import callback_stats, router
+from bridge.pipeline.inbound import receive as arrivals
+from bridge.pipeline.outbound import outbox
+from bridge.pipeline.outbound import sender as sending
 from channels_wechat import channel_class
 from channels_wechat.messages import Content, Inbound, MediaItem, Peer
 from openclaw.models import Gateway
@@ -99,15 +102,15 @@ def picture(handle: str = "MEDIA1", name: str = "") -> MediaItem:
 
 def receive(account: ChannelAccount, inbound: Inbound) -> int | None:
     """Stored as by the callback, alone and in this thread; the new row's id, or None for a repetition."""
-    pk = arrivals.store([arrivals.row_of(account, inbound)])[0]
+    pk = arrivals.store([arrivals.row_of(account, router)])[0]
     if pk is not None:
-        arrivals.wake(with_files=bool(inbound.media))
+        arrivals.wake(with_files=bool(router.media))
     return pk
 
 
 def note_callback(account: ChannelAccount, result: str, *, refused: bool = False) -> None:
     """Noted as by the callback."""
-    if write := metrics.note_callback(str(account.key), result, refused):
+    if write := callback_stats.note_callback(str(account.key), result, refused):
         valkey.ask(write, None)
 
 
@@ -121,14 +124,14 @@ def hear(account: ChannelAccount, text: str = "hello", sender: str = "zhangsan",
 def turn(account: ChannelAccount, text: str = "hello", sender: str = "zhangsan", **fields: Any) -> Delivery:
     """Received and routed."""
     message = hear(account, text, sender, **fields)
-    inbound.route_waiting()
+    router.route_waiting()
     return Delivery.objects.get(message_id=message.pk, target=Target.AGENT)
 
 
 def send(account: ChannelAccount, text: str = "hello", peer_id: str = "zhangsan", **fields: Any) -> Message:
     """Queued by staff for a person."""
     values = {"source": Message.Source.STAFF, "peer_kind": "direct", "content": Content(text=text), **fields}
-    return outbound.send(account, values.pop("peer_kind"), peer_id, values.pop("content"), **values)
+    return outbox.send(account, values.pop("peer_kind"), peer_id, values.pop("content"), **values)
 
 
 def to_send(account: ChannelAccount, text: str = "hello", peer_id: str = "zhangsan", **fields: Any) -> Delivery:
@@ -139,7 +142,7 @@ def to_send(account: ChannelAccount, text: str = "hello", peer_id: str = "zhangs
 def answer(question: Message, text: str = "the answer", key: str = "") -> Message:
     """What an agent says to a message."""
     with transaction.atomic():
-        return outbound.answer(question, text, source=Message.Source.AGENT, key=key or f"answer-{next(_numbers)}")
+        return outbox.answer(question, text, source=Message.Source.AGENT, key=key or f"answer-{next(_numbers)}")
 
 
 def claim(wire: Wire = Wire.WORKER, holder: str = "holder", limit: int = 100, **fields: Any) -> list[Delivery]:

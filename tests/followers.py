@@ -13,8 +13,8 @@ from urllib.parse import parse_qsl, urlsplit
 from django.db import connection
 
 from accounts.channels import channel_for
-from bridge import inbound
 from bridge.models import Message
+from bridge.pipeline.inbound import router
 from channels_wechat.simulator import RunningSimulator
 from tests import factories
 from tests.factories import FAN, KEY, MINI, OFFICIAL, TOKEN, USER, WEIXIN_FIELDS
@@ -86,7 +86,7 @@ class Crowd:
         """Done, heard of and routed."""
         deed()
         message = self.heard(account)
-        inbound.route_waiting()
+        router.route_waiting()
         message.refresh_from_db()
         return message
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from bridge.embedded import Postgres, Valkey
+from bridge.runtime.launcher.embedded import Postgres, Valkey
 
 _running = contextlib.ExitStack()
 

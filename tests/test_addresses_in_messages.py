@@ -10,8 +10,9 @@ import pytest
 from django.core.files.base import ContentFile
 
 from accounts.channels import channel_for, http
-from bridge import asking, media
+from bridge.media import storage
 from bridge.models import AttachmentState
+from bridge.pipeline.agent import turn
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.messages import Content, MediaItem, Peer
 from openclaw.turns import Answer, MediaRef
@@ -49,7 +50,7 @@ def lists(settings: SettingsWrapper) -> Iterator[Callable[[str, str], None]]:
 
 def agent_media(server: Recorder) -> ContentFile[bytes]:
     """`MEDIA:` in an agent's answer."""
-    return asking.fetch_media(MediaRef(url=f"{server.url}/readyz"))
+    return turn.fetch_media(MediaRef(url=f"{server.url}/readyz"))
 
 
 def picture_address(server: Recorder) -> Any:
@@ -57,8 +58,8 @@ def picture_address(server: Recorder) -> Any:
     item = factories.hear(
         factories.official(server.url), media=(factories.picture(f"{server.url}/p.png"),)
     ).attachments.get()
-    for claimed in media.claim(10):
-        media.fetch(claimed)
+    for claimed in storage.claim(10):
+        storage.fetch(claimed)
     item.refresh_from_db()
     if item.state != AttachmentState.READY:
         code = "address" if "ALLOWED_PRIVATE_MEDIA_HOSTS" in item.error else "other"
@@ -116,13 +117,13 @@ def test_an_answer_has_so_many_files_and_bytes_at_most(monkeypatch: pytest.Monke
         return ContentFile(bytes(60))
 
     many = Answer("see", tuple(MediaRef(url=f"https://x/{number}", name=str(number)) for number in range(300)))
-    files, missing = asyncio.run(asking.files_of(many, fetch))
-    assert (len(files), len(missing), len(asked)) == (asking.MOST_FILES, 300 - asking.MOST_FILES, asking.MOST_FILES)
-    monkeypatch.setattr(asking, "MOST_BYTES", 100)
-    files, missing = asyncio.run(asking.files_of(Answer("see", many.media[:5]), fetch))
+    files, missing = asyncio.run(turn.files_of(many, fetch))
+    assert (len(files), len(missing), len(asked)) == (turn.MOST_FILES, 300 - turn.MOST_FILES, turn.MOST_FILES)
+    monkeypatch.setattr(turn, "MOST_BYTES", 100)
+    files, missing = asyncio.run(turn.files_of(Answer("see", many.media[:5]), fetch))
     assert (len(files), missing) == (2, ["2", "3", "4"])
     gone = Answer("see", (MediaRef(url="https://x/gone", name="gone"), many.media[0]))
-    files, missing = asyncio.run(asking.files_of(gone, fetch))
+    files, missing = asyncio.run(turn.files_of(gone, fetch))
     assert (len(files), missing) == (1, ["gone"])
 
 
@@ -133,7 +134,7 @@ def test_a_file_s_name_and_type_are_read_from_its_address_and_its_server(
     internal.replies.clear()
     internal.will(*[Reply(b"a,b\n1,2\n", headers=(("Content-Type", "text/csv; charset=utf-8"),))] * 2)
     address = f"{internal.url}/files/report.csv?token=secret"
-    found = [asking.fetch_media(MediaRef(url=address, name=name)) for name in ("", "sums")]
+    found = [turn.fetch_media(MediaRef(url=address, name=name)) for name in ("", "sums")]
     assert [(file.name, file.content_type) for file in found] == [  # type: ignore[attr-defined]
         ("report.csv", "text/csv"),
         ("sums.csv", "text/csv"),

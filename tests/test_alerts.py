@@ -9,8 +9,8 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import ChannelAccount, Health
-from bridge import alerts
 from bridge.models import Delivery, Incident, Reason
+from bridge.operations import alerts
 from tests.factories import app, bot, claimed, endpoint, gateway, route, shift, to_send, turn
 
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ def test_an_alert_that_cannot_be_sent_is_logged_ever_more_rarely(
     app(columns={"state": Health.STOPPED})
     for _time in range(9):
         alerts.check()
-    told = [record.getMessage() for record in caplog.records if record.name == "bridge.alerts"]
+    told = [record.getMessage() for record in caplog.records if record.name == "bridge.operations.alerts"]
     assert [line.startswith("an alert could not be sent: ") for line in told] == [True] * 4
 
 

@@ -16,9 +16,11 @@ from django.utils import timezone
 from accounts import limits, windows
 from accounts.channels import channel_for
 from accounts.models import ReplyWindow
-from bridge import allowance, inbound, outbound, replay, retention
-from bridge import delivery as work
 from bridge.models import Delivery, Message, Reason
+from bridge.operations import replay, retention
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.inbound import router
+from bridge.pipeline.outbound import outbox, reply_window
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.messages import Content, Peer, Window
 from tests.factories import (
@@ -164,18 +166,18 @@ def test_a_mini_programs_users_have_windows_too(people: Crowd) -> None:
 def test_a_window_begins_with_the_deed_however_late_it_is_heard(account: ChannelAccount) -> None:
     began = int(timezone.now().timestamp()) - 3600
     hear(account, sender=FAN, window=Window(5, 48 * 3600), occurred_at=began)
-    inbound.route_waiting()
+    router.route_waiting()
     assert ReplyWindow.objects.get().until.timestamp() == pytest.approx(began + 48 * 3600, abs=120)
 
 
 def test_a_message_that_opens_nothing_costs_the_router_nothing(account: ChannelAccount) -> None:
     hear(account, sender=FAN)
-    inbound.route_waiting()  # the first one makes the conversation
+    router.route_waiting()  # the first one makes the conversation
     counts = []
     for window in (None, Window(5, 60)):
         hear(account, sender=FAN, window=window)
         with CaptureQueriesContext(connection) as asked:
-            inbound.route_waiting()
+            router.route_waiting()
         counts.append(sum("savepoint" not in str(query["sql"]).lower() for query in asked))
     assert (counts[1] - counts[0], left(account)) == (2, 5)
 
@@ -267,7 +269,7 @@ def test_nobody_overtakes_what_was_released_after_their_claim(people: Crowd, acc
     work_off()
     second = claimed(to_send(account, "second", FAN))
     people.says(account)
-    assert not allowance.ready(second, channel_for(account))
+    assert not reply_window.ready(second, channel_for(account))
     assert [state(first), state(second), row(second).tries] == ["pending", "pending", 0]
     work_off()
     assert people.shown() == ["first", "second"]
@@ -276,7 +278,7 @@ def test_nobody_overtakes_what_was_released_after_their_claim(people: Crowd, acc
 def test_a_window_that_opens_while_something_is_held_lets_it_go(people: Crowd, account: ChannelAccount) -> None:
     mine = claimed(to_send(account, "now", FAN))
     people.says(account)
-    allowance.hold(mine)
+    reply_window.hold(mine)
     assert (parts(mine.message), left(account)) == ([PENDING], 5)
 
 
@@ -304,11 +306,11 @@ def test_others_may_have_used_the_window_up(people: Crowd, account: ChannelAccou
 def test_a_refusal_that_is_older_than_the_last_deed_holds_nothing(people: Crowd, account: ChannelAccount) -> None:
     people.says(account)
     mine = claimed(to_send(account, "now", FAN))
-    attempt = allowance.begin(work.Asked(mine, {}))
+    attempt = reply_window.begin(work.Asked(mine, {}))
     assert attempt is not None
     people.says(account)
     error = ChannelError("45047", Action.WINDOW, "Nothing is left.")
-    allowance.hold(mine, attempt, work.retries.Failure("window", error.code, str(error)))
+    reply_window.hold(mine, attempt, work.retries.Failure("window", error.code, str(error)))
     assert (parts(mine.message), outcomes(mine), row(mine).tries, left(account)) == ([PENDING], ["error"], 0, 5)
 
 
@@ -351,12 +353,12 @@ def test_a_lost_process_used_its_window_only_where_something_may_have_left(
 ) -> None:
     people.says(account)
     mine = claimed(to_send(account, "hello", FAN))
-    allowance.ready(mine, channel_for(account))
+    reply_window.ready(mine, channel_for(account))
     shift(mine, lease_until=-1)
     work.sweep()
     assert (state(mine), left(account)) == ("pending", 5)
     mine = claimed(mine)
-    allowance.begin(work.Asked(mine, {}))
+    reply_window.begin(work.Asked(mine, {}))
     shift(mine, lease_until=-1)
     work.sweep()
     assert (state(mine), left(account)) == ("uncertain", 4)
@@ -367,17 +369,17 @@ def test_who_lost_the_lease_takes_nothing(people: Crowd, account: ChannelAccount
     mine = claimed(to_send(account, "hello", FAN))
     shift(mine, holder="another")
     with pytest.raises(work.LostLease):
-        allowance.begin(work.Asked(mine, {}))
+        reply_window.begin(work.Asked(mine, {}))
     assert (left(account), outcomes(mine)) == (5, [])
 
 
 def test_the_last_use_may_be_gone_after_an_upload(people: Crowd, account: ChannelAccount) -> None:
     people.says(account)
     mine = claimed(to_send(account, "hello", FAN))
-    assert allowance.ready(mine, channel_for(account))
+    assert reply_window.ready(mine, channel_for(account))
     ReplyWindow.objects.update(left=0)
-    assert allowance.begin(work.Asked(mine, {})) is None
-    allowance.hold(mine)
+    assert reply_window.begin(work.Asked(mine, {})) is None
+    reply_window.hold(mine)
     assert (parts(mine.message), outcomes(mine), row(mine).tries) == ([HELD], [], 0)
 
 
@@ -429,7 +431,7 @@ def test_the_label_of_an_ai_stays(people: Crowd, account: ChannelAccount) -> Non
     question = people.says(account)
     ReplyWindow.objects.update(left=1)
     to_send(account, "from staff", FAN)
-    outbound.send(account, "direct", FAN, Content("from the agent", ai=True), source="agent", reply_to=question)
+    outbox.send(account, "direct", FAN, Content("from the agent", ai=True), source="agent", reply_to=question)
     work_off()
     (entry,) = people.client.sent_to(FAN)
     assert (entry["text"], entry["data"]["ai"]) == ("from staff\n\nfrom the agent", True)

@@ -12,11 +12,10 @@ import psycopg
 import pytest
 from django.db import DatabaseError, connection
 
-from bridge import arrivals
 from bridge.models import Message
-from bridge.pipeline.inbound import drain
+from bridge.pipeline.inbound import receive, spool_drain
 from bridge.pipeline.inbound.callbacks import Callbacks
-from bridge.runtime.threads import Threads
+from bridge.runtime.web.threads import Threads
 from tests import factories
 from tests.away import database_away
 from tests.factories import app, eventually, picture, said
@@ -89,7 +88,7 @@ class Storing:
         return [first, *others]
 
     def store(self, account: ChannelAccount, message: Inbound) -> Future[int | None]:
-        return asyncio.run_coroutine_threadsafe(self.rows(arrivals.row_of(account, message)), self.loop)
+        return asyncio.run_coroutine_threadsafe(self.rows(receive.row_of(account, message)), self.loop)
 
 
 def test_what_comes_together_is_stored_together_in_order(account: ChannelAccount, batches: Storing) -> None:
@@ -146,7 +145,7 @@ def test_a_row_is_at_fault_for_its_values_and_for_what_postgresql_is_too_small_f
 ) -> None:
     error = DatabaseError()
     error.__cause__ = cause()
-    assert arrivals._is_about_values(error) is at_fault
+    assert receive._is_about_values(error) is at_fault
 
 
 def test_all_are_in_the_spool_when_the_database_goes_away(account: ChannelAccount, batches: Storing) -> None:
@@ -158,7 +157,7 @@ def test_all_are_in_the_spool_when_the_database_goes_away(account: ChannelAccoun
             ) in stored:  # the first may be stored when the session that keeps the table closed is ended before its own
                 each.result(20)
             assert [each.result() for each in stored[1:]] == [None, None]
-    assert drain.drain() >= 2
+    assert spool_drain.drain() >= 2
     assert list(Message.objects.order_by("id").values_list("text", flat=True)) == ["first", "1", "2"]
 
 
@@ -180,4 +179,4 @@ def test_two_processes_that_store_the_same_in_opposite_order(account: ChannelAcc
 
 
 def store(other: psycopg.Connection[Any], account: ChannelAccount, message: Inbound) -> None:
-    other.execute(arrivals._STORE, {"rows": json.dumps([arrivals.row_of(account, message)])})
+    other.execute(receive._STORE, {"rows": json.dumps([receive.row_of(account, message)])})

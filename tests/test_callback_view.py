@@ -10,10 +10,9 @@ import pytest
 
 from accounts import channels
 from accounts.models import ChannelAccount, Health
-from bridge import inbound, metrics
 from bridge.models import Message
-from bridge.pipeline.inbound import callbacks
-from bridge.runtime.threads import Threads
+from bridge.pipeline.inbound import callback_stats, callbacks, router
+from bridge.runtime.web.threads import Threads
 from tests.callbacks import call, from_app, from_bot, opened, signed
 from tests.factories import CORP, KEY, TOKEN, answer, app, bot, eventually, route, row
 from tests.rings import rings
@@ -38,7 +37,7 @@ def test_a_message_is_stored_once_and_acknowledged_each_time(account: ChannelAcc
     assert [(reply.status, reply.body) for reply in replies] == [(200, b"")] * 3
     message = Message.objects.get()
     assert (message.text, message.sender, message.idempotency_key) == ("你好", "zhangsan", "7")
-    assert metrics.last_callback(account)[1] == "ok"
+    assert callback_stats.last_callback(account)[1] == "ok"
     account.refresh_from_db()
     assert account.state == Health.OK
 
@@ -63,7 +62,7 @@ def test_the_address_is_verified_with_the_plaintext_only(account: ChannelAccount
     echo = PrpCrypto(base64.b64decode(KEY + "=")).encrypt("4711", CORP).decode()
     reply = call(account, query={**signed(echo), "echostr": echo})
     assert (reply.status, reply.body) == (200, b"4711")
-    assert metrics.last_callback(account)[1] == "verified"
+    assert callback_stats.last_callback(account)[1] == "verified"
     assert Message.objects.count() == 0
 
 
@@ -98,7 +97,7 @@ def test_what_nobody_knows_is_stored_as_unsupported(account: ChannelAccount) -> 
         "<MsgType>hologram</MsgType><MsgId>9</MsgId><AgentID>1000002</AgentID></xml>"
     )
     assert call(account, *from_app(xml=xml)).status == 200
-    inbound.route_waiting()
+    router.route_waiting()
     assert Message.objects.get().kind == "unsupported"
 
 
@@ -107,7 +106,7 @@ def test_no_message_is_lost_to_what_postgresql_cannot_store(nasty: str) -> None:
     account = bot()
     route(account)
     assert call(account, *from_bot(text={"content": nasty}, extra={nasty: [nasty]})).status == 200
-    inbound.route_waiting()
+    router.route_waiting()
     message = Message.objects.get()
     assert message.text == nasty.replace("\x00", "\ufffd").replace("\ud800", "\ufffd").replace("\udfff", "\ufffd")
     assert message.deliveries.get().state == "pending"
@@ -123,8 +122,8 @@ def refused(account: ChannelAccount, status: int, code: str, *args: object, **en
     assert b"Traceback" not in reply.body
     assert TOKEN.encode() not in reply.body
     assert Message.objects.count() == 0
-    assert metrics.refusals(account) == {code: 1}
-    assert metrics.last_callback(account)[1] == code
+    assert callback_stats.refusals(account) == {code: 1}
+    assert callback_stats.last_callback(account)[1] == code
     account.refresh_from_db()
     assert account.state == Health.NEW
 
@@ -168,7 +167,7 @@ def test_broken_bodies(account: ChannelAccount, body: bytes) -> None:
     reply = call(account, body, signed("x"))
     assert reply.status in (400, 403)
     assert Message.objects.count() == 0
-    assert sum(metrics.refusals(account).values()) == 1
+    assert sum(callback_stats.refusals(account).values()) == 1
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b"{", b'{"encrypt": 1}', b"\xff"])
@@ -176,7 +175,7 @@ def test_broken_json(body: bytes) -> None:
     account = bot()
     assert call(account, body, signed("x")).status in (400, 403)
     assert Message.objects.count() == 0
-    assert sum(metrics.refusals(account).values()) == 1
+    assert sum(callback_stats.refusals(account).values()) == 1
 
 
 @pytest.mark.parametrize("length", ["", str(5 * 1024 * 1024)])
@@ -278,5 +277,5 @@ def test_what_was_heard_waits_for_the_router_and_the_worker_is_rung(
         eventually(lambda: heard.rung("route"))
     assert heard.count == {"route": 1}
     route(account)
-    inbound.route_waiting()
+    router.route_waiting()
     assert row(Message.objects.get().deliveries.get()).state == "pending"

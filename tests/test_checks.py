@@ -12,8 +12,8 @@ import pytest
 from django.core.checks import run_checks
 from django.core.management import call_command
 
-from bridge import environment
-from bridge.checks import UNREADABLE, check_settings
+from bridge.runtime.conf import environment
+from bridge.runtime.conf.checks import UNREADABLE, check_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

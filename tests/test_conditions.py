@@ -9,12 +9,16 @@ import pytest
 from django.utils import timezone
 
 from accounts.channels import channel_for
-from bridge import asking, handout, replay, replies, review
-from bridge import delivery as work
-from bridge.delivery import Done
 from bridge.models import Attachment, Attempt, Delivery, Reason, Wire
+from bridge.operations import replay
+from bridge.pipeline.agent import turn as asking
 from bridge.pipeline.agent.stop import running_turns, stop_turns
-from bridge.retries import Failure
+from bridge.pipeline.delivery import claim_and_settle
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery.retry_policy import Failure
+from bridge.pipeline.delivery.state import Done
+from bridge.pipeline.outbound import moderation
+from bridge.pipeline.replies import stream_options
 from tests.factories import (
     answer,
     app,
@@ -122,23 +126,23 @@ def test_a_dismissal_takes_only_those_later_parts_that_are_held(account: Channel
 def test_a_message_is_not_let_go_after_the_first_verdict_of_several(account: ChannelAccount) -> None:
     route(account)
     message = hear(account, media=(picture("A"), picture("B")))
-    from bridge import inbound
+    from bridge.pipeline.inbound import router
 
-    inbound.route_waiting()
+    router.route_waiting()
     question = message.deliveries.get()
     for item in message.attachments.all():
         Attachment.objects.filter(pk=item.pk).update(check_trace=f"trace-{item.position}")
     shift(question, state="held", reason=Reason.CHECKING)
-    review.judged(account.pk, {"trace_id": "trace-0", "suggest": "pass", "label": 100})
+    moderation.judged(account.pk, {"trace_id": "trace-0", "suggest": "pass", "label": 100})
     assert (state(question), row(question).reason) == ("held", Reason.CHECKING)
-    review.judged(account.pk, {"trace_id": "trace-1", "suggest": "pass", "label": 100})
+    moderation.judged(account.pk, {"trace_id": "trace-1", "suggest": "pass", "label": 100})
     assert state(question) == "pending"
 
 
 def test_a_verdict_of_another_account_is_none(account: ChannelAccount) -> None:
     message = hear(account, media=(picture("A"),))
     Attachment.objects.update(check_trace="trace")
-    review.judged(bot().pk, {"trace_id": "trace", "suggest": "risky", "label": 1})
+    moderation.judged(bot().pk, {"trace_id": "trace", "suggest": "risky", "label": 1})
     assert message.attachments.get().verdict == ""
 
 
@@ -146,7 +150,7 @@ def test_a_second_verdict_on_a_file_changes_nothing(account: ChannelAccount) -> 
     message = hear(account, media=(picture("A"),))
     Attachment.objects.update(check_trace="trace")
     for suggest in ("risky", "pass"):
-        review.judged(account.pk, {"trace_id": "trace", "suggest": suggest, "label": 1})
+        moderation.judged(account.pk, {"trace_id": "trace", "suggest": suggest, "label": 1})
     assert message.attachments.get().verdict == "risky"
 
 
@@ -203,7 +207,7 @@ def test_an_address_is_used_once(used: str, left: bool) -> None:
     part = answer(question).deliveries.get()
     times: dict[str, Any] = {"lease_until": 30} if used == "sending" else {"finished_at": 0}
     shift(part, wire=Wire.WORKER, state=used, reason=Reason.UNKNOWN, **times)
-    assert replies.address_left(question) is left
+    assert stream_options.address_left(question) is left
 
 
 @pytest.mark.parametrize(
@@ -222,8 +226,8 @@ def test_a_stream_carries_one_answer(wire: Wire, used: str, left: bool) -> None:
     part = answer(question).deliveries.get()
     times: dict[str, Any] = {} if used == "pending" else {"finished_at": 0}
     shift(part, wire=wire, state=used, reason=Reason.PERMANENT if used == "dead" else "", **times)
-    assert replies.stream_left(channel_for(account), question) is left  # type: ignore[arg-type]
-    assert replies.stream_left(channel_for(account), question, besides=part.pk)  # type: ignore[arg-type]
+    assert stream_options.stream_left(channel_for(account), question) is left  # type: ignore[arg-type]
+    assert stream_options.stream_left(channel_for(account), question, besides=part.pk)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("columns", [{"enabled": False}, {"state": "stopped"}])
@@ -232,10 +236,10 @@ def test_a_poll_gets_nothing_of_an_account_that_is_stopped(columns: dict[str, An
     route(account)
     part = answer(turn(account, group="wrX", reply="https://reply/?x").message).deliveries.get()
     type(account).objects.filter(pk=account.pk).update(**columns)
-    assert handout.offer(part, "stream") is None
+    assert claim_and_settle.offer(part, "stream") is None
     type(account).objects.filter(pk=account.pk).update(enabled=True, state="ok")
-    assert handout.offer(part, "stream")
-    assert handout.offer(part, "stream") is None
+    assert claim_and_settle.offer(part, "stream")
+    assert claim_and_settle.offer(part, "stream") is None
 
 
 def test_a_poll_that_claims_another_s_answer_gives_nothing(
@@ -246,7 +250,7 @@ def test_a_poll_that_claims_another_s_answer_gives_nothing(
     taken = claimed(other)
     monkeypatch.setattr(work, "claim", lambda *_args, **_more: [taken])
     with pytest.raises(ValueError, match="another delivery"):
-        handout.offer(mine, "stream")
+        claim_and_settle.offer(mine, "stream")
 
 
 def test_a_part_that_is_replayed_after_a_later_one_still_goes_first(account: ChannelAccount) -> None:

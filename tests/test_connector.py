@@ -11,11 +11,14 @@ from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from accounts.models import ChannelAccount, Health
-from bridge import asking, connector, inbound, ownership, replay
-from bridge import delivery as work
-from bridge.connector import speak_first
+from bridge.connector import leases, process
+from bridge.connector.process import speak_first
 from bridge.models import Attachment, Attempt, Delivery, Message, Reason, Route, Wire
-from bridge.streams import partial_key
+from bridge.operations import replay
+from bridge.pipeline.agent import turn as asking
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.inbound import router
+from bridge.pipeline.replies.streams import partial_key
 from openclaw.models import Gateway
 from openclaw.stub.brain import picture as png
 from openclaw.turns import Answer, ForeignReply
@@ -354,7 +357,7 @@ def test_too_large_for_the_gateway(stub: RunningStub, account: ChannelAccount, m
     item.file.save("", ContentFile(bytes(7 * 1024 * 1024)), save=False)
     item.state = "ready"
     item.save()
-    inbound.route_waiting()
+    router.route_waiting()
     asked = message.deliveries.get()
     with RunningConnector():
         done = finished(asked)
@@ -454,34 +457,34 @@ def test_a_connector_that_ends_in_order_hands_over(stub: RunningStub, account: C
 
 def test_a_gateway_is_held_until_the_lease_is_over_and_its_fence_counts_the_hands(home: Gateway) -> None:
     off, stopped = gateway(enabled=False), gateway(state=Health.STOPPED)
-    assert ownership.lease("first") == [home]
+    assert leases.lease("first") == [home]
     shift_lease(home, 1)
-    assert ownership.lease("second") == []
-    assert ownership.lease("first") == [home]
-    assert fresh(home).owner_until > timezone.now() + timedelta(seconds=ownership.LEASE_SECONDS - 5)
+    assert leases.lease("second") == []
+    assert leases.lease("first") == [home]
+    assert fresh(home).owner_until > timezone.now() + timedelta(seconds=leases.LEASE_SECONDS - 5)
     assert (fresh(home).owner, fresh(home).fence) == ("first", 1)
     shift_lease(home, -1)
-    assert ownership.lease("second") == [home]
-    ownership.release("first")
+    assert leases.lease("second") == [home]
+    leases.release("first")
     assert (fresh(home).owner, fresh(home).fence) == ("second", 2)
-    ownership.release("second")
+    leases.release("second")
     assert (fresh(home).owner, fresh(home).owner_until) == ("", None)
     assert {fresh(each).owner for each in (off, stopped)} == {""}
 
 
 def test_a_new_connection_is_made_for_what_it_depends_on(home: Gateway) -> None:
-    before = ownership.wiring(home)
+    before = leases.wiring(home)
     home.max_in_flight, home.timeout_seconds = 1, 1
-    assert ownership.wiring(home) == before
+    assert leases.wiring(home) == before
     for name in ("base_url", "transport", "token", "device_key"):
         other = fresh(home)
         setattr(other, name, "another")
-        assert ownership.wiring(other) != before, name
+        assert leases.wiring(other) != before, name
 
 
 def test_a_device_token_is_kept_where_the_gateway_sends_none(home: Gateway) -> None:
     for sent in ("first", ""):
-        ownership.connected(home, "1", "boot", [], sent)
+        leases.connected(home, "1", "boot", [], sent)
         assert home.device_token == fresh(home).device_token == "first"
 
 
@@ -505,7 +508,7 @@ def test_a_killed_connectors_turns_are_recovered_by_another(
     asked.attempts.update(finished_at=None, outcome="")
     Gateway.objects.update(owner="killed", owner_until=timezone.now() + timedelta(seconds=30))
     fence = fresh(home).fence
-    assert ownership.lease("second") == []  # the lease holds
+    assert leases.lease("second") == []  # the lease holds
     Gateway.objects.update(owner_until=timezone.now())
     shift(asked, lease_until=-1)
     assert work.sweep() == 1
@@ -615,7 +618,7 @@ def with_file(account: ChannelAccount, kind: str, content: bytes, mime: str) -> 
     item = Attachment.objects.get(message=message)
     item.file.save("", ContentFile(content), save=False)
     Attachment.objects.filter(pk=item.pk).update(file=item.file.name, state="ready", kind=kind, mime=mime, name="a.bin")
-    inbound.route_waiting()
+    router.route_waiting()
     return message.deliveries.get()
 
 
@@ -868,7 +871,9 @@ def test_a_gateway_that_stays_away_does_not_fill_the_log(
 ) -> None:
     home = gateway(NOWHERE)
     tries: list[int] = []
-    monkeypatch.setattr("bridge.connector.backoff", lambda failures: tries.append(failures) or 0.01)  # only the pause
+    monkeypatch.setattr(
+        "bridge.connector.process.backoff", lambda failures: tries.append(failures) or 0.01
+    )  # only the pause
     with RunningConnector():
         eventually(lambda: len(tries) >= 33)
     lines = [one.getMessage() for one in caplog.records if one.getMessage().startswith(f"gateway {home.pk}: unreach")]
@@ -894,7 +899,7 @@ def test_a_connection_that_is_lost_anew_is_logged_each_time(
 def test_the_next_turn_of_a_conversation_waits_for_no_look(
     account: ChannelAccount, mapped: Route, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connector, "LOOK_SECONDS", 60)
+    monkeypatch.setattr(process, "LOOK_SECONDS", 60)
     first, second = turn(account, "one"), turn(account, "two")
     with RunningConnector():
         assert [finished(each).state for each in (first, second)] == ["delivered", "delivered"]
@@ -911,7 +916,7 @@ def test_the_next_turn_of_an_account_with_its_share_under_way_waits_for_no_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """both: each of two accounts asks, and together they have all turns but the reserve."""
-    monkeypatch.setattr(connector, "LOOK_SECONDS", 60)
+    monkeypatch.setattr(process, "LOOK_SECONDS", 60)
     Gateway.objects.update(max_in_flight=most)
     ChannelAccount.objects.update(gateway_share=share)
     other = official()

@@ -15,10 +15,10 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 
 from accounts import channels
 from accounts.models import Health
-from bridge import delivery as work
-from bridge import sending
-from bridge.database import look_before_use, patiently
 from bridge.models import Delivery, Message
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.outbound import sender
+from bridge.runtime.db.connection import look_before_use, patiently
 from tests.away import database_away
 from tests.callbacks import call, from_app
 from tests.connecting import RunningConnector
@@ -119,14 +119,14 @@ def _carry_until_sent(delivery: Delivery) -> None:
     """A noisy machine's Valkey may miss its 100 ms; then the rate limits hold back what they cannot count."""
     while state(delivery) == "pending":
         due(delivery)
-        sending.carry(claimed(delivery))
+        sender.carry(claimed(delivery))
 
 
 def test_a_delivery_claimed_before_is_left_to_its_lease(company: SimulatorClient) -> None:
     delivery = to_send(app(company.url))
     ours = claimed(delivery)
     with database_away():
-        sending.carry(ours)
+        sender.carry(ours)
     assert (state(delivery), outcomes(delivery)) == ("sending", [])
     shift(delivery, lease_until=-1)
     work.sweep()

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
-from bridge import delivery as work
-from bridge import events, hooks, retries
-from bridge.delivery import LostLease
 from bridge.models import Attempt, Delivery, Message, Reason, State, Target, Wire
-from bridge.retries import Failure
+from bridge.pipeline.delivery import retry_policy
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery.retry_policy import Failure
+from bridge.pipeline.delivery.state import LostLease
+from bridge.webhooks import events, post
 from tests.factories import (
     app,
     claim,
@@ -253,7 +254,7 @@ def test_retry_waits_longer_each_time(account: ChannelAccount) -> None:
         assert (state(mine), row(mine).tries) == ("pending", number)
         waits.append(wait_of(mine))
         due(mine)
-    steps = [*retries.RETRY_SECONDS, 900, 900]
+    steps = [*retry_policy.RETRY_SECONDS, 900, 900]
     assert all(step - 1 < wait <= step * 1.2 for step, wait in zip(steps, waits, strict=True)), waits
     assert outcomes(delivery) == ["error"] * 10
 
@@ -339,7 +340,7 @@ def test_permanent(account: ChannelAccount) -> None:
     assert after.finished_at
 
 
-@pytest.mark.parametrize(("most", "named"), [(3, 3), (retries.MAX_TRIES, None)])
+@pytest.mark.parametrize(("most", "named"), [(3, 3), (retry_policy.MAX_TRIES, None)])
 def test_tries_spent(account: ChannelAccount, most: int, named: int | None) -> None:
     delivery = to_send(account)
     shift(delivery, tries=most - 2)
@@ -402,7 +403,7 @@ def test_too_old(account: ChannelAccount, asked: Delivery, settings: object, tar
     make = {
         "agent": lambda: asked,
         "channel": lambda: to_send(account),
-        "alert": lambda: hooks.queue_alert("down"),
+        "alert": lambda: post.queue_alert("down"),
         "webhook": lambda: events.test(endpoint()),
     }
     delivery = make[target]()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from accounts.models import ChannelAccount
-from bridge import demo
+from bridge.demo import world as demo
 from bridge.models import Delivery, Route, State
 from tests.callbacks import web_server
 from tests.connecting import RunningConnector

@@ -16,12 +16,13 @@ from django.conf import settings
 from kombu import Connection
 
 from accounts import valkey as door
-from bridge import outbox, tasks
-from bridge.bells import Bells
-from bridge.doorbell import Bell, announce, ring, ring_soon
-from bridge.drain import Drain
-from bridge.embedded import Valkey
 from bridge.models import Message
+from bridge.pipeline.inbound import batch
+from bridge.runtime.launcher.embedded import Valkey
+from bridge.runtime.wakeups.publish import Bell, announce, ring, ring_soon
+from bridge.runtime.worker import tasks
+from bridge.runtime.worker.pool import Drain
+from bridge.runtime.worker.threads import Bells
 from tests.factories import app, eventually, hear, to_send
 from tests.rings import rings
 
@@ -79,7 +80,7 @@ _SCRIPT = """
 import sys, time, django
 django.setup()
 from accounts import valkey
-from bridge.doorbell import Bell, ring
+from bridge.runtime.wakeups.publish import Bell, ring
 for line in sys.stdin:
     if line.strip() == "awake":
         valkey.rest.until = 0.0
@@ -173,11 +174,11 @@ def test_the_sweep_rings_for_whatever_is_due(valkey: redis.Redis) -> None:
 @pytest.mark.django_db
 def test_one_ring_routes_until_nothing_is_left(valkey: redis.Redis) -> None:
     account = app()
-    for number in range(outbox.AT_ONCE + 1):
+    for number in range(batch.AT_ONCE + 1):
         hear(account, sender=f"member{number % 20}")
     Bells().route()
     assert not Message.objects.filter(routed_at=None).exists()
-    assert Message.objects.count() == outbox.AT_ONCE + 1
+    assert Message.objects.count() == batch.AT_ONCE + 1
 
 
 # --- the drain ------------------------------------------------------------------------------------------------------------------

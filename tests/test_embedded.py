@@ -15,8 +15,17 @@ import psycopg
 import pytest
 import redis
 
-from bridge import child
-from bridge.embedded import EmbeddedError, Postgres, Valkey, claim, embedded, postgres_user, socket_dir, wheel_file
+from bridge.runtime.launcher import child
+from bridge.runtime.launcher.embedded import (
+    EmbeddedError,
+    Postgres,
+    Valkey,
+    claim,
+    embedded,
+    postgres_user,
+    socket_dir,
+    wheel_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -192,7 +201,7 @@ def test_the_servers_end_when_their_starter_is_killed(tmp_path: Path) -> None:
     script = f"""
 import sys, time
 from pathlib import Path
-from bridge.embedded import Postgres, Valkey
+from bridge.runtime.launcher.embedded import Postgres, Valkey
 for server in (Postgres(Path({str(tmp_path)!r}), durable=False), Valkey(Path({str(tmp_path)!r}))):
     server.start()
     print(server.process.pid, flush=True)

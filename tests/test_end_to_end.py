@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge import inbound, media, outbound, sending
+from bridge.media import storage
 from bridge.models import Attachment, Delivery, Message, Reason, Route, State
+from bridge.pipeline.inbound import router
+from bridge.pipeline.outbound import outbox, sender
 from channels_wechat.messages import Content
 from openclaw.stub.brain import picture as png
 from tests.callbacks import web_server
@@ -39,11 +41,11 @@ def worker() -> Iterator[None]:
 
     def work() -> None:
         while not stopping.is_set():
-            for item in media.claim(5):
-                media.fetch(item)
-            inbound.route_waiting()
+            for item in storage.claim(5):
+                storage.fetch(item)
+            router.route_waiting()
             for delivery in claim(holder="worker", limit=5):
-                sending.carry(delivery)
+                sender.carry(delivery)
             stopping.wait(0.03)
 
     thread = threading.Thread(target=in_thread(work), name="worker")
@@ -185,7 +187,7 @@ def test_a_card_is_pressed_and_the_press_is_a_turn(
     """Staff are faster than the agent: their card ends the stream, the agent's words follow by the address."""
     said = ask(company, "!slow=1.5 !say=done")
     eventually(lambda: stub.record)
-    outbound.send(group, "group", GROUP, Content(kind="template_card", data=CARD), source=Message.Source.STAFF)
+    outbox.send(group, "group", GROUP, Content(kind="template_card", data=CARD), source=Message.Source.STAFF)
     card = company.wait_answer(said)
     assert card["data"]["card"]["task_id"] == "deploy-1"
     company.click(card["seq"], "lisi", "yes")
@@ -208,7 +210,7 @@ def test_feedback_is_kept_with_the_answer(company: SimulatorClient, group: Chann
 def test_an_unmapped_group_is_told_so_and_answered_once_mapped(
     company: SimulatorClient, stub: RunningStub, group: ChannelAccount
 ) -> None:
-    from bridge.replay import replay
+    from bridge.operations.replay import replay
 
     mapped = Route.objects.get()
     Route.objects.filter(pk=mapped.pk).update(peer_kind="direct")

@@ -16,8 +16,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.models import ReplyWindow
-from bridge import delivery as work
-from bridge import erasure, inbound, media, outbound, replay, tasks
+from bridge.media import storage
 from bridge.models import (
     Attachment,
     Attempt,
@@ -32,7 +31,12 @@ from bridge.models import (
     Target,
 )
 from bridge.models.deliveries import TOLD_OF
-from bridge.retries import Failure
+from bridge.operations import erasure, replay
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery.retry_policy import Failure
+from bridge.pipeline.inbound import router
+from bridge.pipeline.outbound import outbox
+from bridge.runtime.worker import tasks
 from channels_wechat.messages import Content, Upload, Window
 from tests import factories
 from tests.factories import (
@@ -102,11 +106,11 @@ def account() -> ChannelAccount:
     talk = Conversation.objects.get()
     talk.title = "红姐!"
     talk.save()  # noted in the audit
-    media.keep(Attachment.objects.get(), Upload("image", "passport.png", "image/png", b"bytes of a picture"))
+    storage.keep(Attachment.objects.get(), Upload("image", "passport.png", "image/png", b"bytes of a picture"))
     file = ContentFile(b"bytes of a picture", "passport.png")
     question = asked.message
     assert question is not None
-    outbound.answer(question, "Antwort darauf", source="agent", key="1", files=[file])
+    outbox.answer(question, "Antwort darauf", source="agent", key="1", files=[file])
     ReplyWindow.objects.update_or_create(
         account=account, peer_id=FAN, defaults={"left": 4, "until": timezone.now() + timedelta(days=1)}
     )
@@ -142,7 +146,7 @@ def test_nothing_of_them_is_left_and_the_states_stay(
     assert len(names) == 2
 
     leave(account)
-    inbound.route_waiting()
+    router.route_waiting()
     with django_capture_on_commit_callbacks(execute=True):
         assert erasure.run() == 1
     assert [name for name in names if default_storage.exists(name)] == []
@@ -162,7 +166,7 @@ def test_nothing_of_them_is_left_and_the_states_stay(
 
 def test_it_is_recorded_without_the_data(account: ChannelAccount) -> None:
     leave(account)
-    inbound.route_waiting()
+    router.route_waiting()
     erasure.run()
     entries = LogEntry.objects.filter(additional_data__deed=erasure.DEED)
     assert [entry.object_repr for entry in entries] == [f"erased-{Contact.objects.get().pk}"]
@@ -178,7 +182,7 @@ def test_what_was_still_to_be_said_is_skipped(account: ChannelAccount) -> None:
     Delivery.objects.filter(pk=held.pk).update(state=State.HELD, reason=Reason.WINDOW)
     other = send(account, "for another", "oOther").deliveries.get()
     leave(account)
-    inbound.route_waiting()
+    router.route_waiting()
     erasure.run()
     ended = Delivery.objects.exclude(pk=other.pk).exclude(message__kind="event")
     assert set(ended.values_list("state", "reason")) == {(State.SKIPPED, Reason.GONE)}
@@ -191,10 +195,10 @@ def test_an_answer_that_waits_to_be_read_is_skipped_too() -> None:
     route(account)
     question = turn(account, "geheimes Wort", FAN, raw={"CreateTime": "1"}).message
     assert question is not None
-    kept = outbound.answer(question, "Antwort darauf", source="agent", key="1").deliveries.get()
+    kept = outbox.answer(question, "Antwort darauf", source="agent", key="1").deliveries.get()
     assert row(kept).lane.startswith("read:")
     leave(account)
-    inbound.route_waiting()
+    router.route_waiting()
     assert erasure.run() == 1
     assert (row(kept).state, row(kept).reason, row(kept).payload) == (State.SKIPPED, Reason.GONE, {"erased": True})
 
@@ -203,7 +207,7 @@ def test_what_is_on_its_way_is_waited_for(account: ChannelAccount) -> None:
     on_its_way = claimed(Delivery.objects.filter(target=Target.CHANNEL).earliest("pk"))
     attempt = work.begin(on_its_way, {"said": "geheimes Wort"})
     leave(account)
-    inbound.route_waiting()
+    router.route_waiting()
     assert erasure.run() == 0
     assert Conversation.objects.get().title == ""
     assert Attempt.objects.get().request != {}
@@ -215,7 +219,7 @@ def test_what_is_on_its_way_is_waited_for(account: ChannelAccount) -> None:
 def test_a_webhook_that_is_being_called_is_waited_for(account: ChannelAccount) -> None:
     (call,) = claim("hook")  # type: ignore[arg-type]
     leave(account)
-    inbound.route_waiting()
+    router.route_waiting()
     assert (erasure.run(), "geheimes Wort" in str(row(call).payload)) == (0, True)
     work.fail(call, None, Failure("permanent", "410", "gone"))
     assert (erasure.run(), row(call).payload) == (1, {"erased": True})
@@ -225,26 +229,26 @@ def test_a_file_that_waits_to_be_fetched_is_not() -> None:
     account = official()
     hear(account, "", FAN, kind="image", media=(picture(),))
     leave(account)
-    inbound.route_waiting()
+    router.route_waiting()
     assert erasure.run() == 1
-    assert (Attachment.objects.get().state, media.claim(1)) == ("failed", [])
+    assert (Attachment.objects.get().state, storage.claim(1)) == ("failed", [])
 
 
 def test_an_agent_that_is_at_it_is_stopped(account: ChannelAccount) -> None:
     under_way = claimed(Delivery.objects.get(target=Target.AGENT))
     leave(account)
-    inbound.route_waiting()
+    router.route_waiting()
     assert row(under_way).stopped_at
 
 
 def test_a_file_that_is_being_fetched_is_waited_for() -> None:
     account = official()
     hear(account, "", FAN, kind="image", media=(picture(),))
-    (item,) = media.claim(1)
+    (item,) = storage.claim(1)
     leave(account)
-    inbound.route_waiting()
+    router.route_waiting()
     assert erasure.run() == 0
-    media.keep(item, Upload("image", "a.png", "image/png", b"late"))
+    storage.keep(item, Upload("image", "a.png", "image/png", b"late"))
     assert erasure.run() == 1
     assert stored_files() == []
 
@@ -254,8 +258,8 @@ def test_whoever_comes_back_within_a_second_is_new(account: ChannelAccount) -> N
     leave(account)
     follow(account)
     back = hear(account, "da bin ich", FAN)
-    assert inbound.route_waiting() == 1  # what follows the event is said by somebody new: another batch
-    assert inbound.route_waiting() == 2
+    assert router.route_waiting() == 1  # what follows the event is said by somebody new: another batch
+    assert router.route_waiting() == 2
     assert erasure.run() == 1
     back.refresh_from_db()
     assert (back.text, back.peer_id, back.sender) == ("da bin ich", FAN, FAN)
@@ -276,7 +280,7 @@ def test_the_agent_remembers_nothing_of_them() -> None:
     before = turn(account, "1", FAN).payload["session_key"]
     assert turn(account, "2", FAN).payload["session_key"] == before
     leave(account)
-    inbound.route_waiting()
+    router.route_waiting()
     assert turn(account, "3", FAN).payload["session_key"] != before
 
 
@@ -287,7 +291,7 @@ def test_a_shared_memory_that_they_began_anew_does_not_come_back() -> None:
     turn(account, "/new", FAN)
     renewed = turn(account, "2", FAN).payload["session_key"]
     leave(account)
-    inbound.route_waiting()
+    router.route_waiting()
     assert turn(account, "3", "oOther").payload["session_key"] == renewed != before
 
 
@@ -296,10 +300,10 @@ def test_nothing_is_left_of_a_session_that_they_began_anew() -> None:
     route(account, scope="sender")
     hear(account, "hello", FAN)
     hear(account, "/new", FAN)
-    inbound.route_waiting()
+    router.route_waiting()
     assert SessionEpoch.objects.count() == 1
     leave(account)
-    inbound.route_waiting()
+    router.route_waiting()
     assert SessionEpoch.objects.count() == 0
 
 
@@ -307,7 +311,7 @@ def test_one_by_one_as_in_a_batch(account: ChannelAccount) -> None:
     """A message that breaks the batch has it routed one by one."""
     leave(account)
     back = hear(account, "da bin ich", FAN)
-    inbound._route_one_by_one()
+    router._route_one_by_one()
     back.refresh_from_db()
     assert back.conversation is not None
     assert (back.conversation.peer_id, Contact.objects.filter(external_id=FAN).count()) == (FAN, 1)
@@ -316,14 +320,14 @@ def test_one_by_one_as_in_a_batch(account: ChannelAccount) -> None:
 def test_they_can_leave_twice(account: ChannelAccount) -> None:
     for _time in range(2):
         leave(account)
-        inbound.route_waiting()
+        router.route_waiting()
         erasure.run()
         follow(account)
-        inbound.route_waiting()
+        router.route_waiting()
     leave(account)
     leave(account)
-    inbound.route_waiting()
-    inbound.route_waiting()
+    router.route_waiting()
+    router.route_waiting()
     assert erasure.run() == 2
     assert Contact.objects.filter(external_id__startswith="erased-", erase_at=None).count() == 4
 
@@ -332,7 +336,7 @@ def test_a_repeated_callback_is_still_known(account: ChannelAccount) -> None:
     once = said("noch einmal", FAN)
     factories.receive(account, once)
     leave(account)
-    inbound.route_waiting()
+    router.route_waiting()
     erasure.run()
     assert factories.receive(account, once) is None
 
@@ -348,7 +352,7 @@ def test_another_account_and_other_people_are_left_alone(account: ChannelAccount
     ReplyWindow.objects.create(account=other, peer_id=FAN, **window)
     ReplyWindow.objects.create(account=account, peer_id="oOther", **window)
     leave(account)
-    inbound.route_waiting()
+    router.route_waiting()
     erasure.run()
     assert [Message.objects.get(pk=one.pk).text for one in kept if one] == ["bleibt", "bleibt auch", "x"]
     talks = [Message.objects.get(pk=one.pk).conversation for one in kept if one]
@@ -362,9 +366,9 @@ def test_a_batch_at_a_time_and_again_after_a_kill(account: ChannelAccount, monke
     monkeypatch.setattr(erasure, "BATCH", 2)
     for number in range(5):
         hear(account, f"geheimes Wort {number}", FAN)
-    inbound.route_waiting()
+    router.route_waiting()
     leave(account)
-    inbound.route_waiting()
+    router.route_waiting()
     ids = list(Message.objects.order_by("pk").values_list("pk", flat=True))
     erasure._erase_batch(ids[:2], Conversation.objects.get().peer_id)  # killed after its first batch
     assert "geheimes Wort 4" in everything()
@@ -375,12 +379,12 @@ def test_a_batch_at_a_time_and_again_after_a_kill(account: ChannelAccount, monke
 def test_nothing_can_be_said_or_replayed(account: ChannelAccount) -> None:
     settle()
     leave(account)
-    inbound.route_waiting()
+    router.route_waiting()
     erasure.run()
     talk = Conversation.objects.get()
-    assert outbound.cannot_send(talk) == str(outbound.NOBODY)
-    with pytest.raises(outbound.CannotSend):
-        outbound.send(account, "direct", talk.peer_id, Content(text="hallo?"), source="staff")
+    assert outbox.cannot_send(talk) == str(outbox.NOBODY)
+    with pytest.raises(outbox.CannotSend):
+        outbox.send(account, "direct", talk.peer_id, Content(text="hallo?"), source="staff")
     Delivery.objects.update(state=State.DEAD, reason=Reason.PERMANENT, finished_at=timezone.now())
     result = replay.replay(Delivery.objects.values_list("pk", flat=True))
     assert (result.count, len(result.refused)) == (0, Delivery.objects.count())
@@ -388,7 +392,7 @@ def test_nothing_can_be_said_or_replayed(account: ChannelAccount) -> None:
 
 def test_a_mapping_and_a_place_in_a_list_are_nobodys(account: ChannelAccount) -> None:
     leave(account)
-    inbound.route_waiting()
+    router.route_waiting()
     name = f"erased-{Contact.objects.get().pk}"
     assert set(Route.objects.values_list("peer_id", "note", "allowed_senders")) == {
         (name, "", ""), ("", "", f"oOther\n{name}"),
@@ -407,7 +411,7 @@ def test_mappings_of_other_people_and_accounts_are_left_alone(account: ChannelAc
     group = Conversation.objects.create(account=account, peer_kind="group", peer_id=FAN, title="a group")
     before = list(rows.values())
     leave(account)
-    inbound.route_waiting()
+    router.route_waiting()
     assert erasure.run() == 1
     assert list(rows.values()) == before
     group.refresh_from_db()
@@ -418,7 +422,7 @@ def test_a_withdrawn_right_of_a_mini_program_erases_too() -> None:
     account = mini()
     turn(account, "geheimes Wort", FAN)
     leave(account, follows=None)
-    inbound.route_waiting()
+    router.route_waiting()
     assert erasure.run() == 1
     assert Contact.objects.get().subscribed is None
     assert "geheimes Wort" not in everything()
@@ -429,10 +433,10 @@ def test_two_at_once_record_it_once() -> None:
     account = official()
     for number in range(20):
         hear(account, f"geheimes Wort {number}", f"o{number}")
-    inbound.route_waiting()
+    router.route_waiting()
     for number in range(20):
         leave(account, f"o{number}")
-    inbound.route_waiting()
+    router.route_waiting()
     with ThreadPoolExecutor(2) as pool:
         counts = [done.result(30) for done in [pool.submit(in_thread(erasure.run)) for _twice in range(2)]]
     assert sum(counts) + erasure.run() == 20

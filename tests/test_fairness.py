@@ -15,14 +15,15 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.channels import channel_for
-from bridge import delivery as work
-from bridge import inbound, outbox, statements
-from bridge.database import run
 from bridge.models import Contact, Delivery, Message, Reason, Route, Wire
 from bridge.operations.gateway_use import uses_of
 from bridge.pipeline.agent.shares import own_share, reserve
+from bridge.pipeline.delivery import sql
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.inbound import router
 from bridge.pipeline.inbound.rate import Person
-from bridge.streams import answer_poll
+from bridge.pipeline.replies.streams import answer_poll
+from bridge.runtime.db.connection import run
 from tests.callbacks import opened
 from tests.connecting import RunningConnector
 from tests.factories import (
@@ -66,7 +67,7 @@ def two_accounts(most: int = 8, **columns: Any) -> tuple[ChannelAccount, Channel
 def asked(account: ChannelAccount, *people: str) -> list[Delivery]:
     """A question of each, routed together, as a flood comes in."""
     messages = [hear(account, "?", person) for person in people]
-    inbound.route_waiting()
+    router.route_waiting()
     return [message.deliveries.get() for message in messages]
 
 
@@ -263,8 +264,8 @@ def test_a_turn_counts_as_asked_later_for_each_that_waits_before_it() -> None:
     one, two = asked(account, "a", "a")
     three, other = asked(account, "a", "b")
     gaps = [(row(later).turn_at - row(one).turn_at).total_seconds() for later in (two, three, other)]
-    assert gaps[:2] == [pytest.approx(outbox.TURN_SECONDS, abs=1), pytest.approx(2 * outbox.TURN_SECONDS, abs=1)]
-    assert gaps[2] < outbox.TURN_SECONDS
+    assert gaps[:2] == [pytest.approx(sql.TURN_SECONDS, abs=1), pytest.approx(2 * sql.TURN_SECONDS, abs=1)]
+    assert gaps[2] < sql.TURN_SECONDS
 
 
 def test_a_turn_under_way_counts_and_what_is_no_turn_does_not() -> None:
@@ -275,17 +276,17 @@ def test_a_turn_under_way_counts_and_what_is_no_turn_does_not() -> None:
     hear(account, "enter_agent", "b", kind="event")
     two, three = asked(account, "a", "b")
     gaps = [(row(later).turn_at - row(one).turn_at).total_seconds() for later in (two, three)]
-    assert gaps[0] == pytest.approx(outbox.TURN_SECONDS, abs=1)
-    assert gaps[1] < outbox.TURN_SECONDS
+    assert gaps[0] == pytest.approx(sql.TURN_SECONDS, abs=1)
+    assert gaps[1] < sql.TURN_SECONDS
 
 
 def test_a_turn_is_never_put_further_off_than_an_hour() -> None:
     account, home = app(), gateway()
     route(account, home)
     (one,) = asked(account, "a")
-    shift(one, turn_at=outbox.AHEAD_SECONDS)
+    shift(one, turn_at=sql.AHEAD_SECONDS)
     (two,) = asked(account, "a")
-    assert (row(two).turn_at - timezone.now()).total_seconds() < outbox.AHEAD_SECONDS + 5
+    assert (row(two).turn_at - timezone.now()).total_seconds() < sql.AHEAD_SECONDS + 5
     settle(*take(home))
     assert [mine.pk for mine in take(home)] == [two.pk]  # alone, it is due
 
@@ -308,7 +309,7 @@ def test_no_lane_is_out_of_order_and_nobody_starves_with_many_at_once() -> None:
     for _number, account, person in itertools.product(range(4), (public, other), strangers(6)):
         hear(account, "?", person)
         hear(account, "?", person)
-        inbound.route_waiting()
+        router.route_waiting()
     taken: dict[str, list[int]] = {}
     doubled: list[str] = []
     lock = threading.Lock()
@@ -361,11 +362,11 @@ def touched(home: Gateway, limit: int) -> tuple[int, int]:
     """(claimed, rows that the plan's nodes read) of a claim with a generic plan."""
     values = {
         "wires": ["connector"], "wire": "connector", "holder": "me", "lease": 30, "limit": limit, "first": home.pk,
-        "last": home.pk, "most": None, "horizon": 7200, "ahead": statements.AHEAD,
+        "last": home.pk, "most": None, "horizon": 7200, "ahead": sql.AHEAD,
     }  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-    lines = [line for (line,) in run("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + statements.CLAIM, values)]
+    lines = [line for (line,) in run("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + sql.CLAIM, values)]
     read = 0
     for line in lines:
         found = re.search(r"(Scan|Search).*actual rows=([\d.]+) loops=(\d+)", line)
@@ -448,7 +449,7 @@ def test_what_is_no_turn_does_not_count_and_stop_is_always_heard() -> None:
 
 
 def test_a_replay_by_staff_does_not_count() -> None:
-    from bridge.replay import replay
+    from bridge.operations.replay import replay
 
     account = app(columns={"turns_per_minute": 1})
     route(account)
@@ -500,7 +501,7 @@ def test_eighty_strangers_leave_another_account_s_question_answered(stub: Runnin
     route(public, home)
     route(other, home)
     asked_of_public = [hear(public, "!slow=20 ?", person) for person in strangers(80)]
-    inbound.route_waiting()
+    router.route_waiting()
     with RunningConnector():
         eventually(lambda: Delivery.objects.filter(state="sending").count() == 6)
         began = time.monotonic()

@@ -10,7 +10,8 @@ import pytest
 from django.core.files.base import ContentFile
 
 from accounts.models import Restriction
-from bridge import asking, media
+from bridge.media import storage
+from bridge.pipeline.agent import turn
 from channels_wechat.filetypes import SUFFIXES, kind_of, recognise, with_suffix
 from channels_wechat.messages import Content, MediaItem
 from channels_wechat.wecom_app_content import media_type
@@ -146,7 +147,7 @@ def test_a_file_of_staff_goes_as_what_it_is(name: str, msgtype: str, mime: str) 
 
 @pytest.mark.parametrize("mime", ["", "application/octet-stream"])
 def test_a_file_of_an_agent_is_named_by_its_bytes(mime: str) -> None:
-    found: Any = asking.named_file(png(1), "", mime)
+    found: Any = turn.named_file(png(1), "", mime)
     assert (found.name, found.content_type) == ("file.png", "image/png")
 
 
@@ -155,8 +156,8 @@ def test_a_file_of_an_agent_is_named_by_its_bytes(mime: str) -> None:
 
 def fetch(account: Any, item: MediaItem) -> Attachment:
     row = hear(account, media=(item,)).attachments.get()
-    for claimed in media.claim(10):
-        media.fetch(claimed)
+    for claimed in storage.claim(10):
+        storage.fetch(claimed)
     row.refresh_from_db()
     return row
 

@@ -8,8 +8,8 @@ import pytest
 
 from accounts import channels
 from accounts.models import Restriction
-from bridge import delivery as work
-from bridge import gestures
+from bridge.pipeline.agent import typing_indicator
+from bridge.pipeline.delivery import state as work
 from channels_wechat.simulator import RunningSimulator
 from tests.connecting import RunningConnector
 from tests.factories import (
@@ -131,9 +131,9 @@ def test_not_of_an_account_that_is_stopped(wechat: SimulatorClient, columns: dic
     question = work.message_of(turn(account, "x", USER))
     type(account).objects.filter(pk=account.pk).update(**columns)
     channels._recent.clear()
-    gestures._show_once(question)
+    typing_indicator._show_once(question)
     assert typed(wechat) == 0
     type(account).objects.filter(pk=account.pk).update(enabled=True, state="ok")
     channels._recent.clear()
-    gestures._show_once(question)
+    typing_indicator._show_once(question)
     assert typed(wechat) == 1

@@ -17,10 +17,10 @@ from django.utils import timezone
 
 from accounts import counters, valkey
 from accounts.models import AccessToken, ChannelAccount
-from bridge import alerts, exposition, health
-from bridge import delivery as work
 from bridge.models import Attachment, Delivery, Incident
-from bridge.retries import Failure
+from bridge.operations import alerts, health, prometheus
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery.retry_policy import Failure
 from tests.callbacks import Reply, call, from_app
 from tests.factories import app, claimed, gateway, hear, picture, route, shift, to_send, turn
 
@@ -260,14 +260,14 @@ def test_metrics_while_the_database_hangs(lost_database: None, valkey: redis.Red
 
 @pytest.mark.django_db(transaction=True)
 def test_a_slow_query_is_given_up(valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exposition, "_SIZE", "SELECT pg_sleep(60)")
+    monkeypatch.setattr(prometheus, "_SIZE", "SELECT pg_sleep(60)")
     began = time.monotonic()
     assert scrape()["bridge_database_up"] == 0
     assert time.monotonic() - began < PATIENCE
 
 
 def test_a_full_queue_is_counted_to_a_border_only(valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exposition, "MOST", 3)
+    monkeypatch.setattr(prometheus, "MOST", 3)
     account = app()
     for number in range(5):
         hear(account)

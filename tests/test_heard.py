@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge import inbound
 from bridge.models import Conversation, Delivery, Message, Reason, State, Target
+from bridge.pipeline.inbound import router
 from tests.callbacks import call, from_app, from_bot, poll, signed
 from tests.connecting import RunningConnector
 from tests.factories import AGENT, CORP, FAN, KEY, OFFICIAL, app, bot, eventually, gateway, mini, official, route
@@ -31,7 +31,7 @@ def receive(kind: str, plain: Any, **columns: Any) -> Delivery:
     account = ACCOUNTS[kind]()
     route(account, **columns)
     assert call(account, *callback(kind, plain)).status == 200
-    inbound.route_waiting()
+    router.route_waiting()
     return Delivery.objects.get(target=Target.AGENT)
 
 
@@ -105,7 +105,7 @@ def test_a_bots_stream_ends_with_the_sentence() -> None:
     account = bot()
     route(account)
     call(account, *from_bot(**alone("voice", {"content": ""})))
-    inbound.route_waiting()
+    router.route_waiting()
     stream = Message.objects.get(direction="in").uuid.hex
     from tests.callbacks import opened
 
@@ -138,7 +138,7 @@ def test_nobody_is_told_where_staff_answer(mode: str) -> None:
     route(account)
     Conversation.objects.create(account=account, peer_kind="direct", peer_id="zhangsan", mode=mode)
     call(account, *callback("wecom_app", of_member("<Content/>")))
-    inbound.route_waiting()
+    router.route_waiting()
     assert Delivery.objects.get().reason == mode
 
 
@@ -149,7 +149,7 @@ def test_where_nothing_can_be_said_nothing_dies(answers: str) -> None:
     route(account)
     node = {"ToUserName": "gh_1", "FromUserName": FAN, "CreateTime": 1, "MsgType": "text", "Content": " ", "MsgId": 9}
     assert call(account, *callback("official_account", node)).status == 200
-    inbound.route_waiting()
+    router.route_waiting()
     assert Delivery.objects.get(target=Target.AGENT).reason == Reason.EMPTY
     assert not Delivery.objects.filter(state=State.DEAD).exists()
 
@@ -256,7 +256,7 @@ READ = [
 def test_a_turn_knows_that_something_could_not_be_read(kind: str, plain: Any, unread: bool) -> None:
     delivery = receive(kind, plain)
     assert (delivery.state, delivery.payload.get("unread", False)) == (State.PENDING, unread)
-    again = inbound.route_again(Message.objects.get())
+    again = router.route_again(Message.objects.get())
     assert again.payload == delivery.payload
 
 
@@ -272,7 +272,7 @@ def test_the_person_is_told_at_the_end_of_the_answer(says: str, stub: RunningStu
     account = bot()
     route(account, gateway(stub.base_url))
     call(account, *from_bot(**alone("text", {"content": says}, **FOREIGN_QUOTE)))
-    inbound.route_waiting()
+    router.route_waiting()
     with RunningConnector():
         answer = eventually(lambda: Message.objects.filter(direction="out").first(), 30)
     told = "（您发送或引用的部分内容无法识别。）"
@@ -324,7 +324,7 @@ def test_whatever_is_nested_deeply_is_stored_and_acknowledged(plain: dict[str, A
     with recursion(5000):
         body, query = from_bot(**plain)
     assert call(account, body, query).status == 200
-    inbound.route_waiting()
+    router.route_waiting()
     assert Message.objects.get().sender == "zhangsan"
     assert not Delivery.objects.filter(state=State.DEAD).exists()
 

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge import alerts, hooks, replay, sending
-from bridge import delivery as work
 from bridge.models import Delivery, Incident, Outcome, State, Target, Wire
+from bridge.operations import alerts, replay
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.outbound import sender
+from bridge.webhooks import post
 from tests.channels.harness import Reply, recorder, says
 from tests.factories import app, claim, endpoint, row, shift, state
 
@@ -29,7 +31,7 @@ def robot(settings) -> Iterator[Recorder]:
 
 def carry_all() -> list[Delivery]:
     for delivery in work.claim(Wire.HOOK, "test", 10):
-        sending.carry(delivery)
+        sender.carry(delivery)
     return list(Delivery.objects.filter(target=Target.WEBHOOK).order_by("pk"))
 
 
@@ -79,7 +81,7 @@ def test_what_the_address_answers_decides(
 ) -> None:
     """Readers of a group know no repetition by an id: what may have arrived is sent again with a mark."""
     robot.will(reply)
-    hooks.queue_alert("gone")
+    post.queue_alert("gone")
 
     (delivery,) = carry_all()
 
@@ -90,13 +92,13 @@ def test_what_the_address_answers_decides(
 
 def test_a_body_that_is_not_json_is_fine(robot: Recorder) -> None:
     robot.will(Reply(b"thank you", 200))
-    hooks.queue_alert("gone")
+    post.queue_alert("gone")
     assert [delivery.state for delivery in carry_all()] == [State.DELIVERED]
 
 
 @pytest.mark.parametrize("letter", ["x", "字"])
 def test_a_long_alert_is_cut_to_what_a_robot_takes(letter: str) -> None:
-    said = hooks.alert_body(letter * 3000)["text"]["content"]
+    said = post.alert_body(letter * 3000)["text"]["content"]
     assert 1990 <= len(said.encode()) <= 2048
     assert set(said) == {letter}
 
@@ -104,7 +106,7 @@ def test_a_long_alert_is_cut_to_what_a_robot_takes(letter: str) -> None:
 def test_a_dead_alert_raises_no_alert_and_can_be_replayed(robot: Recorder) -> None:
     robot.will(Reply(b"no", 404))
     endpoint()
-    dead = hooks.queue_alert("gone")
+    dead = post.queue_alert("gone")
     carry_all()
 
     alerts.check()
@@ -117,10 +119,10 @@ def test_a_dead_alert_raises_no_alert_and_can_be_replayed(robot: Recorder) -> No
 
 @pytest.mark.parametrize("left", [True, False])
 def test_an_alert_of_a_lost_process_may_be_read_twice_only_where_it_had_left(left: bool) -> None:
-    queued = hooks.queue_alert("gone")
+    queued = post.queue_alert("gone")
     (mine,) = claim(Wire.HOOK, "lost")
     if left:
-        work.begin(mine, hooks.request_of(mine))
+        work.begin(mine, post.request_of(mine))
     shift(mine, lease_until=-1)
     work.sweep()
     assert (state(queued), row(queued).possibly_twice) == ("pending", left)
@@ -128,21 +130,21 @@ def test_an_alert_of_a_lost_process_may_be_read_twice_only_where_it_had_left(lef
 
 def test_a_private_address_is_refused_and_not_tried_again(settings) -> None:
     settings.ALERT_WEBHOOK_URL = "http://10.0.0.1/robot"
-    hooks.queue_alert("gone")
+    post.queue_alert("gone")
     (delivery,) = carry_all()
     assert (delivery.state, delivery.attempts.get().code) == (State.DEAD, "address")
 
 
 def test_without_an_address_it_is_dead(settings) -> None:
     settings.ALERT_WEBHOOK_URL = ""
-    hooks.queue_alert("gone")
+    post.queue_alert("gone")
     (delivery,) = carry_all()
     assert (delivery.state, delivery.attempts.get().code) == (State.DEAD, "no_address")
 
 
 def test_the_address_is_a_secret(robot: Recorder) -> None:
     robot.will(Reply(b"no", 404))
-    delivery = hooks.queue_alert("gone")
+    delivery = post.queue_alert("gone")
     carry_all()
     attempt = delivery.attempts.get()
     assert (

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
-from bridge import inbound, outbound
 from bridge.models import Contact, Conversation, Delivery, Message, Reason, Route, State, Target, Wire
+from bridge.pipeline.inbound import router
+from bridge.pipeline.outbound import outbox
 from channels_wechat.messages import Content, message_uuid
 from tests import factories
 from tests.factories import GROUP, app, bot, claim, gateway, hear, picture, route, row, said, shift, turn
@@ -112,18 +113,18 @@ def test_in_a_group_the_agent_reads_who_speaks_and_where() -> None:
 
 
 def test_nothing_left_to_route(account: ChannelAccount) -> None:
-    assert not inbound.waiting()
-    assert inbound.route_waiting() == 0
+    assert not router.waiting()
+    assert router.route_waiting() == 0
     hear(account)
-    assert inbound.waiting()
-    assert inbound.route_waiting() == 1
-    assert not inbound.waiting()
+    assert router.waiting()
+    assert router.route_waiting() == 1
+    assert not router.waiting()
 
 
 def test_order_of_routing_is_order_of_arrival(account: ChannelAccount) -> None:
     route(account)
     keys = [hear(account, str(number), who).pk for number in range(3) for who in ("zhangsan", "lisi")]
-    assert inbound.route_waiting() == 6
+    assert router.route_waiting() == 6
     for who in ("zhangsan", "lisi"):
         rows = Delivery.objects.filter(message__sender=who).order_by("seq")
         assert [row.message_id for row in rows] == [pk for pk in keys if Message.objects.get(pk=pk).sender == who]
@@ -162,13 +163,13 @@ def test_feedback_is_kept_with_the_answer_it_judges() -> None:
 
     answer(question)
     judged = answer(question, "the answer to the question that was asked again")
-    outbound.send(account, "group", GROUP, Content(text="a notice"), source="bridge", reply_to=question)
+    outbox.send(account, "group", GROUP, Content(text="a notice"), source="bridge", reply_to=question)
     later = hear(account, "feedback: accurate", kind="event", group=GROUP, refers_to=question.uuid.hex)
-    inbound.route_waiting()
+    router.route_waiting()
     later.refresh_from_db()
     assert later.reply_to == judged
     stray = hear(account, "feedback: accurate", kind="event", group=GROUP, refers_to="0" * 32)
-    inbound.route_waiting()
+    router.route_waiting()
     stray.refresh_from_db()
     assert stray.reply_to is None
 
@@ -181,7 +182,7 @@ def test_feedback_judges_no_answer_of_another_account(account: ChannelAccount) -
     question = turn(other, group=GROUP).message
     answer(question)
     foreign = hear(account, "feedback: accurate", kind="event", refers_to=question.uuid.hex)
-    inbound.route_waiting()
+    router.route_waiting()
     foreign.refresh_from_db()
     assert foreign.reply_to is None
 
@@ -197,7 +198,7 @@ def test_a_message_that_breaks_the_router_is_dead_and_stops_nobody(
     other = hear(account, "4", "lisi")
     Message.objects.filter(pk=bad.pk).update(raw={"_bridge": "not an object"})
     with caplog.at_level(logging.CRITICAL):
-        assert inbound.route_waiting() == 4
+        assert router.route_waiting() == 4
     rows = [message.deliveries.get() for message in (before, bad, after, other)]
     assert [row.state for row in rows] == ["pending", "dead", "pending", "pending"]
     assert (rows[1].reason, rows[1].target) == (Reason.INTERNAL, Target.AGENT)
@@ -255,7 +256,7 @@ def test_only_what_was_typed_is_a_command(account: ChannelAccount, kind: str) ->
 def test_a_conversation_that_begins_with_a_broken_message_has_its_time(account: ChannelAccount) -> None:
     hear(account)
     Message.objects.update(raw={"_bridge": "not an object"})
-    inbound.route_waiting()
+    router.route_waiting()
     assert Conversation.objects.get().last_inbound_at
 
 
@@ -307,7 +308,7 @@ def test_staff_begin_every_memory_of_a_conversation_anew(scope: str) -> None:
     account = bot()
     route(account, scope=scope)
     before = [key_of(account, who, GROUP) for who in ("zhangsan", "lisi")]
-    outbound.new_session(Conversation.objects.get())
+    outbox.new_session(Conversation.objects.get())
     after = [key_of(account, who, GROUP) for who in ("zhangsan", "lisi")]
     assert not set(before) & set(after)
 

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge import launcher
-from bridge.launcher import LaunchError, Plan, check_ports, listening, main, make_plan, processes
-from bridge.supervisor import Supervisor, program
+from bridge.runtime.launcher import launch
+from bridge.runtime.launcher.launch import LaunchError, Plan, check_ports, listening, main, make_plan, processes
+from bridge.runtime.launcher.supervisor import Supervisor, program
 from tests.test_embedded import ended, eventually
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def wait_for(supervisor: Supervisor, pattern: str, count: int = 1) -> None:
     assert len(re.findall(pattern, said(supervisor))) >= count, said(supervisor)
 
 
-def shell(name: str, script: str, *, restart: bool = False) -> launcher.Child:
+def shell(name: str, script: str, *, restart: bool = False) -> launch.Child:
     return program(name, ["/bin/sh", "-c", script], os.environ, restart=restart)
 
 
@@ -165,7 +165,7 @@ def test_a_reader_who_went_away_stops_everything() -> None:
 def test_children_end_when_the_supervisor_is_killed(sleeper: str) -> None:
     script = f"""
 import os, sys
-from bridge.supervisor import Supervisor, program
+from bridge.runtime.launcher.supervisor import Supervisor, program
 supervisor = Supervisor()
 for name in ("web", "worker"):
     supervisor.add(program(name, [sys.executable, {sleeper!r}], os.environ))
@@ -195,9 +195,9 @@ def test_the_demo_has_ports_data_and_secrets_of_its_own(free: int, tmp_path: Pat
 
 def test_a_second_demo_beside_the_first_keeps_its_data_apart(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATA_DIR")
-    assert launcher.data_folder("demo", free) == ROOT / ".data" / f"demo-{free}"
-    assert launcher.data_folder("demo", 8000) == ROOT / ".data" / "demo"
-    assert launcher.data_folder("run", free) == ROOT / ".data" / "run"
+    assert launch.data_folder("demo", free) == ROOT / ".data" / f"demo-{free}"
+    assert launch.data_folder("demo", 8000) == ROOT / ".data" / "demo"
+    assert launch.data_folder("run", free) == ROOT / ".data" / "run"
 
 
 def test_run_takes_the_servers_it_is_given(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +234,7 @@ def test_a_taken_port_is_named_with_a_way_out(free: int) -> None:
 def test_a_first_start_on_a_taken_port_leaves_no_data_folder(
     free: int, tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(launcher, "DOTENV", tmp_path / ".env")  # that of this copy is not ours
+    monkeypatch.setattr(launch, "DOTENV", tmp_path / ".env")  # that of this copy is not ours
     with socket.create_server(("127.0.0.1", free)):
         assert main([mode]) == 1
     assert f"Port {free} (for: web) is taken" in capsys.readouterr().out
@@ -246,7 +246,7 @@ def test_what_the_launcher_starts_writes_for_its_own_user_alone(free: int, tmp_p
     asks = [
         sys.executable,
         "-m",
-        "bridge.launcher",
+        "bridge.runtime.launcher.launch",
         "manage",
         "demo",
         "shell",
@@ -273,9 +273,9 @@ def test_the_first_run_writes_dotenv_with_new_secrets(
     for name in ("SECRET_KEY", "FIELD_KEYS", "PUBLIC_URL"):
         monkeypatch.setenv(name, "from the environment")
     path = tmp_path / ".env"
-    launcher.make_dotenv(supervisor, path)
+    launch.make_dotenv(supervisor, path)
     text = path.read_text()
-    launcher.make_dotenv(supervisor, path)
+    launch.make_dotenv(supervisor, path)
     assert path.read_text() == text
     assert path.stat().st_mode & 0o777 == 0o600
     found = dict(line.split("=", 1) for line in text.splitlines() if line and not line.startswith("#"))
@@ -295,13 +295,16 @@ def test_an_unknown_mode_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_second_copy_on_the_same_data_is_refused(
     free: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with launcher.claim(tmp_path / "data"):
+    with launch.claim(tmp_path / "data"):
         assert main(["demo"]) == 1
     assert "is in use by another running copy" in capsys.readouterr().out
 
 
 MAKEFILE = "run:\n\t@exec {python} -c '{code}'\n"
-WAITS_FOR_MAKE = 'from bridge.supervisor import Supervisor; s = Supervisor(); print("up", flush=True); s.run(); print("down", flush=True)'
+WAITS_FOR_MAKE = (
+    "from bridge.runtime.launcher.supervisor import Supervisor; s = Supervisor(); "
+    'print("up", flush=True); s.run(); print("down", flush=True)'
+)
 
 
 def test_an_interrupt_of_make_alone_ends_the_loop(tmp_path: Path) -> None:
@@ -311,7 +314,7 @@ def test_an_interrupt_of_make_alone_ends_the_loop(tmp_path: Path) -> None:
         ["make", "-C", str(tmp_path), "run"],
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(launcher.BASE_DIR)},
+        env={**os.environ, "PYTHONPATH": str(launch.BASE_DIR)},
         start_new_session=True,
     )
     with made:
@@ -327,9 +330,9 @@ def test_an_interrupt_of_make_alone_ends_the_loop(tmp_path: Path) -> None:
 
 def test_the_last_lines_show_the_login_that_was_made(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ADMIN_PASSWORD", raising=False)
-    plan = launcher.make_plan("run")
+    plan = launch.make_plan("run")
     plan.data_dir.mkdir(parents=True, exist_ok=True)
-    login = launcher.FirstLogin(plan)
+    login = launch.FirstLogin(plan)
     assert "changepassword" in login.text()
     Path(login.env["ADMIN_CREATED_FILE"]).touch()
     assert login.text() == f"admin / {login.env['ADMIN_PASSWORD']} (shown only now)"
@@ -343,25 +346,25 @@ def test_nothing_is_said_to_run_before_it_works(tmp_path: Path, free: int, super
     for name in ("worker", "connector"):
         (plan.data_dir / f"{name}.alive").touch()  # of the process before
     with answering(free, 503) as web, answering(free + 3, 200):
-        assert launcher.waits_for(plan) == ["web"]
+        assert launch.waits_for(plan) == ["web"]
         supervisor.children.clear()
-        started = threading.Thread(target=launcher.start_processes, args=(plan, supervisor, []))
+        started = threading.Thread(target=launch.start_processes, args=(plan, supervisor, []))
         started.start()
-        eventually(lambda: launcher.waits_for(plan) == ["web", "worker", "connector"])
+        eventually(lambda: launch.waits_for(plan) == ["web", "worker", "connector"])
         web.status = 200  # type: ignore[attr-defined]
         (plan.data_dir / "worker.alive").touch()
-        eventually(lambda: launcher.waits_for(plan) == ["connector"])
+        eventually(lambda: launch.waits_for(plan) == ["connector"])
         assert started.is_alive()
         (plan.data_dir / "connector.alive").touch()
         started.join(30)
         assert not started.is_alive()
-    assert set(launcher.waits_for(plan)) == {"web", "callbacks"}
+    assert set(launch.waits_for(plan)) == {"web", "callbacks"}
 
 
 def test_what_keeps_a_start_is_said_once(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launcher, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(launch, "PATIENCE_SECONDS", 0)
     out, plan = io.StringIO(), make_plan("run")
-    patience = launcher._Patience(plan, Supervisor(out))
+    patience = launch._Patience(plan, Supervisor(out))
     assert not patience.is_over()
     assert not patience.is_over()
     assert out.getvalue().count("Still waiting for: web, callbacks.") == 1

@@ -11,11 +11,11 @@ import pytest
 import redis
 from django.db import OperationalError, connection
 
-from bridge.bells import Bells
-from bridge.doorbell import Bell, ring
-from bridge.embedded import Valkey
-from bridge.listening import Listener, Responder
 from bridge.models import Attempt, Delivery, Outcome, State
+from bridge.runtime.launcher.embedded import Valkey
+from bridge.runtime.wakeups.publish import Bell, ring
+from bridge.runtime.wakeups.subscribe import Listener, Responder
+from bridge.runtime.worker.threads import Bells
 from tests.factories import app, eventually, hear, outcomes, picture, row, state, to_send
 
 if TYPE_CHECKING:

@@ -17,11 +17,14 @@ import redis
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
 
-from bridge import inbound, logs, processes, sending
-from bridge.asking import Asking
-from bridge.database import run_db
-from bridge.logs import JsonFormatter, LineFormatter, about
 from bridge.models import Message, Reason
+from bridge.pipeline.agent.turn import Asking
+from bridge.pipeline.inbound import router
+from bridge.pipeline.outbound import sender
+from bridge.runtime.db.connection import run_db
+from bridge.runtime.launcher import commands
+from bridge.security import logs
+from bridge.security.logs import JsonFormatter, LineFormatter, about
 from tests.factories import app, claimed, hear, route, to_send, turn
 
 if TYPE_CHECKING:
@@ -161,8 +164,8 @@ def test_a_row_that_broke_a_rule_is_not_shown(as_json: Written, as_line: Written
 def test_sending_names_its_rows(as_json: Written) -> None:
     delivery = claimed(to_send(app(), "canary text"))
     delivery.payload = {"broken": True}
-    sending.carry(delivery)
-    told = next(record for record in as_json.records if record["logger"] == "bridge.sending")
+    sender.carry(delivery)
+    told = next(record for record in as_json.records if record["logger"] == "bridge.pipeline.outbound.sender")
     assert (told["delivery_id"], told["message_id"]) == (delivery.pk, delivery.message_id)
     assert told["account_id"] == delivery.account_id
     assert "canary" not in as_json.text
@@ -174,7 +177,7 @@ def test_routing_names_its_rows(as_json: Written) -> None:
     route(account)
     message = hear(account, "canary text")
     Message.objects.filter(pk=message.pk).update(raw={"_bridge": [1]})
-    inbound.route_waiting()
+    router.route_waiting()
     assert message.deliveries.get().reason == Reason.INTERNAL
     told = next(record for record in as_json.records if record["message"] == "a message could not be routed")
     assert (told["message_id"], told["account_id"]) == (message.pk, account.pk)
@@ -188,7 +191,7 @@ def test_a_turn_names_its_rows_on_every_thread(as_json: Written) -> None:
     delivery = claimed(turn(account, "canary text"))
     delivery.payload = {}
     asyncio.run(Asking(delivery, None, None, lambda _delivery, _text: None).run())  # type: ignore[arg-type]
-    told = next(record for record in as_json.records if record["logger"] == "bridge.asking")
+    told = next(record for record in as_json.records if record["logger"] == "bridge.pipeline.agent.turn")
     assert (told["delivery_id"], told["message_id"]) == (delivery.pk, delivery.message_id)
     assert "canary" not in as_json.text
 
@@ -279,7 +282,7 @@ import aiohttp, celery, kombu, psycopg, redis, asyncio
 for name in ("urllib3.connectionpool", "aiohttp.client", "celery.worker", "kombu", "psycopg", "redis", "asyncio", "httpx", "anything"):
     logging.getLogger(name).debug("canary-secret-2 of %s", name)
     assert not logging.getLogger(name).isEnabledFor(logging.DEBUG), name
-logging.getLogger("bridge.sending").debug("ours is written")
+logging.getLogger("bridge.pipeline.outbound.sender").debug("ours is written")
 """
 
 
@@ -299,7 +302,7 @@ def test_other_peoples_code_is_never_at_debug(level: str, ours: bool) -> None:
     ("level", "celery"), [("DEBUG", "INFO"), ("notset", "INFO"), ("INFO", "INFO"), ("ERROR", "ERROR"), ("", "INFO")]
 )
 def test_celery_is_not_told_to_debug(level: str, celery: str) -> None:
-    line = processes.command("worker", {"LOG_LEVEL": level, "DATA_DIR": "/tmp"})  # noqa: S108 - nothing is written
+    line = commands.command("worker", {"LOG_LEVEL": level, "DATA_DIR": "/tmp"})  # noqa: S108 - nothing is written
     assert line[line.index("--loglevel") + 1] == celery
 
 

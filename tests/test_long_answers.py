@@ -8,8 +8,8 @@ import pytest
 from django.core.files.base import ContentFile
 from django.db import transaction
 
-from bridge import outbound
 from bridge.models import Delivery, State
+from bridge.pipeline.outbound import outbox
 from channels_wechat.messages import Content
 from tests.factories import FAN, answer, app, bot, due, hear, official, row, send, work_off
 from tests.followers import Crowd, crowd
@@ -64,7 +64,7 @@ def test_an_app_sends_the_whole_of_a_long_answer_as_a_file(company: SimulatorCli
 def test_the_whole_comes_behind_the_files_of_the_answer() -> None:
     question, file = hear(app(), "q"), ContentFile(b"a,b", name="sums.csv")
     with transaction.atomic():
-        message = outbound.answer(question, long(300_000), source="agent", key="k", files=[file])
+        message = outbox.answer(question, long(300_000), source="agent", key="k", files=[file])
     assert list(message.attachments.order_by("position").values_list("position", "name")) == [
         (0, "sums.csv"),
         (1, "answer.txt"),

@@ -14,9 +14,9 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from bridge import media
-from bridge.checks import _is_writable
+from bridge.media import storage
 from bridge.models import Attachment, Message
+from bridge.runtime.conf.checks import _is_writable
 from channels_wechat.errors import Action, ChannelError
 from tests.factories import GROUP, app, bot, hear, picture
 
@@ -34,8 +34,8 @@ def item_of(account: ChannelAccount, handle: str = "M1") -> Attachment:
 
 
 def fetched(item: Attachment) -> Attachment:
-    for claimed in media.claim(10):
-        media.fetch(claimed)
+    for claimed in storage.claim(10):
+        storage.fetch(claimed)
     item.refresh_from_db()
     return item
 
@@ -56,32 +56,32 @@ def upload(company: SimulatorClient, account: ChannelAccount) -> str:
 def test_it_is_kept_under_a_random_name(company: SimulatorClient) -> None:
     account = app(company.url)
     item = item_of(account, upload(company, account))
-    assert media.waiting()
-    assert media.still_fetching([item.pk])
+    assert storage.waiting()
+    assert storage.still_fetching([item.pk])
     fetched(item)
     assert (item.state, item.name, item.mime, item.source, item.error) == ("ready", "照片.png", "image/png", "", "")
-    assert item.size == len(media.read(item.pk).content) > 0
-    assert media.read(str(item.pk)).kind == "image"
+    assert item.size == len(storage.read(item.pk).content) > 0
+    assert storage.read(str(item.pk)).kind == "image"
     assert "照片" not in item.file.name
     assert (Path(settings.MEDIA_ROOT) / item.file.name).is_file()
-    assert not media.waiting()
-    assert not media.still_fetching([item.pk])
-    assert media.rows([item.pk]) == [item]
+    assert not storage.waiting()
+    assert not storage.still_fetching([item.pk])
+    assert storage.rows([item.pk]) == [item]
 
 
 def test_only_what_is_due_is_claimed_once(company: SimulatorClient) -> None:
     item = item_of(app(company.url))
-    assert [row.pk for row in media.claim(10)] == [item.pk]
-    assert media.claim(10) == []
+    assert [row.pk for row in storage.claim(10)] == [item.pk]
+    assert storage.claim(10) == []
     Attachment.objects.update(lease_until=timezone.now())
-    assert [row.tries for row in media.claim(10)] == [2]
+    assert [row.tries for row in storage.claim(10)] == [2]
     Attachment.objects.update(lease_until=None, due_at=timezone.now() + timedelta(seconds=60))
-    assert media.claim(10) == []
+    assert storage.claim(10) == []
 
 
 def test_a_dead_media_id_is_given_up_in_words(company: SimulatorClient) -> None:
     item = item_of(app(company.url), "nonsense")
-    Attachment.objects.update(tries=len(media.RETRY_SECONDS) - 1)
+    Attachment.objects.update(tries=len(storage.RETRY_SECONDS) - 1)
     fetched(item)
     assert (item.state, item.source) == ("failed", "")
     assert "40007" in item.error
@@ -96,8 +96,8 @@ def test_trouble_is_tried_again(company: SimulatorClient, kind: str) -> None:
     assert (item.state, item.tries, item.lease_until) == ("pending", 1, None)
     assert item.error
     assert item.due_at > timezone.now()
-    assert not media.waiting()
-    assert media.claim(10) == []
+    assert not storage.waiting()
+    assert storage.claim(10) == []
     again(item)
     assert fetched(item).state == "ready"
 
@@ -114,7 +114,7 @@ def test_a_file_beyond_the_platforms_rate_is_fetched_later(company: SimulatorCli
 
 def test_trouble_without_end_is_given_up() -> None:
     item = item_of(app())
-    for tries in range(1, len(media.RETRY_SECONDS) + 1):
+    for tries in range(1, len(storage.RETRY_SECONDS) + 1):
         assert item.state == "pending"
         again(item)
         assert fetched(item).tries == tries
@@ -123,14 +123,14 @@ def test_trouble_without_end_is_given_up() -> None:
 
 def test_what_is_given_up_leaves_no_address() -> None:
     item = item_of(app())
-    Attachment.objects.update(fallback="https://wework.qpic.cn/1?token=canary", tries=len(media.RETRY_SECONDS) - 1)
+    Attachment.objects.update(fallback="https://wework.qpic.cn/1?token=canary", tries=len(storage.RETRY_SECONDS) - 1)
     assert (fetched(item).state, item.source, item.fallback) == ("failed", "", "")
 
 
 def test_the_platforms_own_pause_wins_and_its_secrets_are_not_kept() -> None:
     item = item_of(app())
     item.tries = 1
-    media._failed(item, ChannelError("45009", Action.WAIT, "access_token=canary", retry_after=600))
+    storage._failed(item, ChannelError("45009", Action.WAIT, "access_token=canary", retry_after=600))
     assert 590 < (item.due_at - timezone.now()).total_seconds() <= 600
     assert item.error == "access_token=••• (45009)"
 
@@ -176,7 +176,7 @@ def test_a_file_waits_no_longer_than_the_platform_keeps_it(company: SimulatorCli
     item = item_of(account, upload(company, account))
     account.token.failure, account.token.failure_code = "the secret is wrong", "40001"
     account.token.save()
-    Message.objects.update(created_at=timezone.now() - timedelta(days=media.MEDIA_ID_DAYS))
+    Message.objects.update(created_at=timezone.now() - timedelta(days=storage.MEDIA_ID_DAYS))
     assert (fetched(item).state, item.source) == ("failed", "")
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
-from bridge import metrics
 from bridge.models import Message
+from bridge.operations import dashboard
+from bridge.pipeline.inbound import callback_stats
 from tests import factories
 from tests.admin import rows
 
@@ -29,22 +30,22 @@ def _files(settings: object, tmp_path: Path) -> None:
 def test_callbacks_are_noted_and_refusals_counted(valkey: redis.Redis) -> None:
     account = rows.account()
     factories.hear(factories.mini())
-    assert metrics.last_callback(account) is None
+    assert callback_stats.last_callback(account) is None
     factories.note_callback(account, "signature", refused=True)
     factories.note_callback(account, "signature", refused=True)
     factories.note_callback(account, "stale", refused=True)
     factories.note_callback(account, "text", refused=False)
-    when, result = metrics.last_callback(account) or (None, "")
+    when, result = callback_stats.last_callback(account) or (None, "")
     assert result == "text"
     assert when is not None
     assert abs((timezone.now() - when).total_seconds()) < 60
-    assert metrics.refusals(account) == {"signature": 2, "stale": 1}
+    assert callback_stats.refusals(account) == {"signature": 2, "stale": 1}
 
 
 def test_the_last_callback_is_read_from_the_rows_when_valkey_has_forgotten(valkey: redis.Redis) -> None:
     world = rows.build()
     newest = Message.objects.filter(account=world.bot, direction="in").latest("id")
-    assert metrics.last_callback(world.bot) == (newest.created_at, "ok")
+    assert callback_stats.last_callback(world.bot) == (newest.created_at, "ok")
 
 
 def test_the_dashboard_counts_today(valkey: redis.Redis, django_assert_num_queries) -> None:
@@ -56,7 +57,7 @@ def test_the_dashboard_counts_today(valkey: redis.Redis, django_assert_num_queri
     rows.delivery(replayed, "pending", created_at=queued - timedelta(days=3), queued_at=queued)
     rows.delivery(sending, "sending", lane="in:another", lease_until=timezone.now())
     with django_assert_num_queries(8):
-        board = metrics.dashboard()
+        board = dashboard.dashboard()
     assert (board.incoming, board.outgoing) == (6, 3)
     assert (board.waiting, board.held, board.dead, board.uncertain) == (3, 0, 2, 1)
     assert board.oldest_waiting == queued
@@ -66,10 +67,10 @@ def test_the_dashboard_counts_today(valkey: redis.Redis, django_assert_num_queri
 
 def test_dead_letters_are_counted_to_a_border(valkey: redis.Redis) -> None:
     world = rows.build()
-    assert metrics.dead_letters() == 3
-    for number in range(metrics.BADGE_MOST):
+    assert dashboard.dead_letters() == 3
+    for number in range(dashboard.BADGE_MOST):
         rows.delivery(rows.message(world.group, "x", f"X{number}"), "dead", "permanent")
-    assert metrics.dead_letters() == metrics.BADGE_MOST
+    assert dashboard.dead_letters() == dashboard.BADGE_MOST
 
 
 def test_each_refusal_is_counted_however_fast_they_come(valkey: redis.Redis) -> None:
@@ -77,8 +78,8 @@ def test_each_refusal_is_counted_however_fast_they_come(valkey: redis.Redis) -> 
     for _time in range(3):
         factories.note_callback(account, "ok")
         factories.note_callback(account, "stale", refused=True)
-    assert metrics.refusals(account) == {"stale": 3}
-    assert 0 < valkey.ttl(f"callback:{account.key}") <= metrics.KEEP_SECONDS
-    assert metrics.note_callback(str(account.key), "stale", True) is not None
-    assert metrics.note_callback(str(account.key), "ok", False) is not None
-    assert metrics.note_callback(str(account.key), "ok", False) is None
+    assert callback_stats.refusals(account) == {"stale": 3}
+    assert 0 < valkey.ttl(f"callback:{account.key}") <= callback_stats.KEEP_SECONDS
+    assert callback_stats.note_callback(str(account.key), "stale", True) is not None
+    assert callback_stats.note_callback(str(account.key), "ok", False) is not None
+    assert callback_stats.note_callback(str(account.key), "ok", False) is None

@@ -8,8 +8,8 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import ChannelAccount, Health, Restriction
-from bridge import names, peers
 from bridge.models import Contact, Conversation
+from bridge.people import names, peers
 from tests.factories import FAN, NOWHERE, OFFICIAL, WEIXIN_FIELDS, app, bot, official, turn
 
 if TYPE_CHECKING:

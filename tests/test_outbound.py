@@ -11,9 +11,9 @@ from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.utils import timezone
 
-from bridge import outbound
 from bridge.models import Attempt, Conversation, Delivery, Message, Reason
-from bridge.outbound import CannotSend, answerable, cannot_send, said_at_once
+from bridge.pipeline.outbound import outbox
+from bridge.pipeline.outbound.outbox import CannotSend, answerable, cannot_send, said_at_once
 from channels_wechat.messages import Content
 from tests.factories import GROUP, answer, app, bot, hear, parts, send, shift, to_send
 
@@ -226,7 +226,7 @@ def test_people_are_told_at_once_that_nothing_is_left() -> None:
 
 
 def test_staff_answer_the_newest_question_that_can_be_answered() -> None:
-    from bridge.inbound import route_waiting
+    from bridge.pipeline.inbound.router import route_waiting
 
     account = bot()
     questions = [hear(account, str(number), group=GROUP, reply=REPLY) for number in range(3)]
@@ -276,11 +276,11 @@ def test_recall_needs_a_channel_that_can() -> None:
     delivery = answer(hear(bot(), group=GROUP, reply=REPLY)).deliveries.get()
     shift(delivery, state="delivered", finished_at=0, remote_id="R")
     with pytest.raises(CannotSend, match="no longer"):
-        outbound.recall(Delivery.objects.get())
+        outbox.recall(Delivery.objects.get())
 
 
 def test_a_new_session_is_only_counted() -> None:
     talk = to_send(app()).message.conversation
-    outbound.new_session(talk)
+    outbox.new_session(talk)
     talk.refresh_from_db()
     assert talk.session_epoch == 1

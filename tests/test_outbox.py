@@ -17,8 +17,8 @@ from django.utils import timezone
 from accounts import channels
 from accounts.channels import known
 from accounts.models import ChannelAccount
-from bridge import inbound, outbox
 from bridge.models import Attachment, Contact, Conversation, Delivery, Event, Message, Reason, Target, WebhookEndpoint
+from bridge.pipeline.inbound import batch, router
 from tests.factories import GROUP, app, bot, endpoint, hear, picture, route, send, turn
 from tests.test_races import at_once
 
@@ -39,7 +39,7 @@ def asked(message: Message) -> Delivery:
 
 def statements() -> int:
     with CaptureQueriesContext(connection) as found:
-        inbound.route_waiting()
+        router.route_waiting()
     return len(found)
 
 
@@ -73,7 +73,7 @@ def test_fifty_messages_cost_the_statements_of_one(
         hear(account, str(number), f"user{number % 20}", media=(picture(),) * (number % 3))
     assert statements() == one
     assert one <= (9 if listening else 6)
-    assert inbound.route_waiting() == 0
+    assert router.route_waiting() == 0
     assert Delivery.objects.filter(target=Target.WEBHOOK).count() == (2 * 52 if listening else 0)
 
 
@@ -90,9 +90,9 @@ def test_nothing_to_route_costs_one_look(account: ChannelAccount) -> None:
 def test_many_peers_keep_their_order_over_many_batches(account: ChannelAccount) -> None:
     route(account)
     other = bot()
-    for number in range(outbox.AT_ONCE + 20):
+    for number in range(batch.AT_ONCE + 20):
         hear(random.choice([account, other]), str(number), f"user{number % 7}", group=random.choice(["", GROUP]))
-    assert [inbound.route_waiting() for _batch in range(3)] == [outbox.AT_ONCE, 20, 0]
+    assert [router.route_waiting() for _batch in range(3)] == [batch.AT_ONCE, 20, 0]
     in_order(account)
     in_order(other)
 
@@ -101,7 +101,7 @@ def test_many_peers_keep_their_order_over_many_batches(account: ChannelAccount) 
 def test_what_came_first_is_first_in_a_batch(account: ChannelAccount) -> None:
     route(account)
     said = [hear(account, str(number), f"user{number % 3}").pk for number in range(9)]
-    inbound.route_waiting()
+    router.route_waiting()
     assert list(Delivery.objects.order_by("seq").values_list("message_id", flat=True)) == said
 
 
@@ -110,7 +110,7 @@ def test_new_in_the_middle_of_a_batch(account: ChannelAccount) -> None:
     route(account)
     early, command, late, again, last = (hear(account, text) for text in ("1", "/new", "2", "/new", "3"))
     other = hear(account, "4", "lisi")
-    assert inbound.route_waiting() == 6
+    assert router.route_waiting() == 6
     keys = [asked(message).payload["session_key"] for message in (early, late, last)]
     assert len(set(keys)) == 3
     assert [asked(message).reason for message in (command, again)] == [Reason.COMMAND] * 2
@@ -128,7 +128,7 @@ def test_names_that_an_event_tells_are_used_in_the_same_batch(account: ChannelAc
     hear(account, kind="event", sender="", contacts={"zhangsan": "张三", "lisi": "李四"})
     four = hear(account, "4", "wangwu", group=GROUP)
     one, two, three = hear(account, "1"), hear(account, "2", "lisi"), hear(account, "3", "lisi", group=GROUP)
-    inbound.route_waiting()
+    router.route_waiting()
     assert "张三 (user id zhangsan)" in asked(one).payload["extra_system_prompt"]
     assert "李四 (user id lisi)" in asked(two).payload["extra_system_prompt"]
     assert "李四 (lisi): 3" in asked(three).payload["message"]
@@ -142,7 +142,7 @@ def test_each_message_has_its_own_files(account: ChannelAccount) -> None:
     route(account)
     none, two = hear(account, "1"), hear(account, "2", media=(picture("A", "a.png"), picture("B")))
     one = hear(account, "3", "lisi", media=(picture("C"),))
-    inbound.route_waiting()
+    router.route_waiting()
     for message in (none, two, one):
         files = Attachment.objects.filter(message=message).order_by("position").values_list("pk", flat=True)
         assert asked(message).payload["attachments"] == list(files)
@@ -154,11 +154,11 @@ def test_a_turn_that_is_made_anew_for_a_replay_is_the_same(account: ChannelAccou
     route(account, allow_links=True)
     Contact.objects.create(account=account, external_id="lisi", name="李四")
     message = hear(account, "1", "lisi", group=GROUP, media=(picture("A", "a.png"), picture("B", "b.png")))
-    inbound.route_waiting()
+    router.route_waiting()
     first = asked(message).payload
     assert ("李四 (lisi): 1" in first["message"], len(first["attachments"])) == (True, 2)
     message.refresh_from_db()
-    assert inbound.route_again(message).payload == first
+    assert router.route_again(message).payload == first
 
 
 @pytest.mark.django_db
@@ -195,7 +195,7 @@ def test_an_event_s_endpoints_hear_of_their_own_account(account: ChannelAccount)
     hear(account, media=(picture(),))
     hear(other, group=GROUP)
     hear(account, kind="event")
-    inbound.route_waiting()
+    router.route_waiting()
     rows = Delivery.objects.filter(target=Target.WEBHOOK).order_by("seq")
     assert [row.endpoint for row in rows] == [mine, all_of_them, all_of_them]
     assert [len(row.payload["body"]["data"]["attachments"]) for row in rows] == [1, 1, 0]
@@ -209,7 +209,7 @@ def test_one_poisonous_message_in_a_batch(account: ChannelAccount, caplog: pytes
     said = [hear(account, text, who) for text, who in itertools.product(("1", "/new", "2"), ("zhangsan", "lisi"))]
     Message.objects.filter(pk=said[2].pk).update(raw={"_bridge": "not an object"})
     with caplog.at_level(logging.WARNING):
-        assert inbound.route_waiting() == 6
+        assert router.route_waiting() == 6
     rows = [asked(message) for message in said]
     assert [row.state for row in rows] == ["pending", "pending", "dead", "skipped", "pending", "pending"]
     assert (rows[2].reason, rows[3].reason) == (Reason.INTERNAL, Reason.COMMAND)
@@ -256,8 +256,8 @@ def test_routers_and_senders_at_once_never_lock_each_other_out(caplog: pytest.Lo
         return run
 
     def listen() -> None:
-        while not done.is_set() or inbound.waiting():
-            inbound.route_waiting()
+        while not done.is_set() or router.waiting():
+            router.route_waiting()
 
     def write() -> None:
         for number in range(40):
@@ -281,7 +281,7 @@ def test_who_waited_for_the_locks_sees_what_the_other_did(account: ChannelAccoun
     route(account)
     for number in range(30):
         hear(account, str(number), f"user{number % 3}")
-    assert sorted(at_once(*[inbound.route_waiting] * 4)) == [0, 0, 0, 30]
+    assert sorted(at_once(*[router.route_waiting] * 4)) == [0, 0, 0, 30]
     in_order(account)
 
 
@@ -290,7 +290,7 @@ def test_a_conversation_made_by_staff_at_the_same_moment_is_the_same(account: Ch
     route(account)
     heard = [hear(account, str(number), f"user{number}") for number in range(20)]
     said = at_once(
-        *[lambda number=number: send(account, "x", f"user{number}") for number in range(4)], inbound.route_waiting
+        *[lambda number=number: send(account, "x", f"user{number}") for number in range(4)], router.route_waiting
     )
     assert Conversation.objects.count() == 20
     assert said[0].conversation == asked(heard[0]).message.conversation

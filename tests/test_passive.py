@@ -18,13 +18,16 @@ from wechatpy.crypto import WeChatCrypto
 
 from accounts import capabilities, channels, valkey
 from accounts.models import ChannelAccount
-from bridge import delivery as work
-from bridge import held, inbound, outbound, passive, readable
 from bridge.models import Conversation, Delivery, Message, Reason, State
-from bridge.outbound import CannotSend
-from bridge.replay import replay
-from bridge.retries import Failure
-from bridge.runtime import capacity
+from bridge.operations.replay import replay
+from bridge.pipeline.delivery import lanes
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery.retry_policy import Failure
+from bridge.pipeline.inbound import router
+from bridge.pipeline.outbound import outbox
+from bridge.pipeline.outbound.outbox import CannotSend
+from bridge.pipeline.replies import passive, unread, waiting_requests
+from bridge.runtime.conf import capacity
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.messages import Content, message_uuid
 from channels_wechat.official_account import OfficialAccount
@@ -133,7 +136,7 @@ def ask(account: ChannelAccount, text: str = "hello", msgid: int = 1) -> Message
     """By callback, and routed; the callback itself ended before that."""
     _as_delivery(2, msgid)  # so the request that stores it is the last one, and ends at once
     call(account, *pushed(text, msgid))
-    inbound.route_waiting()
+    router.route_waiting()
     return Message.objects.get(idempotency_key=str(msgid))
 
 
@@ -164,7 +167,7 @@ def test_what_nobody_read_is_skipped(account: ChannelAccount) -> None:
     assert question is not None
     message = answer(question, LONG)
     for part in message.deliveries.all():
-        shift(part, due_at=-1, queued_at=-readable.UNREAD_SECONDS - 1)
+        shift(part, due_at=-1, queued_at=-lanes.UNREAD_SECONDS - 1)
     work_off()
     assert parts(message) == [("skipped", "unread")] * 3
 
@@ -182,13 +185,13 @@ def test_files_become_lines_of_the_text(account: ChannelAccount) -> None:
     question = asked(account).message
     assert question is not None
     files = [ContentFile(b"x", name="plan.pdf")]
-    message = outbound.answer(question, "here", source=Message.Source.AGENT, key="k", files=files)
+    message = outbox.answer(question, "here", source=Message.Source.AGENT, key="k", files=files)
     (part,) = message.deliveries.all()
     assert part.payload["body"]["text"]["content"] == "here\n\n[plan.pdf，1\xa0byte：此会话无法发送文件]"
 
 
 def test_an_answer_that_nobody_asked_for_or_can_read_is_dead(account: ChannelAccount) -> None:
-    unasked = outbound.send(account, "direct", FAN, Content(text="hi"), source=Message.Source.AGENT)
+    unasked = outbox.send(account, "direct", FAN, Content(text="hi"), source=Message.Source.AGENT)
     assert parts(unasked) == [("dead", "no_reply")]
     in_json = asked(account, raw={"CreateTime": 1}).message  # to which the form of an answer is not known
     assert in_json is not None
@@ -199,16 +202,16 @@ def test_staff_answer_only_an_open_question(account: ChannelAccount) -> None:
     with pytest.raises(CannotSend, match="speaks only in the reply"):
         send(account, peer_id=FAN)
     question = asked(account)
-    shift(question, created_at=-readable.UNREAD_SECONDS - 1)
-    assert "speaks only" in outbound.cannot_send(Conversation.objects.get())
+    shift(question, created_at=-lanes.UNREAD_SECONDS - 1)
+    assert "speaks only" in outbox.cannot_send(Conversation.objects.get())
     shift(question, created_at=0)
-    assert outbound.cannot_send(Conversation.objects.get()) == ""
+    assert outbox.cannot_send(Conversation.objects.get()) == ""
     with pytest.raises(CannotSend, match="only text"):
         send(account, peer_id=FAN, content=Content(kind="music", data={}))
     message = send(account, "me here", FAN)
     assert (message.reply_to_id, parts(message)) == (question.message_id, [("pending", "")])
     Delivery.objects.filter(pk=question.pk).update(state=State.DELIVERED, finished_at=timezone.now())
-    assert "speaks only" in outbound.cannot_send(Conversation.objects.get())
+    assert "speaks only" in outbox.cannot_send(Conversation.objects.get())
     with pytest.raises(CannotSend):
         send(account, "more", FAN, reply_to=question.message)
     assert Message.objects.filter(direction="out").count() == 1
@@ -216,7 +219,7 @@ def test_staff_answer_only_an_open_question(account: ChannelAccount) -> None:
 
 def test_staff_who_have_taken_over_answer_once(account: ChannelAccount) -> None:
     hear(account, "first", FAN)
-    inbound.route_waiting()
+    router.route_waiting()
     Conversation.objects.update(mode=Conversation.Mode.HUMAN)
     Delivery.objects.update(state=State.DELIVERED, finished_at=timezone.now())
     asked(account, "second")
@@ -248,7 +251,7 @@ def test_one_reads_on_also_in_the_batch_of_its_question(account: ChannelAccount)
     raw = {"CreateTime": "1"}
     for text in ("hello", "1"):
         hear(account, text, FAN, raw=raw)
-    inbound.route_waiting()
+    router.route_waiting()
     assert [one.reason for one in Delivery.objects.order_by("id")] == ["", "read_on"]
 
 
@@ -261,7 +264,7 @@ def test_one_is_a_turn_where_what_came_in_its_batch_is_no_question_of_theirs(
     raw = {"CreateTime": "1"}
     hear(account, "hello", who, raw=raw, kind=kind)
     one = hear(account, "1", FAN, raw=raw)
-    inbound.route_waiting()
+    router.route_waiting()
     assert one.deliveries.get().state == "pending"
 
 
@@ -307,8 +310,8 @@ def test_a_reply_that_was_not_sent_is_no_delivery(
     part = answer(ask(account), "forty-two").deliveries.get()
     with monkeypatch.context() as stands_still:
         if how == "late":
-            stands_still.setattr("bridge.runtime.http.GIVEN_UP_SECONDS", 0.0)
-        stands_still.setattr("bridge.runtime.http.LISTEN_SECONDS", 0.0)  # it is listened to from the beginning
+            stands_still.setattr("bridge.runtime.web.http.GIVEN_UP_SECONDS", 0.0)
+        stands_still.setattr("bridge.runtime.web.http.LISTEN_SECONDS", 0.0)  # it is listened to from the beginning
         call(account, *pushed("hello", 1), **{how: True})
     assert (state(part), row(part).attempts.get().outcome) == ("sending", "")
     if swept:
@@ -367,7 +370,7 @@ def test_the_line_that_tells_how_to_read_on_fits_in_bytes(account: ChannelAccoun
     line = "\n\n" + account.sentence("read_on")
     room = OfficialAccount.passive_bytes - len(line.encode())
     text = "字" * (room // 3) + "x" * (room % 3 + too_long)
-    assert readable.hint(channel, text) == (text if too_long else text + line)
+    assert unread.hint(channel, text) == (text if too_long else text + line)
 
 
 def test_the_rest_of_an_answer_is_not_given_unasked(account: ChannelAccount) -> None:
@@ -385,7 +388,7 @@ def test_what_another_account_was_given_under_the_same_number_is_not_shown(accou
     question = ask(account, "hello", 7)
     theirs = to_send(official(answers="messages", app_id="wxother"), peer_id=FAN)
     shift(theirs, state="delivered", finished_at=0, wire="view", remote_id="7")
-    found = readable.standing(question.uuid)
+    found = unread.standing(question.uuid)
     assert found is not None
     assert found.given is None
 
@@ -488,7 +491,7 @@ def test_without_valkey_and_the_row_the_platforms_whole_seconds_tell_it(
     monkeypatch.setattr(OfficialAccount, "hangs_up_seconds", 5.0)
     heard = said("hello", FAN, occurred_at=time.time() - seconds)
     channel: Any = channels.channel_for(account)
-    assert passive._Request(account, channel, heard, held.Places(1), Executor())._number(0, None) == number
+    assert passive._Request(account, channel, heard, waiting_requests.Places(1), Executor())._number(0, None) == number
 
 
 # --- an account that is not granted messages
@@ -523,7 +526,7 @@ def test_a_replay_of_an_unread_part_can_be_read_again(account: ChannelAccount) -
 
 
 def test_places_are_few_and_woken_by_name() -> None:
-    places = held.Places(2)
+    places = waiting_requests.Places(2)
     one, two, three = uuid4(), uuid4(), uuid4()
     with places.place("a", one) as first, places.place("b", two) as second, places.place("a", three) as third:
         assert first
@@ -535,7 +538,7 @@ def test_places_are_few_and_woken_by_name() -> None:
 
 
 def test_a_later_delivery_takes_the_place_of_the_one_before() -> None:
-    places, message = held.Places(1), uuid4()
+    places, message = waiting_requests.Places(1), uuid4()
     with places.place("a", message) as before:
         assert before
         with places.place("a", message) as now:
@@ -551,13 +554,13 @@ def test_a_word_wakes_who_waits(valkey: redis.Redis) -> None:
 
 
 async def _woken(valkey: redis.Redis) -> bool:
-    places = held.Places(2)
+    places = waiting_requests.Places(2)
     places.listen()
     try:
-        with places.place(readable.whom(7, FAN), uuid4()) as place:
+        with places.place(unread.whom(7, FAN), uuid4()) as place:
             assert place
             for _ in range(100):
-                valkey.publish(readable.CHANNEL, readable.whom(7, FAN))
+                valkey.publish(unread.CHANNEL, unread.whom(7, FAN))
                 with contextlib.suppress(TimeoutError):
                     return await asyncio.wait_for(place.woken.wait(), 0.1)
     finally:
@@ -568,9 +571,9 @@ async def _woken(valkey: redis.Redis) -> bool:
 
 
 def test_many_who_wait_look_less_often() -> None:
-    places = held.Places(500)
+    places = waiting_requests.Places(500)
     with contextlib.ExitStack() as stack:
         for _ in range(300):
             stack.enter_context(places.place("a", uuid4()))
         assert places.look_seconds == 3
-    assert places.look_seconds == held.LOOK_SECONDS
+    assert places.look_seconds == waiting_requests.LOOK_SECONDS

@@ -9,8 +9,8 @@ import pytest
 
 from accounts import capabilities
 from accounts.models import Restriction
-from bridge import passive
 from bridge.models import Delivery
+from bridge.pipeline.replies import passive
 from channels_wechat.official_account import OfficialAccount
 from channels_wechat.simulator import RunningSimulator
 from tests.callbacks import web_server

@@ -10,8 +10,10 @@ from django.core.exceptions import ValidationError
 from django.db import connection
 
 from accounts.person_ids import named
-from bridge import inbound, routing, search
 from bridge.models import Contact, Conversation, Message, Route, State
+from bridge.pipeline.inbound import router
+from bridge.pipeline.routing import rules
+from bridge.ui import search
 from channels_wechat.wecom_ids import person_id
 from tests.callbacks import call
 from tests.factories import FAN, GROUP, app, bot, gateway, hear, official, route, send, turn
@@ -51,17 +53,17 @@ def test_a_mapping_holds_for_a_person_in_any_case() -> None:
     route(account, agent_id="everyone")
     for number, sender in enumerate(("WangWu", "wangwu", "WANGWU"), 1):
         assert call(account, *callback("wecom_app", of(sender, number))).status == 200
-    inbound.route_waiting()
+    router.route_waiting()
     agents = {message.deliveries.get().payload["agent_id"] for message in Message.objects.all()}
     assert agents == {"theirs"}
     assert (Conversation.objects.get().peer_id, Contact.objects.get().external_id) == ("wangwu", "wangwu")
-    assert routing.explain(account, "direct", "WANGwu", "WANGwu", "hi", True).route.agent_id == "theirs"  # type: ignore[union-attr]
+    assert rules.explain(account, "direct", "WANGwu", "WANGwu", "hi", True).route.agent_id == "theirs"  # type: ignore[union-attr]
 
 
 def test_what_is_sent_to_a_person_in_any_case_is_one_conversation() -> None:
     account = app()
     hear(account, sender="wangwu")
-    inbound.route_waiting()
+    router.route_waiting()
     for peer in ("WangWu", "WANGWU", "wangwu"):
         send(account, peer_id=peer)
     assert Conversation.objects.get().messages.count() == 4
@@ -105,14 +107,14 @@ def test_ids_of_chats_and_openids_keep_their_case() -> None:
         ).status
         == 200
     )
-    inbound.route_waiting()
+    router.route_waiting()
     assert set(Conversation.objects.filter(account=followed).values_list("peer_id", flat=True)) == {FAN, FAN.lower()}
 
 
 def test_a_search_finds_a_person_in_any_case() -> None:
     account, followed = app(), official()
     mine, theirs = hear(account, "hello", "wangwu"), hear(followed, "hello", FAN)
-    inbound.route_waiting()
+    router.route_waiting()
     rows = Message.objects.all()
     assert search.messages(rows, "WangWu").ids == [mine.pk]
     assert search.messages(rows, FAN).ids == [theirs.pk]
@@ -133,7 +135,7 @@ def test_rows_of_an_id_are_found_as_it_is_and_in_another_case_only_where_that_do
 def older(account: ChannelAccount, peer_id: str, text: str) -> Message:
     """A message of a person as it was stored until now."""
     message = hear(account, text, peer_id.lower())
-    inbound.route_waiting()
+    router.route_waiting()
     message.refresh_from_db()
     talk = (
         Conversation.objects.create(account=account, peer_kind="direct", peer_id=peer_id)
@@ -154,7 +156,7 @@ def test_rows_of_until_now_become_one() -> None:
     Contact.objects.get_or_create(account=account, external_id="WangWu", defaults={"name": "王五"})
     Contact.objects.create(account=account, external_id=ENCRYPTED)
     hear(followed, "c", FAN)
-    inbound.route_waiting()
+    router.route_waiting()
     Route.objects.filter(account=account).update(peer_kind="direct", peer_id="WangWu")
     with connection.schema_editor() as editor:
         import_module("bridge.migrations.0014_ids_of_people_in_lower_case").unify(None, editor)

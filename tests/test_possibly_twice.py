@@ -9,9 +9,9 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import AccessToken, ChannelAccount, Health
-from bridge import delivery as work
-from bridge import replay
 from bridge.models import Reason, State
+from bridge.operations import replay
+from bridge.pipeline.delivery import state as work
 from channels_wechat.messages import Content
 from tests.factories import FAN, app, claimed, due, official, outcomes, row, send, shift, to_send, work_off
 from tests.followers import SEND, Crowd, crowd

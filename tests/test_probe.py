@@ -11,10 +11,10 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import ChannelAccount, Health
-from bridge import tasks
 from bridge.models import Incident
 from bridge.operations import probe
 from bridge.operations.probe import PROBE_SECONDS
+from bridge.runtime.worker import tasks
 from tests.factories import app, bot, to_send, work_off
 
 if TYPE_CHECKING:
@@ -175,7 +175,9 @@ def test_a_bot_that_nobody_can_ask_works_again_after_ten_quiet_minutes(company: 
 
 
 def test_the_clock_asks(company: SimulatorClient) -> None:
-    assert "bridge.tasks.probe_failing" in {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    assert "bridge.runtime.worker.tasks.probe_failing" in {
+        entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()
+    }
 
 
 def test_pages_say_when_the_next_try_is(company: SimulatorClient, admin_user: User) -> None:

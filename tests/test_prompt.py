@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bridge import inbound
-from bridge.prompt import Said, file_name, message_text, one_line, system_text
+from bridge.pipeline.agent.prompt import Said, file_name, message_text, one_line, system_text
+from bridge.pipeline.inbound import router
 from tests.factories import GROUP, app, hear, route, turn
 
 SAID = Said("你好", "zhangsan", "", group=False, title="", surface="Only plain text is shown.", mark="m")
@@ -150,5 +150,5 @@ def test_the_mark_is_another_one_for_each_message_and_the_same_in_a_replay() -> 
     )
     assert all(mark not in str(first.message.uuid.hex) for mark in marks)
     again = hear(account, "b", group=GROUP)
-    inbound.route_waiting()
-    assert inbound.route_again(again).payload == again.deliveries.get().payload
+    router.route_waiting()
+    assert router.route_again(again).payload == again.deliveries.get().payload

@@ -6,7 +6,7 @@ import pytest
 from django.http import HttpResponse
 from django.test import RequestFactory
 
-from bridge.proxies import TrustedProxies, address, believe, client_address
+from bridge.security.proxies import TrustedProxies, address, believe, client_address
 
 FORGED = "198.51.100.66"
 

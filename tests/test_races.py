@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 from django.db import transaction
 
-from bridge import delivery as work
-from bridge import inbound, media, outbound
-from bridge.delivery import LostLease
+from bridge.media import storage
 from bridge.models import Conversation, Delivery, Message, Reason, Wire
+from bridge.operations.replay import dismiss, release, replay
 from bridge.pipeline.agent.stop import running_turns, stop_turns
-from bridge.replay import dismiss, release, replay
-from bridge.streams import answer_poll
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery.state import LostLease
+from bridge.pipeline.inbound import router
+from bridge.pipeline.outbound import outbox
+from bridge.pipeline.replies.streams import answer_poll
 from channels_wechat.messages import Content
 from openclaw.models import Gateway
 from tests import factories
@@ -97,7 +99,7 @@ def test_routers_route_each_message_once_and_in_order() -> None:
     route(account)
     for number, person in itertools.product(range(5), range(4)):
         hear(account, str(number), f"user{person}")
-    at_once(*[inbound.route_waiting] * 4)
+    at_once(*[router.route_waiting] * 4)
     assert Message.objects.filter(routed_at=None).count() == 0
     assert Conversation.objects.count() == 4
     for talk in Conversation.objects.all():
@@ -116,8 +118,8 @@ def test_messages_that_come_while_others_are_routed_keep_their_order() -> None:
         done.set()
 
     def listen() -> None:
-        while not done.is_set() or inbound.waiting():
-            inbound.route_waiting()
+        while not done.is_set() or router.waiting():
+            router.route_waiting()
 
     at_once(speak, listen, listen)
     rows = Delivery.objects.order_by("seq").select_related("message")
@@ -129,7 +131,7 @@ def test_sent_many_times_with_one_key_is_one_message(people: list[str]) -> None:
     account = app()
 
     def send(person: str) -> Message:
-        return outbound.send(account, "direct", person, Content(text="x"), source="api", client="script", key="k")
+        return outbox.send(account, "direct", person, Content(text="x"), source="api", client="script", key="k")
 
     jobs = [lambda person=person: send(person) for person, _time in itertools.product(people, range(4))]
     assert len({message.pk for message in at_once(*jobs)}) == 1
@@ -213,18 +215,18 @@ def test_files_are_fetched_once() -> None:
     account = app()
     for _message in range(10):
         hear(account, media=(picture(), picture("M2")))
-    taken = at_once(*[lambda: media.claim(7)] * 4)
+    taken = at_once(*[lambda: storage.claim(7)] * 4)
     keys = [item.pk for items in taken for item in items]
     assert len(keys) == len(set(keys)) == 20
 
 
 def test_connectors_lease_a_gateway_once() -> None:
-    from bridge import ownership
+    from bridge.connector import leases
     from tests.factories import gateway
 
     for _gateway in range(5):
         gateway()
-    owned = at_once(*[lambda name=f"connector{number}": ownership.lease(name) for number in range(4)])
+    owned = at_once(*[lambda name=f"connector{number}": leases.lease(name) for number in range(4)])
     assert sorted(home.pk for homes in owned for home in homes) == sorted(Gateway.objects.values_list("pk", flat=True))
     assert set(Gateway.objects.values_list("fence", flat=True)) == {1}
 

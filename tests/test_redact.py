@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.redact import HIDDEN, MAX_BYTES, SECRET_NAMES, redact, redact_text
+from bridge.security.redaction import HIDDEN, MAX_BYTES, SECRET_NAMES, redact, redact_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,11 +9,11 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from bridge import delivery as work
-from bridge import inbound
 from bridge.models import Conversation, Delivery, Message, Reason, Route, State
-from bridge.replay import CHANGED, _locked, _queue, dismiss, replay, why_not_replay
-from bridge.retries import Failure
+from bridge.operations.replay import CHANGED, _locked, _queue, dismiss, replay, why_not_replay
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery.retry_policy import Failure
+from bridge.pipeline.inbound import router
 from tests.factories import (
     GROUP,
     answer,
@@ -183,7 +183,7 @@ def test_what_no_agent_could_answer_is_refused(account: ChannelAccount, reason: 
 
 def test_a_broken_message_can_be_replayed_once_the_defect_is_mended(account: ChannelAccount) -> None:
     message = hear(account)
-    inbound.route_waiting()
+    router.route_waiting()
     dead = message.deliveries.get()
     ended(dead, reason=Reason.INTERNAL)
     route(account)

@@ -25,9 +25,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from knox.models import AuthToken
 
-from bridge import hooks, media, retention, tasks
+from bridge.media import storage
 from bridge.models import Attachment, Attempt, Delivery, Incident, Message, State
-from bridge.replay import dismiss, replay
+from bridge.operations import retention
+from bridge.operations.replay import dismiss, replay
+from bridge.runtime.worker import tasks
+from bridge.webhooks import post
 from channels_wechat.messages import Upload
 from tests.factories import (
     answer,
@@ -85,7 +88,7 @@ def left() -> int:
 def test_an_old_message_goes_with_everything_of_it(account: ChannelAccount) -> None:
     route(account)
     old = age(turn(account, media=(picture(),)).message)
-    media.keep(old.attachments.get(), Upload("image", "a.png", "image/png", b"bytes"))
+    storage.keep(old.attachments.get(), Upload("image", "a.png", "image/png", b"bytes"))
     path = Path(old.attachments.get().file.path)
     Attempt.objects.create(delivery=old.deliveries.get(), number=1)
     young = answer(old)
@@ -278,7 +281,7 @@ def test_it_works_in_batches_and_stops_when_its_time_is_over(
 
 
 def alert(days: float) -> Delivery:
-    delivery = hooks.queue_alert("text")
+    delivery = post.queue_alert("text")
     then = timezone.now() - timedelta(days=days)
     Delivery.objects.filter(pk=delivery.pk).update(state=State.DELIVERED, finished_at=then)
     return delivery
@@ -319,7 +322,7 @@ def test_a_failed_webhook_call_stays_until_it_is_dismissed() -> None:
 def test_files_that_nobody_names_are_swept_up(tmp_path: Path, account: ChannelAccount) -> None:
     message = hear(account, media=(picture(),))
     item = message.attachments.get()
-    media.keep(item, Upload("image", "a.png", "image/png", b"bytes"))
+    storage.keep(item, Upload("image", "a.png", "image/png", b"bytes"))
     kept = Path(item.file.path)
     orphan, fresh = kept.parent / "orphan", kept.parent / "fresh"
     for path in (orphan, fresh):
@@ -335,7 +338,7 @@ def test_a_file_that_cannot_be_deleted_stops_nothing(
     account: ChannelAccount, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "2026/01/a-folder/x").mkdir(parents=True)
-    media.delete_files(["2026/01/a-folder", "2026/01/not-there"])
+    storage.delete_files(["2026/01/a-folder", "2026/01/not-there"])
     assert "could not be deleted: OSError" in caplog.text
 
 

@@ -9,10 +9,11 @@ import pytest
 from django.test import Client
 
 from accounts.models import ChannelAccount, Health
-from bridge import names, outbound
 from bridge.models import Contact, Delivery, Message, Reason
-from bridge.outbound import CannotSend
-from bridge.replay import replay
+from bridge.operations.replay import replay
+from bridge.people import names
+from bridge.pipeline.outbound import outbox
+from bridge.pipeline.outbound.outbox import CannotSend
 from tests.factories import answer, app, bot, gateway, hear, parts, route, send, shift, state, to_send, turn, work_off
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def test_nothing_new_can_be_sent() -> None:
     talk = to_send(app()).message.conversation
     retire(talk.account)
     talk.refresh_from_db()
-    assert outbound.cannot_send(talk) == SENTENCE
+    assert outbox.cannot_send(talk) == SENTENCE
     with pytest.raises(CannotSend, match=f"^{SENTENCE}$"):
         send(talk.account)
     assert Message.objects.count() == 1

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from bridge import outbound
 from bridge.models import Message, Route
+from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.recipients import people_of
 from bridge.pipeline.outbound.rights import CARDS, LINKS, MENTION_ALL, restrict, rights_of
 from channels_wechat.messages import Content
@@ -107,7 +107,7 @@ def test_the_mapping_decides() -> None:
     assert question.payload["allowed"] == [MENTION_ALL]
     text = "<@all> [a](https://e.example)"
     said = [
-        outbound.answer(question.message, text, source=source, key=str(number), allowed=allowed).text
+        outbox.answer(question.message, text, source=source, key=str(number), allowed=allowed).text
         for number, (source, allowed) in enumerate(
             [
                 (Message.Source.AGENT, question.payload["allowed"]),
@@ -138,8 +138,8 @@ def test_how_many_people_an_id_reaches(kind: str, peer: str, people: object) -> 
 @pytest.mark.parametrize("source", ["staff", "api", "agent", "bridge"])
 def test_nobody_writes_to_several_by_accident(peer: str, source: str) -> None:
     account = app()
-    with pytest.raises(outbound.CannotSend, match="confirmed"):
+    with pytest.raises(outbox.CannotSend, match="confirmed"):
         send(account, "x", peer, source=source)
     assert Message.objects.count() == 0
-    confirmed = outbound.send(account, "direct", peer, Content(text="x"), source=source, several=True)
+    confirmed = outbox.send(account, "direct", peer, Content(text="x"), source=source, several=True)
     assert confirmed.deliveries.count() == 1

@@ -9,7 +9,7 @@ from django.apps import apps
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.db import connection
 
-from bridge.access import may_read
+from bridge.security.permissions import may_read
 
 pytestmark = pytest.mark.django_db
 ROLES = import_module("bridge.migrations.0004_roles")

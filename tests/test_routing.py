@@ -9,7 +9,7 @@ import pytest
 from accounts.models import ChannelAccount
 from bridge.models import Conversation, Reason, Route
 from bridge.pipeline.inbound.commands import command_of
-from bridge.routing import Decision, Heard, decide, explain, session_key_for, words
+from bridge.pipeline.routing.rules import Decision, Heard, decide, explain, session_key_for, words
 from tests.factories import app, gateway, route
 
 ANY, PEOPLE, GROUPS = (

@@ -9,9 +9,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from bridge import search
-from bridge.metrics import DEAD
 from bridge.models import Contact, Conversation, Delivery, Message
+from bridge.operations.dashboard import DEAD
+from bridge.ui import search
 from tests.admin import rows
 from tests.million.fill import fill
 from tests.million.texts import COMMON, RARE

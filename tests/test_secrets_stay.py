@@ -15,7 +15,7 @@ from accounts.channels import channel_for
 from accounts.fields import sealed
 from accounts.models import AccessToken, ChannelAccount
 from accounts.tokens import StoredTokens
-from bridge import ownership
+from bridge.connector import leases
 from bridge.models import WebhookEndpoint
 from openclaw.device import Device
 from openclaw.models import Gateway
@@ -144,7 +144,7 @@ def test_a_moved_gateway_forgets_its_device(admin: Client, way: str) -> None:
 def test_what_an_old_connection_learns_is_not_kept_for_the_new_address() -> None:
     gateway = factories.gateway(HERE)
     Gateway.objects.update(base_url=ELSEWHERE[0])
-    ownership.connected(gateway, "1", "boot", [AgentInfo("main")], "of-the-old-gateway")
+    leases.connected(gateway, "1", "boot", [AgentInfo("main")], "of-the-old-gateway")
     assert (Gateway.objects.get().device_token, Gateway.objects.get().boot_id) == ("", "")
 
 

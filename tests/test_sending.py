@@ -13,10 +13,12 @@ from django.utils import timezone
 
 from accounts.models import AccessToken, ChannelAccount, Health
 from accounts.tokens import StoredTokens
-from bridge import delivery as work
-from bridge import media, outbound, replay
+from bridge.media import storage
 from bridge.models import Attachment, Delivery, Message, Reason
-from bridge.retries import Failure
+from bridge.operations import replay
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery.retry_policy import Failure
+from bridge.pipeline.outbound import outbox
 from channels_wechat.messages import Content
 from tests.factories import (
     AGENT,
@@ -417,12 +419,12 @@ def test_a_file_that_is_gone_is_dead(account: ChannelAccount, caplog: pytest.Log
 
 
 def test_whose_lease_is_lost_changes_nothing(account: ChannelAccount, caplog: pytest.LogCaptureFixture) -> None:
-    from bridge import sending
+    from bridge.pipeline.outbound import sender
 
     delivery = claimed(to_send(account), "slow")
     shift(delivery, holder="fast")
     with caplog.at_level(logging.CRITICAL):
-        sending.carry(delivery)
+        sender.carry(delivery)
     assert (state(delivery), row(delivery).holder, outcomes(delivery)) == ("sending", "fast", [])
 
 
@@ -432,15 +434,15 @@ def test_whose_lease_is_lost_changes_nothing(account: ChannelAccount, caplog: py
 def test_recall(company: SimulatorClient, account: ChannelAccount) -> None:
     delivery = to_send(account)
     shift(delivery, remote_id="of an earlier try", created_at=-24 * 3600 - 1)
-    with pytest.raises(outbound.CannotSend, match="Only a delivered"):
-        outbound.recall(row(delivery))
+    with pytest.raises(outbox.CannotSend, match="Only a delivered"):
+        outbox.recall(row(delivery))
     work_off()
-    outbound.recall(row(delivery))  # its time began when it arrived, however long it had waited
+    outbox.recall(row(delivery))  # its time began when it arrived, however long it had waited
     assert row(delivery).recalled_at
     assert company.transcript(f"app:{AGENT}:zhangsan")[0]["recalled"]
     shift(delivery, finished_at=-24 * 3600 - 1)
-    with pytest.raises(outbound.CannotSend, match="limited time"):
-        outbound.recall(row(delivery))
+    with pytest.raises(outbox.CannotSend, match="limited time"):
+        outbox.recall(row(delivery))
 
 
 # --- a surface that speaks only in answer -----------------------------------------------------------------------------------------
@@ -483,10 +485,10 @@ def test_handles_are_kept_as_long_as_the_platform_does(company: SimulatorClient,
 
     send(account, "", files=[png()], content=Content())
     item, channel = Attachment.objects.get(), channel_for(account)
-    first = media.handle_of(channel, str(item.pk))
-    assert media.handle_of(channel, str(item.pk)) == first
+    first = storage.handle_of(channel, str(item.pk))
+    assert storage.handle_of(channel, str(item.pk)) == first
     Attachment.objects.filter(pk=item.pk).update(handle_at=timezone.now() - timedelta(days=3))
-    assert media.handle_of(channel, str(item.pk)) != first
+    assert storage.handle_of(channel, str(item.pk)) != first
 
 
 def test_deliveries_of_one_lane_are_never_sent_at_the_same_time(

@@ -10,11 +10,14 @@ from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from accounts.channels import channel_for
-from bridge import delivery as work
-from bridge import handout, outbound, replay, streams
 from bridge.models import Conversation, Delivery, Message, Reason, State
-from bridge.retries import Failure
-from bridge.streams import partial_key
+from bridge.operations import replay
+from bridge.pipeline.delivery import claim_and_settle
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery.retry_policy import Failure
+from bridge.pipeline.outbound import outbox
+from bridge.pipeline.replies import streams
+from bridge.pipeline.replies.streams import partial_key
 from channels_wechat.messages import Content
 from openclaw.stub.brain import picture
 from tests.callbacks import call, opened, poll
@@ -170,7 +173,7 @@ def test_what_was_replayed_by_the_address_is_not_confirmed(asked: Delivery) -> N
     age(question, 400)  # its stream is over
     replay.replay([said.pk], twice=True)
     assert (state(said), row(said).wire) == ("pending", "worker")
-    handout.confirm(said.pk)
+    claim_and_settle.confirm(said.pk)
     assert state(said) == "pending"
 
 
@@ -185,7 +188,7 @@ def test_the_same_final_frame_also_after_a_second_message_by_the_address(asked: 
 def test_pictures_and_cards_come_with_the_last_frame(asked: Delivery) -> None:
     file = ContentFile(picture(1), name="a.png")
     file.content_type = "image/png"
-    outbound.answer(asked.message, "look", source=Message.Source.AGENT, key="k", files=[file])
+    outbox.answer(asked.message, "look", source=Message.Source.AGENT, key="k", files=[file])
     frame = polled(asked.message)
     assert frame["stream"]["content"] == "look"
     assert len(frame["stream"]["msg_item"]) == 1
@@ -334,7 +337,7 @@ def test_while_staff_answer_the_stream_stays_open_for_them(account: ChannelAccou
     question = turn(account, group=GROUP, reply=REPLY).message
     assert shown(question) == THINKING
 
-    outbound.send(account, "group", GROUP, Content(text="by hand"), source="staff")
+    outbox.send(account, "group", GROUP, Content(text="by hand"), source="staff")
     assert shown(question) == ("by hand", True)
 
 
@@ -342,7 +345,7 @@ def test_the_end_that_a_platform_no_longer_waits_for_is_no_delivery(
     asked: Delivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = answer(asked.message, "forty-two").deliveries.get()
-    monkeypatch.setattr("bridge.runtime.http.LISTEN_SECONDS", 0.0)  # it is listened to from the beginning
+    monkeypatch.setattr("bridge.runtime.web.http.LISTEN_SECONDS", 0.0)  # it is listened to from the beginning
     assert call(asked.account, *poll(asked.message.uuid.hex), gone=True).body == b""
     assert (state(said), outcomes(said)) == ("sending", [""])
     assert shown(asked.message) == ("forty-two", True)
@@ -352,7 +355,7 @@ def test_the_end_that_a_platform_no_longer_waits_for_is_no_delivery(
 def test_a_picture_that_is_gone_costs_only_itself(asked: Delivery) -> None:
     file = ContentFile(picture(1), "a.png")
     file.content_type = "image/png"  # type: ignore[attr-defined]
-    delivery = outbound.answer(asked.message, "look", source="agent", key="look", files=[file]).deliveries.get()
+    delivery = outbox.answer(asked.message, "look", source="agent", key="look", files=[file]).deliveries.get()
     assert len(polled(asked.message)["stream"]["msg_item"]) == 1
     delivery.message.attachments.all().delete()
     stream = polled(asked.message)["stream"]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge import tasks
-from bridge.bells import Bells
-from bridge.doorbell import Bell
 from bridge.models import Attachment, Contact, Delivery, Incident
+from bridge.runtime.wakeups.publish import Bell
+from bridge.runtime.worker import tasks
+from bridge.runtime.worker.threads import Bells
 from tests.away import database_away
 from tests.factories import AGENT, app, hear, picture, to_send
 
@@ -59,7 +59,7 @@ def test_while_the_database_is_away_the_clock_writes_few_lines_and_no_traceback(
     with database_away(), caplog.at_level(logging.INFO):
         for _second in range(8):
             tasks.sweep()
-    lines = [record for record in caplog.records if record.name == "bridge.tasks"]
+    lines = [record for record in caplog.records if record.name == "bridge.runtime.worker.tasks"]
     assert [record.exc_info for record in lines] == [None] * 4
     assert "the database is away" in lines[0].getMessage()
     tasks.sweep()

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import OperationalError
 
-from bridge.runtime.batches import Batches
-from bridge.together import Together
+from bridge.runtime.db.batching import Together
+from bridge.runtime.web.batches import Batches
 from tests.factories import eventually
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import ChannelAccount, Health
-from bridge import events
-from bridge.access import HIDDEN
 from bridge.models import Delivery, Reason, WebhookEndpoint
 from bridge.operations.waiting import Wait, waits
+from bridge.security.permissions import HIDDEN
+from bridge.webhooks import events
 from openclaw.models import Gateway
 from tests.factories import app, claimed, endpoint, route, send, shift, to_send, turn
 

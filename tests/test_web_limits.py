@@ -26,11 +26,12 @@ from django.contrib.auth.models import User
 from django.core.handlers.wsgi import WSGIHandler
 from django.test import Client
 
-from bridge import proxies
 from bridge.models import Message
-from bridge.runtime import capacity, pages
-from bridge.runtime.http import Request
-from bridge.runtime.threads import Threads
+from bridge.runtime.conf import capacity
+from bridge.runtime.web import pages
+from bridge.runtime.web.http import Request
+from bridge.runtime.web.threads import Threads
+from bridge.security import proxies
 from tests.callbacks import call, from_app, web_server
 from tests.factories import app, eventually
 
@@ -460,7 +461,8 @@ def test_more_than_so_many_callbacks_at_once_are_sent_away(
 
 
 def test_a_web_server_may_open_as_many_files_as_the_system_lets_it() -> None:
-    from bridge import asgi, processes
+    from bridge import asgi
+    from bridge.runtime.launcher import commands
 
     before = sys.getswitchinterval()
     try:
@@ -469,4 +471,4 @@ def test_a_web_server_may_open_as_many_files_as_the_system_lets_it() -> None:
         sys.setswitchinterval(before)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert soft == hard
-    assert processes.max_connections() < hard
+    assert commands.max_connections() < hard

@@ -22,10 +22,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.models import ChannelAccount, Health
-from bridge import alerts, events, hooks, inbound, outbound, replay, sending, tasks
-from bridge import delivery as work
-from bridge.bells import Bells
-from bridge.doorbell import Bell
 from bridge.models import (
     Contact,
     Conversation,
@@ -41,7 +37,15 @@ from bridge.models import (
     Wire,
 )
 from bridge.models.webhooks import new_secret
-from bridge.retries import Failure
+from bridge.operations import alerts, replay
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery.retry_policy import Failure
+from bridge.pipeline.inbound import router
+from bridge.pipeline.outbound import outbox, sender
+from bridge.runtime.wakeups.publish import Bell
+from bridge.runtime.worker import tasks
+from bridge.runtime.worker.threads import Bells
+from bridge.webhooks import events, post
 from tests.channels.harness import Recorded, Reply, recorder
 from tests.factories import (
     app,
@@ -125,7 +129,7 @@ def id_of(request: Recorded) -> str:
 
 
 def test_the_vector_of_the_specification() -> None:
-    headers = hooks.signed(
+    headers = post.signed(
         "msg_p5jXN8AQM9LWM0D4loKWxJek",
         b'{"test": 2432232314}',
         ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
@@ -197,7 +201,7 @@ def test_secrets_rotate_under_load_and_no_call_fails(receiver: Recorder, valkey:
         while not stop.is_set():
             if heard < len(receiver.requests) + 5:
                 hear(account)
-                inbound.route_waiting()
+                router.route_waiting()
                 heard += 1
             caller.news.set()
 
@@ -311,7 +315,7 @@ def test_a_message_that_breaks_the_router_is_told_and_its_death_too() -> None:
     one, account = endpoint(), app()
     hear(account)
     Message.objects.update(raw={"_bridge": []})  # what the router does not expect
-    inbound.route_waiting()
+    router.route_waiting()
     first, second = told(one)
     assert (first[0], second[0]) == ("message.received", "delivery.dead")
     assert second[1]["reason"] == "internal_error"
@@ -321,7 +325,7 @@ def test_a_message_that_breaks_the_router_is_told_and_its_death_too() -> None:
 def test_once_for_each_endpoint_however_many_route() -> None:
     account, listeners = app(), [endpoint(), endpoint()]
     messages = [hear(account, str(number), f"user{number % 3}") for number in range(12)]
-    at_once(*[inbound.route_waiting] * 6)
+    at_once(*[router.route_waiting] * 6)
     for one in listeners:
         ids = Counter(data["uuid"] for _event, data in told(one))
         assert ids == Counter(str(message.uuid) for message in messages)
@@ -331,11 +335,11 @@ def test_nothing_is_told_of_what_was_rolled_back() -> None:
     one, account = endpoint(), app()
     hear(account)
     with transaction.atomic():
-        inbound.route_waiting()
+        router.route_waiting()
         assert len(told(one)) == 1
         transaction.set_rollback(True)
     assert told(one) == []
-    inbound.route_waiting()
+    router.route_waiting()
     assert len(told(one)) == 1
 
 
@@ -344,11 +348,11 @@ def dies_by(way: str, account: ChannelAccount) -> Delivery:
     if way == "cannot be rendered":
         question = turn(account).message
         assert question is not None
-        return outbound.answer(question, "", source=Message.Source.AGENT, key="k").deliveries.get()
+        return outbox.answer(question, "", source=Message.Source.AGENT, key="k").deliveries.get()
     delivery = to_send(account)
     if way == "too old":
         shift(delivery, queued_at=-10 * 86400)
-        sending.carry(claimed(delivery))
+        sender.carry(claimed(delivery))
     elif way == "lost with an open attempt":
         work.begin(claimed(delivery, "gone"), {})
         shift(delivery, lease_until=-1)
@@ -394,7 +398,7 @@ def test_an_answer_that_nothing_can_carry_is_told() -> None:
     one = endpoint(events=[Event.DELIVERY_DEAD])
     turn(bot())
     Message.objects.update(created_at=timezone.now() - timedelta(hours=2))
-    outbound.answer(Message.objects.get(), "too late", source=Message.Source.AGENT, key="k")
+    outbox.answer(Message.objects.get(), "too late", source=Message.Source.AGENT, key="k")
     ((_event, data),) = told(one)
     assert data["reason"] == "no_reply"
 
@@ -565,7 +569,7 @@ def test_gone_says_nothing_about_an_address_entered_since(receiver: Recorder) ->
     (mine,) = claim(Wire.HOOK)
     one.url = receiver.url + "/new"
     one.save()
-    sending.carry(mine)
+    sender.carry(mine)
     one.refresh_from_db()
     assert one.enabled
 
@@ -706,7 +710,7 @@ def test_a_slow_endpoint_holds_up_neither_others_nor_wechat(receiver: Recorder, 
 
 def test_webhooks_are_never_claimed_by_those_who_carry_messages() -> None:
     events.test(endpoint())
-    hooks.queue_alert("x")
+    post.queue_alert("x")
     assert claim(Wire.WORKER) == claim(Wire.CONNECTOR) == claim(Wire.VIEW) == []
     assert len(claim(Wire.HOOK)) == 2
     assert work.waiting() == []
@@ -714,8 +718,8 @@ def test_webhooks_are_never_claimed_by_those_who_carry_messages() -> None:
 
 @given(text=st.text() | st.from_regex(HTTP_DATE, fullmatch=True) | st.integers().map(str))
 def test_no_retry_after_is_too_strange(text: str) -> None:
-    wait = hooks._retry_after({"Retry-After": text})
-    assert wait is None or hooks.LEAST_WAIT <= wait <= hooks.MOST_WAIT
+    wait = post._retry_after({"Retry-After": text})
+    assert wait is None or post.LEAST_WAIT <= wait <= post.MOST_WAIT
 
 
 def test_the_worker_listens_for_every_bell() -> None:

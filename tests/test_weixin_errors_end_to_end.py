@@ -14,10 +14,10 @@ from django.utils import timezone
 from accounts.channels import http
 from accounts.models import AccessToken, Health, Restriction
 from accounts.tokens import StoredTokens
-from bridge import media
+from bridge.media import storage
 from bridge.models import Attachment, AttachmentState, Contact, Delivery, Reason, State
-from bridge.redact import MAX_BYTES, redact
-from bridge.replay import replay
+from bridge.operations.replay import replay
+from bridge.security.redaction import MAX_BYTES, redact
 from channels_wechat.messages import Content
 from channels_wechat.weixin_errors import error_for
 from tests.factories import FAN, OFFICIAL, due, official, outcomes, row, send, shift, work_off
@@ -283,8 +283,8 @@ def test_a_video_is_fetched_from_where_wechat_says(
     """media/get answers with an address, not with the video."""
     sends = partial(platform.say, official=OFFICIAL, from_=FAN, kind="video", data=MP4, name="a.mp4")
     message = town.does(account, sends)
-    for item in media.claim(5):
-        media.fetch(item)
+    for item in storage.claim(5):
+        storage.fetch(item)
     fetched = message.attachments.get()
     assert (fetched.state, fetched.kind, fetched.mime) == (AttachmentState.READY, "video", "video/mp4")
     with fetched.file.open("rb") as file:

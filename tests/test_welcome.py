@@ -9,8 +9,8 @@ from django.utils import timezone
 from wechatpy import parse_message
 from wechatpy.crypto import WeChatCrypto
 
-from bridge import inbound
 from bridge.models import Delivery, Message
+from bridge.pipeline.inbound import router
 from channels_wechat import xml
 from tests.callbacks import call
 from tests.factories import FAN, KEY, NEVER_THE_SAME_DAY, OFFICIAL, TOKEN, mini, official
@@ -51,7 +51,7 @@ def test_who_comes_in_reads_it_in_the_reply_to_the_event(event: str, answers: st
         body, query = callback("official_account", push(EVENTS[event]))
         found = said(call(account, body, {**query, "encrypt_type": "aes"}))
         assert (found.content, found.target) == (HELLO, FAN)
-    inbound.route_waiting()
+    router.route_waiting()
     answer = Message.objects.get(direction="out")
     assert (answer.text, answer.deliveries.get().state) == (HELLO, "delivered")
 
@@ -62,7 +62,7 @@ def test_without_a_text_and_to_other_events_nothing_is_said(event: str, answers:
     account = welcoming(official, "" if event in ("subscribe", "SCAN") else HELLO, answers=answers)
     reply = call(account, *callback("official_account", push(f"<Event>{event}</Event><EventKey>1</EventKey>")))
     assert (reply.status, reply.body) == (200, b"success")
-    inbound.route_waiting()
+    router.route_waiting()
     assert not Message.objects.filter(direction="out").exists()
 
 
@@ -75,7 +75,7 @@ def entered(account: ChannelAccount, kind: str, event: str, second: int) -> None
         "Event": event,
     }
     assert call(account, *callback(kind, node)).body == b"success"
-    inbound.route_waiting()
+    router.route_waiting()
 
 
 def test_a_mini_program_says_it_by_a_message_once_a_day() -> None:

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, note, seed, settings
 from hypothesis import strategies as st
 
 from accounts import windows
-from bridge import inbound, outbound
 from bridge.models import Delivery, Message, Reason, State
+from bridge.pipeline.inbound import router
+from bridge.pipeline.outbound import outbox
 from channels_wechat.messages import Content
 from tests.factories import MINI, OFFICIAL, mini, official, work_off
 from tests.followers import Crowd, crowd
@@ -86,7 +87,7 @@ class Person:
         self.people.heard(self.account)
 
     def route(self) -> None:
-        while inbound.route_waiting():
+        while router.route_waiting():
             pass
         self.unrouted = 0
 
@@ -95,7 +96,7 @@ class Person:
         paragraphs = [f"{len(self.said) + n:04}" + "字" * ((size - 4) // 3) for n, size in enumerate(sizes)]
         self.said += paragraphs
         for text in ["\n\n".join(paragraphs)] if whole else paragraphs:
-            outbound.send(self.account, "direct", self.openid, Content(text, ai=whole), source=Message.Source.STAFF)
+            outbox.send(self.account, "direct", self.openid, Content(text, ai=whole), source=Message.Source.STAFF)
 
     # --- what must be true after each step
 

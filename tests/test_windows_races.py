@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from accounts import windows
-from bridge import allowance, inbound
 from bridge.models import Reason
+from bridge.pipeline.inbound import router
+from bridge.pipeline.outbound import reply_window
 from channels_wechat.messages import Window
 from tests.factories import FAN, claimed, hear, official, parts, row, send, to_send, work_off
 from tests.followers import SEND, Crowd, crowd
@@ -48,7 +49,7 @@ def test_nothing_stays_held_when_a_window_opens_meanwhile(people: Crowd, account
         people.client.person(account.external_id, "小红", who)
         deliveries = [to_send(account, text, who) for text in "12"]
         heard(people, account, who)
-        at_once(lambda: work_off("one"), inbound.route_waiting, lambda: work_off("another"))
+        at_once(lambda: work_off("one"), router.route_waiting, lambda: work_off("another"))
         work_off()
         assert [row(d).state for d in deliveries] == ["delivered"] * 2
         assert people.shown(who) == ["1", "2"]
@@ -59,7 +60,7 @@ def test_two_who_hold_and_release_never_strand_a_message(account: ChannelAccount
     for _round in range(ROUNDS):
         mine = claimed(to_send(account, "hello", FAN))
         hear(account, sender=FAN, window=Window(5, 60))
-        at_once(lambda mine=mine: allowance.hold(mine), inbound.route_waiting)  # type: ignore[misc]
+        at_once(lambda mine=mine: reply_window.hold(mine), router.route_waiting)  # type: ignore[misc]
         assert (parts(mine.message), windows.left(account.pk, FAN)) == ([("pending", "")], 5)
         type(mine).objects.all().update(state="skipped", reason=Reason.STOPPED, finished_at=mine.created_at)
         account.windows.all().delete()
@@ -73,7 +74,7 @@ def test_workers_share_what_is_left(people: Crowd, account: ChannelAccount) -> N
         people.client.person(account.external_id, "小红", who)
         heard(people, account, who)
         messages.append(send(account, "\n\n".join(str(number) * 1900 for number in range(7)), who))
-    while inbound.route_waiting():
+    while router.route_waiting():
         pass
     at_once(*(lambda name=name: work_off(name) for name in "abc"))  # type: ignore[misc]
     work_off()

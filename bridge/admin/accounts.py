@@ -22,11 +22,13 @@ from accounts.forms import CONFIGURATION, SENTENCE_PREFIX, AccountForm, account_
 from accounts.limits import left
 from accounts.models import AccessToken, ChannelAccount, Health, kind_choices
 from accounts.tokens import StoredTokens
-from bridge import metrics, peers, shown
-from bridge.access import HIDDEN
 from bridge.admin import groups, quotas, templates
 from bridge.admin.desk import TESTED, Configured
 from bridge.admin.theme import dress
+from bridge.people import peers
+from bridge.pipeline.inbound import callback_stats
+from bridge.security.permissions import HIDDEN
+from bridge.ui import formatting
 from channels_wechat import KINDS, can, channel_class
 from channels_wechat.base import Callbacks, Groups, Moderated, Quotas, Templates, Tokens
 from channels_wechat.errors import Action, ChannelError
@@ -105,7 +107,7 @@ class AccountAdmin(Configured[ChannelAccount]):
 
     @admin.display(description=gettext_lazy("state"), ordering="state")
     def health(self, account: ChannelAccount) -> SafeString:
-        return shown.health_badge(account)
+        return formatting.health_badge(account)
 
     @admin.display(description=gettext_lazy("reason"))
     def reason(self, account: ChannelAccount) -> str:
@@ -117,7 +119,7 @@ class AccountAdmin(Configured[ChannelAccount]):
 
     @admin.display(description=gettext_lazy("since"), ordering="state_since")
     def since(self, account: ChannelAccount) -> SafeString | str:
-        return shown.ago(account.state_since)
+        return formatting.ago(account.state_since)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ChannelAccount]:
         """Nothing is decrypted for a list."""
@@ -285,7 +287,7 @@ class About:
 
     @property
     def last_callback(self) -> dict[str, Any] | None:
-        found = metrics.last_callback(self.account)
+        found = callback_stats.last_callback(self.account)
         if found is None:
             return None
         at, result = found
@@ -297,7 +299,7 @@ class About:
     def refusals(self) -> dict[str, int]:
         """How many of each sort, in words; most frequent first."""
         counts: Counter[str] = Counter()
-        for code, count in metrics.refusals(self.account).items():
+        for code, count in callback_stats.refusals(self.account).items():
             counts[str(CALLBACK_REFUSALS.get(code, code))] += count
         return dict(counts.most_common())
 

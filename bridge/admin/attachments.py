@@ -9,10 +9,10 @@ from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 
-from bridge.access import may_read
 from bridge.admin.desk import user_of
-from bridge.download import PICTURES, response
 from bridge.models import Attachment, AttachmentState
+from bridge.security.downloads import PICTURES, response
+from bridge.security.permissions import may_read
 
 if TYPE_CHECKING:
     from uuid import UUID

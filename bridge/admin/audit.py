@@ -15,10 +15,10 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy
 
-from bridge import shown
 from bridge.admin.desk import Facts
 from bridge.admin.paging import row_number
 from bridge.models import Delivery
+from bridge.ui import formatting
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -82,7 +82,7 @@ class AuditAdmin(Facts[LogEntry]):
         """What was done in words, or which fields were changed."""
         if deed := deed_of(entry):
             return deed
-        badge = shown.badge(action_of(entry), TONES.get(entry.action, "quiet"))
+        badge = formatting.badge(action_of(entry), TONES.get(entry.action, "quiet"))
         return format_html("{} {}", badge, ", ".join(_label(entry, name) for name in sorted(entry.changes_dict)))
 
     @admin.display(description=gettext_lazy("who"))
@@ -91,7 +91,7 @@ class AuditAdmin(Facts[LogEntry]):
 
     @admin.display(description=gettext_lazy("when"), ordering="timestamp")
     def when(self, entry: LogEntry) -> SafeString | str:
-        return shown.ago(entry.timestamp)
+        return formatting.ago(entry.timestamp)
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """By index only: the log grows for years."""

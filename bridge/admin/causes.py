@@ -9,10 +9,10 @@ from django.contrib import admin
 from django.db.models import Count
 from django.utils.translation import gettext_lazy
 
-from bridge import shown
-from bridge.metrics import DEAD
 from bridge.models import Delivery, Reason, State
 from bridge.operations.codes import failed_with_code, with_code
+from bridge.operations.dashboard import DEAD
+from bridge.ui import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +74,7 @@ def causes() -> list[dict[str, Any]]:
         codes.setdefault((state, reason), []).append({"code": code, "count": n, "query": query})
     return [
         {
-            "state": shown.badge(State(state).label, shown.STATE_TONES[State(state)]),
+            "state": formatting.badge(State(state).label, formatting.STATE_TONES[State(state)]),
             "reason": Reason(reason).label,
             "codes": codes.get((state, reason), []),
             "count": count,

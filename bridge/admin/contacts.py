@@ -9,9 +9,9 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from bridge import search
 from bridge.admin.desk import Desk
 from bridge.models import Contact, Conversation
+from bridge.ui import search
 
 if TYPE_CHECKING:
     from django.http import HttpRequest

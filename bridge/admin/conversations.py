@@ -20,19 +20,23 @@ from accounts import windows
 from accounts.capabilities import passively
 from accounts.channels import channel_for
 from accounts.models import ReplyWindow
-from bridge import audit, outbound, peers, routing, search, shown
-from bridge.access import may_read
 from bridge.admin import transcript
 from bridge.admin.deliveries import decisions
 from bridge.admin.desk import Desk, user_of
 from bridge.admin.paging import row_number
 from bridge.admin.routes import map_url
 from bridge.admin.theme import dressed
-from bridge.metrics import DEAD
 from bridge.models import Conversation, Delivery, Message, Reason, Route, State
+from bridge.operations.dashboard import DEAD
 from bridge.operations.unanswered import last_outcomes, unanswered
+from bridge.people import peers
+from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.recipients import in_words, people_of
 from bridge.pipeline.outbound.surplus import surplus_of
+from bridge.pipeline.routing import rules
+from bridge.security import audit
+from bridge.security.permissions import may_read
+from bridge.ui import formatting, search
 from channels_wechat.base import Windows
 from channels_wechat.messages import Content
 from channels_wechat.pasted import clean_title, without_invisible
@@ -202,21 +206,23 @@ class ConversationAdmin(Desk[Conversation]):
 
     @admin.display(description=gettext_lazy("answered by"), ordering="mode")
     def how(self, conversation: Conversation) -> SafeString:
-        return shown.mode_badge(conversation)
+        return formatting.mode_badge(conversation)
 
     @admin.display(description=gettext_lazy("last heard"), ordering="last_inbound_at")
     def heard(self, conversation: Conversation) -> SafeString | str:
-        return shown.ago(conversation.last_inbound_at)
+        return formatting.ago(conversation.last_inbound_at)
 
     @admin.display(description=gettext_lazy("open"))
     def marks(self, conversation: Conversation) -> SafeString | str:
         found: dict[str, int] = getattr(conversation, "marks", {})
         words = {"waiting": (_("waiting"), "info"), "dead": (_("failed"), "bad"), "uncertain": (_("uncertain"), "warn")}
         badges = [
-            (shown.badge(f"{found[name]} {word}", tone),) for name, (word, tone) in words.items() if found.get(name)
+            (formatting.badge(f"{found[name]} {word}", tone),)
+            for name, (word, tone) in words.items()
+            if found.get(name)
         ]
         if reason := getattr(conversation, "not_asked", ""):
-            badges.append((shown.badge(NOT_ASKED[Reason(reason)], "warn"),))
+            badges.append((formatting.badge(NOT_ASKED[Reason(reason)], "warn"),))
         return format_html_join(" ", "{}", badges) or "–"
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
@@ -247,7 +253,7 @@ class ConversationAdmin(Desk[Conversation]):
             "conversation": conversation,
             "form": dressed(form),
             "title_form": dressed(TitleForm(instance=conversation)),
-            "cannot_send": outbound.cannot_send(conversation),
+            "cannot_send": outbox.cannot_send(conversation),
             "route": _route_of(conversation),
             "map_url": map_url(conversation.account_id, conversation.peer_kind, conversation.peer_id),
             "may_change": self.has_change_permission(request),
@@ -278,7 +284,7 @@ class ConversationAdmin(Desk[Conversation]):
             )
 
     def press_new_session(self, request: HttpRequest, conversation: Conversation) -> None:
-        outbound.new_session(conversation)
+        outbox.new_session(conversation)
         self.did(request, conversation, _("A new session: with the next message the agent remembers nothing."))
 
     def press_say(self, request: HttpRequest, conversation: Conversation) -> HttpResponse | None:
@@ -286,7 +292,7 @@ class ConversationAdmin(Desk[Conversation]):
         if form.is_valid():
             try:
                 _say(request, conversation, form)
-            except outbound.CannotSend as refused:
+            except outbox.CannotSend as refused:
                 form.add_error(None, str(refused))
             else:
                 self.log_change(request, conversation, "sent a message")
@@ -322,7 +328,7 @@ def _in_lanes(rows: list[Conversation], which: Q) -> Counter[int]:
 
 def _route_of(conversation: Conversation) -> Route | None:
     """The mapping that decides about this conversation."""
-    decision = routing.explain(conversation.account, conversation.peer_kind, conversation.peer_id, "", "", True)
+    decision = rules.explain(conversation.account, conversation.peer_kind, conversation.peer_id, "", "", True)
     return decision.route
 
 
@@ -359,7 +365,7 @@ def _say(request: HttpRequest, conversation: Conversation, form: SayForm) -> Mes
     """Raises PermissionDenied, CannotSend."""
     if form.reaches != 1 and not user_of(request).has_perm("bridge.send_to_many"):
         raise PermissionDenied
-    return outbound.send(
+    return outbox.send(
         conversation.account,
         conversation.peer_kind,
         conversation.peer_id,

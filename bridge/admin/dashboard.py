@@ -9,10 +9,10 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from accounts.models import Health
-from bridge import metrics
 from bridge.admin.desk import user_of
 from bridge.admin.incidents import about_alerts
 from bridge.models import Reason
+from bridge.operations import dashboard
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -27,7 +27,7 @@ WIDTH, HEIGHT, SLOT = 480, 100, 20
 def with_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """The theme calls this for the start page."""
     allowed = user_of(request).has_perm
-    board = metrics.dashboard()
+    board = dashboard.dashboard()
     for row in board.accounts:
         row.waiting = board.waits_for_account.get(row.pk, 0)  # type: ignore[attr-defined]  # for its column
     for home in board.gateways:
@@ -44,7 +44,7 @@ def with_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
     }
 
 
-def _figures(board: metrics.Dashboard) -> list[dict[str, Any]]:
+def _figures(board: dashboard.Dashboard) -> list[dict[str, Any]]:
     messages, deliveries = reverse("admin:bridge_message_changelist"), reverse("admin:bridge_delivery_changelist")
     dead_letters = reverse("admin:bridge_delivery_dead_letters")
     return [
@@ -63,7 +63,7 @@ def _figures(board: metrics.Dashboard) -> list[dict[str, Any]]:
     ]
 
 
-def _held(board: metrics.Dashboard, deliveries: str) -> list[dict[str, Any]]:
+def _held(board: dashboard.Dashboard, deliveries: str) -> list[dict[str, Any]]:
     """What may not go on now, by reason; and by itself what waits for a person."""
     why = [f"{count} × {Reason(reason).label}" for reason, count in sorted(board.held_by.items())]
     figures = [{"label": _("on hold"), "value": board.held, "link": f"{deliveries}?open=held", "why": why}]
@@ -75,11 +75,11 @@ def _bad(label: str, value: int, link: str) -> dict[str, Any]:
     return {"label": label, "value": value, "link": link, "tone": "bad" if value else ""}
 
 
-def _peak(hours: list[metrics.Hour]) -> int:
+def _peak(hours: list[dashboard.Hour]) -> int:
     return max((max(hour.incoming, hour.outgoing) for hour in hours), default=0)
 
 
-def _bars(hours: list[metrics.Hour]) -> list[dict[str, Any]]:
+def _bars(hours: list[dashboard.Hour]) -> list[dict[str, Any]]:
     """Two bars for each hour, in the chart's units."""
     scale = HEIGHT / (_peak(hours) or 1)
     bars = []
@@ -97,7 +97,7 @@ def _bars(hours: list[metrics.Hour]) -> list[dict[str, Any]]:
     return bars
 
 
-def _first_steps(board: metrics.Dashboard) -> list[dict[str, str]]:
+def _first_steps(board: dashboard.Dashboard) -> list[dict[str, str]]:
     """What is still to be done before the first message can come through."""
     steps = [*_steps_of_accounts(board.accounts), *_steps_of_gateways(board.gateways)]
     if not board.accounts or not board.gateways:

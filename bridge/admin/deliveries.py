@@ -19,17 +19,20 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
 from accounts.channels import channel_for
-from bridge import audit, outbound, replay, search, shown
-from bridge.access import HIDDEN, hide_errors, may_read
 from bridge.admin import replayed
 from bridge.admin.causes import CodeFilter, PossibleReasons, PossibleStates, causes
 from bridge.admin.desk import Facts, inside, user_of
 from bridge.admin.messages import DayFilter, named
 from bridge.admin.paging import Counted, row_number
-from bridge.metrics import DEAD, REVIEW
 from bridge.models import Attempt, Delivery, Message, State
+from bridge.operations import replay
 from bridge.operations.codes import RECENT
+from bridge.operations.dashboard import DEAD, REVIEW
 from bridge.operations.waiting import Wait, waits
+from bridge.pipeline.outbound import outbox
+from bridge.security import audit
+from bridge.security.permissions import HIDDEN, hide_errors, may_read
+from bridge.ui import formatting, search
 from channels_wechat.base import Recall
 from channels_wechat.errors import ChannelError
 
@@ -86,15 +89,15 @@ class DeliveryAdmin(Facts[Delivery]):
 
     @admin.display(description=gettext_lazy("message"))
     def what(self, delivery: Delivery) -> str:
-        return _with_part(delivery, delivery.message.preview if delivery.message else shown.whom(delivery))
+        return _with_part(delivery, delivery.message.preview if delivery.message else formatting.whom(delivery))
 
     @admin.display(description=gettext_lazy("message"))
     def withheld(self, delivery: Delivery) -> str:
-        return _with_part(delivery, f"{delivery.message} {HIDDEN}" if delivery.message else shown.whom(delivery))
+        return _with_part(delivery, f"{delivery.message} {HIDDEN}" if delivery.message else formatting.whom(delivery))
 
     @admin.display(description=gettext_lazy("state"), ordering="state")
     def state_word(self, delivery: Delivery) -> SafeString:
-        return shown.state_badge(delivery)
+        return formatting.state_badge(delivery)
 
     @admin.display(description=gettext_lazy("reason"), ordering="reason")
     def why(self, delivery: Delivery) -> SafeString | str:
@@ -116,7 +119,7 @@ class DeliveryAdmin(Facts[Delivery]):
 
     @admin.display(description=gettext_lazy("when"), ordering="id")
     def when(self, delivery: Delivery) -> SafeString | str:
-        return shown.ago(delivery.finished_at or delivery.created_at)
+        return formatting.ago(delivery.finished_at or delivery.created_at)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         secret = ("payload", "message__raw", "message__data", "message__reply_address", "account__credentials")
@@ -233,8 +236,8 @@ class DeliveryAdmin(Facts[Delivery]):
 
     def press_recall(self, request: HttpRequest, delivery: Delivery) -> None:
         try:
-            outbound.recall(delivery)
-        except (outbound.CannotSend, ChannelError) as error:
+            outbox.recall(delivery)
+        except (outbox.CannotSend, ChannelError) as error:
             messages.error(request, str(error))
         else:
             self.did(request, delivery, _("Recalled: it is no longer shown in the chat."))
@@ -324,7 +327,7 @@ def waiting_text(wait: Wait) -> SafeString:
     link = reverse(f"admin:{PAGES[wait.on]}_change", args=[wait.id]) if wait.id else ""
     why = format_html('<a href="{}">{}</a>', link, Truncator(wait.why).chars(200)) if link else wait.why
     if wait.until and wait.until > timezone.now():
-        return format_html("<div>{} <small>{} {}</small></div>", why, _("next:"), shown.ago(wait.until))
+        return format_html("<div>{} <small>{} {}</small></div>", why, _("next:"), formatting.ago(wait.until))
     return format_html("<div>{}</div>", why)
 
 
@@ -355,6 +358,6 @@ def _can_recall(delivery: Delivery) -> bool:
 
 def _timed(attempt: Attempt) -> dict[str, Any]:
     took = (attempt.finished_at - attempt.started_at).total_seconds() if attempt.finished_at else None
-    tone = shown.OUTCOME_TONES[attempt.outcome] if attempt.outcome else "info"  # type: ignore[index]
+    tone = formatting.OUTCOME_TONES[attempt.outcome] if attempt.outcome else "info"  # type: ignore[index]
     word = attempt.get_outcome_display() if attempt.outcome else _("on its way")
-    return {"attempt": attempt, "took": took, "badge": shown.badge(word, tone)}
+    return {"attempt": attempt, "took": took, "badge": formatting.badge(word, tone)}

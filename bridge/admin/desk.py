@@ -14,10 +14,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from bridge import audit
-from bridge.access import may_read
 from bridge.admin.paging import FURTHER, Uncounted, page_number
 from bridge.admin.theme import ModelAdmin, Row
+from bridge.security import audit
+from bridge.security.permissions import may_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from django.db.models import Model
     from django.http.response import HttpResponseBase
 
-    from bridge.search import Found
+    from bridge.ui.search import Found
 
 
 def user_of(request: HttpRequest) -> User:

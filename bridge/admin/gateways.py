@@ -14,11 +14,12 @@ from django.utils.translation import gettext_lazy
 from accounts.fields import sealed
 from accounts.forms import ENTER_AGAIN, STORED, OneErrorPerField, show_what_was_typed
 from accounts.models import Health
-from bridge import ownership, shown
-from bridge.access import HIDDEN
 from bridge.admin.desk import TESTED, Configured
 from bridge.admin.theme import dress
+from bridge.connector import leases
 from bridge.operations.gateway_use import uses_of
+from bridge.security.permissions import HIDDEN
+from bridge.ui import formatting
 from channels_wechat.pasted import PastedField
 from openclaw.device import Device, approve_command
 from openclaw.errors import Action, Code, GatewayError
@@ -97,7 +98,7 @@ class GatewayAdmin(Configured[Gateway]):
 
     @admin.display(description=gettext_lazy("state"), ordering="state")
     def health(self, gateway: Gateway) -> SafeString:
-        return shown.health_badge(gateway)
+        return formatting.health_badge(gateway)
 
     @admin.display(description=gettext_lazy("reason"))
     def reason(self, gateway: Gateway) -> str:
@@ -113,7 +114,7 @@ class GatewayAdmin(Configured[Gateway]):
 
     @admin.display(description=gettext_lazy("since"), ordering="state_since")
     def since(self, gateway: Gateway) -> SafeString | str:
-        return shown.ago(gateway.state_since)
+        return formatting.ago(gateway.state_since)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Gateway]:
         """Nothing is decrypted for a list."""
@@ -167,7 +168,7 @@ class GatewayAdmin(Configured[Gateway]):
     def press_test(self, request: HttpRequest, gateway: Gateway) -> None:
         gateway.revive()
         try:
-            found = test_gateway(ownership.endpoint(gateway))
+            found = test_gateway(leases.endpoint(gateway))
         except GatewayError as error:
             text = failure_text(error)
             state = Health.STOPPED if error.action == Action.CONFIG else Health.FAILING

@@ -10,10 +10,12 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from bridge import alerts, audit, shown
-from bridge.access import may_read
 from bridge.admin.desk import Facts, inside, user_of
 from bridge.models import Incident
+from bridge.operations import alerts
+from bridge.security import audit
+from bridge.security.permissions import may_read
+from bridge.ui import formatting
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -48,24 +50,26 @@ class IncidentAdmin(Facts[Incident]):
 
     @admin.display(description=_("state"))
     def state(self, incident: Incident) -> SafeString:
-        return shown.badge(_("over"), "quiet") if incident.closed_at else shown.badge(_("going on"), "bad")
+        return formatting.badge(_("over"), "quiet") if incident.closed_at else formatting.badge(_("going on"), "bad")
 
     @admin.display(description=_("since"), ordering="opened_at")
     def since(self, incident: Incident) -> SafeString | str:
-        return shown.ago(incident.opened_at)
+        return formatting.ago(incident.opened_at)
 
     @admin.display(description=_("over"), ordering="closed_at")
     def over(self, incident: Incident) -> SafeString | str:
-        return shown.ago(incident.closed_at)
+        return formatting.ago(incident.closed_at)
 
     @admin.display(description=_("alert sent"))
     def staff_told(self, incident: Incident) -> SafeString | str:
         """Nothing is claimed: a time only where a channel accepted the alert."""
         if incident.told_at:
-            return shown.ago(incident.told_at)
+            return formatting.ago(incident.told_at)
         if incident.error:
-            return shown.badge(_("could not be sent"), "warn")
-        return shown.badge(_("on its way"), "info") if alerts.channels() and not incident.closed_at else str(_("no"))
+            return formatting.badge(_("could not be sent"), "warn")
+        return (
+            formatting.badge(_("on its way"), "info") if alerts.channels() and not incident.closed_at else str(_("no"))
+        )
 
     def get_urls(self) -> list[URLPattern]:
         test = self.route("test-alert/", require_POST(self.test_alert_view), "test_alert")
@@ -100,7 +104,7 @@ def about_alerts() -> dict[str, Any]:
 
 
 def _links(cause: str) -> list[dict[str, str]]:
-    """Where to go on from an incident. cause: as `bridge.alerts` writes it, for example "account:3", "dead:hook:2"."""
+    """Where to go on from an incident. cause: as `bridge.operations.alerts` writes it, for example "account:3", "dead:hook:2"."""
     kind, _colon, number = cause.rpartition(":")
     letters, work = reverse("admin:bridge_delivery_dead_letters"), reverse("admin:bridge_delivery_changelist")
     pages = {

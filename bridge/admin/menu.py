@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from bridge import metrics
 from bridge.admin.desk import user_of
+from bridge.operations import dashboard
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -19,8 +19,8 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     dead = _entry(
         request, _("Dead letters"), "mark_email_unread", "bridge_delivery_dead_letters", "bridge.view_delivery"
     )
-    if dead["has_it"] and (failures := metrics.dead_letters()):
-        dead["badge"] = "99+" if failures >= metrics.BADGE_MOST else str(failures)
+    if dead["has_it"] and (failures := dashboard.dead_letters()):
+        dead["badge"] = "99+" if failures >= dashboard.BADGE_MOST else str(failures)
     talk = [
         _entry(request, _("Conversations"), "forum", "bridge_conversation_changelist", "bridge.view_conversation"),
         _entry(request, _("Messages"), "chat_bubble", "bridge_message_changelist", "bridge.view_message"),

@@ -12,12 +12,13 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from bridge import peers, search, shown
-from bridge.access import HIDDEN, may_read
 from bridge.admin import attachments
 from bridge.admin.desk import Facts, user_of
 from bridge.admin.paging import row_number
 from bridge.models import Delivery, Message
+from bridge.people import peers
+from bridge.security.permissions import HIDDEN, may_read
+from bridge.ui import formatting, search
 from channels_wechat import KINDS, channel_class
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class MessageAdmin(Facts[Message]):
 
     @admin.display(description=_("direction"), ordering="direction")
     def way(self, message: Message) -> SafeString:
-        return shown.badge(message.get_direction_display(), "info" if message.direction == "in" else "good")
+        return formatting.badge(message.get_direction_display(), "info" if message.direction == "in" else "good")
 
     @admin.display(description=_("who"))
     def who(self, message: Message) -> str:
@@ -122,7 +123,7 @@ class MessageAdmin(Facts[Message]):
 
     @admin.display(description=_("when"), ordering="id")
     def when(self, message: Message) -> SafeString | str:
-        return shown.ago(message.created_at)
+        return formatting.ago(message.created_at)
 
     def get_urls(self) -> list[URLPattern]:
         return [self.route("attachments/<uuid:uuid>/", attachments.download, "attachment"), *super().get_urls()]

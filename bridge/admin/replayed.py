@@ -9,10 +9,10 @@ from django.db.models import Count
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from bridge import shown
-from bridge.access import hide_errors, may_read
 from bridge.admin.desk import inside, user_of
 from bridge.models import Delivery, State
+from bridge.security.permissions import hide_errors, may_read
+from bridge.ui import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -56,7 +56,9 @@ def report(desk: Desk[Delivery], request: HttpRequest) -> HttpResponse:
         "total": len(kept["ids"]),
         "went": counts.get(State.DELIVERED, 0),
         "counts": [
-            (shown.badge(state.label, shown.STATE_TONES[state]), counts[state]) for state in State if state in counts
+            (formatting.badge(state.label, formatting.STATE_TONES[state]), counts[state])
+            for state in State
+            if state in counts
         ],
         "gone": len(kept["ids"]) - sum(counts.values()),
         "left": left,

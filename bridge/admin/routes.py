@@ -14,12 +14,14 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.forms import OneErrorPerField
 from accounts.models import ChannelAccount
-from bridge import peers, routing, shown
 from bridge.admin.desk import Desk
 from bridge.admin.gateways import known_agent
 from bridge.admin.theme import dress, dressed
 from bridge.models import Conversation, Delivery, Reason, Route, State
 from bridge.models.routes import PeerKinds
+from bridge.people import peers
+from bridge.pipeline.routing import rules
+from bridge.ui import formatting
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
@@ -106,7 +108,7 @@ class RouteAdmin(Desk[Route]):
 
     @admin.display(description=gettext_lazy("answers"))
     def answers(self, route: Route) -> str:
-        words = ", ".join(routing.words(route.trigger_words))
+        words = ", ".join(rules.words(route.trigger_words))
         return (
             f"{route.get_trigger_display()}: {words}"
             if route.trigger in Route.BY_WORD
@@ -115,7 +117,11 @@ class RouteAdmin(Desk[Route]):
 
     @admin.display(description=gettext_lazy("state"), ordering="enabled")
     def state(self, route: Route) -> SafeString:
-        return shown.badge(_("switched on"), "good") if route.enabled else shown.badge(_("switched off"), "quiet")
+        return (
+            formatting.badge(_("switched on"), "good")
+            if route.enabled
+            else formatting.badge(_("switched off"), "quiet")
+        )
 
     def get_urls(self) -> list[URLPattern]:
         return [self.route("explain/", self.explain_view, "explain"), *super().get_urls()]
@@ -170,7 +176,7 @@ class RouteAdmin(Desk[Route]):
         form = dressed(Question(request.GET if "peer_id" in request.GET else None, initial=request.GET.dict()))
         context: dict[str, Any] = {"form": form}
         if form.is_bound and form.is_valid():
-            decision = routing.explain(**form.cleaned_data)
+            decision = rules.explain(**form.cleaned_data)
             context["decision"] = decision
             context["reason"] = Reason(decision.reason).label if decision.reason else ""
             context["map_url"] = map_url(

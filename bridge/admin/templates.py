@@ -11,10 +11,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.channels import channel_for
-from bridge import audit, outbound
 from bridge.admin.desk import user_of
 from bridge.admin.theme import dressed
 from bridge.models import Message
+from bridge.pipeline.outbound import outbox
+from bridge.security import audit
 from channels_wechat.base import Templates
 from channels_wechat.errors import ChannelError
 from channels_wechat.messages import Content
@@ -76,8 +77,8 @@ def overview(desk: AccountAdmin, request: HttpRequest, pk: int) -> HttpResponse:
 def _send(request: HttpRequest, account: ChannelAccount, form: SubscribeForm) -> Message | None:
     where, client = (account, "direct", form.cleaned_data["peer_id"].strip()), f"staff:{user_of(request).pk}"
     try:
-        message = outbound.send(*where, form.content, source=Message.Source.STAFF, client=client)
-    except outbound.CannotSend as refused:
+        message = outbox.send(*where, form.content, source=Message.Source.STAFF, client=client)
+    except outbox.CannotSend as refused:
         form.add_error(None, str(refused))
         return None
     if message.conversation:

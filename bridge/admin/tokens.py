@@ -9,8 +9,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from knox.models import AuthToken
 
-from bridge import shown
 from bridge.admin.desk import Facts, user_of
+from bridge.ui import formatting
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -41,18 +41,18 @@ class TokenAdmin(Facts[AuthToken]):
     @admin.display(description=_("state"))
     def state(self, token: AuthToken) -> SafeString:
         if token.expiry and token.expiry < timezone.now():
-            return shown.badge(_("expired"), "quiet")
+            return formatting.badge(_("expired"), "quiet")
         if not token.user.is_active:
-            return shown.badge(_("the user is not active"), "warn")
-        return shown.badge(_("good"), "good")
+            return formatting.badge(_("the user is not active"), "warn")
+        return formatting.badge(_("good"), "good")
 
     @admin.display(description=_("issued"), ordering="created")
     def made(self, token: AuthToken) -> SafeString | str:
-        return shown.ago(token.created)
+        return formatting.ago(token.created)
 
     @admin.display(description=_("expires"), ordering="expiry")
     def until(self, token: AuthToken) -> SafeString | str:
-        return shown.ago(token.expiry)
+        return formatting.ago(token.expiry)
 
     def has_delete_permission(self, request: HttpRequest, obj: AuthToken | None = None) -> bool:
         """Chosen in the list; what is deleted lets nobody in any more."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bridge.admin.attachments import is_picture
 from bridge.admin.messages import named, with_details
 from bridge.models import Attachment, Conversation, Delivery, Message, State
-from bridge.replay import why_not_release
+from bridge.operations.replay import why_not_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -15,12 +15,13 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from bridge import events, shown
-from bridge.access import hide_errors, may_read
 from bridge.admin.desk import Desk, user_of
 from bridge.admin.theme import dress
 from bridge.models import Delivery, Event, State, Target, WebhookEndpoint
 from bridge.models.webhooks import MOST_OVERLAP_HOURS, OVERLAP_HOURS
+from bridge.security.permissions import hide_errors, may_read
+from bridge.ui import formatting
+from bridge.webhooks import events
 from channels_wechat.pasted import without_invisible
 
 if TYPE_CHECKING:
@@ -206,10 +207,10 @@ class WebhookAdmin(Desk[WebhookEndpoint]):
 
 def state_badge(endpoint: WebhookEndpoint) -> SafeString:
     if endpoint.enabled and getattr(endpoint, "stuck", None):
-        return shown.badge(_("failing – retrying"), "warn")
+        return formatting.badge(_("failing – retrying"), "warn")
     if endpoint.enabled:
-        return shown.badge(_("switched on"), "good")
-    return shown.badge(_("switched off"), "bad" if endpoint.off_reason else "quiet")
+        return formatting.badge(_("switched on"), "good")
+    return formatting.badge(_("switched off"), "bad" if endpoint.off_reason else "quiet")
 
 
 def failing_heads(endpoints: Iterable[WebhookEndpoint], readable: bool) -> dict[int, Delivery]:
@@ -230,5 +231,5 @@ def failing_heads(endpoints: Iterable[WebhookEndpoint], readable: bool) -> dict[
 def failing_text(stuck: Delivery) -> SafeString:
     """What the receiver answered, which delivery met it, and when it is sent again."""
     link = reverse("admin:bridge_delivery_change", args=[stuck.pk])
-    said, again = Truncator(stuck.error).chars(140), shown.ago(stuck.due_at)
+    said, again = Truncator(stuck.error).chars(140), formatting.ago(stuck.due_at)
     return format_html('{} <a href="{}">#{}</a> <small>{} {}</small>', said, link, stuck.pk, _("next try"), again)

@@ -12,10 +12,10 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
 
-from bridge import download
 from bridge.api.base import Endpoint, may_read
 from bridge.api.fields import Filters, IdFilter, Withheld
 from bridge.models import Attachment, AttachmentState
+from bridge.security import downloads
 
 if TYPE_CHECKING:
     from django.http import FileResponse
@@ -51,7 +51,7 @@ class Attachments(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
     }
 
     @extend_schema(
-        responses={(200, kind): OpenApiTypes.BINARY for kind in ("application/octet-stream", *download.PICTURES)}
+        responses={(200, kind): OpenApiTypes.BINARY for kind in ("application/octet-stream", *downloads.PICTURES)}
     )
     @action(detail=True)
     def content(self, request: Request, pk: str) -> FileResponse:
@@ -59,6 +59,6 @@ class Attachments(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
         if not may_read(request):
             raise PermissionDenied
         try:
-            return download.response(self.get_object())
+            return downloads.response(self.get_object())
         except (OSError, ValueError) as error:
             raise Http404 from error

@@ -9,12 +9,12 @@ from rest_framework.exceptions import APIException
 from rest_framework.permissions import BasePermission
 from rest_framework.viewsets import GenericViewSet
 
-from bridge import access
 from bridge.api import throttle
 from bridge.api.errors import TooLarge
 from bridge.api.pages import Filtering, Pages, refuse_unknown
 from bridge.api.reading import AlwaysJson, Json
-from bridge.audit import act_as
+from bridge.security import permissions
+from bridge.security.audit import act_as
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -88,7 +88,7 @@ def user_of(request: Request) -> User:
 
 def may_read(request: Request) -> bool:
     """Whether texts, files, payloads and what was answered are shown, or withheld."""
-    return access.may_read(user_of(request))
+    return permissions.may_read(user_of(request))
 
 
 def client_of(request: Request) -> str:

@@ -11,11 +11,12 @@ from rest_framework import mixins, serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from bridge import audit, outbound
 from bridge.api.base import Endpoint, user_of
 from bridge.api.fields import Filters, Given, IdFilter, Moment, PeerOf, PersonFilter
 from bridge.models import Conversation
 from bridge.models.routes import PeerKinds
+from bridge.pipeline.outbound import outbox
+from bridge.security import audit
 from channels_wechat.pasted import clean_title
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Conversations(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Upd
     def new_session(self, request: Request, pk: str) -> Response:
         """From the next message on the agent remembers nothing of this conversation."""
         conversation = self.get_object()
-        outbound.new_session(conversation)
+        outbox.new_session(conversation)
         audit.record("began a new session", [conversation])
         conversation.refresh_from_db(fields=["session_epoch"])
         return Response(self.get_serializer(conversation).data)

@@ -11,14 +11,15 @@ from rest_framework import mixins, serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from bridge import audit, replay
-from bridge.access import hide_errors
 from bridge.api.base import Endpoint, may_read, user_of
 from bridge.api.errors import Refused
 from bridge.api.fields import Before, Filters, Given, IdFilter, Moment, Withheld, YesOrNo
 from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target
+from bridge.operations import replay
 from bridge.operations.codes import with_code
 from bridge.operations.waiting import Wait, waits
+from bridge.security import audit
+from bridge.security.permissions import hide_errors
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User

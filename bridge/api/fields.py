@@ -14,11 +14,11 @@ from django_filters.rest_framework import FilterSet
 from rest_framework import serializers
 
 from accounts.person_ids import named
-from bridge import search
-from bridge.access import HIDDEN
 from bridge.api.base import may_read
 from bridge.api.pages import LARGEST_ID, refuse_unknown
 from bridge.models.routes import PeerKinds
+from bridge.security.permissions import HIDDEN
+from bridge.ui import search
 from channels_wechat.pasted import without_invisible
 
 if TYPE_CHECKING:

@@ -12,13 +12,14 @@ from rest_framework import mixins, serializers
 from rest_framework.parsers import MultiPartParser
 from rest_framework.response import Response
 
-from bridge import audit, search
 from bridge.api.attachments import AttachmentSerializer
 from bridge.api.base import Endpoint, client_of, may_read
 from bridge.api.fields import Before, Filters, IdFilter, Moment, PeerOf, PersonFilter, Withheld
 from bridge.api.reading import Json
 from bridge.api.sending import FormSerializer, SendSerializer, key_of, read, send_once
 from bridge.models import Message
+from bridge.security import audit
+from bridge.ui import search
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet

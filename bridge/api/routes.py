@@ -11,11 +11,11 @@ from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from accounts.models import ChannelAccount
-from bridge import routing
 from bridge.api.base import Endpoint
 from bridge.api.fields import Checked, Filters, Given, IdFilter, PeerSerializer, PersonFilter, YesOrNo
 from bridge.models import Reason, Route
 from bridge.models.routes import PeerKinds
+from bridge.pipeline.routing import rules
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -88,7 +88,7 @@ class Routes(
         given = QuestionSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         asked = given.validated_data
-        decision = routing.explain(
+        decision = rules.explain(
             asked["account"], asked["peer"]["kind"], asked["peer"]["id"],
             asked["sender"], asked["text"], asked["addressed"],
         )  # fmt: skip

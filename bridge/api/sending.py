@@ -17,12 +17,12 @@ from rest_framework.exceptions import PermissionDenied, ValidationError
 
 from accounts.channels import channel_for
 from accounts.models import ChannelAccount
-from bridge import outbound
 from bridge.api.errors import Conflict, Malformed, Refused
 from bridge.api.fields import Given, PeerSerializer
 from bridge.api.pages import refuse_unknown
 from bridge.api.reading import Json
 from bridge.models import Conversation, Message
+from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.recipients import people_of
 from bridge.pipeline.outbound.surplus import surplus_of
 from channels_wechat import KINDS
@@ -145,7 +145,7 @@ def send_once(wanted: Wanted, client: str, key: str) -> tuple[Message, bool]:
         return stored, False
     where = (wanted.account, wanted.peer_kind, wanted.peer_id, wanted.content)
     try:
-        message = outbound.send(
+        message = outbox.send(
             *where,
             source=Message.Source.API,
             client=client,
@@ -154,7 +154,7 @@ def send_once(wanted: Wanted, client: str, key: str) -> tuple[Message, bool]:
             files=wanted.files,
             several=wanted.several,
         )
-    except outbound.CannotSend as refused:
+    except outbox.CannotSend as refused:
         raise Refused(str(refused), "cannot_send") from refused
     return message, True
 

@@ -8,8 +8,8 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from bridge import metrics
 from bridge.api.base import Endpoint
+from bridge.operations import dashboard
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -39,4 +39,4 @@ class Stats(Endpoint):
     @extend_schema(responses=StatsSerializer)
     def retrieve(self, request: Request) -> Response:
         """Today's figures and the open work."""
-        return Response(self.get_serializer(metrics.dashboard()).data)
+        return Response(self.get_serializer(dashboard.dashboard()).data)

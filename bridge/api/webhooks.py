@@ -12,12 +12,13 @@ from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from accounts.models import ChannelAccount
-from bridge import audit, events
 from bridge.api.base import Endpoint
 from bridge.api.errors import Refused
 from bridge.api.fields import Checked, Filters, Given, IdFilter, YesOrNo
 from bridge.models import Event, WebhookEndpoint
 from bridge.models.webhooks import MOST_OVERLAP_HOURS, OVERLAP_HOURS, URL_MOST
+from bridge.security import audit
+from bridge.webhooks import events
 
 if TYPE_CHECKING:
     from rest_framework.request import Request

@@ -107,7 +107,7 @@ class Message(models.Model):
 
     @property
     def preview(self) -> str:
-        """The beginning of the text, for those who may read it (`bridge.access`)."""
+        """The beginning of the text, for those who may read it (`bridge.security.permissions`)."""
         return self.text[:60] or f"[{self.kind}]"
 
 

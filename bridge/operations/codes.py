@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db.models import OuterRef, Subquery
 
-from bridge.metrics import DEAD
 from bridge.models import Attempt, Delivery
+from bridge.operations.dashboard import DEAD
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext as _
 
 from accounts.models import ChannelAccount
-from bridge.database import run
 from bridge.pipeline.agent.shares import own_share, reserve
+from bridge.runtime.db.connection import run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,8 +11,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import ChannelAccount, Health
-from bridge.access import HIDDEN
 from bridge.models import Delivery, Reason, State, Target, WebhookEndpoint, Wire
+from bridge.security.permissions import HIDDEN
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:

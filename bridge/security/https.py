@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.http import HttpResponseRedirect
 
-from bridge.proxies import DIRECT
+from bridge.security.proxies import DIRECT
 
 if TYPE_CHECKING:
     from collections.abc import Callable

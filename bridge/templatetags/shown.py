@@ -1,4 +1,4 @@
-"""`bridge.shown` for templates."""
+"""`bridge.ui.formatting` for templates."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 from django import template
 from django.utils.translation import gettext as _
 
-from bridge import shown
-from bridge.redact import redact
+from bridge.security.redaction import redact
+from bridge.ui import formatting
 
 if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
 register = template.Library()
-register.filter("ago", shown.ago)
-register.filter("state_badge", shown.state_badge)
-register.filter("health_badge", shown.health_badge)
-register.filter("whom", shown.whom)
-register.filter("mode_badge", shown.mode_badge)
-register.filter("duration", shown.duration)
+register.filter("ago", formatting.ago)
+register.filter("state_badge", formatting.state_badge)
+register.filter("health_badge", formatting.health_badge)
+register.filter("whom", formatting.whom)
+register.filter("mode_badge", formatting.mode_badge)
+register.filter("duration", formatting.duration)
 
 
 @register.filter
@@ -33,7 +33,7 @@ def as_in_the_menu(plural: Any) -> str:
 @register.filter
 def usage(taken: Any) -> str:
     """What a turn took: the `usage` of an attempt."""
-    return shown.usage(taken)
+    return formatting.usage(taken)
 
 
 @register.filter
@@ -44,4 +44,4 @@ def pretty(value: Any) -> str:
 
 @register.simple_tag
 def badge(word: str, tone: str) -> SafeString:
-    return shown.badge(word, tone)
+    return formatting.badge(word, tone)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bridge import demo
+from bridge.demo import world as demo
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
     from accounts.models import ChannelAccount
-    from bridge.launcher import Plan
+    from bridge.runtime.launcher.launch import Plan
     from channels_wechat.simulator import SimulatorClient
 
 JSON = dict[str, object]

@@ -155,7 +155,7 @@ def _figures(seconds: list[float]) -> str:
 
 def _account(people: Company, running: Stage, held: int) -> str:
     """An account that is not verified, mapped to the agent, with its followers. Returns its AppID."""
-    from bridge.demo import callback_url
+    from bridge.demo.world import callback_url
     from openclaw.models import Gateway
     from tests import factories
 

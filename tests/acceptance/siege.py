@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bridge.processes import PROCESSES, command, python
+from bridge.runtime.launcher.commands import PROCESSES, command, python
 from tests.acceptance.attacks import ATTACKS
 from tests.bench import sealed
 from tests.bench.ground import free_port, ground

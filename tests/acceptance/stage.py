@@ -18,9 +18,17 @@ import django
 import psycopg
 import requests
 
-from bridge.launcher import BASE_DIR, Plan, check_ports, make_plan, processes, start_processes, start_servers
-from bridge.processes import python
-from bridge.supervisor import Child, Supervisor, program
+from bridge.runtime.launcher.commands import python
+from bridge.runtime.launcher.launch import (
+    BASE_DIR,
+    Plan,
+    check_ports,
+    make_plan,
+    processes,
+    start_processes,
+    start_servers,
+)
+from bridge.runtime.launcher.supervisor import Child, Supervisor, program
 
 if TYPE_CHECKING:
     import signal

@@ -53,17 +53,17 @@ class Run:
         return wait_until(lambda: not self.stage.count(_UNFINISHED), 180)
 
     def _send(self, member: int) -> None:
-        from bridge import outbound
+        from bridge.pipeline.outbound import outbox
         from channels_wechat.messages import Content
         from tests.acceptance.company import member_id
 
         content = Content(text=f"#{self.sent:05d}#")
-        outbound.send(self.company.world.app, "direct", member_id(member), content, source="api", client="acceptance")
+        outbox.send(self.company.world.app, "direct", member_id(member), content, source="api", client="acceptance")
         self.sent += 1
 
     def _invalidate(self) -> None:
         """With a client of its own, which is not shared between threads."""
-        from bridge.demo import AGENT
+        from bridge.demo.world import AGENT
         from channels_wechat.simulator import SimulatorClient
 
         client = SimulatorClient(self.company.simulator.url)

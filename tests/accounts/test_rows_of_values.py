@@ -20,8 +20,8 @@ from psycopg import sql
 from accounts import rotation
 from accounts.fields import Sealed, Undecryptable, encrypt, sealed
 from accounts.models import AccessToken, ChannelAccount
-from bridge import arrivals
 from bridge.models import Message, WebhookEndpoint
+from bridge.pipeline.inbound import receive
 from openclaw.models import Gateway
 from tests.factories import app, endpoint, gateway, hear, in_thread, said
 
@@ -233,9 +233,9 @@ def test_rotation_opens_nothing_that_was_copied() -> None:
 
 def test_what_an_older_process_wrote_to_the_spool_is_stored_for_its_row() -> None:
     account = app()
-    row = arrivals.row_of(account, said(reply="https://reply/canary"))
+    row = receive.row_of(account, said(reply="https://reply/canary"))
     row["reply_address"] = encrypt("https://reply/canary", "bridge.message.reply_address")
-    arrivals.store([arrivals.in_its_row(row)])
+    receive.store([receive.in_its_row(row)])
     assert Message.objects.get().reply_address == "https://reply/canary"
 
 

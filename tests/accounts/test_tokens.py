@@ -15,7 +15,7 @@ from accounts import tokens
 from accounts.fields import sealed
 from accounts.models import AccessToken, ChannelAccount, Health
 from accounts.tokens import KEEP_SECONDS, LEASE_SECONDS, MARGIN_SECONDS, WAIT_SECONDS, StoredTokens, ending_soon
-from bridge import tasks
+from bridge.runtime.worker import tasks
 from channels_wechat.errors import Action, ChannelError
 from channels_wechat.messages import Token
 from tests.factories import AGENT, OFFICIAL, OFFICIAL_FIELDS, app, in_thread, official

@@ -12,8 +12,10 @@ from django.urls import reverse
 from knox.models import AuthToken
 
 from accounts.models import ChannelAccount, Health
-from bridge import audit, outbound, peers
 from bridge.models import Conversation, Delivery, Route, WebhookEndpoint
+from bridge.people import peers
+from bridge.pipeline.outbound import outbox
+from bridge.security import audit
 from channels_wechat.messages import Content
 from openclaw.models import Gateway
 from tests.admin import rows
@@ -148,8 +150,8 @@ def test_what_workers_find_out_is_not_noted(quiet: World) -> None:
     ChannelAccount.objects.get(pk=quiet.bot.pk).set_state(Health.FAILING, "slow")
     Gateway.objects.get(pk=quiet.gateway.pk).set_state(Health.FAILING, "timeout", "slow")
     conversation = peers.conversation_with(quiet.app, "direct", "somebody-new")
-    outbound.new_session(conversation)
-    outbound.send(quiet.app, "direct", "somebody-new", Content(text="hello"), source="agent", client="")
+    outbox.new_session(conversation)
+    outbox.send(quiet.app, "direct", "somebody-new", Content(text="hello"), source="agent", client="")
     Delivery.objects.filter(pk=quiet.dead.pk).update(tries=3)
     assert Conversation.objects.filter(peer_id="somebody-new").exists()
     assert not LogEntry.objects.exists()

@@ -12,9 +12,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from bridge import replay
 from bridge.admin import transcript
 from bridge.models import Conversation, Delivery, Message
+from bridge.operations import replay
 from bridge.operations.unanswered import last_outcomes, unanswered
 from tests.admin import rows
 

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from accounts.models import ChannelAccount, Health
 from bridge.admin import dashboard
-from bridge.metrics import BADGE_MOST, Hour
 from bridge.models import Delivery, Incident, Reason, State
+from bridge.operations.dashboard import BADGE_MOST, Hour
 from openclaw.models import Gateway
 from tests.admin import rows
 from tests.admin.test_filters import listed

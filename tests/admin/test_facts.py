@@ -14,8 +14,8 @@ from django.urls import reverse
 from django.utils import timezone
 from knox.models import AuthToken
 
-from bridge import audit
 from bridge.models import Incident, Message, State
+from bridge.security import audit
 from tests.admin import rows
 from tests.admin.test_words import words
 

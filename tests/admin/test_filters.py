@@ -12,9 +12,9 @@ from django.contrib.contenttypes.models import ContentType
 from django.urls import reverse
 from django.utils import timezone
 
-from bridge import audit
 from bridge.admin.contacts import ContactAdmin
 from bridge.models import Contact, Delivery, Incident, Reason, State
+from bridge.security import audit
 from tests.admin import rows
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from django.contrib.messages import get_messages
 from django.urls import reverse
 from django.utils import timezone
 
-from bridge import arrivals
 from bridge.models import Incident
-from bridge.pipeline.inbound import drain, spool
+from bridge.pipeline.inbound import receive, spool_drain
+from bridge.runtime.spool import journal
 from tests.factories import said
 
 if TYPE_CHECKING:
@@ -100,9 +100,9 @@ def test_callbacks_that_no_key_opens_are_counted_with_their_cure(
     boss: Client, world: rows.World, settings: Any, tmp_path: Path
 ) -> None:
     settings.SPOOL_DIR, ours = str(tmp_path), settings.FIELD_KEYS
-    spool.append([arrivals.row_of(world.app, said(text)) for text in ("one", "two")])
+    journal.append([receive.row_of(world.app, said(text)) for text in ("one", "two")])
     settings.FIELD_KEYS = [base64.b64encode(bytes(32)).decode()]
-    assert drain.drain() == 0
+    assert spool_drain.drain() == 0
     settings.FIELD_KEYS = ours
     shown = page(boss, "index")
     assert 'id="on-disk"' in shown

@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import ReplyWindow
-from bridge import metrics
 from bridge.models import Conversation, Delivery, Reason, State
+from bridge.operations import dashboard
 from tests import factories
 from tests.admin import rows
 from tests.factories import row, state
@@ -153,7 +153,7 @@ def test_an_account_that_sends_no_messages_shows_no_window(boss: Client) -> None
 
 
 def test_what_is_held_is_counted_by_reason(boss: Client, held: Delivery, waiting: Delivery) -> None:
-    board = metrics.dashboard()
+    board = dashboard.dashboard()
     assert (board.held, board.held_by) == (2, {"review": 1, "window": 1})
     html = boss.get("/admin/").content.decode()
     assert "awaiting your decision" in html

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from bridge import events
 from bridge.models import Delivery, State, WebhookEndpoint
+from bridge.webhooks import events
 from tests.admin import rows
 from tests.admin.test_facts import column
 from tests.admin.test_sides import url

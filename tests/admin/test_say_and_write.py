@@ -8,8 +8,8 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.urls import reverse
 
-from bridge import peers
 from bridge.models import Conversation, Delivery, Message
+from bridge.people import peers
 from tests.factories import app, bot
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from django.contrib.messages import get_messages
 from django.urls import reverse
 from django.utils import timezone
 
-from bridge import events
 from bridge.models import Delivery, Event, WebhookEndpoint
+from bridge.webhooks import events
 from tests.admin import rows
 from tests.factories import endpoint
 

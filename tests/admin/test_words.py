@@ -13,8 +13,9 @@ from django.utils import timezone
 from django.utils.html import strip_tags
 from knox.models import AuthToken
 
-from bridge import audit, shown
 from bridge.models import Contact, Conversation, Delivery
+from bridge.security import audit
+from bridge.ui import formatting
 from openclaw.models import Gateway
 from tests.admin.test_titles import crumbs
 
@@ -192,7 +193,7 @@ def test_tokens_are_api_tokens_and_have_all_their_days(boss: Client, admin_user:
 )  # fmt: skip
 def test_a_time_to_come_is_not_rounded_to_less_than_was_given(left: timedelta, told: str) -> None:
     when = timezone.now() + left - timedelta(milliseconds=200)
-    assert shown.distance(when).startswith(told)
+    assert formatting.distance(when).startswith(told)
 
 
 def test_the_chart_names_its_zone(boss: Client, world: rows.World) -> None:

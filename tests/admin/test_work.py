@@ -12,9 +12,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import ChannelAccount, Health
-from bridge import events
 from bridge.admin import deliveries
 from bridge.models import Delivery, Outcome, Reason, State
+from bridge.webhooks import events
 from tests.admin import rows
 from tests.admin.test_moderation import confirm, page, url
 from tests.factories import row, state

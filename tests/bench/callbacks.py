@@ -7,7 +7,7 @@ import signal
 import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
-from bridge.processes import WEB_WORKERS, command, python
+from bridge.runtime.launcher.commands import WEB_WORKERS, command, python
 from tests.bench import world
 from tests.bench.ground import free_port
 from tests.bench.table import Figure, interleaved, ratio

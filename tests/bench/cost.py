@@ -12,7 +12,7 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
-from bridge.processes import python
+from bridge.runtime.launcher.commands import python
 from tests.bench import world
 from tests.bench.callbacks import gunicorn, load
 from tests.bench.drain import CELERY

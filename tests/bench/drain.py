@@ -6,7 +6,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from bridge.models import Delivery
-from bridge.processes import command, python
+from bridge.runtime.launcher.commands import command, python
 from tests import factories
 from tests.bench import world
 from tests.bench.pipe import ends

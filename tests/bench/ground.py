@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import django
 
-from bridge import child
-from bridge.embedded import embedded
-from bridge.launcher import BASE_DIR, Plan
-from bridge.processes import python
+from bridge.runtime.launcher import child
+from bridge.runtime.launcher.commands import python
+from bridge.runtime.launcher.embedded import embedded
+from bridge.runtime.launcher.launch import BASE_DIR, Plan
 from tests.acceptance.stage import demo_plan
 
 if TYPE_CHECKING:

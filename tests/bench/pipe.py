@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from bridge import alive
-from bridge.processes import command, python
+from bridge.runtime.launcher import liveness
+from bridge.runtime.launcher.commands import command, python
 from tests.acceptance.stage import wait_until
 from tests.bench.ground import Process, free_port
 
@@ -81,12 +81,12 @@ def bridge(ground: Ground) -> Iterator[Pipe]:
     port = free_port()
     env = {**ground.env, "PORT": str(port)}
     running = Pipe(port)
-    alive.forget(Path(env["DATA_DIR"]))
+    liveness.forget(Path(env["DATA_DIR"]))
     with contextlib.ExitStack() as stack:
         for name in ("web", "worker", "beat", "connector"):
             process = ground.process(name, command(name, env), port=port if name == "web" else 0, death=signal.SIGTERM)
             running.processes.append(stack.enter_context(process))
         working = ("web", "worker", "connector")
-        if not wait_until(lambda: not any(alive.trouble(name, env) for name in working), PATIENCE, pause=0.05):
+        if not wait_until(lambda: not any(liveness.trouble(name, env) for name in working), PATIENCE, pause=0.05):
             raise RuntimeError(f"the bridge does not work:\n{ground.tail()}")
         yield running

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 def values_of(account_id: int, count: int) -> list[dict[str, Any]]:
     from accounts.models import ChannelAccount
-    from bridge import arrivals
+    from bridge.pipeline.inbound import receive
     from channels_wechat.wecom_app_inbound import read
     from channels_wechat.xml import parse
 
@@ -44,7 +44,7 @@ def values_of(account_id: int, count: int) -> list[dict[str, Any]]:
     found = []
     for _ in range(count):
         number = str(next(numbers))
-        row = arrivals.row_of(account, read({**parse(plain), "MsgId": number}, plain))
+        row = receive.row_of(account, read({**parse(plain), "MsgId": number}, plain))
         found.append({**row, "raw": json.dumps(row["raw"])})
     return found
 

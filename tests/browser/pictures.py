@@ -10,7 +10,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from bridge.launcher import BASE_DIR
+from bridge.runtime.launcher.launch import BASE_DIR
 from tests.acceptance.stage import Stage, stage
 from tests.browser.desk import Desk, chromium
 
@@ -55,7 +55,7 @@ def picture(desk: Desk, name: str, path: str, height: int) -> int:
 def fill(running: Stage) -> Conversation:
     """The demo's accounts, a conversation in its group, and a day's messages."""
     from accounts.models import Health
-    from bridge import demo
+    from bridge.demo import world as demo
     from bridge.models import Contact, Conversation
 
     env = running.plan.env

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.processes import python
+from bridge.runtime.launcher.commands import python
 from tests.browser.camera import photograph
 from tests.browser.desk import Desk
 from tests.browser.journey import ADMIN, DEAD_LETTERS, word

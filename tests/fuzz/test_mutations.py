@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.models import Route
-from bridge.routing import Heard, decide
+from bridge.pipeline.routing.rules import Heard, decide
 from channels_wechat.http import Http
 from channels_wechat.messages import Identity
 from channels_wechat.mini_program import MiniProgram

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import django
 from django.core.management import call_command
 
-from bridge.embedded import embedded
-from bridge.launcher import BASE_DIR
+from bridge.runtime.launcher.embedded import embedded
+from bridge.runtime.launcher.launch import BASE_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,9 +12,9 @@ from django.db import connection
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge import arrivals, inbound
 from bridge.models import Contact, Message
-from bridge.pipeline.inbound.fitting import MAX_ID, short_id, storable_json
+from bridge.pipeline.inbound import receive, router
+from bridge.runtime.spool.fitting import MAX_ID, short_id, storable_json
 from channels_wechat.messages import MediaItem
 from tests import factories
 from tests.callbacks import call, from_app
@@ -44,7 +44,7 @@ def test_ids_longer_than_the_columns_are_kept_shortened_and_known_again() -> Non
     message = Message.objects.get()
     assert (message.text, len(message.sender), len(message.peer_id)) == ("hello", MAX_ID, MAX_ID)
     assert message.raw["FromUserName"] == LONG
-    assert inbound.route_waiting() == 1
+    assert router.route_waiting() == 1
     assert message.deliveries.get().state == "pending"
 
 
@@ -66,7 +66,7 @@ def test_an_overlong_id_is_kept_by_the_callback_of_every_kind(kind: str) -> None
     message = Message.objects.get()
     found = (message.text, len(message.sender), len(message.peer_id), len(message.idempotency_key))
     assert found == ("hello", MAX_ID, MAX_ID, MAX_ID)
-    assert inbound.route_waiting() == 1
+    assert router.route_waiting() == 1
     assert message.deliveries.get().state == "pending"
 
 
@@ -98,7 +98,7 @@ def test_any_value_is_stored_and_routed(fields: dict[str, Any]) -> None:
     account = app()
     route(account)
     assert factories.receive(account, replace(said("hello"), **fields))
-    assert inbound.route_waiting() == 1
+    assert router.route_waiting() == 1
     delivery = Message.objects.get().deliveries.get()
     assert delivery.reason != "internal_error"
 
@@ -107,19 +107,19 @@ def test_a_name_longer_than_its_column_is_kept_cut() -> None:
     account = app()
     route(account)
     factories.receive(account, replace(said("hello"), contacts={"zhangsan": LONG}))
-    inbound.route_waiting()
+    router.route_waiting()
     assert Contact.objects.get(external_id="zhangsan").name == LONG[:200]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_last_resort_keeps_key_and_people() -> None:
     account = app()
-    row = {**arrivals.row_of(account, said("hello")), "occurred_at": "no time at all"}
-    assert arrivals.store([row])[0]
+    row = {**receive.row_of(account, said("hello")), "occurred_at": "no time at all"}
+    assert receive.store([row])[0]
     message = Message.objects.get()
     assert (message.kind, message.sender, message.idempotency_key) == ("unsupported", "zhangsan", row["key"])
     assert message.raw["error"] == "DataError"
-    assert arrivals.store([row]) == [None]
+    assert receive.store([row]) == [None]
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()

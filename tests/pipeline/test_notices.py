@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
-from bridge import replay
-from bridge.asking import fail_turn
 from bridge.models import Conversation, Delivery, Message, Reason
-from bridge.retries import Failure
+from bridge.operations import replay
+from bridge.pipeline.agent.turn import fail_turn
+from bridge.pipeline.delivery.retry_policy import Failure
 from tests.factories import (
     FAN,
     NEVER_THE_SAME_DAY,

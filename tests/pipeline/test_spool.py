@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import OperationalError
 
-from bridge import arrivals
 from bridge.models import Message
-from bridge.pipeline.inbound import drain, spool
+from bridge.pipeline.inbound import receive, spool_drain
+from bridge.runtime.spool import journal
 from tests.factories import app, eventually, picture, said
 
 if TYPE_CHECKING:
@@ -61,10 +61,10 @@ def folder(settings: Any, tmp_path: Path) -> Path:
 
 
 def rows(account: ChannelAccount, *texts: str) -> list[dict[str, Any]]:
-    return [arrivals.row_of(account, said(text)) for text in texts]
+    return [receive.row_of(account, said(text)) for text in texts]
 
 
-def files(folder: Path, suffix: str = spool.SUFFIX) -> list[Path]:
+def files(folder: Path, suffix: str = journal.SUFFIX) -> list[Path]:
     return sorted(folder.glob(f"*{suffix}"))
 
 
@@ -105,29 +105,29 @@ class Appender:
 
 
 def test_what_was_appended_is_stored_in_order_and_its_file_deleted(account: ChannelAccount, folder: Path) -> None:
-    spool.append(rows(account, "1", "2"))
-    spool.append([arrivals.row_of(account, said("3", media=(picture(), picture("M2"))))])
-    assert spool.is_in_use()
+    journal.append(rows(account, "1", "2"))
+    journal.append([receive.row_of(account, said("3", media=(picture(), picture("M2"))))])
+    assert journal.is_in_use()
     assert len(files(folder)) == 1
-    assert spool.waiting().messages == 3
-    assert drain.drain() == 3
+    assert journal.waiting().messages == 3
+    assert spool_drain.drain() == 3
     assert texts() == ["1", "2", "3"]
     assert [message.attachments.count() for message in Message.objects.order_by("id")] == [0, 0, 2]
     assert not files(folder)
-    assert not spool.is_in_use()
-    assert spool.waiting() == spool.Waiting()
+    assert not journal.is_in_use()
+    assert journal.waiting() == journal.Waiting()
 
 
 def test_after_a_drain_the_process_begins_a_new_file(account: ChannelAccount, folder: Path) -> None:
     for text in ("1", "2"):
-        spool.append(rows(account, text))
-        assert drain.drain() == 1
+        journal.append(rows(account, text))
+        assert spool_drain.drain() == 1
     assert texts() == ["1", "2"]
     assert not files(folder)
 
 
 def test_nobody_else_may_read_it_and_nothing_of_it_can_be_read(account: ChannelAccount, folder: Path) -> None:
-    spool.append([arrivals.row_of(account, said(CANARY, CANARY, reply=f"https://reply/{CANARY}"))])
+    journal.append([receive.row_of(account, said(CANARY, CANARY, reply=f"https://reply/{CANARY}"))])
     (file,) = files(folder)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -139,7 +139,7 @@ def test_nobody_else_may_read_it_and_nothing_of_it_can_be_read(account: ChannelA
 def test_a_folder_that_others_could_read_is_closed(account: ChannelAccount, folder: Path) -> None:
     folder.mkdir(parents=True)
     folder.chmod(0o755)
-    spool.append(rows(account, "1"))
+    journal.append(rows(account, "1"))
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
@@ -158,7 +158,7 @@ def test_a_kill_loses_nothing_that_was_answered(folder: Path) -> None:
 
 
 def read(file: Path) -> list[dict[str, Any]]:
-    reader = drain.Reader(file)
+    reader = spool_drain.Reader(file)
     try:
         found = [record.row for record in reader.records("")]
         assert not reader.unreadable
@@ -171,70 +171,70 @@ def read(file: Path) -> list[dict[str, Any]]:
 def test_a_torn_last_row_is_dropped_and_those_before_it_are_stored(
     account: ChannelAccount, folder: Path, cut: int
 ) -> None:
-    spool.append(rows(account, "1", "2", "3"))
+    journal.append(rows(account, "1", "2", "3"))
     (file,) = files(folder)
     os.truncate(file, file.stat().st_size - cut)
-    assert drain.drain() == 2
+    assert spool_drain.drain() == 2
     assert texts() == ["1", "2"]
     assert not list(folder.glob("*.*ble"))
     assert not files(folder)
 
 
 def test_a_row_that_was_changed_moved_or_copied_does_not_open(account: ChannelAccount, folder: Path) -> None:
-    spool.append(rows(account, "1", "2", "3"))
+    journal.append(rows(account, "1", "2", "3"))
     (file,) = files(folder)
     first, second, third = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(first + third + second)
-    assert drain.drain() == 1
+    assert spool_drain.drain() == 1
     assert texts() == ["1"]
-    assert len(files(folder, spool.UNREADABLE)) == 1
+    assert len(files(folder, journal.UNREADABLE)) == 1
 
 
 def test_without_its_key_it_is_kept_until_the_key_is_back(
     account: ChannelAccount, folder: Path, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     ours = list(settings.FIELD_KEYS)
-    spool.append(rows(account, "1", "2"))
+    journal.append(rows(account, "1", "2"))
     settings.FIELD_KEYS = [OTHER_KEY]
-    assert drain.drain() == 0
+    assert spool_drain.drain() == 0
     assert texts() == []
     assert "FIELD_KEYS" in caplog.text
-    assert spool.waiting().unreadable == 2
-    assert not spool.is_in_use()  # new callbacks do not wait for it
+    assert journal.waiting().unreadable == 2
+    assert not journal.is_in_use()  # new callbacks do not wait for it
     settings.FIELD_KEYS = [OTHER_KEY, *ours]
-    assert drain.drain() == 0
-    assert drain.drain(unreadable=True) == 2  # as at a start
+    assert spool_drain.drain() == 0
+    assert spool_drain.drain(unreadable=True) == 2  # as at a start
     assert texts() == ["1", "2"]
-    assert spool.waiting() == spool.Waiting()
+    assert journal.waiting() == journal.Waiting()
 
 
 def test_full_by_count_and_by_size(account: ChannelAccount, folder: Path, settings: Any) -> None:
     settings.SPOOL_MAX_MESSAGES = 3
-    spool.append(rows(account, "1", "2"))
+    journal.append(rows(account, "1", "2"))
     size = files(folder)[0].stat().st_size
-    with pytest.raises(spool.SpoolFull):
-        spool.append(rows(account, "3", "4"))
-    spool.append(rows(account, "3"))
+    with pytest.raises(journal.SpoolFull):
+        journal.append(rows(account, "3", "4"))
+    journal.append(rows(account, "3"))
     assert files(folder)[0].stat().st_size > size
     settings.SPOOL_MAX_MESSAGES, settings.SPOOL_MAX_MB = 1000, 1
     big = rows(account, "b" * 300_000)
-    spool.append(big)
-    spool.append(rows(account, "c" * 200_000))
+    journal.append(big)
+    journal.append(rows(account, "c" * 200_000))
     with pytest.raises(OperationalError):
-        spool.append(big)
-    assert drain.drain() == 3 + 2
+        journal.append(big)
+    assert spool_drain.drain() == 3 + 2
     assert texts()[:3] == ["1", "2", "3"]
-    spool.append(rows(account, "after"))  # and there is room again
-    assert drain.drain() == 1
+    journal.append(rows(account, "after"))  # and there is room again
+    assert spool_drain.drain() == 1
 
 
 def test_the_size_is_that_of_all_processes_together(account: ChannelAccount, folder: Path, settings: Any) -> None:
     settings.SPOOL_MAX_MB = 1
     folder.mkdir(parents=True)
     (folder / "other.spool").write_bytes(b"x" * (1024 * 1024 - 2000))
-    spool.append(rows(account, "1"))
-    with pytest.raises(spool.SpoolFull):
-        spool.append(rows(account, "2", "3", "4"))
+    journal.append(rows(account, "1"))
+    with pytest.raises(journal.SpoolFull):
+        journal.append(rows(account, "2", "3", "4"))
 
 
 def test_a_disk_that_takes_no_more_is_a_full_spool_and_breaks_nothing(folder: Path) -> None:
@@ -260,14 +260,14 @@ def test_nothing_is_appended_behind_what_the_disk_may_not_have(
     def fails(_descriptor: int) -> None:
         raise OSError(errno.EIO, "the disk failed")
 
-    spool.append(rows(account, "1"))
+    journal.append(rows(account, "1"))
     with monkeypatch.context() as broken:
         broken.setattr(os, "fsync", fails)
-        with pytest.raises(spool.SpoolFull):
-            spool.append(rows(account, "2"))
-    spool.append(rows(account, "3"))
+        with pytest.raises(journal.SpoolFull):
+            journal.append(rows(account, "2"))
+    journal.append(rows(account, "3"))
     assert len(files(folder)) == 2
-    assert drain.drain() == 2
+    assert spool_drain.drain() == 2
     assert texts() == ["1", "3"]
 
 
@@ -295,20 +295,20 @@ def test_a_disk_without_space_is_a_full_spool(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_a_full_spool(account: ChannelAccount, settings: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     settings.SPOOL_DIR = str(tmp_path / "file" / "spool")
-    with pytest.raises(spool.SpoolFull):
-        spool.append(rows(account, "1"))
-    assert not spool.is_in_use()
-    assert drain.drain() == 0
+    with pytest.raises(journal.SpoolFull):
+        journal.append(rows(account, "1"))
+    assert not journal.is_in_use()
+    assert spool_drain.drain() == 0
 
 
 def test_rows_of_several_processes_are_stored_by_the_time_they_arrived(account: ChannelAccount, folder: Path) -> None:
     """One of them is dead, the other lives: each has a file of its own."""
     ours = rows(account, "1", "2", "3", "4")
-    spool.append([ours[0], ours[2]])
-    spool._of_folder.cache_clear()  # as another process
-    spool.append([ours[1], ours[3]])
+    journal.append([ours[0], ours[2]])
+    journal._of_folder.cache_clear()  # as another process
+    journal.append([ours[1], ours[3]])
     assert len(files(folder)) == 2
-    assert drain.drain() == 4
+    assert spool_drain.drain() == 4
     assert texts() == ["1", "2", "3", "4"]
 
 
@@ -316,7 +316,7 @@ def test_the_file_of_a_process_that_died_is_drained_by_another(folder: Path) -> 
     other = Appender(folder)
     assert other.append(2) == "ok"
     other.end(signal.SIGKILL)
-    assert drain.drain() == 2  # rows without an account: logged and left out, but read
+    assert spool_drain.drain() == 2  # rows without an account: logged and left out, but read
     assert not files(folder)
 
 
@@ -325,22 +325,22 @@ def test_what_is_appended_while_files_are_read_overtakes_nothing(
 ) -> None:
     """Two processes append: the first file is read to its end, then the next message goes to it, and the one after that to the second."""
     for text in ("1", "2"):
-        spool.append(rows(account, text))
-        spool._of_folder.cache_clear()  # another process
-    first, second = (spool._File(file, os.open(file, os.O_WRONLY | os.O_APPEND)) for file in _by_age(folder))
+        journal.append(rows(account, text))
+        journal._of_folder.cache_clear()  # another process
+    first, second = (journal._File(file, os.open(file, os.O_WRONLY | os.O_APPEND)) for file in _by_age(folder))
     for file in (first, second):
         file.size = file.path.stat().st_size
-    read_on = drain.Reader.records
+    read_on = spool_drain.Reader.records
     late = iter([(first, "3"), (second, "4")])
 
-    def records(reader: drain.Reader, before: str) -> Iterator[drain.Record]:
+    def records(reader: spool_drain.Reader, before: str) -> Iterator[spool_drain.Record]:
         yield from read_on(reader, before)
         if reader.path == first.path:
             for file, text in late:
-                file.append([json.dumps(row) for row in rows(account, text)], room=spool.MIB)
+                file.append([json.dumps(row) for row in rows(account, text)], room=journal.MIB)
 
-    monkeypatch.setattr(drain.Reader, "records", records)
-    assert drain.drain() == 4
+    monkeypatch.setattr(spool_drain.Reader, "records", records)
+    assert spool_drain.drain() == 4
     assert (texts(), files(folder)) == (["1", "2", "3", "4"], [])
 
 
@@ -350,17 +350,17 @@ def _by_age(folder: Path) -> list[Path]:
 
 @pytest.mark.django_db(transaction=True)
 def test_only_one_drains_and_a_process_that_appends_holds_up_nobody(account: ChannelAccount, folder: Path) -> None:
-    spool.append(rows(account, "1"))
+    journal.append(rows(account, "1"))
     (file,) = files(folder)
     with file.open("rb") as descriptor, ThreadPoolExecutor(1) as beside:
-        with spool.locked(descriptor.fileno()) as ours:  # a drain stands still in the middle of its last statement
+        with journal.locked(descriptor.fileno()) as ours:  # a drain stands still in the middle of its last statement
             assert ours
-            spool.append(rows(account, "2"))
+            journal.append(rows(account, "2"))
             assert len(files(folder)) == 2
             done = beside.submit(_drained)
             eventually(lambda: texts() == ["1", "2"])
             assert not done.done()  # it cannot delete the file
-            assert drain.drain() == 0  # and is alone
+            assert spool_drain.drain() == 0  # and is alone
         assert done.result(20) == 2
     assert not files(folder)
 
@@ -369,19 +369,19 @@ def _drained() -> int:
     from django.db import connection
 
     try:
-        return drain.drain()
+        return spool_drain.drain()
     finally:
         connection.close()
 
 
 def test_a_repetition_during_and_after_is_known(account: ChannelAccount) -> None:
     one, two = rows(account, "1", "2")
-    spool.append([one])
-    spool.append([two, one])
-    assert arrivals.store([two])[0]
-    assert drain.drain() == 3
+    journal.append([one])
+    journal.append([two, one])
+    assert receive.store([two])[0]
+    assert spool_drain.drain() == 3
     assert texts() == ["2", "1"]
-    assert arrivals.store([one, two]) == [None, None]
+    assert receive.store([one, two]) == [None, None]
 
 
 def test_many_at_once_lose_nothing(account: ChannelAccount, folder: Path) -> None:
@@ -392,14 +392,14 @@ def test_many_at_once_lose_nothing(account: ChannelAccount, folder: Path) -> Non
     def append(own: list[dict[str, Any]]) -> None:
         left.wait()
         for row in own:
-            spool.append([row])
+            journal.append([row])
 
     with ThreadPoolExecutor(4) as beside:
         appending = [beside.submit(append, messages[n::4]) for n in range(4)]
         while not all(each.done() for each in appending):
-            drain.drain()
+            spool_drain.drain()
         for each in appending:
             each.result()
-    drain.drain()
+    spool_drain.drain()
     assert sorted(texts(), key=int) == [str(number) for number in range(120)]
     assert not files(folder)

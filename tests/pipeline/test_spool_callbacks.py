@@ -14,10 +14,12 @@ import requests
 from django.db import connection
 
 from accounts import capabilities, channels
-from bridge import health, inbound, streams
-from bridge.exposition import exposition
 from bridge.models import Incident, Message
-from bridge.pipeline.inbound import drain, spool
+from bridge.operations import health
+from bridge.operations.prometheus import exposition
+from bridge.pipeline.inbound import router, spool_drain
+from bridge.pipeline.replies import streams
+from bridge.runtime.spool import journal
 from channels_wechat.messages import message_uuid
 from channels_wechat.official_account import OfficialAccount
 from tests.away import database_away
@@ -71,9 +73,9 @@ def test_they_are_answered_as_usual_and_stored_when_it_is_back() -> None:
     assert say(account, "before", 1) == 200
     with database_away():
         assert [say(account, "one", 2), say(account, "two", 3), say(account, "one", 2)] == [200, 200, 200]
-        assert spool.waiting().messages == 3
+        assert journal.waiting().messages == 3
     assert texts() == ["before"]
-    assert drain.drain() == 3
+    assert spool_drain.drain() == 3
     assert texts() == ["before", "one", "two"]
     assert say(account, "one", 2) == 200  # the platform had not heard our answer
     assert len(texts()) == 3
@@ -85,7 +87,7 @@ def test_a_refused_one_leaves_nothing_on_the_disk() -> None:
     body, query = from_app("forged", 2)
     with database_away():
         assert call(account, body, {**query, "msg_signature": "0" * 40}).status == 403
-    assert not spool.is_in_use()
+    assert not journal.is_in_use()
 
 
 def test_new_ones_do_not_overtake_those_that_wait() -> None:
@@ -95,7 +97,7 @@ def test_new_ones_do_not_overtake_those_that_wait() -> None:
         assert say(account, "1", 2) == 200
     assert say(account, "2", 3) == 200
     assert texts() == ["0"]
-    drain.drain()
+    spool_drain.drain()
     assert say(account, "3", 4) == 200
     assert texts() == ["0", "1", "2", "3"]
 
@@ -110,9 +112,9 @@ def test_order_holds_while_many_come_and_a_drain_runs(settings: Any) -> None:
 
         with database_away():
             talking = beside.submit(talk)
-            eventually(lambda: spool.waiting().messages > 5)
-        while not talking.done() or spool.is_in_use():
-            drain.drain()
+            eventually(lambda: journal.waiting().messages > 5)
+        while not talking.done() or journal.is_in_use():
+            spool_drain.drain()
         assert set(talking.result()) == {200}
     assert texts() == [str(number) for number in range(81)]
 
@@ -123,7 +125,7 @@ def test_an_account_that_had_no_callback_lately_is_known_too() -> None:
     with database_away():
         assert say(account, "hello", 1) == 200
         assert call(off, *from_bot()).status == 503  # nobody can say whether it was switched on
-    drain.drain()
+    spool_drain.drain()
     assert texts() == ["hello"]
 
 
@@ -135,7 +137,7 @@ def test_the_thread_of_a_web_process_remembers_and_drains() -> None:
         tries.append(time.monotonic())
         channels.remember_enabled()
 
-    keeper = drain.Keeper(refresh)
+    keeper = spool_drain.Keeper(refresh)
     try:
         keeper.start()
         eventually(lambda: channels.last_known(account.key))
@@ -143,9 +145,9 @@ def test_the_thread_of_a_web_process_remembers_and_drains() -> None:
             assert say(account, "hello", 1) == 200
             before = len(tries)
             eventually(lambda: len(tries) > before + 1)  # it tries meanwhile, and fails
-            assert spool.is_in_use()
+            assert journal.is_in_use()
         eventually(lambda: texts() == ["hello"])
-        eventually(lambda: not spool.is_in_use())
+        eventually(lambda: not journal.is_in_use())
     finally:
         keeper.stop()
 
@@ -162,9 +164,9 @@ def test_a_database_that_never_answers_counts_as_away() -> None:
                 assert post(address, known, *from_app(str(number), number)).status_code == 200
                 assert time.monotonic() - began < PLATFORM_SECONDS
             assert post(address, other, *pushed("from a fan", 5)).status_code == 200
-        eventually(lambda: drain.drain() or not spool.is_in_use())
+        eventually(lambda: spool_drain.drain() or not journal.is_in_use())
         assert post(address, known, *from_app("after", 9)).status_code == 200
-    drain.drain()
+    spool_drain.drain()
     assert sorted(texts()) == ["2", "3", "4", "after", "before", "from a fan"]
 
 
@@ -186,7 +188,7 @@ def test_nothing_overtakes_a_full_spool(settings: Any, *, stands_still: bool) ->
     with database_away():
         assert say(account, "1", 2) == 200
     with (
-        drain._only_here() if stands_still else nullcontext()
+        spool_drain._only_here() if stands_still else nullcontext()
     ):  # another process was stopped in the middle of its drain
         assert say(account, "2", 3) == 200
     assert texts() == ["0", "1", "2"]
@@ -198,12 +200,12 @@ def test_a_full_spool_that_cannot_be_drained_keeps_no_callback_out(settings: Any
     assert say(account, "0", 1) == 200
     with database_away():
         assert say(account, "1", 2) == 200
-    lock = tmp_path / "spool" / drain.LOCK_NAME
+    lock = tmp_path / "spool" / spool_drain.LOCK_NAME
     lock.unlink(missing_ok=True)
     lock.mkdir()
     assert say(account, "2", 3) == 200
     lock.rmdir()
-    drain.drain()
+    spool_drain.drain()
     assert texts() == ["0", "2", "1"]
 
 
@@ -224,7 +226,7 @@ def test_what_is_left_for_the_transcript_is_said_when_it_is_back() -> None:
         event = {"msgtype": "event", "event": {"eventtype": "enter_chat"}, "chattype": "single", "create_time": 1}
         entered = call(account, *from_bot(**event, text=None))
         assert opened(entered.body)["text"]["content"] == "欢迎"
-    drain.drain()
+    spool_drain.drain()
     assert Message.objects.get(direction="out").text == "欢迎"
 
 
@@ -242,8 +244,8 @@ def test_a_stream_is_opened_and_its_polls_say_that_the_agent_works() -> None:
     waiting = opened(call(account, *poll(stream)).body)["stream"]  # back, and not yet drained
     assert [frame["id"] for frame in (first, polled, waiting)] == [stream] * 3
     assert [frame["finish"] for frame in (first, polled, waiting)] == [False] * 3
-    drain.drain()
-    inbound.route_waiting()
+    spool_drain.drain()
+    router.route_waiting()
     assert opened(call(account, *poll(stream)).body)["stream"]["finish"] is False
     assert Message.objects.filter(uuid=stream).exists()
 
@@ -274,7 +276,7 @@ def test_a_passive_account_waits_and_answers_the_last_request_in_time(monkeypatc
         answers = [call(account, *asked) for _ in range(3)]
     assert answers[0].status == 503  # by the clock the second one may count as the third
     assert words(answers[2]) == LATER
-    drain.drain()
+    spool_drain.drain()
     assert texts() == ["hello"]
 
 
@@ -286,9 +288,9 @@ def test_a_passive_account_whose_database_comes_back_gets_its_answer(monkeypatch
     with web_server() as address, ThreadPoolExecutor(1) as beside:
         with database_away():
             asked = beside.submit(post, address, account, *pushed("hello", 7))
-            eventually(lambda: spool.waiting().messages)
-        drain.drain()
-        inbound.route_waiting()
+            eventually(lambda: journal.waiting().messages)
+        spool_drain.drain()
+        router.route_waiting()
         answer(Message.objects.get(), "here it is")
         assert asked.result(30).status_code == 200
 
@@ -301,7 +303,7 @@ def test_an_incident_says_from_when_to_when_and_how_many() -> None:
     assert say(account, "0", 1) == 200
     with database_away():
         assert [say(account, str(number), number) for number in (2, 3)] == [200, 200]
-    drain.drain()
+    spool_drain.drain()
     incident = Incident.objects.get()
     assert (incident.cause, incident.title) == ("spool", "Callbacks were stored on disk")
     assert "2 messages. All are in the database since" in incident.detail
@@ -316,7 +318,7 @@ def test_a_second_outage_is_an_incident_of_its_own() -> None:
     for number in (2, 3):
         with database_away():
             assert say(account, str(number), number) == 200
-        drain.drain()
+        spool_drain.drain()
     opened_at = list(Incident.objects.order_by("opened_at").values_list("opened_at", flat=True))
     assert opened_at == list(Message.objects.order_by("id").values_list("created_at", flat=True))[1:]
     assert not Incident.objects.filter(closed_at=None).exists()
@@ -331,5 +333,5 @@ def test_readyz_and_metrics_count_what_waits() -> None:
     assert status == 503
     assert json.loads(body)["spool"] == 1
     assert b"bridge_spool_messages 1.0" in exposition(database=False)
-    drain.drain()
+    spool_drain.drain()
     assert b"bridge_spool_messages 0.0" in exposition(database=False)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import OperationalError, connection
 
-from bridge import delivery
-from bridge.asking import take
-from bridge.delivery import Done
 from bridge.models import Attempt, Delivery, Wire
-from bridge.pipeline.delivery.warm_up import prepare_statements, warm_up
+from bridge.pipeline.agent.turn import take
+from bridge.pipeline.delivery import state
+from bridge.pipeline.delivery.state import Done
+from bridge.runtime.worker.warm_up import prepare_statements, warm_up
 from tests.factories import app, gateway, hear, route, send, turn
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ def test_the_workers_first_delivery_finds_its_statements_prepared(valkey: redis.
     prepare_statements(Wire.WORKER, most=16)
     before = uses()
     assert [count for count, _ran in before.values()] == [1, 1, 1, 1]
-    (claimed,) = delivery.claim(Wire.WORKER, "holder", 16, most=16)
-    attempt = delivery.begin(claimed, {})
-    assert delivery.succeed_all([Done(claimed, attempt)]) != [None]
+    (claimed,) = state.claim(Wire.WORKER, "holder", 16, most=16)
+    attempt = state.begin(claimed, {})
+    assert state.succeed_all([Done(claimed, attempt)]) != [None]
     after = uses()
     for name in ("claim", "begin", "succeed"):
         assert after[name] == (1, before[name][1] + 1), name

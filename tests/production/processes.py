@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connection
 
-from bridge import processes
+from bridge.runtime.launcher import commands
 from tests.factories import eventually
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Process:
     def __init__(self, name: str, env: dict[str, str], log: Path, command: list[str] | None = None) -> None:
         self.name, self.env, self.log = name, env, log
         with log.open("ab") as out:
-            line = command or processes.command(name, env)
+            line = command or commands.command(name, env)
             self.popen = subprocess.Popen(
                 line, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
             )
@@ -76,7 +76,7 @@ class Process:
     @property
     def port(self) -> int:
         """Of a web server."""
-        return processes.callbacks_port(self.env) if self.name == "callbacks" else processes.port(self.env)
+        return commands.callbacks_port(self.env) if self.name == "callbacks" else commands.port(self.env)
 
     def listens(self) -> bool:
         with socket.socket() as probe:
@@ -99,7 +99,7 @@ def signed(process: Process, folder: Path) -> None:
     def there() -> bool:
         assert process.running, process.said()
         return (
-            process.listens() if process.name in processes.WEB_SERVERS else (folder / f"{process.name}.alive").exists()
+            process.listens() if process.name in commands.WEB_SERVERS else (folder / f"{process.name}.alive").exists()
         )
 
     eventually(there, START_SECONDS)

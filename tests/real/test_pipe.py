@@ -9,7 +9,7 @@ import pytest
 from django.test.utils import setup_databases, teardown_databases
 
 from accounts.models import Health
-from bridge import demo
+from bridge.demo import world
 from bridge.models import Contact, Message, Reason, State
 from openclaw.stub.brain import picture
 from tests.real.openclaw_lab import OpenClawLab
@@ -56,7 +56,9 @@ def calls_about(bridge: RunningBridge, word: str) -> list[Call]:
 def begun(bridge: RunningBridge, said: dict[str, Any]) -> str:
     """Some of the answer is shown already, and it is not complete."""
     silent = ("", THINKING)
-    (entry,) = bridge.simulator.wait_for(lambda: [one for one in bridge.shown(said) if one["text"] not in silent])
+    (entry,) = bridge.simulator.wait_for(
+        lambda: [one for one in bridge.ui.formatting(said) if one["text"] not in silent]
+    )
     assert entry["streaming"]
     return str(entry["text"])
 
@@ -86,7 +88,7 @@ def test_a_group_sees_the_answer_grow(bridge: RunningBridge) -> None:
     assert "张三" in call.text
     assert "数到二十 !tokens=20 !slow=4" in call.text
     told = str(call.body["messages"])
-    assert [word for word in (f"the group “{demo.GROUP_NAME}”", "张三 (user id zhangsan)") if word not in told] == []
+    assert [word for word in (f"the group “{world.GROUP_NAME}”", "张三 (user id zhangsan)") if word not in told] == []
     assert bridge.turn(said).state == State.DELIVERED
     assert bridge.sent(said) == [(whole, State.DELIVERED)]
 
@@ -155,7 +157,7 @@ def test_a_wrong_token_stops_the_gateway_until_staff_enter_the_right_one(bridge:
     bridge.simulator.wait_for(lambda: all(bridge.simulator.wait_taken(said) for said in waiting))
     bridge.simulator.wait_for(lambda: Message.objects.filter(text="still there?", routed_at__isnull=False).count() == 2)
     assert [bridge.turn(said).state for said in waiting] == [State.PENDING] * 2
-    assert [entry["text"] for said in waiting for entry in bridge.shown(said)] == [THINKING]
+    assert [entry["text"] for said in waiting for entry in bridge.ui.formatting(said)] == [THINKING]
     enter_token(bridge.gateway, bridge.lab.token)
     assert [bridge.answer(said) for said in waiting] == ["pong: 张三 (zhangsan): still there?", "pong: still there?"]
     assert [bridge.turn(said).tries for said in waiting] == [1, 1]

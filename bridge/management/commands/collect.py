@@ -12,7 +12,7 @@ from django.core.checks import Tags
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
-from bridge.checks import COLLECTED
+from bridge.runtime.conf.checks import COLLECTED
 
 
 class Command(BaseCommand):

@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from bridge.connector import Connector
+from bridge.connector.process import Connector
 from bridge.models import Wire
-from bridge.pipeline.delivery.warm_up import warm_up
+from bridge.runtime.worker.warm_up import warm_up
 
 
 class Command(BaseCommand):

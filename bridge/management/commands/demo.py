@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from bridge import demo
+from bridge.demo import world
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -22,6 +22,6 @@ class Command(BaseCommand):
             urls = os.environ["DEMO_SIMULATOR_URL"], os.environ["DEMO_GATEWAY_URL"], os.environ["DEMO_GATEWAY_TOKEN"]
         except KeyError as missing:
             raise CommandError(f"{missing} is not set. This command is run by `make demo`.") from None
-        answered = demo.converse(demo.build(*urls), demo.show)
+        answered = world.converse(world.build(*urls), world.show)
         if not answered and once:
             raise CommandError("The demo conversation was not answered in full.")

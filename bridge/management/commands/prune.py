@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand
 
-from bridge import retention
+from bridge.operations import retention
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser

@@ -1,6 +1,6 @@
 """What a person reads where no agent answers: one sentence, only in a chat of their own, and only where the account can push it.
 
-Bots and accounts that answer in the reply to the callback say it there (`bridge.streams`, `bridge.passive`).
+Bots and accounts that answer in the reply to the callback say it there (`replies.streams`, `replies.passive`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from accounts.capabilities import passively
 from accounts.channels import known
-from bridge import outbound
 from bridge.models import Conversation, Delivery, Message, Route, State
+from bridge.pipeline.outbound import outbox
 from channels_wechat.base import Streaming
 
 if TYPE_CHECKING:
@@ -50,4 +50,4 @@ def _can_tell(message: Message, channel: Channel) -> bool:
 
 
 def _tell(message: Message, sentence: str, key: str) -> None:
-    outbound.answer(message, message.account.sentence(sentence), source=Message.Source.BRIDGE, key=key)
+    outbox.answer(message, message.account.sentence(sentence), source=Message.Source.BRIDGE, key=key)

@@ -8,8 +8,9 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from bridge.doorbell import announce
 from bridge.models import Delivery, State, Target
+from bridge.pipeline.delivery.lanes import lane_of_turns
+from bridge.runtime.wakeups.publish import announce
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -21,7 +22,7 @@ CHANNEL = "stop"
 def running_turns(conversation_id: int) -> QuerySet[Delivery]:
     """Return the turns of a conversation that an agent was asked: they are under way, or wait to be asked again."""
     asked = Q(state=State.SENDING) | Q(state=State.PENDING) & (Q(tries__gt=0) | Q(run__gt=0))
-    return Delivery.objects.filter(asked, target=Target.AGENT, lane=f"in:{conversation_id}")
+    return Delivery.objects.filter(asked, target=Target.AGENT, lane=lane_of_turns(conversation_id))
 
 
 def stop_turns(turns: QuerySet[Delivery]) -> int:

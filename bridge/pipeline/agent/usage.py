@@ -10,8 +10,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from accounts import counters
-from bridge import database
-from bridge.together import Together
+from bridge.runtime.db import connection
+from bridge.runtime.db.batching import Together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ class Used(NamedTuple):
 
 def _store_all(used: Sequence[Used]) -> list[int]:
     rows = [{"attempt": one.attempt_id, "usage": asdict(one.usage)} for one in used]
-    database.run(UPDATE, {"rows": json.dumps(rows)})
+    connection.run(UPDATE, {"rows": json.dumps(rows)})
     for one in used:
         _count(one.usage)
     return [one.attempt_id for one in used]

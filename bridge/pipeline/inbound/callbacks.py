@@ -18,15 +18,19 @@ from django.utils.translation import gettext as _
 from accounts import channels, valkey
 from accounts.capabilities import is_known, passively, passively_as_known
 from accounts.models import Health
-from bridge import arrivals, handout, logs, metrics, outbound, passive, streams
-from bridge.database import AWAY, Line, run_on
-from bridge.handout import Given
-from bridge.held import Places
 from bridge.models import Message
-from bridge.pipeline.inbound import drain, spool
-from bridge.runtime import capacity
-from bridge.runtime.batches import Batches
-from bridge.runtime.http import Refused, Request, Response
+from bridge.pipeline.delivery import claim_and_settle
+from bridge.pipeline.delivery.claim_and_settle import Given
+from bridge.pipeline.inbound import callback_stats, receive, spool_drain
+from bridge.pipeline.outbound import outbox
+from bridge.pipeline.replies import passive, streams
+from bridge.pipeline.replies.waiting_requests import Places
+from bridge.runtime.conf import capacity
+from bridge.runtime.db.connection import AWAY, Line, run_on
+from bridge.runtime.spool import journal
+from bridge.runtime.web.batches import Batches
+from bridge.runtime.web.http import Refused, Request, Response
+from bridge.security import logs
 from channels_wechat.base import Callbacks as TakesCallbacks
 from channels_wechat.base import Passive, Streaming
 from channels_wechat.errors import CallbackRefused
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
     from accounts.models import ChannelAccount
-    from bridge.runtime.threads import Threads
+    from bridge.runtime.web.threads import Threads
     from channels_wechat.base import Channel
     from channels_wechat.messages import Inbound
 
@@ -59,7 +63,7 @@ class Callbacks:
         self.threads = threads
         self.places = Places(capacity.MAX_WAITING_REPLIES)
         self.accounts = Batches[UUID, "Found | None"](self._find, most=1000)
-        self.rows = Batches[arrivals.Row, arrivals.Stored](self._store, most=arrivals.ROWS_AT_ONCE)
+        self.rows = Batches[receive.Row, receive.Stored](self._store, most=receive.ROWS_AT_ONCE)
         self.line = Line()
         self.notes: set[asyncio.Task[Any]] = set()
         self.draining: asyncio.Task[int] | None = None
@@ -130,7 +134,7 @@ class Callbacks:
     async def _look_up(self, key: UUID) -> Found | None:
         """As last known while the database is away or rows still wait for it. Raises OperationalError."""
         before = channels.last_known(key)
-        if before and spool.is_in_use():
+        if before and journal.is_in_use():
             return before
         try:
             seconds = capacity.LOOKUP_SECONDS if before else capacity.RECEIVE_SECONDS
@@ -171,18 +175,18 @@ class Callbacks:
     async def _receive(self, account: ChannelAccount, channel: TakesCallbacks, message: Inbound) -> None:
         """The row is committed when this returns, or was before, or it is in the spool."""
         said = channel.passive_text(message)
-        row = arrivals.row_of(account, message)
+        row = receive.row_of(account, message)
         stored = await self._stored({**row, "said": str(said)} if said else row)
         self._note(str(account.key), "ok", refused=False)
         if stored is None:
             return
-        arrivals.wake(with_files=bool(message.media))
+        receive.wake(with_files=bool(message.media))
         if account.state == Health.NEW:
             self._later(self._run(account.set_state, Health.OK))
         if said:
             self._later(self._run(_say_at_once, stored, said))
 
-    async def _stored(self, row: arrivals.Row) -> arrivals.Stored:
+    async def _stored(self, row: receive.Row) -> receive.Stored:
         """None: a repetition, or in the spool. Raises OperationalError, also where neither takes it in time; it may still be stored."""
         return await self._within(capacity.RECEIVE_SECONDS, self.rows(row))
 
@@ -210,14 +214,14 @@ class Callbacks:
         found = await self._run(channels.by_keys, list(set(keys)))
         return [found.get(key) for key in keys]
 
-    async def _store(self, rows: Sequence[arrivals.Row]) -> list[arrivals.Stored]:
+    async def _store(self, rows: Sequence[receive.Row]) -> list[receive.Stored]:
         """In the spool where the database is away, or rows that came earlier still wait there; then None for each. Raises SpoolFull."""
-        if spool.is_in_use():
-            with contextlib.suppress(spool.SpoolFull):
+        if journal.is_in_use():
+            with contextlib.suppress(journal.SpoolFull):
                 return await self._append(rows)
             await self._drained()
         loop = asyncio.get_running_loop()
-        stored = loop.run_in_executor(self.threads.store, arrivals.store_and_keep_connection, rows, self.line)
+        stored = loop.run_in_executor(self.threads.store, receive.store_and_keep_connection, rows, self.line)
         try:
             return await self._within(capacity.STORE_SECONDS, stored)
         except AWAY as error:
@@ -231,13 +235,13 @@ class Callbacks:
         Raises an error of AWAY. Where it takes longer, or cannot be done: better in the database and perhaps out of order than lost.
         """
         if self.draining is None or self.draining.done():
-            self.draining = asyncio.create_task(self._run(partial(drain.drain, beside=True)))
+            self.draining = asyncio.create_task(self._run(partial(spool_drain.drain, beside=True)))
         await asyncio.wait([self.draining], timeout=capacity.DRAIN_SECONDS)
         if self.draining.done() and isinstance(error := self.draining.exception(), AWAY):
             raise error
 
-    async def _append(self, rows: Sequence[arrivals.Row]) -> list[arrivals.Stored]:
-        await asyncio.get_running_loop().run_in_executor(self.threads.disk, spool.append, rows)
+    async def _append(self, rows: Sequence[receive.Row]) -> list[receive.Stored]:
+        await asyncio.get_running_loop().run_in_executor(self.threads.disk, journal.append, rows)
         return [None] * len(rows)
 
     async def _within(self, seconds: float, work: Awaitable[T]) -> T:
@@ -252,7 +256,7 @@ class Callbacks:
         return await run_on(self.threads.callbacks, work, *args)
 
     def _note(self, key: str, result: str, *, refused: bool) -> None:
-        if write := metrics.note_callback(key, result, refused):
+        if write := callback_stats.note_callback(key, result, refused):
             self._later(self._run(valkey.ask, write, None))
 
     def _confirm(self, part: int) -> None:
@@ -262,12 +266,12 @@ class Callbacks:
         """Also where the database is away for a moment; where it stays away, the delivery is uncertain."""
         for pause in CONFIRM_PAUSES:
             try:
-                await self._run(handout.confirm, part)
+                await self._run(claim_and_settle.confirm, part)
             except AWAY:
                 await asyncio.sleep(pause)
             else:
                 return
-        await self._run(handout.confirm, part)
+        await self._run(claim_and_settle.confirm, part)
 
     def _later(self, work: Coroutine[Any, Any, Any], most: int | None = MAX_NOTES) -> None:
         """No request waits for it. most: with so many under way it is left out."""
@@ -294,4 +298,4 @@ def _query(request: Request) -> dict[str, str]:
 
 
 def _say_at_once(message: int, said: Any) -> None:
-    outbound.said_at_once(Message.objects.select_related("account").get(pk=message), said)
+    outbox.said_at_once(Message.objects.select_related("account").get(pk=message), said)

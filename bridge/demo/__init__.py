@@ -1,0 +1,1 @@
+"""A company, its chats and an agent for `make demo`."""

@@ -1,0 +1,1 @@
+"""Attachments: fetched from the platform, stored, uploaded again."""

@@ -1,0 +1,188 @@
+"""Files: fetched from the platform before their addresses die, kept, and read again for agents and for uploads."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import connection
+from django.utils import timezone
+
+from accounts import capabilities
+from accounts.channels import channel_for
+from bridge.models import Attachment, AttachmentState
+from bridge.security import logs
+from bridge.security.redaction import redact_text
+from channels_wechat.base import Downloads, Media
+from channels_wechat.errors import Action, ChannelError
+from channels_wechat.filetypes import recognise, with_suffix
+from channels_wechat.http import error_for_status, file_name
+from channels_wechat.messages import MediaItem, Upload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+log = logging.getLogger(__name__)
+# An AI bot's addresses die after five minutes; an app's media ids after three days. Whoever is late finds out by the error.
+RETRY_SECONDS = (1, 3, 10, 30, 60, 120)
+LEASE_SECONDS = 120
+# A stopped account is looked at again after this; its stored refusal answers, so the platform is not called.
+CONFIGURATION_SECONDS = 60
+MEDIA_ID_DAYS = 3
+# The platforms' tables of errors call the right to fetch files by their id so.
+MEDIA = "media"
+MAX_DOWNLOAD = 100 * 1024 * 1024
+ADDRESS_TIMEOUT = (5.0, 60.0)
+
+_CLAIM = """
+UPDATE bridge_attachment SET lease_until = statement_timestamp() + make_interval(secs => %(lease)s), tries = tries + 1
+WHERE id IN (
+  SELECT id FROM bridge_attachment
+  WHERE state = 'pending' AND due_at <= statement_timestamp() AND (lease_until IS NULL OR lease_until < statement_timestamp())
+  ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+RETURNING id
+"""
+
+
+def claim(limit: int) -> list[Attachment]:
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, {"lease": LEASE_SECONDS, "limit": limit})
+        ids = [row[0] for row in cursor.fetchall()]
+    return list(Attachment.objects.filter(pk__in=ids).select_related("message__account")) if ids else []
+
+
+def fetch(item: Attachment) -> None:
+    """Fetch, decrypt, keep. Never raises: what went wrong is the attachment's state."""
+    with logs.about(account=item.message.account_id, message=item.message_id):
+        _fetch(item)
+
+
+def _fetch(item: Attachment) -> None:
+    try:
+        channel = channel_for(item.message.account)
+        if not isinstance(channel, Media | Downloads):
+            raise ChannelError("kind", Action.PERMANENT, "this kind of account cannot fetch files")
+        keep(item, _download(channel, item))
+    except ChannelError as error:
+        _failed(item, error)
+    except Exception as error:  # a broken body must not stop the other files
+        log.exception("attachment %s", item.pk)
+        _failed(item, ChannelError("internal", Action.PERMANENT, f"{type(error).__name__}: {error}"))
+
+
+def keep(item: Attachment, upload: Upload) -> None:
+    item.name = (upload.name or item.name)[:255]
+    item.mime, item.size = upload.mime[:100], len(upload.content)
+    item.file.save("", ContentFile(upload.content), save=False)
+    item.state, item.error, item.lease_until, item.source = AttachmentState.READY, "", None, ""
+    item.fallback = ""
+    item.save()
+
+
+def read(ref: str | int) -> Upload:
+    """The bytes of an attachment, to send them. Raises Attachment.DoesNotExist or OSError."""
+    item = Attachment.objects.get(pk=int(ref))
+    with item.file.open("rb") as file:
+        return Upload(item.kind, item.name, item.mime, file.read())  # type: ignore[arg-type]
+
+
+def handle_of(channel: Media, ref: str) -> str:
+    """The platform's id of an uploaded file; a retry uses the same one, so that the platform sees the same request."""
+    item = Attachment.objects.get(pk=int(ref))
+    fresh_until = timezone.now() - timedelta(seconds=channel.handle_seconds)
+    if item.handle and item.handle_at and item.handle_at > fresh_until:
+        return item.handle
+    item.handle, item.handle_at = channel.upload(read(ref)), timezone.now()
+    item.save(update_fields=["handle", "handle_at"])
+    return item.handle
+
+
+def forget_handle(ref: str) -> None:
+    """What was refused did not arrive, so the next try may upload anew: the platform may have dropped the file."""
+    Attachment.objects.filter(pk=int(ref)).update(handle="", handle_at=None)
+
+
+def change_kind(ref: str, kind: str) -> None:
+    """The platform did not take the file as what it is: the next upload offers it as another kind."""
+    Attachment.objects.filter(pk=int(ref)).update(kind=kind, handle="", handle_at=None)
+
+
+def delete_files(names: Iterable[str]) -> None:
+    """names: from the storage's root, as rows have them. Never raises."""
+    for name in names:
+        try:
+            default_storage.delete(name)
+        except OSError as error:  # `retention.sweep_files` meets it again
+            log.warning("a file could not be deleted: %s", type(error).__name__)
+
+
+def still_fetching(ids: list[int]) -> bool:
+    return Attachment.objects.filter(pk__in=ids, state=AttachmentState.PENDING).exists()
+
+
+def waiting() -> bool:
+    """For the sweep."""
+    return Attachment.objects.filter(state=AttachmentState.PENDING, due_at__lte=timezone.now()).exists()
+
+
+def _download(channel: Any, item: Attachment) -> Upload:
+    """From where the platform names it first; where that is not granted or fails, from its other source."""
+    if not item.fallback:
+        return _download_from(channel, item, item.source)
+    if not capabilities.allowed(item.message.account_id, MEDIA):
+        return _download_from(channel, item, item.fallback)
+    try:
+        return _download_from(channel, item, item.source)
+    except ChannelError as error:
+        capabilities.note(item.message.account, error)
+        with suppress(ChannelError):
+            return _download_from(channel, item, item.fallback)
+        raise
+
+
+def _download_from(channel: Any, item: Attachment, source: str) -> Upload:
+    """source: an id for the channel, or, of a kind whose files have ids, an address that anybody may fetch."""
+    wanted = MediaItem(item.kind, source, item.name, item.mime)  # type: ignore[arg-type]
+    if isinstance(channel, Media) and source.startswith(("http://", "https://")):
+        return _download_address(channel, wanted)
+    found: Upload = channel.download(wanted)
+    return found
+
+
+def _download_address(channel: Media, wanted: MediaItem) -> Upload:
+    """By the guarded client, which keeps it outside our own network: a stranger may have written it. Raises ChannelError."""
+    options: dict[str, Any] = {"follow": 3, "max_bytes": MAX_DOWNLOAD, "timeout": ADDRESS_TIMEOUT}
+    answer = channel.http.request("GET", wanted.handle, **options, from_message=True)
+    if answer.status != 200:
+        raise error_for_status(answer, harmless=True)
+    name = file_name(answer.headers.get("Content-Disposition", "")) or wanted.name
+    mime = recognise(answer.body, name, answer.headers.get("Content-Type", "") or wanted.mime).mime
+    return Upload(wanted.kind, with_suffix(name or wanted.kind, mime), mime, answer.body)
+
+
+def _failed(item: Attachment, error: ChannelError) -> None:
+    """The row forgets the address, which is a secret, once it is of no more use."""
+    capabilities.note(item.message.account, error)
+    again = error.action in (Action.RETRY, Action.WAIT, Action.UNKNOWN) and item.tries < len(RETRY_SECONDS)
+    item.error, item.lease_until = redact_text(str(error)), None
+    if error.action == Action.CONFIG and _kept_by_the_platform(item):
+        item.tries, item.due_at = item.tries - 1, timezone.now() + timedelta(seconds=CONFIGURATION_SECONDS)
+    elif again:
+        item.due_at = timezone.now() + timedelta(seconds=error.retry_after or RETRY_SECONDS[item.tries - 1])
+    else:
+        item.state, item.source, item.fallback = AttachmentState.FAILED, "", ""
+    item.save()
+
+
+def _kept_by_the_platform(item: Attachment) -> bool:
+    """A media id lives for days, so a file waits with its account until staff mend that; an address dies in minutes."""
+    kept = timezone.now() - item.message.created_at < timedelta(days=MEDIA_ID_DAYS)
+    return kept and isinstance(channel_for(item.message.account), Media)
+
+
+def rows(ids: list[int]) -> list[Attachment]:
+    return list(Attachment.objects.filter(pk__in=ids).order_by("position"))

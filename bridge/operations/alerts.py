@@ -1,0 +1,215 @@
+"""Somebody is told when something is wrong: once for each cause, and again when it is over. By e-mail and to a webhook address."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.mail import send_mail
+from django.db.models import Count, Exists, OuterRef, Q
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from accounts import valkey
+from accounts.models import ChannelAccount, Health
+from bridge.models import Delivery, Incident, State, Target, WebhookEndpoint
+from bridge.runtime.spool import journal, report
+from bridge.security import logs
+from bridge.security.redaction import redact_text
+from bridge.webhooks import post
+from channels_wechat.errors import ChannelError
+from openclaw.models import Gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+log = logging.getLogger(__name__)
+# By what could not be sent: each is tried again with every look, three times a minute.
+unsent: dict[str, logs.Rarely] = {}
+MOST_UNSENT = 100
+# A hiccup is not an incident: failing things are given this long to come back by themselves.
+PATIENCE = timedelta(minutes=2)
+# Work that waits longer than this without a reason of its own means that a process is missing.
+STUCK = timedelta(minutes=5)
+# What was over a day ago is no news for whoever sets up a channel today.
+OLD_NEWS = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    cause: str
+    title: str
+    detail: str = ""
+
+
+def check() -> None:
+    """Open what is new, close what is over, tell what nobody was told."""
+    troubles = {trouble.cause: trouble for trouble in [*_sides(), *_gone(), *_dead_letters(), *_stuck(), *_spooled()]}
+    for incident in Incident.objects.filter(closed_at=None).exclude(cause__in=troubles):
+        incident.closed_at = timezone.now()
+        incident.save(update_fields=["closed_at"])
+    open_causes = set(Incident.objects.filter(closed_at=None).values_list("cause", flat=True))
+    fresh = [trouble for cause, trouble in troubles.items() if cause not in open_causes]
+    rows = [Incident(cause=t.cause, title=t.title[:200], detail=t.detail) for t in fresh]
+    Incident.objects.bulk_create(rows, ignore_conflicts=True)
+    tell()
+
+
+def tell() -> None:
+    """Send what nobody was told yet. Without a channel nothing is sent and nothing is marked as sent."""
+    if not channels():
+        return
+    untold = Q(told_at=None) | Q(closed_at__isnull=False, told_over_at=None)
+    news = Q(closed_at=None) | Q(closed_at__gt=timezone.now() - OLD_NEWS)
+    for incident in Incident.objects.filter(untold & news).order_by("id")[:20]:
+        _tell_one(incident)
+
+
+def channels() -> list[str]:
+    """The names of the settings by which somebody is alerted; empty: alerts are off."""
+    return [name for name in ("ALERT_EMAIL", "ALERT_WEBHOOK_URL") if getattr(settings, name)]
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What became of a test alert on one channel. error: empty where it was accepted."""
+
+    channel: str
+    error: str = ""
+
+
+def send_test() -> list[Tried]:
+    """Send a test alert now, by every channel that is set; one result for each."""
+    text = _("A test alert of the bridge: whoever reads this will be told when something is wrong.")
+    senders = {
+        "ALERT_EMAIL": lambda: _mail(_("Test alert"), text),
+        "ALERT_WEBHOOK_URL": lambda: post.post_alert(post.alert_body(text)),
+    }
+    return [Tried(name, _error_of(senders[name])) for name in channels()]
+
+
+def _error_of(send: Callable[[], object]) -> str:
+    try:
+        send()
+    except (OSError, ChannelError) as error:
+        return redact_text(str(error)) or type(error).__name__
+    return ""
+
+
+def swept() -> None:
+    """The sweep was here; its age is the surest sign that worker and beat do their work."""
+    valkey.ask(lambda client: client.set("swept", time.time(), ex=86400), None)
+
+
+def _sides() -> list[Trouble]:
+    """Accounts and gateways that stopped, or have been failing for a while."""
+    bad = Q(state=Health.STOPPED) | Q(state=Health.FAILING, state_since__lt=timezone.now() - PATIENCE)
+    accounts = ChannelAccount.objects.filter(bad, enabled=True)
+    gateways = Gateway.objects.filter(bad, enabled=True)
+    told = [Trouble(f"account:{a.pk}", _("Account %s is down") % a.name, a.state_reason) for a in accounts]
+    return told + [Trouble(f"gateway:{g.pk}", _("Gateway %s is down") % g.name, g.state_reason) for g in gateways]
+
+
+def _dead_letters() -> list[Trouble]:
+    rows = Delivery.objects.filter(state__in=(State.DEAD, State.UNCERTAIN), dismissed_at=None)
+    rows = rows.exclude(target=Target.WEBHOOK, endpoint=None)  # an alert that fails must not raise an alert
+    names = ("account_id", "account__name", "endpoint_id", "endpoint__name")
+    return [_dead_of(row) for row in rows.values(*names).annotate(count=Count("pk"))]
+
+
+def _dead_of(row: dict[str, Any]) -> Trouble:
+    cause, title = f"dead:{row['account_id']}", _("Account %s: failed deliveries") % row["account__name"]
+    if row["endpoint_id"]:
+        cause, title = f"dead:hook:{row['endpoint_id']}", _("Webhook %s: failed deliveries") % row["endpoint__name"]
+    detail = ngettext("%(n)d delivery failed.", "%(n)d deliveries failed.", row["count"]) % {"n": row["count"]}
+    return Trouble(cause, title, detail)
+
+
+def _gone() -> list[Trouble]:
+    """Webhooks that were switched off by what they answered, not by staff."""
+    gone = WebhookEndpoint.objects.filter(enabled=False).exclude(off_reason="")
+    return [Trouble(f"hook:{one.pk}", _("Webhook %s was switched off") % one.name, one.off_reason) for one in gone]
+
+
+def _spooled() -> list[Trouble]:
+    """Callbacks that wait on this machine's disk. Their drain closes the incident, with what it was."""
+    waiting = journal.waiting()
+    found = []
+    if waiting.messages:
+        detail = _("%d messages wait for the database.") % waiting.messages
+        found.append(Trouble(report.CAUSE, _("Callbacks were stored on disk"), detail))
+    if waiting.unreadable:
+        detail = _("%d callbacks on disk cannot be read: was a key of FIELD_KEYS removed?") % waiting.unreadable
+        found.append(Trouble(f"{report.CAUSE}:unreadable", _("Callbacks on disk cannot be read"), detail))
+    return found
+
+
+def _stuck() -> list[Trouble]:
+    """Due for minutes at the head of its lane, though its account works: worker, beat or connector is not there."""
+    late = Delivery.objects.filter(state=State.PENDING, due_at__lt=timezone.now() - STUCK)
+    late = late.filter(account__enabled=True).exclude(account__state=Health.STOPPED)
+    late = late.exclude(gateway__enabled=False).exclude(gateway__state__in=(Health.STOPPED, Health.FAILING))
+    before = Delivery.objects.filter(lane=OuterRef("lane"), seq__lt=OuterRef("seq"))
+    count = late.exclude(Exists(before.filter(state__in=(State.PENDING, State.SENDING)))).count()
+    detail = (
+        _("%d deliveries have been due for more than five minutes. Are worker, beat and connector running?") % count
+    )
+    return [Trouble("stuck", _("Messages wait"), detail)] if count else []
+
+
+def _tell_one(incident: Incident) -> None:
+    """Alert by every channel that is set. It counts as told when the first of them has accepted it."""
+    over = incident.told_at is not None
+    accepted: list[datetime] = []
+    errors: list[str] = []
+    if settings.ALERT_EMAIL:
+        error = _error_of(lambda: _mail(_title_of(incident, over), _text_of(incident, over)))
+        accepted += [] if error else [timezone.now()]
+        errors += [error] if error else []
+    if settings.ALERT_WEBHOOK_URL:
+        alert = post.queue_alert(_text_of(incident, over), f"incident:{incident.pk}:{'over' if over else 'open'}")
+        if alert.state == State.DELIVERED:
+            accepted.append(alert.finished_at or timezone.now())
+        elif alert.state == State.DEAD:
+            errors.append(alert.error)
+    for error in errors:
+        _log_unsent(error)
+    told = {"told_over_at" if over else "told_at": accepted[0]} if accepted else {}
+    Incident.objects.filter(pk=incident.pk).update(error=" ".join(errors), **told)
+
+
+def _log_unsent(error: str) -> None:
+    if len(unsent) >= MOST_UNSENT:
+        unsent.clear()
+    if unsent.setdefault(error, logs.Rarely()).is_due(error):
+        log.warning("an alert could not be sent: %s", error)
+
+
+def _title_of(incident: Incident, over: bool) -> str:
+    return _("Over: %s") % incident.title if over else incident.title
+
+
+def _text_of(incident: Incident, over: bool) -> str:
+    """The alert's lines: what, since or until when in the site's zone, and where to look."""
+    when = timezone.localtime(incident.closed_at if over and incident.closed_at else incident.opened_at)
+    since = _("Over since %s.") if over else _("Since %s.")
+    page = f"{settings.PUBLIC_URL}/admin/bridge/incident/{incident.pk}/change/" if settings.PUBLIC_URL else ""
+    lines = [
+        _title_of(incident, over),
+        "" if over else incident.detail,
+        since % f"{when:%Y-%m-%d %H:%M} ({settings.TIME_ZONE})",
+        page,
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def _mail(title: str, text: str) -> None:
+    """Raises OSError."""
+    subject = " ".join(f"[bridge] {title}".split())  # a line break would end the header
+    send_mail(subject, text, settings.DEFAULT_FROM_EMAIL, settings.ALERT_EMAIL)

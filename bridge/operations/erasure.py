@@ -1,0 +1,115 @@
+"""A person is forgotten where the platform requires it: they stopped following, or withdrew what they had granted.
+
+`pipeline.inbound.pseudonyms` has taken the person's rows out of their name when the event was routed. `run`, by the clock, ends what was
+still to be said to them and erases in batches what was said; each step can be repeated, so whoever is killed in the middle is simply begun
+again. What stays is that something was said, when, and what became of it, and the key by which a repeated callback is known.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
+from bridge.media import storage
+from bridge.models import (
+    Attachment,
+    AttachmentState,
+    Attempt,
+    Contact,
+    Conversation,
+    Delivery,
+    Message,
+    Reason,
+    State,
+    Target,
+)
+from bridge.models.deliveries import TOLD_OF
+from bridge.security import audit
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+# People in one run, messages in one transaction: the rows are locked for tens of milliseconds.
+PEOPLE, BATCH = 100, 200
+DEED = gettext_noop("All data of this person was erased, as WeChat requires.")
+# What a delivery of an erased message has for a payload: it can never go out again.
+NOTHING = {"erased": True}
+
+
+def run() -> int:
+    """Erase what can be erased now; where something is on its way at this moment, next time. Returns how many people are done."""
+    waiting = Contact.objects.filter(erase_at__isnull=False).order_by("erase_at")
+    return sum(_erase(contact) for contact in waiting[:PEOPLE])
+
+
+def _erase(contact: Contact) -> bool:
+    talks = Conversation.objects.filter(account=contact.account_id, peer_kind="direct", peer_id=contact.external_id)
+    for talk in talks:
+        _end(talk)
+        if _busy(talk):
+            return False
+        _erase_messages(talk)
+        if _erase_told(talk):
+            return False
+    with transaction.atomic():
+        if not Contact.objects.filter(pk=contact.pk, erase_at=contact.erase_at).update(erase_at=None):
+            return False  # another process was faster
+        audit.forget(talks, "title")
+        audit.forget(Contact.objects.filter(pk=contact.pk))
+        audit.record(DEED, [contact])
+    return True
+
+
+def _end(talk: Conversation) -> None:
+    """Nothing more is said to them, and no agent is asked for them."""
+    _skip(Delivery.objects.filter(message__conversation=talk, state__in=(State.PENDING, State.HELD)))
+
+
+def _skip(rows: QuerySet[Delivery]) -> None:
+    rows.update(state=State.SKIPPED, reason=Reason.GONE, finished_at=timezone.now())
+
+
+def _busy(talk: Conversation) -> bool:
+    """What is on its way would be written after us: an answer, a result, a file."""
+    now = timezone.now()
+    sending = Delivery.objects.filter(message__conversation=talk, state=State.SENDING)
+    fetched = Attachment.objects.filter(message__conversation=talk, state=AttachmentState.PENDING, lease_until__gt=now)
+    return sending.exists() or fetched.exists()
+
+
+def _erase_messages(talk: Conversation) -> None:
+    last = 0
+    while ids := list(talk.messages.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH]):
+        _erase_batch(ids, talk.peer_id)
+        last = ids[-1]
+
+
+@transaction.atomic
+def _erase_batch(ids: list[int], name: str) -> None:
+    files = Attachment.objects.filter(message__in=ids)
+    transaction.on_commit(partial(storage.delete_files, list(files.exclude(file="").values_list("file", flat=True))))
+    gone = {"state": AttachmentState.FAILED, "error": _("Erased with all data of this person."), "lease_until": None}
+    files.update(file="", name="", source="", handle="", handle_at=None, check_trace="", **gone)
+    Attempt.objects.filter(delivery__message__in=ids).update(request={}, response={}, error="")
+    said = Delivery.objects.filter(message__in=ids)
+    said.update(payload=NOTHING, error="", fingerprint="", remote_id="")
+    messages = Message.objects.filter(pk__in=ids)
+    messages.update(peer_id=name, text="", data={}, raw={}, reply_address="", request_hash="")
+    messages.exclude(sender="").update(sender=name)
+
+
+def _erase_told(talk: Conversation) -> bool:
+    """What webhooks were told, or are still to be told, of this conversation. True: some of it is on its way at this moment."""
+    told = Delivery.objects.annotate(talk=TOLD_OF).filter(target=Target.WEBHOOK, talk=str(talk.pk))
+    while ids := list(told.exclude(state=State.SENDING).values_list("pk", flat=True)[:BATCH]):
+        with transaction.atomic():
+            rows = Delivery.objects.filter(pk__in=ids).exclude(state=State.SENDING)
+            _skip(rows.filter(state=State.PENDING))
+            Attempt.objects.filter(delivery__in=ids).update(request={}, response={}, error="")
+            rows.update(payload=NOTHING, error="")
+    return told.exists()

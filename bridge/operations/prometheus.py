@@ -1,0 +1,217 @@
+"""The figures of /metrics, read from database and Valkey at the scrape, so that the work of every process shows whichever is asked.
+
+No query counts all of a table: open work, failures and the outbox are read by their partial indexes and to MOST rows only, so that
+neither a million messages nor a hundred thousand in the queue make a scrape slow. What was ever done is counted as it happens.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.utils import timezone
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from accounts import counters, valkey
+from accounts.models import AccessToken, ChannelAccount, Health
+from bridge.models import Incident, Wire
+from bridge.runtime.spool import journal
+from openclaw.models import Gateway
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from prometheus_client.core import Metric
+
+    Totals = dict[counters.Counted, int]
+
+# A figure that stands at this means "this or more".
+MOST = 20_000
+# No single query may hold up a scrape; the figures of the database are then left out, and `bridge_database_up` is 0.
+QUERY_TIMEOUT = "2s"
+
+# By the index delivery_lane.
+_OPEN = """
+SELECT target, state, count(*) FROM (
+  SELECT target, state FROM bridge_delivery WHERE state IN ('pending', 'sending', 'held') LIMIT %(most)s) AS open
+GROUP BY target, state"""
+# By the index delivery_held.
+_HELD = """
+SELECT reason, count(*) FROM (SELECT reason FROM bridge_delivery WHERE state = 'held' LIMIT %(most)s) AS held GROUP BY reason"""
+# By the index delivery_due, the longest due first.
+_OLDEST = """
+SELECT target, extract(epoch FROM statement_timestamp() - min(due_at))::float FROM unnest(%(wires)s::text[]) AS wires(wire), LATERAL (
+  SELECT target, due_at FROM bridge_delivery
+  WHERE state = 'pending' AND bridge_delivery.wire = wires.wire AND due_at <= statement_timestamp() ORDER BY due_at LIMIT 1000) AS due
+GROUP BY target"""
+# By the index delivery_failures.
+_FAILED = """
+SELECT target, state, count(*) FROM (
+  SELECT target, state FROM bridge_delivery WHERE state IN ('dead', 'uncertain') AND dismissed_at IS NULL LIMIT %(most)s) AS failed
+GROUP BY target, state"""
+# By the index message_unrouted.
+_UNROUTED = """
+SELECT count(*) FROM (SELECT 1 FROM bridge_message WHERE routed_at IS NULL AND direction = 'in' LIMIT %(most)s) AS unrouted"""
+# By the index attachment_due.
+_FILES = "SELECT count(*) FROM (SELECT 1 FROM bridge_attachment WHERE state = 'pending' LIMIT %(most)s) AS waiting"
+# By the index delivery_leased; never more than the turns that the gateways take.
+_TURNS = """
+SELECT gateway_id, count(*) FROM bridge_delivery WHERE state = 'sending' AND target = 'agent' AND gateway_id IS NOT NULL
+GROUP BY gateway_id"""
+_SIZE = "SELECT pg_database_size(current_database())"
+
+# Name in accounts/counters → metric, help.
+COUNTED = {
+    "messages": ("bridge_messages", "Messages stored, by direction.", ["direction"]),
+    "attempts": ("bridge_attempts", "Calls to agents, platforms and webhooks that ended.", ["target", "outcome"]),
+    "agent_tokens": ("bridge_agent_tokens", "Tokens that turns of agents took, by kind and model.", ["kind", "model"]),
+    "agent_cost_microdollars": ("bridge_agent_cost_microdollars", "What turns of agents cost, by model.", ["model"]),
+    "token_failures": ("bridge_token_failures", "Access tokens that could not be fetched.", ["account"]),
+}
+
+
+class Figures(Collector):
+    """Everything that can be read now. A side that is away is said to be away, and its figures are left out."""
+
+    def __init__(self, *, database: bool) -> None:
+        self.database = database
+
+    def collect(self) -> Iterator[Metric]:
+        totals = counters.totals()
+        yield _gauge("bridge_valkey_up", "Whether Valkey answers.", int(totals is not None))
+        yield from _counted(totals or {})
+        yield from _swept()
+        yield from _spooled()
+        rows = self._from_rows(totals or {})
+        yield _gauge("bridge_database_up", "Whether the database answers.", int(bool(rows)))
+        yield from rows
+
+    def _from_rows(self, totals: Totals) -> list[Metric]:
+        try:
+            with transaction.atomic():
+                return [*_timed(), _callbacks(totals)] if self.database else []
+        except (InterfaceError, OperationalError):
+            return []
+
+
+def exposition(*, database: bool) -> bytes:
+    """In Prometheus' text format. database: false where it is known not to answer, so that nobody waits for it."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Figures(database=database))
+    return generate_latest(registry)
+
+
+def _counted(totals: Totals) -> Iterator[Metric]:
+    for name, (metric, text, labels) in COUNTED.items():
+        family = CounterMetricFamily(metric, text, labels=labels)
+        for values, count in _of(totals, name):
+            family.add_metric([values[label] for label in labels], count)
+        yield family
+
+
+def _callbacks(totals: Totals) -> Metric:
+    """They are counted by the account's key, which is an address nobody needs to know, and told by its id."""
+    text = "Callbacks, by the account's id and result: ok, or why refused."
+    family = CounterMetricFamily("bridge_callbacks", text, labels=["account", "result"])
+    ids = {str(key): pk for key, pk in ChannelAccount.objects.values_list("key", "pk")}
+    for values, count in _of(totals, "callbacks"):
+        if values["account"] in ids:
+            family.add_metric([str(ids[values["account"]]), values["result"]], count)
+    return family
+
+
+def _of(totals: Totals, name: str) -> list[tuple[dict[str, str], int]]:
+    return [(dict(labels), count) for (counted, labels), count in totals.items() if counted == name]
+
+
+def _swept() -> Iterator[Metric]:
+    age = sweep_age(valkey.ask(lambda client: client.get("swept"), None))
+    if age is not None:
+        yield _gauge("bridge_sweep_age_seconds", "Since worker and beat last swept; more than a few is trouble.", age)
+
+
+def _spooled() -> Iterator[Metric]:
+    waiting = journal.waiting()
+    yield _gauge("bridge_spool_messages", "Callbacks on disk that wait for the database.", waiting.messages)
+    yield _gauge("bridge_spool_bytes", "What they take on disk.", waiting.bytes)
+    yield _gauge("bridge_spool_unreadable", "Callbacks on disk that no key of FIELD_KEYS opens.", waiting.unreadable)
+
+
+def sweep_age(swept: Any) -> float | None:
+    """Seconds since `alerts.swept` wrote this; None where it is not there."""
+    return None if swept is None else max(0.0, time.time() - float(swept))
+
+
+def _timed() -> Iterator[Metric]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL statement_timeout = '{QUERY_TIMEOUT}'")
+    yield from _work()
+    yield from _accounts()
+    yield from _gateways()
+    incidents = Incident.objects.filter(closed_at=None).count()
+    yield _gauge("bridge_incidents_open", "What staff were told and is not over.", incidents)
+    yield _gauge("bridge_database_bytes", "Size of the database on disk.", _rows(_SIZE)[0][0])
+
+
+def _work() -> Iterator[Metric]:
+    open_text = f"Deliveries that are open, by target and state; {MOST} means {MOST} or more in all."
+    yield _family("bridge_deliveries_open", open_text, ["target", "state"], _rows(_OPEN))
+    held_text = f"Deliveries that are held back, by reason (review: for a person); {MOST} means {MOST} or more in all."
+    yield _family("bridge_deliveries_held", held_text, ["reason"], _rows(_HELD))
+    oldest_text = "How long the delivery that has been due longest has been due."
+    yield _family("bridge_delivery_oldest_due_seconds", oldest_text, ["target"], _rows(_OLDEST))
+    failed_text = f"Failed and uncertain deliveries that nobody dealt with; {MOST} means {MOST} or more in all."
+    yield _family("bridge_dead_letters", failed_text, ["target", "state"], _rows(_FAILED))
+    yield _gauge("bridge_messages_unrouted", "Messages received and not routed yet.", _rows(_UNROUTED)[0][0])
+    yield _gauge("bridge_files_waiting", "Files that are still to be fetched.", _rows(_FILES)[0][0])
+
+
+def _accounts() -> Iterator[Metric]:
+    accounts = list(ChannelAccount.objects.only("name", "kind", "enabled", "state"))
+    labels = ["account", "name", "kind"]
+    rows = [(a.pk, a.name, a.kind, int(_works(a))) for a in accounts]
+    yield _family("bridge_account_up", "1: works or was not used yet; 0: fails, stopped, or is off.", labels, rows)
+    tokens = list(AccessToken.objects.only("account", "generation", "failure", "lease_until"))
+    refreshed = CounterMetricFamily("bridge_token_refreshes", "Access tokens fetched.", labels=["account"])
+    for token in tokens:
+        refreshed.add_metric([str(token.account_id)], token.generation)
+    yield refreshed
+    refused = [(token.account_id, int(token.refused)) for token in tokens]
+    yield _family("bridge_token_refused", "1: the platform refused the account's secret.", ["account"], refused)
+
+
+def _gateways() -> Iterator[Metric]:
+    gateways = list(Gateway.objects.only("name", "enabled", "state", "owner", "owner_until"))
+    now, labels = timezone.now(), ["gateway", "name"]
+    up = [(g.pk, g.name, int(_works(g))) for g in gateways]
+    yield _family("bridge_gateway_up", "1: works or was not used yet; 0: fails, stopped, or is off.", labels, up)
+    owned = [(g.pk, g.name, int(bool(g.owner and g.owner_until and g.owner_until > now))) for g in gateways]
+    yield _family("bridge_gateway_owned", "1: a connector holds the connection.", labels, owned)
+    turns = dict(_rows(_TURNS))
+    rows = [(g.pk, g.name, turns.get(g.pk, 0)) for g in gateways]
+    yield _family("bridge_agent_turns_open", "Turns of agents under way.", labels, rows)
+
+
+def _works(side: ChannelAccount | Gateway) -> bool:
+    return side.enabled and side.state in (Health.NEW, Health.OK)
+
+
+def _rows(sql: str) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, {"most": MOST, "wires": [str(wire) for wire in Wire]})
+        return list(cursor.fetchall())
+
+
+def _family(name: str, text: str, labels: list[str], rows: Iterable[tuple[Any, ...]]) -> Metric:
+    """rows: the labels' values, and the figure last."""
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for row in rows:
+        family.add_metric([str(value) for value in row[:-1]], row[-1])
+    return family
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)

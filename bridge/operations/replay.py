@@ -1,0 +1,271 @@
+"""What staff do with a delivery that did not go well: replay it, release it where it is held, or say that it is dealt with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.channels import channel_for
+from bridge.models import ERASED, Delivery, Reason, State, Target, Wire
+from bridge.people import peers
+from bridge.pipeline.delivery import lanes, retry_policy
+from bridge.pipeline.delivery.state import next_seq
+from bridge.pipeline.inbound import router
+from bridge.pipeline.outbound import moderation
+from bridge.pipeline.replies import stream_options, unread
+from bridge.runtime.wakeups.publish import Bell, ring
+from bridge.webhooks import post
+from channels_wechat.base import Streaming
+from channels_wechat.retired import NO_LONGER_SUPPORTED, Retired
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.contrib.auth.models import User
+
+REPLAYABLE = (State.DEAD, State.UNCERTAIN, State.SKIPPED)
+ARRIVED = gettext_lazy("It may have arrived already: it is sent again only where you say that it may arrive twice.")
+CHANGED = gettext_lazy("It has changed meanwhile: look again.")
+# Why something is held that a person may let go.
+RELEASABLE = (Reason.REVIEW, Reason.CHECKING)
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What was queued. refused: delivery id and why it stays where it is."""
+
+    count: int = 0
+    refused: list[tuple[int, str]] = field(default_factory=list)
+
+
+def replay(ids: Iterable[int], by: User | None = None, *, twice: bool = False) -> Replayed:
+    """Queue again, each at the tail of its lane. Inbound ones are routed and rendered anew; outbound ones go out as they were.
+
+    twice: also those that may have arrived already; they are marked `possibly_twice`.
+    """
+    result = Replayed()
+    for pk in ids:
+        reason = _replay_one(pk, twice)
+        if reason:
+            result.refused.append((pk, reason))
+        else:
+            result.count += 1
+    ring(Bell.ASK, Bell.SEND, Bell.HOOK)
+    return result
+
+
+def release(ids: Iterable[int], by: User | None = None) -> Replayed:
+    """Let go what the content check holds, each at the tail of its lane, as it is: a person has looked at it."""
+    result = Replayed()
+    for pk in ids:
+        reason = _release_one(pk)
+        if reason:
+            result.refused.append((pk, reason))
+        else:
+            result.count += 1
+    ring(Bell.ASK, Bell.SEND)
+    return result
+
+
+@transaction.atomic
+def dismiss(ids: Iterable[int], by: User | None = None) -> int:
+    """Dealt with, or not worth it: off the list of dead letters, and what was held will not be sent. Returns how many."""
+    chosen, dealt = list(ids), {"dismissed_at": timezone.now(), "dismissed_by": by}
+    failed = Delivery.objects.filter(pk__in=chosen, state__in=REPLAYABLE, dismissed_at=None).update(**dealt)
+    held = Delivery.objects.select_for_update().filter(pk__in=chosen, state=State.HELD)
+    rows = list(held.only("message_id", "target", "part"))
+    for row in rows:
+        _drop(row, dealt)
+    return failed + len(rows)
+
+
+def why_not_dismiss(delivery: Delivery) -> str:
+    """Empty where it can be dealt with."""
+    if delivery.state not in (*REPLAYABLE, State.HELD):
+        return _("Only what failed, is uncertain, was skipped or is on hold can be dismissed.")
+    return _("It is dealt with already.") if delivery.dismissed_at else ""
+
+
+def why_not_release(delivery: Delivery) -> str:
+    """Empty where a release is possible."""
+    if delivery.state != State.HELD:
+        return _("It is not on hold.")
+    if delivery.reason == Reason.WINDOW:
+        return _("WeChat takes no more messages until the person writes again; then it is sent by itself.")
+    if delivery.reason == Reason.PART_BEFORE:
+        return _("It waits for the part before it, and follows that.")
+    return "" if delivery.reason in RELEASABLE else _("It is not on hold for the content check.")
+
+
+def may_arrive_twice(rows: Iterable[Delivery]) -> set[int]:
+    """Return the ids of those that may have arrived already, so that a replay has to be asked for."""
+    found = list(rows)
+    uncertain = {row.pk for row in found if row.state == State.UNCERTAIN and row.target == Target.CHANNEL}
+    return uncertain | retry_policy.may_have_arrived(row.pk for row in found if row.pk not in uncertain)
+
+
+def why_not_replay(delivery: Delivery) -> str:
+    """Empty where a replay is possible."""
+    if delivery.state == State.HELD:
+        return _why_not_replay_held(delivery)
+    if delivery.state not in REPLAYABLE:
+        return _("Only what failed, is uncertain or was skipped can be replayed.")
+    if _erased(delivery):
+        return _("All data of this person was erased: nothing is left to send.")
+    if delivery.account and isinstance(channel_for(delivery.account), Retired):
+        return str(NO_LONGER_SUPPORTED)
+    if delivery.target == Target.AGENT:
+        return _why_not_ask_again(delivery)
+    if post.orphaned(delivery):
+        return _("The webhook was deleted: nobody is left to be told.")
+    if delivery.reason == Reason.MERGED:
+        return _("It was sent as a part of another delivery: replay that one.")
+    if delivery.reason == Reason.CONTENT:
+        return _("The content itself cannot be sent here; it was never rendered.")
+    return (
+        ""
+        if _way(delivery)
+        else _("By callback URL this bot speaks only in answer, and nothing is left to answer with.")
+    )
+
+
+def _why_not_replay_held(delivery: Delivery) -> str:
+    if delivery.reason == Reason.PART_BEFORE:
+        return _("It waits for the part before it: replay that one.")
+    return why_not_release(delivery) or _("It waits for a decision: release it, or dismiss it.")
+
+
+def _erased(delivery: Delivery) -> bool:
+    return delivery.message.peer_id.startswith(ERASED) if delivery.message else "erased" in delivery.payload
+
+
+def _why_not_ask_again(delivery: Delivery) -> str:
+    if delivery.reason in (Reason.EVENT, Reason.UNSUPPORTED, Reason.COMMAND):
+        return _("This is not something an agent could answer.")
+    return ""
+
+
+def _way(delivery: Delivery) -> Wire | None:
+    """By whom it can go out now; a surface that speaks only in answer may have nothing left."""
+    if delivery.account is None or delivery.message is None:
+        return Wire(delivery.wire)
+    channel = channel_for(delivery.account)
+    if not isinstance(channel, Streaming):
+        return Wire(delivery.wire)
+    ways = stream_options.ways_left(channel, delivery.message.reply_to, besides=delivery.pk)
+    return ways[0] if ways else None
+
+
+def _replay_one(pk: int, twice: bool) -> str:
+    """Why not, or empty."""
+    try:
+        return _replay(pk, twice)
+    except Delivery.DoesNotExist:  # pruned, perhaps at this very moment
+        return _("It is gone.")
+
+
+@transaction.atomic
+def _replay(pk: int, twice: bool) -> str:
+    found = _locked(pk)
+    if reason := why_not_replay(found):
+        return reason
+    if may_arrive_twice([found]):
+        if not twice:
+            return str(ARRIVED)
+        found.possibly_twice = True
+    return _queue(found)
+
+
+def _release_one(pk: int) -> str:
+    """Why not, or empty."""
+    try:
+        return _release(pk)
+    except Delivery.DoesNotExist:  # pruned, perhaps at this very moment
+        return _("It is gone.")
+
+
+@transaction.atomic
+def _release(pk: int) -> str:
+    found = _locked(pk)
+    reason = why_not_release(found)
+    if not reason and not moderation.let_go(Delivery.objects.filter(pk=pk, reason=found.reason)):
+        return str(CHANGED)
+    if not reason:
+        _put_later_parts_behind(found)
+    return reason
+
+
+def _put_later_parts_behind(delivery: Delivery) -> None:
+    """It goes to the tail of its lane: parts of the same message that wait there already follow it."""
+    parts = Delivery.objects.filter(message=delivery.message_id, target=delivery.target, part__gt=delivery.part)
+    if delivery.message_id:
+        for pk in parts.filter(state=State.PENDING).order_by("part").values_list("pk", flat=True):
+            Delivery.objects.filter(pk=pk, state=State.PENDING).update(seq=next_seq)
+
+
+def _locked(pk: int) -> Delivery:
+    """The row as it is now, with its place in the lane kept for it. Raises Delivery.DoesNotExist."""
+    found = Delivery.objects.select_related("message__account", "message__reply_to", "account").get(pk=pk)
+    if found.message:
+        peers.lock(found.message.account_id, found.message.peer_kind, found.message.peer_id)
+    found.refresh_from_db(fields=["state", "reason", "wire"])
+    return found
+
+
+def _drop(held: Delivery, dealt: dict[str, Any]) -> None:
+    """held → skipped, the reason kept. The later parts that are held go with it: half an answer would mislead."""
+    rows = Delivery.objects.filter(message=held.message_id, target=held.target, part__gte=held.part, state=State.HELD)
+    rows.update(state=State.SKIPPED, finished_at=timezone.now(), **dealt)
+
+
+def _queue(delivery: Delivery) -> str:
+    if delivery.target == Target.AGENT and delivery.message:
+        fresh = router.route_again(delivery.message)
+        if fresh.state != State.PENDING:
+            Delivery.objects.filter(pk=delivery.pk).update(state=fresh.state, reason=fresh.reason, route=fresh.route)
+            return _("Still not mapped: %(reason)s.") % {"reason": Reason(fresh.reason).label}
+        delivery.gateway, delivery.route, delivery.payload = fresh.gateway, fresh.route, fresh.payload
+    if not _tail(delivery):
+        return str(CHANGED)
+    _put_later_parts_behind(delivery)
+    return ""
+
+
+def _tail(delivery: Delivery) -> int:
+    """Rows queued: none where the state changed meanwhile, say by a late proof that it had arrived."""
+    now = timezone.now()
+    wire = _way(delivery) or Wire(delivery.wire)
+    due_at = now
+    if wire == Wire.VIEW and delivery.account and delivery.message and delivery.message.reply_to:
+        channel = channel_for(delivery.account)
+        due_at = (
+            stream_options.hand_over_at(channel, delivery.message.reply_to) if isinstance(channel, Streaming) else now
+        )
+    place = {"wire": wire, "due_at": due_at} | (unread.placed_again(delivery) if lanes.is_unread_part(delivery) else {})
+    return Delivery.objects.filter(pk=delivery.pk, state=delivery.state).update(
+        **place,
+        state=State.PENDING,
+        reason="",
+        error="",
+        gateway=delivery.gateway,
+        route=delivery.route,
+        payload=delivery.payload,
+        possibly_twice=delivery.possibly_twice,
+        seq=next_seq,
+        tries=0,
+        run=F("run") + 1,
+        replays=F("replays") + 1,
+        queued_at=now,
+        holder="",
+        repeat_until=None,
+        finished_at=None,
+        stopped_at=None,
+        dismissed_at=None,
+        dismissed_by=None,
+    )

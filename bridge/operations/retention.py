@@ -1,0 +1,179 @@
+"""What is kept for a time only: messages for as long as their account says, what was told to webhooks, files, old logins.
+
+A message goes as a whole, with its deliveries, attempts and files, and only when nothing about it is open: it was routed, no file of it
+is being fetched, and each delivery was delivered, skipped, or dismissed by staff. It never goes before its idempotency key is a week
+old, or a late repetition would be taken for news.
+
+Pruning gives way to everybody. It passes over rows that somebody holds, and waits for no lock longer than PATIENCE, which is shorter
+than PostgreSQL takes to call a deadlock. A replay of the same moment either holds the row first, and the message stays; or it comes
+second and finds it gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from axes.models import AccessAttempt, AccessFailureLog, AccessLog
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.core.management import call_command
+from django.db import OperationalError, connection, transaction
+from django.db.models import Exists, Min, OuterRef, Q
+from django.utils import timezone
+from knox.models import AuthToken
+
+from accounts.models import RETENTION_LEAST_DAYS, ChannelAccount
+from bridge.media import storage
+from bridge.models import Attachment, AttachmentState, Delivery, Incident, Message, State, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from django.db.models import QuerySet
+
+# Rows are locked for one batch's time: tens of milliseconds.
+BATCH = 500
+PATIENCE = "500ms"
+# A file is written before its row is committed; one this old without a row belongs to nobody.
+ORPHAN_AGE = timedelta(days=1)
+# What is over and only of interest to whoever looks back: closed incidents, log-ins.
+HISTORY_AGE = timedelta(days=90)
+# A failed login counts for as long as a lock lasts, a day at most; strangers write such rows.
+FAILED_LOGIN_AGE = timedelta(days=1)
+
+DONE = Q(state__in=(State.DELIVERED, State.SKIPPED)) | Q(dismissed_at__isnull=False)
+
+
+@dataclass(slots=True)
+class Pruned:
+    messages: int = 0
+    webhook_calls: int = 0
+
+
+def prune(seconds: float) -> Pruned:
+    """Delete what is older than it is to be kept, in batches, for about this long. What is left then is for the next time."""
+    deadline, pruned = time.monotonic() + seconds, Pruned()
+    for account in _limited():
+        pruned.messages += _drain(partial(_prune_messages, account), deadline)
+    pruned.webhook_calls = _drain(_prune_webhook_calls, deadline)
+    return pruned
+
+
+def prunable() -> dict[str, int]:
+    """What `prune` would delete now: name of the account → messages; '' → webhook calls. Counts in full."""
+    counts = {account.name: 0 for account in _limited()}
+    for account in _limited():
+        counts[account.name] += _old_messages(account).count()
+    return {**counts, "": _old_webhook_calls().count()}
+
+
+def sweep_files() -> int:
+    """Delete stored files that no row names: what a crash left between a commit and the deletion. Returns how many."""
+    count = 0
+    for folder, names in _stored_files():
+        kept = set(Attachment.objects.filter(file__startswith=folder).values_list("file", flat=True))
+        orphans = [name for name in names if name not in kept and _long_ago(name)]
+        storage.delete_files(orphans)
+        count += len(orphans)
+    return count
+
+
+def forget_history() -> None:
+    """Ended sessions and tokens, and what lies long back. Who changed what is kept: it is little, and asked for late."""
+    long_ago = timezone.now() - HISTORY_AGE
+    call_command("clearsessions")
+    AuthToken.objects.filter(expiry__lt=timezone.now()).delete()
+    Incident.objects.filter(closed_at__lt=long_ago).delete()
+    for model in (AccessFailureLog, AccessLog):
+        model.objects.filter(attempt_time__lt=long_ago).delete()
+    AccessAttempt.objects.filter(attempt_time__lt=timezone.now() - FAILED_LOGIN_AGE).delete()
+
+
+def _limited() -> QuerySet[ChannelAccount]:
+    return ChannelAccount.objects.filter(retention_days__isnull=False).only("name", "retention_days")
+
+
+def _drain(batch: Callable[[], int], deadline: float) -> int:
+    """Batch by batch until there is nothing left, or only what others hold."""
+    count = 0
+    while time.monotonic() < deadline and (done := _patiently(batch)):
+        count += done
+    return count
+
+
+def _patiently(batch: Callable[[], int]) -> int:
+    try:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL lock_timeout = '{PATIENCE}'")
+            return batch()
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", "") != "55P03":  # lock_not_available
+            raise
+        return 0
+
+
+def _prune_messages(account: ChannelAccount) -> int:
+    """One batch, in the caller's transaction."""
+    old = _old_messages(account).order_by("created_at").select_for_update(skip_locked=True, of=("self",))
+    ids = _closed(list(old.values_list("pk", flat=True)[:BATCH]))
+    files = Attachment.objects.filter(message__in=ids).exclude(file="")
+    names = list(files.values_list("file", flat=True))
+    Message.objects.filter(pk__in=ids).only("pk").delete()
+    transaction.on_commit(lambda: storage.delete_files(names))
+    return len(ids)
+
+
+def _old_messages(account: ChannelAccount) -> QuerySet[Message]:
+    before = _before(account.retention_days or 0)
+    old = Message.objects.filter(account=account, created_at__lt=before, routed_at__isnull=False)
+    unfinished = Delivery.objects.filter(message=OuterRef("pk")).exclude(DONE)
+    fetching = Attachment.objects.filter(message=OuterRef("pk"), state=AttachmentState.PENDING)
+    return old.exclude(Exists(unfinished)).exclude(Exists(fetching))
+
+
+def _closed(ids: list[int]) -> list[int]:
+    """Those of these messages whose deliveries are now ours to delete: locked, and still done with."""
+    rows = Delivery.objects.filter(message__in=ids)
+    ours = set(rows.filter(DONE).select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True))
+    busy = set(rows.exclude(pk__in=ours).values_list("message_id", flat=True))
+    return [pk for pk in ids if pk not in busy]
+
+
+def _prune_webhook_calls() -> int:
+    """One batch, in the caller's transaction."""
+    old = _old_webhook_calls().order_by("finished_at").select_for_update(skip_locked=True, of=("self",))
+    ids = list(old.values_list("pk", flat=True)[:BATCH])
+    Delivery.objects.filter(pk__in=ids).only("pk").delete()
+    return len(ids)
+
+
+def _old_webhook_calls() -> QuerySet[Delivery]:
+    """They repeat what messages say, of any account: so they are kept as long as the shortest of all."""
+    shortest = _limited().aggregate(days=Min("retention_days"))["days"]
+    days = min(filter(None, (shortest, settings.RETENTION_DAYS)), default=0)
+    calls = Delivery.objects.filter(DONE, target=Target.WEBHOOK)
+    return calls.filter(finished_at__lt=_before(days)) if days else calls.none()
+
+
+def _before(days: int) -> object:
+    return timezone.now() - timedelta(days=max(days, RETENTION_LEAST_DAYS))
+
+
+def _stored_files() -> Iterator[tuple[str, list[str]]]:
+    """(folder, names of its files), both from the storage's root: a folder for each month, as `attachment_path` makes them."""
+    for year in default_storage.listdir("")[0]:
+        for month in default_storage.listdir(year)[0]:
+            folder = f"{year}/{month}/"
+            yield folder, [folder + name for name in default_storage.listdir(folder)[1]]
+
+
+def _long_ago(name: str) -> bool:
+    with contextlib.suppress(OSError):  # gone meanwhile
+        return default_storage.get_modified_time(name) < timezone.now() - ORPHAN_AGE
+    return False

@@ -1,0 +1,362 @@
+"""One turn of an agent: from the claimed delivery to the stored answer. Holds no database connection while it waits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.core.files.base import ContentFile
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from accounts.channels import http
+from accounts.models import Health
+from bridge.media import storage
+from bridge.models import Delivery, Message, Outcome, Reason, Wire
+from bridge.pipeline.agent import notices, stop, typing_indicator
+from bridge.pipeline.agent.prompt import file_name
+from bridge.pipeline.agent.usage import Used, store_usage
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery.retry_policy import Failure, refusal
+from bridge.pipeline.delivery.state import Asked, Done, LostLease
+from bridge.pipeline.outbound import moderation, outbox
+from bridge.pipeline.replies import unread
+from bridge.runtime.db.batching import Together
+from bridge.runtime.db.connection import AWAY, patiently, run_call, run_db
+from bridge.security import logs
+from bridge.security.redaction import redact_text
+from channels_wechat.errors import ChannelError
+from channels_wechat.filetypes import recognise, with_suffix
+from channels_wechat.http import error_for_status
+from openclaw import agent_text
+from openclaw.errors import Action, Code, GatewayError
+from openclaw.turns import Answer, Attachment, MediaRef, Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine
+
+    from bridge.models import Attempt
+    from bridge.pipeline.agent.transports import Link
+    from openclaw.models import Gateway
+    from openclaw.turns import Usage
+
+log = logging.getLogger(__name__)
+# How long the question waits for its files; then it is asked without them, and says so.
+FILES_WAIT_SECONDS = 30
+# A turn costs money and the model's own client has retried already. What was interrupted has not failed.
+MAX_FAILURES = 4
+MEDIA_MAX_BYTES = 20 * 1024 * 1024
+# Of one answer's files so many are fetched, and so many bytes of them held at a time; the reader is told of the others.
+MOST_FILES = 20
+MOST_BYTES = 100 * 1024 * 1024
+_ACTIONS = {
+    Action.RETRY: "retry",
+    Action.WAIT: "wait",
+    Action.CONFIG: "configuration",
+    Action.PERMANENT: "permanent",
+    Action.UNKNOWN: "unknown",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A turn whose attempt is committed. lost: it was asked before and nobody knows what came of it; stopped: by /stop since then."""
+
+    turn: Turn
+    attempt: Attempt
+    lost: bool = False
+    stopped: bool = False
+
+
+def take(holder: str, limit: int, gateway: Gateway) -> list[tuple[Delivery, Opened | None]]:
+    """Claim a gateway's turns, and open at once, together, those that nothing stands before: never asked, no files, and no check."""
+    claimed = work.claim(Wire.CONNECTOR, holder, limit, gateway_id=gateway.pk)
+    for row in claimed:
+        row.gateway = gateway
+    fresh = [row for row in claimed if _fresh(row)]
+    attempts = work.begin_all([Asked(row, _request(row)) for row in fresh]) if fresh else []
+    opened = {row.pk: Opened(turn_for(row), attempt) for row, attempt in zip(fresh, attempts, strict=True) if attempt}
+    return [(row, opened.get(row.pk)) for row in claimed]
+
+
+def _fresh(delivery: Delivery) -> bool:
+    asked = delivery.tries or delivery.run
+    waits = delivery.payload.get("attachments") or moderation.concerns(delivery)
+    return not asked and not waits and not work.too_old(delivery)
+
+
+def open_turn(delivery: Delivery) -> Opened:
+    """The same for one, whatever was before. Raises LostLease."""
+    lost, stopped = lost_before(delivery), stopped_since(delivery)
+    turn = turn_for(delivery)
+    return Opened(turn, work.begin(delivery, _request(delivery, lost)), lost, stopped)
+
+
+def _request(delivery: Delivery, lost: bool = False) -> dict[str, str]:
+    """Without the words, which stand in the delivery: a long request would be cut, and `lost_before` has to find the key."""
+    return {"recover" if lost else "ask": key_of(delivery), "session_key": delivery.payload["session_key"]}
+
+
+class Asking:
+    """A turn under way. `stop` breaks it off for a user who typed /stop."""
+
+    def __init__(
+        self,
+        delivery: Delivery,
+        opened: Opened | None,
+        link: Link,
+        on_partial: Callable[[Delivery, str], None],
+        later: Callable[[Coroutine[None, None, None]], None] | None = None,
+    ) -> None:
+        """later: takes what is still to be done when the turn is over."""
+        self.delivery, self.opened, self.link, self.on_partial = delivery, opened, link, on_partial
+        self.later = later
+        self.stopped = False
+        self.lane_waits = True  # whether another turn may be waiting for this one
+
+    async def run(self) -> None:
+        """Never raises: whatever happens becomes the delivery's state."""
+        row = self.delivery
+        with logs.about(account=row.account_id, message=row.message_id, delivery=row.pk):
+            await self._run_safely()
+            if unread.may_be(row):
+                await run_call(unread.announce_turn, row)
+
+    async def _run_safely(self) -> None:
+        try:
+            await self._run()
+        except LostLease:
+            log.warning("the lease was lost")
+        except AWAY as error:  # the lease decides, and then the gateway is asked what became of the turn
+            log.warning("the database is away (%s)", type(error).__name__)
+        except Exception as error:  # a defect of ours; the lane must not hang
+            log.exception("a turn failed")
+            text = redact_text(f"{type(error).__name__}: {error}")
+            # Once the request has left, its answer may still be had by its key.
+            action = "unknown" if self.opened else "permanent"
+            await self._fail(Failure(action, "internal", text, reason=Reason.INTERNAL))
+
+    def _use(self, usage: Usage) -> None:
+        """What the turn took; it comes beside the answer or after it, and never holds it up."""
+        if self.opened and self.later:
+            self.later(_keep_usage(Used(self.opened.attempt.pk, usage)))
+
+    async def stop(self) -> None:
+        self.stopped = True
+        if self.opened:
+            await self.link.abort(self.opened.turn)
+
+    async def _run(self) -> None:
+        if self.opened is None:
+            if work.too_old(self.delivery):
+                await self._fail(refusal(Reason.TOO_OLD))
+                return
+            await self._wait_for_files()
+            if await run_call(moderation.held_back, self.delivery):
+                return
+            self.opened = await run_db(open_turn, self.delivery)
+        if self.stopped or self.opened.stopped:
+            await self._break_off(self.opened)
+            return
+        try:
+            answer = await self._answer(self.opened)
+        except GatewayError as error:
+            await self._refused(error)
+            return
+        await self._settle(answer)
+
+    async def _break_off(self, opened: Opened) -> None:
+        """/stop came while the files did, or while the connection was away and the gateway may still be at it."""
+        if opened.lost:
+            with contextlib.suppress(GatewayError):
+                await self.link.abort(opened.turn)
+        await run_db(patiently, work.skip, self.delivery, opened.attempt, Reason.STOPPED)
+
+    async def _answer(self, opened: Opened) -> Answer | None:
+        def partial(text: str) -> None:
+            self.on_partial(self.delivery, text)
+
+        turn, ask = opened.turn, self.link.recover if opened.lost else self.link.ask
+        async with typing_indicator.typing(self.delivery):
+            return await ask(turn, partial, self._use)
+
+    async def _wait_for_files(self) -> None:
+        waiting = list(self.delivery.payload.get("attachments", []))
+        deadline = asyncio.get_running_loop().time() + FILES_WAIT_SECONDS
+        while waiting and not self.stopped and asyncio.get_running_loop().time() < deadline:
+            if not await run_db(storage.still_fetching, waiting):
+                return
+            await asyncio.sleep(0.2)
+
+    async def _settle(self, answer: Answer | None) -> None:
+        if answer is None:  # the old run came to nothing: ask again at once, with a new key
+            await self._fail(Failure("retry", "not_answered", _("The lost run gave no answer; asked anew."), 0.1))
+            return
+        files, missing = await files_of(answer, self._file)
+        await run_db(patiently, self._store, answer, files, [*answer.missing, *missing][:MOST_FILES])
+
+    def _store(self, answer: Answer, files: list[ContentFile[bytes]], missing: list[str]) -> None:
+        """The delivery's end and the answer, in one transaction: both or neither."""
+        question = self.delivery.message
+        notes = [question.account.sentence("file_missing", name=name) for name in missing] if question else []
+        if answer.is_cut and question:
+            notes.append(question.account.sentence("answer_cut"))
+        if self.delivery.payload.get("unread") and question:
+            notes.append(question.account.sentence("not_all_read"))
+        text = "\n\n".join(line for line in (agent_text.visible(answer.text), *notes) if line)
+        said = bool(text or files) and question is not None
+        done = Done(
+            self.delivery,
+            self._open_attempt(),
+            remote_id=answer.run_id,
+            reason="" if said else Reason.NO_ANSWER,
+            response={"text": answer.text, "files": len(files)},
+            then=(lambda: keep_answer(self.delivery, text, files)) if said else None,
+        )
+        after = _succeed(done)
+        if after is None:
+            raise LostLease(self.delivery.pk)
+        self.lane_waits = after.next
+
+    async def _file(self, ref: MediaRef) -> ContentFile[bytes]:
+        if ref.artifact_id:
+            session_key = self.delivery.payload["session_key"]
+            return named_file(await self.link.download(session_key, ref.artifact_id), ref.name, ref.mime)
+        return await asyncio.to_thread(fetch_media, ref)
+
+    async def _refused(self, error: GatewayError) -> None:
+        if self.stopped and error.code == Code.RUN_ABORTED:
+            await run_db(patiently, work.skip, self.delivery, self._open_attempt(), Reason.STOPPED)
+            return
+        text = error.explained
+        if error.action == Action.CONFIG and self.delivery.gateway:
+            await run_db(patiently, self.delivery.gateway.set_state, Health.STOPPED, str(error.code), text)
+        action, reason = _ACTIONS[error.action], ""
+        if action == "retry" and await run_db(failures, self.delivery, str(error.code)) >= MAX_FAILURES - 1:
+            action, reason = "permanent", Reason.TRIES_SPENT
+        await self._fail(Failure(action, str(error.code), text, error.retry_after, reason=reason))
+
+    async def _fail(self, failure: Failure) -> None:
+        try:
+            attempt = self.opened.attempt if self.opened else None
+            await run_db(patiently, fail_turn, self.delivery, attempt, failure)
+        except LostLease:
+            log.warning("the lease was lost")
+
+    def _open_attempt(self) -> Attempt:
+        if self.opened is None:
+            raise ValueError("no attempt is open")
+        return self.opened.attempt
+
+
+async def _keep_usage(used: Used) -> None:
+    try:
+        await run_db(store_usage, used)
+    except AWAY as error:
+        log.warning("the usage of a turn was not stored: the database is away (%s)", type(error).__name__)
+
+
+def key_of(delivery: Delivery) -> str:
+    """The gateway's idempotency key: stays while the outcome is unknown, else a new one."""
+    return f"{delivery.pk}.{delivery.run}"
+
+
+def lost_before(delivery: Delivery) -> bool:
+    """Whether this key was asked before and nobody knows what came of it."""
+    unknown = delivery.attempts.filter(outcome__in=(Outcome.UNKNOWN, Outcome.INTERRUPTED))
+    key = key_of(delivery)
+    return unknown.filter(request__ask=key).exists() or unknown.filter(request__recover=key).exists()
+
+
+def fail_turn(delivery: Delivery, attempt: Attempt | None, failure: Failure) -> None:
+    """The turn's failure, and what the person reads where that was the last try. Raises LostLease."""
+    with transaction.atomic():
+        work.fail(delivery, attempt, failure)
+        notices.tell_failed(delivery)
+
+
+def failures(delivery: Delivery, code: str) -> int:
+    """How often this turn failed in this way since it was queued, or replayed."""
+    return delivery.attempts.filter(outcome=Outcome.ERROR, code=code, started_at__gte=delivery.queued_at).count()
+
+
+def stopped_since(delivery: Delivery) -> bool:
+    """Whether somebody typed /stop after this turn was first asked; a turn never asked is not marked."""
+    return bool(stop.stopped_among({delivery.pk}))
+
+
+def turn_for(delivery: Delivery) -> Turn:
+    payload = delivery.payload
+    gateway = delivery.gateway
+    files, lost = _attachments(payload.get("attachments", []))
+    return Turn(
+        session_key=payload["session_key"],
+        agent_id=payload["agent_id"],
+        message="\n".join([payload["message"], *lost]),
+        idempotency_key=key_of(delivery),
+        extra_system_prompt=payload.get("extra_system_prompt", ""),
+        attachments=files,
+        timeout=float(gateway.timeout_seconds if gateway else 600),
+    )
+
+
+def keep_answer(delivery: Delivery, text: str, files: list[ContentFile[bytes]]) -> Message:
+    if delivery.message is None:
+        raise ValueError("an answer needs its question")
+    more: Any = {"files": files, "allowed": delivery.payload.get("allowed", ())}
+    return outbox.answer(delivery.message, text, source=Message.Source.AGENT, key=f"answer:{key_of(delivery)}", **more)
+
+
+def named_file(content: bytes, name: str, mime: str) -> ContentFile[bytes]:
+    """name, mime: as the gateway or the file's server told; either may be empty."""
+    found = recognise(content, name, mime).mime
+    file = ContentFile(content, name=with_suffix(name or "file", found))
+    file.content_type = found  # type: ignore[attr-defined]  # as an uploaded file has it
+    return file
+
+
+async def files_of(
+    answer: Answer, fetch: Callable[[MediaRef], Awaitable[ContentFile[bytes]]]
+) -> tuple[list[ContentFile[bytes]], list[str]]:
+    """The answer's files, and the names of those that cannot be had or are too many."""
+    files: list[ContentFile[bytes]] = []
+    missing, size = [ref.name for ref in answer.media[MOST_FILES:]], 0
+    for ref in answer.media[:MOST_FILES]:
+        if size >= MOST_BYTES:
+            missing.append(ref.name)
+            continue
+        try:
+            files.append(await fetch(ref))
+            size += files[-1].size
+        except (GatewayError, ChannelError) as error:
+            log.warning("media of the answer: %s", error)
+            missing.append(ref.name)
+    return files, missing
+
+
+def fetch_media(ref: MediaRef) -> ContentFile[bytes]:
+    """Over http(s) by the guarded client only; never a path. Raises ChannelError."""
+    found = http().request("GET", ref.url, follow=3, max_bytes=MEDIA_MAX_BYTES, from_message=True)
+    if found.status != 200:
+        raise error_for_status(found, harmless=True)
+    name = ref.name or ref.url.partition("?")[0].rpartition("/")[2]
+    return named_file(found.body, name, ref.mime or found.headers.get("content-type", "").partition(";")[0])
+
+
+def _attachments(ids: list[int]) -> tuple[tuple[Attachment, ...], list[str]]:
+    """The files that are there, and a line for each that is not."""
+    files, lost = [], []
+    for item in storage.rows(ids) if ids else ():
+        if item.file:
+            kind: Any = "image" if item.kind == "image" else "file"
+            files.append(Attachment(kind, file_name(item.name) or item.kind, item.mime, storage.read(item.pk).content))
+        else:
+            lost.append(f"[{item.kind} {file_name(item.name)}: could not be fetched]")
+    return tuple(files), lost
+
+
+# Turns that end at one moment are settled together, with their answers.
+_succeed = Together(work.succeed_all)

@@ -1,0 +1,58 @@
+"""The sign "is typing" while an agent thinks, for channels that are `Typing`. It is a courtesy: whatever goes wrong changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING
+
+from accounts import capabilities
+from accounts.channels import known
+from bridge.people import peers
+from bridge.runtime.db.connection import run_call
+from channels_wechat import can
+from channels_wechat.base import Typing
+from channels_wechat.errors import ChannelError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from bridge.models import Delivery, Message
+
+log = logging.getLogger(__name__)
+# The platform shows the sign for about so long.
+SHOWN_SECONDS = 15.0
+
+
+@contextlib.asynccontextmanager
+async def typing(delivery: Delivery) -> AsyncIterator[None]:
+    """While the turn runs: once when it begins, and once more when the first sign is over."""
+    message = delivery.message if delivery.account and can(delivery.account.kind, Typing) else None
+    showing = asyncio.create_task(_show(message)) if message else None
+    try:
+        yield
+    finally:
+        if showing:
+            showing.cancel()
+
+
+async def _show(message: Message) -> None:
+    await run_call(_show_once, message)
+    await asyncio.sleep(SHOWN_SECONDS)
+    await run_call(_show_once, message)
+
+
+def _show_once(message: Message) -> None:
+    try:
+        account, channel = known(message.account_id)
+        silent = capabilities.passively(channel, account.pk) or not capabilities.allowed(
+            account.pk, capabilities.TYPING
+        )
+        if account.usable and isinstance(channel, Typing) and not silent:
+            channel.show_typing(peers.peer_of(message.peer_kind, message.peer_id))
+    except ChannelError as error:
+        capabilities.note(account, error)
+        log.info("the sign “is typing” was not shown: %s", error.code)
+    except Exception:  # whatever it is, the turn goes on
+        log.warning("the sign “is typing” was not shown", exc_info=True)

@@ -1,0 +1,117 @@
+"""The retry table: what becomes of a delivery after a failure."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import F
+from django.utils import timezone
+from django.utils.encoding import force_str
+
+from bridge.models import Attempt, Outcome, Reason, State, Target
+from bridge.pipeline.delivery import lanes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bridge.models import Delivery
+
+# Seconds before the next try of something that definitely did not happen; the last one repeats until the try count is spent.
+RETRY_SECONDS = (2, 5, 15, 60, 120, 300, 600, 900)
+MAX_TRIES = 20
+# How an attempt ends whose request may have been carried out.
+UNPROVEN = (Outcome.UNKNOWN, Outcome.INTERRUPTED)
+# The action for what cannot be sent: it is kept for its reader to ask for.
+READABLE = "readable"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong, in the terms of the two wires' errors. action: retry, wait, configuration, permanent, unknown."""
+
+    action: str
+    code: str
+    text: str
+    retry_after: float | None = None
+    max_tries: int | None = None
+    response: Any = field(default_factory=dict)
+    reason: str = ""  # a more exact `Reason` than the action implies
+
+
+def refusal(reason: Reason) -> Failure:
+    """For what we do not even try."""
+    return Failure("permanent", str(reason), force_str(reason.label), reason=reason)
+
+
+def repeatable(delivery: Delivery) -> bool:
+    """An agent's turn is looked up by its key before it is asked again; the platform swallows a repetition until `repeat_until`.
+
+    A webhook's receiver knows a repetition by its id, and an alert told twice does no harm.
+    """
+    if delivery.target in (Target.AGENT, Target.WEBHOOK):
+        return True
+    return delivery.repeat_until is not None and delivery.repeat_until > timezone.now()
+
+
+def may_have_arrived(ids: Iterable[int]) -> set[int]:
+    """Return those deliveries to WeChat of which an earlier attempt may have been carried out: sent again, they may arrive twice."""
+    unproven = Attempt.objects.filter(delivery__in=list(ids), outcome__in=UNPROVEN, delivery__target=Target.CHANNEL)
+    return set(unproven.values_list("delivery_id", flat=True))
+
+
+def repeats_visibly(delivery: Delivery) -> bool:
+    """Whether a repetition would be seen twice although it is sent unasked: a group robot's readers see no id."""
+    return delivery.target == Target.WEBHOOK and delivery.endpoint_id is None
+
+
+def verdict(delivery: Delivery, failure: Failure, *, began: bool) -> dict[str, Any]:
+    """The fields that say what becomes of it. began: an attempt was counted as a try."""
+    now = timezone.now()
+    given_back = {"tries": F("tries") - 1} if began else {}  # what was not the message's fault burns no try
+    if failure.action == "configuration":
+        return {"state": State.PENDING, "due_at": now, **given_back, **_next_run(delivery)}
+    if failure.action == "wait":
+        wait = timedelta(seconds=max(1.0, failure.retry_after or 60))
+        return {"state": State.PENDING, "due_at": now + wait, **given_back, **_next_run(delivery)}
+    if failure.action == READABLE:
+        return {"state": State.PENDING, **given_back, **lanes.as_unread(delivery)}
+    if failure.action == "permanent":
+        return _dead_or_uncertain(delivery, failure.reason or Reason.PERMANENT)
+    unknown = failure.action == "unknown"
+    if unknown and not repeatable(delivery):
+        return uncertain()
+    if delivery.tries >= (failure.max_tries or MAX_TRIES):
+        return (
+            uncertain()
+            if unknown and delivery.target == Target.CHANNEL
+            else _dead_or_uncertain(delivery, Reason.TRIES_SPENT)
+        )
+    # While the outcome is unknown the gateway's key stays: it is the proof that nothing was asked twice.
+    run = {} if unknown else _next_run(delivery)
+    mark = {"possibly_twice": True} if unknown and repeats_visibly(delivery) else {}
+    return {"state": State.PENDING, "due_at": now + _backoff(delivery.tries, failure.retry_after), **run, **mark}
+
+
+def uncertain() -> dict[str, Any]:
+    """The columns of a delivery that may have been carried out."""
+    return {"state": State.UNCERTAIN, "reason": Reason.UNKNOWN, "finished_at": timezone.now()}
+
+
+def _next_run(delivery: Delivery) -> dict[str, Any]:
+    return {"run": F("run") + 1} if delivery.target == Target.AGENT else {}
+
+
+def _dead_or_uncertain(delivery: Delivery, reason: str) -> dict[str, Any]:
+    """Dead; but uncertain where an earlier attempt may have been carried out, whatever the last one met."""
+    if may_have_arrived([delivery.pk]):
+        return uncertain()
+    return {"state": State.DEAD, "reason": reason, "finished_at": timezone.now()}
+
+
+def _backoff(tries: int, retry_after: float | None) -> timedelta:
+    """Jitter keeps what failed together from coming back together."""
+    seconds = retry_after or RETRY_SECONDS[min(max(tries, 1), len(RETRY_SECONDS)) - 1]
+    return timedelta(seconds=seconds * random.uniform(1.0, 1.2))  # noqa: S311  not a secret

@@ -1,0 +1,378 @@
+"""The state machine of `Delivery`: claim, begin, settle, sweep. Every arrow of the drawing in `models/deliveries.py` is here.
+
+A claim is conditional and a settle is fenced by the holder's name, so a process that lost its lease changes nothing any more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Func, Value, prefetch_related_objects
+from django.utils import timezone
+from django.utils.encoding import force_str
+
+from accounts import counters
+from accounts.channels import known
+from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target, Wire
+from bridge.pipeline.delivery import retry_policy, sql
+from bridge.runtime.db import connection
+from bridge.runtime.wakeups.publish import Bell, ring
+from bridge.security.redaction import redact, redact_text
+from bridge.webhooks import events
+from channels_wechat.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from bridge.models import Message
+    from bridge.pipeline.delivery.retry_policy import Failure
+
+# A dead process's work is given out again after this; a living one renews every RENEW_SECONDS.
+LEASE_SECONDS = 30
+RENEW_SECONDS = 10
+SWEEP_AT_ONCE = 500
+# Who carries what; a stream's row that its view left behind is the worker's.
+BELLS = {Wire.WORKER: Bell.SEND, Wire.VIEW: Bell.SEND, Wire.CONNECTOR: Bell.ASK, Wire.HOOK: Bell.HOOK}
+
+next_seq = Func(Value("bridge_delivery_seq"), function="nextval")
+
+
+class LostLease(Exception):
+    """Somebody else has this delivery now; whatever came of ours is kept with the attempt only."""
+
+
+class Asked(NamedTuple):
+    """A request that is to leave. repeat_until: until when a repetition does no harm; not so where the same was said `unless_since`."""
+
+    delivery: Delivery
+    request: Any
+    repeat_until: datetime | None = None
+    unless_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The other side took it. note: what it did not do; reason: a `Reason`, where it was not simply delivered.
+
+    then: called in the transaction that settles it, unless the lease was lost.
+    """
+
+    delivery: Delivery
+    attempt: Attempt
+    remote_id: str = ""
+    note: str = ""
+    reason: str = ""
+    response: Any = field(default_factory=dict)
+    then: Callable[[], object] | None = None
+
+
+class Settled(NamedTuple):
+    """What follows a delivered one. parts: some of its message were held for it; next: its lane goes on."""
+
+    parts: bool
+    next: bool
+
+
+def holder_name() -> str:
+    """Unique for each process that claims."""
+    return f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def claim(
+    wire: Wire,
+    holder: str,
+    limit: int,
+    *,
+    gateway_id: int | None = None,
+    only: int | None = None,
+    most: int | None = None,
+) -> list[Delivery]:
+    """Take the heads of idle lanes, many in one statement. A stream's row that no poll fetched in time is the worker's to take.
+
+    The accounts with the least under way come first, and within an account the conversations take turns. only: this one delivery, due or
+    not (a poll takes what waits for it). most: how many the holder carries at a time, of which one account leaves a part to others; a
+    gateway's turns have this limit in its row.
+    """
+    wires = [Wire.WORKER, Wire.VIEW] if wire == Wire.WORKER else [wire]
+    values: dict[str, Any] = {
+        "wires": [str(w) for w in wires],
+        "wire": str(wire),
+        "holder": holder,
+        "lease": LEASE_SECONDS,
+    }
+    if only:
+        rows = connection.run(sql.CLAIM_ONE, {**values, "only": only})
+    else:
+        first, last = (gateway_id, gateway_id) if gateway_id else (0, sql.LAST_ID)
+        horizon = 2 * sql.AHEAD_SECONDS if wire == Wire.CONNECTOR else 0
+        values |= {"limit": limit, "first": first, "last": last, "most": most, "horizon": horizon}
+        rows = connection.run(sql.CLAIM, {**values, "ahead": sql.AHEAD})
+    claimed = sorted(map(_claimed, rows), key=lambda row: row.due_at)
+    if wire == Wire.HOOK:
+        prefetch_related_objects(claimed, "endpoint")
+    return claimed
+
+
+def _claimed(values: Sequence[Any]) -> Delivery:
+    row = sql.ROW.read(values)
+    if row is None:
+        raise ValueError("a claim returns rows")
+    row.message = sql.MESSAGE.read(values[len(sql.ROW.fields) :])
+    if row.account_id:
+        row.account = known(row.account_id)[0]
+        row.account.state = values[-1]
+    if row.message and row.account:
+        row.message.account = row.account
+    return row
+
+
+def message_of(delivery: Delivery) -> Message:
+    """Only a webhook's has none."""
+    if delivery.message is None:
+        raise ValueError("a delivery to a channel or an agent has a message")
+    return delivery.message
+
+
+def renew(holder: str, ids: Iterable[int]) -> int:
+    """Prolong the leases of what this holder is still at work on; what it dropped runs out. Returns how many it still has."""
+    lease = timezone.now() + timedelta(seconds=LEASE_SECONDS)
+    return Delivery.objects.filter(pk__in=list(ids), holder=holder, state=State.SENDING).update(lease_until=lease)
+
+
+def begin(delivery: Delivery, request: Any, **more: Any) -> Attempt:
+    """Commit the open attempt; the request may leave when this returns. more: the other fields of `Asked`. Raises LostLease."""
+    attempt = begin_all([Asked(delivery, request, **more)])[0]
+    if attempt is None:
+        raise LostLease(delivery.pk)
+    return attempt
+
+
+def begin_all(asked: Sequence[Asked]) -> list[Attempt | None]:
+    """The same for several, in one statement. None: its lease was lost."""
+    now, requests = timezone.now(), [redact(one.request) for one in asked]
+    values = {"rows": _json([_asking(*one) for one in zip(asked, requests, strict=True)]), "now": now}
+    opened = {pk: opened for pk, *opened in connection.run(sql.BEGIN, values)}
+    attempts: list[Attempt | None] = []
+    for one, request in zip(asked, requests, strict=True):
+        pk, number, one.delivery.repeat_until = opened.get(one.delivery.pk, (0, 0, None))
+        one.delivery.tries += bool(pk)
+        attempt = Attempt(pk=pk, delivery=one.delivery, number=number, started_at=now, request=request)
+        attempts.append(attempt if pk else None)
+    return attempts
+
+
+def _asking(asked: Asked, request: Any) -> dict[str, Any]:
+    until, since = asked.repeat_until, asked.unless_since
+    return {
+        "id": asked.delivery.pk,
+        "holder": asked.delivery.holder,
+        "request": request,
+        "repeat_until": until and until.isoformat(),
+        "unless_since": since and since.isoformat(),
+    }
+
+
+def succeed(delivery: Delivery, attempt: Attempt, **learned: Any) -> None:
+    """sending → delivered; also uncertain → delivered when the proof comes after the lease was over. learned: the fields of `Done`.
+
+    Raises LostLease; the attempt keeps what was learned.
+    """
+    if succeed_all([Done(delivery, attempt, **learned)])[0] is None:
+        raise LostLease(delivery.pk)
+
+
+def succeed_all(ended: Sequence[Done]) -> list[Settled | None]:
+    """The same for several, in one commit. None: its lease was lost."""
+    values = {"rows": _json([_end(done) for done in ended]), "now": timezone.now()}
+    with transaction.atomic():
+        settled = {pk: Settled(*after) for pk, *after in connection.run(sql.SUCCEED, values)}
+        for done in ended:
+            after = settled.get(done.delivery.pk)
+            if done.then and after:
+                done.then()
+            if after and after.parts:
+                _release_parts(done.delivery)
+    for done in ended:
+        counters.add("attempts", target=done.delivery.target, outcome=str(Outcome.OK))
+        _tell_next(done.delivery)
+    return [settled.get(done.delivery.pk) for done in ended]
+
+
+def _end(done: Done) -> dict[str, Any]:
+    return {
+        "id": done.delivery.pk,
+        "holder": done.delivery.holder,
+        "attempt": done.attempt.pk,
+        "remote_id": clean(done.remote_id)[:200],
+        "reason": done.reason or (Reason.PARTIAL if done.note else ""),
+        "note": clean(done.note),
+        "response": redact(done.response or {}),
+    }
+
+
+def _json(rows: Sequence[Mapping[str, Any]]) -> str:
+    return json.dumps(rows, ensure_ascii=False)
+
+
+def fail(
+    delivery: Delivery, attempt: Attempt | None, failure: Failure, then: Callable[[], object] | None = None
+) -> None:
+    """sending → pending (again, later), dead or uncertain. then: as in `Done`. Raises LostLease."""
+    outcome = Outcome.UNKNOWN if failure.action == "unknown" else Outcome.ERROR
+    fields = {
+        **retry_policy.verdict(delivery, failure, began=attempt is not None),
+        "error": redact_text(failure.text),
+        "lease_until": None,
+    }
+    with transaction.atomic():
+        if attempt:
+            _close(attempt, outcome, code=failure.code, error=failure.text, response=failure.response)
+        changed = _held(delivery).update(**fields)
+        if changed and fields["state"] in (State.DEAD, State.UNCERTAIN):
+            _given_up(delivery)
+        if changed and then:
+            then()
+    _settled(delivery, changed)
+
+
+def skip(delivery: Delivery, attempt: Attempt | None, reason: Reason) -> None:
+    """sending → skipped: broken off by /stop. Raises LostLease."""
+    with transaction.atomic():
+        if attempt:
+            _close(attempt, Outcome.ERROR, code=str(reason), error=force_str(reason.label))
+        fields = {"state": State.SKIPPED, "reason": reason, "finished_at": timezone.now(), "lease_until": None}
+        changed = _held(delivery).update(**fields)
+    _settled(delivery, changed)
+
+
+def hold(
+    delivery: Delivery,
+    reason: Reason,
+    text: str = "",
+    *,
+    attempt: Attempt | None = None,
+    failure: Failure | None = None,
+    until: datetime | None = None,
+) -> None:
+    """sending → held: it may not go now, which is no fault of its own, so no try is burned. Its later parts wait with it.
+
+    failure: what closes the attempt; until: when whoever waits for something looks again. Raises LostLease.
+    """
+    fields: dict[str, Any] = {"state": State.HELD, "reason": reason, "error": redact_text(text), "lease_until": None}
+    fields |= ({"tries": F("tries") - 1} if attempt else {}) | ({"due_at": until} if until else {})
+    with transaction.atomic():
+        if attempt:
+            code, response = (failure.code, failure.response) if failure else (str(reason), None)
+            _close(attempt, Outcome.ERROR, code=code, error=text, response=response)
+        changed = _held(delivery).update(**fields)
+        if changed:  # what waits for a window goes on all at once, so that it keeps its place in the lane
+            _hold_parts(delivery, reason if reason == Reason.WINDOW else Reason.PART_BEFORE)
+    _settled(delivery, changed)
+
+
+def put_off(delivery: Delivery, seconds: float, text: str) -> None:
+    """sending → pending without a try burned: nothing was asked of the other side."""
+    due_at = timezone.now() + timedelta(seconds=seconds)
+    _held(delivery).update(state=State.PENDING, due_at=due_at, lease_until=None, error=text)
+
+
+def _settled(delivery: Delivery, changed: int) -> None:
+    if not changed:
+        raise LostLease(delivery.pk)
+    _tell_next(delivery)
+
+
+def _tell_next(delivery: Delivery) -> None:
+    """The lane is free. Whoever carried this looks at once for what comes next; only a poll's parts may go on by another's wire."""
+    if delivery.wire == Wire.VIEW:
+        transaction.on_commit(lambda: ring(Bell.SEND))
+
+
+def too_old(delivery: Delivery) -> bool:
+    """A webhook's endpoint is a machine that reads the event's own time, so it may hear of it later than a person should."""
+    told = settings.MAX_AGE_HOOK if delivery.endpoint_id else settings.MAX_AGE_SEND
+    limit = settings.MAX_AGE_ASK if delivery.target == Target.AGENT else told
+    return bool((timezone.now() - delivery.queued_at).total_seconds() > limit)
+
+
+def sweep() -> int:
+    """Take back what lost processes held. Returns how many."""
+    with transaction.atomic():
+        over = Delivery.objects.filter(state=State.SENDING, lease_until__lt=timezone.now())
+        rows = list(over.select_for_update(skip_locked=True)[:SWEEP_AT_ONCE])
+        for delivery in rows:
+            _take_back(delivery)
+    return len(rows)
+
+
+def hand_over(holder: str) -> None:
+    """A holder that ends in order gives back all it has, as the sweep would after its lease."""
+    with transaction.atomic():
+        for delivery in Delivery.objects.filter(holder=holder, state=State.SENDING).select_for_update():
+            _take_back(delivery)
+
+
+def _take_back(delivery: Delivery) -> None:
+    """Without an open attempt nothing had left. With one, only a provably safe repetition is tried again."""
+    now = timezone.now()
+    left = delivery.attempts.filter(finished_at=None).update(
+        finished_at=now, outcome=Outcome.INTERRUPTED, error="the process that sent this was lost"
+    )
+    if left:
+        counters.add("attempts", left, target=delivery.target, outcome=str(Outcome.INTERRUPTED))
+    if not left or retry_policy.repeatable(delivery):
+        mark = {"possibly_twice": True} if left and retry_policy.repeats_visibly(delivery) else {}
+        fields: dict[str, Any] = {"state": State.PENDING, "due_at": now, **mark}
+    else:
+        fields = retry_policy.uncertain()
+    _held(delivery).update(**fields, lease_until=None)
+    if fields["state"] == State.UNCERTAIN:
+        _given_up(delivery)
+
+
+def _held(delivery: Delivery) -> Any:
+    return Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder, state=State.SENDING)
+
+
+def _close(attempt: Attempt, outcome: Outcome, *, code: str = "", error: str = "", response: Any = None) -> None:
+    fields = {"code": code[:64], "error": redact_text(error), "response": redact(response or {})}
+    Attempt.objects.filter(pk=attempt.pk).update(finished_at=timezone.now(), outcome=outcome, **fields)
+    counters.add("attempts", target=attempt.delivery.target, outcome=str(outcome))
+
+
+def _later_parts(delivery: Delivery) -> Any:
+    if delivery.message is None:
+        return Delivery.objects.none()
+    return delivery.message.deliveries.filter(target=delivery.target, part__gt=delivery.part)
+
+
+def _given_up(delivery: Delivery) -> None:
+    """Dead or uncertain. Half an answer after a gap would mislead: the later parts wait for somebody to replay this one."""
+    events.died(delivery)
+    _hold_parts(delivery, Reason.PART_BEFORE)
+
+
+def _hold_parts(delivery: Delivery, reason: Reason) -> None:
+    _later_parts(delivery).filter(state=State.PENDING).update(state=State.HELD, reason=reason)
+
+
+def _release_parts(delivery: Delivery) -> None:
+    """The part they waited for is there: they follow it, in order, at the tail of the lane."""
+    for part in _later_parts(delivery).filter(state=State.HELD, reason=Reason.PART_BEFORE).order_by("part"):
+        fields: dict[str, Any] = {"state": State.PENDING, "reason": "", "seq": next_seq, "due_at": timezone.now()}
+        Delivery.objects.filter(pk=part.pk, state=State.HELD).update(**fields, queued_at=timezone.now())
+
+
+def waiting() -> Sequence[Bell]:
+    """For the sweep: whom to ring because work is due."""
+    due = Delivery.objects.filter(state=State.PENDING, due_at__lte=timezone.now())
+    return list(dict.fromkeys(BELLS[wire] for wire in Wire if due.filter(wire=wire).exists()))

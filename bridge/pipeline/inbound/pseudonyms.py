@@ -1,0 +1,44 @@
+"""Taking a person's rows out of their name, where the platform requires that they are forgotten; `operations.erasure` does the rest.
+
+This happens in the transaction that routes the event: whoever comes back a moment later is somebody new, with a conversation, a window
+and an agent's memory of their own. The pseudonym is the number of their contact's row, so nothing of the old id can be worked out from
+it, and no two are the same.
+"""
+
+from __future__ import annotations
+
+from django.utils import timezone
+
+from accounts.models import ReplyWindow
+from bridge.models import ERASED, Contact, Conversation, Route, SessionEpoch
+from bridge.pipeline.agent.stop import running_turns, stop_turns
+from bridge.pipeline.routing.rules import words
+from bridge.security import audit
+
+
+def pseudonymise(account_id: int, person: str) -> None:
+    """Take this person's rows out of their name; when their peer is locked, in its transaction."""
+    now = timezone.now()
+    contact = Contact.objects.get(account_id=account_id, external_id=person)
+    name = f"{ERASED}{contact.pk}"
+    nameless = {"external_id": name, "name": "", "looked_up_at": now, "erase_at": now}
+    Contact.objects.filter(pk=contact.pk).update(**nameless)
+    ReplyWindow.objects.filter(account=account_id, peer_id=person).delete()
+    talks = Conversation.objects.filter(account=account_id, peer_kind="direct", peer_id=person)
+    for pk in talks.values_list("pk", flat=True):
+        stop_turns(running_turns(pk))
+    SessionEpoch.objects.filter(conversation__in=talks).delete()
+    talks.update(peer_id=name, title="")
+    _unmap(account_id, person, name)
+
+
+def _unmap(account_id: int, person: str, name: str) -> None:
+    """Mappings of theirs stay for the deliveries that name them. Their place in a list of senders too: an empty list allows everybody."""
+    routes = Route.objects.filter(account=account_id)
+    changed = list(routes.filter(peer_kind="direct", peer_id=person))
+    Route.objects.filter(pk__in=[route.pk for route in changed]).update(peer_id=name, note="")
+    for route in routes.filter(allowed_senders__contains=person):
+        senders = [name if sender == person else sender for sender in words(route.allowed_senders)]
+        Route.objects.filter(pk=route.pk).update(allowed_senders="\n".join(senders))
+        changed.append(route)
+    audit.forget(Route.objects.filter(pk__in=[route.pk for route in changed]), "peer_id", "note", "allowed_senders")

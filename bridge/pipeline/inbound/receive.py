@@ -1,0 +1,202 @@
+"""Callbacks become rows, those of one moment in one statement; `bridge.pipeline.inbound.router` routes them later."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import DatabaseError, InternalError, OperationalError, ProgrammingError, connection
+from django.utils import timezone
+
+from accounts import counters
+from accounts.fields import ALONE, decrypt, sealed
+from bridge.models import Message
+from bridge.runtime.db import connection as database
+from bridge.runtime.db.connection import look_at
+from bridge.runtime.spool.fitting import fitted, unsupported
+from bridge.runtime.wakeups.publish import Bell, ring_soon
+from channels_wechat.messages import message_uuid
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from accounts.models import ChannelAccount
+    from channels_wechat.messages import Inbound
+
+log = logging.getLogger(__name__)
+# As `row_of` makes it.
+Row = dict[str, Any]
+# The id of a row that is new, None for a repetition.
+Stored = int | None
+# In a row's `raw`: what the parser found for the router.
+TOLD = "_bridge"
+# Rows of one statement.
+ROWS_AT_ONCE = 64
+
+_STORE = """
+WITH given AS (
+  SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS given (
+    uuid uuid, account_id bigint, peer_kind text, peer_id text, key text, kind text, text text, sender text, addressed boolean,
+    raw jsonb, reply_address text, reply_until timestamptz, occurred_at timestamptz, now timestamptz, media jsonb)
+), stored AS (
+  INSERT INTO bridge_message (uuid, account_id, peer_kind, peer_id, direction, source, client, idempotency_key, request_hash,
+    kind, text, data, sender, addressed, raw, reply_address, reply_until, occurred_at, created_at)
+  SELECT uuid, account_id, peer_kind, peer_id, 'in', 'channel', '', key, '',
+    kind, text, '{}', sender, addressed, raw, reply_address, reply_until, occurred_at, now
+  FROM given
+  ON CONFLICT DO NOTHING RETURNING id, uuid
+), files AS (
+  INSERT INTO bridge_attachment (uuid, message_id, position, kind, name, mime, size, file, source, fallback,
+    handle, state, error, tries, due_at)
+  SELECT gen_random_uuid(), stored.id, item.position - 1, item.value->>'kind', item.value->>'name', item.value->>'mime', 0, '',
+    item.value->>'source', item.value->>'fallback', '', 'pending', '', 0, given.now
+  FROM stored JOIN given USING (uuid), jsonb_array_elements(given.media) WITH ORDINALITY AS item(value, position)
+)
+SELECT uuid::text, id FROM stored"""
+
+
+def wake(*, with_files: bool) -> None:
+    """A new row is committed: somebody has to route it and to fetch its files."""
+    counters.add("messages", direction="in")
+    ring_soon(Bell.ROUTE, *([Bell.FETCH] if with_files else []))
+
+
+def store(rows: Sequence[Row]) -> list[Stored]:
+    """Every message from a platform is stored here: one statement and one commit for all, no platform call.
+
+    Of a message that is twice among them one is new. Raises an error of `database.AWAY` where the database is away, and DatabaseError where
+    these rows cannot be stored together, but perhaps one by one.
+    """
+    try:
+        return _store_together(rows)
+    except Exception as error:
+        # A standby that only reads, or a schema that is not there yet.
+        if isinstance(error, (InternalError, ProgrammingError)):
+            raise OperationalError("the database cannot store anything now") from error
+        if len(rows) > 1 or not _is_about_values(error):
+            raise
+        log.exception("message %s is stored as unsupported: its row cannot be stored", rows[0]["uuid"])
+        return _store_together([unsupported(rows[0], error)])
+
+
+def _store_together(rows: Sequence[Row]) -> list[Stored]:
+    try:
+        return _execute(rows)
+    except OperationalError as error:
+        # Two processes that store the same two messages in opposite order wait for each other until PostgreSQL ends one of them.
+        if len(rows) == 1 or not connection.is_usable():
+            raise
+        raise DatabaseError("these rows cannot be stored in one statement") from error
+
+
+def _is_about_values(error: Exception) -> bool:
+    """Whether the row is at fault: data exceptions and program limits in PostgreSQL, or what could not even be written as JSON."""
+    if not isinstance(error, DatabaseError):
+        return isinstance(error, (ValueError, TypeError, RecursionError))
+    return (getattr(error.__cause__, "sqlstate", None) or "")[:2] in {"22", "54"}
+
+
+def store_each(rows: Sequence[Row]) -> list[Stored]:
+    """`store`, where a row that cannot be stored keeps back no other: it is logged and left out. Raises an error of `database.AWAY`."""
+    try:
+        return store(rows)
+    except database.AWAY:
+        raise
+    except Exception as error:  # whatever it is, it is the matter of one of them
+        if len(rows) > 1:
+            return [store_each([row])[0] for row in rows]
+        log.exception(
+            "message %s of account %s cannot be stored", rows[0].get("uuid"), rows[0].get("account_id"), exc_info=error
+        )
+        return [None]
+
+
+def store_and_keep_connection(rows: Sequence[Row], line: database.Line) -> list[Stored]:
+    """`store` in a thread that does nothing else: it keeps its connection, which nobody else can take, and looks whether it is open."""
+    look_at(connection)
+    try:
+        with line.in_use():
+            return store(rows)
+    except database.AWAY:
+        if not connection.in_atomic_block:
+            connection.close()
+        raise
+
+
+def row_of(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:
+    """What the statement takes, as JSON has it: every value fits its column, whatever the platform signed."""
+    row = _row_as_parsed(account, inbound)
+    try:
+        return fitted(row)
+    except Exception as error:  # whatever it is: what was signed is stored in some form
+        log.exception("message %s is stored as unsupported: its row cannot be built", row["uuid"])
+        return unsupported(row, error)
+
+
+def _row_as_parsed(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:
+    now = timezone.now()
+    uuid, reply = str(message_uuid(str(account.key), inbound.key)), inbound.peer.reply
+    return {
+        "uuid": uuid,
+        "account_id": account.pk,
+        "peer_kind": inbound.peer.kind,
+        "peer_id": inbound.peer.id,
+        "key": inbound.key,
+        "kind": inbound.kind,
+        "text": inbound.text,
+        "sender": inbound.sender,
+        "addressed": inbound.addressed,
+        "raw": _raw(inbound),
+        "reply_address": sealed(Message, "reply_address", uuid, reply).stored,
+        "reply_until": (now + timedelta(seconds=inbound.reply_seconds)).isoformat() if reply else None,
+        "occurred_at": _time(inbound.occurred_at),
+        "now": now.isoformat(),
+        "media": [
+            {"kind": m.kind, "name": m.name[:255], "mime": m.mime[:100], "source": m.handle, "fallback": m.fallback}
+            for m in inbound.media
+        ],
+    }
+
+
+def in_its_row(row: Row) -> Row:
+    """What a process from before version v2 wrote to the spool: its reply address did not name the row yet. Raises Undecryptable."""
+    stored = row.get("reply_address") or ""
+    if not stored.startswith(f"{ALONE}."):
+        return row
+    reply = decrypt(stored, f"{Message._meta.label_lower}.reply_address")
+    return {**row, "reply_address": sealed(Message, "reply_address", row["uuid"], reply).stored}
+
+
+def _time(seconds: float) -> str | None:
+    """None where the platform says nothing, or no time that there is."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds else None
+    except (ValueError, OverflowError, OSError, TypeError):
+        return None
+
+
+def _raw(inbound: Inbound) -> dict[str, Any]:
+    """The platform's body, and what its parser made of it for the router; a field of theirs that has our name gets another."""
+    window = inbound.window
+    told = {
+        "refers_to": inbound.refers_to or None,
+        "contacts": dict(inbound.contacts) or None,
+        "window": [window.count, window.seconds] if window else None,
+        "follows": inbound.follows,
+        "erase": inbound.erase or None,
+        "verdict": asdict(inbound.verdict) if inbound.verdict else None,
+        "greets": inbound.greets or None,
+        "unread": inbound.is_unread or None,
+    }
+    extra = {name: value for name, value in told.items() if value is not None}
+    theirs = {f"{name}_" if name == TOLD else name: value for name, value in inbound.raw.items()}
+    return {**theirs, **({TOLD: extra} if extra else {})}
+
+
+def _execute(rows: Sequence[Row]) -> list[Stored]:
+    distinct = {row["uuid"]: row for row in rows}
+    new = dict(database.run(_STORE, {"rows": json.dumps(list(distinct.values()))}))
+    return [new.pop(row["uuid"], None) for row in rows]

@@ -1,0 +1,239 @@
+"""Stores what waits in the spools (`bridge.runtime.spool.journal`) when the database is back, of every process, also of those that died.
+
+One process at a time drains the whole folder, so that not all do the same. Two at once do no harm: each stores all rows in the same order,
+and a row that is there already changes nothing. The rows of one file are stored in its order, those of several files by the time at which
+they arrived. Until the last file is deleted, new rows are appended too, so none overtakes an earlier one. The files are read one after the
+other while that happens: what arrived after the folder was looked at waits for the next look, or a row of the file that is read last
+would overtake one of the file that was read first. A row that was stored before, by a drain that was killed or by the platform's
+repetition, is known by its key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import json
+import logging
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from accounts.fields import Undecryptable, decrypt_once
+from bridge.models import Message
+from bridge.pipeline.inbound import receive
+from bridge.pipeline.outbound import outbox
+from bridge.runtime.db.connection import AWAY, answered_within
+from bridge.runtime.spool import journal, report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+log = logging.getLogger(__name__)
+LOCK_NAME = "drain.lock"
+# Between two looks, in seconds: while rows wait for the database, and while none do.
+WAITING_SECONDS, IDLE_SECONDS = 0.25, 1.0
+# A statement that the database has not answered by then is given up, and the connection with it.
+ANSWER_SECONDS = 10
+# A process that stands still in the middle of an append keeps its file locked: so often it is looked at again.
+BUSY_SECONDS = 0.1
+
+
+@dataclass(slots=True)
+class Record:
+    """A line that opened. end: where the next one begins."""
+
+    row: dict[str, Any]
+    reader: Reader
+    end: int
+
+
+class Reader:
+    """One file. stored: the offset up to which its rows are in the database. unreadable: offsets of lines that no key opens."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.stored = path, 0
+        self.unreadable: set[int] = set()
+        self.file: BinaryIO = path.open("rb")
+
+    def records(self, before: str) -> Iterator[Record]:
+        """From `stored` to the last line that is complete: what is behind it was cut short, and nobody was told that it was taken.
+
+        before: the first row that arrived then or later, and all behind it, are left. As `row["now"]`; empty: all are read.
+        """
+        self.file.seek(self.stored)
+        offset = self.stored
+        for line in self.file:
+            if not line.endswith(b"\n"):
+                return
+            end = offset + len(line)
+            if row := self._open(line, offset):
+                if before and row["now"] >= before:
+                    return
+                yield Record(row, self, end)
+            offset = end
+
+    def _open(self, line: bytes, offset: int) -> dict[str, Any] | None:
+        try:
+            found = json.loads(decrypt_once(line[:-1].decode(), journal.context(self.path, offset)))
+            return receive.in_its_row(found)
+        except (Undecryptable, ValueError):
+            self.unreadable.add(offset)
+            return None
+
+    def close(self) -> None:
+        self.file.close()
+
+
+@dataclass
+class _Drain:
+    """One run over the folder, which this process has to itself."""
+
+    report: report.Report = field(default_factory=report.Report)
+    readers: dict[str, Reader] = field(default_factory=dict)
+    stored: int = 0
+
+    def run(self, suffixes: tuple[str, ...]) -> int:
+        """Until no file is left. Returns how many rows were read. Raises an error of AWAY."""
+        try:
+            while before := self._open_files(suffixes):
+                if self._store_new(before) < receive.ROWS_AT_ONCE:
+                    self._finish()
+                suffixes = (journal.SUFFIX,)  # what no key opens is tried once
+        finally:
+            for reader in self.readers.values():
+                reader.close()
+        self.report.end()
+        return self.stored
+
+    def _open_files(self, suffixes: tuple[str, ...]) -> str:
+        """Returns since when they are all open, as `row["now"]`; empty: there is none."""
+        now = timezone.now().isoformat()
+        for name in journal.names():
+            if name.endswith(suffixes) and name not in self.readers:
+                with contextlib.suppress(FileNotFoundError):
+                    self.readers[name] = Reader(Path(settings.SPOOL_DIR, name))
+        return now if self.readers else ""
+
+    def _store_new(self, before: str = "") -> int:
+        """What was appended since the last time. before: as in `Reader.records`."""
+        readers = self.readers.values()
+        merged = heapq.merge(*(r.records(before) for r in readers), key=lambda record: record.row["now"])
+        count = 0
+        while batch := list(itertools.islice(merged, receive.ROWS_AT_ONCE)):
+            self._store(batch)
+            count += len(batch)
+        self.stored += count
+        return count
+
+    def _store(self, batch: Sequence[Record]) -> None:
+        rows = [record.row for record in batch]
+        with answered_within(ANSWER_SECONDS):
+            stored = receive.store_each(rows)
+        self.report.add(rows)
+        for row, pk in zip(rows, stored, strict=True):
+            if pk is not None:
+                receive.wake(with_files=bool(row["media"]))
+                _say(pk, row)
+        for record in batch:
+            record.reader.stored = record.end
+
+    def _finish(self) -> None:
+        """Lock the files, store what came since, and delete them. Where one is being written to or is new, there is another round."""
+        readers = list(self.readers.values())
+        with contextlib.ExitStack() as stack:
+            ours = [reader for reader in readers if stack.enter_context(journal.locked(reader.file.fileno()))]
+            done = ours == readers and self._knows_all()
+            if done:
+                self._store_new()
+                for reader in readers:
+                    self._delete(reader)
+        if not done:
+            time.sleep(BUSY_SECONDS)
+            return
+        for reader in readers:
+            reader.close()
+
+    def _knows_all(self) -> bool:
+        return all(name in self.readers for name in journal.names() if name.endswith(journal.SUFFIX))
+
+    def _delete(self, reader: Reader) -> None:
+        if reader.unreadable:
+            with contextlib.suppress(FileNotFoundError):
+                reader.path.rename(reader.path.with_suffix(journal.UNREADABLE))
+            log.error("%d rows of a spool cannot be read: was a key of FIELD_KEYS removed?", len(reader.unreadable))
+        else:
+            reader.path.unlink(missing_ok=True)
+        del self.readers[reader.path.name]
+
+
+def drain(*, unreadable: bool = False, beside: bool = False) -> int:
+    """Store what waits, if nobody else does. Returns how many rows were read. unreadable: also try again what no key opened before.
+
+    beside: also while somebody else does, who may stand still.
+
+    Raises an error of AWAY where the database is away; what was stored until then is known by its key.
+    """
+    suffixes = (journal.SUFFIX, journal.UNREADABLE) if unreadable else (journal.SUFFIX,)
+    if not any(name.endswith(suffixes) for name in journal.names()):
+        return 0
+    with _only_here() as ours:
+        return _Drain().run(suffixes) if ours or beside else 0
+
+
+@contextlib.contextmanager
+def _only_here() -> Iterator[bool]:
+    descriptor = os.open(Path(settings.SPOOL_DIR, LOCK_NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        with journal.locked(descriptor) as ours:
+            yield ours
+    finally:
+        os.close(descriptor)
+
+
+def _say(pk: int, row: dict[str, Any]) -> None:
+    """What was said in the answer to the callback belongs into the transcript."""
+    if said := row.get("said"):
+        outbox.said_at_once(Message.objects.select_related("account").get(pk=pk), said)
+
+
+class Keeper:
+    """A thread of a web process that drains, and that keeps the accounts known for the time when the database is away."""
+
+    def __init__(self, refresh: Callable[[], None]) -> None:
+        self.refresh = refresh
+        self.leaving, self.started = threading.Event(), False
+        self.thread = threading.Thread(target=self._run, name="spool", daemon=True)
+
+    def start(self) -> None:
+        """Does nothing the second time."""
+        if not self.started:
+            self.started = True
+            self.thread.start()
+
+    def stop(self) -> None:
+        self.leaving.set()
+        if self.started:
+            self.thread.join()
+
+    def _run(self) -> None:
+        first = True
+        while not self.leaving.is_set():
+            try:
+                self.refresh()
+                drain(unreadable=first)
+                first = False
+            except AWAY:
+                pass  # whoever needs the database says so
+            except Exception:  # a defect must not end the thread: rows would wait for ever
+                log.exception("the spool could not be drained")
+            finally:
+                connection.close()
+            self.leaving.wait(WAITING_SECONDS if journal.is_in_use() else IDLE_SECONDS)

@@ -1,0 +1,208 @@
+"""The platform's content check (`Moderated`): nothing goes on before it passed, or before a person has decided.
+
+What people write is checked before the agent is asked, and what an agent answers before its first part is sent; the words of staff and
+of scripts are not checked. A text's verdict comes at once, a file's within half an hour, as an event.
+
+    passed ──▶ it goes on
+    objected to ──▶ held: REVIEW
+    the platform does not check this: not granted, the person away for hours, a file without a public address ──▶ held: REVIEW
+    a file's verdict is awaited ──▶ held: CHECKING ── passed ──▶ it goes on
+                                                   └─ objected to, or no verdict in time ──▶ held: REVIEW
+    the call failed as any may: network, rate limit ──▶ pending: checked again; after all tries, or where the wait is long: REVIEW
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts import capabilities
+from accounts.channels import known
+from accounts.models import Checks, Health
+from bridge.models import Attachment, Delivery, Message, Reason, State, Target
+from bridge.people import peers
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery.retry_policy import MAX_TRIES, Failure
+from bridge.runtime.wakeups.publish import Bell, ring
+from channels_wechat.base import Moderated
+from channels_wechat.errors import Action, ChannelError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from django.db.models import QuerySet
+
+CAPABILITY = "moderation"
+# WeChat promises a file's verdict within it.
+VERDICT_MINUTES = 30
+# A check that the platform lets us make only later than this is a person's matter: the conversation would not wait.
+WAIT_MOST_SECONDS = 300
+# While the account is stopped, it is looked at again after this.
+CONFIGURATION_SECONDS = 60
+
+
+def concerns(delivery: Delivery) -> bool:
+    """Whether it is one of those that are checked. No query, for every delivery is asked this."""
+    checks = delivery.account.checks if delivery.account else ""
+    way = Checks.IN if delivery.target == Target.AGENT else Checks.OUT
+    return checks in (way, Checks.BOTH) and delivery.target != Target.WEBHOOK
+
+
+def held_back(delivery: Delivery) -> bool:
+    """Check what is still to be checked. True: it does not go on now, and its state says why. Raises LostLease."""
+    message = _unchecked(delivery) if concerns(delivery) else None
+    channel = known(message.account_id)[1] if message else None
+    if message is None or not isinstance(channel, Moderated):
+        return False
+    try:
+        return _check(delivery, message, channel)
+    except ChannelError as error:
+        _not_checked(delivery, error)
+        return True
+
+
+def judged(account_id: int, verdict: Mapping[str, Any]) -> None:
+    """A file's verdict has come. verdict: the fields of `messages.Verdict`. In the caller's transaction; the same again does nothing."""
+    items = Attachment.objects.filter(check_trace=verdict["trace_id"], message__account_id=account_id, verdict="")
+    item = items.select_for_update(of=("self",)).first()
+    if item is None:
+        return
+    item.verdict = verdict["suggest"]
+    item.save(update_fields=["verdict"])
+    waiting = Delivery.objects.filter(message=item.message_id, state=State.HELD, reason=Reason.CHECKING)
+    if item.verdict != "pass":
+        waiting.update(reason=Reason.REVIEW, error=_objection(known(account_id)[1], verdict))
+    elif not Attachment.objects.filter(message=item.message_id).exclude(verdict="pass").exists() and let_go(waiting):
+        transaction.on_commit(lambda: ring(Bell.ASK))
+
+
+def let_go(held: QuerySet[Delivery]) -> int:
+    """held → pending, at the tail, not to be checked again. Returns how many."""
+    now = timezone.now()
+    fields: dict[str, Any] = {"state": State.PENDING, "reason": "", "error": "", "seq": work.next_seq}
+    return held.filter(state=State.HELD).update(**fields, due_at=now, queued_at=now, reviewed_at=now)
+
+
+def give_up_waiting() -> int:
+    """For the sweep: files whose verdict did not come. Returns how many."""
+    text = _("WeChat's content check gave no result within %(n)d minutes.") % {"n": VERDICT_MINUTES}
+    late = Delivery.objects.filter(state=State.HELD, reason=Reason.CHECKING, due_at__lt=timezone.now())
+    return late.update(reason=Reason.REVIEW, error=text)
+
+
+def _unchecked(delivery: Delivery) -> Message | None:
+    """Its message, if that is still to be checked: what was tried since it was queued had passed, or a person had released it.
+
+    A message is checked whole: a later part follows what became of the first.
+    """
+    passed = Q(state=State.DELIVERED) | Q(reviewed_at__isnull=False)
+    if delivery.part and Delivery.objects.filter(passed, message=delivery.message_id, target=delivery.target, part=0):
+        return None
+    rows = Delivery.objects.filter(pk=delivery.pk, reviewed_at=None).exclude(attempts__started_at__gte=F("queued_at"))
+    found = rows.select_related("message").defer("payload").first()
+    message = found.message if found else None
+    written = message is not None and message.source in (Message.Source.CHANNEL, Message.Source.AGENT)
+    return message if written else None
+
+
+def _check(delivery: Delivery, message: Message, channel: Moderated) -> bool:
+    inbound = delivery.target == Target.AGENT
+    person = (inbound and message.sender) or message.peer_id
+    files = list(message.attachments.exclude(verdict="pass"))
+    if not message.text.strip() and not files:
+        return False
+    _allowed(delivery)
+    if message.text.strip():
+        verdict = channel.check_text(person, message.text)
+        if verdict.suggest != "pass":
+            work.hold(delivery, Reason.REVIEW, _objection(channel, _as_told(verdict)))
+            return True
+    return _check_files(delivery, message, channel, person, files) if files else False
+
+
+def _check_files(
+    delivery: Delivery, message: Message, channel: Moderated, person: str, files: Sequence[Attachment]
+) -> bool:
+    address = channel.file_address(message.raw)
+    if not address:
+        text = _("WeChat shows this file at no public address, so its content check cannot look at it.")
+        work.hold(delivery, Reason.REVIEW, text)
+        return True
+    traces = {item.pk: channel.check_media(person, address, item.kind) for item in files}  # type: ignore[arg-type]
+    until = timezone.now() + timedelta(minutes=VERDICT_MINUTES)
+    with transaction.atomic():
+        for pk, trace in traces.items():
+            Attachment.objects.filter(pk=pk).update(check_trace=trace[:100], verdict="")
+        text = _("WeChat's content check looks at the file, under the number %s.") % ", ".join(traces.values())
+        work.hold(delivery, Reason.CHECKING, text, until=until)
+    _look_back(message)
+    return True
+
+
+def _look_back(message: Message) -> None:
+    """A verdict that was quicker than our own commit was routed before anybody knew its number."""
+    events = Message.objects.filter(conversation=message.conversation_id, kind="event", pk__gt=message.pk)
+    for raw in events.values_list("raw", flat=True):
+        verdict = raw.get("_bridge", {}).get("verdict")
+        if verdict:
+            with transaction.atomic():
+                peers.lock(message.account_id, message.peer_kind, message.peer_id)
+                judged(message.account_id, verdict)
+
+
+def _allowed(delivery: Delivery) -> None:
+    """Raises ChannelError where the platform said lately that this account may not have anything checked."""
+    if delivery.account_id and not capabilities.allowed(delivery.account_id, CAPABILITY):
+        text = _("WeChat does not grant its content check to this account; the account's page says since when.")
+        raise ChannelError("restricted", Action.PERMANENT, text)
+
+
+def _not_checked(delivery: Delivery, error: ChannelError) -> None:
+    """Never let through: tried again where that may help, else a person decides."""
+    account = delivery.account
+    if account:
+        capabilities.note(account, error)
+    if account and error.action == Action.CONFIG:
+        account.set_state(Health.STOPPED, str(error))
+    elif account and error.action in (Action.RETRY, Action.UNKNOWN):
+        account.set_state(Health.FAILING, str(error))
+    again = _again(delivery, error)
+    if again is None:
+        work.hold(delivery, Reason.REVIEW, _("WeChat did not check this: %s") % error)
+        return
+    if again.action == "retry":
+        delivery.tries += 1
+        Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder).update(tries=delivery.tries)
+    work.fail(delivery, None, again)
+
+
+def _again(delivery: Delivery, error: ChannelError) -> Failure | None:
+    """How it is tried again; None: that would be of no use, or too late."""
+    if error.action == Action.CONFIG:
+        return Failure("wait", error.code, str(error), CONFIGURATION_SECONDS)
+    if error.action == Action.WAIT and (error.retry_after or 0) <= WAIT_MOST_SECONDS:
+        return Failure("wait", error.code, str(error), error.retry_after)
+    if error.action in (Action.RETRY, Action.UNKNOWN) and delivery.tries + 1 < (error.max_tries or MAX_TRIES):
+        return Failure("retry", error.code, str(error), error.retry_after)
+    return None
+
+
+def _as_told(verdict: Any) -> dict[str, Any]:
+    return {"trace_id": verdict.trace_id, "suggest": verdict.suggest, "label": verdict.label}
+
+
+def _objection(channel: Any, verdict: Mapping[str, Any]) -> str:
+    """For staff. verdict: the fields of `messages.Verdict`."""
+    label, trace = int(verdict.get("label") or 0), str(verdict["trace_id"])
+    words = str(channel.objection(label)) if isinstance(channel, Moderated) else ""
+    about = f"{words} ({label})" if words else str(label)
+    if verdict["suggest"] == "risky":
+        said = _("WeChat's content check calls this risky: %(about)s. Number of the check: %(trace)s")
+    else:
+        said = _("WeChat's content check wants a person to look at this: %(about)s. Number of the check: %(trace)s")
+    return said % {"about": about, "trace": trace}

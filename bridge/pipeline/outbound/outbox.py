@@ -1,0 +1,436 @@
+"""Messages on their way out: one message, and one delivery for each rendered part."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from django.core.files.base import ContentFile
+from django.db import transaction
+from django.template.defaultfilters import filesizeformat
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts import counters
+from accounts.capabilities import passively
+from accounts.channels import channel_for
+from accounts.person_ids import person_id
+from bridge.media import storage
+from bridge.models import (
+    Attachment,
+    AttachmentState,
+    Attempt,
+    Conversation,
+    Delivery,
+    Message,
+    Outcome,
+    Reason,
+    State,
+    Target,
+    Wire,
+)
+from bridge.people import peers, sessions
+from bridge.pipeline.delivery import lanes
+from bridge.pipeline.outbound.recipients import why_unconfirmed
+from bridge.pipeline.outbound.rights import restrict
+from bridge.pipeline.replies import stream_options, unread
+from bridge.runtime.db.tables import Table
+from bridge.runtime.wakeups.publish import Bell, ring
+from bridge.webhooks import events
+from channels_wechat import filetypes
+from channels_wechat.base import Media, Passive, Recall, Streaming
+from channels_wechat.errors import ContentRefused
+from channels_wechat.messages import Content, File
+from channels_wechat.text import clean, clean_json, pieces, sendable, sendable_json, sendable_name
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from django.core.files.base import File as DjangoFile
+
+    from accounts.models import ChannelAccount
+    from channels_wechat.base import Channel
+    from channels_wechat.messages import Payload
+    from channels_wechat.sentences import Sentences
+
+
+# No surface cuts a text of so few bytes into too many parts.
+SHORT = 4000
+# The name of the file that holds an answer too long for messages.
+WHOLE = "answer.txt"
+_MESSAGES, _DELIVERIES = Table(Message, "m"), Table(Delivery, "d")
+NOBODY = gettext_lazy(
+    "This person left, and their data was erased. If they come back, they have a conversation of their own."
+)
+
+
+class CannotSend(Exception):
+    """Nothing was stored. The text says why, in words a person can act on."""
+
+
+def send_within(
+    account: ChannelAccount,
+    peer_kind: str,
+    peer_id: str,
+    content: Content,
+    *,
+    source: str,
+    client: str = "",
+    key: str = "",
+    request_hash: str = "",
+    reply_to: Message | None = None,
+    files: Iterable[DjangoFile[Any]] = (),
+    allowed: Collection[str] = (),
+    several: bool = False,
+) -> Message:
+    """Store and queue, in the caller's transaction, which an exception ends.
+
+    key: idempotency key in the client's space; the same key again returns the stored message. request_hash: what the client asked
+    for under this key, for whoever must tell a repetition from another request. allowed: what an agent's mapping lets its words do
+    (`rights`). several: the caller knows that more than one person is meant.
+
+    Raises CannotSend where the surface cannot carry the content or speaks only in answer. What an agent says is stored in any case:
+    it becomes a dead delivery with the reason.
+    """
+    if not several and (refusal := why_unconfirmed(peer_kind, peer_id)):
+        raise CannotSend(refusal)
+    channel, peer_id = channel_for(account), person_id(account, peer_kind, peer_id)
+    peers.lock(account.pk, peer_kind, peer_id)
+    conversation = _place(account, peer_kind, peer_id, reply_to)
+    if source not in (Message.Source.AGENT, Message.Source.BRIDGE):
+        stored = _stored(conversation, source, client, key)
+        if stored:
+            return stored
+        reply_to = _question(channel, conversation, reply_to)
+    content = _sendable(content, source, allowed)
+    message, new = _store(conversation, content, source, client, key or uuid4().hex, reply_to, request_hash)
+    if new:
+        _queue_parts(channel, message, content, files)
+    return message
+
+
+send = transaction.atomic(send_within)
+"""The same in a transaction of its own."""
+
+
+def answer(
+    question: Message,
+    text: str,
+    *,
+    source: str,
+    key: str,
+    files: Iterable[DjangoFile[Any]] = (),
+    allowed: Collection[str] = (),
+) -> Message:
+    """Say something to whoever sent `question`, by the account it came to; in the caller's transaction, without a savepoint of its own."""
+    where = (question.account, question.peer_kind, question.peer_id)
+    return send_within(
+        *where, Content(text=text), source=source, key=key, reply_to=question, files=files, allowed=allowed
+    )
+
+
+def said_at_once(question: Message, text: str) -> None:
+    """Keep what the callback's own answer said (a welcome), so that the transcript shows it."""
+    with transaction.atomic():
+        conversation = peers.conversation_with(question.account, question.peer_kind, question.peer_id)
+        key = f"passive:{question.idempotency_key}"
+        message, new = _store(conversation, Content(text=text), Message.Source.BRIDGE, "", key, question)
+        if not new:
+            return
+        now = timezone.now()
+        delivery = _delivery(message, {"body": {"text": text}}, Wire.VIEW, 0)
+        delivery.state, delivery.finished_at, delivery.tries = State.DELIVERED, now, 1
+        delivery.save()
+        Attempt.objects.create(delivery=delivery, number=1, started_at=now, finished_at=now, outcome=Outcome.OK)
+
+
+def cannot_send(conversation: Conversation) -> str:
+    """Why staff cannot write here now; empty where they can."""
+    if conversation.erased:
+        return str(NOBODY)
+    channel = channel_for(conversation.account)
+    reason = unread.cannot_push(channel, conversation.account_id, conversation.peer_kind, conversation.peer_id)
+    return "" if reason and _answerable(channel, conversation, None) else reason
+
+
+def answerable(conversation: Conversation, channel: Streaming) -> Message | None:
+    """The newest message that can still be answered, for a surface that speaks only in answer."""
+    now = timezone.now()
+    # The newest, and only then the open ones: to ask for these would walk through a long conversation that has none.
+    recent = conversation.messages.filter(direction="in").order_by("-id")[:20]
+    still = (message for message in recent if message.reply_until and message.reply_until > now)
+    return next((message for message in still if stream_options.ways_left(channel, message)), None)
+
+
+def new_session(conversation: Conversation) -> None:
+    """From the next message on the agent remembers nothing of this conversation; nor of the others, where all share one memory."""
+    sessions.renew_all(conversation)
+
+
+def recall(delivery: Delivery) -> None:
+    """Take a sent message back on the platform. Raises CannotSend or ChannelError."""
+    if delivery.account is None or delivery.state != State.DELIVERED or not delivery.remote_id:
+        raise CannotSend(_("Only a delivered message that the platform gave an id can be recalled."))
+    channel = channel_for(delivery.account)
+    age = (timezone.now() - (delivery.finished_at or delivery.created_at)).total_seconds()
+    if not isinstance(channel, Recall) or age > channel.recall_seconds:
+        raise CannotSend(_("This can no longer be recalled: the platform allows it for a limited time only."))
+    channel.recall(delivery.remote_id)
+    Delivery.objects.filter(pk=delivery.pk).update(recalled_at=timezone.now())
+
+
+def _question(channel: Channel, conversation: Conversation, reply_to: Message | None) -> Message | None:
+    """The message that staff or a script answer, where the surface speaks only in answer. Raises CannotSend."""
+    if conversation.erased:
+        raise CannotSend(str(NOBODY))
+    reason = unread.cannot_push(channel, conversation.account_id, conversation.peer_kind, conversation.peer_id)
+    if not reason:
+        return reply_to
+    found = _answerable(channel, conversation, reply_to)
+    if found is None:
+        raise CannotSend(reason)
+    return found
+
+
+def _answerable(channel: Channel, conversation: Conversation, named: Message | None) -> Message | None:
+    """The message that can still be answered: the named one, or the newest."""
+    if isinstance(channel, Streaming):
+        return named if stream_options.ways_left(channel, named) else answerable(conversation, channel)
+    return unread.open_question(conversation, named) if passively(channel, conversation.account_id) else None
+
+
+def _place(account: ChannelAccount, peer_kind: str, peer_id: str, reply_to: Message | None) -> Conversation:
+    """That of the message answered, without reading it: who answers an agent's turn needs only what stands in the message."""
+    if (
+        reply_to is None
+        or not reply_to.conversation_id
+        or (reply_to.peer_kind, reply_to.peer_id) != (peer_kind, peer_id)
+    ):
+        return peers.conversation_with(account, peer_kind, peer_id)
+    known = {"id": reply_to.conversation_id, "account_id": account.pk, "peer_kind": peer_kind, "peer_id": peer_id}
+    conversation = Conversation.from_db(None, list(known), list(known.values()))
+    conversation.account = account
+    return conversation
+
+
+def _stored(conversation: Conversation, source: str, client: str, key: str) -> Message | None:
+    return Message.objects.filter(**_identity(conversation, source, client, key)).first()
+
+
+def _identity(conversation: Conversation, source: str, client: str, key: str) -> dict[str, Any]:
+    space = {"account": conversation.account, "direction": "out", "source": source, "client": client}
+    return {**space, "idempotency_key": key}
+
+
+def _store(
+    conversation: Conversation,
+    content: Content,
+    source: str,
+    client: str,
+    key: str,
+    reply_to: Message | None,
+    request_hash: str = "",
+) -> tuple[Message, bool]:
+    """The message and whether it is new."""
+    now = timezone.now()
+    message = Message(
+        **_identity(conversation, source, client, key),
+        peer_kind=conversation.peer_kind,
+        peer_id=conversation.peer_id,
+        conversation=conversation,
+        request_hash=request_hash,
+        kind=content.kind,
+        text=content.text,
+        data=dict(content.data),
+        reply_to=reply_to,
+        routed_at=now,
+        created_at=now,
+    )
+    if _MESSAGES.insert_new(message):
+        return message, True
+    return Message.objects.get(**_identity(conversation, source, client, key)), False
+
+
+@contextmanager
+def _no_file_without_its_row() -> Iterator[list[str]]:
+    """A list for the names of the files that are written: where the rows are not, these are deleted again."""
+    written: list[str] = []
+    try:
+        yield written
+    except Exception:
+        storage.delete_files(written)
+        raise
+
+
+def _attach(message: Message, files: Iterable[DjangoFile[Any]], written: list[str], first: int = 0) -> list[File]:
+    """first: the position of the first of them."""
+    attached = []
+    for position, file in enumerate(files, first):
+        item = Attachment(
+            message=message,
+            position=position,
+            name=(sendable_name(file.name or "") or "file")[:255],
+            size=file.size or 0,
+            state=AttachmentState.READY,
+        )
+        item.kind, mime = filetypes.recognise(_first_bytes(file), item.name, getattr(file, "content_type", None) or "")
+        item.mime = clean(mime)[:100]
+        item.file.save("", file, save=False)
+        written.append(str(item.file.name))
+        item.save()
+        attached.append(_file(item))
+    return attached
+
+
+def _first_bytes(file: DjangoFile[Any]) -> bytes:
+    file.seek(0)
+    head = bytes(file.read(filetypes.HEAD_BYTES))
+    file.seek(0)
+    return head
+
+
+def _file(item: Attachment) -> File:
+    return File(item.kind, item.name, item.mime, item.size, str(item.pk))  # type: ignore[arg-type]
+
+
+def _sendable(content: Content, source: str, allowed: Collection[str]) -> Content:
+    """Without what no surface takes, and of an agent's words without what its mapping does not allow."""
+    is_agents = source == Message.Source.AGENT
+    text = restrict(content.text, allowed) if is_agents else sendable(content.text)
+    return replace(content, text=text, data=clean_json(sendable_json(dict(content.data))), ai=is_agents)
+
+
+def _queue_parts(channel: Channel, message: Message, content: Content, files: Iterable[DjangoFile[Any]]) -> None:
+    """Of a message that is stored: its files, and a delivery for each part that its surface makes of it."""
+    counters.add("messages", direction="out")
+    with _no_file_without_its_row() as written:
+        content = replace(content, files=(*content.files, *_attach(message, files, written)))
+        content = _shortened(channel, message, content, written)
+        _queue(_deliveries(channel, message, content))
+    if isinstance(channel, Passive):
+        unread.announce(message.account_id, message.peer_id)
+    transaction.on_commit(lambda: ring(Bell.SEND))
+
+
+def _queue(deliveries: Sequence[Delivery]) -> None:
+    _DELIVERIES.insert(deliveries)
+    for delivery in deliveries:
+        if delivery.state == State.DEAD:
+            events.died(delivery)
+
+
+def _deliveries(channel: Channel, message: Message, content: Content) -> list[Delivery]:
+    reader = channel if passively(channel, message.account_id) else None
+    try:
+        payloads = channel.render(_words_alone(content, channel.identity.sentences) if reader else content)
+    except ContentRefused as error:
+        if message.source == Message.Source.AGENT:
+            return [_dead(_delivery(message, {}, Wire.WORKER, 0), Reason.CONTENT, str(error))]
+        raise CannotSend(f"{error.field}: {error}") from error
+    if isinstance(channel, Streaming):
+        return _by_reply(channel, message, payloads)
+    if reader:
+        return _by_reading(reader, message, payloads)
+    return [_delivery(message, payload.as_json(), Wire.WORKER, part) for part, payload in enumerate(payloads)]
+
+
+def _shortened(channel: Channel, message: Message, content: Content, written: list[str]) -> Content:
+    """An agent's answer in no more parts than its surface can carry: the rest is told in a sentence, or all of it follows as a file."""
+    most = channel.most_parts
+    if isinstance(channel, Streaming):
+        most = max(1, len(stream_options.ways_left(channel, message.reply_to)))
+    if (
+        content.kind != "text"
+        or not content.ai
+        or len(content.text.encode()) < SHORT
+        or _parts(channel, content) <= most
+    ):
+        return content
+    as_file = "file" in channel.content_kinds and isinstance(channel, Media)
+    text = _beginning(
+        channel, content, most, channel.identity.sentences.get("whole_as_file" if as_file else "too_long")
+    )
+    if not as_file:
+        return replace(content, text=text)
+    whole = ContentFile(content.text.encode(), name=WHOLE)
+    whole.content_type = "text/plain"  # type: ignore[attr-defined]  # as an uploaded file has it
+    attached = _attach(message, [whole], written, len(content.files))
+    return replace(content, text=text, files=(*content.files, *attached))
+
+
+def _parts(channel: Channel, content: Content) -> int:
+    """How many wire messages the text makes. What cannot be rendered is told by whoever renders it."""
+    try:
+        return len(channel.render(replace(content, files=())))
+    except ContentRefused:
+        return 0
+
+
+def _beginning(channel: Channel, content: Content, most: int, sentence: str) -> str:
+    """As much of the text as fits with the sentence into `most` parts, a code fence closed."""
+    size, count = len(content.text.encode()), _parts(channel, content)
+    while True:
+        size = int(size * min(0.97, most / count))
+        text = "".join(pieces(content.text, max(4, size))[0]).rstrip() + f"\n\n{sentence}"
+        count = _parts(channel, replace(content, text=text))
+        if count <= most or size < SHORT:
+            return text
+
+
+def _words_alone(content: Content, sentences: Sentences) -> Content:
+    """What the reply to a callback can hold: text, with a line for each file. Raises ContentRefused."""
+    if content.kind != "text":
+        raise ContentRefused("kind", _("This account can say only text: it speaks in the reply to a user's message."))
+    lines = [sentences.get("no_files", name=file.name, size=filesizeformat(file.size)) for file in content.files]
+    return replace(content, text="\n\n".join(filter(None, (content.text, *lines))), files=())
+
+
+def _by_reading(channel: Passive, message: Message, payloads: Sequence[Payload]) -> list[Delivery]:
+    """The question's own request fetches the first part, the reader asks for the others. Without one, nobody would ever know of it."""
+    planned = []
+    for part, payload in enumerate(payloads):
+        delivery = _delivery(message, payload.as_json(), Wire.VIEW, part)
+        for name, value in lanes.as_unread(delivery).items():
+            setattr(delivery, name, value)
+        if message.reply_to is None or not channel.takes_passive(message.reply_to.raw):
+            _dead(delivery, Reason.NO_REPLY, "")
+        planned.append(delivery)
+    return planned
+
+
+def _by_reply(channel: Streaming, message: Message, payloads: Sequence[Payload]) -> list[Delivery]:
+    """Each part takes one of the ways that are left; what none can carry is dead, with its text kept."""
+    ways = stream_options.ways_left(channel, message.reply_to)
+    planned = []
+    for part, payload in enumerate(payloads):
+        way = ways[part] if part < len(ways) else Wire.WORKER
+        delivery = _delivery(message, payload.as_json(), way, part)
+        if way == Wire.VIEW and message.reply_to:
+            delivery.due_at = stream_options.hand_over_at(channel, message.reply_to)
+        if part >= len(ways):
+            _dead(delivery, Reason.TOO_LONG if ways else Reason.NO_REPLY, "")
+        planned.append(delivery)
+    return planned
+
+
+def _delivery(message: Message, payload: dict[str, Any], wire: Wire, part: int) -> Delivery:
+    return Delivery(
+        target=Target.CHANNEL,
+        wire=wire,
+        message=message,
+        account=message.account,
+        lane=lanes.lane_of_answers(message.conversation_id),
+        part=part,
+        payload=payload,
+        fingerprint=Delivery.fingerprint_of(payload),
+    )
+
+
+def _dead(delivery: Delivery, reason: Reason, error: str, at: datetime | None = None) -> Delivery:
+    delivery.state, delivery.reason, delivery.error = State.DEAD, reason, error
+    delivery.finished_at = at or timezone.now()
+    return delivery

@@ -1,0 +1,177 @@
+"""What may still be said to a person, for channels that are `Windows`: where `accounts.windows`, the ledger, meets the lanes.
+
+    a deed is routed ── the window opens ──▶ what was held for it is pending again, in its old place and as if queued now
+    a message is about to go ── a use is taken with the attempt that it pays for; nothing left ──▶ held: WINDOW
+    more parts wait in the lane than uses are left ──▶ texts that fit into one message become one
+    the platform refuses for want of a window ── nothing is left ──▶ held: WINDOW
+
+Opening and holding take turns by the peer's lock: nothing is held for a window that has just opened.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, cast
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts import windows
+from accounts.models import Checks
+from bridge.models import Delivery, Reason, State
+from bridge.people import peers
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery.lanes import lane_of_answers
+from bridge.runtime.db.connection import run
+from bridge.runtime.wakeups.publish import Bell, ring
+from channels_wechat.base import Windows
+from channels_wechat.messages import Payload
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.db.models import QuerySet
+
+    from bridge.models import Attempt, Message
+    from bridge.pipeline.delivery.retry_policy import Failure
+    from channels_wechat.base import Channel
+
+# So many of a window's messages are kept for the answer to the newest question.
+RESERVED = 2
+# So many of a lane are looked at when its messages are made fewer.
+AHEAD = 50
+_LANE = f"""
+SELECT d.id, d.message_id, d.payload, d.wire, d.reviewed_at IS NOT NULL, d.possibly_twice, d.seq < own.seq
+FROM bridge_delivery AS d JOIN bridge_delivery AS own ON own.id = %(own)s
+WHERE d.lane = own.lane AND d.state = 'pending' ORDER BY d.seq LIMIT {AHEAD} FOR UPDATE OF d"""  # noqa: S608  a constant
+
+
+def opened(openings: Sequence[tuple[int, windows.Opening]]) -> None:
+    """Open windows and release what waited for them; in the router's transaction, under the peers' locks.
+
+    openings: each with its conversation's id.
+    """
+    if openings:
+        windows.open_all(opening for _conversation, opening in openings)
+        _release(Delivery.objects.filter(lane__in={lane_of_answers(conversation) for conversation, _ in openings}))
+
+
+def counted(channel: Channel, message: Message, payload: Payload) -> bool:
+    """Whether this message uses up one of those that the person's window allows."""
+    return isinstance(channel, Windows) and message.peer_kind == "direct" and channel.uses_window(payload)
+
+
+def ready(delivery: Delivery, channel: Channel) -> bool:
+    """Whether it may go now, after it took in what must go with it. False: it waits, and its state says for what. Raises LostLease."""
+    message = work.message_of(delivery)
+    payload = Payload.from_json(delivery.payload)
+    if not counted(channel, message, payload):
+        return True
+    with transaction.atomic():
+        peers.lock(message.account_id, message.peer_kind, message.peer_id)
+        left = windows.left(message.account_id, message.peer_id)
+        if not left or (left <= RESERVED and _newer_question(message)):
+            work.hold(delivery, Reason.WINDOW, _words())
+            return False
+        rows = [_Waiting(delivery, *row) for row in run(_LANE, {"own": delivery.pk})]
+        if any(row.earlier for row in rows):  # released after this one was claimed
+            work.put_off(delivery, 0, "")
+            return False
+        _fit(delivery, cast("Windows", channel), rows, left)
+    return True
+
+
+def begin(asked: work.Asked) -> Attempt | None:
+    """Take one use and open the attempt, both or neither. None: nothing is left. Raises LostLease."""
+    message = work.message_of(asked.delivery)
+    with transaction.atomic():
+        attempt = work.begin_all([asked])[0]
+        if attempt is None:
+            raise work.LostLease(asked.delivery.pk)
+        if windows.take(message.account_id, message.peer_id, attempt.started_at):
+            return attempt
+        transaction.set_rollback(True)
+    return None
+
+
+def give_back(delivery: Delivery, attempt: Attempt) -> None:
+    """The platform certainly did not count what this attempt asked for."""
+    message = work.message_of(delivery)
+    windows.give_back(message.account_id, message.peer_id, attempt.started_at)
+
+
+def hold(delivery: Delivery, attempt: Attempt | None = None, failure: Failure | None = None) -> None:
+    """Nothing was left when it was to go, or the platform said so (failure). Raises LostLease."""
+    message = work.message_of(delivery)
+    with transaction.atomic():
+        peers.lock(message.account_id, message.peer_kind, message.peer_id)
+        if attempt:
+            windows.exhaust(message.account_id, message.peer_id, attempt.started_at)
+        text = f"{failure.text} {_words()}" if failure else _words()
+        work.hold(delivery, Reason.WINDOW, text, attempt=attempt, failure=failure)
+        if windows.left(message.account_id, message.peer_id):  # the person acted at this very moment
+            _release(Delivery.objects.filter(lane=delivery.lane))
+
+
+_NEWER = """
+SELECT EXISTS (
+  SELECT FROM bridge_message q JOIN bridge_delivery turn ON turn.message_id = q.id AND turn.target = 'agent'
+  WHERE q.conversation_id = %(talk)s AND q.direction = 'in' AND q.id > %(since)s AND turn.state IN ('pending', 'sending')
+) OR EXISTS (
+  SELECT FROM bridge_delivery d JOIN bridge_message a ON a.id = d.message_id
+  WHERE d.lane = %(lane)s AND d.state = 'pending' AND d.part = 0 AND a.reply_to_id > %(since)s
+)"""
+
+
+def _newer_question(message: Message) -> bool:
+    """Whether somebody asked anew since the question that this answers, and waits for an answer that is to come or to go."""
+    since = message.reply_to_id or message.pk
+    values = {"talk": message.conversation_id, "since": since, "lane": lane_of_answers(message.conversation_id)}
+    return bool(run(_NEWER, values)[0][0])
+
+
+class _Waiting:
+    """A pending delivery of the same lane. free: it may go within the head's message."""
+
+    def __init__(self, head: Delivery, *row: Any) -> None:
+        self.pk, self.message_id, payload, wire, reviewed, self.possibly_twice, self.earlier = row
+        self.payload = Payload.from_json(json.loads(payload))
+        checked = head.account is not None and head.account.checks in (Checks.OUT, Checks.BOTH)
+        # What the content check has still to see, or a person looked at by itself, is not slipped into another message.
+        self.free = wire == head.wire and (self.message_id == head.message_id or not (checked or reviewed))
+
+
+def _fit(delivery: Delivery, channel: Windows, rows: Sequence[_Waiting], left: int) -> None:
+    """Texts that follow and fit are taken in, as long as more messages wait than may be said."""
+    too_many = 1 + sum(channel.uses_window(row.payload) for row in rows) - left
+    payload, last, absorbed = Payload.from_json(delivery.payload), delivery.message_id, []
+    for row in rows[: max(0, too_many)]:
+        merged = channel.merge(payload, row.payload, apart=row.message_id != last) if row.free else None
+        if merged is None:
+            break
+        payload, last = merged, row.message_id
+        absorbed.append(row)
+    if absorbed:
+        _absorb(delivery, payload.as_json(), absorbed)
+
+
+def _absorb(head: Delivery, payload: dict[str, Any], absorbed: Sequence[_Waiting]) -> None:
+    head.payload, head.fingerprint = payload, Delivery.fingerprint_of(payload)
+    mark = {"possibly_twice": True} if any(row.possibly_twice for row in absorbed) else {}
+    Delivery.objects.filter(pk=head.pk).update(payload=payload, fingerprint=head.fingerprint, **mark)
+    error = _("It is part of delivery #%(head)d.") % {"head": head.pk}
+    fields = {"state": State.SKIPPED, "reason": Reason.MERGED, "error": error, "finished_at": timezone.now()}
+    Delivery.objects.filter(pk__in=[row.pk for row in absorbed]).update(**fields)
+
+
+def _release(held: QuerySet[Delivery]) -> None:
+    """held → pending. As if queued now: it was right to wait, and is not too old for it."""
+    now = timezone.now()
+    fields: dict[str, Any] = {"state": State.PENDING, "reason": "", "error": "", "due_at": now, "queued_at": now}
+    if held.filter(state=State.HELD, reason=Reason.WINDOW).update(**fields):
+        transaction.on_commit(lambda: ring(Bell.SEND))
+
+
+def _words() -> str:
+    return _("It is sent by itself as soon as this person writes again.")

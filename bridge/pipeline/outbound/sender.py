@@ -1,0 +1,256 @@
+"""The worker's side of the wire: one claimed delivery, one call to the platform."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts import capabilities, limits
+from accounts.channels import channel_for, known
+from accounts.models import Health
+from bridge.media import storage
+from bridge.models import Delivery, Reason, Target
+from bridge.people import peers
+from bridge.pipeline.delivery import lanes
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery.retry_policy import READABLE, Failure, may_have_arrived, refusal
+from bridge.pipeline.delivery.state import Asked, Done, LostLease, message_of
+from bridge.pipeline.outbound import moderation, reply_window
+from bridge.pipeline.replies import stream_options, unread
+from bridge.runtime.db.batching import Together
+from bridge.runtime.db.connection import AWAY, patiently
+from bridge.security import logs
+from bridge.security.redaction import redact_text
+from bridge.webhooks import post
+from channels_wechat.base import Media, Streaming
+from channels_wechat.errors import Action, ChannelError
+from channels_wechat.messages import Payload, Peer
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from bridge.models import Attempt, Message
+    from channels_wechat.base import Channel
+    from channels_wechat.messages import Receipt
+
+log = logging.getLogger(__name__)
+# A repetition is sent only this long before the platform's duplicate check ends, so that it arrives within it.
+REPEAT_MARGIN_SECONDS = 60
+
+
+def carry(delivery: Delivery) -> bool:
+    """Settle one claimed delivery. Never raises: whatever happens becomes its state. Returns whether its lane may go on."""
+    with logs.about(account=delivery.account_id, message=delivery.message_id, delivery=delivery.pk):
+        try:
+            return _carry(delivery)
+        except LostLease:
+            log.warning("the lease was lost")
+        except AWAY as error:  # the lease decides: what is in the rows is true, and nobody else may have it meanwhile
+            log.warning("the database is away (%s)", type(error).__name__)
+        except Exception as error:  # a defect of ours; the message must not hang in `sending`
+            log.exception("a delivery failed")
+            _quietly_fail(delivery, redact_text(f"{type(error).__name__}: {error}"))
+    return True
+
+
+def _carry(delivery: Delivery) -> bool:
+    if post.orphaned(delivery):
+        work.skip(delivery, None, Reason.NO_ENDPOINT)
+        return True
+    if lanes.is_unread_part(delivery):
+        work.skip(delivery, None, Reason.UNREAD)
+        return True
+    if work.too_old(delivery):
+        work.fail(delivery, None, refusal(Reason.TOO_OLD))
+        return True
+    if delivery.target == Target.WEBHOOK:
+        return _call_hook(delivery)
+    message = message_of(delivery)
+    channel = channel_for(message.account)
+    peer = _peer(channel, message)
+    reason = _no_way(channel, delivery, message)
+    if reason:
+        work.fail(delivery, None, refusal(reason))
+        return True
+    if moderation.held_back(delivery):
+        return True
+    if unread.only_read(delivery, channel):
+        work.fail(delivery, None, Failure(READABLE, READABLE, ""))
+        return True
+    if not reply_window.ready(delivery, channel):
+        return True
+    counted = limits.binding(channel.limits, message.peer_kind)
+    pause = limits.take(counted, str(message.account.key), message.peer_id)
+    if pause:
+        text = _("The platform's rate limit is reached; sent as soon as it allows.")
+        work.put_off(delivery, pause, text)
+        return True
+    return _send(delivery, channel, peer)
+
+
+def _call_hook(delivery: Delivery) -> bool:
+    attempt = _opened(Asked(delivery, post.request_of(delivery)))
+    try:
+        receipt = post.post(delivery)
+    except ChannelError as error:
+        action = Action.PERMANENT if error.action == Action.CONFIG else error.action
+        patiently(work.fail, delivery, attempt, _failure(error, action))
+        return True
+    return patiently(_settle, Done(delivery, attempt, response=dict(receipt.response)))
+
+
+def _send(delivery: Delivery, channel: Channel, peer: Peer) -> bool:
+    if _may_repeat_unnoticed(delivery):
+        text = _("An earlier attempt may have been carried out, and WeCom no longer recognises a repetition of it.")
+        work.fail(delivery, None, Failure("unknown", "repeat_window", text))
+        return True
+    payload = Payload.from_json(delivery.payload)
+    counted = reply_window.counted(channel, message_of(delivery), payload)
+    attempt: Attempt | None = None
+    try:
+        handle = storage.handle_of(channel, payload.file) if payload.file and isinstance(channel, Media) else ""
+        swallowed = _swallowed(delivery, channel, peer, payload)
+        asked = Asked(delivery, _request(peer, payload), **swallowed)
+        attempt = reply_window.begin(asked) if counted else _opened(asked)
+        if attempt is None:
+            reply_window.hold(delivery)
+            return True
+        receipt = channel.send(peer, payload, handle=handle, check_repeats=delivery.repeat_until is not None)
+    except ChannelError as error:
+        patiently(_failed, delivery, attempt, error, counted)
+        return True
+    return patiently(_succeeded, delivery, attempt, receipt)
+
+
+def _succeeded(delivery: Delivery, attempt: Attempt, receipt: Receipt) -> bool:
+    if _account(delivery).state != Health.OK:
+        _account(delivery).set_state(Health.OK)
+    response = dict(receipt.response)
+    return _settle(Done(delivery, attempt, remote_id=receipt.remote_id, note=str(receipt.note), response=response))
+
+
+def _opened(asked: Asked) -> Attempt:
+    attempt = _begin(asked)
+    if attempt is None:
+        raise LostLease(asked.delivery.pk)
+    return attempt
+
+
+def _settle(done: Done) -> bool:
+    after = _succeed(done)
+    if after is None:
+        raise LostLease(done.delivery.pk)
+    return after.next or after.parts
+
+
+def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError, counted: bool) -> None:
+    """Before the attempt was open nothing had left, so an unknown outcome (of an upload) is a plain retry.
+
+    counted: the attempt took one of the messages that the person's window allows.
+    """
+    action = Action.RETRY if error.action == Action.UNKNOWN and attempt is None else error.action
+    withheld = capabilities.note(_account(delivery), error)
+    if action == Action.CONFIG:
+        _account(delivery).set_state(Health.STOPPED, str(error))
+    elif action in (Action.RETRY, Action.UNKNOWN):
+        _account(delivery).set_state(Health.FAILING, str(error))
+    if error.gone:
+        peers.follow(_account(delivery).pk, message_of(delivery).peer_id, follows=False)
+    payload = Payload.from_json(delivery.payload)
+    if action != Action.UNKNOWN and payload.file:
+        storage.forget_handle(payload.file)
+    if action == Action.PERMANENT and (other := known(delivery.account_id or 0)[1].instead(payload, error)):
+        _replace(delivery, payload, other)
+        action = Action.RETRY
+    if action == Action.WINDOW:
+        reply_window.hold(delivery, attempt, _failure(error, action))
+        return
+    if attempt is None and action == Action.RETRY:
+        delivery.tries += 1
+        Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder).update(tries=delivery.tries)
+    paid = attempt if counted and action != Action.UNKNOWN else None
+    then = partial(reply_window.give_back, delivery, paid) if paid else None
+    kept = withheld and unread.only_read(delivery, known(delivery.account_id or 0)[1])
+    work.fail(delivery, attempt, _failure(error, READABLE if kept else action), then)
+
+
+def _replace(delivery: Delivery, refused: Payload, other: Payload) -> None:
+    """Say something else from now on. A file is sent as one of another kind, by its row too, for uploads go by that."""
+    kind = str(other.body["msgtype"])
+    if other.file and other.file == refused.file:
+        storage.change_kind(other.file, kind)
+    delivery.payload = other.as_json()
+    delivery.fingerprint = Delivery.fingerprint_of(delivery.payload)
+    mine = Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder)
+    mine.update(payload=delivery.payload, fingerprint=delivery.fingerprint)
+
+
+def _failure(error: ChannelError, action: str) -> Failure:
+    reason = Reason.GONE if error.gone else ""
+    return Failure(str(action), error.code, str(error), error.retry_after, error.max_tries, error.response, reason)
+
+
+def _may_repeat_unnoticed(delivery: Delivery) -> bool:
+    """The platform swallowed repetitions of an attempt that may have been carried out, but only until a time that is over."""
+    over = delivery.repeat_until is not None and delivery.repeat_until <= timezone.now()
+    return over and bool(may_have_arrived([delivery.pk]))
+
+
+def _swallowed(delivery: Delivery, channel: Channel, peer: Peer, payload: Payload) -> dict[str, datetime | None]:
+    """Until when the platform swallows a repetition of this request; nothing: it is not asked to, or can no longer.
+
+    The check swallows an honest repetition too ("好的" twice in five minutes), so it is off where the same went to the same
+    people within its window; then a time-out is uncertain.
+    """
+    window = channel.repeat_window(peer, payload)
+    now = timezone.now()
+    if not window:
+        return {}
+    if delivery.repeat_until and delivery.repeat_until > now:
+        return {"repeat_until": delivery.repeat_until}
+    until = now + timedelta(seconds=window - REPEAT_MARGIN_SECONDS)
+    return {"repeat_until": until, "unless_since": now - timedelta(seconds=window)}
+
+
+def _no_way(channel: Channel, delivery: Delivery, message: Message) -> Reason | None:
+    """For a surface that speaks only in answer: its one-use address may be spent or over."""
+    if not isinstance(channel, Streaming):
+        return None
+    if message.reply_to and stream_options.address_left(message.reply_to, besides=delivery.pk):
+        return None
+    return Reason.TOO_LONG if delivery.part else Reason.NO_REPLY
+
+
+def _quietly_fail(delivery: Delivery, text: str) -> None:
+    """With an open attempt the platform may have taken it: that is no failure but an unknown outcome."""
+    open_attempt = delivery.attempts.filter(finished_at=None).last()
+    failure = Failure("unknown" if open_attempt else "permanent", "internal", text, reason=Reason.INTERNAL)
+    try:
+        work.fail(delivery, open_attempt, failure)
+    except LostLease:
+        log.warning("the lease was lost")
+
+
+def _account(delivery: Delivery) -> Any:
+    return cast("Any", delivery.account)
+
+
+def _peer(channel: Channel, message: Message) -> Peer:
+    """Only who speaks in answer has a use for the address that the question came with."""
+    question = message.reply_to if isinstance(channel, Streaming) else None
+    reply = question.reply_address if question else ""
+    return peers.peer_of(message.peer_kind, message.peer_id, reply)
+
+
+def _request(peer: Peer, payload: Payload) -> dict[str, Any]:
+    return {"to": {"kind": peer.kind, "id": peer.id}, **payload.as_json()}
+
+
+# What the threads of a worker ask of the database at one moment, they ask together.
+_begin = Together(work.begin_all)
+_succeed = Together(work.succeed_all)

@@ -1,0 +1,98 @@
+"""Callbacks that wait until there is something to answer them with. Each is a coroutine without a thread or a connection.
+
+They wait on an event each. One thread of the process listens for all of them to what `readable.announce` publishes; a word may be lost,
+and while Valkey is away there is none, so whoever waits looks at the rows now and then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bridge.pipeline.replies.unread import CHANNEL
+from bridge.runtime.wakeups.subscribe import Listener
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from uuid import UUID
+
+# How often one who waits looks at the rows without having been woken; and how many such looks a second there are at most.
+LOOK_SECONDS = 1.0
+LOOKS_A_SECOND = 100
+
+
+@dataclass(eq=False)
+class Place:
+    """Of one request. woken: there may be something to say; over: a later delivery of the same message has the place now."""
+
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    over: bool = False
+
+
+class Places:
+    """Of one event loop, one for each message that waits."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.taken: dict[UUID, tuple[str, Place]] = {}
+        self.ear: Ear | None = None
+
+    @property
+    def look_seconds(self) -> float:
+        return max(LOOK_SECONDS, len(self.taken) / LOOKS_A_SECOND)
+
+    @contextmanager
+    def place(self, whom: str, message: UUID) -> Iterator[Place | None]:
+        """For a request that brings `message` and is woken by `whom`; None: all places are taken."""
+        mine = self._take(whom, message)
+        try:
+            yield mine
+        finally:
+            if mine and not mine.over:
+                del self.taken[message]
+
+    def wake(self, whom: str) -> None:
+        for name, place in self.taken.values():
+            if name == whom:
+                place.woken.set()
+
+    def listen(self) -> None:
+        """From the first request on that may have to wait."""
+        if self.ear is None:
+            self.ear = Ear(self, asyncio.get_running_loop(), threading.Event())
+            self.ear.thread.start()
+
+    def close(self) -> None:
+        if self.ear:
+            self.ear.leaving.set()
+
+    def _take(self, whom: str, message: UUID) -> Place | None:
+        """The platform has dropped whatever request had the place of this message before: that one ends."""
+        _whom, before = self.taken.get(message, (whom, None))
+        if before is None and len(self.taken) >= self.most:
+            return None
+        if before:
+            before.over = True
+            before.woken.set()
+        mine = Place()
+        self.taken[message] = whom, mine
+        return mine
+
+
+class Ear(Listener):
+    """Wakes those who wait for whom a word came. Once `leaving` is set it ends within a second."""
+
+    def __init__(self, places: Places, loop: asyncio.AbstractEventLoop, leaving: threading.Event) -> None:
+        super().__init__({CHANNEL: threading.Event()}, leaving)
+        self.places, self.loop = places, loop
+        self.thread.daemon = True  # nobody waits for it at the end of a web process
+
+    def heard(self, message: Mapping[str, Any]) -> None:
+        if message["type"] == "message" and not self.leaving.is_set():
+            self.loop.call_soon_threadsafe(self.places.wake, message["data"])
+
+    def deaf(self) -> None:
+        """Those who wait look by themselves."""

@@ -1,0 +1,1 @@
+"""Which mapping a message belongs to: a pure table of rules."""

@@ -1,0 +1,255 @@
+"""System checks: one for every setting. The launcher runs them first, so a missing or wrong one stops the start and says what to do."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
+
+from bridge.runtime.conf import environment
+from bridge.runtime.conf.capacity import WEB_THREADS
+from channels_wechat.addresses import parse_address
+from channels_wechat.guard import parse_allowed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECRET = "python3 -c 'import base64, secrets; print(base64.b64encode(secrets.token_bytes(32)).decode())'"  # noqa: S105 - makes one
+COLLECTED = ".stamp"  # in STATIC_ROOT: for which files it was collected
+HOST_NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", re.IGNORECASE)
+
+# What to do about a value that `bridge.runtime.conf.environment` could not read. The name is the setting's, the number is the check's.
+UNREADABLE = {
+    "DEBUG": ("E010", "Set DEBUG=1 while developing; leave it out otherwise."),
+    "DEMO": ("E011", "Leave DEMO out: `make demo` sets it."),
+    "DATABASE_URL": (
+        "E004",
+        "Set it like postgres://user:password@host:5432/bridge, or leave it out: `make run` then starts PostgreSQL.",
+    ),
+    "DB_POOL_SIZE": ("E012", "Set how many connections one process may open, or 0 for no pool; 24 suits most."),
+    "WORKER_THREADS": ("E013", "Set how many tasks the worker does at the same time; 8 suits most."),
+    "SEND_THREADS": ("E014", "Set how many deliveries a worker sends at the same time; 12 suits most."),
+    "MAX_AGE_ASK": ("E015", "Set after how many seconds a question is too old to be asked; 3600 is one hour."),
+    "MAX_AGE_SEND": ("E016", "Set after how many seconds an answer is too old to be sent; 21600 is six hours."),
+    "MAX_AGE_HOOK": (
+        "E045",
+        "Set after how many seconds a webhook is not told of an event any more; 259200 is three days.",
+    ),
+    "EMAIL_URL": (
+        "E017",
+        "Set it like smtp+tls://user:password@mail.example.com:587, or leave it out: mail then goes to the log.",
+    ),
+    "API_RATE": ("E040", "Set how many requests a minute one API token may make; 600 suits most."),
+    "SPOOL_MAX_MB": ("E042", "Set how many MB callbacks may take on disk while the database is away; 256 suits most."),
+    "SPOOL_MAX_MESSAGES": ("E043", "Set how many callbacks a process may keep on disk; 100000 suits most."),
+    "TIME_ZONE": ("E018", "Set a name like Asia/Shanghai or Europe/Berlin."),
+    "RETENTION_DAYS": (
+        "E030",
+        "Set for how many days the messages of a new account are kept, 7 or more, or 0 for ever.",
+    ),
+    "LOG_FORMAT": ("E032", "Set LOG_FORMAT=line for people, or LOG_FORMAT=json for machines."),
+    "LOG_LEVEL": ("E019", "Set LOG_LEVEL=INFO."),
+    "HTTPS_REDIRECT": ("E023", "Leave it out, or set HTTPS_REDIRECT=0 where the proxy sets no X-Forwarded-Proto."),
+    "HSTS_SECONDS": ("E024", "Set a number of seconds; 2592000 is 30 days, 0 is not at all."),
+    "LOGIN_FAILURES": ("E025", "Set after how many wrong passwords a name is locked; 5 suits most."),
+    "LOGIN_LOCK_MINUTES": ("E026", "Set for how many minutes a name is locked; 15 suits most."),
+    "LOGIN_ADDRESS_FAILURES": ("E028", "Set how many failed logins one address may have in that time; 30 suits most."),
+    "SESSION_HOURS": ("E027", "Set after how many hours staff log in again; 12 is a working day."),
+}
+
+
+def error(number: str, message: str, hint: str) -> Error:
+    """An error of this project."""
+    return Error(message, hint=hint, id=f"bridge.{number}")
+
+
+@register
+def check_settings(**_kwargs: Any) -> list[CheckMessage]:
+    """Every setting; the ids are in the order of `.env.example`."""
+    found: list[CheckMessage] = list(_unreadable())
+    for check in (_secrets, _addresses, _folders, _alerts, _private_hosts, _proxies, _pool, _metrics):
+        found.extend(check())
+    return found
+
+
+def _unreadable() -> Iterator[Error]:
+    for name, problem in environment.problems.items():
+        number, hint = UNREADABLE[name]
+        yield error(number, f"{name} {problem}.", hint)
+
+
+def _secrets() -> Iterator[Error]:
+    try:
+        key = settings.SECRET_KEY
+    except ImproperlyConfigured:
+        key = ""
+    if len(key) < 32:
+        yield error(
+            "E001", "SECRET_KEY is missing or shorter than 32 characters.", f"Put what this prints into it: {SECRET}"
+        )
+    if not settings.FIELD_KEYS:
+        hint = f"Put what this prints into it, and keep a copy: without it no stored credential can be read. {SECRET}"
+        yield error("E002", "FIELD_KEYS is missing.", hint)
+    for position, field_key in enumerate(settings.FIELD_KEYS, start=1):
+        if not _is_key(field_key):
+            yield error(
+                "E002", f"Key {position} of FIELD_KEYS is not the base64 of 32 bytes.", f"Make one with: {SECRET}"
+            )
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return len(base64.b64decode(text, validate=True)) == 32
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _addresses() -> Iterator[Error]:
+    scheme, rest = _split(settings.PUBLIC_URL)
+    if scheme not in {"http", "https"} or rest:
+        hint = "Set the address at which WeChat reaches this bridge, like PUBLIC_URL=https://bridge.example.com, without a path."
+        yield error("E003", "PUBLIC_URL is missing or not an address of the form https://host.", hint)
+    elif scheme == "http" and not (settings.DEBUG or settings.DEMO):
+        hint = "WeChat calls https addresses, and staff type passwords there. Put a TLS proxy in front and use its https address."
+        yield error("E003", "PUBLIC_URL is not https.", hint)
+    if not os.environ.get("DATABASE_URL"):
+        hint = "Start with `make run`, which brings its own PostgreSQL, or set it like postgres://user:password@host:5432/bridge."
+        yield error("E004", "DATABASE_URL is missing.", hint)
+    if not _is_broker(settings.REDIS_URL):
+        hint = "Start with `make run`, which brings its own Valkey, or set it like redis://host:6379/0 or unix:///run/valkey.sock?db=0."
+        yield error(
+            "E005", "REDIS_URL is missing or not an address that begins with redis://, rediss:// or unix://.", hint
+        )
+
+
+def _split(address: str) -> tuple[str, str]:
+    """(scheme, what follows the host); the scheme is empty where there is no host or the address cannot be read."""
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError:
+        return "", ""
+    return (parts.scheme if parts.hostname else ""), parts.path + parts.query + parts.fragment
+
+
+def _is_broker(address: str) -> bool:
+    if address.startswith("unix:///"):
+        return True
+    return _split(address)[0] in {"redis", "rediss"}
+
+
+def _metrics() -> Iterator[Error]:
+    token = settings.METRICS_TOKEN
+    if token and (len(token) < 16 or not token.isascii() or not token.isprintable()):
+        hint = f"Put what this prints into it, or leave it out: /metrics is then switched off. {SECRET}"
+        yield error("E031", "METRICS_TOKEN is shorter than 16 characters, or holds some that no header carries.", hint)
+
+
+def _folders() -> Iterator[Error]:
+    """An image brings its static files collected, in a folder that nobody can write to."""
+    for number, name in (("E006", "MEDIA_ROOT"), ("E007", "STATIC_ROOT"), ("E044", "SPOOL_DIR")):
+        folder = Path(getattr(settings, name))
+        if not (folder / COLLECTED).exists() and not _is_writable(folder):
+            yield error(
+                number, f"{name} cannot be written.", "Name a folder that the user of this process may write to."
+            )
+
+
+def _is_writable(folder: Path) -> bool:
+    """Tried for real: permission bits say nothing about root, read-only mounts and full disks."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _alerts() -> Iterator[Error]:
+    if settings.ALERT_WEBHOOK_URL and not _is_address(settings.ALERT_WEBHOOK_URL):
+        hint = "Set an http(s) address, for instance that of a WeCom group robot, or leave it out."
+        yield error("E008", "ALERT_WEBHOOK_URL is not an http(s) address.", hint)
+    for name, addresses in (("ALERT_EMAIL", settings.ALERT_EMAIL), ("ALERT_FROM", [settings.DEFAULT_FROM_EMAIL])):
+        if not all(_is_email(address) for address in addresses):
+            yield error(
+                "E009",
+                f"{name} holds something that is no e-mail address.",
+                "Set addresses like ops@example.com, with commas between them.",
+            )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parse_address(text, query=True)
+    except ValidationError:
+        return False
+    return True
+
+
+def _is_email(text: str) -> bool:
+    try:
+        validate_email("bridge@example.com" if text == "bridge@localhost" else text)
+    except ValidationError:
+        return False
+    return True
+
+
+def _private_hosts() -> Iterator[Error]:
+    for name in ("ALLOWED_PRIVATE_HOSTS", "ALLOWED_PRIVATE_MEDIA_HOSTS"):
+        if not all(_is_allowed(entry) for entry in getattr(settings, name)):
+            hint = (
+                "Set host:port with commas between them, like 127.0.0.1:18789,10.1.0.0/16:8080,gateway.internal:18789."
+                " Without a port, 80 and 443 are meant; host:* is every port."
+            )
+            yield error("E020", f"{name} holds something that is no name, address or network with a port.", hint)
+    if not all(host == "*" or _is_host(host.removeprefix(".")) for host in settings.ALLOWED_HOSTS):
+        hint = "Set the host names this bridge answers to, without scheme and port, or leave it out to answer to all."
+        yield error("E021", "ALLOWED_HOSTS holds something that is no host name.", hint)
+
+
+def _is_allowed(entry: str) -> bool:
+    try:
+        allowed = parse_allowed(entry)
+    except ValueError:
+        return False
+    return allowed.network is not None or HOST_NAME.fullmatch(allowed.host) is not None
+
+
+def _is_host(text: str) -> bool:
+    return _is_network(text) or HOST_NAME.fullmatch(text) is not None
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _proxies() -> Iterator[Error]:
+    if not all(_is_network(proxy) for proxy in settings.TRUSTED_PROXIES):
+        hint = (
+            "Set addresses or networks with commas between them, like 127.0.0.1,172.18.0.0/16; names are not looked up."
+        )
+        yield error("E022", "TRUSTED_PROXIES holds something that is no address or network.", hint)
+
+
+def _pool() -> Iterator[Warning]:
+    most = max(WEB_THREADS, settings.CELERY_WORKER_CONCURRENCY, settings.SEND_THREADS)
+    if 0 < settings.DB_POOL_SIZE < most:
+        hint = (
+            f"A pool smaller than the number of threads costs much of the speed: set at least {most}, or 0 for no pool."
+        )
+        yield Warning("DB_POOL_SIZE is smaller than the number of threads.", hint=hint, id="bridge.W001")

@@ -1,0 +1,1 @@
+"""Callbacks kept on disk while the database is away."""

@@ -1,0 +1,1 @@
+"""Telling other processes that there is work, and hearing it from them."""

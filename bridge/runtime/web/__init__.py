@@ -1,0 +1,1 @@
+"""The web server: requests, pools of threads, Django's pages."""

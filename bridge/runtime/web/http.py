@@ -1,0 +1,135 @@
+"""A request and a response as the web server's ASGI interface has them, for what Django does not handle."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from bridge.security import proxies
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+    Scope = dict[str, Any]
+    Receive = Callable[[], Awaitable[dict[str, Any]]]
+    Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+PLAIN = "text/plain; charset=utf-8"
+
+
+class ClientGone(Exception):
+    """Nobody waits for an answer any more."""
+
+
+# Whoever waits for an answer that is to be settled, has hung up by then: WeChat waits five seconds. A web server that stood still notices
+# the end of the connection too late.
+GIVEN_UP_SECONDS = 5.0
+# A web server that knows that the connection has ended says so within this time.
+LISTEN_SECONDS = 0.002
+
+
+class Refused(Exception):
+    """The request is not taken. headers: as Response has them. close: the rest of the body is not read."""
+
+    def __init__(self, status: int, text: str, **headers: str) -> None:
+        super().__init__(text)
+        self.status, self.headers = status, headers
+
+    def response(self) -> Response:
+        headers = {name.replace("_", "-"): value for name, value in self.headers.items()}
+        return Response(self.status, f"{self}\n".encode(), PLAIN, {**headers, "connection": "close"})
+
+
+@dataclass(frozen=True)
+class Response:
+    """then: called when it was sent to somebody who still listens."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = PLAIN
+    headers: dict[str, str] = field(default_factory=dict)
+    then: Callable[[], None] | None = None
+
+    async def send(self, send: Send) -> None:
+        lines = [(b"content-type", self.content_type.encode()), (b"content-length", str(len(self.body)).encode())]
+        lines += [(name.encode(), value.encode("latin-1")) for name, value in self.headers.items()]
+        await send({"type": "http.response.start", "status": self.status, "headers": lines})
+        await send({"type": "http.response.body", "body": self.body})
+        if self.then:
+            self.then()
+
+
+class Request:
+    """scope: with the headers that are read. receive: gives the body piece by piece."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope, self.receive = scope, receive
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.began = time.monotonic()
+        self.listening: asyncio.Future[dict[str, Any]] | None = None
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        """By name in small letters; of several lines the last one."""
+        return {name.decode("latin-1"): value.decode("latin-1") for name, value in self.scope["headers"]}
+
+    @cached_property
+    def client(self) -> str:
+        """The address of whoever sent this, as far as trusted proxies vouch for it; empty on a unix socket."""
+        peer = (self.scope.get("client") or ("",))[0]
+        return proxies.client_of(peer, self.headers.get("x-forwarded-for", ""))
+
+    @property
+    def declared_length(self) -> int:
+        """0 where the length is not declared, as in chunks."""
+        declared = self.headers.get("content-length", "")
+        return int(declared) if declared.isascii() and declared.isdigit() else 0
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body, however it is sent. Raises ClientGone."""
+        more = True
+        while more:
+            message = await self.receive()
+            if message["type"] != "http.request":
+                raise ClientGone
+            more = bool(message.get("more_body"))
+            if piece := message.get("body"):
+                yield piece
+
+    async def body(self, limit: int, seconds: float) -> bytes | None:
+        """None where it is larger than `limit` bytes. Raises Refused (408) after `seconds`, ClientGone."""
+        if self.declared_length > limit:
+            return None
+        found, size = [], 0
+        try:
+            async with asyncio.timeout(seconds):
+                async for piece in self.pieces():
+                    size += len(piece)
+                    if size > limit:
+                        return None
+                    found.append(piece)
+        except TimeoutError:
+            raise Refused(408, "The body did not come in time.") from None
+        return b"".join(found)
+
+    def listen(self) -> asyncio.Future[dict[str, Any]]:
+        """For the end of the connection, when the whole body was read. A busy web server tells it too late to who asks only at the end."""
+        if self.listening is None:
+            self.listening = asyncio.ensure_future(self.receive())
+        return self.listening
+
+    async def is_over(self) -> bool:
+        """Whether whoever sent this has hung up. To be asked when the whole body was read."""
+        if time.monotonic() - self.began >= GIVEN_UP_SECONDS:
+            return True
+        listening = self.listen()
+        await asyncio.wait([listening], timeout=LISTEN_SECONDS)
+        return listening.done() and listening.result()["type"] == "http.disconnect"
+
+    def close(self) -> None:
+        if self.listening:
+            self.listening.cancel()

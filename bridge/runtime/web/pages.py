@@ -1,0 +1,238 @@
+"""Django for the pages and the API, behind limits: strangers are told to come again before they cost a thread, a connection or disk.
+
+Django stays a WSGI application in a few threads. Its own ASGI handler starts a thread for each request, and reads a whole file into memory
+to send it; here a body is read, and a response is sent, without a thread, so that slow clients hold none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import tempfile
+from collections import Counter
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from asgiref.wsgi import WsgiToAsgiInstance
+from django.conf import settings
+from django.core.handlers.wsgi import WSGIHandler
+from django.http.request import split_domain_port, validate_host
+from django.template.loader import render_to_string
+
+from bridge.runtime.conf import capacity
+from bridge.runtime.db.connection import run_on
+from bridge.runtime.web.http import Refused, Response
+from bridge.security import proxies
+from bridge.security.logins import LoginLimit
+from bridge.security.visitors import may_upload
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from typing import IO
+    from wsgiref.types import WSGIEnvironment
+
+    from bridge.runtime.web.http import Request, Send
+    from bridge.runtime.web.threads import Threads
+
+log = logging.getLogger(__name__)
+LOGIN_PATH = "/admin/login"
+# What is read of a response in one go.
+PIECE_BYTES = 256 * capacity.KIB
+BUSY = "The bridge is busy. Please try again in a moment."
+# Paths that Django or its middleware may know; all others are answered without it.
+KNOWN = re.compile(r"/(?:$|admin(?:/|$)|api/|static/)")
+
+
+@dataclass
+class Started:
+    """A response of Django's. rest: what follows `first`; None where that is all."""
+
+    status: int = 0
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    first: bytes = b""
+    rest: Iterator[bytes] | None = None
+    close: Callable[[], None] = lambda: None
+
+
+class Slots:
+    """So many at the same time, and so many of them for one caller."""
+
+    def __init__(self, most: int, for_one: int) -> None:
+        self.most, self.for_one = most, for_one
+        self.taken: Counter[str] = Counter()
+
+    @contextmanager
+    def slot(self, caller: str) -> Iterator[None]:
+        """Raises Refused (503)."""
+        if self.taken.total() >= self.most or self.taken[caller] >= self.for_one:
+            raise Refused(503, BUSY, retry_after="2")
+        self.taken[caller] += 1
+        try:
+            yield
+        finally:
+            self.taken[caller] -= 1
+            if not self.taken[caller]:
+                del self.taken[caller]
+
+
+class Pages:
+    """Those of one web process. Belongs to one event loop."""
+
+    def __init__(self, threads: Threads) -> None:
+        self.threads = threads
+        self.handler = WSGIHandler()
+        self.bodies = Slots(capacity.MAX_PAGE_BODIES, capacity.MAX_PAGES_FOR_ONE)
+        self.pages = Slots(capacity.MAX_PAGES, capacity.MAX_PAGES_FOR_ONE)
+        self.running = asyncio.Semaphore(capacity.PAGE_THREADS)
+        self.logins = asyncio.Semaphore(capacity.MAX_LOGINS)
+        self.large = asyncio.Semaphore(capacity.MAX_LARGE_BODIES)
+        self.limit = LoginLimit(threads.logins)
+
+    async def answer(self, request: Request, send: Send) -> None:
+        """Raises Refused before anything is sent, ClientGone."""
+        _check_head(request)
+        caller = proxies.network(request.client)
+        is_login = request.method == "POST" and request.path.rstrip("/") == LOGIN_PATH
+        if is_login and (wait := await self.limit.seconds_to_wait(caller)):
+            await _too_many_logins(wait).send(send)
+            return
+        async with self._body(request, caller) as body:
+            with self.pages.slot(caller):
+                started = await self._in_turn(request, body, self.logins if is_login else None)
+        if is_login and started.status == 302:
+            self.limit.succeeded(caller)
+        await self._send(started, request.method, send)
+
+    # --- the body
+
+    @asynccontextmanager
+    async def _body(self, request: Request, caller: str) -> AsyncIterator[IO[bytes]]:
+        """A small body in memory; a large one in a temporary file, for whoever is logged in and for a page that exists."""
+        with tempfile.SpooledTemporaryFile(max_size=capacity.MAX_ANONYMOUS_BODY) as file:
+            with self.bodies.slot(caller):
+                fits = await self._read(request, file, capacity.MAX_ANONYMOUS_BODY, capacity.ANONYMOUS_BODY_SECONDS)
+            if fits:
+                file.seek(0)
+                yield file
+                return
+            if not await run_on(self.threads.pages, may_upload, request.headers, request.path):
+                raise Refused(413, "The body is too large, or you are not logged in.")
+            async with self.large:
+                if not await self._read(request, file, capacity.MAX_BODY, capacity.BODY_SECONDS):
+                    raise Refused(413, "The body is too large.")
+                file.seek(0)
+                yield file
+
+    async def _read(self, request: Request, file: IO[bytes], limit: int, seconds: float) -> bool:
+        """Whether the whole body is in the file now; else it is larger than `limit`. Raises Refused (408), ClientGone."""
+        if request.declared_length > limit:
+            return False
+        try:
+            async with asyncio.timeout(seconds):
+                async for piece in request.pieces():
+                    file.write(piece)
+                    if file.tell() > limit:
+                        return False
+        except TimeoutError:
+            raise Refused(408, "The body did not come in time.") from None
+        return True
+
+    # --- Django
+
+    async def _in_turn(self, request: Request, body: IO[bytes], login: asyncio.Semaphore | None) -> Started:
+        try:
+            async with asyncio.timeout(capacity.PAGE_WAIT_SECONDS):
+                if login:
+                    await login.acquire()
+                try:
+                    await self.running.acquire()
+                except BaseException:
+                    if login:
+                        login.release()
+                    raise
+        except TimeoutError:
+            raise Refused(503, BUSY, retry_after="5") from None
+        try:
+            return await asyncio.shield(run_on(self.threads.pages, self._start, _environ(request, body)))
+        finally:
+            self.running.release()
+            if login:
+                login.release()
+
+    def _start(self, environ: WSGIEnvironment) -> Started:
+        """In a thread: the view, and its response as far as one piece goes."""
+        started = Started()
+
+        def start_response(status: str, headers: list[tuple[str, str]], _error: Any = None) -> Any:
+            started.status, started.headers = int(status.split()[0]), headers
+
+        result: Any = self.handler(environ, start_response)
+        started.close = result.close
+        pieces = iter(result)
+        started.first, more = _piece(pieces)
+        if more:
+            started.rest = pieces
+        else:
+            result.close()
+        return started
+
+    async def _send(self, started: Started, method: str, send: Send) -> None:
+        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in started.headers]
+        await send({"type": "http.response.start", "status": started.status, "headers": headers})
+        if started.rest is None:
+            await send({"type": "http.response.body", "body": started.first})
+            return
+        try:
+            await send({"type": "http.response.body", "body": started.first, "more_body": True})
+            more = method != "HEAD"
+            while more:
+                piece, more = await run_on(self.threads.pages, _piece, started.rest)
+                await send({"type": "http.response.body", "body": piece, "more_body": more})
+        finally:
+            await run_on(self.threads.pages, started.close)
+
+
+def _piece(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
+    """What comes next, and whether there may be more."""
+    found, size = [], 0
+    for each in pieces:
+        found.append(each)
+        size += len(each)
+        if size >= PIECE_BYTES:
+            return b"".join(found), True
+    return b"".join(found), False
+
+
+def _environ(request: Request, body: IO[bytes]) -> WSGIEnvironment:
+    """asgiref's, with the length that was read: a body that came in chunks declares none."""
+    body.seek(0, 2)
+    length = body.tell()
+    body.seek(0)
+    instance: Any = WsgiToAsgiInstance(None)  # type: ignore[no-untyped-call]
+    instance.scope = request.scope
+    environ: WSGIEnvironment = instance.build_environ(request.scope, body)
+    environ.pop("HTTP_TRANSFER_ENCODING", None)
+    environ["CONTENT_LENGTH"] = str(length) if length else ""
+    return environ
+
+
+def _check_head(request: Request) -> None:
+    """What Django would write a page and a traceback about. Raises Refused."""
+    if not KNOWN.match(request.path):
+        raise Refused(404, "There is nothing here.")
+    if sum(len(name) + len(value) for name, value in request.scope["headers"]) > capacity.MAX_HEAD:
+        raise Refused(431, "The head of the request is too large.")
+    hosts = [value for name, value in request.scope["headers"] if name == b"host"]
+    domain, _port = split_domain_port(hosts[0].decode("latin-1") if len(hosts) == 1 else "")
+    if not domain or not validate_host(domain, settings.ALLOWED_HOSTS):
+        raise Refused(400, "The Host header is missing, malformed, or none of ALLOWED_HOSTS.")
+
+
+def _too_many_logins(seconds: float) -> Response:
+    minutes = max(1, -(-int(seconds) // 60))
+    html = render_to_string("429_address.html", {"minutes": minutes})
+    return Response(
+        429, html.encode(), "text/html; charset=utf-8", {"retry-after": str(int(seconds) + 1), "connection": "close"}
+    )

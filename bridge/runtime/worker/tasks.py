@@ -1,0 +1,106 @@
+"""What the clock makes the worker do. Every task is safe to run twice and to lose. What bells make it do is in `threads`."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import TYPE_CHECKING, Any
+
+from celery import shared_task
+
+from accounts import tokens
+from accounts.tokens import StoredTokens
+from bridge.media import storage
+from bridge.operations import alerts, erasure, probe, retention
+from bridge.people import names
+from bridge.pipeline.delivery import state
+from bridge.pipeline.inbound import router, spool_drain
+from bridge.pipeline.outbound import moderation
+from bridge.runtime.db.connection import AWAY
+from bridge.runtime.wakeups.publish import Bell, ring
+from bridge.security import logs
+from bridge.webhooks import events
+from channels_wechat.errors import ChannelError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from accounts.models import ChannelAccount
+
+log = logging.getLogger(__name__)
+_away = logs.Rarely()
+# What one run of `prune` may take; the next one, ten minutes later, goes on.
+PRUNE_SECONDS = 60
+
+
+def by_the_clock(work: Callable[[], None]) -> Any:
+    """A task of Celery's. While the database is away it does nothing: what it has to do is in the rows, and its next run does it."""
+
+    @functools.wraps(work)
+    def run() -> None:
+        try:
+            work()
+        except AWAY as error:
+            _away.note_outage(log, "the clock's tasks", error)
+        else:
+            _away.forget()
+
+    return shared_task(run)
+
+
+@by_the_clock
+def sweep() -> None:
+    """Each second: take back what lost processes held, and ring for whatever is due."""
+    state.sweep()
+    moderation.give_up_waiting()
+    events.tell_account_states()
+    bells = list(state.waiting())
+    bells += [Bell.ROUTE] if router.waiting() else []
+    bells += [Bell.FETCH] if storage.waiting() else []
+    ring(*bells)
+    alerts.swept()
+    spool_drain.drain()  # of web processes that are gone, or of a folder that was brought back
+
+
+@by_the_clock
+def refresh_tokens() -> None:
+    for account in tokens.ending_soon():
+        _refresh(account)
+
+
+def _refresh(account: ChannelAccount) -> None:
+    try:
+        StoredTokens(account).refresh_soon()
+    except ChannelError:
+        return  # kept with the token and shown on the account; a network fault is met again in a minute
+
+
+@by_the_clock
+def check_health() -> None:
+    alerts.check()
+
+
+@by_the_clock
+def probe_failing() -> None:
+    probe.probe_failing()
+
+
+@by_the_clock
+def prune() -> None:
+    retention.prune(PRUNE_SECONDS)
+
+
+@by_the_clock
+def tidy() -> None:
+    retention.sweep_files()
+    retention.forget_history()
+
+
+@by_the_clock
+def erase() -> None:
+    erasure.run()
+
+
+@by_the_clock
+def look_up_names() -> None:
+    names.look_up()

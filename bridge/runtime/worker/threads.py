@@ -1,0 +1,84 @@
+"""What each bell makes the worker do: route, send, fetch files, call webhooks. Each in a thread of its own, beside Celery's.
+
+Everything here is safe to do twice and to leave undone: the rows are the queue.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+
+from bridge.media import storage
+from bridge.models import Wire
+from bridge.pipeline.delivery import state
+from bridge.pipeline.inbound import router
+from bridge.pipeline.outbound import sender
+from bridge.runtime.wakeups.publish import Bell, channel_of
+from bridge.runtime.wakeups.subscribe import Listener, Responder
+from bridge.runtime.worker.pool import Drain
+
+if TYPE_CHECKING:
+    from bridge.models import Delivery
+
+# Files of a message are fetched beside the sending, so that slow answers do not let their addresses die.
+FETCH_THREADS = 8
+# A slow endpoint holds one thread, its lane's; so many may be slow in each worker before they hold up other endpoints.
+HOOK_THREADS = 8
+
+
+class Bells:
+    """Those of one worker process."""
+
+    def __init__(self) -> None:
+        self.leaving = threading.Event()
+        self.drains: dict[Bell, Drain[Any]] = {
+            Bell.SEND: _carrier("send", settings.SEND_THREADS, Wire.WORKER),
+            Bell.HOOK: _carrier("hook", HOOK_THREADS, Wire.HOOK),
+            Bell.FETCH: Drain("fetch", FETCH_THREADS, storage.claim, storage.fetch),
+        }
+        self.responders = {
+            bell: Responder(bell, drain.run, self.leaving, drain.news) for bell, drain in self.drains.items()
+        }
+        self.responders[Bell.ROUTE] = Responder(Bell.ROUTE, self.route, self.leaving)
+        rung = {channel_of(bell): responder.rung for bell, responder in self.responders.items()}
+        self.listener = Listener(rung, self.leaving)
+
+    def route(self) -> None:
+        """In one thread of a process: two would walk the same peers and wait for each other at every lock."""
+        while not self.leaving.is_set() and router.route_waiting():
+            pass
+
+    def start(self) -> None:
+        for thread in self._threads():
+            thread.start()
+
+    def leave(self) -> None:
+        """Take nothing more on. Returns at once; what is in hand is finished."""
+        self.leaving.set()
+        for drain in self.drains.values():
+            drain.stop()
+        for responder in self.responders.values():
+            responder.rung.set()
+
+    def stop(self) -> None:
+        """Returns when what was in hand is finished."""
+        if not self.leaving.is_set():
+            self.leave()
+        for thread in self._threads():
+            thread.join()
+
+    def _threads(self) -> list[threading.Thread]:
+        return [responder.thread for responder in self.responders.values()] + [self.listener.thread]
+
+
+def _carrier(name: str, threads: int, wire: Wire) -> Drain[Delivery]:
+    holder = state.holder_name()
+    return Drain(
+        name,
+        threads,
+        lambda free: state.claim(wire, holder, free, most=threads if wire == Wire.WORKER else None),
+        sender.carry,
+        lambda pieces: state.renew(holder, [piece.pk for piece in pieces]),
+    )

@@ -1,0 +1,70 @@
+"""What a worker or a connector does before it says that it works, so that its first answers are not slower than the later ones.
+
+Connections to PostgreSQL and Valkey are opened, the statements that every delivery passes are prepared on each, and the channels of the
+enabled accounts are made. Nothing is claimed and no row is touched.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from accounts import channels, valkey
+from bridge.pipeline.delivery import state
+from bridge.pipeline.inbound import batch
+from bridge.runtime.db.connection import AWAY
+
+if TYPE_CHECKING:
+    from bridge.models import Wire
+
+log = logging.getLogger(__name__)
+CONNECTIONS = 8
+# psycopg prepares a statement for good when it has come so often on a connection: DATABASES' prepare_threshold, and once more.
+TIMES = 3
+TOGETHER_SECONDS = 15
+
+
+def warm_up(wire: Wire, *, gateway_id: int | None = None, most: int | None = None) -> None:
+    """Blocks, for some 100 ms. gateway_id, most: as this process claims with (`delivery.claim`).
+
+    While the database is away nothing is done: the process then works without.
+    """
+    count = min(CONNECTIONS, settings.DB_POOL_SIZE or 1)
+    together = threading.Barrier(count)
+
+    def prepare() -> None:
+        try:
+            connection.ensure_connection()
+            together.wait(TOGETHER_SECONDS)  # each on a connection of its own: none is handed back before all are open
+            prepare_statements(wire, gateway_id=gateway_id, most=most)
+        except BaseException:
+            together.abort()  # nobody waits for this one
+            raise
+        finally:
+            connection.close()  # back to the pool
+
+    valkey.ask(lambda client: client.ping(), None)
+    try:
+        channels.remember_enabled()
+        with ThreadPoolExecutor(count, thread_name_prefix="warm-up") as threads:
+            for done in [threads.submit(prepare) for _ in range(count)]:
+                done.result()
+    except (*AWAY, threading.BrokenBarrierError) as error:
+        log.warning("the database is away (%s): the first answers will be slower", type(error).__name__)
+    finally:
+        connection.close()
+
+
+def prepare_statements(wire: Wire, *, gateway_id: int | None = None, most: int | None = None) -> None:
+    """On this thread's connection. With values of the same types as later, for others are prepared anew; room for none, and no rows."""
+    for _ in range(TIMES):
+        state.claim(wire, "", 0, gateway_id=gateway_id, most=most)
+        state.begin_all([])
+        state.succeed_all([])
+        with transaction.atomic():
+            batch.take([])

@@ -1,0 +1,152 @@
+"""What is written to the log: each record with the ids of what it is about, without secrets and without what people wrote.
+
+LOG_FORMAT=line is for a person before a terminal, json for a machine: one object in one line, tracebacks and all. A lost connection to
+Valkey is one line in either: it is no defect of ours, and its traceback would say nothing but that.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pythonjsonlogger.json import JsonFormatter as _JsonFormatter
+
+from bridge.security.redaction import hide
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Packages whose connection errors mean that Valkey is away; the rest of the sentence is in the message.
+_BROKERS = {"redis", "kombu", "amqp"}
+# PostgreSQL shows the whole row that broke a rule, and a row may hold a message.
+_ROW = re.compile(r"DETAIL:.*?(?=\n\n(?:During handling|The above exception)|\Z)", re.DOTALL)
+# A minute in each process; and letters of a path or a reason.
+MAX_CLIENT_ERRORS = 60
+MAX_CLIENT_TEXT = 200
+
+_ids: ContextVar[dict[str, int]] = ContextVar("ids", default={})  # noqa: B039  never changed, only replaced
+
+
+@contextmanager
+def about(**ids: int | None) -> Iterator[None]:
+    """Everything logged within is about these rows: message=…, delivery=…, account=…"""
+    known = {f"{name}_id": pk for name, pk in ids.items() if pk is not None}
+    token = _ids.set({**_ids.get(), **known})
+    try:
+        yield
+    finally:
+        _ids.reset(token)
+
+
+class ClientErrors(logging.Filter):
+    """What Django writes of requests that were the client's mistake: one short line each, so many a minute, without a traceback.
+
+    Strangers cause them at will, and the log is on a disk.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.minute, self.count = 0, 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("django.") or getattr(record, "status_code", 500) >= 500:
+            return True
+        minute = int(record.created) // 60
+        if minute != self.minute:
+            left_out, self.minute, self.count = self.count - MAX_CLIENT_ERRORS, minute, 0
+            if left_out > 0:
+                record.msg = f"{left_out} requests with mistakes were not written here. {record.msg}"
+        self.count += 1
+        record.args = tuple(_cut(value) for value in record.args) if isinstance(record.args, tuple) else record.args
+        record.msg, record.exc_info = _cut(record.msg), None
+        return self.count <= MAX_CLIENT_ERRORS
+
+
+class Rarely:
+    """Whether a message that repeats is worth a line: its 1st, 2nd, 4th, 8th … time in a row. Another message begins anew."""
+
+    def __init__(self) -> None:
+        self.said, self.times = "", 0
+
+    def is_due(self, said: str) -> bool:
+        """said: the message, without what changes from one time to the next."""
+        self.times = self.times + 1 if said == self.said else 1
+        self.said = said
+        return self.times & (self.times - 1) == 0
+
+    def note_outage(self, logger: logging.Logger, who: str, error: Exception) -> None:
+        """The database is away. who: what waits for it."""
+        name = type(error).__name__
+        if self.is_due(name):
+            logger.warning("%s: the database is away (%s)", who, name)
+
+    def forget(self) -> None:
+        """It is over: the next one is the first again."""
+        self.said, self.times = "", 0
+
+
+def _cut(value: object) -> object:
+    return f"{value[:MAX_CLIENT_TEXT]}…" if isinstance(value, str) and len(value) > MAX_CLIENT_TEXT else value
+
+
+class LineFormatter(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        shown = discreet(record)
+        ids = ", ".join(f"{name.removesuffix('_id')} {pk}" for name, pk in _ids.get().items())
+        shown.msg += f" [{ids}]" if ids else ""
+        return super().format(shown)
+
+
+class JsonFormatter(_JsonFormatter):
+    """Only what stands here is written: what libraries add to their records (requests, arguments) is nobody's business."""
+
+    def __init__(self) -> None:
+        names = {"levelname": "level", "name": "logger", "process": "pid", "exc_info": "traceback"}
+        super().__init__(
+            ["levelname", "name", "process", "threadName", "message"],
+            rename_fields={**names, "threadName": "thread"},
+            static_fields={"service": process_name()},
+            timestamp="time",
+            json_ensure_ascii=False,
+        )
+
+    def format(self, record: logging.LogRecord) -> str:
+        shown = discreet(record)
+        shown.__dict__.update(_ids.get())
+        return super().format(shown)
+
+
+def discreet(record: logging.LogRecord) -> logging.LogRecord:
+    """A new record that says the same without secrets, rows, or anything that was added to it."""
+    message, error = record.getMessage(), record.exc_info[1] if record.exc_info else None
+    if error is not None and _lost_broker(error):
+        message = f"{message.partition(chr(10))[0]} ({type(error).__name__})"
+    fields = ("created", "msecs", "process", "threadName")
+    shown = logging.LogRecord(record.name, record.levelno, record.pathname, record.lineno, hide(message), None, None)
+    shown.__dict__.update({name: getattr(record, name) for name in fields})
+    if record.exc_info and error is not None and not _lost_broker(error):
+        shown.exc_text = hide(_ROW.sub("DETAIL: (left out)", logging.Formatter().formatException(record.exc_info)))
+    return shown
+
+
+def process_name() -> str:
+    """web, callbacks, worker, beat, connector, or the command that was started."""
+    program, *arguments = [Path(sys.argv[0]), *sys.argv[1:]]
+    if "granian" in program.parts or program.name == "granian":
+        return "callbacks" if arguments[-1:] == ["bridge.asgi:callbacks"] else "web"
+    if "celery" in program.parts or program.name == "celery":
+        return next((word for word in arguments if word in ("worker", "beat")), "celery")
+    return next(iter(arguments), program.stem) if program.name == "manage.py" else program.stem
+
+
+def _lost_broker(error: BaseException) -> bool:
+    known: Any = type(error).__module__.partition(".")[0] in _BROKERS
+    return bool(known) or isinstance(error, ConnectionError)

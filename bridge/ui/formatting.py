@@ -1,0 +1,119 @@
+"""How facts are shown: a state is a word in a colour, a time is relative with the exact one on hover. Pure, no queries."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+
+from accounts.models import Health
+from bridge.models import Conversation, Delivery, Outcome, State
+from bridge.webhooks import post
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.utils.functional import _StrOrPromise
+    from django.utils.safestring import SafeString
+
+# A time of an hour or more that is still to come is rounded up by so much: what was given 30 days just now has 30, not 29.
+ROUNDED_UP, HOUR = timedelta(seconds=59), timedelta(hours=1)
+# The tone is a CSS class; the word says the same.
+STATE_TONES = {
+    State.PENDING: "info",
+    State.SENDING: "info",
+    State.DELIVERED: "good",
+    State.HELD: "warn",
+    State.SKIPPED: "quiet",
+    State.DEAD: "bad",
+    State.UNCERTAIN: "warn",
+}
+HEALTH_TONES = {Health.NEW: "quiet", Health.OK: "good", Health.FAILING: "warn", Health.STOPPED: "bad"}
+MODE_TONES = {Conversation.Mode.BOT: "good", Conversation.Mode.PAUSED: "warn", Conversation.Mode.HUMAN: "info"}
+OUTCOME_TONES = {Outcome.OK: "good", Outcome.ERROR: "bad", Outcome.UNKNOWN: "warn", Outcome.INTERRUPTED: "warn"}
+
+
+def badge(word: _StrOrPromise, tone: str) -> SafeString:
+    return format_html('<span class="b-badge b-{}">{}</span>', tone, word)
+
+
+def state_badge(delivery: Delivery) -> SafeString:
+    if delivery.recalled_at:
+        return badge(_("recalled"), "quiet")
+    state = badge(delivery.get_state_display(), STATE_TONES[State(delivery.state)])
+    return format_html("{} {}", state, badge(_("possibly twice"), "warn")) if delivery.possibly_twice else state
+
+
+def whom(delivery: Delivery) -> str:
+    """Whom a delivery without a message tells."""
+    if delivery.endpoint:
+        return _("Webhook %s") % delivery.endpoint
+    return _("Event for a webhook that was deleted") if post.orphaned(delivery) else _("Alert to staff")
+
+
+def health_badge(row: Any) -> SafeString:
+    """row: an account or a gateway. Of a failing account also when it is tried next."""
+    if not row.enabled:
+        return badge(_("switched off"), "quiet")
+    state, again = badge(row.get_state_display(), HEALTH_TONES[Health(row.state)]), getattr(row, "next_try_at", None)
+    if row.state != Health.FAILING or again is None:
+        return state
+    if again <= timezone.now():
+        return format_html("{} <small>{}</small>", state, _("the next try is due"))
+    return format_html("{} <small>{} {}</small>", state, _("next try"), ago(again))
+
+
+def mode_badge(conversation: Conversation) -> SafeString:
+    mode = Conversation.Mode(conversation.mode)
+    words = {mode.BOT: _("agent"), mode.PAUSED: _("paused"), mode.HUMAN: _("staff")}
+    return badge(words[mode], MODE_TONES[mode])
+
+
+def exactly(when: datetime) -> str:
+    return date_format(timezone.localtime(when), "Y-m-d H:i:s")
+
+
+def ago(when: datetime | None) -> SafeString | str:
+    """A time element; the page's script puts the exact time into the reader's zone and keeps the words true."""
+    if when is None:
+        return "–"
+    return format_html(
+        '<time class="b-time" datetime="{}" title="{}">{}</time>', when.isoformat(), exactly(when), distance(when)
+    )
+
+
+def distance(when: datetime) -> str:
+    now = timezone.now()
+    if abs((now - when).total_seconds()) < 60:
+        return _("in a moment") if when > now else _("just now")
+    if when > now:
+        until = when + ROUNDED_UP if when + ROUNDED_UP >= now + HOUR else when
+        return _("in %(time)s") % {"time": timesince(now, until, depth=1)}
+    return _("%(time)s ago") % {"time": timesince(when, now, depth=1)}
+
+
+def duration(seconds: float) -> str:
+    if seconds < 1:
+        return _("%(n)d ms") % {"n": round(seconds * 1000)}
+    if seconds < 120:
+        return _("%(n).1f s") % {"n": seconds}
+    return _("%(n)d min") % {"n": round(seconds / 60)}
+
+
+def usage(taken: dict[str, Any]) -> str:
+    """One line of what an agent's turn took. taken: the `usage` of its attempt."""
+    read = {name: int(taken.get(name) or 0) for name in ("input", "output", "cache_read", "cache_write")}
+    told = {
+        "model": taken.get("model") or _("a model"),
+        "into": read["input"] + read["cache_read"] + read["cache_write"],
+        "out": read["output"],
+        "cached": read["cache_read"],
+    }
+    line = _("%(model)s: %(into)s tokens in (%(cached)s from its cache), %(out)s out") % told
+    cost = taken.get("cost")
+    return line if cost is None else f"{line} · ${cost:.4f}"

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.models import Restriction
 from channels_wechat import can
-from channels_wechat.base import Passive
+from channels_wechat.contract.channel import Passive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from accounts.models import ChannelAccount
-    from channels_wechat.base import Channel
-    from channels_wechat.errors import ChannelError
+    from channels_wechat.contract.channel import Channel
+    from channels_wechat.contract.errors import ChannelError
 
 # An account may be verified at any time; the platform tells nobody.
 RESTRICTED_SECONDS = 24 * 3600

@@ -12,17 +12,17 @@ from django.conf import settings
 from accounts.models import ChannelAccount
 from accounts.tokens import StoredTokens
 from channels_wechat import KINDS, channel_class
-from channels_wechat.guard import Guard
-from channels_wechat.http import Http
-from channels_wechat.messages import Identity
-from channels_wechat.retired import Retired
-from channels_wechat.sentences import Sentences
+from channels_wechat.contract.messages import Identity
+from channels_wechat.contract.sentences import Sentences
+from channels_wechat.unregistered import Retired
+from channels_wechat.wire.http import Http
+from channels_wechat.wire.ssrf_guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from channels_wechat.base import Channel
+    from channels_wechat.contract.channel import Channel
 
 # A callback is answered from an account read at most this long ago: switching one off takes effect within it.
 CACHE_SECONDS = 2.0

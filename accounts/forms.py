@@ -12,13 +12,13 @@ from django.utils.translation import gettext_lazy as _
 from accounts.channels import guard
 from accounts.models import ChannelAccount
 from channels_wechat import channel_class
-from channels_wechat.addresses import check_address, leads_elsewhere
-from channels_wechat.base import Moderated
-from channels_wechat.pasted import as_seen, one_line, without_invisible
-from channels_wechat.sentences import SENTENCES, default_of, parameters_of
+from channels_wechat.contract.channel import Moderated
+from channels_wechat.contract.pasted import as_seen, one_line, without_invisible
+from channels_wechat.contract.sentences import SENTENCES, default_of, parameters_of
+from channels_wechat.wire.addresses import check_address, leads_elsewhere
 
 if TYPE_CHECKING:
-    from channels_wechat.base import Channel, CredentialsForm
+    from channels_wechat.contract.channel import Channel, CredentialsForm
 
     _AccountForm = forms.ModelForm[ChannelAccount]
 else:
@@ -40,7 +40,7 @@ CONFIGURATION = [
     "updated_at",
 ]
 STORED = _("stored, leave empty to keep")
-# The form's field for a sentence of `channels_wechat.sentences.SENTENCES` is this and the sentence's name.
+# The form's field for a sentence of `channels_wechat.contract.sentences.SENTENCES` is this and the sentence's name.
 SENTENCE_PREFIX = "sentence_"
 SENTENCE_LENGTH = 500
 ENTER_AGAIN = _(

@@ -14,7 +14,7 @@ from accounts.valkey import ask
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from channels_wechat.messages import Limit
+    from channels_wechat.contract.messages import Limit
 
 SLICES = 60
 # How long to hold back while the counters cannot be read.

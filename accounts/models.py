@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.fields import EncryptedJSONField, EncryptedTextField
 from channels_wechat import KINDS, channel_class
-from channels_wechat.sentences import CHINESE, LANGUAGES, Sentences
+from channels_wechat.contract.sentences import CHINESE, LANGUAGES, Sentences
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
@@ -150,7 +150,7 @@ class ChannelAccount(models.Model):
         return channel_class(self.kind).label if self.kind in KINDS else self.kind
 
     def sentence(self, name: str, /, **params: object) -> str:
-        """What the people of this account read on this occasion; names: `channels_wechat.sentences.SENTENCES`."""
+        """What the people of this account read on this occasion; names: `channels_wechat.contract.sentences.SENTENCES`."""
         return Sentences(self.language, self.sentences).get(name, **params)
 
     @property
@@ -227,7 +227,7 @@ def cleaned_credentials(kind: str, data: dict[str, Any]) -> dict[str, Any]:
 
 
 class ReplyWindow(models.Model):
-    """What may still be said to one person: opened by what they do, used up by what we send. `accounts.windows` keeps it."""
+    """What may still be said to one person: opened by what they do, used up by what we send. `accounts.reply_windows` keeps it."""
 
     account = models.ForeignKey(ChannelAccount, on_delete=models.CASCADE, related_name="windows", db_index=False)
     peer_id = models.CharField(max_length=200)

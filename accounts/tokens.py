@@ -18,13 +18,13 @@ from django.utils.translation import gettext_lazy as _
 from accounts import counters
 from accounts.fields import sealed
 from accounts.models import AccessToken, ChannelAccount, Health
-from channels_wechat.errors import Action, ChannelError
+from channels_wechat.contract.errors import Action, ChannelError
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-    from channels_wechat.base import Tokens
-    from channels_wechat.messages import Token
+    from channels_wechat.contract.channel import Tokens
+    from channels_wechat.contract.messages import Token
 
 # Renewed this long before its end, by beat; a token of 7 200 s is fetched about every 115 minutes.
 MARGIN_SECONDS = 300

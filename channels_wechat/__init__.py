@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from django.utils.module_loading import import_string
 
 if TYPE_CHECKING:
-    from channels_wechat.base import Channel
+    from channels_wechat.contract.channel import Channel
 
 KINDS = {
-    "wecom_app": "channels_wechat.wecom_app.WeComApp",
-    "wecom_aibot": "channels_wechat.wecom_aibot.WeComAIBot",
-    "official_account": "channels_wechat.official_account.OfficialAccount",
-    "mini_program": "channels_wechat.mini_program.MiniProgram",
+    "wecom_app": "channels_wechat.wecom.app.channel.WeComApp",
+    "wecom_aibot": "channels_wechat.wecom.aibot.channel.WeComAIBot",
+    "official_account": "channels_wechat.weixin.official_account.OfficialAccount",
+    "mini_program": "channels_wechat.weixin.mini_program.MiniProgram",
 }
 
 

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from channels_wechat.text import sendable
+from channels_wechat.contract.text import sendable
 from openclaw import model_marks
 
 # So many words for silence are cut off at the end of a text.

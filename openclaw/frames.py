@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any, Final
 
-from channels_wechat.text import clean_json
+from channels_wechat.contract.text import clean_json
 
 Json = dict[str, Any]
 

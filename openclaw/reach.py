@@ -16,8 +16,8 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.errors import ChannelError
-from channels_wechat.guard import Guard
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.wire.ssrf_guard import Guard
 from openclaw.errors import Code, GatewayError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Endpoint:
     """Where a gateway is and how we prove who we are; `token` is `gateway.auth.token` of openclaw.json.
 
-    private_hosts: `host:port` that may be reached though they are private, or without TLS (`channels_wechat.guard`); None: every one.
+    private_hosts: `host:port` that may be reached though they are private, or without TLS (`wire.ssrf_guard`); None: every one.
     Link-local and metadata addresses are reached by no setting.
     """
 

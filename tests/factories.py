@@ -21,7 +21,7 @@ from bridge.pipeline.inbound import receive as arrivals
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound import sender as sending
 from channels_wechat import channel_class
-from channels_wechat.messages import Content, Inbound, MediaItem, Peer
+from channels_wechat.contract.messages import Content, Inbound, MediaItem, Peer
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:

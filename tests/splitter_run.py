@@ -12,7 +12,8 @@ import time
 import unicodedata
 from collections import Counter
 
-from channels_wechat.text import Piece, clean, pieces, split
+from channels_wechat.contract.text import clean
+from channels_wechat.text.split import Piece, pieces, split
 
 HAN = "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产种面而方后多定行学法所民得经"
 EMOJI = ["😀", "👍🏽", "👨‍👩‍👧‍👦", "🏳️‍🌈", "🇨🇳", "🇯🇵🇨🇳", "1️⃣", "❤️", "🧑🏿‍🚀", "☺️", "🏴󠁧󠁢󠁥󠁮󠁧󠁿"]

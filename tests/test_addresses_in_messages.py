@@ -13,8 +13,8 @@ from accounts.channels import channel_for, http
 from bridge.media import storage
 from bridge.models import AttachmentState
 from bridge.pipeline.agent import turn
-from channels_wechat.errors import Action, ChannelError
-from channels_wechat.messages import Content, MediaItem, Peer
+from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.messages import Content, MediaItem, Peer
 from openclaw.turns import Answer, MediaRef
 from tests import factories
 from tests.channels.harness import Recorder, Reply, recorder

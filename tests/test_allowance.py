@@ -13,7 +13,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import limits, windows
+from accounts import limits, reply_windows
 from accounts.channels import channel_for
 from accounts.models import ReplyWindow
 from bridge.models import Delivery, Message, Reason
@@ -21,8 +21,8 @@ from bridge.operations import replay, retention
 from bridge.pipeline.delivery import state as work
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox, reply_window
-from channels_wechat.errors import Action, ChannelError
-from channels_wechat.messages import Content, Peer, Window
+from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.messages import Content, Peer, Window
 from tests.factories import (
     FAN,
     MINI,
@@ -72,7 +72,7 @@ def account(people: Crowd) -> ChannelAccount:
 
 
 def left(account: ChannelAccount, who: str = FAN) -> int:
-    return windows.left(account.pk, who)
+    return reply_windows.left(account.pk, who)
 
 
 def calls(people: Crowd) -> int:

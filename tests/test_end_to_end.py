@@ -12,7 +12,7 @@ from bridge.media import storage
 from bridge.models import Attachment, Delivery, Message, Reason, Route, State
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox, sender
-from channels_wechat.messages import Content
+from channels_wechat.contract.messages import Content
 from openclaw.stub.brain import picture as png
 from tests.callbacks import web_server
 from tests.connecting import RunningConnector

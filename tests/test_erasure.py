@@ -37,7 +37,7 @@ from bridge.pipeline.delivery.retry_policy import Failure
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox
 from bridge.runtime.worker import tasks
-from channels_wechat.messages import Content, Upload, Window
+from channels_wechat.contract.messages import Content, Upload, Window
 from tests import factories
 from tests.factories import (
     FAN,

@@ -12,10 +12,10 @@ from django.core.files.base import ContentFile
 from accounts.models import Restriction
 from bridge.media import storage
 from bridge.pipeline.agent import turn
-from channels_wechat.filetypes import SUFFIXES, kind_of, recognise, with_suffix
-from channels_wechat.messages import Content, MediaItem
-from channels_wechat.wecom_app_content import media_type
-from channels_wechat.weixin_content import suffix_of
+from channels_wechat.contract.filetypes import SUFFIXES, kind_of, recognise, with_suffix
+from channels_wechat.contract.messages import Content, MediaItem
+from channels_wechat.wecom.app.rendering import media_type
+from channels_wechat.weixin.rendering import suffix_of
 from openclaw.stub.brain import picture as png
 from tests.channels.harness import Reply, recorder, says
 from tests.factories import app, hear, official, send

@@ -12,7 +12,7 @@ from django.utils import timezone
 from bridge.models import Contact, Conversation, Delivery, Message, Reason, Route, State, Target, Wire
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox
-from channels_wechat.messages import Content, message_uuid
+from channels_wechat.contract.messages import Content, message_uuid
 from tests import factories
 from tests.factories import GROUP, app, bot, claim, gateway, hear, picture, route, row, said, shift, turn
 

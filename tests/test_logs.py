@@ -269,7 +269,7 @@ def test_a_strangers_mistake_has_no_traceback_and_ours_has(filtered: pytest.LogC
 QUIET = """
 import logging, threading, http.server, django
 django.setup()
-from channels_wechat.http import Http
+from channels_wechat.wire.http import Http
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.end_headers(); self.wfile.write(b"{}")

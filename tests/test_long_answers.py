@@ -10,7 +10,7 @@ from django.db import transaction
 
 from bridge.models import Delivery, State
 from bridge.pipeline.outbound import outbox
-from channels_wechat.messages import Content
+from channels_wechat.contract.messages import Content
 from tests.factories import FAN, answer, app, bot, due, hear, official, row, send, work_off
 from tests.followers import Crowd, crowd
 

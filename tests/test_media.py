@@ -17,7 +17,7 @@ from django.utils import timezone
 from bridge.media import storage
 from bridge.models import Attachment, Message
 from bridge.runtime.conf.checks import _is_writable
-from channels_wechat.errors import Action, ChannelError
+from channels_wechat.contract.errors import Action, ChannelError
 from tests.factories import GROUP, app, bot, hear, picture
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def again(item: Attachment) -> None:
 def upload(company: SimulatorClient, account: ChannelAccount) -> str:
     """A media id that the platform knows."""
     from accounts.channels import channel_for
-    from channels_wechat.messages import Upload
+    from channels_wechat.contract.messages import Upload
     from openclaw.stub.brain import picture as png
 
     return channel_for(account).upload(Upload("image", "照片.png", "image/png", png(1)))  # type: ignore[attr-defined]

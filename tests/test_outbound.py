@@ -14,7 +14,7 @@ from django.utils import timezone
 from bridge.models import Attempt, Conversation, Delivery, Message, Reason
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.outbox import CannotSend, answerable, cannot_send, said_at_once
-from channels_wechat.messages import Content
+from channels_wechat.contract.messages import Content
 from tests.factories import GROUP, answer, app, bot, hear, parts, send, shift, to_send
 
 if TYPE_CHECKING:

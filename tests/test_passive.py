@@ -28,9 +28,9 @@ from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.outbox import CannotSend
 from bridge.pipeline.replies import passive, unread, waiting_requests
 from bridge.runtime.conf import capacity
-from channels_wechat.errors import Action, ChannelError
-from channels_wechat.messages import Content, message_uuid
-from channels_wechat.official_account import OfficialAccount
+from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.messages import Content, message_uuid
+from channels_wechat.weixin.official_account import OfficialAccount
 from tests.callbacks import Reply, call, signed
 from tests.factories import (
     FAN,

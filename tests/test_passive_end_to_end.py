@@ -11,8 +11,8 @@ from accounts import capabilities
 from accounts.models import Restriction
 from bridge.models import Delivery
 from bridge.pipeline.replies import passive
-from channels_wechat.official_account import OfficialAccount
 from channels_wechat.simulator import RunningSimulator
+from channels_wechat.weixin.official_account import OfficialAccount
 from tests.callbacks import web_server
 from tests.connecting import RunningConnector
 from tests.factories import FAN, KEY, OFFICIAL, TOKEN, eventually, gateway, official, route

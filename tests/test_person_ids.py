@@ -14,7 +14,7 @@ from bridge.models import Contact, Conversation, Message, Route, State
 from bridge.pipeline.inbound import router
 from bridge.pipeline.routing import rules
 from bridge.ui import search
-from channels_wechat.wecom_ids import person_id
+from channels_wechat.wecom.person_ids import person_id
 from tests.callbacks import call
 from tests.factories import FAN, GROUP, app, bot, gateway, hear, official, route, send, turn
 from tests.test_heard import of_member

@@ -12,7 +12,7 @@ from accounts.models import AccessToken, ChannelAccount, Health
 from bridge.models import Reason, State
 from bridge.operations import replay
 from bridge.pipeline.delivery import state as work
-from channels_wechat.messages import Content
+from channels_wechat.contract.messages import Content
 from tests.factories import FAN, app, claimed, due, official, outcomes, row, send, shift, to_send, work_off
 from tests.followers import SEND, Crowd, crowd
 

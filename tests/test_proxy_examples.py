@@ -13,7 +13,7 @@ from axes.models import AccessAttempt
 
 from accounts import capabilities
 from bridge.models import Message
-from channels_wechat.official_account import OfficialAccount
+from channels_wechat.weixin.official_account import OfficialAccount
 from tests.callbacks import from_app, web_server
 from tests.factories import app, official
 from tests.proxy import HOST, PROXIES, needed, proxy

@@ -19,7 +19,7 @@ from bridge.pipeline.delivery.state import LostLease
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.replies.streams import answer_poll
-from channels_wechat.messages import Content
+from channels_wechat.contract.messages import Content
 from openclaw.models import Gateway
 from tests import factories
 from tests.factories import (

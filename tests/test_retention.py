@@ -31,7 +31,7 @@ from bridge.operations import retention
 from bridge.operations.replay import dismiss, replay
 from bridge.runtime.worker import tasks
 from bridge.webhooks import post
-from channels_wechat.messages import Upload
+from channels_wechat.contract.messages import Upload
 from tests.factories import (
     answer,
     app,

@@ -19,7 +19,7 @@ from bridge.pipeline.delivery.retry_policy import MAX_TRIES
 from bridge.pipeline.inbound import router as inbound
 from bridge.pipeline.outbound import moderation
 from bridge.runtime.worker import tasks
-from channels_wechat.messages import Verdict, Window
+from channels_wechat.contract.messages import Verdict, Window
 from channels_wechat.simulator import RunningSimulator
 from tests.callbacks import web_server
 from tests.connecting import RunningConnector

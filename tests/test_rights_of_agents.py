@@ -10,7 +10,7 @@ from bridge.models import Message, Route
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.recipients import people_of
 from bridge.pipeline.outbound.rights import CARDS, LINKS, MENTION_ALL, restrict, rights_of
-from channels_wechat.messages import Content
+from channels_wechat.contract.messages import Content
 from tests.factories import app, bot, route, send, turn
 
 

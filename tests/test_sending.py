@@ -19,7 +19,7 @@ from bridge.operations import replay
 from bridge.pipeline.delivery import state as work
 from bridge.pipeline.delivery.retry_policy import Failure
 from bridge.pipeline.outbound import outbox
-from channels_wechat.messages import Content
+from channels_wechat.contract.messages import Content
 from tests.factories import (
     AGENT,
     GROUP,

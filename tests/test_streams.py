@@ -18,7 +18,7 @@ from bridge.pipeline.delivery.retry_policy import Failure
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.replies import streams
 from bridge.pipeline.replies.streams import partial_key
-from channels_wechat.messages import Content
+from channels_wechat.contract.messages import Content
 from openclaw.stub.brain import picture
 from tests.callbacks import call, opened, poll
 from tests.factories import (

@@ -18,8 +18,8 @@ from bridge.media import storage
 from bridge.models import Attachment, AttachmentState, Contact, Delivery, Reason, State
 from bridge.operations.replay import replay
 from bridge.security.redaction import MAX_BYTES, redact
-from channels_wechat.messages import Content
-from channels_wechat.weixin_errors import error_for
+from channels_wechat.contract.messages import Content
+from channels_wechat.weixin.errors import error_for
 from tests.factories import FAN, OFFICIAL, due, official, outcomes, row, send, shift, work_off
 from tests.followers import SEND, Crowd, crowd
 

@@ -11,7 +11,7 @@ from wechatpy.crypto import WeChatCrypto
 
 from bridge.models import Delivery, Message
 from bridge.pipeline.inbound import router
-from channels_wechat import xml
+from channels_wechat.wire import xml
 from tests.callbacks import call
 from tests.factories import FAN, KEY, NEVER_THE_SAME_DAY, OFFICIAL, TOKEN, mini, official
 from tests.test_no_event_lost import SECOND, callback, push

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, note, seed, settings
 from hypothesis import strategies as st
 
-from accounts import windows
+from accounts import reply_windows
 from bridge.models import Delivery, Message, Reason, State
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox
-from channels_wechat.messages import Content
+from channels_wechat.contract.messages import Content
 from tests.factories import MINI, OFFICIAL, mini, official, work_off
 from tests.followers import Crowd, crowd
 
@@ -109,7 +109,7 @@ class Person:
         assert not Delivery.objects.filter(message__peer_id=self.openid, state__in=(State.PENDING, State.DEAD)).exists()
         if not self.unrouted:
             left = self.people.client.standing(self.openid)["left"]
-            assert windows.left(self.account.pk, self.openid) == left
+            assert reply_windows.left(self.account.pk, self.openid) == left
             assert not (held and left)
 
     @staticmethod

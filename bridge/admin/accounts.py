@@ -30,11 +30,11 @@ from bridge.pipeline.inbound import callback_stats
 from bridge.security.permissions import HIDDEN
 from bridge.ui import formatting
 from channels_wechat import KINDS, can, channel_class
-from channels_wechat.base import Callbacks, Groups, Moderated, Quotas, Templates, Tokens
-from channels_wechat.errors import Action, ChannelError
-from channels_wechat.messages import Peer
-from channels_wechat.pasted import without_invisible
-from channels_wechat.sentences import SENTENCES
+from channels_wechat.contract.channel import Callbacks, Groups, Moderated, Quotas, Templates, Tokens
+from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.messages import Peer
+from channels_wechat.contract.pasted import without_invisible
+from channels_wechat.contract.sentences import SENTENCES
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
     from django.utils.safestring import SafeString
 
-    from channels_wechat.base import Channel
+    from channels_wechat.contract.channel import Channel
 
 
 MOST_ID = 200

@@ -16,7 +16,7 @@ from django.utils.html import format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from accounts import windows
+from accounts import reply_windows
 from accounts.capabilities import passively
 from accounts.channels import channel_for
 from accounts.models import ReplyWindow
@@ -37,9 +37,9 @@ from bridge.pipeline.routing import rules
 from bridge.security import audit
 from bridge.security.permissions import may_read
 from bridge.ui import formatting, search
-from channels_wechat.base import Windows
-from channels_wechat.messages import Content
-from channels_wechat.pasted import clean_title, without_invisible
+from channels_wechat.contract.channel import Windows
+from channels_wechat.contract.messages import Content
+from channels_wechat.contract.pasted import clean_title, without_invisible
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -338,7 +338,7 @@ def _window_of(conversation: Conversation) -> dict[str, Any] | None:
     if not isinstance(channel, Windows) or passively(channel, conversation.account_id):
         return None
     found = ReplyWindow.objects.filter(account=conversation.account_id, peer_id=conversation.peer_id).first()
-    left = windows.left_of(found) if found else 0
+    left = reply_windows.left_of(found) if found else 0
     return {"left": left, "until": found.until if found and left else None}
 
 

@@ -33,8 +33,8 @@ from bridge.pipeline.outbound import outbox
 from bridge.security import audit
 from bridge.security.permissions import HIDDEN, hide_errors, may_read
 from bridge.ui import formatting, search
-from channels_wechat.base import Recall
-from channels_wechat.errors import ChannelError
+from channels_wechat.contract.channel import Recall
+from channels_wechat.contract.errors import ChannelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

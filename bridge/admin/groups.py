@@ -17,8 +17,8 @@ from accounts.channels import channel_for
 from accounts.person_ids import person_id
 from bridge.admin.theme import dressed
 from bridge.models import Contact, Conversation
-from channels_wechat.base import Groups
-from channels_wechat.errors import ChannelError
+from channels_wechat.contract.channel import Groups
+from channels_wechat.contract.errors import ChannelError
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
     from django.utils.safestring import SafeString
 
-# What an inbound message can be (`channels_wechat.messages.Inbound`).
+# What an inbound message can be (`channels_wechat.contract.messages.Inbound`).
 HEARD = ("text", "mixed", "image", "voice", "video", "file", "location", "link", "action", "event", "unsupported")
 
 

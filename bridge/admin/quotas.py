@@ -11,8 +11,8 @@ from django.utils.translation import gettext_lazy
 
 from accounts import capabilities
 from accounts.channels import channel_for
-from channels_wechat.base import Quotas
-from channels_wechat.errors import Action, ChannelError
+from channels_wechat.contract.channel import Quotas
+from channels_wechat.contract.errors import Action, ChannelError
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse

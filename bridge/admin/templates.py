@@ -16,16 +16,16 @@ from bridge.admin.theme import dressed
 from bridge.models import Message
 from bridge.pipeline.outbound import outbox
 from bridge.security import audit
-from channels_wechat.base import Templates
-from channels_wechat.errors import ChannelError
-from channels_wechat.messages import Content
+from channels_wechat.contract.channel import Templates
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.messages import Content
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
     from accounts.models import ChannelAccount
     from bridge.admin.accounts import AccountAdmin
-    from channels_wechat.messages import Template
+    from channels_wechat.contract.messages import Template
 
 
 class SubscribeForm(forms.Form):

@@ -22,7 +22,7 @@ from bridge.models.webhooks import MOST_OVERLAP_HOURS, OVERLAP_HOURS
 from bridge.security.permissions import hide_errors, may_read
 from bridge.ui import formatting
 from bridge.webhooks import events
-from channels_wechat.pasted import without_invisible
+from channels_wechat.contract.pasted import without_invisible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

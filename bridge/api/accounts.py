@@ -21,10 +21,10 @@ from bridge.api.base import Endpoint
 from bridge.api.errors import Conflict, Refused
 from bridge.api.fields import Filters, Given, IdFilter, WithheldReason, YesOrNo
 from channels_wechat import KINDS, channel_class
-from channels_wechat.base import Templates
-from channels_wechat.errors import ChannelError
-from channels_wechat.retired import NO_LONGER_SUPPORTED
-from channels_wechat.sentences import SENTENCES
+from channels_wechat.contract.channel import Templates
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.sentences import SENTENCES
+from channels_wechat.unregistered import NO_LONGER_SUPPORTED
 
 if TYPE_CHECKING:
     from rest_framework.request import Request

@@ -17,7 +17,7 @@ from bridge.models import Conversation
 from bridge.models.routes import PeerKinds
 from bridge.pipeline.outbound import outbox
 from bridge.security import audit
-from channels_wechat.pasted import clean_title
+from channels_wechat.contract.pasted import clean_title
 
 if TYPE_CHECKING:
     from rest_framework.request import Request

@@ -19,7 +19,7 @@ from bridge.api.pages import LARGEST_ID, refuse_unknown
 from bridge.models.routes import PeerKinds
 from bridge.security.permissions import HIDDEN
 from bridge.ui import search
-from channels_wechat.pasted import without_invisible
+from channels_wechat.contract.pasted import without_invisible
 
 if TYPE_CHECKING:
     from datetime import datetime

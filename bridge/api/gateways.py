@@ -16,7 +16,7 @@ from bridge.api.base import Endpoint
 from bridge.api.errors import Conflict
 from bridge.api.fields import Checked, Filters, Given, WithheldReason, YesOrNo
 from bridge.operations.gateway_use import uses_of
-from channels_wechat.pasted import clean_pasted
+from channels_wechat.contract.pasted import clean_pasted
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:

@@ -26,9 +26,9 @@ from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.recipients import people_of
 from bridge.pipeline.outbound.surplus import surplus_of
 from channels_wechat import KINDS
-from channels_wechat.messages import Content, MediaKind
-from channels_wechat.pasted import without_invisible
-from channels_wechat.retired import NO_LONGER_SUPPORTED
+from channels_wechat.contract.messages import Content, MediaKind
+from channels_wechat.contract.pasted import without_invisible
+from channels_wechat.unregistered import NO_LONGER_SUPPORTED
 
 if TYPE_CHECKING:
     from django.core.files.uploadedfile import UploadedFile

@@ -27,8 +27,8 @@ from bridge.runtime.launcher import liveness
 from bridge.runtime.spool.fitting import short_id
 from bridge.security import logs
 from channels_wechat import can
-from channels_wechat.base import Streaming
-from channels_wechat.messages import Content
+from channels_wechat.contract.channel import Streaming
+from channels_wechat.contract.messages import Content
 from openclaw import agent_text
 from openclaw.client import backoff
 from openclaw.errors import Action, GatewayError

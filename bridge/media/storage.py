@@ -17,11 +17,11 @@ from accounts.channels import channel_for
 from bridge.models import Attachment, AttachmentState
 from bridge.security import logs
 from bridge.security.redaction import redact_text
-from channels_wechat.base import Downloads, Media
-from channels_wechat.errors import Action, ChannelError
-from channels_wechat.filetypes import recognise, with_suffix
-from channels_wechat.http import error_for_status, file_name
-from channels_wechat.messages import MediaItem, Upload
+from channels_wechat.contract.channel import Downloads, Media
+from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.filetypes import recognise, with_suffix
+from channels_wechat.contract.messages import MediaItem, Upload
+from channels_wechat.wire.http import error_for_status, file_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

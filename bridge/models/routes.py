@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import ChannelAccount
 from accounts.person_ids import person_id
 from channels_wechat import KINDS, channel_class
-from channels_wechat.pasted import NOTHING_SEEN, without_invisible
+from channels_wechat.contract.pasted import NOTHING_SEEN, without_invisible
 from openclaw.models import Gateway
 
 # How the pseudonym of an erased person begins; the number of their contact's row follows.

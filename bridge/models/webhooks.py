@@ -19,8 +19,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts.channels import guard
 from accounts.fields import EncryptedTextField, Sealed, open_sealed
 from accounts.models import ChannelAccount
-from channels_wechat.addresses import check_address, leads_elsewhere
-from channels_wechat.pasted import NOTHING_SEEN, one_line, without_invisible
+from channels_wechat.contract.pasted import NOTHING_SEEN, one_line, without_invisible
+from channels_wechat.wire.addresses import check_address, leads_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

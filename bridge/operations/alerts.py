@@ -22,7 +22,7 @@ from bridge.runtime.spool import journal, report
 from bridge.security import logs
 from bridge.security.redaction import redact_text
 from bridge.webhooks import post
-from channels_wechat.errors import ChannelError
+from channels_wechat.contract.errors import ChannelError
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.channels import channel_for
 from accounts.models import ChannelAccount, Health
-from channels_wechat.errors import Action, ChannelError
+from channels_wechat.contract.errors import Action, ChannelError
 
 # Seconds from one probe to the next; the last one repeats. A day of failing costs about a hundred calls.
 PROBE_SECONDS = (60, 120, 240, 480, 900)

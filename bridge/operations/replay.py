@@ -21,8 +21,8 @@ from bridge.pipeline.outbound import moderation
 from bridge.pipeline.replies import stream_options, unread
 from bridge.runtime.wakeups.publish import Bell, ring
 from bridge.webhooks import post
-from channels_wechat.base import Streaming
-from channels_wechat.retired import NO_LONGER_SUPPORTED, Retired
+from channels_wechat.contract.channel import Streaming
+from channels_wechat.unregistered import NO_LONGER_SUPPORTED, Retired
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

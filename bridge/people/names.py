@@ -15,13 +15,13 @@ from accounts.channels import channel_for
 from accounts.models import ChannelAccount, Health
 from bridge.models import Contact
 from bridge.people import peers
-from channels_wechat.base import Names, People
-from channels_wechat.errors import Action, ChannelError
+from channels_wechat.contract.channel import Names, People
+from channels_wechat.contract.errors import Action, ChannelError
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-    from channels_wechat.base import Channel
+    from channels_wechat.contract.channel import Channel
 
 log = logging.getLogger(__name__)
 # Names are a courtesy: they never compete with messages for the platform's quota.

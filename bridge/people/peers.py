@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from accounts.person_ids import person_id
 from bridge.models import Contact, Conversation
 from bridge.runtime.db.connection import run
-from channels_wechat.messages import Peer
+from channels_wechat.contract.messages import Peer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

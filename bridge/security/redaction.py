@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from channels_wechat.text import clean, clean_json
+from channels_wechat.contract.text import clean, clean_json
 
 MAX_BYTES = 4096
 HIDDEN = "•••"

@@ -20,7 +20,7 @@ from bridge.models import Delivery, Event, Target, WebhookEndpoint, Wire
 from bridge.people import peers
 from bridge.runtime.db.connection import run
 from bridge.runtime.wakeups.publish import Bell, ring
-from channels_wechat.text import clean_json
+from channels_wechat.contract.text import clean_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

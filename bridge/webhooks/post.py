@@ -18,14 +18,14 @@ from django.utils.translation import gettext_lazy as _
 from accounts.channels import http
 from bridge.models import Delivery, Target, WebhookEndpoint, Wire
 from bridge.models.webhooks import SECRET_PREFIX
-from channels_wechat.errors import Action, ChannelError
-from channels_wechat.http import encode_json
-from channels_wechat.messages import Receipt
+from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.messages import Receipt
+from channels_wechat.wire.http import encode_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from channels_wechat.http import Response
+    from channels_wechat.contract.http_client import Response
 
 ALERTS = "hook:alerts"
 # Seconds to connect, seconds without a byte of the answer: a receiver should take an event and work on it afterwards.

@@ -54,7 +54,7 @@ class Run:
 
     def _send(self, member: int) -> None:
         from bridge.pipeline.outbound import outbox
-        from channels_wechat.messages import Content
+        from channels_wechat.contract.messages import Content
         from tests.acceptance.company import member_id
 
         content = Content(text=f"#{self.sent:05d}#")

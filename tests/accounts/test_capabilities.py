@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts import capabilities
 from accounts.channels import channel_for
 from accounts.models import Restriction
-from channels_wechat.errors import Action, ChannelError
+from channels_wechat.contract.errors import Action, ChannelError
 from tests.factories import app, mini, official
 
 if TYPE_CHECKING:

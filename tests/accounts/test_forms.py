@@ -7,7 +7,7 @@ from django import forms
 
 from accounts.forms import account_form, wrong_parameters
 from channels_wechat import KINDS, channel_class
-from channels_wechat.sentences import CHINESE, SENTENCES, parameters_of
+from channels_wechat.contract.sentences import CHINESE, SENTENCES, parameters_of
 from tests.accounts.test_sentences import MAKE, filled
 
 pytestmark = pytest.mark.django_db

@@ -14,8 +14,8 @@ from accounts import channels, person_ids
 from accounts.channels import by_key, by_keys, channel_for
 from accounts.models import AccessToken, ChannelAccount, Health, cleaned_credentials, kind_choices
 from channels_wechat import channel_class
-from channels_wechat.retired import Retired
-from channels_wechat.sentences import SENTENCES
+from channels_wechat.contract.sentences import SENTENCES
+from channels_wechat.unregistered import Retired
 from tests.factories import APP_FIELDS, NOWHERE, app, bot
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from django.urls import reverse
 
 from accounts.forms import account_form
 from channels_wechat import KINDS
-from channels_wechat.sentences import SENTENCES
+from channels_wechat.contract.sentences import SENTENCES
 from tests import factories
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from accounts.fields import sealed
 from accounts.models import AccessToken, ChannelAccount, Health
 from accounts.tokens import KEEP_SECONDS, LEASE_SECONDS, MARGIN_SECONDS, WAIT_SECONDS, StoredTokens, ending_soon
 from bridge.runtime.worker import tasks
-from channels_wechat.errors import Action, ChannelError
-from channels_wechat.messages import Token
+from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.messages import Token
 from tests.factories import AGENT, OFFICIAL, OFFICIAL_FIELDS, app, in_thread, official
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from accounts.channels import channel_for
 from accounts.models import AccessToken, ChannelAccount, Health
 from bridge.models import Conversation
 from channels_wechat import channel_class
-from channels_wechat.messages import Content, Peer
+from channels_wechat.contract.messages import Content, Peer
 from tests import factories
 from tests.admin import rows
 

@@ -16,7 +16,7 @@ from bridge.models import Conversation, Delivery, Route, WebhookEndpoint
 from bridge.people import peers
 from bridge.pipeline.outbound import outbox
 from bridge.security import audit
-from channels_wechat.messages import Content
+from channels_wechat.contract.messages import Content
 from openclaw.models import Gateway
 from tests.admin import rows
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts import capabilities
 from accounts.models import ChannelAccount, Restriction
 from bridge.models import Message
-from channels_wechat.messages import Template
+from channels_wechat.contract.messages import Template
 from channels_wechat.simulator import RunningSimulator
 from tests.admin import rows
 from tests.factories import work_off

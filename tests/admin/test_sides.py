@@ -16,7 +16,7 @@ from accounts.channels import channel_for
 from accounts.models import AccessToken, ChannelAccount, Health
 from bridge.models import Conversation, Delivery, Message, Reason, Route, State
 from channels_wechat import channel_class
-from channels_wechat.sentences import SENTENCES
+from channels_wechat.contract.sentences import SENTENCES
 from channels_wechat.simulator import RunningSimulator
 from openclaw.models import Gateway
 from openclaw.stub import RunningStub

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 def values_of(account_id: int, count: int) -> list[dict[str, Any]]:
     from accounts.models import ChannelAccount
     from bridge.pipeline.inbound import receive
-    from channels_wechat.wecom_app_inbound import read
-    from channels_wechat.xml import parse
+    from channels_wechat.wecom.app.parsing import read
+    from channels_wechat.wire.xml import parse
 
     account, numbers = ChannelAccount.objects.get(pk=account_id), sealed.numbers()
     plain = sealed.message(0)

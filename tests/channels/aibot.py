@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from wechatpy.crypto import PrpCrypto
 
-from channels_wechat.http import Http
-from channels_wechat.messages import Identity, Inbound
-from channels_wechat.sentences import ENGLISH, Sentences
+from channels_wechat.contract.messages import Identity, Inbound
+from channels_wechat.contract.sentences import ENGLISH, Sentences
 from channels_wechat.simulator import crypto as platform
-from channels_wechat.wecom_aibot import WeComAIBot
+from channels_wechat.wecom.aibot.channel import WeComAIBot
+from channels_wechat.wire.http import Http
 
 if TYPE_CHECKING:
-    from channels_wechat.messages import Answer, Reception
+    from channels_wechat.contract.messages import Answer, Reception
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "wecom_aibot"
 TOKEN = "QDG6eK"

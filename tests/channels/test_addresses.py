@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import ValidationError
 
-from channels_wechat.addresses import Origin, check_address, leads_elsewhere, parse_address
-from channels_wechat.guard import Guard
+from channels_wechat.wire.addresses import Origin, check_address, leads_elsewhere, parse_address
+from channels_wechat.wire.ssrf_guard import Guard
 
 LABEL, LONG = "a" * 63, ".".join(["a" * 63] * 3 + ["a" * 61])
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from wechatpy.crypto import PrpCrypto
 from wechatpy.work.crypto import WeChatCrypto
 
-from channels_wechat.crypto import STALE_AFTER, Cipher, decode_aes_key
-from channels_wechat.errors import CallbackRefused
+from channels_wechat.contract.errors import CallbackRefused
+from channels_wechat.wire.callback_crypto import STALE_AFTER, Cipher, decode_aes_key
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "crypto"
 KEY = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.exceptions import ValidationError
 
-from channels_wechat.addresses import check_address
-from channels_wechat.errors import ChannelError
-from channels_wechat.guard import Allowed, Guard, is_never_called, is_public, parse_allowed
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.wire.addresses import check_address
+from channels_wechat.wire.ssrf_guard import Allowed, Guard, is_never_called, is_public, parse_allowed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels_wechat.errors import Action, ChannelError
-from channels_wechat.guard import Allowed, Guard, is_public, parse_allowed
-from channels_wechat.http import IDLE_SECONDS, Http, encode_json, redact_url
+from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.wire.http import IDLE_SECONDS, Http, encode_json, redact_url
+from channels_wechat.wire.ssrf_guard import Allowed, Guard, is_public, parse_allowed
 from tests.channels.harness import Recorder, Reply, recorder
 from tests.factories import eventually
 
@@ -194,7 +194,7 @@ def test_a_connection_closed_meanwhile_is_replaced(platform: Recorder, http: Htt
 
 def test_an_answer_that_drips_in_is_given_up(monkeypatch):
     """Each byte comes within the read time-out; the whole does not come within the body's."""
-    monkeypatch.setattr("channels_wechat.http.BODY_SECONDS", 0.2)
+    monkeypatch.setattr("channels_wechat.wire.http.BODY_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def drip() -> None:
@@ -215,7 +215,7 @@ def test_an_answer_that_drips_in_is_given_up(monkeypatch):
 
 def test_a_connection_that_was_idle_is_not_trusted(platform: Recorder, http: Http, monkeypatch):
     assert IDLE_SECONDS < 30  # after which the first servers close one
-    monkeypatch.setattr("channels_wechat.http.IDLE_SECONDS", 0.0)
+    monkeypatch.setattr("channels_wechat.wire.http.IDLE_SECONDS", 0.0)
     for _ in range(2):
         http.request("POST", platform.url, json={})
     assert platform.connections == 2
@@ -380,7 +380,7 @@ def test_a_public_host_is_called_where_its_name_led_and_with_tls(monkeypatch, ur
 
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", 0))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *asked, **how: found)
-    monkeypatch.setattr("channels_wechat.http.create_connection", refuse)
+    monkeypatch.setattr("channels_wechat.wire.http.create_connection", refuse)
     assert failure(Http(), "GET", url, from_message=from_message).code == code
     assert opened == called
 

@@ -7,29 +7,30 @@ from typing import Any
 import pytest
 from django.utils.translation import override
 
-from channels_wechat import KINDS, base, can, channel_class
-from channels_wechat.http import Http
-from channels_wechat.messages import Identity, Peer, Token, Upload
+from channels_wechat import KINDS, can, channel_class
+from channels_wechat.contract import channel
+from channels_wechat.contract.messages import Identity, Peer, Token, Upload
+from channels_wechat.wire.http import Http
 from tests.channels.aibot import bot
 from tests.channels.weixin import mini_program, official_account
 
 BASES: dict[type[Any], set[str]] = {
-    base.Callbacks: {"wecom_app", "wecom_aibot", "official_account", "mini_program"},
-    base.Streaming: {"wecom_aibot"},
-    base.Passive: {"official_account"},
-    base.Tokens: {"wecom_app", "official_account", "mini_program"},
-    base.Media: {"wecom_app", "official_account", "mini_program"},
-    base.Downloads: {"wecom_aibot"},
-    base.Names: {"wecom_app", "official_account"},
-    base.People: {"official_account"},
-    base.Forgets: {"official_account", "mini_program"},
-    base.Groups: {"wecom_app"},
-    base.Recall: {"wecom_app"},
-    base.Windows: {"official_account", "mini_program"},
-    base.Typing: {"official_account", "mini_program"},
-    base.Moderated: {"mini_program"},
-    base.Quotas: {"official_account", "mini_program"},
-    base.Templates: {"mini_program"},
+    channel.Callbacks: {"wecom_app", "wecom_aibot", "official_account", "mini_program"},
+    channel.Streaming: {"wecom_aibot"},
+    channel.Passive: {"official_account"},
+    channel.Tokens: {"wecom_app", "official_account", "mini_program"},
+    channel.Media: {"wecom_app", "official_account", "mini_program"},
+    channel.Downloads: {"wecom_aibot"},
+    channel.Names: {"wecom_app", "official_account"},
+    channel.People: {"official_account"},
+    channel.Forgets: {"official_account", "mini_program"},
+    channel.Groups: {"wecom_app"},
+    channel.Recall: {"wecom_app"},
+    channel.Windows: {"official_account", "mini_program"},
+    channel.Typing: {"official_account", "mini_program"},
+    channel.Moderated: {"mini_program"},
+    channel.Quotas: {"official_account", "mini_program"},
+    channel.Templates: {"mini_program"},
 }
 CANNOT = {
     "wecom_app": {

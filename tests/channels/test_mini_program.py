@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from channels_wechat import channel_class
-from channels_wechat.errors import Action, ChannelError
-from channels_wechat.messages import Content, File, Payload, Peer, Template, Upload, Verdict
-from channels_wechat.mini_program import CHECK_CHARACTERS, MiniProgram
+from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.messages import Content, File, Payload, Peer, Template, Upload, Verdict
+from channels_wechat.weixin.mini_program import CHECK_CHARACTERS, MiniProgram
 from tests.channels.harness import Recorder, Reply, fixture, recorder, says
 from tests.channels.weixin import APP, CREDENTIALS, mini_program, sealed
 

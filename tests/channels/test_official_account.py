@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from channels_wechat import channel_class
-from channels_wechat.errors import Action, ChannelError
-from channels_wechat.messages import HANDLE, Content, File, MediaItem, Payload, Peer, Person, Upload
-from channels_wechat.official_account import OfficialAccount
-from channels_wechat.sentences import ENGLISH, Sentences
-from channels_wechat.weixin_account import WeixinAccount
+from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.messages import HANDLE, Content, File, MediaItem, Payload, Peer, Person, Upload
+from channels_wechat.contract.sentences import ENGLISH, Sentences
+from channels_wechat.weixin.account import WeixinAccount
+from channels_wechat.weixin.official_account import OfficialAccount
 from tests.channels.harness import Recorder, Reply, recorder, says
 from tests.channels.weixin import APP, CREDENTIALS, KEY, SECRET, TOKEN, official_account, tokens_of
 

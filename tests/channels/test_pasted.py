@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.forms import CharField
 
 from channels_wechat import KINDS, channel_class
-from channels_wechat.pasted import (
+from channels_wechat.contract.pasted import (
     PastedField,
     PastedNumberField,
     as_seen,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from channels_wechat.sentences import CHINESE, ENGLISH, SENTENCES, Sentences
+from channels_wechat.contract.sentences import CHINESE, ENGLISH, SENTENCES, Sentences
 
 
 @pytest.mark.parametrize("name", SENTENCES)

@@ -10,20 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from channels_wechat.text import (
-    clean,
-    clean_json,
-    head,
-    pieces,
-    plain,
-    sendable,
-    sendable_json,
-    sendable_name,
-    simple,
-    split,
-    split_tables,
-    utf8_len,
-)
+from channels_wechat.contract.text import clean, clean_json, sendable, sendable_json, sendable_name, utf8_len
+from channels_wechat.text.plain import plain, simple
+from channels_wechat.text.split import head, pieces, split, split_tables
 from tests.splitter_run import run, violations
 
 FAMILY = "👨‍👩‍👧‍👦"  # one character of 25 bytes

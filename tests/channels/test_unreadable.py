@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 
-from channels_wechat.inbound_text import answered, as_list, describe_place, labelled, message_id
-from channels_wechat.unreadable import is_placeholder, mark, read_or_kept, readable_values, unreadable_body
+from channels_wechat.contract.inbound_fields import answered, as_list, describe_place, labelled, message_id
+from channels_wechat.contract.unreadable import is_placeholder, mark, read_or_kept, readable_values, unreadable_body
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channels_wechat import channel_class
-from channels_wechat.errors import CallbackRefused
-from channels_wechat.messages import MediaItem, Peer, message_uuid
+from channels_wechat.contract.errors import CallbackRefused
+from channels_wechat.contract.messages import MediaItem, Peer, message_uuid
 from channels_wechat.simulator import crypto as platform
-from channels_wechat.wecom_aibot import WeComAIBot
-from channels_wechat.wecom_aibot_inbound import strip_mention
+from channels_wechat.wecom.aibot.channel import WeComAIBot
+from channels_wechat.wecom.aibot.parsing import strip_mention
 from tests.channels.aibot import ACCOUNT, KEY, bot, callback, fixture, heard, opened, parse, query_for
 
 MEDIA = "https://ww-aibot-img-1258476243.cos.ap-guangzhou.myqcloud.com/%s?sign=q-sign-algorithm%%3Dsha1"

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from channels_wechat.errors import Action, ChannelError, ContentRefused
-from channels_wechat.http import Http
-from channels_wechat.messages import Content, File, MediaItem, Payload, Peer, Upload
+from channels_wechat.contract.errors import Action, ChannelError, ContentRefused
+from channels_wechat.contract.messages import Content, File, MediaItem, Payload, Peer, Upload
+from channels_wechat.contract.text import utf8_len
 from channels_wechat.simulator import crypto as platform
-from channels_wechat.text import utf8_len
+from channels_wechat.wire.http import Http
 from tests.channels.aibot import KEY, TOKEN, bot, opened, query_for
 from tests.fuzz.strangers import storable
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from accounts.tokens import LEASE_SECONDS
-from channels_wechat import wecom_api
-from channels_wechat.errors import Action, ChannelError
-from channels_wechat.http import Http, file_name
-from channels_wechat.wecom_api import PIECE, WeComApi
+from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.wecom import api as wecom_api
+from channels_wechat.wecom.api import PIECE, WeComApi
+from channels_wechat.wire.http import Http, file_name
 from tests.channels.harness import FixedTokens, Recorder, Reply, recorder, says
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from channels_wechat import channel_class
-from channels_wechat.errors import Action, ChannelError
-from channels_wechat.http import Http
-from channels_wechat.messages import HANDLE, Content, Group, Identity, MediaItem, Payload, Peer, Upload
-from channels_wechat.wecom_app import WeComApp
+from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.messages import HANDLE, Content, Group, Identity, MediaItem, Payload, Peer, Upload
+from channels_wechat.wecom.app.channel import WeComApp
+from channels_wechat.wire.http import Http
 from tests.channels.harness import FixedTokens, Recorder, Reply, recorder, says
 
 KEY = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from channels_wechat.errors import ContentRefused
-from channels_wechat.messages import HANDLE, Content, File, Payload
-from channels_wechat.wecom_app_content import MB, media_type, render
+from channels_wechat.contract.errors import ContentRefused
+from channels_wechat.contract.messages import HANDLE, Content, File, Payload
+from channels_wechat.wecom.app.rendering import MB, media_type, render
 
 
 def text(*parts: str) -> list[Payload]:

@@ -10,11 +10,11 @@ import time
 import pytest
 from wechatpy.work.crypto import WeChatCrypto
 
-from channels_wechat.crypto import Cipher
-from channels_wechat.errors import CallbackRefused
-from channels_wechat.http import Http
-from channels_wechat.messages import Identity, MediaItem, Peer
-from channels_wechat.wecom_app import WeComApp
+from channels_wechat.contract.errors import CallbackRefused
+from channels_wechat.contract.messages import Identity, MediaItem, Peer
+from channels_wechat.wecom.app.channel import WeComApp
+from channels_wechat.wire.callback_crypto import Cipher
+from channels_wechat.wire.http import Http
 from tests.channels.harness import fixture, fixtures
 
 CORP, AGENT, TOKEN = "ww5823bf96d3bd56c7", 1000002, "QDG6eK"

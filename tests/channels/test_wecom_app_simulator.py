@@ -6,11 +6,11 @@ import threading
 
 import pytest
 
-from channels_wechat.errors import Action, ChannelError
-from channels_wechat.http import Http
-from channels_wechat.messages import Content, File, Identity, MediaItem, Peer, Upload
+from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.messages import Content, File, Identity, MediaItem, Peer, Upload
 from channels_wechat.simulator import RunningSimulator, SimulatorClient
-from channels_wechat.wecom_app import WeComApp
+from channels_wechat.wecom.app.channel import WeComApp
+from channels_wechat.wire.http import Http
 from tests.channels.test_wecom_cards import CARDS
 
 KEY = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C"

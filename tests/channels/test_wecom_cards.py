@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from channels_wechat.errors import ContentRefused
-from channels_wechat.wecom_cards import NOTICES, check_card
+from channels_wechat.contract.errors import ContentRefused
+from channels_wechat.wecom.cards import NOTICES, check_card
 
 ACTION = {"type": 1, "url": "https://example.com"}
 TITLE = {"title": "转人工?", "desc": "会话 42"}

@@ -7,9 +7,10 @@ from http import HTTPStatus
 
 import pytest
 
-from channels_wechat.errors import Action, Effect
-from channels_wechat.http import Response, error_for_status
-from channels_wechat.wecom_errors import ERRORS, error_for
+from channels_wechat.contract.errors import Action, Effect
+from channels_wechat.contract.http_client import Response
+from channels_wechat.wecom.errors import ERRORS, error_for
+from channels_wechat.wire.http import error_for_status
 
 # facts, by class: the codes of page 90313 that the bridge can meet.
 CLASSES = {

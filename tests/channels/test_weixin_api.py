@@ -7,12 +7,12 @@ import json
 import pytest
 
 from accounts.tokens import LEASE_SECONDS
-from channels_wechat import weixin_api
-from channels_wechat.answers import decoded, whole
-from channels_wechat.errors import Action, ChannelError
-from channels_wechat.http import Http
-from channels_wechat.messages import Quota
-from channels_wechat.weixin_api import WeixinApi
+from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.messages import Quota
+from channels_wechat.weixin import api as weixin_api
+from channels_wechat.weixin.api import WeixinApi
+from channels_wechat.wire.api_answers import decoded, whole
+from channels_wechat.wire.http import Http
 from tests.channels.harness import FixedTokens, Recorder, Reply, recorder, says
 
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from wechatpy.crypto import WeChatCrypto
 from wechatpy.replies import ArticlesReply, deserialize_reply
 
-from channels_wechat import xml
-from channels_wechat.crypto import check_clear
-from channels_wechat.errors import CallbackRefused
-from channels_wechat.messages import Content, File, Payload
-from channels_wechat.weixin_callback import Gate, read
+from channels_wechat.contract.errors import CallbackRefused
+from channels_wechat.contract.messages import Content, File, Payload
+from channels_wechat.weixin.callback import Gate, read
+from channels_wechat.wire import xml
+from channels_wechat.wire.callback_crypto import check_clear
 from tests.channels.harness import FIXTURES, fixture
 from tests.channels.weixin import (
     APP,

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from channels_wechat.errors import ContentRefused
-from channels_wechat.messages import HANDLE, Content, File, Payload
-from channels_wechat.weixin_content import (
+from channels_wechat.contract.errors import ContentRefused
+from channels_wechat.contract.messages import HANDLE, Content, File, Payload
+from channels_wechat.weixin.rendering import (
     MB,
     MINI_PROGRAM,
     OFFICIAL_ACCOUNT,

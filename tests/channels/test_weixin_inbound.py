@@ -12,11 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from wechatpy import parse_message
 
-from channels_wechat import xml
-from channels_wechat.errors import CallbackRefused
-from channels_wechat.messages import Inbound, MediaItem, Peer, Verdict, Window
-from channels_wechat.weixin_callback import read as read_body
-from channels_wechat.weixin_inbound import ERASES, read
+from channels_wechat.contract.errors import CallbackRefused
+from channels_wechat.contract.messages import Inbound, MediaItem, Peer, Verdict, Window
+from channels_wechat.weixin.callback import read as read_body
+from channels_wechat.weixin.parsing import ERASES, read
+from channels_wechat.wire import xml
 from tests.channels.harness import fixture, fixtures
 from tests.channels.weixin import mini_program, official_account, sealed
 from tests.fuzz.strangers import objects, storable

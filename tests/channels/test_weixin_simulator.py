@@ -9,17 +9,17 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from channels_wechat.errors import Action, CallbackRefused, ChannelError
-from channels_wechat.http import Http
-from channels_wechat.messages import Content, File, Identity, Inbound, Peer, Upload, Verdict, Window
-from channels_wechat.mini_program import MiniProgram
-from channels_wechat.official_account import OfficialAccount
+from channels_wechat.contract.errors import Action, CallbackRefused, ChannelError
+from channels_wechat.contract.messages import Content, File, Identity, Inbound, Peer, Upload, Verdict, Window
 from channels_wechat.simulator import RunningSimulator, SimulatorClient
+from channels_wechat.weixin.mini_program import MiniProgram
+from channels_wechat.weixin.official_account import OfficialAccount
+from channels_wechat.wire.http import Http
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from channels_wechat.weixin_account import WeixinAccount
+    from channels_wechat.weixin.account import WeixinAccount
 
 KEY = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C"
 OFFICIAL, MINI = "wxofficial0000001", "wxminiprogram0001"

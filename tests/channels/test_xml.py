@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels_wechat.errors import CallbackRefused
-from channels_wechat.xml import MAX_BYTES, MAX_DEPTH, MAX_ELEMENTS, listed, parse
+from channels_wechat.contract.errors import CallbackRefused
+from channels_wechat.wire.xml import MAX_BYTES, MAX_DEPTH, MAX_ELEMENTS, listed, parse
 
 
 def refusal(body: bytes) -> tuple[int, str]:

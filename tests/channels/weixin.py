@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from wechatpy.crypto import WeChatCrypto
 
-from channels_wechat.crypto import Cipher, _signature
-from channels_wechat.http import Http
-from channels_wechat.messages import Identity
-from channels_wechat.mini_program import MiniProgram
-from channels_wechat.official_account import OfficialAccount
+from channels_wechat.contract.messages import Identity
+from channels_wechat.weixin.mini_program import MiniProgram
+from channels_wechat.weixin.official_account import OfficialAccount
+from channels_wechat.wire.callback_crypto import Cipher, _signature
+from channels_wechat.wire.http import Http
 from tests.channels.harness import FixedTokens, Recorder
 
 if TYPE_CHECKING:
-    from channels_wechat.weixin_account import WeixinAccount
+    from channels_wechat.weixin.account import WeixinAccount
 
 APP, SECRET, TOKEN = "wx5823bf96d3bd56c7", "geheim+/geheim", "QDG6eK"
 KEY = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C"

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from channels_wechat.errors import CallbackRefused
-from channels_wechat.http import Http
-from channels_wechat.messages import Identity
+from channels_wechat.contract.errors import CallbackRefused
+from channels_wechat.contract.messages import Identity
 from channels_wechat.simulator import crypto as platform
-from channels_wechat.wecom_aibot import WeComAIBot
-from channels_wechat.wecom_app import WeComApp
+from channels_wechat.wecom.aibot.channel import WeComAIBot
+from channels_wechat.wecom.app.channel import WeComApp
+from channels_wechat.wire.http import Http
 from tests.factories import APP_FIELDS, BOT_FIELDS, CORP, KEY, TOKEN
 from tests.fuzz.strangers import TEXTS, objects, storable
 

@@ -11,13 +11,13 @@ import pytest
 
 from bridge.models import Route
 from bridge.pipeline.routing.rules import Heard, decide
-from channels_wechat.http import Http
-from channels_wechat.messages import Identity
-from channels_wechat.mini_program import MiniProgram
-from channels_wechat.official_account import OfficialAccount
-from channels_wechat.unreadable import SYSTEM
-from channels_wechat.wecom_aibot import WeComAIBot
-from channels_wechat.wecom_app import WeComApp
+from channels_wechat.contract.messages import Identity
+from channels_wechat.contract.unreadable import SYSTEM
+from channels_wechat.wecom.aibot.channel import WeComAIBot
+from channels_wechat.wecom.app.channel import WeComApp
+from channels_wechat.weixin.mini_program import MiniProgram
+from channels_wechat.weixin.official_account import OfficialAccount
+from channels_wechat.wire.http import Http
 from tests.channels import weixin
 from tests.channels.harness import fixture, fixtures
 from tests.factories import APP_FIELDS, BOT_FIELDS, CORP
@@ -27,7 +27,7 @@ from tests.fuzz.test_callbacks import sealed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from channels_wechat.messages import Inbound
+    from channels_wechat.contract.messages import Inbound
 
 EVERYONE = [Route(agent_id="main")]
 LEAF = re.compile(rb"<(\w+)>(<!\[CDATA\[.*?\]\]>|[^<]*)</\1>", re.DOTALL)

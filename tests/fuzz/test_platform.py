@@ -9,10 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from urllib3 import HTTPHeaderDict
 
-from channels_wechat.errors import ChannelError
-from channels_wechat.http import Response, file_name
-from channels_wechat.wecom_api import _total, check
-from channels_wechat.wecom_errors import ERRORS, error_for
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.http_client import Response
+from channels_wechat.wecom.api import _total, check
+from channels_wechat.wecom.errors import ERRORS, error_for
+from channels_wechat.wire.http import file_name
 from tests.fuzz.strangers import UNSTORABLE, objects, storable, values
 
 LONG_ENOUGH = 6  # a shorter secret may be part of our own words

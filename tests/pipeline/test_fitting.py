@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bridge.models import Contact, Message
 from bridge.pipeline.inbound import receive, router
 from bridge.runtime.spool.fitting import MAX_ID, short_id, storable_json
-from channels_wechat.messages import MediaItem
+from channels_wechat.contract.messages import MediaItem
 from tests import factories
 from tests.callbacks import call, from_app
 from tests.factories import AGENT, CORP, app, bot, mini, official, route, said

@@ -20,8 +20,8 @@ from bridge.operations.prometheus import exposition
 from bridge.pipeline.inbound import router, spool_drain
 from bridge.pipeline.replies import streams
 from bridge.runtime.spool import journal
-from channels_wechat.messages import message_uuid
-from channels_wechat.official_account import OfficialAccount
+from channels_wechat.contract.messages import message_uuid
+from channels_wechat.weixin.official_account import OfficialAccount
 from tests.away import database_away
 from tests.callbacks import call, from_app, from_bot, opened, poll, web_server
 from tests.factories import answer, app, bot, eventually, official, route

@@ -149,7 +149,7 @@ def test_a_tls_proxy_on_the_machine_is_believed_and_nobody_else() -> None:
 def test_a_stop_leaves_time_for_what_is_held() -> None:
     grace = {name: int(SERVICES[name]["stop_grace_period"].removesuffix("s")) for name in LONG_RUNNING}
     assert min(grace["web"], grace["callbacks"]) > commands.WEB_STOP_SECONDS + 5
-    assert grace["worker"] > 120 + 25  # channels_wechat.http: BODY_SECONDS, and a request that is only being sent
+    assert grace["worker"] > 120 + 25  # channels_wechat.wire.http: BODY_SECONDS, and a request that is only being sent
     assert grace["connector"] >= supervisor.STOP_TIMEOUT
     check = SERVICES["worker"]["healthcheck"]
     seconds = {key: int(check[key].removesuffix("s")) for key in ("interval", "timeout")}

@@ -13,10 +13,10 @@ from accounts.capabilities import passively
 from accounts.channels import known
 from bridge.models import Conversation, Delivery, Message, Route, State
 from bridge.pipeline.outbound import outbox
-from channels_wechat.base import Streaming
+from channels_wechat.contract.channel import Streaming
 
 if TYPE_CHECKING:
-    from channels_wechat.base import Channel
+    from channels_wechat.contract.channel import Channel
 
 
 def tell_unmapped(message: Message, conversation: Conversation, channel: Channel) -> None:

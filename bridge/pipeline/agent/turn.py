@@ -28,9 +28,9 @@ from bridge.runtime.db.batching import Together
 from bridge.runtime.db.connection import AWAY, patiently, run_call, run_db
 from bridge.security import logs
 from bridge.security.redaction import redact_text
-from channels_wechat.errors import ChannelError
-from channels_wechat.filetypes import recognise, with_suffix
-from channels_wechat.http import error_for_status
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.filetypes import recognise, with_suffix
+from channels_wechat.wire.http import error_for_status
 from openclaw import agent_text
 from openclaw.errors import Action, Code, GatewayError
 from openclaw.turns import Answer, Attachment, MediaRef, Turn

@@ -12,8 +12,8 @@ from accounts.channels import known
 from bridge.people import peers
 from bridge.runtime.db.connection import run_call
 from channels_wechat import can
-from channels_wechat.base import Typing
-from channels_wechat.errors import ChannelError
+from channels_wechat.contract.channel import Typing
+from channels_wechat.contract.errors import ChannelError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

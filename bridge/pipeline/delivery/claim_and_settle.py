@@ -10,10 +10,10 @@ from django.db import transaction
 
 from bridge.models import Delivery, State, Wire
 from bridge.pipeline.delivery import state as work
-from channels_wechat.text import clean
+from channels_wechat.contract.text import clean
 
 if TYPE_CHECKING:
-    from channels_wechat.messages import Answer
+    from channels_wechat.contract.messages import Answer
 
 # A request that finds its part in one of these states is given it, again if need be.
 OFFERED = (State.SENDING, State.UNCERTAIN, State.DELIVERED)

@@ -27,7 +27,7 @@ from bridge.runtime.db import connection
 from bridge.runtime.wakeups.publish import Bell, ring
 from bridge.security.redaction import redact, redact_text
 from bridge.webhooks import events
-from channels_wechat.text import clean
+from channels_wechat.contract.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

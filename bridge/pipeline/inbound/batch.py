@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from bridge.models import Delivery
-    from channels_wechat.base import Channel
+    from channels_wechat.contract.channel import Channel
 
 # How many messages one look at the outbox takes.
 AT_ONCE = 200

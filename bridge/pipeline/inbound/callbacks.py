@@ -31,17 +31,17 @@ from bridge.runtime.spool import journal
 from bridge.runtime.web.batches import Batches
 from bridge.runtime.web.http import Refused, Request, Response
 from bridge.security import logs
-from channels_wechat.base import Callbacks as TakesCallbacks
-from channels_wechat.base import Passive, Streaming
-from channels_wechat.errors import CallbackRefused
+from channels_wechat.contract.channel import Callbacks as TakesCallbacks
+from channels_wechat.contract.channel import Passive, Streaming
+from channels_wechat.contract.errors import CallbackRefused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
     from accounts.models import ChannelAccount
     from bridge.runtime.web.threads import Threads
-    from channels_wechat.base import Channel
-    from channels_wechat.messages import Inbound
+    from channels_wechat.contract.channel import Channel
+    from channels_wechat.contract.messages import Inbound
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -18,13 +18,13 @@ from bridge.runtime.db import connection as database
 from bridge.runtime.db.connection import look_at
 from bridge.runtime.spool.fitting import fitted, unsupported
 from bridge.runtime.wakeups.publish import Bell, ring_soon
-from channels_wechat.messages import message_uuid
+from channels_wechat.contract.messages import message_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from accounts.models import ChannelAccount
-    from channels_wechat.messages import Inbound
+    from channels_wechat.contract.messages import Inbound
 
 log = logging.getLogger(__name__)
 # As `row_of` makes it.

@@ -11,7 +11,7 @@ from django.utils.crypto import salted_hmac
 
 from accounts.capabilities import passively
 from accounts.channels import channel_for
-from accounts.windows import Opening
+from accounts.reply_windows import Opening
 from bridge.models import Conversation, Delivery, Message, Reason, Route, State, Target, Wire
 from bridge.people import peers, sessions
 from bridge.pipeline.agent import notices, prompt
@@ -28,8 +28,8 @@ from bridge.pipeline.routing import rules
 from bridge.runtime.wakeups.publish import Bell, ring
 from bridge.security import logs
 from bridge.webhooks import events
-from channels_wechat.base import Forgets, Passive
-from channels_wechat.unreadable import SYSTEM
+from channels_wechat.contract.channel import Forgets, Passive
+from channels_wechat.contract.unreadable import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -29,8 +29,8 @@ from bridge.people import peers
 from bridge.pipeline.delivery import state as work
 from bridge.pipeline.delivery.retry_policy import MAX_TRIES, Failure
 from bridge.runtime.wakeups.publish import Bell, ring
-from channels_wechat.base import Moderated
-from channels_wechat.errors import Action, ChannelError
+from channels_wechat.contract.channel import Moderated
+from channels_wechat.contract.errors import Action, ChannelError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

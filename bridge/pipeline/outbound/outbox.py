@@ -40,11 +40,12 @@ from bridge.pipeline.replies import stream_options, unread
 from bridge.runtime.db.tables import Table
 from bridge.runtime.wakeups.publish import Bell, ring
 from bridge.webhooks import events
-from channels_wechat import filetypes
-from channels_wechat.base import Media, Passive, Recall, Streaming
-from channels_wechat.errors import ContentRefused
-from channels_wechat.messages import Content, File
-from channels_wechat.text import clean, clean_json, pieces, sendable, sendable_json, sendable_name
+from channels_wechat.contract import filetypes
+from channels_wechat.contract.channel import Media, Passive, Recall, Streaming
+from channels_wechat.contract.errors import ContentRefused
+from channels_wechat.contract.messages import Content, File
+from channels_wechat.contract.text import clean, clean_json, sendable, sendable_json, sendable_name
+from channels_wechat.text.split import pieces
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -53,9 +54,9 @@ if TYPE_CHECKING:
     from django.core.files.base import File as DjangoFile
 
     from accounts.models import ChannelAccount
-    from channels_wechat.base import Channel
-    from channels_wechat.messages import Payload
-    from channels_wechat.sentences import Sentences
+    from channels_wechat.contract.channel import Channel
+    from channels_wechat.contract.messages import Payload
+    from channels_wechat.contract.sentences import Sentences
 
 
 # No surface cuts a text of so few bytes into too many parts.

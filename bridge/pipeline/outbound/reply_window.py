@@ -1,4 +1,4 @@
-"""What may still be said to a person, for channels that are `Windows`: where `accounts.windows`, the ledger, meets the lanes.
+"""What may still be said to a person, for channels that are `Windows`: where `accounts.reply_windows`, the ledger, meets the lanes.
 
     a deed is routed ── the window opens ──▶ what was held for it is pending again, in its old place and as if queued now
     a message is about to go ── a use is taken with the attempt that it pays for; nothing left ──▶ held: WINDOW
@@ -17,7 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts import windows
+from accounts import reply_windows
 from accounts.models import Checks
 from bridge.models import Delivery, Reason, State
 from bridge.people import peers
@@ -25,8 +25,8 @@ from bridge.pipeline.delivery import state as work
 from bridge.pipeline.delivery.lanes import lane_of_answers
 from bridge.runtime.db.connection import run
 from bridge.runtime.wakeups.publish import Bell, ring
-from channels_wechat.base import Windows
-from channels_wechat.messages import Payload
+from channels_wechat.contract.channel import Windows
+from channels_wechat.contract.messages import Payload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from bridge.models import Attempt, Message
     from bridge.pipeline.delivery.retry_policy import Failure
-    from channels_wechat.base import Channel
+    from channels_wechat.contract.channel import Channel
 
 # So many of a window's messages are kept for the answer to the newest question.
 RESERVED = 2
@@ -47,13 +47,13 @@ FROM bridge_delivery AS d JOIN bridge_delivery AS own ON own.id = %(own)s
 WHERE d.lane = own.lane AND d.state = 'pending' ORDER BY d.seq LIMIT {AHEAD} FOR UPDATE OF d"""  # noqa: S608  a constant
 
 
-def opened(openings: Sequence[tuple[int, windows.Opening]]) -> None:
+def opened(openings: Sequence[tuple[int, reply_windows.Opening]]) -> None:
     """Open windows and release what waited for them; in the router's transaction, under the peers' locks.
 
     openings: each with its conversation's id.
     """
     if openings:
-        windows.open_all(opening for _conversation, opening in openings)
+        reply_windows.open_all(opening for _conversation, opening in openings)
         _release(Delivery.objects.filter(lane__in={lane_of_answers(conversation) for conversation, _ in openings}))
 
 
@@ -70,7 +70,7 @@ def ready(delivery: Delivery, channel: Channel) -> bool:
         return True
     with transaction.atomic():
         peers.lock(message.account_id, message.peer_kind, message.peer_id)
-        left = windows.left(message.account_id, message.peer_id)
+        left = reply_windows.left(message.account_id, message.peer_id)
         if not left or (left <= RESERVED and _newer_question(message)):
             work.hold(delivery, Reason.WINDOW, _words())
             return False
@@ -89,7 +89,7 @@ def begin(asked: work.Asked) -> Attempt | None:
         attempt = work.begin_all([asked])[0]
         if attempt is None:
             raise work.LostLease(asked.delivery.pk)
-        if windows.take(message.account_id, message.peer_id, attempt.started_at):
+        if reply_windows.take(message.account_id, message.peer_id, attempt.started_at):
             return attempt
         transaction.set_rollback(True)
     return None
@@ -98,7 +98,7 @@ def begin(asked: work.Asked) -> Attempt | None:
 def give_back(delivery: Delivery, attempt: Attempt) -> None:
     """The platform certainly did not count what this attempt asked for."""
     message = work.message_of(delivery)
-    windows.give_back(message.account_id, message.peer_id, attempt.started_at)
+    reply_windows.give_back(message.account_id, message.peer_id, attempt.started_at)
 
 
 def hold(delivery: Delivery, attempt: Attempt | None = None, failure: Failure | None = None) -> None:
@@ -107,10 +107,10 @@ def hold(delivery: Delivery, attempt: Attempt | None = None, failure: Failure | 
     with transaction.atomic():
         peers.lock(message.account_id, message.peer_kind, message.peer_id)
         if attempt:
-            windows.exhaust(message.account_id, message.peer_id, attempt.started_at)
+            reply_windows.exhaust(message.account_id, message.peer_id, attempt.started_at)
         text = f"{failure.text} {_words()}" if failure else _words()
         work.hold(delivery, Reason.WINDOW, text, attempt=attempt, failure=failure)
-        if windows.left(message.account_id, message.peer_id):  # the person acted at this very moment
+        if reply_windows.left(message.account_id, message.peer_id):  # the person acted at this very moment
             _release(Delivery.objects.filter(lane=delivery.lane))
 
 

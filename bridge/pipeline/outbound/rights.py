@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from channels_wechat.text import sendable
+from channels_wechat.contract.text import sendable
 
 if TYPE_CHECKING:
     from collections.abc import Collection

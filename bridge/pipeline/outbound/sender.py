@@ -27,16 +27,16 @@ from bridge.runtime.db.connection import AWAY, patiently
 from bridge.security import logs
 from bridge.security.redaction import redact_text
 from bridge.webhooks import post
-from channels_wechat.base import Media, Streaming
-from channels_wechat.errors import Action, ChannelError
-from channels_wechat.messages import Payload, Peer
+from channels_wechat.contract.channel import Media, Streaming
+from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.messages import Payload, Peer
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from bridge.models import Attempt, Message
-    from channels_wechat.base import Channel
-    from channels_wechat.messages import Receipt
+    from channels_wechat.contract.channel import Channel
+    from channels_wechat.contract.messages import Receipt
 
 log = logging.getLogger(__name__)
 # A repetition is sent only this long before the platform's duplicate check ends, so that it arrives within it.

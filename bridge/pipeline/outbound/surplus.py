@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext as _
 
 if TYPE_CHECKING:
-    from channels_wechat.base import Channel
-    from channels_wechat.messages import Content
+    from channels_wechat.contract.channel import Channel
+    from channels_wechat.contract.messages import Content
 
 
 def surplus_of(channel: Channel, content: Content) -> dict[str, str]:

@@ -21,7 +21,7 @@ from bridge.pipeline.delivery import claim_and_settle
 from bridge.pipeline.delivery.claim_and_settle import Given
 from bridge.pipeline.replies import unread
 from bridge.runtime.db.connection import AWAY, run_on
-from channels_wechat.messages import Payload, message_uuid
+from channels_wechat.contract.messages import Payload, message_uuid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from accounts.models import ChannelAccount
     from bridge.pipeline.replies.unread import Standing
     from bridge.pipeline.replies.waiting_requests import Place, Places
-    from channels_wechat.base import Passive
-    from channels_wechat.messages import Inbound
+    from channels_wechat.contract.channel import Passive
+    from channels_wechat.contract.messages import Inbound
 
 # Longer than the platform waits, so that it never hears what ends such a request: it would repeat nothing.
 BEYOND_SECONDS = 0.5

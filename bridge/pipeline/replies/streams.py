@@ -15,14 +15,14 @@ from bridge.pipeline.delivery import claim_and_settle
 from bridge.pipeline.delivery.claim_and_settle import Given
 from bridge.pipeline.replies import stream_options
 from bridge.runtime.spool import journal
-from channels_wechat.messages import Payload
+from channels_wechat.contract.messages import Payload
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from accounts.models import ChannelAccount
-    from channels_wechat.base import Streaming
-    from channels_wechat.messages import Answer, Upload
+    from channels_wechat.contract.channel import Streaming
+    from channels_wechat.contract.messages import Answer, Upload
 
 # A turn's text so far lives as long as its stream can.
 PARTIAL_SECONDS = 600

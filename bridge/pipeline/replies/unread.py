@@ -22,8 +22,8 @@ from bridge.pipeline.delivery import lanes
 from bridge.runtime.db.connection import run
 from bridge.runtime.wakeups import publish
 from channels_wechat import can
-from channels_wechat.base import Passive
-from channels_wechat.messages import Payload
+from channels_wechat.contract.channel import Passive
+from channels_wechat.contract.messages import Payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from bridge.models import Conversation
-    from channels_wechat.base import Channel
+    from channels_wechat.contract.channel import Channel
 
 # The whole of a message that asks for the next part, and for an answer before the newest one that is unread.
 READ_ON = "1"

@@ -19,8 +19,8 @@ from django.core.validators import validate_email
 
 from bridge.runtime.conf import environment
 from bridge.runtime.conf.capacity import WEB_THREADS
-from channels_wechat.addresses import parse_address
-from channels_wechat.guard import parse_allowed
+from channels_wechat.wire.addresses import parse_address
+from channels_wechat.wire.ssrf_guard import parse_allowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from channels_wechat.text import clean
+from channels_wechat.contract.text import clean
 
 # As the columns are: bridge.models.Message, Contact, Attachment.
 MAX_ID, MAX_KIND, MAX_NAME = 200, 32, 200

@@ -20,7 +20,7 @@ from bridge.runtime.db.connection import AWAY
 from bridge.runtime.wakeups.publish import Bell, ring
 from bridge.security import logs
 from bridge.webhooks import events
-from channels_wechat.errors import ChannelError
+from channels_wechat.contract.errors import ChannelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

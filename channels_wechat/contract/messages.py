@@ -1,0 +1,260 @@
+"""The shapes that cross between the pipeline and the channel kinds."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from channels_wechat.contract.sentences import Sentences
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from django.utils.functional import _StrOrPromise
+
+PeerKind = Literal["direct", "group"]
+MediaKind = Literal["image", "voice", "video", "file"]
+# A line of a template: what it is called, and the name of what is filled in.
+_LINE = re.compile(r"^(.*?)\{\{\s*(\w+)\.DATA\s*\}\}", re.MULTILINE)
+# The placeholder in a payload that the handle of the uploaded file takes the place of.
+HANDLE = "{handle}"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a channel speaks as. key: the account's uuid as text; credentials: the cleaned data of the kind's form."""
+
+    key: str
+    external_id: str
+    credentials: Mapping[str, Any] = field(repr=False)
+    api_base_url: str = ""
+    sentences: Sentences = field(default_factory=Sentences)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Whom a message goes to. reply: the one-use address a message came with (a secret), where the platform gives one."""
+
+    kind: PeerKind
+    id: str
+    reply: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MediaItem:
+    """A file that a message names. handle: a media id or an address, good for a short time; fallback: another one of the same file."""
+
+    kind: MediaKind
+    handle: str
+    name: str = ""
+    mime: str = ""
+    fallback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What someone's deed lets us say to them: `count` messages within `seconds` of it. A later window replaces it, never adds to it."""
+
+    count: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the platform's check of content found. trace_id: of the check; label: its number of the reason; 100 means none."""
+
+    trace_id: str
+    suggest: Literal["pass", "review", "risky"]
+    label: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """One message or event from the platform.
+
+    key: its idempotency key (the platform's message id, or the SHA-256 of the decrypted body where there is none).
+    kind: text mixed image voice video file location link: a turn for the agent; action: a click or a card's answer, a turn too;
+    event: something happened, never a turn; unsupported: what cannot be read, a turn where `text` tells the agent of it.
+    raw: the decrypted body as JSON, without secrets. occurred_at: Unix seconds, 0 when the platform does not say.
+    refers_to: the hex uuid of the inbound message whose answer this event judges (feedback). contacts: user id → name the event tells.
+    window: the right to speak that it opens, where the platform counts (`Windows`). follows: the sender began (True) or ceased to.
+    erase: the platform requires that this sender's data be deleted. verdict: the result of a `Moderated.check_media`.
+    greets: the person came in, so the account's welcome is said to them. is_unread: the agent reads a mark in the place of something.
+    """
+
+    key: str
+    kind: str
+    peer: Peer
+    sender: str
+    text: str = ""
+    addressed: bool = True
+    media: tuple[MediaItem, ...] = ()
+    raw: Mapping[str, Any] = field(default_factory=dict)
+    reply_seconds: int = 0
+    occurred_at: int = 0
+    refers_to: str = ""
+    contacts: Mapping[str, str] = field(default_factory=dict)
+    window: Window | None = None
+    follows: bool | None = None
+    erase: bool = False
+    verdict: Verdict | None = None
+    greets: bool = False
+    is_unread: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """What one callback brought: messages to store, or a poll for the stream with this id (hex uuid of the inbound message)."""
+
+    inbound: tuple[Inbound, ...] = ()
+    poll: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The HTTP answer to a callback."""
+
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file to send. ref: how the pipeline finds the bytes again; opaque here. size: bytes."""
+
+    kind: MediaKind
+    name: str
+    mime: str
+    size: int
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is to be said: Markdown text and files, or a platform message of its own type (`kind` ≠ "text") with its `data`.
+
+    ai: an AI wrote it, which the platform shows to the reader where it can.
+    """
+
+    text: str = ""
+    files: tuple[File, ...] = ()
+    kind: str = "text"
+    data: Mapping[str, Any] = field(default_factory=dict)
+    ai: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One wire message without recipient and token, as stored in `Delivery.payload` and sent byte for byte.
+
+    file: ref of the file to upload first; its handle replaces `HANDLE` in the body. images: refs of pictures inlined by a stream.
+    """
+
+    body: Mapping[str, Any]
+    file: str = ""
+    images: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {"body": dict(self.body), "file": self.file, "images": list(self.images)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Payload:
+        return cls(value["body"], value.get("file", ""), tuple(value.get("images", ())))
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The platform took it. remote_id: its message id; note: what it did not do (a recipient left out), in a sentence for staff."""
+
+    remote_id: str = ""
+    note: _StrOrPromise = ""
+    response: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """Bytes on their way in or out."""
+
+    kind: MediaKind
+    name: str
+    mime: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """value: at most 512 bytes; expires_in: seconds."""
+
+    value: str = field(repr=False)
+    expires_in: int = 7200
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `count` calls in any `per` seconds for each `scope`. name: stable, part of the counter's key."""
+
+    name: str
+    count: int
+    per: int
+    scope: Literal["account", "direct", "group"]  # all calls, or those to one person, or to one group
+    label: _StrOrPromise
+
+
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """One line of the table "what this surface can and cannot do"."""
+
+    label: _StrOrPromise
+    able: bool
+    note: _StrOrPromise = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    id: str
+    name: str
+    owner: str
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What the platform tells of someone. name: empty where it tells none; follows: None where it does not say."""
+
+    name: str = ""
+    follows: bool | None = None
+    union_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """Calls of one interface today. rate: calls in `rate_seconds`, 0 where the platform does not say."""
+
+    path: str
+    limit: int
+    used: int
+    left: int
+    rate: int = 0
+    rate_seconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A subscribe message that the account may send. content: its lines with `{{name.DATA}}`; example: the same filled in."""
+
+    id: str
+    title: str
+    content: str
+    example: str = ""
+
+    @property
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        """What is to be filled in, in order: what stands before it in its line, and its name."""
+        return tuple((label.strip(" :："), name) for label, name in _LINE.findall(self.content))
+
+
+def message_uuid(account_key: str, idempotency_key: str) -> uuid.UUID:
+    """The uuid of an inbound message: the same for every repetition of its callback, so it can name the stream."""
+    return uuid.uuid5(uuid.UUID(account_key), idempotency_key)

@@ -1,0 +1,33 @@
+"""What an account speaks through when its kind is no longer registered: what was said stays readable, and nothing more is heard or said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext_lazy as _
+
+from channels_wechat.contract.channel import Channel
+from channels_wechat.contract.errors import Action, ChannelError, ContentRefused
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrOrPromise
+
+    from channels_wechat.contract.messages import Content, Payload, Peer, Receipt
+
+NO_LONGER_SUPPORTED = _("This kind of account is no longer supported.")
+
+
+class Retired(Channel):
+    """Has no kind of its own and is in no list to choose from."""
+
+    test_calls = False
+
+    def render(self, content: Content) -> list[Payload]:
+        raise ContentRefused("account", NO_LONGER_SUPPORTED)
+
+    def send(self, peer: Peer, payload: Payload, *, handle: str = "", check_repeats: bool = False) -> Receipt:
+        """What waits stays waiting with its stopped account, for the kind may come back."""
+        raise ChannelError("kind", Action.CONFIG, NO_LONGER_SUPPORTED)
+
+    def cannot_push(self, peer: Peer) -> _StrOrPromise:
+        return NO_LONGER_SUPPORTED

@@ -1,0 +1,128 @@
+"""Calls to WeCom's API: the token in the address, the errcode in the answer, one renewal when the token is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from django.utils.translation import gettext_lazy as _
+
+from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.wecom.errors import TOKEN_REFUSED, error_for
+from channels_wechat.wire.api_answers import decoded, token_in, whole
+from channels_wechat.wire.http import error_for_status, with_token
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from channels_wechat.contract.channel import TokenSource
+    from channels_wechat.contract.http_client import HttpClient, Response
+    from channels_wechat.contract.messages import Token
+
+# Shorter than the lease that one process holds while all others wait for its token.
+TOKEN_TIMEOUT = (5.0, 10.0)
+FILE_TIMEOUT = (5.0, 60.0)
+NEEDS_PIECES = "830002"
+# media/get gives larger files only in pieces of at most this.
+PIECE = 20 * 1024 * 1024
+MAX_DOWNLOAD = 100 * 1024 * 1024
+
+
+class WeComApi:
+    """base_url: without a slash at the end. Every method raises ChannelError."""
+
+    def __init__(self, http: HttpClient, base_url: str, tokens: TokenSource | None = None) -> None:
+        self._http, self._base_url, self._tokens = http, base_url, tokens
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        fields: Mapping[str, tuple[str, bytes, str]] | None = None,
+        harmless: bool | None = None,
+    ) -> dict[str, Any]:
+        """The decoded answer of a call that succeeded. path: from `cgi-bin/` on; harmless: as in `Http.request`."""
+        harmless = method == "GET" if harmless is None else harmless
+        timeout = FILE_TIMEOUT if fields else None
+
+        def once(token: str) -> dict[str, Any]:
+            url = self._url(path, {**(query or {}), "access_token": token})
+            response = self._http.request(method, url, json=json, fields=fields, timeout=timeout, harmless=harmless)
+            return check(response, harmless, token)
+
+        return with_token(self._tokens, once, TOKEN_REFUSED)
+
+    def fetch_token(self, corp_id: str, secret: str) -> Token:
+        """gettoken (page 91039). While a token is valid the platform returns the same one."""
+        url = self._url("cgi-bin/gettoken", {"corpid": corp_id, "corpsecret": secret})
+        response = self._http.request("GET", url, timeout=TOKEN_TIMEOUT)
+        answer = check(response, True, secret)
+        if (token := token_in(answer)) is None:
+            raise error_for_status(replace(response, body=b""), True)
+        return token
+
+    def download(self, media_id: str) -> Response:
+        """media/get (page 90254): the file; above 20 MB in pieces. An error comes as JSON with HTTP 200."""
+        try:
+            return self._fetch(media_id, {}, MAX_DOWNLOAD)
+        except ChannelError as error:
+            if error.code != NEEDS_PIECES:
+                raise
+        first = self._piece(media_id, 0)
+        parts, size, total = [first.body], len(first.body), _total(first)
+        while size < total:
+            if total > MAX_DOWNLOAD:
+                raise ChannelError("too_large", Action.PERMANENT, _("The file is larger than 100 MB."))
+            parts.append(self._piece(media_id, size).body)
+            size += len(parts[-1])
+        return replace(first, status=200, body=b"".join(parts))
+
+    def _piece(self, media_id: str, start: int) -> Response:
+        piece = self._fetch(media_id, {"Range": f"bytes={start}-{start + PIECE - 1}"}, PIECE)
+        if not piece.body:
+            raise ChannelError("short", Action.RETRY, _("The file ended before the size that WeCom had told."))
+        return piece
+
+    def _fetch(self, media_id: str, headers: Mapping[str, str], max_bytes: int) -> Response:
+        def once(token: str) -> Response:
+            url = self._url("cgi-bin/media/get", {"media_id": media_id, "access_token": token})
+            response = self._http.request("GET", url, headers=headers, timeout=FILE_TIMEOUT, max_bytes=max_bytes)
+            if response.status not in (200, 206) or _decoded(response):
+                check(response, True, token)
+            return response
+
+        return with_token(self._tokens, once, TOKEN_REFUSED)
+
+    def _url(self, path: str, query: Mapping[str, str]) -> str:
+        return f"{self._base_url}/{path}?{urlencode(query)}"
+
+
+def check(response: Response, harmless: bool, secret: str) -> dict[str, Any]:
+    """The decoded answer when its errcode is 0. secret: hidden wherever the platform repeats it. Raises ChannelError."""
+    answer = _decoded(response)
+    if answer is not None and answer["errcode"] == 0:
+        return answer
+    hidden = replace(response, body=response.body.replace(secret.encode(), b"***") if secret else response.body)
+    refused = _decoded(hidden)
+    raise error_for(refused, harmless=harmless) if refused is not None else error_for_status(hidden, harmless)
+
+
+def _decoded(response: Response) -> dict[str, Any] | None:
+    """None for anything but an object with an errcode, which every answer of this API has; as a number, whatever it came as.
+
+    Where only the errcode is missing, the rest must say that the call succeeded: a token, or the errmsg "ok".
+    """
+    answer = decoded(response.body)
+    fine = answer.get("errmsg") == "ok" or isinstance(answer.get("access_token"), str)
+    code = whole(answer["errcode"], None) if "errcode" in answer else 0 if fine else None
+    return None if code is None else {**answer, "errcode": code}
+
+
+def _total(response: Response) -> int:
+    """The size of the whole file, from `Content-Range: bytes 0-99/1234`; 0 where the whole file came."""
+    size = response.headers.get("Content-Range", "").rpartition("/")[2]
+    return int(size[:20]) if size.isascii() and size.isdigit() else 0

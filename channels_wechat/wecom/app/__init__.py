@@ -1,0 +1,1 @@
+"""A self-built app (自建应用)."""

@@ -1,0 +1,180 @@
+"""What a self-built app can say, as wire messages (message/send, page 90236). Pure. Limits in bytes of UTF-8 unless said otherwise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.utils.translation import gettext as _
+
+from channels_wechat.contract.errors import ContentRefused
+from channels_wechat.contract.field_limits import Part, check, elements
+from channels_wechat.contract.messages import HANDLE, Payload
+from channels_wechat.contract.text import clean
+from channels_wechat.text.plain import plain, simple
+from channels_wechat.text.split import split
+from channels_wechat.wecom.cards import check_card
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from channels_wechat.contract.messages import Content, File, MediaKind
+
+TEXT_BYTES = 2048
+MB = 1024 * 1024
+# Page 90253. Every file must also have at least 5 bytes.
+MOST = {"image": 10 * MB, "voice": 2 * MB, "video": 10 * MB, "file": 20 * MB}
+LEAST = 5
+SUFFIXES = {"image": (".jpg", ".jpeg", ".png"), "voice": (".amr",), "video": (".mp4",)}
+MIMES = {"image": ("image/jpeg", "image/png"), "voice": ("audio/amr",), "video": ("video/mp4",)}
+SAFE = {"text": 1, "image": 1, "video": 1, "file": 1, "mpnews": 2}
+
+
+def media_type(kind: MediaKind, name: str, mime: str, size: int) -> MediaKind:
+    """The type that WeCom takes this file as: its own kind when format and size are right, else a plain file.
+
+    Used by `render` for the message and by `upload` for the file, so that the two agree.
+    """
+    if kind == "file" or size > MOST[kind]:
+        return "file"
+    fits = name.lower().endswith(SUFFIXES[kind]) if mime in ("", "application/octet-stream") else mime in MIMES[kind]
+    return kind if fits else "file"
+
+
+def render(content: Content, markdown: bool) -> list[Payload]:
+    """markdown: write the agent's Markdown as such, for members who use the WeCom client. Raises ContentRefused."""
+    if content.kind == "text":
+        payloads = _conversation(content, markdown)
+    elif content.kind in MOST:
+        payloads = [_one_file(content)]
+    elif content.kind in CHECKS:
+        data = {name: value for name, value in content.data.items() if name != "safe"}
+        CHECKS[content.kind](data)
+        payloads = [Payload({"msgtype": content.kind, content.kind: data})]
+    else:
+        raise ContentRefused("kind", _("A WeCom app cannot send messages of type “%s”.") % content.kind)
+    return _confidential(payloads, content.data.get("safe", 0))
+
+
+def _confidential(payloads: list[Payload], safe: Any) -> list[Payload]:
+    """`safe`: 1 = not to be forwarded; 2 (mpnews) = only within the company."""
+    if safe in (0, False, None):
+        return payloads
+    for payload in payloads:
+        if type(safe) is not int or not 0 < safe <= SAFE.get(payload.body["msgtype"], 0):
+            raise ContentRefused("safe", _("A message of this type cannot be confidential in this way."))
+    return [Payload({**payload.body, "safe": safe}, payload.file) for payload in payloads]
+
+
+def _conversation(content: Content, markdown: bool) -> list[Payload]:
+    """Text in parts, then the files; a file that cannot go leaves a line in words, so that the reader knows of it."""
+    refusals = [_refusal(file) for file in content.files]
+    if content.files and not content.text.strip() and all(refusals):
+        raise ContentRefused("files", refusals[0])
+    payloads = _speech(content.text, markdown)
+    for file, refusal in zip(content.files, refusals, strict=True):
+        payloads += _speech(f"[{file.name}: {refusal}]", False) if refusal else [_file(file)]
+    if not payloads:
+        raise ContentRefused("text", _("The message is empty."))
+    return payloads
+
+
+def _speech(text: str, markdown: bool) -> list[Payload]:
+    """A text without any marks goes out as text also where Markdown is chosen: it can be read in WeChat too."""
+    text = clean(text)
+    shown = plain(text)
+    style, source = ("markdown", simple(text)) if markdown and shown != text else ("text", shown)
+    parts = [part for part in split(source, TEXT_BYTES) if part.strip()]
+    return [Payload({"msgtype": style, style: {"content": part}}) for part in parts]
+
+
+def _refusal(file: File) -> str:
+    """Why this file cannot be sent at all, in a sentence; empty when it can."""
+    if file.size < LEAST:
+        return _("WeCom takes no files under 5 bytes; this one is empty.")
+    if file.size > MOST["file"]:
+        return _("too large to send: %(size)d MB, WeCom takes 20 MB.") % {"size": -(-file.size // MB)}
+    return ""
+
+
+def _file(file: File, more: Mapping[str, Any] | None = None) -> Payload:
+    kind = media_type(file.kind, file.name, file.mime, file.size)
+    return Payload({"msgtype": kind, kind: {"media_id": HANDLE, **(more or {})}}, file=file.ref)
+
+
+def _one_file(content: Content) -> Payload:
+    """An image, voice, video or file by itself: one file, or the media id of an earlier upload in `data`."""
+    kind, data = content.kind, content.data
+    words = {name: data[name] for name in ("title", "description") if data.get(name)} if kind == "video" else {}
+    check(words, VIDEO)
+    if data.get("media_id"):
+        return Payload({"msgtype": kind, kind: {"media_id": str(data["media_id"]), **words}})
+    if len(content.files) != 1:
+        raise ContentRefused("files", _("A message of this type holds exactly one file."))
+    file = content.files[0]
+    if refusal := _refusal(file):
+        raise ContentRefused("files", refusal)
+    if kind != "file" and media_type(file.kind, file.name, file.mime, file.size) != kind:
+        formats = {"image": "JPG/PNG, 10 MB", "voice": "AMR, 2 MB, 60 s", "video": "MP4, 10 MB"}
+        text = _("WeCom does not take this file as this type (%s). Send it as a plain file.")
+        raise ContentRefused("files", text % formats[kind])
+    return _file(file, words)
+
+
+VIDEO = (Part("title", 128), Part("description", 512))
+TEXTCARD = (
+    Part("title", 128, required=True),
+    Part("description", 512, required=True),
+    Part("url", 2048, required=True, url=True),
+    Part("btntxt", 4, characters=True),
+)
+NEWS = (
+    Part("title", 128, required=True),
+    Part("description", 512),
+    Part("url", 2048, url=True),
+    Part("picurl", url=True),
+)
+MPNEWS = (
+    Part("title", 128, required=True),
+    Part("thumb_media_id", required=True),
+    Part("author", 64),
+    Part("content_source_url", url=True),
+    Part("content", 666 * 1024, required=True),
+    Part("digest", 512),
+)
+NOTICE = (
+    Part("appid", required=True),
+    Part("title", 12, required=True, characters=True, least=4),
+    Part("description", 12, characters=True, least=4),
+)
+NOTICE_ITEM = (Part("key", 10, required=True, characters=True), Part("value", 30, required=True, characters=True))
+
+
+def _articles(data: Mapping[str, Any], parts: tuple[Part, ...]) -> list[tuple[str, Mapping[str, Any]]]:
+    articles = elements(data, "articles", 8)
+    if not articles:
+        raise ContentRefused("articles", _("A news message has one to eight articles."))
+    for place, article in articles:
+        check(article, parts, place)
+    return articles
+
+
+def _check_news(data: Mapping[str, Any]) -> None:
+    for place, article in _articles(data, NEWS):
+        if not article.get("url") and not (article.get("appid") and article.get("pagepath")):
+            raise ContentRefused(place + "url", _("An article needs an address, or a mini program with its page."))
+
+
+def _check_notice(data: Mapping[str, Any]) -> None:
+    check(data, NOTICE)
+    for place, item in elements({"content_item": [], **data}, "content_item", 10):
+        check(item, NOTICE_ITEM, place)
+
+
+CHECKS: dict[str, Callable[[Mapping[str, Any]], object]] = {
+    "markdown": lambda data: check(data, (Part("content", TEXT_BYTES, required=True),)),
+    "textcard": lambda data: check(data, TEXTCARD),
+    "news": _check_news,
+    "mpnews": lambda data: _articles(data, MPNEWS),
+    "miniprogram_notice": _check_notice,
+    "template_card": check_card,
+}

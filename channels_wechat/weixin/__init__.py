@@ -1,0 +1,1 @@
+"""WeChat (微信): Official Accounts and Mini Programs."""

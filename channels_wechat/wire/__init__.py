@@ -1,0 +1,1 @@
+"""How bytes go out to a platform and come in from it."""

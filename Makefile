@@ -8,7 +8,7 @@ COVERAGE := --cov=bridge --cov=accounts --cov=channels_wechat --cov=openclaw --c
 # Everywhere the same: warnings, leaks and wrong threads show themselves.
 PYTEST := PYTHONDEVMODE=1 $(BIN)/python -m pytest
 
-.PHONY: help demo run manage test lint real browser kills chaos passive production siege audit acceptance bench million clean
+.PHONY: help demo run manage test lint structure real browser kills chaos passive production siege audit acceptance bench million clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -32,6 +32,9 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff format --check --quiet . || { echo "Run: $(BIN)/ruff format ."; exit 1; }
 	@$(BIN)/mypy --strict $(CODE)
 	@PYTHONPATH=. $(BIN)/lint-imports --no-logo
+
+structure: $(VENV)/.dev ## figures of how the code is laid out, and the places that break a bound
+	@$(BIN)/python -m tests.structure
 
 real: $(VENV)/.dev ## the tests against the real OpenClaw gateway (npm)
 	@command -v npm >/dev/null || $(call install,npm)

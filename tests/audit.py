@@ -12,7 +12,7 @@ from pathlib import Path
 
 import requests
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 FILES = ("requirements.txt", "requirements-dev.txt")
 # pip-audit asks PyPI for each package under this address; the answer names its vulnerabilities.
 SERVICE = "https://pypi.org/pypi"

@@ -1,4 +1,4 @@
-"""Fixtures for every test. The servers themselves are started by `tests.servers`, named in pyproject.toml."""
+"""Fixtures for every test. The servers themselves are started by `tests.support.servers`, named in pyproject.toml."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from bridge.runtime.spool import journal
 from bridge.runtime.wakeups import publish
 from channels_wechat.simulator import RunningSimulator
 from openclaw.stub import RunningStub
-from tests import factories
-from tests.rings import rings
+from tests.support import factories
+from tests.support.rings import rings
 
 # A busy machine makes the drawing of examples slow; that says nothing about the code under test.
 hypothesis.settings.register_profile("busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

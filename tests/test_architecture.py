@@ -3,57 +3,40 @@
 from __future__ import annotations
 
 import ast
-import tomllib
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-CONTRACTS = {
-    contract["name"]: contract
-    for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-}
-# Started before there is a Django to speak of, or by Django itself: they stand beside the house.
-BESIDE = {
-    "apps",
-    "checks",
-    "child",
-    "embedded",
-    "environment",
-    "processes",
-    "settings",
-    "supervisor",
-    "migrations",
-    "templatetags",
-}
-ROOMS = {"operations", "pipeline", "runtime", "security"}
-CODE = [
-    path
-    for package in ("bridge", "accounts", "openclaw", "channels_wechat")
-    for path in sorted((ROOT / package).rglob("*.py"))
-    if "migrations" not in path.parts
-]
-LONGEST_FILE, LONGEST_FUNCTION = 450, 40
+from tests.structure import (
+    CONTRACTS,
+    LAYERS,
+    MOST_FLAT,
+    ROOT,
+    arrows_up,
+    flat_modules,
+    long_files,
+    long_functions,
+    name_of,
+)
+
+# Rooms of `bridge` that Django itself loads, or that hold no code of ours that others import.
+BESIDE = {"bridge.apps", "bridge.migrations", "bridge.settings", "bridge.templatetags"}
+# Those whose folders are the rooms.
+HALLS = ("pipeline", "runtime")
 
 
-def modules(package: str) -> set[str]:
-    """Names of the package's modules and sub-packages."""
-    found = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__"}
-    return found | {path.parent.name for path in (ROOT / package).glob("*/__init__.py")}
+def rooms(folder: Path) -> set[str]:
+    """Return the names of the modules and packages in this folder."""
+    found = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
+    return {name_of(folder / f"{name}.py") for name in found - {"__init__"}}
 
 
-def in_rooms() -> set[str]:
-    """The modules of the packages of which each module has a floor of its own."""
-    paths = [path for room in ROOMS for path in (ROOT / "bridge" / room).rglob("*.py") if path.stem != "__init__"]
-    return {".".join(path.relative_to(ROOT / "bridge").with_suffix("").parts) for path in paths}
-
-
-def test_every_module_has_its_floor() -> None:
-    floors = CONTRACTS["The house has floors"]["layers"]
-    named = {name.strip() for floor in floors for name in floor.split("|")}
-    assert {name.removeprefix("bridge.") for name in named if name.startswith("bridge.")} == (
-        modules("bridge") - BESIDE - ROOMS | in_rooms()
-    )
+def test_every_room_has_its_layer() -> None:
+    bridge = ROOT / "bridge"
+    expected = rooms(bridge) - BESIDE - {f"bridge.{hall}" for hall in HALLS}
+    expected |= {room for hall in HALLS for room in rooms(bridge / hall)}
+    expected |= rooms(ROOT / "channels_wechat") - {"channels_wechat.simulator"} | {"accounts", "openclaw"}
+    assert {name for layer in LAYERS for name in layer} == expected
 
 
 @pytest.mark.parametrize(
@@ -64,8 +47,8 @@ def test_every_module_has_its_floor() -> None:
     ],
 )
 def test_no_module_is_forgotten(contract: str, package: str, besides: str) -> None:
-    named = {name.removeprefix(f"{package}.") for name in CONTRACTS[contract]["forbidden_modules"]}
-    assert named == modules(package) - {besides, "migrations"}
+    beside = {f"{package}.{besides}", f"{package}.migrations"}
+    assert set(CONTRACTS[contract]["forbidden_modules"]) == rooms(ROOT / package) - beside
 
 
 def test_the_wire_knows_neither_database_nor_settings() -> None:
@@ -82,10 +65,11 @@ def test_the_admins_look_is_imported_in_one_place() -> None:
     assert files == {"theme.py"}
 
 
-@pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
-def test_nothing_grows_too_long(path: Path) -> None:
-    text = path.read_text()
-    assert len(text.splitlines()) <= LONGEST_FILE
-    functions = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
-    long = {n.name: n.end_lineno - n.lineno + 1 for n in functions if n.end_lineno}
-    assert {name: length for name, length in long.items() if length > LONGEST_FUNCTION} == {}
+def test_no_import_runs_upwards_inside_a_function_either() -> None:
+    assert arrows_up() == []
+
+
+def test_nothing_lies_flat_and_nothing_grows_too_long() -> None:
+    assert len(flat_modules()) <= MOST_FLAT
+    assert long_files() == []
+    assert long_functions() == []

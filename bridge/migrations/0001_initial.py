@@ -230,7 +230,7 @@ class Migration(migrations.Migration):
                 (
                     "delivery",
                     models.ForeignKey(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="attempts", to="bridge.pipeline.delivery.state"
+                        on_delete=django.db.models.deletion.CASCADE, related_name="attempts", to="bridge.delivery"
                     ),
                 ),
             ],

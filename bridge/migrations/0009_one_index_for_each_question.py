@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
                 db_index=False,
                 on_delete=django.db.models.deletion.CASCADE,
                 related_name="attempts",
-                to="bridge.pipeline.delivery.state",
+                to="bridge.delivery",
             ),
         ),
         migrations.AlterField(

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.bench import sealed
-from tests.proxy import HOST
+from tests.support.proxy import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

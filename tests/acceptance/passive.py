@@ -157,7 +157,7 @@ def _account(people: Company, running: Stage, held: int) -> str:
     """An account that is not verified, mapped to the agent, with its followers. Returns its AppID."""
     from bridge.demo.world import callback_url
     from openclaw.models import Gateway
-    from tests import factories
+    from tests.support import factories
 
     account = factories.official(running.plan.env["DEMO_SIMULATOR_URL"], answers="passive")
     factories.route(account, Gateway.objects.get())

@@ -33,7 +33,7 @@ from tests.bench import sealed
 from tests.bench.ground import free_port, ground
 from tests.bench.load import percentile
 from tests.bench.pipe import TOKEN, ends
-from tests.proxy import HOST, PROXIES, proxy
+from tests.support.proxy import HOST, PROXIES, proxy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,8 +196,8 @@ def ways(names: list[str], web: int, callbacks: int, folder: Path) -> Iterator[l
 
 def accounts(sides: Ends) -> dict[int, str]:
     """Two apps whose people talk to agents of one gateway; the callback path of each."""
-    from tests import factories
     from tests.bench import world
+    from tests.support import factories
 
     world.clear()
     keys = {"corp_id": sealed.CORP, "token": sealed.TOKEN, "encoding_aes_key": sealed.KEY}

@@ -12,7 +12,7 @@ from accounts import capabilities
 from accounts.channels import channel_for
 from accounts.models import Restriction
 from channels_wechat.contract.errors import Action, ChannelError
-from tests.factories import app, mini, official
+from tests.support.factories import app, mini, official
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from accounts import counters, valkey
-from tests.factories import eventually
+from tests.support.factories import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

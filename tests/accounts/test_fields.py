@@ -12,7 +12,7 @@ from django.db.models import Value
 from accounts import fields
 from accounts.fields import Undecryptable, decrypt, decrypt_once, encrypt, sealed
 from accounts.models import AccessToken, ChannelAccount
-from tests.factories import SECRET, app, hear
+from tests.support.factories import SECRET, app, hear
 
 OLD, NEW = (base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2))
 

@@ -12,7 +12,7 @@ import pytest
 from accounts import valkey as door
 from accounts.limits import BLIND_SECONDS, binding, left, take
 from channels_wechat.contract.messages import Limit
-from tests.factories import app, limit_of
+from tests.support.factories import app, limit_of
 
 if TYPE_CHECKING:
     import redis

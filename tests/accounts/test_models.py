@@ -16,7 +16,7 @@ from accounts.models import AccessToken, ChannelAccount, Health, cleaned_credent
 from channels_wechat import channel_class
 from channels_wechat.contract.sentences import SENTENCES
 from channels_wechat.unregistered import Retired
-from tests.factories import APP_FIELDS, NOWHERE, app, bot
+from tests.support.factories import APP_FIELDS, NOWHERE, app, bot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -21,7 +21,7 @@ from accounts.fields import key_ids, sealed
 from accounts.models import AccessToken, ChannelAccount
 from bridge.models import Message
 from openclaw.models import Gateway
-from tests.factories import SECRET, app, bot, gateway, hear, in_thread
+from tests.support.factories import SECRET, app, bot, gateway, hear, in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

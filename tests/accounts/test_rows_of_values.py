@@ -23,7 +23,7 @@ from accounts.models import AccessToken, ChannelAccount
 from bridge.models import Message, WebhookEndpoint
 from bridge.pipeline.inbound import receive
 from openclaw.models import Gateway
-from tests.factories import app, endpoint, gateway, hear, in_thread, said
+from tests.support.factories import app, endpoint, gateway, hear, in_thread, said
 
 if TYPE_CHECKING:
     from django.db.models import Model

@@ -12,7 +12,7 @@ from django.urls import reverse
 from accounts.forms import account_form
 from channels_wechat import KINDS
 from channels_wechat.contract.sentences import SENTENCES
-from tests import factories
+from tests.support import factories
 
 if TYPE_CHECKING:
     from accounts.models import ChannelAccount

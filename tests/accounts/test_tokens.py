@@ -18,7 +18,7 @@ from accounts.tokens import KEEP_SECONDS, LEASE_SECONDS, MARGIN_SECONDS, WAIT_SE
 from bridge.runtime.worker import tasks
 from channels_wechat.contract.errors import Action, ChannelError
 from channels_wechat.contract.messages import Token
-from tests.factories import AGENT, OFFICIAL, OFFICIAL_FIELDS, app, in_thread, official
+from tests.support.factories import AGENT, OFFICIAL, OFFICIAL_FIELDS, app, in_thread, official
 
 if TYPE_CHECKING:
     from channels_wechat.simulator import SimulatorClient

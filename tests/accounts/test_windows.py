@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts import reply_windows
 from accounts.models import ReplyWindow
 from accounts.reply_windows import Opening
-from tests.factories import in_thread, mini, official
+from tests.support.factories import in_thread, mini, official
 
 if TYPE_CHECKING:
     from accounts.models import ChannelAccount

@@ -19,8 +19,8 @@ from accounts.models import AccessToken, ChannelAccount, Health
 from bridge.models import Conversation
 from channels_wechat import channel_class
 from channels_wechat.contract.messages import Content, Peer
-from tests import factories
 from tests.admin import rows
+from tests.support import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from django.utils import timezone
 from bridge.models import Incident
 from bridge.pipeline.inbound import receive, spool_drain
 from bridge.runtime.spool import journal
-from tests.factories import said
+from tests.support.factories import said
 
 if TYPE_CHECKING:
     from pathlib import Path

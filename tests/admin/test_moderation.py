@@ -13,9 +13,9 @@ from django.utils import timezone
 from accounts.models import ReplyWindow
 from bridge.models import Conversation, Delivery, Reason, State
 from bridge.operations import dashboard
-from tests import factories
 from tests.admin import rows
-from tests.factories import row, state
+from tests.support import factories
+from tests.support.factories import row, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable

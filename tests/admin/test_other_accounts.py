@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from accounts.models import AccessToken, ChannelAccount, ReplyWindow, Restriction
 from bridge.models import Contact, Conversation, Route
-from tests import factories
 from tests.admin import rows
+from tests.support import factories
 
 if TYPE_CHECKING:
     from django.test import Client

@@ -16,7 +16,7 @@ from bridge.models import Message
 from channels_wechat.contract.messages import Template
 from channels_wechat.simulator import RunningSimulator
 from tests.admin import rows
-from tests.factories import work_off
+from tests.support.factories import work_off
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from bridge.models import Conversation, Delivery, Message
 from bridge.people import peers
-from tests.factories import app, bot
+from tests.support.factories import app, bot
 
 if TYPE_CHECKING:
     from django.test import Client

@@ -20,10 +20,10 @@ from channels_wechat.contract.sentences import SENTENCES
 from channels_wechat.simulator import RunningSimulator
 from openclaw.models import Gateway
 from openclaw.stub import RunningStub
-from tests import factories
 from tests.admin import rows
 from tests.admin.test_facts import column
 from tests.admin.test_words import words
+from tests.support import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

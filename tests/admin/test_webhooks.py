@@ -14,7 +14,7 @@ from django.utils import timezone
 from bridge.models import Delivery, Event, WebhookEndpoint
 from bridge.webhooks import events
 from tests.admin import rows
-from tests.factories import endpoint
+from tests.support.factories import endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable

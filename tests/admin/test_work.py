@@ -17,7 +17,7 @@ from bridge.models import Delivery, Outcome, Reason, State
 from bridge.webhooks import events
 from tests.admin import rows
 from tests.admin.test_moderation import confirm, page, url
-from tests.factories import row, state
+from tests.support.factories import row, state
 
 if TYPE_CHECKING:
     from collections.abc import Callable

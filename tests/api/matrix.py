@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.factories import APP_FIELDS
+from tests.support.factories import APP_FIELDS
 
 if TYPE_CHECKING:
     from tests.admin.rows import World

@@ -11,8 +11,8 @@ from auditlog.models import LogEntry
 from accounts.models import ChannelAccount
 from bridge.models import Conversation, Route
 from openclaw.models import Gateway
-from tests import factories
 from tests.admin import rows
+from tests.support import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable

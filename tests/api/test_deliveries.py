@@ -10,7 +10,7 @@ from auditlog.models import LogEntry
 
 from bridge.models import Delivery, Route
 from tests.admin import rows
-from tests.factories import state
+from tests.support.factories import state
 
 if TYPE_CHECKING:
     from django.test import Client

@@ -12,9 +12,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 
 from accounts.models import ChannelAccount
 from bridge.models import Attachment, Delivery, Message
-from tests import factories
 from tests.api.conftest import calling_as, user_with
-from tests.test_races import at_once
+from tests.delivery.test_races import at_once
+from tests.support import factories
 
 if TYPE_CHECKING:
     from django.test import Client

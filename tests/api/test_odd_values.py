@@ -10,9 +10,9 @@ import pytest
 from accounts.models import ChannelAccount
 from bridge.models import Conversation, Message, Route, WebhookEndpoint
 from openclaw.models import Gateway
-from tests import factories
 from tests.admin import rows
 from tests.admin.test_matrix import everything
+from tests.support import factories
 
 if TYPE_CHECKING:
     from django.test import Client

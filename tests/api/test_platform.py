@@ -9,7 +9,7 @@ import pytest
 from bridge.models import Conversation, Delivery, Message, Reason, State
 from channels_wechat.simulator import RunningSimulator
 from tests.admin import rows
-from tests.factories import row, state, work_off
+from tests.support.factories import row, state, work_off
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,8 +19,8 @@ from accounts import valkey as valkey_module
 from bridge import urls
 from bridge.api import errors, throttle
 from bridge.models import Delivery
-from tests import factories
 from tests.api.conftest import calling_as, user_with
+from tests.support import factories
 
 if TYPE_CHECKING:
     import redis

@@ -25,8 +25,8 @@ from schemathesis.specs.openapi import checks
 
 from bridge.api.schema import Generator
 from channels_wechat import KINDS, channel_class
-from tests import factories
 from tests.api.conftest import ROLES, user_with
+from tests.support import factories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from bridge.models import Delivery
 from bridge.runtime.launcher.commands import command, python
-from tests import factories
 from tests.bench import world
 from tests.bench.pipe import ends
 from tests.bench.table import Figure, interleaved, ratio
+from tests.support import factories
 
 if TYPE_CHECKING:
     from tests.bench.ground import Ground

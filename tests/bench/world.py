@@ -8,8 +8,8 @@ import redis
 from django.conf import settings
 from django.db import connection
 
-from tests import factories
 from tests.bench import sealed
+from tests.support import factories
 
 if TYPE_CHECKING:
     from accounts.models import ChannelAccount

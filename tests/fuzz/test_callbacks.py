@@ -16,8 +16,8 @@ from channels_wechat.simulator import crypto as platform
 from channels_wechat.wecom.aibot.channel import WeComAIBot
 from channels_wechat.wecom.app.channel import WeComApp
 from channels_wechat.wire.http import Http
-from tests.factories import APP_FIELDS, BOT_FIELDS, CORP, KEY, TOKEN
 from tests.fuzz.strangers import TEXTS, objects, storable
+from tests.support.factories import APP_FIELDS, BOT_FIELDS, CORP, KEY, TOKEN
 
 QUICK = settings(max_examples=50, deadline=None)
 HTTP = Http()

@@ -18,11 +18,11 @@ from channels_wechat.wecom.app.channel import WeComApp
 from channels_wechat.weixin.mini_program import MiniProgram
 from channels_wechat.weixin.official_account import OfficialAccount
 from channels_wechat.wire.http import Http
-from tests.channels import weixin
 from tests.channels.harness import fixture, fixtures
-from tests.factories import APP_FIELDS, BOT_FIELDS, CORP
+from tests.channels.weixin import accounts
 from tests.fuzz.strangers import storable
 from tests.fuzz.test_callbacks import sealed
+from tests.support.factories import APP_FIELDS, BOT_FIELDS, CORP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ OWN = {"AgentID", "aibotid"}
 
 def channels() -> dict[str, Any]:
     http = Http()
-    identity = Identity("1", weixin.APP, {**weixin.CREDENTIALS, "answers": "automatic"}, "")
+    identity = Identity("1", accounts.APP, {**accounts.CREDENTIALS, "answers": "automatic"}, "")
     return {
         "wecom_app": WeComApp(Identity("1", f"{CORP}:1", {**APP_FIELDS, "agent_id": 1000002}, ""), http),
         "wecom_aibot": WeComAIBot(
@@ -99,7 +99,7 @@ def _holder(tree: Any, path: tuple[Any, ...]) -> Any:
 def received(kind: str, plain: bytes) -> Inbound:
     channel = CHANNELS[kind]
     if kind in ("official_account", "mini_program"):
-        query, body = weixin.sealed(plain)
+        query, body = accounts.sealed(plain)
     else:
         receiver, form = (CORP, "xml") if kind == "wecom_app" else ("", "json")
         query, body = sealed(plain, receiver, form)

@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 
 from accounts.models import Health
 from openclaw.models import Gateway
-from tests.factories import NOWHERE, gateway
+from tests.support.factories import NOWHERE, gateway
 
 pytestmark = pytest.mark.django_db
 ELSEWHERE = "http://127.0.0.1:10"

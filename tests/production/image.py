@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 OURS = ("prepare", "web", "callbacks", "worker", "beat", "connector")
 THEIRS = ("postgres", "redis")
 ENV = {"POSTGRES_PASSWORD": "pass0word"}

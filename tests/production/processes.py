@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from django.db import connection
 
 from bridge.runtime.launcher import commands
-from tests.factories import eventually
+from tests.support.factories import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

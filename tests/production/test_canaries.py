@@ -20,11 +20,11 @@ from bridge.models import Attempt, Delivery, Outcome, State
 from openclaw.device import Device
 from openclaw.models import Gateway
 from openclaw.stub import RunningStub
-from tests import factories
-from tests.factories import AGENT, BOT, GROUP, eventually
 from tests.production import canaries
 from tests.production.canaries import Search
 from tests.production.processes import environment, running, signed
+from tests.support import factories
+from tests.support.factories import AGENT, BOT, GROUP, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,9 +14,9 @@ import pytest
 from bridge.models import Attachment, Delivery, State
 from bridge.runtime.launcher.commands import PROCESSES
 from openclaw.stub.brain import picture
-from tests import factories
-from tests.factories import AGENT, BOT, GROUP, eventually
 from tests.production.containers import SERVICES, Image
+from tests.support import factories
+from tests.support.factories import AGENT, BOT, GROUP, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,8 +15,8 @@ import pytest
 
 from bridge.runtime.conf import capacity
 from bridge.runtime.launcher import commands, liveness, supervisor
+from tests.conf.test_checks import pins
 from tests.production.image import ENV, OURS, ROOT, THEIRS, command, compose, copied, dockerfile, tracked
-from tests.test_checks import pins
 
 SERVICES: dict[str, Any] = compose(ENV)["services"]
 IMAGES = ("PYTHON_IMAGE", "POSTGRES_IMAGE", "VALKEY_IMAGE")

@@ -9,10 +9,10 @@ from django.db import connection, transaction
 
 from bridge.models import Attempt, Delivery, Message, Outcome, State
 from openclaw.models import Gateway
-from tests import factories
-from tests.factories import AGENT, eventually
 from tests.production.image import ENV, compose
 from tests.production.processes import running, signed
+from tests.support import factories
+from tests.support.factories import AGENT, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path

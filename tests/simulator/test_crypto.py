@@ -12,7 +12,7 @@ from Crypto.Cipher import AES
 
 from channels_wechat.simulator import crypto
 
-FIXTURES = Path(__file__).parent.parent / "fixtures" / "crypto"
+FIXTURES = Path(__file__).parents[1] / "fixtures" / "crypto"
 VECTORS = {path.stem: json.loads(path.read_text()) for path in sorted(FIXTURES.glob("v*.json"))}
 SEALED = [vector for vector in VECTORS.values() if "random16" in vector]
 KEY = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C"

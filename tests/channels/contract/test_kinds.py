@@ -1,0 +1,206 @@
+"""What each kind of account says of itself: what it hears, what it can do, and the figures that others go by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.utils.translation import override
+
+from channels_wechat import KINDS, can, channel_class
+from channels_wechat.contract import channel
+from channels_wechat.contract.messages import Identity, Peer, Token, Upload
+from channels_wechat.wire.http import Http
+from tests.channels.wecom.aibot import bot
+from tests.channels.weixin.accounts import mini_program, official_account
+
+BASES: dict[type[Any], set[str]] = {
+    channel.Callbacks: {"wecom_app", "wecom_aibot", "official_account", "mini_program"},
+    channel.Streaming: {"wecom_aibot"},
+    channel.Passive: {"official_account"},
+    channel.Tokens: {"wecom_app", "official_account", "mini_program"},
+    channel.Media: {"wecom_app", "official_account", "mini_program"},
+    channel.Downloads: {"wecom_aibot"},
+    channel.Names: {"wecom_app", "official_account"},
+    channel.People: {"official_account"},
+    channel.Forgets: {"official_account", "mini_program"},
+    channel.Groups: {"wecom_app"},
+    channel.Recall: {"wecom_app"},
+    channel.Windows: {"official_account", "mini_program"},
+    channel.Typing: {"official_account", "mini_program"},
+    channel.Moderated: {"mini_program"},
+    channel.Quotas: {"official_account", "mini_program"},
+    channel.Templates: {"mini_program"},
+}
+CANNOT = {
+    "wecom_app": {
+        "Receive group messages",
+        "Receive messages of WeChat users outside the company",
+        "Stream an answer",
+        "Know whether a message was read",
+    },
+    "wecom_aibot": {
+        "Receive messages of groups with people outside the company",
+        "Send first (proactive)",
+        "Send files, voice and video",
+        "Recall a message",
+    },
+    "official_account": {
+        "Receive group messages",
+        "Send first (proactive) to followers",
+        "Know followers' names",
+        "Recall a message",
+        "Stream an answer",
+    },
+    "mini_program": {
+        "Receive group messages",
+        "Send first (proactive) to users",
+        "Know users' names",
+        "Recall a message",
+        "Stream an answer",
+    },
+}
+FACTS: dict[str, dict[str, Any]] = {
+    "wecom_app": {
+        "hears": {"direct"},
+        "ids_in_any_case": True,
+        "test_calls": True,
+        "most_parts": 20,
+        "kinds_with_text": (),
+        "text_options": ("safe",),
+        "default_api_base_url": "https://qyapi.weixin.qq.com",
+    },
+    "wecom_aibot": {
+        "hears": {"direct", "group"},
+        "ids_in_any_case": True,
+        "test_calls": False,
+        "most_parts": 20,
+        "content_kinds": ("template_card",),
+        "kinds_with_text": ("template_card",),
+        "text_options": (),
+        "default_api_base_url": "https://qyapi.weixin.qq.com",
+    },
+    "official_account": {
+        "hears": {"direct"},
+        "ids_in_any_case": False,
+        "test_calls": True,
+        "most_parts": 10,
+        "kinds_with_text": (),
+        "text_options": (),
+        "passive_bytes": 2048,
+        "hangs_up_seconds": 5.0,
+        "deliveries": 3,
+        "last_seconds": 4.5,
+        "quota_paths": (
+            "cgi-bin/message/custom/send",
+            "cgi-bin/message/custom/typing",
+            "cgi-bin/media/upload",
+            "cgi-bin/media/get",
+        ),
+    },
+    "mini_program": {
+        "hears": {"direct"},
+        "ids_in_any_case": False,
+        "test_calls": True,
+        "most_parts": 10,
+        "kinds_with_text": (),
+        "text_options": (),
+        "quota_paths": (
+            "cgi-bin/message/custom/send",
+            "cgi-bin/message/custom/typing",
+            "cgi-bin/media/upload",
+            "cgi-bin/media/get",
+            "cgi-bin/message/subscribe/send",
+            "wxa/msg_sec_check",
+            "wxa/media_check_async",
+        ),
+    },
+}
+
+
+@pytest.mark.parametrize("each", BASES)
+def test_which_kinds_do_what(each: type[Any]) -> None:
+    assert {kind for kind in KINDS if can(kind, each)} == BASES[each]
+    assert not can("wecom_fax", each)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_kind_cannot_do_is_said(kind: str) -> None:
+    with override("en"):
+        found = {str(ability.label) for ability in channel_class(kind).abilities if not ability.able}
+    assert found == CANNOT[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_others_go_by(kind: str) -> None:
+    found = channel_class(kind)
+    assert {name: getattr(found, name) for name in FACTS[kind]} == FACTS[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "initial"),
+    [
+        ("wecom_app", "format", "text"),
+        ("official_account", "mode", "safe"),
+        ("mini_program", "mode", "safe"),
+        ("official_account", "answers", "automatic"),
+    ],
+)
+def test_what_staff_need_not_choose(kind: str, field: str, initial: str) -> None:
+    assert channel_class(kind).Credentials.base_fields[field].initial == initial
+
+
+@pytest.mark.parametrize(
+    ("kind", "optional"),
+    [
+        ("wecom_app", {"seats"}),
+        ("wecom_aibot", {"corp_id"}),
+        ("official_account", {"encoding_aes_key"}),
+        ("mini_program", {"encoding_aes_key"}),
+    ],
+)
+def test_what_staff_may_leave_out(kind: str, optional: set[str]) -> None:
+    fields = channel_class(kind).Credentials.base_fields
+    assert {name for name, field in fields.items() if not field.required} == optional
+
+
+@pytest.mark.parametrize(
+    ("kind", "sent"),
+    [
+        ("wecom_app", {"secret"}),
+        ("wecom_aibot", set()),
+        ("official_account", {"app_secret"}),
+        ("mini_program", {"app_secret"}),
+    ],
+)
+def test_what_goes_to_the_api_address(kind: str, sent: set[str]) -> None:
+    assert channel_class(kind).Credentials.sent == sent
+
+
+def test_the_agent_is_told_what_its_surface_can_carry() -> None:
+    app = channel_class("wecom_app")(Identity("key", "ww1/1", {"format": "markdown"}), Http())
+    assert "Files up to 20 MB" in app.surface(Peer("direct", "z"))
+    assert "MP4 up to 10 MB" in app.surface(Peer("direct", "z"))
+    assert "below 6000 Chinese characters" in bot().surface(Peer("direct", "z"))
+    assert "at most 600 Chinese characters" in official_account(answers="passive").surface(Peer("direct", "o"))
+    for account in (official_account(), mini_program()):
+        said = account.surface(Peer("direct", "o"))
+        assert ("parts of 2000 bytes" in said, "at most five messages" in said) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "called"),
+    [("", "https://api.weixin.qq.com"), ("https://a.cn/", "https://a.cn"), ("https://a.cn/x//", "https://a.cn/x")],
+)
+def test_an_address_of_its_own_takes_the_place_of_the_platforms(given: str, called: str) -> None:
+    assert official_account(given).base_url == called
+
+
+def test_no_repr_tells_what_is_secret_or_large() -> None:
+    told = [
+        Token("SECRET"),
+        Upload("file", "a", "b", b"SECRET"),
+        Peer("group", "c", "SECRET"),
+        Identity("k", "x", {"a": "SECRET"}),
+    ]
+    assert not [each for each in told if "SECRET" in repr(each)]

@@ -1,0 +1,209 @@
+"""Every named constraint of the database, broken once: what must never be is refused by PostgreSQL, not by good intentions."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.apps import apps
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from accounts.models import ChannelAccount, ReplyWindow, Restriction
+from bridge.models import (
+    Attachment,
+    Attempt,
+    Contact,
+    Conversation,
+    Delivery,
+    Incident,
+    Message,
+    Route,
+    WebhookEndpoint,
+)
+from tests.support.factories import FAN, app, endpoint, gateway, hear, official, route, send, to_send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.django_db
+NOW = timezone.now()
+
+
+def copied(row: Any, **changes: Any) -> None:
+    """The same row once more, with changes."""
+    row.pk = None
+    for name, value in changes.items():
+        setattr(row, name, value)
+    row._state.adding = True
+    row.save(force_insert=True)
+
+
+def changed(**values: Any) -> None:
+    delivery = to_send(app())
+    Delivery.objects.filter(pk=delivery.pk).update(**values)
+
+
+def two_sending() -> None:
+    account = app()
+    first, second = to_send(account, "1"), to_send(account, "2")
+    Delivery.objects.filter(pk__in=[first.pk, second.pk]).update(state="sending", lease_until=NOW)
+
+
+def second_part() -> None:
+    copied(to_send(app()))
+
+
+def finished_attempt_without_outcome() -> None:
+    Attempt.objects.create(delivery=to_send(app()), number=1, finished_at=NOW)
+
+
+def same_attempt() -> None:
+    delivery = to_send(app())
+    Attempt.objects.create(delivery=delivery, number=1)
+    Attempt.objects.create(delivery=delivery, number=1)
+
+
+def two_open_incidents() -> None:
+    Incident.objects.create(cause="x", title="x")
+    Incident.objects.create(cause="x", title="y")
+
+
+def two_windows() -> None:
+    copied(ReplyWindow.objects.create(account=official(), peer_id=FAN, until=NOW))
+
+
+def same_restriction() -> None:
+    copied(Restriction.objects.create(account=official(), capability="custom_send", code="48001", until=NOW))
+
+
+def same_message() -> None:
+    message = send(app())
+    message.uuid = "00000000-0000-0000-0000-000000000001"
+    copied(message)
+
+
+def same_position() -> None:
+    message = hear(app())
+    for _twice in range(2):
+        Attachment.objects.create(message=message, kind="image")
+
+
+def ready_without_file() -> None:
+    Attachment.objects.create(message=hear(app()), kind="image", state="ready")
+
+
+def two_routes() -> None:
+    account, home = app(), gateway()
+    for _twice in range(2):
+        route(account, home, peer_kind="direct", peer_id="zhangsan")
+
+
+def two_conversations() -> None:
+    account = app()
+    for _twice in range(2):
+        Conversation.objects.create(account=account, peer_kind="group", peer_id="x")
+
+
+def two_contacts() -> None:
+    account = app()
+    for _twice in range(2):
+        Contact.objects.create(account=account, external_id="zhangsan")
+
+
+def two_accounts() -> None:
+    app()
+    app()
+
+
+def told_twice() -> None:
+    for _twice in range(2):
+        Delivery.objects.create(target="webhook", wire="hook", lane="hook:1", endpoint=endpoint_once(), fingerprint="x")
+
+
+def endpoint_once() -> WebhookEndpoint:
+    return WebhookEndpoint.objects.first() or endpoint()
+
+
+CASES: dict[str, Callable[[], object]] = {
+    "delivery_one_sending_per_lane": two_sending,
+    "delivery_part": second_part,
+    "delivery_lease_iff_sending": lambda: changed(state="sending"),
+    "delivery_finished_iff_final": lambda: changed(state="delivered"),
+    "delivery_reason_given": lambda: changed(state="dead", finished_at=NOW),
+    "delivery_message_iff_not_webhook": lambda: changed(target="webhook"),
+    "attempt_number": same_attempt,
+    "attempt_outcome_iff_finished": finished_attempt_without_outcome,
+    "incident_one_open": two_open_incidents,
+    "window_one_per_person": two_windows,
+    "restriction_once": same_restriction,
+    "message_idempotency": same_message,
+    "attachment_position": same_position,
+    "attachment_ready_has_file": ready_without_file,
+    "route_one_per_peer": two_routes,
+    "route_peer_id_needs_kind": lambda: route(app(), peer_id="zhangsan"),
+    "conversation_peer": two_conversations,
+    "contact_external_id": two_contacts,
+    "account_kind_external_id": two_accounts,
+    "account_name_once": lambda: copied(app(), key=uuid.uuid4(), external_id="other", name="ACME APP"),
+    "account_retention_not_too_short": lambda: app(columns={"retention_days": 6}),
+    "delivery_event_once": told_twice,
+    "webhook_events_given": lambda: endpoint(events=[]),
+    "webhook_reason_only_when_off": lambda: WebhookEndpoint.objects.filter(pk=endpoint().pk).update(off_reason="gone"),
+    "webhook_previous_secret_iff_until": lambda: endpoint(previous_secret="whsec_x"),
+}  # fmt: skip
+OTHER_SIDES = {
+    "delivery_lease_iff_sending": lambda: changed(lease_until=NOW),
+    "delivery_finished_iff_final": lambda: changed(finished_at=NOW),
+    "delivery_message_iff_not_webhook": lambda: changed(message=None),
+    "attempt_outcome_iff_finished": lambda: Attempt.objects.create(delivery=to_send(app()), number=1, outcome="ok"),
+    "webhook_previous_secret_iff_until": lambda: endpoint(previous_until=NOW),
+}
+
+
+def broken(name: str, case: Callable[[], object]) -> None:
+    with pytest.raises(IntegrityError, match=f'"{name}"'), transaction.atomic():
+        case()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_refused(name: str) -> None:
+    broken(name, CASES[name])
+
+
+@pytest.mark.parametrize("name", OTHER_SIDES)
+def test_the_other_direction_is_refused_too(name: str) -> None:
+    broken(name, OTHER_SIDES[name])
+
+
+@pytest.mark.parametrize("state", ["skipped", "held", "uncertain"])
+def test_every_bad_end_has_a_reason(state: str) -> None:
+    broken("delivery_reason_given", lambda: changed(state=state, finished_at=None if state == "held" else NOW))
+
+
+@pytest.mark.parametrize("state", ["pending", "sending", "held"])
+def test_what_is_not_over_has_no_end(state: str) -> None:
+    lease = NOW if state == "sending" else None
+    broken(
+        "delivery_finished_iff_final", lambda: changed(state=state, reason="human", finished_at=NOW, lease_until=lease)
+    )
+
+
+def test_no_constraint_is_forgotten() -> None:
+    models = [*apps.get_app_config("bridge").get_models(), *apps.get_app_config("accounts").get_models()]
+    named = {constraint.name for model in models for constraint in model._meta.constraints}
+    assert named == set(CASES)
+
+
+def test_two_incidents_may_follow_each_other() -> None:
+    Incident.objects.create(cause="x", title="x", closed_at=NOW)
+    Incident.objects.create(cause="x", title="x")
+
+
+def test_an_account_with_messages_is_not_deleted() -> None:
+    message = hear(app())
+    with pytest.raises(IntegrityError), transaction.atomic():
+        ChannelAccount.objects.filter(pk=message.account_id).delete()
+    assert Message.objects.filter(pk=message.pk).exists()
+    assert Route.objects.count() == 0

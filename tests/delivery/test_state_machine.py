@@ -1,0 +1,535 @@
+"""The state machine: one test for each arrow of the drawing in `bridge/models/deliveries.py`, and the lanes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.utils import timezone
+
+from bridge.models import Attempt, Delivery, Message, Reason, State, Target, Wire
+from bridge.pipeline.delivery import retry_policy
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery.retry_policy import Failure
+from bridge.pipeline.delivery.state import LostLease
+from bridge.webhooks import events, post
+from tests.support.factories import (
+    app,
+    claim,
+    claimed,
+    due,
+    endpoint,
+    gateway,
+    outcomes,
+    parts,
+    route,
+    row,
+    send,
+    shift,
+    state,
+    to_send,
+    turn,
+)
+
+if TYPE_CHECKING:
+    from accounts.models import ChannelAccount
+
+pytestmark = pytest.mark.django_db
+RETRY = Failure("retry", "-1", "busy")
+LONG = "甲" * 1500  # three parts of an app's text
+
+
+@pytest.fixture
+def account() -> ChannelAccount:
+    return app()
+
+
+@pytest.fixture
+def asked(account: ChannelAccount) -> Delivery:
+    route(account)
+    return turn(account)
+
+
+def wait_of(delivery: Delivery) -> float:
+    return (row(delivery).due_at - timezone.now()).total_seconds()
+
+
+# --- the way in: pending, or skipped --------------------------------------------------------------------------------------
+
+
+def test_sent_and_heard_begin_as_pending(account: ChannelAccount, asked: Delivery) -> None:
+    sent = to_send(account)
+    assert (sent.state, sent.target, sent.wire, sent.lane) == (
+        State.PENDING, Target.CHANNEL, Wire.WORKER, f"out:{sent.message.conversation_id}",
+    )  # fmt: skip
+    assert (asked.state, asked.target, asked.wire, asked.lane) == (
+        State.PENDING, Target.AGENT, Wire.CONNECTOR, f"in:{row(asked).message.conversation_id}",
+    )  # fmt: skip
+
+
+def test_without_a_route_begins_as_skipped(account: ChannelAccount) -> None:
+    skipped = turn(account)
+    assert (skipped.state, skipped.reason) == (State.SKIPPED, Reason.NO_ROUTE)
+    assert skipped.finished_at
+
+
+# --- pending → sending ------------------------------------------------------------------------------------------------------
+
+
+def test_claim_takes_a_lease(account: ChannelAccount) -> None:
+    mine = claimed(to_send(account), "me")
+    assert (mine.state, mine.holder) == (State.SENDING, "me")
+    assert 25 < (mine.lease_until - timezone.now()).total_seconds() <= work.LEASE_SECONDS
+    assert claim(holder="another") == []
+
+
+def test_claim_takes_one_of_each_lane_in_the_order_of_their_time(account: ChannelAccount) -> None:
+    first, second = to_send(account, "1"), to_send(account, "2")
+    other = to_send(account, "3", "lisi")
+    shift(first, due_at=-1)
+    shift(other, due_at=-2)
+    assert [d.pk for d in claim()] == [other.pk, first.pk]
+    assert state(second) == State.PENDING
+
+
+def test_claim_takes_no_more_than_asked_for(account: ChannelAccount) -> None:
+    for person in "abc":
+        to_send(account, peer_id=person)
+    assert len(claim(limit=2)) == 2
+    assert len(claim(limit=2)) == 1
+
+
+def test_what_is_not_due_is_not_claimed_and_holds_back_its_lane(account: ChannelAccount) -> None:
+    first, second = to_send(account, "1"), to_send(account, "2")
+    shift(first, due_at=60)
+    assert claim() == []
+    due(first)
+    assert [d.pk for d in claim()] == [first.pk]
+    assert state(second) == State.PENDING
+
+
+def test_only_one_delivery_due_or_not(account: ChannelAccount) -> None:
+    first, second = to_send(account, "1"), to_send(account, "2")
+    other = to_send(account, "3", "lisi")
+    shift(first, due_at=60)
+    shift(other, due_at=60)
+    assert claim(only=second.pk) == []  # its lane is not free
+    assert [d.pk for d in claim(only=other.pk)] == [other.pk]
+
+
+def test_only_one_is_not_taken_by_another_wire(account: ChannelAccount) -> None:
+    """The worker took a stream's answer over: a poll that had seen it before gives it out no more."""
+    sent = to_send(account)
+    assert claim(Wire.VIEW, only=sent.pk) == claim(Wire.CONNECTOR, only=sent.pk) == []
+    assert [d.pk for d in claim(only=sent.pk)] == [sent.pk]
+
+
+@pytest.mark.parametrize("columns", [{"enabled": False}, {"state": "stopped"}])
+def test_nothing_goes_out_by_an_account_that_is_stopped_or_off(account: ChannelAccount, columns: dict) -> None:
+    first, second = to_send(account, "1"), to_send(account, "2")
+    type(account).objects.filter(pk=account.pk).update(**columns)
+    assert claim() == []
+    type(account).objects.filter(pk=account.pk).update(enabled=True, state="ok")
+    assert [d.pk for d in claim()] == [first.pk]  # the order is kept
+    assert state(second) == State.PENDING
+
+
+@pytest.mark.parametrize("columns", [{"enabled": False}, {"state": "stopped"}])
+def test_nothing_is_asked_of_a_gateway_that_is_stopped_or_off(asked: Delivery, columns: dict) -> None:
+    type(asked.gateway).objects.filter(pk=asked.gateway_id).update(**columns)
+    assert claim(Wire.CONNECTOR) == []
+
+
+def test_each_wire_claims_its_own(account: ChannelAccount, asked: Delivery) -> None:
+    sent = to_send(account)
+    streamed = to_send(account, peer_id="lisi")
+    shift(streamed, wire=Wire.VIEW)
+    assert [d.pk for d in claim(Wire.CONNECTOR, gateway_id=asked.gateway_id + 1)] == []
+    assert [d.pk for d in claim(Wire.CONNECTOR, gateway_id=asked.gateway_id)] == [asked.pk]
+    assert [d.pk for d in claim(Wire.VIEW)] == [streamed.pk]
+    assert [d.pk for d in claim(Wire.WORKER)] == [sent.pk]
+
+
+def test_the_worker_takes_over_a_streams_row(account: ChannelAccount) -> None:
+    streamed = to_send(account)
+    shift(streamed, wire=Wire.VIEW)
+    (mine,) = claim(Wire.WORKER)
+    assert mine.wire == Wire.WORKER
+
+
+def test_renew_prolongs_what_is_under_way_and_nothing_else(account: ChannelAccount) -> None:
+    mine = claimed(to_send(account))
+    forgotten = claimed(to_send(account, peer_id="lisi"))
+    others = claimed(to_send(account, peer_id="wangwu"), "another")
+    for delivery in (mine, forgotten, others):
+        shift(delivery, lease_until=5)
+    assert work.renew("holder", [mine.pk, others.pk]) == 1
+    leases = [(row(d).lease_until - timezone.now()).total_seconds() > 20 for d in (mine, forgotten, others)]
+    assert leases == [True, False, False]
+
+
+# --- sending → delivered ----------------------------------------------------------------------------------------------------
+
+
+def test_success(account: ChannelAccount) -> None:
+    mine = claimed(to_send(account))
+    attempt = work.begin(mine, {"to": "zhangsan", "access_token": "abcdef"})
+    assert outcomes(mine) == [""]  # committed open: the request may leave now
+    done: list[int] = []
+    work.succeed(
+        mine, attempt, remote_id="R1", response={"msgid": "R1", "token": "abcdef"}, then=lambda: done.append(1)
+    )
+    after = row(mine)
+    assert (after.state, after.reason, after.remote_id, after.tries, after.lease_until) == (
+        "delivered",
+        "",
+        "R1",
+        1,
+        None,
+    )
+    assert after.finished_at
+    assert (outcomes(mine), done) == (["ok"], [1])
+    kept = mine.attempts.get()
+    assert (kept.request["access_token"], kept.response) == ("•••", {"msgid": "R1", "token": "•••"})
+
+
+def test_what_arrives_after_a_failure_says_nothing_of_it(account: ChannelAccount) -> None:
+    delivery = to_send(account)
+    work.fail(mine := claimed(delivery), work.begin(mine, {}), RETRY)
+    due(delivery)
+    work.succeed(mine := claimed(delivery), work.begin(mine, {}))
+    assert (state(delivery), row(delivery).error, outcomes(delivery)) == ("delivered", "", ["error", "ok"])
+
+
+def test_partial_success_says_so(account: ChannelAccount) -> None:
+    mine = claimed(to_send(account))
+    work.succeed(mine, work.begin(mine, {}), note="Not delivered to lisi.")
+    assert (row(mine).state, row(mine).reason, row(mine).error) == (
+        "delivered",
+        Reason.PARTIAL,
+        "Not delivered to lisi.",
+    )
+
+
+def test_late_proof_turns_uncertain_into_delivered(account: ChannelAccount) -> None:
+    first, *rest = list(send(account, LONG).deliveries.order_by("part"))
+    mine = claimed(first)
+    attempt = work.begin(mine, {})
+    shift(mine, lease_until=-1)
+    assert work.sweep() == 1
+    assert [state(d) for d in (first, *rest)] == ["uncertain", "held", "held"]
+    work.succeed(mine, attempt)
+    assert [state(d) for d in (first, *rest)] == ["delivered", "pending", "pending"]
+    assert outcomes(first) == ["ok"]
+
+
+def test_proof_after_somebody_else_took_over_changes_only_the_attempt(account: ChannelAccount) -> None:
+    mine = claimed(to_send(account), "slow")
+    attempt = work.begin(mine, {})
+    shift(mine, lease_until=-1, repeat_until=60)
+    work.sweep()
+    again = claimed(mine, "fast")
+    with pytest.raises(LostLease):
+        work.succeed(mine, attempt, then=lambda: pytest.fail("the answer would be stored twice"))
+    assert (state(mine), row(mine).holder, outcomes(mine)) == ("sending", "fast", ["ok"])
+    with pytest.raises(LostLease):
+        work.begin(mine, {})
+    with pytest.raises(LostLease):
+        work.fail(mine, None, RETRY)
+    with pytest.raises(LostLease):
+        work.skip(mine, None, Reason.STOPPED)
+    work.succeed(again, work.begin(again, {}))
+    assert outcomes(mine) == ["ok", "ok"]
+
+
+# --- sending → pending ------------------------------------------------------------------------------------------------------
+
+
+def test_retry_waits_longer_each_time(account: ChannelAccount) -> None:
+    delivery, waits = to_send(account), []
+    for number in range(1, 11):
+        mine = claimed(delivery)
+        work.fail(mine, work.begin(mine, {}), RETRY)
+        assert (state(mine), row(mine).tries) == ("pending", number)
+        waits.append(wait_of(mine))
+        due(mine)
+    steps = [*retry_policy.RETRY_SECONDS, 900, 900]
+    assert all(step - 1 < wait <= step * 1.2 for step, wait in zip(steps, waits, strict=True)), waits
+    assert outcomes(delivery) == ["error"] * 10
+
+
+def test_the_platforms_own_pause_wins(account: ChannelAccount) -> None:
+    mine = claimed(to_send(account))
+    work.fail(mine, work.begin(mine, {}), Failure("retry", "1", "x", retry_after=40))
+    assert 39 < wait_of(mine) <= 48
+
+
+@pytest.mark.parametrize("opened", [True, False])
+@pytest.mark.parametrize("action", ["wait", "configuration"])
+def test_wait_and_configuration_burn_no_try(account: ChannelAccount, action: str, opened: bool) -> None:
+    """Also before an attempt was opened: an upload may be refused."""
+    mine = claimed(to_send(account))
+    attempt = work.begin(mine, {}) if opened else None
+    work.fail(mine, attempt, Failure(action, "45009", "wait", retry_after=30))
+    assert (state(mine), row(mine).tries) == ("pending", 0)
+    assert (29 if action == "wait" else -1) < wait_of(mine) <= (30 if action == "wait" else 0)
+
+
+def test_a_wait_without_a_time_is_a_minute(account: ChannelAccount) -> None:
+    mine = claimed(to_send(account))
+    work.fail(mine, work.begin(mine, {}), Failure("wait", "x", "x"))
+    assert 58 < wait_of(mine) <= 60
+
+
+def test_the_gateways_key_changes_with_every_definite_error_only(asked: Delivery) -> None:
+    runs = []
+    for action in ("retry", "unknown", "wait", "unknown", "configuration"):
+        mine = claimed(asked)
+        work.fail(mine, work.begin(mine, {}), Failure(action, "x", "x"))
+        runs.append(row(mine).run)
+        due(mine)
+    assert runs == [1, 1, 2, 2, 3]
+
+
+def test_lease_over_with_nothing_sent(account: ChannelAccount) -> None:
+    mine = claimed(to_send(account))
+    assert work.sweep() == 0
+    shift(mine, lease_until=-1)
+    assert work.sweep() == 1
+    assert (state(mine), row(mine).tries, outcomes(mine)) == ("pending", 0, [])
+
+
+def test_lease_over_while_the_platform_swallows_a_repetition(account: ChannelAccount) -> None:
+    mine = claimed(to_send(account))
+    work.begin(mine, {}, repeat_until=timezone.now() + timedelta(seconds=60))
+    shift(mine, lease_until=-1)
+    work.sweep()
+    assert (state(mine), outcomes(mine)) == ("pending", ["interrupted"])
+
+
+def test_lease_over_of_a_turn_is_asked_after(asked: Delivery) -> None:
+    mine = claimed(asked)
+    work.begin(mine, {})
+    shift(mine, lease_until=-1)
+    work.sweep()
+    assert (state(mine), outcomes(mine), row(mine).run) == ("pending", ["interrupted"], 0)
+
+
+def test_a_holder_that_ends_in_order_hands_over_its_own(account: ChannelAccount, asked: Delivery) -> None:
+    mine, others = claimed(asked), claimed(to_send(account), "another")
+    work.begin(mine, {})
+    work.hand_over("holder")
+    assert (state(mine), outcomes(mine), state(others)) == ("pending", ["interrupted"], "sending")
+
+
+# --- sending → dead, uncertain, skipped -------------------------------------------------------------------------------------
+
+
+def test_permanent(account: ChannelAccount) -> None:
+    mine = claimed(to_send(account))
+    work.fail(
+        mine,
+        work.begin(mine, {}),
+        Failure("permanent", "81013", "nobody, access_token=abcdef", response={"errcode": 81013, "token": "abcdef"}),
+    )
+    after, attempt = row(mine), Attempt.objects.get(delivery=mine)
+    assert (after.state, after.reason, after.error) == ("dead", Reason.PERMANENT, "nobody, access_token=•••")
+    assert (attempt.outcome, attempt.code, attempt.error) == ("error", "81013", after.error)
+    assert attempt.response == {"errcode": 81013, "token": "•••"}
+    assert after.finished_at
+
+
+@pytest.mark.parametrize(("most", "named"), [(3, 3), (retry_policy.MAX_TRIES, None)])
+def test_tries_spent(account: ChannelAccount, most: int, named: int | None) -> None:
+    delivery = to_send(account)
+    shift(delivery, tries=most - 2)
+    for expected in ("pending", "dead"):
+        mine = claimed(delivery)
+        work.fail(mine, work.begin(mine, {}), Failure("retry", "-1", "busy", max_tries=named))
+        assert state(mine) == expected
+        due(mine)
+    assert row(delivery).reason == Reason.TRIES_SPENT
+
+
+def test_no_answer_is_uncertain_unless_a_repetition_is_safe(account: ChannelAccount) -> None:
+    unsafe = claimed(to_send(account))
+    safe = claimed(to_send(account, peer_id="lisi"))
+    until = timezone.now() + timedelta(seconds=60)
+    safe_attempt = work.begin(safe, {}, repeat_until=until)
+    safe.repeat_until = until
+    work.fail(unsafe, work.begin(unsafe, {}), Failure("unknown", "timeout", "no answer"))
+    work.fail(safe, safe_attempt, Failure("unknown", "timeout", "no answer"))
+    assert (state(unsafe), row(unsafe).reason, outcomes(unsafe)) == ("uncertain", Reason.UNKNOWN, ["unknown"])
+    assert (state(safe), outcomes(safe)) == ("pending", ["unknown"])
+
+
+@pytest.mark.parametrize("last", [Failure("permanent", "x", "x"), Failure("unknown", "x", "x", max_tries=2)])
+def test_a_turn_is_dead_whatever_an_earlier_try_left_open(asked: Delivery, last: Failure) -> None:
+    """The gateway was asked what became of that; nobody in WeChat may have read anything."""
+    work.fail(mine := claimed(asked), work.begin(mine, {}), Failure("unknown", "timeout", "no answer"))
+    due(asked)
+    work.fail(mine := claimed(asked), work.begin(mine, {}), last)
+    assert (state(asked), outcomes(asked)[0]) == ("dead", "unknown")
+
+
+def test_lease_over_with_an_open_attempt_is_uncertain(account: ChannelAccount) -> None:
+    delivery = to_send(account)
+    work.fail(mine := claimed(delivery), work.begin(mine, {}), RETRY)
+    due(delivery)
+    mine = claimed(delivery)
+    work.begin(mine, {}, repeat_until=timezone.now() - timedelta(seconds=1))
+    shift(mine, lease_until=-1)
+    work.sweep()
+    assert (state(mine), row(mine).reason, outcomes(mine)) == ("uncertain", Reason.UNKNOWN, ["error", "interrupted"])
+
+
+def test_broken_off(asked: Delivery) -> None:
+    mine = claimed(asked)
+    work.skip(mine, work.begin(mine, {}), Reason.STOPPED)
+    assert (state(mine), row(mine).reason, outcomes(mine)) == ("skipped", Reason.STOPPED, ["error"])
+
+
+@pytest.mark.parametrize(
+    ("target", "limit"),
+    [
+        ("agent", "MAX_AGE_ASK"),
+        ("channel", "MAX_AGE_SEND"),
+        ("alert", "MAX_AGE_SEND"),  # a person reads it
+        ("webhook", "MAX_AGE_HOOK"),
+    ],
+)
+def test_too_old(account: ChannelAccount, asked: Delivery, settings: object, target: str, limit: str) -> None:
+    make = {
+        "agent": lambda: asked,
+        "channel": lambda: to_send(account),
+        "alert": lambda: post.queue_alert("down"),
+        "webhook": lambda: events.test(endpoint()),
+    }
+    delivery = make[target]()
+    shift(delivery, queued_at=10 - getattr(settings, limit))
+    assert not work.too_old(row(delivery))
+    shift(delivery, queued_at=-getattr(settings, limit) - 1)
+    assert work.too_old(row(delivery))
+
+
+# --- what blocks a lane -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("blocker", ["pending", "sending"])
+def test_what_is_on_its_way_blocks_the_lane(account: ChannelAccount, blocker: str) -> None:
+    first, second = to_send(account, "1"), to_send(account, "2")
+    shift(first, state=blocker, due_at=60, lease_until=60 if blocker == "sending" else None)
+    assert claim() == []
+    assert state(second) == "pending"
+
+
+@pytest.mark.parametrize("end", ["dead", "uncertain", "skipped", "delivered"])
+def test_what_is_over_does_not_block_the_lane(account: ChannelAccount, end: str) -> None:
+    first, second = to_send(account, "1"), to_send(account, "2")
+    shift(first, state=end, reason=Reason.PERMANENT, finished_at=0)
+    assert [d.pk for d in claim()] == [second.pk]
+
+
+def test_a_dead_part_holds_the_later_ones_and_nobody_else(account: ChannelAccount) -> None:
+    message, next_message = send(account, LONG), to_send(account, "next")
+    first, second, third = message.deliveries.order_by("part")
+    work.succeed(mine := claimed(first), work.begin(mine, {}))
+    work.fail(mine := claimed(second), work.begin(mine, {}), Failure("permanent", "x", "x"))
+    assert parts(message) == [("delivered", ""), ("dead", "permanent"), ("held", "part_before")]
+    assert [d.pk for d in claim()] == [next_message.pk]
+    assert state(third) == "held"
+
+
+def test_parts_go_out_in_order_when_the_one_before_has_arrived(account: ChannelAccount) -> None:
+    message, later = send(account, LONG), to_send(account, "later")
+    first, second, third = message.deliveries.order_by("part")
+    work.fail(mine := claimed(first), work.begin(mine, {}), Failure("permanent", "x", "x"))
+    shift(first, state="pending", reason="", finished_at=None, seq=later.seq + 1)  # as a replay does
+    order = []
+    while rows := claim():
+        for mine in rows:
+            order.append(mine.pk)
+            work.succeed(mine, work.begin(mine, {}))
+    assert order == [later.pk, first.pk, second.pk, third.pk]
+
+
+def test_a_part_that_is_held_for_a_person_does_not_follow(account: ChannelAccount) -> None:
+    message = send(account, LONG)
+    first, second, third = message.deliveries.order_by("part")
+    shift(second, state="held", reason=Reason.REVIEW)
+    shift(third, state="held", reason=Reason.PART_BEFORE)
+    work.succeed(mine := claimed(first), work.begin(mine, {}))
+    assert parts(message)[:2] == [("delivered", ""), ("held", Reason.REVIEW)]
+
+
+def test_whom_to_ring(account: ChannelAccount, asked: Delivery) -> None:
+    shift(asked, due_at=60)
+    assert work.waiting() == []
+    sent = to_send(account)
+    assert [str(b) for b in work.waiting()] == ["send"]
+    due(asked)
+    assert [str(b) for b in work.waiting()] == ["send", "ask"]
+    shift(sent, due_at=60)
+    assert [str(b) for b in work.waiting()] == ["ask"]
+
+
+def test_names_of_holders_are_unique() -> None:
+    assert work.holder_name() != work.holder_name()
+    assert len(work.holder_name()) <= 100
+
+
+def test_webhook_deliveries_have_no_parts(account: ChannelAccount) -> None:
+    hook = Delivery.objects.create(target=Target.WEBHOOK, lane="hook:1")
+    mine = claimed(hook)
+    work.fail(mine, work.begin(mine, {}), Failure("permanent", "x", "x"))
+    assert state(hook) == "dead"
+    assert Message.objects.count() == 0
+
+
+def test_gateways_have_their_own_turns(account: ChannelAccount) -> None:
+    route(account, gateway())
+    mine = turn(account, "1")
+    assert [d.pk for d in claim(Wire.CONNECTOR, gateway_id=mine.gateway_id)] == [mine.pk]
+
+
+# --- sending → held, and back -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("reason", "of_parts"), [(Reason.WINDOW, Reason.WINDOW), (Reason.REVIEW, Reason.PART_BEFORE)])
+def test_held_burns_no_try_and_keeps_its_later_parts(account: ChannelAccount, reason: Reason, of_parts: Reason) -> None:
+    message = send(account, LONG)
+    mine = claimed(message.deliveries.get(part=0))
+    failure = Failure("window", "45047", "used up", response={"errcode": 45047})
+    work.hold(mine, reason, "Nothing is left.", attempt=work.begin(mine, {}), failure=failure)
+    after, attempt = row(mine), mine.attempts.get()
+    assert parts(message) == [("held", reason), ("held", of_parts), ("held", of_parts)]
+    assert (after.tries, after.error, after.lease_until, after.finished_at) == (0, "Nothing is left.", None, None)
+    assert (attempt.outcome, attempt.code, attempt.response) == ("error", "45047", {"errcode": 45047})
+    assert claim() == []
+
+
+def test_held_before_anything_was_asked(account: ChannelAccount) -> None:
+    mine = claimed(to_send(account))
+    until = timezone.now() + timedelta(minutes=30)
+    work.hold(mine, Reason.WINDOW, "Nothing is left: access_token=abcdef", until=until)
+    after = row(mine)
+    assert (after.state, after.tries, after.due_at, outcomes(mine)) == ("held", 0, until, [])
+    assert after.error == "Nothing is left: access_token=•••"
+
+
+def test_who_lost_the_lease_holds_nothing_and_puts_nothing_off(account: ChannelAccount) -> None:
+    mine = claimed(to_send(account))
+    shift(mine, holder="another")
+    with pytest.raises(LostLease):
+        work.hold(mine, Reason.WINDOW)
+    work.put_off(mine, 60, "later")
+    assert (row(mine).state, row(mine).holder, row(mine).error) == ("sending", "another", "")
+
+
+def test_what_follows_a_failure_is_done_with_it_or_not_at_all(account: ChannelAccount) -> None:
+    mine, done = claimed(to_send(account)), []
+    work.fail(mine, work.begin(mine, {}), RETRY, lambda: done.append("once"))
+    with pytest.raises(LostLease):
+        work.fail(mine, None, RETRY, lambda: done.append("twice"))
+    assert done == ["once"]

@@ -1,0 +1,43 @@
+"""What `make demo` sets up and says; `make demo ONCE=1` in .ci/run does the same with every process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from accounts.models import ChannelAccount
+from bridge.demo import world as demo
+from bridge.models import Delivery, Route, State
+from tests.end_to_end.test_end_to_end import worker
+from tests.support.callbacks import web_server
+from tests.support.connecting import RunningConnector
+
+if TYPE_CHECKING:
+    from channels_wechat.simulator import SimulatorClient
+    from openclaw.stub import RunningStub
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_every_surface_is_answered(company: SimulatorClient, stub: RunningStub, settings: Any) -> None:
+    lines: list[str] = []
+    with web_server() as url, worker(), RunningConnector():
+        settings.PUBLIC_URL = url
+        world = demo.build(company.url, stub.base_url, "stub-token")
+        assert demo.converse(world, lines.append)
+    answers = [line.partition("✓ ")[2] for line in lines if "✓" in line]
+    assert len(answers) == 5
+    assert answers[2:] == ["收到：今天有什么新闻?", "收到：周末有活动吗?", "收到：我的订单到哪了?"]
+    (passive,) = company.sent_to(demo.READER[0])
+    assert passive["data"]["delivery"] == 1
+    assert set(Delivery.objects.values_list("state", flat=True)) == {State.DELIVERED}
+    assert company.record()["violations"] == []
+
+
+def test_it_can_be_set_up_again(company: SimulatorClient) -> None:
+    first, again = (demo.build(company.url, company.url, "stub-token") for _twice in range(2))
+    assert [account.credentials for account in ChannelAccount.objects.order_by("pk")] == [
+        account.credentials for account in (first.app, first.bot, first.news, first.club, first.shop)
+    ]
+    assert (again.shop, Route.objects.count()) == (first.shop, 5)

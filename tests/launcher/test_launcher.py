@@ -1,0 +1,389 @@
+"""The supervisor with small programs, and what the launcher derives from its environment. `make demo ONCE=1` in .ci/run does the whole."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge.runtime.launcher import launch
+from bridge.runtime.launcher.launch import LaunchError, Plan, check_ports, listening, main, make_plan, processes
+from bridge.runtime.launcher.supervisor import Supervisor, program
+from tests.launcher.test_embedded import ended, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+# Says its pid and stays; with "child" as an argument it first starts another like itself.
+SLEEPER = """
+import os, subprocess, sys, time
+if sys.argv[1:] == ["child"]: subprocess.Popen([sys.executable, __file__])
+print("pid", os.getpid(), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def supervisor() -> Iterator[Supervisor]:
+    found = Supervisor(io.StringIO())
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def sleeper(tmp_path: Path) -> str:
+    path = tmp_path / "sleeper.py"
+    path.write_text(SLEEPER)
+    return str(path)
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
+    """A port that is free, as are the three after it; PORT and DATA_DIR are set, and no servers are named."""
+    for name in ("DATABASE_URL", "REDIS_URL", "MEDIA_ROOT", "STATIC_ROOT", "HOST", "LOG_LEVEL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])
+    monkeypatch.setenv("PORT", str(port))
+    return port
+
+
+def said(supervisor: Supervisor) -> str:
+    assert isinstance(supervisor.out, io.StringIO)
+    return supervisor.out.getvalue()
+
+
+def pids(supervisor: Supervisor) -> list[int]:
+    return [int(found) for found in re.findall(r"pid (\d+)", said(supervisor))]
+
+
+def wait_for(supervisor: Supervisor, pattern: str, count: int = 1) -> None:
+    deadline = time.monotonic() + 30
+    assert supervisor.run(lambda: len(re.findall(pattern, said(supervisor))) >= count or time.monotonic() > deadline)
+    assert len(re.findall(pattern, said(supervisor))) >= count, said(supervisor)
+
+
+def shell(name: str, script: str, *, restart: bool = False) -> launch.Child:
+    return program(name, ["/bin/sh", "-c", script], os.environ, restart=restart)
+
+
+def test_lines_are_passed_on_behind_the_name(supervisor: Supervisor) -> None:
+    code = supervisor.complete(shell("greeter", r"printf 'one\n你好\nno end'; printf 'bad \377\n' >&2; exit 3"))
+    assert code == 3
+    assert said(supervisor) == "greeter   | one\ngreeter   | 你好\ngreeter   | no endbad \N{REPLACEMENT CHARACTER}\n"
+
+
+def test_the_last_line_needs_no_end_and_a_long_one_is_cut(supervisor: Supervisor) -> None:
+    supervisor.complete(shell("writer", "head -c 200000 /dev/zero | tr '\\0' x; printf '\nrest'"))
+    wait_for(supervisor, "rest")
+    lines = [line.removeprefix("writer    | ") for line in said(supervisor).splitlines()]
+    assert "".join(lines) == "x" * 200_000 + "rest"
+    assert len(lines) > 2
+
+
+def test_a_killed_child_is_started_again(supervisor: Supervisor, sleeper: str) -> None:
+    child = supervisor.add(program("web", [sys.executable, sleeper], os.environ))
+    wait_for(supervisor, r"pid \d+")
+    assert child.process
+    child.process.kill()
+    wait_for(supervisor, r"pid \d+", 2)
+    assert "web ended (SIGKILL); starting it again in 0.5 s" in said(supervisor)
+
+
+def test_the_pause_grows_while_a_child_keeps_failing(supervisor: Supervisor) -> None:
+    supervisor.add(shell("worker", "exit 1", restart=True))
+    wait_for(supervisor, "starting it again", 3)
+    assert re.findall(r"exit code 1.; starting it again in ([\d.]+) s", said(supervisor)) == ["0.5", "1", "2"]
+
+
+def test_what_a_killed_child_leaves_behind_is_ended(supervisor: Supervisor, sleeper: str) -> None:
+    child = supervisor.add(program("web", [sys.executable, sleeper, "child"], os.environ, restart=False))
+    wait_for(supervisor, r"pid \d+", 2)
+    assert child.process
+    child.process.kill()
+    supervisor.run(lambda: child.exit_code is not None)
+    eventually(lambda: all(ended(pid) for pid in pids(supervisor)))
+
+
+def test_stop_ends_children_and_then_servers(supervisor: Supervisor, sleeper: str) -> None:
+    server = supervisor.add(program("server", [sys.executable, sleeper], os.environ))
+    server.server = True
+    supervisor.add(program("web", [sys.executable, sleeper, "child"], os.environ))
+    wait_for(supervisor, r"pid \d+", 3)
+    supervisor.stop()
+    eventually(lambda: all(ended(pid) for pid in pids(supervisor)))
+    assert said(supervisor).index("Stopping web") < said(supervisor).index("Stopping server")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_loop(supervisor: Supervisor, number: int) -> None:
+    before = signal.getsignal(number)
+    with supervisor.signals():
+        assert supervisor.complete(shell("sender", f"kill -{number} {os.getpid()}; sleep 600")) == 130
+    assert signal.getsignal(number) == before
+
+
+def test_a_second_signal_does_not_wait_for_a_deaf_child(supervisor: Supervisor) -> None:
+    with supervisor.signals():
+        supervisor.add(shell("deaf", "trap '' TERM; echo ready; sleep 600 & wait; wait"))
+        wait_for(supervisor, "ready")
+        sender = subprocess.Popen(["/bin/sh", "-c", f"kill -2 {os.getpid()}; sleep 1; kill -2 {os.getpid()}"])
+        assert not supervisor.run()
+        started = time.monotonic()
+        supervisor.stop()
+        assert time.monotonic() - started < 15
+        sender.wait()
+
+
+def test_a_reader_who_went_away_stops_everything() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    out = os.fdopen(writing, "w")
+    supervisor = Supervisor(out)
+    supervisor.say("nobody hears this")
+    assert supervisor.stopping
+    assert not supervisor.run()
+    with pytest.raises(BrokenPipeError):
+        out.close()
+
+
+def test_children_end_when_the_supervisor_is_killed(sleeper: str) -> None:
+    script = f"""
+import os, sys
+from bridge.runtime.launcher.supervisor import Supervisor, program
+supervisor = Supervisor()
+for name in ("web", "worker"):
+    supervisor.add(program(name, [sys.executable, {sleeper!r}], os.environ))
+supervisor.run()
+"""
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) as killed:
+        assert killed.stdout
+        children = [int(killed.stdout.readline().split()[-1]) for _child in range(2)]
+        killed.kill()
+    eventually(lambda: all(ended(pid) for pid in children))
+
+
+def test_the_demo_has_ports_data_and_secrets_of_its_own(free: int, tmp_path: Path) -> None:
+    plan = make_plan("demo")
+    assert plan.ports == {"web": free, "callbacks": free + 3, "simulator": free + 1, "gateway": free + 2}
+    assert plan.data_dir == tmp_path / "data"
+    password = (tmp_path / "data" / "postgres.password").read_text()
+    assert plan.env["DATABASE_URL"] == f"postgres://bridge:{password}@/bridge?host={tmp_path}/data/run"
+    assert plan.env["REDIS_URL"] == f"unix://{tmp_path}/data/run/valkey.sock?db=0"
+    assert plan.env["PUBLIC_URL"] == f"http://127.0.0.1:{free}"
+    assert len(base64.b64decode(plan.env["FIELD_KEYS"])) == 32
+    assert (tmp_path / "data" / "secrets.env").stat().st_mode & 0o777 == 0o600
+    assert make_plan("demo").env == plan.env
+    names = [child.name for child in processes(plan)]
+    assert names == ["web", "callbacks", "worker", "beat", "connector", "simulator", "gateway"]
+
+
+def test_a_second_demo_beside_the_first_keeps_its_data_apart(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATA_DIR")
+    assert launch.data_folder("demo", free) == ROOT / ".data" / f"demo-{free}"
+    assert launch.data_folder("demo", 8000) == ROOT / ".data" / "demo"
+    assert launch.data_folder("run", free) == ROOT / ".data" / "run"
+
+
+def test_run_takes_the_servers_it_is_given(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgres://elsewhere/bridge")
+    monkeypatch.setenv("REDIS_URL", "")
+    plan = make_plan("run")
+    assert plan.ports == {"web": free, "callbacks": free + 3}
+    assert plan.env["DATABASE_URL"] == "postgres://elsewhere/bridge"
+    assert plan.env["REDIS_URL"].startswith("unix://")
+    assert not (plan.data_dir / "postgres.password").exists()
+    assert [child.name for child in processes(plan)] == ["web", "callbacks", "worker", "beat", "connector"]
+
+
+@pytest.mark.parametrize("port", ["0", "65534", "eighty", "-1", "８０"])
+def test_a_port_that_is_none_is_refused(free: int, monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    monkeypatch.setenv("PORT", port)
+    with pytest.raises(LaunchError, match="PORT is not a number from 1 to 65532"):
+        make_plan("run")
+
+
+def test_a_taken_port_is_named_with_a_way_out(free: int) -> None:
+    plan = make_plan("run")
+    check_ports(plan)
+    assert not listening(plan)
+    with socket.create_server(("127.0.0.1", free)), socket.create_server(("127.0.0.1", free + 3)):
+        assert listening(plan)
+        with pytest.raises(
+            LaunchError, match=rf"Port {free} .for: web. is taken. Choose another: make run PORT={free + 100}"
+        ):
+            check_ports(plan)
+
+
+@pytest.mark.parametrize("mode", ["run", "demo"])
+def test_a_first_start_on_a_taken_port_leaves_no_data_folder(
+    free: int, tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(launch, "DOTENV", tmp_path / ".env")  # that of this copy is not ours
+    with socket.create_server(("127.0.0.1", free)):
+        assert main([mode]) == 1
+    assert f"Port {free} (for: web) is taken" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_launcher_starts_writes_for_its_own_user_alone(free: int, tmp_path: Path) -> None:
+    """As it is typed, by a shell that lets everybody read everything."""
+    asks = [
+        sys.executable,
+        "-m",
+        "bridge.runtime.launcher.launch",
+        "manage",
+        "demo",
+        "shell",
+        "-v",
+        "0",
+        "-c",
+        "import os; print(oct(os.umask(0)))",
+    ]
+    done = subprocess.run(asks, cwd=ROOT, umask=0, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["0o77"]
+    made = {path.name: path.stat().st_mode & 0o77 for path in [tmp_path / "data", *(tmp_path / "data").rglob("*")]}
+    assert {"data", "secrets.env", "postgres.password"} <= set(made)
+    assert set(made.values()) == {0}
+
+
+def test_an_address_of_another_machine_cannot_be_opened(tmp_path: Path) -> None:
+    with pytest.raises(LaunchError, match="cannot be opened"):
+        check_ports(Plan(demo=False, host="192.0.2.1", port=18000, data_dir=tmp_path, env={}))
+
+
+def test_the_first_run_writes_dotenv_with_new_secrets(
+    tmp_path: Path, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SECRET_KEY", "FIELD_KEYS", "PUBLIC_URL"):
+        monkeypatch.setenv(name, "from the environment")
+    path = tmp_path / ".env"
+    launch.make_dotenv(supervisor, path)
+    text = path.read_text()
+    launch.make_dotenv(supervisor, path)
+    assert path.read_text() == text
+    assert path.stat().st_mode & 0o777 == 0o600
+    found = dict(line.split("=", 1) for line in text.splitlines() if line and not line.startswith("#"))
+    assert len(found["SECRET_KEY"]) >= 50
+    assert len(base64.b64decode(found["FIELD_KEYS"])) == 32
+    assert found["PUBLIC_URL"] == ""
+    assert said(supervisor).count("Wrote") == 1
+    assert found["SECRET_KEY"] not in said(supervisor)
+    assert os.environ["SECRET_KEY"] == "from the environment"
+
+
+def test_an_unknown_mode_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [main([]), main(["dance"]), main(["manage"]), main(["manage", "run"])] == [2, 2, 2, 2]
+    assert capsys.readouterr().err.startswith("Usage: ")
+
+
+def test_a_second_copy_on_the_same_data_is_refused(
+    free: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with launch.claim(tmp_path / "data"):
+        assert main(["demo"]) == 1
+    assert "is in use by another running copy" in capsys.readouterr().out
+
+
+MAKEFILE = "run:\n\t@exec {python} -c '{code}'\n"
+WAITS_FOR_MAKE = (
+    "from bridge.runtime.launcher.supervisor import Supervisor; s = Supervisor(); "
+    'print("up", flush=True); s.run(); print("down", flush=True)'
+)
+
+
+def test_an_interrupt_of_make_alone_ends_the_loop(tmp_path: Path) -> None:
+    """make passes SIGINT to nobody: it waits for its child, which has to notice."""
+    (tmp_path / "Makefile").write_text(MAKEFILE.format(python=sys.executable, code=WAITS_FOR_MAKE))
+    made = subprocess.Popen(
+        ["make", "-C", str(tmp_path), "run"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(launch.BASE_DIR)},
+        start_new_session=True,
+    )
+    with made:
+        assert made.stdout
+        lines = iter(made.stdout.readline, "")
+        assert any(line.strip() == "up" for line in lines)
+        made.send_signal(signal.SIGINT)
+        try:
+            assert any(line.strip() == "down" for line in lines)
+        finally:
+            os.killpg(made.pid, signal.SIGKILL)
+
+
+def test_the_last_lines_show_the_login_that_was_made(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ADMIN_PASSWORD", raising=False)
+    plan = launch.make_plan("run")
+    plan.data_dir.mkdir(parents=True, exist_ok=True)
+    login = launch.FirstLogin(plan)
+    assert "changepassword" in login.text()
+    Path(login.env["ADMIN_CREATED_FILE"]).touch()
+    assert login.text() == f"admin / {login.env['ADMIN_PASSWORD']} (shown only now)"
+    assert "changepassword" in login.text()
+
+
+def test_nothing_is_said_to_run_before_it_works(tmp_path: Path, free: int, supervisor: Supervisor) -> None:
+    """Open ports are not enough: web and callbacks answer /livez, worker and connector gave a sign since this start."""
+    plan = make_plan("run")
+    plan.data_dir.mkdir(exist_ok=True)
+    for name in ("worker", "connector"):
+        (plan.data_dir / f"{name}.alive").touch()  # of the process before
+    with answering(free, 503) as web, answering(free + 3, 200):
+        assert launch.waits_for(plan) == ["web"]
+        supervisor.children.clear()
+        started = threading.Thread(target=launch.start_processes, args=(plan, supervisor, []))
+        started.start()
+        eventually(lambda: launch.waits_for(plan) == ["web", "worker", "connector"])
+        web.status = 200  # type: ignore[attr-defined]
+        (plan.data_dir / "worker.alive").touch()
+        eventually(lambda: launch.waits_for(plan) == ["connector"])
+        assert started.is_alive()
+        (plan.data_dir / "connector.alive").touch()
+        started.join(30)
+        assert not started.is_alive()
+    assert set(launch.waits_for(plan)) == {"web", "callbacks"}
+
+
+def test_what_keeps_a_start_is_said_once(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "PATIENCE_SECONDS", 0)
+    out, plan = io.StringIO(), make_plan("run")
+    patience = launch._Patience(plan, Supervisor(out))
+    assert not patience.is_over()
+    assert not patience.is_over()
+    assert out.getvalue().count("Still waiting for: web, callbacks.") == 1
+
+
+@contextlib.contextmanager
+def answering(port: int, status: int) -> Iterator[HTTPServer]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(self.server.status)  # type: ignore[attr-defined]
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
+        server.status = status  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()

@@ -1,0 +1,293 @@
+"""Somebody is told when something is wrong: once, and again when it is over."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.utils import timezone
+
+from accounts.models import ChannelAccount, Health
+from bridge.models import Delivery, Incident, Reason
+from bridge.operations import alerts
+from tests.support.factories import app, bot, claimed, endpoint, gateway, route, shift, to_send, turn
+
+if TYPE_CHECKING:
+    import redis
+    from django.core.mail import EmailMessage
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _told_by_mail(settings: object) -> None:
+    settings.ALERT_EMAIL = ["boss@example.com"]  # type: ignore[attr-defined]
+
+
+def causes() -> set[str]:
+    return set(Incident.objects.filter(closed_at=None).values_list("cause", flat=True))
+
+
+def test_told_once_and_again_when_it_is_over(mailoutbox: list[EmailMessage]) -> None:
+    account = app()
+    account.set_state(Health.STOPPED, "wrong secret=canary")
+    for _time in range(3):
+        alerts.check()
+    assert [mail.subject for mail in mailoutbox] == ["[bridge] Account Acme app is down"]
+    assert mailoutbox[0].to == ["boss@example.com"]
+    assert "wrong secret" in mailoutbox[0].body
+    assert "https://bridge.example/admin/" in mailoutbox[0].body
+    account.revive()
+    for _time in range(2):
+        alerts.check()
+    assert [mail.subject for mail in mailoutbox[1:]] == ["[bridge] Over: Account Acme app is down"]
+    assert ("Since " in mailoutbox[0].body, "Over since " in mailoutbox[1].body) == (True, True)
+    assert "wrong secret" not in mailoutbox[1].body
+    incident = Incident.objects.get()
+    assert incident.closed_at
+    assert incident.told_over_at
+
+
+def test_a_hiccup_is_no_incident() -> None:
+    account, home = app(), gateway()
+    account.set_state(Health.FAILING, "busy")
+    home.set_state(Health.FAILING, "unreachable", "nobody there")
+    alerts.check()
+    assert causes() == set()
+    for seconds, found in ((110, set()), (125, {f"account:{account.pk}", f"gateway:{home.pk}"})):
+        for row in (account, home):
+            type(row).objects.update(state_since=timezone.now() - timedelta(seconds=seconds))
+        alerts.check()
+        assert causes() == found
+
+
+def test_what_is_switched_off_is_nobodys_trouble() -> None:
+    app(columns={"state": Health.STOPPED, "enabled": False})
+    gateway(state=Health.STOPPED, enabled=False)
+    alerts.check()
+    assert causes() == set()
+
+
+def test_dead_letters_are_one_incident_for_each_account(mailoutbox: list[EmailMessage]) -> None:
+    first, second = app(), bot()
+    failed = [to_send(first, str(number)) for number in range(3)]
+    for delivery in failed:
+        shift(delivery, state="dead", reason=Reason.PERMANENT, finished_at=0)
+    alerts.check()
+    assert causes() == {f"dead:{first.pk}"}
+    assert "3 deliveries failed." in mailoutbox[0].body
+    unclear = to_send(second_app := app(agent_id=7))
+    shift(unclear, state="uncertain", reason=Reason.UNKNOWN, finished_at=0)
+    alerts.check()
+    assert causes() == {f"dead:{first.pk}", f"dead:{second_app.pk}"}
+    shift(unclear, dismissed_at=0)
+    assert "+00:00" not in mailoutbox[0].body
+    for delivery in failed:
+        shift(delivery, dismissed_at=0)
+    alerts.check()
+    assert causes() == set()
+    assert second
+
+
+def test_work_that_nobody_does() -> None:
+    account = app()
+    route(account)
+    sent, asked = to_send(account), turn(account)
+    shift(sent, due_at=-290)
+    alerts.check()
+    assert causes() == set()
+    shift(sent, due_at=-301)
+    shift(asked, due_at=-301)
+    alerts.check()
+    assert causes() == {"stuck"}
+
+
+@pytest.mark.parametrize(
+    ("side", "columns"),
+    [
+        ("account", {"state": "stopped"}),
+        ("account", {"enabled": False}),
+        ("gateway", {"state": "stopped"}),
+        ("gateway", {"state": "failing"}),
+        ("gateway", {"enabled": False}),
+    ],
+)
+def test_work_that_waits_for_staff_is_told_as_that(side: str, columns: dict) -> None:
+    account = app()
+    mine = route(account)
+    waiting = to_send(account) if side == "account" else turn(account)
+    shift(waiting, due_at=-301)
+    type(account if side == "account" else mine.gateway).objects.update(**columns)
+    alerts.check()
+    assert "stuck" not in causes()
+
+
+def test_what_waits_behind_something_long_is_not_stuck() -> None:
+    """A turn of ten minutes, or a limit of the platform, holds back its own lane; worker and connector are well."""
+    account = app()
+    route(account)
+    running, behind = turn(account, "1"), turn(account, "2")
+    claimed(running)
+    limited, second = to_send(account, "1"), to_send(account, "2")
+    shift(limited, due_at=60)
+    for delivery in (behind, second):
+        shift(delivery, due_at=-400)
+    alerts.check()
+    assert causes() == set()
+
+
+def test_a_mail_that_cannot_be_sent_is_sent_later(settings: object, mailoutbox: list[EmailMessage]) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"  # type: ignore[attr-defined]
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9  # type: ignore[attr-defined]
+    app(columns={"state": Health.STOPPED})
+    alerts.check()
+    incident = Incident.objects.get()
+    assert incident.told_at is None
+    assert incident.error
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"  # type: ignore[attr-defined]
+    alerts.check()
+    incident.refresh_from_db()
+    assert incident.told_at
+    assert (incident.error, len(mailoutbox)) == ("", 1)
+
+
+def test_over_before_anybody_was_told(mailoutbox: list[EmailMessage]) -> None:
+    Incident.objects.create(cause="x", title="It", closed_at=timezone.now())
+    for _time in range(3):
+        alerts.check()
+    assert [mail.subject for mail in mailoutbox] == ["[bridge] It", "[bridge] Over: It"]
+
+
+def test_the_sweep_leaves_a_mark(valkey: redis.Redis) -> None:
+    alerts.swept()
+    assert float(valkey.get("swept")) > 0
+
+
+def test_nobody_was_told_where_no_channel_is_set(settings: object) -> None:
+    settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = [], ""  # type: ignore[attr-defined]
+    account = app(columns={"state": Health.STOPPED})
+    alerts.check()
+    assert Incident.objects.get().told_at is None
+    account.revive()
+    alerts.check()
+    assert Incident.objects.get().told_over_at is None
+
+
+def test_a_channel_that_is_set_later_is_not_flooded_with_what_was_over_long_ago(
+    settings: object, mailoutbox: list[EmailMessage]
+) -> None:
+    past = timezone.now() - timedelta(days=2)
+    Incident.objects.create(cause="x", title="Old", opened_at=past, closed_at=past)
+    Incident.objects.create(cause="y", title="Going on", opened_at=past)
+    alerts.tell()
+    assert [mail.subject for mail in mailoutbox] == ["[bridge] Going on"]
+
+
+def test_a_webhook_counts_as_told_when_it_took_the_alert(settings: object) -> None:
+    settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = [], "http://127.0.0.1:9/robot-secret"  # type: ignore[attr-defined]
+    app(columns={"state": Health.STOPPED})
+    alerts.check()
+    alerts.check()
+    alert = Delivery.objects.get(target="webhook")
+    assert Incident.objects.get().told_at is None
+    shift(alert, state="dead", reason=Reason.PERMANENT, finished_at=0, error="The robot refuses.")
+    alerts.check()
+    incident = Incident.objects.get()
+    assert (incident.told_at, incident.error) == (None, "The robot refuses.")
+    shift(alert, state="delivered", reason="", finished_at=-100)
+    alerts.check()
+    incident.refresh_from_db()
+    alert.refresh_from_db()
+    assert incident.told_at == alert.finished_at
+    assert incident.error == ""
+    assert Delivery.objects.filter(target="webhook").count() == 1
+
+
+def test_a_broken_mail_server_does_not_keep_the_alert_from_the_webhook(settings: object) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"  # type: ignore[attr-defined]
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9  # type: ignore[attr-defined]
+    settings.ALERT_WEBHOOK_URL = "http://127.0.0.1:9/"  # type: ignore[attr-defined]
+    app(columns={"state": Health.STOPPED})
+    alerts.check()
+    assert Delivery.objects.filter(target="webhook").count() == 1
+    assert Incident.objects.get().error
+
+
+def test_a_name_with_a_line_break_does_not_stop_the_alert(mailoutbox: list[EmailMessage]) -> None:
+    ChannelAccount.objects.filter(pk=app(columns={"state": Health.STOPPED}).pk).update(name="A\nBcc: a@example.com")
+    alerts.check()
+    assert "\n" not in mailoutbox[0].subject
+
+
+@pytest.mark.parametrize(
+    "columns", [{"state": "stopped"}, {"state": "failing"}, {"enabled": False}], ids=["stopped", "failing", "off"]
+)
+def test_a_turn_that_waits_for_its_gateway_is_not_stuck(columns: dict) -> None:
+    """Its account is well, so the gateway alone says why."""
+    account = app()
+    mine = route(account)
+    asked = turn(account)
+    shift(asked, due_at=-301)
+    type(mine.gateway).objects.update(**columns)
+    alerts.check()
+    assert "stuck" not in causes()
+    type(mine.gateway).objects.update(state="ok", enabled=True)
+    alerts.check()
+    assert "stuck" in causes()
+
+
+def test_what_waits_for_a_stopped_account_is_not_stuck() -> None:
+    sent = to_send(account := app())
+    shift(sent, due_at=-301)
+    for columns in ({"state": "stopped"}, {"state": "ok", "enabled": False}):
+        type(account).objects.update(**columns)
+        alerts.check()
+        assert "stuck" not in causes()
+
+
+def test_a_webhook_that_staff_switched_off_is_no_trouble() -> None:
+    off, gone = endpoint(enabled=False), endpoint(enabled=False, off_reason="It answered 410 Gone.")
+    alerts.check()
+    assert causes() == {f"hook:{gone.pk}"}
+    assert "410 Gone" in Incident.objects.get().detail
+    assert off.pk != gone.pk
+
+
+def test_a_mail_says_when_it_began_and_when_it_was_over(mailoutbox: list[EmailMessage], settings: object) -> None:
+    settings.TIME_ZONE = "Asia/Shanghai"  # type: ignore[attr-defined]
+    began, over = (timezone.make_aware(datetime(2026, 5, day, 20, 30), UTC) for day in (1, 2))  # noqa: DTZ001
+    incident = Incident(pk=1, cause="x", title="It", detail="Why", opened_at=began, closed_at=over)
+    with timezone.override("Asia/Shanghai"):
+        assert alerts._text_of(incident, False).splitlines()[:3] == [
+            "It",
+            "Why",
+            "Since 2026-05-02 04:30 (Asia/Shanghai).",
+        ]
+        assert alerts._text_of(incident, True).splitlines()[:2] == [
+            "Over: It",
+            "Over since 2026-05-03 04:30 (Asia/Shanghai).",
+        ]
+
+
+def test_an_alert_that_cannot_be_sent_is_logged_ever_more_rarely(
+    settings: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is tried again with every look, three times a minute."""
+    alerts.unsent.clear()
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"  # type: ignore[attr-defined]
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9  # type: ignore[attr-defined]
+    app(columns={"state": Health.STOPPED})
+    for _time in range(9):
+        alerts.check()
+    told = [record.getMessage() for record in caplog.records if record.name == "bridge.operations.alerts"]
+    assert [line.startswith("an alert could not be sent: ") for line in told] == [True] * 4
+
+
+@pytest.mark.parametrize(("hours", "news"), [(23, True), (25, False)])
+def test_what_was_over_is_news_for_a_day(mailoutbox: list[EmailMessage], hours: int, news: bool) -> None:
+    over = timezone.now() - timedelta(hours=hours)
+    Incident.objects.create(cause="x", title="It", opened_at=over - timedelta(days=3), closed_at=over)
+    for _time in range(3):
+        alerts.tell()
+    assert [mail.subject for mail in mailoutbox] == (["[bridge] It", "[bridge] Over: It"] if news else [])

@@ -1,0 +1,508 @@
+"""What may still be said to a person, from the router to the wire, against the simulated platform."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.conf import settings
+from django.core.files.base import ContentFile
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts import limits, reply_windows
+from accounts.channels import channel_for
+from accounts.models import ReplyWindow
+from bridge.models import Delivery, Message, Reason
+from bridge.operations import replay, retention
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.inbound import router
+from bridge.pipeline.outbound import outbox, reply_window
+from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.messages import Content, Peer, Window
+from tests.support.factories import (
+    FAN,
+    MINI,
+    OFFICIAL,
+    USER,
+    answer,
+    app,
+    claimed,
+    due,
+    hear,
+    limit_of,
+    mini,
+    official,
+    outcomes,
+    parts,
+    route,
+    row,
+    send,
+    shift,
+    state,
+    to_send,
+    work_off,
+)
+from tests.support.followers import SEND, Crowd, crowd
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import redis
+
+    from accounts.models import ChannelAccount
+
+pytestmark = pytest.mark.django_db
+HELD, DELIVERED, PENDING = ("held", Reason.WINDOW), ("delivered", ""), ("pending", "")
+MERGED = ("skipped", Reason.MERGED)
+
+
+@pytest.fixture
+def people(valkey: redis.Redis) -> Iterator[Crowd]:
+    with crowd() as found:
+        yield found
+
+
+@pytest.fixture
+def account(people: Crowd) -> ChannelAccount:
+    return official(people.client.url)
+
+
+def left(account: ChannelAccount, who: str = FAN) -> int:
+    return reply_windows.left(account.pk, who)
+
+
+def calls(people: Crowd) -> int:
+    return len(people.client.calls(SEND))
+
+
+def long(count: int, size: int = 1900) -> str:
+    """A text that WeChat takes in so many messages, no two of which fit into one."""
+    return "\n\n".join(str(number % 10) * size for number in range(count))
+
+
+def png() -> ContentFile[Any]:
+    from openclaw.stub.brain import picture
+
+    file = ContentFile(picture(1), name="chart.png")
+    file.content_type = "image/png"  # type: ignore[attr-defined]
+    return file
+
+
+def say(account: ChannelAccount, *texts: str, **fields: Any) -> list[Delivery]:
+    return [to_send(account, text, FAN, **fields) for text in texts]
+
+
+# --- the window opens and is used up ----------------------------------------------------------------------------------------
+
+
+def test_five_messages_and_the_rest_waits_for_the_next_word(people: Crowd, account: ChannelAccount) -> None:
+    message = answer(people.says(account), long(7))
+    work_off()
+    assert parts(message) == [DELIVERED] * 5 + [HELD] * 2
+    assert (calls(people), left(account), people.refusals()) == (5, 0, {})
+    held = message.deliveries.get(part=5)
+    assert (held.tries, outcomes(held), held.error) == (
+        0, [], "It is sent by itself as soon as this person writes again.",
+    )  # fmt: skip
+    assert list(Delivery.objects.filter(state="held", reason=Reason.WINDOW)) == list(
+        message.deliveries.filter(part__gte=5).order_by("-id")
+    )
+    people.says(account, "?")
+    assert parts(message)[5:] == [PENDING] * 2
+    work_off()
+    assert (parts(message), left(account)) == ([DELIVERED] * 7, 3)
+    assert "".join(people.shown()).replace("\n", "") == long(7).replace("\n", "")
+
+
+def test_old_parts_leave_a_place_for_the_newest_answer(people: Crowd, account: ChannelAccount) -> None:
+    """An answer that fills windows, then three questions: each answer comes."""
+    route(account)
+    old = answer(people.says(account, "a long story"), long(10))
+    work_off()
+    for number in range(3):
+        question = people.says(account, f"question {number}")
+        work_off()
+        answer(question, f"answer {number}")
+        Delivery.objects.filter(message=question, target="agent").update(state="delivered", finished_at=timezone.now())
+        work_off()
+        assert people.shown()[-1] == f"answer {number}"
+    assert parts(old)[:8] == [DELIVERED] * 8
+
+
+@pytest.mark.parametrize("asking", [False, True])
+def test_two_messages_of_a_window_are_kept_for_a_question_that_waits_or_is_being_answered(
+    people: Crowd, account: ChannelAccount, asking: bool
+) -> None:
+    route(account)
+    old = answer(people.says(account, "a long story"), long(5))
+    question = people.says(account, "and another question").deliveries.get()
+    if asking:
+        shift(question, state="sending", lease_until=60)
+    work_off()
+    assert (parts(old), left(account)) == ([DELIVERED] * 3 + [HELD] * 2, 2)
+
+
+@pytest.mark.parametrize(("deed", "count"), [("follow", 3), ("click_menu", 3), ("scan", 3)])
+def test_each_deed_opens_its_own_window(people: Crowd, account: ChannelAccount, deed: str, count: int) -> None:
+    more = {"follow": (), "click_menu": ("K",), "scan": ("7",)}[deed]
+    people.does(account, lambda: getattr(people.client, deed)(OFFICIAL, FAN, *more))
+    assert left(account) == count
+    people.later(61)
+    assert left(account) == 0
+
+
+def test_a_mini_programs_users_have_windows_too(people: Crowd) -> None:
+    account = mini(people.client.url)
+    people.does(account, lambda: people.client.enter_session(MINI, USER))
+    assert left(account, USER) == 2
+    people.does(account, lambda: people.client.say("在吗", mini=MINI, from_=USER))
+    assert left(account, USER) == 5
+
+
+def test_a_window_begins_with_the_deed_however_late_it_is_heard(account: ChannelAccount) -> None:
+    began = int(timezone.now().timestamp()) - 3600
+    hear(account, sender=FAN, window=Window(5, 48 * 3600), occurred_at=began)
+    router.route_waiting()
+    assert ReplyWindow.objects.get().until.timestamp() == pytest.approx(began + 48 * 3600, abs=120)
+
+
+def test_a_message_that_opens_nothing_costs_the_router_nothing(account: ChannelAccount) -> None:
+    hear(account, sender=FAN)
+    router.route_waiting()  # the first one makes the conversation
+    counts = []
+    for window in (None, Window(5, 60)):
+        hear(account, sender=FAN, window=window)
+        with CaptureQueriesContext(connection) as asked:
+            router.route_waiting()
+        counts.append(sum("savepoint" not in str(query["sql"]).lower() for query in asked))
+    assert (counts[1] - counts[0], left(account)) == (2, 5)
+
+
+def test_who_never_wrote_gets_it_when_they_do(people: Crowd, account: ChannelAccount) -> None:
+    delivery = to_send(account, "Hello from staff", FAN)
+    work_off()
+    assert (parts(delivery.message), calls(people)) == ([HELD], 0)
+    assert "by itself" in row(delivery).error
+    people.says(account)
+    work_off()
+    assert (state(delivery), people.shown()) == ("delivered", ["Hello from staff"])
+
+
+def test_a_subscribe_message_needs_no_window(people: Crowd) -> None:
+    account = mini(people.client.url)
+    people.client.accept(MINI, USER, "T1")
+    people.heard(account)
+    data = {"template_id": "T1", "data": {"thing1": {"value": "周会"}}}
+    delivery = to_send(account, "", USER, content=Content(kind="subscribe", data=data))
+    work_off()
+    assert (state(delivery), left(account, USER)) == ("delivered", 0)
+
+
+def test_without_windows_nothing_is_counted(company: Any) -> None:
+    delivery = to_send(app(company.url))
+    work_off()
+    assert (state(delivery), ReplyWindow.objects.count()) == ("delivered", 0)
+
+
+# --- held and released ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_held_keeps_its_place_before_what_came_later(people: Crowd, account: ChannelAccount) -> None:
+    first = send(account, long(2), FAN)
+    work_off()
+    second = to_send(account, "second", FAN)
+    work_off()
+    places = list(Delivery.objects.filter(lane=second.lane).order_by("id").values_list("id", "seq"))
+    assert [*parts(first), (row(second).state, row(second).reason)] == [HELD] * 3
+    people.says(account)
+    third = to_send(account, "third", FAN)
+    assert list(Delivery.objects.filter(lane=second.lane).order_by("id").values_list("id", "seq"))[:3] == places
+    work_off()
+    assert [text[:6] for text in people.shown()] == ["000000", "111111", "second", "third"]
+    assert state(third) == "delivered"
+
+
+def test_what_waited_for_two_days_is_not_too_old(people: Crowd, account: ChannelAccount) -> None:
+    delivery = to_send(account, "patience", FAN)
+    work_off()
+    people.later(40 * 3600)
+    assert (timezone.now() - row(delivery).queued_at).total_seconds() > settings.MAX_AGE_SEND
+    people.says(account)
+    work_off()
+    assert (state(delivery), people.shown()) == ("delivered", ["patience"])
+
+
+def test_what_is_held_is_never_deleted(people: Crowd, account: ChannelAccount) -> None:
+    delivery = to_send(account, "patience", FAN)
+    work_off()
+    type(account).objects.update(retention_days=7)
+    Message.objects.update(created_at=timezone.now() - timedelta(days=100))
+    assert (retention.prunable()[account.name], retention.prune(5).messages) == (0, 0)
+    assert parts(delivery.message) == [HELD]
+
+
+def test_only_this_persons_lane_is_released(people: Crowd, account: ChannelAccount) -> None:
+    people.client.person(OFFICIAL, "小刚", "oAnother")
+    mine, theirs = to_send(account, "1", FAN), to_send(account, "2", "oAnother")
+    work_off()
+    people.says(account)
+    work_off()
+    assert [state(mine), state(theirs)] == ["delivered", "held"]
+
+
+@pytest.mark.parametrize("reason", [Reason.REVIEW, Reason.CHECKING, Reason.PART_BEFORE])
+def test_what_is_held_for_another_reason_is_not_released(
+    people: Crowd, account: ChannelAccount, reason: Reason
+) -> None:
+    waiting = to_send(account, "a person decides", FAN)
+    shift(waiting, state="held", reason=reason)
+    people.says(account)
+    assert (row(waiting).state, row(waiting).reason) == ("held", reason)
+
+
+def test_nobody_overtakes_what_was_released_after_their_claim(people: Crowd, account: ChannelAccount) -> None:
+    first = to_send(account, "first", FAN)
+    work_off()
+    second = claimed(to_send(account, "second", FAN))
+    people.says(account)
+    assert not reply_window.ready(second, channel_for(account))
+    assert [state(first), state(second), row(second).tries] == ["pending", "pending", 0]
+    work_off()
+    assert people.shown() == ["first", "second"]
+
+
+def test_a_window_that_opens_while_something_is_held_lets_it_go(people: Crowd, account: ChannelAccount) -> None:
+    mine = claimed(to_send(account, "now", FAN))
+    people.says(account)
+    reply_window.hold(mine)
+    assert (parts(mine.message), left(account)) == ([PENDING], 5)
+
+
+# --- the platform says otherwise --------------------------------------------------------------------------------------------
+
+
+def test_others_may_have_used_the_window_up(people: Crowd, account: ChannelAccount) -> None:
+    people.says(account)
+    channel = channel_for(account)
+    for text in "12345":  # staff in WeChat's own console
+        channel.send(Peer("direct", FAN), channel.render(Content(text))[0])
+    first, second = say(account, "first", "second")
+    work_off()
+    assert [(row(d).state, row(d).reason, row(d).tries) for d in (first, second)] == [(*HELD, 0)] * 2
+    attempt = first.attempts.get()
+    assert (attempt.outcome, attempt.code, attempt.response["errcode"]) == ("error", "45047", 45047)
+    assert "45047" in row(first).error
+    assert "by itself" in row(first).error
+    assert (calls(people), left(account), outcomes(second)) == (6, 0, [])
+    people.says(account)
+    work_off()
+    assert (people.shown()[5:], left(account), outcomes(first)) == (["first", "second"], 3, ["error", "ok"])
+
+
+def test_a_refusal_that_is_older_than_the_last_deed_holds_nothing(people: Crowd, account: ChannelAccount) -> None:
+    people.says(account)
+    mine = claimed(to_send(account, "now", FAN))
+    attempt = reply_window.begin(work.Asked(mine, {}))
+    assert attempt is not None
+    people.says(account)
+    error = ChannelError("45047", Action.WINDOW, "Nothing is left.")
+    reply_window.hold(mine, attempt, work.retries.Failure("window", error.code, str(error)))
+    assert (parts(mine.message), outcomes(mine), row(mine).tries, left(account)) == ([PENDING], ["error"], 0, 5)
+
+
+@pytest.mark.parametrize(
+    ("fault", "ends", "uses"),
+    [
+        ({"kind": "errcode", "errcode": -1}, "uncertain", 1),
+        ({"kind": "errcode", "errcode": 45169}, "pending", 0),
+        ({"kind": "errcode", "errcode": 45009}, "pending", 0),
+        ({"kind": "errcode", "errcode": 40164}, "pending", 0),
+        ({"kind": "errcode", "errcode": 45002}, "dead", 0),
+        ({"kind": "reset_after"}, "uncertain", 1),
+        ({"kind": "reset"}, "uncertain", 1),
+    ],
+)
+def test_only_what_may_have_arrived_uses_a_window(
+    people: Crowd, account: ChannelAccount, fault: dict[str, Any], ends: str, uses: int
+) -> None:
+    people.says(account)
+    delivery = to_send(account, "hello", FAN)
+    people.client.fault(SEND, fault.pop("kind"), **fault)
+    work_off()
+    assert (state(delivery), left(account)) == (ends, 5 - uses)
+
+
+@pytest.mark.parametrize("kind", ["errcode", "reset_after"])
+def test_an_upload_that_fails_uses_no_window(people: Crowd, account: ChannelAccount, kind: str) -> None:
+    people.says(account)
+    delivery = send(account, "", FAN, files=[png()], content=Content()).deliveries.get()
+    people.client.fault("media/upload", kind, errcode=-1)
+    work_off()
+    assert (state(delivery), outcomes(delivery), left(account)) == ("pending", [], 5)
+    due(delivery)
+    work_off()
+    assert (state(delivery), left(account)) == ("delivered", 4)
+
+
+def test_a_lost_process_used_its_window_only_where_something_may_have_left(
+    people: Crowd, account: ChannelAccount
+) -> None:
+    people.says(account)
+    mine = claimed(to_send(account, "hello", FAN))
+    reply_window.ready(mine, channel_for(account))
+    shift(mine, lease_until=-1)
+    work.sweep()
+    assert (state(mine), left(account)) == ("pending", 5)
+    mine = claimed(mine)
+    reply_window.begin(work.Asked(mine, {}))
+    shift(mine, lease_until=-1)
+    work.sweep()
+    assert (state(mine), left(account)) == ("uncertain", 4)
+
+
+def test_who_lost_the_lease_takes_nothing(people: Crowd, account: ChannelAccount) -> None:
+    people.says(account)
+    mine = claimed(to_send(account, "hello", FAN))
+    shift(mine, holder="another")
+    with pytest.raises(work.LostLease):
+        reply_window.begin(work.Asked(mine, {}))
+    assert (left(account), outcomes(mine)) == (5, [])
+
+
+def test_the_last_use_may_be_gone_after_an_upload(people: Crowd, account: ChannelAccount) -> None:
+    people.says(account)
+    mine = claimed(to_send(account, "hello", FAN))
+    assert reply_window.ready(mine, channel_for(account))
+    ReplyWindow.objects.update(left=0)
+    assert reply_window.begin(work.Asked(mine, {})) is None
+    reply_window.hold(mine)
+    assert (parts(mine.message), outcomes(mine), row(mine).tries) == ([HELD], [], 0)
+
+
+def test_a_rate_limit_uses_no_window_and_an_empty_window_no_rate(
+    people: Crowd, account: ChannelAccount, valkey: redis.Redis
+) -> None:
+    day = limit_of(account, "day")
+    delivery = to_send(account, "hello", FAN)
+    work_off()
+    assert limits.left([day], str(account.key)) == [(day, day.count)]
+    people.says(account)
+    valkey.hset(
+        f"limit:{account.key}:day", str(int(timezone.now().timestamp() // (day.per / limits.SLICES))), day.count
+    )
+    work_off()
+    assert (state(delivery), left(account), calls(people)) == ("pending", 5, 0)
+    valkey.flushall()
+    due(delivery)
+    work_off()
+    assert (state(delivery), left(account)) == ("delivered", 4)
+
+
+# --- texts that go together -------------------------------------------------------------------------------------------------
+
+
+def test_more_parts_than_uses_become_fewer_messages(people: Crowd, account: ChannelAccount) -> None:
+    people.says(account)
+    texts = [f"{number}" * 300 for number in range(8)]
+    waiting = say(account, *texts)
+    work_off()
+    assert [(row(d).state, row(d).reason) for d in waiting] == [DELIVERED, *[MERGED] * 3, *[DELIVERED] * 4]
+    assert people.shown() == ["\n\n".join(texts[:4]), *texts[4:]]
+    assert [row(d).error for d in waiting[1:4]] == [f"It is part of delivery #{waiting[0].pk}."] * 3
+    assert (left(account), people.refusals()) == (0, {})
+
+
+def test_parts_of_one_text_are_joined_as_they_were_cut(people: Crowd, account: ChannelAccount) -> None:
+    question = people.says(account)
+    ReplyWindow.objects.update(left=3)
+    text = "\n\n".join(str(number) * 1300 for number in range(2)) + "\n\n" + "x" * 1300
+    before, message = to_send(account, "b", FAN), answer(question, text)
+    assert len(parts(message)) == 3
+    work_off()
+    assert parts(before.message) + parts(message) == [DELIVERED, MERGED, DELIVERED, DELIVERED]
+    assert people.shown() == ["b\n\n" + "0" * 1300 + "\n\n", "1" * 1300 + "\n\n", "x" * 1300]
+
+
+def test_the_label_of_an_ai_stays(people: Crowd, account: ChannelAccount) -> None:
+    question = people.says(account)
+    ReplyWindow.objects.update(left=1)
+    to_send(account, "from staff", FAN)
+    outbox.send(account, "direct", FAN, Content("from the agent", ai=True), source="agent", reply_to=question)
+    work_off()
+    (entry,) = people.client.sent_to(FAN)
+    assert (entry["text"], entry["data"]["ai"]) == ("from staff\n\nfrom the agent", True)
+
+
+def test_a_file_stands_between_two_texts(people: Crowd, account: ChannelAccount) -> None:
+    people.says(account)
+    ReplyWindow.objects.update(left=2)
+    before, after = to_send(account, "before", FAN), send(account, "with it", FAN, files=[png()])
+    last = to_send(account, "last", FAN)
+    work_off()
+    assert [*parts(before.message), *parts(after), *parts(last.message)] == [DELIVERED, MERGED, DELIVERED, HELD]
+    assert [entry["kind"] for entry in people.client.sent_to(FAN)] == ["text", "image"]
+    people.says(account)
+    work_off()
+    assert people.shown()[-1] == "last"
+
+
+def test_a_special_message_is_never_joined(people: Crowd, account: ChannelAccount) -> None:
+    people.says(account)
+    ReplyWindow.objects.update(left=1)
+    menu = {"head_content": "满意吗", "list": [{"id": "1", "content": "满意"}]}
+    first, second = to_send(account, "", FAN, content=Content(kind="msgmenu", data=menu)), to_send(account, "b", FAN)
+    work_off()
+    assert parts(first.message) + parts(second.message) == [DELIVERED, HELD]
+
+
+def test_nothing_is_joined_while_enough_is_left(people: Crowd, account: ChannelAccount) -> None:
+    people.says(account)
+    say(account, *"12345")
+    work_off()
+    assert people.shown() == list("12345")
+
+
+@pytest.mark.parametrize("reviewed", [False, True])
+def test_what_the_content_check_has_still_to_see_or_a_person_let_go_is_not_joined(
+    people: Crowd, reviewed: bool
+) -> None:
+    account = mini(people.client.url, {"checks": "" if reviewed else "out"})
+    people.does(account, lambda: people.client.say("在吗", mini=MINI, from_=USER))
+    ReplyWindow.objects.update(left=1)
+    first, second = (to_send(account, text, USER) for text in "12")
+    if reviewed:
+        shift(second, reviewed_at=0)
+    work_off()
+    assert parts(first.message) + parts(second.message) == [DELIVERED, HELD]
+
+
+def test_what_may_arrive_twice_keeps_its_mark_in_the_message_that_takes_it_in(
+    people: Crowd, account: ChannelAccount
+) -> None:
+    people.says(account)
+    ReplyWindow.objects.update(left=1)
+    head, absorbed = say(account, "one", "two")
+    shift(absorbed, possibly_twice=True)
+    work_off()
+    assert parts(head.message) + parts(absorbed.message) == [DELIVERED, MERGED]
+    assert (row(head).possibly_twice, head.attempts.get().possibly_twice) == (True, True)
+
+
+def test_a_replay_says_all_that_went_together(people: Crowd, account: ChannelAccount) -> None:
+    people.says(account)
+    ReplyWindow.objects.update(left=1)
+    head, absorbed = say(account, "one", "two")
+    people.client.fault(SEND, "errcode", errcode=45002)
+    work_off()
+    assert parts(head.message) + parts(absorbed.message) == [("dead", Reason.PERMANENT), MERGED]
+    assert "another delivery" in replay.why_not_replay(row(absorbed))
+    assert replay.replay([head.pk]).count == 1
+    work_off()
+    assert (state(head), people.shown()) == ("delivered", ["one\n\ntwo"])
+    assert row(head).fingerprint == Delivery.fingerprint_of(row(head).payload)
+    sent = json.loads(people.client.calls(SEND)[-1]["body"])
+    assert sent["text"]["content"] == "one\n\ntwo"

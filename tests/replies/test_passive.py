@@ -1,0 +1,579 @@
+"""Answers in the reply to the callback: what is kept to be read, who gets which part, and what ends a request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from concurrent.futures import Executor
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from django.core.files.base import ContentFile
+from django.utils import timezone
+from wechatpy import parse_message
+from wechatpy.crypto import WeChatCrypto
+
+from accounts import capabilities, channels, valkey
+from accounts.models import ChannelAccount
+from bridge.models import Conversation, Delivery, Message, Reason, State
+from bridge.operations.replay import replay
+from bridge.pipeline.delivery import lanes
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery.retry_policy import Failure
+from bridge.pipeline.inbound import router
+from bridge.pipeline.outbound import outbox
+from bridge.pipeline.outbound.outbox import CannotSend
+from bridge.pipeline.replies import passive, unread, waiting_requests
+from bridge.runtime.conf import capacity
+from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.messages import Content, message_uuid
+from channels_wechat.weixin.official_account import OfficialAccount
+from tests.support.callbacks import Reply, call, signed
+from tests.support.factories import (
+    FAN,
+    KEY,
+    OFFICIAL,
+    TOKEN,
+    answer,
+    claim,
+    claimed,
+    due,
+    hear,
+    official,
+    parts,
+    route,
+    row,
+    said,
+    send,
+    shift,
+    state,
+    to_send,
+    turn,
+    work_off,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import redis
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
+LONG = "甲" * 600 + "\n\n" + "乙" * 600 + "\n\n" + "丙" * 600
+HINT, LATER = "（回复 1 继续阅读）", "回答还在生成中，请稍后回复 1 查看。"
+SORRY = "抱歉，处理时出了问题，请稍后再试。"
+WITHHELD = ChannelError(48001, Action.PERMANENT, "not granted", capability="custom_send")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A platform in a hurry."""
+    monkeypatch.setattr(OfficialAccount, "hangs_up_seconds", 30.0)
+    monkeypatch.setattr(OfficialAccount, "last_seconds", 0.1)
+    capabilities._known.clear()
+    yield
+    capabilities._known.clear()
+
+
+@pytest.fixture
+def account() -> ChannelAccount:
+    found = official(answers="passive")
+    route(found)
+    return found
+
+
+def asked(account: ChannelAccount, text: str = "hello", **fields: Any) -> Delivery:
+    raw = {"FromUserName": FAN, "ToUserName": "gh_1", "CreateTime": "1"}
+    return turn(account, text, FAN, **{"raw": raw, **fields})
+
+
+def answers_by(account: ChannelAccount, way: str) -> None:
+    """Staff change it, and two seconds pass."""
+    account.credentials |= {"answers": way}
+    account.save()
+    channels._recent.clear()
+
+
+def pushed(text: str, msgid: int) -> tuple[bytes, dict[str, str]]:
+    """Body and query of a text's callback."""
+    return sealed(f"<MsgType>text</MsgType><Content>{text}</Content><MsgId>{msgid}</MsgId>")
+
+
+def sealed(what: str) -> tuple[bytes, dict[str, str]]:
+    """By wechatpy."""
+    now = int(time.time())
+    people = f"<ToUserName>gh_1</ToUserName><FromUserName>{FAN}</FromUserName>"
+    plain = f"<xml>{people}<CreateTime>{now}</CreateTime>{what}</xml>"
+    whole = WeChatCrypto(TOKEN, KEY, OFFICIAL).encrypt_message(plain, "nonce", str(now))
+    ciphertext = whole.partition("<Encrypt><![CDATA[")[2].partition("]]>")[0]
+    body = f"<xml><ToUserName>gh_1</ToUserName><Encrypt>{ciphertext}</Encrypt></xml>"
+    return body.encode(), {**signed(ciphertext), "encrypt_type": "aes", "openid": FAN}
+
+
+def words(reply: Reply) -> str:
+    """What the person reads; empty where the platform shows nothing."""
+    assert reply.status == 200
+    if reply.body == b"success":
+        return ""
+    query = {
+        name: reply.body.decode().partition(f"<{name}>")[2].partition("</")[0]
+        for name in ("TimeStamp", "Nonce", "MsgSignature")
+    }
+    nonce, signature = (query[name].removeprefix("<![CDATA[").removesuffix("]]>") for name in ("Nonce", "MsgSignature"))
+    opened = WeChatCrypto(TOKEN, KEY, OFFICIAL).decrypt_message(reply.body, signature, query["TimeStamp"], nonce)
+    message = parse_message(opened)
+    assert (message.source, message.target) == ("gh_1", FAN)
+    return str(message.content)
+
+
+def say(account: ChannelAccount, text: str, msgid: int) -> str:
+    return words(call(account, *pushed(text, msgid)))
+
+
+def ask(account: ChannelAccount, text: str = "hello", msgid: int = 1) -> Message:
+    """By callback, and routed; the callback itself ended before that."""
+    _as_delivery(2, msgid)  # so the request that stores it is the last one, and ends at once
+    call(account, *pushed(text, msgid))
+    router.route_waiting()
+    return Message.objects.get(idempotency_key=str(msgid))
+
+
+def _as_delivery(count: int, msgid: int) -> None:
+    """So many deliveries of it were counted before."""
+    key = str(ChannelAccount.objects.get().key)
+    name = f"passive:{message_uuid(key, str(msgid))}"
+    valkey.ask(lambda client: client.set(name, count), None)
+
+
+# --- what is kept
+
+
+def test_an_answer_is_kept_in_parts_in_a_lane_of_its_own(account: ChannelAccount) -> None:
+    question = asked(account).message
+    assert question is not None
+    message = answer(question, LONG)
+    rows = list(message.deliveries.order_by("part"))
+    assert {(one.wire, one.lane, one.state) for one in rows} == {("view", f"read:{message.pk}", "pending")}
+    assert len(rows) == 3
+    assert all(len(one.payload["body"]["text"]["content"].encode()) <= 2048 for one in rows)
+    assert all(one.due_at - timezone.now() > timedelta(hours=47) for one in rows)
+    assert claim() == []  # no worker takes them
+
+
+def test_what_nobody_read_is_skipped(account: ChannelAccount) -> None:
+    question = asked(account).message
+    assert question is not None
+    message = answer(question, LONG)
+    for part in message.deliveries.all():
+        shift(part, due_at=-1, queued_at=-lanes.UNREAD_SECONDS - 1)
+    work_off()
+    assert parts(message) == [("skipped", "unread")] * 3
+
+
+def test_an_unread_answer_blocks_no_other(account: ChannelAccount) -> None:
+    first, second = (asked(account, text).message for text in ("a", "b"))
+    assert first
+    assert second
+    answer(first, "one")
+    newer = answer(second, "two").deliveries.get()
+    assert claim(work.Wire.VIEW, only=newer.pk)
+
+
+def test_files_become_lines_of_the_text(account: ChannelAccount) -> None:
+    question = asked(account).message
+    assert question is not None
+    files = [ContentFile(b"x", name="plan.pdf")]
+    message = outbox.answer(question, "here", source=Message.Source.AGENT, key="k", files=files)
+    (part,) = message.deliveries.all()
+    assert part.payload["body"]["text"]["content"] == "here\n\n[plan.pdf，1\xa0byte：此会话无法发送文件]"
+
+
+def test_an_answer_that_nobody_asked_for_or_can_read_is_dead(account: ChannelAccount) -> None:
+    unasked = outbox.send(account, "direct", FAN, Content(text="hi"), source=Message.Source.AGENT)
+    assert parts(unasked) == [("dead", "no_reply")]
+    in_json = asked(account, raw={"CreateTime": 1}).message  # to which the form of an answer is not known
+    assert in_json is not None
+    assert parts(answer(in_json)) == [("dead", "no_reply")]
+
+
+def test_staff_answer_only_an_open_question(account: ChannelAccount) -> None:
+    with pytest.raises(CannotSend, match="speaks only in the reply"):
+        send(account, peer_id=FAN)
+    question = asked(account)
+    shift(question, created_at=-lanes.UNREAD_SECONDS - 1)
+    assert "speaks only" in outbox.cannot_send(Conversation.objects.get())
+    shift(question, created_at=0)
+    assert outbox.cannot_send(Conversation.objects.get()) == ""
+    with pytest.raises(CannotSend, match="only text"):
+        send(account, peer_id=FAN, content=Content(kind="music", data={}))
+    message = send(account, "me here", FAN)
+    assert (message.reply_to_id, parts(message)) == (question.message_id, [("pending", "")])
+    Delivery.objects.filter(pk=question.pk).update(state=State.DELIVERED, finished_at=timezone.now())
+    assert "speaks only" in outbox.cannot_send(Conversation.objects.get())
+    with pytest.raises(CannotSend):
+        send(account, "more", FAN, reply_to=question.message)
+    assert Message.objects.filter(direction="out").count() == 1
+
+
+def test_staff_who_have_taken_over_answer_once(account: ChannelAccount) -> None:
+    hear(account, "first", FAN)
+    router.route_waiting()
+    Conversation.objects.update(mode=Conversation.Mode.HUMAN)
+    Delivery.objects.update(state=State.DELIVERED, finished_at=timezone.now())
+    asked(account, "second")
+    assert send(account, "me", FAN).reply_to is not None
+    with pytest.raises(CannotSend):
+        send(account, "again", FAN)
+
+
+# --- "1"
+
+
+def test_one_reads_on_where_something_is_unread(account: ChannelAccount) -> None:
+    question = asked(account).message
+    assert question is not None
+    answer(question)
+    Delivery.objects.filter(target="agent").update(state=State.DELIVERED, finished_at=timezone.now())
+    found = asked(account, " 1\n")
+    assert (found.state, found.reason, found.payload) == ("skipped", "read_on", {})
+    assert asked(account, "1 more").state == "pending"
+
+
+def test_one_reads_on_while_a_turn_is_under_way(account: ChannelAccount) -> None:
+    asked(account)
+    assert asked(account, "1", kind="event").reason == Reason.EVENT
+    assert asked(account, "1").reason == Reason.READ_ON
+
+
+def test_one_reads_on_also_in_the_batch_of_its_question(account: ChannelAccount) -> None:
+    raw = {"CreateTime": "1"}
+    for text in ("hello", "1"):
+        hear(account, text, FAN, raw=raw)
+    router.route_waiting()
+    assert [one.reason for one in Delivery.objects.order_by("id")] == ["", "read_on"]
+
+
+@pytest.mark.parametrize(
+    ("who", "kind"), [("oSomebody-else", "text"), (FAN, "event")], ids=["another's question", "no question"]
+)
+def test_one_is_a_turn_where_what_came_in_its_batch_is_no_question_of_theirs(
+    account: ChannelAccount, who: str, kind: str
+) -> None:
+    raw = {"CreateTime": "1"}
+    hear(account, "hello", who, raw=raw, kind=kind)
+    one = hear(account, "1", FAN, raw=raw)
+    router.route_waiting()
+    assert one.deliveries.get().state == "pending"
+
+
+def test_one_is_a_turn_where_nothing_is_left(account: ChannelAccount) -> None:
+    assert asked(account, "1").state == "pending"
+
+
+def test_one_is_a_turn_for_an_account_with_messages_of_its_own(account: ChannelAccount) -> None:
+    answers_by(account, "messages")
+    asked(account)
+    assert asked(account, "1").state == "pending"
+
+
+# --- what a request is answered with
+
+
+def test_a_request_without_a_turn_is_answered_at_once(account: ChannelAccount) -> None:
+    account.routes.all().delete()
+    ask(account)
+    began = time.monotonic()
+    assert say(account, "hello", 1) == ""
+    assert time.monotonic() - began < 10  # of the thirty it would be held
+
+
+def test_the_same_part_again_when_the_platform_repeats(account: ChannelAccount) -> None:
+    question = ask(account)
+    answer(question, LONG)
+    first = say(account, "hello", 1)
+    assert first.startswith("甲")
+    assert first.endswith(HINT)
+    assert say(account, "hello", 1) == first
+    assert parts(question.replies.get()) == [("delivered", ""), ("pending", ""), ("pending", "")]
+    (delivered,) = Delivery.objects.filter(state="delivered")
+    assert (delivered.remote_id, delivered.tries, delivered.attempts.count()) == ("1", 1, 1)
+
+
+@pytest.mark.parametrize("how", ["breaks", "gone", "late"])
+@pytest.mark.parametrize("swept", [False, True])
+def test_a_reply_that_was_not_sent_is_no_delivery(
+    account: ChannelAccount, monkeypatch: pytest.MonkeyPatch, how: str, *, swept: bool
+) -> None:
+    """Whoever is asked again gives the same again; where nobody asks again, nobody knows whether it was read."""
+    part = answer(ask(account), "forty-two").deliveries.get()
+    with monkeypatch.context() as stands_still:
+        if how == "late":
+            stands_still.setattr("bridge.runtime.web.http.GIVEN_UP_SECONDS", 0.0)
+        stands_still.setattr("bridge.runtime.web.http.LISTEN_SECONDS", 0.0)  # it is listened to from the beginning
+        call(account, *pushed("hello", 1), **{how: True})
+    assert (state(part), row(part).attempts.get().outcome) == ("sending", "")
+    if swept:
+        shift(part, lease_until=-1)
+        work.sweep()
+        assert (state(part), row(part).reason) == ("uncertain", Reason.UNKNOWN)
+    assert say(account, "hello", 1) == "forty-two"
+    assert (state(part), row(part).attempts.get().outcome) == ("delivered", "ok")
+    assert say(account, "hello", 1) == "forty-two"
+    assert row(part).attempts.count() == 1
+
+
+def test_reading_on_to_the_end_and_then_older_ones(account: ChannelAccount) -> None:
+    older, newer = ask(account, "older", 1), ask(account, "newer", 2)
+    answer(older, "old words")
+    answer(newer, LONG)
+    Delivery.objects.filter(target="agent").update(state=State.DELIVERED, finished_at=timezone.now())
+    assert say(account, "newer", 2).startswith("甲")
+    said = []
+    for msgid in (3, 4, 5, 6):
+        ask(account, "1", msgid)
+        said.append(say(account, "1", msgid))
+    assert [one[:1] for one in said] == ["乙", "丙", "o", LATER[0]]
+    assert [one.endswith(HINT) for one in said] == [True, True, False, False]
+    found = Delivery.objects.filter(target="agent").order_by("id").values_list("reason", flat=True)
+    # The last one came when all was read: an ordinary turn.
+    assert list(found) == ["", "", "read_on", "read_on", "read_on", ""]
+
+
+def test_an_answer_that_nobody_heard_of_is_told_in_the_next_reply(account: ChannelAccount) -> None:
+    """As after the first answer of an account that turns out not to be verified."""
+    missed, newer = ask(account, "missed", 1), ask(account, "newer", 2)
+    answer(missed, "old words")
+    answer(newer, "new words")
+    Delivery.objects.filter(target="agent").update(state=State.DELIVERED, finished_at=timezone.now())
+    assert say(account, "newer", 2) == "new words\n\n（还有一条较早的回答未读，回复 2 查看）"
+    ask(account, "2", 3)
+    assert say(account, "2", 3) == "old words"
+    ask(account, "2", 4)  # nothing is unread: an ordinary turn
+    reasons = Delivery.objects.filter(target="agent").order_by("id").values_list("reason", flat=True)
+    assert list(reasons) == ["", "", "read_on", ""]
+
+
+def test_where_the_agent_says_nothing_the_missed_answer_stands_in_the_reply(account: ChannelAccount) -> None:
+    missed = ask(account, "missed", 1)
+    answer(missed, "old words")
+    ask(account, "thanks", 2)
+    Delivery.objects.filter(target="agent").update(state=State.DELIVERED, finished_at=timezone.now())
+    assert say(account, "thanks", 2) == "old words"
+
+
+@pytest.mark.parametrize("too_long", [False, True])
+def test_the_line_that_tells_how_to_read_on_fits_in_bytes(account: ChannelAccount, *, too_long: bool) -> None:
+    channel = channels.channel_for(account)
+    assert isinstance(channel, OfficialAccount)
+    line = "\n\n" + account.sentence("read_on")
+    room = OfficialAccount.passive_bytes - len(line.encode())
+    text = "字" * (room // 3) + "x" * (room % 3 + too_long)
+    assert unread.hint(channel, text) == (text if too_long else text + line)
+
+
+def test_the_rest_of_an_answer_is_not_given_unasked(account: ChannelAccount) -> None:
+    answer(ask(account, "a story", 1), LONG)
+    Delivery.objects.filter(target="agent").update(state=State.DELIVERED, finished_at=timezone.now())
+    assert say(account, "a story", 1).startswith("甲")
+    ask(account, "thanks", 2)
+    Delivery.objects.filter(target="agent").update(state=State.DELIVERED, finished_at=timezone.now())
+    assert say(account, "thanks", 2) == ""
+    answer(ask(account, "more", 3), "another story")
+    assert say(account, "more", 3) == "another story", "the reader knows of the rest of the first one"
+
+
+def test_what_another_account_was_given_under_the_same_number_is_not_shown(account: ChannelAccount) -> None:
+    question = ask(account, "hello", 7)
+    theirs = to_send(official(answers="messages", app_id="wxother"), peer_id=FAN)
+    shift(theirs, state="delivered", finished_at=0, wire="view", remote_id="7")
+    found = unread.standing(question.uuid)
+    assert found is not None
+    assert found.given is None
+
+
+def test_the_word_for_older_answers_leaves_the_newest_for_its_own(account: ChannelAccount) -> None:
+    older, newer = ask(account, "older", 1), ask(account, "newer", 2)
+    answer(older, "old words")
+    answer(newer, LONG)
+    Delivery.objects.filter(target="agent").update(state=State.DELIVERED, finished_at=timezone.now())
+    assert "回复 2" in say(account, "newer", 2)
+    for msgid, word, start in ((3, "2", "old"), (4, "1", "乙"), (5, "1", "丙")):
+        ask(account, word, msgid)
+        assert say(account, word, msgid).startswith(start)
+
+
+def test_the_last_delivery_tells_how_to_read_later(account: ChannelAccount) -> None:
+    ask(account)
+    assert say(account, "hello", 1) == LATER
+    ask(account, "1", 2)
+    assert say(account, "1", 2) == LATER  # still under way
+    answer(Message.objects.get(idempotency_key="1"), "at last")
+    assert say(account, "1", 2) == "at last"
+    assert Delivery.objects.get(message__idempotency_key="2").reason == Reason.READ_ON
+
+
+def test_an_earlier_delivery_is_no_answer(account: ChannelAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OfficialAccount, "hangs_up_seconds", 1.0)
+    monkeypatch.setattr(passive, "BEYOND_SECONDS", 0.1)
+    reply = call(account, *pushed("hello", 1))
+    assert (reply.status, reply.body) == (503, b"")
+    assert Message.objects.count() == 1
+
+
+@pytest.mark.parametrize("dead", ["turn", "read_on"])
+def test_a_failed_turn_says_so(account: ChannelAccount, dead: str) -> None:
+    question = ask(account)
+    if dead == "read_on":
+        ask(account, "1", 2)
+    delivery = claimed(Delivery.objects.get(message=question))
+    work.fail(delivery, None, Failure("permanent", "x", "broken"))
+    assert say(account, *(("hello", 1) if dead == "turn" else ("1", 2))) == SORRY
+
+
+@pytest.mark.parametrize("text", ["once", LONG])
+def test_a_part_that_another_request_got_is_not_given_twice(account: ChannelAccount, text: str) -> None:
+    question = ask(account)
+    ask(account, "1", 2)
+    answer(question, text)
+    Delivery.objects.filter(message=question).update(state=State.DELIVERED, finished_at=timezone.now())
+    assert say(account, "1", 2)[:1] == text[:1]
+    assert say(account, "hello", 1) == ""
+
+
+def test_a_command_is_answered_by_its_own_request(account: ChannelAccount) -> None:
+    ask(account, "/new")
+    assert say(account, "/new", 1) == "已开始新的会话。"
+    assert Delivery.objects.get(target="agent").reason == Reason.COMMAND
+
+
+def test_staff_who_have_taken_over_are_waited_for(account: ChannelAccount) -> None:
+    ask(account)
+    Conversation.objects.update(mode=Conversation.Mode.HUMAN)
+    ask(account, "anybody?", 2)
+    assert say(account, "anybody?", 2) == LATER
+    send(account, "yes", FAN)
+    assert say(account, "anybody?", 2) == "yes"
+
+
+def test_events_are_not_held(account: ChannelAccount) -> None:
+    began = time.monotonic()
+    event = "<MsgType>event</MsgType><Event>subscribe</Event>"
+    assert words(call(account, *sealed(event))) == ""
+    assert time.monotonic() - began < 10
+    assert Message.objects.get().kind == "event"
+
+
+def test_too_many_held_are_answered_at_once(account: ChannelAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capacity, "MAX_WAITING_REPLIES", 0)
+    ask(account)
+    _as_delivery(0, 1)
+    assert say(account, "hello", 1) == LATER
+    answer(Message.objects.get(direction="in"), "there")
+    assert say(account, "hello", 1) == "there"
+
+
+def test_without_valkey_the_time_tells_which_delivery_it_is(
+    account: ChannelAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OfficialAccount, "hangs_up_seconds", 5.0)
+    message = ask(account)
+    _as_delivery(0, 1)
+    Message.objects.filter(pk=message.pk).update(created_at=timezone.now() - timedelta(seconds=10))
+    assert say(account, "hello", 1) == LATER
+
+
+@pytest.mark.parametrize(("seconds", "number"), [(1, 1), (3, 1), (6, 2), (11, 3)])
+def test_without_valkey_and_the_row_the_platforms_whole_seconds_tell_it(
+    account: ChannelAccount, monkeypatch: pytest.MonkeyPatch, seconds: int, number: int
+) -> None:
+    monkeypatch.setattr(OfficialAccount, "hangs_up_seconds", 5.0)
+    heard = said("hello", FAN, occurred_at=time.time() - seconds)
+    channel: Any = channels.channel_for(account)
+    assert passive._Request(account, channel, heard, waiting_requests.Places(1), Executor())._number(0, None) == number
+
+
+# --- an account that is not granted messages
+
+
+def test_withheld_messages_become_readable(account: ChannelAccount) -> None:
+    answers_by(account, "automatic")
+    question = ask(account)
+    message = answer(question, LONG)
+    assert {one.wire for one in message.deliveries.all()} == {"worker"}
+    capabilities.restrict(account, "custom_send", WITHHELD)
+    work_off()
+    assert {(one.wire, one.lane, one.state, one.tries) for one in message.deliveries.all()} == {
+        ("view", f"read:{message.pk}", "pending", 0)
+    }
+    assert say(account, "hello", 1).startswith("甲")
+
+
+def test_a_replay_of_an_unread_part_can_be_read_again(account: ChannelAccount) -> None:
+    question = ask(account)
+    part = answer(question, "words").deliveries.get()
+    due(part)
+    work_off()
+    assert state(part) == "skipped"
+    assert replay([part.pk]).count == 1
+    again = row(part)
+    assert (again.wire, again.state, again.lane) == ("view", "pending", part.lane)
+    assert say(account, "hello", 1) == "words"
+
+
+# --- the places
+
+
+def test_places_are_few_and_woken_by_name() -> None:
+    places = waiting_requests.Places(2)
+    one, two, three = uuid4(), uuid4(), uuid4()
+    with places.place("a", one) as first, places.place("b", two) as second, places.place("a", three) as third:
+        assert first
+        assert second
+        assert third is None
+        places.wake("a")
+        assert (first.woken.is_set(), second.woken.is_set()) == (True, False)
+    assert places.taken == {}
+
+
+def test_a_later_delivery_takes_the_place_of_the_one_before() -> None:
+    places, message = waiting_requests.Places(1), uuid4()
+    with places.place("a", message) as before:
+        assert before
+        with places.place("a", message) as now:
+            assert now
+            assert (before.over, before.woken.is_set(), now.over) == (True, True, False)
+        assert places.taken == {}
+    with places.place("b", uuid4()) as free:
+        assert free
+
+
+def test_a_word_wakes_who_waits(valkey: redis.Redis) -> None:
+    assert asyncio.run(_woken(valkey))
+
+
+async def _woken(valkey: redis.Redis) -> bool:
+    places = waiting_requests.Places(2)
+    places.listen()
+    try:
+        with places.place(unread.whom(7, FAN), uuid4()) as place:
+            assert place
+            for _ in range(100):
+                valkey.publish(unread.CHANNEL, unread.whom(7, FAN))
+                with contextlib.suppress(TimeoutError):
+                    return await asyncio.wait_for(place.woken.wait(), 0.1)
+    finally:
+        places.close()
+        assert places.ear
+        await asyncio.to_thread(places.ear.thread.join, 10)
+    return False
+
+
+def test_many_who_wait_look_less_often() -> None:
+    places = waiting_requests.Places(500)
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            stack.enter_context(places.place("a", uuid4()))
+        assert places.look_seconds == 3
+    assert places.look_seconds == waiting_requests.LOOK_SECONDS

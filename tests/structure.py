@@ -1,0 +1,197 @@
+"""`make structure`: figures of how the code is laid out, each of which has a bound that `tests.test_architecture` holds."""
+
+from __future__ import annotations
+
+import ast
+import tomllib
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("bridge", "accounts", "openclaw", "channels_wechat")
+LONGEST_FILE, LONGEST_FUNCTION, MOST_FLAT = 450, 40, 8
+CONTRACTS = {
+    contract["name"]: contract
+    for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+}
+LAYERS = [[name.strip() for name in layer.split("|")] for layer in CONTRACTS["Imports run downwards"]["layers"]]
+# What a platform can do that decides how an answer leaves.
+WAYS = {"Streaming", "Passive"}
+
+
+@cache
+def code() -> dict[Path, ast.Module]:
+    """Return each source file of the product with its syntax tree, without migrations."""
+    paths = (path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")))
+    return {path: ast.parse(path.read_text()) for path in paths if "migrations" not in path.parts}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def imports() -> dict[str, set[str]]:
+    """Return what each module imports of ours, wherever in the file that stands, inside functions too."""
+    modules = {name_of(path) for path in code()}
+    found: dict[str, set[str]] = defaultdict(set)
+    for path, tree in code().items():
+        for node in ast.walk(tree):
+            for name in _imported(node):
+                while name and name not in modules:
+                    name = name.rpartition(".")[0]
+                if name and name != name_of(path):
+                    found[name_of(path)].add(name)
+    return found
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module:
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
+
+
+def floor_of(module: str) -> int | None:
+    """Return the number of the layer, the lowest one last; None for what stands beside the layers."""
+    floors = {name: number for number, layer in enumerate(LAYERS) for name in layer}
+    while module and module not in floors:
+        module = module.rpartition(".")[0]
+    return floors.get(module)
+
+
+def flat_modules() -> list[str]:
+    return sorted(path.name for path in (ROOT / "bridge").glob("*.py"))
+
+
+def arrows_up() -> list[str]:
+    """Return the imports from a layer into a higher one."""
+    arrows = ((module, name, floor_of(module), floor_of(name)) for module, names in imports().items() for name in names)
+    return sorted(
+        f"{module} → {name}"
+        for module, name, low, high in arrows
+        if low is not None and high is not None and high < low
+    )
+
+
+def circles() -> list[list[str]]:
+    """Return the groups of modules that import each other, by Tarjan's algorithm."""
+    numbers: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(module: str) -> None:
+        numbers[module] = lowest[module] = len(numbers)
+        stack.append(module)
+        for name in sorted(imports().get(module, ())):
+            if name not in numbers:
+                visit(name)
+            if name in stack:
+                lowest[module] = min(lowest[module], lowest[name])
+        if lowest[module] == numbers[module]:
+            group = stack[stack.index(module) :]
+            del stack[stack.index(module) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for module in sorted(imports()):
+        if module not in numbers:
+            visit(module)
+    return found
+
+
+def long_files() -> list[str]:
+    lengths = {path: len(path.read_text().splitlines()) for path in code()}
+    return [f"{path.relative_to(ROOT)}: {length}" for path, length in lengths.items() if length > LONGEST_FILE]
+
+
+def long_functions() -> list[str]:
+    found = []
+    for path, tree in code().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or 0) - node.lineno + 1
+                if length > LONGEST_FUNCTION:
+                    found.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}: {length}")
+    return found
+
+
+def state_writes() -> list[str]:
+    """Return the places outside `settle` that write the state of a delivery."""
+    found = []
+    for path, tree in code().items():
+        if path.relative_to(ROOT).parts[0] == "bridge" and path.name not in ("settle.py", "settle_sql.py"):
+            found += [f"{path.relative_to(ROOT)}:{line}" for line in sorted(set(_state_writes(tree)))]
+    return found
+
+
+def _state_writes(tree: ast.Module) -> list[int]:
+    lines = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [item for target in targets for item in ast.walk(target)]
+            lines += [
+                n.lineno for n in names if isinstance(n, ast.Attribute) and n.attr == "state" and _is_state(node.value)
+            ]
+        elif isinstance(node, ast.Dict):
+            pairs = zip(node.keys, node.values, strict=True)
+            lines += [v.lineno for k, v in pairs if isinstance(k, ast.Constant) and k.value == "state" and _is_state(v)]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "update":
+            lines += [k.value.lineno for k in node.keywords if k.arg == "state" and _is_state(k.value)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "UPDATE bridge_delivery" in node.value:
+            lines.append(node.lineno)
+    return lines
+
+
+def _is_state(node: ast.AST | None) -> bool:
+    """Whether this is one of `State`, by its name, or the state of another row."""
+    return node is not None and any(
+        isinstance(item, ast.Attribute)
+        and (item.attr == "state" or isinstance(item.value, ast.Name) and item.value.id == "State")
+        for item in ast.walk(node)
+    )
+
+
+def capability_checks() -> list[str]:
+    """Return the places in the pipeline, outside `ReplyPath`, that ask how a platform takes answers."""
+    found = []
+    for path, tree in code().items():
+        place = str(path.relative_to(ROOT))
+        if place.startswith("bridge/") and not place.endswith("replies/paths.py"):
+            found += [f"{place}:{line}" for line in sorted(set(_capability_checks(tree)))]
+    return found
+
+
+def _capability_checks(tree: ast.Module) -> list[int]:
+    lines = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            asked = {item.id for argument in node.args for item in ast.walk(argument) if isinstance(item, ast.Name)}
+            if node.func.id == "passively" or (node.func.id in ("isinstance", "can") and asked & WAYS):
+                lines.append(node.lineno)
+    return lines
+
+
+def main() -> None:
+    rows: list[tuple[str, int, list[str]]] = [
+        ("modules flat in bridge/", MOST_FLAT, flat_modules()),
+        ("imports of a higher layer", 0, arrows_up()),
+        ("circles of imports", 0, [" ".join(group) for group in circles()]),
+        (f"files over {LONGEST_FILE} lines", 0, long_files()),
+        (f"functions over {LONGEST_FUNCTION} lines", 0, long_functions()),
+        ("writes of a delivery's state outside settle", 0, state_writes()),
+        ("checks of a capability outside ReplyPath", 0, capability_checks()),
+    ]
+    for name, most, found in rows:
+        print(f"{name:46}{len(found):4}   at most {most}")
+        for line in found if len(found) > most else ():
+            print(f"    {line}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""The alert address: a delivery like any other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge.models import Delivery, Incident, Outcome, State, Target, Wire
+from bridge.operations import alerts, replay
+from bridge.pipeline.delivery import state as work
+from bridge.pipeline.outbound import sender
+from bridge.webhooks import post
+from tests.channels.harness import Reply, recorder, says
+from tests.support.factories import app, claim, endpoint, row, shift, state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.channels.harness import Recorder
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def robot(settings) -> Iterator[Recorder]:
+    with recorder() as server:
+        settings.ALERT_WEBHOOK_URL = f"{server.url}/cgi-bin/webhook/send?key=robot-secret"
+        yield server
+
+
+def carry_all() -> list[Delivery]:
+    for delivery in work.claim(Wire.HOOK, "test", 10):
+        sender.carry(delivery)
+    return list(Delivery.objects.filter(target=Target.WEBHOOK).order_by("pk"))
+
+
+def test_an_incident_becomes_a_delivery_that_arrives(robot: Recorder) -> None:
+    account = app(columns={"state": "stopped", "state_reason": "the secret is wrong"})
+
+    alerts.check()
+    (delivery,) = carry_all()
+
+    assert (delivery.state, delivery.message_id, delivery.tries) == (State.DELIVERED, None, 1)
+    assert [request.path for request in robot.requests] == ["/cgi-bin/webhook/send"]
+    said = robot.requests[0].json
+    assert said["msgtype"] == "text"
+    assert "Acme app" in said["text"]["content"]
+    assert "the secret is wrong" in said["text"]["content"]
+    assert account.name in Incident.objects.get().title
+
+
+def test_once_for_a_cause_and_again_when_it_is_over(robot: Recorder) -> None:
+    account = app(columns={"state": "stopped", "state_reason": "x"})
+    alerts.check()
+    alerts.check()
+    carry_all()
+    account.revive()
+    for _time in range(3):  # that it was told is read from the delivery, then that it is over is sent
+        alerts.check()
+    carry_all()
+
+    texts = [request.json["text"]["content"] for request in robot.requests]
+    assert [text.startswith("Over: ") for text in texts] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("reply", "state", "code", "outcome"),
+    [
+        (Reply(b"busy", 503), State.PENDING, "503", Outcome.UNKNOWN),
+        (Reply(b"busy", 429), State.PENDING, "429", Outcome.ERROR),
+        (Reply(b"", fault="reset"), State.PENDING, "reset", Outcome.UNKNOWN),
+        (Reply(b"no", 404), State.DEAD, "404", Outcome.ERROR),
+        (says(93000, "invalid webhook url"), State.DEAD, "93000", Outcome.ERROR),
+        (says(-1, "system busy"), State.PENDING, "-1", Outcome.UNKNOWN),
+        (says(45009, "too often"), State.PENDING, "45009", Outcome.ERROR),
+    ],
+)
+def test_what_the_address_answers_decides(
+    robot: Recorder, reply: Reply, state: str, code: str, outcome: Outcome
+) -> None:
+    """Readers of a group know no repetition by an id: what may have arrived is sent again with a mark."""
+    robot.will(reply)
+    post.queue_alert("gone")
+
+    (delivery,) = carry_all()
+
+    attempt = delivery.attempts.get()
+    assert (delivery.state, attempt.outcome, attempt.code) == (state, outcome, code)
+    assert delivery.possibly_twice == (outcome is Outcome.UNKNOWN)
+
+
+def test_a_body_that_is_not_json_is_fine(robot: Recorder) -> None:
+    robot.will(Reply(b"thank you", 200))
+    post.queue_alert("gone")
+    assert [delivery.state for delivery in carry_all()] == [State.DELIVERED]
+
+
+@pytest.mark.parametrize("letter", ["x", "字"])
+def test_a_long_alert_is_cut_to_what_a_robot_takes(letter: str) -> None:
+    said = post.alert_body(letter * 3000)["text"]["content"]
+    assert 1990 <= len(said.encode()) <= 2048
+    assert set(said) == {letter}
+
+
+def test_a_dead_alert_raises_no_alert_and_can_be_replayed(robot: Recorder) -> None:
+    robot.will(Reply(b"no", 404))
+    endpoint()
+    dead = post.queue_alert("gone")
+    carry_all()
+
+    alerts.check()
+    assert not Incident.objects.exists()
+    assert not Delivery.objects.exclude(pk=dead.pk).exists(), "no webhook is told"
+
+    assert replay.replay([dead.pk]).count == 1
+    assert [delivery.state for delivery in carry_all()] == [State.DELIVERED]
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_an_alert_of_a_lost_process_may_be_read_twice_only_where_it_had_left(left: bool) -> None:
+    queued = post.queue_alert("gone")
+    (mine,) = claim(Wire.HOOK, "lost")
+    if left:
+        work.begin(mine, post.request_of(mine))
+    shift(mine, lease_until=-1)
+    work.sweep()
+    assert (state(queued), row(queued).possibly_twice) == ("pending", left)
+
+
+def test_a_private_address_is_refused_and_not_tried_again(settings) -> None:
+    settings.ALERT_WEBHOOK_URL = "http://10.0.0.1/robot"
+    post.queue_alert("gone")
+    (delivery,) = carry_all()
+    assert (delivery.state, delivery.attempts.get().code) == (State.DEAD, "address")
+
+
+def test_without_an_address_it_is_dead(settings) -> None:
+    settings.ALERT_WEBHOOK_URL = ""
+    post.queue_alert("gone")
+    (delivery,) = carry_all()
+    assert (delivery.state, delivery.attempts.get().code) == (State.DEAD, "no_address")
+
+
+def test_the_address_is_a_secret(robot: Recorder) -> None:
+    robot.will(Reply(b"no", 404))
+    delivery = post.queue_alert("gone")
+    carry_all()
+    attempt = delivery.attempts.get()
+    assert (
+        "robot-secret" not in f"{Delivery.objects.values().get()} {attempt.request} {attempt.response} {attempt.error}"
+    )

@@ -1,0 +1,65 @@
+"""What a bell or the clock makes the worker do."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bridge.models import Attachment, Contact, Delivery, Incident
+from bridge.runtime.wakeups.publish import Bell
+from bridge.runtime.worker import tasks
+from bridge.runtime.worker.threads import Bells
+from tests.support.away import database_away
+from tests.support.factories import AGENT, app, hear, picture, to_send
+
+if TYPE_CHECKING:
+    import redis
+
+    from channels_wechat.simulator import SimulatorClient
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_one_wake_sends_everything_each_lane_in_order(company: SimulatorClient, valkey: redis.Redis) -> None:
+    account = app(company.url)
+    for number in range(4):
+        for person in ("zhangsan", "lisi", "wangwu"):
+            to_send(account, str(number), person)
+    Bells().drains[Bell.SEND].run()
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
+    for person in ("zhangsan", "lisi", "wangwu"):
+        assert [entry["text"] for entry in company.transcript(f"app:{AGENT}:{person}")] == ["0", "1", "2", "3"]
+    assert len(company.calls("gettoken")) == 1
+
+
+def test_one_wake_fetches_all_files(company: SimulatorClient) -> None:
+    account = app(company.url)
+    for _message in range(3):
+        hear(account, media=(picture("nonsense"), picture("nonsense")))
+    Bells().drains[Bell.FETCH].run()
+    assert list(Attachment.objects.values_list("tries", flat=True)) == [1] * 6
+    assert not Attachment.objects.filter(error="").exists()
+
+
+def test_the_clock_looks_up_names_and_checks_health(company: SimulatorClient) -> None:
+    account = app(company.url)
+    Contact.objects.create(account=account, external_id="zhangsan")
+    tasks.look_up_names()
+    assert Contact.objects.get().name == "张三"
+    account.set_state("stopped", "wrong secret")  # type: ignore[arg-type]
+    tasks.check_health()
+    assert Incident.objects.get().cause == f"account:{account.pk}"
+
+
+def test_while_the_database_is_away_the_clock_writes_few_lines_and_no_traceback(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with database_away(), caplog.at_level(logging.INFO):
+        for _second in range(8):
+            tasks.sweep()
+    lines = [record for record in caplog.records if record.name == "bridge.runtime.worker.tasks"]
+    assert [record.exc_info for record in lines] == [None] * 4
+    assert "the database is away" in lines[0].getMessage()
+    tasks.sweep()

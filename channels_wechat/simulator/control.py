@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from channels_wechat.simulator.api import Platform
-from channels_wechat.simulator.callbacks import Callbacks
-from channels_wechat.simulator.errors import ControlError
-from channels_wechat.simulator.faults import Fault
-from channels_wechat.simulator.people import People
-from channels_wechat.simulator.record import Record
-from channels_wechat.simulator.state import JSON, App, Bot, Group, Member, Robot, Settings, plain, single_chat
-from channels_wechat.simulator.weixin import MiniProgram, OfficialAccount, Person, WeixinAccount
+from channels_wechat.simulator.core.callbacks import Callbacks
+from channels_wechat.simulator.core.calls import Platform
+from channels_wechat.simulator.core.errors import ControlError
+from channels_wechat.simulator.core.faults import Fault
+from channels_wechat.simulator.core.record import Record
+from channels_wechat.simulator.core.state import JSON, App, Bot, Group, Member, Robot, Settings, plain, single_chat
+from channels_wechat.simulator.wecom.members import People
+from channels_wechat.simulator.weixin.accounts import MiniProgram, OfficialAccount, Person, WeixinAccount
 
 T = TypeVar("T")
 MOST_WAIT = 25.0  # seconds a transcript request may wait for news

@@ -9,32 +9,25 @@ from typing import Self
 import aiohttp
 from aiohttp import web
 
-from channels_wechat.simulator import (
-    api_aibot,
-    api_appchat,
-    api_contacts,
-    api_media,
-    api_messages,
-    api_miniprogram,
-    api_official,
-    api_robot,
-    api_weixin_media,
-    faults,
-)
-from channels_wechat.simulator.api import Endpoint, FrontDoor, Platform
-from channels_wechat.simulator.callbacks import Callbacks
 from channels_wechat.simulator.client import SimulatorClient
 from channels_wechat.simulator.control import Control
-from channels_wechat.simulator.door_weixin import Doors, WeixinDoor
-from channels_wechat.simulator.faults import Faults
-from channels_wechat.simulator.followers import Followers
-from channels_wechat.simulator.limits import Windows
-from channels_wechat.simulator.people import People
-from channels_wechat.simulator.quotas import Quotas
-from channels_wechat.simulator.state import World
-from channels_wechat.simulator.streams import Streams
-from channels_wechat.simulator.tokens import Tokens, gettoken
-from channels_wechat.simulator.tokens_weixin import WeixinTokens
+from channels_wechat.simulator.core import faults
+from channels_wechat.simulator.core.callbacks import Callbacks
+from channels_wechat.simulator.core.calls import Endpoint, FrontDoor, Platform
+from channels_wechat.simulator.core.faults import Faults
+from channels_wechat.simulator.core.rate_windows import Windows
+from channels_wechat.simulator.core.state import World
+from channels_wechat.simulator.wecom import api_aibot, api_appchat, api_contacts, api_media, api_messages, api_robot
+from channels_wechat.simulator.wecom.members import People
+from channels_wechat.simulator.wecom.streams import Streams
+from channels_wechat.simulator.wecom.tokens import Tokens, gettoken
+from channels_wechat.simulator.weixin import api_media as api_weixin_media
+from channels_wechat.simulator.weixin import api_messages as api_official
+from channels_wechat.simulator.weixin import api_mini_program
+from channels_wechat.simulator.weixin.followers import Followers
+from channels_wechat.simulator.weixin.front_door import Doors, WeixinDoor
+from channels_wechat.simulator.weixin.quotas import Quotas
+from channels_wechat.simulator.weixin.tokens import WeixinTokens
 
 STATIC = Path(__file__).parent / "static"
 MOST_BODY = 150 * 2**20  # a user's file of 100 MB in base64
@@ -50,7 +43,7 @@ def wecom_endpoints() -> dict[str, Endpoint]:
 
 def weixin_endpoints(followers: Followers, callbacks: Callbacks) -> dict[str, Endpoint]:
     found = api_official.endpoints() | api_weixin_media.endpoints()
-    return found | api_miniprogram.endpoints(followers, callbacks.spawn)
+    return found | api_mini_program.endpoints(followers, callbacks.spawn)
 
 
 async def page(request: web.Request) -> web.StreamResponse:

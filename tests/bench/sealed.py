@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from channels_wechat.simulator import crypto
+from channels_wechat.simulator.core import crypto
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from channels_wechat.contract.errors import CallbackRefused
 from channels_wechat.contract.messages import Identity
-from channels_wechat.simulator import crypto as platform
+from channels_wechat.simulator.core import crypto as platform
 from channels_wechat.wecom.aibot.channel import WeComAIBot
 from channels_wechat.wecom.app.channel import WeComApp
 from channels_wechat.wire.http import Http

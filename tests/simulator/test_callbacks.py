@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from wechatpy.work import parse_message
 
-from channels_wechat.simulator import SimulatorError, crypto
-from channels_wechat.simulator.voices import APP_EVENTS
+from channels_wechat.simulator import SimulatorError
+from channels_wechat.simulator.core import crypto
+from channels_wechat.simulator.wecom.payloads import APP_EVENTS
 from tests.simulator.platform import AMR, PNG
 from tests.simulator.receiver import KEY
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from Crypto.Cipher import AES
 
-from channels_wechat.simulator import crypto
+from channels_wechat.simulator.core import crypto
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "crypto"
 VECTORS = {path.stem: json.loads(path.read_text()) for path in sorted(FIXTURES.glob("v*.json"))}

@@ -14,7 +14,8 @@ import pytest
 import requests
 
 import channels_wechat.simulator
-from channels_wechat.simulator import SimulatorError, record, state
+from channels_wechat.simulator import SimulatorError
+from channels_wechat.simulator.core import record, state
 
 if TYPE_CHECKING:
     from channels_wechat.simulator import SimulatorClient

@@ -12,7 +12,7 @@ from wechatpy.crypto import PrpCrypto
 
 from channels_wechat.contract.messages import Identity, Inbound
 from channels_wechat.contract.sentences import ENGLISH, Sentences
-from channels_wechat.simulator import crypto as platform
+from channels_wechat.simulator.core import crypto as platform
 from channels_wechat.wecom.aibot.channel import WeComAIBot
 from channels_wechat.wire.http import Http
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from channels_wechat import channel_class
 from channels_wechat.contract.errors import CallbackRefused
 from channels_wechat.contract.messages import MediaItem, Peer, message_uuid
-from channels_wechat.simulator import crypto as platform
+from channels_wechat.simulator.core import crypto as platform
 from channels_wechat.wecom.aibot.channel import WeComAIBot
 from channels_wechat.wecom.aibot.parsing import strip_mention
 from tests.channels.wecom.aibot import ACCOUNT, KEY, bot, callback, fixture, heard, opened, parse, query_for

@@ -15,7 +15,7 @@ import pytest
 from channels_wechat.contract.errors import Action, ChannelError, ContentRefused
 from channels_wechat.contract.messages import Content, File, MediaItem, Payload, Peer, Upload
 from channels_wechat.contract.text import utf8_len
-from channels_wechat.simulator import crypto as platform
+from channels_wechat.simulator.core import crypto as platform
 from channels_wechat.wire.http import Http
 from tests.channels.wecom.aibot import KEY, TOKEN, bot, opened, query_for
 from tests.fuzz.strangers import storable

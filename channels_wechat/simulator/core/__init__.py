@@ -1,0 +1,1 @@
+"""What both platforms of the simulator share."""

@@ -1,0 +1,1 @@
+"""The simulated WeChat: Official Accounts and Mini Programs."""

@@ -88,14 +88,14 @@ def lift(account: ChannelAccount, capability: str = "") -> int:
     return lifted
 
 
-def passively(channel: Channel, account_id: int) -> TypeGuard[Passive]:
+def answers_passively(channel: Channel, account_id: int) -> TypeGuard[Passive]:
     """Whether the account answers in the reply to the callback now: staff chose it, or the platform grants it no messages."""
     if not isinstance(channel, Passive) or channel.answers == "messages":
         return False
     return channel.answers == "passive" or not allowed(account_id, CUSTOM_SEND)
 
 
-def passively_as_known(channel: Channel, account_id: int) -> TypeGuard[Passive]:
+def answers_passively_as_cached(channel: Channel, account_id: int) -> TypeGuard[Passive]:
     """`passively` while the database is away."""
     if not isinstance(channel, Passive) or channel.answers == "messages":
         return False

@@ -14,7 +14,7 @@ from accounts.tokens import StoredTokens
 from channels_wechat import KINDS, channel_class
 from channels_wechat.contract.messages import Identity
 from channels_wechat.contract.sentences import Sentences
-from channels_wechat.unregistered import Retired
+from channels_wechat.unregistered import UnregisteredKind
 from channels_wechat.wire.http import Http
 from channels_wechat.wire.ssrf_guard import Guard
 
@@ -44,15 +44,15 @@ def guard() -> Guard:
     return Guard(settings.ALLOWED_PRIVATE_HOSTS)
 
 
-def channel_for(account: ChannelAccount) -> Channel:
+def build_channel(account: ChannelAccount) -> Channel:
     """Of a kind that is no longer registered: one that says so, and can do nothing."""
     sentences = Sentences(account.language, account.sentences)
     identity = Identity(str(account.key), account.external_id, account.credentials, account.api_base_url, sentences)
-    found = channel_class(account.kind) if account.kind in KINDS else Retired
+    found = channel_class(account.kind) if account.kind in KINDS else UnregisteredKind
     return found(identity, http(), StoredTokens(account))
 
 
-def by_key(key: UUID) -> tuple[ChannelAccount, Channel]:
+def cached_by_key(key: UUID) -> tuple[ChannelAccount, Channel]:
     """The enabled account that owns a callback address. Raises ChannelAccount.DoesNotExist."""
     return _read(("key", key), key=key, enabled=True)
 
@@ -63,14 +63,14 @@ def recent(key: UUID) -> tuple[ChannelAccount, Channel] | None:
     return None if found is None or found[0] < time.monotonic() else (found[1], found[2])
 
 
-def by_keys(keys: Sequence[UUID]) -> dict[UUID, tuple[ChannelAccount, Channel]]:
+def cached_by_keys(keys: Sequence[UUID]) -> dict[UUID, tuple[ChannelAccount, Channel]]:
     """`by_key` for each; those that own no address are left out. However many strangers guess, it is one query for all of them."""
     rows = ChannelAccount.objects.filter(key__in=keys, enabled=True)
     existing = set(rows.values_list("key", flat=True)) if len(keys) > 1 else set(keys)
     found = {}
     for key in existing:
         with contextlib.suppress(ChannelAccount.DoesNotExist):
-            found[key] = by_key(key)
+            found[key] = cached_by_key(key)
     return found
 
 
@@ -79,7 +79,9 @@ def remember_enabled() -> None:
     global _enabled, _enabled_at
     if time.monotonic() - _enabled_at < ENABLED_SECONDS:
         return
-    _enabled = {account.key: (account, channel_for(account)) for account in ChannelAccount.objects.filter(enabled=True)}
+    _enabled = {
+        account.key: (account, build_channel(account)) for account in ChannelAccount.objects.filter(enabled=True)
+    }
     _enabled_at = time.monotonic()
 
 
@@ -91,7 +93,7 @@ def last_known(key: UUID) -> tuple[ChannelAccount, Channel] | None:
     return (before[1], before[2]) if before else None
 
 
-def known(pk: int) -> tuple[ChannelAccount, Channel]:
+def cached_by_id(pk: int) -> tuple[ChannelAccount, Channel]:
     """The account that a row belongs to, enabled or not, read at most as long ago. Raises ChannelAccount.DoesNotExist."""
     return _read(("pk", pk), pk=pk)
 
@@ -100,5 +102,5 @@ def _read(name: tuple[str, object], **which: Any) -> tuple[ChannelAccount, Chann
     found = _recent.get(name)
     if found is None or found[0] < time.monotonic():
         account = ChannelAccount.objects.get(**which)
-        _recent[name] = found = (time.monotonic() + CACHE_SECONDS, account, channel_for(account))
+        _recent[name] = found = (time.monotonic() + CACHE_SECONDS, account, build_channel(account))
     return found[1], found[2]

@@ -39,7 +39,7 @@ class _Pending:
     def write(self) -> None:
         with self.lock:
             counts, self.counts, self.timer = self.counts, Counter(), None
-        if counts and not valkey.ask(lambda client: _write(client, counts), False):
+        if counts and not valkey.try_valkey(lambda client: _write(client, counts), False):
             self.add(counts)
 
 
@@ -61,7 +61,7 @@ def totals() -> dict[Counted, int] | None:
     """Of all processes; None while Valkey is away."""
     flush()
     nothing: dict[str, str] | None = None
-    found = valkey.ask(lambda client: client.hgetall(KEY), nothing)
+    found = valkey.try_valkey(lambda client: client.hgetall(KEY), nothing)
     return None if found is None else {_read(field): int(count) for field, count in found.items()}
 
 

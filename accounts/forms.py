@@ -29,7 +29,7 @@ CONFIGURATION = [
     "name",
     "enabled",
     "retention_days",
-    "checks",
+    "moderation_scope",
     "gateway_share",
     "turns_per_minute",
     "language",
@@ -87,7 +87,7 @@ class AccountForm(OneErrorPerField, _AccountForm):
             "name",
             "enabled",
             "retention_days",
-            "checks",
+            "moderation_scope",
             "gateway_share",
             "turns_per_minute",
             "language",
@@ -154,8 +154,8 @@ class AccountForm(OneErrorPerField, _AccountForm):
         chosen: int | None = self.cleaned_data["gateway_share"]
         return self.instance.gateway_share if chosen is None else chosen
 
-    def clean_checks(self) -> str:
-        chosen: str = self.cleaned_data["checks"]
+    def clean_moderation_scope(self) -> str:
+        chosen: str = self.cleaned_data["moderation_scope"]
         if chosen and not issubclass(self.channel, Moderated):
             raise forms.ValidationError(_("WeChat has no content check for accounts of this kind."))
         return chosen

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from accounts.valkey import ask
+from accounts.valkey import try_valkey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ return '0'
 """
 
 
-def binding(limits: Sequence[Limit], peer_kind: str) -> list[Limit]:
+def applicable(limits: Sequence[Limit], peer_kind: str) -> list[Limit]:
     """Those that count a call to such a peer."""
     return [limit for limit in limits if limit.scope in ("account", peer_kind)]
 
@@ -60,10 +60,10 @@ def take(limits: Sequence[Limit], account_key: str, peer: str) -> float:
     arguments: list[float] = [time.time()]
     for limit in limits:
         arguments += [limit.count, limit.per / SLICES]
-    return float(ask(lambda valkey: valkey.eval(_TAKE, len(keys), *keys, *arguments), str(BLIND_SECONDS)))
+    return float(try_valkey(lambda valkey: valkey.eval(_TAKE, len(keys), *keys, *arguments), str(BLIND_SECONDS)))
 
 
-def left(limits: Sequence[Limit], account_key: str, peer: str = "") -> list[tuple[Limit, int | None]]:
+def remaining(limits: Sequence[Limit], account_key: str, peer: str = "") -> list[tuple[Limit, int | None]]:
     """For the account page: each limit with what is left of it; None while the counters cannot be read."""
     now = time.time()
 
@@ -72,7 +72,7 @@ def left(limits: Sequence[Limit], account_key: str, peer: str = "") -> list[tupl
         slices = valkey.hgetall(_key(limit, account_key, peer))
         return sum(int(count) for at, count in slices.items() if int(at) >= first)
 
-    counts = [ask(lambda valkey, limit=limit: used(valkey, limit), -1) for limit in limits]  # type: ignore[misc]
+    counts = [try_valkey(lambda valkey, limit=limit: used(valkey, limit), -1) for limit in limits]  # type: ignore[misc]
     return [(limit, max(0, limit.count - n) if n >= 0 else None) for limit, n in zip(limits, counts, strict=True)]
 
 

@@ -48,7 +48,7 @@ def kind_choices() -> list[tuple[str, _StrOrPromise]]:
     return [(kind, channel_class(kind).label) for kind in KINDS]
 
 
-class Checks(models.TextChoices):
+class ModerationScope(models.TextChoices):
     """Whose words the platform's content check is asked about, where it has one."""
 
     OFF = "", _("nothing")
@@ -77,12 +77,12 @@ class ChannelAccount(models.Model):
             "Older messages are deleted with their files, unless something about them is still open. Empty: kept for ever."
         ),
     )
-    checks = models.CharField(
+    moderation_scope = models.CharField(
         _("content check"),
         max_length=4,
         blank=True,
-        default=Checks.OFF,
-        choices=Checks.choices,
+        default=ModerationScope.OFF,
+        choices=ModerationScope.choices,
         help_text=_("What WeChat's content check objects to is held until a person releases or dismisses it."),
     )
     language = models.CharField(
@@ -119,7 +119,7 @@ class ChannelAccount(models.Model):
     next_try_at = models.DateTimeField(_("next try"), null=True, editable=False)
     probes = models.PositiveSmallIntegerField(default=0, editable=False)
     # The last state that webhooks were told: where it differs from `state`, somebody is still to be told.
-    told_state = models.CharField(max_length=16, choices=Health.choices, default=Health.NEW, editable=False)
+    notified_state = models.CharField(max_length=16, choices=Health.choices, default=Health.NEW, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
 
@@ -233,9 +233,9 @@ class ReplyWindow(models.Model):
     peer_id = models.CharField(max_length=200)
     left = models.PositiveSmallIntegerField(default=0)
     until = models.DateTimeField()
-    heard_at = models.DateTimeField(default=timezone.now)  # when we heard of their last deed
+    last_action_at = models.DateTimeField(default=timezone.now)  # when we heard of their last deed
     # The last uses: a deed of which we hear late is not told of them.
-    used_at = ArrayField(models.DateTimeField(), default=list)
+    sent_times = ArrayField(models.DateTimeField(), default=list)
 
     class Meta:
         verbose_name, verbose_name_plural = _("reply window"), _("reply windows")

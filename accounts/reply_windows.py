@@ -29,29 +29,30 @@ USES_KEPT = 20
 MARGIN_SECONDS = 2
 
 _OPEN = """
-INSERT INTO accounts_replywindow AS old (account_id, peer_id, "left", until, heard_at, used_at)
+INSERT INTO accounts_replywindow AS old (account_id, peer_id, "left", until, last_action_at, sent_times)
 SELECT given.account_id, given.peer_id, given.count, given.until, given.heard, '{}'
 FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::timestamptz[], %s::timestamptz[])
   AS given(account_id, peer_id, count, until, heard)
 ORDER BY given.account_id, given.peer_id
 ON CONFLICT (account_id, peer_id) DO UPDATE SET
   "left" = greatest(
-    CASE WHEN old.until > excluded.heard_at THEN old."left" ELSE 0 END,
-    excluded."left" - (SELECT count(*) FROM unnest(old.used_at) AS used WHERE used > excluded.heard_at)),
+    CASE WHEN old.until > excluded.last_action_at THEN old."left" ELSE 0 END,
+    excluded."left" - (SELECT count(*) FROM unnest(old.sent_times) AS used WHERE used > excluded.last_action_at)),
   until = greatest(old.until, excluded.until),
-  heard_at = greatest(old.heard_at, excluded.heard_at)"""
+  last_action_at = greatest(old.last_action_at, excluded.last_action_at)"""
 _TAKE = f"""
-UPDATE accounts_replywindow SET "left" = "left" - 1, used_at = (used_at || %(now)s::timestamptz)[cardinality(used_at) + 2 - {USES_KEPT}:]
+UPDATE accounts_replywindow
+SET "left" = "left" - 1, sent_times = (sent_times || %(now)s::timestamptz)[cardinality(sent_times) + 2 - {USES_KEPT}:]
 WHERE account_id = %(account)s AND peer_id = %(peer)s AND "left" > 0 AND until > %(now)s + interval '{MARGIN_SECONDS} s'"""  # noqa: S608  constants
 _GIVE_BACK = """
-UPDATE accounts_replywindow SET "left" = "left" + 1, used_at = array_remove(used_at, %(used)s::timestamptz)
-WHERE account_id = %(account)s AND peer_id = %(peer)s AND %(used)s = ANY(used_at) AND heard_at <= %(used)s"""
+UPDATE accounts_replywindow SET "left" = "left" + 1, sent_times = array_remove(sent_times, %(used)s::timestamptz)
+WHERE account_id = %(account)s AND peer_id = %(peer)s AND %(used)s = ANY(sent_times) AND last_action_at <= %(used)s"""
 _EXHAUST = f"""
-UPDATE accounts_replywindow SET "left" = 0, used_at = array_fill(%(asked)s::timestamptz, ARRAY[{USES_KEPT}])
-WHERE account_id = %(account)s AND peer_id = %(peer)s AND heard_at <= %(asked)s"""  # noqa: S608  constants
+UPDATE accounts_replywindow SET "left" = 0, sent_times = array_fill(%(asked)s::timestamptz, ARRAY[{USES_KEPT}])
+WHERE account_id = %(account)s AND peer_id = %(peer)s AND last_action_at <= %(asked)s"""  # noqa: S608  constants
 
 
-class Opening(NamedTuple):
+class WindowGrant(NamedTuple):
     """A deed that grants so many messages. began: by the platform's clock; heard: when its callback was stored, by ours."""
 
     account_id: int
@@ -67,9 +68,9 @@ class Opening(NamedTuple):
         return min(self.began, self.heard) + timedelta(seconds=self.seconds)
 
 
-def open_all(openings: Iterable[Opening]) -> None:
+def open_all(openings: Iterable[WindowGrant]) -> None:
     """In this order. One statement, and another for whoever did something twice."""
-    of_each: dict[tuple[int, str], list[Opening]] = {}
+    of_each: dict[tuple[int, str], list[WindowGrant]] = {}
     for opening in openings:
         of_each.setdefault(opening[:2], []).append(opening)
     for at_once in zip_longest(*of_each.values()):
@@ -88,7 +89,7 @@ def give_back(account_id: int, peer_id: str, used: datetime) -> None:
     _change(_GIVE_BACK, account_id, peer_id, used=used)
 
 
-def exhaust(account_id: int, peer_id: str, asked: datetime) -> None:
+def mark_empty(account_id: int, peer_id: str, asked: datetime) -> None:
     """The platform refused what left at that moment: nothing is left, whatever we counted. Others may speak to the person as well.
 
     A deed of which we heard later is not touched: the refusal may have come before it.
@@ -96,13 +97,13 @@ def exhaust(account_id: int, peer_id: str, asked: datetime) -> None:
     _change(_EXHAUST, account_id, peer_id, asked=asked)
 
 
-def left(account_id: int, peer_id: str) -> int:
+def remaining(account_id: int, peer_id: str) -> int:
     """How many messages may be said now."""
     found = ReplyWindow.objects.filter(account_id=account_id, peer_id=peer_id).first()
-    return left_of(found) if found else 0
+    return remaining_of(found) if found else 0
 
 
-def left_of(window: ReplyWindow) -> int:
+def remaining_of(window: ReplyWindow) -> int:
     """For pages, which have the row."""
     return window.left if (window.until - timezone.now()).total_seconds() > MARGIN_SECONDS else 0
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.conf import settings
@@ -30,9 +30,8 @@ from accounts.fields import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
-    from django.apps.registry import Apps
 
 log = logging.getLogger(__name__)
 # So few that a batch is held for milliseconds, so many that a million rows are a matter of minutes.
@@ -156,22 +155,3 @@ def rotate(column: Column, current: str = "") -> tuple[int, set[int]]:
         if not done:
             break
     return changed, damaged
-
-
-def change_versions(models: Apps, fields: Mapping[str, Sequence[str]], to: str) -> None:
-    """For migrations: every value of these fields that is of another version is written anew, under the first key.
-
-    models: as they are then; fields: model → its encrypted fields. A value that does not open stays as it is and is logged:
-    `rotate_keys` names it too. Raises RuntimeError where a row could not be changed because another process holds it.
-    """
-    for label, names in fields.items():
-        for name in names:
-            _change_version(Column(cast("Encrypted[Any, Any]", models.get_model(label)._meta.get_field(name)), to))
-
-
-def _change_version(column: Column) -> None:
-    _changed, damaged = rotate(column, column.to)
-    if damaged:
-        log.error("%s: %d values do not open and stay as they are", column.context, len(damaged))
-    if column.left(column.to) > len(damaged):
-        raise RuntimeError(f"{column.context}: rows are in use; stop every process of the bridge, then migrate again")

@@ -101,11 +101,11 @@ class StoredTokens:
 
     def _fetch(self, generation: int) -> str:
         from accounts.channels import (
-            channel_for,  # which hands out this class: a channel and its tokens need each other
+            build_channel,  # which hands out this class: a channel and its tokens need each other
         )
 
         try:
-            token = cast("Tokens", channel_for(self.account)).fetch_token()
+            token = cast("Tokens", build_channel(self.account)).fetch_token()
         except ChannelError as error:
             counters.add("token_failures", account=str(self.account.pk))
             self._failed(generation, error)

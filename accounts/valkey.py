@@ -37,7 +37,7 @@ def client() -> redis.Redis:
     )
 
 
-class _Rest:
+class _CircuitBreaker:
     """One per process: after a failure nobody here asks again for a while."""
 
     def __init__(self) -> None:
@@ -56,15 +56,15 @@ class _Rest:
         return time.monotonic() >= self.until
 
 
-rest = _Rest()
+circuit_breaker = _CircuitBreaker()
 
 
-def ask(question: Callable[[Any], Found], default: Found) -> Found:
+def try_valkey(question: Callable[[Any], Found], default: Found) -> Found:
     """question(client), or default while Valkey is away. client is a redis.Redis with 100 ms time-outs."""
-    if not rest.over:
+    if not circuit_breaker.over:
         return default
     try:
         return question(client())
     except (redis.RedisError, OSError) as error:
-        rest.begin(error)
+        circuit_breaker.begin(error)
         return default

@@ -14,5 +14,5 @@ class BridgeConfig(AppConfig):
         from bridge.runtime.db import connection as database  # noqa: F401  checks registers the system checks
         from bridge.security import audit
 
-        audit.watch()
-        database.look_before_use(connection)
+        audit.register_models()
+        database.install_pool_check(connection)

@@ -18,7 +18,7 @@ from bridge.operations import health  # noqa: E402
 from bridge.pipeline.inbound.callbacks import PATH, Callbacks  # noqa: E402
 from bridge.pipeline.inbound.spool_drain import Keeper  # noqa: E402
 from bridge.runtime.conf.capacity import MAX_TARGET  # noqa: E402
-from bridge.runtime.db.connection import AWAY  # noqa: E402
+from bridge.runtime.db.connection import DB_UNAVAILABLE  # noqa: E402
 from bridge.runtime.web.http import ClientGone, Refused, Request, Response  # noqa: E402
 from bridge.runtime.web.pages import Pages  # noqa: E402
 from bridge.runtime.web.threads import Threads  # noqa: E402
@@ -58,7 +58,7 @@ class Application:
             response = refused.response()
         except ClientGone:
             return
-        except AWAY as error:
+        except DB_UNAVAILABLE as error:
             log.warning("%s: the database is away (%s)", request.path[:200], type(error).__name__)
             response = Response(
                 503, b"The database is away. Please try again in a moment.\n", headers={"retry-after": "5"}

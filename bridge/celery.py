@@ -30,8 +30,8 @@ class SignsOfLife(StartStopStep):
 
     def start(self, parent: Any) -> None:
         # Runs when the loop does, so when every other step has started.
-        parent.timer.call_after(0, liveness.sign, ("worker",))
-        parent.timer.call_repeatedly(liveness.SIGN_EVERY_SECONDS, liveness.sign, ("worker",))
+        parent.timer.call_after(0, liveness.touch_sign, ("worker",))
+        parent.timer.call_repeatedly(liveness.SIGN_EVERY_SECONDS, liveness.touch_sign, ("worker",))
 
 
 class Answering(StartStopStep):
@@ -40,17 +40,17 @@ class Answering(StartStopStep):
     requires = ("celery.worker.components:Pool",)
 
     def create(self, parent: Any) -> Any:
-        from bridge.runtime.worker.threads import Bells  # not before Django has its models
+        from bridge.runtime.worker.threads import WorkerThreads  # not before Django has its models
 
-        bells = Bells()
+        bells = WorkerThreads()
         worker_shutting_down.connect(lambda **_kwargs: bells.leave(), weak=False)
         return bells
 
     def start(self, parent: Any) -> None:
-        from bridge.models import Wire
+        from bridge.models import Carrier
         from bridge.runtime.worker.warm_up import warm_up
 
-        warm_up(Wire.WORKER, most=settings.SEND_THREADS)
+        warm_up(Carrier.WORKER, most=settings.SEND_THREADS)
         super().start(parent)
 
 
@@ -60,4 +60,4 @@ app.steps["worker"].update({SignsOfLife, Answering})
 @after_task_publish.connect(sender="bridge.runtime.worker.tasks.sweep")
 def _ticked(**_kwargs: Any) -> None:
     """Only the clock publishes this task, each second."""
-    liveness.sign("beat")
+    liveness.touch_sign("beat")

@@ -19,9 +19,9 @@ from bridge.runtime.conf.environment import (
     mail_server,
     one_of,
     read,
+    split_words,
     time_zone,
-    whole,
-    words,
+    whole_number,
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -30,17 +30,17 @@ OPENCLAW_ON_THIS_MACHINE = ["127.0.0.1:18789", "[::1]:18789", "localhost:18789"]
 DEBUG = read("DEBUG", flag, False)
 DEMO = read("DEMO", flag, False)
 SECRET_KEY = read("SECRET_KEY", str, "")
-FIELD_KEYS: list[str] = read("FIELD_KEYS", words, [])
+FIELD_KEYS: list[str] = read("FIELD_KEYS", split_words, [])
 PUBLIC_URL = read("PUBLIC_URL", str, "").rstrip("/")
-ALLOWED_HOSTS: list[str] = read("ALLOWED_HOSTS", words, ["*"])
+ALLOWED_HOSTS: list[str] = read("ALLOWED_HOSTS", split_words, ["*"])
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL.startswith(("http://", "https://")) else []
 # Addresses or networks of the TLS proxies in front: only what they forward is believed. See `bridge.security.proxies`.
-TRUSTED_PROXIES: list[str] = read("TRUSTED_PROXIES", words, ["127.0.0.0/8", "::1"])
+TRUSTED_PROXIES: list[str] = read("TRUSTED_PROXIES", split_words, ["127.0.0.0/8", "::1"])
 # What may be called though it is private, or without https, as `host:port`; without a port, 80 and 443 are meant; `host:*` is every port.
 # The first list is for addresses that staff enter: gateways, API addresses, webhooks. The second is for addresses that a stranger can name:
 # files that an agent or a message refers to, and where an AI bot's late answer goes.
-ALLOWED_PRIVATE_HOSTS: list[str] = read("ALLOWED_PRIVATE_HOSTS", words, OPENCLAW_ON_THIS_MACHINE)
-ALLOWED_PRIVATE_MEDIA_HOSTS: list[str] = read("ALLOWED_PRIVATE_MEDIA_HOSTS", words, [])
+ALLOWED_PRIVATE_HOSTS: list[str] = read("ALLOWED_PRIVATE_HOSTS", split_words, OPENCLAW_ON_THIS_MACHINE)
+ALLOWED_PRIVATE_MEDIA_HOSTS: list[str] = read("ALLOWED_PRIVATE_MEDIA_HOSTS", split_words, [])
 
 INSTALLED_APPS = [
     "unfold",
@@ -100,7 +100,7 @@ TEMPLATES = [
 ]
 
 DATABASES: dict[str, dict[str, Any]] = {"default": read("DATABASE_URL", database, database("postgres:///bridge"))}
-DB_POOL_SIZE = read("DB_POOL_SIZE", whole(0, 100), 24)
+DB_POOL_SIZE = read("DB_POOL_SIZE", whole_number(0, 100), 24)
 if DB_POOL_SIZE:
     # A pool smaller than the thread count loses 40 % of the throughput; keep it above every process's threads.
     # reconnect_timeout: the pool doubles its pause between two tries, by default for five minutes: after 48 s without a database 11 to 20 s
@@ -132,17 +132,17 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
 ]
 # After so many wrong passwords a name is locked for callers from that address, until so many minutes have passed without a try.
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
-AXES_FAILURE_LIMIT = read("LOGIN_FAILURES", whole(1, 1000), 5)
-AXES_COOLOFF_TIME = timedelta(minutes=read("LOGIN_LOCK_MINUTES", whole(1, 1440), 15))
+AXES_FAILURE_LIMIT = read("LOGIN_FAILURES", whole_number(1, 1000), 5)
+AXES_COOLOFF_TIME = timedelta(minutes=read("LOGIN_LOCK_MINUTES", whole_number(1, 1440), 15))
 # Of one address in that time, whatever the names: `bridge.security.logins`.
-LOGIN_ADDRESS_FAILURES = read("LOGIN_ADDRESS_FAILURES", whole(5, 10000), 30)
+LOGIN_ADDRESS_FAILURES = read("LOGIN_ADDRESS_FAILURES", whole_number(5, 10000), 30)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_HANDLER = "bridge.security.failures.Failures"
 AXES_CLIENT_IP_CALLABLE = "bridge.security.proxies.client_address"
 AXES_LOCKOUT_TEMPLATE = "429.html"
 AXES_RESET_ON_SUCCESS = True
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
-SESSION_COOKIE_AGE = read("SESSION_HOURS", whole(1, 720), 12) * 3600
+SESSION_COOKIE_AGE = read("SESSION_HOURS", whole_number(1, 720), 12) * 3600
 
 # The REST API; what its views share is in `bridge.api.base`.
 REST_FRAMEWORK: dict[str, Any] = {
@@ -154,7 +154,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "EXCEPTION_HANDLER": "bridge.api.errors.handle",
 }
 # Requests a minute of each token, and of each person in the browser.
-API_RATE = read("API_RATE", whole(1, 1_000_000), 600)
+API_RATE = read("API_RATE", whole_number(1, 1_000_000), 600)
 REST_KNOX = {"TOKEN_TTL": timedelta(days=90), "TOKEN_PREFIX": "wxb_", "AUTH_HEADER_PREFIX": "Bearer"}  # noqa: S106 - a prefix
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "WeChat ⇄ OpenClaw bridge",
@@ -189,7 +189,7 @@ CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_CONCURRENCY = read("WORKER_THREADS", whole(1, 100), 8)
+CELERY_WORKER_CONCURRENCY = read("WORKER_THREADS", whole_number(1, 100), 8)
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -228,27 +228,27 @@ CELERY_BEAT_SCHEDULE = {
     "names": {"task": "bridge.runtime.worker.tasks.look_up_names", "schedule": 10.0, "options": {"expires": 10.0}},
 }
 # How many deliveries one worker process sends at the same time.
-SEND_THREADS = read("SEND_THREADS", whole(1, 100), 16)
+SEND_THREADS = read("SEND_THREADS", whole_number(1, 100), 16)
 
 # Too-old guard: an answer that comes hours late confuses more than it helps. Seconds.
-MAX_AGE_ASK = read("MAX_AGE_ASK", whole(60, 604800), 3600)
-MAX_AGE_SEND = read("MAX_AGE_SEND", whole(60, 604800), 6 * 3600)
+MAX_AGE_QUESTION = read("MAX_AGE_QUESTION", whole_number(60, 604800), 3600)
+MAX_AGE_ANSWER = read("MAX_AGE_ANSWER", whole_number(60, 604800), 6 * 3600)
 # How long the messages of a new account are kept, in days; staff may change it at the account. 0: for ever.
 RETENTION_DAYS = read("RETENTION_DAYS", days, 90)
 # What /metrics asks for as a bearer token; without one there is no /metrics.
 METRICS_TOKEN = read("METRICS_TOKEN", str, "")
-MAX_AGE_HOOK = read("MAX_AGE_HOOK", whole(60, 604800), 3 * 86400)
+MAX_AGE_WEBHOOK = read("MAX_AGE_WEBHOOK", whole_number(60, 604800), 3 * 86400)
 
 EMAIL_TIMEOUT = 10
-ALERT_EMAIL: list[str] = read("ALERT_EMAIL", words, [])
+ALERT_EMAIL: list[str] = read("ALERT_EMAIL", split_words, [])
 ALERT_WEBHOOK_URL = read("ALERT_WEBHOOK_URL", str, "")
 DEFAULT_FROM_EMAIL = read("ALERT_FROM", str, "bridge@localhost")
 vars().update(read("EMAIL_URL", mail_server, mail_server("consolemail://")))
 
 # Where callbacks are kept while the database is away, and how many at most: of all processes together, and of each.
 SPOOL_DIR = read("SPOOL_DIR", str, str(BASE_DIR / ".data" / "spool"))
-SPOOL_MAX_MB = read("SPOOL_MAX_MB", whole(1, 1_000_000), 256)
-SPOOL_MAX_MESSAGES = read("SPOOL_MAX_MESSAGES", whole(1, 100_000_000), 100_000)
+SPOOL_MAX_MB = read("SPOOL_MAX_MB", whole_number(1, 1_000_000), 256)
+SPOOL_MAX_MESSAGES = read("SPOOL_MAX_MESSAGES", whole_number(1, 100_000_000), 100_000)
 
 MEDIA_ROOT = read("MEDIA_ROOT", str, str(BASE_DIR / ".data" / "media"))
 # Attachments are served by a permission-checked view only, so there is no MEDIA_URL.
@@ -325,7 +325,7 @@ CONTENT_SECURITY_POLICY = {
         **dict.fromkeys(("object-src", "base-uri", "frame-ancestors"), ["'none'"]),
     }
 }
-HSTS_SECONDS = read("HSTS_SECONDS", whole(0, 63072000), 2592000)
+HSTS_SECONDS = read("HSTS_SECONDS", whole_number(0, 63072000), 2592000)
 HTTPS_REDIRECT = read("HTTPS_REDIRECT", flag, True)
 if PUBLIC_URL.startswith("https://"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NO_LONGER_SUPPORTED = _("This kind of account is no longer supported.")
 
 
-class Retired(Channel):
+class UnregisteredKind(Channel):
     """Has no kind of its own and is in no list to choose from."""
 
     test_calls = False

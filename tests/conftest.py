@@ -48,11 +48,11 @@ def valkey() -> Iterator[redis.Redis]:
 
 def _rung_out(client: redis.Redis) -> None:
     """What the test rang for soon was rung, in the order of ringing: it reaches no other test."""
-    if publish._rung.cache_info().currsize:
+    if publish._last_notified.cache_info().currsize:
         guarded.client.cache_clear()  # a test that took Valkey away; without this each waits five seconds for nobody
-        guarded.rest.until = 0.0
+        guarded.circuit_breaker.until = 0.0
         with rings(client) as heard, contextlib.suppress(AssertionError):
-            publish.ring_soon(publish.Bell.HOOK)
+            publish.notify_soon(publish.Topic.HOOK)
             factories.eventually(lambda: heard.rung("hook"), seconds=5)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,6 +18,9 @@ from tests.structure import (
     long_functions,
     name_of,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Rooms of `bridge` that Django itself loads, or that hold no code of ours that others import.
 BESIDE = {"bridge.apps", "bridge.migrations", "bridge.settings", "bridge.templatetags"}

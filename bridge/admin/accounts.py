@@ -17,14 +17,14 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.channels import channel_for
+from accounts.channels import build_channel
 from accounts.forms import CONFIGURATION, SENTENCE_PREFIX, AccountForm, account_form
-from accounts.limits import left
+from accounts.limits import remaining
 from accounts.models import AccessToken, ChannelAccount, Health, kind_choices
 from accounts.tokens import StoredTokens
 from bridge.admin import groups, quotas, templates
-from bridge.admin.desk import TESTED, Configured
-from bridge.admin.theme import dress
+from bridge.admin.desk import TESTED, ConfiguredAdmin
+from bridge.admin.theme import style
 from bridge.people import peers
 from bridge.pipeline.inbound import callback_stats
 from bridge.security.permissions import HIDDEN
@@ -80,7 +80,7 @@ CALLBACK_REFUSALS = {
 
 
 @admin.register(ChannelAccount)
-class AccountAdmin(Configured[ChannelAccount]):
+class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
     list_display = ("name", "kind_label", "health", "reason", "since")
     list_filter = (KindFilter, "enabled", "state")
     search_fields = ("name", "external_id")
@@ -119,7 +119,7 @@ class AccountAdmin(Configured[ChannelAccount]):
 
     @admin.display(description=gettext_lazy("since"), ordering="state_since")
     def since(self, account: ChannelAccount) -> SafeString | str:
-        return formatting.ago(account.state_since)
+        return formatting.relative_time(account.state_since)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ChannelAccount]:
         """Nothing is decrypted for a list."""
@@ -162,13 +162,13 @@ class AccountAdmin(Configured[ChannelAccount]):
         base = account_form(kind) if kind in KINDS else forms.ModelForm
         made = super().get_form(request, obj, change, **{"form": base, **kwargs})
         for field in made.base_fields.values():
-            dress(field)
+            style(field)
         return made
 
     def get_fieldsets(self, request: HttpRequest, obj: ChannelAccount | None = None) -> Any:
         """Credentials only for who may change them, and only where their kind is known."""
         kind = obj.kind if obj else request.GET["kind"]
-        checks = ["checks"] if can(kind, Moderated) else []
+        checks = ["moderation_scope"] if can(kind, Moderated) else []
         ours = (None, {"fields": ["name", "enabled", "retention_days", *checks]})
         if kind not in KINDS or (obj and not self.has_change_permission(request, obj)):
             return [ours]
@@ -259,7 +259,7 @@ def _channel(account: ChannelAccount) -> Channel:
     """Raises BadRequest for a kind that is no longer registered: its page offers no button that would need it."""
     if account.kind not in KINDS:
         raise BadRequest
-    return channel_for(account)
+    return build_channel(account)
 
 
 @dataclass
@@ -270,7 +270,7 @@ class About:
 
     @property
     def channel(self) -> Channel:
-        return channel_for(self.account)
+        return build_channel(self.account)
 
     @property
     def hears_callbacks(self) -> bool:
@@ -299,13 +299,13 @@ class About:
     def refusals(self) -> dict[str, int]:
         """How many of each sort, in words; most frequent first."""
         counts: Counter[str] = Counter()
-        for code, count in callback_stats.refusals(self.account).items():
+        for code, count in callback_stats.refused_callbacks(self.account).items():
             counts[str(CALLBACK_REFUSALS.get(code, code))] += count
         return dict(counts.most_common())
 
     @property
     def limits(self) -> list[dict[str, Any]]:
-        found = left(self.channel.limits, str(self.account.key))
+        found = remaining(self.channel.limits, str(self.account.key))
         return [{"limit": limit, "left": rest if limit.scope == "account" else None} for limit, rest in found]
 
     @property

@@ -15,7 +15,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy
 
-from bridge.admin.desk import Facts
+from bridge.admin.desk import ReadOnlyAdmin
 from bridge.admin.paging import row_number
 from bridge.models import Delivery
 from bridge.ui import formatting
@@ -65,7 +65,7 @@ class WhoFilter(admin.SimpleListFilter):
 
 
 @admin.register(LogEntry)
-class AuditAdmin(Facts[LogEntry]):
+class AuditAdmin(ReadOnlyAdmin[LogEntry]):
     list_display = ("what", "deed", "who", "when", "remote_addr")
     list_select_related = ("content_type", "actor")
     list_filter = (KindFilter, WhoFilter, "action")
@@ -91,7 +91,7 @@ class AuditAdmin(Facts[LogEntry]):
 
     @admin.display(description=gettext_lazy("when"), ordering="timestamp")
     def when(self, entry: LogEntry) -> SafeString | str:
-        return formatting.ago(entry.timestamp)
+        return formatting.relative_time(entry.timestamp)
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """By index only: the log grows for years."""

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from bridge.admin.desk import Desk
+from bridge.admin.desk import BridgeAdmin
 from bridge.models import Contact, Conversation
 from bridge.ui import search
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @admin.register(Contact)
-class ContactAdmin(Desk[Contact]):
+class ContactAdmin(BridgeAdmin[Contact]):
     """The name can be written by hand where the platform does not tell it."""
 
     list_display = ("__str__", "external_id", "account", "follows")

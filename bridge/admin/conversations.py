@@ -17,27 +17,27 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts import reply_windows
-from accounts.capabilities import passively
-from accounts.channels import channel_for
+from accounts.capabilities import answers_passively
+from accounts.channels import build_channel
 from accounts.models import ReplyWindow
 from bridge.admin import transcript
 from bridge.admin.deliveries import decisions
-from bridge.admin.desk import Desk, user_of
+from bridge.admin.desk import BridgeAdmin, user_of
 from bridge.admin.paging import row_number
 from bridge.admin.routes import map_url
-from bridge.admin.theme import dressed
+from bridge.admin.theme import styled
 from bridge.models import Conversation, Delivery, Message, Reason, Route, State
 from bridge.operations.dashboard import DEAD
 from bridge.operations.unanswered import last_outcomes, unanswered
 from bridge.people import peers
 from bridge.pipeline.outbound import outbox
-from bridge.pipeline.outbound.recipients import in_words, people_of
+from bridge.pipeline.outbound.recipients import count_people, recipients_text
 from bridge.pipeline.outbound.surplus import surplus_of
 from bridge.pipeline.routing import rules
 from bridge.security import audit
 from bridge.security.permissions import may_read
 from bridge.ui import formatting, search
-from channels_wechat.contract.channel import Windows
+from channels_wechat.contract.channel import ReplyWindows
 from channels_wechat.contract.messages import Content
 from channels_wechat.contract.pasted import clean_title, without_invisible
 
@@ -116,14 +116,14 @@ class SayForm(forms.Form):
 
     def __init__(self, conversation: Conversation, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.reaches = people_of(conversation.peer_kind, conversation.peer_id)
+        self.reaches = count_people(conversation.peer_kind, conversation.peer_id)
         if self.reaches == 1:
             del self.fields["people"]
         else:
             text = _("This goes to %(people)s. Enter %(answer)s to confirm it.")
-            self.fields["people"].help_text = text % {"people": in_words(self.reaches), "answer": self.reaches}
+            self.fields["people"].help_text = text % {"people": recipients_text(self.reaches), "answer": self.reaches}
             self.fields["people"].required = True
-        self.channel = channel_for(conversation.account)
+        self.channel = build_channel(conversation.account)
         kinds = self.channel.content_kinds
         choice: Any = self.fields["kind"]
         choice.choices = [("", _("text and files")), *((kind, kind) for kind in kinds if kind not in FILE_KINDS)]
@@ -177,7 +177,7 @@ class TitleForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Conversation)
-class ConversationAdmin(Desk[Conversation]):
+class ConversationAdmin(BridgeAdmin[Conversation]):
     list_display = ("who", "account", "peer_kind", "how", "heard", "marks")
     list_filter = ("account", "peer_kind", "mode")
     search_fields = ("title", "peer_id")
@@ -210,7 +210,7 @@ class ConversationAdmin(Desk[Conversation]):
 
     @admin.display(description=gettext_lazy("last heard"), ordering="last_inbound_at")
     def heard(self, conversation: Conversation) -> SafeString | str:
-        return formatting.ago(conversation.last_inbound_at)
+        return formatting.relative_time(conversation.last_inbound_at)
 
     @admin.display(description=gettext_lazy("open"))
     def marks(self, conversation: Conversation) -> SafeString | str:
@@ -251,9 +251,9 @@ class ConversationAdmin(Desk[Conversation]):
         context = {
             **_transcript(request, conversation),
             "conversation": conversation,
-            "form": dressed(form),
-            "title_form": dressed(TitleForm(instance=conversation)),
-            "cannot_send": outbox.cannot_send(conversation),
+            "form": styled(form),
+            "title_form": styled(TitleForm(instance=conversation)),
+            "cannot_send": outbox.why_not_send(conversation),
             "route": _route_of(conversation),
             "map_url": map_url(conversation.account_id, conversation.peer_kind, conversation.peer_id),
             "may_change": self.has_change_permission(request),
@@ -296,7 +296,7 @@ class ConversationAdmin(Desk[Conversation]):
                 form.add_error(None, str(refused))
             else:
                 self.log_change(request, conversation, "sent a message")
-                audit.record("sent a message", [conversation])
+                audit.log_action("sent a message", [conversation])
                 return None
         return self.show(request, conversation, form)
 
@@ -334,11 +334,11 @@ def _route_of(conversation: Conversation) -> Route | None:
 
 def _window_of(conversation: Conversation) -> dict[str, Any] | None:
     """How many messages may still be sent and until when; None where nobody counts, or where no message can be sent at all."""
-    channel = channel_for(conversation.account)
-    if not isinstance(channel, Windows) or passively(channel, conversation.account_id):
+    channel = build_channel(conversation.account)
+    if not isinstance(channel, ReplyWindows) or answers_passively(channel, conversation.account_id):
         return None
     found = ReplyWindow.objects.filter(account=conversation.account_id, peer_id=conversation.peer_id).first()
-    left = reply_windows.left_of(found) if found else 0
+    left = reply_windows.remaining_of(found) if found else 0
     return {"left": left, "until": found.until if found and left else None}
 
 

@@ -18,10 +18,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
-from accounts.channels import channel_for
+from accounts.channels import build_channel
 from bridge.admin import replayed
 from bridge.admin.causes import CodeFilter, PossibleReasons, PossibleStates, causes
-from bridge.admin.desk import Facts, inside, user_of
+from bridge.admin.desk import ReadOnlyAdmin, local_path, user_of
 from bridge.admin.messages import DayFilter, named
 from bridge.admin.paging import Counted, row_number
 from bridge.models import Attempt, Delivery, Message, State
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
 # One confirmation is for at most so many; the rest is selected again.
-AT_ONCE = 1000
+BULK_SIZE = 1000
 # What can be done to many, and the permission it takes.
 VERBS = {
     "replay": "bridge.replay_delivery",
@@ -75,7 +75,7 @@ class OpenFilter(admin.SimpleListFilter):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(Facts[Delivery]):
+class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
     list_display = ("what", "state_word", "why", "where", "target", "tries", "when")
     instead = {"what": "withheld"}
     list_select_related = ("account", "gateway", "endpoint", "message__conversation")
@@ -89,11 +89,15 @@ class DeliveryAdmin(Facts[Delivery]):
 
     @admin.display(description=gettext_lazy("message"))
     def what(self, delivery: Delivery) -> str:
-        return _with_part(delivery, delivery.message.preview if delivery.message else formatting.whom(delivery))
+        return _with_part(
+            delivery, delivery.message.preview if delivery.message else formatting.recipient_text(delivery)
+        )
 
     @admin.display(description=gettext_lazy("message"))
     def withheld(self, delivery: Delivery) -> str:
-        return _with_part(delivery, f"{delivery.message} {HIDDEN}" if delivery.message else formatting.whom(delivery))
+        return _with_part(
+            delivery, f"{delivery.message} {HIDDEN}" if delivery.message else formatting.recipient_text(delivery)
+        )
 
     @admin.display(description=gettext_lazy("state"), ordering="state")
     def state_word(self, delivery: Delivery) -> SafeString:
@@ -119,7 +123,7 @@ class DeliveryAdmin(Facts[Delivery]):
 
     @admin.display(description=gettext_lazy("when"), ordering="id")
     def when(self, delivery: Delivery) -> SafeString | str:
-        return formatting.ago(delivery.finished_at or delivery.created_at)
+        return formatting.relative_time(delivery.finished_at or delivery.created_at)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
         secret = ("payload", "message__raw", "message__data", "message__reply_address", "account__credentials")
@@ -184,20 +188,20 @@ class DeliveryAdmin(Facts[Delivery]):
 
     @admin.action(description=gettext_lazy("Replay…"), permissions=["replay"])
     def replay_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse:
-        return self.ask_first(request, "replay", queryset.values_list("pk", flat=True)[: AT_ONCE + 1])
+        return self.ask_first(request, "replay", queryset.values_list("pk", flat=True)[: BULK_SIZE + 1])
 
     @admin.action(description=gettext_lazy("Release…"), permissions=["replay"])
     def release_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse:
-        return self.ask_first(request, "release", queryset.values_list("pk", flat=True)[: AT_ONCE + 1])
+        return self.ask_first(request, "release", queryset.values_list("pk", flat=True)[: BULK_SIZE + 1])
 
     @admin.action(description=gettext_lazy("Dismiss…"), permissions=["dismiss"])
     def dismiss_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse:
-        return self.ask_first(request, "dismiss", queryset.values_list("pk", flat=True)[: AT_ONCE + 1])
+        return self.ask_first(request, "dismiss", queryset.values_list("pk", flat=True)[: BULK_SIZE + 1])
 
     def ask_first(self, request: HttpRequest, verb: str, ids: Iterable[int]) -> HttpResponse:
         """The page that says what will happen, to how many, and to which not."""
         chosen = list(ids)
-        rows = Delivery.objects.filter(pk__in=chosen[:AT_ONCE]).order_by("id")
+        rows = Delivery.objects.filter(pk__in=chosen[:BULK_SIZE]).order_by("id")
         rows = rows.select_related(
             "account", "endpoint", "message__account", "message__reply_to", "message__conversation"
         )
@@ -214,8 +218,8 @@ class DeliveryAdmin(Facts[Delivery]):
             "uncertain": len(replay.may_arrive_twice(going)) if verb == "replay" else 0,
             "held": sum(row.state == State.HELD for row in going),
             "to_agent": sum(row.target == "agent" for row in going),
-            "more": len(chosen) > AT_ONCE,
-            "back": inside(request.POST.get("back") or request.get_full_path(), self.url("changelist")),
+            "more": len(chosen) > BULK_SIZE,
+            "back": local_path(request.POST.get("back") or request.get_full_path(), self.url("changelist")),
         }
         titles = {"replay": _("Replay?"), "release": _("Release?"), "dismiss": _("Dismiss?")}
         return self.page(request, "admin/bridge/confirm.html", titles[verb], **context)
@@ -227,11 +231,11 @@ class DeliveryAdmin(Facts[Delivery]):
             raise BadRequest
         self.need(request, VERBS[verb])
         numbers = map(row_number, request.POST.get("ids", "").split(","))
-        ids = [number for number in numbers if number is not None][:AT_ONCE]
+        ids = [number for number in numbers if number is not None][:BULK_SIZE]
         if "sure" not in request.POST:
             return self.ask_first(request, verb, ids)
         {"replay": self._replay, "release": self._release, "dismiss": self._dismiss}[verb](request, ids)
-        back = inside(request.POST.get("back", ""), self.url("changelist"))
+        back = local_path(request.POST.get("back", ""), self.url("changelist"))
         return HttpResponseRedirect(self.url("replayed") if replayed.begins_with(request, verb, back) else back)
 
     def press_recall(self, request: HttpRequest, delivery: Delivery) -> None:
@@ -274,7 +278,7 @@ class DeliveryAdmin(Facts[Delivery]):
     def _log(self, request: HttpRequest, ids: Iterable[int], word: str) -> None:
         rows = list(Delivery.objects.filter(pk__in=ids).only("pk"))
         LogEntry.objects.log_actions(user_of(request).pk, rows, CHANGE, word)
-        audit.record(word, rows)
+        audit.log_action(word, rows)
 
 
 class DeadLetterAdmin(DeliveryAdmin):
@@ -327,7 +331,7 @@ def waiting_text(wait: Wait) -> SafeString:
     link = reverse(f"admin:{PAGES[wait.on]}_change", args=[wait.id]) if wait.id else ""
     why = format_html('<a href="{}">{}</a>', link, Truncator(wait.why).chars(200)) if link else wait.why
     if wait.until and wait.until > timezone.now():
-        return format_html("<div>{} <small>{} {}</small></div>", why, _("next:"), formatting.ago(wait.until))
+        return format_html("<div>{} <small>{} {}</small></div>", why, _("next:"), formatting.relative_time(wait.until))
     return format_html("<div>{}</div>", why)
 
 
@@ -353,7 +357,7 @@ def _worth_dismissing(delivery: Delivery) -> bool:
 
 def _can_recall(delivery: Delivery) -> bool:
     sent = delivery.state == State.DELIVERED and delivery.remote_id and not delivery.recalled_at
-    return bool(sent and delivery.account and isinstance(channel_for(delivery.account), Recall))
+    return bool(sent and delivery.account and isinstance(build_channel(delivery.account), Recall))
 
 
 def _timed(attempt: Attempt) -> dict[str, Any]:

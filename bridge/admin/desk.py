@@ -38,7 +38,7 @@ def user_of(request: HttpRequest) -> User:
 TESTED = gettext_lazy("Tested: %s")
 
 
-def inside(address: str, otherwise: str) -> str:
+def local_path(address: str, otherwise: str) -> str:
     """Return the address if it is a path within this site's admin; anything else is not followed."""
     safe = address.startswith("/admin/") and not address.startswith("//") and "\\" not in address
     return address if safe and "/confirm/" not in address else otherwise
@@ -61,7 +61,7 @@ class Titled(ModelAdmin[Row]):
         return super().history_view(request, object_id, extra_context)
 
 
-class Desk(Titled[Row]):
+class BridgeAdmin(Titled[Row]):
     """Base of every admin here.
 
     buttons: name of a method `press_<name>` → the permission it needs.
@@ -157,7 +157,7 @@ class Desk(Titled[Row]):
     def noted(self, request: HttpRequest, row: Any, text: Any) -> None:
         """Keep a deed in the object's history and in the audit log; it may say more than the person is told."""
         self.log_change(request, row, str(text))
-        audit.record(str(text), [row])
+        audit.log_action(str(text), [row])
 
     def _press(self, name: str, request: HttpRequest, pk: int) -> HttpResponse:
         self.need(request, self.buttons[name])
@@ -166,7 +166,7 @@ class Desk(Titled[Row]):
         return answer or self.back(row)
 
 
-class Configured(Desk[Row]):
+class ConfiguredAdmin(BridgeAdmin[Row]):
     """Rows that are not ready when they are saved: the page of the row, where it is tested, follows a save."""
 
     next_step: ClassVar[Any] = ""
@@ -180,7 +180,7 @@ class Configured(Desk[Row]):
         return self.back(obj)
 
 
-class Facts(Desk[Row]):
+class ReadOnlyAdmin(BridgeAdmin[Row]):
     """Rows that nobody writes here."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -14,8 +14,8 @@ from django.utils.translation import gettext_lazy
 from accounts.fields import sealed
 from accounts.forms import ENTER_AGAIN, STORED, OneErrorPerField, show_what_was_typed
 from accounts.models import Health
-from bridge.admin.desk import TESTED, Configured
-from bridge.admin.theme import dress
+from bridge.admin.desk import TESTED, ConfiguredAdmin
+from bridge.admin.theme import style
 from bridge.connector import leases
 from bridge.operations.gateway_use import uses_of
 from bridge.security.permissions import HIDDEN
@@ -76,7 +76,7 @@ class GatewayForm(OneErrorPerField, _GatewayForm):
 
 
 @admin.register(Gateway)
-class GatewayAdmin(Configured[Gateway]):
+class GatewayAdmin(ConfiguredAdmin[Gateway]):
     form = GatewayForm
     list_display = ("name", "base_url", "health", "reason", "agent_count", "since")
     list_filter = ("enabled", "state")
@@ -114,7 +114,7 @@ class GatewayAdmin(Configured[Gateway]):
 
     @admin.display(description=gettext_lazy("since"), ordering="state_since")
     def since(self, gateway: Gateway) -> SafeString | str:
-        return formatting.ago(gateway.state_since)
+        return formatting.relative_time(gateway.state_since)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Gateway]:
         """Nothing is decrypted for a list."""
@@ -123,7 +123,7 @@ class GatewayAdmin(Configured[Gateway]):
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         made = super().get_form(request, obj, change, **kwargs)
         for field in made.base_fields.values():
-            dress(field)
+            style(field)
         return made
 
     def get_fieldsets(self, request: HttpRequest, obj: Gateway | None = None) -> Any:

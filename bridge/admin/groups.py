@@ -13,9 +13,9 @@ from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.channels import channel_for
+from accounts.channels import build_channel
 from accounts.person_ids import person_id
-from bridge.admin.theme import dressed
+from bridge.admin.theme import styled
 from bridge.models import Contact, Conversation
 from channels_wechat.contract.channel import Groups
 from channels_wechat.contract.errors import ChannelError
@@ -68,7 +68,7 @@ class ChangedGroup(forms.Form):
 def overview(desk: AccountAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     """The account's groups, and the form for another one."""
     account, channel = _maker(desk, request, pk)
-    form = dressed(NewGroup(request.POST or None))
+    form = styled(NewGroup(request.POST or None))
     if request.method == "POST" and form.is_valid():
         conversation = _create(desk, request, account, channel, form)
         if conversation:
@@ -84,7 +84,7 @@ def one(desk: AccountAdmin, request: HttpRequest, pk: int, conversation: int) ->
     """One group as the platform has it now."""
     account, channel = _maker(desk, request, pk)
     row = get_object_or_404(Conversation, pk=conversation, account=account, peer_kind="group")
-    form = dressed(ChangedGroup(request.POST or None))
+    form = styled(ChangedGroup(request.POST or None))
     if request.method == "POST" and form.is_valid() and _change(desk, request, account, channel, row, form):
         return HttpResponseRedirect(request.path)
     context: dict[str, Any] = {"form": form, "account": account, "conversation": row, "hears": "group" in channel.hears}
@@ -100,7 +100,7 @@ def _maker(desk: AccountAdmin, request: HttpRequest, pk: int) -> tuple[ChannelAc
     account = desk.seen(request, pk)
     if not desk.has_change_permission(request):
         raise PermissionDenied
-    channel = channel_for(account)
+    channel = build_channel(account)
     if not isinstance(channel, Groups):
         raise Http404
     return account, channel

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from bridge.admin.desk import Facts, inside, user_of
+from bridge.admin.desk import ReadOnlyAdmin, local_path, user_of
 from bridge.models import Incident
 from bridge.operations import alerts
 from bridge.security import audit
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CHANNELS = {"ALERT_EMAIL": _("by e-mail"), "ALERT_WEBHOOK_URL": _("by webhook")}
 
 
-class StillOpen(admin.SimpleListFilter):
+class OpenFilter(admin.SimpleListFilter):
     title, parameter_name = _("state"), "open"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
@@ -36,9 +36,9 @@ class StillOpen(admin.SimpleListFilter):
 
 
 @admin.register(Incident)
-class IncidentAdmin(Facts[Incident]):
+class IncidentAdmin(ReadOnlyAdmin[Incident]):
     list_display = ("title", "state", "since", "over", "staff_told")
-    list_filter = (StillOpen,)
+    list_filter = (OpenFilter,)
     search_fields = ("title", "detail")
     search_help_text = _("Words of the incident")
     change_list_template = "admin/bridge/incident_list.html"
@@ -54,17 +54,17 @@ class IncidentAdmin(Facts[Incident]):
 
     @admin.display(description=_("since"), ordering="opened_at")
     def since(self, incident: Incident) -> SafeString | str:
-        return formatting.ago(incident.opened_at)
+        return formatting.relative_time(incident.opened_at)
 
     @admin.display(description=_("over"), ordering="closed_at")
     def over(self, incident: Incident) -> SafeString | str:
-        return formatting.ago(incident.closed_at)
+        return formatting.relative_time(incident.closed_at)
 
     @admin.display(description=_("alert sent"))
     def staff_told(self, incident: Incident) -> SafeString | str:
         """Nothing is claimed: a time only where a channel accepted the alert."""
-        if incident.told_at:
-            return formatting.ago(incident.told_at)
+        if incident.notified_at:
+            return formatting.relative_time(incident.notified_at)
         if incident.error:
             return formatting.badge(_("could not be sent"), "warn")
         return (
@@ -86,8 +86,8 @@ class IncidentAdmin(Facts[Incident]):
                 messages.success(request, _("The test alert %(channel)s was accepted.") % name)
         if not alerts.channels():
             messages.warning(request, _("Nothing was sent: neither ALERT_EMAIL nor ALERT_WEBHOOK_URL is set."))
-        audit.record("sent a test alert", [user_of(request)])
-        return HttpResponseRedirect(inside(request.POST.get("back", ""), self.url("changelist")))
+        audit.log_action("sent a test alert", [user_of(request)])
+        return HttpResponseRedirect(local_path(request.POST.get("back", ""), self.url("changelist")))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().changelist_view(request, {**about_alerts(), **(extra_context or {})})

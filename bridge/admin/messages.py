@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from bridge.admin import attachments
-from bridge.admin.desk import Facts, user_of
+from bridge.admin.desk import ReadOnlyAdmin, user_of
 from bridge.admin.paging import row_number
 from bridge.models import Delivery, Message
 from bridge.people import peers
@@ -75,7 +75,7 @@ class KindFilter(admin.SimpleListFilter):
 
 
 @admin.register(Message)
-class MessageAdmin(Facts[Message]):
+class MessageAdmin(ReadOnlyAdmin[Message]):
     list_display = ("said", "way", "who", "where", "account", "when", "kind")
     instead = {"said": "withheld"}
     list_select_related = ("account", "conversation")
@@ -123,7 +123,7 @@ class MessageAdmin(Facts[Message]):
 
     @admin.display(description=_("when"), ordering="id")
     def when(self, message: Message) -> SafeString | str:
-        return formatting.ago(message.created_at)
+        return formatting.relative_time(message.created_at)
 
     def get_urls(self) -> list[URLPattern]:
         return [self.route("attachments/<uuid:uuid>/", attachments.download, "attachment"), *super().get_urls()]

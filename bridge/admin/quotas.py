@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts import capabilities
-from accounts.channels import channel_for
+from accounts.channels import build_channel
 from channels_wechat.contract.channel import Quotas
 from channels_wechat.contract.errors import Action, ChannelError
 
@@ -70,7 +70,7 @@ def ask_again(desk: AccountAdmin, request: HttpRequest, account: ChannelAccount)
 
 
 def _counting(account: ChannelAccount) -> Quotas:
-    channel = channel_for(account)
+    channel = build_channel(account)
     if not isinstance(channel, Quotas):
         raise Http404
     return channel

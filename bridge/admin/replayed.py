@@ -9,7 +9,7 @@ from django.db.models import Count
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from bridge.admin.desk import inside, user_of
+from bridge.admin.desk import local_path, user_of
 from bridge.models import Delivery, State
 from bridge.security.permissions import hide_errors, may_read
 from bridge.ui import formatting
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponse
 
-    from bridge.admin.desk import Desk
+    from bridge.admin.desk import BridgeAdmin
 
     Page = TypeVar("Page", bound=HttpResponse)
 
@@ -43,7 +43,7 @@ def begins_with(request: HttpRequest, verb: str, back: str) -> bool:
     return True
 
 
-def report(desk: Desk[Delivery], request: HttpRequest) -> HttpResponse:
+def report(desk: BridgeAdmin[Delivery], request: HttpRequest) -> HttpResponse:
     """The page of the last replay of whoever asks."""
     desk.need(request, "bridge.replay_delivery")
     kept = request.session.get("replayed", {"ids": [], "back": ""})
@@ -62,7 +62,7 @@ def report(desk: Desk[Delivery], request: HttpRequest) -> HttpResponse:
         ],
         "gone": len(kept["ids"]) - sum(counts.values()),
         "left": left,
-        "back": inside(kept["back"], desk.url("dead_letters")),
+        "back": local_path(kept["back"], desk.url("dead_letters")),
     }
     return refresh_while_moving(desk.page(request, "admin/bridge/replayed.html", _("Replayed"), **context), left)
 

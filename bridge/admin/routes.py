@@ -14,9 +14,9 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.forms import OneErrorPerField
 from accounts.models import ChannelAccount
-from bridge.admin.desk import Desk
+from bridge.admin.desk import BridgeAdmin
 from bridge.admin.gateways import known_agent
-from bridge.admin.theme import dress, dressed
+from bridge.admin.theme import style, styled
 from bridge.models import Conversation, Delivery, Reason, Route, State
 from bridge.models.routes import PeerKinds
 from bridge.people import peers
@@ -75,7 +75,7 @@ class Question(forms.Form):
 
 
 @admin.register(Route)
-class RouteAdmin(Desk[Route]):
+class RouteAdmin(BridgeAdmin[Route]):
     form = RouteForm
     list_display = ("who", "account", "agent", "answers", "state", "note")
     list_select_related = ("account", "gateway")
@@ -108,7 +108,7 @@ class RouteAdmin(Desk[Route]):
 
     @admin.display(description=gettext_lazy("answers"))
     def answers(self, route: Route) -> str:
-        words = ", ".join(rules.words(route.trigger_words))
+        words = ", ".join(rules.split_words(route.trigger_words))
         return (
             f"{route.get_trigger_display()}: {words}"
             if route.trigger in Route.BY_WORD
@@ -149,7 +149,7 @@ class RouteAdmin(Desk[Route]):
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         made = super().get_form(request, obj, change, **kwargs)
         for field in made.base_fields.values():
-            dress(field)
+            style(field)
         return made
 
     def changeform_view(self, request, object_id=None, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
@@ -173,7 +173,7 @@ class RouteAdmin(Desk[Route]):
 
     def explain_view(self, request: HttpRequest) -> HttpResponse:
         self.need(request, "bridge.view_route")
-        form = dressed(Question(request.GET if "peer_id" in request.GET else None, initial=request.GET.dict()))
+        form = styled(Question(request.GET if "peer_id" in request.GET else None, initial=request.GET.dict()))
         context: dict[str, Any] = {"form": form}
         if form.is_bound and form.is_valid():
             decision = rules.explain(**form.cleaned_data)

@@ -10,9 +10,9 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.channels import channel_for
+from accounts.channels import build_channel
 from bridge.admin.desk import user_of
-from bridge.admin.theme import dressed
+from bridge.admin.theme import styled
 from bridge.models import Message
 from bridge.pipeline.outbound import outbox
 from bridge.security import audit
@@ -57,7 +57,7 @@ def overview(desk: AccountAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     """The account's templates as the platform has them now; with ?template= the form for sending that one."""
     desk.need(request, "bridge.send_message")
     account = desk.seen(request, pk)
-    channel = channel_for(account)
+    channel = build_channel(account)
     if not isinstance(channel, Templates):
         raise Http404
     try:
@@ -65,7 +65,7 @@ def overview(desk: AccountAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     except ChannelError as refused:
         found, error = [], str(refused)
     chosen = next((each for each in found if each.id == request.GET.get("template")), None)
-    form = dressed(SubscribeForm(chosen, request.POST or None)) if chosen else None
+    form = styled(SubscribeForm(chosen, request.POST or None)) if chosen else None
     if form and request.method == "POST" and form.is_valid() and (message := _send(request, account, form)):
         desk.log_change(request, account, "sent a subscribe message")
         return HttpResponseRedirect(reverse("admin:bridge_conversation_change", args=[message.conversation_id]))
@@ -82,5 +82,5 @@ def _send(request: HttpRequest, account: ChannelAccount, form: SubscribeForm) ->
         form.add_error(None, str(refused))
         return None
     if message.conversation:
-        audit.record("sent a message", [message.conversation])
+        audit.log_action("sent a message", [message.conversation])
     return message

@@ -67,8 +67,8 @@ __all__ = [
     "UserAdmin",
     "UserChangeForm",
     "UserCreationForm",
-    "dress",
-    "dressed",
+    "style",
+    "styled",
 ]
 
 _CLASSES: tuple[tuple[type[forms.Widget], list[str]], ...] = (
@@ -80,7 +80,7 @@ _CLASSES: tuple[tuple[type[forms.Widget], list[str]], ...] = (
 )
 
 
-def dress(field: forms.Field) -> None:
+def style(field: forms.Field) -> None:
     """Give the widget of a plain Django form field the look of the admin's own."""
     if isinstance(field.widget, forms.Textarea) and field.widget.attrs.get("rows") == "10":
         field.widget.attrs["rows"] = 3
@@ -93,7 +93,7 @@ def dress(field: forms.Field) -> None:
 Form = TypeVar("Form", bound=forms.BaseForm)
 
 
-def dressed(form: Form) -> Form:
+def styled(form: Form) -> Form:
     for field in form.fields.values():
-        dress(field)
+        style(field)
     return form

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from knox.models import AuthToken
 
-from bridge.admin.desk import Facts, user_of
+from bridge.admin.desk import ReadOnlyAdmin, user_of
 from bridge.ui import formatting
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ AuthToken._meta.verbose_name, AuthToken._meta.verbose_name_plural = _("API token
 
 
 @admin.register(AuthToken)
-class TokenAdmin(Facts[AuthToken]):
+class TokenAdmin(ReadOnlyAdmin[AuthToken]):
     list_display = ("start", "user", "state", "made", "until")
     list_display_links = None
     list_select_related = ("user",)
@@ -48,11 +48,11 @@ class TokenAdmin(Facts[AuthToken]):
 
     @admin.display(description=_("issued"), ordering="created")
     def made(self, token: AuthToken) -> SafeString | str:
-        return formatting.ago(token.created)
+        return formatting.relative_time(token.created)
 
     @admin.display(description=_("expires"), ordering="expiry")
     def until(self, token: AuthToken) -> SafeString | str:
-        return formatting.ago(token.expiry)
+        return formatting.relative_time(token.expiry)
 
     def has_delete_permission(self, request: HttpRequest, obj: AuthToken | None = None) -> bool:
         """Chosen in the list; what is deleted lets nobody in any more."""

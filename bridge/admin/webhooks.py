@@ -15,8 +15,8 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from bridge.admin.desk import Desk, user_of
-from bridge.admin.theme import dress
+from bridge.admin.desk import BridgeAdmin, user_of
+from bridge.admin.theme import style
 from bridge.models import Delivery, Event, State, Target, WebhookEndpoint
 from bridge.models.webhooks import MOST_OVERLAP_HOURS, OVERLAP_HOURS
 from bridge.security.permissions import hide_errors, may_read
@@ -83,7 +83,7 @@ class OverlapForm(forms.Form):
 
 
 @admin.register(WebhookEndpoint)
-class WebhookAdmin(Desk[WebhookEndpoint]):
+class WebhookAdmin(BridgeAdmin[WebhookEndpoint]):
     form = EndpointForm
     list_display = ("name", "place", "hears", "whose", "on", "trouble")
     list_select_related = ("account",)
@@ -116,7 +116,7 @@ class WebhookAdmin(Desk[WebhookEndpoint]):
     def trouble(self, endpoint: WebhookEndpoint) -> SafeString | str:
         """Why it was switched off, or what its receiver answers now and when it is asked again."""
         stuck: Delivery | None = getattr(endpoint, "stuck", None)
-        return failing_text(stuck) if stuck else endpoint.off_reason or "–"
+        return failing_text(stuck) if stuck else endpoint.disabled_reason or "–"
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         found = super().get_changelist_instance(request)
@@ -142,7 +142,7 @@ class WebhookAdmin(Desk[WebhookEndpoint]):
             kwargs["form"] = forms.ModelForm
         made = super().get_form(request, obj, change, **kwargs)
         for field in made.base_fields.values():
-            dress(field)
+            style(field)
         return made
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
@@ -210,7 +210,7 @@ def state_badge(endpoint: WebhookEndpoint) -> SafeString:
         return formatting.badge(_("failing – retrying"), "warn")
     if endpoint.enabled:
         return formatting.badge(_("switched on"), "good")
-    return formatting.badge(_("switched off"), "bad" if endpoint.off_reason else "quiet")
+    return formatting.badge(_("switched off"), "bad" if endpoint.disabled_reason else "quiet")
 
 
 def failing_heads(endpoints: Iterable[WebhookEndpoint], readable: bool) -> dict[int, Delivery]:
@@ -231,5 +231,5 @@ def failing_heads(endpoints: Iterable[WebhookEndpoint], readable: bool) -> dict[
 def failing_text(stuck: Delivery) -> SafeString:
     """What the receiver answered, which delivery met it, and when it is sent again."""
     link = reverse("admin:bridge_delivery_change", args=[stuck.pk])
-    said, again = Truncator(stuck.error).chars(140), formatting.ago(stuck.due_at)
+    said, again = Truncator(stuck.error).chars(140), formatting.relative_time(stuck.due_at)
     return format_html('{} <a href="{}">#{}</a> <small>{} {}</small>', said, link, stuck.pk, _("next try"), again)

@@ -14,12 +14,12 @@ from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 
-from accounts.channels import channel_for
+from accounts.channels import build_channel
 from accounts.forms import CONFIGURATION, SENTENCE_LENGTH, SENTENCE_PREFIX, AccountForm, account_form
-from accounts.models import ChannelAccount, Checks, Health
-from bridge.api.base import Endpoint
+from accounts.models import ChannelAccount, Health, ModerationScope
+from bridge.api.base import ApiView
 from bridge.api.errors import Conflict, Refused
-from bridge.api.fields import Filters, Given, IdFilter, WithheldReason, YesOrNo
+from bridge.api.fields import Filters, IdFilter, MaskedReason, StrictSerializer, YesOrNo
 from channels_wechat import KINDS, channel_class
 from channels_wechat.contract.channel import Templates
 from channels_wechat.contract.errors import ChannelError
@@ -88,15 +88,15 @@ class SentencesField(serializers.DictField):
         return texts
 
 
-class AccountSerializer(WithheldReason, Given, serializers.ModelSerializer[ChannelAccount]):
+class AccountSerializer(MaskedReason, StrictSerializer, serializers.ModelSerializer[ChannelAccount]):
     """A WeChat identity."""
 
     kind = serializers.ChoiceField([(kind, channel_class(kind).label) for kind in KINDS])
     api_base_url = serializers.CharField(required=False, allow_blank=True, max_length=200)
     credentials = CredentialsField(write_only=True, required=False)
     callback_url = serializers.SerializerMethodField(help_text="What is entered in the platform's console.")
-    checks = serializers.ChoiceField(
-        Checks.choices,
+    moderation_scope = serializers.ChoiceField(
+        ModerationScope.choices,
         required=False,
         help_text="What is checked before it goes on, for kinds that have a content check.",
     )
@@ -106,7 +106,7 @@ class AccountSerializer(WithheldReason, Given, serializers.ModelSerializer[Chann
     class Meta:
         model = ChannelAccount
         fields = (
-            "id", "kind", "name", "external_id", "enabled", "retention_days", "checks", "gateway_share",
+            "id", "kind", "name", "external_id", "enabled", "retention_days", "moderation_scope", "gateway_share",
             "turns_per_minute", "language", "sentences",
             "api_base_url", "credentials", "callback_url", "state", "state_reason", "state_since", "created_at", "updated_at",
         )  # fmt: skip
@@ -146,7 +146,7 @@ class AccountFilters(Filters):
     id = IdFilter()
 
 
-class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
+class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
     queryset = ChannelAccount.objects.defer("credentials")
     serializer_class = AccountSerializer
     filterset_class = AccountFilters
@@ -192,7 +192,7 @@ class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
     @action(detail=True, methods=["get"])
     def templates(self, request: Request, pk: str) -> Response:
         """The templates for subscribe messages, asked of the platform."""
-        channel = channel_for(self.get_object())
+        channel = build_channel(self.get_object())
         if not isinstance(channel, Templates):
             raise Refused(_("Accounts of this kind have no templates."), "no_templates")
         try:

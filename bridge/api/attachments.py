@@ -12,8 +12,8 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
 
-from bridge.api.base import Endpoint, may_read
-from bridge.api.fields import Filters, IdFilter, Withheld
+from bridge.api.base import ApiView, may_read
+from bridge.api.fields import Filters, IdFilter, MaskedContent
 from bridge.models import Attachment, AttachmentState
 from bridge.security import downloads
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
 
 
-class AttachmentSerializer(Withheld, serializers.ModelSerializer[Attachment]):
+class AttachmentSerializer(MaskedContent, serializers.ModelSerializer[Attachment]):
     """A file of a message. `name` and `error` are null without the right to read messages."""
 
     content = ("name", "error")
@@ -40,7 +40,7 @@ class AttachmentFilters(Filters):
     state = django_filters.ChoiceFilter(choices=AttachmentState.choices)
 
 
-class Attachments(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
+class Attachments(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
     queryset = Attachment.objects.defer("source", "handle")
     serializer_class = AttachmentSerializer
     filterset_class = AttachmentFilters

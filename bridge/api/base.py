@@ -14,7 +14,7 @@ from bridge.api.errors import TooLarge
 from bridge.api.pages import Filtering, Pages, refuse_unknown
 from bridge.api.reading import AlwaysJson, Json
 from bridge.security import permissions
-from bridge.security.audit import act_as
+from bridge.security.audit import set_actor
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rest_framework.views import APIView
 
 
-class Needs(BasePermission):
+class ActionPermission(BasePermission):
     """The Django permission that the endpoint's `needs` names for this action; without an entry nobody may."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
@@ -35,7 +35,7 @@ class Needs(BasePermission):
         return bool(permission and request.user.has_perm(permission))
 
 
-class Endpoint(GenericViewSet[Any]):
+class ApiView(GenericViewSet[Any]):
     """Base of every view here. needs: action → the permission it takes; refuses: action → statuses beside the usual ones.
 
     bodiless: actions that take no body, for what stands in one would be passed over silently.
@@ -48,7 +48,7 @@ class Endpoint(GenericViewSet[Any]):
     content_negotiation_class = AlwaysJson
     filter_backends = [Filtering]
     pagination_class = Pages
-    permission_classes = [Needs]
+    permission_classes = [ActionPermission]
     lookup_value_regex = "[0-9]{1,18}"
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -78,7 +78,7 @@ class Endpoint(GenericViewSet[Any]):
             throttle.count_stranger(request)
             return
         throttle.count(request)
-        act_as(user_of(request))
+        set_actor(user_of(request))
 
 
 def user_of(request: Request) -> User:

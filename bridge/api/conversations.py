@@ -11,8 +11,8 @@ from rest_framework import mixins, serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from bridge.api.base import Endpoint, user_of
-from bridge.api.fields import Filters, Given, IdFilter, Moment, PeerOf, PersonFilter
+from bridge.api.base import ApiView, user_of
+from bridge.api.fields import Filters, IdFilter, Moment, PeerOf, PersonFilter, StrictSerializer
 from bridge.models import Conversation
 from bridge.models.routes import PeerKinds
 from bridge.pipeline.outbound import outbox
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
 
 
-class ConversationSerializer(Given, serializers.ModelSerializer[Conversation]):
+class ConversationSerializer(StrictSerializer, serializers.ModelSerializer[Conversation]):
     """One group or person at one account."""
 
     peer = PeerOf(source="*", read_only=True)
@@ -46,7 +46,7 @@ class ConversationFilters(Filters):
     heard_after = Moment(field_name="last_inbound_at", lookup_expr="gte")
 
 
-class Conversations(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.UpdateModelMixin, Endpoint):
+class Conversations(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.UpdateModelMixin, ApiView):
     queryset = Conversation.objects.all()
     serializer_class = ConversationSerializer
     filterset_class = ConversationFilters
@@ -75,6 +75,6 @@ class Conversations(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Upd
         """From the next message on the agent remembers nothing of this conversation."""
         conversation = self.get_object()
         outbox.new_session(conversation)
-        audit.record("began a new session", [conversation])
+        audit.log_action("began a new session", [conversation])
         conversation.refresh_from_db(fields=["session_epoch"])
         return Response(self.get_serializer(conversation).data)

@@ -11,9 +11,9 @@ from rest_framework import mixins, serializers
 from rest_framework.decorators import action
 from rest_framework.response import Response
 
-from bridge.api.base import Endpoint, may_read, user_of
+from bridge.api.base import ApiView, may_read, user_of
 from bridge.api.errors import Refused
-from bridge.api.fields import Before, Filters, Given, IdFilter, Moment, Withheld, YesOrNo
+from bridge.api.fields import Before, Filters, IdFilter, MaskedContent, Moment, StrictSerializer, YesOrNo
 from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target
 from bridge.operations import replay
 from bridge.operations.codes import with_code
@@ -44,7 +44,7 @@ class UsageSerializer(serializers.Serializer[Any]):
     cost = serializers.FloatField(allow_null=True, help_text="Dollars, where the gateway knows the model's prices.")
 
 
-class AttemptSerializer(Withheld, serializers.ModelSerializer[Attempt]):
+class AttemptSerializer(MaskedContent, serializers.ModelSerializer[Attempt]):
     """One request to the platform or the gateway. Without the right to read messages `request`, `response` and `error` are null."""
 
     content = ("request", "response", "error")
@@ -82,7 +82,7 @@ class WaitSerializer(serializers.Serializer[Any]):
     until = serializers.DateTimeField(allow_null=True)
 
 
-class DeliverySerializer(Withheld, serializers.ModelSerializer[Delivery]):
+class DeliverySerializer(MaskedContent, serializers.ModelSerializer[Delivery]):
     """The work that a message makes at one target. `error` is null without the right to read messages."""
 
     content: ClassVar[tuple[str, ...]] = ("error",)
@@ -145,7 +145,7 @@ class DeliveryFilters(Filters):
         return with_code(rows, code)
 
 
-class ChoiceSerializer(Given, serializers.Serializer[Any]):
+class ChoiceSerializer(StrictSerializer, serializers.Serializer[Any]):
     """Which deliveries: those in this state that nobody has dismissed, further narrowed by what is given."""
 
     state = serializers.ChoiceField([State.DEAD, State.UNCERTAIN, State.SKIPPED])
@@ -159,7 +159,7 @@ class ChoiceSerializer(Given, serializers.Serializer[Any]):
     created_before = serializers.DateTimeField(required=False)
 
 
-class ReplaySerializer(Given, serializers.Serializer[Any]):
+class ReplaySerializer(StrictSerializer, serializers.Serializer[Any]):
     """Oldest first, at most `limit`; with `dry_run` nothing is done."""
 
     filter = ChoiceSerializer()
@@ -184,7 +184,7 @@ class ReplayedSerializer(serializers.Serializer[Any]):
     dry_run = serializers.BooleanField()
 
 
-class Deliveries(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
+class Deliveries(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
     filterset_class = DeliveryFilters
     needs = {
         "list": "bridge.view_delivery",
@@ -215,7 +215,7 @@ class Deliveries(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
         done = replay.replay([delivery.pk], user_of(request), twice=True)
         for _pk, reason in done.refused:
             raise Refused(reason, "cannot_replay")
-        audit.record("replayed", [delivery])
+        audit.log_action("replayed", [delivery])
         delivery.refresh_from_db()
         return Response(self.get_serializer(delivery).data)
 
@@ -227,7 +227,7 @@ class Deliveries(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
         done = replay.release([delivery.pk], user_of(request))
         for _pk, reason in done.refused:
             raise Refused(reason, "cannot_release")
-        audit.record("released", [delivery])
+        audit.log_action("released", [delivery])
         delivery.refresh_from_db()
         return Response(self.get_serializer(delivery).data)
 
@@ -238,7 +238,7 @@ class Deliveries(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
         delivery = self.get_object()
         if not replay.dismiss([delivery.pk], user_of(request)):
             raise Refused(replay.why_not_dismiss(delivery), "cannot_dismiss")
-        audit.record("dismissed", [delivery])
+        audit.log_action("dismissed", [delivery])
         delivery.refresh_from_db()
         return Response(self.get_serializer(delivery).data)
 
@@ -274,7 +274,7 @@ def _chosen(wanted: dict[str, Any]) -> QuerySet[Delivery]:
 def _replayed(rows: list[Delivery], by: User, twice: bool) -> replay.Replayed:
     result = replay.replay([row.pk for row in rows], by, twice=twice)
     refused = {pk for pk, _why in result.refused}
-    audit.record("replayed", [row for row in rows if row.pk not in refused])
+    audit.log_action("replayed", [row for row in rows if row.pk not in refused])
     return result
 
 
@@ -283,7 +283,7 @@ def _tried(rows: list[Delivery], twice: bool) -> replay.Replayed:
     result = replay.Replayed()
     arrived = set() if twice else replay.may_arrive_twice(rows)
     for row in rows:
-        if reason := replay.why_not_replay(row) or (str(replay.ARRIVED) if row.pk in arrived else ""):
+        if reason := replay.why_not_replay(row) or (str(replay.MAY_HAVE_ARRIVED) if row.pk in arrived else ""):
             result.refused.append((row.pk, reason))
         else:
             result.count += 1

@@ -18,7 +18,7 @@ from django.views import defaults
 from rest_framework import exceptions, serializers, status
 from rest_framework.response import Response
 
-from bridge.runtime.db.connection import AWAY
+from bridge.runtime.db.connection import DB_UNAVAILABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,7 +138,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
     """Django's handler500; the cause is in the log. 503 where the database is away: nothing is wrong with the request."""
-    if isinstance(sys.exc_info()[1], AWAY):
+    if isinstance(sys.exc_info()[1], DB_UNAVAILABLE):
         return _database_away(request)
     if request.path.startswith(PREFIX):
         text = _("An error of the bridge itself; it is in the log.")

@@ -35,7 +35,7 @@ else:
 WHOLE = re.compile(r"-?[0-9]{1,18}")
 
 
-class Given(_Mixin):
+class StrictSerializer(_Mixin):
     """For what is sent to us: what would be passed over silently, or read as something else, is refused by name."""
 
     def to_internal_value(self, data: Any) -> Any:
@@ -77,7 +77,7 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_ID
 
 
-class Checked(_ModelMixin):
+class ModelValidated(_ModelMixin):
     """The model's own rules decide, in the words that the admin shows; only what was given is written."""
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class Checked(_ModelMixin):
         return instance
 
 
-class Withheld(_Mixin):
+class MaskedContent(_Mixin):
     """For rows with what people wrote: `content` names the fields that are null without the right to read them."""
 
     content: ClassVar[tuple[str, ...]] = ()
@@ -106,7 +106,7 @@ class Withheld(_Mixin):
         return shown
 
 
-class WithheldReason(_Mixin):
+class MaskedReason(_Mixin):
     """For accounts and gateways: a platform's or an agent's own words stand in the reason, and may repeat what was written."""
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class WithheldReason(_Mixin):
         return shown
 
 
-class PeerSerializer(Given, serializers.Serializer[Any]):
+class PeerSerializer(StrictSerializer, serializers.Serializer[Any]):
     """A group or a person, by the platform's id."""
 
     kind = serializers.ChoiceField(PeerKinds.choices)

@@ -12,9 +12,9 @@ from rest_framework.response import Response
 
 from accounts.forms import ENTER_AGAIN
 from accounts.models import Health
-from bridge.api.base import Endpoint
+from bridge.api.base import ApiView
 from bridge.api.errors import Conflict
-from bridge.api.fields import Checked, Filters, Given, WithheldReason, YesOrNo
+from bridge.api.fields import Filters, MaskedReason, ModelValidated, StrictSerializer, YesOrNo
 from bridge.operations.gateway_use import uses_of
 from channels_wechat.contract.pasted import clean_pasted
 from openclaw.models import Gateway
@@ -32,7 +32,7 @@ class AgentSerializer(serializers.Serializer[Any]):
     model = serializers.CharField(required=False)
 
 
-class GatewaySerializer(WithheldReason, Checked, Given, serializers.ModelSerializer[Gateway]):
+class GatewaySerializer(MaskedReason, ModelValidated, StrictSerializer, serializers.ModelSerializer[Gateway]):
     """An OpenClaw gateway."""
 
     token = serializers.CharField(
@@ -90,7 +90,7 @@ class GatewayFilters(Filters):
 
 class Gateways(
     mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.CreateModelMixin, mixins.UpdateModelMixin,
-    mixins.DestroyModelMixin, Endpoint,
+    mixins.DestroyModelMixin, ApiView,
 ):  # fmt: skip
     queryset = Gateway.objects.defer(*SECRETS)
     serializer_class = GatewaySerializer

@@ -13,8 +13,8 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.response import Response
 
 from bridge.api.attachments import AttachmentSerializer
-from bridge.api.base import Endpoint, client_of, may_read
-from bridge.api.fields import Before, Filters, IdFilter, Moment, PeerOf, PersonFilter, Withheld
+from bridge.api.base import ApiView, client_of, may_read
+from bridge.api.fields import Before, Filters, IdFilter, MaskedContent, Moment, PeerOf, PersonFilter
 from bridge.api.reading import Json
 from bridge.api.sending import FormSerializer, SendSerializer, key_of, read, send_once
 from bridge.models import Message
@@ -37,7 +37,7 @@ KEY = OpenApiParameter(
 )
 
 
-class MessageSerializer(Withheld, serializers.ModelSerializer[Message]):
+class MessageSerializer(MaskedContent, serializers.ModelSerializer[Message]):
     """What was said. `text` is null without the right to read messages."""
 
     content: ClassVar[tuple[str, ...]] = ("text",)
@@ -120,7 +120,7 @@ class Uploads(MultiPartParser):
     """A part `message` with the JSON, and the files in parts called `files`."""
 
 
-class Messages(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
+class Messages(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
     filterset_class = MessageFilters
     parser_classes = [Json, Uploads]
     needs = {
@@ -152,5 +152,5 @@ class Messages(mixins.ListModelMixin, mixins.RetrieveModelMixin, Endpoint):
         key = key_of(request)
         message, new = send_once(read(request), client_of(request), key)
         if new and message.conversation:
-            audit.record("sent a message", [message.conversation])
+            audit.log_action("sent a message", [message.conversation])
         return Response(ReceiptSerializer(message).data, status=201 if new else 200)

@@ -11,8 +11,8 @@ from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from accounts.models import ChannelAccount
-from bridge.api.base import Endpoint
-from bridge.api.fields import Checked, Filters, Given, IdFilter, PeerSerializer, PersonFilter, YesOrNo
+from bridge.api.base import ApiView
+from bridge.api.fields import Filters, IdFilter, ModelValidated, PeerSerializer, PersonFilter, StrictSerializer, YesOrNo
 from bridge.models import Reason, Route
 from bridge.models.routes import PeerKinds
 from bridge.pipeline.routing import rules
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
 
 
-class RouteSerializer(Checked, Given, serializers.ModelSerializer[Route]):
+class RouteSerializer(ModelValidated, StrictSerializer, serializers.ModelSerializer[Route]):
     """Messages of this peer go to this agent; the most specific one wins. An empty peer_kind or peer_id means any."""
 
     account = serializers.PrimaryKeyRelatedField(queryset=ChannelAccount.objects.defer("credentials"))
@@ -35,7 +35,7 @@ class RouteSerializer(Checked, Given, serializers.ModelSerializer[Route]):
         validators: list[Any] = []  # the model's own are asked, with their words
 
 
-class QuestionSerializer(Given, serializers.Serializer[Any]):
+class QuestionSerializer(StrictSerializer, serializers.Serializer[Any]):
     """A message that may come."""
 
     account = serializers.PrimaryKeyRelatedField(queryset=ChannelAccount.objects.defer("credentials"))
@@ -65,7 +65,7 @@ class RouteFilters(Filters):
 
 class Routes(
     mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.CreateModelMixin, mixins.UpdateModelMixin,
-    mixins.DestroyModelMixin, Endpoint,
+    mixins.DestroyModelMixin, ApiView,
 ):  # fmt: skip
     queryset = Route.objects.all()
     serializer_class = RouteSerializer

@@ -81,7 +81,7 @@ class Generator(SchemaGenerator):
 
 
 def close_objects(result: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
-    """A postprocessing hook: what is sent may hold no unknown names (see `bridge.api.fields.Given`)."""
+    """A postprocessing hook: what is sent may hold no unknown names (see `bridge.api.fields.StrictSerializer`)."""
     for name, component in result["components"]["schemas"].items():
         if name.endswith("Request"):
             component.setdefault("additionalProperties", False)

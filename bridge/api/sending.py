@@ -15,15 +15,15 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied, ValidationError
 
-from accounts.channels import channel_for
+from accounts.channels import build_channel
 from accounts.models import ChannelAccount
 from bridge.api.errors import Conflict, Malformed, Refused
-from bridge.api.fields import Given, PeerSerializer
+from bridge.api.fields import PeerSerializer, StrictSerializer
 from bridge.api.pages import refuse_unknown
 from bridge.api.reading import Json
 from bridge.models import Conversation, Message
 from bridge.pipeline.outbound import outbox
-from bridge.pipeline.outbound.recipients import people_of
+from bridge.pipeline.outbound.recipients import count_people
 from bridge.pipeline.outbound.surplus import surplus_of
 from channels_wechat import KINDS
 from channels_wechat.contract.messages import Content, MediaKind
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _KEY = re.compile(r"[!-~]{1,200}")
 
 
-class ContentSerializer(Given, serializers.Serializer[Any]):
+class ContentSerializer(StrictSerializer, serializers.Serializer[Any]):
     """Markdown text and files, or a platform message of its own type with its `data`."""
 
     kind = serializers.CharField(max_length=32, default="text")
@@ -47,7 +47,7 @@ class ContentSerializer(Given, serializers.Serializer[Any]):
     )
 
 
-class SendSerializer(Given, serializers.Serializer[Any]):
+class SendSerializer(StrictSerializer, serializers.Serializer[Any]):
     """To a conversation; or by an account to a peer, who may never have written."""
 
     conversation = serializers.PrimaryKeyRelatedField(
@@ -79,7 +79,7 @@ class FormSerializer(serializers.Serializer[Any]):
 
 
 @dataclass(slots=True)
-class Wanted:
+class SendRequest:
     """What is to be said to whom."""
 
     account: ChannelAccount
@@ -107,7 +107,7 @@ def key_of(request: Request) -> str:
     return key
 
 
-def read(request: Request) -> Wanted:
+def read(request: Request) -> SendRequest:
     """Raises ValidationError, ParseError."""
     data, files = _parts(request)
     serializer = SendSerializer(data=data)
@@ -115,12 +115,12 @@ def read(request: Request) -> Wanted:
     given = serializer.validated_data
     content = Content(**given["content"])
     if conversation := given.get("conversation"):
-        wanted = Wanted(conversation.account, conversation.peer_kind, conversation.peer_id, content, files)
+        wanted = SendRequest(conversation.account, conversation.peer_kind, conversation.peer_id, content, files)
     else:
-        wanted = Wanted(given["account"], given["peer"]["kind"], given["peer"]["id"], content, files)
+        wanted = SendRequest(given["account"], given["peer"]["kind"], given["peer"]["id"], content, files)
     wanted.several = given["several"]
     _check(wanted)
-    if people_of(wanted.peer_kind, wanted.peer_id) != 1 and wanted.several and not _may_send_to_many(request):
+    if count_people(wanted.peer_kind, wanted.peer_id) != 1 and wanted.several and not _may_send_to_many(request):
         raise PermissionDenied(_("You may not send to several people at once."))
     return wanted
 
@@ -130,7 +130,7 @@ def _may_send_to_many(request: Request) -> bool:
 
 
 @transaction.atomic
-def send_once(wanted: Wanted, client: str, key: str) -> tuple[Message, bool]:
+def send_once(wanted: SendRequest, client: str, key: str) -> tuple[Message, bool]:
     """The message, and whether it is new. Raises Conflict where the key stands for another one, Refused where it cannot be sent.
 
     The lock covers what the unique constraint does not: the same key at the same moment to another account.
@@ -172,11 +172,11 @@ def _parts(request: Request) -> tuple[Any, list[UploadedFile[Any]]]:
     return Json().parse(BytesIO(body), "application/json", {"request": request}), given
 
 
-def _check(wanted: Wanted) -> None:
+def _check(wanted: SendRequest) -> None:
     """Raises ValidationError, Refused."""
     if wanted.account.kind not in KINDS:
         raise Refused(str(NO_LONGER_SUPPORTED), "cannot_send")
-    kind, channel = wanted.content.kind, channel_for(wanted.account)
+    kind, channel = wanted.content.kind, build_channel(wanted.account)
     kinds = [name for name in channel.content_kinds if name not in get_args(MediaKind)]
     if kind == "text":
         if not without_invisible(wanted.content.text) and not wanted.files:

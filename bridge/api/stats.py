@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from bridge.api.base import Endpoint
+from bridge.api.base import ApiView
 from bridge.operations import dashboard
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class StatsSerializer(serializers.Serializer[Any]):
     uncertain = serializers.IntegerField(help_text="The request left and no answer came; nobody has dealt with it.")
 
 
-class Stats(Endpoint):
+class Stats(ApiView):
     needs = {"retrieve": "bridge.view_delivery"}
     serializer_class = StatsSerializer
     filter_backends = []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from rest_framework.exceptions import Throttled
 
-from accounts.valkey import ask
+from accounts.valkey import try_valkey
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -42,5 +42,5 @@ def _take(who: str, rate: int) -> None:
             pipe.expire(key, WINDOW_SECONDS)
             return int(pipe.execute()[0])
 
-    if ask(add, 0) > rate:
+    if try_valkey(add, 0) > rate:
         raise Throttled(wait=WINDOW_SECONDS - now % WINDOW_SECONDS + 1)

@@ -12,9 +12,9 @@ from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from accounts.models import ChannelAccount
-from bridge.api.base import Endpoint
+from bridge.api.base import ApiView
 from bridge.api.errors import Refused
-from bridge.api.fields import Checked, Filters, Given, IdFilter, YesOrNo
+from bridge.api.fields import Filters, IdFilter, ModelValidated, StrictSerializer, YesOrNo
 from bridge.models import Event, WebhookEndpoint
 from bridge.models.webhooks import MOST_OVERLAP_HOURS, OVERLAP_HOURS, URL_MOST
 from bridge.security import audit
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
 
 
-class WebhookSerializer(Checked, Given, serializers.ModelSerializer[WebhookEndpoint]):
+class WebhookSerializer(ModelValidated, StrictSerializer, serializers.ModelSerializer[WebhookEndpoint]):
     """An address that is told what happens, as standardwebhooks.com describes it."""
 
     account = serializers.PrimaryKeyRelatedField(
@@ -42,13 +42,13 @@ class WebhookSerializer(Checked, Given, serializers.ModelSerializer[WebhookEndpo
     class Meta:
         model = WebhookEndpoint
         fields: tuple[str, ...] = (
-            "id", "name", "url", "place", "events", "account", "enabled", "off_reason", "previous_until",
+            "id", "name", "url", "place", "events", "account", "enabled", "disabled_reason", "previous_until",
             "created_at", "updated_at",
         )  # fmt: skip
-        read_only_fields = ("off_reason", "previous_until", "created_at", "updated_at")
+        read_only_fields = ("disabled_reason", "previous_until", "created_at", "updated_at")
         extra_kwargs = {
             "previous_until": {"help_text": "Until then the secret before the last rotation signs too."},
-            "off_reason": {"help_text": "Why it was switched off by what it answered; empty if staff did it."},
+            "disabled_reason": {"help_text": "Why it was switched off by what it answered; empty if staff did it."},
         }
 
 
@@ -73,7 +73,7 @@ class ChangedWebhookSerializer(WebhookSerializer):
         return endpoint.secret if endpoint.has_new_secret else None
 
 
-class RotationSerializer(Given, serializers.Serializer[Any]):
+class RotationSerializer(StrictSerializer, serializers.Serializer[Any]):
     overlap_hours = serializers.IntegerField(
         min_value=0, max_value=MOST_OVERLAP_HOURS, default=OVERLAP_HOURS,
         help_text="For so long the secret before signs too; 0 ends it at once.",
@@ -96,7 +96,7 @@ class WebhookFilters(Filters):
 
 class Webhooks(
     mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.CreateModelMixin, mixins.UpdateModelMixin,
-    mixins.DestroyModelMixin, Endpoint,
+    mixins.DestroyModelMixin, ApiView,
 ):  # fmt: skip
     queryset = WebhookEndpoint.objects.defer("secret", "previous_secret")
     serializer_class = WebhookSerializer
@@ -144,5 +144,5 @@ class Webhooks(
         if not endpoint.enabled:
             raise Refused(_("Switch it on first."), "switched_off")
         delivery = events.test(endpoint)
-        audit.record("tested", [endpoint])
+        audit.log_action("tested", [endpoint])
         return Response({"delivery": delivery.pk}, status=202)

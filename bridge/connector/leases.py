@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 15
 
 
-def lease(holder: str) -> list[Gateway]:
+def acquire(holder: str) -> list[Gateway]:
     """Take every gateway that is free, renew what is ours; the fence counts the changes of hands."""
     now = timezone.now()
     free = Q(owner=holder) | Q(owner="") | Q(owner_until__lt=now) | Q(owner_until=None)
@@ -47,7 +47,7 @@ def endpoint(gateway: Gateway) -> Endpoint:
     return Endpoint(gateway.base_url, gateway.token, device, gateway.device_token, private)
 
 
-def wiring(gateway: Gateway) -> tuple[str, ...]:
+def connection_settings(gateway: Gateway) -> tuple[str, ...]:
     """What a connection depends on; any other change of a gateway takes effect without a new one."""
     return gateway.base_url, gateway.transport, gateway.token, gateway.device_key
 

@@ -16,13 +16,13 @@ from accounts.models import Health
 from bridge.connector import leases
 from bridge.models import Delivery, Message, Outcome, Route, State, Target
 from bridge.pipeline.agent import shares, stop
-from bridge.pipeline.agent.transports import HttpLink, SocketLink
-from bridge.pipeline.agent.turn import Asking, take
+from bridge.pipeline.agent.transports import HttpTransport, SocketTransport
+from bridge.pipeline.agent.turn import AgentTurn, claim_turns
 from bridge.pipeline.delivery import state as work
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.rights import restrict
 from bridge.pipeline.replies.streams import PARTIAL_SECONDS, partial_key
-from bridge.runtime.db.connection import AWAY, patiently, run_db
+from bridge.runtime.db.connection import DB_UNAVAILABLE, in_db_thread, retry_while_db_down
 from bridge.runtime.launcher import liveness
 from bridge.runtime.spool.fitting import short_id
 from bridge.security import logs
@@ -36,7 +36,7 @@ from openclaw.errors import Action, GatewayError
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence
 
-    from bridge.pipeline.agent.transports import Link
+    from bridge.pipeline.agent.transports import Transport
     from openclaw.models import Gateway
     from openclaw.turns import ForeignReply
 
@@ -56,7 +56,7 @@ class Connector:
     def __init__(self) -> None:
         self.holder = work.holder_name()
         self.stopping = asyncio.Event()
-        self.owned: dict[int, Owned] = {}
+        self.owned: dict[int, GatewayConnection] = {}
         self.valkey = redis.asyncio.Redis.from_url(settings.REDIS_URL, decode_responses=True, socket_timeout=5)
         # By the key in Valkey: the text so far, and what its mapping allows. What readers may see of it is found out when it is shown.
         self.partials: dict[str, tuple[str, Sequence[str]]] = {}
@@ -68,7 +68,7 @@ class Connector:
         try:
             while not self.stopping.is_set():
                 await self._own_or_wait()
-                liveness.sign("connector")
+                liveness.touch_sign("connector")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LEASE_EVERY_SECONDS):
                         await self.stopping.wait()
@@ -81,8 +81,8 @@ class Connector:
     async def _end(self, helpers: list[asyncio.Task[None]]) -> None:
         await _ended(helpers, patience=1)
         await _ended([owned.task for owned in self.owned.values()])
-        await run_db(work.hand_over, self.holder)
-        await run_db(leases.release, self.holder)
+        await in_db_thread(work.release_all, self.holder)
+        await in_db_thread(leases.release, self.holder)
         await self.valkey.aclose()
 
     async def _own_or_wait(self) -> None:
@@ -90,22 +90,26 @@ class Connector:
         try:
             await self._own()
             self.away.forget()
-        except AWAY as error:
+        except DB_UNAVAILABLE as error:
             self.away.note_outage(log, "gateways", error)
 
     async def _own(self) -> None:
         """Start a task for each gateway that is ours now, end those that are not, or are to be reached another way now."""
-        gateways = {gateway.pk: gateway for gateway in await run_db(leases.lease, self.holder)}
+        gateways = {gateway.pk: gateway for gateway in await in_db_thread(leases.acquire, self.holder)}
         for pk, owned in list(self.owned.items()):
             fresh = gateways.get(pk)
-            if fresh is None or leases.wiring(fresh) != leases.wiring(owned.gateway) or owned.task.done():
+            if (
+                fresh is None
+                or leases.connection_settings(fresh) != leases.connection_settings(owned.gateway)
+                or owned.task.done()
+            ):
                 await self._let_go(pk)
             else:
                 owned.gateway = fresh
                 await owned.say_that_it_works()
         for pk, gateway in gateways.items():
             if pk not in self.owned:
-                self.owned[pk] = Owned(gateway, self)
+                self.owned[pk] = GatewayConnection(gateway, self)
 
     async def _let_go(self, pk: int) -> None:
         owned = self.owned.pop(pk)
@@ -116,7 +120,7 @@ class Connector:
         while True:
             try:
                 async with self.valkey.pubsub() as subscription:
-                    await subscription.subscribe("bell:ask", stop.CHANNEL)
+                    await subscription.subscribe("bell:ask", stop.STOP_CHANNEL)
                     while True:
                         message = await subscription.get_message(ignore_subscribe_messages=True, timeout=5)
                         if message:
@@ -143,8 +147,8 @@ class Connector:
             await asyncio.sleep(work.RENEW_SECONDS)
             try:
                 running = {pk for owned in self.owned.values() for pk in owned.asking}
-                await run_db(work.renew, self.holder, running)
-                await self._stop_turns(await run_db(stop.stopped_among, running))
+                await in_db_thread(work.renew, self.holder, running)
+                await self._stop_turns(await in_db_thread(stop.stopped_turns, running))
                 self.unrenewed.forget()
             except Exception as error:
                 # Where the database is away leases may run out, and then another connector recovers the turns.
@@ -170,16 +174,16 @@ class Connector:
                     await pipe.execute()
 
 
-class Owned:
+class GatewayConnection:
     """A gateway that is ours: connect, claim what there is room for, connect again."""
 
     def __init__(self, gateway: Gateway, connector: Connector) -> None:
         self.gateway, self.connector = gateway, connector
         self.wake = asyncio.Event()
-        self.asking: dict[int, Asking] = {}
+        self.asking: dict[int, AgentTurn] = {}
         self.turns: set[asyncio.Task[None]] = set()
         self.leftovers: set[asyncio.Task[None]] = set()
-        self.proven: Link | None = None  # the open link, and when it may be tried whether it still is one
+        self.proven: Transport | None = None  # the open link, and when it may be tried whether it still is one
         self.probe_at = 0.0
         self.failing, self.away = logs.Rarely(), logs.Rarely()
         self.task = asyncio.create_task(self._run())
@@ -202,7 +206,7 @@ class Owned:
                     return
                 wait = min(error.retry_after or 0.0, LONGEST_WAIT_SECONDS)
                 await asyncio.sleep(max(wait, backoff(failures - 1) if failures else 0.2))
-            except AWAY as error:
+            except DB_UNAVAILABLE as error:
                 self.away.note_outage(log, f"gateway {self.gateway.pk}", error)
                 await asyncio.sleep(LOOK_SECONDS)
             finally:
@@ -217,36 +221,36 @@ class Owned:
         self.probe_at = now + PROBE_EVERY_SECONDS
         self._later(self._probe(link))
 
-    async def _probe(self, link: Link) -> None:
-        if isinstance(link, HttpLink):
+    async def _probe(self, link: Transport) -> None:
+        if isinstance(link, HttpTransport):
             try:
                 await link.open()
             except GatewayError as error:
                 log.info("gateway %s: still failing (%s)", self.gateway.pk, error.code)
                 return
         if not link.closed.is_set():
-            await run_db(self.gateway.set_state, Health.OK)
+            await in_db_thread(self.gateway.set_state, Health.OK)
 
-    def _link(self) -> Link:
+    def _link(self) -> Transport:
         endpoint = leases.endpoint(self.gateway)
-        return HttpLink(endpoint) if self.gateway.transport == "http" else SocketLink(endpoint, self._foreign)
+        return HttpTransport(endpoint) if self.gateway.transport == "http" else SocketTransport(endpoint, self._foreign)
 
-    async def _connect(self, link: Link) -> None:
+    async def _connect(self, link: Transport) -> None:
         version, boot_id, device_token = await link.open()
         agents, started_anew = await link.agents(), boot_id not in ("", self.gateway.boot_id)
-        await run_db(leases.connected, self.gateway, version, boot_id, agents, device_token)
+        await in_db_thread(leases.connected, self.gateway, version, boot_id, agents, device_token)
         log.info("gateway %s: connected (%s, %s agents)", self.gateway.pk, version, len(agents))
         if started_anew and agents:
             self._later(self._warm_up(link, agents[0].id, boot_id))
 
-    async def _warm_up(self, link: Link, agent_id: str, boot_id: str) -> None:
+    async def _warm_up(self, link: Transport, agent_id: str, boot_id: str) -> None:
         """Once for each start of the gateway, beside the first turns."""
         try:
             await link.warm_up(agent_id, boot_id)
         except GatewayError as error:
             log.info("gateway %s: not warmed up (%s)", self.gateway.pk, error.code)
 
-    async def _serve(self, link: Link) -> None:
+    async def _serve(self, link: Transport) -> None:
         while True:
             self.wake.clear()
             if not await self._claim(link):
@@ -256,7 +260,7 @@ class Owned:
             if link.closed.is_set():
                 raise link.lost
 
-    async def _news(self, link: Link) -> None:
+    async def _news(self, link: Transport) -> None:
         """A ring, a turn that ended, or the end of the connection."""
         waits = [asyncio.ensure_future(event.wait()) for event in (self.wake, link.closed)]
         try:
@@ -265,25 +269,25 @@ class Owned:
             for waiting in waits:
                 waiting.cancel()
 
-    async def _claim(self, link: Link) -> int:
+    async def _claim(self, link: Transport) -> int:
         room = self.gateway.max_in_flight - len(self.turns)
         if room <= 0:
             return 0
         try:
-            claimed = await run_db(take, self.connector.holder, min(room, 50), self.gateway)
-        except AWAY:  # no reason to give up the connection and the turns on it
+            claimed = await in_db_thread(claim_turns, self.connector.holder, min(room, 50), self.gateway)
+        except DB_UNAVAILABLE:  # no reason to give up the connection and the turns on it
             return 0
         for delivery, opened in claimed:
-            self._start(Asking(delivery, opened, link, self.connector.partial, self._later))
+            self._start(AgentTurn(delivery, opened, link, self.connector.partial, self._later))
         return len(claimed)
 
-    def _start(self, asking: Asking) -> None:
+    def _start(self, asking: AgentTurn) -> None:
         self.asking[asking.delivery.pk] = asking
         task = asyncio.create_task(asking.run())
         self.turns.add(task)
         task.add_done_callback(lambda done: self._ended(done, asking))
 
-    def _ended(self, task: asyncio.Task[None], asking: Asking) -> None:
+    def _ended(self, task: asyncio.Task[None], asking: AgentTurn) -> None:
         """Look for more where something waited: for this turn's lane, or for room."""
         limited = self._is_limited(asking)
         self.turns.discard(task)
@@ -291,12 +295,12 @@ class Owned:
         if limited or asking.lane_waits:
             self.wake.set()
 
-    def _is_limited(self, asking: Asking) -> bool:
+    def _is_limited(self, asking: AgentTurn) -> bool:
         """Whether somebody may wait for the room that this turn leaves: the gateway's, or its account's share of it."""
         most, account = self.gateway.max_in_flight, asking.delivery.account
         mine = sum(other.delivery.account_id == asking.delivery.account_id for other in self.asking.values())
-        full = len(self.turns) >= most - shares.reserve(most)
-        return full or (account is not None and mine >= shares.own_share(most, account.gateway_share))
+        full = len(self.turns) >= most - shares.reserve_of(most)
+        return full or (account is not None and mine >= shares.share_of(most, account.gateway_share))
 
     def _later(self, work: Coroutine[None, None, None]) -> None:
         """What is left of a turn takes no room from other turns."""
@@ -307,13 +311,13 @@ class Owned:
     async def _may_retry(self, error: GatewayError) -> bool:
         """False: staff have to act first, and every process reads that in the row."""
         state = Health.STOPPED if error.action == Action.CONFIG else Health.FAILING
-        await run_db(self.gateway.set_state, state, str(error.code), error.explained)
+        await in_db_thread(self.gateway.set_state, state, str(error.code), error.explained)
         if self.failing.is_due(str(error.code)):
             times = f" ({self.failing.times} times in a row)" if self.failing.times > 1 else ""
             log.warning("gateway %s: %s%s", self.gateway.pk, error.code, times)
         return state != Health.STOPPED
 
-    async def _close(self, link: Link) -> None:
+    async def _close(self, link: Transport) -> None:
         """Turns of a lost connection settle themselves as unknown; of a cancelled one they are handed over by the lease."""
         await link.close()
         pending = [task for task in (*self.turns, *self.leftovers) if not task.done()]
@@ -331,12 +335,12 @@ class Owned:
 
     async def _pass_on(self, reply: ForeignReply) -> None:
         try:
-            await run_db(patiently, speak_first, self.gateway, reply)
+            await in_db_thread(retry_while_db_down, send_proactive, self.gateway, reply)
         except Exception:  # nobody waits for this task, and the connection goes on
             log.exception("gateway %s: what an agent said unasked could not be sent", self.gateway.pk)
 
 
-def speak_first(gateway: Gateway, reply: ForeignReply) -> None:
+def send_proactive(gateway: Gateway, reply: ForeignReply) -> None:
     """Send what an agent said unasked to the conversation whose session it said it in.
 
     While a turn of that session is in doubt it may be that turn's answer, which `recover` will get: then it is not said here.

@@ -13,7 +13,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts import capabilities
-from accounts.channels import channel_for
+from accounts.channels import build_channel
 from bridge.models import Attachment, AttachmentState
 from bridge.security import logs
 from bridge.security.redaction import redact_text
@@ -63,10 +63,10 @@ def fetch(item: Attachment) -> None:
 
 def _fetch(item: Attachment) -> None:
     try:
-        channel = channel_for(item.message.account)
+        channel = build_channel(item.message.account)
         if not isinstance(channel, Media | Downloads):
             raise ChannelError("kind", Action.PERMANENT, "this kind of account cannot fetch files")
-        keep(item, _download(channel, item))
+        store(item, _download(channel, item))
     except ChannelError as error:
         _failed(item, error)
     except Exception as error:  # a broken body must not stop the other files
@@ -74,7 +74,7 @@ def _fetch(item: Attachment) -> None:
         _failed(item, ChannelError("internal", Action.PERMANENT, f"{type(error).__name__}: {error}"))
 
 
-def keep(item: Attachment, upload: Upload) -> None:
+def store(item: Attachment, upload: Upload) -> None:
     item.name = (upload.name or item.name)[:255]
     item.mime, item.size = upload.mime[:100], len(upload.content)
     item.file.save("", ContentFile(upload.content), save=False)
@@ -124,7 +124,7 @@ def still_fetching(ids: list[int]) -> bool:
     return Attachment.objects.filter(pk__in=ids, state=AttachmentState.PENDING).exists()
 
 
-def waiting() -> bool:
+def has_waiting() -> bool:
     """For the sweep."""
     return Attachment.objects.filter(state=AttachmentState.PENDING, due_at__lte=timezone.now()).exists()
 
@@ -169,7 +169,7 @@ def _failed(item: Attachment, error: ChannelError) -> None:
     capabilities.note(item.message.account, error)
     again = error.action in (Action.RETRY, Action.WAIT, Action.UNKNOWN) and item.tries < len(RETRY_SECONDS)
     item.error, item.lease_until = redact_text(str(error)), None
-    if error.action == Action.CONFIG and _kept_by_the_platform(item):
+    if error.action == Action.CONFIG and _is_kept_by_platform(item):
         item.tries, item.due_at = item.tries - 1, timezone.now() + timedelta(seconds=CONFIGURATION_SECONDS)
     elif again:
         item.due_at = timezone.now() + timedelta(seconds=error.retry_after or RETRY_SECONDS[item.tries - 1])
@@ -178,11 +178,11 @@ def _failed(item: Attachment, error: ChannelError) -> None:
     item.save()
 
 
-def _kept_by_the_platform(item: Attachment) -> bool:
+def _is_kept_by_platform(item: Attachment) -> bool:
     """A media id lives for days, so a file waits with its account until staff mend that; an address dies in minutes."""
     kept = timezone.now() - item.message.created_at < timedelta(days=MEDIA_ID_DAYS)
-    return kept and isinstance(channel_for(item.message.account), Media)
+    return kept and isinstance(build_channel(item.message.account), Media)
 
 
-def rows(ids: list[int]) -> list[Attachment]:
+def attachments_of(ids: list[int]) -> list[Attachment]:
     return list(Attachment.objects.filter(pk__in=ids).order_by("position"))

@@ -1,6 +1,6 @@
 """The rows of the pipeline."""
 
-from bridge.models.deliveries import Attempt, Delivery, Outcome, Reason, State, Target, Wire
+from bridge.models.deliveries import Attempt, Carrier, Delivery, Outcome, Reason, State, Target
 from bridge.models.incidents import Incident
 from bridge.models.messages import Attachment, AttachmentState, Message
 from bridge.models.routes import ERASED, Contact, Conversation, Route, SessionEpoch
@@ -24,5 +24,5 @@ __all__ = [
     "State",
     "Target",
     "WebhookEndpoint",
-    "Wire",
+    "Carrier",
 ]

@@ -49,9 +49,11 @@ class State(models.TextChoices):
 
 
 # The conversation that a webhook was told of.
-TOLD_OF = KeyTextTransform("id", KeyTransform("conversation", KeyTransform("data", KeyTransform("body", "payload"))))
-ENDED_BADLY = (State.SKIPPED, State.DEAD, State.UNCERTAIN)
-FINAL = (State.DELIVERED, *ENDED_BADLY)
+CONVERSATION_OF_EVENT = KeyTextTransform(
+    "id", KeyTransform("conversation", KeyTransform("data", KeyTransform("body", "payload")))
+)
+FAILED_STATES = (State.SKIPPED, State.DEAD, State.UNCERTAIN)
+FINAL = (State.DELIVERED, *FAILED_STATES)
 
 
 class Target(models.TextChoices):
@@ -60,7 +62,7 @@ class Target(models.TextChoices):
     WEBHOOK = "webhook", _("webhook")
 
 
-class Wire(models.TextChoices):
+class Carrier(models.TextChoices):
     """Who holds the wire and so may claim: HTTP APIs the worker, sockets the connector, stream polls the view.
 
     Webhooks have one of their own, so that no claim for WeChat ever walks past what waits for somebody's slow server.
@@ -68,8 +70,8 @@ class Wire(models.TextChoices):
 
     WORKER = "worker", _("worker")
     CONNECTOR = "connector", _("connector")
-    VIEW = "view", _("stream")
-    HOOK = "hook", _("webhooks")
+    HTTP_REPLY = "http_reply", _("stream")
+    WEBHOOK = "webhook", _("webhooks")
 
 
 class Reason(models.TextChoices):
@@ -122,7 +124,7 @@ class Delivery(models.Model):
         WebhookEndpoint, on_delete=models.SET_NULL, null=True, related_name="deliveries", db_index=False
     )
     route = models.ForeignKey(Route, on_delete=models.SET_NULL, null=True, related_name="deliveries")
-    wire = models.CharField(max_length=9, choices=Wire.choices, default=Wire.WORKER)
+    carrier = models.CharField(max_length=10, choices=Carrier.choices, default=Carrier.WORKER)
     lane = models.CharField(_("lane"), max_length=60)
     # From one sequence, taken under the peer's advisory lock: order in the lane is order of routing or sending.
     seq = models.BigIntegerField(db_default=Func(Value("bridge_delivery_seq"), function="nextval"), editable=False)
@@ -134,7 +136,9 @@ class Delivery(models.Model):
     reason = models.CharField(_("reason"), max_length=16, blank=True, default="", choices=Reason.choices)
     error = models.TextField(_("error"), blank=True, default="")
     tries = models.PositiveIntegerField(_("tries"), default=0)  # since the last replay
-    run = models.PositiveIntegerField(default=0)  # grows on replay and on definite errors: part of the gateway's key
+    run_number = models.PositiveIntegerField(
+        default=0
+    )  # grows on replay and on definite errors: part of the gateway's key
     # A person had it sent again although an earlier attempt may have been carried out: it may arrive twice.
     possibly_twice = models.BooleanField(_("possibly twice"), default=False, db_default=False)
     replays = models.PositiveIntegerField(_("replays"), default=0)
@@ -144,7 +148,7 @@ class Delivery(models.Model):
     stopped_at = models.DateTimeField(null=True)  # /stop: a turn that was asked before this is to be broken off
     lease_until = models.DateTimeField(null=True)
     holder = models.CharField(max_length=100, blank=True, default="")
-    repeat_until = models.DateTimeField(null=True)  # until then the platform swallows a repetition of this request
+    dedup_until = models.DateTimeField(null=True)  # until then the platform swallows a repetition of this request
     remote_id = models.CharField(_("platform id"), max_length=200, blank=True, default="")
     queued_at = models.DateTimeField(_("queued"), default=timezone.now)  # created, or replayed
     created_at = models.DateTimeField(_("created"), default=timezone.now)
@@ -190,7 +194,7 @@ class Delivery(models.Model):
         indexes = [
             # delivery.claim: whose turn it is.
             models.Index(
-                "wire",
+                "carrier",
                 Coalesce("gateway", 0),
                 Coalesce("account", 0),
                 Greatest("due_at", "turn_at"),
@@ -198,7 +202,7 @@ class Delivery(models.Model):
                 name="delivery_fair",
             ),
             # delivery.waiting, figures and alerts: what is due.
-            models.Index(fields=["wire", "due_at"], condition=Q(state="pending"), name="delivery_due"),
+            models.Index(fields=["carrier", "due_at"], condition=Q(state="pending"), name="delivery_due"),
             # delivery.claim: is anything before it in the lane?
             models.Index(
                 fields=["lane", "seq"], condition=Q(state__in=("pending", "sending", "held")), name="delivery_lane"
@@ -219,7 +223,7 @@ class Delivery(models.Model):
                 name="delivery_failed_lanes",
             ),
             # The list by state and by reason: what was delivered is on every page, without an index.
-            models.Index(fields=["state", "-id"], condition=Q(state__in=ENDED_BADLY), name="delivery_state"),
+            models.Index(fields=["state", "-id"], condition=Q(state__in=FAILED_STATES), name="delivery_state"),
             models.Index(fields=["reason", "-id"], condition=~Q(reason=""), name="delivery_reason"),
             # retention: the oldest webhook calls.
             models.Index(
@@ -230,7 +234,7 @@ class Delivery(models.Model):
             # The list by target: webhooks are few beside the messages.
             models.Index(fields=["-id"], condition=Q(target="webhook"), name="delivery_hooks"),
             # erasure: what webhooks were told of a conversation.
-            models.Index(TOLD_OF, condition=Q(target="webhook"), name="delivery_told"),
+            models.Index(CONVERSATION_OF_EVENT, condition=Q(target="webhook"), name="delivery_told"),
             # The list by day, and search.before.
             models.Index(fields=["created_at"], name="delivery_day"),
             # The list of what is held, allowance.opened and the content check.

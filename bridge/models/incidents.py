@@ -14,8 +14,8 @@ class Incident(models.Model):
     detail = models.TextField(_("detail"), blank=True)
     opened_at = models.DateTimeField(_("since"), default=timezone.now)
     closed_at = models.DateTimeField(_("over"), null=True)
-    told_at = models.DateTimeField(_("told"), null=True)
-    told_over_at = models.DateTimeField(_("recovery alert sent"), null=True)
+    notified_at = models.DateTimeField(_("told"), null=True)
+    resolved_notified_at = models.DateTimeField(_("recovery alert sent"), null=True)
     error = models.TextField(_("could not tell"), blank=True, default="")
 
     class Meta:
@@ -26,7 +26,7 @@ class Incident(models.Model):
             # alerts.tell: what nobody was told yet.
             models.Index(
                 fields=["id"],
-                condition=Q(told_at=None) | Q(closed_at__isnull=False, told_over_at=None),
+                condition=Q(notified_at=None) | Q(closed_at__isnull=False, resolved_notified_at=None),
                 name="incident_untold",
             )
         ]

@@ -243,9 +243,9 @@ class Contact(models.Model):
     # The turns that they had lately, as a time (bridge.pipeline.inbound.rate), and when one was last refused.
     turns_until = models.DateTimeField(null=True, editable=False)
     refused_at = models.DateTimeField(null=True, editable=False)
-    looked_up_at = models.DateTimeField(_("looked up"), null=True, editable=False)
+    name_fetched_at = models.DateTimeField(_("looked up"), null=True, editable=False)
     # The platform requires that this person's data be deleted.
-    erase_at = models.DateTimeField(null=True, editable=False)
+    erasure_requested_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:
@@ -253,9 +253,13 @@ class Contact(models.Model):
         constraints = [models.UniqueConstraint(fields=["account", "external_id"], name="contact_external_id")]
         indexes = [
             # The names task: contacts whose name nobody asked for yet.
-            models.Index(fields=["account"], condition=models.Q(looked_up_at=None), name="contact_to_look_up"),
+            models.Index(fields=["account"], condition=models.Q(name_fetched_at=None), name="contact_to_look_up"),
             # erasure.run: whose data is to be deleted.
-            models.Index(fields=["erase_at"], condition=models.Q(erase_at__isnull=False), name="contact_to_erase"),
+            models.Index(
+                fields=["erasure_requested_at"],
+                condition=models.Q(erasure_requested_at__isnull=False),
+                name="contact_to_erase",
+            ),
             # search.contacts: a part of the name or of the id.
             GinIndex(
                 OpClass(Upper("name"), name="gin_trgm_ops"),

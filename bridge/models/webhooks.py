@@ -65,7 +65,7 @@ class WebhookEndpoint(models.Model):
         help_text=_("Only what happens to this account. Empty: all accounts."),
     )
     enabled = models.BooleanField(_("enabled"), default=True)
-    off_reason = models.TextField(_("switched off because"), blank=True, default="", editable=False)
+    disabled_reason = models.TextField(_("switched off because"), blank=True, default="", editable=False)
     secret = EncryptedTextField(row="key", default=new_secret, editable=False)
     # During a rotation both secrets sign, so that the receiver can change over in its own time.
     previous_secret = EncryptedTextField(row="key", blank=True, default="", editable=False)
@@ -78,7 +78,9 @@ class WebhookEndpoint(models.Model):
         ordering = ["name", "id"]
         constraints = [
             models.CheckConstraint(condition=Q(events__len__gt=0), name="webhook_events_given"),
-            models.CheckConstraint(condition=Q(enabled=False) | Q(off_reason=""), name="webhook_reason_only_when_off"),
+            models.CheckConstraint(
+                condition=Q(enabled=False) | Q(disabled_reason=""), name="webhook_reason_only_when_off"
+            ),
             models.CheckConstraint(
                 condition=Q(previous_secret="", previous_until=None)
                 | (~Q(previous_secret="") & Q(previous_until__isnull=False)),
@@ -97,7 +99,7 @@ class WebhookEndpoint(models.Model):
             self.secret, self.previous_secret, self.previous_until = new_secret(), "", None
             update_fields = update_fields and {*update_fields, "secret", "previous_secret", "previous_until"}
         if update_fields is not None and "enabled" in update_fields:
-            update_fields = {*update_fields, "off_reason"}
+            update_fields = {*update_fields, "disabled_reason"}
         super().save(update_fields=update_fields, **options)
         self._stored_address = self.__dict__.get("url", "")
 
@@ -136,7 +138,7 @@ class WebhookEndpoint(models.Model):
 
     def _forget_reason(self) -> None:
         """Switched on, it has no reason to be off, whatever it answered since it was read."""
-        self.off_reason = "" if self.enabled else self.off_reason
+        self.disabled_reason = "" if self.enabled else self.disabled_reason
 
     @property
     def lane(self) -> str:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 # By what could not be sent: each is tried again with every look, three times a minute.
 unsent: dict[str, logs.Rarely] = {}
-MOST_UNSENT = 100
+MAX_UNSENT = 100
 # A hiccup is not an incident: failing things are given this long to come back by themselves.
 PATIENCE = timedelta(minutes=2)
 # Work that waits longer than this without a reason of its own means that a process is missing.
@@ -42,7 +42,7 @@ OLD_NEWS = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class Problem:
     cause: str
     title: str
     detail: str = ""
@@ -50,7 +50,10 @@ class Trouble:
 
 def check() -> None:
     """Open what is new, close what is over, tell what nobody was told."""
-    troubles = {trouble.cause: trouble for trouble in [*_sides(), *_gone(), *_dead_letters(), *_stuck(), *_spooled()]}
+    troubles = {
+        trouble.cause: trouble
+        for trouble in [*_accounts_and_gateways(), *_gone(), *_dead_letters(), *_stuck(), *_spooled()]
+    }
     for incident in Incident.objects.filter(closed_at=None).exclude(cause__in=troubles):
         incident.closed_at = timezone.now()
         incident.save(update_fields=["closed_at"])
@@ -58,17 +61,17 @@ def check() -> None:
     fresh = [trouble for cause, trouble in troubles.items() if cause not in open_causes]
     rows = [Incident(cause=t.cause, title=t.title[:200], detail=t.detail) for t in fresh]
     Incident.objects.bulk_create(rows, ignore_conflicts=True)
-    tell()
+    notify()
 
 
-def tell() -> None:
+def notify() -> None:
     """Send what nobody was told yet. Without a channel nothing is sent and nothing is marked as sent."""
     if not channels():
         return
-    untold = Q(told_at=None) | Q(closed_at__isnull=False, told_over_at=None)
+    untold = Q(notified_at=None) | Q(closed_at__isnull=False, resolved_notified_at=None)
     news = Q(closed_at=None) | Q(closed_at__gt=timezone.now() - OLD_NEWS)
     for incident in Incident.objects.filter(untold & news).order_by("id")[:20]:
-        _tell_one(incident)
+        _notify_one(incident)
 
 
 def channels() -> list[str]:
@@ -77,21 +80,21 @@ def channels() -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class TestResult:
     """What became of a test alert on one channel. error: empty where it was accepted."""
 
     channel: str
     error: str = ""
 
 
-def send_test() -> list[Tried]:
+def send_test() -> list[TestResult]:
     """Send a test alert now, by every channel that is set; one result for each."""
     text = _("A test alert of the bridge: whoever reads this will be told when something is wrong.")
     senders = {
         "ALERT_EMAIL": lambda: _mail(_("Test alert"), text),
         "ALERT_WEBHOOK_URL": lambda: post.post_alert(post.alert_body(text)),
     }
-    return [Tried(name, _error_of(senders[name])) for name in channels()]
+    return [TestResult(name, _error_of(senders[name])) for name in channels()]
 
 
 def _error_of(send: Callable[[], object]) -> str:
@@ -102,55 +105,55 @@ def _error_of(send: Callable[[], object]) -> str:
     return ""
 
 
-def swept() -> None:
+def record_sweep() -> None:
     """The sweep was here; its age is the surest sign that worker and beat do their work."""
-    valkey.ask(lambda client: client.set("swept", time.time(), ex=86400), None)
+    valkey.try_valkey(lambda client: client.set("swept", time.time(), ex=86400), None)
 
 
-def _sides() -> list[Trouble]:
+def _accounts_and_gateways() -> list[Problem]:
     """Accounts and gateways that stopped, or have been failing for a while."""
     bad = Q(state=Health.STOPPED) | Q(state=Health.FAILING, state_since__lt=timezone.now() - PATIENCE)
     accounts = ChannelAccount.objects.filter(bad, enabled=True)
     gateways = Gateway.objects.filter(bad, enabled=True)
-    told = [Trouble(f"account:{a.pk}", _("Account %s is down") % a.name, a.state_reason) for a in accounts]
-    return told + [Trouble(f"gateway:{g.pk}", _("Gateway %s is down") % g.name, g.state_reason) for g in gateways]
+    told = [Problem(f"account:{a.pk}", _("Account %s is down") % a.name, a.state_reason) for a in accounts]
+    return told + [Problem(f"gateway:{g.pk}", _("Gateway %s is down") % g.name, g.state_reason) for g in gateways]
 
 
-def _dead_letters() -> list[Trouble]:
+def _dead_letters() -> list[Problem]:
     rows = Delivery.objects.filter(state__in=(State.DEAD, State.UNCERTAIN), dismissed_at=None)
     rows = rows.exclude(target=Target.WEBHOOK, endpoint=None)  # an alert that fails must not raise an alert
     names = ("account_id", "account__name", "endpoint_id", "endpoint__name")
     return [_dead_of(row) for row in rows.values(*names).annotate(count=Count("pk"))]
 
 
-def _dead_of(row: dict[str, Any]) -> Trouble:
+def _dead_of(row: dict[str, Any]) -> Problem:
     cause, title = f"dead:{row['account_id']}", _("Account %s: failed deliveries") % row["account__name"]
     if row["endpoint_id"]:
         cause, title = f"dead:hook:{row['endpoint_id']}", _("Webhook %s: failed deliveries") % row["endpoint__name"]
     detail = ngettext("%(n)d delivery failed.", "%(n)d deliveries failed.", row["count"]) % {"n": row["count"]}
-    return Trouble(cause, title, detail)
+    return Problem(cause, title, detail)
 
 
-def _gone() -> list[Trouble]:
+def _gone() -> list[Problem]:
     """Webhooks that were switched off by what they answered, not by staff."""
-    gone = WebhookEndpoint.objects.filter(enabled=False).exclude(off_reason="")
-    return [Trouble(f"hook:{one.pk}", _("Webhook %s was switched off") % one.name, one.off_reason) for one in gone]
+    gone = WebhookEndpoint.objects.filter(enabled=False).exclude(disabled_reason="")
+    return [Problem(f"hook:{one.pk}", _("Webhook %s was switched off") % one.name, one.disabled_reason) for one in gone]
 
 
-def _spooled() -> list[Trouble]:
+def _spooled() -> list[Problem]:
     """Callbacks that wait on this machine's disk. Their drain closes the incident, with what it was."""
     waiting = journal.waiting()
     found = []
     if waiting.messages:
         detail = _("%d messages wait for the database.") % waiting.messages
-        found.append(Trouble(report.CAUSE, _("Callbacks were stored on disk"), detail))
+        found.append(Problem(report.CAUSE, _("Callbacks were stored on disk"), detail))
     if waiting.unreadable:
         detail = _("%d callbacks on disk cannot be read: was a key of FIELD_KEYS removed?") % waiting.unreadable
-        found.append(Trouble(f"{report.CAUSE}:unreadable", _("Callbacks on disk cannot be read"), detail))
+        found.append(Problem(f"{report.CAUSE}:unreadable", _("Callbacks on disk cannot be read"), detail))
     return found
 
 
-def _stuck() -> list[Trouble]:
+def _stuck() -> list[Problem]:
     """Due for minutes at the head of its lane, though its account works: worker, beat or connector is not there."""
     late = Delivery.objects.filter(state=State.PENDING, due_at__lt=timezone.now() - STUCK)
     late = late.filter(account__enabled=True).exclude(account__state=Health.STOPPED)
@@ -160,12 +163,12 @@ def _stuck() -> list[Trouble]:
     detail = (
         _("%d deliveries have been due for more than five minutes. Are worker, beat and connector running?") % count
     )
-    return [Trouble("stuck", _("Messages wait"), detail)] if count else []
+    return [Problem("stuck", _("Messages wait"), detail)] if count else []
 
 
-def _tell_one(incident: Incident) -> None:
+def _notify_one(incident: Incident) -> None:
     """Alert by every channel that is set. It counts as told when the first of them has accepted it."""
-    over = incident.told_at is not None
+    over = incident.notified_at is not None
     accepted: list[datetime] = []
     errors: list[str] = []
     if settings.ALERT_EMAIL:
@@ -180,12 +183,12 @@ def _tell_one(incident: Incident) -> None:
             errors.append(alert.error)
     for error in errors:
         _log_unsent(error)
-    told = {"told_over_at" if over else "told_at": accepted[0]} if accepted else {}
+    told = {"resolved_notified_at" if over else "notified_at": accepted[0]} if accepted else {}
     Incident.objects.filter(pk=incident.pk).update(error=" ".join(errors), **told)
 
 
 def _log_unsent(error: str) -> None:
-    if len(unsent) >= MOST_UNSENT:
+    if len(unsent) >= MAX_UNSENT:
         unsent.clear()
     if unsent.setdefault(error, logs.Rarely()).is_due(error):
         log.warning("an alert could not be sent: %s", error)

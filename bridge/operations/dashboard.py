@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 # The badge says "99+" beyond this.
-BADGE_MOST = 100
+MAX_BADGE = 100
 DEAD = Q(state__in=(State.DEAD, State.UNCERTAIN), dismissed_at=None)
 # What the content check objects to, or could not look at: it waits for a person.
 REVIEW = Q(state=State.HELD, reason=Reason.REVIEW)
@@ -123,4 +123,4 @@ def _by_hour(counted: Iterable[tuple[datetime, str, int]]) -> list[Hour]:
 
 def dead_letters() -> int:
     """For the menu's badge: failures nobody has dealt with, counted to BADGE_MOST only."""
-    return len(Delivery.objects.filter(DEAD).order_by("-id").values_list("pk")[:BADGE_MOST])
+    return len(Delivery.objects.filter(DEAD).order_by("-id").values_list("pk")[:MAX_BADGE])

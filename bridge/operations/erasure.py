@@ -28,7 +28,7 @@ from bridge.models import (
     State,
     Target,
 )
-from bridge.models.deliveries import TOLD_OF
+from bridge.models.deliveries import CONVERSATION_OF_EVENT
 from bridge.security import audit
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
 # People in one run, messages in one transaction: the rows are locked for tens of milliseconds.
 PEOPLE, BATCH = 100, 200
-DEED = gettext_noop("All data of this person was erased, as WeChat requires.")
+AUDIT_TEXT = gettext_noop("All data of this person was erased, as WeChat requires.")
 # What a delivery of an erased message has for a payload: it can never go out again.
-NOTHING = {"erased": True}
+ERASED_PAYLOAD = {"erased": True}
 
 
 def run() -> int:
     """Erase what can be erased now; where something is on its way at this moment, next time. Returns how many people are done."""
-    waiting = Contact.objects.filter(erase_at__isnull=False).order_by("erase_at")
+    waiting = Contact.objects.filter(erasure_requested_at__isnull=False).order_by("erasure_requested_at")
     return sum(_erase(contact) for contact in waiting[:PEOPLE])
 
 
@@ -54,14 +54,16 @@ def _erase(contact: Contact) -> bool:
         if _busy(talk):
             return False
         _erase_messages(talk)
-        if _erase_told(talk):
+        if _erase_webhook_calls(talk):
             return False
     with transaction.atomic():
-        if not Contact.objects.filter(pk=contact.pk, erase_at=contact.erase_at).update(erase_at=None):
+        if not Contact.objects.filter(pk=contact.pk, erasure_requested_at=contact.erasure_requested_at).update(
+            erasure_requested_at=None
+        ):
             return False  # another process was faster
-        audit.forget(talks, "title")
-        audit.forget(Contact.objects.filter(pk=contact.pk))
-        audit.record(DEED, [contact])
+        audit.anonymise(talks, "title")
+        audit.anonymise(Contact.objects.filter(pk=contact.pk))
+        audit.log_action(AUDIT_TEXT, [contact])
     return True
 
 
@@ -97,19 +99,19 @@ def _erase_batch(ids: list[int], name: str) -> None:
     files.update(file="", name="", source="", handle="", handle_at=None, check_trace="", **gone)
     Attempt.objects.filter(delivery__message__in=ids).update(request={}, response={}, error="")
     said = Delivery.objects.filter(message__in=ids)
-    said.update(payload=NOTHING, error="", fingerprint="", remote_id="")
+    said.update(payload=ERASED_PAYLOAD, error="", fingerprint="", remote_id="")
     messages = Message.objects.filter(pk__in=ids)
     messages.update(peer_id=name, text="", data={}, raw={}, reply_address="", request_hash="")
     messages.exclude(sender="").update(sender=name)
 
 
-def _erase_told(talk: Conversation) -> bool:
+def _erase_webhook_calls(talk: Conversation) -> bool:
     """What webhooks were told, or are still to be told, of this conversation. True: some of it is on its way at this moment."""
-    told = Delivery.objects.annotate(talk=TOLD_OF).filter(target=Target.WEBHOOK, talk=str(talk.pk))
+    told = Delivery.objects.annotate(talk=CONVERSATION_OF_EVENT).filter(target=Target.WEBHOOK, talk=str(talk.pk))
     while ids := list(told.exclude(state=State.SENDING).values_list("pk", flat=True)[:BATCH]):
         with transaction.atomic():
             rows = Delivery.objects.filter(pk__in=ids).exclude(state=State.SENDING)
             _skip(rows.filter(state=State.PENDING))
             Attempt.objects.filter(delivery__in=ids).update(request={}, response={}, error="")
-            rows.update(payload=NOTHING, error="")
+            rows.update(payload=ERASED_PAYLOAD, error="")
     return told.exists()

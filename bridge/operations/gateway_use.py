@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext as _
 
 from accounts.models import ChannelAccount
-from bridge.pipeline.agent.shares import own_share, reserve
-from bridge.runtime.db.connection import run
+from bridge.pipeline.agent.shares import reserve_of, share_of
+from bridge.runtime.db.connection import execute_prepared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from openclaw.models import Gateway
 
 # A count that stands at this means "this or more": a page must not cost more because a backlog grew.
-MOST = 1000
+MAX_COUNT = 1000
 _USE = """
 WITH mapped AS (
   SELECT DISTINCT account_id FROM bridge_route WHERE gateway_id = %(gateway)s AND enabled
@@ -30,7 +30,7 @@ WITH mapped AS (
 SELECT used.account_id, COALESCE(busy.count, 0), (
   SELECT count(*) FROM (
     SELECT 1 FROM bridge_delivery d
-    WHERE d.state = 'pending' AND d.wire = 'connector' AND COALESCE(d.gateway_id, 0) = %(gateway)s
+    WHERE d.state = 'pending' AND d.carrier = 'connector' AND COALESCE(d.gateway_id, 0) = %(gateway)s
       AND COALESCE(d.account_id, 0) = used.account_id AND d.due_at <= statement_timestamp() LIMIT %(most)s) AS waiting)
 FROM used LEFT JOIN busy USING (account_id) ORDER BY 2 DESC, 3 DESC, 1 LIMIT 200"""
 
@@ -48,13 +48,13 @@ class AccountUse:
 
 def uses_of(gateway: Gateway) -> list[AccountUse]:
     """Return the accounts that are mapped to this gateway or have turns under way, the busiest first."""
-    rows: Sequence[tuple[int, int, int]] = run(_USE, {"gateway": gateway.pk, "most": MOST})
+    rows: Sequence[tuple[int, int, int]] = execute_prepared(_USE, {"gateway": gateway.pk, "most": MAX_COUNT})
     accounts = ChannelAccount.objects.defer("credentials").in_bulk([pk for pk, _busy, _waiting in rows])
     total, most = sum(busy for _pk, busy, _waiting in rows), gateway.max_in_flight
     uses = []
     for pk, busy, waiting in rows:
         account = accounts[pk]
-        share = own_share(most, account.gateway_share) if len(rows) > 1 else most
+        share = share_of(most, account.gateway_share) if len(rows) > 1 else most
         uses.append(AccountUse(account, share, busy, waiting, _reason(gateway, share, busy, waiting, total)))
     return uses
 
@@ -69,6 +69,6 @@ def _reason(gateway: Gateway, share: int, busy: int, waiting: int, total: int) -
         return _("a turn of anybody's to end: the gateway takes %(most)d at a time") % {"most": gateway.max_in_flight}
     if busy >= share:
         return _("one of its own turns to end: its share is %(share)d") % {"share": share}
-    if busy and total >= gateway.max_in_flight - reserve(gateway.max_in_flight):
+    if busy and total >= gateway.max_in_flight - reserve_of(gateway.max_in_flight):
         return _("a turn to end: what is free is kept for accounts with nothing under way")
     return _("the turn before it in its conversation, or the connector")

@@ -24,7 +24,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from bridge.operations.prometheus import exposition, sweep_age
-from bridge.runtime.db.connection import run_on
+from bridge.runtime.db.connection import execute_on
 from bridge.runtime.spool import journal
 from bridge.runtime.web.batches import Batches
 from bridge.runtime.web.http import Refused, Request, Response
@@ -65,7 +65,7 @@ class Probes:
         return Response(status, body, "application/json")
 
     async def _look(self, askers: Sequence[None]) -> list[tuple[int, bytes]]:
-        answer = await run_on(self.threads, readyz)
+        answer = await execute_on(self.threads, readyz)
         self.seen = time.monotonic() + READY_SECONDS, answer
         return [answer] * len(askers)
 
@@ -75,7 +75,7 @@ class Probes:
             return Response(404)
         if not secrets.compare_digest(authorization.encode(), f"Bearer {settings.METRICS_TOKEN}".encode()):
             return Response(401, headers={"www-authenticate": "Bearer"})
-        return Response(200, await run_on(self.threads, _figures), CONTENT_TYPE_LATEST)
+        return Response(200, await execute_on(self.threads, _figures), CONTENT_TYPE_LATEST)
 
 
 def readyz() -> tuple[int, bytes]:
@@ -84,7 +84,7 @@ def readyz() -> tuple[int, bytes]:
     spool: how many callbacks wait on disk for the database.
     """
     waiting = journal.waiting()
-    checks = {"database": database_trouble(), **broker_troubles(), "spool": _spool_trouble(waiting)}
+    checks = {"database": database_problem(), **broker_problems(), "spool": _spool_problem(waiting)}
     missing = [name for name, trouble in checks.items() if trouble]
     told = {name: checks[name] or "ok" for name in checks}
     body = {"ready": not missing, "missing": missing, "checks": told, "spool": waiting.messages}
@@ -92,10 +92,10 @@ def readyz() -> tuple[int, bytes]:
 
 
 def _figures() -> bytes:
-    return exposition(database=not database_trouble())
+    return exposition(database=not database_problem())
 
 
-def database_trouble() -> str:
+def database_problem() -> str:
     """Empty where the database lets us in.
 
     On a connection of its own, for only the making of one has a time limit that holds even where the server is frozen; and past
@@ -109,24 +109,24 @@ def database_trouble() -> str:
     return ""
 
 
-def broker_troubles() -> dict[str, str]:
+def broker_problems() -> dict[str, str]:
     """Of the broker, and of the sweep, which leaves its time there."""
     try:
         age = sweep_age(cast("str | None", _valkey().get("swept")))
     except (redis.RedisError, OSError) as error:
         trouble = f"Valkey does not answer: {type(error).__name__}"
         return {"broker": trouble, "sweep": "unknown while Valkey is away"}
-    return {"broker": "", "sweep": _sweep_trouble(age)}
+    return {"broker": "", "sweep": _sweep_problem(age)}
 
 
-def _spool_trouble(waiting: journal.Waiting) -> str:
+def _spool_problem(waiting: journal.Waiting) -> str:
     """Rows that only wait are no trouble of their own: the database is."""
     if not waiting.unreadable:
         return ""
     return f"{waiting.unreadable} callbacks on disk cannot be read: was a key of FIELD_KEYS removed?"
 
 
-def _sweep_trouble(age: float | None) -> str:
+def _sweep_problem(age: float | None) -> str:
     if age is None:
         return "there was no sweep yet: do worker and beat run?"
     return f"the last sweep was {age:.0f} s ago: do worker and beat run?" if age > OLDEST_SWEEP_SECONDS else ""

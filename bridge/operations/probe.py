@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.db.models import F, Q
 from django.utils import timezone
 
-from accounts.channels import channel_for
+from accounts.channels import build_channel
 from accounts.models import ChannelAccount, Health
 from channels_wechat.contract.errors import Action, ChannelError
 
@@ -36,7 +36,7 @@ def _take(account: ChannelAccount) -> bool:
 
 def _probe(account: ChannelAccount) -> bool:
     """Write what the platform says into the state. A wait that it asks for is kept."""
-    channel = channel_for(account)
+    channel = build_channel(account)
     if not channel.test_calls:
         if timezone.now() - account.state_since > QUIET:
             account.set_state(Health.OK)

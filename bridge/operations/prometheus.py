@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from accounts import counters, valkey
 from accounts.models import AccessToken, ChannelAccount, Health
-from bridge.models import Incident, Wire
+from bridge.models import Carrier, Incident
 from bridge.runtime.spool import journal
 from openclaw.models import Gateway
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Totals = dict[counters.Counted, int]
 
 # A figure that stands at this means "this or more".
-MOST = 20_000
+MAX_COUNT = 20_000
 # No single query may hold up a scrape; the figures of the database are then left out, and `bridge_database_up` is 0.
 QUERY_TIMEOUT = "2s"
 
@@ -39,13 +39,14 @@ SELECT target, state, count(*) FROM (
   SELECT target, state FROM bridge_delivery WHERE state IN ('pending', 'sending', 'held') LIMIT %(most)s) AS open
 GROUP BY target, state"""
 # By the index delivery_held.
-_HELD = """
+_HELD_BY_REASON = """
 SELECT reason, count(*) FROM (SELECT reason FROM bridge_delivery WHERE state = 'held' LIMIT %(most)s) AS held GROUP BY reason"""
 # By the index delivery_due, the longest due first.
 _OLDEST = """
-SELECT target, extract(epoch FROM statement_timestamp() - min(due_at))::float FROM unnest(%(wires)s::text[]) AS wires(wire), LATERAL (
+SELECT target, extract(epoch FROM statement_timestamp() - min(due_at))::float
+FROM unnest(%(carriers)s::text[]) AS given(carrier), LATERAL (
   SELECT target, due_at FROM bridge_delivery
-  WHERE state = 'pending' AND bridge_delivery.wire = wires.wire AND due_at <= statement_timestamp() ORDER BY due_at LIMIT 1000) AS due
+  WHERE state = 'pending' AND bridge_delivery.carrier = given.carrier AND due_at <= statement_timestamp() ORDER BY due_at LIMIT 1000) AS due
 GROUP BY target"""
 # By the index delivery_failures.
 _FAILED = """
@@ -128,7 +129,7 @@ def _of(totals: Totals, name: str) -> list[tuple[dict[str, str], int]]:
 
 
 def _swept() -> Iterator[Metric]:
-    age = sweep_age(valkey.ask(lambda client: client.get("swept"), None))
+    age = sweep_age(valkey.try_valkey(lambda client: client.get("swept"), None))
     if age is not None:
         yield _gauge("bridge_sweep_age_seconds", "Since worker and beat last swept; more than a few is trouble.", age)
 
@@ -141,7 +142,7 @@ def _spooled() -> Iterator[Metric]:
 
 
 def sweep_age(swept: Any) -> float | None:
-    """Seconds since `alerts.swept` wrote this; None where it is not there."""
+    """Seconds since `alerts.record_sweep` wrote this; None where it is not there."""
     return None if swept is None else max(0.0, time.time() - float(swept))
 
 
@@ -157,13 +158,15 @@ def _timed() -> Iterator[Metric]:
 
 
 def _work() -> Iterator[Metric]:
-    open_text = f"Deliveries that are open, by target and state; {MOST} means {MOST} or more in all."
+    open_text = f"Deliveries that are open, by target and state; {MAX_COUNT} means {MAX_COUNT} or more in all."
     yield _family("bridge_deliveries_open", open_text, ["target", "state"], _rows(_OPEN))
-    held_text = f"Deliveries that are held back, by reason (review: for a person); {MOST} means {MOST} or more in all."
-    yield _family("bridge_deliveries_held", held_text, ["reason"], _rows(_HELD))
+    held_text = f"Deliveries that are held back, by reason (review: for a person); {MAX_COUNT} means {MAX_COUNT} or more in all."
+    yield _family("bridge_deliveries_held", held_text, ["reason"], _rows(_HELD_BY_REASON))
     oldest_text = "How long the delivery that has been due longest has been due."
     yield _family("bridge_delivery_oldest_due_seconds", oldest_text, ["target"], _rows(_OLDEST))
-    failed_text = f"Failed and uncertain deliveries that nobody dealt with; {MOST} means {MOST} or more in all."
+    failed_text = (
+        f"Failed and uncertain deliveries that nobody dealt with; {MAX_COUNT} means {MAX_COUNT} or more in all."
+    )
     yield _family("bridge_dead_letters", failed_text, ["target", "state"], _rows(_FAILED))
     yield _gauge("bridge_messages_unrouted", "Messages received and not routed yet.", _rows(_UNROUTED)[0][0])
     yield _gauge("bridge_files_waiting", "Files that are still to be fetched.", _rows(_FILES)[0][0])
@@ -201,7 +204,7 @@ def _works(side: ChannelAccount | Gateway) -> bool:
 
 def _rows(sql: str) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(sql, {"most": MOST, "wires": [str(wire) for wire in Wire]})
+        cursor.execute(sql, {"most": MAX_COUNT, "carriers": [str(carrier) for carrier in Carrier]})
         return list(cursor.fetchall())
 
 

@@ -11,18 +11,18 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.channels import channel_for
-from bridge.models import ERASED, Delivery, Reason, State, Target, Wire
+from accounts.channels import build_channel
+from bridge.models import ERASED, Carrier, Delivery, Reason, State, Target
 from bridge.people import peers
 from bridge.pipeline.delivery import lanes, retry_policy
 from bridge.pipeline.delivery.state import next_seq
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import moderation
 from bridge.pipeline.replies import stream_options, unread
-from bridge.runtime.wakeups.publish import Bell, ring
+from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.webhooks import post
 from channels_wechat.contract.channel import Streaming
-from channels_wechat.unregistered import NO_LONGER_SUPPORTED, Retired
+from channels_wechat.unregistered import NO_LONGER_SUPPORTED, UnregisteredKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 REPLAYABLE = (State.DEAD, State.UNCERTAIN, State.SKIPPED)
-ARRIVED = gettext_lazy("It may have arrived already: it is sent again only where you say that it may arrive twice.")
+MAY_HAVE_ARRIVED = gettext_lazy(
+    "It may have arrived already: it is sent again only where you say that it may arrive twice."
+)
 CHANGED = gettext_lazy("It has changed meanwhile: look again.")
 # Why something is held that a person may let go.
 RELEASABLE = (Reason.REVIEW, Reason.CHECKING)
@@ -56,7 +58,7 @@ def replay(ids: Iterable[int], by: User | None = None, *, twice: bool = False) -
             result.refused.append((pk, reason))
         else:
             result.count += 1
-    ring(Bell.ASK, Bell.SEND, Bell.HOOK)
+    notify(Topic.ASK, Topic.SEND, Topic.HOOK)
     return result
 
 
@@ -69,7 +71,7 @@ def release(ids: Iterable[int], by: User | None = None) -> Replayed:
             result.refused.append((pk, reason))
         else:
             result.count += 1
-    ring(Bell.ASK, Bell.SEND)
+    notify(Topic.ASK, Topic.SEND)
     return result
 
 
@@ -118,11 +120,11 @@ def why_not_replay(delivery: Delivery) -> str:
         return _("Only what failed, is uncertain or was skipped can be replayed.")
     if _erased(delivery):
         return _("All data of this person was erased: nothing is left to send.")
-    if delivery.account and isinstance(channel_for(delivery.account), Retired):
+    if delivery.account and isinstance(build_channel(delivery.account), UnregisteredKind):
         return str(NO_LONGER_SUPPORTED)
     if delivery.target == Target.AGENT:
         return _why_not_ask_again(delivery)
-    if post.orphaned(delivery):
+    if post.has_no_endpoint(delivery):
         return _("The webhook was deleted: nobody is left to be told.")
     if delivery.reason == Reason.MERGED:
         return _("It was sent as a part of another delivery: replay that one.")
@@ -130,7 +132,7 @@ def why_not_replay(delivery: Delivery) -> str:
         return _("The content itself cannot be sent here; it was never rendered.")
     return (
         ""
-        if _way(delivery)
+        if _carrier_for(delivery)
         else _("By callback URL this bot speaks only in answer, and nothing is left to answer with.")
     )
 
@@ -151,14 +153,14 @@ def _why_not_ask_again(delivery: Delivery) -> str:
     return ""
 
 
-def _way(delivery: Delivery) -> Wire | None:
+def _carrier_for(delivery: Delivery) -> Carrier | None:
     """By whom it can go out now; a surface that speaks only in answer may have nothing left."""
     if delivery.account is None or delivery.message is None:
-        return Wire(delivery.wire)
-    channel = channel_for(delivery.account)
+        return Carrier(delivery.carrier)
+    channel = build_channel(delivery.account)
     if not isinstance(channel, Streaming):
-        return Wire(delivery.wire)
-    ways = stream_options.ways_left(channel, delivery.message.reply_to, besides=delivery.pk)
+        return Carrier(delivery.carrier)
+    ways = stream_options.remaining_carriers(channel, delivery.message.reply_to, besides=delivery.pk)
     return ways[0] if ways else None
 
 
@@ -177,7 +179,7 @@ def _replay(pk: int, twice: bool) -> str:
         return reason
     if may_arrive_twice([found]):
         if not twice:
-            return str(ARRIVED)
+            return str(MAY_HAVE_ARRIVED)
         found.possibly_twice = True
     return _queue(found)
 
@@ -194,7 +196,7 @@ def _release_one(pk: int) -> str:
 def _release(pk: int) -> str:
     found = _locked(pk)
     reason = why_not_release(found)
-    if not reason and not moderation.let_go(Delivery.objects.filter(pk=pk, reason=found.reason)):
+    if not reason and not moderation.release(Delivery.objects.filter(pk=pk, reason=found.reason)):
         return str(CHANGED)
     if not reason:
         _put_later_parts_behind(found)
@@ -214,7 +216,7 @@ def _locked(pk: int) -> Delivery:
     found = Delivery.objects.select_related("message__account", "message__reply_to", "account").get(pk=pk)
     if found.message:
         peers.lock(found.message.account_id, found.message.peer_kind, found.message.peer_id)
-    found.refresh_from_db(fields=["state", "reason", "wire"])
+    found.refresh_from_db(fields=["state", "reason", "carrier"])
     return found
 
 
@@ -231,23 +233,25 @@ def _queue(delivery: Delivery) -> str:
             Delivery.objects.filter(pk=delivery.pk).update(state=fresh.state, reason=fresh.reason, route=fresh.route)
             return _("Still not mapped: %(reason)s.") % {"reason": Reason(fresh.reason).label}
         delivery.gateway, delivery.route, delivery.payload = fresh.gateway, fresh.route, fresh.payload
-    if not _tail(delivery):
+    if not _requeue(delivery):
         return str(CHANGED)
     _put_later_parts_behind(delivery)
     return ""
 
 
-def _tail(delivery: Delivery) -> int:
+def _requeue(delivery: Delivery) -> int:
     """Rows queued: none where the state changed meanwhile, say by a late proof that it had arrived."""
     now = timezone.now()
-    wire = _way(delivery) or Wire(delivery.wire)
+    carrier = _carrier_for(delivery) or Carrier(delivery.carrier)
     due_at = now
-    if wire == Wire.VIEW and delivery.account and delivery.message and delivery.message.reply_to:
-        channel = channel_for(delivery.account)
+    if carrier == Carrier.HTTP_REPLY and delivery.account and delivery.message and delivery.message.reply_to:
+        channel = build_channel(delivery.account)
         due_at = (
-            stream_options.hand_over_at(channel, delivery.message.reply_to) if isinstance(channel, Streaming) else now
+            stream_options.push_after(channel, delivery.message.reply_to) if isinstance(channel, Streaming) else now
         )
-    place = {"wire": wire, "due_at": due_at} | (unread.placed_again(delivery) if lanes.is_unread_part(delivery) else {})
+    place = {"carrier": carrier, "due_at": due_at} | (
+        unread.requeue_unread(delivery) if lanes.is_unread_part(delivery) else {}
+    )
     return Delivery.objects.filter(pk=delivery.pk, state=delivery.state).update(
         **place,
         state=State.PENDING,
@@ -259,11 +263,11 @@ def _tail(delivery: Delivery) -> int:
         possibly_twice=delivery.possibly_twice,
         seq=next_seq,
         tries=0,
-        run=F("run") + 1,
+        run_number=F("run_number") + 1,
         replays=F("replays") + 1,
         queued_at=now,
         holder="",
-        repeat_until=None,
+        dedup_until=None,
         finished_at=None,
         stopped_at=None,
         dismissed_at=None,

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import ChannelAccount, Health
-from bridge.models import Delivery, Reason, State, Target, WebhookEndpoint, Wire
+from bridge.models import Carrier, Delivery, Reason, State, Target, WebhookEndpoint
 from bridge.security.permissions import HIDDEN
 from openclaw.models import Gateway
 
@@ -73,7 +73,7 @@ def _hide_reasons(around: Surroundings) -> None:
     for row in sides:
         row.state_reason = str(HIDDEN) if row.state_reason else ""
     for endpoint in around.endpoints.values():
-        endpoint.off_reason = str(HIDDEN) if endpoint.off_reason else ""
+        endpoint.disabled_reason = str(HIDDEN) if endpoint.disabled_reason else ""
 
 
 def _before(rows: list[Delivery]) -> dict[int, int | None]:
@@ -113,7 +113,10 @@ def _for_other_side(delivery: Delivery, around: Surroundings) -> Wait | None:
     if delivery.target == Target.AGENT and gateway and (not gateway.enabled or gateway.state in _DOWN):
         return Wait("gateway", _why_down(_("gateway"), gateway), gateway.pk)
     if endpoint and not endpoint.enabled:
-        text = _("The webhook %(name)s is switched off. %(why)s") % {"name": endpoint.name, "why": endpoint.off_reason}
+        text = _("The webhook %(name)s is switched off. %(why)s") % {
+            "name": endpoint.name,
+            "why": endpoint.disabled_reason,
+        }
         return Wait("webhook", text.strip(), endpoint.pk)
     return None
 
@@ -141,7 +144,7 @@ def _behind(delivery: Delivery, around: Surroundings) -> Wait | None:
 
 def _for_time(delivery: Delivery) -> Wait:
     now = timezone.now()
-    if delivery.wire == Wire.VIEW:
+    if delivery.carrier == Carrier.HTTP_REPLY:
         text = _("It is given out when the chat asks for it; else it is sent, or given up, at the time named.")
         return Wait("person", text, until=delivery.due_at)
     if delivery.due_at > now:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts import capabilities
 from accounts.capabilities import USER_INFO
-from accounts.channels import channel_for
+from accounts.channels import build_channel
 from accounts.models import ChannelAccount, Health
 from bridge.models import Contact
 from bridge.people import peers
@@ -25,47 +25,47 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 # Names are a courtesy: they never compete with messages for the platform's quota.
-AT_ONCE = 50
+BATCH_SIZE = 50
 
 
-def look_up() -> int:
+def fetch_names() -> int:
     """Ask for people nobody asked for yet. Returns how many names were found."""
-    waiting = Contact.objects.filter(looked_up_at=None, name="", account__enabled=True)
+    waiting = Contact.objects.filter(name_fetched_at=None, name="", account__enabled=True)
     able = waiting.exclude(account__state=Health.STOPPED).exclude(account__in=capabilities.without(USER_INFO))
     accounts = ChannelAccount.objects.filter(pk__in=able.values("account"))
-    return sum(_look_up(able.filter(account=account).order_by("id"), account) for account in accounts)
+    return sum(_fetch_for(able.filter(account=account).order_by("id"), account) for account in accounts)
 
 
-def _look_up(waiting: QuerySet[Contact], account: ChannelAccount) -> int:
-    found, teller = 0, _teller(account)
-    for contact in waiting[:AT_ONCE]:
+def _fetch_for(waiting: QuerySet[Contact], account: ChannelAccount) -> int:
+    found, teller = 0, _name_source(account)
+    for contact in waiting[:BATCH_SIZE]:
         contact.account = account
         if teller and not _ask(contact, teller):
             break
-        if _keep(contact):
-            peers.entitle(contact)
+        if _store(contact):
+            peers.set_default_title(contact)
             found += bool(contact.name)
     return found
 
 
-def _keep(contact: Contact) -> bool:
+def _store(contact: Contact) -> bool:
     """False: the person was forgotten meanwhile (`erasure`). Whether they follow, an event may have told meanwhile too."""
     follows = Coalesce("subscribed", Value(contact.subscribed, BooleanField()))
     row = Contact.objects.filter(pk=contact.pk, external_id=contact.external_id)
-    return bool(row.update(name=contact.name, subscribed=follows, looked_up_at=timezone.now()))
+    return bool(row.update(name=contact.name, subscribed=follows, name_fetched_at=timezone.now()))
 
 
 def _ask(contact: Contact, teller: Names) -> bool:
     """False: the platform does not answer now, or grants the account no names; the rest waits."""
     try:
-        _learn(contact, teller)
+        _store_name(contact, teller)
     except ChannelError as error:
         log.info("names: %s", error.code)
         return error.action == Action.PERMANENT and not capabilities.note(contact.account, error)
     return True
 
 
-def _learn(contact: Contact, teller: Names) -> None:
+def _store_name(contact: Contact, teller: Names) -> None:
     """Whether they follow comes with the name, where the platform tells both."""
     if not isinstance(teller, People):
         contact.name = teller.name_of(contact.external_id)[:200]
@@ -74,18 +74,18 @@ def _learn(contact: Contact, teller: Names) -> None:
     contact.name, contact.subscribed = person.name[:200], person.follows
 
 
-def _teller(account: ChannelAccount) -> Names | None:
+def _name_source(account: ChannelAccount) -> Names | None:
     """The account itself, or the app of the same company that it names (a bot has no directory of its own)."""
-    own = channel_for(account)
-    return own if isinstance(own, Names) else _colleague(own)
+    own = build_channel(account)
+    return own if isinstance(own, Names) else _sibling_app(own)
 
 
-def _colleague(channel: Channel) -> Names | None:
+def _sibling_app(channel: Channel) -> Names | None:
     company = channel.identity.credentials.get("corp_id")
     if not company:
         return None
     for account in ChannelAccount.objects.filter(enabled=True, external_id__startswith=f"{company}/"):
-        found = channel_for(account)
+        found = build_channel(account)
         if account.usable and isinstance(found, Names):
             return found
     return None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from accounts.person_ids import person_id
 from bridge.models import Contact, Conversation
-from bridge.runtime.db.connection import run
+from bridge.runtime.db.connection import execute_prepared
 from channels_wechat.contract.messages import Peer
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def peer_of(kind: str, peer_id: str, reply: str = "") -> Peer:
 
 def lock(account_id: int, peer_kind: str, peer_id: str) -> None:
     """Hold this peer until the transaction ends: what is routed or sent under it gets its place in the lane in that order."""
-    run(_LOCK_ONE, {"account": account_id, "kind": peer_kind, "id": peer_id})
+    execute_prepared(_LOCK_ONE, {"account": account_id, "kind": peer_kind, "id": peer_id})
 
 
 def conversation_with(account: ChannelAccount, peer_kind: str, peer_id: str) -> Conversation:
@@ -42,7 +42,7 @@ def conversation_with(account: ChannelAccount, peer_kind: str, peer_id: str) -> 
     return Conversation.objects.get_or_create(**where, defaults=defaults)[0]
 
 
-def meet(account: ChannelAccount, sender: str, names: dict[str, str]) -> None:
+def upsert_contacts(account: ChannelAccount, sender: str, names: dict[str, str]) -> None:
     """Keep who spoke, and the names an event told."""
     people = set(names) | ({sender} if sender else set())
     known = {contact.external_id: contact for contact in account.contacts.filter(external_id__in=people)}
@@ -50,15 +50,15 @@ def meet(account: ChannelAccount, sender: str, names: dict[str, str]) -> None:
     Contact.objects.bulk_create(fresh, ignore_conflicts=True)
     _rename(known.values(), names)
     for contact in fresh:
-        entitle(contact)
+        set_default_title(contact)
 
 
-def follow(account_id: int, person: str, *, follows: bool) -> None:
+def set_subscribed(account_id: int, person: str, *, follows: bool) -> None:
     """Whether they follow the account, as the platform told."""
     Contact.objects.filter(account=account_id, external_id=person).update(subscribed=follows)
 
 
-def entitle(contact: Contact) -> None:
+def set_default_title(contact: Contact) -> None:
     """A one-to-one conversation is called by its person's name, until staff give it another title."""
     if contact.name:
         mine = Conversation.objects.filter(account_id=contact.account_id, peer_kind="direct", title="")
@@ -84,4 +84,4 @@ def _rename(known: Iterable[Contact], names: dict[str, str]) -> None:
         if names.get(contact.external_id, contact.name) != contact.name:
             contact.name = names[contact.external_id]
             contact.save(update_fields=["name"])
-            entitle(contact)
+            set_default_title(contact)

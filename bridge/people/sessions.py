@@ -12,7 +12,7 @@ from django.db.models import F
 
 from bridge.models import Conversation, Route, SessionEpoch
 from bridge.pipeline.routing import rules
-from bridge.runtime.db.connection import run
+from bridge.runtime.db.connection import execute_prepared
 
 if TYPE_CHECKING:
     from bridge.models import Message
@@ -26,7 +26,7 @@ def key_for(route: Route, message: Message, conversation: Conversation, *, by_ro
     key = rules.session_key_for(route, *whose, by_row=by_row)
     if route.scope == Route.Scope.CONVERSATION:
         return key
-    rows = run(_EPOCH, {"key": key})
+    rows = execute_prepared(_EPOCH, {"key": key})
     return rules.session_key_for(route, *whose, by_row=by_row, renewals=rows[0][0]) if rows else key
 
 
@@ -48,7 +48,7 @@ def renew_conversation(conversation: Conversation) -> None:
 def renew_all(conversation: Conversation) -> None:
     """Begin every session of this conversation anew, and the shared one where its mapping has that."""
     renew_conversation(conversation)
-    heard = rules.Heard(conversation.peer_kind, conversation.peer_id, conversation.peer_id, "")
+    heard = rules.RoutingInput(conversation.peer_kind, conversation.peer_id, conversation.peer_id, "")
     route = rules.decide(conversation.account.routes.all(), heard).route
     if route and route.scope == Route.Scope.SHARED:
         renew_shared(route, str(conversation.account.key), conversation)

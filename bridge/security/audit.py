@@ -36,21 +36,21 @@ def masked(_value: str) -> str:
     return MASK
 
 
-def watch() -> None:
+def register_models() -> None:
     """Once, when Django is ready: these models' changes are noted, in these fields."""
-    _watch(ChannelAccount, "kind name enabled api_base_url retention_days", hidden="credentials")
-    _watch(Gateway, "name base_url transport timeout_seconds max_in_flight enabled", hidden="token")
-    _watch(WebhookEndpoint, "name events account enabled", hidden="url secret")
-    _watch(Route, " ".join(field.name for field in Route._meta.concrete_fields))
-    _watch(Conversation, "title mode")
+    _register(ChannelAccount, "kind name enabled api_base_url retention_days", hidden="credentials")
+    _register(Gateway, "name base_url transport timeout_seconds max_in_flight enabled", hidden="token")
+    _register(WebhookEndpoint, "name events account enabled", hidden="url secret")
+    _register(Route, " ".join(field.name for field in Route._meta.concrete_fields))
+    _register(Conversation, "title mode")
     people = "username first_name last_name email is_active is_staff is_superuser"
-    _watch(User, people, hidden="password", many={"groups", "user_permissions"})
-    _watch(Group, "name", many={"permissions"})
-    _watch(AuthToken, "user expiry")
-    pre_log.connect(_is_deed, sender=Conversation)
+    _register(User, people, hidden="password", many={"groups", "user_permissions"})
+    _register(Group, "name", many={"permissions"})
+    _register(AuthToken, "user expiry")
+    pre_log.connect(_is_action, sender=Conversation)
 
 
-def _watch(model: type[Model], fields: str, hidden: str = "", many: Iterable[str] = ()) -> None:
+def _register(model: type[Model], fields: str, hidden: str = "", many: Iterable[str] = ()) -> None:
     """fields, hidden: names with spaces between; of the hidden ones only that they changed is noted."""
     auditlog.register(
         model,
@@ -61,7 +61,7 @@ def _watch(model: type[Model], fields: str, hidden: str = "", many: Iterable[str
     )
 
 
-def _is_deed(action: int, **_signal: Any) -> bool:
+def _is_action(action: int, **_signal: Any) -> bool:
     """A conversation begins because somebody wrote in WeChat."""
     return bool(action != LogEntry.Action.CREATE)
 
@@ -84,12 +84,12 @@ class Audited:
             auditlog_value.reset(before)
 
 
-def act_as(user: User) -> None:
+def set_actor(user: User) -> None:
     """For a request whose user is known only after the middleware: by a token."""
     auditlog_value.get({})["actor"] = user
 
 
-def forget(rows: QuerySet[Any], *fields: str) -> None:
+def anonymise(rows: QuerySet[Any], *fields: str) -> None:
     """What is noted of these rows keeps neither their old names nor the values of these fields, only that they changed."""
     kind = ContentType.objects.get_for_model(rows.model)
     for row in rows:
@@ -100,7 +100,7 @@ def forget(rows: QuerySet[Any], *fields: str) -> None:
         LogEntry.objects.bulk_update(entries, ["object_repr", "changes"])
 
 
-def record(deed: str, rows: Iterable[Model]) -> None:
+def log_action(deed: str, rows: Iterable[Model]) -> None:
     """deed: a sentence, or a word like "replayed"; without what people wrote. rows: of one model; several become one entry."""
     done = list(rows)
     if not done:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from accounts import valkey
-from bridge.runtime.db.connection import run_on
+from bridge.runtime.db.connection import execute_on
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -32,7 +32,7 @@ class LoginLimit:
         """0 for whoever may try now, and has then one try less."""
         count, until = self._local(caller)
         if count < settings.LOGIN_ADDRESS_FAILURES:
-            seen = await run_on(self.threads, valkey.ask, lambda client: _count(client, caller), (0, 0.0))
+            seen = await execute_on(self.threads, valkey.try_valkey, lambda client: _count(client, caller), (0, 0.0))
             count = max(count + 1, seen[0])
             until = max(until, time.monotonic() + seen[1])
             self._remember(caller, count, until)
@@ -43,7 +43,7 @@ class LoginLimit:
         """The try was no failure."""
         count, until = self._local(caller)
         self._remember(caller, max(0, count - 1), until)
-        self.threads.submit(valkey.ask, lambda client: _take_off(client, caller), None)
+        self.threads.submit(valkey.try_valkey, lambda client: _take_off(client, caller), None)
 
     def _local(self, caller: str) -> tuple[int, float]:
         """(tries, until when they count) as this process knows."""

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
 register = template.Library()
-register.filter("ago", formatting.ago)
+register.filter("ago", formatting.relative_time)
 register.filter("state_badge", formatting.state_badge)
 register.filter("health_badge", formatting.health_badge)
-register.filter("whom", formatting.whom)
+register.filter("whom", formatting.recipient_text)
 register.filter("mode_badge", formatting.mode_badge)
 register.filter("duration", formatting.duration)
 

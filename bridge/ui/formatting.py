@@ -49,11 +49,11 @@ def state_badge(delivery: Delivery) -> SafeString:
     return format_html("{} {}", state, badge(_("possibly twice"), "warn")) if delivery.possibly_twice else state
 
 
-def whom(delivery: Delivery) -> str:
+def recipient_text(delivery: Delivery) -> str:
     """Whom a delivery without a message tells."""
     if delivery.endpoint:
         return _("Webhook %s") % delivery.endpoint
-    return _("Event for a webhook that was deleted") if post.orphaned(delivery) else _("Alert to staff")
+    return _("Event for a webhook that was deleted") if post.has_no_endpoint(delivery) else _("Alert to staff")
 
 
 def health_badge(row: Any) -> SafeString:
@@ -65,7 +65,7 @@ def health_badge(row: Any) -> SafeString:
         return state
     if again <= timezone.now():
         return format_html("{} <small>{}</small>", state, _("the next try is due"))
-    return format_html("{} <small>{} {}</small>", state, _("next try"), ago(again))
+    return format_html("{} <small>{} {}</small>", state, _("next try"), relative_time(again))
 
 
 def mode_badge(conversation: Conversation) -> SafeString:
@@ -74,16 +74,16 @@ def mode_badge(conversation: Conversation) -> SafeString:
     return badge(words[mode], MODE_TONES[mode])
 
 
-def exactly(when: datetime) -> str:
+def exact_time(when: datetime) -> str:
     return date_format(timezone.localtime(when), "Y-m-d H:i:s")
 
 
-def ago(when: datetime | None) -> SafeString | str:
+def relative_time(when: datetime | None) -> SafeString | str:
     """A time element; the page's script puts the exact time into the reader's zone and keeps the words true."""
     if when is None:
         return "–"
     return format_html(
-        '<time class="b-time" datetime="{}" title="{}">{}</time>', when.isoformat(), exactly(when), distance(when)
+        '<time class="b-time" datetime="{}" title="{}">{}</time>', when.isoformat(), exact_time(when), distance(when)
     )
 
 

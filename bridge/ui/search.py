@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 # So many finds are taken, the newest; whoever wants more says more.
-FINDS = 500
+MAX_FOUND = 500
 # Where no index can help, so many messages are read. 20 000 take about 50 ms.
 NEWEST = 20_000
 # A name can belong to many people; the first so many are looked for.
@@ -115,16 +115,16 @@ def _is_too_common(term: str) -> bool:
 
 def _union(ways: Iterable[QuerySet[Any]]) -> QuerySet[Any]:
     """Newest first, of each way no more than can be shown: so each goes by its own index."""
-    first, *others = [way.order_by("-pk").values_list("pk", flat=True)[: FINDS + 1] for way in ways]
+    first, *others = [way.order_by("-pk").values_list("pk", flat=True)[: MAX_FOUND + 1] for way in ways]
     return first.union(*others).order_by("-pk") if others else first
 
 
 def _first(ids: QuerySet[Any], note: str) -> Found:
-    found = list(ids[: FINDS + 1])
-    if len(found) > FINDS:
-        cut = _("These are the newest %(n)d results. Search for more words, or choose a filter.") % {"n": FINDS}
+    found = list(ids[: MAX_FOUND + 1])
+    if len(found) > MAX_FOUND:
+        cut = _("These are the newest %(n)d results. Search for more words, or choose a filter.") % {"n": MAX_FOUND}
         note = f"{note} {cut}".strip()
-    return Found(found[:FINDS], note)
+    return Found(found[:MAX_FOUND], note)
 
 
 def _shallow() -> str:

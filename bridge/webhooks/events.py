@@ -16,10 +16,10 @@ from django.db.models import F, prefetch_related_objects
 from django.utils import timezone
 
 from accounts.models import ChannelAccount
-from bridge.models import Delivery, Event, Target, WebhookEndpoint, Wire
+from bridge.models import Carrier, Delivery, Event, Target, WebhookEndpoint
 from bridge.people import peers
-from bridge.runtime.db.connection import run
-from bridge.runtime.wakeups.publish import Bell, ring
+from bridge.runtime.db.connection import execute_prepared
+from bridge.runtime.wakeups.publish import Topic, notify
 from channels_wechat.contract.text import clean_json
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def received(messages: Sequence[Message]) -> None:
     _queue(rows)
 
 
-def died(delivery: Delivery) -> None:
+def failed(delivery: Delivery) -> None:
     """For every arrow into `dead` and `uncertain`, in its transaction, after the row was written."""
     if delivery.target == Target.WEBHOOK:
         return
@@ -63,7 +63,7 @@ def died(delivery: Delivery) -> None:
 
 def tell_account_states() -> None:
     """For the sweep: what differs from the state last told. A change that went back within a second is nobody's news."""
-    for pk in ChannelAccount.objects.exclude(told_state=F("state")).values_list("pk", flat=True):
+    for pk in ChannelAccount.objects.exclude(notified_state=F("state")).values_list("pk", flat=True):
         _tell_account_state(pk)
 
 
@@ -71,18 +71,18 @@ def test(endpoint: WebhookEndpoint) -> Delivery:
     """Queue an event that says nothing, behind whatever waits in the endpoint's lane."""
     delivery = _delivery(endpoint, TEST, uuid4().hex, {"endpoint": {"id": endpoint.pk, "name": endpoint.name}})
     delivery.save()
-    transaction.on_commit(lambda: ring(Bell.HOOK))
+    transaction.on_commit(lambda: notify(Topic.HOOK))
     return delivery
 
 
 @transaction.atomic
 def _tell_account_state(pk: int) -> None:
     account = ChannelAccount.objects.select_for_update().get(pk=pk)
-    if account.told_state == account.state:
+    if account.notified_state == account.state:
         return  # another sweep was here
     key = f"{account.pk}/{_time(account.state_since)}/{account.state}"
     _tell(Event.ACCOUNT_STATE, account.pk, lambda: (key, _account_state(account)))
-    ChannelAccount.objects.filter(pk=pk).update(told_state=account.state)
+    ChannelAccount.objects.filter(pk=pk).update(notified_state=account.state)
 
 
 def _tell(event: Event, account_id: int | None, what: Callable[[], tuple[str, dict[str, Any]]]) -> None:
@@ -95,7 +95,7 @@ def _tell(event: Event, account_id: int | None, what: Callable[[], tuple[str, di
 
 def _listening(event: Event) -> list[WebhookEndpoint]:
     """In the order they were made; nothing but whose they are and of which account they hear."""
-    rows = run(_LISTENING, {"event": event.value})
+    rows = execute_prepared(_LISTENING, {"event": event.value})
     return [WebhookEndpoint.from_db(connection.alias, ("id", "account_id"), row) for row in rows]
 
 
@@ -105,7 +105,7 @@ def _concerned(listening: Sequence[WebhookEndpoint], account_id: int | None) -> 
 
 def _queue(rows: Sequence[Delivery]) -> None:
     Delivery.objects.bulk_create(rows, ignore_conflicts=True)
-    transaction.on_commit(lambda: ring(Bell.HOOK))
+    transaction.on_commit(lambda: notify(Topic.HOOK))
 
 
 def _delivery(endpoint: WebhookEndpoint, event: str, key: str, data: dict[str, Any]) -> Delivery:
@@ -114,7 +114,7 @@ def _delivery(endpoint: WebhookEndpoint, event: str, key: str, data: dict[str, A
     body = {"type": str(event), "timestamp": _time(timezone.now()), "data": clean_json(data)}
     return Delivery(
         target=Target.WEBHOOK,
-        wire=Wire.HOOK,
+        carrier=Carrier.WEBHOOK,
         endpoint=endpoint,
         lane=endpoint.lane,
         fingerprint=fingerprint,
@@ -163,7 +163,7 @@ def _account_state(account: ChannelAccount) -> dict[str, Any]:
         "account": _account(account),
         "enabled": account.enabled,
         "state": account.state,
-        "previous": account.told_state,
+        "previous": account.notified_state,
         "reason": account.state_reason,
         "since": _time(account.state_since),
     }

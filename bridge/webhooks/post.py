@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.channels import http
-from bridge.models import Delivery, Target, WebhookEndpoint, Wire
+from bridge.models import Carrier, Delivery, Target, WebhookEndpoint
 from bridge.models.webhooks import SECRET_PREFIX
 from channels_wechat.contract.errors import Action, ChannelError
 from channels_wechat.contract.messages import Receipt
@@ -33,7 +33,7 @@ TIMEOUT = (5, 15)
 # What an endpoint may ask for by Retry-After. Seconds.
 LEAST_WAIT, MOST_WAIT = 30, 3600
 LATER = (408, 425, 429)
-TROUBLE = {
+ERROR_TEXTS = {
     "connect": _("No connection to the webhook: is its address right, and does this machine reach it?"),
     "timeout": _("The webhook did not answer in time. It should take an event at once and work on it afterwards."),
     "reset": _("The webhook broke the connection before it answered."),
@@ -45,7 +45,12 @@ def queue_alert(text: str, identity: str = "") -> Delivery:
     queued = Delivery.objects.filter(lane=ALERTS, fingerprint=identity).first() if identity else None
     if queued:
         return queued
-    fields: dict[str, Any] = {"target": Target.WEBHOOK, "wire": Wire.HOOK, "lane": ALERTS, "fingerprint": identity}
+    fields: dict[str, Any] = {
+        "target": Target.WEBHOOK,
+        "carrier": Carrier.WEBHOOK,
+        "lane": ALERTS,
+        "fingerprint": identity,
+    }
     return Delivery.objects.create(**fields, payload={"body": alert_body(text)})
 
 
@@ -54,7 +59,7 @@ def alert_body(text: str) -> dict[str, Any]:
     return {"msgtype": "text", "text": {"content": text.encode()[:2000].decode("utf-8", "ignore")}}
 
 
-def orphaned(delivery: Delivery) -> bool:
+def has_no_endpoint(delivery: Delivery) -> bool:
     """Whether nobody is left to be told: staff deleted the endpoint."""
     return delivery.target == Target.WEBHOOK and delivery.endpoint_id is None and delivery.lane != ALERTS
 
@@ -95,7 +100,7 @@ def _post_event(delivery: Delivery, endpoint: WebhookEndpoint) -> Receipt:
     try:
         response = http().request("POST", endpoint.url, content=body, headers=headers, timeout=TIMEOUT, harmless=True)
     except ChannelError as error:  # its detail holds the path, in which many services put a secret
-        text = TROUBLE.get(error.code, error.text)
+        text = ERROR_TEXTS.get(error.code, error.text)
         raise ChannelError(error.code, error.action, text, detail=endpoint.place) from error
     if response.status == 410:
         _switch_off(endpoint)
@@ -124,7 +129,7 @@ def _switch_off(endpoint: WebhookEndpoint) -> None:
     """Unless somebody changed it since: the answer is about the address that was called."""
     now = timezone.now()
     same = WebhookEndpoint.objects.filter(pk=endpoint.pk, updated_at=endpoint.updated_at)
-    same.update(enabled=False, off_reason=_("It answered 410 Gone."), updated_at=now)
+    same.update(enabled=False, disabled_reason=_("It answered 410 Gone."), updated_at=now)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -144,7 +149,7 @@ def post_alert(body: Mapping[str, Any]) -> Receipt:
     try:
         response = http().request("POST", settings.ALERT_WEBHOOK_URL, json=body, harmless=False)
     except ChannelError as error:  # its detail holds the path, which is a robot's secret
-        raise ChannelError(error.code, error.action, TROUBLE.get(error.code, error.text)) from error
+        raise ChannelError(error.code, error.action, ERROR_TEXTS.get(error.code, error.text)) from error
     _check_alert(response)
     return Receipt(response={"status": response.status})
 

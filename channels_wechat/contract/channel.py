@@ -83,7 +83,7 @@ class Channel:
     # Peer kinds whose messages this kind can hear: a mapping form offers no others.
     hears: ClassVar[frozenset[str]] = frozenset()
     # An answer in more parts than this is cut: nobody reads it, and it uses up what may be said.
-    most_parts: ClassVar[int] = 20
+    max_parts: ClassVar[int] = 20
     # Outbound kinds beside "text" that `render` takes.
     content_kinds: ClassVar[tuple[str, ...]] = ()
     # Those of them that take a text beside their data, and the names of data that go with a text.
@@ -296,7 +296,7 @@ class Recall(Channel):
     def recall(self, remote_id: str) -> None: ...
 
 
-class Windows(Channel):
+class ReplyWindows(Channel):
     """How much may be said to a person is counted from what they did last: `Inbound.window`. The pipeline keeps the ledger."""
 
     def uses_window(self, payload: Payload) -> bool:

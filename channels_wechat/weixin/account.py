@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.channel import Callbacks, Forgets, Media, Quotas, Tokens, Typing, Windows
+from channels_wechat.contract.channel import Callbacks, Forgets, Media, Quotas, ReplyWindows, Tokens, Typing
 from channels_wechat.contract.errors import Action, CallbackRefused, ChannelError
 from channels_wechat.contract.filetypes import recognise
 from channels_wechat.contract.messages import Limit, Payload, Receipt, Reception, Upload
 from channels_wechat.contract.unreadable import read_or_kept, unreadable_body
 from channels_wechat.weixin import parsing
 from channels_wechat.weixin.api import WeixinApi
-from channels_wechat.weixin.callback import SUCCESS, Gate, read
-from channels_wechat.weixin.rendering import LABEL, Repertoire, merged, suffix_of, with_handle
+from channels_wechat.weixin.callback import SUCCESS, CallbackCodec, read
+from channels_wechat.weixin.rendering import LABEL, MessageTypes, merged, suffix_of, with_handle
 from channels_wechat.wire.http import file_name
 
 if TYPE_CHECKING:
@@ -35,15 +35,15 @@ UPLOAD = "cgi-bin/media/upload"
 _unlabelled: set[str] = set()
 
 
-class WeixinAccount(Callbacks, Tokens, Media, Forgets, Windows, Typing, Quotas):
+class WeixinAccount(Callbacks, Tokens, Media, Forgets, ReplyWindows, Typing, Quotas):
     """Base of the two kinds; `repertoire` says what each can say."""
 
     default_api_base_url = "https://api.weixin.qq.com"
     # Two reply windows full.
-    most_parts = 10
+    max_parts = 10
     hears = frozenset({"direct"})
     quota_paths: ClassVar[tuple[str, ...]] = (SEND, TYPING, UPLOAD, "cgi-bin/media/get")
-    repertoire: ClassVar[Repertoire]
+    repertoire: ClassVar[MessageTypes]
 
     @classmethod
     def external_id(cls, credentials: Mapping[str, Any]) -> str:
@@ -59,9 +59,9 @@ class WeixinAccount(Callbacks, Tokens, Media, Forgets, Windows, Typing, Quotas):
         return WeixinApi(self.http, self.base_url, self.tokens)
 
     @cached_property
-    def _gate(self) -> Gate:
+    def _gate(self) -> CallbackCodec:
         stored = self.identity.credentials
-        return Gate(stored["app_id"], stored["token"], stored.get("encoding_aes_key") or "", stored["mode"])
+        return CallbackCodec(stored["app_id"], stored["token"], stored.get("encoding_aes_key") or "", stored["mode"])
 
     # -- callbacks (facts 2) ----------------------------------------------------------------------------------------------
 

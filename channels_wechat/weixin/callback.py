@@ -31,7 +31,7 @@ BLANKS = b"\xef\xbb\xbf \t\r\n"
 LONGEST_NUMBER = 15
 
 
-class Gate:
+class CallbackCodec:
     """One callback address. now: Unix seconds, given by tests only. All methods raise CallbackRefused."""
 
     def __init__(self, app_id: str, token: str, encoding_aes_key: str, mode: str) -> None:

@@ -54,7 +54,7 @@ def suffix_of(kind: str, name: str, mime: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Repertoire:
+class MessageTypes:
     """What one kind of account can say: kinds of files, and platform messages with the check of their data."""
 
     files: tuple[str, ...]
@@ -79,7 +79,7 @@ class Repertoire:
         if content.files and not content.text.strip() and all(refusals):
             raise ContentRefused("files", refusals[0])
         named = zip(content.files, refusals, strict=True)
-        lines = [disarm(f"[{file.name}: {refusal}]") for file, refusal in named if refusal]
+        lines = [escape_links(f"[{file.name}: {refusal}]") for file, refusal in named if refusal]
         payloads = _speech("\n\n".join(filter(str.strip, (shown(content), *lines))), content.ai)
         payloads += [_file(file) for file, refusal in zip(content.files, refusals, strict=True) if not refusal]
         if not payloads:
@@ -151,14 +151,14 @@ def shown(content: Content) -> str:
     """Plain text, for no client renders Markdown. Links by `<a>` are kept where staff or a program wrote them and one message holds
     the text, for no cut may go through one; in an AI's words they could hide where they lead."""
     if content.ai:
-        return disarm(plain(content.text))
-    spoken = [disarm(plain(piece)) for piece in LINK.split(content.text)]
+        return escape_links(plain(content.text))
+    spoken = [escape_links(plain(piece)) for piece in LINK.split(content.text)]
     links = [*LINK.findall(content.text), ""]
     whole = "".join(part for pair in zip(spoken, links, strict=True) for part in pair)
-    return whole if utf8_len(whole) <= TEXT_BYTES else disarm(plain(LINK.sub(_in_words, content.text)))
+    return whole if utf8_len(whole) <= TEXT_BYTES else escape_links(plain(LINK.sub(_in_words, content.text)))
 
 
-def disarm(text: str) -> str:
+def escape_links(text: str) -> str:
     """`<a` is shown as it is written: a zero-width space keeps clients from making a link of it."""
     return TAG.sub("<\u200b", text)
 
@@ -243,7 +243,7 @@ def _check_subscribe(data: Mapping[str, Any]) -> None:
         check(line if isinstance(line, dict) else {}, (Part("value", required=True),), f"data.{name}.")
 
 
-OFFICIAL_ACCOUNT = Repertoire(
+OFFICIAL_ACCOUNT = MessageTypes(
     ("image", "voice", "video"),
     {
         "news": _check_news,
@@ -254,7 +254,7 @@ OFFICIAL_ACCOUNT = Repertoire(
         "wxcard": _checked(Part("card_id", required=True)),
     },
 )
-MINI_PROGRAM = Repertoire(
+MINI_PROGRAM = MessageTypes(
     ("image",),
     {
         "link": _checked(*LINK_CARD),

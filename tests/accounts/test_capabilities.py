@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from accounts import capabilities
-from accounts.channels import channel_for
+from accounts.channels import build_channel
 from accounts.models import Restriction
 from channels_wechat.contract.errors import Action, ChannelError
 from tests.support.factories import app, mini, official
@@ -146,14 +146,14 @@ def test_which_way_an_account_answers(answers: str, restricted: bool, expected: 
     account = official(answers=answers)
     if restricted:
         capabilities.restrict(account, "custom_send", REFUSED)
-    assert capabilities.passively(channel_for(account), account.pk) is expected
+    assert capabilities.answers_passively(build_channel(account), account.pk) is expected
     capabilities.allowed(account.pk, "custom_send")  # it is asked while the database is there
-    assert capabilities.passively_as_known(channel_for(account), account.pk) is expected
+    assert capabilities.answers_passively_as_cached(build_channel(account), account.pk) is expected
 
 
 def test_a_kind_without_passive_answers_never_does() -> None:
     account = app()
     capabilities.restrict(account, "custom_send", REFUSED)
     assert not capabilities.allowed(account.pk, "custom_send")
-    assert not capabilities.passively(channel_for(account), account.pk)
-    assert not capabilities.passively_as_known(channel_for(account), account.pk)
+    assert not capabilities.answers_passively(build_channel(account), account.pk)
+    assert not capabilities.answers_passively_as_cached(build_channel(account), account.pk)

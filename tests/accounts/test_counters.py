@@ -65,5 +65,5 @@ def test_nothing_is_lost_while_valkey_is_away(settings: SettingsWrapper) -> None
     counters.add("a")
     settings.REDIS_URL = there
     valkey.client.cache_clear()
-    valkey.rest.until = 0.0
+    valkey.circuit_breaker.until = 0.0
     assert total("a") == 2

@@ -25,12 +25,12 @@ def test_a_form_that_does_not_name_it_leaves_it_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("checks", ["", "in", "out", "both"])
-def test_only_kinds_with_a_content_check_take_one(kind: str, checks: str) -> None:
-    form = filled(MAKE[kind](), checks=checks)
-    is_right = not checks or kind == "mini_program"
+@pytest.mark.parametrize("scope", ["", "in", "out", "both"])
+def test_only_kinds_with_a_content_check_take_one(kind: str, scope: str) -> None:
+    form = filled(MAKE[kind](), moderation_scope=scope)
+    is_right = not scope or kind == "mini_program"
     assert form.is_valid() is is_right
-    assert list(form.errors) == ([] if is_right else ["checks"])
+    assert list(form.errors) == ([] if is_right else ["moderation_scope"])
 
 
 def test_braces_mean_something_only_in_a_sentence_with_parameters() -> None:

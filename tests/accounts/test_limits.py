@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from accounts import valkey as door
-from accounts.limits import BLIND_SECONDS, binding, left, take
+from accounts.limits import BLIND_SECONDS, applicable, remaining, take
 from channels_wechat.contract.messages import Limit
 from tests.support.factories import app, limit_of
 
@@ -42,8 +42,8 @@ def test_a_limit_of_the_account_counts_calls_to_all_peers_together_and_each_limi
     whole, other = Limit("whole", 3, 60, "account", "x"), Limit("other", 3, 60, "account", "x")
     assert [take([whole], "a", peer) for peer in "pqr"] == [0.0] * 3
     assert take([whole], "a", "s") > 0
-    assert [left([whole], "a", peer) for peer in ("", "p", "s")] == [[(whole, 0)]] * 3
-    assert left([whole, other], "a") == [(whole, 0), (other, 3)]
+    assert [remaining([whole], "a", peer) for peer in ("", "p", "s")] == [[(whole, 0)]] * 3
+    assert remaining([whole, other], "a") == [(whole, 0), (other, 3)]
     assert take([other], "a", "p") == 0.0
 
 
@@ -51,7 +51,7 @@ def test_nothing_is_counted_where_one_limit_refuses() -> None:
     wide = Limit("wide", 10, 60, "account", "x")
     for _call in range(6):
         take([wide, MEMBER], "a", "p")
-    assert left([wide, MEMBER], "a", "p") == [(wide, 7), (MEMBER, 0)]
+    assert remaining([wide, MEMBER], "a", "p") == [(wide, 7), (MEMBER, 0)]
 
 
 def test_the_longest_pause_counts() -> None:
@@ -64,12 +64,12 @@ def test_the_longest_pause_counts() -> None:
 
 def test_no_limit_at_all() -> None:
     assert take([], "a", "p") == 0.0
-    assert left([], "a") == []
+    assert remaining([], "a") == []
 
 
 def test_which_limits_count_a_call() -> None:
-    assert binding([ACCOUNT, MEMBER, GROUP], "direct") == [ACCOUNT, MEMBER]
-    assert binding([ACCOUNT, MEMBER, GROUP], "group") == [ACCOUNT, GROUP]
+    assert applicable([ACCOUNT, MEMBER, GROUP], "direct") == [ACCOUNT, MEMBER]
+    assert applicable([ACCOUNT, MEMBER, GROUP], "group") == [ACCOUNT, GROUP]
 
 
 def test_never_more_than_allowed_in_any_window() -> None:
@@ -97,15 +97,15 @@ def test_never_more_than_allowed_in_any_window() -> None:
 
 
 def test_what_is_left_is_shown_and_comes_back(valkey: redis.Redis) -> None:
-    assert left([MEMBER], "a", "p") == [(MEMBER, 3)]
+    assert remaining([MEMBER], "a", "p") == [(MEMBER, 3)]
     take([MEMBER], "a", "p")
-    assert left([MEMBER], "a", "p") == [(MEMBER, 2)]
-    assert left([MEMBER], "a", "q") == [(MEMBER, 3)]
+    assert remaining([MEMBER], "a", "p") == [(MEMBER, 2)]
+    assert remaining([MEMBER], "a", "q") == [(MEMBER, 3)]
     slices = valkey.hgetall("limit:a:member:p")
     valkey.delete("limit:a:member:p")
     for at in slices:  # the same call sixty-two seconds ago
         valkey.hset("limit:a:member:p", int(at) - 62, 3)
-    assert left([MEMBER], "a", "p") == [(MEMBER, 3)]
+    assert remaining([MEMBER], "a", "p") == [(MEMBER, 3)]
     assert take([MEMBER], "a", "p") == 0.0
     assert len(valkey.hgetall("limit:a:member:p")) == 1  # what is over is dropped
     assert 60 <= valkey.ttl("limit:a:member:p") <= 62
@@ -118,21 +118,21 @@ def test_the_oldest_slice_counts_whole(valkey: redis.Redis) -> None:
     (now,) = map(int, valkey.hgetall("limit:a:year:p"))
     valkey.delete("limit:a:year:p")
     valkey.hset("limit:a:year:p", str(now - 60), 3)
-    assert left([year], "a", "p") == [(year, 0)]
+    assert remaining([year], "a", "p") == [(year, 0)]
     assert take([year], "a", "p") > 0
     valkey.delete("limit:a:year:p")
     valkey.hset("limit:a:year:p", str(now - 61), 3)
-    assert left([year], "a", "p") == [(year, 3)]
+    assert remaining([year], "a", "p") == [(year, 3)]
     assert take([year], "a", "p") == 0.0
 
 
 def test_blind_without_valkey() -> None:
-    door.rest.begin(ConnectionError("away"))
+    door.circuit_breaker.begin(ConnectionError("away"))
     try:
         assert take([MEMBER], "a", "p") == BLIND_SECONDS
-        assert left([MEMBER], "a", "p") == [(MEMBER, None)]
+        assert remaining([MEMBER], "a", "p") == [(MEMBER, None)]
     finally:
-        door.rest.until = 0.0
+        door.circuit_breaker.until = 0.0
 
 
 @pytest.mark.django_db

@@ -11,11 +11,11 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from accounts import channels, person_ids
-from accounts.channels import by_key, by_keys, channel_for
+from accounts.channels import build_channel, cached_by_key, cached_by_keys
 from accounts.models import AccessToken, ChannelAccount, Health, cleaned_credentials, kind_choices
 from channels_wechat import channel_class
 from channels_wechat.contract.sentences import SENTENCES
-from channels_wechat.unregistered import Retired
+from channels_wechat.unregistered import UnregisteredKind
 from tests.support.factories import APP_FIELDS, NOWHERE, app, bot
 
 if TYPE_CHECKING:
@@ -154,20 +154,20 @@ def test_kinds() -> None:
     assert str(account.get_kind_display()) == "WeCom self-built app"
     account.kind = "gone"
     assert account.get_kind_display() == "gone"
-    assert isinstance(channel_for(account), Retired)
+    assert isinstance(build_channel(account), UnregisteredKind)
     with pytest.raises(KeyError):
         channel_class("gone")
 
 
 def test_a_channel_speaks_as_its_account() -> None:
     account = app(columns={"language": "en", "sentences": {"failed": "it broke"}})
-    identity = channel_for(account).identity
+    identity = build_channel(account).identity
     assert (identity.key, identity.external_id) == (str(account.key), account.external_id)
     assert (identity.credentials, identity.api_base_url) == (account.credentials, NOWHERE)
     stopped = account.sentence("stopped")
     assert (identity.sentences.get("failed"), identity.sentences.get("stopped")) == ("it broke", stopped)
     assert stopped == SENTENCES["stopped"].en
-    assert channel_for(bot()).identity.sentences.get("stopped") == SENTENCES["stopped"].zh != stopped
+    assert build_channel(bot()).identity.sentences.get("stopped") == SENTENCES["stopped"].zh != stopped
 
 
 @pytest.mark.parametrize(
@@ -192,36 +192,36 @@ def test_only_wecoms_ids_of_people_are_the_same_in_any_case(
 
 def test_by_key() -> None:
     account = app()
-    found, channel = by_key(account.key)
+    found, channel = cached_by_key(account.key)
     assert (found, channel.identity.external_id) == (account, account.external_id)
-    assert by_key(account.key)[1] is channel  # kept for two seconds
+    assert cached_by_key(account.key)[1] is channel  # kept for two seconds
     with pytest.raises(ChannelAccount.DoesNotExist):
-        by_key(uuid4())
+        cached_by_key(uuid4())
     assert "app-secret" not in repr(channel.identity)
 
 
 def test_what_was_read_lately_is_good_for_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     account = app()
     assert channels.recent(account.key) is None
-    found = by_key(account.key)
+    found = cached_by_key(account.key)
     assert channels.recent(account.key) == found
-    assert by_key(account.key) == found
+    assert cached_by_key(account.key) == found
     ChannelAccount.objects.update(enabled=False)
-    assert by_key(account.key) == found
+    assert cached_by_key(account.key) == found
     monkeypatch.setattr(channels.time, "monotonic", lambda: float("inf"))  # two seconds later
     assert channels.recent(account.key) is None
     with pytest.raises(ChannelAccount.DoesNotExist):
-        by_key(account.key)
+        cached_by_key(account.key)
     assert channels.last_known(account.key) == found
 
 
 def test_an_account_that_is_off_has_no_address_and_is_still_that_of_its_rows() -> None:
     account, off = app(), bot(columns={"enabled": False})
     with pytest.raises(ChannelAccount.DoesNotExist):
-        by_key(off.key)
-    assert list(by_keys([account.key, off.key, uuid4()])) == [account.key]
-    assert (list(by_keys([account.key])), by_keys([off.key])) == ([account.key], {})
-    assert channels.known(off.pk)[0] == off
+        cached_by_key(off.key)
+    assert list(cached_by_keys([account.key, off.key, uuid4()])) == [account.key]
+    assert (list(cached_by_keys([account.key])), cached_by_keys([off.key])) == ([account.key], {})
+    assert channels.cached_by_id(off.pk)[0] == off
 
 
 def test_only_accounts_that_are_on_are_remembered_and_read_again_after_a_while(

@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from psycopg import sql
 
 from accounts import rotation
-from accounts.channels import by_key
+from accounts.channels import cached_by_key
 from accounts.fields import key_ids, sealed
 from accounts.models import AccessToken, ChannelAccount
 from bridge.models import Message
@@ -262,7 +262,7 @@ def test_under_load_no_call_fails_and_no_write_is_lost(
     def call_back() -> None:
         for _number in until(over):
             for account in accounts:
-                assert by_key(account.key)[0].credentials["corp_id"]
+                assert cached_by_key(account.key)[0].credentials["corp_id"]
                 assert AccessToken.objects.get(account=account).value
                 assert next(iter(Message.objects.filter(account=account)[:1])).reply_address
 

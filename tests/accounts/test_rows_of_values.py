@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from importlib import import_module
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.apps import apps
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection, transaction
-from django.db.migrations.executor import MigrationExecutor
-from django.utils import timezone
 from psycopg import sql
 
 from accounts import rotation
@@ -23,7 +18,7 @@ from accounts.models import AccessToken, ChannelAccount
 from bridge.models import Message, WebhookEndpoint
 from bridge.pipeline.inbound import receive
 from openclaw.models import Gateway
-from tests.support.factories import app, endpoint, gateway, hear, in_thread, said
+from tests.support.factories import app, endpoint, gateway, hear, said
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -39,14 +34,6 @@ COLUMNS = [
     (WebhookEndpoint, "url"),
     (WebhookEndpoint, "secret"),
     (WebhookEndpoint, "previous_secret"),
-]
-MIGRATIONS = [
-    import_module(name)
-    for name in (
-        "accounts.migrations.0011_values_in_rows",
-        "openclaw.migrations.0002_values_in_rows",
-        "bridge.migrations.0015_values_in_rows",
-    )
 ]
 
 
@@ -168,47 +155,6 @@ def test_a_webhook_is_checked_with_its_secrets() -> None:
     WebhookEndpoint.objects.get().full_clean()
 
 
-def test_the_migrations_write_what_was_there_anew() -> None:
-    two_of_each()
-    was = old_values()
-    for migration in MIGRATIONS:
-        migration.to_rows(apps, None)
-    assert {(model, name): values(model, name) for model, name in COLUMNS} == was
-    assert all(value.startswith("v2.") for model, name in COLUMNS for value in stored(model, name))
-    for migration in MIGRATIONS:
-        migration.to_columns(apps, None)
-    assert all(value.startswith("v1.") for model, name in COLUMNS for value in stored(model, name))
-    for migration in MIGRATIONS:
-        migration.to_rows(apps, None)
-    assert {(model, name): values(model, name) for model, name in COLUMNS} == was
-
-
-def test_a_value_that_does_not_open_stops_no_migration(caplog: pytest.LogCaptureFixture) -> None:
-    two_of_each()
-    was = old_values()
-    first = Message.objects.order_by("pk")[0]
-    broken = "v1.00000000." + "A" * 60
-    put(Message, "reply_address", first.pk, broken)
-    MIGRATIONS[2].to_rows(apps, None)
-    assert "bridge.message.reply_address: 1 values do not open" in caplog.text
-    assert stored(Message, "reply_address")[0] == broken
-    assert Message.objects.order_by("pk")[1].reply_address == was[Message, "reply_address"][1]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_migration_says_that_a_row_is_in_use() -> None:
-    two_of_each()
-    was = old_values()
-    first, second = Message.objects.order_by("pk")
-    with ThreadPoolExecutor(1) as pool, transaction.atomic():
-        Message.objects.select_for_update().get(pk=first.pk)
-        migrate = in_thread(lambda: pytest.raises(RuntimeError, MIGRATIONS[2].to_rows, apps, None))
-        assert "bridge.message.reply_address: rows are in use" in str(pool.submit(migrate).result(60).value)
-    assert [value[:3] for value in stored(Message, "reply_address")] == ["v1.", "v2."]
-    MIGRATIONS[2].to_rows(apps, None)
-    assert values(Message, "reply_address") == was[Message, "reply_address"]
-
-
 def test_rotation_writes_the_version_before_anew(settings: Any) -> None:
     two_of_each()
     was = old_values()
@@ -235,52 +181,5 @@ def test_what_an_older_process_wrote_to_the_spool_is_stored_for_its_row() -> Non
     account = app()
     row = receive.row_of(account, said(reply="https://reply/canary"))
     row["reply_address"] = encrypt("https://reply/canary", "bridge.message.reply_address")
-    receive.store([receive.in_its_row(row)])
+    receive.store_inbound([receive.in_its_row(row)])
     assert Message.objects.get().reply_address == "https://reply/canary"
-
-
-BEFORE = [
-    ("accounts", "0010_fair_shares_and_rights"),
-    ("openclaw", "0001_initial"),
-    ("bridge", "0014_ids_of_people_in_lower_case"),
-]
-
-
-def migrate(targets: list[tuple[str, str]]) -> Any:
-    """Returns the models as they are then."""
-    MigrationExecutor(connection).migrate(targets)
-    return MigrationExecutor(connection).loader.project_state(targets).apps
-
-
-def rows_of_before(models: Any) -> dict[tuple[type[Model], str], list[Any]]:
-    """Made by the models as they were. Returns what is in the columns."""
-    account = models.get_model("accounts", "ChannelAccount")
-    token, home = models.get_model("accounts", "AccessToken"), models.get_model("openclaw", "Gateway")
-    message, hook = models.get_model("bridge", "Message"), models.get_model("bridge", "WebhookEndpoint")
-    told = {"events": ["message.received"], "previous_until": timezone.now()}
-    for n in ("1", "2"):
-        one = account.objects.create(kind="wecom_app", name=n, external_id=n, credentials={"secret": n})
-        token.objects.create(account=one, value=n)
-        home.objects.create(name=n, token=n, device_key=n, device_token="")
-        peer = {"peer_kind": "direct", "peer_id": "lisi", "direction": "in", "source": "channel"}
-        message.objects.create(account=one, idempotency_key=n, reply_address=n, **peer)
-        hook.objects.create(name=n, url=f"https://{n}", secret=n, previous_secret=n, **told)
-    return {
-        (model, name): [{"secret": n} if name == "credentials" else n for n in ("1", "2")] for model, name in COLUMNS
-    } | {
-        (Gateway, "device_token"): ["", ""],
-        (WebhookEndpoint, "url"): ["https://1", "https://2"],
-    }
-
-
-@pytest.mark.django_db(transaction=True)
-def test_rows_of_the_version_before_are_migrated() -> None:
-    latest = MigrationExecutor(connection).loader.graph.leaf_nodes()
-    try:
-        was = rows_of_before(migrate(BEFORE))
-        assert {value[:3] for model, name in COLUMNS for value in stored(model, name)} == {"v1.", ""}
-    finally:
-        migrate(latest)
-    assert all(value.startswith("v2.") for model, name in COLUMNS for value in stored(model, name) if value)
-    assert {(model, name): values(model, name) for model, name in COLUMNS} == was
-    assert len({each.key for each in [*Gateway.objects.all(), *WebhookEndpoint.objects.all()]}) == 4

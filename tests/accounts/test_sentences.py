@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.apps import apps
 from django.urls import reverse
 
 from accounts.forms import account_form
@@ -56,22 +54,6 @@ def test_a_parameter_that_would_not_be_filled_in_is_refused(text: str) -> None:
     form = filled(factories.app(), sentence_file_missing=text)
     assert not form.is_valid()
     assert "Only {name} may stand in braces" in str(form.errors["sentence_file_missing"])
-
-
-def test_the_texts_of_old_bots_became_sentences() -> None:
-    texts = {"welcome": "欢迎", "unmapped_text": "未开通", "failure_text": "出错了", "later_text": ""}
-    account = factories.bot()
-    account.credentials |= texts
-    account.sentences = {"failed": "自己的"}
-    account.save()
-    migration = importlib.import_module("accounts.migrations.0007_texts_of_bots_become_sentences")
-    migration.move(apps, None)
-    account.refresh_from_db()
-    assert not set(texts) & set(account.credentials)
-    assert account.sentences == {"welcome": "欢迎", "unmapped": "未开通", "failed": "自己的"}
-    migration.move_back(apps, None)
-    account.refresh_from_db()
-    assert account.credentials["unmapped_text"] == "未开通"
 
 
 def test_the_page_saves_them(admin_client: Any) -> None:

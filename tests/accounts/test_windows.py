@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts import reply_windows
 from accounts.models import ReplyWindow
-from accounts.reply_windows import Opening
+from accounts.reply_windows import WindowGrant
 from tests.support.factories import in_thread, mini, official
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ def deed(
     began: float = 0,
     heard: float | None = None,
     who: str = FAN,
-) -> Opening:
+) -> WindowGrant:
     """What somebody did so many seconds ago, and when we heard of it; at once unless told."""
-    return Opening(account.pk, who, *what, ago(began), ago(began if heard is None else heard))
+    return WindowGrant(account.pk, who, *what, ago(began), ago(began if heard is None else heard))
 
 
 def left(account: ChannelAccount, who: str = FAN) -> int:
-    return reply_windows.left(account.pk, who)
+    return reply_windows.remaining(account.pk, who)
 
 
 def take(account: ChannelAccount, times: int = 1, at: datetime | None = None) -> list[bool]:
@@ -57,8 +57,8 @@ def later(account: ChannelAccount, seconds: float) -> None:
     """So many seconds pass: all that the ledger knows lies further back."""
     back = timedelta(seconds=seconds)
     for row in ReplyWindow.objects.filter(account=account):
-        row.until, row.heard_at = row.until - back, row.heard_at - back
-        row.used_at = [used - back for used in row.used_at]
+        row.until, row.last_action_at = row.until - back, row.last_action_at - back
+        row.sent_times = [used - back for used in row.sent_times]
         row.save()
 
 
@@ -67,7 +67,7 @@ def test_what_may_be_said_to_one_person_at_one_account_is_nobody_else_s(account:
     reply_windows.open_all([deed(other), deed(account, CLICK, who="oOther")])
     assert (left(account), take(account)) == (0, [False])
     reply_windows.open_all([deed(account, CLICK)])
-    reply_windows.exhaust(account.pk, FAN, ago())
+    reply_windows.mark_empty(account.pk, FAN, ago())
     assert (left(account), left(account, "oOther"), left(other)) == (0, 3, 5)
     used = timezone.now()
     assert reply_windows.take(other.pk, FAN, used)
@@ -78,7 +78,7 @@ def test_what_may_be_said_to_one_person_at_one_account_is_nobody_else_s(account:
 def test_nothing_may_be_said_to_who_never_did_anything(account: ChannelAccount) -> None:
     assert (left(account), take(account)) == (0, [False])
     reply_windows.give_back(account.pk, FAN, ago())
-    reply_windows.exhaust(account.pk, FAN, ago())
+    reply_windows.mark_empty(account.pk, FAN, ago())
     assert ReplyWindow.objects.count() == 0
 
 
@@ -87,9 +87,9 @@ INSTANT = timedelta(microseconds=1)
 BEFORE_AT_AFTER = [-INSTANT, timedelta(), INSTANT]
 
 
-def message(account: ChannelAccount, at: datetime, what: tuple[int, int] = MESSAGE) -> Opening:
+def message(account: ChannelAccount, at: datetime, what: tuple[int, int] = MESSAGE) -> WindowGrant:
     """Somebody wrote at that moment, and we heard of it at once."""
-    return Opening(account.pk, FAN, *what, at, at)
+    return WindowGrant(account.pk, FAN, *what, at, at)
 
 
 @pytest.mark.parametrize(("past", "expected"), [*zip(BEFORE_AT_AFTER, (5, 3, 3), strict=True)])
@@ -132,7 +132,7 @@ def test_a_refusal_of_before_the_last_deed_changes_nothing(
     reply_windows.give_back(account.pk, FAN, used)
     assert ReplyWindow.objects.get().left == given_back
     ReplyWindow.objects.update(left=4)
-    reply_windows.exhaust(account.pk, FAN, used)
+    reply_windows.mark_empty(account.pk, FAN, used)
     assert ReplyWindow.objects.get().left == exhausted
 
 
@@ -142,7 +142,7 @@ def test_an_older_deed_that_is_stored_later_leaves_when_the_last_one_was_heard(a
     assert reply_windows.take(account.pk, FAN, used)
     reply_windows.give_back(account.pk, FAN, used)  # before the last deed, which has granted anew since
     assert left(account) == 4
-    reply_windows.exhaust(account.pk, FAN, used)
+    reply_windows.mark_empty(account.pk, FAN, used)
     assert left(account) == 4
 
 
@@ -247,7 +247,7 @@ def test_a_use_is_given_back_once(account: ChannelAccount) -> None:
     for _twice in range(2):
         reply_windows.give_back(account.pk, FAN, first)
     assert left(account) == 4
-    assert ReplyWindow.objects.get().used_at == [second]
+    assert ReplyWindow.objects.get().sent_times == [second]
 
 
 def test_a_use_before_the_last_deed_is_not_given_back(account: ChannelAccount) -> None:
@@ -263,7 +263,7 @@ def test_the_platform_knows_better(account: ChannelAccount) -> None:
     reply_windows.open_all([deed(account, began=5)])
     used = ago(1.5)
     take(account, at=used)
-    reply_windows.exhaust(account.pk, FAN, ago(1))
+    reply_windows.mark_empty(account.pk, FAN, ago(1))
     reply_windows.give_back(account.pk, FAN, used)
     assert (left(account), take(account)) == (0, [False])
     reply_windows.open_all([deed(account, began=2)])  # heard of before what was refused
@@ -274,7 +274,7 @@ def test_the_platform_knows_better(account: ChannelAccount) -> None:
 
 def test_a_refusal_says_nothing_of_a_later_deed(account: ChannelAccount) -> None:
     reply_windows.open_all([deed(account)])
-    reply_windows.exhaust(account.pk, FAN, ago(1))
+    reply_windows.mark_empty(account.pk, FAN, ago(1))
     assert left(account) == 5
 
 
@@ -282,7 +282,7 @@ def test_only_the_last_uses_are_kept(account: ChannelAccount) -> None:
     for _time in range(reply_windows.USES_KEPT):
         reply_windows.open_all([deed(account)])
         take(account, 2)
-    kept = ReplyWindow.objects.get().used_at
+    kept = ReplyWindow.objects.get().sent_times
     assert len(kept) == reply_windows.USES_KEPT
     assert kept == sorted(kept)
 

@@ -130,7 +130,7 @@ def told_in_vain(endpoint: WebhookEndpoint) -> Delivery:
     data = {"text": "told to a webhook 世界", "peer": {"kind": "group", "id": "wrGROUP"}}
     told = Delivery.objects.create(
         target=Target.WEBHOOK,
-        wire="hook",
+        carrier="webhook",
         endpoint=endpoint,
         lane=endpoint.lane,
         payload={"id": "msg_1", "body": {"type": "message.received", "data": data}},
@@ -161,7 +161,7 @@ def delivery(said: Message, state: str = State.DELIVERED, reason: str = "", **fi
     final = state in (State.DELIVERED, State.DEAD, State.SKIPPED, State.UNCERTAIN)
     values = {
         "target": Target.AGENT if to_agent else Target.CHANNEL,
-        "wire": "connector" if to_agent else "worker",
+        "carrier": "connector" if to_agent else "worker",
         "lane": f"{'in' if to_agent else 'out'}:{said.conversation_id}",
         "account": said.account,
         "payload": {"body": {"msgtype": "text", "text": {"content": said.text}}},

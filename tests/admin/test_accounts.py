@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import html
-import importlib
 import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.apps import apps
 from django.contrib.messages import get_messages
 from django.contrib.sessions.models import Session
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 from django.urls import reverse
 
-from accounts.channels import channel_for
+from accounts.channels import build_channel
 from accounts.models import AccessToken, ChannelAccount, Health
 from bridge.models import Conversation
 from channels_wechat import channel_class
@@ -223,18 +221,6 @@ def test_a_name_that_nobody_sees_is_none(boss: Client) -> None:
     assert not ChannelAccount.objects.exists()
 
 
-def test_twins_get_names_of_their_own() -> None:
-    """As the migration finds them: before the constraint."""
-    with connection.cursor() as cursor:
-        cursor.execute("DROP INDEX account_name_once")
-    made = [rows.account(name=f"x{n}", external_id=f"{n}") for n in range(4)]
-    for account, name in zip(made, ("Demo", "demo", "Demo (2)", "DEMO"), strict=True):
-        ChannelAccount.objects.filter(pk=account.pk).update(name=name)
-    importlib.import_module("accounts.migrations.0008_one_name_for_each_account").rename_twins(apps, None)
-    names = list(ChannelAccount.objects.order_by("pk").values_list("name", flat=True))
-    assert names == ["Demo", "demo (3)", "Demo (2)", "DEMO (4)"]
-
-
 def test_saving_leads_to_the_callback_address_and_the_test(boss: Client) -> None:
     response = boss.post(ADD, NEW, follow=True)
     account = ChannelAccount.objects.get()
@@ -357,7 +343,7 @@ def test_a_group_is_made_shown_and_changed(boss: Client, app: ChannelAccount) ->
 
 
 def test_a_sent_message_is_recalled(boss: Client, app: ChannelAccount) -> None:
-    channel = channel_for(app)
+    channel = build_channel(app)
     receipt = channel.send(Peer("direct", "zhangsan"), channel.render(Content(text="oops"))[0])
     person = Conversation.objects.create(account=app, peer_kind="direct", peer_id="zhangsan")
     sent = rows.message(person, "oops", "OOPS", direction="out", source="staff")

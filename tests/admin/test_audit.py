@@ -163,7 +163,7 @@ def test_a_page_that_is_only_read_notes_nothing_and_its_reader_is_not_remembered
     clear()
     quiet.group.mode = "bot"
     quiet.group.save()
-    audit.record("by nobody", [quiet.group])
+    audit.log_action("by nobody", [quiet.group])
     assert [entry.actor for entry in entries(quiet.group)] == [None, None]
 
 
@@ -193,7 +193,7 @@ def test_the_log_costs_few_queries_and_counts_nothing(
     boss: Client, quiet: World, django_assert_max_num_queries: Any
 ) -> None:
     for number in range(60):
-        audit.record(f"deed {number}", [quiet.group])
+        audit.log_action(f"deed {number}", [quiet.group])
     with django_assert_max_num_queries(12) as asked:
         assert boss.get(url("auditlog_logentry_changelist")).status_code == 200
     assert not [query for query in asked.captured_queries if "COUNT(*)" in query["sql"] and "auditlog" in query["sql"]]

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import ChannelAccount, Health
 from bridge.admin import dashboard
 from bridge.models import Delivery, Incident, Reason, State
-from bridge.operations.dashboard import BADGE_MOST, Hour
+from bridge.operations.dashboard import MAX_BADGE, Hour
 from openclaw.models import Gateway
 from tests.admin import rows
 from tests.admin.test_filters import listed
@@ -131,7 +131,7 @@ def test_a_mapping_is_a_step_until_both_sides_are_there(boss: Client, made: Call
     assert first_steps(boss) == []
 
 
-@pytest.mark.parametrize(("count", "badge"), [(0, None), (1, "1"), (BADGE_MOST - 1, "99"), (BADGE_MOST, "99+")])
+@pytest.mark.parametrize(("count", "badge"), [(0, None), (1, "1"), (MAX_BADGE - 1, "99"), (MAX_BADGE, "99+")])
 def test_the_menu_counts_failures_to_a_border(boss: Client, world: rows.World, count: int, badge: str | None) -> None:
     Delivery.objects.all().delete()
     for number in range(count):

@@ -9,7 +9,7 @@ from django.contrib.messages import get_messages
 from django.urls import reverse
 from django.utils import timezone
 
-from bridge.admin.desk import inside
+from bridge.admin.desk import local_path
 from bridge.models import Delivery, Reason, State
 from openclaw.models import Gateway
 from tests.admin import rows
@@ -138,7 +138,7 @@ def test_an_unknown_verb_and_a_foreign_address_are_refused(boss: Client, world: 
     ],
 )
 def test_what_is_no_page_to_go_back_to_is_not_followed(address: str) -> None:
-    assert inside(address, "the list") == "the list"
+    assert local_path(address, "the list") == "the list"
 
 
 def test_recall_that_is_not_possible_says_why(boss: Client, world: rows.World) -> None:

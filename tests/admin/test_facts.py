@@ -119,7 +119,7 @@ def test_an_incident_leads_to_its_own_rows(boss: Client, cause: str) -> None:
 @pytest.mark.parametrize(
     ("columns", "channel", "told"),
     [
-        ({"told_at": "now", "error": "later"}, True, "just now"),
+        ({"notified_at": "now", "error": "later"}, True, "just now"),
         ({"error": "no connection"}, True, "could not be sent"),
         ({}, True, "on its way"),
         ({"closed_at": "now"}, True, "no"),
@@ -137,12 +137,12 @@ def test_the_list_claims_no_alert_that_was_not_sent(
 
 def test_the_page_says_who_was_told_that_it_is_over(boss: Client) -> None:
     long_ago = timezone.now() - timedelta(hours=3)
-    incident = Incident.objects.create(cause="x", title="It", opened_at=long_ago, told_at=long_ago)
+    incident = Incident.objects.create(cause="x", title="It", opened_at=long_ago, notified_at=long_ago)
     page = ("bridge_incident_change", incident.pk)
     assert "recovery alert" not in words(boss, *page)
     Incident.objects.update(closed_at=timezone.now())
     assert "recovery alert sent no" in words(boss, *page)
-    Incident.objects.update(told_over_at=timezone.now())
+    Incident.objects.update(resolved_notified_at=timezone.now())
     assert "recovery alert sent just now" in words(boss, *page)
     assert "alert sent 3 hours ago" in words(boss, *page)
 
@@ -180,7 +180,7 @@ def test_a_token_is_good_expired_or_its_user_is_not_active(boss: Client) -> None
 def test_who_was_deleted_is_still_named(boss: Client) -> None:
     gone = User.objects.create_user("gone", email="gone@example.com")
     LogEntry.objects.all().delete()
-    audit.record("a deed", [gone])
+    audit.log_action("a deed", [gone])
     LogEntry.objects.update(actor=gone, actor_email=gone.email)
     [pk] = LogEntry.objects.values_list("pk", flat=True)
     assert column(boss, "auditlog_logentry", "who") == {pk: "gone"}
@@ -211,7 +211,7 @@ def test_a_right_that_was_given_or_taken_stands_on_its_side(boss: Client) -> Non
 
 def test_an_entry_links_to_what_is_still_there(boss: Client, world: rows.World) -> None:
     LogEntry.objects.all().delete()
-    audit.record("looked at", [world.group])
+    audit.log_action("looked at", [world.group])
     world.route.delete()
     deleted, deed = LogEntry.objects.order_by("-id")
     tone = boss.get(reverse("admin:auditlog_logentry_changelist")).content.decode()

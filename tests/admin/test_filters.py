@@ -117,7 +117,7 @@ def test_people_who_follow(boss: Client, world: rows.World) -> None:
 def test_the_audit_log_by_what_who_and_action(boss: Client, admin_user: User, world: rows.World) -> None:
     LogEntry.objects.all().delete()
     boss.post(reverse("admin:bridge_conversation_rename", args=[world.group.pk]), {"title": "Sales"})
-    audit.record("dismissed", [world.dead])
+    audit.log_action("dismissed", [world.dead])
     world.route.delete()
     kinds = {model: ContentType.objects.get_for_model(model).pk for model in (type(world.group), Delivery)}
     renamed, deed, deleted = LogEntry.objects.order_by("id")

@@ -60,7 +60,7 @@ def test_pages_name_the_channels_that_are_set(boss: Client, settings: object) ->
 def test_staff_told_is_claimed_only_where_it_is_true(boss: Client, world: rows.World) -> None:
     url = ("bridge_incident_change", world.incident.pk)
     assert re.search(r"alert sent</dt><dd>\s*no<", page(boss, *url))
-    Incident.objects.update(told_at=timezone.now())
+    Incident.objects.update(notified_at=timezone.now())
     assert re.search(r"alert sent</dt><dd>\s*<time", page(boss, *url))
 
 

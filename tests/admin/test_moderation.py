@@ -27,7 +27,7 @@ WHY = "WeChat's content check calls this risky: crime (20006). Number of the che
 
 @pytest.fixture
 def person() -> Conversation:
-    account = rows.mini_program(checks="both")
+    account = rows.mini_program(moderation_scope="both")
     return Conversation.objects.create(account=account, peer_kind="direct", peer_id="oUSER")
 
 

@@ -54,17 +54,17 @@ def told(response: Any) -> list[str]:
 
 
 def test_the_check_is_offered_only_where_the_platform_has_one(boss: Client, account: ChannelAccount) -> None:
-    assert 'name="checks"' in boss.get(url("change", account.pk)).content.decode()
+    assert 'name="moderation_scope"' in boss.get(url("change", account.pk)).content.decode()
     other = rows.account()
-    assert 'name="checks"' not in boss.get(url("change", other.pk)).content.decode()
+    assert 'name="moderation_scope"' not in boss.get(url("change", other.pk)).content.decode()
 
 
 def test_the_check_is_chosen(boss: Client, account: ChannelAccount) -> None:
     stored = {name: value for name, value in rows.MINI.items() if name in ("app_id", "mode")}
-    fields = {"name": "Shop", "enabled": "on", "checks": "both", "api_base_url": account.api_base_url}
+    fields = {"name": "Shop", "enabled": "on", "moderation_scope": "both", "api_base_url": account.api_base_url}
     boss.post(url("change", account.pk), {**fields, **stored})
     account.refresh_from_db()
-    assert (account.checks, account.name) == ("both", "Shop")
+    assert (account.moderation_scope, account.name) == ("both", "Shop")
 
 
 # --- counters -----------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from django.contrib.messages import get_messages
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.channels import channel_for
+from accounts.channels import build_channel
 from accounts.models import AccessToken, ChannelAccount, Health
 from bridge.models import Conversation, Delivery, Message, Reason, Route, State
 from channels_wechat import channel_class
@@ -185,12 +185,12 @@ def test_a_form_offers_each_setting_of_its_kind_once(boss: Client, kind: str) ->
     offered = [str(name) for _title, options in page.context["adminform"].fieldsets for name in options["fields"]]
     ours = {"name", "enabled", "retention_days", "gateway_share", "turns_per_minute", "language", "api_base_url"}
     wanted = ours | {*channel_class(kind).Credentials.base_fields} | {f"sentence_{name}" for name in SENTENCES}
-    assert sorted(offered) == sorted(wanted | ({"checks"} if kind == "mini_program" else set()))
+    assert sorted(offered) == sorted(wanted | ({"moderation_scope"} if kind == "mini_program" else set()))
 
 
 def test_a_limit_says_for_whom_it_counts(boss: Client, app: ChannelAccount) -> None:
     shown = words(boss, "accounts_channelaccount_change", app.pk)
-    scopes = [limit.scope for limit in channel_for(app).limits]
+    scopes = [limit.scope for limit in build_channel(app).limits]
     assert {"account", "direct"} <= set(scopes)
     assert shown.count("counted for each person") == scopes.count("direct")
     assert shown.count("counted for each group") == scopes.count("group")

@@ -104,11 +104,11 @@ def test_a_rotation_without_sensible_hours_is_refused(boss: Client, hours: str) 
 
 
 def test_switching_on_again_forgets_why_it_was_off(boss: Client) -> None:
-    endpoint = rows.webhook(enabled=False, off_reason="It answered 410 Gone.")
+    endpoint = rows.webhook(enabled=False, disabled_reason="It answered 410 Gone.")
     assert "410 Gone" in everywhere(boss, endpoint)
     boss.post(url("switch", endpoint.pk))
     endpoint.refresh_from_db()
-    assert (endpoint.enabled, endpoint.off_reason) == (True, "")
+    assert (endpoint.enabled, endpoint.disabled_reason) == (True, "")
     boss.post(url("switch", endpoint.pk))
     endpoint.refresh_from_db()
     assert not endpoint.enabled
@@ -125,10 +125,10 @@ def test_a_switch_is_a_change_since_the_last_call(boss: Client) -> None:
 
 
 def test_saving_the_form_of_one_that_was_switched_off_meanwhile_switches_it_on(boss: Client) -> None:
-    endpoint = rows.webhook(enabled=False, off_reason="It answered 410 Gone.")
+    endpoint = rows.webhook(enabled=False, disabled_reason="It answered 410 Gone.")
     assert boss.post(url("change", endpoint.pk), NEW).status_code == 302
     endpoint.refresh_from_db()
-    assert (endpoint.enabled, endpoint.off_reason) == (True, "")
+    assert (endpoint.enabled, endpoint.disabled_reason) == (True, "")
 
 
 def test_a_test_event_leads_to_its_delivery(boss: Client) -> None:
@@ -186,7 +186,7 @@ def test_the_deliveries_pages_say_who_was_told_what(boss: Client, world: rows.Wo
 def test_a_waiting_delivery_says_that_its_webhook_is_off(boss: Client) -> None:
     endpoint = rows.webhook()
     boss.post(url("test", endpoint.pk))
-    WebhookEndpoint.objects.update(enabled=False, off_reason="It answered 410 Gone.")
+    WebhookEndpoint.objects.update(enabled=False, disabled_reason="It answered 410 Gone.")
     page = boss.get(reverse("admin:bridge_delivery_change", args=[Delivery.objects.get().pk])).content.decode()
     assert "is switched off." in page
     assert "410 Gone" in page

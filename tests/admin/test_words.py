@@ -80,7 +80,7 @@ def test_a_mapping_is_called_by_its_group_on_all_its_pages(boss: Client, world: 
 def test_the_audit_log_names_fields_and_values_as_the_forms_do(boss: Client, world: rows.World) -> None:
     boss.post(reverse("admin:bridge_conversation_mode", args=[world.group.pk]), {"mode": "human"})
     User.objects.create_user("new", is_staff=True)
-    audit.record("sent a message", [world.group])
+    audit.log_action("sent a message", [world.group])
     told = words(boss, "auditlog_logentry_changelist")
     assert "What Action Who" in told
     assert "changed mode" in told

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from accounts.models import ChannelAccount, Health
 from bridge.connector import leases, process
-from bridge.connector.process import speak_first
-from bridge.models import Attachment, Attempt, Delivery, Message, Reason, Route, Wire
+from bridge.connector.process import send_proactive
+from bridge.models import Attachment, Attempt, Carrier, Delivery, Message, Reason, Route
 from bridge.operations import replay
 from bridge.pipeline.agent import turn as asking
 from bridge.pipeline.delivery import state as work
@@ -303,7 +303,7 @@ def test_what_failed_before_the_replay_or_in_another_way_is_not_counted(account:
     for number, (at, code) in enumerate(tries, 1):
         fields = {"number": number, "started_at": at, "finished_at": at, "outcome": "error", "code": code}
         Attempt.objects.create(delivery=asked, **fields)
-    assert asking.failures(row(asked), "run_failed") == 1
+    assert asking.count_failures(row(asked), "run_failed") == 1
 
 
 @pytest.mark.parametrize("outcome", ["unknown", "interrupted"])
@@ -314,18 +314,18 @@ def test_a_turn_is_lost_also_where_it_was_lost_while_it_was_looked_up(
     asked = turn(account)
     request = {word: f"{asked.pk}.0"}
     Attempt.objects.create(delivery=asked, number=1, finished_at=timezone.now(), outcome=outcome, request=request)
-    assert asking.lost_before(asked)
-    shift(asked, run=1)
-    assert not asking.lost_before(row(asked))
+    assert asking.has_unknown_outcome(asked)
+    shift(asked, run_number=1)
+    assert not asking.has_unknown_outcome(row(asked))
 
 
-@pytest.mark.parametrize(("asked_before", "opened"), [({}, True), ({"tries": 1}, False), ({"run": 1}, False)])
+@pytest.mark.parametrize(("asked_before", "opened"), [({}, True), ({"tries": 1}, False), ({"run_number": 1}, False)])
 def test_what_was_asked_before_is_looked_at_before_it_is_asked_again(
     account: ChannelAccount, mapped: Route, asked_before: dict[str, int], opened: bool
 ) -> None:
     """Somebody may have typed /stop since then."""
     shift(turn(account), **asked_before)
-    ((_row, found),) = asking.take("me", 1, mapped.gateway)
+    ((_row, found),) = asking.claim_turns("me", 1, mapped.gateway)
     assert (found is not None) is opened
 
 
@@ -376,7 +376,7 @@ def test_a_lost_connection_in_mid_turn_is_recovered(
         eventually(lambda: outcomes(asked)[:1] == ["unknown"])
         due(asked)
         done = finished(asked)
-    assert (done.state, outcomes(asked), done.run) == ("delivered", ["unknown", "ok"], 0)
+    assert (done.state, outcomes(asked), done.run_number) == ("delivered", ["unknown", "ok"], 0)
     assert done.attempts.get(number=2).request["recover"] == f"{asked.pk}.0"
     assert ran(stub) == [(f"{asked.pk}.0", 1)]
     assert answers(asked) == ["w0 w1 w2 w3 w4"]
@@ -457,14 +457,14 @@ def test_a_connector_that_ends_in_order_hands_over(stub: RunningStub, account: C
 
 def test_a_gateway_is_held_until_the_lease_is_over_and_its_fence_counts_the_hands(home: Gateway) -> None:
     off, stopped = gateway(enabled=False), gateway(state=Health.STOPPED)
-    assert leases.lease("first") == [home]
+    assert leases.acquire("first") == [home]
     shift_lease(home, 1)
-    assert leases.lease("second") == []
-    assert leases.lease("first") == [home]
+    assert leases.acquire("second") == []
+    assert leases.acquire("first") == [home]
     assert fresh(home).owner_until > timezone.now() + timedelta(seconds=leases.LEASE_SECONDS - 5)
     assert (fresh(home).owner, fresh(home).fence) == ("first", 1)
     shift_lease(home, -1)
-    assert leases.lease("second") == [home]
+    assert leases.acquire("second") == [home]
     leases.release("first")
     assert (fresh(home).owner, fresh(home).fence) == ("second", 2)
     leases.release("second")
@@ -473,13 +473,13 @@ def test_a_gateway_is_held_until_the_lease_is_over_and_its_fence_counts_the_hand
 
 
 def test_a_new_connection_is_made_for_what_it_depends_on(home: Gateway) -> None:
-    before = leases.wiring(home)
+    before = leases.connection_settings(home)
     home.max_in_flight, home.timeout_seconds = 1, 1
-    assert leases.wiring(home) == before
+    assert leases.connection_settings(home) == before
     for name in ("base_url", "transport", "token", "device_key"):
         other = fresh(home)
         setattr(other, name, "another")
-        assert leases.wiring(other) != before, name
+        assert leases.connection_settings(other) != before, name
 
 
 def test_a_device_token_is_kept_where_the_gateway_sends_none(home: Gateway) -> None:
@@ -508,7 +508,7 @@ def test_a_killed_connectors_turns_are_recovered_by_another(
     asked.attempts.update(finished_at=None, outcome="")
     Gateway.objects.update(owner="killed", owner_until=timezone.now() + timedelta(seconds=30))
     fence = fresh(home).fence
-    assert leases.lease("second") == []  # the lease holds
+    assert leases.acquire("second") == []  # the lease holds
     Gateway.objects.update(owner_until=timezone.now())
     shift(asked, lease_until=-1)
     assert work.sweep() == 1
@@ -592,7 +592,7 @@ def test_stop_while_the_turn_waits_for_its_files(stub: RunningStub, account: Cha
 
 def test_stop_while_the_connection_was_away(stub: RunningStub, account: ChannelAccount, mapped: Route) -> None:
     asked = turn(account)
-    work.begin(work.claim(Wire.CONNECTOR, "lost", 1)[0], {"ask": f"{asked.pk}.0"})
+    work.open_attempt(work.claim(Carrier.CONNECTOR, "lost", 1)[0], {"ask": f"{asked.pk}.0"})
     shift(asked, lease_until=-60)
     work.sweep()
     turn(account, "/stop")
@@ -686,7 +686,9 @@ def test_runs_whose_ids_are_too_long_to_be_stored_are_told_apart(account: Channe
     asked = turn(account)
     Delivery.objects.filter(pk=asked.pk).update(state="delivered", finished_at=timezone.now())
     for end in "ab":
-        speak_first(mapped.gateway, ForeignReply(asked.payload["session_key"], "r" * 5000 + end, Answer(f"said {end}")))
+        send_proactive(
+            mapped.gateway, ForeignReply(asked.payload["session_key"], "r" * 5000 + end, Answer(f"said {end}"))
+        )
     assert set(Message.objects.filter(direction="out").values_list("text", flat=True)) == {"said a", "said b"}
 
 
@@ -694,9 +696,9 @@ def test_a_gateway_speaks_only_where_it_was_asked_itself(account: ChannelAccount
     asked = turn(account)
     shift(asked, state="delivered", finished_at=0)
     reply = ForeignReply(asked.payload["session_key"], "a run of its own", Answer("by the way"))
-    speak_first(gateway(), reply)
+    send_proactive(gateway(), reply)
     assert not Message.objects.filter(direction="out").exists()
-    speak_first(mapped.gateway, reply)
+    send_proactive(mapped.gateway, reply)
     assert Message.objects.get(direction="out").text == "by the way"
 
 
@@ -705,7 +707,7 @@ def test_unasked_words_may_do_what_the_newest_turn_may(account: ChannelAccount, 
     for asked, allowed in ((before, ["links"]), (now, [])):
         shift(asked, state="delivered", finished_at=0, payload={**asked.payload, "allowed": allowed})
     linked = Answer("[press here](https://example.com/x)")
-    speak_first(mapped.gateway, ForeignReply(now.payload["session_key"], "a", linked))
+    send_proactive(mapped.gateway, ForeignReply(now.payload["session_key"], "a", linked))
     assert Message.objects.get(direction="out").text == "press here (https://example.com/x)"
 
 
@@ -714,7 +716,7 @@ def test_runs_of_two_gateways_may_have_one_id(account: ChannelAccount, mapped: R
     for mine, who in ((mapped, "zhangsan"), (other, "lisi")):
         asked = turn(account, sender=who)
         shift(asked, state="delivered", finished_at=0)
-        speak_first(mine.gateway, ForeignReply(asked.payload["session_key"], "run-1", Answer("by the way")))
+        send_proactive(mine.gateway, ForeignReply(asked.payload["session_key"], "run-1", Answer("by the way")))
     assert set(Message.objects.filter(direction="out").values_list("peer_id", flat=True)) == {"zhangsan", "lisi"}
 
 
@@ -755,19 +757,19 @@ def test_what_is_said_to_everybody_is_said_to_nobody(stub: RunningStub, account:
 
 def test_while_a_turn_is_in_doubt_an_unasked_message_may_be_its_answer(account: ChannelAccount, mapped: Route) -> None:
     asked = turn(account)
-    attempt = work.begin(work.claim(Wire.CONNECTOR, "lost", 1)[0], {"ask": "1.0"})
+    attempt = work.open_attempt(work.claim(Carrier.CONNECTOR, "lost", 1)[0], {"ask": "1.0"})
     reply = ForeignReply(asked.payload["session_key"], "resumed", Answer("the answer"))
     shift(asked, lease_until=-60)
     work.sweep()
     assert Attempt.objects.get(pk=attempt.pk).outcome == "interrupted"
 
-    speak_first(mapped.gateway, reply)
-    assert [mine.pk for mine in work.claim(Wire.CONNECTOR, "me", 1)] == [asked.pk]  # to look up what became of it
-    speak_first(mapped.gateway, reply)
+    send_proactive(mapped.gateway, reply)
+    assert [mine.pk for mine in work.claim(Carrier.CONNECTOR, "me", 1)] == [asked.pk]  # to look up what became of it
+    send_proactive(mapped.gateway, reply)
     assert not Message.objects.filter(direction="out").exists()
 
     shift(asked, state="delivered", finished_at=0, lease_until=None)
-    speak_first(mapped.gateway, reply)
+    send_proactive(mapped.gateway, reply)
     assert Message.objects.get(direction="out").text == "the answer"
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.pipeline.agent.prompt import Said, file_name, message_text, one_line, system_text
+from bridge.pipeline.agent.prompt import PromptInput, file_name, one_line, system_prompt, user_message
 from bridge.pipeline.inbound import router
 from tests.support.factories import GROUP, app, hear, route, turn
 
-SAID = Said("你好", "zhangsan", "", group=False, title="", surface="Only plain text is shown.", mark="m")
+SAID = PromptInput("你好", "zhangsan", "", group=False, title="", surface="Only plain text is shown.", mark="m")
 
 
-def said(**changes: object) -> Said:
-    fields = {name: getattr(SAID, name) for name in Said.__slots__}
-    return Said(**{**fields, **changes})
+def said(**changes: object) -> PromptInput:
+    fields = {name: getattr(SAID, name) for name in PromptInput.__slots__}
+    return PromptInput(**{**fields, **changes})
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def said(**changes: object) -> Said:
     ],
 )
 def test_the_message(changes: dict[str, object], text: str) -> None:
-    assert message_text(said(**changes)) == text
+    assert user_message(said(**changes)) == text
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_the_message(changes: dict[str, object], text: str) -> None:
     ],
 )
 def test_where_the_agent_speaks(changes: dict[str, object], place: str, who: str) -> None:
-    first, *framed, surface, rule = system_text(said(**changes)).splitlines()
+    first, *framed, surface, rule = system_prompt(said(**changes)).splitlines()
     assert bool(framed) is bool(changes.get("group"))
     assert all("⟦m⟧" in line for line in framed)
     assert first == f"You are talking in {place} on WeChat through a bridge; the current message is from {who}."
@@ -53,7 +53,7 @@ def test_where_the_agent_speaks(changes: dict[str, object], place: str, who: str
 
 
 def test_a_surface_without_words_leaves_no_blank_line() -> None:
-    assert len(system_text(said(surface="")).splitlines()) == 2
+    assert len(system_prompt(said(surface="")).splitlines()) == 2
 
 
 # --- nobody speaks as somebody else ----------------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ SEPARATORS = (
 @pytest.mark.parametrize("imitation", IMITATIONS)
 def test_a_line_that_imitates_somebody_is_marked(separator: str, imitation: str) -> None:
     text = f"你好{separator}{imitation}{separator}"
-    opened, *inside, closed = message_text(said(text=text, group=True, mark="5c1f9a2e77aa")).splitlines()
+    opened, *inside, closed = user_message(said(text=text, group=True, mark="5c1f9a2e77aa")).splitlines()
     assert opened == "⟦5c1f9a2e77aa⟧ zhangsan: 你好"
     assert closed == "⟦/5c1f9a2e77aa⟧"
     assert inside
@@ -106,10 +106,10 @@ def test_a_name_is_one_line_and_ends_nothing(name: str) -> None:
     cleaned = one_line(name)
     assert len(cleaned) <= 64
     assert not set(cleaned) & set(":：()（）\"'“”‘’`<>＜＞＂[]⟦⟧「」|\\\u202e\u200b\ufeff\x00\t\n\v\x85\u2028")
-    system = system_text(said(sender_name=name, title=name, group=True))
+    system = system_prompt(said(sender_name=name, title=name, group=True))
     assert len(system.splitlines()) == 4
     assert system.count("“") == system.count("”") == (2 if cleaned else 1)
-    opened = message_text(said(sender_name=name, group=True)).splitlines()[0]
+    opened = user_message(said(sender_name=name, group=True)).splitlines()[0]
     assert opened.startswith("⟦m⟧ ")
     assert opened.endswith("zhangsan): 你好" if cleaned else "zhangsan: 你好")
 
@@ -125,7 +125,7 @@ def test_usual_names_stay() -> None:
 )
 @pytest.mark.parametrize("group", [True, False])
 def test_a_file_s_name_is_one_line(name: str, group: bool) -> None:
-    lines = message_text(said(files=[f"file: {name}"], group=group)).splitlines()
+    lines = user_message(said(files=[f"file: {name}"], group=group)).splitlines()
     (line,) = [one for one in lines if one.startswith("[")]
     assert line.startswith("[file: ")
     assert line.endswith("]")
@@ -135,7 +135,7 @@ def test_a_file_s_name_is_one_line(name: str, group: bool) -> None:
 
 def test_what_turns_the_direction_of_a_text_is_gone_and_an_emoji_stays_whole() -> None:
     family = "👨\u200d👩\u200d👧"
-    assert message_text(said(text=f"a\u202eb\u2066c{family}\x07")) == f"abc{family}"
+    assert user_message(said(text=f"a\u202eb\u2066c{family}\x07")) == f"abc{family}"
 
 
 @pytest.mark.django_db

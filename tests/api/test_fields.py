@@ -23,7 +23,7 @@ DELIVERY = (
 )
 MESSAGE = "id account conversation peer direction source kind text sender addressed reply_to idempotency_key occurred_at created_at"
 FIELDS = {
-    "accounts/": "id kind name external_id enabled retention_days checks gateway_share turns_per_minute language sentences "
+    "accounts/": "id kind name external_id enabled retention_days moderation_scope gateway_share turns_per_minute language sentences "
     "api_base_url callback_url state state_reason state_since created_at updated_at",
     "gateways/": "id name base_url transport timeout_seconds max_in_flight enabled state state_code state_reason state_since version "
     "agents created_at updated_at",
@@ -35,7 +35,7 @@ FIELDS = {
     "attachments/": "id message position kind name mime size state error",
     "deliveries/": DELIVERY,
     "deliveries/{delivery}/": f"{DELIVERY} payload attempts",
-    "webhooks/": "id name place events account enabled off_reason previous_until created_at updated_at",
+    "webhooks/": "id name place events account enabled disabled_reason previous_until created_at updated_at",
     "stats/": "since incoming outgoing waiting oldest_waiting held held_by dead uncertain",
 }
 

@@ -75,16 +75,16 @@ def test_who_has_no_templates_and_who_is_not_told(
 
 @pytest.mark.parametrize(("checks", "status"), [("both", 200), ("", 200), ("everything", 400)])
 def test_the_check_is_chosen(boss: Client, account: ChannelAccount, checks: str, status: int) -> None:
-    answer = boss.patch(f"/api/v1/accounts/{account.pk}/", {"checks": checks}, **JSON)
+    answer = boss.patch(f"/api/v1/accounts/{account.pk}/", {"moderation_scope": checks}, **JSON)
     assert answer.status_code == status
     account.refresh_from_db()
-    assert account.checks == (checks if status == 200 else "")
-    assert status == 200 or "checks" in answer.json()["details"]
+    assert account.moderation_scope == (checks if status == 200 else "")
+    assert status == 200 or "moderation_scope" in answer.json()["details"]
 
 
 def test_a_kind_without_a_check_refuses_it_by_field(boss: Client, world: World) -> None:
-    answer = boss.patch(f"/api/v1/accounts/{world.app.pk}/", {"checks": "in"}, **JSON)
-    assert (answer.status_code, list(answer.json()["details"])) == (400, ["checks"])
+    answer = boss.patch(f"/api/v1/accounts/{world.app.pk}/", {"moderation_scope": "in"}, **JSON)
+    assert (answer.status_code, list(answer.json()["details"])) == (400, ["moderation_scope"])
 
 
 def test_what_is_held_is_released_or_dismissed(operator: Client, account: ChannelAccount) -> None:

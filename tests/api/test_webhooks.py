@@ -84,7 +84,7 @@ def test_without_a_word_the_overlap_is_a_day(boss: Client) -> None:
         {"events": ["message.sent"]},
         {"account": 99999},
         {"secret": "whsec_mine"},
-        {"off_reason": "mine"},
+        {"disabled_reason": "mine"},
         {"nonsense": 1},
     ],
 )
@@ -92,8 +92,8 @@ def test_what_cannot_work_is_refused(boss: Client, body: dict[str, Any]) -> None
     endpoint, path = made(boss)
     before = WebhookEndpoint.objects.values().get()
     answer = send(boss, "patch", path, body)
-    if set(body) == {"off_reason"}:  # a field that is only read is passed over
-        assert WebhookEndpoint.objects.get().off_reason == ""
+    if set(body) == {"disabled_reason"}:  # a field that is only read is passed over
+        assert WebhookEndpoint.objects.get().disabled_reason == ""
         return
     assert answer.status_code == 400, answer.content
     assert WebhookEndpoint.objects.values().get() == before
@@ -109,10 +109,10 @@ def test_a_rotation_without_sensible_hours_is_refused(boss: Client, hours: Any) 
 
 def test_switching_on_again_forgets_why_it_was_off(boss: Client) -> None:
     _endpoint, path = made(boss)
-    WebhookEndpoint.objects.update(enabled=False, off_reason="It answered 410 Gone.")
-    assert boss.get(path).json()["off_reason"] == "It answered 410 Gone."
+    WebhookEndpoint.objects.update(enabled=False, disabled_reason="It answered 410 Gone.")
+    assert boss.get(path).json()["disabled_reason"] == "It answered 410 Gone."
     answer = send(boss, "patch", path, {"enabled": True})
-    assert (answer.status_code, answer.json()["off_reason"]) == (200, "")
+    assert (answer.status_code, answer.json()["disabled_reason"]) == (200, "")
 
 
 def test_a_test_event_is_queued_and_found(boss: Client) -> None:

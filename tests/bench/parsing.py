@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from wechatpy.work import parse_message
 from wechatpy.work.crypto import WeChatCrypto
 
-from accounts.channels import channel_for
+from accounts.channels import build_channel
 from tests.bench import sealed, world
 from tests.bench.table import Figure, interleaved, ratio
 
@@ -25,7 +25,7 @@ BODIES = 3000
 
 
 def parsing(_ground: Ground, rounds: int) -> list[Figure]:
-    channel = cast("Callbacks", channel_for(world.account()))
+    channel = cast("Callbacks", build_channel(world.account()))
     crypto = WeChatCrypto(sealed.TOKEN, sealed.KEY, sealed.CORP)
     bodies = [sealed.callback(sealed.message(number)) for number in range(BODIES)]
 

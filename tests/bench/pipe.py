@@ -87,6 +87,6 @@ def bridge(ground: Ground) -> Iterator[Pipe]:
             process = ground.process(name, command(name, env), port=port if name == "web" else 0, death=signal.SIGTERM)
             running.processes.append(stack.enter_context(process))
         working = ("web", "worker", "connector")
-        if not wait_until(lambda: not any(liveness.trouble(name, env) for name in working), PATIENCE, pause=0.05):
+        if not wait_until(lambda: not any(liveness.problem_of(name, env) for name in working), PATIENCE, pause=0.05):
             raise RuntimeError(f"the bridge does not work:\n{ground.tail()}")
         yield running

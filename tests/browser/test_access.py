@@ -31,7 +31,7 @@ SELECT u.id, p.id FROM auth_user u, auth_permission p WHERE u.username = %s
 AND (p.codename LIKE 'view\\_%%' OR p.codename IN ('send_message', 'replay_delivery', 'dismiss_delivery')) RETURNING 1
 """
 PEOPLE = """
-INSERT INTO bridge_contact (account_id, external_id, name, looked_up_at, created_at)
+INSERT INTO bridge_contact (account_id, external_id, name, name_fetched_at, created_at)
 SELECT min(a.id), 'crowd-' || n, '群众' || n, now(), now() FROM accounts_channelaccount a, generate_series(1, 5100) n
 GROUP BY n RETURNING 1
 """

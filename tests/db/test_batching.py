@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import OperationalError
 
-from bridge.runtime.db.batching import Together
+from bridge.runtime.db.batching import GroupCommit
 from bridge.runtime.web.batches import Batches
 from tests.support.factories import eventually
 
@@ -26,7 +26,7 @@ class Doubling:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.go = threading.Event()
-        self.together: Together[int, int] = Together(self.many, most=8)
+        self.together: GroupCommit[int, int] = GroupCommit(self.many, most=8)
 
     def many(self, items: Sequence[int]) -> list[int]:
         self.batches.append(list(items))
@@ -52,7 +52,7 @@ def test_a_call_alone_is_made_at_once_in_its_own_thread() -> None:
         here.add(threading.get_ident())
         return items
 
-    alone: Together[int, int] = Together(many)
+    alone: GroupCommit[int, int] = GroupCommit(many)
     assert [alone(1), alone(2)] == [1, 2]
     assert here == {threading.get_ident()}
 
@@ -85,7 +85,7 @@ def test_a_database_that_is_away_is_not_asked_for_each() -> None:
             raise OperationalError
         return list(items)
 
-    together: Together[int, int] = Together(many)
+    together: GroupCommit[int, int] = GroupCommit(many)
     with ThreadPoolExecutor(4) as pool:
         calls = [pool.submit(together, item) for item in range(4)]
         eventually(lambda: len(together.waiting) == 3)
@@ -95,7 +95,7 @@ def test_a_database_that_is_away_is_not_asked_for_each() -> None:
 
 
 def test_results_that_do_not_fit_the_calls_are_an_error() -> None:
-    short: Together[int, int] = Together(lambda _items: [])
+    short: GroupCommit[int, int] = GroupCommit(lambda _items: [])
     with pytest.raises(ValueError, match="shorter"):
         short(1)
 

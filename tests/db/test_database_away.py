@@ -18,7 +18,7 @@ from accounts.models import Health
 from bridge.models import Delivery, Message
 from bridge.pipeline.delivery import state as work
 from bridge.pipeline.outbound import sender
-from bridge.runtime.db.connection import look_before_use, patiently
+from bridge.runtime.db.connection import install_pool_check, retry_while_db_down
 from tests.support.away import database_away
 from tests.support.callbacks import call, from_app
 from tests.support.connecting import RunningConnector
@@ -60,7 +60,7 @@ def test_a_pool_tries_no_less_often_the_longer_its_server_is_away() -> None:
 def test_a_pool_gives_out_no_connection_whose_server_has_gone() -> None:
     options = {**connection.settings_dict["OPTIONS"], "pool": {"min_size": 3, "max_size": 3}}
     pooled = DatabaseWrapper({**connection.settings_dict, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}, "default")
-    look_before_use(pooled)
+    install_pool_check(pooled)
     try:
         pooled.pool.open(wait=True)
         with connection.cursor() as cursor:
@@ -97,7 +97,7 @@ def test_patience_ends_with_the_databases_absence(beside: ThreadPoolExecutor) ->
     with database_away():
         with pytest.raises(OperationalError):
             Message.objects.count()
-        asked = beside.submit(in_thread(lambda: patiently(Message.objects.count)))
+        asked = beside.submit(in_thread(lambda: retry_while_db_down(Message.objects.count)))
         time.sleep(AWAY_SECONDS)
     assert asked.result(10) == 0
 
@@ -119,14 +119,14 @@ def _carry_until_sent(delivery: Delivery) -> None:
     """A noisy machine's Valkey may miss its 100 ms; then the rate limits hold back what they cannot count."""
     while state(delivery) == "pending":
         due(delivery)
-        sender.carry(claimed(delivery))
+        sender.process_delivery(claimed(delivery))
 
 
 def test_a_delivery_claimed_before_is_left_to_its_lease(company: SimulatorClient) -> None:
     delivery = to_send(app(company.url))
     ours = claimed(delivery)
     with database_away():
-        sender.carry(ours)
+        sender.process_delivery(ours)
     assert (state(delivery), outcomes(delivery)) == ("sending", [])
     shift(delivery, lease_until=-1)
     work.sweep()

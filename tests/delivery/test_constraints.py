@@ -119,7 +119,9 @@ def two_accounts() -> None:
 
 def told_twice() -> None:
     for _twice in range(2):
-        Delivery.objects.create(target="webhook", wire="hook", lane="hook:1", endpoint=endpoint_once(), fingerprint="x")
+        Delivery.objects.create(
+            target="webhook", carrier="webhook", lane="hook:1", endpoint=endpoint_once(), fingerprint="x"
+        )
 
 
 def endpoint_once() -> WebhookEndpoint:
@@ -150,7 +152,7 @@ CASES: dict[str, Callable[[], object]] = {
     "account_retention_not_too_short": lambda: app(columns={"retention_days": 6}),
     "delivery_event_once": told_twice,
     "webhook_events_given": lambda: endpoint(events=[]),
-    "webhook_reason_only_when_off": lambda: WebhookEndpoint.objects.filter(pk=endpoint().pk).update(off_reason="gone"),
+    "webhook_reason_only_when_off": lambda: WebhookEndpoint.objects.filter(pk=endpoint().pk).update(disabled_reason="gone"),
     "webhook_previous_secret_iff_until": lambda: endpoint(previous_secret="whsec_x"),
 }  # fmt: skip
 OTHER_SIDES = {

@@ -14,16 +14,16 @@ from django.core.exceptions import ValidationError
 from django.db import connection
 from django.utils import timezone
 
-from accounts.channels import channel_for
-from bridge.models import Contact, Delivery, Message, Reason, Route, Wire
+from accounts.channels import build_channel
+from bridge.models import Carrier, Contact, Delivery, Message, Reason, Route
 from bridge.operations.gateway_use import uses_of
-from bridge.pipeline.agent.shares import own_share, reserve
+from bridge.pipeline.agent.shares import reserve_of, share_of
 from bridge.pipeline.delivery import sql
 from bridge.pipeline.delivery import state as work
 from bridge.pipeline.inbound import router
-from bridge.pipeline.inbound.rate import Person
+from bridge.pipeline.inbound.rate import SenderRate
 from bridge.pipeline.replies.streams import answer_poll
-from bridge.runtime.db.connection import run
+from bridge.runtime.db.connection import execute_prepared
 from tests.delivery.test_races import at_once
 from tests.support.callbacks import opened
 from tests.support.connecting import RunningConnector
@@ -76,12 +76,12 @@ def strangers(count: int) -> list[str]:
 
 
 def take(home: Gateway, limit: int = 100, holder: str = "me") -> list[Delivery]:
-    return claim(Wire.CONNECTOR, holder, limit, gateway_id=home.pk)
+    return claim(Carrier.CONNECTOR, holder, limit, gateway_id=home.pk)
 
 
 def settle(*deliveries: Delivery) -> None:
     for delivery in deliveries:
-        work.succeed(delivery, work.begin(delivery, {}))
+        work.mark_delivered(delivery, work.open_attempt(delivery, {}))
 
 
 # --- between accounts -----------------------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def settle(*deliveries: Delivery) -> None:
 
 @pytest.mark.parametrize(("most", "kept"), [(1, 0), (2, 1), (7, 1), (8, 1), (16, 2), (500, 62)])
 def test_an_eighth_stays_free(most: int, kept: int) -> None:
-    assert reserve(most) == kept
+    assert reserve_of(most) == kept
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_an_eighth_stays_free(most: int, kept: int) -> None:
     [(8, 75, 6), (8, 100, 7), (8, 1, 1), (1, 75, 1), (2, 100, 1), (500, 75, 375), (500, 100, 438)],
 )
 def test_a_share_is_never_all_and_never_nothing(most: int, percent: int, turns: int) -> None:
-    assert own_share(most, percent) == turns
+    assert share_of(most, percent) == turns
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 8, 16, 40])
@@ -105,7 +105,7 @@ def test_a_share_is_never_all_and_never_nothing(most: int, percent: int, turns: 
 def test_the_claim_and_the_connector_know_the_same_share(most: int, percent: int) -> None:
     public, _other, home = two_accounts(most, gateway_share=percent)
     asked(public, *strangers(50))
-    assert len(take(home, most)) == own_share(most, percent)
+    assert len(take(home, most)) == share_of(most, percent)
     assert take(home, most) == []
 
 
@@ -218,8 +218,10 @@ def test_stopped_accounts_and_webhooks_do_not_share_the_threads() -> None:
     hooks = [endpoint() for _number in range(3)]
     Delivery.objects.filter(target="webhook").delete()
     for hook in hooks:
-        Delivery.objects.create(target="webhook", wire="hook", lane=f"hook:{hook.pk}", endpoint=hook, fingerprint="x")
-    assert len(claim(Wire.HOOK)) == 3
+        Delivery.objects.create(
+            target="webhook", carrier="webhook", lane=f"hook:{hook.pk}", endpoint=hook, fingerprint="x"
+        )
+    assert len(claim(Carrier.WEBHOOK)) == 3
 
 
 # --- between conversations ------------------------------------------------------------------------------------------------------
@@ -348,8 +350,8 @@ def backlog(account: ChannelAccount, home: Gateway, rows: int, talks: int) -> No
             '{}', 'p', true, 'direct', 'p', '', talk.id, now(), now() FROM talk, generate_series(1, %(each)s) n
           RETURNING id, conversation_id
         )
-        INSERT INTO bridge_delivery (target, wire, message_id, account_id, gateway_id, lane, part, payload, fingerprint, state, reason,
-          error, tries, run, replays, due_at, turn_at, holder, remote_id, queued_at, created_at)
+        INSERT INTO bridge_delivery (target, carrier, message_id, account_id, gateway_id, lane, part, payload, fingerprint, state, reason,
+          error, tries, run_number, replays, due_at, turn_at, holder, remote_id, queued_at, created_at)
         SELECT 'agent', 'connector', id, %(account)s, %(gateway)s, 'in:' || conversation_id, 0, '{"x": 1}', '', 'pending', '', '', 0, 0,
           0, now() - interval '1 hour', now() - interval '1 hour' + make_interval(secs => 10 * n), '', '', now(), now()
         FROM (SELECT id, conversation_id, row_number() OVER (PARTITION BY conversation_id ORDER BY id) AS n FROM said ORDER BY id) AS s
@@ -361,12 +363,12 @@ def backlog(account: ChannelAccount, home: Gateway, rows: int, talks: int) -> No
 def touched(home: Gateway, limit: int) -> tuple[int, int]:
     """(claimed, rows that the plan's nodes read) of a claim with a generic plan."""
     values = {
-        "wires": ["connector"], "wire": "connector", "holder": "me", "lease": 30, "limit": limit, "first": home.pk,
+        "carriers": ["connector"], "carrier": "connector", "holder": "me", "lease": 30, "limit": limit, "first": home.pk,
         "last": home.pk, "most": None, "horizon": 7200, "ahead": sql.AHEAD,
     }  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-    lines = [line for (line,) in run("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + sql.CLAIM, values)]
+    lines = [line for (line,) in execute_prepared("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + sql.CLAIM, values)]
     read = 0
     for line in lines:
         found = re.search(r"(Scan|Search).*actual rows=([\d.]+) loops=(\d+)", line)
@@ -386,7 +388,7 @@ def test_a_claim_over_a_backlog_of_100_000_touches_few_rows(limit: int) -> None:
     assert claimed == limit
     assert read < 3_000
     again, read = touched(home, limit)  # while some lanes are under way
-    assert again == min(2 * limit, 100 - reserve(100))
+    assert again == min(2 * limit, 100 - reserve_of(100))
     assert read < 3_000
 
 
@@ -394,7 +396,7 @@ def test_a_claim_over_a_backlog_of_100_000_touches_few_rows(limit: int) -> None:
 
 
 def test_a_person_has_so_many_turns_at_once_and_then_one_for_each_share() -> None:
-    now, person = timezone.now(), Person()
+    now, person = timezone.now(), SenderRate()
     assert [person.take_turn(3, now) for _time in range(5)] == [True, True, True, False, False]
     assert person.take_turn(3, now + timedelta(seconds=19)) is False
     assert person.take_turn(3, now + timedelta(seconds=20)) is True
@@ -405,7 +407,7 @@ def test_a_person_has_so_many_turns_at_once_and_then_one_for_each_share() -> Non
 
 
 def test_a_refusal_is_told_once_until_a_quiet_minute() -> None:
-    now, person = timezone.now(), Person()
+    now, person = timezone.now(), SenderRate()
     told = [person.must_be_told(now + timedelta(seconds=seconds)) for seconds in (0, 1, 30, 80, 139, 200)]
     assert told == [True, False, False, False, False, True]
 
@@ -473,7 +475,7 @@ def test_a_bot_s_stream_carries_the_sentence_and_the_next_ends_without_one() -> 
     turn(account, group=GROUP, reply="https://reply/?a")
     first = turn(account, group=GROUP, reply="https://reply/?b")
     second = turn(account, group=GROUP, reply="https://reply/?c")
-    channel, query = channel_for(account), {"timestamp": "1", "nonce": "n"}
+    channel, query = build_channel(account), {"timestamp": "1", "nonce": "n"}
     shown = [opened(answer_poll(account, channel, query, one.message.uuid.hex).answer.body) for one in (first, second)]
     assert shown[0]["stream"]["content"] == "您发送消息过于频繁，超出的消息未处理，请稍后再试。"
     assert [frame["stream"]["finish"] for frame in shown] == [True, True]
@@ -487,7 +489,7 @@ def test_an_account_that_speaks_in_the_reply_keeps_the_sentence_to_be_read() -> 
     turn(account, "1", FAN, raw=raw)
     refused = turn(account, "2", FAN, raw=raw)
     sentence = Message.objects.get(reply_to=refused.message_id).deliveries.get()
-    assert (sentence.wire, sentence.state) == (Wire.VIEW, "pending")
+    assert (sentence.carrier, sentence.state) == (Carrier.HTTP_REPLY, "pending")
 
 
 # --- the whole of it ------------------------------------------------------------------------------------------------------------

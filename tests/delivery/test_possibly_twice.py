@@ -99,7 +99,7 @@ def test_what_was_refused_after_an_unproven_attempt_is_uncertain(company: Simula
 def test_what_was_refused_after_an_interrupted_attempt_is_uncertain(company: SimulatorClient) -> None:
     delivery = to_send(app(company.url))
     mine = claimed(delivery)
-    work.begin(mine, {}, repeat_until=timezone.now() + timedelta(minutes=1))
+    work.open_attempt(mine, {}, dedup_until=timezone.now() + timedelta(minutes=1))
     shift(mine, lease_until=-1)  # its worker was killed
     work.sweep()
     company.fault("message/send", "errcode", errcode=40003)

@@ -11,7 +11,7 @@ import pytest
 from django.db import transaction
 
 from bridge.media import storage
-from bridge.models import Conversation, Delivery, Message, Reason, Wire
+from bridge.models import Carrier, Conversation, Delivery, Message, Reason
 from bridge.operations.replay import dismiss, release, replay
 from bridge.pipeline.agent.stop import running_turns, stop_turns
 from bridge.pipeline.delivery import state as work
@@ -78,7 +78,7 @@ def test_claimers_never_take_the_same_nor_two_of_a_lane() -> None:
                 with lock:
                     sent.setdefault(mine.lane, []).append(mine.payload["body"]["text"]["content"])
                     doubled.extend([mine.lane] if on_the_way != 1 else [])
-                work.succeed(mine, work.begin(mine, {}))
+                work.mark_delivered(mine, work.open_attempt(mine, {}))
 
     at_once(*[lambda name=f"worker{number}": worker(name) for number in range(THREADS)])
     assert doubled == []
@@ -118,7 +118,7 @@ def test_messages_that_come_while_others_are_routed_keep_their_order() -> None:
         done.set()
 
     def listen() -> None:
-        while not done.is_set() or router.waiting():
+        while not done.is_set() or router.has_unrouted():
             router.route_waiting()
 
     at_once(speak, listen, listen)
@@ -143,21 +143,21 @@ def test_replayed_by_many_is_queued_once() -> None:
     shift(delivery, state="dead", reason=Reason.PERMANENT, finished_at=0)
     results = at_once(*[lambda: replay([delivery.pk])] * THREADS)
     assert sum(result.count for result in results) == 1
-    assert (row(delivery).replays, row(delivery).run, state(delivery)) == (1, 1, "pending")
+    assert (row(delivery).replays, row(delivery).run_number, state(delivery)) == (1, 1, "pending")
 
 
 def test_a_late_proof_and_a_replay_never_send_it_twice() -> None:
     account = app()
     for _round in range(10):
         mine = claimed(to_send(account), "slow")
-        attempt = work.begin(mine, {})
+        attempt = work.open_attempt(mine, {})
         shift(mine, lease_until=-1)
         work.sweep()
         assert state(mine) == "uncertain"
 
         def prove(mine: Delivery = mine, attempt: object = attempt) -> bool:
             try:
-                work.succeed(mine, attempt)  # type: ignore[arg-type]
+                work.mark_delivered(mine, attempt)  # type: ignore[arg-type]
             except LostLease:
                 return False
             return True
@@ -171,7 +171,7 @@ def test_sweepers_take_back_each_once() -> None:
     account = app()
     for number in range(20):
         mine = claimed(to_send(account, peer_id=f"user{number}"))
-        work.begin(mine, {})
+        work.open_attempt(mine, {})
         shift(mine, lease_until=-1)
     assert sum(at_once(*[work.sweep] * 4)) == 20
     assert set(Delivery.objects.values_list("state", flat=True)) == {"uncertain"}
@@ -181,10 +181,10 @@ def test_a_turn_that_ends_while_it_is_stopped_has_ended() -> None:
     account = app()
     route(account)
     talk = turn(account).message.conversation_id
-    [mine] = claim(Wire.CONNECTOR)
-    attempt = work.begin(mine, {})
+    [mine] = claim(Carrier.CONNECTOR)
+    attempt = work.open_attempt(mine, {})
     with ThreadPoolExecutor(1) as pool, transaction.atomic():
-        work.succeed(mine, attempt)
+        work.mark_delivered(mine, attempt)
         stopping = pool.submit(in_thread(lambda: stop_turns(running_turns(talk))))
         wait_for_a_waiter()
     assert stopping.result(20) == 0
@@ -194,9 +194,9 @@ def test_a_turn_that_ends_while_it_is_stopped_has_ended() -> None:
 def test_a_poll_and_the_worker_never_both_answer() -> None:
     account = bot()
     route(account)
-    from accounts.channels import channel_for
+    from accounts.channels import build_channel
 
-    channel, query = channel_for(account), {"timestamp": "1", "nonce": "n"}
+    channel, query = build_channel(account), {"timestamp": "1", "nonce": "n"}
     for number in range(10):
         question = turn(account, group=f"{GROUP}{number}", reply="https://reply/?x").message
         delivery = answer(question, "forty-two").deliveries.get()
@@ -205,9 +205,9 @@ def test_a_poll_and_the_worker_never_both_answer() -> None:
         def poll(question: Message = question) -> object:
             return answer_poll(account, channel, query, question.uuid.hex)  # type: ignore[arg-type]
 
-        _one, _two, taken = at_once(poll, poll, lambda: claim(Wire.WORKER))
+        _one, _two, taken = at_once(poll, poll, lambda: claim(Carrier.WORKER))
         after = row(delivery)
-        assert (after.state, after.wire) == ("sending", "worker" if taken else "view")
+        assert (after.state, after.carrier) == ("sending", "worker" if taken else "http_reply")
         assert outcomes(delivery) == ([] if taken else [""])
 
 
@@ -226,7 +226,7 @@ def test_connectors_lease_a_gateway_once() -> None:
 
     for _gateway in range(5):
         gateway()
-    owned = at_once(*[lambda name=f"connector{number}": leases.lease(name) for number in range(4)])
+    owned = at_once(*[lambda name=f"connector{number}": leases.acquire(name) for number in range(4)])
     assert sorted(home.pk for homes in owned for home in homes) == sorted(Gateway.objects.values_list("pk", flat=True))
     assert set(Gateway.objects.values_list("fence", flat=True)) == {1}
 

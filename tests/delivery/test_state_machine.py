@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
-from bridge.models import Attempt, Delivery, Message, Reason, State, Target, Wire
+from bridge.models import Attempt, Carrier, Delivery, Message, Reason, State, Target
 from bridge.pipeline.delivery import retry_policy
 from bridge.pipeline.delivery import state as work
 from bridge.pipeline.delivery.retry_policy import Failure
@@ -60,11 +60,11 @@ def wait_of(delivery: Delivery) -> float:
 
 def test_sent_and_heard_begin_as_pending(account: ChannelAccount, asked: Delivery) -> None:
     sent = to_send(account)
-    assert (sent.state, sent.target, sent.wire, sent.lane) == (
-        State.PENDING, Target.CHANNEL, Wire.WORKER, f"out:{sent.message.conversation_id}",
+    assert (sent.state, sent.target, sent.carrier, sent.lane) == (
+        State.PENDING, Target.CHANNEL, Carrier.WORKER, f"out:{sent.message.conversation_id}",
     )  # fmt: skip
-    assert (asked.state, asked.target, asked.wire, asked.lane) == (
-        State.PENDING, Target.AGENT, Wire.CONNECTOR, f"in:{row(asked).message.conversation_id}",
+    assert (asked.state, asked.target, asked.carrier, asked.lane) == (
+        State.PENDING, Target.AGENT, Carrier.CONNECTOR, f"in:{row(asked).message.conversation_id}",
     )  # fmt: skip
 
 
@@ -121,7 +121,7 @@ def test_only_one_delivery_due_or_not(account: ChannelAccount) -> None:
 def test_only_one_is_not_taken_by_another_wire(account: ChannelAccount) -> None:
     """The worker took a stream's answer over: a poll that had seen it before gives it out no more."""
     sent = to_send(account)
-    assert claim(Wire.VIEW, only=sent.pk) == claim(Wire.CONNECTOR, only=sent.pk) == []
+    assert claim(Carrier.HTTP_REPLY, only=sent.pk) == claim(Carrier.CONNECTOR, only=sent.pk) == []
     assert [d.pk for d in claim(only=sent.pk)] == [sent.pk]
 
 
@@ -138,24 +138,24 @@ def test_nothing_goes_out_by_an_account_that_is_stopped_or_off(account: ChannelA
 @pytest.mark.parametrize("columns", [{"enabled": False}, {"state": "stopped"}])
 def test_nothing_is_asked_of_a_gateway_that_is_stopped_or_off(asked: Delivery, columns: dict) -> None:
     type(asked.gateway).objects.filter(pk=asked.gateway_id).update(**columns)
-    assert claim(Wire.CONNECTOR) == []
+    assert claim(Carrier.CONNECTOR) == []
 
 
 def test_each_wire_claims_its_own(account: ChannelAccount, asked: Delivery) -> None:
     sent = to_send(account)
     streamed = to_send(account, peer_id="lisi")
-    shift(streamed, wire=Wire.VIEW)
-    assert [d.pk for d in claim(Wire.CONNECTOR, gateway_id=asked.gateway_id + 1)] == []
-    assert [d.pk for d in claim(Wire.CONNECTOR, gateway_id=asked.gateway_id)] == [asked.pk]
-    assert [d.pk for d in claim(Wire.VIEW)] == [streamed.pk]
-    assert [d.pk for d in claim(Wire.WORKER)] == [sent.pk]
+    shift(streamed, carrier=Carrier.HTTP_REPLY)
+    assert [d.pk for d in claim(Carrier.CONNECTOR, gateway_id=asked.gateway_id + 1)] == []
+    assert [d.pk for d in claim(Carrier.CONNECTOR, gateway_id=asked.gateway_id)] == [asked.pk]
+    assert [d.pk for d in claim(Carrier.HTTP_REPLY)] == [streamed.pk]
+    assert [d.pk for d in claim(Carrier.WORKER)] == [sent.pk]
 
 
 def test_the_worker_takes_over_a_streams_row(account: ChannelAccount) -> None:
     streamed = to_send(account)
-    shift(streamed, wire=Wire.VIEW)
-    (mine,) = claim(Wire.WORKER)
-    assert mine.wire == Wire.WORKER
+    shift(streamed, carrier=Carrier.HTTP_REPLY)
+    (mine,) = claim(Carrier.WORKER)
+    assert mine.carrier == Carrier.WORKER
 
 
 def test_renew_prolongs_what_is_under_way_and_nothing_else(account: ChannelAccount) -> None:
@@ -174,10 +174,10 @@ def test_renew_prolongs_what_is_under_way_and_nothing_else(account: ChannelAccou
 
 def test_success(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
-    attempt = work.begin(mine, {"to": "zhangsan", "access_token": "abcdef"})
+    attempt = work.open_attempt(mine, {"to": "zhangsan", "access_token": "abcdef"})
     assert outcomes(mine) == [""]  # committed open: the request may leave now
     done: list[int] = []
-    work.succeed(
+    work.mark_delivered(
         mine, attempt, remote_id="R1", response={"msgid": "R1", "token": "abcdef"}, then=lambda: done.append(1)
     )
     after = row(mine)
@@ -196,15 +196,15 @@ def test_success(account: ChannelAccount) -> None:
 
 def test_what_arrives_after_a_failure_says_nothing_of_it(account: ChannelAccount) -> None:
     delivery = to_send(account)
-    work.fail(mine := claimed(delivery), work.begin(mine, {}), RETRY)
+    work.fail(mine := claimed(delivery), work.open_attempt(mine, {}), RETRY)
     due(delivery)
-    work.succeed(mine := claimed(delivery), work.begin(mine, {}))
+    work.mark_delivered(mine := claimed(delivery), work.open_attempt(mine, {}))
     assert (state(delivery), row(delivery).error, outcomes(delivery)) == ("delivered", "", ["error", "ok"])
 
 
 def test_partial_success_says_so(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
-    work.succeed(mine, work.begin(mine, {}), note="Not delivered to lisi.")
+    work.mark_delivered(mine, work.open_attempt(mine, {}), note="Not delivered to lisi.")
     assert (row(mine).state, row(mine).reason, row(mine).error) == (
         "delivered",
         Reason.PARTIAL,
@@ -215,31 +215,31 @@ def test_partial_success_says_so(account: ChannelAccount) -> None:
 def test_late_proof_turns_uncertain_into_delivered(account: ChannelAccount) -> None:
     first, *rest = list(send(account, LONG).deliveries.order_by("part"))
     mine = claimed(first)
-    attempt = work.begin(mine, {})
+    attempt = work.open_attempt(mine, {})
     shift(mine, lease_until=-1)
     assert work.sweep() == 1
     assert [state(d) for d in (first, *rest)] == ["uncertain", "held", "held"]
-    work.succeed(mine, attempt)
+    work.mark_delivered(mine, attempt)
     assert [state(d) for d in (first, *rest)] == ["delivered", "pending", "pending"]
     assert outcomes(first) == ["ok"]
 
 
 def test_proof_after_somebody_else_took_over_changes_only_the_attempt(account: ChannelAccount) -> None:
     mine = claimed(to_send(account), "slow")
-    attempt = work.begin(mine, {})
-    shift(mine, lease_until=-1, repeat_until=60)
+    attempt = work.open_attempt(mine, {})
+    shift(mine, lease_until=-1, dedup_until=60)
     work.sweep()
     again = claimed(mine, "fast")
     with pytest.raises(LostLease):
-        work.succeed(mine, attempt, then=lambda: pytest.fail("the answer would be stored twice"))
+        work.mark_delivered(mine, attempt, then=lambda: pytest.fail("the answer would be stored twice"))
     assert (state(mine), row(mine).holder, outcomes(mine)) == ("sending", "fast", ["ok"])
     with pytest.raises(LostLease):
-        work.begin(mine, {})
+        work.open_attempt(mine, {})
     with pytest.raises(LostLease):
         work.fail(mine, None, RETRY)
     with pytest.raises(LostLease):
         work.skip(mine, None, Reason.STOPPED)
-    work.succeed(again, work.begin(again, {}))
+    work.mark_delivered(again, work.open_attempt(again, {}))
     assert outcomes(mine) == ["ok", "ok"]
 
 
@@ -250,7 +250,7 @@ def test_retry_waits_longer_each_time(account: ChannelAccount) -> None:
     delivery, waits = to_send(account), []
     for number in range(1, 11):
         mine = claimed(delivery)
-        work.fail(mine, work.begin(mine, {}), RETRY)
+        work.fail(mine, work.open_attempt(mine, {}), RETRY)
         assert (state(mine), row(mine).tries) == ("pending", number)
         waits.append(wait_of(mine))
         due(mine)
@@ -261,7 +261,7 @@ def test_retry_waits_longer_each_time(account: ChannelAccount) -> None:
 
 def test_the_platforms_own_pause_wins(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
-    work.fail(mine, work.begin(mine, {}), Failure("retry", "1", "x", retry_after=40))
+    work.fail(mine, work.open_attempt(mine, {}), Failure("retry", "1", "x", retry_after=40))
     assert 39 < wait_of(mine) <= 48
 
 
@@ -270,7 +270,7 @@ def test_the_platforms_own_pause_wins(account: ChannelAccount) -> None:
 def test_wait_and_configuration_burn_no_try(account: ChannelAccount, action: str, opened: bool) -> None:
     """Also before an attempt was opened: an upload may be refused."""
     mine = claimed(to_send(account))
-    attempt = work.begin(mine, {}) if opened else None
+    attempt = work.open_attempt(mine, {}) if opened else None
     work.fail(mine, attempt, Failure(action, "45009", "wait", retry_after=30))
     assert (state(mine), row(mine).tries) == ("pending", 0)
     assert (29 if action == "wait" else -1) < wait_of(mine) <= (30 if action == "wait" else 0)
@@ -278,7 +278,7 @@ def test_wait_and_configuration_burn_no_try(account: ChannelAccount, action: str
 
 def test_a_wait_without_a_time_is_a_minute(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
-    work.fail(mine, work.begin(mine, {}), Failure("wait", "x", "x"))
+    work.fail(mine, work.open_attempt(mine, {}), Failure("wait", "x", "x"))
     assert 58 < wait_of(mine) <= 60
 
 
@@ -286,8 +286,8 @@ def test_the_gateways_key_changes_with_every_definite_error_only(asked: Delivery
     runs = []
     for action in ("retry", "unknown", "wait", "unknown", "configuration"):
         mine = claimed(asked)
-        work.fail(mine, work.begin(mine, {}), Failure(action, "x", "x"))
-        runs.append(row(mine).run)
+        work.fail(mine, work.open_attempt(mine, {}), Failure(action, "x", "x"))
+        runs.append(row(mine).run_number)
         due(mine)
     assert runs == [1, 1, 2, 2, 3]
 
@@ -302,7 +302,7 @@ def test_lease_over_with_nothing_sent(account: ChannelAccount) -> None:
 
 def test_lease_over_while_the_platform_swallows_a_repetition(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
-    work.begin(mine, {}, repeat_until=timezone.now() + timedelta(seconds=60))
+    work.open_attempt(mine, {}, dedup_until=timezone.now() + timedelta(seconds=60))
     shift(mine, lease_until=-1)
     work.sweep()
     assert (state(mine), outcomes(mine)) == ("pending", ["interrupted"])
@@ -310,16 +310,16 @@ def test_lease_over_while_the_platform_swallows_a_repetition(account: ChannelAcc
 
 def test_lease_over_of_a_turn_is_asked_after(asked: Delivery) -> None:
     mine = claimed(asked)
-    work.begin(mine, {})
+    work.open_attempt(mine, {})
     shift(mine, lease_until=-1)
     work.sweep()
-    assert (state(mine), outcomes(mine), row(mine).run) == ("pending", ["interrupted"], 0)
+    assert (state(mine), outcomes(mine), row(mine).run_number) == ("pending", ["interrupted"], 0)
 
 
 def test_a_holder_that_ends_in_order_hands_over_its_own(account: ChannelAccount, asked: Delivery) -> None:
     mine, others = claimed(asked), claimed(to_send(account), "another")
-    work.begin(mine, {})
-    work.hand_over("holder")
+    work.open_attempt(mine, {})
+    work.release_all("holder")
     assert (state(mine), outcomes(mine), state(others)) == ("pending", ["interrupted"], "sending")
 
 
@@ -330,7 +330,7 @@ def test_permanent(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
     work.fail(
         mine,
-        work.begin(mine, {}),
+        work.open_attempt(mine, {}),
         Failure("permanent", "81013", "nobody, access_token=abcdef", response={"errcode": 81013, "token": "abcdef"}),
     )
     after, attempt = row(mine), Attempt.objects.get(delivery=mine)
@@ -346,7 +346,7 @@ def test_tries_spent(account: ChannelAccount, most: int, named: int | None) -> N
     shift(delivery, tries=most - 2)
     for expected in ("pending", "dead"):
         mine = claimed(delivery)
-        work.fail(mine, work.begin(mine, {}), Failure("retry", "-1", "busy", max_tries=named))
+        work.fail(mine, work.open_attempt(mine, {}), Failure("retry", "-1", "busy", max_tries=named))
         assert state(mine) == expected
         due(mine)
     assert row(delivery).reason == Reason.TRIES_SPENT
@@ -356,9 +356,9 @@ def test_no_answer_is_uncertain_unless_a_repetition_is_safe(account: ChannelAcco
     unsafe = claimed(to_send(account))
     safe = claimed(to_send(account, peer_id="lisi"))
     until = timezone.now() + timedelta(seconds=60)
-    safe_attempt = work.begin(safe, {}, repeat_until=until)
-    safe.repeat_until = until
-    work.fail(unsafe, work.begin(unsafe, {}), Failure("unknown", "timeout", "no answer"))
+    safe_attempt = work.open_attempt(safe, {}, dedup_until=until)
+    safe.dedup_until = until
+    work.fail(unsafe, work.open_attempt(unsafe, {}), Failure("unknown", "timeout", "no answer"))
     work.fail(safe, safe_attempt, Failure("unknown", "timeout", "no answer"))
     assert (state(unsafe), row(unsafe).reason, outcomes(unsafe)) == ("uncertain", Reason.UNKNOWN, ["unknown"])
     assert (state(safe), outcomes(safe)) == ("pending", ["unknown"])
@@ -367,18 +367,18 @@ def test_no_answer_is_uncertain_unless_a_repetition_is_safe(account: ChannelAcco
 @pytest.mark.parametrize("last", [Failure("permanent", "x", "x"), Failure("unknown", "x", "x", max_tries=2)])
 def test_a_turn_is_dead_whatever_an_earlier_try_left_open(asked: Delivery, last: Failure) -> None:
     """The gateway was asked what became of that; nobody in WeChat may have read anything."""
-    work.fail(mine := claimed(asked), work.begin(mine, {}), Failure("unknown", "timeout", "no answer"))
+    work.fail(mine := claimed(asked), work.open_attempt(mine, {}), Failure("unknown", "timeout", "no answer"))
     due(asked)
-    work.fail(mine := claimed(asked), work.begin(mine, {}), last)
+    work.fail(mine := claimed(asked), work.open_attempt(mine, {}), last)
     assert (state(asked), outcomes(asked)[0]) == ("dead", "unknown")
 
 
 def test_lease_over_with_an_open_attempt_is_uncertain(account: ChannelAccount) -> None:
     delivery = to_send(account)
-    work.fail(mine := claimed(delivery), work.begin(mine, {}), RETRY)
+    work.fail(mine := claimed(delivery), work.open_attempt(mine, {}), RETRY)
     due(delivery)
     mine = claimed(delivery)
-    work.begin(mine, {}, repeat_until=timezone.now() - timedelta(seconds=1))
+    work.open_attempt(mine, {}, dedup_until=timezone.now() - timedelta(seconds=1))
     shift(mine, lease_until=-1)
     work.sweep()
     assert (state(mine), row(mine).reason, outcomes(mine)) == ("uncertain", Reason.UNKNOWN, ["error", "interrupted"])
@@ -386,17 +386,17 @@ def test_lease_over_with_an_open_attempt_is_uncertain(account: ChannelAccount) -
 
 def test_broken_off(asked: Delivery) -> None:
     mine = claimed(asked)
-    work.skip(mine, work.begin(mine, {}), Reason.STOPPED)
+    work.skip(mine, work.open_attempt(mine, {}), Reason.STOPPED)
     assert (state(mine), row(mine).reason, outcomes(mine)) == ("skipped", Reason.STOPPED, ["error"])
 
 
 @pytest.mark.parametrize(
     ("target", "limit"),
     [
-        ("agent", "MAX_AGE_ASK"),
-        ("channel", "MAX_AGE_SEND"),
-        ("alert", "MAX_AGE_SEND"),  # a person reads it
-        ("webhook", "MAX_AGE_HOOK"),
+        ("agent", "MAX_AGE_QUESTION"),
+        ("channel", "MAX_AGE_ANSWER"),
+        ("alert", "MAX_AGE_ANSWER"),  # a person reads it
+        ("webhook", "MAX_AGE_WEBHOOK"),
     ],
 )
 def test_too_old(account: ChannelAccount, asked: Delivery, settings: object, target: str, limit: str) -> None:
@@ -408,9 +408,9 @@ def test_too_old(account: ChannelAccount, asked: Delivery, settings: object, tar
     }
     delivery = make[target]()
     shift(delivery, queued_at=10 - getattr(settings, limit))
-    assert not work.too_old(row(delivery))
+    assert not work.is_expired(row(delivery))
     shift(delivery, queued_at=-getattr(settings, limit) - 1)
-    assert work.too_old(row(delivery))
+    assert work.is_expired(row(delivery))
 
 
 # --- what blocks a lane -----------------------------------------------------------------------------------------------------
@@ -434,8 +434,8 @@ def test_what_is_over_does_not_block_the_lane(account: ChannelAccount, end: str)
 def test_a_dead_part_holds_the_later_ones_and_nobody_else(account: ChannelAccount) -> None:
     message, next_message = send(account, LONG), to_send(account, "next")
     first, second, third = message.deliveries.order_by("part")
-    work.succeed(mine := claimed(first), work.begin(mine, {}))
-    work.fail(mine := claimed(second), work.begin(mine, {}), Failure("permanent", "x", "x"))
+    work.mark_delivered(mine := claimed(first), work.open_attempt(mine, {}))
+    work.fail(mine := claimed(second), work.open_attempt(mine, {}), Failure("permanent", "x", "x"))
     assert parts(message) == [("delivered", ""), ("dead", "permanent"), ("held", "part_before")]
     assert [d.pk for d in claim()] == [next_message.pk]
     assert state(third) == "held"
@@ -444,13 +444,13 @@ def test_a_dead_part_holds_the_later_ones_and_nobody_else(account: ChannelAccoun
 def test_parts_go_out_in_order_when_the_one_before_has_arrived(account: ChannelAccount) -> None:
     message, later = send(account, LONG), to_send(account, "later")
     first, second, third = message.deliveries.order_by("part")
-    work.fail(mine := claimed(first), work.begin(mine, {}), Failure("permanent", "x", "x"))
+    work.fail(mine := claimed(first), work.open_attempt(mine, {}), Failure("permanent", "x", "x"))
     shift(first, state="pending", reason="", finished_at=None, seq=later.seq + 1)  # as a replay does
     order = []
     while rows := claim():
         for mine in rows:
             order.append(mine.pk)
-            work.succeed(mine, work.begin(mine, {}))
+            work.mark_delivered(mine, work.open_attempt(mine, {}))
     assert order == [later.pk, first.pk, second.pk, third.pk]
 
 
@@ -459,19 +459,19 @@ def test_a_part_that_is_held_for_a_person_does_not_follow(account: ChannelAccoun
     first, second, third = message.deliveries.order_by("part")
     shift(second, state="held", reason=Reason.REVIEW)
     shift(third, state="held", reason=Reason.PART_BEFORE)
-    work.succeed(mine := claimed(first), work.begin(mine, {}))
+    work.mark_delivered(mine := claimed(first), work.open_attempt(mine, {}))
     assert parts(message)[:2] == [("delivered", ""), ("held", Reason.REVIEW)]
 
 
 def test_whom_to_ring(account: ChannelAccount, asked: Delivery) -> None:
     shift(asked, due_at=60)
-    assert work.waiting() == []
+    assert work.due_topics() == []
     sent = to_send(account)
-    assert [str(b) for b in work.waiting()] == ["send"]
+    assert [str(b) for b in work.due_topics()] == ["send"]
     due(asked)
-    assert [str(b) for b in work.waiting()] == ["send", "ask"]
+    assert [str(b) for b in work.due_topics()] == ["send", "ask"]
     shift(sent, due_at=60)
-    assert [str(b) for b in work.waiting()] == ["ask"]
+    assert [str(b) for b in work.due_topics()] == ["ask"]
 
 
 def test_names_of_holders_are_unique() -> None:
@@ -482,7 +482,7 @@ def test_names_of_holders_are_unique() -> None:
 def test_webhook_deliveries_have_no_parts(account: ChannelAccount) -> None:
     hook = Delivery.objects.create(target=Target.WEBHOOK, lane="hook:1")
     mine = claimed(hook)
-    work.fail(mine, work.begin(mine, {}), Failure("permanent", "x", "x"))
+    work.fail(mine, work.open_attempt(mine, {}), Failure("permanent", "x", "x"))
     assert state(hook) == "dead"
     assert Message.objects.count() == 0
 
@@ -490,7 +490,7 @@ def test_webhook_deliveries_have_no_parts(account: ChannelAccount) -> None:
 def test_gateways_have_their_own_turns(account: ChannelAccount) -> None:
     route(account, gateway())
     mine = turn(account, "1")
-    assert [d.pk for d in claim(Wire.CONNECTOR, gateway_id=mine.gateway_id)] == [mine.pk]
+    assert [d.pk for d in claim(Carrier.CONNECTOR, gateway_id=mine.gateway_id)] == [mine.pk]
 
 
 # --- sending → held, and back -----------------------------------------------------------------------------------------------
@@ -501,7 +501,7 @@ def test_held_burns_no_try_and_keeps_its_later_parts(account: ChannelAccount, re
     message = send(account, LONG)
     mine = claimed(message.deliveries.get(part=0))
     failure = Failure("window", "45047", "used up", response={"errcode": 45047})
-    work.hold(mine, reason, "Nothing is left.", attempt=work.begin(mine, {}), failure=failure)
+    work.hold(mine, reason, "Nothing is left.", attempt=work.open_attempt(mine, {}), failure=failure)
     after, attempt = row(mine), mine.attempts.get()
     assert parts(message) == [("held", reason), ("held", of_parts), ("held", of_parts)]
     assert (after.tries, after.error, after.lease_until, after.finished_at) == (0, "Nothing is left.", None, None)
@@ -523,13 +523,13 @@ def test_who_lost_the_lease_holds_nothing_and_puts_nothing_off(account: ChannelA
     shift(mine, holder="another")
     with pytest.raises(LostLease):
         work.hold(mine, Reason.WINDOW)
-    work.put_off(mine, 60, "later")
+    work.postpone(mine, 60, "later")
     assert (row(mine).state, row(mine).holder, row(mine).error) == ("sending", "another", "")
 
 
 def test_what_follows_a_failure_is_done_with_it_or_not_at_all(account: ChannelAccount) -> None:
     mine, done = claimed(to_send(account)), []
-    work.fail(mine, work.begin(mine, {}), RETRY, lambda: done.append("once"))
+    work.fail(mine, work.open_attempt(mine, {}), RETRY, lambda: done.append("once"))
     with pytest.raises(LostLease):
         work.fail(mine, None, RETRY, lambda: done.append("twice"))
     assert done == ["once"]

@@ -45,7 +45,7 @@ def worker() -> Iterator[None]:
                 storage.fetch(item)
             router.route_waiting()
             for delivery in claim(holder="worker", limit=5):
-                sender.carry(delivery)
+                sender.process_delivery(delivery)
             stopping.wait(0.03)
 
     thread = threading.Thread(target=in_thread(work), name="worker")
@@ -123,7 +123,7 @@ def test_a_group_message_is_answered_by_stream(
     assert Message.objects.filter(direction="in").count() == 1
     (run,) = stub.record
     assert ("zhangsan: 帮我看看 !slow=1 !tokens=12\n" in run["message"], run["count"]) == (True, 1)
-    settled = Delivery.objects.filter(target="channel", wire="view", state="delivered")
+    settled = Delivery.objects.filter(target="channel", carrier="http_reply", state="delivered")
     assert eventually(settled.first)  # a moment after the frame was sent
 
 
@@ -160,10 +160,10 @@ def test_a_late_answer_comes_by_the_address(company: SimulatorClient, group: Cha
     company.settings(stream_seconds=0.3)
     said = ask(company, "!slow=1 !say=late but here")
     delivery = eventually(lambda: Delivery.objects.filter(target="channel").first())
-    assert delivery.wire == "view"
+    assert delivery.carrier == "http_reply"
     Delivery.objects.filter(pk=delivery.pk).update(due_at=delivery.created_at)  # twenty seconds later
     eventually(lambda: Delivery.objects.get(pk=delivery.pk).state == "delivered")
-    assert Delivery.objects.get(pk=delivery.pk).wire == "worker"
+    assert Delivery.objects.get(pk=delivery.pk).carrier == "worker"
     texts = [entry["text"] for entry in company.transcript(said["chat"]) if entry["via"] != "member"]
     assert texts[-1] == "late but here"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bridge.models import Route
-from bridge.pipeline.routing.rules import Heard, decide
+from bridge.pipeline.routing.rules import RoutingInput, decide
 from channels_wechat.contract.messages import Identity
 from channels_wechat.contract.unreadable import SYSTEM
 from channels_wechat.wecom.aibot.channel import WeComAIBot
@@ -118,7 +118,7 @@ def test_a_spoilt_payload_is_one_message_and_no_empty_turn(kind: str, name: str)
         assert "" not in (inbound.key, inbound.peer.id), plain
         assert storable([inbound])
         assert all(item.handle for item in inbound.media), plain
-        heard = Heard(
+        heard = RoutingInput(
             inbound.peer.kind,
             inbound.peer.id,
             inbound.sender,

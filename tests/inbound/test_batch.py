@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts import channels
-from accounts.channels import known
+from accounts.channels import cached_by_id
 from accounts.models import ChannelAccount
 from bridge.models import Attachment, Contact, Conversation, Delivery, Event, Message, Reason, Target, WebhookEndpoint
 from bridge.pipeline.inbound import batch, router
@@ -90,9 +90,9 @@ def test_nothing_to_route_costs_one_look(account: ChannelAccount) -> None:
 def test_many_peers_keep_their_order_over_many_batches(account: ChannelAccount) -> None:
     route(account)
     other = bot()
-    for number in range(batch.AT_ONCE + 20):
+    for number in range(batch.BATCH_SIZE + 20):
         hear(random.choice([account, other]), str(number), f"user{number % 7}", group=random.choice(["", GROUP]))
-    assert [router.route_waiting() for _batch in range(3)] == [batch.AT_ONCE, 20, 0]
+    assert [router.route_waiting() for _batch in range(3)] == [batch.BATCH_SIZE, 20, 0]
     in_order(account)
     in_order(other)
 
@@ -228,10 +228,10 @@ def test_one_poisonous_message_in_a_batch(account: ChannelAccount, caplog: pytes
 @pytest.mark.django_db
 def test_an_account_is_known_for_a_moment(account: ChannelAccount) -> None:
     ChannelAccount.objects.update(enabled=False)
-    found, channel = known(account.pk)
+    found, channel = cached_by_id(account.pk)
     assert (found, found.enabled, channel.identity.key) == (account, False, str(account.key))
     with pytest.raises(ChannelAccount.DoesNotExist):
-        known(account.pk + 1)
+        cached_by_id(account.pk + 1)
 
 
 # --- real threads -------------------------------------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ def test_routers_and_senders_at_once_never_lock_each_other_out(caplog: pytest.Lo
         return run
 
     def listen() -> None:
-        while not done.is_set() or router.waiting():
+        while not done.is_set() or router.has_unrouted():
             router.route_waiting()
 
     def write() -> None:

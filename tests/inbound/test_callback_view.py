@@ -122,7 +122,7 @@ def refused(account: ChannelAccount, status: int, code: str, *args: object, **en
     assert b"Traceback" not in reply.body
     assert TOKEN.encode() not in reply.body
     assert Message.objects.count() == 0
-    assert callback_stats.refusals(account) == {code: 1}
+    assert callback_stats.refused_callbacks(account) == {code: 1}
     assert callback_stats.last_callback(account)[1] == code
     account.refresh_from_db()
     assert account.state == Health.NEW
@@ -167,7 +167,7 @@ def test_broken_bodies(account: ChannelAccount, body: bytes) -> None:
     reply = call(account, body, signed("x"))
     assert reply.status in (400, 403)
     assert Message.objects.count() == 0
-    assert sum(callback_stats.refusals(account).values()) == 1
+    assert sum(callback_stats.refused_callbacks(account).values()) == 1
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{}", b"{", b'{"encrypt": 1}', b"\xff"])
@@ -175,7 +175,7 @@ def test_broken_json(body: bytes) -> None:
     account = bot()
     assert call(account, body, signed("x")).status in (400, 403)
     assert Message.objects.count() == 0
-    assert sum(callback_stats.refusals(account).values()) == 1
+    assert sum(callback_stats.refused_callbacks(account).values()) == 1
 
 
 @pytest.mark.parametrize("length", ["", str(5 * 1024 * 1024)])

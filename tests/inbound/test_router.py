@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
-from bridge.models import Contact, Conversation, Delivery, Message, Reason, Route, State, Target, Wire
+from bridge.models import Carrier, Contact, Conversation, Delivery, Message, Reason, Route, State, Target
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox
 from channels_wechat.contract.messages import Content, message_uuid
@@ -113,12 +113,12 @@ def test_in_a_group_the_agent_reads_who_speaks_and_where() -> None:
 
 
 def test_nothing_left_to_route(account: ChannelAccount) -> None:
-    assert not router.waiting()
+    assert not router.has_unrouted()
     assert router.route_waiting() == 0
     hear(account)
-    assert router.waiting()
+    assert router.has_unrouted()
     assert router.route_waiting() == 1
-    assert not router.waiting()
+    assert not router.has_unrouted()
 
 
 def test_order_of_routing_is_order_of_arrival(account: ChannelAccount) -> None:
@@ -228,7 +228,7 @@ def test_new_begins_a_new_session(account: ChannelAccount) -> None:
 def test_stop_is_written_down(account: ChannelAccount) -> None:
     route(account)
     mine, waiting, other = turn(account), turn(account), turn(account, sender="lisi")
-    assert {row.pk for row in claim(Wire.CONNECTOR)} == {mine.pk, other.pk}
+    assert {row.pk for row in claim(Carrier.CONNECTOR)} == {mine.pk, other.pk}
     command = turn(account, "/stop")
     assert command.reason == Reason.COMMAND
     assert [bool(row(one).stopped_at) for one in (mine, waiting, other)] == [True, False, False]
@@ -318,7 +318,7 @@ def test_stop_of_another_member_s_turn(allowed: bool, sentence: str) -> None:
     account = bot()
     route(account, commands_for_all=allowed)
     theirs = turn(account, sender="lisi", group=GROUP)
-    assert [one.pk for one in claim(Wire.CONNECTOR)] == [theirs.pk]
+    assert [one.pk for one in claim(Carrier.CONNECTOR)] == [theirs.pk]
     turn(account, "/stop", group=GROUP)
     assert said_last() == account.sentence(sentence)
     assert bool(row(theirs).stopped_at) is allowed
@@ -335,13 +335,13 @@ def test_stop_where_nothing_runs_says_so_to_everybody(group: str, end: str) -> N
     if end:
         over = turn(account, sender="lisi" if group else "zhangsan", group=group)
         reason = "" if end == "delivered" else Reason.PERMANENT
-        shift(over, state=end, reason=reason, finished_at=0, tries=1, run=1)
+        shift(over, state=end, reason=reason, finished_at=0, tries=1, run_number=1)
     turn(account, "/stop", group=group)
     assert said_last() == account.sentence("stopped")
     assert not Delivery.objects.filter(stopped_at__isnull=False).exists()
 
 
-@pytest.mark.parametrize(("asked", "stopped"), [({"tries": 1}, True), ({"run": 1}, True), ({}, False)])
+@pytest.mark.parametrize(("asked", "stopped"), [({"tries": 1}, True), ({"run_number": 1}, True), ({}, False)])
 def test_stop_is_for_a_turn_that_waits_to_be_asked_again(
     account: ChannelAccount, asked: dict[str, int], stopped: bool
 ) -> None:

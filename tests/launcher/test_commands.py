@@ -88,7 +88,7 @@ def test_a_fresh_sign_is_good_and_an_old_one_is_not(tmp_path: Path, monkeypatch:
     data = {"DATA_DIR": str(tmp_path)}
     assert check("worker", **data) == (1, "no sign of life: No such file or directory")
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
-    liveness.sign("worker")
+    liveness.touch_sign("worker")
     assert check("worker", **data) == (0, "")
     assert check("beat", **data)[0] == 1
     past = (tmp_path / "worker.alive").stat().st_mtime - liveness.OLDEST_SECONDS - 5
@@ -101,9 +101,9 @@ def test_a_fresh_sign_is_good_and_an_old_one_is_not(tmp_path: Path, monkeypatch:
 def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DATA_DIR", raising=False)
-    liveness.sign("worker")
+    liveness.touch_sign("worker")
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "gone"))
-    liveness.sign("worker")
+    liveness.touch_sign("worker")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -46,17 +46,17 @@ def again(item: Attachment) -> None:
 
 def upload(company: SimulatorClient, account: ChannelAccount) -> str:
     """A media id that the platform knows."""
-    from accounts.channels import channel_for
+    from accounts.channels import build_channel
     from channels_wechat.contract.messages import Upload
     from openclaw.stub.brain import picture as png
 
-    return channel_for(account).upload(Upload("image", "照片.png", "image/png", png(1)))  # type: ignore[attr-defined]
+    return build_channel(account).upload(Upload("image", "照片.png", "image/png", png(1)))  # type: ignore[attr-defined]
 
 
 def test_it_is_kept_under_a_random_name(company: SimulatorClient) -> None:
     account = app(company.url)
     item = item_of(account, upload(company, account))
-    assert storage.waiting()
+    assert storage.has_waiting()
     assert storage.still_fetching([item.pk])
     fetched(item)
     assert (item.state, item.name, item.mime, item.source, item.error) == ("ready", "照片.png", "image/png", "", "")
@@ -64,9 +64,9 @@ def test_it_is_kept_under_a_random_name(company: SimulatorClient) -> None:
     assert storage.read(str(item.pk)).kind == "image"
     assert "照片" not in item.file.name
     assert (Path(settings.MEDIA_ROOT) / item.file.name).is_file()
-    assert not storage.waiting()
+    assert not storage.has_waiting()
     assert not storage.still_fetching([item.pk])
-    assert storage.rows([item.pk]) == [item]
+    assert storage.attachments_of([item.pk]) == [item]
 
 
 def test_only_what_is_due_is_claimed_once(company: SimulatorClient) -> None:
@@ -96,7 +96,7 @@ def test_trouble_is_tried_again(company: SimulatorClient, kind: str) -> None:
     assert (item.state, item.tries, item.lease_until) == ("pending", 1, None)
     assert item.error
     assert item.due_at > timezone.now()
-    assert not storage.waiting()
+    assert not storage.has_waiting()
     assert storage.claim(10) == []
     again(item)
     assert fetched(item).state == "ready"

@@ -171,7 +171,7 @@ def _peers(world: World) -> None:
         (contact + n, world.accounts[n % ACCOUNTS], f"user{n:07}", person(n), n % 3 == 0, world.start, world.start)
         for n in range(world.contacts)
     )
-    columns = ("id", "account_id", "external_id", "name", "subscribed", "looked_up_at", "created_at")
+    columns = ("id", "account_id", "external_id", "name", "subscribed", "name_fetched_at", "created_at")
     copy(Contact, columns, people)
     chats = (
         (
@@ -223,7 +223,7 @@ def _message(world: World, number: int, chance: random.Random) -> tuple[object, 
 
 def _deliveries(world: World) -> None:
     columns = (
-        "id", "target", "message_id", "account_id", "gateway_id", "wire", "lane", "part", "payload", "fingerprint", "state", "reason",
+        "id", "target", "message_id", "account_id", "gateway_id", "carrier", "lane", "part", "payload", "fingerprint", "state", "reason",
         "error", "tries", "due_at", "remote_id", "queued_at", "created_at", "finished_at", "dismissed_at",
     )  # fmt: skip
     first = world.first[Delivery]
@@ -315,7 +315,11 @@ def _rest(world: World) -> None:
         )
         for n, at in ((n, world.at(n * 100)) for n in range(count // 200))
     )
-    copy(Incident, ("id", "cause", "title", "detail", "opened_at", "closed_at", "told_at", "told_over_at"), troubles)
+    copy(
+        Incident,
+        ("id", "cause", "title", "detail", "opened_at", "closed_at", "notified_at", "resolved_notified_at"),
+        troubles,
+    )
     kinds = [ContentType.objects.get_for_model(model).pk for model in (Delivery, Conversation)]
     deeds = (
         (

@@ -46,7 +46,7 @@ def test_told_once_and_again_when_it_is_over(mailoutbox: list[EmailMessage]) -> 
     assert "wrong secret" not in mailoutbox[1].body
     incident = Incident.objects.get()
     assert incident.closed_at
-    assert incident.told_over_at
+    assert incident.resolved_notified_at
 
 
 def test_a_hiccup_is_no_incident() -> None:
@@ -143,12 +143,12 @@ def test_a_mail_that_cannot_be_sent_is_sent_later(settings: object, mailoutbox: 
     app(columns={"state": Health.STOPPED})
     alerts.check()
     incident = Incident.objects.get()
-    assert incident.told_at is None
+    assert incident.notified_at is None
     assert incident.error
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"  # type: ignore[attr-defined]
     alerts.check()
     incident.refresh_from_db()
-    assert incident.told_at
+    assert incident.notified_at
     assert (incident.error, len(mailoutbox)) == ("", 1)
 
 
@@ -160,7 +160,7 @@ def test_over_before_anybody_was_told(mailoutbox: list[EmailMessage]) -> None:
 
 
 def test_the_sweep_leaves_a_mark(valkey: redis.Redis) -> None:
-    alerts.swept()
+    alerts.record_sweep()
     assert float(valkey.get("swept")) > 0
 
 
@@ -168,10 +168,10 @@ def test_nobody_was_told_where_no_channel_is_set(settings: object) -> None:
     settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = [], ""  # type: ignore[attr-defined]
     account = app(columns={"state": Health.STOPPED})
     alerts.check()
-    assert Incident.objects.get().told_at is None
+    assert Incident.objects.get().notified_at is None
     account.revive()
     alerts.check()
-    assert Incident.objects.get().told_over_at is None
+    assert Incident.objects.get().resolved_notified_at is None
 
 
 def test_a_channel_that_is_set_later_is_not_flooded_with_what_was_over_long_ago(
@@ -180,7 +180,7 @@ def test_a_channel_that_is_set_later_is_not_flooded_with_what_was_over_long_ago(
     past = timezone.now() - timedelta(days=2)
     Incident.objects.create(cause="x", title="Old", opened_at=past, closed_at=past)
     Incident.objects.create(cause="y", title="Going on", opened_at=past)
-    alerts.tell()
+    alerts.notify()
     assert [mail.subject for mail in mailoutbox] == ["[bridge] Going on"]
 
 
@@ -190,16 +190,16 @@ def test_a_webhook_counts_as_told_when_it_took_the_alert(settings: object) -> No
     alerts.check()
     alerts.check()
     alert = Delivery.objects.get(target="webhook")
-    assert Incident.objects.get().told_at is None
+    assert Incident.objects.get().notified_at is None
     shift(alert, state="dead", reason=Reason.PERMANENT, finished_at=0, error="The robot refuses.")
     alerts.check()
     incident = Incident.objects.get()
-    assert (incident.told_at, incident.error) == (None, "The robot refuses.")
+    assert (incident.notified_at, incident.error) == (None, "The robot refuses.")
     shift(alert, state="delivered", reason="", finished_at=-100)
     alerts.check()
     incident.refresh_from_db()
     alert.refresh_from_db()
-    assert incident.told_at == alert.finished_at
+    assert incident.notified_at == alert.finished_at
     assert incident.error == ""
     assert Delivery.objects.filter(target="webhook").count() == 1
 
@@ -247,7 +247,7 @@ def test_what_waits_for_a_stopped_account_is_not_stuck() -> None:
 
 
 def test_a_webhook_that_staff_switched_off_is_no_trouble() -> None:
-    off, gone = endpoint(enabled=False), endpoint(enabled=False, off_reason="It answered 410 Gone.")
+    off, gone = endpoint(enabled=False), endpoint(enabled=False, disabled_reason="It answered 410 Gone.")
     alerts.check()
     assert causes() == {f"hook:{gone.pk}"}
     assert "410 Gone" in Incident.objects.get().detail
@@ -289,5 +289,5 @@ def test_what_was_over_is_news_for_a_day(mailoutbox: list[EmailMessage], hours: 
     over = timezone.now() - timedelta(hours=hours)
     Incident.objects.create(cause="x", title="It", opened_at=over - timedelta(days=3), closed_at=over)
     for _time in range(3):
-        alerts.tell()
+        alerts.notify()
     assert [mail.subject for mail in mailoutbox] == (["[bridge] It", "[bridge] Over: It"] if news else [])

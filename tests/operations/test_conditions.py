@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.utils import timezone
 
-from accounts.channels import channel_for
-from bridge.models import Attachment, Attempt, Delivery, Reason, Wire
+from accounts.channels import build_channel
+from bridge.models import Attachment, Attempt, Carrier, Delivery, Reason
 from bridge.operations import replay
 from bridge.pipeline.agent import turn as asking
 from bridge.pipeline.agent.stop import running_turns, stop_turns
 from bridge.pipeline.delivery import claim_and_settle
 from bridge.pipeline.delivery import state as work
 from bridge.pipeline.delivery.retry_policy import Failure
-from bridge.pipeline.delivery.state import Done
+from bridge.pipeline.delivery.state import Success
 from bridge.pipeline.outbound import moderation
 from bridge.pipeline.replies import stream_options
 from tests.support.factories import (
@@ -55,15 +55,15 @@ def account() -> ChannelAccount:
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_success_whose_follow_up_fails_is_none(account: ChannelAccount, count: int) -> None:
     mine = [claimed(to_send(account, peer_id=f"user{number}")) for number in range(count)]
-    attempts = [work.begin(one, {}) for one in mine]
+    attempts = [work.open_attempt(one, {}) for one in mine]
 
     def fail() -> None:
         raise ValueError("the answer could not be stored")
 
-    ended = [Done(one, attempt) for one, attempt in zip(mine, attempts, strict=True)]
-    ended[-1] = Done(mine[-1], attempts[-1], then=fail)
+    ended = [Success(one, attempt) for one, attempt in zip(mine, attempts, strict=True)]
+    ended[-1] = Success(mine[-1], attempts[-1], then=fail)
     with pytest.raises(ValueError, match="could not be stored"):
-        work.succeed_all(ended)
+        work.mark_all_delivered(ended)
     assert [state(one) for one in mine] == ["sending"] * count
     assert [outcomes(one) for one in mine] == [[""]] * count
 
@@ -71,10 +71,10 @@ def test_a_success_whose_follow_up_fails_is_none(account: ChannelAccount, count:
 @pytest.mark.parametrize("way", ["succeed", "fail"])
 def test_no_secret_is_stored_with_an_attempt(account: ChannelAccount, way: str) -> None:
     mine = claimed(to_send(account))
-    attempt = work.begin(mine, {"headers": {"Authorization": CANARY}, "access_token": CANARY})
+    attempt = work.open_attempt(mine, {"headers": {"Authorization": CANARY}, "access_token": CANARY})
     answered = {"access_token": CANARY, "deep": [{"secret": CANARY}]}
     if way == "succeed":
-        work.succeed(mine, attempt, response=answered)
+        work.mark_delivered(mine, attempt, response=answered)
     else:
         work.fail(mine, attempt, Failure("retry", "1", "busy", response=answered))
     found = Attempt.objects.get()
@@ -86,15 +86,15 @@ def test_no_secret_is_stored_with_an_attempt(account: ChannelAccount, way: str) 
 def test_parts_that_follow_late_are_not_too_old(account: ChannelAccount) -> None:
     first, second, _third = send(account, LONG).deliveries.order_by("part")
     mine = claimed(first)
-    work.fail(mine, work.begin(mine, {}), Failure("permanent", "1", "no"))
+    work.fail(mine, work.open_attempt(mine, {}), Failure("permanent", "1", "no"))
     assert row(second).reason == Reason.PART_BEFORE
     Delivery.objects.update(
         queued_at=timezone.now() - timedelta(hours=30), created_at=timezone.now() - timedelta(hours=30)
     )
     assert replay.replay([first.pk]).count == 1
     mine = claimed(first)
-    work.succeed(mine, work.begin(mine, {}))
-    assert not work.too_old(row(second))
+    work.mark_delivered(mine, work.open_attempt(mine, {}))
+    assert not work.is_expired(row(second))
     assert state(second) == "pending"
 
 
@@ -109,7 +109,7 @@ def test_no_part_goes_while_an_earlier_one_is_held(account: ChannelAccount) -> N
     assert replay.release([first.pk]).count == 1
     mine = claim()
     assert [one.pk for one in mine] == [first.pk]
-    work.succeed(mine[0], work.begin(mine[0], {}))
+    work.mark_delivered(mine[0], work.open_attempt(mine[0], {}))
     assert [one.pk for one in claim()] == [second.pk]
 
 
@@ -133,16 +133,16 @@ def test_a_message_is_not_let_go_after_the_first_verdict_of_several(account: Cha
     for item in message.attachments.all():
         Attachment.objects.filter(pk=item.pk).update(check_trace=f"trace-{item.position}")
     shift(question, state="held", reason=Reason.CHECKING)
-    moderation.judged(account.pk, {"trace_id": "trace-0", "suggest": "pass", "label": 100})
+    moderation.apply_result(account.pk, {"trace_id": "trace-0", "suggest": "pass", "label": 100})
     assert (state(question), row(question).reason) == ("held", Reason.CHECKING)
-    moderation.judged(account.pk, {"trace_id": "trace-1", "suggest": "pass", "label": 100})
+    moderation.apply_result(account.pk, {"trace_id": "trace-1", "suggest": "pass", "label": 100})
     assert state(question) == "pending"
 
 
 def test_a_verdict_of_another_account_is_none(account: ChannelAccount) -> None:
     message = hear(account, media=(picture("A"),))
     Attachment.objects.update(check_trace="trace")
-    moderation.judged(bot().pk, {"trace_id": "trace", "suggest": "risky", "label": 1})
+    moderation.apply_result(bot().pk, {"trace_id": "trace", "suggest": "risky", "label": 1})
     assert message.attachments.get().verdict == ""
 
 
@@ -150,7 +150,7 @@ def test_a_second_verdict_on_a_file_changes_nothing(account: ChannelAccount) -> 
     message = hear(account, media=(picture("A"),))
     Attachment.objects.update(check_trace="trace")
     for suggest in ("risky", "pass"):
-        moderation.judged(account.pk, {"trace_id": "trace", "suggest": suggest, "label": 1})
+        moderation.apply_result(account.pk, {"trace_id": "trace", "suggest": suggest, "label": 1})
     assert message.attachments.get().verdict == "risky"
 
 
@@ -158,27 +158,27 @@ def test_an_old_stop_does_not_break_off_a_turn_that_is_recovered(account: Channe
     route(account)
     turn(account, "/stop")
     question = turn(account)
-    (mine,) = claim(Wire.CONNECTOR, "lost")
-    work.begin(mine, {"ask": asking.key_of(mine)})
+    (mine,) = claim(Carrier.CONNECTOR, "lost")
+    work.open_attempt(mine, {"ask": asking.key_of(mine)})
     shift(mine, lease_until=-1)
     work.sweep()
-    (again,) = claim(Wire.CONNECTOR)
+    (again,) = claim(Carrier.CONNECTOR)
     assert again.pk == question.pk
-    assert asking.lost_before(again)
-    assert not asking.stopped_since(again)
+    assert asking.has_unknown_outcome(again)
+    assert not asking.is_stopped(again)
     assert stop_turns(running_turns(question.message.conversation_id)) == 1
-    assert asking.stopped_since(again)
+    assert asking.is_stopped(again)
 
 
 def test_a_turn_that_waits_to_be_asked_again_can_be_stopped(account: ChannelAccount) -> None:
     """Where the gateway was busy no try is burned: the turn's key tells that it was asked."""
     route(account)
     question = turn(account)
-    (mine,) = claim(Wire.CONNECTOR)
-    work.fail(mine, work.begin(mine, {"ask": asking.key_of(mine)}), Failure("wait", "busy", "later", 60))
-    assert (row(question).tries, row(question).run, state(question)) == (0, 1, "pending")
+    (mine,) = claim(Carrier.CONNECTOR)
+    work.fail(mine, work.open_attempt(mine, {"ask": asking.key_of(mine)}), Failure("wait", "busy", "later", 60))
+    assert (row(question).tries, row(question).run_number, state(question)) == (0, 1, "pending")
     assert stop_turns(running_turns(question.message.conversation_id)) == 1
-    assert asking.stopped_since(row(question))
+    assert asking.is_stopped(row(question))
 
 
 def test_a_replay_forgets_a_stop_and_the_failures_before_it(account: ChannelAccount) -> None:
@@ -191,10 +191,10 @@ def test_a_replay_forgets_a_stop_and_the_failures_before_it(account: ChannelAcco
     Attempt.objects.update(started_at=timezone.now() - timedelta(seconds=5))
     shift(question, state="dead", reason=Reason.TRIES_SPENT, finished_at=0, stopped_at=0)
     assert replay.replay([question.pk]).count == 1
-    assert asking.failures(row(question), "x") == 0
-    assert not asking.stopped_since(row(question))
+    assert asking.count_failures(row(question), "x") == 0
+    assert not asking.is_stopped(row(question))
     Attempt.objects.create(delivery=question, number=5, finished_at=timezone.now(), outcome="error", code="x")
-    assert asking.failures(row(question), "x") == 1
+    assert asking.count_failures(row(question), "x") == 1
 
 
 @pytest.mark.parametrize(
@@ -206,28 +206,28 @@ def test_an_address_is_used_once(used: str, left: bool) -> None:
     question = turn(account, reply="https://reply/?x").message
     part = answer(question).deliveries.get()
     times: dict[str, Any] = {"lease_until": 30} if used == "sending" else {"finished_at": 0}
-    shift(part, wire=Wire.WORKER, state=used, reason=Reason.UNKNOWN, **times)
-    assert stream_options.address_left(question) is left
+    shift(part, carrier=Carrier.WORKER, state=used, reason=Reason.UNKNOWN, **times)
+    assert stream_options.has_response_url(question) is left
 
 
 @pytest.mark.parametrize(
-    ("wire", "used", "left"),
+    ("carrier", "used", "left"),
     [
-        (Wire.VIEW, "pending", False),
-        (Wire.VIEW, "delivered", False),
-        (Wire.VIEW, "dead", True),
-        (Wire.WORKER, "delivered", True),
+        (Carrier.HTTP_REPLY, "pending", False),
+        (Carrier.HTTP_REPLY, "delivered", False),
+        (Carrier.HTTP_REPLY, "dead", True),
+        (Carrier.WORKER, "delivered", True),
     ],
 )
-def test_a_stream_carries_one_answer(wire: Wire, used: str, left: bool) -> None:
+def test_a_stream_carries_one_answer(carrier: Carrier, used: str, left: bool) -> None:
     account = bot()
     route(account)
     question = turn(account, reply="https://reply/?x").message
     part = answer(question).deliveries.get()
     times: dict[str, Any] = {} if used == "pending" else {"finished_at": 0}
-    shift(part, wire=wire, state=used, reason=Reason.PERMANENT if used == "dead" else "", **times)
-    assert stream_options.stream_left(channel_for(account), question) is left  # type: ignore[arg-type]
-    assert stream_options.stream_left(channel_for(account), question, besides=part.pk)  # type: ignore[arg-type]
+    shift(part, carrier=carrier, state=used, reason=Reason.PERMANENT if used == "dead" else "", **times)
+    assert stream_options.has_stream(build_channel(account), question) is left  # type: ignore[arg-type]
+    assert stream_options.has_stream(build_channel(account), question, besides=part.pk)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("columns", [{"enabled": False}, {"state": "stopped"}])
@@ -261,5 +261,5 @@ def test_a_part_that_is_replayed_after_a_later_one_still_goes_first(account: Cha
     order = []
     while mine := claim():
         order.extend(one.pk for one in mine)
-        work.succeed(mine[0], work.begin(mine[0], {}))
+        work.mark_delivered(mine[0], work.open_attempt(mine[0], {}))
     assert order == [first.pk, second.pk, third.pk]

@@ -39,7 +39,7 @@ def test_callbacks_are_noted_and_refusals_counted(valkey: redis.Redis) -> None:
     assert result == "text"
     assert when is not None
     assert abs((timezone.now() - when).total_seconds()) < 60
-    assert callback_stats.refusals(account) == {"signature": 2, "stale": 1}
+    assert callback_stats.refused_callbacks(account) == {"signature": 2, "stale": 1}
 
 
 def test_the_last_callback_is_read_from_the_rows_when_valkey_has_forgotten(valkey: redis.Redis) -> None:
@@ -68,9 +68,9 @@ def test_the_dashboard_counts_today(valkey: redis.Redis, django_assert_num_queri
 def test_dead_letters_are_counted_to_a_border(valkey: redis.Redis) -> None:
     world = rows.build()
     assert dashboard.dead_letters() == 3
-    for number in range(dashboard.BADGE_MOST):
+    for number in range(dashboard.MAX_BADGE):
         rows.delivery(rows.message(world.group, "x", f"X{number}"), "dead", "permanent")
-    assert dashboard.dead_letters() == dashboard.BADGE_MOST
+    assert dashboard.dead_letters() == dashboard.MAX_BADGE
 
 
 def test_each_refusal_is_counted_however_fast_they_come(valkey: redis.Redis) -> None:
@@ -78,7 +78,7 @@ def test_each_refusal_is_counted_however_fast_they_come(valkey: redis.Redis) -> 
     for _time in range(3):
         factories.note_callback(account, "ok")
         factories.note_callback(account, "stale", refused=True)
-    assert callback_stats.refusals(account) == {"stale": 3}
+    assert callback_stats.refused_callbacks(account) == {"stale": 3}
     assert 0 < valkey.ttl(f"callback:{account.key}") <= callback_stats.KEEP_SECONDS
     assert callback_stats.note_callback(str(account.key), "stale", True) is not None
     assert callback_stats.note_callback(str(account.key), "ok", False) is not None

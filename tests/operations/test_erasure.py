@@ -30,7 +30,7 @@ from bridge.models import (
     State,
     Target,
 )
-from bridge.models.deliveries import TOLD_OF
+from bridge.models.deliveries import CONVERSATION_OF_EVENT
 from bridge.operations import erasure, replay
 from bridge.pipeline.delivery import state as work
 from bridge.pipeline.delivery.retry_policy import Failure
@@ -106,7 +106,7 @@ def account() -> ChannelAccount:
     talk = Conversation.objects.get()
     talk.title = "红姐!"
     talk.save()  # noted in the audit
-    storage.keep(Attachment.objects.get(), Upload("image", "passport.png", "image/png", b"bytes of a picture"))
+    storage.store(Attachment.objects.get(), Upload("image", "passport.png", "image/png", b"bytes of a picture"))
     file = ContentFile(b"bytes of a picture", "passport.png")
     question = asked.message
     assert question is not None
@@ -119,15 +119,15 @@ def account() -> ChannelAccount:
 
 def settle() -> None:
     """What is pending was carried: the agent answered, the first part went out, the webhook was called."""
-    for wire in ("connector", "worker", "hook"):
-        for delivery in claim(wire):  # type: ignore[arg-type]
-            attempt = work.begin(delivery, {"said": "geheimes Wort"})
-            work.succeed(
+    for carrier in ("connector", "worker", "webhook"):
+        for delivery in claim(carrier):  # type: ignore[arg-type]
+            attempt = work.open_attempt(delivery, {"said": "geheimes Wort"})
+            work.mark_delivered(
                 delivery,
                 attempt,
                 response={"said": "Antwort darauf"},
                 note="红姐",
-                remote_id=FAN if wire == "worker" else "",
+                remote_id=FAN if carrier == "worker" else "",
             )
 
 
@@ -157,8 +157,8 @@ def test_nothing_of_them_is_left_and_the_states_stay(
     assert set(Message.objects.values_list("idempotency_key", flat=True)) > keys
     contact, talk = Contact.objects.get(), Conversation.objects.get()
     assert contact.external_id == talk.peer_id == str(talk) == f"erased-{contact.pk}"
-    assert (contact.subscribed, contact.erase_at, ReplyWindow.objects.count()) == (False, None, 0)
-    assert contact.looked_up_at, "nobody asks the platform for the name of a pseudonym"
+    assert (contact.subscribed, contact.erasure_requested_at, ReplyWindow.objects.count()) == (False, None, 0)
+    assert contact.name_fetched_at, "nobody asks the platform for the name of a pseudonym"
     assert set(Message.objects.values_list("peer_id", "text")) == {(talk.peer_id, "")}
     assert set(Attachment.objects.values_list("state", "size")) == {("failed", 18)}
     assert erasure.run() == 0
@@ -168,7 +168,7 @@ def test_it_is_recorded_without_the_data(account: ChannelAccount) -> None:
     leave(account)
     router.route_waiting()
     erasure.run()
-    entries = LogEntry.objects.filter(additional_data__deed=erasure.DEED)
+    entries = LogEntry.objects.filter(additional_data__deed=erasure.AUDIT_TEXT)
     assert [entry.object_repr for entry in entries] == [f"erased-{Contact.objects.get().pk}"]
     titles = LogEntry.objects.get(content_type__model="conversation", changes__has_key="title")
     assert titles.changes == {"title": ["•••", "•••"]}
@@ -205,19 +205,19 @@ def test_an_answer_that_waits_to_be_read_is_skipped_too() -> None:
 
 def test_what_is_on_its_way_is_waited_for(account: ChannelAccount) -> None:
     on_its_way = claimed(Delivery.objects.filter(target=Target.CHANNEL).earliest("pk"))
-    attempt = work.begin(on_its_way, {"said": "geheimes Wort"})
+    attempt = work.open_attempt(on_its_way, {"said": "geheimes Wort"})
     leave(account)
     router.route_waiting()
     assert erasure.run() == 0
     assert Conversation.objects.get().title == ""
     assert Attempt.objects.get().request != {}
-    work.succeed(on_its_way, attempt, response={"said": "Antwort darauf"})
+    work.mark_delivered(on_its_way, attempt, response={"said": "Antwort darauf"})
     assert erasure.run() == 1
     assert (row(on_its_way).state, Attempt.objects.get().response) == (State.DELIVERED, {})
 
 
 def test_a_webhook_that_is_being_called_is_waited_for(account: ChannelAccount) -> None:
-    (call,) = claim("hook")  # type: ignore[arg-type]
+    (call,) = claim("webhook")  # type: ignore[arg-type]
     leave(account)
     router.route_waiting()
     assert (erasure.run(), "geheimes Wort" in str(row(call).payload)) == (0, True)
@@ -248,7 +248,7 @@ def test_a_file_that_is_being_fetched_is_waited_for() -> None:
     leave(account)
     router.route_waiting()
     assert erasure.run() == 0
-    storage.keep(item, Upload("image", "a.png", "image/png", b"late"))
+    storage.store(item, Upload("image", "a.png", "image/png", b"late"))
     assert erasure.run() == 1
     assert stored_files() == []
 
@@ -329,7 +329,7 @@ def test_they_can_leave_twice(account: ChannelAccount) -> None:
     router.route_waiting()
     router.route_waiting()
     assert erasure.run() == 2
-    assert Contact.objects.filter(external_id__startswith="erased-", erase_at=None).count() == 4
+    assert Contact.objects.filter(external_id__startswith="erased-", erasure_requested_at=None).count() == 4
 
 
 def test_a_repeated_callback_is_still_known(account: ChannelAccount) -> None:
@@ -382,7 +382,7 @@ def test_nothing_can_be_said_or_replayed(account: ChannelAccount) -> None:
     router.route_waiting()
     erasure.run()
     talk = Conversation.objects.get()
-    assert outbox.cannot_send(talk) == str(outbox.NOBODY)
+    assert outbox.why_not_send(talk) == str(outbox.PERSON_ERASED)
     with pytest.raises(outbox.CannotSend):
         outbox.send(account, "direct", talk.peer_id, Content(text="hallo?"), source="staff")
     Delivery.objects.update(state=State.DEAD, reason=Reason.PERMANENT, finished_at=timezone.now())
@@ -440,7 +440,7 @@ def test_two_at_once_record_it_once() -> None:
     with ThreadPoolExecutor(2) as pool:
         counts = [done.result(30) for done in [pool.submit(in_thread(erasure.run)) for _twice in range(2)]]
     assert sum(counts) + erasure.run() == 20
-    assert LogEntry.objects.filter(additional_data__deed=erasure.DEED).count() == 20
+    assert LogEntry.objects.filter(additional_data__deed=erasure.AUDIT_TEXT).count() == 20
 
 
 def test_the_platform_tells_who_comes_and_goes(valkey: object) -> None:
@@ -471,5 +471,5 @@ def test_what_webhooks_were_told_is_found_by_an_index(account: ChannelAccount) -
     Delivery.objects.bulk_create(told_before)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE bridge_delivery")
-        told = Delivery.objects.annotate(talk=TOLD_OF).filter(target=Target.WEBHOOK, talk="1")
+        told = Delivery.objects.annotate(talk=CONVERSATION_OF_EVENT).filter(target=Target.WEBHOOK, talk="1")
         assert "delivery_told" in told.values("pk").explain()

@@ -60,7 +60,7 @@ def _fresh_clients(settings: SettingsWrapper) -> Iterator[None]:
     yield
     health._valkey.cache_clear()
     valkey.client.cache_clear()
-    valkey.rest.until = 0.0
+    valkey.circuit_breaker.until = 0.0
 
 
 def move_valkey(settings: SettingsWrapper, port: int) -> None:
@@ -82,7 +82,7 @@ def test_probes_are_only_read(path: str) -> None:
 
 
 def test_ready(valkey: redis.Redis) -> None:
-    alerts.swept()
+    alerts.record_sweep()
     checks = {"database": "ok", "broker": "ok", "sweep": "ok", "spool": "ok"}
     assert ready() == (200, {"ready": True, "missing": [], "checks": checks, "spool": 0})
 
@@ -126,7 +126,7 @@ def lost_database(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.mark.parametrize("lost_database", ["hangs", "refuses"], indirect=True)
 def test_not_ready_without_the_database(lost_database: None, valkey: redis.Redis) -> None:
-    alerts.swept()
+    alerts.record_sweep()
     began = time.monotonic()
     status, body = ready()
     assert time.monotonic() - began < PATIENCE
@@ -217,8 +217,8 @@ def test_what_was_done_is_counted(valkey: redis.Redis) -> None:
     assert call(account, body, query).status == 200
     assert call(account, body, {**query, "msg_signature": "wrong"}).status == 403
     one, two = claimed(to_send(account)), claimed(to_send(account, peer_id="lisi"), "other")
-    work.succeed(one, work.begin(one, {}))
-    work.fail(two, work.begin(two, {}), Failure("permanent", "1", "no"))
+    work.mark_delivered(one, work.open_attempt(one, {}))
+    work.fail(two, work.open_attempt(two, {}), Failure("permanent", "1", "no"))
     figures = scrape()
     assert figures['bridge_messages_total{direction="in"}'] == 1
     assert figures['bridge_messages_total{direction="out"}'] == 2
@@ -267,7 +267,7 @@ def test_a_slow_query_is_given_up(valkey: redis.Redis, monkeypatch: pytest.Monke
 
 
 def test_a_full_queue_is_counted_to_a_border_only(valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prometheus, "MOST", 3)
+    monkeypatch.setattr(prometheus, "MAX_COUNT", 3)
     account = app()
     for number in range(5):
         hear(account)
@@ -320,7 +320,7 @@ def test_tokens_are_told_by_their_account(valkey: redis.Redis) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_who_asks_within_a_second_gets_the_same_answer(valkey: redis.Redis) -> None:
     """Each look opens a connection of its own to the database."""
-    alerts.swept()
+    alerts.record_sweep()
 
     async def ask(probes: health.Probes) -> int:
         scope: Any = {"method": "GET", "path": "/readyz", "headers": []}

@@ -54,11 +54,11 @@ def ended(delivery: Delivery, end: str = "dead", reason: str = Reason.PERMANENT,
 
 @pytest.mark.parametrize("end", ["dead", "uncertain", "skipped"])
 def test_it_is_queued_at_the_tail_as_it_was(account: ChannelAccount, end: str) -> None:
-    failed, waiting = ended(to_send(account, "1"), end, repeat_until=100, stopped_at=0), to_send(account, "2")
+    failed, waiting = ended(to_send(account, "1"), end, dedup_until=100, stopped_at=0), to_send(account, "2")
     before = failed.payload
     assert replay([failed.pk], twice=end == "uncertain").count == 1
     after = row(failed)
-    assert (after.state, after.reason, after.error, after.tries, after.run, after.replays) == (
+    assert (after.state, after.reason, after.error, after.tries, after.run_number, after.replays) == (
         "pending",
         "",
         "",
@@ -66,7 +66,7 @@ def test_it_is_queued_at_the_tail_as_it_was(account: ChannelAccount, end: str) -
         1,
         1,
     )
-    assert (after.payload, after.holder, after.repeat_until, after.finished_at) == (before, "", None, None)
+    assert (after.payload, after.holder, after.dedup_until, after.finished_at) == (before, "", None, None)
     assert after.stopped_at is None
     assert after.seq > waiting.seq
     assert [d.pk for d in claim()] == [waiting.pk]
@@ -74,9 +74,9 @@ def test_it_is_queued_at_the_tail_as_it_was(account: ChannelAccount, end: str) -
 
 def test_the_age_counts_from_the_replay(account: ChannelAccount) -> None:
     failed = ended(to_send(account), reason=Reason.TOO_OLD, queued_at=-100_000)
-    assert work.too_old(failed)
+    assert work.is_expired(failed)
     replay([failed.pk])
-    assert not work.too_old(row(failed))
+    assert not work.is_expired(row(failed))
 
 
 @pytest.mark.parametrize("now", ["pending", "sending", "delivered"])
@@ -88,20 +88,20 @@ def test_what_is_not_over_or_went_well_is_refused(account: ChannelAccount, now: 
     before = row(delivery)
     result = replay([delivery.pk])
     assert (result.count, [pk for pk, _why in result.refused]) == (0, [delivery.pk])
-    assert (row(delivery).state, row(delivery).seq, row(delivery).run) == (now, before.seq, 0)
+    assert (row(delivery).state, row(delivery).seq, row(delivery).run_number) == (now, before.seq, 0)
 
 
 def test_a_held_part_waits_for_the_one_before_it(account: ChannelAccount) -> None:
     message = send(account, "字" * 1500)
     first, second, third = message.deliveries.order_by("part")
-    work.fail(mine := claimed(first), work.begin(mine, {}), Failure("permanent", "x", "x"))
+    work.fail(mine := claimed(first), work.open_attempt(mine, {}), Failure("permanent", "x", "x"))
     assert "replay that one" in replay([second.pk]).refused[0][1]
     assert replay([first.pk]).count == 1
     assert parts(message) == [("pending", ""), ("held", "part_before"), ("held", "part_before")]
     shift(third, queued_at=-1_000_000)  # it waited long for staff
     for part in (first, second, third):
-        work.succeed(mine := claimed(part), work.begin(mine, {}))
-    assert not work.too_old(row(third))
+        work.mark_delivered(mine := claimed(part), work.open_attempt(mine, {}))
+    assert not work.is_expired(row(third))
     assert [s for s, _reason in parts(message)] == ["delivered"] * 3
 
 
@@ -120,7 +120,7 @@ def test_what_is_held_for_somebody_is_not_replayed(account: ChannelAccount, reas
     result = replay([delivery.pk], twice=True)
     assert (result.count, [why_not in why for _pk, why in result.refused]) == (0, [True])
     after = row(delivery)
-    assert (after.state, after.reason, after.seq, after.run) == ("held", reason, before.seq, 0)
+    assert (after.state, after.reason, after.seq, after.run_number) == ("held", reason, before.seq, 0)
 
 
 def test_content_that_was_never_rendered_is_refused(account: ChannelAccount) -> None:
@@ -164,7 +164,7 @@ def test_a_dead_turn_is_rendered_anew_with_a_new_key(account: ChannelAccount) ->
     fresh = route(account, gateway(), agent_id="new")
     assert replay([dead.pk]).count == 1
     after = row(dead)
-    assert (after.route, after.gateway, after.payload["agent_id"], after.run) == (fresh, fresh.gateway, "new", 1)
+    assert (after.route, after.gateway, after.payload["agent_id"], after.run_number) == (fresh, fresh.gateway, "new", 1)
 
 
 def test_a_dead_turn_whose_mapping_is_gone_says_so(account: ChannelAccount) -> None:
@@ -210,24 +210,24 @@ def answered() -> Delivery:
 def test_by_the_stream_while_it_lasts(answered: Delivery) -> None:
     assert replay([answered.pk]).count == 1
     after = row(answered)
-    assert after.wire == "view"
+    assert after.carrier == "http_reply"
     assert 15 < (after.due_at - timezone.now()).total_seconds() <= 20
 
 
 def test_what_may_have_used_its_way_may_use_it_again(answered: Delivery) -> None:
     ended(answered, "uncertain", Reason.UNKNOWN)
     assert replay([answered.pk], twice=True).count == 1
-    assert row(answered).wire == "view"
-    ended(answered, "uncertain", Reason.UNKNOWN, wire="worker")
+    assert row(answered).carrier == "http_reply"
+    ended(answered, "uncertain", Reason.UNKNOWN, carrier="worker")
     Message.objects.filter(direction="in").update(created_at=timezone.now() - timedelta(seconds=400))
     assert replay([answered.pk], twice=True).count == 1
-    assert row(answered).wire == "worker"
+    assert row(answered).carrier == "worker"
 
 
 def test_then_by_the_address(answered: Delivery) -> None:
     Message.objects.filter(direction="in").update(created_at=timezone.now() - timedelta(seconds=400))
     assert replay([answered.pk]).count == 1
-    assert row(answered).wire == "worker"
+    assert row(answered).carrier == "worker"
     assert row(answered).due_at <= timezone.now()
 
 

@@ -156,11 +156,11 @@ def test_who_may_not_read_messages_sees_that_a_gateway_is_down_and_not_what_it_s
 def test_an_event_waits_for_its_webhook_and_whoever_may_not_read_sees_no_reason() -> None:
     one = endpoint()
     event = events.test(one)
-    WebhookEndpoint.objects.update(enabled=False, off_reason="It answered 410 Gone.")
+    WebhookEndpoint.objects.update(enabled=False, disabled_reason="It answered 410 Gone.")
     switched_off = f"The webhook {one.name} is switched off."
     assert waits([event], reads=True) == {event.pk: Wait("webhook", f"{switched_off} It answered 410 Gone.", one.pk)}
     assert waits([event], reads=False) == {event.pk: Wait("webhook", f"{switched_off} {HIDDEN}", one.pk)}
-    WebhookEndpoint.objects.update(off_reason="")
+    WebhookEndpoint.objects.update(disabled_reason="")
     assert waits([event], reads=False) == {event.pk: Wait("webhook", switched_off, one.pk)}
 
 
@@ -179,7 +179,7 @@ def test_what_is_due_now_says_so_for_a_minute(admin_client: Client) -> None:
 
 def test_what_a_chat_asks_for_waits_for_the_person() -> None:
     delivery = to_send(app())
-    shift(delivery, wire="view", due_at=60)
+    shift(delivery, carrier="http_reply", due_at=60)
     delivery.refresh_from_db()
     wait = waits([delivery], reads=True)[delivery.pk]
     assert (wait.on, wait.until) == ("person", delivery.due_at)

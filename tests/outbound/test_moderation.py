@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from accounts.models import ChannelAccount, Health, Restriction
-from bridge.models import Attachment, Delivery, Reason, Wire
+from bridge.models import Attachment, Carrier, Delivery, Reason
 from bridge.operations import replay
 from bridge.pipeline.delivery.retry_policy import MAX_TRIES
 from bridge.pipeline.inbound import router as inbound
@@ -78,7 +78,7 @@ def wechat(valkey: redis.Redis) -> Iterator[SimulatorClient]:
 
 @pytest.fixture
 def account(wechat: SimulatorClient) -> ChannelAccount:
-    account = mini(wechat.url, columns={"checks": "both"})
+    account = mini(wechat.url, columns={"moderation_scope": "both"})
     route(account)
     return account
 
@@ -86,7 +86,7 @@ def account(wechat: SimulatorClient) -> ChannelAccount:
 def asked(account: ChannelAccount, text: str = "你好", **fields: Any) -> Delivery:
     """A question as its claimer has it."""
     delivery = turn(account, text, USER, window=OPEN, **fields)
-    return next(each for each in claim(Wire.CONNECTOR) if each.pk == delivery.pk)
+    return next(each for each in claim(Carrier.CONNECTOR) if each.pk == delivery.pk)
 
 
 def said(account: ChannelAccount, text: str) -> Delivery:
@@ -106,7 +106,7 @@ def why(delivery: Delivery) -> tuple[str, str]:
 
 
 def test_what_a_person_writes_is_checked_in_their_name(wechat: SimulatorClient, account: ChannelAccount) -> None:
-    assert not moderation.held_back(asked(account, "你好"))
+    assert not moderation.hold_if_flagged(asked(account, "你好"))
     (call,) = checks(wechat)
     assert (call["openid"], call["content"]) == (USER, "你好")
 
@@ -118,7 +118,7 @@ def test_what_it_objects_to_is_held_with_the_reason(
     wechat: SimulatorClient, account: ChannelAccount, text: str, words: str
 ) -> None:
     question = asked(account, text)
-    assert moderation.held_back(question)
+    assert moderation.hold_if_flagged(question)
     assert why(question) == ("held", Reason.REVIEW)
     assert words in row(question).error
     assert re.search(r"Number of the check: [0-9a-f-]{8,}$", row(question).error)
@@ -128,7 +128,7 @@ def test_what_it_objects_to_is_held_with_the_reason(
 def test_where_wechat_does_not_check_nothing_is_let_through(wechat: SimulatorClient, account: ChannelAccount) -> None:
     wechat.advance(3 * 3600)
     question = asked(account)
-    assert moderation.held_back(question)
+    assert moderation.hold_if_flagged(question)
     assert why(question) == ("held", Reason.REVIEW)
     assert "61010" in row(question).error
 
@@ -138,9 +138,9 @@ def test_an_account_without_the_right_is_not_asked_again_and_again(
 ) -> None:
     wechat.fault(TEXT, "errcode", errcode=48001)
     first = asked(account)
-    assert moderation.held_back(first)
+    assert moderation.hold_if_flagged(first)
     second = asked(account)
-    assert moderation.held_back(second)
+    assert moderation.hold_if_flagged(second)
     assert [why(first), why(second)] == [("held", Reason.REVIEW)] * 2
     assert len(checks(wechat)) == 1
     assert Restriction.objects.get(account=account).capability == "moderation"
@@ -153,12 +153,12 @@ def test_a_busy_platform_is_asked_again_before_a_person_is(
 ) -> None:
     wechat.fault(TEXT, "errcode", errcode=code, times=2)  # nothing is sent by a check: it is tried like any call
     question = asked(account)
-    assert moderation.held_back(question)
+    assert moderation.hold_if_flagged(question)
     assert (why(question), row(question).tries) == (("pending", ""), 1)
     assert row(question).due_at > timezone.now()
     shift(question, due_at=0, tries=most - 1)
-    (again,) = claim(Wire.CONNECTOR)
-    assert moderation.held_back(again)
+    (again,) = claim(Carrier.CONNECTOR)
+    assert moderation.hold_if_flagged(again)
     assert why(question) == ("held", Reason.REVIEW)
 
 
@@ -166,10 +166,10 @@ def test_a_network_fault_is_an_ordinary_retry(wechat: SimulatorClient, account: 
     ChannelAccount.objects.update(api_base_url="http://127.0.0.1:9")
     question = asked(account)
     for tries in range(1, 4):
-        assert moderation.held_back(question)
+        assert moderation.hold_if_flagged(question)
         assert (why(question), row(question).tries) == (("pending", ""), tries)
         due(question)
-        (question,) = claim(Wire.CONNECTOR)
+        (question,) = claim(Carrier.CONNECTOR)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_minutes_limit_is_waited_for_and_a_days_is_a_persons_matter(
 ) -> None:
     wechat.fault(TEXT, "errcode", errcode=code)
     question = asked(account)
-    assert moderation.held_back(question)
+    assert moderation.hold_if_flagged(question)
     assert (why(question), row(question).tries) == (expected, 0)
 
 
@@ -189,7 +189,7 @@ def test_a_refused_secret_stops_the_account_and_the_question_waits(
 ) -> None:
     wechat.fault(TEXT, "errcode", errcode=40164)
     question = asked(account)
-    assert moderation.held_back(question)
+    assert moderation.hold_if_flagged(question)
     account.refresh_from_db()
     assert account.state == Health.STOPPED
     assert why(question) == ("pending", "")
@@ -200,17 +200,17 @@ def test_other_accounts_pay_nothing(account: ChannelAccount, django_assert_num_q
     other = app()
     route(other)
     question = turn(other)
-    (claimed,) = [each for each in claim(Wire.CONNECTOR) if each.pk == question.pk]
+    (claimed,) = [each for each in claim(Carrier.CONNECTOR) if each.pk == question.pk]
     with django_assert_num_queries(0):
-        assert not moderation.held_back(claimed)
+        assert not moderation.hold_if_flagged(claimed)
 
 
 @pytest.mark.parametrize(("chosen", "calls"), [("in", 1), ("out", 0), ("", 0)])
 def test_only_what_was_chosen_is_checked(
     wechat: SimulatorClient, account: ChannelAccount, chosen: str, calls: int
 ) -> None:
-    ChannelAccount.objects.update(checks=chosen)
-    moderation.held_back(asked(account))
+    ChannelAccount.objects.update(moderation_scope=chosen)
+    moderation.hold_if_flagged(asked(account))
     assert len(checks(wechat)) == calls
 
 
@@ -308,7 +308,7 @@ def verdict(account: ChannelAccount, suggest: Any, trace: str = "") -> None:
 
 def test_where_no_verdict_comes_a_person_decides(wechat: SimulatorClient, account: ChannelAccount) -> None:
     question = pictured(account)
-    assert moderation.held_back(question)
+    assert moderation.hold_if_flagged(question)
     tasks.sweep()
     assert why(question) == ("held", Reason.CHECKING)
     shift(question, due_at=-1)
@@ -319,21 +319,21 @@ def test_where_no_verdict_comes_a_person_decides(wechat: SimulatorClient, accoun
 
 def test_a_picture_waits_for_its_verdict(wechat: SimulatorClient, account: ChannelAccount) -> None:
     question = pictured(account)
-    assert moderation.held_back(question)
+    assert moderation.hold_if_flagged(question)
     (call,) = checks(wechat, MEDIA)
     assert (call["media_url"], call["media_type"], call["openid"]) == (SHOWN["PicUrl"], 2, USER)
     assert why(question) == ("held", Reason.CHECKING)
     assert Attachment.objects.get().check_trace in row(question).error
     verdict(account, "pass")
     assert why(question) == ("pending", "")
-    (again,) = [each for each in claim(Wire.CONNECTOR) if each.pk == question.pk]
-    assert not moderation.held_back(again)
+    (again,) = [each for each in claim(Carrier.CONNECTOR) if each.pk == question.pk]
+    assert not moderation.hold_if_flagged(again)
     assert len(checks(wechat, MEDIA)) == 1
 
 
 def test_a_picture_that_it_objects_to_is_held_for_a_person(wechat: SimulatorClient, account: ChannelAccount) -> None:
     question = pictured(account)
-    moderation.held_back(question)
+    moderation.hold_if_flagged(question)
     verdict(account, "pass", "somebody else's")
     assert why(question) == ("held", Reason.CHECKING)
     verdict(account, "risky")
@@ -346,12 +346,12 @@ def test_a_picture_that_it_objects_to_is_held_for_a_person(wechat: SimulatorClie
 def test_a_verdict_counts_for_files_of_its_own_account_only(account: ChannelAccount) -> None:
     """Whoever runs another account here could let anything go."""
     question = pictured(account)
-    assert moderation.held_back(question)
+    assert moderation.hold_if_flagged(question)
     trace = Attachment.objects.get().check_trace
     said = {"trace_id": trace, "suggest": "pass", "label": 100}
-    moderation.judged(app().pk, said)
+    moderation.apply_result(app().pk, said)
     assert (why(question), Attachment.objects.get().verdict) == (("held", Reason.CHECKING), "")
-    moderation.judged(account.pk, said)
+    moderation.apply_result(account.pk, said)
     assert (state(question), Attachment.objects.get().verdict) == ("pending", "pass")
 
 
@@ -360,9 +360,9 @@ def test_a_verdict_decides_about_its_own_message_only(
     wechat: SimulatorClient, account: ChannelAccount, suggest: str, after: tuple[str, str]
 ) -> None:
     judged = pictured(account)
-    assert moderation.held_back(judged)
+    assert moderation.hold_if_flagged(judged)
     other = pictured(account)
-    assert moderation.held_back(other)
+    assert moderation.hold_if_flagged(other)
     verdict(account, suggest, Attachment.objects.get(message=judged.message_id).check_trace)
     assert (why(judged), why(other)) == (after, ("held", Reason.CHECKING))
 
@@ -372,23 +372,23 @@ def test_what_was_dismissed_before_its_verdict_stays_dismissed(
     wechat: SimulatorClient, account: ChannelAccount, suggest: str
 ) -> None:
     question = pictured(account)
-    assert moderation.held_back(question)
+    assert moderation.hold_if_flagged(question)
     assert replay.dismiss([question.pk]) == 1
     before = row(question)
     if suggest:
         verdict(account, suggest)
     shift(question, due_at=-1)
-    assert moderation.give_up_waiting() == 0
+    assert moderation.give_up_checks() == 0
     assert why(question) == ("skipped", Reason.CHECKING)
     assert row(question).error == before.error
 
 
 def test_a_verdict_that_never_comes_is_a_persons_matter(wechat: SimulatorClient, account: ChannelAccount) -> None:
     question = pictured(account)
-    moderation.held_back(question)
-    assert moderation.give_up_waiting() == 0
+    moderation.hold_if_flagged(question)
+    assert moderation.give_up_checks() == 0
     shift(question, due_at=-1)
-    assert moderation.give_up_waiting() == 1
+    assert moderation.give_up_checks() == 1
     assert why(question) == ("held", Reason.REVIEW)
     assert "30 minutes" in row(question).error
     verdict(account, "pass")
@@ -398,20 +398,20 @@ def test_a_verdict_that_never_comes_is_a_persons_matter(wechat: SimulatorClient,
 def test_what_is_held_for_another_reason_waits_for_no_verdict(account: ChannelAccount) -> None:
     waiting = said(account, "好的")
     shift(waiting, state="held", reason=Reason.WINDOW, due_at=-1)
-    assert moderation.give_up_waiting() == 0
+    assert moderation.give_up_checks() == 0
     assert why(waiting) == ("held", Reason.WINDOW)
 
 
 def test_a_file_without_a_public_address_is_held(wechat: SimulatorClient, account: ChannelAccount) -> None:
     question = pictured(account, PicUrl="")
-    assert moderation.held_back(question)
+    assert moderation.hold_if_flagged(question)
     assert why(question) == ("held", Reason.REVIEW)
     assert "public address" in row(question).error
 
 
 def test_a_person_need_not_wait_for_a_verdict(wechat: SimulatorClient, account: ChannelAccount) -> None:
     question = pictured(account)
-    moderation.held_back(question)
+    moderation.hold_if_flagged(question)
     assert replay.release([question.pk]).count == 1
     verdict(account, "risky")
     assert why(question) == ("pending", "")
@@ -433,7 +433,7 @@ def test_a_verdict_may_be_quicker_than_we_are(wechat: SimulatorClient, account: 
         try:
             for _ in range(5):
                 question = pictured(account)
-                assert moderation.held_back(question)
+                assert moderation.hold_if_flagged(question)
                 eventually(lambda: state(question) == "pending")  # noqa: B023
                 shift(question, state="delivered", finished_at=0)
         finally:
@@ -446,7 +446,7 @@ def test_a_verdict_may_be_quicker_than_we_are(wechat: SimulatorClient, account: 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_agent_never_hears_what_is_refused(wechat: SimulatorClient, stub: RunningStub) -> None:
-    account = mini(wechat.url, columns={"checks": "in"})
+    account = mini(wechat.url, columns={"moderation_scope": "in"})
     route(account, gateway(stub.base_url))
     refused, fine = turn(account, "去赌", USER), turn(account, "你好", USER)
     with RunningConnector():

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from bridge.models import Attempt, Conversation, Delivery, Message, Reason
 from bridge.pipeline.outbound import outbox
-from bridge.pipeline.outbound.outbox import CannotSend, answerable, cannot_send, said_at_once
+from bridge.pipeline.outbound.outbox import CannotSend, answerable_message, store_callback_reply, why_not_send
 from channels_wechat.contract.messages import Content
 from tests.support.factories import GROUP, answer, app, bot, hear, parts, send, shift, to_send
 
@@ -40,8 +40,8 @@ def stored_files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def wires(message: Message) -> list[str]:
-    return list(message.deliveries.order_by("part").values_list("wire", flat=True))
+def carriers(message: Message) -> list[str]:
+    return list(message.deliveries.order_by("part").values_list("carrier", flat=True))
 
 
 # --- an account that can always speak -----------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ def test_the_doorbell_rings_after_the_commit(django_capture_on_commit_callbacks:
 
 def test_the_first_part_goes_by_the_stream_the_second_by_the_address_and_says_that_the_rest_is_missing() -> None:
     message = answer(hear(bot(), group=GROUP, reply=REPLY), "字" * 20_000)
-    assert wires(message) == ["view", "worker"]
+    assert carriers(message) == ["http_reply", "worker"]
     assert parts(message) == [("pending", ""), ("pending", "")]
     assert len(message.text) == 20_000
     first, second = message.deliveries.order_by("part")
@@ -181,7 +181,7 @@ def test_late_answers_go_by_the_address() -> None:
     question = hear(bot(), group=GROUP, reply=REPLY)
     Message.objects.filter(pk=question.pk).update(created_at=timezone.now() - timedelta(seconds=341))
     question.refresh_from_db()
-    assert wires(answer(question)) == ["worker"]
+    assert carriers(answer(question)) == ["worker"]
     Message.objects.filter(pk=question.pk).update(reply_until=timezone.now())
     question.refresh_from_db()
     dead = answer(question, "字" * 2000)
@@ -199,8 +199,8 @@ def test_shortly_before_the_end_of_the_stream_the_hand_over_comes_earlier() -> N
 @pytest.mark.parametrize("used", ["sending", "delivered", "uncertain"])
 def test_a_second_answer_takes_the_way_that_is_left(used: str) -> None:
     question = hear(bot(), group=GROUP, reply=REPLY)
-    assert [wires(answer(question)) for _twice in range(2)] == [["view"], ["worker"]]
-    spent = Delivery.objects.get(wire="worker")
+    assert [carriers(answer(question)) for _twice in range(2)] == [["http_reply"], ["worker"]]
+    spent = Delivery.objects.get(carrier="worker")
     under_way = used == "sending"
     reason = Reason.UNKNOWN if used == "uncertain" else ""
     shift(spent, state=used, reason=reason, lease_until=60 if under_way else None, finished_at=None if under_way else 0)
@@ -210,12 +210,12 @@ def test_a_second_answer_takes_the_way_that_is_left(used: str) -> None:
 def test_an_answer_that_died_leaves_its_way_to_the_next() -> None:
     question = hear(bot(), group=GROUP, reply=REPLY)
     shift(answer(question).deliveries.get(), state="dead", reason=Reason.CONTENT, finished_at=0)
-    assert wires(answer(question)) == ["view"]
+    assert carriers(answer(question)) == ["http_reply"]
 
 
 def test_an_event_opens_no_stream() -> None:
     question = hear(bot(), "Card", kind="action", group=GROUP, reply=REPLY)
-    assert wires(answer(question)) == ["worker"]
+    assert carriers(answer(question)) == ["worker"]
 
 
 def test_people_are_told_at_once_that_nothing_is_left() -> None:
@@ -232,14 +232,14 @@ def test_staff_answer_the_newest_question_that_can_be_answered() -> None:
     questions = [hear(account, str(number), group=GROUP, reply=REPLY) for number in range(3)]
     route_waiting()
     talk = Conversation.objects.get()
-    assert cannot_send(talk) == ""
+    assert why_not_send(talk) == ""
     assert send(account, peer_kind="group", peer_id=GROUP).reply_to == questions[2]
     Message.objects.filter(direction="in").update(reply_until=timezone.now())
     Message.objects.filter(direction="in").update(created_at=timezone.now() - timedelta(seconds=400))
-    assert "only in answer" in cannot_send(talk)
-    from accounts.channels import channel_for
+    assert "only in answer" in why_not_send(talk)
+    from accounts.channels import build_channel
 
-    assert answerable(talk, channel_for(account)) is None
+    assert answerable_message(talk, build_channel(account)) is None
 
 
 def test_a_repeated_key_is_answered_even_when_nothing_is_left() -> None:
@@ -255,7 +255,7 @@ def test_a_repeated_key_is_answered_even_when_nothing_is_left() -> None:
 
 def test_an_app_can_always_be_written_by() -> None:
     send(app())
-    assert cannot_send(Conversation.objects.get()) == ""
+    assert why_not_send(Conversation.objects.get()) == ""
 
 
 # --- welcomes -------------------------------------------------------------------------------------------------------------------
@@ -264,7 +264,7 @@ def test_an_app_can_always_be_written_by() -> None:
 def test_what_the_callback_said_at_once_is_kept_once() -> None:
     question = hear(bot(), "enter_chat", kind="event")
     for _twice in range(2):
-        said_at_once(question, "welcome")
+        store_callback_reply(question, "welcome")
     message = Message.objects.get(direction="out")
     assert (message.text, message.source, message.reply_to) == ("welcome", "bridge", question)
     assert (parts(message), message.deliveries.get().tries) == ([("delivered", "")], 1)

@@ -14,11 +14,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts import limits, reply_windows
-from accounts.channels import channel_for
+from accounts.channels import build_channel
 from accounts.models import ReplyWindow
 from bridge.models import Delivery, Message, Reason
 from bridge.operations import replay, retention
 from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery.retry_policy import Failure
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox, reply_window
 from channels_wechat.contract.errors import Action, ChannelError
@@ -72,7 +73,7 @@ def account(people: Crowd) -> ChannelAccount:
 
 
 def left(account: ChannelAccount, who: str = FAN) -> int:
-    return reply_windows.left(account.pk, who)
+    return reply_windows.remaining(account.pk, who)
 
 
 def calls(people: Crowd) -> int:
@@ -230,7 +231,7 @@ def test_what_waited_for_two_days_is_not_too_old(people: Crowd, account: Channel
     delivery = to_send(account, "patience", FAN)
     work_off()
     people.later(40 * 3600)
-    assert (timezone.now() - row(delivery).queued_at).total_seconds() > settings.MAX_AGE_SEND
+    assert (timezone.now() - row(delivery).queued_at).total_seconds() > settings.MAX_AGE_ANSWER
     people.says(account)
     work_off()
     assert (state(delivery), people.shown()) == ("delivered", ["patience"])
@@ -269,7 +270,7 @@ def test_nobody_overtakes_what_was_released_after_their_claim(people: Crowd, acc
     work_off()
     second = claimed(to_send(account, "second", FAN))
     people.says(account)
-    assert not reply_window.ready(second, channel_for(account))
+    assert not reply_window.check(second, build_channel(account))
     assert [state(first), state(second), row(second).tries] == ["pending", "pending", 0]
     work_off()
     assert people.shown() == ["first", "second"]
@@ -287,7 +288,7 @@ def test_a_window_that_opens_while_something_is_held_lets_it_go(people: Crowd, a
 
 def test_others_may_have_used_the_window_up(people: Crowd, account: ChannelAccount) -> None:
     people.says(account)
-    channel = channel_for(account)
+    channel = build_channel(account)
     for text in "12345":  # staff in WeChat's own console
         channel.send(Peer("direct", FAN), channel.render(Content(text))[0])
     first, second = say(account, "first", "second")
@@ -306,11 +307,11 @@ def test_others_may_have_used_the_window_up(people: Crowd, account: ChannelAccou
 def test_a_refusal_that_is_older_than_the_last_deed_holds_nothing(people: Crowd, account: ChannelAccount) -> None:
     people.says(account)
     mine = claimed(to_send(account, "now", FAN))
-    attempt = reply_window.begin(work.Asked(mine, {}))
+    attempt = reply_window.consume(work.OpenAttempt(mine, {}))
     assert attempt is not None
     people.says(account)
     error = ChannelError("45047", Action.WINDOW, "Nothing is left.")
-    reply_window.hold(mine, attempt, work.retries.Failure("window", error.code, str(error)))
+    reply_window.hold(mine, attempt, Failure("window", error.code, str(error)))
     assert (parts(mine.message), outcomes(mine), row(mine).tries, left(account)) == ([PENDING], ["error"], 0, 5)
 
 
@@ -353,12 +354,12 @@ def test_a_lost_process_used_its_window_only_where_something_may_have_left(
 ) -> None:
     people.says(account)
     mine = claimed(to_send(account, "hello", FAN))
-    reply_window.ready(mine, channel_for(account))
+    reply_window.check(mine, build_channel(account))
     shift(mine, lease_until=-1)
     work.sweep()
     assert (state(mine), left(account)) == ("pending", 5)
     mine = claimed(mine)
-    reply_window.begin(work.Asked(mine, {}))
+    reply_window.consume(work.OpenAttempt(mine, {}))
     shift(mine, lease_until=-1)
     work.sweep()
     assert (state(mine), left(account)) == ("uncertain", 4)
@@ -369,16 +370,16 @@ def test_who_lost_the_lease_takes_nothing(people: Crowd, account: ChannelAccount
     mine = claimed(to_send(account, "hello", FAN))
     shift(mine, holder="another")
     with pytest.raises(work.LostLease):
-        reply_window.begin(work.Asked(mine, {}))
+        reply_window.consume(work.OpenAttempt(mine, {}))
     assert (left(account), outcomes(mine)) == (5, [])
 
 
 def test_the_last_use_may_be_gone_after_an_upload(people: Crowd, account: ChannelAccount) -> None:
     people.says(account)
     mine = claimed(to_send(account, "hello", FAN))
-    assert reply_window.ready(mine, channel_for(account))
+    assert reply_window.check(mine, build_channel(account))
     ReplyWindow.objects.update(left=0)
-    assert reply_window.begin(work.Asked(mine, {})) is None
+    assert reply_window.consume(work.OpenAttempt(mine, {})) is None
     reply_window.hold(mine)
     assert (parts(mine.message), outcomes(mine), row(mine).tries) == ([HELD], [], 0)
 
@@ -389,7 +390,7 @@ def test_a_rate_limit_uses_no_window_and_an_empty_window_no_rate(
     day = limit_of(account, "day")
     delivery = to_send(account, "hello", FAN)
     work_off()
-    assert limits.left([day], str(account.key)) == [(day, day.count)]
+    assert limits.remaining([day], str(account.key)) == [(day, day.count)]
     people.says(account)
     valkey.hset(
         f"limit:{account.key}:day", str(int(timezone.now().timestamp() // (day.per / limits.SLICES))), day.count
@@ -470,7 +471,7 @@ def test_nothing_is_joined_while_enough_is_left(people: Crowd, account: ChannelA
 def test_what_the_content_check_has_still_to_see_or_a_person_let_go_is_not_joined(
     people: Crowd, reviewed: bool
 ) -> None:
-    account = mini(people.client.url, {"checks": "" if reviewed else "out"})
+    account = mini(people.client.url, {"moderation_scope": "" if reviewed else "out"})
     people.does(account, lambda: people.client.say("在吗", mini=MINI, from_=USER))
     ReplyWindow.objects.update(left=1)
     first, second = (to_send(account, text, USER) for text in "12")

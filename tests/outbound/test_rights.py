@@ -8,7 +8,7 @@ import pytest
 
 from bridge.models import Message, Route
 from bridge.pipeline.outbound import outbox
-from bridge.pipeline.outbound.recipients import people_of
+from bridge.pipeline.outbound.recipients import count_people
 from bridge.pipeline.outbound.rights import CARDS, LINKS, MENTION_ALL, restrict, rights_of
 from channels_wechat.contract.messages import Content
 from tests.support.factories import app, bot, route, send, turn
@@ -130,7 +130,7 @@ def test_the_mapping_decides() -> None:
     ],
 )  # fmt: skip
 def test_how_many_people_an_id_reaches(kind: str, peer: str, people: object) -> None:
-    assert people_of(kind, peer) == people
+    assert count_people(kind, peer) == people
 
 
 @pytest.mark.django_db

@@ -347,7 +347,7 @@ def test_after_the_window_a_repetition_is_not_safe_any_more(company: SimulatorCl
     company.fault(SEND, "reset_after", times=2)
     work_off()
     assert state(delivery) == "pending"
-    shift(delivery, due_at=-1, repeat_until=-1)
+    shift(delivery, due_at=-1, dedup_until=-1)
     work_off()
     assert (state(delivery), outcomes(delivery)) == ("uncertain", ["unknown"])
     assert checked(company) == [True]
@@ -400,7 +400,7 @@ def test_a_defect_of_ours_is_dead_and_stops_nobody(
     company: SimulatorClient, account: ChannelAccount, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken, next_one = to_send(account, "1"), to_send(account, "2")
-    before = work.begin(claimed(broken), {})
+    before = work.open_attempt(claimed(broken), {})
     work.fail(row(broken), before, Failure("retry", "-1", "busy"))
     shift(broken, payload={"nothing": "here"}, due_at=-1)
     with caplog.at_level(logging.CRITICAL):
@@ -424,7 +424,7 @@ def test_whose_lease_is_lost_changes_nothing(account: ChannelAccount, caplog: py
     delivery = claimed(to_send(account), "slow")
     shift(delivery, holder="fast")
     with caplog.at_level(logging.CRITICAL):
-        sender.carry(delivery)
+        sender.process_delivery(delivery)
     assert (state(delivery), row(delivery).holder, outcomes(delivery)) == ("sending", "fast", [])
 
 
@@ -458,11 +458,11 @@ def test_the_one_use_address_takes_one_answer(company: SimulatorClient) -> None:
     question = asked(company, account)
     message = answer(question, "late")
     delivery = message.deliveries.get()
-    assert (delivery.wire, delivery.state) == ("view", "pending")
+    assert (delivery.carrier, delivery.state) == ("http_reply", "pending")
     assert work_off() == 0  # for twenty seconds a poll may still fetch it
     due(delivery)
     work_off()
-    assert row(delivery).wire == "worker"
+    assert row(delivery).carrier == "worker"
     assert (row(delivery).state, row(delivery).attempts.get().code) == ("dead", "60140")
 
 
@@ -481,10 +481,10 @@ def test_without_an_address_the_answer_is_dead_and_kept(company: SimulatorClient
 
 
 def test_handles_are_kept_as_long_as_the_platform_does(company: SimulatorClient, account: ChannelAccount) -> None:
-    from accounts.channels import channel_for
+    from accounts.channels import build_channel
 
     send(account, "", files=[png()], content=Content())
-    item, channel = Attachment.objects.get(), channel_for(account)
+    item, channel = Attachment.objects.get(), build_channel(account)
     first = storage.handle_of(channel, str(item.pk))
     assert storage.handle_of(channel, str(item.pk)) == first
     Attachment.objects.filter(pk=item.pk).update(handle_at=timezone.now() - timedelta(days=3))

@@ -47,7 +47,7 @@ def test_nothing_new_can_be_sent() -> None:
     talk = to_send(app()).message.conversation
     retire(talk.account)
     talk.refresh_from_db()
-    assert outbox.cannot_send(talk) == SENTENCE
+    assert outbox.why_not_send(talk) == SENTENCE
     with pytest.raises(CannotSend, match=f"^{SENTENCE}$"):
         send(talk.account)
     assert Message.objects.count() == 1
@@ -94,6 +94,6 @@ def test_other_accounts_still_learn_names(valkey: redis.Redis) -> None:
     gone, other = retire(app()), bot()
     for account in (gone, other):
         Contact.objects.create(account=account, external_id="zhangsan")
-    names.look_up()
-    assert not Contact.objects.filter(looked_up_at=None).exists()
+    names.fetch_names()
+    assert not Contact.objects.filter(name_fetched_at=None).exists()
     assert Delivery.objects.count() == 0

@@ -114,7 +114,7 @@ def test_an_account_that_may_answer_in_the_reply_keeps_the_answer(town: Crowd, p
     account = official(platform.url)
     question = town.says(account)
     kept = carried(account, reply_to=question)
-    assert (kept.state, kept.wire, kept.tries, asked(platform)) == (State.PENDING, "view", 0, (1, 1))
+    assert (kept.state, kept.carrier, kept.tries, asked(platform)) == (State.PENDING, "http_reply", 0, (1, 1))
     assert Restriction.objects.get().capability == "custom_send"
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import connection
 
 from accounts.person_ids import named
 from bridge.models import Contact, Conversation, Message, Route, State
@@ -19,9 +17,6 @@ from tests.inbound.test_no_event_lost import callback, push
 from tests.inbound.test_small_inputs import of_member
 from tests.support.callbacks import call
 from tests.support.factories import FAN, GROUP, app, bot, gateway, hear, official, route, send, turn
-
-if TYPE_CHECKING:
-    from accounts.models import ChannelAccount
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
 ENCRYPTED = "woAJ2GCAAAXtWyujaWJHDDGi0mAAAA"
@@ -130,41 +125,3 @@ def test_rows_of_an_id_are_found_as_it_is_and_in_another_case_only_where_that_do
 
     assert (found("WangWu"), found("wangwu")) == ([member.pk], [member.pk])
     assert (found(FAN), found(FAN.lower()), found(FAN.upper())) == ([follower.pk], [lower.pk], [])
-
-
-def older(account: ChannelAccount, peer_id: str, text: str) -> Message:
-    """A message of a person as it was stored until now."""
-    message = hear(account, text, peer_id.lower())
-    router.route_waiting()
-    message.refresh_from_db()
-    talk = (
-        Conversation.objects.create(account=account, peer_kind="direct", peer_id=peer_id)
-        if peer_id != peer_id.lower()
-        else None
-    )
-    fields = {"peer_id": peer_id, "sender": peer_id, **({"conversation": talk} if talk else {})}
-    Message.objects.filter(pk=message.pk).update(**fields)
-    if talk:
-        message.deliveries.update(lane=f"in:{talk.pk}")
-    return message
-
-
-def test_rows_of_until_now_become_one() -> None:
-    account, followed = app(), official()
-    route(account)
-    first, second = older(account, "WangWu", "a"), older(account, "wangwu", "b")
-    Contact.objects.get_or_create(account=account, external_id="WangWu", defaults={"name": "王五"})
-    Contact.objects.create(account=account, external_id=ENCRYPTED)
-    hear(followed, "c", FAN)
-    router.route_waiting()
-    Route.objects.filter(account=account).update(peer_kind="direct", peer_id="WangWu")
-    with connection.schema_editor() as editor:
-        import_module("bridge.migrations.0014_ids_of_people_in_lower_case").unify(None, editor)
-    talk = Conversation.objects.get(account=account)
-    assert (talk.peer_id, set(talk.messages.values_list("pk", flat=True))) == ("wangwu", {first.pk, second.pk})
-    assert set(Message.objects.filter(account=account).values_list("sender", "peer_id")) == {("wangwu", "wangwu")}
-    assert set(first.deliveries.values_list("lane", flat=True)) == {f"in:{talk.pk}"}
-    names = dict(Contact.objects.filter(account=account).values_list("external_id", "name"))
-    assert names == {"wangwu": "王五", ENCRYPTED: ""}
-    assert Route.objects.get().peer_id == "wangwu"
-    assert Conversation.objects.get(account=followed).peer_id == FAN

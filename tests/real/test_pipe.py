@@ -138,7 +138,7 @@ def test_a_turn_that_may_work_later_is_tried_again_and_then_given_up(bridge: Run
     turn = bridge.turn(said)
     assert (turn.state, turn.reason, turn.tries) == (State.DEAD, Reason.TRIES_SPENT, 4)
     keys = [attempt.request["ask"] for attempt in turn.attempts.order_by("number")]
-    assert keys == [f"{turn.pk}.{run}" for run in range(turn.run - 3, turn.run + 1)]
+    assert keys == [f"{turn.pk}.{run}" for run in range(turn.run_number - 3, turn.run_number + 1)]
     assert [entry["text"] for entry in bridge.simulator.transcript(chat) if entry["via"] != "member"] == [APOLOGY]
 
 

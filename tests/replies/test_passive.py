@@ -144,7 +144,7 @@ def _as_delivery(count: int, msgid: int) -> None:
     """So many deliveries of it were counted before."""
     key = str(ChannelAccount.objects.get().key)
     name = f"passive:{message_uuid(key, str(msgid))}"
-    valkey.ask(lambda client: client.set(name, count), None)
+    valkey.try_valkey(lambda client: client.set(name, count), None)
 
 
 # --- what is kept
@@ -155,7 +155,7 @@ def test_an_answer_is_kept_in_parts_in_a_lane_of_its_own(account: ChannelAccount
     assert question is not None
     message = answer(question, LONG)
     rows = list(message.deliveries.order_by("part"))
-    assert {(one.wire, one.lane, one.state) for one in rows} == {("view", f"read:{message.pk}", "pending")}
+    assert {(one.carrier, one.lane, one.state) for one in rows} == {("http_reply", f"read:{message.pk}", "pending")}
     assert len(rows) == 3
     assert all(len(one.payload["body"]["text"]["content"].encode()) <= 2048 for one in rows)
     assert all(one.due_at - timezone.now() > timedelta(hours=47) for one in rows)
@@ -178,7 +178,7 @@ def test_an_unread_answer_blocks_no_other(account: ChannelAccount) -> None:
     assert second
     answer(first, "one")
     newer = answer(second, "two").deliveries.get()
-    assert claim(work.Wire.VIEW, only=newer.pk)
+    assert claim(work.Carrier.HTTP_REPLY, only=newer.pk)
 
 
 def test_files_become_lines_of_the_text(account: ChannelAccount) -> None:
@@ -203,15 +203,15 @@ def test_staff_answer_only_an_open_question(account: ChannelAccount) -> None:
         send(account, peer_id=FAN)
     question = asked(account)
     shift(question, created_at=-lanes.UNREAD_SECONDS - 1)
-    assert "speaks only" in outbox.cannot_send(Conversation.objects.get())
+    assert "speaks only" in outbox.why_not_send(Conversation.objects.get())
     shift(question, created_at=0)
-    assert outbox.cannot_send(Conversation.objects.get()) == ""
+    assert outbox.why_not_send(Conversation.objects.get()) == ""
     with pytest.raises(CannotSend, match="only text"):
         send(account, peer_id=FAN, content=Content(kind="music", data={}))
     message = send(account, "me here", FAN)
     assert (message.reply_to_id, parts(message)) == (question.message_id, [("pending", "")])
     Delivery.objects.filter(pk=question.pk).update(state=State.DELIVERED, finished_at=timezone.now())
-    assert "speaks only" in outbox.cannot_send(Conversation.objects.get())
+    assert "speaks only" in outbox.why_not_send(Conversation.objects.get())
     with pytest.raises(CannotSend):
         send(account, "more", FAN, reply_to=question.message)
     assert Message.objects.filter(direction="out").count() == 1
@@ -365,12 +365,12 @@ def test_where_the_agent_says_nothing_the_missed_answer_stands_in_the_reply(acco
 
 @pytest.mark.parametrize("too_long", [False, True])
 def test_the_line_that_tells_how_to_read_on_fits_in_bytes(account: ChannelAccount, *, too_long: bool) -> None:
-    channel = channels.channel_for(account)
+    channel = channels.build_channel(account)
     assert isinstance(channel, OfficialAccount)
     line = "\n\n" + account.sentence("read_on")
     room = OfficialAccount.passive_bytes - len(line.encode())
     text = "字" * (room // 3) + "x" * (room % 3 + too_long)
-    assert unread.hint(channel, text) == (text if too_long else text + line)
+    assert unread.with_continue_hint(channel, text) == (text if too_long else text + line)
 
 
 def test_the_rest_of_an_answer_is_not_given_unasked(account: ChannelAccount) -> None:
@@ -387,8 +387,8 @@ def test_the_rest_of_an_answer_is_not_given_unasked(account: ChannelAccount) -> 
 def test_what_another_account_was_given_under_the_same_number_is_not_shown(account: ChannelAccount) -> None:
     question = ask(account, "hello", 7)
     theirs = to_send(official(answers="messages", app_id="wxother"), peer_id=FAN)
-    shift(theirs, state="delivered", finished_at=0, wire="view", remote_id="7")
-    found = unread.standing(question.uuid)
+    shift(theirs, state="delivered", finished_at=0, carrier="http_reply", remote_id="7")
+    found = unread.question_status(question.uuid)
     assert found is not None
     assert found.given is None
 
@@ -416,7 +416,7 @@ def test_the_last_delivery_tells_how_to_read_later(account: ChannelAccount) -> N
 
 def test_an_earlier_delivery_is_no_answer(account: ChannelAccount, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(OfficialAccount, "hangs_up_seconds", 1.0)
-    monkeypatch.setattr(passive, "BEYOND_SECONDS", 0.1)
+    monkeypatch.setattr(passive, "WAIT_BEYOND_SECONDS", 0.1)
     reply = call(account, *pushed("hello", 1))
     assert (reply.status, reply.body) == (503, b"")
     assert Message.objects.count() == 1
@@ -490,8 +490,10 @@ def test_without_valkey_and_the_row_the_platforms_whole_seconds_tell_it(
 ) -> None:
     monkeypatch.setattr(OfficialAccount, "hangs_up_seconds", 5.0)
     heard = said("hello", FAN, occurred_at=time.time() - seconds)
-    channel: Any = channels.channel_for(account)
-    assert passive._Request(account, channel, heard, waiting_requests.Places(1), Executor())._number(0, None) == number
+    channel: Any = channels.build_channel(account)
+    assert (
+        passive._Request(account, channel, heard, waiting_requests.WaitSlots(1), Executor())._number(0, None) == number
+    )
 
 
 # --- an account that is not granted messages
@@ -501,11 +503,11 @@ def test_withheld_messages_become_readable(account: ChannelAccount) -> None:
     answers_by(account, "automatic")
     question = ask(account)
     message = answer(question, LONG)
-    assert {one.wire for one in message.deliveries.all()} == {"worker"}
+    assert {one.carrier for one in message.deliveries.all()} == {"worker"}
     capabilities.restrict(account, "custom_send", WITHHELD)
     work_off()
-    assert {(one.wire, one.lane, one.state, one.tries) for one in message.deliveries.all()} == {
-        ("view", f"read:{message.pk}", "pending", 0)
+    assert {(one.carrier, one.lane, one.state, one.tries) for one in message.deliveries.all()} == {
+        ("http_reply", f"read:{message.pk}", "pending", 0)
     }
     assert say(account, "hello", 1).startswith("甲")
 
@@ -518,7 +520,7 @@ def test_a_replay_of_an_unread_part_can_be_read_again(account: ChannelAccount) -
     assert state(part) == "skipped"
     assert replay([part.pk]).count == 1
     again = row(part)
-    assert (again.wire, again.state, again.lane) == ("view", "pending", part.lane)
+    assert (again.carrier, again.state, again.lane) == ("http_reply", "pending", part.lane)
     assert say(account, "hello", 1) == "words"
 
 
@@ -526,7 +528,7 @@ def test_a_replay_of_an_unread_part_can_be_read_again(account: ChannelAccount) -
 
 
 def test_places_are_few_and_woken_by_name() -> None:
-    places = waiting_requests.Places(2)
+    places = waiting_requests.WaitSlots(2)
     one, two, three = uuid4(), uuid4(), uuid4()
     with places.place("a", one) as first, places.place("b", two) as second, places.place("a", three) as third:
         assert first
@@ -538,7 +540,7 @@ def test_places_are_few_and_woken_by_name() -> None:
 
 
 def test_a_later_delivery_takes_the_place_of_the_one_before() -> None:
-    places, message = waiting_requests.Places(1), uuid4()
+    places, message = waiting_requests.WaitSlots(1), uuid4()
     with places.place("a", message) as before:
         assert before
         with places.place("a", message) as now:
@@ -554,13 +556,13 @@ def test_a_word_wakes_who_waits(valkey: redis.Redis) -> None:
 
 
 async def _woken(valkey: redis.Redis) -> bool:
-    places = waiting_requests.Places(2)
+    places = waiting_requests.WaitSlots(2)
     places.listen()
     try:
-        with places.place(unread.whom(7, FAN), uuid4()) as place:
+        with places.place(unread.wait_key(7, FAN), uuid4()) as place:
             assert place
             for _ in range(100):
-                valkey.publish(unread.CHANNEL, unread.whom(7, FAN))
+                valkey.publish(unread.UNREAD_CHANNEL, unread.wait_key(7, FAN))
                 with contextlib.suppress(TimeoutError):
                     return await asyncio.wait_for(place.woken.wait(), 0.1)
     finally:
@@ -571,7 +573,7 @@ async def _woken(valkey: redis.Redis) -> bool:
 
 
 def test_many_who_wait_look_less_often() -> None:
-    places = waiting_requests.Places(500)
+    places = waiting_requests.WaitSlots(500)
     with contextlib.ExitStack() as stack:
         for _ in range(300):
             stack.enter_context(places.place("a", uuid4()))

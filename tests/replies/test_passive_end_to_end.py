@@ -35,7 +35,7 @@ DROPPED, LAST = 2.0, 1.6
 def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(OfficialAccount, "hangs_up_seconds", DROPPED)
     monkeypatch.setattr(OfficialAccount, "last_seconds", LAST)
-    monkeypatch.setattr(passive, "BEYOND_SECONDS", 0.3)
+    monkeypatch.setattr(passive, "WAIT_BEYOND_SECONDS", 0.3)
     capabilities._known.clear()
     yield
     capabilities._known.clear()
@@ -129,7 +129,7 @@ def test_the_waiting_ends_where_the_turn_fails(wechat: SimulatorClient) -> None:
 def test_an_account_that_is_not_granted_messages_answers_passively_from_then_on(wechat: SimulatorClient) -> None:
     wechat.fault("message/custom/typing", "errcode", errcode=45081)  # which says nothing of what is granted
     say(wechat, "!say=first")
-    met = eventually(lambda: Delivery.objects.filter(target="channel", wire="view").first(), 30)
+    met = eventually(lambda: Delivery.objects.filter(target="channel", carrier="http_reply").first(), 30)
     assert (met.state, met.attempts.get().code) == ("pending", "48001")
     assert Restriction.objects.filter(capability="custom_send").exists()
     capabilities._known.clear()  # two seconds later

@@ -9,7 +9,7 @@ import pytest
 from django.core.files.base import ContentFile
 from django.utils import timezone
 
-from accounts.channels import channel_for
+from accounts.channels import build_channel
 from bridge.models import Conversation, Delivery, Message, Reason, State
 from bridge.operations import replay
 from bridge.pipeline.delivery import claim_and_settle
@@ -115,7 +115,7 @@ def test_a_poll_fetches_the_answer_and_the_next_one_gets_the_same(asked: Deliver
     assert frames[0]["stream"] == {"id": asked.message.uuid.hex, "finish": True, "content": "the **answer**"}
     assert frames[0] == frames[1] == frames[2]
     after = row(delivery)
-    assert (after.state, after.wire, after.tries, outcomes(delivery)) == ("delivered", "view", 1, ["ok"])
+    assert (after.state, after.carrier, after.tries, outcomes(delivery)) == ("delivered", "http_reply", 1, ["ok"])
     assert after.attempts.get().request["via"] == "stream"
 
 
@@ -124,7 +124,7 @@ def test_a_poll_fetches_the_answer_and_the_next_one_gets_the_same(asked: Deliver
 
 def unsent(question: Message) -> None:
     """A poll whose answer is made, and whose process is lost before it is sent."""
-    channel: Any = channel_for(question.account)
+    channel: Any = build_channel(question.account)
     given = streams.answer_poll(question.account, channel, {"timestamp": "1", "nonce": "n"}, question.uuid.hex)
     assert given.part
 
@@ -172,7 +172,7 @@ def test_what_was_replayed_by_the_address_is_not_confirmed(asked: Delivery) -> N
     work.sweep()
     age(question, 400)  # its stream is over
     replay.replay([said.pk], twice=True)
-    assert (state(said), row(said).wire) == ("pending", "worker")
+    assert (state(said), row(said).carrier) == ("pending", "worker")
     claim_and_settle.confirm(said.pk)
     assert state(said) == "pending"
 
@@ -181,7 +181,7 @@ def test_the_same_final_frame_also_after_a_second_message_by_the_address(asked: 
     answer(asked.message, "first")
     first = polled(asked.message)
     second = answer(asked.message, "second").deliveries.get()
-    assert second.wire == "worker"
+    assert second.carrier == "worker"
     assert polled(asked.message) == first
 
 
@@ -213,16 +213,16 @@ def test_for_twenty_seconds_the_answer_is_the_streams(asked: Delivery) -> None:
     assert claim() == []
     due(delivery)
     (mine,) = claim()
-    assert (mine.pk, mine.wire) == (delivery.pk, "worker")
+    assert (mine.pk, mine.carrier) == (delivery.pk, "worker")
 
 
 def test_what_the_worker_took_is_not_shown_by_the_stream_too(asked: Delivery) -> None:
     delivery = answer(asked.message, "forty-two").deliveries.get()
     due(delivery)
-    mine = claimed(delivery) if delivery.wire == "worker" else claim()[0]
+    mine = claimed(delivery) if delivery.carrier == "worker" else claim()[0]
     text, finish = shown(asked.message)
     assert ("forty-two" in text, finish) == (False, True)
-    work.succeed(mine, work.begin(mine, {}))
+    work.mark_delivered(mine, work.open_attempt(mine, {}))
     assert "forty-two" not in shown(asked.message)[0]
     assert outcomes(delivery) == ["ok"]
 
@@ -235,7 +235,7 @@ def test_a_late_answer_follows_and_the_stream_says_so(asked: Delivery, valkey: r
     text, finish = shown(asked.message)
     assert (text, finish) == ("half of it\n\n处理时间较长，结果会稍后发送给您。", True)
     asked.message.refresh_from_db()
-    assert answer(asked.message).deliveries.get().wire == "worker"
+    assert answer(asked.message).deliveries.get().carrier == "worker"
 
 
 def test_the_second_part_follows_by_the_address(asked: Delivery) -> None:
@@ -266,7 +266,7 @@ def test_failed(fields: dict[str, str], expected: str) -> None:
     account = bot(columns={"sentences": fields})
     route(account)
     asked = turn(account, group=GROUP)
-    work.fail(mine := claimed(asked), work.begin(mine, {}), Failure("permanent", "x", "the gateway's own words"))
+    work.fail(mine := claimed(asked), work.open_attempt(mine, {}), Failure("permanent", "x", "the gateway's own words"))
     assert shown(asked.message) == (expected, True)
 
 
@@ -288,7 +288,7 @@ def test_what_was_shown_before_the_end_stays(
 
 def test_silent_and_stopped(asked: Delivery) -> None:
     mine = claimed(asked)
-    work.succeed(mine, work.begin(mine, {}), reason=Reason.NO_ANSWER)
+    work.mark_delivered(mine, work.open_attempt(mine, {}), reason=Reason.NO_ANSWER)
     assert shown(asked.message) == ("已收到，无需回复。", True)
     shift(asked, state=State.SKIPPED, reason=Reason.STOPPED)
     assert shown(asked.message) == ("已停止。", True)
@@ -302,7 +302,7 @@ def test_a_command_is_answered_in_its_own_stream(account: ChannelAccount, asked:
 def test_only_the_answer_itself_is_dead(asked: Delivery) -> None:
     """The agent answered, and nothing could carry it: the stream ends instead of turning for ever."""
     mine = claimed(asked)
-    work.succeed(mine, work.begin(mine, {}))
+    work.mark_delivered(mine, work.open_attempt(mine, {}))
     delivery = answer(asked.message).deliveries.get()
     shift(delivery, state="dead", reason=Reason.CONTENT, finished_at=0)
     assert shown(asked.message)[1] is True
@@ -323,12 +323,12 @@ def test_after_a_stream_that_ended_without_an_answer_a_late_one_goes_by_the_addr
     assert (skipped.state, shown(question)[1]) == ("skipped", True)
 
     late = answer(question, "late").deliveries.get()
-    assert (late.wire, late.due_at <= timezone.now()) == ("worker", True)
+    assert (late.carrier, late.due_at <= timezone.now()) == ("worker", True)
 
     # Without Valkey's memory it would first wait for a poll.
     valkey.flushall()
     Message.objects.filter(pk=late.message_id).delete()
-    assert answer(question, "later").deliveries.get().wire == "view"
+    assert answer(question, "later").deliveries.get().carrier == "http_reply"
 
 
 def test_while_staff_answer_the_stream_stays_open_for_them(account: ChannelAccount) -> None:

@@ -9,7 +9,7 @@ import pytest
 from accounts.models import ChannelAccount
 from bridge.models import Conversation, Reason, Route
 from bridge.pipeline.inbound.commands import command_of
-from bridge.pipeline.routing.rules import Decision, Heard, decide, explain, session_key_for, words
+from bridge.pipeline.routing.rules import Decision, RoutingInput, decide, explain, session_key_for, split_words
 from tests.support.factories import app, gateway, route
 
 ANY, PEOPLE, GROUPS = (
@@ -23,8 +23,8 @@ ALL = [ANY, PEOPLE, GROUPS, GROUP]
 
 def heard(
     text: str = "hello", sender: str = "zhangsan", group: str = "", kind: str = "text", addressed: bool = True
-) -> Heard:
-    return Heard("group" if group else "direct", group or sender, sender, text, kind, addressed)
+) -> RoutingInput:
+    return RoutingInput("group" if group else "direct", group or sender, sender, text, kind, addressed)
 
 
 def with_rules(**rules: object) -> Route:
@@ -78,7 +78,7 @@ def test_the_most_specific_mapping_wins(routes: list[Route], group: str, agent: 
         ({}, heard(kind="action"), ""),
     ],
 )  # fmt: skip
-def test_the_rules_of_a_mapping(rules: dict[str, object], said: Heard, reason: str) -> None:
+def test_the_rules_of_a_mapping(rules: dict[str, object], said: RoutingInput, reason: str) -> None:
     assert decide([with_rules(**rules)], said).reason == reason
 
 
@@ -147,8 +147,8 @@ def test_commands_are_whole_messages_behind_any_mentions(text: str, command: str
 
 
 def test_words() -> None:
-    assert words(" a \n\n b c\n") == ["a", "b c"]
-    assert words("") == []
+    assert split_words(" a \n\n b c\n") == ["a", "b c"]
+    assert split_words("") == []
 
 
 def key(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.files.base import ContentFile
 
-from accounts.channels import channel_for, http
+from accounts.channels import build_channel, http
 from bridge.media import storage
 from bridge.models import AttachmentState
 from bridge.pipeline.agent import turn
@@ -69,13 +69,13 @@ def picture_address(server: Recorder) -> Any:
 
 def bot_file(server: Recorder) -> Any:
     """The address of a file in an AI bot's callback."""
-    channel: Any = channel_for(factories.bot(server.url))
+    channel: Any = build_channel(factories.bot(server.url))
     return channel.download(MediaItem("file", f"{server.url}/file"))
 
 
 def response_url(server: Recorder) -> Any:
     """Where an AI bot's late answer goes, as its callback said."""
-    channel: Any = channel_for(factories.bot(server.url))
+    channel: Any = build_channel(factories.bot(server.url))
     address = f"{server.url}/cgi-bin/aibot/response?response_code=abc"
     return channel.send(Peer("direct", "zhangsan", address), channel.render(Content("hello"))[0])
 
@@ -117,13 +117,13 @@ def test_an_answer_has_so_many_files_and_bytes_at_most(monkeypatch: pytest.Monke
         return ContentFile(bytes(60))
 
     many = Answer("see", tuple(MediaRef(url=f"https://x/{number}", name=str(number)) for number in range(300)))
-    files, missing = asyncio.run(turn.files_of(many, fetch))
-    assert (len(files), len(missing), len(asked)) == (turn.MOST_FILES, 300 - turn.MOST_FILES, turn.MOST_FILES)
-    monkeypatch.setattr(turn, "MOST_BYTES", 100)
-    files, missing = asyncio.run(turn.files_of(Answer("see", many.media[:5]), fetch))
+    files, missing = asyncio.run(turn.fetch_files(many, fetch))
+    assert (len(files), len(missing), len(asked)) == (turn.MAX_FILES, 300 - turn.MAX_FILES, turn.MAX_FILES)
+    monkeypatch.setattr(turn, "MAX_FILE_BYTES", 100)
+    files, missing = asyncio.run(turn.fetch_files(Answer("see", many.media[:5]), fetch))
     assert (len(files), missing) == (2, ["2", "3", "4"])
     gone = Answer("see", (MediaRef(url="https://x/gone", name="gone"), many.media[0]))
-    files, missing = asyncio.run(turn.files_of(gone, fetch))
+    files, missing = asyncio.run(turn.fetch_files(gone, fetch))
     assert (len(files), missing) == (1, ["gone"])
 
 

@@ -18,10 +18,10 @@ from django.db import IntegrityError, connection, transaction
 from django.test import Client
 
 from bridge.models import Message, Reason
-from bridge.pipeline.agent.turn import Asking
+from bridge.pipeline.agent.turn import AgentTurn
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import sender
-from bridge.runtime.db.connection import run_db
+from bridge.runtime.db.connection import in_db_thread
 from bridge.runtime.launcher import commands
 from bridge.security import logs
 from bridge.security.logs import JsonFormatter, LineFormatter, about
@@ -164,7 +164,7 @@ def test_a_row_that_broke_a_rule_is_not_shown(as_json: Written, as_line: Written
 def test_sending_names_its_rows(as_json: Written) -> None:
     delivery = claimed(to_send(app(), "canary text"))
     delivery.payload = {"broken": True}
-    sender.carry(delivery)
+    sender.process_delivery(delivery)
     told = next(record for record in as_json.records if record["logger"] == "bridge.pipeline.outbound.sender")
     assert (told["delivery_id"], told["message_id"]) == (delivery.pk, delivery.message_id)
     assert told["account_id"] == delivery.account_id
@@ -190,7 +190,7 @@ def test_a_turn_names_its_rows_on_every_thread(as_json: Written) -> None:
     route(account)
     delivery = claimed(turn(account, "canary text"))
     delivery.payload = {}
-    asyncio.run(Asking(delivery, None, None, lambda _delivery, _text: None).run())  # type: ignore[arg-type]
+    asyncio.run(AgentTurn(delivery, None, None, lambda _delivery, _text: None).run())  # type: ignore[arg-type]
     told = next(record for record in as_json.records if record["logger"] == "bridge.pipeline.agent.turn")
     assert (told["delivery_id"], told["message_id"]) == (delivery.pk, delivery.message_id)
     assert "canary" not in as_json.text
@@ -200,7 +200,7 @@ def test_a_turn_names_its_rows_on_every_thread(as_json: Written) -> None:
 def test_the_database_s_threads_know_what_they_work_at(as_json: Written) -> None:
     async def work() -> None:
         with about(delivery=5):
-            await run_db(log.warning, "from a thread")
+            await in_db_thread(log.warning, "from a thread")
 
     asyncio.run(work())
     (record,) = as_json.records

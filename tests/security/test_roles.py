@@ -12,7 +12,7 @@ from django.db import connection
 from bridge.security.permissions import may_read
 
 pytestmark = pytest.mark.django_db
-ROLES = import_module("bridge.migrations.0004_roles")
+ROLES = import_module("bridge.migrations.0002_roles")
 WRITING = ("add_", "change_", "delete_")
 READING_ONLY = {
     "accounts.view_channelaccount",

@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.channels import channel_for
+from accounts.channels import build_channel
 from accounts.fields import sealed
 from accounts.models import AccessToken, ChannelAccount
 from accounts.tokens import StoredTokens
@@ -50,7 +50,7 @@ def admin() -> Client:
 
 def form_of(account: ChannelAccount, **changed: str) -> dict[str, Any]:
     """What the browser posts for a page that was not touched, but for `changed`."""
-    secrets = channel_for(account).Credentials.secrets
+    secrets = build_channel(account).Credentials.secrets
     shown = {name: value or "" for name, value in account.credentials.items() if name not in secrets}
     own = {"name": account.name, "enabled": "on", "retention_days": "90", "api_base_url": account.api_base_url}
     return {**own, **shown, **changed}

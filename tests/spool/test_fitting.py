@@ -115,11 +115,11 @@ def test_a_name_longer_than_its_column_is_kept_cut() -> None:
 def test_the_last_resort_keeps_key_and_people() -> None:
     account = app()
     row = {**receive.row_of(account, said("hello")), "occurred_at": "no time at all"}
-    assert receive.store([row])[0]
+    assert receive.store_inbound([row])[0]
     message = Message.objects.get()
     assert (message.kind, message.sender, message.idempotency_key) == ("unsupported", "zhangsan", row["key"])
     assert message.raw["error"] == "DataError"
-    assert receive.store([row]) == [None]
+    assert receive.store_inbound([row]) == [None]
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()

@@ -35,16 +35,16 @@ OTHER_KEY = base64.b64encode(b"k" * 32).decode()
 # A process of its own that appends what it is told, line by line: how many rows, then "ok".
 APPENDING = """
 import sys, django; django.setup()
-from bridge.pipeline.inbound import spool
+from bridge.runtime.spool import journal
 number = 0
 print("ready", flush=True)
 for line in sys.stdin:
     rows = [{"now": f"2026-01-01T00:00:{(number + n) % 60:02}+00:00", "text": f"row {number + n}"} for n in range(int(line))]
     number += len(rows)
     try:
-        spool.append(rows)
+        journal.append(rows)
         print("ok", flush=True)
-    except spool.SpoolFull as error:
+    except journal.SpoolFull as error:
         print(error, flush=True)
 """
 
@@ -378,10 +378,10 @@ def test_a_repetition_during_and_after_is_known(account: ChannelAccount) -> None
     one, two = rows(account, "1", "2")
     journal.append([one])
     journal.append([two, one])
-    assert receive.store([two])[0]
+    assert receive.store_inbound([two])[0]
     assert spool_drain.drain() == 3
     assert texts() == ["2", "1"]
-    assert receive.store([one, two]) == [None, None]
+    assert receive.store_inbound([one, two]) == [None, None]
 
 
 def test_many_at_once_lose_nothing(account: ChannelAccount, folder: Path) -> None:

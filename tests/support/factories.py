@@ -12,9 +12,9 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts import valkey
-from accounts.channels import channel_for
+from accounts.channels import build_channel
 from accounts.models import ChannelAccount, cleaned_credentials
-from bridge.models import Delivery, Event, Message, Route, Target, WebhookEndpoint, Wire
+from bridge.models import Carrier, Delivery, Event, Message, Route, Target, WebhookEndpoint
 from bridge.pipeline.delivery import state as work
 from bridge.pipeline.inbound import callback_stats, router
 from bridge.pipeline.inbound import receive as arrivals
@@ -102,16 +102,16 @@ def picture(handle: str = "MEDIA1", name: str = "") -> MediaItem:
 
 def receive(account: ChannelAccount, inbound: Inbound) -> int | None:
     """Stored as by the callback, alone and in this thread; the new row's id, or None for a repetition."""
-    pk = arrivals.store([arrivals.row_of(account, inbound)])[0]
+    pk = arrivals.store_inbound([arrivals.row_of(account, inbound)])[0]
     if pk is not None:
-        arrivals.wake(with_files=bool(inbound.media))
+        arrivals.wake_router(with_files=bool(inbound.media))
     return pk
 
 
 def note_callback(account: ChannelAccount, result: str, *, refused: bool = False) -> None:
     """Noted as by the callback."""
     if write := callback_stats.note_callback(str(account.key), result, refused):
-        valkey.ask(write, None)
+        valkey.try_valkey(write, None)
 
 
 def hear(account: ChannelAccount, text: str = "hello", sender: str = "zhangsan", **fields: Any) -> Message:
@@ -145,21 +145,21 @@ def answer(question: Message, text: str = "the answer", key: str = "") -> Messag
         return outbox.answer(question, text, source=Message.Source.AGENT, key=key or f"answer-{next(_numbers)}")
 
 
-def claim(wire: Wire = Wire.WORKER, holder: str = "holder", limit: int = 100, **fields: Any) -> list[Delivery]:
-    return work.claim(wire, holder, limit, **fields)
+def claim(carrier: Carrier = Carrier.WORKER, holder: str = "holder", limit: int = 100, **fields: Any) -> list[Delivery]:
+    return work.claim(carrier, holder, limit, **fields)
 
 
 def claimed(delivery: Delivery, holder: str = "holder") -> Delivery:
     """This delivery as its claimer has it."""
-    return next(row for row in claim(Wire(delivery.wire), holder) if row.pk == delivery.pk)
+    return next(row for row in claim(Carrier(delivery.carrier), holder) if row.pk == delivery.pk)
 
 
-def work_off(holder: str = "worker", wire: Wire = Wire.WORKER) -> int:
+def work_off(holder: str = "worker", carrier: Carrier = Carrier.WORKER) -> int:
     """What the worker's drain does, in this thread, until nothing is due."""
     count = 0
-    while rows := work.claim(wire, holder, 10):
+    while rows := work.claim(carrier, holder, 10):
         for row in rows:
-            sending.carry(row)
+            sending.process_delivery(row)
         count += len(rows)
     return count
 
@@ -196,7 +196,7 @@ def parts(message: Message) -> list[tuple[str, str]]:
 
 
 def limit_of(account: ChannelAccount, name: str) -> Any:
-    return next(limit for limit in channel_for(account).limits if limit.name == name)
+    return next(limit for limit in build_channel(account).limits if limit.name == name)
 
 
 def eventually(check: Callable[[], Found], seconds: float = 15.0) -> Found:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from django.db import connection
 
-from accounts.channels import channel_for
+from accounts.channels import build_channel
 from bridge.models import Message
 from bridge.pipeline.inbound import router
 from channels_wechat.simulator import RunningSimulator
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 SEND = "message/custom/send"
 TEMPLATE = {"priTmplId": "T1", "title": "报名", "content": "会议:{{thing1.DATA}}", "example": "", "type": 2}
 _SHIFTS = (
-    "UPDATE accounts_replywindow SET until = until - %(by)s, heard_at = heard_at - %(by)s,"
-    " used_at = ARRAY(SELECT used - %(by)s FROM unnest(used_at) AS used)",
+    "UPDATE accounts_replywindow SET until = until - %(by)s, last_action_at = last_action_at - %(by)s,"
+    " sent_times = ARRAY(SELECT used - %(by)s FROM unnest(sent_times) AS used)",
     "UPDATE accounts_accesstoken SET expires_at = expires_at - %(by)s",
     "UPDATE bridge_message SET created_at = created_at - %(by)s, occurred_at = occurred_at - %(by)s",
     "UPDATE bridge_delivery SET queued_at = queued_at - %(by)s, due_at = due_at - %(by)s, created_at = created_at - %(by)s",
@@ -77,7 +77,7 @@ class Crowd:
     def heard(self, account: ChannelAccount) -> Message:
         """The next callback, stored; not routed."""
         query, body = self.door.came.get(timeout=15)
-        (said,) = channel_for(account).parse(query, body).inbound  # type: ignore[attr-defined]
+        (said,) = build_channel(account).parse(query, body).inbound  # type: ignore[attr-defined]
         pk = factories.receive(account, said)
         assert pk is not None
         return Message.objects.get(pk=pk)

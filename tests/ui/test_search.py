@@ -83,13 +83,13 @@ def test_a_short_word_is_looked_for_in_the_newest_messages_and_the_page_says_so(
 
 
 def test_more_finds_than_are_shown_are_cut_and_the_page_says_so(chat: Conversation) -> None:
-    add_newer(chat, search.FINDS, "同样的话")
+    add_newer(chat, search.MAX_FOUND, "同样的话")
     everything = search.messages(Message.objects.all(), "同样的")
-    assert (len(everything.ids), everything.note) == (search.FINDS, "")
+    assert (len(everything.ids), everything.note) == (search.MAX_FOUND, "")
     newest = rows.message(chat, "同样的话", "NEWEST")
     cut = search.messages(Message.objects.all(), "同样的")
-    assert (len(cut.ids), cut.ids[0]) == (search.FINDS, newest.pk)
-    assert f"newest {search.FINDS} results" in cut.note
+    assert (len(cut.ids), cut.ids[0]) == (search.MAX_FOUND, newest.pk)
+    assert f"newest {search.MAX_FOUND} results" in cut.note
 
 
 @pytest.mark.parametrize(

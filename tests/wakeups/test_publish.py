@@ -19,10 +19,10 @@ from accounts import valkey as door
 from bridge.models import Message
 from bridge.pipeline.inbound import batch
 from bridge.runtime.launcher.embedded import Valkey
-from bridge.runtime.wakeups.publish import Bell, announce, ring, ring_soon
+from bridge.runtime.wakeups.publish import Topic, notify, notify_soon, publish
 from bridge.runtime.worker import tasks
-from bridge.runtime.worker.pool import Drain
-from bridge.runtime.worker.threads import Bells
+from bridge.runtime.worker.pool import WorkPool
+from bridge.runtime.worker.threads import WorkerThreads
 from tests.support.factories import app, eventually, hear, to_send
 from tests.support.rings import rings
 
@@ -36,24 +36,24 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _awake() -> Iterator[None]:
     """A test that paused Valkey leaves no rest behind."""
-    door.rest.until = 0.0
+    door.circuit_breaker.until = 0.0
     yield
-    door.rest.until = 0.0
+    door.circuit_breaker.until = 0.0
 
 
-@pytest.mark.parametrize("bell", list(Bell))
-def test_a_ring_is_heard_by_whoever_listens(valkey: redis.Redis, bell: Bell) -> None:
+@pytest.mark.parametrize("bell", list(Topic))
+def test_a_ring_is_heard_by_whoever_listens(valkey: redis.Redis, bell: Topic) -> None:
     with rings(valkey) as heard:
-        ring(bell)
-        ring(bell)
+        notify(bell)
+        notify(bell)
         eventually(lambda: heard.rung() == 2)
     assert heard.count == {str(bell): 2}
 
 
 def test_several_bells_at_once(valkey: redis.Redis) -> None:
     with rings(valkey) as heard:
-        ring(Bell.ROUTE, Bell.FETCH)
-        ring()
+        notify(Topic.ROUTE, Topic.FETCH)
+        notify()
         eventually(lambda: heard.rung() == 2)
     assert heard.count == {"route": 1, "fetch": 1}
 
@@ -61,8 +61,8 @@ def test_several_bells_at_once(valkey: redis.Redis) -> None:
 def test_rings_of_the_same_moment_are_one(valkey: redis.Redis) -> None:
     with rings(valkey) as heard:
         for _message in range(300):
-            ring_soon(Bell.ROUTE)
-        ring_soon(Bell.FETCH)
+            notify_soon(Topic.ROUTE)
+        notify_soon(Topic.FETCH)
         eventually(lambda: heard.rung("fetch"))
     assert 1 <= heard.count["route"] < 100
 
@@ -70,7 +70,7 @@ def test_rings_of_the_same_moment_are_one(valkey: redis.Redis) -> None:
 def test_what_is_announced_is_heard(valkey: redis.Redis) -> None:
     with valkey.pubsub() as heard:
         heard.subscribe("stop")
-        announce("stop", "7")
+        publish("stop", "7")
         message = eventually(lambda: heard.get_message(ignore_subscribe_messages=True, timeout=0.2))
     assert (message["channel"], message["data"]) == (b"stop", b"7")
 
@@ -80,13 +80,13 @@ _SCRIPT = """
 import sys, time, django
 django.setup()
 from accounts import valkey
-from bridge.runtime.wakeups.publish import Bell, ring
+from bridge.runtime.wakeups.publish import Topic, notify
 for line in sys.stdin:
     if line.strip() == "awake":
-        valkey.rest.until = 0.0
+        valkey.circuit_breaker.until = 0.0
     began = time.monotonic()
-    ring(Bell.ROUTE, Bell.FETCH, Bell.SEND, Bell.ASK)
-    print(time.monotonic() - began, valkey.rest.over, flush=True)
+    notify(Topic.ROUTE, Topic.FETCH, Topic.SEND, Topic.ASK)
+    print(time.monotonic() - began, valkey.circuit_breaker.over, flush=True)
 """
 
 
@@ -150,10 +150,10 @@ def test_the_guarded_way_gives_the_default_and_rests() -> None:
         raise ConnectionError("away")
 
     calls = []
-    assert door.ask(broken, "default") == "default"
-    assert door.ask(calls.append, "default") == "default"
+    assert door.try_valkey(broken, "default") == "default"
+    assert door.try_valkey(calls.append, "default") == "default"
     assert calls == []
-    assert not door.rest.over
+    assert not door.circuit_breaker.over
 
 
 # --- the tasks ------------------------------------------------------------------------------------------------------------------
@@ -174,24 +174,24 @@ def test_the_sweep_rings_for_whatever_is_due(valkey: redis.Redis) -> None:
 @pytest.mark.django_db
 def test_one_ring_routes_until_nothing_is_left(valkey: redis.Redis) -> None:
     account = app()
-    for number in range(batch.AT_ONCE + 1):
+    for number in range(batch.BATCH_SIZE + 1):
         hear(account, sender=f"member{number % 20}")
-    Bells().route()
+    WorkerThreads().route()
     assert not Message.objects.filter(routed_at=None).exists()
-    assert Message.objects.count() == batch.AT_ONCE + 1
+    assert Message.objects.count() == batch.BATCH_SIZE + 1
 
 
 # --- the drain ------------------------------------------------------------------------------------------------------------------
 
 
-def drain(pieces: list[int], threads: int = 4, **parts: object) -> tuple[Drain[int], list[int]]:
+def drain(pieces: list[int], threads: int = 4, **parts: object) -> tuple[WorkPool[int], list[int]]:
     done: list[int] = []
 
     def claim(free: int) -> list[int]:
         taken, pieces[:] = pieces[:free], pieces[free:]
         return taken
 
-    return Drain("test", threads, claim, parts.pop("carry", done.append), **parts), done  # type: ignore[arg-type]
+    return WorkPool("test", threads, claim, parts.pop("carry", done.append), **parts), done  # type: ignore[arg-type]
 
 
 def test_one_wake_takes_all_the_work_there_is() -> None:

@@ -13,9 +13,9 @@ from django.db import OperationalError, connection
 
 from bridge.models import Attempt, Delivery, Outcome, State
 from bridge.runtime.launcher.embedded import Valkey
-from bridge.runtime.wakeups.publish import Bell, ring
-from bridge.runtime.wakeups.subscribe import Listener, Responder
-from bridge.runtime.worker.threads import Bells
+from bridge.runtime.wakeups.publish import Topic, notify
+from bridge.runtime.wakeups.subscribe import Listener, TopicThread
+from bridge.runtime.worker.threads import WorkerThreads
 from tests.support.factories import app, eventually, hear, outcomes, picture, row, state, to_send
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ class Bench:
         self.leaving = threading.Event()
         self.threads: list[threading.Thread] = []
 
-    def responder(self, work: Callable[[], object]) -> Responder:
-        made = Responder("test", work, self.leaving)
+    def responder(self, work: Callable[[], object]) -> TopicThread:
+        made = TopicThread("test", work, self.leaving)
         self.begin(made.thread)
         return made
 
@@ -191,8 +191,8 @@ def test_a_quiet_night_is_no_reason_to_connect_anew(bench: Bench, server: Valkey
 
 
 @pytest.fixture
-def bells(valkey: redis.Redis) -> Iterator[Bells]:
-    bells = Bells()
+def bells(valkey: redis.Redis) -> Iterator[WorkerThreads]:
+    bells = WorkerThreads()
     bells.start()
     yield bells
     bells.stop()
@@ -200,27 +200,29 @@ def bells(valkey: redis.Redis) -> Iterator[Bells]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_each_bell_does_its_work(bells: Bells, company: SimulatorClient) -> None:
+def test_each_bell_does_its_work(bells: WorkerThreads, company: SimulatorClient) -> None:
     account = app(company.url)
     asked = hear(account, media=(picture("nonsense"),))
     eventually(lambda: asked.deliveries.exists())
     eventually(lambda: asked.attachments.get().tries)
     sent = to_send(account, "hello")
-    ring(Bell.SEND)
+    notify(Topic.SEND)
     eventually(lambda: state(sent) == State.DELIVERED)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_whoever_leaves_finishes_what_it_holds_and_takes_nothing_more(bells: Bells, company: SimulatorClient) -> None:
+def test_whoever_leaves_finishes_what_it_holds_and_takes_nothing_more(
+    bells: WorkerThreads, company: SimulatorClient
+) -> None:
     account = app(company.url)
     company.fault("message/send", "slow_after", times=1, seconds=2)
     first = to_send(account, "under way")
-    ring(Bell.SEND)
+    notify(Topic.SEND)
     eventually(lambda: Attempt.objects.filter(delivery=first, finished_at=None).exists())
     bells.leave()
     later = to_send(account, "after the stop")
     waiting = hear(account)
-    ring(Bell.SEND)
+    notify(Topic.SEND)
     bells.stop()
     assert (state(first), outcomes(first)) == (State.DELIVERED, [Outcome.OK])
     assert (row(later).state, row(later).tries) == (State.PENDING, 0)

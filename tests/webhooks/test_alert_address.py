@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.models import Delivery, Incident, Outcome, State, Target, Wire
+from bridge.models import Carrier, Delivery, Incident, Outcome, State, Target
 from bridge.operations import alerts, replay
 from bridge.pipeline.delivery import state as work
 from bridge.pipeline.outbound import sender
@@ -30,8 +30,8 @@ def robot(settings) -> Iterator[Recorder]:
 
 
 def carry_all() -> list[Delivery]:
-    for delivery in work.claim(Wire.HOOK, "test", 10):
-        sender.carry(delivery)
+    for delivery in work.claim(Carrier.WEBHOOK, "test", 10):
+        sender.process_delivery(delivery)
     return list(Delivery.objects.filter(target=Target.WEBHOOK).order_by("pk"))
 
 
@@ -120,9 +120,9 @@ def test_a_dead_alert_raises_no_alert_and_can_be_replayed(robot: Recorder) -> No
 @pytest.mark.parametrize("left", [True, False])
 def test_an_alert_of_a_lost_process_may_be_read_twice_only_where_it_had_left(left: bool) -> None:
     queued = post.queue_alert("gone")
-    (mine,) = claim(Wire.HOOK, "lost")
+    (mine,) = claim(Carrier.WEBHOOK, "lost")
     if left:
-        work.begin(mine, post.request_of(mine))
+        work.open_attempt(mine, post.request_of(mine))
     shift(mine, lease_until=-1)
     work.sweep()
     assert (state(queued), row(queued).possibly_twice) == ("pending", left)

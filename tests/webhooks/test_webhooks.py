@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from accounts.models import ChannelAccount, Health
 from bridge.models import (
+    Carrier,
     Contact,
     Conversation,
     Delivery,
@@ -34,7 +35,6 @@ from bridge.models import (
     State,
     Target,
     WebhookEndpoint,
-    Wire,
 )
 from bridge.models.webhooks import new_secret
 from bridge.operations import alerts, replay
@@ -42,9 +42,9 @@ from bridge.pipeline.delivery import state as work
 from bridge.pipeline.delivery.retry_policy import Failure
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox, sender
-from bridge.runtime.wakeups.publish import Bell
+from bridge.runtime.wakeups.publish import Topic
 from bridge.runtime.worker import tasks
-from bridge.runtime.worker.threads import Bells
+from bridge.runtime.worker.threads import WorkerThreads
 from bridge.webhooks import events, post
 from tests.channels.harness import Recorded, Reply, recorder
 from tests.delivery.test_races import at_once
@@ -118,7 +118,7 @@ def call(*, again: bool = False) -> None:
     """The worker's part, in this thread; again: what waits for its next try is due now."""
     if again:
         due(*Delivery.objects.filter(target=Target.WEBHOOK, state=State.PENDING))
-    work_off(wire=Wire.HOOK)
+    work_off(carrier=Carrier.WEBHOOK)
 
 
 def id_of(request: Recorded) -> str:
@@ -193,7 +193,7 @@ def test_secrets_rotate_under_load_and_no_call_fails(receiver: Recorder, valkey:
     """The receiver changes over some time after each rotation, as people do; the worker is the real one."""
     one, account = endpoint(receiver.url), app()
     known, stop, refused = [one.secret], threading.Event(), []
-    caller = Bells().drains[Bell.HOOK]
+    caller = WorkerThreads().drains[Topic.HOOK]
 
     def hear_on() -> None:
         """Always some calls ahead of the receiver, and each of them rung for."""
@@ -274,7 +274,7 @@ def test_a_failure_is_told_with_everything_about_it() -> None:
     shift(first, state="delivered", finished_at=0)
     Conversation.objects.update(title="张三")
     mine = claimed(second)
-    work.fail(mine, work.begin(mine, {}), Failure("permanent", "40003", "no such user"))
+    work.fail(mine, work.open_attempt(mine, {}), Failure("permanent", "40003", "no such user"))
     ((_event, data),) = told(one)
     failed = row(second)
     assert data == {
@@ -352,14 +352,14 @@ def dies_by(way: str, account: ChannelAccount) -> Delivery:
     delivery = to_send(account)
     if way == "too old":
         shift(delivery, queued_at=-10 * 86400)
-        sender.carry(claimed(delivery))
+        sender.process_delivery(claimed(delivery))
     elif way == "lost with an open attempt":
-        work.begin(claimed(delivery, "gone"), {})
+        work.open_attempt(claimed(delivery, "gone"), {})
         shift(delivery, lease_until=-1)
         work.sweep()
     elif way == "handed over with an open attempt":
-        work.begin(claimed(delivery, "gone"), {})
-        work.hand_over("gone")
+        work.open_attempt(claimed(delivery, "gone"), {})
+        work.release_all("gone")
     else:
         failure = {
             "refused": Failure("permanent", "40003", "no such user"),
@@ -367,7 +367,7 @@ def dies_by(way: str, account: ChannelAccount) -> Delivery:
             "no answer": Failure("unknown", "timeout", "no answer"),
         }[way]
         mine = claimed(delivery)
-        work.fail(mine, work.begin(mine, {}), failure)
+        work.fail(mine, work.open_attempt(mine, {}), failure)
     return delivery
 
 
@@ -418,7 +418,7 @@ def test_what_was_skipped_retried_or_held_is_not_told() -> None:
     account = app()
     turn(account)  # no mapping: skipped
     mine = claimed(to_send(account))
-    work.fail(mine, work.begin(mine, {}), Failure("retry", "503", "busy"))
+    work.fail(mine, work.open_attempt(mine, {}), Failure("retry", "503", "busy"))
     assert told(one) == []
 
 
@@ -532,7 +532,7 @@ def test_nobody_there_is_tried_again(settings) -> None:
 
 def test_a_lost_worker_leaves_nothing_uncertain(receiver: Recorder) -> None:
     delivery = events.test(endpoint(receiver.url))
-    work.begin(claim(Wire.HOOK, "gone")[0], {})
+    work.open_attempt(claim(Carrier.WEBHOOK, "gone")[0], {})
     shift(delivery, lease_until=-1)
     work.sweep()
     assert (row(delivery).state, row(delivery).possibly_twice) == (State.PENDING, False), "its id tells a repetition"
@@ -557,7 +557,7 @@ def test_gone_switches_the_endpoint_off_and_says_so(receiver: Recorder) -> None:
     call()
     one.refresh_from_db()
     assert (row(first).state, row(second).state) == (State.DEAD, State.PENDING)
-    assert (one.enabled, one.off_reason) == (False, "It answered 410 Gone.")
+    assert (one.enabled, one.disabled_reason) == (False, "It answered 410 Gone.")
     alerts.check()
     assert {item.cause for item in Incident.objects.all()} == {f"hook:{one.pk}", f"dead:hook:{one.pk}"}
 
@@ -566,10 +566,10 @@ def test_gone_says_nothing_about_an_address_entered_since(receiver: Recorder) ->
     receiver.will(Reply(b"", 410))
     one = endpoint(receiver.url)
     events.test(one)
-    (mine,) = claim(Wire.HOOK)
+    (mine,) = claim(Carrier.WEBHOOK)
     one.url = receiver.url + "/new"
     one.save()
-    sender.carry(mine)
+    sender.process_delivery(mine)
     one.refresh_from_db()
     assert one.enabled
 
@@ -691,16 +691,16 @@ def test_what_waited_for_a_deleted_endpoint_is_skipped_and_kept(receiver: Record
 def test_a_slow_endpoint_holds_up_neither_others_nor_wechat(receiver: Recorder, valkey: redis.Redis) -> None:
     receiver.will(Reply(b"", fault="hang"))
     slow, account = endpoint(receiver.url), app()
-    first, drains = events.test(slow), Bells().drains
-    thread = threading.Thread(target=in_thread(drains[Bell.HOOK].run))
+    first, drains = events.test(slow), WorkerThreads().drains
+    thread = threading.Thread(target=in_thread(drains[Topic.HOOK].run))
     thread.start()
     eventually(lambda: receiver.requests)
     with recorder() as quick:
         others = [events.test(endpoint(quick.url)) for _other in range(3)]
-        drains[Bell.HOOK].run()  # wakes the drain under way
+        drains[Topic.HOOK].run()  # wakes the drain under way
         eventually(lambda: all(row(item).state == State.DELIVERED for item in others))
         sent = to_send(account)
-        drains[Bell.SEND].run()
+        drains[Topic.SEND].run()
         assert row(sent).tries == 1
     assert row(first).state == State.SENDING
     receiver.released.set()
@@ -711,9 +711,9 @@ def test_a_slow_endpoint_holds_up_neither_others_nor_wechat(receiver: Recorder, 
 def test_webhooks_are_never_claimed_by_those_who_carry_messages() -> None:
     events.test(endpoint())
     post.queue_alert("x")
-    assert claim(Wire.WORKER) == claim(Wire.CONNECTOR) == claim(Wire.VIEW) == []
-    assert len(claim(Wire.HOOK)) == 2
-    assert work.waiting() == []
+    assert claim(Carrier.WORKER) == claim(Carrier.CONNECTOR) == claim(Carrier.HTTP_REPLY) == []
+    assert len(claim(Carrier.WEBHOOK)) == 2
+    assert work.due_topics() == []
 
 
 @given(text=st.text() | st.from_regex(HTTP_DATE, fullmatch=True) | st.integers().map(str))
@@ -723,12 +723,12 @@ def test_no_retry_after_is_too_strange(text: str) -> None:
 
 
 def test_the_worker_listens_for_every_bell() -> None:
-    assert set(Bells().listener.rung) == {f"bell:{bell}" for bell in Bell} - {"bell:ask"}  # the connector's
+    assert set(WorkerThreads().listener.rung) == {f"bell:{bell}" for bell in Topic} - {"bell:ask"}  # the connector's
 
 
 def test_the_sweep_rings_for_them() -> None:
     events.test(endpoint())
-    assert [str(bell) for bell in work.waiting()] == ["hook"]
+    assert [str(bell) for bell in work.due_topics()] == ["hook"]
 
 
 def test_two_rotations_at_once_keep_the_secret_that_was_given_out() -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.models import Attachment, Contact, Delivery, Incident
-from bridge.runtime.wakeups.publish import Bell
+from bridge.runtime.wakeups.publish import Topic
 from bridge.runtime.worker import tasks
-from bridge.runtime.worker.threads import Bells
+from bridge.runtime.worker.threads import WorkerThreads
 from tests.support.away import database_away
 from tests.support.factories import AGENT, app, hear, picture, to_send
 
@@ -27,7 +27,7 @@ def test_one_wake_sends_everything_each_lane_in_order(company: SimulatorClient, 
     for number in range(4):
         for person in ("zhangsan", "lisi", "wangwu"):
             to_send(account, str(number), person)
-    Bells().drains[Bell.SEND].run()
+    WorkerThreads().drains[Topic.SEND].run()
     assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
     for person in ("zhangsan", "lisi", "wangwu"):
         assert [entry["text"] for entry in company.transcript(f"app:{AGENT}:{person}")] == ["0", "1", "2", "3"]
@@ -38,7 +38,7 @@ def test_one_wake_fetches_all_files(company: SimulatorClient) -> None:
     account = app(company.url)
     for _message in range(3):
         hear(account, media=(picture("nonsense"), picture("nonsense")))
-    Bells().drains[Bell.FETCH].run()
+    WorkerThreads().drains[Topic.FETCH].run()
     assert list(Attachment.objects.values_list("tries", flat=True)) == [1] * 6
     assert not Attachment.objects.filter(error="").exists()
 

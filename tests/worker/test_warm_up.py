@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import OperationalError, connection
 
-from bridge.models import Attempt, Delivery, Wire
-from bridge.pipeline.agent.turn import take
+from bridge.models import Attempt, Carrier, Delivery
+from bridge.pipeline.agent.turn import claim_turns
 from bridge.pipeline.delivery import state
-from bridge.pipeline.delivery.state import Done
+from bridge.pipeline.delivery.state import Success
 from bridge.runtime.worker.warm_up import prepare_statements, warm_up
 from tests.support.factories import app, gateway, hear, route, send, turn
 
@@ -41,12 +41,12 @@ def uses() -> dict[str, tuple[int, int]]:
 def test_the_workers_first_delivery_finds_its_statements_prepared(valkey: redis.Redis) -> None:
     connection.close()
     send(app())
-    prepare_statements(Wire.WORKER, most=16)
+    prepare_statements(Carrier.WORKER, most=16)
     before = uses()
     assert [count for count, _ran in before.values()] == [1, 1, 1, 1]
-    (claimed,) = state.claim(Wire.WORKER, "holder", 16, most=16)
-    attempt = state.begin(claimed, {})
-    assert state.succeed_all([Done(claimed, attempt)]) != [None]
+    (claimed,) = state.claim(Carrier.WORKER, "holder", 16, most=16)
+    attempt = state.open_attempt(claimed, {})
+    assert state.mark_all_delivered([Success(claimed, attempt)]) != [None]
     after = uses()
     for name in ("claim", "begin", "succeed"):
         assert after[name] == (1, before[name][1] + 1), name
@@ -57,18 +57,18 @@ def test_the_connectors_first_turn_finds_its_statements_prepared(valkey: redis.R
     account = app()
     asked = route(account, gateway("http://127.0.0.1:1")).gateway
     connection.close()
-    prepare_statements(Wire.CONNECTOR, gateway_id=1)
+    prepare_statements(Carrier.CONNECTOR, gateway_id=1)
     turn(account)
     before = uses()
-    assert len(take("holder", 50, asked)) == 1
+    assert len(claim_turns("holder", 50, asked)) == 1
     after = uses()
     for name in ("claim", "begin"):
         assert after[name] == (1, before[name][1] + 1), name
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("wire", "more"), [(Wire.WORKER, {"most": 16}), (Wire.CONNECTOR, {"gateway_id": 1})])
-def test_nothing_that_waits_is_touched(valkey: redis.Redis, wire: Wire, more: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("carrier", "more"), [(Carrier.WORKER, {"most": 16}), (Carrier.CONNECTOR, {"gateway_id": 1})])
+def test_nothing_that_waits_is_touched(valkey: redis.Redis, carrier: Carrier, more: dict[str, Any]) -> None:
     account = app()
     found = gateway("http://127.0.0.1:1")
     route(account, found)
@@ -76,7 +76,7 @@ def test_nothing_that_waits_is_touched(valkey: redis.Redis, wire: Wire, more: di
     send(account, peer_id="lisi")
     message = hear(account, sender="wangwu")
     before = list(Delivery.objects.order_by("pk").values())
-    warm_up(wire, **({"gateway_id": found.pk} if "gateway_id" in more else more))
+    warm_up(carrier, **({"gateway_id": found.pk} if "gateway_id" in more else more))
     assert list(Delivery.objects.order_by("pk").values()) == before
     assert len(before) == 2
     assert not Attempt.objects.exists()
@@ -93,5 +93,5 @@ def test_without_a_database_a_process_starts_all_the_same(
     monkeypatch.setitem(connection.settings_dict, "HOST", "127.0.0.1")
     with pytest.raises(OperationalError):
         connection.ensure_connection()
-    warm_up(Wire.WORKER, most=16)
+    warm_up(Carrier.WORKER, most=16)
     assert "the first answers will be slower" in caplog.text

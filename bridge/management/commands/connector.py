@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from bridge.connector.process import Connector
-from bridge.models import Wire
+from bridge.models import Carrier
 from bridge.runtime.worker.warm_up import warm_up
 
 
@@ -21,5 +21,5 @@ class Command(BaseCommand):
         connector = Connector()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, connector.stop)
-        await asyncio.to_thread(warm_up, Wire.CONNECTOR, gateway_id=1)  # which one does not matter
+        await asyncio.to_thread(warm_up, Carrier.CONNECTOR, gateway_id=1)  # which one does not matter
         await connector.run()

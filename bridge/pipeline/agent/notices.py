@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from accounts.capabilities import passively
-from accounts.channels import known
+from accounts.capabilities import answers_passively
+from accounts.channels import cached_by_id
 from bridge.models import Conversation, Delivery, Message, Route, State
 from bridge.pipeline.outbound import outbox
 from channels_wechat.contract.channel import Streaming
@@ -19,35 +19,35 @@ if TYPE_CHECKING:
     from channels_wechat.contract.channel import Channel
 
 
-def tell_unmapped(message: Message, conversation: Conversation, channel: Channel) -> None:
+def notify_unmapped(message: Message, conversation: Conversation, channel: Channel) -> None:
     """At most once a day to each person; not where staff have taken over. In the transaction of the message's routing.
 
     For an account that has mappings, but none for this person: one without any speaks for staff and scripts alone, or is being set up.
     """
-    if conversation.mode != Conversation.Mode.BOT or not _can_tell(message, channel):
+    if conversation.mode != Conversation.Mode.BOT or not _can_notify(message, channel):
         return
     key = f"unmapped:{conversation.pk}:{timezone.localdate():%Y-%m-%d}"
     sent = {"account": message.account_id, "direction": "out", "source": Message.Source.BRIDGE, "idempotency_key": key}
     told = Message.objects.filter(**sent, client="").exists()
     if not told and Route.objects.filter(account=message.account_id).exists():
-        _tell(message, "unmapped", key)
+        _notify(message, "unmapped", key)
 
 
-def tell_failed(delivery: Delivery) -> None:
+def notify_failed(delivery: Delivery) -> None:
     """Once for each question, when its turn has failed for good. In the transaction in which it did."""
     state = Delivery.objects.filter(pk=delivery.pk).values_list("state", flat=True).first()
     message = delivery.message
     if message is None or state not in (State.DEAD, State.UNCERTAIN):
         return
-    if _can_tell(message, known(message.account_id)[1]):
-        _tell(message, "failed", f"failed:{message.pk}")
+    if _can_notify(message, cached_by_id(message.account_id)[1]):
+        _notify(message, "failed", f"failed:{message.pk}")
 
 
-def _can_tell(message: Message, channel: Channel) -> bool:
+def _can_notify(message: Message, channel: Channel) -> bool:
     if message.peer_kind != "direct" or message.kind in ("event", "action") or isinstance(channel, Streaming):
         return False
-    return not passively(channel, message.account_id)
+    return not answers_passively(channel, message.account_id)
 
 
-def _tell(message: Message, sentence: str, key: str) -> None:
+def _notify(message: Message, sentence: str, key: str) -> None:
     outbox.answer(message, message.account.sentence(sentence), source=Message.Source.BRIDGE, key=key)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class PromptInput:
     """One message as the agent is to see it. surface: where the conversation is and what can be shown there, in English."""
 
     text: str
@@ -64,24 +64,24 @@ def file_name(name: str) -> str:
     return one_line(name, ends=_QUOTES, length=FILE_NAME_LENGTH)
 
 
-def who(said: Said) -> str:
+def sender_line(said: PromptInput) -> str:
     """Return the speaker: two people may have one name, so their id stands beside it."""
     name, sender = one_line(said.sender_name), one_line(said.sender)
     return f"{name} ({sender})" if name and name != sender else sender
 
 
-def message_text(said: Said) -> str:
+def user_message(said: PromptInput) -> str:
     """In a group everyone speaks to one agent, so each message says who wrote it, and what they wrote cannot be taken for more."""
     lines = lines_of(said.text) if said.text else []
     files = [f"[{file_name(name)}]" for name in said.files]
     if not said.group:
         return "\n".join([*lines, *files])
     first, *further = lines or [""]
-    opened = f"⟦{said.mark}⟧ {who(said)}: {first}".rstrip()
+    opened = f"⟦{said.mark}⟧ {sender_line(said)}: {first}".rstrip()
     return "\n".join([opened, *(f"| {line}" for line in further), *files, f"⟦/{said.mark}⟧"])
 
 
-def system_text(said: Said) -> str:
+def system_prompt(said: PromptInput) -> str:
     """Where the agent speaks; sent beside every message, because a gateway may forget it between turns."""
     name, sender, title = one_line(said.sender_name), one_line(said.sender), one_line(said.title)
     speaker = f"{name} (user id {sender})" if name else f"user id {sender}"

@@ -7,11 +7,11 @@ an account has no more under way than its own share, and the reserve is for acco
 from __future__ import annotations
 
 
-def reserve(most: int) -> int:
+def reserve_of(most: int) -> int:
     """Return how many of `most` turns at a time stay free for accounts that have less than this under way: an eighth, at least one."""
     return max(1, most // 8) if most > 1 else 0
 
 
-def own_share(most: int, percent: int) -> int:
+def share_of(most: int, percent: int) -> int:
     """Return how many turns one account may have under way: its share, but never the reserve, and at least one."""
-    return max(1, min(most * percent // 100, most - reserve(most)))
+    return max(1, min(most * percent // 100, most - reserve_of(most)))

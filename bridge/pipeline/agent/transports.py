@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from openclaw.turns import AgentInfo, Answer, Endpoint, ForeignReply, Turn
 
 
-class Link(Protocol):
+class Transport(Protocol):
     """A connection to one gateway. Every method raises GatewayError."""
 
     closed: asyncio.Event
@@ -42,7 +42,7 @@ class Link(Protocol):
     def lost(self) -> GatewayError: ...
 
 
-class SocketLink:
+class SocketTransport:
     def __init__(self, endpoint: Endpoint, on_foreign: Callable[[ForeignReply], None]) -> None:
         self.client = GatewayClient(endpoint, on_foreign)
         self.closed = self.client.closed
@@ -77,7 +77,7 @@ class SocketLink:
         await self.client.close()
 
 
-class HttpLink:
+class HttpTransport:
     """A request for each turn. The gateway aborts a turn whose connection ends, so there is nothing to recover."""
 
     def __init__(self, endpoint: Endpoint) -> None:

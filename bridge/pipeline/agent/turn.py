@@ -15,17 +15,17 @@ from django.utils.translation import gettext as _
 from accounts.channels import http
 from accounts.models import Health
 from bridge.media import storage
-from bridge.models import Delivery, Message, Outcome, Reason, Wire
+from bridge.models import Carrier, Delivery, Message, Outcome, Reason
 from bridge.pipeline.agent import notices, stop, typing_indicator
 from bridge.pipeline.agent.prompt import file_name
-from bridge.pipeline.agent.usage import Used, store_usage
+from bridge.pipeline.agent.usage import TurnUsage, store_usage
 from bridge.pipeline.delivery import state as work
-from bridge.pipeline.delivery.retry_policy import Failure, refusal
-from bridge.pipeline.delivery.state import Asked, Done, LostLease
+from bridge.pipeline.delivery.retry_policy import Failure, failure_for
+from bridge.pipeline.delivery.state import LostLease, OpenAttempt, Success
 from bridge.pipeline.outbound import moderation, outbox
 from bridge.pipeline.replies import unread
-from bridge.runtime.db.batching import Together
-from bridge.runtime.db.connection import AWAY, patiently, run_call, run_db
+from bridge.runtime.db.batching import GroupCommit
+from bridge.runtime.db.connection import DB_UNAVAILABLE, in_db_thread, in_io_thread, retry_while_db_down
 from bridge.security import logs
 from bridge.security.redaction import redact_text
 from channels_wechat.contract.errors import ChannelError
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
     from bridge.models import Attempt
-    from bridge.pipeline.agent.transports import Link
+    from bridge.pipeline.agent.transports import Transport
     from openclaw.models import Gateway
     from openclaw.turns import Usage
 
@@ -50,8 +50,8 @@ FILES_WAIT_SECONDS = 30
 MAX_FAILURES = 4
 MEDIA_MAX_BYTES = 20 * 1024 * 1024
 # Of one answer's files so many are fetched, and so many bytes of them held at a time; the reader is told of the others.
-MOST_FILES = 20
-MOST_BYTES = 100 * 1024 * 1024
+MAX_FILES = 20
+MAX_FILE_BYTES = 100 * 1024 * 1024
 _ACTIONS = {
     Action.RETRY: "retry",
     Action.WAIT: "wait",
@@ -62,7 +62,7 @@ _ACTIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenTurn:
     """A turn whose attempt is committed. lost: it was asked before and nobody knows what came of it; stopped: by /stop since then."""
 
     turn: Turn
@@ -71,28 +71,28 @@ class Opened:
     stopped: bool = False
 
 
-def take(holder: str, limit: int, gateway: Gateway) -> list[tuple[Delivery, Opened | None]]:
+def claim_turns(holder: str, limit: int, gateway: Gateway) -> list[tuple[Delivery, OpenTurn | None]]:
     """Claim a gateway's turns, and open at once, together, those that nothing stands before: never asked, no files, and no check."""
-    claimed = work.claim(Wire.CONNECTOR, holder, limit, gateway_id=gateway.pk)
+    claimed = work.claim(Carrier.CONNECTOR, holder, limit, gateway_id=gateway.pk)
     for row in claimed:
         row.gateway = gateway
-    fresh = [row for row in claimed if _fresh(row)]
-    attempts = work.begin_all([Asked(row, _request(row)) for row in fresh]) if fresh else []
-    opened = {row.pk: Opened(turn_for(row), attempt) for row, attempt in zip(fresh, attempts, strict=True) if attempt}
+    fresh = [row for row in claimed if _is_new(row)]
+    attempts = work.open_attempts([OpenAttempt(row, _request(row)) for row in fresh]) if fresh else []
+    opened = {row.pk: OpenTurn(turn_for(row), attempt) for row, attempt in zip(fresh, attempts, strict=True) if attempt}
     return [(row, opened.get(row.pk)) for row in claimed]
 
 
-def _fresh(delivery: Delivery) -> bool:
-    asked = delivery.tries or delivery.run
-    waits = delivery.payload.get("attachments") or moderation.concerns(delivery)
-    return not asked and not waits and not work.too_old(delivery)
+def _is_new(delivery: Delivery) -> bool:
+    asked = delivery.tries or delivery.run_number
+    waits = delivery.payload.get("attachments") or moderation.applies_to(delivery)
+    return not asked and not waits and not work.is_expired(delivery)
 
 
-def open_turn(delivery: Delivery) -> Opened:
+def open_turn(delivery: Delivery) -> OpenTurn:
     """The same for one, whatever was before. Raises LostLease."""
-    lost, stopped = lost_before(delivery), stopped_since(delivery)
+    lost, stopped = has_unknown_outcome(delivery), is_stopped(delivery)
     turn = turn_for(delivery)
-    return Opened(turn, work.begin(delivery, _request(delivery, lost)), lost, stopped)
+    return OpenTurn(turn, work.open_attempt(delivery, _request(delivery, lost)), lost, stopped)
 
 
 def _request(delivery: Delivery, lost: bool = False) -> dict[str, str]:
@@ -100,14 +100,14 @@ def _request(delivery: Delivery, lost: bool = False) -> dict[str, str]:
     return {"recover" if lost else "ask": key_of(delivery), "session_key": delivery.payload["session_key"]}
 
 
-class Asking:
+class AgentTurn:
     """A turn under way. `stop` breaks it off for a user who typed /stop."""
 
     def __init__(
         self,
         delivery: Delivery,
-        opened: Opened | None,
-        link: Link,
+        opened: OpenTurn | None,
+        link: Transport,
         on_partial: Callable[[Delivery, str], None],
         later: Callable[[Coroutine[None, None, None]], None] | None = None,
     ) -> None:
@@ -122,15 +122,15 @@ class Asking:
         row = self.delivery
         with logs.about(account=row.account_id, message=row.message_id, delivery=row.pk):
             await self._run_safely()
-            if unread.may_be(row):
-                await run_call(unread.announce_turn, row)
+            if unread.can_be_waited_for(row):
+                await in_io_thread(unread.wake_readers_of_turn, row)
 
     async def _run_safely(self) -> None:
         try:
             await self._run()
         except LostLease:
             log.warning("the lease was lost")
-        except AWAY as error:  # the lease decides, and then the gateway is asked what became of the turn
+        except DB_UNAVAILABLE as error:  # the lease decides, and then the gateway is asked what became of the turn
             log.warning("the database is away (%s)", type(error).__name__)
         except Exception as error:  # a defect of ours; the lane must not hang
             log.exception("a turn failed")
@@ -142,7 +142,7 @@ class Asking:
     def _use(self, usage: Usage) -> None:
         """What the turn took; it comes beside the answer or after it, and never holds it up."""
         if self.opened and self.later:
-            self.later(_keep_usage(Used(self.opened.attempt.pk, usage)))
+            self.later(_store_usage(TurnUsage(self.opened.attempt.pk, usage)))
 
     async def stop(self) -> None:
         self.stopped = True
@@ -151,13 +151,13 @@ class Asking:
 
     async def _run(self) -> None:
         if self.opened is None:
-            if work.too_old(self.delivery):
-                await self._fail(refusal(Reason.TOO_OLD))
+            if work.is_expired(self.delivery):
+                await self._fail(failure_for(Reason.TOO_OLD))
                 return
             await self._wait_for_files()
-            if await run_call(moderation.held_back, self.delivery):
+            if await in_io_thread(moderation.hold_if_flagged, self.delivery):
                 return
-            self.opened = await run_db(open_turn, self.delivery)
+            self.opened = await in_db_thread(open_turn, self.delivery)
         if self.stopped or self.opened.stopped:
             await self._break_off(self.opened)
             return
@@ -168,26 +168,26 @@ class Asking:
             return
         await self._settle(answer)
 
-    async def _break_off(self, opened: Opened) -> None:
+    async def _break_off(self, opened: OpenTurn) -> None:
         """/stop came while the files did, or while the connection was away and the gateway may still be at it."""
         if opened.lost:
             with contextlib.suppress(GatewayError):
                 await self.link.abort(opened.turn)
-        await run_db(patiently, work.skip, self.delivery, opened.attempt, Reason.STOPPED)
+        await in_db_thread(retry_while_db_down, work.skip, self.delivery, opened.attempt, Reason.STOPPED)
 
-    async def _answer(self, opened: Opened) -> Answer | None:
+    async def _answer(self, opened: OpenTurn) -> Answer | None:
         def partial(text: str) -> None:
             self.on_partial(self.delivery, text)
 
         turn, ask = opened.turn, self.link.recover if opened.lost else self.link.ask
-        async with typing_indicator.typing(self.delivery):
+        async with typing_indicator.show_typing(self.delivery):
             return await ask(turn, partial, self._use)
 
     async def _wait_for_files(self) -> None:
         waiting = list(self.delivery.payload.get("attachments", []))
         deadline = asyncio.get_running_loop().time() + FILES_WAIT_SECONDS
         while waiting and not self.stopped and asyncio.get_running_loop().time() < deadline:
-            if not await run_db(storage.still_fetching, waiting):
+            if not await in_db_thread(storage.still_fetching, waiting):
                 return
             await asyncio.sleep(0.2)
 
@@ -195,8 +195,8 @@ class Asking:
         if answer is None:  # the old run came to nothing: ask again at once, with a new key
             await self._fail(Failure("retry", "not_answered", _("The lost run gave no answer; asked anew."), 0.1))
             return
-        files, missing = await files_of(answer, self._file)
-        await run_db(patiently, self._store, answer, files, [*answer.missing, *missing][:MOST_FILES])
+        files, missing = await fetch_files(answer, self._file)
+        await in_db_thread(retry_while_db_down, self._store, answer, files, [*answer.missing, *missing][:MAX_FILES])
 
     def _store(self, answer: Answer, files: list[ContentFile[bytes]], missing: list[str]) -> None:
         """The delivery's end and the answer, in one transaction: both or neither."""
@@ -208,13 +208,13 @@ class Asking:
             notes.append(question.account.sentence("not_all_read"))
         text = "\n\n".join(line for line in (agent_text.visible(answer.text), *notes) if line)
         said = bool(text or files) and question is not None
-        done = Done(
+        done = Success(
             self.delivery,
             self._open_attempt(),
             remote_id=answer.run_id,
             reason="" if said else Reason.NO_ANSWER,
             response={"text": answer.text, "files": len(files)},
-            then=(lambda: keep_answer(self.delivery, text, files)) if said else None,
+            then=(lambda: store_answer(self.delivery, text, files)) if said else None,
         )
         after = _succeed(done)
         if after is None:
@@ -229,20 +229,22 @@ class Asking:
 
     async def _refused(self, error: GatewayError) -> None:
         if self.stopped and error.code == Code.RUN_ABORTED:
-            await run_db(patiently, work.skip, self.delivery, self._open_attempt(), Reason.STOPPED)
+            await in_db_thread(retry_while_db_down, work.skip, self.delivery, self._open_attempt(), Reason.STOPPED)
             return
         text = error.explained
         if error.action == Action.CONFIG and self.delivery.gateway:
-            await run_db(patiently, self.delivery.gateway.set_state, Health.STOPPED, str(error.code), text)
+            await in_db_thread(
+                retry_while_db_down, self.delivery.gateway.set_state, Health.STOPPED, str(error.code), text
+            )
         action, reason = _ACTIONS[error.action], ""
-        if action == "retry" and await run_db(failures, self.delivery, str(error.code)) >= MAX_FAILURES - 1:
+        if action == "retry" and await in_db_thread(count_failures, self.delivery, str(error.code)) >= MAX_FAILURES - 1:
             action, reason = "permanent", Reason.TRIES_SPENT
         await self._fail(Failure(action, str(error.code), text, error.retry_after, reason=reason))
 
     async def _fail(self, failure: Failure) -> None:
         try:
             attempt = self.opened.attempt if self.opened else None
-            await run_db(patiently, fail_turn, self.delivery, attempt, failure)
+            await in_db_thread(retry_while_db_down, fail_turn, self.delivery, attempt, failure)
         except LostLease:
             log.warning("the lease was lost")
 
@@ -252,19 +254,19 @@ class Asking:
         return self.opened.attempt
 
 
-async def _keep_usage(used: Used) -> None:
+async def _store_usage(used: TurnUsage) -> None:
     try:
-        await run_db(store_usage, used)
-    except AWAY as error:
+        await in_db_thread(store_usage, used)
+    except DB_UNAVAILABLE as error:
         log.warning("the usage of a turn was not stored: the database is away (%s)", type(error).__name__)
 
 
 def key_of(delivery: Delivery) -> str:
     """The gateway's idempotency key: stays while the outcome is unknown, else a new one."""
-    return f"{delivery.pk}.{delivery.run}"
+    return f"{delivery.pk}.{delivery.run_number}"
 
 
-def lost_before(delivery: Delivery) -> bool:
+def has_unknown_outcome(delivery: Delivery) -> bool:
     """Whether this key was asked before and nobody knows what came of it."""
     unknown = delivery.attempts.filter(outcome__in=(Outcome.UNKNOWN, Outcome.INTERRUPTED))
     key = key_of(delivery)
@@ -275,17 +277,17 @@ def fail_turn(delivery: Delivery, attempt: Attempt | None, failure: Failure) -> 
     """The turn's failure, and what the person reads where that was the last try. Raises LostLease."""
     with transaction.atomic():
         work.fail(delivery, attempt, failure)
-        notices.tell_failed(delivery)
+        notices.notify_failed(delivery)
 
 
-def failures(delivery: Delivery, code: str) -> int:
+def count_failures(delivery: Delivery, code: str) -> int:
     """How often this turn failed in this way since it was queued, or replayed."""
     return delivery.attempts.filter(outcome=Outcome.ERROR, code=code, started_at__gte=delivery.queued_at).count()
 
 
-def stopped_since(delivery: Delivery) -> bool:
+def is_stopped(delivery: Delivery) -> bool:
     """Whether somebody typed /stop after this turn was first asked; a turn never asked is not marked."""
-    return bool(stop.stopped_among({delivery.pk}))
+    return bool(stop.stopped_turns({delivery.pk}))
 
 
 def turn_for(delivery: Delivery) -> Turn:
@@ -303,7 +305,7 @@ def turn_for(delivery: Delivery) -> Turn:
     )
 
 
-def keep_answer(delivery: Delivery, text: str, files: list[ContentFile[bytes]]) -> Message:
+def store_answer(delivery: Delivery, text: str, files: list[ContentFile[bytes]]) -> Message:
     if delivery.message is None:
         raise ValueError("an answer needs its question")
     more: Any = {"files": files, "allowed": delivery.payload.get("allowed", ())}
@@ -318,14 +320,14 @@ def named_file(content: bytes, name: str, mime: str) -> ContentFile[bytes]:
     return file
 
 
-async def files_of(
+async def fetch_files(
     answer: Answer, fetch: Callable[[MediaRef], Awaitable[ContentFile[bytes]]]
 ) -> tuple[list[ContentFile[bytes]], list[str]]:
     """The answer's files, and the names of those that cannot be had or are too many."""
     files: list[ContentFile[bytes]] = []
-    missing, size = [ref.name for ref in answer.media[MOST_FILES:]], 0
-    for ref in answer.media[:MOST_FILES]:
-        if size >= MOST_BYTES:
+    missing, size = [ref.name for ref in answer.media[MAX_FILES:]], 0
+    for ref in answer.media[:MAX_FILES]:
+        if size >= MAX_FILE_BYTES:
             missing.append(ref.name)
             continue
         try:
@@ -349,7 +351,7 @@ def fetch_media(ref: MediaRef) -> ContentFile[bytes]:
 def _attachments(ids: list[int]) -> tuple[tuple[Attachment, ...], list[str]]:
     """The files that are there, and a line for each that is not."""
     files, lost = [], []
-    for item in storage.rows(ids) if ids else ():
+    for item in storage.attachments_of(ids) if ids else ():
         if item.file:
             kind: Any = "image" if item.kind == "image" else "file"
             files.append(Attachment(kind, file_name(item.name) or item.kind, item.mime, storage.read(item.pk).content))
@@ -359,4 +361,4 @@ def _attachments(ids: list[int]) -> tuple[tuple[Attachment, ...], list[str]]:
 
 
 # Turns that end at one moment are settled together, with their answers.
-_succeed = Together(work.succeed_all)
+_succeed = GroupCommit(work.mark_all_delivered)

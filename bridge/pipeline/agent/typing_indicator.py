@@ -8,9 +8,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from accounts import capabilities
-from accounts.channels import known
+from accounts.channels import cached_by_id
 from bridge.people import peers
-from bridge.runtime.db.connection import run_call
+from bridge.runtime.db.connection import in_io_thread
 from channels_wechat import can
 from channels_wechat.contract.channel import Typing
 from channels_wechat.contract.errors import ChannelError
@@ -26,10 +26,10 @@ SHOWN_SECONDS = 15.0
 
 
 @contextlib.asynccontextmanager
-async def typing(delivery: Delivery) -> AsyncIterator[None]:
+async def show_typing(delivery: Delivery) -> AsyncIterator[None]:
     """While the turn runs: once when it begins, and once more when the first sign is over."""
     message = delivery.message if delivery.account and can(delivery.account.kind, Typing) else None
-    showing = asyncio.create_task(_show(message)) if message else None
+    showing = asyncio.create_task(_show_repeatedly(message)) if message else None
     try:
         yield
     finally:
@@ -37,16 +37,16 @@ async def typing(delivery: Delivery) -> AsyncIterator[None]:
             showing.cancel()
 
 
-async def _show(message: Message) -> None:
-    await run_call(_show_once, message)
+async def _show_repeatedly(message: Message) -> None:
+    await in_io_thread(_show_once, message)
     await asyncio.sleep(SHOWN_SECONDS)
-    await run_call(_show_once, message)
+    await in_io_thread(_show_once, message)
 
 
 def _show_once(message: Message) -> None:
     try:
-        account, channel = known(message.account_id)
-        silent = capabilities.passively(channel, account.pk) or not capabilities.allowed(
+        account, channel = cached_by_id(message.account_id)
+        silent = capabilities.answers_passively(channel, account.pk) or not capabilities.allowed(
             account.pk, capabilities.TYPING
         )
         if account.usable and isinstance(channel, Typing) and not silent:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from accounts import counters
 from bridge.runtime.db import connection
-from bridge.runtime.db.batching import Together
+from bridge.runtime.db.batching import GroupCommit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,16 +26,16 @@ FROM jsonb_to_recordset(%(rows)s::jsonb) AS x(attempt bigint, usage jsonb) WHERE
 """
 
 
-class Used(NamedTuple):
+class TurnUsage(NamedTuple):
     """What the turn of an attempt took."""
 
     attempt_id: int
     usage: Usage
 
 
-def _store_all(used: Sequence[Used]) -> list[int]:
+def _store_all(used: Sequence[TurnUsage]) -> list[int]:
     rows = [{"attempt": one.attempt_id, "usage": asdict(one.usage)} for one in used]
-    connection.run(UPDATE, {"rows": json.dumps(rows)})
+    connection.execute_prepared(UPDATE, {"rows": json.dumps(rows)})
     for one in used:
         _count(one.usage)
     return [one.attempt_id for one in used]
@@ -50,4 +50,4 @@ def _count(usage: Usage) -> None:
 
 
 # Turns that end at one moment are stored in one statement.
-store_usage = Together(_store_all)
+store_usage = GroupCommit(_store_all)

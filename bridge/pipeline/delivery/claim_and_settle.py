@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import transaction
 
-from bridge.models import Delivery, State, Wire
+from bridge.models import Carrier, Delivery, State
 from bridge.pipeline.delivery import state as work
 from channels_wechat.contract.text import clean
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from channels_wechat.contract.messages import Answer
 
 # A request that finds its part in one of these states is given it, again if need be.
-OFFERED = (State.SENDING, State.UNCERTAIN, State.DELIVERED)
+OFFERED_STATES = (State.SENDING, State.UNCERTAIN, State.DELIVERED)
 
 
-class Given(NamedTuple):
+class HttpReply(NamedTuple):
     """part: the delivery to be confirmed when this was sent."""
 
     answer: Answer
@@ -34,31 +34,33 @@ def offer(waiting: Delivery, via: str, remote_id: str = "") -> Delivery | None:
     open attempt, and the delivery becomes uncertain. remote_id: of the request that is answered, by which its repetitions find this part.
     None: its lane is not free yet, or somebody else was given it.
     """
-    claimed = work.claim(Wire.VIEW, _holder(), 1, only=waiting.pk)
+    claimed = work.claim(Carrier.HTTP_REPLY, _holder(), 1, only=waiting.pk)
     if not claimed:
         return None
     delivery = claimed[0]
     if delivery.pk != waiting.pk:
         raise ValueError("another delivery was claimed than the one that was asked for")
-    work.begin(delivery, {"via": via, **delivery.payload})
+    work.open_attempt(delivery, {"via": via, **delivery.payload})
     if remote_id:
         Delivery.objects.filter(pk=delivery.pk).update(remote_id=clean(remote_id)[:200])
     delivery.state = State.SENDING
     return delivery
 
 
-def unconfirmed(part: Delivery) -> int | None:
+def part_to_confirm(part: Delivery) -> int | None:
     """Its id, while it is to be confirmed when it was sent."""
     return None if part.state == State.DELIVERED else part.pk
 
 
 def confirm(part: int) -> None:
     """What was offered was sent: sending or uncertain → delivered. Does nothing where somebody else settled it."""
-    delivery = Delivery.objects.filter(pk=part, wire=Wire.VIEW, state__in=(State.SENDING, State.UNCERTAIN)).first()
+    delivery = Delivery.objects.filter(
+        pk=part, carrier=Carrier.HTTP_REPLY, state__in=(State.SENDING, State.UNCERTAIN)
+    ).first()
     attempt = delivery and delivery.attempts.order_by("-number").first()
     if delivery and attempt:
         with contextlib.suppress(work.LostLease):
-            work.succeed(delivery, attempt, remote_id=delivery.remote_id)
+            work.mark_delivered(delivery, attempt, remote_id=delivery.remote_id)
 
 
 @cache

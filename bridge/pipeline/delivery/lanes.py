@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
-from bridge.models import Wire
+from bridge.models import Carrier
 
 if TYPE_CHECKING:
     from bridge.models import Delivery
@@ -33,7 +33,7 @@ def lane_of_answers(conversation_id: int | None) -> str:
 def as_unread(delivery: Delivery) -> dict[str, Any]:
     """Return the columns of a part that waits for its reader; after UNREAD_SECONDS the worker takes it and closes it as unread."""
     due_at = timezone.now() + timedelta(seconds=UNREAD_SECONDS)
-    return {"wire": Wire.VIEW, "lane": f"{UNREAD}{delivery.message_id or 0}", "due_at": due_at}
+    return {"carrier": Carrier.HTTP_REPLY, "lane": f"{UNREAD}{delivery.message_id or 0}", "due_at": due_at}
 
 
 def is_unread_part(delivery: Delivery) -> bool:

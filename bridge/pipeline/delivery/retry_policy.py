@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 RETRY_SECONDS = (2, 5, 15, 60, 120, 300, 600, 900)
 MAX_TRIES = 20
 # How an attempt ends whose request may have been carried out.
-UNPROVEN = (Outcome.UNKNOWN, Outcome.INTERRUPTED)
+UNPROVEN_OUTCOMES = (Outcome.UNKNOWN, Outcome.INTERRUPTED)
 # The action for what cannot be sent: it is kept for its reader to ask for.
 READABLE = "readable"
 
@@ -41,33 +41,35 @@ class Failure:
     reason: str = ""  # a more exact `Reason` than the action implies
 
 
-def refusal(reason: Reason) -> Failure:
+def failure_for(reason: Reason) -> Failure:
     """For what we do not even try."""
     return Failure("permanent", str(reason), force_str(reason.label), reason=reason)
 
 
-def repeatable(delivery: Delivery) -> bool:
-    """An agent's turn is looked up by its key before it is asked again; the platform swallows a repetition until `repeat_until`.
+def is_safe_to_retry(delivery: Delivery) -> bool:
+    """An agent's turn is looked up by its key before it is asked again; the platform swallows a repetition until `dedup_until`.
 
     A webhook's receiver knows a repetition by its id, and an alert told twice does no harm.
     """
     if delivery.target in (Target.AGENT, Target.WEBHOOK):
         return True
-    return delivery.repeat_until is not None and delivery.repeat_until > timezone.now()
+    return delivery.dedup_until is not None and delivery.dedup_until > timezone.now()
 
 
 def may_have_arrived(ids: Iterable[int]) -> set[int]:
     """Return those deliveries to WeChat of which an earlier attempt may have been carried out: sent again, they may arrive twice."""
-    unproven = Attempt.objects.filter(delivery__in=list(ids), outcome__in=UNPROVEN, delivery__target=Target.CHANNEL)
+    unproven = Attempt.objects.filter(
+        delivery__in=list(ids), outcome__in=UNPROVEN_OUTCOMES, delivery__target=Target.CHANNEL
+    )
     return set(unproven.values_list("delivery_id", flat=True))
 
 
-def repeats_visibly(delivery: Delivery) -> bool:
+def is_repetition_visible(delivery: Delivery) -> bool:
     """Whether a repetition would be seen twice although it is sent unasked: a group robot's readers see no id."""
     return delivery.target == Target.WEBHOOK and delivery.endpoint_id is None
 
 
-def verdict(delivery: Delivery, failure: Failure, *, began: bool) -> dict[str, Any]:
+def next_state(delivery: Delivery, failure: Failure, *, began: bool) -> dict[str, Any]:
     """The fields that say what becomes of it. began: an attempt was counted as a try."""
     now = timezone.now()
     given_back = {"tries": F("tries") - 1} if began else {}  # what was not the message's fault burns no try
@@ -81,7 +83,7 @@ def verdict(delivery: Delivery, failure: Failure, *, began: bool) -> dict[str, A
     if failure.action == "permanent":
         return _dead_or_uncertain(delivery, failure.reason or Reason.PERMANENT)
     unknown = failure.action == "unknown"
-    if unknown and not repeatable(delivery):
+    if unknown and not is_safe_to_retry(delivery):
         return uncertain()
     if delivery.tries >= (failure.max_tries or MAX_TRIES):
         return (
@@ -91,7 +93,7 @@ def verdict(delivery: Delivery, failure: Failure, *, began: bool) -> dict[str, A
         )
     # While the outcome is unknown the gateway's key stays: it is the proof that nothing was asked twice.
     run = {} if unknown else _next_run(delivery)
-    mark = {"possibly_twice": True} if unknown and repeats_visibly(delivery) else {}
+    mark = {"possibly_twice": True} if unknown and is_repetition_visible(delivery) else {}
     return {"state": State.PENDING, "due_at": now + _backoff(delivery.tries, failure.retry_after), **run, **mark}
 
 
@@ -101,7 +103,7 @@ def uncertain() -> dict[str, Any]:
 
 
 def _next_run(delivery: Delivery) -> dict[str, Any]:
-    return {"run": F("run") + 1} if delivery.target == Target.AGENT else {}
+    return {"run_number": F("run_number") + 1} if delivery.target == Target.AGENT else {}
 
 
 def _dead_or_uncertain(delivery: Delivery, reason: str) -> dict[str, Any]:

@@ -17,12 +17,12 @@ ROW = Table(
         "gateway_id",
         "endpoint_id",
         "route_id",
-        "wire",
+        "carrier",
         "lane",
         "part",
         "payload",
     )
-    + ("fingerprint", "state", "tries", "run", "due_at", "holder", "repeat_until", "queued_at"),
+    + ("fingerprint", "state", "tries", "run_number", "due_at", "holder", "dedup_until", "queued_at"),
 )
 MESSAGE = Table(Message, "m", ("id", "uuid", "account_id", "conversation_id", "peer_kind", "peer_id", "reply_to_id"))
 # Of several questions that wait in one conversation, each counts as asked so much later than the one before it, at most so far ahead:
@@ -36,8 +36,8 @@ AHEAD_SECONDS = 3600
 # its `turn_at`: the second question of somebody counts as asked `TURN_SECONDS` after their first one. So each conversation has its
 # turn, however many messages one of them holds, and nobody waits for ever, because time only grows.
 #
-# The index delivery_fair has the pending rows by wire, gateway, account and rank. The queues (accounts with something pending) are found by
-# jumping from one to the next, and each is walked from its start, so that the size of a backlog does not matter.
+# The index delivery_fair has the pending rows by carrier, gateway, account and rank. The queues (accounts with something pending) are
+# found by jumping from one to the next, and each is walked from its start, so that the size of a backlog does not matter.
 LAST_ID = 2**63 - 1
 # So many heads are looked at, over all queues, before a claim decides whose are taken.
 AHEAD = 200
@@ -53,30 +53,30 @@ _NEXT_IN_LANE = """
     WHERE b.message_id = d.message_id AND b.target = d.target AND b.part < d.part AND b.state = 'held' LIMIT 1) IS NULL)"""
 # horizon: how far a rank may lie in the future; what waits for its time is not walked past.
 _CLAIMABLE = f"""
-  d.state = 'pending' AND d.wire = queue.wire AND {_GATEWAY} = queue.gateway AND {_ACCOUNT} = queue.account
+  d.state = 'pending' AND d.carrier = queue.carrier AND {_GATEWAY} = queue.gateway AND {_ACCOUNT} = queue.account
   AND {_RANK} <= statement_timestamp() + make_interval(secs => %(horizon)s) AND d.due_at <= statement_timestamp()
   AND {_NEXT_IN_LANE}
   AND (d.endpoint_id IS NULL OR (SELECT e.enabled FROM bridge_webhookendpoint e WHERE e.id = d.endpoint_id))"""  # noqa: S608  constants
 _USABLE = """
-  (queue.wire NOT IN ('worker', 'view') OR queue.account = 0 OR (a.enabled AND a.state <> 'stopped'))
-  AND (queue.wire <> 'connector' OR (g.enabled AND g.state <> 'stopped'))"""
+  (queue.carrier NOT IN ('worker', 'http_reply') OR queue.account = 0 OR (a.enabled AND a.state <> 'stopped'))
+  AND (queue.carrier <> 'connector' OR (g.enabled AND g.state <> 'stopped'))"""
 _UPDATE = f"""
 UPDATE bridge_delivery d
-SET state = 'sending', holder = %(holder)s, lease_until = statement_timestamp() + make_interval(secs => %(lease)s), wire = %(wire)s
+SET state = 'sending', holder = %(holder)s, lease_until = statement_timestamp() + make_interval(secs => %(lease)s), carrier = %(carrier)s
 FROM heads LEFT JOIN bridge_message m ON m.id = heads.message_id
 WHERE d.id = heads.id RETURNING {ROW.columns}, {MESSAGE.columns}, heads.account_state"""  # noqa: S608  the models' columns
 # most: how many the holder has room for altogether; of a gateway its turns at a time. reserve: room that only accounts with little under
 # way may use. Both count only where several accounts share the room. share: `accounts.shares` has the same rule in Python.
 CLAIM = f"""
-WITH RECURSIVE queue(wire, gateway, account) AS (
-  SELECT first.* FROM unnest(%(wires)s::text[]) AS given(wire) CROSS JOIN LATERAL (
-    SELECT d.wire::text, {_GATEWAY}, {_ACCOUNT} FROM bridge_delivery d
-    WHERE d.state = 'pending' AND d.wire = given.wire AND {_GATEWAY} BETWEEN %(first)s::bigint AND %(last)s::bigint
+WITH RECURSIVE queue(carrier, gateway, account) AS (
+  SELECT first.* FROM unnest(%(carriers)s::text[]) AS given(carrier) CROSS JOIN LATERAL (
+    SELECT d.carrier::text, {_GATEWAY}, {_ACCOUNT} FROM bridge_delivery d
+    WHERE d.state = 'pending' AND d.carrier = given.carrier AND {_GATEWAY} BETWEEN %(first)s::bigint AND %(last)s::bigint
     ORDER BY {_GATEWAY}, {_ACCOUNT} LIMIT 1) AS first
   UNION ALL
   SELECT next.* FROM queue CROSS JOIN LATERAL (
-    SELECT d.wire::text, {_GATEWAY}, {_ACCOUNT} FROM bridge_delivery d
-    WHERE d.state = 'pending' AND d.wire = queue.wire AND {_GATEWAY} <= %(last)s::bigint
+    SELECT d.carrier::text, {_GATEWAY}, {_ACCOUNT} FROM bridge_delivery d
+    WHERE d.state = 'pending' AND d.carrier = queue.carrier AND {_GATEWAY} <= %(last)s::bigint
       AND ({_GATEWAY}, {_ACCOUNT}) > (queue.gateway, queue.account)
     ORDER BY {_GATEWAY}, {_ACCOUNT} LIMIT 1) AS next
 ), busy AS MATERIALIZED (
@@ -85,8 +85,8 @@ WITH RECURSIVE queue(wire, gateway, account) AS (
 ), usable AS MATERIALIZED (
   SELECT queue.*, a.state AS account_state, COALESCE(a.gateway_share, 100) AS share, COALESCE(busy.count, 0) AS busy,
     COALESCE((SELECT sum(count) FROM busy WHERE busy.gateway = queue.gateway), 0) AS total,
-    CASE WHEN queue.wire = 'connector' THEN g.max_in_flight ELSE %(most)s::bigint END AS most,
-    CASE WHEN queue.wire = 'connector' THEN EXISTS (
+    CASE WHEN queue.carrier = 'connector' THEN g.max_in_flight ELSE %(most)s::bigint END AS most,
+    CASE WHEN queue.carrier = 'connector' THEN EXISTS (
       SELECT 1 FROM bridge_route r WHERE r.gateway_id = queue.gateway AND r.account_id <> queue.account AND r.enabled)
     ELSE EXISTS (SELECT 1 FROM accounts_channelaccount o WHERE o.id <> queue.account AND o.enabled) END AS shared
   FROM queue LEFT JOIN accounts_channelaccount a ON a.id = queue.account LEFT JOIN openclaw_gateway g ON g.id = queue.gateway
@@ -94,14 +94,14 @@ WITH RECURSIVE queue(wire, gateway, account) AS (
   WHERE {_USABLE}
 ), reserved AS (
   SELECT usable.*, most IS NOT NULL AND shared AND most > 1 AS limited, GREATEST(1, most / 8) AS reserve,
-    CASE WHEN wire = 'connector' THEN most * share / 100 ELSE most END AS own FROM usable
+    CASE WHEN carrier = 'connector' THEN most * share / 100 ELSE most END AS own FROM usable
 ), roomy AS MATERIALIZED (
   SELECT reserved.*, CASE WHEN limited
     THEN LEAST(GREATEST(1, LEAST(own, most - reserve)) - busy, GREATEST(reserve - busy, most - reserve - total), %(limit)s)
     ELSE LEAST(%(limit)s, COALESCE(most - total, %(limit)s)) END AS room
   FROM reserved
 ), ranked AS (
-  SELECT wire, gateway, account, limited, total, most, reserve, busy, head.rank,
+  SELECT carrier, gateway, account, limited, total, most, reserve, busy, head.rank,
     busy + row_number() OVER (PARTITION BY gateway, account ORDER BY head.rank) AS place
   FROM roomy AS queue CROSS JOIN LATERAL (
     SELECT {_RANK} AS rank FROM bridge_delivery d WHERE {_CLAIMABLE}
@@ -110,12 +110,12 @@ WITH RECURSIVE queue(wire, gateway, account) AS (
 ), counted AS (
   SELECT ranked.*, row_number() OVER (PARTITION BY gateway ORDER BY place, rank) AS number FROM ranked
 ), quota AS MATERIALIZED (
-  SELECT wire, gateway, account, count(*) AS room FROM (
+  SELECT carrier, gateway, account, count(*) AS room FROM (
     SELECT * FROM counted WHERE NOT limited OR place <= reserve OR total + number <= most - reserve
     ORDER BY place, rank LIMIT %(limit)s) AS chosen
-  GROUP BY wire, gateway, account
+  GROUP BY carrier, gateway, account
   UNION ALL
-  SELECT wire, gateway, account, room FROM roomy WHERE room > 0 AND (SELECT count(*) FROM roomy WHERE room > 0) = 1
+  SELECT carrier, gateway, account, room FROM roomy WHERE room > 0 AND (SELECT count(*) FROM roomy WHERE room > 0) = 1
 ), heads AS MATERIALIZED (
   SELECT head.*, a.state AS account_state FROM quota AS queue CROSS JOIN LATERAL (
     SELECT d.id, d.message_id FROM bridge_delivery d WHERE {_CLAIMABLE}
@@ -127,9 +127,9 @@ WITH RECURSIVE queue(wire, gateway, account) AS (
 CLAIM_ONE = f"""
 WITH heads AS MATERIALIZED (
   SELECT d.id, d.message_id, a.state AS account_state FROM bridge_delivery d
-  CROSS JOIN LATERAL (SELECT d.wire, COALESCE(d.gateway_id, 0) AS gateway, COALESCE(d.account_id, 0) AS account) AS queue
+  CROSS JOIN LATERAL (SELECT d.carrier, COALESCE(d.gateway_id, 0) AS gateway, COALESCE(d.account_id, 0) AS account) AS queue
   LEFT JOIN accounts_channelaccount a ON a.id = d.account_id LEFT JOIN openclaw_gateway g ON g.id = d.gateway_id
-  WHERE d.id = %(only)s AND d.state = 'pending' AND d.wire = ANY(%(wires)s::text[]) AND {_USABLE} AND {_NEXT_IN_LANE}
+  WHERE d.id = %(only)s AND d.state = 'pending' AND d.carrier = ANY(%(carriers)s::text[]) AND {_USABLE} AND {_NEXT_IN_LANE}
   FOR UPDATE OF d SKIP LOCKED
 )
 {_UPDATE}"""  # noqa: S608  the models' columns
@@ -139,22 +139,22 @@ BEGIN = """
 WITH asked AS (
   SELECT x.id, x.holder, x.request, CASE WHEN NOT EXISTS (
     SELECT 1 FROM bridge_delivery d JOIN bridge_delivery s ON s.lane = d.lane AND s.fingerprint = d.fingerprint AND s.id <> d.id
-    JOIN bridge_attempt t ON t.delivery_id = s.id AND t.started_at > x.unless_since AND t.outcome <> 'error'
+    JOIN bridge_attempt t ON t.delivery_id = s.id AND t.started_at > x.dedup_unless_sent_since AND t.outcome <> 'error'
     WHERE d.id = x.id AND s.fingerprint <> ''
-  ) THEN x.repeat_until END AS repeat_until
+  ) THEN x.dedup_until END AS dedup_until
   FROM jsonb_to_recordset(%(rows)s::jsonb)
-    AS x(id bigint, holder text, request jsonb, repeat_until timestamptz, unless_since timestamptz)
+    AS x(id bigint, holder text, request jsonb, dedup_until timestamptz, dedup_unless_sent_since timestamptz)
 ), held AS (
-  UPDATE bridge_delivery d SET tries = d.tries + 1, repeat_until = COALESCE(x.repeat_until, d.repeat_until)
+  UPDATE bridge_delivery d SET tries = d.tries + 1, dedup_until = COALESCE(x.dedup_until, d.dedup_until)
   FROM asked x WHERE d.id = x.id AND d.holder = x.holder AND d.state = 'sending'
-  RETURNING d.id, x.request, x.repeat_until, d.possibly_twice
+  RETURNING d.id, x.request, x.dedup_until, d.possibly_twice
 ), opened AS (
   INSERT INTO bridge_attempt (delivery_id, number, started_at, outcome, code, error, request, response, possibly_twice)
   SELECT held.id, 1 + COALESCE((SELECT max(number) FROM bridge_attempt t WHERE t.delivery_id = held.id), 0), %(now)s, '', '', '',
     held.request, '{}', held.possibly_twice
   FROM held RETURNING delivery_id, id, number
 )
-SELECT opened.delivery_id, opened.id, opened.number, held.repeat_until FROM opened JOIN held ON held.id = opened.delivery_id
+SELECT opened.delivery_id, opened.id, opened.number, held.dedup_until FROM opened JOIN held ON held.id = opened.delivery_id
 """
 SUCCEED = """
 WITH done AS (

@@ -20,11 +20,11 @@ from django.utils import timezone
 from django.utils.encoding import force_str
 
 from accounts import counters
-from accounts.channels import known
-from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target, Wire
+from accounts.channels import cached_by_id
+from bridge.models import Attempt, Carrier, Delivery, Outcome, Reason, State, Target
 from bridge.pipeline.delivery import retry_policy, sql
 from bridge.runtime.db import connection
-from bridge.runtime.wakeups.publish import Bell, ring
+from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.security.redaction import redact, redact_text
 from bridge.webhooks import events
 from channels_wechat.contract.text import clean
@@ -39,9 +39,14 @@ if TYPE_CHECKING:
 # A dead process's work is given out again after this; a living one renews every RENEW_SECONDS.
 LEASE_SECONDS = 30
 RENEW_SECONDS = 10
-SWEEP_AT_ONCE = 500
+SWEEP_BATCH = 500
 # Who carries what; a stream's row that its view left behind is the worker's.
-BELLS = {Wire.WORKER: Bell.SEND, Wire.VIEW: Bell.SEND, Wire.CONNECTOR: Bell.ASK, Wire.HOOK: Bell.HOOK}
+TOPIC_OF_CARRIER = {
+    Carrier.WORKER: Topic.SEND,
+    Carrier.HTTP_REPLY: Topic.SEND,
+    Carrier.CONNECTOR: Topic.ASK,
+    Carrier.WEBHOOK: Topic.HOOK,
+}
 
 next_seq = Func(Value("bridge_delivery_seq"), function="nextval")
 
@@ -50,17 +55,20 @@ class LostLease(Exception):
     """Somebody else has this delivery now; whatever came of ours is kept with the attempt only."""
 
 
-class Asked(NamedTuple):
-    """A request that is to leave. repeat_until: until when a repetition does no harm; not so where the same was said `unless_since`."""
+class OpenAttempt(NamedTuple):
+    """A request about to be sent. dedup_until: the platform drops repetitions until then.
+
+    It is ignored if the same payload was sent in this lane after `dedup_unless_sent_since`.
+    """
 
     delivery: Delivery
     request: Any
-    repeat_until: datetime | None = None
-    unless_since: datetime | None = None
+    dedup_until: datetime | None = None
+    dedup_unless_sent_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Success:
     """The other side took it. note: what it did not do; reason: a `Reason`, where it was not simply delivered.
 
     then: called in the transaction that settles it, unless the lease was lost.
@@ -75,7 +83,7 @@ class Done:
     then: Callable[[], object] | None = None
 
 
-class Settled(NamedTuple):
+class AfterSuccess(NamedTuple):
     """What follows a delivered one. parts: some of its message were held for it; next: its lane goes on."""
 
     parts: bool
@@ -88,7 +96,7 @@ def holder_name() -> str:
 
 
 def claim(
-    wire: Wire,
+    carrier: Carrier,
     holder: str,
     limit: int,
     *,
@@ -102,33 +110,33 @@ def claim(
     not (a poll takes what waits for it). most: how many the holder carries at a time, of which one account leaves a part to others; a
     gateway's turns have this limit in its row.
     """
-    wires = [Wire.WORKER, Wire.VIEW] if wire == Wire.WORKER else [wire]
+    carriers = [Carrier.WORKER, Carrier.HTTP_REPLY] if carrier == Carrier.WORKER else [carrier]
     values: dict[str, Any] = {
-        "wires": [str(w) for w in wires],
-        "wire": str(wire),
+        "carriers": [str(w) for w in carriers],
+        "carrier": str(carrier),
         "holder": holder,
         "lease": LEASE_SECONDS,
     }
     if only:
-        rows = connection.run(sql.CLAIM_ONE, {**values, "only": only})
+        rows = connection.execute_prepared(sql.CLAIM_ONE, {**values, "only": only})
     else:
         first, last = (gateway_id, gateway_id) if gateway_id else (0, sql.LAST_ID)
-        horizon = 2 * sql.AHEAD_SECONDS if wire == Wire.CONNECTOR else 0
+        horizon = 2 * sql.AHEAD_SECONDS if carrier == Carrier.CONNECTOR else 0
         values |= {"limit": limit, "first": first, "last": last, "most": most, "horizon": horizon}
-        rows = connection.run(sql.CLAIM, {**values, "ahead": sql.AHEAD})
-    claimed = sorted(map(_claimed, rows), key=lambda row: row.due_at)
-    if wire == Wire.HOOK:
+        rows = connection.execute_prepared(sql.CLAIM, {**values, "ahead": sql.AHEAD})
+    claimed = sorted(map(_read_claimed, rows), key=lambda row: row.due_at)
+    if carrier == Carrier.WEBHOOK:
         prefetch_related_objects(claimed, "endpoint")
     return claimed
 
 
-def _claimed(values: Sequence[Any]) -> Delivery:
+def _read_claimed(values: Sequence[Any]) -> Delivery:
     row = sql.ROW.read(values)
     if row is None:
         raise ValueError("a claim returns rows")
     row.message = sql.MESSAGE.read(values[len(sql.ROW.fields) :])
     if row.account_id:
-        row.account = known(row.account_id)[0]
+        row.account = cached_by_id(row.account_id)[0]
         row.account.state = values[-1]
     if row.message and row.account:
         row.message.account = row.account
@@ -148,53 +156,53 @@ def renew(holder: str, ids: Iterable[int]) -> int:
     return Delivery.objects.filter(pk__in=list(ids), holder=holder, state=State.SENDING).update(lease_until=lease)
 
 
-def begin(delivery: Delivery, request: Any, **more: Any) -> Attempt:
+def open_attempt(delivery: Delivery, request: Any, **more: Any) -> Attempt:
     """Commit the open attempt; the request may leave when this returns. more: the other fields of `Asked`. Raises LostLease."""
-    attempt = begin_all([Asked(delivery, request, **more)])[0]
+    attempt = open_attempts([OpenAttempt(delivery, request, **more)])[0]
     if attempt is None:
         raise LostLease(delivery.pk)
     return attempt
 
 
-def begin_all(asked: Sequence[Asked]) -> list[Attempt | None]:
+def open_attempts(asked: Sequence[OpenAttempt]) -> list[Attempt | None]:
     """The same for several, in one statement. None: its lease was lost."""
     now, requests = timezone.now(), [redact(one.request) for one in asked]
-    values = {"rows": _json([_asking(*one) for one in zip(asked, requests, strict=True)]), "now": now}
-    opened = {pk: opened for pk, *opened in connection.run(sql.BEGIN, values)}
+    values = {"rows": _json([_attempt_row(*one) for one in zip(asked, requests, strict=True)]), "now": now}
+    opened = {pk: opened for pk, *opened in connection.execute_prepared(sql.BEGIN, values)}
     attempts: list[Attempt | None] = []
     for one, request in zip(asked, requests, strict=True):
-        pk, number, one.delivery.repeat_until = opened.get(one.delivery.pk, (0, 0, None))
+        pk, number, one.delivery.dedup_until = opened.get(one.delivery.pk, (0, 0, None))
         one.delivery.tries += bool(pk)
         attempt = Attempt(pk=pk, delivery=one.delivery, number=number, started_at=now, request=request)
         attempts.append(attempt if pk else None)
     return attempts
 
 
-def _asking(asked: Asked, request: Any) -> dict[str, Any]:
-    until, since = asked.repeat_until, asked.unless_since
+def _attempt_row(asked: OpenAttempt, request: Any) -> dict[str, Any]:
+    until, since = asked.dedup_until, asked.dedup_unless_sent_since
     return {
         "id": asked.delivery.pk,
         "holder": asked.delivery.holder,
         "request": request,
-        "repeat_until": until and until.isoformat(),
-        "unless_since": since and since.isoformat(),
+        "dedup_until": until and until.isoformat(),
+        "dedup_unless_sent_since": since and since.isoformat(),
     }
 
 
-def succeed(delivery: Delivery, attempt: Attempt, **learned: Any) -> None:
+def mark_delivered(delivery: Delivery, attempt: Attempt, **learned: Any) -> None:
     """sending → delivered; also uncertain → delivered when the proof comes after the lease was over. learned: the fields of `Done`.
 
     Raises LostLease; the attempt keeps what was learned.
     """
-    if succeed_all([Done(delivery, attempt, **learned)])[0] is None:
+    if mark_all_delivered([Success(delivery, attempt, **learned)])[0] is None:
         raise LostLease(delivery.pk)
 
 
-def succeed_all(ended: Sequence[Done]) -> list[Settled | None]:
+def mark_all_delivered(ended: Sequence[Success]) -> list[AfterSuccess | None]:
     """The same for several, in one commit. None: its lease was lost."""
-    values = {"rows": _json([_end(done) for done in ended]), "now": timezone.now()}
+    values = {"rows": _json([_success_row(done) for done in ended]), "now": timezone.now()}
     with transaction.atomic():
-        settled = {pk: Settled(*after) for pk, *after in connection.run(sql.SUCCEED, values)}
+        settled = {pk: AfterSuccess(*after) for pk, *after in connection.execute_prepared(sql.SUCCEED, values)}
         for done in ended:
             after = settled.get(done.delivery.pk)
             if done.then and after:
@@ -203,11 +211,11 @@ def succeed_all(ended: Sequence[Done]) -> list[Settled | None]:
                 _release_parts(done.delivery)
     for done in ended:
         counters.add("attempts", target=done.delivery.target, outcome=str(Outcome.OK))
-        _tell_next(done.delivery)
+        _wake_next(done.delivery)
     return [settled.get(done.delivery.pk) for done in ended]
 
 
-def _end(done: Done) -> dict[str, Any]:
+def _success_row(done: Success) -> dict[str, Any]:
     return {
         "id": done.delivery.pk,
         "holder": done.delivery.holder,
@@ -229,19 +237,19 @@ def fail(
     """sending → pending (again, later), dead or uncertain. then: as in `Done`. Raises LostLease."""
     outcome = Outcome.UNKNOWN if failure.action == "unknown" else Outcome.ERROR
     fields = {
-        **retry_policy.verdict(delivery, failure, began=attempt is not None),
+        **retry_policy.next_state(delivery, failure, began=attempt is not None),
         "error": redact_text(failure.text),
         "lease_until": None,
     }
     with transaction.atomic():
         if attempt:
             _close(attempt, outcome, code=failure.code, error=failure.text, response=failure.response)
-        changed = _held(delivery).update(**fields)
+        changed = _leased_by_us(delivery).update(**fields)
         if changed and fields["state"] in (State.DEAD, State.UNCERTAIN):
-            _given_up(delivery)
+            _on_failure(delivery)
         if changed and then:
             then()
-    _settled(delivery, changed)
+    _check_lease(delivery, changed)
 
 
 def skip(delivery: Delivery, attempt: Attempt | None, reason: Reason) -> None:
@@ -250,8 +258,8 @@ def skip(delivery: Delivery, attempt: Attempt | None, reason: Reason) -> None:
         if attempt:
             _close(attempt, Outcome.ERROR, code=str(reason), error=force_str(reason.label))
         fields = {"state": State.SKIPPED, "reason": reason, "finished_at": timezone.now(), "lease_until": None}
-        changed = _held(delivery).update(**fields)
-    _settled(delivery, changed)
+        changed = _leased_by_us(delivery).update(**fields)
+    _check_lease(delivery, changed)
 
 
 def hold(
@@ -273,34 +281,34 @@ def hold(
         if attempt:
             code, response = (failure.code, failure.response) if failure else (str(reason), None)
             _close(attempt, Outcome.ERROR, code=code, error=text, response=response)
-        changed = _held(delivery).update(**fields)
+        changed = _leased_by_us(delivery).update(**fields)
         if changed:  # what waits for a window goes on all at once, so that it keeps its place in the lane
             _hold_parts(delivery, reason if reason == Reason.WINDOW else Reason.PART_BEFORE)
-    _settled(delivery, changed)
+    _check_lease(delivery, changed)
 
 
-def put_off(delivery: Delivery, seconds: float, text: str) -> None:
+def postpone(delivery: Delivery, seconds: float, text: str) -> None:
     """sending → pending without a try burned: nothing was asked of the other side."""
     due_at = timezone.now() + timedelta(seconds=seconds)
-    _held(delivery).update(state=State.PENDING, due_at=due_at, lease_until=None, error=text)
+    _leased_by_us(delivery).update(state=State.PENDING, due_at=due_at, lease_until=None, error=text)
 
 
-def _settled(delivery: Delivery, changed: int) -> None:
+def _check_lease(delivery: Delivery, changed: int) -> None:
     if not changed:
         raise LostLease(delivery.pk)
-    _tell_next(delivery)
+    _wake_next(delivery)
 
 
-def _tell_next(delivery: Delivery) -> None:
-    """The lane is free. Whoever carried this looks at once for what comes next; only a poll's parts may go on by another's wire."""
-    if delivery.wire == Wire.VIEW:
-        transaction.on_commit(lambda: ring(Bell.SEND))
+def _wake_next(delivery: Delivery) -> None:
+    """The lane is free. Whoever carried this looks at once for what comes next; only a poll's parts may go on by another's carrier."""
+    if delivery.carrier == Carrier.HTTP_REPLY:
+        transaction.on_commit(lambda: notify(Topic.SEND))
 
 
-def too_old(delivery: Delivery) -> bool:
+def is_expired(delivery: Delivery) -> bool:
     """A webhook's endpoint is a machine that reads the event's own time, so it may hear of it later than a person should."""
-    told = settings.MAX_AGE_HOOK if delivery.endpoint_id else settings.MAX_AGE_SEND
-    limit = settings.MAX_AGE_ASK if delivery.target == Target.AGENT else told
+    told = settings.MAX_AGE_WEBHOOK if delivery.endpoint_id else settings.MAX_AGE_ANSWER
+    limit = settings.MAX_AGE_QUESTION if delivery.target == Target.AGENT else told
     return bool((timezone.now() - delivery.queued_at).total_seconds() > limit)
 
 
@@ -308,20 +316,20 @@ def sweep() -> int:
     """Take back what lost processes held. Returns how many."""
     with transaction.atomic():
         over = Delivery.objects.filter(state=State.SENDING, lease_until__lt=timezone.now())
-        rows = list(over.select_for_update(skip_locked=True)[:SWEEP_AT_ONCE])
+        rows = list(over.select_for_update(skip_locked=True)[:SWEEP_BATCH])
         for delivery in rows:
-            _take_back(delivery)
+            _recover_expired(delivery)
     return len(rows)
 
 
-def hand_over(holder: str) -> None:
+def release_all(holder: str) -> None:
     """A holder that ends in order gives back all it has, as the sweep would after its lease."""
     with transaction.atomic():
         for delivery in Delivery.objects.filter(holder=holder, state=State.SENDING).select_for_update():
-            _take_back(delivery)
+            _recover_expired(delivery)
 
 
-def _take_back(delivery: Delivery) -> None:
+def _recover_expired(delivery: Delivery) -> None:
     """Without an open attempt nothing had left. With one, only a provably safe repetition is tried again."""
     now = timezone.now()
     left = delivery.attempts.filter(finished_at=None).update(
@@ -329,17 +337,17 @@ def _take_back(delivery: Delivery) -> None:
     )
     if left:
         counters.add("attempts", left, target=delivery.target, outcome=str(Outcome.INTERRUPTED))
-    if not left or retry_policy.repeatable(delivery):
-        mark = {"possibly_twice": True} if left and retry_policy.repeats_visibly(delivery) else {}
+    if not left or retry_policy.is_safe_to_retry(delivery):
+        mark = {"possibly_twice": True} if left and retry_policy.is_repetition_visible(delivery) else {}
         fields: dict[str, Any] = {"state": State.PENDING, "due_at": now, **mark}
     else:
         fields = retry_policy.uncertain()
-    _held(delivery).update(**fields, lease_until=None)
+    _leased_by_us(delivery).update(**fields, lease_until=None)
     if fields["state"] == State.UNCERTAIN:
-        _given_up(delivery)
+        _on_failure(delivery)
 
 
-def _held(delivery: Delivery) -> Any:
+def _leased_by_us(delivery: Delivery) -> Any:
     return Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder, state=State.SENDING)
 
 
@@ -355,9 +363,9 @@ def _later_parts(delivery: Delivery) -> Any:
     return delivery.message.deliveries.filter(target=delivery.target, part__gt=delivery.part)
 
 
-def _given_up(delivery: Delivery) -> None:
+def _on_failure(delivery: Delivery) -> None:
     """Dead or uncertain. Half an answer after a gap would mislead: the later parts wait for somebody to replay this one."""
-    events.died(delivery)
+    events.failed(delivery)
     _hold_parts(delivery, Reason.PART_BEFORE)
 
 
@@ -372,7 +380,7 @@ def _release_parts(delivery: Delivery) -> None:
         Delivery.objects.filter(pk=part.pk, state=State.HELD).update(**fields, queued_at=timezone.now())
 
 
-def waiting() -> Sequence[Bell]:
+def due_topics() -> Sequence[Topic]:
     """For the sweep: whom to ring because work is due."""
     due = Delivery.objects.filter(state=State.PENDING, due_at__lte=timezone.now())
-    return list(dict.fromkeys(BELLS[wire] for wire in Wire if due.filter(wire=wire).exists()))
+    return list(dict.fromkeys(TOPIC_OF_CARRIER[carrier] for carrier in Carrier if due.filter(carrier=carrier).exists()))

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection
 from django.utils import timezone
 
-from accounts.channels import known
+from accounts.channels import cached_by_id
 from bridge.models import Conversation, Message, Route
 from bridge.people import peers
 from bridge.pipeline.delivery import sql
-from bridge.pipeline.inbound.rate import Person
-from bridge.runtime.db.connection import run
+from bridge.pipeline.inbound.rate import SenderRate
+from bridge.runtime.db.connection import execute_prepared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from channels_wechat.contract.channel import Channel
 
 # How many messages one look at the outbox takes.
-AT_ONCE = 200
+BATCH_SIZE = 200
 # The peers are sorted before the locks are asked for, so that two routers never wait for each other. The messages are looked for in the
 # order of the index message_unrouted: by any other, PostgreSQL sometimes prefers to walk past all that was ever routed.
 _LOCK = f"""
 WITH waiting AS (
   SELECT account_id, peer_kind, peer_id FROM bridge_message WHERE routed_at IS NULL AND direction = 'in'
-  ORDER BY account_id, peer_kind, peer_id, id LIMIT {AT_ONCE}
+  ORDER BY account_id, peer_kind, peer_id, id LIMIT {BATCH_SIZE}
 ), peer AS MATERIALIZED (
   SELECT DISTINCT account_id, peer_kind, peer_id FROM waiting ORDER BY account_id, peer_kind, peer_id
 )
@@ -45,9 +45,9 @@ CROSS JOIN LATERAL (
   SELECT * FROM bridge_message AS its
   WHERE (its.account_id, its.peer_kind, its.peer_id) = (peer.account_id, peer.peer_kind, peer.peer_id)
     AND its.routed_at IS NULL AND its.direction = 'in'
-  ORDER BY its.id LIMIT {AT_ONCE}
+  ORDER BY its.id LIMIT {BATCH_SIZE}
 ) AS message"""  # noqa: S608  constants
-_IDS = f"SELECT message.account_id, message.id {_WAITING} ORDER BY message.id LIMIT {AT_ONCE}"
+_IDS = f"SELECT message.account_id, message.id {_WAITING} ORDER BY message.id LIMIT {BATCH_SIZE}"
 # What is read of a message, in the order of the model's fields; Django reads the rest when somebody asks.
 _COLUMNS = (
     "id", "uuid", "account_id", "peer_kind", "peer_id", "kind", "text", "sender", "addressed", "reply_to_id", "occurred_at", "created_at",
@@ -58,7 +58,7 @@ _TAKE = f"""
 WITH taken AS MATERIALIZED (
   SELECT {", ".join(f"message.{name}" for name in _COLUMNS)}, message.raw->'_bridge' AS told
   {_WAITING} WHERE %(only)s::bigint IS NULL OR message.id = %(only)s
-  ORDER BY message.id LIMIT {AT_ONCE}
+  ORDER BY message.id LIMIT {BATCH_SIZE}
 ), heard AS MATERIALIZED (
   SELECT DISTINCT account_id, peer_kind, peer_id FROM taken ORDER BY account_id, peer_kind, peer_id
 ), known AS (
@@ -118,8 +118,8 @@ WITH given AS MATERIALIZED (
     WHERE last.lane = waiting.lane AND last.state IN ('pending', 'sending') ORDER BY last.seq DESC LIMIT 1) AS last
   FROM (SELECT DISTINCT lane FROM given WHERE state = 'pending') AS waiting
 )
-INSERT INTO bridge_delivery (target, wire, message_id, account_id, gateway_id, route_id, lane, seq, part, payload, fingerprint,
-  state, reason, error, tries, run, replays, due_at, turn_at, holder, remote_id, queued_at, created_at, finished_at)
+INSERT INTO bridge_delivery (target, carrier, message_id, account_id, gateway_id, route_id, lane, seq, part, payload, fingerprint,
+  state, reason, error, tries, run_number, replays, due_at, turn_at, holder, remote_id, queued_at, created_at, finished_at)
 SELECT 'agent', 'connector', message, account, gateway, route, lane, nextval('bridge_delivery_seq'), 0, payload, '',
   state, reason, '', 0, 0, 0, %(now)s, LEAST(
     %(now)s::timestamptz + make_interval(secs => %(ahead)s),
@@ -133,7 +133,7 @@ Peers = list[dict[str, Any]]
 
 
 @dataclass(slots=True)
-class Case:
+class RoutingContext:
     """A message and all that its route and its prompt depend on.
 
     conversation: one object for all messages of a batch, so that what a message does to it counts for the next. routes: those that fit
@@ -148,41 +148,43 @@ class Case:
     sender_name: str
     files: Sequence[tuple[int, str, str]]
     told: Mapping[str, Any]
-    person: Person = field(default_factory=Person)
+    person: SenderRate = field(default_factory=SenderRate)
 
 
-def lock() -> Peers:
+def lock_peers() -> Peers:
     """The peers of a batch, held until the transaction ends. Empty: nothing waits."""
-    return [{"account_id": one, "peer_kind": kind, "peer_id": pk} for one, kind, pk, _locked in run(_LOCK, {})]
+    return [
+        {"account_id": one, "peer_kind": kind, "peer_id": pk} for one, kind, pk, _locked in execute_prepared(_LOCK, {})
+    ]
 
 
-def ids(locked: Peers) -> list[tuple[int, int]]:
+def unrouted_ids(locked: Peers) -> list[tuple[int, int]]:
     """Waiting messages of these peers, oldest first: (account, message)."""
-    rows = run(_IDS, {"peers": json.dumps(locked)})
+    rows = execute_prepared(_IDS, {"peers": json.dumps(locked)})
     return [(account, pk) for account, pk in rows]
 
 
-def take(locked: Peers, only: int | None = None) -> list[Case]:
+def load_batch(locked: Peers, only: int | None = None) -> list[RoutingContext]:
     """The waiting messages of these peers, oldest first, each in its conversation; to be called when the locks are held.
 
     only: just this message. What another router took while this one waited for its locks is not seen any more.
     """
-    rows = run(_TAKE, {"peers": json.dumps(locked), "only": only, "now": timezone.now()})
+    rows = execute_prepared(_TAKE, {"peers": json.dumps(locked), "only": only, "now": timezone.now()})
     talks: dict[int, tuple[Conversation, list[Route]]] = {}
-    people: dict[tuple[int, str], Person] = {}
-    return [_case(row, talks, people) for row in rows]
+    people: dict[tuple[int, str], SenderRate] = {}
+    return [_context_of(row, talks, people) for row in rows]
 
 
-def store(decided: Iterable[tuple[Case, Delivery]]) -> None:
+def store_routed(decided: Iterable[tuple[RoutingContext, Delivery]]) -> None:
     """The deliveries, pending or skipped, in this order, and that their messages are routed."""
     pairs = list(decided)
     if pairs:
-        values = {"rows": [_row(*pair) for pair in pairs], "people": _people(case for case, _delivery in pairs)}
+        values = {"rows": [_row_of(*pair) for pair in pairs], "people": _people(case for case, _delivery in pairs)}
         given = {name: json.dumps(rows) for name, rows in values.items()}
-        run(_STORE, {**given, "now": timezone.now(), "turn": sql.TURN_SECONDS, "ahead": sql.AHEAD_SECONDS})
+        execute_prepared(_STORE, {**given, "now": timezone.now(), "turn": sql.TURN_SECONDS, "ahead": sql.AHEAD_SECONDS})
 
 
-def _people(cases: Iterable[Case]) -> list[dict[str, Any]]:
+def _people(cases: Iterable[RoutingContext]) -> list[dict[str, Any]]:
     """The rows of those whose turns were counted."""
     counted = {(case.message.account_id, case.message.sender): case.person for case in cases if case.person.changed}
     return [
@@ -196,24 +198,24 @@ def _people(cases: Iterable[Case]) -> list[dict[str, Any]]:
     ]
 
 
-def _case(
+def _context_of(
     row: tuple[Any, ...],
     talks: dict[int, tuple[Conversation, list[Route]]],
-    people: dict[tuple[int, str], Person],
-) -> Case:
+    people: dict[tuple[int, str], SenderRate],
+) -> RoutingContext:
     message = Message.from_db(connection.alias, _COLUMNS, row[: len(_COLUMNS)])
     talk, (until, refused, name, told, routes, files) = row[len(_COLUMNS) : -6], row[-6:]
     if talk[0] not in talks:
         conversation = Conversation.from_db(connection.alias, _TALK_COLUMNS, talk)
         talks[talk[0]] = conversation, [Route(**fields) for fields in json.loads(routes or "[]")]
-    message.account, channel = known(message.account_id)
+    message.account, channel = cached_by_id(message.account_id)
     message.conversation, routes = talks[talk[0]]
-    person = people.setdefault((message.account_id, message.sender), Person(until, refused))
+    person = people.setdefault((message.account_id, message.sender), SenderRate(until, refused))
     given = (json.loads(files or "[]"), json.loads(told or "{}"), person)
-    return Case(message, message.conversation, routes, channel, name, *given)
+    return RoutingContext(message, message.conversation, routes, channel, name, *given)
 
 
-def _row(case: Case, delivery: Delivery) -> dict[str, Any]:
+def _row_of(case: RoutingContext, delivery: Delivery) -> dict[str, Any]:
     return {
         "message": case.message.pk,
         "conversation": case.conversation.pk,

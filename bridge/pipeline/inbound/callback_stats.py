@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from accounts import counters
-from accounts.valkey import ask
+from accounts.valkey import try_valkey
 from bridge.models import Message
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def last_callback(account: ChannelAccount) -> tuple[datetime, str] | None:
     return (newest, "ok") if newest else None
 
 
-def refusals(account: ChannelAccount) -> dict[str, int]:
+def refused_callbacks(account: ChannelAccount) -> dict[str, int]:
     """Callbacks not taken, by code, most frequent first."""
     counts = {
         name.removeprefix("refused:"): int(n) for name, n in _noted(account).items() if name.startswith("refused:")
@@ -66,4 +66,4 @@ def refusals(account: ChannelAccount) -> dict[str, int]:
 
 def _noted(account: ChannelAccount) -> dict[str, str]:
     nothing: dict[str, str] = {}
-    return ask(lambda valkey: valkey.hgetall(f"callback:{account.key}"), nothing)
+    return try_valkey(lambda valkey: valkey.hgetall(f"callback:{account.key}"), nothing)

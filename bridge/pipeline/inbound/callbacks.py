@@ -16,17 +16,17 @@ from django.db import OperationalError
 from django.utils.translation import gettext as _
 
 from accounts import channels, valkey
-from accounts.capabilities import is_known, passively, passively_as_known
+from accounts.capabilities import answers_passively, answers_passively_as_cached, is_known
 from accounts.models import Health
 from bridge.models import Message
 from bridge.pipeline.delivery import claim_and_settle
-from bridge.pipeline.delivery.claim_and_settle import Given
+from bridge.pipeline.delivery.claim_and_settle import HttpReply
 from bridge.pipeline.inbound import callback_stats, receive, spool_drain
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.replies import passive, streams
-from bridge.pipeline.replies.waiting_requests import Places
+from bridge.pipeline.replies.waiting_requests import WaitSlots
 from bridge.runtime.conf import capacity
-from bridge.runtime.db.connection import AWAY, Line, run_on
+from bridge.runtime.db.connection import DB_UNAVAILABLE, Line, execute_on
 from bridge.runtime.spool import journal
 from bridge.runtime.web.batches import Batches
 from bridge.runtime.web.http import Refused, Request, Response
@@ -61,9 +61,9 @@ class Callbacks:
 
     def __init__(self, threads: Threads) -> None:
         self.threads = threads
-        self.places = Places(capacity.MAX_WAITING_REPLIES)
+        self.places = WaitSlots(capacity.MAX_WAITING_REPLIES)
         self.accounts = Batches[UUID, "Found | None"](self._find, most=1000)
-        self.rows = Batches[receive.Row, receive.Stored](self._store, most=receive.ROWS_AT_ONCE)
+        self.rows = Batches[receive.Row, receive.Stored](self._store, most=receive.BATCH_SIZE)
         self.line = Line()
         self.notes: set[asyncio.Task[Any]] = set()
         self.draining: asyncio.Task[int] | None = None
@@ -79,10 +79,10 @@ class Callbacks:
             account, channel = await self._account(request.path)
             with self._counted():  # not those that strangers guess
                 return await self._answer(request, account, channel)
-        except AWAY as error:
+        except DB_UNAVAILABLE as error:
             log.warning("%s: the database is away (%s)", request.path, type(error).__name__)
             return Response(503)
-        except passive.NotYet:
+        except passive.NotReady:
             return Response(503)
 
     @contextmanager
@@ -139,17 +139,17 @@ class Callbacks:
         try:
             seconds = capacity.LOOKUP_SECONDS if before else capacity.RECEIVE_SECONDS
             return await self._within(seconds, self.accounts(key))
-        except AWAY:
+        except DB_UNAVAILABLE:
             if before:
                 return before
             raise
 
-    async def _reply(self, request: Request, account: ChannelAccount, channel: TakesCallbacks) -> Given:
+    async def _reply(self, request: Request, account: ChannelAccount, channel: TakesCallbacks) -> HttpReply:
         query = _query(request)
         if request.method == "GET":
             answer = channel.challenge(query)
             self._note(str(account.key), "verified", refused=False)
-            return Given(answer)
+            return HttpReply(answer)
         body = await self._body(request)
         parsed = channel.parse(query, body) if len(body) < LARGE_BYTES else await self._run(channel.parse, query, body)
         if parsed.poll and isinstance(channel, Streaming):
@@ -164,7 +164,7 @@ class Callbacks:
             return await passive.answer(
                 account, reply_channel, query, parsed.inbound[0], self.places, self.threads.callbacks
             )
-        return Given(channel.acknowledge(query, parsed))
+        return HttpReply(channel.acknowledge(query, parsed))
 
     async def _body(self, request: Request) -> bytes:
         body = await request.body(settings.CALLBACK_MAX_BYTES, capacity.CALLBACK_BODY_SECONDS)
@@ -180,38 +180,38 @@ class Callbacks:
         self._note(str(account.key), "ok", refused=False)
         if stored is None:
             return
-        receive.wake(with_files=bool(message.media))
+        receive.wake_router(with_files=bool(message.media))
         if account.state == Health.NEW:
             self._later(self._run(account.set_state, Health.OK))
         if said:
-            self._later(self._run(_say_at_once, stored, said))
+            self._later(self._run(_store_reply, stored, said))
 
     async def _stored(self, row: receive.Row) -> receive.Stored:
         """None: a repetition, or in the spool. Raises OperationalError, also where neither takes it in time; it may still be stored."""
         return await self._within(capacity.RECEIVE_SECONDS, self.rows(row))
 
-    async def _poll(self, account: ChannelAccount, channel: Streaming, query: dict[str, str], stream: str) -> Given:
+    async def _poll(self, account: ChannelAccount, channel: Streaming, query: dict[str, str], stream: str) -> HttpReply:
         """While the database is away a poll is told that the agent still works: an error would end the stream."""
         try:
             polled = self._run(streams.answer_poll, account, channel, query, stream)
             return await self._within(capacity.POLL_SECONDS, polled)
-        except AWAY:
-            return Given(await run_on(self.threads.disk, streams.still_working, channel, query, stream))
+        except DB_UNAVAILABLE:
+            return HttpReply(await execute_on(self.threads.disk, streams.still_working, channel, query, stream))
 
     async def _answers_passively(self, channel: Channel, account: ChannelAccount) -> bool:
         if not isinstance(channel, Passive) or channel.answers == "messages":
             return False
         if is_known(account.pk):
-            return passively(channel, account.pk)
+            return answers_passively(channel, account.pk)
         try:
-            return bool(await self._within(capacity.LOOKUP_SECONDS, self._run(passively, channel, account.pk)))
-        except AWAY:
-            return passively_as_known(channel, account.pk)
+            return bool(await self._within(capacity.LOOKUP_SECONDS, self._run(answers_passively, channel, account.pk)))
+        except DB_UNAVAILABLE:
+            return answers_passively_as_cached(channel, account.pk)
 
     # --- in threads
 
     async def _find(self, keys: Sequence[UUID]) -> list[Found | None]:
-        found = await self._run(channels.by_keys, list(set(keys)))
+        found = await self._run(channels.cached_by_keys, list(set(keys)))
         return [found.get(key) for key in keys]
 
     async def _store(self, rows: Sequence[receive.Row]) -> list[receive.Stored]:
@@ -224,7 +224,7 @@ class Callbacks:
         stored = loop.run_in_executor(self.threads.store, receive.store_and_keep_connection, rows, self.line)
         try:
             return await self._within(capacity.STORE_SECONDS, stored)
-        except AWAY as error:
+        except DB_UNAVAILABLE as error:
             log.warning("the database is away (%s): callbacks go to the spool", type(error).__name__)
             self.line.hang_up()
             return await self._append(rows)
@@ -237,7 +237,7 @@ class Callbacks:
         if self.draining is None or self.draining.done():
             self.draining = asyncio.create_task(self._run(partial(spool_drain.drain, beside=True)))
         await asyncio.wait([self.draining], timeout=capacity.DRAIN_SECONDS)
-        if self.draining.done() and isinstance(error := self.draining.exception(), AWAY):
+        if self.draining.done() and isinstance(error := self.draining.exception(), DB_UNAVAILABLE):
             raise error
 
     async def _append(self, rows: Sequence[receive.Row]) -> list[receive.Stored]:
@@ -253,11 +253,11 @@ class Callbacks:
             raise OperationalError("the database does not answer") from None
 
     async def _run(self, work: Callable[..., Any], *args: Any) -> Any:
-        return await run_on(self.threads.callbacks, work, *args)
+        return await execute_on(self.threads.callbacks, work, *args)
 
     def _note(self, key: str, result: str, *, refused: bool) -> None:
         if write := callback_stats.note_callback(key, result, refused):
-            self._later(self._run(valkey.ask, write, None))
+            self._later(self._run(valkey.try_valkey, write, None))
 
     def _confirm(self, part: int) -> None:
         self._later(self._confirmed(part), most=None)
@@ -267,7 +267,7 @@ class Callbacks:
         for pause in CONFIRM_PAUSES:
             try:
                 await self._run(claim_and_settle.confirm, part)
-            except AWAY:
+            except DB_UNAVAILABLE:
                 await asyncio.sleep(pause)
             else:
                 return
@@ -297,5 +297,5 @@ def _query(request: Request) -> dict[str, str]:
         raise Refused(400, "Too many parameters.") from None
 
 
-def _say_at_once(message: int, said: Any) -> None:
-    outbox.said_at_once(Message.objects.select_related("account").get(pk=message), said)
+def _store_reply(message: int, said: Any) -> None:
+    outbox.store_callback_reply(Message.objects.select_related("account").get(pk=message), said)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import ReplyWindow
 from bridge.models import ERASED, Contact, Conversation, Route, SessionEpoch
 from bridge.pipeline.agent.stop import running_turns, stop_turns
-from bridge.pipeline.routing.rules import words
+from bridge.pipeline.routing.rules import split_words
 from bridge.security import audit
 
 
@@ -21,7 +21,7 @@ def pseudonymise(account_id: int, person: str) -> None:
     now = timezone.now()
     contact = Contact.objects.get(account_id=account_id, external_id=person)
     name = f"{ERASED}{contact.pk}"
-    nameless = {"external_id": name, "name": "", "looked_up_at": now, "erase_at": now}
+    nameless = {"external_id": name, "name": "", "name_fetched_at": now, "erasure_requested_at": now}
     Contact.objects.filter(pk=contact.pk).update(**nameless)
     ReplyWindow.objects.filter(account=account_id, peer_id=person).delete()
     talks = Conversation.objects.filter(account=account_id, peer_kind="direct", peer_id=person)
@@ -29,16 +29,16 @@ def pseudonymise(account_id: int, person: str) -> None:
         stop_turns(running_turns(pk))
     SessionEpoch.objects.filter(conversation__in=talks).delete()
     talks.update(peer_id=name, title="")
-    _unmap(account_id, person, name)
+    _rename_in_mappings(account_id, person, name)
 
 
-def _unmap(account_id: int, person: str, name: str) -> None:
+def _rename_in_mappings(account_id: int, person: str, name: str) -> None:
     """Mappings of theirs stay for the deliveries that name them. Their place in a list of senders too: an empty list allows everybody."""
     routes = Route.objects.filter(account=account_id)
     changed = list(routes.filter(peer_kind="direct", peer_id=person))
     Route.objects.filter(pk__in=[route.pk for route in changed]).update(peer_id=name, note="")
     for route in routes.filter(allowed_senders__contains=person):
-        senders = [name if sender == person else sender for sender in words(route.allowed_senders)]
+        senders = [name if sender == person else sender for sender in split_words(route.allowed_senders)]
         Route.objects.filter(pk=route.pk).update(allowed_senders="\n".join(senders))
         changed.append(route)
-    audit.forget(Route.objects.filter(pk__in=[route.pk for route in changed]), "peer_id", "note", "allowed_senders")
+    audit.anonymise(Route.objects.filter(pk__in=[route.pk for route in changed]), "peer_id", "note", "allowed_senders")

@@ -13,7 +13,7 @@ MINUTE = timedelta(seconds=60)
 
 
 @dataclass(slots=True)
-class Person:
+class SenderRate:
     """Who wrote, as one account knows them. refused_at: when a turn was last refused to them. changed: the row has to be written."""
 
     turns_until: datetime | None = None

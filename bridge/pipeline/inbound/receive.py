@@ -15,9 +15,9 @@ from accounts import counters
 from accounts.fields import ALONE, decrypt, sealed
 from bridge.models import Message
 from bridge.runtime.db import connection as database
-from bridge.runtime.db.connection import look_at
-from bridge.runtime.spool.fitting import fitted, unsupported
-from bridge.runtime.wakeups.publish import Bell, ring_soon
+from bridge.runtime.db.connection import check_pooled
+from bridge.runtime.spool.fitting import fit_message, unsupported
+from bridge.runtime.wakeups.publish import Topic, notify_soon
 from channels_wechat.contract.messages import message_uuid
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ Row = dict[str, Any]
 # The id of a row that is new, None for a repetition.
 Stored = int | None
 # In a row's `raw`: what the parser found for the router.
-TOLD = "_bridge"
+PARSED_FACTS = "_bridge"
 # Rows of one statement.
-ROWS_AT_ONCE = 64
+BATCH_SIZE = 64
 
 _STORE = """
 WITH given AS (
@@ -58,13 +58,13 @@ WITH given AS (
 SELECT uuid::text, id FROM stored"""
 
 
-def wake(*, with_files: bool) -> None:
+def wake_router(*, with_files: bool) -> None:
     """A new row is committed: somebody has to route it and to fetch its files."""
     counters.add("messages", direction="in")
-    ring_soon(Bell.ROUTE, *([Bell.FETCH] if with_files else []))
+    notify_soon(Topic.ROUTE, *([Topic.FETCH] if with_files else []))
 
 
-def store(rows: Sequence[Row]) -> list[Stored]:
+def store_inbound(rows: Sequence[Row]) -> list[Stored]:
     """Every message from a platform is stored here: one statement and one commit for all, no platform call.
 
     Of a message that is twice among them one is new. Raises an error of `database.AWAY` where the database is away, and DatabaseError where
@@ -102,8 +102,8 @@ def _is_about_values(error: Exception) -> bool:
 def store_each(rows: Sequence[Row]) -> list[Stored]:
     """`store`, where a row that cannot be stored keeps back no other: it is logged and left out. Raises an error of `database.AWAY`."""
     try:
-        return store(rows)
-    except database.AWAY:
+        return store_inbound(rows)
+    except database.DB_UNAVAILABLE:
         raise
     except Exception as error:  # whatever it is, it is the matter of one of them
         if len(rows) > 1:
@@ -116,11 +116,11 @@ def store_each(rows: Sequence[Row]) -> list[Stored]:
 
 def store_and_keep_connection(rows: Sequence[Row], line: database.Line) -> list[Stored]:
     """`store` in a thread that does nothing else: it keeps its connection, which nobody else can take, and looks whether it is open."""
-    look_at(connection)
+    check_pooled(connection)
     try:
         with line.in_use():
-            return store(rows)
-    except database.AWAY:
+            return store_inbound(rows)
+    except database.DB_UNAVAILABLE:
         if not connection.in_atomic_block:
             connection.close()
         raise
@@ -130,7 +130,7 @@ def row_of(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:
     """What the statement takes, as JSON has it: every value fits its column, whatever the platform signed."""
     row = _row_as_parsed(account, inbound)
     try:
-        return fitted(row)
+        return fit_message(row)
     except Exception as error:  # whatever it is: what was signed is stored in some form
         log.exception("message %s is stored as unsupported: its row cannot be built", row["uuid"])
         return unsupported(row, error)
@@ -192,11 +192,11 @@ def _raw(inbound: Inbound) -> dict[str, Any]:
         "unread": inbound.is_unread or None,
     }
     extra = {name: value for name, value in told.items() if value is not None}
-    theirs = {f"{name}_" if name == TOLD else name: value for name, value in inbound.raw.items()}
-    return {**theirs, **({TOLD: extra} if extra else {})}
+    theirs = {f"{name}_" if name == PARSED_FACTS else name: value for name, value in inbound.raw.items()}
+    return {**theirs, **({PARSED_FACTS: extra} if extra else {})}
 
 
 def _execute(rows: Sequence[Row]) -> list[Stored]:
     distinct = {row["uuid"]: row for row in rows}
-    new = dict(database.run(_STORE, {"rows": json.dumps(list(distinct.values()))}))
+    new = dict(database.execute_prepared(_STORE, {"rows": json.dumps(list(distinct.values()))}))
     return [new.pop(row["uuid"], None) for row in rows]

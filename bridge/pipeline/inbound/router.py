@@ -9,23 +9,23 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from accounts.capabilities import passively
-from accounts.channels import channel_for
-from accounts.reply_windows import Opening
-from bridge.models import Conversation, Delivery, Message, Reason, Route, State, Target, Wire
+from accounts.capabilities import answers_passively
+from accounts.channels import build_channel
+from accounts.reply_windows import WindowGrant
+from bridge.models import Carrier, Conversation, Delivery, Message, Reason, Route, State, Target
 from bridge.people import peers, sessions
 from bridge.pipeline.agent import notices, prompt
 from bridge.pipeline.agent.stop import running_turns, stop_turns
 from bridge.pipeline.delivery.lanes import lane_of_turns
 from bridge.pipeline.inbound import batch
-from bridge.pipeline.inbound.batch import Case
+from bridge.pipeline.inbound.batch import RoutingContext
 from bridge.pipeline.inbound.commands import command_of
 from bridge.pipeline.inbound.pseudonyms import pseudonymise
 from bridge.pipeline.outbound import moderation, outbox, reply_window
 from bridge.pipeline.outbound.rights import rights_of
 from bridge.pipeline.replies import unread
 from bridge.pipeline.routing import rules
-from bridge.runtime.wakeups.publish import Bell, ring
+from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.security import logs
 from bridge.webhooks import events
 from channels_wechat.contract.channel import Forgets, Passive
@@ -45,11 +45,11 @@ def route_waiting() -> int:
         log.warning("a batch could not be routed, its messages are routed one by one: %s", type(error).__name__)
         routed = _route_one_by_one()
     if routed:
-        ring(Bell.ASK)
+        notify(Topic.ASK)
     return routed
 
 
-def waiting() -> bool:
+def has_unrouted() -> bool:
     """For the sweep."""
     return Message.objects.filter(routed_at=None, direction="in").exists()
 
@@ -57,22 +57,22 @@ def waiting() -> bool:
 def route_again(message: Message) -> Delivery:
     """Decide and render anew, for a replay. The delivery is the message's own row, updated but not saved."""
     delivery = message.deliveries.select_for_update().get(target=Target.AGENT)
-    case = Case(
+    case = RoutingContext(
         message,
         _conversation(message),
         routes=message.account.routes.all(),
-        channel=channel_for(message.account),
+        channel=build_channel(message.account),
         sender_name=peers.names_of(message.account_id, [message.sender]).get(message.sender, ""),
         files=list(message.attachments.order_by("position").values_list("pk", "kind", "name")),
-        told=_parsed_for_turn(message),
+        told=_facts_for_turn(message),
     )
-    fresh = _decided(case, _decide(case))
+    fresh = _delivery_for(case, _decide(case))
     for name in ("gateway_id", "route_id", "payload", "state", "reason", "error", "finished_at"):
         setattr(delivery, name, getattr(fresh, name))
     return delivery
 
 
-def _parsed_for_turn(message: Message) -> dict[str, Any]:
+def _facts_for_turn(message: Message) -> dict[str, Any]:
     """What the parser found that a turn needs each time; all else was done when the message came."""
     told = message.raw.get("_bridge", {})
     return {"unread": True} if told.get("unread") else {}
@@ -80,14 +80,14 @@ def _parsed_for_turn(message: Message) -> dict[str, Any]:
 
 @transaction.atomic
 def _route_together() -> int:
-    locked = batch.lock()
-    return _route(batch.take(locked)) if locked else 0
+    locked = batch.lock_peers()
+    return _route(batch.load_batch(locked)) if locked else 0
 
 
 @transaction.atomic
 def _route_one_by_one() -> int:
-    locked = batch.lock()
-    waiting = batch.ids(locked)
+    locked = batch.lock_peers()
+    waiting = batch.unrouted_ids(locked)
     for account_id, pk in waiting:
         with logs.about(account=account_id, message=pk):
             _route_safely(locked, pk)
@@ -98,14 +98,14 @@ def _route_safely(locked: batch.Peers, pk: int) -> None:
     """A message that breaks the router ends as `dead: internal_error`; it must not stop the ones behind it."""
     try:
         with transaction.atomic():
-            _route(batch.take(locked, only=pk))
+            _route(batch.load_batch(locked, only=pk))
     except Exception as error:  # whatever it is, staff see it at the delivery
         log.exception("a message could not be routed")
         with transaction.atomic():
-            _bury(Message.objects.select_related("account").get(pk=pk), error)
+            _mark_unroutable(Message.objects.select_related("account").get(pk=pk), error)
 
 
-def _bury(message: Message, error: Exception) -> None:
+def _mark_unroutable(message: Message, error: Exception) -> None:
     conversation = _conversation(message)
     now = timezone.now()
     Conversation.objects.filter(pk=conversation.pk).update(last_inbound_at=now)
@@ -115,25 +115,25 @@ def _bury(message: Message, error: Exception) -> None:
     dead = _delivery(message, State.DEAD, reason=Reason.INTERNAL, error=text)
     dead.save()
     events.received([message])
-    events.died(dead)
-    notices.tell_failed(dead)
+    events.failed(dead)
+    notices.notify_failed(dead)
 
 
-def _route(cases: list[Case]) -> int:
-    cases = _until_they_left(cases)
+def _route(cases: list[RoutingContext]) -> int:
+    cases = _stop_at_erasure(cases)
     _learn_names(cases)
-    decided: list[tuple[Case, Delivery]] = []
+    decided: list[tuple[RoutingContext, Delivery]] = []
     for case in cases:  # in their order: what one does, the next ones see
-        decided.append((case, _worked_out(case, decided)))
-    batch.store(decided)
-    _tell_readers(decided)
+        decided.append((case, _create_delivery(case, decided)))
+    batch.store_routed(decided)
+    _wake_waiting_requests(decided)
     reply_window.opened([_opening(case) for case in cases if case.told.get("window")])
     events.received([case.message for case in cases])
-    _note_who_came_and_left(cases)
+    _update_subscriptions(cases)
     return len(cases)
 
 
-def _until_they_left(cases: list[Case]) -> list[Case]:
+def _stop_at_erasure(cases: list[RoutingContext]) -> list[RoutingContext]:
     """What follows the event by which somebody must be forgotten waits for the next batch: it is said by somebody new."""
     left: set[int] = set()
     kept = []
@@ -145,20 +145,20 @@ def _until_they_left(cases: list[Case]) -> list[Case]:
     return kept
 
 
-def _note_who_came_and_left(cases: list[Case]) -> None:
+def _update_subscriptions(cases: list[RoutingContext]) -> None:
     for case in cases:
         if (follows := case.told.get("follows")) is not None:
-            peers.follow(case.message.account_id, case.message.sender, follows=follows)
+            peers.set_subscribed(case.message.account_id, case.message.sender, follows=follows)
         if case.told.get("erase"):
             pseudonymise(case.message.account_id, case.message.sender)
 
 
-def _learn_names(cases: list[Case]) -> None:
+def _learn_names(cases: list[RoutingContext]) -> None:
     """Keep the names that events tell, and use them."""
     told: dict[tuple[int, str], str] = {}
     for case in cases:
         if names := case.told.get("contacts"):
-            peers.meet(case.message.account, "", names)
+            peers.upsert_contacts(case.message.account, "", names)
             told |= {(case.message.account_id, who): name for who, name in names.items()}
     for case in cases if told else ():
         talk, account_id = case.conversation, case.message.account_id
@@ -167,51 +167,51 @@ def _learn_names(cases: list[Case]) -> None:
             talk.title = told.get((account_id, talk.peer_id), "")
 
 
-def _opening(case: Case) -> tuple[int, Opening]:
+def _opening(case: RoutingContext) -> tuple[int, WindowGrant]:
     """Return the conversation's id, and the window that what this person did opens."""
     message, (count, seconds) = case.message, case.told["window"]
     began = message.occurred_at or message.created_at
-    opening = Opening(message.account_id, message.peer_id, count, seconds, began, message.created_at)
+    opening = WindowGrant(message.account_id, message.peer_id, count, seconds, began, message.created_at)
     return case.conversation.pk, opening
 
 
-def _tell_readers(decided: list[tuple[Case, Delivery]]) -> None:
+def _wake_waiting_requests(decided: list[tuple[RoutingContext, Delivery]]) -> None:
     """Whoever holds a request open for what gets no turn need not wait."""
     for case, delivery in decided:
         if isinstance(case.channel, Passive) and delivery.state == State.SKIPPED:
-            unread.announce(case.message.account_id, case.message.peer_id)
+            unread.wake_readers(case.message.account_id, case.message.peer_id)
 
 
-def _worked_out(case: Case, before: Sequence[tuple[Case, Delivery]]) -> Delivery:
+def _create_delivery(case: RoutingContext, before: Sequence[tuple[RoutingContext, Delivery]]) -> Delivery:
     """What becomes of the message; a command is obeyed. before: of the same batch, whose rows are not written yet."""
-    _judge(case.message, case.told.get("refers_to", ""))
+    _link_feedback(case.message, case.told.get("refers_to", ""))
     if verdict := case.told.get("verdict"):
-        moderation.judged(case.message.account_id, verdict)
+        moderation.apply_result(case.message.account_id, verdict)
     if case.told.get("greets"):
         _welcome(case)
     decision = _decide(case)
     asked = (turn for other, turn in before if other.conversation is case.conversation and turn.state == State.PENDING)
-    delivery = _decided(case, decision, asked)
+    delivery = _delivery_for(case, decision, asked)
     if delivery.reason == Reason.EMPTY:
-        _tell(case, "not_understood", f"empty:{case.message.pk}")
+        _reply(case, "not_understood", f"empty:{case.message.pk}")
     if delivery.reason == Reason.NO_ROUTE:
-        notices.tell_unmapped(case.message, case.conversation, case.channel)
+        notices.notify_unmapped(case.message, case.conversation, case.channel)
     if delivery.state != State.PENDING or decision.route is None:
         return delivery
     command = command_of(decision.text) if case.message.kind == "text" else ""
     if command:
-        _obey(command, case, decision.route)
+        _run_command(command, case, decision.route)
         return _delivery(case.message, State.SKIPPED, reason=Reason.COMMAND)
     return delivery if _may_have_turn(case) else _delivery(case.message, State.SKIPPED, reason=Reason.TOO_MANY)
 
 
-def _may_have_turn(case: Case) -> bool:
+def _may_have_turn(case: RoutingContext) -> bool:
     """Count the turn. Whoever has had too many is told so, once until they were quiet for a minute."""
     now, message = timezone.now(), case.message
     if not message.sender or case.person.take_turn(message.account.turns_per_minute, now):
         return True
     if case.person.must_be_told(now):
-        _tell(case, "too_many", f"too_many:{message.pk}")
+        _reply(case, "too_many", f"too_many:{message.pk}")
     return False
 
 
@@ -219,16 +219,16 @@ def _conversation(message: Message) -> Conversation:
     return peers.conversation_with(message.account, message.peer_kind, message.peer_id)
 
 
-def _judge(message: Message, judged: str) -> None:
+def _link_feedback(message: Message, judged: str) -> None:
     """Keep feedback with the answer it judges: the one given to the message whose hex uuid it names."""
     if judged:
         answers = Message.objects.filter(reply_to__uuid=judged, account=message.account, source=Message.Source.AGENT)
         message.reply_to = answers.order_by("-id").first()
 
 
-def _decide(case: Case) -> rules.Decision:
+def _decide(case: RoutingContext) -> rules.Decision:
     message = case.message
-    heard = rules.Heard(
+    heard = rules.RoutingInput(
         message.peer_kind,
         message.peer_id,
         message.sender,
@@ -242,9 +242,9 @@ def _decide(case: Case) -> rules.Decision:
     return rules.decide(case.routes, heard)
 
 
-def _decided(case: Case, decision: rules.Decision, asked: Iterable[Delivery] = ()) -> Delivery:
+def _delivery_for(case: RoutingContext, decision: rules.Decision, asked: Iterable[Delivery] = ()) -> Delivery:
     """asked: turns of the same conversation whose rows are not written yet."""
-    if unread.asks_on(case.message, case.channel, asked):
+    if unread.is_continue_request(case.message, case.channel, asked):
         return _delivery(case.message, State.SKIPPED, reason=Reason.READ_ON)
     route, reason = decision.route, _reason(decision, case.conversation)
     if reason or route is None:
@@ -269,7 +269,7 @@ def _delivery(message: Message, state: State, **fields: Any) -> Delivery:
     final = state in (State.SKIPPED, State.DEAD)
     return Delivery(
         target=Target.AGENT,
-        wire=Wire.CONNECTOR,
+        carrier=Carrier.CONNECTOR,
         message_id=message.pk,
         account_id=message.account_id,
         lane=lane_of_turns(message.conversation_id),
@@ -279,32 +279,32 @@ def _delivery(message: Message, state: State, **fields: Any) -> Delivery:
     )
 
 
-def _payload(case: Case, decision: rules.Decision) -> dict[str, Any]:
+def _payload(case: RoutingContext, decision: rules.Decision) -> dict[str, Any]:
     """The turn: everything the connector needs, and what the delivery's page shows."""
     route, message = decision.route, case.message
     if route is None:
         raise ValueError("a payload needs a route")
-    said, forgets = _said(case, decision.text), isinstance(case.channel, Forgets)
+    said, forgets = _prompt_input(case, decision.text), isinstance(case.channel, Forgets)
     allowed = rights_of(route)
     return {
         **({"allowed": allowed} if allowed else {}),
         **({"unread": True} if _must_be_told_of_marks(case) else {}),
         "agent_id": route.agent_id,
         "session_key": sessions.key_for(route, message, case.conversation, by_row=forgets),
-        "message": prompt.message_text(said),
-        "extra_system_prompt": prompt.system_text(said),
+        "message": prompt.user_message(said),
+        "extra_system_prompt": prompt.system_prompt(said),
         "attachments": [pk for pk, _kind, _name in case.files],
     }
 
 
-def _must_be_told_of_marks(case: Case) -> bool:
+def _must_be_told_of_marks(case: RoutingContext) -> bool:
     """Whether the answer says that something could not be read. Not in a group: all would read what concerns one."""
     return bool(case.told.get("unread")) and case.message.peer_kind == "direct"
 
 
-def _said(case: Case, text: str) -> prompt.Said:
+def _prompt_input(case: RoutingContext, text: str) -> prompt.PromptInput:
     message = case.message
-    return prompt.Said(
+    return prompt.PromptInput(
         text=text,
         sender=message.sender,
         sender_name=case.sender_name,
@@ -316,34 +316,36 @@ def _said(case: Case, text: str) -> prompt.Said:
     )
 
 
-def _welcome(case: Case) -> None:
+def _welcome(case: RoutingContext) -> None:
     """By a message, where the reply to the callback could not say it; to who opens the chat again and again, once a day."""
     message, channel = case.message, case.channel
     text = message.account.sentence("welcome")
     if not text or (isinstance(channel, Passive) and channel.takes_passive(message.raw)):
         return
-    if not passively(channel, message.account_id):
+    if not answers_passively(channel, message.account_id):
         key = f"welcome:{case.conversation.pk}:{timezone.localdate():%Y-%m-%d}"
         outbox.answer(message, text, source=Message.Source.BRIDGE, key=key)
 
 
-def _tell(case: Case, sentence: str, key: str) -> None:
+def _reply(case: RoutingContext, sentence: str, key: str) -> None:
     """Not where the only way is a reply that this callback cannot have: what cannot be said would be a dead letter."""
     message, channel = case.message, case.channel
-    if message.kind == "action" or (passively(channel, message.account_id) and not channel.takes_passive(message.raw)):
+    if message.kind == "action" or (
+        answers_passively(channel, message.account_id) and not channel.takes_passive(message.raw)
+    ):
         return
     outbox.answer(message, message.account.sentence(sentence), source=Message.Source.BRIDGE, key=key)
 
 
-def _obey(command: str, case: Case, route: Route) -> None:
+def _run_command(command: str, case: RoutingContext, route: Route) -> None:
     """`/new` and `/stop`, typed by somebody the agent may talk to."""
     message = case.message
-    name = _begin_anew(case, route) if command == "new" else _stop(case, route)
+    name = _start_new_session(case, route) if command == "new" else _stop(case, route)
     text = message.account.sentence(name)
     outbox.answer(message, text, source=Message.Source.BRIDGE, key=f"command:{message.pk}")
 
 
-def _begin_anew(case: Case, route: Route) -> str:
+def _start_new_session(case: RoutingContext, route: Route) -> str:
     """Begin the session of whoever typed it anew. Return the name of what they are told."""
     if route.scope == Route.Scope.SHARED and not route.commands_for_all:
         return "new_session_shared"
@@ -351,7 +353,7 @@ def _begin_anew(case: Case, route: Route) -> str:
     return "new_session"
 
 
-def _stop(case: Case, route: Route) -> str:
+def _stop(case: RoutingContext, route: Route) -> str:
     """Stop one's own turn, or anybody's where the mapping allows it. Return the name of what they are told."""
     running = running_turns(case.conversation.pk)
     everybody = case.message.peer_kind == "direct" or route.commands_for_all

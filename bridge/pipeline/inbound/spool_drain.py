@@ -30,7 +30,7 @@ from accounts.fields import Undecryptable, decrypt_once
 from bridge.models import Message
 from bridge.pipeline.inbound import receive
 from bridge.pipeline.outbound import outbox
-from bridge.runtime.db.connection import AWAY, answered_within
+from bridge.runtime.db.connection import DB_UNAVAILABLE, answered_within
 from bridge.runtime.spool import journal, report
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class _Drain:
         """Until no file is left. Returns how many rows were read. Raises an error of AWAY."""
         try:
             while before := self._open_files(suffixes):
-                if self._store_new(before) < receive.ROWS_AT_ONCE:
+                if self._store_new(before) < receive.BATCH_SIZE:
                     self._finish()
                 suffixes = (journal.SUFFIX,)  # what no key opens is tried once
         finally:
@@ -127,7 +127,7 @@ class _Drain:
         readers = self.readers.values()
         merged = heapq.merge(*(r.records(before) for r in readers), key=lambda record: record.row["now"])
         count = 0
-        while batch := list(itertools.islice(merged, receive.ROWS_AT_ONCE)):
+        while batch := list(itertools.islice(merged, receive.BATCH_SIZE)):
             self._store(batch)
             count += len(batch)
         self.stored += count
@@ -140,7 +140,7 @@ class _Drain:
         self.report.add(rows)
         for row, pk in zip(rows, stored, strict=True):
             if pk is not None:
-                receive.wake(with_files=bool(row["media"]))
+                receive.wake_router(with_files=bool(row["media"]))
                 _say(pk, row)
         for record in batch:
             record.reader.stored = record.end
@@ -201,7 +201,7 @@ def _only_here() -> Iterator[bool]:
 def _say(pk: int, row: dict[str, Any]) -> None:
     """What was said in the answer to the callback belongs into the transcript."""
     if said := row.get("said"):
-        outbox.said_at_once(Message.objects.select_related("account").get(pk=pk), said)
+        outbox.store_callback_reply(Message.objects.select_related("account").get(pk=pk), said)
 
 
 class Keeper:
@@ -230,7 +230,7 @@ class Keeper:
                 self.refresh()
                 drain(unreadable=first)
                 first = False
-            except AWAY:
+            except DB_UNAVAILABLE:
                 pass  # whoever needs the database says so
             except Exception:  # a defect must not end the thread: rows would wait for ever
                 log.exception("the spool could not be drained")

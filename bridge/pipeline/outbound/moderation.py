@@ -22,13 +22,13 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts import capabilities
-from accounts.channels import known
-from accounts.models import Checks, Health
+from accounts.channels import cached_by_id
+from accounts.models import Health, ModerationScope
 from bridge.models import Attachment, Delivery, Message, Reason, State, Target
 from bridge.people import peers
 from bridge.pipeline.delivery import state as work
 from bridge.pipeline.delivery.retry_policy import MAX_TRIES, Failure
-from bridge.runtime.wakeups.publish import Bell, ring
+from bridge.runtime.wakeups.publish import Topic, notify
 from channels_wechat.contract.channel import Moderated
 from channels_wechat.contract.errors import Action, ChannelError
 
@@ -46,27 +46,27 @@ WAIT_MOST_SECONDS = 300
 CONFIGURATION_SECONDS = 60
 
 
-def concerns(delivery: Delivery) -> bool:
+def applies_to(delivery: Delivery) -> bool:
     """Whether it is one of those that are checked. No query, for every delivery is asked this."""
-    checks = delivery.account.checks if delivery.account else ""
-    way = Checks.IN if delivery.target == Target.AGENT else Checks.OUT
-    return checks in (way, Checks.BOTH) and delivery.target != Target.WEBHOOK
+    checks = delivery.account.moderation_scope if delivery.account else ""
+    way = ModerationScope.IN if delivery.target == Target.AGENT else ModerationScope.OUT
+    return checks in (way, ModerationScope.BOTH) and delivery.target != Target.WEBHOOK
 
 
-def held_back(delivery: Delivery) -> bool:
+def hold_if_flagged(delivery: Delivery) -> bool:
     """Check what is still to be checked. True: it does not go on now, and its state says why. Raises LostLease."""
-    message = _unchecked(delivery) if concerns(delivery) else None
-    channel = known(message.account_id)[1] if message else None
+    message = _unchecked(delivery) if applies_to(delivery) else None
+    channel = cached_by_id(message.account_id)[1] if message else None
     if message is None or not isinstance(channel, Moderated):
         return False
     try:
         return _check(delivery, message, channel)
     except ChannelError as error:
-        _not_checked(delivery, error)
+        _on_error(delivery, error)
         return True
 
 
-def judged(account_id: int, verdict: Mapping[str, Any]) -> None:
+def apply_result(account_id: int, verdict: Mapping[str, Any]) -> None:
     """A file's verdict has come. verdict: the fields of `messages.Verdict`. In the caller's transaction; the same again does nothing."""
     items = Attachment.objects.filter(check_trace=verdict["trace_id"], message__account_id=account_id, verdict="")
     item = items.select_for_update(of=("self",)).first()
@@ -76,19 +76,19 @@ def judged(account_id: int, verdict: Mapping[str, Any]) -> None:
     item.save(update_fields=["verdict"])
     waiting = Delivery.objects.filter(message=item.message_id, state=State.HELD, reason=Reason.CHECKING)
     if item.verdict != "pass":
-        waiting.update(reason=Reason.REVIEW, error=_objection(known(account_id)[1], verdict))
-    elif not Attachment.objects.filter(message=item.message_id).exclude(verdict="pass").exists() and let_go(waiting):
-        transaction.on_commit(lambda: ring(Bell.ASK))
+        waiting.update(reason=Reason.REVIEW, error=_objection_text(cached_by_id(account_id)[1], verdict))
+    elif not Attachment.objects.filter(message=item.message_id).exclude(verdict="pass").exists() and release(waiting):
+        transaction.on_commit(lambda: notify(Topic.ASK))
 
 
-def let_go(held: QuerySet[Delivery]) -> int:
+def release(held: QuerySet[Delivery]) -> int:
     """held → pending, at the tail, not to be checked again. Returns how many."""
     now = timezone.now()
     fields: dict[str, Any] = {"state": State.PENDING, "reason": "", "error": "", "seq": work.next_seq}
     return held.filter(state=State.HELD).update(**fields, due_at=now, queued_at=now, reviewed_at=now)
 
 
-def give_up_waiting() -> int:
+def give_up_checks() -> int:
     """For the sweep: files whose verdict did not come. Returns how many."""
     text = _("WeChat's content check gave no result within %(n)d minutes.") % {"n": VERDICT_MINUTES}
     late = Delivery.objects.filter(state=State.HELD, reason=Reason.CHECKING, due_at__lt=timezone.now())
@@ -116,11 +116,11 @@ def _check(delivery: Delivery, message: Message, channel: Moderated) -> bool:
     files = list(message.attachments.exclude(verdict="pass"))
     if not message.text.strip() and not files:
         return False
-    _allowed(delivery)
+    _check_permission(delivery)
     if message.text.strip():
         verdict = channel.check_text(person, message.text)
         if verdict.suggest != "pass":
-            work.hold(delivery, Reason.REVIEW, _objection(channel, _as_told(verdict)))
+            work.hold(delivery, Reason.REVIEW, _objection_text(channel, _as_result(verdict)))
             return True
     return _check_files(delivery, message, channel, person, files) if files else False
 
@@ -140,11 +140,11 @@ def _check_files(
             Attachment.objects.filter(pk=pk).update(check_trace=trace[:100], verdict="")
         text = _("WeChat's content check looks at the file, under the number %s.") % ", ".join(traces.values())
         work.hold(delivery, Reason.CHECKING, text, until=until)
-    _look_back(message)
+    _apply_early_result(message)
     return True
 
 
-def _look_back(message: Message) -> None:
+def _apply_early_result(message: Message) -> None:
     """A verdict that was quicker than our own commit was routed before anybody knew its number."""
     events = Message.objects.filter(conversation=message.conversation_id, kind="event", pk__gt=message.pk)
     for raw in events.values_list("raw", flat=True):
@@ -152,17 +152,17 @@ def _look_back(message: Message) -> None:
         if verdict:
             with transaction.atomic():
                 peers.lock(message.account_id, message.peer_kind, message.peer_id)
-                judged(message.account_id, verdict)
+                apply_result(message.account_id, verdict)
 
 
-def _allowed(delivery: Delivery) -> None:
+def _check_permission(delivery: Delivery) -> None:
     """Raises ChannelError where the platform said lately that this account may not have anything checked."""
     if delivery.account_id and not capabilities.allowed(delivery.account_id, CAPABILITY):
         text = _("WeChat does not grant its content check to this account; the account's page says since when.")
         raise ChannelError("restricted", Action.PERMANENT, text)
 
 
-def _not_checked(delivery: Delivery, error: ChannelError) -> None:
+def _on_error(delivery: Delivery, error: ChannelError) -> None:
     """Never let through: tried again where that may help, else a person decides."""
     account = delivery.account
     if account:
@@ -171,7 +171,7 @@ def _not_checked(delivery: Delivery, error: ChannelError) -> None:
         account.set_state(Health.STOPPED, str(error))
     elif account and error.action in (Action.RETRY, Action.UNKNOWN):
         account.set_state(Health.FAILING, str(error))
-    again = _again(delivery, error)
+    again = _retry_of(delivery, error)
     if again is None:
         work.hold(delivery, Reason.REVIEW, _("WeChat did not check this: %s") % error)
         return
@@ -181,7 +181,7 @@ def _not_checked(delivery: Delivery, error: ChannelError) -> None:
     work.fail(delivery, None, again)
 
 
-def _again(delivery: Delivery, error: ChannelError) -> Failure | None:
+def _retry_of(delivery: Delivery, error: ChannelError) -> Failure | None:
     """How it is tried again; None: that would be of no use, or too late."""
     if error.action == Action.CONFIG:
         return Failure("wait", error.code, str(error), CONFIGURATION_SECONDS)
@@ -192,11 +192,11 @@ def _again(delivery: Delivery, error: ChannelError) -> Failure | None:
     return None
 
 
-def _as_told(verdict: Any) -> dict[str, Any]:
+def _as_result(verdict: Any) -> dict[str, Any]:
     return {"trace_id": verdict.trace_id, "suggest": verdict.suggest, "label": verdict.label}
 
 
-def _objection(channel: Any, verdict: Mapping[str, Any]) -> str:
+def _objection_text(channel: Any, verdict: Mapping[str, Any]) -> str:
     """For staff. verdict: the fields of `messages.Verdict`."""
     label, trace = int(verdict.get("label") or 0), str(verdict["trace_id"])
     words = str(channel.objection(label)) if isinstance(channel, Moderated) else ""

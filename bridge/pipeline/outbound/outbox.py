@@ -15,14 +15,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts import counters
-from accounts.capabilities import passively
-from accounts.channels import channel_for
+from accounts.capabilities import answers_passively
+from accounts.channels import build_channel
 from accounts.person_ids import person_id
 from bridge.media import storage
 from bridge.models import (
     Attachment,
     AttachmentState,
     Attempt,
+    Carrier,
     Conversation,
     Delivery,
     Message,
@@ -30,7 +31,6 @@ from bridge.models import (
     Reason,
     State,
     Target,
-    Wire,
 )
 from bridge.people import peers, sessions
 from bridge.pipeline.delivery import lanes
@@ -38,7 +38,7 @@ from bridge.pipeline.outbound.recipients import why_unconfirmed
 from bridge.pipeline.outbound.rights import restrict
 from bridge.pipeline.replies import stream_options, unread
 from bridge.runtime.db.tables import Table
-from bridge.runtime.wakeups.publish import Bell, ring
+from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.webhooks import events
 from channels_wechat.contract import filetypes
 from channels_wechat.contract.channel import Media, Passive, Recall, Streaming
@@ -60,11 +60,11 @@ if TYPE_CHECKING:
 
 
 # No surface cuts a text of so few bytes into too many parts.
-SHORT = 4000
+SHORT_BYTES = 4000
 # The name of the file that holds an answer too long for messages.
-WHOLE = "answer.txt"
+WHOLE_ANSWER_NAME = "answer.txt"
 _MESSAGES, _DELIVERIES = Table(Message, "m"), Table(Delivery, "d")
-NOBODY = gettext_lazy(
+PERSON_ERASED = gettext_lazy(
     "This person left, and their data was erased. If they come back, they have a conversation of their own."
 )
 
@@ -99,9 +99,9 @@ def send_within(
     """
     if not several and (refusal := why_unconfirmed(peer_kind, peer_id)):
         raise CannotSend(refusal)
-    channel, peer_id = channel_for(account), person_id(account, peer_kind, peer_id)
+    channel, peer_id = build_channel(account), person_id(account, peer_kind, peer_id)
     peers.lock(account.pk, peer_kind, peer_id)
-    conversation = _place(account, peer_kind, peer_id, reply_to)
+    conversation = _conversation_of(account, peer_kind, peer_id, reply_to)
     if source not in (Message.Source.AGENT, Message.Source.BRIDGE):
         stored = _stored(conversation, source, client, key)
         if stored:
@@ -134,7 +134,7 @@ def answer(
     )
 
 
-def said_at_once(question: Message, text: str) -> None:
+def store_callback_reply(question: Message, text: str) -> None:
     """Keep what the callback's own answer said (a welcome), so that the transcript shows it."""
     with transaction.atomic():
         conversation = peers.conversation_with(question.account, question.peer_kind, question.peer_id)
@@ -143,28 +143,28 @@ def said_at_once(question: Message, text: str) -> None:
         if not new:
             return
         now = timezone.now()
-        delivery = _delivery(message, {"body": {"text": text}}, Wire.VIEW, 0)
+        delivery = _delivery(message, {"body": {"text": text}}, Carrier.HTTP_REPLY, 0)
         delivery.state, delivery.finished_at, delivery.tries = State.DELIVERED, now, 1
         delivery.save()
         Attempt.objects.create(delivery=delivery, number=1, started_at=now, finished_at=now, outcome=Outcome.OK)
 
 
-def cannot_send(conversation: Conversation) -> str:
+def why_not_send(conversation: Conversation) -> str:
     """Why staff cannot write here now; empty where they can."""
     if conversation.erased:
-        return str(NOBODY)
-    channel = channel_for(conversation.account)
+        return str(PERSON_ERASED)
+    channel = build_channel(conversation.account)
     reason = unread.cannot_push(channel, conversation.account_id, conversation.peer_kind, conversation.peer_id)
     return "" if reason and _answerable(channel, conversation, None) else reason
 
 
-def answerable(conversation: Conversation, channel: Streaming) -> Message | None:
+def answerable_message(conversation: Conversation, channel: Streaming) -> Message | None:
     """The newest message that can still be answered, for a surface that speaks only in answer."""
     now = timezone.now()
     # The newest, and only then the open ones: to ask for these would walk through a long conversation that has none.
     recent = conversation.messages.filter(direction="in").order_by("-id")[:20]
     still = (message for message in recent if message.reply_until and message.reply_until > now)
-    return next((message for message in still if stream_options.ways_left(channel, message)), None)
+    return next((message for message in still if stream_options.remaining_carriers(channel, message)), None)
 
 
 def new_session(conversation: Conversation) -> None:
@@ -176,7 +176,7 @@ def recall(delivery: Delivery) -> None:
     """Take a sent message back on the platform. Raises CannotSend or ChannelError."""
     if delivery.account is None or delivery.state != State.DELIVERED or not delivery.remote_id:
         raise CannotSend(_("Only a delivered message that the platform gave an id can be recalled."))
-    channel = channel_for(delivery.account)
+    channel = build_channel(delivery.account)
     age = (timezone.now() - (delivery.finished_at or delivery.created_at)).total_seconds()
     if not isinstance(channel, Recall) or age > channel.recall_seconds:
         raise CannotSend(_("This can no longer be recalled: the platform allows it for a limited time only."))
@@ -187,7 +187,7 @@ def recall(delivery: Delivery) -> None:
 def _question(channel: Channel, conversation: Conversation, reply_to: Message | None) -> Message | None:
     """The message that staff or a script answer, where the surface speaks only in answer. Raises CannotSend."""
     if conversation.erased:
-        raise CannotSend(str(NOBODY))
+        raise CannotSend(str(PERSON_ERASED))
     reason = unread.cannot_push(channel, conversation.account_id, conversation.peer_kind, conversation.peer_id)
     if not reason:
         return reply_to
@@ -200,11 +200,11 @@ def _question(channel: Channel, conversation: Conversation, reply_to: Message | 
 def _answerable(channel: Channel, conversation: Conversation, named: Message | None) -> Message | None:
     """The message that can still be answered: the named one, or the newest."""
     if isinstance(channel, Streaming):
-        return named if stream_options.ways_left(channel, named) else answerable(conversation, channel)
-    return unread.open_question(conversation, named) if passively(channel, conversation.account_id) else None
+        return named if stream_options.remaining_carriers(channel, named) else answerable_message(conversation, channel)
+    return unread.open_question(conversation, named) if answers_passively(channel, conversation.account_id) else None
 
 
-def _place(account: ChannelAccount, peer_kind: str, peer_id: str, reply_to: Message | None) -> Conversation:
+def _conversation_of(account: ChannelAccount, peer_kind: str, peer_id: str, reply_to: Message | None) -> Conversation:
     """That of the message answered, without reading it: who answers an agent's turn needs only what stands in the message."""
     if (
         reply_to is None
@@ -313,41 +313,41 @@ def _queue_parts(channel: Channel, message: Message, content: Content, files: It
         content = _shortened(channel, message, content, written)
         _queue(_deliveries(channel, message, content))
     if isinstance(channel, Passive):
-        unread.announce(message.account_id, message.peer_id)
-    transaction.on_commit(lambda: ring(Bell.SEND))
+        unread.wake_readers(message.account_id, message.peer_id)
+    transaction.on_commit(lambda: notify(Topic.SEND))
 
 
 def _queue(deliveries: Sequence[Delivery]) -> None:
     _DELIVERIES.insert(deliveries)
     for delivery in deliveries:
         if delivery.state == State.DEAD:
-            events.died(delivery)
+            events.failed(delivery)
 
 
 def _deliveries(channel: Channel, message: Message, content: Content) -> list[Delivery]:
-    reader = channel if passively(channel, message.account_id) else None
+    reader = channel if answers_passively(channel, message.account_id) else None
     try:
-        payloads = channel.render(_words_alone(content, channel.identity.sentences) if reader else content)
+        payloads = channel.render(_text_only(content, channel.identity.sentences) if reader else content)
     except ContentRefused as error:
         if message.source == Message.Source.AGENT:
-            return [_dead(_delivery(message, {}, Wire.WORKER, 0), Reason.CONTENT, str(error))]
+            return [_dead(_delivery(message, {}, Carrier.WORKER, 0), Reason.CONTENT, str(error))]
         raise CannotSend(f"{error.field}: {error}") from error
     if isinstance(channel, Streaming):
         return _by_reply(channel, message, payloads)
     if reader:
         return _by_reading(reader, message, payloads)
-    return [_delivery(message, payload.as_json(), Wire.WORKER, part) for part, payload in enumerate(payloads)]
+    return [_delivery(message, payload.as_json(), Carrier.WORKER, part) for part, payload in enumerate(payloads)]
 
 
 def _shortened(channel: Channel, message: Message, content: Content, written: list[str]) -> Content:
     """An agent's answer in no more parts than its surface can carry: the rest is told in a sentence, or all of it follows as a file."""
-    most = channel.most_parts
+    most = channel.max_parts
     if isinstance(channel, Streaming):
-        most = max(1, len(stream_options.ways_left(channel, message.reply_to)))
+        most = max(1, len(stream_options.remaining_carriers(channel, message.reply_to)))
     if (
         content.kind != "text"
         or not content.ai
-        or len(content.text.encode()) < SHORT
+        or len(content.text.encode()) < SHORT_BYTES
         or _parts(channel, content) <= most
     ):
         return content
@@ -357,7 +357,7 @@ def _shortened(channel: Channel, message: Message, content: Content, written: li
     )
     if not as_file:
         return replace(content, text=text)
-    whole = ContentFile(content.text.encode(), name=WHOLE)
+    whole = ContentFile(content.text.encode(), name=WHOLE_ANSWER_NAME)
     whole.content_type = "text/plain"  # type: ignore[attr-defined]  # as an uploaded file has it
     attached = _attach(message, [whole], written, len(content.files))
     return replace(content, text=text, files=(*content.files, *attached))
@@ -378,11 +378,11 @@ def _beginning(channel: Channel, content: Content, most: int, sentence: str) -> 
         size = int(size * min(0.97, most / count))
         text = "".join(pieces(content.text, max(4, size))[0]).rstrip() + f"\n\n{sentence}"
         count = _parts(channel, replace(content, text=text))
-        if count <= most or size < SHORT:
+        if count <= most or size < SHORT_BYTES:
             return text
 
 
-def _words_alone(content: Content, sentences: Sentences) -> Content:
+def _text_only(content: Content, sentences: Sentences) -> Content:
     """What the reply to a callback can hold: text, with a line for each file. Raises ContentRefused."""
     if content.kind != "text":
         raise ContentRefused("kind", _("This account can say only text: it speaks in the reply to a user's message."))
@@ -394,7 +394,7 @@ def _by_reading(channel: Passive, message: Message, payloads: Sequence[Payload])
     """The question's own request fetches the first part, the reader asks for the others. Without one, nobody would ever know of it."""
     planned = []
     for part, payload in enumerate(payloads):
-        delivery = _delivery(message, payload.as_json(), Wire.VIEW, part)
+        delivery = _delivery(message, payload.as_json(), Carrier.HTTP_REPLY, part)
         for name, value in lanes.as_unread(delivery).items():
             setattr(delivery, name, value)
         if message.reply_to is None or not channel.takes_passive(message.reply_to.raw):
@@ -405,23 +405,23 @@ def _by_reading(channel: Passive, message: Message, payloads: Sequence[Payload])
 
 def _by_reply(channel: Streaming, message: Message, payloads: Sequence[Payload]) -> list[Delivery]:
     """Each part takes one of the ways that are left; what none can carry is dead, with its text kept."""
-    ways = stream_options.ways_left(channel, message.reply_to)
+    ways = stream_options.remaining_carriers(channel, message.reply_to)
     planned = []
     for part, payload in enumerate(payloads):
-        way = ways[part] if part < len(ways) else Wire.WORKER
+        way = ways[part] if part < len(ways) else Carrier.WORKER
         delivery = _delivery(message, payload.as_json(), way, part)
-        if way == Wire.VIEW and message.reply_to:
-            delivery.due_at = stream_options.hand_over_at(channel, message.reply_to)
+        if way == Carrier.HTTP_REPLY and message.reply_to:
+            delivery.due_at = stream_options.push_after(channel, message.reply_to)
         if part >= len(ways):
             _dead(delivery, Reason.TOO_LONG if ways else Reason.NO_REPLY, "")
         planned.append(delivery)
     return planned
 
 
-def _delivery(message: Message, payload: dict[str, Any], wire: Wire, part: int) -> Delivery:
+def _delivery(message: Message, payload: dict[str, Any], carrier: Carrier, part: int) -> Delivery:
     return Delivery(
         target=Target.CHANNEL,
-        wire=wire,
+        carrier=carrier,
         message=message,
         account=message.account,
         lane=lanes.lane_of_answers(message.conversation_id),

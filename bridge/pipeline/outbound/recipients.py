@@ -14,7 +14,7 @@ GROUPS = "departments or tags"
 _GROUP = re.compile(r"\s*(?:party|tag)\s*:", re.IGNORECASE)
 
 
-def people_of(peer_kind: str, peer_id: str) -> int | str:
+def count_people(peer_kind: str, peer_id: str) -> int | str:
     """Return the number of people, EVERYBODY, or GROUPS, whose people are not counted here. A group chat is one peer."""
     if peer_kind != "direct":
         return 1
@@ -27,7 +27,7 @@ def people_of(peer_kind: str, peer_id: str) -> int | str:
     return max(1, len([one for one in ids if one]), peer_id.count("|") + 1)
 
 
-def in_words(people: int | str) -> str:
+def recipients_text(people: int | str) -> str:
     """Return whom it reaches, for the sentence that asks for a confirmation."""
     if people == EVERYBODY:
         return _("everybody who can see this account")
@@ -38,7 +38,9 @@ def in_words(people: int | str) -> str:
 
 def why_unconfirmed(peer_kind: str, peer_id: str) -> str:
     """Return why somebody has to confirm that this many people are meant; empty for one person or a group."""
-    people = people_of(peer_kind, peer_id)
+    people = count_people(peer_kind, peer_id)
     return (
-        "" if people == 1 else _("This goes to %(people)s, which has to be confirmed.") % {"people": in_words(people)}
+        ""
+        if people == 1
+        else _("This goes to %(people)s, which has to be confirmed.") % {"people": recipients_text(people)}
     )

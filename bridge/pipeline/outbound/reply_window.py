@@ -18,14 +18,14 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts import reply_windows
-from accounts.models import Checks
+from accounts.models import ModerationScope
 from bridge.models import Delivery, Reason, State
 from bridge.people import peers
 from bridge.pipeline.delivery import state as work
 from bridge.pipeline.delivery.lanes import lane_of_answers
-from bridge.runtime.db.connection import run
-from bridge.runtime.wakeups.publish import Bell, ring
-from channels_wechat.contract.channel import Windows
+from bridge.runtime.db.connection import execute_prepared
+from bridge.runtime.wakeups.publish import Topic, notify
+from channels_wechat.contract.channel import ReplyWindows
 from channels_wechat.contract.messages import Payload
 
 if TYPE_CHECKING:
@@ -38,16 +38,16 @@ if TYPE_CHECKING:
     from channels_wechat.contract.channel import Channel
 
 # So many of a window's messages are kept for the answer to the newest question.
-RESERVED = 2
+RESERVED_MESSAGES = 2
 # So many of a lane are looked at when its messages are made fewer.
-AHEAD = 50
+MAX_LOOK_AHEAD = 50
 _LANE = f"""
-SELECT d.id, d.message_id, d.payload, d.wire, d.reviewed_at IS NOT NULL, d.possibly_twice, d.seq < own.seq
+SELECT d.id, d.message_id, d.payload, d.carrier, d.reviewed_at IS NOT NULL, d.possibly_twice, d.seq < own.seq
 FROM bridge_delivery AS d JOIN bridge_delivery AS own ON own.id = %(own)s
-WHERE d.lane = own.lane AND d.state = 'pending' ORDER BY d.seq LIMIT {AHEAD} FOR UPDATE OF d"""  # noqa: S608  a constant
+WHERE d.lane = own.lane AND d.state = 'pending' ORDER BY d.seq LIMIT {MAX_LOOK_AHEAD} FOR UPDATE OF d"""  # noqa: S608  a constant
 
 
-def opened(openings: Sequence[tuple[int, reply_windows.Opening]]) -> None:
+def opened(openings: Sequence[tuple[int, reply_windows.WindowGrant]]) -> None:
     """Open windows and release what waited for them; in the router's transaction, under the peers' locks.
 
     openings: each with its conversation's id.
@@ -57,36 +57,36 @@ def opened(openings: Sequence[tuple[int, reply_windows.Opening]]) -> None:
         _release(Delivery.objects.filter(lane__in={lane_of_answers(conversation) for conversation, _ in openings}))
 
 
-def counted(channel: Channel, message: Message, payload: Payload) -> bool:
+def uses_quota(channel: Channel, message: Message, payload: Payload) -> bool:
     """Whether this message uses up one of those that the person's window allows."""
-    return isinstance(channel, Windows) and message.peer_kind == "direct" and channel.uses_window(payload)
+    return isinstance(channel, ReplyWindows) and message.peer_kind == "direct" and channel.uses_window(payload)
 
 
-def ready(delivery: Delivery, channel: Channel) -> bool:
+def check(delivery: Delivery, channel: Channel) -> bool:
     """Whether it may go now, after it took in what must go with it. False: it waits, and its state says for what. Raises LostLease."""
     message = work.message_of(delivery)
     payload = Payload.from_json(delivery.payload)
-    if not counted(channel, message, payload):
+    if not uses_quota(channel, message, payload):
         return True
     with transaction.atomic():
         peers.lock(message.account_id, message.peer_kind, message.peer_id)
-        left = reply_windows.left(message.account_id, message.peer_id)
-        if not left or (left <= RESERVED and _newer_question(message)):
-            work.hold(delivery, Reason.WINDOW, _words())
+        left = reply_windows.remaining(message.account_id, message.peer_id)
+        if not left or (left <= RESERVED_MESSAGES and _newer_question(message)):
+            work.hold(delivery, Reason.WINDOW, _waiting_text())
             return False
-        rows = [_Waiting(delivery, *row) for row in run(_LANE, {"own": delivery.pk})]
+        rows = [_WaitingPart(delivery, *row) for row in execute_prepared(_LANE, {"own": delivery.pk})]
         if any(row.earlier for row in rows):  # released after this one was claimed
-            work.put_off(delivery, 0, "")
+            work.postpone(delivery, 0, "")
             return False
-        _fit(delivery, cast("Windows", channel), rows, left)
+        _merge_following(delivery, cast("ReplyWindows", channel), rows, left)
     return True
 
 
-def begin(asked: work.Asked) -> Attempt | None:
+def consume(asked: work.OpenAttempt) -> Attempt | None:
     """Take one use and open the attempt, both or neither. None: nothing is left. Raises LostLease."""
     message = work.message_of(asked.delivery)
     with transaction.atomic():
-        attempt = work.begin_all([asked])[0]
+        attempt = work.open_attempts([asked])[0]
         if attempt is None:
             raise work.LostLease(asked.delivery.pk)
         if reply_windows.take(message.account_id, message.peer_id, attempt.started_at):
@@ -107,10 +107,10 @@ def hold(delivery: Delivery, attempt: Attempt | None = None, failure: Failure | 
     with transaction.atomic():
         peers.lock(message.account_id, message.peer_kind, message.peer_id)
         if attempt:
-            reply_windows.exhaust(message.account_id, message.peer_id, attempt.started_at)
-        text = f"{failure.text} {_words()}" if failure else _words()
+            reply_windows.mark_empty(message.account_id, message.peer_id, attempt.started_at)
+        text = f"{failure.text} {_waiting_text()}" if failure else _waiting_text()
         work.hold(delivery, Reason.WINDOW, text, attempt=attempt, failure=failure)
-        if reply_windows.left(message.account_id, message.peer_id):  # the person acted at this very moment
+        if reply_windows.remaining(message.account_id, message.peer_id):  # the person acted at this very moment
             _release(Delivery.objects.filter(lane=delivery.lane))
 
 
@@ -128,21 +128,24 @@ def _newer_question(message: Message) -> bool:
     """Whether somebody asked anew since the question that this answers, and waits for an answer that is to come or to go."""
     since = message.reply_to_id or message.pk
     values = {"talk": message.conversation_id, "since": since, "lane": lane_of_answers(message.conversation_id)}
-    return bool(run(_NEWER, values)[0][0])
+    return bool(execute_prepared(_NEWER, values)[0][0])
 
 
-class _Waiting:
+class _WaitingPart:
     """A pending delivery of the same lane. free: it may go within the head's message."""
 
     def __init__(self, head: Delivery, *row: Any) -> None:
-        self.pk, self.message_id, payload, wire, reviewed, self.possibly_twice, self.earlier = row
+        self.pk, self.message_id, payload, carrier, reviewed, self.possibly_twice, self.earlier = row
         self.payload = Payload.from_json(json.loads(payload))
-        checked = head.account is not None and head.account.checks in (Checks.OUT, Checks.BOTH)
+        checked = head.account is not None and head.account.moderation_scope in (
+            ModerationScope.OUT,
+            ModerationScope.BOTH,
+        )
         # What the content check has still to see, or a person looked at by itself, is not slipped into another message.
-        self.free = wire == head.wire and (self.message_id == head.message_id or not (checked or reviewed))
+        self.free = carrier == head.carrier and (self.message_id == head.message_id or not (checked or reviewed))
 
 
-def _fit(delivery: Delivery, channel: Windows, rows: Sequence[_Waiting], left: int) -> None:
+def _merge_following(delivery: Delivery, channel: ReplyWindows, rows: Sequence[_WaitingPart], left: int) -> None:
     """Texts that follow and fit are taken in, as long as more messages wait than may be said."""
     too_many = 1 + sum(channel.uses_window(row.payload) for row in rows) - left
     payload, last, absorbed = Payload.from_json(delivery.payload), delivery.message_id, []
@@ -153,10 +156,10 @@ def _fit(delivery: Delivery, channel: Windows, rows: Sequence[_Waiting], left: i
         payload, last = merged, row.message_id
         absorbed.append(row)
     if absorbed:
-        _absorb(delivery, payload.as_json(), absorbed)
+        _merge_into(delivery, payload.as_json(), absorbed)
 
 
-def _absorb(head: Delivery, payload: dict[str, Any], absorbed: Sequence[_Waiting]) -> None:
+def _merge_into(head: Delivery, payload: dict[str, Any], absorbed: Sequence[_WaitingPart]) -> None:
     head.payload, head.fingerprint = payload, Delivery.fingerprint_of(payload)
     mark = {"possibly_twice": True} if any(row.possibly_twice for row in absorbed) else {}
     Delivery.objects.filter(pk=head.pk).update(payload=payload, fingerprint=head.fingerprint, **mark)
@@ -170,8 +173,8 @@ def _release(held: QuerySet[Delivery]) -> None:
     now = timezone.now()
     fields: dict[str, Any] = {"state": State.PENDING, "reason": "", "error": "", "due_at": now, "queued_at": now}
     if held.filter(state=State.HELD, reason=Reason.WINDOW).update(**fields):
-        transaction.on_commit(lambda: ring(Bell.SEND))
+        transaction.on_commit(lambda: notify(Topic.SEND))
 
 
-def _words() -> str:
+def _waiting_text() -> str:
     return _("It is sent by itself as soon as this person writes again.")

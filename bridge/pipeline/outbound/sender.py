@@ -11,19 +11,19 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts import capabilities, limits
-from accounts.channels import channel_for, known
+from accounts.channels import build_channel, cached_by_id
 from accounts.models import Health
 from bridge.media import storage
 from bridge.models import Delivery, Reason, Target
 from bridge.people import peers
 from bridge.pipeline.delivery import lanes
 from bridge.pipeline.delivery import state as work
-from bridge.pipeline.delivery.retry_policy import READABLE, Failure, may_have_arrived, refusal
-from bridge.pipeline.delivery.state import Asked, Done, LostLease, message_of
+from bridge.pipeline.delivery.retry_policy import READABLE, Failure, failure_for, may_have_arrived
+from bridge.pipeline.delivery.state import LostLease, OpenAttempt, Success, message_of
 from bridge.pipeline.outbound import moderation, reply_window
 from bridge.pipeline.replies import stream_options, unread
-from bridge.runtime.db.batching import Together
-from bridge.runtime.db.connection import AWAY, patiently
+from bridge.runtime.db.batching import GroupCommit
+from bridge.runtime.db.connection import DB_UNAVAILABLE, retry_while_db_down
 from bridge.security import logs
 from bridge.security.redaction import redact_text
 from bridge.webhooks import post
@@ -43,105 +43,107 @@ log = logging.getLogger(__name__)
 REPEAT_MARGIN_SECONDS = 60
 
 
-def carry(delivery: Delivery) -> bool:
+def process_delivery(delivery: Delivery) -> bool:
     """Settle one claimed delivery. Never raises: whatever happens becomes its state. Returns whether its lane may go on."""
     with logs.about(account=delivery.account_id, message=delivery.message_id, delivery=delivery.pk):
         try:
-            return _carry(delivery)
+            return _process(delivery)
         except LostLease:
             log.warning("the lease was lost")
-        except AWAY as error:  # the lease decides: what is in the rows is true, and nobody else may have it meanwhile
+        except (
+            DB_UNAVAILABLE
+        ) as error:  # the lease decides: what is in the rows is true, and nobody else may have it meanwhile
             log.warning("the database is away (%s)", type(error).__name__)
         except Exception as error:  # a defect of ours; the message must not hang in `sending`
             log.exception("a delivery failed")
-            _quietly_fail(delivery, redact_text(f"{type(error).__name__}: {error}"))
+            _fail_quietly(delivery, redact_text(f"{type(error).__name__}: {error}"))
     return True
 
 
-def _carry(delivery: Delivery) -> bool:
-    if post.orphaned(delivery):
+def _process(delivery: Delivery) -> bool:
+    if post.has_no_endpoint(delivery):
         work.skip(delivery, None, Reason.NO_ENDPOINT)
         return True
     if lanes.is_unread_part(delivery):
         work.skip(delivery, None, Reason.UNREAD)
         return True
-    if work.too_old(delivery):
-        work.fail(delivery, None, refusal(Reason.TOO_OLD))
+    if work.is_expired(delivery):
+        work.fail(delivery, None, failure_for(Reason.TOO_OLD))
         return True
     if delivery.target == Target.WEBHOOK:
-        return _call_hook(delivery)
+        return _call_webhook(delivery)
     message = message_of(delivery)
-    channel = channel_for(message.account)
+    channel = build_channel(message.account)
     peer = _peer(channel, message)
-    reason = _no_way(channel, delivery, message)
+    reason = _why_no_reply_path(channel, delivery, message)
     if reason:
-        work.fail(delivery, None, refusal(reason))
+        work.fail(delivery, None, failure_for(reason))
         return True
-    if moderation.held_back(delivery):
+    if moderation.hold_if_flagged(delivery):
         return True
-    if unread.only_read(delivery, channel):
+    if unread.must_be_fetched(delivery, channel):
         work.fail(delivery, None, Failure(READABLE, READABLE, ""))
         return True
-    if not reply_window.ready(delivery, channel):
+    if not reply_window.check(delivery, channel):
         return True
-    counted = limits.binding(channel.limits, message.peer_kind)
+    counted = limits.applicable(channel.limits, message.peer_kind)
     pause = limits.take(counted, str(message.account.key), message.peer_id)
     if pause:
         text = _("The platform's rate limit is reached; sent as soon as it allows.")
-        work.put_off(delivery, pause, text)
+        work.postpone(delivery, pause, text)
         return True
     return _send(delivery, channel, peer)
 
 
-def _call_hook(delivery: Delivery) -> bool:
-    attempt = _opened(Asked(delivery, post.request_of(delivery)))
+def _call_webhook(delivery: Delivery) -> bool:
+    attempt = _opened(OpenAttempt(delivery, post.request_of(delivery)))
     try:
         receipt = post.post(delivery)
     except ChannelError as error:
         action = Action.PERMANENT if error.action == Action.CONFIG else error.action
-        patiently(work.fail, delivery, attempt, _failure(error, action))
+        retry_while_db_down(work.fail, delivery, attempt, _failure(error, action))
         return True
-    return patiently(_settle, Done(delivery, attempt, response=dict(receipt.response)))
+    return retry_while_db_down(_settle, Success(delivery, attempt, response=dict(receipt.response)))
 
 
 def _send(delivery: Delivery, channel: Channel, peer: Peer) -> bool:
-    if _may_repeat_unnoticed(delivery):
+    if _dedup_is_over(delivery):
         text = _("An earlier attempt may have been carried out, and WeCom no longer recognises a repetition of it.")
         work.fail(delivery, None, Failure("unknown", "repeat_window", text))
         return True
     payload = Payload.from_json(delivery.payload)
-    counted = reply_window.counted(channel, message_of(delivery), payload)
+    counted = reply_window.uses_quota(channel, message_of(delivery), payload)
     attempt: Attempt | None = None
     try:
         handle = storage.handle_of(channel, payload.file) if payload.file and isinstance(channel, Media) else ""
-        swallowed = _swallowed(delivery, channel, peer, payload)
-        asked = Asked(delivery, _request(peer, payload), **swallowed)
-        attempt = reply_window.begin(asked) if counted else _opened(asked)
+        swallowed = _dedup_window(delivery, channel, peer, payload)
+        asked = OpenAttempt(delivery, _request(peer, payload), **swallowed)
+        attempt = reply_window.consume(asked) if counted else _opened(asked)
         if attempt is None:
             reply_window.hold(delivery)
             return True
-        receipt = channel.send(peer, payload, handle=handle, check_repeats=delivery.repeat_until is not None)
+        receipt = channel.send(peer, payload, handle=handle, check_repeats=delivery.dedup_until is not None)
     except ChannelError as error:
-        patiently(_failed, delivery, attempt, error, counted)
+        retry_while_db_down(_failed, delivery, attempt, error, counted)
         return True
-    return patiently(_succeeded, delivery, attempt, receipt)
+    return retry_while_db_down(_succeeded, delivery, attempt, receipt)
 
 
 def _succeeded(delivery: Delivery, attempt: Attempt, receipt: Receipt) -> bool:
     if _account(delivery).state != Health.OK:
         _account(delivery).set_state(Health.OK)
     response = dict(receipt.response)
-    return _settle(Done(delivery, attempt, remote_id=receipt.remote_id, note=str(receipt.note), response=response))
+    return _settle(Success(delivery, attempt, remote_id=receipt.remote_id, note=str(receipt.note), response=response))
 
 
-def _opened(asked: Asked) -> Attempt:
+def _opened(asked: OpenAttempt) -> Attempt:
     attempt = _begin(asked)
     if attempt is None:
         raise LostLease(asked.delivery.pk)
     return attempt
 
 
-def _settle(done: Done) -> bool:
+def _settle(done: Success) -> bool:
     after = _succeed(done)
     if after is None:
         raise LostLease(done.delivery.pk)
@@ -160,11 +162,11 @@ def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError, co
     elif action in (Action.RETRY, Action.UNKNOWN):
         _account(delivery).set_state(Health.FAILING, str(error))
     if error.gone:
-        peers.follow(_account(delivery).pk, message_of(delivery).peer_id, follows=False)
+        peers.set_subscribed(_account(delivery).pk, message_of(delivery).peer_id, follows=False)
     payload = Payload.from_json(delivery.payload)
     if action != Action.UNKNOWN and payload.file:
         storage.forget_handle(payload.file)
-    if action == Action.PERMANENT and (other := known(delivery.account_id or 0)[1].instead(payload, error)):
+    if action == Action.PERMANENT and (other := cached_by_id(delivery.account_id or 0)[1].instead(payload, error)):
         _replace(delivery, payload, other)
         action = Action.RETRY
     if action == Action.WINDOW:
@@ -175,7 +177,7 @@ def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError, co
         Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder).update(tries=delivery.tries)
     paid = attempt if counted and action != Action.UNKNOWN else None
     then = partial(reply_window.give_back, delivery, paid) if paid else None
-    kept = withheld and unread.only_read(delivery, known(delivery.account_id or 0)[1])
+    kept = withheld and unread.must_be_fetched(delivery, cached_by_id(delivery.account_id or 0)[1])
     work.fail(delivery, attempt, _failure(error, READABLE if kept else action), then)
 
 
@@ -195,13 +197,13 @@ def _failure(error: ChannelError, action: str) -> Failure:
     return Failure(str(action), error.code, str(error), error.retry_after, error.max_tries, error.response, reason)
 
 
-def _may_repeat_unnoticed(delivery: Delivery) -> bool:
+def _dedup_is_over(delivery: Delivery) -> bool:
     """The platform swallowed repetitions of an attempt that may have been carried out, but only until a time that is over."""
-    over = delivery.repeat_until is not None and delivery.repeat_until <= timezone.now()
+    over = delivery.dedup_until is not None and delivery.dedup_until <= timezone.now()
     return over and bool(may_have_arrived([delivery.pk]))
 
 
-def _swallowed(delivery: Delivery, channel: Channel, peer: Peer, payload: Payload) -> dict[str, datetime | None]:
+def _dedup_window(delivery: Delivery, channel: Channel, peer: Peer, payload: Payload) -> dict[str, datetime | None]:
     """Until when the platform swallows a repetition of this request; nothing: it is not asked to, or can no longer.
 
     The check swallows an honest repetition too ("好的" twice in five minutes), so it is off where the same went to the same
@@ -211,22 +213,22 @@ def _swallowed(delivery: Delivery, channel: Channel, peer: Peer, payload: Payloa
     now = timezone.now()
     if not window:
         return {}
-    if delivery.repeat_until and delivery.repeat_until > now:
-        return {"repeat_until": delivery.repeat_until}
+    if delivery.dedup_until and delivery.dedup_until > now:
+        return {"dedup_until": delivery.dedup_until}
     until = now + timedelta(seconds=window - REPEAT_MARGIN_SECONDS)
-    return {"repeat_until": until, "unless_since": now - timedelta(seconds=window)}
+    return {"dedup_until": until, "dedup_unless_sent_since": now - timedelta(seconds=window)}
 
 
-def _no_way(channel: Channel, delivery: Delivery, message: Message) -> Reason | None:
+def _why_no_reply_path(channel: Channel, delivery: Delivery, message: Message) -> Reason | None:
     """For a surface that speaks only in answer: its one-use address may be spent or over."""
     if not isinstance(channel, Streaming):
         return None
-    if message.reply_to and stream_options.address_left(message.reply_to, besides=delivery.pk):
+    if message.reply_to and stream_options.has_response_url(message.reply_to, besides=delivery.pk):
         return None
     return Reason.TOO_LONG if delivery.part else Reason.NO_REPLY
 
 
-def _quietly_fail(delivery: Delivery, text: str) -> None:
+def _fail_quietly(delivery: Delivery, text: str) -> None:
     """With an open attempt the platform may have taken it: that is no failure but an unknown outcome."""
     open_attempt = delivery.attempts.filter(finished_at=None).last()
     failure = Failure("unknown" if open_attempt else "permanent", "internal", text, reason=Reason.INTERNAL)
@@ -252,5 +254,5 @@ def _request(peer: Peer, payload: Payload) -> dict[str, Any]:
 
 
 # What the threads of a worker ask of the database at one moment, they ask together.
-_begin = Together(work.begin_all)
-_succeed = Together(work.succeed_all)
+_begin = GroupCommit(work.open_attempts)
+_succeed = GroupCommit(work.mark_all_delivered)

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts import valkey
-from bridge.models import Delivery, State, Target, Wire
+from bridge.models import Carrier, Delivery, State, Target
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,44 +29,44 @@ def stream_ends(channel: Streaming, question: Message) -> datetime:
     return question.created_at + timedelta(seconds=channel.stream_seconds)
 
 
-def close_stream(question: Message) -> None:
+def mark_stream_closed(question: Message) -> None:
     """A frame without an answer ended it. Where Valkey forgets that, a later answer waits for a poll in vain, and then goes on."""
-    valkey.ask(lambda client: client.set(_closed_key(question), 1, ex=CLOSED_SECONDS), None)
+    valkey.try_valkey(lambda client: client.set(_closed_key(question), 1, ex=CLOSED_SECONDS), None)
 
 
-def stream_left(channel: Streaming, question: Message, besides: int = 0) -> bool:
+def has_stream(channel: Streaming, question: Message, besides: int = 0) -> bool:
     """Whether a poll may still fetch an answer. besides: a delivery that does not count as having used it."""
     if not channel.opens_stream(question.kind) or timezone.now() >= stream_ends(channel, question):
         return False
-    if _answers(question, besides).filter(wire=Wire.VIEW).exclude(state=State.DEAD).exists():
+    if _answers_to(question, besides).filter(carrier=Carrier.HTTP_REPLY).exclude(state=State.DEAD).exists():
         return False
-    return not valkey.ask(lambda client: client.exists(_closed_key(question)), 0)
+    return not valkey.try_valkey(lambda client: client.exists(_closed_key(question)), 0)
 
 
-def address_left(question: Message, besides: int = 0) -> bool:
+def has_response_url(question: Message, besides: int = 0) -> bool:
     """Whether the one-use address is good and nobody used it, or is about to."""
     if not question.reply_address or not question.reply_until or timezone.now() >= question.reply_until:
         return False
     used = Q(state__in=(State.SENDING, State.DELIVERED, State.UNCERTAIN))
-    return not _answers(question, besides).filter(used, wire=Wire.WORKER).exists()
+    return not _answers_to(question, besides).filter(used, carrier=Carrier.WORKER).exists()
 
 
-def hand_over_at(channel: Streaming, question: Message) -> datetime:
+def push_after(channel: Streaming, question: Message) -> datetime:
     """When an answer that is ready now stops waiting for a poll."""
     return min(timezone.now() + timedelta(seconds=NO_POLL_SECONDS), stream_ends(channel, question))
 
 
-def ways_left(channel: Streaming, question: Message | None, besides: int = 0) -> list[Wire]:
+def remaining_carriers(channel: Streaming, question: Message | None, besides: int = 0) -> list[Carrier]:
     """In the order they are to be used; empty: nothing can be said."""
     if question is None:
         return []
-    stream = [Wire.VIEW] if stream_left(channel, question, besides) else []
-    return stream + ([Wire.WORKER] if address_left(question, besides) else [])
+    stream = [Carrier.HTTP_REPLY] if has_stream(channel, question, besides) else []
+    return stream + ([Carrier.WORKER] if has_response_url(question, besides) else [])
 
 
 def _closed_key(question: Message) -> str:
     return f"closed:{question.uuid.hex}"
 
 
-def _answers(question: Message, besides: int) -> QuerySet[Delivery]:
+def _answers_to(question: Message, besides: int) -> QuerySet[Delivery]:
     return Delivery.objects.filter(message__reply_to=question, target=Target.CHANNEL).exclude(pk=besides)

@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from accounts import valkey
 from bridge.media import storage
-from bridge.models import Attachment, Delivery, Message, Reason, State, Target, Wire
+from bridge.models import Attachment, Carrier, Delivery, Message, Reason, State, Target
 from bridge.pipeline.delivery import claim_and_settle
-from bridge.pipeline.delivery.claim_and_settle import Given
+from bridge.pipeline.delivery.claim_and_settle import HttpReply
 from bridge.pipeline.replies import stream_options
 from bridge.runtime.spool import journal
 from channels_wechat.contract.messages import Payload
@@ -34,20 +34,20 @@ def partial_key(uuid: UUID) -> str:
     return f"partial:{uuid.hex}"
 
 
-def answer_poll(account: ChannelAccount, channel: Streaming, query: Mapping[str, str], stream: str) -> Given:
+def answer_poll(account: ChannelAccount, channel: Streaming, query: Mapping[str, str], stream: str) -> HttpReply:
     """The text so far, or the final frame; the same final frame again when it is asked for again."""
     spooled = journal.is_in_use()  # looked at before the rows: it may be stored between the two looks
     question = Message.objects.filter(uuid=UUID(stream), account=account).first()
     if question is None:
-        return Given(
+        return HttpReply(
             still_working(channel, query, stream) if spooled else channel.frame(query, stream, None, finish=True)
         )
     turn = _turn_of(question)  # read before the answer: the end of a turn and its answer are committed together
     said = _answer_to(question)
-    if said and said.wire == Wire.VIEW:
+    if said and said.carrier == Carrier.HTTP_REPLY:
         return _fetched(channel, query, stream, question, said)
-    ending = "later" if said else _ending(channel, question, turn)
-    return Given(_frame(channel, query, stream, question, ending))
+    ending = "later" if said else _closing_text(channel, question, turn)
+    return HttpReply(_frame(channel, query, stream, question, ending))
 
 
 def still_working(channel: Streaming, query: Mapping[str, str], stream: str) -> Answer:
@@ -56,7 +56,7 @@ def still_working(channel: Streaming, query: Mapping[str, str], stream: str) -> 
 
 
 def _partial(uuid: UUID) -> str:
-    return valkey.ask(lambda client: client.get(partial_key(uuid)), None) or ""
+    return valkey.try_valkey(lambda client: client.get(partial_key(uuid)), None) or ""
 
 
 def _turn_of(question: Message) -> Delivery | None:
@@ -67,17 +67,17 @@ def _answer_to(question: Message) -> Delivery | None:
     """The first part of the newest answer that is, or was, to be fetched by a poll; else any answer on its way elsewhere."""
     answers = Delivery.objects.filter(message__reply_to=question, target=Target.CHANNEL, part=0)
     newest = answers.exclude(state=State.DEAD).order_by("-id")
-    return newest.filter(wire=Wire.VIEW).first() or newest.first()
+    return newest.filter(carrier=Carrier.HTTP_REPLY).first() or newest.first()
 
 
-def _fetched(channel: Streaming, query: Mapping[str, str], stream: str, question: Message, said: Delivery) -> Given:
+def _fetched(channel: Streaming, query: Mapping[str, str], stream: str, question: Message, said: Delivery) -> HttpReply:
     if said.state == State.PENDING:
         said = claim_and_settle.offer(said, "stream") or said
-    if said.state not in claim_and_settle.OFFERED:
-        return Given(_frame(channel, query, stream, question, ""))
+    if said.state not in claim_and_settle.OFFERED_STATES:
+        return HttpReply(_frame(channel, query, stream, question, ""))
     payload = Payload.from_json(said.payload)
     answer = channel.frame(query, stream, payload, images=_images(payload), finish=True)
-    return Given(answer, claim_and_settle.unconfirmed(said))
+    return HttpReply(answer, claim_and_settle.part_to_confirm(said))
 
 
 def _images(payload: Payload) -> tuple[Upload, ...]:
@@ -89,7 +89,7 @@ def _images(payload: Payload) -> tuple[Upload, ...]:
     return tuple(found)
 
 
-def _ending(channel: Streaming, question: Message, turn: Delivery | None) -> str:
+def _closing_text(channel: Streaming, question: Message, turn: Delivery | None) -> str:
     """Why the stream ends without a fetched answer; empty: it goes on, also for staff who have taken over."""
     if turn and turn.reason == Reason.TOO_MANY:
         return "silent"  # the person was told with the first of them
@@ -107,5 +107,5 @@ def _frame(channel: Streaming, query: Mapping[str, str], stream: str, question: 
     closing = channel.closing_text(ending) if ending and not (partial and ending in SAID_ENOUGH) else ""
     text = "\n\n".join(words for words in (partial, closing) if words)
     if ending:
-        stream_options.close_stream(question)
+        stream_options.mark_stream_closed(question)
     return channel.frame(query, stream, None, text=text, finish=bool(ending))

@@ -1,6 +1,6 @@
 """Answers that are read, not sent: of an account that speaks only in the reply to a callback. All of it follows from rows.
 
-A part of such an answer is a delivery on the view's wire, in a lane of its answer's own: an unread answer stands in no other's way. It
+A part of such an answer is a delivery on the view's carrier, in a lane of its answer's own: an unread answer stands in no other's way. It
 waits for `lanes.UNREAD_SECONDS` for its question's own request, or for the reader to ask by `READ_ON`; then the worker's claim takes
 it, and `sender` closes it as unread.
 """
@@ -14,12 +14,12 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.capabilities import passively
-from accounts.channels import known
-from bridge.models import Delivery, Message, Reason, State, Wire
+from accounts.capabilities import answers_passively
+from accounts.channels import cached_by_id
+from bridge.models import Carrier, Delivery, Message, Reason, State
 from bridge.people import peers
 from bridge.pipeline.delivery import lanes
-from bridge.runtime.db.connection import run
+from bridge.runtime.db.connection import execute_prepared
 from bridge.runtime.wakeups import publish
 from channels_wechat import can
 from channels_wechat.contract.channel import Passive
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from channels_wechat.contract.channel import Channel
 
 # The whole of a message that asks for the next part, and for an answer before the newest one that is unread.
-READ_ON = "1"
-READ_OLDER = "2"
+CONTINUE_COMMAND = "1"
+OLDER_COMMAND = "2"
 # Where those hear of it who hold a request open: of whom something is to be read, or will never be.
-CHANNEL = "readable"
+UNREAD_CHANNEL = "readable"
 # In so many of a conversation's newest messages unread parts and open questions are looked for.
 RECENT = 100
 
@@ -46,7 +46,7 @@ _RECENT = (
 )
 _UNREAD = f"""{_RECENT}
 SELECT d.id, d.message_id, d.part FROM recent JOIN bridge_delivery d ON d.message_id = recent.id
-WHERE d.target = 'channel' AND d.wire = 'view' AND d.state = 'pending' AND starts_with(d.lane, '{lanes.UNREAD}')
+WHERE d.target = 'channel' AND d.carrier = 'http_reply' AND d.state = 'pending' AND starts_with(d.lane, '{lanes.UNREAD}')
 ORDER BY d.message_id DESC, d.part"""  # noqa: S608  constants
 _TURNS = f"""{_RECENT}
 SELECT d.message_id, d.state, d.reason, EXISTS (SELECT FROM bridge_message r WHERE r.reply_to_id = d.message_id)
@@ -57,14 +57,14 @@ _STANDING = """
 SELECT m.id, m.conversation_id, m.created_at, COALESCE(turn.state, ''), COALESCE(turn.reason, ''),
   EXISTS (SELECT FROM bridge_message r WHERE r.reply_to_id = m.id),
   (SELECT d.id FROM bridge_delivery d WHERE d.remote_id = m.idempotency_key AND d.remote_id <> '' AND d.account_id = m.account_id
-   AND d.wire = 'view' AND d.state IN ('sending', 'uncertain', 'delivered') AND d.target = 'channel' ORDER BY d.id DESC LIMIT 1),
+   AND d.carrier = 'http_reply' AND d.state IN ('sending', 'uncertain', 'delivered') AND d.target = 'channel' ORDER BY d.id DESC LIMIT 1),
   (SELECT d.id FROM bridge_message r JOIN bridge_delivery d ON d.message_id = r.id AND d.target = 'channel'
-   WHERE r.reply_to_id = m.id AND d.wire = 'view' AND d.state = 'pending' AND d.part = 0 ORDER BY d.id DESC LIMIT 1)
+   WHERE r.reply_to_id = m.id AND d.carrier = 'http_reply' AND d.state = 'pending' AND d.part = 0 ORDER BY d.id DESC LIMIT 1)
 FROM bridge_message m LEFT JOIN bridge_delivery turn ON turn.message_id = m.id AND turn.target = 'agent'
 WHERE m.uuid = %(uuid)s"""
 
 
-class Standing(NamedTuple):
+class QuestionStatus(NamedTuple):
     """What the rows say of an inbound message. state, reason: of its turn, empty before it is routed; answered: something was said to it.
 
     given: the part that its request was answered with, perhaps in vain; ready: the part that it may be answered with. Ids of deliveries.
@@ -82,7 +82,7 @@ class Standing(NamedTuple):
     @property
     def open(self) -> bool:
         """Whether an answer may still come, from the agent or from staff who have taken over."""
-        return not self.state or _open(self.state, self.reason, self.answered)
+        return not self.state or _is_open(self.state, self.reason, self.answered)
 
     @property
     def reads_on(self) -> bool:
@@ -97,27 +97,27 @@ class Turn(NamedTuple):
 
     @property
     def open(self) -> bool:
-        return _open(self.state, self.reason, self.answered)
+        return _is_open(self.state, self.reason, self.answered)
 
 
-class Unread(NamedTuple):
+class UnreadPart(NamedTuple):
     delivery: int
     message: int
     part: int
 
 
-def standing(uuid: UUID) -> Standing | None:
+def question_status(uuid: UUID) -> QuestionStatus | None:
     """None: it is not stored, but perhaps in the spool."""
-    rows = run(_STANDING, {"uuid": uuid})
-    return Standing(*rows[0]) if rows else None
+    rows = execute_prepared(_STANDING, {"uuid": uuid})
+    return QuestionStatus(*rows[0]) if rows else None
 
 
-def unread(conversation_id: int) -> list[Unread]:
+def unread_parts(conversation_id: int) -> list[UnreadPart]:
     """In the order in which they are read: the newest answer's parts first."""
-    return [Unread(*row) for row in run(_UNREAD, {"talk": conversation_id})]
+    return [UnreadPart(*row) for row in execute_prepared(_UNREAD, {"talk": conversation_id})]
 
 
-def older(waiting: list[Unread]) -> list[Unread]:
+def parts_of_older_answers(waiting: list[UnreadPart]) -> list[UnreadPart]:
     """Those of the answers before the newest unread one; where it is the only one, its own."""
     return [one for one in waiting if one.message != waiting[0].message] or waiting
 
@@ -125,23 +125,27 @@ def older(waiting: list[Unread]) -> list[Unread]:
 def turns(conversation_id: int) -> list[Turn]:
     """The newest first."""
     since = timezone.now() - timedelta(seconds=lanes.UNREAD_SECONDS)
-    return [Turn(*row) for row in run(_TURNS, {"talk": conversation_id, "since": since})]
+    return [Turn(*row) for row in execute_prepared(_TURNS, {"talk": conversation_id, "since": since})]
 
 
-def asks_on(message: Message, channel: Channel, asked: Iterable[Delivery] = ()) -> bool:
+def is_continue_request(message: Message, channel: Channel, asked: Iterable[Delivery] = ()) -> bool:
     """Whether this asks for the next part, and is no turn: the one place where that is decided, when it is routed.
 
     asked: turns under way of which the rows do not tell yet.
     """
     word = message.text.strip()
-    if message.kind != "text" or word not in (READ_ON, READ_OLDER) or not passively(channel, message.account_id):
+    if (
+        message.kind != "text"
+        or word not in (CONTINUE_COMMAND, OLDER_COMMAND)
+        or not answers_passively(channel, message.account_id)
+    ):
         return False
     talk = message.conversation_id or 0
-    if word == READ_OLDER:
-        return bool(unread(talk))
+    if word == OLDER_COMMAND:
+        return bool(unread_parts(talk))
     return (
         any(True for _turn in asked)
-        or bool(unread(talk))
+        or bool(unread_parts(talk))
         or any(turn.open for turn in turns(talk) if turn.message != message.pk)
     )
 
@@ -157,7 +161,7 @@ def open_question(conversation: Conversation, named: Message | None = None) -> M
 def cannot_push(channel: Channel, account_id: int, peer_kind: str, peer_id: str) -> str:
     """Why nothing can be said to this peer unasked; empty where it can."""
     reason = str(channel.cannot_push(peers.peer_of(peer_kind, peer_id)))
-    if reason or not passively(channel, account_id):
+    if reason or not answers_passively(channel, account_id):
         return reason
     return _("WeChat does not grant this account messages of its own: it speaks only in the reply to a user's message.")
 
@@ -165,54 +169,54 @@ def cannot_push(channel: Channel, account_id: int, peer_kind: str, peer_id: str)
 # --- deliveries
 
 
-def only_read(delivery: Delivery, channel: Channel) -> bool:
+def must_be_fetched(delivery: Delivery, channel: Channel) -> bool:
     """Whether this can be said in the reply to a callback, and in no other way."""
-    if not delivery.account_id or not passively(channel, delivery.account_id):
+    if not delivery.account_id or not answers_passively(channel, delivery.account_id):
         return False
     question = delivery.message.reply_to if delivery.message else None
     reachable = question is None or channel.takes_passive(question.raw)
     return reachable and bool(channel.spoken(Payload.from_json(delivery.payload)))
 
 
-def placed_again(delivery: Delivery) -> dict[str, Any]:
+def requeue_unread(delivery: Delivery) -> dict[str, Any]:
     """The columns by which a part that was kept is queued anew: to be sent, where the account has a way of its own by now."""
-    if passively(known(delivery.account_id or 0)[1], delivery.account_id or 0):
+    if answers_passively(cached_by_id(delivery.account_id or 0)[1], delivery.account_id or 0):
         return lanes.as_unread(delivery)
     talk = delivery.message.conversation_id if delivery.message else None
-    return {"wire": Wire.WORKER, "lane": lanes.lane_of_answers(talk), "due_at": timezone.now()}
+    return {"carrier": Carrier.WORKER, "lane": lanes.lane_of_answers(talk), "due_at": timezone.now()}
 
 
 # --- who waits
 
 
-def whom(account_id: int, peer_id: str) -> str:
+def wait_key(account_id: int, peer_id: str) -> str:
     """The name under which somebody's requests wait."""
     return f"{account_id}/{peer_id}"
 
 
-def announce(account_id: int, peer_id: str) -> None:
+def wake_readers(account_id: int, peer_id: str) -> None:
     """When this is committed: whoever holds a request of this person open looks at the rows."""
-    transaction.on_commit(lambda: publish.announce(CHANNEL, whom(account_id, peer_id)))
+    transaction.on_commit(lambda: publish.publish(UNREAD_CHANNEL, wait_key(account_id, peer_id)))
 
 
-def may_be(delivery: Delivery) -> bool:
+def can_be_waited_for(delivery: Delivery) -> bool:
     """Whether somebody may hold a request open for this turn; asks nobody."""
     return delivery.account is not None and can(delivery.account.kind, Passive)
 
 
-def announce_turn(turn: Delivery) -> None:
+def wake_readers_of_turn(turn: Delivery) -> None:
     """It came to its end, perhaps without an answer."""
     if turn.account_id and turn.message:
-        publish.announce(CHANNEL, whom(turn.account_id, turn.message.peer_id))
+        publish.publish(UNREAD_CHANNEL, wait_key(turn.account_id, turn.message.peer_id))
 
 
-def _open(state: str, reason: str, answered: bool) -> bool:
+def _is_open(state: str, reason: str, answered: bool) -> bool:
     if state in (State.PENDING, State.SENDING):
         return True
     return state == State.SKIPPED and reason == Reason.HUMAN and not answered
 
 
-def hint(channel: Passive, text: str, name: str = "read_on") -> str:
+def with_continue_hint(channel: Passive, text: str, name: str = "read_on") -> str:
     """The text with a line that says how to read on, where both fit. name: of the sentence."""
     longer = text + "\n\n" + channel.identity.sentences.get(name)
     return longer if len(longer.encode()) <= channel.passive_bytes else text

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bridge.pipeline.replies.unread import CHANNEL
+from bridge.pipeline.replies.unread import UNREAD_CHANNEL
 from bridge.runtime.wakeups.subscribe import Listener
 
 if TYPE_CHECKING:
@@ -25,27 +25,27 @@ LOOKS_A_SECOND = 100
 
 
 @dataclass(eq=False)
-class Place:
+class WaitSlot:
     """Of one request. woken: there may be something to say; over: a later delivery of the same message has the place now."""
 
     woken: asyncio.Event = field(default_factory=asyncio.Event)
     over: bool = False
 
 
-class Places:
+class WaitSlots:
     """Of one event loop, one for each message that waits."""
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.taken: dict[UUID, tuple[str, Place]] = {}
-        self.ear: Ear | None = None
+        self.taken: dict[UUID, tuple[str, WaitSlot]] = {}
+        self.ear: WakeListener | None = None
 
     @property
     def look_seconds(self) -> float:
         return max(LOOK_SECONDS, len(self.taken) / LOOKS_A_SECOND)
 
     @contextmanager
-    def place(self, whom: str, message: UUID) -> Iterator[Place | None]:
+    def place(self, whom: str, message: UUID) -> Iterator[WaitSlot | None]:
         """For a request that brings `message` and is woken by `whom`; None: all places are taken."""
         mine = self._take(whom, message)
         try:
@@ -62,14 +62,14 @@ class Places:
     def listen(self) -> None:
         """From the first request on that may have to wait."""
         if self.ear is None:
-            self.ear = Ear(self, asyncio.get_running_loop(), threading.Event())
+            self.ear = WakeListener(self, asyncio.get_running_loop(), threading.Event())
             self.ear.thread.start()
 
     def close(self) -> None:
         if self.ear:
             self.ear.leaving.set()
 
-    def _take(self, whom: str, message: UUID) -> Place | None:
+    def _take(self, whom: str, message: UUID) -> WaitSlot | None:
         """The platform has dropped whatever request had the place of this message before: that one ends."""
         _whom, before = self.taken.get(message, (whom, None))
         if before is None and len(self.taken) >= self.most:
@@ -77,16 +77,16 @@ class Places:
         if before:
             before.over = True
             before.woken.set()
-        mine = Place()
+        mine = WaitSlot()
         self.taken[message] = whom, mine
         return mine
 
 
-class Ear(Listener):
+class WakeListener(Listener):
     """Wakes those who wait for whom a word came. Once `leaving` is set it ends within a second."""
 
-    def __init__(self, places: Places, loop: asyncio.AbstractEventLoop, leaving: threading.Event) -> None:
-        super().__init__({CHANNEL: threading.Event()}, leaving)
+    def __init__(self, places: WaitSlots, loop: asyncio.AbstractEventLoop, leaving: threading.Event) -> None:
+        super().__init__({UNREAD_CHANNEL: threading.Event()}, leaving)
         self.places, self.loop = places, loop
         self.thread.daemon = True  # nobody waits for it at the end of a web process
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class RoutingInput:
     """What routing looks at. has_files: some came with the message; has_sender: a person or group that can be told apart said it.
 
     any_case: ids of people are the same in upper and lower case.
@@ -46,7 +46,7 @@ class Decision:
     steps: list[str] = field(default_factory=list)
 
 
-def decide(routes: Iterable[Route], heard: Heard) -> Decision:
+def decide(routes: Iterable[Route], heard: RoutingInput) -> Decision:
     """The most specific mapping of this peer wins, and its own rules decide; there is no falling through to the next."""
     decision = Decision(text=heard.text)
     if reason := _no_turn(heard):
@@ -63,7 +63,7 @@ def decide(routes: Iterable[Route], heard: Heard) -> Decision:
     return decision
 
 
-def _no_turn(heard: Heard) -> str:
+def _no_turn(heard: RoutingInput) -> str:
     """Why this is no turn for any agent, whatever is mapped."""
     if heard.kind == "event":
         return Reason.EVENT
@@ -74,7 +74,7 @@ def _no_turn(heard: Heard) -> str:
 
 def explain(account: ChannelAccount, peer_kind: str, peer_id: str, sender: str, text: str, addressed: bool) -> Decision:
     """The answer to "which agent would get this?". Without a text: whatever it says."""
-    heard = Heard(
+    heard = RoutingInput(
         peer_kind,
         person_id(account, peer_kind, peer_id),
         sender,
@@ -102,12 +102,12 @@ def session_key_for(
     return session_key(route.agent_id, account_key, kind, peer, conversation.session_epoch, who, renewals)
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """The non-empty lines of a field that holds one entry a line."""
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _matches(route: Route, heard: Heard) -> bool:
+def _matches(route: Route, heard: RoutingInput) -> bool:
     return route.peer_kind in ("", heard.peer_kind) and route.peer_id in ("", heard.peer_id)
 
 
@@ -124,7 +124,7 @@ def _explain_choice(matching: Sequence[Route]) -> list[str]:
     return steps
 
 
-def _apply(decision: Decision, route: Route, heard: Heard) -> None:
+def _apply(decision: Decision, route: Route, heard: RoutingInput) -> None:
     reason = _refusal(route, heard)
     if reason:
         decision.reason = reason
@@ -137,36 +137,36 @@ def _apply(decision: Decision, route: Route, heard: Heard) -> None:
     decision.steps.append(str(Reason.EMPTY.label) if decision.reason else _("The agent gets it."))
 
 
-def _refusal(route: Route, heard: Heard) -> str:
+def _refusal(route: Route, heard: RoutingInput) -> str:
     if not route.enabled:
         return Reason.ROUTE_DISABLED
     if not _is_allowed(route, heard):
         return Reason.SENDER
-    return "" if _triggered(route, heard) else _not_triggered(route)
+    return "" if _has_trigger(route, heard) else _without_trigger(route)
 
 
-def _is_allowed(route: Route, heard: Heard) -> bool:
-    allowed = set(words(route.allowed_senders))
+def _is_allowed(route: Route, heard: RoutingInput) -> bool:
+    allowed = set(split_words(route.allowed_senders))
     if heard.any_case:
         return not allowed or heard.sender.casefold() in {sender.casefold() for sender in allowed}
     return not allowed or heard.sender in allowed
 
 
-def _triggered(route: Route, heard: Heard) -> bool:
+def _has_trigger(route: Route, heard: RoutingInput) -> bool:
     text = heard.text.casefold()
     if route.trigger == Route.Trigger.MENTION:
         return heard.addressed
     if route.trigger == Route.Trigger.PREFIX:
-        return any(text.startswith(word.casefold()) for word in words(route.trigger_words))
+        return any(text.startswith(word.casefold()) for word in split_words(route.trigger_words))
     if route.trigger == Route.Trigger.KEYWORD:
-        return any(word.casefold() in text for word in words(route.trigger_words))
+        return any(word.casefold() in text for word in split_words(route.trigger_words))
     return True
 
 
-def _not_triggered(route: Route) -> str:
+def _without_trigger(route: Route) -> str:
     return Reason.NOT_ADDRESSED if route.trigger == Route.Trigger.MENTION else Reason.NO_TRIGGER
 
 
 def _without_prefix(route: Route, text: str) -> str:
-    fitting = [word for word in words(route.trigger_words) if text.casefold().startswith(word.casefold())]
+    fitting = [word for word in split_words(route.trigger_words) if text.casefold().startswith(word.casefold())]
     return text[len(max(fitting, key=len)) :].lstrip(" \t:：,，\n")

@@ -40,9 +40,9 @@ UNREADABLE = {
     "DB_POOL_SIZE": ("E012", "Set how many connections one process may open, or 0 for no pool; 24 suits most."),
     "WORKER_THREADS": ("E013", "Set how many tasks the worker does at the same time; 8 suits most."),
     "SEND_THREADS": ("E014", "Set how many deliveries a worker sends at the same time; 12 suits most."),
-    "MAX_AGE_ASK": ("E015", "Set after how many seconds a question is too old to be asked; 3600 is one hour."),
-    "MAX_AGE_SEND": ("E016", "Set after how many seconds an answer is too old to be sent; 21600 is six hours."),
-    "MAX_AGE_HOOK": (
+    "MAX_AGE_QUESTION": ("E015", "Set after how many seconds a question is too old to be asked; 3600 is one hour."),
+    "MAX_AGE_ANSWER": ("E016", "Set after how many seconds an answer is too old to be sent; 21600 is six hours."),
+    "MAX_AGE_WEBHOOK": (
         "E045",
         "Set after how many seconds a webhook is not told of an event any more; 259200 is three days.",
     ),

@@ -44,7 +44,7 @@ def flag(text: str) -> bool:
     return word in {"1", "true", "yes", "on"}
 
 
-def whole(low: int, high: int) -> Callable[[str], int]:
+def whole_number(low: int, high: int) -> Callable[[str], int]:
     """A whole number from `low` to `high`."""
 
     def parse(text: str) -> int:
@@ -60,7 +60,7 @@ def days(text: str) -> int:
     if text == "0":
         return 0
     try:
-        return whole(7, 36500)(text)
+        return whole_number(7, 36500)(text)
     except ValueError:
         raise ValueError("is neither 0 nor a whole number from 7 to 36500") from None
 
@@ -76,7 +76,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Parts between commas."""
     return [word for part in text.split(",") if (word := part.strip())]
 

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from bridge.runtime.db.connection import AWAY
+from bridge.runtime.db.connection import DB_UNAVAILABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ class _Ticket(Generic[Item, Found]):
         return bool(self.found) or self.error is not None
 
 
-class Together(Generic[Item, Found]):
+class GroupCommit(Generic[Item, Found]):
     """many(items) gives one result for each, in order. Where it raises for several, each is made alone and raises its own error."""
 
     def __init__(self, many: Callable[[Sequence[Item]], Sequence[Found]], most: int = 100) -> None:
@@ -74,7 +74,7 @@ class Together(Generic[Item, Found]):
             for ticket, one in zip(batch, found, strict=True):
                 ticket.found.append(one)
         except BaseException as error:
-            if len(batch) > 1 and not isinstance(error, AWAY):
+            if len(batch) > 1 and not isinstance(error, DB_UNAVAILABLE):
                 for ticket in batch:
                     self._make([ticket])
                 return

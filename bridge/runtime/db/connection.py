@@ -26,7 +26,7 @@ Given = ParamSpec("Given")
 Found = TypeVar("Found")
 THREADS = 8
 # What a database raises that ends, starts, or has no room: nothing is wrong with the work itself.
-AWAY = (OperationalError, InterfaceError)
+DB_UNAVAILABLE = (OperationalError, InterfaceError)
 # As long as a delivery's lease: after it somebody else decides. Seconds.
 PATIENCE_SECONDS = 30
 PAUSE_SECONDS = 0.5
@@ -35,7 +35,7 @@ _pool = ThreadPoolExecutor(THREADS, thread_name_prefix="db")
 _calls = ThreadPoolExecutor(THREADS, thread_name_prefix="call")
 
 
-def still_open(kept: psycopg.Connection[Any]) -> None:
+def check_connection(kept: psycopg.Connection[Any]) -> None:
     """What the pool asks before it gives a connection out. Raises psycopg.OperationalError for one whose server has gone.
 
     An idle connection has nothing to say: what can be read from it is its end. To look takes a microsecond; the statement that
@@ -48,17 +48,17 @@ def still_open(kept: psycopg.Connection[Any]) -> None:
         raise psycopg.OperationalError("the server has ended this connection")
 
 
-def look_before_use(database: Any) -> None:
+def install_pool_check(database: Any) -> None:
     """database: Django's connection. Its pool takes a check from CONN_HEALTH_CHECKS alone, and has no public way to change it."""
     if database.pool is not None:
-        database.pool._check = still_open
+        database.pool._check = check_connection
 
 
-def look_at(kept: Any) -> None:
+def check_pooled(kept: Any) -> None:
     """kept: Django's connection, held between two uses. Closed where its server has gone, so that the next use opens another."""
     if kept.connection is not None and not kept.in_atomic_block:
         try:
-            still_open(kept.connection)
+            check_connection(kept.connection)
         except psycopg.OperationalError:
             kept.close()
 
@@ -103,7 +103,7 @@ def answered_within(seconds: float) -> Iterator[None]:
             timer.cancel()
 
 
-def run(sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def execute_prepared(sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """A prepared statement and its rows, on Django's connection and in its transaction: for what runs with every message.
 
     Django's own cursors put the values into the text, so that PostgreSQL reads and plans every row anew; psycopg's has a plan for all.
@@ -117,16 +117,18 @@ def run(sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         return rows
 
 
-async def run_db(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
-    return await run_on(_pool, work, *args, **kwargs)
+async def in_db_thread(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
+    return await execute_on(_pool, work, *args, **kwargs)
 
 
-async def run_call(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
+async def in_io_thread(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
     """The same for what calls a platform too, and may be slow: on threads of its own, so that no lease waits for it."""
-    return await run_on(_calls, work, *args, **kwargs)
+    return await execute_on(_calls, work, *args, **kwargs)
 
 
-async def run_on(threads: Executor, work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
+async def execute_on(
+    threads: Executor, work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs
+) -> Found:
     """On one of these threads, which then hands its connection back."""
     context = contextvars.copy_context()  # what is logged there is about the same rows
 
@@ -141,7 +143,7 @@ async def run_on(threads: Executor, work: Callable[Given, Found], *args: Given.a
     return found  # type: ignore[no-any-return]
 
 
-def patiently(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
+def retry_while_db_down(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
     """Again while the database is away: for what came from outside and would otherwise be forgotten.
 
     Whether a commit that failed counted is unknown, so `work` must be safe to repeat: fenced, or stored by a key. Outside transactions.
@@ -150,7 +152,7 @@ def patiently(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.k
     while True:
         try:
             return work(*args, **kwargs)
-        except AWAY:
+        except DB_UNAVAILABLE:
             connection.close()
             if time.monotonic() > deadline:
                 raise

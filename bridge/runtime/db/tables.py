@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from django.db import connection, models
 
-from bridge.runtime.db.connection import run
+from bridge.runtime.db.connection import execute_prepared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ class Table(Generic[Row]):
         names = ", ".join(str(field.column) for field in fields)
         places = ", ".join(f"({', '.join(f'%({f.column}_{n})s' for f in fields)})" for n in range(len(rows)))
         table = self.model._meta.db_table
-        return run(f"INSERT INTO {table} ({names}) VALUES {places}{conflict} RETURNING id", values)  # noqa: S608  a model's names
+        return execute_prepared(f"INSERT INTO {table} ({names}) VALUES {places}{conflict} RETURNING id", values)  # noqa: S608  a model's names
 
     def _keyed(self, rows: Sequence[Row], keys: Sequence[tuple[Any, ...]]) -> None:
         for row, (pk,) in zip(rows, keys, strict=True):

@@ -192,7 +192,7 @@ def waits_for(plan: Plan) -> list[str]:
     """Names of what does not work yet: a port that does not answer, a process without a sign of life. Empty: messages are answered."""
     if not listening(plan):
         return list(plan.ports)
-    return [name for name in ANSWERING if liveness.trouble(name, plan.process_env)]
+    return [name for name in ANSWERING if liveness.problem_of(name, plan.process_env)]
 
 
 def start_processes(plan: Plan, supervisor: Supervisor, children: Iterable[Child]) -> bool:

@@ -27,7 +27,7 @@ OLDEST_SECONDS = 30
 ANSWER_SECONDS = 5
 
 
-def sign(process: str) -> None:
+def touch_sign(process: str) -> None:
     """Say that `process` works. Nothing where DATA_DIR is not set, as in a command started by hand; a full disk stops no work."""
     folder = os.environ.get("DATA_DIR")
     if folder:
@@ -41,17 +41,17 @@ def forget(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def trouble(process: str, env: Mapping[str, str] = os.environ) -> str:
+def problem_of(process: str, env: Mapping[str, str] = os.environ) -> str:
     """What is wrong with `process`, which was started in this environment; empty when it works."""
     if process not in ("web", "callbacks"):
-        return _sign_trouble(process, env.get("DATA_DIR", ""))
+        return _sign_problem(process, env.get("DATA_DIR", ""))
     port = int(env.get("PORT") or 8000)
     if process == "callbacks":
         port = int(env.get("CALLBACKS_PORT") or port + 3)
-    return _web_trouble(env.get("HOST") or "127.0.0.1", port)
+    return _web_problem(env.get("HOST") or "127.0.0.1", port)
 
 
-def _sign_trouble(process: str, folder: str) -> str:
+def _sign_problem(process: str, folder: str) -> str:
     try:
         age = time.time() - _file(folder, process).stat().st_mtime
     except OSError as error:
@@ -59,7 +59,7 @@ def _sign_trouble(process: str, folder: str) -> str:
     return f"the last sign of life is {age:.0f} s old" if age > OLDEST_SECONDS else ""
 
 
-def _web_trouble(host: str, port: int) -> str:
+def _web_problem(host: str, port: int) -> str:
     address = "127.0.0.1" if host == "0.0.0.0" else "::1" if host == "::" else host  # noqa: S104 - only compared
     connection = http.client.HTTPConnection(address, port, timeout=ANSWER_SECONDS)
     with contextlib.closing(connection):
@@ -78,7 +78,7 @@ def _file(folder: str, process: str) -> Path:
 def main(arguments: list[str]) -> int:
     """The exit code for a health check."""
     found = (
-        trouble(arguments[0])
+        problem_of(arguments[0])
         if len(arguments) == 1
         else "Usage: python -P bridge/runtime/launcher/liveness.py web|callbacks|worker|beat|connector"
     )

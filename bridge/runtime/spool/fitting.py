@@ -22,7 +22,7 @@ MAX_CUT = 2000
 MAX_BITS = 1024
 
 
-def fitted(row: Mapping[str, Any]) -> dict[str, Any]:
+def fit_message(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of `arrivals.row_of` whose every value its column takes. A value that fits already stays as it is."""
     raw = storable_json(row["raw"])
     if "_bridge" in raw and "contacts" in raw["_bridge"]:
@@ -45,7 +45,7 @@ def unsupported(row: Mapping[str, Any], error: Exception) -> dict[str, Any]:
     body = repr(row["raw"]) if _is_shallow(row["raw"]) else "(nested too deeply)"
     raw = {"cut": clean(body)[:MAX_CUT], "error": type(error).__name__}
     nothing: dict[str, Any] = {"text": "", "media": [], "reply_address": "", "reply_until": None, "occurred_at": None}
-    return {**fitted({**row, **nothing, "raw": {}}), "kind": "unsupported", "raw": raw}
+    return {**fit_message({**row, **nothing, "raw": {}}), "kind": "unsupported", "raw": raw}
 
 
 def short_id(text: str) -> str:

@@ -19,7 +19,7 @@ from accounts import valkey
 SOON_SECONDS = 0.005
 
 
-class Bell(StrEnum):
+class Topic(StrEnum):
     FETCH = "fetch"  # media of a message: beside everything else, its addresses die in minutes
     ROUTE = "route"
     SEND = "send"
@@ -27,45 +27,45 @@ class Bell(StrEnum):
     ASK = "ask"  # heard by the connector, the others by the worker
 
 
-def channel_of(bell: Bell) -> str:
+def channel_of(bell: Topic) -> str:
     """Where a ring is published."""
     return f"bell:{bell}"
 
 
-def ring(*bells: Bell) -> None:
-    valkey.ask(lambda client: _publish(client, bells), None)
+def notify(*bells: Topic) -> None:
+    valkey.try_valkey(lambda client: _publish(client, bells), None)
 
 
-def ring_soon(*bells: Bell) -> None:
+def notify_soon(*bells: Topic) -> None:
     """From a thread of its own: a callback neither waits for Valkey nor pays for it."""
     for bell in bells:
-        _rung().put(bell)
+        _last_notified().put(bell)
 
 
 @cache
-def _rung() -> queue.SimpleQueue[Bell]:
+def _last_notified() -> queue.SimpleQueue[Topic]:
     """One queue and one thread for each process."""
-    rung: queue.SimpleQueue[Bell] = queue.SimpleQueue()
-    threading.Thread(target=_ring_on, args=[rung], name="doorbell", daemon=True).start()
+    rung: queue.SimpleQueue[Topic] = queue.SimpleQueue()
+    threading.Thread(target=_notify_on, args=[rung], name="doorbell", daemon=True).start()
     return rung
 
 
-def _ring_on(rung: queue.SimpleQueue[Bell]) -> None:
+def _notify_on(rung: queue.SimpleQueue[Topic]) -> None:
     while True:
         bells = {rung.get()}
         with contextlib.suppress(queue.Empty):
             while True:
                 bells.add(rung.get_nowait())
-        ring(*bells)
+        notify(*bells)
         time.sleep(SOON_SECONDS)
 
 
-def announce(channel: str, text: str) -> None:
+def publish(channel: str, text: str) -> None:
     """Tell the connector something that is also written in a row."""
-    valkey.ask(lambda client: client.publish(channel, text), None)
+    valkey.try_valkey(lambda client: client.publish(channel, text), None)
 
 
-def _publish(client: Any, bells: tuple[Bell, ...]) -> None:
+def _publish(client: Any, bells: tuple[Topic, ...]) -> None:
     """In one round trip."""
     if len(bells) == 1:
         client.publish(channel_of(bells[0]), "")

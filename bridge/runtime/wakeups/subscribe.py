@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from bridge.runtime.db.connection import AWAY
+from bridge.runtime.db.connection import DB_UNAVAILABLE
 from bridge.security import logs
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ log = logging.getLogger(__name__)
 # How long the listener waits for a word before it asks whether anybody is there, and between two tries to connect.
 LOOK_SECONDS = 1.0
 # So many of these questions without an answer, and the connection is taken for lost: nobody else would ever notice.
-QUIET_MOST = 5
+MAX_QUIET_SECONDS = 5
 CONNECT_SECONDS = 5
 # A bell's thread keeps its connection to the database this long, for the next ring: to take it anew costs more than to look at a row.
 REST_SECONDS = 1.0
 
 
-class Responder:
+class TopicThread:
     """A thread that works when its bell is rung: `rung` is set. A ring while it works makes it work once more.
 
     It outlives whatever its work raises; the sweep rings again in a second. Once `leaving` is set it ends after the work in hand.
@@ -60,7 +60,7 @@ class Responder:
         try:
             self.work()
             self.away.forget()
-        except AWAY as error:
+        except DB_UNAVAILABLE as error:
             connection.close()
             self.away.note_outage(log, self.name, error)
         except Exception:  # a defect of ours: the thread must be there for the next ring
@@ -117,7 +117,7 @@ class Listener:
                 self.heard(message)
 
     def _still_there(self, subscription: redis.client.PubSub, quiet: int) -> int:
-        if quiet >= QUIET_MOST:
+        if quiet >= MAX_QUIET_SECONDS:
             raise redis.ConnectionError("nobody answers")
         subscription.ping()
         return quiet + 1

@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from bridge.runtime.db.connection import AWAY
+from bridge.runtime.db.connection import DB_UNAVAILABLE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -53,7 +53,7 @@ class Batches(Generic[Item, Found]):
         try:
             found = await self.make([item for item, _future in batch])
         except Exception as error:
-            if len(batch) > 1 and not isinstance(error, AWAY):
+            if len(batch) > 1 and not isinstance(error, DB_UNAVAILABLE):
                 for each in batch:
                     await self._make([each])
                 return

@@ -22,7 +22,7 @@ from django.http.request import split_domain_port, validate_host
 from django.template.loader import render_to_string
 
 from bridge.runtime.conf import capacity
-from bridge.runtime.db.connection import run_on
+from bridge.runtime.db.connection import execute_on
 from bridge.runtime.web.http import Refused, Response
 from bridge.security import proxies
 from bridge.security.logins import LoginLimit
@@ -117,7 +117,7 @@ class Pages:
                 file.seek(0)
                 yield file
                 return
-            if not await run_on(self.threads.pages, may_upload, request.headers, request.path):
+            if not await execute_on(self.threads.pages, may_upload, request.headers, request.path):
                 raise Refused(413, "The body is too large, or you are not logged in.")
             async with self.large:
                 if not await self._read(request, file, capacity.MAX_BODY, capacity.BODY_SECONDS):
@@ -155,7 +155,7 @@ class Pages:
         except TimeoutError:
             raise Refused(503, BUSY, retry_after="5") from None
         try:
-            return await asyncio.shield(run_on(self.threads.pages, self._start, _environ(request, body)))
+            return await asyncio.shield(execute_on(self.threads.pages, self._start, _environ(request, body)))
         finally:
             self.running.release()
             if login:
@@ -188,10 +188,10 @@ class Pages:
             await send({"type": "http.response.body", "body": started.first, "more_body": True})
             more = method != "HEAD"
             while more:
-                piece, more = await run_on(self.threads.pages, _piece, started.rest)
+                piece, more = await execute_on(self.threads.pages, _piece, started.rest)
                 await send({"type": "http.response.body", "body": piece, "more_body": more})
         finally:
-            await run_on(self.threads.pages, started.close)
+            await execute_on(self.threads.pages, started.close)
 
 
 def _piece(pieces: Iterator[bytes]) -> tuple[bytes, bool]:

@@ -18,7 +18,7 @@ LOOK_SECONDS = 0.5
 RENEW_SECONDS = 10
 
 
-class Drain(Generic[Work]):
+class WorkPool(Generic[Work]):
     """claim(n) takes up to n pieces of work; carry(piece) does one; renew(pieces) keeps the claim on those still under way.
 
     carry returns False where it knows that nothing waited for this piece: then nobody looks for it.

@@ -16,8 +16,8 @@ from bridge.people import names
 from bridge.pipeline.delivery import state
 from bridge.pipeline.inbound import router, spool_drain
 from bridge.pipeline.outbound import moderation
-from bridge.runtime.db.connection import AWAY
-from bridge.runtime.wakeups.publish import Bell, ring
+from bridge.runtime.db.connection import DB_UNAVAILABLE
+from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.security import logs
 from bridge.webhooks import events
 from channels_wechat.contract.errors import ChannelError
@@ -40,7 +40,7 @@ def by_the_clock(work: Callable[[], None]) -> Any:
     def run() -> None:
         try:
             work()
-        except AWAY as error:
+        except DB_UNAVAILABLE as error:
             _away.note_outage(log, "the clock's tasks", error)
         else:
             _away.forget()
@@ -52,13 +52,13 @@ def by_the_clock(work: Callable[[], None]) -> Any:
 def sweep() -> None:
     """Each second: take back what lost processes held, and ring for whatever is due."""
     state.sweep()
-    moderation.give_up_waiting()
+    moderation.give_up_checks()
     events.tell_account_states()
-    bells = list(state.waiting())
-    bells += [Bell.ROUTE] if router.waiting() else []
-    bells += [Bell.FETCH] if storage.waiting() else []
-    ring(*bells)
-    alerts.swept()
+    bells = list(state.due_topics())
+    bells += [Topic.ROUTE] if router.has_unrouted() else []
+    bells += [Topic.FETCH] if storage.has_waiting() else []
+    notify(*bells)
+    alerts.record_sweep()
     spool_drain.drain()  # of web processes that are gone, or of a folder that was brought back
 
 
@@ -103,4 +103,4 @@ def erase() -> None:
 
 @by_the_clock
 def look_up_names() -> None:
-    names.look_up()
+    names.fetch_names()

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from bridge.media import storage
-from bridge.models import Wire
+from bridge.models import Carrier
 from bridge.pipeline.delivery import state
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import sender
-from bridge.runtime.wakeups.publish import Bell, channel_of
-from bridge.runtime.wakeups.subscribe import Listener, Responder
-from bridge.runtime.worker.pool import Drain
+from bridge.runtime.wakeups.publish import Topic, channel_of
+from bridge.runtime.wakeups.subscribe import Listener, TopicThread
+from bridge.runtime.worker.pool import WorkPool
 
 if TYPE_CHECKING:
     from bridge.models import Delivery
@@ -28,20 +28,20 @@ FETCH_THREADS = 8
 HOOK_THREADS = 8
 
 
-class Bells:
+class WorkerThreads:
     """Those of one worker process."""
 
     def __init__(self) -> None:
         self.leaving = threading.Event()
-        self.drains: dict[Bell, Drain[Any]] = {
-            Bell.SEND: _carrier("send", settings.SEND_THREADS, Wire.WORKER),
-            Bell.HOOK: _carrier("hook", HOOK_THREADS, Wire.HOOK),
-            Bell.FETCH: Drain("fetch", FETCH_THREADS, storage.claim, storage.fetch),
+        self.drains: dict[Topic, WorkPool[Any]] = {
+            Topic.SEND: _delivery_pool("send", settings.SEND_THREADS, Carrier.WORKER),
+            Topic.HOOK: _delivery_pool("webhook", HOOK_THREADS, Carrier.WEBHOOK),
+            Topic.FETCH: WorkPool("fetch", FETCH_THREADS, storage.claim, storage.fetch),
         }
         self.responders = {
-            bell: Responder(bell, drain.run, self.leaving, drain.news) for bell, drain in self.drains.items()
+            bell: TopicThread(bell, drain.run, self.leaving, drain.news) for bell, drain in self.drains.items()
         }
-        self.responders[Bell.ROUTE] = Responder(Bell.ROUTE, self.route, self.leaving)
+        self.responders[Topic.ROUTE] = TopicThread(Topic.ROUTE, self.route, self.leaving)
         rung = {channel_of(bell): responder.rung for bell, responder in self.responders.items()}
         self.listener = Listener(rung, self.leaving)
 
@@ -73,12 +73,12 @@ class Bells:
         return [responder.thread for responder in self.responders.values()] + [self.listener.thread]
 
 
-def _carrier(name: str, threads: int, wire: Wire) -> Drain[Delivery]:
+def _delivery_pool(name: str, threads: int, carrier: Carrier) -> WorkPool[Delivery]:
     holder = state.holder_name()
-    return Drain(
+    return WorkPool(
         name,
         threads,
-        lambda free: state.claim(wire, holder, free, most=threads if wire == Wire.WORKER else None),
-        sender.carry,
+        lambda free: state.claim(carrier, holder, free, most=threads if carrier == Carrier.WORKER else None),
+        sender.process_delivery,
         lambda pieces: state.renew(holder, [piece.pk for piece in pieces]),
     )

@@ -17,10 +17,10 @@ from django.db import connection, transaction
 from accounts import channels, valkey
 from bridge.pipeline.delivery import state
 from bridge.pipeline.inbound import batch
-from bridge.runtime.db.connection import AWAY
+from bridge.runtime.db.connection import DB_UNAVAILABLE
 
 if TYPE_CHECKING:
-    from bridge.models import Wire
+    from bridge.models import Carrier
 
 log = logging.getLogger(__name__)
 CONNECTIONS = 8
@@ -29,7 +29,7 @@ TIMES = 3
 TOGETHER_SECONDS = 15
 
 
-def warm_up(wire: Wire, *, gateway_id: int | None = None, most: int | None = None) -> None:
+def warm_up(carrier: Carrier, *, gateway_id: int | None = None, most: int | None = None) -> None:
     """Blocks, for some 100 ms. gateway_id, most: as this process claims with (`delivery.claim`).
 
     While the database is away nothing is done: the process then works without.
@@ -41,30 +41,30 @@ def warm_up(wire: Wire, *, gateway_id: int | None = None, most: int | None = Non
         try:
             connection.ensure_connection()
             together.wait(TOGETHER_SECONDS)  # each on a connection of its own: none is handed back before all are open
-            prepare_statements(wire, gateway_id=gateway_id, most=most)
+            prepare_statements(carrier, gateway_id=gateway_id, most=most)
         except BaseException:
             together.abort()  # nobody waits for this one
             raise
         finally:
             connection.close()  # back to the pool
 
-    valkey.ask(lambda client: client.ping(), None)
+    valkey.try_valkey(lambda client: client.ping(), None)
     try:
         channels.remember_enabled()
         with ThreadPoolExecutor(count, thread_name_prefix="warm-up") as threads:
             for done in [threads.submit(prepare) for _ in range(count)]:
                 done.result()
-    except (*AWAY, threading.BrokenBarrierError) as error:
+    except (*DB_UNAVAILABLE, threading.BrokenBarrierError) as error:
         log.warning("the database is away (%s): the first answers will be slower", type(error).__name__)
     finally:
         connection.close()
 
 
-def prepare_statements(wire: Wire, *, gateway_id: int | None = None, most: int | None = None) -> None:
+def prepare_statements(carrier: Carrier, *, gateway_id: int | None = None, most: int | None = None) -> None:
     """On this thread's connection. With values of the same types as later, for others are prepared anew; room for none, and no rows."""
     for _ in range(TIMES):
-        state.claim(wire, "", 0, gateway_id=gateway_id, most=most)
-        state.begin_all([])
-        state.succeed_all([])
+        state.claim(carrier, "", 0, gateway_id=gateway_id, most=most)
+        state.open_attempts([])
+        state.mark_all_delivered([])
         with transaction.atomic():
-            batch.take([])
+            batch.load_batch([])

@@ -15,7 +15,7 @@ from wechatpy.replies import ArticlesReply, deserialize_reply
 
 from channels_wechat.contract.errors import CallbackRefused
 from channels_wechat.contract.messages import Content, File, Payload
-from channels_wechat.weixin.callback import Gate, read
+from channels_wechat.weixin.callback import CallbackCodec, read
 from channels_wechat.wire import xml
 from channels_wechat.wire.callback_crypto import check_clear
 from tests.channels.harness import FIXTURES, fixture
@@ -36,8 +36,8 @@ JSON_TEXT = fixture("official_account", "text__json")
 MODES = ("safe", "compatible", "plaintext")
 
 
-def gate(mode: str = "safe", key: str = KEY) -> Gate:
-    return Gate(APP, TOKEN, key, mode)
+def gate(mode: str = "safe", key: str = KEY) -> CallbackCodec:
+    return CallbackCodec(APP, TOKEN, key, mode)
 
 
 def refusal(mode: str, query: dict[str, str], body: bytes, key: str = KEY) -> tuple[int, str]:
@@ -66,7 +66,7 @@ def test_a_published_callback_is_opened(name, form):
     query = {key: made[key] for key in ("msg_signature", "timestamp", "nonce")}
     body = {"ToUserName": "gh_1", "Encrypt": made["encrypt"]}
     raw = json.dumps(body) if form == "json" else f"<xml><Encrypt>{made['encrypt']}</Encrypt></xml>"
-    theirs = Gate(made["receiveid"], made["token"], made["encoding_aes_key"], "safe")
+    theirs = CallbackCodec(made["receiveid"], made["token"], made["encoding_aes_key"], "safe")
     node = read(theirs.open(query, raw.encode(), now=int(made["timestamp"])))
     plain = made["plaintext"]
     assert node == (json.loads(plain) if form == "json" else xmltodict.parse(plain)["xml"])
@@ -82,7 +82,7 @@ def test_a_published_callback_is_opened(name, form):
 def test_an_encrypted_echostr_is_opened():
     """V5: some consoles behave like WeCom. A wrong nonce must fail."""
     made = vector("v3__wechatpy_echostr")
-    theirs = Gate(made["receiveid"], made["token"], made["encoding_aes_key"], "safe")
+    theirs = CallbackCodec(made["receiveid"], made["token"], made["encoding_aes_key"], "safe")
     query = {key: made[key] for key in ("msg_signature", "timestamp", "nonce")} | {"echostr": made["encrypt"]}
     assert theirs.challenge(query, now=int(made["timestamp"])).body == b"5927782489442352469"
     with pytest.raises(CallbackRefused):
@@ -106,7 +106,7 @@ def test_v3_is_opened_by_both_signatures():
 )
 def test_v1b_plain_signatures(timestamp, nonce, signature):
     query = {"timestamp": timestamp, "nonce": nonce, "signature": signature, "echostr": "4375120948345356249"}
-    theirs = Gate("wxba5fad812f8e6fb9", "AAAAA", "A" * 43, "safe")
+    theirs = CallbackCodec("wxba5fad812f8e6fb9", "AAAAA", "A" * 43, "safe")
     answer = theirs.challenge(query, now=int(timestamp))
     assert (answer.body, answer.content_type) == (b"4375120948345356249", "text/plain; charset=utf-8")
     with pytest.raises(CallbackRefused) as caught:
@@ -191,7 +191,7 @@ def test_an_encrypted_body_without_a_key_says_what_to_do():
 
 
 def test_a_message_for_another_account_is_refused():
-    other = Gate("wx0000000000000000", TOKEN, KEY, "safe")
+    other = CallbackCodec("wx0000000000000000", TOKEN, KEY, "safe")
     with pytest.raises(CallbackRefused) as caught:
         other.open(*sealed(TEXT))
     assert (caught.value.status, caught.value.code) == (403, "receiveid")

@@ -354,7 +354,7 @@ def test_every_message_but_none_else_uses_a_window():
     assert [(limit.name, limit.count, limit.per, limit.scope) for limit in official_account().limits] == [
         ("day", 500_000, 24 * 3600, "account")
     ]
-    assert official_account().most_parts == 10  # two windows of five
+    assert official_account().max_parts == 10  # two windows of five
     assert official_account().base_url == WeixinAccount.default_api_base_url == "https://api.weixin.qq.com"
 
 

@@ -16,7 +16,7 @@ from channels_wechat.weixin.rendering import (
     MINI_PROGRAM,
     OFFICIAL_ACCOUNT,
     TEXT_BYTES,
-    Repertoire,
+    MessageTypes,
     merged,
     suffix_of,
     with_handle,
@@ -32,11 +32,11 @@ MP4 = File("video", "a.mp4", "video/mp4", 100, "10")
 PDF = File("file", "合同.pdf", "application/pdf", 100, "11")
 
 
-def texts(content: Content, kind: Repertoire = OFFICIAL_ACCOUNT) -> list[str]:
+def texts(content: Content, kind: MessageTypes = OFFICIAL_ACCOUNT) -> list[str]:
     return [payload.body["text"]["content"] for payload in kind.render(content) if payload.body["msgtype"] == "text"]
 
 
-def refusal(kind: Repertoire, content: Content) -> tuple[str, str]:
+def refusal(kind: MessageTypes, content: Content) -> tuple[str, str]:
     with pytest.raises(ContentRefused) as caught:
         kind.render(content)
     assert str(caught.value).endswith(".")

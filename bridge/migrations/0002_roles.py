@@ -36,7 +36,7 @@ OPERATORS = VIEWERS | {
 ADMINS = (
     OPERATORS
     | every([*CONFIGURATION, "auth.user", "auth.group", "knox.authtoken"], "view", "add", "change", "delete")
-    | {"bridge.delete_contact", "auditlog.view_logentry"}
+    | {"bridge.delete_contact", "bridge.send_to_many", "auditlog.view_logentry"}
 )
 ROLES = {"Viewers": VIEWERS, "Operators": OPERATORS, "Admins": ADMINS}
 
@@ -57,7 +57,7 @@ def make(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("bridge", "0003_webhooks"),
+        ("bridge", "0001_initial"),
         ("accounts", "0001_initial"),
         ("openclaw", "0001_initial"),
         ("auth", "0012_alter_user_first_name_max_length"),

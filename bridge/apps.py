@@ -11,8 +11,8 @@ class BridgeConfig(AppConfig):
     def ready(self) -> None:
         from django.db import connection
 
-        from bridge.runtime.db import connection as database  # noqa: F401  checks registers the system checks
+        from bridge.runtime.db import outage
         from bridge.security import audit
 
         audit.register_models()
-        database.install_pool_check(connection)
+        outage.install_pool_check(connection)

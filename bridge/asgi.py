@@ -18,7 +18,7 @@ from bridge.operations import health  # noqa: E402
 from bridge.pipeline.inbound.callbacks import PATH, Callbacks  # noqa: E402
 from bridge.pipeline.inbound.spool_drain import Keeper  # noqa: E402
 from bridge.runtime.conf.capacity import MAX_TARGET  # noqa: E402
-from bridge.runtime.db.connection import DB_UNAVAILABLE  # noqa: E402
+from bridge.runtime.db.outage import DB_UNAVAILABLE  # noqa: E402
 from bridge.runtime.web.http import ClientGone, Refused, Request, Response  # noqa: E402
 from bridge.runtime.web.pages import Pages  # noqa: E402
 from bridge.runtime.web.threads import Threads  # noqa: E402

@@ -18,7 +18,7 @@ from django.views import defaults
 from rest_framework import exceptions, serializers, status
 from rest_framework.response import Response
 
-from bridge.runtime.db.connection import DB_UNAVAILABLE
+from bridge.runtime.db.outage import DB_UNAVAILABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

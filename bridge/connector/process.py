@@ -22,7 +22,8 @@ from bridge.pipeline.delivery import state as work
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.rights import restrict
 from bridge.pipeline.replies.streams import PARTIAL_SECONDS, partial_key
-from bridge.runtime.db.connection import DB_UNAVAILABLE, in_db_thread, retry_while_db_down
+from bridge.runtime.db.outage import DB_UNAVAILABLE, retry_while_db_down
+from bridge.runtime.db.threads import in_db_thread
 from bridge.runtime.launcher import liveness
 from bridge.runtime.spool.fitting import short_id
 from bridge.security import logs

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import ChannelAccount
 from bridge.pipeline.agent.shares import reserve_of, share_of
-from bridge.runtime.db.connection import execute_prepared
+from bridge.runtime.db.prepared import execute_prepared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,7 +24,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from bridge.operations.prometheus import exposition, sweep_age
-from bridge.runtime.db.connection import execute_on
+from bridge.runtime.db.threads import execute_on
 from bridge.runtime.spool import journal
 from bridge.runtime.web.batches import Batches
 from bridge.runtime.web.http import Refused, Request, Response

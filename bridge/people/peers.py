@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from accounts.person_ids import person_id
 from bridge.models import Contact, Conversation
-from bridge.runtime.db.connection import execute_prepared
+from bridge.runtime.db.prepared import execute_prepared
 from channels_wechat.contract.messages import Peer
 
 if TYPE_CHECKING:

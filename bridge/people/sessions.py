@@ -12,7 +12,7 @@ from django.db.models import F
 
 from bridge.models import Conversation, Route, SessionEpoch
 from bridge.pipeline.routing import rules
-from bridge.runtime.db.connection import execute_prepared
+from bridge.runtime.db.prepared import execute_prepared
 
 if TYPE_CHECKING:
     from bridge.models import Message

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from accounts import valkey
-from bridge.runtime.db.connection import execute_on
+from bridge.runtime.db.threads import execute_on
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor

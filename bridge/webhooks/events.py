@@ -18,7 +18,7 @@ from django.utils import timezone
 from accounts.models import ChannelAccount
 from bridge.models import Carrier, Delivery, Event, Target, WebhookEndpoint
 from bridge.people import peers
-from bridge.runtime.db.connection import execute_prepared
+from bridge.runtime.db.prepared import execute_prepared
 from bridge.runtime.wakeups.publish import Topic, notify
 from channels_wechat.contract.text import clean_json
 

@@ -18,7 +18,7 @@ from accounts.models import Health
 from bridge.models import Delivery, Message
 from bridge.pipeline.delivery import state as work
 from bridge.pipeline.outbound import sender
-from bridge.runtime.db.connection import install_pool_check, retry_while_db_down
+from bridge.runtime.db.outage import install_pool_check, retry_while_db_down
 from tests.support.away import database_away
 from tests.support.callbacks import call, from_app
 from tests.support.connecting import RunningConnector

@@ -23,7 +23,7 @@ from bridge.pipeline.delivery import state as work
 from bridge.pipeline.inbound import router
 from bridge.pipeline.inbound.rate import SenderRate
 from bridge.pipeline.replies.streams import answer_poll
-from bridge.runtime.db.connection import execute_prepared
+from bridge.runtime.db.prepared import execute_prepared
 from tests.delivery.test_races import at_once
 from tests.support.callbacks import opened
 from tests.support.connecting import RunningConnector

@@ -21,7 +21,7 @@ from bridge.models import Message, Reason
 from bridge.pipeline.agent.turn import AgentTurn
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import sender
-from bridge.runtime.db.connection import in_db_thread
+from bridge.runtime.db.threads import in_db_thread
 from bridge.runtime.launcher import commands
 from bridge.security import logs
 from bridge.security.logs import JsonFormatter, LineFormatter, about

@@ -25,7 +25,8 @@ from bridge.pipeline.delivery.state import LostLease, OpenAttempt, Success
 from bridge.pipeline.outbound import moderation, outbox
 from bridge.pipeline.replies import unread
 from bridge.runtime.db.batching import GroupCommit
-from bridge.runtime.db.connection import DB_UNAVAILABLE, in_db_thread, in_io_thread, retry_while_db_down
+from bridge.runtime.db.outage import DB_UNAVAILABLE, retry_while_db_down
+from bridge.runtime.db.threads import in_db_thread, in_io_thread
 from bridge.security import logs
 from bridge.security.redaction import redact_text
 from channels_wechat.contract.errors import ChannelError

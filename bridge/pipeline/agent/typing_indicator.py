@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from accounts import capabilities
 from accounts.channels import cached_by_id
 from bridge.people import peers
-from bridge.runtime.db.connection import in_io_thread
+from bridge.runtime.db.threads import in_io_thread
 from channels_wechat import can
 from channels_wechat.contract.channel import Typing
 from channels_wechat.contract.errors import ChannelError

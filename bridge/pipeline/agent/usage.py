@@ -10,8 +10,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from accounts import counters
-from bridge.runtime.db import connection
 from bridge.runtime.db.batching import GroupCommit
+from bridge.runtime.db.prepared import execute_prepared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ class TurnUsage(NamedTuple):
 
 def _store_all(used: Sequence[TurnUsage]) -> list[int]:
     rows = [{"attempt": one.attempt_id, "usage": asdict(one.usage)} for one in used]
-    connection.execute_prepared(UPDATE, {"rows": json.dumps(rows)})
+    execute_prepared(UPDATE, {"rows": json.dumps(rows)})
     for one in used:
         _count(one.usage)
     return [one.attempt_id for one in used]

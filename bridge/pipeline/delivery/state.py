@@ -23,7 +23,7 @@ from accounts import counters
 from accounts.channels import cached_by_id
 from bridge.models import Attempt, Carrier, Delivery, Outcome, Reason, State, Target
 from bridge.pipeline.delivery import retry_policy, sql
-from bridge.runtime.db import connection
+from bridge.runtime.db.prepared import execute_prepared
 from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.security.redaction import redact, redact_text
 from bridge.webhooks import events
@@ -118,12 +118,12 @@ def claim(
         "lease": LEASE_SECONDS,
     }
     if only:
-        rows = connection.execute_prepared(sql.CLAIM_ONE, {**values, "only": only})
+        rows = execute_prepared(sql.CLAIM_ONE, {**values, "only": only})
     else:
         first, last = (gateway_id, gateway_id) if gateway_id else (0, sql.LAST_ID)
         horizon = 2 * sql.AHEAD_SECONDS if carrier == Carrier.CONNECTOR else 0
         values |= {"limit": limit, "first": first, "last": last, "most": most, "horizon": horizon}
-        rows = connection.execute_prepared(sql.CLAIM, {**values, "ahead": sql.AHEAD})
+        rows = execute_prepared(sql.CLAIM, {**values, "ahead": sql.AHEAD})
     claimed = sorted(map(_read_claimed, rows), key=lambda row: row.due_at)
     if carrier == Carrier.WEBHOOK:
         prefetch_related_objects(claimed, "endpoint")
@@ -168,7 +168,7 @@ def open_attempts(asked: Sequence[OpenAttempt]) -> list[Attempt | None]:
     """The same for several, in one statement. None: its lease was lost."""
     now, requests = timezone.now(), [redact(one.request) for one in asked]
     values = {"rows": _json([_attempt_row(*one) for one in zip(asked, requests, strict=True)]), "now": now}
-    opened = {pk: opened for pk, *opened in connection.execute_prepared(sql.BEGIN, values)}
+    opened = {pk: opened for pk, *opened in execute_prepared(sql.BEGIN, values)}
     attempts: list[Attempt | None] = []
     for one, request in zip(asked, requests, strict=True):
         pk, number, one.delivery.dedup_until = opened.get(one.delivery.pk, (0, 0, None))
@@ -202,7 +202,7 @@ def mark_all_delivered(ended: Sequence[Success]) -> list[AfterSuccess | None]:
     """The same for several, in one commit. None: its lease was lost."""
     values = {"rows": _json([_success_row(done) for done in ended]), "now": timezone.now()}
     with transaction.atomic():
-        settled = {pk: AfterSuccess(*after) for pk, *after in connection.execute_prepared(sql.SUCCEED, values)}
+        settled = {pk: AfterSuccess(*after) for pk, *after in execute_prepared(sql.SUCCEED, values)}
         for done in ended:
             after = settled.get(done.delivery.pk)
             if done.then and after:

@@ -18,7 +18,7 @@ from bridge.models import Conversation, Message, Route
 from bridge.people import peers
 from bridge.pipeline.delivery import sql
 from bridge.pipeline.inbound.rate import SenderRate
-from bridge.runtime.db.connection import execute_prepared
+from bridge.runtime.db.prepared import execute_prepared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -26,7 +26,8 @@ from bridge.pipeline.outbound import outbox
 from bridge.pipeline.replies import passive, streams
 from bridge.pipeline.replies.waiting_requests import WaitSlots
 from bridge.runtime.conf import capacity
-from bridge.runtime.db.connection import DB_UNAVAILABLE, Line, execute_on
+from bridge.runtime.db.outage import DB_UNAVAILABLE, Line
+from bridge.runtime.db.threads import execute_on
 from bridge.runtime.spool import journal
 from bridge.runtime.web.batches import Batches
 from bridge.runtime.web.http import Refused, Request, Response

@@ -14,8 +14,9 @@ from django.utils import timezone
 from accounts import counters
 from accounts.fields import ALONE, decrypt, sealed
 from bridge.models import Message
-from bridge.runtime.db import connection as database
-from bridge.runtime.db.connection import check_pooled
+from bridge.runtime.db import outage
+from bridge.runtime.db.outage import check_pooled
+from bridge.runtime.db.prepared import execute_prepared
 from bridge.runtime.spool.fitting import fit_message, unsupported
 from bridge.runtime.wakeups.publish import Topic, notify_soon
 from channels_wechat.contract.messages import message_uuid
@@ -67,8 +68,8 @@ def wake_router(*, with_files: bool) -> None:
 def store_inbound(rows: Sequence[Row]) -> list[Stored]:
     """Every message from a platform is stored here: one statement and one commit for all, no platform call.
 
-    Of a message that is twice among them one is new. Raises an error of `database.AWAY` where the database is away, and DatabaseError where
-    these rows cannot be stored together, but perhaps one by one.
+    Of a message that is twice among them one is new. Raises an error of `DB_UNAVAILABLE` where the database is away, and
+    DatabaseError where these rows cannot be stored together, but perhaps one by one.
     """
     try:
         return _store_together(rows)
@@ -100,10 +101,10 @@ def _is_about_values(error: Exception) -> bool:
 
 
 def store_each(rows: Sequence[Row]) -> list[Stored]:
-    """`store`, where a row that cannot be stored keeps back no other: it is logged and left out. Raises an error of `database.AWAY`."""
+    """`store`, where a row that cannot be stored keeps back no other: it is logged and left out. Raises an error of `DB_UNAVAILABLE`."""
     try:
         return store_inbound(rows)
-    except database.DB_UNAVAILABLE:
+    except outage.DB_UNAVAILABLE:
         raise
     except Exception as error:  # whatever it is, it is the matter of one of them
         if len(rows) > 1:
@@ -114,13 +115,13 @@ def store_each(rows: Sequence[Row]) -> list[Stored]:
         return [None]
 
 
-def store_and_keep_connection(rows: Sequence[Row], line: database.Line) -> list[Stored]:
+def store_and_keep_connection(rows: Sequence[Row], line: outage.Line) -> list[Stored]:
     """`store` in a thread that does nothing else: it keeps its connection, which nobody else can take, and looks whether it is open."""
     check_pooled(connection)
     try:
         with line.in_use():
             return store_inbound(rows)
-    except database.DB_UNAVAILABLE:
+    except outage.DB_UNAVAILABLE:
         if not connection.in_atomic_block:
             connection.close()
         raise
@@ -198,5 +199,5 @@ def _raw(inbound: Inbound) -> dict[str, Any]:
 
 def _execute(rows: Sequence[Row]) -> list[Stored]:
     distinct = {row["uuid"]: row for row in rows}
-    new = dict(database.execute_prepared(_STORE, {"rows": json.dumps(list(distinct.values()))}))
+    new = dict(execute_prepared(_STORE, {"rows": json.dumps(list(distinct.values()))}))
     return [new.pop(row["uuid"], None) for row in rows]

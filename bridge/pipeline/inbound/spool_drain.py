@@ -30,7 +30,7 @@ from accounts.fields import Undecryptable, decrypt_once
 from bridge.models import Message
 from bridge.pipeline.inbound import receive
 from bridge.pipeline.outbound import outbox
-from bridge.runtime.db.connection import DB_UNAVAILABLE, answered_within
+from bridge.runtime.db.outage import DB_UNAVAILABLE, answered_within
 from bridge.runtime.spool import journal, report
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from bridge.models import Delivery, Reason, State
 from bridge.people import peers
 from bridge.pipeline.delivery import state as work
 from bridge.pipeline.delivery.lanes import lane_of_answers
-from bridge.runtime.db.connection import execute_prepared
+from bridge.runtime.db.prepared import execute_prepared
 from bridge.runtime.wakeups.publish import Topic, notify
 from channels_wechat.contract.channel import ReplyWindows
 from channels_wechat.contract.messages import Payload

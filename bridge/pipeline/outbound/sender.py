@@ -23,7 +23,7 @@ from bridge.pipeline.delivery.state import LostLease, OpenAttempt, Success, mess
 from bridge.pipeline.outbound import moderation, reply_window
 from bridge.pipeline.replies import stream_options, unread
 from bridge.runtime.db.batching import GroupCommit
-from bridge.runtime.db.connection import DB_UNAVAILABLE, retry_while_db_down
+from bridge.runtime.db.outage import DB_UNAVAILABLE, retry_while_db_down
 from bridge.security import logs
 from bridge.security.redaction import redact_text
 from bridge.webhooks import post

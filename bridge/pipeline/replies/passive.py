@@ -20,7 +20,8 @@ from bridge.models import Delivery, State
 from bridge.pipeline.delivery import claim_and_settle
 from bridge.pipeline.delivery.claim_and_settle import HttpReply
 from bridge.pipeline.replies import unread
-from bridge.runtime.db.connection import DB_UNAVAILABLE, execute_on
+from bridge.runtime.db.outage import DB_UNAVAILABLE
+from bridge.runtime.db.threads import execute_on
 from channels_wechat.contract.messages import Payload, message_uuid
 
 if TYPE_CHECKING:

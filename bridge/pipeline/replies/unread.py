@@ -19,7 +19,7 @@ from accounts.channels import cached_by_id
 from bridge.models import Carrier, Delivery, Message, Reason, State
 from bridge.people import peers
 from bridge.pipeline.delivery import lanes
-from bridge.runtime.db.connection import execute_prepared
+from bridge.runtime.db.prepared import execute_prepared
 from bridge.runtime.wakeups import publish
 from channels_wechat import can
 from channels_wechat.contract.channel import Passive

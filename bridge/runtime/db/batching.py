@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from bridge.runtime.db.connection import DB_UNAVAILABLE
+from bridge.runtime.db.outage import DB_UNAVAILABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

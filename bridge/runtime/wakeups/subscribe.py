@@ -17,7 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from bridge.runtime.db.connection import DB_UNAVAILABLE
+from bridge.runtime.db.outage import DB_UNAVAILABLE
 from bridge.security import logs
 
 if TYPE_CHECKING:

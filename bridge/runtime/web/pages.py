@@ -22,7 +22,7 @@ from django.http.request import split_domain_port, validate_host
 from django.template.loader import render_to_string
 
 from bridge.runtime.conf import capacity
-from bridge.runtime.db.connection import execute_on
+from bridge.runtime.db.threads import execute_on
 from bridge.runtime.web.http import Refused, Response
 from bridge.security import proxies
 from bridge.security.logins import LoginLimit

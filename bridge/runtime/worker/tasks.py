@@ -16,7 +16,7 @@ from bridge.people import names
 from bridge.pipeline.delivery import state
 from bridge.pipeline.inbound import router, spool_drain
 from bridge.pipeline.outbound import moderation
-from bridge.runtime.db.connection import DB_UNAVAILABLE
+from bridge.runtime.db.outage import DB_UNAVAILABLE
 from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.security import logs
 from bridge.webhooks import events

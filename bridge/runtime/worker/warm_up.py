@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from accounts import channels, valkey
 from bridge.pipeline.delivery import state
 from bridge.pipeline.inbound import batch
-from bridge.runtime.db.connection import DB_UNAVAILABLE
+from bridge.runtime.db.outage import DB_UNAVAILABLE
 
 if TYPE_CHECKING:
     from bridge.models import Carrier

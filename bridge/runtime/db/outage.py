@@ -1,38 +1,28 @@
-"""The database from asyncio, and while it is away.
-
-From asyncio it is used on a few threads that hand their connection back, so that 500 waiting turns hold none.
-"""
+"""What a database raises that is away, how long work waits for it, and whether a connection still has a server."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import contextvars
 import os
 import select
 import socket
 import threading
 import time
-from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import psycopg
 from django.db import InterfaceError, OperationalError, connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
 Given = ParamSpec("Given")
 Found = TypeVar("Found")
-THREADS = 8
 # What a database raises that ends, starts, or has no room: nothing is wrong with the work itself.
 DB_UNAVAILABLE = (OperationalError, InterfaceError)
 # As long as a delivery's lease: after it somebody else decides. Seconds.
 PATIENCE_SECONDS = 30
 PAUSE_SECONDS = 0.5
-
-_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="db")
-_calls = ThreadPoolExecutor(THREADS, thread_name_prefix="call")
 
 
 def check_connection(kept: psycopg.Connection[Any]) -> None:
@@ -101,46 +91,6 @@ def answered_within(seconds: float) -> Iterator[None]:
             yield
         finally:
             timer.cancel()
-
-
-def execute_prepared(sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """A prepared statement and its rows, on Django's connection and in its transaction: for what runs with every message.
-
-    Django's own cursors put the values into the text, so that PostgreSQL reads and plans every row anew; psycopg's has a plan for all.
-    """
-    connection.ensure_connection()
-    wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
-    own: Any = psycopg.Cursor(connection.connection)
-    with wrap(own) as cursor:
-        cursor.execute(sql, values)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-        return rows
-
-
-async def in_db_thread(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
-    return await execute_on(_pool, work, *args, **kwargs)
-
-
-async def in_io_thread(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
-    """The same for what calls a platform too, and may be slow: on threads of its own, so that no lease waits for it."""
-    return await execute_on(_calls, work, *args, **kwargs)
-
-
-async def execute_on(
-    threads: Executor, work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs
-) -> Found:
-    """On one of these threads, which then hands its connection back."""
-    context = contextvars.copy_context()  # what is logged there is about the same rows
-
-    def call() -> Found:
-        try:
-            return context.run(work, *args, **kwargs)
-        finally:
-            if not connection.in_atomic_block:
-                connection.close()
-
-    found: Any = await asyncio.get_running_loop().run_in_executor(threads, call)
-    return found  # type: ignore[no-any-return]
 
 
 def retry_while_db_down(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:

@@ -1,16 +1,8 @@
 """The pages for staff. Importing this registers them all."""
 
-from bridge.admin import (  # noqa: F401
-    accounts,
-    audit,
-    contacts,
-    conversations,
-    deliveries,
-    gateways,
-    incidents,
-    messages,
-    routes,
-    staff,
-    tokens,
-    webhooks,
-)
+import bridge.admin.accounts.pages
+import bridge.admin.conversations.contacts
+import bridge.admin.conversations.messages
+import bridge.admin.conversations.pages
+import bridge.admin.deliveries.pages  # noqa: F401
+from bridge.admin import audit, gateways, incidents, routes, staff, tokens, webhooks  # noqa: F401

@@ -15,7 +15,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy
 
-from bridge.admin.desk import ReadOnlyAdmin
+from bridge.admin.base import ReadOnlyAdmin
 from bridge.admin.paging import row_number
 from bridge.models import Delivery
 from bridge.ui import formatting

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from accounts.models import Health
-from bridge.admin.desk import user_of
+from bridge.admin.base import user_of
 from bridge.admin.incidents import about_alerts
 from bridge.models import Reason
 from bridge.operations import dashboard

@@ -14,8 +14,8 @@ from django.utils.translation import gettext_lazy
 from accounts.fields import sealed
 from accounts.forms import ENTER_AGAIN, STORED, OneErrorPerField, show_what_was_typed
 from accounts.models import Health
-from bridge.admin.desk import TESTED, ConfiguredAdmin
-from bridge.admin.theme import style
+from bridge.admin.base import TESTED, ConfiguredAdmin
+from bridge.admin.unfold import style
 from bridge.connector import leases
 from bridge.operations.gateway_use import uses_of
 from bridge.security.permissions import HIDDEN

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from bridge.admin.desk import ReadOnlyAdmin, local_path, user_of
+from bridge.admin.base import ReadOnlyAdmin, local_path, user_of
 from bridge.models import Incident
 from bridge.operations import alerts
 from bridge.security import audit

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from bridge.admin.desk import user_of
+from bridge.admin.base import user_of
 from bridge.operations import dashboard
 
 if TYPE_CHECKING:

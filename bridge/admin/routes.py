@@ -14,9 +14,9 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.forms import OneErrorPerField
 from accounts.models import ChannelAccount
-from bridge.admin.desk import BridgeAdmin
+from bridge.admin.base import BridgeAdmin
 from bridge.admin.gateways import known_agent
-from bridge.admin.theme import style, styled
+from bridge.admin.unfold import style, styled
 from bridge.models import Conversation, Delivery, Reason, Route, State
 from bridge.models.routes import PeerKinds
 from bridge.people import peers

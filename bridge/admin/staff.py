@@ -8,8 +8,8 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin
 from django.contrib.auth.models import Group, User
 
-from bridge.admin import theme
-from bridge.admin.desk import Titled
+from bridge.admin import unfold
+from bridge.admin.base import Titled
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -18,10 +18,10 @@ admin.site.unregister([User, Group])
 
 
 @admin.register(User)
-class StaffAdmin(theme.UserAdmin, Titled[User]):
-    form = theme.UserChangeForm
-    add_form = theme.UserCreationForm
-    change_password_form = theme.AdminPasswordChangeForm
+class StaffAdmin(unfold.UserAdmin, Titled[User]):
+    form = unfold.UserChangeForm
+    add_form = unfold.UserCreationForm
+    change_password_form = unfold.AdminPasswordChangeForm
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """A superuser's password and rights are a superuser's business."""

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from knox.models import AuthToken
 
-from bridge.admin.desk import ReadOnlyAdmin, user_of
+from bridge.admin.base import ReadOnlyAdmin, user_of
 from bridge.ui import formatting
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from bridge.admin.desk import BridgeAdmin, user_of
-from bridge.admin.theme import style
+from bridge.admin.base import BridgeAdmin, user_of
+from bridge.admin.unfold import style
 from bridge.models import Delivery, Event, State, Target, WebhookEndpoint
 from bridge.models.webhooks import MOST_OVERLAP_HOURS, OVERLAP_HOURS
 from bridge.security.permissions import hide_errors, may_read

@@ -1,4 +1,7 @@
-"""What every page tells the browser about itself. Files of messages have a stricter policy of their own: `bridge.admin.attachments`."""
+"""What every page tells the browser about itself.
+
+Files of messages have a stricter policy of their own: `bridge.admin.conversations.attachments`.
+"""
 
 from __future__ import annotations
 

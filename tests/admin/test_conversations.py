@@ -12,7 +12,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from bridge.admin import transcript
+from bridge.admin.conversations import transcript
 from bridge.models import Conversation, Delivery, Message
 from bridge.operations import replay
 from bridge.operations.unanswered import last_outcomes, unanswered

@@ -9,7 +9,7 @@ from django.contrib.messages import get_messages
 from django.urls import reverse
 from django.utils import timezone
 
-from bridge.admin.desk import local_path
+from bridge.admin.base import local_path
 from bridge.models import Delivery, Reason, State
 from openclaw.models import Gateway
 from tests.admin import rows

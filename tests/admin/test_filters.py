@@ -12,7 +12,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.urls import reverse
 from django.utils import timezone
 
-from bridge.admin.contacts import ContactAdmin
+from bridge.admin.conversations.contacts import ContactAdmin
 from bridge.models import Contact, Delivery, Incident, Reason, State
 from bridge.security import audit
 from tests.admin import rows

@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from bridge.admin import transcript
+from bridge.admin.conversations import transcript
 from bridge.models import Attachment, Conversation, Delivery, Reason, Route, State
 from tests.admin import rows
 

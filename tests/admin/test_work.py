@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import ChannelAccount, Health
-from bridge.admin import deliveries
+from bridge.admin.deliveries import pages
 from bridge.models import Delivery, Outcome, Reason, State
 from bridge.webhooks import events
 from tests.admin import rows
@@ -157,7 +157,7 @@ def test_a_confirmation_is_for_all_that_it_counts(boss: Client, world: rows.Worl
 def test_what_is_beyond_one_confirmation_is_said(
     boss: Client, world: rows.World, monkeypatch: pytest.MonkeyPatch, more: int
 ) -> None:
-    monkeypatch.setattr(deliveries, "BULK_SIZE", 3)
+    monkeypatch.setattr(pages, "BULK_SIZE", 3)
     for number in range(more):
         rows.delivery(rows.message(world.person, "x", f"X{number}"), State.DEAD, Reason.PERMANENT)
     form = {"action": "dismiss_selected", "_selected_action": [world.dead.pk], "select_across": "1"}

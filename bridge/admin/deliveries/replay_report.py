@@ -9,7 +9,7 @@ from django.db.models import Count
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from bridge.admin.desk import local_path, user_of
+from bridge.admin.base import local_path, user_of
 from bridge.models import Delivery, State
 from bridge.security.permissions import hide_errors, may_read
 from bridge.ui import formatting
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponse
 
-    from bridge.admin.desk import BridgeAdmin
+    from bridge.admin.base import BridgeAdmin
 
     Page = TypeVar("Page", bound=HttpResponse)
 

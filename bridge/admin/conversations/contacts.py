@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from bridge.admin.desk import BridgeAdmin
+from bridge.admin.base import BridgeAdmin
 from bridge.models import Contact, Conversation
 from bridge.ui import search
 

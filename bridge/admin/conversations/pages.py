@@ -20,12 +20,12 @@ from accounts import reply_windows
 from accounts.capabilities import answers_passively
 from accounts.channels import build_channel
 from accounts.models import ReplyWindow
-from bridge.admin import transcript
-from bridge.admin.deliveries import decisions
-from bridge.admin.desk import BridgeAdmin, user_of
+from bridge.admin.base import BridgeAdmin, user_of
+from bridge.admin.conversations import transcript
+from bridge.admin.deliveries.pages import decisions
 from bridge.admin.paging import row_number
 from bridge.admin.routes import map_url
-from bridge.admin.theme import styled
+from bridge.admin.unfold import styled
 from bridge.models import Conversation, Delivery, Message, Reason, Route, State
 from bridge.operations.dashboard import DEAD
 from bridge.operations.unanswered import last_outcomes, unanswered

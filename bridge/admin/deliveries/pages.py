@@ -19,10 +19,10 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_POST
 
 from accounts.channels import build_channel
-from bridge.admin import replayed
-from bridge.admin.causes import CodeFilter, PossibleReasons, PossibleStates, causes
-from bridge.admin.desk import ReadOnlyAdmin, local_path, user_of
-from bridge.admin.messages import DayFilter, named
+from bridge.admin.base import ReadOnlyAdmin, local_path, user_of
+from bridge.admin.conversations.messages import DayFilter, named
+from bridge.admin.deliveries import replay_report
+from bridge.admin.deliveries.causes import CodeFilter, PossibleReasons, PossibleStates, causes
 from bridge.admin.paging import Counted, row_number
 from bridge.models import Attempt, Delivery, Message, State
 from bridge.operations import replay
@@ -154,7 +154,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
         letters = DeadLetterAdmin(self.model, self.admin_site) if type(self) is DeliveryAdmin else None
         pages = [self.route("dead-letters/", letters.changelist_view, "dead_letters")] if letters else []
         confirm = self.route("confirm/", require_POST(self.confirm_view), "confirm")
-        report = self.route("replayed/", partial(replayed.report, self), "replayed")
+        report = self.route("replayed/", partial(replay_report.report, self), "replayed")
         return [*pages, confirm, report, *super().get_urls()]
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
@@ -176,7 +176,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
             "may_dismiss": _worth_dismissing(delivery),
         }
         title = _("Delivery #%(id)s") % {"id": delivery.pk}
-        return replayed.refresh_while_moving(
+        return replay_report.refresh_while_moving(
             self.page(request, "admin/bridge/delivery.html", title, delivery, **context), [delivery]
         )
 
@@ -236,7 +236,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
             return self.ask_first(request, verb, ids)
         {"replay": self._replay, "release": self._release, "dismiss": self._dismiss}[verb](request, ids)
         back = local_path(request.POST.get("back", ""), self.url("changelist"))
-        return HttpResponseRedirect(self.url("replayed") if replayed.begins_with(request, verb, back) else back)
+        return HttpResponseRedirect(self.url("replayed") if replay_report.begins_with(request, verb, back) else back)
 
     def press_recall(self, request: HttpRequest, delivery: Delivery) -> None:
         try:
@@ -248,7 +248,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
 
     def _replay(self, request: HttpRequest, ids: list[int]) -> None:
         done = replay.replay(ids, user_of(request), twice="twice" in request.POST)
-        replayed.remember(request, set(ids) - {pk for pk, _reason in done.refused})
+        replay_report.remember(request, set(ids) - {pk for pk, _reason in done.refused})
         if done.count:
             text = ngettext("%(n)d delivery is queued again.", "%(n)d deliveries are queued again.", done.count)
             messages.success(request, text % {"n": done.count})

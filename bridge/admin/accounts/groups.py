@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts.channels import build_channel
 from accounts.person_ids import person_id
-from bridge.admin.theme import styled
+from bridge.admin.unfold import styled
 from bridge.models import Contact, Conversation
 from channels_wechat.contract.channel import Groups
 from channels_wechat.contract.errors import ChannelError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
     from accounts.models import ChannelAccount
-    from bridge.admin.accounts import AccountAdmin
+    from bridge.admin.accounts.pages import AccountAdmin
 
 
 class MembersField(forms.CharField):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bridge.admin.attachments import is_picture
-from bridge.admin.messages import named, with_details
+from bridge.admin.conversations.attachments import is_picture
+from bridge.admin.conversations.messages import named, with_details
 from bridge.models import Attachment, Conversation, Delivery, Message, State
 from bridge.operations.replay import why_not_release
 

@@ -22,9 +22,9 @@ from accounts.forms import CONFIGURATION, SENTENCE_PREFIX, AccountForm, account_
 from accounts.limits import remaining
 from accounts.models import AccessToken, ChannelAccount, Health, kind_choices
 from accounts.tokens import StoredTokens
-from bridge.admin import groups, quotas, templates
-from bridge.admin.desk import TESTED, ConfiguredAdmin
-from bridge.admin.theme import style
+from bridge.admin.accounts import groups, quotas, templates
+from bridge.admin.base import TESTED, ConfiguredAdmin
+from bridge.admin.unfold import style
 from bridge.people import peers
 from bridge.pipeline.inbound import callback_stats
 from bridge.security.permissions import HIDDEN

@@ -9,7 +9,7 @@ from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 
-from bridge.admin.desk import user_of
+from bridge.admin.base import user_of
 from bridge.models import Attachment, AttachmentState
 from bridge.security.downloads import PICTURES, response
 from bridge.security.permissions import may_read

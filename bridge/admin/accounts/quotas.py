@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
     from accounts.models import ChannelAccount
-    from bridge.admin.accounts import AccountAdmin
+    from bridge.admin.accounts.pages import AccountAdmin
 
 # What a platform may refuse, by the names that its errors bring.
 CAPABILITIES = {

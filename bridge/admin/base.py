@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from bridge.admin.paging import FURTHER, Uncounted, page_number
-from bridge.admin.theme import ModelAdmin, Row
+from bridge.admin.unfold import ModelAdmin, Row
 from bridge.security import audit
 from bridge.security.permissions import may_read
 

@@ -12,8 +12,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
-from bridge.admin import attachments
-from bridge.admin.desk import ReadOnlyAdmin, user_of
+from bridge.admin.base import ReadOnlyAdmin, user_of
+from bridge.admin.conversations import attachments
 from bridge.admin.paging import row_number
 from bridge.models import Delivery, Message
 from bridge.people import peers

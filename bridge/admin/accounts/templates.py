@@ -11,8 +11,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.channels import build_channel
-from bridge.admin.desk import user_of
-from bridge.admin.theme import styled
+from bridge.admin.base import user_of
+from bridge.admin.unfold import styled
 from bridge.models import Message
 from bridge.pipeline.outbound import outbox
 from bridge.security import audit
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
     from accounts.models import ChannelAccount
-    from bridge.admin.accounts import AccountAdmin
+    from bridge.admin.accounts.pages import AccountAdmin
     from channels_wechat.contract.messages import Template
 
 

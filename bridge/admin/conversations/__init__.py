@@ -1,0 +1,1 @@
+"""The pages of conversations, their messages and attachments, and the contacts in them."""

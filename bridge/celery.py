@@ -20,7 +20,7 @@ Channel.do_restore = False
 
 app = Celery("bridge")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["bridge"])
+app.autodiscover_tasks(["bridge.runtime.worker"])
 
 
 class SignsOfLife(StartStopStep):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from django.conf import settings
 
 from bridge.models import Attachment, Contact, Delivery, Incident
 from bridge.runtime.wakeups.publish import Topic
@@ -63,3 +66,13 @@ def test_while_the_database_is_away_the_clock_writes_few_lines_and_no_traceback(
     assert [record.exc_info for record in lines] == [None] * 4
     assert "the database is away" in lines[0].getMessage()
     tasks.sweep()
+
+
+def test_a_worker_knows_every_task_of_the_clock() -> None:
+    """In a process of its own: here, other tests have imported the tasks already."""
+    code = "from bridge.celery import app; app.loader.import_default_modules(); print(*app.tasks)"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=settings.BASE_DIR, capture_output=True, text=True, check=True
+    )
+    due = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    assert due - set(run.stdout.split()) == set()

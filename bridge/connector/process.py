@@ -18,7 +18,7 @@ from bridge.models import Delivery, Message, Outcome, Route, State, Target
 from bridge.pipeline.agent import shares, stop
 from bridge.pipeline.agent.transports import HttpTransport, SocketTransport
 from bridge.pipeline.agent.turn import AgentTurn, claim_turns
-from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery import claims
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.rights import restrict
 from bridge.pipeline.replies.streams import PARTIAL_SECONDS, partial_key
@@ -55,7 +55,7 @@ _OUR_KEY = re.compile(r"\d+\.\d+")
 
 class Connector:
     def __init__(self) -> None:
-        self.holder = work.holder_name()
+        self.holder = claims.holder_name()
         self.stopping = asyncio.Event()
         self.owned: dict[int, GatewayConnection] = {}
         self.valkey = redis.asyncio.Redis.from_url(settings.REDIS_URL, decode_responses=True, socket_timeout=5)
@@ -82,7 +82,7 @@ class Connector:
     async def _end(self, helpers: list[asyncio.Task[None]]) -> None:
         await _ended(helpers, patience=1)
         await _ended([owned.task for owned in self.owned.values()])
-        await in_db_thread(work.release_all, self.holder)
+        await in_db_thread(claims.release_all, self.holder)
         await in_db_thread(leases.release, self.holder)
         await self.valkey.aclose()
 
@@ -145,10 +145,10 @@ class Connector:
 
     async def _keep_leases(self) -> None:
         while True:
-            await asyncio.sleep(work.RENEW_SECONDS)
+            await asyncio.sleep(claims.RENEW_SECONDS)
             try:
                 running = {pk for owned in self.owned.values() for pk in owned.asking}
-                await in_db_thread(work.renew, self.holder, running)
+                await in_db_thread(claims.renew, self.holder, running)
                 await self._stop_turns(await in_db_thread(stop.stopped_turns, running))
                 self.unrenewed.forget()
             except Exception as error:

@@ -15,7 +15,7 @@ from accounts.channels import build_channel
 from bridge.models import ERASED, Carrier, Delivery, Reason, State, Target
 from bridge.people import peers
 from bridge.pipeline.delivery import lanes, retry_policy
-from bridge.pipeline.delivery.state import next_seq
+from bridge.pipeline.delivery.types import next_seq
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import moderation
 from bridge.pipeline.replies import stream_options, unread

@@ -16,7 +16,7 @@ from bridge.connector.process import send_proactive
 from bridge.models import Attachment, Attempt, Carrier, Delivery, Message, Reason, Route
 from bridge.operations import replay
 from bridge.pipeline.agent import turn as asking
-from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.inbound import router
 from bridge.pipeline.replies.streams import partial_key
 from openclaw.models import Gateway
@@ -511,7 +511,7 @@ def test_a_killed_connectors_turns_are_recovered_by_another(
     assert leases.acquire("second") == []  # the lease holds
     Gateway.objects.update(owner_until=timezone.now())
     shift(asked, lease_until=-1)
-    assert work.sweep() == 1
+    assert claims.sweep() == 1
     with RunningConnector():
         finished(asked)
         assert fresh(home).fence == fence + 1
@@ -571,7 +571,7 @@ def test_a_run_that_somebody_else_aborted_is_dead_and_replayable(
 def test_a_stop_that_nobody_announced_is_read_from_the_row(
     stub: RunningStub, account: ChannelAccount, mapped: Route, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "RENEW_SECONDS", 0.1)
+    monkeypatch.setattr(claims, "RENEW_SECONDS", 0.1)
     asked = turn(account, "!slow=20 !tokens=50")
     with RunningConnector():
         eventually(lambda: ran(stub))
@@ -592,9 +592,9 @@ def test_stop_while_the_turn_waits_for_its_files(stub: RunningStub, account: Cha
 
 def test_stop_while_the_connection_was_away(stub: RunningStub, account: ChannelAccount, mapped: Route) -> None:
     asked = turn(account)
-    work.open_attempt(work.claim(Carrier.CONNECTOR, "lost", 1)[0], {"ask": f"{asked.pk}.0"})
+    settle.open_attempt(claims.claim(Carrier.CONNECTOR, "lost", 1)[0], {"ask": f"{asked.pk}.0"})
     shift(asked, lease_until=-60)
-    work.sweep()
+    claims.sweep()
     turn(account, "/stop")
     with RunningConnector():
         assert (finished(asked).state, row(asked).reason) == ("skipped", Reason.STOPPED)
@@ -757,14 +757,14 @@ def test_what_is_said_to_everybody_is_said_to_nobody(stub: RunningStub, account:
 
 def test_while_a_turn_is_in_doubt_an_unasked_message_may_be_its_answer(account: ChannelAccount, mapped: Route) -> None:
     asked = turn(account)
-    attempt = work.open_attempt(work.claim(Carrier.CONNECTOR, "lost", 1)[0], {"ask": "1.0"})
+    attempt = settle.open_attempt(claims.claim(Carrier.CONNECTOR, "lost", 1)[0], {"ask": "1.0"})
     reply = ForeignReply(asked.payload["session_key"], "resumed", Answer("the answer"))
     shift(asked, lease_until=-60)
-    work.sweep()
+    claims.sweep()
     assert Attempt.objects.get(pk=attempt.pk).outcome == "interrupted"
 
     send_proactive(mapped.gateway, reply)
-    assert [mine.pk for mine in work.claim(Carrier.CONNECTOR, "me", 1)] == [asked.pk]  # to look up what became of it
+    assert [mine.pk for mine in claims.claim(Carrier.CONNECTOR, "me", 1)] == [asked.pk]  # to look up what became of it
     send_proactive(mapped.gateway, reply)
     assert not Message.objects.filter(direction="out").exists()
 

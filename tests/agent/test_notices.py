@@ -10,7 +10,7 @@ from django.utils import timezone
 from bridge.models import Conversation, Delivery, Message, Reason
 from bridge.operations import replay
 from bridge.pipeline.agent.turn import fail_turn
-from bridge.pipeline.delivery.retry_policy import Failure
+from bridge.pipeline.delivery.types import Failure
 from tests.support.factories import (
     FAN,
     NEVER_THE_SAME_DAY,

@@ -9,7 +9,7 @@ import pytest
 from accounts import channels
 from accounts.models import Restriction
 from bridge.pipeline.agent import typing_indicator
-from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery.types import message_of
 from channels_wechat.simulator import RunningSimulator
 from tests.support.connecting import RunningConnector
 from tests.support.factories import (
@@ -128,7 +128,7 @@ def test_not_of_an_account_that_is_stopped(wechat: SimulatorClient, columns: dic
     """Its turns may still run: staff stopped it after they began."""
     account = mini(wechat.url)
     route(account)
-    question = work.message_of(turn(account, "x", USER))
+    question = message_of(turn(account, "x", USER))
     type(account).objects.filter(pk=account.pk).update(**columns)
     channels._recent.clear()
     typing_indicator._show_once(question)

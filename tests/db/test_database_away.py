@@ -16,7 +16,7 @@ from django.db.backends.postgresql.base import DatabaseWrapper
 from accounts import channels
 from accounts.models import Health
 from bridge.models import Delivery, Message
-from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery import claims
 from bridge.pipeline.outbound import sender
 from bridge.runtime.db.outage import install_pool_check, retry_while_db_down
 from tests.support.away import database_away
@@ -129,7 +129,7 @@ def test_a_delivery_claimed_before_is_left_to_its_lease(company: SimulatorClient
         sender.process_delivery(ours)
     assert (state(delivery), outcomes(delivery)) == ("sending", [])
     shift(delivery, lease_until=-1)
-    work.sweep()
+    claims.sweep()
     assert state(delivery) == "pending"
 
 

@@ -18,8 +18,7 @@ from accounts.channels import build_channel
 from bridge.models import Carrier, Contact, Delivery, Message, Reason, Route
 from bridge.operations.gateway_use import uses_of
 from bridge.pipeline.agent.shares import reserve_of, share_of
-from bridge.pipeline.delivery import sql
-from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery import settle, sql
 from bridge.pipeline.inbound import router
 from bridge.pipeline.inbound.rate import SenderRate
 from bridge.pipeline.replies.streams import answer_poll
@@ -79,9 +78,9 @@ def take(home: Gateway, limit: int = 100, holder: str = "me") -> list[Delivery]:
     return claim(Carrier.CONNECTOR, holder, limit, gateway_id=home.pk)
 
 
-def settle(*deliveries: Delivery) -> None:
+def deliver(*deliveries: Delivery) -> None:
     for delivery in deliveries:
-        work.mark_delivered(delivery, work.open_attempt(delivery, {}))
+        settle.mark_delivered(delivery, settle.open_attempt(delivery, {}))
 
 
 # --- between accounts -----------------------------------------------------------------------------------------------------------
@@ -147,7 +146,7 @@ def test_the_reserve_goes_to_the_first_of_two_newcomers_and_to_no_flood() -> Non
     (first,), (second,) = asked(third, "lisi"), asked(fourth, "lisi")
     (taken,) = take(home, 1)
     assert taken.pk == first.pk
-    settle(taken)
+    deliver(taken)
     assert [one.pk for one in take(home, 1)] == [second.pk]
 
 
@@ -157,7 +156,7 @@ def test_room_goes_to_the_account_with_the_least_under_way() -> None:
     asked(other, *strangers(30))
     accounts = [one.account_id for one in take(home, 10)]
     assert (accounts.count(public.pk), accounts.count(other.pk)) == (5, 5)
-    settle(*Delivery.objects.filter(state="sending", account=public))
+    deliver(*Delivery.objects.filter(state="sending", account=public))
     again = [one.account_id for one in take(home, 5)]
     assert again.count(public.pk) == 5
 
@@ -234,7 +233,7 @@ def test_conversations_take_turns() -> None:
     order = []
     while rows := take(home, 1):
         order.append(rows[0].message.peer_id)
-        settle(*rows)
+        deliver(*rows)
     assert order == ["talker", "a", "b", "c", "talker", "talker", "talker", "talker"]
 
 
@@ -246,7 +245,7 @@ def test_nobody_waits_for_ever_behind_newcomers() -> None:
     shift(mine[1], turn_at=-50, due_at=-60)
     asked(account, *strangers(5))  # they came fifty seconds after the time that the second question counts as asked
     first, second = take(home, 1), None
-    settle(*first)
+    deliver(*first)
     second = take(home, 1)
     assert [one.message.peer_id for one in (*first, *second)] == ["talker", "talker"]
 
@@ -289,7 +288,7 @@ def test_a_turn_is_never_put_further_off_than_an_hour() -> None:
     shift(one, turn_at=sql.AHEAD_SECONDS)
     (two,) = asked(account, "a")
     assert (row(two).turn_at - timezone.now()).total_seconds() < sql.AHEAD_SECONDS + 5
-    settle(*take(home))
+    deliver(*take(home))
     assert [mine.pk for mine in take(home)] == [two.pk]  # alone, it is due
 
 
@@ -323,7 +322,7 @@ def test_no_lane_is_out_of_order_and_nobody_starves_with_many_at_once() -> None:
                 with lock:
                     taken.setdefault(mine.lane, []).append(mine.pk)
                     doubled.extend([mine.lane] if under_way != 1 else [])
-                settle(mine)
+                deliver(mine)
 
     at_once(*[lambda name=f"connector{number}": connector(name) for number in range(4)])
     assert doubled == []
@@ -530,7 +529,7 @@ def test_a_gateway_says_who_uses_its_turns_and_what_waits_for_what() -> None:
     assert (second.account, second.under_way, second.waiting) == (other, 0, 2)
     take(home, 2)
     assert "nothing under way" in uses_of(home)[1].reason
-    settle(*Delivery.objects.filter(state="sending", account=public))
+    deliver(*Delivery.objects.filter(state="sending", account=public))
     assert "in its conversation" in uses_of(home)[0].reason
     home.state = "stopped"
     assert "switched off or stopped" in uses_of(home)[0].reason

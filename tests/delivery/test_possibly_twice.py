@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.models import AccessToken, ChannelAccount, Health
 from bridge.models import Reason, State
 from bridge.operations import replay
-from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery import claims, settle
 from channels_wechat.contract.messages import Content
 from tests.support.factories import FAN, app, claimed, due, official, outcomes, row, send, shift, to_send, work_off
 from tests.support.followers import SEND, Crowd, crowd
@@ -99,9 +99,9 @@ def test_what_was_refused_after_an_unproven_attempt_is_uncertain(company: Simula
 def test_what_was_refused_after_an_interrupted_attempt_is_uncertain(company: SimulatorClient) -> None:
     delivery = to_send(app(company.url))
     mine = claimed(delivery)
-    work.open_attempt(mine, {}, dedup_until=timezone.now() + timedelta(minutes=1))
+    settle.open_attempt(mine, {}, dedup_until=timezone.now() + timedelta(minutes=1))
     shift(mine, lease_until=-1)  # its worker was killed
-    work.sweep()
+    claims.sweep()
     company.fault("message/send", "errcode", errcode=40003)
     due(delivery)
     work_off()

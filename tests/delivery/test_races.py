@@ -14,8 +14,8 @@ from bridge.media import storage
 from bridge.models import Carrier, Conversation, Delivery, Message, Reason
 from bridge.operations.replay import dismiss, release, replay
 from bridge.pipeline.agent.stop import running_turns, stop_turns
-from bridge.pipeline.delivery import state as work
-from bridge.pipeline.delivery.state import LostLease
+from bridge.pipeline.delivery import claims, settle
+from bridge.pipeline.delivery.types import LostLease
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.replies.streams import answer_poll
@@ -78,7 +78,7 @@ def test_claimers_never_take_the_same_nor_two_of_a_lane() -> None:
                 with lock:
                     sent.setdefault(mine.lane, []).append(mine.payload["body"]["text"]["content"])
                     doubled.extend([mine.lane] if on_the_way != 1 else [])
-                work.mark_delivered(mine, work.open_attempt(mine, {}))
+                settle.mark_delivered(mine, settle.open_attempt(mine, {}))
 
     at_once(*[lambda name=f"worker{number}": worker(name) for number in range(THREADS)])
     assert doubled == []
@@ -150,14 +150,14 @@ def test_a_late_proof_and_a_replay_never_send_it_twice() -> None:
     account = app()
     for _round in range(10):
         mine = claimed(to_send(account), "slow")
-        attempt = work.open_attempt(mine, {})
+        attempt = settle.open_attempt(mine, {})
         shift(mine, lease_until=-1)
-        work.sweep()
+        claims.sweep()
         assert state(mine) == "uncertain"
 
         def prove(mine: Delivery = mine, attempt: object = attempt) -> bool:
             try:
-                work.mark_delivered(mine, attempt)  # type: ignore[arg-type]
+                settle.mark_delivered(mine, attempt)  # type: ignore[arg-type]
             except LostLease:
                 return False
             return True
@@ -171,9 +171,9 @@ def test_sweepers_take_back_each_once() -> None:
     account = app()
     for number in range(20):
         mine = claimed(to_send(account, peer_id=f"user{number}"))
-        work.open_attempt(mine, {})
+        settle.open_attempt(mine, {})
         shift(mine, lease_until=-1)
-    assert sum(at_once(*[work.sweep] * 4)) == 20
+    assert sum(at_once(*[claims.sweep] * 4)) == 20
     assert set(Delivery.objects.values_list("state", flat=True)) == {"uncertain"}
 
 
@@ -182,9 +182,9 @@ def test_a_turn_that_ends_while_it_is_stopped_has_ended() -> None:
     route(account)
     talk = turn(account).message.conversation_id
     [mine] = claim(Carrier.CONNECTOR)
-    attempt = work.open_attempt(mine, {})
+    attempt = settle.open_attempt(mine, {})
     with ThreadPoolExecutor(1) as pool, transaction.atomic():
-        work.mark_delivered(mine, attempt)
+        settle.mark_delivered(mine, attempt)
         stopping = pool.submit(in_thread(lambda: stop_turns(running_turns(talk))))
         wait_for_a_waiter()
     assert stopping.result(20) == 0

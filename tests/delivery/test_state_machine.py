@@ -9,10 +9,8 @@ import pytest
 from django.utils import timezone
 
 from bridge.models import Attempt, Carrier, Delivery, Message, Reason, State, Target
-from bridge.pipeline.delivery import retry_policy
-from bridge.pipeline.delivery import state as work
-from bridge.pipeline.delivery.retry_policy import Failure
-from bridge.pipeline.delivery.state import LostLease
+from bridge.pipeline.delivery import claims, retry_policy, settle
+from bridge.pipeline.delivery.types import Failure, LostLease
 from bridge.webhooks import events, post
 from tests.support.factories import (
     app,
@@ -80,7 +78,7 @@ def test_without_a_route_begins_as_skipped(account: ChannelAccount) -> None:
 def test_claim_takes_a_lease(account: ChannelAccount) -> None:
     mine = claimed(to_send(account), "me")
     assert (mine.state, mine.holder) == (State.SENDING, "me")
-    assert 25 < (mine.lease_until - timezone.now()).total_seconds() <= work.LEASE_SECONDS
+    assert 25 < (mine.lease_until - timezone.now()).total_seconds() <= claims.LEASE_SECONDS
     assert claim(holder="another") == []
 
 
@@ -164,7 +162,7 @@ def test_renew_prolongs_what_is_under_way_and_nothing_else(account: ChannelAccou
     others = claimed(to_send(account, peer_id="wangwu"), "another")
     for delivery in (mine, forgotten, others):
         shift(delivery, lease_until=5)
-    assert work.renew("holder", [mine.pk, others.pk]) == 1
+    assert claims.renew("holder", [mine.pk, others.pk]) == 1
     leases = [(row(d).lease_until - timezone.now()).total_seconds() > 20 for d in (mine, forgotten, others)]
     assert leases == [True, False, False]
 
@@ -174,10 +172,10 @@ def test_renew_prolongs_what_is_under_way_and_nothing_else(account: ChannelAccou
 
 def test_success(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
-    attempt = work.open_attempt(mine, {"to": "zhangsan", "access_token": "abcdef"})
+    attempt = settle.open_attempt(mine, {"to": "zhangsan", "access_token": "abcdef"})
     assert outcomes(mine) == [""]  # committed open: the request may leave now
     done: list[int] = []
-    work.mark_delivered(
+    settle.mark_delivered(
         mine, attempt, remote_id="R1", response={"msgid": "R1", "token": "abcdef"}, then=lambda: done.append(1)
     )
     after = row(mine)
@@ -196,15 +194,15 @@ def test_success(account: ChannelAccount) -> None:
 
 def test_what_arrives_after_a_failure_says_nothing_of_it(account: ChannelAccount) -> None:
     delivery = to_send(account)
-    work.fail(mine := claimed(delivery), work.open_attempt(mine, {}), RETRY)
+    settle.fail(mine := claimed(delivery), settle.open_attempt(mine, {}), RETRY)
     due(delivery)
-    work.mark_delivered(mine := claimed(delivery), work.open_attempt(mine, {}))
+    settle.mark_delivered(mine := claimed(delivery), settle.open_attempt(mine, {}))
     assert (state(delivery), row(delivery).error, outcomes(delivery)) == ("delivered", "", ["error", "ok"])
 
 
 def test_partial_success_says_so(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
-    work.mark_delivered(mine, work.open_attempt(mine, {}), note="Not delivered to lisi.")
+    settle.mark_delivered(mine, settle.open_attempt(mine, {}), note="Not delivered to lisi.")
     assert (row(mine).state, row(mine).reason, row(mine).error) == (
         "delivered",
         Reason.PARTIAL,
@@ -215,31 +213,31 @@ def test_partial_success_says_so(account: ChannelAccount) -> None:
 def test_late_proof_turns_uncertain_into_delivered(account: ChannelAccount) -> None:
     first, *rest = list(send(account, LONG).deliveries.order_by("part"))
     mine = claimed(first)
-    attempt = work.open_attempt(mine, {})
+    attempt = settle.open_attempt(mine, {})
     shift(mine, lease_until=-1)
-    assert work.sweep() == 1
+    assert claims.sweep() == 1
     assert [state(d) for d in (first, *rest)] == ["uncertain", "held", "held"]
-    work.mark_delivered(mine, attempt)
+    settle.mark_delivered(mine, attempt)
     assert [state(d) for d in (first, *rest)] == ["delivered", "pending", "pending"]
     assert outcomes(first) == ["ok"]
 
 
 def test_proof_after_somebody_else_took_over_changes_only_the_attempt(account: ChannelAccount) -> None:
     mine = claimed(to_send(account), "slow")
-    attempt = work.open_attempt(mine, {})
+    attempt = settle.open_attempt(mine, {})
     shift(mine, lease_until=-1, dedup_until=60)
-    work.sweep()
+    claims.sweep()
     again = claimed(mine, "fast")
     with pytest.raises(LostLease):
-        work.mark_delivered(mine, attempt, then=lambda: pytest.fail("the answer would be stored twice"))
+        settle.mark_delivered(mine, attempt, then=lambda: pytest.fail("the answer would be stored twice"))
     assert (state(mine), row(mine).holder, outcomes(mine)) == ("sending", "fast", ["ok"])
     with pytest.raises(LostLease):
-        work.open_attempt(mine, {})
+        settle.open_attempt(mine, {})
     with pytest.raises(LostLease):
-        work.fail(mine, None, RETRY)
+        settle.fail(mine, None, RETRY)
     with pytest.raises(LostLease):
-        work.skip(mine, None, Reason.STOPPED)
-    work.mark_delivered(again, work.open_attempt(again, {}))
+        settle.skip(mine, None, Reason.STOPPED)
+    settle.mark_delivered(again, settle.open_attempt(again, {}))
     assert outcomes(mine) == ["ok", "ok"]
 
 
@@ -250,7 +248,7 @@ def test_retry_waits_longer_each_time(account: ChannelAccount) -> None:
     delivery, waits = to_send(account), []
     for number in range(1, 11):
         mine = claimed(delivery)
-        work.fail(mine, work.open_attempt(mine, {}), RETRY)
+        settle.fail(mine, settle.open_attempt(mine, {}), RETRY)
         assert (state(mine), row(mine).tries) == ("pending", number)
         waits.append(wait_of(mine))
         due(mine)
@@ -261,7 +259,7 @@ def test_retry_waits_longer_each_time(account: ChannelAccount) -> None:
 
 def test_the_platforms_own_pause_wins(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
-    work.fail(mine, work.open_attempt(mine, {}), Failure("retry", "1", "x", retry_after=40))
+    settle.fail(mine, settle.open_attempt(mine, {}), Failure("retry", "1", "x", retry_after=40))
     assert 39 < wait_of(mine) <= 48
 
 
@@ -270,15 +268,15 @@ def test_the_platforms_own_pause_wins(account: ChannelAccount) -> None:
 def test_wait_and_configuration_burn_no_try(account: ChannelAccount, action: str, opened: bool) -> None:
     """Also before an attempt was opened: an upload may be refused."""
     mine = claimed(to_send(account))
-    attempt = work.open_attempt(mine, {}) if opened else None
-    work.fail(mine, attempt, Failure(action, "45009", "wait", retry_after=30))
+    attempt = settle.open_attempt(mine, {}) if opened else None
+    settle.fail(mine, attempt, Failure(action, "45009", "wait", retry_after=30))
     assert (state(mine), row(mine).tries) == ("pending", 0)
     assert (29 if action == "wait" else -1) < wait_of(mine) <= (30 if action == "wait" else 0)
 
 
 def test_a_wait_without_a_time_is_a_minute(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
-    work.fail(mine, work.open_attempt(mine, {}), Failure("wait", "x", "x"))
+    settle.fail(mine, settle.open_attempt(mine, {}), Failure("wait", "x", "x"))
     assert 58 < wait_of(mine) <= 60
 
 
@@ -286,7 +284,7 @@ def test_the_gateways_key_changes_with_every_definite_error_only(asked: Delivery
     runs = []
     for action in ("retry", "unknown", "wait", "unknown", "configuration"):
         mine = claimed(asked)
-        work.fail(mine, work.open_attempt(mine, {}), Failure(action, "x", "x"))
+        settle.fail(mine, settle.open_attempt(mine, {}), Failure(action, "x", "x"))
         runs.append(row(mine).run_number)
         due(mine)
     assert runs == [1, 1, 2, 2, 3]
@@ -294,32 +292,32 @@ def test_the_gateways_key_changes_with_every_definite_error_only(asked: Delivery
 
 def test_lease_over_with_nothing_sent(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
-    assert work.sweep() == 0
+    assert claims.sweep() == 0
     shift(mine, lease_until=-1)
-    assert work.sweep() == 1
+    assert claims.sweep() == 1
     assert (state(mine), row(mine).tries, outcomes(mine)) == ("pending", 0, [])
 
 
 def test_lease_over_while_the_platform_swallows_a_repetition(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
-    work.open_attempt(mine, {}, dedup_until=timezone.now() + timedelta(seconds=60))
+    settle.open_attempt(mine, {}, dedup_until=timezone.now() + timedelta(seconds=60))
     shift(mine, lease_until=-1)
-    work.sweep()
+    claims.sweep()
     assert (state(mine), outcomes(mine)) == ("pending", ["interrupted"])
 
 
 def test_lease_over_of_a_turn_is_asked_after(asked: Delivery) -> None:
     mine = claimed(asked)
-    work.open_attempt(mine, {})
+    settle.open_attempt(mine, {})
     shift(mine, lease_until=-1)
-    work.sweep()
+    claims.sweep()
     assert (state(mine), outcomes(mine), row(mine).run_number) == ("pending", ["interrupted"], 0)
 
 
 def test_a_holder_that_ends_in_order_hands_over_its_own(account: ChannelAccount, asked: Delivery) -> None:
     mine, others = claimed(asked), claimed(to_send(account), "another")
-    work.open_attempt(mine, {})
-    work.release_all("holder")
+    settle.open_attempt(mine, {})
+    claims.release_all("holder")
     assert (state(mine), outcomes(mine), state(others)) == ("pending", ["interrupted"], "sending")
 
 
@@ -328,9 +326,9 @@ def test_a_holder_that_ends_in_order_hands_over_its_own(account: ChannelAccount,
 
 def test_permanent(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
-    work.fail(
+    settle.fail(
         mine,
-        work.open_attempt(mine, {}),
+        settle.open_attempt(mine, {}),
         Failure("permanent", "81013", "nobody, access_token=abcdef", response={"errcode": 81013, "token": "abcdef"}),
     )
     after, attempt = row(mine), Attempt.objects.get(delivery=mine)
@@ -346,7 +344,7 @@ def test_tries_spent(account: ChannelAccount, most: int, named: int | None) -> N
     shift(delivery, tries=most - 2)
     for expected in ("pending", "dead"):
         mine = claimed(delivery)
-        work.fail(mine, work.open_attempt(mine, {}), Failure("retry", "-1", "busy", max_tries=named))
+        settle.fail(mine, settle.open_attempt(mine, {}), Failure("retry", "-1", "busy", max_tries=named))
         assert state(mine) == expected
         due(mine)
     assert row(delivery).reason == Reason.TRIES_SPENT
@@ -356,10 +354,10 @@ def test_no_answer_is_uncertain_unless_a_repetition_is_safe(account: ChannelAcco
     unsafe = claimed(to_send(account))
     safe = claimed(to_send(account, peer_id="lisi"))
     until = timezone.now() + timedelta(seconds=60)
-    safe_attempt = work.open_attempt(safe, {}, dedup_until=until)
+    safe_attempt = settle.open_attempt(safe, {}, dedup_until=until)
     safe.dedup_until = until
-    work.fail(unsafe, work.open_attempt(unsafe, {}), Failure("unknown", "timeout", "no answer"))
-    work.fail(safe, safe_attempt, Failure("unknown", "timeout", "no answer"))
+    settle.fail(unsafe, settle.open_attempt(unsafe, {}), Failure("unknown", "timeout", "no answer"))
+    settle.fail(safe, safe_attempt, Failure("unknown", "timeout", "no answer"))
     assert (state(unsafe), row(unsafe).reason, outcomes(unsafe)) == ("uncertain", Reason.UNKNOWN, ["unknown"])
     assert (state(safe), outcomes(safe)) == ("pending", ["unknown"])
 
@@ -367,26 +365,26 @@ def test_no_answer_is_uncertain_unless_a_repetition_is_safe(account: ChannelAcco
 @pytest.mark.parametrize("last", [Failure("permanent", "x", "x"), Failure("unknown", "x", "x", max_tries=2)])
 def test_a_turn_is_dead_whatever_an_earlier_try_left_open(asked: Delivery, last: Failure) -> None:
     """The gateway was asked what became of that; nobody in WeChat may have read anything."""
-    work.fail(mine := claimed(asked), work.open_attempt(mine, {}), Failure("unknown", "timeout", "no answer"))
+    settle.fail(mine := claimed(asked), settle.open_attempt(mine, {}), Failure("unknown", "timeout", "no answer"))
     due(asked)
-    work.fail(mine := claimed(asked), work.open_attempt(mine, {}), last)
+    settle.fail(mine := claimed(asked), settle.open_attempt(mine, {}), last)
     assert (state(asked), outcomes(asked)[0]) == ("dead", "unknown")
 
 
 def test_lease_over_with_an_open_attempt_is_uncertain(account: ChannelAccount) -> None:
     delivery = to_send(account)
-    work.fail(mine := claimed(delivery), work.open_attempt(mine, {}), RETRY)
+    settle.fail(mine := claimed(delivery), settle.open_attempt(mine, {}), RETRY)
     due(delivery)
     mine = claimed(delivery)
-    work.open_attempt(mine, {}, dedup_until=timezone.now() - timedelta(seconds=1))
+    settle.open_attempt(mine, {}, dedup_until=timezone.now() - timedelta(seconds=1))
     shift(mine, lease_until=-1)
-    work.sweep()
+    claims.sweep()
     assert (state(mine), row(mine).reason, outcomes(mine)) == ("uncertain", Reason.UNKNOWN, ["error", "interrupted"])
 
 
 def test_broken_off(asked: Delivery) -> None:
     mine = claimed(asked)
-    work.skip(mine, work.open_attempt(mine, {}), Reason.STOPPED)
+    settle.skip(mine, settle.open_attempt(mine, {}), Reason.STOPPED)
     assert (state(mine), row(mine).reason, outcomes(mine)) == ("skipped", Reason.STOPPED, ["error"])
 
 
@@ -408,9 +406,9 @@ def test_too_old(account: ChannelAccount, asked: Delivery, settings: object, tar
     }
     delivery = make[target]()
     shift(delivery, queued_at=10 - getattr(settings, limit))
-    assert not work.is_expired(row(delivery))
+    assert not retry_policy.is_expired(row(delivery))
     shift(delivery, queued_at=-getattr(settings, limit) - 1)
-    assert work.is_expired(row(delivery))
+    assert retry_policy.is_expired(row(delivery))
 
 
 # --- what blocks a lane -----------------------------------------------------------------------------------------------------
@@ -434,8 +432,8 @@ def test_what_is_over_does_not_block_the_lane(account: ChannelAccount, end: str)
 def test_a_dead_part_holds_the_later_ones_and_nobody_else(account: ChannelAccount) -> None:
     message, next_message = send(account, LONG), to_send(account, "next")
     first, second, third = message.deliveries.order_by("part")
-    work.mark_delivered(mine := claimed(first), work.open_attempt(mine, {}))
-    work.fail(mine := claimed(second), work.open_attempt(mine, {}), Failure("permanent", "x", "x"))
+    settle.mark_delivered(mine := claimed(first), settle.open_attempt(mine, {}))
+    settle.fail(mine := claimed(second), settle.open_attempt(mine, {}), Failure("permanent", "x", "x"))
     assert parts(message) == [("delivered", ""), ("dead", "permanent"), ("held", "part_before")]
     assert [d.pk for d in claim()] == [next_message.pk]
     assert state(third) == "held"
@@ -444,13 +442,13 @@ def test_a_dead_part_holds_the_later_ones_and_nobody_else(account: ChannelAccoun
 def test_parts_go_out_in_order_when_the_one_before_has_arrived(account: ChannelAccount) -> None:
     message, later = send(account, LONG), to_send(account, "later")
     first, second, third = message.deliveries.order_by("part")
-    work.fail(mine := claimed(first), work.open_attempt(mine, {}), Failure("permanent", "x", "x"))
+    settle.fail(mine := claimed(first), settle.open_attempt(mine, {}), Failure("permanent", "x", "x"))
     shift(first, state="pending", reason="", finished_at=None, seq=later.seq + 1)  # as a replay does
     order = []
     while rows := claim():
         for mine in rows:
             order.append(mine.pk)
-            work.mark_delivered(mine, work.open_attempt(mine, {}))
+            settle.mark_delivered(mine, settle.open_attempt(mine, {}))
     assert order == [later.pk, first.pk, second.pk, third.pk]
 
 
@@ -459,30 +457,30 @@ def test_a_part_that_is_held_for_a_person_does_not_follow(account: ChannelAccoun
     first, second, third = message.deliveries.order_by("part")
     shift(second, state="held", reason=Reason.REVIEW)
     shift(third, state="held", reason=Reason.PART_BEFORE)
-    work.mark_delivered(mine := claimed(first), work.open_attempt(mine, {}))
+    settle.mark_delivered(mine := claimed(first), settle.open_attempt(mine, {}))
     assert parts(message)[:2] == [("delivered", ""), ("held", Reason.REVIEW)]
 
 
 def test_whom_to_ring(account: ChannelAccount, asked: Delivery) -> None:
     shift(asked, due_at=60)
-    assert work.due_topics() == []
+    assert claims.due_topics() == []
     sent = to_send(account)
-    assert [str(b) for b in work.due_topics()] == ["send"]
+    assert [str(b) for b in claims.due_topics()] == ["send"]
     due(asked)
-    assert [str(b) for b in work.due_topics()] == ["send", "ask"]
+    assert [str(b) for b in claims.due_topics()] == ["send", "ask"]
     shift(sent, due_at=60)
-    assert [str(b) for b in work.due_topics()] == ["ask"]
+    assert [str(b) for b in claims.due_topics()] == ["ask"]
 
 
 def test_names_of_holders_are_unique() -> None:
-    assert work.holder_name() != work.holder_name()
-    assert len(work.holder_name()) <= 100
+    assert claims.holder_name() != claims.holder_name()
+    assert len(claims.holder_name()) <= 100
 
 
 def test_webhook_deliveries_have_no_parts(account: ChannelAccount) -> None:
     hook = Delivery.objects.create(target=Target.WEBHOOK, lane="hook:1")
     mine = claimed(hook)
-    work.fail(mine, work.open_attempt(mine, {}), Failure("permanent", "x", "x"))
+    settle.fail(mine, settle.open_attempt(mine, {}), Failure("permanent", "x", "x"))
     assert state(hook) == "dead"
     assert Message.objects.count() == 0
 
@@ -501,7 +499,7 @@ def test_held_burns_no_try_and_keeps_its_later_parts(account: ChannelAccount, re
     message = send(account, LONG)
     mine = claimed(message.deliveries.get(part=0))
     failure = Failure("window", "45047", "used up", response={"errcode": 45047})
-    work.hold(mine, reason, "Nothing is left.", attempt=work.open_attempt(mine, {}), failure=failure)
+    settle.hold(mine, reason, "Nothing is left.", attempt=settle.open_attempt(mine, {}), failure=failure)
     after, attempt = row(mine), mine.attempts.get()
     assert parts(message) == [("held", reason), ("held", of_parts), ("held", of_parts)]
     assert (after.tries, after.error, after.lease_until, after.finished_at) == (0, "Nothing is left.", None, None)
@@ -512,7 +510,7 @@ def test_held_burns_no_try_and_keeps_its_later_parts(account: ChannelAccount, re
 def test_held_before_anything_was_asked(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
     until = timezone.now() + timedelta(minutes=30)
-    work.hold(mine, Reason.WINDOW, "Nothing is left: access_token=abcdef", until=until)
+    settle.hold(mine, Reason.WINDOW, "Nothing is left: access_token=abcdef", until=until)
     after = row(mine)
     assert (after.state, after.tries, after.due_at, outcomes(mine)) == ("held", 0, until, [])
     assert after.error == "Nothing is left: access_token=•••"
@@ -522,14 +520,14 @@ def test_who_lost_the_lease_holds_nothing_and_puts_nothing_off(account: ChannelA
     mine = claimed(to_send(account))
     shift(mine, holder="another")
     with pytest.raises(LostLease):
-        work.hold(mine, Reason.WINDOW)
-    work.postpone(mine, 60, "later")
+        settle.hold(mine, Reason.WINDOW)
+    settle.postpone(mine, 60, "later")
     assert (row(mine).state, row(mine).holder, row(mine).error) == ("sending", "another", "")
 
 
 def test_what_follows_a_failure_is_done_with_it_or_not_at_all(account: ChannelAccount) -> None:
     mine, done = claimed(to_send(account)), []
-    work.fail(mine, work.open_attempt(mine, {}), RETRY, lambda: done.append("once"))
+    settle.fail(mine, settle.open_attempt(mine, {}), RETRY, lambda: done.append("once"))
     with pytest.raises(LostLease):
-        work.fail(mine, None, RETRY, lambda: done.append("twice"))
+        settle.fail(mine, None, RETRY, lambda: done.append("twice"))
     assert done == ["once"]

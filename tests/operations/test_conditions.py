@@ -13,10 +13,8 @@ from bridge.models import Attachment, Attempt, Carrier, Delivery, Reason
 from bridge.operations import replay
 from bridge.pipeline.agent import turn as asking
 from bridge.pipeline.agent.stop import running_turns, stop_turns
-from bridge.pipeline.delivery import claim_and_settle
-from bridge.pipeline.delivery import state as work
-from bridge.pipeline.delivery.retry_policy import Failure
-from bridge.pipeline.delivery.state import Success
+from bridge.pipeline.delivery import claims, retry_policy, settle
+from bridge.pipeline.delivery.types import Failure, Success
 from bridge.pipeline.outbound import moderation
 from bridge.pipeline.replies import stream_options
 from tests.support.factories import (
@@ -55,7 +53,7 @@ def account() -> ChannelAccount:
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_success_whose_follow_up_fails_is_none(account: ChannelAccount, count: int) -> None:
     mine = [claimed(to_send(account, peer_id=f"user{number}")) for number in range(count)]
-    attempts = [work.open_attempt(one, {}) for one in mine]
+    attempts = [settle.open_attempt(one, {}) for one in mine]
 
     def fail() -> None:
         raise ValueError("the answer could not be stored")
@@ -63,7 +61,7 @@ def test_a_success_whose_follow_up_fails_is_none(account: ChannelAccount, count:
     ended = [Success(one, attempt) for one, attempt in zip(mine, attempts, strict=True)]
     ended[-1] = Success(mine[-1], attempts[-1], then=fail)
     with pytest.raises(ValueError, match="could not be stored"):
-        work.mark_all_delivered(ended)
+        settle.mark_all_delivered(ended)
     assert [state(one) for one in mine] == ["sending"] * count
     assert [outcomes(one) for one in mine] == [[""]] * count
 
@@ -71,12 +69,12 @@ def test_a_success_whose_follow_up_fails_is_none(account: ChannelAccount, count:
 @pytest.mark.parametrize("way", ["succeed", "fail"])
 def test_no_secret_is_stored_with_an_attempt(account: ChannelAccount, way: str) -> None:
     mine = claimed(to_send(account))
-    attempt = work.open_attempt(mine, {"headers": {"Authorization": CANARY}, "access_token": CANARY})
+    attempt = settle.open_attempt(mine, {"headers": {"Authorization": CANARY}, "access_token": CANARY})
     answered = {"access_token": CANARY, "deep": [{"secret": CANARY}]}
     if way == "succeed":
-        work.mark_delivered(mine, attempt, response=answered)
+        settle.mark_delivered(mine, attempt, response=answered)
     else:
-        work.fail(mine, attempt, Failure("retry", "1", "busy", response=answered))
+        settle.fail(mine, attempt, Failure("retry", "1", "busy", response=answered))
     found = Attempt.objects.get()
     assert CANARY not in f"{found.request}{found.response}{found.error}"
     assert found.request
@@ -86,15 +84,15 @@ def test_no_secret_is_stored_with_an_attempt(account: ChannelAccount, way: str) 
 def test_parts_that_follow_late_are_not_too_old(account: ChannelAccount) -> None:
     first, second, _third = send(account, LONG).deliveries.order_by("part")
     mine = claimed(first)
-    work.fail(mine, work.open_attempt(mine, {}), Failure("permanent", "1", "no"))
+    settle.fail(mine, settle.open_attempt(mine, {}), Failure("permanent", "1", "no"))
     assert row(second).reason == Reason.PART_BEFORE
     Delivery.objects.update(
         queued_at=timezone.now() - timedelta(hours=30), created_at=timezone.now() - timedelta(hours=30)
     )
     assert replay.replay([first.pk]).count == 1
     mine = claimed(first)
-    work.mark_delivered(mine, work.open_attempt(mine, {}))
-    assert not work.is_expired(row(second))
+    settle.mark_delivered(mine, settle.open_attempt(mine, {}))
+    assert not retry_policy.is_expired(row(second))
     assert state(second) == "pending"
 
 
@@ -103,13 +101,13 @@ def test_no_part_goes_while_an_earlier_one_is_held(account: ChannelAccount) -> N
     for part in (first, second, third):
         shift(part, state="dead", reason=Reason.PERMANENT, finished_at=0)
     assert replay.replay([first.pk]).count == 1
-    work.hold(claimed(first), Reason.REVIEW)
+    settle.hold(claimed(first), Reason.REVIEW)
     assert replay.replay([second.pk]).count == 1
     assert claim() == []
     assert replay.release([first.pk]).count == 1
     mine = claim()
     assert [one.pk for one in mine] == [first.pk]
-    work.mark_delivered(mine[0], work.open_attempt(mine[0], {}))
+    settle.mark_delivered(mine[0], settle.open_attempt(mine[0], {}))
     assert [one.pk for one in claim()] == [second.pk]
 
 
@@ -159,9 +157,9 @@ def test_an_old_stop_does_not_break_off_a_turn_that_is_recovered(account: Channe
     turn(account, "/stop")
     question = turn(account)
     (mine,) = claim(Carrier.CONNECTOR, "lost")
-    work.open_attempt(mine, {"ask": asking.key_of(mine)})
+    settle.open_attempt(mine, {"ask": asking.key_of(mine)})
     shift(mine, lease_until=-1)
-    work.sweep()
+    claims.sweep()
     (again,) = claim(Carrier.CONNECTOR)
     assert again.pk == question.pk
     assert asking.has_unknown_outcome(again)
@@ -175,7 +173,7 @@ def test_a_turn_that_waits_to_be_asked_again_can_be_stopped(account: ChannelAcco
     route(account)
     question = turn(account)
     (mine,) = claim(Carrier.CONNECTOR)
-    work.fail(mine, work.open_attempt(mine, {"ask": asking.key_of(mine)}), Failure("wait", "busy", "later", 60))
+    settle.fail(mine, settle.open_attempt(mine, {"ask": asking.key_of(mine)}), Failure("wait", "busy", "later", 60))
     assert (row(question).tries, row(question).run_number, state(question)) == (0, 1, "pending")
     assert stop_turns(running_turns(question.message.conversation_id)) == 1
     assert asking.is_stopped(row(question))
@@ -236,10 +234,10 @@ def test_a_poll_gets_nothing_of_an_account_that_is_stopped(columns: dict[str, An
     route(account)
     part = answer(turn(account, group="wrX", reply="https://reply/?x").message).deliveries.get()
     type(account).objects.filter(pk=account.pk).update(**columns)
-    assert claim_and_settle.offer(part, "stream") is None
+    assert claims.offer(part, "stream") is None
     type(account).objects.filter(pk=account.pk).update(enabled=True, state="ok")
-    assert claim_and_settle.offer(part, "stream")
-    assert claim_and_settle.offer(part, "stream") is None
+    assert claims.offer(part, "stream")
+    assert claims.offer(part, "stream") is None
 
 
 def test_a_poll_that_claims_another_s_answer_gives_nothing(
@@ -248,9 +246,9 @@ def test_a_poll_that_claims_another_s_answer_gives_nothing(
     mine, other = to_send(account), to_send(account, peer_id="lisi")
     due(mine, other)
     taken = claimed(other)
-    monkeypatch.setattr(work, "claim", lambda *_args, **_more: [taken])
+    monkeypatch.setattr(claims, "claim", lambda *_args, **_more: [taken])
     with pytest.raises(ValueError, match="another delivery"):
-        claim_and_settle.offer(mine, "stream")
+        claims.offer(mine, "stream")
 
 
 def test_a_part_that_is_replayed_after_a_later_one_still_goes_first(account: ChannelAccount) -> None:
@@ -261,5 +259,5 @@ def test_a_part_that_is_replayed_after_a_later_one_still_goes_first(account: Cha
     order = []
     while mine := claim():
         order.extend(one.pk for one in mine)
-        work.mark_delivered(mine[0], work.open_attempt(mine[0], {}))
+        settle.mark_delivered(mine[0], settle.open_attempt(mine[0], {}))
     assert order == [first.pk, second.pk, third.pk]

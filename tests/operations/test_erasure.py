@@ -32,8 +32,8 @@ from bridge.models import (
 )
 from bridge.models.deliveries import CONVERSATION_OF_EVENT
 from bridge.operations import erasure, replay
-from bridge.pipeline.delivery import state as work
-from bridge.pipeline.delivery.retry_policy import Failure
+from bridge.pipeline.delivery import settle
+from bridge.pipeline.delivery.types import Failure
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox
 from bridge.runtime.worker import tasks
@@ -117,12 +117,12 @@ def account() -> ChannelAccount:
     return account
 
 
-def settle() -> None:
+def carry_everything() -> None:
     """What is pending was carried: the agent answered, the first part went out, the webhook was called."""
     for carrier in ("connector", "worker", "webhook"):
         for delivery in claim(carrier):  # type: ignore[arg-type]
-            attempt = work.open_attempt(delivery, {"said": "geheimes Wort"})
-            work.mark_delivered(
+            attempt = settle.open_attempt(delivery, {"said": "geheimes Wort"})
+            settle.mark_delivered(
                 delivery,
                 attempt,
                 response={"said": "Antwort darauf"},
@@ -134,8 +134,8 @@ def settle() -> None:
 def test_nothing_of_them_is_left_and_the_states_stay(
     account: ChannelAccount, django_capture_on_commit_callbacks: Any
 ) -> None:
-    settle()
-    settle()
+    carry_everything()
+    carry_everything()
     Attachment.objects.update(handle=f"handle {FAN}", handle_at=timezone.now(), check_trace=f"trace {FAN}")
     Message.objects.update(request_hash="geheimes Wort")
     states = dict(Delivery.objects.values_list("pk", "state"))
@@ -205,13 +205,13 @@ def test_an_answer_that_waits_to_be_read_is_skipped_too() -> None:
 
 def test_what_is_on_its_way_is_waited_for(account: ChannelAccount) -> None:
     on_its_way = claimed(Delivery.objects.filter(target=Target.CHANNEL).earliest("pk"))
-    attempt = work.open_attempt(on_its_way, {"said": "geheimes Wort"})
+    attempt = settle.open_attempt(on_its_way, {"said": "geheimes Wort"})
     leave(account)
     router.route_waiting()
     assert erasure.run() == 0
     assert Conversation.objects.get().title == ""
     assert Attempt.objects.get().request != {}
-    work.mark_delivered(on_its_way, attempt, response={"said": "Antwort darauf"})
+    settle.mark_delivered(on_its_way, attempt, response={"said": "Antwort darauf"})
     assert erasure.run() == 1
     assert (row(on_its_way).state, Attempt.objects.get().response) == (State.DELIVERED, {})
 
@@ -221,7 +221,7 @@ def test_a_webhook_that_is_being_called_is_waited_for(account: ChannelAccount) -
     leave(account)
     router.route_waiting()
     assert (erasure.run(), "geheimes Wort" in str(row(call).payload)) == (0, True)
-    work.fail(call, None, Failure("permanent", "410", "gone"))
+    settle.fail(call, None, Failure("permanent", "410", "gone"))
     assert (erasure.run(), row(call).payload) == (1, {"erased": True})
 
 
@@ -377,7 +377,7 @@ def test_a_batch_at_a_time_and_again_after_a_kill(account: ChannelAccount, monke
 
 
 def test_nothing_can_be_said_or_replayed(account: ChannelAccount) -> None:
-    settle()
+    carry_everything()
     leave(account)
     router.route_waiting()
     erasure.run()

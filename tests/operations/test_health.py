@@ -19,8 +19,8 @@ from accounts import counters, valkey
 from accounts.models import AccessToken, ChannelAccount
 from bridge.models import Attachment, Delivery, Incident
 from bridge.operations import alerts, health, prometheus
-from bridge.pipeline.delivery import state as work
-from bridge.pipeline.delivery.retry_policy import Failure
+from bridge.pipeline.delivery import settle
+from bridge.pipeline.delivery.types import Failure
 from tests.support.callbacks import Reply, call, from_app
 from tests.support.factories import app, claimed, gateway, hear, picture, route, shift, to_send, turn
 
@@ -217,8 +217,8 @@ def test_what_was_done_is_counted(valkey: redis.Redis) -> None:
     assert call(account, body, query).status == 200
     assert call(account, body, {**query, "msg_signature": "wrong"}).status == 403
     one, two = claimed(to_send(account)), claimed(to_send(account, peer_id="lisi"), "other")
-    work.mark_delivered(one, work.open_attempt(one, {}))
-    work.fail(two, work.open_attempt(two, {}), Failure("permanent", "1", "no"))
+    settle.mark_delivered(one, settle.open_attempt(one, {}))
+    settle.fail(two, settle.open_attempt(two, {}), Failure("permanent", "1", "no"))
     figures = scrape()
     assert figures['bridge_messages_total{direction="in"}'] == 1
     assert figures['bridge_messages_total{direction="out"}'] == 2

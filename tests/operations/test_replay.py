@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from bridge.models import Conversation, Delivery, Message, Reason, Route, State
 from bridge.operations.replay import CHANGED, _locked, _queue, dismiss, replay, why_not_replay
-from bridge.pipeline.delivery import state as work
-from bridge.pipeline.delivery.retry_policy import Failure
+from bridge.pipeline.delivery import retry_policy, settle
+from bridge.pipeline.delivery.types import Failure
 from bridge.pipeline.inbound import router
 from tests.support.factories import (
     GROUP,
@@ -74,9 +74,9 @@ def test_it_is_queued_at_the_tail_as_it_was(account: ChannelAccount, end: str) -
 
 def test_the_age_counts_from_the_replay(account: ChannelAccount) -> None:
     failed = ended(to_send(account), reason=Reason.TOO_OLD, queued_at=-100_000)
-    assert work.is_expired(failed)
+    assert retry_policy.is_expired(failed)
     replay([failed.pk])
-    assert not work.is_expired(row(failed))
+    assert not retry_policy.is_expired(row(failed))
 
 
 @pytest.mark.parametrize("now", ["pending", "sending", "delivered"])
@@ -94,14 +94,14 @@ def test_what_is_not_over_or_went_well_is_refused(account: ChannelAccount, now: 
 def test_a_held_part_waits_for_the_one_before_it(account: ChannelAccount) -> None:
     message = send(account, "字" * 1500)
     first, second, third = message.deliveries.order_by("part")
-    work.fail(mine := claimed(first), work.open_attempt(mine, {}), Failure("permanent", "x", "x"))
+    settle.fail(mine := claimed(first), settle.open_attempt(mine, {}), Failure("permanent", "x", "x"))
     assert "replay that one" in replay([second.pk]).refused[0][1]
     assert replay([first.pk]).count == 1
     assert parts(message) == [("pending", ""), ("held", "part_before"), ("held", "part_before")]
     shift(third, queued_at=-1_000_000)  # it waited long for staff
     for part in (first, second, third):
-        work.mark_delivered(mine := claimed(part), work.open_attempt(mine, {}))
-    assert not work.is_expired(row(third))
+        settle.mark_delivered(mine := claimed(part), settle.open_attempt(mine, {}))
+    assert not retry_policy.is_expired(row(third))
     assert [s for s, _reason in parts(message)] == ["delivered"] * 3
 
 

@@ -18,8 +18,8 @@ from accounts.channels import build_channel
 from accounts.models import ReplyWindow
 from bridge.models import Delivery, Message, Reason
 from bridge.operations import replay, retention
-from bridge.pipeline.delivery import state as work
-from bridge.pipeline.delivery.retry_policy import Failure
+from bridge.pipeline.delivery import claims
+from bridge.pipeline.delivery.types import Failure, LostLease, OpenAttempt
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox, reply_window
 from channels_wechat.contract.errors import Action, ChannelError
@@ -307,7 +307,7 @@ def test_others_may_have_used_the_window_up(people: Crowd, account: ChannelAccou
 def test_a_refusal_that_is_older_than_the_last_deed_holds_nothing(people: Crowd, account: ChannelAccount) -> None:
     people.says(account)
     mine = claimed(to_send(account, "now", FAN))
-    attempt = reply_window.consume(work.OpenAttempt(mine, {}))
+    attempt = reply_window.consume(OpenAttempt(mine, {}))
     assert attempt is not None
     people.says(account)
     error = ChannelError("45047", Action.WINDOW, "Nothing is left.")
@@ -356,12 +356,12 @@ def test_a_lost_process_used_its_window_only_where_something_may_have_left(
     mine = claimed(to_send(account, "hello", FAN))
     reply_window.check(mine, build_channel(account))
     shift(mine, lease_until=-1)
-    work.sweep()
+    claims.sweep()
     assert (state(mine), left(account)) == ("pending", 5)
     mine = claimed(mine)
-    reply_window.consume(work.OpenAttempt(mine, {}))
+    reply_window.consume(OpenAttempt(mine, {}))
     shift(mine, lease_until=-1)
-    work.sweep()
+    claims.sweep()
     assert (state(mine), left(account)) == ("uncertain", 4)
 
 
@@ -369,8 +369,8 @@ def test_who_lost_the_lease_takes_nothing(people: Crowd, account: ChannelAccount
     people.says(account)
     mine = claimed(to_send(account, "hello", FAN))
     shift(mine, holder="another")
-    with pytest.raises(work.LostLease):
-        reply_window.consume(work.OpenAttempt(mine, {}))
+    with pytest.raises(LostLease):
+        reply_window.consume(OpenAttempt(mine, {}))
     assert (left(account), outcomes(mine)) == (5, [])
 
 
@@ -379,7 +379,7 @@ def test_the_last_use_may_be_gone_after_an_upload(people: Crowd, account: Channe
     mine = claimed(to_send(account, "hello", FAN))
     assert reply_window.check(mine, build_channel(account))
     ReplyWindow.objects.update(left=0)
-    assert reply_window.consume(work.OpenAttempt(mine, {})) is None
+    assert reply_window.consume(OpenAttempt(mine, {})) is None
     reply_window.hold(mine)
     assert (parts(mine.message), outcomes(mine), row(mine).tries) == ([HELD], [], 0)
 

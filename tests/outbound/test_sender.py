@@ -16,8 +16,8 @@ from accounts.tokens import StoredTokens
 from bridge.media import storage
 from bridge.models import Attachment, Delivery, Message, Reason
 from bridge.operations import replay
-from bridge.pipeline.delivery import state as work
-from bridge.pipeline.delivery.retry_policy import Failure
+from bridge.pipeline.delivery import claims, settle
+from bridge.pipeline.delivery.types import Failure
 from bridge.pipeline.outbound import outbox
 from channels_wechat.contract.messages import Content
 from tests.support.factories import (
@@ -360,7 +360,7 @@ def test_a_lost_process_is_repeated_within_the_window(company: SimulatorClient, 
     work_off()
     shift(delivery, state="sending", lease_until=-1, holder="killed")
     delivery.attempts.update(finished_at=None, outcome="")
-    assert work.sweep() == 1
+    assert claims.sweep() == 1
     assert outcomes(delivery) == ["interrupted"]
     work_off()
     assert (state(delivery), seen(company)) == ("delivered", ["hello"])
@@ -400,8 +400,8 @@ def test_a_defect_of_ours_is_dead_and_stops_nobody(
     company: SimulatorClient, account: ChannelAccount, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken, next_one = to_send(account, "1"), to_send(account, "2")
-    before = work.open_attempt(claimed(broken), {})
-    work.fail(row(broken), before, Failure("retry", "-1", "busy"))
+    before = settle.open_attempt(claimed(broken), {})
+    settle.fail(row(broken), before, Failure("retry", "-1", "busy"))
     shift(broken, payload={"nothing": "here"}, due_at=-1)
     with caplog.at_level(logging.CRITICAL):
         work_off()

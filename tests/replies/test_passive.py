@@ -18,11 +18,10 @@ from wechatpy.crypto import WeChatCrypto
 
 from accounts import capabilities, channels, valkey
 from accounts.models import ChannelAccount
-from bridge.models import Conversation, Delivery, Message, Reason, State
+from bridge.models import Carrier, Conversation, Delivery, Message, Reason, State
 from bridge.operations.replay import replay
-from bridge.pipeline.delivery import lanes
-from bridge.pipeline.delivery import state as work
-from bridge.pipeline.delivery.retry_policy import Failure
+from bridge.pipeline.delivery import claims, lanes, settle
+from bridge.pipeline.delivery.types import Failure
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.outbox import CannotSend
@@ -178,7 +177,7 @@ def test_an_unread_answer_blocks_no_other(account: ChannelAccount) -> None:
     assert second
     answer(first, "one")
     newer = answer(second, "two").deliveries.get()
-    assert claim(work.Carrier.HTTP_REPLY, only=newer.pk)
+    assert claim(Carrier.HTTP_REPLY, only=newer.pk)
 
 
 def test_files_become_lines_of_the_text(account: ChannelAccount) -> None:
@@ -316,7 +315,7 @@ def test_a_reply_that_was_not_sent_is_no_delivery(
     assert (state(part), row(part).attempts.get().outcome) == ("sending", "")
     if swept:
         shift(part, lease_until=-1)
-        work.sweep()
+        claims.sweep()
         assert (state(part), row(part).reason) == ("uncertain", Reason.UNKNOWN)
     assert say(account, "hello", 1) == "forty-two"
     assert (state(part), row(part).attempts.get().outcome) == ("delivered", "ok")
@@ -428,7 +427,7 @@ def test_a_failed_turn_says_so(account: ChannelAccount, dead: str) -> None:
     if dead == "read_on":
         ask(account, "1", 2)
     delivery = claimed(Delivery.objects.get(message=question))
-    work.fail(delivery, None, Failure("permanent", "x", "broken"))
+    settle.fail(delivery, None, Failure("permanent", "x", "broken"))
     assert say(account, *(("hello", 1) if dead == "turn" else ("1", 2))) == SORRY
 
 

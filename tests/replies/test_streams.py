@@ -12,9 +12,8 @@ from django.utils import timezone
 from accounts.channels import build_channel
 from bridge.models import Conversation, Delivery, Message, Reason, State
 from bridge.operations import replay
-from bridge.pipeline.delivery import claim_and_settle
-from bridge.pipeline.delivery import state as work
-from bridge.pipeline.delivery.retry_policy import Failure
+from bridge.pipeline.delivery import claims, settle
+from bridge.pipeline.delivery.types import Failure, message_of
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.replies import streams
 from bridge.pipeline.replies.streams import partial_key
@@ -131,22 +130,22 @@ def unsent(question: Message) -> None:
 
 def test_a_final_frame_that_was_not_sent_is_no_delivery(asked: Delivery) -> None:
     """The platform asks again for six minutes only: afterwards nobody knows whether its reader saw the end."""
-    said = answer(work.message_of(asked), "forty-two").deliveries.get()
-    unsent(work.message_of(asked))
+    said = answer(message_of(asked), "forty-two").deliveries.get()
+    unsent(message_of(asked))
     assert (state(said), outcomes(said)) == ("sending", [""])
     shift(said, lease_until=-1)
-    work.sweep()
+    claims.sweep()
     assert (state(said), row(said).reason, outcomes(said)) == ("uncertain", Reason.UNKNOWN, ["interrupted"])
 
 
 @pytest.mark.parametrize("swept", [False, True])
 def test_the_poll_that_comes_again_gets_it_and_settles_it(asked: Delivery, swept: bool) -> None:
-    question = work.message_of(asked)
+    question = message_of(asked)
     said = answer(question, "forty-two").deliveries.get()
     unsent(question)
     if swept:
         shift(said, lease_until=-1)
-        work.sweep()
+        claims.sweep()
     assert shown(question) == ("forty-two", True)
     assert (state(said), outcomes(said)) == ("delivered", ["ok"])
     assert shown(question) == ("forty-two", True)
@@ -154,26 +153,26 @@ def test_the_poll_that_comes_again_gets_it_and_settles_it(asked: Delivery, swept
 
 
 def test_the_newest_attempt_of_what_was_replayed_is_settled(asked: Delivery) -> None:
-    question = work.message_of(asked)
+    question = message_of(asked)
     said = answer(question, "forty-two").deliveries.get()
     unsent(question)
     shift(said, lease_until=-1)
-    work.sweep()
+    claims.sweep()
     replay.replay([said.pk], twice=True)
     assert shown(question) == ("forty-two", True)
     assert (state(said), outcomes(said)) == ("delivered", ["interrupted", "ok"])
 
 
 def test_what_was_replayed_by_the_address_is_not_confirmed(asked: Delivery) -> None:
-    question = work.message_of(asked)
+    question = message_of(asked)
     said = answer(question, "forty-two").deliveries.get()
     unsent(question)
     shift(said, lease_until=-1)
-    work.sweep()
+    claims.sweep()
     age(question, 400)  # its stream is over
     replay.replay([said.pk], twice=True)
     assert (state(said), row(said).carrier) == ("pending", "worker")
-    claim_and_settle.confirm(said.pk)
+    settle.confirm(said.pk)
     assert state(said) == "pending"
 
 
@@ -222,7 +221,7 @@ def test_what_the_worker_took_is_not_shown_by_the_stream_too(asked: Delivery) ->
     mine = claimed(delivery) if delivery.carrier == "worker" else claim()[0]
     text, finish = shown(asked.message)
     assert ("forty-two" in text, finish) == (False, True)
-    work.mark_delivered(mine, work.open_attempt(mine, {}))
+    settle.mark_delivered(mine, settle.open_attempt(mine, {}))
     assert "forty-two" not in shown(asked.message)[0]
     assert outcomes(delivery) == ["ok"]
 
@@ -266,7 +265,9 @@ def test_failed(fields: dict[str, str], expected: str) -> None:
     account = bot(columns={"sentences": fields})
     route(account)
     asked = turn(account, group=GROUP)
-    work.fail(mine := claimed(asked), work.open_attempt(mine, {}), Failure("permanent", "x", "the gateway's own words"))
+    settle.fail(
+        mine := claimed(asked), settle.open_attempt(mine, {}), Failure("permanent", "x", "the gateway's own words")
+    )
     assert shown(asked.message) == (expected, True)
 
 
@@ -288,7 +289,7 @@ def test_what_was_shown_before_the_end_stays(
 
 def test_silent_and_stopped(asked: Delivery) -> None:
     mine = claimed(asked)
-    work.mark_delivered(mine, work.open_attempt(mine, {}), reason=Reason.NO_ANSWER)
+    settle.mark_delivered(mine, settle.open_attempt(mine, {}), reason=Reason.NO_ANSWER)
     assert shown(asked.message) == ("已收到，无需回复。", True)
     shift(asked, state=State.SKIPPED, reason=Reason.STOPPED)
     assert shown(asked.message) == ("已停止。", True)
@@ -302,7 +303,7 @@ def test_a_command_is_answered_in_its_own_stream(account: ChannelAccount, asked:
 def test_only_the_answer_itself_is_dead(asked: Delivery) -> None:
     """The agent answered, and nothing could carry it: the stream ends instead of turning for ever."""
     mine = claimed(asked)
-    work.mark_delivered(mine, work.open_attempt(mine, {}))
+    settle.mark_delivered(mine, settle.open_attempt(mine, {}))
     delivery = answer(asked.message).deliveries.get()
     shift(delivery, state="dead", reason=Reason.CONTENT, finished_at=0)
     assert shown(asked.message)[1] is True

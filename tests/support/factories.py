@@ -15,7 +15,7 @@ from accounts import valkey
 from accounts.channels import build_channel
 from accounts.models import ChannelAccount, cleaned_credentials
 from bridge.models import Carrier, Delivery, Event, Message, Route, Target, WebhookEndpoint
-from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery import claims
 from bridge.pipeline.inbound import callback_stats, router
 from bridge.pipeline.inbound import receive as arrivals
 from bridge.pipeline.outbound import outbox
@@ -146,7 +146,7 @@ def answer(question: Message, text: str = "the answer", key: str = "") -> Messag
 
 
 def claim(carrier: Carrier = Carrier.WORKER, holder: str = "holder", limit: int = 100, **fields: Any) -> list[Delivery]:
-    return work.claim(carrier, holder, limit, **fields)
+    return claims.claim(carrier, holder, limit, **fields)
 
 
 def claimed(delivery: Delivery, holder: str = "holder") -> Delivery:
@@ -157,7 +157,7 @@ def claimed(delivery: Delivery, holder: str = "holder") -> Delivery:
 def work_off(holder: str = "worker", carrier: Carrier = Carrier.WORKER) -> int:
     """What the worker's drain does, in this thread, until nothing is due."""
     count = 0
-    while rows := work.claim(carrier, holder, 10):
+    while rows := claims.claim(carrier, holder, 10):
         for row in rows:
             sending.process_delivery(row)
         count += len(rows)

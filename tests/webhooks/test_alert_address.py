@@ -8,7 +8,7 @@ import pytest
 
 from bridge.models import Carrier, Delivery, Incident, Outcome, State, Target
 from bridge.operations import alerts, replay
-from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.outbound import sender
 from bridge.webhooks import post
 from tests.channels.harness import Reply, recorder, says
@@ -30,7 +30,7 @@ def robot(settings) -> Iterator[Recorder]:
 
 
 def carry_all() -> list[Delivery]:
-    for delivery in work.claim(Carrier.WEBHOOK, "test", 10):
+    for delivery in claims.claim(Carrier.WEBHOOK, "test", 10):
         sender.process_delivery(delivery)
     return list(Delivery.objects.filter(target=Target.WEBHOOK).order_by("pk"))
 
@@ -122,9 +122,9 @@ def test_an_alert_of_a_lost_process_may_be_read_twice_only_where_it_had_left(lef
     queued = post.queue_alert("gone")
     (mine,) = claim(Carrier.WEBHOOK, "lost")
     if left:
-        work.open_attempt(mine, post.request_of(mine))
+        settle.open_attempt(mine, post.request_of(mine))
     shift(mine, lease_until=-1)
-    work.sweep()
+    claims.sweep()
     assert (state(queued), row(queued).possibly_twice) == ("pending", left)
 
 

@@ -38,8 +38,8 @@ from bridge.models import (
 )
 from bridge.models.webhooks import new_secret
 from bridge.operations import alerts, replay
-from bridge.pipeline.delivery import state as work
-from bridge.pipeline.delivery.retry_policy import Failure
+from bridge.pipeline.delivery import claims, settle
+from bridge.pipeline.delivery.types import Failure, message_of
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox, sender
 from bridge.runtime.wakeups.publish import Topic
@@ -274,7 +274,7 @@ def test_a_failure_is_told_with_everything_about_it() -> None:
     shift(first, state="delivered", finished_at=0)
     Conversation.objects.update(title="张三")
     mine = claimed(second)
-    work.fail(mine, work.open_attempt(mine, {}), Failure("permanent", "40003", "no such user"))
+    settle.fail(mine, settle.open_attempt(mine, {}), Failure("permanent", "40003", "no such user"))
     ((_event, data),) = told(one)
     failed = row(second)
     assert data == {
@@ -286,7 +286,7 @@ def test_a_failure_is_told_with_everything_about_it() -> None:
         "error": "no such user",
         "tries": 1,
         "account": {"id": account.pk, "name": "Acme app", "kind": "wecom_app"},
-        "conversation": {"id": work.message_of(failed).conversation_id, "title": "张三"},
+        "conversation": {"id": message_of(failed).conversation_id, "title": "张三"},
         "message": second.message_id,
         "part": 1,
         "queued_at": at(failed.queued_at),
@@ -354,12 +354,12 @@ def dies_by(way: str, account: ChannelAccount) -> Delivery:
         shift(delivery, queued_at=-10 * 86400)
         sender.process_delivery(claimed(delivery))
     elif way == "lost with an open attempt":
-        work.open_attempt(claimed(delivery, "gone"), {})
+        settle.open_attempt(claimed(delivery, "gone"), {})
         shift(delivery, lease_until=-1)
-        work.sweep()
+        claims.sweep()
     elif way == "handed over with an open attempt":
-        work.open_attempt(claimed(delivery, "gone"), {})
-        work.release_all("gone")
+        settle.open_attempt(claimed(delivery, "gone"), {})
+        claims.release_all("gone")
     else:
         failure = {
             "refused": Failure("permanent", "40003", "no such user"),
@@ -367,7 +367,7 @@ def dies_by(way: str, account: ChannelAccount) -> Delivery:
             "no answer": Failure("unknown", "timeout", "no answer"),
         }[way]
         mine = claimed(delivery)
-        work.fail(mine, work.open_attempt(mine, {}), failure)
+        settle.fail(mine, settle.open_attempt(mine, {}), failure)
     return delivery
 
 
@@ -408,7 +408,7 @@ def test_dying_again_after_a_replay_is_told_again_with_another_id() -> None:
     delivery = dies_by("refused", app())
     replay.replay([delivery.pk])
     mine = claimed(row(delivery))
-    work.fail(mine, None, Failure("permanent", "40003", "no such user"))
+    settle.fail(mine, None, Failure("permanent", "40003", "no such user"))
     first, second = queued(one)
     assert first.payload["id"] != second.payload["id"]
 
@@ -418,7 +418,7 @@ def test_what_was_skipped_retried_or_held_is_not_told() -> None:
     account = app()
     turn(account)  # no mapping: skipped
     mine = claimed(to_send(account))
-    work.fail(mine, work.open_attempt(mine, {}), Failure("retry", "503", "busy"))
+    settle.fail(mine, settle.open_attempt(mine, {}), Failure("retry", "503", "busy"))
     assert told(one) == []
 
 
@@ -471,7 +471,7 @@ def test_no_event_holds_a_secret(receiver: Recorder) -> None:
     delivery = turn(account)
     assert delivery.route == mapped
     mine = claimed(delivery)
-    work.fail(mine, None, Failure("permanent", "x", "refused: access_token=canary-access"))
+    settle.fail(mine, None, Failure("permanent", "x", "refused: access_token=canary-access"))
     account.set_state(Health.STOPPED, "stopped")
     events.tell_account_states()
     receiver.will(Reply(b"path-secret", 500), Reply(b"", fault="reset"))
@@ -532,9 +532,9 @@ def test_nobody_there_is_tried_again(settings) -> None:
 
 def test_a_lost_worker_leaves_nothing_uncertain(receiver: Recorder) -> None:
     delivery = events.test(endpoint(receiver.url))
-    work.open_attempt(claim(Carrier.WEBHOOK, "gone")[0], {})
+    settle.open_attempt(claim(Carrier.WEBHOOK, "gone")[0], {})
     shift(delivery, lease_until=-1)
-    work.sweep()
+    claims.sweep()
     assert (row(delivery).state, row(delivery).possibly_twice) == (State.PENDING, False), "its id tells a repetition"
     call()
     assert row(delivery).state == State.DELIVERED
@@ -713,7 +713,7 @@ def test_webhooks_are_never_claimed_by_those_who_carry_messages() -> None:
     post.queue_alert("x")
     assert claim(Carrier.WORKER) == claim(Carrier.CONNECTOR) == claim(Carrier.HTTP_REPLY) == []
     assert len(claim(Carrier.WEBHOOK)) == 2
-    assert work.due_topics() == []
+    assert claims.due_topics() == []
 
 
 @given(text=st.text() | st.from_regex(HTTP_DATE, fullmatch=True) | st.integers().map(str))
@@ -728,7 +728,7 @@ def test_the_worker_listens_for_every_bell() -> None:
 
 def test_the_sweep_rings_for_them() -> None:
     events.test(endpoint())
-    assert [str(bell) for bell in work.due_topics()] == ["hook"]
+    assert [str(bell) for bell in claims.due_topics()] == ["hook"]
 
 
 def test_two_rotations_at_once_keep_the_secret_that_was_given_out() -> None:

@@ -9,8 +9,8 @@ from django.db import OperationalError, connection
 
 from bridge.models import Attempt, Carrier, Delivery
 from bridge.pipeline.agent.turn import claim_turns
-from bridge.pipeline.delivery import state
-from bridge.pipeline.delivery.state import Success
+from bridge.pipeline.delivery import claims, settle
+from bridge.pipeline.delivery.types import Success
 from bridge.runtime.worker.warm_up import prepare_statements, warm_up
 from tests.support.factories import app, gateway, hear, route, send, turn
 
@@ -44,9 +44,9 @@ def test_the_workers_first_delivery_finds_its_statements_prepared(valkey: redis.
     prepare_statements(Carrier.WORKER, most=16)
     before = uses()
     assert [count for count, _ran in before.values()] == [1, 1, 1, 1]
-    (claimed,) = state.claim(Carrier.WORKER, "holder", 16, most=16)
-    attempt = state.open_attempt(claimed, {})
-    assert state.mark_all_delivered([Success(claimed, attempt)]) != [None]
+    (claimed,) = claims.claim(Carrier.WORKER, "holder", 16, most=16)
+    attempt = settle.open_attempt(claimed, {})
+    assert settle.mark_all_delivered([Success(claimed, attempt)]) != [None]
     after = uses()
     for name in ("claim", "begin", "succeed"):
         assert after[name] == (1, before[name][1] + 1), name

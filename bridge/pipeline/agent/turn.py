@@ -19,9 +19,8 @@ from bridge.models import Carrier, Delivery, Message, Outcome, Reason
 from bridge.pipeline.agent import notices, stop, typing_indicator
 from bridge.pipeline.agent.prompt import file_name
 from bridge.pipeline.agent.usage import TurnUsage, store_usage
-from bridge.pipeline.delivery import state as work
-from bridge.pipeline.delivery.retry_policy import Failure, failure_for
-from bridge.pipeline.delivery.state import LostLease, OpenAttempt, Success
+from bridge.pipeline.delivery import claims, retry_policy, settle
+from bridge.pipeline.delivery.types import Failure, LostLease, OpenAttempt, Success, failure_for
 from bridge.pipeline.outbound import moderation, outbox
 from bridge.pipeline.replies import unread
 from bridge.runtime.db.batching import GroupCommit
@@ -74,11 +73,11 @@ class OpenTurn:
 
 def claim_turns(holder: str, limit: int, gateway: Gateway) -> list[tuple[Delivery, OpenTurn | None]]:
     """Claim a gateway's turns, and open at once, together, those that nothing stands before: never asked, no files, and no check."""
-    claimed = work.claim(Carrier.CONNECTOR, holder, limit, gateway_id=gateway.pk)
+    claimed = claims.claim(Carrier.CONNECTOR, holder, limit, gateway_id=gateway.pk)
     for row in claimed:
         row.gateway = gateway
     fresh = [row for row in claimed if _is_new(row)]
-    attempts = work.open_attempts([OpenAttempt(row, _request(row)) for row in fresh]) if fresh else []
+    attempts = settle.open_attempts([OpenAttempt(row, _request(row)) for row in fresh]) if fresh else []
     opened = {row.pk: OpenTurn(turn_for(row), attempt) for row, attempt in zip(fresh, attempts, strict=True) if attempt}
     return [(row, opened.get(row.pk)) for row in claimed]
 
@@ -86,14 +85,14 @@ def claim_turns(holder: str, limit: int, gateway: Gateway) -> list[tuple[Deliver
 def _is_new(delivery: Delivery) -> bool:
     asked = delivery.tries or delivery.run_number
     waits = delivery.payload.get("attachments") or moderation.applies_to(delivery)
-    return not asked and not waits and not work.is_expired(delivery)
+    return not asked and not waits and not retry_policy.is_expired(delivery)
 
 
 def open_turn(delivery: Delivery) -> OpenTurn:
     """The same for one, whatever was before. Raises LostLease."""
     lost, stopped = has_unknown_outcome(delivery), is_stopped(delivery)
     turn = turn_for(delivery)
-    return OpenTurn(turn, work.open_attempt(delivery, _request(delivery, lost)), lost, stopped)
+    return OpenTurn(turn, settle.open_attempt(delivery, _request(delivery, lost)), lost, stopped)
 
 
 def _request(delivery: Delivery, lost: bool = False) -> dict[str, str]:
@@ -152,7 +151,7 @@ class AgentTurn:
 
     async def _run(self) -> None:
         if self.opened is None:
-            if work.is_expired(self.delivery):
+            if retry_policy.is_expired(self.delivery):
                 await self._fail(failure_for(Reason.TOO_OLD))
                 return
             await self._wait_for_files()
@@ -174,7 +173,7 @@ class AgentTurn:
         if opened.lost:
             with contextlib.suppress(GatewayError):
                 await self.link.abort(opened.turn)
-        await in_db_thread(retry_while_db_down, work.skip, self.delivery, opened.attempt, Reason.STOPPED)
+        await in_db_thread(retry_while_db_down, settle.skip, self.delivery, opened.attempt, Reason.STOPPED)
 
     async def _answer(self, opened: OpenTurn) -> Answer | None:
         def partial(text: str) -> None:
@@ -230,7 +229,7 @@ class AgentTurn:
 
     async def _refused(self, error: GatewayError) -> None:
         if self.stopped and error.code == Code.RUN_ABORTED:
-            await in_db_thread(retry_while_db_down, work.skip, self.delivery, self._open_attempt(), Reason.STOPPED)
+            await in_db_thread(retry_while_db_down, settle.skip, self.delivery, self._open_attempt(), Reason.STOPPED)
             return
         text = error.explained
         if error.action == Action.CONFIG and self.delivery.gateway:
@@ -277,7 +276,7 @@ def has_unknown_outcome(delivery: Delivery) -> bool:
 def fail_turn(delivery: Delivery, attempt: Attempt | None, failure: Failure) -> None:
     """The turn's failure, and what the person reads where that was the last try. Raises LostLease."""
     with transaction.atomic():
-        work.fail(delivery, attempt, failure)
+        settle.fail(delivery, attempt, failure)
         notices.notify_failed(delivery)
 
 
@@ -362,4 +361,4 @@ def _attachments(ids: list[int]) -> tuple[tuple[Attachment, ...], list[str]]:
 
 
 # Turns that end at one moment are settled together, with their answers.
-_succeed = GroupCommit(work.mark_all_delivered)
+_succeed = GroupCommit(settle.mark_all_delivered)

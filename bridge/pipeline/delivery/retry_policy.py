@@ -3,47 +3,28 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.db.models import F
 from django.utils import timezone
-from django.utils.encoding import force_str
 
 from bridge.models import Attempt, Outcome, Reason, State, Target
 from bridge.pipeline.delivery import lanes
+from bridge.pipeline.delivery.types import READABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bridge.models import Delivery
+    from bridge.pipeline.delivery.types import Failure
 
 # Seconds before the next try of something that definitely did not happen; the last one repeats until the try count is spent.
 RETRY_SECONDS = (2, 5, 15, 60, 120, 300, 600, 900)
 MAX_TRIES = 20
 # How an attempt ends whose request may have been carried out.
 UNPROVEN_OUTCOMES = (Outcome.UNKNOWN, Outcome.INTERRUPTED)
-# The action for what cannot be sent: it is kept for its reader to ask for.
-READABLE = "readable"
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What went wrong, in the terms of the two wires' errors. action: retry, wait, configuration, permanent, unknown."""
-
-    action: str
-    code: str
-    text: str
-    retry_after: float | None = None
-    max_tries: int | None = None
-    response: Any = field(default_factory=dict)
-    reason: str = ""  # a more exact `Reason` than the action implies
-
-
-def failure_for(reason: Reason) -> Failure:
-    """For what we do not even try."""
-    return Failure("permanent", str(reason), force_str(reason.label), reason=reason)
 
 
 def is_safe_to_retry(delivery: Delivery) -> bool:
@@ -62,6 +43,13 @@ def may_have_arrived(ids: Iterable[int]) -> set[int]:
         delivery__in=list(ids), outcome__in=UNPROVEN_OUTCOMES, delivery__target=Target.CHANNEL
     )
     return set(unproven.values_list("delivery_id", flat=True))
+
+
+def is_expired(delivery: Delivery) -> bool:
+    """A webhook's endpoint is a machine that reads the event's own time, so it may hear of it later than a person should."""
+    told = settings.MAX_AGE_WEBHOOK if delivery.endpoint_id else settings.MAX_AGE_ANSWER
+    limit = settings.MAX_AGE_QUESTION if delivery.target == Target.AGENT else told
+    return bool((timezone.now() - delivery.queued_at).total_seconds() > limit)
 
 
 def is_repetition_visible(delivery: Delivery) -> bool:

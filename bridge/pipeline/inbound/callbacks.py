@@ -19,8 +19,8 @@ from accounts import channels, valkey
 from accounts.capabilities import answers_passively, answers_passively_as_cached, is_known
 from accounts.models import Health
 from bridge.models import Message
-from bridge.pipeline.delivery import claim_and_settle
-from bridge.pipeline.delivery.claim_and_settle import HttpReply
+from bridge.pipeline.delivery import settle
+from bridge.pipeline.delivery.types import HttpReply
 from bridge.pipeline.inbound import callback_stats, receive, spool_drain
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.replies import passive, streams
@@ -267,12 +267,12 @@ class Callbacks:
         """Also where the database is away for a moment; where it stays away, the delivery is uncertain."""
         for pause in CONFIRM_PAUSES:
             try:
-                await self._run(claim_and_settle.confirm, part)
+                await self._run(settle.confirm, part)
             except DB_UNAVAILABLE:
                 await asyncio.sleep(pause)
             else:
                 return
-        await self._run(claim_and_settle.confirm, part)
+        await self._run(settle.confirm, part)
 
     def _later(self, work: Coroutine[Any, Any, Any], most: int | None = MAX_NOTES) -> None:
         """No request waits for it. most: with so many under way it is left out."""

@@ -26,8 +26,9 @@ from accounts.channels import cached_by_id
 from accounts.models import Health, ModerationScope
 from bridge.models import Attachment, Delivery, Message, Reason, State, Target
 from bridge.people import peers
-from bridge.pipeline.delivery import state as work
-from bridge.pipeline.delivery.retry_policy import MAX_TRIES, Failure
+from bridge.pipeline.delivery import settle
+from bridge.pipeline.delivery.retry_policy import MAX_TRIES
+from bridge.pipeline.delivery.types import Failure, next_seq
 from bridge.runtime.wakeups.publish import Topic, notify
 from channels_wechat.contract.channel import Moderated
 from channels_wechat.contract.errors import Action, ChannelError
@@ -84,7 +85,7 @@ def apply_result(account_id: int, verdict: Mapping[str, Any]) -> None:
 def release(held: QuerySet[Delivery]) -> int:
     """held → pending, at the tail, not to be checked again. Returns how many."""
     now = timezone.now()
-    fields: dict[str, Any] = {"state": State.PENDING, "reason": "", "error": "", "seq": work.next_seq}
+    fields: dict[str, Any] = {"state": State.PENDING, "reason": "", "error": "", "seq": next_seq}
     return held.filter(state=State.HELD).update(**fields, due_at=now, queued_at=now, reviewed_at=now)
 
 
@@ -120,7 +121,7 @@ def _check(delivery: Delivery, message: Message, channel: Moderated) -> bool:
     if message.text.strip():
         verdict = channel.check_text(person, message.text)
         if verdict.suggest != "pass":
-            work.hold(delivery, Reason.REVIEW, _objection_text(channel, _as_result(verdict)))
+            settle.hold(delivery, Reason.REVIEW, _objection_text(channel, _as_result(verdict)))
             return True
     return _check_files(delivery, message, channel, person, files) if files else False
 
@@ -131,7 +132,7 @@ def _check_files(
     address = channel.file_address(message.raw)
     if not address:
         text = _("WeChat shows this file at no public address, so its content check cannot look at it.")
-        work.hold(delivery, Reason.REVIEW, text)
+        settle.hold(delivery, Reason.REVIEW, text)
         return True
     traces = {item.pk: channel.check_media(person, address, item.kind) for item in files}  # type: ignore[arg-type]
     until = timezone.now() + timedelta(minutes=VERDICT_MINUTES)
@@ -139,7 +140,7 @@ def _check_files(
         for pk, trace in traces.items():
             Attachment.objects.filter(pk=pk).update(check_trace=trace[:100], verdict="")
         text = _("WeChat's content check looks at the file, under the number %s.") % ", ".join(traces.values())
-        work.hold(delivery, Reason.CHECKING, text, until=until)
+        settle.hold(delivery, Reason.CHECKING, text, until=until)
     _apply_early_result(message)
     return True
 
@@ -173,12 +174,12 @@ def _on_error(delivery: Delivery, error: ChannelError) -> None:
         account.set_state(Health.FAILING, str(error))
     again = _retry_of(delivery, error)
     if again is None:
-        work.hold(delivery, Reason.REVIEW, _("WeChat did not check this: %s") % error)
+        settle.hold(delivery, Reason.REVIEW, _("WeChat did not check this: %s") % error)
         return
     if again.action == "retry":
         delivery.tries += 1
         Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder).update(tries=delivery.tries)
-    work.fail(delivery, None, again)
+    settle.fail(delivery, None, again)
 
 
 def _retry_of(delivery: Delivery, error: ChannelError) -> Failure | None:

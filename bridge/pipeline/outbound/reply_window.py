@@ -21,8 +21,9 @@ from accounts import reply_windows
 from accounts.models import ModerationScope
 from bridge.models import Delivery, Reason, State
 from bridge.people import peers
-from bridge.pipeline.delivery import state as work
+from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.lanes import lane_of_answers
+from bridge.pipeline.delivery.types import LostLease, OpenAttempt, message_of
 from bridge.runtime.db.prepared import execute_prepared
 from bridge.runtime.wakeups.publish import Topic, notify
 from channels_wechat.contract.channel import ReplyWindows
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from bridge.models import Attempt, Message
-    from bridge.pipeline.delivery.retry_policy import Failure
+    from bridge.pipeline.delivery.types import Failure
     from channels_wechat.contract.channel import Channel
 
 # So many of a window's messages are kept for the answer to the newest question.
@@ -64,7 +65,7 @@ def uses_quota(channel: Channel, message: Message, payload: Payload) -> bool:
 
 def check(delivery: Delivery, channel: Channel) -> bool:
     """Whether it may go now, after it took in what must go with it. False: it waits, and its state says for what. Raises LostLease."""
-    message = work.message_of(delivery)
+    message = message_of(delivery)
     payload = Payload.from_json(delivery.payload)
     if not uses_quota(channel, message, payload):
         return True
@@ -72,23 +73,23 @@ def check(delivery: Delivery, channel: Channel) -> bool:
         peers.lock(message.account_id, message.peer_kind, message.peer_id)
         left = reply_windows.remaining(message.account_id, message.peer_id)
         if not left or (left <= RESERVED_MESSAGES and _newer_question(message)):
-            work.hold(delivery, Reason.WINDOW, _waiting_text())
+            settle.hold(delivery, Reason.WINDOW, _waiting_text())
             return False
         rows = [_WaitingPart(delivery, *row) for row in execute_prepared(_LANE, {"own": delivery.pk})]
         if any(row.earlier for row in rows):  # released after this one was claimed
-            work.postpone(delivery, 0, "")
+            settle.postpone(delivery, 0, "")
             return False
         _merge_following(delivery, cast("ReplyWindows", channel), rows, left)
     return True
 
 
-def consume(asked: work.OpenAttempt) -> Attempt | None:
+def consume(asked: OpenAttempt) -> Attempt | None:
     """Take one use and open the attempt, both or neither. None: nothing is left. Raises LostLease."""
-    message = work.message_of(asked.delivery)
+    message = message_of(asked.delivery)
     with transaction.atomic():
-        attempt = work.open_attempts([asked])[0]
+        attempt = settle.open_attempts([asked])[0]
         if attempt is None:
-            raise work.LostLease(asked.delivery.pk)
+            raise LostLease(asked.delivery.pk)
         if reply_windows.take(message.account_id, message.peer_id, attempt.started_at):
             return attempt
         transaction.set_rollback(True)
@@ -97,19 +98,19 @@ def consume(asked: work.OpenAttempt) -> Attempt | None:
 
 def give_back(delivery: Delivery, attempt: Attempt) -> None:
     """The platform certainly did not count what this attempt asked for."""
-    message = work.message_of(delivery)
+    message = message_of(delivery)
     reply_windows.give_back(message.account_id, message.peer_id, attempt.started_at)
 
 
 def hold(delivery: Delivery, attempt: Attempt | None = None, failure: Failure | None = None) -> None:
     """Nothing was left when it was to go, or the platform said so (failure). Raises LostLease."""
-    message = work.message_of(delivery)
+    message = message_of(delivery)
     with transaction.atomic():
         peers.lock(message.account_id, message.peer_kind, message.peer_id)
         if attempt:
             reply_windows.mark_empty(message.account_id, message.peer_id, attempt.started_at)
         text = f"{failure.text} {_waiting_text()}" if failure else _waiting_text()
-        work.hold(delivery, Reason.WINDOW, text, attempt=attempt, failure=failure)
+        settle.hold(delivery, Reason.WINDOW, text, attempt=attempt, failure=failure)
         if reply_windows.remaining(message.account_id, message.peer_id):  # the person acted at this very moment
             _release(Delivery.objects.filter(lane=delivery.lane))
 

@@ -16,10 +16,9 @@ from accounts.models import Health
 from bridge.media import storage
 from bridge.models import Delivery, Reason, Target
 from bridge.people import peers
-from bridge.pipeline.delivery import lanes
-from bridge.pipeline.delivery import state as work
-from bridge.pipeline.delivery.retry_policy import READABLE, Failure, failure_for, may_have_arrived
-from bridge.pipeline.delivery.state import LostLease, OpenAttempt, Success, message_of
+from bridge.pipeline.delivery import lanes, retry_policy, settle
+from bridge.pipeline.delivery.retry_policy import may_have_arrived
+from bridge.pipeline.delivery.types import READABLE, Failure, LostLease, OpenAttempt, Success, failure_for, message_of
 from bridge.pipeline.outbound import moderation, reply_window
 from bridge.pipeline.replies import stream_options, unread
 from bridge.runtime.db.batching import GroupCommit
@@ -62,13 +61,13 @@ def process_delivery(delivery: Delivery) -> bool:
 
 def _process(delivery: Delivery) -> bool:
     if post.has_no_endpoint(delivery):
-        work.skip(delivery, None, Reason.NO_ENDPOINT)
+        settle.skip(delivery, None, Reason.NO_ENDPOINT)
         return True
     if lanes.is_unread_part(delivery):
-        work.skip(delivery, None, Reason.UNREAD)
+        settle.skip(delivery, None, Reason.UNREAD)
         return True
-    if work.is_expired(delivery):
-        work.fail(delivery, None, failure_for(Reason.TOO_OLD))
+    if retry_policy.is_expired(delivery):
+        settle.fail(delivery, None, failure_for(Reason.TOO_OLD))
         return True
     if delivery.target == Target.WEBHOOK:
         return _call_webhook(delivery)
@@ -77,12 +76,12 @@ def _process(delivery: Delivery) -> bool:
     peer = _peer(channel, message)
     reason = _why_no_reply_path(channel, delivery, message)
     if reason:
-        work.fail(delivery, None, failure_for(reason))
+        settle.fail(delivery, None, failure_for(reason))
         return True
     if moderation.hold_if_flagged(delivery):
         return True
     if unread.must_be_fetched(delivery, channel):
-        work.fail(delivery, None, Failure(READABLE, READABLE, ""))
+        settle.fail(delivery, None, Failure(READABLE, READABLE, ""))
         return True
     if not reply_window.check(delivery, channel):
         return True
@@ -90,7 +89,7 @@ def _process(delivery: Delivery) -> bool:
     pause = limits.take(counted, str(message.account.key), message.peer_id)
     if pause:
         text = _("The platform's rate limit is reached; sent as soon as it allows.")
-        work.postpone(delivery, pause, text)
+        settle.postpone(delivery, pause, text)
         return True
     return _send(delivery, channel, peer)
 
@@ -101,7 +100,7 @@ def _call_webhook(delivery: Delivery) -> bool:
         receipt = post.post(delivery)
     except ChannelError as error:
         action = Action.PERMANENT if error.action == Action.CONFIG else error.action
-        retry_while_db_down(work.fail, delivery, attempt, _failure(error, action))
+        retry_while_db_down(settle.fail, delivery, attempt, _failure(error, action))
         return True
     return retry_while_db_down(_settle, Success(delivery, attempt, response=dict(receipt.response)))
 
@@ -109,7 +108,7 @@ def _call_webhook(delivery: Delivery) -> bool:
 def _send(delivery: Delivery, channel: Channel, peer: Peer) -> bool:
     if _dedup_is_over(delivery):
         text = _("An earlier attempt may have been carried out, and WeCom no longer recognises a repetition of it.")
-        work.fail(delivery, None, Failure("unknown", "repeat_window", text))
+        settle.fail(delivery, None, Failure("unknown", "repeat_window", text))
         return True
     payload = Payload.from_json(delivery.payload)
     counted = reply_window.uses_quota(channel, message_of(delivery), payload)
@@ -178,7 +177,7 @@ def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError, co
     paid = attempt if counted and action != Action.UNKNOWN else None
     then = partial(reply_window.give_back, delivery, paid) if paid else None
     kept = withheld and unread.must_be_fetched(delivery, cached_by_id(delivery.account_id or 0)[1])
-    work.fail(delivery, attempt, _failure(error, READABLE if kept else action), then)
+    settle.fail(delivery, attempt, _failure(error, READABLE if kept else action), then)
 
 
 def _replace(delivery: Delivery, refused: Payload, other: Payload) -> None:
@@ -233,7 +232,7 @@ def _fail_quietly(delivery: Delivery, text: str) -> None:
     open_attempt = delivery.attempts.filter(finished_at=None).last()
     failure = Failure("unknown" if open_attempt else "permanent", "internal", text, reason=Reason.INTERNAL)
     try:
-        work.fail(delivery, open_attempt, failure)
+        settle.fail(delivery, open_attempt, failure)
     except LostLease:
         log.warning("the lease was lost")
 
@@ -254,5 +253,5 @@ def _request(peer: Peer, payload: Payload) -> dict[str, Any]:
 
 
 # What the threads of a worker ask of the database at one moment, they ask together.
-_begin = GroupCommit(work.open_attempts)
-_succeed = GroupCommit(work.mark_all_delivered)
+_begin = GroupCommit(settle.open_attempts)
+_succeed = GroupCommit(settle.mark_all_delivered)

@@ -17,8 +17,8 @@ from django.utils import timezone
 
 from accounts import valkey
 from bridge.models import Delivery, State
-from bridge.pipeline.delivery import claim_and_settle
-from bridge.pipeline.delivery.claim_and_settle import HttpReply
+from bridge.pipeline.delivery import claims, settle
+from bridge.pipeline.delivery.types import HttpReply
 from bridge.pipeline.replies import unread
 from bridge.runtime.db.outage import DB_UNAVAILABLE
 from bridge.runtime.db.threads import execute_on
@@ -202,7 +202,7 @@ class _Request:
 
     def _given(self, part: int, standing: QuestionStatus) -> Reply | None:
         """None: another request was faster, or the account is stopped."""
-        taken = claim_and_settle.offer(Delivery.objects.get(pk=part), "passive", remote_id=self.inbound.key)
+        taken = claims.offer(Delivery.objects.get(pk=part), "passive", remote_id=self.inbound.key)
         return self._shown(taken, standing) if taken else None
 
     def _shown(self, part: Delivery, standing: QuestionStatus) -> Reply:
@@ -214,4 +214,4 @@ class _Request:
         # Its reader never heard that it came.
         if not standing.reads_on and any(one.message != part.message_id and not one.part for one in left):
             text = unread.with_continue_hint(self.channel, text, "older")
-        return Reply(text, claim_and_settle.part_to_confirm(part))
+        return Reply(text, settle.part_to_confirm(part))

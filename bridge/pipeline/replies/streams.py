@@ -11,8 +11,8 @@ from django.utils import timezone
 from accounts import valkey
 from bridge.media import storage
 from bridge.models import Attachment, Carrier, Delivery, Message, Reason, State, Target
-from bridge.pipeline.delivery import claim_and_settle
-from bridge.pipeline.delivery.claim_and_settle import HttpReply
+from bridge.pipeline.delivery import claims, settle
+from bridge.pipeline.delivery.types import OFFERED_STATES, HttpReply
 from bridge.pipeline.replies import stream_options
 from bridge.runtime.spool import journal
 from channels_wechat.contract.messages import Payload
@@ -72,12 +72,12 @@ def _answer_to(question: Message) -> Delivery | None:
 
 def _fetched(channel: Streaming, query: Mapping[str, str], stream: str, question: Message, said: Delivery) -> HttpReply:
     if said.state == State.PENDING:
-        said = claim_and_settle.offer(said, "stream") or said
-    if said.state not in claim_and_settle.OFFERED_STATES:
+        said = claims.offer(said, "stream") or said
+    if said.state not in OFFERED_STATES:
         return HttpReply(_frame(channel, query, stream, question, ""))
     payload = Payload.from_json(said.payload)
     answer = channel.frame(query, stream, payload, images=_images(payload), finish=True)
-    return HttpReply(answer, claim_and_settle.part_to_confirm(said))
+    return HttpReply(answer, settle.part_to_confirm(said))
 
 
 def _images(payload: Payload) -> tuple[Upload, ...]:

@@ -13,7 +13,7 @@ from accounts.tokens import StoredTokens
 from bridge.media import storage
 from bridge.operations import alerts, erasure, probe, retention
 from bridge.people import names
-from bridge.pipeline.delivery import state
+from bridge.pipeline.delivery import claims
 from bridge.pipeline.inbound import router, spool_drain
 from bridge.pipeline.outbound import moderation
 from bridge.runtime.db.outage import DB_UNAVAILABLE
@@ -51,10 +51,10 @@ def by_the_clock(work: Callable[[], None]) -> Any:
 @by_the_clock
 def sweep() -> None:
     """Each second: take back what lost processes held, and ring for whatever is due."""
-    state.sweep()
+    claims.sweep()
     moderation.give_up_checks()
     events.tell_account_states()
-    bells = list(state.due_topics())
+    bells = list(claims.due_topics())
     bells += [Topic.ROUTE] if router.has_unrouted() else []
     bells += [Topic.FETCH] if storage.has_waiting() else []
     notify(*bells)

@@ -12,7 +12,7 @@ from django.conf import settings
 
 from bridge.media import storage
 from bridge.models import Carrier
-from bridge.pipeline.delivery import state
+from bridge.pipeline.delivery import claims
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import sender
 from bridge.runtime.wakeups.publish import Topic, channel_of
@@ -74,11 +74,11 @@ class WorkerThreads:
 
 
 def _delivery_pool(name: str, threads: int, carrier: Carrier) -> WorkPool[Delivery]:
-    holder = state.holder_name()
+    holder = claims.holder_name()
     return WorkPool(
         name,
         threads,
-        lambda free: state.claim(carrier, holder, free, most=threads if carrier == Carrier.WORKER else None),
+        lambda free: claims.claim(carrier, holder, free, most=threads if carrier == Carrier.WORKER else None),
         sender.process_delivery,
-        lambda pieces: state.renew(holder, [piece.pk for piece in pieces]),
+        lambda pieces: claims.renew(holder, [piece.pk for piece in pieces]),
     )

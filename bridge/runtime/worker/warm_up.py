@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from accounts import channels, valkey
-from bridge.pipeline.delivery import state
+from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.inbound import batch
 from bridge.runtime.db.outage import DB_UNAVAILABLE
 
@@ -63,8 +63,8 @@ def warm_up(carrier: Carrier, *, gateway_id: int | None = None, most: int | None
 def prepare_statements(carrier: Carrier, *, gateway_id: int | None = None, most: int | None = None) -> None:
     """On this thread's connection. With values of the same types as later, for others are prepared anew; room for none, and no rows."""
     for _ in range(TIMES):
-        state.claim(carrier, "", 0, gateway_id=gateway_id, most=most)
-        state.open_attempts([])
-        state.mark_all_delivered([])
+        claims.claim(carrier, "", 0, gateway_id=gateway_id, most=most)
+        settle.open_attempts([])
+        settle.mark_all_delivered([])
         with transaction.atomic():
             batch.load_batch([])

@@ -1,28 +1,24 @@
-"""The state machine of `Delivery`: claim, begin, settle, sweep. Every arrow of the drawing in `models/deliveries.py` is here.
+"""The state machine of `Delivery`: the only place that writes a delivery's state. Its arrows are drawn in `models/deliveries.py`.
 
-A claim is conditional and a settle is fenced by the holder's name, so a process that lost its lease changes nothing any more.
+What settles a claimed delivery is fenced by the holder's name, so a process that lost its lease changes nothing any more.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import secrets
-import socket
-from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Func, Value, prefetch_related_objects
+from django.db.models import F
 from django.utils import timezone
 from django.utils.encoding import force_str
 
 from accounts import counters
-from accounts.channels import cached_by_id
-from bridge.models import Attempt, Carrier, Delivery, Outcome, Reason, State, Target
+from bridge.models import Attempt, Carrier, Delivery, Outcome, Reason, State
 from bridge.pipeline.delivery import retry_policy, sql
+from bridge.pipeline.delivery.types import AfterSuccess, LostLease, OpenAttempt, Success, next_seq
 from bridge.runtime.db.prepared import execute_prepared
 from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.security.redaction import redact, redact_text
@@ -30,134 +26,14 @@ from bridge.webhooks import events
 from channels_wechat.contract.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from bridge.models import Message
-    from bridge.pipeline.delivery.retry_policy import Failure
-
-# A dead process's work is given out again after this; a living one renews every RENEW_SECONDS.
-LEASE_SECONDS = 30
-RENEW_SECONDS = 10
-SWEEP_BATCH = 500
-# Who carries what; a stream's row that its view left behind is the worker's.
-TOPIC_OF_CARRIER = {
-    Carrier.WORKER: Topic.SEND,
-    Carrier.HTTP_REPLY: Topic.SEND,
-    Carrier.CONNECTOR: Topic.ASK,
-    Carrier.WEBHOOK: Topic.HOOK,
-}
-
-next_seq = Func(Value("bridge_delivery_seq"), function="nextval")
-
-
-class LostLease(Exception):
-    """Somebody else has this delivery now; whatever came of ours is kept with the attempt only."""
-
-
-class OpenAttempt(NamedTuple):
-    """A request about to be sent. dedup_until: the platform drops repetitions until then.
-
-    It is ignored if the same payload was sent in this lane after `dedup_unless_sent_since`.
-    """
-
-    delivery: Delivery
-    request: Any
-    dedup_until: datetime | None = None
-    dedup_unless_sent_since: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Success:
-    """The other side took it. note: what it did not do; reason: a `Reason`, where it was not simply delivered.
-
-    then: called in the transaction that settles it, unless the lease was lost.
-    """
-
-    delivery: Delivery
-    attempt: Attempt
-    remote_id: str = ""
-    note: str = ""
-    reason: str = ""
-    response: Any = field(default_factory=dict)
-    then: Callable[[], object] | None = None
-
-
-class AfterSuccess(NamedTuple):
-    """What follows a delivered one. parts: some of its message were held for it; next: its lane goes on."""
-
-    parts: bool
-    next: bool
-
-
-def holder_name() -> str:
-    """Unique for each process that claims."""
-    return f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
-
-
-def claim(
-    carrier: Carrier,
-    holder: str,
-    limit: int,
-    *,
-    gateway_id: int | None = None,
-    only: int | None = None,
-    most: int | None = None,
-) -> list[Delivery]:
-    """Take the heads of idle lanes, many in one statement. A stream's row that no poll fetched in time is the worker's to take.
-
-    The accounts with the least under way come first, and within an account the conversations take turns. only: this one delivery, due or
-    not (a poll takes what waits for it). most: how many the holder carries at a time, of which one account leaves a part to others; a
-    gateway's turns have this limit in its row.
-    """
-    carriers = [Carrier.WORKER, Carrier.HTTP_REPLY] if carrier == Carrier.WORKER else [carrier]
-    values: dict[str, Any] = {
-        "carriers": [str(w) for w in carriers],
-        "carrier": str(carrier),
-        "holder": holder,
-        "lease": LEASE_SECONDS,
-    }
-    if only:
-        rows = execute_prepared(sql.CLAIM_ONE, {**values, "only": only})
-    else:
-        first, last = (gateway_id, gateway_id) if gateway_id else (0, sql.LAST_ID)
-        horizon = 2 * sql.AHEAD_SECONDS if carrier == Carrier.CONNECTOR else 0
-        values |= {"limit": limit, "first": first, "last": last, "most": most, "horizon": horizon}
-        rows = execute_prepared(sql.CLAIM, {**values, "ahead": sql.AHEAD})
-    claimed = sorted(map(_read_claimed, rows), key=lambda row: row.due_at)
-    if carrier == Carrier.WEBHOOK:
-        prefetch_related_objects(claimed, "endpoint")
-    return claimed
-
-
-def _read_claimed(values: Sequence[Any]) -> Delivery:
-    row = sql.ROW.read(values)
-    if row is None:
-        raise ValueError("a claim returns rows")
-    row.message = sql.MESSAGE.read(values[len(sql.ROW.fields) :])
-    if row.account_id:
-        row.account = cached_by_id(row.account_id)[0]
-        row.account.state = values[-1]
-    if row.message and row.account:
-        row.message.account = row.account
-    return row
-
-
-def message_of(delivery: Delivery) -> Message:
-    """Only a webhook's has none."""
-    if delivery.message is None:
-        raise ValueError("a delivery to a channel or an agent has a message")
-    return delivery.message
-
-
-def renew(holder: str, ids: Iterable[int]) -> int:
-    """Prolong the leases of what this holder is still at work on; what it dropped runs out. Returns how many it still has."""
-    lease = timezone.now() + timedelta(seconds=LEASE_SECONDS)
-    return Delivery.objects.filter(pk__in=list(ids), holder=holder, state=State.SENDING).update(lease_until=lease)
+    from bridge.pipeline.delivery.types import Failure
 
 
 def open_attempt(delivery: Delivery, request: Any, **more: Any) -> Attempt:
-    """Commit the open attempt; the request may leave when this returns. more: the other fields of `Asked`. Raises LostLease."""
+    """Commit the open attempt; the request may leave when this returns. more: the other fields of `OpenAttempt`. Raises LostLease."""
     attempt = open_attempts([OpenAttempt(delivery, request, **more)])[0]
     if attempt is None:
         raise LostLease(delivery.pk)
@@ -190,7 +66,7 @@ def _attempt_row(asked: OpenAttempt, request: Any) -> dict[str, Any]:
 
 
 def mark_delivered(delivery: Delivery, attempt: Attempt, **learned: Any) -> None:
-    """sending → delivered; also uncertain → delivered when the proof comes after the lease was over. learned: the fields of `Done`.
+    """sending → delivered; also uncertain → delivered when the proof comes after the lease was over. learned: the fields of `Success`.
 
     Raises LostLease; the attempt keeps what was learned.
     """
@@ -234,7 +110,7 @@ def _json(rows: Sequence[Mapping[str, Any]]) -> str:
 def fail(
     delivery: Delivery, attempt: Attempt | None, failure: Failure, then: Callable[[], object] | None = None
 ) -> None:
-    """sending → pending (again, later), dead or uncertain. then: as in `Done`. Raises LostLease."""
+    """sending → pending (again, later), dead or uncertain. then: as in `Success`. Raises LostLease."""
     outcome = Outcome.UNKNOWN if failure.action == "unknown" else Outcome.ERROR
     fields = {
         **retry_policy.next_state(delivery, failure, began=attempt is not None),
@@ -305,31 +181,23 @@ def _wake_next(delivery: Delivery) -> None:
         transaction.on_commit(lambda: notify(Topic.SEND))
 
 
-def is_expired(delivery: Delivery) -> bool:
-    """A webhook's endpoint is a machine that reads the event's own time, so it may hear of it later than a person should."""
-    told = settings.MAX_AGE_WEBHOOK if delivery.endpoint_id else settings.MAX_AGE_ANSWER
-    limit = settings.MAX_AGE_QUESTION if delivery.target == Target.AGENT else told
-    return bool((timezone.now() - delivery.queued_at).total_seconds() > limit)
+def part_to_confirm(part: Delivery) -> int | None:
+    """Its id, while it is to be confirmed when it was sent."""
+    return None if part.state == State.DELIVERED else part.pk
 
 
-def sweep() -> int:
-    """Take back what lost processes held. Returns how many."""
-    with transaction.atomic():
-        over = Delivery.objects.filter(state=State.SENDING, lease_until__lt=timezone.now())
-        rows = list(over.select_for_update(skip_locked=True)[:SWEEP_BATCH])
-        for delivery in rows:
-            _recover_expired(delivery)
-    return len(rows)
+def confirm(part: int) -> None:
+    """What was offered was sent: sending or uncertain → delivered. Does nothing where somebody else settled it."""
+    delivery = Delivery.objects.filter(
+        pk=part, carrier=Carrier.HTTP_REPLY, state__in=(State.SENDING, State.UNCERTAIN)
+    ).first()
+    attempt = delivery and delivery.attempts.order_by("-number").first()
+    if delivery and attempt:
+        with contextlib.suppress(LostLease):
+            mark_delivered(delivery, attempt, remote_id=delivery.remote_id)
 
 
-def release_all(holder: str) -> None:
-    """A holder that ends in order gives back all it has, as the sweep would after its lease."""
-    with transaction.atomic():
-        for delivery in Delivery.objects.filter(holder=holder, state=State.SENDING).select_for_update():
-            _recover_expired(delivery)
-
-
-def _recover_expired(delivery: Delivery) -> None:
+def recover_expired(delivery: Delivery) -> None:
     """Without an open attempt nothing had left. With one, only a provably safe repetition is tried again."""
     now = timezone.now()
     left = delivery.attempts.filter(finished_at=None).update(
@@ -378,9 +246,3 @@ def _release_parts(delivery: Delivery) -> None:
     for part in _later_parts(delivery).filter(state=State.HELD, reason=Reason.PART_BEFORE).order_by("part"):
         fields: dict[str, Any] = {"state": State.PENDING, "reason": "", "seq": next_seq, "due_at": timezone.now()}
         Delivery.objects.filter(pk=part.pk, state=State.HELD).update(**fields, queued_at=timezone.now())
-
-
-def due_topics() -> Sequence[Topic]:
-    """For the sweep: whom to ring because work is due."""
-    due = Delivery.objects.filter(state=State.PENDING, due_at__lte=timezone.now())
-    return list(dict.fromkeys(TOPIC_OF_CARRIER[carrier] for carrier in Carrier if due.filter(carrier=carrier).exists()))

@@ -1,0 +1,143 @@
+"""Who works on a delivery: a claim takes it under a lease, a sweep takes back what lost processes held."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from datetime import timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import prefetch_related_objects
+from django.utils import timezone
+
+from accounts.channels import cached_by_id
+from bridge.models import Carrier, Delivery, State
+from bridge.pipeline.delivery import settle, sql
+from bridge.runtime.db.prepared import execute_prepared
+from bridge.runtime.wakeups.publish import Topic
+from channels_wechat.contract.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+# A dead process's work is given out again after this; a living one renews every RENEW_SECONDS.
+LEASE_SECONDS = 30
+RENEW_SECONDS = 10
+SWEEP_BATCH = 500
+# Who carries what; a stream's row that its view left behind is the worker's.
+TOPIC_OF_CARRIER = {
+    Carrier.WORKER: Topic.SEND,
+    Carrier.HTTP_REPLY: Topic.SEND,
+    Carrier.CONNECTOR: Topic.ASK,
+    Carrier.WEBHOOK: Topic.HOOK,
+}
+
+
+def holder_name() -> str:
+    """Unique for each process that claims."""
+    return f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def claim(
+    carrier: Carrier,
+    holder: str,
+    limit: int,
+    *,
+    gateway_id: int | None = None,
+    only: int | None = None,
+    most: int | None = None,
+) -> list[Delivery]:
+    """Take the heads of idle lanes, many in one statement. A stream's row that no poll fetched in time is the worker's to take.
+
+    The accounts with the least under way come first, and within an account the conversations take turns. only: this one delivery, due or
+    not (a poll takes what waits for it). most: how many the holder carries at a time, of which one account leaves a part to others; a
+    gateway's turns have this limit in its row.
+    """
+    carriers = [Carrier.WORKER, Carrier.HTTP_REPLY] if carrier == Carrier.WORKER else [carrier]
+    values: dict[str, Any] = {
+        "carriers": [str(w) for w in carriers],
+        "carrier": str(carrier),
+        "holder": holder,
+        "lease": LEASE_SECONDS,
+    }
+    if only:
+        rows = execute_prepared(sql.CLAIM_ONE, {**values, "only": only})
+    else:
+        first, last = (gateway_id, gateway_id) if gateway_id else (0, sql.LAST_ID)
+        horizon = 2 * sql.AHEAD_SECONDS if carrier == Carrier.CONNECTOR else 0
+        values |= {"limit": limit, "first": first, "last": last, "most": most, "horizon": horizon}
+        rows = execute_prepared(sql.CLAIM, {**values, "ahead": sql.AHEAD})
+    claimed = sorted(map(_read_claimed, rows), key=lambda row: row.due_at)
+    if carrier == Carrier.WEBHOOK:
+        prefetch_related_objects(claimed, "endpoint")
+    return claimed
+
+
+def _read_claimed(values: Sequence[Any]) -> Delivery:
+    row = sql.ROW.read(values)
+    if row is None:
+        raise ValueError("a claim returns rows")
+    row.message = sql.MESSAGE.read(values[len(sql.ROW.fields) :])
+    if row.account_id:
+        row.account = cached_by_id(row.account_id)[0]
+        row.account.state = values[-1]
+    if row.message and row.account:
+        row.message.account = row.account
+    return row
+
+
+def renew(holder: str, ids: Iterable[int]) -> int:
+    """Prolong the leases of what this holder is still at work on; what it dropped runs out. Returns how many it still has."""
+    lease = timezone.now() + timedelta(seconds=LEASE_SECONDS)
+    return Delivery.objects.filter(pk__in=list(ids), holder=holder, state=State.SENDING).update(lease_until=lease)
+
+
+@transaction.atomic
+def offer(waiting: Delivery, via: str, remote_id: str = "") -> Delivery | None:
+    """Claim and begin in one commit; `settle.confirm` settles it when it was sent.
+
+    A platform that did not get it asks again, but not for ever: where the process or the database is lost until then, the sweep finds the
+    open attempt, and the delivery becomes uncertain. remote_id: of the request that is answered, by which its repetitions find this part.
+    None: its lane is not free yet, or somebody else was given it.
+    """
+    claimed = claim(Carrier.HTTP_REPLY, _holder(), 1, only=waiting.pk)
+    if not claimed:
+        return None
+    delivery = claimed[0]
+    if delivery.pk != waiting.pk:
+        raise ValueError("another delivery was claimed than the one that was asked for")
+    settle.open_attempt(delivery, {"via": via, **delivery.payload})
+    if remote_id:
+        Delivery.objects.filter(pk=delivery.pk).update(remote_id=clean(remote_id)[:200])
+    return delivery
+
+
+@cache
+def _holder() -> str:
+    return holder_name()
+
+
+def sweep() -> int:
+    """Take back what lost processes held. Returns how many."""
+    with transaction.atomic():
+        over = Delivery.objects.filter(state=State.SENDING, lease_until__lt=timezone.now())
+        rows = list(over.select_for_update(skip_locked=True)[:SWEEP_BATCH])
+        for delivery in rows:
+            settle.recover_expired(delivery)
+    return len(rows)
+
+
+def release_all(holder: str) -> None:
+    """A holder that ends in order gives back all it has, as the sweep would after its lease."""
+    with transaction.atomic():
+        for delivery in Delivery.objects.filter(holder=holder, state=State.SENDING).select_for_update():
+            settle.recover_expired(delivery)
+
+
+def due_topics() -> Sequence[Topic]:
+    """For the sweep: whom to ring because work is due."""
+    due = Delivery.objects.filter(state=State.PENDING, due_at__lte=timezone.now())
+    return list(dict.fromkeys(TOPIC_OF_CARRIER[carrier] for carrier in Carrier if due.filter(carrier=carrier).exists()))

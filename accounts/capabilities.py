@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.models import Restriction
 from channels_wechat import can
-from channels_wechat.contract.channel import Passive
+from channels_wechat.contract.capabilities import Passive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.channels import guard
 from accounts.models import ChannelAccount
 from channels_wechat import channel_class
-from channels_wechat.contract.channel import Moderated
+from channels_wechat.contract.capabilities import Moderated
 from channels_wechat.contract.pasted import as_seen, one_line, without_invisible
 from channels_wechat.contract.sentences import SENTENCES, default_of, parameters_of
 from channels_wechat.wire.addresses import check_address, leads_elsewhere

@@ -23,7 +23,7 @@ from channels_wechat.contract.errors import Action, ChannelError
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-    from channels_wechat.contract.channel import Tokens
+    from channels_wechat.contract.capabilities import Tokens
     from channels_wechat.contract.messages import Token
 
 # Renewed this long before its end, by beat; a token of 7 200 s is fetched about every 115 minutes.

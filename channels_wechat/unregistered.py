@@ -12,7 +12,7 @@ from channels_wechat.contract.errors import Action, ChannelError, ContentRefused
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
-    from channels_wechat.contract.messages import Content, Payload, Peer, Receipt
+    from channels_wechat.contract.messages import Content, Outgoing, Payload, Peer, Receipt
 
 NO_LONGER_SUPPORTED = _("This kind of account is no longer supported.")
 
@@ -25,7 +25,7 @@ class UnregisteredKind(Channel):
     def render(self, content: Content) -> list[Payload]:
         raise ContentRefused("account", NO_LONGER_SUPPORTED)
 
-    def send(self, peer: Peer, payload: Payload, *, handle: str = "", check_repeats: bool = False) -> Receipt:
+    def send(self, outgoing: Outgoing) -> Receipt:
         """What waits stays waiting with its stopped account, for the kind may come back."""
         raise ChannelError("kind", Action.CONFIG, NO_LONGER_SUPPORTED)
 

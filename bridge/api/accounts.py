@@ -21,7 +21,7 @@ from bridge.api.base import ApiView
 from bridge.api.errors import Conflict, Refused
 from bridge.api.fields import Filters, IdFilter, MaskedReason, StrictSerializer, YesOrNo
 from channels_wechat import KINDS, channel_class
-from channels_wechat.contract.channel import Templates
+from channels_wechat.contract.capabilities import Templates
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.sentences import SENTENCES
 from channels_wechat.unregistered import NO_LONGER_SUPPORTED

@@ -28,7 +28,7 @@ from bridge.runtime.launcher import liveness
 from bridge.runtime.spool.fitting import short_id
 from bridge.security import logs
 from channels_wechat import can
-from channels_wechat.contract.channel import Streaming
+from channels_wechat.contract.capabilities import Streaming
 from channels_wechat.contract.messages import Content
 from openclaw import agent_text
 from openclaw.client import backoff

@@ -17,7 +17,7 @@ from accounts.channels import build_channel
 from bridge.models import Attachment, AttachmentState
 from bridge.security import logs
 from bridge.security.redaction import redact_text
-from channels_wechat.contract.channel import Downloads, Media
+from channels_wechat.contract.capabilities import Downloads, Uploads
 from channels_wechat.contract.errors import Action, ChannelError
 from channels_wechat.contract.filetypes import recognise, with_suffix
 from channels_wechat.contract.messages import MediaItem, Upload
@@ -64,7 +64,7 @@ def fetch(item: Attachment) -> None:
 def _fetch(item: Attachment) -> None:
     try:
         channel = build_channel(item.message.account)
-        if not isinstance(channel, Media | Downloads):
+        if not isinstance(channel, Downloads):
             raise ChannelError("kind", Action.PERMANENT, "this kind of account cannot fetch files")
         store(item, _download(channel, item))
     except ChannelError as error:
@@ -79,7 +79,7 @@ def store(item: Attachment, upload: Upload) -> None:
     item.mime, item.size = upload.mime[:100], len(upload.content)
     item.file.save("", ContentFile(upload.content), save=False)
     item.state, item.error, item.lease_until, item.source = AttachmentState.READY, "", None, ""
-    item.fallback = ""
+    item.fallback = item.key = ""
     item.save()
 
 
@@ -90,7 +90,7 @@ def read(ref: str | int) -> Upload:
         return Upload(item.kind, item.name, item.mime, file.read())  # type: ignore[arg-type]
 
 
-def handle_of(channel: Media, ref: str) -> str:
+def handle_of(channel: Uploads, ref: str) -> str:
     """The platform's id of an uploaded file; a retry uses the same one, so that the platform sees the same request."""
     item = Attachment.objects.get(pk=int(ref))
     fresh_until = timezone.now() - timedelta(seconds=channel.handle_seconds)
@@ -129,7 +129,7 @@ def has_waiting() -> bool:
     return Attachment.objects.filter(state=AttachmentState.PENDING, due_at__lte=timezone.now()).exists()
 
 
-def _download(channel: Any, item: Attachment) -> Upload:
+def _download(channel: Downloads, item: Attachment) -> Upload:
     """From where the platform names it first; where that is not granted or fails, from its other source."""
     if not item.fallback:
         return _download_from(channel, item, item.source)
@@ -144,16 +144,15 @@ def _download(channel: Any, item: Attachment) -> Upload:
         raise
 
 
-def _download_from(channel: Any, item: Attachment, source: str) -> Upload:
+def _download_from(channel: Downloads, item: Attachment, source: str) -> Upload:
     """source: an id for the channel, or, of a kind whose files have ids, an address that anybody may fetch."""
-    wanted = MediaItem(item.kind, source, item.name, item.mime)  # type: ignore[arg-type]
-    if isinstance(channel, Media) and source.startswith(("http://", "https://")):
+    wanted = MediaItem(item.kind, source, item.name, item.mime, key=item.key)  # type: ignore[arg-type]
+    if channel.names_files_by_id and source.startswith(("http://", "https://")):
         return _download_address(channel, wanted)
-    found: Upload = channel.download(wanted)
-    return found
+    return channel.download(wanted)
 
 
-def _download_address(channel: Media, wanted: MediaItem) -> Upload:
+def _download_address(channel: Downloads, wanted: MediaItem) -> Upload:
     """By the guarded client, which keeps it outside our own network: a stranger may have written it. Raises ChannelError."""
     options: dict[str, Any] = {"follow": 3, "max_bytes": MAX_DOWNLOAD, "timeout": ADDRESS_TIMEOUT}
     answer = channel.http.request("GET", wanted.handle, **options, from_message=True)
@@ -165,7 +164,7 @@ def _download_address(channel: Media, wanted: MediaItem) -> Upload:
 
 
 def _failed(item: Attachment, error: ChannelError) -> None:
-    """The row forgets the address, which is a secret, once it is of no more use."""
+    """The row forgets the address and the key, which are secrets, once they are of no more use."""
     capabilities.note(item.message.account, error)
     again = error.action in (Action.RETRY, Action.WAIT, Action.UNKNOWN) and item.tries < len(RETRY_SECONDS)
     item.error, item.lease_until = redact_text(str(error)), None
@@ -174,14 +173,15 @@ def _failed(item: Attachment, error: ChannelError) -> None:
     elif again:
         item.due_at = timezone.now() + timedelta(seconds=error.retry_after or RETRY_SECONDS[item.tries - 1])
     else:
-        item.state, item.source, item.fallback = AttachmentState.FAILED, "", ""
+        item.state, item.source, item.fallback, item.key = AttachmentState.FAILED, "", "", ""
     item.save()
 
 
 def _is_kept_by_platform(item: Attachment) -> bool:
     """A media id lives for days, so a file waits with its account until staff mend that; an address dies in minutes."""
     kept = timezone.now() - item.message.created_at < timedelta(days=MEDIA_ID_DAYS)
-    return kept and isinstance(build_channel(item.message.account), Media)
+    channel = build_channel(item.message.account)
+    return kept and isinstance(channel, Downloads) and channel.names_files_by_id
 
 
 def attachments_of(ids: list[int]) -> list[Attachment]:

@@ -188,6 +188,7 @@ class Migration(migrations.Migration):
                 ('file', models.FileField(blank=True, max_length=200, upload_to=bridge.models.messages.attachment_path)),
                 ('source', models.TextField(blank=True, default='')),
                 ('fallback', models.TextField(blank=True, db_default='', default='')),
+                ('key', accounts.fields.EncryptedTextField(blank=True, default='', row='uuid')),
                 ('handle', models.TextField(blank=True, default='')),
                 ('handle_at', models.DateTimeField(null=True)),
                 ('state', models.CharField(choices=[('pending', 'being fetched'), ('ready', 'stored'), ('failed', 'could not be fetched')], default='pending', max_length=8, verbose_name='state')),

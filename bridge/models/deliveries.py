@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 from typing import TYPE_CHECKING, Any
+from uuid import uuid5
 
 from django.conf import settings
 from django.db import models
@@ -253,6 +254,11 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"#{self.pk}"
+
+    @property
+    def platform_key(self) -> str:
+        """Name this message to a platform that takes an idempotency key: the same at each try, another after a replay."""
+        return uuid5(self.message.uuid, f"{self.part}.{self.replays}").hex if self.message else ""
 
     @staticmethod
     def fingerprint_of(payload: Mapping[str, Any]) -> str:

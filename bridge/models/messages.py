@@ -138,6 +138,9 @@ class Attachment(models.Model):
     file = models.FileField(upload_to=attachment_path, max_length=200, blank=True)
     source = models.TextField(blank=True, default="")  # inbound: the platform's media id or address; good for minutes
     fallback = models.TextField(blank=True, default="", db_default="")  # inbound: another source of the same file
+    key = EncryptedTextField(
+        row="uuid", blank=True, default=""
+    )  # inbound: what this file alone is encrypted with; a secret
     handle = models.TextField(blank=True, default="")  # outbound: the media id after the upload
     handle_at = models.DateTimeField(null=True)
     state = models.CharField(_("state"), max_length=8, choices=State.choices, default=State.PENDING)

@@ -96,7 +96,7 @@ def _erase_batch(ids: list[int], name: str) -> None:
     files = Attachment.objects.filter(message__in=ids)
     transaction.on_commit(partial(storage.delete_files, list(files.exclude(file="").values_list("file", flat=True))))
     gone = {"state": AttachmentState.FAILED, "error": _("Erased with all data of this person."), "lease_until": None}
-    files.update(file="", name="", source="", handle="", handle_at=None, check_trace="", **gone)
+    files.update(file="", name="", source="", key="", handle="", handle_at=None, check_trace="", **gone)
     Attempt.objects.filter(delivery__message__in=ids).update(request={}, response={}, error="")
     said = Delivery.objects.filter(message__in=ids)
     said.update(payload=ERASED_PAYLOAD, error="", fingerprint="", remote_id="")

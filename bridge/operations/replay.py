@@ -21,7 +21,7 @@ from bridge.pipeline.outbound import moderation
 from bridge.pipeline.replies import stream_options, unread
 from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.webhooks import post
-from channels_wechat.contract.channel import Streaming
+from channels_wechat.contract.capabilities import Streaming
 from channels_wechat.unregistered import NO_LONGER_SUPPORTED, UnregisteredKind
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from accounts.channels import build_channel
 from accounts.models import ChannelAccount, Health
 from bridge.models import Contact
 from bridge.people import peers
-from channels_wechat.contract.channel import Names, People
+from channels_wechat.contract.capabilities import Names, People
 from channels_wechat.contract.errors import Action, ChannelError
 
 if TYPE_CHECKING:

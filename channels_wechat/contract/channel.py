@@ -1,20 +1,15 @@
 """What a channel kind is: one class that says what the platform can do and does it. No ORM, no settings, no Celery.
 
-A kind subclasses `Channel` and adds the small bases below for what it can do more: `Callbacks`, `Streaming`, `Passive`, `Tokens`,
-`Media`, `Names`, `Forgets`, `Groups`, `Recall`, `Windows`, `Typing`, `Moderated`, `Quotas`, `Templates`. Rendering is pure; `send` makes
-one call and raises `ChannelError`.
+A kind subclasses `Channel` and adds bases of `contract.capabilities` for what it can do more. Rendering is pure; `send` makes one
+call and raises `ChannelError`.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
-from django.core.validators import RegexValidator
-from django.utils.translation import gettext_lazy as _
-
-from channels_wechat.contract.messages import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,43 +18,8 @@ if TYPE_CHECKING:
 
     from channels_wechat.contract.errors import ChannelError
     from channels_wechat.contract.http_client import HttpClient
-    from channels_wechat.contract.messages import (
-        Ability,
-        Content,
-        Group,
-        Identity,
-        Inbound,
-        Limit,
-        MediaItem,
-        MediaKind,
-        Payload,
-        Peer,
-        Person,
-        Quota,
-        Receipt,
-        Reception,
-        Template,
-        Token,
-        Upload,
-        Verdict,
-    )
-
-
-class TokenSource(Protocol):
-    """Where a channel gets its access token: `accounts.tokens` in the product."""
-
-    def current(self) -> str: ...
-
-    def renew(self, refused: str) -> str:
-        """Called once when the platform refused `refused`; returns another one or raises ChannelError."""
-
-
-CORP_ID = RegexValidator(
-    r"^w[a-z][A-Za-z0-9_-]{1,62}$", _("A corp ID begins with ww (older ones: wx), like ww1234567890abcdef.")
-)
-CORP_ID_PLACE = _(
-    "WeCom console (企业微信管理后台) → My company (我的企业) → Company information (企业信息) → Company ID (企业ID)."
-)
+    from channels_wechat.contract.messages import Ability, Content, Identity, Limit, Outgoing, Payload, Peer, Receipt
+    from channels_wechat.contract.tokens import TokenSource
 
 
 class CredentialsForm(forms.Form):
@@ -122,8 +82,8 @@ class Channel:
         """Pure: the wire messages in order. Raises ContentRefused."""
 
     @abstractmethod
-    def send(self, peer: Peer, payload: Payload, *, handle: str = "", check_repeats: bool = False) -> Receipt:
-        """One call. handle: of the uploaded file. check_repeats: have the platform swallow a repetition. Raises ChannelError."""
+    def send(self, outgoing: Outgoing) -> Receipt:
+        """One call. Raises ChannelError."""
 
     def cannot_push(self, peer: Peer) -> _StrOrPromise:
         """Why nothing can be said to this peer unasked; empty where it can."""
@@ -144,214 +104,3 @@ class Channel:
     def test(self) -> list[str]:
         """Call the platform once, where `test_calls`; sentences about what works. Raises ChannelError."""
         return []
-
-
-class Callbacks(Channel):
-    """The platform calls us. All methods are pure and raise CallbackRefused."""
-
-    @abstractmethod
-    def challenge(self, query: Mapping[str, str]) -> Answer:
-        """The GET that verifies the address."""
-
-    @abstractmethod
-    def parse(self, query: Mapping[str, str], body: bytes) -> Reception: ...
-
-    def acknowledge(self, query: Mapping[str, str], reception: Reception) -> Answer:
-        """The answer to a stored message; empty unless the platform wants words at once."""
-        return Answer()
-
-    def passive_text(self, inbound: Inbound) -> str:
-        """What `acknowledge` says to this message at once (a welcome), for the transcript; empty where nothing."""
-        return ""
-
-
-class Streaming(Callbacks):
-    """The answer is fetched by polls that name the inbound message; `Callbacks.acknowledge` opens the stream.
-
-    stream_seconds: how long after the message the stream can be finished; after that `Peer.reply` carries one more message.
-    """
-
-    stream_seconds: ClassVar[int]
-    reply_seconds: ClassVar[int]
-
-    @abstractmethod
-    def frame(
-        self,
-        query: Mapping[str, str],
-        stream: str,
-        payload: Payload | None,
-        *,
-        text: str = "",
-        images: tuple[Upload, ...] = (),
-        finish: bool = False,
-    ) -> Answer:
-        """The answer to a poll: the payload with `finish`, or the text so far."""
-
-    def opens_stream(self, inbound_kind: str) -> bool:
-        """Whether `acknowledge` opened a stream for a message of this kind."""
-        return inbound_kind not in ("event", "action")
-
-    def closing_text(self, reason: str) -> str:
-        """How a stream ends without an answer. reason: "skipped", "failed", "later" (the answer follows), "silent", "stopped"."""
-        return ""
-
-
-class Passive(Callbacks):
-    """An answer can be given in the HTTP answer to the callback itself, which the platform repeats until it has one.
-
-    passive_bytes: of an answer's text; a longer one is shown as nothing. hangs_up_seconds: after which the platform drops the request
-    and sends it again, `deliveries` times altogether. last_seconds: within which the last one must be answered, or the reader is
-    told that the account is out of order.
-    """
-
-    passive_bytes: ClassVar[int] = 2048
-    hangs_up_seconds: ClassVar[float] = 5.0
-    deliveries: ClassVar[int] = 3
-    last_seconds: ClassVar[float] = 4.5
-
-    @property
-    @abstractmethod
-    def answers(self) -> Literal["messages", "passive", "automatic"]:
-        """What staff chose. automatic: by messages of their own, and passively while the platform does not grant that."""
-
-    @abstractmethod
-    def passive(
-        self, query: Mapping[str, str], raw: Mapping[str, Any], text: str | Payload, *, handle: str = ""
-    ) -> Answer:
-        """The answer to the callback with this query that brought `Inbound.raw`, encrypted where the callback was.
-
-        text: plain, at most `passive_bytes`; or a payload of `render` and the handle of its file. Where it is blank, or of a type
-        that has no passive form, or the message takes none (`takes_passive`): the word that ends the repetitions.
-        """
-
-    @abstractmethod
-    def spoken(self, payload: Payload) -> str:
-        """Pure: the text of a payload of `render`, at most `passive_bytes`; empty where it is no text."""
-
-    @abstractmethod
-    def takes_passive(self, raw: Mapping[str, Any]) -> bool:
-        """Whether the message can be answered so: not where the platform pushes JSON, whose answers are not specified."""
-
-
-class Tokens(Channel):
-    @abstractmethod
-    def fetch_token(self) -> Token:
-        """Raises ChannelError."""
-
-
-class Media(Channel):
-    @abstractmethod
-    def upload(self, file: Upload) -> str:
-        """A handle good for `handle_seconds`. Raises ChannelError."""
-
-    @abstractmethod
-    def download(self, item: MediaItem) -> Upload:
-        """Fetch and decrypt. Raises ChannelError."""
-
-    handle_seconds: ClassVar[int] = 3 * 24 * 3600 - 3600
-
-
-class Downloads(Channel):
-    """A kind that can fetch but not upload."""
-
-    @abstractmethod
-    def download(self, item: MediaItem) -> Upload: ...
-
-
-class Names(Channel):
-    @abstractmethod
-    def name_of(self, user_id: str) -> str:
-        """The person's name; empty where the platform does not tell. Raises ChannelError."""
-
-
-class Forgets(Channel):
-    """Whoever leaves must be forgotten (`Inbound.erase`); whoever comes back is somebody new, to the agent too."""
-
-
-class People(Names):
-    @abstractmethod
-    def person(self, user_id: str) -> Person:
-        """Raises ChannelError."""
-
-
-class Groups(Channel):
-    """Group chats that the account makes itself."""
-
-    @abstractmethod
-    def create_group(self, name: str, members: tuple[str, ...], owner: str = "", group_id: str = "") -> str: ...
-
-    @abstractmethod
-    def update_group(
-        self, group_id: str, *, name: str = "", owner: str = "", add: tuple[str, ...] = (), remove: tuple[str, ...] = ()
-    ) -> None: ...
-
-    @abstractmethod
-    def get_group(self, group_id: str) -> Group: ...
-
-
-class Recall(Channel):
-    recall_seconds: ClassVar[int] = 24 * 3600
-
-    @abstractmethod
-    def recall(self, remote_id: str) -> None: ...
-
-
-class ReplyWindows(Channel):
-    """How much may be said to a person is counted from what they did last: `Inbound.window`. The pipeline keeps the ledger."""
-
-    def uses_window(self, payload: Payload) -> bool:
-        """Whether this message is one of those counted."""
-        return True
-
-    def merge(self, first: Payload, second: Payload, *, apart: bool) -> Payload | None:
-        """Pure: both as one wire message, in this order; None where that cannot be. apart: they are no parts of one text."""
-        return None
-
-
-class Typing(Channel):
-    @abstractmethod
-    def show_typing(self, peer: Peer) -> None:
-        """Shown for about 15 seconds. One call, whose failure means nothing. Raises ChannelError."""
-
-
-class Moderated(Channel):
-    """The platform checks what people write and what is answered, on request."""
-
-    @abstractmethod
-    def check_text(self, openid: str, text: str) -> Verdict:
-        """openid: who writes or reads it. A long text is checked in parts and the worst verdict counts. Raises ChannelError."""
-
-    @abstractmethod
-    def check_media(self, openid: str, url: str, kind: MediaKind) -> str:
-        """The trace id; the result comes within half an hour as an event with `Inbound.verdict`. Raises ChannelError."""
-
-    def file_address(self, raw: Mapping[str, Any]) -> str:
-        """Where the platform itself shows the file of the message that `raw` is of; empty where it does not."""
-        return ""
-
-    def objection(self, label: int) -> _StrOrPromise:
-        """What a verdict's label means, for staff; empty where nobody knows."""
-        return ""
-
-
-class Quotas(Channel):
-    """The platform counts calls for each interface and tells how many are left."""
-
-    # What is worth asking about, in order.
-    quota_paths: ClassVar[tuple[str, ...]] = ()
-
-    @abstractmethod
-    def quota(self, path: str) -> Quota:
-        """Raises ChannelError."""
-
-    @abstractmethod
-    def clear_quotas(self) -> None:
-        """Starts all counters anew: ten times a month, so only ever by a person. Raises ChannelError."""
-
-
-class Templates(Channel):
-    """Messages from a template that its reader agreed to; sent as content of kind "subscribe"."""
-
-    @abstractmethod
-    def templates(self) -> list[Template]:
-        """Raises ChannelError."""

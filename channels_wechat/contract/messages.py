@@ -44,13 +44,18 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class MediaItem:
-    """A file that a message names. handle: a media id or an address, good for a short time; fallback: another one of the same file."""
+    """A file that a message names.
+
+    handle: a media id or an address, good for a short time; fallback: another one of the same file. key: what this file alone is
+    encrypted with, where each has one of its own; a secret.
+    """
 
     kind: MediaKind
     handle: str
     name: str = ""
     mime: str = ""
     fallback: str = ""
+    key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +167,21 @@ class Payload:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Payload:
         return cls(value["body"], value.get("file", ""), tuple(value.get("images", ())))
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One wire message on its way. handle: of the uploaded file, where the payload names one.
+
+    key: names this message to a platform that takes an idempotency key: the same at each try, another after a person's replay.
+    check_repeats: have the platform swallow a repetition, for `Channel.repeat_window` seconds.
+    """
+
+    peer: Peer
+    payload: Payload
+    handle: str = ""
+    key: str = ""
+    check_repeats: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.channel import Callbacks, Forgets, Media, Quotas, ReplyWindows, Tokens, Typing
+from channels_wechat.contract.capabilities import (
+    Callbacks,
+    Downloads,
+    Forgets,
+    Quotas,
+    ReplyWindows,
+    Tokens,
+    Typing,
+    Uploads,
+)
 from channels_wechat.contract.errors import Action, CallbackRefused, ChannelError
 from channels_wechat.contract.filetypes import recognise
 from channels_wechat.contract.messages import Limit, Payload, Receipt, Reception, Upload
@@ -25,7 +34,7 @@ from channels_wechat.wire.http import file_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from channels_wechat.contract.messages import Answer, Content, MediaItem, Peer, Quota, Token
+    from channels_wechat.contract.messages import Answer, Content, MediaItem, Outgoing, Peer, Quota, Token
 
 SEND = "cgi-bin/message/custom/send"
 TYPING = "cgi-bin/message/custom/typing"
@@ -35,7 +44,7 @@ UPLOAD = "cgi-bin/media/upload"
 _unlabelled: set[str] = set()
 
 
-class WeixinAccount(Callbacks, Tokens, Media, Forgets, ReplyWindows, Typing, Quotas):
+class WeixinAccount(Callbacks, Tokens, Uploads, Downloads, Forgets, ReplyWindows, Typing, Quotas):
     """Base of the two kinds; `repertoire` says what each can say."""
 
     default_api_base_url = "https://api.weixin.qq.com"
@@ -84,11 +93,11 @@ class WeixinAccount(Callbacks, Tokens, Media, Forgets, ReplyWindows, Typing, Quo
     def render(self, content: Content) -> list[Payload]:
         return self.repertoire.render(content)
 
-    def send(self, peer: Peer, payload: Payload, *, handle: str = "", check_repeats: bool = False) -> Receipt:
+    def send(self, outgoing: Outgoing) -> Receipt:
         """The platform gives no message id and has no check for repetitions."""
-        if peer.kind != "direct":
+        if outgoing.peer.kind != "direct":
             raise ChannelError("kind", Action.PERMANENT, _("This account speaks one to one only: there are no groups."))
-        body = {"touser": peer.id, **with_handle(payload, handle)}
+        body = {"touser": outgoing.peer.id, **with_handle(outgoing.payload, outgoing.handle)}
         bare = {name: value for name, value in body.items() if name != LABEL}
         known = self.identity.key not in _unlabelled
         answer, without = self._api.say(SEND, body if known else bare, bare)

@@ -18,9 +18,9 @@ from channels_wechat.wire.http import error_for_status, with_token
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from channels_wechat.contract.channel import TokenSource
     from channels_wechat.contract.http_client import HttpClient, Response
     from channels_wechat.contract.messages import Token
+    from channels_wechat.contract.tokens import TokenSource
 
 # Shorter than the lease that one process holds while all others wait for its token.
 TOKEN_TIMEOUT = (5.0, 10.0)

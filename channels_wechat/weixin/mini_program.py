@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.channel import Moderated, Templates
+from channels_wechat.contract.capabilities import Moderated, Templates
 from channels_wechat.contract.errors import Action, ChannelError
-from channels_wechat.contract.messages import Ability, Payload, Receipt, Template, Verdict
+from channels_wechat.contract.messages import Ability, Receipt, Template, Verdict
 from channels_wechat.weixin import parsing
 from channels_wechat.weixin.account import WeixinAccount
 from channels_wechat.weixin.credentials import MiniProgramCredentials
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from django.utils.functional import _StrOrPromise
 
-    from channels_wechat.contract.messages import MediaKind, Peer
+    from channels_wechat.contract.messages import MediaKind, Outgoing, Payload, Peer
 
 SUBSCRIBE = "cgi-bin/message/subscribe/send"
 CHECK_TEXT, CHECK_MEDIA = "wxa/msg_sec_check", "wxa/media_check_async"
@@ -88,10 +88,11 @@ class MiniProgram(WeixinAccount, Moderated, Templates):
     def uses_window(self, payload: Payload) -> bool:
         return bool(payload.body["msgtype"] != "subscribe")
 
-    def send(self, peer: Peer, payload: Payload, *, handle: str = "", check_repeats: bool = False) -> Receipt:
-        if payload.body["msgtype"] != "subscribe":
-            return super().send(peer, payload, handle=handle, check_repeats=check_repeats)
-        answer = self._api.call("POST", SUBSCRIBE, json={"touser": peer.id, **payload.body["subscribe"]})
+    def send(self, outgoing: Outgoing) -> Receipt:
+        body = outgoing.payload.body
+        if body["msgtype"] != "subscribe":
+            return super().send(outgoing)
+        answer = self._api.call("POST", SUBSCRIBE, json={"touser": outgoing.peer.id, **body["subscribe"]})
         return Receipt(str(answer.get("msgid", "")), response=answer)
 
     def templates(self) -> list[Template]:

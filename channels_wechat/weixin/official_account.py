@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.channel import Passive, People
+from channels_wechat.contract.capabilities import Passive, People
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.messages import Ability, Payload, Person
 from channels_wechat.text.split import head

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse
 
-    from channels_wechat.contract.channel import TokenSource
+    from channels_wechat.contract.tokens import TokenSource
 
 T = TypeVar("T")
 

@@ -72,6 +72,7 @@ def test_every_encrypted_field_is_found() -> None:
         "openclaw.gateway.device_key",
         "openclaw.gateway.device_token",
         "bridge.message.reply_address",
+        "bridge.attachment.key",
         "bridge.webhookendpoint.url",
         "bridge.webhookendpoint.secret",
         "bridge.webhookendpoint.previous_secret",

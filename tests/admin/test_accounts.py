@@ -16,7 +16,7 @@ from accounts.channels import build_channel
 from accounts.models import AccessToken, ChannelAccount, Health
 from bridge.models import Conversation
 from channels_wechat import channel_class
-from channels_wechat.contract.messages import Content, Peer
+from channels_wechat.contract.messages import Content, Outgoing, Peer
 from tests.admin import rows
 from tests.support import factories
 
@@ -344,7 +344,7 @@ def test_a_group_is_made_shown_and_changed(boss: Client, app: ChannelAccount) ->
 
 def test_a_sent_message_is_recalled(boss: Client, app: ChannelAccount) -> None:
     channel = build_channel(app)
-    receipt = channel.send(Peer("direct", "zhangsan"), channel.render(Content(text="oops"))[0])
+    receipt = channel.send(Outgoing(Peer("direct", "zhangsan"), channel.render(Content(text="oops"))[0]))
     person = Conversation.objects.create(account=app, peer_kind="direct", peer_id="zhangsan")
     sent = rows.message(person, "oops", "OOPS", direction="out", source="staff")
     delivery = rows.delivery(sent, remote_id=receipt.remote_id)

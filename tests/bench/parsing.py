@@ -16,7 +16,7 @@ from tests.bench.table import Figure, interleaved, ratio
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from channels_wechat.contract.channel import Callbacks
+    from channels_wechat.contract.capabilities import Callbacks
     from tests.bench.ground import Ground
 
     Sealed = tuple[dict[str, str], bytes]

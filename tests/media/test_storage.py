@@ -12,12 +12,14 @@ import pytest
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.db import connection
 from django.utils import timezone
 
 from bridge.media import storage
 from bridge.models import Attachment, Message
 from bridge.runtime.conf.checks import _is_writable
 from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.messages import MediaItem, Upload
 from tests.support.factories import GROUP, app, bot, hear, picture
 
 if TYPE_CHECKING:
@@ -47,7 +49,6 @@ def again(item: Attachment) -> None:
 def upload(company: SimulatorClient, account: ChannelAccount) -> str:
     """A media id that the platform knows."""
     from accounts.channels import build_channel
-    from channels_wechat.contract.messages import Upload
     from openclaw.stub.brain import picture as png
 
     return build_channel(account).upload(Upload("image", "照片.png", "image/png", png(1)))  # type: ignore[attr-defined]
@@ -125,6 +126,22 @@ def test_what_is_given_up_leaves_no_address() -> None:
     item = item_of(app())
     Attachment.objects.update(fallback="https://wework.qpic.cn/1?token=canary", tries=len(storage.RETRY_SECONDS) - 1)
     assert (fetched(item).state, item.source, item.fallback) == ("failed", "", "")
+
+
+def test_a_key_of_a_files_own_is_stored_encrypted_and_forgotten_with_its_address() -> None:
+    account = app()
+    item = hear(account, media=(MediaItem("image", "M1", key="canary key"),)).attachments.get()
+    with connection.cursor() as cursor:
+        stored = cursor.execute("SELECT key FROM bridge_attachment").fetchone()
+    assert stored
+    assert len(stored[0]) > len("canary key")
+    assert "canary" not in stored[0]
+    assert item.key == "canary key"
+    Attachment.objects.update(tries=len(storage.RETRY_SECONDS) - 1)
+    assert (fetched(item).state, item.key) == ("failed", "")
+    kept = hear(account, media=(MediaItem("image", "M2", key="canary key"),)).attachments.get()
+    storage.store(kept, Upload("image", "a.png", "image/png", b"x"))
+    assert (kept.state, kept.key) == ("ready", "")
 
 
 def test_the_platforms_own_pause_wins_and_its_secrets_are_not_kept() -> None:

@@ -23,7 +23,7 @@ from bridge.pipeline.delivery.types import Failure, LostLease, OpenAttempt
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox, reply_window
 from channels_wechat.contract.errors import Action, ChannelError
-from channels_wechat.contract.messages import Content, Peer, Window
+from channels_wechat.contract.messages import Content, Outgoing, Peer, Window
 from tests.support.factories import (
     FAN,
     MINI,
@@ -290,7 +290,7 @@ def test_others_may_have_used_the_window_up(people: Crowd, account: ChannelAccou
     people.says(account)
     channel = build_channel(account)
     for text in "12345":  # staff in WeChat's own console
-        channel.send(Peer("direct", FAN), channel.render(Content(text))[0])
+        channel.send(Outgoing(Peer("direct", FAN), channel.render(Content(text))[0]))
     first, second = say(account, "first", "second")
     work_off()
     assert [(row(d).state, row(d).reason, row(d).tries) for d in (first, second)] == [(*HELD, 0)] * 2

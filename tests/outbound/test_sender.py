@@ -76,6 +76,16 @@ def png() -> ContentFile:
     return file
 
 
+def test_a_message_has_one_key_for_all_tries_and_another_after_a_replay(account: ChannelAccount) -> None:
+    message = send(account, "a" * 3000)
+    first, second = message.deliveries.order_by("part")
+    before = first.platform_key
+    settle.fail(claimed(first), None, Failure("permanent", "1", "no"))
+    assert row(first).platform_key == before != second.platform_key
+    assert replay.replay([first.pk]).count == 1
+    assert row(first).platform_key not in (before, second.platform_key)
+
+
 # --- it arrives -------------------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from bridge.media import storage
 from bridge.models import AttachmentState
 from bridge.pipeline.agent import turn
 from channels_wechat.contract.errors import Action, ChannelError
-from channels_wechat.contract.messages import Content, MediaItem, Peer
+from channels_wechat.contract.messages import Content, MediaItem, Outgoing, Peer
 from openclaw.turns import Answer, MediaRef
 from tests.channels.harness import Recorder, Reply, recorder
 from tests.support import factories
@@ -77,7 +77,7 @@ def response_url(server: Recorder) -> Any:
     """Where an AI bot's late answer goes, as its callback said."""
     channel: Any = build_channel(factories.bot(server.url))
     address = f"{server.url}/cgi-bin/aibot/response?response_code=abc"
-    return channel.send(Peer("direct", "zhangsan", address), channel.render(Content("hello"))[0])
+    return channel.send(Outgoing(Peer("direct", "zhangsan", address), channel.render(Content("hello"))[0]))
 
 
 def test_a_page_in_the_place_of_an_agents_file_is_no_file(

@@ -17,7 +17,7 @@ from accounts.channels import build_channel
 from accounts.person_ids import person_id
 from bridge.admin.unfold import styled
 from bridge.models import Contact, Conversation
-from channels_wechat.contract.channel import Groups
+from channels_wechat.contract.capabilities import Groups
 from channels_wechat.contract.errors import ChannelError
 
 if TYPE_CHECKING:

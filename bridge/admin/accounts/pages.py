@@ -30,7 +30,7 @@ from bridge.pipeline.inbound import callback_stats
 from bridge.security.permissions import HIDDEN
 from bridge.ui import formatting
 from channels_wechat import KINDS, can, channel_class
-from channels_wechat.contract.channel import Callbacks, Groups, Moderated, Quotas, Templates, Tokens
+from channels_wechat.contract.capabilities import Callbacks, Groups, Moderated, Quotas, Templates, Tokens
 from channels_wechat.contract.errors import Action, ChannelError
 from channels_wechat.contract.messages import Peer
 from channels_wechat.contract.pasted import without_invisible

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts import capabilities
 from accounts.channels import build_channel
-from channels_wechat.contract.channel import Quotas
+from channels_wechat.contract.capabilities import Quotas
 from channels_wechat.contract.errors import Action, ChannelError
 
 if TYPE_CHECKING:

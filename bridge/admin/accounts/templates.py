@@ -16,7 +16,7 @@ from bridge.admin.unfold import styled
 from bridge.models import Message
 from bridge.pipeline.outbound import outbox
 from bridge.security import audit
-from channels_wechat.contract.channel import Templates
+from channels_wechat.contract.capabilities import Templates
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.messages import Content
 

@@ -37,7 +37,7 @@ from bridge.pipeline.routing import rules
 from bridge.security import audit
 from bridge.security.permissions import may_read
 from bridge.ui import formatting, search
-from channels_wechat.contract.channel import ReplyWindows
+from channels_wechat.contract.capabilities import ReplyWindows
 from channels_wechat.contract.messages import Content
 from channels_wechat.contract.pasted import clean_title, without_invisible
 

@@ -33,7 +33,7 @@ from bridge.pipeline.outbound import outbox
 from bridge.security import audit
 from bridge.security.permissions import HIDDEN, hide_errors, may_read
 from bridge.ui import formatting, search
-from channels_wechat.contract.channel import Recall
+from channels_wechat.contract.capabilities import Recall
 from channels_wechat.contract.errors import ChannelError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from accounts.capabilities import answers_passively
 from accounts.channels import cached_by_id
 from bridge.models import Conversation, Delivery, Message, Route, State
 from bridge.pipeline.outbound import outbox
-from channels_wechat.contract.channel import Streaming
+from channels_wechat.contract.capabilities import Streaming
 
 if TYPE_CHECKING:
     from channels_wechat.contract.channel import Channel

@@ -12,7 +12,7 @@ from accounts.channels import cached_by_id
 from bridge.people import peers
 from bridge.runtime.db.threads import in_io_thread
 from channels_wechat import can
-from channels_wechat.contract.channel import Typing
+from channels_wechat.contract.capabilities import Typing
 from channels_wechat.contract.errors import ChannelError
 
 if TYPE_CHECKING:

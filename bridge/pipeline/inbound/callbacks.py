@@ -32,8 +32,8 @@ from bridge.runtime.spool import journal
 from bridge.runtime.web.batches import Batches
 from bridge.runtime.web.http import Refused, Request, Response
 from bridge.security import logs
-from channels_wechat.contract.channel import Callbacks as TakesCallbacks
-from channels_wechat.contract.channel import Passive, Streaming
+from channels_wechat.contract.capabilities import Callbacks as TakesCallbacks
+from channels_wechat.contract.capabilities import Passive, Streaming
 from channels_wechat.contract.errors import CallbackRefused
 
 if TYPE_CHECKING:

@@ -7,13 +7,14 @@ import logging
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from django.db import DatabaseError, InternalError, OperationalError, ProgrammingError, connection
 from django.utils import timezone
 
 from accounts import counters
 from accounts.fields import ALONE, decrypt, sealed
-from bridge.models import Message
+from bridge.models import Attachment, Message
 from bridge.runtime.db import outage
 from bridge.runtime.db.outage import check_pooled
 from bridge.runtime.db.prepared import execute_prepared
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from accounts.models import ChannelAccount
-    from channels_wechat.contract.messages import Inbound
+    from channels_wechat.contract.messages import Inbound, MediaItem
 
 log = logging.getLogger(__name__)
 # As `row_of` makes it.
@@ -50,10 +51,10 @@ WITH given AS (
   FROM given
   ON CONFLICT DO NOTHING RETURNING id, uuid
 ), files AS (
-  INSERT INTO bridge_attachment (uuid, message_id, position, kind, name, mime, size, file, source, fallback,
+  INSERT INTO bridge_attachment (uuid, message_id, position, kind, name, mime, size, file, source, fallback, key,
     handle, state, error, tries, due_at)
-  SELECT gen_random_uuid(), stored.id, item.position - 1, item.value->>'kind', item.value->>'name', item.value->>'mime', 0, '',
-    item.value->>'source', item.value->>'fallback', '', 'pending', '', 0, given.now
+  SELECT (item.value->>'uuid')::uuid, stored.id, item.position - 1, item.value->>'kind', item.value->>'name', item.value->>'mime', 0, '',
+    item.value->>'source', item.value->>'fallback', item.value->>'key', '', 'pending', '', 0, given.now
   FROM stored JOIN given USING (uuid), jsonb_array_elements(given.media) WITH ORDINALITY AS item(value, position)
 )
 SELECT uuid::text, id FROM stored"""
@@ -155,10 +156,21 @@ def _row_as_parsed(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:
         "reply_until": (now + timedelta(seconds=inbound.reply_seconds)).isoformat() if reply else None,
         "occurred_at": _time(inbound.occurred_at),
         "now": now.isoformat(),
-        "media": [
-            {"kind": m.kind, "name": m.name[:255], "mime": m.mime[:100], "source": m.handle, "fallback": m.fallback}
-            for m in inbound.media
-        ],
+        "media": [_row_of_file(item) for item in inbound.media],
+    }
+
+
+def _row_of_file(item: MediaItem) -> dict[str, str]:
+    """With its uuid, which the key is encrypted for."""
+    uuid = str(uuid4())
+    return {
+        "uuid": uuid,
+        "kind": item.kind,
+        "name": item.name[:255],
+        "mime": item.mime[:100],
+        "source": item.handle,
+        "fallback": item.fallback,
+        "key": sealed(Attachment, "key", uuid, item.key).stored if item.key else "",
     }
 
 

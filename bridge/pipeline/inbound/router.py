@@ -28,7 +28,7 @@ from bridge.pipeline.routing import rules
 from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.security import logs
 from bridge.webhooks import events
-from channels_wechat.contract.channel import Forgets, Passive
+from channels_wechat.contract.capabilities import Forgets, Passive
 from channels_wechat.contract.unreadable import SYSTEM
 
 if TYPE_CHECKING:

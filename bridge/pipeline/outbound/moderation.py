@@ -30,7 +30,7 @@ from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.retry_policy import MAX_TRIES
 from bridge.pipeline.delivery.types import Failure, next_seq
 from bridge.runtime.wakeups.publish import Topic, notify
-from channels_wechat.contract.channel import Moderated
+from channels_wechat.contract.capabilities import Moderated
 from channels_wechat.contract.errors import Action, ChannelError
 
 if TYPE_CHECKING:

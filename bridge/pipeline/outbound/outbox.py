@@ -41,7 +41,7 @@ from bridge.runtime.db.tables import Table
 from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.webhooks import events
 from channels_wechat.contract import filetypes
-from channels_wechat.contract.channel import Media, Passive, Recall, Streaming
+from channels_wechat.contract.capabilities import Passive, Recall, Streaming, Uploads
 from channels_wechat.contract.errors import ContentRefused
 from channels_wechat.contract.messages import Content, File
 from channels_wechat.contract.text import clean, clean_json, sendable, sendable_json, sendable_name
@@ -351,7 +351,7 @@ def _shortened(channel: Channel, message: Message, content: Content, written: li
         or _parts(channel, content) <= most
     ):
         return content
-    as_file = "file" in channel.content_kinds and isinstance(channel, Media)
+    as_file = "file" in channel.content_kinds and isinstance(channel, Uploads)
     text = _beginning(
         channel, content, most, channel.identity.sentences.get("whole_as_file" if as_file else "too_long")
     )

@@ -26,7 +26,7 @@ from bridge.pipeline.delivery.lanes import lane_of_answers
 from bridge.pipeline.delivery.types import LostLease, OpenAttempt, message_of
 from bridge.runtime.db.prepared import execute_prepared
 from bridge.runtime.wakeups.publish import Topic, notify
-from channels_wechat.contract.channel import ReplyWindows
+from channels_wechat.contract.capabilities import ReplyWindows
 from channels_wechat.contract.messages import Payload
 
 if TYPE_CHECKING:

@@ -26,9 +26,9 @@ from bridge.runtime.db.outage import DB_UNAVAILABLE, retry_while_db_down
 from bridge.security import logs
 from bridge.security.redaction import redact_text
 from bridge.webhooks import post
-from channels_wechat.contract.channel import Media, Streaming
+from channels_wechat.contract.capabilities import Streaming, Uploads
 from channels_wechat.contract.errors import Action, ChannelError
-from channels_wechat.contract.messages import Payload, Peer
+from channels_wechat.contract.messages import Outgoing, Payload, Peer
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -114,14 +114,16 @@ def _send(delivery: Delivery, channel: Channel, peer: Peer) -> bool:
     counted = reply_window.uses_quota(channel, message_of(delivery), payload)
     attempt: Attempt | None = None
     try:
-        handle = storage.handle_of(channel, payload.file) if payload.file and isinstance(channel, Media) else ""
+        handle = storage.handle_of(channel, payload.file) if payload.file and isinstance(channel, Uploads) else ""
         swallowed = _dedup_window(delivery, channel, peer, payload)
         asked = OpenAttempt(delivery, _request(peer, payload), **swallowed)
         attempt = reply_window.consume(asked) if counted else _opened(asked)
         if attempt is None:
             reply_window.hold(delivery)
             return True
-        receipt = channel.send(peer, payload, handle=handle, check_repeats=delivery.dedup_until is not None)
+        receipt = channel.send(
+            Outgoing(peer, payload, handle, delivery.platform_key, check_repeats=delivery.dedup_until is not None)
+        )
     except ChannelError as error:
         retry_while_db_down(_failed, delivery, attempt, error, counted)
         return True

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from accounts.models import ChannelAccount
     from bridge.pipeline.replies.unread import QuestionStatus
     from bridge.pipeline.replies.waiting_requests import WaitSlot, WaitSlots
-    from channels_wechat.contract.channel import Passive
+    from channels_wechat.contract.capabilities import Passive
     from channels_wechat.contract.messages import Inbound
 
 # Longer than the platform waits, so that it never hears what ends such a request: it would repeat nothing.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from bridge.models import Message
-    from channels_wechat.contract.channel import Streaming
+    from channels_wechat.contract.capabilities import Streaming
 
 # The stream is the view's while polls come; an answer that no poll fetched for so long goes by the address.
 NO_POLL_SECONDS = 20

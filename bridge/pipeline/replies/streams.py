@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from accounts.models import ChannelAccount
-    from channels_wechat.contract.channel import Streaming
+    from channels_wechat.contract.capabilities import Streaming
     from channels_wechat.contract.messages import Answer, Upload
 
 # A turn's text so far lives as long as its stream can.

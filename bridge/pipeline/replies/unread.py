@@ -22,7 +22,7 @@ from bridge.pipeline.delivery import lanes
 from bridge.runtime.db.prepared import execute_prepared
 from bridge.runtime.wakeups import publish
 from channels_wechat import can
-from channels_wechat.contract.channel import Passive
+from channels_wechat.contract.capabilities import Passive
 from channels_wechat.contract.messages import Payload
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from channels_wechat.contract.channel import Downloads, Streaming
+from channels_wechat.contract.capabilities import Downloads, Streaming
 from channels_wechat.contract.errors import Action, CallbackRefused, ChannelError
 from channels_wechat.contract.filetypes import recognise, with_suffix
 from channels_wechat.contract.messages import Ability, Answer, Receipt, Reception, Upload, message_uuid
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
     from channels_wechat.contract.http_client import Response
-    from channels_wechat.contract.messages import Content, Inbound, MediaItem, Payload, Peer
+    from channels_wechat.contract.messages import Content, Inbound, MediaItem, Outgoing, Payload, Peer
 
 MAX_DOWNLOAD = 100 * 1024 * 1024
 FILE_TIMEOUT = (5.0, 60.0)
@@ -45,6 +45,7 @@ SPENT = "60140"
 
 class WeComAIBot(Streaming, Downloads):
     kind = "wecom_aibot"
+    names_files_by_id = False
     label = _("WeCom AI bot (callback URL)")
     Credentials = WeComAIBotCredentials
     default_api_base_url = "https://qyapi.weixin.qq.com"
@@ -185,15 +186,16 @@ class WeComAIBot(Streaming, Downloads):
         )
         return "" if peer.reply else text
 
-    def send(self, peer: Peer, payload: Payload, *, handle: str = "", check_repeats: bool = False) -> Receipt:
+    def send(self, outgoing: Outgoing) -> Receipt:
         """The one message that the reply address takes. A time-out stays unknown: the address may be spent by it."""
-        if not peer.reply:
-            raise ChannelError("no_reply_address", Action.PERMANENT, self.cannot_push(peer))
-        self._check_host(peer.reply)
-        body, note = rendering.reply(payload)
-        response = self.http.request("POST", peer.reply, json=body, harmless=False, from_message=True)
+        address = outgoing.peer.reply
+        if not address:
+            raise ChannelError("no_reply_address", Action.PERMANENT, self.cannot_push(outgoing.peer))
+        self._check_host(address)
+        body, note = rendering.reply(outgoing.payload)
+        response = self.http.request("POST", address, json=body, harmless=False, from_message=True)
         try:
-            answer = check(response, False, peer.reply.rpartition("=")[2])
+            answer = check(response, False, address.rpartition("=")[2])
         except ChannelError as error:
             if error.code != SPENT:
                 raise

@@ -7,8 +7,9 @@ from django.core.validators import RegexValidator
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.channel import CORP_ID, CORP_ID_PLACE, CredentialsForm
+from channels_wechat.contract.channel import CredentialsForm
 from channels_wechat.contract.pasted import PastedField
+from channels_wechat.wecom.credentials import CORP_ID, CORP_ID_PLACE
 from channels_wechat.wire.callback_crypto import validate_aes_key
 
 

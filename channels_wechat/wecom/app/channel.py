@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.channel import Callbacks, Groups, Media, Names, Recall, Tokens
+from channels_wechat.contract.capabilities import Callbacks, Downloads, Groups, Names, Recall, Tokens, Uploads
 from channels_wechat.contract.errors import Action, CallbackRefused, ChannelError
 from channels_wechat.contract.filetypes import UNKNOWN, recognise, with_suffix
 from channels_wechat.contract.messages import (
@@ -43,7 +43,7 @@ from channels_wechat.wire.http import file_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from channels_wechat.contract.messages import Content, Peer
+    from channels_wechat.contract.messages import Content, Outgoing, Peer
 
 VOICE_TOO_LONG = "45007"
 # Seconds for which message/send swallows a repetition; the platform's default, at most 14400.
@@ -57,7 +57,7 @@ NAMELESS = frozenset({"60111", "50002", "60011"})
 CHAT_ID = re.compile(r"[0-9a-zA-Z]{0,32}")
 
 
-class WeComApp(Callbacks, Tokens, Media, Names, Groups, Recall):
+class WeComApp(Callbacks, Tokens, Uploads, Downloads, Names, Groups, Recall):
     kind = "wecom_app"
     label = _("WeCom self-built app")
     Credentials = WeComAppCredentials
@@ -184,18 +184,18 @@ class WeComApp(Callbacks, Tokens, Media, Names, Groups, Recall):
         """appchat/send has no such check."""
         return REPEAT_SECONDS if peer.kind == "direct" else 0
 
-    def send(self, peer: Peer, payload: Payload, *, handle: str = "", check_repeats: bool = False) -> Receipt:
-        body = dict(payload.body)
+    def send(self, outgoing: Outgoing) -> Receipt:
+        peer, body = outgoing.peer, dict(outgoing.payload.body)
         kind = body["msgtype"]
-        if payload.file:
-            body[kind] = {**body[kind], "media_id": handle}
+        if outgoing.payload.file:
+            body[kind] = {**body[kind], "media_id": outgoing.handle}
         if peer.kind == "group":
             if kind in NOT_IN_GROUPS:
                 raise ChannelError(
                     "kind", Action.PERMANENT, _("WeCom shows cards only one to one, not in group chats.")
                 )
             return Receipt(response=self._api.call("POST", "cgi-bin/appchat/send", json={"chatid": peer.id, **body}))
-        if check_repeats:
+        if outgoing.check_repeats:
             body |= {"enable_duplicate_check": 1, "duplicate_check_interval": REPEAT_SECONDS}
         agent = {} if kind == "miniprogram_notice" else {"agentid": self._agent_id}
         try:

@@ -6,8 +6,9 @@ from django import forms
 from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.channel import CORP_ID, CORP_ID_PLACE, CredentialsForm
+from channels_wechat.contract.channel import CredentialsForm
 from channels_wechat.contract.pasted import PastedField, PastedNumberField
+from channels_wechat.wecom.credentials import CORP_ID, CORP_ID_PLACE
 from channels_wechat.wire.callback_crypto import validate_aes_key
 
 

@@ -8,29 +8,29 @@ import pytest
 from django.utils.translation import override
 
 from channels_wechat import KINDS, can, channel_class
-from channels_wechat.contract import channel
+from channels_wechat.contract import capabilities
 from channels_wechat.contract.messages import Identity, Peer, Token, Upload
 from channels_wechat.wire.http import Http
 from tests.channels.wecom.aibot import bot
 from tests.channels.weixin.accounts import mini_program, official_account
 
 BASES: dict[type[Any], set[str]] = {
-    channel.Callbacks: {"wecom_app", "wecom_aibot", "official_account", "mini_program"},
-    channel.Streaming: {"wecom_aibot"},
-    channel.Passive: {"official_account"},
-    channel.Tokens: {"wecom_app", "official_account", "mini_program"},
-    channel.Media: {"wecom_app", "official_account", "mini_program"},
-    channel.Downloads: {"wecom_aibot"},
-    channel.Names: {"wecom_app", "official_account"},
-    channel.People: {"official_account"},
-    channel.Forgets: {"official_account", "mini_program"},
-    channel.Groups: {"wecom_app"},
-    channel.Recall: {"wecom_app"},
-    channel.ReplyWindows: {"official_account", "mini_program"},
-    channel.Typing: {"official_account", "mini_program"},
-    channel.Moderated: {"mini_program"},
-    channel.Quotas: {"official_account", "mini_program"},
-    channel.Templates: {"mini_program"},
+    capabilities.Callbacks: {"wecom_app", "wecom_aibot", "official_account", "mini_program"},
+    capabilities.Streaming: {"wecom_aibot"},
+    capabilities.Passive: {"official_account"},
+    capabilities.Tokens: {"wecom_app", "official_account", "mini_program"},
+    capabilities.Uploads: {"wecom_app", "official_account", "mini_program"},
+    capabilities.Downloads: {"wecom_app", "wecom_aibot", "official_account", "mini_program"},
+    capabilities.Names: {"wecom_app", "official_account"},
+    capabilities.People: {"official_account"},
+    capabilities.Forgets: {"official_account", "mini_program"},
+    capabilities.Groups: {"wecom_app"},
+    capabilities.Recall: {"wecom_app"},
+    capabilities.ReplyWindows: {"official_account", "mini_program"},
+    capabilities.Typing: {"official_account", "mini_program"},
+    capabilities.Moderated: {"mini_program"},
+    capabilities.Quotas: {"official_account", "mini_program"},
+    capabilities.Templates: {"mini_program"},
 }
 CANNOT = {
     "wecom_app": {

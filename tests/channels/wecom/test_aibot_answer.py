@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_wechat.contract.errors import Action, ChannelError, ContentRefused
-from channels_wechat.contract.messages import Content, File, MediaItem, Payload, Peer, Upload
+from channels_wechat.contract.messages import Content, File, MediaItem, Outgoing, Payload, Peer, Upload
 from channels_wechat.contract.text import utf8_len
 from channels_wechat.simulator.core import crypto as platform
 from channels_wechat.wire.http import Http
@@ -321,7 +321,7 @@ def server() -> Iterator[Platform]:
 
 
 def send(server: Platform, address: str, payload: Payload) -> Any:
-    return bot(api_base_url=server.url).send(Peer("group", "CHATID", address), payload)
+    return bot(api_base_url=server.url).send(Outgoing(Peer("group", "CHATID", address), payload))
 
 
 def failure(server: Platform, address: str, payload: Payload | None = None) -> ChannelError:
@@ -395,7 +395,9 @@ def test_the_platforms_own_host_is_let_through():
     """A payload that the address cannot carry is refused after the host was looked at and before anything leaves."""
     address = "https://QYAPI.weixin.qq.com:443/cgi-bin/aibot/response?response_code=TOPSECRET"
     with pytest.raises(ChannelError) as caught:
-        bot(api_base_url="http://127.0.0.1:1").send(Peer("group", "C", address), Payload(markdown(""), images=("1",)))
+        bot(api_base_url="http://127.0.0.1:1").send(
+            Outgoing(Peer("group", "C", address), Payload(markdown(""), images=("1",)))
+        )
     assert caught.value.code == "pictures_only"
 
 
@@ -414,7 +416,9 @@ def test_a_late_answer_whose_reply_was_lost_is_unknown(server: Platform):
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         http = Http(["127.0.0.1:*"], (2, 0.2), allowed_in_messages=["127.0.0.1:*"])
         with pytest.raises(ChannelError) as caught:
-            bot(http, api_base_url=address).send(Peer("group", "C", f"{address}/r"), Payload(markdown("晚了")))
+            bot(http, api_base_url=address).send(
+                Outgoing(Peer("group", "C", f"{address}/r"), Payload(markdown("晚了")))
+            )
     assert (caught.value.code, caught.value.action) == ("timeout", Action.UNKNOWN)
 
 
@@ -430,7 +434,7 @@ def test_a_late_answer_whose_reply_was_lost_is_unknown(server: Platform):
 )
 def test_a_port_that_is_the_usual_one_need_not_be_written(base: str, address: str, same: bool):
     with pytest.raises(ChannelError) as caught:
-        bot(api_base_url=base).send(Peer("group", "C", address), Payload(markdown(""), images=("1",)))
+        bot(api_base_url=base).send(Outgoing(Peer("group", "C", address), Payload(markdown(""), images=("1",))))
     assert caught.value.code == ("pictures_only" if same else "reply_host")
 
 

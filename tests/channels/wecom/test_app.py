@@ -6,7 +6,17 @@ import pytest
 
 from channels_wechat import channel_class
 from channels_wechat.contract.errors import Action, ChannelError
-from channels_wechat.contract.messages import HANDLE, Content, Group, Identity, MediaItem, Payload, Peer, Upload
+from channels_wechat.contract.messages import (
+    HANDLE,
+    Content,
+    Group,
+    Identity,
+    MediaItem,
+    Outgoing,
+    Payload,
+    Peer,
+    Upload,
+)
 from channels_wechat.wecom.app.channel import WeComApp
 from channels_wechat.wire.http import Http
 from tests.channels.harness import FixedTokens, Recorder, Reply, recorder, says
@@ -97,7 +107,7 @@ def test_it_is_registered():
     ],
 )
 def test_a_message_on_the_wire(platform: Recorder, app: WeComApp, peer, payload, options, path, body):
-    app.send(peer, payload, **options)
+    app.send(Outgoing(peer, payload, **options))
     (sent,) = platform.requests
     assert (sent.method, sent.path, sent.query) == ("POST", f"/cgi-bin/{path}", {"access_token": "token1"})
     assert sent.body.decode() == body
@@ -105,26 +115,26 @@ def test_a_message_on_the_wire(platform: Recorder, app: WeComApp, peer, payload,
 
 def test_a_payload_sent_twice_is_the_same_byte_for_byte(platform: Recorder, app: WeComApp):
     (payload,) = app.render(Content("你好 👋"))
-    app.send(ZHANG, payload)
-    app.send(ZHANG, Payload.from_json(payload.as_json()))
+    app.send(Outgoing(ZHANG, payload))
+    app.send(Outgoing(ZHANG, Payload.from_json(payload.as_json())))
     assert platform.requests[0].body == platform.requests[1].body
 
 
 def test_a_text_that_reads_like_the_placeholder_stays(platform: Recorder, app: WeComApp):
     (payload,) = app.render(Content(HANDLE))
-    app.send(ZHANG, payload)
+    app.send(Outgoing(ZHANG, payload))
     assert platform.requests[0].json["text"]["content"] == HANDLE
 
 
 def test_the_receipt_has_the_message_id(platform: Recorder, app: WeComApp):
     platform.will(says(msgid="m-1", invaliduser="", response_code="r"))
-    receipt = app.send(ZHANG, HELLO)
+    receipt = app.send(Outgoing(ZHANG, HELLO))
     assert (receipt.remote_id, receipt.note, receipt.response["response_code"]) == ("m-1", "", "r")
 
 
 def test_who_was_left_out_is_said(platform: Recorder, app: WeComApp):
     platform.will(says(msgid="m", invaliduser="lisi|wangwu", invalidparty="7", invalidtag="8", unlicenseduser="zhao"))
-    note = app.send(Peer("direct", "zhangsan|lisi|wangwu"), HELLO).note
+    note = app.send(Outgoing(Peer("direct", "zhangsan|lisi|wangwu"), HELLO)).note
     assert [part in note for part in ("lisi, wangwu", "departments: 7", "tags: 8", "licence: zhao")] == [True] * 4
 
 
@@ -148,7 +158,7 @@ def test_who_was_left_out_is_said(platform: Recorder, app: WeComApp):
 def test_an_answer_becomes_an_error(platform: Recorder, app: WeComApp, peer, reply, action, code, retry_after):
     platform.will(reply)
     with pytest.raises(ChannelError) as caught:
-        app.send(peer, HELLO)
+        app.send(Outgoing(peer, HELLO))
     error = caught.value
     assert (error.action, error.code, error.retry_after) == (action, code, retry_after)
     assert "token1" not in f"{error} {error!r}"
@@ -159,39 +169,39 @@ def test_an_answer_becomes_an_error(platform: Recorder, app: WeComApp, peer, rep
 def test_a_member_of_a_linked_company_has_a_cure_of_its_own(platform: Recorder, app: WeComApp, code: int):
     platform.will(says(code, "no such user"), says(code, "no"))
     with pytest.raises(ChannelError) as caught:
-        app.send(Peer("direct", "wwlinked0001/zhangsan"), HELLO)
+        app.send(Outgoing(Peer("direct", "wwlinked0001/zhangsan"), HELLO))
     assert (caught.value.detail, caught.value.response["errmsg"]) == ("no such user", "no such user")
     assert (caught.value.code, caught.value.action, "Linked companies" in str(caught.value)) == (
         str(code), Action.PERMANENT, True,
     )  # fmt: skip
     with pytest.raises(ChannelError, match="^(?!.*Linked companies)"):
-        app.send(ZHANG, HELLO)
+        app.send(Outgoing(ZHANG, HELLO))
 
 
 @pytest.mark.parametrize("kind", ["template_card", "miniprogram_notice"])
 def test_a_card_does_not_go_to_a_group(platform: Recorder, app: WeComApp, kind):
     with pytest.raises(ChannelError) as caught:
-        app.send(GROUP, Payload({"msgtype": kind, kind: {}}))
+        app.send(Outgoing(GROUP, Payload({"msgtype": kind, kind: {}})))
     assert (caught.value.action, platform.requests) == (Action.PERMANENT, [])
 
 
 @pytest.mark.parametrize("kind", ["text", "markdown", "textcard", "news", "mpnews", "image", "voice", "video", "file"])
 def test_everything_else_goes_to_a_group(platform: Recorder, app: WeComApp, kind):
-    app.send(GROUP, Payload({"msgtype": kind, kind: {}}))
+    app.send(Outgoing(GROUP, Payload({"msgtype": kind, kind: {}})))
     assert platform.requests[0].path == "/cgi-bin/appchat/send"
 
 
 @pytest.mark.parametrize("member", ["party", "tag", "parties:1", "touser:1"])
 def test_only_a_known_prefix_names_departments_or_tags(platform: Recorder, app: WeComApp, member):
-    app.send(Peer("direct", member), HELLO)
+    app.send(Outgoing(Peer("direct", member), HELLO))
     assert platform.requests[0].json["touser"] == member
 
 
 @pytest.mark.parametrize(("prefix", "most"), [("", 1000), ("party:", 100), ("tag:", 100)])
 def test_too_many_recipients_are_not_tried(platform: Recorder, app: WeComApp, prefix, most):
-    app.send(Peer("direct", prefix + "|".join(["1"] * most)), HELLO)
+    app.send(Outgoing(Peer("direct", prefix + "|".join(["1"] * most)), HELLO))
     with pytest.raises(ChannelError) as caught:
-        app.send(Peer("direct", prefix + "|".join(["1"] * (most + 1))), HELLO)
+        app.send(Outgoing(Peer("direct", prefix + "|".join(["1"] * (most + 1))), HELLO))
     assert (caught.value.action, len(platform.requests)) == (Action.PERMANENT, 1)
 
 

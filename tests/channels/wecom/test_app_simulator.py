@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from channels_wechat.contract.errors import Action, ChannelError
-from channels_wechat.contract.messages import Content, File, Identity, MediaItem, Peer, Upload
+from channels_wechat.contract.messages import Content, File, Identity, MediaItem, Outgoing, Peer, Upload
 from channels_wechat.simulator import RunningSimulator, SimulatorClient
 from channels_wechat.wecom.app.channel import WeComApp
 from channels_wechat.wire.http import Http
@@ -81,24 +81,24 @@ def test_a_long_answer_arrives_in_order(client: SimulatorClient, app: WeComApp):
     assert len(payloads) > 1
     before = len(seen(client))
     for payload in payloads:
-        assert app.send(ZHANG, payload).remote_id
+        assert app.send(Outgoing(ZHANG, payload)).remote_id
     assert "".join(seen(client)[before:]) == said
 
 
 def test_a_repetition_is_swallowed_only_when_asked(client: SimulatorClient, app: WeComApp):
     (payload,) = app.render(Content("好的"))
     before = seen(client).count("好的")
-    first = app.send(ZHANG, payload, check_repeats=True)
-    assert app.send(ZHANG, payload, check_repeats=True).remote_id == first.remote_id
+    first = app.send(Outgoing(ZHANG, payload, check_repeats=True))
+    assert app.send(Outgoing(ZHANG, payload, check_repeats=True)).remote_id == first.remote_id
     assert seen(client).count("好的") == before + 1
-    app.send(ZHANG, payload)
+    app.send(Outgoing(ZHANG, payload))
     assert seen(client).count("好的") == before + 2
 
 
 def test_a_partial_failure_is_a_note_and_a_whole_one_an_error(client: SimulatorClient, app: WeComApp):
     (payload,) = app.render(Content("hi"))
-    assert "nobody" in app.send(Peer("direct", "zhangsan|nobody"), payload).note
-    assert failure(app.send, Peer("direct", "nobody"), payload).code == "81013"
+    assert "nobody" in app.send(Outgoing(Peer("direct", "zhangsan|nobody"), payload)).note
+    assert failure(app.send, Outgoing(Peer("direct", "nobody"), payload)).code == "81013"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_file_goes_out_and_comes_back(client: SimulatorClient, app: WeComApp, 
     """The simulator refuses a media id of another type than the message's."""
     (payload,) = app.render(Content(files=(File(upload.kind, upload.name, upload.mime, len(upload.content), "7"),)))
     handle = app.upload(upload)
-    assert app.send(ZHANG, payload, handle=handle).remote_id
+    assert app.send(Outgoing(ZHANG, payload, handle=handle)).remote_id
     assert client.transcript(f"app:{AGENT}:zhangsan")[-1]["data"]["name"] == upload.name
     fetched = app.download(MediaItem(upload.kind, handle))
     assert (fetched.content, fetched.name) == (upload.content, upload.name)
@@ -131,7 +131,7 @@ def test_a_video_of_45_mb_is_fetched_in_pieces(client: SimulatorClient, app: WeC
 @pytest.mark.parametrize("kind", CARDS)
 def test_a_card_of_every_type_is_shown(client: SimulatorClient, app: WeComApp, kind):
     (payload,) = app.render(Content(kind="template_card", data={"card_type": kind, **CARDS[kind]}))
-    receipt = app.send(ZHANG, payload)
+    receipt = app.send(Outgoing(ZHANG, payload))
     assert bool(receipt.response.get("response_code")) == kind.endswith("_interaction")
 
 
@@ -139,13 +139,13 @@ def test_a_card_is_updated_once(client: SimulatorClient, app: WeComApp):
     (payload,) = app.render(
         Content(kind="template_card", data={"card_type": "button_interaction", **CARDS["button_interaction"]})
     )
-    code = app.send(ZHANG, payload).response["response_code"]
+    code = app.send(Outgoing(ZHANG, payload)).response["response_code"]
     app.update_template_card(code, {"button": {"replace_name": "已接入"}})
     assert failure(app.update_template_card, code, {"button": {"replace_name": "x"}}).code == "60140"
 
 
 def test_a_message_is_recalled(client: SimulatorClient, app: WeComApp):
-    remote_id = app.send(ZHANG, app.render(Content("oops"))[0]).remote_id
+    remote_id = app.send(Outgoing(ZHANG, app.render(Content("oops"))[0])).remote_id
     app.recall(remote_id)
     assert client.transcript(f"app:{AGENT}:zhangsan")[-1]["recalled"]
     assert failure(app.recall, "unknown").code == "40058"
@@ -153,7 +153,7 @@ def test_a_message_is_recalled(client: SimulatorClient, app: WeComApp):
 
 def test_a_group_of_our_own_is_made_and_written_to(client: SimulatorClient, app: WeComApp):
     chat = app.create_group("售后", ("zhangsan", "lisi"), owner="lisi")
-    app.send(Peer("group", chat), app.render(Content("hello all"))[0])
+    app.send(Outgoing(Peer("group", chat), app.render(Content("hello all"))[0]))
     app.update_group(chat, name="售后二")
     group = app.get_group(chat)
     assert (group.name, group.owner, set(group.members)) == ("售后二", "lisi", {"zhangsan", "lisi"})
@@ -194,7 +194,7 @@ def test_a_failure_says_what_can_be_known(client: SimulatorClient, app: WeComApp
     app.name_of("zhangsan")
     (payload,) = app.render(Content(f"{fault} {details}"))
     client.fault("message/send", fault, **details)
-    assert failure(app.send, ZHANG, payload).action == action
+    assert failure(app.send, Outgoing(ZHANG, payload)).action == action
     assert seen(client).count(f"{fault} {details}") == arrived
 
 
@@ -202,7 +202,7 @@ def test_a_connection_reset_at_the_headers_may_be_known_as_not_sent(client: Simu
     """The reset races with our body: written whole, the outcome is unknown; not written whole, nobody can have acted on it."""
     app.name_of("zhangsan")
     client.fault("message/send", "reset", times=0)
-    error = failure(app.send, ZHANG, app.render(Content("never seen"))[0])
+    error = failure(app.send, Outgoing(ZHANG, app.render(Content("never seen"))[0]))
     assert (error.action, error.code) in ((Action.UNKNOWN, "reset"), (Action.RETRY, "connect"))
     assert "never seen" not in seen(client)
 
@@ -211,15 +211,15 @@ def test_a_connection_reset_at_the_headers_may_be_known_as_not_sent(client: Simu
 def test_repeating_after_a_lost_answer_doubles_nothing(client: SimulatorClient, app: WeComApp, fault):
     (payload,) = app.render(Content(f"once {fault}"))
     client.fault("message/send", fault)
-    assert failure(app.send, ZHANG, payload, check_repeats=True).action == Action.UNKNOWN
-    assert app.send(ZHANG, payload, check_repeats=True).remote_id
+    assert failure(app.send, Outgoing(ZHANG, payload, check_repeats=True)).action == Action.UNKNOWN
+    assert app.send(Outgoing(ZHANG, payload, check_repeats=True)).remote_id
     assert seen(client).count(f"once {fault}") == 1
 
 
 def test_threads_share_one_app(client: SimulatorClient, app: WeComApp):
     (payload,) = app.render(Content("from a thread"))
     before = seen(client).count("from a thread")
-    threads = [threading.Thread(target=app.send, args=(ZHANG, payload)) for _ in range(12)]
+    threads = [threading.Thread(target=app.send, args=(Outgoing(ZHANG, payload),)) for _ in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -6,7 +6,7 @@ import pytest
 
 from channels_wechat import channel_class
 from channels_wechat.contract.errors import Action, ChannelError
-from channels_wechat.contract.messages import Content, File, Payload, Peer, Template, Upload, Verdict
+from channels_wechat.contract.messages import Content, File, Outgoing, Payload, Peer, Template, Upload, Verdict
 from channels_wechat.weixin.mini_program import CHECK_CHARACTERS, MiniProgram
 from tests.channels.harness import Recorder, Reply, fixture, recorder, says
 from tests.channels.weixin.accounts import APP, CREDENTIALS, mini_program, sealed
@@ -77,7 +77,7 @@ def test_it_is_registered():
 )
 def test_a_message_on_the_wire(platform: Recorder, program: MiniProgram, content, handle, path, body):
     (payload,) = program.render(content)
-    program.send(USER, Payload.from_json(payload.as_json()), handle=handle)
+    program.send(Outgoing(USER, Payload.from_json(payload.as_json()), handle=handle))
     (sent,) = platform.requests
     assert (sent.method, sent.path) == ("POST", f"/cgi-bin/message/{path}")
     assert sent.body.decode() == body
@@ -98,7 +98,7 @@ def test_a_message_on_the_wire(platform: Recorder, program: MiniProgram, content
 def test_a_subscribe_message_that_is_refused(platform: Recorder, program: MiniProgram, code, action, capability):
     platform.will(says(code, "argument invalid! data.thing2.value is empty"))
     (payload,) = program.render(Content(kind="subscribe", data=SUBSCRIBE))
-    error = refusal(program.send, USER, payload)
+    error = refusal(program.send, Outgoing(USER, payload))
     assert (error.action, error.capability, len(platform.requests)) == (action, capability, 1)
     assert "data.thing2.value" in str(error)
 
@@ -106,7 +106,7 @@ def test_a_subscribe_message_that_is_refused(platform: Recorder, program: MiniPr
 def test_a_subscribe_message_may_have_an_id(platform: Recorder, program: MiniProgram):
     platform.will(says(msgid=1700827132819554304))
     (payload,) = program.render(Content(kind="subscribe", data=SUBSCRIBE))
-    assert program.send(USER, payload).remote_id == "1700827132819554304"
+    assert program.send(Outgoing(USER, payload)).remote_id == "1700827132819554304"
 
 
 def test_templates_are_listed(platform: Recorder, program: MiniProgram):
@@ -186,7 +186,7 @@ def test_a_text_is_checked_in_parts_of_2500_characters(platform: Recorder, progr
         (lambda program: program.check_media("o1", "https://a.cn/p", "image"), Action.RETRY),
         (lambda program: program.templates(), Action.RETRY),
         (
-            lambda program: program.send(USER, program.render(Content(kind="subscribe", data=SUBSCRIBE))[0]),
+            lambda program: program.send(Outgoing(USER, program.render(Content(kind="subscribe", data=SUBSCRIBE))[0])),
             Action.UNKNOWN,
         ),
     ],

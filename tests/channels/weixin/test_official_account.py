@@ -9,7 +9,7 @@ import pytest
 
 from channels_wechat import channel_class
 from channels_wechat.contract.errors import Action, ChannelError
-from channels_wechat.contract.messages import HANDLE, Content, File, MediaItem, Payload, Peer, Person, Upload
+from channels_wechat.contract.messages import HANDLE, Content, File, MediaItem, Outgoing, Payload, Peer, Person, Upload
 from channels_wechat.contract.sentences import ENGLISH, Sentences
 from channels_wechat.weixin.account import WeixinAccount
 from channels_wechat.weixin.official_account import OfficialAccount
@@ -72,7 +72,7 @@ def test_it_is_registered():
 )
 def test_a_message_on_the_wire(platform: Recorder, account: OfficialAccount, content, handle, body):
     (payload,) = account.render(content)
-    receipt = account.send(USER, Payload.from_json(payload.as_json()), handle=handle)
+    receipt = account.send(Outgoing(USER, Payload.from_json(payload.as_json()), handle=handle))
     (sent,) = platform.requests
     assert (sent.method, sent.path, sent.query) == ("POST", SEND, {"access_token": "token1"})
     assert sent.body.decode() == body
@@ -83,23 +83,23 @@ def test_a_message_on_the_wire(platform: Recorder, account: OfficialAccount, con
 def test_a_label_that_is_not_taken_is_left_out_from_then_on(platform: Recorder, code):
     key = next(KEYS)
     platform.will(says(code, "invalid parameter"))
-    receipt = official_account(platform.url, key).send(USER, LABELLED)
+    receipt = official_account(platform.url, key).send(Outgoing(USER, LABELLED))
     assert "label" in str(receipt.note)
-    again = official_account(platform.url, key).send(USER, LABELLED)
+    again = official_account(platform.url, key).send(Outgoing(USER, LABELLED))
     assert again.note == ""
-    official_account(platform.url, next(KEYS)).send(USER, LABELLED)
+    official_account(platform.url, next(KEYS)).send(Outgoing(USER, LABELLED))
     assert ["aimsgcontext" in request.json for request in platform.requests] == [True, False, False, True]
 
 
 def test_a_label_is_not_blamed_for_another_mistake(platform: Recorder, account: OfficialAccount):
     platform.will(says(40035), says(40035))
-    assert refusal(account.send, USER, LABELLED).code == "40035"
-    account.send(USER, LABELLED)
+    assert refusal(account.send, Outgoing(USER, LABELLED)).code == "40035"
+    account.send(Outgoing(USER, LABELLED))
     assert ["aimsgcontext" in request.json for request in platform.requests] == [True, False, True]
 
 
 def test_there_are_no_groups(platform: Recorder, account: OfficialAccount):
-    assert refusal(account.send, Peer("group", "g"), HELLO).action == Action.PERMANENT
+    assert refusal(account.send, Outgoing(Peer("group", "g"), HELLO)).action == Action.PERMANENT
     assert platform.requests == []
 
 
@@ -135,7 +135,7 @@ def test_an_error_says_what_becomes_of_the_message(
     platform: Recorder, account: OfficialAccount, reply, code, action, calls
 ):
     platform.will(*[reply] * 9)
-    error = refusal(account.send, USER, HELLO)
+    error = refusal(account.send, Outgoing(USER, HELLO))
     assert (error.code, error.action, len(platform.requests)) == (code, action, calls)
     assert len(tokens_of(account).refused) == calls - 1
     assert error.capability == ("custom_send" if code == "48001" else "")
@@ -146,7 +146,7 @@ def test_an_error_says_what_becomes_of_the_message(
 
 
 def test_nobody_listening_is_tried_again(account: OfficialAccount):
-    error = refusal(official_account("http://127.0.0.1:1").send, USER, HELLO)
+    error = refusal(official_account("http://127.0.0.1:1").send, Outgoing(USER, HELLO))
     assert (error.code, error.action) == ("connect", Action.RETRY)
 
 
@@ -194,7 +194,7 @@ def test_an_upload_says_its_type(platform: Recorder, account: OfficialAccount, m
         (lambda account: account.show_typing(USER), Action.RETRY),
         (lambda account: account.person("o1"), Action.RETRY),
         (lambda account: account.quota("cgi-bin/x"), Action.RETRY),
-        (lambda account: account.send(USER, LABELLED), Action.UNKNOWN),
+        (lambda account: account.send(Outgoing(USER, LABELLED)), Action.UNKNOWN),
         (lambda account: account.clear_quotas(), Action.UNKNOWN),
     ],
 )

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from channels_wechat.contract.errors import Action, CallbackRefused, ChannelError
-from channels_wechat.contract.messages import Content, File, Identity, Inbound, Peer, Upload, Verdict, Window
+from channels_wechat.contract.messages import Content, File, Identity, Inbound, Outgoing, Peer, Upload, Verdict, Window
 from channels_wechat.simulator import RunningSimulator, SimulatorClient
 from channels_wechat.weixin.mini_program import MiniProgram
 from channels_wechat.weixin.official_account import OfficialAccount
@@ -198,7 +198,7 @@ def test_a_choice_comes_back_by_its_label(client: SimulatorClient, address: Addr
     client.say("hi", official=OFFICIAL, from_=FAN)
     menu = {"head_content": "满意吗", "list": [{"id": "1", "content": "满意"}, {"id": "2", "content": "不满意"}]}
     (payload,) = account.render(Content(kind="msgmenu", data=menu))
-    account.send(Peer("direct", FAN), payload)
+    account.send(Outgoing(Peer("direct", FAN), payload))
     found = heard(client, address, client.tap(client.sent_to(FAN)[-1]["seq"], FAN, "2"))
     assert (found.text, found.window) == ("不满意", Window(3, 60))
 
@@ -211,20 +211,20 @@ def test_five_messages_and_no_more(client: SimulatorClient, account: OfficialAcc
     payloads = account.render(Content("第一句话。" * 1000, ai=True))
     assert len(payloads) == 8
     for payload in payloads[:5]:
-        account.send(Peer("direct", FAN), payload)
-    error = failure(account.send, Peer("direct", FAN), payloads[5])
+        account.send(Outgoing(Peer("direct", FAN), payload))
+    error = failure(account.send, Outgoing(Peer("direct", FAN), payloads[5]))
     assert (error.code, error.action) == ("45047", Action.WINDOW)
     assert seen(client) == [("text", payload.body["text"]["content"]) for payload in payloads[:5]]
     assert all(entry["data"]["ai"] for entry in client.sent_to(FAN))
     client.unfollow(OFFICIAL, FAN)
-    assert failure(account.send, Peer("direct", FAN), payloads[5]).action == Action.WINDOW
+    assert failure(account.send, Outgoing(Peer("direct", FAN), payloads[5])).action == Action.WINDOW
 
 
 def test_an_account_that_takes_no_label(client: SimulatorClient, account: OfficialAccount) -> None:
     client.official(OFFICIAL, takes_ai_label=False)
     client.say("hi", official=OFFICIAL, from_=FAN)
     (payload,) = account.render(Content("你好", ai=True))
-    notes = [str(account.send(Peer("direct", FAN), payload).note) for _twice in range(2)]
+    notes = [str(account.send(Outgoing(Peer("direct", FAN), payload)).note) for _twice in range(2)]
     assert (bool(notes[0]), notes[1]) == (True, "")
     assert len(client.calls("message/custom/send")) == 3
 
@@ -232,9 +232,9 @@ def test_an_account_that_takes_no_label(client: SimulatorClient, account: Offici
 def test_a_dead_token_is_renewed_once(client: SimulatorClient, account: OfficialAccount) -> None:
     client.say("hi", official=OFFICIAL, from_=FAN)
     (payload,) = account.render(Content("你好"))
-    account.send(Peer("direct", FAN), payload)
+    account.send(Outgoing(Peer("direct", FAN), payload))
     client.invalidate_token(official=OFFICIAL)
-    account.send(Peer("direct", FAN), payload)
+    account.send(Outgoing(Peer("direct", FAN), payload))
     tokens = account.tokens
     assert isinstance(tokens, MemoryTokens)
     assert (tokens.fetched, len(seen(client)), len(client.calls("message/custom/send"))) == (2, 2, 3)
@@ -244,7 +244,7 @@ def test_an_unverified_account_learns_what_it_may_not_do(client: SimulatorClient
     client.official(OFFICIAL, verified=False)
     client.say("hi", official=OFFICIAL, from_=FAN)
     (payload,) = account.render(Content("你好"))
-    assert failure(account.send, Peer("direct", FAN), payload).capability == "custom_send"
+    assert failure(account.send, Outgoing(Peer("direct", FAN), payload)).capability == "custom_send"
     assert failure(account.show_typing, Peer("direct", FAN)).capability == "typing"
     assert failure(account.name_of, FAN).capability == "user_info"
 
@@ -292,7 +292,7 @@ def test_files_go_both_ways(
     fetched = account.download(item)
     assert (fetched.kind, fetched.content, fetched.mime) == (kind, data, mime)
     (payload,) = account.render(Content(files=(File(kind, name, mime, len(data), "7"),)))
-    account.send(Peer("direct", FAN), payload, handle=account.upload(Upload(kind, name, mime, data)))
+    account.send(Outgoing(Peer("direct", FAN), payload, handle=account.upload(Upload(kind, name, mime, data))))
     assert [shown for shown, _text in seen(client)] == [kind]
 
 
@@ -313,12 +313,14 @@ def test_a_user_and_a_mini_program_talk(client: SimulatorClient, address: Addres
     link = {"title": "t", "description": "d", "url": "https://example.com", "thumb_url": "https://example.com/p"}
     for content in (Content("你好"), Content(kind="link", data=link)):
         (payload,) = program.render(content)
-        program.send(Peer("direct", USER), payload)
+        program.send(Outgoing(Peer("direct", USER), payload))
     picture = File("image", "a.png", "image/png", len(PNG), "7")
     (card,) = program.render(
         Content(kind="miniprogrampage", data={"title": "t", "pagepath": "pages/index"}, files=(picture,))
     )
-    program.send(Peer("direct", USER), card, handle=program.upload(Upload("image", "a.png", "image/png", PNG)))
+    program.send(
+        Outgoing(Peer("direct", USER), card, handle=program.upload(Upload("image", "a.png", "image/png", PNG)))
+    )
     assert [kind for kind, _text in seen(client, USER)] == ["text", "link", "miniprogrampage"]
     assert client.record()["violations"] == []
 
@@ -336,7 +338,7 @@ def test_a_subscribe_message_needs_consent(client: SimulatorClient, program: Min
     assert [template.id for template in program.templates()] == ["T1"]
     data = {"template_id": "T1", "page": "pages/index", "data": {"thing1": {"value": "周会"}}}
     (payload,) = program.render(Content(kind="subscribe", data=data))
-    assert failure(program.send, Peer("direct", USER), payload).code == "43101"
+    assert failure(program.send, Outgoing(Peer("direct", USER), payload)).code == "43101"
     client.accept(MINI, USER, "T1")
-    assert program.send(Peer("direct", USER), payload).remote_id
+    assert program.send(Outgoing(Peer("direct", USER), payload)).remote_id
     assert seen(client, USER) == [("subscribe_message", "会议:周会")]

@@ -18,6 +18,8 @@ CONTRACTS = {
 LAYERS = [[name.strip() for name in layer.split("|")] for layer in CONTRACTS["Imports run downwards"]["layers"]]
 # What a platform can do that decides how an answer leaves.
 WAYS = {"Streaming", "Passive"}
+# The one place that asks.
+PATHS = "bridge/pipeline/replies/paths.py"
 
 
 @cache
@@ -158,23 +160,46 @@ def _is_state(node: ast.AST | None) -> bool:
 
 
 def capability_checks() -> list[str]:
-    """Return the places in the pipeline, outside `ReplyPath`, that ask how a platform takes answers."""
+    """Return the places in `bridge`, outside `ReplyPath`, that ask how a platform takes answers."""
     found = []
     for path, tree in code().items():
         place = str(path.relative_to(ROOT))
-        if place.startswith("bridge/") and not place.endswith("replies/paths.py"):
-            found += [f"{place}:{line}" for line in sorted(set(_capability_checks(tree)))]
+        if place.startswith("bridge/") and place != PATHS:
+            found += [f"{place}:{line}" for line in lines_that_check_a_capability(tree)]
     return found
 
 
-def _capability_checks(tree: ast.Module) -> list[int]:
-    lines = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            asked = {item.id for argument in node.args for item in ast.walk(argument) if isinstance(item, ast.Name)}
-            if node.func.id == "passively" or (node.func.id in ("isinstance", "can") and asked & WAYS):
-                lines.append(node.lineno)
-    return lines
+def lines_that_check_a_capability(tree: ast.Module) -> list[int]:
+    """A type may be named where nothing is asked of it: in what only the type checker reads."""
+    typing_only = {id(node) for block in ast.walk(tree) if _is_typing_block(block) for node in ast.walk(block)}
+    return sorted(
+        {
+            node.lineno
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+            and id(node) not in typing_only
+            and any(_tells_a_way(alias.name) for alias in node.names)
+            or isinstance(node, ast.Attribute)
+            and _tells_a_way(node.attr)
+            or isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and (
+                _tells_a_way(node.func.id) or node.func.id in ("isinstance", "issubclass", "can") and _asks_a_way(node)
+            )
+        }
+    )
+
+
+def _is_typing_block(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def _tells_a_way(name: str) -> bool:
+    return name in WAYS or name.startswith("answers_passively")
+
+
+def _asks_a_way(call: ast.Call) -> bool:
+    return any(isinstance(item, ast.Name) and item.id in WAYS for each in call.args for item in ast.walk(each))
 
 
 def main() -> None:

@@ -13,7 +13,9 @@ from tests.structure import (
     MOST_FLAT,
     ROOT,
     arrows_up,
+    capability_checks,
     flat_modules,
+    lines_that_check_a_capability,
     long_files,
     long_functions,
     name_of,
@@ -76,3 +78,26 @@ def test_nothing_lies_flat_and_nothing_grows_too_long() -> None:
     assert len(flat_modules()) <= MOST_FLAT
     assert long_files() == []
     assert long_functions() == []
+
+
+def test_only_a_reply_path_asks_how_a_platform_takes_answers() -> None:
+    assert capability_checks() == []
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "if isinstance(channel, Streaming): ...",
+        "if isinstance(channel, (Media, Passive)): ...",
+        "if issubclass(found, Passive): ...",
+        "if can(account.kind, Streaming): ...",
+        "if answers_passively(channel, 1): ...",
+        "if capabilities.answers_passively(channel, 1): ...",
+        "if isinstance(channel, contract.Passive): ...",
+        "from accounts.capabilities import answers_passively_as_cached",
+        "from channels_wechat.contract.capabilities import Uploads, Streaming",
+    ],
+)
+def test_a_planted_check_of_a_capability_is_found(planted: str) -> None:
+    allowed = "if TYPE_CHECKING:\n    from channels_wechat.contract.capabilities import Passive, Streaming\n"
+    assert lines_that_check_a_capability(ast.parse(f"{allowed}{planted}")) == [3]

@@ -21,14 +21,13 @@ from bridge.pipeline.agent.turn import AgentTurn, claim_turns
 from bridge.pipeline.delivery import claims
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.rights import restrict
+from bridge.pipeline.replies.paths import is_polled
 from bridge.pipeline.replies.streams import PARTIAL_SECONDS, partial_key
 from bridge.runtime.db.outage import DB_UNAVAILABLE, retry_while_db_down
 from bridge.runtime.db.threads import in_db_thread
 from bridge.runtime.launcher import liveness
 from bridge.runtime.spool.fitting import short_id
 from bridge.security import logs
-from channels_wechat import can
-from channels_wechat.contract.capabilities import Streaming
 from channels_wechat.contract.messages import Content
 from openclaw import agent_text
 from openclaw.client import backoff
@@ -158,7 +157,7 @@ class Connector:
 
     def partial(self, delivery: Delivery, text: str) -> None:
         message = delivery.message
-        if message and can(message.account.kind, Streaming):
+        if message and is_polled(message.account.kind):
             self.partials[partial_key(message.uuid)] = text, delivery.payload.get("allowed", ())
 
     async def _show_partials(self) -> None:

@@ -12,22 +12,23 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.channels import build_channel
-from bridge.models import ERASED, Carrier, Delivery, Reason, State, Target
+from bridge.models import ERASED, Delivery, Reason, State, Target
 from bridge.people import peers
-from bridge.pipeline.delivery import lanes, retry_policy
+from bridge.pipeline.delivery import retry_policy
 from bridge.pipeline.delivery.types import next_seq
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import moderation
-from bridge.pipeline.replies import stream_options, unread
+from bridge.pipeline.replies.paths import path_for
 from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.webhooks import post
-from channels_wechat.contract.capabilities import Streaming
 from channels_wechat.unregistered import NO_LONGER_SUPPORTED, UnregisteredKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from django.contrib.auth.models import User
+
+    from bridge.pipeline.replies.paths import ReplyPath
 
 REPLAYABLE = (State.DEAD, State.UNCERTAIN, State.SKIPPED)
 MAY_HAVE_ARRIVED = gettext_lazy(
@@ -130,11 +131,10 @@ def why_not_replay(delivery: Delivery) -> str:
         return _("It was sent as a part of another delivery: replay that one.")
     if delivery.reason == Reason.CONTENT:
         return _("The content itself cannot be sent here; it was never rendered.")
-    return (
-        ""
-        if _carrier_for(delivery)
-        else _("By callback URL this bot speaks only in answer, and nothing is left to answer with.")
-    )
+    path = _path(delivery)
+    if path is None or path.carrier_for(delivery):
+        return ""
+    return _("By callback URL this bot speaks only in answer, and nothing is left to answer with.")
 
 
 def _why_not_replay_held(delivery: Delivery) -> str:
@@ -153,15 +153,11 @@ def _why_not_ask_again(delivery: Delivery) -> str:
     return ""
 
 
-def _carrier_for(delivery: Delivery) -> Carrier | None:
-    """By whom it can go out now; a surface that speaks only in answer may have nothing left."""
-    if delivery.account is None or delivery.message is None:
-        return Carrier(delivery.carrier)
-    channel = build_channel(delivery.account)
-    if not isinstance(channel, Streaming):
-        return Carrier(delivery.carrier)
-    ways = stream_options.remaining_carriers(channel, delivery.message.reply_to, besides=delivery.pk)
-    return ways[0] if ways else None
+def _path(delivery: Delivery) -> ReplyPath | None:
+    """By which an answer can leave now; None: it is none, and goes where it went before."""
+    if delivery.target != Target.CHANNEL or delivery.account is None:
+        return None
+    return path_for(build_channel(delivery.account), delivery.account.pk)
 
 
 def _replay_one(pk: int, twice: bool) -> str:
@@ -242,16 +238,8 @@ def _queue(delivery: Delivery) -> str:
 def _requeue(delivery: Delivery) -> int:
     """Rows queued: none where the state changed meanwhile, say by a late proof that it had arrived."""
     now = timezone.now()
-    carrier = _carrier_for(delivery) or Carrier(delivery.carrier)
-    due_at = now
-    if carrier == Carrier.HTTP_REPLY and delivery.account and delivery.message and delivery.message.reply_to:
-        channel = build_channel(delivery.account)
-        due_at = (
-            stream_options.push_after(channel, delivery.message.reply_to) if isinstance(channel, Streaming) else now
-        )
-    place = {"carrier": carrier, "due_at": due_at} | (
-        unread.requeue_unread(delivery) if lanes.is_unread_part(delivery) else {}
-    )
+    path = _path(delivery)
+    place = path.requeue(delivery) if path else {"due_at": now}
     return Delivery.objects.filter(pk=delivery.pk, state=delivery.state).update(
         **place,
         state=State.PENDING,

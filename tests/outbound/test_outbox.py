@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from bridge.models import Attempt, Conversation, Delivery, Message, Reason
 from bridge.pipeline.outbound import outbox
-from bridge.pipeline.outbound.outbox import CannotSend, answerable_message, store_callback_reply, why_not_send
+from bridge.pipeline.outbound.outbox import CannotSend, store_callback_reply, why_not_send
+from bridge.pipeline.replies.stream_options import answerable_message
 from channels_wechat.contract.messages import Content
 from tests.support.factories import GROUP, answer, app, bot, hear, parts, send, shift, to_send
 

@@ -17,7 +17,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts import reply_windows
-from accounts.capabilities import answers_passively
 from accounts.channels import build_channel
 from accounts.models import ReplyWindow
 from bridge.admin.base import BridgeAdmin, user_of
@@ -33,6 +32,7 @@ from bridge.people import peers
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.recipients import count_people, recipients_text
 from bridge.pipeline.outbound.surplus import surplus_of
+from bridge.pipeline.replies.paths import path_for
 from bridge.pipeline.routing import rules
 from bridge.security import audit
 from bridge.security.permissions import may_read
@@ -335,7 +335,7 @@ def _route_of(conversation: Conversation) -> Route | None:
 def _window_of(conversation: Conversation) -> dict[str, Any] | None:
     """How many messages may still be sent and until when; None where nobody counts, or where no message can be sent at all."""
     channel = build_channel(conversation.account)
-    if not isinstance(channel, ReplyWindows) or answers_passively(channel, conversation.account_id):
+    if not isinstance(channel, ReplyWindows) or not path_for(channel, conversation.account_id).sends_messages:
         return None
     found = ReplyWindow.objects.filter(account=conversation.account_id, peer_id=conversation.peer_id).first()
     left = reply_windows.remaining_of(found) if found else 0

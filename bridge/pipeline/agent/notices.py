@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
-from accounts.capabilities import answers_passively
 from accounts.channels import cached_by_id
 from bridge.models import Conversation, Delivery, Message, Route, State
 from bridge.pipeline.outbound import outbox
-from channels_wechat.contract.capabilities import Streaming
+from bridge.pipeline.replies.paths import path_for
 
 if TYPE_CHECKING:
     from channels_wechat.contract.channel import Channel
@@ -44,9 +43,9 @@ def notify_failed(delivery: Delivery) -> None:
 
 
 def _can_notify(message: Message, channel: Channel) -> bool:
-    if message.peer_kind != "direct" or message.kind in ("event", "action") or isinstance(channel, Streaming):
+    if message.peer_kind != "direct" or message.kind in ("event", "action"):
         return False
-    return not answers_passively(channel, message.account_id)
+    return path_for(channel, message.account_id).can_push
 
 
 def _notify(message: Message, sentence: str, key: str) -> None:

@@ -23,6 +23,7 @@ from bridge.pipeline.delivery import claims, retry_policy, settle
 from bridge.pipeline.delivery.types import Failure, LostLease, OpenAttempt, Success, failure_for
 from bridge.pipeline.outbound import moderation, outbox
 from bridge.pipeline.replies import unread
+from bridge.pipeline.replies.paths import holds_requests
 from bridge.runtime.db.batching import GroupCommit
 from bridge.runtime.db.outage import DB_UNAVAILABLE, retry_while_db_down
 from bridge.runtime.db.threads import in_db_thread, in_io_thread
@@ -122,7 +123,7 @@ class AgentTurn:
         row = self.delivery
         with logs.about(account=row.account_id, message=row.message_id, delivery=row.pk):
             await self._run_safely()
-            if unread.can_be_waited_for(row):
+            if row.account and holds_requests(row.account.kind):
                 await in_io_thread(unread.wake_readers_of_turn, row)
 
     async def _run_safely(self) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from accounts import capabilities
 from accounts.channels import cached_by_id
 from bridge.people import peers
+from bridge.pipeline.replies.paths import path_for
 from bridge.runtime.db.threads import in_io_thread
 from channels_wechat import can
 from channels_wechat.contract.capabilities import Typing
@@ -46,10 +47,8 @@ async def _show_repeatedly(message: Message) -> None:
 def _show_once(message: Message) -> None:
     try:
         account, channel = cached_by_id(message.account_id)
-        silent = capabilities.answers_passively(channel, account.pk) or not capabilities.allowed(
-            account.pk, capabilities.TYPING
-        )
-        if account.usable and isinstance(channel, Typing) and not silent:
+        granted = path_for(channel, account.pk).sends_messages and capabilities.allowed(account.pk, capabilities.TYPING)
+        if account.usable and isinstance(channel, Typing) and granted:
             channel.show_typing(peers.peer_of(message.peer_kind, message.peer_id))
     except ChannelError as error:
         capabilities.note(account, error)

@@ -30,10 +30,10 @@ def lane_of_answers(conversation_id: int | None) -> str:
     return f"out:{conversation_id}"
 
 
-def as_unread(delivery: Delivery) -> dict[str, Any]:
+def as_unread(message_id: int | None) -> dict[str, Any]:
     """Return the columns of a part that waits for its reader; after UNREAD_SECONDS the worker takes it and closes it as unread."""
     due_at = timezone.now() + timedelta(seconds=UNREAD_SECONDS)
-    return {"carrier": Carrier.HTTP_REPLY, "lane": f"{UNREAD}{delivery.message_id or 0}", "due_at": due_at}
+    return {"carrier": Carrier.HTTP_REPLY, "lane": f"{UNREAD}{message_id or 0}", "due_at": due_at}
 
 
 def is_unread_part(delivery: Delivery) -> bool:

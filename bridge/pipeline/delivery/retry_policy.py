@@ -67,7 +67,7 @@ def next_state(delivery: Delivery, failure: Failure, *, began: bool) -> dict[str
         wait = timedelta(seconds=max(1.0, failure.retry_after or 60))
         return {"state": State.PENDING, "due_at": now + wait, **given_back, **_next_run(delivery)}
     if failure.action == READABLE:
-        return {"state": State.PENDING, **given_back, **lanes.as_unread(delivery)}
+        return {"state": State.PENDING, **given_back, **lanes.as_unread(delivery.message_id)}
     if failure.action == "permanent":
         return _dead_or_uncertain(delivery, failure.reason or Reason.PERMANENT)
     unknown = failure.action == "unknown"

@@ -16,14 +16,13 @@ from django.db import OperationalError
 from django.utils.translation import gettext as _
 
 from accounts import channels, valkey
-from accounts.capabilities import answers_passively, answers_passively_as_cached, is_known
 from accounts.models import Health
 from bridge.models import Message
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.types import HttpReply
 from bridge.pipeline.inbound import callback_stats, receive, spool_drain
 from bridge.pipeline.outbound import outbox
-from bridge.pipeline.replies import passive, streams
+from bridge.pipeline.replies import passive, paths
 from bridge.pipeline.replies.waiting_requests import WaitSlots
 from bridge.runtime.conf import capacity
 from bridge.runtime.db.outage import DB_UNAVAILABLE, Line
@@ -33,13 +32,13 @@ from bridge.runtime.web.batches import Batches
 from bridge.runtime.web.http import Refused, Request, Response
 from bridge.security import logs
 from channels_wechat.contract.capabilities import Callbacks as TakesCallbacks
-from channels_wechat.contract.capabilities import Passive, Streaming
 from channels_wechat.contract.errors import CallbackRefused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 
     from accounts.models import ChannelAccount
+    from bridge.pipeline.replies.paths import ReplyPath
     from bridge.runtime.web.threads import Threads
     from channels_wechat.contract.channel import Channel
     from channels_wechat.contract.messages import Inbound
@@ -153,18 +152,15 @@ class Callbacks:
             return HttpReply(answer)
         body = await self._body(request)
         parsed = channel.parse(query, body) if len(body) < LARGE_BYTES else await self._run(channel.parse, query, body)
-        if parsed.poll and isinstance(channel, Streaming):
+        if parsed.poll and paths.is_polled(account.kind):
             request.listen()
             return await self._poll(account, channel, query, parsed.poll)
         for message in parsed.inbound:
             await self._receive(account, channel, message)
-        if parsed.inbound and await self._answers_passively(channel, account):
+        if parsed.inbound and (path := await self._path(account, channel)).answers_callbacks:
             request.listen()
             self.places.listen()  # also while the database is away: its message is stored or in the spool, so waiting loses nothing
-            reply_channel: Any = channel
-            return await passive.answer(
-                account, reply_channel, query, parsed.inbound[0], self.places, self.threads.callbacks
-            )
+            return await path.answer_callback(account, query, parsed.inbound[0], self.places, self.threads.callbacks)
         return HttpReply(channel.acknowledge(query, parsed))
 
     async def _body(self, request: Request) -> bytes:
@@ -191,23 +187,25 @@ class Callbacks:
         """None: a repetition, or in the spool. Raises OperationalError, also where neither takes it in time; it may still be stored."""
         return await self._within(capacity.RECEIVE_SECONDS, self.rows(row))
 
-    async def _poll(self, account: ChannelAccount, channel: Streaming, query: dict[str, str], stream: str) -> HttpReply:
+    async def _poll(self, account: ChannelAccount, channel: Channel, query: dict[str, str], stream: str) -> HttpReply:
         """While the database is away a poll is told that the agent still works: an error would end the stream."""
+        path = await self._path(account, channel)
         try:
-            polled = self._run(streams.answer_poll, account, channel, query, stream)
+            polled = self._run(path.answer_poll, account, query, stream)
             return await self._within(capacity.POLL_SECONDS, polled)
         except DB_UNAVAILABLE:
-            return HttpReply(await execute_on(self.threads.disk, streams.still_working, channel, query, stream))
+            return HttpReply(await execute_on(self.threads.disk, path.still_working, query, stream))
 
-    async def _answers_passively(self, channel: Channel, account: ChannelAccount) -> bool:
-        if not isinstance(channel, Passive) or channel.answers == "messages":
-            return False
-        if is_known(account.pk):
-            return answers_passively(channel, account.pk)
+    async def _path(self, account: ChannelAccount, channel: Channel) -> ReplyPath:
+        """As last known where the database does not answer in time."""
+        if known := paths.path_without_query(channel, account.pk):
+            return known
         try:
-            return bool(await self._within(capacity.LOOKUP_SECONDS, self._run(answers_passively, channel, account.pk)))
+            asked = self._run(paths.path_for, channel, account.pk)
+            found: ReplyPath = await self._within(capacity.LOOKUP_SECONDS, asked)
         except DB_UNAVAILABLE:
-            return answers_passively_as_cached(channel, account.pk)
+            return paths.path_as_cached(channel, account.pk)
+        return found
 
     # --- in threads
 

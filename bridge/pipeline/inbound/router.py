@@ -9,7 +9,6 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from accounts.capabilities import answers_passively
 from accounts.channels import build_channel
 from accounts.reply_windows import WindowGrant
 from bridge.models import Carrier, Conversation, Delivery, Message, Reason, Route, State, Target
@@ -23,12 +22,12 @@ from bridge.pipeline.inbound.commands import command_of
 from bridge.pipeline.inbound.pseudonyms import pseudonymise
 from bridge.pipeline.outbound import moderation, outbox, reply_window
 from bridge.pipeline.outbound.rights import rights_of
-from bridge.pipeline.replies import unread
+from bridge.pipeline.replies import paths, unread
 from bridge.pipeline.routing import rules
 from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.security import logs
 from bridge.webhooks import events
-from channels_wechat.contract.capabilities import Forgets, Passive
+from channels_wechat.contract.capabilities import Forgets
 from channels_wechat.contract.unreadable import SYSTEM
 
 if TYPE_CHECKING:
@@ -178,7 +177,7 @@ def _opening(case: RoutingContext) -> tuple[int, WindowGrant]:
 def _wake_waiting_requests(decided: list[tuple[RoutingContext, Delivery]]) -> None:
     """Whoever holds a request open for what gets no turn need not wait."""
     for case, delivery in decided:
-        if isinstance(case.channel, Passive) and delivery.state == State.SKIPPED:
+        if delivery.state == State.SKIPPED and paths.holds_requests(case.message.account.kind):
             unread.wake_readers(case.message.account_id, case.message.peer_id)
 
 
@@ -244,7 +243,7 @@ def _decide(case: RoutingContext) -> rules.Decision:
 
 def _delivery_for(case: RoutingContext, decision: rules.Decision, asked: Iterable[Delivery] = ()) -> Delivery:
     """asked: turns of the same conversation whose rows are not written yet."""
-    if unread.is_continue_request(case.message, case.channel, asked):
+    if paths.is_continue_request(case.message, case.channel, asked):
         return _delivery(case.message, State.SKIPPED, reason=Reason.READ_ON)
     route, reason = decision.route, _reason(decision, case.conversation)
     if reason or route is None:
@@ -320,19 +319,17 @@ def _welcome(case: RoutingContext) -> None:
     """By a message, where the reply to the callback could not say it; to who opens the chat again and again, once a day."""
     message, channel = case.message, case.channel
     text = message.account.sentence("welcome")
-    if not text or (isinstance(channel, Passive) and channel.takes_passive(message.raw)):
+    if not text or paths.welcomes_in_reply(channel, message):
         return
-    if not answers_passively(channel, message.account_id):
+    if paths.path_for(channel, message.account_id).sends_messages:
         key = f"welcome:{case.conversation.pk}:{timezone.localdate():%Y-%m-%d}"
         outbox.answer(message, text, source=Message.Source.BRIDGE, key=key)
 
 
 def _reply(case: RoutingContext, sentence: str, key: str) -> None:
     """Not where the only way is a reply that this callback cannot have: what cannot be said would be a dead letter."""
-    message, channel = case.message, case.channel
-    if message.kind == "action" or (
-        answers_passively(channel, message.account_id) and not channel.takes_passive(message.raw)
-    ):
+    message = case.message
+    if message.kind == "action" or not paths.path_for(case.channel, message.account_id).can_answer(message):
         return
     outbox.answer(message, message.account.sentence(sentence), source=Message.Source.BRIDGE, key=key)
 

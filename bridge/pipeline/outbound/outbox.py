@@ -9,13 +9,11 @@ from uuid import uuid4
 
 from django.core.files.base import ContentFile
 from django.db import transaction
-from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts import counters
-from accounts.capabilities import answers_passively
 from accounts.channels import build_channel
 from accounts.person_ids import person_id
 from bridge.media import storage
@@ -30,18 +28,17 @@ from bridge.models import (
     Outcome,
     Reason,
     State,
-    Target,
 )
 from bridge.people import peers, sessions
-from bridge.pipeline.delivery import lanes
+from bridge.pipeline.delivery.answer_parts import build_dead_part, build_part
 from bridge.pipeline.outbound.recipients import why_unconfirmed
 from bridge.pipeline.outbound.rights import restrict
-from bridge.pipeline.replies import stream_options, unread
+from bridge.pipeline.replies import paths, unread
 from bridge.runtime.db.tables import Table
 from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.webhooks import events
 from channels_wechat.contract import filetypes
-from channels_wechat.contract.capabilities import Passive, Recall, Streaming, Uploads
+from channels_wechat.contract.capabilities import Recall, Uploads
 from channels_wechat.contract.errors import ContentRefused
 from channels_wechat.contract.messages import Content, File
 from channels_wechat.contract.text import clean, clean_json, sendable, sendable_json, sendable_name
@@ -49,14 +46,12 @@ from channels_wechat.text.split import pieces
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
-    from datetime import datetime
 
     from django.core.files.base import File as DjangoFile
 
     from accounts.models import ChannelAccount
+    from bridge.pipeline.replies.paths import ReplyPath
     from channels_wechat.contract.channel import Channel
-    from channels_wechat.contract.messages import Payload
-    from channels_wechat.contract.sentences import Sentences
 
 
 # No surface cuts a text of so few bytes into too many parts.
@@ -99,18 +94,19 @@ def send_within(
     """
     if not several and (refusal := why_unconfirmed(peer_kind, peer_id)):
         raise CannotSend(refusal)
-    channel, peer_id = build_channel(account), person_id(account, peer_kind, peer_id)
+    peer_id = person_id(account, peer_kind, peer_id)
     peers.lock(account.pk, peer_kind, peer_id)
     conversation = _conversation_of(account, peer_kind, peer_id, reply_to)
-    if source not in (Message.Source.AGENT, Message.Source.BRIDGE):
-        stored = _stored(conversation, source, client, key)
-        if stored:
-            return stored
-        reply_to = _question(channel, conversation, reply_to)
+    is_automatic = source in (Message.Source.AGENT, Message.Source.BRIDGE)
+    if not is_automatic and (stored := _stored(conversation, source, client, key)):
+        return stored
+    path = paths.path_for(build_channel(account), account.pk)
+    if not is_automatic:
+        reply_to = _question(path, conversation, reply_to)
     content = _sendable(content, source, allowed)
     message, new = _store(conversation, content, source, client, key or uuid4().hex, reply_to, request_hash)
     if new:
-        _queue_parts(channel, message, content, files)
+        _queue_parts(path, message, content, files)
     return message
 
 
@@ -143,8 +139,8 @@ def store_callback_reply(question: Message, text: str) -> None:
         if not new:
             return
         now = timezone.now()
-        delivery = _delivery(message, {"body": {"text": text}}, Carrier.HTTP_REPLY, 0)
-        delivery.state, delivery.finished_at, delivery.tries = State.DELIVERED, now, 1
+        done = {"carrier": Carrier.HTTP_REPLY, "finished_at": now, "tries": 1}
+        delivery = build_part(message, 0, {"body": {"text": text}}, state=State.DELIVERED, **done)
         delivery.save()
         Attempt.objects.create(delivery=delivery, number=1, started_at=now, finished_at=now, outcome=Outcome.OK)
 
@@ -153,18 +149,9 @@ def why_not_send(conversation: Conversation) -> str:
     """Why staff cannot write here now; empty where they can."""
     if conversation.erased:
         return str(PERSON_ERASED)
-    channel = build_channel(conversation.account)
-    reason = unread.cannot_push(channel, conversation.account_id, conversation.peer_kind, conversation.peer_id)
-    return "" if reason and _answerable(channel, conversation, None) else reason
-
-
-def answerable_message(conversation: Conversation, channel: Streaming) -> Message | None:
-    """The newest message that can still be answered, for a surface that speaks only in answer."""
-    now = timezone.now()
-    # The newest, and only then the open ones: to ask for these would walk through a long conversation that has none.
-    recent = conversation.messages.filter(direction="in").order_by("-id")[:20]
-    still = (message for message in recent if message.reply_until and message.reply_until > now)
-    return next((message for message in still if stream_options.remaining_carriers(channel, message)), None)
+    path = paths.path_for(build_channel(conversation.account), conversation.account_id)
+    reason = path.why_not(peers.peer_of(conversation.peer_kind, conversation.peer_id))
+    return "" if reason and path.open_question(conversation) else reason
 
 
 def new_session(conversation: Conversation) -> None:
@@ -184,24 +171,17 @@ def recall(delivery: Delivery) -> None:
     Delivery.objects.filter(pk=delivery.pk).update(recalled_at=timezone.now())
 
 
-def _question(channel: Channel, conversation: Conversation, reply_to: Message | None) -> Message | None:
+def _question(path: ReplyPath, conversation: Conversation, reply_to: Message | None) -> Message | None:
     """The message that staff or a script answer, where the surface speaks only in answer. Raises CannotSend."""
     if conversation.erased:
         raise CannotSend(str(PERSON_ERASED))
-    reason = unread.cannot_push(channel, conversation.account_id, conversation.peer_kind, conversation.peer_id)
+    reason = path.why_not(peers.peer_of(conversation.peer_kind, conversation.peer_id))
     if not reason:
         return reply_to
-    found = _answerable(channel, conversation, reply_to)
+    found = path.open_question(conversation, reply_to)
     if found is None:
         raise CannotSend(reason)
     return found
-
-
-def _answerable(channel: Channel, conversation: Conversation, named: Message | None) -> Message | None:
-    """The message that can still be answered: the named one, or the newest."""
-    if isinstance(channel, Streaming):
-        return named if stream_options.remaining_carriers(channel, named) else answerable_message(conversation, channel)
-    return unread.open_question(conversation, named) if answers_passively(channel, conversation.account_id) else None
 
 
 def _conversation_of(account: ChannelAccount, peer_kind: str, peer_id: str, reply_to: Message | None) -> Conversation:
@@ -305,14 +285,14 @@ def _sendable(content: Content, source: str, allowed: Collection[str]) -> Conten
     return replace(content, text=text, data=clean_json(sendable_json(dict(content.data))), ai=is_agents)
 
 
-def _queue_parts(channel: Channel, message: Message, content: Content, files: Iterable[DjangoFile[Any]]) -> None:
+def _queue_parts(path: ReplyPath, message: Message, content: Content, files: Iterable[DjangoFile[Any]]) -> None:
     """Of a message that is stored: its files, and a delivery for each part that its surface makes of it."""
     counters.add("messages", direction="out")
     with _no_file_without_its_row() as written:
         content = replace(content, files=(*content.files, *_attach(message, files, written)))
-        content = _shortened(channel, message, content, written)
-        _queue(_deliveries(channel, message, content))
-    if isinstance(channel, Passive):
+        content = _shortened(path, message, content, written)
+        _queue(_deliveries(path, message, content))
+    if paths.holds_requests(message.account.kind):
         unread.wake_readers(message.account_id, message.peer_id)
     transaction.on_commit(lambda: notify(Topic.SEND))
 
@@ -324,26 +304,19 @@ def _queue(deliveries: Sequence[Delivery]) -> None:
             events.failed(delivery)
 
 
-def _deliveries(channel: Channel, message: Message, content: Content) -> list[Delivery]:
-    reader = channel if answers_passively(channel, message.account_id) else None
+def _deliveries(path: ReplyPath, message: Message, content: Content) -> list[Delivery]:
     try:
-        payloads = channel.render(_text_only(content, channel.identity.sentences) if reader else content)
+        payloads = path.channel.render(path.sayable(content))
     except ContentRefused as error:
         if message.source == Message.Source.AGENT:
-            return [_dead(_delivery(message, {}, Carrier.WORKER, 0), Reason.CONTENT, str(error))]
+            return [build_dead_part(message, 0, {}, Reason.CONTENT, str(error))]
         raise CannotSend(f"{error.field}: {error}") from error
-    if isinstance(channel, Streaming):
-        return _by_reply(channel, message, payloads)
-    if reader:
-        return _by_reading(reader, message, payloads)
-    return [_delivery(message, payload.as_json(), Carrier.WORKER, part) for part, payload in enumerate(payloads)]
+    return path.plan(message, payloads)
 
 
-def _shortened(channel: Channel, message: Message, content: Content, written: list[str]) -> Content:
+def _shortened(path: ReplyPath, message: Message, content: Content, written: list[str]) -> Content:
     """An agent's answer in no more parts than its surface can carry: the rest is told in a sentence, or all of it follows as a file."""
-    most = channel.max_parts
-    if isinstance(channel, Streaming):
-        most = max(1, len(stream_options.remaining_carriers(channel, message.reply_to)))
+    channel, most = path.channel, path.max_parts(message.reply_to)
     if (
         content.kind != "text"
         or not content.ai
@@ -380,58 +353,3 @@ def _beginning(channel: Channel, content: Content, most: int, sentence: str) -> 
         count = _parts(channel, replace(content, text=text))
         if count <= most or size < SHORT_BYTES:
             return text
-
-
-def _text_only(content: Content, sentences: Sentences) -> Content:
-    """What the reply to a callback can hold: text, with a line for each file. Raises ContentRefused."""
-    if content.kind != "text":
-        raise ContentRefused("kind", _("This account can say only text: it speaks in the reply to a user's message."))
-    lines = [sentences.get("no_files", name=file.name, size=filesizeformat(file.size)) for file in content.files]
-    return replace(content, text="\n\n".join(filter(None, (content.text, *lines))), files=())
-
-
-def _by_reading(channel: Passive, message: Message, payloads: Sequence[Payload]) -> list[Delivery]:
-    """The question's own request fetches the first part, the reader asks for the others. Without one, nobody would ever know of it."""
-    planned = []
-    for part, payload in enumerate(payloads):
-        delivery = _delivery(message, payload.as_json(), Carrier.HTTP_REPLY, part)
-        for name, value in lanes.as_unread(delivery).items():
-            setattr(delivery, name, value)
-        if message.reply_to is None or not channel.takes_passive(message.reply_to.raw):
-            _dead(delivery, Reason.NO_REPLY, "")
-        planned.append(delivery)
-    return planned
-
-
-def _by_reply(channel: Streaming, message: Message, payloads: Sequence[Payload]) -> list[Delivery]:
-    """Each part takes one of the ways that are left; what none can carry is dead, with its text kept."""
-    ways = stream_options.remaining_carriers(channel, message.reply_to)
-    planned = []
-    for part, payload in enumerate(payloads):
-        way = ways[part] if part < len(ways) else Carrier.WORKER
-        delivery = _delivery(message, payload.as_json(), way, part)
-        if way == Carrier.HTTP_REPLY and message.reply_to:
-            delivery.due_at = stream_options.push_after(channel, message.reply_to)
-        if part >= len(ways):
-            _dead(delivery, Reason.TOO_LONG if ways else Reason.NO_REPLY, "")
-        planned.append(delivery)
-    return planned
-
-
-def _delivery(message: Message, payload: dict[str, Any], carrier: Carrier, part: int) -> Delivery:
-    return Delivery(
-        target=Target.CHANNEL,
-        carrier=carrier,
-        message=message,
-        account=message.account,
-        lane=lanes.lane_of_answers(message.conversation_id),
-        part=part,
-        payload=payload,
-        fingerprint=Delivery.fingerprint_of(payload),
-    )
-
-
-def _dead(delivery: Delivery, reason: Reason, error: str, at: datetime | None = None) -> Delivery:
-    delivery.state, delivery.reason, delivery.error = State.DEAD, reason, error
-    delivery.finished_at = at or timezone.now()
-    return delivery

@@ -20,20 +20,21 @@ from bridge.pipeline.delivery import lanes, retry_policy, settle
 from bridge.pipeline.delivery.retry_policy import may_have_arrived
 from bridge.pipeline.delivery.types import READABLE, Failure, LostLease, OpenAttempt, Success, failure_for, message_of
 from bridge.pipeline.outbound import moderation, reply_window
-from bridge.pipeline.replies import stream_options, unread
+from bridge.pipeline.replies.paths import path_for
 from bridge.runtime.db.batching import GroupCommit
 from bridge.runtime.db.outage import DB_UNAVAILABLE, retry_while_db_down
 from bridge.security import logs
 from bridge.security.redaction import redact_text
 from bridge.webhooks import post
-from channels_wechat.contract.capabilities import Streaming, Uploads
+from channels_wechat.contract.capabilities import Uploads
 from channels_wechat.contract.errors import Action, ChannelError
 from channels_wechat.contract.messages import Outgoing, Payload, Peer
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from bridge.models import Attempt, Message
+    from bridge.models import Attempt
+    from bridge.pipeline.replies.paths import ReplyPath
     from channels_wechat.contract.channel import Channel
     from channels_wechat.contract.messages import Receipt
 
@@ -73,14 +74,13 @@ def _process(delivery: Delivery) -> bool:
         return _call_webhook(delivery)
     message = message_of(delivery)
     channel = build_channel(message.account)
-    peer = _peer(channel, message)
-    reason = _why_no_reply_path(channel, delivery, message)
-    if reason:
+    path = path_for(channel, message.account_id)
+    if reason := path.why_not_send(delivery, message):
         settle.fail(delivery, None, failure_for(reason))
         return True
     if moderation.hold_if_flagged(delivery):
         return True
-    if unread.must_be_fetched(delivery, channel):
+    if path.must_be_fetched(delivery):
         settle.fail(delivery, None, Failure(READABLE, READABLE, ""))
         return True
     if not reply_window.check(delivery, channel):
@@ -91,7 +91,7 @@ def _process(delivery: Delivery) -> bool:
         text = _("The platform's rate limit is reached; sent as soon as it allows.")
         settle.postpone(delivery, pause, text)
         return True
-    return _send(delivery, channel, peer)
+    return _send(delivery, channel, peers.peer_of(message.peer_kind, message.peer_id, path.address(message)))
 
 
 def _call_webhook(delivery: Delivery) -> bool:
@@ -178,7 +178,7 @@ def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError, co
         Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder).update(tries=delivery.tries)
     paid = attempt if counted and action != Action.UNKNOWN else None
     then = partial(reply_window.give_back, delivery, paid) if paid else None
-    kept = withheld and unread.must_be_fetched(delivery, cached_by_id(delivery.account_id or 0)[1])
+    kept = withheld and _path_now(delivery).must_be_fetched(delivery)
     settle.fail(delivery, attempt, _failure(error, READABLE if kept else action), then)
 
 
@@ -220,15 +220,6 @@ def _dedup_window(delivery: Delivery, channel: Channel, peer: Peer, payload: Pay
     return {"dedup_until": until, "dedup_unless_sent_since": now - timedelta(seconds=window)}
 
 
-def _why_no_reply_path(channel: Channel, delivery: Delivery, message: Message) -> Reason | None:
-    """For a surface that speaks only in answer: its one-use address may be spent or over."""
-    if not isinstance(channel, Streaming):
-        return None
-    if message.reply_to and stream_options.has_response_url(message.reply_to, besides=delivery.pk):
-        return None
-    return Reason.TOO_LONG if delivery.part else Reason.NO_REPLY
-
-
 def _fail_quietly(delivery: Delivery, text: str) -> None:
     """With an open attempt the platform may have taken it: that is no failure but an unknown outcome."""
     open_attempt = delivery.attempts.filter(finished_at=None).last()
@@ -243,11 +234,10 @@ def _account(delivery: Delivery) -> Any:
     return cast("Any", delivery.account)
 
 
-def _peer(channel: Channel, message: Message) -> Peer:
-    """Only who speaks in answer has a use for the address that the question came with."""
-    question = message.reply_to if isinstance(channel, Streaming) else None
-    reply = question.reply_address if question else ""
-    return peers.peer_of(message.peer_kind, message.peer_id, reply)
+def _path_now(delivery: Delivery) -> ReplyPath:
+    """How it can leave by what the platform has just told us."""
+    account, channel = cached_by_id(delivery.account_id or 0)
+    return path_for(channel, account.pk)
 
 
 def _request(peer: Peer, payload: Payload) -> dict[str, Any]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-    from bridge.models import Message
+    from bridge.models import Conversation, Message
     from channels_wechat.contract.capabilities import Streaming
 
 # The stream is the view's while polls come; an answer that no poll fetched for so long goes by the address.
@@ -62,6 +62,15 @@ def remaining_carriers(channel: Streaming, question: Message | None, besides: in
         return []
     stream = [Carrier.HTTP_REPLY] if has_stream(channel, question, besides) else []
     return stream + ([Carrier.WORKER] if has_response_url(question, besides) else [])
+
+
+def answerable_message(conversation: Conversation, channel: Streaming) -> Message | None:
+    """The newest message that can still be answered, for a surface that speaks only in answer."""
+    now = timezone.now()
+    # The newest, and only then the open ones: to ask for these would walk through a long conversation that has none.
+    recent = conversation.messages.filter(direction="in").order_by("-id")[:20]
+    still = (message for message in recent if message.reply_until and message.reply_until > now)
+    return next((message for message in still if remaining_carriers(channel, message)), None)
 
 
 def _closed_key(question: Message) -> str:

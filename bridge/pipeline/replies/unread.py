@@ -8,22 +8,15 @@ it, and `sender` closes it as unread.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
-from accounts.capabilities import answers_passively
-from accounts.channels import cached_by_id
-from bridge.models import Carrier, Delivery, Message, Reason, State
-from bridge.people import peers
+from bridge.models import Delivery, Message, Reason, State
 from bridge.pipeline.delivery import lanes
 from bridge.runtime.db.prepared import execute_prepared
 from bridge.runtime.wakeups import publish
-from channels_wechat import can
-from channels_wechat.contract.capabilities import Passive
-from channels_wechat.contract.messages import Payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +24,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from bridge.models import Conversation
-    from channels_wechat.contract.channel import Channel
+    from channels_wechat.contract.capabilities import Passive
 
 # The whole of a message that asks for the next part, and for an answer before the newest one that is unread.
 CONTINUE_COMMAND = "1"
@@ -128,20 +121,15 @@ def turns(conversation_id: int) -> list[Turn]:
     return [Turn(*row) for row in execute_prepared(_TURNS, {"talk": conversation_id, "since": since})]
 
 
-def is_continue_request(message: Message, channel: Channel, asked: Iterable[Delivery] = ()) -> bool:
-    """Whether this asks for the next part, and is no turn: the one place where that is decided, when it is routed.
+def is_continue_command(message: Message) -> bool:
+    """Whether this is one of the words by which an answer is read on."""
+    return message.kind == "text" and message.text.strip() in (CONTINUE_COMMAND, OLDER_COMMAND)
 
-    asked: turns under way of which the rows do not tell yet.
-    """
-    word = message.text.strip()
-    if (
-        message.kind != "text"
-        or word not in (CONTINUE_COMMAND, OLDER_COMMAND)
-        or not answers_passively(channel, message.account_id)
-    ):
-        return False
+
+def is_continue_request(message: Message, asked: Iterable[Delivery] = ()) -> bool:
+    """Whether there is, or may soon be, a part that this command asks for. asked: turns under way of which the rows do not tell yet."""
     talk = message.conversation_id or 0
-    if word == OLDER_COMMAND:
+    if message.text.strip() == OLDER_COMMAND:
         return bool(unread_parts(talk))
     return (
         any(True for _turn in asked)
@@ -158,34 +146,6 @@ def open_question(conversation: Conversation, named: Message | None = None) -> M
     return Message.objects.get(pk=waiting[0]) if waiting else None
 
 
-def cannot_push(channel: Channel, account_id: int, peer_kind: str, peer_id: str) -> str:
-    """Why nothing can be said to this peer unasked; empty where it can."""
-    reason = str(channel.cannot_push(peers.peer_of(peer_kind, peer_id)))
-    if reason or not answers_passively(channel, account_id):
-        return reason
-    return _("WeChat does not grant this account messages of its own: it speaks only in the reply to a user's message.")
-
-
-# --- deliveries
-
-
-def must_be_fetched(delivery: Delivery, channel: Channel) -> bool:
-    """Whether this can be said in the reply to a callback, and in no other way."""
-    if not delivery.account_id or not answers_passively(channel, delivery.account_id):
-        return False
-    question = delivery.message.reply_to if delivery.message else None
-    reachable = question is None or channel.takes_passive(question.raw)
-    return reachable and bool(channel.spoken(Payload.from_json(delivery.payload)))
-
-
-def requeue_unread(delivery: Delivery) -> dict[str, Any]:
-    """The columns by which a part that was kept is queued anew: to be sent, where the account has a way of its own by now."""
-    if answers_passively(cached_by_id(delivery.account_id or 0)[1], delivery.account_id or 0):
-        return lanes.as_unread(delivery)
-    talk = delivery.message.conversation_id if delivery.message else None
-    return {"carrier": Carrier.WORKER, "lane": lanes.lane_of_answers(talk), "due_at": timezone.now()}
-
-
 # --- who waits
 
 
@@ -197,11 +157,6 @@ def wait_key(account_id: int, peer_id: str) -> str:
 def wake_readers(account_id: int, peer_id: str) -> None:
     """When this is committed: whoever holds a request of this person open looks at the rows."""
     transaction.on_commit(lambda: publish.publish(UNREAD_CHANNEL, wait_key(account_id, peer_id)))
-
-
-def can_be_waited_for(delivery: Delivery) -> bool:
-    """Whether somebody may hold a request open for this turn; asks nobody."""
-    return delivery.account is not None and can(delivery.account.kind, Passive)
 
 
 def wake_readers_of_turn(turn: Delivery) -> None:

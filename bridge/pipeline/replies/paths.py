@@ -1,0 +1,300 @@
+"""How an answer leaves: one `ReplyPath`, chosen once by what the account's platform takes, and asked by everybody else.
+
+`Push`            a call to the platform at any time
+`StreamThenUrl`   the final frame of the question's stream, fetched by a poll; then one call to the address that came with it
+`PassiveReply`    the HTTP answer to a callback: to the question's own, and part by part to those by which its reader asks for more
+
+A further one is a class here and a line in `path_for`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.template.defaultfilters import filesizeformat
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.capabilities import answers_passively, answers_passively_as_cached, is_known
+from bridge.models import Carrier, Reason
+from bridge.pipeline.delivery import lanes
+from bridge.pipeline.delivery.answer_parts import build_dead_part, build_part
+from bridge.pipeline.replies import passive, stream_options, streams, unread
+from channels_wechat import can
+from channels_wechat.contract.capabilities import Passive, Streaming
+from channels_wechat.contract.errors import ContentRefused
+from channels_wechat.contract.messages import Answer, Payload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from concurrent.futures import Executor
+
+    from accounts.models import ChannelAccount
+    from bridge.models import Conversation, Delivery, Message
+    from bridge.pipeline.delivery.types import HttpReply
+    from bridge.pipeline.replies.waiting_requests import WaitSlots
+    from channels_wechat.contract.channel import Channel
+    from channels_wechat.contract.messages import Content, Inbound, Peer
+
+
+class ReplyPath:
+    """The path of one account, as its platform takes answers now. What stands here holds for most of them."""
+
+    # Whether something can be said that nobody waits for, and whether an answer is sent by a call at all, not only fetched.
+    can_push: ClassVar[bool] = True
+    sends_messages: ClassVar[bool] = True
+    # Whether the answer to a callback waits until the answer to the message is there.
+    answers_callbacks: ClassVar[bool] = False
+
+    def __init__(self, channel: Channel, account_id: int) -> None:
+        self.channel, self.account_id = channel, account_id
+
+    # --- before anything is stored
+
+    def why_not(self, peer: Peer) -> str:
+        """Return why nothing can be said to this peer unasked; empty where it can."""
+        return str(self.channel.cannot_push(peer))
+
+    def open_question(self, conversation: Conversation, named: Message | None = None) -> Message | None:
+        """Return the message that an answer can still be given to, where it needs one: the named one, or the newest."""
+        return None
+
+    def can_answer(self, question: Message) -> bool:
+        """Whether this message is of a sort that can be answered."""
+        return True
+
+    def max_parts(self, question: Message | None) -> int:
+        return self.channel.max_parts
+
+    def sayable(self, content: Content) -> Content:
+        """Return what this path can hold of the content. Raises ContentRefused."""
+        return content
+
+    def plan(self, message: Message, payloads: Sequence[Payload]) -> list[Delivery]:
+        """Return a delivery for each part, not saved; what nothing can carry is dead, with its text kept."""
+        return [build_part(message, part, payload.as_json()) for part, payload in enumerate(payloads)]
+
+    # --- when a part is to be sent
+
+    def address(self, message: Message) -> str:
+        """Return the address that came with the question, where the answer is to be sent to it."""
+        return ""
+
+    def why_not_send(self, delivery: Delivery, message: Message) -> Reason | None:
+        """Return why the worker cannot send this part of the message; None where it can."""
+        return None
+
+    def must_be_fetched(self, delivery: Delivery) -> bool:
+        """Whether this can be said in the reply to a callback, and in no other way."""
+        return False
+
+    # --- when it is queued again
+
+    def carrier_for(self, delivery: Delivery) -> Carrier | None:
+        """Return who can carry it now; None where nothing is left."""
+        return Carrier(delivery.carrier)
+
+    def requeue(self, delivery: Delivery) -> dict[str, Any]:
+        """Return the columns that say where it waits. What waited for a reader is sent from now on."""
+        if lanes.is_unread_part(delivery):
+            talk = delivery.message.conversation_id if delivery.message else None
+            return {"carrier": Carrier.WORKER, "lane": lanes.lane_of_answers(talk), "due_at": timezone.now()}
+        return {"carrier": self.carrier_for(delivery) or Carrier(delivery.carrier), "due_at": timezone.now()}
+
+    # --- what comes in
+
+    def is_continue_request(self, message: Message, asked: Iterable[Delivery]) -> bool:
+        """Whether this asks for the next part of an answer. asked: turns under way of which the rows do not tell yet."""
+        return False
+
+    def answer_poll(self, account: ChannelAccount, query: Mapping[str, str], stream: str) -> HttpReply:
+        """Return what a poll of this stream is answered with."""
+        raise NotImplementedError
+
+    def still_working(self, query: Mapping[str, str], stream: str) -> Answer:
+        """Return what a poll is answered with while the database is away."""
+        raise NotImplementedError
+
+    async def answer_callback(
+        self,
+        account: ChannelAccount,
+        query: Mapping[str, str],
+        inbound: Inbound,
+        places: WaitSlots,
+        threads: Executor,
+    ) -> HttpReply:
+        """Return what the callback is answered with that brought this message. Raises NotReady."""
+        raise NotImplementedError
+
+
+class Push(ReplyPath):
+    """A call to the platform, at any time."""
+
+
+class StreamThenUrl(ReplyPath):
+    """The first part by the question's stream, while it is polled; a second one, or a late one, by the question's one-use address."""
+
+    channel: Streaming
+    can_push = False
+
+    def open_question(self, conversation: Conversation, named: Message | None = None) -> Message | None:
+        if stream_options.remaining_carriers(self.channel, named):
+            return named
+        return stream_options.answerable_message(conversation, self.channel)
+
+    def max_parts(self, question: Message | None) -> int:
+        return max(1, len(stream_options.remaining_carriers(self.channel, question)))
+
+    def plan(self, message: Message, payloads: Sequence[Payload]) -> list[Delivery]:
+        """Each part takes one of the ways that are left."""
+        carriers = stream_options.remaining_carriers(self.channel, message.reply_to)
+        return [
+            build_part(message, part, payload.as_json(), **self._place(carriers[part], message.reply_to))
+            if part < len(carriers)
+            else build_dead_part(message, part, payload.as_json(), Reason.TOO_LONG if carriers else Reason.NO_REPLY)
+            for part, payload in enumerate(payloads)
+        ]
+
+    def address(self, message: Message) -> str:
+        return message.reply_to.reply_address if message.reply_to else ""
+
+    def why_not_send(self, delivery: Delivery, message: Message) -> Reason | None:
+        """The one-use address may be spent or over."""
+        if message.reply_to and stream_options.has_response_url(message.reply_to, besides=delivery.pk):
+            return None
+        return Reason.TOO_LONG if delivery.part else Reason.NO_REPLY
+
+    def carrier_for(self, delivery: Delivery) -> Carrier | None:
+        question = delivery.message.reply_to if delivery.message else None
+        carriers = stream_options.remaining_carriers(self.channel, question, besides=delivery.pk)
+        return carriers[0] if carriers else None
+
+    def requeue(self, delivery: Delivery) -> dict[str, Any]:
+        question = delivery.message.reply_to if delivery.message else None
+        carrier = self.carrier_for(delivery) or Carrier(delivery.carrier)
+        return {"due_at": timezone.now(), **self._place(carrier, question)}
+
+    def answer_poll(self, account: ChannelAccount, query: Mapping[str, str], stream: str) -> HttpReply:
+        return streams.answer_poll(account, self.channel, query, stream)
+
+    def still_working(self, query: Mapping[str, str], stream: str) -> Answer:
+        return streams.still_working(self.channel, query, stream)
+
+    def _place(self, carrier: Carrier, question: Message | None) -> dict[str, Any]:
+        """What waits for a poll goes by the address when none came."""
+        if carrier == Carrier.HTTP_REPLY and question:
+            return {"carrier": carrier, "due_at": stream_options.push_after(self.channel, question)}
+        return {"carrier": carrier}
+
+
+class PassiveReply(ReplyPath):
+    """The reply to a callback: the question's own fetches the first part, its reader asks for the others."""
+
+    channel: Passive
+    can_push = False
+    sends_messages = False
+    answers_callbacks = True
+
+    def why_not(self, peer: Peer) -> str:
+        return super().why_not(peer) or _(
+            "WeChat does not grant this account messages of its own: it speaks only in the reply to a user's message."
+        )
+
+    def open_question(self, conversation: Conversation, named: Message | None = None) -> Message | None:
+        return unread.open_question(conversation, named)
+
+    def can_answer(self, question: Message) -> bool:
+        return self.channel.takes_passive(question.raw)
+
+    def sayable(self, content: Content) -> Content:
+        """Text, with a line for each file."""
+        if content.kind != "text":
+            text = _("This account can say only text: it speaks in the reply to a user's message.")
+            raise ContentRefused("kind", text)
+        say = self.channel.identity.sentences.get
+        lines = [say("no_files", name=file.name, size=filesizeformat(file.size)) for file in content.files]
+        return replace(content, text="\n\n".join(filter(None, (content.text, *lines))), files=())
+
+    def plan(self, message: Message, payloads: Sequence[Payload]) -> list[Delivery]:
+        """Without a question that can be answered nobody would ever know of it."""
+        reachable = message.reply_to is not None and self.can_answer(message.reply_to)
+        place = lanes.as_unread(message.pk)
+        return [
+            build_part(message, part, payload.as_json(), **place)
+            if reachable
+            else build_dead_part(message, part, payload.as_json(), Reason.NO_REPLY, **place)
+            for part, payload in enumerate(payloads)
+        ]
+
+    def must_be_fetched(self, delivery: Delivery) -> bool:
+        question = delivery.message.reply_to if delivery.message else None
+        reachable = question is None or self.can_answer(question)
+        return reachable and bool(self.channel.spoken(Payload.from_json(delivery.payload)))
+
+    def requeue(self, delivery: Delivery) -> dict[str, Any]:
+        return lanes.as_unread(delivery.message_id) if lanes.is_unread_part(delivery) else super().requeue(delivery)
+
+    def is_continue_request(self, message: Message, asked: Iterable[Delivery]) -> bool:
+        return unread.is_continue_request(message, asked)
+
+    async def answer_callback(
+        self,
+        account: ChannelAccount,
+        query: Mapping[str, str],
+        inbound: Inbound,
+        places: WaitSlots,
+        threads: Executor,
+    ) -> HttpReply:
+        return await passive.answer(account, self.channel, query, inbound, places, threads)
+
+
+# --- which one
+
+
+def path_for(channel: Channel, account_id: int) -> ReplyPath:
+    """Return how answers of this account leave now. May ask the database what the platform grants it."""
+    return _path(channel, account_id, answers_passively(channel, account_id))
+
+
+def path_without_query(channel: Channel, account_id: int) -> ReplyPath | None:
+    """Return the same for an event loop; None where the database must be asked."""
+    asks = isinstance(channel, Passive) and channel.answers == "automatic" and not is_known(account_id)
+    return None if asks else path_for(channel, account_id)
+
+
+def path_as_cached(channel: Channel, account_id: int) -> ReplyPath:
+    """Return the same as last known, while the database is away."""
+    return _path(channel, account_id, answers_passively_as_cached(channel, account_id))
+
+
+def _path(channel: Channel, account_id: int, is_passive: bool) -> ReplyPath:
+    if isinstance(channel, Streaming):
+        return StreamThenUrl(channel, account_id)
+    if is_passive and isinstance(channel, Passive):
+        return PassiveReply(channel, account_id)
+    return Push(channel, account_id)
+
+
+# --- what holds for all accounts of a kind, whatever they are granted now; these ask nobody
+
+
+def is_polled(kind: str) -> bool:
+    """Whether polls ask for the text so far."""
+    return can(kind, Streaming)
+
+
+def holds_requests(kind: str) -> bool:
+    """Whether a callback may be waiting for an answer, and has to be woken when there is one or will be none."""
+    return can(kind, Passive)
+
+
+def welcomes_in_reply(channel: Channel, message: Message) -> bool:
+    """Whether the answer to the callback that brought this message has said the welcome."""
+    return isinstance(channel, Passive) and channel.takes_passive(message.raw)
+
+
+def is_continue_request(message: Message, channel: Channel, asked: Iterable[Delivery] = ()) -> bool:
+    """Whether this asks for the next part, and is no turn: the one place where that is decided, when it is routed."""
+    is_command = unread.is_continue_command(message)
+    return is_command and path_for(channel, message.account_id).is_continue_request(message, asked)

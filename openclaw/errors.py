@@ -124,7 +124,7 @@ MEANINGS: Final[dict[Code, Meaning]] = {
         Action.PERMANENT,
         _(
             "The gateway did not accept this request; the detail holds its reason. If it repeats, compare the "
-            "gateway's version with the versions named in the README."
+            "gateway's version with the versions named in docs/connect/openclaw.md."
         ),
     ),
     Code.LOCKED_OUT: Meaning(
@@ -161,8 +161,8 @@ MEANINGS: Final[dict[Code, Meaning]] = {
     Code.PROTOCOL_MISMATCH: Meaning(
         Action.CONFIG,
         _(
-            "The gateway speaks another version of the protocol. Update the gateway or this bridge; the README names "
-            "the versions that work together."
+            "The gateway speaks another version of the protocol. Update the gateway or this bridge; "
+            "docs/connect/openclaw.md names the versions that work together."
         ),
     ),
     Code.REDIRECTED: Meaning(
@@ -214,7 +214,7 @@ MEANINGS: Final[dict[Code, Meaning]] = {
         Action.UNKNOWN,
         _(
             "The gateway's answer has a form that the bridge does not know. The bridge looks in the gateway's history for the "
-            "answer. If it repeats, compare the gateway's version with the versions named in the README."
+            "answer. If it repeats, compare the gateway's version with those named in docs/connect/openclaw.md."
         ),
     ),
 }

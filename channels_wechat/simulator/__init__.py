@@ -24,7 +24,7 @@ POST officials    appid, secret, name, original_id, token, aes_key, callback_url
 POST minis        appid … daily_limits as above, words {word: review | risky} and media_verdict for the content checks,
                   templates (as gettemplate lists them), pages (null = all are released)
 POST persons      account (appid), name, openid (made up if absent), subscribed, remark → with the standing of GET person
-POST settings     the fields of state.Settings: times, tries, copies, clients, persistent, poll_interval, limits
+POST settings     the fields of core.state.Settings: times, tries, copies, clients, persistent, poll_interval, limits
 POST clock        advance: seconds by which tokens, codes, addresses, streams and limits age
 POST tokens       app | official | mini, how: "invalidate" (40014 from now on, 40001 for WeChat) or "expire" (42001)
 
@@ -34,15 +34,16 @@ POST say          app | bot | official | mini, from, text, kind, chat (a group, 
                   (official); a voice's text is its transcript (official). quote: {kind, …}. mention false: said in the
                   group without the bot's name, which the bot does not hear. copies, persistent, tries as in settings.
                   {"messages": [say, …]} queues many → {"said": [answer, …]}
-POST event        app | bot | official | mini, from, event, fields (over the defaults in voices.py, deeds.py), chat; or raw: the
-                  plaintext, or an object that becomes XML (app) or JSON (bot), or is written in a WeChat account's format.
+POST event        app | bot | official | mini, from, event, fields (over the defaults in wecom/payloads.py, weixin/actions.py), chat; or
+                  raw: the plaintext, or an object that becomes XML (app) or JSON (bot), or is written in a WeChat account's
+                  format.
                   subscribe, unsubscribe, SCAN, CLICK, user_enter_tempsession … change the person's standing
 POST click        entry (its seq), from, key, selected {question: [option]}: a button or submit of a card, or with key alone
                   the choice of a msgmenu
 POST accept       mini, from, template: the person agrees to one notice
 POST verify       app | bot | official | mini: the console's GET with echostr → {"ok", "status", "body", "seconds"}
 
-POST faults       path ("message/send", "media/bot" for a user's file, "*"), kind (faults.py), times (0 = for ever),
+POST faults       path ("message/send", "media/bot" for a user's file, "*"), kind (core/faults.py), times (0 = for ever),
                   rate (share of the calls), errcode, errmsg, seconds, status.   DELETE faults clears them
 POST reset        forget calls, counters and deliveries
 

@@ -10,13 +10,17 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from channels_wechat.simulator.core.callbacks import Callbacks
-from channels_wechat.simulator.core.calls import Platform
 from channels_wechat.simulator.core.errors import ControlError
 from channels_wechat.simulator.core.faults import Fault
 from channels_wechat.simulator.core.record import Record
-from channels_wechat.simulator.core.state import JSON, App, Bot, Group, Member, Robot, Settings, plain, single_chat
-from channels_wechat.simulator.wecom.members import People
+from channels_wechat.simulator.core.state import JSON, Settings, plain
+from channels_wechat.simulator.wecom import calls as wecom
+from channels_wechat.simulator.wecom.company import App, Bot, Group, Member, Robot
+from channels_wechat.simulator.wecom.members import Members
+from channels_wechat.simulator.weixin import calls as weixin
 from channels_wechat.simulator.weixin.accounts import MiniProgram, OfficialAccount, Person, WeixinAccount
+from channels_wechat.simulator.weixin.followers import Followers
+from channels_wechat.simulator.weixin.world import single_chat
 
 T = TypeVar("T")
 MOST_WAIT = 25.0  # seconds a transcript request may wait for news
@@ -38,10 +42,19 @@ def make(kind: type[T], spec: JSON, old: T | None = None) -> T:
 
 
 class Control:
-    def __init__(self, platform: Platform, people: People, callbacks: Callbacks) -> None:
-        self.platform = platform
-        self.world = platform.world
-        self.people = people
+    def __init__(
+        self,
+        wecom_platform: wecom.Platform,
+        weixin_platform: weixin.Platform,
+        members: Members,
+        followers: Followers,
+        callbacks: Callbacks,
+    ) -> None:
+        self.wecom, self.weixin = wecom_platform, weixin_platform
+        self.world, self.faults = wecom_platform.world, wecom_platform.faults
+        self.company, self.people = wecom_platform.company, weixin_platform.weixin
+        self.members = members
+        self.followers = followers
         self.callbacks = callbacks
 
     def routes(self) -> list[web.RouteDef]:
@@ -92,28 +105,28 @@ class Control:
     # -- setting up ---------------------------------------------------------------------------------------------------
 
     async def put_app(self, request: web.Request, spec: JSON) -> JSON:
-        app = make(App, spec, self.world.apps.get(spec.get("agentid", 0)))
-        self.world.apps[app.agentid] = app
+        app = make(App, spec, self.company.apps.get(spec.get("agentid", 0)))
+        self.company.apps[app.agentid] = app
         return plain(app)
 
     async def put_bot(self, request: web.Request, spec: JSON) -> JSON:
-        bot = make(Bot, spec, self.world.bots.get(spec.get("aibotid", "")))
-        self.world.bots[bot.aibotid] = bot
+        bot = make(Bot, spec, self.company.bots.get(spec.get("aibotid", "")))
+        self.company.bots[bot.aibotid] = bot
         return plain(bot)
 
     async def put_robot(self, request: web.Request, spec: JSON) -> JSON:
         robot = make(Robot, {"key": secrets.token_hex(16)} | spec)
-        self.world.robots[robot.key] = robot
+        self.company.robots[robot.key] = robot
         return plain(robot) | {"key": robot.key}
 
     async def put_member(self, request: web.Request, spec: JSON) -> JSON:
-        member = make(Member, spec, self.world.member(str(spec.get("userid"))))
-        self.world.members[member.userid.lower()] = member
+        member = make(Member, spec, self.company.member(str(spec.get("userid"))))
+        self.company.members[member.userid.lower()] = member
         return plain(member) | {"open_userid": member.open_userid}
 
     async def put_group(self, request: web.Request, spec: JSON) -> JSON:
-        group = make(Group, spec, self.world.groups.get(str(spec.get("chatid"))))
-        self.world.groups[group.chatid] = group
+        group = make(Group, spec, self.company.groups.get(str(spec.get("chatid"))))
+        self.company.groups[group.chatid] = group
         return plain(group)
 
     async def put_official(self, request: web.Request, spec: JSON) -> JSON:
@@ -123,27 +136,27 @@ class Control:
         return self._put_weixin(MiniProgram, spec)
 
     def _put_weixin(self, kind: type[OfficialAccount] | type[MiniProgram], spec: JSON) -> JSON:
-        old = self.world.weixin.get(str(spec.get("appid")))
+        old = self.people.accounts.get(str(spec.get("appid")))
         if old is not None and not isinstance(old, kind):
             raise ControlError("this appid is an account of the other kind")
         account = make(kind, spec, old)
-        self.world.weixin[account.appid] = account
+        self.people.accounts[account.appid] = account
         return plain(account)
 
     async def put_person(self, request: web.Request, spec: JSON) -> JSON:
         """Someone new follows already, without an event; an openid is made up where it is not given."""
-        person = make(Person, spec, self.world.persons.get(str(spec.get("openid"))))
-        if person.account not in self.world.weixin:
+        person = make(Person, spec, self.people.persons.get(str(spec.get("openid"))))
+        if person.account not in self.people.accounts:
             raise ControlError("`account` must be the appid of an Official Account or a Mini Program")
-        self.world.persons[person.openid] = person
+        self.people.persons[person.openid] = person
         return self._standing(person)
 
     def _standing(self, person: Person) -> JSON:
         """With the chat, and what the account may still say: `left` messages until `ends`."""
-        world, standing = self.world, self.world.standing(person)
-        facts = asdict(standing) | {"left": standing.left_at(world.now())}
-        facts["typing"] = world.now() < facts.pop("typing_until")
-        return plain(person) | facts | {"chat": single_chat(world.weixin[person.account], person.openid)}
+        now, standing = self.world.now(), self.people.standing(person)
+        facts = asdict(standing) | {"left": standing.left_at(now)}
+        facts["typing"] = now < facts.pop("typing_until")
+        return plain(person) | facts | {"chat": single_chat(self.people.accounts[person.account], person.openid)}
 
     async def change_settings(self, request: web.Request, spec: JSON) -> JSON:
         return asdict(make(Settings, spec, self.world.settings))
@@ -153,46 +166,66 @@ class Control:
         return {"now": self.world.now()}
 
     async def spoil_token(self, request: web.Request, spec: JSON) -> JSON:
-        account = self.world.account(spec)
+        account, how = self._account(spec), spec.get("how")
         if isinstance(account, Bot):
             raise ControlError("only an app and a WeChat account have tokens")
-        if spec.get("how") not in ("invalidate", "expire"):
+        if how not in ("invalidate", "expire"):
             raise ControlError("`how` must be invalidate or expire")
-        tokens = self.platform.tokens if isinstance(account, App) else self.platform.weixin_tokens
-        getattr(tokens, spec["how"])(account)
+        tokens = self.wecom.tokens if isinstance(account, App) else self.weixin.tokens
+        getattr(tokens, how)(account)
         return {}
+
+    def _account(self, spec: JSON) -> App | Bot | WeixinAccount:
+        """The account a request names by `app`, `bot`, `official` or `mini`."""
+        return self.people.account(spec) if "official" in spec or "mini" in spec else self.company.account(spec)
 
     # -- speaking -----------------------------------------------------------------------------------------------------
 
     async def say(self, request: web.Request, spec: JSON) -> JSON:
         if "messages" in spec:
-            return {"said": [self.people.say(one) for one in spec["messages"]]}
-        return self.people.say(spec)
+            return {"said": [self._say(one) for one in spec["messages"]]}
+        return self._say(spec)
+
+    def _say(self, spec: JSON) -> JSON:
+        account = self._account(spec)
+        if isinstance(account, WeixinAccount):
+            return self.followers.say(account, self.followers.speaker(account, spec), spec)
+        return self.members.say(account, spec)
 
     async def event(self, request: web.Request, spec: JSON) -> JSON:
-        return self.people.event(spec)
+        account = self._account(spec)
+        if not isinstance(account, WeixinAccount):
+            return self.members.event(account, spec)
+        if "raw" in spec:
+            return self.followers.raw(account, spec)
+        person = self.followers.speaker(account, spec)
+        return self.followers.event(account, person, str(spec.get("event")), spec.get("fields") or {}, spec)
 
     async def click(self, request: web.Request, spec: JSON) -> JSON:
-        return self.people.click(spec)
+        entry = self.world.entry(spec.get("entry"))
+        if entry is None or not entry.who.startswith(("app:", "bot:", "official:")):
+            raise ControlError("no such card")
+        clicked = self.followers.tap if entry.kind == "msgmenu" else self.members.click
+        return clicked(entry, spec)
 
     async def accept(self, request: web.Request, spec: JSON) -> JSON:
-        followers, account = self.people.followers, self.world.account(spec)
+        account = self._account(spec)
         if not isinstance(account, WeixinAccount):
             raise ControlError("only WeChat accounts have templates")
-        return followers.accept(account, followers.speaker(account, spec), str(spec.get("template")))
+        return self.followers.accept(account, self.followers.speaker(account, spec), str(spec.get("template")))
 
     async def verify(self, request: web.Request, spec: JSON) -> JSON:
-        return await self.callbacks.verify(self.world.account(spec))
+        return await self.callbacks.verify(self._account(spec))
 
     # -- breaking -----------------------------------------------------------------------------------------------------
 
     async def put_fault(self, request: web.Request, spec: JSON) -> JSON:
         fault = make(Fault, spec)
-        self.platform.faults.active.append(fault)
+        self.faults.active.append(fault)
         return asdict(fault)
 
     async def clear_faults(self, request: web.Request, spec: JSON) -> JSON:
-        self.platform.faults.active.clear()
+        self.faults.active.clear()
         return {}
 
     async def reset_record(self, request: web.Request, spec: JSON) -> JSON:
@@ -203,16 +236,16 @@ class Control:
     # -- looking ------------------------------------------------------------------------------------------------------
 
     async def directory(self, request: web.Request, spec: JSON) -> JSON:
-        world = self.world
-        named = {"apps": world.apps, "bots": world.bots, "members": world.members, "groups": world.groups}
+        company, accounts = self.company, self.people.accounts.values()
+        named = {"apps": company.apps, "bots": company.bots, "members": company.members, "groups": company.groups}
         listed = {name: [plain(item) for item in table.values()] for name, table in named.items()}  # type: ignore[attr-defined]
-        listed["officials"] = [plain(one) for one in world.weixin.values() if isinstance(one, OfficialAccount)]
-        listed["minis"] = [plain(one) for one in world.weixin.values() if isinstance(one, MiniProgram)]
-        listed["persons"] = [self._standing(person) for person in world.persons.values()]
-        return listed | {"robots": [plain(robot) for robot in world.robots.values()]}
+        listed["officials"] = [plain(one) for one in accounts if isinstance(one, OfficialAccount)]
+        listed["minis"] = [plain(one) for one in accounts if isinstance(one, MiniProgram)]
+        listed["persons"] = [self._standing(person) for person in self.people.persons.values()]
+        return listed | {"robots": [plain(robot) for robot in company.robots.values()]}
 
     async def person(self, request: web.Request, spec: JSON) -> JSON:
-        person = self.world.persons.get(request.match_info["openid"])
+        person = self.people.persons.get(request.match_info["openid"])
         if person is None:
             raise ControlError("no such person")
         return self._standing(person)

@@ -11,39 +11,87 @@ from aiohttp import web
 
 from channels_wechat.simulator.client import SimulatorClient
 from channels_wechat.simulator.control import Control
-from channels_wechat.simulator.core import faults
-from channels_wechat.simulator.core.callbacks import Callbacks
-from channels_wechat.simulator.core.calls import Endpoint, FrontDoor, Platform
+from channels_wechat.simulator.core import calls, faults
+from channels_wechat.simulator.core.callbacks import Account, Callbacks
 from channels_wechat.simulator.core.faults import Faults
 from channels_wechat.simulator.core.rate_windows import Windows
+from channels_wechat.simulator.core.sealed import Envelope
 from channels_wechat.simulator.core.state import World
-from channels_wechat.simulator.wecom import api_aibot, api_appchat, api_contacts, api_media, api_messages, api_robot
-from channels_wechat.simulator.wecom.members import People
+from channels_wechat.simulator.wecom import (
+    api_aibot,
+    api_appchat,
+    api_contacts,
+    api_media,
+    api_messages,
+    api_robot,
+    api_tokens,
+)
+from channels_wechat.simulator.wecom import calls as wecom
+from channels_wechat.simulator.wecom.company import App, Bot, Company
+from channels_wechat.simulator.wecom.envelopes import WeComEnvelope
+from channels_wechat.simulator.wecom.front_door import WeComDoor
+from channels_wechat.simulator.wecom.members import Members
 from channels_wechat.simulator.wecom.streams import Streams
-from channels_wechat.simulator.wecom.tokens import Tokens, gettoken
-from channels_wechat.simulator.weixin import api_media as api_weixin_media
-from channels_wechat.simulator.weixin import api_messages as api_official
+from channels_wechat.simulator.wecom.tokens import Tokens
+from channels_wechat.simulator.weixin import api_media as weixin_media
+from channels_wechat.simulator.weixin import api_messages as weixin_messages
 from channels_wechat.simulator.weixin import api_mini_program
+from channels_wechat.simulator.weixin import api_tokens as weixin_tokens
+from channels_wechat.simulator.weixin import calls as weixin
+from channels_wechat.simulator.weixin.accounts import WeixinAccount
+from channels_wechat.simulator.weixin.envelopes import WeixinEnvelope
 from channels_wechat.simulator.weixin.followers import Followers
-from channels_wechat.simulator.weixin.front_door import Doors, WeixinDoor
+from channels_wechat.simulator.weixin.front_door import WeixinDoor
 from channels_wechat.simulator.weixin.quotas import Quotas
-from channels_wechat.simulator.weixin.tokens import WeixinTokens
+from channels_wechat.simulator.weixin.tokens import Tokens as WeixinTokens
+from channels_wechat.simulator.weixin.world import WeixinWorld
 
 STATIC = Path(__file__).parent / "static"
 MOST_BODY = 150 * 2**20  # a user's file of 100 MB in base64
 PAGE_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; media-src 'self'"
 
 
-def wecom_endpoints() -> dict[str, Endpoint]:
-    found = {"gettoken": Endpoint("GET", gettoken, needs_token=False)}
-    for module in (api_messages, api_appchat, api_contacts, api_media, api_robot, api_aibot):
+def wecom_endpoints() -> dict[str, wecom.Endpoint]:
+    found: dict[str, wecom.Endpoint] = {}
+    for module in (api_tokens, api_messages, api_appchat, api_contacts, api_media, api_robot, api_aibot):
         found |= module.endpoints()
     return found
 
 
-def weixin_endpoints(followers: Followers, callbacks: Callbacks) -> dict[str, Endpoint]:
-    found = api_official.endpoints() | api_weixin_media.endpoints()
+def weixin_endpoints(followers: Followers, callbacks: Callbacks) -> dict[str, weixin.Endpoint]:
+    found = weixin_tokens.endpoints() | weixin_messages.endpoints() | weixin_media.endpoints()
     return found | api_mini_program.endpoints(followers, callbacks.spawn)
+
+
+def envelope_of(account: Account) -> Envelope:
+    if isinstance(account, WeixinAccount):
+        return WeixinEnvelope(account)
+    if isinstance(account, App | Bot):
+        return WeComEnvelope(account)
+    raise TypeError(type(account))
+
+
+class Doors:
+    """One address for both platforms. A path that both have belongs to the platform whose token the call carries."""
+
+    def __init__(self, wecom: WeComDoor, weixin: WeixinDoor) -> None:
+        self._wecom, self._weixin = wecom, weixin
+
+    async def cgi(self, request: web.Request) -> web.StreamResponse:
+        path = request.match_info["path"]
+        return await self._door(path, request).serve(path, request)
+
+    async def wxa(self, request: web.Request) -> web.StreamResponse:
+        """/wxa/… and /wxaapi/…: only WeChat has them."""
+        return await self._weixin.serve(request.path.removeprefix("/"), request)
+
+    def _door(self, path: str, request: web.Request) -> WeComDoor | WeixinDoor:
+        if path not in self._weixin.endpoints:
+            return self._wecom
+        if path not in self._wecom.endpoints:
+            return self._weixin
+        owner = self._weixin.platform.tokens.owner(request.query.get("access_token", ""))
+        return self._weixin if owner else self._wecom
 
 
 async def page(request: web.Request) -> web.StreamResponse:
@@ -63,7 +111,7 @@ class Simulator:
 
     async def start(self) -> None:
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=200))
-        self._callbacks = Callbacks(self.world, self._session)
+        self._callbacks = Callbacks(self.world, self._session, envelope_of)
         self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.host, self.port, backlog=1024)
@@ -76,28 +124,34 @@ class Simulator:
         await self._session.close()
         await self._runner.cleanup()
 
-    def _application(self) -> web.Application:
-        world = self.world
-        followers = Followers(world, self._callbacks)
-        weixin = weixin_endpoints(followers, self._callbacks)
-        platform = Platform(
-            world, Tokens(world), Windows(world), Faults(), WeixinTokens(world), Quotas(world), frozenset(weixin)
+    def _platforms(self) -> tuple[wecom.Platform, weixin.Platform]:
+        """Both, with one clock, one record, one list of faults."""
+        shared = self.world, Windows(self.world), Faults()
+        return (
+            wecom.Platform(*shared, Company(self.world), Tokens(self.world)),
+            weixin.Platform(*shared, WeixinWorld(self.world), WeixinTokens(self.world), Quotas(self.world)),
         )
-        people = People(world, self._callbacks, Streams(world, self._callbacks), followers)
-        doors = Doors(FrontDoor(platform, wecom_endpoints()), WeixinDoor(platform, weixin))
+
+    def _application(self) -> web.Application:
+        wecom_platform, weixin_platform = self._platforms()
+        followers = Followers(weixin_platform.weixin, self._callbacks)
+        members = Members(wecom_platform.company, self._callbacks, Streams(self.world, self._callbacks))
+        endpoints = weixin_endpoints(followers, self._callbacks)
+        weixin_platform.paths = frozenset(endpoints)
+        doors = Doors(WeComDoor(wecom_platform, wecom_endpoints()), WeixinDoor(weixin_platform, endpoints))
         application = web.Application(client_max_size=MOST_BODY)
-        application.add_routes(Control(platform, people, self._callbacks).routes())
+        application.add_routes(Control(wecom_platform, weixin_platform, members, followers, self._callbacks).routes())
         application.router.add_route("*", "/cgi-bin/{path:.+}", doors.cgi)
         application.router.add_route("*", "/{family:wxa|wxaapi}/{path:.+}", doors.wxa)
-        application.router.add_get("/media/{where:bot|pic|video}/{id}", media_handler(platform))
+        application.router.add_get("/media/{where:bot|pic|video}/{id}", media_handler(wecom_platform))
         application.router.add_get("/", page)
         application.router.add_static("/static/", STATIC)
         return application
 
 
-def media_handler(platform: Platform) -> "faults.Handler":
+def media_handler(platform: calls.Platform) -> "faults.Handler":
     """Media addresses by kind; a fault on "media/bot" or "media/video" breaks the download of a user's file."""
-    finders = {"bot": api_media.bot_media, "pic": api_media.picture, "video": api_weixin_media.video}
+    finders = {"bot": api_media.bot_media, "pic": api_media.picture, "video": weixin_media.video}
 
     async def serve(request: web.Request) -> web.StreamResponse:
         where, media_id = request.match_info["where"], request.match_info["id"]

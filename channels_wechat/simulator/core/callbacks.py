@@ -13,17 +13,25 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import aiohttp
 
 from channels_wechat.simulator.core import crypto
 from channels_wechat.simulator.core.record import Delivery
-from channels_wechat.simulator.core.state import JSON, Account, World
-from channels_wechat.simulator.wecom import envelopes
-from channels_wechat.simulator.weixin.accounts import WeixinAccount
+from channels_wechat.simulator.core.sealed import Envelope
+from channels_wechat.simulator.core.state import JSON, World
 
 T = TypeVar("T")
+
+
+class Account(Protocol):
+    """An account of either platform, as far as its callbacks go."""
+
+    callback_url: str
+
+    @property
+    def id(self) -> str: ...
 
 
 @dataclass
@@ -31,6 +39,7 @@ class Item:
     """One plaintext to deliver. `on_reply` gets the opened reply of every 200, b"" for an empty one.
 
     `on_try` gets every try's reply and its number, from 1. `openid`: whose deed it is, for a WeChat account.
+    `in_step`: in WeChat's rhythm, where tries begin evenly apart and a slow answer does not keep the next message back.
     """
 
     delivery: Delivery
@@ -43,10 +52,7 @@ class Item:
     on_try: "Callable[[Reply, int], None] | None" = None
     may_start: Callable[[], Awaitable[None]] | None = None
     openid: str = ""
-
-    @property
-    def weixin(self) -> bool:
-        return isinstance(self.account, WeixinAccount)
+    in_step: bool = False
 
 
 @dataclass
@@ -67,8 +73,11 @@ class Reply:
 
 
 class Callbacks:
-    def __init__(self, world: World, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, world: World, session: aiohttp.ClientSession, envelope_of: Callable[[Account], Envelope]
+    ) -> None:
         self.world = world
+        self._envelope_of = envelope_of
         self._session = session
         self._waiting: dict[str, deque[Item]] = {}
         self._tasks: set[asyncio.Future[Any]] = set()
@@ -106,7 +115,7 @@ class Callbacks:
         while waiting:
             item = waiting.popleft()
             going = self.spawn(self._deliver(item))
-            if item.weixin:
+            if item.in_step:
                 await asyncio.wait({going}, timeout=self.world.settings.overtake_seconds)
             else:
                 await going
@@ -152,7 +161,7 @@ class Callbacks:
     def _pause(self, item: Item, last: Reply) -> float:
         """Seconds before the next try."""
         settings = self.world.settings
-        return max(0.0, settings.delivery_interval - last.seconds) if item.weixin else settings.retry_pause
+        return max(0.0, settings.delivery_interval - last.seconds) if item.in_step else settings.retry_pause
 
     @contextlib.asynccontextmanager
     async def _client(self) -> AsyncIterator[None]:
@@ -169,7 +178,8 @@ class Callbacks:
 
     async def post(self, account: Account, plain: bytes, openid: str = "") -> Reply:
         """One POST within the time-out; a 200 with an unreadable reply counts as taken, as on the platform."""
-        sealed = envelopes.seal(account, plain, openid)
+        envelope = self._envelope_of(account)
+        sealed = envelope.seal(plain, openid)
         # aiohttp rounds time-outs from 5 s on up to whole seconds of its clock, if it is not told otherwise.
         timeout = aiohttp.ClientTimeout(total=self.world.settings.callback_timeout, ceil_threshold=3600)
         started, reply = time.monotonic(), Reply()
@@ -183,7 +193,7 @@ class Callbacks:
             ) as answer:
                 body = await answer.read()
                 reply.status = answer.status
-            reply.plain = envelopes.open_reply(account, body, sealed.params["nonce"]) if reply.ok else b""
+            reply.plain = envelope.open_reply(body, sealed.params["nonce"]) if reply.ok else b""
         except crypto.CryptoError as error:
             reply.error = str(error)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
@@ -198,7 +208,7 @@ class Callbacks:
 
     async def verify(self, account: Account, echo: str = "1616140317555161061") -> JSON:
         """The console's check of a callback URL: the plaintext, nothing else, within a second."""
-        params = envelopes.verification(account, echo)
+        params = self._envelope_of(account).verification(echo)
         started = time.monotonic()
         try:
             async with self._session.get(

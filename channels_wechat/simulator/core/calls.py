@@ -1,21 +1,17 @@
-"""The front door of the simulated API: routing, tokens, trusted IP, faults, and the record of every call."""
+"""The front door of a simulated API: routing, tokens, faults, and the record of every call."""
 
 import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, cast
+from typing import ClassVar, Generic, Protocol, TypeVar, cast
 
 from aiohttp import web
 
 from channels_wechat.simulator.core import faults, record
 from channels_wechat.simulator.core.errors import PlatformError
 from channels_wechat.simulator.core.rate_windows import Windows
-from channels_wechat.simulator.core.state import JSON, App, World
-from channels_wechat.simulator.wecom.tokens import Tokens
-from channels_wechat.simulator.weixin.accounts import WeixinAccount
-from channels_wechat.simulator.weixin.quotas import Quotas
-from channels_wechat.simulator.weixin.tokens import WeixinTokens
+from channels_wechat.simulator.core.state import JSON, World
 
 # A \\uXXXX escape counts only when its backslash is not itself escaped.
 ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u([0-9a-fA-F]{4})")
@@ -23,24 +19,31 @@ ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*\\u([0-9a-fA-F]{4})")
 
 @dataclass
 class Platform:
-    """What the endpoints share."""
+    """What the endpoints share; each of the two platforms adds its own."""
 
     world: World
-    tokens: Tokens
     windows: Windows
     faults: faults.Faults
-    weixin_tokens: WeixinTokens
-    quotas: Quotas
-    weixin_paths: frozenset[str] = frozenset()
+
+
+class Owner(Protocol):
+    """An account that an access token belongs to."""
+
+    @property
+    def id(self) -> str: ...
+
+
+P = TypeVar("P", bound=Platform)
+A = TypeVar("A", bound=Owner)
 
 
 @dataclass
-class Call:
-    """One request of a client. `app` or `weixin` is the owner of the access token; unset where none is needed."""
+class Call(Generic[P, A]):
+    """One request of a client. `owner`: whose access token it carries; unset where none is needed."""
 
-    platform: Platform
+    platform: P
     request: web.Request
-    owner: App | WeixinAccount | None = None
+    owner: A | None = None
     body: JSON = field(default_factory=dict)
 
     @property
@@ -48,12 +51,9 @@ class Call:
         return self.platform.world
 
     @property
-    def app(self) -> App:
-        return cast("App", self.owner)
-
-    @property
-    def weixin(self) -> WeixinAccount:
-        return cast("WeixinAccount", self.owner)
+    def account(self) -> A:
+        """The owner, for an endpoint that needs a token."""
+        return cast("A", self.owner)
 
     def query(self, name: str) -> str:
         return self.request.query.get(name, "")
@@ -63,11 +63,11 @@ Answer = JSON | web.StreamResponse
 
 
 @dataclass(frozen=True)
-class Endpoint:
+class Endpoint(Generic[P, A]):
     """`bare`: a success carries no errcode, as many of WeChat's do."""
 
     method: str
-    handle: Callable[[Call], Awaitable[Answer]]
+    handle: Callable[[Call[P, A]], Awaitable[Answer]]
     needs_token: bool = True
     json_body: bool = True
     bare: bool = False
@@ -86,12 +86,12 @@ def read_json(raw: bytes, malformed: int = 40035) -> JSON:
     return body
 
 
-class FrontDoor:
-    """WeCom's; the WeChat platform's is a kind of it (door_weixin.py)."""
+class FrontDoor(Generic[P, A]):
+    """Each platform has its own, with its own words for a refusal."""
 
     secret_bodies: ClassVar[frozenset[str]] = frozenset()  # paths whose bodies hold a secret: never kept
 
-    def __init__(self, platform: Platform, endpoints: dict[str, Endpoint]) -> None:
+    def __init__(self, platform: P, endpoints: dict[str, Endpoint[P, A]]) -> None:
         self.platform = platform
         self.endpoints = endpoints
 
@@ -132,7 +132,7 @@ class FrontDoor:
             raise web.HTTPNotFound(text="<html><h1>404 Not Found</h1></html>", content_type="text/html")
         if request.method != endpoint.method:
             raise self.wrong_method(endpoint.method)
-        call = Call(self.platform, request)
+        call: Call[P, A] = Call(self.platform, request)
         if endpoint.needs_token:
             call.owner = self.authorise(path, request)
             noted.account = call.owner.id
@@ -141,7 +141,7 @@ class FrontDoor:
             call.body = self.read(await request.read())
         return await endpoint.handle(call)
 
-    # -- what the other platform does in its own way --------------------------------------------------------------------
+    # -- what a platform does in its own way ----------------------------------------------------------------------------
 
     def read(self, raw: bytes) -> JSON:
         return read_json(raw)
@@ -155,9 +155,6 @@ class FrontDoor:
     def wrong_method(self, needed: str) -> PlatformError:
         return PlatformError(40035, f"require {needed} method")
 
-    def authorise(self, path: str, request: web.Request) -> App | WeixinAccount:
-        app = self.platform.tokens.check(request.query.get("access_token", ""))
-        if not app.trusted_ip:
-            hint = "not allow to access from your ip, hint: [simulated], "
-            raise PlatformError(60020, f"{hint}from ip: {request.remote}, more info at the simulator's page")
-        return app
+    def authorise(self, path: str, request: web.Request) -> A:
+        """The owner of the call's access token, or the platform's refusal."""
+        raise NotImplementedError

@@ -3,7 +3,7 @@
 from xml.etree import ElementTree
 
 from channels_wechat.simulator.core.crypto import CryptoError
-from channels_wechat.simulator.weixin.accounts import JSON
+from channels_wechat.simulator.core.state import JSON
 
 
 def from_xml(body: bytes) -> dict[str, str]:

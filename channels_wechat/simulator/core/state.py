@@ -1,6 +1,5 @@
-"""Everything the simulated company knows, in memory: accounts, members, chats, media, tokens."""
+"""What both platforms keep in memory: the clock, chats, media, settings and the record."""
 
-import hashlib
 import itertools
 import secrets
 import time
@@ -8,17 +7,13 @@ from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from channels_wechat.simulator.core.errors import ControlError
 from channels_wechat.simulator.core.recent import Recent
 from channels_wechat.simulator.core.record import Record
-from channels_wechat.simulator.weixin.accounts import MiniProgram, OfficialAccount, Person, WeixinAccount
-from channels_wechat.simulator.weixin.reply_windows import Standing
 
 JSON = dict[str, Any]
 # What is kept of what people see and of what was uploaded; the oldest goes first.
 KEEP_CHATS = 10_000
 KEEP_ENTRIES = 2000  # of one chat
-KEEP_CODES = 50_000
 KEEP_MEDIA_BYTES = 512 * 1024 * 1024
 
 
@@ -59,81 +54,6 @@ class Settings:
 
 
 @dataclass
-class App:
-    """A self-built app. `members` None = the whole company is its visible scope."""
-
-    agentid: int
-    corpid: str = "wwsimulator"
-    secret: str = field(default="", repr=False)
-    name: str = "App"
-    token: str = field(default="", repr=False)
-    aes_key: str = field(default="", repr=False)
-    callback_url: str = ""
-    members: list[str] | None = None
-    trusted_ip: bool = True  # False: every call but gettoken is refused with 60020
-
-    @property
-    def receiveid(self) -> str:
-        return self.corpid
-
-    @property
-    def id(self) -> str:
-        return f"app:{self.agentid}"
-
-
-@dataclass
-class Bot:
-    """An AI bot in URL callback mode. With `encrypt_userids` it sees members as wo… ids."""
-
-    aibotid: str
-    name: str = "Bot"
-    token: str = field(default="", repr=False)
-    aes_key: str = field(default="", repr=False)
-    callback_url: str = ""
-    encrypt_userids: bool = False
-
-    receiveid = ""  # the platform's rule for a company's own bot
-
-    @property
-    def id(self) -> str:
-        return f"bot:{self.aibotid}"
-
-
-Account = App | Bot | WeixinAccount
-
-
-@dataclass
-class Robot:
-    """A group robot (webhook): the key is its whole address and secret."""
-
-    key: str = field(repr=False)
-    chat: str
-    name: str = "Robot"
-
-
-@dataclass
-class Member:
-    userid: str
-    name: str
-    department: list[int] = field(default_factory=lambda: [1])
-
-    @property
-    def open_userid(self) -> str:
-        return "wo" + hashlib.sha256(self.userid.lower().encode()).hexdigest()[:30]
-
-
-@dataclass
-class Group:
-    """An internal group; `creator` is the agentid of the app that made it, 0 for one made by people."""
-
-    chatid: str
-    name: str
-    owner: str = ""
-    members: list[str] = field(default_factory=list)
-    creator: int = 0
-
-
-@dataclass
 class Media:
     """`owner` separates a group robot's uploads from the apps'."""
 
@@ -166,35 +86,14 @@ class Entry:
     rev: int = 0
 
 
-@dataclass
-class Once:
-    """A code that works once until `expires`: a card's response_code, a bot's response_url."""
-
-    owner: str
-    msgid: str
-    expires: float
-    chat: str = ""
-    spent: bool = False
-
-
 class World:
     def __init__(self) -> None:
         self.settings = Settings()
         self.record = Record()
         self.base_url = ""
         self.clock_offset = 0.0
-        self.apps: dict[int, App] = {}
-        self.bots: dict[str, Bot] = {}
-        self.robots: dict[str, Robot] = {}
-        self.members: dict[str, Member] = {}
-        self.weixin: dict[str, OfficialAccount | MiniProgram] = {}  # by appid
-        self.persons: dict[str, Person] = {}  # by openid
-        self.standings: dict[str, Standing] = {}
-        self.groups: dict[str, Group] = {}
         self.media: dict[str, Media] = {}
         self.chats: Recent[str, deque[Entry]] = Recent(KEEP_CHATS)
-        self.card_codes: Recent[str, Once] = Recent(KEEP_CODES)
-        self.response_codes: Recent[str, Once] = Recent(KEEP_CODES)
         self._media_bytes = 0
         self.rev = 0
         self._seq = itertools.count(1)
@@ -202,43 +101,11 @@ class World:
         self._msgid = itertools.count(4_000_000_000_000_000_001 + time.time_ns() // 1000)
 
     def now(self) -> float:
-        """The company's clock: what expires, expires by it. Callbacks are signed with the real time."""
+        """The simulated clock: what expires, expires by it. Callbacks are signed with the real time."""
         return time.time() + self.clock_offset
 
     def next_msgid(self) -> str:
         return str(next(self._msgid))
-
-    def account(self, ref: JSON) -> Account:
-        """The account a control request names by `app`, `bot`, `official` or `mini`."""
-        if "official" in ref or "mini" in ref:
-            return self._weixin_account(ref)
-        try:
-            return self.apps[int(ref["app"])] if "app" in ref else self.bots[str(ref["bot"])]
-        except (KeyError, ValueError, TypeError) as error:
-            raise ControlError("no such app or bot") from error
-
-    def _weixin_account(self, ref: JSON) -> WeixinAccount:
-        kind, name = (OfficialAccount, "official") if "official" in ref else (MiniProgram, "mini")
-        account = self.weixin.get(str(ref[name]))
-        if not isinstance(account, kind):
-            raise ControlError("no such Official Account or Mini Program")
-        return account
-
-    def person(self, account: WeixinAccount, openid: object) -> Person | None:
-        """None where the openid is another account's, too: the platform tells no difference."""
-        person = self.persons.get(str(openid))
-        return person if person and person.account == account.appid else None
-
-    def standing(self, person: Person) -> Standing:
-        return self.standings.setdefault(person.openid, Standing())
-
-    def member(self, userid: str) -> Member | None:
-        return self.members.get(userid.lower())
-
-    def visible(self, app: App) -> list[Member]:
-        if app.members is None:
-            return list(self.members.values())
-        return [m for u in app.members if (m := self.member(u))]
 
     def add(self, chat: str, who: str, kind: str, **rest: Any) -> Entry:
         entry = Entry(next(self._seq), chat, self.now(), who, kind, **rest)
@@ -256,6 +123,9 @@ class World:
     def entries(self, msgid: str) -> list[Entry]:
         return [entry for chat in self.chats.values() for entry in chat if entry.msgid == msgid]
 
+    def entry(self, seq: object) -> Entry | None:
+        return next((entry for chat in self.chats.values() for entry in chat if entry.seq == seq), None)
+
     def keep_media(self, kind: str, name: str, data: bytes, mime: str, **rest: Any) -> Media:
         media = Media(secrets.token_urlsafe(48), kind, name, data, mime, self.now(), **rest)
         self.media[media.id] = media
@@ -269,11 +139,6 @@ class World:
         if media is None or media.owner != owner or self.now() - media.created > self.settings.media_seconds:
             return None
         return media
-
-
-def single_chat(account: Account, userid: str) -> str:
-    """An openid is case-sensitive, a company's userid is not."""
-    return f"{account.id}:{userid if isinstance(account, WeixinAccount) else userid.lower()}"
 
 
 def plain(item: Any) -> JSON:

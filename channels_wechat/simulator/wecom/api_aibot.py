@@ -2,19 +2,22 @@
 
 import secrets
 
-from channels_wechat.simulator.core.calls import Answer, Call, Endpoint
+from channels_wechat.simulator.core.calls import Answer
+from channels_wechat.simulator.core.content import show
 from channels_wechat.simulator.core.errors import PlatformError
-from channels_wechat.simulator.core.state import JSON, Bot, Once, World
+from channels_wechat.simulator.core.state import JSON
+from channels_wechat.simulator.wecom.calls import Call, Endpoint
 from channels_wechat.simulator.wecom.cards import check_card
-from channels_wechat.simulator.wecom.checks import show
+from channels_wechat.simulator.wecom.company import Bot, Company, Once
 
 MOST_BYTES = 20_480
 
 
-def new_url(world: World, bot: Bot, chat: str, msgid: str) -> str:
+def new_url(company: Company, bot: Bot, chat: str, msgid: str) -> str:
     code = secrets.token_urlsafe(32)
+    world = company.world
     expires = world.now() + world.settings.response_url_seconds
-    world.response_codes[code] = Once(bot.id, msgid, expires, chat=chat)
+    company.response_codes[code] = Once(bot.id, msgid, expires, chat=chat)
     return f"{world.base_url}/cgi-bin/aibot/response?response_code={code}"
 
 
@@ -33,7 +36,7 @@ def check_content(body: JSON) -> tuple[str, JSON]:
 
 
 async def response(call: Call) -> Answer:
-    code = call.world.response_codes.get(call.query("response_code"))
+    code = call.platform.company.response_codes.get(call.query("response_code"))
     if code is None or code.spent or code.expires < call.world.now():
         raise PlatformError(60140, "invalid response_code")
     msgtype, content = check_content(call.body)

@@ -3,22 +3,24 @@
 import re
 import secrets
 
-from channels_wechat.simulator.core.calls import Answer, Call, Endpoint
+from channels_wechat.simulator.core.calls import Answer
+from channels_wechat.simulator.core.content import show
 from channels_wechat.simulator.core.errors import PlatformError
-from channels_wechat.simulator.core.state import Group
-from channels_wechat.simulator.wecom.checks import APPCHAT, Context, check_message, show
+from channels_wechat.simulator.wecom.calls import Call, Endpoint
+from channels_wechat.simulator.wecom.checks import APPCHAT, Context, check_message
+from channels_wechat.simulator.wecom.company import Group
 
 CHATID = re.compile(r"[0-9a-zA-Z]{1,32}")
 
 
 def check_scope(call: Call) -> None:
-    if call.app.members is not None:
+    if call.account.members is not None:
         raise PlatformError(60011, "no privilege: the app's visible scope must be the root department")
 
 
 def check_users(call: Call, userids: list[str]) -> list[str]:
     for userid in userids:
-        if call.world.member(userid) is None:
+        if call.platform.company.member(userid) is None:
             raise PlatformError(86003, f"invalid chat member: {userid}")
     return userids
 
@@ -35,10 +37,10 @@ def check_size(count: int) -> None:
 
 
 def own_group(call: Call, chatid: str) -> Group:
-    group = call.world.groups.get(chatid)
+    group = call.platform.company.groups.get(chatid)
     if group is None:
         raise PlatformError(40050, "chatid does not exist")
-    if group.creator != call.app.agentid:
+    if group.creator != call.account.agentid:
         raise PlatformError(86008, "chat was not created by this app")
     return group
 
@@ -48,7 +50,7 @@ async def create(call: Call) -> Answer:
     chatid = str(call.body.get("chatid") or secrets.token_hex(16))
     if not CHATID.fullmatch(chatid):
         raise PlatformError(86001, "invalid chatid")
-    if chatid in call.world.groups:
+    if chatid in call.platform.company.groups:
         raise PlatformError(86005, "chatid exists")
     users = check_users(call, list(call.body.get("userlist") or []))
     check_size(len(users))
@@ -56,7 +58,7 @@ async def create(call: Call) -> Answer:
     if owner not in users:
         raise PlatformError(86207, "owner is not in userlist")
     name = check_name(str(call.body.get("name") or ""))
-    call.world.groups[chatid] = Group(chatid, name, owner, users, call.app.agentid)
+    call.platform.company.groups[chatid] = Group(chatid, name, owner, users, call.account.agentid)
     return {"chatid": chatid}
 
 
@@ -86,13 +88,13 @@ async def send(call: Call) -> Answer:
     """Excess over 200 a minute per member is dropped without an error; one window per group stands for its members."""
     check_scope(call)
     group = own_group(call, str(call.body.get("chatid")))
-    msgtype, content = check_message(call.body, Context(call.world, APPCHAT))
+    msgtype, content = check_message(call.body, Context(call.world, surface=APPCHAT))
     most = call.world.settings.appchat_member_per_minute
-    if not call.platform.windows.take(f"{call.app.id} {group.chatid}", (most, 60.0)):
+    if not call.platform.windows.take(f"{call.account.id} {group.chatid}", (most, 60.0)):
         call.world.record.counters["dropped"] += 1
         return {}
     text, data = show(call.world, msgtype, content)
-    call.world.add(group.chatid, call.app.id, msgtype, text=text, data=data, via="appchat/send")
+    call.world.add(group.chatid, call.account.id, msgtype, text=text, data=data, via="appchat/send")
     return {}
 
 

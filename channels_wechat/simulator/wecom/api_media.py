@@ -1,54 +1,28 @@
 """Uploads and downloads (facts: wecom.md 7), a user's media for an AI bot (6.1) and the pages' pictures."""
 
-import mimetypes
 import re
-from dataclasses import dataclass
-from urllib.parse import quote
 
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 
 from channels_wechat.simulator.core import crypto
-from channels_wechat.simulator.core.calls import Answer, Call, Endpoint
+from channels_wechat.simulator.core.calls import Answer
 from channels_wechat.simulator.core.errors import PlatformError
 from channels_wechat.simulator.core.state import World
-from channels_wechat.simulator.wecom.checks import IMAGE_MAGIC
+from channels_wechat.simulator.core.uploads import (
+    AMR_MAGIC,
+    IMAGE_MAGIC,
+    MB,
+    Upload,
+    amr_seconds,
+    disposition,
+    guess,
+    read_upload,
+)
+from channels_wechat.simulator.wecom.calls import Call, Endpoint
 
-MB = 2**20
 MOST = {"image": 10 * MB, "voice": 2 * MB, "video": 10 * MB, "file": 20 * MB}
 PIECE = 20 * MB
-AMR_MAGIC = b"#!AMR\n"
-AMR_FRAME = (13, 14, 16, 18, 20, 21, 27, 32, 6)  # bytes of a 20 ms frame by mode, its header byte included
 RANGE = re.compile(r"bytes=(\d+)-(\d*)")
-
-
-@dataclass(frozen=True)
-class Upload:
-    name: str
-    data: bytes
-
-
-async def read_upload(request: web.Request) -> Upload:
-    if not request.content_type.startswith("multipart/"):
-        raise PlatformError(40035, "multipart/form-data is required")
-    async for part in await request.multipart():
-        if isinstance(part, BodyPartReader) and part.name == "media":
-            return Upload(plain_name(part), bytes(await part.read()))
-    raise PlatformError(44001, "empty media data")
-
-
-def plain_name(part: BodyPartReader) -> str:
-    """Only a plain filename="…" is read, not RFC 2231: the platform is reported not to know that (7)."""
-    found = re.search(r'filename="([^"]*)"', part.headers.get("Content-Disposition", ""))
-    return found.group(1) if found else ""
-
-
-def amr_seconds(data: bytes) -> float:
-    position, frames = len(AMR_MAGIC), 0
-    while position < len(data):
-        mode = data[position] >> 3 & 0x0F
-        position += AMR_FRAME[mode] if mode < len(AMR_FRAME) else 1
-        frames += 1
-    return frames * 0.02
 
 
 def check_upload(kind: str, upload: Upload, allowed: tuple[str, ...]) -> None:
@@ -71,10 +45,6 @@ def check_upload(kind: str, upload: Upload, allowed: tuple[str, ...]) -> None:
         raise PlatformError(45007, "voice is longer than 60 seconds")
 
 
-def guess(name: str) -> str:
-    return mimetypes.guess_type(name)[0] or "application/octet-stream"
-
-
 async def store(call: Call, allowed: tuple[str, ...], owner: str = "") -> Answer:
     kind = call.query("type")
     upload = await read_upload(call.request)
@@ -94,12 +64,6 @@ async def uploadimg(call: Call) -> Answer:
         raise PlatformError(45001, "image exceeds 2 MB")
     media = call.world.keep_media("image", upload.name, upload.data, guess(upload.name), owner="uploadimg")
     return {"url": f"{call.world.base_url}/media/pic/{media.id}"}
-
-
-def disposition(name: str) -> str:
-    if name.isascii():
-        return f'attachment; filename="{name}"'
-    return f"attachment; filename*=UTF-8''{quote(name)}"
 
 
 def span(header: str, size: int) -> slice | None:

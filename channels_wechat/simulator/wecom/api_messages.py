@@ -5,27 +5,30 @@ import json
 import secrets
 from collections.abc import Iterable
 
-from channels_wechat.simulator.core.calls import Answer, Call, Endpoint
+from channels_wechat.simulator.core.calls import Answer
+from channels_wechat.simulator.core.content import show
 from channels_wechat.simulator.core.errors import PlatformError
 from channels_wechat.simulator.core.recent import Recent
 from channels_wechat.simulator.core.record import KEEP
-from channels_wechat.simulator.core.state import JSON, App, Entry, Member, Once, World, single_chat
+from channels_wechat.simulator.core.state import JSON, Entry, World
+from channels_wechat.simulator.wecom.calls import Call, Endpoint
 from channels_wechat.simulator.wecom.cards import INTERACTIONS, check_card
-from channels_wechat.simulator.wecom.checks import APP, Context, check_message, show
+from channels_wechat.simulator.wecom.checks import APP, Context, check_message
+from channels_wechat.simulator.wecom.company import App, Company, Member, Once, single_chat
 
 
 class Recipients:
     """touser, toparty and totag resolved against the app's visible scope; what does not resolve is kept."""
 
-    def __init__(self, world: World, app: App, body: JSON) -> None:
+    def __init__(self, company: Company, app: App, body: JSON) -> None:
         users, parties, tags = (split(body.get(name)) for name in ("touser", "toparty", "totag"))
         if not users + parties + tags:
             raise PlatformError(82001, "touser, toparty and totag are all empty")
         if len(users) > 1000 or len(parties) > 100 or len(tags) > 100:
             raise PlatformError(81017, "too many recipients")
-        visible = {member.userid.lower(): member for member in world.visible(app)}
+        visible = {member.userid.lower(): member for member in company.visible(app)}
         everyone = users == ["@all"]
-        known_parties = {str(number) for member in world.members.values() for number in member.department}
+        known_parties = {str(number) for member in company.members.values() for number in member.department}
         self.invalid_users = [] if everyone else [u.lower() for u in users if u.lower() not in visible]
         self.invalid_parties = [] if everyone else [p for p in parties if p not in known_parties]
         self.invalid_tags = [] if everyone else tags  # the simulated company has no tags
@@ -59,8 +62,8 @@ def check_agent(call: Call) -> None:
     agentid = call.body.get("agentid")
     if agentid in (None, ""):
         raise PlatformError(40063, "some parameters are empty: agentid")
-    if agentid != call.app.agentid:
-        known = agentid in call.world.apps
+    if agentid != call.account.agentid:
+        known = agentid in call.platform.company.apps
         raise PlatformError(301002 if known else 40056, "agentid does not fit the access_token")
 
 
@@ -72,7 +75,7 @@ class SentMessages:
 
     def key(self, call: Call, members: list[Member], msgtype: str, content: JSON) -> str:
         users = sorted(member.userid.lower() for member in members)
-        whole = json.dumps([call.app.agentid, users, msgtype, content], sort_keys=True)
+        whole = json.dumps([call.account.agentid, users, msgtype, content], sort_keys=True)
         return hashlib.sha256(whole.encode()).hexdigest()
 
     def earlier(self, key: str, now: float, interval: float) -> JSON | None:
@@ -98,8 +101,8 @@ class Messages:
     async def send(self, call: Call) -> Answer:
         if call.body.get("msgtype") != "miniprogram_notice":
             check_agent(call)
-        recipients = Recipients(call.world, call.app, call.body)
-        msgtype, content = check_message(call.body, Context(call.world, APP))
+        recipients = Recipients(call.platform.company, call.account, call.body)
+        msgtype, content = check_message(call.body, Context(call.world, surface=APP))
         interval = duplicate_interval(call.body)
         key, now = self._sent.key(call, recipients.members, msgtype, content), call.world.now()
         if interval and (first := self._sent.earlier(key, now, interval)):
@@ -107,16 +110,17 @@ class Messages:
             return first
         answer = {"msgid": secrets.token_urlsafe(48)} | recipients.answer()
         if msgtype == "template_card" and content["card_type"] in INTERACTIONS:
-            answer["response_code"] = new_card_code(call.world, call.app.id, answer["msgid"])
+            answer["response_code"] = new_card_code(call.platform.company, call.account.id, answer["msgid"])
         self._sent.remember(key, now, answer)
         for member in recipients.members:
             deliver(call, member, msgtype, content, answer["msgid"])
         return answer
 
 
-def new_card_code(world: World, owner: str, msgid: str) -> str:
+def new_card_code(company: Company, owner: str, msgid: str) -> str:
     code = secrets.token_urlsafe(32)
-    world.card_codes[code] = Once(owner, msgid, world.now() + world.settings.card_seconds)
+    world = company.world
+    company.card_codes[code] = Once(owner, msgid, world.now() + world.settings.card_seconds)
     return code
 
 
@@ -124,14 +128,14 @@ def deliver(call: Call, member: Member, msgtype: str, content: JSON, msgid: str)
     """Into one member's chat; what is above the member's limits vanishes without an error."""
     limits, world = call.world.settings, call.world
     windows = ((limits.member_per_minute, 60.0), (limits.member_per_hour, 3600.0))
-    if not call.platform.windows.take(f"{call.app.id} {member.userid.lower()}", *windows):
+    if not call.platform.windows.take(f"{call.account.id} {member.userid.lower()}", *windows):
         world.record.counters["dropped"] += 1
         return
     text, data = show(world, msgtype, content)
     safe = {"safe": call.body["safe"]} if call.body.get("safe") else {}
     world.add(
-        single_chat(call.app, member.userid),
-        call.app.id,
+        single_chat(call.account, member.userid),
+        call.account.id,
         msgtype,
         text=text,
         data=data | safe,
@@ -142,7 +146,7 @@ def deliver(call: Call, member: Member, msgtype: str, content: JSON, msgid: str)
 
 async def recall(call: Call) -> Answer:
     entries = call.world.entries(str(call.body.get("msgid") or ""))
-    mine = [entry for entry in entries if entry.who == call.app.id and entry.via == "message/send"]
+    mine = [entry for entry in entries if entry.who == call.account.id and entry.via == "message/send"]
     if not mine:
         raise PlatformError(40058, "invalid msgid")
     if call.world.now() - mine[0].at > call.world.settings.recall_seconds:
@@ -155,8 +159,8 @@ async def recall(call: Call) -> Answer:
 
 async def update_template_card(call: Call) -> Answer:
     check_agent(call)
-    code = call.world.card_codes.get(str(call.body.get("response_code") or ""))
-    if code is None or code.spent or code.owner != call.app.id or code.expires < call.world.now():
+    code = call.platform.company.card_codes.get(str(call.body.get("response_code") or ""))
+    if code is None or code.spent or code.owner != call.account.id or code.expires < call.world.now():
         raise PlatformError(60140, "invalid response_code")
     change = card_change(call.body)
     entries = call.world.entries(code.msgid)
@@ -166,7 +170,7 @@ async def update_template_card(call: Call) -> Answer:
     code.spent = True
     for entry in entries:
         change_card(call.world, entry, change)
-    invalid = [u for u in call.body.get("userids") or [] if call.world.member(u) is None]
+    invalid = [u for u in call.body.get("userids") or [] if call.platform.company.member(u) is None]
     return {"invaliduser": invalid}
 
 

@@ -1,14 +1,16 @@
 """Group robots by webhook (facts: wecom.md 5): the key in the URL is all there is."""
 
-from channels_wechat.simulator.core.calls import Answer, Call, Endpoint
+from channels_wechat.simulator.core.calls import Answer
+from channels_wechat.simulator.core.content import show
 from channels_wechat.simulator.core.errors import PlatformError
-from channels_wechat.simulator.core.state import Robot
 from channels_wechat.simulator.wecom import api_media
-from channels_wechat.simulator.wecom.checks import WEBHOOK, Context, check_message, show
+from channels_wechat.simulator.wecom.calls import Call, Endpoint
+from channels_wechat.simulator.wecom.checks import WEBHOOK, Context, check_message
+from channels_wechat.simulator.wecom.company import Robot
 
 
 def find(call: Call) -> Robot:
-    robot = call.world.robots.get(call.query("key"))
+    robot = call.platform.company.robots.get(call.query("key"))
     if robot is None:
         raise PlatformError(93000, "invalid webhook url")
     return robot
@@ -19,7 +21,7 @@ async def send(call: Call) -> Answer:
     robot = find(call)
     if not call.platform.windows.take(f"robot:{robot.key}", (call.world.settings.robot_per_minute, 60.0)):
         raise PlatformError(45009, "api freq out of limit")
-    msgtype, content = check_message(call.body, Context(call.world, WEBHOOK, owner=robot.key))
+    msgtype, content = check_message(call.body, Context(call.world, robot.key, WEBHOOK))
     text, data = show(call.world, msgtype, content)
     call.world.add(robot.chat, f"robot:{robot.name}", msgtype, text=text, data=data, via="webhook")
     return {}

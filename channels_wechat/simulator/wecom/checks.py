@@ -5,13 +5,13 @@ import binascii
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from channels_wechat.simulator.core.content import Uploads, length, require
 from channels_wechat.simulator.core.errors import PlatformError
-from channels_wechat.simulator.core.state import JSON, Media, World
+from channels_wechat.simulator.core.state import JSON
+from channels_wechat.simulator.core.uploads import IMAGE_MAGIC
 from channels_wechat.simulator.wecom.cards import NOTICES, TYPES, check_card
 
-IMAGE_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 COMMON = frozenset({"text", "image", "voice", "file", "news", "markdown", "template_card"})
 
 
@@ -29,19 +29,9 @@ APPCHAT = Surface((COMMON | {"video", "textcard", "mpnews"}) - {"template_card"}
 WEBHOOK = Surface(COMMON | {"markdown_v2"}, markdown_bytes=4096, cards=NOTICES)
 
 
-def length(value: Any) -> int:
-    return len(str(value or "").encode())
-
-
 def limit(content: JSON, name: str, most: int, errcode: int) -> None:
     if length(content.get(name)) > most:
         raise PlatformError(errcode, f"{name} exceeds {most} bytes")
-
-
-def require(content: JSON, *names: str) -> None:
-    for name in names:
-        if not content.get(name):
-            raise PlatformError(40063, f"some parameters are empty: {name}")
 
 
 def check_url(content: JSON, *names: str) -> None:
@@ -51,20 +41,10 @@ def check_url(content: JSON, *names: str) -> None:
 
 
 @dataclass
-class Context:
-    """What a check may look at: the uploads, and whose they must be."""
+class Context(Uploads):
+    """What a check may look at: the uploads, whose they must be, and where the message is going."""
 
-    world: World
-    surface: Surface
-    owner: str = ""
-
-    def media(self, content: JSON, kind: str, name: str = "media_id") -> Media:
-        if not content.get(name):
-            raise PlatformError(41006, "missing media_id")
-        media = self.world.find_media(str(content[name]), self.owner)
-        if media is None or media.kind != kind:
-            raise PlatformError(40007, "invalid media_id")
-        return media
+    surface: Surface = APP
 
 
 def check_text(content: JSON, context: Context) -> None:
@@ -203,24 +183,3 @@ def check_message(body: JSON, context: Context) -> tuple[str, JSON]:
         raise PlatformError(40063, f"some parameters are empty: {msgtype}")
     CHECKS[msgtype](content, context)
     return msgtype, content
-
-
-def show(world: World, msgtype: str, content: JSON) -> tuple[str, JSON]:
-    """Text and data of the transcript entry: what the member sees, media without their bytes."""
-    text = str(content.get("content") or content.get("title") or "")
-    if msgtype == "mpnews" or msgtype == "news":
-        text = str(content["articles"][0]["title"])
-    if msgtype == "template_card":
-        text = str((content.get("main_title") or {}).get("title") or content.get("sub_title_text") or "")
-    data = {name: value for name, value in content.items() if name not in ("content", "base64")}
-    media = world.media.get(str(content.get("media_id")))
-    if media is None and content.get("base64"):
-        raw = base64.b64decode(str(content["base64"]))
-        media = world.keep_media("image", "image.png", raw, "image/png", owner="shown")
-    return text, data | (media_facts(media) if media else {})
-
-
-def media_facts(media: Media) -> JSON:
-    """`url` is where the chat page and tests read the bytes."""
-    url = f"/media/pic/{media.id}"
-    return {"name": media.name, "size": len(media.data), "mime": media.mime, "url": url}

@@ -1,7 +1,4 @@
-"""Callbacks on the wire: sealed for an app (XML) or an AI bot (JSON), and their passive replies opened (wecom.md 2.3, 6.1).
-
-Those of WeChat accounts are made in envelopes_weixin.py.
-"""
+"""Callbacks on the wire: sealed for an app (XML) or an AI bot (JSON), and their passive replies opened (wecom.md 2.3, 6.1)."""
 
 import json
 import secrets
@@ -11,49 +8,41 @@ from channels_wechat.simulator.core import crypto
 from channels_wechat.simulator.core.crypto import CryptoError
 from channels_wechat.simulator.core.markup import from_xml, to_xml
 from channels_wechat.simulator.core.sealed import Sealed
-from channels_wechat.simulator.core.state import JSON, Account, App, Bot
-from channels_wechat.simulator.weixin import envelopes
-from channels_wechat.simulator.weixin.accounts import WeixinAccount
+from channels_wechat.simulator.wecom.company import Account, App
 
 
-def signed_params(account: App | Bot, encrypted: str) -> dict[str, str]:
-    timestamp, nonce = str(int(time.time())), str(secrets.randbelow(10**10))
-    given = crypto.signature(account.token, timestamp, nonce, encrypted)
-    return {"msg_signature": given, "timestamp": timestamp, "nonce": nonce}
+class WeComEnvelope:
+    def __init__(self, account: Account) -> None:
+        self._account = account
 
+    def _signed(self, encrypted: str) -> dict[str, str]:
+        timestamp, nonce = str(int(time.time())), str(secrets.randbelow(10**10))
+        given = crypto.signature(self._account.token, timestamp, nonce, encrypted)
+        return {"msg_signature": given, "timestamp": timestamp, "nonce": nonce}
 
-def seal(account: Account, plain: bytes, openid: str = "") -> Sealed:
-    """A new nonce, timestamp and random prefix every time, as in the platform's retries."""
-    if isinstance(account, WeixinAccount):
-        return envelopes.seal(account, plain, openid)
-    encrypted = crypto.encrypt(account.aes_key, plain, account.receiveid)
-    params = signed_params(account, encrypted)
-    if isinstance(account, App):
-        head: JSON = {"ToUserName": account.corpid, "AgentID": str(account.agentid), "Encrypt": encrypted}
-        return Sealed(params, to_xml(head).encode(), "text/xml")
-    return Sealed(params, json.dumps({"encrypt": encrypted}).encode(), "application/json")
+    def seal(self, plain: bytes, openid: str = "") -> Sealed:
+        account = self._account
+        encrypted = crypto.encrypt(account.aes_key, plain, account.receiveid)
+        params = self._signed(encrypted)
+        if isinstance(account, App):
+            head = {"ToUserName": account.corpid, "AgentID": str(account.agentid), "Encrypt": encrypted}
+            return Sealed(params, to_xml(head).encode(), "text/xml")
+        return Sealed(params, json.dumps({"encrypt": encrypted}).encode(), "application/json")
 
+    def verification(self, echo: str) -> dict[str, str]:
+        echostr = crypto.encrypt(self._account.aes_key, echo.encode(), self._account.receiveid)
+        return self._signed(echostr) | {"echostr": echostr}
 
-def verification(account: Account, echo: str) -> dict[str, str]:
-    """The query of the console's check of a callback URL; WeChat's echostr is clear in every mode."""
-    if isinstance(account, WeixinAccount):
-        return envelopes.signed(account) | {"echostr": echo}
-    echostr = crypto.encrypt(account.aes_key, echo.encode(), account.receiveid)
-    return signed_params(account, echostr) | {"echostr": echostr}
-
-
-def open_reply(account: Account, body: bytes, nonce: str) -> bytes:
-    """The plaintext of a passive reply, b"" for the empty 200. CryptoError where the platform would ignore it."""
-    if isinstance(account, WeixinAccount):
-        return envelopes.open_reply(account, body)
-    if not body.strip():
-        return b""
-    if isinstance(account, App):
-        encrypted, given, timestamp, used = _xml_reply(body)
-    else:
-        encrypted, given, timestamp, used = _json_reply(body, nonce)
-    crypto.check_signature(given, account.token, timestamp, used, encrypted)
-    return crypto.decrypt(account.aes_key, encrypted, account.receiveid)
+    def open_reply(self, body: bytes, nonce: str) -> bytes:
+        if not body.strip():
+            return b""
+        account = self._account
+        if isinstance(account, App):
+            encrypted, given, timestamp, used = _xml_reply(body)
+        else:
+            encrypted, given, timestamp, used = _json_reply(body, nonce)
+        crypto.check_signature(given, account.token, timestamp, used, encrypted)
+        return crypto.decrypt(account.aes_key, encrypted, account.receiveid)
 
 
 def _xml_reply(body: bytes) -> tuple[str, ...]:

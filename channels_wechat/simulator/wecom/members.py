@@ -1,41 +1,37 @@
 """Members speak, open chats, press buttons: each becomes a transcript entry and a callback."""
 
 import json
-from typing import Any, cast
+from typing import Any
 
 from channels_wechat.simulator.core.callbacks import Callbacks, Item
+from channels_wechat.simulator.core.content import media_facts
 from channels_wechat.simulator.core.errors import ControlError
 from channels_wechat.simulator.core.markup import from_xml, to_xml
 from channels_wechat.simulator.core.record import Delivery
-from channels_wechat.simulator.core.state import JSON, App, Bot, Entry, Media, World, single_chat
+from channels_wechat.simulator.core.state import JSON, Entry, Media
 from channels_wechat.simulator.wecom import payloads
 from channels_wechat.simulator.wecom.api_aibot import new_url
 from channels_wechat.simulator.wecom.api_messages import new_card_code
-from channels_wechat.simulator.wecom.checks import media_facts
+from channels_wechat.simulator.wecom.company import Account, App, Bot, Company, single_chat
 from channels_wechat.simulator.wecom.streams import Exchange, Streams, new_msgid
-from channels_wechat.simulator.weixin.accounts import WeixinAccount
-from channels_wechat.simulator.weixin.followers import Followers
 
 
-class People:
-    def __init__(self, world: World, callbacks: Callbacks, streams: Streams, followers: Followers) -> None:
-        self.world = world
-        self.followers = followers
+class Members:
+    def __init__(self, company: Company, callbacks: Callbacks, streams: Streams) -> None:
+        self.company = company
+        self.world = company.world
         self._callbacks = callbacks
         self._streams = streams
 
-    def say(self, spec: JSON) -> JSON:
+    def say(self, account: Account, spec: JSON) -> JSON:
         """A member's message (the control API's POST /sim/say). Returns {"id", "chat", "entry"}."""
-        account = self.world.account(spec)
-        if isinstance(account, WeixinAccount):
-            return self.followers.say(account, self.followers.speaker(account, spec), spec)
         userid = self._speaker(spec)
         if isinstance(account, App):
             return self._say_to_app(account, userid, spec)
         return self._say_to_bot(account, userid, spec)
 
     def _speaker(self, spec: JSON) -> str:
-        member = self.world.member(str(spec.get("from", "")))
+        member = self.company.member(str(spec.get("from", "")))
         if member is None:
             raise ControlError("`from` must be the userid of a member")
         return member.userid
@@ -67,7 +63,7 @@ class People:
             base["quote"] = payloads.bot_content(self.world, bot, quote, media)
             entry.data["quote"] = shown_text(base["quote"]) or base["quote"]["msgtype"]
         if heard:
-            base["response_url"] = new_url(self.world, bot, chat, base["msgid"])
+            base["response_url"] = new_url(self.company, bot, chat, base["msgid"])
             self._exchange(bot, chat, userid, base, "message", spec)
         else:
             self._not_heard(bot, chat, base)
@@ -81,12 +77,12 @@ class People:
         chatid = str(spec.get("chat") or "")
         if not chatid:
             return single_chat(bot, userid)
-        if chatid not in self.world.groups:
+        if chatid not in self.company.groups:
             raise ControlError("no such group")
         return chatid
 
     def _json_head(self, bot: Bot, userid: str, spec: JSON) -> JSON:
-        member = self.world.members[userid.lower()]
+        member = self.company.members[userid.lower()]
         head: JSON = {"msgid": new_msgid(), "aibotid": bot.aibotid}
         if spec.get("chat"):
             head["chatid"] = spec["chat"]
@@ -100,24 +96,15 @@ class People:
         text = str(spec.get("text", ""))
         return self.world.add(chat, userid, kind, text=text, data=data, msgid=msgid, via="member")
 
-    def event(self, spec: JSON) -> JSON:
-        """Any event (POST /sim/event): the account, "from", "chat", "event", "fields", or "raw" for a body of one's own."""
-        account = self.world.account(spec)
-        if isinstance(account, WeixinAccount):
-            return self._weixin_event(account, spec)
+    def event(self, account: Account, spec: JSON) -> JSON:
+        """Any event (POST /sim/event): "from", "chat", "event", "fields", or "raw" for a body of one's own."""
         if "raw" in spec:
             return self._raw(account, spec)
         if isinstance(account, App):
             return self._app_event(account, spec)
         return self._bot_event(account, self._speaker(spec), spec)
 
-    def _weixin_event(self, account: WeixinAccount, spec: JSON) -> JSON:
-        if "raw" in spec:
-            return self.followers.raw(account, spec)
-        person = self.followers.speaker(account, spec)
-        return self.followers.event(account, person, str(spec.get("event")), spec.get("fields") or {}, spec)
-
-    def _raw(self, account: App | Bot, spec: JSON) -> JSON:
+    def _raw(self, account: Account, spec: JSON) -> JSON:
         """`raw` is the plaintext: a text, or an object that becomes XML for an app and JSON for a bot."""
         raw, chat = spec["raw"], str(spec.get("chat") or f"{account.id}:raw")
         if isinstance(raw, dict):
@@ -146,20 +133,15 @@ class People:
         base = self._json_head(bot, userid, spec)
         base |= {"create_time": int(self.world.now()), "msgtype": "event", "event": event}
         if name == "template_card_event":
-            base["response_url"] = new_url(self.world, bot, chat, base["msgid"])
+            base["response_url"] = new_url(self.company, bot, chat, base["msgid"])
         self._exchange(bot, chat, userid, base, name, spec, card)
         return {"id": base["msgid"], "chat": chat}
 
-    def click(self, spec: JSON) -> JSON:
-        """A member presses a button or submits a card: {"entry": seq, "from", "key", "selected": {question: [option]}}."""
-        entry = next((e for chat in self.world.chats.values() for e in chat if e.seq == spec.get("entry")), None)
-        if entry is None or not entry.who.startswith(("app:", "bot:", "official:")):
-            raise ControlError("no such card")
-        if entry.kind == "msgmenu":
-            return self.followers.tap(entry, spec)
+    def click(self, entry: Entry, spec: JSON) -> JSON:
+        """A member presses a button or submits a card: {"from", "key", "selected": {question: [option]}}."""
         userid = self._speaker(spec)
-        card, kind = entry.data.get("card") or entry.data, entry.who.split(":")[0]
-        account = self.world.account({kind: entry.who.split(":", 1)[1]})
+        card, (kind, name) = entry.data.get("card") or entry.data, entry.who.split(":", 1)
+        account = self.company.account({kind: name})
         if isinstance(account, App):
             return self._app_click(account, userid, entry, card, spec)
         selected = [
@@ -173,9 +155,7 @@ class People:
         }
         fields |= {"selected_items": {"selected_item": selected}} if selected else {}
         where = {} if entry.chat.startswith("bot:") else {"chat": entry.chat}
-        return self._bot_event(
-            cast("Bot", account), userid, where | {"event": "template_card_event", "fields": fields}, entry
-        )
+        return self._bot_event(account, userid, where | {"event": "template_card_event", "fields": fields}, entry)
 
     def _app_click(self, app: App, userid: str, entry: Entry, card: JSON, spec: JSON) -> JSON:
         selected = [
@@ -186,7 +166,7 @@ class People:
             "EventKey": str(spec.get("key", "")),
             "TaskId": str(card.get("task_id", "")),
             "CardType": str(card.get("card_type", "")),
-            "ResponseCode": new_card_code(self.world, app.id, entry.msgid),
+            "ResponseCode": new_card_code(self.company, app.id, entry.msgid),
         }
         fields |= {"SelectedItems": {"SelectedItem": selected}} if selected else {}
         return self._app_event(app, {"from": userid, "event": "template_card_event", "fields": fields})
@@ -208,7 +188,7 @@ class People:
         )
 
     def _enqueue(
-        self, account: App | Bot, chat: str, msgid: str, kind: str, plain: bytes, spec: JSON, **hooks: Any
+        self, account: Account, chat: str, msgid: str, kind: str, plain: bytes, spec: JSON, **hooks: Any
     ) -> None:
         settings = self.world.settings
         if isinstance(account, App):

@@ -1,12 +1,11 @@
 """What members say and do, in the platform's words: XML fields for an app (wecom.md 2.4, 2.5), JSON for a bot (6.1)."""
 
-import base64
-import binascii
 from typing import Any
 
 from channels_wechat.simulator.core.errors import ControlError
-from channels_wechat.simulator.core.state import JSON, App, Bot, Media, World
-from channels_wechat.simulator.wecom.api_media import guess
+from channels_wechat.simulator.core.state import JSON, Media, World
+from channels_wechat.simulator.core.uploads import guess, read_bytes
+from channels_wechat.simulator.wecom.company import App, Bot
 
 APP_KINDS = ("text", "image", "voice", "video", "location", "link")
 GROUP_KINDS = ("text", "mixed")
@@ -60,13 +59,6 @@ BOT_EVENTS: dict[str, JSON] = {
     "template_card_event": {"card_type": "button_interaction", "event_key": "key", "task_id": "task"},
     "feedback_event": {"id": "FEEDBACKID", "type": 2, "content": "不准确", "inaccurate_reason_list": [2, 4]},
 }
-
-
-def read_bytes(spec: JSON) -> bytes:
-    try:
-        return base64.b64decode(str(spec.get("data") or ""), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ControlError("data must be base64") from error
 
 
 def keep(world: World, spec: JSON, aes_key: str = "") -> Media:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from channels_wechat.simulator.core.callbacks import Callbacks
+from channels_wechat.simulator.core.content import media_facts, show
 from channels_wechat.simulator.core.errors import PlatformError
 from channels_wechat.simulator.core.record import StreamState
-from channels_wechat.simulator.core.state import JSON, Bot, Entry, World
+from channels_wechat.simulator.core.state import JSON, Entry, World
 from channels_wechat.simulator.wecom.api_aibot import MOST_BYTES
 from channels_wechat.simulator.wecom.cards import check_card
-from channels_wechat.simulator.wecom.checks import check_inline_image, media_facts, show
+from channels_wechat.simulator.wecom.checks import check_inline_image
+from channels_wechat.simulator.wecom.company import Bot
 
 IMAGE_MOST = 10 * 2**20
 ALLOWED = {

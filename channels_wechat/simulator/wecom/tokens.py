@@ -2,13 +2,10 @@
 
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from channels_wechat.simulator.core.errors import PlatformError
-from channels_wechat.simulator.core.state import App, World
-
-if TYPE_CHECKING:
-    from channels_wechat.simulator.core.calls import Answer, Call
+from channels_wechat.simulator.core.state import World
+from channels_wechat.simulator.wecom.company import App
 
 
 @dataclass
@@ -56,17 +53,3 @@ class Tokens:
         """Its time is over: 42001 from now on."""
         if token := self._all.get(self._current.get(app.agentid, "")):
             token.expires = self._world.now()
-
-
-async def gettoken(call: "Call") -> "Answer":
-    corpid, secret = call.query("corpid"), call.query("corpsecret")
-    apps = [app for app in call.world.apps.values() if app.corpid == corpid]
-    if not apps:
-        raise PlatformError(40013, "invalid corpid")
-    app = next((app for app in apps if app.secret and app.secret == secret), None)
-    if app is None:
-        call.world.record.counters["wrong_secrets"] += 1
-        raise PlatformError(40001, "invalid credential")
-    text, seconds = call.platform.tokens.issue(app)
-    call.world.record.counters["token_requests"] += 1
-    return {"access_token": text, "expires_in": seconds}

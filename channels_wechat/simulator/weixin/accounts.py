@@ -3,11 +3,10 @@
 import hashlib
 import secrets
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from channels_wechat.simulator.core.errors import ControlError
-
-JSON = dict[str, Any]
+from channels_wechat.simulator.core.state import JSON
 
 MODES = ("plaintext", "compatible", "safe")
 FORMATS = ("xml", "json")

@@ -2,8 +2,7 @@
 
 from channels_wechat.simulator.core.errors import ControlError
 from channels_wechat.simulator.core.state import JSON, Media, World
-from channels_wechat.simulator.wecom.api_media import guess
-from channels_wechat.simulator.wecom.payloads import read_bytes
+from channels_wechat.simulator.core.uploads import guess, read_bytes
 from channels_wechat.simulator.weixin.accounts import OfficialAccount, WeixinAccount
 
 OFFICIAL_KINDS = ("text", "image", "voice", "video", "shortvideo", "location", "link")

@@ -2,12 +2,20 @@
 
 from aiohttp import web
 
-from channels_wechat.simulator.core.calls import Answer, Call, Endpoint
+from channels_wechat.simulator.core.calls import Answer
 from channels_wechat.simulator.core.errors import PlatformError
 from channels_wechat.simulator.core.state import World
-from channels_wechat.simulator.wecom.api_media import AMR_MAGIC, MB, amr_seconds, disposition, guess, read_upload
-from channels_wechat.simulator.wecom.checks import IMAGE_MAGIC
+from channels_wechat.simulator.core.uploads import (
+    AMR_MAGIC,
+    IMAGE_MAGIC,
+    MB,
+    amr_seconds,
+    disposition,
+    guess,
+    read_upload,
+)
 from channels_wechat.simulator.weixin.accounts import MiniProgram
+from channels_wechat.simulator.weixin.calls import Call, Endpoint
 
 MOST = {"image": 10 * MB, "voice": 2 * MB, "video": 10 * MB, "thumb": 64 * 1024}
 JPEG_MAGIC = b"\xff\xd8\xff"
@@ -34,19 +42,19 @@ def check(kind: str, data: bytes) -> None:
 async def upload(call: Call) -> Answer:
     """A Mini Program may upload pictures only."""
     kind = call.query("type")
-    if kind not in (("image",) if isinstance(call.weixin, MiniProgram) else MOST):
+    if kind not in (("image",) if isinstance(call.account, MiniProgram) else MOST):
         raise PlatformError(40004, "invalid media type")
     given = await read_upload(call.request)
     if not given.name:
         raise PlatformError(41005, "media data missing")
     check(kind, given.data)
-    media = call.world.keep_media(kind, given.name, given.data, guess(given.name), owner=call.weixin.appid)
+    media = call.world.keep_media(kind, given.name, given.data, guess(given.name), owner=call.account.appid)
     name = "thumb_media_id" if kind == "thumb" else "media_id"
     return {"type": kind, name: media.id, "created_at": int(media.created)}
 
 
 async def get(call: Call) -> Answer:
-    media = call.world.find_media(call.query("media_id"), call.weixin.appid)
+    media = call.world.find_media(call.query("media_id"), call.account.appid)
     if media is None:
         raise PlatformError(40007, "invalid media_id")
     if media.kind == "video":

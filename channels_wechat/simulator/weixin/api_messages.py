@@ -1,15 +1,15 @@
 """Customer-service messages, the typing indicator and what an account may know of a follower (facts: official_account.md 3, 7)."""
 
-from channels_wechat.simulator.core.calls import Answer, Call, Endpoint
+from channels_wechat.simulator.core.calls import Answer
 from channels_wechat.simulator.core.errors import PlatformError
-from channels_wechat.simulator.core.state import single_chat
-from channels_wechat.simulator.weixin import quotas, tokens
 from channels_wechat.simulator.weixin.accounts import OfficialAccount, Person
+from channels_wechat.simulator.weixin.calls import Call, Endpoint
 from channels_wechat.simulator.weixin.content_checks import check_content, labelled, show
+from channels_wechat.simulator.weixin.world import single_chat
 
 
 def recipient(call: Call, name: str = "touser") -> Person:
-    person = call.world.person(call.weixin, call.body.get(name))
+    person = call.platform.weixin.person(call.account, call.body.get(name))
     if person is None:
         raise PlatformError(40003, "invalid openid")
     return person
@@ -17,12 +17,12 @@ def recipient(call: Call, name: str = "touser") -> Person:
 
 async def send(call: Call) -> Answer:
     """Only a message that is accepted uses up one of the window."""
-    account, world, person = call.weixin, call.world, recipient(call)
+    account, world, person = call.account, call.world, recipient(call)
     msgtype, content = check_content(world, account, call.body)
     ai = labelled(account, call.body)
     if isinstance(account, OfficialAccount) and not person.subscribed:
         raise PlatformError(45015, "response out of time limit or subscription is canceled")
-    standing = world.standing(person)
+    standing = call.platform.weixin.standing(person)
     standing.take(world.now())
     standing.typing_until = 0
     text, data = show(world, msgtype, content)
@@ -32,7 +32,7 @@ async def send(call: Call) -> Answer:
 
 
 async def typing(call: Call) -> Answer:
-    world, standing = call.world, call.world.standing(recipient(call))
+    world, standing = call.world, call.platform.weixin.standing(recipient(call))
     command, now = call.body.get("command"), call.world.now()
     if command not in ("Typing", "CancelTyping"):
         raise PlatformError(45072, "command field only can be Typing or CancelTyping")
@@ -49,7 +49,7 @@ async def typing(call: Call) -> Answer:
 
 async def user_info(call: Call) -> Answer:
     """Since 2021 without a name: `subscribe` 0 comes with the openid alone."""
-    person = call.world.person(call.weixin, call.query("openid"))
+    person = call.platform.weixin.person(call.account, call.query("openid"))
     if person is None:
         raise PlatformError(40003, "invalid openid")
     if not person.subscribed:
@@ -71,11 +71,7 @@ async def user_info(call: Call) -> Answer:
 
 def endpoints() -> dict[str, Endpoint]:
     return {
-        "token": Endpoint("GET", tokens.token, needs_token=False, bare=True),
-        "stable_token": Endpoint("POST", tokens.stable_token, needs_token=False, json_body=False, bare=True),
         "message/custom/send": Endpoint("POST", send),
         "message/custom/typing": Endpoint("POST", typing),
         "user/info": Endpoint("GET", user_info, bare=True),
-        "openapi/quota/get": Endpoint("POST", quotas.quota_get),
-        "clear_quota": Endpoint("POST", quotas.clear_quota),
     }

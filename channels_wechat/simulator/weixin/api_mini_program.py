@@ -6,13 +6,15 @@ import secrets
 from collections.abc import Callable
 from typing import cast
 
-from channels_wechat.simulator.core.calls import Answer, Call, Endpoint
+from channels_wechat.simulator.core.calls import Answer
 from channels_wechat.simulator.core.errors import PlatformError
-from channels_wechat.simulator.core.state import JSON, single_chat
+from channels_wechat.simulator.core.state import JSON
 from channels_wechat.simulator.weixin.accounts import MiniProgram, Person
 from channels_wechat.simulator.weixin.api_messages import recipient
+from channels_wechat.simulator.weixin.calls import Call, Endpoint
 from channels_wechat.simulator.weixin.followers import Followers
 from channels_wechat.simulator.weixin.front_door import new_rid
+from channels_wechat.simulator.weixin.world import single_chat
 
 MOST_CHARACTERS = 2500
 SCENES = (1, 2, 3, 4)
@@ -36,13 +38,13 @@ VALUES = {
 
 
 def program(call: Call) -> MiniProgram:
-    return cast("MiniProgram", call.weixin)
+    return cast("MiniProgram", call.account)
 
 
 def visitor(call: Call) -> Person:
     """61010 for who was not in the Mini Program within the last two hours."""
     person = recipient(call, "openid")
-    if call.world.now() - call.world.standing(person).seen > call.world.settings.visit_seconds:
+    if call.world.now() - call.platform.weixin.standing(person).seen > call.world.settings.visit_seconds:
         raise PlatformError(61010, "code is expired")
     return person
 
@@ -112,7 +114,7 @@ async def subscribe_send(call: Call) -> Answer:
     if page and account.pages is not None and page.partition("?")[0] not in account.pages:
         raise PlatformError(41030, "invalid page")
     values = checked_values(template, call.body.get("data"))
-    accepted = world.standing(person).accepted
+    accepted = call.platform.weixin.standing(person).accepted
     if not accepted.get(template["priTmplId"]):
         raise PlatformError(43101, "user refuse to accept the msg")
     accepted[template["priTmplId"]] -= 1 if template.get("type", ONCE) == ONCE else 0

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from channels_wechat.simulator.core.content import Uploads, length, require
+from channels_wechat.simulator.core.content import show as show_common
 from channels_wechat.simulator.core.errors import PlatformError
 from channels_wechat.simulator.core.state import JSON, World
-from channels_wechat.simulator.wecom.checks import APP, Context, length, require
-from channels_wechat.simulator.wecom.checks import show as show_common
 from channels_wechat.simulator.weixin.accounts import OfficialAccount, WeixinAccount
 
 OFFICIAL_TYPES = frozenset(
@@ -24,45 +24,45 @@ OFFICIAL_TYPES = frozenset(
     }
 )
 MINI_TYPES = frozenset({"text", "image", "link", "miniprogrampage"})
-Check = Callable[[JSON, Context], None]
+Check = Callable[[JSON, Uploads], None]
 
 
-def check_text(content: JSON, context: Context) -> None:
+def check_text(content: JSON, uploads: Uploads) -> None:
     if not str(content.get("content") or "").strip():
         raise PlatformError(44004, "empty content")
-    if length(content["content"]) > context.world.settings.custom_text_bytes:
+    if length(content["content"]) > uploads.world.settings.custom_text_bytes:
         raise PlatformError(45002, "content size out of limit")
 
 
 def media(kind: str) -> Check:
-    def check(content: JSON, context: Context) -> None:
-        context.media(content, kind)
+    def check(content: JSON, uploads: Uploads) -> None:
+        uploads.media(content, kind)
 
     return check
 
 
-def check_thumb(content: JSON, context: Context) -> None:
+def check_thumb(content: JSON, uploads: Uploads) -> None:
     """A picture does, too: a Mini Program can upload nothing else."""
-    given = context.world.find_media(str(content.get("thumb_media_id")), context.owner)
+    given = uploads.world.find_media(str(content.get("thumb_media_id")), uploads.owner)
     if given is None or given.kind not in ("thumb", "image"):
         raise PlatformError(40007, "invalid thumb_media_id")
 
 
 def fields(*names: str) -> Check:
-    def check(content: JSON, context: Context) -> None:
+    def check(content: JSON, uploads: Uploads) -> None:
         require(content, *names)
 
     return check
 
 
-def check_news(content: JSON, context: Context) -> None:
+def check_news(content: JSON, uploads: Uploads) -> None:
     articles = content.get("articles")
     if not isinstance(articles, list) or len(articles) != 1:
         raise PlatformError(45008, "article size out of limit")
     require(articles[0], "title", "url")
 
 
-def check_menu(content: JSON, context: Context) -> None:
+def check_menu(content: JSON, uploads: Uploads) -> None:
     items = content.get("list")
     if not isinstance(items, list) or not items:
         raise PlatformError(40035, "invalid parameter: msgmenu.list")
@@ -71,9 +71,9 @@ def check_menu(content: JSON, context: Context) -> None:
 
 
 def both(*checks: Check) -> Check:
-    def check(content: JSON, context: Context) -> None:
+    def check(content: JSON, uploads: Uploads) -> None:
         for one in checks:
-            one(content, context)
+            one(content, uploads)
 
     return check
 
@@ -103,7 +103,7 @@ def check_content(world: World, account: WeixinAccount, body: JSON) -> tuple[str
     if not isinstance(content, dict):
         raise PlatformError(40035, f"invalid parameter: {msgtype}")
     check = PAGE if msgtype == "miniprogrampage" and not official else CHECKS[msgtype]
-    check(content, Context(world, APP, owner=account.appid))
+    check(content, Uploads(world, account.appid))
     return msgtype, content
 
 

@@ -9,31 +9,43 @@ from channels_wechat.simulator.core import crypto
 from channels_wechat.simulator.core.crypto import CryptoError
 from channels_wechat.simulator.core.markup import from_xml, to_xml
 from channels_wechat.simulator.core.sealed import Sealed
-from channels_wechat.simulator.weixin.accounts import JSON, WeixinAccount
+from channels_wechat.simulator.core.state import JSON
+from channels_wechat.simulator.weixin.accounts import WeixinAccount
 
 SUCCESS = (b"", b"success")  # never encrypted, in every mode
 
 
-def signed(account: WeixinAccount) -> dict[str, str]:
-    """Three parts: it says that the platform speaks, and nothing of the body."""
-    timestamp, nonce = str(int(time.time())), str(secrets.randbelow(10**10))
-    return {
-        "signature": crypto.signature(account.token, timestamp, nonce),
-        "timestamp": timestamp,
-        "nonce": nonce,
-    }
+class WeixinEnvelope:
+    def __init__(self, account: WeixinAccount) -> None:
+        self._account = account
 
+    def _signed(self) -> dict[str, str]:
+        """Three parts: it says that the platform speaks, and nothing of the body."""
+        timestamp, nonce = str(int(time.time())), str(secrets.randbelow(10**10))
+        return {
+            "signature": crypto.signature(self._account.token, timestamp, nonce),
+            "timestamp": timestamp,
+            "nonce": nonce,
+        }
 
-def seal(account: WeixinAccount, plain: bytes, openid: str) -> Sealed:
-    """A new nonce, timestamp and random prefix every time, as in the platform's retries."""
-    kind = "text/xml" if account.format == "xml" else "application/json"
-    params = signed(account) | ({"openid": openid} if openid else {})
-    if account.mode == "plaintext":
-        return Sealed(params, plain, kind)
-    encrypted = crypto.encrypt(account.aes_key, plain, account.appid)
-    given = crypto.signature(account.token, params["timestamp"], params["nonce"], encrypted)
-    params |= {"encrypt_type": "aes", "msg_signature": given}
-    return Sealed(params, wrapped(account, plain, encrypted), kind)
+    def seal(self, plain: bytes, openid: str = "") -> Sealed:
+        account = self._account
+        kind = "text/xml" if account.format == "xml" else "application/json"
+        params = self._signed() | ({"openid": openid} if openid else {})
+        if account.mode == "plaintext":
+            return Sealed(params, plain, kind)
+        encrypted = crypto.encrypt(account.aes_key, plain, account.appid)
+        given = crypto.signature(account.token, params["timestamp"], params["nonce"], encrypted)
+        params |= {"encrypt_type": "aes", "msg_signature": given}
+        return Sealed(params, wrapped(account, plain, encrypted), kind)
+
+    def verification(self, echo: str) -> dict[str, str]:
+        """The echostr is clear in every mode."""
+        return self._signed() | {"echostr": echo}
+
+    def open_reply(self, body: bytes, nonce: str = "") -> bytes:
+        """CryptoError where the user would read that the account is out of service."""
+        return open_reply(self._account, body)
 
 
 def wrapped(account: WeixinAccount, plain: bytes, encrypted: str) -> bytes:
@@ -48,7 +60,6 @@ def wrapped(account: WeixinAccount, plain: bytes, encrypted: str) -> bytes:
 
 
 def open_reply(account: WeixinAccount, body: bytes) -> bytes:
-    """The plaintext of a passive reply, b"" for none. CryptoError where the user would read that the account is out of service."""
     if body.strip() in SUCCESS:
         return b""
     found = from_json(body) if account.format == "json" else from_xml(body)

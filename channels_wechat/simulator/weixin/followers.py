@@ -3,25 +3,27 @@
 import json
 
 from channels_wechat.simulator.core.callbacks import Callbacks, Item
+from channels_wechat.simulator.core.content import media_facts
 from channels_wechat.simulator.core.errors import ControlError
 from channels_wechat.simulator.core.markup import to_xml
 from channels_wechat.simulator.core.record import Delivery
-from channels_wechat.simulator.core.state import JSON, Entry, World, single_chat
-from channels_wechat.simulator.wecom.checks import media_facts
+from channels_wechat.simulator.core.state import JSON, Entry
 from channels_wechat.simulator.weixin import actions
 from channels_wechat.simulator.weixin.accounts import OfficialAccount, Person, WeixinAccount
 from channels_wechat.simulator.weixin.passive import EVENTS, Asked, PassiveReplies
 from channels_wechat.simulator.weixin.reply_windows import CLICK, MESSAGE, opened_by
+from channels_wechat.simulator.weixin.world import WeixinWorld, single_chat
 
 
 class Followers:
-    def __init__(self, world: World, callbacks: Callbacks) -> None:
-        self.world = world
+    def __init__(self, weixin: WeixinWorld, callbacks: Callbacks) -> None:
+        self.weixin = weixin
+        self.world = weixin.world
         self._callbacks = callbacks
-        self._passive = PassiveReplies(world)
+        self._passive = PassiveReplies(self.world)
 
     def speaker(self, account: WeixinAccount, spec: JSON) -> Person:
-        person = self.world.person(account, spec.get("from", ""))
+        person = self.weixin.person(account, spec.get("from", ""))
         if person is None:
             raise ControlError("`from` must be the openid of a person of this account")
         return person
@@ -38,7 +40,7 @@ class Followers:
 
     def tap(self, entry: Entry, spec: JSON) -> JSON:
         """A choice of a msgmenu arrives as a text, and counts as a click. `key`: its id."""
-        account = self.world.weixin[entry.who.split(":", 1)[1]]
+        account = self.weixin.accounts[entry.who.split(":", 1)[1]]
         item = next((i for i in entry.data.get("list", []) if str(i["id"]) == str(spec.get("key"))), None)
         if item is None:
             raise ControlError("no such choice")
@@ -86,14 +88,14 @@ class Followers:
 
     def accept(self, account: WeixinAccount, person: Person, template: str) -> JSON:
         """The person agrees to one notice of this template."""
-        accepted = self.world.standing(person).accepted
+        accepted = self.weixin.standing(person).accepted
         accepted[template] = accepted.get(template, 0) + 1
         popup = {"TemplateId": template, "SubscribeStatusString": "accept", "PopupScene": "0"}
         fields = {"SubscribeMsgPopupEvent": {"List": popup}}
         return self.event(account, person, "subscribe_msg_popup_event", fields)
 
     def _deed(self, person: Person, window: tuple[int, float]) -> None:
-        standing = self.world.standing(person)
+        standing = self.weixin.standing(person)
         standing.open(window, self.world.now())
         standing.seen = self.world.now()
 
@@ -120,6 +122,7 @@ class Followers:
             tries=tries,
             on_try=lambda reply, number: self._passive.heard(asked, reply, number),
             openid=person.openid,
+            in_step=True,
         )
         self._callbacks.enqueue(item)
 

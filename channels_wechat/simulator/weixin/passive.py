@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from channels_wechat.simulator.core.callbacks import Reply
+from channels_wechat.simulator.core.content import media_facts
 from channels_wechat.simulator.core.crypto import CryptoError
-from channels_wechat.simulator.core.state import JSON, World, single_chat
-from channels_wechat.simulator.wecom.checks import media_facts
+from channels_wechat.simulator.core.state import JSON, World
 from channels_wechat.simulator.weixin.accounts import OfficialAccount, Person, WeixinAccount
 from channels_wechat.simulator.weixin.envelopes import reply_fields
+from channels_wechat.simulator.weixin.world import single_chat
 
 HANDED_OVER = "transfer_customer_service"  # to the platform's own desk: nothing is shown
 MEDIA = {"image": "Image", "voice": "Voice", "video": "Video"}

@@ -2,14 +2,10 @@
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from channels_wechat.simulator.core.errors import PlatformError
 from channels_wechat.simulator.core.state import World
 from channels_wechat.simulator.weixin.accounts import WeixinAccount
-
-if TYPE_CHECKING:
-    from channels_wechat.simulator.core.calls import Answer, Call
 
 CHINA = timedelta(hours=8)
 USUAL = 500_000
@@ -21,7 +17,6 @@ DAILY = {
     "wxa/msg_sec_check": 2_000_000,
     "message/subscribe/send": 10_000_000,
 }
-PER_MINUTE = {"wxa/msg_sec_check": 4000, "stable_token": 10_000}
 CLEARS_A_MONTH = 10
 
 
@@ -57,28 +52,3 @@ class Quotas:
             raise PlatformError(48006, "forbid to clear quota because of reaching the limit")
         self._cleared[key] += 1
         self._used = Counter({used: count for used, count in self._used.items() if used[0] != account.appid})
-
-
-def known_path(call: "Call") -> str:
-    """The endpoint behind a cgi_path like "/cgi-bin/message/custom/send"."""
-    given = str(call.body.get("cgi_path") or "")
-    if given.startswith("/sns/"):
-        raise PlatformError(76022, "could not use this cgi_path, no permission")
-    path = given.removeprefix("/cgi-bin/").removeprefix("/")
-    if not given.startswith("/") or path not in call.platform.weixin_paths:
-        raise PlatformError(76021, "cgi_path not found, please check")
-    return path
-
-
-async def quota_get(call: "Call") -> "Answer":
-    path = known_path(call)
-    limit, used = (call.platform.quotas.limit(call.weixin, path), call.platform.quotas.used(call.weixin, path))
-    rate = {"rate_limit": {"call_count": PER_MINUTE[path], "refresh_second": 60}} if path in PER_MINUTE else {}
-    return {"quota": {"daily_limit": limit, "used": used, "remain": max(0, limit - used)}} | rate
-
-
-async def clear_quota(call: "Call") -> "Answer":
-    if call.body.get("appid") != call.weixin.appid:
-        raise PlatformError(40013, "invalid appid")
-    call.platform.quotas.clear(call.weixin)
-    return {}

@@ -6,12 +6,13 @@ import asyncio
 import time
 import uuid
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from openclaw.stub import versions
 from openclaw.stub.book import Book
 from openclaw.stub.brain import Thought, is_permanent, think
+from openclaw.stub.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,24 +45,6 @@ class Faults:
     accepts_again: int = 0  # how often the acceptance of a run is repeated
     late: float = 0.0  # seconds between the end of a run and its response
     resume: bool = True  # after a restart interrupted turns are continued under new run ids
-
-
-@dataclass(eq=False)
-class Run:
-    """One turn of an agent; `final` is the payload of its second response."""
-
-    key: str
-    session: str
-    message: str
-    images: int = 0
-    files: tuple[str, ...] = ()
-    resumes: str = ""
-    said: str = ""
-    started: bool = False
-    final: Json | None = None
-    done: asyncio.Event = field(default_factory=asyncio.Event)
-    task: asyncio.Task[None] | None = None
-    listeners: list[Callable[[str], None]] = field(default_factory=list)
 
 
 class Gateway:
@@ -178,7 +161,7 @@ class Gateway:
     def _finish(self, run: Run, thought: Thought) -> None:
         if thought.words in ("", "NO_REPLY") and not thought.image:
             self.book.assistant(run.session, run.key, [{"type": "text", "text": thought.words}])
-            versions.say_nothing(self, run, "silent" if thought.words else "empty")
+            self._say_nothing(run, "silent" if thought.words else "empty")
             return
         url = f"{self.address}/_stub/image/{run.key}.png" if thought.image == "url" else None
         content: list[Json] = [{"type": "text", "text": thought.words}]
@@ -186,10 +169,18 @@ class Gateway:
         if thought.image in ("artifact", "link"):
             content.append({"type": "image", "artifactId": f"{thought.image}_{run.key}", "mimeType": "image/png"})
         self.book.assistant(run.session, run.key, shown)
-        versions.end(self, run, thought.words, url)
+        for payload in versions.end(self.faults.plays, run, thought.words, url):
+            self.broadcast("agent", payload)
         self.tell(run, "final", stopReason="stop", message={"role": "assistant", "content": content})
         result = {"payloads": [{"text": thought.words, "mediaUrl": url}], "meta": versions.meta(self.faults.plays)}
         run.final = {"runId": run.key, "status": "ok", "summary": "completed", "result": result}
+
+    def _say_nothing(self, run: Run, disposition: str) -> None:
+        silence = versions.say_nothing(self.faults.plays, run, disposition)
+        self.broadcast("agent", silence.payload)
+        if silence.error:
+            self.tell(run, "error", errorMessage=silence.error)
+        run.final = silence.final
 
     def _fail(self, run: Run, failure: str) -> None:
         sentence = FAILED.format(failure)

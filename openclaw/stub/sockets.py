@@ -16,8 +16,9 @@ from Crypto.Signature import eddsa
 
 from openclaw.stub import versions
 from openclaw.stub.brain import picture
-from openclaw.stub.gateway import Gateway, Json, Run, agent_of
+from openclaw.stub.gateway import Gateway, Json, agent_of
 from openclaw.stub.parameters import CLIENTS, what_is_wrong
+from openclaw.stub.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from openclaw.stub.gateway import Gateway, Run
+    from openclaw.stub.run import Run
 
-    Json = dict[str, Any]
+Json = dict[str, Any]
 
 NEWEST: Final = "2026.9.6"
 OLDEST: Final = "2026.7.35"
@@ -24,28 +24,40 @@ def meta(plays: str) -> Json:
     return {"agentMeta": {"provider": "stub", "model": "parrot", "usage": TAKEN | cost}}
 
 
-def end(gateway: Gateway, run: Run, words: str, url: str | None) -> None:
-    """The events of a run that answered, before its `chat final`."""
+def end(plays: str, run: Run, words: str, url: str | None) -> list[Json]:
+    """The `agent` events of a run that answered, before its `chat final`."""
     media = {"mediaUrls": [url]} if url else {}
-    _agent(gateway, run, "assistant", {"text": words, "delta": words} | media)
-    _agent(gateway, run, "lifecycle", {"phase": "finishing", "stopReason": "stop", "aborted": False})
     said = f"{words}\nMEDIA:{url}" if url else words
-    _end(gateway, run, "end", {"stopReason": "stop", "livenessState": "working"}, _reply(said))
+    return [
+        _agent(run, "assistant", {"text": words, "delta": words} | media),
+        _agent(run, "lifecycle", {"phase": "finishing", "stopReason": "stop", "aborted": False}),
+        _end(plays, run, "end", {"stopReason": "stop", "livenessState": "working"}, _reply(said)),
+    ]
 
 
-def say_nothing(gateway: Gateway, run: Run, disposition: str) -> None:
+class Silence(NamedTuple):
+    """An end without an answer: its `agent` event, the error of its `chat` event (empty where there is none), its second response."""
+
+    payload: Json
+    error: str
+    final: Json
+
+
+def say_nothing(plays: str, run: Run, disposition: str) -> Silence:
     """silent: the agent said NO_REPLY; empty: the model gave nothing. The newest gateway calls both a failed run."""
-    failed = disposition == "empty" or gateway.faults.plays == NEWEST
+    failed = disposition == "empty" or plays == NEWEST
     more: Json = {"error": NO_REPLY, "livenessState": "abandoned"} if failed else {"stopReason": "stop"}
-    _end(gateway, run, "error" if failed else "end", more, {"disposition": disposition})
-    result: Json = {"payloads": [], "meta": meta(gateway.faults.plays)}
+    result: Json = {"payloads": [], "meta": meta(plays)}
     if failed:
-        gateway.tell(run, "error", errorMessage=NO_REPLY)
-        mark = {"isError": True} if gateway.faults.plays == NEWEST else {}
+        mark = {"isError": True} if plays == NEWEST else {}
         result["payloads"] = [{"text": NO_REPLY, "mediaUrl": None} | mark]
-    said_ok = not failed or gateway.faults.plays == OLDEST
+    said_ok = not failed or plays == OLDEST
     status = {"status": "ok", "summary": "completed"} if said_ok else {"status": "error", "summary": "failed"}
-    run.final = {"runId": run.key, **status, "result": result, "disposition": disposition}
+    return Silence(
+        _end(plays, run, "error" if failed else "end", more, {"disposition": disposition}),
+        NO_REPLY if failed else "",
+        {"runId": run.key, **status, "result": result, "disposition": disposition},
+    )
 
 
 def aborted(plays: str, run: Run) -> Json:
@@ -95,16 +107,15 @@ def _reply(said: str) -> Json:
     return {"disposition": "visible", "text": said if len(said) <= WAIT_LIMIT else said[:WAIT_LIMIT] + "…"}
 
 
-def _end(gateway: Gateway, run: Run, phase: str, more: Json, reply: Json) -> None:
+def _end(plays: str, run: Run, phase: str, more: Json, reply: Json) -> Json:
     data: Json = {"phase": phase, "aborted": False, "endedAt": int(time.time() * 1000)} | more
-    if gateway.faults.plays != OLDEST:
+    if plays != OLDEST:
         data["terminalReply"] = reply
-    if gateway.faults.plays == NEWEST:
+    if plays == NEWEST:
         receipt = {"runId": run.key, "successfulToolNames": [], "terminalDisposition": reply["disposition"]}
         data |= {"executionSettled": True, "terminalReceipt": receipt}
-    _agent(gateway, run, "lifecycle", data)
+    return _agent(run, "lifecycle", data)
 
 
-def _agent(gateway: Gateway, run: Run, stream: str, data: Json) -> None:
-    payload = {"runId": run.key, "sessionKey": run.session, "stream": stream, "data": data}
-    gateway.broadcast("agent", payload)
+def _agent(run: Run, stream: str, data: Json) -> Json:
+    return {"runId": run.key, "sessionKey": run.session, "stream": stream, "data": data}

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from openclaw.stub.brain import picture
-from openclaw.stub.gateway import Faults, Gateway, Json, Run, agent_of
+from openclaw.stub.gateway import Faults, Gateway, Json, agent_of
+from openclaw.stub.run import Run
 
 if TYPE_CHECKING:
     from openclaw.stub.sockets import Sockets

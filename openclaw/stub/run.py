@@ -1,0 +1,30 @@
+"""One turn of an agent, as the stub keeps it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Json = dict[str, Any]
+
+
+@dataclass(eq=False)
+class Run:
+    """`final` is the payload of its second response."""
+
+    key: str
+    session: str
+    message: str
+    images: int = 0
+    files: tuple[str, ...] = ()
+    resumes: str = ""
+    said: str = ""
+    started: bool = False
+    final: Json | None = None
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+    listeners: list[Callable[[str], None]] = field(default_factory=list)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
+    from channels_wechat.contract.capabilities import Tokens
     from channels_wechat.contract.channel import Channel
 
 # A callback is answered from an account read at most this long ago: switching one off takes effect within it.
@@ -49,7 +50,12 @@ def build_channel(account: ChannelAccount) -> Channel:
     sentences = Sentences(account.language, account.sentences)
     identity = Identity(str(account.key), account.external_id, account.credentials, account.api_base_url, sentences)
     found = channel_class(account.kind) if account.kind in KINDS else UnregisteredKind
-    return found(identity, http(), StoredTokens(account))
+    return found(identity, http(), stored_tokens(account))
+
+
+def stored_tokens(account: ChannelAccount) -> StoredTokens:
+    """The account's access tokens; a channel built when one is needed asks the platform for the next."""
+    return StoredTokens(account, lambda: cast("Tokens", build_channel(account)).fetch_token())
 
 
 def cached_by_key(key: UUID) -> tuple[ChannelAccount, Channel]:

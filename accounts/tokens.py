@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from django.db.models import Q
 from django.utils import timezone
@@ -21,9 +21,10 @@ from accounts.models import AccessToken, ChannelAccount, Health
 from channels_wechat.contract.errors import Action, ChannelError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.db.models import QuerySet
 
-    from channels_wechat.contract.capabilities import Tokens
     from channels_wechat.contract.messages import Token
 
 # Renewed this long before its end, by beat; a token of 7 200 s is fetched about every 115 minutes.
@@ -40,10 +41,11 @@ _kept: dict[tuple[int, str], tuple[float, str]] = {}
 
 
 class StoredTokens:
-    """The `TokenSource` of a channel, for one account."""
+    """The `TokenSource` of a channel, for one account. fetch: asks the platform for a new one."""
 
-    def __init__(self, account: ChannelAccount) -> None:
+    def __init__(self, account: ChannelAccount, fetch: Callable[[], Token]) -> None:
         self.account = account
+        self._ask = fetch
         self._name = (account.pk, account.api_base_url)
 
     def current(self) -> str:
@@ -100,12 +102,8 @@ class StoredTokens:
         return row.update(lease_until=now + timedelta(seconds=LEASE_SECONDS), failure="", failure_code="") == 1
 
     def _fetch(self, generation: int) -> str:
-        from accounts.channels import (
-            build_channel,  # which hands out this class: a channel and its tokens need each other
-        )
-
         try:
-            token = cast("Tokens", build_channel(self.account)).fetch_token()
+            token = self._ask()
         except ChannelError as error:
             counters.add("token_failures", account=str(self.account.pk))
             self._failed(generation, error)

@@ -14,6 +14,7 @@ from tests.structure import (
     ROOT,
     arrows_up,
     capability_checks,
+    circles,
     flat_modules,
     lines_that_check_a_capability,
     long_files,
@@ -72,6 +73,11 @@ def test_the_admins_look_is_imported_in_one_place() -> None:
 
 def test_no_import_runs_upwards_inside_a_function_either() -> None:
     assert arrows_up() == []
+
+
+def test_no_modules_import_each_other() -> None:
+    # The pages of accounts are being taken apart.
+    assert [group for group in circles() if "bridge.admin.accounts.pages" not in group] == []
 
 
 def test_nothing_lies_flat_and_nothing_grows_too_long() -> None:

@@ -12,9 +12,10 @@ import pytest
 from django.utils import timezone
 
 from accounts import tokens
+from accounts.channels import stored_tokens
 from accounts.fields import sealed
 from accounts.models import AccessToken, ChannelAccount, Health
-from accounts.tokens import KEEP_SECONDS, LEASE_SECONDS, MARGIN_SECONDS, WAIT_SECONDS, StoredTokens, ending_soon
+from accounts.tokens import KEEP_SECONDS, LEASE_SECONDS, MARGIN_SECONDS, WAIT_SECONDS, ending_soon
 from bridge.runtime.worker import tasks
 from channels_wechat.contract.errors import Action, ChannelError
 from channels_wechat.contract.messages import Token
@@ -37,13 +38,13 @@ def requests(company: SimulatorClient) -> int:
 
 def refusal(account: ChannelAccount) -> ChannelError:
     with pytest.raises(ChannelError) as caught:
-        StoredTokens(account).current()
+        stored_tokens(account).current()
     return caught.value
 
 
 def test_fetched_once_and_then_read(company: SimulatorClient, account: ChannelAccount) -> None:
-    first = StoredTokens(account).current()
-    assert StoredTokens(account).current() == first
+    first = stored_tokens(account).current()
+    assert stored_tokens(account).current() == first
     row = AccessToken.objects.get()
     assert (row.value, row.generation, row.lease_until, row.failure) == (first, 1, None, "")
     assert row.valid(MARGIN_SECONDS)
@@ -51,7 +52,7 @@ def test_fetched_once_and_then_read(company: SimulatorClient, account: ChannelAc
 
 
 def test_a_refused_one_is_replaced_once(company: SimulatorClient, account: ChannelAccount) -> None:
-    tokens = StoredTokens(account)
+    tokens = stored_tokens(account)
     first = tokens.current()
     company.invalidate_token(AGENT)
     second = tokens.renew(first)
@@ -61,35 +62,35 @@ def test_a_refused_one_is_replaced_once(company: SimulatorClient, account: Chann
 
 
 def test_the_token_after_a_refused_one_is_used_at_once(company: SimulatorClient, account: ChannelAccount) -> None:
-    tokens = StoredTokens(account)
+    tokens = stored_tokens(account)
     first = tokens.current()
     assert tokens.current() == first  # now the process keeps it
     company.invalidate_token(AGENT)
     second = tokens.renew(first)
     assert second != first
-    assert (tokens.current(), StoredTokens(account).current()) == (second, second)
+    assert (tokens.current(), stored_tokens(account).current()) == (second, second)
 
 
 def test_a_token_that_ends_within_the_time_it_would_be_kept_is_read_each_time(account: ChannelAccount) -> None:
     soon = timezone.now() + timedelta(seconds=KEEP_SECONDS)
     row = AccessToken.objects.create(account=account, value="short", address=account.api_base_url, expires_at=soon)
-    assert StoredTokens(account).current() == "short"
+    assert stored_tokens(account).current() == "short"
     row.value, row.expires_at = "long", soon + timedelta(minutes=1)
     row.save()
-    assert StoredTokens(account).current() == "long"
+    assert stored_tokens(account).current() == "long"
     row.value = "another"
     row.save()
-    assert StoredTokens(account).current() == "long"  # kept for two seconds
+    assert stored_tokens(account).current() == "long"  # kept for two seconds
 
 
 def test_what_a_process_keeps_is_of_one_account_at_one_address(account: ChannelAccount) -> None:
     soon = timezone.now() + timedelta(hours=1)
     AccessToken.objects.create(account=account, value="here", address=account.api_base_url, expires_at=soon)
-    assert StoredTokens(account).current() == "here"
+    assert stored_tokens(account).current() == "here"
     there = ChannelAccount.objects.get()
     there.api_base_url = f"{account.api_base_url}/there"
     AccessToken.objects.update(value=sealed(AccessToken, "value", account.pk, "there"), address=there.api_base_url)
-    assert StoredTokens(there).current() == "there"
+    assert stored_tokens(there).current() == "there"
 
 
 def test_a_good_token_of_an_account_that_was_refused_is_not_used(account: ChannelAccount) -> None:
@@ -104,7 +105,7 @@ def test_a_token_that_another_address_gave_out_meanwhile_is_not_taken(
     company: SimulatorClient, account: ChannelAccount
 ) -> None:
     row = AccessToken.objects.create(account=account, value="elsewhere", address="http://127.0.0.1:10", generation=4)
-    assert StoredTokens(account)._next(3, row) != "elsewhere"
+    assert stored_tokens(account)._next(3, row) != "elsewhere"
     assert requests(company) == 1
 
 
@@ -112,7 +113,7 @@ def test_a_token_that_another_address_gave_out_meanwhile_is_not_taken(
 def test_no_message_ends_by_the_fault_of_a_token(account: ChannelAccount, action: Action) -> None:
     AccessToken.objects.create(account=account)
     error = ChannelError("60020", action, "not from here", max_tries=1)
-    StoredTokens(account)._failed(0, error)
+    stored_tokens(account)._failed(0, error)
     assert (error.action, error.max_tries) == (Action.RETRY, None)
     account.refresh_from_db()
     assert (account.state, account.state_reason) == (Health.FAILING, str(error))
@@ -130,7 +131,7 @@ def test_a_failure_is_kept_with_its_moment_and_its_wait(
     account: ChannelAccount, action: Action, retry_after: float | None, seconds: float | None, state: Health
 ) -> None:
     AccessToken.objects.create(account=account)
-    StoredTokens(account)._failed(0, ChannelError("45009", action, "slow", retry_after=retry_after))
+    stored_tokens(account)._failed(0, ChannelError("45009", action, "slow", retry_after=retry_after))
     row, now = AccessToken.objects.get(), timezone.now()
     assert (row.failure, row.failure_code) == ("slow (45009)", "45009")
     assert row.failed_at is not None
@@ -145,15 +146,15 @@ def test_a_lease_is_of_one_account_and_one_generation(account: ChannelAccount) -
     other = official()
     for each in (account, other):
         AccessToken.objects.create(account=each, generation=3, failure_code="old")
-    assert not StoredTokens(account)._lease(2)
-    assert StoredTokens(account)._lease(3)
-    assert not StoredTokens(account)._lease(3)
+    assert not stored_tokens(account)._lease(2)
+    assert stored_tokens(account)._lease(3)
+    assert not stored_tokens(account)._lease(3)
     row = AccessToken.objects.get(account=account)
     assert row.lease_until is not None
     assert 5 < (row.lease_until - timezone.now()).total_seconds() <= LEASE_SECONDS
     assert (row.failure_code, AccessToken.objects.get(account=other).lease_until) == ("", None)
     AccessToken.objects.update(lease_until=timezone.now() - timedelta(seconds=1))  # whoever held it died
-    assert StoredTokens(account)._lease(3)
+    assert stored_tokens(account)._lease(3)
 
 
 @pytest.mark.parametrize("ended", [Token("value", 7200), ChannelError("40001", Action.CONFIG, "wrong"),
@@ -166,9 +167,9 @@ def test_the_end_of_a_fetch_says_nothing_of_other_accounts(
     for each in (account, other):
         AccessToken.objects.create(account=each, value="old", failure="slow", expires_at=soon, lease_until=soon)
     if isinstance(ended, Token):
-        StoredTokens(account)._store(0, ended)
+        stored_tokens(account)._store(0, ended)
     else:
-        StoredTokens(account)._failed(0, ended)
+        stored_tokens(account)._failed(0, ended)
     row = AccessToken.objects.get(account=other)
     assert (row.value, row.generation, row.failure, row.lease_until) == ("old", 0, "slow", soon)
     other.refresh_from_db()
@@ -193,8 +194,8 @@ def test_who_meets_an_order_to_wait_at_its_end_waits_a_moment(account: ChannelAc
 
 
 def test_a_stored_token_says_when_it_came_and_how_long_it_is_good(account: ChannelAccount) -> None:
-    StoredTokens(account)._row()
-    StoredTokens(account)._store(0, Token("value", 7200))
+    stored_tokens(account)._row()
+    stored_tokens(account)._store(0, Token("value", 7200))
     row = AccessToken.objects.get()
     assert row.refreshed_at is not None
     assert row.expires_at is not None
@@ -203,14 +204,14 @@ def test_a_stored_token_says_when_it_came_and_how_long_it_is_good(account: Chann
 
 
 def test_one_that_ended_is_replaced(company: SimulatorClient, account: ChannelAccount) -> None:
-    StoredTokens(account).current()
+    stored_tokens(account).current()
     AccessToken.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    StoredTokens(account).current()
+    stored_tokens(account).current()
     assert requests(company) == 2
 
 
 def test_beat_renews_what_ends_soon(company: SimulatorClient, account: ChannelAccount) -> None:
-    StoredTokens(account).current()
+    stored_tokens(account).current()
     assert ending_soon() == []
     tasks.refresh_tokens()
     assert requests(company) == 1
@@ -219,7 +220,7 @@ def test_beat_renews_what_ends_soon(company: SimulatorClient, account: ChannelAc
     assert ending_soon() == [account]
     tasks.refresh_tokens()
     assert (requests(company), ending_soon()) == (2, [])
-    StoredTokens(account).refresh_soon()
+    stored_tokens(account).refresh_soon()
     assert requests(company) == 2
 
 
@@ -237,7 +238,7 @@ def test_a_network_fault_is_met_again(company: SimulatorClient, account: Channel
     assert (row.failure, row.lease_until) == ("", None)
     account.refresh_from_db()
     assert (account.state, "No answer" in account.state_reason) == (Health.FAILING, False)
-    assert StoredTokens(account).current()
+    assert stored_tokens(account).current()
 
 
 @pytest.mark.parametrize("code", [45009, 89506])
@@ -256,23 +257,23 @@ def test_an_order_to_wait_is_kept_for_everybody(db: None, company: SimulatorClie
     assert len(company.calls("stable_token")) == 1
 
     AccessToken.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-    assert StoredTokens(account).current()
+    assert stored_tokens(account).current()
     row = AccessToken.objects.get()
     assert (row.failure, row.failure_code, row.lease_until, len(company.calls("stable_token"))) == ("", "", None, 2)
 
 
 def test_who_must_wait_for_the_next_token_still_has_this_one(company: SimulatorClient, account: ChannelAccount) -> None:
-    value = StoredTokens(account).current()
+    value = stored_tokens(account).current()
     soon = timezone.now() + timedelta(seconds=MARGIN_SECONDS - 1)
     AccessToken.objects.update(expires_at=soon)
     company.fault("gettoken", "errcode", errcode=45009)
     tasks.refresh_tokens()
     tasks.refresh_tokens()
-    StoredTokens(account).refresh_soon()
+    stored_tokens(account).refresh_soon()
     assert AccessToken.objects.get().waits()
-    assert (StoredTokens(account).current(), requests(company)) == (value, 2)
+    assert (stored_tokens(account).current(), requests(company)) == (value, 2)
     account.revive()
-    StoredTokens(account).refresh_soon()
+    stored_tokens(account).refresh_soon()
     assert requests(company) == 3
 
 
@@ -283,7 +284,7 @@ def test_a_network_fault_after_an_order_to_wait_is_no_refusal(
     AccessToken.objects.create(account=account, failure="wait", failure_code="45009", lease_until=past)
     company.fault("gettoken", "reset")
     assert refusal(account).action == Action.RETRY
-    assert StoredTokens(account).current()
+    assert stored_tokens(account).current()
 
 
 def test_beat_bears_a_fault(company: SimulatorClient, account: ChannelAccount) -> None:
@@ -307,13 +308,13 @@ def test_a_refusal_stops_the_account_for_everybody(company: SimulatorClient, acc
     account.revive()
     account.refresh_from_db()
     assert account.state == Health.NEW
-    assert StoredTokens(account).current()
+    assert stored_tokens(account).current()
     assert requests(company) == 2
 
 
 def test_somebody_who_died_while_fetching_blocks_for_the_lease_only(account: ChannelAccount) -> None:
     AccessToken.objects.create(account=account, lease_until=timezone.now() + timedelta(seconds=0.3))
-    assert StoredTokens(account).current()
+    assert stored_tokens(account).current()
 
 
 @pytest.mark.parametrize(
@@ -323,7 +324,7 @@ def test_somebody_who_died_while_fetching_blocks_for_the_lease_only(account: Cha
 )  # fmt: skip
 def test_a_fetch_that_ends_late_leaves_the_newer_token(account: ChannelAccount, ended: str | ChannelError) -> None:
     """Generation 1 was leased, forgotten and fetched by somebody else: generation 2 stays, whatever the late one met."""
-    tokens = StoredTokens(account)
+    tokens = stored_tokens(account)
     AccessToken.objects.create(account=account, generation=1)
     tokens._store(1, Token("newer", 7200))
     if isinstance(ended, ChannelError):
@@ -340,7 +341,7 @@ def test_a_token_that_ended_at_once_holds_nobody_up(company: SimulatorClient) ->
     account = app(company.url)
     AccessToken.objects.create(account=account, lease_until=timezone.now() + timedelta(seconds=60))
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(in_thread(StoredTokens(account).current))
+        waiting = pool.submit(in_thread(stored_tokens(account).current))
         time.sleep(0.2)
         AccessToken.objects.update(
             address=account.api_base_url,
@@ -360,11 +361,11 @@ def test_many_threads_one_fetch(company: SimulatorClient) -> None:
 
     def current() -> str:
         together.wait(20)
-        return StoredTokens(ChannelAccount.objects.get()).current()
+        return stored_tokens(ChannelAccount.objects.get()).current()
 
     def renew() -> str:
         together.wait(20)
-        return StoredTokens(ChannelAccount.objects.get()).renew(first)
+        return stored_tokens(ChannelAccount.objects.get()).renew(first)
 
     with ThreadPoolExecutor(THREADS) as pool:
         (first,) = {done.result(30) for done in [pool.submit(in_thread(current)) for _thread in range(THREADS)]}
@@ -385,7 +386,7 @@ def test_many_threads_one_refusal(company: SimulatorClient) -> None:
     def current() -> tuple[str, str]:
         together.wait(20)
         try:
-            StoredTokens(ChannelAccount.objects.get()).current()
+            stored_tokens(ChannelAccount.objects.get()).current()
         except ChannelError as error:
             return error.code, error.action
         return "", ""

@@ -11,8 +11,8 @@ import pytest
 from django.core.files.base import ContentFile
 from django.utils import timezone
 
+from accounts.channels import stored_tokens
 from accounts.models import AccessToken, ChannelAccount, Health
-from accounts.tokens import StoredTokens
 from bridge.media import storage
 from bridge.models import Attachment, Delivery, Message, Reason
 from bridge.operations import replay
@@ -256,7 +256,7 @@ def test_an_address_the_platform_does_not_trust(company: SimulatorClient, accoun
 
 
 def test_a_token_that_is_refused_is_renewed_once(company: SimulatorClient, account: ChannelAccount) -> None:
-    StoredTokens(account).current()
+    stored_tokens(account).current()
     company.invalidate_token(AGENT)
     delivery = to_send(account)
     work_off()

@@ -11,9 +11,8 @@ import pytest
 from django.core.files.base import ContentFile
 from django.utils import timezone
 
-from accounts.channels import http
+from accounts.channels import http, stored_tokens
 from accounts.models import AccessToken, Health, Restriction
-from accounts.tokens import StoredTokens
 from bridge.media import storage
 from bridge.models import Attachment, AttachmentState, Contact, Delivery, Reason, State
 from bridge.operations.replay import replay
@@ -119,7 +118,7 @@ def test_an_account_that_may_answer_in_the_reply_keeps_the_answer(town: Crowd, p
 
 
 def test_a_dead_token_is_renewed_once(platform: SimulatorClient, account: ChannelAccount) -> None:
-    StoredTokens(account).current()
+    stored_tokens(account).current()
     platform.invalidate_token(official=OFFICIAL)
     delivered = carried(account)
     assert (delivered.state, outcomes(delivered), asked(platform)) == (State.DELIVERED, ["ok"], (2, 2))
@@ -127,7 +126,7 @@ def test_a_dead_token_is_renewed_once(platform: SimulatorClient, account: Channe
 
 def test_a_token_that_is_refused_again_stops_the_account(platform: SimulatorClient, account: ChannelAccount) -> None:
     refuse(platform, 40001, "invalid credential, access_token is invalid or not latest", times=0)
-    StoredTokens(account).current()
+    stored_tokens(account).current()
     waiting = carried(account)
     assert (waiting.state, waiting.tries, last_attempt(waiting).code) == (State.PENDING, 0, "40001")
     assert asked(platform) == (2, 2)
@@ -257,7 +256,7 @@ def test_an_uploaded_file_is_good_for_three_days(platform: SimulatorClient, acco
 
     three_days = timedelta(days=3)
     platform.advance(three_days.total_seconds())
-    tokens = StoredTokens(account)
+    tokens = stored_tokens(account)
     tokens.renew(tokens.current())
     platform.say("noch da", official=OFFICIAL, from_=FAN)
     Attachment.objects.update(handle_at=timezone.now() - three_days)

@@ -11,10 +11,9 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.channels import build_channel
+from accounts.channels import build_channel, stored_tokens
 from accounts.fields import sealed
 from accounts.models import AccessToken, ChannelAccount
-from accounts.tokens import StoredTokens
 from bridge.connector import leases
 from bridge.models import WebhookEndpoint
 from openclaw.device import Device
@@ -98,10 +97,10 @@ def test_an_access_token_goes_only_to_the_address_that_gave_it_out(company: Simu
     account = factories.app(company.url)
     soon = timezone.now() + timedelta(hours=1)
     AccessToken.objects.create(account=account, value="of-the-old-host", address=HERE, generation=3, expires_at=soon)
-    assert StoredTokens(account).current() != "of-the-old-host"
+    assert stored_tokens(account).current() != "of-the-old-host"
     old = ChannelAccount.objects.get(pk=account.pk)
     old.api_base_url = "http://127.0.0.1:10"
-    assert not StoredTokens(old)._good(AccessToken.objects.get(account=account))
+    assert not stored_tokens(old)._good(AccessToken.objects.get(account=account))
 
 
 def test_saving_another_address_forgets_the_access_token(admin: Client) -> None:

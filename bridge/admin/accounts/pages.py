@@ -17,11 +17,10 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.channels import build_channel
+from accounts.channels import build_channel, stored_tokens
 from accounts.forms import CONFIGURATION, SENTENCE_PREFIX, AccountForm, account_form
 from accounts.limits import remaining
 from accounts.models import AccessToken, ChannelAccount, Health, kind_choices
-from accounts.tokens import StoredTokens
 from bridge.admin.accounts import groups, quotas, templates
 from bridge.admin.base import TESTED, ConfiguredAdmin
 from bridge.admin.unfold import style
@@ -224,7 +223,7 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
         _channel(account)
         account.revive()  # the stored token counts as over by that
         try:
-            StoredTokens(account).renew(refused="")
+            stored_tokens(account).renew(refused="")
         except ChannelError as error:
             self.did(request, account, str(error), messages.ERROR)
         else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from celery import shared_task
 
 from accounts import tokens
-from accounts.tokens import StoredTokens
+from accounts.channels import stored_tokens
 from bridge.media import storage
 from bridge.operations import alerts, erasure, probe, retention
 from bridge.people import names
@@ -70,7 +70,7 @@ def refresh_tokens() -> None:
 
 def _refresh(account: ChannelAccount) -> None:
     try:
-        StoredTokens(account).refresh_soon()
+        stored_tokens(account).refresh_soon()
     except ChannelError:
         return  # kept with the token and shown on the account; a network fault is met again in a minute
 

@@ -11,6 +11,7 @@ class BridgeConfig(AppConfig):
     def ready(self) -> None:
         from django.db import connection
 
+        from bridge.runtime.conf import checks  # noqa: F401  the import registers the system checks
         from bridge.runtime.db import outage
         from bridge.security import audit
 

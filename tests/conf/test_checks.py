@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -193,6 +196,15 @@ def test_the_example_holds_no_secret() -> None:
 @pytest.mark.django_db
 def test_the_project_passes_every_check_of_django_s() -> None:
     assert [str(found) for found in run_checks(include_deployment_checks=False)] == []
+
+
+def test_every_command_runs_these_checks() -> None:
+    """Nobody imports them but the app itself, when it is ready."""
+    command = [sys.executable, "manage.py", "check"]
+    environ = {**os.environ, "LOG_LEVEL": "LOUD"}
+    found = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert found.returncode == 1
+    assert "(bridge.E019) LOG_LEVEL" in found.stderr
 
 
 @pytest.mark.django_db

@@ -18,7 +18,7 @@ from accounts import channels
 from accounts.channels import cached_by_id
 from accounts.models import ChannelAccount
 from bridge.models import Attachment, Contact, Conversation, Delivery, Event, Message, Reason, Target, WebhookEndpoint
-from bridge.pipeline.inbound import batch, router
+from bridge.pipeline.inbound import router, sql
 from tests.delivery.test_races import at_once
 from tests.support.factories import GROUP, app, bot, endpoint, hear, picture, route, send, turn
 
@@ -90,9 +90,9 @@ def test_nothing_to_route_costs_one_look(account: ChannelAccount) -> None:
 def test_many_peers_keep_their_order_over_many_batches(account: ChannelAccount) -> None:
     route(account)
     other = bot()
-    for number in range(batch.BATCH_SIZE + 20):
+    for number in range(sql.BATCH_SIZE + 20):
         hear(random.choice([account, other]), str(number), f"user{number % 7}", group=random.choice(["", GROUP]))
-    assert [router.route_waiting() for _batch in range(3)] == [batch.BATCH_SIZE, 20, 0]
+    assert [router.route_waiting() for _batch in range(3)] == [sql.BATCH_SIZE, 20, 0]
     in_order(account)
     in_order(other)
 

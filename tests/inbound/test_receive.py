@@ -13,7 +13,7 @@ import pytest
 from django.db import DatabaseError, connection
 
 from bridge.models import Message
-from bridge.pipeline.inbound import receive, spool_drain
+from bridge.pipeline.inbound import receive, spool_drain, sql
 from bridge.pipeline.inbound.callbacks import Callbacks
 from bridge.runtime.web.threads import Threads
 from tests.support import factories
@@ -179,4 +179,4 @@ def test_two_processes_that_store_the_same_in_opposite_order(account: ChannelAcc
 
 
 def store(other: psycopg.Connection[Any], account: ChannelAccount, message: Inbound) -> None:
-    other.execute(receive._STORE, {"rows": json.dumps([receive.row_of(account, message)])})
+    other.execute(sql.STORE_INBOUND.sql, {"rows": json.dumps([receive.row_of(account, message)])})

@@ -17,7 +17,7 @@ from kombu import Connection
 
 from accounts import valkey as door
 from bridge.models import Message
-from bridge.pipeline.inbound import batch
+from bridge.pipeline.inbound import sql
 from bridge.runtime.launcher.embedded import Valkey
 from bridge.runtime.wakeups.publish import Topic, notify, notify_soon, publish
 from bridge.runtime.worker import tasks
@@ -174,11 +174,11 @@ def test_the_sweep_rings_for_whatever_is_due(valkey: redis.Redis) -> None:
 @pytest.mark.django_db
 def test_one_ring_routes_until_nothing_is_left(valkey: redis.Redis) -> None:
     account = app()
-    for number in range(batch.BATCH_SIZE + 1):
+    for number in range(sql.BATCH_SIZE + 1):
         hear(account, sender=f"member{number % 20}")
     WorkerThreads().route()
     assert not Message.objects.filter(routed_at=None).exists()
-    assert Message.objects.count() == batch.BATCH_SIZE + 1
+    assert Message.objects.count() == sql.BATCH_SIZE + 1
 
 
 # --- the drain ------------------------------------------------------------------------------------------------------------------

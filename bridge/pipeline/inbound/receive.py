@@ -15,9 +15,9 @@ from django.utils import timezone
 from accounts import counters
 from accounts.fields import ALONE, decrypt, sealed
 from bridge.models import Attachment, Message
+from bridge.pipeline.inbound import sql
 from bridge.runtime.db import outage
 from bridge.runtime.db.outage import check_pooled
-from bridge.runtime.db.prepared import execute_prepared
 from bridge.runtime.spool.fitting import fit_message, unsupported
 from bridge.runtime.wakeups.publish import Topic, notify_soon
 from channels_wechat.contract.messages import message_uuid
@@ -37,27 +37,6 @@ Stored = int | None
 PARSED_FACTS = "_bridge"
 # Rows of one statement.
 BATCH_SIZE = 64
-
-_STORE = """
-WITH given AS (
-  SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb) AS given (
-    uuid uuid, account_id bigint, peer_kind text, peer_id text, key text, kind text, text text, sender text, addressed boolean,
-    raw jsonb, reply_address text, reply_until timestamptz, occurred_at timestamptz, now timestamptz, media jsonb)
-), stored AS (
-  INSERT INTO bridge_message (uuid, account_id, peer_kind, peer_id, direction, source, client, idempotency_key, request_hash,
-    kind, text, data, sender, addressed, raw, reply_address, reply_until, occurred_at, created_at)
-  SELECT uuid, account_id, peer_kind, peer_id, 'in', 'channel', '', key, '',
-    kind, text, '{}', sender, addressed, raw, reply_address, reply_until, occurred_at, now
-  FROM given
-  ON CONFLICT DO NOTHING RETURNING id, uuid
-), files AS (
-  INSERT INTO bridge_attachment (uuid, message_id, position, kind, name, mime, size, file, source, fallback, key,
-    handle, state, error, tries, due_at)
-  SELECT (item.value->>'uuid')::uuid, stored.id, item.position - 1, item.value->>'kind', item.value->>'name', item.value->>'mime', 0, '',
-    item.value->>'source', item.value->>'fallback', item.value->>'key', '', 'pending', '', 0, given.now
-  FROM stored JOIN given USING (uuid), jsonb_array_elements(given.media) WITH ORDINALITY AS item(value, position)
-)
-SELECT uuid::text, id FROM stored"""
 
 
 def wake_router(*, with_files: bool) -> None:
@@ -211,5 +190,5 @@ def _raw(inbound: Inbound) -> dict[str, Any]:
 
 def _execute(rows: Sequence[Row]) -> list[Stored]:
     distinct = {row["uuid"]: row for row in rows}
-    new = dict(execute_prepared(_STORE, {"rows": json.dumps(list(distinct.values()))}))
+    new = {row.uuid: row.id for row in sql.STORE_INBOUND.fetch(rows=json.dumps(list(distinct.values())))}
     return [new.pop(row["uuid"], None) for row in rows]

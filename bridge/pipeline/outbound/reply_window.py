@@ -24,7 +24,7 @@ from bridge.people import peers
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.lanes import lane_of_answers
 from bridge.pipeline.delivery.types import LostLease, OpenAttempt, message_of
-from bridge.runtime.db.prepared import execute_prepared
+from bridge.pipeline.outbound import sql
 from bridge.runtime.wakeups.publish import Topic, notify
 from channels_wechat.contract.capabilities import ReplyWindows
 from channels_wechat.contract.messages import Payload
@@ -40,12 +40,6 @@ if TYPE_CHECKING:
 
 # So many of a window's messages are kept for the answer to the newest question.
 RESERVED_MESSAGES = 2
-# So many of a lane are looked at when its messages are made fewer.
-MAX_LOOK_AHEAD = 50
-_LANE = f"""
-SELECT d.id, d.message_id, d.payload, d.carrier, d.reviewed_at IS NOT NULL, d.possibly_twice, d.seq < own.seq
-FROM bridge_delivery AS d JOIN bridge_delivery AS own ON own.id = %(own)s
-WHERE d.lane = own.lane AND d.state = 'pending' ORDER BY d.seq LIMIT {MAX_LOOK_AHEAD} FOR UPDATE OF d"""  # noqa: S608  a constant
 
 
 def opened(openings: Sequence[tuple[int, reply_windows.WindowGrant]]) -> None:
@@ -75,8 +69,8 @@ def check(delivery: Delivery, channel: Channel) -> bool:
         if not left or (left <= RESERVED_MESSAGES and _newer_question(message)):
             settle.hold(delivery, Reason.WINDOW, _waiting_text())
             return False
-        rows = [_WaitingPart(delivery, *row) for row in execute_prepared(_LANE, {"own": delivery.pk})]
-        if any(row.earlier for row in rows):  # released after this one was claimed
+        rows = [_WaitingPart(delivery, row) for row in sql.WAITING_PARTS.fetch(own=delivery.pk)]
+        if any(row.is_earlier for row in rows):  # released after this one was claimed
             settle.postpone(delivery, 0, "")
             return False
         _merge_following(delivery, cast("ReplyWindows", channel), rows, left)
@@ -115,35 +109,29 @@ def hold(delivery: Delivery, attempt: Attempt | None = None, failure: Failure | 
             _release(Delivery.objects.filter(lane=delivery.lane))
 
 
-_NEWER = """
-SELECT EXISTS (
-  SELECT FROM bridge_message q JOIN bridge_delivery turn ON turn.message_id = q.id AND turn.target = 'agent'
-  WHERE q.conversation_id = %(talk)s AND q.direction = 'in' AND q.id > %(since)s AND turn.state IN ('pending', 'sending')
-) OR EXISTS (
-  SELECT FROM bridge_delivery d JOIN bridge_message a ON a.id = d.message_id
-  WHERE d.lane = %(lane)s AND d.state = 'pending' AND d.part = 0 AND a.reply_to_id > %(since)s
-)"""
-
-
 def _newer_question(message: Message) -> bool:
     """Whether somebody asked anew since the question that this answers, and waits for an answer that is to come or to go."""
     since = message.reply_to_id or message.pk
-    values = {"talk": message.conversation_id, "since": since, "lane": lane_of_answers(message.conversation_id)}
-    return bool(execute_prepared(_NEWER, values)[0][0])
+    lane = lane_of_answers(message.conversation_id)
+    found = sql.NEWER_QUESTION.fetch_one(conversation=message.conversation_id, since=since, lane=lane)
+    return found is not None and found.exists
 
 
 class _WaitingPart:
     """A pending delivery of the same lane. free: it may go within the head's message."""
 
-    def __init__(self, head: Delivery, *row: Any) -> None:
-        self.pk, self.message_id, payload, carrier, reviewed, self.possibly_twice, self.earlier = row
-        self.payload = Payload.from_json(json.loads(payload))
+    def __init__(self, head: Delivery, row: sql.WaitingPart) -> None:
+        self.pk, self.message_id = row.id, row.message_id
+        self.possibly_twice, self.is_earlier = row.possibly_twice, row.is_earlier
+        self.payload = Payload.from_json(json.loads(row.payload))
         checked = head.account is not None and head.account.moderation_scope in (
             ModerationScope.OUT,
             ModerationScope.BOTH,
         )
         # What the content check has still to see, or a person looked at by itself, is not slipped into another message.
-        self.free = carrier == head.carrier and (self.message_id == head.message_id or not (checked or reviewed))
+        self.free = row.carrier == head.carrier and (
+            self.message_id == head.message_id or not (checked or row.is_reviewed)
+        )
 
 
 def _merge_following(delivery: Delivery, channel: ReplyWindows, rows: Sequence[_WaitingPart], left: int) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from accounts.models import ChannelAccount
-    from bridge.pipeline.replies.unread import QuestionStatus
+    from bridge.pipeline.replies.sql import QuestionStatus
     from bridge.pipeline.replies.waiting_requests import WaitSlot, WaitSlots
     from channels_wechat.contract.capabilities import Passive
     from channels_wechat.contract.messages import Inbound

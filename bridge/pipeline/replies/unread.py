@@ -8,19 +8,18 @@ it, and `sender` closes it as unread.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.utils import timezone
 
-from bridge.models import Delivery, Message, Reason, State
+from bridge.models import Delivery, Message
 from bridge.pipeline.delivery import lanes
-from bridge.runtime.db.prepared import execute_prepared
+from bridge.pipeline.replies import sql
 from bridge.runtime.wakeups import publish
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
     from uuid import UUID
 
     from bridge.models import Conversation
@@ -31,94 +30,27 @@ CONTINUE_COMMAND = "1"
 OLDER_COMMAND = "2"
 # Where those hear of it who hold a request open: of whom something is to be read, or will never be.
 UNREAD_CHANNEL = "readable"
-# In so many of a conversation's newest messages unread parts and open questions are looked for.
-RECENT = 100
-
-_RECENT = (
-    f"WITH recent AS (SELECT id FROM bridge_message WHERE conversation_id = %(talk)s ORDER BY id DESC LIMIT {RECENT})"  # noqa: S608
-)
-_UNREAD = f"""{_RECENT}
-SELECT d.id, d.message_id, d.part FROM recent JOIN bridge_delivery d ON d.message_id = recent.id
-WHERE d.target = 'channel' AND d.carrier = 'http_reply' AND d.state = 'pending' AND starts_with(d.lane, '{lanes.UNREAD}')
-ORDER BY d.message_id DESC, d.part"""  # noqa: S608  constants
-_TURNS = f"""{_RECENT}
-SELECT d.message_id, d.state, d.reason, EXISTS (SELECT FROM bridge_message r WHERE r.reply_to_id = d.message_id)
-FROM recent JOIN bridge_delivery d ON d.message_id = recent.id
-WHERE d.target = 'agent' AND d.reason <> '{Reason.READ_ON}' AND d.created_at > %(since)s
-ORDER BY d.message_id DESC"""  # noqa: S608  constants
-_STANDING = """
-SELECT m.id, m.conversation_id, m.created_at, COALESCE(turn.state, ''), COALESCE(turn.reason, ''),
-  EXISTS (SELECT FROM bridge_message r WHERE r.reply_to_id = m.id),
-  (SELECT d.id FROM bridge_delivery d WHERE d.remote_id = m.idempotency_key AND d.remote_id <> '' AND d.account_id = m.account_id
-   AND d.carrier = 'http_reply' AND d.state IN ('sending', 'uncertain', 'delivered') AND d.target = 'channel' ORDER BY d.id DESC LIMIT 1),
-  (SELECT d.id FROM bridge_message r JOIN bridge_delivery d ON d.message_id = r.id AND d.target = 'channel'
-   WHERE r.reply_to_id = m.id AND d.carrier = 'http_reply' AND d.state = 'pending' AND d.part = 0 ORDER BY d.id DESC LIMIT 1)
-FROM bridge_message m LEFT JOIN bridge_delivery turn ON turn.message_id = m.id AND turn.target = 'agent'
-WHERE m.uuid = %(uuid)s"""
 
 
-class QuestionStatus(NamedTuple):
-    """What the rows say of an inbound message. state, reason: of its turn, empty before it is routed; answered: something was said to it.
-
-    given: the part that its request was answered with, perhaps in vain; ready: the part that it may be answered with. Ids of deliveries.
-    """
-
-    message: int
-    conversation: int | None
-    created_at: datetime
-    state: str
-    reason: str
-    answered: bool
-    given: int | None
-    ready: int | None
-
-    @property
-    def open(self) -> bool:
-        """Whether an answer may still come, from the agent or from staff who have taken over."""
-        return not self.state or _is_open(self.state, self.reason, self.answered)
-
-    @property
-    def reads_on(self) -> bool:
-        return self.reason == Reason.READ_ON
-
-
-class Turn(NamedTuple):
-    message: int
-    state: str
-    reason: str
-    answered: bool
-
-    @property
-    def open(self) -> bool:
-        return _is_open(self.state, self.reason, self.answered)
-
-
-class UnreadPart(NamedTuple):
-    delivery: int
-    message: int
-    part: int
-
-
-def question_status(uuid: UUID) -> QuestionStatus | None:
+def question_status(uuid: UUID) -> sql.QuestionStatus | None:
     """None: it is not stored, but perhaps in the spool."""
-    rows = execute_prepared(_STANDING, {"uuid": uuid})
-    return QuestionStatus(*rows[0]) if rows else None
+    return sql.QUESTION_STATUS.fetch_one(uuid=uuid)
 
 
-def unread_parts(conversation_id: int) -> list[UnreadPart]:
+def unread_parts(conversation_id: int) -> list[sql.UnreadPart]:
     """In the order in which they are read: the newest answer's parts first."""
-    return [UnreadPart(*row) for row in execute_prepared(_UNREAD, {"talk": conversation_id})]
+    return sql.UNREAD_PARTS.fetch(conversation=conversation_id)
 
 
-def parts_of_older_answers(waiting: list[UnreadPart]) -> list[UnreadPart]:
+def parts_of_older_answers(waiting: list[sql.UnreadPart]) -> list[sql.UnreadPart]:
     """Those of the answers before the newest unread one; where it is the only one, its own."""
     return [one for one in waiting if one.message != waiting[0].message] or waiting
 
 
-def turns(conversation_id: int) -> list[Turn]:
+def turns(conversation_id: int) -> list[sql.Turn]:
     """The newest first."""
     since = timezone.now() - timedelta(seconds=lanes.UNREAD_SECONDS)
-    return [Turn(*row) for row in execute_prepared(_TURNS, {"talk": conversation_id, "since": since})]
+    return sql.TURNS.fetch(conversation=conversation_id, since=since)
 
 
 def is_continue_command(message: Message) -> bool:
@@ -163,12 +95,6 @@ def wake_readers_of_turn(turn: Delivery) -> None:
     """It came to its end, perhaps without an answer."""
     if turn.account_id and turn.message:
         publish.publish(UNREAD_CHANNEL, wait_key(turn.account_id, turn.message.peer_id))
-
-
-def _is_open(state: str, reason: str, answered: bool) -> bool:
-    if state in (State.PENDING, State.SENDING):
-        return True
-    return state == State.SKIPPED and reason == Reason.HUMAN and not answered
 
 
 def with_continue_hint(channel: Passive, text: str, name: str = "read_on") -> str:

@@ -1,8 +1,8 @@
-"""Prepared statements, for what runs with every message."""
+"""Prepared statements, for what runs with every message, and the rows that they return by name."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import psycopg
 from django.db import connection
@@ -10,9 +10,38 @@ from django.db import connection
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+Row = TypeVar("Row", bound=tuple[Any, ...])
+
+
+class Statement(Generic[Row]):
+    """SQL, and the type of the rows that it returns: a NamedTuple that has the statement's columns by their names, in their order."""
+
+    def __init__(self, row: type[Row], sql: str) -> None:
+        self.row: Any = row
+        self.sql = sql
+        self._is_checked = False
+
+    def fetch(self, **values: Any) -> list[Row]:
+        """Execute it with these values and return its rows. Raises TypeError where its columns are not those of the row type."""
+        names, rows = _execute(self.sql, values, describe=not self._is_checked)
+        if not self._is_checked:
+            if names != self.row._fields:
+                raise TypeError(f"the statement returns {names}, and {self.row.__name__} has {self.row._fields}")
+            self._is_checked = True
+        return list(map(self.row._make, rows))
+
+    def fetch_one(self, **values: Any) -> Row | None:
+        """Return its first row; None where there is none."""
+        return next(iter(self.fetch(**values)), None)
+
 
 def execute_prepared(sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """A prepared statement and its rows, on Django's connection and in its transaction: for what runs with every message.
+    """Execute a statement on Django's connection, in its transaction, and return its rows."""
+    return _execute(sql, values, describe=False)[1]
+
+
+def _execute(sql: str, values: Mapping[str, Any], *, describe: bool) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """Return the columns' names, where they are asked for, and the rows.
 
     Django's own cursors put the values into the text, so that PostgreSQL reads and plans every row anew; psycopg's has a plan for all.
     """
@@ -22,4 +51,4 @@ def execute_prepared(sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...
     with wrap(own) as cursor:
         cursor.execute(sql, values)
         rows: list[tuple[Any, ...]] = cursor.fetchall()
-        return rows
+        return tuple(column.name for column in own.description) if describe else (), rows

@@ -40,12 +40,16 @@ class Table(Generic[Row]):
 
     def read(self, values: Sequence[Any]) -> Row | None:
         """values: those of `columns`, as the database gave them; None where a join found no row."""
-        if values[0] is None:
-            return None
-        found = list(values)
+        return None if values[0] is None else self._instance(list(values))
+
+    def build(self, row: Any, **values: Any) -> Row:
+        """row: has these columns by name, as the database gave them, but for those that are given as `values`."""
+        return self._instance([values[name] if name in values else getattr(row, name) for name in self._names])
+
+    def _instance(self, values: list[Any]) -> Row:
         for place, reader in self._readers:
-            found[place] = reader(found[place], None, connection)
-        return self.model.from_db(connection.alias, self._names, found)
+            values[place] = reader(values[place], None, connection)
+        return self.model.from_db(connection.alias, self._names, values)
 
     def insert(self, rows: Sequence[Row]) -> None:
         """One statement, in this order; the rows get their keys. Raises IntegrityError."""

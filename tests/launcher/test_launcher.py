@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bridge.runtime.launcher import launch
+from bridge.runtime.launcher.embedded import EmbeddedError
 from bridge.runtime.launcher.launch import LaunchError, Plan, check_ports, listening, main, make_plan, processes
 from bridge.runtime.launcher.supervisor import Supervisor, program
 from tests.launcher.test_embedded import ended, eventually
@@ -239,6 +240,55 @@ def test_a_first_start_on_a_taken_port_leaves_no_data_folder(
         assert main([mode]) == 1
     assert f"Port {free} (for: web) is taken" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
+
+
+def listing(folder: Path) -> dict[str, tuple[int, int, bytes]]:
+    return {
+        str(path): (path.lstat().st_size, path.lstat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in [folder, *folder.rglob("*")]
+    }
+
+
+@pytest.mark.parametrize("found", ["postgres/PG_VERSION", "spool/1-2.spool"])
+@pytest.mark.parametrize("mode", ["run", "demo"])
+def test_a_folder_from_before_the_first_release_is_named_and_left_alone(  # noqa: PLR0913
+    free: int,
+    tmp_path: Path,
+    mode: str,
+    found: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(launch, "DOTENV", tmp_path / ".env")
+    old = tmp_path / "data" / found
+    old.parent.mkdir(parents=True)
+    old.write_text("17\n")
+    (tmp_path / "data.old-1").mkdir()
+    before = listing(tmp_path)
+    with socket.create_server(("127.0.0.1", free)):  # nothing more is started should it not be refused
+        assert main([mode]) == 1
+    text = capsys.readouterr().out
+    assert f"{tmp_path}/data is from before the first release" in text
+    assert (
+        f"mv {tmp_path}/data {tmp_path}/data.old-2 && make {mode} PORT={free} DATA_DIR={tmp_path}/data\n" in text
+    )  # the first name is taken
+    assert ("Keep .env as it is" in text) == (mode == "run")
+    assert listing(tmp_path) == before
+    assert main(["manage", mode, "check"]) == 1
+    assert listing(tmp_path) == before
+
+
+def test_a_folder_bears_its_version_before_a_server_writes(free: int, supervisor: Supervisor) -> None:
+    """So a first start that ends on its way is no reason to refuse the second."""
+    plan = make_plan("demo")
+    cluster = plan.data_dir / "postgres"
+    cluster.mkdir()
+    (cluster / "PG_VERSION").write_text("9\n")  # ends the start
+    with pytest.raises(LaunchError, match="from before the first release"):
+        launch.check_data_version(plan)
+    with launch.claim(plan.data_dir), pytest.raises(EmbeddedError, match="made by PostgreSQL 9"):
+        launch.launch(plan, supervisor, once=True)
+    launch.check_data_version(plan)
 
 
 def test_what_the_launcher_starts_writes_for_its_own_user_alone(free: int, tmp_path: Path) -> None:

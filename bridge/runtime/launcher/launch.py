@@ -15,6 +15,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shlex
 import signal
 import socket
 import sys
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import environ
 
-from bridge.runtime.launcher import liveness
+from bridge.runtime.launcher import data_version, liveness
 from bridge.runtime.launcher.commands import PROCESSES, WEB_SERVERS, callbacks_port, command, python
 from bridge.runtime.launcher.embedded import EmbeddedError, Postgres, Server, Valkey, claim
 from bridge.runtime.launcher.supervisor import Child, Supervisor, program
@@ -177,6 +178,14 @@ def check_ports(plan: Plan) -> None:
                 raise LaunchError(f"Port {port} (for: {name}) {taken}. Choose another: {example}") from None
 
 
+def check_data_version(place: Plan) -> None:
+    """See that the data folder is none from before the first release. Touches nothing in it. Raises LaunchError."""
+    if data_version.is_before_first_release(place.data_dir):
+        typed = [f"{name}={shlex.quote(place.env[name])}" for name in ("PORT", "DATA_DIR") if place.env.get(name)]
+        command = " ".join(["make", "demo" if place.demo else "run", *typed])
+        raise LaunchError(data_version.explain_old_folder(place.data_dir, command, demo=place.demo))
+
+
 def listening(plan: Plan) -> bool:
     """Whether every port answers."""
     for name, port in plan.ports.items():
@@ -253,6 +262,7 @@ def start_servers(plan: Plan, supervisor: Supervisor) -> None:
 def launch(plan: Plan, supervisor: Supervisor, *, once: bool) -> int:
     """Start everything and stay until told to stop. Gives the exit code; raises LaunchError, EmbeddedError."""
     check_ports(plan)
+    data_version.write_version(plan.data_dir)
     start_servers(plan, supervisor)
     supervisor.say("Preparing the database and the pages …")
     login = FirstLogin(plan)
@@ -324,6 +334,7 @@ def main(arguments: list[str]) -> int:
         if mode == "run":
             read_dotenv(DOTENV)
         place = make_place(mode)
+        check_data_version(place)
         if (
             arguments[0] != "manage" and not place.data_dir.exists()
         ):  # else who holds it says more than a port that is taken

@@ -17,8 +17,9 @@ from typing import Final
 
 import aiohttp
 
+from channels_wechat.contract.errors import Action
 from openclaw.asking import agent_params, send_params
-from openclaw.errors import Action, Code, GatewayError
+from openclaw.errors import Code, GatewayError
 from openclaw.frames import Json, record, text
 from openclaw.reach import BODY_LIMIT, open_session, read_bounded
 from openclaw.reading import (

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from django.utils.translation import gettext_lazy as _
 
+from channels_wechat.contract.errors import Action
+
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
@@ -27,16 +29,6 @@ _REQUEST_ID: Final = re.compile(r"[\w-]{1,100}", re.ASCII)
 
 READ_LIMIT: Final = 2 * DETAIL_LIMIT
 """Characters that are looked through: what a pattern does with a megabyte would hold up every gateway's turns."""
-
-
-class Action(StrEnum):
-    """What the caller does with a failed turn or connection."""
-
-    RETRY = "retry"  # it definitely did not happen: try again, with a new key
-    WAIT = "wait"  # the same, but not before `retry_after` seconds
-    CONFIG = "config"  # nothing will work until staff change something: stop this gateway
-    PERMANENT = "permanent"  # this one turn will never work
-    UNKNOWN = "unknown"  # the request left and no answer came: ask `wait` or `recover` before repeating
 
 
 class Code(StrEnum):

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import aiohttp
 
+from channels_wechat.contract.errors import Action
 from openclaw.client import GatewayClient
-from openclaw.errors import Action, Code, GatewayError
+from openclaw.errors import Code, GatewayError
 from openclaw.frames import Json, decode, record, records, text
 from openclaw.reach import ERROR_LIMIT, open_session, read_bounded, why_failed
 from openclaw.reading import answer_from_text, is_silent_so_far

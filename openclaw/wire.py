@@ -15,8 +15,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 
+from channels_wechat.contract.errors import Action
 from openclaw.device import Signer
-from openclaw.errors import Action, Code, GatewayError
+from openclaw.errors import Code, GatewayError
 from openclaw.frames import Json, decode, number, record, seconds, text
 from openclaw.reach import FRAME_LIMIT, open_session, why_failed
 from openclaw.reading import granted_scopes, read_error, read_hello

@@ -28,10 +28,11 @@ from bridge.runtime.db.threads import in_db_thread
 from bridge.runtime.launcher import liveness
 from bridge.runtime.spool.fitting import short_id
 from bridge.security import logs
+from channels_wechat.contract.errors import Action
 from channels_wechat.contract.messages import Content
 from openclaw import agent_text
 from openclaw.client import backoff
-from openclaw.errors import Action, GatewayError
+from openclaw.errors import GatewayError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Sequence

@@ -15,14 +15,15 @@ SHANGHAI = timezone(timedelta(hours=8))
 
 
 class Action(enum.StrEnum):
-    """What is to be done about an error; the pipeline looks at nothing else."""
+    """What is to be done about an error of a platform or a gateway; the pipeline looks at nothing else."""
 
-    RETRY = "retry"  # definitely not done; try again with backoff
-    WAIT = "wait"  # the platform asks us to wait `retry_after` seconds; burns no try
-    CONFIG = "configuration"  # nothing will work until staff change something; the account stops
-    PERMANENT = "permanent"  # this message will never go through
+    RETRY = "retry"  # definitely not done; try again with backoff, at a gateway under a new key
+    WAIT = "wait"  # the other side asks us to wait `retry_after` seconds; burns no try
+    CONFIG = "configuration"  # nothing will work until staff change something; the account or the gateway stops
+    PERMANENT = "permanent"  # this message or turn will never go through
     WINDOW = "window"  # nothing more may be said to this person until they act again; burns no try
-    UNKNOWN = "unknown"  # the request had left and no answer came
+    READABLE = "readable"  # nothing can be sent to this person now: it is kept until they ask for it; burns no try
+    UNKNOWN = "unknown"  # the request had left and no answer came; a gateway is asked what became of it
 
 
 class Effect(enum.StrEnum):

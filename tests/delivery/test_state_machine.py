@@ -12,6 +12,7 @@ from bridge.models import Attempt, Carrier, Delivery, Message, Reason, State, Ta
 from bridge.pipeline.delivery import claims, retry_policy, settle
 from bridge.pipeline.delivery.types import Failure, LostLease
 from bridge.webhooks import events, post
+from channels_wechat.contract.errors import Action
 from tests.support.factories import (
     app,
     claim,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from accounts.models import ChannelAccount
 
 pytestmark = pytest.mark.django_db
-RETRY = Failure("retry", "-1", "busy")
+RETRY = Failure(Action.RETRY, "-1", "busy")
 LONG = "甲" * 1500  # three parts of an app's text
 
 
@@ -259,13 +260,13 @@ def test_retry_waits_longer_each_time(account: ChannelAccount) -> None:
 
 def test_the_platforms_own_pause_wins(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
-    settle.fail(mine, settle.open_attempt(mine, {}), Failure("retry", "1", "x", retry_after=40))
+    settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.RETRY, "1", "x", retry_after=40))
     assert 39 < wait_of(mine) <= 48
 
 
 @pytest.mark.parametrize("opened", [True, False])
-@pytest.mark.parametrize("action", ["wait", "configuration"])
-def test_wait_and_configuration_burn_no_try(account: ChannelAccount, action: str, opened: bool) -> None:
+@pytest.mark.parametrize("action", [Action.WAIT, Action.CONFIG])
+def test_wait_and_configuration_burn_no_try(account: ChannelAccount, action: Action, opened: bool) -> None:
     """Also before an attempt was opened: an upload may be refused."""
     mine = claimed(to_send(account))
     attempt = settle.open_attempt(mine, {}) if opened else None
@@ -276,13 +277,13 @@ def test_wait_and_configuration_burn_no_try(account: ChannelAccount, action: str
 
 def test_a_wait_without_a_time_is_a_minute(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
-    settle.fail(mine, settle.open_attempt(mine, {}), Failure("wait", "x", "x"))
+    settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.WAIT, "x", "x"))
     assert 58 < wait_of(mine) <= 60
 
 
 def test_the_gateways_key_changes_with_every_definite_error_only(asked: Delivery) -> None:
     runs = []
-    for action in ("retry", "unknown", "wait", "unknown", "configuration"):
+    for action in (Action.RETRY, Action.UNKNOWN, Action.WAIT, Action.UNKNOWN, Action.CONFIG):
         mine = claimed(asked)
         settle.fail(mine, settle.open_attempt(mine, {}), Failure(action, "x", "x"))
         runs.append(row(mine).run_number)
@@ -329,7 +330,9 @@ def test_permanent(account: ChannelAccount) -> None:
     settle.fail(
         mine,
         settle.open_attempt(mine, {}),
-        Failure("permanent", "81013", "nobody, access_token=abcdef", response={"errcode": 81013, "token": "abcdef"}),
+        Failure(
+            Action.PERMANENT, "81013", "nobody, access_token=abcdef", response={"errcode": 81013, "token": "abcdef"}
+        ),
     )
     after, attempt = row(mine), Attempt.objects.get(delivery=mine)
     assert (after.state, after.reason, after.error) == ("dead", Reason.PERMANENT, "nobody, access_token=•••")
@@ -344,7 +347,7 @@ def test_tries_spent(account: ChannelAccount, most: int, named: int | None) -> N
     shift(delivery, tries=most - 2)
     for expected in ("pending", "dead"):
         mine = claimed(delivery)
-        settle.fail(mine, settle.open_attempt(mine, {}), Failure("retry", "-1", "busy", max_tries=named))
+        settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.RETRY, "-1", "busy", max_tries=named))
         assert state(mine) == expected
         due(mine)
     assert row(delivery).reason == Reason.TRIES_SPENT
@@ -356,16 +359,16 @@ def test_no_answer_is_uncertain_unless_a_repetition_is_safe(account: ChannelAcco
     until = timezone.now() + timedelta(seconds=60)
     safe_attempt = settle.open_attempt(safe, {}, dedup_until=until)
     safe.dedup_until = until
-    settle.fail(unsafe, settle.open_attempt(unsafe, {}), Failure("unknown", "timeout", "no answer"))
-    settle.fail(safe, safe_attempt, Failure("unknown", "timeout", "no answer"))
+    settle.fail(unsafe, settle.open_attempt(unsafe, {}), Failure(Action.UNKNOWN, "timeout", "no answer"))
+    settle.fail(safe, safe_attempt, Failure(Action.UNKNOWN, "timeout", "no answer"))
     assert (state(unsafe), row(unsafe).reason, outcomes(unsafe)) == ("uncertain", Reason.UNKNOWN, ["unknown"])
     assert (state(safe), outcomes(safe)) == ("pending", ["unknown"])
 
 
-@pytest.mark.parametrize("last", [Failure("permanent", "x", "x"), Failure("unknown", "x", "x", max_tries=2)])
+@pytest.mark.parametrize("last", [Failure(Action.PERMANENT, "x", "x"), Failure(Action.UNKNOWN, "x", "x", max_tries=2)])
 def test_a_turn_is_dead_whatever_an_earlier_try_left_open(asked: Delivery, last: Failure) -> None:
     """The gateway was asked what became of that; nobody in WeChat may have read anything."""
-    settle.fail(mine := claimed(asked), settle.open_attempt(mine, {}), Failure("unknown", "timeout", "no answer"))
+    settle.fail(mine := claimed(asked), settle.open_attempt(mine, {}), Failure(Action.UNKNOWN, "timeout", "no answer"))
     due(asked)
     settle.fail(mine := claimed(asked), settle.open_attempt(mine, {}), last)
     assert (state(asked), outcomes(asked)[0]) == ("dead", "unknown")
@@ -433,7 +436,7 @@ def test_a_dead_part_holds_the_later_ones_and_nobody_else(account: ChannelAccoun
     message, next_message = send(account, LONG), to_send(account, "next")
     first, second, third = message.deliveries.order_by("part")
     settle.mark_delivered(mine := claimed(first), settle.open_attempt(mine, {}))
-    settle.fail(mine := claimed(second), settle.open_attempt(mine, {}), Failure("permanent", "x", "x"))
+    settle.fail(mine := claimed(second), settle.open_attempt(mine, {}), Failure(Action.PERMANENT, "x", "x"))
     assert parts(message) == [("delivered", ""), ("dead", "permanent"), ("held", "part_before")]
     assert [d.pk for d in claim()] == [next_message.pk]
     assert state(third) == "held"
@@ -442,7 +445,7 @@ def test_a_dead_part_holds_the_later_ones_and_nobody_else(account: ChannelAccoun
 def test_parts_go_out_in_order_when_the_one_before_has_arrived(account: ChannelAccount) -> None:
     message, later = send(account, LONG), to_send(account, "later")
     first, second, third = message.deliveries.order_by("part")
-    settle.fail(mine := claimed(first), settle.open_attempt(mine, {}), Failure("permanent", "x", "x"))
+    settle.fail(mine := claimed(first), settle.open_attempt(mine, {}), Failure(Action.PERMANENT, "x", "x"))
     shift(first, state="pending", reason="", finished_at=None, seq=later.seq + 1)  # as a replay does
     order = []
     while rows := claim():
@@ -480,7 +483,7 @@ def test_names_of_holders_are_unique() -> None:
 def test_webhook_deliveries_have_no_parts(account: ChannelAccount) -> None:
     hook = Delivery.objects.create(target=Target.WEBHOOK, lane="hook:1")
     mine = claimed(hook)
-    settle.fail(mine, settle.open_attempt(mine, {}), Failure("permanent", "x", "x"))
+    settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.PERMANENT, "x", "x"))
     assert state(hook) == "dead"
     assert Message.objects.count() == 0
 
@@ -498,7 +501,7 @@ def test_gateways_have_their_own_turns(account: ChannelAccount) -> None:
 def test_held_burns_no_try_and_keeps_its_later_parts(account: ChannelAccount, reason: Reason, of_parts: Reason) -> None:
     message = send(account, LONG)
     mine = claimed(message.deliveries.get(part=0))
-    failure = Failure("window", "45047", "used up", response={"errcode": 45047})
+    failure = Failure(Action.WINDOW, "45047", "used up", response={"errcode": 45047})
     settle.hold(mine, reason, "Nothing is left.", attempt=settle.open_attempt(mine, {}), failure=failure)
     after, attempt = row(mine), mine.attempts.get()
     assert parts(message) == [("held", reason), ("held", of_parts), ("held", of_parts)]

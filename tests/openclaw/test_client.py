@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from channels_wechat.contract.errors import Action
 from openclaw.asking import agent_params, send_params
 from openclaw.client import (
     Answer,
@@ -20,7 +21,7 @@ from openclaw.client import (
     backoff,
 )
 from openclaw.device import Device
-from openclaw.errors import Action, Code, GatewayError
+from openclaw.errors import Code, GatewayError
 from openclaw.session import session_key
 from openclaw.stub import RunningStub
 from openclaw.turns import Policy

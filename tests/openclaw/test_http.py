@@ -11,8 +11,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from channels_wechat.contract.errors import Action
 from openclaw import http
-from openclaw.errors import Action, Code, GatewayError
+from openclaw.errors import Code, GatewayError
 from openclaw.session import session_key
 from openclaw.stub import RunningStub
 from openclaw.turns import Answer, Attachment, Endpoint, Turn

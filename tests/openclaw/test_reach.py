@@ -14,9 +14,10 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
+from channels_wechat.contract.errors import Action
 from openclaw import http
 from openclaw.client import GatewayClient
-from openclaw.errors import Action, Code, GatewayError
+from openclaw.errors import Code, GatewayError
 from openclaw.reach import FRAME_LIMIT, _Resolver, open_session, why_failed
 from openclaw.session import session_key
 from openclaw.turns import Endpoint, Turn

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from channels_wechat.contract.errors import Action
 from openclaw import frames
-from openclaw.errors import Action, Code, GatewayError
+from openclaw.errors import Code, GatewayError
 from openclaw.reading import (
     WAIT_LIMIT,
     Seen,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from channels_wechat.contract.errors import Action
 from openclaw import client as clients
 from openclaw.client import (
     HISTORY_LIMIT,
@@ -20,7 +21,7 @@ from openclaw.client import (
     Turn,
     Usage,
 )
-from openclaw.errors import Action, Code, GatewayError
+from openclaw.errors import Code, GatewayError
 from openclaw.http import test_gateway as probe
 from openclaw.runs import Run
 from openclaw.session import session_key

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from channels_wechat.contract.errors import Action
 from openclaw.client import Answer, Endpoint, GatewayClient, MediaRef, Turn, Usage
-from openclaw.errors import Action, Code, GatewayError
+from openclaw.errors import Code, GatewayError
 from openclaw.reading import read_transcript, read_wait
 from tests.openclaw.recorded import VERSIONS, Recorded, load
 

@@ -17,6 +17,7 @@ from bridge.pipeline.delivery import claims, retry_policy, settle
 from bridge.pipeline.delivery.types import Failure, Success
 from bridge.pipeline.outbound import moderation
 from bridge.pipeline.replies import stream_options
+from channels_wechat.contract.errors import Action
 from tests.support.factories import (
     answer,
     app,
@@ -74,7 +75,7 @@ def test_no_secret_is_stored_with_an_attempt(account: ChannelAccount, way: str) 
     if way == "succeed":
         settle.mark_delivered(mine, attempt, response=answered)
     else:
-        settle.fail(mine, attempt, Failure("retry", "1", "busy", response=answered))
+        settle.fail(mine, attempt, Failure(Action.RETRY, "1", "busy", response=answered))
     found = Attempt.objects.get()
     assert CANARY not in f"{found.request}{found.response}{found.error}"
     assert found.request
@@ -84,7 +85,7 @@ def test_no_secret_is_stored_with_an_attempt(account: ChannelAccount, way: str) 
 def test_parts_that_follow_late_are_not_too_old(account: ChannelAccount) -> None:
     first, second, _third = send(account, LONG).deliveries.order_by("part")
     mine = claimed(first)
-    settle.fail(mine, settle.open_attempt(mine, {}), Failure("permanent", "1", "no"))
+    settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.PERMANENT, "1", "no"))
     assert row(second).reason == Reason.PART_BEFORE
     Delivery.objects.update(
         queued_at=timezone.now() - timedelta(hours=30), created_at=timezone.now() - timedelta(hours=30)
@@ -173,7 +174,9 @@ def test_a_turn_that_waits_to_be_asked_again_can_be_stopped(account: ChannelAcco
     route(account)
     question = turn(account)
     (mine,) = claim(Carrier.CONNECTOR)
-    settle.fail(mine, settle.open_attempt(mine, {"ask": asking.key_of(mine)}), Failure("wait", "busy", "later", 60))
+    settle.fail(
+        mine, settle.open_attempt(mine, {"ask": asking.key_of(mine)}), Failure(Action.WAIT, "busy", "later", 60)
+    )
     assert (row(question).tries, row(question).run_number, state(question)) == (0, 1, "pending")
     assert stop_turns(running_turns(question.message.conversation_id)) == 1
     assert asking.is_stopped(row(question))

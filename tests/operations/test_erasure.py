@@ -37,6 +37,7 @@ from bridge.pipeline.delivery.types import Failure
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox
 from bridge.runtime.worker import tasks
+from channels_wechat.contract.errors import Action
 from channels_wechat.contract.messages import Content, Upload, Window
 from tests.support import factories
 from tests.support.factories import (
@@ -221,7 +222,7 @@ def test_a_webhook_that_is_being_called_is_waited_for(account: ChannelAccount) -
     leave(account)
     router.route_waiting()
     assert (erasure.run(), "geheimes Wort" in str(row(call).payload)) == (0, True)
-    settle.fail(call, None, Failure("permanent", "410", "gone"))
+    settle.fail(call, None, Failure(Action.PERMANENT, "410", "gone"))
     assert (erasure.run(), row(call).payload) == (1, {"erased": True})
 
 

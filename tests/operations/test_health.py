@@ -21,6 +21,7 @@ from bridge.models import Attachment, Delivery, Incident
 from bridge.operations import alerts, health, prometheus
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.types import Failure
+from channels_wechat.contract.errors import Action
 from tests.support.callbacks import Reply, call, from_app
 from tests.support.factories import app, claimed, gateway, hear, picture, route, shift, to_send, turn
 
@@ -218,7 +219,7 @@ def test_what_was_done_is_counted(valkey: redis.Redis) -> None:
     assert call(account, body, {**query, "msg_signature": "wrong"}).status == 403
     one, two = claimed(to_send(account)), claimed(to_send(account, peer_id="lisi"), "other")
     settle.mark_delivered(one, settle.open_attempt(one, {}))
-    settle.fail(two, settle.open_attempt(two, {}), Failure("permanent", "1", "no"))
+    settle.fail(two, settle.open_attempt(two, {}), Failure(Action.PERMANENT, "1", "no"))
     figures = scrape()
     assert figures['bridge_messages_total{direction="in"}'] == 1
     assert figures['bridge_messages_total{direction="out"}'] == 2

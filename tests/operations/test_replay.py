@@ -14,6 +14,7 @@ from bridge.operations.replay import CHANGED, _locked, _queue, dismiss, replay, 
 from bridge.pipeline.delivery import retry_policy, settle
 from bridge.pipeline.delivery.types import Failure
 from bridge.pipeline.inbound import router
+from channels_wechat.contract.errors import Action
 from tests.support.factories import (
     GROUP,
     answer,
@@ -94,7 +95,7 @@ def test_what_is_not_over_or_went_well_is_refused(account: ChannelAccount, now: 
 def test_a_held_part_waits_for_the_one_before_it(account: ChannelAccount) -> None:
     message = send(account, "字" * 1500)
     first, second, third = message.deliveries.order_by("part")
-    settle.fail(mine := claimed(first), settle.open_attempt(mine, {}), Failure("permanent", "x", "x"))
+    settle.fail(mine := claimed(first), settle.open_attempt(mine, {}), Failure(Action.PERMANENT, "x", "x"))
     assert "replay that one" in replay([second.pk]).refused[0][1]
     assert replay([first.pk]).count == 1
     assert parts(message) == [("pending", ""), ("held", "part_before"), ("held", "part_before")]

@@ -311,7 +311,7 @@ def test_a_refusal_that_is_older_than_the_last_deed_holds_nothing(people: Crowd,
     assert attempt is not None
     people.says(account)
     error = ChannelError("45047", Action.WINDOW, "Nothing is left.")
-    reply_window.hold(mine, attempt, Failure("window", error.code, str(error)))
+    reply_window.hold(mine, attempt, Failure(Action.WINDOW, error.code, str(error)))
     assert (parts(mine.message), outcomes(mine), row(mine).tries, left(account)) == ([PENDING], ["error"], 0, 5)
 
 

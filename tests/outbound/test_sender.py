@@ -19,6 +19,7 @@ from bridge.operations import replay
 from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.delivery.types import Failure
 from bridge.pipeline.outbound import outbox
+from channels_wechat.contract.errors import Action
 from channels_wechat.contract.messages import Content
 from tests.support.factories import (
     AGENT,
@@ -80,7 +81,7 @@ def test_a_message_has_one_key_for_all_tries_and_another_after_a_replay(account:
     message = send(account, "a" * 3000)
     first, second = message.deliveries.order_by("part")
     before = first.platform_key
-    settle.fail(claimed(first), None, Failure("permanent", "1", "no"))
+    settle.fail(claimed(first), None, Failure(Action.PERMANENT, "1", "no"))
     assert row(first).platform_key == before != second.platform_key
     assert replay.replay([first.pk]).count == 1
     assert row(first).platform_key not in (before, second.platform_key)
@@ -411,7 +412,7 @@ def test_a_defect_of_ours_is_dead_and_stops_nobody(
 ) -> None:
     broken, next_one = to_send(account, "1"), to_send(account, "2")
     before = settle.open_attempt(claimed(broken), {})
-    settle.fail(row(broken), before, Failure("retry", "-1", "busy"))
+    settle.fail(row(broken), before, Failure(Action.RETRY, "-1", "busy"))
     shift(broken, payload={"nothing": "here"}, due_at=-1)
     with caplog.at_level(logging.CRITICAL):
         work_off()

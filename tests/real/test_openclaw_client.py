@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import aiohttp
 import pytest
 
+from channels_wechat.contract.errors import Action
 from openclaw import http
 from openclaw.client import Answer, Attachment, Endpoint, ForeignReply, GatewayClient, Turn, Usage
 from openclaw.device import Device, Signer
-from openclaw.errors import Action, Code, GatewayError
+from openclaw.errors import Code, GatewayError
 from openclaw.session import session_key
 from openclaw.stub.brain import picture
 from tests.real.openclaw_lab import OpenClawLab

@@ -427,7 +427,7 @@ def test_a_failed_turn_says_so(account: ChannelAccount, dead: str) -> None:
     if dead == "read_on":
         ask(account, "1", 2)
     delivery = claimed(Delivery.objects.get(message=question))
-    settle.fail(delivery, None, Failure("permanent", "x", "broken"))
+    settle.fail(delivery, None, Failure(Action.PERMANENT, "x", "broken"))
     assert say(account, *(("hello", 1) if dead == "turn" else ("1", 2))) == SORRY
 
 

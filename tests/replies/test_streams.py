@@ -17,6 +17,7 @@ from bridge.pipeline.delivery.types import Failure, message_of
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.replies import streams
 from bridge.pipeline.replies.streams import partial_key
+from channels_wechat.contract.errors import Action
 from channels_wechat.contract.messages import Content
 from openclaw.stub.brain import picture
 from tests.support.callbacks import call, opened, poll
@@ -266,7 +267,7 @@ def test_failed(fields: dict[str, str], expected: str) -> None:
     route(account)
     asked = turn(account, group=GROUP)
     settle.fail(
-        mine := claimed(asked), settle.open_attempt(mine, {}), Failure("permanent", "x", "the gateway's own words")
+        mine := claimed(asked), settle.open_attempt(mine, {}), Failure(Action.PERMANENT, "x", "the gateway's own words")
     )
     assert shown(asked.message) == (expected, True)
 

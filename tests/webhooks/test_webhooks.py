@@ -46,6 +46,7 @@ from bridge.runtime.wakeups.publish import Topic
 from bridge.runtime.worker import tasks
 from bridge.runtime.worker.threads import WorkerThreads
 from bridge.webhooks import events, post
+from channels_wechat.contract.errors import Action
 from tests.channels.harness import Recorded, Reply, recorder
 from tests.delivery.test_races import at_once
 from tests.inbound.test_receive import params, waiting
@@ -274,7 +275,7 @@ def test_a_failure_is_told_with_everything_about_it() -> None:
     shift(first, state="delivered", finished_at=0)
     Conversation.objects.update(title="张三")
     mine = claimed(second)
-    settle.fail(mine, settle.open_attempt(mine, {}), Failure("permanent", "40003", "no such user"))
+    settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.PERMANENT, "40003", "no such user"))
     ((_event, data),) = told(one)
     failed = row(second)
     assert data == {
@@ -362,9 +363,9 @@ def dies_by(way: str, account: ChannelAccount) -> Delivery:
         claims.release_all("gone")
     else:
         failure = {
-            "refused": Failure("permanent", "40003", "no such user"),
-            "tries spent": Failure("retry", "503", "busy", max_tries=1),
-            "no answer": Failure("unknown", "timeout", "no answer"),
+            "refused": Failure(Action.PERMANENT, "40003", "no such user"),
+            "tries spent": Failure(Action.RETRY, "503", "busy", max_tries=1),
+            "no answer": Failure(Action.UNKNOWN, "timeout", "no answer"),
         }[way]
         mine = claimed(delivery)
         settle.fail(mine, settle.open_attempt(mine, {}), failure)
@@ -408,7 +409,7 @@ def test_dying_again_after_a_replay_is_told_again_with_another_id() -> None:
     delivery = dies_by("refused", app())
     replay.replay([delivery.pk])
     mine = claimed(row(delivery))
-    settle.fail(mine, None, Failure("permanent", "40003", "no such user"))
+    settle.fail(mine, None, Failure(Action.PERMANENT, "40003", "no such user"))
     first, second = queued(one)
     assert first.payload["id"] != second.payload["id"]
 
@@ -418,7 +419,7 @@ def test_what_was_skipped_retried_or_held_is_not_told() -> None:
     account = app()
     turn(account)  # no mapping: skipped
     mine = claimed(to_send(account))
-    settle.fail(mine, settle.open_attempt(mine, {}), Failure("retry", "503", "busy"))
+    settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.RETRY, "503", "busy"))
     assert told(one) == []
 
 
@@ -471,7 +472,7 @@ def test_no_event_holds_a_secret(receiver: Recorder) -> None:
     delivery = turn(account)
     assert delivery.route == mapped
     mine = claimed(delivery)
-    settle.fail(mine, None, Failure("permanent", "x", "refused: access_token=canary-access"))
+    settle.fail(mine, None, Failure(Action.PERMANENT, "x", "refused: access_token=canary-access"))
     account.set_state(Health.STOPPED, "stopped")
     events.tell_account_states()
     receiver.will(Reply(b"path-secret", 500), Reply(b"", fault="reset"))

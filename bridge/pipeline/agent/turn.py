@@ -29,11 +29,11 @@ from bridge.runtime.db.outage import DB_UNAVAILABLE, retry_while_db_down
 from bridge.runtime.db.threads import in_db_thread, in_io_thread
 from bridge.security import logs
 from bridge.security.redaction import redact_text
-from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.errors import Action, ChannelError
 from channels_wechat.contract.filetypes import recognise, with_suffix
 from channels_wechat.wire.http import error_for_status
 from openclaw import agent_text
-from openclaw.errors import Action, Code, GatewayError
+from openclaw.errors import Code, GatewayError
 from openclaw.turns import Answer, Attachment, MediaRef, Turn
 
 if TYPE_CHECKING:
@@ -53,13 +53,6 @@ MEDIA_MAX_BYTES = 20 * 1024 * 1024
 # Of one answer's files so many are fetched, and so many bytes of them held at a time; the reader is told of the others.
 MAX_FILES = 20
 MAX_FILE_BYTES = 100 * 1024 * 1024
-_ACTIONS = {
-    Action.RETRY: "retry",
-    Action.WAIT: "wait",
-    Action.CONFIG: "configuration",
-    Action.PERMANENT: "permanent",
-    Action.UNKNOWN: "unknown",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +130,7 @@ class AgentTurn:
             log.exception("a turn failed")
             text = redact_text(f"{type(error).__name__}: {error}")
             # Once the request has left, its answer may still be had by its key.
-            action = "unknown" if self.opened else "permanent"
+            action = Action.UNKNOWN if self.opened else Action.PERMANENT
             await self._fail(Failure(action, "internal", text, reason=Reason.INTERNAL))
 
     def _use(self, usage: Usage) -> None:
@@ -194,7 +187,7 @@ class AgentTurn:
 
     async def _settle(self, answer: Answer | None) -> None:
         if answer is None:  # the old run came to nothing: ask again at once, with a new key
-            await self._fail(Failure("retry", "not_answered", _("The lost run gave no answer; asked anew."), 0.1))
+            await self._fail(Failure(Action.RETRY, "not_answered", _("The lost run gave no answer; asked anew."), 0.1))
             return
         files, missing = await fetch_files(answer, self._file)
         await in_db_thread(retry_while_db_down, self._store, answer, files, [*answer.missing, *missing][:MAX_FILES])
@@ -232,15 +225,13 @@ class AgentTurn:
         if self.stopped and error.code == Code.RUN_ABORTED:
             await in_db_thread(retry_while_db_down, settle.skip, self.delivery, self._open_attempt(), Reason.STOPPED)
             return
-        text = error.explained
+        code, text = str(error.code), error.explained
         if error.action == Action.CONFIG and self.delivery.gateway:
-            await in_db_thread(
-                retry_while_db_down, self.delivery.gateway.set_state, Health.STOPPED, str(error.code), text
-            )
-        action, reason = _ACTIONS[error.action], ""
-        if action == "retry" and await in_db_thread(count_failures, self.delivery, str(error.code)) >= MAX_FAILURES - 1:
-            action, reason = "permanent", Reason.TRIES_SPENT
-        await self._fail(Failure(action, str(error.code), text, error.retry_after, reason=reason))
+            await in_db_thread(retry_while_db_down, self.delivery.gateway.set_state, Health.STOPPED, code, text)
+        action, reason = error.action, ""
+        if action == Action.RETRY and await in_db_thread(count_failures, self.delivery, code) >= MAX_FAILURES - 1:
+            action, reason = Action.PERMANENT, Reason.TRIES_SPENT
+        await self._fail(Failure(action, code, text, error.retry_after, reason=reason))
 
     async def _fail(self, failure: Failure) -> None:
         try:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from bridge.models import Attempt, Outcome, Reason, State, Target
 from bridge.pipeline.delivery import lanes
-from bridge.pipeline.delivery.types import READABLE
+from channels_wechat.contract.errors import Action
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,16 +61,16 @@ def next_state(delivery: Delivery, failure: Failure, *, began: bool) -> dict[str
     """The fields that say what becomes of it. began: an attempt was counted as a try."""
     now = timezone.now()
     given_back = {"tries": F("tries") - 1} if began else {}  # what was not the message's fault burns no try
-    if failure.action == "configuration":
+    if failure.action == Action.CONFIG:
         return {"state": State.PENDING, "due_at": now, **given_back, **_next_run(delivery)}
-    if failure.action == "wait":
+    if failure.action == Action.WAIT:
         wait = timedelta(seconds=max(1.0, failure.retry_after or 60))
         return {"state": State.PENDING, "due_at": now + wait, **given_back, **_next_run(delivery)}
-    if failure.action == READABLE:
+    if failure.action == Action.READABLE:
         return {"state": State.PENDING, **given_back, **lanes.as_unread(delivery.message_id)}
-    if failure.action == "permanent":
+    if failure.action == Action.PERMANENT:
         return _dead_or_uncertain(delivery, failure.reason or Reason.PERMANENT)
-    unknown = failure.action == "unknown"
+    unknown = failure.action == Action.UNKNOWN
     if unknown and not is_safe_to_retry(delivery):
         return uncertain()
     if delivery.tries >= (failure.max_tries or MAX_TRIES):

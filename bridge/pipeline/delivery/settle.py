@@ -23,6 +23,7 @@ from bridge.runtime.db.prepared import execute_prepared
 from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.security.redaction import redact, redact_text
 from bridge.webhooks import events
+from channels_wechat.contract.errors import Action
 from channels_wechat.contract.text import clean
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def fail(
     delivery: Delivery, attempt: Attempt | None, failure: Failure, then: Callable[[], object] | None = None
 ) -> None:
     """sending → pending (again, later), dead or uncertain. then: as in `Success`. Raises LostLease."""
-    outcome = Outcome.UNKNOWN if failure.action == "unknown" else Outcome.ERROR
+    outcome = Outcome.UNKNOWN if failure.action == Action.UNKNOWN else Outcome.ERROR
     fields = {
         **retry_policy.next_state(delivery, failure, began=attempt is not None),
         "error": redact_text(failure.text),

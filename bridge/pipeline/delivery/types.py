@@ -9,6 +9,7 @@ from django.db.models import Func, Value
 from django.utils.encoding import force_str
 
 from bridge.models import State
+from channels_wechat.contract.errors import Action
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from bridge.models import Attempt, Delivery, Message, Reason
     from channels_wechat.contract.messages import Answer
 
-# The action for what cannot be sent: it is kept for its reader to ask for.
-READABLE = "readable"
 # A request that finds its part in one of these states is given it, again if need be.
 OFFERED_STATES = (State.SENDING, State.UNCERTAIN, State.DELIVERED)
 
@@ -66,9 +65,9 @@ class AfterSuccess(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong, in the terms of the two wires' errors. action: retry, wait, configuration, permanent, unknown."""
+    """What went wrong, in the terms of the two wires' errors."""
 
-    action: str
+    action: Action
     code: str
     text: str
     retry_after: float | None = None
@@ -79,7 +78,7 @@ class Failure:
 
 def failure_for(reason: Reason) -> Failure:
     """For what we do not even try."""
-    return Failure("permanent", str(reason), force_str(reason.label), reason=reason)
+    return Failure(Action.PERMANENT, str(reason), force_str(reason.label), reason=reason)
 
 
 class HttpReply(NamedTuple):

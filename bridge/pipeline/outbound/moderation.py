@@ -176,7 +176,7 @@ def _on_error(delivery: Delivery, error: ChannelError) -> None:
     if again is None:
         settle.hold(delivery, Reason.REVIEW, _("WeChat did not check this: %s") % error)
         return
-    if again.action == "retry":
+    if again.action == Action.RETRY:
         delivery.tries += 1
         Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder).update(tries=delivery.tries)
     settle.fail(delivery, None, again)
@@ -185,11 +185,11 @@ def _on_error(delivery: Delivery, error: ChannelError) -> None:
 def _retry_of(delivery: Delivery, error: ChannelError) -> Failure | None:
     """How it is tried again; None: that would be of no use, or too late."""
     if error.action == Action.CONFIG:
-        return Failure("wait", error.code, str(error), CONFIGURATION_SECONDS)
+        return Failure(Action.WAIT, error.code, str(error), CONFIGURATION_SECONDS)
     if error.action == Action.WAIT and (error.retry_after or 0) <= WAIT_MOST_SECONDS:
-        return Failure("wait", error.code, str(error), error.retry_after)
+        return Failure(Action.WAIT, error.code, str(error), error.retry_after)
     if error.action in (Action.RETRY, Action.UNKNOWN) and delivery.tries + 1 < (error.max_tries or MAX_TRIES):
-        return Failure("retry", error.code, str(error), error.retry_after)
+        return Failure(Action.RETRY, error.code, str(error), error.retry_after)
     return None
 
 

@@ -18,7 +18,7 @@ from bridge.models import Delivery, Reason, Target
 from bridge.people import peers
 from bridge.pipeline.delivery import lanes, retry_policy, settle
 from bridge.pipeline.delivery.retry_policy import may_have_arrived
-from bridge.pipeline.delivery.types import READABLE, Failure, LostLease, OpenAttempt, Success, failure_for, message_of
+from bridge.pipeline.delivery.types import Failure, LostLease, OpenAttempt, Success, failure_for, message_of
 from bridge.pipeline.outbound import moderation, reply_window
 from bridge.pipeline.replies.paths import path_for
 from bridge.runtime.db.batching import GroupCommit
@@ -81,7 +81,7 @@ def _process(delivery: Delivery) -> bool:
     if moderation.hold_if_flagged(delivery):
         return True
     if path.must_be_fetched(delivery):
-        settle.fail(delivery, None, Failure(READABLE, READABLE, ""))
+        settle.fail(delivery, None, Failure(Action.READABLE, Action.READABLE, ""))
         return True
     if not reply_window.check(delivery, channel):
         return True
@@ -108,7 +108,7 @@ def _call_webhook(delivery: Delivery) -> bool:
 def _send(delivery: Delivery, channel: Channel, peer: Peer) -> bool:
     if _dedup_is_over(delivery):
         text = _("An earlier attempt may have been carried out, and WeCom no longer recognises a repetition of it.")
-        settle.fail(delivery, None, Failure("unknown", "repeat_window", text))
+        settle.fail(delivery, None, Failure(Action.UNKNOWN, "repeat_window", text))
         return True
     payload = Payload.from_json(delivery.payload)
     counted = reply_window.uses_quota(channel, message_of(delivery), payload)
@@ -179,7 +179,7 @@ def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError, co
     paid = attempt if counted and action != Action.UNKNOWN else None
     then = partial(reply_window.give_back, delivery, paid) if paid else None
     kept = withheld and _path_now(delivery).must_be_fetched(delivery)
-    settle.fail(delivery, attempt, _failure(error, READABLE if kept else action), then)
+    settle.fail(delivery, attempt, _failure(error, Action.READABLE if kept else action), then)
 
 
 def _replace(delivery: Delivery, refused: Payload, other: Payload) -> None:
@@ -193,9 +193,9 @@ def _replace(delivery: Delivery, refused: Payload, other: Payload) -> None:
     mine.update(payload=delivery.payload, fingerprint=delivery.fingerprint)
 
 
-def _failure(error: ChannelError, action: str) -> Failure:
+def _failure(error: ChannelError, action: Action) -> Failure:
     reason = Reason.GONE if error.gone else ""
-    return Failure(str(action), error.code, str(error), error.retry_after, error.max_tries, error.response, reason)
+    return Failure(action, error.code, str(error), error.retry_after, error.max_tries, error.response, reason)
 
 
 def _dedup_is_over(delivery: Delivery) -> bool:
@@ -223,7 +223,7 @@ def _dedup_window(delivery: Delivery, channel: Channel, peer: Peer, payload: Pay
 def _fail_quietly(delivery: Delivery, text: str) -> None:
     """With an open attempt the platform may have taken it: that is no failure but an unknown outcome."""
     open_attempt = delivery.attempts.filter(finished_at=None).last()
-    failure = Failure("unknown" if open_attempt else "permanent", "internal", text, reason=Reason.INTERNAL)
+    failure = Failure(Action.UNKNOWN if open_attempt else Action.PERMANENT, "internal", text, reason=Reason.INTERNAL)
     try:
         settle.fail(delivery, open_attempt, failure)
     except LostLease:

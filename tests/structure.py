@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections import defaultdict
 from functools import cache
@@ -20,6 +21,10 @@ LAYERS = [[name.strip() for name in layer.split("|")] for layer in CONTRACTS["Im
 WAYS = {"Streaming", "Passive"}
 # The one place that asks.
 PATHS = "bridge/pipeline/replies/paths.py"
+# The only place that writes the state of a delivery, the calls that only look for it, and the states.
+SETTLE = ("bridge/pipeline/delivery/settle.py", "bridge/pipeline/delivery/settle_sql.py")
+READERS = ("filter", "exclude", "get", "Q")
+STATES = ("pending", "sending", "delivered", "held", "skipped", "dead", "uncertain")
 
 
 @cache
@@ -123,40 +128,100 @@ def long_functions() -> list[str]:
 
 
 def state_writes() -> list[str]:
-    """Return the places outside `settle` that write the state of a delivery."""
+    """Return the places outside `settle` that write the state of a delivery that is stored, or choose one for a new delivery."""
     found = []
     for path, tree in code().items():
-        if path.relative_to(ROOT).parts[0] == "bridge" and path.name not in ("settle.py", "settle_sql.py"):
-            found += [f"{path.relative_to(ROOT)}:{line}" for line in sorted(set(_state_writes(tree)))]
-    return found
+        place = str(path.relative_to(ROOT))
+        if place.startswith("bridge/") and place not in SETTLE:
+            found += [f"{place}:{line}" for line in state_writes_in(tree)]
+    statements = (ROOT / "bridge").rglob("*.sql")
+    return found + [str(path.relative_to(ROOT)) for path in statements if _sets_state(path.read_text())]
 
 
-def _state_writes(tree: ast.Module) -> list[int]:
-    lines = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names = [item for target in targets for item in ast.walk(target)]
-            lines += [
-                n.lineno for n in names if isinstance(n, ast.Attribute) and n.attr == "state" and _is_state(node.value)
-            ]
-        elif isinstance(node, ast.Dict):
-            pairs = zip(node.keys, node.values, strict=True)
-            lines += [v.lineno for k, v in pairs if isinstance(k, ast.Constant) and k.value == "state" and _is_state(v)]
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "update":
-            lines += [k.value.lineno for k in node.keywords if k.arg == "state" and _is_state(k.value)]
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "UPDATE bridge_delivery" in node.value:
-            lines.append(node.lineno)
-    return lines
+def state_writes_in(tree: ast.Module) -> list[int]:
+    """Return the lines. What only reads a state, to show it or to look for rows, is none; nor is the insertion of what was decided."""
+    lines = [line for node in ast.walk(tree) for line in _state_write(node)]
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) and _updates(function):
+            lines += [value.lineno for node in ast.walk(function) for value in _states_in(node, copied=True)]
+    return sorted(set(lines))
+
+
+def _state_write(node: ast.AST) -> list[int]:
+    if isinstance(node, ast.Assign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        names = [item for target in targets for item in ast.walk(target)]
+        written = [n for n in names if isinstance(n, ast.Attribute) and n.attr == "state"]
+        return [n.lineno for n in written if _is_state(node.value) or _of_delivery(n.value)]
+    if isinstance(node, ast.Dict):
+        return [value.lineno for value in _states_in(node, copied=False)]
+    if isinstance(node, ast.Call):
+        return [node.lineno] if _call_writes_state(node) else []
+    if isinstance(node, ast.JoinedStr | ast.Constant):
+        return [node.lineno] if _sets_state(_text_of(node)) else []
+    return []
+
+
+def _states_in(node: ast.AST, *, copied: bool) -> list[ast.expr]:
+    """Return the states in a dict under the name of the column. copied: those of another row, else those that are chosen."""
+    pairs = zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else ()
+    named = [v for k, v in pairs if isinstance(k, ast.Constant) and k.value == "state"]
+    return [value for value in named if (_is_copy(value) if copied else _is_chosen(value))]
+
+
+def _call_writes_state(call: ast.Call) -> bool:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    given = [keyword.value for keyword in call.keywords if keyword.arg == "state"]
+    opaque = any(keyword.arg is None for keyword in call.keywords)
+    texts = {item.value for argument in call.args for item in ast.walk(argument) if isinstance(item, ast.Constant)}
+    if name == "update":  # what an update of deliveries changes must be readable where it stands
+        return any(map(_is_state, given)) or _of_delivery(call.func) and bool(given or opaque)
+    if name == "Delivery" or name in ("create", "get_or_create", "update_or_create") and _of_delivery(call.func):
+        return bool(given)
+    if name in ("setattr", "bulk_update"):
+        return "state" in texts
+    return name not in READERS and any(map(_is_chosen, given))
+
+
+def _updates(function: ast.AST) -> bool:
+    """Whether it changes rows."""
+    names = {n.func.attr for n in ast.walk(function) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)}
+    return bool(names & {"update", "bulk_update", "update_or_create"})
+
+
+def _of_delivery(node: ast.AST) -> bool:
+    """Whether this speaks of deliveries by their name."""
+    names = {getattr(item, "id", getattr(item, "attr", "")) for item in ast.walk(node)}
+    return bool(names & {"Delivery", "delivery", "deliveries"})
 
 
 def _is_state(node: ast.AST | None) -> bool:
-    """Whether this is one of `State`, by its name, or the state of another row."""
-    return node is not None and any(
-        isinstance(item, ast.Attribute)
-        and (item.attr == "state" or isinstance(item.value, ast.Name) and item.value.id == "State")
+    return node is not None and (_is_chosen(node) or _is_copy(node))
+
+
+def _is_chosen(node: ast.AST) -> bool:
+    """Whether this is one of `State`, by its name or by its text."""
+    return any(
+        isinstance(item, ast.Attribute) and isinstance(item.value, ast.Name) and item.value.id == "State"
         for item in ast.walk(node)
-    )
+    ) or (isinstance(node, ast.Constant) and node.value in STATES)
+
+
+def _is_copy(node: ast.AST) -> bool:
+    return any(isinstance(item, ast.Attribute) and item.attr == "state" for item in ast.walk(node))
+
+
+def _text_of(node: ast.JoinedStr | ast.Constant) -> str:
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+    return " ".join(str(part.value) if isinstance(part, ast.Constant) else "x" for part in parts)
+
+
+def _sets_state(text: str) -> bool:
+    """Whether this is a statement that changes the state of deliveries."""
+    changed = re.findall(r"UPDATE\s+bridge_delivery\b(.*?)(?:\bFROM\b|\bWHERE\b|\bRETURNING\b|$)", text, re.DOTALL)
+    if "INSERT INTO bridge_delivery" in text:
+        changed += re.findall(r"\bDO UPDATE\b(.*)", text, re.DOTALL)
+    return any(re.search(r"\bstate\s*=", columns) for columns in changed)
 
 
 def capability_checks() -> list[str]:

@@ -20,6 +20,8 @@ from tests.structure import (
     long_files,
     long_functions,
     name_of,
+    state_writes,
+    state_writes_in,
 )
 
 if TYPE_CHECKING:
@@ -107,3 +109,53 @@ def test_only_a_reply_path_asks_how_a_platform_takes_answers() -> None:
 def test_a_planted_check_of_a_capability_is_found(planted: str) -> None:
     allowed = "if TYPE_CHECKING:\n    from channels_wechat.contract.capabilities import Passive, Streaming\n"
     assert lines_that_check_a_capability(ast.parse(f"{allowed}{planted}")) == [3]
+
+
+def test_only_settle_writes_the_state_of_a_delivery() -> None:
+    assert state_writes() == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "delivery.state = State.DEAD",
+        "row.state, row.reason = State.SKIPPED, reason",
+        "row.state = other.state",
+        "delivery.state = decided",
+        "setattr(row, 'state', decided)",
+        "rows.update(state=State.PENDING)",
+        "rows.update(reason=reason, state='held')",
+        "rows.update(state=fresh.state)",
+        "Delivery.objects.filter(pk=pk).update(state=decided)",
+        "Delivery.objects.filter(pk=pk).update(**fields)",
+        "message.deliveries.update(**fields)",
+        "Delivery.objects.bulk_update(rows, ['reason', 'state'])",
+        "fields = {'state': State.HELD, 'reason': reason}",
+        "def f():\n    fields = {'state': fresh.state}\n    rows.update(**fields)",
+        "Delivery(target=Target.AGENT, state=decided)",
+        "Delivery.objects.create(state=State.DEAD)",
+        "build_part(message, 0, payload, state=State.DEAD)",
+        "SQL = 'UPDATE bridge_delivery SET reason = 1, state = 2 WHERE id = 3'",
+        "SQL = f'WITH a AS ({b}) UPDATE bridge_delivery AS d SET state = {c} FROM a'",
+        "SQL = 'INSERT INTO bridge_delivery (id) VALUES (1) ON CONFLICT DO UPDATE SET state = 2'",
+    ],
+)
+def test_a_write_of_a_state_is_found_by_reading(code: str) -> None:
+    assert state_writes_in(ast.parse(code))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "Delivery.objects.filter(state=State.DEAD).update(dismissed_at=now)",
+        "shown = {'state': delivery.state}",
+        "account.update(state=Health.OK)",
+        "if delivery.state == State.DEAD: pass",
+        "Attachment.objects.filter(pk=pk).update(**fields)",
+        "SQL = \"UPDATE bridge_delivery SET tries = 1 WHERE state = 'sending'\"",
+        "SQL = \"SELECT id FROM bridge_delivery WHERE state = 'held'\"",
+        "Delivery(target=Target.AGENT, lane=lane)",
+    ],
+)
+def test_what_only_reads_a_state_is_no_write(code: str) -> None:
+    assert not state_writes_in(ast.parse(code))

@@ -8,7 +8,6 @@ again. What stays is that something was said, when, and what became of it, and t
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.utils import timezone
@@ -29,10 +28,8 @@ from bridge.models import (
     Target,
 )
 from bridge.models.deliveries import CONVERSATION_OF_EVENT
+from bridge.pipeline.delivery import settle
 from bridge.security import audit
-
-if TYPE_CHECKING:
-    from django.db.models import QuerySet
 
 # People in one run, messages in one transaction: the rows are locked for tens of milliseconds.
 PEOPLE, BATCH = 100, 200
@@ -69,11 +66,7 @@ def _erase(contact: Contact) -> bool:
 
 def _end(talk: Conversation) -> None:
     """Nothing more is said to them, and no agent is asked for them."""
-    _skip(Delivery.objects.filter(message__conversation=talk, state__in=(State.PENDING, State.HELD)))
-
-
-def _skip(rows: QuerySet[Delivery]) -> None:
-    rows.update(state=State.SKIPPED, reason=Reason.GONE, finished_at=timezone.now())
+    settle.cancel(Delivery.objects.filter(message__conversation=talk), Reason.GONE)
 
 
 def _busy(talk: Conversation) -> bool:
@@ -111,7 +104,7 @@ def _erase_webhook_calls(talk: Conversation) -> bool:
     while ids := list(told.exclude(state=State.SENDING).values_list("pk", flat=True)[:BATCH]):
         with transaction.atomic():
             rows = Delivery.objects.filter(pk__in=ids).exclude(state=State.SENDING)
-            _skip(rows.filter(state=State.PENDING))
+            settle.cancel(rows, Reason.GONE)
             Attempt.objects.filter(delivery__in=ids).update(request={}, response={}, error="")
             rows.update(payload=ERASED_PAYLOAD, error="")
     return told.exists()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -14,7 +13,7 @@ from django.utils.translation import gettext_lazy
 from accounts.channels import build_channel
 from bridge.models import ERASED, Delivery, Reason, State, Target
 from bridge.people import peers
-from bridge.pipeline.delivery import retry_policy
+from bridge.pipeline.delivery import retry_policy, settle
 from bridge.pipeline.delivery.types import next_seq
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import moderation
@@ -79,12 +78,13 @@ def release(ids: Iterable[int], by: User | None = None) -> Replayed:
 @transaction.atomic
 def dismiss(ids: Iterable[int], by: User | None = None) -> int:
     """Dealt with, or not worth it: off the list of dead letters, and what was held will not be sent. Returns how many."""
-    chosen, dealt = list(ids), {"dismissed_at": timezone.now(), "dismissed_by": by}
-    failed = Delivery.objects.filter(pk__in=chosen, state__in=REPLAYABLE, dismissed_at=None).update(**dealt)
+    chosen = list(ids)
+    undealt = Delivery.objects.filter(pk__in=chosen, state__in=REPLAYABLE, dismissed_at=None)
+    failed = undealt.update(dismissed_at=timezone.now(), dismissed_by=by)
     held = Delivery.objects.select_for_update().filter(pk__in=chosen, state=State.HELD)
     rows = list(held.only("message_id", "target", "part"))
     for row in rows:
-        _drop(row, dealt)
+        settle.dismiss_held(row, by)
     return failed + len(rows)
 
 
@@ -216,19 +216,13 @@ def _locked(pk: int) -> Delivery:
     return found
 
 
-def _drop(held: Delivery, dealt: dict[str, Any]) -> None:
-    """held → skipped, the reason kept. The later parts that are held go with it: half an answer would mislead."""
-    rows = Delivery.objects.filter(message=held.message_id, target=held.target, part__gte=held.part, state=State.HELD)
-    rows.update(state=State.SKIPPED, finished_at=timezone.now(), **dealt)
-
-
 def _queue(delivery: Delivery) -> str:
     if delivery.target == Target.AGENT and delivery.message:
         fresh = router.route_again(delivery.message)
         if fresh.state != State.PENDING:
-            Delivery.objects.filter(pk=delivery.pk).update(state=fresh.state, reason=fresh.reason, route=fresh.route)
+            settle.skip_anew(delivery, fresh.reason, fresh.route_id)
             return _("Still not mapped: %(reason)s.") % {"reason": Reason(fresh.reason).label}
-        delivery.gateway, delivery.route, delivery.payload = fresh.gateway, fresh.route, fresh.payload
+        delivery.gateway_id, delivery.route_id, delivery.payload = fresh.gateway_id, fresh.route_id, fresh.payload
     if not _requeue(delivery):
         return str(CHANGED)
     _put_later_parts_behind(delivery)
@@ -237,27 +231,5 @@ def _queue(delivery: Delivery) -> str:
 
 def _requeue(delivery: Delivery) -> int:
     """Rows queued: none where the state changed meanwhile, say by a late proof that it had arrived."""
-    now = timezone.now()
     path = _path(delivery)
-    place = path.requeue(delivery) if path else {"due_at": now}
-    return Delivery.objects.filter(pk=delivery.pk, state=delivery.state).update(
-        **place,
-        state=State.PENDING,
-        reason="",
-        error="",
-        gateway=delivery.gateway,
-        route=delivery.route,
-        payload=delivery.payload,
-        possibly_twice=delivery.possibly_twice,
-        seq=next_seq,
-        tries=0,
-        run_number=F("run_number") + 1,
-        replays=F("replays") + 1,
-        queued_at=now,
-        holder="",
-        dedup_until=None,
-        finished_at=None,
-        stopped_at=None,
-        dismissed_at=None,
-        dismissed_by=None,
-    )
+    return settle.requeue(delivery, path.requeue(delivery) if path else {"due_at": timezone.now()})

@@ -18,7 +18,7 @@ from accounts.channels import build_channel
 from bridge.models import Carrier, Contact, Delivery, Message, Reason, Route
 from bridge.operations.gateway_use import uses_of
 from bridge.pipeline.agent.shares import reserve_of, share_of
-from bridge.pipeline.delivery import settle, sql
+from bridge.pipeline.delivery import claim_sql, settle
 from bridge.pipeline.inbound import router
 from bridge.pipeline.inbound.rate import SenderRate
 from bridge.pipeline.replies.streams import answer_poll
@@ -265,8 +265,8 @@ def test_a_turn_counts_as_asked_later_for_each_that_waits_before_it() -> None:
     one, two = asked(account, "a", "a")
     three, other = asked(account, "a", "b")
     gaps = [(row(later).turn_at - row(one).turn_at).total_seconds() for later in (two, three, other)]
-    assert gaps[:2] == [pytest.approx(sql.TURN_SECONDS, abs=1), pytest.approx(2 * sql.TURN_SECONDS, abs=1)]
-    assert gaps[2] < sql.TURN_SECONDS
+    assert gaps[:2] == [pytest.approx(claim_sql.TURN_SECONDS, abs=1), pytest.approx(2 * claim_sql.TURN_SECONDS, abs=1)]
+    assert gaps[2] < claim_sql.TURN_SECONDS
 
 
 def test_a_turn_under_way_counts_and_what_is_no_turn_does_not() -> None:
@@ -277,17 +277,17 @@ def test_a_turn_under_way_counts_and_what_is_no_turn_does_not() -> None:
     hear(account, "enter_agent", "b", kind="event")
     two, three = asked(account, "a", "b")
     gaps = [(row(later).turn_at - row(one).turn_at).total_seconds() for later in (two, three)]
-    assert gaps[0] == pytest.approx(sql.TURN_SECONDS, abs=1)
-    assert gaps[1] < sql.TURN_SECONDS
+    assert gaps[0] == pytest.approx(claim_sql.TURN_SECONDS, abs=1)
+    assert gaps[1] < claim_sql.TURN_SECONDS
 
 
 def test_a_turn_is_never_put_further_off_than_an_hour() -> None:
     account, home = app(), gateway()
     route(account, home)
     (one,) = asked(account, "a")
-    shift(one, turn_at=sql.AHEAD_SECONDS)
+    shift(one, turn_at=claim_sql.AHEAD_SECONDS)
     (two,) = asked(account, "a")
-    assert (row(two).turn_at - timezone.now()).total_seconds() < sql.AHEAD_SECONDS + 5
+    assert (row(two).turn_at - timezone.now()).total_seconds() < claim_sql.AHEAD_SECONDS + 5
     deliver(*take(home))
     assert [mine.pk for mine in take(home)] == [two.pk]  # alone, it is due
 
@@ -363,11 +363,13 @@ def touched(home: Gateway, limit: int) -> tuple[int, int]:
     """(claimed, rows that the plan's nodes read) of a claim with a generic plan."""
     values = {
         "carriers": ["connector"], "carrier": "connector", "holder": "me", "lease": 30, "limit": limit, "first": home.pk,
-        "last": home.pk, "most": None, "horizon": 7200, "ahead": sql.AHEAD,
+        "last": home.pk, "most": None, "horizon": 7200, "ahead": claim_sql.AHEAD,
     }  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-    lines = [line for (line,) in execute_prepared("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + sql.CLAIM, values)]
+    lines = [
+        line for (line,) in execute_prepared("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + claim_sql.CLAIM, values)
+    ]
     read = 0
     for line in lines:
         found = re.search(r"(Scan|Search).*actual rows=([\d.]+) loops=(\d+)", line)

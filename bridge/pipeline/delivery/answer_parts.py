@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.utils import timezone
-
 from bridge.models import Carrier, Delivery, Reason, State, Target
-from bridge.pipeline.delivery import lanes
+from bridge.pipeline.delivery import lanes, settle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,5 +31,4 @@ def build_dead_part(
     message: Message, part: int, payload: Mapping[str, Any], reason: Reason, error: str = "", **columns: Any
 ) -> Delivery:
     """Return a part that nothing can carry, kept with its text and the reason."""
-    now = timezone.now()
-    return build_part(message, part, payload, state=State.DEAD, reason=reason, error=error, finished_at=now, **columns)
+    return settle.end_unstored(build_part(message, part, payload, **columns), State.DEAD, reason, error)

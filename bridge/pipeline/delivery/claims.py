@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from accounts.channels import cached_by_id
 from bridge.models import Carrier, Delivery, State
-from bridge.pipeline.delivery import settle, sql
+from bridge.pipeline.delivery import claim_sql, settle
 from bridge.runtime.db.prepared import execute_prepared
 from bridge.runtime.wakeups.publish import Topic
 from channels_wechat.contract.text import clean
@@ -64,12 +64,12 @@ def claim(
         "lease": LEASE_SECONDS,
     }
     if only:
-        rows = execute_prepared(sql.CLAIM_ONE, {**values, "only": only})
+        rows = execute_prepared(claim_sql.CLAIM_ONE, {**values, "only": only})
     else:
-        first, last = (gateway_id, gateway_id) if gateway_id else (0, sql.LAST_ID)
-        horizon = 2 * sql.AHEAD_SECONDS if carrier == Carrier.CONNECTOR else 0
+        first, last = (gateway_id, gateway_id) if gateway_id else (0, claim_sql.LAST_ID)
+        horizon = 2 * claim_sql.AHEAD_SECONDS if carrier == Carrier.CONNECTOR else 0
         values |= {"limit": limit, "first": first, "last": last, "most": most, "horizon": horizon}
-        rows = execute_prepared(sql.CLAIM, {**values, "ahead": sql.AHEAD})
+        rows = execute_prepared(claim_sql.CLAIM, {**values, "ahead": claim_sql.AHEAD})
     claimed = sorted(map(_read_claimed, rows), key=lambda row: row.due_at)
     if carrier == Carrier.WEBHOOK:
         prefetch_related_objects(claimed, "endpoint")
@@ -77,10 +77,10 @@ def claim(
 
 
 def _read_claimed(values: Sequence[Any]) -> Delivery:
-    row = sql.ROW.read(values)
+    row = claim_sql.ROW.read(values)
     if row is None:
         raise ValueError("a claim returns rows")
-    row.message = sql.MESSAGE.read(values[len(sql.ROW.fields) :])
+    row.message = claim_sql.MESSAGE.read(values[len(claim_sql.ROW.fields) :])
     if row.account_id:
         row.account = cached_by_id(row.account_id)[0]
         row.account.state = values[-1]

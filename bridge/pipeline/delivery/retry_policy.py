@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings
 from django.db.models import F
@@ -15,7 +15,7 @@ from bridge.pipeline.delivery import lanes
 from channels_wechat.contract.errors import Action
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from bridge.models import Delivery
     from bridge.pipeline.delivery.types import Failure
@@ -25,6 +25,13 @@ RETRY_SECONDS = (2, 5, 15, 60, 120, 300, 600, 900)
 MAX_TRIES = 20
 # How an attempt ends whose request may have been carried out.
 UNPROVEN_OUTCOMES = (Outcome.UNKNOWN, Outcome.INTERRUPTED)
+
+
+class NextState(NamedTuple):
+    """What becomes of a delivery, for `settle` to write. columns: what changes with its state."""
+
+    state: State
+    columns: Mapping[str, Any]
 
 
 def is_safe_to_retry(delivery: Delivery) -> bool:
@@ -57,17 +64,17 @@ def is_repetition_visible(delivery: Delivery) -> bool:
     return delivery.target == Target.WEBHOOK and delivery.endpoint_id is None
 
 
-def next_state(delivery: Delivery, failure: Failure, *, began: bool) -> dict[str, Any]:
-    """The fields that say what becomes of it. began: an attempt was counted as a try."""
+def next_state(delivery: Delivery, failure: Failure, *, began: bool) -> NextState:
+    """Decide what becomes of it after this failure. began: an attempt was counted as a try."""
     now = timezone.now()
     given_back = {"tries": F("tries") - 1} if began else {}  # what was not the message's fault burns no try
     if failure.action == Action.CONFIG:
-        return {"state": State.PENDING, "due_at": now, **given_back, **_next_run(delivery)}
+        return NextState(State.PENDING, {"due_at": now, **given_back, **_next_run(delivery)})
     if failure.action == Action.WAIT:
         wait = timedelta(seconds=max(1.0, failure.retry_after or 60))
-        return {"state": State.PENDING, "due_at": now + wait, **given_back, **_next_run(delivery)}
+        return NextState(State.PENDING, {"due_at": now + wait, **given_back, **_next_run(delivery)})
     if failure.action == Action.READABLE:
-        return {"state": State.PENDING, **given_back, **lanes.as_unread(delivery.message_id)}
+        return NextState(State.PENDING, {**given_back, **lanes.as_unread(delivery.message_id)})
     if failure.action == Action.PERMANENT:
         return _dead_or_uncertain(delivery, failure.reason or Reason.PERMANENT)
     unknown = failure.action == Action.UNKNOWN
@@ -82,23 +89,23 @@ def next_state(delivery: Delivery, failure: Failure, *, began: bool) -> dict[str
     # While the outcome is unknown the gateway's key stays: it is the proof that nothing was asked twice.
     run = {} if unknown else _next_run(delivery)
     mark = {"possibly_twice": True} if unknown and is_repetition_visible(delivery) else {}
-    return {"state": State.PENDING, "due_at": now + _backoff(delivery.tries, failure.retry_after), **run, **mark}
+    return NextState(State.PENDING, {"due_at": now + _backoff(delivery.tries, failure.retry_after), **run, **mark})
 
 
-def uncertain() -> dict[str, Any]:
-    """The columns of a delivery that may have been carried out."""
-    return {"state": State.UNCERTAIN, "reason": Reason.UNKNOWN, "finished_at": timezone.now()}
+def uncertain() -> NextState:
+    """Of a delivery that may have been carried out."""
+    return NextState(State.UNCERTAIN, {"reason": Reason.UNKNOWN, "finished_at": timezone.now()})
 
 
 def _next_run(delivery: Delivery) -> dict[str, Any]:
     return {"run_number": F("run_number") + 1} if delivery.target == Target.AGENT else {}
 
 
-def _dead_or_uncertain(delivery: Delivery, reason: str) -> dict[str, Any]:
+def _dead_or_uncertain(delivery: Delivery, reason: str) -> NextState:
     """Dead; but uncertain where an earlier attempt may have been carried out, whatever the last one met."""
     if may_have_arrived([delivery.pk]):
         return uncertain()
-    return {"state": State.DEAD, "reason": reason, "finished_at": timezone.now()}
+    return NextState(State.DEAD, {"reason": reason, "finished_at": timezone.now()})
 
 
 def _backoff(tries: int, retry_after: float | None) -> timedelta:

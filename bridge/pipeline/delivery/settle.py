@@ -17,7 +17,7 @@ from django.utils.encoding import force_str
 
 from accounts import counters
 from bridge.models import Attempt, Carrier, Delivery, Outcome, Reason, State
-from bridge.pipeline.delivery import retry_policy, sql
+from bridge.pipeline.delivery import retry_policy, settle_sql
 from bridge.pipeline.delivery.types import AfterSuccess, LostLease, OpenAttempt, Success, next_seq
 from bridge.runtime.db.prepared import execute_prepared
 from bridge.runtime.wakeups.publish import Topic, notify
@@ -29,6 +29,9 @@ from channels_wechat.contract.text import clean
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
+
+    from django.contrib.auth.models import User
+    from django.db.models import QuerySet
 
     from bridge.pipeline.delivery.types import Failure
 
@@ -45,7 +48,7 @@ def open_attempts(asked: Sequence[OpenAttempt]) -> list[Attempt | None]:
     """The same for several, in one statement. None: its lease was lost."""
     now, requests = timezone.now(), [redact(one.request) for one in asked]
     values = {"rows": _json([_attempt_row(*one) for one in zip(asked, requests, strict=True)]), "now": now}
-    opened = {pk: opened for pk, *opened in execute_prepared(sql.BEGIN, values)}
+    opened = {pk: opened for pk, *opened in execute_prepared(settle_sql.BEGIN, values)}
     attempts: list[Attempt | None] = []
     for one, request in zip(asked, requests, strict=True):
         pk, number, one.delivery.dedup_until = opened.get(one.delivery.pk, (0, 0, None))
@@ -79,7 +82,7 @@ def mark_all_delivered(ended: Sequence[Success]) -> list[AfterSuccess | None]:
     """The same for several, in one commit. None: its lease was lost."""
     values = {"rows": _json([_success_row(done) for done in ended]), "now": timezone.now()}
     with transaction.atomic():
-        settled = {pk: AfterSuccess(*after) for pk, *after in execute_prepared(sql.SUCCEED, values)}
+        settled = {pk: AfterSuccess(*after) for pk, *after in execute_prepared(settle_sql.SUCCEED, values)}
         for done in ended:
             after = settled.get(done.delivery.pk)
             if done.then and after:
@@ -113,16 +116,13 @@ def fail(
 ) -> None:
     """sending → pending (again, later), dead or uncertain. then: as in `Success`. Raises LostLease."""
     outcome = Outcome.UNKNOWN if failure.action == Action.UNKNOWN else Outcome.ERROR
-    fields = {
-        **retry_policy.next_state(delivery, failure, began=attempt is not None),
-        "error": redact_text(failure.text),
-        "lease_until": None,
-    }
+    state, columns = retry_policy.next_state(delivery, failure, began=attempt is not None)
+    fields = {"state": state, **columns, "error": redact_text(failure.text), "lease_until": None}
     with transaction.atomic():
         if attempt:
             _close(attempt, outcome, code=failure.code, error=failure.text, response=failure.response)
         changed = _leased_by_us(delivery).update(**fields)
-        if changed and fields["state"] in (State.DEAD, State.UNCERTAIN):
+        if changed and state in (State.DEAD, State.UNCERTAIN):
             _on_failure(delivery)
         if changed and then:
             then()
@@ -130,7 +130,7 @@ def fail(
 
 
 def skip(delivery: Delivery, attempt: Attempt | None, reason: Reason) -> None:
-    """sending → skipped: broken off by /stop. Raises LostLease."""
+    """sending → skipped: there is nobody to be told, or it was broken off by /stop. Raises LostLease."""
     with transaction.atomic():
         if attempt:
             _close(attempt, Outcome.ERROR, code=str(reason), error=force_str(reason.label))
@@ -162,6 +162,12 @@ def hold(
         if changed:  # what waits for a window goes on all at once, so that it keeps its place in the lane
             _hold_parts(delivery, reason if reason == Reason.WINDOW else Reason.PART_BEFORE)
     _check_lease(delivery, changed)
+
+
+def count_try(delivery: Delivery) -> None:
+    """Something failed before the attempt was open: that burns a try too."""
+    delivery.tries += 1
+    Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder).update(tries=delivery.tries)
 
 
 def postpone(delivery: Delivery, seconds: float, text: str) -> None:
@@ -199,7 +205,7 @@ def confirm(part: int) -> None:
 
 
 def recover_expired(delivery: Delivery) -> None:
-    """Without an open attempt nothing had left. With one, only a provably safe repetition is tried again."""
+    """sending → pending or uncertain. Without an open attempt nothing left; with one, only a provably safe repetition is tried again."""
     now = timezone.now()
     left = delivery.attempts.filter(finished_at=None).update(
         finished_at=now, outcome=Outcome.INTERRUPTED, error="the process that sent this was lost"
@@ -208,12 +214,87 @@ def recover_expired(delivery: Delivery) -> None:
         counters.add("attempts", left, target=delivery.target, outcome=str(Outcome.INTERRUPTED))
     if not left or retry_policy.is_safe_to_retry(delivery):
         mark = {"possibly_twice": True} if left and retry_policy.is_repetition_visible(delivery) else {}
-        fields: dict[str, Any] = {"state": State.PENDING, "due_at": now, **mark}
+        state, columns = retry_policy.NextState(State.PENDING, {"due_at": now, **mark})
     else:
-        fields = retry_policy.uncertain()
-    _leased_by_us(delivery).update(**fields, lease_until=None)
-    if fields["state"] == State.UNCERTAIN:
+        state, columns = retry_policy.uncertain()
+    _leased_by_us(delivery).update(state=state, **columns, lease_until=None)
+    if state == State.UNCERTAIN:
         _on_failure(delivery)
+
+
+# --- what nobody is at work on
+
+
+def end_unstored(
+    delivery: Delivery, state: State, reason: str = "", error: str = "", at: datetime | None = None
+) -> Delivery:
+    """Give a delivery that is not stored yet the state in which it begins and ends: dead, skipped or delivered. at: when, if not now."""
+    delivery.state, delivery.reason, delivery.error = state, reason, error
+    delivery.finished_at = at or timezone.now()
+    return delivery
+
+
+def release(held: QuerySet[Delivery], *, at_tail: bool = False, reviewed: bool = False) -> int:
+    """held → pending, as if queued now: it was right to wait, and is not too old for it. Return how many.
+
+    at_tail: behind all that waits in their lanes, else each in its old place. reviewed: the content check does not look at them again.
+    """
+    now = timezone.now()
+    fields: dict[str, Any] = {"state": State.PENDING, "reason": "", "error": "", "due_at": now, "queued_at": now}
+    fields |= ({"seq": next_seq} if at_tail else {}) | ({"reviewed_at": now} if reviewed else {})
+    return held.filter(state=State.HELD).update(**fields)
+
+
+def change_hold(held: QuerySet[Delivery], reason: Reason, error: str) -> int:
+    """held → held, for another reason. Return how many."""
+    return held.filter(state=State.HELD).update(reason=reason, error=error)
+
+
+def cancel(waiting: QuerySet[Delivery], reason: Reason, **columns: Any) -> int:
+    """pending or held → skipped: they are not sent any more. columns: what else changes. Return how many."""
+    rows = waiting.filter(state__in=(State.PENDING, State.HELD))
+    return rows.update(state=State.SKIPPED, reason=reason, finished_at=timezone.now(), **columns)
+
+
+def dismiss_held(held: Delivery, by: User | None) -> None:
+    """held → skipped, the reason kept. The later parts that are held go with it: half an answer would mislead."""
+    now = timezone.now()
+    rows = Delivery.objects.filter(message=held.message_id, target=held.target, part__gte=held.part, state=State.HELD)
+    rows.update(state=State.SKIPPED, finished_at=now, dismissed_at=now, dismissed_by=by)
+
+
+def skip_anew(delivery: Delivery, reason: str, route_id: int | None) -> None:
+    """A question that is replayed, and still has no agent: skipped, for the reason of today."""
+    Delivery.objects.filter(pk=delivery.pk).update(state=State.SKIPPED, reason=reason, route=route_id)
+
+
+def requeue(delivery: Delivery, place: Mapping[str, Any]) -> int:
+    """dead, uncertain or skipped → pending, at the tail of its lane and with all its tries, as it is said and routed now.
+
+    place: the columns that say by whom and when it is carried. Return how many: none where the state changed meanwhile, say by a late
+    proof that it had arrived.
+    """
+    return Delivery.objects.filter(pk=delivery.pk, state=delivery.state).update(
+        **place,
+        state=State.PENDING,
+        reason="",
+        error="",
+        gateway=delivery.gateway_id,
+        route=delivery.route_id,
+        payload=delivery.payload,
+        possibly_twice=delivery.possibly_twice,
+        seq=next_seq,
+        tries=0,
+        run_number=F("run_number") + 1,
+        replays=F("replays") + 1,
+        queued_at=timezone.now(),
+        holder="",
+        dedup_until=None,
+        finished_at=None,
+        stopped_at=None,
+        dismissed_at=None,
+        dismissed_by=None,
+    )
 
 
 def _leased_by_us(delivery: Delivery) -> Any:

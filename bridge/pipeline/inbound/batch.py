@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts.channels import cached_by_id
 from bridge.models import Route
-from bridge.pipeline.delivery.sql import AHEAD_SECONDS, TURN_SECONDS
+from bridge.pipeline.delivery.claim_sql import AHEAD_SECONDS, TURN_SECONDS
 from bridge.pipeline.inbound import sql
 from bridge.pipeline.inbound.rate import SenderRate
 

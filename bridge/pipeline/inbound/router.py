@@ -15,6 +15,7 @@ from bridge.models import Carrier, Conversation, Delivery, Message, Reason, Rout
 from bridge.people import peers, sessions
 from bridge.pipeline.agent import notices, prompt
 from bridge.pipeline.agent.stop import running_turns, stop_turns
+from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.lanes import lane_of_turns
 from bridge.pipeline.inbound import batch
 from bridge.pipeline.inbound.batch import RoutingContext
@@ -54,8 +55,8 @@ def has_unrouted() -> bool:
 
 
 def route_again(message: Message) -> Delivery:
-    """Decide and render anew, for a replay. The delivery is the message's own row, updated but not saved."""
-    delivery = message.deliveries.select_for_update().get(target=Target.AGENT)
+    """Decide and render anew, for a replay; the message's own row is locked and stays as it is. Return what it would be, not stored."""
+    message.deliveries.select_for_update().get(target=Target.AGENT)
     case = RoutingContext(
         message,
         _conversation(message),
@@ -65,10 +66,7 @@ def route_again(message: Message) -> Delivery:
         files=list(message.attachments.order_by("position").values_list("pk", "kind", "name")),
         told=_facts_for_turn(message),
     )
-    fresh = _delivery_for(case, _decide(case))
-    for name in ("gateway_id", "route_id", "payload", "state", "reason", "error", "finished_at"):
-        setattr(delivery, name, getattr(fresh, name))
-    return delivery
+    return _delivery_for(case, _decide(case))
 
 
 def _facts_for_turn(message: Message) -> dict[str, Any]:
@@ -111,7 +109,7 @@ def _mark_unroutable(message: Message, error: Exception) -> None:
     message.conversation, message.routed_at = conversation, now
     message.save(update_fields=["conversation", "routed_at"])
     text = f"{type(error).__name__}: {error}"
-    dead = _delivery(message, State.DEAD, reason=Reason.INTERNAL, error=text)
+    dead = settle.end_unstored(_delivery(message), State.DEAD, Reason.INTERNAL, text)
     dead.save()
     events.received([message])
     events.failed(dead)
@@ -200,8 +198,8 @@ def _create_delivery(case: RoutingContext, before: Sequence[tuple[RoutingContext
     command = command_of(decision.text) if case.message.kind == "text" else ""
     if command:
         _run_command(command, case, decision.route)
-        return _delivery(case.message, State.SKIPPED, reason=Reason.COMMAND)
-    return delivery if _may_have_turn(case) else _delivery(case.message, State.SKIPPED, reason=Reason.TOO_MANY)
+        return _skipped(case.message, Reason.COMMAND)
+    return delivery if _may_have_turn(case) else _skipped(case.message, Reason.TOO_MANY)
 
 
 def _may_have_turn(case: RoutingContext) -> bool:
@@ -244,12 +242,12 @@ def _decide(case: RoutingContext) -> rules.Decision:
 def _delivery_for(case: RoutingContext, decision: rules.Decision, asked: Iterable[Delivery] = ()) -> Delivery:
     """asked: turns of the same conversation whose rows are not written yet."""
     if paths.is_continue_request(case.message, case.channel, asked):
-        return _delivery(case.message, State.SKIPPED, reason=Reason.READ_ON)
+        return _skipped(case.message, Reason.READ_ON)
     route, reason = decision.route, _reason(decision, case.conversation)
     if reason or route is None:
-        return _delivery(case.message, State.SKIPPED, reason=reason, route_id=route and route.pk)
+        return _skipped(case.message, reason, route_id=route and route.pk)
     payload = _payload(case, decision)
-    return _delivery(case.message, State.PENDING, route_id=route.pk, gateway_id=route.gateway_id, payload=payload)
+    return _delivery(case.message, route_id=route.pk, gateway_id=route.gateway_id, payload=payload)
 
 
 def _reason(decision: rules.Decision, conversation: Conversation) -> str:
@@ -264,16 +262,17 @@ def _mode_reason(conversation: Conversation) -> str:
     return modes.get(Conversation.Mode(conversation.mode), "")
 
 
-def _delivery(message: Message, state: State, **fields: Any) -> Delivery:
-    final = state in (State.SKIPPED, State.DEAD)
+def _skipped(message: Message, reason: str, **fields: Any) -> Delivery:
+    return settle.end_unstored(_delivery(message, **fields), State.SKIPPED, reason)
+
+
+def _delivery(message: Message, **fields: Any) -> Delivery:
     return Delivery(
         target=Target.AGENT,
         carrier=Carrier.CONNECTOR,
         message_id=message.pk,
         account_id=message.account_id,
         lane=lane_of_turns(message.conversation_id),
-        state=state,
-        finished_at=timezone.now() if final else None,
         **fields,
     )
 

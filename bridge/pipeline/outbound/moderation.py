@@ -28,7 +28,7 @@ from bridge.models import Attachment, Delivery, Message, Reason, State, Target
 from bridge.people import peers
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.retry_policy import MAX_TRIES
-from bridge.pipeline.delivery.types import Failure, next_seq
+from bridge.pipeline.delivery.types import Failure
 from bridge.runtime.wakeups.publish import Topic, notify
 from channels_wechat.contract.capabilities import Moderated
 from channels_wechat.contract.errors import Action, ChannelError
@@ -77,23 +77,21 @@ def apply_result(account_id: int, verdict: Mapping[str, Any]) -> None:
     item.save(update_fields=["verdict"])
     waiting = Delivery.objects.filter(message=item.message_id, state=State.HELD, reason=Reason.CHECKING)
     if item.verdict != "pass":
-        waiting.update(reason=Reason.REVIEW, error=_objection_text(cached_by_id(account_id)[1], verdict))
+        settle.change_hold(waiting, Reason.REVIEW, _objection_text(cached_by_id(account_id)[1], verdict))
     elif not Attachment.objects.filter(message=item.message_id).exclude(verdict="pass").exists() and release(waiting):
         transaction.on_commit(lambda: notify(Topic.ASK))
 
 
 def release(held: QuerySet[Delivery]) -> int:
     """held → pending, at the tail, not to be checked again. Returns how many."""
-    now = timezone.now()
-    fields: dict[str, Any] = {"state": State.PENDING, "reason": "", "error": "", "seq": next_seq}
-    return held.filter(state=State.HELD).update(**fields, due_at=now, queued_at=now, reviewed_at=now)
+    return settle.release(held, at_tail=True, reviewed=True)
 
 
 def give_up_checks() -> int:
     """For the sweep: files whose verdict did not come. Returns how many."""
     text = _("WeChat's content check gave no result within %(n)d minutes.") % {"n": VERDICT_MINUTES}
     late = Delivery.objects.filter(state=State.HELD, reason=Reason.CHECKING, due_at__lt=timezone.now())
-    return late.update(reason=Reason.REVIEW, error=text)
+    return settle.change_hold(late, Reason.REVIEW, text)
 
 
 def _unchecked(delivery: Delivery) -> Message | None:

@@ -30,6 +30,7 @@ from bridge.models import (
     State,
 )
 from bridge.people import peers, sessions
+from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.answer_parts import build_dead_part, build_part
 from bridge.pipeline.outbound.recipients import why_unconfirmed
 from bridge.pipeline.outbound.rights import restrict
@@ -139,8 +140,8 @@ def store_callback_reply(question: Message, text: str) -> None:
         if not new:
             return
         now = timezone.now()
-        done = {"carrier": Carrier.HTTP_REPLY, "finished_at": now, "tries": 1}
-        delivery = build_part(message, 0, {"body": {"text": text}}, state=State.DELIVERED, **done)
+        delivery = build_part(message, 0, {"body": {"text": text}}, carrier=Carrier.HTTP_REPLY, tries=1)
+        settle.end_unstored(delivery, State.DELIVERED, at=now)
         delivery.save()
         Attempt.objects.create(delivery=delivery, number=1, started_at=now, finished_at=now, outcome=Outcome.OK)
 

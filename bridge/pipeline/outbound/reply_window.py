@@ -14,12 +14,12 @@ import json
 from typing import TYPE_CHECKING, Any, cast
 
 from django.db import transaction
-from django.utils import timezone
+from django.db.models import F
 from django.utils.translation import gettext as _
 
 from accounts import reply_windows
 from accounts.models import ModerationScope
-from bridge.models import Delivery, Reason, State
+from bridge.models import Delivery, Reason
 from bridge.people import peers
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.lanes import lane_of_answers
@@ -150,18 +150,15 @@ def _merge_following(delivery: Delivery, channel: ReplyWindows, rows: Sequence[_
 
 def _merge_into(head: Delivery, payload: dict[str, Any], absorbed: Sequence[_WaitingPart]) -> None:
     head.payload, head.fingerprint = payload, Delivery.fingerprint_of(payload)
-    mark = {"possibly_twice": True} if any(row.possibly_twice for row in absorbed) else {}
-    Delivery.objects.filter(pk=head.pk).update(payload=payload, fingerprint=head.fingerprint, **mark)
+    twice = any(row.possibly_twice for row in absorbed) or F("possibly_twice")
+    Delivery.objects.filter(pk=head.pk).update(payload=payload, fingerprint=head.fingerprint, possibly_twice=twice)
     error = _("It is part of delivery #%(head)d.") % {"head": head.pk}
-    fields = {"state": State.SKIPPED, "reason": Reason.MERGED, "error": error, "finished_at": timezone.now()}
-    Delivery.objects.filter(pk__in=[row.pk for row in absorbed]).update(**fields)
+    settle.cancel(Delivery.objects.filter(pk__in=[row.pk for row in absorbed]), Reason.MERGED, error=error)
 
 
 def _release(held: QuerySet[Delivery]) -> None:
-    """held → pending. As if queued now: it was right to wait, and is not too old for it."""
-    now = timezone.now()
-    fields: dict[str, Any] = {"state": State.PENDING, "reason": "", "error": "", "due_at": now, "queued_at": now}
-    if held.filter(state=State.HELD, reason=Reason.WINDOW).update(**fields):
+    """Let what waits for a window go on, each in its old place."""
+    if settle.release(held.filter(reason=Reason.WINDOW)):
         transaction.on_commit(lambda: notify(Topic.SEND))
 
 

@@ -1,8 +1,9 @@
-"""The three statements that every delivery passes: claimed, begun, delivered; each for many at once."""
+"""The claim: whose turn it is, of many at once."""
 
 from __future__ import annotations
 
 from bridge.models import Delivery, Message
+from bridge.pipeline.delivery import settle_sql
 from bridge.runtime.db.tables import Table
 
 # What a claim brings along: what carrying a delivery asks for; the rest is read where somebody asks.
@@ -60,9 +61,7 @@ _CLAIMABLE = f"""
 _USABLE = """
   (queue.carrier NOT IN ('worker', 'http_reply') OR queue.account = 0 OR (a.enabled AND a.state <> 'stopped'))
   AND (queue.carrier <> 'connector' OR (g.enabled AND g.state <> 'stopped'))"""
-_UPDATE = f"""
-UPDATE bridge_delivery d
-SET state = 'sending', holder = %(holder)s, lease_until = statement_timestamp() + make_interval(secs => %(lease)s), carrier = %(carrier)s
+_TAKE = f"""{settle_sql.TAKE}
 FROM heads LEFT JOIN bridge_message m ON m.id = heads.message_id
 WHERE d.id = heads.id RETURNING {ROW.columns}, {MESSAGE.columns}, heads.account_state"""  # noqa: S608  the models' columns
 # most: how many the holder has room for altogether; of a gateway its turns at a time. reserve: room that only accounts with little under
@@ -122,7 +121,7 @@ WITH RECURSIVE queue(carrier, gateway, account) AS (
     ORDER BY {_RANK} LIMIT queue.room FOR UPDATE OF d SKIP LOCKED) AS head
   LEFT JOIN accounts_channelaccount a ON a.id = queue.account
 )
-{_UPDATE}"""  # noqa: S608  the models' columns
+{_TAKE}"""  # noqa: S608  the models' columns
 # Of one delivery, due or not, whoever else waits: a request is there that can carry this and nothing else.
 CLAIM_ONE = f"""
 WITH heads AS MATERIALIZED (
@@ -132,42 +131,4 @@ WITH heads AS MATERIALIZED (
   WHERE d.id = %(only)s AND d.state = 'pending' AND d.carrier = ANY(%(carriers)s::text[]) AND {_USABLE} AND {_NEXT_IN_LANE}
   FOR UPDATE OF d SKIP LOCKED
 )
-{_UPDATE}"""  # noqa: S608  the models' columns
-# Where the same may have been heard by the same people since then, a repetition is not asked to be swallowed: whatever became of the
-# other's row, if only it was not refused.
-BEGIN = """
-WITH asked AS (
-  SELECT x.id, x.holder, x.request, CASE WHEN NOT EXISTS (
-    SELECT 1 FROM bridge_delivery d JOIN bridge_delivery s ON s.lane = d.lane AND s.fingerprint = d.fingerprint AND s.id <> d.id
-    JOIN bridge_attempt t ON t.delivery_id = s.id AND t.started_at > x.dedup_unless_sent_since AND t.outcome <> 'error'
-    WHERE d.id = x.id AND s.fingerprint <> ''
-  ) THEN x.dedup_until END AS dedup_until
-  FROM jsonb_to_recordset(%(rows)s::jsonb)
-    AS x(id bigint, holder text, request jsonb, dedup_until timestamptz, dedup_unless_sent_since timestamptz)
-), held AS (
-  UPDATE bridge_delivery d SET tries = d.tries + 1, dedup_until = COALESCE(x.dedup_until, d.dedup_until)
-  FROM asked x WHERE d.id = x.id AND d.holder = x.holder AND d.state = 'sending'
-  RETURNING d.id, x.request, x.dedup_until, d.possibly_twice
-), opened AS (
-  INSERT INTO bridge_attempt (delivery_id, number, started_at, outcome, code, error, request, response, possibly_twice)
-  SELECT held.id, 1 + COALESCE((SELECT max(number) FROM bridge_attempt t WHERE t.delivery_id = held.id), 0), %(now)s, '', '', '',
-    held.request, '{}', held.possibly_twice
-  FROM held RETURNING delivery_id, id, number
-)
-SELECT opened.delivery_id, opened.id, opened.number, held.dedup_until FROM opened JOIN held ON held.id = opened.delivery_id
-"""
-SUCCEED = """
-WITH done AS (
-  SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb)
-    AS x(id bigint, holder text, attempt bigint, remote_id text, reason text, note text, response jsonb)
-), closed AS (
-  UPDATE bridge_attempt t SET finished_at = %(now)s, outcome = 'ok', code = '', error = '', response = x.response
-  FROM done x WHERE t.id = x.attempt
-)
-UPDATE bridge_delivery d SET state = 'delivered', finished_at = %(now)s, lease_until = NULL, reason = x.reason, error = x.note,
-  remote_id = x.remote_id
-FROM done x WHERE d.id = x.id AND d.holder = x.holder AND d.state IN ('sending', 'uncertain')
-RETURNING d.id, EXISTS (
-  SELECT 1 FROM bridge_delivery p WHERE p.message_id = d.message_id AND p.target = d.target AND p.part > d.part AND p.state = 'held'
-), EXISTS (SELECT 1 FROM bridge_delivery n WHERE n.lane = d.lane AND n.state = 'pending')
-"""
+{_TAKE}"""  # noqa: S608  the models' columns

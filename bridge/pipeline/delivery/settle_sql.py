@@ -1,0 +1,46 @@
+"""The statements that write the state of deliveries: taken, begun, delivered; each for many at once."""
+
+from __future__ import annotations
+
+# pending → sending; how the claim's own statement goes on is in `claim_sql`.
+TAKE = """
+UPDATE bridge_delivery d
+SET state = 'sending', holder = %(holder)s, lease_until = statement_timestamp() + make_interval(secs => %(lease)s), carrier = %(carrier)s"""
+# Where the same may have been heard by the same people since then, a repetition is not asked to be swallowed: whatever became of the
+# other's row, if only it was not refused.
+BEGIN = """
+WITH asked AS (
+  SELECT x.id, x.holder, x.request, CASE WHEN NOT EXISTS (
+    SELECT 1 FROM bridge_delivery d JOIN bridge_delivery s ON s.lane = d.lane AND s.fingerprint = d.fingerprint AND s.id <> d.id
+    JOIN bridge_attempt t ON t.delivery_id = s.id AND t.started_at > x.dedup_unless_sent_since AND t.outcome <> 'error'
+    WHERE d.id = x.id AND s.fingerprint <> ''
+  ) THEN x.dedup_until END AS dedup_until
+  FROM jsonb_to_recordset(%(rows)s::jsonb)
+    AS x(id bigint, holder text, request jsonb, dedup_until timestamptz, dedup_unless_sent_since timestamptz)
+), held AS (
+  UPDATE bridge_delivery d SET tries = d.tries + 1, dedup_until = COALESCE(x.dedup_until, d.dedup_until)
+  FROM asked x WHERE d.id = x.id AND d.holder = x.holder AND d.state = 'sending'
+  RETURNING d.id, x.request, x.dedup_until, d.possibly_twice
+), opened AS (
+  INSERT INTO bridge_attempt (delivery_id, number, started_at, outcome, code, error, request, response, possibly_twice)
+  SELECT held.id, 1 + COALESCE((SELECT max(number) FROM bridge_attempt t WHERE t.delivery_id = held.id), 0), %(now)s, '', '', '',
+    held.request, '{}', held.possibly_twice
+  FROM held RETURNING delivery_id, id, number
+)
+SELECT opened.delivery_id, opened.id, opened.number, held.dedup_until FROM opened JOIN held ON held.id = opened.delivery_id
+"""
+SUCCEED = """
+WITH done AS (
+  SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb)
+    AS x(id bigint, holder text, attempt bigint, remote_id text, reason text, note text, response jsonb)
+), closed AS (
+  UPDATE bridge_attempt t SET finished_at = %(now)s, outcome = 'ok', code = '', error = '', response = x.response
+  FROM done x WHERE t.id = x.attempt
+)
+UPDATE bridge_delivery d SET state = 'delivered', finished_at = %(now)s, lease_until = NULL, reason = x.reason, error = x.note,
+  remote_id = x.remote_id
+FROM done x WHERE d.id = x.id AND d.holder = x.holder AND d.state IN ('sending', 'uncertain')
+RETURNING d.id, EXISTS (
+  SELECT 1 FROM bridge_delivery p WHERE p.message_id = d.message_id AND p.target = d.target AND p.part > d.part AND p.state = 'held'
+), EXISTS (SELECT 1 FROM bridge_delivery n WHERE n.lane = d.lane AND n.state = 'pending')
+"""

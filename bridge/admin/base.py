@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from django.db.models import Model
     from django.http.response import HttpResponseBase
 
-    from bridge.ui.search import Found
+    from bridge.ui.search import SearchResult
 
 
 def user_of(request: HttpRequest) -> User:
@@ -99,7 +99,7 @@ class BridgeAdmin(Titled[Row]):
         found.further = found.get_query_string(found.paginator.further, ["p"]) if found.paginator.further else ""
         return found
 
-    def narrowed(self, request: HttpRequest, rows: Any, found: Found, by: str = "pk") -> tuple[Any, bool]:
+    def narrowed(self, request: HttpRequest, rows: Any, found: SearchResult, by: str = "pk") -> tuple[Any, bool]:
         """The answer of get_search_results; tells what the search left out. by: the field that has the ids that were found."""
         if found.note:
             messages.info(request, found.note)

@@ -1,4 +1,4 @@
-"""Files: fetched from the platform before their addresses die, kept, and read again for agents and for uploads."""
+"""Fetches files from the platform before their addresses expire, stores them, and reads them again for agents and uploads."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 log = logging.getLogger(__name__)
-# An AI bot's addresses die after five minutes; an app's media ids after three days. Whoever is late finds out by the error.
+# An AI bot's addresses expire after five minutes, an app's media ids after three days. A late try ends with the platform's error.
 RETRY_SECONDS = (1, 3, 10, 30, 60, 120)
 LEASE_SECONDS = 120
-# A stopped account is looked at again after this; its stored refusal answers, so the platform is not called.
+# A file of a stopped account is tried again after this. The stored refusal answers then, so the platform is not called.
 CONFIGURATION_SECONDS = 60
 MEDIA_ID_DAYS = 3
-# The platforms' tables of errors call the right to fetch files by their id so.
+# The name that the platforms' tables of errors give to the right to fetch files by their id.
 MEDIA = "media"
 MAX_DOWNLOAD = 100 * 1024 * 1024
 ADDRESS_TIMEOUT = (5.0, 60.0)
@@ -56,7 +56,7 @@ def claim(limit: int) -> list[Attachment]:
 
 
 def fetch(item: Attachment) -> None:
-    """Fetch, decrypt, keep. Never raises: what went wrong is the attachment's state."""
+    """Fetch, decrypt and store one file. Never raises: what went wrong becomes the attachment's state."""
     with logs.about(account=item.message.account_id, message=item.message_id):
         _fetch(item)
 
@@ -84,14 +84,14 @@ def store(item: Attachment, upload: Upload) -> None:
 
 
 def read(ref: str | int) -> Upload:
-    """The bytes of an attachment, to send them. Raises Attachment.DoesNotExist or OSError."""
+    """Return the bytes of an attachment, to send them. Raises Attachment.DoesNotExist or OSError."""
     item = Attachment.objects.get(pk=int(ref))
     with item.file.open("rb") as file:
         return Upload(item.kind, item.name, item.mime, file.read())  # type: ignore[arg-type]
 
 
 def handle_of(channel: Uploads, ref: str) -> str:
-    """The platform's id of an uploaded file; a retry uses the same one, so that the platform sees the same request."""
+    """Return the platform's id of the file, uploading it if need be. A retry uses the same id, so that the request stays the same."""
     item = Attachment.objects.get(pk=int(ref))
     fresh_until = timezone.now() - timedelta(seconds=channel.handle_seconds)
     if item.handle and item.handle_at and item.handle_at > fresh_until:
@@ -102,21 +102,21 @@ def handle_of(channel: Uploads, ref: str) -> str:
 
 
 def forget_handle(ref: str) -> None:
-    """What was refused did not arrive, so the next try may upload anew: the platform may have dropped the file."""
+    """Have the next try upload the file anew: the platform may have dropped it, and a refused message did not arrive."""
     Attachment.objects.filter(pk=int(ref)).update(handle="", handle_at=None)
 
 
 def change_kind(ref: str, kind: str) -> None:
-    """The platform did not take the file as what it is: the next upload offers it as another kind."""
+    """Have the next upload offer the file as another kind: the platform did not take it as what it is."""
     Attachment.objects.filter(pk=int(ref)).update(kind=kind, handle="", handle_at=None)
 
 
 def delete_files(names: Iterable[str]) -> None:
-    """names: from the storage's root, as rows have them. Never raises."""
+    """Delete files from the storage. names: as rows have them. Never raises."""
     for name in names:
         try:
             default_storage.delete(name)
-        except OSError as error:  # `retention.sweep_files` meets it again
+        except OSError as error:  # `retention.sweep_files` tries again
             log.warning("a file could not be deleted: %s", type(error).__name__)
 
 
@@ -125,12 +125,12 @@ def still_fetching(ids: list[int]) -> bool:
 
 
 def has_waiting() -> bool:
-    """For the sweep."""
+    """Whether a file is due to be fetched; the sweep asks."""
     return Attachment.objects.filter(state=AttachmentState.PENDING, due_at__lte=timezone.now()).exists()
 
 
 def _download(channel: Downloads, item: Attachment) -> Upload:
-    """From where the platform names it first; where that is not granted or fails, from its other source."""
+    """Download from the file's first source; where that is not granted or fails, from its other one."""
     if not item.fallback:
         return _download_from(channel, item, item.source)
     if not capabilities.allowed(item.message.account_id, MEDIA):
@@ -145,7 +145,7 @@ def _download(channel: Downloads, item: Attachment) -> Upload:
 
 
 def _download_from(channel: Downloads, item: Attachment, source: str) -> Upload:
-    """source: an id for the channel, or, of a kind whose files have ids, an address that anybody may fetch."""
+    """Download from one source: an id for the channel or, of a kind whose files have ids, an address that anybody may fetch."""
     wanted = MediaItem(item.kind, source, item.name, item.mime, key=item.key)  # type: ignore[arg-type]
     if channel.names_files_by_id and source.startswith(("http://", "https://")):
         return _download_address(channel, wanted)
@@ -153,7 +153,7 @@ def _download_from(channel: Downloads, item: Attachment, source: str) -> Upload:
 
 
 def _download_address(channel: Downloads, wanted: MediaItem) -> Upload:
-    """By the guarded client, which keeps it outside our own network: a stranger may have written it. Raises ChannelError."""
+    """Download from an address by the guarded client, because a stranger may have written it to reach our network. Raises ChannelError."""
     options: dict[str, Any] = {"follow": 3, "max_bytes": MAX_DOWNLOAD, "timeout": ADDRESS_TIMEOUT}
     answer = channel.http.request("GET", wanted.handle, **options, from_message=True)
     if answer.status != 200:
@@ -164,7 +164,7 @@ def _download_address(channel: Downloads, wanted: MediaItem) -> Upload:
 
 
 def _failed(item: Attachment, error: ChannelError) -> None:
-    """The row forgets the address and the key, which are secrets, once they are of no more use."""
+    """Store a failure. The row forgets the address and the key, which are secrets, once they are of no more use."""
     capabilities.note(item.message.account, error)
     again = error.action in (Action.RETRY, Action.WAIT, Action.UNKNOWN) and item.tries < len(RETRY_SECONDS)
     item.error, item.lease_until = redact_text(str(error)), None
@@ -178,10 +178,10 @@ def _failed(item: Attachment, error: ChannelError) -> None:
 
 
 def _is_kept_by_platform(item: Attachment) -> bool:
-    """A media id lives for days, so a file waits with its account until staff mend that; an address dies in minutes."""
-    kept = timezone.now() - item.message.created_at < timedelta(days=MEDIA_ID_DAYS)
+    """Whether the platform still has the file: a media id lives for days, so the file can wait until staff mend the account."""
+    recent = timezone.now() - item.message.created_at < timedelta(days=MEDIA_ID_DAYS)
     channel = build_channel(item.message.account)
-    return kept and isinstance(channel, Downloads) and channel.names_files_by_id
+    return recent and isinstance(channel, Downloads) and channel.names_files_by_id
 
 
 def attachments_of(ids: list[int]) -> list[Attachment]:

@@ -1,4 +1,4 @@
-"""Names instead of ids, where a platform tells them: asked once for each person, a few a minute for each account."""
+"""Fetches the names of people where a platform tells them: once for each person, a few a minute for each account."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from channels_wechat.contract.channel import Channel
 
 log = logging.getLogger(__name__)
-# Names are a courtesy: they never compete with messages for the platform's quota.
+# Names are a courtesy, so they never compete with messages for the platform's quota.
 BATCH_SIZE = 50
 
 
 def fetch_names() -> int:
-    """Ask for people nobody asked for yet. Returns how many names were found."""
+    """Ask for the names of people that were not asked for yet. Return how many names came."""
     waiting = Contact.objects.filter(name_fetched_at=None, name="", account__enabled=True)
     able = waiting.exclude(account__state=Health.STOPPED).exclude(account__in=capabilities.without(USER_INFO))
     accounts = ChannelAccount.objects.filter(pk__in=able.values("account"))
@@ -37,45 +37,45 @@ def fetch_names() -> int:
 
 
 def _fetch_for(waiting: QuerySet[Contact], account: ChannelAccount) -> int:
-    found, teller = 0, _name_source(account)
+    count, source = 0, _name_source(account)
     for contact in waiting[:BATCH_SIZE]:
         contact.account = account
-        if teller and not _ask(contact, teller):
+        if source and not _ask(contact, source):
             break
         if _store(contact):
             peers.set_default_title(contact)
-            found += bool(contact.name)
-    return found
+            count += bool(contact.name)
+    return count
 
 
 def _store(contact: Contact) -> bool:
-    """False: the person was forgotten meanwhile (`erasure`). Whether they follow, an event may have told meanwhile too."""
+    """Store the name. Return False where the person was erased meanwhile. An event that told meanwhile whether they follow is kept."""
     follows = Coalesce("subscribed", Value(contact.subscribed, BooleanField()))
     row = Contact.objects.filter(pk=contact.pk, external_id=contact.external_id)
     return bool(row.update(name=contact.name, subscribed=follows, name_fetched_at=timezone.now()))
 
 
-def _ask(contact: Contact, teller: Names) -> bool:
-    """False: the platform does not answer now, or grants the account no names; the rest waits."""
+def _ask(contact: Contact, source: Names) -> bool:
+    """Ask for one name. Return False where the platform does not answer now, or grants the account no names: then the rest waits."""
     try:
-        _store_name(contact, teller)
+        _store_name(contact, source)
     except ChannelError as error:
         log.info("names: %s", error.code)
         return error.action == Action.PERMANENT and not capabilities.note(contact.account, error)
     return True
 
 
-def _store_name(contact: Contact, teller: Names) -> None:
-    """Whether they follow comes with the name, where the platform tells both."""
-    if not isinstance(teller, People):
-        contact.name = teller.name_of(contact.external_id)[:200]
+def _store_name(contact: Contact, source: Names) -> None:
+    """Set the contact's name, and whether they follow where the platform tells both."""
+    if not isinstance(source, People):
+        contact.name = source.name_of(contact.external_id)[:200]
         return
-    person = teller.person(contact.external_id)
+    person = source.person(contact.external_id)
     contact.name, contact.subscribed = person.name[:200], person.follows
 
 
 def _name_source(account: ChannelAccount) -> Names | None:
-    """The account itself, or the app of the same company that it names (a bot has no directory of its own)."""
+    """Return the account itself, or an app of the same company: a bot has no directory of its own."""
     own = build_channel(account)
     return own if isinstance(own, Names) else _sibling_app(own)
 
@@ -85,7 +85,7 @@ def _sibling_app(channel: Channel) -> Names | None:
     if not company:
         return None
     for account in ChannelAccount.objects.filter(enabled=True, external_id__startswith=f"{company}/"):
-        found = build_channel(account)
-        if account.usable and isinstance(found, Names):
-            return found
+        sibling = build_channel(account)
+        if account.usable and isinstance(sibling, Names):
+            return sibling
     return None

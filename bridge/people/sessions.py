@@ -1,4 +1,4 @@
-"""Whose memory an agent has of what, and how it is begun anew.
+"""The names of the sessions in which agents remember, and how a new one is begun.
 
 A conversation's session is counted up in its own row. A person's session within a conversation, and one that all conversations share, have
 an epoch of their own, so that whoever begins one anew changes nobody else's.
@@ -22,12 +22,12 @@ _EPOCH = "SELECT epoch FROM bridge_sessionepoch WHERE key = %(key)s"
 
 def key_for(route: Route, message: Message, conversation: Conversation, *, by_row: bool) -> str:
     """Return the session key of this message's turn. by_row: as in `routing.session_key_for`."""
-    whose = (conversation, str(message.account.key), message.sender)
-    key = rules.session_key_for(route, *whose, by_row=by_row)
+    owner = (conversation, str(message.account.key), message.sender)
+    key = rules.session_key_for(route, *owner, by_row=by_row)
     if route.scope == Route.Scope.CONVERSATION:
         return key
     rows = execute_prepared(_EPOCH, {"key": key})
-    return rules.session_key_for(route, *whose, by_row=by_row, renewals=rows[0][0]) if rows else key
+    return rules.session_key_for(route, *owner, by_row=by_row, renewals=rows[0][0]) if rows else key
 
 
 def renew(route: Route, message: Message, conversation: Conversation, *, by_row: bool) -> None:
@@ -48,8 +48,8 @@ def renew_conversation(conversation: Conversation) -> None:
 def renew_all(conversation: Conversation) -> None:
     """Begin every session of this conversation anew, and the shared one where its mapping has that."""
     renew_conversation(conversation)
-    heard = rules.RoutingInput(conversation.peer_kind, conversation.peer_id, conversation.peer_id, "")
-    route = rules.decide(conversation.account.routes.all(), heard).route
+    first_message = rules.RoutingInput(conversation.peer_kind, conversation.peer_id, conversation.peer_id, "")
+    route = rules.decide(conversation.account.routes.all(), first_message).route
     if route and route.scope == Route.Scope.SHARED:
         renew_shared(route, str(conversation.account.key), conversation)
 

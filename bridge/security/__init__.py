@@ -1,1 +1,1 @@
-"""Limits for those nobody knows yet."""
+"""Who may do what, who is calling, and what is never stored or logged."""

@@ -1,7 +1,7 @@
-"""Who changed what. django-auditlog notes each change of what staff configure; `record` notes a deed that changes no such field.
+"""Who changed what. django-auditlog notes each change of what staff configure; `log_action` notes an action that changes no such field.
 
-The log holds neither secrets nor what people wrote. What workers find out (states, leases, tokens) is written by `.update()`, which
-sends no signal: it costs nothing here and is no deed of anybody.
+The log holds neither secrets nor what people wrote. Workers write what they find out (states, leases, tokens) by `.update()`, which
+sends no signal, because that is no action of a person.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ MASK = "•••"
 
 
 def masked(_value: str) -> str:
-    """That a secret changed is noted, and nothing of it."""
+    """Return the mark that stands for a secret, so that the log says that it changed and nothing of its value."""
     return MASK
 
 
 def register_models() -> None:
-    """Once, when Django is ready: these models' changes are noted, in these fields."""
+    """Have django-auditlog note changes of these fields. Called once, when Django is ready."""
     _register(ChannelAccount, "kind name enabled api_base_url retention_days", hidden="credentials")
     _register(Gateway, "name base_url transport timeout_seconds max_in_flight enabled", hidden="token")
     _register(WebhookEndpoint, "name events account enabled", hidden="url secret")
@@ -51,7 +51,7 @@ def register_models() -> None:
 
 
 def _register(model: type[Model], fields: str, hidden: str = "", many: Iterable[str] = ()) -> None:
-    """fields, hidden: names with spaces between; of the hidden ones only that they changed is noted."""
+    """fields, hidden: names with spaces between. Of a hidden field the log notes only that it changed."""
     auditlog.register(
         model,
         include_fields=[*fields.split(), *hidden.split()],
@@ -62,12 +62,12 @@ def _register(model: type[Model], fields: str, hidden: str = "", many: Iterable[
 
 
 def _is_action(action: int, **_signal: Any) -> bool:
-    """A conversation begins because somebody wrote in WeChat."""
+    """Whether a signal is an action of staff: a conversation is created because somebody wrote in WeChat, not by them."""
     return bool(action != LogEntry.Action.CREATE)
 
 
 class Audited:
-    """Names the person and the address to the log while a request may change something. The API knows its user later: `act_as`."""
+    """Names the person and the address to the log while a request may change something. The API knows its user later: `set_actor`."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -75,22 +75,22 @@ class Audited:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.method in READING:
             return self.get_response(request)
-        who = {"actor": request.user, "remote_addr": request.META.get("REMOTE_ADDR") or None}
+        caller = {"actor": request.user, "remote_addr": request.META.get("REMOTE_ADDR") or None}
         before = auditlog_value.set({})
         try:
-            with set_extra_data(who):
+            with set_extra_data(caller):
                 return self.get_response(request)
         finally:  # the library leaves the name in the thread, for whatever runs there next
             auditlog_value.reset(before)
 
 
 def set_actor(user: User) -> None:
-    """For a request whose user is known only after the middleware: by a token."""
+    """Name the user of a request that is known only after the middleware, because it came with a token."""
     auditlog_value.get({})["actor"] = user
 
 
 def anonymise(rows: QuerySet[Any], *fields: str) -> None:
-    """What is noted of these rows keeps neither their old names nor the values of these fields, only that they changed."""
+    """Take the rows' old names and the values of these fields out of the log; it still says that they changed."""
     kind = ContentType.objects.get_for_model(rows.model)
     for row in rows:
         entries = list(LogEntry.objects.filter(content_type=kind, object_pk=str(row.pk)))
@@ -100,39 +100,42 @@ def anonymise(rows: QuerySet[Any], *fields: str) -> None:
         LogEntry.objects.bulk_update(entries, ["object_repr", "changes"])
 
 
-def log_action(deed: str, rows: Iterable[Model]) -> None:
-    """deed: a sentence, or a word like "replayed"; without what people wrote. rows: of one model; several become one entry."""
-    done = list(rows)
-    if not done:
+def log_action(action: str, rows: Iterable[Model]) -> None:
+    """Note an action of the current user. action: a sentence, or a word like "replayed", without what people wrote.
+
+    rows: of one model; several become one entry.
+    """
+    changed = list(rows)
+    if not changed:
         return
-    who = auditlog_value.get({})
-    actor = who.get("actor")
-    known = actor if actor is not None and actor.is_authenticated else None
+    caller = auditlog_value.get({})
+    actor = caller.get("actor")
+    user = actor if actor is not None and actor.is_authenticated else None
     LogEntry.objects.create(
-        content_type=ContentType.objects.get_for_model(done[0]),
+        content_type=ContentType.objects.get_for_model(changed[0]),
         action=LogEntry.Action.UPDATE,
-        actor=known,
-        actor_email=known.email if known else None,
-        remote_addr=who.get("remote_addr"),
-        **(_one(done[0], deed) if len(done) == 1 else _many(done, deed)),
+        actor=user,
+        actor_email=user.email if user else None,
+        remote_addr=caller.get("remote_addr"),
+        **(_one(changed[0], action) if len(changed) == 1 else _many(changed, action)),
     )
 
 
-def _one(row: Model, deed: str) -> dict[str, Any]:
+def _one(row: Model, action: str) -> dict[str, Any]:
     object_id = row.pk if isinstance(row.pk, int) else None
     return {
         "object_pk": str(row.pk),
         "object_id": object_id,
         "object_repr": str(row),
-        "additional_data": {"deed": deed},
+        "additional_data": {"deed": action},
     }
 
 
-def _many(rows: list[Model], deed: str) -> dict[str, Any]:
-    """Three hundred lines would hide what a person looks for: the one line holds all their numbers."""
+def _many(rows: list[Model], action: str) -> dict[str, Any]:
+    """Return the fields of one entry for many rows, with all their numbers: hundreds of entries would hide what a person looks for."""
     text = f"{len(rows)} {rows[0]._meta.verbose_name_plural}"
     return {
         "object_pk": "",
         "object_repr": text,
-        "additional_data": {"deed": deed, "rows": sorted(row.pk for row in rows)},
+        "additional_data": {"deed": action, "rows": sorted(row.pk for row in rows)},
     }

@@ -1,4 +1,4 @@
-"""Files of messages on their way to somebody who may read them. Nothing a stranger sent can run: it is saved, not shown."""
+"""Sends a message's file to a browser. A browser saves it and does not show it, so that nothing a stranger sent can run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 
 def response(attachment: Attachment) -> FileResponse:
-    """The bytes. A page may use them as the source of an <img>; opened by themselves they are saved. Raises OSError, ValueError."""
+    """Return a response with the bytes. A page may use it as the source of an <img>. Raises OSError, ValueError."""
     mime = attachment.mime if attachment.mime in PICTURES else "application/octet-stream"
     content = attachment.file.open("rb")
     answer = FileResponse(content, as_attachment=True, filename=attachment.name or attachment.kind, content_type=mime)

@@ -1,4 +1,4 @@
-"""What is kept of a failed login: the name, the address, how often and when. Neither the browser's name nor what was sent along."""
+"""Stores a failed login: the name, the address, how often and when; neither the browser's name nor the form that was sent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Failures(AxesDatabaseHandler):  # type: ignore[misc]
-    """AXES_HANDLER. A stranger who tries ever new names could otherwise write some kilobytes for each."""
+    """The AXES_HANDLER of the settings. Without it a stranger who tries ever new names could write some kilobytes for each."""
 
     def user_login_failed(
         self, sender: Any, credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any
@@ -24,7 +24,7 @@ class Failures(AxesDatabaseHandler):  # type: ignore[misc]
 
 
 class _Bare:
-    """The request without its form and query. What axes notes on it is noted on the request."""
+    """A view of the request without its form and query. An attribute that axes sets here is set on the request."""
 
     GET: dict[str, str] = {}  # noqa: RUF012 - never changed
     POST: dict[str, str] = {}  # noqa: RUF012

@@ -1,4 +1,4 @@
-"""What every page tells the browser about itself.
+"""The headers by which every page tells a browser what it may do.
 
 Files of messages have a stricter policy of their own: `bridge.admin.conversations.attachments`.
 """

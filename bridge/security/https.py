@@ -1,4 +1,4 @@
-"""The redirect to https: temporary, so that no browser keeps it, and not for who sits at this machine before a TLS proxy stands.
+"""The redirect to https. It is temporary, so that no browser keeps it, and spares a browser on this machine while no TLS proxy is set up.
 
 Django's own redirect is for good and knows no such case; everything else of its SecurityMiddleware stays in use.
 """
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
 
-# Asked from inside, past the proxy.
+# Probes ask from inside, past the proxy, by http.
 PROBES = re.compile(r"^/(livez|readyz|metrics)$")
 
 
 class Https:
-    """Stands behind TrustedProxies, which has noted who asked directly."""
+    """The middleware. It runs after TrustedProxies, which notes whether a browser on this machine asked directly."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

@@ -1,7 +1,7 @@
-"""How many failed logins one address has: known before a password is compared or anything is written.
+"""Counts the failed logins of each address, so that a limit holds before a password is compared or anything is written.
 
-Counted in Valkey, so that all processes count together; while it is away each process counts for itself. An IPv6 caller counts by its /64.
-A login that succeeds is taken off again, so that an office behind one address can log in.
+The count is in Valkey, so that all processes share it; while Valkey is away each process counts for itself. IPv6 callers count by their
+/64. A login that succeeds is taken off again, so that an office behind one address can log in.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ MAX_ADDRESSES = 10_000
 
 
 class LoginLimit:
-    """threads: where Valkey is asked. Belongs to one event loop."""
+    """The limit of one process. threads: run the calls to Valkey. It belongs to one event loop."""
 
     def __init__(self, threads: Executor) -> None:
         self.threads = threads
         self.counts: dict[str, tuple[int, float]] = {}
 
     async def seconds_to_wait(self, caller: str) -> float:
-        """0 for whoever may try now, and has then one try less."""
+        """Count a try and return 0 where the caller may make it; else the seconds until the next one."""
         count, until = self._local(caller)
         if count < settings.LOGIN_ADDRESS_FAILURES:
-            seen = await execute_on(self.threads, valkey.try_valkey, lambda client: _count(client, caller), (0, 0.0))
-            count = max(count + 1, seen[0])
-            until = max(until, time.monotonic() + seen[1])
+            shared = await execute_on(self.threads, valkey.try_valkey, lambda client: _count(client, caller), (0, 0.0))
+            count = max(count + 1, shared[0])
+            until = max(until, time.monotonic() + shared[1])
             self._remember(caller, count, until)
             return 0.0 if count <= settings.LOGIN_ADDRESS_FAILURES else until - time.monotonic()
         return until - time.monotonic()
 
     def succeeded(self, caller: str) -> None:
-        """The try was no failure."""
+        """Take the try off again: it was no failure."""
         count, until = self._local(caller)
         self._remember(caller, max(0, count - 1), until)
         self.threads.submit(valkey.try_valkey, lambda client: _take_off(client, caller), None)
 
     def _local(self, caller: str) -> tuple[int, float]:
-        """(tries, until when they count) as this process knows."""
+        """Return (tries, until when they count) as far as this process knows."""
         count, until = self.counts.get(caller, (0, 0.0))
         now = time.monotonic()
         return (count, until) if until > now else (0, now + _window())
@@ -59,7 +59,7 @@ class LoginLimit:
 
 
 def _count(client: Any, caller: str) -> tuple[int, float]:
-    """(tries, seconds for which they count)."""
+    """Count one more. Return (tries, seconds for which they count)."""
     with client.pipeline(transaction=True) as pipe:
         pipe.set(_key(caller), 0, ex=_window(), nx=True)
         pipe.incr(_key(caller))
@@ -69,7 +69,7 @@ def _count(client: Any, caller: str) -> tuple[int, float]:
 
 
 def _take_off(client: Any, caller: str) -> None:
-    """A key that is over by now is made anew with its end: without one all later failures would count for ever."""
+    """Take one off. An expired key gets its end anew: without one all later failures would count for ever."""
     with client.pipeline(transaction=True) as pipe:
         pipe.set(_key(caller), 1, ex=_window(), nx=True)
         pipe.decr(_key(caller))
@@ -81,5 +81,5 @@ def _key(caller: str) -> str:
 
 
 def _window() -> int:
-    """Seconds."""
+    """Return the seconds for which a failure counts."""
     return int(settings.AXES_COOLOFF_TIME.total_seconds())

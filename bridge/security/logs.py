@@ -1,7 +1,7 @@
-"""What is written to the log: each record with the ids of what it is about, without secrets and without what people wrote.
+"""Formats log records: each with the ids of the rows it is about, without secrets and without what people wrote.
 
 LOG_FORMAT=line is for a person before a terminal, json for a machine: one object in one line, tracebacks and all. A lost connection to
-Valkey is one line in either: it is no defect of ours, and its traceback would say nothing but that.
+Valkey is one line in either: it is no defect of ours, and its traceback would say nothing more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pythonjsonlogger.json import JsonFormatter as _JsonFormatter
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _BROKERS = {"redis", "kombu", "amqp"}
 # PostgreSQL shows the whole row that broke a rule, and a row may hold a message.
 _ROW = re.compile(r"DETAIL:.*?(?=\n\n(?:During handling|The above exception)|\Z)", re.DOTALL)
-# A minute in each process; and letters of a path or a reason.
+# Lines a minute in each process; and letters of a path or a reason.
 MAX_CLIENT_ERRORS = 60
 MAX_CLIENT_TEXT = 200
 
@@ -34,9 +34,9 @@ _ids: ContextVar[dict[str, int]] = ContextVar("ids", default={})  # noqa: B039  
 
 @contextmanager
 def about(**ids: int | None) -> Iterator[None]:
-    """Everything logged within is about these rows: message=…, delivery=…, account=…"""
-    known = {f"{name}_id": pk for name, pk in ids.items() if pk is not None}
-    token = _ids.set({**_ids.get(), **known})
+    """Add these ids to every record that is logged within: message=…, delivery=…, account=…"""
+    given_ids = {f"{name}_id": pk for name, pk in ids.items() if pk is not None}
+    token = _ids.set({**_ids.get(), **given_ids})
     try:
         yield
     finally:
@@ -44,9 +44,9 @@ def about(**ids: int | None) -> Iterator[None]:
 
 
 class ClientErrors(logging.Filter):
-    """What Django writes of requests that were the client's mistake: one short line each, so many a minute, without a traceback.
+    """Shortens what Django logs of a client's mistake to one line without a traceback, and bounds such lines by the minute.
 
-    Strangers cause them at will, and the log is on a disk.
+    Strangers cause them at will, and could otherwise fill the disk.
     """
 
     def __init__(self) -> None:
@@ -68,26 +68,26 @@ class ClientErrors(logging.Filter):
 
 
 class Rarely:
-    """Whether a message that repeats is worth a line: its 1st, 2nd, 4th, 8th … time in a row. Another message begins anew."""
+    """Decides whether a message that repeats is logged: its 1st, 2nd, 4th, 8th … time in a row. Another message begins the count anew."""
 
     def __init__(self) -> None:
-        self.said, self.times = "", 0
+        self.last, self.times = "", 0
 
-    def is_due(self, said: str) -> bool:
-        """said: the message, without what changes from one time to the next."""
-        self.times = self.times + 1 if said == self.said else 1
-        self.said = said
+    def is_due(self, message: str) -> bool:
+        """Count the message. message: without what changes from one time to the next."""
+        self.times = self.times + 1 if message == self.last else 1
+        self.last = message
         return self.times & (self.times - 1) == 0
 
-    def note_outage(self, logger: logging.Logger, who: str, error: Exception) -> None:
-        """The database is away. who: what waits for it."""
+    def note_outage(self, logger: logging.Logger, waiting: str, error: Exception) -> None:
+        """Log that the database is away, if that is due. waiting: what waits for it."""
         name = type(error).__name__
         if self.is_due(name):
-            logger.warning("%s: the database is away (%s)", who, name)
+            logger.warning("%s: the database is away (%s)", waiting, name)
 
     def forget(self) -> None:
-        """It is over: the next one is the first again."""
-        self.said, self.times = "", 0
+        """Begin the count anew: it is over, so the next message is the first."""
+        self.last, self.times = "", 0
 
 
 def _cut(value: object) -> object:
@@ -99,14 +99,14 @@ class LineFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
 
     def format(self, record: logging.LogRecord) -> str:
-        shown = discreet(record)
+        safe = without_secrets(record)
         ids = ", ".join(f"{name.removesuffix('_id')} {pk}" for name, pk in _ids.get().items())
-        shown.msg += f" [{ids}]" if ids else ""
-        return super().format(shown)
+        safe.msg += f" [{ids}]" if ids else ""
+        return super().format(safe)
 
 
 class JsonFormatter(_JsonFormatter):
-    """Only what stands here is written: what libraries add to their records (requests, arguments) is nobody's business."""
+    """Writes the fields that are named here and no others: libraries add requests and arguments to their records."""
 
     def __init__(self) -> None:
         names = {"levelname": "level", "name": "logger", "process": "pid", "exc_info": "traceback"}
@@ -119,26 +119,26 @@ class JsonFormatter(_JsonFormatter):
         )
 
     def format(self, record: logging.LogRecord) -> str:
-        shown = discreet(record)
-        shown.__dict__.update(_ids.get())
-        return super().format(shown)
+        safe = without_secrets(record)
+        safe.__dict__.update(_ids.get())
+        return super().format(safe)
 
 
-def discreet(record: logging.LogRecord) -> logging.LogRecord:
-    """A new record that says the same without secrets, rows, or anything that was added to it."""
+def without_secrets(record: logging.LogRecord) -> logging.LogRecord:
+    """Return a new record that says the same without secrets, rows, or anything that was added to it."""
     message, error = record.getMessage(), record.exc_info[1] if record.exc_info else None
     if error is not None and _lost_broker(error):
         message = f"{message.partition(chr(10))[0]} ({type(error).__name__})"
     fields = ("created", "msecs", "process", "threadName")
-    shown = logging.LogRecord(record.name, record.levelno, record.pathname, record.lineno, hide(message), None, None)
-    shown.__dict__.update({name: getattr(record, name) for name in fields})
+    safe = logging.LogRecord(record.name, record.levelno, record.pathname, record.lineno, hide(message), None, None)
+    safe.__dict__.update({name: getattr(record, name) for name in fields})
     if record.exc_info and error is not None and not _lost_broker(error):
-        shown.exc_text = hide(_ROW.sub("DETAIL: (left out)", logging.Formatter().formatException(record.exc_info)))
-    return shown
+        safe.exc_text = hide(_ROW.sub("DETAIL: (left out)", logging.Formatter().formatException(record.exc_info)))
+    return safe
 
 
 def process_name() -> str:
-    """web, callbacks, worker, beat, connector, or the command that was started."""
+    """Return web, callbacks, worker, beat, connector, or the command that was started."""
     program, *arguments = [Path(sys.argv[0]), *sys.argv[1:]]
     if "granian" in program.parts or program.name == "granian":
         return "callbacks" if arguments[-1:] == ["bridge.asgi:callbacks"] else "web"
@@ -148,5 +148,4 @@ def process_name() -> str:
 
 
 def _lost_broker(error: BaseException) -> bool:
-    known: Any = type(error).__module__.partition(".")[0] in _BROKERS
-    return bool(known) or isinstance(error, ConnectionError)
+    return type(error).__module__.partition(".")[0] in _BROKERS or isinstance(error, ConnectionError)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
 
 READ_CONTENT = "bridge.read_content"
-# Stands where a text would stand.
+# Shown in the place of a text.
 HIDDEN = _("hidden: you may not read messages")
 
 
@@ -25,6 +25,6 @@ def may_read(user: User | AnonymousUser) -> bool:
 
 
 def hide_errors(rows: Iterable[Any]) -> None:
-    """For who may not read: an error may repeat what was written, a file's name, a person's id. The rows are not to be saved."""
+    """Replace the errors of rows for a reader who may not see texts: they may repeat what was written. Do not save the rows."""
     for row in rows:
         row.error = str(HIDDEN) if row.error else ""

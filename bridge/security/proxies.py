@@ -1,4 +1,4 @@
-"""Who is really calling. X-Forwarded-For and its kin are believed only where one of TRUSTED_PROXIES says them.
+"""Finds out who is calling. X-Forwarded-For and its kin are believed only where one of TRUSTED_PROXIES sent them.
 
 After the middleware `REMOTE_ADDR` is the client's address and no header says otherwise, so that the lock against guessed passwords,
 the audit log and throttling read one thing.
@@ -35,7 +35,7 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
 class TrustedProxies:
-    """Stands before everything that asks for the address or whether the request came by https."""
+    """The middleware. It runs before everything that asks for the address, or whether the request came by https."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -56,7 +56,7 @@ def mark_direct(meta: dict[str, Any]) -> None:
 
 
 def believe(meta: dict[str, Any]) -> None:
-    """Put the client's address into REMOTE_ADDR and take out what nobody vouches for."""
+    """Put the client's address into REMOTE_ADDR, and remove headers that no trusted proxy sent."""
     peer, forwarded = meta.get("REMOTE_ADDR", ""), str(meta.get("HTTP_X_FORWARDED_FOR", ""))
     for name in NOT_READ:
         meta.pop(name, None)
@@ -66,10 +66,10 @@ def believe(meta: dict[str, Any]) -> None:
 
 
 def client_of(peer: str, forwarded: str) -> str:
-    """The client's address. peer: whose connection it is; forwarded: the X-Forwarded-For header, read as far as its hops are trusted."""
+    """Return the client's address. peer: the other end of the connection; forwarded: X-Forwarded-For, read while its hops are trusted."""
     if not is_trusted(address(peer)):
         return peer
-    # Each proxy adds at the end whom it heard; a client's own words stand before.
+    # Each proxy adds its caller at the end; what a client made up stands before.
     for hop in reversed(forwarded.split(",")):
         caller = address(hop)
         if caller is None:
@@ -81,36 +81,36 @@ def client_of(peer: str, forwarded: str) -> str:
 
 
 def without_ambiguous(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Without names that hold `_`: CGI's names make `X_Forwarded_For` and `X-Forwarded-For` the same, and proxies let the first pass."""
+    """Return the headers without names that hold `_`: `X_Forwarded_For`, which proxies let pass, is `X-Forwarded-For` to CGI."""
     return [(name, value) for name, value in headers if b"_" not in name]
 
 
 def network(client: str) -> str:
-    """What counts as one caller: an IPv4 address, or the /64 of an IPv6 address, of which everybody has at least one. Else the text."""
-    found = address(client)
-    if isinstance(found, IPv6Address):
-        return str(IPv6Network((found, 64), strict=False))
-    return str(found or client)
+    """Return what counts as one caller: an IPv4 address, or the /64 of an IPv6 address, which everybody has at least; else the text."""
+    parsed = address(client)
+    if isinstance(parsed, IPv6Address):
+        return str(IPv6Network((parsed, 64), strict=False))
+    return str(parsed or client)
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """The client's address in the text form of `ipaddress`; None where the server names none, as on a unix socket."""
-    found = address(request.META.get("REMOTE_ADDR", ""))
-    return str(found) if found else None
+    """Return the client's address in the text form of `ipaddress`; None where the server names none, as on a unix socket."""
+    parsed = address(request.META.get("REMOTE_ADDR", ""))
+    return str(parsed) if parsed else None
 
 
 def address(text: str) -> IPv4Address | IPv6Address | None:
-    """Also with a port, in brackets, or an IPv4 address in IPv6 clothes; None where it is no address."""
+    """Read an address, also with a port, in brackets, or as an IPv4 address mapped into IPv6; None where it is none."""
     text = text.strip()
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        found = ip_address(text)
+        parsed = ip_address(text)
     except ValueError:
         return None
-    return getattr(found, "ipv4_mapped", None) or found
+    return getattr(parsed, "ipv4_mapped", None) or parsed
 
 
 def is_trusted(caller: IPv4Address | IPv6Address | None) -> bool:

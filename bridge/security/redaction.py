@@ -1,4 +1,4 @@
-"""Nothing is stored with a secret in it: every request, response and error passes here on its way into a row."""
+"""Takes secrets out of every request, response and error before it is stored in a row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from channels_wechat.contract.text import clean, clean_json
 
 MAX_BYTES = 4096
 HIDDEN = "•••"
-# Of fields, in lower case.
+# Names of fields, in lower case.
 SECRET_NAMES = frozenset(
     {
         "access_token",
@@ -40,7 +40,7 @@ _IN_TEXT = re.compile(
 
 
 def redact(value: Any) -> Any:
-    """A copy without secrets, cut to 4 kB of JSON. value: anything that json takes."""
+    """Return a copy without secrets, cut to 4 kB of JSON. value: anything that json takes."""
     safe = clean_json(_redact(value))
     text = json.dumps(safe, ensure_ascii=False, default=str)
     if len(text.encode()) <= MAX_BYTES:
@@ -49,11 +49,12 @@ def redact(value: Any) -> Any:
 
 
 def redact_text(text: str) -> str:
+    """Return the beginning of the text, without secrets."""
     return hide(text)[:MAX_BYTES]
 
 
 def hide(text: str) -> str:
-    """Whole, without secrets."""
+    """Return the whole text without secrets."""
     return _IN_TEXT.sub(rf"\1{HIDDEN}", clean(text))
 
 

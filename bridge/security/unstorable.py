@@ -1,4 +1,4 @@
-"""U+0000 in a request: PostgreSQL can neither store it nor look for it, so the request is the mistake, wherever in it the letter stands."""
+"""Answers 400 to U+0000 in a request: PostgreSQL can neither store nor search for it, so the request is wrong wherever it has one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
 
-# As psycopg says it; every other DataError is a defect of ours.
-SAID = "cannot contain NUL"
+# The words of psycopg; every other DataError is a defect of ours.
+NUL_ERROR = "cannot contain NUL"
 
 
 class RefuseUnstorable:
-    """Forms say it at their field; what is read without one (filters of a list, a word to look for) is answered with 400 here."""
+    """For what is read without a form (filters of a list, a word to search for). A form says it at its field."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -28,6 +28,6 @@ class RefuseUnstorable:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
-        if not isinstance(exception, DataError) or SAID not in str(exception):
+        if not isinstance(exception, DataError) or NUL_ERROR not in str(exception):
             return None
         return response_for_exception(request, BadRequest("There is U+0000 in the request."))

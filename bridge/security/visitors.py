@@ -1,4 +1,4 @@
-"""Who sends a large body, asked before it is read: whoever is logged in, to a page that exists. For all others no upload comes to disk."""
+"""Who may send a large body: whoever is logged in, to a page that exists. Asked before the body is read, so that strangers fill no disk."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ TOKEN_LENGTH = 68  # "wxb_" and 64 digits
 
 
 def may_upload(headers: Mapping[str, str], path: str) -> bool:
-    """headers: by name in small letters. Asks the database; changes nothing."""
+    """Whether this request may upload. headers: by name in small letters. It asks the database and changes nothing."""
     return _exists(path) and (_has_session(headers.get("cookie", "")) or _has_token(headers.get("authorization", "")))
 
 
 def _exists(path: str) -> bool:
-    """Patterns that catch whatever nothing else matches have no name."""
+    """Whether a page has this path. A pattern that catches what nothing else matches has no name, so it does not count."""
     try:
         return bool(resolve(path).url_name)
     except Resolver404:

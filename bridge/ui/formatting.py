@@ -1,4 +1,4 @@
-"""How facts are shown: a state is a word in a colour, a time is relative with the exact one on hover. Pure, no queries."""
+"""Formats values for pages: a state as a word in a colour, a time as relative with the exact one on hover. Pure, no queries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
     from django.utils.safestring import SafeString
 
-# A time of an hour or more that is still to come is rounded up by so much: what was given 30 days just now has 30, not 29.
+# A future time of an hour or more is rounded up by so much: what got 30 days a moment ago still shows 30, not 29.
 ROUNDED_UP, HOUR = timedelta(seconds=59), timedelta(hours=1)
 # The tone is a CSS class; the word says the same.
 STATE_TONES = {
@@ -50,14 +50,14 @@ def state_badge(delivery: Delivery) -> SafeString:
 
 
 def recipient_text(delivery: Delivery) -> str:
-    """Whom a delivery without a message tells."""
+    """Return the name of the receiver of a delivery that has no message: a webhook, or staff."""
     if delivery.endpoint:
         return _("Webhook %s") % delivery.endpoint
     return _("Event for a webhook that was deleted") if post.has_no_endpoint(delivery) else _("Alert to staff")
 
 
 def health_badge(row: Any) -> SafeString:
-    """row: an account or a gateway. Of a failing account also when it is tried next."""
+    """Return the badge of an account or a gateway; of a failing account also when it is tried next."""
     if not row.enabled:
         return badge(_("switched off"), "quiet")
     state, again = badge(row.get_state_display(), HEALTH_TONES[Health(row.state)]), getattr(row, "next_try_at", None)
@@ -79,7 +79,7 @@ def exact_time(when: datetime) -> str:
 
 
 def relative_time(when: datetime | None) -> SafeString | str:
-    """A time element; the page's script puts the exact time into the reader's zone and keeps the words true."""
+    """Return a time element. The page's script puts the exact time into the reader's zone and updates the words."""
     if when is None:
         return "–"
     return format_html(
@@ -105,15 +105,15 @@ def duration(seconds: float) -> str:
     return _("%(n)d min") % {"n": round(seconds / 60)}
 
 
-def usage(taken: dict[str, Any]) -> str:
-    """One line of what an agent's turn took. taken: the `usage` of its attempt."""
-    read = {name: int(taken.get(name) or 0) for name in ("input", "output", "cache_read", "cache_write")}
-    told = {
-        "model": taken.get("model") or _("a model"),
-        "into": read["input"] + read["cache_read"] + read["cache_write"],
-        "out": read["output"],
-        "cached": read["cache_read"],
+def usage(values: dict[str, Any]) -> str:
+    """Return one line of what an agent's turn cost. values: the `usage` of its attempt."""
+    tokens = {name: int(values.get(name) or 0) for name in ("input", "output", "cache_read", "cache_write")}
+    words = {
+        "model": values.get("model") or _("a model"),
+        "into": tokens["input"] + tokens["cache_read"] + tokens["cache_write"],
+        "out": tokens["output"],
+        "cached": tokens["cache_read"],
     }
-    line = _("%(model)s: %(into)s tokens in (%(cached)s from its cache), %(out)s out") % told
-    cost = taken.get("cost")
+    line = _("%(model)s: %(into)s tokens in (%(cached)s from its cache), %(out)s out") % words
+    cost = values.get("cost")
     return line if cost is None else f"{line} · ${cost:.4f}"

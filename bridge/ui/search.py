@@ -1,4 +1,4 @@
-"""Search that stays quick among millions of rows: each way to find a row is one index's work, and ends after so many finds.
+"""Search that stays quick among millions of rows: each way to find a row uses one index, and stops after MAX_FOUND rows.
 
 pg_trgm keeps every three letters of a text in an index; Chinese characters are letters to it, if LC_CTYPE of the database is not plain C.
 A word of one or two letters holds no trigram: in messages it is looked for only in the newest ones, in names only at their beginning.
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-# So many finds are taken, the newest; whoever wants more says more.
+# The newest so many rows are shown; whoever wants others types more of the word.
 MAX_FOUND = 500
-# Where no index can help, so many messages are read. 20 000 take about 50 ms.
+# Where no index can help, the newest so many messages are read. 20 000 take about 50 ms.
 NEWEST = 20_000
 # A name can belong to many people; the first so many are looked for.
 NAMESAKES = 200
@@ -37,17 +37,17 @@ TRIGRAM = re.compile(r"[^\W_]{3}")
 
 
 @dataclass(frozen=True)
-class Found:
-    """ids: primary keys, at most FINDS; note: what was not looked at, in words, or nothing."""
+class SearchResult:
+    """ids: primary keys, at most MAX_FOUND; note: a sentence about what was not searched, or empty."""
 
     ids: list[int]
     note: str = ""
 
 
-def messages(rows: QuerySet[Message], term: str, *, in_text: bool = True) -> Found:
-    """Messages among `rows` that hold the term; or it is their person, by id or part of the name, their peer, or a platform's id.
+def messages(rows: QuerySet[Message], term: str, *, in_text: bool = True) -> SearchResult:
+    """Return messages among `rows` whose text, person (by id or part of the name), peer or platform id matches the term.
 
-    in_text: whether the asker may read what messages say; otherwise the text is not searched, for a find would tell it.
+    in_text: whether the asker may read what messages say; otherwise the text is not searched, because a result would tell it.
     """
     chats = Conversation.objects.filter(named("peer_id", term)).values_list("pk", flat=True)[:NAMESAKES]
     ways = [
@@ -65,32 +65,34 @@ def messages(rows: QuerySet[Message], term: str, *, in_text: bool = True) -> Fou
 
 
 def holding(rows: QuerySet[Message], term: str) -> QuerySet[Message]:
-    """Messages whose text holds the term; where it is too short for the index, only of the newest."""
-    found = rows.filter(text__icontains=term)
+    """Return messages whose text holds the term; where it is too short for the index, only the newest are searched."""
+    matches = rows.filter(text__icontains=term)
     if TRIGRAM.search(term):
-        return found
+        return matches
     oldest = Message.objects.order_by("-pk").values("pk")[NEWEST : NEWEST + 1]
-    return found.filter(pk__gt=Coalesce(Subquery(oldest), Value(0)))
+    return matches.filter(pk__gt=Coalesce(Subquery(oldest), Value(0)))
 
 
-def conversations(rows: QuerySet[Conversation], term: str) -> Found:
-    """By a part of the title or of the platform's id, or by the person's name."""
+def conversations(rows: QuerySet[Conversation], term: str) -> SearchResult:
+    """Return conversations by a part of the title or of the platform's id, or by the person's name."""
     persons = Contact.objects.filter(pk__in=_contacts(Contact.objects.all(), term).values("pk")[:NAMESAKES])
-    theirs = rows.filter(peer_kind="direct", account__contacts__in=persons, account__contacts__external_id=F("peer_id"))
-    return _first(_union([rows.filter(_part("title", term) | _part("peer_id", term)), theirs]), _beginnings(term))
+    by_person = rows.filter(
+        peer_kind="direct", account__contacts__in=persons, account__contacts__external_id=F("peer_id")
+    )
+    return _first(_union([rows.filter(_part("title", term) | _part("peer_id", term)), by_person]), _beginnings(term))
 
 
-def contacts(rows: QuerySet[Contact], term: str) -> Found:
+def contacts(rows: QuerySet[Contact], term: str) -> SearchResult:
     return _first(_contacts(rows, term).order_by("-pk").values_list("pk", flat=True), _beginnings(term))
 
 
 def people(term: str) -> QuerySet[Contact, str]:
-    """Platform ids of people whose name holds the term."""
+    """Return platform ids of people whose name holds the term."""
     return Contact.objects.filter(_part("name", term)).values_list("external_id", flat=True)[:NAMESAKES]
 
 
 def before(rows: QuerySet[Any], moment: datetime) -> QuerySet[Any]:
-    """Rows made before the moment, for a list in the order of ids, newest first.
+    """Return rows made before the moment, for a list in the order of ids, newest first.
 
     Ids and times run together, but for what was stored side by side; PostgreSQL does not know that and would walk over everything newer.
     So the first row from the moment on says where to begin, with room for BESIDE rows that were stored at the same time.
@@ -104,7 +106,7 @@ def _contacts(rows: QuerySet[Contact], term: str) -> QuerySet[Contact]:
 
 
 def _part(field: str, term: str) -> Q:
-    """Somewhere in the field; at its beginning where one or two Latin letters or digits would be found nearly everywhere."""
+    """Match anywhere in the field; only its beginning where one or two Latin letters or digits would match nearly everything."""
     return Q(**{f"{field}__{'istartswith' if _is_too_common(term) else 'icontains'}": term})
 
 
@@ -114,17 +116,17 @@ def _is_too_common(term: str) -> bool:
 
 
 def _union(ways: Iterable[QuerySet[Any]]) -> QuerySet[Any]:
-    """Newest first, of each way no more than can be shown: so each goes by its own index."""
+    """Return the ids of all ways, newest first. Each way gives no more than can be shown, so that it uses its own index."""
     first, *others = [way.order_by("-pk").values_list("pk", flat=True)[: MAX_FOUND + 1] for way in ways]
     return first.union(*others).order_by("-pk") if others else first
 
 
-def _first(ids: QuerySet[Any], note: str) -> Found:
-    found = list(ids[: MAX_FOUND + 1])
-    if len(found) > MAX_FOUND:
+def _first(ids: QuerySet[Any], note: str) -> SearchResult:
+    keys = list(ids[: MAX_FOUND + 1])
+    if len(keys) > MAX_FOUND:
         cut = _("These are the newest %(n)d results. Search for more words, or choose a filter.") % {"n": MAX_FOUND}
         note = f"{note} {cut}".strip()
-    return Found(found[:MAX_FOUND], note)
+    return SearchResult(keys[:MAX_FOUND], note)
 
 
 def _shallow() -> str:

@@ -150,7 +150,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_METADATA_CLASS": None,
-    "DEFAULT_SCHEMA_CLASS": "bridge.api.schema.Described",
+    "DEFAULT_SCHEMA_CLASS": "bridge.api.schema.DescribedSchema",
     "EXCEPTION_HANDLER": "bridge.api.errors.handle",
 }
 # Requests a minute of each token, and of each person in the browser.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
 admin.site.unregister(LogEntry)
-# A deed of many rows is one entry of no row; it names them in its data.
+# An action on many rows is one entry of no row; it names them in its data.
 _SHARED = Q(object_pk="")
 ACTIONS = {
     LogEntry.Action.CREATE: gettext_lazy("added"),
@@ -36,7 +36,7 @@ ACTIONS = {
 TONES = {LogEntry.Action.CREATE: "good", LogEntry.Action.UPDATE: "info", LogEntry.Action.DELETE: "bad"}
 
 
-class KindFilter(admin.SimpleListFilter):
+class ModelFilter(admin.SimpleListFilter):
     """The models that are watched, not every table there is."""
 
     title, parameter_name = gettext_lazy("what"), "what"
@@ -53,7 +53,7 @@ class KindFilter(admin.SimpleListFilter):
         return queryset if number is None else queryset.filter(content_type_id=number)
 
 
-class WhoFilter(admin.SimpleListFilter):
+class ActorFilter(admin.SimpleListFilter):
     title, parameter_name = gettext_lazy("who"), "who"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
@@ -66,9 +66,9 @@ class WhoFilter(admin.SimpleListFilter):
 
 @admin.register(LogEntry)
 class AuditAdmin(ReadOnlyAdmin[LogEntry]):
-    list_display = ("what", "deed", "who", "when", "remote_addr")
+    list_display = ("what", "action_done", "who", "when", "remote_addr")
     list_select_related = ("content_type", "actor")
-    list_filter = (KindFilter, WhoFilter, "action")
+    list_filter = (ModelFilter, ActorFilter, "action")
     search_fields = ("object_id",)
     search_help_text = gettext_lazy("Number, or name of the staff")
     empty_hint = gettext_lazy("What staff and scripts change is written here.")
@@ -78,10 +78,10 @@ class AuditAdmin(ReadOnlyAdmin[LogEntry]):
         return f"{kind_of(entry)}: {entry.object_repr[:60]}"
 
     @admin.display(description=gettext_lazy("action"))
-    def deed(self, entry: LogEntry) -> SafeString | str:
+    def action_done(self, entry: LogEntry) -> SafeString | str:
         """What was done in words, or which fields were changed."""
-        if deed := deed_of(entry):
-            return deed
+        if sentence := sentence_of(entry):
+            return sentence
         badge = formatting.badge(action_of(entry), TONES.get(entry.action, "quiet"))
         return format_html("{} {}", badge, ", ".join(_label(entry, name) for name in sorted(entry.changes_dict)))
 
@@ -104,11 +104,11 @@ class AuditAdmin(ReadOnlyAdmin[LogEntry]):
         return queryset.filter(found), False
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
-        entry = self.seen(request, object_id)
+        entry = self.get_or_404(request, object_id)
         context = {
             "entry": entry,
-            "deed": deed_of(entry),
-            "action": deed_of(entry) or action_of(entry),
+            "sentence": sentence_of(entry),
+            "action": sentence_of(entry) or action_of(entry),
             "changes": changes_of(entry),
             "link": link_to(entry),
             "rows": rows_of(entry),
@@ -126,8 +126,8 @@ def action_of(entry: LogEntry) -> str:
     return str(ACTIONS.get(entry.action, entry.get_action_display()))
 
 
-def deed_of(entry: LogEntry) -> str:
-    return str((entry.additional_data or {}).get("deed", ""))
+def sentence_of(entry: LogEntry) -> str:
+    return str((entry.additional_data or {}).get("action", ""))
 
 
 def changes_of(entry: LogEntry) -> list[dict[str, str]]:
@@ -166,7 +166,7 @@ def _sides(change: Any, words: dict[str, str]) -> dict[str, str]:
 
 
 def rows_of(entry: LogEntry) -> list[dict[str, Any]]:
-    """The numbers and pages of all rows of one deed; empty where it was one."""
+    """The numbers and pages of all rows of one action; empty where it was one row."""
     numbers = (entry.additional_data or {}).get("rows", [])
     return [{"number": number, "link": _page_of(entry, number)} for number in numbers]
 

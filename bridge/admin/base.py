@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from bridge.admin.paging import FURTHER, Uncounted, page_number
+from bridge.admin.paging import CURSOR_PARAMETERS, UncountedPaginator, page_number
 from bridge.admin.unfold import ModelAdmin, Row
 from bridge.security import audit
 from bridge.security.permissions import may_read
@@ -44,7 +44,7 @@ def local_path(address: str, otherwise: str) -> str:
     return address if safe and "/confirm/" not in address else otherwise
 
 
-class Titled(ModelAdmin[Row]):
+class TitledAdmin(ModelAdmin[Row]):
     """Forms of new rows and histories say at the top what they are."""
 
     def add_view(
@@ -61,11 +61,11 @@ class Titled(ModelAdmin[Row]):
         return super().history_view(request, object_id, extra_context)
 
 
-class BridgeAdmin(Titled[Row]):
+class BridgeAdmin(TitledAdmin[Row]):
     """Base of every admin here.
 
-    buttons: name of a method `press_<name>` → the permission it needs.
-    instead: column that holds what people wrote → the column that takes its place for those who may not read it.
+    buttons: name of a method `run_<name>` → the permission it needs.
+    masked_columns: column that holds what people wrote → the column that takes its place for those who may not read it.
     """
 
     show_full_result_count = False
@@ -73,22 +73,24 @@ class BridgeAdmin(Titled[Row]):
     list_max_show_all = 0
     list_disable_select_all = True  # it would promise a number
     buttons: ClassVar[dict[str, str]] = {}
-    instead: ClassVar[dict[str, str]] = {}
+    masked_columns: ClassVar[dict[str, str]] = {}
     empty_hint: ClassVar[Any] = ""
-    pages: ClassVar[type[Uncounted]] = Uncounted
+    pages: ClassVar[type[UncountedPaginator]] = UncountedPaginator
 
-    def get_paginator(self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any) -> Uncounted:
+    def get_paginator(
+        self, request: HttpRequest, queryset: Any, per_page: int, *args: Any, **kwargs: Any
+    ) -> UncountedPaginator:
         return self.pages(queryset, per_page, *args, number=page_number(request), **kwargs)
 
     def get_list_display(self, request: HttpRequest) -> Any:
         columns = super().get_list_display(request)
-        return columns if may_read(user_of(request)) else [self.instead.get(str(name), name) for name in columns]
+        return columns if may_read(user_of(request)) else [self.masked_columns.get(str(name), name) for name in columns]
 
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
         """Only what the list offers as a filter: a lookup on any other field would tell, letter by letter, what it holds."""
         filters = (each[0] if isinstance(each, tuple) else each for each in self.get_list_filter(request))
         offered = {getattr(each, "parameter_name", each) for each in filters}
-        known = lookup.partition("__")[0] in offered or lookup in FURTHER
+        known = lookup.partition("__")[0] in offered or lookup in CURSOR_PARAMETERS
         return known and super().lookup_allowed(lookup, value, request)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
@@ -96,10 +98,12 @@ class BridgeAdmin(Titled[Row]):
         found: Any = super().get_changelist_instance(request)
         found.full_result_count = found.result_count
         found.result_list = found.paginator.rows
-        found.further = found.get_query_string(found.paginator.further, ["p"]) if found.paginator.further else ""
+        found.next_cursor = (
+            found.get_query_string(found.paginator.next_cursor, ["p"]) if found.paginator.next_cursor else ""
+        )
         return found
 
-    def narrowed(self, request: HttpRequest, rows: Any, found: SearchResult, by: str = "pk") -> tuple[Any, bool]:
+    def search_results(self, request: HttpRequest, rows: Any, found: SearchResult, by: str = "pk") -> tuple[Any, bool]:
         """The answer of get_search_results; tells what the search left out. by: the field that has the ids that were found."""
         if found.note:
             messages.info(request, found.note)
@@ -107,7 +111,8 @@ class BridgeAdmin(Titled[Row]):
 
     def get_urls(self) -> list[URLPattern]:
         urls = [
-            self.route(f"<int:pk>/{name}/", require_POST(partial(self._press, name)), name) for name in self.buttons
+            self.route(f"<int:pk>/{name}/", require_POST(partial(self._run_button, name)), name)
+            for name in self.buttons
         ]
         return [*urls, *super().get_urls()]
 
@@ -119,7 +124,7 @@ class BridgeAdmin(Titled[Row]):
     def url(self, name: str, *args: Any) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}", args=args)
 
-    def seen(self, request: HttpRequest, pk: Any) -> Row:
+    def get_or_404(self, request: HttpRequest, pk: Any) -> Row:
         """The row, if this person may see it. Raises PermissionDenied, Http404."""
         if not self.has_view_permission(request):
             raise PermissionDenied
@@ -137,33 +142,33 @@ class BridgeAdmin(Titled[Row]):
         request.crumb = crumb if row else title  # type: ignore[attr-defined]  # read by the theme's header_title.html
         return TemplateResponse(request, template, context)
 
-    def need(self, request: HttpRequest, permission: str) -> None:
+    def require(self, request: HttpRequest, permission: str) -> None:
         if not user_of(request).has_perm(permission):
             raise PermissionDenied
 
-    def back(self, row: Model) -> HttpResponseRedirect:
+    def redirect_to(self, row: Model) -> HttpResponseRedirect:
         return HttpResponseRedirect(self.url("change", row.pk))
 
-    def told(self, request: HttpRequest, row: Any, text: Any, level: int = messages.SUCCESS) -> None:
-        """Tell the person who pressed, and keep it in the object's history; for changes that the audit log notes by itself."""
+    def notify(self, request: HttpRequest, row: Any, text: Any, level: int = messages.SUCCESS) -> None:
+        """Tell the person who pressed, and add it to the row's history; for changes that the audit log records by itself."""
         messages.add_message(request, level, text)
         self.log_change(request, row, str(text))
 
-    def did(self, request: HttpRequest, row: Any, text: Any, level: int = messages.SUCCESS) -> None:
-        """The same for a deed that changes no field of the configuration: the audit log is told of it here."""
+    def notify_and_audit(self, request: HttpRequest, row: Any, text: Any, level: int = messages.SUCCESS) -> None:
+        """The same for an action that changes no field of the configuration, so that the audit log does not record it by itself."""
         messages.add_message(request, level, text)
-        self.noted(request, row, text)
+        self.log_and_audit(request, row, text)
 
-    def noted(self, request: HttpRequest, row: Any, text: Any) -> None:
-        """Keep a deed in the object's history and in the audit log; it may say more than the person is told."""
+    def log_and_audit(self, request: HttpRequest, row: Any, text: Any) -> None:
+        """Add an action to the row's history and to the audit log. The text may say more than the message on the page."""
         self.log_change(request, row, str(text))
         audit.log_action(str(text), [row])
 
-    def _press(self, name: str, request: HttpRequest, pk: int) -> HttpResponse:
-        self.need(request, self.buttons[name])
-        row = self.seen(request, pk)
-        answer: HttpResponse | None = getattr(self, f"press_{name}")(request, row)
-        return answer or self.back(row)
+    def _run_button(self, name: str, request: HttpRequest, pk: int) -> HttpResponse:
+        self.require(request, self.buttons[name])
+        row = self.get_or_404(request, pk)
+        answer: HttpResponse | None = getattr(self, f"run_{name}")(request, row)
+        return answer or self.redirect_to(row)
 
 
 class ConfiguredAdmin(BridgeAdmin[Row]):
@@ -174,10 +179,10 @@ class ConfiguredAdmin(BridgeAdmin[Row]):
     def response_post_save_add(self, request: HttpRequest, obj: Row) -> HttpResponseRedirect:
         if self.next_step:
             messages.info(request, self.next_step)
-        return self.back(obj)
+        return self.redirect_to(obj)
 
     def response_post_save_change(self, request: HttpRequest, obj: Row) -> HttpResponseRedirect:
-        return self.back(obj)
+        return self.redirect_to(obj)
 
 
 class ReadOnlyAdmin(BridgeAdmin[Row]):

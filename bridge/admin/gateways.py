@@ -86,7 +86,7 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
     change_form_template = "admin/openclaw/gateway.html"
     empty_hint = gettext_lazy("Add the OpenClaw gateway where your agents are: its address and gateway.auth.token.")
     next_step = gettext_lazy("Next: press Test. It shows whether the gateway answers, and which agents it has.")
-    instead = {"reason": "hidden_reason"}
+    masked_columns = {"reason": "hidden_reason"}
     buttons = {
         "test": "openclaw.change_gateway",
         "make_key": "openclaw.change_gateway",
@@ -135,13 +135,13 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
         return [(title, {"fields": [name for name in first["fields"] if name != "token"]}), *rest]
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
-        gateway = self.seen(request, object_id)
+        gateway = self.get_or_404(request, object_id)
         about = {
             "device_id": Device(gateway.device_key).id if gateway.device_key else "",
             "holder": _holder_of(gateway),
             "pairing": gateway.state_code in (Code.PAIRING_REQUIRED, Code.MISSING_SCOPE),
             "may_change": self.has_change_permission(request),
-            "agents": [known_agent(agent) for agent in gateway.agents],
+            "agents": [agent_fields(agent) for agent in gateway.agents],
             "uses": uses_of(gateway),
         }
         return super().change_view(request, object_id, form_url, {**about, **(extra_context or {})})
@@ -166,7 +166,7 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
         """Deliveries name their gateway, so one that was used is switched off instead."""
         return super().has_delete_permission(request, obj) and not (obj and obj.deliveries.exists())
 
-    def press_test(self, request: HttpRequest, gateway: Gateway) -> None:
+    def run_test(self, request: HttpRequest, gateway: Gateway) -> None:
         gateway.revive()
         try:
             found = test_gateway(leases.endpoint(gateway))
@@ -175,28 +175,30 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
             state = Health.STOPPED if error.action == Action.CONFIG else Health.FAILING
             gateway.set_state(state, str(error.code), text)
             messages.error(request, _("The test failed: the reason stands beside the state."))
-            self.noted(request, gateway, TESTED % text)
+            self.log_and_audit(request, gateway, TESTED % text)
             return
-        _remember(gateway, found)
-        messages.success(request, text := _found_text(found))
+        _store_probe(gateway, found)
+        messages.success(request, text := _probe_text(found))
         if found.error:
             messages.warning(request, failed := failure_text(found.error))
             text = f"{text} {failed}"
-        self.noted(request, gateway, TESTED % text)
+        self.log_and_audit(request, gateway, TESTED % text)
 
-    def press_make_key(self, request: HttpRequest, gateway: Gateway) -> None:
+    def run_make_key(self, request: HttpRequest, gateway: Gateway) -> None:
         """A new device is unknown to the gateway until it is approved there; an old device token is of no use any more."""
         key = sealed(Gateway, "device_key", gateway.key, Device.generate().pem)
         Gateway.objects.filter(pk=gateway.pk).update(device_key=key, device_token="")
         gateway.revive()
-        self.did(request, gateway, _("There is a new device key. Press Test, then approve it on the gateway's host."))
+        self.notify_and_audit(
+            request, gateway, _("There is a new device key. Press Test, then approve it on the gateway's host.")
+        )
 
-    def press_switch(self, request: HttpRequest, gateway: Gateway) -> None:
+    def run_switch(self, request: HttpRequest, gateway: Gateway) -> None:
         gateway.enabled = not gateway.enabled
         gateway.save(update_fields=["enabled", "updated_at"])
         if gateway.enabled:
             gateway.revive()
-        self.told(request, gateway, _("Switched on.") if gateway.enabled else _("Switched off."))
+        self.notify(request, gateway, _("Switched on.") if gateway.enabled else _("Switched off."))
 
 
 def _holder_of(gateway: Gateway) -> dict[str, str]:
@@ -217,14 +219,14 @@ def failure_text(error: GatewayError) -> str:
     return " ".join(parts)
 
 
-def known_agent(agent: Any) -> dict[str, str]:
+def agent_fields(agent: Any) -> dict[str, str]:
     """agent: an id, or what the gateway lists: {"id", "name", "model"}."""
     if isinstance(agent, dict):
         return {name: str(agent.get(name) or "") for name in ("id", "name", "model")}
     return {"id": str(agent), "name": "", "model": ""}
 
 
-def _remember(gateway: Gateway, found: ProbeResult) -> None:
+def _store_probe(gateway: Gateway, found: ProbeResult) -> None:
     agents = [{"id": agent.id, "name": agent.name, "model": agent.model} for agent in found.agents]
     fields: dict[str, Any] = {"version": (found.version or "")[:40], "agents": agents}
     if found.device_token:
@@ -233,7 +235,7 @@ def _remember(gateway: Gateway, found: ProbeResult) -> None:
     gateway.set_state(Health.OK)
 
 
-def _found_text(found: ProbeResult) -> str:
+def _probe_text(found: ProbeResult) -> str:
     return _("It answers over %(transport)s: version %(version)s, %(count)d agents, %(ms)d ms.") % {
         "transport": found.transport,
         "version": found.version or _("unknown"),

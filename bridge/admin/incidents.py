@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CHANNELS = {"ALERT_EMAIL": _("by e-mail"), "ALERT_WEBHOOK_URL": _("by webhook")}
 
 
-class OpenFilter(admin.SimpleListFilter):
+class ActiveFilter(admin.SimpleListFilter):
     title, parameter_name = _("state"), "open"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
@@ -37,8 +37,8 @@ class OpenFilter(admin.SimpleListFilter):
 
 @admin.register(Incident)
 class IncidentAdmin(ReadOnlyAdmin[Incident]):
-    list_display = ("title", "state", "since", "over", "staff_told")
-    list_filter = (OpenFilter,)
+    list_display = ("title", "state", "since", "closed", "alert_sent")
+    list_filter = (ActiveFilter,)
     search_fields = ("title", "detail")
     search_help_text = _("Words of the incident")
     change_list_template = "admin/bridge/incident_list.html"
@@ -57,11 +57,11 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
         return formatting.relative_time(incident.opened_at)
 
     @admin.display(description=_("over"), ordering="closed_at")
-    def over(self, incident: Incident) -> SafeString | str:
+    def closed(self, incident: Incident) -> SafeString | str:
         return formatting.relative_time(incident.closed_at)
 
     @admin.display(description=_("alert sent"))
-    def staff_told(self, incident: Incident) -> SafeString | str:
+    def alert_sent(self, incident: Incident) -> SafeString | str:
         """Nothing is claimed: a time only where a channel accepted the alert."""
         if incident.notified_at:
             return formatting.relative_time(incident.notified_at)
@@ -77,7 +77,7 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
 
     def test_alert_view(self, request: HttpRequest) -> HttpResponse:
         """Send a test alert and say for each channel what became of it."""
-        self.need(request, "accounts.change_channelaccount")
+        self.require(request, "accounts.change_channelaccount")
         for tried in alerts.send_test():
             name = {"channel": CHANNELS[tried.channel], "error": tried.error}
             if tried.error:
@@ -93,7 +93,7 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
         return super().changelist_view(request, {**about_alerts(), **(extra_context or {})})
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
-        incident = self.seen(request, object_id)
+        incident = self.get_or_404(request, object_id)
         context = {**about_alerts(), "incident": incident, "links": _links(incident.cause)}
         return self.page(request, "admin/bridge/incident.html", incident.title, incident, **context)
 

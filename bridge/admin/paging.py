@@ -15,15 +15,15 @@ else:
     _Paginator = Paginator
 
 # The database walks over every row before a page. Behind this one a list goes on from a row's id, as a first page again.
-DEEPEST = 100
+MAX_PAGE = 100
 # A row's number has fewer: PostgreSQL counts to 2**63.
-MOST_DIGITS = 19
+MAX_DIGITS = 19
 # By the order of a list: the filter under which it goes on.
-GOES_ON = {"-id": "id__lt", "-pk": "id__lt", "id": "id__gt", "pk": "id__gt"}
-FURTHER = frozenset(GOES_ON.values())
+CONTINUATION_LOOKUPS = {"-id": "id__lt", "-pk": "id__lt", "id": "id__gt", "pk": "id__gt"}
+CURSOR_PARAMETERS = frozenset(CONTINUATION_LOOKUPS.values())
 
 
-class Uncounted(_Paginator):
+class UncountedPaginator(_Paginator):
     """Reads one row past the page instead of counting the table; `count` is therefore "so many or more".
 
     number: the page that is asked for.
@@ -33,10 +33,10 @@ class Uncounted(_Paginator):
 
     def __init__(self, *args: Any, number: int = 1, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.wanted = min(number, DEEPEST)
+        self.wanted = min(number, MAX_PAGE)
 
     @cached_property
-    def _read(self) -> list[Any]:
+    def _rows_and_one(self) -> list[Any]:
         rows: Any = self.object_list
         start = (self.wanted - 1) * self.per_page
         return list(rows[start : start + self.per_page + 1])
@@ -44,40 +44,40 @@ class Uncounted(_Paginator):
     @property
     def rows(self) -> list[Any]:
         """What the wanted page shows."""
-        return self._read[: self.per_page]
+        return self._rows_and_one[: self.per_page]
 
     @cached_property
     def count(self) -> int:
-        return (self.wanted - 1) * self.per_page + len(self._read)
+        return (self.wanted - 1) * self.per_page + len(self._rows_and_one)
 
     def page(self, number: int | str) -> Page[Any]:
         """Raises EmptyPage behind the deepest one."""
-        if self.validate_number(number) > DEEPEST:
+        if self.validate_number(number) > MAX_PAGE:
             raise EmptyPage
         return super().page(number)
 
     @property
-    def goes_on(self) -> bool:
+    def has_next(self) -> bool:
         """Whether there is a page after the one that was asked for."""
-        return self._more and self.wanted < DEEPEST
+        return self._has_more and self.wanted < MAX_PAGE
 
     @property
-    def further(self) -> dict[str, Any]:
+    def next_cursor(self) -> dict[str, Any]:
         """At the deepest page: the filter under which the list goes on; none where the order is not that of the ids."""
         rows: Any = self.object_list
-        by = GOES_ON.get(next(iter(rows.query.order_by), ""))
-        return {by: self.rows[-1].pk} if by and self.ends_early else {}
+        by = CONTINUATION_LOOKUPS.get(next(iter(rows.query.order_by), ""))
+        return {by: self.rows[-1].pk} if by and self.is_cut_off else {}
 
     @property
-    def ends_early(self) -> bool:
-        return self._more and self.wanted == DEEPEST
+    def is_cut_off(self) -> bool:
+        return self._has_more and self.wanted == MAX_PAGE
 
     @property
-    def _more(self) -> bool:
-        return len(self._read) > self.per_page
+    def _has_more(self) -> bool:
+        return len(self._rows_and_one) > self.per_page
 
 
-class Counted(Uncounted):
+class CountedPaginator(UncountedPaginator):
     """For lists that an index keeps short."""
 
     @cached_property
@@ -88,7 +88,7 @@ class Counted(Uncounted):
 
 def row_number(text: str) -> int | None:
     """The number of a row that an address names; None where it is none, or larger than any: Python reads no number of 5000 digits."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < MOST_DIGITS else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < MAX_DIGITS else None
 
 
 def page_number(request: HttpRequest) -> int:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from accounts.forms import OneErrorPerField
 from accounts.models import ChannelAccount
 from bridge.admin.base import BridgeAdmin
-from bridge.admin.gateways import known_agent
+from bridge.admin.gateways import agent_fields
 from bridge.admin.unfold import style, styled
 from bridge.models import Conversation, Delivery, Reason, Route, State
 from bridge.models.routes import PeerKinds
@@ -36,7 +36,7 @@ else:
 # So many chats are offered as "group or person", those last heard first.
 CHATS_OFFERED = 500
 # Unanswered messages are counted up to this.
-REVIEWED_MOST = 1000
+MAX_REVIEWED = 1000
 
 
 class RouteForm(OneErrorPerField, _RouteForm):
@@ -63,7 +63,7 @@ class RouteForm(OneErrorPerField, _RouteForm):
         return cleaned
 
 
-class Question(forms.Form):
+class RoutingQuestion(forms.Form):
     """The box "which agent would get this?"."""
 
     account = forms.ModelChoiceField(ChannelAccount.objects.all(), label=gettext_lazy("Account"))
@@ -155,7 +155,7 @@ class RouteAdmin(BridgeAdmin[Route]):
     def changeform_view(self, request, object_id=None, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
         """Offers the agents that the gateways have told; any other id can be typed."""
         rows = Gateway.objects.values_list("name", "agents")
-        agents = [{**known_agent(agent), "gateway": name} for name, known in rows for agent in known]
+        agents = [{**agent_fields(agent), "gateway": name} for name, known in rows for agent in known]
         chats = _known_chats() if request.user.has_perm("bridge.view_conversation") else []
         context = {"known_agents": agents, "known_chats": chats, **(extra_context or {})}
         return super().changeform_view(request, object_id, form_url, context)
@@ -172,8 +172,8 @@ class RouteAdmin(BridgeAdmin[Route]):
             messages.info(request, format_html('{} <a href="{}">{}</a>', text % {"n": count}, waiting, _("Review")))
 
     def explain_view(self, request: HttpRequest) -> HttpResponse:
-        self.need(request, "bridge.view_route")
-        form = styled(Question(request.GET if "peer_id" in request.GET else None, initial=request.GET.dict()))
+        self.require(request, "bridge.view_route")
+        form = styled(RoutingQuestion(request.GET if "peer_id" in request.GET else None, initial=request.GET.dict()))
         context: dict[str, Any] = {"form": form}
         if form.is_bound and form.is_valid():
             decision = rules.explain(**form.cleaned_data)
@@ -187,7 +187,7 @@ class RouteAdmin(BridgeAdmin[Route]):
 
 def unknown_agent(route: Route) -> str:
     """A warning where the gateway has listed its agents and this one is not among them; empty where all is well or unknown."""
-    known = [known_agent(agent)["id"] for agent in route.gateway.agents]
+    known = [agent_fields(agent)["id"] for agent in route.gateway.agents]
     if not known or route.agent_id in known:
         return ""
     names = {"gateway": route.gateway.name, "agent": route.agent_id, "known": ", ".join(known)}
@@ -216,11 +216,11 @@ def map_url(account_id: int, peer_kind: str, peer_id: str) -> str:
 
 
 def skipped_without_route(route: Route) -> tuple[int, str]:
-    """How many of this peer's messages were skipped for want of a mapping, counted to REVIEWED_MOST, and their list."""
+    """How many of this peer's messages were skipped for want of a mapping, counted to MAX_REVIEWED, and their list."""
     rows = Delivery.objects.filter(state=State.SKIPPED, reason=Reason.NO_ROUTE, account=route.account)
     if route.peer_id:
         rows = rows.filter(message__peer_id=route.peer_id)
-    count = len(rows.order_by().values_list("pk")[:REVIEWED_MOST])
+    count = len(rows.order_by().values_list("pk")[:MAX_REVIEWED])
     values = QueryDict(mutable=True)
     values.update({"state__exact": "skipped", "reason__exact": "no_route", "account__id__exact": str(route.account_id)})
     if route.peer_id:

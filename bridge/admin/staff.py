@@ -9,7 +9,7 @@ from django.contrib.auth.admin import GroupAdmin
 from django.contrib.auth.models import Group, User
 
 from bridge.admin import unfold
-from bridge.admin.base import Titled
+from bridge.admin.base import TitledAdmin
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -18,7 +18,7 @@ admin.site.unregister([User, Group])
 
 
 @admin.register(User)
-class StaffAdmin(unfold.UserAdmin, Titled[User]):
+class StaffAdmin(unfold.UserAdmin, TitledAdmin[User]):
     form = unfold.UserChangeForm
     add_form = unfold.UserCreationForm
     change_password_form = unfold.AdminPasswordChangeForm
@@ -45,5 +45,5 @@ def _may_touch(request: HttpRequest, user: User | None) -> bool:
 
 
 @admin.register(Group)
-class StaffGroupAdmin(Titled[Group], GroupAdmin):
+class StaffGroupAdmin(TitledAdmin[Group], GroupAdmin):
     """Rights are given to groups of staff."""

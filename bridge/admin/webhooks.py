@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy
 from bridge.admin.base import BridgeAdmin, user_of
 from bridge.admin.unfold import style
 from bridge.models import Delivery, Event, State, Target, WebhookEndpoint
-from bridge.models.webhooks import MOST_OVERLAP_HOURS, OVERLAP_HOURS
+from bridge.models.webhooks import MAX_OVERLAP_HOURS, OVERLAP_HOURS
 from bridge.security.permissions import hide_errors, may_read
 from bridge.ui import formatting
 from bridge.webhooks import events
@@ -37,7 +37,7 @@ else:
 CONFIGURATION = ["name", "url", "events", "account", "enabled", "updated_at"]
 EVENTS = dict(Event.choices)
 # Waiting deliveries are counted up to this.
-WAITING_MOST = 1000
+MAX_WAITING = 1000
 
 
 class EndpointForm(_EndpointForm):
@@ -71,7 +71,7 @@ class EndpointForm(_EndpointForm):
         self.fields["url"].required = not self.instance.url
         if self.instance.url:
             self.initial["url"] = ""
-            self.fields["url"].widget.attrs["placeholder"] = f"{self.instance.place}/…"
+            self.fields["url"].widget.attrs["placeholder"] = f"{self.instance.origin}/…"
 
     def clean_url(self) -> str:
         url: str = without_invisible(self.cleaned_data["url"]) or self.instance.url
@@ -79,13 +79,13 @@ class EndpointForm(_EndpointForm):
 
 
 class OverlapForm(forms.Form):
-    hours = forms.IntegerField(min_value=0, max_value=MOST_OVERLAP_HOURS, initial=OVERLAP_HOURS)
+    hours = forms.IntegerField(min_value=0, max_value=MAX_OVERLAP_HOURS, initial=OVERLAP_HOURS)
 
 
 @admin.register(WebhookEndpoint)
 class WebhookAdmin(BridgeAdmin[WebhookEndpoint]):
     form = EndpointForm
-    list_display = ("name", "place", "hears", "whose", "on", "trouble")
+    list_display = ("name", "origin", "event_names", "account_name", "state", "problem")
     list_select_related = ("account",)
     list_filter = ("enabled",)
     search_fields = ("name",)
@@ -97,30 +97,30 @@ class WebhookAdmin(BridgeAdmin[WebhookEndpoint]):
     buttons = dict.fromkeys(("test", "switch", "rotate"), "bridge.change_webhookendpoint")
 
     @admin.display(description=gettext_lazy("host"))
-    def place(self, endpoint: WebhookEndpoint) -> str:
-        return endpoint.place
+    def origin(self, endpoint: WebhookEndpoint) -> str:
+        return endpoint.origin
 
     @admin.display(description=gettext_lazy("events"))
-    def hears(self, endpoint: WebhookEndpoint) -> str:
+    def event_names(self, endpoint: WebhookEndpoint) -> str:
         return "; ".join(str(EVENTS.get(event, event)) for event in endpoint.events)
 
     @admin.display(description=gettext_lazy("account"), ordering="account")
-    def whose(self, endpoint: WebhookEndpoint) -> str:
+    def account_name(self, endpoint: WebhookEndpoint) -> str:
         return str(endpoint.account or _("all accounts"))
 
     @admin.display(description=gettext_lazy("state"), ordering="enabled")
-    def on(self, endpoint: WebhookEndpoint) -> SafeString:
+    def state(self, endpoint: WebhookEndpoint) -> SafeString:
         return state_badge(endpoint)
 
     @admin.display(description=gettext_lazy("reason"))
-    def trouble(self, endpoint: WebhookEndpoint) -> SafeString | str:
+    def problem(self, endpoint: WebhookEndpoint) -> SafeString | str:
         """Why it was switched off, or what its receiver answers now and when it is asked again."""
         stuck: Delivery | None = getattr(endpoint, "stuck", None)
         return failing_text(stuck) if stuck else endpoint.disabled_reason or "–"
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         found = super().get_changelist_instance(request)
-        heads = failing_heads(found.result_list, may_read(user_of(request)))
+        heads = first_failing(found.result_list, may_read(user_of(request)))
         for endpoint in found.result_list:
             endpoint.stuck = heads.get(endpoint.pk)
         return found
@@ -132,10 +132,10 @@ class WebhookAdmin(BridgeAdmin[WebhookEndpoint]):
         """Who may only look sees the host, not the address."""
         if obj is None or self.has_change_permission(request, obj):
             return ("name", "enabled", "url", "events", "account")
-        return ("name", "enabled", "place", "hears", "account")
+        return ("name", "enabled", "origin", "event_names", "account")
 
     def get_readonly_fields(self, request: HttpRequest, obj: WebhookEndpoint | None = None) -> Any:
-        return () if obj is None or self.has_change_permission(request, obj) else ("place", "hears")
+        return () if obj is None or self.has_change_permission(request, obj) else ("origin", "event_names")
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if obj and not self.has_change_permission(request, obj):
@@ -146,21 +146,21 @@ class WebhookAdmin(BridgeAdmin[WebhookEndpoint]):
         return made
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
-        endpoint = self.seen(request, object_id)
+        endpoint = self.get_or_404(request, object_id)
         waiting = endpoint.deliveries.filter(lane=endpoint.lane, state__in=(State.PENDING, State.SENDING))
         reads = may_read(user_of(request))
-        stuck = failing_heads([endpoint], reads).get(endpoint.pk)
+        stuck = first_failing([endpoint], reads).get(endpoint.pk)
         endpoint.stuck = stuck  # type: ignore[attr-defined]  # for the badge
         about = {
             "badge": state_badge(endpoint),
-            "trouble": failing_text(stuck) if stuck else "",
+            "problem": failing_text(stuck) if stuck else "",
             "may_change": self.has_change_permission(request),
             "may_read": reads,
             "latest": endpoint.deliveries.filter(target=Target.WEBHOOK).order_by("-id")[:8],
-            "waiting": len(waiting.order_by().values_list("pk")[:WAITING_MOST]),
+            "waiting": len(waiting.order_by().values_list("pk")[:MAX_WAITING]),
             "overlapping": len(endpoint.signing_secrets(timezone.now())) > 1,
             "overlap": OVERLAP_HOURS,
-            "most_overlap": MOST_OVERLAP_HOURS,
+            "max_overlap": MAX_OVERLAP_HOURS,
         }
         return super().change_view(request, object_id, form_url, {**about, **(extra_context or {})})
 
@@ -182,23 +182,23 @@ class WebhookAdmin(BridgeAdmin[WebhookEndpoint]):
         title = _("The secret of %s") % endpoint
         return self.page(request, "admin/bridge/webhook_secret.html", title, endpoint, secret=secret)
 
-    def press_test(self, request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse | None:
+    def run_test(self, request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse | None:
         if not endpoint.enabled:
             messages.error(request, _("Switch it on first."))
             return None
         delivery = events.test(endpoint)
-        self.did(request, endpoint, _("A test event is queued. This is its delivery."))
+        self.notify_and_audit(request, endpoint, _("A test event is queued. This is its delivery."))
         return redirect("admin:bridge_delivery_change", delivery.pk)
 
-    def press_switch(self, request: HttpRequest, endpoint: WebhookEndpoint) -> None:
+    def run_switch(self, request: HttpRequest, endpoint: WebhookEndpoint) -> None:
         endpoint.enabled = not endpoint.enabled
         endpoint.save(update_fields=["enabled", "updated_at"])
-        self.told(request, endpoint, _("Switched on.") if endpoint.enabled else _("Switched off."))
+        self.notify(request, endpoint, _("Switched on.") if endpoint.enabled else _("Switched off."))
 
-    def press_rotate(self, request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse | None:
+    def run_rotate(self, request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse | None:
         asked = OverlapForm(request.POST)
         if not asked.is_valid():
-            messages.error(request, _("Enter whole hours, from 0 to %d.") % MOST_OVERLAP_HOURS)
+            messages.error(request, _("Enter whole hours, from 0 to %d.") % MAX_OVERLAP_HOURS)
             return None
         secret = endpoint.rotate(timedelta(hours=asked.cleaned_data["hours"]))
         self.log_change(request, endpoint, _("Secret rotated."))
@@ -213,8 +213,8 @@ def state_badge(endpoint: WebhookEndpoint) -> SafeString:
     return formatting.badge(_("switched off"), "bad" if endpoint.disabled_reason else "quiet")
 
 
-def failing_heads(endpoints: Iterable[WebhookEndpoint], readable: bool) -> dict[int, Delivery]:
-    """By endpoint: its first waiting delivery that met an error. readable: whether errors may be shown.
+def first_failing(endpoints: Iterable[WebhookEndpoint], may_read_errors: bool) -> dict[int, Delivery]:
+    """By endpoint: its first waiting delivery that met an error. may_read_errors: whether errors may be shown.
 
     Its tries say nothing of that: what the receiver asked to be sent later burned none.
     """
@@ -223,7 +223,7 @@ def failing_heads(endpoints: Iterable[WebhookEndpoint], readable: bool) -> dict[
         endpoint__in=enabled, target=Target.WEBHOOK, state__in=(State.PENDING, State.SENDING)
     )
     heads = list(rows.exclude(error="").order_by("endpoint_id", "seq").distinct("endpoint_id"))
-    if not readable:
+    if not may_read_errors:
         hide_errors(heads)
     return {head.endpoint_id: head for head in heads if head.endpoint_id}
 

@@ -19,7 +19,7 @@ from accounts.forms import CONFIGURATION, SENTENCE_LENGTH, SENTENCE_PREFIX, Acco
 from accounts.models import ChannelAccount, Health, ModerationScope
 from bridge.api.base import ApiView
 from bridge.api.errors import Conflict, Refused
-from bridge.api.fields import Filters, IdFilter, MaskedReason, StrictSerializer, YesOrNo
+from bridge.api.fields import Filters, IdFilter, MaskedReason, StrictSerializer, TrueFalseFilter
 from channels_wechat import KINDS, channel_class
 from channels_wechat.contract.capabilities import Templates
 from channels_wechat.contract.errors import ChannelError
@@ -140,7 +140,7 @@ class TemplatesSerializer(serializers.Serializer[Any]):
 
 
 class AccountFilters(Filters):
-    enabled = YesOrNo()
+    enabled = TrueFalseFilter()
     kind = django_filters.ChoiceFilter(choices=[(kind, kind) for kind in KINDS])
     state = django_filters.ChoiceFilter(choices=Health.choices)
     id = IdFilter()
@@ -150,7 +150,7 @@ class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
     queryset = ChannelAccount.objects.defer("credentials")
     serializer_class = AccountSerializer
     filterset_class = AccountFilters
-    needs = {
+    required_permissions = {
         "list": "accounts.view_channelaccount",
         "retrieve": "accounts.view_channelaccount",
         "create": "accounts.add_channelaccount",
@@ -158,14 +158,14 @@ class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
         "destroy": "accounts.delete_channelaccount",
         "templates": "bridge.send_message",
     }
-    refuses = {"create": (409,), "partial_update": (409,), "destroy": (409,), "templates": (422,)}
+    extra_statuses = {"create": (409,), "partial_update": (409,), "destroy": (409,), "templates": (422,)}
 
     @extend_schema(responses={201: AccountSerializer})
     def create(self, request: Request) -> Response:
         """Add an account. The platform must then be given its callback address."""
         given = self.get_serializer(data=request.data)
         given.is_valid(raise_exception=True)
-        account = _saved(account_form(given.validated_data["kind"]), given.validated_data)
+        account = _save_account(account_form(given.validated_data["kind"]), given.validated_data)
         return Response(self.get_serializer(account).data, status=201)
 
     @extend_schema(request=ChangeSerializer, responses=AccountSerializer)
@@ -176,7 +176,7 @@ class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
         given.is_valid(raise_exception=True)
         if account.kind not in KINDS:
             raise ValidationError({"kind": [str(NO_LONGER_SUPPORTED)]})
-        account = _saved(account_form(account.kind), given.validated_data, account)
+        account = _save_account(account_form(account.kind), given.validated_data, account)
         account.revive()
         return Response(self.get_serializer(account).data)
 
@@ -202,7 +202,7 @@ class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
         return Response(TemplatesSerializer({"templates": found}).data)
 
 
-def _saved(form_class: type[AccountForm], given: dict[str, Any], account: ChannelAccount | None = None) -> Any:
+def _save_account(form_class: type[AccountForm], given: dict[str, Any], account: ChannelAccount | None = None) -> Any:
     """The account as its form, the same as the admin's, has checked and filled it. Raises ValidationError by field."""
     row = account or ChannelAccount()
     names = form_class.credential_names

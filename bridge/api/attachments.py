@@ -44,7 +44,7 @@ class Attachments(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
     queryset = Attachment.objects.defer("source", "handle")
     serializer_class = AttachmentSerializer
     filterset_class = AttachmentFilters
-    needs = {
+    required_permissions = {
         "list": "bridge.view_attachment",
         "retrieve": "bridge.view_attachment",
         "content": "bridge.view_attachment",

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext as _
-from drf_spectacular.authentication import SessionScheme as KindOfSession
+from drf_spectacular.authentication import SessionScheme as BaseSessionScheme
 from drf_spectacular.contrib.knox_auth_token import KnoxTokenScheme
 from knox.auth import TokenAuthentication
 from rest_framework.authentication import SessionAuthentication
@@ -15,14 +15,14 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 if TYPE_CHECKING:
     from rest_framework.request import Request
 
-_FORM = re.compile(rb"wxb_[0-9a-f]{64}")
+_TOKEN_FORMAT = re.compile(rb"wxb_[0-9a-f]{64}")
 
 
 class Token(TokenAuthentication):  # type: ignore[misc]
     """Knox's, which looks up whatever it is given: bytes that cannot be a token never come to the database."""
 
     def authenticate_credentials(self, token: bytes) -> tuple[Any, Any]:
-        if not _FORM.fullmatch(token):
+        if not _TOKEN_FORMAT.fullmatch(token):
             raise AuthenticationFailed(_("Invalid token."))
         found: tuple[Any, Any] = super().authenticate_credentials(token)
         return found
@@ -38,7 +38,7 @@ class Session(SessionAuthentication):
             raise PermissionDenied(str(refused.detail), "csrf_failed") from refused
 
 
-class SessionScheme(KindOfSession):  # type: ignore[no-untyped-call]
+class SessionScheme(BaseSessionScheme):  # type: ignore[no-untyped-call]
     target_class = "bridge.api.auth.Session"
 
 

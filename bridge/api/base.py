@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ActionPermission(BasePermission):
-    """The Django permission that the endpoint's `needs` names for this action; without an entry nobody may."""
+    """The Django permission that the endpoint's `required_permissions` names for this action; without an entry nobody may."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         if not request.user.is_authenticated:
@@ -31,19 +31,21 @@ class ActionPermission(BasePermission):
         action = getattr(view, "action", None)
         if action in (None, "metadata"):  # no such method here: 405 follows
             return True
-        permission = view.needs.get(action)  # type: ignore[attr-defined]
+        permission = view.required_permissions.get(action)  # type: ignore[attr-defined]
         return bool(permission and request.user.has_perm(permission))
 
 
 class ApiView(GenericViewSet[Any]):
-    """Base of every view here. needs: action → the permission it takes; refuses: action → statuses beside the usual ones.
+    """Base of every view here.
 
-    bodiless: actions that take no body, for what stands in one would be passed over silently.
+    required_permissions: action → the permission it takes.
+    extra_statuses: action → the statuses it can answer beside the usual ones.
+    without_body: actions that take no body. A body is refused there, because it would be ignored silently.
     """
 
-    needs: ClassVar[dict[str, str]] = {}
-    bodiless: ClassVar[tuple[str, ...]] = ()
-    refuses: ClassVar[dict[str, tuple[int, ...]]] = {}
+    required_permissions: ClassVar[dict[str, str]] = {}
+    without_body: ClassVar[tuple[str, ...]] = ()
+    extra_statuses: ClassVar[dict[str, tuple[int, ...]]] = {}
     parser_classes = [Json]
     content_negotiation_class = AlwaysJson
     filter_backends = [Filtering]
@@ -54,16 +56,16 @@ class ApiView(GenericViewSet[Any]):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """What is too large is refused before anything reads it: without a length no server hands on a body."""
         declared = request.META.get("CONTENT_LENGTH") or "0"
-        if not declared.isdecimal() or int(declared) > self.largest(request):
+        if not declared.isdecimal() or int(declared) > self.max_body_bytes(request):
             raise TooLarge
         super().initial(request, *args, **kwargs)
         if getattr(self, "action", None) != "list":
             refuse_unknown(request.query_params, set())
-        bodiless = getattr(self, "action", None) in self.bodiless
-        if bodiless and (request.content_type or "").startswith("application/json") and (given := request.data):
+        without_body = getattr(self, "action", None) in self.without_body
+        if without_body and (request.content_type or "").startswith("application/json") and (given := request.data):
             refuse_unknown(given if isinstance(given, dict) else {"non_field_errors"}, set())
 
-    def largest(self, request: Request) -> int:
+    def max_body_bytes(self, request: Request) -> int:
         """Bytes that the body may have."""
         return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
 

@@ -12,7 +12,7 @@ from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from bridge.api.base import ApiView, user_of
-from bridge.api.fields import Filters, IdFilter, Moment, PeerOf, PersonFilter, StrictSerializer
+from bridge.api.fields import Filters, IdFilter, MomentFilter, PeerColumns, PersonFilter, StrictSerializer
 from bridge.models import Conversation
 from bridge.models.routes import PeerKinds
 from bridge.pipeline.outbound import outbox
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class ConversationSerializer(StrictSerializer, serializers.ModelSerializer[Conversation]):
     """One group or person at one account."""
 
-    peer = PeerOf(source="*", read_only=True)
+    peer = PeerColumns(source="*", read_only=True)
     session = serializers.IntegerField(source="session_epoch", read_only=True, help_text="Grows with each new session.")
 
     def validate_title(self, title: str) -> str:
@@ -43,7 +43,7 @@ class ConversationFilters(Filters):
     peer_kind = django_filters.ChoiceFilter(choices=PeerKinds.choices)
     peer_id = PersonFilter(field_name="peer_id")
     mode = django_filters.ChoiceFilter(choices=Conversation.Mode.choices)
-    heard_after = Moment(field_name="last_inbound_at", lookup_expr="gte")
+    last_inbound_after = MomentFilter(field_name="last_inbound_at", lookup_expr="gte")
 
 
 class Conversations(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.UpdateModelMixin, ApiView):
@@ -51,13 +51,13 @@ class Conversations(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Upd
     serializer_class = ConversationSerializer
     filterset_class = ConversationFilters
     http_method_names = ["get", "post", "patch"]
-    needs = {
+    required_permissions = {
         "list": "bridge.view_conversation",
         "retrieve": "bridge.view_conversation",
         "partial_update": "bridge.change_conversation",
         "new_session": "bridge.pause_conversation",
     }
-    bodiless = ("new_session",)
+    without_body = ("new_session",)
 
     def perform_update(self, serializer: serializers.BaseSerializer[Conversation]) -> None:
         """Only what is given is written; who answers is a right of its own."""

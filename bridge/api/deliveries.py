@@ -13,7 +13,15 @@ from rest_framework.response import Response
 
 from bridge.api.base import ApiView, may_read, user_of
 from bridge.api.errors import Refused
-from bridge.api.fields import Before, Filters, IdFilter, MaskedContent, Moment, StrictSerializer, YesOrNo
+from bridge.api.fields import (
+    BeforeFilter,
+    Filters,
+    IdFilter,
+    MaskedContent,
+    MomentFilter,
+    StrictSerializer,
+    TrueFalseFilter,
+)
 from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target
 from bridge.operations import replay
 from bridge.operations.codes import with_code
@@ -30,7 +38,7 @@ CODE = (
     "Of the newest 1000 failures that nobody dealt with those whose last attempt with a code had this one, like 81013."
 )
 # One request replays at most so many; the rest is left for the next.
-AT_ONCE = 1000
+MAX_REPLAYED = 1000
 
 
 class UsageSerializer(serializers.Serializer[Any]):
@@ -137,9 +145,9 @@ class DeliveryFilters(Filters):
     message = IdFilter(field_name="message_id")
     conversation = IdFilter(field_name="message__conversation_id")
     code = django_filters.CharFilter(method="failed_with", max_length=64, help_text=CODE)
-    dismissed = YesOrNo(field_name="dismissed_at", lookup_expr="isnull", exclude=True)
-    created_after = Moment(field_name="created_at", lookup_expr="gte")
-    created_before = Before()
+    dismissed = TrueFalseFilter(field_name="dismissed_at", lookup_expr="isnull", exclude=True)
+    created_after = MomentFilter(field_name="created_at", lookup_expr="gte")
+    created_before = BeforeFilter()
 
     def failed_with(self, rows: QuerySet[Delivery], _name: str, code: str) -> QuerySet[Delivery]:
         return with_code(rows, code)
@@ -163,7 +171,7 @@ class ReplaySerializer(StrictSerializer, serializers.Serializer[Any]):
     """Oldest first, at most `limit`; with `dry_run` nothing is done."""
 
     filter = ChoiceSerializer()
-    limit = serializers.IntegerField(min_value=1, max_value=AT_ONCE, default=100)
+    limit = serializers.IntegerField(min_value=1, max_value=MAX_REPLAYED, default=100)
     dry_run = serializers.BooleanField(default=False)
     possibly_twice = serializers.BooleanField(
         default=False, help_text="Also those that may have arrived already; they are marked possibly_twice."
@@ -186,7 +194,7 @@ class ReplayedSerializer(serializers.Serializer[Any]):
 
 class Deliveries(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
     filterset_class = DeliveryFilters
-    needs = {
+    required_permissions = {
         "list": "bridge.view_delivery",
         "retrieve": "bridge.view_delivery",
         "replay": "bridge.replay_delivery",
@@ -194,8 +202,8 @@ class Deliveries(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
         "release": "bridge.replay_delivery",
         "dismiss": "bridge.dismiss_delivery",
     }
-    refuses = {"replay": (422,), "release": (422,), "dismiss": (422,)}
-    bodiless = ("replay", "release", "dismiss")
+    extra_statuses = {"replay": (422,), "release": (422,), "dismiss": (422,)}
+    without_body = ("replay", "release", "dismiss")
 
     def get_queryset(self) -> QuerySet[Delivery]:
         rows = Delivery.objects.all()
@@ -249,15 +257,15 @@ class Deliveries(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
         serializer = ReplaySerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         given = serializer.validated_data
-        found = list(_chosen(given["filter"])[: given["limit"] + 1])
+        found = list(_matching(given["filter"])[: given["limit"] + 1])
         rows, more = found[: given["limit"]], len(found) > given["limit"]
         twice = given["possibly_twice"]
-        done = _tried(rows, twice) if given["dry_run"] else _replayed(rows, user_of(request), twice)
+        done = _dry_run(rows, twice) if given["dry_run"] else _replay(rows, user_of(request), twice)
         refused = [{"delivery": pk, "why": why} for pk, why in done.refused]
         return Response({"count": done.count, "refused": refused, "more": more, "dry_run": given["dry_run"]})
 
 
-def _chosen(wanted: dict[str, Any]) -> QuerySet[Delivery]:
+def _matching(wanted: dict[str, Any]) -> QuerySet[Delivery]:
     columns = {
         "account": "account_id",
         "gateway": "gateway_id",
@@ -271,14 +279,14 @@ def _chosen(wanted: dict[str, Any]) -> QuerySet[Delivery]:
     return with_code(found, wanted["code"]) if "code" in wanted else found
 
 
-def _replayed(rows: list[Delivery], by: User, twice: bool) -> replay.Replayed:
+def _replay(rows: list[Delivery], by: User, twice: bool) -> replay.Replayed:
     result = replay.replay([row.pk for row in rows], by, twice=twice)
     refused = {pk for pk, _why in result.refused}
     audit.log_action("replayed", [row for row in rows if row.pk not in refused])
     return result
 
 
-def _tried(rows: list[Delivery], twice: bool) -> replay.Replayed:
+def _dry_run(rows: list[Delivery], twice: bool) -> replay.Replayed:
     """What a replay would say, as far as can be told without doing it."""
     result = replay.Replayed()
     arrived = set() if twice else replay.may_arrive_twice(rows)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PREFIX = "/api/"
 
 
-class Malformed(exceptions.ParseError):
+class MalformedRequest(exceptions.ParseError):
     """Something beside the body is missing or cannot be read."""
 
 

@@ -15,7 +15,7 @@ from rest_framework import serializers
 
 from accounts.person_ids import named
 from bridge.api.base import may_read
-from bridge.api.pages import LARGEST_ID, refuse_unknown
+from bridge.api.pages import MAX_ID, refuse_unknown
 from bridge.models.routes import PeerKinds
 from bridge.security.permissions import HIDDEN
 from bridge.ui import search
@@ -32,7 +32,7 @@ else:
     _Mixin = _ModelMixin = object
 
 
-WHOLE = re.compile(r"-?[0-9]{1,18}")
+WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
 class StrictSerializer(_Mixin):
@@ -73,8 +73,8 @@ def _wrong_type(field: Any, value: Any) -> str:
 
 def _is_whole(value: Any) -> bool:
     if isinstance(value, str):
-        return bool(WHOLE.fullmatch(value))
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_ID
+        return bool(WHOLE_NUMBER.fullmatch(value))
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_ID
 
 
 class ModelValidated(_ModelMixin):
@@ -129,7 +129,7 @@ class PeerSerializer(StrictSerializer, serializers.Serializer[Any]):
         return value
 
 
-class PeerOf(serializers.Serializer[Any]):
+class PeerColumns(serializers.Serializer[Any]):
     """The peer that a row's own columns name."""
 
     kind = serializers.ChoiceField(PeerKinds.choices, source="peer_kind")
@@ -151,11 +151,11 @@ class MomentField(IsoDateTimeField):
             raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from None
 
 
-class Moment(django_filters.IsoDateTimeFilter):
+class MomentFilter(django_filters.IsoDateTimeFilter):
     field_class = MomentField
 
 
-class Before(Moment):
+class BeforeFilter(MomentFilter):
     """What was created before a moment."""
 
     def filter(self, qs: QuerySet[Any], value: datetime | None) -> QuerySet[Any]:
@@ -166,12 +166,12 @@ class WholeNumberField(forms.IntegerField):
     """ASCII digits; Django takes 318.0 and "१" too."""
 
     def to_python(self, value: Any) -> int | None:
-        if value not in self.empty_values and not WHOLE.fullmatch(str(value).strip()):
+        if value not in self.empty_values and not WHOLE_NUMBER.fullmatch(str(value).strip()):
             raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
         return super().to_python(value)
 
 
-class YesOrNoField(forms.Field):
+class TrueFalseField(forms.Field):
     """Django takes whatever it does not know for no answer, and the list would not be filtered."""
 
     words: ClassVar = {"true": True, "false": False, "1": True, "0": False}
@@ -184,10 +184,10 @@ class YesOrNoField(forms.Field):
         return bool(self.words[str(value).strip().lower()])
 
 
-class YesOrNo(django_filters.BooleanFilter):
+class TrueFalseFilter(django_filters.BooleanFilter):
     """`true` or `false`."""
 
-    field_class = YesOrNoField
+    field_class = TrueFalseField
 
     def __init__(self, **options: Any) -> None:
         super().__init__(widget=forms.TextInput, **options)
@@ -206,4 +206,4 @@ class IdFilter(django_filters.Filter):
     field_class = WholeNumberField
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(min_value=1, max_value=LARGEST_ID, **options)
+        super().__init__(min_value=1, max_value=MAX_ID, **options)

@@ -14,7 +14,7 @@ from accounts.forms import ENTER_AGAIN
 from accounts.models import Health
 from bridge.api.base import ApiView
 from bridge.api.errors import Conflict
-from bridge.api.fields import Filters, MaskedReason, ModelValidated, StrictSerializer, YesOrNo
+from bridge.api.fields import Filters, MaskedReason, ModelValidated, StrictSerializer, TrueFalseFilter
 from bridge.operations.gateway_use import uses_of
 from channels_wechat.contract.pasted import clean_pasted
 from openclaw.models import Gateway
@@ -84,7 +84,7 @@ class UsesSerializer(serializers.Serializer[Any]):
 
 
 class GatewayFilters(Filters):
-    enabled = YesOrNo()
+    enabled = TrueFalseFilter()
     state = django_filters.ChoiceFilter(choices=Health.choices)
 
 
@@ -96,7 +96,7 @@ class Gateways(
     serializer_class = GatewaySerializer
     filterset_class = GatewayFilters
     http_method_names = ["get", "post", "patch", "delete"]
-    needs = {
+    required_permissions = {
         "list": "openclaw.view_gateway",
         "retrieve": "openclaw.view_gateway",
         "create": "openclaw.add_gateway",
@@ -104,7 +104,7 @@ class Gateways(
         "destroy": "openclaw.delete_gateway",
         "turns": "openclaw.view_gateway",
     }
-    refuses = {"create": (409,), "partial_update": (409,), "destroy": (409,)}
+    extra_statuses = {"create": (409,), "partial_update": (409,), "destroy": (409,)}
 
     @extend_schema(responses=UsesSerializer)
     @action(detail=True, methods=["get"])

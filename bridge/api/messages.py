@@ -14,9 +14,9 @@ from rest_framework.response import Response
 
 from bridge.api.attachments import AttachmentSerializer
 from bridge.api.base import ApiView, client_of, may_read
-from bridge.api.fields import Before, Filters, IdFilter, MaskedContent, Moment, PeerOf, PersonFilter
+from bridge.api.fields import BeforeFilter, Filters, IdFilter, MaskedContent, MomentFilter, PeerColumns, PersonFilter
 from bridge.api.reading import Json
-from bridge.api.sending import FormSerializer, SendSerializer, key_of, read, send_once
+from bridge.api.sending import FormSerializer, SendSerializer, idempotency_key_of, read_send_request, send_once
 from bridge.models import Message
 from bridge.security import audit
 from bridge.ui import search
@@ -41,7 +41,7 @@ class MessageSerializer(MaskedContent, serializers.ModelSerializer[Message]):
     """What was said. `text` is null without the right to read messages."""
 
     content: ClassVar[tuple[str, ...]] = ("text",)
-    peer = PeerOf(source="*")
+    peer = PeerColumns(source="*")
     direction = serializers.ChoiceField(Message.Direction.choices)
     source = serializers.ChoiceField(Message.Source.choices)  # type: ignore[assignment]
     text = serializers.CharField(allow_null=True)
@@ -82,7 +82,7 @@ class WholeMessageSerializer(MessageSerializer):
 class ReceiptSerializer(serializers.ModelSerializer[Message]):
     """What was queued. Nothing in it changes, so a repeated request is answered with the same words."""
 
-    peer = PeerOf(source="*")
+    peer = PeerColumns(source="*")
     attachments: Any = serializers.PrimaryKeyRelatedField(many=True, read_only=True)
     deliveries: Any = serializers.PrimaryKeyRelatedField(many=True, read_only=True)
 
@@ -106,8 +106,8 @@ class MessageFilters(Filters):
         method="search",
         label=f"Words of the text; a word of two letters is looked for in the newest {search.NEWEST} messages only",
     )
-    created_after = Moment(field_name="created_at", lookup_expr="gte")
-    created_before = Before()
+    created_after = MomentFilter(field_name="created_at", lookup_expr="gte")
+    created_before = BeforeFilter()
 
     def search(self, rows: QuerySet[Message], _name: str, words: str) -> QuerySet[Message]:
         """Whoever may not read a text may not find out by searching what is in it."""
@@ -123,12 +123,12 @@ class Uploads(MultiPartParser):
 class Messages(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
     filterset_class = MessageFilters
     parser_classes = [Json, Uploads]
-    needs = {
+    required_permissions = {
         "list": "bridge.view_message",
         "retrieve": "bridge.view_message",
         "create": "bridge.send_message",
     }
-    refuses = {"create": (409, 422)}
+    extra_statuses = {"create": (409, 422)}
 
     def get_queryset(self) -> QuerySet[Message]:
         if self.action == "retrieve":
@@ -138,7 +138,7 @@ class Messages(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
     def get_serializer_class(self) -> type[serializers.BaseSerializer[Any]]:
         return WholeMessageSerializer if self.action == "retrieve" else MessageSerializer
 
-    def largest(self, request: Request) -> int:
+    def max_body_bytes(self, request: Request) -> int:
         multipart = (request.content_type or "").startswith("multipart/")
         return UPLOAD_MAX_BYTES if multipart else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 
@@ -149,8 +149,8 @@ class Messages(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
     )
     def create(self, request: Request) -> Response:
         """Queue a message: 201 when it is new, 200 with the same body when this key was used for the same before."""
-        key = key_of(request)
-        message, new = send_once(read(request), client_of(request), key)
+        key = idempotency_key_of(request)
+        message, new = send_once(read_send_request(request), client_of(request), key)
         if new and message.conversation:
             audit.log_action("sent a message", [message.conversation])
         return Response(ReceiptSerializer(message).data, status=201 if new else 200)

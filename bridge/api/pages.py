@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.views import APIView
 
-LARGEST_ID = 2**63 - 1
+MAX_ID = 2**63 - 1
 
 
 class Pages(CursorPagination):
@@ -41,9 +41,9 @@ class Pages(CursorPagination):
         if cursor is None:
             return None
         position: Any = cursor.position
-        if position is not None and not (position.isascii() and position.isdigit() and int(position) <= LARGEST_ID):
+        if position is not None and not (position.isascii() and position.isdigit() and int(position) <= MAX_ID):
             raise wrong
-        if _written(cursor) != request.query_params[self.cursor_query_param]:
+        if _encode_cursor(cursor) != request.query_params[self.cursor_query_param]:
             raise wrong
         return cursor
 
@@ -53,7 +53,7 @@ class Pages(CursorPagination):
         return described
 
 
-def _written(cursor: Any) -> str:
+def _encode_cursor(cursor: Any) -> str:
     """As DRF writes it; never empty, for the first page has no cursor."""
     parts = {
         "o": str(cursor.offset) if cursor.offset else None,
@@ -65,7 +65,7 @@ def _written(cursor: Any) -> str:
 
 
 class Filtering(DjangoFilterBackend):
-    """For lists; everything else takes no parameters at all (`Endpoint.initial`)."""
+    """For lists; everything else takes no parameters at all (`ApiView.initial`)."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
         if getattr(view, "action", None) != "list":

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 # Deeper than any platform's message; what works through JSON step by step stays far from Python's own limit.
-DEEPEST = 50
-HALF = gettext_lazy("There is half a character in it (a lone surrogate).")
+MAX_DEPTH = 50
+LONE_SURROGATE = gettext_lazy("There is half a character in it (a lone surrogate).")
 
 
 class Json(JSONParser):
@@ -33,14 +33,16 @@ class Json(JSONParser):
     ) -> dict[str, Any]:
         """In UTF-8, whatever charset the request names: JSON has no other."""
         try:
-            found: dict[str, Any] = json.loads(stream.read().decode(), parse_constant=_refuse, object_pairs_hook=_once)
+            found: dict[str, Any] = json.loads(
+                stream.read().decode(), parse_constant=_refuse, object_pairs_hook=_without_repeats
+            )
         except RecursionError:
             raise ParseError from None
         except ValueError as error:
             raise ParseError(_("This is not JSON: %s") % error) from error
-        if _deep(found):
+        if _is_too_deep(found):
             raise ParseError(_("The JSON is nested too deeply."))
-        if wrong := next(_unwritable(found), None):
+        if wrong := next(_find_unwritable(found), None):
             path, why = wrong
             raise ValidationError({path or "non_field_errors": [why]})
         return found
@@ -50,20 +52,20 @@ def _refuse(constant: str) -> Any:
     raise ValueError(constant)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Of two values of one name, one would be passed over."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _value in pairs]
-        wrong = sorted({_as_shown(name) for name in names if names.count(name) > 1})
+        wrong = sorted({_escape_surrogates(name) for name in names if names.count(name) > 1})
         raise ValidationError({name: [_("This is given more than once.")] for name in wrong})
     return found
 
 
-def _deep(value: Any) -> bool:
-    """Whether anything lies below DEEPEST levels."""
+def _is_too_deep(value: Any) -> bool:
+    """Whether anything lies below MAX_DEPTH levels."""
     level = [value]
-    for _level in range(DEEPEST):
+    for _level in range(MAX_DEPTH):
         level = [
             below
             for each in level
@@ -73,21 +75,21 @@ def _deep(value: Any) -> bool:
     return bool(level)
 
 
-def _unwritable(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+def _find_unwritable(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Dotted names of what no answer could repeat, each with the reason: infinite numbers (1e400), and halves of characters."""
     if isinstance(value, float) and not math.isfinite(value):
         yield path, _("This number is larger than any that can be written.")
-    elif isinstance(value, str) and _as_shown(value) != value:
-        yield path, str(HALF)
+    elif isinstance(value, str) and _escape_surrogates(value) != value:
+        yield path, str(LONE_SURROGATE)
     below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, each in below:
-        inside = f"{path}.{_as_shown(name)}" if path else _as_shown(name)
-        if _as_shown(name) != str(name):
-            yield inside, str(HALF)
-        yield from _unwritable(each, inside)
+        inside = f"{path}.{_escape_surrogates(name)}" if path else _escape_surrogates(name)
+        if _escape_surrogates(name) != str(name):
+            yield inside, str(LONE_SURROGATE)
+        yield from _find_unwritable(each, inside)
 
 
-def _as_shown(name: Any) -> str:
+def _escape_surrogates(name: Any) -> str:
     """UTF-8 has no form for a lone surrogate, so it is shown as its escape."""
     return str(name).encode(errors="backslashreplace").decode()
 

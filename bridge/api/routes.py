@@ -12,7 +12,15 @@ from rest_framework.response import Response
 
 from accounts.models import ChannelAccount
 from bridge.api.base import ApiView
-from bridge.api.fields import Filters, IdFilter, ModelValidated, PeerSerializer, PersonFilter, StrictSerializer, YesOrNo
+from bridge.api.fields import (
+    Filters,
+    IdFilter,
+    ModelValidated,
+    PeerSerializer,
+    PersonFilter,
+    StrictSerializer,
+    TrueFalseFilter,
+)
 from bridge.models import Reason, Route
 from bridge.models.routes import PeerKinds
 from bridge.pipeline.routing import rules
@@ -60,7 +68,7 @@ class RouteFilters(Filters):
     gateway = IdFilter(field_name="gateway_id")
     peer_kind = django_filters.ChoiceFilter(choices=PeerKinds.choices)
     peer_id = PersonFilter(field_name="peer_id")
-    enabled = YesOrNo()
+    enabled = TrueFalseFilter()
 
 
 class Routes(
@@ -71,7 +79,7 @@ class Routes(
     serializer_class = RouteSerializer
     filterset_class = RouteFilters
     http_method_names = ["get", "post", "patch", "delete"]
-    needs = {
+    required_permissions = {
         "list": "bridge.view_route",
         "retrieve": "bridge.view_route",
         "create": "bridge.add_route",
@@ -79,7 +87,7 @@ class Routes(
         "destroy": "bridge.delete_route",
         "resolve": "bridge.view_route",
     }
-    refuses = {"create": (409,), "partial_update": (409,)}
+    extra_statuses = {"create": (409,), "partial_update": (409,)}
 
     @extend_schema(request=QuestionSerializer, responses=DecisionSerializer)
     @action(detail=False, methods=["post"])

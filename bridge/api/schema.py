@@ -38,8 +38,8 @@ USUAL = {
 }
 
 
-class Described(AutoSchema):
-    """Adds the refusals that follow from what an endpoint takes, and those that it names in `refuses`."""
+class DescribedSchema(AutoSchema):
+    """Adds the refusals that follow from what an endpoint takes, and those that it names in `extra_statuses`."""
 
     def get_description(self) -> str:  # type: ignore[override]  # drf-spectacular gives no arguments
         view: Any = self.view
@@ -59,7 +59,7 @@ class Described(AutoSchema):
 
     def _refusals(self) -> set[int]:
         view: Any = self.view
-        found = {401, 403, 413, 429, *view.refuses.get(view.action, ())}
+        found = {401, 403, 413, 429, *view.extra_statuses.get(view.action, ())}
         if "{" in self.path:
             found.add(HTTPStatus.NOT_FOUND)
         if self._is_list_view():

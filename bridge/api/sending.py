@@ -17,7 +17,7 @@ from rest_framework.exceptions import PermissionDenied, ValidationError
 
 from accounts.channels import build_channel
 from accounts.models import ChannelAccount
-from bridge.api.errors import Conflict, Malformed, Refused
+from bridge.api.errors import Conflict, MalformedRequest, Refused
 from bridge.api.fields import PeerSerializer, StrictSerializer
 from bridge.api.pages import refuse_unknown
 from bridge.api.reading import Json
@@ -98,16 +98,16 @@ class SendRequest:
         return hashlib.sha256(json.dumps([what, files], sort_keys=True).encode()).hexdigest()
 
 
-def key_of(request: Request) -> str:
-    """Raises Malformed."""
+def idempotency_key_of(request: Request) -> str:
+    """Raises MalformedRequest."""
     key = request.headers.get("Idempotency-Key", "")
     if not _KEY.fullmatch(key):
         text = _("Send a header Idempotency-Key that names this message: 1 to 200 visible ASCII characters.")
-        raise Malformed(text, "idempotency_key_required")
+        raise MalformedRequest(text, "idempotency_key_required")
     return key
 
 
-def read(request: Request) -> SendRequest:
+def read_send_request(request: Request) -> SendRequest:
     """Raises ValidationError, ParseError."""
     data, files = _parts(request)
     serializer = SendSerializer(data=data)

@@ -32,7 +32,7 @@ class StatsSerializer(serializers.Serializer[Any]):
 
 
 class Stats(ApiView):
-    needs = {"retrieve": "bridge.view_delivery"}
+    required_permissions = {"retrieve": "bridge.view_delivery"}
     serializer_class = StatsSerializer
     filter_backends = []
 

@@ -14,9 +14,9 @@ from rest_framework.response import Response
 from accounts.models import ChannelAccount
 from bridge.api.base import ApiView
 from bridge.api.errors import Refused
-from bridge.api.fields import Filters, IdFilter, ModelValidated, StrictSerializer, YesOrNo
+from bridge.api.fields import Filters, IdFilter, ModelValidated, StrictSerializer, TrueFalseFilter
 from bridge.models import Event, WebhookEndpoint
-from bridge.models.webhooks import MOST_OVERLAP_HOURS, OVERLAP_HOURS, URL_MOST
+from bridge.models.webhooks import MAX_OVERLAP_HOURS, MAX_URL_LENGTH, OVERLAP_HOURS
 from bridge.security import audit
 from bridge.webhooks import events
 
@@ -32,9 +32,9 @@ class WebhookSerializer(ModelValidated, StrictSerializer, serializers.ModelSeria
         help_text="Only what happens to this account; null: all accounts.",
     )  # fmt: skip
     url = serializers.CharField(
-        write_only=True, max_length=URL_MOST, help_text="Where events are posted to; it may hold a secret."
+        write_only=True, max_length=MAX_URL_LENGTH, help_text="Where events are posted to; it may hold a secret."
     )
-    place = serializers.CharField(read_only=True, help_text="Scheme and host of the address.")
+    origin = serializers.CharField(read_only=True, help_text="Scheme and host of the address.")
     events = serializers.ListField(
         child=serializers.ChoiceField(Event.choices), allow_empty=False, max_length=len(Event)
     )
@@ -42,7 +42,7 @@ class WebhookSerializer(ModelValidated, StrictSerializer, serializers.ModelSeria
     class Meta:
         model = WebhookEndpoint
         fields: tuple[str, ...] = (
-            "id", "name", "url", "place", "events", "account", "enabled", "disabled_reason", "previous_until",
+            "id", "name", "url", "origin", "events", "account", "enabled", "disabled_reason", "previous_until",
             "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = ("disabled_reason", "previous_until", "created_at", "updated_at")
@@ -75,7 +75,7 @@ class ChangedWebhookSerializer(WebhookSerializer):
 
 class RotationSerializer(StrictSerializer, serializers.Serializer[Any]):
     overlap_hours = serializers.IntegerField(
-        min_value=0, max_value=MOST_OVERLAP_HOURS, default=OVERLAP_HOURS,
+        min_value=0, max_value=MAX_OVERLAP_HOURS, default=OVERLAP_HOURS,
         help_text="For so long the secret before signs too; 0 ends it at once.",
     )  # fmt: skip
 
@@ -90,7 +90,7 @@ class TestedSerializer(serializers.Serializer[Any]):
 
 
 class WebhookFilters(Filters):
-    enabled = YesOrNo()
+    enabled = TrueFalseFilter()
     account = IdFilter(field_name="account_id")
 
 
@@ -102,7 +102,7 @@ class Webhooks(
     serializer_class = WebhookSerializer
     filterset_class = WebhookFilters
     http_method_names = ["get", "post", "patch", "delete"]
-    needs = {
+    required_permissions = {
         "list": "bridge.view_webhookendpoint",
         "retrieve": "bridge.view_webhookendpoint",
         "create": "bridge.add_webhookendpoint",
@@ -111,8 +111,8 @@ class Webhooks(
         "rotate_secret": "bridge.change_webhookendpoint",
         "test": "bridge.change_webhookendpoint",
     }
-    refuses = {"test": (422,)}
-    bodiless = ("test",)
+    extra_statuses = {"test": (422,)}
+    without_body = ("test",)
 
     @extend_schema(request=WebhookSerializer, responses=ChangedWebhookSerializer)
     def partial_update(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  what every secret of the specification begins with
 SECRET_BYTES = 32
-URL_MOST = 2000
+MAX_URL_LENGTH = 2000
 # How long the secret before goes on signing after a rotation, unless somebody says otherwise, and at most. Hours.
-OVERLAP_HOURS, MOST_OVERLAP_HOURS = 24, 24 * 14
+OVERLAP_HOURS, MAX_OVERLAP_HOURS = 24, 24 * 14
 
 
 def new_secret() -> str:
@@ -52,7 +52,7 @@ class WebhookEndpoint(models.Model):
     # What is encrypted here opens in the row with this key only.
     key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(_("name"), max_length=100)
-    # Encrypted, because many services put a secret into path or query; pages show `place`.
+    # Encrypted, because many services put a secret into path or query; pages show `origin`.
     url = EncryptedTextField(_("address"), row="key")
     events = ArrayField(models.CharField(max_length=32, choices=Event.choices), verbose_name=_("events"))
     account = models.ForeignKey(
@@ -133,7 +133,7 @@ class WebhookEndpoint(models.Model):
             check_address(self.url, guard(), query=True)
         except ValidationError as wrong:
             raise ValidationError({"url": wrong.messages}) from wrong
-        if len(self.url) > URL_MOST:
+        if len(self.url) > MAX_URL_LENGTH:
             raise ValidationError({"url": _now("The address is too long.")})
 
     def _forget_reason(self) -> None:
@@ -145,7 +145,7 @@ class WebhookEndpoint(models.Model):
         return f"hook:{self.pk}"
 
     @property
-    def place(self) -> str:
+    def origin(self) -> str:
         """Scheme and host: what may be shown of the address; empty where it cannot be read, as in a form before it is refused."""
         try:
             parts = urlsplit(self.url)

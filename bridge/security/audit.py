@@ -127,7 +127,7 @@ def _one(row: Model, action: str) -> dict[str, Any]:
         "object_pk": str(row.pk),
         "object_id": object_id,
         "object_repr": str(row),
-        "additional_data": {"deed": action},
+        "additional_data": {"action": action},
     }
 
 
@@ -137,5 +137,5 @@ def _many(rows: list[Model], action: str) -> dict[str, Any]:
     return {
         "object_pk": "",
         "object_repr": text,
-        "additional_data": {"deed": action, "rows": sorted(row.pk for row in rows)},
+        "additional_data": {"action": action, "rows": sorted(row.pk for row in rows)},
     }

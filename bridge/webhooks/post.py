@@ -68,7 +68,7 @@ def request_of(delivery: Delivery) -> dict[str, Any]:
     """For the attempt: what the payload does not say already, and nothing that opens a door."""
     if delivery.endpoint is None:
         return {"body": delivery.payload["body"]}
-    return {"to": delivery.endpoint.place, "webhook-id": delivery.payload["id"]}
+    return {"to": delivery.endpoint.origin, "webhook-id": delivery.payload["id"]}
 
 
 def post(delivery: Delivery) -> Receipt:
@@ -101,7 +101,7 @@ def _post_event(delivery: Delivery, endpoint: WebhookEndpoint) -> Receipt:
         response = http().request("POST", endpoint.url, content=body, headers=headers, timeout=TIMEOUT, harmless=True)
     except ChannelError as error:  # its detail holds the path, in which many services put a secret
         text = ERROR_TEXTS.get(error.code, error.text)
-        raise ChannelError(error.code, error.action, text, detail=endpoint.place) from error
+        raise ChannelError(error.code, error.action, text, detail=endpoint.origin) from error
     if response.status == 410:
         _switch_off(endpoint)
     _check_event(response)

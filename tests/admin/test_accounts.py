@@ -334,7 +334,7 @@ def test_a_group_is_made_shown_and_changed(boss: Client, app: ChannelAccount) ->
     assert response.headers["Location"] == url("group", app.pk, conversation.pk)
     assert (conversation.peer_kind, conversation.peer_id, conversation.title) == ("group", "launch1", "Launch")
     page = boss.get(url("group", app.pk, conversation.pk)).content.decode()
-    assert "cannot hear" in page
+    assert "does not receive" in page
     assert "lisi" in page
     boss.post(url("group", app.pk, conversation.pk), {"name": "Launch 2", "add": "wangwu", "remove": "", "owner": ""})
     conversation.refresh_from_db()

@@ -108,7 +108,7 @@ def test_a_deed_that_changes_no_field_is_noted_once_for_all_its_rows(
     boss.post(url("bridge_delivery_confirm"), {**both, "verb": "dismiss"}, **FROM)
     boss.post(url("bridge_delivery_confirm"), {**both, "verb": "dismiss"}, **FROM)
     [entry] = LogEntry.objects.all()
-    assert entry.additional_data == {"deed": "dismissed", "rows": [quiet.dead.pk, quiet.uncertain.pk]}
+    assert entry.additional_data == {"action": "dismissed", "rows": [quiet.dead.pk, quiet.uncertain.pk]}
     assert (entry.actor, entry.remote_addr, entry.object_repr) == (admin_user, "203.0.113.7", "2 deliveries")
     page = boss.get(url("auditlog_logentry_change", entry.pk)).content.decode()
     for row in (quiet.dead, quiet.uncertain):
@@ -116,13 +116,13 @@ def test_a_deed_that_changes_no_field_is_noted_once_for_all_its_rows(
         found = boss.get(url("auditlog_logentry_changelist"), {"q": str(row.pk)}).context["cl"].result_list
         assert [each.pk for each in found] == [entry.pk]
     later = LogEntry(content_type=entry.content_type, object_pk="", action=entry.action, changes={})
-    later.additional_data = {"deed": "dismissed", "rows": [quiet.delivered.pk]}
+    later.additional_data = {"action": "dismissed", "rows": [quiet.delivered.pk]}
     LogEntry.objects.bulk_create(copy.copy(later) for _number in range(300))
     found = boss.get(url("auditlog_logentry_changelist"), {"q": str(quiet.dead.pk)}).context["cl"].result_list
     assert [each.pk for each in found] == [entry.pk]
     boss.post(url("bridge_delivery_confirm"), {"ids": str(quiet.dead.pk), "sure": "1", "verb": "replay"})
     [alone] = entries(quiet.dead)
-    assert (alone.additional_data, alone.object_repr) == ({"deed": "replayed"}, f"#{quiet.dead.pk}")
+    assert (alone.additional_data, alone.object_repr) == ({"action": "replayed"}, f"#{quiet.dead.pk}")
 
 
 def test_a_replay_of_many_by_script_is_one_line(boss: Client, quiet: World) -> None:
@@ -133,15 +133,15 @@ def test_a_replay_of_many_by_script_is_one_line(boss: Client, quiet: World) -> N
     body = {"filter": {"state": "dead", "account": quiet.app.pk}}
     answer = boss.post("/api/v1/deliveries/replay/", body, content_type="application/json")
     [entry] = LogEntry.objects.all()
-    assert entry.additional_data["deed"] == "replayed"
+    assert entry.additional_data["action"] == "replayed"
     assert len(entry.additional_data["rows"]) == answer.json()["count"] == len(more) + 1
 
 
 def test_a_message_and_a_new_session_are_noted_without_the_text(boss: Client, quiet: World) -> None:
     ChannelAccount.objects.update(state=Health.OK)
-    boss.post(url("bridge_conversation_say", quiet.person.pk), {"text": "CANARY text"})
+    boss.post(url("bridge_conversation_send", quiet.person.pk), {"text": "CANARY text"})
     boss.post(url("bridge_conversation_new_session", quiet.person.pk))
-    deeds = [entry.additional_data["deed"] for entry in entries(quiet.person)]
+    deeds = [entry.additional_data["action"] for entry in entries(quiet.person)]
     assert deeds == ["sent a message", "A new session: with the next message the agent remembers nothing."]
     assert "CANARY" not in str(list(LogEntry.objects.values()))
 

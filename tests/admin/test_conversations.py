@@ -29,19 +29,19 @@ def url(name: str, *args: Any) -> str:
 
 
 def test_a_transcript_is_in_order_with_feedback_at_the_answer(world: rows.World) -> None:
-    read = transcript.read(world.group)
+    read = transcript.read_page(world.group)
     assert [bubble.message.idempotency_key for bubble in read.bubbles] == ["MSG1", "ANSWER1", "MSG2", "EVENT2", "MSG3"]
     assert [event.text for event in read.bubbles[1].feedback] == ["👍"]
     assert [item.name for item in read.bubbles[0].pictures] == ["chart.png"]
     assert [item.name for item in read.bubbles[0].files] == ["报表.html", "lost.pdf"]
-    assert [bubble.aside for bubble in read.bubbles] == [False, False, False, True, False]
+    assert [bubble.is_aside for bubble in read.bubbles] == [False, False, False, True, False]
     assert read.older is None
 
 
 def test_older_messages_are_on_further_pages(boss: Client, world: rows.World) -> None:
     for number in range(transcript.PAGE):
         rows.message(world.group, f"number {number}", f"N{number}")
-    first = transcript.read(world.group)
+    first = transcript.read_page(world.group)
     assert len(first.bubbles) == transcript.PAGE
     assert first.older == first.bubbles[0].message.pk
     page = boss.get(url("change", world.group.pk), {"before": first.older}).content.decode()
@@ -66,7 +66,7 @@ def test_a_conversation_is_found_by_the_name_of_the_person(boss: Client, world: 
 
 
 def test_the_list_marks_what_waits_and_what_failed(boss: Client, world: rows.World) -> None:
-    found = {row.pk: row.marks for row in boss.get(url("changelist")).context["cl"].result_list}
+    found = {row.pk: row.open_work for row in boss.get(url("changelist")).context["cl"].result_list}
     assert found == {
         world.group.pk: {"waiting": 1, "dead": 0, "uncertain": 0},
         world.person.pk: {"waiting": 0, "dead": 1, "uncertain": 1},
@@ -76,7 +76,7 @@ def test_the_list_marks_what_waits_and_what_failed(boss: Client, world: rows.Wor
 def test_staff_send_text_and_files(boss: Client) -> None:
     person = Conversation.objects.create(account=rows.account(), peer_kind="direct", peer_id="zhangsan")
     upload = SimpleUploadedFile("plan.txt", b"first this, then that")
-    response = boss.post(url("say", person.pk), {"text": "Here is the plan", "uploads": [upload]})
+    response = boss.post(url("send", person.pk), {"text": "Here is the plan", "uploads": [upload]})
     assert response.status_code == 302
     sent = Message.objects.get()
     assert (sent.source, sent.direction, sent.text) == ("staff", "out", "Here is the plan")
@@ -88,7 +88,7 @@ def test_staff_send_text_and_files(boss: Client) -> None:
 
 def test_nothing_to_send_is_said_at_the_form(boss: Client, world: rows.World) -> None:
     before = Message.objects.count()
-    response = boss.post(url("say", world.person.pk), {"text": "  "})
+    response = boss.post(url("send", world.person.pk), {"text": "  "})
     assert "Write something" in response.content.decode()
     assert Message.objects.count() == before
 
@@ -98,7 +98,7 @@ def test_a_surface_that_only_answers_says_why_it_cannot_send(boss: Client) -> No
     page = boss.get(url("change", group.pk)).content.decode()
     assert 'id="cannot-send"' in page
     assert "<fieldset disabled" in page
-    response = boss.post(url("say", group.pk), {"text": "hello"})
+    response = boss.post(url("send", group.pk), {"text": "hello"})
     assert response.status_code == 200
     assert response.context["form"].non_field_errors()
     assert not Message.objects.exists()
@@ -136,7 +136,7 @@ def test_title_and_session(boss: Client, world: rows.World) -> None:
 
 @pytest.mark.parametrize(
     ("name", "data"),
-    [("say", {"text": "x"}), ("mode", {"mode": "paused"}), ("rename", {"title": "x"}), ("new_session", {})],
+    [("send", {"text": "x"}), ("mode", {"mode": "paused"}), ("rename", {"title": "x"}), ("new_session", {})],
 )
 def test_a_button_wants_the_right(
     staff: Callable[..., Client], world: rows.World, name: str, data: dict[str, str]

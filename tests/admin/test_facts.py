@@ -151,7 +151,7 @@ def test_a_test_alert_is_noted(boss: Client, admin_user: User) -> None:
     LogEntry.objects.all().delete()
     boss.post(reverse("admin:bridge_incident_test_alert"))
     [entry] = LogEntry.objects.all()
-    assert (entry.actor, entry.additional_data) == (admin_user, {"deed": "sent a test alert"})
+    assert (entry.actor, entry.additional_data) == (admin_user, {"action": "sent a test alert"})
 
 
 # --- tokens -------------------------------------------------------------------------------------------------------------------

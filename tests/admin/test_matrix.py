@@ -92,8 +92,8 @@ CONFIGURATION = {
     "accounts_channelaccount_switch": Page(press=RULE, at="{app}"),
     "accounts_channelaccount_write": Page(press=WORK, at="{app}", with_={"peer_id": "lisi"}),
     "accounts_channelaccount_quotas": Page(press=RULE, at="{mini}"),
-    "accounts_channelaccount_clear_quotas": Page(press=RULE, at="{mini}", with_={"sure": "1"}),
-    "accounts_channelaccount_ask_again": Page(press=RULE, at="{mini}", with_={"capability": "moderation"}),
+    "accounts_channelaccount_reset_quotas": Page(press=RULE, at="{mini}", with_={"sure": "1"}),
+    "accounts_channelaccount_try_again": Page(press=RULE, at="{mini}", with_={"capability": "moderation"}),
     "accounts_channelaccount_templates": Page(WORK, at="{mini}"),
     **standard(
         "openclaw_gateway", "{gateway}", VIEW, RULE, RULE, spare="{spare_gateway}", new=GATEWAY, changed=GATEWAY
@@ -117,7 +117,7 @@ TALK = {
     "bridge_conversation_rename": Page(press=WORK, at="{group}", with_={"title": "Renamed"}),
     "bridge_conversation_mode": Page(press=WORK, at="{group}", with_={"mode": "human"}),
     "bridge_conversation_new_session": Page(press=WORK, at="{group}"),
-    "bridge_conversation_say": Page(press=WORK, at="{person}", with_={"text": "hello"}),
+    "bridge_conversation_send": Page(press=WORK, at="{person}", with_={"text": "hello"}),
     **standard("bridge_message", "{question}", VIEW),
     "bridge_message_attachment": Page(WORK, at="{picture}"),
     **standard("bridge_delivery", "{dead}", VIEW),
@@ -328,14 +328,14 @@ def test_a_route_can_be_made(stage: Stage) -> None:
 
 ACCOUNT, GATEWAY_RIGHT, HOOK = "change_channelaccount", "change_gateway", "change_webhookendpoint"
 BUTTONS = {
-    **{f"accounts_channelaccount_{name}": ACCOUNT for name in ("test", "refresh_token", "switch", "quotas", "clear_quotas", "ask_again")},
+    **{f"accounts_channelaccount_{name}": ACCOUNT for name in ("test", "refresh_token", "switch", "quotas", "reset_quotas", "try_again")},
     "accounts_channelaccount_write": "send_message",
     **{f"openclaw_gateway_{name}": GATEWAY_RIGHT for name in ("test", "make_key", "switch")},
     **{f"bridge_webhookendpoint_{name}": HOOK for name in ("test", "switch", "rotate")},
     "bridge_conversation_rename": "change_conversation",
     "bridge_conversation_mode": "pause_conversation",
     "bridge_conversation_new_session": "pause_conversation",
-    "bridge_conversation_say": "send_message",
+    "bridge_conversation_send": "send_message",
     "bridge_delivery_confirm": "dismiss_delivery",
     "bridge_delivery_recall": "send_message",
     "bridge_incident_test_alert": ACCOUNT,

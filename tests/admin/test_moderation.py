@@ -74,7 +74,7 @@ def test_release_asks_first_and_then_lets_it_go(boss: Client, held: Delivery, wa
     assert (state(held), state(waiting)) == ("pending", "held")
     assert row(held).reviewed_at is not None
     entry = LogEntry.objects.get(object_id=held.pk, content_type__model="delivery")
-    assert entry.additional_data == {"deed": "released"}
+    assert entry.additional_data == {"action": "released"}
     assert not LogEntry.objects.filter(object_id=waiting.pk, content_type__model="delivery").exists()
 
 

@@ -97,7 +97,7 @@ def test_nobody_is_written_to_by_an_id_that_is_none(boss: Client, world: World, 
 
 
 def test_a_capability_with_a_letter_that_cannot_be_stored_is_a_mistake(boss: Client, world: World) -> None:
-    url = reverse("admin:accounts_channelaccount_ask_again", args=[world.app.pk])
+    url = reverse("admin:accounts_channelaccount_try_again", args=[world.app.pk])
     assert boss.post(url, {"capability": "moderation\0"}).status_code == 400
 
 
@@ -115,6 +115,6 @@ def test_what_a_message_would_pass_over_is_said_before_it_goes(
     boss: Client, world: World, said: dict[str, str], field: str
 ) -> None:
     count = Message.objects.count()
-    page = boss.post(reverse("admin:bridge_conversation_say", args=[world.person.pk]), said)
+    page = boss.post(reverse("admin:bridge_conversation_send", args=[world.person.pk]), said)
     assert list(page.context["form"].errors) == [field]
     assert Message.objects.count() == count

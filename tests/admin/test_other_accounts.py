@@ -80,8 +80,8 @@ def test_each_field_of_a_groups_form_changes_what_it_names(
     simulator.client.fault("appchat/update", "errcode", errcode=86001, errmsg="no")
     refused = boss.post(page, {"name": "Other", "owner": "", "add": "", "remove": ""})
     assert "86001" in str(refused.context["form"].non_field_errors())
-    deeds = [each.additional_data["deed"] for each in LogEntry.objects.get_for_object(app) if each.additional_data]
-    assert sorted(deeds) == ["Made the group “Launch”.", "The group is changed.", "The group is changed."]
+    deeds = [each.additional_data["action"] for each in LogEntry.objects.get_for_object(app) if each.additional_data]
+    assert sorted(deeds) == ["Created the group “Launch”.", "The group is changed.", "The group is changed."]
     group.refresh_from_db()
     assert group.title == "Launch"
 
@@ -108,11 +108,11 @@ def test_a_restriction_is_shown_and_lifted_for_its_own_account(boss: Client) -> 
             account=mini, capability=capability, code="48001", text=f"no {capability}", until=until
         )
     page = boss.get(url("change", mini.pk)).content.decode()
-    assert [name in page for name in ("the sign “is typing”", "names of people")] == [True, True]
+    assert [name in page for name in ("the typing indicator", "names of people")] == [True, True]
     assert "no typing" not in boss.get(url("change", second.pk)).content.decode()
-    boss.post(url("ask_again", second.pk), {"capability": "typing"})
+    boss.post(url("try_again", second.pk), {"capability": "typing"})
     assert Restriction.objects.count() == 2
-    boss.post(url("ask_again", mini.pk), {"capability": "typing"})
+    boss.post(url("try_again", mini.pk), {"capability": "typing"})
     assert [row.capability for row in Restriction.objects.all()] == ["user_info"]
 
 

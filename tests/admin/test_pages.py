@@ -158,7 +158,7 @@ def test_what_an_account_of_a_retired_kind_said_can_still_be_read(boss: Client, 
 
 def test_nothing_is_done_through_an_account_of_a_retired_kind(boss: Client, world: rows.World) -> None:
     ChannelAccount.objects.update(kind="wecom_fax")
-    say = boss.post(reverse("admin:bridge_conversation_say", args=[world.person.pk]), {"text": "x"})
+    say = boss.post(reverse("admin:bridge_conversation_send", args=[world.person.pk]), {"text": "x"})
     assert (say.status_code, "no longer supported" in say.content.decode()) == (200, True)
     asked = boss.post(reverse("admin:bridge_delivery_confirm"), {"verb": "replay", "ids": str(world.dead.pk)})
     assert "no longer supported" in asked.content.decode()

@@ -108,17 +108,17 @@ def test_a_right_that_is_missing_is_asked_for_once_and_a_refused_interface_stops
 def test_clearing_says_ten_times_a_month_before_it_does(
     boss: Client, account: ChannelAccount, simulator: RunningSimulator
 ) -> None:
-    assert "ten times a month" in boss.post(url("clear_quotas", account.pk)).content.decode()
+    assert "ten times a month" in boss.post(url("reset_quotas", account.pk)).content.decode()
     assert simulator.client.calls("clear_quota") == []
-    assert told(boss.post(url("clear_quotas", account.pk), {"sure": "1"})) == ["All counters of calls begin anew."]
+    assert told(boss.post(url("reset_quotas", account.pk), {"sure": "1"})) == ["All call counters are reset."]
     assert len(simulator.client.calls("clear_quota")) == 1
     simulator.client.fault("clear_quota", "errcode", errcode=48006)
-    assert "48006" in told(boss.post(url("clear_quotas", account.pk), {"sure": "1"}))[-1]
+    assert "48006" in told(boss.post(url("reset_quotas", account.pk), {"sure": "1"}))[-1]
 
 
 def test_kinds_without_counters_have_no_such_page(boss: Client) -> None:
     other = rows.account()
-    for name in ("quotas", "clear_quotas"):
+    for name in ("quotas", "reset_quotas"):
         assert boss.post(url(name, other.pk)).status_code == 404
     assert boss.get(url("templates", other.pk)).status_code == 404
     assert "Calls left" not in boss.get(url("change", other.pk)).content.decode()
@@ -134,7 +134,7 @@ def test_what_the_platform_refuses_is_shown_and_tried_again(boss: Client, accoun
     html = boss.get(url("change", account.pk)).content.decode()
     assert "not granted" in html
     assert "Try again now" in html
-    boss.post(url("ask_again", account.pk), {"capability": "typing"})
+    boss.post(url("try_again", account.pk), {"capability": "typing"})
     assert capabilities.allowed(account.pk, "typing")
     assert "Try again now" not in boss.get(url("change", account.pk)).content.decode()
 

@@ -20,7 +20,7 @@ CARD = '{"title": "周报", "description": "周五前交", "url": "https://examp
 
 
 def say(client: Client, conversation: Conversation, **data: str):
-    return client.post(reverse("admin:bridge_conversation_say", args=[conversation.pk]), data)
+    return client.post(reverse("admin:bridge_conversation_send", args=[conversation.pk]), data)
 
 
 def test_staff_send_a_message_of_another_type(admin_client: Client) -> None:

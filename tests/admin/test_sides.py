@@ -44,7 +44,7 @@ def told(response: Any) -> list[tuple[str, str]]:
 def deeds(row: Any) -> list[str]:
     """What the audit log was told of a row, and the history says too."""
     entries = LogEntry.objects.get_for_object(row).order_by("id")
-    noted = [entry.additional_data["deed"] for entry in entries if entry.additional_data]
+    noted = [entry.additional_data["action"] for entry in entries if entry.additional_data]
     kept = list(History.objects.filter(object_id=str(row.pk)).order_by("id").values_list("change_message", flat=True))
     assert [deed for deed in noted if deed not in kept] == []
     return noted
@@ -381,4 +381,4 @@ def test_a_subscribe_message_goes_to_whom_and_opens_what_was_typed(boss: Client)
 
 def deeds_of(conversation: Conversation | None) -> list[str]:
     entries = LogEntry.objects.get_for_object(conversation).order_by("id")
-    return [entry.additional_data["deed"] for entry in entries if entry.additional_data]
+    return [entry.additional_data["action"] for entry in entries if entry.additional_data]

@@ -30,7 +30,7 @@ def bubble(html: str, message: Any) -> str:
 
 
 def stamps(conversation: Conversation) -> dict[str, str]:
-    return {one.message.idempotency_key: one.stamp for one in transcript.read(conversation).bubbles}
+    return {one.message.idempotency_key: one.stamp for one in transcript.read_page(conversation).bubbles}
 
 
 CHANGES: dict[str, tuple[str, Callable[[rows.World], Any]]] = {
@@ -71,7 +71,7 @@ def test_of_several_parts_the_worst_is_marked(world: rows.World, number: int) ->
         lease = {"lease_until": until} if state == State.SENDING else {}
         reason = "" if state in (State.DELIVERED, State.SENDING, State.PENDING) else Reason.REVIEW
         rows.delivery(said, state, reason, part=part, **lease)
-    marked = transcript.read(world.person).bubbles[-1].worst
+    marked = transcript.read_page(world.person).bubbles[-1].worst_delivery
     assert marked
     assert (marked.state, marked.part) == (worse, 1)
 
@@ -83,14 +83,14 @@ def test_older_messages_are_offered_where_there_are_some(
     talk = Conversation.objects.create(account=world.app, peer_kind="direct", peer_id="lisi")
     for number in range(transcript.PAGE + more):
         rows.message(talk, f"number {number}", f"N{number}")
-    read = transcript.read(talk)
+    read = transcript.read_page(talk)
     first = read.bubbles[0].message.pk
     assert read.older == (first if older else None)
     assert (f"?before={first}" in page(boss, talk)) == older
 
 
 def test_a_page_of_older_messages_takes_no_new_one(boss: Client, world: rows.World) -> None:
-    say = f'action="{reverse("admin:bridge_conversation_say", args=[world.person.pk])}"'
+    say = f'action="{reverse("admin:bridge_conversation_send", args=[world.person.pk])}"'
     assert say in page(boss, world.person)
     assert say not in page(boss, world.person, before=world.uncertain.message_id)
     assert "Back to the newest" in page(boss, world.person, before=world.uncertain.message_id)
@@ -101,7 +101,7 @@ def test_a_reader_is_offered_nothing_to_press(staff: Callable[..., Client], worl
     rows.delivery(rows.message(world.group, "?", "LATER"), State.SKIPPED, Reason.PAUSED)
     shown = page(staff(*READER), world.group)
     assert "本周的数据怎么样" in shown
-    buttons = ("say", "rename", "mode", "new_session")
+    buttons = ("send", "rename", "mode", "new_session")
     offered = [name for name in buttons if reverse(f"admin:bridge_conversation_{name}", args=[world.group.pk]) in shown]
     assert offered == []
     assert reverse("admin:bridge_delivery_confirm") not in shown
@@ -199,7 +199,7 @@ def test_a_bubble_says_what_becomes_of_its_message(boss: Client, world: rows.Wor
 
 def test_a_picture_that_is_not_stored_is_a_line(world: rows.World) -> None:
     rows.attachment(world.question, 3, "image", "lost.png", "image/png")
-    read = transcript.read(world.group).bubbles[0]
+    read = transcript.read_page(world.group).bubbles[0]
     assert [item.name for item in read.pictures] == ["chart.png"]
     assert [item.name for item in read.files] == ["报表.html", "lost.pdf", "lost.png"]
 
@@ -215,7 +215,7 @@ def test_a_title_that_staff_gave_goes_before_the_name(boss: Client, world: rows.
 def test_what_staff_do_stands_in_the_history(boss: Client, world: rows.World) -> None:
     world.app.revive()
     for name, data in (
-        ("say", {"text": "hello"}), ("rename", {"title": "New"}), ("mode", {"mode": "human"}), ("new_session", {}),
+        ("send", {"text": "hello"}), ("rename", {"title": "New"}), ("mode", {"mode": "human"}), ("new_session", {}),
     ):  # fmt: skip
         boss.post(reverse(f"admin:bridge_conversation_{name}", args=[world.person.pk]), data)
     history = boss.get(reverse("admin:bridge_conversation_history", args=[world.person.pk])).content.decode()
@@ -233,4 +233,4 @@ def test_files_are_chosen_and_not_typed(boss: Client, world: rows.World) -> None
 def test_what_was_dealt_with_is_no_mark_any_more(boss: Client, world: rows.World) -> None:
     Delivery.objects.filter(pk__in=[world.dead.pk, world.uncertain.pk]).update(dismissed_at=timezone.now())
     shown = boss.get(reverse("admin:bridge_conversation_changelist")).context["cl"].result_list
-    assert {row.pk: row.marks for row in shown}[world.person.pk] == {"waiting": 0, "dead": 0, "uncertain": 0}
+    assert {row.pk: row.open_work for row in shown}[world.person.pk] == {"waiting": 0, "dead": 0, "uncertain": 0}

@@ -269,7 +269,7 @@ def test_a_conversation_is_renamed_and_paused(operator: Client, world: World) ->
     assert (after.title, after.mode, after.last_inbound_at) == ("Market", "human", before.last_inbound_at)
     assert operator.post(f"{url}new-session/").json()["session"] == 1
     deed = LogEntry.objects.get_for_object(world.group).latest("id")
-    assert (deed.actor.get_username(), deed.additional_data) == ("Operators-user", {"deed": "began a new session"})
+    assert (deed.actor.get_username(), deed.additional_data) == ("Operators-user", {"action": "began a new session"})
     assert operator.patch(url, {"mode": "off"}, **JSON).status_code == 400
 
 

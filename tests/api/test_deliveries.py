@@ -29,7 +29,7 @@ def test_one_is_queued_again(operator: Client, world: World) -> None:
     assert (answer.status_code, answer.json()["state"], answer.json()["replays"]) == (200, "pending", 1)
     assert state(world.dead) == "pending"
     entry = LogEntry.objects.get(object_id=world.dead.pk, content_type__model="delivery")
-    assert (entry.actor.get_username(), entry.additional_data) == ("Operators-user", {"deed": "replayed"})  # type: ignore[union-attr]
+    assert (entry.actor.get_username(), entry.additional_data) == ("Operators-user", {"action": "replayed"})  # type: ignore[union-attr]
 
 
 def test_one_that_may_have_arrived_is_queued_again_and_marked(operator: Client, world: World) -> None:
@@ -43,7 +43,7 @@ def test_a_decision_is_noted_with_who_took_it(operator: Client, world: World, ve
     held = rows.delivery(rows.message(world.group, "?", "HELD"), "held", "review")
     assert operator.post(f"/api/v1/deliveries/{held.pk}/{verb}/").status_code == 200
     entry = LogEntry.objects.get(object_id=held.pk, content_type__model="delivery")
-    assert (entry.actor.get_username(), entry.additional_data) == ("Operators-user", {"deed": deed})  # type: ignore[union-attr]  # there is an actor
+    assert (entry.actor.get_username(), entry.additional_data) == ("Operators-user", {"action": deed})  # type: ignore[union-attr]  # there is an actor
 
 
 @pytest.mark.parametrize(

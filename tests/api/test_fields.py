@@ -35,7 +35,7 @@ FIELDS = {
     "attachments/": "id message position kind name mime size state error",
     "deliveries/": DELIVERY,
     "deliveries/{delivery}/": f"{DELIVERY} payload attempts",
-    "webhooks/": "id name place events account enabled disabled_reason previous_until created_at updated_at",
+    "webhooks/": "id name origin events account enabled disabled_reason previous_until created_at updated_at",
     "stats/": "since incoming outgoing waiting oldest_waiting held held_by dead uncertain",
 }
 

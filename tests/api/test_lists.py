@@ -76,7 +76,7 @@ def test_who_was_heard_since_a_moment(boss: Client, world: World) -> None:
     """Not who has a conversation since then."""
     Conversation.objects.update(created_at=timezone.now() - timedelta(days=9))
     hour = quote((timezone.now() - timedelta(hours=1)).isoformat())
-    assert ids(boss, f"conversations/?heard_after={hour}") == [world.group.pk]
+    assert ids(boss, f"conversations/?last_inbound_after={hour}") == [world.group.pk]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_who_was_heard_since_a_moment(boss: Client, world: World) -> None:
         ("gateways/?state=ok&enabled=true", 1), ("gateways/?state=stopped", 0),
         ("routes/?peer_kind=group&peer_id=wrGROUP&enabled=true", 1), ("routes/?peer_kind=direct", 0),
         ("conversations/?peer_kind=group&mode=bot", 1), ("conversations/?peer_id=nobody", 0),
-        ("conversations/?heard_after=2020-01-01T00:00:00Z", 1), ("attachments/?state=failed", 1),
+        ("conversations/?last_inbound_after=2020-01-01T00:00:00Z", 1), ("attachments/?state=failed", 1),
         ("conversations/?account=<app>", 1), ("conversations/?account=<app>&peer_kind=group", 0),
         ("routes/?account=<bot>", 1), ("routes/?account=<app>", 0),
         ("routes/?gateway=<gateway>", 1), ("routes/?gateway=<spare>", 0), ("routes/?enabled=false", 0),

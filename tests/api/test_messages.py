@@ -45,7 +45,7 @@ def test_a_message_is_queued_and_told_once(operator: Client, world: World) -> No
     assert first.content == again.content
     message = Message.objects.get(source="api")
     deeds = [entry.additional_data for entry in LogEntry.objects.get_for_object(world.person) if entry.additional_data]
-    assert deeds == [{"deed": "sent a message"}]
+    assert deeds == [{"action": "sent a message"}]
     receipt = first.json()
     assert receipt["id"] == message.pk
     assert receipt["peer"] == {"kind": "direct", "id": "zhangsan"}

@@ -28,7 +28,7 @@ READ_ONLY = [
     ("accounts", "kind", "mini_program"),
     ("accounts", "external_id", "x"),
     ("accounts", "state_reason", "x"),
-    ("webhooks", "place", "http://example.com"),
+    ("webhooks", "origin", "http://example.com"),
     ("webhooks", "previous_until", "2030-01-01T00:00:00Z"),
     ("webhooks", "created_at", "2020-01-01T00:00:00Z"),
     ("routes", "id", 999),

@@ -126,7 +126,12 @@ def test_parameters_that_cannot_be_used(boss: Client, query: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["messages/?created_before", "messages/?created_after", "deliveries/?created_after", "conversations/?heard_after"],
+    [
+        "messages/?created_before",
+        "messages/?created_after",
+        "deliveries/?created_after",
+        "conversations/?last_inbound_after",
+    ],
 )
 @pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00%2B23:59"])
 def test_a_moment_that_is_none_in_utc_is_refused(boss: Client, path: str, moment: str) -> None:
@@ -343,7 +348,7 @@ REFUSALS: list[tuple[Exception, int, str]] = [
     (SuspiciousOperation(), 400, "parse_error"),
     (IntegrityError(), 409, "conflict"),
     (errors.Refused("no", "cannot_send"), 422, "cannot_send"),
-    (errors.Malformed("no", "idempotency_key_required"), 400, "idempotency_key_required"),
+    (errors.MalformedRequest("no", "idempotency_key_required"), 400, "idempotency_key_required"),
 ]
 
 

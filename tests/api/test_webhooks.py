@@ -119,7 +119,7 @@ def test_a_test_event_is_queued_and_found(boss: Client) -> None:
     endpoint, path = made(boss)
     answer = send(boss, "post", f"{path}test/")
     assert answer.status_code == 202
-    assert LogEntry.objects.get_for_object(endpoint).latest("id").additional_data == {"deed": "tested"}
+    assert LogEntry.objects.get_for_object(endpoint).latest("id").additional_data == {"action": "tested"}
     found = boss.get("/api/v1/deliveries/", {"endpoint": endpoint.pk}).json()["results"]
     assert [row["id"] for row in found] == [answer.json()["delivery"]]
     assert found[0]["endpoint"] == endpoint.pk

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.urls.exceptions import NoReverseMatch
 from django.utils import timezone
 
-from bridge.admin.paging import DEEPEST
+from bridge.admin.paging import MAX_PAGE
 from bridge.api.urls import router
 from bridge.models import Conversation, Delivery, Message
 from tests.million.texts import COMMON, RARE
@@ -56,7 +56,7 @@ def list_pages(client: Client, name: str, address: str) -> Iterator[Page]:
     found = answer.context_data["cl"]
     yield Page(name, address)
     yield Page(f"{name}, page 2", f"{address}?p=2")
-    yield Page(f"{name}, deepest page", f"{address}?p={DEEPEST}")
+    yield Page(f"{name}, deepest page", f"{address}?p={MAX_PAGE}")
     for spec in found.filter_specs:
         for choice in islice(spec.choices(found), CHOICES):
             query = choice.get("query_string", "?")

@@ -169,7 +169,7 @@ def test_it_is_recorded_without_the_data(account: ChannelAccount) -> None:
     leave(account)
     router.route_waiting()
     erasure.run()
-    entries = LogEntry.objects.filter(additional_data__deed=erasure.AUDIT_TEXT)
+    entries = LogEntry.objects.filter(additional_data__action=erasure.AUDIT_TEXT)
     assert [entry.object_repr for entry in entries] == [f"erased-{Contact.objects.get().pk}"]
     titles = LogEntry.objects.get(content_type__model="conversation", changes__has_key="title")
     assert titles.changes == {"title": ["•••", "•••"]}
@@ -441,7 +441,7 @@ def test_two_at_once_record_it_once() -> None:
     with ThreadPoolExecutor(2) as pool:
         counts = [done.result(30) for done in [pool.submit(in_thread(erasure.run)) for _twice in range(2)]]
     assert sum(counts) + erasure.run() == 20
-    assert LogEntry.objects.filter(additional_data__deed=erasure.AUDIT_TEXT).count() == 20
+    assert LogEntry.objects.filter(additional_data__action=erasure.AUDIT_TEXT).count() == 20
 
 
 def test_the_platform_tells_who_comes_and_goes(valkey: object) -> None:

@@ -742,14 +742,14 @@ def test_two_rotations_at_once_keep_the_secret_that_was_given_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "place"),
+    ("url", "origin"),
     [
         ("https://hooks.example.com/services/T0/B0/secret", "https://hooks.example.com"),
         ("https://user:password@example.com:8443/x?key=1#f", "https://example.com:8443"),
     ],
 )
-def test_only_scheme_and_host_are_shown(url: str, place: str) -> None:
-    assert WebhookEndpoint(url=url).place == place
+def test_only_scheme_and_host_are_shown(url: str, origin: str) -> None:
+    assert WebhookEndpoint(url=url).origin == origin
 
 
 def test_address_and_secrets_are_ciphertext_in_the_database() -> None:

@@ -1,4 +1,4 @@
-"""Group chats that an account makes itself, for kinds that can (`Groups`)."""
+"""Group chats that an account creates itself, for kinds that can (`Groups`)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import re
 from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
-from django.contrib import messages
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponseRedirect
+from django.http import HttpResponseRedirect
 from django.shortcuts import get_object_or_404
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy as _
 
-from accounts.channels import build_channel
 from accounts.person_ids import person_id
+from bridge.admin.accounts.panel import AccountPanel, Page, has_capability
 from bridge.admin.unfold import styled
 from bridge.models import Contact, Conversation
 from channels_wechat.contract.capabilities import Groups
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
     from accounts.models import ChannelAccount
-    from bridge.admin.accounts.pages import AccountAdmin
+    from bridge.admin.base import BridgeAdmin
 
 
 class MembersField(forms.CharField):
@@ -36,19 +33,15 @@ class MembersField(forms.CharField):
         return tuple(dict.fromkeys(re.findall(r"[\w.@-]+", super().clean(value))))
 
 
-class NewGroup(forms.Form):
-    name = forms.CharField(label=gettext_lazy("Name"), max_length=50)
-    members = MembersField(
-        label=gettext_lazy("Members"), help_text=gettext_lazy("User ids, at least two; one a line or with commas.")
-    )
-    owner = forms.CharField(
-        label=gettext_lazy("Owner"), required=False, help_text=gettext_lazy("Empty: one of the members.")
-    )
+class NewGroupForm(forms.Form):
+    name = forms.CharField(label=_("Name"), max_length=50)
+    members = MembersField(label=_("Members"), help_text=_("User ids, at least two; one a line or with commas."))
+    owner = forms.CharField(label=_("Owner"), required=False, help_text=_("Empty: one of the members."))
     group_id = forms.RegexField(
         r"^[0-9a-zA-Z]{1,32}$",
-        label=gettext_lazy("Id"),
+        label=_("Id"),
         required=False,
-        help_text=gettext_lazy("Letters and digits, at most 32. Empty: the platform makes one."),
+        help_text=_("Letters and digits, at most 32. Empty: the platform makes one."),
     )
 
     def clean_members(self) -> tuple[str, ...]:
@@ -58,56 +51,57 @@ class NewGroup(forms.Form):
         return members
 
 
-class ChangedGroup(forms.Form):
-    name = forms.CharField(label=gettext_lazy("New name"), max_length=50, required=False)
-    owner = forms.CharField(label=gettext_lazy("New owner"), required=False)
-    add = MembersField(label=gettext_lazy("Add"), required=False, help_text=gettext_lazy("User ids."))
-    remove = MembersField(label=gettext_lazy("Remove"), required=False, help_text=gettext_lazy("User ids."))
+class ChangeGroupForm(forms.Form):
+    name = forms.CharField(label=_("New name"), max_length=50, required=False)
+    owner = forms.CharField(label=_("New owner"), required=False)
+    add = MembersField(label=_("Add"), required=False, help_text=_("User ids."))
+    remove = MembersField(label=_("Remove"), required=False, help_text=_("User ids."))
 
 
-def overview(desk: AccountAdmin, request: HttpRequest, pk: int) -> HttpResponse:
+def overview(
+    page_admin: BridgeAdmin[ChannelAccount], request: HttpRequest, account: ChannelAccount, channel: Groups
+) -> HttpResponse:
     """The account's groups, and the form for another one."""
-    account, channel = _maker(desk, request, pk)
-    form = styled(NewGroup(request.POST or None))
+    form = styled(NewGroupForm(request.POST or None))
     if request.method == "POST" and form.is_valid():
-        conversation = _create(desk, request, account, channel, form)
+        conversation = _create(page_admin, request, account, channel, form)
         if conversation:
-            return HttpResponseRedirect(desk.url("group", account.pk, conversation.pk))
+            return HttpResponseRedirect(page_admin.url("group", account.pk, conversation.pk))
     rows = Conversation.objects.filter(account=account, peer_kind="group")[:200]
-    title = _("Groups made by %(account)s") % {"account": account}
-    hears = "group" in channel.hears
-    more: dict[str, Any] = {"form": form, "account": account, "rows": rows, "hears": hears}
-    return desk.page(request, "admin/accounts/groups.html", title, account, _("Groups"), **more)
+    title = _("Groups created by %(account)s") % {"account": account}
+    receives = "group" in channel.hears
+    more: dict[str, Any] = {"form": form, "account": account, "rows": rows, "receives": receives}
+    return page_admin.page(request, "admin/accounts/groups.html", title, account, _("Groups"), **more)
 
 
-def one(desk: AccountAdmin, request: HttpRequest, pk: int, conversation: int) -> HttpResponse:
+def show_group(
+    page_admin: BridgeAdmin[ChannelAccount],
+    request: HttpRequest,
+    account: ChannelAccount,
+    channel: Groups,
+    conversation: int,
+) -> HttpResponse:
     """One group as the platform has it now."""
-    account, channel = _maker(desk, request, pk)
     row = get_object_or_404(Conversation, pk=conversation, account=account, peer_kind="group")
-    form = styled(ChangedGroup(request.POST or None))
-    if request.method == "POST" and form.is_valid() and _change(desk, request, account, channel, row, form):
+    form = styled(ChangeGroupForm(request.POST or None))
+    if request.method == "POST" and form.is_valid() and _change(page_admin, request, account, channel, row, form):
         return HttpResponseRedirect(request.path)
-    context: dict[str, Any] = {"form": form, "account": account, "conversation": row, "hears": "group" in channel.hears}
+    receives = "group" in channel.hears
+    context: dict[str, Any] = {"form": form, "account": account, "conversation": row, "receives": receives}
     try:
         context["group"] = group = channel.get_group(row.peer_id)
-        context["members"] = _named(account, group.members)
+        context["members"] = _with_names(account, group.members)
     except ChannelError as error:
         context["error"] = str(error)
-    return desk.page(request, "admin/accounts/group.html", str(row), account, str(row), **context)
-
-
-def _maker(desk: AccountAdmin, request: HttpRequest, pk: int) -> tuple[ChannelAccount, Groups]:
-    account = desk.seen(request, pk)
-    if not desk.has_change_permission(request):
-        raise PermissionDenied
-    channel = build_channel(account)
-    if not isinstance(channel, Groups):
-        raise Http404
-    return account, channel
+    return page_admin.page(request, "admin/accounts/group.html", str(row), account, str(row), **context)
 
 
 def _create(
-    desk: AccountAdmin, request: HttpRequest, account: ChannelAccount, channel: Groups, form: NewGroup
+    page_admin: BridgeAdmin[ChannelAccount],
+    request: HttpRequest,
+    account: ChannelAccount,
+    channel: Groups,
+    form: NewGroupForm,
 ) -> Conversation | None:
     data = form.cleaned_data
     try:
@@ -118,17 +112,17 @@ def _create(
     row, _new = Conversation.objects.update_or_create(
         account=account, peer_kind="group", peer_id=group_id, defaults={"title": data["name"]}
     )
-    desk.did(request, account, _("Made the group “%(name)s”.") % {"name": data["name"]})
+    page_admin.notify_and_audit(request, account, _("Created the group “%(name)s”.") % {"name": data["name"]})
     return row
 
 
 def _change(
-    desk: AccountAdmin,
+    page_admin: BridgeAdmin[ChannelAccount],
     request: HttpRequest,
     account: ChannelAccount,
     channel: Groups,
     row: Conversation,
-    form: ChangedGroup,
+    form: ChangeGroupForm,
 ) -> bool:
     data = form.cleaned_data
     try:
@@ -140,12 +134,21 @@ def _change(
         return False
     if data["name"]:
         Conversation.objects.filter(pk=row.pk).update(title=data["name"])
-    desk.did(request, account, _("The group is changed."), messages.SUCCESS)
+    page_admin.notify_and_audit(request, account, _("The group is changed."))
     return True
 
 
-def _named(account: ChannelAccount, members: tuple[str, ...]) -> list[tuple[str, str]]:
+def _with_names(account: ChannelAccount, members: tuple[str, ...]) -> list[tuple[str, str]]:
     known = {member: person_id(account, "direct", member) for member in members}
     contacts = Contact.objects.filter(account=account, external_id__in=known.values())
     names = dict(cast("list[tuple[str, str]]", list(contacts.values_list("external_id", "name"))))
     return [(member, names.get(known[member], "")) for member in members]
+
+
+PANEL = AccountPanel(
+    applies_to=has_capability(Groups),
+    pages=(
+        Page(name="groups", path="groups/", view=overview, label=_("Groups")),
+        Page(name="group", path="groups/<int:conversation>/", view=show_group),
+    ),
+)

@@ -1,16 +1,13 @@
-"""What the platform lets an account do: its counters of calls (`Quotas`), and what it does not grant (`accounts.capabilities`)."""
+"""How many calls the platform still allows an account today, for kinds with `Quotas`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
-from django.http import Http404
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy as _
 
-from accounts import capabilities
-from accounts.channels import build_channel
+from bridge.admin.accounts.panel import AccountPanel, Button, has_capability
 from channels_wechat.contract.capabilities import Quotas
 from channels_wechat.contract.errors import Action, ChannelError
 
@@ -18,66 +15,38 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
     from accounts.models import ChannelAccount
-    from bridge.admin.accounts.pages import AccountAdmin
-
-# What a platform may refuse, by the names that its errors bring.
-CAPABILITIES = {
-    "custom_send": gettext_lazy("messages to people"),
-    "media": gettext_lazy("files"),
-    "moderation": gettext_lazy("the content check"),
-    "quota": gettext_lazy("counters of calls"),
-    "subscribe_send": gettext_lazy("subscribe messages"),
-    "templates": gettext_lazy("templates of subscribe messages"),
-    "typing": gettext_lazy("the sign “is typing”"),
-    "user_info": gettext_lazy("names of people"),
-}
+    from bridge.admin.base import BridgeAdmin
 
 
-def restrictions(account: ChannelAccount) -> list[dict[str, Any]]:
-    """Those in force, each with its name in words."""
-    found = capabilities.restrictions(account)
-    return [{"row": row, "label": CAPABILITIES.get(row.capability, row.capability)} for row in found]
-
-
-def show(desk: AccountAdmin, request: HttpRequest, account: ChannelAccount) -> HttpResponse:
-    """Each counter, asked once, now."""
-    rows, error = _asked(_counting(account))
+def show(
+    page_admin: BridgeAdmin[ChannelAccount], request: HttpRequest, account: ChannelAccount, channel: Quotas
+) -> HttpResponse:
+    """Ask the platform for each counter, once."""
+    rows, error = _fetch(channel)
     title = _("Calls left for %(account)s") % {"account": account}
-    return desk.page(
+    return page_admin.page(
         request, "admin/accounts/quotas.html", title, account, _("Calls left"), account=account, rows=rows, error=error
     )
 
 
-def clear(desk: AccountAdmin, request: HttpRequest, account: ChannelAccount) -> HttpResponse | None:
-    """The first POST asks; the second, with `sure`, does it."""
-    channel = _counting(account)
+def reset(
+    page_admin: BridgeAdmin[ChannelAccount], request: HttpRequest, account: ChannelAccount, channel: Quotas
+) -> HttpResponse | None:
+    """The first POST asks for confirmation; the second, with `sure`, does it."""
     if "sure" not in request.POST:
-        title = _("Clear the counters of %(account)s?") % {"account": account}
-        return desk.page(request, "admin/accounts/clear_quotas.html", title, account, account=account)
+        title = _("Reset the call counters of %(account)s?") % {"account": account}
+        return page_admin.page(request, "admin/accounts/reset_quotas.html", title, account, account=account)
     try:
         channel.clear_quotas()
     except ChannelError as error:
-        desk.did(request, account, str(error), messages.ERROR)
+        page_admin.notify_and_audit(request, account, str(error), messages.ERROR)
     else:
-        desk.did(request, account, _("All counters of calls begin anew."))
+        page_admin.notify_and_audit(request, account, _("All call counters are reset."))
     return None
 
 
-def ask_again(desk: AccountAdmin, request: HttpRequest, account: ChannelAccount) -> None:
-    """What the platform refused is tried again with the next message that needs it."""
-    if capabilities.lift(account, request.POST.get("capability", "")):
-        desk.did(request, account, _("The next message that needs it tries it again."))
-
-
-def _counting(account: ChannelAccount) -> Quotas:
-    channel = build_channel(account)
-    if not isinstance(channel, Quotas):
-        raise Http404
-    return channel
-
-
-def _asked(channel: Quotas) -> tuple[list[dict[str, Any]], str]:
-    """A row for each interface, and what ended the asking: what the platform refuses for one of them is that row's."""
+def _fetch(channel: Quotas) -> tuple[list[dict[str, Any]], str]:
+    """A row for each API, and the error that stopped the calls. A refusal that concerns one API only is in its row."""
     rows: list[dict[str, Any]] = []
     for path in channel.quota_paths:
         try:
@@ -87,3 +56,12 @@ def _asked(channel: Quotas) -> tuple[list[dict[str, Any]], str]:
                 return rows, str(error)
             rows.append({"path": path, "error": str(error)})
     return rows, ""
+
+
+PANEL = AccountPanel(
+    applies_to=has_capability(Quotas),
+    buttons=(
+        Button(name="quotas", run=show, label=_("Calls left")),
+        Button(name="reset_quotas", run=reset),
+    ),
+)

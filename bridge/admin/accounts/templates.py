@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.http import Http404, HttpResponseRedirect
+from django.http import HttpResponseRedirect
 from django.urls import reverse
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy as _
 
-from accounts.channels import build_channel
+from bridge.admin.accounts.panel import AccountPanel, Page, has_capability
 from bridge.admin.base import user_of
 from bridge.admin.unfold import styled
 from bridge.models import Message
@@ -24,19 +23,19 @@ if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
 
     from accounts.models import ChannelAccount
-    from bridge.admin.accounts.pages import AccountAdmin
+    from bridge.admin.base import BridgeAdmin
     from channels_wechat.contract.messages import Template
 
 
 class SubscribeForm(forms.Form):
     """One field for each line of the template, beside whom it goes to and what it opens."""
 
-    peer_id = forms.CharField(label=gettext_lazy("OpenID of the person"), max_length=200)
+    peer_id = forms.CharField(label=_("OpenID of the person"), max_length=200)
     page = forms.CharField(
-        label=gettext_lazy("Page it opens"),
+        label=_("Page it opens"),
         required=False,
         max_length=1024,
-        help_text=gettext_lazy("A page of the Mini Program, for example pages/index?id=1. Empty: it opens nothing."),
+        help_text=_("A page of the Mini Program, for example pages/index?id=1. Empty: it opens nothing."),
     )
 
     def __init__(self, template: Template, *args: Any, **kwargs: Any) -> None:
@@ -53,13 +52,10 @@ class SubscribeForm(forms.Form):
         return Content(kind="subscribe", data={"template_id": self.template.id, **page, "data": lines})
 
 
-def overview(desk: AccountAdmin, request: HttpRequest, pk: int) -> HttpResponse:
+def overview(
+    page_admin: BridgeAdmin[ChannelAccount], request: HttpRequest, account: ChannelAccount, channel: Templates
+) -> HttpResponse:
     """The account's templates as the platform has them now; with ?template= the form for sending that one."""
-    desk.need(request, "bridge.send_message")
-    account = desk.seen(request, pk)
-    channel = build_channel(account)
-    if not isinstance(channel, Templates):
-        raise Http404
     try:
         found, error = channel.templates(), ""
     except ChannelError as refused:
@@ -67,11 +63,11 @@ def overview(desk: AccountAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     chosen = next((each for each in found if each.id == request.GET.get("template")), None)
     form = styled(SubscribeForm(chosen, request.POST or None)) if chosen else None
     if form and request.method == "POST" and form.is_valid() and (message := _send(request, account, form)):
-        desk.log_change(request, account, "sent a subscribe message")
+        page_admin.log_change(request, account, "sent a subscribe message")
         return HttpResponseRedirect(reverse("admin:bridge_conversation_change", args=[message.conversation_id]))
     title = _("Subscribe messages of %(account)s") % {"account": account}
     context = {"account": account, "templates": found, "error": error, "chosen": chosen, "form": form}
-    return desk.page(request, "admin/accounts/templates.html", title, account, _("Subscribe messages"), **context)
+    return page_admin.page(request, "admin/accounts/templates.html", title, account, _("Subscribe messages"), **context)
 
 
 def _send(request: HttpRequest, account: ChannelAccount, form: SubscribeForm) -> Message | None:
@@ -84,3 +80,17 @@ def _send(request: HttpRequest, account: ChannelAccount, form: SubscribeForm) ->
     if message.conversation:
         audit.log_action("sent a message", [message.conversation])
     return message
+
+
+PANEL = AccountPanel(
+    applies_to=has_capability(Templates),
+    pages=(
+        Page(
+            name="templates",
+            path="templates/",
+            view=overview,
+            label=_("Subscribe messages"),
+            permission="bridge.send_message",
+        ),
+    ),
+)

@@ -50,7 +50,7 @@ class ContactAdmin(BridgeAdmin[Contact]):
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         term = search_term.strip()
-        return self.narrowed(request, queryset, search.contacts(queryset, term)) if term else (queryset, False)
+        return self.search_results(request, queryset, search.contacts(queryset, term)) if term else (queryset, False)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

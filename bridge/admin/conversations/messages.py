@@ -27,7 +27,19 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
 # What an inbound message can be (`channels_wechat.contract.messages.Inbound`).
-HEARD = ("text", "mixed", "image", "voice", "video", "file", "location", "link", "action", "event", "unsupported")
+INBOUND_KINDS = (
+    "text",
+    "mixed",
+    "image",
+    "voice",
+    "video",
+    "file",
+    "location",
+    "link",
+    "action",
+    "event",
+    "unsupported",
+)
 
 
 class DayFilter(admin.SimpleListFilter):
@@ -67,8 +79,8 @@ class KindFilter(admin.SimpleListFilter):
     title, parameter_name = _("type"), "kind"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
-        said = {kind for name in KINDS for kind in channel_class(name).content_kinds}
-        return [(kind, kind) for kind in (*HEARD, *sorted(said - set(HEARD)))]
+        outbound = {kind for name in KINDS for kind in channel_class(name).content_kinds}
+        return [(kind, kind) for kind in (*INBOUND_KINDS, *sorted(outbound - set(INBOUND_KINDS)))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(kind=self.value()) if self.value() else queryset
@@ -76,8 +88,8 @@ class KindFilter(admin.SimpleListFilter):
 
 @admin.register(Message)
 class MessageAdmin(ReadOnlyAdmin[Message]):
-    list_display = ("said", "way", "who", "where", "account", "when", "kind")
-    instead = {"said": "withheld"}
+    list_display = ("text_start", "direction_badge", "sender_name", "conversation_link", "account", "when", "kind")
+    masked_columns = {"text_start": "masked_text"}
     list_select_related = ("account", "conversation")
     list_filter = (DayFilter, "direction", "account", "source", KindFilter, ConversationFilter)
     sortable_by = ("when",)  # by anything else a million rows would be sorted for one page
@@ -89,33 +101,35 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
         term = search_term.strip()
         if not term:
             return queryset, False
-        return self.narrowed(request, queryset, search.messages(queryset, term, in_text=may_read(user_of(request))))
+        return self.search_results(
+            request, queryset, search.messages(queryset, term, in_text=may_read(user_of(request)))
+        )
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """With the names of the people on this page: one query."""
         found = super().get_changelist_instance(request)
-        named(found.result_list)
+        add_sender_names(found.result_list)
         return found
 
     @admin.display(description=_("text"))
-    def said(self, message: Message) -> str:
+    def text_start(self, message: Message) -> str:
         words = message.text[:120] or f"[{message.kind}]"
         return words + ("…" if len(message.text) > 120 else "")
 
     @admin.display(description=_("text"))
-    def withheld(self, message: Message) -> str:
+    def masked_text(self, message: Message) -> str:
         return f"{message} {HIDDEN}"
 
     @admin.display(description=_("direction"), ordering="direction")
-    def way(self, message: Message) -> SafeString:
+    def direction_badge(self, message: Message) -> SafeString:
         return formatting.badge(message.get_direction_display(), "info" if message.direction == "in" else "good")
 
-    @admin.display(description=_("who"))
-    def who(self, message: Message) -> str:
+    @admin.display(description=_("sender_name"))
+    def sender_name(self, message: Message) -> str:
         return getattr(message, "name", "") or message.sender or str(message.get_source_display())
 
     @admin.display(description=_("conversation"))
-    def where(self, message: Message) -> SafeString | str:
+    def conversation_link(self, message: Message) -> SafeString | str:
         if message.conversation is None:
             return message.peer_id
         link = reverse("admin:bridge_conversation_change", args=[message.conversation_id])
@@ -133,8 +147,8 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
         return super().get_queryset(request).defer("raw", "data", "reply_address", "account__credentials")
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
-        message = self.seen(request, object_id)
-        named([message])
+        message = self.get_or_404(request, object_id)
+        add_sender_names([message])
         deliveries = Delivery.objects.filter(message=message).order_by("target", "part")
         context = {
             "message": message,
@@ -146,14 +160,14 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
         return self.page(request, "admin/bridge/message.html", title, message, **context)
 
 
-def named(messages: list[Message]) -> None:
-    """Give each message the `name` of its sender, where one is known."""
+def add_sender_names(messages: list[Message]) -> None:
+    """Give each message the `name` of its sender, conversation_link one is known."""
     names = peers.names((message.account_id, message.sender) for message in messages if message.sender)
     for message in messages:
         message.name = names.get((message.account_id, message.sender), "")  # type: ignore[attr-defined]
 
 
-def with_details(messages: QuerySet[Message]) -> QuerySet[Message]:
+def prefetch_details(messages: QuerySet[Message]) -> QuerySet[Message]:
     """For a transcript: with files, deliveries and the quoted message, in a fixed number of queries."""
     deliveries = Delivery.objects.order_by("target", "part").defer("payload")
     return messages.select_related("reply_to").prefetch_related("attachments", Prefetch("deliveries", deliveries))

@@ -48,14 +48,14 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
 # The newest message was given to no agent, which staff may want to change; other reasons are as staff set them up.
-NOT_ASKED = {
+UNANSWERED_REASONS = {
     Reason.NO_ROUTE: gettext_lazy("no mapping"),
     Reason.ROUTE_DISABLED: gettext_lazy("mapping switched off"),
     Reason.PAUSED: gettext_lazy("not answered: paused"),
     Reason.HUMAN: gettext_lazy("for staff"),
 }
 # What staff read when they have changed who answers.
-NOW = {
+MODE_CHANGED = {
     Conversation.Mode.BOT: gettext_lazy("The agent answers again."),
     Conversation.Mode.PAUSED: gettext_lazy("Paused. New messages are stored but not answered."),
     Conversation.Mode.HUMAN: gettext_lazy("Staff answer now. The agent is not asked."),
@@ -100,7 +100,7 @@ class JsonField(forms.JSONField):
             return InvalidJSONInput(data)
 
 
-class SayForm(forms.Form):
+class SendForm(forms.Form):
     text = forms.CharField(
         label=gettext_lazy("Message"), required=False, widget=forms.Textarea(attrs={"rows": 3}), max_length=100_000
     )
@@ -116,12 +116,15 @@ class SayForm(forms.Form):
 
     def __init__(self, conversation: Conversation, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.reaches = count_people(conversation.peer_kind, conversation.peer_id)
-        if self.reaches == 1:
+        self.people_count = count_people(conversation.peer_kind, conversation.peer_id)
+        if self.people_count == 1:
             del self.fields["people"]
         else:
             text = _("This goes to %(people)s. Enter %(answer)s to confirm it.")
-            self.fields["people"].help_text = text % {"people": recipients_text(self.reaches), "answer": self.reaches}
+            self.fields["people"].help_text = text % {
+                "people": recipients_text(self.people_count),
+                "answer": self.people_count,
+            }
             self.fields["people"].required = True
         self.channel = build_channel(conversation.account)
         kinds = self.channel.content_kinds
@@ -130,7 +133,7 @@ class SayForm(forms.Form):
 
     def clean_people(self) -> str:
         given: str = self.cleaned_data["people"].strip().casefold()
-        if given != str(self.reaches):
+        if given != str(self.people_count):
             raise forms.ValidationError(self.fields["people"].help_text)
         return given
 
@@ -178,17 +181,17 @@ class TitleForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(Conversation)
 class ConversationAdmin(BridgeAdmin[Conversation]):
-    list_display = ("who", "account", "peer_kind", "how", "heard", "marks")
+    list_display = ("who", "account", "peer_kind", "answered_by", "last_received", "open_work")
     list_filter = ("account", "peer_kind", "mode")
     search_fields = ("title", "peer_id")
     search_help_text = gettext_lazy("Title, name or id")
-    sortable_by = ("heard",)  # by anything else all of them would be sorted for one page
+    sortable_by = ("last_received",)  # by anything else all of them would be sorted for one page
     empty_hint = gettext_lazy("A group or person appears here with the first message to one of the accounts.")
     buttons = {
         "rename": "bridge.change_conversation",
         "mode": "bridge.pause_conversation",
         "new_session": "bridge.pause_conversation",
-        "say": "bridge.send_message",
+        "send": "bridge.send_message",
     }
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
@@ -205,49 +208,51 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
         return title_of(conversation)
 
     @admin.display(description=gettext_lazy("answered by"), ordering="mode")
-    def how(self, conversation: Conversation) -> SafeString:
+    def answered_by(self, conversation: Conversation) -> SafeString:
         return formatting.mode_badge(conversation)
 
-    @admin.display(description=gettext_lazy("last heard"), ordering="last_inbound_at")
-    def heard(self, conversation: Conversation) -> SafeString | str:
+    @admin.display(description=gettext_lazy("last message"), ordering="last_inbound_at")
+    def last_received(self, conversation: Conversation) -> SafeString | str:
         return formatting.relative_time(conversation.last_inbound_at)
 
     @admin.display(description=gettext_lazy("open"))
-    def marks(self, conversation: Conversation) -> SafeString | str:
-        found: dict[str, int] = getattr(conversation, "marks", {})
+    def open_work(self, conversation: Conversation) -> SafeString | str:
+        found: dict[str, int] = getattr(conversation, "open_work", {})
         words = {"waiting": (_("waiting"), "info"), "dead": (_("failed"), "bad"), "uncertain": (_("uncertain"), "warn")}
         badges = [
             (formatting.badge(f"{found[name]} {word}", tone),)
             for name, (word, tone) in words.items()
             if found.get(name)
         ]
-        if reason := getattr(conversation, "not_asked", ""):
-            badges.append((formatting.badge(NOT_ASKED[Reason(reason)], "warn"),))
+        if reason := getattr(conversation, "unanswered_reason", ""):
+            badges.append((formatting.badge(UNANSWERED_REASONS[Reason(reason)], "warn"),))
         return format_html_join(" ", "{}", badges) or "–"
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """Also by the name of the person."""
         term = search_term.strip()
-        return self.narrowed(request, queryset, search.conversations(queryset, term)) if term else (queryset, False)
+        return (
+            self.search_results(request, queryset, search.conversations(queryset, term)) if term else (queryset, False)
+        )
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """With names and marks for the rows of this page: three queries."""
+        """With names and open_work for the rows of this page: three queries."""
         found = super().get_changelist_instance(request)
-        dress_rows(found.result_list)
+        annotate_rows(found.result_list)
         return found
 
     def get_urls(self) -> list[URLPattern]:
         return [
-            self.route("<int:pk>/transcript/", partial(_bubbles_view, self), "transcript"),
+            self.route("<int:pk>/transcript/", partial(_transcript_view, self), "transcript"),
             *super().get_urls(),
         ]
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
-        return self.show(request, row := self.seen(request, object_id), SayForm(row))
+        return self.show(request, row := self.get_or_404(request, object_id), SendForm(row))
 
-    def show(self, request: HttpRequest, conversation: Conversation, form: SayForm) -> TemplateResponse:
+    def show(self, request: HttpRequest, conversation: Conversation, form: SendForm) -> TemplateResponse:
         """The page, with the form for a new message as it stands."""
-        dress_rows([conversation])
+        annotate_rows([conversation])
         context = {
             **_transcript(request, conversation),
             "conversation": conversation,
@@ -262,36 +267,38 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
         }
         return self.page(request, "admin/bridge/conversation.html", title_of(conversation), conversation, **context)
 
-    def press_rename(self, request: HttpRequest, conversation: Conversation) -> None:
+    def run_rename(self, request: HttpRequest, conversation: Conversation) -> None:
         form = TitleForm(request.POST, instance=conversation)
         if form.is_valid():
             conversation.save(update_fields=["title"])
-            self.told(request, conversation, _("The title is saved."))
+            self.notify(request, conversation, _("The title is saved."))
         else:
             messages.error(request, " ".join(map(str, form.errors["title"])))
 
-    def press_mode(self, request: HttpRequest, conversation: Conversation) -> None:
+    def run_mode(self, request: HttpRequest, conversation: Conversation) -> None:
         mode = request.POST.get("mode", "")
         if mode not in Conversation.Mode.values:
             raise BadRequest
         conversation.mode = mode
         conversation.save(update_fields=["mode"])
-        self.told(request, conversation, NOW[Conversation.Mode(mode)])
+        self.notify(request, conversation, MODE_CHANGED[Conversation.Mode(mode)])
         if mode == Conversation.Mode.BOT and (count := len(unanswered(conversation))):
             text = ngettext("%(n)d message came meanwhile.", "%(n)d messages came meanwhile.", count) % {"n": count}
             messages.info(
                 request, f"{text} {_('The agent was not asked: “Replay…” beside the transcript asks it now.')}"
             )
 
-    def press_new_session(self, request: HttpRequest, conversation: Conversation) -> None:
+    def run_new_session(self, request: HttpRequest, conversation: Conversation) -> None:
         outbox.new_session(conversation)
-        self.did(request, conversation, _("A new session: with the next message the agent remembers nothing."))
+        self.notify_and_audit(
+            request, conversation, _("A new session: with the next message the agent remembers nothing.")
+        )
 
-    def press_say(self, request: HttpRequest, conversation: Conversation) -> HttpResponse | None:
-        form = SayForm(conversation, request.POST, request.FILES)
+    def run_send(self, request: HttpRequest, conversation: Conversation) -> HttpResponse | None:
+        form = SendForm(conversation, request.POST, request.FILES)
         if form.is_valid():
             try:
-                _say(request, conversation, form)
+                _send(request, conversation, form)
             except outbox.CannotSend as refused:
                 form.add_error(None, str(refused))
             else:
@@ -305,18 +312,18 @@ def title_of(conversation: Conversation) -> str:
     return conversation.title or getattr(conversation, "contact_name", "") or conversation.peer_id
 
 
-def dress_rows(rows: list[Conversation]) -> None:
-    """Give each row its `marks` (what waits and what failed) and the `contact_name` of a person."""
-    waiting, uncertain = _in_lanes(rows, WAITING), _in_lanes(rows, DEAD & Q(state=State.UNCERTAIN))
-    dead, outcomes = _in_lanes(rows, DEAD & Q(state=State.DEAD)), last_outcomes(rows)
+def annotate_rows(rows: list[Conversation]) -> None:
+    """Give each row its `open_work` (what waits and what failed) and the `contact_name` of a person."""
+    waiting, uncertain = _count_in_lanes(rows, WAITING), _count_in_lanes(rows, DEAD & Q(state=State.UNCERTAIN))
+    dead, outcomes = _count_in_lanes(rows, DEAD & Q(state=State.DEAD)), last_outcomes(rows)
     names = peers.names((row.account_id, row.peer_id) for row in rows)
     for row in rows:
-        row.marks = {"waiting": waiting[row.pk], "dead": dead[row.pk], "uncertain": uncertain[row.pk]}  # type: ignore[attr-defined]  # for its column
-        row.not_asked = reason if (reason := outcomes.get(row.pk, "")) in NOT_ASKED else ""  # type: ignore[attr-defined]  # for its column
+        row.open_work = {"waiting": waiting[row.pk], "dead": dead[row.pk], "uncertain": uncertain[row.pk]}  # type: ignore[attr-defined]  # for its column
+        row.unanswered_reason = reason if (reason := outcomes.get(row.pk, "")) in UNANSWERED_REASONS else ""  # type: ignore[attr-defined]  # for its column
         row.contact_name = names.get((row.account_id, row.peer_id), "")  # type: ignore[attr-defined]
 
 
-def _in_lanes(rows: list[Conversation], which: Q) -> Counter[int]:
+def _count_in_lanes(rows: list[Conversation], which: Q) -> Counter[int]:
     """How many such deliveries each conversation has in its two lanes."""
     lanes = {f"{way}:{row.pk}": row.pk for row in rows for way in ("in", "out")}
     work = Delivery.objects.filter(which, lane__in=lanes).order_by().values_list("lane")
@@ -344,26 +351,26 @@ def _window_of(conversation: Conversation) -> dict[str, Any] | None:
 
 def _transcript(request: HttpRequest, conversation: Conversation) -> dict[str, Any]:
     before = row_number(request.GET.get("before", ""))
-    read = transcript.read(conversation, before) if _may_follow(request) else None
+    read = transcript.read_page(conversation, before) if _may_read_transcript(request) else None
     return {"transcript": read, "before": before, "decisions": decisions(request)}
 
 
-def _may_follow(request: HttpRequest) -> bool:
+def _may_read_transcript(request: HttpRequest) -> bool:
     return may_read(user_of(request)) and user_of(request).has_perm("bridge.view_message")
 
 
-def _bubbles_view(desk: ConversationAdmin, request: HttpRequest, pk: int) -> HttpResponse:
+def _transcript_view(page_admin: ConversationAdmin, request: HttpRequest, pk: int) -> HttpResponse:
     """The bubbles alone, for the page's script."""
-    conversation = desk.seen(request, pk)
-    if not _may_follow(request):
+    conversation = page_admin.get_or_404(request, pk)
+    if not _may_read_transcript(request):
         raise PermissionDenied
     context = {"conversation": conversation, **_transcript(request, conversation)}
     return TemplateResponse(request, "admin/bridge/bubbles.html", context)
 
 
-def _say(request: HttpRequest, conversation: Conversation, form: SayForm) -> Message:
+def _send(request: HttpRequest, conversation: Conversation, form: SendForm) -> Message:
     """Raises PermissionDenied, CannotSend."""
-    if form.reaches != 1 and not user_of(request).has_perm("bridge.send_to_many"):
+    if form.people_count != 1 and not user_of(request).has_perm("bridge.send_to_many"):
         raise PermissionDenied
     return outbox.send(
         conversation.account,
@@ -373,5 +380,5 @@ def _say(request: HttpRequest, conversation: Conversation, form: SayForm) -> Mes
         source=Message.Source.STAFF,
         client=f"staff:{request.user.pk}",
         files=form.cleaned_data["uploads"],
-        several=form.reaches != 1,
+        several=form.people_count != 1,
     )

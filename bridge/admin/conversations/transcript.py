@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bridge.admin.conversations.attachments import is_picture
-from bridge.admin.conversations.messages import named, with_details
+from bridge.admin.conversations.messages import add_sender_names, prefetch_details
 from bridge.models import Attachment, Conversation, Delivery, Message, State
 from bridge.operations.replay import why_not_release
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 PAGE = 40
 # Shown small, in the middle: nobody said them.
-ASIDES = ("event", "unsupported")
+ASIDE_KINDS = ("event", "unsupported")
 # What is worth a mark in a transcript, worst first.
-WORST = (State.DEAD, State.UNCERTAIN, State.HELD, State.SENDING, State.PENDING, State.SKIPPED, State.DELIVERED)
+BY_SEVERITY = (State.DEAD, State.UNCERTAIN, State.HELD, State.SENDING, State.PENDING, State.SKIPPED, State.DELIVERED)
 
 
 @dataclass(slots=True)
@@ -29,16 +29,16 @@ class Bubble:
     feedback: list[Message] = field(default_factory=list)
 
     @property
-    def aside(self) -> bool:
-        return self.message.kind in ASIDES
+    def is_aside(self) -> bool:
+        return self.message.kind in ASIDE_KINDS
 
     @property
-    def worst(self) -> Delivery | None:
+    def worst_delivery(self) -> Delivery | None:
         """The delivery that says most about this message."""
-        return min(self.deliveries, key=lambda delivery: WORST.index(State(delivery.state)), default=None)
+        return min(self.deliveries, key=lambda delivery: BY_SEVERITY.index(State(delivery.state)), default=None)
 
     @property
-    def undecided(self) -> Delivery | None:
+    def delivery_to_decide(self) -> Delivery | None:
         """The delivery of this message that waits for a person's decision."""
         return next((delivery for delivery in self.deliveries if not why_not_release(delivery)), None)
 
@@ -56,14 +56,14 @@ class Transcript:
     older: int | None  # the id before which there is more
 
 
-def read(conversation: Conversation, before: int | None = None) -> Transcript:
+def read_page(conversation: Conversation, before: int | None = None) -> Transcript:
     """The newest PAGE messages, or those before an id; six queries."""
     rows = conversation.messages.defer("raw", "reply_address").order_by("-id")
     if before:
         rows = rows.filter(pk__lt=before)
-    found = list(with_details(rows)[: PAGE + 1])
+    found = list(prefetch_details(rows)[: PAGE + 1])
     shown = found[:PAGE][::-1]
-    named(shown)
+    add_sender_names(shown)
     older = shown[0].pk if len(found) > PAGE else None
     return Transcript(_bubbles(conversation, shown), older)
 
@@ -80,7 +80,7 @@ def _feedback(conversation: Conversation, judged: Iterable[int]) -> list[Message
     """Events that judge one of these messages: shown with it."""
     events = conversation.messages.filter(kind="event", reply_to__in=list(judged)).defer("raw", "reply_address")
     rows = list(events.order_by("id"))
-    named(rows)
+    add_sender_names(rows)
     return rows
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
 # So many codes are listed at most.
-MOST_CODES = 60
+MAX_CODES = 60
 
 
 class CodeFilter(admin.SimpleListFilter):
@@ -87,7 +87,7 @@ def causes() -> list[dict[str, Any]]:
 def counted() -> list[tuple[str, str, str, int]]:
     """State, reason, code, and how many of the newest failures ended so; each delivery counts once, however often it was tried."""
     rows = failed_with_code().order_by().values_list("state", "reason", "code").annotate(n=Count("id"))
-    return list(rows.order_by("-n", "code")[:MOST_CODES])
+    return list(rows.order_by("-n", "code")[:MAX_CODES])
 
 
 def _query(state: str, reason: str, code: str = "") -> str:

@@ -20,10 +20,10 @@ from django.views.decorators.http import require_POST
 
 from accounts.channels import build_channel
 from bridge.admin.base import ReadOnlyAdmin, local_path, user_of
-from bridge.admin.conversations.messages import DayFilter, named
+from bridge.admin.conversations.messages import DayFilter, add_sender_names
 from bridge.admin.deliveries import replay_report
 from bridge.admin.deliveries.causes import CodeFilter, PossibleReasons, PossibleStates, causes
-from bridge.admin.paging import Counted, row_number
+from bridge.admin.paging import CountedPaginator, row_number
 from bridge.models import Attempt, Delivery, Message, State
 from bridge.operations import replay
 from bridge.operations.codes import RECENT
@@ -53,7 +53,7 @@ VERBS = {
 }
 
 
-class OpenFilter(admin.SimpleListFilter):
+class OpenWorkFilter(admin.SimpleListFilter):
     title, parameter_name = gettext_lazy("open work"), "open"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
@@ -76,11 +76,11 @@ class OpenFilter(admin.SimpleListFilter):
 
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
-    list_display = ("what", "state_word", "why", "where", "target", "tries", "when")
-    instead = {"what": "withheld"}
+    list_display = ("preview", "state_label", "why", "conversation_link", "target", "tries", "when")
+    masked_columns = {"preview": "masked_preview"}
     list_select_related = ("account", "gateway", "endpoint", "message__conversation")
     sortable_by = ("when",)  # by anything else a million rows would be sorted for one page
-    list_filter = (OpenFilter, DayFilter, "state", "reason", "target", "account", "gateway", "endpoint")
+    list_filter = (OpenWorkFilter, DayFilter, "state", "reason", "target", "account", "gateway", "endpoint")
     search_fields = ("message__text",)
     search_help_text = gettext_lazy("Text, id, #number or error code")
     actions = ("replay_selected", "release_selected", "dismiss_selected")
@@ -88,19 +88,19 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
     buttons = {"recall": "bridge.send_message"}
 
     @admin.display(description=gettext_lazy("message"))
-    def what(self, delivery: Delivery) -> str:
-        return _with_part(
+    def preview(self, delivery: Delivery) -> str:
+        return _with_part_number(
             delivery, delivery.message.preview if delivery.message else formatting.recipient_text(delivery)
         )
 
     @admin.display(description=gettext_lazy("message"))
-    def withheld(self, delivery: Delivery) -> str:
-        return _with_part(
+    def masked_preview(self, delivery: Delivery) -> str:
+        return _with_part_number(
             delivery, f"{delivery.message} {HIDDEN}" if delivery.message else formatting.recipient_text(delivery)
         )
 
     @admin.display(description=gettext_lazy("state"), ordering="state")
-    def state_word(self, delivery: Delivery) -> SafeString:
+    def state_label(self, delivery: Delivery) -> SafeString:
         return formatting.state_badge(delivery)
 
     @admin.display(description=gettext_lazy("reason"), ordering="reason")
@@ -114,7 +114,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
         return format_html("<div>{}<br><small>{}</small></div>", reason, said) if said else reason
 
     @admin.display(description=gettext_lazy("conversation"))
-    def where(self, delivery: Delivery) -> SafeString | str:
+    def conversation_link(self, delivery: Delivery) -> SafeString | str:
         conversation = delivery.message.conversation if delivery.message else None
         if conversation is None:
             return "–"
@@ -136,8 +136,8 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
         if not term:
             return queryset, False
         found = search.messages(Message.objects.all(), term, in_text=may_read(user_of(request)))
-        narrowed, _may_repeat = self.narrowed(request, queryset, found, by="message")
-        return queryset.filter(Q(pk__in=_numbered(term)) | Q(pk__in=narrowed.values("pk"))), False
+        by_message, _may_repeat = self.search_results(request, queryset, found, by="message")
+        return queryset.filter(Q(pk__in=_ids_by_number_or_code(term)) | Q(pk__in=by_message.values("pk"))), False
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """Says of what waits why it does, and until when."""
@@ -158,9 +158,9 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
         return [*pages, confirm, report, *super().get_urls()]
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
-        delivery = self.seen(request, object_id)
+        delivery = self.get_or_404(request, object_id)
         if delivery.message:
-            named([delivery.message])
+            add_sender_names([delivery.message])
         attempts = list(delivery.attempts.all())
         reads = may_read(user_of(request))
         if not reads:
@@ -169,11 +169,11 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
         context = {
             "delivery": delivery,
             "waits": waiting_text(wait) if wait else "",
-            "attempts": [_timed(attempt) for attempt in attempts],
+            "attempts": [_attempt_row(attempt) for attempt in attempts],
             "cannot_replay": replay.why_not_replay(delivery),
             "may_recall": _can_recall(delivery),
             "cannot_release": replay.why_not_release(delivery),
-            "may_dismiss": _worth_dismissing(delivery),
+            "may_dismiss": _can_dismiss(delivery),
         }
         title = _("Delivery #%(id)s") % {"id": delivery.pk}
         return replay_report.refresh_while_moving(
@@ -229,7 +229,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
         verb = request.POST.get("verb", "")
         if verb not in VERBS:
             raise BadRequest
-        self.need(request, VERBS[verb])
+        self.require(request, VERBS[verb])
         numbers = map(row_number, request.POST.get("ids", "").split(","))
         ids = [number for number in numbers if number is not None][:BULK_SIZE]
         if "sure" not in request.POST:
@@ -238,13 +238,13 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
         back = local_path(request.POST.get("back", ""), self.url("changelist"))
         return HttpResponseRedirect(self.url("replayed") if replay_report.begins_with(request, verb, back) else back)
 
-    def press_recall(self, request: HttpRequest, delivery: Delivery) -> None:
+    def run_recall(self, request: HttpRequest, delivery: Delivery) -> None:
         try:
             outbox.recall(delivery)
         except (outbox.CannotSend, ChannelError) as error:
             messages.error(request, str(error))
         else:
-            self.did(request, delivery, _("Recalled: it is no longer shown in the chat."))
+            self.notify_and_audit(request, delivery, _("Recalled: it is no longer shown in the chat."))
 
     def _replay(self, request: HttpRequest, ids: list[int]) -> None:
         done = replay.replay(ids, user_of(request), twice="twice" in request.POST)
@@ -285,13 +285,13 @@ class DeadLetterAdmin(DeliveryAdmin):
     """The same list, of what failed and nobody has dealt with, grouped by cause at the top. A page of `DeliveryAdmin`."""
 
     change_list_template = "admin/bridge/dead_letters.html"
-    pages = Counted
+    pages = CountedPaginator
     list_disable_select_all = False
     empty_hint = gettext_lazy("No open failures.")
 
     def get_list_filter(self, request: HttpRequest) -> Any:
         possible = {"state": ("state", PossibleStates), "reason": ("reason", PossibleReasons)}
-        chosen = [possible.get(str(each), each) for each in self.list_filter if each is not OpenFilter]
+        chosen = [possible.get(str(each), each) for each in self.list_filter if each is not OpenWorkFilter]
         return [CodeFilter, *chosen]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
@@ -306,14 +306,14 @@ class DeadLetterAdmin(DeliveryAdmin):
         return super().changelist_view(request, context)
 
 
-def _numbered(term: str) -> list[int]:
+def _ids_by_number_or_code(term: str) -> list[int]:
     """The delivery or message with this number, as pages print it, and the newest failures with this error code."""
     number = row_number(term.removeprefix("#"))
     newest = Delivery.objects.filter(DEAD).order_by("-id").values("pk")[:RECENT]
     found = list(Attempt.objects.filter(delivery__in=newest, code=term).values_list("delivery", flat=True))
     if number is not None:
-        named = Delivery.objects.filter(Q(pk=number) | Q(message=number))
-        found += list(named.values_list("pk", flat=True)[:RECENT])
+        add_sender_names = Delivery.objects.filter(Q(pk=number) | Q(message=number))
+        found += list(add_sender_names.values_list("pk", flat=True)[:RECENT])
     return found
 
 
@@ -342,7 +342,7 @@ def decisions(request: HttpRequest) -> list[dict[str, str]]:
     return [{"verb": verb, "label": words[verb]} for verb in allowed]
 
 
-def _with_part(delivery: Delivery, text: str) -> str:
+def _with_part_number(delivery: Delivery, text: str) -> str:
     return f"{text} ({_('part')} {delivery.part + 1})" if delivery.part else text
 
 
@@ -351,7 +351,7 @@ def _why_not(verb: str, delivery: Delivery) -> str:
     return reasons[verb](delivery)
 
 
-def _worth_dismissing(delivery: Delivery) -> bool:
+def _can_dismiss(delivery: Delivery) -> bool:
     return delivery.state in (State.DEAD, State.UNCERTAIN, State.HELD) and delivery.dismissed_at is None
 
 
@@ -360,7 +360,7 @@ def _can_recall(delivery: Delivery) -> bool:
     return bool(sent and delivery.account and isinstance(build_channel(delivery.account), Recall))
 
 
-def _timed(attempt: Attempt) -> dict[str, Any]:
+def _attempt_row(attempt: Attempt) -> dict[str, Any]:
     took = (attempt.finished_at - attempt.started_at).total_seconds() if attempt.finished_at else None
     tone = formatting.OUTCOME_TONES[attempt.outcome] if attempt.outcome else "info"  # type: ignore[index]
     word = attempt.get_outcome_display() if attempt.outcome else _("on its way")

@@ -43,9 +43,9 @@ def begins_with(request: HttpRequest, verb: str, back: str) -> bool:
     return True
 
 
-def report(desk: BridgeAdmin[Delivery], request: HttpRequest) -> HttpResponse:
+def report(page_admin: BridgeAdmin[Delivery], request: HttpRequest) -> HttpResponse:
     """The page of the last replay of whoever asks."""
-    desk.need(request, "bridge.replay_delivery")
+    page_admin.require(request, "bridge.replay_delivery")
     kept = request.session.get("replayed", {"ids": [], "back": ""})
     rows = Delivery.objects.filter(pk__in=kept["ids"])
     counts = dict(rows.order_by().values_list("state").annotate(n=Count("pk")))
@@ -62,9 +62,9 @@ def report(desk: BridgeAdmin[Delivery], request: HttpRequest) -> HttpResponse:
         ],
         "gone": len(kept["ids"]) - sum(counts.values()),
         "left": left,
-        "back": local_path(kept["back"], desk.url("dead_letters")),
+        "back": local_path(kept["back"], page_admin.url("dead_letters")),
     }
-    return refresh_while_moving(desk.page(request, "admin/bridge/replayed.html", _("Replayed"), **context), left)
+    return refresh_while_moving(page_admin.page(request, "admin/bridge/replayed.html", _("Replayed"), **context), left)
 
 
 def refresh_while_moving(page: Page, rows: Iterable[Delivery]) -> Page:

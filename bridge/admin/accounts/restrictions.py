@@ -1,0 +1,51 @@
+"""What the platform does not allow an account to do (`accounts.capabilities`), and trying it again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.utils.translation import gettext_lazy as _
+
+from accounts import capabilities
+from bridge.admin.accounts.panel import AccountPanel, Button, Position
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+    from accounts.models import ChannelAccount
+    from bridge.admin.base import BridgeAdmin
+    from channels_wechat.contract.channel import Channel
+
+# What a platform may refuse, by the names that its errors bring.
+CAPABILITIES = {
+    "custom_send": _("messages to people"),
+    "media": _("files"),
+    "moderation": _("the content check"),
+    "quota": _("counters of calls"),
+    "subscribe_send": _("subscribe messages"),
+    "templates": _("templates of subscribe messages"),
+    "typing": _("the typing indicator"),
+    "user_info": _("names of people"),
+}
+
+
+def facts(account: ChannelAccount, _channel: Channel) -> dict[str, Any] | None:
+    found = capabilities.restrictions(account)
+    rows = [{"row": row, "label": CAPABILITIES.get(row.capability, row.capability)} for row in found]
+    return {"restrictions": rows} if rows else None
+
+
+def try_again(
+    page_admin: BridgeAdmin[ChannelAccount], request: HttpRequest, account: ChannelAccount, _channel: Channel
+) -> None:
+    if capabilities.lift(account, request.POST.get("capability", "")):
+        page_admin.notify_and_audit(request, account, _("The next message that needs it tries it again."))
+
+
+PANEL = AccountPanel(
+    applies_to=lambda _channel: True,
+    template="admin/accounts/panels/restrictions.html",
+    position=Position.ABOVE_FORM,
+    facts=facts,
+    buttons=(Button(name="try_again", run=try_again),),
+)

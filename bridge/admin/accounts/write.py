@@ -1,0 +1,47 @@
+"""Writing to a person who may never have written, for kinds that can send first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import BadRequest
+from django.http import HttpResponseRedirect
+from django.urls import reverse
+
+from bridge.admin.accounts.panel import AccountPanel, Button, Position
+from bridge.people import peers
+from channels_wechat.contract.messages import Peer
+from channels_wechat.contract.pasted import without_invisible
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+    from accounts.models import ChannelAccount
+    from bridge.admin.base import BridgeAdmin
+    from channels_wechat.contract.channel import Channel
+
+MAX_ID_LENGTH = 200
+
+
+def can_send_first(channel: Channel) -> bool:
+    return not channel.cannot_push(Peer("direct", "somebody"))
+
+
+def open_conversation(
+    _page_admin: BridgeAdmin[ChannelAccount], request: HttpRequest, account: ChannelAccount, _channel: Channel
+) -> HttpResponseRedirect:
+    """Go to the conversation with a person; also with whatever else the kind takes as a direct peer."""
+    peer_id = without_invisible(request.POST.get("peer_id", ""))
+    if not peer_id or not peer_id.isprintable() or len(peer_id) > MAX_ID_LENGTH:
+        raise BadRequest
+    conversation = peers.conversation_with(account, "direct", peer_id)
+    return HttpResponseRedirect(reverse("admin:bridge_conversation_change", args=[conversation.pk]))
+
+
+PANEL = AccountPanel(
+    applies_to=can_send_first,
+    template="admin/accounts/panels/write.html",
+    position=Position.STATE,
+    permission="bridge.send_message",
+    buttons=(Button(name="write", run=open_conversation, permission="bridge.send_message"),),
+)

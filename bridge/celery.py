@@ -35,16 +35,16 @@ class SignsOfLife(StartStopStep):
 
 
 class Answering(StartStopStep):
-    """The threads that the bells wake. The signal to end takes their next work from them at once; the worker ends when theirs is done."""
+    """Runs the threads of the topics. They claim nothing more after the signal to end, and the worker ends when their work is done."""
 
     requires = ("celery.worker.components:Pool",)
 
     def create(self, parent: Any) -> Any:
         from bridge.runtime.worker.threads import WorkerThreads  # not before Django has its models
 
-        bells = WorkerThreads()
-        worker_shutting_down.connect(lambda **_kwargs: bells.leave(), weak=False)
-        return bells
+        threads = WorkerThreads()
+        worker_shutting_down.connect(lambda **_kwargs: threads.leave(), weak=False)
+        return threads
 
     def start(self, parent: Any) -> None:
         from bridge.models import Carrier

@@ -43,12 +43,12 @@ def valkey() -> Iterator[redis.Redis]:
     with redis.Redis.from_url(settings.REDIS_URL) as client:
         client.flushall()
         yield client
-        _rung_out(client)
+        _await_published(client)
 
 
-def _rung_out(client: redis.Redis) -> None:
-    """What the test rang for soon was rung, in the order of ringing: it reaches no other test."""
-    if publish._last_notified.cache_info().currsize:
+def _await_published(client: redis.Redis) -> None:
+    """Wait until the wake-ups of this test were published, in their order, so that none reaches another test."""
+    if publish._pending_topics.cache_info().currsize:
         guarded.client.cache_clear()  # a test that took Valkey away; without this each waits five seconds for nobody
         guarded.circuit_breaker.until = 0.0
         with rings(client) as heard, contextlib.suppress(AssertionError):

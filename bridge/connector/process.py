@@ -27,6 +27,7 @@ from bridge.runtime.db.outage import DB_UNAVAILABLE, retry_while_db_down
 from bridge.runtime.db.threads import in_db_thread
 from bridge.runtime.launcher import liveness
 from bridge.runtime.spool.fitting import short_id
+from bridge.runtime.wakeups.publish import Topic, channel_of
 from bridge.security import logs
 from channels_wechat.contract.errors import Action
 from channels_wechat.contract.messages import Content
@@ -117,11 +118,11 @@ class Connector:
         await _ended([owned.task])
 
     async def _listen(self) -> None:
-        """Rings and stops. Losing them costs a look a second, and for a stop the next renewal."""
+        """Listen for wake-ups and stops. A lost wake-up costs a second, a lost stop lasts until the next renewal."""
         while True:
             try:
                 async with self.valkey.pubsub() as subscription:
-                    await subscription.subscribe("bell:ask", stop.STOP_CHANNEL)
+                    await subscription.subscribe(channel_of(Topic.ASK), stop.STOP_CHANNEL)
                     while True:
                         message = await subscription.get_message(ignore_subscribe_messages=True, timeout=5)
                         if message:
@@ -130,7 +131,7 @@ class Connector:
                 await asyncio.sleep(LOOK_SECONDS)
 
     async def _heard(self, channel: str, text: str) -> None:
-        if channel == "bell:ask":
+        if channel == channel_of(Topic.ASK):
             for owned in self.owned.values():
                 owned.wake.set()
         else:

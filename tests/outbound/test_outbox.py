@@ -158,7 +158,7 @@ def test_what_an_agent_says_is_kept_in_any_case() -> None:
     assert message.deliveries.get().error
 
 
-def test_the_doorbell_rings_after_the_commit(django_capture_on_commit_callbacks: object) -> None:
+def test_a_wake_up_is_published_after_the_commit(django_capture_on_commit_callbacks: object) -> None:
     with django_capture_on_commit_callbacks() as callbacks:  # type: ignore[operator]
         send(app())
     assert len(callbacks) == 1

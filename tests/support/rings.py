@@ -1,4 +1,4 @@
-"""Listening to the doorbell, as worker and connector do."""
+"""Listens for wake-ups, as worker and connector do."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class Rings:
         self.subscription = subscription
         self.count: Counter[str] = Counter()
 
-    def rung(self, bell: str = "") -> int:
-        """How often until now, this bell or any."""
+    def rung(self, topic: str = "") -> int:
+        """How often until now, this topic or any."""
         while message := self.subscription.get_message(timeout=0):
             if message["type"] == "pmessage":
-                self.count[message["channel"].decode().removeprefix("bell:")] += 1
-        return self.count[bell] if bell else self.count.total()
+                self.count[message["channel"].decode().removeprefix("wakeup:")] += 1
+        return self.count[topic] if topic else self.count.total()
 
 
 @contextlib.contextmanager
 def rings(client: redis.Redis) -> Iterator[Rings]:
     with client.pubsub() as subscription:
-        subscription.psubscribe("bell:*")
+        subscription.psubscribe("wakeup:*")
         while not subscription.get_message(timeout=1):
             pass
         yield Rings(subscription)

@@ -1,4 +1,4 @@
-"""The doorbell: heard by whoever listens, never raising, never slow; and the drain that answers it."""
+"""Wake-ups: whoever listens gets them, publishing never raises and is never slow; and the pool of threads that works on one."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def _awake() -> Iterator[None]:
     door.circuit_breaker.until = 0.0
 
 
-@pytest.mark.parametrize("bell", list(Topic))
-def test_a_ring_is_heard_by_whoever_listens(valkey: redis.Redis, bell: Topic) -> None:
+@pytest.mark.parametrize("topic", list(Topic))
+def test_a_wake_up_reaches_whoever_listens(valkey: redis.Redis, topic: Topic) -> None:
     with rings(valkey) as heard:
-        notify(bell)
-        notify(bell)
+        notify(topic)
+        notify(topic)
         eventually(lambda: heard.rung() == 2)
-    assert heard.count == {str(bell): 2}
+    assert heard.count == {str(topic): 2}
 
 
 def test_several_bells_at_once(valkey: redis.Redis) -> None:

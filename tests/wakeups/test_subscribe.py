@@ -1,4 +1,4 @@
-"""The threads that bells wake: they hear, outlive what goes wrong, and end in order."""
+"""The threads that wake-ups wake: they work, outlive what goes wrong, and end in order."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Bench:
         return made
 
     def listener(self, *events: threading.Event) -> Listener:
-        made = Listener({f"bell:{number}": event for number, event in enumerate(events)}, self.leaving)
+        made = Listener({f"wakeup:{number}": event for number, event in enumerate(events)}, self.leaving)
         self.begin(made.thread)
         return made
 
@@ -57,7 +57,7 @@ def bench() -> Iterator[Bench]:
         assert not thread.is_alive()
 
 
-# --- a bell's thread ------------------------------------------------------------------------------------------------------------
+# --- a topic's thread -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("error", [ValueError("a defect"), OperationalError("the database is away")])
@@ -70,10 +70,10 @@ def test_whatever_goes_wrong_the_next_ring_finds_it_there(bench: Bench, error: E
 
     responder = bench.responder(work)
     for times in (1, 2):
-        responder.rung.set()
+        responder.wake_event.set()
         eventually(lambda times=times: len(done) == times)
     bench.leaving.set()
-    responder.rung.set()
+    responder.wake_event.set()
 
 
 def test_a_ring_while_it_works_makes_it_work_once_more(bench: Bench) -> None:
@@ -84,10 +84,10 @@ def test_a_ring_while_it_works_makes_it_work_once_more(bench: Bench) -> None:
         gate.acquire(timeout=15)
 
     responder = bench.responder(work)
-    responder.rung.set()
+    responder.wake_event.set()
     eventually(lambda: done)
     for _ring in range(5):
-        responder.rung.set()
+        responder.wake_event.set()
     gate.release()
     eventually(lambda: len(done) == 2)
     bench.leaving.set()
@@ -106,10 +106,10 @@ def test_at_rest_it_holds_no_connection_to_the_database(bench: Bench) -> None:
             found.append(cursor.fetchone()[0])
 
     responder = bench.responder(work)
-    responder.rung.set()
+    responder.wake_event.set()
     eventually(lambda: found and not _connected(found[0]))
     bench.leaving.set()
-    responder.rung.set()
+    responder.wake_event.set()
 
 
 def _connected(pid: int) -> bool:
@@ -141,7 +141,7 @@ def test_it_looks_at_everything_once_it_listens_and_then_hears_each_bell(bench: 
     heard(first)
     heard(second)
     with redis.Redis.from_url(server.url) as client:
-        client.publish("bell:1", "")
+        client.publish("wakeup:1", "")
         heard(second)
         assert not first.is_set()
 
@@ -156,7 +156,7 @@ def test_while_nobody_publishes_it_looks_again_and_again_and_comes_back_by_itsel
         heard(event)
     server.start()
     with redis.Redis.from_url(server.url) as client:
-        eventually(lambda: client.publish("bell:0", ""))
+        eventually(lambda: client.publish("wakeup:0", ""))
         heard(event)
 
 
@@ -191,16 +191,16 @@ def test_a_quiet_night_is_no_reason_to_connect_anew(bench: Bench, server: Valkey
 
 
 @pytest.fixture
-def bells(valkey: redis.Redis) -> Iterator[WorkerThreads]:
-    bells = WorkerThreads()
-    bells.start()
-    yield bells
-    bells.stop()
-    assert not any(thread.is_alive() for thread in bells._threads())
+def threads(valkey: redis.Redis) -> Iterator[WorkerThreads]:
+    threads = WorkerThreads()
+    threads.start()
+    yield threads
+    threads.stop()
+    assert not any(thread.is_alive() for thread in threads._threads())
 
 
 @pytest.mark.django_db(transaction=True)
-def test_each_bell_does_its_work(bells: WorkerThreads, company: SimulatorClient) -> None:
+def test_each_topic_does_its_work(threads: WorkerThreads, company: SimulatorClient) -> None:
     account = app(company.url)
     asked = hear(account, media=(picture("nonsense"),))
     eventually(lambda: asked.deliveries.exists())
@@ -212,18 +212,18 @@ def test_each_bell_does_its_work(bells: WorkerThreads, company: SimulatorClient)
 
 @pytest.mark.django_db(transaction=True)
 def test_whoever_leaves_finishes_what_it_holds_and_takes_nothing_more(
-    bells: WorkerThreads, company: SimulatorClient
+    threads: WorkerThreads, company: SimulatorClient
 ) -> None:
     account = app(company.url)
     company.fault("message/send", "slow_after", times=1, seconds=2)
     first = to_send(account, "under way")
     notify(Topic.SEND)
     eventually(lambda: Attempt.objects.filter(delivery=first, finished_at=None).exists())
-    bells.leave()
+    threads.leave()
     later = to_send(account, "after the stop")
     waiting = hear(account)
     notify(Topic.SEND)
-    bells.stop()
+    threads.stop()
     assert (state(first), outcomes(first)) == (State.DELIVERED, [Outcome.OK])
     assert (row(later).state, row(later).tries) == (State.PENDING, 0)
     assert not waiting.deliveries.exists()

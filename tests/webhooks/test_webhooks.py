@@ -194,7 +194,7 @@ def test_secrets_rotate_under_load_and_no_call_fails(receiver: Recorder, valkey:
     """The receiver changes over some time after each rotation, as people do; the worker is the real one."""
     one, account = endpoint(receiver.url), app()
     known, stop, refused = [one.secret], threading.Event(), []
-    caller = WorkerThreads().drains[Topic.HOOK]
+    caller = WorkerThreads().pools[Topic.HOOK]
 
     def hear_on() -> None:
         """Always some calls ahead of the receiver, and each of them rung for."""
@@ -204,7 +204,7 @@ def test_secrets_rotate_under_load_and_no_call_fails(receiver: Recorder, valkey:
                 hear(account)
                 router.route_waiting()
                 heard += 1
-            caller.news.set()
+            caller.wake_event.set()
 
     def call_on() -> None:
         while not stop.is_set():
@@ -692,7 +692,7 @@ def test_what_waited_for_a_deleted_endpoint_is_skipped_and_kept(receiver: Record
 def test_a_slow_endpoint_holds_up_neither_others_nor_wechat(receiver: Recorder, valkey: redis.Redis) -> None:
     receiver.will(Reply(b"", fault="hang"))
     slow, account = endpoint(receiver.url), app()
-    first, drains = events.test(slow), WorkerThreads().drains
+    first, drains = events.test(slow), WorkerThreads().pools
     thread = threading.Thread(target=in_thread(drains[Topic.HOOK].run))
     thread.start()
     eventually(lambda: receiver.requests)
@@ -724,7 +724,9 @@ def test_no_retry_after_is_too_strange(text: str) -> None:
 
 
 def test_the_worker_listens_for_every_bell() -> None:
-    assert set(WorkerThreads().listener.rung) == {f"bell:{bell}" for bell in Topic} - {"bell:ask"}  # the connector's
+    assert set(WorkerThreads().listener.events) == {f"wakeup:{topic}" for topic in Topic} - {
+        "wakeup:ask"
+    }  # the connector's
 
 
 def test_the_sweep_rings_for_them() -> None:

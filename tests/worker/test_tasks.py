@@ -1,4 +1,4 @@
-"""What a bell or the clock makes the worker do."""
+"""What a wake-up or the clock makes the worker do."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_one_wake_sends_everything_each_lane_in_order(company: SimulatorClient, 
     for number in range(4):
         for person in ("zhangsan", "lisi", "wangwu"):
             to_send(account, str(number), person)
-    WorkerThreads().drains[Topic.SEND].run()
+    WorkerThreads().pools[Topic.SEND].run()
     assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
     for person in ("zhangsan", "lisi", "wangwu"):
         assert [entry["text"] for entry in company.transcript(f"app:{AGENT}:{person}")] == ["0", "1", "2", "3"]
@@ -41,7 +41,7 @@ def test_one_wake_fetches_all_files(company: SimulatorClient) -> None:
     account = app(company.url)
     for _message in range(3):
         hear(account, media=(picture("nonsense"), picture("nonsense")))
-    WorkerThreads().drains[Topic.FETCH].run()
+    WorkerThreads().pools[Topic.FETCH].run()
     assert list(Attachment.objects.values_list("tries", flat=True)) == [1] * 6
     assert not Attachment.objects.filter(error="").exists()
 

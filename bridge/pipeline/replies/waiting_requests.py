@@ -90,9 +90,9 @@ class WakeListener(Listener):
         self.places, self.loop = places, loop
         self.thread.daemon = True  # nobody waits for it at the end of a web process
 
-    def heard(self, message: Mapping[str, Any]) -> None:
+    def on_message(self, message: Mapping[str, Any]) -> None:
         if message["type"] == "message" and not self.leaving.is_set():
             self.loop.call_soon_threadsafe(self.places.wake, message["data"])
 
-    def deaf(self) -> None:
+    def on_disconnect(self) -> None:
         """Those who wait look by themselves."""

@@ -2,7 +2,7 @@
 
 The wheels' own Python APIs add users and open folders when run as root; this module does neither (see `child`). Both servers listen
 on unix sockets only, in a folder nobody else may enter, and end when the process that started them ends. PostgreSQL asks for a password
-besides, which is made once and kept in the data folder. Rows are the queue and Valkey is only the doorbell, so PostgreSQL keeps its full
+besides, which is made once and kept in the data folder. Rows are the queue and Valkey only wakes processes, so PostgreSQL keeps its full
 durability and Valkey saves nothing.
 """
 

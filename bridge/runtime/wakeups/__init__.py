@@ -1,1 +1,1 @@
-"""Telling other processes that there is work, and hearing it from them."""
+"""Tells other processes that there is work, and listens for that."""

@@ -1,6 +1,7 @@
-"""The doorbell: "there is work". Losing a ring costs a second (the sweep rings again), ringing twice costs nothing.
+"""Publishes wake-ups: "there is work". A lost one costs a second, until the sweep publishes it again; a second one costs nothing.
 
-A ring is a publication in Valkey: nobody keeps it, whoever listens hears it at once. Never raises, never waits longer than 100 ms twice.
+A wake-up is a publication in Valkey, which is not stored: whoever listens gets it at once. Publishing never raises, and never waits
+longer than 100 ms twice.
 """
 
 from __future__ import annotations
@@ -15,62 +16,62 @@ from typing import Any
 
 from accounts import valkey
 
-# After a ring from the thread the next one comes so many seconds later, with all that was rung for meanwhile.
+# The thread waits so many seconds after a publication; the next one then has all topics that came meanwhile.
 SOON_SECONDS = 0.005
 
 
 class Topic(StrEnum):
-    FETCH = "fetch"  # media of a message: beside everything else, its addresses die in minutes
+    FETCH = "fetch"  # files of a message: beside everything else, because their addresses expire in minutes
     ROUTE = "route"
     SEND = "send"
-    HOOK = "hook"  # beside SEND: a slow server of somebody's must not hold up what goes to WeChat
-    ASK = "ask"  # heard by the connector, the others by the worker
+    HOOK = "hook"  # beside SEND, because somebody's slow server must not hold up what goes to WeChat
+    ASK = "ask"  # the connector listens for it, the worker for the others
 
 
-def channel_of(bell: Topic) -> str:
-    """Where a ring is published."""
-    return f"bell:{bell}"
+def channel_of(topic: Topic) -> str:
+    """Return the channel of Valkey to which wake-ups of this topic are published."""
+    return f"wakeup:{topic}"
 
 
-def notify(*bells: Topic) -> None:
-    valkey.try_valkey(lambda client: _publish(client, bells), None)
+def notify(*topics: Topic) -> None:
+    valkey.try_valkey(lambda client: _publish(client, topics), None)
 
 
-def notify_soon(*bells: Topic) -> None:
-    """From a thread of its own: a callback neither waits for Valkey nor pays for it."""
-    for bell in bells:
-        _last_notified().put(bell)
+def notify_soon(*topics: Topic) -> None:
+    """Publish from a thread of its own, so that a callback neither waits for Valkey nor pays for it."""
+    for topic in topics:
+        _pending_topics().put(topic)
 
 
 @cache
-def _last_notified() -> queue.SimpleQueue[Topic]:
-    """One queue and one thread for each process."""
-    rung: queue.SimpleQueue[Topic] = queue.SimpleQueue()
-    threading.Thread(target=_notify_on, args=[rung], name="doorbell", daemon=True).start()
-    return rung
+def _pending_topics() -> queue.SimpleQueue[Topic]:
+    """Return the queue of this process, and start its thread the first time."""
+    pending: queue.SimpleQueue[Topic] = queue.SimpleQueue()
+    threading.Thread(target=_publish_pending, args=[pending], name="wakeups", daemon=True).start()
+    return pending
 
 
-def _notify_on(rung: queue.SimpleQueue[Topic]) -> None:
+def _publish_pending(pending: queue.SimpleQueue[Topic]) -> None:
     while True:
-        bells = {rung.get()}
+        topics = {pending.get()}
         with contextlib.suppress(queue.Empty):
             while True:
-                bells.add(rung.get_nowait())
-        notify(*bells)
+                topics.add(pending.get_nowait())
+        notify(*topics)
         time.sleep(SOON_SECONDS)
 
 
 def publish(channel: str, text: str) -> None:
-    """Tell the connector something that is also written in a row."""
+    """Publish a text to a channel. It must also be written in a row, because nobody stores it."""
     valkey.try_valkey(lambda client: client.publish(channel, text), None)
 
 
-def _publish(client: Any, bells: tuple[Topic, ...]) -> None:
-    """In one round trip."""
-    if len(bells) == 1:
-        client.publish(channel_of(bells[0]), "")
-    elif bells:
-        with client.pipeline(transaction=False) as several:
-            for bell in bells:
-                several.publish(channel_of(bell), "")
-            several.execute()
+def _publish(client: Any, topics: tuple[Topic, ...]) -> None:
+    """Publish all topics in one round trip."""
+    if len(topics) == 1:
+        client.publish(channel_of(topics[0]), "")
+    elif topics:
+        with client.pipeline(transaction=False) as pipeline:
+            for topic in topics:
+                pipeline.publish(channel_of(topic), "")
+            pipeline.execute()

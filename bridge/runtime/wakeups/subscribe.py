@@ -1,7 +1,7 @@
-"""Hearing the bells: one connection that listens, and for each bell a thread that works when it is rung.
+"""Listens for wake-ups: one connection for all topics, and a thread for each topic that works when it is woken.
 
-A ring may be lost at any time: with the connection, or before there was one. So whoever has subscribed looks once at everything, and
-while Valkey is away everything is looked at each second.
+A wake-up may be lost at any time: with the connection, or before there was one. So every thread works once after a subscription, and
+each second while Valkey is away.
 """
 
 from __future__ import annotations
@@ -24,35 +24,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 log = logging.getLogger(__name__)
-# How long the listener waits for a word before it asks whether anybody is there, and between two tries to connect.
+# How long the listener waits for a message before it sends a PING, and between two tries to connect. Seconds.
 LOOK_SECONDS = 1.0
-# So many of these questions without an answer, and the connection is taken for lost: nobody else would ever notice.
+# After so many PINGs without an answer the connection counts as lost: nothing else would ever notice.
 MAX_QUIET_SECONDS = 5
 CONNECT_SECONDS = 5
-# A bell's thread keeps its connection to the database this long, for the next ring: to take it anew costs more than to look at a row.
+# A thread keeps its connection to the database this long for the next wake-up: taking it anew costs more than looking at a row.
 REST_SECONDS = 1.0
 
 
 class TopicThread:
-    """A thread that works when its bell is rung: `rung` is set. A ring while it works makes it work once more.
+    """A thread that works when `wake_event` is set. A wake-up while it works makes it work once more.
 
-    It outlives whatever its work raises; the sweep rings again in a second. Once `leaving` is set it ends after the work in hand.
+    It outlives whatever its work raises, because the sweep wakes it again in a second. Once `leaving` is set it ends after the work
+    that it is doing.
     """
 
     def __init__(
-        self, name: str, work: Callable[[], object], leaving: threading.Event, rung: threading.Event | None = None
+        self, name: str, work: Callable[[], object], leaving: threading.Event, wake_event: threading.Event | None = None
     ) -> None:
         self.name, self.work, self.leaving = name, work, leaving
-        self.rung = rung or threading.Event()
-        self.thread = threading.Thread(target=self._run, name=f"bell-{name}")
+        self.wake_event = wake_event or threading.Event()
+        self.thread = threading.Thread(target=self._run, name=f"topic-{name}")
         self.away = logs.Rarely()
 
     def _run(self) -> None:
         while not self.leaving.is_set():
-            if not self.rung.wait(REST_SECONDS):
+            if not self.wake_event.wait(REST_SECONDS):
                 connection.close()  # back to the pool: a thread at rest holds none
-                self.rung.wait()
-            self.rung.clear()
+                self.wake_event.wait()
+            self.wake_event.clear()
             self._work()
         connection.close()
 
@@ -63,19 +64,19 @@ class TopicThread:
         except DB_UNAVAILABLE as error:
             connection.close()
             self.away.note_outage(log, self.name, error)
-        except Exception:  # a defect of ours: the thread must be there for the next ring
+        except Exception:  # a defect of ours: the thread must be there for the next wake-up
             connection.close()
             log.exception("%s failed", self.name)
 
 
 class Listener:
-    """A thread that sets the event of each channel that is published to. Once `leaving` is set it ends within LOOK_SECONDS.
+    """A thread that sets the event of a channel when something is published to it. Once `leaving` is set it ends within LOOK_SECONDS.
 
-    A subclass may do something else with what it hears.
+    A subclass may do something else with a message.
     """
 
-    def __init__(self, rung: Mapping[str, threading.Event], leaving: threading.Event) -> None:
-        self.rung, self.leaving = dict(rung), leaving
+    def __init__(self, events: Mapping[str, threading.Event], leaving: threading.Event) -> None:
+        self.events, self.leaving = dict(events), leaving
         self.valkey = redis.Redis.from_url(
             settings.REDIS_URL,
             socket_timeout=CONNECT_SECONDS,
@@ -83,16 +84,16 @@ class Listener:
             retry=Retry(NoBackoff(), 0),
             decode_responses=True,
         )
-        self.thread = threading.Thread(target=self._run, name="bells")
+        self.thread = threading.Thread(target=self._run, name="wakeups")
 
-    def heard(self, message: Mapping[str, Any]) -> None:
-        """message: as redis-py gives it: type, channel, data."""
-        if event := self.rung.get(message["channel"]):
+    def on_message(self, message: Mapping[str, Any]) -> None:
+        """Set the event of the message's channel. message: as redis-py gives it: type, channel, data."""
+        if event := self.events.get(message["channel"]):
             event.set()
 
-    def deaf(self) -> None:
-        """Nobody is there to listen to; called again and again meanwhile."""
-        for event in self.rung.values():
+    def on_disconnect(self) -> None:
+        """Set every event, because wake-ups may be lost. Called each second until there is a connection again."""
+        for event in self.events.values():
             event.set()
 
     def _run(self) -> None:
@@ -100,23 +101,24 @@ class Listener:
             try:
                 self._listen()
             except (RedisError, OSError):
-                self.deaf()
+                self.on_disconnect()
                 self.leaving.wait(LOOK_SECONDS)
 
     def _listen(self) -> None:
-        """That a channel is subscribed to is a message as well, and counts as a ring."""
+        """Pass on messages until `leaving` is set. The confirmation of a subscription is a message too, and counts as a wake-up."""
         quiet = 0
         with self.valkey.pubsub() as subscription:  # type: ignore[no-untyped-call]
-            subscription.subscribe(*self.rung)
+            subscription.subscribe(*self.events)
             while not self.leaving.is_set():
                 message = subscription.get_message(timeout=LOOK_SECONDS)
                 if message is None:
-                    quiet = self._still_there(subscription, quiet)
+                    quiet = self._ping(subscription, quiet)
                     continue
                 quiet = 0
-                self.heard(message)
+                self.on_message(message)
 
-    def _still_there(self, subscription: redis.client.PubSub, quiet: int) -> int:
+    def _ping(self, subscription: redis.client.PubSub, quiet: int) -> int:
+        """Ask whether the server is there, and return how many times in a row that was needed. Raises ConnectionError."""
         if quiet >= MAX_QUIET_SECONDS:
             raise redis.ConnectionError("nobody answers")
         subscription.ping()

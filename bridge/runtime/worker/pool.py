@@ -1,4 +1,4 @@
-"""Draining: one wake of a worker takes all the work there is, on a bounded pool of threads."""
+"""A bounded pool of threads that, once it is woken, takes work until there is none."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Work = TypeVar("Work")
-# A drain under way looks again at least this often; a finished piece or a new ring makes it look at once. Seconds.
+# A pool that works asks for more at least this often, in seconds; a finished item or a wake-up makes it ask at once.
 LOOK_SECONDS = 0.5
 RENEW_SECONDS = 10
 
 
 class WorkPool(Generic[Work]):
-    """claim(n) takes up to n pieces of work; carry(piece) does one; renew(pieces) keeps the claim on those still under way.
+    """claim(n) takes up to n items of work; process(item) does one; renew(items) keeps the claim on those under way.
 
-    carry returns False where it knows that nothing waited for this piece: then nobody looks for it.
-
-    One drain runs in a process at a time; a call meanwhile only makes it look again.
+    process returns False where it knows that nothing waited for this item, for example behind it in its lane: then no claim is made for
+    it. `run` works in one thread at a time; a call meanwhile only makes it claim once more.
     """
 
     def __init__(
@@ -31,22 +30,22 @@ class WorkPool(Generic[Work]):
         name: str,
         threads: int,
         claim: Callable[[int], Sequence[Work]],
-        carry: Callable[[Work], bool | None],
-        renew: Callable[[Sequence[Work]], object] = lambda _pieces: None,
+        process: Callable[[Work], bool | None],
+        renew: Callable[[Sequence[Work]], object] = lambda _items: None,
     ) -> None:
-        self.threads, self.claim, self.carry, self.renew = threads, claim, carry, renew
+        self.threads, self.claim, self.process, self.renew = threads, claim, process, renew
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self.running = threading.Lock()
-        self.news = threading.Event()
+        self.wake_event = threading.Event()
         self.stopping = threading.Event()
         self.open: dict[Future[None], Work] = {}
-        self.full, self.ended = False, 0
+        self.was_saturated, self.finished = False, 0
         # A busy pool asks for new work when a quarter of it is free, or after LOOK_SECONDS: a claim costs a commit, for one or for many.
-        self.enough = max(1, threads // 4)
+        self.refill_threshold = max(1, threads // 4)
 
     def run(self) -> int:
-        """Returns how many pieces were claimed; 0 at once where a drain is under way."""
-        self.news.set()
+        """Work until there is nothing to claim. Return how many items were claimed; 0 at once where another thread runs."""
+        self.wake_event.set()
         if not self.running.acquire(blocking=False):
             return 0
         try:
@@ -55,38 +54,38 @@ class WorkPool(Generic[Work]):
             self.running.release()
 
     def stop(self) -> None:
-        """Claim nothing more; what is under way is finished."""
+        """Claim nothing more. Items under way are finished."""
         self.stopping.set()
-        self.news.set()
+        self.wake_event.set()
 
     def _run(self) -> int:
         claimed, renewed = 0, time.monotonic()
         while True:
-            self.news.clear()
+            self.wake_event.clear()
             claimed += self._claim()
-            if not self.open and not self.news.is_set():
+            if not self.open and not self.wake_event.is_set():
                 return claimed
-            self.news.wait(LOOK_SECONDS)
+            self.wake_event.wait(LOOK_SECONDS)
             if time.monotonic() - renewed > RENEW_SECONDS:
                 self.renew(list(self.open.values()))
                 renewed = time.monotonic()
 
     def _claim(self) -> int:
-        self.ended = 0
-        self.open = {future: piece for future, piece in self.open.items() if not future.done()}
+        self.finished = 0
+        self.open = {future: item for future, item in self.open.items() if not future.done()}
         free = self.threads - len(self.open)
-        pieces = self.claim(free) if free and not self.stopping.is_set() else []
-        self.full = len(pieces) == free  # then more may wait than there was room for
-        for piece in pieces:
-            self.open[self.pool.submit(self._carry, piece)] = piece
-        return len(pieces)
+        items = self.claim(free) if free and not self.stopping.is_set() else []
+        self.was_saturated = len(items) == free  # then more may wait than there was room for
+        for item in items:
+            self.open[self.pool.submit(self._process, item)] = item
+        return len(items)
 
-    def _carry(self, piece: Work) -> None:
-        look: bool | None = True
+    def _process(self, item: Work) -> None:
+        check_again: bool | None = True
         try:
-            look = self.carry(piece)
+            check_again = self.process(item)
         finally:
-            connection.close()  # back to the pool: a thread at rest holds none
-            self.ended += 1
-            if look is not False or (self.full and self.ended >= self.enough):
-                self.news.set()
+            connection.close()  # back to the pool: an idle thread holds none
+            self.finished += 1
+            if check_again is not False or (self.was_saturated and self.finished >= self.refill_threshold):
+                self.wake_event.set()

@@ -1,4 +1,4 @@
-"""What the clock makes the worker do. Every task is safe to run twice and to lose. What bells make it do is in `threads`."""
+"""The tasks of the clock. Each is safe to run twice and to lose. What a wake-up makes the worker do is in `threads`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PRUNE_SECONDS = 60
 
 
 def by_the_clock(work: Callable[[], None]) -> Any:
-    """A task of Celery's. While the database is away it does nothing: what it has to do is in the rows, and its next run does it."""
+    """Make a Celery task. While the database is away it does nothing, because its next run finds the work in the rows."""
 
     @functools.wraps(work)
     def run() -> None:
@@ -50,14 +50,14 @@ def by_the_clock(work: Callable[[], None]) -> Any:
 
 @by_the_clock
 def sweep() -> None:
-    """Each second: take back what lost processes held, and ring for whatever is due."""
+    """Recover what lost processes had claimed, and wake whoever has due work. Runs each second."""
     claims.sweep()
     moderation.give_up_checks()
     events.tell_account_states()
-    bells = list(claims.due_topics())
-    bells += [Topic.ROUTE] if router.has_unrouted() else []
-    bells += [Topic.FETCH] if storage.has_waiting() else []
-    notify(*bells)
+    topics = list(claims.due_topics())
+    topics += [Topic.ROUTE] if router.has_unrouted() else []
+    topics += [Topic.FETCH] if storage.has_waiting() else []
+    notify(*topics)
     alerts.record_sweep()
     spool_drain.drain()  # of web processes that are gone, or of a folder that was brought back
 

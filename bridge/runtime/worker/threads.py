@@ -1,4 +1,4 @@
-"""What each bell makes the worker do: route, send, fetch files, call webhooks. Each in a thread of its own, beside Celery's.
+"""What a wake-up of each topic makes the worker do: route, send, fetch files, call webhooks. Each has a thread of its own beside Celery's.
 
 Everything here is safe to do twice and to leave undone: the rows are the queue.
 """
@@ -22,31 +22,31 @@ from bridge.runtime.worker.pool import WorkPool
 if TYPE_CHECKING:
     from bridge.models import Delivery
 
-# Files of a message are fetched beside the sending, so that slow answers do not let their addresses die.
+# Files of a message are fetched beside the sending, so that their addresses do not expire while answers are slow.
 FETCH_THREADS = 8
-# A slow endpoint holds one thread, its lane's; so many may be slow in each worker before they hold up other endpoints.
+# A slow webhook endpoint keeps one thread, because its calls are one lane. So many slow ones do not hold up the others.
 HOOK_THREADS = 8
 
 
 class WorkerThreads:
-    """Those of one worker process."""
+    """The threads of one worker process, one for each topic, and the listener that wakes them."""
 
     def __init__(self) -> None:
         self.leaving = threading.Event()
-        self.drains: dict[Topic, WorkPool[Any]] = {
+        self.pools: dict[Topic, WorkPool[Any]] = {
             Topic.SEND: _delivery_pool("send", settings.SEND_THREADS, Carrier.WORKER),
             Topic.HOOK: _delivery_pool("webhook", HOOK_THREADS, Carrier.WEBHOOK),
             Topic.FETCH: WorkPool("fetch", FETCH_THREADS, storage.claim, storage.fetch),
         }
-        self.responders = {
-            bell: TopicThread(bell, drain.run, self.leaving, drain.news) for bell, drain in self.drains.items()
+        self.topic_threads = {
+            topic: TopicThread(topic, pool.run, self.leaving, pool.wake_event) for topic, pool in self.pools.items()
         }
-        self.responders[Topic.ROUTE] = TopicThread(Topic.ROUTE, self.route, self.leaving)
-        rung = {channel_of(bell): responder.rung for bell, responder in self.responders.items()}
-        self.listener = Listener(rung, self.leaving)
+        self.topic_threads[Topic.ROUTE] = TopicThread(Topic.ROUTE, self.route, self.leaving)
+        events = {channel_of(topic): thread.wake_event for topic, thread in self.topic_threads.items()}
+        self.listener = Listener(events, self.leaving)
 
     def route(self) -> None:
-        """In one thread of a process: two would walk the same peers and wait for each other at every lock."""
+        """Route until nothing waits. In one thread only: two would walk the same peers and wait for each other at every lock."""
         while not self.leaving.is_set() and router.route_waiting():
             pass
 
@@ -55,22 +55,22 @@ class WorkerThreads:
             thread.start()
 
     def leave(self) -> None:
-        """Take nothing more on. Returns at once; what is in hand is finished."""
+        """Claim nothing more, and return at once. Work under way is finished."""
         self.leaving.set()
-        for drain in self.drains.values():
-            drain.stop()
-        for responder in self.responders.values():
-            responder.rung.set()
+        for pool in self.pools.values():
+            pool.stop()
+        for thread in self.topic_threads.values():
+            thread.wake_event.set()
 
     def stop(self) -> None:
-        """Returns when what was in hand is finished."""
+        """Claim nothing more, and return when the work under way is finished."""
         if not self.leaving.is_set():
             self.leave()
         for thread in self._threads():
             thread.join()
 
     def _threads(self) -> list[threading.Thread]:
-        return [responder.thread for responder in self.responders.values()] + [self.listener.thread]
+        return [each.thread for each in self.topic_threads.values()] + [self.listener.thread]
 
 
 def _delivery_pool(name: str, threads: int, carrier: Carrier) -> WorkPool[Delivery]:
@@ -80,5 +80,5 @@ def _delivery_pool(name: str, threads: int, carrier: Carrier) -> WorkPool[Delive
         threads,
         lambda free: claims.claim(carrier, holder, free, most=threads if carrier == Carrier.WORKER else None),
         sender.process_delivery,
-        lambda pieces: claims.renew(holder, [piece.pk for piece in pieces]),
+        lambda items: claims.renew(holder, [item.pk for item in items]),
     )

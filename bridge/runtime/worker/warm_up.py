@@ -1,4 +1,4 @@
-"""What a worker or a connector does before it says that it works, so that its first answers are not slower than the later ones.
+"""Prepares a worker or a connector before it reports that it works, so that its first answers are as quick as later ones.
 
 Connections to PostgreSQL and Valkey are opened, the statements that every delivery passes are prepared on each, and the channels of the
 enabled accounts are made. Nothing is claimed and no row is touched.
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 CONNECTIONS = 8
-# psycopg prepares a statement for good when it has come so often on a connection: DATABASES' prepare_threshold, and once more.
+# psycopg prepares a statement on the server after so many runs on a connection: DATABASES' prepare_threshold, and once more.
 TIMES = 3
 TOGETHER_SECONDS = 15
 
 
 def warm_up(carrier: Carrier, *, gateway_id: int | None = None, most: int | None = None) -> None:
-    """Blocks, for some 100 ms. gateway_id, most: as this process claims with (`delivery.claim`).
+    """Blocks, for some 100 ms. gateway_id, most: as this process claims with (`claims.claim`).
 
     While the database is away nothing is done: the process then works without.
     """
@@ -40,10 +40,12 @@ def warm_up(carrier: Carrier, *, gateway_id: int | None = None, most: int | None
     def prepare() -> None:
         try:
             connection.ensure_connection()
-            together.wait(TOGETHER_SECONDS)  # each on a connection of its own: none is handed back before all are open
+            together.wait(
+                TOGETHER_SECONDS
+            )  # so that each has a connection of its own: none is given back before all are open
             prepare_statements(carrier, gateway_id=gateway_id, most=most)
         except BaseException:
-            together.abort()  # nobody waits for this one
+            together.abort()  # the others must not wait for this one
             raise
         finally:
             connection.close()  # back to the pool
@@ -52,8 +54,8 @@ def warm_up(carrier: Carrier, *, gateway_id: int | None = None, most: int | None
     try:
         channels.remember_enabled()
         with ThreadPoolExecutor(count, thread_name_prefix="warm-up") as threads:
-            for done in [threads.submit(prepare) for _ in range(count)]:
-                done.result()
+            for prepared in [threads.submit(prepare) for _ in range(count)]:
+                prepared.result()
     except (*DB_UNAVAILABLE, threading.BrokenBarrierError) as error:
         log.warning("the database is away (%s): the first answers will be slower", type(error).__name__)
     finally:
@@ -61,7 +63,7 @@ def warm_up(carrier: Carrier, *, gateway_id: int | None = None, most: int | None
 
 
 def prepare_statements(carrier: Carrier, *, gateway_id: int | None = None, most: int | None = None) -> None:
-    """On this thread's connection. With values of the same types as later, for others are prepared anew; room for none, and no rows."""
+    """Run each statement on this thread's connection, with values of the types that come later, and so that it touches no row."""
     for _ in range(TIMES):
         claims.claim(carrier, "", 0, gateway_id=gateway_id, most=most)
         settle.open_attempts([])

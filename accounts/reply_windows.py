@@ -17,39 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.db import connection
 from django.utils import timezone
 
+from accounts import sql
 from accounts.models import ReplyWindow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
-
-# More than any window ever granted, so that no use is forgotten while it matters.
-USES_KEPT = 20
-# What leaves in a window's last moments would arrive when it is over.
-MARGIN_SECONDS = 2
-
-_OPEN = """
-INSERT INTO accounts_replywindow AS old (account_id, peer_id, "left", until, last_action_at, sent_times)
-SELECT given.account_id, given.peer_id, given.count, given.until, given.heard, '{}'
-FROM unnest(%s::bigint[], %s::text[], %s::int[], %s::timestamptz[], %s::timestamptz[])
-  AS given(account_id, peer_id, count, until, heard)
-ORDER BY given.account_id, given.peer_id
-ON CONFLICT (account_id, peer_id) DO UPDATE SET
-  "left" = greatest(
-    CASE WHEN old.until > excluded.last_action_at THEN old."left" ELSE 0 END,
-    excluded."left" - (SELECT count(*) FROM unnest(old.sent_times) AS used WHERE used > excluded.last_action_at)),
-  until = greatest(old.until, excluded.until),
-  last_action_at = greatest(old.last_action_at, excluded.last_action_at)"""
-_TAKE = f"""
-UPDATE accounts_replywindow
-SET "left" = "left" - 1, sent_times = (sent_times || %(now)s::timestamptz)[cardinality(sent_times) + 2 - {USES_KEPT}:]
-WHERE account_id = %(account)s AND peer_id = %(peer)s AND "left" > 0 AND until > %(now)s + interval '{MARGIN_SECONDS} s'"""  # noqa: S608  constants
-_GIVE_BACK = """
-UPDATE accounts_replywindow SET "left" = "left" + 1, sent_times = array_remove(sent_times, %(used)s::timestamptz)
-WHERE account_id = %(account)s AND peer_id = %(peer)s AND %(used)s = ANY(sent_times) AND last_action_at <= %(used)s"""
-_EXHAUST = f"""
-UPDATE accounts_replywindow SET "left" = 0, sent_times = array_fill(%(asked)s::timestamptz, ARRAY[{USES_KEPT}])
-WHERE account_id = %(account)s AND peer_id = %(peer)s AND last_action_at <= %(asked)s"""  # noqa: S608  constants
 
 
 class WindowGrant(NamedTuple):
@@ -76,17 +49,17 @@ def open_all(openings: Iterable[WindowGrant]) -> None:
     for at_once in zip_longest(*of_each.values()):
         rows = [(one.account_id, one.peer_id, one.grants, one.until, one.heard) for one in at_once if one]
         with connection.cursor() as cursor:
-            cursor.execute(_OPEN, [list(column) for column in zip(*rows, strict=True)])
+            cursor.execute(sql.OPEN_WINDOWS, [list(column) for column in zip(*rows, strict=True)])
 
 
 def take(account_id: int, peer_id: str, now: datetime) -> bool:
     """One use, which is known by its moment. False: nothing is left, or the window is over."""
-    return _change(_TAKE, account_id, peer_id, now=now)
+    return _change(sql.TAKE, account_id, peer_id, now=now)
 
 
 def give_back(account_id: int, peer_id: str, used: datetime) -> None:
     """The use of that moment, for what the platform certainly did not count. Not where the person did something meanwhile."""
-    _change(_GIVE_BACK, account_id, peer_id, used=used)
+    _change(sql.GIVE_BACK, account_id, peer_id, used=used)
 
 
 def mark_empty(account_id: int, peer_id: str, asked: datetime) -> None:
@@ -94,7 +67,7 @@ def mark_empty(account_id: int, peer_id: str, asked: datetime) -> None:
 
     A deed of which we heard later is not touched: the refusal may have come before it.
     """
-    _change(_EXHAUST, account_id, peer_id, asked=asked)
+    _change(sql.MARK_EMPTY, account_id, peer_id, asked=asked)
 
 
 def remaining(account_id: int, peer_id: str) -> int:
@@ -105,11 +78,11 @@ def remaining(account_id: int, peer_id: str) -> int:
 
 def remaining_of(window: ReplyWindow) -> int:
     """For pages, which have the row."""
-    return window.left if (window.until - timezone.now()).total_seconds() > MARGIN_SECONDS else 0
+    return window.left if (window.until - timezone.now()).total_seconds() > sql.MARGIN_SECONDS else 0
 
 
-def _change(sql: str, account_id: int, peer_id: str, **moment: datetime) -> bool:
+def _change(statement: str, account_id: int, peer_id: str, **moment: datetime) -> bool:
     values: dict[str, Any] = {"account": account_id, "peer": peer_id, **moment}
     with connection.cursor() as cursor:
-        cursor.execute(sql, values)
+        cursor.execute(statement, values)
         return bool(cursor.rowcount)

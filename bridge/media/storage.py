@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import connection
 from django.utils import timezone
 
 from accounts import capabilities
 from accounts.channels import build_channel
+from bridge.media import sql
 from bridge.models import Attachment, AttachmentState
 from bridge.security import logs
 from bridge.security.redaction import redact_text
@@ -38,20 +38,9 @@ MEDIA = "media"
 MAX_DOWNLOAD = 100 * 1024 * 1024
 ADDRESS_TIMEOUT = (5.0, 60.0)
 
-_CLAIM = """
-UPDATE bridge_attachment SET lease_until = statement_timestamp() + make_interval(secs => %(lease)s), tries = tries + 1
-WHERE id IN (
-  SELECT id FROM bridge_attachment
-  WHERE state = 'pending' AND due_at <= statement_timestamp() AND (lease_until IS NULL OR lease_until < statement_timestamp())
-  ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-RETURNING id
-"""
-
 
 def claim(limit: int) -> list[Attachment]:
-    with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"lease": LEASE_SECONDS, "limit": limit})
-        ids = [row[0] for row in cursor.fetchall()]
+    ids = [row.id for row in sql.CLAIM_FILES.fetch(lease=LEASE_SECONDS, limit=limit)]
     return list(Attachment.objects.filter(pk__in=ids).select_related("message__account")) if ids else []
 
 

@@ -1,6 +1,6 @@
 """The figures of /metrics, read from database and Valkey at the scrape, so that the work of every process shows whichever is asked.
 
-No query counts all of a table: open work, failures and the outbox are read by their partial indexes and to MOST rows only, so that
+No query counts all of a table: open work, failures and the outbox are read by their partial indexes and to MAX_COUNT rows only, so that
 neither a million messages nor a hundred thousand in the queue make a scrape slow. What was ever done is counted as it happens.
 """
 
@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from accounts import counters, valkey
 from accounts.models import AccessToken, ChannelAccount, Health
 from bridge.models import Carrier, Incident
+from bridge.operations import sql
 from bridge.runtime.spool import journal
 from openclaw.models import Gateway
 
@@ -26,43 +27,14 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from bridge.runtime.db.prepared import Statement
+
     Totals = dict[counters.Counted, int]
 
 # A figure that stands at this means "this or more".
 MAX_COUNT = 20_000
 # No single query may hold up a scrape; the figures of the database are then left out, and `bridge_database_up` is 0.
 QUERY_TIMEOUT = "2s"
-
-# By the index delivery_lane.
-_OPEN = """
-SELECT target, state, count(*) FROM (
-  SELECT target, state FROM bridge_delivery WHERE state IN ('pending', 'sending', 'held') LIMIT %(most)s) AS open
-GROUP BY target, state"""
-# By the index delivery_held.
-_HELD_BY_REASON = """
-SELECT reason, count(*) FROM (SELECT reason FROM bridge_delivery WHERE state = 'held' LIMIT %(most)s) AS held GROUP BY reason"""
-# By the index delivery_due, the longest due first.
-_OLDEST = """
-SELECT target, extract(epoch FROM statement_timestamp() - min(due_at))::float
-FROM unnest(%(carriers)s::text[]) AS given(carrier), LATERAL (
-  SELECT target, due_at FROM bridge_delivery
-  WHERE state = 'pending' AND bridge_delivery.carrier = given.carrier AND due_at <= statement_timestamp() ORDER BY due_at LIMIT 1000) AS due
-GROUP BY target"""
-# By the index delivery_failures.
-_FAILED = """
-SELECT target, state, count(*) FROM (
-  SELECT target, state FROM bridge_delivery WHERE state IN ('dead', 'uncertain') AND dismissed_at IS NULL LIMIT %(most)s) AS failed
-GROUP BY target, state"""
-# By the index message_unrouted.
-_UNROUTED = """
-SELECT count(*) FROM (SELECT 1 FROM bridge_message WHERE routed_at IS NULL AND direction = 'in' LIMIT %(most)s) AS unrouted"""
-# By the index attachment_due.
-_FILES = "SELECT count(*) FROM (SELECT 1 FROM bridge_attachment WHERE state = 'pending' LIMIT %(most)s) AS waiting"
-# By the index delivery_leased; never more than the turns that the gateways take.
-_TURNS = """
-SELECT gateway_id, count(*) FROM bridge_delivery WHERE state = 'sending' AND target = 'agent' AND gateway_id IS NOT NULL
-GROUP BY gateway_id"""
-_SIZE = "SELECT pg_database_size(current_database())"
 
 # Name in accounts/counters → metric, help.
 COUNTED = {
@@ -154,47 +126,53 @@ def _timed() -> Iterator[Metric]:
     yield from _gateways()
     incidents = Incident.objects.filter(closed_at=None).count()
     yield _gauge("bridge_incidents_open", "What staff were told and is not over.", incidents)
-    yield _gauge("bridge_database_bytes", "Size of the database on disk.", _rows(_SIZE)[0][0])
+    yield _gauge("bridge_database_bytes", "Size of the database on disk.", _figure(sql.DATABASE_SIZE))
 
 
 def _work() -> Iterator[Metric]:
-    open_text = f"Deliveries that are open, by target and state; {MAX_COUNT} means {MAX_COUNT} or more in all."
-    yield _family("bridge_deliveries_open", open_text, ["target", "state"], _rows(_OPEN))
-    held_text = f"Deliveries that are held back, by reason (review: for a person); {MAX_COUNT} means {MAX_COUNT} or more in all."
-    yield _family("bridge_deliveries_held", held_text, ["reason"], _rows(_HELD_BY_REASON))
-    oldest_text = "How long the delivery that has been due longest has been due."
-    yield _family("bridge_delivery_oldest_due_seconds", oldest_text, ["target"], _rows(_OLDEST))
-    failed_text = (
-        f"Failed and uncertain deliveries that nobody dealt with; {MAX_COUNT} means {MAX_COUNT} or more in all."
+    more = f"{MAX_COUNT} means {MAX_COUNT} or more in all."
+    text = f"Deliveries that are open, by target and state; {more}"
+    rows = sql.OPEN_DELIVERIES.fetch(most=MAX_COUNT)
+    yield _family("bridge_deliveries_open", text, ["target", "state"], [((r.target, r.state), r.total) for r in rows])
+    text = f"Deliveries that are held back, by reason (review: for a person); {more}"
+    held = sql.HELD_DELIVERIES.fetch(most=MAX_COUNT)
+    yield _family("bridge_deliveries_held", text, ["reason"], [((row.reason,), row.total) for row in held])
+    text = "How long the delivery that has been due longest has been due."
+    oldest = sql.OLDEST_DUE.fetch(carriers=[str(carrier) for carrier in Carrier])
+    yield _family(
+        "bridge_delivery_oldest_due_seconds", text, ["target"], [((row.target,), row.seconds) for row in oldest]
     )
-    yield _family("bridge_dead_letters", failed_text, ["target", "state"], _rows(_FAILED))
-    yield _gauge("bridge_messages_unrouted", "Messages received and not routed yet.", _rows(_UNROUTED)[0][0])
-    yield _gauge("bridge_files_waiting", "Files that are still to be fetched.", _rows(_FILES)[0][0])
+    text = f"Failed and uncertain deliveries that nobody dealt with; {more}"
+    rows = sql.FAILED_DELIVERIES.fetch(most=MAX_COUNT)
+    yield _family("bridge_dead_letters", text, ["target", "state"], [((r.target, r.state), r.total) for r in rows])
+    unrouted, files = _figure(sql.UNROUTED_MESSAGES, most=MAX_COUNT), _figure(sql.WAITING_FILES, most=MAX_COUNT)
+    yield _gauge("bridge_messages_unrouted", "Messages received and not routed yet.", unrouted)
+    yield _gauge("bridge_files_waiting", "Files that are still to be fetched.", files)
 
 
 def _accounts() -> Iterator[Metric]:
     accounts = list(ChannelAccount.objects.only("name", "kind", "enabled", "state"))
     labels = ["account", "name", "kind"]
-    rows = [(a.pk, a.name, a.kind, int(_works(a))) for a in accounts]
+    rows = [((a.pk, a.name, a.kind), int(_works(a))) for a in accounts]
     yield _family("bridge_account_up", "1: works or was not used yet; 0: fails, stopped, or is off.", labels, rows)
     tokens = list(AccessToken.objects.only("account", "generation", "failure", "lease_until"))
     refreshed = CounterMetricFamily("bridge_token_refreshes", "Access tokens fetched.", labels=["account"])
     for token in tokens:
         refreshed.add_metric([str(token.account_id)], token.generation)
     yield refreshed
-    refused = [(token.account_id, int(token.refused)) for token in tokens]
+    refused = [((token.account_id,), int(token.refused)) for token in tokens]
     yield _family("bridge_token_refused", "1: the platform refused the account's secret.", ["account"], refused)
 
 
 def _gateways() -> Iterator[Metric]:
     gateways = list(Gateway.objects.only("name", "enabled", "state", "owner", "owner_until"))
     now, labels = timezone.now(), ["gateway", "name"]
-    up = [(g.pk, g.name, int(_works(g))) for g in gateways]
+    up = [((g.pk, g.name), int(_works(g))) for g in gateways]
     yield _family("bridge_gateway_up", "1: works or was not used yet; 0: fails, stopped, or is off.", labels, up)
-    owned = [(g.pk, g.name, int(bool(g.owner and g.owner_until and g.owner_until > now))) for g in gateways]
+    owned = [((g.pk, g.name), int(bool(g.owner and g.owner_until and g.owner_until > now))) for g in gateways]
     yield _family("bridge_gateway_owned", "1: a connector holds the connection.", labels, owned)
-    turns = dict(_rows(_TURNS))
-    rows = [(g.pk, g.name, turns.get(g.pk, 0)) for g in gateways]
+    turns = {row.gateway_id: row.total for row in sql.TURNS_UNDER_WAY.fetch()}
+    rows = [((g.pk, g.name), turns.get(g.pk, 0)) for g in gateways]
     yield _family("bridge_agent_turns_open", "Turns of agents under way.", labels, rows)
 
 
@@ -202,17 +180,15 @@ def _works(side: ChannelAccount | Gateway) -> bool:
     return side.enabled and side.state in (Health.NEW, Health.OK)
 
 
-def _rows(sql: str) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, {"most": MAX_COUNT, "carriers": [str(carrier) for carrier in Carrier]})
-        return list(cursor.fetchall())
+def _figure(statement: Statement[sql.Figure], **values: int) -> int:
+    return statement.fetch(**values)[0].figure
 
 
-def _family(name: str, text: str, labels: list[str], rows: Iterable[tuple[Any, ...]]) -> Metric:
-    """rows: the labels' values, and the figure last."""
+def _family(name: str, text: str, labels: list[str], rows: Iterable[tuple[tuple[Any, ...], float]]) -> Metric:
+    """rows: the labels' values, and the figure."""
     family = GaugeMetricFamily(name, text, labels=labels)
-    for row in rows:
-        family.add_metric([str(value) for value in row[:-1]], row[-1])
+    for values, figure in rows:
+        family.add_metric([str(value) for value in values], figure)
     return family
 
 

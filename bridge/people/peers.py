@@ -6,18 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from accounts.person_ids import person_id
 from bridge.models import Contact, Conversation
-from bridge.runtime.db.prepared import execute_prepared
+from bridge.people import sql
 from channels_wechat.contract.messages import Peer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from accounts.models import ChannelAccount
-
-# Locks the peer of each row that has these columns. Whoever locks several sorts them, or two transactions wait for each other.
-LOCK = "pg_advisory_xact_lock(hashtextextended(account_id || '/' || peer_kind || '/' || peer_id, 7))"
-_LOCK_ONE = f"""
-SELECT {LOCK} FROM (VALUES (%(account)s::bigint, %(kind)s::text, %(id)s::text)) AS peer(account_id, peer_kind, peer_id)"""  # noqa: S608  constants
 
 
 def peer_of(kind: str, peer_id: str, reply: str = "") -> Peer:
@@ -27,7 +22,7 @@ def peer_of(kind: str, peer_id: str, reply: str = "") -> Peer:
 
 def lock(account_id: int, peer_kind: str, peer_id: str) -> None:
     """Lock this peer until the transaction ends, so that what is routed or sent gets its place in the lane in the order of the locks."""
-    execute_prepared(_LOCK_ONE, {"account": account_id, "kind": peer_kind, "id": peer_id})
+    sql.LOCK_PEER.fetch(account=account_id, kind=peer_kind, id=peer_id)
 
 
 def conversation_with(account: ChannelAccount, peer_kind: str, peer_id: str) -> Conversation:

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 from django.db.models import F
 
 from bridge.models import Conversation, Route, SessionEpoch
+from bridge.people import sql
 from bridge.pipeline.routing import rules
-from bridge.runtime.db.prepared import execute_prepared
 
 if TYPE_CHECKING:
     from bridge.models import Message
-
-_EPOCH = "SELECT epoch FROM bridge_sessionepoch WHERE key = %(key)s"
 
 
 def key_for(route: Route, message: Message, conversation: Conversation, *, by_row: bool) -> str:
@@ -26,8 +24,8 @@ def key_for(route: Route, message: Message, conversation: Conversation, *, by_ro
     key = rules.session_key_for(route, *owner, by_row=by_row)
     if route.scope == Route.Scope.CONVERSATION:
         return key
-    rows = execute_prepared(_EPOCH, {"key": key})
-    return rules.session_key_for(route, *owner, by_row=by_row, renewals=rows[0][0]) if rows else key
+    found = sql.SESSION_EPOCH.fetch_one(key=key)
+    return rules.session_key_for(route, *owner, by_row=by_row, renewals=found.epoch) if found else key
 
 
 def renew(route: Route, message: Message, conversation: Conversation, *, by_row: bool) -> None:

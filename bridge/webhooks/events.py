@@ -11,15 +11,15 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F, prefetch_related_objects
 from django.utils import timezone
 
 from accounts.models import ChannelAccount
 from bridge.models import Carrier, Delivery, Event, Target, WebhookEndpoint
 from bridge.people import peers
-from bridge.runtime.db.prepared import execute_prepared
 from bridge.runtime.wakeups.publish import Topic, notify
+from bridge.webhooks import sql
 from channels_wechat.contract.text import clean_json
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from bridge.models import Conversation, Message
 
 TEST = "webhook.test"
-_LISTENING = """
-SELECT id, account_id FROM bridge_webhookendpoint WHERE enabled AND %(event)s::text = ANY(events) ORDER BY id"""
 
 
 def received(messages: Sequence[Message]) -> None:
@@ -95,8 +93,7 @@ def _tell(event: Event, account_id: int | None, what: Callable[[], tuple[str, di
 
 def _listening(event: Event) -> list[WebhookEndpoint]:
     """In the order they were made; nothing but whose they are and of which account they hear."""
-    rows = execute_prepared(_LISTENING, {"event": event.value})
-    return [WebhookEndpoint.from_db(connection.alias, ("id", "account_id"), row) for row in rows]
+    return [sql.ENDPOINT.build(row) for row in sql.LISTENING.fetch(event=event.value)]
 
 
 def _concerned(listening: Sequence[WebhookEndpoint], account_id: int | None) -> list[WebhookEndpoint]:

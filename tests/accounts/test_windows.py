@@ -11,7 +11,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from accounts import reply_windows
+from accounts import reply_windows, sql
 from accounts.models import ReplyWindow
 from accounts.reply_windows import WindowGrant
 from tests.support.factories import in_thread, mini, official
@@ -107,7 +107,7 @@ def test_nothing_leaves_from_shortly_before_the_end_on(
     account: ChannelAccount, past: timedelta, expected: bool
 ) -> None:
     reply_windows.open_all([message(account, NOW, (5, 60))])
-    assert take(account, at=NOW + timedelta(seconds=60 - reply_windows.MARGIN_SECONDS) + past) == [expected]
+    assert take(account, at=NOW + timedelta(seconds=60 - sql.MARGIN_SECONDS) + past) == [expected]
 
 
 @pytest.mark.parametrize(("past", "expected"), [*zip(BEFORE_AT_AFTER, (5, 5, 4), strict=True)])
@@ -154,7 +154,7 @@ def test_each_use_is_one_less(account: ChannelAccount) -> None:
 
 def test_a_window_ends(account: ChannelAccount) -> None:
     reply_windows.open_all([deed(account, CLICK)])
-    later(account, 60 - reply_windows.MARGIN_SECONDS)
+    later(account, 60 - sql.MARGIN_SECONDS)
     assert (left(account), take(account)) == (0, [False])
     assert ReplyWindow.objects.get().left == 3
 
@@ -279,11 +279,11 @@ def test_a_refusal_says_nothing_of_a_later_deed(account: ChannelAccount) -> None
 
 
 def test_only_the_last_uses_are_kept(account: ChannelAccount) -> None:
-    for _time in range(reply_windows.USES_KEPT):
+    for _time in range(sql.USES_KEPT):
         reply_windows.open_all([deed(account)])
         take(account, 2)
     kept = ReplyWindow.objects.get().sent_times
-    assert len(kept) == reply_windows.USES_KEPT
+    assert len(kept) == sql.USES_KEPT
     assert kept == sorted(kept)
 
 

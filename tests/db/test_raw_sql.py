@@ -11,12 +11,16 @@ from django.apps import apps
 from django.db import models
 
 from bridge.runtime.db.prepared import Statement
-from tests.structure import code
+from tests.structure import ROOT, code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 INSERT = re.compile(r"INSERT INTO (\w+)(?: AS \w+)? \(([^)]*)\)")
+STATEMENT = re.compile(r"\b(SELECT\b.+\bFROM|INSERT INTO|UPDATE \w+( \w+)? SET|DELETE FROM)\b", re.DOTALL)
+# SQL made of names that are known at run time only (a model's columns, the fields whose key is changed), or without Django.
+BESIDE = {"accounts/rotation.py", "bridge/runtime/db/tables.py", "bridge/runtime/launcher/embedded.py"}
 MODELS = {model._meta.db_table: model for model in apps.get_models()}
 # Tables that a statement of ours inserts into.
 TABLES = {
@@ -30,19 +34,21 @@ TABLES = {
 }
 
 
-def texts() -> Iterator[str]:
-    """Return every string of the product's code; of an f-string what is not computed."""
-    for tree in code().values():
+def texts() -> Iterator[tuple[Path, str]]:
+    """Return every string of the product's code with its file; of an f-string what is not computed."""
+    for path, tree in code().items():
         for node in ast.walk(tree):
             if isinstance(node, ast.JoinedStr):
-                yield "".join(str(part.value) for part in node.values if isinstance(part, ast.Constant))
+                yield path, "".join(str(part.value) for part in node.values if isinstance(part, ast.Constant))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield node.value
+                yield path, node.value
 
 
 def inserts() -> list[tuple[str, set[str]]]:
     """Return the table and the columns of every INSERT, each once."""
-    found = {(table, re.sub(r"[\s\"]", "", columns)) for text in texts() for table, columns in INSERT.findall(text)}
+    found = {
+        (table, re.sub(r"[\s\"]", "", columns)) for _path, text in texts() for table, columns in INSERT.findall(text)
+    }
     return [(table, set(columns.split(","))) for table, columns in sorted(found)]
 
 
@@ -62,6 +68,11 @@ def test_an_insert_names_every_column_that_must_be_given(table: str, columns: se
 
 def test_every_insert_is_read_here() -> None:
     assert {table for table, _columns in inserts()} == TABLES
+
+
+def test_statements_stand_in_modules_of_their_own() -> None:
+    files = {path.relative_to(ROOT) for path, text in texts() if STATEMENT.search(text)}
+    assert {str(path) for path in files if not path.stem.endswith("sql")} == BESIDE
 
 
 class Pair(NamedTuple):

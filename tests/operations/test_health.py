@@ -18,9 +18,10 @@ from django.utils import timezone
 from accounts import counters, valkey
 from accounts.models import AccessToken, ChannelAccount
 from bridge.models import Attachment, Delivery, Incident
-from bridge.operations import alerts, health, prometheus
+from bridge.operations import alerts, health, prometheus, sql
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.types import Failure
+from bridge.runtime.db.prepared import Statement
 from channels_wechat.contract.errors import Action
 from tests.support.callbacks import Reply, call, from_app
 from tests.support.factories import app, claimed, gateway, hear, picture, route, shift, to_send, turn
@@ -261,7 +262,8 @@ def test_metrics_while_the_database_hangs(lost_database: None, valkey: redis.Red
 
 @pytest.mark.django_db(transaction=True)
 def test_a_slow_query_is_given_up(valkey: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prometheus, "_SIZE", "SELECT pg_sleep(60)")
+    slow = Statement(sql.Figure, "SELECT 1 AS figure FROM pg_sleep(60)")
+    monkeypatch.setattr(sql, "DATABASE_SIZE", slow)
     began = time.monotonic()
     assert scrape()["bridge_database_up"] == 0
     assert time.monotonic() - began < PATIENCE

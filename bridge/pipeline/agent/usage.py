@@ -10,8 +10,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from accounts import counters
+from bridge.pipeline.agent import sql
 from bridge.runtime.db.batching import GroupCommit
-from bridge.runtime.db.prepared import execute_prepared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
 # The columns of `Usage`, of which /metrics counts the tokens by kind and model.
 TOKENS = ("input", "output", "cache_read", "cache_write")
-UPDATE = """
-UPDATE bridge_attempt t SET usage = x.usage
-FROM jsonb_to_recordset(%(rows)s::jsonb) AS x(attempt bigint, usage jsonb) WHERE t.id = x.attempt RETURNING t.id
-"""
 
 
 class TurnUsage(NamedTuple):
@@ -35,7 +31,7 @@ class TurnUsage(NamedTuple):
 
 def _store_all(used: Sequence[TurnUsage]) -> list[int]:
     rows = [{"attempt": one.attempt_id, "usage": asdict(one.usage)} for one in used]
-    execute_prepared(UPDATE, {"rows": json.dumps(rows)})
+    sql.STORE_USAGE.fetch(rows=json.dumps(rows))
     for one in used:
         _count(one.usage)
     return [one.attempt_id for one in used]

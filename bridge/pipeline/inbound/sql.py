@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from bridge.models import Conversation, Message
-from bridge.people import peers
+from bridge.people.sql import LOCK
 from bridge.runtime.db.prepared import Statement
 from bridge.runtime.db.tables import Table
 
@@ -123,7 +123,7 @@ WITH waiting AS (
 ), peer AS MATERIALIZED (
   SELECT DISTINCT account_id, peer_kind, peer_id FROM waiting ORDER BY account_id, peer_kind, peer_id
 )
-SELECT account_id, peer_kind, peer_id, {peers.LOCK} AS locked FROM peer""",  # noqa: S608  constants
+SELECT account_id, peer_kind, peer_id, {LOCK} AS locked FROM peer""",  # noqa: S608  constants
 )
 # The unrouted messages of the given peers. LATERAL: each peer's by the index message_unrouted, however many wait of others.
 _UNROUTED = f"""

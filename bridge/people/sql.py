@@ -1,0 +1,30 @@
+"""The statements that every message needs of its peer: the lock, and the session of its person."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from bridge.runtime.db.prepared import Statement
+
+
+class PeerLock(NamedTuple):
+    """locked: empty, what the locking function returns."""
+
+    locked: str
+
+
+class Epoch(NamedTuple):
+    epoch: int
+
+
+# Locks the peer of each row that has these columns, until the transaction ends; a statement that locks several must sort them before.
+LOCK = "pg_advisory_xact_lock(hashtextextended(account_id || '/' || peer_kind || '/' || peer_id, 7))"
+# Lock one peer, and return one row. Reads no table.
+LOCK_PEER = Statement(
+    PeerLock,
+    f"""
+SELECT {LOCK} AS locked
+FROM (VALUES (%(account)s::bigint, %(kind)s::text, %(id)s::text)) AS peer(account_id, peer_kind, peer_id)""",  # noqa: S608  a constant
+)
+# Return how often a session was begun anew, by the unique index on its key; no row where it never was.
+SESSION_EPOCH = Statement(Epoch, "SELECT epoch FROM bridge_sessionepoch WHERE key = %(key)s")

@@ -1,0 +1,61 @@
+"""Rows of every table, for a dump: those that the pages of the admin are tested with, and what they leave out."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from auditlog.models import LogEntry as AuditEntry
+from axes.models import AccessAttempt, AccessAttemptExpiration, AccessFailureLog, AccessLog
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.models import Group, Permission, User
+from django.contrib.contenttypes.models import ContentType
+from django.contrib.sessions.backends.db import SessionStore
+from django.utils import timezone
+from knox.models import AuthToken
+
+from accounts.models import ReplyWindow, Restriction
+from bridge.models import SessionEpoch
+from channels_wechat import KINDS
+from tests.admin import rows
+
+ADMIN = "admin"  # without a password: the tests log in as this user
+
+
+def fill() -> None:
+    """Raises where a row does not fit its table."""
+    world = rows.build()
+    rows.mini_program()
+    rows.account("official_account", "公众号", credentials={**rows.MINI, "answers": "messages"})
+    for kind in sorted(set(KINDS) - {"wecom_app", "wecom_aibot", "mini_program", "official_account"}):
+        rows.account(kind, kind)
+    now = timezone.now()
+    ReplyWindow.objects.create(account=world.app, peer_id="zhangsan", left=3, until=now + timedelta(days=2))
+    Restriction.objects.create(account=world.app, capability="custom_send", code="48001", until=now + timedelta(days=1))
+    SessionEpoch.objects.create(key="agent:main:one", conversation=world.person, epoch=2)
+    _staff(world)
+
+
+def _staff(world: rows.World) -> None:
+    boss = User.objects.create_superuser(ADMIN, "admin@bridge.example", None)
+    boss.groups.add(Group.objects.first())
+    boss.user_permissions.add(Permission.objects.first())
+    AuthToken.objects.create(boss)
+    kind = ContentType.objects.get_for_model(world.app)
+    LogEntry.objects.create(
+        user=boss, content_type=kind, object_id=str(world.app.pk), object_repr=world.app.name, action_flag=CHANGE
+    )
+    AuditEntry.objects.log_create(world.app, action=AuditEntry.Action.UPDATE, changes={"name": ["before", "after"]})
+    seen = {
+        "username": ADMIN,
+        "ip_address": "192.0.2.1",
+        "user_agent": "Browser",
+        "http_accept": "*/*",
+        "path_info": "/admin/login/",
+    }
+    failed = AccessAttempt.objects.create(**seen, get_data="", post_data="", failures_since_start=1)
+    AccessAttemptExpiration.objects.create(access_attempt=failed, expires_at=timezone.now())
+    AccessFailureLog.objects.create(**seen)
+    AccessLog.objects.create(**seen)
+    session = SessionStore()
+    session["seen"] = True
+    session.create()

@@ -17,11 +17,13 @@ from bridge.models import Route
 from bridge.pipeline.delivery.claim_sql import AHEAD_SECONDS, TURN_SECONDS
 from bridge.pipeline.inbound import sql
 from bridge.pipeline.inbound.rate import SenderRate
+from bridge.pipeline.replies.paths import path_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from bridge.models import Conversation, Delivery, Message
+    from bridge.pipeline.replies.paths import ReplyPath
     from channels_wechat.contract.channel import Channel
 
 Peers = list[dict[str, Any]]
@@ -44,6 +46,11 @@ class RoutingContext:
     files: Sequence[tuple[int, str, str]]
     told: Mapping[str, Any]
     person: SenderRate = field(default_factory=SenderRate)
+
+    @property
+    def path(self) -> ReplyPath:
+        """How an answer to the message leaves. May ask the database, so only those ask who need it."""
+        return path_for(self.channel, self.message.account_id)
 
 
 def lock_peers() -> Peers:

@@ -241,7 +241,7 @@ def _decide(case: RoutingContext) -> rules.Decision:
 
 def _delivery_for(case: RoutingContext, decision: rules.Decision, asked: Iterable[Delivery] = ()) -> Delivery:
     """asked: turns of the same conversation whose rows are not written yet."""
-    if paths.is_continue_request(case.message, case.channel, asked):
+    if unread.is_continue_command(case.message) and case.path.is_continue_request(case.message, asked):
         return _skipped(case.message, Reason.READ_ON)
     route, reason = decision.route, _reason(decision, case.conversation)
     if reason or route is None:
@@ -320,7 +320,7 @@ def _welcome(case: RoutingContext) -> None:
     text = message.account.sentence("welcome")
     if not text or paths.welcomes_in_reply(channel, message):
         return
-    if paths.path_for(channel, message.account_id).sends_messages:
+    if case.path.sends_messages:
         key = f"welcome:{case.conversation.pk}:{timezone.localdate():%Y-%m-%d}"
         outbox.answer(message, text, source=Message.Source.BRIDGE, key=key)
 
@@ -328,7 +328,7 @@ def _welcome(case: RoutingContext) -> None:
 def _reply(case: RoutingContext, sentence: str, key: str) -> None:
     """Not where the only way is a reply that this callback cannot have: what cannot be said would be a dead letter."""
     message = case.message
-    if message.kind == "action" or not paths.path_for(case.channel, message.account_id).can_answer(message):
+    if message.kind == "action" or not case.path.can_answer(message):
         return
     outbox.answer(message, message.account.sentence(sentence), source=Message.Source.BRIDGE, key=key)
 

@@ -105,15 +105,18 @@ class ReplyPath:
     # --- what comes in
 
     def is_continue_request(self, message: Message, asked: Iterable[Delivery]) -> bool:
-        """Whether this asks for the next part of an answer. asked: turns under way of which the rows do not tell yet."""
+        """Whether this command asks for the next part of an answer, and is no turn: decided here alone, when it is routed.
+
+        asked: turns under way of which the rows do not tell yet.
+        """
         return False
 
     def answer_poll(self, account: ChannelAccount, query: Mapping[str, str], stream: str) -> HttpReply:
-        """Return what a poll of this stream is answered with."""
+        """Return what a poll of this stream is answered with. Only where `is_polled`."""
         raise NotImplementedError
 
     def still_working(self, query: Mapping[str, str], stream: str) -> Answer:
-        """Return what a poll is answered with while the database is away."""
+        """Return what a poll is answered with while the database is away. Only where `is_polled`."""
         raise NotImplementedError
 
     async def answer_callback(
@@ -124,7 +127,7 @@ class ReplyPath:
         places: WaitSlots,
         threads: Executor,
     ) -> HttpReply:
-        """Return what the callback is answered with that brought this message. Raises NotReady."""
+        """Return what the callback is answered with that brought this message. Only where `answers_callbacks`. Raises NotReady."""
         raise NotImplementedError
 
 
@@ -292,9 +295,3 @@ def holds_requests(kind: str) -> bool:
 def welcomes_in_reply(channel: Channel, message: Message) -> bool:
     """Whether the answer to the callback that brought this message has said the welcome."""
     return isinstance(channel, Passive) and channel.takes_passive(message.raw)
-
-
-def is_continue_request(message: Message, channel: Channel, asked: Iterable[Delivery] = ()) -> bool:
-    """Whether this asks for the next part, and is no turn: the one place where that is decided, when it is routed."""
-    is_command = unread.is_continue_command(message)
-    return is_command and path_for(channel, message.account_id).is_continue_request(message, asked)

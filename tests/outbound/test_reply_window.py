@@ -22,6 +22,7 @@ from bridge.pipeline.delivery import claims
 from bridge.pipeline.delivery.types import Failure, LostLease, OpenAttempt
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox, reply_window
+from bridge.pipeline.outbound.gates import SendContext, pass_gates
 from channels_wechat.contract.errors import Action, ChannelError
 from channels_wechat.contract.messages import Content, Outgoing, Peer, Window
 from tests.support.factories import (
@@ -270,7 +271,7 @@ def test_nobody_overtakes_what_was_released_after_their_claim(people: Crowd, acc
     work_off()
     second = claimed(to_send(account, "second", FAN))
     people.says(account)
-    assert not reply_window.check(second, build_channel(account))
+    assert not pass_gates(SendContext(second))
     assert [state(first), state(second), row(second).tries] == ["pending", "pending", 0]
     work_off()
     assert people.shown() == ["first", "second"]
@@ -354,7 +355,7 @@ def test_a_lost_process_used_its_window_only_where_something_may_have_left(
 ) -> None:
     people.says(account)
     mine = claimed(to_send(account, "hello", FAN))
-    reply_window.check(mine, build_channel(account))
+    assert pass_gates(SendContext(mine))
     shift(mine, lease_until=-1)
     claims.sweep()
     assert (state(mine), left(account)) == ("pending", 5)
@@ -377,7 +378,7 @@ def test_who_lost_the_lease_takes_nothing(people: Crowd, account: ChannelAccount
 def test_the_last_use_may_be_gone_after_an_upload(people: Crowd, account: ChannelAccount) -> None:
     people.says(account)
     mine = claimed(to_send(account, "hello", FAN))
-    assert reply_window.check(mine, build_channel(account))
+    assert pass_gates(SendContext(mine))
     ReplyWindow.objects.update(left=0)
     assert reply_window.consume(OpenAttempt(mine, {})) is None
     reply_window.hold(mine)

@@ -18,7 +18,17 @@ from django.utils.encoding import force_str
 from accounts import counters
 from bridge.models import Attempt, Carrier, Delivery, Outcome, Reason, State
 from bridge.pipeline.delivery import retry_policy, settle_sql
-from bridge.pipeline.delivery.types import AfterSuccess, LostLease, OpenAttempt, Success, next_seq
+from bridge.pipeline.delivery.types import (
+    AfterSuccess,
+    Fail,
+    Hold,
+    LostLease,
+    OpenAttempt,
+    Postpone,
+    Skip,
+    Success,
+    next_seq,
+)
 from bridge.runtime.db.prepared import execute_prepared
 from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.security.redaction import redact, redact_text
@@ -33,7 +43,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from django.db.models import QuerySet
 
-    from bridge.pipeline.delivery.types import Failure
+    from bridge.pipeline.delivery.types import Failure, GateOutcome
 
 
 def open_attempt(delivery: Delivery, request: Any, **more: Any) -> Attempt:
@@ -174,6 +184,29 @@ def postpone(delivery: Delivery, seconds: float, text: str) -> None:
     """sending → pending without a try burned: nothing was asked of the other side."""
     due_at = timezone.now() + timedelta(seconds=seconds)
     _leased_by_us(delivery).update(state=State.PENDING, due_at=due_at, lease_until=None, error=text)
+
+
+def apply(delivery: Delivery, outcome: GateOutcome) -> None:
+    """Write what a gate decided of a delivery whose attempt is not open. Raises LostLease."""
+    if isinstance(outcome, Skip):
+        skip(delivery, None, outcome.reason)
+    elif isinstance(outcome, Fail):
+        if outcome.counts_try:
+            count_try(delivery)
+        fail(delivery, None, outcome.failure)
+    elif isinstance(outcome, Postpone):
+        postpone(delivery, outcome.seconds, outcome.text)
+    else:
+        _apply_hold(delivery, outcome)
+
+
+def _apply_hold(delivery: Delivery, outcome: Hold) -> None:
+    with transaction.atomic() if outcome.before else contextlib.nullcontext():
+        if outcome.before:
+            outcome.before()
+        hold(delivery, outcome.reason, outcome.text, until=outcome.until)
+    if outcome.after:
+        outcome.after()
 
 
 def _check_lease(delivery: Delivery, changed: int) -> None:

@@ -81,6 +81,47 @@ def failure_for(reason: Reason) -> Failure:
     return Failure(Action.PERMANENT, str(reason), force_str(reason.label), reason=reason)
 
 
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """It is not sent, and nothing went wrong."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """It cannot be sent as it is, or not now. counts_try: what failed burns a try although no attempt was opened."""
+
+    failure: Failure
+    counts_try: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """It waits for somebody. until: when whoever waits for something looks again.
+
+    before: called in the transaction that holds it; after: called when it is held.
+    """
+
+    reason: Reason
+    text: str = ""
+    until: datetime | None = None
+    before: Callable[[], object] | None = None
+    after: Callable[[], object] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Postpone:
+    """It is sent later, and burns no try."""
+
+    seconds: float
+    text: str = ""
+
+
+# What a gate says of a delivery that it does not let pass.
+GateOutcome = Skip | Fail | Hold | Postpone
+
+
 class HttpReply(NamedTuple):
     """part: the delivery to be confirmed when this was sent."""
 

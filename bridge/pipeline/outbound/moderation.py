@@ -14,6 +14,7 @@ of scripts are not checked. A text's verdict comes at once, a file's within half
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -28,7 +29,7 @@ from bridge.models import Attachment, Delivery, Message, Reason, State, Target
 from bridge.people import peers
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.retry_policy import MAX_TRIES
-from bridge.pipeline.delivery.types import Failure
+from bridge.pipeline.delivery.types import Fail, Failure, Hold
 from bridge.runtime.wakeups.publish import Topic, notify
 from channels_wechat.contract.capabilities import Moderated
 from channels_wechat.contract.errors import Action, ChannelError
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from django.db.models import QuerySet
+
+    from bridge.pipeline.delivery.types import GateOutcome
 
 CAPABILITY = "moderation"
 # WeChat promises a file's verdict within it.
@@ -56,15 +59,22 @@ def applies_to(delivery: Delivery) -> bool:
 
 def hold_if_flagged(delivery: Delivery) -> bool:
     """Check what is still to be checked. True: it does not go on now, and its state says why. Raises LostLease."""
+    outcome = check(delivery)
+    if outcome:
+        settle.apply(delivery, outcome)
+    return outcome is not None
+
+
+def check(delivery: Delivery) -> GateOutcome | None:
+    """Ask the platform about what is still to be checked. None: it may go on."""
     message = _unchecked(delivery) if applies_to(delivery) else None
     channel = cached_by_id(message.account_id)[1] if message else None
     if message is None or not isinstance(channel, Moderated):
-        return False
+        return None
     try:
         return _check(delivery, message, channel)
     except ChannelError as error:
-        _on_error(delivery, error)
-        return True
+        return _on_error(delivery, error)
 
 
 def apply_result(account_id: int, verdict: Mapping[str, Any]) -> None:
@@ -109,38 +119,35 @@ def _unchecked(delivery: Delivery) -> Message | None:
     return message if written else None
 
 
-def _check(delivery: Delivery, message: Message, channel: Moderated) -> bool:
+def _check(delivery: Delivery, message: Message, channel: Moderated) -> GateOutcome | None:
     inbound = delivery.target == Target.AGENT
     person = (inbound and message.sender) or message.peer_id
     files = list(message.attachments.exclude(verdict="pass"))
     if not message.text.strip() and not files:
-        return False
+        return None
     _check_permission(delivery)
     if message.text.strip():
         verdict = channel.check_text(person, message.text)
         if verdict.suggest != "pass":
-            settle.hold(delivery, Reason.REVIEW, _objection_text(channel, _as_result(verdict)))
-            return True
-    return _check_files(delivery, message, channel, person, files) if files else False
+            return Hold(Reason.REVIEW, _objection_text(channel, _as_result(verdict)))
+    return _check_files(message, channel, person, files) if files else None
 
 
-def _check_files(
-    delivery: Delivery, message: Message, channel: Moderated, person: str, files: Sequence[Attachment]
-) -> bool:
+def _check_files(message: Message, channel: Moderated, person: str, files: Sequence[Attachment]) -> Hold:
     address = channel.file_address(message.raw)
     if not address:
         text = _("WeChat shows this file at no public address, so its content check cannot look at it.")
-        settle.hold(delivery, Reason.REVIEW, text)
-        return True
+        return Hold(Reason.REVIEW, text)
     traces = {item.pk: channel.check_media(person, address, item.kind) for item in files}  # type: ignore[arg-type]
     until = timezone.now() + timedelta(minutes=VERDICT_MINUTES)
-    with transaction.atomic():
-        for pk, trace in traces.items():
-            Attachment.objects.filter(pk=pk).update(check_trace=trace[:100], verdict="")
-        text = _("WeChat's content check looks at the file, under the number %s.") % ", ".join(traces.values())
-        settle.hold(delivery, Reason.CHECKING, text, until=until)
-    _apply_early_result(message)
-    return True
+    text = _("WeChat's content check looks at the file, under the number %s.") % ", ".join(traces.values())
+    early = partial(_apply_early_result, message)
+    return Hold(Reason.CHECKING, text, until, before=partial(_store_traces, traces), after=early)
+
+
+def _store_traces(traces: Mapping[int, str]) -> None:
+    for pk, trace in traces.items():
+        Attachment.objects.filter(pk=pk).update(check_trace=trace[:100], verdict="")
 
 
 def _apply_early_result(message: Message) -> None:
@@ -161,7 +168,7 @@ def _check_permission(delivery: Delivery) -> None:
         raise ChannelError("restricted", Action.PERMANENT, text)
 
 
-def _on_error(delivery: Delivery, error: ChannelError) -> None:
+def _on_error(delivery: Delivery, error: ChannelError) -> GateOutcome:
     """Never let through: tried again where that may help, else a person decides."""
     account = delivery.account
     if account:
@@ -172,12 +179,8 @@ def _on_error(delivery: Delivery, error: ChannelError) -> None:
         account.set_state(Health.FAILING, str(error))
     again = _retry_of(delivery, error)
     if again is None:
-        settle.hold(delivery, Reason.REVIEW, _("WeChat did not check this: %s") % error)
-        return
-    if again.action == Action.RETRY:
-        delivery.tries += 1
-        Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder).update(tries=delivery.tries)
-    settle.fail(delivery, None, again)
+        return Hold(Reason.REVIEW, _("WeChat did not check this: %s") % error)
+    return Fail(again, counts_try=again.action == Action.RETRY)
 
 
 def _retry_of(delivery: Delivery, error: ChannelError) -> Failure | None:

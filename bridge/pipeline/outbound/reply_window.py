@@ -23,7 +23,7 @@ from bridge.models import Delivery, Reason
 from bridge.people import peers
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.lanes import lane_of_answers
-from bridge.pipeline.delivery.types import LostLease, OpenAttempt, message_of
+from bridge.pipeline.delivery.types import Hold, LostLease, OpenAttempt, Postpone, message_of
 from bridge.pipeline.outbound import sql
 from bridge.runtime.wakeups.publish import Topic, notify
 from channels_wechat.contract.capabilities import ReplyWindows
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from bridge.models import Attempt, Message
-    from bridge.pipeline.delivery.types import Failure
+    from bridge.pipeline.delivery.types import Failure, GateOutcome
     from channels_wechat.contract.channel import Channel
 
 # So many of a window's messages are kept for the answer to the newest question.
@@ -57,24 +57,21 @@ def uses_quota(channel: Channel, message: Message, payload: Payload) -> bool:
     return isinstance(channel, ReplyWindows) and message.peer_kind == "direct" and channel.uses_window(payload)
 
 
-def check(delivery: Delivery, channel: Channel) -> bool:
-    """Whether it may go now, after it took in what must go with it. False: it waits, and its state says for what. Raises LostLease."""
+def check(delivery: Delivery, channel: Channel) -> GateOutcome | None:
+    """Let one that uses up the window take in what must go with it, or say what it waits for.
+
+    In the caller's transaction, until whose end the peer is locked.
+    """
     message = message_of(delivery)
-    payload = Payload.from_json(delivery.payload)
-    if not uses_quota(channel, message, payload):
-        return True
-    with transaction.atomic():
-        peers.lock(message.account_id, message.peer_kind, message.peer_id)
-        left = reply_windows.remaining(message.account_id, message.peer_id)
-        if not left or (left <= RESERVED_MESSAGES and _newer_question(message)):
-            settle.hold(delivery, Reason.WINDOW, _waiting_text())
-            return False
-        rows = [_WaitingPart(delivery, row) for row in sql.WAITING_PARTS.fetch(own=delivery.pk)]
-        if any(row.is_earlier for row in rows):  # released after this one was claimed
-            settle.postpone(delivery, 0, "")
-            return False
-        _merge_following(delivery, cast("ReplyWindows", channel), rows, left)
-    return True
+    peers.lock(message.account_id, message.peer_kind, message.peer_id)
+    left = reply_windows.remaining(message.account_id, message.peer_id)
+    if not left or (left <= RESERVED_MESSAGES and _newer_question(message)):
+        return Hold(Reason.WINDOW, _waiting_text())
+    rows = [_WaitingPart(delivery, row) for row in sql.WAITING_PARTS.fetch(own=delivery.pk)]
+    if any(row.is_earlier for row in rows):  # released after this one was claimed
+        return Postpone(0)
+    _merge_following(delivery, cast("ReplyWindows", channel), rows, left)
+    return None
 
 
 def consume(asked: OpenAttempt) -> Attempt | None:

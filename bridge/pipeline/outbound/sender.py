@@ -5,21 +5,19 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
-from accounts import capabilities, limits
-from accounts.channels import build_channel, cached_by_id
+from accounts import capabilities
 from accounts.models import Health
 from bridge.media import storage
 from bridge.models import Delivery, Reason, Target
 from bridge.people import peers
-from bridge.pipeline.delivery import lanes, retry_policy, settle
-from bridge.pipeline.delivery.retry_policy import may_have_arrived
-from bridge.pipeline.delivery.types import Failure, LostLease, OpenAttempt, Success, failure_for, message_of
-from bridge.pipeline.outbound import moderation, reply_window
+from bridge.pipeline.delivery import settle
+from bridge.pipeline.delivery.types import Failure, LostLease, OpenAttempt, Success
+from bridge.pipeline.outbound import reply_window
+from bridge.pipeline.outbound.gates import SendContext, pass_gates
 from bridge.pipeline.replies.paths import path_for
 from bridge.runtime.db.batching import GroupCommit
 from bridge.runtime.db.outage import DB_UNAVAILABLE, retry_while_db_down
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bridge.models import Attempt
-    from bridge.pipeline.replies.paths import ReplyPath
-    from channels_wechat.contract.channel import Channel
     from channels_wechat.contract.messages import Receipt
 
 log = logging.getLogger(__name__)
@@ -61,37 +57,10 @@ def process_delivery(delivery: Delivery) -> bool:
 
 
 def _process(delivery: Delivery) -> bool:
-    if post.has_no_endpoint(delivery):
-        settle.skip(delivery, None, Reason.NO_ENDPOINT)
+    context = SendContext(delivery)
+    if not pass_gates(context):
         return True
-    if lanes.is_unread_part(delivery):
-        settle.skip(delivery, None, Reason.UNREAD)
-        return True
-    if retry_policy.is_expired(delivery):
-        settle.fail(delivery, None, failure_for(Reason.TOO_OLD))
-        return True
-    if delivery.target == Target.WEBHOOK:
-        return _call_webhook(delivery)
-    message = message_of(delivery)
-    channel = build_channel(message.account)
-    path = path_for(channel, message.account_id)
-    if reason := path.why_not_send(delivery, message):
-        settle.fail(delivery, None, failure_for(reason))
-        return True
-    if moderation.hold_if_flagged(delivery):
-        return True
-    if path.must_be_fetched(delivery):
-        settle.fail(delivery, None, Failure(Action.READABLE, Action.READABLE, ""))
-        return True
-    if not reply_window.check(delivery, channel):
-        return True
-    counted = limits.applicable(channel.limits, message.peer_kind)
-    pause = limits.take(counted, str(message.account.key), message.peer_id)
-    if pause:
-        text = _("The platform's rate limit is reached; sent as soon as it allows.")
-        settle.postpone(delivery, pause, text)
-        return True
-    return _send(delivery, channel, peers.peer_of(message.peer_kind, message.peer_id, path.address(message)))
+    return _call_webhook(delivery) if delivery.target == Target.WEBHOOK else _send(context)
 
 
 def _call_webhook(delivery: Delivery) -> bool:
@@ -105,18 +74,13 @@ def _call_webhook(delivery: Delivery) -> bool:
     return retry_while_db_down(_settle, Success(delivery, attempt, response=dict(receipt.response)))
 
 
-def _send(delivery: Delivery, channel: Channel, peer: Peer) -> bool:
-    if _dedup_is_over(delivery):
-        text = _("An earlier attempt may have been carried out, and WeCom no longer recognises a repetition of it.")
-        settle.fail(delivery, None, Failure(Action.UNKNOWN, "repeat_window", text))
-        return True
-    payload = Payload.from_json(delivery.payload)
-    counted = reply_window.uses_quota(channel, message_of(delivery), payload)
+def _send(context: SendContext) -> bool:
+    delivery, channel, peer, payload = context.delivery, context.channel, context.peer, context.payload
+    counted = context.uses_quota
     attempt: Attempt | None = None
     try:
         handle = storage.handle_of(channel, payload.file) if payload.file and isinstance(channel, Uploads) else ""
-        swallowed = _dedup_window(delivery, channel, peer, payload)
-        asked = OpenAttempt(delivery, _request(peer, payload), **swallowed)
+        asked = OpenAttempt(delivery, _request(peer, payload), **_dedup_window(context))
         attempt = reply_window.consume(asked) if counted else _opened(asked)
         if attempt is None:
             reply_window.hold(delivery)
@@ -125,16 +89,16 @@ def _send(delivery: Delivery, channel: Channel, peer: Peer) -> bool:
             Outgoing(peer, payload, handle, delivery.platform_key, check_repeats=delivery.dedup_until is not None)
         )
     except ChannelError as error:
-        retry_while_db_down(_failed, delivery, attempt, error, counted)
+        retry_while_db_down(_failed, context, attempt, error, counted)
         return True
-    return retry_while_db_down(_succeeded, delivery, attempt, receipt)
+    return retry_while_db_down(_succeeded, context, attempt, receipt)
 
 
-def _succeeded(delivery: Delivery, attempt: Attempt, receipt: Receipt) -> bool:
-    if _account(delivery).state != Health.OK:
-        _account(delivery).set_state(Health.OK)
-    response = dict(receipt.response)
-    return _settle(Success(delivery, attempt, remote_id=receipt.remote_id, note=str(receipt.note), response=response))
+def _succeeded(context: SendContext, attempt: Attempt, receipt: Receipt) -> bool:
+    if context.account.state != Health.OK:
+        context.account.set_state(Health.OK)
+    note, response = str(receipt.note), dict(receipt.response)
+    return _settle(Success(context.delivery, attempt, remote_id=receipt.remote_id, note=note, response=response))
 
 
 def _opened(asked: OpenAttempt) -> Attempt:
@@ -151,34 +115,33 @@ def _settle(done: Success) -> bool:
     return after.next or after.parts
 
 
-def _failed(delivery: Delivery, attempt: Attempt | None, error: ChannelError, counted: bool) -> None:
+def _failed(context: SendContext, attempt: Attempt | None, error: ChannelError, counted: bool) -> None:
     """Before the attempt was open nothing had left, so an unknown outcome (of an upload) is a plain retry.
 
     counted: the attempt took one of the messages that the person's window allows.
     """
+    delivery, account, payload = context.delivery, context.account, context.payload
     action = Action.RETRY if error.action == Action.UNKNOWN and attempt is None else error.action
-    withheld = capabilities.note(_account(delivery), error)
+    withheld = capabilities.note(account, error)
     if action == Action.CONFIG:
-        _account(delivery).set_state(Health.STOPPED, str(error))
+        account.set_state(Health.STOPPED, str(error))
     elif action in (Action.RETRY, Action.UNKNOWN):
-        _account(delivery).set_state(Health.FAILING, str(error))
+        account.set_state(Health.FAILING, str(error))
     if error.gone:
-        peers.set_subscribed(_account(delivery).pk, message_of(delivery).peer_id, follows=False)
-    payload = Payload.from_json(delivery.payload)
+        peers.set_subscribed(account.pk, context.message.peer_id, follows=False)
     if action != Action.UNKNOWN and payload.file:
         storage.forget_handle(payload.file)
-    if action == Action.PERMANENT and (other := cached_by_id(delivery.account_id or 0)[1].instead(payload, error)):
+    if action == Action.PERMANENT and (other := context.channel.instead(payload, error)):
         _replace(delivery, payload, other)
         action = Action.RETRY
     if action == Action.WINDOW:
         reply_window.hold(delivery, attempt, _failure(error, action))
         return
     if attempt is None and action == Action.RETRY:
-        delivery.tries += 1
-        Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder).update(tries=delivery.tries)
+        settle.count_try(delivery)
     paid = attempt if counted and action != Action.UNKNOWN else None
     then = partial(reply_window.give_back, delivery, paid) if paid else None
-    kept = withheld and _path_now(delivery).must_be_fetched(delivery)
+    kept = withheld and path_for(context.channel, account.pk).must_be_fetched(delivery)
     settle.fail(delivery, attempt, _failure(error, Action.READABLE if kept else action), then)
 
 
@@ -198,20 +161,14 @@ def _failure(error: ChannelError, action: Action) -> Failure:
     return Failure(action, error.code, str(error), error.retry_after, error.max_tries, error.response, reason)
 
 
-def _dedup_is_over(delivery: Delivery) -> bool:
-    """The platform swallowed repetitions of an attempt that may have been carried out, but only until a time that is over."""
-    over = delivery.dedup_until is not None and delivery.dedup_until <= timezone.now()
-    return over and bool(may_have_arrived([delivery.pk]))
-
-
-def _dedup_window(delivery: Delivery, channel: Channel, peer: Peer, payload: Payload) -> dict[str, datetime | None]:
+def _dedup_window(context: SendContext) -> dict[str, datetime | None]:
     """Until when the platform swallows a repetition of this request; nothing: it is not asked to, or can no longer.
 
     The check swallows an honest repetition too ("好的" twice in five minutes), so it is off where the same went to the same
     people within its window; then a time-out is uncertain.
     """
-    window = channel.repeat_window(peer, payload)
-    now = timezone.now()
+    window = context.channel.repeat_window(context.peer, context.payload)
+    delivery, now = context.delivery, timezone.now()
     if not window:
         return {}
     if delivery.dedup_until and delivery.dedup_until > now:
@@ -228,16 +185,6 @@ def _fail_quietly(delivery: Delivery, text: str) -> None:
         settle.fail(delivery, open_attempt, failure)
     except LostLease:
         log.warning("the lease was lost")
-
-
-def _account(delivery: Delivery) -> Any:
-    return cast("Any", delivery.account)
-
-
-def _path_now(delivery: Delivery) -> ReplyPath:
-    """How it can leave by what the platform has just told us."""
-    account, channel = cached_by_id(delivery.account_id or 0)
-    return path_for(channel, account.pk)
 
 
 def _request(peer: Peer, payload: Payload) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Somebody is told when something is wrong: once for each cause, and again when it is over. By e-mail and to a webhook address."""
+"""Alerts staff when something is wrong, once for each cause, and again when it is over. By e-mail and to a webhook address."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 # By what could not be sent: each is tried again with every look, three times a minute.
 unsent: dict[str, logs.Rarely] = {}
 MAX_UNSENT = 100
-# A hiccup is not an incident: failing things are given this long to come back by themselves.
+# A short failure is no incident: accounts and gateways have this long to work again by themselves.
 PATIENCE = timedelta(minutes=2)
 # Work that waits longer than this without a reason of its own means that a process is missing.
 STUCK = timedelta(minutes=5)
@@ -49,7 +49,7 @@ class Problem:
 
 
 def check() -> None:
-    """Open what is new, close what is over, tell what nobody was told."""
+    """Open an incident for each new problem, close those that are over, and send the alerts that are due."""
     troubles = {
         trouble.cause: trouble
         for trouble in [*_accounts_and_gateways(), *_gone(), *_dead_letters(), *_stuck(), *_spooled()]
@@ -65,7 +65,7 @@ def check() -> None:
 
 
 def notify() -> None:
-    """Send what nobody was told yet. Without a channel nothing is sent and nothing is marked as sent."""
+    """Send the alerts that were not sent yet. Without a channel nothing is sent and nothing is marked as sent."""
     if not channels():
         return
     untold = Q(notified_at=None) | Q(closed_at__isnull=False, resolved_notified_at=None)
@@ -75,7 +75,7 @@ def notify() -> None:
 
 
 def channels() -> list[str]:
-    """The names of the settings by which somebody is alerted; empty: alerts are off."""
+    """Return the names of the settings by which staff are alerted; empty where alerts are off."""
     return [name for name in ("ALERT_EMAIL", "ALERT_WEBHOOK_URL") if getattr(settings, name)]
 
 
@@ -106,12 +106,12 @@ def _error_of(send: Callable[[], object]) -> str:
 
 
 def record_sweep() -> None:
-    """The sweep was here; its age is the surest sign that worker and beat do their work."""
+    """Store when the sweep ran last: its age is the surest sign that worker and beat work."""
     valkey.try_valkey(lambda client: client.set("swept", time.time(), ex=86400), None)
 
 
 def _accounts_and_gateways() -> list[Problem]:
-    """Accounts and gateways that stopped, or have been failing for a while."""
+    """Return a problem for each account and gateway that stopped, or has been failing for a while."""
     bad = Q(state=Health.STOPPED) | Q(state=Health.FAILING, state_since__lt=timezone.now() - PATIENCE)
     accounts = ChannelAccount.objects.filter(bad, enabled=True)
     gateways = Gateway.objects.filter(bad, enabled=True)
@@ -135,13 +135,13 @@ def _dead_of(row: dict[str, Any]) -> Problem:
 
 
 def _gone() -> list[Problem]:
-    """Webhooks that were switched off by what they answered, not by staff."""
+    """Return a problem for each webhook that the bridge disabled because of its answers."""
     gone = WebhookEndpoint.objects.filter(enabled=False).exclude(disabled_reason="")
     return [Problem(f"hook:{one.pk}", _("Webhook %s was switched off") % one.name, one.disabled_reason) for one in gone]
 
 
 def _spooled() -> list[Problem]:
-    """Callbacks that wait on this machine's disk. Their drain closes the incident, with what it was."""
+    """Return a problem where callbacks wait on this machine's disk. The drain that stores them closes the incident."""
     waiting = journal.waiting()
     found = []
     if waiting.messages:
@@ -154,7 +154,7 @@ def _spooled() -> list[Problem]:
 
 
 def _stuck() -> list[Problem]:
-    """Due for minutes at the head of its lane, though its account works: worker, beat or connector is not there."""
+    """Return a problem where a delivery is due for minutes although its account works: a worker, beat or connector is missing."""
     late = Delivery.objects.filter(state=State.PENDING, due_at__lt=timezone.now() - STUCK)
     late = late.filter(account__enabled=True).exclude(account__state=Health.STOPPED)
     late = late.exclude(gateway__enabled=False).exclude(gateway__state__in=(Health.STOPPED, Health.FAILING))
@@ -199,7 +199,7 @@ def _title_of(incident: Incident, over: bool) -> str:
 
 
 def _text_of(incident: Incident, over: bool) -> str:
-    """The alert's lines: what, since or until when in the site's zone, and where to look."""
+    """Return the alert's lines: what, since or until when in the site's zone, and where to look."""
     when = timezone.localtime(incident.closed_at if over and incident.closed_at else incident.opened_at)
     since = _("Over since %s.") if over else _("Since %s.")
     page = f"{settings.PUBLIC_URL}/admin/bridge/incident/{incident.pk}/change/" if settings.PUBLIC_URL else ""

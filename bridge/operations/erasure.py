@@ -1,4 +1,4 @@
-"""A person is forgotten where the platform requires it: they stopped following, or withdrew what they had granted.
+"""Erases a person's data where the platform requires it: they stopped following, or withdrew what they had granted.
 
 `pipeline.inbound.pseudonyms` has taken the person's rows out of their name when the event was routed. `run`, by the clock, ends what was
 still to be said to them and erases in batches what was said; each step can be repeated, so whoever is killed in the middle is simply begun
@@ -39,7 +39,7 @@ ERASED_PAYLOAD = {"erased": True}
 
 
 def run() -> int:
-    """Erase what can be erased now; where something is on its way at this moment, next time. Returns how many people are done."""
+    """Erase what can be erased now; a person with something on its way is left for the next run. Return how many people are finished."""
     waiting = Contact.objects.filter(erasure_requested_at__isnull=False).order_by("erasure_requested_at")
     return sum(_erase(contact) for contact in waiting[:PEOPLE])
 
@@ -65,12 +65,12 @@ def _erase(contact: Contact) -> bool:
 
 
 def _end(talk: Conversation) -> None:
-    """Nothing more is said to them, and no agent is asked for them."""
+    """Skip what waits, so that nothing more is sent to them and no agent is asked for them."""
     settle.cancel(Delivery.objects.filter(message__conversation=talk), Reason.GONE)
 
 
 def _busy(talk: Conversation) -> bool:
-    """What is on its way would be written after us: an answer, a result, a file."""
+    """Whether something is on its way whose answer, result or file would be written after the erasure."""
     now = timezone.now()
     sending = Delivery.objects.filter(message__conversation=talk, state=State.SENDING)
     fetched = Attachment.objects.filter(message__conversation=talk, state=AttachmentState.PENDING, lease_until__gt=now)
@@ -99,7 +99,7 @@ def _erase_batch(ids: list[int], name: str) -> None:
 
 
 def _erase_webhook_calls(talk: Conversation) -> bool:
-    """What webhooks were told, or are still to be told, of this conversation. True: some of it is on its way at this moment."""
+    """Erase the webhook calls about this conversation. Return True where one is on its way at this moment."""
     told = Delivery.objects.annotate(talk=CONVERSATION_OF_EVENT).filter(target=Target.WEBHOOK, talk=str(talk.pk))
     while ids := list(told.exclude(state=State.SENDING).values_list("pk", flat=True)[:BATCH]):
         with transaction.atomic():

@@ -1,4 +1,4 @@
-"""For machines that watch: does the process answer, can it work, and what are its figures. Without login, cookies or redirects.
+"""Answers monitoring: does the process answer, can it work, and what are its figures. Without login, cookies or redirects.
 
 /livez    this process answers. For the container's restart: it asks nobody, so that a database's night off restarts nothing.
 /readyz   database, broker and sweep work; else 503 and what is missing. For whoever is called at night.
@@ -45,11 +45,11 @@ VIEWS = frozenset({"/livez", "/readyz", "/metrics"})
 
 
 class Probes:
-    """Those of one web process. Whoever asks /readyz within a second gets the same answer, for each look opens a connection."""
+    """Answers the probes of one web process. Requests for /readyz within a second share an answer, because a check opens a connection."""
 
     def __init__(self, threads: Executor) -> None:
         self.threads = threads
-        self.ready = Batches[None, tuple[int, bytes]](self._look, most=1000)
+        self.ready = Batches[None, tuple[int, bytes]](self._look, max_batch=1000)
         self.seen: tuple[float, tuple[int, bytes]] = (0.0, (503, b""))
 
     async def answer(self, request: Request) -> Response:
@@ -70,7 +70,7 @@ class Probes:
         return [answer] * len(askers)
 
     async def _metrics(self, authorization: str) -> Response:
-        """404 where no token is set, 401 for a wrong one."""
+        """Answer /metrics: 404 where no token is set, 401 for a wrong one."""
         if not settings.METRICS_TOKEN:
             return Response(404)
         if not secrets.compare_digest(authorization.encode(), f"Bearer {settings.METRICS_TOKEN}".encode()):
@@ -79,7 +79,7 @@ class Probes:
 
 
 def readyz() -> tuple[int, bytes]:
-    """200 or 503; the body says of each check "ok", or what is wrong in a word that holds no address and no secret.
+    """Return 200 or 503. The body says of each check "ok", or what is wrong in a word without an address or a secret.
 
     spool: how many callbacks wait on disk for the database.
     """
@@ -96,7 +96,7 @@ def _figures() -> bytes:
 
 
 def database_problem() -> str:
-    """Empty where the database lets us in.
+    """Return what is wrong with the database; empty where it lets us in.
 
     On a connection of its own, for only the making of one has a time limit that holds even where the server is frozen; and past
     the log-in a database that lets nobody in at its limit of connections is not ready either.
@@ -110,7 +110,7 @@ def database_problem() -> str:
 
 
 def broker_problems() -> dict[str, str]:
-    """Of the broker, and of the sweep, which leaves its time there."""
+    """Return what is wrong with the broker, and with the sweep, which stores its time there."""
     try:
         age = sweep_age(cast("str | None", _valkey().get("swept")))
     except (redis.RedisError, OSError) as error:
@@ -120,7 +120,7 @@ def broker_problems() -> dict[str, str]:
 
 
 def _spool_problem(waiting: journal.Waiting) -> str:
-    """Rows that only wait are no trouble of their own: the database is."""
+    """Return what is wrong with the spool. Rows that only wait are no problem of their own: the database is."""
     if not waiting.unreadable:
         return ""
     return f"{waiting.unreadable} callbacks on disk cannot be read: was a key of FIELD_KEYS removed?"
@@ -134,6 +134,6 @@ def _sweep_problem(age: float | None) -> str:
 
 @cache
 def _valkey() -> redis.Redis:
-    """With more patience than `accounts.valkey`: a busy server is no reason to call for help."""
+    """Return a client with longer time-outs than `accounts.valkey`, because a busy server is no reason for an alarm."""
     wait = {"socket_timeout": BROKER_SECONDS, "socket_connect_timeout": BROKER_SECONDS}
     return redis.Redis.from_url(settings.REDIS_URL, retry=Retry(NoBackoff(), 0), decode_responses=True, **wait)

@@ -1,4 +1,4 @@
-"""Whether an account that fails works again: its platform is asked by a call that changes nothing, ever more rarely."""
+"""Finds out whether a failing account works again, by a call that changes nothing, ever more rarely."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ QUIET = timedelta(minutes=10)
 
 
 def probe_failing() -> int:
-    """Ask for every failing account whose time has come. Returns how many were asked. For the clock."""
+    """Probe every failing account that is due. Return how many were probed. Called by the clock."""
     due = Q(next_try_at=None) | Q(next_try_at__lte=timezone.now())
     rows = ChannelAccount.objects.filter(due, enabled=True, state=Health.FAILING).order_by("next_try_at")
     return sum(_take(account) and _probe(account) for account in rows[:PROBE_AT_ONCE])
 
 
 def _take(account: ChannelAccount) -> bool:
-    """Put off the next try before this one, so that of several workers one asks, and a call that hangs is not repeated."""
+    """Postpone the next probe before this one, so that only one of several workers asks, and a call that hangs is not repeated."""
     later = timezone.now() + timedelta(seconds=PROBE_SECONDS[min(account.probes, len(PROBE_SECONDS) - 1)])
     mine = ChannelAccount.objects.filter(pk=account.pk, state=Health.FAILING, enabled=True)
     mine = mine.filter(next_try_at=account.next_try_at)
@@ -35,7 +35,7 @@ def _take(account: ChannelAccount) -> bool:
 
 
 def _probe(account: ChannelAccount) -> bool:
-    """Write what the platform says into the state. A wait that it asks for is kept."""
+    """Ask the platform and store its answer in the account's state. A wait that it asks for is respected."""
     channel = build_channel(account)
     if not channel.test_calls:
         if timezone.now() - account.state_since > QUIET:

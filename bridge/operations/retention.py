@@ -1,4 +1,4 @@
-"""What is kept for a time only: messages for as long as their account says, what was told to webhooks, files, old logins.
+"""Deletes what is kept for a time only: messages (for as long as their account says), webhook calls, files, old logins.
 
 A message goes as a whole, with its deliveries, attempts and files, and only when nothing about it is open: it was routed, no file of it
 is being fetched, and each delivery was delivered, skipped, or dismissed by staff. It never goes before its idempotency key is a week
@@ -41,7 +41,7 @@ BATCH = 500
 PATIENCE = "500ms"
 # A file is written before its row is committed; one this old without a row belongs to nobody.
 ORPHAN_AGE = timedelta(days=1)
-# What is over and only of interest to whoever looks back: closed incidents, log-ins.
+# What is over and only of interest for looking back: closed incidents, logins.
 HISTORY_AGE = timedelta(days=90)
 # A failed login counts for as long as a lock lasts, a day at most; strangers write such rows.
 FAILED_LOGIN_AGE = timedelta(days=1)
@@ -56,7 +56,7 @@ class Pruned:
 
 
 def prune(seconds: float) -> Pruned:
-    """Delete what is older than it is to be kept, in batches, for about this long. What is left then is for the next time."""
+    """Delete what is too old, in batches, for about this long. The next run goes on."""
     deadline, pruned = time.monotonic() + seconds, Pruned()
     for account in _limited():
         pruned.messages += _drain(partial(_prune_messages, account), deadline)
@@ -65,7 +65,7 @@ def prune(seconds: float) -> Pruned:
 
 
 def prunable() -> dict[str, int]:
-    """What `prune` would delete now: name of the account → messages; '' → webhook calls. Counts in full."""
+    """Count what `prune` would delete now: name of the account → messages; '' → webhook calls."""
     counts = {account.name: 0 for account in _limited()}
     for account in _limited():
         counts[account.name] += _old_messages(account).count()
@@ -84,7 +84,7 @@ def sweep_files() -> int:
 
 
 def forget_history() -> None:
-    """Ended sessions and tokens, and what lies long back. Who changed what is kept: it is little, and asked for late."""
+    """Delete ended sessions and tokens, and what is long past. The audit log stays: it is small, and asked for late."""
     long_ago = timezone.now() - HISTORY_AGE
     call_command("clearsessions")
     AuthToken.objects.filter(expiry__lt=timezone.now()).delete()
@@ -99,7 +99,7 @@ def _limited() -> QuerySet[ChannelAccount]:
 
 
 def _drain(batch: Callable[[], int], deadline: float) -> int:
-    """Batch by batch until there is nothing left, or only what others hold."""
+    """Delete batch by batch until nothing is left, or only rows that others have locked."""
     count = 0
     while time.monotonic() < deadline and (done := _patiently(batch)):
         count += done
@@ -138,7 +138,7 @@ def _old_messages(account: ChannelAccount) -> QuerySet[Message]:
 
 
 def _closed(ids: list[int]) -> list[int]:
-    """Those of these messages whose deliveries are now ours to delete: locked, and still done with."""
+    """Return those of the messages whose deliveries are locked by us and still finished, so that they can be deleted."""
     rows = Delivery.objects.filter(message__in=ids)
     ours = set(rows.filter(DONE).select_for_update(skip_locked=True, of=("self",)).values_list("pk", flat=True))
     busy = set(rows.exclude(pk__in=ours).values_list("message_id", flat=True))
@@ -154,7 +154,7 @@ def _prune_webhook_calls() -> int:
 
 
 def _old_webhook_calls() -> QuerySet[Delivery]:
-    """They repeat what messages say, of any account: so they are kept as long as the shortest of all."""
+    """Return webhook calls that are too old. They repeat what messages of any account say, so the shortest retention of all holds."""
     shortest = _limited().aggregate(days=Min("retention_days"))["days"]
     days = min(filter(None, (shortest, settings.RETENTION_DAYS)), default=0)
     calls = Delivery.objects.filter(DONE, target=Target.WEBHOOK)

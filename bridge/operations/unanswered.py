@@ -1,4 +1,4 @@
-"""Questions that no agent was asked: of a conversation that is paused or that staff answer, and of chats without a mapping."""
+"""Finds questions that no agent was asked: of conversations that are paused or that staff answer, and of chats without a mapping."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OFFERED = 200
 
 
 def unanswered(conversation: Conversation) -> list[int]:
-    """The deliveries of what was said while it was paused or staff answered, oldest first; not what somebody answered since."""
+    """Return deliveries of messages that came while it was paused or staff answered, oldest first, without those answered since."""
     answers = Message.objects.filter(conversation=conversation, direction="out")
     answers = answers.filter(source__in=(Message.Source.AGENT, Message.Source.STAFF))
     last = answers.order_by("-id").values_list("pk", flat=True).first() or 0
@@ -26,7 +26,7 @@ def unanswered(conversation: Conversation) -> list[int]:
 
 
 def last_outcomes(conversations: Iterable[Conversation]) -> dict[int, str]:
-    """Conversation → why its newest message was given to no agent; without those whose newest message was."""
+    """Return conversation → why its newest message went to no agent, without conversations whose newest message did."""
     newest = Message.objects.filter(conversation=OuterRef("pk"), direction="in").exclude(kind="event").order_by("-id")
     found = Conversation.objects.filter(pk__in=[row.pk for row in conversations]).order_by()
     messages = dict(found.annotate(newest=Subquery(newest.values("pk")[:1])).values_list("newest", "pk"))

@@ -62,8 +62,8 @@ class Callbacks:
     def __init__(self, threads: Threads) -> None:
         self.threads = threads
         self.places = WaitSlots(capacity.MAX_WAITING_REPLIES)
-        self.accounts = Batches[UUID, "Found | None"](self._find, most=1000)
-        self.rows = Batches[receive.Row, receive.Stored](self._store, most=receive.BATCH_SIZE)
+        self.accounts = Batches[UUID, "Found | None"](self._find, max_batch=1000)
+        self.rows = Batches[receive.Row, receive.Stored](self._store, max_batch=receive.BATCH_SIZE)
         self.line = Line()
         self.notes: set[asyncio.Task[Any]] = set()
         self.draining: asyncio.Task[int] | None = None

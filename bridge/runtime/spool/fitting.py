@@ -1,4 +1,4 @@
-"""Fits what a platform signed into the columns: whatever its values are, a row can be stored. Pure."""
+"""Makes values that a platform signed fit the columns, so that every message can be stored. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_BITS = 1024
 
 
 def fit_message(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of `arrivals.row_of` whose every value its column takes. A value that fits already stays as it is."""
+    """Return a row of `receive.row_of` whose values fit their columns. A value that already fits is left alone."""
     raw = storable_json(row["raw"])
     if "_bridge" in raw and "contacts" in raw["_bridge"]:
         contacts = raw["_bridge"]["contacts"].items()
@@ -41,7 +41,7 @@ def fit_message(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unsupported(row: Mapping[str, Any], error: Exception) -> dict[str, Any]:
-    """The last resort for a row that cannot be stored for a reason of its own: its key and people, and its body as text, cut."""
+    """Return the last resort for a row that cannot be stored as it is: its key and people, and its body as text, cut."""
     body = repr(row["raw"]) if _is_shallow(row["raw"]) else "(nested too deeply)"
     raw = {"cut": clean(body)[:MAX_CUT], "error": type(error).__name__}
     nothing: dict[str, Any] = {"text": "", "media": [], "reply_address": "", "reply_until": None, "occurred_at": None}
@@ -49,7 +49,7 @@ def unsupported(row: Mapping[str, Any], error: Exception) -> dict[str, Any]:
 
 
 def short_id(text: str) -> str:
-    """At most `MAX_ID` characters: a longer one ends with the digest of the whole, so that different ones stay different."""
+    """Return an id of at most `MAX_ID` characters. A longer one ends with the digest of the whole, so that two never become one."""
     text = clean(text)
     if len(text) <= MAX_ID:
         return text
@@ -58,7 +58,7 @@ def short_id(text: str) -> str:
 
 
 def storable_json(value: Any, depth: int = 0) -> Any:
-    """A copy that PostgreSQL takes as jsonb and Python writes."""
+    """Return a copy that PostgreSQL takes as jsonb and Python can write."""
     if depth >= MAX_DEPTH and isinstance(value, (Mapping, list, tuple)):
         return _cut(value)
     if isinstance(value, Mapping):
@@ -93,6 +93,6 @@ def _is_shallow(value: Any, depth: int = 0) -> bool:
 
 
 def _file(item: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {name: clean(str(value)) if isinstance(value, str) else value for name, value in item.items()}
+    fitted = {name: clean(str(value)) if isinstance(value, str) else value for name, value in item.items()}
     limits = (("kind", MAX_FILE_KIND), ("name", MAX_FILE_NAME), ("mime", MAX_MIME))
-    return {**kept, **{name: kept[name][:most] for name, most in limits}}
+    return {**fitted, **{name: fitted[name][:max_length] for name, max_length in limits}}

@@ -40,11 +40,11 @@ LOCK_PAUSE = 0.005
 
 
 class SpoolFull(OperationalError):
-    """Nothing was kept: the spool has reached its size, or the disk does not take more. The platform has to repeat the callback."""
+    """No row was stored: the spool has reached its size, or the disk is full. The platform has to repeat the callback."""
 
 
 def append(rows: Sequence[dict[str, Any]]) -> None:
-    """All of these rows (`arrivals.row_of`) are on the disk when this returns, or none: one write and one fsync. Blocks.
+    """Append rows (`receive.row_of`): all are on the disk when this returns, or none. One write and one fsync; it blocks.
 
     Raises SpoolFull, which is one of `database.AWAY`.
     """
@@ -52,12 +52,12 @@ def append(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def is_in_use() -> bool:
-    """Whether rows of any process wait. New rows must then be appended too, so that they do not overtake. Costs some microseconds."""
+    """Whether rows of any process wait. Then new rows must be appended too, so that none overtakes. It costs some microseconds."""
     return any(name.endswith(SUFFIX) for name in names())
 
 
 def names() -> list[str]:
-    """What is in the folder."""
+    """Return the names of the files in the folder."""
     try:
         return os.listdir(settings.SPOOL_DIR)
     except OSError:
@@ -66,7 +66,7 @@ def names() -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """messages: of which no drain has said yet that all of their file are stored. unreadable: messages that no key opens."""
+    """messages: those in files that no drain has stored completely. unreadable: those that no key opens."""
 
     messages: int = 0
     bytes: int = 0
@@ -74,7 +74,7 @@ class Waiting:
 
 
 def waiting() -> Waiting:
-    """Of every process that uses this folder. Reads the files."""
+    """Count what waits, of every process that uses this folder. It reads the files."""
     found = {SUFFIX: [0, 0], UNREADABLE: [0, 0]}
     for path in map(Path(settings.SPOOL_DIR).joinpath, names()):
         with contextlib.suppress(OSError, KeyError):
@@ -85,13 +85,13 @@ def waiting() -> Waiting:
 
 
 def context(path: Path, offset: int) -> str:
-    """What is authenticated with a line that begins there."""
+    """Return the data that is authenticated with the line at this offset."""
     return f"bridge.spool:{path.stem}:{offset}"
 
 
 @contextlib.contextmanager
 def locked(descriptor: int, seconds: float = 0) -> Iterator[bool]:
-    """Whether the file is ours alone, if need be after so many seconds."""
+    """Lock the file for the time of the block, waiting up to so many seconds. Yields whether that succeeded."""
     deadline = time.monotonic() + seconds
     while not (ours := _try_lock(descriptor)) and time.monotonic() < deadline:
         time.sleep(LOCK_PAUSE)
@@ -121,7 +121,7 @@ def _of_folder(folder: str) -> _Spool:
 
 
 class _Spool:
-    """What one process appends to."""
+    """The spool of one process: it appends to the newest of its files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -139,7 +139,7 @@ class _Spool:
 
     @contextlib.contextmanager
     def _locked_file(self) -> Iterator[_File]:
-        """Ours where it still is in its folder and nobody has it, else a new one: which a drain may find and delete before it is locked."""
+        """Lock the current file, or a new one where it was deleted or is locked: a drain may delete a file before we lock it."""
         file = self.file if self.file and not self.file.broken else _File.create(self.folder)
         while True:
             with locked(file.descriptor, LOCK_SECONDS) as ours:
@@ -149,18 +149,18 @@ class _Spool:
                     return
             file = _File.create(self.folder)
 
-    def _size_of_others(self, mine: _File) -> int:
+    def _size_of_others(self, own_file: _File) -> int:
         total = 0
         with os.scandir(self.folder) as entries:
             for entry in entries:
-                if entry.name != mine.path.name:
+                if entry.name != own_file.path.name:
                     with contextlib.suppress(FileNotFoundError):
                         total += entry.stat().st_size
         return total
 
 
 class _File:
-    """size, count: of the lines that are on the disk for certain. broken: the disk failed, so nothing may be appended behind them."""
+    """size, count: of the lines that are certainly on the disk. broken: the disk failed, so nothing may be appended behind them."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path, self.descriptor = path, descriptor
@@ -185,7 +185,7 @@ class _File:
         return os.fstat(self.descriptor).st_nlink > 0
 
     def append(self, texts: Sequence[str], room: int) -> None:
-        """room: how large this file may become. Raises SpoolFull, OSError."""
+        """Append lines. room: how large this file may become. Raises SpoolFull, OSError."""
         lines = bytearray()
         for text in texts:
             lines += encrypt(text, context(self.path, self.size + len(lines))).encode() + b"\n"
@@ -196,7 +196,7 @@ class _File:
         self.count += len(texts)
 
     def _put_down(self, lines: bytearray) -> None:
-        """After a failed fsync nobody knows what is on the disk: nothing more is written to this file, the next rows get a new one."""
+        """Write and sync. After a failed fsync nobody knows what is on the disk, so the next rows get a new file."""
         try:
             self._write(lines)
             self.broken = True
@@ -212,7 +212,7 @@ class _File:
             rest = rest[os.write(self.descriptor, rest) :]
 
     def _take_back(self) -> None:
-        """The answer will be 503, so nothing of this is kept. An empty file is deleted: it would look like a spool in use."""
+        """Remove the lines of a failed write, because the answer is 503. An empty file is deleted: it would look like a spool in use."""
         try:
             os.ftruncate(self.descriptor, self.size)
             if not self.size:

@@ -1,4 +1,4 @@
-"""What staff are shown of callbacks that were stored on disk: an incident from the first row that a drain stored to the last."""
+"""Tells staff about callbacks that were stored on disk: an incident from the first row that a drain stores to the last."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CAUSE = "spool"
 
 
 class Report:
-    """Of one drain. first, last: when the rows arrived."""
+    """The report of one drain. first, last: when the rows arrived."""
 
     def __init__(self) -> None:
         self.first = self.last = ""
@@ -26,7 +26,7 @@ class Report:
         self.incident: Incident | None = None
 
     def add(self, rows: Sequence[dict[str, Any]]) -> None:
-        """These rows are in the database now."""
+        """Count rows that were stored in the database."""
         times = [row["now"] for row in rows]
         self.first, self.last = min([self.first or times[0], *times]), max(self.last, *times)
         self.count += len(rows)
@@ -34,7 +34,7 @@ class Report:
             self.incident = self._open()
 
     def end(self) -> None:
-        """Nothing waits any more."""
+        """Close the incident: nothing waits any more."""
         if self.incident is None:
             return
         now = timezone.now()

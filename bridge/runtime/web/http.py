@@ -1,4 +1,4 @@
-"""A request and a response as the web server's ASGI interface has them, for what Django does not handle."""
+"""Requests and responses of the ASGI interface, for paths that Django does not handle."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ PLAIN = "text/plain; charset=utf-8"
 
 
 class ClientGone(Exception):
-    """Nobody waits for an answer any more."""
+    """The client closed the connection, so nobody waits for an answer."""
 
 
-# Whoever waits for an answer that is to be settled, has hung up by then: WeChat waits five seconds. A web server that stood still notices
+# After this a client of an answer that is to be settled has hung up: WeChat waits five seconds. A web server that was suspended notices
 # the end of the connection too late.
 GIVEN_UP_SECONDS = 5.0
-# A web server that knows that the connection has ended says so within this time.
+# If the web server knows that the connection has ended, it says so within this time.
 LISTEN_SECONDS = 0.002
 
 
 class Refused(Exception):
-    """The request is not taken. headers: as Response has them. close: the rest of the body is not read."""
+    """The request is refused with this status and text. headers: as in `Response`. The rest of its body is not read."""
 
     def __init__(self, status: int, text: str, **headers: str) -> None:
         super().__init__(text)
@@ -45,7 +45,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Response:
-    """then: called when it was sent to somebody who still listens."""
+    """then: called after the response was sent, if the client is still there."""
 
     status: int
     body: bytes = b""
@@ -63,7 +63,7 @@ class Response:
 
 
 class Request:
-    """scope: with the headers that are read. receive: gives the body piece by piece."""
+    """A request. scope: with the headers that may be read. receive: gives the body piece by piece."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope, self.receive = scope, receive
@@ -74,23 +74,23 @@ class Request:
 
     @cached_property
     def headers(self) -> dict[str, str]:
-        """By name in small letters; of several lines the last one."""
+        """Return the headers by name in small letters; of several lines the last one."""
         return {name.decode("latin-1"): value.decode("latin-1") for name, value in self.scope["headers"]}
 
     @cached_property
     def client(self) -> str:
-        """The address of whoever sent this, as far as trusted proxies vouch for it; empty on a unix socket."""
+        """Return the client's address as trusted proxies report it; empty on a unix socket."""
         peer = (self.scope.get("client") or ("",))[0]
         return proxies.client_of(peer, self.headers.get("x-forwarded-for", ""))
 
     @property
     def declared_length(self) -> int:
-        """0 where the length is not declared, as in chunks."""
+        """Return the declared length of the body; 0 where none is declared, as in chunks."""
         declared = self.headers.get("content-length", "")
         return int(declared) if declared.isascii() and declared.isdigit() else 0
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The body, however it is sent. Raises ClientGone."""
+        """Yield the body piece by piece. Raises ClientGone."""
         more = True
         while more:
             message = await self.receive()
@@ -101,7 +101,7 @@ class Request:
                 yield piece
 
     async def body(self, limit: int, seconds: float) -> bytes | None:
-        """None where it is larger than `limit` bytes. Raises Refused (408) after `seconds`, ClientGone."""
+        """Return the whole body; None where it is larger than `limit` bytes. Raises Refused (408) after `seconds`, ClientGone."""
         if self.declared_length > limit:
             return None
         found, size = [], 0
@@ -117,13 +117,13 @@ class Request:
         return b"".join(found)
 
     def listen(self) -> asyncio.Future[dict[str, Any]]:
-        """For the end of the connection, when the whole body was read. A busy web server tells it too late to who asks only at the end."""
+        """Start to listen for the end of the connection, after the body was read. Asked only at the end, a busy one tells it too late."""
         if self.listening is None:
             self.listening = asyncio.ensure_future(self.receive())
         return self.listening
 
     async def is_over(self) -> bool:
-        """Whether whoever sent this has hung up. To be asked when the whole body was read."""
+        """Whether the client has closed the connection. Ask only after the whole body was read."""
         if time.monotonic() - self.began >= GIVEN_UP_SECONDS:
             return True
         listening = self.listen()

@@ -1,4 +1,4 @@
-"""Django for the pages and the API, behind limits: strangers are told to come again before they cost a thread, a connection or disk.
+"""Runs Django for the pages and the API, behind limits: a client over a limit gets 503 before it costs a thread, a connection or disk.
 
 Django stays a WSGI application in a few threads. Its own ASGI handler starts a thread for each request, and reads a whole file into memory
 to send it; here a body is read, and a response is sent, without a thread, so that slow clients hold none.
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 LOGIN_PATH = "/admin/login"
-# What is read of a response in one go.
+# Bytes of a response that are read at a time.
 PIECE_BYTES = 256 * capacity.KIB
 BUSY = "The bridge is busy. Please try again in a moment."
 # Paths that Django or its middleware may know; all others are answered without it.
@@ -47,7 +47,7 @@ KNOWN = re.compile(r"/(?:$|admin(?:/|$)|api/|static/)")
 
 @dataclass
 class Started:
-    """A response of Django's. rest: what follows `first`; None where that is all."""
+    """A response that Django began. first: its first bytes; rest: what follows; None where that is all."""
 
     status: int = 0
     headers: list[tuple[str, str]] = field(default_factory=list)
@@ -57,16 +57,16 @@ class Started:
 
 
 class Slots:
-    """So many at the same time, and so many of them for one caller."""
+    """Bounds how many requests are under way at the same time, in all and for one caller."""
 
-    def __init__(self, most: int, for_one: int) -> None:
-        self.most, self.for_one = most, for_one
+    def __init__(self, max_total: int, max_for_one: int) -> None:
+        self.max_total, self.max_for_one = max_total, max_for_one
         self.taken: Counter[str] = Counter()
 
     @contextmanager
     def slot(self, caller: str) -> Iterator[None]:
-        """Raises Refused (503)."""
-        if self.taken.total() >= self.most or self.taken[caller] >= self.for_one:
+        """Take a slot for the time of the block. Raises Refused (503)."""
+        if self.taken.total() >= self.max_total or self.taken[caller] >= self.max_for_one:
             raise Refused(503, BUSY, retry_after="2")
         self.taken[caller] += 1
         try:
@@ -78,7 +78,7 @@ class Slots:
 
 
 class Pages:
-    """Those of one web process. Belongs to one event loop."""
+    """Answers the page requests of one web process. It belongs to one event loop."""
 
     def __init__(self, threads: Threads) -> None:
         self.threads = threads
@@ -91,7 +91,7 @@ class Pages:
         self.limit = LoginLimit(threads.logins)
 
     async def answer(self, request: Request, send: Send) -> None:
-        """Raises Refused before anything is sent, ClientGone."""
+        """Answer a request. Raises Refused before anything is sent, ClientGone."""
         _check_head(request)
         caller = proxies.network(request.client)
         is_login = request.method == "POST" and request.path.rstrip("/") == LOGIN_PATH
@@ -109,7 +109,7 @@ class Pages:
 
     @asynccontextmanager
     async def _body(self, request: Request, caller: str) -> AsyncIterator[IO[bytes]]:
-        """A small body in memory; a large one in a temporary file, for whoever is logged in and for a page that exists."""
+        """Read a small body into memory, or a large one into a temporary file if the client is logged in and the page exists."""
         with tempfile.SpooledTemporaryFile(max_size=capacity.MAX_ANONYMOUS_BODY) as file:
             with self.bodies.slot(caller):
                 fits = await self._read(request, file, capacity.MAX_ANONYMOUS_BODY, capacity.ANONYMOUS_BODY_SECONDS)
@@ -126,7 +126,7 @@ class Pages:
                 yield file
 
     async def _read(self, request: Request, file: IO[bytes], limit: int, seconds: float) -> bool:
-        """Whether the whole body is in the file now; else it is larger than `limit`. Raises Refused (408), ClientGone."""
+        """Read the body into the file. Return False where it is larger than `limit`. Raises Refused (408), ClientGone."""
         if request.declared_length > limit:
             return False
         try:
@@ -162,7 +162,7 @@ class Pages:
                 login.release()
 
     def _start(self, environ: WSGIEnvironment) -> Started:
-        """In a thread: the view, and its response as far as one piece goes."""
+        """Run the view and read the first piece of its response. Called in a thread."""
         started = Started()
 
         def start_response(status: str, headers: list[tuple[str, str]], _error: Any = None) -> Any:
@@ -195,7 +195,7 @@ class Pages:
 
 
 def _piece(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
-    """What comes next, and whether there may be more."""
+    """Return the next bytes of a response, and whether there may be more."""
     found, size = [], 0
     for each in pieces:
         found.append(each)
@@ -206,7 +206,7 @@ def _piece(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
 
 
 def _environ(request: Request, body: IO[bytes]) -> WSGIEnvironment:
-    """asgiref's, with the length that was read: a body that came in chunks declares none."""
+    """Return the WSGI environment that asgiref makes, with the length that was read, because a body in chunks declares none."""
     body.seek(0, 2)
     length = body.tell()
     body.seek(0)
@@ -219,7 +219,7 @@ def _environ(request: Request, body: IO[bytes]) -> WSGIEnvironment:
 
 
 def _check_head(request: Request) -> None:
-    """What Django would write a page and a traceback about. Raises Refused."""
+    """Refuse heads for which Django would make an error page and log a traceback. Raises Refused."""
     if not KNOWN.match(request.path):
         raise Refused(404, "There is nothing here.")
     if sum(len(name) + len(value) for name, value in request.scope["headers"]) > capacity.MAX_HEAD:

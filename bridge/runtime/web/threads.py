@@ -1,4 +1,4 @@
-"""The threads of one web process, by what they do: each kind has its own, and thereby its own database connections."""
+"""The threads of one web process. Each kind of work has its own threads, and thereby its own database connections."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def _pool(name: str, size: int) -> ThreadPoolExecutor:
 
 @dataclass
 class Threads:
-    """A thread is started when it is first needed. pages take none of the others' connections, because there are so few of them.
+    """Pools by kind of work; a thread is started when it is first needed.
 
-    disk: for what uses no database, so that it never waits for one.
+    Pages take no connection from the others, because their threads are few. disk: work without a database, which never waits for one.
     """
 
     store: Executor = field(default_factory=lambda: _pool("store", STORE_THREADS))
@@ -29,7 +29,7 @@ class Threads:
     logins: Executor = field(default_factory=lambda: _pool("login", 1))
 
     def close(self) -> None:
-        """Wait for what they do, and end them with their connections."""
+        """Wait for the work under way, and end the threads with their connections."""
         for _ in range(STORE_THREADS):
             self.store.submit(lambda: connection.close()).result()  # noqa: PLW0108 - the thread's own connection
         for each in (self.store, self.callbacks, self.pages, self.disk, self.probes, self.logins):

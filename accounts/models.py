@@ -16,20 +16,12 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.fields import EncryptedJSONField, EncryptedTextField
+from accounts.health import Health, HealthMixin
 from channels_wechat import KINDS, channel_class
 from channels_wechat.contract.sentences import CHINESE, LANGUAGES, Sentences
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
-
-
-class Health(models.TextChoices):
-    """What we know of the other side. `stopped` is left by staff only."""
-
-    NEW = "new", _("not used yet")
-    OK = "ok", _("working")
-    FAILING = "failing", _("failing – retrying")
-    STOPPED = "stopped", _("stopped – action required")
 
 
 # An account that begins to fail is asked after so many seconds whether it works again, unless a message shows it before.
@@ -57,7 +49,7 @@ class ModerationScope(models.TextChoices):
     BOTH = "both", _("both")
 
 
-class ChannelAccount(models.Model):
+class ChannelAccount(HealthMixin):
     key = models.UUIDField(_("key"), default=uuid.uuid4, unique=True, editable=False)
     kind = models.CharField(_("kind"), max_length=32)  # no choices here: a new kind needs no migration
     name = models.CharField(_("name"), max_length=100)
@@ -112,9 +104,6 @@ class ChannelAccount(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(1000)],
         help_text=_("What a person writes beyond this is skipped, and they are told once. Empty: no limit."),
     )
-    state = models.CharField(_("state"), max_length=16, choices=Health.choices, default=Health.NEW, editable=False)
-    state_reason = models.TextField(_("reason"), blank=True, editable=False)
-    state_since = models.DateTimeField(_("since"), default=timezone.now, editable=False)
     # While it fails: when the platform is asked next whether it works again, and how often it was asked.
     next_try_at = models.DateTimeField(_("next try"), null=True, editable=False)
     probes = models.PositiveSmallIntegerField(default=0, editable=False)
@@ -158,28 +147,17 @@ class ChannelAccount(models.Model):
         """Whether anything may be sent or refreshed: staff have it on and nothing stopped it."""
         return self.enabled and self.state != Health.STOPPED
 
-    def set_state(self, state: Health, reason: str = "") -> bool:
-        """Write the state if it differs; true when it changed. Staff alone bring a stopped account back, by `revive`."""
-        row = ChannelAccount.objects.filter(pk=self.pk).exclude(state=state, state_reason=reason)
-        if state != Health.STOPPED:
-            row = row.exclude(state=Health.STOPPED)
-        return self._write(row, state, reason)
-
     def revive(self) -> None:
         """Staff changed something: let it try again. A token of another API address than ours is forgotten."""
         AccessToken.objects.filter(account=self).exclude(address=self.api_base_url).update(value="")
         AccessToken.objects.filter(account=self).update(failure="", expires_at=None, lease_until=None)
-        self._write(ChannelAccount.objects.filter(pk=self.pk, state=Health.STOPPED), Health.NEW, "")
+        super().revive()
 
-    def _write(self, rows: models.QuerySet[ChannelAccount], state: Health, reason: str) -> bool:
-        now = timezone.now()
-        again: dict[str, Any] = {"next_try_at": None, "probes": 0}
-        if state == Health.FAILING:  # another reason does not put off the next try
-            again = {"next_try_at": Coalesce("next_try_at", now + timedelta(seconds=FIRST_PROBE_SECONDS))}
-        changed = rows.update(state=state, state_reason=reason, state_since=now, **again)
-        if changed:
-            self.refresh_from_db(fields=["state", "state_reason", "state_since", "next_try_at", "probes"])
-        return bool(changed)
+    def fields_with_state(self, state: Health) -> dict[str, Any]:
+        """When it is tried next; another reason does not put that off."""
+        if state != Health.FAILING:
+            return {"next_try_at": None, "probes": 0}
+        return {"next_try_at": Coalesce("next_try_at", timezone.now() + timedelta(seconds=FIRST_PROBE_SECONDS))}
 
 
 class AccessToken(models.Model):

@@ -17,7 +17,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import counters
 from accounts.fields import sealed
-from accounts.models import AccessToken, ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import AccessToken, ChannelAccount
 from channels_wechat.contract.errors import Action, ChannelError
 
 if TYPE_CHECKING:
@@ -132,13 +133,13 @@ class StoredTokens:
         if error.action not in (Action.CONFIG, Action.WAIT):
             error.action, error.max_tries = Action.RETRY, None
             self._held(generation).update(lease_until=None, failure="", failure_code="")
-            self.account.set_state(Health.FAILING, str(error))
+            self.account.set_state(Health.FAILING, error.code, str(error))
             return
         now, wait = timezone.now(), timedelta(seconds=error.retry_after or WAIT_SECONDS)
         until = now + wait if error.action == Action.WAIT else None
         words = {"failure": str(error), "failure_code": error.code}
         self._held(generation).update(lease_until=until, failed_at=now, **words)
-        self.account.set_state(Health.FAILING if until else Health.STOPPED, str(error))
+        self.account.set_state(Health.FAILING if until else Health.STOPPED, error.code, str(error))
 
     def _held(self, generation: int) -> QuerySet[AccessToken]:
         return AccessToken.objects.filter(account=self.account, generation=generation)

@@ -8,23 +8,27 @@ from typing import TYPE_CHECKING, Any, Self
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.utils import timezone
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
 
 from accounts.channels import guard
 from accounts.fields import EncryptedTextField
-from accounts.models import Health
+from accounts.health import HealthMixin
+from accounts.lease import LeaseMixin
 from channels_wechat.contract.pasted import NOTHING_SEEN, as_seen, one_line, without_invisible
 from channels_wechat.wire.addresses import check_address, leads_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+    from accounts.health import Health
+
 OF_ONE_ADDRESS = ("device_key", "device_token", "boot_id", "version")
 
 
-class Gateway(models.Model):
+class Gateway(HealthMixin, LeaseMixin):
+    """One connector at a time holds the connection to it."""
+
     # What is encrypted here opens in the row with this key only.
     key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(_("name"), max_length=100, unique=True)
@@ -54,17 +58,9 @@ class Gateway(models.Model):
         help_text=_("About twice the processor cores of the gateway's machine."),
     )
     enabled = models.BooleanField(_("enabled"), default=True)
-    state = models.CharField(_("state"), max_length=16, choices=Health.choices, default=Health.NEW, editable=False)
-    state_code = models.CharField(max_length=32, blank=True, default="", editable=False)
-    state_reason = models.TextField(_("reason"), blank=True, editable=False)
-    state_since = models.DateTimeField(_("since"), default=timezone.now, editable=False)
     version = models.CharField(_("version"), max_length=40, blank=True, editable=False)
     boot_id = models.CharField(max_length=80, blank=True, editable=False)
     agents = models.JSONField(_("agents"), default=list, editable=False)
-    # The connector that holds the connection; a fencing number tells a late writer that it lost the lease.
-    owner = models.CharField(max_length=100, blank=True, default="", editable=False)
-    owner_until = models.DateTimeField(null=True, editable=False)
-    fence = models.PositiveBigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
     _stored_address = _stored_name = ""
@@ -115,15 +111,6 @@ class Gateway(models.Model):
         """Whether the stored token was entered for another scheme, host or port than this address has."""
         return bool(self.pk and self.token and leads_elsewhere(self.base_url, address))
 
-    def set_state(self, state: Health, code: str = "", reason: str = "") -> bool:
-        """Write the state if it differs; true when it changed. Only `revive` leads out of `stopped`."""
-        rows = Gateway.objects.filter(pk=self.pk).exclude(state=state, state_code=code, state_reason=reason)
-        if state != Health.STOPPED:
-            rows = rows.exclude(state=Health.STOPPED)
-        now = timezone.now()
-        return bool(rows.update(state=state, state_code=code, state_reason=reason, state_since=now))
-
-    def revive(self) -> None:
-        """Staff changed something: let the connector try again."""
-        rows = Gateway.objects.filter(pk=self.pk, state=Health.STOPPED)
-        rows.update(state=Health.NEW, state_code="", state_reason="", state_since=timezone.now())
+    def set_state_as_holder(self, state: Health, code: str = "", reason: str = "") -> bool:
+        """`set_state` of a connector; nothing is written where another one took the gateway over since this row was read."""
+        return self.set_state(state, code, reason, self.as_held())

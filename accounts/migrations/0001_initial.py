@@ -37,6 +37,7 @@ class Migration(migrations.Migration):
                 ('gateway_share', models.PositiveSmallIntegerField(default=75, help_text="At most this share of its gateway's turns at a time, while other accounts are mapped to the same gateway. One eighth, and at least one turn, stays free for accounts that have nothing under way.", validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(100)], verbose_name='share of a gateway, percent')),
                 ('turns_per_minute', models.PositiveSmallIntegerField(blank=True, default=30, help_text='What a person writes beyond this is skipped, and they are told once. Empty: no limit.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(1000)], verbose_name='turns a minute for each person')),
                 ('state', models.CharField(choices=[('new', 'not used yet'), ('ok', 'working'), ('failing', 'failing – retrying'), ('stopped', 'stopped – action required')], default='new', editable=False, max_length=16, verbose_name='state')),
+                ('state_code', models.CharField(blank=True, default='', editable=False, max_length=32)),
                 ('state_reason', models.TextField(blank=True, editable=False, verbose_name='reason')),
                 ('state_since', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='since')),
                 ('next_try_at', models.DateTimeField(editable=False, null=True, verbose_name='next try')),

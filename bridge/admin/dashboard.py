@@ -8,7 +8,7 @@ from django.conf import settings
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from accounts.models import Health
+from accounts.health import Health
 from bridge.admin.base import user_of
 from bridge.admin.incidents import about_alerts
 from bridge.models import Reason

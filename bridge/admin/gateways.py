@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts.fields import sealed
 from accounts.forms import ENTER_AGAIN, STORED, OneErrorPerField, show_what_was_typed
-from accounts.models import Health
+from accounts.health import Health
 from bridge.admin.base import TESTED, ConfiguredAdmin
 from bridge.admin.unfold import style
 from bridge.connector import leases

@@ -16,7 +16,8 @@ from rest_framework.response import Response
 
 from accounts.channels import build_channel
 from accounts.forms import CONFIGURATION, SENTENCE_LENGTH, SENTENCE_PREFIX, AccountForm, account_form
-from accounts.models import ChannelAccount, Health, ModerationScope
+from accounts.health import Health
+from accounts.models import ChannelAccount, ModerationScope
 from bridge.api.base import ApiView
 from bridge.api.errors import Conflict, Refused
 from bridge.api.fields import Filters, IdFilter, MaskedReason, StrictSerializer, TrueFalseFilter

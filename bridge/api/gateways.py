@@ -11,7 +11,7 @@ from rest_framework.decorators import action
 from rest_framework.response import Response
 
 from accounts.forms import ENTER_AGAIN
-from accounts.models import Health
+from accounts.health import Health
 from bridge.api.base import ApiView
 from bridge.api.errors import Conflict
 from bridge.api.fields import Filters, MaskedReason, ModelValidated, StrictSerializer, TrueFalseFilter

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db.models import Case, F, Q, Value, When
-from django.utils import timezone
 
+from accounts import lease
 from accounts.fields import sealed
-from accounts.models import Health
+from accounts.health import Health
 from openclaw.device import Device
 from openclaw.models import Gateway
 from openclaw.turns import Endpoint
@@ -25,20 +23,14 @@ LEASE_SECONDS = 15
 
 
 def acquire(holder: str) -> list[Gateway]:
-    """Take every gateway that is free, renew what is ours; the fence counts the changes of hands."""
-    now = timezone.now()
-    free = Q(owner=holder) | Q(owner="") | Q(owner_until__lt=now) | Q(owner_until=None)
-    usable = Gateway.objects.filter(free, enabled=True).exclude(state=Health.STOPPED)
-    usable.update(
-        fence=Case(When(owner=holder, then=F("fence")), default=F("fence") + Value(1)),
-        owner=holder,
-        owner_until=now + timedelta(seconds=LEASE_SECONDS),
-    )
-    return list(Gateway.objects.filter(owner=holder, enabled=True).exclude(state=Health.STOPPED))
+    """Take every gateway that is free, renew what is ours."""
+    usable = Gateway.objects.filter(enabled=True).exclude(state=Health.STOPPED)
+    lease.acquire(usable, holder, LEASE_SECONDS)
+    return list(usable.filter(owner=holder))
 
 
 def release(holder: str) -> None:
-    Gateway.objects.filter(owner=holder).update(owner="", owner_until=None)
+    lease.release(Gateway.objects.all(), holder)
 
 
 def endpoint(gateway: Gateway) -> Endpoint:
@@ -48,8 +40,11 @@ def endpoint(gateway: Gateway) -> Endpoint:
 
 
 def connection_settings(gateway: Gateway) -> tuple[str, ...]:
-    """What a connection depends on; any other change of a gateway takes effect without a new one."""
-    return gateway.base_url, gateway.transport, gateway.token, gateway.device_key
+    """What a connection depends on; any other change of a gateway takes effect without a new one.
+
+    With the fence: where another connector had the gateway in between, nothing of our own connection holds any more.
+    """
+    return gateway.base_url, gateway.transport, gateway.token, gateway.device_key, str(gateway.fence)
 
 
 def connected(
@@ -62,6 +57,6 @@ def connected(
     said = {name: getattr(gateway, name) for name in ("version", "boot_id", "agents")}
     if device_token:
         said["device_token"] = sealed(Gateway, "device_token", gateway.key, device_token)
-    # Of a gateway that staff gave another address meanwhile, nothing is kept.
-    Gateway.objects.filter(pk=gateway.pk, base_url=gateway.base_url).update(**said)
-    gateway.set_state(Health.OK)
+    # Of a gateway that staff gave another address meanwhile, or that another connector holds, nothing is kept.
+    gateway.as_held().filter(base_url=gateway.base_url).update(**said)
+    gateway.set_state_as_holder(Health.OK)

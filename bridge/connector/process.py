@@ -12,7 +12,7 @@ import redis.asyncio
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from accounts.models import Health
+from accounts.health import Health
 from bridge.connector import leases
 from bridge.models import Delivery, Message, Outcome, Route, State, Target
 from bridge.pipeline.agent import shares, stop
@@ -231,7 +231,7 @@ class GatewayConnection:
                 log.info("gateway %s: still failing (%s)", self.gateway.pk, error.code)
                 return
         if not link.closed.is_set():
-            await in_db_thread(self.gateway.set_state, Health.OK)
+            await in_db_thread(self.gateway.set_state_as_holder, Health.OK)
 
     def _link(self) -> Transport:
         endpoint = leases.endpoint(self.gateway)
@@ -313,7 +313,7 @@ class GatewayConnection:
     async def _may_retry(self, error: GatewayError) -> bool:
         """False: staff have to act first, and every process reads that in the row."""
         state = Health.STOPPED if error.action == Action.CONFIG else Health.FAILING
-        await in_db_thread(self.gateway.set_state, state, str(error.code), error.explained)
+        await in_db_thread(self.gateway.set_state_as_holder, state, str(error.code), error.explained)
         if self.failing.is_due(str(error.code)):
             times = f" ({self.failing.times} times in a row)" if self.failing.times > 1 else ""
             log.warning("gateway %s: %s%s", self.gateway.pk, error.code, times)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.db.models import Max
 
-from accounts.models import ChannelAccount, Health, cleaned_credentials
+from accounts.health import Health
+from accounts.models import ChannelAccount, cleaned_credentials
 from bridge.models import Conversation, Delivery, Message, Route, State
 from channels_wechat import channel_class
 from channels_wechat.simulator.client import SimulatorClient

@@ -16,7 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts import valkey
-from accounts.models import ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import ChannelAccount
 from bridge.models import Delivery, Incident, State, Target, WebhookEndpoint
 from bridge.runtime.spool import journal, report
 from bridge.security import logs

@@ -10,7 +10,8 @@ from django.db.models import Count, Min, Q
 from django.db.models.functions import TruncHour
 from django.utils import timezone
 
-from accounts.models import ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import ChannelAccount
 from bridge.models import Delivery, Incident, Message, Reason, State, Target
 from bridge.runtime.spool import report
 from bridge.runtime.spool.journal import Waiting

@@ -8,7 +8,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts.channels import build_channel
-from accounts.models import ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import ChannelAccount
 from channels_wechat.contract.errors import Action, ChannelError
 
 # Seconds from one probe to the next; the last one repeats. A day of failing costs about a hundred calls.
@@ -52,7 +53,7 @@ def _probe(account: ChannelAccount) -> bool:
 
 def _still_failing(account: ChannelAccount, error: ChannelError) -> None:
     if error.action in (Action.RETRY, Action.UNKNOWN, Action.CONFIG):
-        account.set_state(Health.STOPPED if error.action == Action.CONFIG else Health.FAILING, str(error))
+        account.set_state(Health.STOPPED if error.action == Action.CONFIG else Health.FAILING, error.code, str(error))
     if error.action == Action.WAIT and error.retry_after:
         until = timezone.now() + timedelta(seconds=error.retry_after)
         later = ChannelAccount.objects.filter(pk=account.pk, state=Health.FAILING, next_try_at__lt=until)

@@ -16,7 +16,8 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from accounts import counters, valkey
-from accounts.models import AccessToken, ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import AccessToken, ChannelAccount
 from bridge.models import Carrier, Incident
 from bridge.operations import sql
 from bridge.runtime.spool import journal

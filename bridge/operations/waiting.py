@@ -10,7 +10,8 @@ from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.models import ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import ChannelAccount
 from bridge.models import Carrier, Delivery, Reason, State, Target, WebhookEndpoint
 from bridge.security.permissions import HIDDEN
 from openclaw.models import Gateway

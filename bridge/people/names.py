@@ -12,7 +12,8 @@ from django.utils import timezone
 from accounts import capabilities
 from accounts.capabilities import USER_INFO
 from accounts.channels import build_channel
-from accounts.models import ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import ChannelAccount
 from bridge.models import Contact
 from bridge.people import peers
 from channels_wechat.contract.capabilities import Names, People

@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as _
 
-from accounts.models import Health
+from accounts.health import Health
 from bridge.models import Conversation, Delivery, Outcome, State
 from bridge.webhooks import post
 

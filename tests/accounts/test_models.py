@@ -12,7 +12,8 @@ from django.utils import timezone
 
 from accounts import channels, person_ids
 from accounts.channels import build_channel, cached_by_key, cached_by_keys
-from accounts.models import AccessToken, ChannelAccount, Health, cleaned_credentials, kind_choices
+from accounts.health import Health
+from accounts.models import AccessToken, ChannelAccount, cleaned_credentials, kind_choices
 from channels_wechat import channel_class
 from channels_wechat.contract.sentences import SENTENCES
 from channels_wechat.unregistered import UnregisteredKind
@@ -43,9 +44,9 @@ def test_a_state_is_written_when_it_differs() -> None:
     assert not account.set_state(Health.OK)
     account.refresh_from_db()
     assert account.state_since == since
-    assert account.set_state(Health.FAILING, "busy")
+    assert account.set_state(Health.FAILING, "", "busy")
     assert (account.state, account.state_reason) == (Health.FAILING, "busy")
-    assert account.set_state(Health.FAILING, "another reason")
+    assert account.set_state(Health.FAILING, "", "another reason")
     assert account.state_reason == "another reason"
     assert (account.next_try_at is None, app(agent_id=1000003).next_try_at) == (False, None)
     assert account.set_state(Health.OK)
@@ -55,7 +56,7 @@ def test_a_state_is_written_when_it_differs() -> None:
 def test_only_staff_lead_out_of_stopped() -> None:
     account = app()
     AccessToken.objects.create(account=account, failure="refused", generation=3)
-    account.set_state(Health.STOPPED, "wrong secret")
+    account.set_state(Health.STOPPED, "", "wrong secret")
     for state in (Health.OK, Health.FAILING, Health.NEW):
         assert not account.set_state(state)
     assert (account.state, account.usable) == (Health.STOPPED, False)
@@ -67,7 +68,7 @@ def test_only_staff_lead_out_of_stopped() -> None:
 def test_revive_leaves_the_others_alone() -> None:
     account, other = app(), bot()
     account.set_state(Health.OK)
-    other.set_state(Health.STOPPED, "wrong secret")
+    other.set_state(Health.STOPPED, "", "wrong secret")
     account.revive()
     other.refresh_from_db()
     assert (account.state, other.state) == (Health.OK, Health.STOPPED)

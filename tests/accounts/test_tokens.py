@@ -14,7 +14,8 @@ from django.utils import timezone
 from accounts import tokens
 from accounts.channels import stored_tokens
 from accounts.fields import sealed
-from accounts.models import AccessToken, ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import AccessToken, ChannelAccount
 from accounts.tokens import KEEP_SECONDS, LEASE_SECONDS, MARGIN_SECONDS, WAIT_SECONDS, ending_soon
 from bridge.runtime.worker import tasks
 from channels_wechat.contract.errors import Action, ChannelError

@@ -10,7 +10,8 @@ from datetime import timedelta
 from django.core.files.base import ContentFile
 from django.utils import timezone
 
-from accounts.models import AccessToken, ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import AccessToken, ChannelAccount
 from bridge.models import (
     Attachment,
     Attempt,

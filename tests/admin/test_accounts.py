@@ -13,7 +13,8 @@ from django.db import IntegrityError, transaction
 from django.urls import reverse
 
 from accounts.channels import build_channel
-from accounts.models import AccessToken, ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import AccessToken, ChannelAccount
 from bridge.models import Conversation
 from channels_wechat import channel_class
 from channels_wechat.contract.messages import Content, Outgoing, Peer

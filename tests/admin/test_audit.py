@@ -11,7 +11,8 @@ from django.contrib.auth.models import Group, User
 from django.urls import reverse
 from knox.models import AuthToken
 
-from accounts.models import ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import ChannelAccount
 from bridge.models import Conversation, Delivery, Route, WebhookEndpoint
 from bridge.people import peers
 from bridge.pipeline.outbound import outbox
@@ -147,7 +148,7 @@ def test_a_message_and_a_new_session_are_noted_without_the_text(boss: Client, qu
 
 
 def test_what_workers_find_out_is_not_noted(quiet: World) -> None:
-    ChannelAccount.objects.get(pk=quiet.bot.pk).set_state(Health.FAILING, "slow")
+    ChannelAccount.objects.get(pk=quiet.bot.pk).set_state(Health.FAILING, "", "slow")
     Gateway.objects.get(pk=quiet.gateway.pk).set_state(Health.FAILING, "timeout", "slow")
     conversation = peers.conversation_with(quiet.app, "direct", "somebody-new")
     outbox.new_session(conversation)

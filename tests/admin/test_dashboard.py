@@ -9,7 +9,8 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import ChannelAccount
 from bridge.admin import dashboard
 from bridge.models import Delivery, Incident, Reason, State
 from bridge.operations.dashboard import MAX_BADGE, Hour

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.messages import get_messages
 from django.urls import reverse
 
-from accounts.models import Health
+from accounts.health import Health
 from bridge.admin.gateways import failure_text
 from openclaw.errors import Code, GatewayError
 from openclaw.models import Gateway

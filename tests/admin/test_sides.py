@@ -13,7 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.channels import build_channel
-from accounts.models import AccessToken, ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import AccessToken, ChannelAccount
 from bridge.models import Conversation, Delivery, Message, Reason, Route, State
 from channels_wechat import channel_class
 from channels_wechat.contract.sentences import SENTENCES

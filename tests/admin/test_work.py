@@ -11,7 +11,8 @@ from django.contrib.messages import get_messages
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import ChannelAccount
 from bridge.admin.deliveries import pages
 from bridge.models import Delivery, Outcome, Reason, State
 from bridge.webhooks import events

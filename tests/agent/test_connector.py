@@ -10,7 +10,8 @@ import pytest
 from django.core.files.base import ContentFile
 from django.utils import timezone
 
-from accounts.models import ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import ChannelAccount
 from bridge.connector import leases, process
 from bridge.connector.process import send_proactive
 from bridge.models import Attachment, Attempt, Carrier, Delivery, Message, Reason, Route
@@ -472,11 +473,27 @@ def test_a_gateway_is_held_until_the_lease_is_over_and_its_fence_counts_the_hand
     assert {fresh(each).owner for each in (off, stopped)} == {""}
 
 
+@pytest.mark.parametrize("released", [False, True])
+def test_a_connector_that_lost_a_gateway_writes_nothing_to_it(home: Gateway, released: bool) -> None:
+    (before,) = leases.acquire("first")
+    shift_lease(home, -1)
+    (now,) = leases.acquire("second")
+    leases.connected(now, "2", "new boot", [])
+    if released:  # and taken again by the first, whose connection is of the time before
+        leases.release("second")
+        leases.acquire("first")
+    leases.connected(before, "1", "old boot", [], "old device token")
+    assert not before.set_state_as_holder(Health.STOPPED, "bad_token", "refused")
+    after = fresh(home)
+    assert (after.version, after.boot_id, after.device_token, after.state) == ("2", "new boot", "", Health.OK)
+    assert leases.connection_settings(before) != leases.connection_settings(now)
+
+
 def test_a_new_connection_is_made_for_what_it_depends_on(home: Gateway) -> None:
     before = leases.connection_settings(home)
     home.max_in_flight, home.timeout_seconds = 1, 1
     assert leases.connection_settings(home) == before
-    for name in ("base_url", "transport", "token", "device_key"):
+    for name in ("base_url", "transport", "token", "device_key", "fence"):
         other = fresh(home)
         setattr(other, name, "another")
         assert leases.connection_settings(other) != before, name

@@ -110,7 +110,7 @@ def test_an_identity_is_taken_once(boss: Client) -> None:
 
 def test_changing_one_thing_leaves_the_others(boss: Client) -> None:
     account = factories.app()
-    account.set_state("stopped", "refused")  # type: ignore[arg-type]
+    account.set_state("stopped", "", "refused")  # type: ignore[arg-type]
     url = f"/api/v1/accounts/{account.pk}/"
     answer = boss.patch(url, {"name": "New name", "credentials": {"secret": "another"}}, **JSON)
     assert answer.status_code == 200, answer.content

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from accounts.models import Health
+from accounts.health import Health
 from bridge.models import Attachment, Attempt, State
 from tests.admin import rows
 

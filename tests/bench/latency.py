@@ -9,7 +9,7 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
-from accounts.models import Health
+from accounts.health import Health
 from openclaw.models import Gateway
 from tests.acceptance.stage import wait_until
 from tests.bench import world

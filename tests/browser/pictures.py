@@ -54,7 +54,7 @@ def picture(desk: Desk, name: str, path: str, height: int) -> int:
 
 def fill(running: Stage) -> Conversation:
     """The demo's accounts, a conversation in its group, and a day's messages."""
-    from accounts.models import Health
+    from accounts.health import Health
     from bridge.demo import world as demo
     from bridge.models import Contact, Conversation
 

@@ -14,7 +14,7 @@ from django.db import OperationalError, connection
 from django.db.backends.postgresql.base import DatabaseWrapper
 
 from accounts import channels
-from accounts.models import Health
+from accounts.health import Health
 from bridge.models import Delivery, Message
 from bridge.pipeline.delivery import claims
 from bridge.pipeline.outbound import sender

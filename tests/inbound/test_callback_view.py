@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 
 from accounts import channels
-from accounts.models import ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import ChannelAccount
 from bridge.models import Message
 from bridge.pipeline.inbound import callback_stats, callbacks, router
 from bridge.runtime.web.threads import Threads
@@ -234,14 +235,14 @@ def test_other_methods(account: ChannelAccount, method: str) -> None:
 
 
 def test_a_failing_account_does_not_work_again_because_it_hears(account: ChannelAccount) -> None:
-    account.set_state(Health.FAILING, "the platform answers nothing")
+    account.set_state(Health.FAILING, "", "the platform answers nothing")
     assert call(account, *from_app()).status == 200
     account.refresh_from_db()
     assert (account.state, account.state_reason) == (Health.FAILING, "the platform answers nothing")
 
 
 def test_a_stopped_account_still_hears(account: ChannelAccount) -> None:
-    account.set_state(Health.STOPPED, "wrong secret")
+    account.set_state(Health.STOPPED, "", "wrong secret")
     assert call(account, *from_app()).status == 200
     assert Message.objects.count() == 1
     account.refresh_from_db()

@@ -17,7 +17,8 @@ from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
 
-from accounts.models import ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import ChannelAccount
 from bridge.models import Attachment, Attempt, Contact, Conversation, Delivery, Incident, Message, Route
 from openclaw.models import Gateway
 from tests.million.copying import copy, first_free

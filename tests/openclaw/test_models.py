@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 
-from accounts.models import Health
+from accounts.health import Health
 from openclaw.models import Gateway
 from tests.support.factories import NOWHERE, gateway
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
-from accounts.models import ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import ChannelAccount
 from bridge.models import Delivery, Incident, Reason
 from bridge.operations import alerts
 from tests.support.factories import app, bot, claimed, endpoint, gateway, route, shift, to_send, turn
@@ -31,7 +32,7 @@ def causes() -> set[str]:
 
 def test_told_once_and_again_when_it_is_over(mailoutbox: list[EmailMessage]) -> None:
     account = app()
-    account.set_state(Health.STOPPED, "wrong secret=canary")
+    account.set_state(Health.STOPPED, "", "wrong secret=canary")
     for _time in range(3):
         alerts.check()
     assert [mail.subject for mail in mailoutbox] == ["[bridge] Account Acme app is down"]
@@ -51,7 +52,7 @@ def test_told_once_and_again_when_it_is_over(mailoutbox: list[EmailMessage]) -> 
 
 def test_a_hiccup_is_no_incident() -> None:
     account, home = app(), gateway()
-    account.set_state(Health.FAILING, "busy")
+    account.set_state(Health.FAILING, "", "busy")
     home.set_state(Health.FAILING, "unreachable", "nobody there")
     alerts.check()
     assert causes() == set()

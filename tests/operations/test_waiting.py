@@ -11,7 +11,8 @@ from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import ChannelAccount
 from bridge.models import Delivery, Reason, WebhookEndpoint
 from bridge.operations.waiting import Wait, waits
 from bridge.security.permissions import HIDDEN

@@ -12,7 +12,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from accounts.models import ChannelAccount, Health, Restriction
+from accounts.health import Health
+from accounts.models import ChannelAccount, Restriction
 from bridge.models import Attachment, Carrier, Delivery, Reason
 from bridge.operations import replay
 from bridge.pipeline.delivery.retry_policy import MAX_TRIES

@@ -12,7 +12,8 @@ from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from accounts.channels import stored_tokens
-from accounts.models import AccessToken, ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import AccessToken, ChannelAccount
 from bridge.media import storage
 from bridge.models import Attachment, Delivery, Message, Reason
 from bridge.operations import replay

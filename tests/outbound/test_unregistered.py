@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from django.test import Client
 
-from accounts.models import ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import ChannelAccount
 from bridge.models import Contact, Delivery, Message, Reason
 from bridge.operations.replay import replay
 from bridge.people import names

@@ -12,7 +12,8 @@ from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from accounts.channels import http, stored_tokens
-from accounts.models import AccessToken, Health, Restriction
+from accounts.health import Health
+from accounts.models import AccessToken, Restriction
 from bridge.media import storage
 from bridge.models import Attachment, AttachmentState, Contact, Delivery, Reason, State
 from bridge.operations.replay import replay

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
-from accounts.models import ChannelAccount, Health, Restriction
+from accounts.health import Health
+from accounts.models import ChannelAccount, Restriction
 from bridge.models import Contact, Conversation
 from bridge.people import names, peers
 from tests.support.factories import FAN, NOWHERE, OFFICIAL, WEIXIN_FIELDS, app, bot, official, turn

@@ -15,7 +15,8 @@ from django.contrib.auth.models import User
 from django.db import connection
 from knox.models import AuthToken
 
-from accounts.models import ChannelAccount, Health
+from accounts.health import Health
+from accounts.models import ChannelAccount
 from bridge.models import Attempt, Delivery, Outcome, State
 from openclaw.device import Device
 from openclaw.models import Gateway

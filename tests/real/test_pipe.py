@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.test.utils import setup_databases, teardown_databases
 
-from accounts.models import Health
+from accounts.health import Health
 from bridge.demo import world
 from bridge.models import Contact, Message, Reason, State
 from openclaw.stub.brain import picture

@@ -21,7 +21,7 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts.models import ChannelAccount, Health
+from accounts.health import Health
 from bridge.models import (
     Carrier,
     Contact,
@@ -78,6 +78,7 @@ if TYPE_CHECKING:
 
     import redis
 
+    from accounts.models import ChannelAccount
     from tests.channels.harness import Recorder
 
 pytestmark = pytest.mark.django_db
@@ -427,7 +428,7 @@ def test_each_change_of_an_account_is_told_once_and_with_its_reason() -> None:
     account, one = app(), endpoint(events=[Event.ACCOUNT_STATE])
     events.tell_account_states()
     assert told(one) == []
-    account.set_state(Health.STOPPED, "the secret is wrong")
+    account.set_state(Health.STOPPED, "", "the secret is wrong")
     for _twice in range(2):
         events.tell_account_states()
     account.revive()
@@ -443,7 +444,7 @@ def test_each_change_of_an_account_is_told_once_and_with_its_reason() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_change_of_state_is_told_once_by_many_sweeps(valkey: redis.Redis) -> None:
     account, one = app(), endpoint()
-    account.set_state(Health.STOPPED, "x")
+    account.set_state(Health.STOPPED, "", "x")
     at_once(*[tasks.sweep.run] * 6)
     assert len(told(one)) == 1
 
@@ -452,7 +453,7 @@ def test_a_change_of_state_is_told_once_by_many_sweeps(valkey: redis.Redis) -> N
 def test_a_state_does_not_change_while_it_is_told() -> None:
     """Else an older state might be told after a newer one, and be the last that a receiver hears of."""
     account, one = app(), endpoint(events=[Event.ACCOUNT_STATE])
-    account.set_state(Health.FAILING, "busy")
+    account.set_state(Health.FAILING, "", "busy")
     with ThreadPoolExecutor(2) as threads:
         with closing(psycopg.connect(**params())) as server:
             server.execute("LOCK TABLE bridge_delivery IN SHARE MODE")
@@ -473,7 +474,7 @@ def test_no_event_holds_a_secret(receiver: Recorder) -> None:
     assert delivery.route == mapped
     mine = claimed(delivery)
     settle.fail(mine, None, Failure(Action.PERMANENT, "x", "refused: access_token=canary-access"))
-    account.set_state(Health.STOPPED, "stopped")
+    account.set_state(Health.STOPPED, "", "stopped")
     events.tell_account_states()
     receiver.will(Reply(b"path-secret", 500), Reply(b"", fault="reset"))
     call()

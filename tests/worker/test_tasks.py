@@ -51,7 +51,7 @@ def test_the_clock_looks_up_names_and_checks_health(company: SimulatorClient) ->
     Contact.objects.create(account=account, external_id="zhangsan")
     tasks.look_up_names()
     assert Contact.objects.get().name == "张三"
-    account.set_state("stopped", "wrong secret")  # type: ignore[arg-type]
+    account.set_state("stopped", "", "wrong secret")  # type: ignore[arg-type]
     tasks.check_health()
     assert Incident.objects.get().cause == f"account:{account.pk}"
 

@@ -14,7 +14,8 @@ from django.views.decorators.http import require_POST
 
 from accounts.channels import build_channel
 from accounts.forms import CONFIGURATION, SENTENCE_PREFIX, AccountForm, account_form
-from accounts.models import ChannelAccount, Health, kind_choices
+from accounts.health import Health
+from accounts.models import ChannelAccount, kind_choices
 from bridge.admin.accounts.panels import PANELS, PanelsOfAccount
 from bridge.admin.base import TESTED, ConfiguredAdmin, user_of
 from bridge.admin.unfold import style
@@ -205,7 +206,7 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
         if error.action not in states:
             self.notify_and_audit(request, account, str(error), messages.ERROR)
             return
-        account.set_state(states[error.action], str(error))
+        account.set_state(states[error.action], error.code, str(error))
         messages.error(request, _("The test failed: the reason stands beside the state."))
         self.log_and_audit(request, account, TESTED % error)
 

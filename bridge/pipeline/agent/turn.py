@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from accounts.channels import http
-from accounts.models import Health
+from accounts.health import Health
 from bridge.media import storage
 from bridge.models import Carrier, Delivery, Message, Outcome, Reason
 from bridge.pipeline.agent import notices, stop, typing_indicator
@@ -227,7 +227,8 @@ class AgentTurn:
             return
         code, text = str(error.code), error.explained
         if error.action == Action.CONFIG and self.delivery.gateway:
-            await in_db_thread(retry_while_db_down, self.delivery.gateway.set_state, Health.STOPPED, code, text)
+            stop = self.delivery.gateway.set_state_as_holder
+            await in_db_thread(retry_while_db_down, stop, Health.STOPPED, code, text)
         action, reason = error.action, ""
         if action == Action.RETRY and await in_db_thread(count_failures, self.delivery, code) >= MAX_FAILURES - 1:
             action, reason = Action.PERMANENT, Reason.TRIES_SPENT

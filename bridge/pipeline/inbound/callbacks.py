@@ -16,7 +16,7 @@ from django.db import OperationalError
 from django.utils.translation import gettext as _
 
 from accounts import channels, valkey
-from accounts.models import Health
+from accounts.health import Health
 from bridge.models import Message
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.types import HttpReply

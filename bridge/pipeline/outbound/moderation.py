@@ -24,7 +24,8 @@ from django.utils.translation import gettext as _
 
 from accounts import capabilities
 from accounts.channels import cached_by_id
-from accounts.models import Health, ModerationScope
+from accounts.health import Health
+from accounts.models import ModerationScope
 from bridge.models import Attachment, Delivery, Message, Reason, State, Target
 from bridge.people import peers
 from bridge.pipeline.delivery import settle
@@ -174,9 +175,9 @@ def _on_error(delivery: Delivery, error: ChannelError) -> GateOutcome:
     if account:
         capabilities.note(account, error)
     if account and error.action == Action.CONFIG:
-        account.set_state(Health.STOPPED, str(error))
+        account.set_state(Health.STOPPED, error.code, str(error))
     elif account and error.action in (Action.RETRY, Action.UNKNOWN):
-        account.set_state(Health.FAILING, str(error))
+        account.set_state(Health.FAILING, error.code, str(error))
     again = _retry_of(delivery, error)
     if again is None:
         return Hold(Reason.REVIEW, _("WeChat did not check this: %s") % error)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 
 from accounts import capabilities
-from accounts.models import Health
+from accounts.health import Health
 from bridge.media import storage
 from bridge.models import Delivery, Reason, Target
 from bridge.people import peers
@@ -124,9 +124,9 @@ def _failed(context: SendContext, attempt: Attempt | None, error: ChannelError, 
     action = Action.RETRY if error.action == Action.UNKNOWN and attempt is None else error.action
     withheld = capabilities.note(account, error)
     if action == Action.CONFIG:
-        account.set_state(Health.STOPPED, str(error))
+        account.set_state(Health.STOPPED, error.code, str(error))
     elif action in (Action.RETRY, Action.UNKNOWN):
-        account.set_state(Health.FAILING, str(error))
+        account.set_state(Health.FAILING, error.code, str(error))
     if error.gone:
         peers.set_subscribed(account.pk, context.message.peer_id, follows=False)
     if action != Action.UNKNOWN and payload.file:

@@ -1,0 +1,43 @@
+"""A row that one process at a time works on, until its lease is over."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import Case, F, Q, Value, When
+from django.utils import timezone
+
+if TYPE_CHECKING:
+    from typing import Self
+
+
+class LeaseMixin(models.Model):
+    """`fence` counts the changes of hands: whoever writes as an earlier holder changes nothing."""
+
+    owner = models.CharField(max_length=100, blank=True, default="", editable=False)
+    owner_until = models.DateTimeField(null=True, editable=False)
+    fence = models.PositiveBigIntegerField(default=0, editable=False)
+
+    class Meta:
+        abstract = True
+
+    def as_held(self) -> models.QuerySet[Self]:
+        """This row while nobody took it over since it was read; for every write of its holder."""
+        return type(self)._default_manager.filter(pk=self.pk, fence=self.fence)
+
+
+def acquire(rows: models.QuerySet[LeaseMixin], holder: str, seconds: float) -> None:
+    """Take those that are free, renew what this holder has."""
+    now = timezone.now()
+    free = Q(owner=holder) | Q(owner="") | Q(owner_until__lt=now) | Q(owner_until=None)
+    rows.filter(free).update(
+        fence=Case(When(owner=holder, then=F("fence")), default=F("fence") + Value(1)),
+        owner=holder,
+        owner_until=now + timedelta(seconds=seconds),
+    )
+
+
+def release(rows: models.QuerySet[LeaseMixin], holder: str) -> None:
+    rows.filter(owner=holder).update(owner="", owner_until=None)

@@ -49,7 +49,7 @@ def build_channel(account: ChannelAccount) -> Channel:
     """Of a kind that is no longer registered: one that says so, and can do nothing."""
     sentences = Sentences(account.language, account.sentences)
     identity = Identity(str(account.key), account.external_id, account.credentials, account.api_base_url, sentences)
-    found = channel_class(account.kind) if account.kind in KINDS else UnregisteredKind
+    found = channel_class(account.kind, account.credentials) if account.kind in KINDS else UnregisteredKind
     return found(identity, http(), stored_tokens(account))
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from django.utils.module_loading import import_string
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from channels_wechat.contract.channel import Channel
 
 KINDS = {
@@ -18,10 +20,15 @@ KINDS = {
 }
 
 
+def channel_class(kind: str, credentials: Mapping[str, Any] | None = None) -> type[Channel]:
+    """The class of a kind, or of the mode that these credentials choose. Raises KeyError for a kind that is not registered."""
+    found = _imported(KINDS[kind])
+    return found if credentials is None else found.mode_class(credentials)
+
+
 @cache
-def channel_class(kind: str) -> type[Channel]:
-    """Raises KeyError for a kind that is not registered."""
-    found: type[Channel] = import_string(KINDS[kind])
+def _imported(path: str) -> type[Channel]:
+    found: type[Channel] = import_string(path)
     return found
 
 

@@ -22,6 +22,7 @@ from bridge.models.routes import PeerKinds
 from bridge.people import peers
 from bridge.pipeline.routing import rules
 from bridge.ui import formatting
+from channels_wechat import KINDS, channel_class
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
@@ -147,7 +148,13 @@ class RouteAdmin(BridgeAdmin[Route]):
         return found
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Accounts that hear nothing are not offered: nothing that comes from them could be mapped."""
         made = super().get_form(request, obj, change, **kwargs)
+        offered: Any = made.base_fields.get("account")
+        if offered:
+            offered.queryset = offered.queryset.exclude(
+                kind__in=[kind for kind in KINDS if not channel_class(kind).hears]
+            )
         for field in made.base_fields.values():
             style(field)
         return made

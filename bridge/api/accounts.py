@@ -20,9 +20,10 @@ from accounts.health import Health
 from accounts.models import ChannelAccount, ModerationScope
 from bridge.api.base import ApiView
 from bridge.api.errors import Conflict, Refused
-from bridge.api.fields import Filters, IdFilter, MaskedReason, StrictSerializer, TrueFalseFilter
-from channels_wechat import KINDS, channel_class
-from channels_wechat.contract.capabilities import Templates
+from bridge.api.fields import Filters, IdFilter, MaskedReason, PeerSerializer, StrictSerializer, TrueFalseFilter
+from bridge.people import peers
+from channels_wechat import KINDS, can, channel_class
+from channels_wechat.contract.capabilities import Callbacks, Templates
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.sentences import SENTENCES
 from channels_wechat.unregistered import NO_LONGER_SUPPORTED
@@ -95,7 +96,10 @@ class AccountSerializer(MaskedReason, StrictSerializer, serializers.ModelSeriali
     kind = serializers.ChoiceField([(kind, channel_class(kind).label) for kind in KINDS])
     api_base_url = serializers.CharField(required=False, allow_blank=True, max_length=200)
     credentials = CredentialsField(write_only=True, required=False)
-    callback_url = serializers.SerializerMethodField(help_text="What is entered in the platform's console.")
+    callback_url = serializers.SerializerMethodField(
+        help_text="What is entered in the platform's console. Empty for a kind that the platform does not call."
+    )
+    only_peer = serializers.SerializerMethodField(help_text="The one peer of an account that can write to no other.")
     moderation_scope = serializers.ChoiceField(
         ModerationScope.choices,
         required=False,
@@ -109,12 +113,17 @@ class AccountSerializer(MaskedReason, StrictSerializer, serializers.ModelSeriali
         fields = (
             "id", "kind", "name", "external_id", "enabled", "retention_days", "moderation_scope", "gateway_share",
             "turns_per_minute", "language", "sentences",
-            "api_base_url", "credentials", "callback_url", "state", "state_reason", "state_since", "created_at", "updated_at",
+            "api_base_url", "credentials", "callback_url", "only_peer", "state", "state_reason", "state_since", "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = ("external_id", "state_reason", "state_since", "created_at", "updated_at")
 
     def get_callback_url(self, account: ChannelAccount) -> str:
-        return f"{settings.PUBLIC_URL}/callbacks/{account.key}"
+        return f"{settings.PUBLIC_URL}/callbacks/{account.key}" if can(account.kind, Callbacks) else ""
+
+    @extend_schema_field(PeerSerializer(allow_null=True))
+    def get_only_peer(self, account: ChannelAccount) -> dict[str, str] | None:
+        only = peers.only_peer(account)
+        return {"kind": only.kind, "id": only.id} if only else None
 
     def to_representation(self, instance: ChannelAccount) -> dict[str, Any]:
         """A kind that is no longer there is still named."""

@@ -22,6 +22,7 @@ from bridge.api.fields import PeerSerializer, StrictSerializer
 from bridge.api.pages import refuse_unknown
 from bridge.api.reading import Json
 from bridge.models import Conversation, Message
+from bridge.people import peers
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.recipients import count_people
 from bridge.pipeline.outbound.surplus import surplus_of
@@ -48,7 +49,7 @@ class ContentSerializer(StrictSerializer, serializers.Serializer[Any]):
 
 
 class SendSerializer(StrictSerializer, serializers.Serializer[Any]):
-    """To a conversation; or by an account to a peer, who may never have written."""
+    """To a conversation; or by an account to a peer, who may never have written. An account's only peer need not be named."""
 
     conversation = serializers.PrimaryKeyRelatedField(
         queryset=Conversation.objects.select_related("account"), required=False
@@ -64,6 +65,8 @@ class SendSerializer(StrictSerializer, serializers.Serializer[Any]):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("conversation" in attrs) == ("account" in attrs or "peer" in attrs):
             raise ValidationError(_("Say where to: a conversation, or an account and a peer."))
+        if "peer" not in attrs and "account" in attrs and (only := peers.only_peer(attrs["account"])):
+            attrs["peer"] = {"kind": only.kind, "id": only.id}
         if "conversation" not in attrs and not ("account" in attrs and "peer" in attrs):
             raise ValidationError(_("An account and a peer belong together."))
         return attrs

@@ -26,6 +26,9 @@ from channels_wechat.wire.http import error_for_status, file_name
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from channels_wechat.contract.channel import Channel
+    from channels_wechat.contract.messages import Payload
+
 log = logging.getLogger(__name__)
 # An AI bot's addresses expire after five minutes, an app's media ids after three days. A late try ends with the platform's error.
 RETRY_SECONDS = (1, 3, 10, 30, 60, 120)
@@ -88,6 +91,11 @@ def handle_of(channel: Uploads, ref: str) -> str:
     item.handle, item.handle_at = channel.upload(read(ref)), timezone.now()
     item.save(update_fields=["handle", "handle_at"])
     return item.handle
+
+
+def images_of(channel: Channel, payload: Payload) -> tuple[Upload, ...]:
+    """The pictures whose bytes go with the message itself. Raises as `read` does."""
+    return tuple(read(ref) for ref in payload.images) if channel.inlines_images else ()
 
 
 def forget_handle(ref: str) -> None:

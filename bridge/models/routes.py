@@ -153,10 +153,10 @@ class Route(models.Model):
 
 def why_deaf(account: ChannelAccount, peer_kind: str) -> str:
     """Why a mapping of this peer kind would never hear anything; empty where it can."""
-    if account.kind not in KINDS or not peer_kind:
+    if account.kind not in KINDS:
         return ""
-    hears = channel_class(account.kind).hears
-    if peer_kind in hears:
+    hears = channel_class(account.kind, account.credentials).hears
+    if peer_kind in hears or (hears and not peer_kind):
         return ""
     heard = ", ".join(str(PeerKinds(kind).label) for kind in sorted(hears))
     return _now("%(kind)s hears nothing of this kind, so the mapping would never apply. It hears: %(heard)s.") % {

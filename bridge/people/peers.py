@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from accounts.person_ids import person_id
 from bridge.models import Contact, Conversation
 from bridge.people import sql
+from channels_wechat import KINDS, channel_class
 from channels_wechat.contract.messages import Peer
 
 if TYPE_CHECKING:
@@ -26,15 +27,25 @@ def lock(account_id: int, peer_kind: str, peer_id: str) -> None:
 
 
 def conversation_with(account: ChannelAccount, peer_kind: str, peer_id: str) -> Conversation:
-    """Return the conversation with this peer. It is made for the first message, with the person's name as its title where that is known."""
+    """Return the conversation with this peer, which is made for the first message.
+
+    Its title is the person's name, where that is known, or the account's for its only peer.
+    """
     peer_id = person_id(account, peer_kind, peer_id)
 
     def title() -> str:
+        if only_peer(account):
+            return account.name
         return names_of(account.pk, [peer_id]).get(peer_id, "") if peer_kind == "direct" else ""
 
     columns: dict[str, Any] = {"account": account, "peer_kind": peer_kind, "peer_id": peer_id}
     defaults: dict[str, Any] = {"title": title}  # called only where the row is new
     return Conversation.objects.get_or_create(**columns, defaults=defaults)[0]
+
+
+def only_peer(account: ChannelAccount) -> Peer | None:
+    """The one peer of an account that can write to no other."""
+    return channel_class(account.kind).only_peer if account.kind in KINDS else None
 
 
 def upsert_contacts(account: ChannelAccount, sender: str, names: dict[str, str]) -> None:

@@ -42,6 +42,10 @@ class Channel:
     abilities: ClassVar[tuple[Ability, ...]] = ()
     # Peer kinds whose messages this kind can hear: a mapping form offers no others.
     hears: ClassVar[frozenset[str]] = frozenset()
+    # The one peer of a kind that can write to no other; an account's conversation with it is called like the account.
+    only_peer: ClassVar[Peer | None] = None
+    # Whether `send` takes the bytes of pictures (`Outgoing.images`) with the message itself, instead of uploading them first.
+    inlines_images: ClassVar[bool] = False
     # An answer in more parts than this is cut: nobody reads it, and it uses up what may be said.
     max_parts: ClassVar[int] = 20
     # Outbound kinds beside "text" that `render` takes.
@@ -58,6 +62,14 @@ class Channel:
 
     def __init__(self, identity: Identity, http: HttpClient, tokens: TokenSource | None = None) -> None:
         self.identity, self.http, self.tokens = identity, http, tokens
+
+    @classmethod
+    def mode_class(cls, credentials: Mapping[str, Any]) -> type[Channel]:
+        """The class that speaks for an account with these credentials: another one where a kind has modes.
+
+        The kind's own class has the form and the id that all its modes share.
+        """
+        return cls
 
     @classmethod
     @abstractmethod

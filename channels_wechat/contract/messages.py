@@ -154,7 +154,7 @@ class Content:
 class Payload:
     """One wire message without recipient and token, as stored in `Delivery.payload` and sent byte for byte.
 
-    file: ref of the file to upload first; its handle replaces `HANDLE` in the body. images: refs of pictures inlined by a stream.
+    file: ref of the file to upload first; its handle replaces `HANDLE` in the body. images: refs of pictures whose bytes go with it.
     """
 
     body: Mapping[str, Any]
@@ -173,6 +173,7 @@ class Payload:
 class Outgoing:
     """One wire message on its way. handle: of the uploaded file, where the payload names one.
 
+    images: those that the payload names, with their bytes, for kinds that `inlines_images`.
     key: names this message to a platform that takes an idempotency key: the same at each try, another after a person's replay.
     check_repeats: have the platform swallow a repetition, for `Channel.repeat_window` seconds.
     """
@@ -182,6 +183,7 @@ class Outgoing:
     handle: str = ""
     key: str = ""
     check_repeats: bool = False
+    images: tuple[Upload, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,14 +101,19 @@ class WeComApi:
         return f"{self._base_url}/{path}?{urlencode(query)}"
 
 
-def check(response: Response, harmless: bool, secret: str) -> dict[str, Any]:
-    """The decoded answer when its errcode is 0. secret: hidden wherever the platform repeats it. Raises ChannelError."""
+def check(response: Response, harmless: bool, secret: str, kind: str = "") -> dict[str, Any]:
+    """The decoded answer when its errcode is 0. secret: hidden wherever the platform repeats it; kind: as in `error_for`.
+
+    Raises ChannelError.
+    """
     answer = _decoded(response)
     if answer is not None and answer["errcode"] == 0:
         return answer
     hidden = replace(response, body=response.body.replace(secret.encode(), b"***") if secret else response.body)
     refused = _decoded(hidden)
-    raise error_for(refused, harmless=harmless) if refused is not None else error_for_status(hidden, harmless)
+    raise (
+        error_for(refused, harmless=harmless, kind=kind) if refused is not None else error_for_status(hidden, harmless)
+    )
 
 
 def _decoded(response: Response) -> dict[str, Any] | None:

@@ -176,14 +176,21 @@ ERRORS: dict[int, Rule] = {
     846605: Rule(P, NOTHING, _("The AI bot's message can no longer be answered this way.")),
     846608: Rule(P, NOTHING, _("The AI bot's answer took longer than six minutes.")),
 }  # fmt: skip
+# Kind and code, where the code means something else to that kind of account.
+ERRORS_OF_KIND: dict[tuple[str, int], Rule] = {}
 _UNKNOWN_CODE = _("WeCom refused the call with a code this program does not know; the words below are WeCom's.")
 UNLISTED = Rule(R, POSSIBLE, _UNKNOWN_CODE)
 
 
-def error_for(answer: Mapping[str, Any], now: datetime | None = None, *, harmless: bool = False) -> ChannelError:
-    """The error of a decoded answer whose `errcode` is not 0. now: for the length of a day's limit; harmless: as in `Http.request`."""
+def error_for(
+    answer: Mapping[str, Any], now: datetime | None = None, *, harmless: bool = False, kind: str = ""
+) -> ChannelError:
+    """The error of a decoded answer whose `errcode` is not 0.
+
+    now: for the length of a day's limit; harmless: as in `Http.request`; kind: of the account, to which a code may mean something else.
+    """
     code, words = int(answer["errcode"]), str(answer.get("errmsg", ""))
-    rule = ERRORS.get(code, UNLISTED)
+    rule = ERRORS_OF_KIND.get((kind, code)) or ERRORS.get(code, UNLISTED)
     action = rule.action_for(harmless)
     pause = _pause(words, now or datetime.now(SHANGHAI)) if action is W else None
     return ChannelError(

@@ -1,4 +1,4 @@
-"""Writing to a person who may never have written, for kinds that can send first."""
+"""Writing to a person who may never have written, or to the only peer, for kinds that can send first."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ MAX_ID_LENGTH = 200
 
 
 def can_send_first(channel: Channel) -> bool:
-    return not channel.cannot_push(Peer("direct", "somebody"))
+    return channel.only_peer is not None or not channel.cannot_push(Peer("direct", "somebody"))
 
 
 def open_conversation(
-    _page_admin: BridgeAdmin[ChannelAccount], request: HttpRequest, account: ChannelAccount, _channel: Channel
+    _page_admin: BridgeAdmin[ChannelAccount], request: HttpRequest, account: ChannelAccount, channel: Channel
 ) -> HttpResponseRedirect:
     """Go to the conversation with a person; also with whatever else the kind takes as a direct peer."""
-    peer_id = without_invisible(request.POST.get("peer_id", ""))
-    if not peer_id or not peer_id.isprintable() or len(peer_id) > MAX_ID_LENGTH:
+    peer = channel.only_peer or Peer("direct", without_invisible(request.POST.get("peer_id", "")))
+    if not peer.id or not peer.id.isprintable() or len(peer.id) > MAX_ID_LENGTH:
         raise BadRequest
-    conversation = peers.conversation_with(account, "direct", peer_id)
+    conversation = peers.conversation_with(account, peer.kind, peer.id)
     return HttpResponseRedirect(reverse("admin:bridge_conversation_change", args=[conversation.pk]))
 
 
@@ -43,5 +43,6 @@ PANEL = AccountPanel(
     template="admin/accounts/panels/write.html",
     position=Position.STATE,
     permission="bridge.send_message",
+    facts=lambda _account, channel: {"only_peer": channel.only_peer},
     buttons=(Button(name="write", run=open_conversation, permission="bridge.send_message"),),
 )

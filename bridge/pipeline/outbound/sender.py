@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -75,23 +76,29 @@ def _call_webhook(delivery: Delivery) -> bool:
 
 
 def _send(context: SendContext) -> bool:
-    delivery, channel, peer, payload = context.delivery, context.channel, context.peer, context.payload
+    delivery, channel = context.delivery, context.channel
     counted = context.uses_quota
     attempt: Attempt | None = None
     try:
-        handle = storage.handle_of(channel, payload.file) if payload.file and isinstance(channel, Uploads) else ""
-        asked = OpenAttempt(delivery, _request(peer, payload), **_dedup_window(context))
+        outgoing = _outgoing(context)
+        asked = OpenAttempt(delivery, _request(context.peer, context.payload), **_dedup_window(context))
         attempt = reply_window.consume(asked) if counted else _opened(asked)
         if attempt is None:
             reply_window.hold(delivery)
             return True
-        receipt = channel.send(
-            Outgoing(peer, payload, handle, delivery.platform_key, check_repeats=delivery.dedup_until is not None)
-        )
+        receipt = channel.send(replace(outgoing, check_repeats=delivery.dedup_until is not None))
     except ChannelError as error:
         retry_while_db_down(_failed, context, attempt, error, counted)
         return True
     return retry_while_db_down(_succeeded, context, attempt, receipt)
+
+
+def _outgoing(context: SendContext) -> Outgoing:
+    """With its files, those uploaded that the platform takes beforehand. Raises ChannelError."""
+    channel, payload = context.channel, context.payload
+    handle = storage.handle_of(channel, payload.file) if payload.file and isinstance(channel, Uploads) else ""
+    images = storage.images_of(channel, payload)
+    return Outgoing(context.peer, payload, handle, context.delivery.platform_key, images=images)
 
 
 def _succeeded(context: SendContext, attempt: Attempt, receipt: Receipt) -> bool:

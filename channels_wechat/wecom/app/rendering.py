@@ -13,6 +13,7 @@ from channels_wechat.contract.text import clean
 from channels_wechat.text.plain import plain, simple
 from channels_wechat.text.split import split
 from channels_wechat.wecom.cards import check_card
+from channels_wechat.wecom.news import NEWS, articles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -127,12 +128,6 @@ TEXTCARD = (
     Part("url", 2048, required=True, url=True),
     Part("btntxt", 4, characters=True),
 )
-NEWS = (
-    Part("title", 128, required=True),
-    Part("description", 512),
-    Part("url", 2048, url=True),
-    Part("picurl", url=True),
-)
 MPNEWS = (
     Part("title", 128, required=True),
     Part("thumb_media_id", required=True),
@@ -149,17 +144,8 @@ NOTICE = (
 NOTICE_ITEM = (Part("key", 10, required=True, characters=True), Part("value", 30, required=True, characters=True))
 
 
-def _articles(data: Mapping[str, Any], parts: tuple[Part, ...]) -> list[tuple[str, Mapping[str, Any]]]:
-    articles = elements(data, "articles", 8)
-    if not articles:
-        raise ContentRefused("articles", _("A news message has one to eight articles."))
-    for place, article in articles:
-        check(article, parts, place)
-    return articles
-
-
 def _check_news(data: Mapping[str, Any]) -> None:
-    for place, article in _articles(data, NEWS):
+    for place, article in articles(data, NEWS):
         if not article.get("url") and not (article.get("appid") and article.get("pagepath")):
             raise ContentRefused(place + "url", _("An article needs an address, or a mini program with its page."))
 
@@ -174,7 +160,7 @@ CHECKS: dict[str, Callable[[Mapping[str, Any]], object]] = {
     "markdown": lambda data: check(data, (Part("content", TEXT_BYTES, required=True),)),
     "textcard": lambda data: check(data, TEXTCARD),
     "news": _check_news,
-    "mpnews": lambda data: _articles(data, MPNEWS),
+    "mpnews": lambda data: articles(data, MPNEWS),
     "miniprogram_notice": _check_notice,
     "template_card": check_card,
 }

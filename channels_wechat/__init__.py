@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 KINDS = {
     "wecom_app": "channels_wechat.wecom.app.channel.WeComApp",
     "wecom_aibot": "channels_wechat.wecom.aibot.channel.WeComAIBot",
+    "wecom_robot": "channels_wechat.wecom.robot.channel.WeComRobot",
     "official_account": "channels_wechat.weixin.official_account.OfficialAccount",
     "mini_program": "channels_wechat.weixin.mini_program.MiniProgram",
 }

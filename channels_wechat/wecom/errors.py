@@ -177,7 +177,10 @@ ERRORS: dict[int, Rule] = {
     846608: Rule(P, NOTHING, _("The AI bot's answer took longer than six minutes.")),
 }  # fmt: skip
 # Kind and code, where the code means something else to that kind of account.
-ERRORS_OF_KIND: dict[tuple[str, int], Rule] = {}
+ERRORS_OF_KIND: dict[tuple[str, int], Rule] = {
+    ("wecom_robot", 93000): Rule(C, NOTHING, _ROBOT),
+    ("wecom_robot", 93008): Rule(C, NOTHING, _ROBOT),
+}
 _UNKNOWN_CODE = _("WeCom refused the call with a code this program does not know; the words below are WeCom's.")
 UNLISTED = Rule(R, POSSIBLE, _UNKNOWN_CODE)
 

@@ -1,0 +1,1 @@
+"""WeCom group robot (群机器人): it speaks in one group and hears nothing."""

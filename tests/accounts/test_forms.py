@@ -47,6 +47,7 @@ def test_braces_mean_something_only_in_a_sentence_with_parameters() -> None:
         ("wecom_app", ["secret"]),
         ("official_account", ["app_secret"]),
         ("mini_program", ["app_secret"]),
+        ("wecom_robot", ["robot_key"]),
         ("wecom_aibot", []),  # its secret goes to no API
     ],
 )

@@ -149,7 +149,13 @@ def test_credentials_are_checked() -> None:
 
 
 def test_kinds() -> None:
-    assert [kind for kind, _label in kind_choices()] == ["wecom_app", "wecom_aibot", "official_account", "mini_program"]
+    assert [kind for kind, _label in kind_choices()] == [
+        "wecom_app",
+        "wecom_aibot",
+        "wecom_robot",
+        "official_account",
+        "mini_program",
+    ]
     account = app()
     assert str(account) == "Acme app"
     assert str(account.get_kind_display()) == "WeCom self-built app"

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.django_db
 MAKE = {
     "wecom_app": factories.app,
     "wecom_aibot": factories.bot,
+    "wecom_robot": factories.robot,
     "official_account": factories.official,
     "mini_program": factories.mini,
 }

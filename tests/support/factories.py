@@ -36,6 +36,8 @@ KEYS = {"token": TOKEN, "encoding_aes_key": KEY}
 APP_FIELDS = {"corp_id": CORP, "agent_id": AGENT, "secret": SECRET, "format": "text", **KEYS}
 BOT_FIELDS = {"bot_id": BOT, "bot_name": "Robot A", "corp_id": CORP, **KEYS}
 FAN, USER = "oFollower-of-the-official-A1", "oUser-of-the-miniprogram-A1"
+ROBOT_KEY = "693a91f6-7a1b-4bc4-97a0-0ec2c1fa5aaa"
+ROBOT_FIELDS = {"robot_key": ROBOT_KEY, "format": "text"}
 OFFICIAL, MINI = "wxofficial0000001", "wxminiprogram0001"
 WEIXIN_FIELDS = {"app_secret": "geheim", "mode": "safe", **KEYS}
 OFFICIAL_FIELDS = {"app_id": OFFICIAL, "answers": "automatic", **WEIXIN_FIELDS}
@@ -65,6 +67,10 @@ def app(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, *
 
 def bot(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:
     return account("wecom_aibot", {**BOT_FIELDS, **fields}, "Acme bot", api_base_url, **(columns or {}))
+
+
+def robot(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:
+    return account("wecom_robot", {**ROBOT_FIELDS, **fields}, "Acme robot", api_base_url, **(columns or {}))
 
 
 def official(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:

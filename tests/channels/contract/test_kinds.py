@@ -19,7 +19,7 @@ BASES: dict[type[Any], set[str]] = {
     capabilities.Streaming: {"wecom_aibot"},
     capabilities.Passive: {"official_account"},
     capabilities.Tokens: {"wecom_app", "official_account", "mini_program"},
-    capabilities.Uploads: {"wecom_app", "official_account", "mini_program"},
+    capabilities.Uploads: {"wecom_app", "wecom_robot", "official_account", "mini_program"},
     capabilities.Downloads: {"wecom_app", "wecom_aibot", "official_account", "mini_program"},
     capabilities.Names: {"wecom_app", "official_account"},
     capabilities.People: {"official_account"},
@@ -44,6 +44,12 @@ CANNOT = {
         "Send first (proactive)",
         "Send files, voice and video",
         "Recall a message",
+    },
+    "wecom_robot": {
+        "Receive messages",
+        "Send to other groups and to persons",
+        "Recall a message",
+        "Stream an answer",
     },
     "official_account": {
         "Receive group messages",
@@ -78,6 +84,18 @@ FACTS: dict[str, dict[str, Any]] = {
         "content_kinds": ("template_card",),
         "kinds_with_text": ("template_card",),
         "text_options": (),
+        "default_api_base_url": "https://qyapi.weixin.qq.com",
+    },
+    "wecom_robot": {
+        "hears": set(),
+        "ids_in_any_case": False,
+        "test_calls": True,
+        "max_parts": 20,
+        "only_peer": Peer("group", "group"),
+        "inlines_images": True,
+        "content_kinds": ("image", "voice", "file", "markdown", "markdown_v2", "news", "template_card"),
+        "kinds_with_text": (),
+        "text_options": ("mentioned_list", "mentioned_mobile_list"),
         "default_api_base_url": "https://qyapi.weixin.qq.com",
     },
     "official_account": {
@@ -141,6 +159,7 @@ def test_what_others_go_by(kind: str) -> None:
     ("kind", "field", "initial"),
     [
         ("wecom_app", "format", "text"),
+        ("wecom_robot", "format", "markdown_v2"),
         ("official_account", "mode", "safe"),
         ("mini_program", "mode", "safe"),
         ("official_account", "answers", "automatic"),
@@ -155,6 +174,7 @@ def test_what_staff_need_not_choose(kind: str, field: str, initial: str) -> None
     [
         ("wecom_app", {"seats"}),
         ("wecom_aibot", {"corp_id"}),
+        ("wecom_robot", set()),
         ("official_account", {"encoding_aes_key"}),
         ("mini_program", {"encoding_aes_key"}),
     ],
@@ -169,6 +189,7 @@ def test_what_staff_may_leave_out(kind: str, optional: set[str]) -> None:
     [
         ("wecom_app", {"secret"}),
         ("wecom_aibot", set()),
+        ("wecom_robot", {"robot_key"}),
         ("official_account", {"app_secret"}),
         ("mini_program", {"app_secret"}),
     ],

@@ -23,6 +23,7 @@ from tests.support import factories
 GOOD = {
     "wecom_app": factories.APP_FIELDS,
     "wecom_aibot": factories.BOT_FIELDS,
+    "wecom_robot": factories.ROBOT_FIELDS,
     "official_account": factories.OFFICIAL_FIELDS,
     "mini_program": factories.MINI_FIELDS,
 }

@@ -153,3 +153,13 @@ def test_a_foreign_page_is_said_in_words(headers, body, detail):
     error = error_for_status(Response(502, headers, body), harmless=False)
     assert error.detail == detail
     assert "<" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "action"), [("", Action.PERMANENT), ("wecom_app", Action.PERMANENT), ("wecom_robot", Action.CONFIG)]
+)
+@pytest.mark.parametrize("code", [93000, 93008])
+def test_a_code_can_mean_something_else_to_a_kind(code: int, kind: str, action: Action) -> None:
+    """A robot that was removed will never work again; to others it is the matter of one message."""
+    assert error_for({"errcode": code}, kind=kind).action is action
+    assert error_for({"errcode": 44004}, kind=kind).action is Action.PERMANENT

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from django.utils.module_loading import import_string
@@ -23,14 +22,8 @@ KINDS = {
 
 def channel_class(kind: str, credentials: Mapping[str, Any] | None = None) -> type[Channel]:
     """The class of a kind, or of the mode that these credentials choose. Raises KeyError for a kind that is not registered."""
-    found = _imported(KINDS[kind])
+    found: type[Channel] = import_string(KINDS[kind])
     return found if credentials is None else found.mode_class(credentials)
-
-
-@cache
-def _imported(path: str) -> type[Channel]:
-    found: type[Channel] = import_string(path)
-    return found
 
 
 def can(kind: str, base: type[Any]) -> bool:

@@ -17,7 +17,7 @@ import pytest
 
 import channels_wechat
 from bridge.models import Message, State
-from channels_wechat import KINDS, channel_class
+from channels_wechat import KINDS
 from tests.channels.harness import Reply, recorder
 from tests.structure import ROOT
 from tests.support.callbacks import call
@@ -51,9 +51,7 @@ def registered(written: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     importlib.invalidate_caches()
     for kind, path in ast.literal_eval(f"{{{CODE[REGISTRY]}}}").items():
         monkeypatch.setitem(KINDS, kind, path)
-    channel_class.cache_clear()
     yield
-    channel_class.cache_clear()
     for name in [name for name in sys.modules if name.startswith(f"channels_wechat.{KIND}")]:
         del sys.modules[name]
 

@@ -5,25 +5,22 @@ A webhook endpoint is called as https://www.standardwebhooks.com has it; the ale
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from standardwebhooks import Webhook
 
 from accounts.channels import http
 from bridge.models import Carrier, Delivery, Target, WebhookEndpoint
-from bridge.models.webhooks import SECRET_PREFIX
 from channels_wechat.contract.errors import Action, ChannelError
 from channels_wechat.contract.messages import Receipt
-from channels_wechat.wire.http import encode_json
+from channels_wechat.wire.http import encode_json, parse_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from channels_wechat.contract.http_client import Response
 
@@ -80,22 +77,20 @@ def post(delivery: Delivery) -> Receipt:
     return _post_event(delivery, delivery.endpoint) if delivery.endpoint else post_alert(delivery.payload["body"])
 
 
-def signed(event_id: str, body: bytes, secrets: Iterable[str], at: int) -> dict[str, str]:
-    """The headers of the specification. at: seconds since 1970; secrets: `whsec_…`, each makes a signature."""
-    content = f"{event_id}.{at}.".encode() + body
-    digests = [hmac.new(_key(secret), content, hashlib.sha256).digest() for secret in secrets]
-    signatures = " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests)
-    return {"webhook-id": event_id, "webhook-timestamp": str(at), "webhook-signature": signatures}
-
-
-def _key(secret: str) -> bytes:
-    return base64.b64decode(secret.removeprefix(SECRET_PREFIX))
+def signed(event_id: str, body: bytes, secrets: Iterable[str], at: datetime) -> dict[str, str]:
+    """The headers of the specification. secrets: `whsec_…`, each makes a signature."""
+    signatures = [Webhook(secret).sign(event_id, at, body.decode()) for secret in secrets]
+    return {
+        "webhook-id": event_id,
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": " ".join(signatures),
+    }
 
 
 def _post_event(delivery: Delivery, endpoint: WebhookEndpoint) -> Receipt:
     """Signed now, so that a late try is not refused as a replayed old one."""
     now, body = timezone.now(), encode_json(delivery.payload["body"])
-    headers = signed(delivery.payload["id"], body, endpoint.signing_secrets(now), int(now.timestamp()))
+    headers = signed(delivery.payload["id"], body, endpoint.signing_secrets(now), now)
     headers["Content-Type"] = "application/json"
     try:
         response = http().request("POST", endpoint.url, content=body, headers=headers, timeout=TIMEOUT, harmless=True)
@@ -134,12 +129,8 @@ def _switch_off(endpoint: WebhookEndpoint) -> None:
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds from now, within what we grant; None where the header is not there or says nothing."""
-    text = headers.get("Retry-After", "")
-    try:
-        seconds = float(text) if text.isdecimal() else (parsedate_to_datetime(text) - timezone.now()).total_seconds()
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return min(max(seconds, LEAST_WAIT), MOST_WAIT)
+    seconds = parse_retry_after(headers.get("Retry-After", ""))
+    return None if seconds is None else min(max(seconds, LEAST_WAIT), MOST_WAIT)
 
 
 def post_alert(body: Mapping[str, Any]) -> Receipt:

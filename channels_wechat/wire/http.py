@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin
 
 from django.utils.translation import gettext_lazy as _
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Timeout
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Retry, Timeout
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import (
     ConnectTimeoutError,
@@ -55,6 +55,7 @@ BODY_SECONDS = 120
 CHUNK = 65536
 SECRET = re.compile(r"([?&][^=&#\s]*(?:token|secret|key|code|sign|ticket)[^=&#\s]*=)[^&#\s'\")]*", re.IGNORECASE)
 TITLE = re.compile(r"<title[^>]*>([^<]*)<", re.IGNORECASE)
+WAIT_SECONDS, LONGEST_RETRY_AFTER = 60, 3600  # where nothing was said; and at most, whatever was said
 REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -313,8 +314,9 @@ def error_for_status(response: Response, harmless: bool) -> ChannelError:
     status, lost = response.status, Action.RETRY if harmless else Action.UNKNOWN
     detail = _in_words(response)
     if status == 429 or (status == 503 and harmless):
+        wait = parse_retry_after(response.headers.get("Retry-After", "")) or WAIT_SECONDS
         text = _("The platform is overloaded and asks to wait.")
-        return ChannelError(f"http_{status}", Action.WAIT, text, detail=detail, retry_after=_retry_after(response))
+        return ChannelError(f"http_{status}", Action.WAIT, text, detail=detail, retry_after=wait)
     if status >= 500:
         text = _("A server between us and the platform failed; nobody can say whether the call was carried out.")
         return ChannelError(f"http_{status}", lost, text, detail=detail)
@@ -351,10 +353,12 @@ def _phrase(status: int) -> str:
         return ""
 
 
-def _retry_after(response: Response) -> float:
-    """Seconds, from the header when it is a sane number; else one minute."""
-    value = response.headers.get("Retry-After", "")
-    return min(float(value), 3600.0) if value.isascii() and value.isdigit() else 60.0
+def parse_retry_after(header: str) -> float | None:
+    """Seconds from now, an hour at most; None where the header is not there or says nothing."""
+    try:
+        return Retry(retry_after_max=LONGEST_RETRY_AFTER).parse_retry_after(header)
+    except (HTTPError, ValueError, TypeError, IndexError, OverflowError):  # as strange dates raise them
+        return None
 
 
 def file_name(disposition: str) -> str:

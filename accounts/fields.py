@@ -2,8 +2,8 @@
 
 Stored form: `<version>.<key id>.<base64url of nonce(12) + tag(16) + ciphertext>`. The key id is the start of the key's SHA-256. Of what
 stands in a column (version v2) the model field's name and the row's key are authenticated with the text, so a value that was copied into
-another column or another row does not open. Version v1 authenticates one text, its context: a line of the spool, or, in columns from
-before v2, the field's name alone. A field that names its row does not open v1; migrations and `rotate_keys` write it anew.
+another column or another row does not open. Version v1 authenticates one text, its context, for what stands in no column: a line of the
+spool.
 """
 
 from __future__ import annotations
@@ -105,8 +105,6 @@ def _decrypt(stored: str, version: str, context: str, name: str, configured: tup
 
 def _open(stored: str, version: str, context: str, name: str, configured: tuple[str, ...]) -> str:
     """name: what the error calls the value."""
-    if version == IN_ROW and stored.startswith(f"{ALONE}."):
-        raise Undecryptable(f"{name}: written before the row was part of it; manage.py rotate_keys writes it anew")
     try:
         given, key_id, packed = stored.split(".")
         data = base64.urlsafe_b64decode(packed)
@@ -150,20 +148,20 @@ class SealedAttribute(DeferredAttribute):
 class Encrypted(_Text[Given, Found]):
     """What both fields have in common: the value is ciphertext in the database.
 
-    row: the name of the field of the same model that is the row's key; it is there before the row is stored, and never changes. Without
-    it (in migrations from before) the values are of version v1. Querysets know no row: they give `Sealed` for values(), and take for
-    update() and filter() nothing but the empty text and what `sealed` made; anything else raises TypeError.
+    row: the name of the field of the same model that is the row's key; it is there before the row is stored, and never changes.
+    Querysets know no row: they give `Sealed` for values(), and take for update() and filter() nothing but the empty text and what
+    `sealed` made; anything else raises TypeError.
     """
 
     descriptor_class = SealedAttribute
 
-    def __init__(self, *args: Any, row: str = "", **options: Any) -> None:
+    def __init__(self, *args: Any, row: str, **options: Any) -> None:
         self.row = row
         super().__init__(*args, **options)
 
     def deconstruct(self) -> Any:
         name, path, args, options = super().deconstruct()
-        return name, path, args, {**options, "row": self.row} if self.row else options
+        return name, path, args, {**options, "row": self.row}
 
     @property
     def context(self) -> str:
@@ -176,8 +174,8 @@ class Encrypted(_Text[Given, Found]):
     def encrypted(self, value: Any, key: object) -> str:
         """key: the row's, as its field takes it; the empty text where nothing is to be kept secret."""
         text = self.as_text(value)
-        if not text or not self.row:
-            return encrypt(text, self.context) if text else ""
+        if not text:
+            return ""
         known = self.row_field.to_python(key)
         if known is None:
             raise ValueError(f"{self.context}: the row has no {self.row} yet")
@@ -185,8 +183,6 @@ class Encrypted(_Text[Given, Found]):
 
     def open_value(self, instance: models.Model, sealed: Sealed) -> Any:
         """Raises Undecryptable."""
-        if not self.row:
-            return self.from_text(decrypt(sealed.stored, self.context))
         key = self.row_field.to_python(getattr(instance, self.row_field.attname))
         return self.from_text(decrypt_in_row(sealed.stored, self.context, str(key)))
 
@@ -200,8 +196,7 @@ class Encrypted(_Text[Given, Found]):
         value = getattr(model_instance, self.attname)
         if value is None or hasattr(value, "as_sql"):
             return value
-        key = getattr(model_instance, self.row_field.attname) if self.row else None
-        return Sealed(self.encrypted(value, key))
+        return Sealed(self.encrypted(value, getattr(model_instance, self.row_field.attname)))
 
     def get_prep_value(self, value: Any) -> Any:
         if isinstance(value, Sealed):

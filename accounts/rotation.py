@@ -1,5 +1,4 @@
-"""Changing the key of FIELD_KEYS while everything runs: every stored ciphertext is written anew under the first one. So are those
-of the version before, under whatever key.
+"""Changing the key of FIELD_KEYS while everything runs: every stored ciphertext is written anew under the first one.
 
 A row is changed only where it still holds the ciphertext that was read, so a value written meanwhile is never overwritten. Rows that
 somebody else holds at that moment are passed over and met again in the next round: nothing waits here with a lock in its hands, so
@@ -17,17 +16,7 @@ from django.conf import settings
 from django.db import connection
 from psycopg import sql
 
-from accounts.fields import (
-    ALONE,
-    IN_ROW,
-    Encrypted,
-    Undecryptable,
-    decrypt,
-    decrypt_in_row,
-    encrypt,
-    encrypt_in_row,
-    key_ids,
-)
+from accounts.fields import IN_ROW, Encrypted, Undecryptable, decrypt_in_row, encrypt_in_row, key_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,11 +43,11 @@ _LEFT = sql.SQL("SELECT count(*) FROM {table} WHERE {column} <> '' AND {column} 
 
 
 class Column:
-    """One encrypted field of one model. to: the version that its values are to have."""
+    """One encrypted field of one model."""
 
-    def __init__(self, field: Encrypted[Any, Any], to: str = IN_ROW) -> None:
+    def __init__(self, field: Encrypted[Any, Any]) -> None:
         meta = field.model._meta
-        self.context, self.to = field.context, to
+        self.context = field.context
         self.names = {
             "table": sql.Identifier(meta.db_table),
             "pk": sql.Identifier(str(meta.pk.column)),
@@ -72,32 +61,29 @@ class Column:
             cursor.execute(_COUNT.format(**self.names))
             return Counter(dict(cursor.fetchall()))
 
-    def left(self, current: str = "") -> int:
-        """Rows that are to be written anew. current: how those begin that are not; of the version and under the first key when empty."""
+    def left(self) -> int:
+        """Rows that are to be written anew."""
         with connection.cursor() as cursor:
-            cursor.execute(_LEFT.format(**self.names), {"current": (current or self._current()) + ".%"})
+            cursor.execute(_LEFT.format(**self.names), {"current": _under_first_key()})
             return int(cursor.fetchone()[0])
 
-    def rotate(self, damaged: set[int], current: str = "") -> int:
+    def rotate(self, damaged: set[int]) -> int:
         """One round over the rows that are `left`. Returns how many were changed; adds to `damaged`."""
         changed = 0
-        for rows in self._batches(current):
+        for rows in self._batches():
             fresh = [(pk, old, again) for pk, old, row in rows if (again := self._again(old, row))]
             damaged.update({pk for pk, _old, _row in rows} - {pk for pk, _old, _again in fresh})
             changed += self._swap(fresh)
         return changed
 
-    def _current(self) -> str:
-        return f"{self.to}.{current_id()}"
-
-    def _batches(self, current: str = "") -> Iterator[list[tuple[int, str, str]]]:
+    def _batches(self) -> Iterator[list[tuple[int, str, str]]]:
         after = 0
-        while rows := self._read(after, current or self._current()):
+        while rows := self._read(after):
             yield rows
             after = rows[-1][0]
 
-    def _read(self, after: int, current: str) -> list[tuple[int, str, str]]:
-        values: dict[str, Any] = {"after": after, "current": f"{current}.%", "limit": BATCH}
+    def _read(self, after: int) -> list[tuple[int, str, str]]:
+        values: dict[str, Any] = {"after": after, "current": _under_first_key(), "limit": BATCH}
         with connection.cursor() as cursor:
             cursor.execute(_READ.format(**self.names), values)
             return list(cursor.fetchall())
@@ -105,15 +91,9 @@ class Column:
     def _again(self, stored: str, row: str) -> str:
         """Under the first key; empty where the value does not open. row: the row's key as text."""
         try:
-            text = self._text(stored, row)
+            return encrypt_in_row(decrypt_in_row(stored, self.context, row), self.context, row)
         except Undecryptable:
             return ""
-        return encrypt_in_row(text, self.context, row) if self.to == IN_ROW else encrypt(text, self.context)
-
-    def _text(self, stored: str, row: str) -> str:
-        if stored.startswith(f"{ALONE}."):
-            return decrypt(stored, self.context)
-        return decrypt_in_row(stored, self.context, row)
 
     def _swap(self, rows: list[tuple[int, str, str]]) -> int:
         if not rows:
@@ -135,6 +115,11 @@ def current_id() -> str:
     return key_ids(settings.FIELD_KEYS)[0]
 
 
+def _under_first_key() -> str:
+    """How those values begin that stay as they are, for LIKE."""
+    return f"{IN_ROW}.{current_id()}.%"
+
+
 def strangers() -> dict[str, str]:
     """Key id that no key of FIELD_KEYS has → where it is used, in words."""
     known = set(key_ids(settings.FIELD_KEYS))
@@ -146,11 +131,11 @@ def strangers() -> dict[str, str]:
     return {key_id: ", ".join(places) for key_id, places in found.items()}
 
 
-def rotate(column: Column, current: str = "") -> tuple[int, set[int]]:
+def rotate(column: Column) -> tuple[int, set[int]]:
     """Rows changed, and the ids of rows whose value is damaged. Rounds go on until one changes nothing."""
     changed, damaged = 0, set[int]()
     for _round in range(ROUNDS):
-        done = column.rotate(damaged, current)
+        done = column.rotate(damaged)
         changed += done
         if not done:
             break

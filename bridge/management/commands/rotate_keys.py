@@ -27,7 +27,7 @@ class Command(BaseCommand):
             raise CommandError(f"{damaged} values are damaged and stay as they are: enter those secrets anew.")
         if left:
             raise CommandError(
-                f"{left} values are under older keys or of an older version."
+                f"{left} values are under older keys."
                 + ("" if check else " Were all processes restarted with the new first key? Then run this again.")
             )
         self.stdout.write("Everything is under the first key. The others may be removed from FIELD_KEYS.")

@@ -13,7 +13,7 @@ from django.db import DatabaseError, InternalError, OperationalError, Programmin
 from django.utils import timezone
 
 from accounts import counters
-from accounts.fields import ALONE, decrypt, sealed
+from accounts.fields import sealed
 from bridge.models import Attachment, Message
 from bridge.pipeline.inbound import sql
 from bridge.runtime.db import outage
@@ -151,15 +151,6 @@ def _row_of_file(item: MediaItem) -> dict[str, str]:
         "fallback": item.fallback,
         "key": sealed(Attachment, "key", uuid, item.key).stored if item.key else "",
     }
-
-
-def in_its_row(row: Row) -> Row:
-    """What a process from before version v2 wrote to the spool: its reply address did not name the row yet. Raises Undecryptable."""
-    stored = row.get("reply_address") or ""
-    if not stored.startswith(f"{ALONE}."):
-        return row
-    reply = decrypt(stored, f"{Message._meta.label_lower}.reply_address")
-    return {**row, "reply_address": sealed(Message, "reply_address", row["uuid"], reply).stored}
 
 
 def _time(seconds: float) -> str | None:

@@ -82,8 +82,8 @@ class Reader:
 
     def _open(self, line: bytes, offset: int) -> dict[str, Any] | None:
         try:
-            found = json.loads(decrypt_once(line[:-1].decode(), journal.context(self.path, offset)))
-            return receive.in_its_row(found)
+            found: dict[str, Any] = json.loads(decrypt_once(line[:-1].decode(), journal.context(self.path, offset)))
+            return found
         except (Undecryptable, ValueError):
             self.unreadable.add(offset)
             return None

@@ -144,7 +144,7 @@ class Delivery(models.Model):
     possibly_twice = models.BooleanField(_("possibly twice"), default=False, db_default=False)
     replays = models.PositiveIntegerField(_("replays"), default=0)
     due_at = models.DateTimeField(_("due"), default=timezone.now)
-    # Of a question to an agent: when its conversation's turn is (statements.CLAIM).
+    # Of a question to an agent: when its conversation's turn is (claim_sql.CLAIM).
     turn_at = models.DateTimeField(null=True)
     stopped_at = models.DateTimeField(null=True)  # /stop: a turn that was asked before this is to be broken off
     lease_until = models.DateTimeField(null=True)
@@ -193,7 +193,7 @@ class Delivery(models.Model):
             ),
         ]
         indexes = [
-            # delivery.claim: whose turn it is.
+            # claims.claim: whose turn it is.
             models.Index(
                 "carrier",
                 Coalesce("gateway", 0),
@@ -202,13 +202,13 @@ class Delivery(models.Model):
                 condition=Q(state="pending"),
                 name="delivery_fair",
             ),
-            # delivery.waiting, figures and alerts: what is due.
+            # claims.due_topics, figures and alerts: what is due.
             models.Index(fields=["carrier", "due_at"], condition=Q(state="pending"), name="delivery_due"),
-            # delivery.claim: is anything before it in the lane?
+            # claims.claim: is anything before it in the lane?
             models.Index(
                 fields=["lane", "seq"], condition=Q(state__in=("pending", "sending", "held")), name="delivery_lane"
             ),
-            # delivery.sweep: leases that ran out.
+            # claims.sweep: leases that ran out.
             models.Index(fields=["lease_until"], condition=Q(state="sending"), name="delivery_leased"),
             # The dead letters page, its badge, alerts and how many there are of each cause, without a look at the rows.
             models.Index(
@@ -238,7 +238,7 @@ class Delivery(models.Model):
             models.Index(CONVERSATION_OF_EVENT, condition=Q(target="webhook"), name="delivery_told"),
             # The list by day, and search.before.
             models.Index(fields=["created_at"], name="delivery_day"),
-            # The list of what is held, allowance.opened and the content check.
+            # The list of what is held, reply_window.opened and the content check.
             models.Index(fields=["lane", "-id"], condition=Q(state="held"), name="delivery_held"),
             # The API's list of what was dismissed.
             models.Index(fields=["-id"], condition=Q(dismissed_at__isnull=False), name="delivery_dismissed"),
@@ -248,7 +248,7 @@ class Delivery(models.Model):
             models.Index(
                 KeyTextTransform("session_key", "payload"), condition=Q(target="agent"), name="delivery_session"
             ),
-            # sending._said_before: did the same go to the same people within the platform's duplicate check?
+            # settle_sql.BEGIN: did the same go to the same people within the platform's duplicate check?
             models.Index(fields=["lane", "fingerprint"], condition=~Q(fingerprint=""), name="delivery_repeats"),
         ]
 

@@ -1,6 +1,6 @@
 """How the turns that a gateway takes at a time are shared by the accounts that are mapped to it. Pure.
 
-The claim (statements.CLAIM) has the same two rules in SQL; they count while several accounts share a gateway:
+The claim (claim_sql.CLAIM) has the same two rules in SQL; they count while several accounts share a gateway:
 an account has no more under way than its own share, and the reserve is for accounts that have little under way.
 """
 

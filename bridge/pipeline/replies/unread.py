@@ -2,7 +2,7 @@
 
 A part of such an answer is a delivery on the view's carrier, in a lane of its answer's own: an unread answer stands in no other's way. It
 waits for `lanes.UNREAD_SECONDS` for its question's own request, or for the reader to ask by `READ_ON`; then the worker's claim takes
-it, and `sender` closes it as unread.
+it, and a gate closes it as unread.
 """
 
 from __future__ import annotations

@@ -75,14 +75,14 @@ class ChannelAccount(HealthMixin):
         blank=True,
         default=ModerationScope.OFF,
         choices=ModerationScope.choices,
-        help_text=_("What WeChat's content check objects to is held until a person releases or dismisses it."),
+        help_text=_("What WeChat's content check flags is on hold until staff release or dismiss it."),
     )
     language = models.CharField(
         _("language of the people"),
         max_length=8,
         choices=LANGUAGES,
         default=CHINESE,
-        help_text=_("In it people read what the bridge itself says, unless a sentence of its own is written below."),
+        help_text=_("People read the bridge's own sentences in this language, unless you write other ones below."),
     )
     sentences = models.JSONField(_("sentences"), default=dict, blank=True, editable=False)
     # Three quarters: one account alone keeps a gateway busy, and whoever writes to another account still finds room at once.
@@ -102,10 +102,10 @@ class ChannelAccount(HealthMixin):
         blank=True,
         default=30,
         validators=[MinValueValidator(1), MaxValueValidator(1000)],
-        help_text=_("What a person writes beyond this is skipped, and they are told once. Empty: no limit."),
+        help_text=_("Further messages of the person are skipped, and the person is told so once. Empty: no limit."),
     )
     # While it fails: when the platform is asked next whether it works again, and how often it was asked.
-    next_try_at = models.DateTimeField(_("next try"), null=True, editable=False)
+    next_try_at = models.DateTimeField(_("next attempt"), null=True, editable=False)
     probes = models.PositiveSmallIntegerField(default=0, editable=False)
     # The last state that webhooks were told: where it differs from `state`, somebody is still to be told.
     notified_state = models.CharField(max_length=16, choices=Health.choices, default=Health.NEW, editable=False)

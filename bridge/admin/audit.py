@@ -13,7 +13,7 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Q
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import ReadOnlyAdmin
 from bridge.admin.paging import row_number
@@ -29,9 +29,9 @@ admin.site.unregister(LogEntry)
 # An action on many rows is one entry of no row; it names them in its data.
 _SHARED = Q(object_pk="")
 ACTIONS = {
-    LogEntry.Action.CREATE: gettext_lazy("added"),
-    LogEntry.Action.UPDATE: gettext_lazy("changed"),
-    LogEntry.Action.DELETE: gettext_lazy("deleted"),
+    LogEntry.Action.CREATE: _("added"),
+    LogEntry.Action.UPDATE: _("changed"),
+    LogEntry.Action.DELETE: _("deleted"),
 }
 TONES = {LogEntry.Action.CREATE: "good", LogEntry.Action.UPDATE: "info", LogEntry.Action.DELETE: "bad"}
 
@@ -39,7 +39,7 @@ TONES = {LogEntry.Action.CREATE: "good", LogEntry.Action.UPDATE: "info", LogEntr
 class ModelFilter(admin.SimpleListFilter):
     """The models that are watched, not every table there is."""
 
-    title, parameter_name = gettext_lazy("what"), "what"
+    title, parameter_name = _("what"), "what"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
         models = [*auditlog.get_models(), Delivery]
@@ -54,7 +54,7 @@ class ModelFilter(admin.SimpleListFilter):
 
 
 class ActorFilter(admin.SimpleListFilter):
-    title, parameter_name = gettext_lazy("who"), "who"
+    title, parameter_name = _("who"), "who"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
         return [(str(pk), name) for pk, name in User.objects.order_by("username").values_list("pk", "username")[:200]]
@@ -70,14 +70,14 @@ class AuditAdmin(ReadOnlyAdmin[LogEntry]):
     list_select_related = ("content_type", "actor")
     list_filter = (ModelFilter, ActorFilter, "action")
     search_fields = ("object_id",)
-    search_help_text = gettext_lazy("Number, or name of the staff")
-    empty_hint = gettext_lazy("What staff and scripts change is written here.")
+    search_help_text = _("Number, or name of the staff")
+    empty_hint = _("Changes by staff and scripts are listed here.")
 
-    @admin.display(description=gettext_lazy("what"))
+    @admin.display(description=_("what"))
     def what(self, entry: LogEntry) -> str:
         return f"{kind_of(entry)}: {entry.object_repr[:60]}"
 
-    @admin.display(description=gettext_lazy("action"))
+    @admin.display(description=_("action"))
     def action_done(self, entry: LogEntry) -> SafeString | str:
         """What was done in words, or which fields were changed."""
         if sentence := sentence_of(entry):
@@ -85,11 +85,11 @@ class AuditAdmin(ReadOnlyAdmin[LogEntry]):
         badge = formatting.badge(action_of(entry), TONES.get(entry.action, "quiet"))
         return format_html("{} {}", badge, ", ".join(_label(entry, name) for name in sorted(entry.changes_dict)))
 
-    @admin.display(description=gettext_lazy("who"))
+    @admin.display(description=_("who"))
     def who(self, entry: LogEntry) -> str:
         return str(entry.actor or entry.actor_email or "–")
 
-    @admin.display(description=gettext_lazy("when"), ordering="timestamp")
+    @admin.display(description=_("when"), ordering="timestamp")
     def when(self, entry: LogEntry) -> SafeString | str:
         return formatting.relative_time(entry.timestamp)
 
@@ -148,7 +148,7 @@ def _label(entry: LogEntry, name: str) -> str:
 
 def _words_of(entry: LogEntry, name: str) -> dict[str, str]:
     """How pages call the values that are stored in this field: true and false, nothing, and the values of a choice."""
-    words = {"None": "", "True": str(gettext_lazy("yes")), "False": str(gettext_lazy("no"))}
+    words = {"None": "", "True": str(_("yes")), "False": str(_("no"))}
     model: Any = entry.content_type.model_class()
     try:
         choices = model._meta.get_field(name).flatchoices

@@ -10,8 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from bridge.admin.paging import CURSOR_PARAMETERS, UncountedPaginator, page_number
@@ -35,7 +34,7 @@ def user_of(request: HttpRequest) -> User:
 
 
 # How the history and the audit log begin what pressing Test found out.
-TESTED = gettext_lazy("Tested: %s")
+TESTED = _("Tested: %s")
 
 
 def local_path(address: str, otherwise: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.urls import reverse
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 
 from accounts.health import Health
 from bridge.admin.base import user_of
@@ -16,6 +16,7 @@ from bridge.operations import dashboard
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+    from django.utils.functional import _StrOrPromise
 
     from accounts.models import ChannelAccount
     from openclaw.models import Gateway
@@ -71,7 +72,7 @@ def _held(board: dashboard.Dashboard, deliveries: str) -> list[dict[str, Any]]:
     return [*figures, *([_bad(_("awaiting your decision"), review, f"{deliveries}?open=review")] if review else [])]
 
 
-def _bad(label: str, value: int, link: str) -> dict[str, Any]:
+def _bad(label: _StrOrPromise, value: int, link: str) -> dict[str, Any]:
     return {"label": label, "value": value, "link": link, "tone": "bad" if value else ""}
 
 
@@ -97,7 +98,7 @@ def _bars(hours: list[dashboard.Hour]) -> list[dict[str, Any]]:
     return bars
 
 
-def _first_steps(board: dashboard.Dashboard) -> list[dict[str, str]]:
+def _first_steps(board: dashboard.Dashboard) -> list[dict[str, Any]]:
     """What is still to be done before the first message can come through."""
     steps = [*_steps_of_accounts(board.accounts), *_steps_of_gateways(board.gateways)]
     if not board.accounts or not board.gateways:
@@ -106,7 +107,7 @@ def _first_steps(board: dashboard.Dashboard) -> list[dict[str, str]]:
     return steps
 
 
-def _steps_of_accounts(accounts: list[ChannelAccount]) -> list[dict[str, str]]:
+def _steps_of_accounts(accounts: list[ChannelAccount]) -> list[dict[str, Any]]:
     """The platform must be told the callback address, which only the saved account has."""
     if not accounts:
         text = _("Add an account: the WeChat identity the agents speak as.")
@@ -124,7 +125,7 @@ def _steps_of_accounts(accounts: list[ChannelAccount]) -> list[dict[str, str]]:
     ]
 
 
-def _steps_of_gateways(gateways: list[Gateway]) -> list[dict[str, str]]:
+def _steps_of_gateways(gateways: list[Gateway]) -> list[dict[str, Any]]:
     if not gateways:
         text = _("Add a gateway: the OpenClaw where the agents are.")
         more = _("Its page then has the button Test.")

@@ -8,8 +8,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy as _
 
 from accounts.fields import sealed
 from accounts.forms import ENTER_AGAIN, STORED, OneErrorPerField, show_what_was_typed
@@ -45,9 +44,9 @@ class GatewayForm(OneErrorPerField, _GatewayForm):
     """The token goes in and never comes out; a blank keeps the stored one."""
 
     token = PastedField(
-        label=gettext_lazy("Token"),
+        label=_("Token"),
         required=False,
-        help_text=gettext_lazy("gateway.auth.token in openclaw.json."),
+        help_text=_("gateway.auth.token in openclaw.json."),
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password", "spellcheck": "false"}),
     )
 
@@ -55,9 +54,7 @@ class GatewayForm(OneErrorPerField, _GatewayForm):
         model = Gateway
         fields = ("name", "enabled", "base_url", "token", "transport", "timeout_seconds", "max_in_flight")
         widgets = {"base_url": forms.URLInput()}
-        error_messages = {
-            "base_url": {"invalid": gettext_lazy("Enter an address that begins with http:// or https://.")}
-        }
+        error_messages = {"base_url": {"invalid": _("Enter an address that begins with http:// or https://.")}}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -82,10 +79,10 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
     list_display = ("name", "base_url", "health", "reason", "agent_count", "since")
     list_filter = ("enabled", "state")
     search_fields = ("name", "base_url")
-    search_help_text = gettext_lazy("Name or address")
+    search_help_text = _("Name or address")
     change_form_template = "admin/openclaw/gateway.html"
-    empty_hint = gettext_lazy("Add the OpenClaw gateway where your agents are: its address and gateway.auth.token.")
-    next_step = gettext_lazy("Next: press Test. It shows whether the gateway answers, and which agents it has.")
+    empty_hint = _("Add the OpenClaw gateway where your agents are: its address and gateway.auth.token.")
+    next_step = _("Next: press Test. It shows whether the gateway answers, and which agents it has.")
     masked_columns = {"reason": "hidden_reason"}
     buttons = {
         "test": "openclaw.change_gateway",
@@ -94,26 +91,26 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
     }
     fieldsets = (
         (None, {"fields": ("name", "enabled", "base_url", "token")}),
-        (gettext_lazy("How turns run"), {"fields": ("transport", "timeout_seconds", "max_in_flight")}),
+        (_("How turns run"), {"fields": ("transport", "timeout_seconds", "max_in_flight")}),
     )
 
-    @admin.display(description=gettext_lazy("state"), ordering="state")
+    @admin.display(description=_("state"), ordering="state")
     def health(self, gateway: Gateway) -> SafeString:
         return formatting.health_badge(gateway)
 
-    @admin.display(description=gettext_lazy("reason"))
+    @admin.display(description=_("reason"))
     def reason(self, gateway: Gateway) -> str:
         return gateway.state_reason or "–"
 
-    @admin.display(description=gettext_lazy("reason"))
+    @admin.display(description=_("reason"))
     def hidden_reason(self, gateway: Gateway) -> str:
         return str(HIDDEN) if gateway.state_reason else "–"
 
-    @admin.display(description=gettext_lazy("agents"))
+    @admin.display(description=_("agents"))
     def agent_count(self, gateway: Gateway) -> str:
         return str(len(gateway.agents)) if gateway.agents else "–"
 
-    @admin.display(description=gettext_lazy("since"), ordering="state_since")
+    @admin.display(description=_("since"), ordering="state_since")
     def since(self, gateway: Gateway) -> SafeString | str:
         return formatting.relative_time(gateway.state_since)
 
@@ -163,7 +160,7 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
         return super().add_view(request, form_url, {"title": _("Add: OpenClaw gateway"), **(extra_context or {})})
 
     def has_delete_permission(self, request: HttpRequest, obj: Gateway | None = None) -> bool:
-        """Deliveries name their gateway, so one that was used is switched off instead."""
+        """Deliveries name their gateway, so one that was used is disabled instead."""
         return super().has_delete_permission(request, obj) and not (obj and obj.deliveries.exists())
 
     def run_test(self, request: HttpRequest, gateway: Gateway) -> None:
@@ -174,7 +171,7 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
             text = failure_text(error)
             state = Health.STOPPED if error.action == Action.CONFIG else Health.FAILING
             gateway.set_state(state, str(error.code), text)
-            messages.error(request, _("The test failed: the reason stands beside the state."))
+            messages.error(request, _("The test failed. The reason is shown beside the state."))
             self.log_and_audit(request, gateway, TESTED % text)
             return
         _store_probe(gateway, found)
@@ -198,7 +195,7 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
         gateway.save(update_fields=["enabled", "updated_at"])
         if gateway.enabled:
             gateway.revive()
-        self.notify(request, gateway, _("Switched on.") if gateway.enabled else _("Switched off."))
+        self.notify(request, gateway, _("Enabled.") if gateway.enabled else _("Disabled."))
 
 
 def _holder_of(gateway: Gateway) -> dict[str, str]:

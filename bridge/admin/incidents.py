@@ -29,7 +29,7 @@ class ActiveFilter(admin.SimpleListFilter):
     title, parameter_name = _("state"), "open"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
-        return [("1", str(_("going on"))), ("0", str(_("over")))]
+        return [("1", str(_("active"))), ("0", str(_("resolved")))]
 
     def queryset(self, request, queryset):  # type: ignore[no-untyped-def]
         return queryset.filter(closed_at__isnull=self.value() == "1") if self.value() else queryset
@@ -40,7 +40,7 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
     list_display = ("title", "state", "since", "closed", "alert_sent")
     list_filter = (ActiveFilter,)
     search_fields = ("title", "detail")
-    search_help_text = _("Words of the incident")
+    search_help_text = _("Title or detail")
     change_list_template = "admin/bridge/incident_list.html"
     empty_hint = _("No incidents. When an account or a gateway stops working, or deliveries fail, it is listed here.")
 
@@ -50,13 +50,13 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
 
     @admin.display(description=_("state"))
     def state(self, incident: Incident) -> SafeString:
-        return formatting.badge(_("over"), "quiet") if incident.closed_at else formatting.badge(_("going on"), "bad")
+        return formatting.badge(_("resolved"), "quiet") if incident.closed_at else formatting.badge(_("active"), "bad")
 
     @admin.display(description=_("since"), ordering="opened_at")
     def since(self, incident: Incident) -> SafeString | str:
         return formatting.relative_time(incident.opened_at)
 
-    @admin.display(description=_("over"), ordering="closed_at")
+    @admin.display(description=_("resolved"), ordering="closed_at")
     def closed(self, incident: Incident) -> SafeString | str:
         return formatting.relative_time(incident.closed_at)
 

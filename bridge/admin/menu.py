@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.urls import reverse
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import user_of
 from bridge.operations import dashboard
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
+    from django.utils.functional import _StrOrPromise
 
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
@@ -61,7 +62,7 @@ def _operation(request: HttpRequest) -> list[dict[str, Any]]:
     ]
 
 
-def _entry(request: HttpRequest, title: str, icon: str, name: str, permission: str) -> dict[str, Any]:
+def _entry(request: HttpRequest, title: _StrOrPromise, icon: str, name: str, permission: str) -> dict[str, Any]:
     link = reverse(f"admin:{name}")
     here = request.path == link or (
         request.path.startswith(link) and name != "index" and not request.path.startswith(f"{link}dead-letters/")

@@ -9,8 +9,8 @@ from django.contrib import admin, messages
 from django.http import QueryDict
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from accounts.forms import OneErrorPerField
 from accounts.models import ChannelAccount
@@ -67,12 +67,12 @@ class RouteForm(OneErrorPerField, _RouteForm):
 class RoutingQuestion(forms.Form):
     """The box "which agent would get this?"."""
 
-    account = forms.ModelChoiceField(ChannelAccount.objects.all(), label=gettext_lazy("Account"))
-    peer_kind = forms.ChoiceField(label=gettext_lazy("Who"), choices=PeerKinds.choices, initial="group")
-    peer_id = forms.CharField(label=gettext_lazy("Group or person"), help_text=gettext_lazy("The platform's id."))
-    sender = forms.CharField(label=gettext_lazy("Sender"), required=False)
-    text = forms.CharField(label=gettext_lazy("Text"), required=False, widget=forms.Textarea(attrs={"rows": 2}))
-    addressed = forms.BooleanField(label=gettext_lazy("The bot is addressed"), required=False, initial=True)
+    account = forms.ModelChoiceField(ChannelAccount.objects.all(), label=_("Account"))
+    peer_kind = forms.ChoiceField(label=_("Who"), choices=PeerKinds.choices, initial="group")
+    peer_id = forms.CharField(label=_("Group or person"), help_text=_("The platform's id."))
+    sender = forms.CharField(label=_("Sender"), required=False)
+    text = forms.CharField(label=_("Text"), required=False, widget=forms.Textarea(attrs={"rows": 2}))
+    addressed = forms.BooleanField(label=_("The bot is addressed"), required=False, initial=True)
 
 
 @admin.register(Route)
@@ -82,32 +82,30 @@ class RouteAdmin(BridgeAdmin[Route]):
     list_select_related = ("account", "gateway")
     list_filter = ("account", "gateway", "peer_kind", "enabled")
     search_fields = ("peer_id", "agent_id", "note")
-    search_help_text = gettext_lazy("Id, agent or note")
+    search_help_text = _("Id, agent or note")
     change_list_template = "admin/bridge/route_list.html"
     change_form_template = "admin/bridge/route.html"
-    empty_hint = gettext_lazy(
-        "Say which agent answers which group or person: until then messages are kept, and nobody answers."
-    )
+    empty_hint = _("Map a group or person to an agent. Until then messages are stored but not answered.")
     fieldsets = (
-        (gettext_lazy("Whose messages are mapped"), {"fields": ("account", "peer_kind", "peer_id", "allowed_senders")}),
-        (gettext_lazy("Which agent gets them"), {"fields": ("gateway", "agent_id", "scope")}),
-        (gettext_lazy("When it answers"), {"fields": ("trigger", "trigger_words", "enabled", "note")}),
+        (_("Whose messages are mapped"), {"fields": ("account", "peer_kind", "peer_id", "allowed_senders")}),
+        (_("Which agent gets them"), {"fields": ("gateway", "agent_id", "scope")}),
+        (_("When it answers"), {"fields": ("trigger", "trigger_words", "enabled", "note")}),
         (
-            gettext_lazy("What is allowed in the chat"),
+            _("What is allowed in the chat"),
             {"fields": ("commands_for_all", "allow_mention_all", "allow_cards", "allow_links")},
         ),
     )
 
-    @admin.display(description=gettext_lazy("group or person"), ordering="peer_id")
+    @admin.display(description=_("group or person"), ordering="peer_id")
     def who(self, route: Route) -> str:
         everyone = {"": _("everyone"), "group": _("all groups"), "direct": _("all persons")}
-        return route.title or route.peer_id or everyone[route.peer_kind]
+        return route.title or route.peer_id or str(everyone[route.peer_kind])
 
-    @admin.display(description=gettext_lazy("agent"), ordering="agent_id")
+    @admin.display(description=_("agent"), ordering="agent_id")
     def agent(self, route: Route) -> SafeString:
         return format_html("{} <span class='b-quiet-text'>@ {}</span>", route.agent_id, route.gateway.name)
 
-    @admin.display(description=gettext_lazy("answers"))
+    @admin.display(description=_("answers"))
     def answers(self, route: Route) -> str:
         words = ", ".join(rules.split_words(route.trigger_words))
         return (
@@ -116,13 +114,9 @@ class RouteAdmin(BridgeAdmin[Route]):
             else str(route.get_trigger_display())
         )
 
-    @admin.display(description=gettext_lazy("state"), ordering="enabled")
+    @admin.display(description=_("state"), ordering="enabled")
     def state(self, route: Route) -> SafeString:
-        return (
-            formatting.badge(_("switched on"), "good")
-            if route.enabled
-            else formatting.badge(_("switched off"), "quiet")
-        )
+        return formatting.badge(_("enabled"), "good") if route.enabled else formatting.badge(_("disabled"), "quiet")
 
     def get_urls(self) -> list[URLPattern]:
         return [self.route("explain/", self.explain_view, "explain"), *super().get_urls()]

@@ -12,8 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import Truncator
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import BridgeAdmin, user_of
 from bridge.admin.unfold import style
@@ -44,15 +43,13 @@ class EndpointForm(_EndpointForm):
     """The address goes in and never comes out in full, for many services put a secret into it; a blank keeps the stored one."""
 
     url = forms.CharField(
-        label=gettext_lazy("Address"),
+        label=_("Address"),
         required=False,
         widget=forms.URLInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
-        help_text=gettext_lazy(
-            "Where events are posted to. After saving only its host is shown; then leave it empty to keep it."
-        ),
+        help_text=_("Where events are posted to. After saving only its host is shown; then leave it empty to keep it."),
     )
     events = forms.MultipleChoiceField(
-        label=gettext_lazy("Events"),
+        label=_("Events"),
         choices=Event.choices,
         widget=forms.CheckboxSelectMultiple(attrs={"class": "b-checks"}),
     )
@@ -89,32 +86,30 @@ class WebhookAdmin(BridgeAdmin[WebhookEndpoint]):
     list_select_related = ("account",)
     list_filter = ("enabled",)
     search_fields = ("name",)
-    search_help_text = gettext_lazy("Name")
+    search_help_text = _("Name")
     change_form_template = "admin/bridge/webhook.html"
-    empty_hint = gettext_lazy(
-        "Add an endpoint to receive events: messages, failed deliveries and the state of accounts."
-    )
+    empty_hint = _("Add an endpoint to receive events: messages, failed deliveries and the state of accounts.")
     buttons = dict.fromkeys(("test", "switch", "rotate"), "bridge.change_webhookendpoint")
 
-    @admin.display(description=gettext_lazy("host"))
+    @admin.display(description=_("host"))
     def origin(self, endpoint: WebhookEndpoint) -> str:
         return endpoint.origin
 
-    @admin.display(description=gettext_lazy("events"))
+    @admin.display(description=_("events"))
     def event_names(self, endpoint: WebhookEndpoint) -> str:
         return "; ".join(str(EVENTS.get(event, event)) for event in endpoint.events)
 
-    @admin.display(description=gettext_lazy("account"), ordering="account")
+    @admin.display(description=_("account"), ordering="account")
     def account_name(self, endpoint: WebhookEndpoint) -> str:
         return str(endpoint.account or _("all accounts"))
 
-    @admin.display(description=gettext_lazy("state"), ordering="enabled")
+    @admin.display(description=_("state"), ordering="enabled")
     def state(self, endpoint: WebhookEndpoint) -> SafeString:
         return state_badge(endpoint)
 
-    @admin.display(description=gettext_lazy("reason"))
+    @admin.display(description=_("reason"))
     def problem(self, endpoint: WebhookEndpoint) -> SafeString | str:
-        """Why it was switched off, or what its receiver answers now and when it is asked again."""
+        """Why it was disabled, or what its receiver answers now and when it is asked again."""
         stuck: Delivery | None = getattr(endpoint, "stuck", None)
         return failing_text(stuck) if stuck else endpoint.disabled_reason or "–"
 
@@ -184,7 +179,7 @@ class WebhookAdmin(BridgeAdmin[WebhookEndpoint]):
 
     def run_test(self, request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse | None:
         if not endpoint.enabled:
-            messages.error(request, _("Switch it on first."))
+            messages.error(request, _("Enable it first."))
             return None
         delivery = events.test(endpoint)
         self.notify_and_audit(request, endpoint, _("A test event is queued. This is its delivery."))
@@ -193,7 +188,7 @@ class WebhookAdmin(BridgeAdmin[WebhookEndpoint]):
     def run_switch(self, request: HttpRequest, endpoint: WebhookEndpoint) -> None:
         endpoint.enabled = not endpoint.enabled
         endpoint.save(update_fields=["enabled", "updated_at"])
-        self.notify(request, endpoint, _("Switched on.") if endpoint.enabled else _("Switched off."))
+        self.notify(request, endpoint, _("Enabled.") if endpoint.enabled else _("Disabled."))
 
     def run_rotate(self, request: HttpRequest, endpoint: WebhookEndpoint) -> HttpResponse | None:
         asked = OverlapForm(request.POST)
@@ -209,8 +204,8 @@ def state_badge(endpoint: WebhookEndpoint) -> SafeString:
     if endpoint.enabled and getattr(endpoint, "stuck", None):
         return formatting.badge(_("failing – retrying"), "warn")
     if endpoint.enabled:
-        return formatting.badge(_("switched on"), "good")
-    return formatting.badge(_("switched off"), "bad" if endpoint.disabled_reason else "quiet")
+        return formatting.badge(_("enabled"), "good")
+    return formatting.badge(_("disabled"), "bad" if endpoint.disabled_reason else "quiet")
 
 
 def first_failing(endpoints: Iterable[WebhookEndpoint], may_read_errors: bool) -> dict[int, Delivery]:
@@ -232,4 +227,4 @@ def failing_text(stuck: Delivery) -> SafeString:
     """What the receiver answered, which delivery met it, and when it is sent again."""
     link = reverse("admin:bridge_delivery_change", args=[stuck.pk])
     said, again = Truncator(stuck.error).chars(140), formatting.relative_time(stuck.due_at)
-    return format_html('{} <a href="{}">#{}</a> <small>{} {}</small>', said, link, stuck.pk, _("next try"), again)
+    return format_html('{} <a href="{}">#{}</a> <small>{} {}</small>', said, link, stuck.pk, _("next attempt"), again)

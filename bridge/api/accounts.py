@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import django_filters
 from django import forms
 from django.conf import settings
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
@@ -191,10 +191,10 @@ class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
         return Response(self.get_serializer(account).data)
 
     def destroy(self, request: Request, pk: str) -> Response:
-        """What was said is kept, so an account that spoke can only be switched off."""
+        """What was said is kept, so an account that spoke can only be disabled."""
         account = self.get_object()
         if account.messages.exists():
-            raise Conflict("This account has messages: switch it off instead of deleting it.", "in_use")
+            raise Conflict("This account has messages: disable it instead of deleting it.", "in_use")
         account.delete()
         return Response(status=204)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import django_filters
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
@@ -34,9 +34,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from rest_framework.request import Request
 
-CODE = (
-    "Of the newest 1000 failures that nobody dealt with those whose last attempt with a code had this one, like 81013."
-)
+CODE = "An error code like 81013: finds those of the newest 1000 dead letters whose last error has it."
 # One request replays at most so many; the rest is left for the next.
 MAX_REPLAYED = 1000
 
@@ -230,7 +228,7 @@ class Deliveries(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
     @extend_schema(request=None, responses=DeliverySerializer)
     @action(detail=True, methods=["post"])
     def release(self, request: Request, pk: str) -> Response:
-        """Let go what the content check holds: it goes on as it is and is not checked again. What waits for a window stays."""
+        """Send what is on hold for the content check, unchanged and without another check. What waits for a reply window stays."""
         delivery = self.get_object()
         done = replay.release([delivery.pk], user_of(request))
         for _pk, reason in done.refused:
@@ -242,7 +240,7 @@ class Deliveries(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
     @extend_schema(request=None, responses=DeliverySerializer)
     @action(detail=True, methods=["post"])
     def dismiss(self, request: Request, pk: str) -> Response:
-        """Dealt with, or not worth it: off the list of dead letters. What was held is not sent any more."""
+        """Take it off the list of dead letters. What was on hold is not sent any more."""
         delivery = self.get_object()
         if not replay.dismiss([delivery.pk], user_of(request)):
             raise Refused(replay.why_not_dismiss(delivery), "cannot_dismiss")

@@ -12,8 +12,7 @@ from django.db import IntegrityError
 from django.db.models import ProtectedError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy as _
 from django.views import defaults
 from rest_framework import exceptions, serializers, status
 from rest_framework.response import Response
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django.http.response import HttpResponseBase
+    from django.utils.functional import _StrOrPromise
 
 PREFIX = "/api/"
 
@@ -42,7 +42,7 @@ class Conflict(exceptions.APIException):
 class TooLarge(exceptions.APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_code = "too_large"
-    default_detail = gettext_lazy("The request is larger than this endpoint takes.")
+    default_detail = _("The request is larger than this endpoint takes.")
 
 
 class Refused(exceptions.APIException):
@@ -94,7 +94,7 @@ def _as_refusal(error: Exception) -> exceptions.APIException | None:
     if isinstance(error, DjangoValidationError):
         return exceptions.ValidationError(serializers.as_serializer_error(error))
     if isinstance(error, ProtectedError):
-        return Conflict(_("It is in use: switch it off instead of deleting it."), "in_use")
+        return Conflict(_("It is in use: disable it instead of deleting it."), "in_use")
     if isinstance(error, RequestDataTooBig):
         return TooLarge()
     if isinstance(error, SuspiciousOperation):
@@ -141,7 +141,7 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
     if isinstance(sys.exc_info()[1], DB_UNAVAILABLE):
         return _database_away(request)
     if request.path.startswith(PREFIX):
-        text = _("An error of the bridge itself; it is in the log.")
+        text = _("Internal error. The log has the details.")
         return _plain(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", text)
     return defaults.server_error(request)
 
@@ -158,6 +158,6 @@ def _database_away(request: HttpRequest) -> HttpResponseBase:
     return answer  # type: ignore[no-any-return]
 
 
-def _plain(status: HTTPStatus, code: str, message: str) -> JsonResponse:
+def _plain(status: HTTPStatus, code: str, message: _StrOrPromise) -> JsonResponse:
     answer: HttpResponse = JsonResponse({"code": code, "message": message, "details": {}}, status=status)
     return answer  # type: ignore[return-value]

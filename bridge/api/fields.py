@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import django_filters
 from django import forms
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 from django_filters.fields import IsoDateTimeField
 from django_filters.rest_framework import FilterSet
 from rest_framework import serializers
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from django.db.models import Model, QuerySet
+    from django.utils.functional import _StrOrPromise
 
     _Mixin = serializers.Serializer[Any]
     _ModelMixin = serializers.ModelSerializer[Any]
@@ -48,26 +49,26 @@ class StrictSerializer(_Mixin):
                 raise serializers.ValidationError(wrong)
         return super().to_internal_value(data)
 
-    def _why_refused(self, name: str, field: Any, value: Any) -> str:
+    def _why_refused(self, name: str, field: Any, value: Any) -> _StrOrPromise:
         """Empty where the field may judge the value itself. What is only read may be sent back as it was read."""
         if not field.read_only:
             return _wrong_type(field, value)
         row = getattr(self, "instance", None)
         if row is not None and super().to_representation(row).get(name) == value:
             return ""
-        return _("This is only read: nobody can write it.")
+        return _("This field is read-only.")
 
 
-def _wrong_type(field: Any, value: Any) -> str:
+def _wrong_type(field: Any, value: Any) -> _StrOrPromise:
     """DRF takes 318.9, true and "१" for whole numbers, "off" for false and 5 for a text: another thing than was meant would be stored."""
     if value is None:
         return ""
     if isinstance(field, serializers.IntegerField | serializers.PrimaryKeyRelatedField):
-        return "" if value == "" or _is_whole(value) else _("A whole number is needed.")
+        return "" if value == "" or _is_whole(value) else _("Enter a whole number.")
     if isinstance(field, serializers.BooleanField):
-        return "" if isinstance(value, bool) else _("true or false is needed.")
+        return "" if isinstance(value, bool) else _("Enter true or false.")
     if isinstance(field, serializers.CharField):
-        return "" if isinstance(value, str) else _("A text is needed.")
+        return "" if isinstance(value, str) else _("Enter a text.")
     return ""
 
 

@@ -118,7 +118,7 @@ class Gateways(
         serializer.instance.refresh_from_db(fields=["state", "state_code", "state_reason", "state_since"])  # type: ignore[union-attr]
 
     def perform_destroy(self, instance: Model) -> None:
-        """Deliveries name their gateway, so one that was used can only be switched off."""
+        """Deliveries name their gateway, so one that was used can only be disabled."""
         if Gateway.objects.filter(pk=instance.pk, deliveries__isnull=False).exists():
-            raise Conflict("This gateway has deliveries: switch it off instead of deleting it.", "in_use")
+            raise Conflict("This gateway has deliveries: disable it instead of deleting it.", "in_use")
         instance.delete()

@@ -6,8 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy as _
 from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import JSONParser
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 # Deeper than any platform's message; what works through JSON step by step stays far from Python's own limit.
 MAX_DEPTH = 50
-LONE_SURROGATE = gettext_lazy("There is half a character in it (a lone surrogate).")
+LONE_SURROGATE = _("There is half a character in it (a lone surrogate).")
 
 
 class Json(JSONParser):
@@ -78,7 +77,7 @@ def _is_too_deep(value: Any) -> bool:
 def _find_unwritable(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Dotted names of what no answer could repeat, each with the reason: infinite numbers (1e400), and halves of characters."""
     if isinstance(value, float) and not math.isfinite(value):
-        yield path, _("This number is larger than any that can be written.")
+        yield path, str(_("This number is larger than any that can be written."))
     elif isinstance(value, str) and _escape_surrogates(value) != value:
         yield path, str(LONE_SURROGATE)
     below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()

@@ -20,7 +20,7 @@ DESCRIPTIONS = {
     401: "No valid token, and nobody is logged in.",
     403: "This needs a permission that the user does not have, or the CSRF token is missing.",
     404: "There is no such row, or no such path.",
-    409: "What is stored stands against it.",
+    409: "It conflicts with what is stored.",
     413: "The request is too large.",
     415: "The body is of a type that is not read here.",
     422: "Well-formed, but it cannot be done; the message says why.",
@@ -30,8 +30,8 @@ DESCRIPTIONS = {
 
 # For what DRF's mixins do; everything else says it in its docstring.
 USUAL = {
-    "list": "Newest first, page by page.",
-    "retrieve": "One of them.",
+    "list": "List them, newest first, page by page.",
+    "retrieve": "Get one by its id.",
     "create": "Add one.",
     "partial_update": "Change what is given.",
     "destroy": "Delete it.",

@@ -10,7 +10,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, get_args
 
 from django.db import connection, transaction
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied, ValidationError
@@ -64,7 +64,7 @@ class SendSerializer(StrictSerializer, serializers.Serializer[Any]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("conversation" in attrs) == ("account" in attrs or "peer" in attrs):
-            raise ValidationError(_("Say where to: a conversation, or an account and a peer."))
+            raise ValidationError(_("Name the recipient: a conversation, or an account and a peer."))
         if "peer" not in attrs and "account" in attrs and (only := peers.only_peer(attrs["account"])):
             attrs["peer"] = {"kind": only.kind, "id": only.id}
         if "conversation" not in attrs and not ("account" in attrs and "peer" in attrs):

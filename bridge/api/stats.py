@@ -19,16 +19,16 @@ class StatsSerializer(serializers.Serializer[Any]):
     """Counts of today and of the work that is open."""
 
     since = serializers.DateTimeField(help_text="Midnight in the bridge's time zone.")
-    incoming = serializers.IntegerField(help_text="Messages heard since then.")
-    outgoing = serializers.IntegerField(help_text="Messages said since then.")
+    incoming = serializers.IntegerField(help_text="Messages received since then.")
+    outgoing = serializers.IntegerField(help_text="Messages sent since then.")
     waiting = serializers.IntegerField(help_text="Deliveries waiting or on their way.")
     oldest_waiting = serializers.DateTimeField(allow_null=True)
-    held = serializers.IntegerField(help_text="Deliveries that may not go on now.")
+    held = serializers.IntegerField(help_text="Deliveries on hold.")
     held_by: Any = serializers.DictField(
         child=serializers.IntegerField(), help_text="The same by reason; those with `review` wait for a person."
     )
-    dead = serializers.IntegerField(help_text="Failed for good, and nobody has dealt with it.")
-    uncertain = serializers.IntegerField(help_text="The request left and no answer came; nobody has dealt with it.")
+    dead = serializers.IntegerField(help_text="Failed deliveries that nobody has dismissed.")
+    uncertain = serializers.IntegerField(help_text="Uncertain deliveries that nobody has dismissed.")
 
 
 class Stats(ApiView):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import extend_schema
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
@@ -48,7 +48,7 @@ class WebhookSerializer(ModelValidated, StrictSerializer, serializers.ModelSeria
         read_only_fields = ("disabled_reason", "previous_until", "created_at", "updated_at")
         extra_kwargs = {
             "previous_until": {"help_text": "Until then the secret before the last rotation signs too."},
-            "disabled_reason": {"help_text": "Why it was switched off by what it answered; empty if staff did it."},
+            "disabled_reason": {"help_text": "Why it was disabled by what it answered; empty if staff did it."},
         }
 
 
@@ -142,7 +142,7 @@ class Webhooks(
         """Queue an event `webhook.test`, behind whatever waits for this address."""
         endpoint = self.get_object()
         if not endpoint.enabled:
-            raise Refused(_("Switch it on first."), "switched_off")
+            raise Refused(_("Enable it first."), "disabled")
         delivery = events.test(endpoint)
         audit.log_action("tested", [endpoint])
         return Response({"delivery": delivery.pk}, status=202)

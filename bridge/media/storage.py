@@ -99,7 +99,7 @@ def images_of(channel: Channel, payload: Payload) -> tuple[Upload, ...]:
 
 
 def forget_handle(ref: str) -> None:
-    """Have the next try upload the file anew: the platform may have dropped it, and a refused message did not arrive."""
+    """Have the next attempt upload the file anew: the platform may have dropped it, and a refused message did not arrive."""
     Attachment.objects.filter(pk=int(ref)).update(handle="", handle_at=None)
 
 

@@ -4,7 +4,7 @@
    ┌────────────┴────────────┐                  ▼                                               │
 skipped ── replay ──▶ pending ── claim ──▶ sending ── ok ──▶ delivered                          │
    ▲                   ▲ ▲ ▲ ▲                │  │└── error ─────────────────────────────────────┤
-   │  held ── released ┘ │ │ └─ lease over,   │  └── broken off by /stop ──▶ skipped             │
+   │  held ── released ┘ │ │ └─ lease over,   │  └── stopped by /stop ──▶ skipped             │
    │ (part before)       │ │    no open attempt                                                  │
    │                     │ └──── replay ◀── dead ◀── permanent / tries spent / too old ──────────┘
    │                     └ replay, by a person ◀── uncertain ◀── lease over with an open attempt, or time-out after
@@ -79,29 +79,29 @@ class Reason(models.TextChoices):
     """Why a delivery is where it is, when it is not simply delivered."""
 
     NO_ROUTE = "no_route", _("no mapping for this group or person")
-    ROUTE_DISABLED = "route_disabled", _("the mapping is switched off")
+    ROUTE_DISABLED = "route_disabled", _("the mapping is disabled")
     NOT_ADDRESSED = "not_addressed", _("the bot was not addressed")
     NO_TRIGGER = "no_trigger", _("no trigger word in the text")
     SENDER = "sender", _("this sender is not allowed")
     PAUSED = "paused", _("the conversation is paused")
     HUMAN = "human", _("staff answer this conversation")
     EVENT = "event", _("an event, not a message")
-    UNSUPPORTED = "unsupported", _("nothing of it can be read")
-    NO_SENDER = "no_sender", _("it does not say who sent it")
-    EMPTY = "empty", _("it says nothing, and no file came with it")
+    UNSUPPORTED = "unsupported", _("unsupported message type")
+    NO_SENDER = "no_sender", _("no sender given")
+    EMPTY = "empty", _("empty message")
     COMMAND = "command", _("a command to the bridge")
-    STOPPED = "stopped", _("broken off by /stop")
+    STOPPED = "stopped", _("stopped by /stop")
     PART_BEFORE = "part_before", _("waits for the part before it")
     TOO_LONG = "too_long", _("longer than the platform can carry")
     TOO_OLD = "too_old", _("expired: too old to be sent now")
     NO_REPLY = "no_reply", _("reply address used up")
     PERMANENT = "permanent", _("rejected (permanent)")
     CONFIGURATION = "configuration", _("configuration error")
-    TRIES_SPENT = "tries_spent", _("all tries failed")
+    TRIES_SPENT = "tries_spent", _("all attempts failed")
     UNKNOWN = "unknown", _("no response – may have been delivered")
-    CONTENT = "content", _("this cannot be sent here")
+    CONTENT = "content", _("unsupported content")
     INTERNAL = "internal_error", _("internal error")
-    PARTIAL = "partial", _("accepted, but not for everyone or not in full")
+    PARTIAL = "partial", _("accepted only in part")
     NO_ANSWER = "no_answer", _("agent gave no reply")
     NO_ENDPOINT = "no_endpoint", _("the webhook was deleted")
     WINDOW = "window", _("WeChat allows no more until the person writes again")
@@ -109,9 +109,9 @@ class Reason(models.TextChoices):
     READ_ON = "read_on", _("asked for the rest of an answer")
     UNREAD = "unread", _("the person never asked for the rest")
     GONE = "gone", _("the person does not follow the account any more")
-    REVIEW = "review", _("the content check objects: a person decides")
-    TOO_MANY = "too_many_turns", _("more turns a minute than this person may have")
-    CHECKING = "checking", _("the content check is not finished")
+    REVIEW = "review", _("awaiting your decision (content check)")
+    TOO_MANY = "too_many_turns", _("too many turns a minute")
+    CHECKING = "checking", _("content check running")
 
 
 class Delivery(models.Model):
@@ -136,7 +136,7 @@ class Delivery(models.Model):
     state = models.CharField(_("state"), max_length=9, choices=State.choices, default=State.PENDING)
     reason = models.CharField(_("reason"), max_length=16, blank=True, default="", choices=Reason.choices)
     error = models.TextField(_("error"), blank=True, default="")
-    tries = models.PositiveIntegerField(_("tries"), default=0)  # since the last replay
+    tries = models.PositiveIntegerField(_("attempts"), default=0)  # since the last replay
     run_number = models.PositiveIntegerField(
         default=0
     )  # grows on replay and on definite errors: part of the gateway's key

@@ -13,10 +13,10 @@ class Incident(models.Model):
     title = models.CharField(_("what"), max_length=200)
     detail = models.TextField(_("detail"), blank=True)
     opened_at = models.DateTimeField(_("since"), default=timezone.now)
-    closed_at = models.DateTimeField(_("over"), null=True)
-    notified_at = models.DateTimeField(_("told"), null=True)
+    closed_at = models.DateTimeField(_("resolved"), null=True)
+    notified_at = models.DateTimeField(_("alert sent"), null=True)
     resolved_notified_at = models.DateTimeField(_("recovery alert sent"), null=True)
-    error = models.TextField(_("could not tell"), blank=True, default="")
+    error = models.TextField(_("alert error"), blank=True, default="")
 
     class Meta:
         verbose_name, verbose_name_plural = _("incident"), _("incidents")

@@ -40,7 +40,7 @@ class Route(models.Model):
         ALL = "all", _("every message")
         MENTION = "mention", _("when the bot is addressed")
         PREFIX = "prefix", _("when the text begins with a word")
-        KEYWORD = "keyword", _("when the text holds a word")
+        KEYWORD = "keyword", _("when the text contains a word")
 
     BY_WORD = (Trigger.PREFIX, Trigger.KEYWORD)
 
@@ -60,17 +60,17 @@ class Route(models.Model):
     trigger_words = models.TextField(
         _("words"),
         blank=True,
-        help_text=_("One a line, for answers that depend on a word. A word at the beginning is cut off the text."),
+        help_text=_("One per line. A trigger word at the beginning of a text is removed from it."),
     )
     allowed_senders = models.TextField(
         _("allowed senders"), blank=True, help_text=_("User ids, one a line. Empty: everyone.")
     )
     commands_for_all = models.BooleanField(
-        _("commands count for everybody"),
+        _("commands apply to everybody"),
         default=False,
         help_text=_(
-            "/stop breaks off anybody's turn in the group, and /new clears a memory that several conversations share. "
-            "Otherwise /stop ends only one's own turn, and a shared memory stays."
+            "/stop stops anybody's turn in the group, and /new clears a memory that several conversations share. "
+            "Otherwise /stop stops only one's own turn, and a shared memory stays."
         ),
     )
     allow_mention_all = models.BooleanField(
@@ -82,9 +82,9 @@ class Route(models.Model):
         help_text=_("A template_card block in the agent's answer becomes a card with buttons."),
     )
     allow_links = models.BooleanField(
-        _("may hide addresses behind words"),
+        _("may show links as text"),
         default=False,
-        help_text=_("Otherwise a link is shown as its words and its whole address."),
+        help_text=_("Otherwise a link is shown as its text and its full address."),
     )
     enabled = models.BooleanField(_("enabled"), default=True)
     note = models.CharField(_("note"), max_length=200, blank=True)
@@ -159,7 +159,9 @@ def why_deaf(account: ChannelAccount, peer_kind: str) -> str:
     if peer_kind in hears or (hears and not peer_kind):
         return ""
     heard = ", ".join(str(PeerKinds(kind).label) for kind in sorted(hears))
-    return _now("%(kind)s hears nothing of this kind, so the mapping would never apply. It hears: %(heard)s.") % {
+    return _now(
+        "%(kind)s receives no such messages, so the mapping would never apply. It receives messages from: %(heard)s."
+    ) % {
         "kind": account.get_kind_display(),
         "heard": heard or _now("nothing"),
     }
@@ -182,7 +184,7 @@ class Conversation(models.Model):
     mode = models.CharField(_("mode"), max_length=8, choices=Mode.choices, default=Mode.BOT)
     # Part of the session key: counting it up starts a new session with the agent.
     session_epoch = models.PositiveIntegerField(_("session"), default=0)
-    last_inbound_at = models.DateTimeField(_("last heard"), null=True, editable=False)
+    last_inbound_at = models.DateTimeField(_("last message"), null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:

@@ -39,12 +39,12 @@ def new_secret() -> str:
 
 class Event(models.TextChoices):
     MESSAGE_RECEIVED = "message.received", _("a message was received")
-    DELIVERY_DEAD = "delivery.dead", _("a delivery failed for good or is uncertain")
+    DELIVERY_DEAD = "delivery.dead", _("a delivery failed or is uncertain")
     ACCOUNT_STATE = "account.state", _("an account works, fails or stops")
 
 
 class WebhookEndpoint(models.Model):
-    """Switched off, it hears nothing new; what was queued for it waits in order until it is on again."""
+    """Disabled, it hears nothing new; what was queued for it waits in order until it is on again."""
 
     _stored_address: str | Sealed = ""
     has_new_secret = False
@@ -65,7 +65,7 @@ class WebhookEndpoint(models.Model):
         help_text=_("Only what happens to this account. Empty: all accounts."),
     )
     enabled = models.BooleanField(_("enabled"), default=True)
-    disabled_reason = models.TextField(_("switched off because"), blank=True, default="", editable=False)
+    disabled_reason = models.TextField(_("disabled because"), blank=True, default="", editable=False)
     secret = EncryptedTextField(row="key", default=new_secret, editable=False)
     # During a rotation both secrets sign, so that the receiver can change over in its own time.
     previous_secret = EncryptedTextField(row="key", blank=True, default="", editable=False)
@@ -110,7 +110,7 @@ class WebhookEndpoint(models.Model):
         return found
 
     def _leads_elsewhere(self) -> bool:
-        """Not asked of an address that nobody looked at since it was read: where it does not open, the webhook is still switched off."""
+        """Not asked of an address that nobody looked at since it was read: where it does not open, the webhook is still disabled."""
         if self.__dict__.get("url", "") is self._stored_address:
             return False
         before = open_sealed(self, "url", self._stored_address)
@@ -137,7 +137,7 @@ class WebhookEndpoint(models.Model):
             raise ValidationError({"url": _now("The address is too long.")})
 
     def _forget_reason(self) -> None:
-        """Switched on, it has no reason to be off, whatever it answered since it was read."""
+        """Enabled, it has no reason to be off, whatever it answered since it was read."""
         self.disabled_reason = "" if self.enabled else self.disabled_reason
 
     @property

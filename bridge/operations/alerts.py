@@ -138,7 +138,7 @@ def _dead_of(row: dict[str, Any]) -> Problem:
 def _gone() -> list[Problem]:
     """Return a problem for each webhook that the bridge disabled because of its answers."""
     gone = WebhookEndpoint.objects.filter(enabled=False).exclude(disabled_reason="")
-    return [Problem(f"hook:{one.pk}", _("Webhook %s was switched off") % one.name, one.disabled_reason) for one in gone]
+    return [Problem(f"hook:{one.pk}", _("Webhook %s was disabled") % one.name, one.disabled_reason) for one in gone]
 
 
 def _spooled() -> list[Problem]:
@@ -196,13 +196,13 @@ def _log_unsent(error: str) -> None:
 
 
 def _title_of(incident: Incident, over: bool) -> str:
-    return _("Over: %s") % incident.title if over else incident.title
+    return _("Resolved: %s") % incident.title if over else incident.title
 
 
 def _text_of(incident: Incident, over: bool) -> str:
     """Return the alert's lines: what, since or until when in the site's zone, and where to look."""
     when = timezone.localtime(incident.closed_at if over and incident.closed_at else incident.opened_at)
-    since = _("Over since %s.") if over else _("Since %s.")
+    since = _("Resolved since %s.") if over else _("Since %s.")
     page = f"{settings.PUBLIC_URL}/admin/bridge/incident/{incident.pk}/change/" if settings.PUBLIC_URL else ""
     lines = [
         _title_of(incident, over),

@@ -48,7 +48,7 @@ def _reason(gateway: Gateway, share: int, busy: int, waiting: int, total: int) -
     if not waiting:
         return ""
     if not gateway.enabled or gateway.state == "stopped":
-        return _("the gateway: it is switched off or stopped")
+        return _("the gateway: it is disabled or stopped")
     if total >= gateway.max_in_flight:
         return _("a turn of anybody's to end: the gateway takes %(most)d at a time") % {"most": gateway.max_in_flight}
     if busy >= share:

@@ -92,7 +92,7 @@ def why_not_dismiss(delivery: Delivery) -> str:
     """Empty where it can be dealt with."""
     if delivery.state not in (*REPLAYABLE, State.HELD):
         return _("Only what failed, is uncertain, was skipped or is on hold can be dismissed.")
-    return _("It is dealt with already.") if delivery.dismissed_at else ""
+    return _("It is dismissed already.") if delivery.dismissed_at else ""
 
 
 def why_not_release(delivery: Delivery) -> str:
@@ -126,7 +126,7 @@ def why_not_replay(delivery: Delivery) -> str:
     if delivery.target == Target.AGENT:
         return _why_not_ask_again(delivery)
     if post.has_no_endpoint(delivery):
-        return _("The webhook was deleted: nobody is left to be told.")
+        return _("The webhook was deleted: there is no address to send to.")
     if delivery.reason == Reason.MERGED:
         return _("It was sent as a part of another delivery: replay that one.")
     if delivery.reason == Reason.CONTENT:
@@ -134,7 +134,7 @@ def why_not_replay(delivery: Delivery) -> str:
     path = _path(delivery)
     if path is None or path.carrier_for(delivery):
         return ""
-    return _("By callback URL this bot speaks only in answer, and nothing is left to answer with.")
+    return _("This bot can only reply to callbacks, and the reply address is used up.")
 
 
 def _why_not_replay_held(delivery: Delivery) -> str:
@@ -165,7 +165,7 @@ def _replay_one(pk: int, twice: bool) -> str:
     try:
         return _replay(pk, twice)
     except Delivery.DoesNotExist:  # pruned, perhaps at this very moment
-        return _("It is gone.")
+        return _("It no longer exists.")
 
 
 @transaction.atomic
@@ -185,7 +185,7 @@ def _release_one(pk: int) -> str:
     try:
         return _release(pk)
     except Delivery.DoesNotExist:  # pruned, perhaps at this very moment
-        return _("It is gone.")
+        return _("It no longer exists.")
 
 
 @transaction.atomic

@@ -114,7 +114,7 @@ def _for_other_side(delivery: Delivery, around: Surroundings) -> Wait | None:
     if delivery.target == Target.AGENT and gateway and (not gateway.enabled or gateway.state in _DOWN):
         return Wait("gateway", _why_down(_("gateway"), gateway), gateway.pk)
     if endpoint and not endpoint.enabled:
-        text = _("The webhook %(name)s is switched off. %(why)s") % {
+        text = _("The webhook %(name)s is disabled. %(why)s") % {
             "name": endpoint.name,
             "why": endpoint.disabled_reason,
         }
@@ -128,7 +128,7 @@ _DOWN = (Health.STOPPED, Health.FAILING)
 def _why_down(what: str, row: Any) -> str:
     """row: an account or a gateway."""
     if not row.enabled:
-        return _("The %(what)s %(name)s is switched off.") % {"what": what, "name": row.name}
+        return _("The %(what)s %(name)s is disabled.") % {"what": what, "name": row.name}
     words = {"what": what, "name": row.name, "why": row.state_reason}
     if row.state == Health.STOPPED:
         return _("The %(what)s %(name)s is stopped: %(why)s") % words

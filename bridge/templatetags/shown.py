@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from django import template
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 
 from bridge.security.redaction import redact
 from bridge.ui import formatting
@@ -27,7 +27,7 @@ register.filter("duration", formatting.duration)
 def as_in_the_menu(plural: Any) -> str:
     """The name of a list: some libraries call theirs otherwise than our menu."""
     ours = {"log entries": _("Audit log"), "users": _("Staff"), "groups": _("Staff groups")}
-    return ours.get(str(plural), str(plural))
+    return str(ours.get(str(plural), plural))
 
 
 @register.filter

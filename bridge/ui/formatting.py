@@ -59,13 +59,13 @@ def recipient_text(delivery: Delivery) -> str:
 def health_badge(row: Any) -> SafeString:
     """Return the badge of an account or a gateway; of a failing account also when it is tried next."""
     if not row.enabled:
-        return badge(_("switched off"), "quiet")
+        return badge(_("disabled"), "quiet")
     state, again = badge(row.get_state_display(), HEALTH_TONES[Health(row.state)]), getattr(row, "next_try_at", None)
     if row.state != Health.FAILING or again is None:
         return state
     if again <= timezone.now():
-        return format_html("{} <small>{}</small>", state, _("the next try is due"))
-    return format_html("{} <small>{} {}</small>", state, _("next try"), relative_time(again))
+        return format_html("{} <small>{}</small>", state, _("the next attempt is due"))
+    return format_html("{} <small>{} {}</small>", state, _("next attempt"), relative_time(again))
 
 
 def mode_badge(conversation: Conversation) -> SafeString:

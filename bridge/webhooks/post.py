@@ -114,7 +114,7 @@ def _check_event(response: Response) -> None:
     if status < 400:
         text = _("The webhook answers with a redirect, which is not followed: enter the address it leads to.")
     elif status == 410:
-        text = _("The webhook is gone, as it says itself, and was switched off.")
+        text = _("The webhook is gone, as it says itself, and was disabled.")
     else:
         text = _("The webhook refuses this: check its address, and what its own log says.")
     raise ChannelError(status, Action.PERMANENT, text, response=answer)

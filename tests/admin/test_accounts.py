@@ -294,7 +294,7 @@ def test_test_with_a_wrong_secret_stops_the_account_with_the_reason(boss: Client
     app.refresh_from_db()
     assert app.state == Health.STOPPED
     assert "40001" in app.state_reason
-    assert told(response) == ["The test failed: the reason stands beside the state."]
+    assert told(response) == ["The test failed. The reason is shown beside the state."]
     page = boss.get(url("change", app.pk)).content.decode()
     assert page.count(html.escape(app.state_reason)) == 1
 

@@ -143,7 +143,7 @@ def test_a_message_and_a_new_session_are_noted_without_the_text(boss: Client, qu
     boss.post(url("bridge_conversation_send", quiet.person.pk), {"text": "CANARY text"})
     boss.post(url("bridge_conversation_new_session", quiet.person.pk))
     deeds = [entry.additional_data["action"] for entry in entries(quiet.person)]
-    assert deeds == ["sent a message", "A new session: with the next message the agent remembers nothing."]
+    assert deeds == ["sent a message", "A new session has started: the agent remembers nothing of the messages before."]
     assert "CANARY" not in str(list(LogEntry.objects.values()))
 
 

@@ -178,7 +178,7 @@ def test_resume_offers_what_came_meanwhile(boss: Client, world: rows.World) -> N
     assert "3 messages were stored, and no agent was asked. When the agent answers again" in page
     assert 'name="verb" value="replay"' not in page
     page = boss.post(url("mode", world.group.pk), {"mode": "bot"}, follow=True).content.decode()
-    assert "3 messages came meanwhile. The agent was not asked" in page
+    assert "3 messages were received meanwhile. The agent was not asked" in page
     ids = ",".join(str(delivery.pk) for delivery in asked)
     assert f'name="ids" value="{ids}"' in page
     confirm = reverse("admin:bridge_delivery_confirm")
@@ -222,7 +222,7 @@ def test_only_what_was_paused_or_left_to_staff_is_offered(world: rows.World, rea
     ("reason", "words"),
     [
         ("no_route", "no mapping"),
-        ("route_disabled", "mapping switched off"),
+        ("route_disabled", "mapping disabled"),
         ("paused", "not answered: paused"),
         ("human", "for staff"),
     ],

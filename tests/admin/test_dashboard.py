@@ -47,7 +47,7 @@ def test_each_figure_leads_to_as_many_rows_as_it_says(boss: Client, world: rows.
     assert [str(row.message.direction) for row in found["waiting"]] == ["in", "in"]
     assert figures["waiting"]["since"] == min(row.queued_at for row in found["waiting"])
     assert figures["on hold"]["why"] == [
-        "2 × the content check objects: a person decides", "3 × WeChat allows no more until the person writes again",
+        "2 × awaiting your decision (content check)", "3 × WeChat allows no more until the person writes again",
     ]  # fmt: skip
 
 

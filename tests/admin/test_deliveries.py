@@ -163,7 +163,7 @@ def test_what_waits_for_a_stopped_account_or_gateway_says_so(boss: Client, world
     assert world.app.state_reason in page
     Gateway.objects.update(enabled=False)
     asked = Delivery.objects.get(state="pending", target="agent")
-    assert "The gateway OpenClaw at home is switched off." in boss.get(url("change", asked.pk)).content.decode()
+    assert "The gateway OpenClaw at home is disabled." in boss.get(url("change", asked.pk)).content.decode()
 
 
 def test_a_webhook_delivery_has_pages_too_and_hides_the_key(boss: Client) -> None:

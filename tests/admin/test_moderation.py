@@ -122,10 +122,10 @@ def test_the_conversation_offers_it_where_it_was_said(
 @pytest.mark.parametrize(
     ("left", "seconds", "words"),
     [
-        (3, 3600, "WeChat takes 3 more messages."),
-        (1, 3600, "WeChat takes 1 more message."),
-        (0, 3600, "WeChat takes no message until"),
-        (3, -1, "WeChat takes no message until"),
+        (3, 3600, "WeChat accepts 3 more messages."),
+        (1, 3600, "WeChat accepts 1 more message."),
+        (0, 3600, "WeChat accepts no message until"),
+        (3, -1, "WeChat accepts no message until"),
     ],
 )
 def test_the_conversation_shows_its_window(

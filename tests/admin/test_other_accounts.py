@@ -125,7 +125,7 @@ def test_a_window_is_that_of_the_conversations_own_account(boss: Client) -> None
     for account, left in ((second, 4), (mini, 3)):
         person = Conversation.objects.create(account=account, peer_kind="direct", peer_id="oUSER")
         page = boss.get(reverse("admin:bridge_conversation_change", args=[person.pk])).content.decode()
-        assert f"WeChat takes {left} more messages." in page
+        assert f"WeChat accepts {left} more messages." in page
 
 
 def test_a_contact_leads_to_a_conversation_with_that_person_alone(boss: Client, app: ChannelAccount) -> None:

@@ -26,7 +26,7 @@ def test_a_list_of_webhooks_says_whose_and_in_which_state(boss: Client, world: r
         world.webhook.pk: "all accounts", off.pk: str(world.app), gone.pk: "all accounts",
     }  # fmt: skip
     page = boss.get(url("bridge_webhookendpoint_changelist")).content.decode()
-    tones = {"good": "switched on", "quiet": "switched off", "bad": "switched off"}
+    tones = {"good": "enabled", "quiet": "disabled", "bad": "disabled"}
     assert [page.count(f'<span class="b-badge b-{tone}">{word}</span>') for tone, word in tones.items()] == [1, 1, 1]
 
 
@@ -56,7 +56,7 @@ def test_a_page_of_a_webhook_counts_what_waits_and_lists_the_newest(
     shown = boss.get(url("bridge_webhookendpoint_change", world.webhook.pk))
     assert [row.pk for row in shown.context["latest"]] == made[:0:-1]
     assert "8 events wait to be sent." in shown.content.decode()
-    assert "The secret before this one signs too until" in shown.content.decode()
+    assert "The previous secret also signs until" in shown.content.decode()
     Delivery.objects.filter(pk__in=made).delete()
     reader = staff("bridge.view_webhookendpoint")
     for client, reads in ((boss, True), (reader, False)):

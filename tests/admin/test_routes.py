@@ -53,14 +53,14 @@ def test_the_list_shows_all_of_a_mapping(boss: Client, world: rows.World) -> Non
     Route.objects.update(note="Ask Li before changing it", trigger="prefix", trigger_words="bot\n小助手", enabled=False)
     Conversation.objects.create(account=world.app, peer_kind="group", peer_id="wrGROUP", title="Of another account")
     [shown] = re.findall(r'id="result_list".*?</table>', boss.get(url("changelist")).content.decode(), re.DOTALL)
-    columns = ("周报讨论群", world.bot.name, "main", world.gateway.name, "bot, 小助手", "switched off", "Ask Li before")
+    columns = ("周报讨论群", world.bot.name, "main", world.gateway.name, "bot, 小助手", "disabled", "Ask Li before")
     assert [words for words in columns if words not in shown] == []
     assert "Of another account" not in shown
 
 
 def test_a_group_that_the_kind_cannot_hear_is_refused_with_the_reason(boss: Client, new: dict[str, Any]) -> None:
     response = boss.post(url("add"), {**new, "account": rows.account().pk})
-    assert "WeCom self-built app hears nothing of this kind" in form_errors(response)["peer_kind"][0]
+    assert "WeCom self-built app receives no such messages" in form_errors(response)["peer_kind"][0]
     assert "It hears: person." in form_errors(response)["peer_kind"][0]
     assert not Route.objects.exists()
 

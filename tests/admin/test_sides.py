@@ -118,13 +118,13 @@ def test_refreshing_a_token_tries_a_refused_secret_again(
 def test_what_is_switched_on_again_is_tried_again(boss: Client, name: str, made: Callable[..., Any]) -> None:
     row = made(state=Health.STOPPED, state_reason="refused", enabled=False)
     label = {True: ">Disable</button>", False: ">Enable</button>"}
-    for enabled, state, said in ((True, Health.NEW, "Switched on."), (False, Health.NEW, "Switched off.")):
+    for enabled, state, said in ((True, Health.NEW, "Enabled."), (False, Health.NEW, "Disabled.")):
         assert label[not enabled] in boss.get(url(f"{name}_change", row.pk)).content.decode()
         assert told(boss.post(url(f"{name}_switch", row.pk)))[-1] == ("success", said)
         row.refresh_from_db()
         assert (row.enabled, row.state) == (enabled, state)
     history = History.objects.filter(object_id=str(row.pk)).order_by("id").values_list("change_message", flat=True)
-    assert list(history) == ["Switched on.", "Switched off."]
+    assert list(history) == ["Enabled.", "Disabled."]
 
 
 @pytest.mark.parametrize(

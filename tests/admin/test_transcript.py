@@ -145,15 +145,15 @@ def test_who_answers_can_be_changed_to_the_other_two(
 def test_what_came_meanwhile_is_told_when_the_agent_answers_again(boss: Client, world: rows.World, mode: str) -> None:
     rows.delivery(rows.message(world.group, "?", "LATER"), State.SKIPPED, Reason.PAUSED)
     address = reverse("admin:bridge_conversation_mode", args=[world.group.pk])
-    assert "came meanwhile" not in boss.post(address, {"mode": mode}, follow=True).content.decode()
-    assert "1 message came meanwhile" in boss.post(address, {"mode": "bot"}, follow=True).content.decode()
+    assert "received meanwhile" not in boss.post(address, {"mode": mode}, follow=True).content.decode()
+    assert "1 message was received meanwhile" in boss.post(address, {"mode": "bot"}, follow=True).content.decode()
 
 
 def test_the_page_names_the_agent_and_offers_a_mapping_of_its_own(boss: Client, world: rows.World) -> None:
     shown = page(boss, world.group)
-    assert ("Map this group" in shown, "The mapping is switched off." in shown) == (False, False)
+    assert ("Map this group" in shown, "The mapping is disabled." in shown) == (False, False)
     Route.objects.update(enabled=False)
-    assert "The mapping is switched off." in page(boss, world.group)
+    assert "The mapping is disabled." in page(boss, world.group)
     Route.objects.update(enabled=True, peer_id="")
     assert "Map this group" in page(boss, world.group)
     assert "Nobody answers: there is no mapping." not in page(boss, world.group)

@@ -115,7 +115,7 @@ def test_switching_on_again_forgets_why_it_was_off(boss: Client) -> None:
 
 
 def test_a_switch_is_a_change_since_the_last_call(boss: Client) -> None:
-    """By it an answer 410 to an earlier call switches nothing off that staff have just switched on."""
+    """By it an answer 410 to an earlier call switches nothing off that staff have just enabled."""
     endpoint = rows.webhook()
     long_ago = endpoint.updated_at - timedelta(days=1)
     WebhookEndpoint.objects.update(updated_at=long_ago)
@@ -144,7 +144,7 @@ def test_none_is_queued_for_one_that_is_off(boss: Client) -> None:
     endpoint = rows.webhook(enabled=False)
     answer = boss.post(url("test", endpoint.pk))
     assert not Delivery.objects.exists()
-    assert "Switch it on first." in [str(message) for message in get_messages(answer.wsgi_request)]
+    assert "Enable it first." in [str(message) for message in get_messages(answer.wsgi_request)]
 
 
 def test_who_may_only_look_sees_the_host_and_no_button(staff: Callable[..., Client]) -> None:
@@ -188,7 +188,7 @@ def test_a_waiting_delivery_says_that_its_webhook_is_off(boss: Client) -> None:
     boss.post(url("test", endpoint.pk))
     WebhookEndpoint.objects.update(enabled=False, disabled_reason="It answered 410 Gone.")
     page = boss.get(reverse("admin:bridge_delivery_change", args=[Delivery.objects.get().pk])).content.decode()
-    assert "is switched off." in page
+    assert "is disabled." in page
     assert "410 Gone" in page
 
 

@@ -141,7 +141,7 @@ def test_a_confirmation_counts_what_will_happen(boss: Client, world: rows.World)
     counts = {name: asked.context[name] for name in ("count", "to_agent", "uncertain", "refused_count", "more")}
     assert counts == {"count": 3, "to_agent": 1, "uncertain": 1, "refused_count": 1, "more": False}
     assert asked.context["ids"] == ",".join(str(each.pk) for each in (skipped(world), world.dead, world.uncertain))
-    assert "1 asks an agent anew" in asked.content.decode()
+    assert "1 goes to an agent again" in asked.content.decode()
     assert confirm(boss, "dismiss", world.dead).context["uncertain"] == 0
 
 
@@ -177,7 +177,7 @@ def test_after_it_is_done_the_person_is_back_where_they_came_from(boss: Client, 
 
 def test_what_was_skipped_is_dealt_with_too(boss: Client, world: rows.World) -> None:
     done = confirm(boss, "dismiss", skipped(world), world.dead, world.delivered, sure="1")
-    assert [str(each) for each in get_messages(done.wsgi_request)] == ["2 deliveries are dealt with."]
+    assert [str(each) for each in get_messages(done.wsgi_request)] == ["2 deliveries are dismissed."]
     assert [bool(row(each).dismissed_at) for each in (skipped(world), world.dead, world.delivered)] == [
         True,
         True,

@@ -129,7 +129,7 @@ def test_none_is_queued_for_one_that_is_off(boss: Client) -> None:
     _endpoint, path = made(boss)
     WebhookEndpoint.objects.update(enabled=False)
     answer = send(boss, "post", f"{path}test/")
-    assert (answer.status_code, answer.json()["code"]) == (422, "switched_off")
+    assert (answer.status_code, answer.json()["code"]) == (422, "disabled")
     assert not Delivery.objects.exists()
 
 

@@ -3,7 +3,7 @@
 python -m tests.bench.filled '{"messages": 1000000}'
 
 With the addresses of a platform and a gateway everybody who writes to that account talks to an agent. The accounts and gateways of the
-filling are switched off, so that the processes have no other work.
+filling are disabled, so that the processes have no other work.
 """
 
 from __future__ import annotations

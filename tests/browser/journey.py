@@ -168,7 +168,7 @@ def replay_what_was_skipped(day: Day) -> None:
     desk.page.get_by_role("row").filter(has_text="发布计划").get_by_role("checkbox").check()
     desk.page.locator("select[name=action]").select_option(label="Replay…")
     desk.press("Run")
-    desk.sees("1 delivery will be queued again", "asks an agent anew")
+    desk.sees("1 delivery will be queued again", "goes to an agent again")
     desk.press("Replay 1")
     desk.sees("1 delivery is queued again.")
 
@@ -251,7 +251,7 @@ def pause_and_resume(day: Day) -> None:
 def a_new_session(day: Day) -> None:
     day.desk.page.once("dialog", lambda dialog: dialog.accept())
     day.desk.press("Start a new session")
-    day.desk.sees("A new session: with the next message the agent remembers nothing.")
+    day.desk.sees("A new session has started: the agent remembers nothing of the messages before.")
 
 
 def which_agent(day: Day) -> None:

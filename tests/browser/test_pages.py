@@ -110,7 +110,7 @@ def test_dead_letters_fit(desk: Desk, told: Told, pictures: Path) -> None:
     photograph(desk.page, "delivery-dead", pictures)
     desk.press("Dismiss…")
     desk.press("Dismiss 1")
-    desk.sees("1 delivery is dealt with.")
+    desk.sees("1 delivery is dismissed.")
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])

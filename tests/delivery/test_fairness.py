@@ -534,9 +534,9 @@ def test_a_gateway_says_who_uses_its_turns_and_what_waits_for_what() -> None:
     deliver(*Delivery.objects.filter(state="sending", account=public))
     assert "in its conversation" in uses_of(home)[0].reason
     home.state = "stopped"
-    assert "switched off or stopped" in uses_of(home)[0].reason
+    assert "disabled or stopped" in uses_of(home)[0].reason
     home.state, home.enabled = "ok", False
-    assert "switched off" in uses_of(home)[0].reason
+    assert "disabled" in uses_of(home)[0].reason
 
 
 @pytest.mark.parametrize("columns", [{"gateway_share": 0}, {"gateway_share": 101}, {"turns_per_minute": 0}])

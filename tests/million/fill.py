@@ -1,7 +1,7 @@
 """Ninety days of a busy company: messages with everything that hangs on them, by COPY.
 
 Half of the messages are questions, half their answers. A fifth of all is one conversation; 1 of 20 deliveries failed and nobody has
-dealt with it. Accounts and gateways are switched off and the open work is due in a year: no process of the bridge touches any of it.
+dismissed it. Accounts and gateways are disabled and the open work is due in a year: no process of the bridge touches any of it.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def works(world: World) -> Iterator[Work]:
 
 
 def _work(world: World, message: int) -> Work:
-    """What became of it: the last half per thousand is open; of the rest 10 % skipped, 5 % failed, 1 % failed and dealt with."""
+    """What became of it: the last half per thousand is open; of the rest 10 % skipped, 5 % failed, 1 % failed and dismissed."""
     if message >= world.messages - max(world.messages // 2000, 10):
         held = message % 10 == 0
         return Work(message, 0, "held" if held else "pending", "part_before" if held else "", 0, False)

@@ -43,7 +43,7 @@ def test_told_once_and_again_when_it_is_over(mailoutbox: list[EmailMessage]) -> 
     for _time in range(2):
         alerts.check()
     assert [mail.subject for mail in mailoutbox[1:]] == ["[bridge] Over: Account Acme app is down"]
-    assert ("Since " in mailoutbox[0].body, "Over since " in mailoutbox[1].body) == (True, True)
+    assert ("Since " in mailoutbox[0].body, "Resolved since " in mailoutbox[1].body) == (True, True)
     assert "wrong secret" not in mailoutbox[1].body
     incident = Incident.objects.get()
     assert incident.closed_at
@@ -266,8 +266,8 @@ def test_a_mail_says_when_it_began_and_when_it_was_over(mailoutbox: list[EmailMe
             "Since 2026-05-02 04:30 (Asia/Shanghai).",
         ]
         assert alerts._text_of(incident, True).splitlines()[:2] == [
-            "Over: It",
-            "Over since 2026-05-03 04:30 (Asia/Shanghai).",
+            "Resolved: It",
+            "Resolved since 2026-05-03 04:30 (Asia/Shanghai).",
         ]
 
 

@@ -189,7 +189,7 @@ def test_pages_say_when_the_next_try_is(company: SimulatorClient, admin_user: Us
     client.force_login(admin_user)
     for page in ("/admin/", "/admin/accounts/channelaccount/", f"/admin/accounts/channelaccount/{account.pk}/change/"):
         text = client.get(page).content.decode()
-        assert "next try" in text, page
+        assert "next attempt" in text, page
         assert "in 4" in text, page
 
 

@@ -132,7 +132,7 @@ def test_content_that_was_never_rendered_is_refused(account: ChannelAccount) -> 
 def test_gone_and_several_at_once(account: ChannelAccount) -> None:
     failed = [ended(to_send(account, str(number))) for number in range(3)]
     result = replay([failed[0].pk, 999_999_999, failed[2].pk])
-    assert (result.count, result.refused) == (2, [(999_999_999, "It is gone.")])
+    assert (result.count, result.refused) == (2, [(999_999_999, "It no longer exists.")])
     assert [state(d) for d in failed] == ["pending", "dead", "pending"]
 
 
@@ -154,7 +154,7 @@ def test_a_skipped_message_is_asked_after_the_mapping_was_made(account: ChannelA
 def test_why_it_is_skipped_is_kept_up_to_date(account: ChannelAccount) -> None:
     skipped = turn(account)
     mine = route(account, enabled=False)
-    assert "switched off" in replay([skipped.pk]).refused[0][1]
+    assert "disabled" in replay([skipped.pk]).refused[0][1]
     assert (row(skipped).reason, row(skipped).route) == (Reason.ROUTE_DISABLED, mine)
 
 
@@ -236,7 +236,7 @@ def test_then_not_at_all(answered: Delivery) -> None:
     Message.objects.filter(direction="in").update(
         created_at=timezone.now() - timedelta(seconds=4000), reply_until=timezone.now()
     )
-    assert "nothing is left to answer with" in replay([answered.pk]).refused[0][1]
+    assert "the reply address is used up" in replay([answered.pk]).refused[0][1]
     assert state(answered) == "dead"
 
 

@@ -451,7 +451,7 @@ def test_a_replay_that_comes_second_finds_it_gone(account: ChannelAccount) -> No
             second = pool.submit(in_thread(lambda: replay([delivery.pk])))
             wait_for_a_waiter()
         refused = second.result(30)
-    assert (refused.count, refused.refused) == (0, [(delivery.pk, "It is gone.")])
+    assert (refused.count, refused.refused) == (0, [(delivery.pk, "It no longer exists.")])
     assert left() == 0
 
 

@@ -52,7 +52,7 @@ def of_gateway(**fields: Any) -> tuple[Delivery, Gateway]:
     [
         ({"state": Health.FAILING, "state_reason": "No connection."}, "cannot be reached: No connection."),
         ({"state": Health.STOPPED, "state_reason": "Wrong token."}, "is stopped: Wrong token."),
-        ({"enabled": False}, "is switched off."),
+        ({"enabled": False}, "is disabled."),
     ],
 )
 def test_for_a_gateway(admin_client: Client, fields: dict[str, Any], words: str) -> None:
@@ -65,7 +65,7 @@ def test_for_a_gateway(admin_client: Client, fields: dict[str, Any], words: str)
     ("fields", "words"),
     [
         ({"state": Health.STOPPED, "state_reason": "Wrong secret."}, "is stopped: Wrong secret."),
-        ({"enabled": False}, "is switched off."),
+        ({"enabled": False}, "is disabled."),
     ],
 )
 def test_for_an_account(admin_client: Client, fields: dict[str, Any], words: str) -> None:
@@ -158,7 +158,7 @@ def test_an_event_waits_for_its_webhook_and_whoever_may_not_read_sees_no_reason(
     one = endpoint()
     event = events.test(one)
     WebhookEndpoint.objects.update(enabled=False, disabled_reason="It answered 410 Gone.")
-    switched_off = f"The webhook {one.name} is switched off."
+    switched_off = f"The webhook {one.name} is disabled."
     assert waits([event], reads=True) == {event.pk: Wait("webhook", f"{switched_off} It answered 410 Gone.", one.pk)}
     assert waits([event], reads=False) == {event.pk: Wait("webhook", f"{switched_off} {HIDDEN}", one.pk)}
     WebhookEndpoint.objects.update(disabled_reason="")

@@ -124,7 +124,7 @@ def test_an_account_that_had_no_callback_lately_is_known_too() -> None:
     channels.remember_enabled()
     with database_away():
         assert say(account, "hello", 1) == 200
-        assert call(off, *from_bot()).status == 503  # nobody can say whether it was switched on
+        assert call(off, *from_bot()).status == 503  # nobody can say whether it was enabled
     spool_drain.drain()
     assert texts() == ["hello"]
 

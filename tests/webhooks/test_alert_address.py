@@ -61,7 +61,7 @@ def test_once_for_a_cause_and_again_when_it_is_over(robot: Recorder) -> None:
     carry_all()
 
     texts = [request.json["text"]["content"] for request in robot.requests]
-    assert [text.startswith("Over: ") for text in texts] == [False, True]
+    assert [text.startswith("Resolved: ") for text in texts] == [False, True]
 
 
 @pytest.mark.parametrize(

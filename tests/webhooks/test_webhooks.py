@@ -116,7 +116,7 @@ def at(moment: datetime | None) -> str:
 
 
 def call(*, again: bool = False) -> None:
-    """The worker's part, in this thread; again: what waits for its next try is due now."""
+    """The worker's part, in this thread; again: what waits for its next attempt is due now."""
     if again:
         due(*Delivery.objects.filter(target=Target.WEBHOOK, state=State.PENDING))
     work_off(carrier=Carrier.WEBHOOK)

@@ -138,7 +138,7 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
         known = account.kind in KINDS
         if not known and request.method == "GET":
             text = _(
-                "This bridge does not know the kind “%(kind)s” any more: the account can only be renamed and switched off."
+                "This bridge does not know the kind “%(kind)s” any more: the account can only be renamed and disabled."
             )
             messages.warning(request, text % {"kind": account.kind})
         context: dict[str, Any] = {"may_change": self.has_change_permission(request)}
@@ -168,7 +168,7 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
             (_("From the platform's console"), {"fields": list(channel.Credentials.base_fields)}),
             (_("Fair share"), {"fields": ["gateway_share", "turns_per_minute"]}),
             (
-                _("Sentences of the bridge itself"),
+                _("The bridge's own sentences"),
                 {"fields": ["language", *(f"{SENTENCE_PREFIX}{name}" for name in SENTENCES)], "classes": ["collapse"]},
             ),
             (_("Only for a proxy or the simulator"), {"fields": ["api_base_url"]}),
@@ -183,7 +183,7 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
             obj.save()
 
     def has_delete_permission(self, request: HttpRequest, obj: ChannelAccount | None = None) -> bool:
-        """What was said is kept, so an account that spoke is switched off instead."""
+        """What was said is kept, so an account that spoke is disabled instead."""
         return super().has_delete_permission(request, obj) and not (obj and obj.messages.exists())
 
     def run_test(self, request: HttpRequest, account: ChannelAccount) -> None:
@@ -207,7 +207,7 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
             self.notify_and_audit(request, account, str(error), messages.ERROR)
             return
         account.set_state(states[error.action], error.code, str(error))
-        messages.error(request, _("The test failed: the reason stands beside the state."))
+        messages.error(request, _("The test failed. The reason is shown beside the state."))
         self.log_and_audit(request, account, TESTED % error)
 
     def run_switch(self, request: HttpRequest, account: ChannelAccount) -> None:
@@ -215,7 +215,7 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
         account.save(update_fields=["enabled", "updated_at"])
         if account.enabled:
             account.revive()
-        self.notify(request, account, _("Switched on.") if account.enabled else _("Switched off."))
+        self.notify(request, account, _("Enabled.") if account.enabled else _("Disabled."))
 
 
 def _channel(account: ChannelAccount) -> Channel:

@@ -95,7 +95,7 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
     sortable_by = ("when",)  # by anything else a million rows would be sorted for one page
     search_fields = ("text",)
     search_help_text = _("Text, name or id")
-    empty_hint = _("What is said to an account, and what it answers, appears here.")
+    empty_hint = _("Messages to and from your accounts appear here.")
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         term = search_term.strip()

@@ -13,8 +13,8 @@ from django.db.models import Count, Q
 from django.forms.fields import InvalidJSONInput
 from django.template.response import TemplateResponse
 from django.utils.html import format_html_join
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from accounts import reply_windows
 from accounts.channels import build_channel
@@ -49,16 +49,16 @@ if TYPE_CHECKING:
 
 # The newest message was given to no agent, which staff may want to change; other reasons are as staff set them up.
 UNANSWERED_REASONS = {
-    Reason.NO_ROUTE: gettext_lazy("no mapping"),
-    Reason.ROUTE_DISABLED: gettext_lazy("mapping switched off"),
-    Reason.PAUSED: gettext_lazy("not answered: paused"),
-    Reason.HUMAN: gettext_lazy("for staff"),
+    Reason.NO_ROUTE: _("no mapping"),
+    Reason.ROUTE_DISABLED: _("mapping disabled"),
+    Reason.PAUSED: _("not answered: paused"),
+    Reason.HUMAN: _("for staff"),
 }
 # What staff read when they have changed who answers.
 MODE_CHANGED = {
-    Conversation.Mode.BOT: gettext_lazy("The agent answers again."),
-    Conversation.Mode.PAUSED: gettext_lazy("Paused. New messages are stored but not answered."),
-    Conversation.Mode.HUMAN: gettext_lazy("Staff answer now. The agent is not asked."),
+    Conversation.Mode.BOT: _("The agent answers again."),
+    Conversation.Mode.PAUSED: _("Paused. New messages are stored but not answered."),
+    Conversation.Mode.HUMAN: _("Staff answer now. The agent is not asked."),
 }
 WAITING = Q(state__in=(State.PENDING, State.SENDING))
 
@@ -102,17 +102,17 @@ class JsonField(forms.JSONField):
 
 class SendForm(forms.Form):
     text = forms.CharField(
-        label=gettext_lazy("Message"), required=False, widget=forms.Textarea(attrs={"rows": 3}), max_length=100_000
+        label=_("Message"), required=False, widget=forms.Textarea(attrs={"rows": 3}), max_length=100_000
     )
-    uploads = ManyFiles(label=gettext_lazy("Files"), required=False)
-    kind = forms.ChoiceField(label=gettext_lazy("Type"), required=False)
+    uploads = ManyFiles(label=_("Files"), required=False)
+    kind = forms.ChoiceField(label=_("Type"), required=False)
     details = JsonField(
-        label=gettext_lazy("Its content, as the platform's document gives it (JSON)"),
+        label=_("Its content, as the platform's document gives it (JSON)"),
         required=False,
         widget=forms.Textarea(attrs={"rows": 6, "spellcheck": "false", "placeholder": DATA_EXAMPLE}),
     )
 
-    people = forms.CharField(label=gettext_lazy("How many people this goes to"), required=False)
+    people = forms.CharField(label=_("How many people this goes to"), required=False)
 
     def __init__(self, conversation: Conversation, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -154,7 +154,7 @@ class SendForm(forms.Form):
 
     def _refuse_surplus(self, cleaned: dict[str, Any]) -> None:
         """What the chosen type would pass over would be missed by its reader only."""
-        wrong = surplus_of(self.channel, self.content)
+        wrong: dict[str, Any] = {**surplus_of(self.channel, self.content)}
         if cleaned["details"] and not cleaned["kind"]:
             wrong["kind"] = _("Choose the type of this content.")
         if cleaned["uploads"] and cleaned["kind"] not in KINDS_WITH_FILES:
@@ -184,9 +184,9 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
     list_display = ("who", "account", "peer_kind", "answered_by", "last_received", "open_work")
     list_filter = ("account", "peer_kind", "mode")
     search_fields = ("title", "peer_id")
-    search_help_text = gettext_lazy("Title, name or id")
+    search_help_text = _("Title, name or id")
     sortable_by = ("last_received",)  # by anything else all of them would be sorted for one page
-    empty_hint = gettext_lazy("A group or person appears here with the first message to one of the accounts.")
+    empty_hint = _("A group or person appears here with the first message to one of the accounts.")
     buttons = {
         "rename": "bridge.change_conversation",
         "mode": "bridge.pause_conversation",
@@ -203,19 +203,19 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    @admin.display(description=gettext_lazy("conversation"))
+    @admin.display(description=_("conversation"))
     def who(self, conversation: Conversation) -> str:
         return title_of(conversation)
 
-    @admin.display(description=gettext_lazy("answered by"), ordering="mode")
+    @admin.display(description=_("answered by"), ordering="mode")
     def answered_by(self, conversation: Conversation) -> SafeString:
         return formatting.mode_badge(conversation)
 
-    @admin.display(description=gettext_lazy("last message"), ordering="last_inbound_at")
+    @admin.display(description=_("last message"), ordering="last_inbound_at")
     def last_received(self, conversation: Conversation) -> SafeString | str:
         return formatting.relative_time(conversation.last_inbound_at)
 
-    @admin.display(description=gettext_lazy("open"))
+    @admin.display(description=_("open"))
     def open_work(self, conversation: Conversation) -> SafeString | str:
         found: dict[str, int] = getattr(conversation, "open_work", {})
         words = {"waiting": (_("waiting"), "info"), "dead": (_("failed"), "bad"), "uncertain": (_("uncertain"), "warn")}
@@ -283,7 +283,9 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
         conversation.save(update_fields=["mode"])
         self.notify(request, conversation, MODE_CHANGED[Conversation.Mode(mode)])
         if mode == Conversation.Mode.BOT and (count := len(unanswered(conversation))):
-            text = ngettext("%(n)d message came meanwhile.", "%(n)d messages came meanwhile.", count) % {"n": count}
+            text = ngettext(
+                "%(n)d message was received meanwhile.", "%(n)d messages were received meanwhile.", count
+            ) % {"n": count}
             messages.info(
                 request, f"{text} {_('The agent was not asked: “Replay…” beside the transcript asks it now.')}"
             )
@@ -291,7 +293,7 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
     def run_new_session(self, request: HttpRequest, conversation: Conversation) -> None:
         outbox.new_session(conversation)
         self.notify_and_audit(
-            request, conversation, _("A new session: with the next message the agent remembers nothing.")
+            request, conversation, _("A new session has started: the agent remembers nothing of the messages before.")
         )
 
     def run_send(self, request: HttpRequest, conversation: Conversation) -> HttpResponse | None:

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db.models import Count
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy as _
 
 from bridge.models import Delivery, Reason, State
 from bridge.operations.codes import failed_with_code, with_code
@@ -27,7 +27,7 @@ MAX_CODES = 60
 class CodeFilter(admin.SimpleListFilter):
     """Of the newest dead letters those whose last attempt with a code had this one."""
 
-    title, parameter_name = gettext_lazy("code"), "code"
+    title, parameter_name = _("code"), "code"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
         chosen = request.GET.get("code", "")

@@ -14,8 +14,8 @@ from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import Truncator
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from accounts.channels import build_channel
@@ -54,7 +54,7 @@ VERBS = {
 
 
 class OpenWorkFilter(admin.SimpleListFilter):
-    title, parameter_name = gettext_lazy("open work"), "open"
+    title, parameter_name = _("open work"), "open"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
         return [
@@ -82,28 +82,28 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
     sortable_by = ("when",)  # by anything else a million rows would be sorted for one page
     list_filter = (OpenWorkFilter, DayFilter, "state", "reason", "target", "account", "gateway", "endpoint")
     search_fields = ("message__text",)
-    search_help_text = gettext_lazy("Text, id, #number or error code")
+    search_help_text = _("Text, id, #number or error code")
     actions = ("replay_selected", "release_selected", "dismiss_selected")
-    empty_hint = gettext_lazy("Each message becomes work here: to an agent, or to WeChat.")
+    empty_hint = _("Each message that goes to an agent, to WeChat or to a webhook has a delivery here.")
     buttons = {"recall": "bridge.send_message"}
 
-    @admin.display(description=gettext_lazy("message"))
+    @admin.display(description=_("message"))
     def preview(self, delivery: Delivery) -> str:
         return _with_part_number(
             delivery, delivery.message.preview if delivery.message else formatting.recipient_text(delivery)
         )
 
-    @admin.display(description=gettext_lazy("message"))
+    @admin.display(description=_("message"))
     def masked_preview(self, delivery: Delivery) -> str:
         return _with_part_number(
             delivery, f"{delivery.message} {HIDDEN}" if delivery.message else formatting.recipient_text(delivery)
         )
 
-    @admin.display(description=gettext_lazy("state"), ordering="state")
+    @admin.display(description=_("state"), ordering="state")
     def state_label(self, delivery: Delivery) -> SafeString:
         return formatting.state_badge(delivery)
 
-    @admin.display(description=gettext_lazy("reason"), ordering="reason")
+    @admin.display(description=_("reason"), ordering="reason")
     def why(self, delivery: Delivery) -> SafeString | str:
         """What it is called, and the sentence that says what to do about it."""
         if wait := getattr(delivery, "wait", None):
@@ -113,7 +113,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
         reason, said = str(delivery.get_reason_display()), Truncator(delivery.error).chars(140)
         return format_html("<div>{}<br><small>{}</small></div>", reason, said) if said else reason
 
-    @admin.display(description=gettext_lazy("conversation"))
+    @admin.display(description=_("conversation"))
     def conversation_link(self, delivery: Delivery) -> SafeString | str:
         conversation = delivery.message.conversation if delivery.message else None
         if conversation is None:
@@ -121,7 +121,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
         link = reverse("admin:bridge_conversation_change", args=[conversation.pk])
         return format_html('<a href="{}">{}</a> <small>{}</small>', link, conversation, delivery.account or "")
 
-    @admin.display(description=gettext_lazy("when"), ordering="id")
+    @admin.display(description=_("when"), ordering="id")
     def when(self, delivery: Delivery) -> SafeString | str:
         return formatting.relative_time(delivery.finished_at or delivery.created_at)
 
@@ -186,15 +186,15 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
     def has_dismiss_permission(self, request: HttpRequest) -> bool:
         return user_of(request).has_perm("bridge.dismiss_delivery")
 
-    @admin.action(description=gettext_lazy("Replay…"), permissions=["replay"])
+    @admin.action(description=_("Replay…"), permissions=["replay"])
     def replay_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse:
         return self.ask_first(request, "replay", queryset.values_list("pk", flat=True)[: BULK_SIZE + 1])
 
-    @admin.action(description=gettext_lazy("Release…"), permissions=["replay"])
+    @admin.action(description=_("Release…"), permissions=["replay"])
     def release_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse:
         return self.ask_first(request, "release", queryset.values_list("pk", flat=True)[: BULK_SIZE + 1])
 
-    @admin.action(description=gettext_lazy("Dismiss…"), permissions=["dismiss"])
+    @admin.action(description=_("Dismiss…"), permissions=["dismiss"])
     def dismiss_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> HttpResponse:
         return self.ask_first(request, "dismiss", queryset.values_list("pk", flat=True)[: BULK_SIZE + 1])
 
@@ -271,7 +271,7 @@ class DeliveryAdmin(ReadOnlyAdmin[Delivery]):
         waiting = Delivery.objects.filter(pk__in=ids, state__in=states, dismissed_at=None)
         ids = list(waiting.values_list("pk", flat=True))
         count = replay.dismiss(ids, user_of(request))
-        text = ngettext("%(n)d delivery is dealt with.", "%(n)d deliveries are dealt with.", count)
+        text = ngettext("%(n)d delivery is dismissed.", "%(n)d deliveries are dismissed.", count)
         messages.success(request, text % {"n": count})
         self._log(request, ids, "dismissed")
 
@@ -287,7 +287,7 @@ class DeadLetterAdmin(DeliveryAdmin):
     change_list_template = "admin/bridge/dead_letters.html"
     pages = CountedPaginator
     list_disable_select_all = False
-    empty_hint = gettext_lazy("No open failures.")
+    empty_hint = _("No open failures.")
 
     def get_list_filter(self, request: HttpRequest) -> Any:
         possible = {"state": ("state", PossibleStates), "reason": ("reason", PossibleReasons)}
@@ -327,7 +327,7 @@ PAGES = {
 
 
 def waiting_text(wait: Wait) -> SafeString:
-    """Why it waits, with a link to what it waits for and the time of the next try."""
+    """Why it waits, with a link to what it waits for and the time of the next attempt."""
     link = reverse(f"admin:{PAGES[wait.on]}_change", args=[wait.id]) if wait.id else ""
     why = format_html('<a href="{}">{}</a>', link, Truncator(wait.why).chars(200)) if link else wait.why
     if wait.until and wait.until > timezone.now():
@@ -335,7 +335,7 @@ def waiting_text(wait: Wait) -> SafeString:
     return format_html("<div>{}</div>", why)
 
 
-def decisions(request: HttpRequest) -> list[dict[str, str]]:
+def decisions(request: HttpRequest) -> list[dict[str, Any]]:
     """What this person may do about something that is held for a decision, in the shape of buttons."""
     words = {"release": _("Release…"), "dismiss": _("Dismiss…")}
     allowed = [verb for verb in words if user_of(request).has_perm(VERBS[verb])]

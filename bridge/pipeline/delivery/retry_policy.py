@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bridge.models import Delivery
     from bridge.pipeline.delivery.types import Failure
 
-# Seconds before the next try of something that definitely did not happen; the last one repeats until the try count is spent.
+# Seconds before the next attempt of something that definitely did not happen; the last one repeats until the try count is spent.
 RETRY_SECONDS = (2, 5, 15, 60, 120, 300, 600, 900)
 MAX_TRIES = 20
 # How an attempt ends whose request may have been carried out.

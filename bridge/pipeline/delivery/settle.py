@@ -140,7 +140,7 @@ def fail(
 
 
 def skip(delivery: Delivery, attempt: Attempt | None, reason: Reason) -> None:
-    """sending → skipped: there is nobody to be told, or it was broken off by /stop. Raises LostLease."""
+    """sending → skipped: there is nobody to be told, or it was stopped by /stop. Raises LostLease."""
     with transaction.atomic():
         if attempt:
             _close(attempt, Outcome.ERROR, code=str(reason), error=force_str(reason.label))

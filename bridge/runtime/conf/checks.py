@@ -152,7 +152,7 @@ def _is_broker(address: str) -> bool:
 def _metrics() -> Iterator[Error]:
     token = settings.METRICS_TOKEN
     if token and (len(token) < 16 or not token.isascii() or not token.isprintable()):
-        hint = f"Put what this prints into it, or leave it out: /metrics is then switched off. {SECRET}"
+        hint = f"Put what this prints into it, or leave it out: /metrics is then disabled. {SECRET}"
         yield error("E031", "METRICS_TOKEN is shorter than 16 characters, or holds some that no header carries.", hint)
 
 

@@ -7,7 +7,7 @@ ends, by kill -9 too, so start children from a main thread. USER says whose righ
 * `same`: ours.
 * `namespace`: uid 65534 inside a user namespace in which 65534 is ourselves (user_namespaces(7)). PostgreSQL refuses to run as root; this
   way it does not see root, its files stay ours, and no user is added and no folder opened to others.
-* `nobody`: uid 65534 for real, for root where user namespaces are switched off, and a group of its own: the folders are closed to other
+* `nobody`: uid 65534 for real, for root where user namespaces are disabled, and a group of its own: the folders are closed to other
   processes of that uid.
 """
 

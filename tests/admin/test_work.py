@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.health import Health
 from accounts.models import ChannelAccount
-from bridge.admin.deliveries import pages
+from bridge.admin.deliveries import bulk
 from bridge.models import Delivery, Outcome, Reason, State
 from bridge.webhooks import events
 from tests.admin import rows
@@ -158,7 +158,7 @@ def test_a_confirmation_is_for_all_that_it_counts(boss: Client, world: rows.Worl
 def test_what_is_beyond_one_confirmation_is_said(
     boss: Client, world: rows.World, monkeypatch: pytest.MonkeyPatch, more: int
 ) -> None:
-    monkeypatch.setattr(pages, "BULK_SIZE", 3)
+    monkeypatch.setattr(bulk, "BULK_SIZE", 3)
     for number in range(more):
         rows.delivery(rows.message(world.person, "x", f"X{number}"), State.DEAD, Reason.PERMANENT)
     form = {"action": "dismiss_selected", "_selected_action": [world.dead.pk], "select_across": "1"}

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.db.models import Prefetch
 from django.urls import URLPattern, reverse
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import ReadOnlyAdmin, user_of
 from bridge.admin.conversations import attachments
+from bridge.admin.filters import DayFilter
 from bridge.admin.paging import row_number
 from bridge.models import Delivery, Message
 from bridge.people import peers
@@ -40,23 +39,6 @@ INBOUND_KINDS = (
     "event",
     "unsupported",
 )
-
-
-class DayFilter(admin.SimpleListFilter):
-    title, parameter_name = _("day"), "day"
-
-    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
-        return [("today", _("today")), ("yesterday", _("yesterday")), ("week", _("last 7 days"))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-        if self.value() == "today":
-            return queryset.filter(created_at__gte=midnight)
-        if self.value() == "yesterday":
-            return queryset.filter(created_at__gte=midnight - timedelta(days=1), created_at__lt=midnight)
-        if self.value() == "week":
-            return queryset.filter(created_at__gte=midnight - timedelta(days=6))
-        return queryset
 
 
 class ConversationFilter(admin.SimpleListFilter):

@@ -21,7 +21,7 @@ from accounts.channels import build_channel
 from accounts.models import ReplyWindow
 from bridge.admin.base import BridgeAdmin, user_of
 from bridge.admin.conversations import transcript
-from bridge.admin.deliveries.pages import decisions
+from bridge.admin.decisions import decisions
 from bridge.admin.paging import row_number
 from bridge.admin.routes import map_url
 from bridge.admin.unfold import styled

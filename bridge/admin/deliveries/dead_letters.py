@@ -1,0 +1,44 @@
+"""The list of dead letters: what failed and nobody has dismissed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.utils.translation import gettext_lazy as _
+
+from bridge.admin.deliveries.causes import CodeFilter, PossibleReasons, PossibleStates, causes
+from bridge.admin.deliveries.lists import DeliveryListAdmin, OpenWorkFilter
+from bridge.admin.paging import CountedPaginator
+from bridge.operations.codes import RECENT
+from bridge.operations.dashboard import DEAD
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from django.http import HttpRequest, HttpResponse
+
+    from bridge.models import Delivery
+
+
+class DeadLetterAdmin(DeliveryListAdmin):
+    """The same list, of what failed and nobody has dealt with, grouped by cause at the top. `DeliveryAdmin` has its address."""
+
+    change_list_template = "admin/bridge/dead_letters.html"
+    pages = CountedPaginator
+    list_disable_select_all = False
+    empty_hint = _("No open failures.")
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        possible = {"state": ("state", PossibleStates), "reason": ("reason", PossibleReasons)}
+        chosen = [possible.get(str(each), each) for each in self.list_filter if each is not OpenWorkFilter]
+        return [CodeFilter, *chosen]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
+        return super().get_queryset(request).filter(DEAD)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        title = _("Dead letters")
+        request.crumb = title  # type: ignore[attr-defined]  # read by the theme's header_title.html
+        found = [] if request.GET.get("q") else causes()
+        many = sum(cause["count"] for cause in found) > RECENT
+        context = {"title": title, "causes": found, "codes_of": RECENT if many else 0, **(extra_context or {})}
+        return super().changelist_view(request, context)

@@ -1,4 +1,4 @@
-"""What was wrong, since when, and who was told."""
+"""Incidents: what is or was wrong, since when, and whether staff were alerted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Webhooks: who is told what, and what came of it. Address and secret go in or out once and are shown nowhere else."""
+"""Webhooks: which address gets which events, and whether it accepts them. Address and secret are shown once and nowhere else."""
 
 from __future__ import annotations
 

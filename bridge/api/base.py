@@ -89,7 +89,7 @@ def user_of(request: Request) -> User:
 
 
 def may_read(request: Request) -> bool:
-    """Whether texts, files, payloads and what was answered are shown, or withheld."""
+    """Whether the user may see texts, files, payloads and answers; if not, they are null."""
     return permissions.may_read(user_of(request))
 
 

@@ -42,7 +42,7 @@ class GatewaySerializer(MaskedReason, ModelValidated, StrictSerializer, serializ
         help_text="gateway.auth.token; left out, the stored one stays.",
     )
     state = serializers.ChoiceField(Health.choices, read_only=True)
-    agents = AgentSerializer(many=True, read_only=True, help_text="As the gateway last told them.")
+    agents = AgentSerializer(many=True, read_only=True, help_text="As the gateway listed them last.")
 
     def validate_token(self, token: str) -> str:
         """A token of invisible characters would take the stored one away."""

@@ -1,4 +1,4 @@
-"""`/webhooks/`: addresses that are told what happens. Address and secret go in or out once."""
+"""`/webhooks/`: addresses that get events. The secret is shown once, the address never."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class WebhookSerializer(ModelValidated, StrictSerializer, serializers.ModelSerializer[WebhookEndpoint]):
-    """An address that is told what happens, as standardwebhooks.com describes it."""
+    """An address that gets events, as standardwebhooks.com describes it."""
 
     account = serializers.PrimaryKeyRelatedField(
         queryset=ChannelAccount.objects.defer("credentials"), allow_null=True, required=False,

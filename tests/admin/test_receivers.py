@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def test_a_list_of_webhooks_says_whose_and_in_which_state(boss: Client, world: rows.World) -> None:
     off = rows.webhook(name="Off", enabled=False, account=world.app)
     gone = rows.webhook(name="Gone", enabled=False, disabled_reason="It answered 410 Gone.")
-    assert column(boss, "bridge_webhookendpoint", "whose") == {
+    assert column(boss, "bridge_webhookendpoint", "account_name") == {
         world.webhook.pk: "all accounts", off.pk: str(world.app), gone.pk: "all accounts",
     }  # fmt: skip
     page = boss.get(url("bridge_webhookendpoint_changelist")).content.decode()

@@ -39,11 +39,11 @@ def test_a_list_of_messages_says_who_spoke_and_how_it_begins(boss: Client, world
     known = rows.message(world.group, "x" * 120, "K1")
     nameless = rows.message(world.group, "x" * 121, "K2", sender="lisi")
     ours = rows.message(world.group, "", "K3", direction="out", source="agent", sender="", kind="textcard")
-    who, said = column(boss, "bridge_message", "who"), column(boss, "bridge_message", "said")
+    who, said = column(boss, "bridge_message", "sender_name"), column(boss, "bridge_message", "text_start")
     assert [who[row.pk] for row in (known, nameless, ours)] == ["张三", "lisi", "agent"]
     assert [said[row.pk] for row in (known, nameless, ours)] == ["x" * 120, f"{'x' * 120}…", "[textcard]"]
     Message.objects.filter(pk=known.pk).update(conversation=None)
-    assert column(boss, "bridge_message", "where")[known.pk] == world.group.peer_id
+    assert column(boss, "bridge_message", "conversation_link")[known.pk] == world.group.peer_id
 
 
 def test_a_message_names_what_it_answers_and_what_answers_it(boss: Client, world: rows.World) -> None:
@@ -52,7 +52,7 @@ def test_a_message_names_what_it_answers_and_what_answers_it(boss: Client, world
     assert "not addressed to the bot" not in asked
     answer = words(boss, "bridge_message_change", world.answer.pk)
     assert "answers @助手 本周的数据怎么样" in answer
-    assert "judged 👍" in answer
+    assert "feedback 👍" in answer
     Message.objects.update(addressed=False)
     assert "text, not addressed to the bot" in words(boss, "bridge_message_change", world.question.pk)
     assert "not addressed" not in words(boss, "bridge_message_change", world.answer.pk)
@@ -72,7 +72,7 @@ def test_a_message_lists_its_deliveries_by_target_and_part_and_its_files_by_what
 
 
 def test_a_direction_has_its_tone(boss: Client, world: rows.World) -> None:
-    way = boss.get(reverse("admin:bridge_message_changelist")).context["cl"].model_admin.way
+    way = boss.get(reverse("admin:bridge_message_changelist")).context["cl"].model_admin.direction_badge
     assert ["b-info" in way(world.question), "b-good" in way(world.answer)] == [True, True]
 
 
@@ -132,7 +132,7 @@ def test_the_list_claims_no_alert_that_was_not_sent(
     settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = ["boss@example.com"] if channel else [], ""
     fields = {name: timezone.now() if value == "now" else value for name, value in columns.items()}
     incident = Incident.objects.create(cause="x", title="It", **fields)
-    assert column(boss, "bridge_incident", "staff_told") == {incident.pk: told}
+    assert column(boss, "bridge_incident", "alert_sent") == {incident.pk: told}
 
 
 def test_the_page_says_who_was_told_that_it_is_over(boss: Client) -> None:

@@ -61,7 +61,7 @@ def test_the_list_shows_all_of_a_mapping(boss: Client, world: rows.World) -> Non
 def test_a_group_that_the_kind_cannot_hear_is_refused_with_the_reason(boss: Client, new: dict[str, Any]) -> None:
     response = boss.post(url("add"), {**new, "account": rows.account().pk})
     assert "WeCom self-built app receives no such messages" in form_errors(response)["peer_kind"][0]
-    assert "It hears: person." in form_errors(response)["peer_kind"][0]
+    assert "It receives messages from: person." in form_errors(response)["peer_kind"][0]
     assert not Route.objects.exists()
 
 

@@ -137,7 +137,7 @@ def test_a_delivery_says_once_why_it_failed_and_counts_its_tries_since_the_repla
     world.dead.attempts.update(error="It is not in the visible scope. (81013)")
     told = words(boss, "bridge_delivery_change", world.dead.pk)
     assert told.count("It is not in the visible scope.") == 1
-    assert "tries 1 since the last replay, replayed once" in told
+    assert "attempts 1 since the last replay, replayed once" in told
     assert f"queue {world.dead.lane}" in told
 
 
@@ -148,7 +148,7 @@ def test_what_cannot_be_done_is_named(boss: Client, world: rows.World, verb: str
     done = {"replay": "1 cannot be replayed", "release": "2 cannot be released", "dismiss": "1 cannot be dismissed"}
     assert done[verb] in told
     if verb == "dismiss":
-        assert "It needs nobody any more" in told
+        assert "It leaves the list of dead letters" in told
         assert "Only what failed, is uncertain, was skipped or is on hold can be dismissed." in told
 
 

@@ -112,10 +112,10 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
     def _open_panel(
         self, panel: AccountPanel, permission: str, request: HttpRequest, pk: int
     ) -> tuple[ChannelAccount, Channel]:
-        """Raise PermissionDenied, Http404 where the account's kind has no such panel, BadRequest where the kind is unregistered."""
+        """Raise PermissionDenied; Http404 where the kind has no such panel; BadRequest for a button of an unregistered kind."""
         self.require(request, permission)
         account = self.get_or_404(request, pk)
-        channel = _channel(account)
+        channel = _channel(account) if request.method == "POST" else build_channel(account)
         if not panel.applies_to(channel):
             raise Http404
         return account, channel

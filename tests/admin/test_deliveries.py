@@ -74,7 +74,7 @@ def test_a_delivery_that_cannot_be_replayed_says_why(boss: Client, world: rows.W
 
 def test_dismiss_takes_it_off_the_dead_letters(boss: Client, world: rows.World, admin_user: Any) -> None:
     form = {"verb": "dismiss", "ids": str(world.dead.pk)}
-    assert "1 delivery will be marked" in boss.post(url("confirm"), form).content.decode()
+    assert "1 delivery will be dismissed" in boss.post(url("confirm"), form).content.decode()
     assert boss.get(url("dead_letters")).context["cl"].result_count == 3
     boss.post(url("confirm"), {**form, "sure": "1"})
     world.dead.refresh_from_db()

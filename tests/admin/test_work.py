@@ -38,11 +38,11 @@ def test_what_failed_is_dealt_with_once(
     shown = page(boss, delivery)
     assert ("Dismiss…" in shown) == offers
     assert ("It is never sent again by itself" in shown) == (name == "uncertain")
-    assert "Dealt with" not in shown
+    assert "Dismissed" not in shown
     confirm(boss, "dismiss", delivery, sure="1")
     shown = page(boss, delivery)
     assert "Dismiss…" not in shown
-    told = " ".join(shown.partition("Dealt with")[2].partition("</p>")[0].split())
+    told = " ".join(shown.partition("Dismissed")[2].partition("</p>")[0].split())
     assert told.endswith(f", {admin_user}") == offers
 
 

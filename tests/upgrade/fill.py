@@ -13,11 +13,16 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 from knox.models import AuthToken
 
-from accounts.models import ReplyWindow, Restriction
+from accounts.models import ChannelAccount, ReplyWindow, Restriction
 from bridge.models import SessionEpoch
 from channels_wechat import KINDS
 from tests.admin import rows
 
+# Of the kinds that tests.admin.rows leaves out.
+CREDENTIALS = {
+    "official_account": {**rows.MINI, "answers": "messages"},
+    "wecom_robot": {"robot_key": "CANARY-robot-key"},
+}
 ADMIN = "admin"  # without a password: the tests log in as this user
 
 
@@ -25,9 +30,8 @@ def fill() -> None:
     """Raises where a row does not fit its table."""
     world = rows.build()
     rows.mini_program()
-    rows.account("official_account", "公众号", credentials={**rows.MINI, "answers": "messages"})
-    for kind in sorted(set(KINDS) - {"wecom_app", "wecom_aibot", "mini_program", "official_account"}):
-        rows.account(kind, kind)
+    for kind in sorted(set(KINDS) - set(ChannelAccount.objects.values_list("kind", flat=True))):
+        rows.account(kind, kind, credentials=CREDENTIALS[kind])
     now = timezone.now()
     ReplyWindow.objects.create(account=world.app, peer_id="zhangsan", left=3, until=now + timedelta(days=2))
     Restriction.objects.create(account=world.app, capability="custom_send", code="48001", until=now + timedelta(days=1))

@@ -91,7 +91,9 @@ def test_a_database_of_an_earlier_commit_is_migrated_and_every_page_opens(path: 
         assert empty_tables() == []  # else the dump shows nothing of that table
         check_applied_migrations()
         call_command("migrate", interactive=False, verbosity=0)
-        assert structure() ^ fresh == set(), "a recorded migration was edited: see tests/upgrade/__init__.py"
+        assert structure() ^ fresh == set(), (
+            f"{path.name} holds other tables: was a recorded migration edited? See tests/upgrade/__init__.py"
+        )
         assert ChannelAccount.objects.get(kind="wecom_app").credentials == rows.APP
         assert Gateway.objects.get().token == rows.CANARIES["gateway token"]
         assert refused() == {}

@@ -29,7 +29,6 @@ from bridge.pipeline.delivery.types import (
     Success,
     next_seq,
 )
-from bridge.runtime.db.prepared import execute_prepared
 from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.security.redaction import redact, redact_text
 from bridge.webhooks import events
@@ -58,14 +57,18 @@ def open_attempts(asked: Sequence[OpenAttempt]) -> list[Attempt | None]:
     """The same for several, in one statement. None: its lease was lost."""
     now, requests = timezone.now(), [redact(one.request) for one in asked]
     values = {"rows": _json([_attempt_row(*one) for one in zip(asked, requests, strict=True)]), "now": now}
-    opened = {pk: opened for pk, *opened in execute_prepared(settle_sql.BEGIN, values)}
+    opened = {row.delivery_id: row for row in settle_sql.BEGIN.fetch(**values)}
     attempts: list[Attempt | None] = []
     for one, request in zip(asked, requests, strict=True):
-        pk, number, one.delivery.dedup_until = opened.get(one.delivery.pk, (0, 0, None))
-        one.delivery.tries += bool(pk)
-        attempt = Attempt(pk=pk, delivery=one.delivery, number=number, started_at=now, request=request)
-        attempts.append(attempt if pk else None)
+        row = opened.get(one.delivery.pk)
+        one.delivery.dedup_until = row and row.dedup_until
+        attempts.append(_begun(one.delivery, row, now, request) if row else None)
     return attempts
+
+
+def _begun(delivery: Delivery, row: settle_sql.OpenedAttempt, now: datetime, request: Any) -> Attempt:
+    delivery.tries += 1
+    return Attempt(pk=row.id, delivery=delivery, number=row.number, started_at=now, request=request)
 
 
 def _attempt_row(asked: OpenAttempt, request: Any) -> dict[str, Any]:
@@ -92,7 +95,7 @@ def mark_all_delivered(ended: Sequence[Success]) -> list[AfterSuccess | None]:
     """The same for several, in one commit. None: its lease was lost."""
     values = {"rows": _json([_success_row(done) for done in ended]), "now": timezone.now()}
     with transaction.atomic():
-        settled = {pk: AfterSuccess(*after) for pk, *after in execute_prepared(settle_sql.SUCCEED, values)}
+        settled = {row.id: AfterSuccess(row.parts, row.next) for row in settle_sql.SUCCEED.fetch(**values)}
         for done in ended:
             after = settled.get(done.delivery.pk)
             if done.then and after:

@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
+from bridge.runtime.db.prepared import Statement
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+class OpenedAttempt(NamedTuple):
+    """dedup_until: until when the platform drops repetitions; None where it is not asked to."""
+
+    delivery_id: int
+    id: int
+    number: int
+    dedup_until: datetime | None
+
+
+class SettledDelivery(NamedTuple):
+    """parts: later parts of its message are held for it; next: its lane has more pending work."""
+
+    id: int
+    parts: bool
+    next: bool
+
+
 # pending → sending; how the claim's own statement goes on is in `claim_sql`.
 TAKE = """
 UPDATE bridge_delivery d
 SET state = 'sending', holder = %(holder)s, lease_until = statement_timestamp() + make_interval(secs => %(lease)s), carrier = %(carrier)s"""
-# Where the same may have been heard by the same people since then, a repetition is not asked to be swallowed: whatever became of the
-# other's row, if only it was not refused.
-BEGIN = """
+# Open an attempt for each delivery that its holder still leases, and return the attempts. The platform is not asked to drop repetitions
+# if an equal payload was sent in this lane after `dedup_unless_sent_since` and not definitely refused: it would drop a legitimate repeat.
+# Equal payloads are found by the index delivery_repeats, their attempts and the next number by the constraint attempt_number.
+BEGIN = Statement(
+    OpenedAttempt,
+    """
 WITH asked AS (
   SELECT x.id, x.holder, x.request, CASE WHEN NOT EXISTS (
     SELECT 1 FROM bridge_delivery d JOIN bridge_delivery s ON s.lane = d.lane AND s.fingerprint = d.fingerprint AND s.id <> d.id
@@ -27,9 +55,13 @@ WITH asked AS (
     held.request, '{}', held.possibly_twice
   FROM held RETURNING delivery_id, id, number
 )
-SELECT opened.delivery_id, opened.id, opened.number, held.dedup_until FROM opened JOIN held ON held.id = opened.delivery_id
-"""
-SUCCEED = """
+SELECT opened.delivery_id, opened.id, opened.number, held.dedup_until FROM opened JOIN held ON held.id = opened.delivery_id""",
+)
+# sending or uncertain → delivered, for each delivery that its holder still leases or that nobody settled since; returns these. Attempts are
+# closed in any case. Held parts are found by the constraint delivery_part, the lane's pending work by the index delivery_lane.
+SUCCEED = Statement(
+    SettledDelivery,
+    """
 WITH done AS (
   SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb)
     AS x(id bigint, holder text, attempt bigint, remote_id text, reason text, note text, response jsonb)
@@ -42,5 +74,5 @@ UPDATE bridge_delivery d SET state = 'delivered', finished_at = %(now)s, lease_u
 FROM done x WHERE d.id = x.id AND d.holder = x.holder AND d.state IN ('sending', 'uncertain')
 RETURNING d.id, EXISTS (
   SELECT 1 FROM bridge_delivery p WHERE p.message_id = d.message_id AND p.target = d.target AND p.part > d.part AND p.state = 'held'
-), EXISTS (SELECT 1 FROM bridge_delivery n WHERE n.lane = d.lane AND n.state = 'pending')
-"""
+) AS parts, EXISTS (SELECT 1 FROM bridge_delivery n WHERE n.lane = d.lane AND n.state = 'pending') AS next""",
+)

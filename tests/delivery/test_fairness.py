@@ -368,7 +368,7 @@ def touched(home: Gateway, limit: int) -> tuple[int, int]:
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
     lines = [
-        line for (line,) in execute_prepared("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + claim_sql.CLAIM, values)
+        line for (line,) in execute_prepared("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) " + claim_sql.CLAIM.sql, values)
     ]
     read = 0
     for line in lines:

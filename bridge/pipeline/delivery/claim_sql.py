@@ -2,29 +2,61 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, NamedTuple
+
 from bridge.models import Delivery, Message
 from bridge.pipeline.delivery import settle_sql
+from bridge.runtime.db.prepared import Statement
 from bridge.runtime.db.tables import Table
 
-# What a claim brings along: what carrying a delivery asks for; the rest is read where somebody asks.
-ROW = Table(
+if TYPE_CHECKING:
+    from datetime import datetime
+    from uuid import UUID
+
+
+class ClaimedDelivery(NamedTuple):
+    """What the sender uses of a delivery, and from `uuid` on of its message; a webhook's has none. payload: JSON as text.
+
+    account_state: of the delivery's account; None where it has none.
+    """
+
+    id: int
+    target: str
+    message_id: int | None
+    account_id: int | None
+    gateway_id: int | None
+    endpoint_id: int | None
+    route_id: int | None
+    carrier: str
+    lane: str
+    part: int
+    payload: str
+    fingerprint: str
+    state: str
+    tries: int
+    run_number: int
+    due_at: datetime
+    holder: str
+    dedup_until: datetime | None
+    queued_at: datetime
+    uuid: UUID | None
+    message_account_id: int | None
+    conversation_id: int | None
+    peer_kind: str | None
+    peer_id: str | None
+    reply_to_id: int | None
+    account_state: str | None
+
+
+# What is read of a row; Django reads the rest when somebody asks.
+DELIVERY = Table(
     Delivery,
     "d",
     (
-        "id",
-        "target",
-        "message_id",
-        "account_id",
-        "gateway_id",
-        "endpoint_id",
-        "route_id",
-        "carrier",
-        "lane",
-        "part",
-        "payload",
-    )
-    + ("fingerprint", "state", "tries", "run_number", "due_at", "holder", "dedup_until", "queued_at"),
-)
+        "id", "target", "message_id", "account_id", "gateway_id", "endpoint_id", "route_id", "carrier", "lane", "part", "payload",
+        "fingerprint", "state", "tries", "run_number", "due_at", "holder", "dedup_until", "queued_at",
+    ),
+)  # fmt: skip
 MESSAGE = Table(Message, "m", ("id", "uuid", "account_id", "conversation_id", "peer_kind", "peer_id", "reply_to_id"))
 # Of several questions that wait in one conversation, each counts as asked so much later than the one before it, at most so far ahead:
 # whoever asks less often has their turn first (CLAIM).
@@ -63,10 +95,15 @@ _USABLE = """
   AND (queue.carrier <> 'connector' OR (g.enabled AND g.state <> 'stopped'))"""
 _TAKE = f"""{settle_sql.TAKE}
 FROM heads LEFT JOIN bridge_message m ON m.id = heads.message_id
-WHERE d.id = heads.id RETURNING {ROW.columns}, {MESSAGE.columns}, heads.account_state"""  # noqa: S608  the models' columns
+WHERE d.id = heads.id
+RETURNING d.id, d.target, d.message_id, d.account_id, d.gateway_id, d.endpoint_id, d.route_id, d.carrier, d.lane, d.part, d.payload,
+  d.fingerprint, d.state, d.tries, d.run_number, d.due_at, d.holder, d.dedup_until, d.queued_at,
+  m.uuid, m.account_id AS message_account_id, m.conversation_id, m.peer_kind, m.peer_id, m.reply_to_id, heads.account_state"""  # noqa: S608  constants
 # most: how many the holder has room for altogether; of a gateway its turns at a time. reserve: room that only accounts with little under
 # way may use. Both count only where several accounts share the room. share: `accounts.shares` has the same rule in Python.
-CLAIM = f"""
+CLAIM = Statement(
+    ClaimedDelivery,
+    f"""
 WITH RECURSIVE queue(carrier, gateway, account) AS (
   SELECT first.* FROM unnest(%(carriers)s::text[]) AS given(carrier) CROSS JOIN LATERAL (
     SELECT d.carrier::text, {_GATEWAY}, {_ACCOUNT} FROM bridge_delivery d
@@ -121,9 +158,13 @@ WITH RECURSIVE queue(carrier, gateway, account) AS (
     ORDER BY {_RANK} LIMIT queue.room FOR UPDATE OF d SKIP LOCKED) AS head
   LEFT JOIN accounts_channelaccount a ON a.id = queue.account
 )
-{_TAKE}"""  # noqa: S608  the models' columns
-# Of one delivery, due or not, whoever else waits: a request is there that can carry this and nothing else.
-CLAIM_ONE = f"""
+{_TAKE}""",  # noqa: S608  constants
+)
+# Claim one delivery, due or not, whoever else waits: a request is there that can carry this and nothing else. Returns it, found by its id;
+# no row where its lane is not free.
+CLAIM_ONE = Statement(
+    ClaimedDelivery,
+    f"""
 WITH heads AS MATERIALIZED (
   SELECT d.id, d.message_id, a.state AS account_state FROM bridge_delivery d
   CROSS JOIN LATERAL (SELECT d.carrier, COALESCE(d.gateway_id, 0) AS gateway, COALESCE(d.account_id, 0) AS account) AS queue
@@ -131,4 +172,5 @@ WITH heads AS MATERIALIZED (
   WHERE d.id = %(only)s AND d.state = 'pending' AND d.carrier = ANY(%(carriers)s::text[]) AND {_USABLE} AND {_NEXT_IN_LANE}
   FOR UPDATE OF d SKIP LOCKED
 )
-{_TAKE}"""  # noqa: S608  the models' columns
+{_TAKE}""",  # noqa: S608  constants
+)

@@ -16,7 +16,6 @@ from django.utils import timezone
 from accounts.channels import cached_by_id
 from bridge.models import Carrier, Delivery, State
 from bridge.pipeline.delivery import claim_sql, settle
-from bridge.runtime.db.prepared import execute_prepared
 from bridge.runtime.wakeups.publish import Topic
 from channels_wechat.contract.text import clean
 
@@ -64,29 +63,30 @@ def claim(
         "lease": LEASE_SECONDS,
     }
     if only:
-        rows = execute_prepared(claim_sql.CLAIM_ONE, {**values, "only": only})
+        rows = claim_sql.CLAIM_ONE.fetch(**values, only=only)
     else:
         first, last = (gateway_id, gateway_id) if gateway_id else (0, claim_sql.LAST_ID)
         horizon = 2 * claim_sql.AHEAD_SECONDS if carrier == Carrier.CONNECTOR else 0
         values |= {"limit": limit, "first": first, "last": last, "most": most, "horizon": horizon}
-        rows = execute_prepared(claim_sql.CLAIM, {**values, "ahead": claim_sql.AHEAD})
+        rows = claim_sql.CLAIM.fetch(**values, ahead=claim_sql.AHEAD)
     claimed = sorted(map(_read_claimed, rows), key=lambda row: row.due_at)
     if carrier == Carrier.WEBHOOK:
         prefetch_related_objects(claimed, "endpoint")
     return claimed
 
 
-def _read_claimed(values: Sequence[Any]) -> Delivery:
-    row = claim_sql.ROW.read(values)
-    if row is None:
-        raise ValueError("a claim returns rows")
-    row.message = claim_sql.MESSAGE.read(values[len(claim_sql.ROW.fields) :])
-    if row.account_id:
-        row.account = cached_by_id(row.account_id)[0]
-        row.account.state = values[-1]
-    if row.message and row.account:
-        row.message.account = row.account
-    return row
+def _read_claimed(row: claim_sql.ClaimedDelivery) -> Delivery:
+    delivery = claim_sql.DELIVERY.build(row)
+    if row.message_id:
+        ids = {"id": row.message_id, "account_id": row.message_account_id}
+        delivery.message = claim_sql.MESSAGE.build(row, **ids)
+    if row.account_id and row.account_state:
+        account = cached_by_id(row.account_id)[0]
+        account.state = row.account_state
+        delivery.account = account
+    if delivery.message and delivery.account:
+        delivery.message.account = delivery.account
+    return delivery
 
 
 def renew(holder: str, ids: Iterable[int]) -> int:

@@ -38,18 +38,12 @@ class Table(Generic[Row]):
     def _readers(self) -> list[tuple[int, Any]]:
         return [(place, f.from_db_value) for place, f in enumerate(self.fields) if hasattr(f, "from_db_value")]
 
-    def read(self, values: Sequence[Any]) -> Row | None:
-        """values: those of `columns`, as the database gave them; None where a join found no row."""
-        return None if values[0] is None else self._instance(list(values))
-
     def build(self, row: Any, **values: Any) -> Row:
         """row: has these columns by name, as the database gave them, but for those that are given as `values`."""
-        return self._instance([values[name] if name in values else getattr(row, name) for name in self._names])
-
-    def _instance(self, values: list[Any]) -> Row:
+        found = [values[name] if name in values else getattr(row, name) for name in self._names]
         for place, reader in self._readers:
-            values[place] = reader(values[place], None, connection)
-        return self.model.from_db(connection.alias, self._names, values)
+            found[place] = reader(found[place], None, connection)
+        return self.model.from_db(connection.alias, self._names, found)
 
     def insert(self, rows: Sequence[Row]) -> None:
         """One statement, in this order; the rows get their keys. Raises IntegrityError."""

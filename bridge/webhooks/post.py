@@ -1,6 +1,7 @@
 """The third target: an address of the company's own that is told something, with the same retry, attempts and replay as a message.
 
-A webhook endpoint is called as https://www.standardwebhooks.com has it; the alert address of the settings as a WeCom group robot.
+A webhook endpoint is called as https://www.standardwebhooks.com has it; the alert address of the settings through the
+client of group robots where it is one's, else with the same body by a plain request.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from standardwebhooks import Webhook
 from accounts.channels import http
 from bridge.models import Carrier, Delivery, Target, WebhookEndpoint
 from channels_wechat.contract.errors import Action, ChannelError
-from channels_wechat.contract.messages import Receipt
+from channels_wechat.contract.messages import Outgoing, Payload, Receipt
+from channels_wechat.wecom.robot.channel import GROUP, robot_at
 from channels_wechat.wire.http import encode_json, parse_retry_after
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from channels_wechat.contract.http_client import Response
+    from channels_wechat.wecom.robot.channel import WeComRobot
 
 ALERTS = "hook:alerts"
 # Seconds to connect, seconds without a byte of the answer: a receiver should take an event and work on it afterwards.
@@ -137,12 +140,23 @@ def post_alert(body: Mapping[str, Any]) -> Receipt:
     """Raises ChannelError."""
     if not settings.ALERT_WEBHOOK_URL:
         raise ChannelError("no_address", Action.PERMANENT, _("ALERT_WEBHOOK_URL is not set any more."))
+    if robot := robot_at(settings.ALERT_WEBHOOK_URL, http()):
+        return _post_to_robot(robot, body)
     try:
         response = http().request("POST", settings.ALERT_WEBHOOK_URL, json=body, harmless=False)
-    except ChannelError as error:  # its detail holds the path, which is a robot's secret
+    except ChannelError as error:  # its detail holds the path, in which many services put a secret
         raise ChannelError(error.code, error.action, ERROR_TEXTS.get(error.code, error.text)) from error
     _check_alert(response)
     return Receipt(response={"status": response.status})
+
+
+def _post_to_robot(robot: WeComRobot, body: Mapping[str, Any]) -> Receipt:
+    try:
+        return robot.send(Outgoing(GROUP, Payload(body)))
+    except ChannelError as error:  # what is said without an answer names the address, whose key is a secret
+        if error.response is not None:
+            raise
+        raise ChannelError(error.code, error.action, ERROR_TEXTS.get(error.code, error.text)) from error
 
 
 def _check_alert(response: Response) -> None:
@@ -152,7 +166,7 @@ def _check_alert(response: Response) -> None:
     if response.status >= 300:
         raise ChannelError(response.status, Action.PERMANENT, _("The alert address refuses: check ALERT_WEBHOOK_URL."))
     code = _errcode(response)
-    if code:  # a WeCom robot answers 200 to everything; 45009 is its limit of twenty a minute
+    if code:  # a robot that is reached by another way than WeCom's own path, or of a service that speaks alike
         action = Action.WAIT if code == 45009 else Action.UNKNOWN if code == -1 else Action.PERMANENT
         text = _("The robot at the alert address refuses: check ALERT_WEBHOOK_URL.")
         raise ChannelError(code, action, text, retry_after=60)

@@ -29,6 +29,14 @@ def robot(settings) -> Iterator[Recorder]:
         yield server
 
 
+@pytest.fixture
+def plain(settings) -> Iterator[Recorder]:
+    """An address that is not WeCom's own for robots."""
+    with recorder() as server:
+        settings.ALERT_WEBHOOK_URL = f"{server.url}/hooks/robot-secret"
+        yield server
+
+
 def carry_all() -> list[Delivery]:
     for delivery in claims.claim(Carrier.WEBHOOK, "test", 10):
         sender.process_delivery(delivery)
@@ -76,22 +84,33 @@ def test_once_for_a_cause_and_again_when_it_is_over(robot: Recorder) -> None:
         (says(45009, "too often"), State.PENDING, "45009", Outcome.ERROR),
     ],
 )
+@pytest.mark.parametrize("address", ["robot", "plain"])
 def test_what_the_address_answers_decides(
-    robot: Recorder, reply: Reply, state: str, code: str, outcome: Outcome
+    request: pytest.FixtureRequest, address: str, reply: Reply, state: str, code: str, outcome: Outcome
 ) -> None:
     """Readers of a group know no repetition by an id: what may have arrived is sent again with a mark."""
-    robot.will(reply)
+    server: Recorder = request.getfixturevalue(address)
+    server.will(reply)
     post.queue_alert("gone")
 
     (delivery,) = carry_all()
 
     attempt = delivery.attempts.get()
-    assert (delivery.state, attempt.outcome, attempt.code) == (state, outcome, code)
+    assert (delivery.state, attempt.outcome, attempt.code.removeprefix("http_")) == (state, outcome, code)
+    assert "robot-secret" not in f"{attempt.error} {attempt.response}"
     assert delivery.possibly_twice == (outcome is Outcome.UNKNOWN)
 
 
-def test_a_body_that_is_not_json_is_fine(robot: Recorder) -> None:
-    robot.will(Reply(b"thank you", 200))
+def test_a_robot_that_was_removed_is_said_in_the_robots_own_words(robot: Recorder) -> None:
+    robot.will(says(93000, "invalid webhook url robot-secret"))
+    post.queue_alert("gone")
+    (delivery,) = carry_all()
+    assert "robot was removed" in delivery.attempts.get().error
+    assert [request.query for request in robot.requests] == [{"key": "robot-secret"}]
+
+
+def test_a_body_that_is_not_json_is_fine(plain: Recorder) -> None:
+    plain.will(Reply(b"thank you", 200))
     post.queue_alert("gone")
     assert [delivery.state for delivery in carry_all()] == [State.DELIVERED]
 

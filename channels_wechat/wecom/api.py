@@ -4,66 +4,36 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.errors import Action, ChannelError
 from channels_wechat.wecom.errors import TOKEN_REFUSED, error_for
-from channels_wechat.wire.api_answers import decoded, token_in, whole
+from channels_wechat.wire.api_answers import decoded, whole
 from channels_wechat.wire.http import error_for_status, with_token
+from channels_wechat.wire.platform_api import MAX_DOWNLOAD, PlatformApi
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from channels_wechat.contract.http_client import HttpClient, Response
+    from channels_wechat.contract.http_client import Response
     from channels_wechat.contract.messages import Token
-    from channels_wechat.contract.tokens import TokenSource
 
-# Shorter than the lease that one process holds while all others wait for its token.
-TOKEN_TIMEOUT = (5.0, 10.0)
-FILE_TIMEOUT = (5.0, 60.0)
 NEEDS_PIECES = "830002"
 # media/get gives larger files only in pieces of at most this.
 PIECE = 20 * 1024 * 1024
-MAX_DOWNLOAD = 100 * 1024 * 1024
 
 
-class WeComApi:
-    """base_url: without a slash at the end. Every method raises ChannelError."""
+class WeComApi(PlatformApi):
+    token_refused = TOKEN_REFUSED
 
-    def __init__(self, http: HttpClient, base_url: str, tokens: TokenSource | None = None) -> None:
-        self._http, self._base_url, self._tokens = http, base_url, tokens
-
-    def call(
-        self,
-        method: str,
-        path: str,
-        *,
-        json: Mapping[str, Any] | None = None,
-        query: Mapping[str, str] | None = None,
-        fields: Mapping[str, tuple[str, bytes, str]] | None = None,
-        harmless: bool | None = None,
-    ) -> dict[str, Any]:
-        """The decoded answer of a call that succeeded. path: from `cgi-bin/` on; harmless: as in `Http.request`."""
-        harmless = method == "GET" if harmless is None else harmless
-        timeout = FILE_TIMEOUT if fields else None
-
-        def once(token: str) -> dict[str, Any]:
-            url = self._url(path, {**(query or {}), "access_token": token})
-            response = self._http.request(method, url, json=json, fields=fields, timeout=timeout, harmless=harmless)
-            return check(response, harmless, token)
-
-        return with_token(self._tokens, once, TOKEN_REFUSED)
+    def read_answer(self, response: Response, harmless: bool, secret: str, path: str) -> dict[str, Any]:
+        return check(response, harmless, secret)
 
     def fetch_token(self, corp_id: str, secret: str) -> Token:
         """gettoken (page 91039). While a token is valid the platform returns the same one."""
-        url = self._url("cgi-bin/gettoken", {"corpid": corp_id, "corpsecret": secret})
-        response = self._http.request("GET", url, timeout=TOKEN_TIMEOUT)
-        answer = check(response, True, secret)
-        if (token := token_in(answer)) is None:
-            raise error_for_status(replace(response, body=b""), True)
-        return token
+        query = {"corpid": corp_id, "corpsecret": secret}
+        return self._ask_for_token("GET", "cgi-bin/gettoken", secret, query=query)
 
     def download(self, media_id: str) -> Response:
         """media/get (page 90254): the file; above 20 MB in pieces. An error comes as JSON with HTTP 200."""
@@ -90,15 +60,12 @@ class WeComApi:
     def _fetch(self, media_id: str, headers: Mapping[str, str], max_bytes: int) -> Response:
         def once(token: str) -> Response:
             url = self._url("cgi-bin/media/get", {"media_id": media_id, "access_token": token})
-            response = self._http.request("GET", url, headers=headers, timeout=FILE_TIMEOUT, max_bytes=max_bytes)
+            response = self._http.request("GET", url, headers=headers, timeout=self.file_timeout, max_bytes=max_bytes)
             if response.status not in (200, 206) or _decoded(response):
                 check(response, True, token)
             return response
 
         return with_token(self._tokens, once, TOKEN_REFUSED)
-
-    def _url(self, path: str, query: Mapping[str, str]) -> str:
-        return f"{self._base_url}/{path}?{urlencode(query)}"
 
 
 def check(response: Response, harmless: bool, secret: str, kind: str = "") -> dict[str, Any]:

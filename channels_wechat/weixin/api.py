@@ -3,56 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.errors import Action, ChannelError
 from channels_wechat.contract.messages import Quota
 from channels_wechat.weixin.errors import FINE, NOT_UNDERSTOOD, TOKEN_REFUSED, error_for
-from channels_wechat.wire.api_answers import decoded, token_in, whole
+from channels_wechat.wire.api_answers import decoded, whole
 from channels_wechat.wire.http import error_for_status, with_token
+from channels_wechat.wire.platform_api import MAX_DOWNLOAD, PlatformApi
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from channels_wechat.contract.http_client import HttpClient, Response
+    from channels_wechat.contract.http_client import Response
     from channels_wechat.contract.messages import Token
-    from channels_wechat.contract.tokens import TokenSource
 
-# Shorter than the lease that one process holds while all others wait for its token.
-TOKEN_TIMEOUT = (5.0, 10.0)
-FILE_TIMEOUT = (5.0, 60.0)
-MAX_DOWNLOAD = 100 * 1024 * 1024
 # How a JSON answer in the place of a file is labelled.
 WORDS = ("application/json", "text/plain")
 
 
-class WeixinApi:
-    """base_url: without a slash at the end. Every method raises ChannelError and sends at most twice, with one token fetch."""
+class WeixinApi(PlatformApi):
+    token_refused = TOKEN_REFUSED
 
-    def __init__(self, http: HttpClient, base_url: str, tokens: TokenSource | None = None) -> None:
-        self._http, self._base_url, self._tokens = http, base_url, tokens
-
-    def call(
-        self,
-        method: str,
-        path: str,
-        *,
-        json: Mapping[str, Any] | None = None,
-        query: Mapping[str, str] | None = None,
-        fields: Mapping[str, tuple[str, bytes, str]] | None = None,
-        harmless: bool | None = None,
-    ) -> dict[str, Any]:
-        """The decoded answer of a call that succeeded. harmless: as in `Http.request`."""
-        harmless = method == "GET" if harmless is None else harmless
-
-        def once(token: str) -> dict[str, Any]:
-            return self._request(token, method, path, json, query or {}, fields, harmless)
-
-        return with_token(self._tokens, once, TOKEN_REFUSED)
+    def read_answer(self, response: Response, harmless: bool, secret: str, path: str) -> dict[str, Any]:
+        return check(response, harmless, secret, path)
 
     def say(self, path: str, body: Mapping[str, Any], bare: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
         """A call that must not happen twice. bare: the body to send instead where WeChat does not understand a part; True: it was."""
@@ -66,30 +42,10 @@ class WeixinApi:
 
         return with_token(self._tokens, once, TOKEN_REFUSED, instead)
 
-    def _request(
-        self,
-        token: str,
-        method: str,
-        path: str,
-        json: Mapping[str, Any] | None,
-        query: Mapping[str, str] = MappingProxyType({}),
-        fields: Mapping[str, tuple[str, bytes, str]] | None = None,
-        harmless: bool = False,
-    ) -> dict[str, Any]:
-        url = self._url(path, {**query, "access_token": token})
-        timeout = FILE_TIMEOUT if fields else None
-        response = self._http.request(method, url, json=json, fields=fields, timeout=timeout, harmless=harmless)
-        return check(response, harmless, token, path)
-
     def fetch_token(self, app_id: str, secret: str) -> Token:
         """stable_token, never forced: the same token for everybody, and no other system's token dies for it."""
-        path = "cgi-bin/stable_token"
         body = {"grant_type": "client_credential", "appid": app_id, "secret": secret, "force_refresh": False}
-        response = self._http.request("POST", self._url(path, {}), json=body, timeout=TOKEN_TIMEOUT, harmless=True)
-        answer = check(response, True, secret, path)
-        if (token := token_in(answer)) is None:
-            raise error_for_status(replace(response, body=b""), True)
-        return token
+        return self._ask_for_token("POST", "cgi-bin/stable_token", secret, json=body)
 
     def download(self, media_id: str) -> Response:
         """media/get: the file. A video comes as the address where it lies; an error as JSON with HTTP 200."""
@@ -97,7 +53,7 @@ class WeixinApi:
 
         def once(token: str) -> Response | str:
             url = self._url(path, {"media_id": media_id, "access_token": token})
-            response = self._http.request("GET", url, timeout=FILE_TIMEOUT, max_bytes=MAX_DOWNLOAD)
+            response = self._http.request("GET", url, timeout=self.file_timeout, max_bytes=MAX_DOWNLOAD)
             if response.status == 200 and not _is_words(response):
                 return response
             answer = check(response, True, token, path)
@@ -111,7 +67,7 @@ class WeixinApi:
     def _video(self, url: str) -> Response:
         """From Tencent's file servers, which have no names to go by: the guard keeps the address outside our own network."""
         response = self._http.request(
-            "GET", url, timeout=FILE_TIMEOUT, max_bytes=MAX_DOWNLOAD, follow=3, from_message=True
+            "GET", url, timeout=self.file_timeout, max_bytes=MAX_DOWNLOAD, follow=3, from_message=True
         )
         if response.status != 200:
             text = _("The video is not where WeChat said; it is asked again.")
@@ -129,9 +85,6 @@ class WeixinApi:
     def clear_quotas(self, app_id: str) -> None:
         """clear_quota: ten times a month, counted together with the console's."""
         self.call("POST", "cgi-bin/clear_quota", json={"appid": app_id})
-
-    def _url(self, path: str, query: Mapping[str, str]) -> str:
-        return f"{self._base_url}/{path}" + (f"?{urlencode(query)}" if query else "")
 
 
 def check(response: Response, harmless: bool, secret: str, path: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from channels_wechat.wecom.aibot.parsing import STREAM_ID, Node, word
 from channels_wechat.wecom.api import check
 from channels_wechat.wire.callback_crypto import Cipher
 from channels_wechat.wire.http import encode_json, file_name
+from channels_wechat.wire.platform_api import FILE_TIMEOUT, MAX_DOWNLOAD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from channels_wechat.contract.http_client import Response
     from channels_wechat.contract.messages import Content, Inbound, MediaItem, Outgoing, Payload, Peer
 
-MAX_DOWNLOAD = 100 * 1024 * 1024
-FILE_TIMEOUT = (5.0, 60.0)
 SPENT = "60140"
 
 

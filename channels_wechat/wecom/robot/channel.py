@@ -17,9 +17,10 @@ from channels_wechat.contract.capabilities import Uploads
 from channels_wechat.contract.errors import Action, ChannelError
 from channels_wechat.contract.filetypes import UNKNOWN, with_suffix
 from channels_wechat.contract.messages import HANDLE, Ability, Identity, Limit, Payload, Peer, Receipt, Upload
-from channels_wechat.wecom.api import FILE_TIMEOUT, check
+from channels_wechat.wecom.api import check
 from channels_wechat.wecom.robot.credentials import API, SEND, UPLOAD, WeComRobotCredentials, read_address
 from channels_wechat.wecom.robot.rendering import CHECKS, MENTIONS, MOST_FILE, media_type, render
+from channels_wechat.wire.platform_api import FILE_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,6 @@ import pytest
 
 from accounts.tokens import LEASE_SECONDS
 from channels_wechat.contract.errors import Action, ChannelError
-from channels_wechat.wecom import api as wecom_api
 from channels_wechat.wecom.api import PIECE, WeComApi
 from channels_wechat.wire.http import Http, file_name
 from tests.channels.harness import FixedTokens, Recorder, Reply, recorder, says
@@ -276,18 +275,18 @@ def test_a_file_name_is_read_from_its_header(header, name):
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        ("TOKEN_TIMEOUT", lambda api: api.fetch_token("ww1", "s")),
+        ("token_timeout", lambda api: api.fetch_token("ww1", "s")),
         (
-            "FILE_TIMEOUT",
+            "file_timeout",
             lambda api: api.call("POST", "cgi-bin/x", fields={"media": ("a", b"x", "a/b")}, harmless=True),
         ),
-        ("FILE_TIMEOUT", lambda api: api.download("m")),
+        ("file_timeout", lambda api: api.download("m")),
     ],
 )
 def test_tokens_and_files_have_a_time_of_their_own(platform: Recorder, tokens: FixedTokens, monkeypatch, name, call):
     """A token's is shorter than the lease of the process for which all others wait."""
-    assert sum(wecom_api.TOKEN_TIMEOUT) < LEASE_SECONDS
-    monkeypatch.setattr(wecom_api, name, (2.0, 0.2))
+    assert sum(WeComApi.token_timeout) < LEASE_SECONDS
+    monkeypatch.setattr(WeComApi, name, (2.0, 0.2))
     platform.will(Reply(fault="hang"))
     with pytest.raises(ChannelError) as caught:
         call(WeComApi(Http(["127.0.0.1:*"], (60, 60)), platform.url, tokens))

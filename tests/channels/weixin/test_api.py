@@ -9,7 +9,6 @@ import pytest
 from accounts.tokens import LEASE_SECONDS
 from channels_wechat.contract.errors import Action, ChannelError
 from channels_wechat.contract.messages import Quota
-from channels_wechat.weixin import api as weixin_api
 from channels_wechat.weixin.api import WeixinApi
 from channels_wechat.wire.api_answers import decoded, whole
 from channels_wechat.wire.http import Http
@@ -359,18 +358,18 @@ def test_what_is_no_object_is_empty():
 @pytest.mark.parametrize(
     ("name", "call"),
     [
-        ("TOKEN_TIMEOUT", lambda api: api.fetch_token("wx1", "s")),
+        ("token_timeout", lambda api: api.fetch_token("wx1", "s")),
         (
-            "FILE_TIMEOUT",
+            "file_timeout",
             lambda api: api.call("POST", "cgi-bin/x", fields={"media": ("a", b"x", "a/b")}, harmless=True),
         ),
-        ("FILE_TIMEOUT", lambda api: api.download("m")),
+        ("file_timeout", lambda api: api.download("m")),
     ],
 )
 def test_tokens_and_files_have_a_time_of_their_own(platform: Recorder, tokens: FixedTokens, monkeypatch, name, call):
     """A token's is shorter than the lease of the process for which all others wait."""
-    assert sum(weixin_api.TOKEN_TIMEOUT) < LEASE_SECONDS
-    monkeypatch.setattr(weixin_api, name, (2.0, 0.2))
+    assert sum(WeixinApi.token_timeout) < LEASE_SECONDS
+    monkeypatch.setattr(WeixinApi, name, (2.0, 0.2))
     platform.will(Reply(fault="hang"))
     with pytest.raises(ChannelError) as caught:
         call(WeixinApi(Http(["127.0.0.1:*"], (60, 60)), platform.url, tokens))

@@ -110,6 +110,7 @@ class Reason(models.TextChoices):
     UNREAD = "unread", _("the person never asked for the rest")
     GONE = "gone", _("the person does not follow the account any more")
     REVIEW = "review", _("awaiting your decision (content check)")
+    OWN = "own", _("said by the account itself")
     TOO_MANY = "too_many_turns", _("too many turns a minute")
     CHECKING = "checking", _("content check running")
 

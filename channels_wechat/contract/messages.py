@@ -86,6 +86,7 @@ class Inbound:
     refers_to: the hex uuid of the inbound message whose answer this event judges (feedback). contacts: user id → name the event tells.
     window: the right to speak that it opens, where the platform counts (`Windows`). follows: the sender began (True) or ceased to.
     erase: the platform requires that this sender's data be deleted. verdict: the result of a `Moderated.check_media`.
+    title: what the group is called, where the platform tells. own: the account's own words, said elsewhere: stored, and never a turn.
     greets: the person came in, so the account's welcome is said to them. is_unread: the agent reads a mark in the place of something.
     """
 
@@ -107,6 +108,8 @@ class Inbound:
     verdict: Verdict | None = None
     greets: bool = False
     is_unread: bool = False
+    title: str = ""
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from bridge.models import Carrier, Contact, Conversation, Delivery, Message, Reason, Route, State, Target
@@ -351,3 +352,31 @@ def test_stop_is_for_a_turn_that_waits_to_be_asked_again(
         shift(one, **asked)
     turn(account, "/stop")
     assert (bool(row(waiting).stopped_at), row(other).stopped_at) == (stopped, None)
+
+
+# --- what the platform tells of groups and of ourselves -----------------------------------------------------------------------
+
+
+def test_a_group_is_called_as_its_platform_does_until_staff_title_it(account: ChannelAccount) -> None:
+    first = hear(account, group=GROUP, title="产品组")
+    router.route_waiting()
+    talk = Conversation.objects.get()
+    assert talk.title == "产品组"
+    Conversation.objects.update(title="Product team")
+    hear(account, group=GROUP, title="产品二组")
+    hear(account, sender="lisi", title="not a group's")
+    router.route_waiting()
+    assert set(Conversation.objects.values_list("title", flat=True)) == {"Product team", ""}
+    assert first.conversation_id is None, "routed since it was read"
+
+
+@pytest.mark.parametrize("text", ["hello", "/stop", "1"])
+def test_what_the_account_itself_said_elsewhere_is_stored_and_never_a_turn(account: ChannelAccount, text: str) -> None:
+    route(account)
+    echo = hear(account, text, own=True)
+    router.route_waiting()
+    delivery = echo.deliveries.get()
+    assert (delivery.state, delivery.reason) == (State.SKIPPED, Reason.OWN)
+    assert not Message.objects.filter(direction="out").exists()
+    with transaction.atomic():
+        assert router.route_again(Message.objects.get(pk=echo.pk)).reason == Reason.OWN

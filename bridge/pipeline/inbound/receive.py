@@ -18,9 +18,10 @@ from bridge.models import Attachment, Message
 from bridge.pipeline.inbound import sql
 from bridge.runtime.db import outage
 from bridge.runtime.db.outage import check_pooled
-from bridge.runtime.spool.fitting import fit_message, unsupported
+from bridge.runtime.spool.fitting import MAX_NAME, fit_message, unsupported
 from bridge.runtime.wakeups.publish import Topic, notify_soon
 from channels_wechat.contract.messages import message_uuid
+from channels_wechat.contract.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -173,6 +174,8 @@ def _raw(inbound: Inbound) -> dict[str, Any]:
         "verdict": asdict(inbound.verdict) if inbound.verdict else None,
         "greets": inbound.greets or None,
         "unread": inbound.is_unread or None,
+        "title": clean(inbound.title)[:MAX_NAME] or None,
+        "own": inbound.own or None,
     }
     extra = {name: value for name, value in told.items() if value is not None}
     theirs = {f"{name}_" if name == PARSED_FACTS else name: value for name, value in inbound.raw.items()}

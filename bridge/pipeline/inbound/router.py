@@ -72,7 +72,7 @@ def route_again(message: Message) -> Delivery:
 def _facts_for_turn(message: Message) -> dict[str, Any]:
     """What the parser found that a turn needs each time; all else was done when the message came."""
     told = message.raw.get("_bridge", {})
-    return {"unread": True} if told.get("unread") else {}
+    return {name: True for name in ("unread", "own") if told.get(name)}
 
 
 @transaction.atomic
@@ -119,6 +119,7 @@ def _mark_unroutable(message: Message, error: Exception) -> None:
 def _route(cases: list[RoutingContext]) -> int:
     cases = _stop_at_erasure(cases)
     _learn_names(cases)
+    _learn_titles(cases)
     decided: list[tuple[RoutingContext, Delivery]] = []
     for case in cases:  # in their order: what one does, the next ones see
         decided.append((case, _create_delivery(case, decided)))
@@ -148,6 +149,15 @@ def _update_subscriptions(cases: list[RoutingContext]) -> None:
             peers.set_subscribed(case.message.account_id, case.message.sender, follows=follows)
         if case.told.get("erase"):
             pseudonymise(case.message.account_id, case.message.sender)
+
+
+def _learn_titles(cases: list[RoutingContext]) -> None:
+    """Call a group as its platform does, until staff give it another title."""
+    for case in cases:
+        title, talk = case.told.get("title", ""), case.conversation
+        if title and talk.peer_kind == "group" and not talk.title:
+            Conversation.objects.filter(pk=talk.pk, title="").update(title=title)
+            talk.title = title
 
 
 def _learn_names(cases: list[RoutingContext]) -> None:
@@ -241,6 +251,8 @@ def _decide(case: RoutingContext) -> rules.Decision:
 
 def _delivery_for(case: RoutingContext, decision: rules.Decision, asked: Iterable[Delivery] = ()) -> Delivery:
     """asked: turns of the same conversation whose rows are not written yet."""
+    if case.told.get("own"):
+        return _skipped(case.message, Reason.OWN)
     if unread.is_continue_command(case.message) and case.path.is_continue_request(case.message, asked):
         return _skipped(case.message, Reason.READ_ON)
     route, reason = decision.route, _reason(decision, case.conversation)

@@ -42,7 +42,7 @@ def test_told_once_and_again_when_it_is_over(mailoutbox: list[EmailMessage]) -> 
     account.revive()
     for _time in range(2):
         alerts.check()
-    assert [mail.subject for mail in mailoutbox[1:]] == ["[bridge] Over: Account Acme app is down"]
+    assert [mail.subject for mail in mailoutbox[1:]] == ["[bridge] Resolved: Account Acme app is down"]
     assert ("Since " in mailoutbox[0].body, "Resolved since " in mailoutbox[1].body) == (True, True)
     assert "wrong secret" not in mailoutbox[1].body
     incident = Incident.objects.get()
@@ -157,7 +157,7 @@ def test_over_before_anybody_was_told(mailoutbox: list[EmailMessage]) -> None:
     Incident.objects.create(cause="x", title="It", closed_at=timezone.now())
     for _time in range(3):
         alerts.check()
-    assert [mail.subject for mail in mailoutbox] == ["[bridge] It", "[bridge] Over: It"]
+    assert [mail.subject for mail in mailoutbox] == ["[bridge] It", "[bridge] Resolved: It"]
 
 
 def test_the_sweep_leaves_a_mark(valkey: redis.Redis) -> None:
@@ -291,4 +291,4 @@ def test_what_was_over_is_news_for_a_day(mailoutbox: list[EmailMessage], hours: 
     Incident.objects.create(cause="x", title="It", opened_at=over - timedelta(days=3), closed_at=over)
     for _time in range(3):
         alerts.notify()
-    assert [mail.subject for mail in mailoutbox] == (["[bridge] It", "[bridge] Over: It"] if news else [])
+    assert [mail.subject for mail in mailoutbox] == (["[bridge] It", "[bridge] Resolved: It"] if news else [])

@@ -86,7 +86,7 @@ class Application:
         return None
 
     def close(self) -> None:
-        """For tests; a web process just ends."""
+        """Close the threads that this application has started. Only tests call it; a web process ends without it."""
         if self.keeper:
             self.keeper.stop()
         self.callbacks.places.close()

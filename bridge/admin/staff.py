@@ -31,7 +31,7 @@ class StaffAdmin(unfold.UserAdmin, TitledAdmin[User]):
         return super().has_delete_permission(request, obj) and _may_touch(request, obj)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Only a superuser makes another."""
+        """Only a superuser may make another user a superuser."""
         fields = super().get_readonly_fields(request, obj)
         return fields if request.user.is_superuser else (*fields, "is_superuser")
 

@@ -83,7 +83,7 @@ class Connector:
     async def _end(self, helpers: list[asyncio.Task[None]]) -> None:
         await _ended(helpers, patience=1)
         await _ended([owned.task for owned in self.owned.values()])
-        await in_db_thread(claims.release_all, self.holder)
+        await in_db_thread(claims.release_all_leases, self.holder)
         await in_db_thread(leases.release, self.holder)
         await self.valkey.aclose()
 

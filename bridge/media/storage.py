@@ -75,7 +75,7 @@ def store(item: Attachment, upload: Upload) -> None:
     item.save()
 
 
-def read(ref: str | int) -> Upload:
+def read_attachment(ref: str | int) -> Upload:
     """Return the bytes of an attachment, to send them. Raises Attachment.DoesNotExist or OSError."""
     item = Attachment.objects.get(pk=int(ref))
     with item.file.open("rb") as file:
@@ -88,18 +88,18 @@ def handle_of(channel: Uploads, ref: str) -> str:
     fresh_until = timezone.now() - timedelta(seconds=channel.handle_seconds)
     if item.handle and item.handle_at and item.handle_at > fresh_until:
         return item.handle
-    item.handle, item.handle_at = channel.upload(read(ref)), timezone.now()
+    item.handle, item.handle_at = channel.upload(read_attachment(ref)), timezone.now()
     item.save(update_fields=["handle", "handle_at"])
     return item.handle
 
 
 def images_of(channel: Channel, payload: Payload) -> tuple[Upload, ...]:
     """The pictures whose bytes go with the message itself. Raises as `read` does."""
-    return tuple(read(ref) for ref in payload.images) if channel.inlines_images else ()
+    return tuple(read_attachment(ref) for ref in payload.images) if channel.inlines_images else ()
 
 
-def forget_handle(ref: str) -> None:
-    """Have the next attempt upload the file anew: the platform may have dropped it, and a refused message did not arrive."""
+def forget_upload(ref: str) -> None:
+    """Have the next attempt upload the file anew. That is safe: the message that named the old upload was refused."""
     Attachment.objects.filter(pk=int(ref)).update(handle="", handle_at=None)
 
 

@@ -125,7 +125,7 @@ class JsonFormatter(_JsonFormatter):
 
 
 def without_secrets(record: logging.LogRecord) -> logging.LogRecord:
-    """Return a new record that says the same without secrets, rows, or anything that was added to it."""
+    """Return a copy of the record with secrets and values of rows masked, and without what was passed as `extra`."""
     message, error = record.getMessage(), record.exc_info[1] if record.exc_info else None
     if error is not None and _lost_broker(error):
         message = f"{message.partition(chr(10))[0]} ({type(error).__name__})"

@@ -13,7 +13,7 @@ from django.db import transaction
 from bridge.media import storage
 from bridge.models import Carrier, Conversation, Delivery, Message, Reason
 from bridge.operations.replay import dismiss, release, replay
-from bridge.pipeline.agent.stop import running_turns, stop_turns
+from bridge.pipeline.agent.stop import stop_turns, unfinished_turns
 from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.delivery.types import LostLease
 from bridge.pipeline.inbound import router
@@ -185,7 +185,7 @@ def test_a_turn_that_ends_while_it_is_stopped_has_ended() -> None:
     attempt = settle.open_attempt(mine, {})
     with ThreadPoolExecutor(1) as pool, transaction.atomic():
         settle.mark_delivered(mine, attempt)
-        stopping = pool.submit(in_thread(lambda: stop_turns(running_turns(talk))))
+        stopping = pool.submit(in_thread(lambda: stop_turns(unfinished_turns(talk))))
         wait_for_a_waiter()
     assert stopping.result(20) == 0
     assert (state(mine), row(mine).stopped_at) == ("delivered", None)

@@ -318,7 +318,7 @@ def test_lease_over_of_a_turn_is_asked_after(asked: Delivery) -> None:
 def test_a_holder_that_ends_in_order_hands_over_its_own(account: ChannelAccount, asked: Delivery) -> None:
     mine, others = claimed(asked), claimed(to_send(account), "another")
     settle.open_attempt(mine, {})
-    claims.release_all("holder")
+    claims.release_all_leases("holder")
     assert (state(mine), outcomes(mine), state(others)) == ("pending", ["interrupted"], "sending")
 
 

@@ -61,8 +61,8 @@ def test_it_is_kept_under_a_random_name(company: SimulatorClient) -> None:
     assert storage.still_fetching([item.pk])
     fetched(item)
     assert (item.state, item.name, item.mime, item.source, item.error) == ("ready", "照片.png", "image/png", "", "")
-    assert item.size == len(storage.read(item.pk).content) > 0
-    assert storage.read(str(item.pk)).kind == "image"
+    assert item.size == len(storage.read_attachment(item.pk).content) > 0
+    assert storage.read_attachment(str(item.pk)).kind == "image"
     assert "照片" not in item.file.name
     assert (Path(settings.MEDIA_ROOT) / item.file.name).is_file()
     assert not storage.has_waiting()

@@ -12,7 +12,7 @@ from accounts.channels import build_channel
 from bridge.models import Attachment, Attempt, Carrier, Delivery, Reason
 from bridge.operations import replay
 from bridge.pipeline.agent import turn as asking
-from bridge.pipeline.agent.stop import running_turns, stop_turns
+from bridge.pipeline.agent.stop import stop_turns, unfinished_turns
 from bridge.pipeline.delivery import claims, retry_policy, settle
 from bridge.pipeline.delivery.types import Failure, Success
 from bridge.pipeline.outbound import moderation
@@ -165,7 +165,7 @@ def test_an_old_stop_does_not_break_off_a_turn_that_is_recovered(account: Channe
     assert again.pk == question.pk
     assert asking.has_unknown_outcome(again)
     assert not asking.is_stopped(again)
-    assert stop_turns(running_turns(question.message.conversation_id)) == 1
+    assert stop_turns(unfinished_turns(question.message.conversation_id)) == 1
     assert asking.is_stopped(again)
 
 
@@ -178,7 +178,7 @@ def test_a_turn_that_waits_to_be_asked_again_can_be_stopped(account: ChannelAcco
         mine, settle.open_attempt(mine, {"ask": asking.key_of(mine)}), Failure(Action.WAIT, "busy", "later", 60)
     )
     assert (row(question).tries, row(question).run_number, state(question)) == (0, 1, "pending")
-    assert stop_turns(running_turns(question.message.conversation_id)) == 1
+    assert stop_turns(unfinished_turns(question.message.conversation_id)) == 1
     assert asking.is_stopped(row(question))
 
 

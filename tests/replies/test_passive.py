@@ -529,7 +529,11 @@ def test_a_replay_of_an_unread_part_can_be_read_again(account: ChannelAccount) -
 def test_places_are_few_and_woken_by_name() -> None:
     places = waiting_requests.WaitSlots(2)
     one, two, three = uuid4(), uuid4(), uuid4()
-    with places.place("a", one) as first, places.place("b", two) as second, places.place("a", three) as third:
+    with (
+        places.take_slot("a", one) as first,
+        places.take_slot("b", two) as second,
+        places.take_slot("a", three) as third,
+    ):
         assert first
         assert second
         assert third is None
@@ -540,13 +544,13 @@ def test_places_are_few_and_woken_by_name() -> None:
 
 def test_a_later_delivery_takes_the_place_of_the_one_before() -> None:
     places, message = waiting_requests.WaitSlots(1), uuid4()
-    with places.place("a", message) as before:
+    with places.take_slot("a", message) as before:
         assert before
-        with places.place("a", message) as now:
+        with places.take_slot("a", message) as now:
             assert now
             assert (before.over, before.woken.is_set(), now.over) == (True, True, False)
         assert places.taken == {}
-    with places.place("b", uuid4()) as free:
+    with places.take_slot("b", uuid4()) as free:
         assert free
 
 
@@ -558,7 +562,7 @@ async def _woken(valkey: redis.Redis) -> bool:
     places = waiting_requests.WaitSlots(2)
     places.listen()
     try:
-        with places.place(unread.wait_key(7, FAN), uuid4()) as place:
+        with places.take_slot(unread.wait_key(7, FAN), uuid4()) as place:
             assert place
             for _ in range(100):
                 valkey.publish(unread.UNREAD_CHANNEL, unread.wait_key(7, FAN))
@@ -575,6 +579,6 @@ def test_many_who_wait_look_less_often() -> None:
     places = waiting_requests.WaitSlots(500)
     with contextlib.ExitStack() as stack:
         for _ in range(300):
-            stack.enter_context(places.place("a", uuid4()))
+            stack.enter_context(places.take_slot("a", uuid4()))
         assert places.look_seconds == 3
     assert places.look_seconds == waiting_requests.LOOK_SECONDS

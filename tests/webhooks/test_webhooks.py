@@ -360,7 +360,7 @@ def dies_by(way: str, account: ChannelAccount) -> Delivery:
         claims.sweep()
     elif way == "handed over with an open attempt":
         settle.open_attempt(claimed(delivery, "gone"), {})
-        claims.release_all("gone")
+        claims.release_all_leases("gone")
     else:
         failure = {
             "refused": Failure(Action.PERMANENT, "40003", "no such user"),

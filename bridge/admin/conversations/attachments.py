@@ -25,7 +25,7 @@ def is_picture(attachment: Attachment) -> bool:
 
 
 def download(request: HttpRequest, uuid: UUID) -> HttpResponse | FileResponse:
-    """The bytes. A page may use them as the source of an <img>; opened by themselves they are a download."""
+    """Serve the bytes of an attachment. A page may use them as the source of an <img>; opened by themselves they are a download."""
     user = user_of(request)
     if not (user.has_perm("bridge.view_message") and may_read(user)):
         raise PermissionDenied

@@ -143,7 +143,7 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
 
 
 def add_sender_names(messages: list[Message]) -> None:
-    """Give each message the `name` of its sender, conversation_link one is known."""
+    """Give each message the `name` of its sender, where one is known."""
     names = peers.names((message.account_id, message.sender) for message in messages if message.sender)
     for message in messages:
         message.name = names.get((message.account_id, message.sender), "")  # type: ignore[attr-defined]

@@ -45,7 +45,7 @@ class Command(BaseCommand):
     help = "Migrate, collect static files and create the first administrator"
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
-        """Raises CommandError, and what the commands raise."""
+        """Migrate, collect the static files, create the administrator. Raises CommandError, and what these commands raise."""
         check_applied_migrations()
         call_command("migrate", interactive=False, verbosity=0)
         self.stdout.write("The database has all its tables.")

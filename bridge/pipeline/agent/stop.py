@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 STOP_CHANNEL = "stop"
 
 
-def running_turns(conversation_id: int) -> QuerySet[Delivery]:
+def unfinished_turns(conversation_id: int) -> QuerySet[Delivery]:
     """Return the turns of a conversation that an agent was asked: they are under way, or wait to be asked again."""
     asked = Q(state=State.SENDING) | Q(state=State.PENDING) & (Q(tries__gt=0) | Q(run_number__gt=0))
     return Delivery.objects.filter(asked, target=Target.AGENT, lane=lane_of_turns(conversation_id))

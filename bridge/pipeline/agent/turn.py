@@ -347,7 +347,9 @@ def _attachments(ids: list[int]) -> tuple[tuple[Attachment, ...], list[str]]:
     for item in storage.attachments_of(ids) if ids else ():
         if item.file:
             kind: Any = "image" if item.kind == "image" else "file"
-            files.append(Attachment(kind, file_name(item.name) or item.kind, item.mime, storage.read(item.pk).content))
+            files.append(
+                Attachment(kind, file_name(item.name) or item.kind, item.mime, storage.read_attachment(item.pk).content)
+            )
         else:
             lost.append(f"[{item.kind} {file_name(item.name)}: could not be fetched]")
     return tuple(files), lost

@@ -130,8 +130,8 @@ def sweep() -> int:
     return len(rows)
 
 
-def release_all(holder: str) -> None:
-    """A holder that ends in order gives back all it has, as the sweep would after its lease."""
+def release_all_leases(holder: str) -> None:
+    """Give up all leases of a holder that ends cleanly, instead of leaving them to the sweep after they expire."""
     with transaction.atomic():
         for delivery in Delivery.objects.filter(holder=holder, state=State.SENDING).select_for_update():
             settle.recover_expired(delivery)

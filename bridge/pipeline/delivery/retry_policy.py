@@ -59,8 +59,8 @@ def is_expired(delivery: Delivery) -> bool:
     return bool((timezone.now() - delivery.queued_at).total_seconds() > limit)
 
 
-def is_repetition_visible(delivery: Delivery) -> bool:
-    """Whether a repetition would be seen twice although it is sent unasked: a group robot's readers see no id."""
+def would_repetition_be_seen(delivery: Delivery) -> bool:
+    """Whether an automatic repetition may be read twice: an alert has no id by which its receiver could drop the second."""
     return delivery.target == Target.WEBHOOK and delivery.endpoint_id is None
 
 
@@ -88,7 +88,7 @@ def next_state(delivery: Delivery, failure: Failure, *, began: bool) -> NextStat
         )
     # While the outcome is unknown the gateway's key stays: it is the proof that nothing was asked twice.
     run = {} if unknown else _next_run(delivery)
-    mark = {"possibly_twice": True} if unknown and is_repetition_visible(delivery) else {}
+    mark = {"possibly_twice": True} if unknown and would_repetition_be_seen(delivery) else {}
     return NextState(State.PENDING, {"due_at": now + _backoff(delivery.tries, failure.retry_after), **run, **mark})
 
 

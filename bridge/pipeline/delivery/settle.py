@@ -249,7 +249,7 @@ def recover_expired(delivery: Delivery) -> None:
     if left:
         counters.add("attempts", left, target=delivery.target, outcome=str(Outcome.INTERRUPTED))
     if not left or retry_policy.is_safe_to_retry(delivery):
-        mark = {"possibly_twice": True} if left and retry_policy.is_repetition_visible(delivery) else {}
+        mark = {"possibly_twice": True} if left and retry_policy.would_repetition_be_seen(delivery) else {}
         state, columns = retry_policy.NextState(State.PENDING, {"due_at": now, **mark})
     else:
         state, columns = retry_policy.uncertain()
@@ -264,7 +264,7 @@ def recover_expired(delivery: Delivery) -> None:
 def end_unstored(
     delivery: Delivery, state: State, reason: str = "", error: str = "", at: datetime | None = None
 ) -> Delivery:
-    """Give a delivery that is not stored yet the state in which it begins and ends: dead, skipped or delivered. at: when, if not now."""
+    """Set the final state (dead, skipped or delivered) of a delivery that is not stored yet. at: when, if not now."""
     delivery.state, delivery.reason, delivery.error = state, reason, error
     delivery.finished_at = at or timezone.now()
     return delivery

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.models import ReplyWindow
 from bridge.models import ERASED, Contact, Conversation, Route, SessionEpoch
-from bridge.pipeline.agent.stop import running_turns, stop_turns
+from bridge.pipeline.agent.stop import stop_turns, unfinished_turns
 from bridge.pipeline.routing.rules import split_words
 from bridge.security import audit
 
@@ -26,7 +26,7 @@ def pseudonymise(account_id: int, person: str) -> None:
     ReplyWindow.objects.filter(account=account_id, peer_id=person).delete()
     talks = Conversation.objects.filter(account=account_id, peer_kind="direct", peer_id=person)
     for pk in talks.values_list("pk", flat=True):
-        stop_turns(running_turns(pk))
+        stop_turns(unfinished_turns(pk))
     SessionEpoch.objects.filter(conversation__in=talks).delete()
     talks.update(peer_id=name, title="")
     _rename_in_mappings(account_id, person, name)

@@ -14,7 +14,7 @@ from accounts.reply_windows import WindowGrant
 from bridge.models import Carrier, Conversation, Delivery, Message, Reason, Route, State, Target
 from bridge.people import peers, sessions
 from bridge.pipeline.agent import notices, prompt
-from bridge.pipeline.agent.stop import running_turns, stop_turns
+from bridge.pipeline.agent.stop import stop_turns, unfinished_turns
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.lanes import lane_of_turns
 from bridge.pipeline.inbound import batch
@@ -363,7 +363,7 @@ def _start_new_session(case: RoutingContext, route: Route) -> str:
 
 def _stop(case: RoutingContext, route: Route) -> str:
     """Stop one's own turn, or anybody's where the mapping allows it. Return the name of what they are told."""
-    running = running_turns(case.conversation.pk)
+    running = unfinished_turns(case.conversation.pk)
     everybody = case.message.peer_kind == "direct" or route.commands_for_all
     mine = running if everybody else running.filter(message__sender__iexact=case.message.sender)
     return "stopped" if stop_turns(mine) or everybody or not running.exists() else "stop_not_yours"

@@ -137,7 +137,7 @@ def _failed(context: SendContext, attempt: Attempt | None, error: ChannelError, 
     if error.gone:
         peers.set_subscribed(account.pk, context.message.peer_id, follows=False)
     if action != Action.UNKNOWN and payload.file:
-        storage.forget_handle(payload.file)
+        storage.forget_upload(payload.file)
     if action == Action.PERMANENT and (other := context.channel.instead(payload, error)):
         _replace(delivery, payload, other)
         action = Action.RETRY

@@ -92,7 +92,7 @@ class _Request:
         began = time.monotonic()
         count, standing, said = await self._ask(self._first_look) or (0, None, None)
         whom = unread.wait_key(self.account.pk, self.inbound.peer.id)
-        with self.places.place(whom, self._uuid) as place:
+        with self.places.take_slot(whom, self._uuid) as place:
             last = self._number(count, standing) >= self.channel.deliveries
             waits = self.channel.last_seconds if last else self.channel.hangs_up_seconds + WAIT_BEYOND_SECONDS
             if place and said is None:  # a word that came before there was a place woke nobody

@@ -85,7 +85,7 @@ def _images(payload: Payload) -> tuple[Upload, ...]:
     found = []
     for ref in payload.images:
         with contextlib.suppress(Attachment.DoesNotExist, OSError):
-            found.append(storage.read(ref))
+            found.append(storage.read_attachment(ref))
     return tuple(found)
 
 

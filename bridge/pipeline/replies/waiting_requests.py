@@ -45,8 +45,8 @@ class WaitSlots:
         return max(LOOK_SECONDS, len(self.taken) / LOOKS_A_SECOND)
 
     @contextmanager
-    def place(self, whom: str, message: UUID) -> Iterator[WaitSlot | None]:
-        """For a request that brings `message` and is woken by `whom`; None: all places are taken."""
+    def take_slot(self, whom: str, message: UUID) -> Iterator[WaitSlot | None]:
+        """Take a slot for the request that brings `message`; `wake(whom)` wakes it. Gives None where all slots are taken."""
         mine = self._take(whom, message)
         try:
             yield mine

@@ -81,7 +81,7 @@ class Make:
         self.catches = self._name() in ("make", "gmake") and self._catches_interrupt() is True
 
     def is_interrupted(self) -> bool:
-        """Whether it caught SIGINT when we started, and is alive without doing so now."""
+        """Whether `make` got Ctrl-C: it had a handler of SIGINT when this process started, and lives on without one."""
         return self.catches and self._catches_interrupt() is False
 
     def _name(self) -> str:

@@ -86,4 +86,4 @@ def test_a_file_is_fetched_with_the_key_of_its_own() -> None:
     row = hear(made("files"), group="g", media=(MediaItem("file", "M1", key="its key"),)).attachments.get()
     for claimed in storage.claim(10):
         storage.fetch(claimed)
-    assert storage.read(row.pk).content == b"M1 opened with its key"
+    assert storage.read_attachment(row.pk).content == b"M1 opened with its key"

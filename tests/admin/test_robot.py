@@ -58,7 +58,7 @@ def test_no_mapping_is_offered_and_none_is_taken(boss: Client) -> None:
     assert f'<option value="{account.pk}"' not in page
     for peer_kind in ("", "group"):
         route = Route(account=account, peer_kind=peer_kind, gateway=rows.gateway(f"G{peer_kind}"), agent_id="main")
-        with pytest.raises(Exception, match="It hears: nothing"):
+        with pytest.raises(Exception, match="It receives messages from: nothing"):
             route.full_clean()
 
 

@@ -77,8 +77,8 @@ def test_the_credentials_choose_the_class_and_what_it_hears() -> None:
     quiet, files = made("quiet"), made("files")
     assert (type(build_channel(quiet)), type(build_channel(files))) == (Toy, ToyWithFiles)
     assert why_deaf(files, "group") == ""
-    assert "It hears: nothing" in why_deaf(quiet, "group")
-    assert "It hears: nothing" in why_deaf(quiet, "")
+    assert "receives messages from: nothing" in why_deaf(quiet, "group")
+    assert "receives messages from: nothing" in why_deaf(quiet, "")
 
 
 @pytest.mark.django_db

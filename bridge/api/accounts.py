@@ -113,9 +113,10 @@ class AccountSerializer(MaskedReason, StrictSerializer, serializers.ModelSeriali
         fields = (
             "id", "kind", "name", "external_id", "enabled", "retention_days", "moderation_scope", "gateway_share",
             "turns_per_minute", "language", "sentences",
-            "api_base_url", "credentials", "callback_url", "only_peer", "state", "state_reason", "state_since", "created_at", "updated_at",
+            "api_base_url", "credentials", "callback_url", "only_peer",
+            "state", "state_code", "state_reason", "state_since", "created_at", "updated_at",
         )  # fmt: skip
-        read_only_fields = ("external_id", "state_reason", "state_since", "created_at", "updated_at")
+        read_only_fields = ("external_id", "state_code", "state_reason", "state_since", "created_at", "updated_at")
 
     def get_callback_url(self, account: ChannelAccount) -> str:
         return f"{settings.PUBLIC_URL}/callbacks/{account.key}" if can(account.kind, Callbacks) else ""

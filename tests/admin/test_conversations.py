@@ -175,7 +175,7 @@ def test_resume_offers_what_came_meanwhile(boss: Client, world: rows.World) -> N
     Conversation.objects.filter(pk=world.group.pk).update(mode="paused")
     asked = questions(world.group, 3)
     page = boss.get(url("change", world.group.pk)).content.decode()
-    assert "3 messages were stored, and no agent was asked. When the agent answers again" in page
+    assert "3 messages were stored, and no agent was asked. When you hand back to the agent" in page
     assert 'name="verb" value="replay"' not in page
     page = boss.post(url("mode", world.group.pk), {"mode": "bot"}, follow=True).content.decode()
     assert "3 messages were received meanwhile. The agent was not asked" in page

@@ -151,7 +151,8 @@ def test_refused_callbacks_with_one_cause_are_counted_together(boss: Client) -> 
     for code, count in (("length", 1), ("padding", 2), ("signature", 1)):
         for _time in range(count):
             factories.note_callback(account, code, refused=True)
-    refusals = boss.get(url("accounts_channelaccount_change", account.pk)).context["about"].refusals
+    panels = boss.get(url("accounts_channelaccount_change", account.pk)).context["panels"]
+    (refusals,) = (panel["facts"]["refusals"] for panel in panels.above_form if "refusals" in panel["facts"])
     assert list(refusals.items()) == [("not readable with the EncodingAESKey", 3), ("wrong signature (Token)", 1)]
 
 

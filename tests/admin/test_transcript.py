@@ -219,7 +219,7 @@ def test_what_staff_do_stands_in_the_history(boss: Client, world: rows.World) ->
     ):  # fmt: skip
         boss.post(reverse(f"admin:bridge_conversation_{name}", args=[world.person.pk]), data)
     history = boss.get(reverse("admin:bridge_conversation_history", args=[world.person.pk])).content.decode()
-    told = ("sent a message", "The title is saved.", "Staff answer now.", "A new session:")
+    told = ("sent a message", "The title is saved.", "Staff answer now.", "A new session has started:")
     assert [words for words in told if words not in history] == []
 
 

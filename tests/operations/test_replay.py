@@ -242,7 +242,7 @@ def test_then_not_at_all(answered: Delivery) -> None:
 
 def test_nor_without_a_question() -> None:
     message = send(bot(), peer_kind="group", peer_id=GROUP, source=Message.Source.AGENT)
-    assert "nothing is left" in why_not_replay(message.deliveries.get())
+    assert "the reply address is used up" in why_not_replay(message.deliveries.get())
 
 
 # --- nobody is told twice ---------------------------------------------------------------------------------------------------------

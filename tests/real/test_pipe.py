@@ -56,9 +56,7 @@ def calls_about(bridge: RunningBridge, word: str) -> list[Call]:
 def begun(bridge: RunningBridge, said: dict[str, Any]) -> str:
     """Some of the answer is shown already, and it is not complete."""
     silent = ("", THINKING)
-    (entry,) = bridge.simulator.wait_for(
-        lambda: [one for one in bridge.ui.formatting(said) if one["text"] not in silent]
-    )
+    (entry,) = bridge.simulator.wait_for(lambda: [one for one in bridge.shown(said) if one["text"] not in silent])
     assert entry["streaming"]
     return str(entry["text"])
 
@@ -157,7 +155,7 @@ def test_a_wrong_token_stops_the_gateway_until_staff_enter_the_right_one(bridge:
     bridge.simulator.wait_for(lambda: all(bridge.simulator.wait_taken(said) for said in waiting))
     bridge.simulator.wait_for(lambda: Message.objects.filter(text="still there?", routed_at__isnull=False).count() == 2)
     assert [bridge.turn(said).state for said in waiting] == [State.PENDING] * 2
-    assert [entry["text"] for said in waiting for entry in bridge.ui.formatting(said)] == [THINKING]
+    assert [entry["text"] for said in waiting for entry in bridge.shown(said)] == [THINKING]
     enter_token(bridge.gateway, bridge.lab.token)
     assert [bridge.answer(said) for said in waiting] == ["pong: 张三 (zhangsan): still there?", "pong: still there?"]
     assert [bridge.turn(said).tries for said in waiting] == [1, 1]

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.core.files.base import ContentFile
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.channels import stored_tokens
 from accounts.health import Health
 from accounts.models import AccessToken, ChannelAccount
 from bridge.media import storage
-from bridge.models import Attachment, Delivery, Message, Reason
+from bridge.models import Attachment, Carrier, Delivery, Message, Reason
 from bridge.operations import replay
 from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.delivery.types import Failure
-from bridge.pipeline.outbound import outbox
+from bridge.pipeline.outbound import outbox, sender
 from channels_wechat.contract.errors import Action
 from channels_wechat.contract.messages import Content
 from tests.support.factories import (
@@ -89,6 +91,19 @@ def test_a_message_has_one_key_for_all_tries_and_another_after_a_replay(account:
 
 
 # --- it arrives -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_claimed_delivery_is_sent_without_reading_its_row_again(
+    company: SimulatorClient, account: ChannelAccount
+) -> None:
+    for person in ("zhangsan", "lisi"):
+        to_send(account, "hi", person)
+    first, second = claims.claim(Carrier.WORKER, "me", 2)
+    sender.process_delivery(first)  # fetches the token
+    with CaptureQueriesContext(connection) as captured:
+        sender.process_delivery(second)
+    reads = [str(query["sql"]) for query in captured.captured_queries if str(query["sql"]).startswith("SELECT")]
+    assert [sql for sql in reads if '"bridge_delivery"' in sql or '"bridge_message"' in sql] == []
 
 
 def test_it_arrives_and_is_proved(company: SimulatorClient, account: ChannelAccount) -> None:

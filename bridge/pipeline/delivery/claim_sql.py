@@ -35,6 +35,7 @@ class ClaimedDelivery(NamedTuple):
     state: str
     tries: int
     run_number: int
+    replays: int
     due_at: datetime
     holder: str
     dedup_until: datetime | None
@@ -54,7 +55,7 @@ DELIVERY = Table(
     "d",
     (
         "id", "target", "message_id", "account_id", "gateway_id", "endpoint_id", "route_id", "carrier", "lane", "part", "payload",
-        "fingerprint", "state", "tries", "run_number", "due_at", "holder", "dedup_until", "queued_at",
+        "fingerprint", "state", "tries", "run_number", "replays", "due_at", "holder", "dedup_until", "queued_at",
     ),
 )  # fmt: skip
 MESSAGE = Table(Message, "m", ("id", "uuid", "account_id", "conversation_id", "peer_kind", "peer_id", "reply_to_id"))
@@ -97,7 +98,7 @@ _TAKE = f"""{settle_sql.TAKE}
 FROM heads LEFT JOIN bridge_message m ON m.id = heads.message_id
 WHERE d.id = heads.id
 RETURNING d.id, d.target, d.message_id, d.account_id, d.gateway_id, d.endpoint_id, d.route_id, d.carrier, d.lane, d.part, d.payload,
-  d.fingerprint, d.state, d.tries, d.run_number, d.due_at, d.holder, d.dedup_until, d.queued_at,
+  d.fingerprint, d.state, d.tries, d.run_number, d.replays, d.due_at, d.holder, d.dedup_until, d.queued_at,
   m.uuid, m.account_id AS message_account_id, m.conversation_id, m.peer_kind, m.peer_id, m.reply_to_id, heads.account_state"""  # noqa: S608  constants
 # most: how many the holder has room for altogether; of a gateway its turns at a time. reserve: room that only accounts with little under
 # way may use. Both count only where several accounts share the room. share: `accounts.shares` has the same rule in Python.

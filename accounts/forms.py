@@ -172,7 +172,9 @@ class AccountForm(OneErrorPerField, _AccountForm):
         cleaned = super().clean() or self.cleaned_data
         self._take_sentences(cleaned)
         self._ask_for_secrets_anew(cleaned)
-        given: CredentialsForm = self.channel.Credentials({name: self._given(name) for name in self.credential_names})
+        given: CredentialsForm = self.channel.Credentials(
+            {name: self._entered_or_stored(name) for name in self.credential_names}
+        )
         if given.is_valid():
             self._identify(given.cleaned_data)
         for name, errors in given.errors.items():
@@ -198,7 +200,7 @@ class AccountForm(OneErrorPerField, _AccountForm):
             if self.instance.credentials.get(name) and not self.cleaned_data.get(name):
                 self.add_error(name, ENTER_AGAIN)
 
-    def _given(self, name: str) -> Any:
+    def _entered_or_stored(self, name: str) -> Any:
         value = self.cleaned_data.get(name)
         blank = value is None or value == ""
         return self.instance.credentials.get(name) if blank and name in self.secrets else value

@@ -113,7 +113,7 @@ class StoredTokens:
 
     def _store(self, generation: int, token: Token) -> str:
         now = timezone.now()
-        self._held(generation).update(
+        self._row_of_generation(generation).update(
             value=sealed(AccessToken, "value", self.account.pk, token.value),
             address=self.account.api_base_url,
             generation=generation + 1,
@@ -132,16 +132,16 @@ class StoredTokens:
         """
         if error.action not in (Action.CONFIG, Action.WAIT):
             error.action, error.max_tries = Action.RETRY, None
-            self._held(generation).update(lease_until=None, failure="", failure_code="")
+            self._row_of_generation(generation).update(lease_until=None, failure="", failure_code="")
             self.account.set_state(Health.FAILING, error.code, str(error))
             return
         now, wait = timezone.now(), timedelta(seconds=error.retry_after or WAIT_SECONDS)
         until = now + wait if error.action == Action.WAIT else None
         words = {"failure": str(error), "failure_code": error.code}
-        self._held(generation).update(lease_until=until, failed_at=now, **words)
+        self._row_of_generation(generation).update(lease_until=until, failed_at=now, **words)
         self.account.set_state(Health.FAILING if until else Health.STOPPED, error.code, str(error))
 
-    def _held(self, generation: int) -> QuerySet[AccessToken]:
+    def _row_of_generation(self, generation: int) -> QuerySet[AccessToken]:
         return AccessToken.objects.filter(account=self.account, generation=generation)
 
 

@@ -58,13 +58,13 @@ def _figures(board: dashboard.Dashboard) -> list[dict[str, Any]]:
             "since": board.oldest_waiting,
             "note": _("the oldest:"),
         },
-        *_held(board, deliveries),
+        *_count_held(board, deliveries),
         _bad(_("failed"), board.dead, f"{dead_letters}?state__exact=dead"),
         _bad(_("uncertain"), board.uncertain, f"{dead_letters}?state__exact=uncertain"),
     ]
 
 
-def _held(board: dashboard.Dashboard, deliveries: str) -> list[dict[str, Any]]:
+def _count_held(board: dashboard.Dashboard, deliveries: str) -> list[dict[str, Any]]:
     """What may not go on now, by reason; and by itself what waits for a person."""
     why = [f"{count} × {Reason(reason).label}" for reason, count in sorted(board.held_by.items())]
     figures = [{"label": _("on hold"), "value": board.held, "link": f"{deliveries}?open=held", "why": why}]

@@ -112,7 +112,7 @@ def _follow(world: World, before: int, said: Any, tell: Callable[[str], None]) -
             _settled(before),
             _answers(world, said),
         )
-        for name, line in [*_states(before), *_shown(answers)]:
+        for name, line in [*_states(before), *_text_and_carrier(answers)]:
             if seen.get(name) != line:
                 seen[name] = line
                 tell(line)
@@ -129,7 +129,7 @@ def _answers(world: World, said: Any) -> list[dict[str, Any]]:
     return [entry for entry in after if entry["via"] != "member"]
 
 
-def _shown(answers: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def _text_and_carrier(answers: list[dict[str, Any]]) -> list[tuple[str, str]]:
     lines = []
     for number, answer in enumerate(answers):
         mark = "…" if answer["streaming"] else "✓"

@@ -125,7 +125,7 @@ def _route(cases: list[RoutingContext]) -> int:
         decided.append((case, _create_delivery(case, decided)))
     batch.store_routed(decided)
     _wake_waiting_requests(decided)
-    reply_window.opened([_opening(case) for case in cases if case.told.get("window")])
+    reply_window.open_windows([_opening(case) for case in cases if case.told.get("window")])
     events.received([case.message for case in cases])
     _update_subscriptions(cases)
     return len(cases)

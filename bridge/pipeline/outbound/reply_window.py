@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 RESERVED_MESSAGES = 2
 
 
-def opened(openings: Sequence[tuple[int, reply_windows.WindowGrant]]) -> None:
+def open_windows(openings: Sequence[tuple[int, reply_windows.WindowGrant]]) -> None:
     """Open windows and release what waited for them; in the router's transaction, under the peers' locks.
 
     openings: each with its conversation's id.

@@ -47,9 +47,8 @@ def process_delivery(delivery: Delivery) -> bool:
             return _process(delivery)
         except LostLease:
             log.warning("the lease was lost")
-        except (
-            DB_UNAVAILABLE
-        ) as error:  # the lease decides: what is in the rows is true, and nobody else may have it meanwhile
+        except DB_UNAVAILABLE as error:
+            # The lease decides: what is in the rows is true, and nobody else may have it meanwhile.
             log.warning("the database is away (%s)", type(error).__name__)
         except Exception as error:  # a defect of ours; the message must not hang in `sending`
             log.exception("a delivery failed")
@@ -65,7 +64,7 @@ def _process(delivery: Delivery) -> bool:
 
 
 def _call_webhook(delivery: Delivery) -> bool:
-    attempt = _opened(OpenAttempt(delivery, post.request_of(delivery)))
+    attempt = _open_attempt(OpenAttempt(delivery, post.request_of(delivery)))
     try:
         receipt = post.post(delivery)
     except ChannelError as error:
@@ -82,7 +81,7 @@ def _send(context: SendContext) -> bool:
     try:
         outgoing = _outgoing(context)
         asked = OpenAttempt(delivery, _request(context.peer, context.payload), **_dedup_window(context))
-        attempt = reply_window.consume(asked) if counted else _opened(asked)
+        attempt = reply_window.consume(asked) if counted else _open_attempt(asked)
         if attempt is None:
             reply_window.hold(delivery)
             return True
@@ -108,7 +107,7 @@ def _succeeded(context: SendContext, attempt: Attempt, receipt: Receipt) -> bool
     return _settle(Success(context.delivery, attempt, remote_id=receipt.remote_id, note=note, response=response))
 
 
-def _opened(asked: OpenAttempt) -> Attempt:
+def _open_attempt(asked: OpenAttempt) -> Attempt:
     attempt = _begin(asked)
     if attempt is None:
         raise LostLease(asked.delivery.pk)

@@ -164,15 +164,15 @@ class _Request:
     def _look(self) -> tuple[QuestionStatus | None, Reply | None]:
         """None: nothing yet. Raises an error of AWAY."""
         standing = unread.question_status(self._uuid)
-        return standing, self._said(standing) if standing else None
+        return standing, self._reply_for(standing) if standing else None
 
-    def _said(self, standing: QuestionStatus) -> Reply | None:
+    def _reply_for(self, standing: QuestionStatus) -> Reply | None:
         if standing.given:
-            return self._shown(Delivery.objects.get(pk=standing.given), standing)
+            return self._with_hints(Delivery.objects.get(pk=standing.given), standing)
         if standing.reads_on:
             return self._next(standing)
         if standing.ready:
-            return self._given(standing.ready, standing)
+            return self._offer(standing.ready, standing)
         if standing.open:
             return None
         return self._failed if standing.state in (State.DEAD, State.UNCERTAIN) else self._missed(standing)
@@ -186,13 +186,13 @@ class _Request:
         if standing.state != State.DELIVERED:
             return Reply("")
         missed = [one for one in unread.unread_parts(standing.conversation or 0) if not one.part]
-        return self._given(missed[0].delivery, standing) if missed else Reply("")
+        return self._offer(missed[0].delivery, standing) if missed else Reply("")
 
     def _next(self, standing: QuestionStatus) -> Reply | None:
         """For who asked to read on."""
         if waiting := unread.unread_parts(standing.conversation or 0):
             asks_for_older = self.inbound.text.strip() == unread.OLDER_COMMAND
-            return self._given(
+            return self._offer(
                 (unread.parts_of_older_answers(waiting) if asks_for_older else waiting)[0].delivery, standing
             )
         turns = unread.turns(standing.conversation or 0)
@@ -200,12 +200,12 @@ class _Request:
             return None
         return self._failed if turns and turns[0].state == State.DEAD else Reply("")
 
-    def _given(self, part: int, standing: QuestionStatus) -> Reply | None:
+    def _offer(self, part: int, standing: QuestionStatus) -> Reply | None:
         """None: another request was faster, or the account is stopped."""
         taken = claims.offer(Delivery.objects.get(pk=part), "passive", remote_id=self.inbound.key)
-        return self._shown(taken, standing) if taken else None
+        return self._with_hints(taken, standing) if taken else None
 
-    def _shown(self, part: Delivery, standing: QuestionStatus) -> Reply:
+    def _with_hints(self, part: Delivery, standing: QuestionStatus) -> Reply:
         """Its text, with the line that tells of what is left: of this answer, or of any to who reads on."""
         text = self.channel.spoken(Payload.from_json(part.payload))
         left = unread.unread_parts(standing.conversation or 0)

@@ -153,7 +153,7 @@ class StreamThenUrl(ReplyPath):
         """Each part takes one of the ways that are left."""
         carriers = stream_options.remaining_carriers(self.channel, message.reply_to)
         return [
-            build_part(message, part, payload.as_json(), **self._place(carriers[part], message.reply_to))
+            build_part(message, part, payload.as_json(), **self._carrier_columns(carriers[part], message.reply_to))
             if part < len(carriers)
             else build_dead_part(message, part, payload.as_json(), Reason.TOO_LONG if carriers else Reason.NO_REPLY)
             for part, payload in enumerate(payloads)
@@ -176,7 +176,7 @@ class StreamThenUrl(ReplyPath):
     def requeue(self, delivery: Delivery) -> dict[str, Any]:
         question = delivery.message.reply_to if delivery.message else None
         carrier = self.carrier_for(delivery) or Carrier(delivery.carrier)
-        return {"due_at": timezone.now(), **self._place(carrier, question)}
+        return {"due_at": timezone.now(), **self._carrier_columns(carrier, question)}
 
     def answer_poll(self, account: ChannelAccount, query: Mapping[str, str], stream: str) -> HttpReply:
         return streams.answer_poll(account, self.channel, query, stream)
@@ -184,7 +184,7 @@ class StreamThenUrl(ReplyPath):
     def still_working(self, query: Mapping[str, str], stream: str) -> Answer:
         return streams.still_working(self.channel, query, stream)
 
-    def _place(self, carrier: Carrier, question: Message | None) -> dict[str, Any]:
+    def _carrier_columns(self, carrier: Carrier, question: Message | None) -> dict[str, Any]:
         """What waits for a poll goes by the address when none came."""
         if carrier == Carrier.HTTP_REPLY and question:
             return {"carrier": carrier, "due_at": stream_options.push_after(self.channel, question)}

@@ -116,7 +116,7 @@ def _without_secrets(value: Any) -> Any:
 
 def _message(node: Node, bot_name: str) -> tuple[str, Said]:
     kind = word(node, "msgtype").lower()
-    said, quoted = _said(node, bot_name), _quote(node, bot_name)
+    said, quoted = _parse_parts(node, bot_name), _quote(node, bot_name)
     if said.text and is_placeholder(said.text):
         kind, said = "unsupported", Said(NOT_PASSED_ON, said.media, is_unread=True)
     text = "\n\n".join(part.text for part in (quoted, said) if part.text)
@@ -124,16 +124,16 @@ def _message(node: Node, bot_name: str) -> tuple[str, Said]:
     return kind if kind in KINDS else "unsupported", both
 
 
-def _said(node: Any, bot_name: str) -> Said:
+def _parse_parts(node: Any, bot_name: str) -> Said:
     """Text and files of a message or a quote."""
     if word(node, "msgtype").lower() != "mixed":
-        return _said_once(node, bot_name)
-    parts = [_said_once(item, bot_name) for item in _listed(node, "mixed", "msg_item")]
+        return _parse_part(node, bot_name)
+    parts = [_parse_part(item, bot_name) for item in _listed(node, "mixed", "msg_item")]
     text = "\n".join(part.text for part in parts if part.text)
     return Said(text, tuple(item for part in parts for item in part.media), any(part.is_unread for part in parts))
 
 
-def _said_once(node: Any, bot_name: str) -> Said:
+def _parse_part(node: Any, bot_name: str) -> Said:
     """Voice comes as its transcript, without the sound. What is of no known type is marked, with what can be read of it."""
     kind = word(node, "msgtype").lower()
     if kind in FILES:
@@ -182,7 +182,7 @@ def _quote(node: Node, bot_name: str) -> Said:
     quote = node.get("quote")
     if not isinstance(quote, dict) or not quote:
         return Said()
-    said = _said(quote, bot_name)
+    said = _parse_parts(quote, bot_name)
     if not said.text.strip() and not said.media:
         said = Said(mark(word(quote, "msgtype")), is_unread=True)
     lines = [*said.text.splitlines(), *(f"[{item.kind}]" for item in said.media)]

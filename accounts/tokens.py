@@ -19,7 +19,8 @@ from accounts import counters
 from accounts.fields import sealed
 from accounts.health import Health
 from accounts.models import AccessToken, ChannelAccount
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.channel import Channel
-from channels_wechat.contract.errors import Action, ChannelError, ContentRefused
+from channels_wechat.contract.errors import ChannelError, ContentRefused
+from channels_wechat.contract.explanations import Action
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise

@@ -17,7 +17,7 @@ from typing import Final
 
 import aiohttp
 
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from openclaw.asking import agent_params, send_params
 from openclaw.errors import Code, GatewayError
 from openclaw.frames import Json, record, text

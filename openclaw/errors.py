@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise

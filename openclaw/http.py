@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import aiohttp
 
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from openclaw.client import GatewayClient
 from openclaw.errors import Code, GatewayError
 from openclaw.frames import Json, decode, record, records, text

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from openclaw.errors import READ_LIMIT, Code, GatewayError
 from openclaw.frames import Json, number, record, records, seconds, text
 from openclaw.turns import AgentInfo, Answer, Hello, MediaRef, Policy, Usage

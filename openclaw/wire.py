@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from openclaw.device import Signer
 from openclaw.errors import Code, GatewayError
 from openclaw.frames import Json, decode, number, record, seconds, text

@@ -19,7 +19,7 @@ from bridge.connector import leases
 from bridge.operations.gateway_use import uses_of
 from bridge.security.permissions import HIDDEN
 from bridge.ui import formatting
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.pasted import PastedField
 from openclaw.device import Device, approve_command
 from openclaw.errors import Code, GatewayError

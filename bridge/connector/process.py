@@ -29,7 +29,7 @@ from bridge.runtime.launcher import liveness
 from bridge.runtime.spool.fitting import short_id
 from bridge.runtime.wakeups.publish import Topic, channel_of
 from bridge.security import logs
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content
 from openclaw import agent_text
 from openclaw.client import backoff

@@ -18,7 +18,8 @@ from bridge.models import Attachment, AttachmentState
 from bridge.security import logs
 from bridge.security.redaction import redact_text
 from channels_wechat.contract.capabilities import Downloads, Uploads
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.filetypes import recognise, with_suffix
 from channels_wechat.contract.messages import MediaItem, Upload
 from channels_wechat.wire.http import error_for_status, file_name

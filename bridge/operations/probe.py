@@ -10,7 +10,8 @@ from django.utils import timezone
 from accounts.channels import build_channel
 from accounts.health import Health
 from accounts.models import ChannelAccount
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 
 # Seconds from one probe to the next; the last one repeats. A day of failing costs about a hundred calls.
 PROBE_SECONDS = (60, 120, 240, 480, 900)

@@ -17,7 +17,8 @@ from accounts.models import ChannelAccount
 from bridge.models import Contact
 from bridge.people import peers
 from channels_wechat.contract.capabilities import Names, People
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet

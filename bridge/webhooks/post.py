@@ -15,7 +15,8 @@ from standardwebhooks import Webhook
 
 from accounts.channels import http
 from bridge.models import Carrier, Delivery, Target, WebhookEndpoint
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Outgoing, Payload, Receipt
 from channels_wechat.wecom.robot.channel import GROUP, robot_at
 from channels_wechat.wire.http import encode_json, parse_retry_after

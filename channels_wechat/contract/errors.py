@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import enum
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from channels_wechat.contract.explanations import Action, Effect
 from channels_wechat.contract.text import clean
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
 SHANGHAI = timezone(timedelta(hours=8))
-
-
-class Action(enum.StrEnum):
-    """What is to be done about an error of a platform or a gateway; the pipeline looks at nothing else."""
-
-    RETRY = "retry"  # definitely not done; try again with backoff, at a gateway under a new key
-    WAIT = "wait"  # the other side asks us to wait `retry_after` seconds; burns no try
-    CONFIG = "configuration"  # nothing will work until staff change something; the account or the gateway stops
-    PERMANENT = "permanent"  # this message or turn will never go through
-    WINDOW = "window"  # nothing more may be said to this person until they act again; burns no try
-    READABLE = "readable"  # nothing can be sent to this person now: it is kept until they ask for it; burns no try
-    UNKNOWN = "unknown"  # the request had left and no answer came; a gateway is asked what became of it
-
-
-class Effect(enum.StrEnum):
-    """What a call may have done although the platform answered with an error."""
-
-    NOTHING = "nothing"  # the platform refused it before it did anything
-    POSSIBLE = "possible"  # the answer can come after the deed, so a repetition may do it twice
 
 
 class Rule(NamedTuple):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.wecom.errors import TOKEN_REFUSED, error_for
 from channels_wechat.wire.api_answers import decoded, whole
 from channels_wechat.wire.http import error_for_status, with_token

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.errors import SHANGHAI, Action, ChannelError, Effect, Rule, rest_of_day
+from channels_wechat.contract.errors import SHANGHAI, ChannelError, Rule, rest_of_day
+from channels_wechat.contract.explanations import Action, Effect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -21,7 +21,8 @@ from channels_wechat.contract.capabilities import (
     Typing,
     Uploads,
 )
-from channels_wechat.contract.errors import Action, CallbackRefused, ChannelError
+from channels_wechat.contract.errors import CallbackRefused, ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.filetypes import recognise
 from channels_wechat.contract.messages import Limit, Payload, Receipt, Reception, Upload
 from channels_wechat.contract.unreadable import read_or_kept, unreadable_body

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Quota
 from channels_wechat.weixin.errors import FINE, NOT_UNDERSTOOD, TOKEN_REFUSED, error_for
 from channels_wechat.wire.api_answers import decoded, whole

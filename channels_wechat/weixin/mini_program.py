@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.capabilities import Moderated, Templates
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Ability, Receipt, Template, Verdict
 from channels_wechat.weixin import parsing
 from channels_wechat.weixin.account import WeixinAccount

@@ -33,7 +33,8 @@ from urllib3.filepost import encode_multipart_formdata
 from urllib3.util import parse_url
 from urllib3.util.connection import create_connection
 
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.http_client import Response
 from channels_wechat.contract.text import clean, sendable_json, sendable_name
 from channels_wechat.wire.ssrf_guard import Guard

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,7 +11,8 @@ from django.utils import timezone
 from accounts import capabilities
 from accounts.channels import build_channel
 from accounts.models import Restriction
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from tests.support.factories import app, mini, official
 
 if TYPE_CHECKING:

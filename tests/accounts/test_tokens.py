@@ -18,7 +18,8 @@ from accounts.health import Health
 from accounts.models import AccessToken, ChannelAccount
 from accounts.tokens import KEEP_SECONDS, LEASE_SECONDS, MARGIN_SECONDS, WAIT_SECONDS, ending_soon
 from bridge.runtime.worker import tasks
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Token
 from tests.support.factories import AGENT, OFFICIAL, OFFICIAL_FIELDS, app, in_thread, official
 

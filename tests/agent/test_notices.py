@@ -11,7 +11,7 @@ from bridge.models import Conversation, Delivery, Message, Reason
 from bridge.operations import replay
 from bridge.pipeline.agent.turn import fail_turn
 from bridge.pipeline.delivery.types import Failure
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from tests.support.factories import (
     FAN,
     NEVER_THE_SAME_DAY,

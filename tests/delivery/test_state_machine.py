@@ -12,7 +12,7 @@ from bridge.models import Attempt, Carrier, Delivery, Message, Reason, State, Ta
 from bridge.pipeline.delivery import claims, retry_policy, settle
 from bridge.pipeline.delivery.types import Failure, LostLease
 from bridge.webhooks import events, post
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from tests.support.factories import (
     app,
     claim,

@@ -18,7 +18,8 @@ from django.utils import timezone
 from bridge.media import storage
 from bridge.models import Attachment, Message
 from bridge.runtime.conf.checks import _is_writable
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import MediaItem, Upload
 from tests.support.factories import GROUP, app, bot, hear, picture
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from openclaw.asking import agent_params, send_params
 from openclaw.client import (
     Answer,

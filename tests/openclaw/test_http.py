@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from openclaw import http
 from openclaw.errors import Code, GatewayError
 from openclaw.session import session_key

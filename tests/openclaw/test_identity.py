@@ -9,7 +9,7 @@ import pytest
 from Crypto.PublicKey import ECC
 from Crypto.Signature import eddsa
 
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from openclaw.device import Device, Signer, approve_command
 from openclaw.errors import DETAIL_LIMIT, LONGEST_WAIT, Code, GatewayError
 from openclaw.session import is_ours, session_key

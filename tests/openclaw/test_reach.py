@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType, web
 
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from openclaw import http
 from openclaw.client import GatewayClient
 from openclaw.errors import Code, GatewayError

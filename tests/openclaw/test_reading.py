@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from openclaw import frames
 from openclaw.errors import Code, GatewayError
 from openclaw.reading import (

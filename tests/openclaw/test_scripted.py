@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from openclaw import client as clients
 from openclaw.client import (
     HISTORY_LIMIT,

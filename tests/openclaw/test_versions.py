@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from openclaw.client import Answer, Endpoint, GatewayClient, MediaRef, Turn, Usage
 from openclaw.errors import Code, GatewayError
 from openclaw.reading import read_transcript, read_wait

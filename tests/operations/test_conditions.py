@@ -17,7 +17,7 @@ from bridge.pipeline.delivery import claims, retry_policy, settle
 from bridge.pipeline.delivery.types import Failure, Success
 from bridge.pipeline.outbound import moderation
 from bridge.pipeline.replies import stream_options
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from tests.support.factories import (
     answer,
     app,

@@ -37,7 +37,7 @@ from bridge.pipeline.delivery.types import Failure
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox
 from bridge.runtime.worker import tasks
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content, Upload, Window
 from tests.support import factories
 from tests.support.factories import (

@@ -22,7 +22,7 @@ from bridge.operations import alerts, health, prometheus, sql
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.types import Failure
 from bridge.runtime.db.prepared import Statement
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from tests.support.callbacks import Reply, call, from_app
 from tests.support.factories import app, claimed, gateway, hear, picture, route, shift, to_send, turn
 

@@ -14,7 +14,7 @@ from bridge.operations.replay import CHANGED, _locked, _queue, dismiss, replay, 
 from bridge.pipeline.delivery import retry_policy, settle
 from bridge.pipeline.delivery.types import Failure
 from bridge.pipeline.inbound import router
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from tests.support.factories import (
     GROUP,
     answer,

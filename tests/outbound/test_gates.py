@@ -14,7 +14,7 @@ from bridge.models import Attempt, Delivery, Outcome, Reason
 from bridge.pipeline.delivery.types import Fail, GateOutcome, Hold, Postpone, Skip
 from bridge.pipeline.outbound import gates
 from bridge.webhooks import events
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from tests.support.factories import (
     FAN,
     USER,

@@ -23,7 +23,8 @@ from bridge.pipeline.delivery.types import Failure, LostLease, OpenAttempt
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox, reply_window
 from bridge.pipeline.outbound.gates import SendContext, pass_gates
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content, Outgoing, Peer, Window
 from tests.support.factories import (
     FAN,

@@ -22,7 +22,7 @@ from bridge.operations import replay
 from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.delivery.types import Failure
 from bridge.pipeline.outbound import outbox, sender
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content
 from tests.support.factories import (
     AGENT,

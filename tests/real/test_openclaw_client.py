@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import aiohttp
 import pytest
 
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from openclaw import http
 from openclaw.client import Answer, Attachment, Endpoint, ForeignReply, GatewayClient, Turn, Usage
 from openclaw.device import Device, Signer

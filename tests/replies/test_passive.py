@@ -27,7 +27,8 @@ from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.outbox import CannotSend
 from bridge.pipeline.replies import passive, unread, waiting_requests
 from bridge.runtime.conf import capacity
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content, message_uuid
 from channels_wechat.weixin.official_account import OfficialAccount
 from tests.support.callbacks import Reply, call, signed

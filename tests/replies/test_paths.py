@@ -14,7 +14,8 @@ from bridge.people import peers
 from bridge.pipeline.delivery import lanes
 from bridge.pipeline.replies import paths
 from bridge.pipeline.replies.paths import PassiveReply, Push, ReplyPath, StreamThenUrl
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from tests.support.factories import FAN, GROUP, answer, app, bot, mini, official, route, row, turn
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from bridge.pipeline.delivery.types import Failure, message_of
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.replies import streams
 from bridge.pipeline.replies.streams import partial_key
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content
 from openclaw.stub.brain import picture
 from tests.support.callbacks import call, opened, poll

@@ -13,7 +13,8 @@ from accounts.channels import build_channel, http
 from bridge.media import storage
 from bridge.models import AttachmentState
 from bridge.pipeline.agent import turn
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content, MediaItem, Outgoing, Peer
 from openclaw.turns import Answer, MediaRef
 from tests.channels.harness import Recorder, Reply, recorder

@@ -46,7 +46,7 @@ from bridge.runtime.wakeups.publish import Topic
 from bridge.runtime.worker import tasks
 from bridge.runtime.worker.threads import WorkerThreads
 from bridge.webhooks import events, post
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from tests.channels.harness import Recorded, Reply, recorder
 from tests.delivery.test_races import at_once
 from tests.inbound.test_receive import params, waiting

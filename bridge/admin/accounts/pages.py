@@ -23,7 +23,8 @@ from bridge.security.permissions import HIDDEN
 from bridge.ui import formatting
 from channels_wechat import KINDS, can, channel_class
 from channels_wechat.contract.capabilities import Moderated
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.sentences import SENTENCES
 
 if TYPE_CHECKING:

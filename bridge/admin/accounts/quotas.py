@@ -9,7 +9,8 @@ from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.accounts.panel import AccountPanel, Button, has_capability
 from channels_wechat.contract.capabilities import Quotas
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse

@@ -29,7 +29,8 @@ from bridge.runtime.db.outage import DB_UNAVAILABLE, retry_while_db_down
 from bridge.runtime.db.threads import in_db_thread, in_io_thread
 from bridge.security import logs
 from bridge.security.redaction import redact_text
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.filetypes import recognise, with_suffix
 from channels_wechat.wire.http import error_for_status
 from openclaw import agent_text

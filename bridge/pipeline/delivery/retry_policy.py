@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from bridge.models import Attempt, Outcome, Reason, State, Target
 from bridge.pipeline.delivery import lanes
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -32,7 +32,7 @@ from bridge.pipeline.delivery.types import (
 from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.security.redaction import redact, redact_text
 from bridge.webhooks import events
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.text import clean
 
 if TYPE_CHECKING:

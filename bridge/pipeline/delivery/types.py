@@ -9,7 +9,7 @@ from django.db.models import Func, Value
 from django.utils.encoding import force_str
 
 from bridge.models import State
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ from bridge.pipeline.delivery.types import Fail, Failure, GateOutcome, Postpone,
 from bridge.pipeline.outbound import moderation, reply_window
 from bridge.pipeline.replies.paths import path_for
 from bridge.webhooks import post
-from channels_wechat.contract.errors import Action
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Payload
 
 if TYPE_CHECKING:

@@ -33,7 +33,8 @@ from bridge.pipeline.delivery.retry_policy import MAX_TRIES
 from bridge.pipeline.delivery.types import Fail, Failure, Hold
 from bridge.runtime.wakeups.publish import Topic, notify
 from channels_wechat.contract.capabilities import Moderated
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

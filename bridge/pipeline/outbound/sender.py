@@ -26,7 +26,8 @@ from bridge.security import logs
 from bridge.security.redaction import redact_text
 from bridge.webhooks import post
 from channels_wechat.contract.capabilities import Uploads
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Outgoing, Payload, Peer
 
 if TYPE_CHECKING:

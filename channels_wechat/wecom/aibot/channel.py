@@ -17,7 +17,8 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from channels_wechat.contract.capabilities import Downloads, Streaming
-from channels_wechat.contract.errors import Action, CallbackRefused, ChannelError
+from channels_wechat.contract.errors import CallbackRefused, ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.filetypes import recognise, with_suffix
 from channels_wechat.contract.messages import Ability, Answer, Receipt, Reception, Upload, message_uuid
 from channels_wechat.contract.text import clean, clean_json, sendable_json

@@ -16,7 +16,8 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from channels_wechat.contract.errors import Action, ChannelError, ContentRefused
+from channels_wechat.contract.errors import ChannelError, ContentRefused
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Payload
 from channels_wechat.contract.text import clean, clean_json, sendable, sendable_json
 from channels_wechat.text.split import head, split_tables

@@ -14,7 +14,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.capabilities import Callbacks, Downloads, Groups, Names, Recall, Tokens, Uploads
-from channels_wechat.contract.errors import Action, CallbackRefused, ChannelError
+from channels_wechat.contract.errors import CallbackRefused, ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.filetypes import UNKNOWN, recognise, with_suffix
 from channels_wechat.contract.messages import (
     HANDLE,

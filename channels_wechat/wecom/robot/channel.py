@@ -14,7 +14,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.capabilities import Uploads
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.filetypes import UNKNOWN, with_suffix
 from channels_wechat.contract.messages import HANDLE, Ability, Identity, Limit, Payload, Peer, Receipt, Upload
 from channels_wechat.wecom.api import check

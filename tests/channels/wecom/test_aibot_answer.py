@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from channels_wechat.contract.errors import Action, ChannelError, ContentRefused
+from channels_wechat.contract.errors import ChannelError, ContentRefused
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content, File, MediaItem, Outgoing, Payload, Peer, Upload
 from channels_wechat.contract.text import utf8_len
 from channels_wechat.simulator.core import crypto as platform

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from accounts.tokens import LEASE_SECONDS
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.wecom.api import PIECE, WeComApi
 from channels_wechat.wire.http import Http, file_name
 from tests.channels.harness import FixedTokens, Recorder, Reply, recorder, says

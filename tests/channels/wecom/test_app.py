@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from channels_wechat import channel_class
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import (
     HANDLE,
     Content,

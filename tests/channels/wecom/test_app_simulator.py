@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content, File, Identity, MediaItem, Outgoing, Peer, Upload
 from channels_wechat.simulator import RunningSimulator, SimulatorClient
 from channels_wechat.wecom.app.channel import WeComApp

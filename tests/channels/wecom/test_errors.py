@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 import pytest
 
-from channels_wechat.contract.errors import Action, Effect
+from channels_wechat.contract.explanations import Action, Effect
 from channels_wechat.contract.http_client import Response
 from channels_wechat.wecom.errors import ERRORS, error_for
 from channels_wechat.wire.http import error_for_status

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_wechat import channel_class
-from channels_wechat.contract.errors import Action, ChannelError, ContentRefused
+from channels_wechat.contract.errors import ChannelError, ContentRefused
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content, File, Identity, Outgoing, Payload, Peer, Upload
 from channels_wechat.simulator import RunningSimulator
 from channels_wechat.wecom.robot.channel import GROUP, WeComRobot, robot_at

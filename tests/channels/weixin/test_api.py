@@ -7,7 +7,8 @@ import json
 import pytest
 
 from accounts.tokens import LEASE_SECONDS
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Quota
 from channels_wechat.weixin.api import WeixinApi
 from channels_wechat.wire.api_answers import decoded, whole

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from channels_wechat.contract.errors import Action, Effect
+from channels_wechat.contract.explanations import Action, Effect
 from channels_wechat.weixin.errors import ERRORS, capability_of, error_for
 
 # facts 1.3 and 1.4, by class.

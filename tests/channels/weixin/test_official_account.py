@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from channels_wechat import channel_class
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import HANDLE, Content, File, MediaItem, Outgoing, Payload, Peer, Person, Upload
 from channels_wechat.contract.sentences import ENGLISH, Sentences
 from channels_wechat.weixin.account import WeixinAccount

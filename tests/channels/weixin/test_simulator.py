@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from channels_wechat.contract.errors import Action, CallbackRefused, ChannelError
+from channels_wechat.contract.errors import CallbackRefused, ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content, File, Identity, Inbound, Outgoing, Peer, Upload, Verdict, Window
 from channels_wechat.simulator import RunningSimulator, SimulatorClient
 from channels_wechat.weixin.mini_program import MiniProgram

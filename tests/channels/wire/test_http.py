@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from channels_wechat.contract.errors import Action, ChannelError
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.wire.http import IDLE_SECONDS, Http, encode_json, redact_url
 from channels_wechat.wire.ssrf_guard import Allowed, Guard, is_public, parse_allowed
 from tests.channels.harness import Recorder, Reply, recorder

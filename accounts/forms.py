@@ -223,7 +223,7 @@ class AccountForm(OneErrorPerField, _AccountForm):
 def account_form(kind: str) -> type[AccountForm]:
     """The form class for one kind. Raises KeyError for a kind that is not registered."""
     credentials = channel_class(kind).Credentials
-    fields = {name: _stand_in(field, name in credentials.secrets) for name, field in credentials.base_fields.items()}
+    fields = {name: _stand_in(field, name in credentials.secrets) for name, field in credentials().fields.items()}
     sentences = {f"{SENTENCE_PREFIX}{name}": _sentence_field(name) for name in SENTENCES}
     marks = {"kind": kind, "credential_names": tuple(fields), "__module__": __name__}
     return type("AccountForm", (AccountForm,), {**marks, **fields, **sentences})

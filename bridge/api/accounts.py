@@ -43,9 +43,7 @@ CREDENTIALS = {
         {
             "type": "object",
             "title": str(channel_class(kind).label),
-            "properties": {
-                name: _described(field) for name, field in channel_class(kind).Credentials.base_fields.items()
-            },
+            "properties": {name: _described(field) for name, field in channel_class(kind).Credentials().fields.items()},
             "additionalProperties": False,
         }
         for kind in KINDS

@@ -8,18 +8,18 @@ from django import forms
 from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.channel import CredentialsForm
 from channels_wechat.contract.pasted import PastedField
-from channels_wechat.wire.callback_crypto import validate_aes_key
+from channels_wechat.wire.callback_credentials import CallbackCredentials, EncodingAESKeyField, TokenField
 
 _APP_ID = RegexValidator(r"^wx[A-Za-z0-9]{1,30}$", _("An AppID begins with wx, like wx0123456789abcdef."))
 
 _TOKEN = RegexValidator(r"^[A-Za-z0-9]{3,32}$", _("A token has 3 to 32 letters and digits."))
 
 
-class MiniProgramCredentials(CredentialsForm):
-    secrets = frozenset({"app_secret", "token", "encoding_aes_key"})
+class MiniProgramCredentials(CallbackCredentials):
+    secrets = CallbackCredentials.secrets | {"app_secret"}
     sent = frozenset({"app_secret"})
+    field_order = ("app_id", "app_secret")
 
     app_id = PastedField(
         label=_("AppID"),
@@ -33,15 +33,12 @@ class MiniProgramCredentials(CredentialsForm):
             "On the same page. WeChat shows it once only; resetting it stops every other program that uses it."
         ),
     )
-    token = PastedField(
-        label=_("Token"),
-        validators=[_TOKEN],
+    token = TokenField(
+        pattern=_TOKEN,
         help_text=_("Development settings (开发设置) → Message push (消息推送): choose one and enter the same there."),
     )
-    encoding_aes_key = PastedField(
-        label=_("EncodingAESKey"),
+    encoding_aes_key = EncodingAESKeyField(
         required=False,
-        validators=[validate_aes_key],
         help_text=_("On the same page as the token: 43 characters. Needed for all modes but plaintext."),
     )
     mode = forms.ChoiceField(
@@ -71,9 +68,8 @@ class OfficialAccountCredentials(MiniProgramCredentials):
             "WeChat console → Settings and development (设置与开发) → Basic configuration (基本配置) → AppID (开发者ID)."
         ),
     )
-    token = PastedField(
-        label=_("Token"),
-        validators=[_TOKEN],
+    token = TokenField(
+        pattern=_TOKEN,
         help_text=_(
             "Basic configuration (基本配置) → Server configuration (服务器配置): choose one and enter the same there."
         ),

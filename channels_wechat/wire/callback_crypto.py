@@ -16,7 +16,6 @@ import time
 from typing import TYPE_CHECKING
 
 from Crypto.Cipher import AES
-from django import forms
 from django.utils.translation import gettext as _
 
 from channels_wechat.contract.errors import CallbackRefused
@@ -169,11 +168,3 @@ def _unpad(padded: bytes) -> bytes:
     if not 1 <= count <= BLOCK or padded[-count:] != bytes([count]) * count:
         raise ValueError("padding")
     return padded[:-count]
-
-
-def validate_aes_key(key: str) -> None:
-    """A validator for the field of an EncodingAESKey; a blank one never comes here. Raises ValidationError."""
-    try:
-        decode_aes_key(key)
-    except ValueError as error:
-        raise forms.ValidationError(str(error)) from error

@@ -166,7 +166,7 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
         channel = channel_class(kind)
         return [
             ours,
-            (_("From the platform's console"), {"fields": list(channel.Credentials.base_fields)}),
+            (_("From the platform's console"), {"fields": list(channel.Credentials().fields)}),
             (_("Fair share"), {"fields": ["gateway_share", "turns_per_minute"]}),
             (
                 _("The bridge's own sentences"),

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from django import forms
-from django.core.validators import RegexValidator
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.channel import CredentialsForm
 from channels_wechat.contract.pasted import PastedField
 from channels_wechat.wecom.credentials import CORP_ID, CORP_ID_PLACE
-from channels_wechat.wire.callback_crypto import validate_aes_key
+from channels_wechat.wire.callback_credentials import CallbackCredentials, TokenField
 
 
-class WeComAIBotCredentials(CredentialsForm):
-    secrets = frozenset({"token", "encoding_aes_key"})
-    sent = frozenset[str]()
+class WeComAIBotCredentials(CallbackCredentials):
+    field_order = ("bot_id", "bot_name")
 
     bot_id = PastedField(
         label=_("Bot ID"),
@@ -29,16 +26,7 @@ class WeComAIBotCredentials(CredentialsForm):
         max_length=64,
         help_text=_("Exactly as it is shown in groups: @name is taken out of what people write."),
     )
-    token = PastedField(
-        label=_("Token"),
-        validators=[RegexValidator(r"^[A-Za-z0-9]{1,32}$", _("A token has at most 32 letters and digits."))],
-        help_text=_("On the same page as the callback URL."),
-    )
-    encoding_aes_key = PastedField(
-        label=_("EncodingAESKey"),
-        validators=[validate_aes_key],
-        help_text=_("On the same page as the token: 43 characters."),
-    )
+    token = TokenField(help_text=_("On the same page as the callback URL."))
     corp_id = PastedField(
         label=_("Corp ID"),
         max_length=64,

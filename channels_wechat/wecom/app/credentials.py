@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from django import forms
-from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.channel import CredentialsForm
 from channels_wechat.contract.pasted import PastedField, PastedNumberField
 from channels_wechat.wecom.credentials import CORP_ID, CORP_ID_PLACE
-from channels_wechat.wire.callback_crypto import validate_aes_key
+from channels_wechat.wire.callback_credentials import CallbackCredentials, TokenField
 
 
-class WeComAppCredentials(CredentialsForm):
-    secrets = frozenset({"secret", "token", "encoding_aes_key"})
+class WeComAppCredentials(CallbackCredentials):
+    secrets = CallbackCredentials.secrets | {"secret"}
     sent = frozenset({"secret"})
+    field_order = ("corp_id", "agent_id", "secret")
 
     corp_id = PastedField(
         label=_("Corp ID"),
@@ -32,15 +31,8 @@ class WeComAppCredentials(CredentialsForm):
         max_length=128,
         help_text=_("On the same page: Secret → View (查看). WeCom sends it to your phone."),
     )
-    token = PastedField(
-        label=_("Token"),
-        validators=[RegexValidator(r"^[A-Za-z0-9]{1,32}$", _("A token has at most 32 letters and digits."))],
+    token = TokenField(
         help_text=_("The app's page → Receive messages (接收消息) → Set API receiving (设置API接收) → Token."),
-    )
-    encoding_aes_key = PastedField(
-        label=_("EncodingAESKey"),
-        validators=[validate_aes_key],
-        help_text=_("On the same page as the token: 43 characters."),
     )
     seats = PastedNumberField(
         label=_("Seats"),

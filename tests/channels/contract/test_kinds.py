@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.utils.translation import override
 
+from accounts.forms import account_form
 from channels_wechat import KINDS, can, channel_class
 from channels_wechat.contract import capabilities
 from channels_wechat.contract.messages import Identity, Peer, Token, Upload
@@ -182,6 +183,21 @@ def test_what_staff_need_not_choose(kind: str, field: str, initial: str) -> None
 def test_what_staff_may_leave_out(kind: str, optional: set[str]) -> None:
     fields = channel_class(kind).Credentials.base_fields
     assert {name for name, field in fields.items() if not field.required} == optional
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("wecom_app", ["corp_id", "agent_id", "secret", "token", "encoding_aes_key", "seats", "format"]),
+        ("wecom_aibot", ["bot_id", "bot_name", "token", "encoding_aes_key", "corp_id"]),
+        ("wecom_robot", ["robot_key", "format"]),
+        ("official_account", ["app_id", "app_secret", "token", "encoding_aes_key", "mode", "answers"]),
+        ("mini_program", ["app_id", "app_secret", "token", "encoding_aes_key", "mode"]),
+    ],
+)
+def test_staff_enter_what_the_console_shows_in_its_order(kind: str, names: list[str]) -> None:
+    """The first one is what the account is known by, so an identity that is taken is named at it."""
+    assert list(account_form(kind).credential_names) == names
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,21 @@
 """What can go wrong between us and an OpenClaw gateway, and what to do about it.
 
-One table says, for every named error, what the owner of the connection does next and which sentence staff read.
+One table says, for every named error, what the owner of the connection does next, why it happened and what staff do.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.explanations import Action, Explanation
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django_stubs_ext import StrPromise
 
 DETAIL_LIMIT: Final = 500
@@ -45,6 +46,7 @@ class Code(StrEnum):
     MEDIA_GONE = "media_gone"
     MISSING_SCOPE = "missing_scope"
     NOT_A_GATEWAY = "not_a_gateway"
+    NOT_ANSWERED = "not_answered"
     PAIRING_REQUIRED = "pairing_required"
     PROTOCOL_MISMATCH = "protocol_mismatch"
     REDIRECTED = "redirected"
@@ -59,157 +61,189 @@ class Code(StrEnum):
     UNREADABLE = "unreadable"
 
 
-@dataclass(frozen=True)
-class Meaning:
-    action: Action
-    sentence: StrPromise  # cause, cure and where, for staff
+class ConnectionFailure(StrEnum):
+    """Why a connection could not be opened, or broke, where the error of the network says it."""
+
+    CLOSED = "closed"
+    NO_ANSWER = "no_answer"
+    NO_ROUTE = "no_route"
+    NOT_SECURE = "not_secure"
+    OTHER_PROTOCOL = "other_protocol"
+    REFUSED = "refused"
+    UNKNOWN_HOST = "unknown_host"
 
 
-MEANINGS: Final[dict[Code, Meaning]] = {
-    Code.ANSWER_TOO_LARGE: Meaning(
+FAILURES: Final[dict[str, StrPromise]] = {
+    ConnectionFailure.CLOSED: _("the other side closed the connection"),
+    ConnectionFailure.NO_ANSWER: _("no answer came in time"),
+    ConnectionFailure.NO_ROUTE: _("there is no way from this server to that host"),
+    ConnectionFailure.NOT_SECURE: _(
+        "no secure connection came about: the certificate is not valid for this address, or the port has no TLS"
+    ),
+    ConnectionFailure.OTHER_PROTOCOL: _("what came is not what a gateway answers"),
+    ConnectionFailure.REFUSED: _("the connection was refused: no program listens on this port"),
+    ConnectionFailure.UNKNOWN_HOST: _("nobody knows a host of this name"),
+}
+"""What staff read as the detail of such an error."""
+
+
+EXPLANATIONS: Final[dict[str, Explanation]] = {
+    Code.ANSWER_TOO_LARGE: Explanation(
         Action.PERMANENT,
-        _(
-            "What came is larger than any answer of a gateway, so the bridge stopped reading. Check that host and port are "
-            "those of an OpenClaw gateway."
-        ),
+        _("What came is larger than any answer of a gateway, so the bridge stopped reading."),
+        _("Check that host and port are those of an OpenClaw gateway."),
     ),
-    Code.ANSWER_UNKNOWN: Meaning(
+    Code.ANSWER_UNKNOWN: Explanation(
         Action.PERMANENT,
-        _(
-            "The connection was lost, and this version of the gateway does not say what became of the turn. Look at the "
-            "conversation in OpenClaw, then replay the message if it was not answered; newer gateways tell."
-        ),
+        _("The connection was lost, and this version of the gateway does not say what became of the turn."),
+        _("Look at the conversation in OpenClaw, then replay the message if it was not answered; newer gateways tell."),
     ),
-    Code.BAD_TOKEN: Meaning(
+    Code.BAD_TOKEN: Explanation(
         Action.CONFIG,
-        _("The gateway refused the token. Enter the token from gateway.auth.token in openclaw.json and press Test."),
+        _("The gateway refused the token."),
+        _("Enter the token from gateway.auth.token in openclaw.json and press Test."),
     ),
-    Code.BAD_URL: Meaning(
+    Code.BAD_URL: Explanation(
         Action.CONFIG,
-        _("The base URL cannot be used. Enter it as http://host:port or https://host on the gateway's page."),
+        _("The base URL cannot be used."),
+        _("Enter it as http://host:port or https://host on the gateway's page."),
     ),
-    Code.CONNECTION_LOST: Meaning(
+    Code.CONNECTION_LOST: Explanation(
         Action.UNKNOWN,
         _(
             "The connection to the gateway ended before the answer came. The bridge connects again and looks in the "
             "gateway's history for the answer; nothing needs to be done."
         ),
     ),
-    Code.DRAINING: Meaning(
+    Code.DRAINING: Explanation(
         Action.WAIT, _("The gateway is shutting down or restarting. The bridge connects again when it is back.")
     ),
-    Code.FORBIDDEN_ADDRESS: Meaning(
+    Code.FORBIDDEN_ADDRESS: Explanation(
         Action.CONFIG,
+        _("The bridge does not call this address; the detail says why."),
+        _("Enter another one on the gateway's page, or name host and port in the setting."),
+    ),
+    Code.HTTP_DISABLED: Explanation(
+        Action.CONFIG,
+        _("The gateway does not offer the HTTP chat endpoint."),
         _(
-            "The bridge does not call this address; the detail says why. Enter another one on the gateway's page, or name "
-            "host and port in the setting."
+            "Set gateway.http.endpoints.chatCompletions.enabled to true in openclaw.json and restart the gateway, or "
+            "choose the WebSocket transport."
         ),
     ),
-    Code.HTTP_DISABLED: Meaning(
-        Action.CONFIG,
-        _(
-            "The gateway does not offer the HTTP chat endpoint. Set gateway.http.endpoints.chatCompletions.enabled to "
-            "true in openclaw.json and restart the gateway, or choose the WebSocket transport."
-        ),
-    ),
-    Code.INVALID_REQUEST: Meaning(
+    Code.INVALID_REQUEST: Explanation(
         Action.PERMANENT,
-        _(
-            "The gateway did not accept this request; the detail holds its reason. If it repeats, compare the "
-            "gateway's version with the versions named in docs/connect/openclaw.md."
-        ),
+        _("The gateway did not accept this request; the detail holds its reason."),
+        _("If it repeats, compare the gateway's version with the versions named in docs/connect/openclaw.md."),
     ),
-    Code.LOCKED_OUT: Meaning(
+    Code.LOCKED_OUT: Explanation(
         Action.WAIT,
-        _(
-            "The gateway blocks this address after too many wrong tokens, even with the right one. Check the token, "
-            "then wait for the time shown; nothing is sent before."
-        ),
+        _("The gateway blocks this address after too many wrong tokens, even with the right one."),
+        _("Check the token, then wait for the time shown; nothing is sent before."),
     ),
-    Code.MEDIA_GONE: Meaning(
-        Action.PERMANENT, _("The gateway no longer has this file. Ask the agent to make it again.")
+    Code.MEDIA_GONE: Explanation(
+        Action.PERMANENT, _("The gateway no longer has this file."), _("Ask the agent to make it again.")
     ),
-    Code.MISSING_SCOPE: Meaning(
+    Code.MISSING_SCOPE: Explanation(
         Action.CONFIG,
         _(
             "The gateway let the bridge in without the right to use agents. It runs on another host and does not know "
-            "this bridge: make a device key on the gateway's page and approve it on the gateway's host."
+            "this bridge."
         ),
+        _("Make a device key on the gateway's page and approve it on the gateway's host."),
     ),
-    Code.NOT_A_GATEWAY: Meaning(
+    Code.NOT_A_GATEWAY: Explanation(
         Action.CONFIG,
         _(
             "Something answered at the base URL, but it is not an OpenClaw gateway (or a proxy before it refuses "
-            "WebSockets). Check host and port; the gateway's default port is 18789."
+            "WebSockets)."
         ),
+        _("Check host and port; the gateway's default port is 18789."),
     ),
-    Code.PAIRING_REQUIRED: Meaning(
+    Code.NOT_ANSWERED: Explanation(Action.RETRY, _("The lost run gave no answer; asked anew.")),
+    Code.PAIRING_REQUIRED: Explanation(
         Action.CONFIG,
-        _(
-            "The gateway does not know this bridge's device key yet. Run the command shown on the gateway's host, "
-            "then press Test."
-        ),
+        _("The gateway does not know this bridge's device key yet."),
+        _("Run the command shown on the gateway's host, then press Test."),
     ),
-    Code.PROTOCOL_MISMATCH: Meaning(
+    Code.PROTOCOL_MISMATCH: Explanation(
         Action.CONFIG,
-        _(
-            "The gateway speaks another version of the protocol. Update the gateway or this bridge; "
-            "docs/connect/openclaw.md names the versions that work together."
-        ),
+        _("The gateway speaks another version of the protocol."),
+        _("Update the gateway or this bridge; docs/connect/openclaw.md names the versions that work together."),
     ),
-    Code.REDIRECTED: Meaning(
+    Code.REDIRECTED: Explanation(
         Action.CONFIG,
         _(
             "The base URL answers with a redirect, which is not followed: token and messages go only to the address that "
-            "staff entered. Enter the address it leads to, if that is right."
+            "staff entered."
         ),
+        _("Enter the address it leads to, if that is right."),
     ),
-    Code.RUN_ABORTED: Meaning(
-        Action.PERMANENT, _("The turn was stopped before the agent had answered. Replay the message to ask again.")
+    Code.RUN_ABORTED: Explanation(
+        Action.PERMANENT,
+        _("The turn was stopped before the agent had answered."),
+        _("Replay the message to ask again."),
     ),
-    Code.RUN_FAILED: Meaning(
+    Code.RUN_FAILED: Explanation(
         Action.RETRY,
-        _(
-            "The agent's run failed at the gateway, most often because the model did not answer. The detail holds the "
-            "gateway's reason; check the model's settings and quota in OpenClaw."
-        ),
+        _("The agent's run failed at the gateway, most often because the model did not answer."),
+        _("The detail holds the gateway's reason; check the model's settings and quota in OpenClaw."),
     ),
-    Code.STARTING: Meaning(Action.WAIT, _("The gateway is still starting. The bridge tries again by itself.")),
-    Code.TIMEOUT: Meaning(
+    Code.STARTING: Explanation(Action.WAIT, _("The gateway is still starting. The bridge tries again by itself.")),
+    Code.TIMEOUT: Explanation(
         Action.UNKNOWN,
-        _(
-            "The agent did not answer in time. Raise the time limit on the gateway's page if such long turns are "
-            "normal, then replay the message."
-        ),
+        _("The agent did not answer in time."),
+        _("Raise the time limit on the gateway's page if such long turns are normal, then replay the message."),
     ),
-    Code.TOO_LARGE: Meaning(
-        Action.PERMANENT, _("The message with its files is larger than the gateway accepts. Send smaller files.")
+    Code.TOO_LARGE: Explanation(
+        Action.PERMANENT,
+        _("The message with its files is larger than the gateway accepts."),
+        _("Send smaller files."),
     ),
-    Code.UNAVAILABLE: Meaning(
+    Code.UNAVAILABLE: Explanation(
         Action.RETRY, _("The gateway could not take the request just now. The bridge tries again by itself.")
     ),
-    Code.UNKNOWN_AGENT: Meaning(
+    Code.UNKNOWN_AGENT: Explanation(
         Action.PERMANENT,
+        _("The gateway has no agent of this name."),
         _(
-            "The gateway has no agent of this name. Choose one of its agents in the group mapping (Test on the "
-            "gateway's page lists them), then replay the message."
+            "Choose one of its agents in the group mapping (Test on the gateway's page lists them), then replay the "
+            "message."
         ),
     ),
-    Code.UNREACHABLE: Meaning(
+    Code.UNREACHABLE: Explanation(
         Action.RETRY,
+        _("Nothing answers at the base URL."),
         _(
-            "Nothing answers at the base URL. Check that the gateway runs and that host, port and firewall let this "
-            "server reach it; the bridge keeps trying."
+            "Check that the gateway runs and that host, port and firewall let this server reach it; the bridge keeps "
+            "trying."
         ),
     ),
-    Code.UNREADABLE: Meaning(
+    Code.UNREADABLE: Explanation(
         Action.UNKNOWN,
         _(
-            "The gateway's answer has a form that the bridge does not know. The bridge looks in the gateway's history for the "
-            "answer. If it repeats, compare the gateway's version with those named in docs/connect/openclaw.md."
+            "The gateway's answer has a form that the bridge does not know. The bridge looks in the gateway's history for "
+            "the answer."
         ),
+        _("If it repeats, compare the gateway's version with those named in docs/connect/openclaw.md."),
     ),
 }
+
+
+def explain(code: str, params: Mapping[str, str]) -> str:
+    """Return cause and cure of a stored code in the language that is active now, with the code and the detail behind them.
+
+    params: as `GatewayError.params` gave them. Of a code that is not in the table only the code and the detail are left.
+    """
+    row = EXPLANATIONS.get(code)
+    sentence = row.text(params) if row else ""
+    detail = detail_of(params)
+    return f"{sentence} ({code}{': ' + detail if detail else ''})".strip()
+
+
+def detail_of(params: Mapping[str, str]) -> str:
+    failure = params.get("failure", "")
+    return str(FAILURES.get(failure, failure)) or params.get("detail", "")
 
 
 _ADVICE: Final = re.compile(r"\b(?:usually temporary|try(?:ing)? again|retry(?:ing)?)\b", re.IGNORECASE)
@@ -232,43 +266,54 @@ def without_advice(detail: str) -> str:
 
 
 class GatewayError(Exception):
-    """A failed connection or turn: `code` names it, `action` says what to do, `sentence` tells staff.
+    """A failed connection or turn: `code` names it, `action` says what to do.
 
-    `retry_after` is in seconds. `detail` is the gateway's own text, cut, without secrets. `request_id` is set for
-    pairing_required only.
+    `detail` is the gateway's own text, cut, without secrets, or our words for a failure of the network. `retry_after` is in
+    seconds. `request_id` is set for pairing_required only. `params` is what a row stores beside the code, for `explain`.
     """
 
     def __init__(
         self,
         code: Code,
-        detail: str = "",
+        detail: str | ConnectionFailure = "",
         *,
         action: Action | None = None,
         retry_after: float | None = None,
         request_id: str = "",
     ) -> None:
         self.code = code
-        self.action = action or MEANINGS[code].action
-        self.detail = without_advice(detail[:READ_LIMIT])[:DETAIL_LIMIT]
+        self.action = action or EXPLANATIONS[code].action
         self.retry_after = None if retry_after is None else min(retry_after, LONGEST_WAIT)
         self.request_id = request_id if _REQUEST_ID.fullmatch(request_id) else ""
+        if isinstance(detail, ConnectionFailure):
+            values = {"failure": str(detail)}
+        else:
+            values = {"detail": without_advice(detail[:READ_LIMIT])[:DETAIL_LIMIT]}
+        values["request_id"] = self.request_id
+        self.params = {name: value for name, value in values.items() if value}
         super().__init__(f"{code}: {self.detail}" if detail else str(code))
 
     def fresh(self, action: Action | None = None) -> GatewayError:
         """Return an equal error to raise: one cause may end many turns, and each raise writes its own traceback."""
+        failure = self.params.get("failure")
         return GatewayError(
             self.code,
-            self.detail,
+            ConnectionFailure(failure) if failure else self.detail,
             action=action or self.action,
             retry_after=self.retry_after,
             request_id=self.request_id,
         )
 
     @property
-    def explained(self) -> str:
-        """The sentence for staff, with the code and the gateway's own words behind it."""
-        return f"{self.sentence} ({self.code}{': ' + self.detail if self.detail else ''})"
+    def detail(self) -> str:
+        return detail_of(self.params)
 
     @property
-    def sentence(self) -> StrPromise:
-        return MEANINGS[self.code].sentence
+    def explained(self) -> str:
+        """The sentence for staff, with the code and the gateway's own words behind it."""
+        return explain(self.code, self.params)
+
+    @property
+    def sentence(self) -> str:
+        """Cause and cure for staff, in the language that is active now."""
+        return EXPLANATIONS[self.code].text(self.params)

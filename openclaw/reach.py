@@ -14,11 +14,10 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.wire.ssrf_guard import Guard
-from openclaw.errors import Code, GatewayError
+from openclaw.errors import Code, ConnectionFailure, GatewayError
 
 if TYPE_CHECKING:
     from types import SimpleNamespace
@@ -59,24 +58,22 @@ async def read_bounded(response: aiohttp.ClientResponse, most: int) -> bytes:
     return b"".join(parts)
 
 
-def why_failed(error: Exception) -> str:
-    """The cause of a connection that failed, in words for staff: the name of a class says nothing to them."""
+def why_failed(error: Exception) -> ConnectionFailure:
+    """The cause of a connection that failed, which staff read in words: the name of a class says nothing to them."""
     numbers = {getattr(error, "errno", None), *map(int, re.findall(r"Errno (\d+)", str(error)))}
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        return str(
-            _("no secure connection came about: the certificate is not valid for this address, or the port has no TLS")
-        )
+        return ConnectionFailure.NOT_SECURE
     if isinstance(error, aiohttp.ClientConnectorDNSError | socket.gaierror):
-        return str(_("nobody knows a host of this name"))
+        return ConnectionFailure.UNKNOWN_HOST
     if isinstance(error, TimeoutError):
-        return str(_("no answer came in time"))
+        return ConnectionFailure.NO_ANSWER
     if numbers & {errno.ECONNREFUSED}:
-        return str(_("the connection was refused: no program listens on this port"))
+        return ConnectionFailure.REFUSED
     if numbers & {errno.EHOSTUNREACH, errno.ENETUNREACH}:
-        return str(_("there is no way from this server to that host"))
+        return ConnectionFailure.NO_ROUTE
     if isinstance(error, ValueError):
-        return str(_("what came is not what a gateway answers"))
-    return str(_("the other side closed the connection"))
+        return ConnectionFailure.OTHER_PROTOCOL
+    return ConnectionFailure.CLOSED
 
 
 async def _refuse_redirect(

@@ -1,10 +1,13 @@
-"""What staff read of a gateway's own words."""
+"""What staff read of an error of a gateway: the table of explanations, and what is left of the gateway's own words."""
 
 from __future__ import annotations
 
-import pytest
+import json
 
-from openclaw.errors import Code, GatewayError
+import pytest
+from django.utils.functional import Promise
+
+from openclaw.errors import EXPLANATIONS, FAILURES, Code, ConnectionFailure, GatewayError, explain
 
 
 @pytest.mark.parametrize(
@@ -28,3 +31,33 @@ def test_the_gateways_advice_to_its_own_readers_is_left_out(said: str, shown: st
     error = GatewayError(Code.RUN_FAILED, said)
     assert error.detail == shown
     assert error.fresh().detail == shown
+
+
+def test_every_code_is_explained_in_the_language_of_its_reader() -> None:
+    assert set(EXPLANATIONS) == set(Code)
+    assert set(FAILURES) == set(ConnectionFailure)
+    for row in EXPLANATIONS.values():
+        assert isinstance(row.cause, Promise)
+        assert isinstance(row.cure, Promise) or row.cure == ""
+    assert all(isinstance(words, Promise) for words in FAILURES.values())
+
+
+@pytest.mark.parametrize("code", list(Code))
+def test_a_stored_code_with_its_parameters_is_explained_as_the_error_was(code: Code) -> None:
+    row = EXPLANATIONS[code]
+    for detail, shown in (
+        ("", ""),
+        ("100 % full", ": 100 % full"),
+        *((each, f": {FAILURES[each]}") for each in FAILURES),
+    ):
+        error = GatewayError(code, ConnectionFailure(detail) if detail in FAILURES else detail, request_id="r-1")
+        assert error.sentence == f"{row.cause} {row.cure}".strip()
+        assert error.explained == f"{error.sentence} ({code}{shown})"
+        stored = json.loads(json.dumps(error.params))
+        assert explain(str(code), stored) == error.explained
+        assert error.fresh().params == error.params == {**stored, "request_id": "r-1"}
+
+
+def test_a_code_that_is_no_longer_in_the_table_is_shown_with_its_detail() -> None:
+    assert explain("of_another_version", {"detail": "why"}) == "(of_another_version: why)"
+    assert explain("unreachable", {"failure": "of_another_version"}).endswith("(unreachable: of_another_version)")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.files.base import ContentFile
 from django.db import transaction
-from django.utils.translation import gettext as _
 
 from accounts.channels import http
 from accounts.health import Health
@@ -188,7 +187,8 @@ class AgentTurn:
 
     async def _settle(self, answer: Answer | None) -> None:
         if answer is None:  # the old run came to nothing: ask again at once, with a new key
-            await self._fail(Failure(Action.RETRY, "not_answered", _("The lost run gave no answer; asked anew."), 0.1))
+            unanswered = GatewayError(Code.NOT_ANSWERED)
+            await self._fail(Failure(unanswered.action, str(unanswered.code), unanswered.sentence, 0.1))
             return
         files, missing = await fetch_files(answer, self._file)
         await in_db_thread(retry_while_db_down, self._store, answer, files, [*answer.missing, *missing][:MAX_FILES])

@@ -25,6 +25,8 @@ NEWEST: Final = "2026.9.6"
 OLDER: Final = ("2026.8.2", "2026.7.35")
 """Gateways whose frames differ: no `executionSettled`; the last one has no boot id, no `terminalReply` and no run ids either."""
 START_LIMIT: Final = 180  # seconds; 11 to 30 on two idle cores
+logs: Final[dict[str, Path]] = {}
+"""By the name of a program, the log of the one that was started last; a test that fails prints its end."""
 
 
 def lab_directory() -> Path:
@@ -119,6 +121,7 @@ class OpenClawLab:
     def __enter__(self) -> Self:
         self.model.__enter__()
         self.state.mkdir(parents=True, exist_ok=True)
+        logs["gateway"] = self.log
         config = _config(self.state, self.port, self.token, self.model.port, self.version)
         (self.state / "openclaw.json").write_text(json.dumps(config))
         self.start()

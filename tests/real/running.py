@@ -20,7 +20,7 @@ from bridge.runtime.launcher.commands import python
 from bridge.runtime.launcher.launch import Plan, listening, processes
 from bridge.runtime.launcher.supervisor import Child, Supervisor, program
 from openclaw.models import Gateway
-from tests.real.openclaw_lab import OpenClawLab, free_port
+from tests.real.openclaw_lab import OpenClawLab, free_port, logs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +43,7 @@ class RunningBridge:
         self._ready = threading.Event()
         self._out = self.log.open("w")
         self._supervisor = Supervisor(self._out)
+        logs["bridge"] = self.log
 
     def __enter__(self) -> Self:
         self._settings.enable()

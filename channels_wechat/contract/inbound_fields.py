@@ -1,16 +1,52 @@
-"""Shapes that the platforms' inbound messages share: ids, lists, labelled values."""
+"""What the platforms' inbound messages have in common: values at their places, ids, files, and what people did, in words."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
+
+from channels_wechat.contract.messages import MediaItem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from channels_wechat.contract.messages import MediaKind
 
-def message_id(text: str) -> str:
-    """The platform's id of a message; empty for a blank one and for 0, which name no message."""
-    return text if text.strip("0 ") else ""
+# Kind (see `Inbound`), text and files of a message.
+ReadMessage = tuple[str, str, tuple[MediaItem, ...]]
+# What people typed: blanks and line breaks round it are theirs. Round any other value they come from whoever formatted the body.
+TYPED = frozenset({"Content", "content"})
+# A larger number is no time and no label of any platform.
+MOST_DIGITS = 11
+
+
+def at(node: Any, *path: str) -> Any:
+    """What stands at the path; None where a step is absent or not an object."""
+    for name in path:
+        node = node.get(name) if isinstance(node, dict) else None
+    return node
+
+
+def word(node: Any, *path: str) -> str:
+    """The text that stands there, or a number as text; without blanks round it, but for what people typed. Else empty."""
+    for name in path:  # not by `at`: each callback is read by a dozen of these calls
+        node = node.get(name) if isinstance(node, dict) else None
+    if isinstance(node, str):
+        return node if path[-1] in TYPED else node.strip()
+    return str(node) if isinstance(node, int | float) and not isinstance(node, bool) else ""
+
+
+def whole_number(text: str) -> int:
+    """Digits as a number, for times in Unix seconds and labels; 0 for any other text."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else 0
+
+
+def inbound_key(plain: bytes, message_id: str = "") -> str:
+    """The idempotency key of an inbound message: the platform's id of it, else the SHA-256 of its body in the clear.
+
+    A blank id and 0 name no message.
+    """
+    return message_id if message_id.strip("0 ") else hashlib.sha256(plain).hexdigest()
 
 
 def as_list(value: Any) -> list[Any]:
@@ -18,13 +54,29 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
+def files(kind: MediaKind, source: str, other: str = "", mime: str = "") -> tuple[MediaItem, ...]:
+    """The file of a message; none where the platform names none. other: where the same file lies as well."""
+    sources = [each for each in (source, other) if each]
+    return (MediaItem(kind, sources[0], mime=mime, fallback="".join(sources[1:])),) if sources else ()
+
+
+def lines(node: Any, *names: str) -> str:
+    """What stands under these names, each on a line of its own."""
+    return "\n".join(filter(None, (word(node, name) for name in names)))
+
+
 def labelled(label: str, value: str) -> str:
     """`label: value`; empty without a value, so that a turn without words is recognised as one."""
     return f"{label}: {value}" if value else ""
 
 
-def answered(question: str, chosen: Iterable[Any]) -> str:
-    """One question of a card with what was chosen; empty where neither is told."""
+def describe_card(task: str, key: str, answers: Iterable[tuple[str, Iterable[Any]]]) -> str:
+    """The button of a card and the answers to its questions, by the ids and keys that the card gave them; the empty ones left out."""
+    head = [f"Card {task}: {key}"] if task or key else []
+    return "\n".join([*head, *filter(None, (_describe_answer(*each) for each in answers))])
+
+
+def _describe_answer(question: str, chosen: Iterable[Any]) -> str:
     text = ", ".join(map(str, chosen))
     return f"{question}: {text}" if question or text else ""
 
@@ -33,3 +85,31 @@ def describe_place(name: str, latitude: str, longitude: str) -> str:
     """A place in words; empty without a name and without both numbers."""
     numbers = f"{latitude}, {longitude}" if latitude and longitude else ""
     return labelled("Location", f"{name} ({numbers})" if name and numbers else name or numbers)
+
+
+# --- what WeCom and WeChat write in the same XML
+
+
+def message_type(node: Any) -> str:
+    return word(node, "MsgType").lower()
+
+
+def voice_mime(node: Any) -> str:
+    return f"audio/{word(node, 'Format') or 'amr'}".lower()
+
+
+def location_text(node: Any) -> str:
+    name = word(node, "Label") or word(node, "Poiname")
+    return describe_place(name, word(node, "Location_X"), word(node, "Location_Y"))
+
+
+def link_text(node: Any) -> str:
+    return lines(node, "Title", "Description", "Url")
+
+
+def menu_entry(node: Any) -> str:
+    return labelled("Menu entry", word(node, "EventKey"))
+
+
+def scanned_code(node: Any) -> str:
+    return labelled("Scanned", word(node, "ScanCodeInfo", "ScanResult"))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from typing import TYPE_CHECKING, Any
 
+from channels_wechat.contract.inbound_fields import inbound_key
 from channels_wechat.contract.messages import Inbound, Peer
 from channels_wechat.contract.text import clean
 
@@ -47,6 +47,12 @@ def mark(kind: str, found: str = "") -> str:
     return f"[{what}, of which only this can be read]\n{found}" if found else f"[{what}, which cannot be read here]"
 
 
+def mark_unknown(kind: str, value: Any, hidden: frozenset[str] = frozenset()) -> str:
+    """The mark of a message of a type that is not known, with the values that can be read of it; empty where it has neither."""
+    found = readable_values(value, hidden)
+    return mark(kind, found) if kind or found else ""
+
+
 def readable_values(value: Any, hidden: frozenset[str] = frozenset()) -> str:
     """The text and numbers of an object of unknown structure, `name: value` a line. hidden: names whose values are not shown."""
     lines = [f"{name}: {text[:VALUE_CHARACTERS]}" for name, text in _leaves("", value, hidden)]
@@ -75,6 +81,4 @@ def read_or_kept(read: Callable[[], Inbound], plain: bytes) -> Inbound:
 def unreadable_body(plain: bytes) -> Inbound:
     """What the platform signed and nobody can parse: stored, so that it is not lost without a sign; no turn."""
     body = clean(plain.decode(errors="replace"))[:BODY_CHARACTERS]
-    return Inbound(
-        hashlib.sha256(plain).hexdigest(), "unsupported", Peer("direct", SYSTEM), "", raw={"unreadable": body}
-    )
+    return Inbound(inbound_key(plain), "unsupported", Peer("direct", SYSTEM), "", raw={"unreadable": body})

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from channels_wechat.contract.capabilities import Moderated, Templates
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.inbound_fields import word
 from channels_wechat.contract.messages import Ability, Receipt, Template, Verdict
 from channels_wechat.weixin import parsing
 from channels_wechat.weixin.account import WeixinAccount
@@ -126,7 +127,7 @@ class MiniProgram(WeixinAccount, Moderated, Templates):
 
     def file_address(self, raw: Mapping[str, Any]) -> str:
         """Of a picture; a voice has none."""
-        return parsing.word(raw, "PicUrl")
+        return word(raw, "PicUrl")
 
     def objection(self, label: int) -> _StrOrPromise:
         return OBJECTIONS.get(label, "")

@@ -6,22 +6,32 @@ kept in `raw`, never an error. Names of events are compared in lower case: the p
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from channels_wechat.contract.inbound_fields import as_list, describe_place, labelled, message_id
-from channels_wechat.contract.messages import Inbound, MediaItem, Peer, Verdict, Window
-from channels_wechat.contract.unreadable import NOT_PASSED_ON, SYSTEM, is_placeholder, mark, readable_values
-from channels_wechat.wire import xml
+from channels_wechat.contract.inbound_fields import (
+    as_list,
+    files,
+    inbound_key,
+    lines,
+    link_text,
+    location_text,
+    menu_entry,
+    message_type,
+    scanned_code,
+    voice_mime,
+    whole_number,
+    word,
+)
+from channels_wechat.contract.messages import Inbound, Peer, Verdict, Window
+from channels_wechat.contract.unreadable import NOT_PASSED_ON, SYSTEM, is_placeholder, mark_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from channels_wechat.contract.messages import MediaKind
+    from channels_wechat.contract.inbound_fields import ReadMessage
 
     Node = Mapping[str, Any]
 
-Said = tuple[str, str, tuple[MediaItem, ...]]
 # What each deed lets us say (facts 3.2, in force since 2023-06-12).
 MESSAGE, MENU, SESSION = Window(5, 48 * 3600), Window(3, 60), Window(2, 60)
 WINDOWS = {
@@ -47,19 +57,19 @@ SUGGESTIONS = ("pass", "review", "risky")
 
 def read(node: Node, plain: bytes) -> Inbound:
     """node: the parsed message; plain: its bytes, whose SHA-256 is the key of whatever has no id of its own."""
-    happened = _type(node) == "event"
-    event = word(node, "Event").strip().lower() if happened else ""
+    happened = message_type(node) == "event"
+    event = word(node, "Event").lower() if happened else ""
     sender = (word(node, "OpenID") if event in ERASES else "") or word(node, "FromUserName")
     kind, text, media = _event(event, node) if happened else _message(node)
     return Inbound(
-        key=("" if happened else message_id(word(node, "MsgId"))) or hashlib.sha256(plain).hexdigest(),
+        key=inbound_key(plain, "" if happened else word(node, "MsgId")),
         kind=kind,
         peer=Peer("direct", sender or SYSTEM),
         sender=sender,
         text=text,
         media=media,
         raw=_coarse(node) if event == "location" else dict(node),
-        occurred_at=_number(word(node, "CreateTime")),
+        occurred_at=whole_number(word(node, "CreateTime")),
         window=WINDOWS.get(event) if happened else _window(node),
         follows=FOLLOWS.get(event),
         erase=event in ERASES and bool(sender),
@@ -69,27 +79,9 @@ def read(node: Node, plain: bytes) -> Inbound:
     )
 
 
-def word(node: Any, name: str) -> str:
-    """The text of a child, or its number as text; empty when it is absent or neither."""
-    value = node.get(name) if isinstance(node, dict) else None
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        return ""
-    return value if name in xml.TYPED else value.strip()
-
-
-def _type(node: Node) -> str:
-    return word(node, "MsgType").strip().lower()
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0
-
-
 def _window(node: Node) -> Window | None:
     """An entry of a msgmenu arrives as text, and counts as a menu's click, not as a message."""
-    if not _type(node):
+    if not message_type(node):
         return None
     return MENU if "bizmsgmenuid" in node else MESSAGE
 
@@ -111,22 +103,21 @@ def verdict(node: Node) -> Verdict:
     """Of a check's answer or its event. What is not said clearly is for a person to look at: errcode 0 alone means nothing."""
     suggest, label = (word(node.get("result"), name) for name in ("suggest", "label"))
     known = cast("Literal['pass', 'review', 'risky']", suggest if suggest in SUGGESTIONS else "review")
-    return Verdict(word(node, "trace_id"), known, _number(label))
+    return Verdict(word(node, "trace_id"), known, whole_number(label))
 
 
 # --- messages
 
 
-def _message(node: Node) -> Said:
+def _message(node: Node) -> ReadMessage:
     """Kind, text and media; "unsupported" for what the platform does not pass on, and for a MsgType that is not known."""
-    kind = _type(node)
+    kind = message_type(node)
     if read_one := MESSAGES.get(kind):
         return read_one(node)
-    found = readable_values(node, HIDDEN)
-    return "unsupported", mark(kind, found) if kind or found else "", ()
+    return "unsupported", mark_unknown(kind, node, HIDDEN), ()
 
 
-def _text(node: Node) -> Said:
+def _text(node: Node) -> ReadMessage:
     """An entry of a msgmenu: its label, for the ids are not reliable (real pushes bring 0 for all)."""
     content = word(node, "Content")
     if is_placeholder(content):
@@ -134,47 +125,35 @@ def _text(node: Node) -> Said:
     return "text", content or word(node, "bizmsgmenuid"), ()
 
 
-def _image(node: Node) -> Said:
-    return "image", "", _files("image", word(node, "MediaId"), word(node, "PicUrl"))
+def _image(node: Node) -> ReadMessage:
+    return "image", "", files("image", word(node, "MediaId"), word(node, "PicUrl"))
 
 
-def _files(kind: MediaKind, source: str, other: str = "", mime: str = "") -> tuple[MediaItem, ...]:
-    """No file where the platform names none. other: where the same file lies as well."""
-    sources = [each for each in (source, other) if each]
-    return (MediaItem(kind, sources[0], mime=mime, fallback="".join(sources[1:])),) if sources else ()
-
-
-def _voice(node: Node) -> Said:
+def _voice(node: Node) -> ReadMessage:
     """The platform's transcript where it gives one, else the sound."""
-    if transcript := word(node, "Recognition").strip():
+    if transcript := word(node, "Recognition"):
         return "voice", transcript, ()
-    mime = f"audio/{word(node, 'Format') or 'amr'}".lower()
-    return "voice", "", _files("voice", word(node, "MediaId"), word(node, "MediaId16K"), mime)
+    return "voice", "", files("voice", word(node, "MediaId"), word(node, "MediaId16K"), voice_mime(node))
 
 
-def _video(node: Node) -> Said:
-    return "video", "", _files("video", word(node, "MediaId"), mime="video/mp4")
+def _video(node: Node) -> ReadMessage:
+    return "video", "", files("video", word(node, "MediaId"), mime="video/mp4")
 
 
-def _location(node: Node) -> Said:
-    name = word(node, "Label") or word(node, "Poiname")
-    return "location", describe_place(name, word(node, "Location_X"), word(node, "Location_Y")), ()
+def _location(node: Node) -> ReadMessage:
+    return "location", location_text(node), ()
 
 
-def _link(node: Node) -> Said:
-    return "link", _lines(node, "Title", "Description", "Url"), ()
+def _link(node: Node) -> ReadMessage:
+    return "link", link_text(node), ()
 
 
-def _page(node: Node) -> Said:
+def _page(node: Node) -> ReadMessage:
     """A card of a Mini Program's page."""
-    return "link", _lines(node, "Title", "AppId", "PagePath"), ()
+    return "link", lines(node, "Title", "AppId", "PagePath"), ()
 
 
-def _lines(node: Node, *names: str) -> str:
-    return "\n".join(filter(None, (word(node, name) for name in names)))
-
-
-MESSAGES: dict[str, Callable[[Node], Said]] = {
+MESSAGES: dict[str, Callable[[Node], ReadMessage]] = {
     "text": _text,
     "image": _image,
     "voice": _voice,
@@ -189,12 +168,12 @@ MESSAGES: dict[str, Callable[[Node], Said]] = {
 # --- events
 
 
-def _event(event: str, node: Node) -> Said:
+def _event(event: str, node: Node) -> ReadMessage:
     """An action is a turn for the agent: the person chose something and waits. Everything else just happened."""
     if event == "click":
-        return "action", labelled("Menu entry", word(node, "EventKey")), ()
+        return "action", menu_entry(node), ()
     if event in ("scancode_push", "scancode_waitmsg"):
-        return "action", labelled("Scanned", word(node.get("ScanCodeInfo"), "ScanResult")), ()
+        return "action", scanned_code(node), ()
     details = [word(node, name) for name in ("EventKey", "Status", "SessionFrom", "KfAccount", "ToKfAccount")]
     details += [_agreement(item) for item in _listed(node)]
     details.append(word(node.get("result"), "suggest"))

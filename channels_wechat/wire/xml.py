@@ -9,6 +9,7 @@ from xml.parsers import expat
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.errors import CallbackRefused
+from channels_wechat.contract.inbound_fields import TYPED
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 16
@@ -17,8 +18,6 @@ MAX_ELEMENTS = 20_000
 ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 # What every such character has in UTF-8. Two looks at the bytes cost a tenth of one search through the text, and find nothing as a rule.
 CONTROLS, PLANE_END = bytes([*range(9), 11, 12, *range(14, 32)]), b"\xef\xbf"
-# What people typed: blanks and line breaks round it are theirs. Round any other value they come from whoever formatted the XML.
-TYPED = frozenset({"Content"})
 REFERENCE = re.compile(r"&#(?:(\d{1,8})|[xX]([0-9a-fA-F]{1,7}));")
 
 Node = dict[str, Any]

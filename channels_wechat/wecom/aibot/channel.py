@@ -20,13 +20,14 @@ from channels_wechat.contract.capabilities import Downloads, Streaming
 from channels_wechat.contract.errors import CallbackRefused, ChannelError
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.filetypes import recognise, with_suffix
+from channels_wechat.contract.inbound_fields import word
 from channels_wechat.contract.messages import Ability, Answer, Receipt, Reception, Upload, message_uuid
 from channels_wechat.contract.text import clean, clean_json, sendable_json
 from channels_wechat.contract.unreadable import SYSTEM, read_or_kept, unreadable_body
 from channels_wechat.wecom import person_ids
 from channels_wechat.wecom.aibot import parsing, rendering
 from channels_wechat.wecom.aibot.credentials import WeComAIBotCredentials
-from channels_wechat.wecom.aibot.parsing import STREAM_ID, Node, word
+from channels_wechat.wecom.aibot.parsing import STREAM_ID, Node
 from channels_wechat.wecom.api import check
 from channels_wechat.wire.callback_crypto import Cipher
 from channels_wechat.wire.http import encode_json, file_name

@@ -5,18 +5,26 @@ Groups pass on only what mentions the bot, as text or mixed. A type that is not 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from channels_wechat.contract.inbound_fields import answered, as_list, describe_place, message_id
-from channels_wechat.contract.messages import Inbound, MediaItem, Peer
-from channels_wechat.contract.unreadable import NOT_PASSED_ON, SYSTEM, is_placeholder, mark, readable_values
+from channels_wechat.contract.inbound_fields import (
+    as_list,
+    at,
+    describe_card,
+    describe_place,
+    files,
+    inbound_key,
+    whole_number,
+    word,
+)
+from channels_wechat.contract.messages import Inbound, Peer
+from channels_wechat.contract.unreadable import NOT_PASSED_ON, SYSTEM, is_placeholder, mark, mark_unknown
 from channels_wechat.wecom.person_ids import person_id
 from channels_wechat.wire.api_answers import whole
 
 if TYPE_CHECKING:
-    from channels_wechat.contract.messages import MediaKind
+    from channels_wechat.contract.messages import MediaItem, MediaKind
 
 Node = dict[str, Any]
 STREAM_ID = re.compile(r"[0-9a-f]{32}")
@@ -47,7 +55,7 @@ def read(node: Node, plain: bytes, *, bot_name: str, corp_id: str, reply_seconds
     reply = word(node, "response_url")
     kind, said = _event(node) if is_event else _message(node, bot_name if in_group else "")
     return Inbound(
-        key=("" if is_event else message_id(word(node, "msgid"))) or hashlib.sha256(plain).hexdigest(),
+        key=inbound_key(plain, "" if is_event else word(node, "msgid")),
         kind=kind,
         peer=_peer(node, sender, in_group, reply),
         sender=sender,
@@ -55,36 +63,14 @@ def read(node: Node, plain: bytes, *, bot_name: str, corp_id: str, reply_seconds
         media=said.media,
         raw=_without_secrets(node),
         reply_seconds=reply_seconds if reply else 0,
-        occurred_at=_seconds(node.get("create_time")),
+        occurred_at=whole_number(word(node, "create_time")),
         refers_to=_judged(node),
         is_unread=said.is_unread,
     )
 
 
-def at(node: Any, *path: str) -> Any:
-    """What stands at the path; None where a step is absent or not an object."""
-    for name in path:
-        node = node.get(name) if isinstance(node, dict) else None
-    return node
-
-
-def word(node: Any, *path: str) -> str:
-    """The text that stands there, or a whole number as text; without blanks round it, but for `content`, which people type."""
-    value = at(node, *path)
-    if type(value) is int:
-        return str(value)
-    if not isinstance(value, str):
-        return ""
-    return value if path[-1] == "content" else value.strip()
-
-
 def _listed(node: Any, *path: str) -> list[Any]:
     return as_list(at(node, *path))
-
-
-def _seconds(value: Any) -> int:
-    number = int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,11}", value) else value
-    return number if type(number) is int and 0 < number < 10**11 else 0
 
 
 def _sender(node: Node, corp_id: str) -> str:
@@ -137,8 +123,7 @@ def _parse_part(node: Any, bot_name: str) -> Said:
     """Voice comes as its transcript, without the sound. What is of no known type is marked, with what can be read of it."""
     kind = word(node, "msgtype").lower()
     if kind in FILES:
-        url = word(node, kind, "url")
-        return Said(media=(MediaItem(FILES[kind], url),) if url else ())
+        return Said(media=files(FILES[kind], word(node, kind, "url")))
     if kind in ("text", "voice"):
         return Said(strip_mention(word(node, kind, "content"), bot_name))
     found = UNDOCUMENTED[kind](node) if kind in UNDOCUMENTED else ""
@@ -148,8 +133,8 @@ def _parse_part(node: Any, bot_name: str) -> Said:
 def _unknown(node: Any) -> Said:
     """Of a type that the platform's pages do not name: a mark, and the values of the object that has the type's name."""
     kind = word(node, "msgtype")
-    found = readable_values(at(node, kind), SECRETS)
-    return Said(mark(kind, found), is_unread=True) if kind or found else Said()
+    text = mark_unknown(kind, at(node, kind), SECRETS)
+    return Said(text, is_unread=bool(text))
 
 
 def _location(node: Any) -> str:
@@ -157,12 +142,7 @@ def _location(node: Any) -> str:
     name = " ".join(
         dict.fromkeys(filter(None, (word(node, "location", each) for each in ("name", "title", "label", "address"))))
     )
-    latitude, longitude = (_degrees(at(node, "location", each)) for each in ("latitude", "longitude"))
-    return describe_place(name, latitude, longitude)
-
-
-def _degrees(value: Any) -> str:
-    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    return describe_place(name, word(node, "location", "latitude"), word(node, "location", "longitude"))
 
 
 def _link(node: Any) -> str:
@@ -222,12 +202,9 @@ def _event(node: Node) -> tuple[str, Said]:
 
 
 def _card(content: Any) -> str:
-    """The button and the answers, by the keys and ids that the card gave them."""
-    task, key = word(content, "task_id"), word(content, "event_key")
-    lines = [f"Card {task}: {key}"] if task or key else []
     items = _listed(content, "selected_items", "selected_item")
-    lines += [answered(word(item, "question_key"), _chosen(item)) for item in items]
-    return "\n".join(filter(None, lines))
+    answers = ((word(item, "question_key"), _chosen(item)) for item in items)
+    return describe_card(word(content, "task_id"), word(content, "event_key"), answers)
 
 
 def _chosen(item: Any) -> list[Any]:

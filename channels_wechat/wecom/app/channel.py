@@ -17,6 +17,7 @@ from channels_wechat.contract.capabilities import Callbacks, Downloads, Groups, 
 from channels_wechat.contract.errors import CallbackRefused, ChannelError
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.filetypes import UNKNOWN, recognise, with_suffix
+from channels_wechat.contract.inbound_fields import word
 from channels_wechat.contract.messages import (
     HANDLE,
     Ability,
@@ -159,12 +160,12 @@ class WeComApp(Callbacks, Tokens, Uploads, Downloads, Names, Groups, Recall):
 
     def parse(self, query: Mapping[str, str], body: bytes) -> Reception:
         envelope = xml.parse(body)
-        plain = self._cipher.open(query, parsing.word(envelope, "Encrypt"))
+        plain = self._cipher.open(query, word(envelope, "Encrypt"))
         try:
             node = xml.parse(plain)
         except CallbackRefused:
             return Reception((unreadable_body(plain),))
-        agent, event = parsing.word(node, "AgentID"), parsing.word(node, "Event")
+        agent, event = word(node, "AgentID"), word(node, "Event")
         if agent not in ("", str(self._agent_id)) and event not in COMPANY_EVENTS:
             text = _("The callback is for another app of the company: its callback URL belongs to this account.")
             raise CallbackRefused(403, "agent", text)

@@ -6,7 +6,17 @@ import hashlib
 
 import pytest
 
-from channels_wechat.contract.inbound_fields import answered, as_list, describe_place, labelled, message_id
+from channels_wechat.contract.inbound_fields import (
+    as_list,
+    describe_card,
+    describe_place,
+    files,
+    inbound_key,
+    labelled,
+    whole_number,
+    word,
+)
+from channels_wechat.contract.messages import MediaItem
 from channels_wechat.contract.unreadable import is_placeholder, mark, read_or_kept, readable_values, unreadable_body
 
 
@@ -64,14 +74,49 @@ def test_whatever_fails_in_reading_loses_nothing() -> None:
     ("told", "known"), [("7", "7"), ("", ""), ("0", ""), (" 0 ", ""), ("000", ""), ("070", "070"), ("m-0", "m-0")]
 )
 def test_an_id_of_nothing_but_noughts_names_no_message(told: str, known: str) -> None:
-    assert message_id(told) == known
+    assert inbound_key(b"x", told) == (known or hashlib.sha256(b"x").hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [(" a ", "a"), (7, "7"), (1.5, "1.5"), (True, ""), (None, ""), ([], ""), ({}, ""), ("", "")],
+)
+def test_a_word_is_text_or_a_number_without_blanks(value: object, read: str) -> None:
+    assert word({"a": {"b": value}}, "a", "b") == read
+
+
+def test_blanks_round_what_people_typed_are_theirs() -> None:
+    assert (word({"Content": " a\n"}, "Content"), word({"text": {"content": " a"}}, "text", "content")) == (
+        " a\n",
+        " a",
+    )
+    assert word({"content": {"title": " a"}}, "content", "title") == "a"
+
+
+@pytest.mark.parametrize("node", [None, [], "a", {"a": "text"}, {"a": None}])
+def test_nothing_stands_where_a_step_is_missing(node: object) -> None:
+    assert word(node, "a", "b") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("12", 12), ("012", 12), ("9" * 11, 99_999_999_999), ("9" * 12, 0), ("-1", 0), ("1.5", 0), ("१२", 0), ("", 0)],
+)
+def test_only_digits_are_a_whole_number(text: str, number: int) -> None:
+    assert whole_number(text) == number
+
+
+def test_the_file_of_a_message_may_lie_at_a_second_place() -> None:
+    assert files("voice", "a", "b", "audio/amr") == (MediaItem("voice", "a", mime="audio/amr", fallback="b"),)
+    assert files("image", "", "b") == (MediaItem("image", "b"),)
+    assert files("image", "") == ()
 
 
 def test_the_shapes_that_inbound_messages_share() -> None:
     assert (as_list([1]), as_list(None), as_list(0), as_list("a")) == ([1], [], [0], ["a"])
     assert (labelled("L", "v"), labelled("L", "")) == ("L: v", "")
-    assert (answered("q", ["a", 2]), answered("", ["a"]), answered("q", []), answered("", [])) == (
-        "q: a, 2", ": a", "q: ", "",
-    )  # fmt: skip
+    answers = [("q", ["a", 2]), ("", ["a"]), ("", []), ("q", [])]
+    assert describe_card("t", "k", answers) == "Card t: k\nq: a, 2\n: a\nq: "
+    assert describe_card("", "", answers[:1]) == "q: a, 2"
     places = [describe_place(*each) for each in (("N", "1", "2"), ("", "1", "2"), ("N", "1", ""), ("", "", "2"))]
     assert places == ["Location: N (1, 2)", "Location: 1, 2", "Location: N", ""]

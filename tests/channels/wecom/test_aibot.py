@@ -239,6 +239,12 @@ def test_a_link_is_read_by_every_name_that_its_parts_may_have(name: str):
     assert (inbound.kind, inbound.text, inbound.is_unread) == ("link", "https://a.cn", False)
 
 
+def test_a_quote_of_which_nothing_can_be_read_is_marked():
+    inbound = said(quote={"msgtype": "text", "text": {"content": " "}})
+    assert inbound.text == "> [a message of the type text, which cannot be read here]\n\n你好 😀"
+    assert inbound.is_unread
+
+
 def test_a_quoted_file_comes_after_those_of_the_message():
     files = [{"msgtype": "image", "image": {"url": f"https://a.cn/{name}"}} for name in "ab"]
     quote = {"msgtype": "file", "file": {"url": "https://a.cn/q"}}

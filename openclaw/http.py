@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import aiohttp
 
 from channels_wechat.contract.explanations import Action
+from channels_wechat.wire.http import parse_retry_after
 from openclaw.client import GatewayClient
 from openclaw.errors import Code, GatewayError
 from openclaw.frames import Json, decode, record, records, text
@@ -154,7 +155,7 @@ async def _whole_lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]
 def _refused(response: aiohttp.ClientResponse, body: bytes) -> GatewayError:
     """Name an HTTP status; bodies are `{"error": {"message", "type"}}`."""
     message = _message(body)
-    wait = _retry_after(response.headers.get("Retry-After", ""))
+    wait = parse_retry_after(response.headers.get("Retry-After", ""))
     if response.status == 400 and "agent" in message.lower() and "unknown" in message.lower():
         return GatewayError(Code.UNKNOWN_AGENT, message)
     if response.status == 503:
@@ -175,11 +176,6 @@ _STATUS: Final = {
     502: Code.UNAVAILABLE,
     504: Code.UNAVAILABLE,
 }
-
-
-def _retry_after(header: str) -> float | None:
-    """Seconds; None where the header is missing, or a date."""
-    return min(float(header), 3600.0) if header.isascii() and header.isdigit() else None
 
 
 def _message(body: bytes) -> str:

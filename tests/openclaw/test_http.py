@@ -274,7 +274,15 @@ def test_a_refused_request_names_its_cause(said: str, code: Code) -> None:
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("7", 7.0), ("99999", 3600.0), ("", None), ("0", None), ("Fri, 27 Nov 2026 12:00:00 GMT", None), ("-1", None)],
+    [
+        ("7", 7.0),
+        ("99999", 3600.0),
+        ("", None),
+        ("0", None),
+        ("-1", None),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", 3600.0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", None),
+    ],
 )
 def test_how_long_to_wait(status: int, header: str, seconds: float | None) -> None:
     async def refuse(_request: web.Request) -> web.StreamResponse:

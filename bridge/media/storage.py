@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from channels_wechat.contract.messages import Payload
 
 log = logging.getLogger(__name__)
-# An AI bot's addresses expire after five minutes, an app's media ids after three days. A late try ends with the platform's error.
+# Not the retry table of deliveries: those keep their place in a lane for hours, and the question waits for its files only half a minute. An
+# AI bot's addresses expire after five minutes, an app's media ids after three days. A late try ends with the platform's error.
 RETRY_SECONDS = (1, 3, 10, 30, 60, 120)
 LEASE_SECONDS = 120
 # A file of a stopped account is tried again after this. The stored refusal answers then, so the platform is not called.
@@ -41,10 +43,12 @@ MEDIA_ID_DAYS = 3
 MEDIA = "media"
 MAX_DOWNLOAD = 100 * 1024 * 1024
 ADDRESS_TIMEOUT = (5.0, 60.0)
+# What the row forgets when the file is stored or given up: addresses and keys are secrets.
+NO_SOURCE = {"source": "", "fallback": "", "key": ""}
 
 
 def claim(limit: int) -> list[Attachment]:
-    ids = [row.id for row in sql.CLAIM_FILES.fetch(lease=LEASE_SECONDS, limit=limit)]
+    ids = [row.id for row in sql.CLAIM_FILES.fetch(owner=uuid.uuid4().hex, lease=LEASE_SECONDS, limit=limit)]
     return list(Attachment.objects.filter(pk__in=ids).select_related("message__account")) if ids else []
 
 
@@ -68,12 +72,20 @@ def _fetch(item: Attachment) -> None:
 
 
 def store(item: Attachment, upload: Upload) -> None:
-    item.name = (upload.name or item.name)[:255]
-    item.mime, item.size = upload.mime[:100], len(upload.content)
+    """Store the bytes, unless another worker took the file over, or it was erased: then they are deleted again."""
     item.file.save("", ContentFile(upload.content), save=False)
-    item.state, item.error, item.lease_until, item.source = AttachmentState.READY, "", None, ""
-    item.fallback = item.key = ""
-    item.save()
+    kept = item.settle_as_held(
+        state=AttachmentState.READY,
+        file=item.file.name,
+        name=(upload.name or item.name)[:255],
+        mime=upload.mime[:100],
+        size=len(upload.content),
+        error="",
+        **NO_SOURCE,
+    )
+    if not kept:
+        log.warning("the lease of attachment %s was lost", item.pk)
+        delete_files([str(item.file.name)])
 
 
 def read_attachment(ref: str | int) -> Upload:
@@ -162,17 +174,19 @@ def _download_address(channel: Downloads, wanted: MediaItem) -> Upload:
 
 
 def _failed(item: Attachment, error: ChannelError) -> None:
-    """Store a failure. The row forgets the address and the key, which are secrets, once they are of no more use."""
+    """Store a failure."""
     capabilities.note(item.message.account, error)
     again = error.action in (Action.RETRY, Action.WAIT, Action.UNKNOWN) and item.tries < len(RETRY_SECONDS)
-    item.error, item.lease_until = redact_text(str(error)), None
+    now = timezone.now()
+    outcome: dict[str, Any] = {"error": redact_text(str(error))}
     if error.action == Action.CONFIG and _is_kept_by_platform(item):
-        item.tries, item.due_at = item.tries - 1, timezone.now() + timedelta(seconds=CONFIGURATION_SECONDS)
+        outcome |= {"tries": item.tries - 1, "due_at": now + timedelta(seconds=CONFIGURATION_SECONDS)}
     elif again:
-        item.due_at = timezone.now() + timedelta(seconds=error.retry_after or RETRY_SECONDS[item.tries - 1])
+        outcome |= {"due_at": now + timedelta(seconds=error.retry_after or RETRY_SECONDS[item.tries - 1])}
     else:
-        item.state, item.source, item.fallback, item.key = AttachmentState.FAILED, "", "", ""
-    item.save()
+        outcome |= {"state": AttachmentState.FAILED, **NO_SOURCE}
+    if not item.settle_as_held(**outcome):
+        log.warning("the lease of attachment %s was lost", item.pk)
 
 
 def _is_kept_by_platform(item: Attachment) -> bool:

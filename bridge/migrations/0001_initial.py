@@ -179,6 +179,9 @@ class Migration(migrations.Migration):
             name='Attachment',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('owner', models.CharField(blank=True, default='', editable=False, max_length=100)),
+                ('owner_until', models.DateTimeField(editable=False, null=True)),
+                ('fence', models.PositiveBigIntegerField(default=0, editable=False)),
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ('position', models.PositiveSmallIntegerField(default=0)),
                 ('kind', models.CharField(max_length=8, verbose_name='kind')),
@@ -195,7 +198,6 @@ class Migration(migrations.Migration):
                 ('error', models.TextField(blank=True, verbose_name='error')),
                 ('tries', models.PositiveSmallIntegerField(default=0)),
                 ('due_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('lease_until', models.DateTimeField(null=True)),
                 ('check_trace', models.CharField(blank=True, db_default='', default='', max_length=100)),
                 ('verdict', models.CharField(blank=True, db_default='', default='', max_length=8)),
                 ('message', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='attachments', to='bridge.message')),

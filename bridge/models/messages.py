@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.fields import EncryptedTextField
+from accounts.lease import LeaseMixin
 from accounts.models import ChannelAccount
 from bridge.models.routes import Conversation, PeerKinds
 
@@ -122,7 +123,7 @@ def attachment_path(attachment: Attachment, filename: str) -> str:
     return f"{timezone.now():%Y/%m}/{uuid.uuid4().hex}"
 
 
-class Attachment(models.Model):
+class Attachment(LeaseMixin):
     """A file of a message. The bytes are kept, because the platform's media ids die."""
 
     State = AttachmentState
@@ -147,7 +148,6 @@ class Attachment(models.Model):
     error = models.TextField(_("error"), blank=True)
     tries = models.PositiveSmallIntegerField(default=0)
     due_at = models.DateTimeField(default=timezone.now)
-    lease_until = models.DateTimeField(null=True)
     # The platform's content check: its id, and what it found.
     check_trace = models.CharField(max_length=100, blank=True, default="", db_default="")
     verdict = models.CharField(max_length=8, blank=True, default="", db_default="")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
@@ -73,7 +74,7 @@ def _busy(talk: Conversation) -> bool:
     """Whether something is on its way whose answer, result or file would be written after the erasure."""
     now = timezone.now()
     sending = Delivery.objects.filter(message__conversation=talk, state=State.SENDING)
-    fetched = Attachment.objects.filter(message__conversation=talk, state=AttachmentState.PENDING, lease_until__gt=now)
+    fetched = Attachment.objects.filter(message__conversation=talk, state=AttachmentState.PENDING, owner_until__gt=now)
     return sending.exists() or fetched.exists()
 
 
@@ -88,8 +89,10 @@ def _erase_messages(talk: Conversation) -> None:
 def _erase_batch(ids: list[int], name: str) -> None:
     files = Attachment.objects.filter(message__in=ids)
     transaction.on_commit(partial(storage.delete_files, list(files.exclude(file="").values_list("file", flat=True))))
-    gone = {"state": AttachmentState.FAILED, "error": _("Erased with all data of this person."), "lease_until": None}
-    files.update(file="", name="", source="", key="", handle="", handle_at=None, check_trace="", **gone)
+    gone = {"state": AttachmentState.FAILED, "error": _("Erased with all data of this person.")}
+    # Whoever still fetches one, although the lease is over, stores nothing any more.
+    files.update(owner="", owner_until=None, fence=F("fence") + 1)
+    files.update(file="", name="", handle="", handle_at=None, check_trace="", **storage.NO_SOURCE, **gone)
     Attempt.objects.filter(delivery__message__in=ids).update(request={}, response={}, error="")
     said = Delivery.objects.filter(message__in=ids)
     said.update(payload=ERASED_PAYLOAD, error="", fingerprint="", remote_id="")

@@ -44,7 +44,7 @@ def fetched(item: Attachment) -> Attachment:
 
 
 def again(item: Attachment) -> None:
-    Attachment.objects.filter(pk=item.pk).update(due_at=timezone.now(), lease_until=None)
+    Attachment.objects.filter(pk=item.pk).update(due_at=timezone.now(), owner_until=None)
 
 
 def upload(company: SimulatorClient, account: ChannelAccount) -> str:
@@ -75,10 +75,28 @@ def test_only_what_is_due_is_claimed_once(company: SimulatorClient) -> None:
     item = item_of(app(company.url))
     assert [row.pk for row in storage.claim(10)] == [item.pk]
     assert storage.claim(10) == []
-    Attachment.objects.update(lease_until=timezone.now())
+    Attachment.objects.update(owner_until=timezone.now())
     assert [row.tries for row in storage.claim(10)] == [2]
-    Attachment.objects.update(lease_until=None, due_at=timezone.now() + timedelta(seconds=60))
+    Attachment.objects.update(owner_until=None, due_at=timezone.now() + timedelta(seconds=60))
     assert storage.claim(10) == []
+
+
+def test_who_lost_a_file_to_another_worker_writes_nothing(company: SimulatorClient) -> None:
+    """The first worker's lease ran out: whatever it meets then, the other one's result stays, and its own bytes are deleted."""
+    account = app(company.url)
+    item_of(account, upload(company, account))
+    (first,) = storage.claim(10)
+    Attachment.objects.update(owner_until=timezone.now())
+    (second,) = storage.claim(10)
+    assert (second.fence, first.owner == second.owner) == (first.fence + 1, False)
+    storage.store(first, Upload("image", "late.png", "image/png", b"late"))
+    storage._failed(first, ChannelError("40007", Action.PERMANENT, "gone"))
+    found = Attachment.objects.get()
+    assert (found.state, found.file.name, found.error, found.owner) == ("pending", "", "", second.owner)
+    assert not default_storage.exists(first.file.name)
+    storage.fetch(second)
+    second.refresh_from_db()
+    assert (second.state, second.name, second.owner, second.owner_until) == ("ready", "照片.png", "", None)
 
 
 def test_a_dead_media_id_is_given_up_in_words(company: SimulatorClient) -> None:
@@ -95,7 +113,7 @@ def test_trouble_is_tried_again(company: SimulatorClient, kind: str) -> None:
     item = item_of(account, upload(company, account))
     company.fault("media/get", kind, seconds=0.1, status=502)
     fetched(item)
-    assert (item.state, item.tries, item.lease_until) == ("pending", 1, None)
+    assert (item.state, item.tries, item.owner_until) == ("pending", 1, None)
     assert item.error
     assert item.due_at > timezone.now()
     assert not storage.has_waiting()

@@ -38,7 +38,7 @@ from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox
 from bridge.runtime.worker import tasks
 from channels_wechat.contract.explanations import Action
-from channels_wechat.contract.messages import Content, Upload, Window
+from channels_wechat.contract.messages import Content, MediaItem, Upload, Window
 from tests.support import factories
 from tests.support.factories import (
     FAN,
@@ -228,11 +228,12 @@ def test_a_webhook_that_is_being_called_is_waited_for(account: ChannelAccount) -
 
 def test_a_file_that_waits_to_be_fetched_is_not() -> None:
     account = official()
-    hear(account, "", FAN, kind="image", media=(picture(),))
+    hear(account, "", FAN, kind="image", media=(MediaItem("image", "M1", fallback="https://a.cn/b", key="k"),))
     leave(account)
     router.route_waiting()
     assert erasure.run() == 1
-    assert (Attachment.objects.get().state, storage.claim(1)) == ("failed", [])
+    item = Attachment.objects.get()
+    assert (item.state, item.source, item.fallback, item.key, storage.claim(1)) == ("failed", "", "", "", [])
 
 
 def test_an_agent_that_is_at_it_is_stopped(account: ChannelAccount) -> None:
@@ -252,6 +253,19 @@ def test_a_file_that_is_being_fetched_is_waited_for() -> None:
     storage.store(item, Upload("image", "a.png", "image/png", b"late"))
     assert erasure.run() == 1
     assert stored_files() == []
+
+
+def test_what_is_fetched_after_the_erasure_is_not_kept() -> None:
+    """Whoever fetches it held it longer than the lease, so that the erasure did not wait."""
+    account = official()
+    hear(account, "", FAN, kind="image", media=(picture(),))
+    (item,) = storage.claim(1)
+    leave(account)
+    router.route_waiting()
+    Attachment.objects.update(owner_until=timezone.now())
+    assert erasure.run() == 1
+    storage.store(item, Upload("image", "a.png", "image/png", b"late"))
+    assert (Attachment.objects.get().state, stored_files()) == ("failed", [])
 
 
 def test_whoever_comes_back_within_a_second_is_new(account: ChannelAccount) -> None:

@@ -104,9 +104,9 @@ WITH given AS (
   ON CONFLICT DO NOTHING RETURNING id, uuid
 ), files AS (
   INSERT INTO bridge_attachment (uuid, message_id, position, kind, name, mime, size, file, source, fallback, key,
-    handle, state, error, tries, due_at)
+    handle, state, error, tries, due_at, owner, fence)
   SELECT (item.value->>'uuid')::uuid, stored.id, item.position - 1, item.value->>'kind', item.value->>'name', item.value->>'mime', 0, '',
-    item.value->>'source', item.value->>'fallback', item.value->>'key', '', 'pending', '', 0, given.now
+    item.value->>'source', item.value->>'fallback', item.value->>'key', '', 'pending', '', 0, given.now, '', 0
   FROM stored JOIN given USING (uuid), jsonb_array_elements(given.media) WITH ORDINALITY AS item(value, position)
 )
 SELECT uuid::text AS uuid, id FROM stored""",

@@ -1,4 +1,4 @@
-"""A turn as the parameters of a gateway method. Pure."""
+"""Makes the parameters of a gateway's method from a turn. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from openclaw.turns import Attachment, Policy, Turn
 
 
-def agent_params(turn: Turn, policy: Policy) -> Json:
+def make_agent_params(turn: Turn, policy: Policy) -> Json:
     params: Json = {
         "sessionKey": turn.session_key,
         "agentId": turn.agent_id,
@@ -25,29 +25,29 @@ def agent_params(turn: Turn, policy: Policy) -> Json:
         params["extraSystemPrompt"] = turn.extra_system_prompt
     if turn.attachments:
         _check_sizes(turn, policy)
-        params["attachments"] = [_attachment(item) for item in turn.attachments]
+        params["attachments"] = [_encode_attachment(item) for item in turn.attachments]
     return params
 
 
-def send_params(turn: Turn, policy: Policy) -> Json:
-    """`chat.send` takes no system prompt: it goes before the message."""
+def make_send_params(turn: Turn, policy: Policy) -> Json:
+    """Make the parameters of `chat.send`, which takes no system prompt: it is put before the message."""
     _check_sizes(turn, policy)
     return {
         "sessionKey": turn.session_key,
         "message": "\n\n".join(part for part in (turn.extra_system_prompt, turn.message) if part),
         "idempotencyKey": turn.idempotency_key,
         "timeoutMs": math.ceil(turn.timeout * 1000),
-        "attachments": [_attachment(item) for item in turn.attachments],
+        "attachments": [_encode_attachment(item) for item in turn.attachments],
     }
 
 
-def _attachment(item: Attachment) -> Json:
+def _encode_attachment(item: Attachment) -> Json:
     content = base64.b64encode(item.content).decode()
     return {"type": item.kind, "mimeType": item.mime, "fileName": item.name, "content": content}
 
 
 def _check_sizes(turn: Turn, policy: Policy) -> None:
-    """Refuse what the gateway would: it ends the whole connection, with all its turns, over a frame too long."""
+    """Raise `too_large` for what the gateway would refuse: it ends the connection, with all its turns, if a frame is too long."""
     for item in turn.attachments:
         if len(item.content) > (policy.image_bytes if item.kind == "image" else policy.attachment_bytes):
             raise GatewayError(Code.TOO_LARGE, f"{item.name}: {len(item.content)} bytes")

@@ -1,7 +1,7 @@
 """Asking agents over the WebSocket of an OpenClaw gateway.
 
-The owner connects, asks, and watches `closed`; there is no reconnecting in here. After a lost connection every open
-turn is asked for with `recover` on the next one: an answer, an error, or None when it is safe to ask again.
+The caller connects, asks, and watches `closed`; this module does not reconnect. After a lost connection the caller uses
+`recover` on the next one for every open turn: it gives the answer, an error, or None if it is safe to ask again.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from typing import Final
 import aiohttp
 
 from channels_wechat.contract.explanations import Action
-from openclaw.asking import agent_params, send_params
+from openclaw.asking import make_agent_params, make_send_params
 from openclaw.errors import Code, GatewayError
-from openclaw.frames import Json, record, text
+from openclaw.frames import Json, as_object, as_text
 from openclaw.reach import BODY_LIMIT, open_session, read_bounded
 from openclaw.reading import (
     Transcript,
     make_answer,
-    message_text,
     read_agents,
+    read_message_text,
     read_result,
     read_transcript,
     read_wait,
 )
-from openclaw.runs import SETTLED, Run
-from openclaw.session import is_ours
-from openclaw.turns import AgentInfo, Answer, Attachment, Endpoint, ForeignReply, Hello, MediaRef, Policy, Turn, Usage
-from openclaw.wire import CALL_TIMEOUT, Answers, Wire, address, receive
+from openclaw.runs import SETTLED_BY_EVENTS, Run
+from openclaw.session import is_bridge_session
+from openclaw.turns import AgentInfo, Answer, Attachment, Endpoint, Hello, MediaRef, Policy, ProactiveReply, Turn, Usage
+from openclaw.wire import CALL_TIMEOUT, ResponseQueue, Wire, make_url, receive_response
 
 __all__ = [
     "AgentInfo",
     "Answer",
     "Attachment",
     "Endpoint",
-    "ForeignReply",
+    "ProactiveReply",
     "GatewayClient",
     "Hello",
     "MediaRef",
@@ -51,50 +51,50 @@ __all__ = [
     "backoff",
 ]
 
-GRACE: Final = 30.0
-"""Seconds beyond a turn's own limit in which the gateway may still report that it ended the run."""
+GRACE_SECONDS: Final = 30.0
+"""Seconds after a turn's own limit in which the gateway may still report that it ended the run."""
 HISTORY_LIMIT: Final = 200
 HISTORY_CHARACTERS: Final = 500_000
-"""Of each text; without it the gateway cuts a text at 8000."""
-LATE_SECONDS: Final = 10.0
-"""How long the response to a run is still awaited that its events have settled: it brings what the run took."""
-POLL: Final = 1.0
-REMEMBERED_RUNS: Final = 10_000
-FOREIGN_LIMIT: Final = 500
-"""Replies that nobody asked for and whose transcript is being read; more than this at once is no agent that speaks."""
+"""The length of a text of the history; by default the gateway cuts each at 8000."""
+USAGE_WAIT_SECONDS: Final = 10.0
+"""Seconds to wait for the response to a run whose events have given the answer: the response has the usage."""
+POLL_SECONDS: Final = 1.0
+MAX_REMEMBERED_RUNS: Final = 10_000
+PROACTIVE_LIMIT: Final = 500
+"""Proactive replies whose transcript may be read at the same time. More at once do not come from a working agent."""
 
 OnPartial = Callable[[str], None]
 OnUsage = Callable[[Usage], None]
-OnForeign = Callable[[ForeignReply], None]
+OnProactive = Callable[[ProactiveReply], None]
 
 
 def backoff(attempt: int) -> float:
-    """Return the seconds before reconnect number `attempt` (from 0): 1 to 30, with jitter, so herds spread out."""
+    """Return the seconds before reconnect number `attempt` (from 0): 1 to 30, with jitter, so that not all reconnect at once."""
     return 0.25 + min(29.75, 2.0 ** min(attempt, 5)) * random.uniform(0.75, 1.0)  # noqa: S311 - not a secret
 
 
-def _ignore(_told: object) -> None:
-    """Stand in for a caller that wants no partial text, or no usage."""
+def _ignore_value(_value: object) -> None:
+    """The callback of a caller that needs no partial text, or no usage."""
 
 
-def _known(answer: Answer | None) -> Answer:
-    """What is not known is no empty answer, which would mean that the agent chose to say nothing."""
+def _require_answer(answer: Answer | None) -> Answer:
+    """Raise `answer_unknown` if there is no answer: an empty answer would mean that the agent chose to say nothing."""
     if answer is None:
         raise GatewayError(Code.ANSWER_UNKNOWN)
     return answer
 
 
-async def _after_acceptance(answers: Answers, seconds: float) -> Json:
-    """The next response that is more than the acceptance again, which says nothing new and is no end of the run."""
+async def _receive_after_acceptance(answers: ResponseQueue, seconds: float) -> Json:
+    """Return the next response that is not a repeated acceptance, which does not end the run."""
     ends = asyncio.get_running_loop().time() + seconds
     while True:
-        payload = await receive(answers, max(0.0, ends - asyncio.get_running_loop().time()))
+        payload = await receive_response(answers, max(0.0, ends - asyncio.get_running_loop().time()))
         if payload.get("status") != "accepted":
             return payload
 
 
 @contextlib.asynccontextmanager
-async def _within(seconds: float) -> AsyncIterator[None]:
+async def _time_limit(seconds: float) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -103,101 +103,109 @@ async def _within(seconds: float) -> AsyncIterator[None]:
 
 
 class GatewayClient:
-    """One connection. Create it inside a running event loop and `close` it."""
+    """One connection. Create it while the event loop runs, and `close` it."""
 
-    def __init__(self, endpoint: Endpoint, on_foreign: OnForeign | None = None, *, grace: float = GRACE) -> None:
+    def __init__(
+        self, endpoint: Endpoint, on_proactive: OnProactive | None = None, *, grace: float = GRACE_SECONDS
+    ) -> None:
         self.endpoint = endpoint
         self._grace = grace
-        self._on_foreign = on_foreign
-        self._wire = Wire(endpoint, self._event)
+        self._on_proactive = on_proactive
+        self._wire = Wire(endpoint, self._handle_event)
         self._runs: dict[str, Run] = {}
         self._policy = Policy()
-        self._known: OrderedDict[str, None] = OrderedDict()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._late: set[asyncio.Task[None]] = set()
-        self._names_runs = True
+        self._remembered_runs: OrderedDict[str, None] = OrderedDict()
+        self._proactive_tasks: set[asyncio.Task[None]] = set()
+        self._usage_tasks: set[asyncio.Task[None]] = set()
+        self._gives_run_ids = True
 
     @property
     def closed(self) -> asyncio.Event:
-        """Set when the connection is gone, whoever ended it."""
+        """Set when the connection has ended, whoever closed it."""
         return self._wire.closed
 
     @property
     def lost(self) -> GatewayError:
-        """Why the connection ended; its `retry_after` is the wait the gateway asked for."""
+        """Why the connection ended. Its `retry_after` is how long the gateway asked us to wait."""
         return self._wire.lost
 
     async def connect(self) -> Hello:
         hello = await self._wire.open()
         self._policy = hello.policy
-        self._names_runs = bool(hello.boot_id)  # both came with 2026.8
+        self._gives_run_ids = bool(hello.boot_id)  # gateways have both since 2026.8
         return hello
 
     async def close(self) -> None:
-        for task in (*self._tasks, *self._late):
+        for task in (*self._proactive_tasks, *self._usage_tasks):
             task.cancel()
         await self._wire.close()
 
     # --- turns --------------------------------------------------------------------------------------------------------
 
-    async def ask(self, turn: Turn, on_partial: OnPartial = _ignore, on_usage: OnUsage = _ignore) -> Answer:
-        """Run a turn and return the agent's answer; `on_partial` gets the whole text so far, again and again.
+    async def ask(self, turn: Turn, on_partial: OnPartial = _ignore_value, on_usage: OnUsage = _ignore_value) -> Answer:
+        """Run a turn and return the agent's answer; `on_partial` is called with the whole text so far, many times.
 
-        `on_usage` is called at most once, also for a run that failed, and perhaps up to LATE_SECONDS after the answer.
-        A cancelled `ask` leaves the run going; `abort` ends it.
+        `on_usage` is called at most once, also for a run that failed, and perhaps up to USAGE_WAIT_SECONDS after the answer.
+        The run goes on if `ask` is cancelled; `abort` ends it.
         """
         with self._follow(turn.idempotency_key, on_partial, on_usage) as run:
             try:
                 if any(item.kind == "file" for item in turn.attachments):
-                    return await self._ask_with_files(turn, run)
-                return await self._ask(turn, run)
+                    return await self._ask_by_chat(turn, run)
+                return await self._ask_by_agent(turn, run)
             except GatewayError as error:
-                raise await self._give_up(turn, error) from None
+                raise await self._abort_after_timeout(turn, error) from None
 
-    async def _ask(self, turn: Turn, run: Run) -> Answer:
+    async def _ask_by_agent(self, turn: Turn, run: Run) -> Answer:
         async with contextlib.AsyncExitStack() as request:
-            answers = await request.enter_async_context(self._wire.request("agent", agent_params(turn, self._policy)))
+            answers = await request.enter_async_context(
+                self._wire.request("agent", make_agent_params(turn, self._policy))
+            )
             run.answers = answers
-            payload = await receive(answers, CALL_TIMEOUT)
+            payload = await receive_response(answers, CALL_TIMEOUT)
             if payload.get("status") == "accepted":
-                payload = await _after_acceptance(answers, turn.timeout + self._grace)
-            if payload is SETTLED and run.answer:
-                self._start(self._await_usage(request.pop_all(), answers, run), self._late)
+                payload = await _receive_after_acceptance(answers, turn.timeout + self._grace)
+            if payload is SETTLED_BY_EVENTS and run.answer:
+                self._start_task(self._await_usage(request.pop_all(), answers, run), self._usage_tasks)
                 return run.answer
         if payload.get("status") == "in_flight":
-            return await self._end_of(turn, run)
+            return await self._await_end(turn, run)
         run.read_usage(payload)
-        return read_result(payload, run.seen)
+        return read_result(payload, run.event_summary)
 
-    async def _await_usage(self, request: contextlib.AsyncExitStack, answers: Answers, run: Run) -> None:
-        """The response to a run that is settled; that it does not come is no error."""
+    async def _await_usage(self, request: contextlib.AsyncExitStack, answers: ResponseQueue, run: Run) -> None:
+        """Wait for the response to a run whose answer is known, and report its usage. It is no error if none comes."""
         async with request:
             with contextlib.suppress(GatewayError):
-                run.read_usage(await receive(answers, LATE_SECONDS))
+                run.read_usage(await receive_response(answers, USAGE_WAIT_SECONDS))
 
-    async def _ask_with_files(self, turn: Turn, run: Run) -> Answer:
-        """Ask by `chat.send`, which lays the files into the agent's workspace; `agent` refuses all but images.
+    async def _ask_by_chat(self, turn: Turn, run: Run) -> Answer:
+        """Ask by `chat.send`, which puts the files into the agent's workspace; `agent` refuses all but images.
 
-        A busy session would mix a turn sent in this way into the run it is busy with, so it is waited for.
+        In a busy session the gateway would add the message to the current run, so we wait for its end first.
         """
-        params = send_params(turn, self._policy)
-        async with _within(turn.timeout):
+        params = make_send_params(turn, self._policy)
+        async with _time_limit(turn.timeout):
             while (await self.history(turn.session_key)).is_running:
-                await asyncio.sleep(POLL)
+                await asyncio.sleep(POLL_SECONDS)
         await self._wire.call("chat.send", params)
-        return await self._end_of(turn, run)
+        return await self._await_end(turn, run)
 
-    async def _end_of(self, turn: Turn, run: Run) -> Answer:
-        payload = await self._wait_payload(turn.idempotency_key, turn.timeout)
+    async def _await_end(self, turn: Turn, run: Run) -> Answer:
+        payload = await self._request_wait(turn.idempotency_key, turn.timeout)
         if "endedAt" not in payload:
             raise GatewayError(Code.TIMEOUT)
-        answer, history = read_wait(payload, run.seen), await self.history(turn.session_key)
-        run.use(history.usage_of(turn.idempotency_key))
-        found = history.answer_of(turn.idempotency_key) or history.outcome(turn.idempotency_key)
-        return found or run.final_answer or _known(answer or history.answer_ended_at(payload.get("endedAt")))
+        waited_answer, history = read_wait(payload, run.event_summary), await self.history(turn.session_key)
+        run.report_usage(history.sum_usage(turn.idempotency_key))
+        answer = history.find_answer(turn.idempotency_key) or history.find_outcome(turn.idempotency_key)
+        return (
+            answer
+            or run.final_answer
+            or _require_answer(waited_answer or history.find_answer_ended_at(payload.get("endedAt")))
+        )
 
-    async def _give_up(self, turn: Turn, error: GatewayError) -> GatewayError:
-        """End a run that outlasted its limit; only if the gateway confirms is the outcome known."""
+    async def _abort_after_timeout(self, turn: Turn, error: GatewayError) -> GatewayError:
+        """Abort a run that took too long, and return the error. The outcome is known only if the gateway confirms the abort."""
         if error.code is not Code.TIMEOUT or error.action is not Action.UNKNOWN:
             return error
         with contextlib.suppress(GatewayError):
@@ -206,67 +214,69 @@ class GatewayClient:
         return GatewayError(Code.TIMEOUT)
 
     async def wait(self, run_id: str, timeout: float) -> Answer:
-        """Wait for a run of this boot. Raise `timeout` (unknown) also for a run the gateway does not know."""
-        self._remember(run_id)
-        payload = await self._wait_payload(run_id, timeout)
+        """Wait for a run that began since the gateway started. Raise `timeout` (unknown) also for a run that the gateway does not know."""
+        self._remember_run(run_id)
+        payload = await self._request_wait(run_id, timeout)
         if "endedAt" not in payload:
             raise GatewayError(Code.TIMEOUT, "the run has not ended, or the gateway does not know it")
-        return _known(read_wait(payload))
+        return _require_answer(read_wait(payload))
 
-    async def _wait_payload(self, run_id: str, timeout: float) -> Json:
+    async def _request_wait(self, run_id: str, timeout: float) -> Json:
         params = {"runId": run_id, "timeoutMs": max(1, math.ceil(timeout * 1000))}
         return await self._wire.call("agent.wait", params, timeout=timeout + self._grace)
 
-    async def recover(self, turn: Turn, on_partial: OnPartial = _ignore, on_usage: OnUsage = _ignore) -> Answer | None:
+    async def recover(
+        self, turn: Turn, on_partial: OnPartial = _ignore_value, on_usage: OnUsage = _ignore_value
+    ) -> Answer | None:
         """Find out what became of a turn whose connection was lost, on the same boot or after a restart.
 
-        A run that is still going, or that a restarted gateway resumes (under another run id, one session after the
-        other), is waited for. None means that no answer exists and none will come: ask again with a new key.
-        Raise the error of a run that is known to have failed, and `timeout` (unknown) when it is still going after
-        the turn's time. What only keeps us from finding out is unknown too: it says nothing of the run. Raise
-        `answer_unknown` where the turn ran on a gateway that does not say what it answered.
+        Wait for a run that has not ended, or that a restarted gateway resumes (with another run id, one session after the
+        other). None means that there is no answer and none will come: ask again with a new key. Raise the error of a run
+        that failed, and `timeout` (unknown) if it has not ended after the turn's time. An error of this request itself is
+        raised as unknown too, because it says nothing about the run. Raise `answer_unknown` if the turn ran on a gateway
+        that does not tell the answer.
         """
         with self._follow(turn.idempotency_key, on_partial, on_usage) as run:
-            async with _within(turn.timeout + self._grace):
+            async with _time_limit(turn.timeout + self._grace):
                 try:
                     return await self._recover(turn, run)
                 except GatewayError as error:
-                    in_doubt = error.action in (Action.RETRY, Action.WAIT) and error.code is not Code.RUN_FAILED
-                    raise error.fresh(Action.UNKNOWN if in_doubt else None) from None
+                    is_unknown = error.action in (Action.RETRY, Action.WAIT) and error.code is not Code.RUN_FAILED
+                    raise error.fresh(Action.UNKNOWN if is_unknown else None) from None
 
     async def _recover(self, turn: Turn, run: Run) -> Answer | None:
         key = turn.idempotency_key
         while True:
-            payload = await self._wait_payload(key, POLL)
+            payload = await self._request_wait(key, POLL_SECONDS)
             history = await self.history(turn.session_key)
-            if answer := history.outcome(key):
-                run.use(history.usage_of(answer.run_id))
+            if answer := history.find_outcome(key):
+                run.report_usage(history.sum_usage(answer.run_id))
                 return answer
             if "endedAt" in payload:
-                return run.final_answer or _known(
-                    read_wait(payload, run.seen) or history.answer_ended_at(payload["endedAt"])
+                return run.final_answer or _require_answer(
+                    read_wait(payload, run.event_summary) or history.find_answer_ended_at(payload["endedAt"])
                 )
             if not self._may_still_answer(history, key):
                 break
-        if not self._names_runs and history.was_asked(turn.message):
+        if not self._gives_run_ids and history.was_asked(turn.message):
             raise GatewayError(Code.ANSWER_UNKNOWN)
         return None
 
     def _may_still_answer(self, history: Transcript, run_id: str) -> bool:
         if run_id in history.active_runs() or history.is_pending(run_id):
             return True
-        return history.is_running and (history.turn(run_id) is not None or not self._names_runs)
+        return history.is_running and (history.find_turn(run_id) is not None or not self._gives_run_ids)
 
     async def abort(self, session_key: str, run_id: str = "") -> bool:
-        """Stop a run, or all runs of the session; tell whether one was running."""
+        """Stop a run, or all runs of the session. Return whether one was running."""
         params = {"sessionKey": session_key} | ({"runId": run_id} if run_id else {})
         return bool((await self._wire.call("chat.abort", params)).get("aborted"))
 
     async def warm_up(self, agent_id: str, boot_id: str) -> None:
-        """Let a gateway that has just started load what a turn needs, which takes it seconds; no model is asked.
+        """Make a gateway that has just started load what a turn needs, which takes seconds. No model is asked.
 
-        `/status` is a command that the gateway answers itself. Its session is no conversation of ours, so what it says is
-        heard by nobody. The key makes a repetition for the same boot harmless.
+        `/status` is a command that the gateway answers itself. Its session belongs to no conversation, so the answer is
+        ignored. Because of its key, a repetition for the same start of the gateway does nothing.
         """
         session_key = f"agent:{agent_id}:bridge:warmup"
         params = {"sessionKey": session_key, "message": "/status", "idempotencyKey": f"warmup-{boot_id}"}
@@ -293,18 +303,18 @@ class GatewayClient:
             raise
         if payload.get("encoding") == "base64":
             try:
-                return base64.b64decode(text(payload.get("data")))
+                return base64.b64decode(as_text(payload.get("data")))
             except ValueError:
-                raise GatewayError(Code.MEDIA_GONE, "what came is not base64") from None
-        return await self._fetch(text(payload.get("url")))
+                raise GatewayError(Code.MEDIA_GONE, "the artifact is not base64") from None
+        return await self._fetch_artifact(as_text(payload.get("url")))
 
-    async def _fetch(self, path: str) -> bytes:
-        """Get a short-lived address of the gateway itself; another host's is not ours to open here."""
+    async def _fetch_artifact(self, path: str) -> bytes:
+        """Fetch a temporary address of the gateway itself. An address of another host is refused."""
         if not path.startswith("/") or path.startswith("//"):
             raise GatewayError(Code.MEDIA_GONE, "the artifact has no address on the gateway")
         headers = {"Authorization": f"Bearer {self.endpoint.token}"}
         try:
-            url = address(self.endpoint.base_url, "http") + path
+            url = make_url(self.endpoint.base_url, "http") + path
             limit = aiohttp.ClientTimeout(total=CALL_TIMEOUT)
             async with open_session(self.endpoint, limit) as http, http.get(url, headers=headers) as response:
                 if response.status != 200:
@@ -317,41 +327,49 @@ class GatewayClient:
 
     @contextlib.contextmanager
     def _follow(self, run_id: str, on_partial: OnPartial, on_usage: OnUsage) -> Iterator[Run]:
-        self._remember(run_id)
+        self._remember_run(run_id)
         self._runs[run_id] = run = Run(run_id, on_partial, on_usage)
         try:
             yield run
         finally:
             self._runs.pop(run_id, None)
 
-    def _remember(self, run_id: str) -> None:
-        self._known[run_id] = None
-        if len(self._known) > REMEMBERED_RUNS:
-            self._known.popitem(last=False)
+    def _remember_run(self, run_id: str) -> None:
+        self._remembered_runs[run_id] = None
+        if len(self._remembered_runs) > MAX_REMEMBERED_RUNS:
+            self._remembered_runs.popitem(last=False)
 
-    def _event(self, name: str, payload: Json) -> None:
+    def _handle_event(self, name: str, payload: Json) -> None:
         if name not in ("chat", "agent"):
             return
-        run_id = text(payload.get("runId"))
+        run_id = as_text(payload.get("runId"))
         if run := self._runs.get(run_id):
             run.read(name, payload)
-        elif name == "chat" and payload.get("state") == "final" and run_id not in self._known and self._on_foreign:
-            session_key = text(payload.get("sessionKey"))
-            if is_ours(session_key) and len(self._tasks) < FOREIGN_LIMIT:
-                self._remember(run_id)  # one reply per run, also when its event comes twice
-                self._start(self._foreign(session_key, run_id, record(payload.get("message"))), self._tasks)
+        elif (
+            name == "chat"
+            and payload.get("state") == "final"
+            and run_id not in self._remembered_runs
+            and self._on_proactive
+        ):
+            session_key = as_text(payload.get("sessionKey"))
+            if is_bridge_session(session_key) and len(self._proactive_tasks) < PROACTIVE_LIMIT:
+                self._remember_run(run_id)  # so that a second event of this run sends no second message
+                self._start_task(
+                    self._deliver_proactive(session_key, run_id, as_object(payload.get("message"))),
+                    self._proactive_tasks,
+                )
 
-    def _start(self, work: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) -> None:
+    def _start_task(self, work: Coroutine[None, None, None], tasks: set[asyncio.Task[None]]) -> None:
         task = asyncio.create_task(work)
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    async def _foreign(self, session_key: str, run_id: str, message: Json) -> None:
-        """Hand over the agent's own message; the transcript tells media and what the run resumes."""
+    async def _deliver_proactive(self, session_key: str, run_id: str, message: Json) -> None:
+        """Pass on a proactive message. The transcript has its files, and the run that it resumes."""
         try:
             history = await self.history(session_key)
         except GatewayError:
             history = read_transcript({})
-        answer = history.answer_of(run_id) or make_answer(message_text(message), (), (), run_id)
-        if self._on_foreign and (answer.text or answer.media):
-            self._on_foreign(ForeignReply(session_key, run_id, answer, history.interrupted_by(run_id)))
+        answer = history.find_answer(run_id) or make_answer(read_message_text(message), (), (), run_id)
+        if self._on_proactive and (answer.text or answer.media):
+            self._on_proactive(ProactiveReply(session_key, run_id, answer, history.find_interrupted_run(run_id)))

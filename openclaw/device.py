@@ -70,5 +70,5 @@ class Device:
 
 
 def approve_command(request_id: str) -> str:
-    """Return what staff run on the gateway's host to let this bridge in."""
+    """Return the command that staff run on the gateway's host to approve this bridge's device."""
     return f"openclaw devices approve {request_id}"

@@ -1,4 +1,4 @@
-"""What can go wrong between us and an OpenClaw gateway, and what to do about it.
+"""The errors of a connection to an OpenClaw gateway, and what to do about each.
 
 One table says, for every named error, what the owner of the connection does next, why it happened and what staff do.
 """
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
 DETAIL_LIMIT: Final = 500
-"""Characters of `detail` that are kept: enough for the gateway's own message, too little to flood a log line."""
+"""Characters of `detail` that are kept: enough for the gateway's own message, and not too many for a line of the log."""
 
 
 LONGEST_WAIT: Final = 24 * 3600.0
-"""Seconds; a gateway that asks for more is asked again after them, for a wrong number must not silence it for years."""
+"""Seconds. A gateway that asks for a longer wait is asked again after this, because a wrong number must not stop it for years."""
 _REQUEST_ID: Final = re.compile(r"[\w-]{1,100}", re.ASCII)
-"""Staff paste it into a shell on the gateway's host."""
+"""Only these characters, because staff paste the id into a shell on the gateway's host."""
 
 
-READ_LIMIT: Final = 2 * DETAIL_LIMIT
-"""Characters that are looked through: what a pattern does with a megabyte would hold up every gateway's turns."""
+SCAN_LIMIT: Final = 2 * DETAIL_LIMIT
+"""Characters that are searched: to search a megabyte with a pattern would delay the turns of every gateway."""
 
 
 class Code(StrEnum):
@@ -237,32 +237,33 @@ def explain(code: str, params: Mapping[str, str]) -> str:
     """
     row = EXPLANATIONS.get(code)
     sentence = row.text(params) if row else ""
-    detail = detail_of(params)
+    detail = read_detail(params)
     return f"{sentence} ({code}{': ' + detail if detail else ''})".strip()
 
 
-def detail_of(params: Mapping[str, str]) -> str:
+def read_detail(params: Mapping[str, str]) -> str:
+    """Return the detail of stored parameters: the bridge's words for a failure of the network, or the gateway's own text."""
     failure = params.get("failure", "")
     return str(FAILURES.get(failure, failure)) or params.get("detail", "")
 
 
 _ADVICE: Final = re.compile(r"\b(?:usually temporary|try(?:ing)? again|retry(?:ing)?)\b", re.IGNORECASE)
-_ENDS: Final = re.compile(r"[.!?]+|(?=\n)|\Z")
-"""Of the sentence that gives advice; it begins behind one of `_BEFORE`."""
-_BEFORE: Final = ".!?:;()\n"
+_SENTENCE_END: Final = re.compile(r"[.!?]+|(?=\n)|\Z")
+"""The end of a sentence that gives advice. The sentence starts after one of `_SENTENCE_BORDERS`."""
+_SENTENCE_BORDERS: Final = ".!?:;()\n"
 
 
 def without_advice(detail: str) -> str:
-    """What the gateway said without its advice to the people in its own chat ("This is usually temporary — try again shortly."):
-    whether a turn is tried again is decided here, and said beside it. The whole where it is nothing else.
+    """Remove the gateway's advice to people in its own chat ("This is usually temporary — try again shortly."), because the
+    bridge decides whether a turn is tried again, and says so itself. A text that is nothing but advice stays as it is.
     """
-    kept, at = "", 0
-    while found := _ADVICE.search(detail, at):
-        begin = max(at, *(detail.rfind(mark, at, found.start()) + 1 for mark in _BEFORE))
-        kept += detail[at:begin].rstrip()
-        ends = _ENDS.search(detail, found.end())
-        at = ends.end() if ends else len(detail)
-    return (kept + detail[at:]).strip() or detail
+    kept, position = "", 0
+    while advice := _ADVICE.search(detail, position):
+        start = max(position, *(detail.rfind(mark, position, advice.start()) + 1 for mark in _SENTENCE_BORDERS))
+        kept += detail[position:start].rstrip()
+        end = _SENTENCE_END.search(detail, advice.end())
+        position = end.end() if end else len(detail)
+    return (kept + detail[position:]).strip() or detail
 
 
 class GatewayError(Exception):
@@ -288,13 +289,13 @@ class GatewayError(Exception):
         if isinstance(detail, ConnectionFailure):
             values = {"failure": str(detail)}
         else:
-            values = {"detail": without_advice(detail[:READ_LIMIT])[:DETAIL_LIMIT]}
+            values = {"detail": without_advice(detail[:SCAN_LIMIT])[:DETAIL_LIMIT]}
         values["request_id"] = self.request_id
         self.params = {name: value for name, value in values.items() if value}
         super().__init__(f"{code}: {self.detail}" if detail else str(code))
 
     def fresh(self, action: Action | None = None) -> GatewayError:
-        """Return an equal error to raise: one cause may end many turns, and each raise writes its own traceback."""
+        """Return an equal error to raise: one cause may end many turns, and Python adds a traceback to the error at each raise."""
         failure = self.params.get("failure")
         return GatewayError(
             self.code,
@@ -306,7 +307,7 @@ class GatewayError(Exception):
 
     @property
     def detail(self) -> str:
-        return detail_of(self.params)
+        return read_detail(self.params)
 
     @property
     def explained(self) -> str:

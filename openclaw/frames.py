@@ -1,4 +1,4 @@
-"""JSON that a gateway sends, taken for what it is and no more: nothing here raises for a wrong shape."""
+"""Reads values out of the JSON that a gateway sends. A value of another type than expected is read as empty, and raises nothing."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from channels_wechat.contract.text import clean_json
 Json = dict[str, Any]
 
 LARGEST_NUMBER: Final = 2**53
-"""Beyond it JSON's numbers are not exact: no moment in milliseconds and no size in bytes comes near."""
+"""JSON numbers beyond this are not exact. No time in milliseconds and no size in bytes comes near it."""
 LONGEST_MS: Final = 1e12
-"""Thirty years; no calendar can add what is beyond all measure."""
+"""Thirty years. Python cannot add a much longer time to a date."""
 
 
-def decode(data: str | bytes) -> Json:
-    """The object in a frame or a body, with every text fit to be stored. Raise ValueError for anything else."""
+def decode_object(data: str | bytes) -> Json:
+    """Return the object in a frame or a body, with texts that can be stored. Raise ValueError for anything else."""
     try:
-        return record(clean_json(json.loads(data)))
+        return as_object(clean_json(json.loads(data)))
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
-def number(value: object) -> float | None:
-    """A number that one can count with, or None: JSON of Python also has NaN, infinity and integers of any length."""
+def as_number(value: object) -> float | None:
+    """Return a finite number, or None: Python also reads NaN, infinity and integers of any length from JSON."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if abs(value) <= LARGEST_NUMBER and math.isfinite(value) else None
 
 
-def record(value: object) -> Json:
+def as_object(value: object) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def records(value: object) -> list[Json]:
+def as_objects(value: object) -> list[Json]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def text(value: object) -> str:
+def as_text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def seconds(milliseconds: object) -> float | None:
-    found = number(milliseconds)
-    return found / 1000 if found is not None and 0 <= found <= LONGEST_MS else None
+def as_seconds(milliseconds: object) -> float | None:
+    amount = as_number(milliseconds)
+    return amount / 1000 if amount is not None and 0 <= amount <= LONGEST_MS else None

@@ -1,4 +1,4 @@
-"""An OpenClaw gateway: where agents live."""
+"""An OpenClaw gateway, which runs agents."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
     from accounts.health import Health
 
-OF_ONE_ADDRESS = ("device_key", "device_token", "boot_id", "version")
+FIELDS_OF_ONE_ADDRESS = ("device_key", "device_token", "boot_id", "version")
 
 
 class Gateway(HealthMixin, LeaseMixin):
     """One connector at a time holds the connection to it."""
 
-    # What is encrypted here opens in the row with this key only.
+    # The encrypted fields can be decrypted only in the row with this key.
     key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     name = models.CharField(_("name"), max_length=100, unique=True)
     base_url = models.URLField(
@@ -73,44 +73,46 @@ class Gateway(HealthMixin, LeaseMixin):
         return self.name
 
     def save(self, *, update_fields: Iterable[str] | None = None, **options: Any) -> None:
-        """At another address the device key and what that gateway gave us are forgotten: they were made for the one before."""
+        """Save. If the address has changed, clear the device key and what the gateway gave the bridge: they belong to the old address."""
         if self._stored_address and leads_elsewhere(self._stored_address, self.base_url):
             self.device_key = self.device_token = self.boot_id = self.version = ""
-            update_fields = None if update_fields is None else {*update_fields, *OF_ONE_ADDRESS}
+            update_fields = None if update_fields is None else {*update_fields, *FIELDS_OF_ONE_ADDRESS}
         super().save(update_fields=update_fields, **options)
         self._stored_address = self.base_url
 
     @classmethod
     def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any], **options: Any) -> Self:
-        found = super().from_db(db, field_names, values, **options)
-        found._stored_address, found._stored_name = (found.__dict__.get(name, "") for name in ("base_url", "name"))
-        return found
+        gateway = super().from_db(db, field_names, values, **options)
+        gateway._stored_address, gateway._stored_name = (
+            gateway.__dict__.get(name, "") for name in ("base_url", "name")
+        )
+        return gateway
 
     def clean(self) -> None:
-        """The address without a slash at its end. Raises ValidationError by field."""
+        """Check the name and the address, and remove a slash at its end. Raises ValidationError by field."""
         self._check_name()
         self.base_url = without_invisible(self.base_url).rstrip("/")
         try:
             check_address(self.base_url, guard())
-        except ValidationError as wrong:
-            raise ValidationError({"base_url": wrong.messages}) from wrong
+        except ValidationError as error:
+            raise ValidationError({"base_url": error.messages}) from error
 
     def _check_name(self) -> None:
-        """Names tell gateways apart in every list and filter, so a new one may not look like another's. Raises ValidationError."""
+        """Check that a new name does not look like another gateway's: lists and filters show only names. Raises ValidationError."""
         if self.name == self._stored_name:
             return
-        given, self.name = self.name, one_line(self.name)
-        if given and not self.name:
+        old_name, self.name = self.name, one_line(self.name)
+        if old_name and not self.name:
             raise ValidationError({"name": NOTHING_SEEN})
         others = Gateway.objects.exclude(pk=self.pk).values_list("name", flat=True)
-        if alike := next((name for name in others if as_seen(name) == as_seen(self.name)), ""):
-            text = _now("There is a gateway with this name already: “%(name)s”.")
-            raise ValidationError({"name": text % {"name": alike}})
+        if similar := next((name for name in others if as_seen(name) == as_seen(self.name)), ""):
+            message = _now("There is a gateway with this name already: “%(name)s”.")
+            raise ValidationError({"name": message % {"name": similar}})
 
     def needs_token_for(self, address: str) -> bool:
         """Whether the stored token was entered for another scheme, host or port than this address has."""
         return bool(self.pk and self.token and leads_elsewhere(self.base_url, address))
 
     def set_state_as_holder(self, state: Health, code: str = "", reason: str = "") -> bool:
-        """`set_state` of a connector; nothing is written where another one took the gateway over since this row was read."""
+        """Set the state as the connector that holds the lease. Write nothing if another took the gateway since this row was read."""
         return self.set_state(state, code, reason, self.as_held())

@@ -1,4 +1,4 @@
-"""The way to a gateway: only to addresses that may be reached, never on to where a redirect points, and answers within bounds."""
+"""Opens HTTP sessions to a gateway: only to allowed addresses, without following redirects, and with a limit for the size of answers."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
     from openclaw.turns import Endpoint
 
-# Where nobody said what may be reached: everything but link-local and metadata addresses.
-ANYWHERE: Final = ("0.0.0.0/0", "::/0")
+# Used if the caller named no addresses: everything is allowed but link-local and metadata addresses.
+ALL_NETWORKS: Final = ("0.0.0.0/0", "::/0")
 FRAME_LIMIT: Final = 64 * 2**20
-"""Bytes of a frame. A gateway takes and sends 25 MiB at most; an artifact in base64 comes in one."""
+"""Bytes of a frame. A gateway takes and sends at most 25 MiB; a whole artifact in base64 comes in one frame."""
 BODY_LIMIT: Final = 64 * 2**20
 ERROR_LIMIT: Final = 2**20
-CHUNK: Final = 2**16
+CHUNK_BYTES: Final = 2**16
 
 
 def open_session(endpoint: Endpoint, timeout: aiohttp.ClientTimeout | None = None) -> aiohttp.ClientSession:
-    """A session for this gateway alone. Raises GatewayError where its address is one that may not be reached."""
-    resolver = _Resolver(endpoint)
+    """Open a session for this gateway only. Raises GatewayError if its address is not allowed."""
+    resolver = _GuardedResolver(endpoint)
     resolver.check_literal()
     tracing = aiohttp.TraceConfig()
     tracing.on_request_redirect.append(_refuse_redirect)
@@ -47,19 +47,19 @@ def open_session(endpoint: Endpoint, timeout: aiohttp.ClientTimeout | None = Non
     )
 
 
-async def read_bounded(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """The body. Raises GatewayError `answer_too_large` beyond `most` bytes."""
+async def read_bounded(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    """Return the body. Raises GatewayError `answer_too_large` if it is longer than `max_bytes`."""
     parts, size = [], 0
-    async for part in response.content.iter_chunked(CHUNK):
+    async for part in response.content.iter_chunked(CHUNK_BYTES):
         parts.append(part)
         size += len(part)
-        if size > most:
-            raise GatewayError(Code.ANSWER_TOO_LARGE, f"a body of more than {most} bytes")
+        if size > max_bytes:
+            raise GatewayError(Code.ANSWER_TOO_LARGE, f"a body of more than {max_bytes} bytes")
     return b"".join(parts)
 
 
-def why_failed(error: Exception) -> ConnectionFailure:
-    """The cause of a connection that failed, which staff read in words: the name of a class says nothing to them."""
+def find_failure(error: Exception) -> ConnectionFailure:
+    """Return why a connection failed. Staff read it in words, because the name of an exception class would tell them nothing."""
     numbers = {getattr(error, "errno", None), *map(int, re.findall(r"Errno (\d+)", str(error)))}
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
         return ConnectionFailure.NOT_SECURE
@@ -77,15 +77,15 @@ def why_failed(error: Exception) -> ConnectionFailure:
 
 
 async def _refuse_redirect(
-    _session: aiohttp.ClientSession, _context: SimpleNamespace, found: aiohttp.TraceRequestRedirectParams
+    _session: aiohttp.ClientSession, _context: SimpleNamespace, redirect: aiohttp.TraceRequestRedirectParams
 ) -> None:
-    """Before aiohttp follows: the token and what people wrote go to no host that staff did not enter."""
-    found.response.close()
-    raise GatewayError(Code.REDIRECTED, f"HTTP {found.response.status}")
+    """Called before aiohttp follows a redirect. The token and the messages may only go to the host that staff entered."""
+    redirect.response.close()
+    raise GatewayError(Code.REDIRECTED, f"HTTP {redirect.response.status}")
 
 
-class _Resolver(AbstractResolver):
-    """Gives aiohttp the addresses that the guard let through, so that it connects to what was checked."""
+class _GuardedResolver(AbstractResolver):
+    """Gives aiohttp the addresses that the guard allowed, so that it connects to an address that was checked."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         parts = urlsplit(endpoint.base_url)
@@ -93,31 +93,31 @@ class _Resolver(AbstractResolver):
         self._port = parts.port or (443 if self._secure else 80)
         allowed = endpoint.private_hosts
         if allowed is None:
-            allowed = tuple(f"{f'[{net}]' if ':' in net else net}:*" for net in ANYWHERE)
+            allowed = tuple(f"{f'[{net}]' if ':' in net else net}:*" for net in ALL_NETWORKS)
         self._guard = Guard(allowed)
 
     def check_literal(self) -> None:
-        """aiohttp asks no resolver about an address in numbers."""
+        """Check a host that is an IP address: aiohttp does not ask the resolver about it."""
         with suppress(ValueError):
             ipaddress.ip_address(self._host)
-            self._reachable(self._host, self._port)
+            self._resolve_allowed(self._host, self._port)
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        found = await asyncio.get_running_loop().run_in_executor(None, self._reachable, host, port)
-        return [_result(host, address, port) for address in found]
+        addresses = await asyncio.get_running_loop().run_in_executor(None, self._resolve_allowed, host, port)
+        return [_make_result(host, address, port) for address in addresses]
 
-    def _reachable(self, host: str, port: int) -> list[str]:
+    def _resolve_allowed(self, host: str, port: int) -> list[str]:
         try:
             return self._guard.resolve(host, port, secure=self._secure)
-        except ChannelError as refused:
-            raise GatewayError(Code.FORBIDDEN_ADDRESS, str(refused.text)) from None
+        except ChannelError as error:
+            raise GatewayError(Code.FORBIDDEN_ADDRESS, str(error.text)) from None
 
     async def close(self) -> None:
         """Nothing is kept open."""
 
 
-def _result(host: str, address: str, port: int) -> ResolveResult:
+def _make_result(host: str, address: str, port: int) -> ResolveResult:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     return ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)

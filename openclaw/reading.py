@@ -1,6 +1,6 @@
-"""What the gateway's frames mean: errors by name, answers, rows of a transcript. Pure.
+"""Reads the gateway's frames: errors, answers, rows of a transcript. Pure.
 
-Field names and values were seen on the gateways 2026.9.6, 2026.8.2 and 2026.7.35.
+Field names and values are those of the gateways 2026.9.6, 2026.8.2 and 2026.7.35.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from channels_wechat.contract.explanations import Action
-from openclaw.errors import READ_LIMIT, Code, GatewayError
-from openclaw.frames import Json, number, record, records, seconds, text
+from openclaw.errors import SCAN_LIMIT, Code, GatewayError
+from openclaw.frames import Json, as_number, as_object, as_objects, as_seconds, as_text
 from openclaw.turns import AgentInfo, Answer, Hello, MediaRef, Policy, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-SILENT: Final = "NO_REPLY"
-SILENCE: Final = "silent"
+SILENT_TEXT: Final = "NO_REPLY"
+SILENT_DISPOSITION: Final = "silent"
 """`terminalReply.disposition` of a run whose agent said NO_REPLY."""
-ABORTED: Final = ("rpc", "aborted", "abort", "user")
-"""`stopReason` of a run that somebody broke off."""
-FAILED: Final = ("error", "timeout")
-"""`status` of a run that gave no answer; "ok" is the only other end that a gateway was seen to name."""
+ABORTED_REASONS: Final = ("rpc", "aborted", "abort", "user")
+"""`stopReason` of a run that somebody stopped."""
+FAILED_STATUS: Final = ("error", "timeout")
+"""`status` of a run that gave no answer. The only other status at the end of a run is "ok"."""
 WAIT_LIMIT: Final = 4095
-"""Characters of an answer in `terminalReply`; a longer one ends there, with an ellipsis."""
-_CUT_SHORT: Final = "\n...(truncated)..."
-"""What `chat.history` puts at the end of a text that is longer than its `maxChars`."""
+"""Characters of an answer in `terminalReply`. A longer one is cut there and ends with an ellipsis."""
+_CUT_MARK: Final = "\n...(truncated)..."
+"""What `chat.history` appends to a text that it cut at its `maxChars`."""
 RESUMED_BY: Final = "main_session_restart_recovery"
 """`provenance.sourceTool` of the user row by which a restarted gateway continues an interrupted turn."""
 
@@ -35,11 +35,11 @@ NAME_LIMIT: Final = 200
 """Characters of a name that a gateway gives an agent or a model."""
 MOST_AGENTS: Final = 500
 LONGEST_REFUSAL: Final = 3600.0
-"""Seconds for which a gateway that refuses a request is believed: asked too early, it refuses once more."""
+"""Seconds. A gateway may ask for a longer wait; a request that comes too early is only refused once more."""
 LONGEST_TICK: Final = 300.0
-"""Seconds between two signs of life; whoever announces longer ones would be taken for alive long after its end."""
-SAME_END_MS: Final = 2000
-"""The end of a run stands in two places that are written one after the other."""
+"""Seconds between two ticks. With a longer interval the end of a connection would be noticed too late."""
+MAX_END_DIFFERENCE_MS: Final = 2000
+"""How far the two times may differ that a gateway writes for the end of a run, one after the other."""
 
 _FAILURE_TEXTS: Final = frozenset(
     {
@@ -48,15 +48,15 @@ _FAILURE_TEXTS: Final = frozenset(
         "⚠️ Agent couldn't generate a response. Please try again.",
     }
 )
-"""Sentences the gateway puts where a reply is missing (`gateway-error-details` of its source)."""
+"""Sentences that the gateway writes in place of a missing reply (`gateway-error-details` of its source)."""
 
 _COOLDOWN: Final = re.compile(r"retry after about (\d{1,6}) (second|minute|hour)", re.IGNORECASE)
-"""A gateway whose model refused its key leaves the model alone for a while, and says so in words only."""
+"""A gateway whose model refused the key does not ask that model for a while, and says so only in this sentence."""
 
 _MEDIA_LINE: Final = re.compile(r"^[ \t]*MEDIA:[ \t]*(\S.*)$\n?", re.M)
 _PERMANENT_REASONS: Final = frozenset({"format", "auth", "auth_permanent", "billing", "model_not_found"})
 _DEVICE_FAULTS: Final = frozenset({"DEVICE_IDENTITY_REQUIRED", "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"})
-_AGENT_GONE: Final = re.compile(
+_UNKNOWN_AGENT: Final = re.compile(
     r"unknown agent|agent .* (no longer exists|not found)|belongs to \"[^\"]*\", not", re.IGNORECASE
 )
 
@@ -65,28 +65,30 @@ _AGENT_GONE: Final = re.compile(
 
 
 def read_error(error: Json) -> GatewayError:
-    """Name the `error` of a response frame."""
-    details = record(error.get("details"))
-    message = text(error.get("message"))[:READ_LIMIT]
-    wait = seconds(error.get("retryAfterMs", details.get("retryAfterMs")))
-    code = _code(text(error.get("code")), text(details.get("code")), text(details.get("reason")), message)
+    """Return the error for the `error` of a response frame."""
+    details = as_object(error.get("details"))
+    message = as_text(error.get("message"))[:SCAN_LIMIT]
+    wait = as_seconds(error.get("retryAfterMs", details.get("retryAfterMs")))
+    code = _choose_code(
+        as_text(error.get("code")), as_text(details.get("code")), as_text(details.get("reason")), message
+    )
     if wait is None and code in (Code.STARTING, Code.DRAINING, Code.LOCKED_OUT):
         wait = 300.0 if code is Code.LOCKED_OUT else 1.0
-    request_id = text(details.get("requestId")) if code is Code.PAIRING_REQUIRED else ""
+    request_id = as_text(details.get("requestId")) if code is Code.PAIRING_REQUIRED else ""
     wait = None if wait is None else min(wait, LONGEST_REFUSAL)
     return GatewayError(code, message, retry_after=wait, request_id=request_id)
 
 
-def _code(code: str, detail: str, reason: str, message: str) -> Code:
-    if named := _NAMED.get(detail) or _NAMED.get(reason) or _NAMED.get(code):
-        return named
+def _choose_code(code: str, detail: str, reason: str, message: str) -> Code:
+    if known := _NAMED.get(detail) or _NAMED.get(reason) or _NAMED.get(code):
+        return known
     if detail in _DEVICE_FAULTS:
         return Code.MISSING_SCOPE
     if detail.startswith(("AUTH_", "DEVICE_")):
         return Code.BAD_TOKEN
     if code == "UNAVAILABLE":
         return Code.DRAINING if re.search(r"drain|restart|shutting down|suspend", message, re.I) else Code.UNAVAILABLE
-    if _AGENT_GONE.search(message):
+    if _UNKNOWN_AGENT.search(message):
         return Code.UNKNOWN_AGENT
     return Code.MISSING_SCOPE if "missing scope" in message else Code.INVALID_REQUEST
 
@@ -105,30 +107,30 @@ _NAMED: Final = {
 }
 
 
-def run_failed(message: str, reason: str) -> GatewayError:
-    """Name a failed run; `reason` is `errorDetail.failoverReason` of its chat event.
+def make_run_error(message: str, reason: str) -> GatewayError:
+    """Return the error for a failed run. reason: `errorDetail.failoverReason` of its chat event.
 
-    The gateway itself tries the model again up to eight times before it gives up on an error that may pass.
+    The gateway itself asks the model up to eight times if an error may be temporary.
     """
     action = Action.PERMANENT if reason in _PERMANENT_REASONS else Action.RETRY
-    return GatewayError(Code.RUN_FAILED, message, action=action, retry_after=_cooldown(message[:READ_LIMIT]))
+    return GatewayError(Code.RUN_FAILED, message, action=action, retry_after=_read_cooldown(message[:SCAN_LIMIT]))
 
 
-def _cooldown(message: str) -> float | None:
-    found = _COOLDOWN.search(message)
-    return int(found[1]) * {"second": 1.0, "minute": 60.0, "hour": 3600.0}[found[2].lower()] if found else None
+def _read_cooldown(message: str) -> float | None:
+    match = _COOLDOWN.search(message)
+    return int(match[1]) * {"second": 1.0, "minute": 60.0, "hour": 3600.0}[match[2].lower()] if match else None
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What the events of a run said of it, beside its response.
+class EventSummary:
+    """What the events of a run told about it, in addition to its response.
 
-    reason: `errorDetail.failoverReason` of a failure; disposition: of `terminalReply`, where the gateway tells it;
-    was_cancelled: somebody aborted it; has_failed: its last attempt ended in an error, which 2026.7 may call "ok" in the
-    response; final: the message of `chat final`.
+    reason: `errorDetail.failoverReason` of a failure; disposition: that of `terminalReply`, if the gateway sends it;
+    was_cancelled: somebody aborted the run; has_failed: its last attempt ended in an error, which 2026.7 may call "ok" in
+    the response; final: the message of `chat final`.
     """
 
     reason: str = ""
@@ -138,142 +140,148 @@ class Seen:
     final: Json | None = None
 
 
-def read_result(payload: Json, seen: Seen = Seen()) -> Answer:  # noqa: B008 - immutable
+def read_result(payload: Json, events: EventSummary = EventSummary()) -> Answer:  # noqa: B008 - immutable
     """Read the second response of `agent`.
 
     Raise GatewayError for a run that failed, was aborted or took too long: the texts in such payloads are the
-    gateway's own sentences and never an answer. Since 2026.9 an agent that says NO_REPLY makes its run fail, and only
-    the events tell that from a model that gave nothing.
+    gateway's own sentences and never an answer. Since 2026.9 a run whose agent says NO_REPLY is
+    a failed run, and only the events show whether the agent said that or the model gave nothing.
     """
-    run_id, result = text(payload.get("runId")), record(payload.get("result"))
-    _check_end(payload, seen)
-    if seen.disposition == SILENCE:
+    run_id, result = as_text(payload.get("runId")), as_object(payload.get("result"))
+    _raise_if_ended_early(payload, events)
+    if events.disposition == SILENT_DISPOSITION:
         return Answer("", run_id=run_id)
-    if payload.get("status") in FAILED:
-        raise run_failed(text(payload.get("summary")) or text(payload.get("error")), seen.reason)
-    payloads = _payloads(payload, result)
-    shown = [item for item in payloads if not item.get("isError")]
-    if payloads and (seen.has_failed or not shown):
-        raise run_failed(text(payloads[0].get("text")), seen.reason)
-    if seen.disposition == "empty" or any(text(item.get("text")).strip() in _FAILURE_TEXTS for item in shown):
-        raise run_failed("the run ended without a reply", seen.reason)
-    urls = [url for item in shown for url in _payload_urls(item)]
-    said = "\n\n".join(part for item in shown if (part := text(item.get("text")).strip()))
-    return make_answer(said, urls, artifacts_of(seen.final or {}), run_id)
+    if payload.get("status") in FAILED_STATUS:
+        raise make_run_error(as_text(payload.get("summary")) or as_text(payload.get("error")), events.reason)
+    payloads = _read_payloads(payload, result)
+    visible = [item for item in payloads if not item.get("isError")]
+    if payloads and (events.has_failed or not visible):
+        raise make_run_error(as_text(payloads[0].get("text")), events.reason)
+    if events.disposition == "empty" or any(as_text(item.get("text")).strip() in _FAILURE_TEXTS for item in visible):
+        raise make_run_error("the run ended without a reply", events.reason)
+    urls = [url for item in visible for url in _urls_of_payload(item)]
+    answer_text = "\n\n".join(part for item in visible if (part := as_text(item.get("text")).strip()))
+    return make_answer(answer_text, urls, read_artifacts(events.final or {}), run_id)
 
 
-def _payloads(payload: Json, result: Json) -> list[Json]:
-    """What the agent said; an empty list means that it chose to say nothing, so what cannot be read is not taken for one."""
-    found = result.get("payloads")
-    if payload.get("status") != "ok" or not isinstance(found, list) or not all(map(_is_payload, found)):
+def _read_payloads(payload: Json, result: Json) -> list[Json]:
+    """Return what the agent said. Raise `unreadable` for another shape, because an empty list means that the agent chose to say nothing."""
+    payloads = result.get("payloads")
+    if payload.get("status") != "ok" or not isinstance(payloads, list) or not all(map(_is_payload, payloads)):
         raise GatewayError(Code.UNREADABLE, f"the response to the run: status {payload.get('status')!r:.40}")
-    return found
+    return payloads
 
 
 def _is_payload(item: object) -> bool:
-    """Whether it says something, be it an empty text: an agent that says nothing has no payload at all."""
+    """Whether this is a payload, with a text or a file. The text may be empty; an agent that says nothing has no payload at all."""
     if not isinstance(item, dict) or not isinstance(item.get("text", ""), str | None):
         return False
-    return isinstance(item.get("text"), str) or bool(_payload_urls(item))
+    return isinstance(item.get("text"), str) or bool(_urls_of_payload(item))
 
 
-def read_wait(payload: Json, seen: Seen = Seen()) -> Answer | None:  # noqa: B008 - immutable
+def read_wait(payload: Json, events: EventSummary = EventSummary()) -> Answer | None:  # noqa: B008 - immutable
     """Read the answer of `agent.wait` for a run that has ended; artifacts stay in the transcript.
 
-    None: the run is done, and the gateway (before 2026.8) does not say what it answered. Raise as `read_result`.
+    None: the run has ended, and the gateway (before 2026.8) does not give its answer. Raises like `read_result`.
     """
-    _check_end(payload, seen)
-    reply, run_id = record(payload.get("terminalReply")), text(payload.get("runId"))
-    if reply.get("disposition") == SILENCE:
+    _raise_if_ended_early(payload, events)
+    reply, run_id = as_object(payload.get("terminalReply")), as_text(payload.get("runId"))
+    if reply.get("disposition") == SILENT_DISPOSITION:
         return Answer("", run_id=run_id)
     if payload.get("status") != "ok":
-        raise run_failed(text(payload.get("error")), seen.reason)
+        raise make_run_error(as_text(payload.get("error")), events.reason)
     if not reply:
         return None
-    said = text(reply.get("text"))
-    if reply.get("disposition") == "empty" or said.strip() in _FAILURE_TEXTS:
-        raise run_failed("the run ended without a reply", seen.reason)
-    answer = answer_from_text(said, (), run_id)
-    return replace(answer, is_cut=len(said) >= WAIT_LIMIT and said.endswith("…"))
+    answer_text = as_text(reply.get("text"))
+    if reply.get("disposition") == "empty" or answer_text.strip() in _FAILURE_TEXTS:
+        raise make_run_error("the run ended without a reply", events.reason)
+    answer = answer_from_text(answer_text, (), run_id)
+    return replace(answer, is_cut=len(answer_text) >= WAIT_LIMIT and answer_text.endswith("…"))
 
 
-def _check_end(payload: Json, seen: Seen) -> None:
-    """Raise for a run that was ended early. Gateways disagree in `status`, so the marks of an abort come first.
+def _raise_if_ended_early(payload: Json, events: EventSummary) -> None:
+    """Raise for a run that was ended early. Its `status` differs between versions, so the signs of an abort are checked first.
 
-    2026.7 marks its own time limit as an abort too, but names the phase that took too long.
+    2026.7 reports its own time limit as an abort too, but names the phase that took too long.
     """
     if not payload.get("timeoutPhase"):
-        meta = record(record(payload.get("result")).get("meta"))
-        if seen.was_cancelled or payload.get("stopReason") in ABORTED or meta.get("aborted") is True:
-            raise GatewayError(Code.RUN_ABORTED, text(payload.get("summary")))
+        meta = as_object(as_object(payload.get("result")).get("meta"))
+        if events.was_cancelled or payload.get("stopReason") in ABORTED_REASONS or meta.get("aborted") is True:
+            raise GatewayError(Code.RUN_ABORTED, as_text(payload.get("summary")))
     if payload.get("timeoutPhase") or payload.get("status") == "timeout":
-        # The gateway has ended the run: asking again would take as long again.
+        # The gateway ended the run at its limit. A second attempt would take as long.
         raise GatewayError(Code.TIMEOUT, "the gateway ended the run at its time limit", action=Action.PERMANENT)
 
 
 def read_usage(payload: Json) -> Usage | None:
-    """Return what a run took by the second response of `agent`; None where it does not say, as for a run that was aborted."""
-    meta = record(record(payload.get("result")).get("meta"))
-    agent = record(meta.get("agentMeta"))
-    return _usage(agent, record(agent.get("usage")), number(meta.get("costUsd")))
+    """Return what a run used, from the second response of `agent`; None if it does not tell, as for an aborted run."""
+    meta = as_object(as_object(payload.get("result")).get("meta"))
+    agent = as_object(meta.get("agentMeta"))
+    return _make_usage(agent, as_object(agent.get("usage")), as_number(meta.get("costUsd")))
 
 
-def _usage(named: Json, usage: Json, cost: float | None = None) -> Usage | None:
+def _make_usage(source: Json, usage: Json, cost: float | None = None) -> Usage | None:
     if not usage:
         return None
-    counts = {name: max(0, int(number(usage.get(key)) or 0)) for name, key in _COUNTS.items()}
-    model = "/".join(part for part in (text(named.get("provider")), text(named.get("model"))) if part)[:NAME_LIMIT]
-    total = number(record(usage.get("cost")).get("total"))
+    counts = {name: max(0, int(as_number(usage.get(key)) or 0)) for name, key in _COUNTS.items()}
+    model = "/".join(part for part in (as_text(source.get("provider")), as_text(source.get("model"))) if part)[
+        :NAME_LIMIT
+    ]
+    total = as_number(as_object(usage.get("cost")).get("total"))
     return Usage(model, **counts, cost=cost if total is None else total)
 
 
 _COUNTS: Final = {"input": "input", "output": "output", "cache_read": "cacheRead", "cache_write": "cacheWrite"}
 
 
-def make_answer(said: str, urls: Iterable[str], artifacts: Iterable[MediaRef], run_id: str) -> Answer:
-    named = list(dict.fromkeys(urls))
-    media = tuple(MediaRef(url=url, name=_basename(url)) for url in named if url.startswith(("https://", "http://")))
-    missing = tuple(_basename(url) for url in named if not url.startswith(("https://", "http://")))
-    visible = "" if said.strip() == SILENT else said
-    return Answer(visible, media + tuple(artifacts), run_id, missing)
+def make_answer(answer_text: str, urls: Iterable[str], artifacts: Iterable[MediaRef], run_id: str) -> Answer:
+    addresses = list(dict.fromkeys(urls))
+    media = tuple(
+        MediaRef(url=url, name=_name_from_url(url)) for url in addresses if url.startswith(("https://", "http://"))
+    )
+    missing = tuple(_name_from_url(url) for url in addresses if not url.startswith(("https://", "http://")))
+    shown_text = "" if answer_text.strip() == SILENT_TEXT else answer_text
+    return Answer(shown_text, media + tuple(artifacts), run_id, missing)
 
 
-def answer_from_text(said: str, artifacts: Iterable[MediaRef], run_id: str) -> Answer:
-    """Make an answer of raw text, in which a line `MEDIA:<address>` names a file (the live result has them apart)."""
-    named = [url.rstrip(" \t") for url in _MEDIA_LINE.findall(said)]
-    return make_answer(_MEDIA_LINE.sub("", said).strip(), named, artifacts, run_id)
+def answer_from_text(raw_text: str, artifacts: Iterable[MediaRef], run_id: str) -> Answer:
+    """Make an answer of raw text, in which a line `MEDIA:<address>` names a file. (In a result they are separate.)"""
+    addresses = [url.rstrip(" \t") for url in _MEDIA_LINE.findall(raw_text)]
+    return make_answer(_MEDIA_LINE.sub("", raw_text).strip(), addresses, artifacts, run_id)
 
 
-def _payload_urls(item: Json) -> list[str]:
-    many = item.get("mediaUrls")
-    return [url for url in (many if isinstance(many, list) else [item.get("mediaUrl")]) if url and isinstance(url, str)]
+def _urls_of_payload(item: Json) -> list[str]:
+    urls = item.get("mediaUrls")
+    return [url for url in (urls if isinstance(urls, list) else [item.get("mediaUrl")]) if url and isinstance(url, str)]
 
 
-def _basename(url: str) -> str:
+def _name_from_url(url: str) -> str:
     return re.split(r"[?#]", url, maxsplit=1)[0].rstrip("/").rsplit("/", 1)[-1]
 
 
-def artifacts_of(message: Json) -> tuple[MediaRef, ...]:
+def read_artifacts(message: Json) -> tuple[MediaRef, ...]:
     return tuple(
         MediaRef(
-            artifact_id=text(block.get("artifactId")), name=text(block.get("title")), mime=text(block.get("mimeType"))
+            artifact_id=as_text(block.get("artifactId")),
+            name=as_text(block.get("title")),
+            mime=as_text(block.get("mimeType")),
         )
-        for block in records(message.get("content"))
-        if text(block.get("artifactId"))
+        for block in as_objects(message.get("content"))
+        if as_text(block.get("artifactId"))
     )
 
 
-def message_text(message: Json) -> str:
+def read_message_text(message: Json) -> str:
     """Return the text of a `message`; its content is a string or a list of blocks."""
     content = message.get("content")
     if isinstance(content, str):
         return content
-    return "".join(text(block.get("text")) for block in records(content) if block.get("type") == "text")
+    return "".join(as_text(block.get("text")) for block in as_objects(content) if block.get("type") == "text")
 
 
 def is_silent_so_far(partial: str) -> bool:
-    """Tell whether a text still growing may turn out to be NO_REPLY, so that it must not be shown yet."""
-    return SILENT.startswith(partial.strip())
+    """Tell whether a text that is not complete may become NO_REPLY, so that it must not be shown yet."""
+    return SILENT_TEXT.startswith(partial.strip())
 
 
 # --- the transcript ---------------------------------------------------------------------------------------------------
@@ -287,12 +295,14 @@ class Row:
 
     @property
     def key(self) -> str:
-        return text(self.raw.get("idempotencyKey")) or text(record(self.raw.get("__openclaw")).get("idempotencyKey"))
+        return as_text(self.raw.get("idempotencyKey")) or as_text(
+            as_object(self.raw.get("__openclaw")).get("idempotencyKey")
+        )
 
     @property
     def run_id(self) -> str:
-        abort = text(record(self.raw.get("openclawAbort")).get("runId"))
-        return text(record(self.raw.get("__openclaw")).get("runId")) or abort
+        abort = as_text(as_object(self.raw.get("openclawAbort")).get("runId"))
+        return as_text(as_object(self.raw.get("__openclaw")).get("runId")) or abort
 
     @property
     def is_user(self) -> bool:
@@ -300,30 +310,30 @@ class Row:
 
     @property
     def resumes(self) -> bool:
-        return record(self.raw.get("provenance")).get("sourceTool") == RESUMED_BY
+        return as_object(self.raw.get("provenance")).get("sourceTool") == RESUMED_BY
 
     @property
     def is_complete(self) -> bool:
-        """A whole answer: not a failure (stopReason error), not a step before a tool, not what an abort left."""
-        stopped = self.raw.get("stopReason") in ("stop", "length", "end_turn")
-        spoken = message_text(self.raw).strip() not in _FAILURE_TEXTS
-        return self.raw.get("role") == "assistant" and stopped and spoken and not self.is_aborted
+        """Whether this is a complete answer: no failure (stopReason error), no step before a tool, nothing that an abort left."""
+        has_ended = self.raw.get("stopReason") in ("stop", "length", "end_turn")
+        has_answer = read_message_text(self.raw).strip() not in _FAILURE_TEXTS
+        return self.raw.get("role") == "assistant" and has_ended and has_answer and not self.is_aborted
 
     @property
     def is_aborted(self) -> bool:
-        return bool(record(self.raw.get("openclawAbort")).get("aborted"))
+        return bool(as_object(self.raw.get("openclawAbort")).get("aborted"))
 
     @property
     def is_cut(self) -> bool:
-        return record(self.raw.get("__openclaw")).get("truncated") is True or self.text.endswith(_CUT_SHORT)
+        return as_object(self.raw.get("__openclaw")).get("truncated") is True or self.text.endswith(_CUT_MARK)
 
     @property
     def text(self) -> str:
-        return message_text(self.raw)
+        return read_message_text(self.raw)
 
     def answer(self) -> Answer:
-        said = self.text.removesuffix(_CUT_SHORT) if self.is_cut else self.text
-        return replace(answer_from_text(said, artifacts_of(self.raw), self.run_id), is_cut=self.is_cut)
+        answer_text = self.text.removesuffix(_CUT_MARK) if self.is_cut else self.text
+        return replace(answer_from_text(answer_text, read_artifacts(self.raw), self.run_id), is_cut=self.is_cut)
 
 
 @dataclass(frozen=True)
@@ -335,25 +345,25 @@ class Transcript:
 
     @property
     def is_running(self) -> bool:
-        """A run is active, or the gateway is yet to resume what a restart interrupted.
+        """Whether a run is active, or the gateway has still to resume one that a restart interrupted.
 
-        A restarted gateway resumes one session after the other; until its turn comes a session has no active run
-        but still the status "running".
+        A restarted gateway resumes one session after the other. A session that waits for that has no active run, but
+        still the status "running".
         """
-        info = record(self.raw.get("sessionInfo"))
+        info = as_object(self.raw.get("sessionInfo"))
         return bool(self.raw.get("inFlightRun") or info.get("hasActiveRun") or info.get("status") == "running")
 
     def active_runs(self) -> set[str]:
-        ids = record(self.raw.get("sessionInfo")).get("activeRunIds")
+        ids = as_object(self.raw.get("sessionInfo")).get("activeRunIds")
         return {run for run in ids if isinstance(run, str)} if isinstance(ids, list) else set()
 
     def is_pending(self, run_id: str) -> bool:
-        """Tell whether the gateway holds this turn in its queue; "interrupted" means it never runs it again."""
-        items = records(record(self.raw.get("pendingInputs")).get("items"))
+        """Tell whether this turn waits in the gateway's queue. The gateway never runs an "interrupted" one again."""
+        items = as_objects(as_object(self.raw.get("pendingInputs")).get("items"))
         return any(item.get("runId") == run_id and item.get("state") != "interrupted" for item in items)
 
-    def turn(self, run_id: str) -> tuple[Row, ...] | None:
-        """Return the rows after the user row of this run up to the next one's, or None when it is not there.
+    def find_turn(self, run_id: str) -> tuple[Row, ...] | None:
+        """Return the rows between the user row of this run and the next user row, or None if this run has no user row.
 
         The user row by which the gateway resumes an interrupted turn belongs to that turn.
         """
@@ -363,85 +373,101 @@ class Transcript:
         end = next((i for i, row in enumerate(self.rows) if i > start and row.is_user and not row.resumes), None)
         return self.rows[start + 1 : end]
 
-    def outcome(self, run_id: str) -> Answer | None:
-        """Return the completed answer to this run, also when a resumed run gave it; raise when it was aborted."""
-        rows = self.turn(run_id) or ()
+    def find_outcome(self, run_id: str) -> Answer | None:
+        """Return the complete answer of this run, or of the run that resumed it. Raise `run_aborted` if it was aborted."""
+        rows = self.find_turn(run_id) or ()
         runs = {run_id} | {row.key.removesuffix(":user") for row in rows if row.resumes}
-        named = any(row.run_id for row in rows)  # a gateway before 2026.8 names the run in the user row only
-        ours = [row for row in rows if not row.is_user and (row.run_id in runs or not named)]
-        if done := [row for row in ours if row.is_complete]:
-            return done[-1].answer()
-        if any(row.is_aborted for row in (*ours, *(row for row in self.rows if row.run_id == run_id))):
+        names_runs = any(row.run_id for row in rows)  # a gateway before 2026.8 gives the run id only in the user row
+        rows_of_run = [row for row in rows if not row.is_user and (row.run_id in runs or not names_runs)]
+        if complete := [row for row in rows_of_run if row.is_complete]:
+            return complete[-1].answer()
+        if any(row.is_aborted for row in (*rows_of_run, *(row for row in self.rows if row.run_id == run_id))):
             raise GatewayError(Code.RUN_ABORTED, "the transcript says that the run was aborted")
         return None
 
-    def interrupted_by(self, run_id: str) -> str:
-        """Return the run that `run_id` resumes, or an empty text."""
-        mine = next((i for i, row in enumerate(self.rows) if row.resumes and row.key == f"{run_id}:user"), 0)
-        before = (row for row in reversed(self.rows[:mine]) if row.is_user and not row.resumes)
-        return next((row.key.removesuffix(":user") for row in before), "")
+    def find_interrupted_run(self, run_id: str) -> str:
+        """Return the id of the run that `run_id` resumes, or an empty text."""
+        index = next((i for i, row in enumerate(self.rows) if row.resumes and row.key == f"{run_id}:user"), 0)
+        earlier = (row for row in reversed(self.rows[:index]) if row.is_user and not row.resumes)
+        return next((row.key.removesuffix(":user") for row in earlier), "")
 
-    def answer_of(self, run_id: str) -> Answer | None:
-        done = [row for row in self.rows if row.run_id == run_id and row.is_complete]
-        return done[-1].answer() if done else None
+    def find_answer(self, run_id: str) -> Answer | None:
+        complete = [row for row in self.rows if row.run_id == run_id and row.is_complete]
+        return complete[-1].answer() if complete else None
 
-    def answer_ended_at(self, moment: object) -> Answer | None:
-        """Return the answer of the session's last run if it is the one that ended at this moment, in milliseconds.
+    def find_answer_ended_at(self, moment: object) -> Answer | None:
+        """Return the answer of the session's last run if that run ended at this time. moment: milliseconds.
 
-        Only for a gateway that names no runs: a bridge's session has one run at a time.
+        Only for a gateway that gives no run ids: a session of the bridge has one run at a time.
         """
-        info, ended = record(self.raw.get("sessionInfo")), number(moment)
-        began, over = number(info.get("startedAt")), number(info.get("endedAt"))
-        if ended is None or began is None or over is None or abs(over - ended) > SAME_END_MS or not self.rows:
+        info, run_ended = as_object(self.raw.get("sessionInfo")), as_number(moment)
+        session_started, session_ended = as_number(info.get("startedAt")), as_number(info.get("endedAt"))
+        if (
+            run_ended is None
+            or session_started is None
+            or session_ended is None
+            or abs(session_ended - run_ended) > MAX_END_DIFFERENCE_MS
+            or not self.rows
+        ):
             return None
         last = self.rows[-1]
-        return last.answer() if last.is_complete and (number(last.raw.get("timestamp")) or 0) >= began else None
+        return (
+            last.answer()
+            if last.is_complete and (as_number(last.raw.get("timestamp")) or 0) >= session_started
+            else None
+        )
 
     def was_asked(self, message: str) -> bool:
-        """Tell whether a user row has these words: the gateway puts some of its own before and behind them."""
+        """Tell whether a user row contains this message: the gateway adds words of its own before and after it."""
         return any(row.is_user and message.strip() in row.text for row in self.rows)
 
-    def usage_of(self, run_id: str) -> Usage | None:
-        """Add up what the calls of the model took for this run, of which each has a row."""
+    def sum_usage(self, run_id: str) -> Usage | None:
+        """Add up the usage of all calls of the model for this run. Each call has a row."""
         rows = [row.raw for row in self.rows if run_id and row.run_id == run_id and not row.is_aborted]
-        used = [usage for row in rows if (usage := _usage(row, record(row.get("usage"))))]
-        costs = [usage.cost for usage in used if usage.cost is not None]
-        counts = {name: sum(getattr(usage, name) for usage in used) for name in _COUNTS}
-        return Usage(used[-1].model, **counts, cost=sum(costs) if costs else None) if used else None
+        usages = [usage for row in rows if (usage := _make_usage(row, as_object(row.get("usage"))))]
+        costs = [usage.cost for usage in usages if usage.cost is not None]
+        counts = {name: sum(getattr(usage, name) for usage in usages) for name in _COUNTS}
+        return Usage(usages[-1].model, **counts, cost=sum(costs) if costs else None) if usages else None
 
 
 def read_transcript(payload: Json) -> Transcript:
-    return Transcript(tuple(Row(row) for row in records(payload.get("messages"))), payload)
+    return Transcript(tuple(Row(row) for row in as_objects(payload.get("messages"))), payload)
 
 
 # --- connecting -------------------------------------------------------------------------------------------------------
 
 
 def read_hello(payload: Json) -> Hello:
-    server, policy = record(payload.get("server")), record(payload.get("policy"))
-    attachments, standard = record(policy.get("attachments")), Policy()
+    server, policy = as_object(payload.get("server")), as_object(payload.get("policy"))
+    attachments, default = as_object(policy.get("attachments")), Policy()
     return Hello(
-        protocol=int(number(payload.get("protocol")) or 0),
-        version=text(server.get("version")),
-        boot_id=text(server.get("bootId")),
-        device_token=text(record(payload.get("auth")).get("deviceToken")),
+        protocol=int(as_number(payload.get("protocol")) or 0),
+        version=as_text(server.get("version")),
+        boot_id=as_text(server.get("bootId")),
+        device_token=as_text(as_object(payload.get("auth")).get("deviceToken")),
         policy=Policy(
-            max_payload=int(number(policy.get("maxPayload")) or standard.max_payload),
-            attachment_bytes=int(number(attachments.get("maxBytes")) or standard.attachment_bytes),
-            image_bytes=int(number(attachments.get("maxImageBytes")) or standard.image_bytes),
-            tick_interval=min(seconds(policy.get("tickIntervalMs")) or standard.tick_interval, LONGEST_TICK),
+            max_payload=int(as_number(policy.get("maxPayload")) or default.max_payload),
+            attachment_bytes=int(as_number(attachments.get("maxBytes")) or default.attachment_bytes),
+            image_bytes=int(as_number(attachments.get("maxImageBytes")) or default.image_bytes),
+            tick_interval=min(as_seconds(policy.get("tickIntervalMs")) or default.tick_interval, LONGEST_TICK),
         ),
     )
 
 
-def granted_scopes(payload: Json) -> set[str]:
-    scopes = record(payload.get("auth")).get("scopes")
+def read_granted_scopes(payload: Json) -> set[str]:
+    scopes = as_object(payload.get("auth")).get("scopes")
     return {scope for scope in scopes if isinstance(scope, str)} if isinstance(scopes, list) else set()
 
 
 def read_agents(payload: Json) -> list[AgentInfo]:
     return [
-        AgentInfo(*(named[:NAME_LIMIT] for named in names))
-        for item in records(payload.get("agents"))[:MOST_AGENTS]
-        if (names := (text(item.get("id")), text(item.get("name")), text(record(item.get("model")).get("primary"))))[0]
+        AgentInfo(*(value[:NAME_LIMIT] for value in values))
+        for item in as_objects(payload.get("agents"))[:MOST_AGENTS]
+        if (
+            values := (
+                as_text(item.get("id")),
+                as_text(item.get("name")),
+                as_text(as_object(item.get("model")).get("primary")),
+            )
+        )[0]
     ]

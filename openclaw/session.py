@@ -1,4 +1,4 @@
-"""The name under which a conversation lives in the gateway."""
+"""The session key: the name that a conversation has in the gateway."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Final, Literal
 PeerKind = Literal["group", "direct"]
 
 HEX_LENGTH: Final = 40
-_OURS: Final = re.compile(r"agent:[^:]+:wechat:(group|direct):[0-9a-f]{40}")
+_BRIDGE_SESSION: Final = re.compile(r"agent:[^:]+:wechat:(group|direct):[0-9a-f]{40}")
 
 
-def session_key(
+def make_session_key(
     agent_id: str, account_key: str, peer_kind: PeerKind, peer_id: str, epoch: int, sender: str = "", renewals: int = 0
 ) -> str:
     """Return `agent:<agent>:wechat:<group|direct>:<hex>`, stable for the same arguments.
 
     The gateway lower-cases session keys while WeCom chat ids are case-sensitive, so the ids are hashed; the length
     before each part keeps ("ab", "c") apart from ("a", "bc"). A new `epoch` starts a new session; `sender` gives
-    each member of a group a session of their own, and `renewals` begins that one anew.
+    each member of a group a session of their own, and a new `renewals` starts a new session for that member.
     """
     parts = (account_key, peer_kind, peer_id, f"{epoch}.{renewals}" if renewals else str(epoch), sender)
     digest = hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()
     return f"agent:{agent_id.lower()}:wechat:{peer_kind}:{digest[:HEX_LENGTH]}"
 
 
-def is_ours(key: str) -> bool:
+def is_bridge_session(key: str) -> bool:
     """Tell whether a bridge like this one made the session key."""
-    return _OURS.fullmatch(key) is not None
+    return _BRIDGE_SESSION.fullmatch(key) is not None

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a gateway is and how we prove who we are; `token` is `gateway.auth.token` of openclaw.json.
+    """The address of a gateway and what the bridge signs in with; `token` is `gateway.auth.token` of openclaw.json.
 
-    private_hosts: `host:port` that may be reached though they are private, or without TLS (`wire.ssrf_guard`); None: every one.
-    Link-local and metadata addresses are reached by no setting.
+    private_hosts: `host:port` that may be reached though they are private, or without TLS (`wire.ssrf_guard`); None: every host.
+    No setting allows link-local and metadata addresses.
     """
 
     base_url: str
@@ -36,9 +36,9 @@ class Attachment:
 
 @dataclass(frozen=True)
 class Turn:
-    """One question. The gateway remembers `idempotency_key` while it lives and names the run by it.
+    """One question. The gateway remembers `idempotency_key` until it restarts, and it is the run's id.
 
-    `timeout` is the longest run in seconds; the gateway ends a longer one itself.
+    `timeout` is the longest time that a run may take, in seconds; the gateway itself ends a longer one.
     """
 
     session_key: str
@@ -64,7 +64,7 @@ class MediaRef:
 class Answer:
     """A completed run. Empty text without media means that the agent chose to say nothing (NO_REPLY).
 
-    `missing` names files that stay out of reach, because the agent named a path on the gateway's own disk. `is_cut`: the
+    `missing` names files that cannot be fetched, because the agent named a path on the gateway's own disk. `is_cut`: the
     gateway gave only the beginning of the text.
     """
 
@@ -77,7 +77,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Usage:
-    """What a run took, over all its calls of the model: tokens, and dollars where the gateway knows the model's prices.
+    """What a run used in all its calls of the model: tokens, and dollars if the gateway knows the model's prices.
 
     `input` counts the tokens that were not read from the model's cache; `model` is provider/model.
     """
@@ -102,9 +102,9 @@ class Policy:
 
 @dataclass(frozen=True)
 class Hello:
-    """What a connected gateway says about itself; `boot_id` changes with every start.
+    """What a gateway says about itself when a connection opens; `boot_id` changes with every start.
 
-    `device_token` is set when the gateway has just given this device one: store it, encrypted.
+    `device_token` is set if the gateway has just given this device a token, which has to be stored, encrypted.
     """
 
     protocol: int
@@ -122,12 +122,12 @@ class AgentInfo:
 
 
 @dataclass(frozen=True)
-class ForeignReply:
-    """A finished run that this client did not start, on a session key of ours: the agent speaks first.
+class ProactiveReply:
+    """The answer of a finished run that this client did not start, in a session of the bridge: the agent wrote without a question.
 
-    `resumes` is the run that a restart had interrupted and that this one finished, or empty. When that is a turn of
-    the owner's, `recover` gives the same answer, so the owner drops this one. A `run_id` in the form of the owner's
-    own keys is the late answer to a turn of an earlier connection.
+    `resumes` is the run that a restart interrupted and that this run finished, or empty. If that is a turn of the bridge,
+    `recover` gives the same answer, so this one is dropped. A `run_id` in the form of the bridge's own keys is the late
+    answer to a turn of an earlier connection.
     """
 
     session_key: str

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from bridge.pipeline.agent.transports import Transport
     from openclaw.models import Gateway
-    from openclaw.turns import ForeignReply
+    from openclaw.turns import ProactiveReply
 
 log = logging.getLogger(__name__)
 # Without a ring there is a look each second; leases are renewed well within their 30 s.
@@ -235,7 +235,7 @@ class GatewayConnection:
 
     def _link(self) -> Transport:
         endpoint = leases.endpoint(self.gateway)
-        return HttpTransport(endpoint) if self.gateway.transport == "http" else SocketTransport(endpoint, self._foreign)
+        return HttpTransport(endpoint) if self.gateway.transport == "http" else SocketTransport(endpoint, self._on_proactive)
 
     async def _connect(self, link: Transport) -> None:
         version, boot_id, device_token = await link.open()
@@ -328,21 +328,21 @@ class GatewayConnection:
             for task in late:
                 task.cancel()
 
-    def _foreign(self, reply: ForeignReply) -> None:
+    def _on_proactive(self, reply: ProactiveReply) -> None:
         """The agent speaks first. A late or resumed turn of ours is not that: `recover` gets its answer."""
         if not _OUR_KEY.fullmatch(reply.run_id) and not _OUR_KEY.fullmatch(reply.resumes):
             task = asyncio.create_task(self._pass_on(reply))
             self.turns.add(task)
             task.add_done_callback(self.turns.discard)
 
-    async def _pass_on(self, reply: ForeignReply) -> None:
+    async def _pass_on(self, reply: ProactiveReply) -> None:
         try:
             await in_db_thread(retry_while_db_down, send_proactive, self.gateway, reply)
         except Exception:  # nobody waits for this task, and the connection goes on
             log.exception("gateway %s: what an agent said unasked could not be sent", self.gateway.pk)
 
 
-def send_proactive(gateway: Gateway, reply: ForeignReply) -> None:
+def send_proactive(gateway: Gateway, reply: ProactiveReply) -> None:
     """Send what an agent said unasked to the conversation whose session it said it in.
 
     While a turn of that session is in doubt it may be that turn's answer, which `recover` will get: then it is not said here.

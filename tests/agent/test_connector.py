@@ -22,7 +22,7 @@ from bridge.pipeline.inbound import router
 from bridge.pipeline.replies.streams import partial_key
 from openclaw.models import Gateway
 from openclaw.stub.brain import picture as png
-from openclaw.turns import Answer, ForeignReply
+from openclaw.turns import Answer, ProactiveReply
 from tests.support.connecting import RunningConnector
 from tests.support.factories import (
     GROUP,
@@ -704,7 +704,7 @@ def test_runs_whose_ids_are_too_long_to_be_stored_are_told_apart(account: Channe
     Delivery.objects.filter(pk=asked.pk).update(state="delivered", finished_at=timezone.now())
     for end in "ab":
         send_proactive(
-            mapped.gateway, ForeignReply(asked.payload["session_key"], "r" * 5000 + end, Answer(f"said {end}"))
+            mapped.gateway, ProactiveReply(asked.payload["session_key"], "r" * 5000 + end, Answer(f"said {end}"))
         )
     assert set(Message.objects.filter(direction="out").values_list("text", flat=True)) == {"said a", "said b"}
 
@@ -712,7 +712,7 @@ def test_runs_whose_ids_are_too_long_to_be_stored_are_told_apart(account: Channe
 def test_a_gateway_speaks_only_where_it_was_asked_itself(account: ChannelAccount, mapped: Route) -> None:
     asked = turn(account)
     shift(asked, state="delivered", finished_at=0)
-    reply = ForeignReply(asked.payload["session_key"], "a run of its own", Answer("by the way"))
+    reply = ProactiveReply(asked.payload["session_key"], "a run of its own", Answer("by the way"))
     send_proactive(gateway(), reply)
     assert not Message.objects.filter(direction="out").exists()
     send_proactive(mapped.gateway, reply)
@@ -724,7 +724,7 @@ def test_unasked_words_may_do_what_the_newest_turn_may(account: ChannelAccount, 
     for asked, allowed in ((before, ["links"]), (now, [])):
         shift(asked, state="delivered", finished_at=0, payload={**asked.payload, "allowed": allowed})
     linked = Answer("[press here](https://example.com/x)")
-    send_proactive(mapped.gateway, ForeignReply(now.payload["session_key"], "a", linked))
+    send_proactive(mapped.gateway, ProactiveReply(now.payload["session_key"], "a", linked))
     assert Message.objects.get(direction="out").text == "press here (https://example.com/x)"
 
 
@@ -733,7 +733,7 @@ def test_runs_of_two_gateways_may_have_one_id(account: ChannelAccount, mapped: R
     for mine, who in ((mapped, "zhangsan"), (other, "lisi")):
         asked = turn(account, sender=who)
         shift(asked, state="delivered", finished_at=0)
-        send_proactive(mine.gateway, ForeignReply(asked.payload["session_key"], "run-1", Answer("by the way")))
+        send_proactive(mine.gateway, ProactiveReply(asked.payload["session_key"], "run-1", Answer("by the way")))
     assert set(Message.objects.filter(direction="out").values_list("peer_id", flat=True)) == {"zhangsan", "lisi"}
 
 
@@ -775,7 +775,7 @@ def test_what_is_said_to_everybody_is_said_to_nobody(stub: RunningStub, account:
 def test_while_a_turn_is_in_doubt_an_unasked_message_may_be_its_answer(account: ChannelAccount, mapped: Route) -> None:
     asked = turn(account)
     attempt = settle.open_attempt(claims.claim(Carrier.CONNECTOR, "lost", 1)[0], {"ask": "1.0"})
-    reply = ForeignReply(asked.payload["session_key"], "resumed", Answer("the answer"))
+    reply = ProactiveReply(asked.payload["session_key"], "resumed", Answer("the answer"))
     shift(asked, lease_until=-60)
     claims.sweep()
     assert Attempt.objects.get(pk=attempt.pk).outcome == "interrupted"

@@ -40,15 +40,17 @@ READERS: list[Callable[[dict[str, Any]], Any]] = [
     reading.read_error,
     reading.read_hello,
     reading.read_agents,
-    reading.granted_scopes,
-    lambda payload: reading.read_result(payload, reading.Seen(final=payload)),
+    reading.read_granted_scopes,
+    lambda payload: reading.read_result(payload, reading.EventSummary(final=payload)),
     lambda payload: _transcript(reading.read_transcript(payload)),
 ]
 
 
 def _transcript(found: reading.Transcript) -> Any:
     keys = [row.key.removesuffix(":user") for row in found.rows]
-    asked = [(found.outcome(key), found.interrupted_by(key), found.answer_of(key)) for key in [*keys, "1.1"]]
+    asked = [
+        (found.find_outcome(key), found.find_interrupted_run(key), found.find_answer(key)) for key in [*keys, "1.1"]
+    ]
     return found.is_running, found.active_runs(), found.is_pending("1.1"), asked
 
 
@@ -62,7 +64,7 @@ def _stream(chunks: list[dict[str, Any]]) -> bytes:
 @example({"retryAfterMs": 10**400, "code": "UNAVAILABLE"})
 @example({"status": "error", "summary": f"retry after about {'9' * 5000} hours"})
 def test_any_object_is_read_or_a_named_error(found: dict[str, Any]) -> None:
-    payload = frames.decode(json.dumps(found))
+    payload = frames.decode_object(json.dumps(found))
     for read in READERS:
         try:
             answer = read(payload)
@@ -81,7 +83,7 @@ def test_any_object_is_read_or_a_named_error(found: dict[str, Any]) -> None:
 @example(b'{"a": ' + b"9" * 5000 + b"}")
 def test_any_bytes_are_an_object_or_refused(data: bytes) -> None:
     try:
-        found = frames.decode(data)
+        found = frames.decode_object(data)
     except ValueError:
         return
     assert isinstance(found, dict)

@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_wechat.contract.explanations import Action
-from openclaw.asking import agent_params, send_params
+from openclaw.asking import make_agent_params, make_send_params
 from openclaw.client import (
     Answer,
     Attachment,
     Endpoint,
-    ForeignReply,
     GatewayClient,
+    ProactiveReply,
     Turn,
     backoff,
 )
 from openclaw.device import Device
 from openclaw.errors import Code, GatewayError
-from openclaw.session import session_key
+from openclaw.session import make_session_key
 from openclaw.stub import RunningStub
 from openclaw.turns import Policy
-from openclaw.wire import Wire, address
+from openclaw.wire import Wire, make_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-KEY = session_key("main", "account", "group", "wrGroup", 0)
+KEY = make_session_key("main", "account", "group", "wrGroup", 0)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def stub() -> Iterator[RunningStub]:
 
 @contextlib.asynccontextmanager
 async def connected(
-    stub: RunningStub, on_foreign: Callable[[ForeignReply], None] | None = None
+    stub: RunningStub, on_foreign: Callable[[ProactiveReply], None] | None = None
 ) -> AsyncIterator[GatewayClient]:
     client = GatewayClient(Endpoint(stub.base_url, stub.token), on_foreign)
     try:
@@ -94,8 +94,8 @@ def ask_error(stub: RunningStub, one: Turn) -> GatewayError:
 
 def test_each_method_is_told_the_turn_s_time_in_its_own_unit() -> None:
     asked = turn("hello", timeout=1800.0)
-    assert agent_params(asked, Policy())["timeout"] == 1800
-    assert send_params(asked, Policy())["timeoutMs"] == 1_800_000
+    assert make_agent_params(asked, Policy())["timeout"] == 1800
+    assert make_send_params(asked, Policy())["timeoutMs"] == 1_800_000
 
 
 FILES = (Attachment("image", "a.png", "image/png", b"\x89PNG"), Attachment("file", "b.txt", "text/plain", b"hello"))
@@ -108,7 +108,7 @@ SENT = [
 def test_a_method_is_told_all_of_a_turn_and_nothing_else() -> None:
     """A gateway refuses parameters that it does not know."""
     asked = Turn(KEY, "main", "look", "k", "be brief", FILES, timeout=0.25)
-    assert agent_params(asked, Policy()) == {
+    assert make_agent_params(asked, Policy()) == {
         "sessionKey": KEY,
         "agentId": "main",
         "message": "look",
@@ -117,7 +117,7 @@ def test_a_method_is_told_all_of_a_turn_and_nothing_else() -> None:
         "extraSystemPrompt": "be brief",
         "attachments": SENT,
     }
-    assert send_params(asked, Policy()) == {
+    assert make_send_params(asked, Policy()) == {
         "sessionKey": KEY,
         "message": "be brief\n\nlook",
         "idempotencyKey": "k",
@@ -125,10 +125,10 @@ def test_a_method_is_told_all_of_a_turn_and_nothing_else() -> None:
         "attachments": SENT,
     }
     bare = Turn(KEY, "main", "look", "k", timeout=5.0)
-    assert set(agent_params(bare, Policy())) == {"sessionKey", "agentId", "message", "idempotencyKey", "timeout"}
-    assert send_params(bare, Policy())["message"] == "look"
+    assert set(make_agent_params(bare, Policy())) == {"sessionKey", "agentId", "message", "idempotencyKey", "timeout"}
+    assert make_send_params(bare, Policy())["message"] == "look"
     briefed = Turn(KEY, "main", "look", "k", "be brief", timeout=5.0)
-    assert agent_params(briefed, Policy())["extraSystemPrompt"] == "be brief"
+    assert make_agent_params(briefed, Policy())["extraSystemPrompt"] == "be brief"
 
 
 SMALL = Policy(max_payload=80_000, attachment_bytes=3000, image_bytes=2000)
@@ -145,7 +145,7 @@ SMALL = Policy(max_payload=80_000, attachment_bytes=3000, image_bytes=2000)
         (1000, 3000, 9132, False),
     ],
 )
-@pytest.mark.parametrize("params", [agent_params, send_params])
+@pytest.mark.parametrize("params", [make_agent_params, make_send_params])
 def test_what_the_gateway_would_end_the_connection_over_is_not_sent(
     params: Callable[[Turn, Policy], Any], image: int, file: int, words: int, fits: bool
 ) -> None:
@@ -258,7 +258,7 @@ def test_unusable_address(stub: RunningStub, url: str) -> None:
     ],
 )
 def test_an_address_keeps_its_tls_under_each_scheme(base_url: str, http: str, ws: str) -> None:
-    assert (address(base_url, "http"), address(base_url, "ws")) == (http, ws)
+    assert (make_url(base_url, "http"), make_url(base_url, "ws")) == (http, ws)
 
 
 def test_a_device_that_was_paired_signs_its_own_token_where_it_has_no_other() -> None:
@@ -315,7 +315,7 @@ def test_partial_texts_grow_to_the_answer(stub: RunningStub) -> None:
 
 def test_partials_are_those_of_the_own_run(stub: RunningStub) -> None:
     seen: dict[str, list[str]] = {"a": [], "b": []}
-    other = session_key("support", "account", "group", "other", 0)
+    other = make_session_key("support", "account", "group", "other", 0)
 
     async def run() -> None:
         async with connected(stub) as client:
@@ -438,7 +438,7 @@ def test_lost_artifact_is_named(stub: RunningStub) -> None:
 
 
 def test_unknown_agent(stub: RunningStub) -> None:
-    error = ask_error(stub, turn("hello", session=session_key("ghost", "account", "group", "wr", 0)))
+    error = ask_error(stub, turn("hello", session=make_session_key("ghost", "account", "group", "wr", 0)))
     assert (error.code, error.action) == (Code.UNKNOWN_AGENT, Action.PERMANENT)
     assert stub.record == []
 
@@ -494,7 +494,7 @@ def test_run_over_its_limit_is_stopped(stub: RunningStub) -> None:
 def test_many_turns_at_once(stub: RunningStub) -> None:
     async def run() -> list[Answer]:
         async with connected(stub) as client:
-            keys = [session_key("main", "account", "group", str(number), 0) for number in range(200)]
+            keys = [make_session_key("main", "account", "group", str(number), 0) for number in range(200)]
             turns = [turn("hello !slow=0.5", f"k{n}", key) for n, key in enumerate(keys)]
             return await asyncio.gather(*(client.ask(one) for one in turns))
 
@@ -518,8 +518,8 @@ def test_callback_that_fails_ends_no_connection(stub: RunningStub, caplog: pytes
 
 
 def test_message_nobody_asked_for_is_handed_over(stub: RunningStub) -> None:
-    async def run() -> tuple[list[ForeignReply], str]:
-        replies: list[ForeignReply] = []
+    async def run() -> tuple[list[ProactiveReply], str]:
+        replies: list[ProactiveReply] = []
         async with connected(stub, replies.append) as client:
             await client.ask(turn("hello"))
             await asyncio.to_thread(stub.say, "agent:main:main", "elsewhere")
@@ -544,7 +544,7 @@ def test_one_reply_for_a_run_whose_event_comes_twice(stub: RunningStub) -> None:
     stub._gateway.broadcast = twice
 
     async def run() -> list[str]:
-        replies: list[ForeignReply] = []
+        replies: list[ProactiveReply] = []
         async with connected(stub, replies.append) as client:
             await asyncio.to_thread(stub.say, KEY, "it is time")
             await asyncio.to_thread(stub.say, KEY, "still")
@@ -610,9 +610,11 @@ def test_silence_of_two_ticks_ends_the_connection(stub: RunningStub) -> None:
     assert asyncio.run(run()).code is Code.CONNECTION_LOST
 
 
-def recover_after(stub: RunningStub, one: Turn, event: Callable[[], None]) -> tuple[Answer | None, list[ForeignReply]]:
+def recover_after(
+    stub: RunningStub, one: Turn, event: Callable[[], None]
+) -> tuple[Answer | None, list[ProactiveReply]]:
     """Ask, let `event` happen while the agent speaks, connect again and recover."""
-    replies: list[ForeignReply] = []
+    replies: list[ProactiveReply] = []
 
     async def run() -> Answer | None:
         async with connected(stub) as client:

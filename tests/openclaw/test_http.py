@@ -14,14 +14,14 @@ from aiohttp import web
 from channels_wechat.contract.explanations import Action
 from openclaw import http
 from openclaw.errors import Code, GatewayError
-from openclaw.session import session_key
+from openclaw.session import make_session_key
 from openclaw.stub import RunningStub
 from openclaw.turns import Answer, Attachment, Endpoint, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-KEY = session_key("main", "account", "group", "wrGroup", 0)
+KEY = make_session_key("main", "account", "group", "wrGroup", 0)
 
 
 @pytest.fixture
@@ -84,9 +84,9 @@ def test_newest_gateway_does_not_tell_silence_from_a_failure_over_http(stub: Run
 
 
 def test_stand_in_for_nothing_said_is_no_answer(stub: RunningStub) -> None:
-    answer, partials = ask(stub.base_url, Turn(KEY, "main", f"!say={http.NOTHING_SAID}", "k"))
+    answer, partials = ask(stub.base_url, Turn(KEY, "main", f"!say={http.EMPTY_ANSWER}", "k"))
     assert (answer.text, partials[-1:]) == ("", [partials[-1]] if partials else [])
-    assert http.NOTHING_SAID not in partials
+    assert http.EMPTY_ANSWER not in partials
 
 
 def streamed(*chunks: dict[str, Any]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -12,37 +12,39 @@ from Crypto.Signature import eddsa
 from channels_wechat.contract.explanations import Action
 from openclaw.device import Device, Signer, approve_command
 from openclaw.errors import DETAIL_LIMIT, LONGEST_WAIT, Code, GatewayError
-from openclaw.session import is_ours, session_key
+from openclaw.session import is_bridge_session, make_session_key
 from openclaw.turns import Endpoint, Hello, Policy
 
 SIGNER = Signer("gateway-client", "backend", "operator", ("operator.read", "operator.write"), "linux")
 
 
 def test_session_key_is_stable_and_lower_case() -> None:
-    key = session_key("Main", "acc", "group", "wrChat001", 0)
-    assert key == session_key("Main", "acc", "group", "wrChat001", 0)
+    key = make_session_key("Main", "acc", "group", "wrChat001", 0)
+    assert key == make_session_key("Main", "acc", "group", "wrChat001", 0)
     assert key == key.lower()
     assert len(key.rsplit(":", 1)[1]) == 40
-    assert is_ours(key)
-    assert is_ours(session_key("Main", "acc", "direct", "zhangsan", 0))
+    assert is_bridge_session(key)
+    assert is_bridge_session(make_session_key("Main", "acc", "direct", "zhangsan", 0))
 
 
 def test_chat_ids_that_differ_only_in_case_do_not_share_a_session() -> None:
-    assert session_key("main", "acc", "group", "wrChat001", 0) != session_key("main", "acc", "group", "wrCHAT001", 0)
+    assert make_session_key("main", "acc", "group", "wrChat001", 0) != make_session_key(
+        "main", "acc", "group", "wrCHAT001", 0
+    )
 
 
 def test_every_part_of_the_key_counts() -> None:
     keys = {
-        session_key("main", "acc", "group", "ab", 0),
-        session_key("support", "acc", "group", "ab", 0),
-        session_key("main", "other", "group", "ab", 0),
-        session_key("main", "acc", "direct", "ab", 0),
-        session_key("main", "acc", "group", "ab", 1),
-        session_key("main", "acc", "group", "ab", 0, "zhangsan"),
-        session_key("main", "acca", "group", "b", 0),
-        session_key("main", "acc", "group", "ab", 0, renewals=1),
-        session_key("main", "acc", "group", "ab", 0, renewals=2),
-        session_key("main", "acc", "group", "ab", 0, "zhangsan", renewals=1),
+        make_session_key("main", "acc", "group", "ab", 0),
+        make_session_key("support", "acc", "group", "ab", 0),
+        make_session_key("main", "other", "group", "ab", 0),
+        make_session_key("main", "acc", "direct", "ab", 0),
+        make_session_key("main", "acc", "group", "ab", 1),
+        make_session_key("main", "acc", "group", "ab", 0, "zhangsan"),
+        make_session_key("main", "acca", "group", "b", 0),
+        make_session_key("main", "acc", "group", "ab", 0, renewals=1),
+        make_session_key("main", "acc", "group", "ab", 0, renewals=2),
+        make_session_key("main", "acc", "group", "ab", 0, "zhangsan", renewals=1),
     }
     assert len(keys) == 10
 
@@ -55,7 +57,7 @@ def test_every_part_of_the_key_counts() -> None:
     ],
 )
 def test_other_sessions_are_not_ours(key: str) -> None:
-    assert not is_ours(key)
+    assert not is_bridge_session(key)
 
 
 def test_device_key_survives_storage_and_shows_no_secret() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from openclaw.agent_text import visible, visible_so_far
 from openclaw.errors import Code, GatewayError
-from openclaw.reading import answer_from_text, read_error, run_failed
+from openclaw.reading import answer_from_text, make_run_error, read_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "a growing text": visible_so_far,
     "lines with files": lambda text: answer_from_text(text, (), "1.0"),
     "a refusal": lambda text: read_error({"message": text}),
-    "a failed run": lambda text: run_failed(text, ""),
+    "a failed run": lambda text: make_run_error(text, ""),
     "an error": lambda text: GatewayError(Code.TIMEOUT, text),
 }
 

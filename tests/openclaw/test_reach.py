@@ -18,14 +18,14 @@ from channels_wechat.contract.explanations import Action
 from openclaw import http
 from openclaw.client import GatewayClient
 from openclaw.errors import Code, GatewayError
-from openclaw.reach import FRAME_LIMIT, _Resolver, open_session, why_failed
-from openclaw.session import session_key
+from openclaw.reach import FRAME_LIMIT, _GuardedResolver, find_failure, open_session
+from openclaw.session import make_session_key
 from openclaw.turns import Endpoint, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-KEY = session_key("main", "account", "group", "wrGroup", 0)
+KEY = make_session_key("main", "account", "group", "wrGroup", 0)
 TURN = Turn(KEY, "main", "what somebody wrote", "k", timeout=20)
 Handler = "Callable[[web.Request], Awaitable[web.StreamResponse]]"
 
@@ -150,7 +150,7 @@ def test_a_gateway_must_stand_in_the_list_with_its_port(way: Any) -> None:
     ],
 )
 def test_an_address_without_a_port_has_that_of_its_scheme(url: str, listed: str, is_refused: bool) -> None:
-    resolver = _Resolver(Endpoint(url, "t", private_hosts=(listed,)))
+    resolver = _GuardedResolver(Endpoint(url, "t", private_hosts=(listed,)))
     if not is_refused:
         resolver.check_literal()
         return
@@ -161,7 +161,7 @@ def test_an_address_without_a_port_has_that_of_its_scheme(url: str, listed: str,
 
 @pytest.mark.parametrize("scheme", ["https", "wss"])
 def test_a_public_gateway_with_tls_stands_in_no_list(scheme: str) -> None:
-    _Resolver(Endpoint(f"{scheme}://93.184.216.34", "t", private_hosts=())).check_literal()
+    _GuardedResolver(Endpoint(f"{scheme}://93.184.216.34", "t", private_hosts=())).check_literal()
 
 
 async def a_file(request: web.Request) -> web.StreamResponse:
@@ -398,7 +398,7 @@ async def why(port: int, scheme: str = "http") -> str:
         async with open_session(endpoint, aiohttp.ClientTimeout(total=0.5)) as session, session.get(endpoint.base_url):
             return ""
     except (aiohttp.ClientError, OSError) as error:
-        return GatewayError(Code.UNREACHABLE, why_failed(error)).detail
+        return GatewayError(Code.UNREACHABLE, find_failure(error)).detail
 
 
 @pytest.mark.parametrize(
@@ -444,6 +444,6 @@ def test_a_connection_that_fails_says_why_in_words(does: str, scheme: str, said:
     ],
 )  # fmt: skip
 def test_no_cause_is_the_name_of_a_class(error: Exception, said: str) -> None:
-    detail = GatewayError(Code.UNREACHABLE, why_failed(error)).detail
+    detail = GatewayError(Code.UNREACHABLE, find_failure(error)).detail
     assert detail.startswith(said)
     assert type(error).__name__ not in detail

@@ -13,20 +13,20 @@ from openclaw import frames
 from openclaw.errors import Code, GatewayError
 from openclaw.reading import (
     WAIT_LIMIT,
-    Seen,
+    EventSummary,
     Transcript,
     answer_from_text,
-    granted_scopes,
     is_silent_so_far,
-    message_text,
+    make_run_error,
     read_agents,
     read_error,
+    read_granted_scopes,
     read_hello,
+    read_message_text,
     read_result,
     read_transcript,
     read_usage,
     read_wait,
-    run_failed,
 )
 from openclaw.turns import AgentInfo, Answer, MediaRef, Policy, Usage
 
@@ -63,18 +63,18 @@ def test_a_gateway_with_other_limits_is_believed() -> None:
 
 @pytest.mark.parametrize("value", [True, False, None, "5", [5], 10**400, float("nan"), float("inf"), -1, 1e13])
 def test_what_is_no_span_of_time_is_none(value: Any) -> None:
-    assert frames.seconds(value) is None
+    assert frames.as_seconds(value) is None
     assert read_hello({"policy": {"tickIntervalMs": value}}).policy.tick_interval == 30.0
 
 
 def test_a_span_of_time_comes_in_milliseconds() -> None:
-    assert [frames.seconds(value) for value in (0, 1, 1500, 2.5, 1e12)] == [0.0, 0.001, 1.5, 0.0025, 1e9]
+    assert [frames.as_seconds(value) for value in (0, 1, 1500, 2.5, 1e12)] == [0.0, 0.001, 1.5, 0.0025, 1e9]
 
 
 def test_hello_gives_the_device_its_token_and_says_what_it_may() -> None:
     payload = {"auth": {"role": "operator", "deviceToken": "given", "scopes": ["operator.read", 7]}}
     assert read_hello(payload).device_token == "given"
-    assert granted_scopes(payload) == {"operator.read"}
+    assert read_granted_scopes(payload) == {"operator.read"}
 
 
 def test_agents_are_named_with_their_models() -> None:
@@ -101,10 +101,10 @@ def test_path_on_the_gateways_disk_is_missing_and_never_media() -> None:
 def test_failed_run_is_an_error_by_the_models_reason() -> None:
     reason = load("chat__failed")["errorDetail"]["failoverReason"]
     with pytest.raises(GatewayError) as caught:
-        read_result(result("failed"), Seen(reason))
+        read_result(result("failed"), EventSummary(reason))
     assert (caught.value.code, caught.value.action) == (Code.RUN_FAILED, Action.PERMANENT)
     with pytest.raises(GatewayError) as caught:
-        read_result(result("failed"), Seen("server_error"))
+        read_result(result("failed"), EventSummary("server_error"))
     assert caught.value.action is Action.RETRY
 
 
@@ -135,7 +135,7 @@ def test_a_model_that_is_left_alone_for_a_while_is_asked_again_after_it(pause: s
     ],
 )
 def test_what_no_repetition_cures_is_not_repeated(reason: str, action: Action) -> None:
-    assert run_failed("it broke", reason).action is action
+    assert make_run_error("it broke", reason).action is action
 
 
 @pytest.mark.parametrize("reason", ["rpc", "aborted", "abort", "user"])
@@ -157,7 +157,7 @@ def test_only_a_run_whose_result_says_so_is_aborted() -> None:
     with pytest.raises(GatewayError, match="run_aborted"):
         read_result({"status": "ok", "stopReason": "stop", "result": result})
     with pytest.raises(GatewayError, match="run_aborted"):
-        read_wait({"status": "ok"}, Seen(was_cancelled=True))
+        read_wait({"status": "ok"}, EventSummary(was_cancelled=True))
 
 
 def test_only_a_text_of_full_length_with_an_ellipsis_is_cut() -> None:
@@ -203,7 +203,7 @@ def test_gateways_own_sentences_are_no_answer_to_a_lost_turn(said: str) -> None:
     with pytest.raises(GatewayError) as caught:
         read_wait({"status": "ok", "terminalReply": {"disposition": "visible", "text": said}})
     assert caught.value.code is Code.RUN_FAILED
-    assert transcript(asked("k"), told("k", said)).outcome("k") is None
+    assert transcript(asked("k"), told("k", said)).find_outcome("k") is None
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_each_file_is_named_once_by_its_name_in_the_address() -> None:
 
 def test_only_what_the_agent_says_is_text() -> None:
     blocks = [{"type": "thinking", "text": "why"}, {"type": "text", "text": "po"}, {"type": "text", "text": "ng"}]
-    assert message_text({"content": blocks}) == message_text({"content": "pong"}) == "pong"
+    assert read_message_text({"content": blocks}) == read_message_text({"content": "pong"}) == "pong"
 
 
 def test_no_reply_is_an_empty_answer() -> None:
@@ -295,7 +295,7 @@ def test_no_reply_is_an_empty_answer() -> None:
 
 def test_image_block_of_the_final_event_is_an_artifact() -> None:
     final = {"content": [{"type": "image", "artifactId": "artifact_1", "title": "a.png", "mimeType": "image/png"}]}
-    answer = read_result({"status": "ok", "result": {"payloads": []}}, Seen(final=final))
+    answer = read_result({"status": "ok", "result": {"payloads": []}}, EventSummary(final=final))
     assert answer.media == (MediaRef(artifact_id="artifact_1", name="a.png", mime="image/png"),)
 
 
@@ -346,16 +346,16 @@ def test_only_what_waits_is_pending(state: str, is_pending: bool) -> None:
 
 def test_the_last_of_several_texts_is_the_answer() -> None:
     history = transcript(asked("k"), told("k", "let me see"), told("k", "here it is"), told("l", "another's"))
-    for found in (history.outcome("k"), history.answer_of("k")):
+    for found in (history.find_outcome("k"), history.find_answer("k")):
         assert found
         assert found.text == "here it is"
 
 
 def test_in_a_turn_only_its_own_run_answers_where_runs_are_named() -> None:
     """A message of the agent's own stands among the rows of the turn before it."""
-    assert transcript(asked("k"), told("other", "it is time")).outcome("k") is None
+    assert transcript(asked("k"), told("other", "it is time")).find_outcome("k") is None
     unnamed = {"role": "assistant", "content": "pong", "stopReason": "stop"}
-    found = transcript(asked("k"), unnamed).outcome("k")
+    found = transcript(asked("k"), unnamed).find_outcome("k")
     assert found
     assert found.text == "pong"
 
@@ -364,15 +364,15 @@ def test_in_a_turn_only_its_own_run_answers_where_runs_are_named() -> None:
 def test_an_abort_is_seen_wherever_its_row_stands(rows: tuple[dict[str, Any], ...]) -> None:
     history = transcript(*rows)
     with pytest.raises(GatewayError, match="run_aborted"):
-        history.outcome("k")
-    assert history.answer_of("k") is None
-    assert transcript(*rows).outcome("l") is None
+        history.find_outcome("k")
+    assert history.find_answer("k") is None
+    assert transcript(*rows).find_outcome("l") is None
 
 
 @pytest.mark.parametrize("mark", [{"__openclaw": {"runId": "k", "truncated": True}}, {}])
 def test_a_row_that_was_cut_says_so(mark: dict[str, Any]) -> None:
     said = "long" if mark else "long\n...(truncated)..."
-    found = transcript(asked("k"), told("k", said, **mark)).outcome("k")
+    found = transcript(asked("k"), told("k", said, **mark)).find_outcome("k")
     assert found == Answer("long", run_id="k", is_cut=True)
 
 
@@ -398,12 +398,12 @@ def test_the_last_row_is_the_answer_of_the_run_that_ended_then(
 ) -> None:
     row = {"role": "assistant", "content": "pong", "stopReason": stopped, "timestamp": timestamp}
     history = transcript(asked("k"), row, sessionInfo={"startedAt": OVER - 1000, "endedAt": OVER})
-    assert (history.answer_ended_at(moment) is not None) is is_found
+    assert (history.find_answer_ended_at(moment) is not None) is is_found
 
 
 def test_the_key_of_a_question_may_stand_apart() -> None:
     inner = {"role": "user", "content": "x", "__openclaw": {"idempotencyKey": "k:user"}}
-    found = transcript(inner, told("k", "pong")).outcome("k")
+    found = transcript(inner, told("k", "pong")).find_outcome("k")
     assert found == Answer("pong", run_id="k")
 
 
@@ -412,7 +412,7 @@ def test_a_row_names_its_artifacts() -> None:
         {"type": "text", "text": "look"},
         {"type": "image", "artifactId": "artifact_1", "title": "a", "mimeType": "image/png"},
     ]
-    found = transcript(asked("k"), told("k", "") | {"content": blocks}).outcome("k")  # type: ignore[arg-type]  # of any shape
+    found = transcript(asked("k"), told("k", "") | {"content": blocks}).find_outcome("k")  # type: ignore[arg-type]  # of any shape
     assert found == Answer("look", (MediaRef(artifact_id="artifact_1", name="a", mime="image/png"),), "k")
 
 
@@ -435,31 +435,31 @@ def test_usage_of_a_run_is_the_sum_of_its_calls() -> None:
         aborted,
         told("k", "c", **used(2, 0.25)),
     ]
-    assert transcript(*rows).usage_of("k") == Usage("mock/mock-2", 3, 30, 300, 3000, 0.75)
-    assert transcript(told("k", "a", **used(1, None))).usage_of("k") == Usage("mock/mock-1", 1, 10, 100, 1000, None)
-    assert transcript(*rows).usage_of("") is None
-    assert transcript(told("k", "a")).usage_of("k") is None
+    assert transcript(*rows).sum_usage("k") == Usage("mock/mock-2", 3, 30, 300, 3000, 0.75)
+    assert transcript(told("k", "a", **used(1, None))).sum_usage("k") == Usage("mock/mock-1", 1, 10, 100, 1000, None)
+    assert transcript(*rows).sum_usage("") is None
+    assert transcript(told("k", "a")).sum_usage("k") is None
 
 
 def test_history_answers_a_completed_turn() -> None:
     history = read_transcript(load("history__resumed"))
-    answer = history.outcome("c1")
+    answer = history.find_outcome("c1")
     assert answer
     assert answer.text == "pong: first"
 
 
 def test_resumed_run_answers_the_interrupted_turn() -> None:
     history = read_transcript(load("history__resumed"))
-    answer = history.outcome("c2")
+    answer = history.find_outcome("c2")
     assert answer
     assert answer.text.endswith("w28 w29")
     assert answer.run_id != "c2"
-    assert history.interrupted_by(answer.run_id) == "c2"
+    assert history.find_interrupted_run(answer.run_id) == "c2"
 
 
 def test_interrupted_input_is_never_run_again() -> None:
     history = read_transcript(load("history__resumed"))
-    assert history.turn("c3") is None
+    assert history.find_turn("c3") is None
     assert not history.is_pending("c3")
     assert not history.is_running
 
@@ -468,16 +468,16 @@ def test_failure_text_in_the_history_is_no_answer() -> None:
     history = read_transcript(load("history__failed_runs"))
     failed = [row.run_id for row in history.rows if row.key.endswith(":terminal-error")]
     assert len(failed) == 3
-    assert [history.outcome(run) for run in failed] == [None, None, None]
-    assert all(history.answer_of(run) is None for run in failed)
+    assert [history.find_outcome(run) for run in failed] == [None, None, None]
+    assert all(history.find_answer(run) is None for run in failed)
 
 
 def test_aborted_run_is_an_error_although_its_row_has_text() -> None:
     history = read_transcript(load("history__aborted"))
     with pytest.raises(GatewayError) as caught:
-        history.outcome("abort-1")
+        history.find_outcome("abort-1")
     assert caught.value.code is Code.RUN_ABORTED
-    assert history.outcome("timeout-1") is None
+    assert history.find_outcome("timeout-1") is None
 
 
 def test_media_line_of_the_history_is_media() -> None:
@@ -494,7 +494,7 @@ def test_step_before_a_tool_is_no_answer() -> None:
         {"role": "assistant", "content": "let me look", "stopReason": "toolUse", "__openclaw": {"runId": "k"}},
     ]
     history = read_transcript({"messages": rows, "sessionInfo": {"status": "running"}})
-    assert history.outcome("k") is None
+    assert history.find_outcome("k") is None
     assert history.is_running
 
 
@@ -504,7 +504,7 @@ def test_an_answer_that_ended_is_one_for_whatever_reason_the_model_gives(reason:
         {"role": "user", "content": "x", "idempotencyKey": "k:user"},
         {"role": "assistant", "content": "as far as", "stopReason": reason, "__openclaw": {"runId": "k"}},
     ]
-    found = read_transcript({"messages": rows}).outcome("k")
+    found = read_transcript({"messages": rows}).find_outcome("k")
     assert found
     assert found.text == "as far as"
 
@@ -516,8 +516,8 @@ def test_answer_to_the_next_turn_is_not_taken_for_this_one() -> None:
         {"role": "assistant", "content": "for y", "stopReason": "stop", "__openclaw": {"runId": "l"}},
     ]
     history = read_transcript({"messages": rows})
-    assert history.outcome("k") is None
-    assert history.outcome("l") is not None
+    assert history.find_outcome("k") is None
+    assert history.find_outcome("l") is not None
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------

@@ -15,16 +15,16 @@ from openclaw.client import (
     Answer,
     Attachment,
     Endpoint,
-    ForeignReply,
     GatewayClient,
     MediaRef,
+    ProactiveReply,
     Turn,
     Usage,
 )
 from openclaw.errors import Code, GatewayError
 from openclaw.http import test_gateway as probe
 from openclaw.runs import Run
-from openclaw.session import session_key
+from openclaw.session import make_session_key
 from tests.openclaw.recorded import VERSIONS, Recorded, Scripted, load
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Found = TypeVar("Found")
 
 KEY = "77.0"
-SESSION = session_key("main", "account", "group", "wrGroup", 0)
+SESSION = make_session_key("main", "account", "group", "wrGroup", 0)
 FILE = Attachment("file", "a.txt", "text/plain", b"hello")
 QUESTION = {"role": "user", "content": "hi", "idempotencyKey": f"{KEY}:user"}
 ANSWER = {"role": "assistant", "content": "pong", "stopReason": "stop", "__openclaw": {"runId": KEY}}
@@ -51,7 +51,7 @@ def turn(*files: Attachment, timeout: float = 20.0) -> Turn:
 def talk(
     gateway: Recorded,
     work: Callable[[GatewayClient], Awaitable[Found]],
-    on_foreign: Callable[[ForeignReply], None] | None = None,
+    on_foreign: Callable[[ProactiveReply], None] | None = None,
     *,
     grace: float = 30.0,
     seconds: float = 20.0,
@@ -137,7 +137,7 @@ def test_the_limits_of_the_gateway_itself_hold(size: int) -> None:
 
 def test_a_busy_session_is_waited_for_before_a_file_goes_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gateway would mix the turn into the run it is busy with."""
-    monkeypatch.setattr(clients, "POLL", 0.05)
+    monkeypatch.setattr(clients, "POLL_SECONDS", 0.05)
     ended = load(VERSIONS[0], "wait__ok") | {"runId": KEY}
     busy = {"messages": [], "sessionInfo": {"status": "running"}}
     gateway = Scripted(
@@ -303,9 +303,9 @@ def said(run: str, words: str, state: str = "final") -> dict[str, Any]:
     return {"runId": run, "sessionKey": SESSION, "state": state, "message": {"role": "assistant", "content": content}}
 
 
-def heard(gateway: Recorded, first: Callable[[GatewayClient], Any] = lambda _client: None) -> list[ForeignReply]:
+def heard(gateway: Recorded, first: Callable[[GatewayClient], Any] = lambda _client: None) -> list[ProactiveReply]:
     """What is handed over until the reply "the end" comes."""
-    replies: list[ForeignReply] = []
+    replies: list[ProactiveReply] = []
 
     async def work(client: GatewayClient) -> None:
         first(client)
@@ -327,7 +327,7 @@ def test_only_a_finished_run_speaks() -> None:
 
 def test_a_reply_whose_transcript_cannot_be_read_is_handed_over_as_it_came() -> None:
     (reply,) = heard(Speaks(said("a", "it is time"), THE_END, history=BUSY))
-    assert reply == ForeignReply(SESSION, "a", Answer("it is time", run_id="a"))
+    assert reply == ProactiveReply(SESSION, "a", Answer("it is time", run_id="a"))
 
 
 def test_the_transcript_names_the_files_of_a_reply_and_a_file_alone_is_one() -> None:
@@ -345,7 +345,7 @@ def test_the_late_end_of_a_turn_that_was_given_up_is_no_reply() -> None:
 
 
 def test_of_the_runs_that_were_asked_for_the_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "REMEMBERED_RUNS", 2)
+    monkeypatch.setattr(clients, "MAX_REMEMBERED_RUNS", 2)
 
     def give_up(client: GatewayClient) -> None:
         for run in "abc":
@@ -357,14 +357,14 @@ def test_of_the_runs_that_were_asked_for_the_last_are_remembered(monkeypatch: py
 
 
 def test_no_more_replies_at_once_than_an_agent_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "FOREIGN_LIMIT", 3)
+    monkeypatch.setattr(clients, "PROACTIVE_LIMIT", 3)
     events = [said(str(number), "again") for number in range(20)]
     gateway = Speaks(*events, history={"messages": []})
-    replies: list[ForeignReply] = []
+    replies: list[ProactiveReply] = []
 
     async def work(client: GatewayClient) -> int:
         await client.agents()
-        return len(client._tasks)
+        return len(client._proactive_tasks)
 
     assert talk(gateway, work, replies.append) <= 3
 
@@ -384,10 +384,10 @@ def lifecycle(**data: Any) -> tuple[str, dict[str, Any]]:
 
 
 def test_the_last_attempt_of_a_run_says_whether_it_failed() -> None:
-    assert events(lifecycle(phase="error")).seen.has_failed
-    assert not events(lifecycle(phase="error"), lifecycle(phase="start")).seen.has_failed
-    assert not events(lifecycle(phase="error"), lifecycle(phase="end")).seen.has_failed
-    assert events(lifecycle(phase="error"), lifecycle(phase="model")).seen.has_failed
+    assert events(lifecycle(phase="error")).event_summary.has_failed
+    assert not events(lifecycle(phase="error"), lifecycle(phase="start")).event_summary.has_failed
+    assert not events(lifecycle(phase="error"), lifecycle(phase="end")).event_summary.has_failed
+    assert events(lifecycle(phase="error"), lifecycle(phase="model")).event_summary.has_failed
 
 
 @pytest.mark.parametrize(
@@ -401,14 +401,16 @@ def test_the_last_attempt_of_a_run_says_whether_it_failed() -> None:
 )
 def test_each_sign_of_an_abort_is_seen_and_stays(said: tuple[str, dict[str, Any]], was_cancelled: bool) -> None:
     after = lifecycle(phase="end"), ("chat", {"state": "aborted"})
-    assert events(said, *after).seen.was_cancelled is was_cancelled
+    assert events(said, *after).event_summary.was_cancelled is was_cancelled
 
 
 def test_the_reason_of_a_failure_is_kept_when_it_is_told_again_without_one() -> None:
     first = {"state": "error", "errorDetail": {"failoverReason": "billing"}}
-    assert events(("chat", first), ("chat", {"state": "error"})).seen.reason == "billing"
+    assert events(("chat", first), ("chat", {"state": "error"})).event_summary.reason == "billing"
     assert (
-        events(lifecycle(phase="end", terminalReply={"disposition": "empty"}), lifecycle(phase="end")).seen.disposition
+        events(
+            lifecycle(phase="end", terminalReply={"disposition": "empty"}), lifecycle(phase="end")
+        ).event_summary.disposition
         == "empty"
     )
 

@@ -19,11 +19,11 @@ import pytest
 from openclaw import wire
 from openclaw.client import Answer, Endpoint, GatewayClient, Turn
 from openclaw.errors import GatewayError
-from openclaw.session import session_key
+from openclaw.session import make_session_key
 from openclaw.stub import RunningStub, book, gateway
 from openclaw.stub.brain import picture, think
 
-KEY = session_key("main", "account", "group", "wrGroup", 0)
+KEY = make_session_key("main", "account", "group", "wrGroup", 0)
 ROOT = Path(__file__).parents[2]
 
 

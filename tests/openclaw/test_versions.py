@@ -289,7 +289,7 @@ def test_oldest_gateway_after_a_restart() -> None:
 
 
 def test_file_turn_of_the_oldest_gateway_is_found_by_the_key_of_its_question() -> None:
-    answer = read_transcript(load("2026.7.35", "history__file")).outcome("fix-file")
+    answer = read_transcript(load("2026.7.35", "history__file")).find_outcome("fix-file")
     assert answer
     assert answer.text.startswith("pong:")
 

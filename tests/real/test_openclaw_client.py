@@ -13,10 +13,10 @@ import pytest
 
 from channels_wechat.contract.explanations import Action
 from openclaw import http
-from openclaw.client import Answer, Attachment, Endpoint, ForeignReply, GatewayClient, Turn, Usage
+from openclaw.client import Answer, Attachment, Endpoint, GatewayClient, ProactiveReply, Turn, Usage
 from openclaw.device import Device, Signer
 from openclaw.errors import Code, GatewayError
-from openclaw.session import session_key
+from openclaw.session import make_session_key
 from openclaw.stub.brain import picture
 from tests.real.openclaw_lab import OpenClawLab
 
@@ -35,7 +35,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenClawLab]:
 
 @contextlib.asynccontextmanager
 async def connected(
-    lab: OpenClawLab, on_foreign: Callable[[ForeignReply], None] | None = None
+    lab: OpenClawLab, on_foreign: Callable[[ProactiveReply], None] | None = None
 ) -> AsyncIterator[GatewayClient]:
     client = GatewayClient(Endpoint(lab.base_url, lab.token), on_foreign)
     try:
@@ -47,7 +47,7 @@ async def connected(
 
 def turn(message: str, agent: str = "main", **more: object) -> Turn:
     """A turn in a session of its own."""
-    session = session_key(agent, "lab", "group", uuid.uuid4().hex, 0)
+    session = make_session_key(agent, "lab", "group", uuid.uuid4().hex, 0)
     return Turn(session, agent, message, f"{uuid.uuid4()}.1", **({"timeout": 60.0} | more))  # type: ignore[arg-type]
 
 
@@ -195,7 +195,7 @@ def test_same_key_runs_once(lab: OpenClawLab) -> None:
 
 def test_lost_connection_leaves_the_run_going(lab: OpenClawLab) -> None:
     one = turn("hello !tokens=20 !slow=4")
-    foreign: list[ForeignReply] = []
+    foreign: list[ProactiveReply] = []
 
     async def run() -> Answer | None:
         started = asyncio.Event()
@@ -236,7 +236,7 @@ def test_http_fallback(lab: OpenClawLab) -> None:
     assert caught.value.code is Code.UNKNOWN_AGENT
 
 
-async def reconnected(lab: OpenClawLab, foreign: list[ForeignReply]) -> GatewayClient:
+async def reconnected(lab: OpenClawLab, foreign: list[ProactiveReply]) -> GatewayClient:
     """Connect to a gateway that may still be starting, as the owner of a connection does."""
     limit = time.monotonic() + 120
     while True:
@@ -252,7 +252,7 @@ async def reconnected(lab: OpenClawLab, foreign: list[ForeignReply]) -> GatewayC
 
 def test_killed_in_mid_turn_answers_once(lab: OpenClawLab) -> None:
     """The running turn is resumed and recovered; the one queued behind it is lost and safe to ask again."""
-    running, foreign = turn("!tokens=20 !slow=5"), list[ForeignReply]()
+    running, foreign = turn("!tokens=20 !slow=5"), list[ProactiveReply]()
     queued = Turn(running.session_key, "main", "queued", f"{uuid.uuid4()}.1")
     finished = turn("hello")
 
@@ -342,15 +342,15 @@ def test_a_turn_is_settled_at_the_gateways_own_end(lab: OpenClawLab, capsys: pyt
     settled: list[float] = []
 
     class Watched(GatewayClient):
-        def _event(self, name: str, payload: dict[str, Any]) -> None:
+        def _handle_event(self, name: str, payload: dict[str, Any]) -> None:
             if name == "agent" and payload.get("data", {}).get("executionSettled"):
                 ends.append(time.monotonic())
-            super()._event(name, payload)
+            super()._handle_event(name, payload)
 
     async def run() -> None:
         client = Watched(Endpoint(lab.base_url, lab.token))
         await client.connect()
-        session = session_key("main", "lab", "group", uuid.uuid4().hex, 0)
+        session = make_session_key("main", "lab", "group", uuid.uuid4().hex, 0)
         for number in range(21):
             await client.ask(Turn(session, "main", "hi", f"{uuid.uuid4()}.{number}", timeout=60.0))
             settled.append(time.monotonic())

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from openclaw.client import OnPartial, OnUsage
-    from openclaw.turns import AgentInfo, Answer, Endpoint, ForeignReply, Turn
+    from openclaw.turns import AgentInfo, Answer, Endpoint, ProactiveReply, Turn
 
 
 class Transport(Protocol):
@@ -43,8 +43,8 @@ class Transport(Protocol):
 
 
 class SocketTransport:
-    def __init__(self, endpoint: Endpoint, on_foreign: Callable[[ForeignReply], None]) -> None:
-        self.client = GatewayClient(endpoint, on_foreign)
+    def __init__(self, endpoint: Endpoint, on_proactive: Callable[[ProactiveReply], None]) -> None:
+        self.client = GatewayClient(endpoint, on_proactive)
         self.closed = self.client.closed
 
     @property

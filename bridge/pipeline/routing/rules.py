@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from accounts.person_ids import is_any_case, person_id
 from bridge.models import Reason, Route
-from openclaw.session import PeerKind, session_key
+from openclaw.session import PeerKind, make_session_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -95,11 +95,11 @@ def session_key_for(
     renewals: how often this session was begun anew; a conversation's own is counted in its row.
     """
     if route.scope == Route.Scope.SHARED:
-        return session_key(route.agent_id, account_key, "group", "shared", 0, renewals=renewals)
+        return make_session_key(route.agent_id, account_key, "group", "shared", 0, renewals=renewals)
     who = sender if route.scope == Route.Scope.SENDER else ""
     kind: PeerKind = "group" if conversation.peer_kind == "group" else "direct"
     peer = f"#{conversation.pk}" if by_row else conversation.peer_id
-    return session_key(route.agent_id, account_key, kind, peer, conversation.session_epoch, who, renewals)
+    return make_session_key(route.agent_id, account_key, kind, peer, conversation.session_epoch, who, renewals)
 
 
 def split_words(text: str) -> list[str]:

@@ -172,7 +172,7 @@ class Connector:
             with contextlib.suppress(RedisError, OSError):
                 async with self.valkey.pipeline(transaction=False) as pipe:
                     for key, (text, allowed) in grown.items():
-                        pipe.set(key, restrict(agent_text.visible_so_far(text), allowed), ex=PARTIAL_SECONDS)
+                        pipe.set(key, restrict(agent_text.keep_visible_so_far(text), allowed), ex=PARTIAL_SECONDS)
                     await pipe.execute()
 
 
@@ -235,7 +235,11 @@ class GatewayConnection:
 
     def _link(self) -> Transport:
         endpoint = leases.endpoint(self.gateway)
-        return HttpTransport(endpoint) if self.gateway.transport == "http" else SocketTransport(endpoint, self._on_proactive)
+        return (
+            HttpTransport(endpoint)
+            if self.gateway.transport == "http"
+            else SocketTransport(endpoint, self._on_proactive)
+        )
 
     async def _connect(self, link: Transport) -> None:
         version, boot_id, device_token = await link.open()
@@ -356,7 +360,7 @@ def send_proactive(gateway: Gateway, reply: ProactiveReply) -> None:
     if doubt.filter(state__in=(State.PENDING, State.SENDING)).exists():
         log.warning("gateway %s: run %s may be the answer to a lost turn", gateway.pk, reply.run_id)
         return
-    text = agent_text.visible(reply.answer.text)
+    text = agent_text.keep_visible(reply.answer.text)
     if not text:  # it chose to say nothing
         return
     where = (last.message.account, last.message.peer_kind, last.message.peer_id)

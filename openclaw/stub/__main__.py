@@ -8,12 +8,12 @@ import os
 import signal
 from pathlib import Path
 
-from openclaw.stub.book import Book
 from openclaw.stub.gateway import Gateway
-from openclaw.stub.running import serving
+from openclaw.stub.running import serve
+from openclaw.stub.store import Store
 
 
-def arguments() -> argparse.Namespace:
+def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m openclaw.stub", description="A stand-in for an OpenClaw gateway.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=18789)
@@ -24,7 +24,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--agents", default="main,support", help="ids, separated by commas")
     parser.add_argument("--pace", type=float, default=0.05, help="seconds per word of an answer")
     parser.add_argument("--tick", type=float, default=30.0, help="seconds between heartbeats")
-    parser.add_argument("--state", type=Path, help="file in which transcripts outlive the process")
+    parser.add_argument("--state", type=Path, help="file that keeps the transcripts after the process has ended")
     parser.add_argument("--no-resume", action="store_true", help="do not continue interrupted turns after a restart")
     return parser.parse_args()
 
@@ -33,11 +33,11 @@ async def main(options: argparse.Namespace) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    gateway = Gateway(options.token, options.agents.split(","), Book(options.state), options.pace)
+    gateway = Gateway(options.token, options.agents.split(","), Store(options.state), options.pace)
     gateway.faults.resume = not options.no_resume
-    async with serving(gateway, options.host, options.port, options.tick):
+    async with serve(gateway, options.host, options.port, options.tick):
         print(f"stub gateway on {gateway.address}", flush=True)
         await stop.wait()
 
 
-asyncio.run(main(arguments()))
+asyncio.run(main(read_arguments()))

@@ -1,4 +1,4 @@
-"""One turn of an agent, as the stub keeps it."""
+"""One turn of the stub's agent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 @dataclass(eq=False)
 class Run:
-    """`final` is the payload of its second response."""
+    """A run. said: the text so far; final: the payload of its second response; listeners: called with each text so far."""
 
     key: str
     session: str

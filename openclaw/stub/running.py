@@ -1,4 +1,4 @@
-"""Starting the stub: in a thread for tests, or as a process."""
+"""Starts the stub: in a thread for tests, or as a process."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from aiohttp import web
 
-from openclaw.stub.book import Book
 from openclaw.stub.gateway import Faults, Gateway, Json
 from openclaw.stub.sockets import Sockets
-from openclaw.stub.web import application
+from openclaw.stub.store import Store
+from openclaw.stub.web import make_application
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -22,12 +22,10 @@ T = TypeVar("T")
 
 
 @contextlib.asynccontextmanager
-async def serving(
-    gateway: Gateway, host: str = "127.0.0.1", port: int = 0, tick: float = 30.0
-) -> AsyncIterator[Sockets]:
+async def serve(gateway: Gateway, host: str = "127.0.0.1", port: int = 0, tick: float = 30.0) -> AsyncIterator[Sockets]:
     """Serve until the block ends; `gateway.address` is the base URL."""
     sockets = Sockets(gateway, tick)
-    runner = web.AppRunner(application(gateway, sockets), shutdown_timeout=1, handler_cancellation=True)
+    runner = web.AppRunner(make_application(gateway, sockets), shutdown_timeout=1, handler_cancellation=True)
     await runner.setup()
     await web.TCPSite(runner, host, port, backlog=512).start()
     gateway.address = f"http://{host}:{runner.addresses[0][1]}"
@@ -40,7 +38,7 @@ async def serving(
                 run.task.cancel()
         sockets.drop()
         await runner.cleanup()
-        gateway.book.close()
+        gateway.store.close()
 
 
 class RunningStub:
@@ -56,7 +54,7 @@ class RunningStub:
         state: Path | None = None,
     ) -> None:
         self.token = token
-        self._gateway = Gateway(token, list(agents), Book(state), pace)
+        self._gateway = Gateway(token, list(agents), Store(state), pace)
         self._tick = tick
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -79,11 +77,11 @@ class RunningStub:
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
-        async with serving(self._gateway, tick=self._tick) as self._sockets:
+        async with serve(self._gateway, tick=self._tick) as self._sockets:
             self._ready.set()
             await self._stop.wait()
 
-    def _in_loop(self, work: Coroutine[Any, Any, T]) -> T:
+    def _run_in_loop(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
     @property
@@ -101,11 +99,11 @@ class RunningStub:
     @property
     def record(self) -> list[Json]:
         """Each key that ran: session_key, key, message, resumes, count."""
-        return self._gateway.book.record()
+        return self._gateway.store.list_runs()
 
     @property
     def commands(self) -> dict[str, str]:
-        """Key and text of what `chat.send` took as a command."""
+        """Key and text of each `chat.send` that was a command."""
         return self._gateway.commands
 
     @property
@@ -113,33 +111,33 @@ class RunningStub:
         return len(self._sockets.open)
 
     def disconnect(self) -> None:
-        """Cut every connection; runs go on."""
+        """Close every connection; runs go on."""
 
-        async def cut() -> None:
+        async def drop() -> None:
             self._sockets.drop()
 
-        self._in_loop(cut())
+        self._run_in_loop(drop())
 
     def drain(self, restart_expected: int = 2000) -> None:
-        """Announce a shutdown (milliseconds) and close; refuses everybody until `faults.draining` is unset."""
-        self._in_loop(self._sockets.drain(restart_expected))
+        """Announce a shutdown (in milliseconds) and close. New connections are refused until `faults.draining` is unset."""
+        self._run_in_loop(self._sockets.drain(restart_expected))
 
     def restart(self, *, history: bool = True) -> None:
         """A new boot: connections and runs are lost, interrupted turns are resumed if `faults.resume`."""
-        self._in_loop(self._gateway.restart(history=history))
+        self._run_in_loop(self._gateway.restart(history=history))
 
     def abort(self, session_key: str, run_id: str = "") -> list[str]:
-        """Stop a session's runs, or one of them, as somebody at the gateway would; return the ids of those that were open."""
+        """Stop the runs of a session, or one of them, as a person at the gateway can. Return the ids of those that had not ended."""
 
         async def stop() -> list[str]:
             return self._gateway.abort(session_key, run_id)
 
-        return self._in_loop(stop())
+        return self._run_in_loop(stop())
 
-    def say(self, session_key: str, words: str) -> str:
-        """Let the agent speak first; return the run's id."""
+    def say(self, session_key: str, text: str) -> str:
+        """Send a message of the agent without a question. Return the run's id."""
 
-        async def speak() -> str:
-            return self._gateway.speak_first(session_key, words)
+        async def send() -> str:
+            return self._gateway.send_proactive(session_key, text)
 
-        return self._in_loop(speak())
+        return self._run_in_loop(send())

@@ -15,9 +15,9 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from Crypto.Signature import eddsa
 
 from openclaw.stub import versions
-from openclaw.stub.brain import picture
-from openclaw.stub.gateway import Gateway, Json, agent_of
-from openclaw.stub.parameters import CLIENTS, what_is_wrong
+from openclaw.stub.answers import make_picture
+from openclaw.stub.gateway import Gateway, Json, read_agent_id
+from openclaw.stub.parameters import CLIENTS, find_problem
 from openclaw.stub.run import Run
 
 if TYPE_CHECKING:
@@ -80,22 +80,22 @@ class Connection:
         self._outbox: asyncio.Queue[str] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._nonce = secrets.token_hex(8)
-        self._known = False
+        self._is_signed_in = False
 
     async def serve(self) -> None:
-        self._start(self._write())
+        self._start_task(self._send_frames())
         challenge = {"nonce": self._nonce, "ts": int(time.time() * 1000)}
         self.push(json.dumps({"type": "event", "event": "connect.challenge", "payload": challenge}))
         try:
             async for message in self.socket:
-                if message.type is not WSMsgType.TEXT or not await self._request(json.loads(message.data)):
+                if message.type is not WSMsgType.TEXT or not await self._handle_request(json.loads(message.data)):
                     break
         finally:
             self.sockets.open.discard(self)
             for task in self._tasks:
                 task.cancel()
 
-    def _start(self, work: Any) -> None:
+    def _start_task(self, work: Any) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -107,17 +107,17 @@ class Connection:
         await self._outbox.join()
 
     def abort(self) -> None:
-        """Cut the line without a goodbye."""
+        """End the TCP connection without closing the WebSocket."""
         if self._transport:
             self._transport.abort()
 
-    async def _write(self) -> None:
+    async def _send_frames(self) -> None:
         with contextlib.suppress(ConnectionError):
             while True:
                 await self.socket.send_str(await self._outbox.get())
                 self._outbox.task_done()
 
-    async def _tick(self) -> None:
+    async def _send_ticks(self) -> None:
         while True:
             await asyncio.sleep(self.sockets.tick)
             if not self.gateway.faults.silent:
@@ -125,42 +125,44 @@ class Connection:
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
-    async def _request(self, frame: Json) -> bool:
-        """Answer one request; return False when the connection is to end."""
+    async def _handle_request(self, frame: Json) -> bool:
+        """Answer one request. Return False if the connection has to end."""
         number, method, params = frame["id"], frame["method"], frame.get("params") or {}
         try:
-            if not self._known:
-                self._respond(number, self._connect(method, params))
-            elif wrong := what_is_wrong(method, params):
-                raise Refused("INVALID_REQUEST", f"invalid {method} params: {wrong}")
+            if not self._is_signed_in:
+                self._send_response(number, self._handle_connect(method, params))
+            elif problem := find_problem(method, params):
+                raise Refused("INVALID_REQUEST", f"invalid {method} params: {problem}")
             elif method in ("agent", "agent.wait"):
-                self._start(self._later(number, self._agent if method == "agent" else self._wait, params))
+                self._start_task(
+                    self._answer_later(number, self._handle_agent if method == "agent" else self._handle_wait, params)
+                )
             else:
-                self._respond(number, self._quick(method, params))
+                self._send_response(number, self._answer_query(method, params))
         except Refused as refusal:
-            self._refuse(number, refusal)
+            self._send_error(number, refusal)
             if refusal.close:
                 await self.flush()
                 await self.socket.close(code=refusal.close)
                 return False
         return True
 
-    def _respond(self, number: str, payload: Json) -> None:
+    def _send_response(self, number: str, payload: Json) -> None:
         ok = payload.get("status") != "error" or "endedAt" in payload
         error = {} if ok else {"error": {"code": "UNAVAILABLE", "message": payload.get("summary", "")}}
         frame = {"type": "res", "id": number, "ok": ok, "payload": payload} | error
         self.push(json.dumps(frame, ensure_ascii=False))
 
-    def _refuse(self, number: str, refusal: Refused) -> None:
+    def _send_error(self, number: str, refusal: Refused) -> None:
         self.push(json.dumps({"type": "res", "id": number, "ok": False, "error": refusal.error}, ensure_ascii=False))
 
-    async def _later(self, number: str, work: Callable[[str, Json], Awaitable[None]], params: Json) -> None:
+    async def _answer_later(self, number: str, work: Callable[[str, Json], Awaitable[None]], params: Json) -> None:
         try:
             await work(number, params)
         except Refused as refusal:
-            self._refuse(number, refusal)
+            self._send_error(number, refusal)
 
-    def _connect(self, method: str, params: Json) -> Json:
+    def _handle_connect(self, method: str, params: Json) -> Json:
         if method != "connect":
             raise Refused("INVALID_REQUEST", "first request must be connect", close=1008)
         faults = self.gateway.faults
@@ -172,10 +174,10 @@ class Connection:
         if CLIENTS.get(client.get("id", "")) != client.get("mode", ""):
             raise Refused("INVALID_REQUEST", "invalid connect params: at /client/id", close=1008)
         self._sign_in(params)
-        self._known = True
+        self._is_signed_in = True
         self.sockets.open.add(self)
-        self._start(self._tick())
-        return self._hello([] if faults.no_scopes else params.get("scopes", []), faults.protocol)
+        self._start_task(self._send_ticks())
+        return self._make_hello([] if faults.no_scopes else params.get("scopes", []), faults.protocol)
 
     def _sign_in(self, params: Json) -> None:
         faults, token = self.gateway.faults, (params.get("auth") or {}).get("token", "")
@@ -205,7 +207,7 @@ class Connection:
             raise Refused("UNAVAILABLE", "gateway is draining for restart", close=1013)
 
     def _check_device(self, params: Json) -> None:
-        """The signature of whoever names a device, over the shared token where one is sent, else over the device's own."""
+        """Check the signature of a client that names a device. It signs the shared token if it sent one, else the device's own token."""
         device, client, auth = params.get("device"), params.get("client") or {}, params.get("auth") or {}
         if not device:
             return
@@ -221,9 +223,9 @@ class Connection:
             details = {"code": "DEVICE_AUTH_SIGNATURE_INVALID"}
             raise Refused("INVALID_REQUEST", "device signature invalid", details, close=1008) from None
 
-    def _hello(self, scopes: list[str], protocol: int) -> Json:
+    def _make_hello(self, scopes: list[str], protocol: int) -> Json:
         limits = {"maxBytes": 19_464_192, "maxImageBytes": 6_291_456}
-        boot = {} if self.gateway.faults.plays == versions.OLDEST else {"bootId": self.gateway.boot_id}
+        boot = {} if self.gateway.faults.version == versions.OLDEST else {"bootId": self.gateway.boot_id}
         return {
             "type": "hello-ok",
             "protocol": protocol,
@@ -236,91 +238,95 @@ class Connection:
             },
         }
 
-    def _quick(self, method: str, params: Json) -> Json:
+    def _answer_query(self, method: str, params: Json) -> Json:
         session = str(params.get("sessionKey", ""))
         if method == "agents.list":
             agents = [{"id": agent, "model": {"primary": "stub/parrot"}} for agent in self.gateway.agents]
             return {"defaultId": self.gateway.agents[0], "agents": agents}
         if method == "chat.history":
-            most = int(params.get("maxChars", versions.HISTORY_LIMIT))
-            return self.gateway.history(session.lower(), int(params.get("limit", 200)), most)
+            max_characters = int(params.get("maxChars", versions.HISTORY_LIMIT))
+            return self.gateway.history(session.lower(), int(params.get("limit", 200)), max_characters)
         if method == "chat.send":
             return self._send_chat(params)
         if method == "chat.abort":
             stopped = self.gateway.abort(session.lower(), params.get("runId", ""))
             return {"ok": True, "aborted": bool(stopped), "runIds": stopped}
         if method == "artifacts.download":
-            return _download(str(params.get("artifactId", "")))
+            return _make_download(str(params.get("artifactId", "")))
         if method == "health":
             return {"ok": True}
         raise Refused("FORBIDDEN", "missing scope: operator.admin")
 
-    async def _agent(self, number: str, params: Json) -> None:
+    async def _handle_agent(self, number: str, params: Json) -> None:
         run = self.gateway.runs.get(params.get("idempotencyKey", ""))
         if run is None:
-            run = self._admit(params)
+            run = self._start_run(params)
             accepted = {"runId": run.key, "sessionKey": run.session, "status": "accepted"}
-            for _time in range(1 + self.gateway.faults.accepts_again):
-                self._respond(number, accepted)
+            for _ in range(1 + self.gateway.faults.accepts_again):
+                self._send_response(number, accepted)
         elif run.final is None:
-            return self._respond(number, {"runId": run.key, "status": "in_flight"})
+            return self._send_response(number, {"runId": run.key, "status": "in_flight"})
         await run.done.wait()
         if run.final:
-            self._respond(number, run.final)
+            self._send_response(number, run.final)
         return None
 
-    def _admit(self, params: Json, *, files_allowed: bool = False) -> Run:
+    def _start_run(self, params: Json, *, files_allowed: bool = False) -> Run:
         session = str(params.get("sessionKey", "")).lower()
         missing = [name for name in ("message", "idempotencyKey") if not params.get(name)]
         if missing:
             raise Refused("INVALID_REQUEST", f"invalid agent params: must have required property '{missing[0]}'")
-        agent = params.get("agentId") or agent_of(session)
+        agent = params.get("agentId") or read_agent_id(session)
         if agent not in self.gateway.agents:
             raise Refused("INVALID_REQUEST", f'invalid agent params: unknown agent id "{agent}"')
         if self.gateway.faults.overloaded > 0:
             self.gateway.faults.overloaded -= 1
             raise Refused("UNAVAILABLE", "too many runs", retryable=True)
-        sent = params.get("attachments", [])
-        images = sum(item.get("type") == "image" for item in sent)
-        files = tuple(str(item.get("fileName")) for item in sent if item.get("type") != "image")
+        attachments = params.get("attachments", [])
+        images = sum(item.get("type") == "image" for item in attachments)
+        files = tuple(str(item.get("fileName")) for item in attachments if item.get("type") != "image")
         if files and not files_allowed:
             raise Refused("INVALID_REQUEST", "non-image attachments are not supported on this entrypoint")
         return self.gateway.start(Run(params["idempotencyKey"], session, params["message"], images, files))
 
     def _send_chat(self, params: Json) -> Json:
-        """Take a turn as `agent` does, but answer at once; steering a busy session is not played."""
+        """Start a turn as `agent` does, but answer at once. The stub does not add the message to the current run of a busy session."""
         if str(params.get("message")).startswith("/"):
-            return self._obey(params)
+            return self._run_command(params)
         if run := self.gateway.runs.get(params.get("idempotencyKey", "")):
             return {"runId": run.key, "status": "in_flight" if run.final is None else "ok"}
-        return {"runId": self._admit(params, files_allowed=True).key, "status": "started"}
+        return {"runId": self._start_run(params, files_allowed=True).key, "status": "started"}
 
-    def _obey(self, params: Json) -> Json:
-        """A command is answered by the gateway itself; the agent does not hear of it."""
+    def _run_command(self, params: Json) -> Json:
+        """Answer a command, as the gateway itself does: the agent does not get it."""
         key, session = str(params["idempotencyKey"]), str(params.get("sessionKey", "")).lower()
         if key in self.gateway.commands:
             return {"runId": key, "status": "ok"}
         self.gateway.commands[key] = params["message"]
-        self.gateway.tell(Run(key, session, ""), "final", stopReason="stop", message=_assistant_message("🦞 a stub"))
+        self.gateway.send_chat_event(
+            Run(key, session, ""), "final", stopReason="stop", message=_make_message("🦞 a stub")
+        )
         return {"runId": key, "status": "started"}
 
-    async def _wait(self, number: str, params: Json) -> None:
+    async def _handle_wait(self, number: str, params: Json) -> None:
         run = self.gateway.runs.get(params.get("runId", ""))
         if run is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(run.done.wait(), params.get("timeoutMs", 30_000) / 1000)
-        self._respond(number, versions.outcome(self.gateway.faults.plays, params.get("runId", ""), run))
+        self._send_response(
+            number, versions.make_wait_response(self.gateway.faults.version, params.get("runId", ""), run)
+        )
 
 
-def _assistant_message(words: str) -> Json:
-    return {"role": "assistant", "content": [{"type": "text", "text": words}]}
+def _make_message(text: str) -> Json:
+    return {"role": "assistant", "content": [{"type": "text", "text": text}]}
 
 
-def _download(artifact: str) -> Json:
+def _make_download(artifact: str) -> Json:
     if artifact.startswith("link_"):
         return {"artifact": {"id": artifact}, "url": f"/_stub/image/{artifact}.png"}
     if not artifact.startswith("artifact_"):
         details = {"type": "artifact_not_found", "artifactId": artifact}
         raise Refused("INVALID_REQUEST", "artifact not found", details)
-    data = base64.b64encode(picture(len(artifact))).decode()
+    data = base64.b64encode(make_picture(len(artifact))).decode()
     return {"artifact": {"id": artifact, "mimeType": "image/png"}, "encoding": "base64", "data": data}

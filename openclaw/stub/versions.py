@@ -1,4 +1,4 @@
-"""In what the gateways 2026.9.6, 2026.8.2 and 2026.7.35 differ, as their frames were recorded."""
+"""The frames in which the gateways 2026.9.6, 2026.8.2 and 2026.7.35 differ, as they were recorded."""
 
 from __future__ import annotations
 
@@ -16,106 +16,113 @@ HISTORY_LIMIT: Final = 8000
 WAIT_LIMIT: Final = 4095
 TRUNCATED: Final = "\n...(truncated)..."
 NO_REPLY: Final = "⚠️ Agent couldn't generate a response. Please try again."
-TAKEN: Final = {"input": 600, "output": 5, "cacheRead": 400, "cacheWrite": 0, "total": 1005}
+USAGE: Final = {"input": 600, "output": 5, "cacheRead": 400, "cacheWrite": 0, "total": 1005}
 
 
-def meta(plays: str) -> Json:
-    cost = {} if plays == OLDEST else {"cost": {"total": 0.000665}}
-    return {"agentMeta": {"provider": "stub", "model": "parrot", "usage": TAKEN | cost}}
+def make_meta(version: str) -> Json:
+    cost = {} if version == OLDEST else {"cost": {"total": 0.000665}}
+    return {"agentMeta": {"provider": "stub", "model": "parrot", "usage": USAGE | cost}}
 
 
-def end(plays: str, run: Run, words: str, url: str | None) -> list[Json]:
-    """The `agent` events of a run that answered, before its `chat final`."""
+def make_end_events(version: str, run: Run, text: str, url: str | None) -> list[Json]:
+    """Make the `agent` events at the end of a run that answered, which come before its `chat final`."""
     media = {"mediaUrls": [url]} if url else {}
-    said = f"{words}\nMEDIA:{url}" if url else words
+    full_text = f"{text}\nMEDIA:{url}" if url else text
     return [
-        _agent(run, "assistant", {"text": words, "delta": words} | media),
-        _agent(run, "lifecycle", {"phase": "finishing", "stopReason": "stop", "aborted": False}),
-        _end(plays, run, "end", {"stopReason": "stop", "livenessState": "working"}, _reply(said)),
+        _make_agent_event(run, "assistant", {"text": text, "delta": text} | media),
+        _make_agent_event(run, "lifecycle", {"phase": "finishing", "stopReason": "stop", "aborted": False}),
+        _make_end_event(
+            version, run, "end", {"stopReason": "stop", "livenessState": "working"}, _make_terminal_reply(full_text)
+        ),
     ]
 
 
-class Silence(NamedTuple):
-    """An end without an answer: its `agent` event, the error of its `chat` event (empty where there is none), its second response."""
+class SilentEnd(NamedTuple):
+    """The end of a run without an answer: its `agent` event, the error of its `chat` event (or empty), its second response."""
 
     payload: Json
     error: str
     final: Json
 
 
-def say_nothing(plays: str, run: Run, disposition: str) -> Silence:
-    """silent: the agent said NO_REPLY; empty: the model gave nothing. The newest gateway calls both a failed run."""
-    failed = disposition == "empty" or plays == NEWEST
-    more: Json = {"error": NO_REPLY, "livenessState": "abandoned"} if failed else {"stopReason": "stop"}
-    result: Json = {"payloads": [], "meta": meta(plays)}
-    if failed:
-        mark = {"isError": True} if plays == NEWEST else {}
-        result["payloads"] = [{"text": NO_REPLY, "mediaUrl": None} | mark]
-    said_ok = not failed or plays == OLDEST
-    status = {"status": "ok", "summary": "completed"} if said_ok else {"status": "error", "summary": "failed"}
-    return Silence(
-        _end(plays, run, "error" if failed else "end", more, {"disposition": disposition}),
-        NO_REPLY if failed else "",
+def make_silent_end(version: str, run: Run, disposition: str) -> SilentEnd:
+    """Make the end of a run without an answer. disposition: silent, if the agent said NO_REPLY, or empty, if the model gave nothing.
+
+    For the newest gateway both are failed runs.
+    """
+    has_failed = disposition == "empty" or version == NEWEST
+    details: Json = {"error": NO_REPLY, "livenessState": "abandoned"} if has_failed else {"stopReason": "stop"}
+    result: Json = {"payloads": [], "meta": make_meta(version)}
+    if has_failed:
+        error_mark = {"isError": True} if version == NEWEST else {}
+        result["payloads"] = [{"text": NO_REPLY, "mediaUrl": None} | error_mark]
+    is_ok = not has_failed or version == OLDEST
+    status = {"status": "ok", "summary": "completed"} if is_ok else {"status": "error", "summary": "failed"}
+    return SilentEnd(
+        _make_end_event(version, run, "error" if has_failed else "end", details, {"disposition": disposition}),
+        NO_REPLY if has_failed else "",
         {"runId": run.key, **status, "result": result, "disposition": disposition},
     )
 
 
-def aborted(plays: str, run: Run) -> Json:
-    if plays == NEWEST:
+def make_abort_response(version: str, run: Run) -> Json:
+    if version == NEWEST:
         return {"runId": run.key, "status": "timeout", "summary": "aborted", "stopReason": "rpc"}
-    if plays == OLDEST:
+    if version == OLDEST:
         return {
             "runId": run.key,
             "status": "error",
             "summary": "EmbeddedAttemptSessionTakeoverError: This operation was aborted",
         }
-    result = {"payloads": [], "meta": meta(plays) | {"aborted": True}}
+    result = {"payloads": [], "meta": make_meta(version) | {"aborted": True}}
     return {"runId": run.key, "status": "error", "summary": "failed", "stopReason": "aborted", "result": result}
 
 
-def row(plays: str, stored: Json, most: int) -> Json:
-    """A row of `chat.history`: cut at so many characters, and on the oldest gateway without the run's id."""
-    shown, inner = dict(stored), dict(stored.get("__openclaw", {}))
-    if plays == OLDEST:
-        inner.pop("runId", None)
-        if str(shown.get("idempotencyKey", "")).endswith(":user"):
-            shown.pop("idempotencyKey")  # stays only with `chat.send`
-    content = shown.get("content")
-    if isinstance(content, list) and len(str(content[0].get("text", ""))) > most:
-        shown["content"] = [content[0] | {"text": content[0]["text"][:most] + TRUNCATED}, *content[1:]]
-        inner |= {"truncated": True, "reason": "display-cap"}
-    return shown | {"__openclaw": inner}
+def make_row(version: str, stored_row: Json, max_characters: int) -> Json:
+    """Make a row of `chat.history`: cut at `max_characters`, and for the oldest gateway without the run's id."""
+    row, metadata = dict(stored_row), dict(stored_row.get("__openclaw", {}))
+    if version == OLDEST:
+        metadata.pop("runId", None)
+        if str(row.get("idempotencyKey", "")).endswith(":user"):
+            row.pop("idempotencyKey")  # this version keeps it only for `chat.send`
+    content = row.get("content")
+    if isinstance(content, list) and len(str(content[0].get("text", ""))) > max_characters:
+        row["content"] = [content[0] | {"text": content[0]["text"][:max_characters] + TRUNCATED}, *content[1:]]
+        metadata |= {"truncated": True, "reason": "display-cap"}
+    return row | {"__openclaw": metadata}
 
 
-def outcome(plays: str, key: str, run: Run | None) -> Json:
-    """The payload of `agent.wait`; an unknown run is a timeout without an end."""
+def make_wait_response(version: str, key: str, run: Run | None) -> Json:
+    """Make the payload of `agent.wait`. An unknown run gives a timeout without an end."""
     if run is None or not run.final:
         return {"runId": key, "status": "timeout"}
-    ended: Json = {"runId": key, "endedAt": int(time.time() * 1000)}
+    payload: Json = {"runId": key, "endedAt": int(time.time() * 1000)}
     final = run.final
     disposition = final.get("disposition")
-    reply: Json = {} if plays == OLDEST else {"terminalReply": {"disposition": disposition}} if disposition else {}
+    reply: Json = {} if version == OLDEST else {"terminalReply": {"disposition": disposition}} if disposition else {}
     if final["status"] == "ok" and not disposition:
-        reply = {} if plays == OLDEST else {"terminalReply": _reply(final["result"]["payloads"][0]["text"])}
+        reply = (
+            {} if version == OLDEST else {"terminalReply": _make_terminal_reply(final["result"]["payloads"][0]["text"])}
+        )
     if final["status"] == "ok":
-        return ended | {"status": "ok", "stopReason": "stop"} | reply
-    stopped = {"stopReason": "rpc"} if final.get("stopReason") else {}
-    return ended | {"status": "error", "error": final["summary"]} | stopped | reply
+        return payload | {"status": "ok", "stopReason": "stop"} | reply
+    stop_reason = {"stopReason": "rpc"} if final.get("stopReason") else {}
+    return payload | {"status": "error", "error": final["summary"]} | stop_reason | reply
 
 
-def _reply(said: str) -> Json:
-    return {"disposition": "visible", "text": said if len(said) <= WAIT_LIMIT else said[:WAIT_LIMIT] + "…"}
+def _make_terminal_reply(text: str) -> Json:
+    return {"disposition": "visible", "text": text if len(text) <= WAIT_LIMIT else text[:WAIT_LIMIT] + "…"}
 
 
-def _end(plays: str, run: Run, phase: str, more: Json, reply: Json) -> Json:
-    data: Json = {"phase": phase, "aborted": False, "endedAt": int(time.time() * 1000)} | more
-    if plays != OLDEST:
+def _make_end_event(version: str, run: Run, phase: str, details: Json, reply: Json) -> Json:
+    data: Json = {"phase": phase, "aborted": False, "endedAt": int(time.time() * 1000)} | details
+    if version != OLDEST:
         data["terminalReply"] = reply
-    if plays == NEWEST:
+    if version == NEWEST:
         receipt = {"runId": run.key, "successfulToolNames": [], "terminalDisposition": reply["disposition"]}
         data |= {"executionSettled": True, "terminalReceipt": receipt}
-    return _agent(run, "lifecycle", data)
+    return _make_agent_event(run, "lifecycle", data)
 
 
-def _agent(run: Run, stream: str, data: Json) -> Json:
+def _make_agent_event(run: Run, stream: str, data: Json) -> Json:
     return {"runId": run.key, "sessionKey": run.session, "stream": stream, "data": data}

@@ -21,7 +21,7 @@ from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.inbound import router
 from bridge.pipeline.replies.streams import partial_key
 from openclaw.models import Gateway
-from openclaw.stub.brain import picture as png
+from openclaw.stub.answers import make_picture as png
 from openclaw.turns import Answer, ProactiveReply
 from tests.support.connecting import RunningConnector
 from tests.support.factories import (
@@ -692,7 +692,7 @@ def test_what_an_agent_says_unasked_reaches_its_conversation(
 def test_an_acceptance_that_is_repeated_is_no_end_of_the_run(
     stub: RunningStub, account: ChannelAccount, mapped: Route
 ) -> None:
-    stub.faults.plays, stub.faults.accepts_again = "2026.8.2", 3
+    stub.faults.version, stub.faults.accepts_again = "2026.8.2", 3
     with RunningConnector():
         asked = turn(account)
         done = finished(asked)

@@ -46,7 +46,7 @@ def counted() -> tuple[int, int]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_no_reply_is_silence_and_is_asked_once(version: str, stub: RunningStub, account: ChannelAccount) -> None:
-    stub.faults.plays = version
+    stub.faults.version = version
     with RunningConnector():
         asked = turn(account, "!noreply")
         done = finished(asked)
@@ -57,7 +57,7 @@ def test_no_reply_is_silence_and_is_asked_once(version: str, stub: RunningStub, 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_nothing_at_all_is_a_failure(version: str, stub: RunningStub, account: ChannelAccount) -> None:
-    stub.faults.plays = version
+    stub.faults.version = version
     with RunningConnector():
         asked = turn(account, "!empty")
         eventually(lambda: "error" in outcomes(asked), 20)
@@ -69,7 +69,7 @@ def test_nothing_at_all_is_a_failure(version: str, stub: RunningStub, account: C
 def test_what_a_turn_took_is_kept_though_it_comes_after_the_answer(
     version: str, stub: RunningStub, account: ChannelAccount
 ) -> None:
-    stub.faults.plays, stub.faults.late, before = version, 0.5, counted()
+    stub.faults.version, stub.faults.late, before = version, 0.5, counted()
     with RunningConnector():
         asked = turn(account, "hello")
         finished(asked)
@@ -118,7 +118,7 @@ def test_whoever_reads_only_the_beginning_of_a_recovered_answer_is_told(
 def test_a_turn_that_the_oldest_gateway_lost_is_unknown_and_no_silence(
     stub: RunningStub, account: ChannelAccount
 ) -> None:
-    stub.faults.plays, stub.faults.drop_mid_turn = "2026.7.35", 1
+    stub.faults.version, stub.faults.drop_mid_turn = "2026.7.35", 1
     with RunningConnector():
         asked = turn(account, "!say=the answer")
         done = finished(asked)

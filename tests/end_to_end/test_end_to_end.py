@@ -13,7 +13,7 @@ from bridge.models import Attachment, Delivery, Message, Reason, Route, State
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox, sender
 from channels_wechat.contract.messages import Content
-from openclaw.stub.brain import picture as png
+from openclaw.stub.answers import make_picture as png
 from tests.support.callbacks import web_server
 from tests.support.connecting import RunningConnector
 from tests.support.factories import AGENT, BOT, GROUP, app, bot, claim, eventually, gateway, in_thread, parts, route

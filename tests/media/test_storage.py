@@ -50,7 +50,7 @@ def again(item: Attachment) -> None:
 def upload(company: SimulatorClient, account: ChannelAccount) -> str:
     """A media id that the platform knows."""
     from accounts.channels import build_channel
-    from openclaw.stub.brain import picture as png
+    from openclaw.stub.answers import make_picture as png
 
     return build_channel(account).upload(Upload("image", "照片.png", "image/png", png(1)))  # type: ignore[attr-defined]
 

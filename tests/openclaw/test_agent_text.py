@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from openclaw.agent_text import visible, visible_so_far
+from openclaw.agent_text import keep_visible, keep_visible_so_far
 
 BLOCK = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\nsession_key: agent:main\n<<<END_OPENCLAW_INTERNAL_CONTEXT>>>"
 
@@ -51,7 +51,7 @@ BLOCK = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\nsession_key: agent:main\n<<<END_
     ],
 )
 def test_it_is_silence(text: str) -> None:
-    assert visible(text) == ""
+    assert keep_visible(text) == ""
 
 
 THINKING = [
@@ -114,8 +114,8 @@ LEAKS = [
 
 @pytest.mark.parametrize("leak", LEAKS)
 def test_what_models_say_to_themselves_and_to_tools_is_cut(leak: str) -> None:
-    assert visible(f"{leak}好的") == "好的"
-    grown = [visible_so_far(f"{leak}好的"[:end]) for end in range(1, len(leak) + 3)]
+    assert keep_visible(f"{leak}好的") == "好的"
+    grown = [keep_visible_so_far(f"{leak}好的"[:end]) for end in range(1, len(leak) + 3)]
     assert grown[-1] == "好的"
     assert not any("why" in shown or "wh" in shown for shown in grown)
 
@@ -129,11 +129,11 @@ def test_what_models_say_to_themselves_and_to_tools_is_cut(leak: str) -> None:
     ],
 )
 def test_a_directive_is_cut_with_the_blanks_before_it(directive: str) -> None:
-    assert visible(f"好的 \t[[{directive}]]\n再见") == "好的\n再见"
-    assert visible(f"[[ {directive.upper()} ]] 好的") == "好的"
+    assert keep_visible(f"好的 \t[[{directive}]]\n再见") == "好的\n再见"
+    assert keep_visible(f"[[ {directive.upper()} ]] 好的") == "好的"
     grown = f"好的 [[{directive}]]"
-    assert {visible_so_far(grown[:end]).rstrip() for end in range(2, len(grown) + 1)} == {"好的"}
-    assert visible(f"[[{directive.partition(':')[0].strip()}_x]]") != ""
+    assert {keep_visible_so_far(grown[:end]).rstrip() for end in range(2, len(grown) + 1)} == {"好的"}
+    assert keep_visible(f"[[{directive.partition(':')[0].strip()}_x]]") != ""
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_directive_is_cut_with_the_blanks_before_it(directive: str) -> None:
 )
 def test_thinking_whose_beginning_stood_in_the_prompt_is_cut(name: str) -> None:
     mark = name if name.startswith(("/", "end_")) else f"{name}_end"
-    assert visible(f"why and how<|{mark}|>好的") == "好的"
+    assert keep_visible(f"why and how<|{mark}|>好的") == "好的"
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_thinking_whose_beginning_stood_in_the_prompt_is_cut(name: str) -> None:
     ],
 )
 def test_what_is_not_for_readers_is_cut(text: str, shown: str) -> None:
-    assert visible(text) == shown
+    assert keep_visible(text) == shown
 
 
 @pytest.mark.parametrize(
@@ -244,8 +244,8 @@ def test_what_is_not_for_readers_is_cut(text: str, shown: str) -> None:
     ],
 )
 def test_what_only_looks_like_it_stays(text: str) -> None:
-    assert visible(text) == text
-    assert visible_so_far(text + "\n\nend.") == text + "\n\nend."
+    assert keep_visible(text) == text
+    assert keep_visible_so_far(text + "\n\nend.") == text + "\n\nend."
 
 
 @pytest.mark.parametrize(
@@ -309,17 +309,17 @@ def test_what_only_looks_like_it_stays(text: str) -> None:
     ],
 )
 def test_nothing_of_it_is_shown_while_it_grows(text: str, shown: str) -> None:
-    assert visible_so_far(text) == shown
+    assert keep_visible_so_far(text) == shown
 
 
 ANSWER = f"<think>why</think>[[reply_to_current]] 好的，`<think>`\n\n{BLOCK}\n\n```\nNO_REPLY\n```\nend<thinking>x</thinking>\nNO_REPLY"
 
 
 def test_a_growing_text_shows_only_what_the_finished_one_shows() -> None:
-    finished = visible(ANSWER)
+    finished = keep_visible(ANSWER)
     assert finished == "好的，`<think>`\n\n```\nNO_REPLY\n```\nend"
     for end in range(len(ANSWER)):
-        so_far = visible_so_far(ANSWER[:end])
+        so_far = keep_visible_so_far(ANSWER[:end])
         assert "why" not in so_far
         assert "session" not in so_far
         assert "reply_to" not in so_far
@@ -355,8 +355,8 @@ def test_a_growing_text_shows_only_what_the_finished_one_shows() -> None:
 def test_it_takes_linear_time(piece: str) -> None:
     def seconds(count: int) -> float:
         began = time.perf_counter()
-        visible(piece * count)
-        visible_so_far(piece * count)
+        keep_visible(piece * count)
+        keep_visible_so_far(piece * count)
         return time.perf_counter() - began
 
     seconds(10)

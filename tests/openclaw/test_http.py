@@ -72,7 +72,7 @@ def test_answer_streams(stub: RunningStub) -> None:
 
 
 def test_silent_agent_gives_an_empty_answer_and_no_partial(stub: RunningStub) -> None:
-    stub.faults.plays = "2026.8.2"
+    stub.faults.version = "2026.8.2"
     answer, partials = ask(stub.base_url, Turn(KEY, "main", "!noreply", "k"))
     assert (answer.text, partials) == ("", [])
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from openclaw.agent_text import visible, visible_so_far
+from openclaw.agent_text import keep_visible, keep_visible_so_far
 from openclaw.errors import Code, GatewayError
 from openclaw.reading import answer_from_text, make_run_error, read_error
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 READERS: dict[str, Callable[[str], Any]] = {
-    "a finished text": visible,
-    "a growing text": visible_so_far,
+    "a finished text": keep_visible,
+    "a growing text": keep_visible_so_far,
     "lines with files": lambda text: answer_from_text(text, (), "1.0"),
     "a refusal": lambda text: read_error({"message": text}),
     "a failed run": lambda text: make_run_error(text, ""),

@@ -72,7 +72,7 @@ async def by_probe(endpoint: Endpoint) -> None:
 
 
 async def by_download(endpoint: Endpoint) -> None:
-    await GatewayClient(endpoint)._fetch("/files/1")
+    await GatewayClient(endpoint)._fetch_artifact("/files/1")
 
 
 WAYS = [by_socket, by_http, by_probe, by_download]
@@ -172,7 +172,7 @@ async def a_file(request: web.Request) -> web.StreamResponse:
 def fetched(url: str, token: str = "the-token", path: str = "/files/1") -> bytes:
     async def run() -> bytes:
         async with Server(a_file) as served:
-            return await GatewayClient(Endpoint(url or served, token))._fetch(path)
+            return await GatewayClient(Endpoint(url or served, token))._fetch_artifact(path)
 
     return asyncio.run(run())
 

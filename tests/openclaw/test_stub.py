@@ -20,8 +20,8 @@ from openclaw import wire
 from openclaw.client import Answer, Endpoint, GatewayClient, Turn
 from openclaw.errors import GatewayError
 from openclaw.session import make_session_key
-from openclaw.stub import RunningStub, book, gateway
-from openclaw.stub.brain import picture, think
+from openclaw.stub import RunningStub, gateway, store
+from openclaw.stub.answers import make_picture, plan_answer
 
 KEY = make_session_key("main", "account", "group", "wrGroup", 0)
 ROOT = Path(__file__).parents[2]
@@ -133,8 +133,8 @@ def test_control_endpoints() -> None:
     ],
 )
 def test_what_the_parrot_says(message: str, words: str) -> None:
-    thought = think(message)
-    assert thought.words == words
+    thought = plan_answer(message)
+    assert thought.text == words
     assert "".join(thought.pieces) == words
 
 
@@ -185,33 +185,33 @@ def test_a_client_of_another_name_is_not_let_in(name: str, mode: str, monkeypatc
 
 
 def test_picture_is_a_png_and_the_same_for_a_seed() -> None:
-    assert picture(1) == picture(1) != picture(2)
-    assert picture(1).startswith(b"\x89PNG\r\n\x1a\n")
+    assert make_picture(1) == make_picture(1) != make_picture(2)
+    assert make_picture(1).startswith(b"\x89PNG\r\n\x1a\n")
 
 
 def test_what_it_remembers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(book, "KEEP_RUNS", 4)
-    monkeypatch.setattr(book, "KEEP_SESSIONS", 2)
-    monkeypatch.setattr(book, "KEEP_ROWS", 6)
-    kept = book.Book()
+    monkeypatch.setattr(store, "MAX_RUNS", 4)
+    monkeypatch.setattr(store, "MAX_SESSIONS", 2)
+    monkeypatch.setattr(store, "MAX_ROWS", 6)
+    kept = store.Store()
     for session in ("one", "two", "three"):
         for number in range(5):
             key = f"{session}.{number}"
-            kept.queue(session, key, "hello")
-            kept.user(session, key, "hello", "")
-            kept.run(session, key, "hello", "")
-            kept.assistant(session, key, [{"type": "text", "text": "hello"}])
+            kept.add_queued(session, key, "hello")
+            kept.add_user_row(session, key, "hello", "")
+            kept.add_run(session, key, "hello", "")
+            kept.add_assistant_row(session, key, [{"type": "text", "text": "hello"}])
     assert list(kept.rows) == ["two", "three"]
     assert [row["__openclaw"]["seq"] for row in kept.rows["three"]] == [5, 6, 7, 8, 9, 10]
-    assert [run["key"] for run in kept.record()] == [f"three.{number}" for number in (1, 2, 3, 4)]
+    assert [run["key"] for run in kept.list_runs()] == [f"three.{number}" for number in (1, 2, 3, 4)]
     assert set(kept.queued) <= {"two", "three"}
 
 
 def test_runs_that_are_over_are_forgotten_and_those_under_way_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway, "KEEP_RUNS", 3)
+    monkeypatch.setattr(gateway, "MAX_RUNS", 3)
 
     async def play() -> gateway.Gateway:
-        home = gateway.Gateway("token", ["main"], book.Book())
+        home = gateway.Gateway("token", ["main"], store.Store())
         slow = home.start(gateway.Run("slow", "agent:main:slow", "!slow=5 hello"))
         for number in range(6):
             await home.start(gateway.Run(f"{number}", f"agent:main:{number}", "hello")).done.wait()
@@ -225,4 +225,4 @@ def test_runs_that_are_over_are_forgotten_and_those_under_way_are_not(monkeypatc
 
     home = asyncio.run(play())
     assert list(home.runs) == ["9", "10", "11"]
-    assert len(home._turns) <= 4
+    assert len(home._locks) <= 4

@@ -88,9 +88,9 @@ def long(count: int, size: int = 1900) -> str:
 
 
 def png() -> ContentFile[Any]:
-    from openclaw.stub.brain import picture
+    from openclaw.stub.answers import make_picture
 
-    file = ContentFile(picture(1), name="chart.png")
+    file = ContentFile(make_picture(1), name="chart.png")
     file.content_type = "image/png"  # type: ignore[attr-defined]
     return file
 

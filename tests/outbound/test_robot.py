@@ -35,9 +35,9 @@ def seen(company: SimulatorClient) -> list[tuple[str, str]]:
 
 
 def png() -> ContentFile[bytes]:
-    from openclaw.stub.brain import picture
+    from openclaw.stub.answers import make_picture
 
-    file = ContentFile(picture(1), name="chart.png")
+    file = ContentFile(make_picture(1), name="chart.png")
     file.content_type = "image/png"  # type: ignore[attr-defined]
     return file
 

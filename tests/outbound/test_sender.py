@@ -73,9 +73,9 @@ def checked(company: SimulatorClient) -> list[bool]:
 
 
 def png() -> ContentFile:
-    from openclaw.stub.brain import picture
+    from openclaw.stub.answers import make_picture
 
-    file = ContentFile(picture(1), name="chart.png")
+    file = ContentFile(make_picture(1), name="chart.png")
     file.content_type = "image/png"
     return file
 

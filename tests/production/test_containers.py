@@ -13,7 +13,7 @@ import pytest
 
 from bridge.models import Attachment, Delivery, State
 from bridge.runtime.launcher.commands import PROCESSES
-from openclaw.stub.brain import picture
+from openclaw.stub.answers import make_picture
 from tests.production.containers import SERVICES, Image
 from tests.support import factories
 from tests.support.factories import AGENT, BOT, GROUP, eventually
@@ -110,7 +110,7 @@ def _talk(company: SimulatorClient) -> None:
     """A streamed answer in a group, and a picture that is fetched by one container, read by another, and kept in the volume."""
     asked = company.say("帮我看看", bot=BOT, from_="zhangsan", chat=GROUP)
     assert company.wait_answer(asked, 60)["text"]
-    company.say(app=AGENT, from_="lisi", kind="image", data=picture(7))
+    company.say(app=AGENT, from_="lisi", kind="image", data=make_picture(7))
     chat = f"app:{AGENT}:lisi"
     eventually(lambda: [entry for entry in company.transcript(chat) if entry["via"] != "member"], 60)
     eventually(lambda: not Delivery.objects.filter(state__in=(State.PENDING, State.SENDING)).exists(), 30)

@@ -17,7 +17,7 @@ from openclaw.client import Answer, Attachment, Endpoint, GatewayClient, Proacti
 from openclaw.device import Device, Signer
 from openclaw.errors import Code, GatewayError
 from openclaw.session import make_session_key
-from openclaw.stub.brain import picture
+from openclaw.stub.answers import make_picture
 from tests.real.openclaw_lab import OpenClawLab
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def test_second_agent_has_its_own_sessions(lab: OpenClawLab) -> None:
 
 
 def test_image_reaches_the_model(lab: OpenClawLab) -> None:
-    image = Attachment("image", "a.png", "image/png", picture(1))
+    image = Attachment("image", "a.png", "image/png", make_picture(1))
     ask(lab, turn("what is this", attachments=(image,)))
     assert lab.model.calls[-1].images[0].startswith("data:image/")
 
@@ -119,7 +119,7 @@ def test_files_reach_the_model(lab: OpenClawLab) -> None:
     files = (
         Attachment("file", "notes.txt", "text/plain", "the secret word is 芝麻".encode()),
         Attachment("file", "data.bin", "application/octet-stream", bytes(16)),
-        Attachment("image", "a.png", "image/png", picture(1)),
+        Attachment("image", "a.png", "image/png", make_picture(1)),
     )
     one = turn("read this !tokens=10 !slow=1", attachments=files, extra_system_prompt="Be 简短.")
     assert ask(lab, one, partials.append).text.endswith("w8 w9")
@@ -221,7 +221,7 @@ def test_http_fallback(lab: OpenClawLab) -> None:
         async with aiohttp.ClientSession() as session:
             return await http.ask_http(session, endpoint, one, partials.append)
 
-    image = Attachment("image", "a.png", "image/png", picture(1))
+    image = Attachment("image", "a.png", "image/png", make_picture(1))
     one = turn("hello !tokens=20 !slow=1", extra_system_prompt="Be 简短.", attachments=(image,))
     assert asyncio.run(run(one)).text.endswith("w18 w19")
     assert len(partials) > 3

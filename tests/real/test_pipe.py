@@ -11,7 +11,7 @@ from django.test.utils import setup_databases, teardown_databases
 from accounts.health import Health
 from bridge.demo import world
 from bridge.models import Contact, Message, Reason, State
-from openclaw.stub.brain import picture
+from openclaw.stub.answers import make_picture
 from tests.real.openclaw_lab import OpenClawLab
 from tests.real.running import RunningBridge
 
@@ -101,7 +101,10 @@ def test_one_to_one_through_the_app(bridge: RunningBridge) -> None:
 
 
 def test_a_picture_from_a_group_reaches_the_model(bridge: RunningBridge) -> None:
-    items = [{"kind": "text", "text": "这是什么图"}, {"kind": "image", "data": base64.b64encode(picture(1)).decode()}]
+    items = [
+        {"kind": "text", "text": "这是什么图"},
+        {"kind": "image", "data": base64.b64encode(make_picture(1)).decode()},
+    ]
     said = bridge.to_group("", kind="mixed", items=items)
     bridge.answer(said)
     (call,) = calls_about(bridge, "这是什么图")

@@ -19,7 +19,7 @@ from bridge.pipeline.replies import streams
 from bridge.pipeline.replies.streams import partial_key
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content
-from openclaw.stub.brain import picture
+from openclaw.stub.answers import make_picture
 from tests.support.callbacks import call, opened, poll
 from tests.support.factories import (
     GROUP,
@@ -186,7 +186,7 @@ def test_the_same_final_frame_also_after_a_second_message_by_the_address(asked: 
 
 
 def test_pictures_and_cards_come_with_the_last_frame(asked: Delivery) -> None:
-    file = ContentFile(picture(1), name="a.png")
+    file = ContentFile(make_picture(1), name="a.png")
     file.content_type = "image/png"
     outbox.answer(asked.message, "look", source=Message.Source.AGENT, key="k", files=[file])
     frame = polled(asked.message)
@@ -355,7 +355,7 @@ def test_the_end_that_a_platform_no_longer_waits_for_is_no_delivery(
 
 
 def test_a_picture_that_is_gone_costs_only_itself(asked: Delivery) -> None:
-    file = ContentFile(picture(1), "a.png")
+    file = ContentFile(make_picture(1), "a.png")
     file.content_type = "image/png"  # type: ignore[attr-defined]
     delivery = outbox.answer(asked.message, "look", source="agent", key="look", files=[file]).deliveries.get()
     assert len(polled(asked.message)["stream"]["msg_item"]) == 1

@@ -201,7 +201,7 @@ class AgentTurn:
             notes.append(question.account.sentence("answer_cut"))
         if self.delivery.payload.get("unread") and question:
             notes.append(question.account.sentence("not_all_read"))
-        text = "\n\n".join(line for line in (agent_text.visible(answer.text), *notes) if line)
+        text = "\n\n".join(line for line in (agent_text.keep_visible(answer.text), *notes) if line)
         said = bool(text or files) and question is not None
         done = Success(
             self.delivery,

@@ -16,7 +16,7 @@ from channels_wechat.contract.filetypes import SUFFIXES, kind_of, recognise, wit
 from channels_wechat.contract.messages import Content, MediaItem
 from channels_wechat.wecom.app.rendering import media_type
 from channels_wechat.weixin.rendering import suffix_of
-from openclaw.stub.brain import picture as png
+from openclaw.stub.answers import make_picture as png
 from tests.channels.harness import Reply, recorder, says
 from tests.support.factories import app, hear, official, send
 

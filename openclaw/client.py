@@ -22,17 +22,10 @@ from openclaw.asking import make_agent_params, make_send_params
 from openclaw.errors import Code, GatewayError
 from openclaw.frames import Json, as_object, as_text
 from openclaw.reach import BODY_LIMIT, open_session, read_bounded
-from openclaw.reading import (
-    Transcript,
-    make_answer,
-    read_agents,
-    read_message_text,
-    read_result,
-    read_transcript,
-    read_wait,
-)
+from openclaw.reading import make_answer, read_agents, read_message_text, read_result, read_wait
 from openclaw.runs import SETTLED_BY_EVENTS, Run
 from openclaw.session import is_bridge_session
+from openclaw.transcript import Transcript, read_transcript
 from openclaw.turns import AgentInfo, Answer, Attachment, Endpoint, Hello, MediaRef, Policy, ProactiveReply, Turn, Usage
 from openclaw.wire import CALL_TIMEOUT, ResponseQueue, Wire, make_url, receive_response
 

@@ -1,4 +1,4 @@
-"""Reads the gateway's frames: errors, answers, rows of a transcript. Pure.
+"""Reads the gateway's frames: errors, answers, usage, agents. Pure.
 
 Field names and values are those of the gateways 2026.9.6, 2026.8.2 and 2026.7.35.
 """
@@ -26,10 +26,6 @@ FAILED_STATUS: Final = ("error", "timeout")
 """`status` of a run that gave no answer. The only other status at the end of a run is "ok"."""
 WAIT_LIMIT: Final = 4095
 """Characters of an answer in `terminalReply`. A longer one is cut there and ends with an ellipsis."""
-_CUT_MARK: Final = "\n...(truncated)..."
-"""What `chat.history` appends to a text that it cut at its `maxChars`."""
-RESUMED_BY: Final = "main_session_restart_recovery"
-"""`provenance.sourceTool` of the user row by which a restarted gateway continues an interrupted turn."""
 
 NAME_LIMIT: Final = 200
 """Characters of a name that a gateway gives an agent or a model."""
@@ -38,10 +34,8 @@ LONGEST_REFUSAL: Final = 3600.0
 """Seconds. A gateway may ask for a longer wait; a request that comes too early is only refused once more."""
 LONGEST_TICK: Final = 300.0
 """Seconds between two ticks. With a longer interval the end of a connection would be noticed too late."""
-MAX_END_DIFFERENCE_MS: Final = 2000
-"""How far the two times may differ that a gateway writes for the end of a run, one after the other."""
 
-_FAILURE_TEXTS: Final = frozenset(
+FAILURE_TEXTS: Final = frozenset(
     {
         "The agent run failed before producing a reply.",
         "[assistant turn failed before producing content]",
@@ -157,7 +151,7 @@ def read_result(payload: Json, events: EventSummary = EventSummary()) -> Answer:
     visible = [item for item in payloads if not item.get("isError")]
     if payloads and (events.has_failed or not visible):
         raise make_run_error(as_text(payloads[0].get("text")), events.reason)
-    if events.disposition == "empty" or any(as_text(item.get("text")).strip() in _FAILURE_TEXTS for item in visible):
+    if events.disposition == "empty" or any(as_text(item.get("text")).strip() in FAILURE_TEXTS for item in visible):
         raise make_run_error("the run ended without a reply", events.reason)
     urls = [url for item in visible for url in _urls_of_payload(item)]
     answer_text = "\n\n".join(part for item in visible if (part := as_text(item.get("text")).strip()))
@@ -193,7 +187,7 @@ def read_wait(payload: Json, events: EventSummary = EventSummary()) -> Answer | 
     if not reply:
         return None
     answer_text = as_text(reply.get("text"))
-    if reply.get("disposition") == "empty" or answer_text.strip() in _FAILURE_TEXTS:
+    if reply.get("disposition") == "empty" or answer_text.strip() in FAILURE_TEXTS:
         raise make_run_error("the run ended without a reply", events.reason)
     answer = answer_from_text(answer_text, (), run_id)
     return replace(answer, is_cut=len(answer_text) >= WAIT_LIMIT and answer_text.endswith("…"))
@@ -217,13 +211,13 @@ def read_usage(payload: Json) -> Usage | None:
     """Return what a run used, from the second response of `agent`; None if it does not tell, as for an aborted run."""
     meta = as_object(as_object(payload.get("result")).get("meta"))
     agent = as_object(meta.get("agentMeta"))
-    return _make_usage(agent, as_object(agent.get("usage")), as_number(meta.get("costUsd")))
+    return make_usage(agent, as_object(agent.get("usage")), as_number(meta.get("costUsd")))
 
 
-def _make_usage(source: Json, usage: Json, cost: float | None = None) -> Usage | None:
+def make_usage(source: Json, usage: Json, cost: float | None = None) -> Usage | None:
     if not usage:
         return None
-    counts = {name: max(0, int(as_number(usage.get(key)) or 0)) for name, key in _COUNTS.items()}
+    counts = {name: max(0, int(as_number(usage.get(key)) or 0)) for name, key in USAGE_COUNTS.items()}
     model = "/".join(part for part in (as_text(source.get("provider")), as_text(source.get("model"))) if part)[
         :NAME_LIMIT
     ]
@@ -231,7 +225,7 @@ def _make_usage(source: Json, usage: Json, cost: float | None = None) -> Usage |
     return Usage(model, **counts, cost=cost if total is None else total)
 
 
-_COUNTS: Final = {"input": "input", "output": "output", "cache_read": "cacheRead", "cache_write": "cacheWrite"}
+USAGE_COUNTS: Final = {"input": "input", "output": "output", "cache_read": "cacheRead", "cache_write": "cacheWrite"}
 
 
 def make_answer(answer_text: str, urls: Iterable[str], artifacts: Iterable[MediaRef], run_id: str) -> Answer:
@@ -282,156 +276,6 @@ def read_message_text(message: Json) -> str:
 def is_silent_so_far(partial: str) -> bool:
     """Tell whether a text that is not complete may become NO_REPLY, so that it must not be shown yet."""
     return SILENT_TEXT.startswith(partial.strip())
-
-
-# --- the transcript ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of `chat.history`."""
-
-    raw: Json
-
-    @property
-    def key(self) -> str:
-        return as_text(self.raw.get("idempotencyKey")) or as_text(
-            as_object(self.raw.get("__openclaw")).get("idempotencyKey")
-        )
-
-    @property
-    def run_id(self) -> str:
-        abort = as_text(as_object(self.raw.get("openclawAbort")).get("runId"))
-        return as_text(as_object(self.raw.get("__openclaw")).get("runId")) or abort
-
-    @property
-    def is_user(self) -> bool:
-        return self.raw.get("role") == "user"
-
-    @property
-    def resumes(self) -> bool:
-        return as_object(self.raw.get("provenance")).get("sourceTool") == RESUMED_BY
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether this is a complete answer: no failure (stopReason error), no step before a tool, nothing that an abort left."""
-        has_ended = self.raw.get("stopReason") in ("stop", "length", "end_turn")
-        has_answer = read_message_text(self.raw).strip() not in _FAILURE_TEXTS
-        return self.raw.get("role") == "assistant" and has_ended and has_answer and not self.is_aborted
-
-    @property
-    def is_aborted(self) -> bool:
-        return bool(as_object(self.raw.get("openclawAbort")).get("aborted"))
-
-    @property
-    def is_cut(self) -> bool:
-        return as_object(self.raw.get("__openclaw")).get("truncated") is True or self.text.endswith(_CUT_MARK)
-
-    @property
-    def text(self) -> str:
-        return read_message_text(self.raw)
-
-    def answer(self) -> Answer:
-        answer_text = self.text.removesuffix(_CUT_MARK) if self.is_cut else self.text
-        return replace(answer_from_text(answer_text, read_artifacts(self.raw), self.run_id), is_cut=self.is_cut)
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """The answer of `chat.history`."""
-
-    rows: tuple[Row, ...]
-    raw: Json
-
-    @property
-    def is_running(self) -> bool:
-        """Whether a run is active, or the gateway has still to resume one that a restart interrupted.
-
-        A restarted gateway resumes one session after the other. A session that waits for that has no active run, but
-        still the status "running".
-        """
-        info = as_object(self.raw.get("sessionInfo"))
-        return bool(self.raw.get("inFlightRun") or info.get("hasActiveRun") or info.get("status") == "running")
-
-    def active_runs(self) -> set[str]:
-        ids = as_object(self.raw.get("sessionInfo")).get("activeRunIds")
-        return {run for run in ids if isinstance(run, str)} if isinstance(ids, list) else set()
-
-    def is_pending(self, run_id: str) -> bool:
-        """Tell whether this turn waits in the gateway's queue. The gateway never runs an "interrupted" one again."""
-        items = as_objects(as_object(self.raw.get("pendingInputs")).get("items"))
-        return any(item.get("runId") == run_id and item.get("state") != "interrupted" for item in items)
-
-    def find_turn(self, run_id: str) -> tuple[Row, ...] | None:
-        """Return the rows between the user row of this run and the next user row, or None if this run has no user row.
-
-        The user row by which the gateway resumes an interrupted turn belongs to that turn.
-        """
-        start = next((i for i, row in enumerate(self.rows) if row.is_user and row.key == f"{run_id}:user"), None)
-        if start is None:
-            return None
-        end = next((i for i, row in enumerate(self.rows) if i > start and row.is_user and not row.resumes), None)
-        return self.rows[start + 1 : end]
-
-    def find_outcome(self, run_id: str) -> Answer | None:
-        """Return the complete answer of this run, or of the run that resumed it. Raise `run_aborted` if it was aborted."""
-        rows = self.find_turn(run_id) or ()
-        runs = {run_id} | {row.key.removesuffix(":user") for row in rows if row.resumes}
-        names_runs = any(row.run_id for row in rows)  # a gateway before 2026.8 gives the run id only in the user row
-        rows_of_run = [row for row in rows if not row.is_user and (row.run_id in runs or not names_runs)]
-        if complete := [row for row in rows_of_run if row.is_complete]:
-            return complete[-1].answer()
-        if any(row.is_aborted for row in (*rows_of_run, *(row for row in self.rows if row.run_id == run_id))):
-            raise GatewayError(Code.RUN_ABORTED, "the transcript says that the run was aborted")
-        return None
-
-    def find_interrupted_run(self, run_id: str) -> str:
-        """Return the id of the run that `run_id` resumes, or an empty text."""
-        index = next((i for i, row in enumerate(self.rows) if row.resumes and row.key == f"{run_id}:user"), 0)
-        earlier = (row for row in reversed(self.rows[:index]) if row.is_user and not row.resumes)
-        return next((row.key.removesuffix(":user") for row in earlier), "")
-
-    def find_answer(self, run_id: str) -> Answer | None:
-        complete = [row for row in self.rows if row.run_id == run_id and row.is_complete]
-        return complete[-1].answer() if complete else None
-
-    def find_answer_ended_at(self, moment: object) -> Answer | None:
-        """Return the answer of the session's last run if that run ended at this time. moment: milliseconds.
-
-        Only for a gateway that gives no run ids: a session of the bridge has one run at a time.
-        """
-        info, run_ended = as_object(self.raw.get("sessionInfo")), as_number(moment)
-        session_started, session_ended = as_number(info.get("startedAt")), as_number(info.get("endedAt"))
-        if (
-            run_ended is None
-            or session_started is None
-            or session_ended is None
-            or abs(session_ended - run_ended) > MAX_END_DIFFERENCE_MS
-            or not self.rows
-        ):
-            return None
-        last = self.rows[-1]
-        return (
-            last.answer()
-            if last.is_complete and (as_number(last.raw.get("timestamp")) or 0) >= session_started
-            else None
-        )
-
-    def was_asked(self, message: str) -> bool:
-        """Tell whether a user row contains this message: the gateway adds words of its own before and after it."""
-        return any(row.is_user and message.strip() in row.text for row in self.rows)
-
-    def sum_usage(self, run_id: str) -> Usage | None:
-        """Add up the usage of all calls of the model for this run. Each call has a row."""
-        rows = [row.raw for row in self.rows if run_id and row.run_id == run_id and not row.is_aborted]
-        usages = [usage for row in rows if (usage := _make_usage(row, as_object(row.get("usage"))))]
-        costs = [usage.cost for usage in usages if usage.cost is not None]
-        counts = {name: sum(getattr(usage, name) for usage in usages) for name in _COUNTS}
-        return Usage(usages[-1].model, **counts, cost=sum(costs) if costs else None) if usages else None
-
-
-def read_transcript(payload: Json) -> Transcript:
-    return Transcript(tuple(Row(row) for row in as_objects(payload.get("messages"))), payload)
 
 
 # --- connecting -------------------------------------------------------------------------------------------------------

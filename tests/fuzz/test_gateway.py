@@ -12,7 +12,7 @@ from aiohttp import WSMsgType, web
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from openclaw import frames, reading
+from openclaw import frames, reading, transcript
 from openclaw.errors import GatewayError
 from openclaw.http import ask_http, probe
 from openclaw.turns import Answer, Endpoint, Turn
@@ -42,11 +42,11 @@ READERS: list[Callable[[dict[str, Any]], Any]] = [
     reading.read_agents,
     reading.read_granted_scopes,
     lambda payload: reading.read_result(payload, reading.EventSummary(final=payload)),
-    lambda payload: _transcript(reading.read_transcript(payload)),
+    lambda payload: _ask_transcript(transcript.read_transcript(payload)),
 ]
 
 
-def _transcript(found: reading.Transcript) -> Any:
+def _ask_transcript(found: transcript.Transcript) -> Any:
     keys = [row.key.removesuffix(":user") for row in found.rows]
     asked = [
         (found.find_outcome(key), found.find_interrupted_run(key), found.find_answer(key)) for key in [*keys, "1.1"]

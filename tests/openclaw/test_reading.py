@@ -14,7 +14,6 @@ from openclaw.errors import Code, GatewayError
 from openclaw.reading import (
     WAIT_LIMIT,
     EventSummary,
-    Transcript,
     answer_from_text,
     is_silent_so_far,
     make_run_error,
@@ -24,10 +23,10 @@ from openclaw.reading import (
     read_hello,
     read_message_text,
     read_result,
-    read_transcript,
     read_usage,
     read_wait,
 )
+from openclaw.transcript import Transcript, read_transcript
 from openclaw.turns import AgentInfo, Answer, MediaRef, Policy, Usage
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "openclaw"

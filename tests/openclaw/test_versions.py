@@ -11,7 +11,8 @@ import pytest
 from channels_wechat.contract.explanations import Action
 from openclaw.client import Answer, Endpoint, GatewayClient, MediaRef, Turn, Usage
 from openclaw.errors import Code, GatewayError
-from openclaw.reading import read_transcript, read_wait
+from openclaw.reading import read_wait
+from openclaw.transcript import read_transcript
 from tests.openclaw.recorded import VERSIONS, Recorded, load
 
 if TYPE_CHECKING:

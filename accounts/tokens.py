@@ -19,8 +19,8 @@ from accounts import counters
 from accounts.fields import sealed
 from accounts.health import Health
 from accounts.models import AccessToken, ChannelAccount
-from channels_wechat.contract.errors import ChannelError
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.errors import ChannelError, Explanations
+from channels_wechat.contract.explanations import Action, Explanation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,6 +38,14 @@ POLL_SECONDS = 0.05
 KEEP_SECONDS = 2.0
 # Where the platform asks us to wait and does not say how long.
 WAIT_SECONDS = 60.0
+# Beside what the platform says of its tokens.
+TOKEN_ERRORS = Explanations(
+    {
+        "token_unfinished": Explanation(
+            Action.RETRY, _("Another process is fetching the access token and does not finish.")
+        )
+    }
+)
 # (account, API address) → (until when, token): a token goes only where it came from.
 _kept: dict[tuple[int, str], tuple[float, str]] = {}
 
@@ -93,9 +101,7 @@ class StoredTokens:
                 return self._fetch(generation)
             time.sleep(POLL_SECONDS)
             row.refresh_from_db()
-        raise ChannelError(
-            "token", Action.RETRY, _("Another process is fetching the access token and does not finish.")
-        )
+        raise TOKEN_ERRORS.error("token_unfinished")
 
     def _lease(self, generation: int) -> bool:
         now = timezone.now()
@@ -147,17 +153,20 @@ class StoredTokens:
 
 
 class StoredRefusal(ChannelError):
-    """What the first to ask was told; its text holds code and detail already."""
+    """What the first to ask was told; its stored words hold code and detail already."""
+
+    def __init__(self, row: AccessToken, action: Action, retry_after: float | None = None) -> None:
+        super().__init__(row.failure_code, Explanation(action, row.failure), retry_after=retry_after)
 
     def __str__(self) -> str:
-        return str(self.text)
+        return self.text
 
 
 def _refusal(row: AccessToken) -> ChannelError:
     if row.lease_until is None:
-        return StoredRefusal(row.failure_code, Action.CONFIG, row.failure)
+        return StoredRefusal(row, Action.CONFIG)
     left = (row.lease_until - timezone.now()).total_seconds()
-    return StoredRefusal(row.failure_code, Action.WAIT, row.failure, retry_after=max(left, 1.0))
+    return StoredRefusal(row, Action.WAIT, max(left, 1.0))
 
 
 def ending_soon() -> list[ChannelAccount]:

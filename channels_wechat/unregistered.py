@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.channel import Channel
-from channels_wechat.contract.errors import ChannelError, ContentRefused
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.errors import ContentRefused, Explanations
+from channels_wechat.contract.explanations import Action, Explanation
+from channels_wechat.wire.errors import WIRE
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
     from channels_wechat.contract.messages import Content, Outgoing, Payload, Peer, Receipt
 
 NO_LONGER_SUPPORTED = _("This kind of account is no longer supported.")
+UNREGISTERED = Explanations({**WIRE, "kind_unsupported": Explanation(Action.CONFIG, NO_LONGER_SUPPORTED)})
 
 
 class UnregisteredKind(Channel):
     """Has no kind of its own and is in no list to choose from."""
 
+    explanations = UNREGISTERED
     test_calls = False
 
     def render(self, content: Content) -> list[Payload]:
@@ -28,7 +31,7 @@ class UnregisteredKind(Channel):
 
     def send(self, outgoing: Outgoing) -> Receipt:
         """What waits stays waiting with its stopped account, for the kind may come back."""
-        raise ChannelError("kind", Action.CONFIG, NO_LONGER_SUPPORTED)
+        raise UNREGISTERED.error("kind_unsupported")
 
     def cannot_push(self, peer: Peer) -> _StrOrPromise:
         return NO_LONGER_SUPPORTED

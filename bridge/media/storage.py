@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from accounts import capabilities
 from accounts.channels import build_channel
@@ -19,8 +20,8 @@ from bridge.models import Attachment, AttachmentState
 from bridge.security import logs
 from bridge.security.redaction import redact_text
 from channels_wechat.contract.capabilities import Downloads, Uploads
-from channels_wechat.contract.errors import ChannelError
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.errors import ChannelError, Explanations
+from channels_wechat.contract.explanations import Action, Explanation
 from channels_wechat.contract.filetypes import recognise, with_suffix
 from channels_wechat.contract.messages import MediaItem, Upload
 from channels_wechat.wire.http import error_for_status, file_name
@@ -45,6 +46,15 @@ MAX_DOWNLOAD = 100 * 1024 * 1024
 ADDRESS_TIMEOUT = (5.0, 60.0)
 # What the row forgets when the file is stored or given up: addresses and keys are secrets.
 NO_SOURCE = {"source": "", "fallback": "", "key": ""}
+# Beside what the platform says of a file.
+FILE_ERRORS = Explanations(
+    {
+        "internal": Explanation(
+            Action.PERMANENT, _("This program could not fetch or store the file."), _("Report it with the words below.")
+        ),
+        "no_downloads": Explanation(Action.PERMANENT, _("This kind of account cannot fetch files.")),
+    }
+)
 
 
 def claim(limit: int) -> list[Attachment]:
@@ -62,13 +72,13 @@ def _fetch(item: Attachment) -> None:
     try:
         channel = build_channel(item.message.account)
         if not isinstance(channel, Downloads):
-            raise ChannelError("kind", Action.PERMANENT, "this kind of account cannot fetch files")
+            raise FILE_ERRORS.error("no_downloads")
         store(item, _download(channel, item))
     except ChannelError as error:
         _failed(item, error)
     except Exception as error:  # a broken body must not stop the other files
         log.exception("attachment %s", item.pk)
-        _failed(item, ChannelError("internal", Action.PERMANENT, f"{type(error).__name__}: {error}"))
+        _failed(item, FILE_ERRORS.error("internal", detail=f"{type(error).__name__}: {error}"))
 
 
 def store(item: Attachment, upload: Upload) -> None:

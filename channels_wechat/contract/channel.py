@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
     from channels_wechat.contract.errors import ChannelError
+    from channels_wechat.contract.explanations import Explanation
     from channels_wechat.contract.http_client import HttpClient
     from channels_wechat.contract.messages import Ability, Content, Identity, Limit, Outgoing, Payload, Peer, Receipt
     from channels_wechat.contract.tokens import TokenSource
@@ -38,6 +39,8 @@ class Channel:
     kind: ClassVar[str]
     label: ClassVar[_StrOrPromise]
     Credentials: ClassVar[type[CredentialsForm]]
+    # Every code that an error of this kind can have: the platform's numbers, the kind's own words, and those of the way there.
+    explanations: ClassVar[Mapping[str, Explanation]]
     default_api_base_url: ClassVar[str] = ""
     abilities: ClassVar[tuple[Ability, ...]] = ()
     # Peer kinds whose messages this kind can hear: a mapping form offers no others.

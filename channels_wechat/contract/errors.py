@@ -1,62 +1,90 @@
-"""The errors of this layer: each says what is to be done about it."""
+"""The errors of this layer: each has a code, and a table says what it means and what is to be done about it."""
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from channels_wechat.contract.explanations import Action, Effect
+from channels_wechat.contract.explanations import Explanation, find
 from channels_wechat.contract.text import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django.utils.functional import _StrOrPromise
 
+    from channels_wechat.contract.explanations import Action
+
 SHANGHAI = timezone(timedelta(hours=8))
+NUMBER = re.compile(r"-?[0-9]+")
 
 
-class Rule(NamedTuple):
-    """A row of a platform's table of errors. action: where nothing was done; text: cause and cure for staff."""
+class Circumstances(TypedDict, total=False):
+    """What a `ChannelError` tells beside its code."""
 
-    action: Action
-    effect: Effect
-    text: _StrOrPromise
-
-    def action_for(self, harmless: bool) -> Action:
-        """What to do. harmless: repeating the call changes nothing, as with a read, an upload or a token's fetch."""
-        if self.effect is Effect.NOTHING:
-            return self.action
-        return Action.RETRY if harmless else Action.UNKNOWN
+    detail: str
+    params: Mapping[str, Any] | None
+    retry_after: float | None
+    max_tries: int | None
+    response: Any
+    capability: str
+    gone: bool
 
 
 class ChannelError(Exception):
-    """The one error of this layer.
+    """The one error of this layer; `Explanations.error` makes it, so that its code has a row in a table.
 
-    code: the platform's number or a word of ours ("connect", "timeout", "html"); text: a sentence for staff (cause and cure);
-    detail: what the platform said, without secrets; response: its decoded answer, if there was one. max_tries: where the platform
-    says how often at most. capability: the platform says that this account may not do this at all ("custom_send", "media", …).
-    gone: this person can no longer be reached (they do not follow, or blocked the account).
+    code: the platform's number or a word of ours ("connect", "timeout", "html"); action: that of the row, unless the call says more;
+    detail: what the platform said, without secrets; params: JSON values that the row's sentences may name, with the detail among them;
+    response: the platform's decoded answer, if there was one. max_tries: where the platform says how often at most. capability: the
+    platform says that this account may not do this at all ("custom_send", "media", …). gone: this person can no longer be reached (they
+    do not follow, or blocked the account).
     """
 
     def __init__(
         self,
         code: str | int,
-        action: Action,
-        text: _StrOrPromise,
+        explanation: Explanation,
+        action: Action | None = None,
         *,
         detail: str = "",
+        params: Mapping[str, Any] | None = None,
         retry_after: float | None = None,
         max_tries: int | None = None,
         response: Any = None,
         capability: str = "",
         gone: bool = False,
     ) -> None:
-        super().__init__(code, action, detail)
-        self.code, self.action, self.text = str(code), action, text
+        self.code, self.explanation, self.action = str(code), explanation, action or explanation.action
         self.detail, self.retry_after, self.max_tries, self.response = clean(detail), retry_after, max_tries, response
         self.capability, self.gone = capability, gone
+        # Another error's detail never comes along with its params: it may name what this one hides.
+        self.params = {name: value for name, value in (params or {}).items() if name != "detail"}
+        self.params |= {"detail": self.detail} if self.detail else {}
+        super().__init__(self.code, self.action, self.detail)
+
+    @property
+    def text(self) -> str:
+        """Cause and cure for staff, in the language that is active now."""
+        return self.explanation.text(self.params)
 
     def __str__(self) -> str:
         return f"{self.text} ({self.code}{': ' + self.detail if self.detail else ''})"
+
+
+class Explanations(dict[str, Explanation]):
+    """A table of codes, from which errors are raised and later explained. The row "unlisted" stands for numbers that have none."""
+
+    def explain(self, code: str) -> Explanation:
+        """Raises KeyError for a word that has no row: it is ours, and was forgotten here."""
+        row = find(self, code)
+        return row or self["unlisted" if NUMBER.fullmatch(code) else code]
+
+    def error(
+        self, code: str | int, action: Action | None = None, **circumstances: Unpack[Circumstances]
+    ) -> ChannelError:
+        return ChannelError(code, self.explain(str(code)), action, **circumstances)
 
 
 def rest_of_day(now: datetime) -> float:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from django.utils.translation import gettext_lazy as _
-
 from channels_wechat.contract.errors import ChannelError
-from channels_wechat.contract.explanations import Action
-from channels_wechat.wecom.errors import TOKEN_REFUSED, error_for
+from channels_wechat.wecom.errors import TOKEN_REFUSED, WECOM, error_for
 from channels_wechat.wire.api_answers import decoded, whole
 from channels_wechat.wire.http import error_for_status, with_token
 from channels_wechat.wire.platform_api import MAX_DOWNLOAD, PlatformApi
@@ -17,6 +14,7 @@ from channels_wechat.wire.platform_api import MAX_DOWNLOAD, PlatformApi
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from channels_wechat.contract.errors import Explanations
     from channels_wechat.contract.http_client import Response
     from channels_wechat.contract.messages import Token
 
@@ -47,7 +45,7 @@ class WeComApi(PlatformApi):
         parts, size, total = [first.body], len(first.body), _total(first)
         while size < total:
             if total > MAX_DOWNLOAD:
-                raise ChannelError("too_large", Action.PERMANENT, _("The file is larger than 100 MB."))
+                raise WECOM.error("file_too_large")
             parts.append(self._piece(media_id, size).body)
             size += len(parts[-1])
         return replace(first, status=200, body=b"".join(parts))
@@ -55,7 +53,7 @@ class WeComApi(PlatformApi):
     def _piece(self, media_id: str, start: int) -> Response:
         piece = self._fetch(media_id, {"Range": f"bytes={start}-{start + PIECE - 1}"}, PIECE)
         if not piece.body:
-            raise ChannelError("short", Action.RETRY, _("The file ended before the size that WeCom had told."))
+            raise WECOM.error("short")
         return piece
 
     def _fetch(self, media_id: str, headers: Mapping[str, str], max_bytes: int) -> Response:
@@ -69,8 +67,8 @@ class WeComApi(PlatformApi):
         return with_token(self._tokens, once, TOKEN_REFUSED)
 
 
-def check(response: Response, harmless: bool, secret: str, kind: str = "") -> dict[str, Any]:
-    """The decoded answer when its errcode is 0. secret: hidden wherever the platform repeats it; kind: as in `error_for`.
+def check(response: Response, harmless: bool, secret: str, table: Explanations = WECOM) -> dict[str, Any]:
+    """The decoded answer when its errcode is 0. secret: hidden wherever the platform repeats it; table: as in `error_for`.
 
     Raises ChannelError.
     """
@@ -79,9 +77,9 @@ def check(response: Response, harmless: bool, secret: str, kind: str = "") -> di
         return answer
     hidden = replace(response, body=response.body.replace(secret.encode(), b"***") if secret else response.body)
     refused = _decoded(hidden)
-    raise (
-        error_for(refused, harmless=harmless, kind=kind) if refused is not None else error_for_status(hidden, harmless)
-    )
+    if refused is None:
+        raise error_for_status(hidden, harmless)
+    raise error_for(refused, harmless=harmless, table=table)
 
 
 def _decoded(response: Response) -> dict[str, Any] | None:

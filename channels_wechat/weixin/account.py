@@ -29,6 +29,7 @@ from channels_wechat.contract.unreadable import read_or_kept, unreadable_body
 from channels_wechat.weixin import parsing
 from channels_wechat.weixin.api import WeixinApi
 from channels_wechat.weixin.callback import SUCCESS, CallbackCodec, read
+from channels_wechat.weixin.errors import WEIXIN
 from channels_wechat.weixin.rendering import LABEL, MessageTypes, merged, suffix_of, with_handle
 from channels_wechat.wire.http import file_name
 
@@ -48,6 +49,7 @@ _unlabelled: set[str] = set()
 class WeixinAccount(Callbacks, Tokens, Uploads, Downloads, Forgets, ReplyWindows, Typing, Quotas):
     """Base of the two kinds; `repertoire` says what each can say."""
 
+    explanations = WEIXIN
     default_api_base_url = "https://api.weixin.qq.com"
     # Two reply windows full.
     max_parts = 10
@@ -97,7 +99,7 @@ class WeixinAccount(Callbacks, Tokens, Uploads, Downloads, Forgets, ReplyWindows
     def send(self, outgoing: Outgoing) -> Receipt:
         """The platform gives no message id and has no check for repetitions."""
         if outgoing.peer.kind != "direct":
-            raise ChannelError("kind", Action.PERMANENT, _("This account speaks one to one only: there are no groups."))
+            raise WEIXIN.error("no_groups")
         body = {"touser": outgoing.peer.id, **with_handle(outgoing.payload, outgoing.handle)}
         bare = {name: value for name, value in body.items() if name != LABEL}
         known = self.identity.key not in _unlabelled
@@ -125,13 +127,11 @@ class WeixinAccount(Callbacks, Tokens, Uploads, Downloads, Forgets, ReplyWindows
         """Under a plain name: the user's own is nobody's business, and only plain ones are sure to pass."""
         suffix = suffix_of(file.kind, file.name, file.mime)
         if file.kind not in self.repertoire.files or not suffix:
-            raise ChannelError("kind", Action.PERMANENT, _("WeChat does not take files of this kind."))
+            raise WEIXIN.error("file_not_taken")
         fields = {"media": (f"file.{suffix}", file.content, file.mime or "application/octet-stream")}
         answer = self._api.call("POST", UPLOAD, query={"type": file.kind}, fields=fields, harmless=True)
         if not (handle := answer.get("media_id")):
-            raise ChannelError(
-                "no_media_id", Action.RETRY, _("WeChat took the file and gave no ID for it."), max_tries=2
-            )
+            raise WEIXIN.error("no_media_id", max_tries=2)
         return str(handle)
 
     def download(self, item: MediaItem) -> Upload:

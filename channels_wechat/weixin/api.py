@@ -5,12 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from django.utils.translation import gettext_lazy as _
-
-from channels_wechat.contract.errors import ChannelError
-from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Quota
-from channels_wechat.weixin.errors import FINE, NOT_UNDERSTOOD, TOKEN_REFUSED, error_for
+from channels_wechat.weixin.errors import FINE, NOT_UNDERSTOOD, TOKEN_REFUSED, WEIXIN, error_for
 from channels_wechat.wire.api_answers import decoded, whole
 from channels_wechat.wire.http import error_for_status, with_token
 from channels_wechat.wire.platform_api import MAX_DOWNLOAD, PlatformApi
@@ -18,6 +14,7 @@ from channels_wechat.wire.platform_api import MAX_DOWNLOAD, PlatformApi
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from channels_wechat.contract.errors import ChannelError
     from channels_wechat.contract.http_client import Response
     from channels_wechat.contract.messages import Token
 
@@ -71,8 +68,7 @@ class WeixinApi(PlatformApi):
             "GET", url, timeout=self.file_timeout, max_bytes=MAX_DOWNLOAD, follow=3, from_message=True
         )
         if response.status != 200:
-            text = _("The video is not where WeChat said; it is asked again.")
-            raise ChannelError("video", Action.RETRY, text, detail=f"HTTP {response.status}")
+            raise WEIXIN.error("video", detail=f"HTTP {response.status}")
         return response
 
     def quota(self, path: str) -> Quota:

@@ -1,4 +1,4 @@
-"""What the answers of api.weixin.qq.com mean: one table, errcode → what to do and a sentence for staff (facts 1.3 and 1.4).
+"""What the answers of api.weixin.qq.com mean: one table, errcode → what to do, the cause and the cure (facts 1.3 and 1.4).
 
 Each row says whether the answer can come after the deed (`Effect`). A message that met such an answer, or a code that is not in
 the table, is uncertain and only a person repeats it; a call that sends nothing (a read, an upload, a token) is tried again.
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.errors import SHANGHAI, ChannelError, Rule, rest_of_day
-from channels_wechat.contract.explanations import Action, Effect
+from channels_wechat.contract.errors import SHANGHAI, Explanations, rest_of_day
+from channels_wechat.contract.explanations import Action, Effect, Explanation
+from channels_wechat.wire.errors import WIRE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from channels_wechat.contract.errors import ChannelError
 
 # The access token was refused: fetch another, once.
 TOKEN_REFUSED = frozenset({"40001", "40014", "42001"})
@@ -47,171 +49,193 @@ CAPABILITIES = {
 }
 
 R, W, C, P, H = Action.RETRY, Action.WAIT, Action.CONFIG, Action.PERMANENT, Action.WINDOW
-NOTHING, POSSIBLE = Effect.NOTHING, Effect.POSSIBLE
 
-_SECRET = _(
-    "WeChat refuses the AppSecret, or an access token that was just fetched with it. Copy the AppSecret again (Official Account:"
-    " 设置与开发 → 基本配置; Mini Program: 开发管理 → 开发设置), and see that no other program resets it."
+_SECRET = Explanation(
+    C,
+    _("WeChat refuses the AppSecret, or an access token that was just fetched with it."),
+    _(
+        "Copy the AppSecret again (Official Account: 设置与开发 → 基本配置; Mini Program: 开发管理 → 开发设置), and see that no other"
+        " program resets it."
+    ),
 )
-_APP_ID = _(
-    "WeChat does not know this AppID. Copy it from the WeChat console (Official Account: 设置与开发 → 基本配置; Mini Program:"
-    " 开发管理 → 开发设置)."
+_APP_ID = Explanation(
+    C,
+    _("WeChat does not know this AppID."),
+    _("Copy it from the WeChat console (Official Account: 设置与开发 → 基本配置; Mini Program: 开发管理 → 开发设置)."),
 )
-_ADDRESS = _(
-    "WeChat does not accept calls from this server's IP address, named below. Add it: WeChat console → Settings and development"
-    " (设置与开发) → API management (开发接口管理) → IP whitelist (IP白名单); then press Test."
+_ADDRESS = Explanation(
+    C,
+    _("WeChat does not accept calls from this server's IP address, named below."),
+    _(
+        "Add it: WeChat console → Settings and development (设置与开发) → API management (开发接口管理) → IP whitelist (IP白名单);"
+        " then press Test."
+    ),
 )
-_CONFIRM = _(
-    "WeChat asks the account's administrator to confirm this server's IP address. Let them answer the notice in WeChat; then press Test."
+_CONFIRM = Explanation(
+    C,
+    _("WeChat asks the account's administrator to confirm this server's IP address."),
+    _("Let them answer the notice in WeChat; then press Test."),
 )
-_PUNISHED = _("WeChat has restricted or frozen this account. See the notices in the WeChat console.")
-_OURS = _("WeChat does not understand the call. This is a mistake of this program; report it with the words below.")
-_BAD_PARAMETER = _("WeChat refused a part of the message. The words below say which; correct it and send it again.")
-_BAD_MEDIA = _("WeChat does not take this file: its type or size is not allowed.")
-_TOO_LONG = _("The message, or a part of it, is longer than WeChat takes. Shorten it and send it again.")
-_BAD_ADDRESS = _(
-    "WeChat does not take an address in the message: it is too long, not valid, or its domain is not registered."
+_PUNISHED = Explanation(
+    C, _("WeChat has restricted or frozen this account."), _("See the notices in the WeChat console.")
 )
-_STRANGER = _(
-    "WeChat knows no such user for this account: the OpenID belongs to another account, or never followed this one."
+_OURS = Explanation(
+    P,
+    _("WeChat does not understand the call."),
+    _("This is a mistake of this program; report it with the words below."),
 )
-_NOT_FOLLOWING = _(
-    "The user does not follow the account any more. They must follow it again before anything can be said."
+_BAD_PARAMETER = Explanation(
+    P, _("WeChat refused a part of the message."), _("The words below say which; correct it and send it again.")
 )
-_WINDOW = _("The user must write again before more can be said: the 48 hours or the number of messages are used up.")
-_MINUTE = _("Too many calls in this minute; it goes on by itself.")
-_DAY = _(
-    "WeChat's limit of calls for today is used up. It goes on by itself at midnight in China; the account page shows the counters."
+_BAD_MEDIA = Explanation(P, _("WeChat does not take this file: its type or size is not allowed."))
+_TOO_LONG = Explanation(
+    P, _("The message, or a part of it, is longer than WeChat takes."), _("Shorten it and send it again.")
 )
-_NOT_GRANTED = _("WeChat does not grant this interface to the account: its type or missing verification excludes it.")
-_LOGIN = _("The login code was used already or is too old. Log in again.")
-_TYPING = _("The sign “is typing” could not be shown; messages are not affected.")
-_TAG = _("WeChat does not accept this change of a tag: its name, its number or its members are not allowed.")
-_MENU = _("WeChat does not accept the menu. The words below say which part.")
-_SERVICER = _(
-    "The customer-service person or their session does not allow this now. See WeChat console → Customer service."
+_BAD_ADDRESS = Explanation(
+    P,
+    _("WeChat does not take an address in the message: it is too long, not valid, or its domain is not registered."),
 )
-_STATISTICS = _("WeChat does not give these figures: the dates are wrong or too far apart.")
-_PUBLISH = _("WeChat does not publish this. The words below say why.")
-_MASS = _("The administrator refused the mass message, or did not confirm it within 30 minutes.")
-_QUOTA_PATH = _("WeChat has no counter for this interface.")
-_MODERATED = _("WeChat's content check refused the message.")
-_CONSENT = _(
-    "The user did not agree to this message, or used up their consent. They must agree in the Mini Program again."
+_STRANGER = Explanation(
+    P,
+    _("WeChat knows no such user for this account: the OpenID belongs to another account, or never followed this one."),
+)
+_NOT_FOLLOWING = Explanation(
+    P,
+    _("The user does not follow the account any more."),
+    _("They must follow it again before anything can be said."),
+)
+_WINDOW = Explanation(
+    H, _("The user must write again before more can be said: the 48 hours or the number of messages are used up.")
+)
+_MINUTE = Explanation(W, _("Too many calls in this minute; it goes on by itself."))
+_DAY = Explanation(
+    W,
+    _("WeChat's limit of calls for today is used up."),
+    _("It goes on by itself at midnight in China; the account page shows the counters."),
+)
+_NOT_GRANTED = Explanation(
+    P, _("WeChat does not grant this interface to the account: its type or missing verification excludes it.")
+)
+_LOGIN = Explanation(P, _("The login code was used already or is too old."), _("Log in again."))
+_TYPING = Explanation(P, _("The sign “is typing” could not be shown; messages are not affected."))
+_TAG = Explanation(
+    P, _("WeChat does not accept this change of a tag: its name, its number or its members are not allowed.")
+)
+_MENU = Explanation(P, _("WeChat does not accept the menu."), _("The words below say which part."))
+_SERVICER = Explanation(
+    P,
+    _("The customer-service person or their session does not allow this now."),
+    _("See WeChat console → Customer service."),
+)
+_STATISTICS = Explanation(P, _("WeChat does not give these figures: the dates are wrong or too far apart."))
+_PUBLISH = Explanation(P, _("WeChat does not publish this."), _("The words below say why."))
+_MASS = Explanation(P, _("The administrator refused the mass message, or did not confirm it within 30 minutes."))
+_QUOTA_PATH = Explanation(P, _("WeChat has no counter for this interface."))
+_SHORT_KEY = Explanation(P, _("The short key is too long, asks to live too long, or has ended."))
+_MODERATED = Explanation(P, _("WeChat's content check refused the message."))
+_CONSENT = Explanation(
+    P,
+    _("The user did not agree to this message, or used up their consent."),
+    _("They must agree in the Mini Program again."),
 )
 
-ERRORS: dict[int, Rule] = {
-    -1: Rule(R, POSSIBLE, _("WeChat is busy. What was sent may have arrived all the same.")),
-    45169: Rule(R, NOTHING, _("Someone changed the same data at the same time; the call is repeated.")),
-    40007: Rule(R, NOTHING, _("The uploaded file is no longer at WeChat, which keeps them for three days; it is uploaded anew.")),
-    40004: Rule(R, NOTHING, _("WeChat does not know the uploaded file's type; it is uploaded anew once.")),
-    45009: Rule(W, NOTHING, _DAY),
-    45028: Rule(W, NOTHING, _("The account has sent all its mass messages of this period.")),
-    45011: Rule(W, NOTHING, _MINUTE),
-    45066: Rule(W, NOTHING, _MINUTE),
-    48006: Rule(W, NOTHING, _("The counters were cleared ten times this month, which is all that WeChat allows.")),
-    53501: Rule(W, NOTHING, _MINUTE),
-    61503: Rule(W, NOTHING, _("WeChat has these figures only after 8:00 the next morning.")),
-    89506: Rule(W, NOTHING, _("The administrator refused this server's IP address; WeChat lets it ask again after 24 hours.")),
-    89507: Rule(W, NOTHING, _("The administrator refused this server's IP address; WeChat lets it ask again after an hour.")),
-    45015: Rule(H, NOTHING, _WINDOW),
-    45047: Rule(H, NOTHING, _WINDOW),
-    40001: Rule(C, NOTHING, _SECRET),
-    40014: Rule(C, NOTHING, _SECRET),
-    42001: Rule(C, NOTHING, _SECRET),
-    40125: Rule(C, NOTHING, _SECRET),
-    40243: Rule(C, NOTHING, _("The AppSecret is frozen. Unfreeze it: console (设置与开发 → 基本配置; 开发管理 → 开发设置).")),
-    40013: Rule(C, NOTHING, _APP_ID),
-    40164: Rule(C, NOTHING, _ADDRESS),
-    61004: Rule(C, NOTHING, _ADDRESS),
-    89501: Rule(C, NOTHING, _CONFIRM),
-    89503: Rule(C, NOTHING, _CONFIRM),
-    50002: Rule(C, NOTHING, _PUNISHED),
-    50004: Rule(C, NOTHING, _PUNISHED),
-    50007: Rule(C, NOTHING, _PUNISHED),
-    61024: Rule(
-        C, NOTHING, _("The account is managed by a third-party platform, which alone may fetch its access token. End that authorisation."),
+PLATFORM: dict[int, Explanation] = {
+    -1: Explanation(R, _("WeChat is busy. What was sent may have arrived all the same."), effect=Effect.POSSIBLE),
+    45169: Explanation(R, _("Someone changed the same data at the same time; the call is repeated.")),
+    40007: Explanation(R, _("The uploaded file is no longer at WeChat, which keeps them for three days; it is uploaded anew.")),
+    40004: Explanation(R, _("WeChat does not know the uploaded file's type; it is uploaded anew once.")),
+    45009: _DAY,
+    45028: Explanation(W, _("The account has sent all its mass messages of this period.")),
+    **dict.fromkeys((45011, 45066, 53501), _MINUTE),
+    48006: Explanation(W, _("The counters were cleared ten times this month, which is all that WeChat allows.")),
+    61503: Explanation(W, _("WeChat has these figures only after 8:00 the next morning.")),
+    89506: Explanation(W, _("The administrator refused this server's IP address; WeChat lets it ask again after 24 hours.")),
+    89507: Explanation(W, _("The administrator refused this server's IP address; WeChat lets it ask again after an hour.")),
+    **dict.fromkeys((45015, 45047), _WINDOW),
+    **dict.fromkeys((40001, 40014, 42001, 40125), _SECRET),
+    40243: Explanation(C, _("The AppSecret is frozen."), _("Unfreeze it: console (设置与开发 → 基本配置; 开发管理 → 开发设置).")),
+    40013: _APP_ID,
+    **dict.fromkeys((40164, 61004), _ADDRESS),
+    **dict.fromkeys((89501, 89503), _CONFIRM),
+    **dict.fromkeys((50002, 50004, 50007), _PUNISHED),
+    61024: Explanation(
+        C, _("The account is managed by a third-party platform, which alone may fetch its access token."), _("End that authorisation."),
     ),
-    87009: Rule(C, NOTHING, _("WeChat refuses the signature of the call. Switch off API signing in the WeChat console.")),
-    43104: Rule(P, NOTHING, _("The account may not use this template, or the user belongs to another account.")),
-    40003: Rule(P, NOTHING, _STRANGER),
-    40032: Rule(P, NOTHING, _BAD_PARAMETER),
-    40035: Rule(P, NOTHING, _BAD_PARAMETER),
-    40038: Rule(P, NOTHING, _BAD_PARAMETER),
-    44002: Rule(P, NOTHING, _OURS),
-    47001: Rule(P, NOTHING, _BAD_PARAMETER),
-    40002: Rule(P, NOTHING, _OURS),
-    40008: Rule(P, NOTHING, _("WeChat does not know this type of message.")),
-    40033: Rule(P, NOTHING, _OURS),
-    41001: Rule(P, NOTHING, _OURS),
-    41002: Rule(P, NOTHING, _OURS),
-    41004: Rule(P, NOTHING, _OURS),
-    41005: Rule(P, NOTHING, _OURS),
-    41006: Rule(P, NOTHING, _OURS),
-    43002: Rule(P, NOTHING, _OURS),
-    40005: Rule(P, NOTHING, _BAD_MEDIA),
-    40006: Rule(P, NOTHING, _BAD_MEDIA),
-    40009: Rule(P, NOTHING, _BAD_MEDIA),
-    45001: Rule(P, NOTHING, _BAD_MEDIA),
-    45007: Rule(P, NOTHING, _("A voice message may last 60 seconds at most.")),
-    40037: Rule(P, NOTHING, _("There is no template with this ID any more. Choose another from the list.")),
-    40039: Rule(P, NOTHING, _BAD_ADDRESS),
-    40048: Rule(P, NOTHING, _BAD_ADDRESS),
-    40054: Rule(P, NOTHING, _BAD_ADDRESS),
-    40055: Rule(P, NOTHING, _BAD_ADDRESS),
-    40029: Rule(P, NOTHING, _LOGIN),
-    40163: Rule(P, NOTHING, _LOGIN),
-    42003: Rule(P, NOTHING, _LOGIN),
-    42007: Rule(P, NOTHING, _("The user changed their password; they must authorise again.")),
-    40200: Rule(P, NOTHING, _NOT_GRANTED),
-    40249: Rule(P, NOTHING, _("WeChat forbids advertising in this template.")),
-    43116: Rule(P, NOTHING, _("WeChat has restricted this template.")),
-    41030: Rule(
-        P, NOTHING, _("The page is not in the released version of the Mini Program. Correct it, or release a version that has it."),
+    87009: Explanation(C, _("WeChat refuses the signature of the call."), _("Switch off API signing in the WeChat console.")),
+    43104: Explanation(P, _("The account may not use this template, or the user belongs to another account.")),
+    40003: _STRANGER,
+    **dict.fromkeys((40032, 40035, 40038, 47001), _BAD_PARAMETER),
+    40008: Explanation(P, _("WeChat does not know this type of message.")),
+    **dict.fromkeys((40002, 40033, 41001, 41002, 41004, 41005, 41006, 43002, 44002, 45067), _OURS),
+    **dict.fromkeys((40005, 40006, 40009, 45001), _BAD_MEDIA),
+    45007: Explanation(P, _("A voice message may last 60 seconds at most.")),
+    40037: Explanation(P, _("There is no template with this ID any more."), _("Choose another from the list.")),
+    **dict.fromkeys((40039, 40048, 40054, 40055), _BAD_ADDRESS),
+    **dict.fromkeys((40029, 40163, 42003), _LOGIN),
+    42007: Explanation(P, _("The user changed their password."), _("They must authorise again.")),
+    **dict.fromkeys((40200, 48001), _NOT_GRANTED),
+    40249: Explanation(P, _("WeChat forbids advertising in this template.")),
+    43116: Explanation(P, _("WeChat has restricted this template.")),
+    41030: Explanation(
+        P, _("The page is not in the released version of the Mini Program."), _("Correct it, or release a version that has it."),
     ),
-    43004: Rule(P, NOTHING, _NOT_FOLLOWING),
-    50005: Rule(P, NOTHING, _NOT_FOLLOWING),
-    43019: Rule(P, NOTHING, _("The user is on the account's blacklist. Take them off it in the WeChat console first.")),
-    43101: Rule(P, NOTHING, _CONSENT),
-    44004: Rule(P, NOTHING, _("The message is empty.")),
-    45002: Rule(P, NOTHING, _TOO_LONG),
-    45003: Rule(P, NOTHING, _TOO_LONG),
-    45004: Rule(P, NOTHING, _TOO_LONG),
-    45005: Rule(P, NOTHING, _TOO_LONG),
-    45006: Rule(P, NOTHING, _TOO_LONG),
-    45008: Rule(P, NOTHING, _("A news message has one article at most.")),
-    **dict.fromkeys((45056, 45057, 45058, 45059, 45157, 45158, 45159, 45171), Rule(P, NOTHING, _TAG)),
-    45064: Rule(P, NOTHING, _("The Mini Program is not linked to the account. Link it: WeChat console → Mini Program management.")),
-    45067: Rule(P, NOTHING, _OURS),
-    45072: Rule(P, NOTHING, _TYPING),
-    45080: Rule(P, NOTHING, _TYPING),
-    45081: Rule(P, NOTHING, _TYPING),
-    45166: Rule(P, NOTHING, _("WeChat does not accept the content of the draft.")),
-    46003: Rule(P, NOTHING, _("The account has no menu.")),
-    47003: Rule(P, NOTHING, _("What was filled in does not fit the template. The words below name the field.")),
-    48001: Rule(P, NOTHING, _NOT_GRANTED),
-    48002: Rule(P, NOTHING, _("The user has switched off messages of this account.")),
-    48003: Rule(P, NOTHING, _("The administrator must accept the rules for mass messages in the WeChat console first.")),
-    48004: Rule(P, NOTHING, _("WeChat has banned the account from this interface. See the notices in the WeChat console.")),
-    48005: Rule(P, NOTHING, _("The file is used by a menu or an automatic answer, so it cannot be deleted.")),
-    48008: Rule(P, NOTHING, _("WeChat does not let this account send messages of this type.")),
-    50001: Rule(P, NOTHING, _("The user did not authorise the account for this.")),
-    **dict.fromkeys((53500, 53502, 53600), Rule(P, NOTHING, _PUBLISH)),
-    61010: Rule(P, NOTHING, _("The user has not opened the Mini Program within the last two hours, so WeChat does not check their text.")),
-    **dict.fromkeys((*range(61450, 61458), *range(65400, 65418)), Rule(P, NOTHING, _SERVICER)),
-    61500: Rule(P, NOTHING, _STATISTICS),
-    61501: Rule(P, NOTHING, _STATISTICS),
-    **dict.fromkeys((*range(65301, 65318), 65320), Rule(P, NOTHING, _MENU)),
-    70000: Rule(P, NOTHING, _("WeChat protects minors from this message; it is not sent again.")),
-    76021: Rule(P, NOTHING, _QUOTA_PATH),
-    76022: Rule(P, NOTHING, _QUOTA_PATH),
-    87014: Rule(P, NOTHING, _MODERATED),
-    89504: Rule(P, NOTHING, _MASS),
-    89505: Rule(P, NOTHING, _MASS),
-    **dict.fromkeys((9410010, 9410011, 9410012), Rule(P, NOTHING, _("The short key is too long, asks to live too long, or has ended."))),
+    **dict.fromkeys((43004, 50005), _NOT_FOLLOWING),
+    43019: Explanation(P, _("The user is on the account's blacklist."), _("Take them off it in the WeChat console first.")),
+    43101: _CONSENT,
+    44004: Explanation(P, _("The message is empty.")),
+    **dict.fromkeys((45002, 45003, 45004, 45005, 45006), _TOO_LONG),
+    45008: Explanation(P, _("A news message has one article at most.")),
+    **dict.fromkeys((45056, 45057, 45058, 45059, 45157, 45158, 45159, 45171), _TAG),
+    45064: Explanation(
+        P, _("The Mini Program is not linked to the account."), _("Link it: WeChat console → Mini Program management."),
+    ),
+    **dict.fromkeys((45072, 45080, 45081), _TYPING),
+    45166: Explanation(P, _("WeChat does not accept the content of the draft.")),
+    46003: Explanation(P, _("The account has no menu.")),
+    47003: Explanation(P, _("What was filled in does not fit the template."), _("The words below name the field.")),
+    48002: Explanation(P, _("The user has switched off messages of this account.")),
+    48003: Explanation(
+        P, _("The rules for mass messages were not accepted."), _("The administrator must accept them in the WeChat console first."),
+    ),
+    48004: Explanation(P, _("WeChat has banned the account from this interface."), _("See the notices in the WeChat console.")),
+    48005: Explanation(P, _("The file is used by a menu or an automatic answer, so it cannot be deleted.")),
+    48008: Explanation(P, _("WeChat does not let this account send messages of this type.")),
+    50001: Explanation(P, _("The user did not authorise the account for this.")),
+    **dict.fromkeys((53500, 53502, 53600), _PUBLISH),
+    61010: Explanation(P, _("The user has not opened the Mini Program within the last two hours, so WeChat does not check their text.")),
+    **dict.fromkeys((*range(61450, 61458), *range(65400, 65418)), _SERVICER),
+    **dict.fromkeys((61500, 61501), _STATISTICS),
+    **dict.fromkeys((*range(65301, 65318), 65320), _MENU),
+    70000: Explanation(P, _("WeChat protects minors from this message; it is not sent again.")),
+    **dict.fromkeys((76021, 76022), _QUOTA_PATH),
+    87014: _MODERATED,
+    **dict.fromkeys((89504, 89505), _MASS),
+    **dict.fromkeys((9410010, 9410011, 9410012), _SHORT_KEY),
 }  # fmt: skip
-_UNKNOWN_CODE = _("WeChat refused the call with a code this program does not know; the words below are WeChat's.")
-UNLISTED = Rule(R, POSSIBLE, _UNKNOWN_CODE)
+
+# Everything that an Official Account and a Mini Program can be told.
+WEIXIN = Explanations(
+    {
+        **WIRE,
+        **{str(number): row for number, row in PLATFORM.items()},
+        "unlisted": Explanation(
+            R,
+            _("WeChat refused the call with a code this program does not know; the words below are WeChat's."),
+            effect=Effect.POSSIBLE,
+        ),
+        "file_not_taken": Explanation(P, _("WeChat does not take files of this kind.")),
+        "no_groups": Explanation(P, _("This account speaks one to one only: there are no groups.")),
+        "no_media_id": Explanation(R, _("WeChat took the file and gave no ID for it.")),
+        "not_checkable": Explanation(P, _("WeChat checks only pictures and voice.")),
+        "passive_only": Explanation(
+            P,
+            _(
+                "This account speaks only in the reply to a user's message: it is not verified, so WeChat takes no others."
+            ),
+        ),
+        "video": Explanation(R, _("The video is not where WeChat said; it is asked again.")),
+    }
+)
 RID = re.compile(r"rid:\s*([0-9a-f][0-9a-f-]{7,63})")
 SEEN_ADDRESS = re.compile(r"\bip:?\s+([0-9a-fA-F.:]{3,45})|requestIP:\s*([0-9a-fA-F.:]{3,45})", re.IGNORECASE)
 
@@ -222,13 +246,11 @@ def error_for(
     """The error of a decoded answer. path: of the call, which says what is withheld; now: for the length of a day's limit;
     harmless: as in `Http.request`."""
     words = str(answer.get("errmsg", ""))
-    rule = ERRORS.get(code, UNLISTED)
-    action = rule.action_for(harmless)
+    action = WEIXIN.explain(str(code)).action_for(harmless)
     rid = RID.search(words)
-    return ChannelError(
+    return WEIXIN.error(
         code,
         action,
-        rule.text,
         detail=_seen_address(code, words) + _told(words, rid[0] if rid else ""),
         retry_after=_pause(code, now or datetime.now(SHANGHAI)) if action is W else None,
         max_tries=MAX_TRIES.get(code),

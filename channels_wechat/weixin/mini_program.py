@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.capabilities import Moderated, Templates
-from channels_wechat.contract.errors import ChannelError
-from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.inbound_fields import word
 from channels_wechat.contract.messages import Ability, Receipt, Template, Verdict
 from channels_wechat.weixin import parsing
 from channels_wechat.weixin.account import WeixinAccount
 from channels_wechat.weixin.credentials import MiniProgramCredentials
+from channels_wechat.weixin.errors import WEIXIN
 from channels_wechat.weixin.rendering import MINI_PROGRAM
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ class MiniProgram(WeixinAccount, Moderated, Templates):
 
     def check_media(self, openid: str, url: str, kind: MediaKind) -> str:
         if kind not in MEDIA_TYPES:
-            raise ChannelError("kind", Action.PERMANENT, _("WeChat checks only pictures and voice."))
+            raise WEIXIN.error("not_checkable")
         body = {"media_url": url, "media_type": MEDIA_TYPES[kind], "version": 2, "scene": SCENE, "openid": openid}
         return str(self._api.call("POST", CHECK_MEDIA, json=body, harmless=True).get("trace_id", ""))
 

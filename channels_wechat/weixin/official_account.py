@@ -17,6 +17,7 @@ from channels_wechat.text.split import head
 from channels_wechat.weixin.account import WeixinAccount
 from channels_wechat.weixin.callback import PASSIVE, SUCCESS, reply_xml
 from channels_wechat.weixin.credentials import OfficialAccountCredentials
+from channels_wechat.weixin.errors import WEIXIN
 from channels_wechat.weixin.rendering import OFFICIAL_ACCOUNT, with_handle
 from channels_wechat.wire.api_answers import whole
 
@@ -87,11 +88,7 @@ class OfficialAccount(WeixinAccount, Passive, People):
         )
 
     def cannot_push(self, peer: Peer) -> _StrOrPromise:
-        if self.answers == "passive":
-            return _(
-                "This account speaks only in the reply to a user's message: it is not verified, so WeChat takes no others."
-            )
-        return ""
+        return WEIXIN["passive_only"].cause if self.answers == "passive" else ""
 
     # -- the welcome, and the passive answer (facts 2.6 to 2.8) --------------------------------------------------------
 

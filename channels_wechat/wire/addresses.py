@@ -71,10 +71,10 @@ def check_address(address: str, guard: Guard, *, query: bool = False) -> None:
     try:
         guard.resolve(origin.host, origin.port, secure=origin.scheme == "https")
     except ChannelError as refused:
-        raise ValidationError(str(refused.text)) from refused
+        raise ValidationError(refused.text) from refused
     except (OSError, UnicodeError):
         if origin.scheme != "https" and not guard.names(origin.host, origin.port):
-            raise ValidationError(str(guard.without_tls)) from None
+            raise ValidationError(guard.without_tls) from None
 
 
 def leads_elsewhere(before: str, after: str) -> bool:

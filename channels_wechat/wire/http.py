@@ -37,6 +37,7 @@ from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.http_client import Response
 from channels_wechat.contract.text import clean, sendable_json, sendable_name
+from channels_wechat.wire.errors import WIRE
 from channels_wechat.wire.ssrf_guard import Guard
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ class Http:
         follow: how many redirects of a GET.
         harmless: repeating it changes nothing (default: a GET), so that a lost answer is no riddle.
         from_message: the address was found in a message or an agent's answer, not in what staff entered.
-        Raises ChannelError: CONFIG "address"; RETRY "connect"; "timeout", "reset" and "too_large" are UNKNOWN, or RETRY
+        Raises ChannelError: CONFIG "address_…"; RETRY "connect"; "timeout", "reset" and "too_large" are UNKNOWN, or RETRY
         (too_large: PERMANENT) for a harmless request.
         """
         lost = Action.RETRY if (method == "GET" if harmless is None else harmless) else Action.UNKNOWN
@@ -247,7 +248,7 @@ def _read(answer: BaseHTTPResponse, max_bytes: int, deadline: float, lost: Actio
             size += len(part)
             if size > max_bytes:
                 action = Action.PERMANENT if lost is Action.RETRY else lost
-                raise ChannelError("too_large", action, _("The answer is too large."), detail=f"> {max_bytes} bytes")
+                raise WIRE.error("too_large", action, detail=f"> {max_bytes} bytes")
             if time.monotonic() > deadline:
                 raise ReadTimeoutError(None, "", f"no end after {BODY_SECONDS} s")  # type: ignore[arg-type]
     except BaseException:
@@ -262,17 +263,13 @@ def _named_errors(url: str, lost: Action) -> Iterator[None]:
     try:
         yield
     except (LocationValueError, UnicodeError) as error:
-        text = _("This is not an address that can be called: http:// or https:// and a host name are needed.")
-        raise ChannelError("address", Action.CONFIG, text, detail=redact_url(url)) from error
+        raise WIRE.error("address_invalid", detail=redact_url(url)) from error
     except (NewConnectionError, ConnectTimeoutError, _Unsent) as error:
-        text = _("No connection to the platform: is its address right, and does this machine reach the internet?")
-        raise ChannelError("connect", Action.RETRY, text, detail=_detail(url, error)) from error
+        raise WIRE.error("connect", detail=_detail(url, error)) from error
     except ReadTimeoutError as error:
-        text = _("The request went out and no answer came in time.")
-        raise ChannelError("timeout", lost, text, detail=_detail(url, error)) from error
+        raise WIRE.error("timeout", lost, detail=_detail(url, error)) from error
     except HTTPError as error:
-        text = _("The request went out and the connection broke before the answer came.")
-        raise ChannelError("reset", lost, text, detail=_detail(url, error)) from error
+        raise WIRE.error("reset", lost, detail=_detail(url, error)) from error
 
 
 def _detail(url: str, error: Exception) -> str:
@@ -312,27 +309,12 @@ def error_for_status(response: Response, harmless: bool) -> ChannelError:
     and a 200 with foreign content may come after the platform took the request (Envoy answers 503 when the connection breaks after
     it passed the request on): unknown, unless `harmless`.
     """
-    status, lost = response.status, Action.RETRY if harmless else Action.UNKNOWN
-    detail = _in_words(response)
+    status, wait = response.status, None
+    code = f"http_{status}" if status >= 300 else "html"
+    action = WIRE.explain(code).action_for(harmless)
     if status == 429 or (status == 503 and harmless):
-        wait = parse_retry_after(response.headers.get("Retry-After", "")) or WAIT_SECONDS
-        text = _("The platform is overloaded and asks to wait.")
-        return ChannelError(f"http_{status}", Action.WAIT, text, detail=detail, retry_after=wait)
-    if status >= 500:
-        text = _("A server between us and the platform failed; nobody can say whether the call was carried out.")
-        return ChannelError(f"http_{status}", lost, text, detail=detail)
-    if status in (408, 425):
-        action = Action.RETRY if status == 425 else lost
-        return ChannelError(f"http_{status}", action, _("The platform did not take the call in time."), detail=detail)
-    if status == 413:
-        return ChannelError(
-            "http_413", Action.PERMANENT, _("The message or file is too large for the platform."), detail=detail
-        )
-    if status >= 300:
-        text = _("This is not the platform answering: check the API address of the account and any proxy on the way.")
-        return ChannelError(f"http_{status}", Action.CONFIG, text, detail=detail)
-    text = _("The answer is not the platform's: a proxy or a wrong API address may stand between.")
-    return ChannelError("html", lost, text, detail=detail)
+        action, wait = Action.WAIT, parse_retry_after(response.headers.get("Retry-After", "")) or WAIT_SECONDS
+    return WIRE.error(code, action, detail=_in_words(response), params={"status": status}, retry_after=wait)
 
 
 def _in_words(response: Response) -> str:

@@ -7,15 +7,10 @@ import re
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
-from django.utils.translation import gettext_lazy as _
-
-from channels_wechat.contract.errors import ChannelError
-from channels_wechat.contract.explanations import Action
+from channels_wechat.wire.errors import WIRE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from django.utils.functional import _StrOrPromise
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -150,35 +145,32 @@ class Guard:
         self._setting, self._open_http = setting, open_http
 
     def resolve(self, host: str, port: int, *, secure: bool = True) -> list[str]:
-        """secure: whether TLS is spoken. Raises OSError when the name does not resolve, ChannelError "address" when all are refused."""
+        """secure: whether TLS is spoken. Raises OSError when the name does not resolve, ChannelError "address_…" when all are refused."""
         name = host.strip("[]").lower()
         found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         reasons = {each: self._refusal(name.rstrip("."), each, port, secure) for each in addresses}
         reachable = [address for address, reason in reasons.items() if not reason]
         if not reachable:
-            raise ChannelError("address", Action.CONFIG, next(iter(reasons.values()), ""), detail=f"{host}:{port}")
+            code = next(iter(reasons.values()), "address_invalid")
+            raise WIRE.error(code, detail=f"{host}:{port}", params={"setting": self._setting})
         return reachable
 
-    def _refusal(self, name: str, address: str, port: int, secure: bool) -> _StrOrPromise:
-        """Why it is not called; empty where it may be."""
+    def _refusal(self, name: str, address: str, port: int, secure: bool) -> str:
+        """The code that says why it is not called; empty where it may be."""
         ip = ipaddress.ip_address(address.partition("%")[0])
         if is_never_called(ip):
-            return _("This is a link-local or metadata address, which is never called.")
+            return "address_never"
         if any(entry.names(name, inner(ip), port) for entry in self._allowed):
             return ""
         if not is_public(ip):
-            text = _("The address is on a private network. Name host and port in %(setting)s if that is meant.")
-            return text % {"setting": self._setting}
-        return "" if secure or self._open_http else self.without_tls
+            return "address_private"
+        return "" if secure or self._open_http else "address_plain_http"
 
     @property
     def without_tls(self) -> str:
         """Why a public host is not called over http."""
-        text = _(
-            "Without https everybody on the way can read the secrets. Use https, or name host and port in %(setting)s."
-        )
-        return text % {"setting": self._setting}
+        return WIRE["address_plain_http"].text({"setting": self._setting})
 
     def names(self, host: str, port: int) -> bool:
         """Whether the list has the name itself, whatever it resolves to."""

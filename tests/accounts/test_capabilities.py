@@ -11,8 +11,7 @@ from django.utils import timezone
 from accounts import capabilities
 from accounts.channels import build_channel
 from accounts.models import Restriction
-from channels_wechat.contract.errors import ChannelError
-from channels_wechat.contract.explanations import Action
+from channels_wechat.weixin.errors import WEIXIN
 from tests.support.factories import app, mini, official
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from accounts.models import ChannelAccount
 
 pytestmark = pytest.mark.django_db
-REFUSED = ChannelError(48001, Action.PERMANENT, "not granted", capability="custom_send")
+REFUSED = WEIXIN.error(48001, capability="custom_send")
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +38,7 @@ def test_what_was_refused_is_not_asked_for_a_day() -> None:
     assert not capabilities.allowed(account.pk, "custom_send")
     assert capabilities.allowed(account.pk, "typing")
     (row,) = capabilities.restrictions(account)
-    assert (row.capability, row.code, "not granted" in row.text) == ("custom_send", "48001", True)
+    assert (row.capability, row.code, "does not grant" in row.text) == ("custom_send", "48001", True)
     assert timedelta(hours=23) < row.until - timezone.now() <= timedelta(days=1)
 
 
@@ -65,7 +64,7 @@ def test_after_a_day_it_is_asked_again() -> None:
 
 def test_other_errors_restrict_nothing() -> None:
     account = official()
-    assert not capabilities.note(account, ChannelError(45009, Action.WAIT, "later"))
+    assert not capabilities.note(account, WEIXIN.error(45009))
     assert capabilities.allowed(account.pk, "custom_send")
 
 
@@ -83,15 +82,15 @@ def test_a_refusal_tells_of_what_is_governed_by_the_same_permission(
     make: Callable[[], ChannelAccount], code: int, capability: str, restricted: list[str]
 ) -> None:
     account = make()
-    error = ChannelError(code, Action.PERMANENT, "not granted", capability=capability)
+    error = WEIXIN.error(code, capability=capability)
     assert capabilities.note(account, error) is bool(capability)
     assert [row.capability for row in capabilities.restrictions(account)] == restricted
 
 
 def test_a_code_of_any_length_is_kept() -> None:
     account = official()
-    capabilities.restrict(account, "typing", ChannelError("x" * 100, Action.PERMANENT, "not granted"))
-    assert Restriction.objects.get().code == "x" * 32
+    capabilities.restrict(account, "typing", WEIXIN.error("4" * 100))
+    assert Restriction.objects.get().code == "4" * 32
 
 
 def test_each_account_has_its_own_restrictions() -> None:

@@ -21,6 +21,7 @@ from bridge.runtime.worker import tasks
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Token
+from channels_wechat.wecom.errors import WECOM
 from tests.support.factories import AGENT, OFFICIAL, OFFICIAL_FIELDS, app, in_thread, official
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def test_a_token_that_another_address_gave_out_meanwhile_is_not_taken(
 @pytest.mark.parametrize("action", [Action.PERMANENT, Action.UNKNOWN, Action.RETRY, Action.WINDOW])
 def test_no_message_ends_by_the_fault_of_a_token(account: ChannelAccount, action: Action) -> None:
     AccessToken.objects.create(account=account)
-    error = ChannelError("60020", action, "not from here", max_tries=1)
+    error = WECOM.error("60020", action, detail="not from here", max_tries=1)
     stored_tokens(account)._failed(0, error)
     assert (error.action, error.max_tries) == (Action.RETRY, None)
     account.refresh_from_db()
@@ -133,9 +134,10 @@ def test_a_failure_is_kept_with_its_moment_and_its_wait(
     account: ChannelAccount, action: Action, retry_after: float | None, seconds: float | None, state: Health
 ) -> None:
     AccessToken.objects.create(account=account)
-    stored_tokens(account)._failed(0, ChannelError("45009", action, "slow", retry_after=retry_after))
+    error = WECOM.error("45009", action, detail="slow", retry_after=retry_after)
+    stored_tokens(account)._failed(0, error)
     row, now = AccessToken.objects.get(), timezone.now()
-    assert (row.failure, row.failure_code) == ("slow (45009)", "45009")
+    assert (row.failure, row.failure_code) == (str(error), "45009")
     assert row.failed_at is not None
     assert abs((row.failed_at - now).total_seconds()) < 60
     wait = row.lease_until and (row.lease_until - row.failed_at).total_seconds()
@@ -159,8 +161,8 @@ def test_a_lease_is_of_one_account_and_one_generation(account: ChannelAccount) -
     assert stored_tokens(account)._lease(3)
 
 
-@pytest.mark.parametrize("ended", [Token("value", 7200), ChannelError("40001", Action.CONFIG, "wrong"),
-                                   ChannelError("network", Action.RETRY, "cut")])  # fmt: skip
+@pytest.mark.parametrize("ended", [Token("value", 7200), WECOM.error("40001", detail="wrong"),
+                                   WECOM.error("reset", detail="cut")])  # fmt: skip
 def test_the_end_of_a_fetch_says_nothing_of_other_accounts(
     account: ChannelAccount, ended: Token | ChannelError
 ) -> None:
@@ -184,7 +186,7 @@ def test_who_waits_for_a_fetch_that_does_not_finish_tries_again_later(
     monkeypatch.setattr(tokens, "LEASE_SECONDS", -4.7)  # so long, and five seconds more
     AccessToken.objects.create(account=account, lease_until=timezone.now() + timedelta(minutes=1))
     error = refusal(account)
-    assert (error.code, error.action) == ("token", Action.RETRY)
+    assert (error.code, error.action) == ("token_unfinished", Action.RETRY)
 
 
 def test_who_meets_an_order_to_wait_at_its_end_waits_a_moment(account: ChannelAccount) -> None:
@@ -321,8 +323,8 @@ def test_somebody_who_died_while_fetching_blocks_for_the_lease_only(account: Cha
 
 @pytest.mark.parametrize(
     "ended",
-    ["value", ChannelError("40001", Action.CONFIG, "wrong"), ChannelError("45009", Action.WAIT, "slow"),
-     ChannelError("network", Action.RETRY, "cut")],
+    ["value", WECOM.error("40001", detail="wrong"), WECOM.error("45009", detail="slow"),
+     WECOM.error("reset", detail="cut")],
 )  # fmt: skip
 def test_a_fetch_that_ends_late_leaves_the_newer_token(account: ChannelAccount, ended: str | ChannelError) -> None:
     """Generation 1 was leased, forgotten and fetched by somebody else: generation 2 stays, whatever the late one met."""

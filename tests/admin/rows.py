@@ -137,10 +137,10 @@ def told_in_vain(endpoint: WebhookEndpoint) -> Delivery:
         payload={"id": "msg_1", "body": {"type": "message.received", "data": data}},
         state=State.DEAD,
         reason=Reason.PERMANENT,
-        error="The webhook refuses this: check its address, and what its own log says. (404)",
+        error="The webhook refuses this. Check its address, and what its own log says. (http_404)",
         finished_at=timezone.now(),
     )
-    attempt(told, 1, Outcome.ERROR, code="404")
+    attempt(told, 1, Outcome.ERROR, code="http_404")
     return told
 
 

@@ -88,7 +88,7 @@ def test_dead_letters_are_grouped_by_cause(boss: Client, world: rows.World) -> N
         cause["query"]: (cause["count"], [(item["code"], item["count"]) for item in cause["codes"]]) for cause in causes
     }
     assert found == {
-        "?state__exact=dead&reason__exact=permanent": (2, [("404", 1), ("81013", 1)]),
+        "?state__exact=dead&reason__exact=permanent": (2, [("81013", 1), ("http_404", 1)]),
         "?state__exact=uncertain&reason__exact=unknown": (1, [("timeout", 1)]),
     }
 

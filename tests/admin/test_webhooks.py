@@ -226,13 +226,13 @@ def test_the_list_says_that_a_receiver_is_failing(boss: Client, tries: int) -> N
     failed = Delivery.objects.get(endpoint=bad)
     Delivery.objects.filter(pk=failed.pk).update(
         tries=tries,
-        error="The webhook does not take it now. (503)",
+        error="The webhook does not take it now. (http_503)",
         due_at=timezone.now() + timedelta(minutes=5, seconds=30),
     )
     pages = [boss.get(f"/admin/bridge/webhookendpoint/{end}").content.decode() for end in ("", f"{bad.pk}/change/")]
     for page in pages:
         assert page.count("failing – retrying") == 1
-        assert "The webhook does not take it now. (503)" in page
+        assert "The webhook does not take it now. (http_503)" in page
         assert f"/admin/bridge/delivery/{failed.pk}/change/" in page
         assert "in 5" in page
     assert "failing – retrying" not in boss.get(f"/admin/bridge/webhookendpoint/{good.pk}/change/").content.decode()

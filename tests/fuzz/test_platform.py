@@ -12,14 +12,14 @@ from urllib3 import HTTPHeaderDict
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.http_client import Response
 from channels_wechat.wecom.api import _total, check
-from channels_wechat.wecom.errors import ERRORS, error_for
+from channels_wechat.wecom.errors import PLATFORM, error_for
 from channels_wechat.wire.http import file_name
 from tests.fuzz.strangers import UNSTORABLE, objects, storable, values
 
 LONG_ENOUGH = 6  # a shorter secret may be part of our own words
 QUICK = settings(max_examples=60, deadline=None)
 NAMES = ("errcode", "errmsg", "access_token", "expires_in", "msgid", "invaliduser", "media_id", "created_at")
-CODES = st.sampled_from(sorted(ERRORS)) | st.integers()
+CODES = st.sampled_from(sorted(PLATFORM)) | st.integers()
 BODIES = st.binary(max_size=120) | objects(*NAMES).map(lambda found: json.dumps(found).encode())
 HEADERS = st.dictionaries(
     st.sampled_from(["Retry-After", "Content-Range", "Content-Disposition"]),

@@ -18,9 +18,8 @@ from django.utils import timezone
 from bridge.media import storage
 from bridge.models import Attachment, Message
 from bridge.runtime.conf.checks import _is_writable
-from channels_wechat.contract.errors import ChannelError
-from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import MediaItem, Upload
+from channels_wechat.weixin.errors import WEIXIN
 from tests.support.factories import GROUP, app, bot, hear, picture
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def test_who_lost_a_file_to_another_worker_writes_nothing(company: SimulatorClie
     (second,) = storage.claim(10)
     assert (second.fence, first.owner == second.owner) == (first.fence + 1, False)
     storage.store(first, Upload("image", "late.png", "image/png", b"late"))
-    storage._failed(first, ChannelError("40007", Action.PERMANENT, "gone"))
+    storage._failed(first, WEIXIN.error("40007", Action.PERMANENT))
     found = Attachment.objects.get()
     assert (found.state, found.file.name, found.error, found.owner) == ("pending", "", "", second.owner)
     assert not default_storage.exists(first.file.name)
@@ -166,9 +165,9 @@ def test_a_key_of_a_files_own_is_stored_encrypted_and_forgotten_with_its_address
 def test_the_platforms_own_pause_wins_and_its_secrets_are_not_kept() -> None:
     item = item_of(app())
     item.tries = 1
-    storage._failed(item, ChannelError("45009", Action.WAIT, "access_token=canary", retry_after=600))
+    storage._failed(item, WEIXIN.error("45009", detail="access_token=canary", retry_after=600))
     assert 590 < (item.due_at - timezone.now()).total_seconds() <= 600
-    assert item.error == "access_token=••• (45009)"
+    assert item.error.endswith(" (45009: access_token=•••)")
 
 
 def test_an_address_is_no_secret_of_the_row_any_more() -> None:

@@ -23,9 +23,9 @@ from bridge.pipeline.delivery.types import Failure, LostLease, OpenAttempt
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox, reply_window
 from bridge.pipeline.outbound.gates import SendContext, pass_gates
-from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content, Outgoing, Peer, Window
+from channels_wechat.weixin.errors import WEIXIN
 from tests.support.factories import (
     FAN,
     MINI,
@@ -312,7 +312,7 @@ def test_a_refusal_that_is_older_than_the_last_deed_holds_nothing(people: Crowd,
     attempt = reply_window.consume(OpenAttempt(mine, {}))
     assert attempt is not None
     people.says(account)
-    error = ChannelError("45047", Action.WINDOW, "Nothing is left.")
+    error = WEIXIN.error(45047)
     reply_window.hold(mine, attempt, Failure(Action.WINDOW, error.code, str(error)))
     assert (parts(mine.message), outcomes(mine), row(mine).tries, left(account)) == ([PENDING], ["error"], 0, 5)
 

@@ -27,9 +27,9 @@ from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.outbox import CannotSend
 from bridge.pipeline.replies import passive, unread, waiting_requests
 from bridge.runtime.conf import capacity
-from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content, message_uuid
+from channels_wechat.weixin.errors import WEIXIN
 from channels_wechat.weixin.official_account import OfficialAccount
 from tests.support.callbacks import Reply, call, signed
 from tests.support.factories import (
@@ -64,7 +64,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
 LONG = "甲" * 600 + "\n\n" + "乙" * 600 + "\n\n" + "丙" * 600
 HINT, LATER = "（回复 1 继续阅读）", "回答还在生成中，请稍后回复 1 查看。"
 SORRY = "抱歉，处理时出了问题，请稍后再试。"
-WITHHELD = ChannelError(48001, Action.PERMANENT, "not granted", capability="custom_send")
+WITHHELD = WEIXIN.error(48001, capability="custom_send")
 
 
 @pytest.fixture(autouse=True)

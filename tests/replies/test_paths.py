@@ -14,8 +14,7 @@ from bridge.people import peers
 from bridge.pipeline.delivery import lanes
 from bridge.pipeline.replies import paths
 from bridge.pipeline.replies.paths import PassiveReply, Push, ReplyPath, StreamThenUrl
-from channels_wechat.contract.errors import ChannelError
-from channels_wechat.contract.explanations import Action
+from channels_wechat.weixin.errors import WEIXIN
 from tests.support.factories import FAN, GROUP, answer, app, bot, mini, official, route, row, turn
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from accounts.models import ChannelAccount
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
-REFUSED = ChannelError(48001, Action.PERMANENT, "not granted", capability="custom_send")
+REFUSED = WEIXIN.error(48001, capability="custom_send")
 REPLY = "https://qyapi.weixin.qq.com/cgi-bin/aibot/response?response_code=secret"
 
 

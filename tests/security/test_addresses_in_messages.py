@@ -14,8 +14,8 @@ from bridge.media import storage
 from bridge.models import AttachmentState
 from bridge.pipeline.agent import turn
 from channels_wechat.contract.errors import ChannelError
-from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content, MediaItem, Outgoing, Peer
+from channels_wechat.wire.errors import WIRE
 from openclaw.turns import Answer, MediaRef
 from tests.channels.harness import Recorder, Reply, recorder
 from tests.support import factories
@@ -63,8 +63,7 @@ def picture_address(server: Recorder) -> Any:
         storage.fetch(claimed)
     item.refresh_from_db()
     if item.state != AttachmentState.READY:
-        code = "address" if "ALLOWED_PRIVATE_MEDIA_HOSTS" in item.error else "other"
-        raise ChannelError(code, Action.CONFIG, item.error)
+        raise WIRE.error("address_private" if "ALLOWED_PRIVATE_MEDIA_HOSTS" in item.error else "html")
     return item
 
 
@@ -94,7 +93,7 @@ def test_a_page_in_the_place_of_an_agents_file_is_no_file(
         with pytest.raises(ChannelError) as caught:
             agent_media(internal)
         codes.append(caught.value.code)
-    assert codes == ["http_404", "http_503", "address"]
+    assert codes == ["http_404", "http_503", "address_invalid"]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +104,7 @@ def test_a_redirect_to_what_is_no_address_is_refused(internal: Recorder, locatio
     internal.will(Reply(b"", 302, (("Location", location),)))
     with pytest.raises(ChannelError) as caught:
         http().request("GET", f"{internal.url}/f", follow=3, from_message=True)
-    assert caught.value.code == "address"
+    assert caught.value.code == "address_invalid"
 
 
 def test_an_answer_has_so_many_files_and_bytes_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +113,7 @@ def test_an_answer_has_so_many_files_and_bytes_at_most(monkeypatch: pytest.Monke
     async def fetch(ref: MediaRef) -> ContentFile[bytes]:
         asked.append(ref.name)
         if ref.name == "gone":
-            raise ChannelError("http_404", Action.PERMANENT, "not found")
+            raise WIRE.error("http_404")
         return ContentFile(bytes(60))
 
     many = Answer("see", tuple(MediaRef(url=f"https://x/{number}", name=str(number)) for number in range(300)))
@@ -153,7 +152,7 @@ def test_what_staff_allowed_is_closed_to_addresses_in_messages(
     lists(f"127.0.0.1:{internal.port} 127.0.0.1:* 127.0.0.0/8:*", messages.format(other=internal.port + 1))
     with pytest.raises(ChannelError) as caught:
         way(internal)
-    assert caught.value.code == "address"
+    assert caught.value.code == "address_private"
     assert internal.requests == []
 
 

@@ -547,7 +547,7 @@ def test_the_rest_is_dead_at_once_and_no_redirect_is_followed(receiver: Recorder
     delivery = events.test(endpoint(receiver.url))
     call()
     assert (row(delivery).state, row(delivery).reason) == (State.DEAD, Reason.PERMANENT)
-    assert delivery.attempts.get().code == str(status)
+    assert delivery.attempts.get().code == f"http_{status}"
     assert len(receiver.requests) == 1
 
 
@@ -609,7 +609,7 @@ def test_a_private_address_is_refused(settings) -> None:
     settings.ALLOWED_PRIVATE_HOSTS = []
     delivery = events.test(endpoint("http://169.254.169.254/latest/meta-data/secret-path"))
     call()
-    assert (row(delivery).state, delivery.attempts.get().code) == (State.DEAD, "address")
+    assert (row(delivery).state, delivery.attempts.get().code) == (State.DEAD, "address_never")
     assert "secret-path" not in row(delivery).error
 
 

@@ -21,6 +21,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from accounts import capabilities
 from accounts.channels import cached_by_id
@@ -33,8 +34,8 @@ from bridge.pipeline.delivery.retry_policy import MAX_TRIES
 from bridge.pipeline.delivery.types import Fail, Failure, Hold
 from bridge.runtime.wakeups.publish import Topic, notify
 from channels_wechat.contract.capabilities import Moderated
-from channels_wechat.contract.errors import ChannelError
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.errors import ChannelError, Explanations
+from channels_wechat.contract.explanations import Action, Explanation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -50,6 +51,17 @@ VERDICT_MINUTES = 30
 WAIT_MOST_SECONDS = 300
 # While the account is stopped, it is looked at again after this.
 CONFIGURATION_SECONDS = 60
+# Beside what the platform says of a check.
+CHECK_ERRORS = Explanations(
+    {
+        "check_not_granted": Explanation(
+            Action.PERMANENT,
+            gettext_lazy(
+                "WeChat does not grant its content check to this account; the account's page says since when."
+            ),
+        )
+    }
+)
 
 
 def applies_to(delivery: Delivery) -> bool:
@@ -166,8 +178,7 @@ def _apply_early_result(message: Message) -> None:
 def _check_permission(delivery: Delivery) -> None:
     """Raises ChannelError where the platform said lately that this account may not have anything checked."""
     if delivery.account_id and not capabilities.allowed(delivery.account_id, CAPABILITY):
-        text = _("WeChat does not grant its content check to this account; the account's page says since when.")
-        raise ChannelError("restricted", Action.PERMANENT, text)
+        raise CHECK_ERRORS.error("check_not_granted")
 
 
 def _on_error(delivery: Delivery, error: ChannelError) -> GateOutcome:

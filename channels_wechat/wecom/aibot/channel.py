@@ -17,8 +17,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from channels_wechat.contract.capabilities import Downloads, Streaming
-from channels_wechat.contract.errors import CallbackRefused, ChannelError
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.errors import CallbackRefused
 from channels_wechat.contract.filetypes import recognise, with_suffix
 from channels_wechat.contract.inbound_fields import word
 from channels_wechat.contract.messages import Ability, Answer, Receipt, Reception, Upload, message_uuid
@@ -29,6 +28,7 @@ from channels_wechat.wecom.aibot import parsing, rendering
 from channels_wechat.wecom.aibot.credentials import WeComAIBotCredentials
 from channels_wechat.wecom.aibot.parsing import STREAM_ID, Node
 from channels_wechat.wecom.api import check
+from channels_wechat.wecom.errors import WECOM_AIBOT
 from channels_wechat.wire.callback_crypto import Cipher
 from channels_wechat.wire.http import encode_json, file_name
 from channels_wechat.wire.platform_api import FILE_TIMEOUT, MAX_DOWNLOAD
@@ -41,14 +41,13 @@ if TYPE_CHECKING:
     from channels_wechat.contract.http_client import Response
     from channels_wechat.contract.messages import Content, Inbound, MediaItem, Outgoing, Payload, Peer
 
-SPENT = "60140"
-
 
 class WeComAIBot(Streaming, Downloads):
     kind = "wecom_aibot"
     names_files_by_id = False
     label = _("WeCom AI bot (callback URL)")
     Credentials = WeComAIBotCredentials
+    explanations = WECOM_AIBOT
     default_api_base_url = "https://qyapi.weixin.qq.com"
     hears = frozenset({"direct", "group"})
     ids_in_any_case = True
@@ -182,33 +181,23 @@ class WeComAIBot(Streaming, Downloads):
         return ""
 
     def cannot_push(self, peer: Peer) -> _StrOrPromise:
-        text = _(
-            "By callback URL this bot speaks only in answer to a message: there is none here that can still be answered."
-        )
-        return "" if peer.reply else text
+        return "" if peer.reply else WECOM_AIBOT["no_reply_address"].cause
 
     def send(self, outgoing: Outgoing) -> Receipt:
         """The one message that the reply address takes. A time-out stays unknown: the address may be spent by it."""
         address = outgoing.peer.reply
         if not address:
-            raise ChannelError("no_reply_address", Action.PERMANENT, self.cannot_push(outgoing.peer))
+            raise WECOM_AIBOT.error("no_reply_address")
         self._check_host(address)
         body, note = rendering.reply(outgoing.payload)
         response = self.http.request("POST", address, json=body, harmless=False, from_message=True)
-        try:
-            answer = check(response, False, address.rpartition("=")[2])
-        except ChannelError as error:
-            if error.code != SPENT:
-                raise
-            text = _("The reply address of this message was used already, or its hour is over.")
-            raise ChannelError(SPENT, Action.PERMANENT, text, detail=error.detail, response=error.response) from error
+        answer = check(response, False, address.rpartition("=")[2], WECOM_AIBOT)
         return Receipt(note=note, response=answer)
 
     def _check_host(self, address: str) -> None:
         """The address came in a message: it may lead to the platform, or to the account's own API address, nowhere else."""
         if _origin(address) not in (_origin(self.default_api_base_url), _origin(self.base_url)):
-            text = _("The reply address does not lead to WeCom nor to the API address of this account.")
-            raise ChannelError("reply_host", Action.PERMANENT, text)
+            raise WECOM_AIBOT.error("reply_host")
 
     # -- files (page 100719): good for five minutes, encrypted with the callback's key ------------------------------------
 
@@ -220,8 +209,7 @@ class WeComAIBot(Streaming, Downloads):
         try:
             content = self._cipher.decrypt_media(response.body)
         except ValueError as error:
-            text = _("The file cannot be decrypted: the EncodingAESKey differs, or it is no file of this bot.")
-            raise ChannelError("decrypt", Action.PERMANENT, text) from error
+            raise WECOM_AIBOT.error("decrypt") from error
         name = _file_name(response.headers.get("Content-Disposition", "")) or item.name
         mime = recognise(content, name, item.mime).mime
         return Upload(item.kind, with_suffix(name or item.kind, mime), mime, content)
@@ -257,12 +245,9 @@ def _origin(address: str) -> tuple[str, str, int] | None:
 
 def _check_file(response: Response) -> None:
     """Storage answers 403 or 404 once the five minutes are over; anything above is its own trouble."""
-    if response.status >= 500 or response.status == 429:
-        text = _("The platform's file storage failed; the file is fetched again.")
-        raise ChannelError(f"http_{response.status}", Action.RETRY, text)
     if response.status != 200:
-        text = _("The file is gone: WeCom keeps the address of a file for five minutes.")
-        raise ChannelError(f"http_{response.status}", Action.PERMANENT, text)
+        code = "file_storage" if response.status >= 500 or response.status == 429 else "file_gone"
+        raise WECOM_AIBOT.error(code, detail=f"HTTP {response.status}", params={"status": response.status})
 
 
 def _file_name(disposition: str) -> str:

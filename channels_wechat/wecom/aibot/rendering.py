@@ -16,12 +16,12 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from channels_wechat.contract.errors import ChannelError, ContentRefused
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.errors import ContentRefused
 from channels_wechat.contract.messages import Payload
 from channels_wechat.contract.text import clean, clean_json, sendable, sendable_json
 from channels_wechat.text.split import head, split_tables
 from channels_wechat.wecom.cards import check_card
+from channels_wechat.wecom.errors import WECOM_AIBOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,7 +126,7 @@ def reply(payload: Payload) -> tuple[dict[str, Any], str]:
     """What goes to the reply address, which takes one message without pictures, and a note on what that leaves out."""
     kind = payload.body["msgtype"]
     if kind == "markdown" and not _text_of(payload):
-        raise ChannelError("pictures_only", Action.PERMANENT, _("Pictures can only be shown while the stream is open."))
+        raise WECOM_AIBOT.error("pictures_only")
     notes = []
     if payload.images:
         count = len(payload.images)

@@ -15,7 +15,6 @@ from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.capabilities import Callbacks, Downloads, Groups, Names, Recall, Tokens, Uploads
 from channels_wechat.contract.errors import CallbackRefused, ChannelError
-from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.filetypes import UNKNOWN, recognise, with_suffix
 from channels_wechat.contract.inbound_fields import word
 from channels_wechat.contract.messages import (
@@ -37,7 +36,7 @@ from channels_wechat.wecom.api import WeComApi
 from channels_wechat.wecom.app import parsing
 from channels_wechat.wecom.app.credentials import WeComAppCredentials
 from channels_wechat.wecom.app.rendering import CHECKS, MOST, media_type, render
-from channels_wechat.wecom.errors import ERRORS, for_linked_member
+from channels_wechat.wecom.errors import WECOM_APP, for_linked_member
 from channels_wechat.wire import xml
 from channels_wechat.wire.callback_crypto import Cipher
 from channels_wechat.wire.http import file_name
@@ -63,6 +62,7 @@ class WeComApp(Callbacks, Tokens, Uploads, Downloads, Names, Groups, Recall):
     kind = "wecom_app"
     label = _("WeCom self-built app")
     Credentials = WeComAppCredentials
+    explanations = WECOM_APP
     default_api_base_url = "https://qyapi.weixin.qq.com"
     hears = frozenset({"direct"})
     ids_in_any_case = True
@@ -193,9 +193,7 @@ class WeComApp(Callbacks, Tokens, Uploads, Downloads, Names, Groups, Recall):
             body[kind] = {**body[kind], "media_id": outgoing.handle}
         if peer.kind == "group":
             if kind in NOT_IN_GROUPS:
-                raise ChannelError(
-                    "kind", Action.PERMANENT, _("WeCom shows cards only one to one, not in group chats.")
-                )
+                raise WECOM_APP.error("no_cards_in_groups")
             return Receipt(response=self._api.call("POST", "cgi-bin/appchat/send", json={"chatid": peer.id, **body}))
         if outgoing.check_repeats:
             body |= {"enable_duplicate_check": 1, "duplicate_check_interval": REPEAT_SECONDS}
@@ -253,7 +251,7 @@ class WeComApp(Callbacks, Tokens, Uploads, Downloads, Names, Groups, Recall):
         """The group appears to its members only with the first message. Raises ChannelError."""
         _check_group(name, group_id)
         if not 2 <= len(members) <= 2000:
-            raise ChannelError("members", Action.PERMANENT, _("A group chat made by the app has 2 to 2000 members."))
+            raise WECOM_APP.error("group_size")
         body = {"name": name, "owner": owner, "userlist": list(members), "chatid": group_id}
         answer = self._api.call("POST", "cgi-bin/appchat/create", json={k: v for k, v in body.items() if v})
         return str(answer.get("chatid", ""))
@@ -280,9 +278,7 @@ class WeComApp(Callbacks, Tokens, Uploads, Downloads, Names, Groups, Recall):
         """Page 90227. A wrong secret, an untrusted address (60020) and a wrong agent id each come out as their own error."""
         app = self._api.call("GET", "cgi-bin/agent/get", query={"agentid": str(self._agent_id)})
         if app.get("close"):
-            raise ChannelError(
-                "closed", Action.CONFIG, _("The app is disabled. Enable it: console → App management → the app.")
-            )
+            raise WECOM_APP.error("app_disabled")
         return [
             gettext("WeCom accepts the secret and gave an access token."),
             gettext("WeCom trusts this server's IP address."),
@@ -297,7 +293,7 @@ def recipients(peer_id: str) -> dict[str, str]:
     found = {name: ids} if name else {"touser": peer_id}
     for field, value in found.items():
         if value.count("|") >= RECIPIENTS[field]:
-            raise ChannelError("recipients", Action.PERMANENT, ERRORS[81017].text)
+            raise WECOM_APP.error("too_many_recipients")
     return found
 
 
@@ -321,6 +317,6 @@ def _ids(value: Any) -> str:
 
 def _check_group(name: str, group_id: str) -> None:
     if len(name) > 50:
-        raise ChannelError("name", Action.PERMANENT, ERRORS[86004].text)
+        raise WECOM_APP.error("group_name_too_long")
     if not CHAT_ID.fullmatch(group_id):
-        raise ChannelError("chat_id", Action.PERMANENT, _("A chat ID has at most 32 letters and digits."))
+        raise WECOM_APP.error("group_id")

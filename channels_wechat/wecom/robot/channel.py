@@ -14,11 +14,10 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.capabilities import Uploads
-from channels_wechat.contract.errors import ChannelError
-from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.filetypes import UNKNOWN, with_suffix
 from channels_wechat.contract.messages import HANDLE, Ability, Identity, Limit, Payload, Peer, Receipt, Upload
 from channels_wechat.wecom.api import check
+from channels_wechat.wecom.errors import WECOM_ROBOT
 from channels_wechat.wecom.robot.credentials import API, SEND, UPLOAD, WeComRobotCredentials, read_address
 from channels_wechat.wecom.robot.rendering import CHECKS, MENTIONS, MOST_FILE, media_type, render
 from channels_wechat.wire.platform_api import FILE_TIMEOUT
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from django.utils.functional import _StrOrPromise
 
+    from channels_wechat.contract.errors import ChannelError
     from channels_wechat.contract.http_client import HttpClient
     from channels_wechat.contract.messages import Content, Outgoing
 
@@ -39,6 +39,7 @@ class WeComRobot(Uploads):
     kind = "wecom_robot"
     label = _("WeCom group robot (sends only)")
     Credentials = WeComRobotCredentials
+    explanations = WECOM_ROBOT
     default_api_base_url = API
     only_peer = GROUP
     inlines_images = True
@@ -84,8 +85,7 @@ class WeComRobot(Uploads):
         )
 
     def cannot_push(self, peer: Peer) -> _StrOrPromise:
-        text = _("A group robot writes to its own group only, whose peer is of the kind “group” with the id “group”.")
-        return "" if (peer.kind, peer.id) == (GROUP.kind, GROUP.id) else text
+        return "" if _is_own_group(peer) else WECOM_ROBOT["own_group_only"].cause
 
     # -- sending ----------------------------------------------------------------------------------------------------------
 
@@ -93,8 +93,8 @@ class WeComRobot(Uploads):
         return render(content, str(self.identity.credentials.get("format") or "text"))
 
     def send(self, outgoing: Outgoing) -> Receipt:
-        if reason := self.cannot_push(outgoing.peer):
-            raise ChannelError("kind", Action.PERMANENT, reason)
+        if not _is_own_group(outgoing.peer):
+            raise WECOM_ROBOT.error("own_group_only")
         body = dict(outgoing.payload.body)
         kind = body["msgtype"]
         if outgoing.payload.file:
@@ -103,7 +103,7 @@ class WeComRobot(Uploads):
             body[kind] = _inline(outgoing.images)
         address = f"{self.base_url}/{SEND}?{urlencode({'key': self._key})}"
         response = self.http.request("POST", address, json=body, harmless=False)
-        return Receipt(response=check(response, False, self._key, self.kind))
+        return Receipt(response=check(response, False, self._key, WECOM_ROBOT))
 
     def instead(self, payload: Payload, error: ChannelError) -> Payload | None:
         """A voice message of more than a minute goes as a file."""
@@ -115,7 +115,7 @@ class WeComRobot(Uploads):
         fields = {"media": (with_suffix(file.name or kind, file.mime), file.content, file.mime or UNKNOWN)}
         address = f"{self.base_url}/{UPLOAD}?{urlencode({'key': self._key, 'type': kind})}"
         response = self.http.request("POST", address, fields=fields, timeout=FILE_TIMEOUT, harmless=True)
-        return str(check(response, True, self._key, self.kind).get("media_id", ""))
+        return str(check(response, True, self._key, WECOM_ROBOT).get("media_id", ""))
 
     def test(self) -> list[str]:
         """An upload is the only call that shows nothing to the group."""
@@ -130,6 +130,10 @@ def robot_at(address: str, http: HttpClient) -> WeComRobot | None:
     """The robot whose webhook address this is; None for any other address."""
     found = read_address(address)
     return found and WeComRobot(Identity("", "", {"robot_key": found.key, "format": "text"}, found.base), http)
+
+
+def _is_own_group(peer: Peer) -> bool:
+    return (peer.kind, peer.id) == (GROUP.kind, GROUP.id)
 
 
 def _inline(images: tuple[Upload, ...]) -> dict[str, str]:

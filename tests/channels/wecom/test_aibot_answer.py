@@ -495,21 +495,22 @@ def test_three_redirects_are_followed(server: Platform):
 
 
 @pytest.mark.parametrize(
-    ("status", "action"),
+    ("status", "code", "action"),
     [
-        (403, Action.PERMANENT),
-        (404, Action.PERMANENT),
-        (302, Action.PERMANENT),
-        (500, Action.RETRY),
-        (503, Action.RETRY),
-        (429, Action.RETRY),
+        (403, "file_gone", Action.PERMANENT),
+        (404, "file_gone", Action.PERMANENT),
+        (302, "file_gone", Action.PERMANENT),
+        (500, "file_storage", Action.RETRY),
+        (503, "file_storage", Action.RETRY),
+        (429, "file_storage", Action.RETRY),
     ],
 )
-def test_a_file_that_is_gone_or_late(server: Platform, status: int, action: Action):
+def test_a_file_that_is_gone_or_late(server: Platform, status: int, code: str, action: Action):
     address = server.file(b"<Error/>", "/file", status, Location="/file")
     with pytest.raises(ChannelError) as caught:
         bot().download(MediaItem("image", address))
-    assert caught.value.action == action
+    error = caught.value
+    assert (error.code, error.action, error.params) == (code, action, {"status": status, "detail": f"HTTP {status}"})
 
 
 @pytest.mark.parametrize("body", [b"", b"plain, not encrypted", platform.encrypt_media("A" * 43, PNG)])

@@ -241,7 +241,7 @@ def test_more_than_100_mb_are_not_fetched(platform: Recorder, api: WeComApi):
     platform.will(says(830002), media(b"a", 206, Content_Range="bytes 0-0/104857601"))
     with pytest.raises(ChannelError) as caught:
         api.download("m")
-    assert (caught.value.code, caught.value.action) == ("too_large", Action.PERMANENT)
+    assert (caught.value.code, caught.value.action) == ("file_too_large", Action.PERMANENT)
     platform.will(says(830002), media(b"a", 206, Content_Range="bytes 0-0/104857600"), media(b"", 206))
     with pytest.raises(ChannelError) as caught:
         api.download("m")

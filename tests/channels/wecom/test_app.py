@@ -19,6 +19,7 @@ from channels_wechat.contract.messages import (
     Upload,
 )
 from channels_wechat.wecom.app.channel import WeComApp
+from channels_wechat.wecom.errors import WECOM_APP
 from channels_wechat.wire.http import Http
 from tests.channels.harness import FixedTokens, Recorder, Reply, recorder, says
 
@@ -172,8 +173,9 @@ def test_a_member_of_a_linked_company_has_a_cure_of_its_own(platform: Recorder, 
     with pytest.raises(ChannelError) as caught:
         app.send(Outgoing(Peer("direct", "wwlinked0001/zhangsan"), HELLO))
     assert (caught.value.detail, caught.value.response["errmsg"]) == ("no such user", "no such user")
+    assert caught.value.params == {"errcode": str(code), "detail": "no such user"}
     assert (caught.value.code, caught.value.action, "Linked companies" in str(caught.value)) == (
-        str(code), Action.PERMANENT, True,
+        "linked_member", Action.PERMANENT, True,
     )  # fmt: skip
     with pytest.raises(ChannelError, match="^(?!.*Linked companies)"):
         app.send(Outgoing(ZHANG, HELLO))
@@ -330,19 +332,19 @@ def test_a_group_is_made_changed_and_read(platform: Recorder, app: WeComApp):
 
 
 @pytest.mark.parametrize(
-    ("name", "members", "group_id"),
+    ("name", "members", "group_id", "code"),
     [
-        ("x" * 51, ("a", "b"), ""),
-        ("x", ("a",), ""),
-        ("x", ("a",) * 2001, ""),
-        ("x", ("a", "b"), "no-dash"),
-        ("x", ("a", "b"), "a" * 33),
+        ("x" * 51, ("a", "b"), "", "group_name_too_long"),
+        ("x", ("a",), "", "group_size"),
+        ("x", ("a",) * 2001, "", "group_size"),
+        ("x", ("a", "b"), "no-dash", "group_id"),
+        ("x", ("a", "b"), "a" * 33, "group_id"),
     ],
 )
-def test_a_group_that_cannot_be_is_not_tried(platform: Recorder, app: WeComApp, name, members, group_id):
+def test_a_group_that_cannot_be_is_not_tried(platform: Recorder, app: WeComApp, name, members, group_id, code):
     with pytest.raises(ChannelError) as caught:
         app.create_group(name, members, group_id=group_id)
-    assert (caught.value.action, platform.requests) == (Action.PERMANENT, [])
+    assert (caught.value.code, caught.value.action, platform.requests) == (code, Action.PERMANENT, [])
 
 
 @pytest.mark.parametrize(("name", "count", "group_id"), [("一" * 50, 2, "a" * 32), ("", 2000, ""), ("x", 3, "Az09")])
@@ -377,7 +379,7 @@ def test_a_group_is_not_changed_to_what_cannot_be(platform: Recorder, app: WeCom
     ],
 )
 def test_only_a_voice_message_that_is_too_long_goes_as_a_file(app: WeComApp, payload, code, instead):
-    assert app.instead(payload, ChannelError(code, Action.PERMANENT, "no")) == instead
+    assert app.instead(payload, WECOM_APP.error(code)) == instead
 
 
 def test_without_an_address_of_its_own_it_calls_wecom():
@@ -407,7 +409,11 @@ def test_the_test_says_what_works(platform: Recorder, app: WeComApp):
 
 @pytest.mark.parametrize(
     ("reply", "code"),
-    [(says(60020, "from ip: 203.0.113.7"), "60020"), (says(301002), "301002"), (says(name="x", close=1), "closed")],
+    [
+        (says(60020, "from ip: 203.0.113.7"), "60020"),
+        (says(301002), "301002"),
+        (says(name="x", close=1), "app_disabled"),
+    ],
 )
 def test_the_test_says_what_does_not(platform: Recorder, app: WeComApp, reply, code):
     platform.will(reply)

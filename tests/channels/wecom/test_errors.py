@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import pytest
 
 from channels_wechat.contract.explanations import Action, Effect
 from channels_wechat.contract.http_client import Response
-from channels_wechat.wecom.errors import ERRORS, error_for
+from channels_wechat.wecom.errors import PLATFORM, WECOM, WECOM_AIBOT, WECOM_APP, WECOM_ROBOT, error_for
 from channels_wechat.wire.http import error_for_status
+
+if TYPE_CHECKING:
+    from channels_wechat.contract.errors import Explanations
 
 # facts, by class: the codes of page 90313 that the bridge can meet.
 CLASSES = {
@@ -37,7 +41,7 @@ def test_a_code_says_what_to_do(code, action):
 
 
 def test_no_code_is_left_out_of_these_cases():
-    assert {code for code, _action in CASES} == set(ERRORS)
+    assert {code for code, _action in CASES} == set(PLATFORM)
 
 
 @pytest.mark.parametrize(("code", "tries"), [(-1, 3), (40007, 2), (6000, None), (81013, None)])
@@ -52,8 +56,8 @@ def test_an_unknown_code_may_come_after_the_deed_and_is_shown():
 
 
 def test_every_code_says_whether_it_can_come_after_the_deed():
-    assert {code for code, rule in ERRORS.items() if rule.effect is Effect.POSSIBLE} == {-1}
-    assert {rule.effect for rule in ERRORS.values()} == set(Effect)
+    assert {code for code, rule in PLATFORM.items() if rule.effect is Effect.POSSIBLE} == {-1}
+    assert {rule.effect for rule in PLATFORM.values()} == set(Effect)
 
 
 @pytest.mark.parametrize("code", [-1, 987654])
@@ -159,10 +163,29 @@ def test_a_foreign_page_is_said_in_words(headers, body, detail):
 
 
 @pytest.mark.parametrize(
-    ("kind", "action"), [("", Action.PERMANENT), ("wecom_app", Action.PERMANENT), ("wecom_robot", Action.CONFIG)]
+    ("table", "action"),
+    [
+        (WECOM, Action.PERMANENT),
+        (WECOM_APP, Action.PERMANENT),
+        (WECOM_AIBOT, Action.PERMANENT),
+        (WECOM_ROBOT, Action.CONFIG),
+    ],
 )
 @pytest.mark.parametrize("code", [93000, 93008])
-def test_a_code_can_mean_something_else_to_a_kind(code: int, kind: str, action: Action) -> None:
+def test_a_code_can_mean_something_else_to_a_kind(code: int, table: Explanations, action: Action) -> None:
     """A robot that was removed will never work again; to others it is the matter of one message."""
-    assert error_for({"errcode": code}, kind=kind).action is action
-    assert error_for({"errcode": 44004}, kind=kind).action is Action.PERMANENT
+    assert error_for({"errcode": code}, table=table).action is action
+    assert error_for({"errcode": 44004}, table=table).action is Action.PERMANENT
+
+
+@pytest.mark.parametrize(
+    ("table", "cause"),
+    [
+        (WECOM_APP, "The card was answered or updated already, or is older than 72 hours."),
+        (WECOM_ROBOT, "The card was answered or updated already, or is older than 72 hours."),
+        (WECOM_AIBOT, "The reply address of this message was used already, or its hour is over."),
+    ],
+)
+def test_a_code_can_have_another_cause_for_a_kind(table: Explanations, cause: str) -> None:
+    error = error_for({"errcode": 60140, "errmsg": "invalid response_code"}, table=table)
+    assert str(error) == f"{cause} (60140: invalid response_code)"

@@ -14,6 +14,7 @@ from channels_wechat.contract.errors import ChannelError, ContentRefused
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content, File, Identity, Outgoing, Payload, Peer, Upload
 from channels_wechat.simulator import RunningSimulator
+from channels_wechat.wecom.errors import WECOM_ROBOT
 from channels_wechat.wecom.robot.channel import GROUP, WeComRobot, robot_at
 from channels_wechat.wecom.robot.credentials import WeComRobotCredentials, read_address
 from channels_wechat.wecom.robot.rendering import MOST_FILE
@@ -209,7 +210,8 @@ def test_a_file_by_itself_goes_as_the_type_asked_for(kind: str, given: File, kin
 @pytest.mark.parametrize("peer", [Peer("direct", "group"), Peer("group", "wrOther"), Peer("group", "")])
 def test_it_writes_to_its_own_group_only(platform: Recorder, peer: Peer) -> None:
     assert robot().cannot_push(peer)
-    assert refusal(robot(platform.url).send, Outgoing(peer, Payload(fixture("text")))).action is Action.PERMANENT
+    error = refusal(robot(platform.url).send, Outgoing(peer, Payload(fixture("text"))))
+    assert (error.code, error.action) == ("own_group_only", Action.PERMANENT)
     assert platform.requests == []
     assert robot().cannot_push(GROUP) == ""
 
@@ -246,7 +248,7 @@ def test_the_key_stands_in_no_error(platform: Recorder) -> None:
 
 def test_a_voice_of_more_than_a_minute_goes_as_a_file() -> None:
     (voice,) = robot().render(Content(files=(file("voice", "a.amr", "audio/amr"),)))
-    too_long = ChannelError("45007", Action.PERMANENT, "")
+    too_long = WECOM_ROBOT.error("45007")
     other = robot().instead(voice, too_long)
     assert other is not None
     assert (other.body, other.file) == ({"msgtype": "file", "file": {"media_id": "{handle}"}}, "7")

@@ -258,7 +258,8 @@ def test_a_video_is_fetched_where_it_lies(platform: Recorder, api: WeixinApi, ki
 
 
 @pytest.mark.parametrize(
-    ("url", "code"), [("http://10.0.0.1/v", "address"), ("file:///etc/passwd", "address"), ("%s/v", "video")]
+    ("url", "code"),
+    [("http://10.0.0.1/v", "address_private"), ("file:///etc/passwd", "address_invalid"), ("%s/v", "video")],
 )
 def test_a_video_is_not_fetched_from_anywhere(platform: Recorder, api: WeixinApi, url, code):
     """A private address is refused by the guard; an address that does not have it is asked for again."""
@@ -275,7 +276,7 @@ def test_a_video_is_fetched_as_an_address_in_a_message(platform: Recorder, token
     platform.will(*[media(words, Content_Type="text/plain")] * 2, media(b"mp4"))
     local = ["127.0.0.1:*"]
     error = refusal(WeixinApi(Http(local), platform.url, tokens).download, "m")
-    assert (error.code, len(platform.requests)) == ("address", 1)
+    assert (error.code, len(platform.requests)) == ("address_private", 1)
     assert WeixinApi(Http(local, allowed_in_messages=local), platform.url, tokens).download("m").body == b"mp4"
 
 

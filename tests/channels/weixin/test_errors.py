@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from channels_wechat.contract.explanations import Action, Effect
-from channels_wechat.weixin.errors import ERRORS, capability_of, error_for
+from channels_wechat.weixin.errors import PLATFORM, capability_of, error_for
 
 # facts 1.3 and 1.4, by class.
 CLASSES = {
@@ -40,7 +40,7 @@ def test_a_code_says_what_to_do(code, action):
 
 
 def test_no_code_is_left_out_of_these_cases():
-    assert {code for code, _action in CASES} == set(ERRORS)
+    assert {code for code, _action in CASES} == set(PLATFORM)
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_an_unknown_code_may_come_after_the_deed_and_is_shown():
 
 
 def test_every_code_says_whether_it_can_come_after_the_deed():
-    assert {code for code, rule in ERRORS.items() if rule.effect is Effect.POSSIBLE} == {-1}
-    assert {rule.effect for rule in ERRORS.values()} == set(Effect)
+    assert {code for code, rule in PLATFORM.items() if rule.effect is Effect.POSSIBLE} == {-1}
+    assert {rule.effect for rule in PLATFORM.values()} == set(Effect)
 
 
 @pytest.mark.parametrize("code", [-1, 987654])
@@ -90,12 +90,12 @@ def test_what_is_withheld_is_named(code, path, capability):
 
 
 def test_other_refusals_withhold_nothing():
-    assert {code for code in ERRORS if error_for({}, code, SEND).capability} == {48001, 48004, 40200}
+    assert {code for code in PLATFORM if error_for({}, code, SEND).capability} == {48001, 48004, 40200}
     assert capability_of("cgi-bin/user/info") == "user_info"
 
 
 def test_who_is_gone_is_told():
-    assert {code for code in ERRORS if error_for({}, code).gone} == {43004, 50005}
+    assert {code for code in PLATFORM if error_for({}, code).gone} == {43004, 50005}
 
 
 @pytest.mark.parametrize(

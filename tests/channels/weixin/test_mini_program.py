@@ -247,7 +247,7 @@ def test_a_file_is_checked_in_two_steps(platform: Recorder, program: MiniProgram
 
 
 def test_a_video_cannot_be_checked(platform: Recorder, program: MiniProgram):
-    assert refusal(program.check_media, "o1", "https://example.com/a", "video").action == Action.PERMANENT
+    assert refusal(program.check_media, "o1", "https://example.com/a", "video").code == "not_checkable"
     assert platform.requests == []
 
 
@@ -257,7 +257,7 @@ def test_a_video_cannot_be_checked(platform: Recorder, program: MiniProgram):
 def test_it_takes_only_pictures(platform: Recorder, program: MiniProgram):
     platform.will(says(media_id="m1"))
     assert program.upload(Upload("image", "a.png", "image/png", b"x")) == "m1"
-    assert refusal(program.upload, Upload("voice", "a.amr", "audio/amr", b"x")).code == "kind"
+    assert refusal(program.upload, Upload("voice", "a.amr", "audio/amr", b"x")).code == "file_not_taken"
     assert len(platform.requests) == 1
 
 

@@ -13,6 +13,7 @@ from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import HANDLE, Content, File, MediaItem, Outgoing, Payload, Peer, Person, Upload
 from channels_wechat.contract.sentences import ENGLISH, Sentences
 from channels_wechat.weixin.account import WeixinAccount
+from channels_wechat.weixin.errors import WEIXIN
 from channels_wechat.weixin.official_account import OfficialAccount
 from tests.channels.harness import Recorder, Reply, recorder, says
 from tests.channels.weixin.accounts import APP, CREDENTIALS, KEY, SECRET, TOKEN, official_account, tokens_of
@@ -210,8 +211,8 @@ def test_a_call_whose_answer_was_lost_is_repeated_where_that_changes_nothing(
 @pytest.mark.parametrize(
     ("file", "reply", "code"),
     [
-        (Upload("file", "a.pdf", "application/pdf", b"x"), None, "kind"),
-        (Upload("voice", "a.wav", "audio/wav", b"x"), None, "kind"),
+        (Upload("file", "a.pdf", "application/pdf", b"x"), None, "file_not_taken"),
+        (Upload("voice", "a.wav", "audio/wav", b"x"), None, "file_not_taken"),
         (Upload("image", "a.png", "image/png", b"x"), says(), "no_media_id"),
         (Upload("image", "a.png", "image/png", b"x"), says(40006), "40006"),
         (Upload("image", "a.png", "image/png", b"x"), says(48001), "48001"),
@@ -306,7 +307,7 @@ def test_only_a_voice_message_that_is_too_long_is_told_in_words(account: Officia
     own = Sentences(ENGLISH)
     told = replace(account.identity, sentences=own)
     payload = Payload({"msgtype": msgtype, msgtype: {"media_id": HANDLE}}, file="7")
-    found = OfficialAccount(told, account.http).instead(payload, ChannelError(code, Action.PERMANENT, "no"))
+    found = OfficialAccount(told, account.http).instead(payload, WEIXIN.error(code))
     expected = Payload({"msgtype": "text", "text": {"content": own.get("voice_too_long")}})
     assert found == (expected if words else None)
 

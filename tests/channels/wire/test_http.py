@@ -80,7 +80,7 @@ def test_it_reaches_only_what_the_allow_list_names(entry, port, reached):
     else:
         with pytest.raises(ChannelError) as caught:
             Guard([entry]).resolve("127.0.0.1", port)
-        assert (caught.value.code, caught.value.action) == ("address", Action.CONFIG)
+        assert (caught.value.code, caught.value.action) == ("address_private", Action.CONFIG)
 
 
 def test_it_knows_every_form_of_an_allow_list_entry():
@@ -99,14 +99,15 @@ def test_it_allows_a_name_whatever_it_resolves_to():
 
 def test_it_connects_to_nothing_private_by_default(platform: Recorder):
     error = failure(Http(), "POST", platform.url + "/x?access_token=abc", json={})
-    assert (error.code, error.action) == ("address", Action.CONFIG)
+    assert (error.code, error.action) == ("address_private", Action.CONFIG)
+    assert error.params == {"setting": "ALLOWED_PRIVATE_HOSTS", "detail": f"127.0.0.1:{platform.port}"}
     assert "abc" not in str(error)
     assert (platform.connections, platform.requests) == (0, [])
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.1", "0x7f.0.0.1", "2130706433", "[::ffff:127.0.0.1]", "0.0.0.0"])  # noqa: S104
 def test_it_looks_at_the_address_and_not_at_its_spelling(platform: Recorder, host):
-    assert failure(Http(), "GET", f"http://{host}:{platform.port}/").code == "address"
+    assert failure(Http(), "GET", f"http://{host}:{platform.port}/").code == "address_private"
     assert platform.connections == 0
 
 
@@ -125,7 +126,7 @@ def test_it_looks_at_the_address_and_not_at_its_spelling(platform: Recorder, hos
 )
 def test_it_calls_only_http_addresses(http: Http, url):
     error = failure(http, "GET", url + "?key=geheim")
-    assert (error.code, error.action) == ("address", Action.CONFIG)
+    assert (error.code, error.action) == ("address_invalid", Action.CONFIG)
     assert "geheim" not in f"{error} {error!r}"
 
 
@@ -176,7 +177,7 @@ def test_each_list_is_for_its_own_addresses(platform: Recorder, from_message: bo
     both = Http([] if from_message else LOCAL, allowed_in_messages=LOCAL if from_message else [], timeout=(2, 5))
     assert both.request("GET", platform.url, from_message=from_message).status == 200
     refused = failure(both, "GET", platform.url, from_message=not from_message)
-    assert (refused.code, refused.action, len(platform.requests)) == ("address", Action.CONFIG, 1)
+    assert (refused.code, refused.action, len(platform.requests)) == ("address_private", Action.CONFIG, 1)
 
 
 def test_it_keeps_the_connection(platform: Recorder, http: Http):
@@ -368,7 +369,7 @@ def test_a_redirect_to_nowhere_is_an_answer(platform: Recorder, http: Http):
         ("https://public.example/x", False, "connect", [("8.8.8.8", 443)]),
         ("https://public.example:8443/x", True, "connect", [("8.8.8.8", 8443)]),
         ("http://public.example/x", True, "connect", [("8.8.8.8", 80)]),
-        ("http://public.example/x", False, "address", []),
+        ("http://public.example/x", False, "address_plain_http", []),
     ],
 )
 def test_a_public_host_is_called_where_its_name_led_and_with_tls(monkeypatch, url, from_message, code, called):
@@ -405,8 +406,8 @@ def test_a_redirect_is_guarded_like_the_first_address(platform: Recorder):
     platform.will(
         moved("http://169.254.169.254/latest/meta-data/"), moved("file:///etc/passwd"), moved("http://127.0.0.1:1/")
     )
-    for _ in range(3):
-        assert failure(http, "GET", platform.url, follow=3).code == "address"
+    codes = [failure(http, "GET", platform.url, follow=3).code for _ in range(3)]
+    assert codes == ["address_never", "address_invalid", "address_private"]
     assert len(platform.requests) == 3
 
 

@@ -116,7 +116,7 @@ def refused(address: str) -> bool:
     try:
         Guard().resolve(address, 443)
     except ChannelError as error:
-        return error.code == "address"
+        return error.code in ("address_never", "address_private")
     return False
 
 

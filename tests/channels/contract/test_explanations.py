@@ -1,0 +1,147 @@
+"""Every code that an error can have is explained by the table of its kind or its room, and no error is raised without one."""
+
+from __future__ import annotations
+
+import ast
+import re
+import string
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import pytest
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import override
+
+from accounts.tokens import TOKEN_ERRORS
+from bridge.media.storage import FILE_ERRORS
+from bridge.pipeline.outbound.moderation import CHECK_ERRORS
+from bridge.webhooks.post import ALERT_ERRORS, WEBHOOK_ERRORS
+from channels_wechat import KINDS, channel_class
+from channels_wechat.contract.errors import ChannelError, Explanations
+from channels_wechat.contract.explanations import Action, Explanation, find
+from channels_wechat.unregistered import UnregisteredKind
+from channels_wechat.wecom.errors import WECOM
+from channels_wechat.weixin.errors import WEIXIN
+from channels_wechat.wire.errors import WIRE
+from tests.channels.wecom import test_errors as wecom
+from tests.channels.weixin import test_errors as weixin
+from tests.structure import code, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+OF_KINDS = {kind: channel_class(kind).explanations for kind in KINDS}
+NUMBERS = {
+    kind: (weixin if kind in ("official_account", "mini_program") else wecom).CASES for kind in KINDS
+}  # those of the facts
+OF_ROOMS = {
+    "unregistered": UnregisteredKind.explanations,
+    "tokens": TOKEN_ERRORS,
+    "checks": CHECK_ERRORS,
+    "files": FILE_ERRORS,
+    "webhooks": WEBHOOK_ERRORS,
+    "alerts": ALERT_ERRORS,
+}
+ALL: dict[str, Mapping[str, Explanation]] = {**OF_KINDS, **OF_ROOMS}
+# Parameters that a sentence may name; whoever raises by such a row tells them.
+NAMED = {"setting"}
+OURS = re.compile(r"[a-z]+(_[a-z]+)*|http_[0-9x]{3}|-?[0-9]+")
+
+
+@pytest.mark.parametrize("table", ALL)
+@pytest.mark.parametrize("params", [{}, {"detail": "100% wrong", "setting": "LIST"}])
+def test_every_row_is_read_as_sentences(table: str, params: dict[str, str]) -> None:
+    for key, row in ALL[table].items():
+        text = row.text(params)
+        assert OURS.fullmatch(key), key
+        assert str(row.cause).endswith("."), key
+        assert str(row.cure) == "" or str(row.cure).endswith("."), key
+        assert text.strip() == text == " ".join(text.split()), key
+        assert "%" not in text or not params, key
+        named = re.findall(r"%(?:\((\w+)\)s)?", f"{row.cause}{row.cure}")
+        assert set(named) <= NAMED, key
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_explains_its_numbers_and_the_way_to_its_platform(kind: str) -> None:
+    table = OF_KINDS[kind]
+    assert {str(number) for number, _action in NUMBERS[kind]} == {key for key in table if key.strip("-").isdigit()}
+    assert {key: table[key] for key in WIRE} == WIRE
+    assert "unlisted" in table
+
+
+@pytest.mark.parametrize("status", [302, 404, 408, 413, 425, 429, 500, 503, 599, 600, 999])
+@pytest.mark.parametrize("table", [*OF_KINDS, "webhooks", "alerts"])
+def test_every_status_is_explained(table: str, status: int) -> None:
+    assert find(ALL[table], f"http_{status}") is not None
+
+
+def test_a_number_without_a_row_is_told_with_that_of_unlisted_ones() -> None:
+    error = WECOM.error(987654, detail="brand new")
+    assert (error.code, error.action, error.explanation) == ("987654", Action.RETRY, WECOM["unlisted"])
+    assert WEIXIN.explain("-987654") is WEIXIN["unlisted"]
+
+
+@pytest.mark.parametrize("word", ["forgotten", "", "40001x", "http_abc"])
+def test_a_word_without_a_row_cannot_be_raised(word: str) -> None:
+    with pytest.raises(KeyError):
+        WECOM.error(word)
+
+
+def test_an_error_has_a_code_and_parameters_and_finds_its_sentence_when_it_is_read() -> None:
+    error = WIRE.error("address_private", detail="10.0.0.1\0", params={"setting": "LIST", "detail": "of another error"})
+    assert (error.code, error.action, error.detail) == ("address_private", Action.CONFIG, "10.0.0.1\ufffd")
+    assert error.params == {"setting": "LIST", "detail": "10.0.0.1\ufffd"}
+    assert error.text == "The address is on a private network. Name host and port in LIST if that is meant."
+    assert str(error) == f"{error.text} (address_private: 10.0.0.1\ufffd)"
+    assert str(WIRE.error("reset")).endswith("before the answer came. (reset)")
+    assert WIRE.error("reset", params={"detail": "of another error"}).params == {}
+    assert WIRE.error("reset", Action.UNKNOWN).action is Action.UNKNOWN
+
+
+def test_the_sentence_is_in_the_language_of_who_reads() -> None:
+    """Django's own catalogue stands in for one of ours."""
+    error = ChannelError("x", Explanation(Action.RETRY, _("Yes"), _("No")))
+    said = {}
+    for language in ("en", "de"):
+        with override(language):
+            said[language] = error.text
+    assert said == {"en": "Yes No", "de": "Ja Nein"}
+
+
+def raised() -> Iterator[tuple[str, str, str]]:
+    """Yield module, table and code of each error that is raised with a code that stands in the source."""
+    for path, tree in code().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "error":
+                table, first = node.func.value, node.args[0] if node.args else None
+                if isinstance(table, ast.Name) and isinstance(first, ast.Constant) and table.id.isupper():
+                    yield name_of(path), table.id, str(first.value)
+
+
+def test_every_error_is_raised_through_a_table_that_has_its_code() -> None:
+    found = list(raised())
+    assert len(found) > 25
+    for module, name, word in found:
+        table = getattr(import_module(module), name)
+        assert isinstance(table, Explanations)
+        assert word in table, (module, name, word)
+
+
+def test_no_error_is_made_with_a_sentence_of_its_own() -> None:
+    makers = {
+        name_of(path)
+        for path, tree in code().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "ChannelError"
+    }
+    assert makers == {"channels_wechat.contract.errors"}
+
+
+def test_no_word_of_ours_has_a_row_and_is_never_raised() -> None:
+    words = {word for _module, _table, word in raised()} | {"unlisted", "passive_only"}
+    # By an address, or by a status.
+    chosen = {"address_never", "address_private", "address_plain_http", "html", "file_gone", "file_storage"}
+    for name, table in {**OF_KINDS, "tokens": TOKEN_ERRORS, "checks": CHECK_ERRORS, "files": FILE_ERRORS}.items():
+        ours = {key for key in table if key[0] in string.ascii_lowercase and not key.startswith("http_")}
+        assert ours <= words | chosen, name

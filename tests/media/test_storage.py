@@ -89,7 +89,7 @@ def test_who_lost_a_file_to_another_worker_writes_nothing(company: SimulatorClie
     (second,) = storage.claim(10)
     assert (second.fence, first.owner == second.owner) == (first.fence + 1, False)
     storage.store(first, Upload("image", "late.png", "image/png", b"late"))
-    storage._failed(first, WEIXIN.error("40007", Action.PERMANENT))
+    storage._failed(first, WEIXIN.error("40005"))
     found = Attachment.objects.get()
     assert (found.state, found.file.name, found.error, found.owner) == ("pending", "", "", second.owner)
     assert not default_storage.exists(first.file.name)

@@ -31,7 +31,7 @@ class SignsOfLife(StartStopStep):
     def start(self, parent: Any) -> None:
         # Runs when the loop does, so when every other step has started.
         parent.timer.call_after(0, liveness.touch_sign, ("worker",))
-        parent.timer.call_repeatedly(liveness.SIGN_EVERY_SECONDS, liveness.touch_sign, ("worker",))
+        parent.timer.call_repeatedly(liveness.TOUCH_SECONDS, liveness.touch_sign, ("worker",))
 
 
 class Answering(StartStopStep):

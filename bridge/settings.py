@@ -11,36 +11,36 @@ from django.templatetags.static import static
 from django.utils.translation import gettext_lazy as _
 
 from bridge.runtime.conf.environment import (
-    database,
-    days,
-    flag,
-    level_for_others,
-    log_level,
-    mail_server,
-    one_of,
-    read,
+    choose_library_level,
+    make_choice_parser,
+    make_number_parser,
+    parse_database,
+    parse_days,
+    parse_flag,
+    parse_log_level,
+    parse_mail_server,
+    parse_time_zone,
+    read_setting,
     split_words,
-    time_zone,
-    whole_number,
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 OPENCLAW_ON_THIS_MACHINE = ["127.0.0.1:18789", "[::1]:18789", "localhost:18789"]
 
-DEBUG = read("DEBUG", flag, False)
-DEMO = read("DEMO", flag, False)
-SECRET_KEY = read("SECRET_KEY", str, "")
-FIELD_KEYS: list[str] = read("FIELD_KEYS", split_words, [])
-PUBLIC_URL = read("PUBLIC_URL", str, "").rstrip("/")
-ALLOWED_HOSTS: list[str] = read("ALLOWED_HOSTS", split_words, ["*"])
+DEBUG = read_setting("DEBUG", parse_flag, False)
+DEMO = read_setting("DEMO", parse_flag, False)
+SECRET_KEY = read_setting("SECRET_KEY", str, "")
+FIELD_KEYS: list[str] = read_setting("FIELD_KEYS", split_words, [])
+PUBLIC_URL = read_setting("PUBLIC_URL", str, "").rstrip("/")
+ALLOWED_HOSTS: list[str] = read_setting("ALLOWED_HOSTS", split_words, ["*"])
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PUBLIC_URL.startswith(("http://", "https://")) else []
 # Addresses or networks of the TLS proxies in front: only what they forward is believed. See `bridge.security.proxies`.
-TRUSTED_PROXIES: list[str] = read("TRUSTED_PROXIES", split_words, ["127.0.0.0/8", "::1"])
+TRUSTED_PROXIES: list[str] = read_setting("TRUSTED_PROXIES", split_words, ["127.0.0.0/8", "::1"])
 # What may be called though it is private, or without https, as `host:port`; without a port, 80 and 443 are meant; `host:*` is every port.
 # The first list is for addresses that staff enter: gateways, API addresses, webhooks. The second is for addresses that a stranger can name:
 # files that an agent or a message refers to, and where an AI bot's late answer goes.
-ALLOWED_PRIVATE_HOSTS: list[str] = read("ALLOWED_PRIVATE_HOSTS", split_words, OPENCLAW_ON_THIS_MACHINE)
-ALLOWED_PRIVATE_MEDIA_HOSTS: list[str] = read("ALLOWED_PRIVATE_MEDIA_HOSTS", split_words, [])
+ALLOWED_PRIVATE_HOSTS: list[str] = read_setting("ALLOWED_PRIVATE_HOSTS", split_words, OPENCLAW_ON_THIS_MACHINE)
+ALLOWED_PRIVATE_MEDIA_HOSTS: list[str] = read_setting("ALLOWED_PRIVATE_MEDIA_HOSTS", split_words, [])
 
 INSTALLED_APPS = [
     "unfold",
@@ -99,8 +99,10 @@ TEMPLATES = [
     }
 ]
 
-DATABASES: dict[str, dict[str, Any]] = {"default": read("DATABASE_URL", database, database("postgres:///bridge"))}
-DB_POOL_SIZE = read("DB_POOL_SIZE", whole_number(0, 100), 24)
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": read_setting("DATABASE_URL", parse_database, parse_database("postgres:///bridge"))
+}
+DB_POOL_SIZE = read_setting("DB_POOL_SIZE", make_number_parser(0, 100), 24)
 if DB_POOL_SIZE:
     # A pool smaller than the thread count loses 40 % of the throughput; keep it above every process's threads.
     # reconnect_timeout: the pool doubles its pause between two tries, by default for five minutes: after 48 s without a database 11 to 20 s
@@ -132,17 +134,17 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
 ]
 # After so many wrong passwords a name is locked for callers from that address, until so many minutes have passed without a try.
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
-AXES_FAILURE_LIMIT = read("LOGIN_FAILURES", whole_number(1, 1000), 5)
-AXES_COOLOFF_TIME = timedelta(minutes=read("LOGIN_LOCK_MINUTES", whole_number(1, 1440), 15))
+AXES_FAILURE_LIMIT = read_setting("LOGIN_FAILURES", make_number_parser(1, 1000), 5)
+AXES_COOLOFF_TIME = timedelta(minutes=read_setting("LOGIN_LOCK_MINUTES", make_number_parser(1, 1440), 15))
 # Of one address in that time, whatever the names: `bridge.security.logins`.
-LOGIN_ADDRESS_FAILURES = read("LOGIN_ADDRESS_FAILURES", whole_number(5, 10000), 30)
+LOGIN_ADDRESS_FAILURES = read_setting("LOGIN_ADDRESS_FAILURES", make_number_parser(5, 10000), 30)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_HANDLER = "bridge.security.failures.Failures"
 AXES_CLIENT_IP_CALLABLE = "bridge.security.proxies.client_address"
 AXES_LOCKOUT_TEMPLATE = "429.html"
 AXES_RESET_ON_SUCCESS = True
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
-SESSION_COOKIE_AGE = read("SESSION_HOURS", whole_number(1, 720), 12) * 3600
+SESSION_COOKIE_AGE = read_setting("SESSION_HOURS", make_number_parser(1, 720), 12) * 3600
 
 # The REST API; what its views share is in `bridge.api.base`.
 REST_FRAMEWORK: dict[str, Any] = {
@@ -154,7 +156,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "EXCEPTION_HANDLER": "bridge.api.errors.handle",
 }
 # Requests a minute of each token, and of each person in the browser.
-API_RATE = read("API_RATE", whole_number(1, 1_000_000), 600)
+API_RATE = read_setting("API_RATE", make_number_parser(1, 1_000_000), 600)
 REST_KNOX = {"TOKEN_TTL": timedelta(days=90), "TOKEN_PREFIX": "wxb_", "AUTH_HEADER_PREFIX": "Bearer"}  # noqa: S106 - a prefix
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "WeChat ⇄ OpenClaw bridge",
@@ -182,14 +184,14 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "REDOC_DIST": "SIDECAR",
 }
 
-REDIS_URL = read("REDIS_URL", str, "")
+REDIS_URL = read_setting("REDIS_URL", str, "")
 
 # Celery runs what the clock says: no result backend, no eta, one message prefetched; time and ownership live in rows.
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_CONCURRENCY = read("WORKER_THREADS", whole_number(1, 100), 8)
+CELERY_WORKER_CONCURRENCY = read_setting("WORKER_THREADS", make_number_parser(1, 100), 8)
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -228,32 +230,32 @@ CELERY_BEAT_SCHEDULE = {
     "names": {"task": "bridge.runtime.worker.tasks.look_up_names", "schedule": 10.0, "options": {"expires": 10.0}},
 }
 # How many deliveries one worker process sends at the same time.
-SEND_THREADS = read("SEND_THREADS", whole_number(1, 100), 16)
+SEND_THREADS = read_setting("SEND_THREADS", make_number_parser(1, 100), 16)
 
 # Too-old guard: an answer that comes hours late confuses more than it helps. Seconds.
-MAX_AGE_QUESTION = read("MAX_AGE_QUESTION", whole_number(60, 604800), 3600)
-MAX_AGE_ANSWER = read("MAX_AGE_ANSWER", whole_number(60, 604800), 6 * 3600)
+MAX_AGE_QUESTION = read_setting("MAX_AGE_QUESTION", make_number_parser(60, 604800), 3600)
+MAX_AGE_ANSWER = read_setting("MAX_AGE_ANSWER", make_number_parser(60, 604800), 6 * 3600)
 # How long the messages of a new account are kept, in days; staff may change it at the account. 0: for ever.
-RETENTION_DAYS = read("RETENTION_DAYS", days, 90)
+RETENTION_DAYS = read_setting("RETENTION_DAYS", parse_days, 90)
 # What /metrics asks for as a bearer token; without one there is no /metrics.
-METRICS_TOKEN = read("METRICS_TOKEN", str, "")
-MAX_AGE_WEBHOOK = read("MAX_AGE_WEBHOOK", whole_number(60, 604800), 3 * 86400)
+METRICS_TOKEN = read_setting("METRICS_TOKEN", str, "")
+MAX_AGE_WEBHOOK = read_setting("MAX_AGE_WEBHOOK", make_number_parser(60, 604800), 3 * 86400)
 
 EMAIL_TIMEOUT = 10
-ALERT_EMAIL: list[str] = read("ALERT_EMAIL", split_words, [])
-ALERT_WEBHOOK_URL = read("ALERT_WEBHOOK_URL", str, "")
-DEFAULT_FROM_EMAIL = read("ALERT_FROM", str, "bridge@localhost")
-vars().update(read("EMAIL_URL", mail_server, mail_server("consolemail://")))
+ALERT_EMAIL: list[str] = read_setting("ALERT_EMAIL", split_words, [])
+ALERT_WEBHOOK_URL = read_setting("ALERT_WEBHOOK_URL", str, "")
+DEFAULT_FROM_EMAIL = read_setting("ALERT_FROM", str, "bridge@localhost")
+vars().update(read_setting("EMAIL_URL", parse_mail_server, parse_mail_server("consolemail://")))
 
 # Where callbacks are kept while the database is away, and how many at most: of all processes together, and of each.
-SPOOL_DIR = read("SPOOL_DIR", str, str(BASE_DIR / ".data" / "spool"))
-SPOOL_MAX_MB = read("SPOOL_MAX_MB", whole_number(1, 1_000_000), 256)
-SPOOL_MAX_MESSAGES = read("SPOOL_MAX_MESSAGES", whole_number(1, 100_000_000), 100_000)
+SPOOL_DIR = read_setting("SPOOL_DIR", str, str(BASE_DIR / ".data" / "spool"))
+SPOOL_MAX_MB = read_setting("SPOOL_MAX_MB", make_number_parser(1, 1_000_000), 256)
+SPOOL_MAX_MESSAGES = read_setting("SPOOL_MAX_MESSAGES", make_number_parser(1, 100_000_000), 100_000)
 
-MEDIA_ROOT = read("MEDIA_ROOT", str, str(BASE_DIR / ".data" / "media"))
+MEDIA_ROOT = read_setting("MEDIA_ROOT", str, str(BASE_DIR / ".data" / "media"))
 # Attachments are served by a permission-checked view only, so there is no MEDIA_URL.
 STATIC_URL = "/static/"
-STATIC_ROOT = read("STATIC_ROOT", str, str(BASE_DIR / ".data" / "static"))
+STATIC_ROOT = read_setting("STATIC_ROOT", str, str(BASE_DIR / ".data" / "static"))
 STATICFILES_DIRS = [BASE_DIR / "bridge" / "static"]
 STORAGES = {
     # What people sent is for this user alone, wherever MEDIA_ROOT is and whatever the umask.
@@ -268,7 +270,7 @@ WHITENOISE_USE_FINDERS = DEBUG or DEMO
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
 LOCALE_PATHS = [BASE_DIR / "locale"]
-TIME_ZONE = read("TIME_ZONE", time_zone, "Asia/Shanghai")
+TIME_ZONE = read_setting("TIME_ZONE", parse_time_zone, "Asia/Shanghai")
 USE_TZ = True
 
 # 1 MiB: what a platform callback may be at most; larger admin uploads are streamed to disk.
@@ -325,8 +327,8 @@ CONTENT_SECURITY_POLICY = {
         **dict.fromkeys(("object-src", "base-uri", "frame-ancestors"), ["'none'"]),
     }
 }
-HSTS_SECONDS = read("HSTS_SECONDS", whole_number(0, 63072000), 2592000)
-HTTPS_REDIRECT = read("HTTPS_REDIRECT", flag, True)
+HSTS_SECONDS = read_setting("HSTS_SECONDS", make_number_parser(0, 63072000), 2592000)
+HTTPS_REDIRECT = read_setting("HTTPS_REDIRECT", parse_flag, True)
 if PUBLIC_URL.startswith("https://"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_HSTS_SECONDS = HSTS_SECONDS
@@ -334,8 +336,8 @@ if PUBLIC_URL.startswith("https://"):
 # HSTS for names below ours, and for good (preload): not ours to decide, the company may have other servers there.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]  # W008: see bridge.security.https
 
-LOG_LEVEL = read("LOG_LEVEL", log_level, "INFO")
-LOG_FORMAT = read("LOG_FORMAT", one_of("line", "json"), "line")
+LOG_LEVEL = read_setting("LOG_LEVEL", parse_log_level, "INFO")
+LOG_FORMAT = read_setting("LOG_FORMAT", make_choice_parser("line", "json"), "line")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -348,7 +350,7 @@ LOGGING = {
         "console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["client_errors"]},
     },
     # At DEBUG other people's code writes what it sends: urllib3 the whole path of each request, with the secrets that stand in it.
-    "root": {"handlers": ["console"], "level": level_for_others(LOG_LEVEL)},
+    "root": {"handlers": ["console"], "level": choose_library_level(LOG_LEVEL)},
     # Two lines for every tick of every second say nothing: what a task did stands in the rows. Of logins only failures count.
     "loggers": {
         **{name: {"level": LOG_LEVEL} for name in ("accounts", "bridge", "channels_wechat", "openclaw")},

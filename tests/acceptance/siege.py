@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bridge.runtime.launcher.commands import PROCESSES, command, python
+from bridge.runtime.launcher.commands import PROCESSES, make_command, make_python_command
 from tests.acceptance.attacks import ATTACKS
 from tests.bench import sealed
 from tests.bench.ground import free_port, ground
@@ -81,7 +81,9 @@ class Siege:
         """name: of the attack; empty: none."""
         attackers = [
             subprocess.Popen(
-                python("-m", "tests.acceptance.attacks", name, str(port), str(seconds + 2), self.paths[VICTIM])
+                make_python_command(
+                    "-m", "tests.acceptance.attacks", name, str(port), str(seconds + 2), self.paths[VICTIM]
+                )
             )
             for port in way.strangers
             if name
@@ -228,7 +230,7 @@ def siege(laid: Ground, names: list[str], attacks: list[str], seconds: float) ->
         }
         for name in PROCESSES:
             port = {"web": web, "callbacks": callbacks}.get(name, 0)
-            program = laid.process(name, command(name, env), port=port, death=signal.SIGTERM, **env)
+            program = laid.process(name, make_command(name, env), port=port, death=signal.SIGTERM, **env)
             stack.enter_context(program)
         found = Siege(laid, sides, paths, temporary)
         for way in stack.enter_context(ways(names, web, callbacks, folder)):

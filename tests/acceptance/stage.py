@@ -18,17 +18,17 @@ import django
 import psycopg
 import requests
 
-from bridge.runtime.launcher.commands import python
+from bridge.runtime.launcher.commands import make_python_command
 from bridge.runtime.launcher.launch import (
     BASE_DIR,
     Plan,
     check_ports,
+    make_children,
     make_plan,
-    processes,
     start_processes,
     start_servers,
 )
-from bridge.runtime.launcher.supervisor import Child, Supervisor, program
+from bridge.runtime.launcher.supervisor import Child, Supervisor, make_child
 
 if TYPE_CHECKING:
     import signal
@@ -52,7 +52,9 @@ class Stage:
         """Start everything but `paused`, and a second one of `twins`. pace: seconds per word of an agent's answer."""
         check_ports(self.plan)
         start_servers(self.plan, self.supervisor)
-        if self.supervisor.complete(program("prepare", python("manage.py", "prepare"), self.plan.env, restart=False)):
+        if self.supervisor.run_to_end(
+            make_child("prepare", make_python_command("manage.py", "prepare"), self.plan.env, restart=False)
+        ):
             raise RuntimeError(f"the database could not be prepared: {self.log}")
         children = [child for child in _children(self.plan, pace) if child.name not in paused]
         second = [Child(f"{child.name}-2", child.spawn) for child in children if child.name in twins]
@@ -117,7 +119,7 @@ class Stage:
     def let_up(self, name: str) -> None:
         """The supervisor starts it again."""
         child = self._child(name)
-        child.due, child.restart = 0.0, True
+        child.restart_at, child.restart = 0.0, True
 
     def signal(self, name: str, number: signal.Signals) -> None:
         os.kill(self.pid(name), number)
@@ -209,12 +211,12 @@ def _children(plan: Plan, pace: float) -> Iterator[Child]:
     """As the launcher makes them; the gateway with a memory, as a real one has, and the connector named in pg_stat_activity."""
     gateway = ("--port", str(plan.ports["gateway"]), "--pace", str(pace))
     changed = {
-        "gateway": python("-m", "openclaw.stub", *gateway, "--state", plan.data_dir / "gateway.jsonl"),
-        "connector": python("manage.py", "connector"),
+        "gateway": make_python_command("-m", "openclaw.stub", *gateway, "--state", plan.data_dir / "gateway.jsonl"),
+        "connector": make_python_command("manage.py", "connector"),
     }
-    for child in processes(plan):
+    for child in make_children(plan):
         command = changed.get(child.name)
-        yield program(child.name, command, {**plan.env, "PGAPPNAME": child.name}) if command else child
+        yield make_child(child.name, command, {**plan.env, "PGAPPNAME": child.name}) if command else child
 
 
 def _group(leader: int) -> set[int]:

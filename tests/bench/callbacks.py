@@ -7,7 +7,7 @@ import signal
 import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
-from bridge.runtime.launcher.commands import WEB_WORKERS, command, python
+from bridge.runtime.launcher.commands import WEB_WORKERS, make_command, make_python_command
 from tests.bench import world
 from tests.bench.ground import free_port
 from tests.bench.table import Figure, interleaved, ratio
@@ -31,7 +31,7 @@ class Web(NamedTuple):
 def web(ground: Ground) -> Iterator[Web]:
     """The process that answers callbacks, as it is always started."""
     port = free_port()
-    program = command("callbacks", {**ground.env, "CALLBACKS_PORT": str(port)})
+    program = make_command("callbacks", {**ground.env, "CALLBACKS_PORT": str(port)})
     with ground.process("web", program, port=port, death=signal.SIGTERM) as process:
         yield Web(port, process)
 
@@ -41,7 +41,9 @@ def gunicorn(ground: Ground, application: str, **env: str) -> Iterator[Web]:
     """As many processes as ours, and as many threads as such a layout has."""
     port = free_port()
     size = ("--worker-class", "gthread", "--workers", str(WEB_WORKERS), "--threads", str(THREADS), "--keep-alive", "75")
-    program = python("-m", "gunicorn", *size, "--bind", f"127.0.0.1:{port}", "--log-level", "error", application)
+    program = make_python_command(
+        "-m", "gunicorn", *size, "--bind", f"127.0.0.1:{port}", "--log-level", "error", application
+    )
     with ground.process("gunicorn", program, port=port, death=signal.SIGTERM, **env) as process:
         yield Web(port, process)
 

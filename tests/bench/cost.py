@@ -12,7 +12,7 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
-from bridge.runtime.launcher.commands import python
+from bridge.runtime.launcher.commands import make_python_command
 from tests.bench import world
 from tests.bench.callbacks import gunicorn, load
 from tests.bench.drain import CELERY
@@ -85,10 +85,10 @@ def _celery(ground: Ground) -> Iterator[Pipe]:
 @contextlib.contextmanager
 def _loop(ground: Ground) -> Iterator[Pipe]:
     port = free_port()
-    web = python(*GRANIAN, "--port", str(port), "--log-level", "error", f"{RIVALS}.site:application")
+    web = make_python_command(*GRANIAN, "--port", str(port), "--log-level", "error", f"{RIVALS}.site:application")
     with (
         ground.process("granian", web, port=port, death=signal.SIGTERM, STORE="1") as server,
-        ground.process("loop", python("-m", f"{RIVALS}.loop")) as loop,
+        ground.process("loop", make_python_command("-m", f"{RIVALS}.loop")) as loop,
     ):
         yield Pipe(port, [server, loop])
 

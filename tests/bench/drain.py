@@ -6,7 +6,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from bridge.models import Delivery
-from bridge.runtime.launcher.commands import command, python
+from bridge.runtime.launcher.commands import make_command, make_python_command
 from tests.bench import world
 from tests.bench.pipe import ends
 from tests.bench.table import Figure, interleaved, ratio
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from tests.bench.pipe import Ends
 
 MESSAGES = 600
-CELERY = python("-m", "celery", "--quiet", "-A", "tests.bench.rivals.naive", "worker", "--loglevel", "WARNING")
+CELERY = make_python_command(
+    "-m", "celery", "--quiet", "-A", "tests.bench.rivals.naive", "worker", "--loglevel", "WARNING"
+)
 
 
 def drain(ground: Ground, rounds: int) -> list[Figure]:
@@ -38,7 +40,7 @@ def _wait(ground: Ground, sides: Ends) -> list[int]:
 
 def _ours(ground: Ground, sides: Ends) -> float:
     count = len(_wait(ground, sides))
-    with ground.process("worker", command("worker", ground.env)):
+    with ground.process("worker", make_command("worker", ground.env)):
         return _rate(sides, count)
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import django
 
 from bridge.runtime.launcher import child
-from bridge.runtime.launcher.commands import python
-from bridge.runtime.launcher.embedded import embedded
+from bridge.runtime.launcher.commands import make_python_command
+from bridge.runtime.launcher.embedded import run_embedded_servers
 from bridge.runtime.launcher.launch import BASE_DIR, Plan
 from tests.acceptance.stage import demo_plan
 
@@ -36,7 +36,7 @@ class Process:
         self.name = name
         with log.open("ab") as out:
             self.popen = subprocess.Popen(
-                child.command(command, death),
+                child.make_command(command, death),
                 env=env,
                 cwd=BASE_DIR,
                 stdin=subprocess.DEVNULL,
@@ -117,7 +117,7 @@ class Ground:
 
     def run(self, module: str, **arguments: object) -> dict[str, Any]:
         """A module of this package as a process of its own; what it prints."""
-        command = python("-m", f"tests.bench.{module}", json.dumps(arguments))
+        command = make_python_command("-m", f"tests.bench.{module}", json.dumps(arguments))
         done = subprocess.run(command, env=self.env, cwd=BASE_DIR, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{module} failed: {done.stderr[-2000:]}\nThe processes said:\n{self.tail()}")
@@ -134,9 +134,9 @@ def ground(scale: float = 1.0) -> Iterator[Ground]:
     os.chdir(BASE_DIR)
     with tempfile.TemporaryDirectory(prefix="bridge-bench-", ignore_cleanup_errors=True) as folder:
         plan = demo_plan(Path(folder), {})
-        with embedded(plan.data_dir):
+        with run_embedded_servers(plan.data_dir):
             prepared = subprocess.run(
-                python("manage.py", "prepare"), env=plan.env, capture_output=True, text=True, check=False
+                make_python_command("manage.py", "prepare"), env=plan.env, capture_output=True, text=True, check=False
             )
             if prepared.returncode:
                 raise RuntimeError(f"the database could not be prepared:\n{prepared.stdout}{prepared.stderr}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import requests
 
 from bridge.runtime.launcher import liveness
-from bridge.runtime.launcher.commands import command, python
+from bridge.runtime.launcher.commands import make_command, make_python_command
 from tests.acceptance.stage import wait_until
 from tests.bench.ground import Process, free_port
 
@@ -67,9 +67,9 @@ def ends(ground: Ground) -> Iterator[Ends]:
     """Kept for a whole measure, with every side of it."""
     platform, gateway = free_port(), free_port()
     ground.env["ALLOWED_PRIVATE_HOSTS"] = f"127.0.0.1:{platform},127.0.0.1:{gateway}"
-    stub = python("-m", "openclaw.stub", "--port", str(gateway), "--token", TOKEN, "--pace", "0")
+    stub = make_python_command("-m", "openclaw.stub", "--port", str(gateway), "--token", TOKEN, "--pace", "0")
     with (
-        ground.process("platform", python("-m", "tests.bench.platform", str(platform)), port=platform),
+        ground.process("platform", make_python_command("-m", "tests.bench.platform", str(platform)), port=platform),
         ground.process("gateway", stub, port=gateway),
     ):
         yield Ends(f"http://127.0.0.1:{platform}", f"http://127.0.0.1:{gateway}", ground)
@@ -81,12 +81,14 @@ def bridge(ground: Ground) -> Iterator[Pipe]:
     port = free_port()
     env = {**ground.env, "PORT": str(port)}
     running = Pipe(port)
-    liveness.forget(Path(env["DATA_DIR"]))
+    liveness.remove_signs(Path(env["DATA_DIR"]))
     with contextlib.ExitStack() as stack:
         for name in ("web", "worker", "beat", "connector"):
-            process = ground.process(name, command(name, env), port=port if name == "web" else 0, death=signal.SIGTERM)
+            process = ground.process(
+                name, make_command(name, env), port=port if name == "web" else 0, death=signal.SIGTERM
+            )
             running.processes.append(stack.enter_context(process))
         working = ("web", "worker", "connector")
-        if not wait_until(lambda: not any(liveness.problem_of(name, env) for name in working), PATIENCE, pause=0.05):
+        if not wait_until(lambda: not any(liveness.find_problem(name, env) for name in working), PATIENCE, pause=0.05):
             raise RuntimeError(f"the bridge does not work:\n{ground.tail()}")
         yield running

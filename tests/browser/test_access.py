@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bridge.runtime.launcher.commands import python
+from bridge.runtime.launcher.commands import make_python_command
 from tests.browser.camera import photograph
 from tests.browser.desk import Desk
 from tests.browser.journey import ADMIN, DEAD_LETTERS, word
@@ -108,7 +108,7 @@ def test_the_fifth_wrong_password_locks(browser: Browser, desk: Desk, pictures: 
 
 
 def test_tokens_are_listed_and_taken_back(desk: Desk, stage: Stage, pictures: Path) -> None:
-    command = python("manage.py", "issue_token", "admin", "--days", "30")
+    command = make_python_command("manage.py", "issue_token", "admin", "--days", "30")
     made = subprocess.run(command, env={**os.environ, **stage.plan.env}, capture_output=True, text=True, check=True)
     token = made.stdout.strip()
     desk.secrets.add(token)

@@ -16,7 +16,7 @@ from django.core.checks import run_checks
 from django.core.management import call_command
 
 from bridge.runtime.conf import environment
-from bridge.runtime.conf.checks import UNREADABLE, check_settings
+from bridge.runtime.conf.checks import HINTS_OF_UNREADABLE, check_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -131,14 +131,14 @@ def test_a_wrong_value_is_found(start: Callable[..., list[str]], number: str, na
 def test_every_check_has_a_hint_and_is_broken_here() -> None:
     source = (ROOT / "bridge" / "runtime" / "conf" / "checks.py").read_text()
     assert set(re.findall(r'"(E\d{3})"', source)) | {"W001"} == set(WRONG)
-    assert all(hint for _number, hint in UNREADABLE.values())
+    assert all(hint for _number, hint in HINTS_OF_UNREADABLE.values())
 
 
 def test_every_value_that_may_be_unreadable_has_words() -> None:
     """Without them the check itself would break, and the start would end with a traceback."""
     source = (ROOT / "bridge" / "settings.py").read_text()
     parsed = re.findall(r'read\(\s*"(\w+)",\s*(\w+)', source)
-    assert {name for name, parse in parsed if parse not in ("str", "split_words")} == set(UNREADABLE)
+    assert {name for name, parse in parsed if parse not in ("str", "split_words")} == set(HINTS_OF_UNREADABLE)
 
 
 RIGHT = [
@@ -233,7 +233,7 @@ def test_every_pin_has_its_hashes_and_names_no_machine(name: str) -> None:
 
 @pytest.mark.parametrize(("text", "fits"), [("0", False), ("1", True), ("9", True), ("10", False), ("²", False)])
 def test_both_ends_of_a_range_belong_to_it(text: str, fits: bool) -> None:
-    parse = environment.whole_number(1, 9)
+    parse = environment.make_number_parser(1, 9)
     if fits:
         assert parse(text) == int(text)
     else:

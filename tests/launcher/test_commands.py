@@ -35,11 +35,11 @@ def check(process: str, **env: str) -> tuple[int, str]:
 def test_the_launcher_starts_what_the_containers_become(tmp_path: Path) -> None:
     plan = Plan(demo=False, host="127.0.0.1", port=8123, data_dir=tmp_path, env={"LOG_LEVEL": "WARNING"})
     env = {"HOST": "127.0.0.1", "PORT": "8123", "DATA_DIR": str(tmp_path), "LOG_LEVEL": "WARNING"}
-    for child, name in zip(launch.processes(plan), commands.PROCESSES, strict=True):
+    for child, name in zip(launch.make_children(plan), commands.PROCESSES, strict=True):
         with child.spawn() as started:
             started.kill()
         assert isinstance(started.args, list)
-        line = commands.command(name, env)
+        line = commands.make_command(name, env)
         assert (child.name, started.args[-len(line) :]) == (name, line)
 
 
@@ -50,7 +50,7 @@ def test_a_name_becomes_the_process_itself(tmp_path: Path) -> None:
     with subprocess.Popen(
         command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
-        wanted = "\0".join(commands.command("beat", environ)).encode()
+        wanted = "\0".join(commands.make_command("beat", environ)).encode()
         while wanted not in Path(f"/proc/{process.pid}/cmdline").read_bytes():
             assert process.poll() is None
         process.kill()
@@ -66,10 +66,10 @@ def test_another_name_shows_the_usage(arguments: list[str], capsys: pytest.Captu
 
 @pytest.mark.parametrize("name", sorted(commands.WEB_SERVERS))
 def test_a_web_server_waits_for_no_slow_head_and_takes_no_more_than_its_files_allow(name: str) -> None:
-    line = commands.command(name, {})
+    line = commands.make_command(name, {})
     values = dict(itertools.pairwise(line))
     assert values["--http1-header-read-timeout"] == str(capacity.HEAD_SECONDS * 1000)
-    assert 256 <= int(values["--backpressure"]) == commands.max_connections() <= capacity.MAX_CONNECTIONS
+    assert 256 <= int(values["--backpressure"]) == commands.find_max_connections() <= capacity.MAX_CONNECTIONS
     assert values["--http"] == "1"  # while granian finds out which HTTP is spoken, no deadline counts
     assert (
         subprocess.run([*line, "--help"], cwd=ROOT, capture_output=True, check=False).returncode == 0
@@ -81,7 +81,7 @@ def test_no_secret_stands_on_a_command_line(name: str) -> None:
     secrets = {
         name: f"canary-{name}" for name in ("SECRET_KEY", "FIELD_KEYS", "DATABASE_URL", "REDIS_URL", "EMAIL_URL")
     }
-    assert "canary" not in " ".join(commands.command(name, secrets))
+    assert "canary" not in " ".join(commands.make_command(name, secrets))
 
 
 def test_a_fresh_sign_is_good_and_an_old_one_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,7 @@ def test_a_fresh_sign_is_good_and_an_old_one_is_not(tmp_path: Path, monkeypatch:
     liveness.touch_sign("worker")
     assert check("worker", **data) == (0, "")
     assert check("beat", **data)[0] == 1
-    past = (tmp_path / "worker.alive").stat().st_mtime - liveness.OLDEST_SECONDS - 5
+    past = (tmp_path / "worker.alive").stat().st_mtime - liveness.MAX_AGE_SECONDS - 5
     os.utime(tmp_path / "worker.alive", (past, past))
     code, words = check("worker", **data)
     assert code == 1

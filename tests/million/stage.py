@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import django
 from django.core.management import call_command
 
-from bridge.runtime.launcher.embedded import embedded
+from bridge.runtime.launcher.embedded import run_embedded_servers
 from bridge.runtime.launcher.launch import BASE_DIR
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def stage() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="bridge-million-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "static").mkdir()
-        with embedded(folder, durable=False) as (database, valkey):
+        with run_embedded_servers(folder, durable=False) as (database, valkey):
             os.environ.update(_environment(folder, database, valkey))
             django.setup()
             call_command("migrate", interactive=False, verbosity=0)

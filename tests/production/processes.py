@@ -48,7 +48,7 @@ class Process:
     def __init__(self, name: str, env: dict[str, str], log: Path, command: list[str] | None = None) -> None:
         self.name, self.env, self.log = name, env, log
         with log.open("ab") as out:
-            line = command or commands.command(name, env)
+            line = command or commands.make_command(name, env)
             self.popen = subprocess.Popen(
                 line, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
             )
@@ -76,7 +76,7 @@ class Process:
     @property
     def port(self) -> int:
         """Of a web server."""
-        return commands.callbacks_port(self.env) if self.name == "callbacks" else commands.port(self.env)
+        return commands.read_callbacks_port(self.env) if self.name == "callbacks" else commands.read_port(self.env)
 
     def listens(self) -> bool:
         with socket.socket() as probe:

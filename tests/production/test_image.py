@@ -150,11 +150,11 @@ def test_a_stop_leaves_time_for_what_is_held() -> None:
     grace = {name: int(SERVICES[name]["stop_grace_period"].removesuffix("s")) for name in LONG_RUNNING}
     assert min(grace["web"], grace["callbacks"]) > commands.WEB_STOP_SECONDS + 5
     assert grace["worker"] > 120 + 25  # channels_wechat.wire.http: BODY_SECONDS, and a request that is only being sent
-    assert grace["connector"] >= supervisor.STOP_TIMEOUT
+    assert grace["connector"] >= supervisor.STOP_SECONDS
     check = SERVICES["worker"]["healthcheck"]
     seconds = {key: int(check[key].removesuffix("s")) for key in ("interval", "timeout")}
     assert seconds["timeout"] > liveness.ANSWER_SECONDS
-    assert liveness.OLDEST_SECONDS > 3 * liveness.SIGN_EVERY_SECONDS
+    assert liveness.MAX_AGE_SECONDS > 3 * liveness.TOUCH_SECONDS
 
 
 def test_connections_of_all_processes_fit_into_the_database() -> None:

@@ -16,9 +16,9 @@ from django.test import override_settings
 
 from bridge.demo import world as demo
 from bridge.models import Delivery, Message, Route, Target
-from bridge.runtime.launcher.commands import python
-from bridge.runtime.launcher.launch import Plan, listening, processes
-from bridge.runtime.launcher.supervisor import Child, Supervisor, program
+from bridge.runtime.launcher.commands import make_python_command
+from bridge.runtime.launcher.launch import Plan, all_ports_answer, make_children
+from bridge.runtime.launcher.supervisor import Child, Supervisor, make_child
 from openclaw.models import Gateway
 from tests.real.openclaw_lab import OpenClawLab, free_port, logs
 
@@ -73,7 +73,7 @@ class RunningBridge:
 
     def _run(self) -> None:
         """A child ends with the thread that started it, so this one lives as long as they do."""
-        for child in [*processes(self._plan), self._simulator()]:
+        for child in [*make_children(self._plan), self._simulator()]:
             self._supervisor.add(child)
         if self._supervisor.run(self._listening):
             self._ready.set()
@@ -81,12 +81,12 @@ class RunningBridge:
         self._supervisor.stop()
 
     def _simulator(self) -> Child:
-        command = python("-m", "channels_wechat.simulator", "--port", str(self._simulator_port))
-        return program("simulator", command, self._plan.env)
+        command = make_python_command("-m", "channels_wechat.simulator", "--port", str(self._simulator_port))
+        return make_child("simulator", command, self._plan.env)
 
     def _listening(self) -> bool:
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self._simulator_port)) == 0 and listening(self._plan)
+            return probe.connect_ex(("127.0.0.1", self._simulator_port)) == 0 and all_ports_answer(self._plan)
 
     # --- speaking and looking ---------------------------------------------------------------------------------------------
 

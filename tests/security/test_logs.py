@@ -302,7 +302,7 @@ def test_other_peoples_code_is_never_at_debug(level: str, ours: bool) -> None:
     ("level", "celery"), [("DEBUG", "INFO"), ("notset", "INFO"), ("INFO", "INFO"), ("ERROR", "ERROR"), ("", "INFO")]
 )
 def test_celery_is_not_told_to_debug(level: str, celery: str) -> None:
-    line = commands.command("worker", {"LOG_LEVEL": level, "DATA_DIR": "/tmp"})  # noqa: S108 - nothing is written
+    line = commands.make_command("worker", {"LOG_LEVEL": level, "DATA_DIR": "/tmp"})  # noqa: S108 - nothing is written
     assert line[line.index("--loglevel") + 1] == celery
 
 

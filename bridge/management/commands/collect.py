@@ -12,7 +12,7 @@ from django.core.checks import Tags
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
-from bridge.runtime.conf.checks import COLLECTED
+from bridge.runtime.conf.checks import STAMP_FILE
 
 
 class Command(BaseCommand):
@@ -22,7 +22,7 @@ class Command(BaseCommand):
     requires_system_checks = [Tags.staticfiles]
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
-        stamp, digest = Path(settings.STATIC_ROOT) / COLLECTED, _digest()
+        stamp, digest = Path(settings.STATIC_ROOT) / STAMP_FILE, _digest()
         if stamp.exists() and stamp.read_text() == digest:
             return
         self.stdout.write("Collecting static files …")

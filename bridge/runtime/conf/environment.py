@@ -1,6 +1,6 @@
-"""Reads the settings from the environment and never fails: what is wrong is kept for `checks`, which stops the start with words.
+"""Reads the settings from the environment. It never fails: problems are kept for `checks`, which stops the start with a message.
 
-No message repeats a value: an address may hold a password.
+No message repeats a value, because an address may contain a password.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Name of the variable → what its value is not, as the end of a sentence that begins with the name.
+# By the name of the variable: the end of a sentence that begins with the name and says what is wrong with its value.
 problems: dict[str, str] = {}
 
 
-def read(name: str, parse: Callable[[str], T], default: T) -> T:
-    """The parsed value; `default` where the variable is missing, empty or wrong (then `problems` says so)."""
+def read_setting(name: str, parse: Callable[[str], T], default: T) -> T:
+    """Return the parsed value, or `default` if the variable is missing, empty or wrong. If it is wrong, a problem is kept."""
     problems.pop(name, None)
     text = os.environ.get(name, "").strip()
     if not text:
@@ -36,16 +36,16 @@ def read(name: str, parse: Callable[[str], T], default: T) -> T:
         return default
 
 
-def flag(text: str) -> bool:
-    """1/0, true/false, yes/no, on/off."""
+def parse_flag(text: str) -> bool:
+    """Parse 1/0, true/false, yes/no or on/off."""
     word = text.lower()
     if word not in {"1", "true", "yes", "on", "0", "false", "no", "off"}:
         raise ValueError("is neither 1 nor 0")
     return word in {"1", "true", "yes", "on"}
 
 
-def whole_number(low: int, high: int) -> Callable[[str], int]:
-    """A whole number from `low` to `high`."""
+def make_number_parser(low: int, high: int) -> Callable[[str], int]:
+    """Return a parser for a whole number from `low` to `high`."""
 
     def parse(text: str) -> int:
         if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
@@ -55,18 +55,18 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
-def days(text: str) -> int:
-    """How long something is kept: 0 for ever, else a week at least."""
+def parse_days(text: str) -> int:
+    """Parse how many days something is kept: 0 for ever, else at least a week."""
     if text == "0":
         return 0
     try:
-        return whole_number(7, 36500)(text)
+        return make_number_parser(7, 36500)(text)
     except ValueError:
         raise ValueError("is neither 0 nor a whole number from 7 to 36500") from None
 
 
-def one_of(*choices: str) -> Callable[[str], str]:
-    """One of these words."""
+def make_choice_parser(*choices: str) -> Callable[[str], str]:
+    """Return a parser for one of these words."""
 
     def parse(text: str) -> str:
         if text.lower() not in choices:
@@ -77,31 +77,31 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def split_words(text: str) -> list[str]:
-    """Parts between commas."""
+    """Split a text at its commas."""
     return [word for part in text.split(",") if (word := part.strip())]
 
 
-def log_level(text: str) -> str:
-    """A level by its name in Python's logging."""
+def parse_log_level(text: str) -> str:
+    """Parse the name of a level of Python's logging."""
     if text.upper() not in logging.getLevelNamesMapping():
         raise ValueError("is none of DEBUG, INFO, WARNING, ERROR, CRITICAL")
     return text.upper()
 
 
-def level_for_others(level: str) -> str:
-    """The level of other people's code: never below INFO, for at DEBUG it writes what it sends, with the secrets in it."""
+def choose_library_level(level: str) -> str:
+    """Return the level for libraries: never below INFO, because at DEBUG they log what they send, with its secrets."""
     return level if logging.getLevelNamesMapping()[level] >= logging.INFO else "INFO"
 
 
-def time_zone(text: str) -> str:
-    """A zone of the IANA database."""
+def parse_time_zone(text: str) -> str:
+    """Parse the name of a time zone of the IANA database."""
     if text not in zoneinfo.available_timezones():
         raise ValueError("is not the name of a time zone")
     return text
 
 
-def database(text: str) -> dict[str, Any]:
-    """Django's database settings from an address."""
+def parse_database(text: str) -> dict[str, Any]:
+    """Parse an address into Django's database settings."""
     if urlsplit(text).scheme not in {"postgres", "postgresql"}:
         raise ValueError("is not the address of a PostgreSQL database")
     try:
@@ -110,8 +110,8 @@ def database(text: str) -> dict[str, Any]:
         raise ValueError("cannot be read as an address") from None
 
 
-def mail_server(text: str) -> dict[str, Any]:
-    """Django's EMAIL_* settings from an address."""
+def parse_mail_server(text: str) -> dict[str, Any]:
+    """Parse an address into Django's EMAIL_* settings."""
     try:
         return dict(environ.Env.email_url_config(text))
     except (ValueError, ImproperlyConfigured):

@@ -27,9 +27,15 @@ from typing import TYPE_CHECKING
 import environ
 
 from bridge.runtime.launcher import data_version, liveness
-from bridge.runtime.launcher.commands import PROCESSES, WEB_SERVERS, callbacks_port, command, python
-from bridge.runtime.launcher.embedded import EmbeddedError, Postgres, Server, Valkey, claim
-from bridge.runtime.launcher.supervisor import Child, Supervisor, program
+from bridge.runtime.launcher.commands import (
+    PROCESSES,
+    WEB_SERVERS,
+    make_command,
+    make_python_command,
+    read_callbacks_port,
+)
+from bridge.runtime.launcher.embedded import EmbeddedError, Postgres, Server, Valkey, lock_folder
+from bridge.runtime.launcher.supervisor import Child, Supervisor, make_child
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,8 +43,8 @@ if TYPE_CHECKING:
 BASE_DIR = Path(__file__).resolve().parents[3]
 DOTENV = BASE_DIR / ".env"
 PORT = 8000
-ANSWERING = ("web", "callbacks", "worker", "connector")  # all that a message passes
-PATIENCE_SECONDS = 30  # until it is said what is missing at a start
+NEEDED_FOR_ANSWERS = ("web", "callbacks", "worker", "connector")  # a question is answered only if these work
+REPORT_AFTER_SECONDS = 30  # after this, what is still missing at a start is printed
 USAGE = "Usage: python -m bridge.runtime.launcher.launch run | demo [--once] | manage run|demo COMMAND …"
 
 
@@ -48,7 +54,7 @@ class LaunchError(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """What is started, and where."""
+    """What is started, with which address, folder and environment."""
 
     demo: bool
     host: str
@@ -63,7 +69,7 @@ class Plan:
 
     @property
     def ports(self) -> dict[str, int]:
-        """Name of the process → the port it listens on."""
+        """The port of each process that listens on one, by its name."""
         more = {"simulator": self.port + 1, "gateway": self.port + 2} if self.demo else {}
         return {"web": self.port, "callbacks": self.callbacks_port, **more}
 
@@ -74,48 +80,48 @@ class Plan:
 
     @property
     def callbacks_port(self) -> int:
-        """Of the process that answers callbacks only, for a proxy."""
-        return callbacks_port({**self.env, "PORT": str(self.port)})
+        """The port of the process that answers callbacks only, for a proxy."""
+        return read_callbacks_port({**self.env, "PORT": str(self.port)})
 
 
-def new_key() -> str:
-    """A key for FIELD_KEYS."""
+def make_key() -> str:
+    """Make a key for FIELD_KEYS."""
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def write_secrets(path: Path, text: str) -> None:
-    """Write a new file that only its owner reads."""
+    """Write a new file that only its owner can read."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
 
 
 def read_dotenv(path: Path) -> None:
-    """Add what the file says, if it is there, to the environment, which goes first."""
+    """Add the variables of the file, if it exists, to the environment. Variables that are set already stay as they are."""
     if path.exists():
         environ.Env.read_env(str(path))
 
 
 def make_dotenv(supervisor: Supervisor, path: Path) -> None:
-    """At the first start: make the file, with new secrets, and read it."""
+    """At the first start, write the file with new secrets and read it."""
     if path.exists():
         return
     text = (BASE_DIR / ".env.example").read_text()
     text = text.replace("\nSECRET_KEY=\n", f"\nSECRET_KEY={secrets.token_urlsafe(48)}\n")
-    write_secrets(path, text.replace("\nFIELD_KEYS=\n", f"\nFIELD_KEYS={new_key()}\n"))
-    supervisor.say(
+    write_secrets(path, text.replace("\nFIELD_KEYS=\n", f"\nFIELD_KEYS={make_key()}\n"))
+    supervisor.print_line(
         f"Wrote {path} with new secrets. Keep a copy of it: no stored credential can be read without its FIELD_KEYS."
     )
     read_dotenv(path)
 
 
-def demo_settings(data_dir: Path, port: int) -> dict[str, str]:
-    """The demo's whole configuration. Its secrets are made once and stay in its data folder."""
+def make_demo_settings(data_dir: Path, port: int) -> dict[str, str]:
+    """Make the whole configuration of the demo. Its secrets are made once and kept in its data folder."""
     path = data_dir / "secrets.env"
     if not path.exists():
         names = ("SECRET_KEY", "ADMIN_PASSWORD", "DEMO_GATEWAY_TOKEN")
         lines = [f"{name}={secrets.token_urlsafe(48 if name == 'SECRET_KEY' else 12)}" for name in names]
-        write_secrets(path, "\n".join([*lines, f"FIELD_KEYS={new_key()}", ""]))
+        write_secrets(path, "\n".join([*lines, f"FIELD_KEYS={make_key()}", ""]))
     stored = dict(line.split("=", 1) for line in path.read_text().splitlines())
     return stored | {
         "DEMO": "1",
@@ -129,32 +135,32 @@ def demo_settings(data_dir: Path, port: int) -> dict[str, str]:
 
 
 def make_plan(mode: str) -> Plan:
-    """Everything that follows from the environment; secrets that are not there yet are written. Raises LaunchError."""
-    place = make_place(mode)
-    env = {**place.env, **(demo_settings(place.data_dir, place.port) if place.demo else {})}
-    for variable, value in _defaults(place.data_dir).items():
+    """Make the plan from the environment, and write secrets that do not exist yet. Raises LaunchError."""
+    plan = make_bare_plan(mode)
+    env = {**plan.env, **(make_demo_settings(plan.data_dir, plan.port) if plan.demo else {})}
+    for variable, value in _make_defaults(plan.data_dir).items():
         env[variable] = env.get(variable) or value
-    env["DATABASE_URL"] = env.get("DATABASE_URL") or Postgres(place.data_dir).url  # which makes its password
-    return replace(place, env=env)
+    env["DATABASE_URL"] = env.get("DATABASE_URL") or Postgres(plan.data_dir).url  # writes a password the first time
+    return replace(plan, env=env)
 
 
-def make_place(mode: str) -> Plan:
-    """A plan without what the data folder provides: nothing is written. Raises LaunchError."""
+def make_bare_plan(mode: str) -> Plan:
+    """Make a plan without the values that the data folder provides. Writes nothing. Raises LaunchError."""
     demo, text = mode == "demo", os.environ.get("PORT") or str(PORT)
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 65533):
         raise LaunchError("PORT is not a number from 1 to 65532. Set one like PORT=8100.")
     port = int(text)
-    return Plan(demo, os.environ.get("HOST") or "127.0.0.1", port, data_folder(mode, port), dict(os.environ))
+    return Plan(demo, os.environ.get("HOST") or "127.0.0.1", port, choose_data_folder(mode, port), dict(os.environ))
 
 
-def data_folder(mode: str, port: int) -> Path:
-    """A second demo beside the first has data of its own; for real accounts another port is still the same bridge."""
+def choose_data_folder(mode: str, port: int) -> Path:
+    """Return the data folder. A demo on another port has data of its own; with real accounts another port is still the same bridge."""
     name = f"demo-{port}" if mode == "demo" and port != PORT else mode
     return (BASE_DIR / (os.environ.get("DATA_DIR") or f".data/{name}")).resolve()
 
 
-def _defaults(data_dir: Path) -> dict[str, str]:
-    """What the data folder provides where nothing else is named."""
+def _make_defaults(data_dir: Path) -> dict[str, str]:
+    """Make the values that the data folder provides for variables that are not set."""
     return {
         "REDIS_URL": Valkey(data_dir).url,
         "MEDIA_ROOT": str(data_dir / "media"),
@@ -164,7 +170,7 @@ def _defaults(data_dir: Path) -> dict[str, str]:
 
 
 def check_ports(plan: Plan) -> None:
-    """See that every port is free. Raises LaunchError."""
+    """Check that every port is free. Raises LaunchError."""
     for name, port in plan.ports.items():
         host = plan.host if name in WEB_SERVERS else "127.0.0.1"
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -173,20 +179,20 @@ def check_ports(plan: Plan) -> None:
             try:
                 probe.bind((host, port))
             except OSError as error:
-                taken = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be opened ({error.strerror})"
+                problem = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be opened ({error.strerror})"
                 example = f"make {'demo' if plan.demo else 'run'} PORT={plan.port + 100}"
-                raise LaunchError(f"Port {port} (for: {name}) {taken}. Choose another: {example}") from None
+                raise LaunchError(f"Port {port} (for: {name}) {problem}. Choose another: {example}") from None
 
 
-def check_data_version(place: Plan) -> None:
-    """See that the data folder is none from before the first release. Touches nothing in it. Raises LaunchError."""
-    if data_version.is_before_first_release(place.data_dir):
-        typed = [f"{name}={shlex.quote(place.env[name])}" for name in ("PORT", "DATA_DIR") if place.env.get(name)]
-        command = " ".join(["make", "demo" if place.demo else "run", *typed])
-        raise LaunchError(data_version.explain_old_folder(place.data_dir, command, demo=place.demo))
+def check_data_version(plan: Plan) -> None:
+    """Check that the data folder is not from before the first release. Changes nothing in it. Raises LaunchError."""
+    if data_version.is_before_first_release(plan.data_dir):
+        variables = [f"{name}={shlex.quote(plan.env[name])}" for name in ("PORT", "DATA_DIR") if plan.env.get(name)]
+        command = " ".join(["make", "demo" if plan.demo else "run", *variables])
+        raise LaunchError(data_version.explain_old_folder(plan.data_dir, command, demo=plan.demo))
 
 
-def listening(plan: Plan) -> bool:
+def all_ports_answer(plan: Plan) -> bool:
     """Whether every port answers."""
     for name, port in plan.ports.items():
         host = plan.web.removeprefix("http://").rpartition(":")[0] if name in WEB_SERVERS else "127.0.0.1"
@@ -197,62 +203,66 @@ def listening(plan: Plan) -> bool:
     return True
 
 
-def waits_for(plan: Plan) -> list[str]:
-    """Names of what does not work yet: a port that does not answer, a process without a sign of life. Empty: messages are answered."""
-    if not listening(plan):
+def find_missing(plan: Plan) -> list[str]:
+    """Return the names of processes that do not work yet: their port does not answer, or they gave no sign of life. Empty if all work."""
+    if not all_ports_answer(plan):
         return list(plan.ports)
-    return [name for name in ANSWERING if liveness.problem_of(name, plan.process_env)]
+    return [name for name in NEEDED_FOR_ANSWERS if liveness.find_problem(name, plan.process_env)]
 
 
 def start_processes(plan: Plan, supervisor: Supervisor, children: Iterable[Child]) -> bool:
-    """Returns when they work. False where told to stop before."""
-    liveness.forget(plan.data_dir)
+    """Start the processes and return when they work; False if a signal stopped the start before that."""
+    liveness.remove_signs(plan.data_dir)
     for child in children:
         supervisor.add(child)
-    return supervisor.run(_Patience(plan, supervisor).is_over)
+    return supervisor.run(_StartWatch(plan, supervisor).is_started)
 
 
-class _Patience:
-    """Waits until everything works, and says once what keeps it."""
+class _StartWatch:
+    """Watches a start until everything works, and prints once what is missing if it takes long."""
 
     def __init__(self, plan: Plan, supervisor: Supervisor) -> None:
         self.plan, self.supervisor = plan, supervisor
-        self.began, self.has_said = time.monotonic(), False
+        self.began, self.has_reported = time.monotonic(), False
 
-    def is_over(self) -> bool:
-        missing = waits_for(self.plan)
-        if missing and not self.has_said and time.monotonic() - self.began > PATIENCE_SECONDS:
-            self.has_said = True
-            self.supervisor.say(f"Still waiting for: {', '.join(missing)}. What keeps them stands in the lines above.")
+    def is_started(self) -> bool:
+        missing = find_missing(self.plan)
+        if missing and not self.has_reported and time.monotonic() - self.began > REPORT_AFTER_SECONDS:
+            self.has_reported = True
+            self.supervisor.print_line(
+                f"Still waiting for: {', '.join(missing)}. What keeps them stands in the lines above."
+            )
         return not missing
 
 
-def processes(plan: Plan) -> list[Child]:
-    """The processes of the bridge, and in the demo what stands in for the world, in the order in which they are started."""
+def make_children(plan: Plan) -> list[Child]:
+    """Make the processes of the bridge, and in the demo the simulator and the stand-in gateway, in the order of their start."""
     env = plan.process_env
     children = [
-        program(name, command(name, env), env, death=signal.SIGTERM if name in WEB_SERVERS else signal.SIGKILL)
+        make_child(name, make_command(name, env), env, death=signal.SIGTERM if name in WEB_SERVERS else signal.SIGKILL)
         for name in PROCESSES
     ]
-    return [*children, *(program(name, line, env) for name, line in _stand_ins(plan).items())]
+    return [*children, *(make_child(name, line, env) for name, line in _make_stand_in_commands(plan).items())]
 
 
-def _stand_ins(plan: Plan) -> dict[str, list[str]]:
-    """The gateway takes its token from the environment: a command line can be read by everybody on the machine."""
+def _make_stand_in_commands(plan: Plan) -> dict[str, list[str]]:
+    """Make the commands of the demo's stand-ins. The gateway's token is in the environment, because every user can read a command line."""
     modules = {"gateway": "openclaw.stub", "simulator": "channels_wechat.simulator"}
     return {
-        name: python("-m", modules[name], "--port", str(port)) for name, port in plan.ports.items() if name in modules
+        name: make_python_command("-m", modules[name], "--port", str(port))
+        for name, port in plan.ports.items()
+        if name in modules
     }
 
 
 def start_servers(plan: Plan, supervisor: Supervisor) -> None:
-    """The embedded servers that are needed. Raises EmbeddedError."""
+    """Start the embedded servers that are needed. Raises EmbeddedError."""
     servers: dict[str, Server] = {"DATABASE_URL": Postgres(plan.data_dir), "REDIS_URL": Valkey(plan.data_dir)}
     for variable, server in servers.items():
         if os.environ.get(variable):
-            supervisor.say(f"{variable} is set; not starting {server.name}.")
+            supervisor.print_line(f"{variable} is set; not starting {server.name}.")
             continue
-        supervisor.say(f"Starting {server.name} …")
+        supervisor.print_line(f"Starting {server.name} …")
         server.start()
         supervisor.add(
             Child(server.name, server.spawn, server=True, stop_signal=server.stop_signal, process=server.process)
@@ -260,30 +270,32 @@ def start_servers(plan: Plan, supervisor: Supervisor) -> None:
 
 
 def launch(plan: Plan, supervisor: Supervisor, *, once: bool) -> int:
-    """Start everything and stay until told to stop. Gives the exit code; raises LaunchError, EmbeddedError."""
+    """Start everything and run until a signal comes. Returns the exit code. Raises LaunchError, EmbeddedError."""
     check_ports(plan)
     data_version.write_version(plan.data_dir)
     start_servers(plan, supervisor)
-    supervisor.say("Preparing the database and the pages …")
+    supervisor.print_line("Preparing the database and the pages …")
     login = FirstLogin(plan)
-    if code := supervisor.complete(program("prepare", python("manage.py", "prepare"), login.env, restart=False)):
-        supervisor.say("The bridge did not start. What is wrong, and what to do, stands in the lines above.")
+    if code := supervisor.run_to_end(
+        make_child("prepare", make_python_command("manage.py", "prepare"), login.env, restart=False)
+    ):
+        supervisor.print_line("The bridge did not start. What is wrong, and what to do, stands in the lines above.")
         return code
-    supervisor.say("Starting the processes …")
-    if not start_processes(plan, supervisor, processes(plan)):
+    supervisor.print_line("Starting the processes …")
+    if not start_processes(plan, supervisor, make_children(plan)):
         return 130
     if plan.demo:
         arguments = ["manage.py", "demo", *(["--once"] if once else [])]
-        code = supervisor.complete(program("demo", python(*arguments), plan.env, restart=False))
+        code = supervisor.run_to_end(make_child("demo", make_python_command(*arguments), plan.env, restart=False))
         if once or code:
             return code
-    tell(plan, supervisor, login.text())
+    print_addresses(plan, supervisor, login.text())
     supervisor.run()
     return 0
 
 
 class FirstLogin:
-    """The password of an administrator that `prepare` creates: made here, so that the last lines can show it; stored nowhere."""
+    """The password of the administrator that `prepare` creates. It is made here so that the last lines can show it, and stored nowhere."""
 
     def __init__(self, plan: Plan) -> None:
         self.given = bool(plan.env.get("ADMIN_PASSWORD"))
@@ -294,7 +306,7 @@ class FirstLogin:
         self.env = {**plan.env, "ADMIN_PASSWORD": self.password, "ADMIN_CREATED_FILE": str(self.created)}
 
     def text(self) -> str:
-        """How to log in, as far as this start knows."""
+        """Return how to log in, as far as it is known."""
         if self.demo:
             return f"admin / {self.password} (until you change it)"
         if not self.created.exists():
@@ -303,8 +315,8 @@ class FirstLogin:
         return "admin / as ADMIN_PASSWORD says" if self.given else f"admin / {self.password} (shown only now)"
 
 
-def tell(plan: Plan, supervisor: Supervisor, login: str) -> None:
-    """Where everything is."""
+def print_addresses(plan: Plan, supervisor: Supervisor, login: str) -> None:
+    """Print the addresses of everything."""
     lines = [f"Running. Admin: {plan.web}/admin/", f"  Login:      {login}"]
     if plan.demo:
         lines += [
@@ -312,19 +324,19 @@ def tell(plan: Plan, supervisor: Supervisor, login: str) -> None:
             f"  Gateway:    {plan.env['DEMO_GATEWAY_URL']}  the stand-in for OpenClaw",
         ]
     for line in [*lines, f"  Data is kept in {plan.data_dir}. Ctrl-C ends everything."]:
-        supervisor.say(line)
+        supervisor.print_line(line)
 
 
-def manage(mode: str, arguments: list[str]) -> None:
-    """Become `manage.py`. Never returns."""
-    line = python("manage.py", *arguments)
+def run_manage(mode: str, arguments: list[str]) -> None:
+    """Replace this process by `manage.py`. Never returns."""
+    line = make_python_command("manage.py", *arguments)
     os.execve(line[0], line, make_plan(mode).env)  # noqa: S606 - no shell is the point
 
 
 def main(arguments: list[str]) -> int:
-    """Gives the exit code."""
+    """Return the exit code."""
     os.chdir(BASE_DIR)
-    os.umask(0o077)  # for every process started here: nothing it writes is for other users of the machine
+    os.umask(0o077)  # so that no file of the processes started here can be read by other users
     mode = arguments[1] if arguments[:1] == ["manage"] and len(arguments) > 2 else "".join(arguments[:1])
     if mode not in {"run", "demo"}:
         print(USAGE, file=sys.stderr)
@@ -333,22 +345,22 @@ def main(arguments: list[str]) -> int:
     try:
         if mode == "run":
             read_dotenv(DOTENV)
-        place = make_place(mode)
-        check_data_version(place)
+        plan = make_bare_plan(mode)
+        check_data_version(plan)
         if (
-            arguments[0] != "manage" and not place.data_dir.exists()
-        ):  # else who holds it says more than a port that is taken
-            check_ports(place)
+            arguments[0] != "manage" and not plan.data_dir.exists()
+        ):  # if the folder exists, a message about the process that uses it helps more than one about a port
+            check_ports(plan)
         if mode == "run":
-            make_dotenv(supervisor, DOTENV)  # only now: a start that cannot be leaves no file
+            make_dotenv(supervisor, DOTENV)  # after the checks, so that a start that fails leaves no file
         if arguments[0] == "manage":
-            manage(mode, arguments[2:])
-        plan = make_plan(mode)
-        with claim(plan.data_dir), supervisor.signals(), contextlib.ExitStack() as stack:
+            run_manage(mode, arguments[2:])
+        full_plan = make_plan(mode)
+        with lock_folder(full_plan.data_dir), supervisor.signals(), contextlib.ExitStack() as stack:
             stack.callback(supervisor.stop)
-            return launch(plan, supervisor, once="--once" in arguments)
+            return launch(full_plan, supervisor, once="--once" in arguments)
     except (LaunchError, EmbeddedError) as error:
-        supervisor.say(str(error))
+        supervisor.print_line(str(error))
         return 1
 
 

@@ -1,7 +1,7 @@
-"""Keeps processes alive and ends them together: one loop, no threads.
+"""Starts processes again when they end, and ends them together. One loop, no threads.
 
-A child that ends is started again, after a pause that grows while it keeps failing. Every line a child prints is passed on behind its name.
-Each child leads a session of its own, so that Ctrl-C in the terminal reaches the supervisor alone, which then ends the children in order,
+A child that ends is started again, after a pause that grows while it keeps failing. Every line of a child is printed after its name.
+Each child has a session of its own, so that Ctrl-C in the terminal reaches the supervisor alone, which then ends the children in order,
 and so that what a killed child leaves behind (web workers) can be ended with it. See `child` for a kill -9 of the supervisor.
 """
 
@@ -23,43 +23,43 @@ from bridge.runtime.launcher import child as child_program
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-TICK = 0.1  # seconds between two looks at the children
+TICK_SECONDS = 0.1  # between two checks of the children
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds before a child is started again
-STABLE = 20.0  # a child that ran this long starts again with the first pause
-STOP_TIMEOUT = 30.0  # seconds a child has to end by itself; a request to a platform may take 25
-LINE_MAX = 64 * 1024
+STABLE_SECONDS = 20.0  # after a run of this length the pause is the first one again
+STOP_SECONDS = 30.0  # how long a child may take to end by itself; a request to a platform may take 25
+MAX_LINE_BYTES = 64 * 1024
 
 
 @dataclass
 class Child:
-    """A process to run. `spawn` starts it; its output, when it is a pipe, is passed on."""
+    """A process to run. `spawn` starts it. If its output is a pipe, its lines are printed."""
 
     name: str
     spawn: Callable[[], subprocess.Popen[bytes]]
     restart: bool = True
-    server: bool = False  # others need it: it is ended last
+    server: bool = False  # it is ended last, because others need it
     stop_signal: int = signal.SIGTERM
     process: subprocess.Popen[bytes] | None = None
     exit_code: int | None = None
-    started: float = 0.0
-    due: float = 0.0
+    started_at: float = 0.0
+    restart_at: float = 0.0
     pause: float = field(default=FIRST_PAUSE)
 
     @property
     def running(self) -> bool:
-        """As far as the supervisor has noticed."""
+        """Whether it runs, as far as the supervisor has noticed."""
         return self.process is not None
 
 
-def program(
+def make_child(
     name: str, command: list[str], env: Mapping[str, str], *, restart: bool = True, death: int = signal.SIGKILL
 ) -> Child:
-    """A child whose output is passed on. `death` is what it gets when this process is killed: a program with children of its own needs
-    SIGTERM to end them; all others can stand SIGKILL, which needs no cooperation."""
+    """Make a child whose output is printed. death: the signal that it gets if this process is killed. A program with children of its own
+    needs SIGTERM to end them; for all others SIGKILL is safer, because they cannot ignore it."""
 
     def spawn() -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            child_program.command(command, death),
+            child_program.make_command(command, death),
             env={**env, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -70,26 +70,26 @@ def program(
     return Child(name, spawn, restart=restart)
 
 
-class Make:
-    """The `make` that started us. On SIGINT it passes nothing on: it waits for us, with its handler of SIGINT reset to the default.
+class MakeProcess:
+    """The `make` that started this process. It does not pass SIGINT on. It waits for this process, with its SIGINT handler reset.
 
-    So that change of its handler is what tells us. Any other parent says nothing, and without /proc nobody does.
+    So a change of its handler shows that it was interrupted. With another parent, or without /proc, this cannot be detected.
     """
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
-        self.catches = self._name() in ("make", "gmake") and self._catches_interrupt() is True
+        self.handles_interrupt = self._name() in ("make", "gmake") and self._has_interrupt_handler() is True
 
     def is_interrupted(self) -> bool:
-        """Whether `make` got Ctrl-C: it had a handler of SIGINT when this process started, and lives on without one."""
-        return self.catches and self._catches_interrupt() is False
+        """Whether `make` got Ctrl-C: it had a SIGINT handler when this process started, and now it has none."""
+        return self.handles_interrupt and self._has_interrupt_handler() is False
 
     def _name(self) -> str:
         return self._status().get("Name", "")
 
-    def _catches_interrupt(self) -> bool | None:
-        caught = self._status().get("SigCgt")
-        return bool(int(caught, 16) >> (signal.SIGINT - 1) & 1) if caught else None
+    def _has_interrupt_handler(self) -> bool | None:
+        mask = self._status().get("SigCgt")
+        return bool(int(mask, 16) >> (signal.SIGINT - 1) & 1) if mask else None
 
     def _status(self) -> dict[str, str]:
         with contextlib.suppress(OSError):
@@ -105,40 +105,40 @@ class Supervisor:
         self.out = out or sys.stdout
         self.children: list[Child] = []
         self.stopping = False
-        self._parent = Make(os.getppid())
+        self._parent = MakeProcess(os.getppid())
         self._selector = selectors.DefaultSelector()
-        self._rests: dict[int, bytes] = {}
+        self._incomplete_lines: dict[int, bytes] = {}
 
-    def say(self, text: str, name: str = "bridge") -> None:
-        """Print a line behind a name. A reader who went away stops everything."""
+    def print_line(self, text: str, name: str = "bridge") -> None:
+        """Print a line after a name. If nobody reads the output any more, everything is stopped."""
         try:
             print(f"{name:<9} | {text}", file=self.out, flush=True)
         except (BrokenPipeError, ValueError):
             self.stopping = True
 
     def add(self, child: Child) -> Child:
-        """Take the child on; it is started at once unless it runs already."""
+        """Add a child, and start it unless it runs already."""
         self.children.append(child)
         if not child.running:
             self._start(child)
         return child
 
     def run(self, until: Callable[[], bool] | None = None) -> bool:
-        """Work until `until` holds, and give True; or until a signal or a lost terminal says stop, and give False."""
+        """Run until `until` returns True, and return True. A signal or a closed terminal ends the loop too; then return False."""
         while not self.stopping:
             self.stopping = self._parent.is_interrupted()
-            self._pass_output(TICK)
-            self._look_after_children()
+            self._pass_output(TICK_SECONDS)
+            self._restart_ended_children()
             if until and until():
                 return True
         return False
 
-    def complete(self, child: Child) -> int:
-        """Run a child to its end beside the others and give its exit code; 130 when told to stop meanwhile."""
+    def run_to_end(self, child: Child) -> int:
+        """Run a child to its end and return its exit code. The other children go on. 130 if a signal came meanwhile."""
         self.add(child)
-        ended = self.run(lambda: child.exit_code is not None)
+        has_ended = self.run(lambda: child.exit_code is not None)
         self._pass_output(0)
-        return child.exit_code if ended and child.exit_code is not None else 130
+        return child.exit_code if has_ended and child.exit_code is not None else 130
 
     def stop(self) -> None:
         """End every child, the servers last."""
@@ -150,53 +150,55 @@ class Supervisor:
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
-        """INT, TERM and HUP stop the loop; a second one ends the children without waiting for them."""
+        """INT, TERM and HUP stop the loop. A second signal kills the children at once."""
 
         def handle(_number: int, _frame: object) -> None:
             if self.stopping:
                 self._kill(child for child in self.children if not child.server)
             self.stopping = True
 
-        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        old_handlers = {
+            number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        }
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in old_handlers.items():
                 signal.signal(number, handler)
 
     def _start(self, child: Child) -> None:
-        child.process, child.exit_code, child.started = child.spawn(), None, time.monotonic()
+        child.process, child.exit_code, child.started_at = child.spawn(), None, time.monotonic()
         if child.process.stdout:
             os.set_blocking(child.process.stdout.fileno(), False)
             self._selector.register(child.process.stdout, selectors.EVENT_READ, child.name)
 
-    def _look_after_children(self) -> None:
+    def _restart_ended_children(self) -> None:
         now = time.monotonic()
         for child in self.children:
             if child.process and (code := child.process.poll()) is not None:
-                self._ended(child, code, now)
-            elif not child.running and child.restart and child.due <= now:
+                self._handle_end(child, code, now)
+            elif not child.running and child.restart and child.restart_at <= now:
                 self._start(child)
 
-    def _ended(self, child: Child, code: int, now: float) -> None:
+    def _handle_end(self, child: Child, code: int, now: float) -> None:
         _end_group(child)
         child.process, child.exit_code = None, code
         if not child.restart:
             return
-        child.pause = FIRST_PAUSE if now - child.started > STABLE else child.pause
-        self.say(f"{child.name} ended ({_reason(code)}); starting it again in {child.pause:g} s")
-        child.due, child.pause = now + child.pause, min(child.pause * 2, LONGEST_PAUSE)
+        child.pause = FIRST_PAUSE if now - child.started_at > STABLE_SECONDS else child.pause
+        self.print_line(f"{child.name} ended ({_describe_exit(code)}); starting it again in {child.pause:g} s")
+        child.restart_at, child.pause = now + child.pause, min(child.pause * 2, LONGEST_PAUSE)
 
     def _stop(self, children: list[Child]) -> None:
         if not children:
             return
-        self.say(f"Stopping {', '.join(child.name for child in children)} …")
+        self.print_line(f"Stopping {', '.join(child.name for child in children)} …")
         for child in children:
             if child.process:
                 child.process.send_signal(child.stop_signal)
-        deadline = time.monotonic() + STOP_TIMEOUT
+        deadline = time.monotonic() + STOP_SECONDS
         while any(child.process and child.process.poll() is None for child in children):
-            self._pass_output(TICK)
+            self._pass_output(TICK_SECONDS)
             if time.monotonic() > deadline:
                 self._kill(children)
         for child in children:
@@ -217,15 +219,15 @@ class Supervisor:
             self._read(key.fileobj, str(key.data))
 
     def _read(self, pipe: Any, name: str) -> None:
-        """Pass on whole lines; a rest without its end waits, unless it is over-long or the last."""
-        data = os.read(pipe.fileno(), LINE_MAX)
-        *lines, rest = (self._rests.pop(pipe.fileno(), b"") + data).split(b"\n")
-        if rest and (not data or len(rest) > LINE_MAX):
+        """Print complete lines. An incomplete line waits for its end, unless it is too long or the last one."""
+        data = os.read(pipe.fileno(), MAX_LINE_BYTES)
+        *lines, rest = (self._incomplete_lines.pop(pipe.fileno(), b"") + data).split(b"\n")
+        if rest and (not data or len(rest) > MAX_LINE_BYTES):
             lines, rest = [*lines, rest], b""
         for line in lines:
-            self.say(line.decode(errors="replace").rstrip(), name)
+            self.print_line(line.decode(errors="replace").rstrip(), name)
         if data:
-            self._rests[pipe.fileno()] = rest
+            self._incomplete_lines[pipe.fileno()] = rest
         else:
             self._close(pipe)
 
@@ -235,11 +237,11 @@ class Supervisor:
 
 
 def _end_group(child: Child) -> None:
-    """End what a child left behind in its session, as the web server's workers when their parent is killed."""
+    """Kill what is left in the session of a child, like the workers of a web server that was killed."""
     if child.process and not child.server:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(child.process.pid, signal.SIGKILL)
 
 
-def _reason(code: int) -> str:
+def _describe_exit(code: int) -> str:
     return f"exit code {code}" if code >= 0 else signal.Signals(-code).name

@@ -137,7 +137,7 @@ def test_every_check_has_a_hint_and_is_broken_here() -> None:
 def test_every_value_that_may_be_unreadable_has_words() -> None:
     """Without them the check itself would break, and the start would end with a traceback."""
     source = (ROOT / "bridge" / "settings.py").read_text()
-    parsed = re.findall(r'read\(\s*"(\w+)",\s*(\w+)', source)
+    parsed = re.findall(r'read_setting\(\s*"(\w+)",\s*(\w+)', source)
     assert {name for name, parse in parsed if parse not in ("str", "split_words")} == set(HINTS_OF_UNREADABLE)
 
 
@@ -182,7 +182,7 @@ def test_one_address_form_serves_redis_py_and_celery(
 
 
 def test_every_setting_stands_in_the_example_with_its_default() -> None:
-    read = set(re.findall(r'read\(\s*"(\w+)"', (ROOT / "bridge" / "settings.py").read_text()))
+    read = set(re.findall(r'read_setting\(\s*"(\w+)"', (ROOT / "bridge" / "settings.py").read_text()))
     example = re.findall(r"^(?:# )?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     assert sorted(example) == sorted((read - {"DEMO"}) | OF_THE_LAUNCHER)
 

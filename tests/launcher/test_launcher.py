@@ -174,10 +174,10 @@ def test_a_reader_who_went_away_stops_everything() -> None:
 def test_children_end_when_the_supervisor_is_killed(sleeper: str) -> None:
     script = f"""
 import os, sys
-from bridge.runtime.launcher.supervisor import Supervisor, program
+from bridge.runtime.launcher.supervisor import Supervisor, make_child
 supervisor = Supervisor()
 for name in ("web", "worker"):
-    supervisor.add(program(name, [sys.executable, {sleeper!r}], os.environ))
+    supervisor.add(make_child(name, [sys.executable, {sleeper!r}], os.environ))
 supervisor.run()
 """
     with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) as killed:

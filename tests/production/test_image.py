@@ -123,7 +123,7 @@ def test_a_container_becomes_what_the_launcher_starts(name: str) -> None:
 
 def test_preparing_is_the_launchers_too() -> None:
     assert command(SERVICES["prepare"]) == ["python", "manage.py", "prepare"]
-    assert 'python("manage.py", "prepare")' in (ROOT / "bridge/runtime/launcher/launch.py").read_text()
+    assert 'make_python_command("manage.py", "prepare")' in (ROOT / "bridge/runtime/launcher/launch.py").read_text()
     waiting = {name for name in commands.PROCESSES if "prepare" in SERVICES[name]["depends_on"]}
     assert waiting == set(commands.PROCESSES)
 

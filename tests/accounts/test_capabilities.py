@@ -12,6 +12,7 @@ from accounts import capabilities
 from accounts.channels import build_channel
 from accounts.models import Restriction
 from channels_wechat.weixin.errors import WEIXIN
+from tests.support import factories
 from tests.support.factories import app, mini, official
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def test_what_another_process_was_refused_is_known_in_a_moment(monkeypatch: pyte
     account = official()
     assert capabilities.allowed(account.pk, "custom_send")
     until = timezone.now() + timedelta(hours=1)
-    Restriction.objects.create(account=account, capability="custom_send", code="48001", until=until)
+    factories.restriction(account, "custom_send", code="48001", until=until)
     assert not capabilities.allowed(account.pk, "custom_send")
 
 

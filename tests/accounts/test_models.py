@@ -17,7 +17,7 @@ from accounts.models import AccessToken, ChannelAccount, cleaned_credentials, ki
 from channels_wechat import channel_class
 from channels_wechat.contract.sentences import SENTENCES
 from channels_wechat.unregistered import UnregisteredKind
-from tests.support.factories import APP_FIELDS, NOWHERE, app, bot
+from tests.support.factories import APP_FIELDS, NOWHERE, SECRET, app, bot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -204,7 +204,7 @@ def test_by_key() -> None:
     assert cached_by_key(account.key)[1] is channel  # kept for two seconds
     with pytest.raises(ChannelAccount.DoesNotExist):
         cached_by_key(uuid4())
-    assert "app-secret" not in repr(channel.identity)
+    assert SECRET not in repr(channel.identity)
 
 
 def test_what_was_read_lately_is_good_for_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Token
 from channels_wechat.wecom.errors import WECOM
-from tests.support.factories import AGENT, OFFICIAL, OFFICIAL_FIELDS, app, in_thread, official
+from tests.support.factories import AGENT, OFFICIAL, OFFICIAL_FIELDS, SECRET, app, in_thread, official
 
 if TYPE_CHECKING:
     from channels_wechat.simulator import SimulatorClient
@@ -307,7 +307,7 @@ def test_a_refusal_stops_the_account_for_everybody(company: SimulatorClient, acc
     account.refresh_from_db()
     assert (account.state, account.state_reason) == (Health.STOPPED, str(first))
     assert requests(company) == 1
-    company.app(AGENT, secret="app-secret")
+    company.app(AGENT, secret=SECRET)
     assert refusal(account)  # nobody asks until staff act
     account.revive()
     account.refresh_from_db()

@@ -14,6 +14,7 @@ from django.utils import timezone
 from accounts import reply_windows, sql
 from accounts.models import ReplyWindow
 from accounts.reply_windows import WindowGrant
+from tests.support import factories
 from tests.support.factories import in_thread, mini, official
 
 if TYPE_CHECKING:
@@ -290,7 +291,7 @@ def test_only_the_last_uses_are_kept(account: ChannelAccount) -> None:
 def test_the_database_keeps_no_two_ledgers_and_no_debts(account: ChannelAccount) -> None:
     reply_windows.open_all([deed(account)])
     with pytest.raises(IntegrityError, match="window_one_per_person"), transaction.atomic():
-        ReplyWindow.objects.create(account=account, peer_id=FAN, until=ago())
+        factories.reply_window(account, FAN, until=ago())
     with pytest.raises(IntegrityError, match="left_check"), transaction.atomic():
         ReplyWindow.objects.update(left=-1)
 

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from channels_wechat.simulator import RunningSimulator
-from tests.admin import rows
+from tests.support import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,8 +28,8 @@ def _servers(db: None, valkey: redis.Redis, settings: object, tmp_path: Path) ->
 
 
 @pytest.fixture
-def world() -> rows.World:
-    return rows.build()
+def world() -> factories.World:
+    return factories.build_world()
 
 
 @pytest.fixture
@@ -59,8 +59,8 @@ def staff() -> Callable[..., Client]:
 @pytest.fixture
 def simulator() -> Iterator[RunningSimulator]:
     with RunningSimulator() as running:
-        fields = {"corpid": rows.APP["corp_id"], "secret": rows.APP["secret"], "name": "Acme", "members": None}
-        running.client.app(rows.APP["agent_id"], token=rows.APP["token"], aes_key=rows.AES_KEY, **fields)
+        fields = {"corpid": factories.CORP, "secret": factories.SECRET, "name": "Acme", "members": None}
+        running.client.app(factories.AGENT, token=factories.TOKEN, aes_key=factories.KEY, **fields)
         for member in ("zhangsan", "lisi", "wangwu"):
             running.client.member(member, member.title())
         yield running
@@ -68,4 +68,4 @@ def simulator() -> Iterator[RunningSimulator]:
 
 @pytest.fixture
 def app(simulator: RunningSimulator) -> ChannelAccount:
-    return rows.account(api_base_url=simulator.url)
+    return factories.account(api_base_url=simulator.url)

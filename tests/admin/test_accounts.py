@@ -18,7 +18,6 @@ from accounts.models import AccessToken, ChannelAccount
 from bridge.models import Conversation
 from channels_wechat import channel_class
 from channels_wechat.contract.messages import Content, Outgoing, Peer
-from tests.admin import rows
 from tests.support import factories
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from channels_wechat.simulator import RunningSimulator
 
 ADD = "/admin/accounts/channelaccount/add/?kind=wecom_app"
-NEW = {"name": "New app", "enabled": "on", "api_base_url": "", **rows.APP}
+NEW = {"name": "New app", "enabled": "on", "api_base_url": "", **factories.APP_FIELDS_WITH_SEATS}
 
 
 def url(name: str, *args: Any) -> str:
@@ -56,7 +55,7 @@ def test_an_account_is_added(boss: Client) -> None:
     assert response.status_code == 302, errors(response)
     account = ChannelAccount.objects.get()
     assert (account.kind, account.external_id) == ("wecom_app", "ww1234567890abcdef/1000002")
-    assert account.credentials == {**rows.APP, "agent_id": 1000002, "seats": 20}
+    assert account.credentials == {**factories.APP_FIELDS_WITH_SEATS, "agent_id": 1000002, "seats": 20}
 
 
 def shares(account: ChannelAccount) -> tuple[int, int | None]:
@@ -65,7 +64,7 @@ def shares(account: ChannelAccount) -> tuple[int, int | None]:
 
 
 def test_shares_are_set_and_shown(boss: Client) -> None:
-    account = rows.account()
+    account = factories.account()
     for given, stored in ((("40", "5"), (40, 5)), (("", ""), (40, None))):
         boss.post(url("change", account.pk), {**NEW, "gateway_share": given[0], "turns_per_minute": given[1]})
         assert shares(account) == stored
@@ -85,7 +84,7 @@ def test_shares_are_set_and_shown(boss: Client) -> None:
     ],
 )
 def test_shares_that_make_no_sense_are_refused_at_their_field(boss: Client, name: str, value: str) -> None:
-    account = rows.account()
+    account = factories.account()
     before = shares(account)
     response = boss.post(
         url("change", account.pk), {**NEW, "gateway_share": "50", "turns_per_minute": "9", name: value}
@@ -95,22 +94,22 @@ def test_shares_that_make_no_sense_are_refused_at_their_field(boss: Client, name
 
 
 def test_a_blank_secret_keeps_the_stored_one(boss: Client) -> None:
-    account = rows.account()
+    account = factories.account()
     boss.post(url("change", account.pk), {**NEW, "secret": "", "token": "", "encoding_aes_key": "", "seats": "30"})
     account.refresh_from_db()
-    assert account.credentials == {**rows.APP, "seats": 30}
+    assert account.credentials == {**factories.APP_FIELDS_WITH_SEATS, "seats": 30}
 
 
 def test_a_blank_field_that_is_no_secret_is_emptied(boss: Client) -> None:
-    account = rows.account()
+    account = factories.account(fields={"seats": 20})
     boss.post(url("change", account.pk), {**NEW, "seats": "30"})
     boss.post(url("change", account.pk), {**NEW, "seats": ""})
     account.refresh_from_db()
-    assert account.credentials == {**rows.APP, "seats": None}
+    assert account.credentials == {**factories.APP_FIELDS_WITH_SEATS, "seats": None}
 
 
 def test_a_new_secret_replaces_the_stored_one_and_revives(boss: Client) -> None:
-    account = rows.account(state=Health.STOPPED, state_reason="refused")
+    account = factories.account(state=Health.STOPPED, state_reason="refused")
     AccessToken.objects.create(account=account, failure="refused", failure_code="40001")
     boss.post(url("change", account.pk), {**NEW, "secret": "another"})
     account.refresh_from_db()
@@ -120,7 +119,7 @@ def test_a_new_secret_replaces_the_stored_one_and_revives(boss: Client) -> None:
 
 
 def test_saving_keeps_what_others_found_out_meanwhile(boss: Client) -> None:
-    account = rows.account()
+    account = factories.account()
     ChannelAccount.objects.filter(pk=account.pk).update(state=Health.OK)
     boss.post(url("change", account.pk), NEW)
     account.refresh_from_db()
@@ -184,29 +183,33 @@ def test_an_error_keeps_the_secrets_that_were_typed(boss: Client) -> None:
     """They go back to who sent them, in the answer to that request, which nobody may store; and are asked for by no other page."""
     response = boss.post(ADD, {**NEW, "agent_id": "x"})
     page = response.content.decode()
-    assert [value_of(page, name) for name in SECRETS] == [rows.APP[name] for name in SECRETS]
+    assert [value_of(page, name) for name in SECRETS] == [factories.APP_FIELDS_WITH_SEATS[name] for name in SECRETS]
     assert "no-store" in response.headers["Cache-Control"]
     again = boss.get(ADD).content.decode()
     assert [value_of(again, name) for name in SECRETS] == [None] * 3
-    assert not any(str(rows.APP[name]) in str(row) for row in Session.objects.all() for name in SECRETS)
+    assert not any(
+        str(factories.APP_FIELDS_WITH_SEATS[name]) in str(row) for row in Session.objects.all() for name in SECRETS
+    )
 
 
 def test_an_error_shows_no_secret_that_is_stored(boss: Client) -> None:
-    account = rows.account()
+    account = factories.account()
     blank = dict.fromkeys(SECRETS, "")
     page = boss.post(url("change", account.pk), {**NEW, **blank, "secret": "typed", "agent_id": "x"}).content.decode()
     assert value_of(page, "secret") == "typed"
-    assert not any(str(rows.APP[name]) in page for name in SECRETS)
+    assert not any(str(factories.APP_FIELDS_WITH_SEATS[name]) in page for name in SECRETS)
 
 
 def test_two_accounts_cannot_have_one_name(boss: Client) -> None:
-    first = rows.account(name="Demo App", external_id="first")
+    first = factories.account(name="Demo App", external_id="first")
     response = boss.post(ADD, {**NEW, "name": "demo  app"})
     assert "There is an account with this name already: “Demo App”" in errors(response)["name"][0]
     assert url("change", first.pk) in response.content.decode()
     assert ChannelAccount.objects.count() == 1
     with pytest.raises(IntegrityError), transaction.atomic():
-        ChannelAccount.objects.filter(pk=rows.account(name="Other", external_id="second").pk).update(name="DEMO APP")
+        ChannelAccount.objects.filter(pk=factories.account(name="Other", external_id="second").pk).update(
+            name="DEMO APP"
+        )
 
 
 @pytest.mark.parametrize(
@@ -214,7 +217,7 @@ def test_two_accounts_cannot_have_one_name(boss: Client) -> None:
     [("DemoApp", "Demo\u200bApp"), ("Demo App", "Ｄｅｍｏ\u3000App"), ("Demo App", "DEMO\u00a0APP\ufeff")],
 )
 def test_names_that_look_alike_are_one_name(boss: Client, first: str, name: str) -> None:
-    rows.account(name=first, external_id="first")
+    factories.account(name=first, external_id="first")
     assert "There is an account with this name already" in errors(boss.post(ADD, {**NEW, "name": name}))["name"][0]
 
 
@@ -241,7 +244,7 @@ def test_a_page_to_add_says_what_is_added(boss: Client, kind: str) -> None:
 
 
 def test_the_same_identity_twice_is_refused_at_its_field(boss: Client) -> None:
-    rows.account(external_id="ww1234567890abcdef/1000002", name="First")
+    factories.account(external_id="ww1234567890abcdef/1000002", name="First")
     response = boss.post(ADD, NEW)
     assert errors(response) == {"corp_id": ["The account “First” has this identity already."]}
     assert "Open “First”, which has it already" in response.content.decode()
@@ -249,7 +252,7 @@ def test_the_same_identity_twice_is_refused_at_its_field(boss: Client) -> None:
 
 
 def test_an_identity_counts_within_its_kind_only(boss: Client) -> None:
-    rows.account("wecom_aibot", external_id="ww1234567890abcdef/1000002", name="First")
+    factories.account("wecom_aibot", external_id="ww1234567890abcdef/1000002", name="First")
     assert boss.post(ADD, NEW).status_code == 302
     assert sorted(ChannelAccount.objects.values_list("kind", "external_id")) == [
         ("wecom_aibot", "ww1234567890abcdef/1000002"),
@@ -262,7 +265,7 @@ def test_an_address_that_the_settings_name_is_taken(boss: Client) -> None:
 
 
 def test_the_page_shows_the_callback_address_and_the_last_callback(boss: Client, settings: Any) -> None:
-    account = rows.account()
+    account = factories.account()
     page = boss.get(url("change", account.pk)).content.decode()
     assert f"https://bridge.example/callbacks/{account.key}" in page
     assert "none yet" in page
@@ -288,7 +291,7 @@ def test_test_says_what_works(boss: Client, app: ChannelAccount) -> None:
 
 
 def test_test_with_a_wrong_secret_stops_the_account_with_the_reason(boss: Client, app: ChannelAccount) -> None:
-    app.credentials = {**rows.APP, "secret": "wrong"}
+    app.credentials = {**factories.APP_FIELDS_WITH_SEATS, "secret": "wrong"}
     app.save(update_fields=["credentials"])
     response = boss.post(url("test", app.pk))
     app.refresh_from_db()
@@ -307,7 +310,7 @@ def test_refresh_token_fetches_another_one(boss: Client, app: ChannelAccount) ->
 
 
 def test_an_account_is_switched_off_and_on(boss: Client) -> None:
-    account = rows.account()
+    account = factories.account()
     for expected in (False, True):
         boss.post(url("switch", account.pk))
         account.refresh_from_db()
@@ -316,7 +319,7 @@ def test_an_account_is_switched_off_and_on(boss: Client) -> None:
 
 @pytest.mark.parametrize("name", ["test", "refresh_token", "switch"])
 def test_a_button_wants_post_and_the_right(boss: Client, staff: Callable[..., Client], name: str) -> None:
-    account = rows.account()
+    account = factories.account()
     assert boss.get(url(name, account.pk)).status_code == 405
     assert staff("accounts.view_channelaccount").post(url(name, account.pk)).status_code == 403
     account.refresh_from_db()
@@ -324,7 +327,7 @@ def test_a_button_wants_post_and_the_right(boss: Client, staff: Callable[..., Cl
     assert not AccessToken.objects.exists()
 
 
-def test_an_account_that_spoke_is_not_deleted(boss: Client, world: rows.World) -> None:
+def test_an_account_that_spoke_is_not_deleted(boss: Client, world: factories.World) -> None:
     assert boss.post(url("delete", world.app.pk), {"post": "yes"}).status_code == 403
     assert ChannelAccount.objects.filter(pk=world.app.pk).exists()
 
@@ -347,9 +350,9 @@ def test_a_group_is_made_shown_and_changed(boss: Client, app: ChannelAccount) ->
 def test_a_sent_message_is_recalled(boss: Client, app: ChannelAccount) -> None:
     channel = build_channel(app)
     receipt = channel.send(Outgoing(Peer("direct", "zhangsan"), channel.render(Content(text="oops"))[0]))
-    person = Conversation.objects.create(account=app, peer_kind="direct", peer_id="zhangsan")
-    sent = rows.message(person, "oops", "OOPS", direction="out", source="staff")
-    delivery = rows.delivery(sent, remote_id=receipt.remote_id)
+    person = factories.conversation(app, "zhangsan")
+    sent = factories.message(person, "oops", "OOPS", direction="out", source="staff")
+    delivery = factories.delivery(sent, remote_id=receipt.remote_id)
     page = reverse("admin:bridge_delivery_change", args=[delivery.pk])
     assert ">Recall</button>" in boss.get(page).content.decode()
     boss.post(reverse("admin:bridge_delivery_recall", args=[delivery.pk]))
@@ -378,17 +381,17 @@ def test_what_the_platform_refuses_is_said_at_the_form(
 
 
 def test_a_kind_without_groups_has_no_such_page(boss: Client) -> None:
-    bot = rows.account("wecom_aibot", "bot")
+    bot = factories.account("wecom_aibot", name="bot")
     assert boss.get(url("groups", bot.pk)).status_code == 404
 
 
 def test_the_groups_page_wants_the_right_to_change(staff: Callable[..., Client]) -> None:
-    account = rows.account()
+    account = factories.account()
     assert staff("accounts.view_channelaccount").get(url("groups", account.pk)).status_code == 403
 
 
 def test_an_account_whose_kind_is_gone_can_be_renamed_and_switched_off_and_no_more(boss: Client) -> None:
-    gone = rows.account("wecom_fax", "Old fax", external_id="fax")
+    gone = factories.account("wecom_fax", name="Old fax", credentials=factories.APP_FIELDS, external_id="fax")
     page = boss.get(url("change", gone.pk))
     assert "does not know the kind “wecom_fax”" in page.content.decode()
     assert ">Test</button>" not in page.content.decode()

@@ -19,12 +19,12 @@ from bridge.pipeline.outbound import outbox
 from bridge.security import audit
 from channels_wechat.contract.messages import Content
 from openclaw.models import Gateway
-from tests.admin import rows
+from tests.support import factories
 
 if TYPE_CHECKING:
     from django.test import Client
 
-    from tests.admin.rows import World
+    from tests.support.factories import World
 
 FROM = {"REMOTE_ADDR": "203.0.113.7"}
 
@@ -128,7 +128,8 @@ def test_a_deed_that_changes_no_field_is_noted_once_for_all_its_rows(
 
 def test_a_replay_of_many_by_script_is_one_line(boss: Client, quiet: World) -> None:
     more = [
-        rows.delivery(rows.message(quiet.person, "x", f"O{n}", direction="out"), "dead", "permanent") for n in range(30)
+        factories.delivery(factories.message(quiet.person, "x", f"O{n}", direction="out"), "dead", "permanent")
+        for n in range(30)
     ]
     clear()
     body = {"filter": {"state": "dead", "account": quiet.app.pk}}
@@ -201,7 +202,7 @@ def test_the_log_costs_few_queries_and_counts_nothing(
 
 
 def test_an_entry_whose_row_is_gone_is_still_shown(boss: Client, quiet: World) -> None:
-    spare = rows.account(name="Spare", external_id="spare")
+    spare = factories.account(name="Spare", external_id="spare")
     spare.delete()
     entry = LogEntry.objects.filter(action=LogEntry.Action.DELETE).get()
     assert "Spare" in boss.get(url("auditlog_logentry_change", entry.pk)).content.decode()

@@ -16,7 +16,7 @@ from bridge.admin.conversations import transcript
 from bridge.models import Conversation, Delivery, Message
 from bridge.operations import replay
 from bridge.operations.unanswered import last_outcomes, unanswered
-from tests.admin import rows
+from tests.support import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ def url(name: str, *args: Any) -> str:
     return reverse(f"admin:bridge_conversation_{name}", args=args)
 
 
-def test_a_transcript_is_in_order_with_feedback_at_the_answer(world: rows.World) -> None:
+def test_a_transcript_is_in_order_with_feedback_at_the_answer(world: factories.World) -> None:
     read = transcript.read_page(world.group)
     assert [bubble.message.idempotency_key for bubble in read.bubbles] == ["MSG1", "ANSWER1", "MSG2", "EVENT2", "MSG3"]
     assert [event.text for event in read.bubbles[1].feedback] == ["👍"]
@@ -38,9 +38,9 @@ def test_a_transcript_is_in_order_with_feedback_at_the_answer(world: rows.World)
     assert read.older is None
 
 
-def test_older_messages_are_on_further_pages(boss: Client, world: rows.World) -> None:
+def test_older_messages_are_on_further_pages(boss: Client, world: factories.World) -> None:
     for number in range(transcript.PAGE):
-        rows.message(world.group, f"number {number}", f"N{number}")
+        factories.message(world.group, f"number {number}", f"N{number}")
     first = transcript.read_page(world.group)
     assert len(first.bubbles) == transcript.PAGE
     assert first.older == first.bubbles[0].message.pk
@@ -50,22 +50,22 @@ def test_older_messages_are_on_further_pages(boss: Client, world: rows.World) ->
     assert "data-refresh" not in page
 
 
-def test_text_of_strangers_is_escaped(boss: Client, world: rows.World) -> None:
+def test_text_of_strangers_is_escaped(boss: Client, world: factories.World) -> None:
     page = boss.get(url("change", world.person.pk)).content.decode()
     assert "&lt;b&gt;请查收&lt;/b&gt;" in page
 
 
-def test_names_stand_in_for_ids(boss: Client, world: rows.World) -> None:
+def test_names_stand_in_for_ids(boss: Client, world: factories.World) -> None:
     assert "张三" in boss.get(url("change", world.group.pk)).content.decode()
     assert "张三" in boss.get(url("changelist")).content.decode()
 
 
-def test_a_conversation_is_found_by_the_name_of_the_person(boss: Client, world: rows.World) -> None:
+def test_a_conversation_is_found_by_the_name_of_the_person(boss: Client, world: factories.World) -> None:
     found = boss.get(url("changelist"), {"q": "张"}).context["cl"].result_list
     assert [row.pk for row in found] == [world.person.pk]
 
 
-def test_the_list_marks_what_waits_and_what_failed(boss: Client, world: rows.World) -> None:
+def test_the_list_marks_what_waits_and_what_failed(boss: Client, world: factories.World) -> None:
     found = {row.pk: row.open_work for row in boss.get(url("changelist")).context["cl"].result_list}
     assert found == {
         world.group.pk: {"waiting": 1, "dead": 0, "uncertain": 0},
@@ -74,7 +74,7 @@ def test_the_list_marks_what_waits_and_what_failed(boss: Client, world: rows.Wor
 
 
 def test_staff_send_text_and_files(boss: Client) -> None:
-    person = Conversation.objects.create(account=rows.account(), peer_kind="direct", peer_id="zhangsan")
+    person = factories.conversation(factories.account(), "zhangsan")
     upload = SimpleUploadedFile("plan.txt", b"first this, then that")
     response = boss.post(url("send", person.pk), {"text": "Here is the plan", "uploads": [upload]})
     assert response.status_code == 302
@@ -86,7 +86,7 @@ def test_staff_send_text_and_files(boss: Client) -> None:
     assert Delivery.objects.filter(message=sent, state="pending").count() == 2
 
 
-def test_nothing_to_send_is_said_at_the_form(boss: Client, world: rows.World) -> None:
+def test_nothing_to_send_is_said_at_the_form(boss: Client, world: factories.World) -> None:
     before = Message.objects.count()
     response = boss.post(url("send", world.person.pk), {"text": "  "})
     assert "Write something" in response.content.decode()
@@ -94,7 +94,7 @@ def test_nothing_to_send_is_said_at_the_form(boss: Client, world: rows.World) ->
 
 
 def test_a_surface_that_only_answers_says_why_it_cannot_send(boss: Client) -> None:
-    group = Conversation.objects.create(account=rows.account("wecom_aibot", "bot"), peer_kind="group", peer_id="wr1")
+    group = factories.conversation(factories.account("wecom_aibot", name="bot"), "wr1", "group")
     page = boss.get(url("change", group.pk)).content.decode()
     assert 'id="cannot-send"' in page
     assert "<fieldset disabled" in page
@@ -105,7 +105,7 @@ def test_a_surface_that_only_answers_says_why_it_cannot_send(boss: Client) -> No
 
 
 @pytest.mark.parametrize("mode", ["paused", "human", "bot"])
-def test_the_mode_is_changed(boss: Client, world: rows.World, mode: str) -> None:
+def test_the_mode_is_changed(boss: Client, world: factories.World, mode: str) -> None:
     boss.post(url("mode", world.group.pk), {"mode": mode})
     world.group.refresh_from_db()
     assert world.group.mode == mode
@@ -113,7 +113,7 @@ def test_the_mode_is_changed(boss: Client, world: rows.World, mode: str) -> None
 
 @pytest.mark.parametrize(("button", "field", "value"), [("mode", "mode", "human"), ("rename", "title", "新标题")])
 def test_a_change_writes_one_field_and_leaves_the_others_to_who_writes_them(
-    boss: Client, world: rows.World, button: str, field: str, value: str
+    boss: Client, world: factories.World, button: str, field: str, value: str
 ) -> None:
     with CaptureQueriesContext(connection) as queries:
         boss.post(url(button, world.group.pk), {field: value})
@@ -121,13 +121,13 @@ def test_a_change_writes_one_field_and_leaves_the_others_to_who_writes_them(
     assert [re.findall(r'"(\w+)" = ', sql.partition(" WHERE ")[0]) for sql in written] == [[field]]
 
 
-def test_an_unknown_mode_changes_nothing(boss: Client, world: rows.World) -> None:
+def test_an_unknown_mode_changes_nothing(boss: Client, world: factories.World) -> None:
     assert boss.post(url("mode", world.group.pk), {"mode": "dance"}).status_code == 400
     world.group.refresh_from_db()
     assert world.group.mode == "bot"
 
 
-def test_title_and_session(boss: Client, world: rows.World) -> None:
+def test_title_and_session(boss: Client, world: factories.World) -> None:
     boss.post(url("rename", world.group.pk), {"title": "新标题"})
     boss.post(url("new_session", world.group.pk))
     world.group.refresh_from_db()
@@ -139,7 +139,7 @@ def test_title_and_session(boss: Client, world: rows.World) -> None:
     [("send", {"text": "x"}), ("mode", {"mode": "paused"}), ("rename", {"title": "x"}), ("new_session", {})],
 )
 def test_a_button_wants_the_right(
-    staff: Callable[..., Client], world: rows.World, name: str, data: dict[str, str]
+    staff: Callable[..., Client], world: factories.World, name: str, data: dict[str, str]
 ) -> None:
     before = Message.objects.count()
     client = staff("bridge.view_conversation", "bridge.view_message")
@@ -149,13 +149,13 @@ def test_a_button_wants_the_right(
     assert Message.objects.count() == before
 
 
-def test_who_may_not_read_messages_reads_none(staff: Callable[..., Client], world: rows.World) -> None:
+def test_who_may_not_read_messages_reads_none(staff: Callable[..., Client], world: factories.World) -> None:
     client = staff("bridge.view_conversation")
     assert "本周" not in client.get(url("change", world.group.pk)).content.decode()
     assert client.get(url("transcript", world.group.pk)).status_code == 403
 
 
-def test_a_write_without_the_csrf_token_is_refused(world: rows.World, admin_user: Any) -> None:
+def test_a_write_without_the_csrf_token_is_refused(world: factories.World, admin_user: Any) -> None:
     from django.test import Client as Browser
 
     client = Browser(enforce_csrf_checks=True)
@@ -167,11 +167,11 @@ def test_a_write_without_the_csrf_token_is_refused(world: rows.World, admin_user
 
 def questions(conversation: Conversation, count: int, reason: str = "paused") -> list[Delivery]:
     """So many messages that no agent was asked about."""
-    said = [rows.message(conversation, f"question {n}", f"{reason}-{n}") for n in range(count)]
-    return [rows.delivery(message, "skipped", reason) for message in said]
+    said = [factories.message(conversation, f"question {n}", f"{reason}-{n}") for n in range(count)]
+    return [factories.delivery(message, "skipped", reason) for message in said]
 
 
-def test_resume_offers_what_came_meanwhile(boss: Client, world: rows.World) -> None:
+def test_resume_offers_what_came_meanwhile(boss: Client, world: factories.World) -> None:
     Conversation.objects.filter(pk=world.group.pk).update(mode="paused")
     asked = questions(world.group, 3)
     page = boss.get(url("change", world.group.pk)).content.decode()
@@ -187,7 +187,7 @@ def test_resume_offers_what_came_meanwhile(boss: Client, world: rows.World) -> N
     assert "no agent was asked" not in boss.get(url("change", world.group.pk)).content.decode()
 
 
-def test_what_staff_dealt_with_is_not_offered(boss: Client, world: rows.World) -> None:
+def test_what_staff_dealt_with_is_not_offered(boss: Client, world: factories.World) -> None:
     asked = questions(world.group, 2)
     replay.dismiss([asked[0].pk])
     assert unanswered(world.group) == [asked[1].pk]
@@ -197,11 +197,11 @@ def test_what_staff_dealt_with_is_not_offered(boss: Client, world: rows.World) -
     ("source", "answered"), [("staff", True), ("agent", True), ("api", False), ("bridge", False), ("schedule", False)]
 )
 def test_what_staff_or_an_agent_answered_meanwhile_is_not_offered(
-    boss: Client, world: rows.World, source: str, answered: bool
+    boss: Client, world: factories.World, source: str, answered: bool
 ) -> None:
     """A notice of a script, or a sentence of the bridge, answers no question."""
     asked = questions(world.group, 2, "human")
-    rows.message(world.group, "said", "SAID", direction="out", source=source)
+    factories.message(world.group, "said", "SAID", direction="out", source=source)
     assert unanswered(world.group) == ([] if answered else [each.pk for each in asked])
     page = boss.get(url("change", world.group.pk)).content.decode()
     assert ("no agent was asked" in page) == (not answered)
@@ -212,7 +212,7 @@ def test_what_staff_or_an_agent_answered_meanwhile_is_not_offered(
 @pytest.mark.parametrize(
     ("reason", "offered"), [("paused", 1), ("human", 1), ("not_addressed", 0), ("no_route", 0), ("event", 0)]
 )
-def test_only_what_was_paused_or_left_to_staff_is_offered(world: rows.World, reason: str, offered: int) -> None:
+def test_only_what_was_paused_or_left_to_staff_is_offered(world: factories.World, reason: str, offered: int) -> None:
     questions(world.group, 1, reason)
     questions(world.person, 1, "paused")
     assert len(unanswered(world.group)) == offered
@@ -228,15 +228,15 @@ def test_only_what_was_paused_or_left_to_staff_is_offered(world: rows.World, rea
     ],
 )
 def test_the_list_marks_a_chat_that_nobody_answers(boss: Client, reason: str, words: str) -> None:
-    talk = Conversation.objects.create(account=rows.account(), peer_kind="direct", peer_id="zhangsan")
+    talk = factories.conversation(factories.account(), "zhangsan")
     questions(talk, 1, reason)
     assert f'<span class="b-badge b-warn">{words}</span>' in boss.get(url("changelist")).content.decode()
-    rows.delivery(rows.message(talk, "later", "LATER"), "delivered")
+    factories.delivery(factories.message(talk, "later", "LATER"), "delivered")
     assert words not in boss.get(url("changelist")).content.decode().split('id="result_list"')[-1]
 
 
 def test_an_event_after_the_question_does_not_hide_that_nobody_answered_it(boss: Client) -> None:
-    talk = Conversation.objects.create(account=rows.account(), peer_kind="direct", peer_id="zhangsan")
+    talk = factories.conversation(factories.account(), "zhangsan")
     questions(talk, 1, "no_route")
-    rows.delivery(rows.message(talk, "entered", "EVENT", kind="event"), "skipped", "event")
+    factories.delivery(factories.message(talk, "entered", "EVENT", kind="event"), "skipped", "event")
     assert last_outcomes([talk]) == {talk.pk: "no_route"}

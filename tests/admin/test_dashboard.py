@@ -12,12 +12,12 @@ from django.utils import timezone
 from accounts.health import Health
 from accounts.models import ChannelAccount
 from bridge.admin import dashboard
-from bridge.models import Delivery, Incident, Reason, State
+from bridge.models import Delivery, Reason, State
 from bridge.operations.dashboard import MAX_BADGE, Hour
 from openclaw.models import Gateway
-from tests.admin import rows
 from tests.admin.test_filters import listed
 from tests.admin.test_pages import first_steps
+from tests.support import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from django.test import Client
 
 
-def test_each_figure_leads_to_as_many_rows_as_it_says(boss: Client, world: rows.World) -> None:
+def test_each_figure_leads_to_as_many_rows_as_it_says(boss: Client, world: factories.World) -> None:
     until = timezone.now() + timedelta(minutes=1)
-    rows.delivery(rows.message(world.group, "?", "MSG4"), State.SENDING, lease_until=until)
+    factories.delivery(factories.message(world.group, "?", "MSG4"), State.SENDING, lease_until=until)
     for number in range(3):
-        rows.delivery(rows.message(world.group, "?", f"HELD{number}"), State.HELD, Reason.WINDOW)
+        factories.delivery(factories.message(world.group, "?", f"HELD{number}"), State.HELD, Reason.WINDOW)
     for number in range(2):
-        rows.delivery(rows.message(world.group, "?", f"REVIEW{number}"), State.HELD, Reason.REVIEW)
+        factories.delivery(factories.message(world.group, "?", f"REVIEW{number}"), State.HELD, Reason.REVIEW)
     figures = {str(figure["label"]): figure for figure in boss.get("/admin/").context["figures"]}
     found = {label: boss.get(figure["link"]).context["cl"].result_list for label, figure in figures.items()}
     said = {label: [row for row in shown if getattr(row, "kind", "") != "event"] for label, shown in found.items()}
@@ -78,13 +78,13 @@ def test_the_bars_are_as_tall_as_their_hours(boss: Client) -> None:
     ],
 )
 def test_what_waits_for_an_account_stands_beside_it(
-    boss: Client, staff: Callable[..., Client], world: rows.World, columns: dict[str, Any], count: int
+    boss: Client, staff: Callable[..., Client], world: factories.World, columns: dict[str, Any], count: int
 ) -> None:
     """A failing account is tried; what is asked of an agent waits for a gateway."""
     ChannelAccount.objects.update(state=Health.OK)
     ChannelAccount.objects.filter(pk=world.app.pk).update(**columns)
-    rows.delivery(rows.message(world.person, "x", "OUT3", direction="out", source="staff"), State.PENDING)
-    rows.delivery(rows.message(world.person, "?", "IN3"), State.PENDING, gateway=world.gateway)
+    factories.delivery(factories.message(world.person, "x", "OUT3", direction="out", source="staff"), State.PENDING)
+    factories.delivery(factories.message(world.person, "?", "IN3"), State.PENDING, gateway=world.gateway)
     link = f"{reverse('admin:bridge_delivery_changelist')}?open=waiting&amp;account__id__exact="
     page = boss.get("/admin/").content.decode()
     assert page.count(f'<a href="{link}{world.app.pk}">1 delivery waits for it</a>') == count
@@ -102,48 +102,50 @@ def test_what_waits_for_an_account_stands_beside_it(
     ],
 )
 def test_what_waits_for_a_gateway_stands_beside_it(
-    boss: Client, world: rows.World, columns: dict[str, Any], count: int
+    boss: Client, world: factories.World, columns: dict[str, Any], count: int
 ) -> None:
     ChannelAccount.objects.update(state=Health.OK)
     Gateway.objects.update(**columns)
-    rows.gateway("Another")
-    sent = rows.message(world.person, "x", "OUT3", direction="out", source="agent")
-    rows.delivery(sent, State.PENDING, gateway=world.gateway)
+    factories.connected_gateway(name="Another")
+    sent = factories.message(world.person, "x", "OUT3", direction="out", source="agent")
+    factories.delivery(sent, State.PENDING, gateway=world.gateway)
     page = boss.get("/admin/").content.decode()
     link = f"{reverse('admin:bridge_delivery_changelist')}?open=waiting&amp;gateway__id__exact={world.gateway.pk}"
     assert page.count(f'<a href="{link}">1 delivery waits for it</a>') == page.count("waits for it") == count
 
 
 def test_no_step_is_left_for_what_is_switched_off(boss: Client) -> None:
-    account, gateway = rows.account(state=Health.NEW), rows.gateway(state=Health.NEW)
+    account, gateway = factories.account(state=Health.NEW), factories.connected_gateway(state=Health.NEW)
     assert len(first_steps(boss)) == 2
     for row in (account, gateway):
         type(row).objects.update(enabled=False)
     assert first_steps(boss) == []
 
 
-@pytest.mark.parametrize("made", [rows.account, rows.gateway])
+@pytest.mark.parametrize("made", [factories.account, factories.connected_gateway])
 def test_a_mapping_is_a_step_until_both_sides_are_there(boss: Client, made: Callable[..., Any]) -> None:
     mapping = "Then map a group or person to an agent."
     assert mapping in first_steps(boss)
     made(state=Health.OK)
     assert mapping in first_steps(boss)
-    (rows.gateway if made is rows.account else rows.account)(state=Health.OK)
+    (factories.connected_gateway if made is factories.account else factories.account)(state=Health.OK)
     assert first_steps(boss) == []
 
 
 @pytest.mark.parametrize(("count", "badge"), [(0, None), (1, "1"), (MAX_BADGE - 1, "99"), (MAX_BADGE, "99+")])
-def test_the_menu_counts_failures_to_a_border(boss: Client, world: rows.World, count: int, badge: str | None) -> None:
+def test_the_menu_counts_failures_to_a_border(
+    boss: Client, world: factories.World, count: int, badge: str | None
+) -> None:
     Delivery.objects.all().delete()
     for number in range(count):
-        rows.delivery(rows.message(world.person, "x", f"X{number}"), State.DEAD, Reason.PERMANENT)
+        factories.delivery(factories.message(world.person, "x", f"X{number}"), State.DEAD, Reason.PERMANENT)
     menu = boss.get("/admin/").context["sidebar_navigation"]
     assert [item.get("badge") for group in menu for item in group["items"] if item["title"] == "Dead letters"] == [
         badge
     ]
 
 
-def test_the_menu_marks_the_page_that_is_open(boss: Client, world: rows.World) -> None:
+def test_the_menu_marks_the_page_that_is_open(boss: Client, world: factories.World) -> None:
     pages = {
         "/admin/": "Dashboard",
         reverse("admin:bridge_delivery_changelist"): "Deliveries",
@@ -174,7 +176,7 @@ MENU = {
 
 
 @pytest.mark.parametrize("right", MENU)
-def test_the_menu_offers_what_a_right_opens(staff: Callable[..., Client], world: rows.World, right: str) -> None:
+def test_the_menu_offers_what_a_right_opens(staff: Callable[..., Client], world: factories.World, right: str) -> None:
     menu = staff(right).get("/admin/").context["sidebar_navigation"]
     entries = [item for group in menu for item in group["items"]]
     assert [str(item["title"]) for item in entries] == ["Dashboard", *MENU[right]]
@@ -184,7 +186,7 @@ def test_the_menu_offers_what_a_right_opens(staff: Callable[..., Client], world:
 def test_active_incidents_are_ten_at_most_and_none_that_is_over(boss: Client) -> None:
     for number in range(12):
         over = timezone.now() if number == 11 else None
-        Incident.objects.create(cause=f"x{number}", title=f"Incident {number}", closed_at=over)
+        factories.incident(f"x{number}", f"Incident {number}", closed_at=over)
     shown = boss.get("/admin/").context["board"].incidents
     assert [row.title for row in shown] == [f"Incident {number}" for number in range(10, 0, -1)]
     assert len(listed(boss, "bridge_incident", "open=1")) == 11
@@ -196,8 +198,8 @@ def test_what_was_stored_on_disk_is_told_for_a_day(
 ) -> None:
     over = timezone.now() - timedelta(hours=hours)
     title, detail = "Callbacks were stored on disk", "12 messages from 10:00 to 10:05."
-    Incident.objects.create(cause="spool", title=title, detail=detail, opened_at=over, closed_at=over)
-    Incident.objects.create(cause="account:1", title="Another", detail="x", opened_at=over, closed_at=over)
+    factories.incident("spool", title, detail=detail, opened_at=over, closed_at=over)
+    factories.incident("account:1", "Another", detail="x", opened_at=over, closed_at=over)
     page = boss.get("/admin/").content.decode()
     assert (title in page, detail in page, "Another" in page) == (shown, shown, False)
     reader = staff("bridge.view_incident").get("/admin/").content.decode()
@@ -216,7 +218,7 @@ def test_what_was_stored_on_disk_is_told_for_a_day(
     ],
 )
 def test_each_right_opens_its_part_of_the_start_page(
-    staff: Callable[..., Client], world: rows.World, settings: Any, right: str, words: str
+    staff: Callable[..., Client], world: factories.World, settings: Any, right: str, words: str
 ) -> None:
     settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = [], ""
     parts = (

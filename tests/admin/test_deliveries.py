@@ -12,7 +12,7 @@ from django.utils import timezone
 from bridge.admin.base import local_path
 from bridge.models import Delivery, Reason, State
 from openclaw.models import Gateway
-from tests.admin import rows
+from tests.support import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ def states(*deliveries: Delivery) -> list[str]:
     return [Delivery.objects.get(pk=each.pk).state for each in deliveries]
 
 
-def test_replay_asks_first_and_says_how_many(boss: Client, world: rows.World) -> None:
+def test_replay_asks_first_and_says_how_many(boss: Client, world: factories.World) -> None:
     chosen = [world.dead.pk, world.uncertain.pk, world.delivered.pk]
     response = boss.post(url("changelist"), {"action": "replay_selected", "_selected_action": chosen})
     assert (response.context["count"], response.context["refused_count"], response.context["uncertain"]) == (2, 1, 1)
@@ -36,7 +36,7 @@ def test_replay_asks_first_and_says_how_many(boss: Client, world: rows.World) ->
     assert states(world.dead, world.uncertain, world.delivered) == ["dead", "uncertain", "delivered"]
 
 
-def test_replay_does_it_when_sure(boss: Client, world: rows.World) -> None:
+def test_replay_does_it_when_sure(boss: Client, world: factories.World) -> None:
     ids = f"{world.dead.pk},{world.delivered.pk}"
     form = {"verb": "replay", "ids": ids, "sure": "1", "back": url("dead_letters")}
     response = boss.post(url("confirm"), form)
@@ -47,7 +47,7 @@ def test_replay_does_it_when_sure(boss: Client, world: rows.World) -> None:
     assert said[1].startswith(f"#{world.delivered.pk}: ")
 
 
-def test_what_may_have_arrived_is_sent_again_only_where_it_is_chosen(boss: Client, world: rows.World) -> None:
+def test_what_may_have_arrived_is_sent_again_only_where_it_is_chosen(boss: Client, world: factories.World) -> None:
     form = {"verb": "replay", "ids": f"{world.dead.pk},{world.uncertain.pk}", "sure": "1"}
     said = [str(message) for message in get_messages(boss.post(url("confirm"), form).wsgi_request)]
     assert "It may have arrived already" in said[1]
@@ -58,21 +58,21 @@ def test_what_may_have_arrived_is_sent_again_only_where_it_is_chosen(boss: Clien
     assert "possibly twice" in boss.get(url("changelist")).content.decode()
 
 
-def test_a_single_one_is_asked_for_with_the_warning_and_marked(boss: Client, world: rows.World) -> None:
+def test_a_single_one_is_asked_for_with_the_warning_and_marked(boss: Client, world: factories.World) -> None:
     page = boss.post(url("confirm"), {"verb": "replay", "ids": str(world.uncertain.pk)}).content.decode()
     assert "people may then see it twice" in page
     assert '<input type="hidden" name="twice" value="1">' in page
 
 
-def test_a_delivery_that_cannot_be_replayed_says_why(boss: Client, world: rows.World) -> None:
-    event = rows.message(world.group, "enter_chat", "EV", kind="event")
-    skipped = rows.delivery(event, State.SKIPPED, Reason.EVENT)
+def test_a_delivery_that_cannot_be_replayed_says_why(boss: Client, world: factories.World) -> None:
+    event = factories.message(world.group, "enter_chat", "EV", kind="event")
+    skipped = factories.delivery(event, State.SKIPPED, Reason.EVENT)
     page = boss.get(url("change", skipped.pk)).content.decode()
     assert "It cannot be replayed:" in page
     assert "Replay…" not in page
 
 
-def test_dismiss_takes_it_off_the_dead_letters(boss: Client, world: rows.World, admin_user: Any) -> None:
+def test_dismiss_takes_it_off_the_dead_letters(boss: Client, world: factories.World, admin_user: Any) -> None:
     form = {"verb": "dismiss", "ids": str(world.dead.pk)}
     assert "1 delivery will be dismissed" in boss.post(url("confirm"), form).content.decode()
     assert boss.get(url("dead_letters")).context["cl"].result_count == 3
@@ -82,7 +82,7 @@ def test_dismiss_takes_it_off_the_dead_letters(boss: Client, world: rows.World, 
     assert boss.get(url("dead_letters")).context["cl"].result_count == 2
 
 
-def test_dead_letters_are_grouped_by_cause(boss: Client, world: rows.World) -> None:
+def test_dead_letters_are_grouped_by_cause(boss: Client, world: factories.World) -> None:
     causes = boss.get(url("dead_letters")).context["causes"]
     found = {
         cause["query"]: (cause["count"], [(item["code"], item["count"]) for item in cause["codes"]]) for cause in causes
@@ -93,12 +93,12 @@ def test_dead_letters_are_grouped_by_cause(boss: Client, world: rows.World) -> N
     }
 
 
-def test_dead_letters_can_be_replayed_all_at_once(boss: Client, world: rows.World) -> None:
+def test_dead_letters_can_be_replayed_all_at_once(boss: Client, world: factories.World) -> None:
     form = {"action": "replay_selected", "_selected_action": [world.dead.pk], "select_across": "1"}
     assert boss.post(url("dead_letters"), form).context["count"] == 3
 
 
-def test_the_menu_counts_the_dead_letters(boss: Client, world: rows.World) -> None:
+def test_the_menu_counts_the_dead_letters(boss: Client, world: factories.World) -> None:
     entries = [
         item
         for group in boss.get("/admin/").context["sidebar_navigation"]
@@ -109,7 +109,7 @@ def test_the_menu_counts_the_dead_letters(boss: Client, world: rows.World) -> No
 
 
 @pytest.mark.parametrize("verb", ["replay", "dismiss"])
-def test_the_right_is_needed(staff: Callable[..., Client], world: rows.World, verb: str) -> None:
+def test_the_right_is_needed(staff: Callable[..., Client], world: factories.World, verb: str) -> None:
     client = staff("bridge.view_delivery", "bridge.view_message")
     form = {"verb": verb, "ids": str(world.dead.pk), "sure": "1"}
     assert client.post(url("confirm"), form).status_code == 403
@@ -119,7 +119,7 @@ def test_the_right_is_needed(staff: Callable[..., Client], world: rows.World, ve
     assert (world.dead.state, world.dead.dismissed_at) == ("dead", None)
 
 
-def test_an_unknown_verb_and_a_foreign_address_are_refused(boss: Client, world: rows.World) -> None:
+def test_an_unknown_verb_and_a_foreign_address_are_refused(boss: Client, world: factories.World) -> None:
     assert boss.post(url("confirm"), {"verb": "burn", "ids": "1"}).status_code == 400
     assert boss.get(url("confirm")).status_code == 405
     form = {"verb": "dismiss", "ids": str(world.dead.pk), "sure": "1", "back": "https://evil.example/admin/"}
@@ -141,12 +141,12 @@ def test_what_is_no_page_to_go_back_to_is_not_followed(address: str) -> None:
     assert local_path(address, "the list") == "the list"
 
 
-def test_recall_that_is_not_possible_says_why(boss: Client, world: rows.World) -> None:
+def test_recall_that_is_not_possible_says_why(boss: Client, world: factories.World) -> None:
     response = boss.post(url("recall", world.dead.pk))
     assert "Only a delivered message" in str(next(iter(get_messages(response.wsgi_request))))
 
 
-def test_facts_are_not_written_here(boss: Client, world: rows.World) -> None:
+def test_facts_are_not_written_here(boss: Client, world: factories.World) -> None:
     boss.post(url("change", world.dead.pk), {"state": "delivered"})
     assert states(world.dead) == ["dead"]
     for name in ("bridge_delivery", "bridge_message", "bridge_incident"):
@@ -156,8 +156,10 @@ def test_facts_are_not_written_here(boss: Client, world: rows.World) -> None:
     assert Delivery.objects.filter(pk=world.dead.pk).exists()
 
 
-def test_what_waits_for_a_stopped_account_or_gateway_says_so(boss: Client, world: rows.World) -> None:
-    waiting = rows.delivery(rows.message(world.person, "x", "W1", direction="out", source="staff"), State.PENDING)
+def test_what_waits_for_a_stopped_account_or_gateway_says_so(boss: Client, world: factories.World) -> None:
+    waiting = factories.delivery(
+        factories.message(world.person, "x", "W1", direction="out", source="staff"), State.PENDING
+    )
     page = boss.get(url("change", waiting.pk)).content.decode()
     assert "The account Acme app is stopped:" in page
     assert world.app.state_reason in page
@@ -178,9 +180,9 @@ def test_a_webhook_delivery_has_pages_too_and_hides_the_key(boss: Client) -> Non
     assert not [page for page in pages if "CANARY" in page.content.decode()]
 
 
-def test_a_list_goes_on_without_counting(boss: Client, world: rows.World) -> None:
+def test_a_list_goes_on_without_counting(boss: Client, world: factories.World) -> None:
     for number in range(120):
-        rows.delivery(rows.message(world.group, f"n {number}", f"N{number}"), "delivered")
+        factories.delivery(factories.message(world.group, f"n {number}", f"N{number}"), "delivered")
     total = Delivery.objects.count()
     sizes = [len(boss.get(url("changelist"), {"p": page}).context["cl"].result_list) for page in (1, 2, 3)]
     assert sizes == [50, 50, total - 100]
@@ -200,19 +202,19 @@ def test_a_list_goes_on_without_counting(boss: Client, world: rows.World) -> Non
     ],
 )
 def test_messages_are_found_by_text_person_and_platform_id(
-    boss: Client, world: rows.World, term: str, keys: list[str]
+    boss: Client, world: factories.World, term: str, keys: list[str]
 ) -> None:
     found = boss.get(reverse("admin:bridge_message_changelist"), {"q": term}).context["cl"].result_list
     assert sorted(message.idempotency_key for message in found) == sorted(keys)
 
 
 @pytest.mark.parametrize(("day", "count"), [("today", 8), ("yesterday", 0), ("week", 8), ("never", 8)])
-def test_messages_are_filtered_by_day(boss: Client, world: rows.World, day: str, count: int) -> None:
+def test_messages_are_filtered_by_day(boss: Client, world: factories.World, day: str, count: int) -> None:
     found = boss.get(reverse("admin:bridge_message_changelist"), {"day": day}).context["cl"].result_list
     assert len(found) == count
 
 
-def test_the_dead_letters_are_searched_by_what_their_message_says(boss: Client, world: rows.World) -> None:
+def test_the_dead_letters_are_searched_by_what_their_message_says(boss: Client, world: factories.World) -> None:
     def found(term: str) -> list[int]:
         return [row.pk for row in boss.get(url("dead_letters"), {"q": term}).context["cl"].result_list]
 
@@ -220,23 +222,23 @@ def test_the_dead_letters_are_searched_by_what_their_message_says(boss: Client, 
     assert found("本周新增用户") == []  # said, and delivered
 
 
-def test_the_page_says_what_a_turn_took(boss: Client, world: rows.World) -> None:
+def test_the_page_says_what_a_turn_took(boss: Client, world: factories.World) -> None:
     taken = {"model": "openai/gpt", "input": 600, "output": 5, "cache_read": 400, "cache_write": 0, "cost": 0.0123}
-    rows.attempt(world.delivered, 9, "ok", usage=taken)
+    factories.attempt(world.delivered, 9, "ok", usage=taken)
     page = boss.get(url("change", world.delivered.pk)).content.decode()
     assert "openai/gpt: 1000 tokens in (400 from its cache), 5 out · $0.0123" in page
 
 
-def test_a_number_and_an_error_code_are_found(boss: Client, world: rows.World) -> None:
+def test_a_number_and_an_error_code_are_found(boss: Client, world: factories.World) -> None:
     code = world.dead.attempts.exclude(code="").first().code
     for term in (f"#{world.dead.pk}", str(world.dead.pk), f"#{world.dead.message_id}", code):
         found = [row.pk for row in boss.get(url("changelist"), {"q": term}).context["cl"].result_list]
         assert world.dead.pk in found, term
 
 
-def test_a_delivery_counts_once_however_often_it_was_tried(boss: Client, world: rows.World) -> None:
-    rows.attempt(world.uncertain, 2, "error", code="45015")
-    rows.attempt(world.uncertain, 3, "error", code="45015")
+def test_a_delivery_counts_once_however_often_it_was_tried(boss: Client, world: factories.World) -> None:
+    factories.attempt(world.uncertain, 2, "error", code="45015")
+    factories.attempt(world.uncertain, 3, "error", code="45015")
     causes = boss.get(url("dead_letters")).context["causes"]
     for cause in causes:
         assert sum(item["count"] for item in cause["codes"]) <= cause["count"]
@@ -244,7 +246,7 @@ def test_a_delivery_counts_once_however_often_it_was_tried(boss: Client, world: 
     assert [(item["code"], item["count"]) for item in uncertain["codes"]] == [("45015", 1)]
 
 
-def test_a_code_leads_to_the_deliveries_that_have_it(boss: Client, world: rows.World) -> None:
+def test_a_code_leads_to_the_deliveries_that_have_it(boss: Client, world: factories.World) -> None:
     page = boss.get(url("dead_letters"))
     link = next(i["query"] for cause in page.context["causes"] for i in cause["codes"] if i["code"] == "81013")
     assert link == "?state__exact=dead&reason__exact=permanent&code=81013"
@@ -261,7 +263,7 @@ def offered(client: Client, query: str = "") -> dict[str, list[str]]:
     return {str(spec.title): [str(choice["display"]) for choice in spec.choices(changelist)][1:] for spec in specs}
 
 
-def test_the_dead_letters_are_filtered_only_by_what_there_can_be(boss: Client, world: rows.World) -> None:
+def test_the_dead_letters_are_filtered_only_by_what_there_can_be(boss: Client, world: factories.World) -> None:
     found = offered(boss)
     assert sorted(found["state"]) == found["state"] == ["failed", "uncertain"]
     assert found["reason"] == sorted(str(Reason(reason).label) for reason in ("permanent", "unknown"))
@@ -275,14 +277,14 @@ def test_the_dead_letters_are_filtered_only_by_what_there_can_be(boss: Client, w
     assert len(list(states.choices(everywhere))) == 1 + len(State)
 
 
-def test_the_button_of_a_bulk_replay_stands_above_its_rows(boss: Client, world: rows.World) -> None:
+def test_the_button_of_a_bulk_replay_stands_above_its_rows(boss: Client, world: factories.World) -> None:
     ids = f"{world.dead.pk},{world.uncertain.pk}"
     page = boss.post(url("confirm"), {"verb": "replay", "ids": ids}).content.decode()
     assert page.index('name="sure"') < page.index(f">#{world.dead.pk}</a>")
     assert page.count('name="sure"') == 1
 
 
-def test_after_a_bulk_replay_a_page_says_how_many_went(boss: Client, world: rows.World) -> None:
+def test_after_a_bulk_replay_a_page_says_how_many_went(boss: Client, world: factories.World) -> None:
     form = {"verb": "replay", "ids": f"{world.dead.pk},{world.uncertain.pk}", "sure": "1", "twice": "1"}
     done = boss.post(url("confirm"), {**form, "back": url("dead_letters")})
     assert done.headers["Location"] == url("replayed")
@@ -300,11 +302,11 @@ def test_after_a_bulk_replay_a_page_says_how_many_went(boss: Client, world: rows
     assert "Refresh" not in page.headers
 
 
-def test_the_report_is_for_who_may_replay(staff: Callable[..., Client], world: rows.World) -> None:
+def test_the_report_is_for_who_may_replay(staff: Callable[..., Client], world: factories.World) -> None:
     assert staff("bridge.view_delivery").get(url("replayed")).status_code == 403
 
 
-def test_after_a_replay_the_page_of_the_delivery_stays_current(boss: Client, world: rows.World) -> None:
+def test_after_a_replay_the_page_of_the_delivery_stays_current(boss: Client, world: factories.World) -> None:
     page = url("change", world.dead.pk)
     assert "Refresh" not in boss.get(page).headers
     boss.post(url("confirm"), {"verb": "replay", "ids": str(world.dead.pk), "sure": "1", "back": page})

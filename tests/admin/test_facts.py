@@ -16,8 +16,8 @@ from knox.models import AuthToken
 
 from bridge.models import Incident, Message, State
 from bridge.security import audit
-from tests.admin import rows
 from tests.admin.test_words import words
+from tests.support import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,10 +35,10 @@ def column(client: Client, name: str, column: str) -> dict[int, str]:
 # --- messages -----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_list_of_messages_says_who_spoke_and_how_it_begins(boss: Client, world: rows.World) -> None:
-    known = rows.message(world.group, "x" * 120, "K1")
-    nameless = rows.message(world.group, "x" * 121, "K2", sender="lisi")
-    ours = rows.message(world.group, "", "K3", direction="out", source="agent", sender="", kind="textcard")
+def test_a_list_of_messages_says_who_spoke_and_how_it_begins(boss: Client, world: factories.World) -> None:
+    known = factories.message(world.group, "x" * 120, "K1")
+    nameless = factories.message(world.group, "x" * 121, "K2", sender="lisi")
+    ours = factories.message(world.group, "", "K3", direction="out", source="agent", sender="", kind="textcard")
     who, said = column(boss, "bridge_message", "sender_name"), column(boss, "bridge_message", "text_start")
     assert [who[row.pk] for row in (known, nameless, ours)] == ["张三", "lisi", "agent"]
     assert [said[row.pk] for row in (known, nameless, ours)] == ["x" * 120, f"{'x' * 120}…", "[textcard]"]
@@ -46,7 +46,7 @@ def test_a_list_of_messages_says_who_spoke_and_how_it_begins(boss: Client, world
     assert column(boss, "bridge_message", "conversation_link")[known.pk] == world.group.peer_id
 
 
-def test_a_message_names_what_it_answers_and_what_answers_it(boss: Client, world: rows.World) -> None:
+def test_a_message_names_what_it_answers_and_what_answers_it(boss: Client, world: factories.World) -> None:
     asked = words(boss, "bridge_message_change", world.question.pk)
     assert "answered by 本周新增用户" in asked
     assert "not addressed to the bot" not in asked
@@ -59,25 +59,25 @@ def test_a_message_names_what_it_answers_and_what_answers_it(boss: Client, world
 
 
 def test_a_message_lists_its_deliveries_by_target_and_part_and_its_files_by_what_became_of_them(
-    boss: Client, world: rows.World
+    boss: Client, world: factories.World
 ) -> None:
-    later = [rows.delivery(world.answer, part=part) for part in (2, 1)]
+    later = [factories.delivery(world.answer, part=part) for part in (2, 1)]
     page = boss.get(reverse("admin:bridge_message_change", args=[world.answer.pk]))
     assert [row.pk for row in page.context["deliveries"]] == [world.delivered.pk, later[1].pk, later[0].pk]
-    rows.attachment(world.question, 3, "file", "coming.pdf", "application/pdf")
+    factories.attachment(world.question, position=3, kind="file", name="coming.pdf", mime="application/pdf")
     world.question.attachments.filter(name="coming.pdf").update(state="pending", error="")
     files = boss.get(reverse("admin:bridge_message_change", args=[world.question.pk])).content.decode()
     for name, tone, word in (("lost.pdf", "bad", "could not be fetched"), ("coming.pdf", "info", "being fetched")):
         assert f'{name} <span class="b-badge b-{tone}">{word}</span>' in files
 
 
-def test_a_direction_has_its_tone(boss: Client, world: rows.World) -> None:
+def test_a_direction_has_its_tone(boss: Client, world: factories.World) -> None:
     way = boss.get(reverse("admin:bridge_message_changelist")).context["cl"].model_admin.direction_badge
     assert ["b-info" in way(world.question), "b-good" in way(world.answer)] == [True, True]
 
 
 def test_deliveries_of_a_message_are_for_who_may_see_deliveries(
-    staff: Callable[..., Client], world: rows.World
+    staff: Callable[..., Client], world: factories.World
 ) -> None:
     client = staff("bridge.view_message")
     page = client.get(reverse("admin:bridge_message_change", args=[world.answer.pk])).content.decode()
@@ -87,7 +87,7 @@ def test_deliveries_of_a_message_are_for_who_may_see_deliveries(
 
 @pytest.mark.parametrize(("rights", "status"), [(("read_content",), 403), (("read_content", "view_message"), 200)])
 def test_a_file_takes_the_right_to_see_messages_too(
-    staff: Callable[..., Client], world: rows.World, rights: tuple[str, ...], status: int
+    staff: Callable[..., Client], world: factories.World, rights: tuple[str, ...], status: int
 ) -> None:
     client = staff("bridge.view_conversation", *(f"bridge.{right}" for right in rights))
     answer = client.get(reverse("admin:bridge_message_attachment", args=[world.picture.uuid]))
@@ -111,7 +111,7 @@ LINKS = {
 
 @pytest.mark.parametrize("cause", LINKS)
 def test_an_incident_leads_to_its_own_rows(boss: Client, cause: str) -> None:
-    incident = Incident.objects.create(cause=cause, title="It")
+    incident = factories.incident(cause, "It")
     links = boss.get(reverse("admin:bridge_incident_change", args=[incident.pk])).context["links"]
     assert [link["url"] for link in links] == LINKS[cause]
 
@@ -131,13 +131,13 @@ def test_the_list_claims_no_alert_that_was_not_sent(
 ) -> None:
     settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = ["boss@example.com"] if channel else [], ""
     fields = {name: timezone.now() if value == "now" else value for name, value in columns.items()}
-    incident = Incident.objects.create(cause="x", title="It", **fields)
+    incident = factories.incident("x", "It", **fields)
     assert column(boss, "bridge_incident", "alert_sent") == {incident.pk: told}
 
 
 def test_the_page_says_who_was_told_that_it_is_over(boss: Client) -> None:
     long_ago = timezone.now() - timedelta(hours=3)
-    incident = Incident.objects.create(cause="x", title="It", opened_at=long_ago, notified_at=long_ago)
+    incident = factories.incident("x", "It", opened_at=long_ago, notified_at=long_ago)
     page = ("bridge_incident_change", incident.pk)
     assert "recovery alert" not in words(boss, *page)
     Incident.objects.update(closed_at=timezone.now())
@@ -209,7 +209,7 @@ def test_a_right_that_was_given_or_taken_stands_on_its_side(boss: Client) -> Non
     assert (str(right.name) in before, after) == (True, "–")
 
 
-def test_an_entry_links_to_what_is_still_there(boss: Client, world: rows.World) -> None:
+def test_an_entry_links_to_what_is_still_there(boss: Client, world: factories.World) -> None:
     LogEntry.objects.all().delete()
     audit.log_action("looked at", [world.group])
     world.route.delete()

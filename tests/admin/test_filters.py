@@ -13,9 +13,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from bridge.admin.conversations.contacts import ContactAdmin
-from bridge.models import Contact, Delivery, Incident, Reason, State
+from bridge.models import Contact, Delivery, Reason, State
 from bridge.security import audit
-from tests.admin import rows
+from tests.support import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,11 +35,11 @@ def offered(client: Client, name: str, title: str) -> list[str]:
     return [str(choice["display"]) for choice in spec.choices(changelist)][1:]
 
 
-BY_FIELD: list[tuple[str, str, Callable[[rows.World], list[Any]]]] = [
+BY_FIELD: list[tuple[str, str, Callable[[factories.World], list[Any]]]] = [
     ("accounts_channelaccount", "kind=wecom_app", lambda world: [world.app]),
     ("accounts_channelaccount", "kind=mini_program", lambda _world: []),
     ("accounts_channelaccount", "state__exact=stopped", lambda world: [world.app]),
-    ("accounts_channelaccount", "q=wecom_aibot/1", lambda world: [world.bot]),
+    ("accounts_channelaccount", "q=AIBOT", lambda world: [world.bot]),
     ("accounts_channelaccount", "q=群机器人", lambda world: [world.bot]),
     ("openclaw_gateway", "q=18789", lambda world: [world.gateway]),
     ("openclaw_gateway", "enabled__exact=0", lambda _world: []),
@@ -47,19 +47,19 @@ BY_FIELD: list[tuple[str, str, Callable[[rows.World], list[Any]]]] = [
     ("bridge_conversation", "mode__exact=paused", lambda _world: []),
     ("bridge_route", "q=main", lambda world: [world.route]),
     ("bridge_webhookendpoint", "enabled__exact=1", lambda world: [world.webhook]),
-    ("bridge_delivery", "target__exact=webhook", lambda world: [world.told]),
+    ("bridge_delivery", "target__exact=webhook", lambda world: [world.refused_event]),
     ("bridge_message", "source__exact=staff", lambda world: [world.uncertain.message]),
 ]
 
 
 @pytest.mark.parametrize(("name", "query", "found"), BY_FIELD, ids=[f"{name}?{query}" for name, query, _f in BY_FIELD])
 def test_a_list_by_a_field(
-    boss: Client, world: rows.World, name: str, query: str, found: Callable[[rows.World], list[Any]]
+    boss: Client, world: factories.World, name: str, query: str, found: Callable[[factories.World], list[Any]]
 ) -> None:
     assert listed(boss, name, query) == found(world)
 
 
-def test_lists_of_one_account_hold_nothing_of_another(boss: Client, world: rows.World) -> None:
+def test_lists_of_one_account_hold_nothing_of_another(boss: Client, world: factories.World) -> None:
     only = f"account__id__exact={world.app.pk}"
     assert listed(boss, "bridge_conversation", only) == [world.person]
     assert listed(boss, "bridge_contact", only) == [Contact.objects.get(account=world.app)]
@@ -68,7 +68,7 @@ def test_lists_of_one_account_hold_nothing_of_another(boss: Client, world: rows.
     assert listed(boss, "bridge_route", only) == []
 
 
-def test_messages_of_one_conversation_and_of_one_type(boss: Client, world: rows.World) -> None:
+def test_messages_of_one_conversation_and_of_one_type(boss: Client, world: factories.World) -> None:
     """The first is where *Search its messages* leads."""
     page = boss.get(reverse("admin:bridge_conversation_change", args=[world.person.pk])).content.decode()
     assert f'{reverse("admin:bridge_message_changelist")}?conversation={world.person.pk}"' in page
@@ -82,31 +82,31 @@ def test_messages_of_one_conversation_and_of_one_type(boss: Client, world: rows.
     assert len(types) == len(set(types))
 
 
-def test_deliveries_by_what_is_open(boss: Client, world: rows.World) -> None:
+def test_deliveries_by_what_is_open(boss: Client, world: factories.World) -> None:
     waiting = Delivery.objects.get(state=State.PENDING)
-    sending = rows.delivery(
-        rows.message(world.group, "?", "MSG4"), State.SENDING, lease_until=timezone.now() + timedelta(minutes=1)
+    sending = factories.delivery(
+        factories.message(world.group, "?", "MSG4"), State.SENDING, lease_until=timezone.now() + timedelta(minutes=1)
     )
-    held = rows.delivery(rows.message(world.group, "?", "MSG5"), State.HELD, Reason.WINDOW)
-    gone = rows.delivery(rows.message(world.person, "?", "OUT3"), State.DEAD, Reason.PERMANENT)
+    held = factories.delivery(factories.message(world.group, "?", "MSG5"), State.HELD, Reason.WINDOW)
+    gone = factories.delivery(factories.message(world.person, "?", "OUT3"), State.DEAD, Reason.PERMANENT)
     Delivery.objects.filter(pk=gone.pk).update(dismissed_at=timezone.now())
     assert listed(boss, "bridge_delivery", "open=waiting") == [sending, waiting]
     assert listed(boss, "bridge_delivery", "open=held") == [held]
     assert listed(boss, "bridge_delivery", "open=review") == []
-    assert listed(boss, "bridge_delivery", "open=dead") == [world.told, world.uncertain, world.dead]
+    assert listed(boss, "bridge_delivery", "open=dead") == [world.refused_event, world.uncertain, world.dead]
     assert len(listed(boss, "bridge_delivery", "open=nonsense")) == Delivery.objects.count()
 
 
-def test_incidents_that_go_on_and_that_are_over(boss: Client, world: rows.World) -> None:
-    over = Incident.objects.create(cause="x", title="Over", closed_at=timezone.now())
+def test_incidents_that_go_on_and_that_are_over(boss: Client, world: factories.World) -> None:
+    over = factories.incident("x", "Over", closed_at=timezone.now())
     assert listed(boss, "bridge_incident", "open=1") == [world.incident]
     assert listed(boss, "bridge_incident", "open=0") == [over]
     assert len(listed(boss, "bridge_incident")) == 2
 
 
-def test_people_who_follow(boss: Client, world: rows.World) -> None:
-    follower = Contact.objects.create(account=world.app, external_id="oFAN", name="A fan", subscribed=True)
-    left = Contact.objects.create(account=world.app, external_id="oLEFT", name="Gone", subscribed=False)
+def test_people_who_follow(boss: Client, world: factories.World) -> None:
+    follower = factories.contact(world.app, "oFAN", name="A fan", subscribed=True)
+    left = factories.contact(world.app, "oLEFT", name="Gone", subscribed=False)
     assert listed(boss, "bridge_contact", "subscribed__exact=1") == [follower]
     assert listed(boss, "bridge_contact", "subscribed__exact=0") == [left]
     follows = ContactAdmin(Contact, admin.site).follows
@@ -114,7 +114,7 @@ def test_people_who_follow(boss: Client, world: rows.World) -> None:
     assert [follows(contact) for contact in (follower, left, unknown)] == ["yes", "no", "–"]
 
 
-def test_the_audit_log_by_what_who_and_action(boss: Client, admin_user: User, world: rows.World) -> None:
+def test_the_audit_log_by_what_who_and_action(boss: Client, admin_user: User, world: factories.World) -> None:
     LogEntry.objects.all().delete()
     boss.post(reverse("admin:bridge_conversation_rename", args=[world.group.pk]), {"title": "Sales"})
     audit.log_action("dismissed", [world.dead])
@@ -130,7 +130,9 @@ def test_the_audit_log_by_what_who_and_action(boss: Client, admin_user: User, wo
 
 
 @pytest.mark.parametrize("query", ["code=gone", "reason__exact=too_old"])
-def test_a_chosen_value_that_nothing_has_any_more_is_still_named(boss: Client, world: rows.World, query: str) -> None:
+def test_a_chosen_value_that_nothing_has_any_more_is_still_named(
+    boss: Client, world: factories.World, query: str
+) -> None:
     """Else the list would be narrowed by something that nobody sees."""
     changelist = boss.get(f"{reverse('admin:bridge_delivery_dead_letters')}?{query}").context["cl"]
     chosen = [
@@ -142,7 +144,7 @@ def test_a_chosen_value_that_nothing_has_any_more_is_still_named(boss: Client, w
     assert chosen == [{"code=gone": "gone"}.get(query, str(Reason.TOO_OLD.label))]
 
 
-def test_beside_a_search_every_reason_is_offered(boss: Client, world: rows.World) -> None:
+def test_beside_a_search_every_reason_is_offered(boss: Client, world: factories.World) -> None:
     changelist = boss.get(f"{reverse('admin:bridge_delivery_dead_letters')}?q=zhangsan").context["cl"]
     [spec] = [each for each in changelist.filter_specs if str(each.title) == "reason"]
     assert len(list(spec.choices(changelist))) == 1 + len(Reason)

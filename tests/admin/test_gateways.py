@@ -13,7 +13,7 @@ from bridge.admin.gateways import failure_text
 from openclaw.errors import Code, GatewayError
 from openclaw.models import Gateway
 from openclaw.stub import RunningStub
-from tests.admin import rows
+from tests.support import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,12 +42,12 @@ def test_a_gateway_is_added(boss: Client) -> None:
 
 
 def test_a_blank_token_keeps_the_stored_one_and_saving_revives(boss: Client) -> None:
-    gateway = rows.gateway(state=Health.STOPPED, state_code="bad_token", state_reason="no")
+    gateway = factories.connected_gateway(state=Health.STOPPED, state_code="bad_token", state_reason="no")
     boss.post(url("change", gateway.pk), {**NEW, "token": ""})
     gateway.refresh_from_db()
-    assert gateway.token == rows.CANARIES["gateway token"]
+    assert gateway.token == factories.CANARIES["gateway token"]
     assert (gateway.state, gateway.state_code) == (Health.NEW, "")
-    assert gateway.device_token == rows.CANARIES["device token"]
+    assert gateway.device_token == factories.CANARIES["device token"]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,9 @@ def test_what_is_wrong_is_said_at_the_field(boss: Client, field: str, value: str
 
 def test_test_finds_version_and_agents(boss: Client) -> None:
     with RunningStub() as stub:
-        gateway = rows.gateway(base_url=stub.base_url, token=stub.token, device_key="", agents=[], version="")
+        gateway = factories.connected_gateway(
+            base_url=stub.base_url, token=stub.token, device_key="", agents=[], version=""
+        )
         response = boss.post(url("test", gateway.pk))
     gateway.refresh_from_db()
     assert gateway.state == Health.OK
@@ -82,7 +84,7 @@ def test_test_finds_version_and_agents(boss: Client) -> None:
 
 def test_test_with_a_wrong_token_names_cause_and_cure(boss: Client) -> None:
     with RunningStub() as stub:
-        gateway = rows.gateway(base_url=stub.base_url, token="wrong", device_key="")
+        gateway = factories.connected_gateway(base_url=stub.base_url, token="wrong", device_key="")
         boss.post(url("test", gateway.pk))
     gateway.refresh_from_db()
     assert (gateway.state, gateway.state_code) == (Health.STOPPED, Code.BAD_TOKEN)
@@ -91,7 +93,7 @@ def test_test_with_a_wrong_token_names_cause_and_cure(boss: Client) -> None:
 
 
 def test_a_device_key_is_made_and_only_its_id_is_shown(boss: Client) -> None:
-    gateway = rows.gateway(device_key="")
+    gateway = factories.connected_gateway(device_key="")
     boss.post(url("make_key", gateway.pk))
     gateway.refresh_from_db()
     assert gateway.device_key.startswith("-----BEGIN PRIVATE KEY-----")
@@ -103,7 +105,7 @@ def test_a_device_key_is_made_and_only_its_id_is_shown(boss: Client) -> None:
 
 @pytest.mark.parametrize("name", ["test", "make_key", "switch"])
 def test_a_button_wants_the_right(staff: Callable[..., Client], name: str) -> None:
-    gateway = rows.gateway(device_key="")
+    gateway = factories.connected_gateway(device_key="")
     assert staff("openclaw.view_gateway").post(url(name, gateway.pk)).status_code == 403
     gateway.refresh_from_db()
     assert (gateway.enabled, gateway.device_key, gateway.state) == (True, "", Health.OK)
@@ -112,9 +114,9 @@ def test_a_button_wants_the_right(staff: Callable[..., Client], name: str) -> No
 def test_an_error_keeps_the_token_that_was_typed_and_shows_no_stored_one(boss: Client) -> None:
     page = boss.post(url("add"), {**NEW, "base_url": ""}).content.decode()
     assert 'value="a-token"' in page
-    gateway = rows.gateway()
+    gateway = factories.connected_gateway()
     page = boss.post(url("change", gateway.pk), {**NEW, "token": "", "base_url": ""}).content.decode()
-    assert rows.CANARIES["gateway token"] not in page
+    assert factories.CANARIES["gateway token"] not in page
 
 
 @pytest.mark.parametrize("address", ["", "ws://127.0.0.1:1", "nonsense", "http://"])
@@ -125,7 +127,7 @@ def test_a_wrong_address_has_one_message(boss: Client, address: str) -> None:
 
 
 def test_a_second_gateway_with_the_same_address_is_named(boss: Client) -> None:
-    first = rows.gateway("First")
+    first = factories.connected_gateway(name="First")
     page = boss.post(url("add"), NEW, follow=True).content.decode()
     assert f'Another gateway has the same address: <a href="{url("change", first.pk)}">First</a>' in page
 

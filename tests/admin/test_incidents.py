@@ -14,6 +14,7 @@ from django.utils import timezone
 from bridge.models import Incident
 from bridge.pipeline.inbound import receive, spool_drain
 from bridge.runtime.spool import journal
+from tests.support import factories
 from tests.support.factories import said
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from django.core.mail import EmailMessage
     from django.test import Client
-
-    from tests.admin import rows
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +39,7 @@ def press(client: Client) -> list[str]:
     return [str(message) for message in get_messages(answer.wsgi_request)]
 
 
-def test_pages_say_that_alerts_are_off(boss: Client, world: rows.World) -> None:
+def test_pages_say_that_alerts_are_off(boss: Client, world: factories.World) -> None:
     pages = [("index",), ("bridge_incident_changelist",), ("bridge_incident_change", world.incident.pk)]
     for name, *args in pages:
         shown = page(boss, name, *args)
@@ -57,7 +56,7 @@ def test_pages_name_the_channels_that_are_set(boss: Client, settings: object) ->
     assert "Send a test alert" in shown
 
 
-def test_staff_told_is_claimed_only_where_it_is_true(boss: Client, world: rows.World) -> None:
+def test_staff_told_is_claimed_only_where_it_is_true(boss: Client, world: factories.World) -> None:
     url = ("bridge_incident_change", world.incident.pk)
     assert re.search(r"alert sent</dt><dd>\s*no<", page(boss, *url))
     Incident.objects.update(notified_at=timezone.now())
@@ -83,10 +82,10 @@ CAUSES = (
 
 
 @pytest.mark.parametrize("cause", CAUSES)
-def test_an_incident_leads_on(boss: Client, world: rows.World, cause: str) -> None:
+def test_an_incident_leads_on(boss: Client, world: factories.World, cause: str) -> None:
     ids = {"app": world.app.pk, "gateway": world.gateway.pk, "webhook": world.webhook.pk}
     world.incident.delete()
-    incident = Incident.objects.create(cause=cause.format(**ids), title="It")
+    incident = factories.incident(cause.format(**ids), "It")
     shown = page(boss, "bridge_incident_change", incident.pk)
     assert incident.cause not in re.sub(r'(href|value|action)="[^"]*"', "", shown)
     links = [link.replace("&amp;", "&") for link in re.findall(r'class="b-button" href="([^"]+)"', shown)]
@@ -97,7 +96,7 @@ def test_an_incident_leads_on(boss: Client, world: rows.World, cause: str) -> No
 
 @pytest.mark.usefixtures("valkey")
 def test_callbacks_that_no_key_opens_are_counted_with_their_cure(
-    boss: Client, world: rows.World, settings: Any, tmp_path: Path
+    boss: Client, world: factories.World, settings: Any, tmp_path: Path
 ) -> None:
     settings.SPOOL_DIR, ours = str(tmp_path), settings.FIELD_KEYS
     journal.append([receive.row_of(world.app, said(text)) for text in ("one", "two")])

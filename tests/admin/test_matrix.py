@@ -18,9 +18,9 @@ from django.urls import URLResolver, reverse
 from django.utils import timezone
 from knox.models import AuthToken
 
-from accounts.models import ChannelAccount, Restriction
-from bridge.models import Route, WebhookEndpoint
-from tests.admin import rows
+from accounts.models import ChannelAccount
+from bridge.models import Contact, Route, WebhookEndpoint
+from tests.support import factories
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,8 +82,8 @@ def standard(model: str, at: str, see: str, write: str = NOBODY, add: str = NOBO
 CONFIGURATION = {
     **standard(
         "accounts_channelaccount", "{app}", VIEW, RULE, RULE, spare="{spare_account}", ask="?kind=wecom_app",
-        new={**rows.APP, "name": "Other", "agent_id": 7, "enabled": "on", "retention_days": 90},
-        changed={**rows.APP, "name": "Renamed", "retention_days": 90},
+        new={**factories.APP_FIELDS_WITH_SEATS, "name": "Other", "agent_id": 7, "enabled": "on", "retention_days": 90},
+        changed={**factories.APP_FIELDS_WITH_SEATS, "name": "Renamed", "retention_days": 90},
     ),
     "accounts_channelaccount_groups": Page(RULE, at="{app}"),
     "accounts_channelaccount_group": Page(RULE, at="{app} {app_group}"),
@@ -173,16 +173,16 @@ class Stage:
 
 
 @pytest.fixture
-def stage(world: rows.World) -> Stage:
+def stage(world: factories.World) -> Stage:
     ChannelAccount.objects.update(api_base_url="http://127.0.0.1:9")  # nobody listens there
-    spare = rows.account(name="Spare", external_id="spare", credentials={**rows.APP, "agent_id": 3})
+    spare = factories.account(
+        name="Spare", external_id="spare", credentials={**factories.APP_FIELDS_WITH_SEATS, "agent_id": 3}
+    )
     colleague = User.objects.create_user("colleague", is_staff=True)
     token, _secret = AuthToken.objects.create(colleague)
-    made = rows.Conversation.objects.create(account=world.app, peer_kind="group", peer_id="made")
-    mini = rows.mini_program()
-    Restriction.objects.create(
-        account=mini, capability="moderation", code="48001", until=timezone.now() + timedelta(days=1)
-    )
+    made = factories.conversation(world.app, "made", "group")
+    mini = factories.mini_with_a_token()
+    factories.restriction(mini, "moderation", code="48001", until=timezone.now() + timedelta(days=1))
     hook = WebhookEndpoint.objects.create(name="CRM", url="http://127.0.0.1:9/hook", events=["message.received"])
     kept = {name: row.pk for name, row in vars(world).items()}
     return Stage(
@@ -190,11 +190,11 @@ def stage(world: rows.World) -> Stage:
         | {
             "picture": world.picture.uuid,
             "spare_account": spare.pk,
-            "spare_gateway": rows.gateway("Spare").pk,
+            "spare_gateway": factories.connected_gateway(name="Spare").pk,
             "app_group": made.pk,
             "mini": mini.pk,
             "hook": hook.pk,
-            "contact": rows.Contact.objects.first().pk,
+            "contact": Contact.objects.first().pk,
             "colleague": colleague.pk,
             "spare_group": Group.objects.create(name="Spare").pk,
             "token": token.pk,
@@ -244,7 +244,7 @@ def test_a_role_opens_its_pages_and_no_other(stage: Stage, letter: str) -> None:
     assert opened == {name for name, page in TABLE.items() if letter and letter in page.open}
     assert everything() == before
     shown = b"".join(content for _answer, content in answers.values())
-    assert [name for name, secret in rows.CANARIES.items() if secret.encode() in shown] == []
+    assert [name for name, secret in factories.CANARIES.items() if secret.encode() in shown] == []
 
 
 @pytest.mark.parametrize("letter", ["", *ROLES], ids=["anonymous", *ROLES.values()])

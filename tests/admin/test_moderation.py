@@ -10,10 +10,8 @@ from auditlog.models import LogEntry
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import ReplyWindow
 from bridge.models import Conversation, Delivery, Reason, State
 from bridge.operations import dashboard
-from tests.admin import rows
 from tests.support import factories
 from tests.support.factories import row, state
 
@@ -27,21 +25,23 @@ WHY = "WeChat's content check calls this risky: crime (20006). Number of the che
 
 @pytest.fixture
 def person() -> Conversation:
-    account = rows.mini_program(moderation_scope="both")
-    return Conversation.objects.create(account=account, peer_kind="direct", peer_id="oUSER")
+    account = factories.mini_with_a_token(moderation_scope="both")
+    return factories.conversation(account, "oUSER")
 
 
 @pytest.fixture
 def held(person: Conversation) -> Delivery:
     """A question that the check objects to."""
-    return rows.delivery(rows.message(person, "去赌", "M1", sender="oUSER"), State.HELD, Reason.REVIEW, error=WHY)
+    return factories.delivery(
+        factories.message(person, "去赌", "M1", sender="oUSER"), State.HELD, Reason.REVIEW, error=WHY
+    )
 
 
 @pytest.fixture
 def waiting(person: Conversation) -> Delivery:
     """An answer for which there is no window."""
-    said = rows.message(person, "好的", "A1", direction="out", source="agent", sender="")
-    return rows.delivery(said, State.HELD, Reason.WINDOW)
+    said = factories.message(person, "好的", "A1", direction="out", source="agent", sender="")
+    return factories.delivery(said, State.HELD, Reason.WINDOW)
 
 
 def url(name: str, *args: Any) -> str:
@@ -132,19 +132,19 @@ def test_the_conversation_shows_its_window(
     boss: Client, person: Conversation, left: int, seconds: int, words: str
 ) -> None:
     until = timezone.now() + timedelta(seconds=seconds)
-    ReplyWindow.objects.create(account=person.account, peer_id="oUSER", left=left, until=until)
+    factories.reply_window(person.account, "oUSER", left=left, until=until)
     assert words in boss.get(reverse("admin:bridge_conversation_change", args=[person.pk])).content.decode()
 
 
-def test_without_windows_there_is_nothing_to_show(boss: Client, world: rows.World) -> None:
+def test_without_windows_there_is_nothing_to_show(boss: Client, world: factories.World) -> None:
     html = boss.get(reverse("admin:bridge_conversation_change", args=[world.person.pk])).content.decode()
     assert "Reply window" not in html
 
 
 def test_an_account_that_sends_no_messages_shows_no_window(boss: Client) -> None:
-    fan = Conversation.objects.create(account=factories.official(), peer_kind="direct", peer_id="oFAN")
+    fan = factories.conversation(factories.official(), "oFAN")
     window = {"peer_id": fan.peer_id, "left": 5, "until": timezone.now() + timedelta(days=2)}
-    ReplyWindow.objects.create(account=fan.account, **window)
+    factories.reply_window(fan.account, **window)
     address = reverse("admin:bridge_conversation_change", args=[fan.pk])
     assert "Reply window" in boss.get(address).content.decode()
     fan.account.credentials = {**fan.account.credentials, "answers": "passive"}

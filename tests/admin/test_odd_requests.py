@@ -14,7 +14,7 @@ from tests.admin.test_matrix import everything
 if TYPE_CHECKING:
     from django.test import Client
 
-    from tests.admin.rows import World
+    from tests.support.factories import World
 
 LONG = "9" * 5000
 

@@ -10,9 +10,8 @@ from auditlog.models import LogEntry
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.models import AccessToken, ChannelAccount, ReplyWindow, Restriction
+from accounts.models import AccessToken, ChannelAccount, Restriction
 from bridge.models import Contact, Conversation, Route
-from tests.admin import rows
 from tests.support import factories
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def url(name: str, *args: Any) -> str:
 
 @pytest.fixture
 def other() -> ChannelAccount:
-    return rows.account(name="Another", external_id="another")
+    return factories.account(name="Another", external_id="another")
 
 
 @pytest.fixture
@@ -46,9 +45,7 @@ def members(boss: Client, app: ChannelAccount, group: Conversation) -> tuple[str
 
 def test_the_groups_of_an_account_are_its_own(boss: Client, app: ChannelAccount, other: ChannelAccount) -> None:
     places = [(app, "group", "mine"), (app, "direct", "zhangsan"), (other, "group", "theirs")]
-    mine, person, theirs = (
-        Conversation.objects.create(account=account, peer_kind=kind, peer_id=peer) for account, kind, peer in places
-    )
+    mine, person, theirs = (factories.conversation(account, peer, kind) for account, kind, peer in places)
     assert list(boss.get(url("groups", app.pk)).context["rows"]) == [mine]
     for foreign in (theirs, person):
         assert boss.get(url("group", app.pk, foreign.pk)).status_code == 404
@@ -60,9 +57,9 @@ def test_the_groups_of_an_account_are_its_own(boss: Client, app: ChannelAccount,
 def test_the_members_of_a_group_have_the_names_that_its_account_knows(
     boss: Client, app: ChannelAccount, other: ChannelAccount, group: Conversation
 ) -> None:
-    Contact.objects.create(account=app, external_id="zhangsan", name="张三")
-    Contact.objects.create(account=other, external_id="zhangsan", name="Another's name")
-    Contact.objects.create(account=other, external_id="lisi", name="Another's name")
+    factories.contact(app, "zhangsan", name="张三")
+    factories.contact(other, "zhangsan", name="Another's name")
+    factories.contact(other, "lisi", name="Another's name")
     assert members(boss, app, group) == ("lisi", [("zhangsan", "张三"), ("lisi", "")])
 
 
@@ -87,7 +84,7 @@ def test_each_field_of_a_groups_form_changes_what_it_names(
 
 
 def test_a_token_is_shown_on_the_page_of_its_own_account(boss: Client, other: ChannelAccount) -> None:
-    mini, second = rows.mini_program(), rows.mini_program(name="Second", external_id="wx-second")
+    mini, second = factories.mini_with_a_token(), factories.mini_with_a_token(name="Second", external_id="wx-second")
     AccessToken.objects.filter(account=mini).update(generation=41, refreshed_at=timezone.now() - timedelta(hours=3))
     AccessToken.objects.filter(account=second).update(generation=42, expires_at=None)
     pages = {row: boss.get(url("change", row.pk)).content.decode() for row in (mini, second, other)}
@@ -101,12 +98,10 @@ def test_a_token_is_shown_on_the_page_of_its_own_account(boss: Client, other: Ch
 
 
 def test_a_restriction_is_shown_and_lifted_for_its_own_account(boss: Client) -> None:
-    mini, second = rows.mini_program(), rows.mini_program(name="Second", external_id="wx-second")
+    mini, second = factories.mini_with_a_token(), factories.mini_with_a_token(name="Second", external_id="wx-second")
     until = timezone.now() + timedelta(hours=5)
     for capability in ("typing", "user_info"):
-        Restriction.objects.create(
-            account=mini, capability=capability, code="48001", text=f"no {capability}", until=until
-        )
+        factories.restriction(mini, capability, code="48001", text=f"no {capability}", until=until)
     page = boss.get(url("change", mini.pk)).content.decode()
     assert [name in page for name in ("the typing indicator", "names of people")] == [True, True]
     assert "no typing" not in boss.get(url("change", second.pk)).content.decode()
@@ -117,29 +112,29 @@ def test_a_restriction_is_shown_and_lifted_for_its_own_account(boss: Client) -> 
 
 
 def test_a_window_is_that_of_the_conversations_own_account(boss: Client) -> None:
-    mini, second = rows.mini_program(), rows.mini_program(name="Second", external_id="wx-second")
+    mini, second = factories.mini_with_a_token(), factories.mini_with_a_token(name="Second", external_id="wx-second")
     until = timezone.now() + timedelta(hours=1)
     for account, left in ((second, 4), (mini, 3)):
-        ReplyWindow.objects.create(account=account, peer_id="oUSER", left=left, until=until)
-        ReplyWindow.objects.create(account=account, peer_id="oOTHER", left=1, until=until)
+        factories.reply_window(account, "oUSER", left=left, until=until)
+        factories.reply_window(account, "oOTHER", left=1, until=until)
     for account, left in ((second, 4), (mini, 3)):
-        person = Conversation.objects.create(account=account, peer_kind="direct", peer_id="oUSER")
+        person = factories.conversation(account, "oUSER")
         page = boss.get(reverse("admin:bridge_conversation_change", args=[person.pk])).content.decode()
         assert f"WeChat accepts {left} more messages." in page
 
 
 def test_a_contact_leads_to_a_conversation_with_that_person_alone(boss: Client, app: ChannelAccount) -> None:
     """A group may have the same id."""
-    contact = Contact.objects.create(account=app, external_id="twin", name="Twin")
+    contact = factories.contact(app, "twin", name="Twin")
     page = reverse("admin:bridge_contact_change", args=[contact.pk])
-    Conversation.objects.create(account=app, peer_kind="group", peer_id="twin")
+    factories.conversation(app, "twin", "group")
     assert "Open the conversation" not in boss.get(page).content.decode()
-    talk = Conversation.objects.create(account=app, peer_kind="direct", peer_id="twin")
+    talk = factories.conversation(app, "twin")
     assert reverse("admin:bridge_conversation_change", args=[talk.pk]) in boss.get(page).content.decode()
 
 
 def test_the_name_of_a_contact_is_all_that_is_written(boss: Client, app: ChannelAccount, other: ChannelAccount) -> None:
-    contact = Contact.objects.create(account=app, external_id="lisi", name="Li", subscribed=True)
+    contact = factories.contact(app, "lisi", name="Li", subscribed=True)
     form = {"name": "Li Si", "external_id": "wangwu", "account": other.pk, "follows": "no", "subscribed": ""}
     boss.post(reverse("admin:bridge_contact_change", args=[contact.pk]), form)
     found = Contact.objects.values_list("name", "external_id", "account", "subscribed")
@@ -150,11 +145,13 @@ def test_a_mapping_has_no_title_of_another_accounts_group(
     boss: Client, app: ChannelAccount, other: ChannelAccount
 ) -> None:
     bot = factories.bot()
-    mine = Route.objects.create(account=bot, peer_kind="group", peer_id="wrX", gateway=rows.gateway(), agent_id="main")
-    Conversation.objects.create(account=other, peer_kind="group", peer_id="wrX", title="Their name for it")
-    Conversation.objects.create(account=bot, peer_kind="direct", peer_id="wrX", title="A person")
+    mine = Route.objects.create(
+        account=bot, peer_kind="group", peer_id="wrX", gateway=factories.connected_gateway(), agent_id="main"
+    )
+    factories.conversation(other, "wrX", "group", title="Their name for it")
+    factories.conversation(bot, "wrX", title="A person")
     page = reverse("admin:bridge_route_change", args=[mine.pk])
     assert "Their name for it → main" not in boss.get(page).content.decode()
     assert "A person → main" not in boss.get(page).content.decode()
-    Conversation.objects.create(account=bot, peer_kind="group", peer_id="wrX", title="Our name for it")
+    factories.conversation(bot, "wrX", "group", title="Our name for it")
     assert "Our name for it → main" in boss.get(page).content.decode()

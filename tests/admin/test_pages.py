@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from accounts.health import Health
 from accounts.models import ChannelAccount
-from bridge.models import Conversation, Message
+from bridge.models import Message
 from openclaw.models import Gateway
-from tests.admin import rows
+from tests.support import factories
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -44,7 +44,7 @@ OTHER_PAGES = (
 EMPTY_PAGES = [*(f"{name}_changelist" for name in LISTS), *OTHER_PAGES]
 
 
-def object_pages(world: rows.World) -> dict[str, int]:
+def object_pages(world: factories.World) -> dict[str, int]:
     return {
         "accounts_channelaccount_change": world.app.pk,
         "accounts_channelaccount_history": world.app.pk,
@@ -73,7 +73,7 @@ def test_first_steps_name_the_callback_address_and_the_test(boss: Client, settin
     before = " ".join(first_steps(boss))
     assert "callback address for the platform" in before
     assert before.count("the button Test") == 2
-    account = rows.account()
+    account = factories.account()
     ChannelAccount.objects.update(state=Health.NEW)
     first, *_others = first_steps(boss)
     assert first == (
@@ -93,16 +93,20 @@ def test_a_page_without_rows(boss: Client, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EMPTY_PAGES)
-def test_a_list_costs_few_queries(boss: Client, world: rows.World, django_assert_max_num_queries, name: str) -> None:
+def test_a_list_costs_few_queries(
+    boss: Client, world: factories.World, django_assert_max_num_queries, name: str
+) -> None:
     for number in range(30):
-        said = rows.message(world.group, f"message {number}", f"KEY{number}", sender=f"user{number % 7}")
-        rows.delivery(said, "dead", "permanent")
+        said = factories.message(world.group, f"message {number}", f"KEY{number}", sender=f"user{number % 7}")
+        factories.delivery(said, "dead", "permanent")
     with django_assert_max_num_queries(16):
         assert boss.get(reverse(f"admin:{name}")).status_code == 200
 
 
 @pytest.mark.parametrize("number", range(11))
-def test_a_page_with_everything(boss: Client, world: rows.World, django_assert_max_num_queries, number: int) -> None:
+def test_a_page_with_everything(
+    boss: Client, world: factories.World, django_assert_max_num_queries, number: int
+) -> None:
     page, pk = list(object_pages(world).items())[number]
     with django_assert_max_num_queries(28):
         answer = boss.get(reverse(f"admin:{page}", args=[pk]))
@@ -123,21 +127,21 @@ def test_a_list_of_a_day(boss: Client, day: str, shown: list[str]) -> None:
     week, second = midnight - timedelta(days=6), timedelta(seconds=1)
     times = {"before": week - second, "first of the week": week, "early yesterday": midnight - timedelta(days=1)}
     times |= {"late yesterday": midnight - second, "now": timezone.now()}
-    person = Conversation.objects.create(account=rows.account(), peer_kind="direct", peer_id="zhangsan")
+    person = factories.conversation(factories.account(), "zhangsan")
     for text, at in times.items():
-        rows.delivery(rows.message(person, text, text, created_at=at), created_at=at)
+        factories.delivery(factories.message(person, text, text, created_at=at), created_at=at)
     listed = boss.get(reverse("admin:bridge_message_changelist"), {"day": day} if day else {}).context["cl"]
     assert [message.text for message in listed.result_list] == shown
     listed = boss.get(reverse("admin:bridge_delivery_changelist"), {"day": day} if day else {}).context["cl"]
     assert [delivery.message.text for delivery in listed.result_list] == shown
 
 
-def test_no_page_holds_a_secret(boss: Client, world: rows.World) -> None:
+def test_no_page_holds_a_secret(boss: Client, world: factories.World) -> None:
     pages = [boss.get(reverse(f"admin:{name}")) for name in EMPTY_PAGES]
     pages += [boss.get(reverse(f"admin:{name}", args=[pk])) for name, pk in object_pages(world).items()]
     pages.append(boss.get(reverse("admin:accounts_channelaccount_change", args=[world.bot.pk])))
     html = "".join(page.content.decode() for page in pages)
-    leaked = [name for name, secret in rows.CANARIES.items() if secret in html]
+    leaked = [name for name, secret in factories.CANARIES.items() if secret in html]
     assert leaked == []
     assert "PRIVATE KEY" not in html
 
@@ -145,7 +149,7 @@ def test_no_page_holds_a_secret(boss: Client, world: rows.World) -> None:
 # --- an account whose kind is gone --------------------------------------------------------------------------------------------
 
 
-def test_what_an_account_of_a_retired_kind_said_can_still_be_read(boss: Client, world: rows.World) -> None:
+def test_what_an_account_of_a_retired_kind_said_can_still_be_read(boss: Client, world: factories.World) -> None:
     """The page of a conversation says why nothing can be sent there, the page of a delivery why it cannot be replayed."""
     ChannelAccount.objects.update(kind="wecom_fax")
     pages = {page: boss.get(reverse(f"admin:{page}", args=[pk])) for page, pk in object_pages(world).items()}
@@ -157,7 +161,7 @@ def test_what_an_account_of_a_retired_kind_said_can_still_be_read(boss: Client, 
     assert "您的报表好了" in pages["bridge_delivery_change"].content.decode()
 
 
-def test_nothing_is_done_through_an_account_of_a_retired_kind(boss: Client, world: rows.World) -> None:
+def test_nothing_is_done_through_an_account_of_a_retired_kind(boss: Client, world: factories.World) -> None:
     ChannelAccount.objects.update(kind="wecom_fax")
     say = boss.post(reverse("admin:bridge_conversation_send", args=[world.person.pk]), {"text": "x"})
     assert (say.status_code, "no longer supported" in say.content.decode()) == (200, True)

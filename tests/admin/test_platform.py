@@ -11,11 +11,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts import capabilities
-from accounts.models import ChannelAccount, Restriction
 from bridge.models import Message
 from channels_wechat.contract.messages import Template
 from channels_wechat.simulator import RunningSimulator
-from tests.admin import rows
+from tests.support import factories
 from tests.support.factories import work_off
 
 if TYPE_CHECKING:
@@ -23,21 +22,23 @@ if TYPE_CHECKING:
 
     from django.test import Client
 
+    from accounts.models import ChannelAccount
+
 TEMPLATE = {"priTmplId": "T1", "title": "报名成功", "content": "会议:{{thing1.DATA}}\n时间：{{time2.DATA}}", "type": 2}
 
 
 @pytest.fixture
 def simulator() -> Iterator[RunningSimulator]:
     with RunningSimulator() as running:
-        keys = {"token": rows.MINI["token"], "aes_key": rows.AES_KEY}
-        running.client.mini(rows.MINI["app_id"], secret=rows.MINI["app_secret"], templates=[TEMPLATE], **keys)
-        running.client.person(rows.MINI["app_id"], "小明", "oUSER")
+        keys = {"token": factories.TOKEN, "aes_key": factories.KEY}
+        running.client.mini(factories.MINI, secret=factories.SECRET, templates=[TEMPLATE], **keys)
+        running.client.person(factories.MINI, "小明", "oUSER")
         yield running
 
 
 @pytest.fixture
 def account(simulator: RunningSimulator) -> ChannelAccount:
-    account = rows.mini_program(simulator.url)
+    account = factories.mini_with_a_token(simulator.url)
     account.token.delete()
     return account
 
@@ -55,12 +56,12 @@ def told(response: Any) -> list[str]:
 
 def test_the_check_is_offered_only_where_the_platform_has_one(boss: Client, account: ChannelAccount) -> None:
     assert 'name="moderation_scope"' in boss.get(url("change", account.pk)).content.decode()
-    other = rows.account()
+    other = factories.account()
     assert 'name="moderation_scope"' not in boss.get(url("change", other.pk)).content.decode()
 
 
 def test_the_check_is_chosen(boss: Client, account: ChannelAccount) -> None:
-    stored = {name: value for name, value in rows.MINI.items() if name in ("app_id", "mode")}
+    stored = {name: value for name, value in factories.MINI_FIELDS.items() if name in ("app_id", "mode")}
     fields = {"name": "Shop", "enabled": "on", "moderation_scope": "both", "api_base_url": account.api_base_url}
     boss.post(url("change", account.pk), {**fields, **stored})
     account.refresh_from_db()
@@ -117,7 +118,7 @@ def test_clearing_says_ten_times_a_month_before_it_does(
 
 
 def test_kinds_without_counters_have_no_such_page(boss: Client) -> None:
-    other = rows.account()
+    other = factories.account()
     for name in ("quotas", "reset_quotas"):
         assert boss.post(url(name, other.pk)).status_code == 404
     assert boss.get(url("templates", other.pk)).status_code == 404
@@ -129,7 +130,7 @@ def test_kinds_without_counters_have_no_such_page(boss: Client) -> None:
 
 def test_what_the_platform_refuses_is_shown_and_tried_again(boss: Client, account: ChannelAccount) -> None:
     until = timezone.now() + timedelta(hours=5)
-    Restriction.objects.create(account=account, capability="typing", code="48001", text="not granted", until=until)
+    factories.restriction(account, "typing", code="48001", text="not granted", until=until)
     assert not capabilities.allowed(account.pk, "typing")
     html = boss.get(url("change", account.pk)).content.decode()
     assert "not granted" in html
@@ -150,7 +151,7 @@ def test_the_lines_of_a_template() -> None:
 def test_a_subscribe_message_is_sent_from_its_template(
     boss: Client, account: ChannelAccount, simulator: RunningSimulator
 ) -> None:
-    simulator.client.accept(rows.MINI["app_id"], "oUSER", "T1")
+    simulator.client.accept(factories.MINI, "oUSER", "T1")
     page = boss.get(url("templates", account.pk)).content.decode()
     assert "报名成功" in page
     assert "?template=T1" in page

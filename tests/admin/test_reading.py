@@ -12,11 +12,11 @@ from django.urls import reverse
 from accounts.models import AccessToken, ChannelAccount
 from bridge.models import Attachment, Attempt, Delivery, Incident, Message
 from openclaw.models import Gateway
-from tests.admin import rows
 from tests.admin.test_pages import EMPTY_PAGES, object_pages
+from tests.support import factories
 
 if TYPE_CHECKING:
-    from tests.admin.rows import World
+    from tests.support.factories import World
 
 CANARY = "金丝雀 canary-in-the-text"
 
@@ -103,7 +103,7 @@ def test_an_incident_is_not_found_by_what_is_hidden_of_it(told: World) -> None:
 
 @pytest.mark.parametrize("name", ["message", "delivery"])
 def test_a_search_tells_nothing_of_the_text_but_finds_ids(world: World, name: str) -> None:
-    rows.delivery(rows.message(world.group, CANARY, "KEY-OF-IT"))
+    factories.delivery(factories.message(world.group, CANARY, "KEY-OF-IT"))
     page = reverse(f"admin:bridge_{name}_changelist")
     viewer, operator = somebody("Viewers"), somebody("Operators")
     counts = [

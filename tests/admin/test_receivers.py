@@ -9,9 +9,9 @@ from django.utils import timezone
 
 from bridge.models import Delivery, State, WebhookEndpoint
 from bridge.webhooks import events
-from tests.admin import rows
 from tests.admin.test_facts import column
 from tests.admin.test_sides import url
+from tests.support import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from django.test import Client
 
 
-def test_a_list_of_webhooks_says_whose_and_in_which_state(boss: Client, world: rows.World) -> None:
-    off = rows.webhook(name="Off", enabled=False, account=world.app)
-    gone = rows.webhook(name="Gone", enabled=False, disabled_reason="It answered 410 Gone.")
+def test_a_list_of_webhooks_says_whose_and_in_which_state(boss: Client, world: factories.World) -> None:
+    off = factories.endpoint_with_a_new_secret(name="Off", enabled=False, account=world.app)
+    gone = factories.endpoint_with_a_new_secret(name="Gone", enabled=False, disabled_reason="It answered 410 Gone.")
     assert column(boss, "bridge_webhookendpoint", "account_name") == {
         world.webhook.pk: "all accounts", off.pk: str(world.app), gone.pk: "all accounts",
     }  # fmt: skip
@@ -30,7 +30,7 @@ def test_a_list_of_webhooks_says_whose_and_in_which_state(boss: Client, world: r
     assert [page.count(f'<span class="b-badge b-{tone}">{word}</span>') for tone, word in tones.items()] == [1, 1, 1]
 
 
-def test_the_form_of_a_webhook_saves_each_of_its_fields(boss: Client, world: rows.World) -> None:
+def test_the_form_of_a_webhook_saves_each_of_its_fields(boss: Client, world: factories.World) -> None:
     form = {"name": "Desk", "events": ["account.state"], "account": world.app.pk, "url": ""}
     boss.post(url("bridge_webhookendpoint_change", world.webhook.pk), form)
     one = WebhookEndpoint.objects.get()
@@ -38,7 +38,7 @@ def test_the_form_of_a_webhook_saves_each_of_its_fields(boss: Client, world: row
     assert one.url == world.webhook.url
 
 
-def test_a_new_secret_is_shown_where_the_address_leads_elsewhere(boss: Client, world: rows.World) -> None:
+def test_a_new_secret_is_shown_where_the_address_leads_elsewhere(boss: Client, world: factories.World) -> None:
     form = {"name": "Desk", "enabled": "on", "events": ["account.state"], "account": ""}
     page = url("bridge_webhookendpoint_change", world.webhook.pk)
     shown = boss.post(page, {**form, "url": "https://elsewhere.example.com/in"})
@@ -49,7 +49,7 @@ def test_a_new_secret_is_shown_where_the_address_leads_elsewhere(boss: Client, w
 
 
 def test_a_page_of_a_webhook_counts_what_waits_and_lists_the_newest(
-    boss: Client, staff: Callable[..., Client], world: rows.World
+    boss: Client, staff: Callable[..., Client], world: factories.World
 ) -> None:
     made = [events.test(world.webhook).pk for _number in range(9)]
     Delivery.objects.filter(pk=made[0]).update(state=State.DELIVERED, finished_at=timezone.now())
@@ -61,21 +61,21 @@ def test_a_page_of_a_webhook_counts_what_waits_and_lists_the_newest(
     reader = staff("bridge.view_webhookendpoint")
     for client, reads in ((boss, True), (reader, False)):
         page = client.get(url("bridge_webhookendpoint_change", world.webhook.pk)).content.decode()
-        assert (f"#{world.told.pk}</a>" in page, "The webhook refuses this" in page) == (True, reads)
+        assert (f"#{world.refused_event.pk}</a>" in page, "The webhook refuses this" in page) == (True, reads)
         assert "wait to be sent" not in page
     WebhookEndpoint.objects.update(previous_until=timezone.now() - timedelta(seconds=1))
     page = boss.get(url("bridge_webhookendpoint_change", world.webhook.pk)).content.decode()
     assert "signs too until" not in page
 
 
-def test_a_rotation_stands_in_the_history(boss: Client, world: rows.World) -> None:
+def test_a_rotation_stands_in_the_history(boss: Client, world: factories.World) -> None:
     boss.post(url("bridge_webhookendpoint_rotate", world.webhook.pk), {"hours": "0"})
     history = boss.get(url("bridge_webhookendpoint_history", world.webhook.pk)).content.decode()
     assert "Secret rotated." in history
 
 
 def test_what_a_receiver_answers_is_said_of_its_oldest_event_to_who_may_read(
-    boss: Client, staff: Callable[..., Client], world: rows.World
+    boss: Client, staff: Callable[..., Client], world: factories.World
 ) -> None:
     first, second = events.test(world.webhook), events.test(world.webhook)
     Delivery.objects.filter(pk=second.pk).update(error="canary-answer")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from django.test import Client
 
-    from tests.admin.rows import World
+    from tests.support.factories import World
 
 
 @pytest.mark.parametrize("name", [*(f"{name}_changelist" for name in LISTS), "bridge_delivery_dead_letters"])

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from accounts.models import ChannelAccount
 from bridge.models import Conversation, Message, Route
-from tests.admin import rows
+from tests.support import factories
 from tests.support.factories import ROBOT_KEY, robot
 
 if TYPE_CHECKING:
@@ -52,12 +52,17 @@ def test_writing_opens_the_conversation_with_its_group(boss: Client) -> None:
 
 
 def test_no_mapping_is_offered_and_none_is_taken(boss: Client) -> None:
-    account, other = robot(), rows.account("wecom_aibot", "bot")
+    account, other = robot(), factories.account("wecom_aibot", name="bot")
     page = boss.get(reverse("admin:bridge_route_add")).content.decode()
     assert f'<option value="{other.pk}"' in page
     assert f'<option value="{account.pk}"' not in page
     for peer_kind in ("", "group"):
-        route = Route(account=account, peer_kind=peer_kind, gateway=rows.gateway(f"G{peer_kind}"), agent_id="main")
+        route = Route(
+            account=account,
+            peer_kind=peer_kind,
+            gateway=factories.connected_gateway(name=f"G{peer_kind}"),
+            agent_id="main",
+        )
         with pytest.raises(Exception, match="It receives messages from: nothing"):
             route.full_clean()
 
@@ -74,7 +79,7 @@ def test_a_script_need_not_name_its_group(boss: Client, peer: dict[str, str] | N
 
 
 def test_another_account_has_no_only_peer(boss: Client) -> None:
-    account = rows.account()
+    account = factories.account()
     assert boss.get(f"/api/v1/accounts/{account.pk}/").json()["only_peer"] is None
     body = {"account": account.pk, "content": {"text": "hallo"}}
     answer = boss.post("/api/v1/messages/", body, headers={"Idempotency-Key": "1"}, **JSON)

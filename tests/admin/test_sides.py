@@ -21,13 +21,12 @@ from channels_wechat.contract.sentences import SENTENCES
 from channels_wechat.simulator import RunningSimulator
 from openclaw.models import Gateway
 from openclaw.stub import RunningStub
-from tests.admin import rows
 from tests.admin.test_facts import column
 from tests.admin.test_words import words
 from tests.support import factories
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from django.test import Client
 
@@ -54,19 +53,6 @@ def deeds(row: Any) -> list[str]:
 # --- accounts -----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def simulator() -> Iterator[RunningSimulator]:
-    with RunningSimulator() as running:
-        fields = {"corpid": rows.APP["corp_id"], "secret": rows.APP["secret"], "name": "Acme", "members": None}
-        running.client.app(rows.APP["agent_id"], token=rows.APP["token"], aes_key=rows.AES_KEY, **fields)
-        yield running
-
-
-@pytest.fixture
-def app(simulator: RunningSimulator) -> ChannelAccount:
-    return rows.account(api_base_url=simulator.url)
-
-
 def test_what_a_test_found_is_noted_in_the_words_that_were_shown(boss: Client, app: ChannelAccount) -> None:
     shown = told(boss.post(url("accounts_channelaccount_test", app.pk)))
     assert {level for level, _text in shown} == {"success"}
@@ -74,7 +60,7 @@ def test_what_a_test_found_is_noted_in_the_words_that_were_shown(boss: Client, a
 
 
 def test_a_platform_that_is_not_there_makes_an_account_fail_and_does_not_stop_it(boss: Client) -> None:
-    account = rows.account(api_base_url=NOWHERE)
+    account = factories.account(api_base_url=NOWHERE)
     assert told(boss.post(url("accounts_channelaccount_test", account.pk)))[0][0] == "error"
     account.refresh_from_db()
     assert (account.state, bool(account.next_try_at)) == (Health.FAILING, True)
@@ -95,13 +81,13 @@ def test_a_refusal_that_passes_is_no_state_of_the_account(
 def test_refreshing_a_token_tries_a_refused_secret_again(
     boss: Client, app: ChannelAccount, simulator: RunningSimulator
 ) -> None:
-    app.credentials = {**rows.APP, "secret": "wrong"}
+    app.credentials = {**factories.APP_FIELDS_WITH_SEATS, "secret": "wrong"}
     app.save(update_fields=["credentials"])
     [(level, refused)] = told(boss.post(url("accounts_channelaccount_refresh_token", app.pk)))
     assert (level, "40001" in refused) == ("error", True)
     ChannelAccount.objects.filter(pk=app.pk).update(state=Health.STOPPED, state_reason="refused")
     app.refresh_from_db()
-    app.credentials = rows.APP
+    app.credentials = factories.APP_FIELDS_WITH_SEATS
     app.save(update_fields=["credentials"])
     assert told(boss.post(url("accounts_channelaccount_refresh_token", app.pk)))[-1] == (
         "success",
@@ -113,7 +99,8 @@ def test_refreshing_a_token_tries_a_refused_secret_again(
 
 
 @pytest.mark.parametrize(
-    ("name", "made"), [("accounts_channelaccount", rows.account), ("openclaw_gateway", rows.gateway)]
+    ("name", "made"),
+    [("accounts_channelaccount", factories.account), ("openclaw_gateway", factories.connected_gateway)],
 )
 def test_what_is_switched_on_again_is_tried_again(boss: Client, name: str, made: Callable[..., Any]) -> None:
     row = made(state=Health.STOPPED, state_reason="refused", enabled=False)
@@ -130,13 +117,13 @@ def test_what_is_switched_on_again_is_tried_again(boss: Client, name: str, made:
 @pytest.mark.parametrize(
     ("name", "made", "query"),
     [
-        ("accounts_channelaccount", rows.account, "?kind=wecom_app"),
-        ("openclaw_gateway", rows.gateway, ""),
+        ("accounts_channelaccount", factories.account, "?kind=wecom_app"),
+        ("openclaw_gateway", factories.connected_gateway, ""),
     ],
 )
 def test_after_adding_the_next_step_is_said(boss: Client, name: str, made: Callable[..., Any], query: str) -> None:
     new = {
-        "accounts_channelaccount": {**rows.APP, "name": "New", "enabled": "on", "retention_days": 90},
+        "accounts_channelaccount": {**factories.APP_FIELDS_WITH_SEATS, "name": "New", "enabled": "on", "retention_days": 90},
         "openclaw_gateway": {
             "name": "Home", "base_url": NOWHERE, "transport": "ws", "timeout_seconds": 60, "max_in_flight": 2,
         },
@@ -147,7 +134,7 @@ def test_after_adding_the_next_step_is_said(boss: Client, name: str, made: Calla
 
 
 def test_refused_callbacks_with_one_cause_are_counted_together(boss: Client) -> None:
-    account = rows.account()
+    account = factories.account()
     for code, count in (("length", 1), ("padding", 2), ("signature", 1)):
         for _time in range(count):
             factories.note_callback(account, code, refused=True)
@@ -158,7 +145,11 @@ def test_refused_callbacks_with_one_cause_are_counted_together(boss: Client) -> 
 
 def test_only_what_a_kind_can_do_is_offered(boss: Client, staff: Callable[..., Client]) -> None:
     """Button → kinds that have it."""
-    made = {"app": rows.account(), "bot": rows.account("wecom_aibot", "bot"), "mini": rows.mini_program()}
+    made = {
+        "app": factories.account(),
+        "bot": factories.account("wecom_aibot", name="bot"),
+        "mini": factories.mini_with_a_token(),
+    }
     pages = {
         kind: boss.get(url("accounts_channelaccount_change", row.pk)).content.decode() for kind, row in made.items()
     }
@@ -198,7 +189,7 @@ def test_a_limit_says_for_whom_it_counts(boss: Client, app: ChannelAccount) -> N
     assert shown.count("counted for each group") == scopes.count("group")
 
 
-def test_a_reason_is_hidden_only_where_there_is_one(staff: Callable[..., Client], world: rows.World) -> None:
+def test_a_reason_is_hidden_only_where_there_is_one(staff: Callable[..., Client], world: factories.World) -> None:
     client = staff("accounts.view_channelaccount", "openclaw.view_gateway")
     assert column(client, "accounts_channelaccount", "hidden_reason") == {
         world.app.pk: "hidden: you may not read messages",
@@ -211,7 +202,7 @@ def test_a_reason_is_hidden_only_where_there_is_one(staff: Callable[..., Client]
 
 
 def test_a_gateway_that_is_not_there_fails_and_is_tried_again(boss: Client) -> None:
-    gateway = rows.gateway(base_url=NOWHERE, device_key="")
+    gateway = factories.connected_gateway(base_url=NOWHERE, device_key="")
     boss.post(url("openclaw_gateway_test", gateway.pk))
     gateway.refresh_from_db()
     assert (gateway.state, gateway.state_code) == (Health.FAILING, "unreachable")
@@ -219,7 +210,7 @@ def test_a_gateway_that_is_not_there_fails_and_is_tried_again(boss: Client) -> N
 
 
 def test_a_gateway_that_waits_for_approval_names_the_command(boss: Client) -> None:
-    gateway = rows.gateway(base_url=NOWHERE)
+    gateway = factories.connected_gateway(base_url=NOWHERE)
     waits, anyway = "The gateway waits for approval. Run on its host:", "To approve it, run on the gateway's host:"
     for code, sentence in (
         ("pairing_required", waits),
@@ -241,7 +232,9 @@ def test_a_gateway_that_waits_for_approval_names_the_command(boss: Client) -> No
 
 
 def test_a_new_key_lets_a_stopped_gateway_try_again(boss: Client) -> None:
-    gateway = rows.gateway(state=Health.STOPPED, state_code="pairing_required", state_reason="not approved")
+    gateway = factories.connected_gateway(
+        state=Health.STOPPED, state_code="pairing_required", state_reason="not approved"
+    )
     before = gateway.device_key
     boss.post(url("openclaw_gateway_make_key", gateway.pk))
     gateway.refresh_from_db()
@@ -251,14 +244,14 @@ def test_a_new_key_lets_a_stopped_gateway_try_again(boss: Client) -> None:
 
 @pytest.mark.parametrize(("seconds", "connected"), [(60, True), (-1, False)])
 def test_a_connection_whose_lease_is_over_is_none(
-    boss: Client, world: rows.World, seconds: int, connected: bool
+    boss: Client, world: factories.World, seconds: int, connected: bool
 ) -> None:
     Gateway.objects.update(owner="vm:42:cafe", owner_until=timezone.now() + timedelta(seconds=seconds))
     shown = words(boss, "openclaw_gateway_change", world.gateway.pk)
     assert ("Connected (connector vm, process 42)." in shown, "Not connected" in shown) == (connected, not connected)
 
 
-def test_a_gateway_is_not_its_own_double(boss: Client, world: rows.World) -> None:
+def test_a_gateway_is_not_its_own_double(boss: Client, world: factories.World) -> None:
     new = {
         "name": "Other",
         "base_url": world.gateway.base_url,
@@ -271,8 +264,8 @@ def test_a_gateway_is_not_its_own_double(boss: Client, world: rows.World) -> Non
     assert Gateway.objects.get().name == "Other"
 
 
-def test_a_gateway_that_was_used_is_not_deleted(boss: Client, world: rows.World) -> None:
-    spare = rows.gateway("Spare")
+def test_a_gateway_that_was_used_is_not_deleted(boss: Client, world: factories.World) -> None:
+    spare = factories.connected_gateway(name="Spare")
     Route.objects.all().delete()
     statuses = [
         boss.post(url("openclaw_gateway_delete", row.pk), {"post": "yes"}).status_code for row in (world.gateway, spare)
@@ -282,14 +275,14 @@ def test_a_gateway_that_was_used_is_not_deleted(boss: Client, world: rows.World)
 
 
 def test_agents_are_counted_where_the_gateway_told_them(boss: Client) -> None:
-    known, silent = rows.gateway(), rows.gateway("Silent", agents=[])
+    known, silent = factories.connected_gateway(), factories.connected_gateway(name="Silent", agents=[])
     assert column(boss, "openclaw_gateway", "agent_count") == {known.pk: "2", silent.pk: "–"}
 
 
 # --- mappings -----------------------------------------------------------------------------------------------------------------
 
 
-def test_a_mapping_of_many_says_of_whom(boss: Client, world: rows.World) -> None:
+def test_a_mapping_of_many_says_of_whom(boss: Client, world: factories.World) -> None:
     Route.objects.all().delete()
     where = {"account": world.bot, "gateway": world.gateway, "agent_id": "main"}
     made = [Route.objects.create(peer_kind=kind, **where) for kind in ("", "group", "direct")]
@@ -308,10 +301,10 @@ def test_a_mapping_of_many_says_of_whom(boss: Client, world: rows.World) -> None
     ],
 )
 def test_only_what_had_no_mapping_is_offered_to_who_may_replay(
-    staff: Callable[..., Client], world: rows.World, state: str, reason: str, right: bool, offered: bool
+    staff: Callable[..., Client], world: factories.World, state: str, reason: str, right: bool, offered: bool
 ) -> None:
     Delivery.objects.filter(state=State.SKIPPED).delete()
-    rows.delivery(rows.message(world.group, "hello?", "UNMAPPED"), state, reason)
+    factories.delivery(factories.message(world.group, "hello?", "UNMAPPED"), state, reason)
     client = staff("bridge.view_route", "bridge.change_route", *(["bridge.replay_delivery"] if right else []))
     form = {
         "account": world.bot.pk, "peer_kind": "group", "peer_id": "wrGROUP", "gateway": world.gateway.pk,
@@ -321,7 +314,7 @@ def test_only_what_had_no_mapping_is_offered_to_who_may_replay(
     assert [("can now be replayed" in text) for _level, text in said if "unanswered" in text] == [True] * offered
 
 
-def test_chats_are_offered_by_what_they_are_called(boss: Client, world: rows.World) -> None:
+def test_chats_are_offered_by_what_they_are_called(boss: Client, world: factories.World) -> None:
     page = boss.get(url("bridge_route_add")).content.decode()
     assert f'<option value="wrGROUP">{world.group.title}, {world.bot}</option>' in page
     assert f'<option value="zhangsan">张三, {world.app}</option>' in page
@@ -336,7 +329,7 @@ def test_chats_are_offered_by_what_they_are_called(boss: Client, world: rows.Wor
     ],
 )
 def test_the_box_asks_with_everything_that_was_given(
-    boss: Client, world: rows.World, asked: dict[str, str], answer: str
+    boss: Client, world: factories.World, asked: dict[str, str], answer: str
 ) -> None:
     Route.objects.update(trigger="mention", allowed_senders="zhangsan")
     peer = {"account": str(world.bot.pk), "peer_kind": "group", "peer_id": "wrGROUP", "text": "hi"}
@@ -346,7 +339,7 @@ def test_the_box_asks_with_everything_that_was_given(
 
 
 def test_the_box_offers_a_mapping_to_who_may_add_one(
-    boss: Client, staff: Callable[..., Client], world: rows.World
+    boss: Client, staff: Callable[..., Client], world: factories.World
 ) -> None:
     peer = {"account": str(world.bot.pk), "peer_kind": "group", "peer_id": "wrOTHER"}
     assert "Map this group" in words(boss, "bridge_route_explain", **peer)
@@ -360,9 +353,14 @@ def test_a_subscribe_message_goes_to_whom_and_opens_what_was_typed(boss: Client)
     template = {"priTmplId": "T1", "title": "报名", "content": "会议:{{thing1.DATA}}", "type": 2}
     second = {"priTmplId": "T2", "title": "取消", "content": "会议:{{thing1.DATA}}", "type": 2}
     with RunningSimulator() as running:
-        keys = {"token": rows.MINI["token"], "aes_key": rows.AES_KEY}
-        running.client.mini(rows.MINI["app_id"], secret=rows.MINI["app_secret"], templates=[template, second], **keys)
-        mini = rows.mini_program(running.url)
+        keys = {"token": factories.TOKEN, "aes_key": factories.KEY}
+        running.client.mini(
+            factories.MINI,
+            secret=factories.SECRET,
+            templates=[template, second],
+            **keys,
+        )
+        mini = factories.mini_with_a_token(running.url)
         mini.token.delete()
         address = url("accounts_channelaccount_templates", mini.pk) + "?template=T2"
         form = {"peer_id": " oUSER ", "page": "pages/index?id=1", "line_thing1": "周会"}

@@ -9,7 +9,7 @@ import pytest
 from django.db.models.signals import post_save
 from django.urls import reverse
 
-from tests.admin import rows
+from tests.support import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from django.test import Client
 
 SWITCHED: dict[str, Callable[[], object]] = {
-    "accounts_channelaccount": rows.account,
-    "openclaw_gateway": rows.gateway,
-    "bridge_webhookendpoint": rows.webhook,
+    "accounts_channelaccount": factories.account,
+    "openclaw_gateway": factories.connected_gateway,
+    "bridge_webhookendpoint": factories.endpoint_with_a_new_secret,
 }
 
 

@@ -10,7 +10,7 @@ from django.urls import reverse
 if TYPE_CHECKING:
     from django.test import Client
 
-    from tests.admin.rows import World
+    from tests.support.factories import World
 
 
 def crumbs(client: Client, address: str) -> list[str]:

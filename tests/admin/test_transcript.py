@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from bridge.admin.conversations import transcript
 from bridge.models import Attachment, Conversation, Delivery, Reason, Route, State
-from tests.admin import rows
+from tests.support import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,25 +33,25 @@ def stamps(conversation: Conversation) -> dict[str, str]:
     return {one.message.idempotency_key: one.stamp for one in transcript.read_page(conversation).bubbles}
 
 
-CHANGES: dict[str, tuple[str, Callable[[rows.World], Any]]] = {
+CHANGES: dict[str, tuple[str, Callable[[factories.World], Any]]] = {
     "the state": ("MSG3", lambda world: Delivery.objects.filter(state="pending").update(state="held", reason="review")),
     "the reason": ("MSG2", lambda _w: Delivery.objects.filter(state="skipped").update(reason=Reason.PAUSED)),
     "a recall": (
         "ANSWER1",
         lambda world: Delivery.objects.filter(pk=world.delivered.pk).update(recalled_at=timezone.now()),
     ),
-    "another part": ("ANSWER1", lambda world: rows.delivery(world.answer, part=1)),
+    "another part": ("ANSWER1", lambda world: factories.delivery(world.answer, part=1)),
     "a picture": ("MSG1", lambda world: Attachment.objects.filter(pk=world.picture.pk).update(state="failed")),
     "a file": ("MSG1", lambda _w: Attachment.objects.filter(name="lost.pdf").update(state="pending")),
     "a judgment": (
         "ANSWER1",
-        lambda world: rows.message(world.group, "accurate", "EVENT9", kind="event", reply_to=world.answer),
+        lambda world: factories.message(world.group, "accurate", "EVENT9", kind="event", reply_to=world.answer),
     ),
 }
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_a_bubble_is_replaced_where_it_looks_different_and_no_other(world: rows.World, what: str) -> None:
+def test_a_bubble_is_replaced_where_it_looks_different_and_no_other(world: factories.World, what: str) -> None:
     key, change = CHANGES[what]
     before = stamps(world.group)
     change(world)
@@ -63,14 +63,14 @@ STATES = [State.DEAD, State.UNCERTAIN, State.HELD, State.SENDING, State.PENDING,
 
 
 @pytest.mark.parametrize("number", range(len(STATES) - 1))
-def test_of_several_parts_the_worst_is_marked(world: rows.World, number: int) -> None:
+def test_of_several_parts_the_worst_is_marked(world: factories.World, number: int) -> None:
     worse, better = STATES[number : number + 2]
-    said = rows.message(world.person, "in parts", "PARTS", direction="out", source="agent")
+    said = factories.message(world.person, "in parts", "PARTS", direction="out", source="agent")
     until = timezone.now()
     for part, state in enumerate((better, worse, State.DELIVERED)):
         lease = {"lease_until": until} if state == State.SENDING else {}
         reason = "" if state in (State.DELIVERED, State.SENDING, State.PENDING) else Reason.REVIEW
-        rows.delivery(said, state, reason, part=part, **lease)
+        factories.delivery(said, state, reason, part=part, **lease)
     marked = transcript.read_page(world.person).bubbles[-1].worst_delivery
     assert marked
     assert (marked.state, marked.part) == (worse, 1)
@@ -78,27 +78,27 @@ def test_of_several_parts_the_worst_is_marked(world: rows.World, number: int) ->
 
 @pytest.mark.parametrize(("more", "older"), [(-1, False), (0, False), (1, True)])
 def test_older_messages_are_offered_where_there_are_some(
-    boss: Client, world: rows.World, more: int, older: bool
+    boss: Client, world: factories.World, more: int, older: bool
 ) -> None:
-    talk = Conversation.objects.create(account=world.app, peer_kind="direct", peer_id="lisi")
+    talk = factories.conversation(world.app, "lisi")
     for number in range(transcript.PAGE + more):
-        rows.message(talk, f"number {number}", f"N{number}")
+        factories.message(talk, f"number {number}", f"N{number}")
     read = transcript.read_page(talk)
     first = read.bubbles[0].message.pk
     assert read.older == (first if older else None)
     assert (f"?before={first}" in page(boss, talk)) == older
 
 
-def test_a_page_of_older_messages_takes_no_new_one(boss: Client, world: rows.World) -> None:
+def test_a_page_of_older_messages_takes_no_new_one(boss: Client, world: factories.World) -> None:
     say = f'action="{reverse("admin:bridge_conversation_send", args=[world.person.pk])}"'
     assert say in page(boss, world.person)
     assert say not in page(boss, world.person, before=world.uncertain.message_id)
     assert "Back to the newest" in page(boss, world.person, before=world.uncertain.message_id)
 
 
-def test_a_reader_is_offered_nothing_to_press(staff: Callable[..., Client], world: rows.World) -> None:
+def test_a_reader_is_offered_nothing_to_press(staff: Callable[..., Client], world: factories.World) -> None:
     Conversation.objects.filter(pk=world.group.pk).update(mode="paused")
-    rows.delivery(rows.message(world.group, "?", "LATER"), State.SKIPPED, Reason.PAUSED)
+    factories.delivery(factories.message(world.group, "?", "LATER"), State.SKIPPED, Reason.PAUSED)
     shown = page(staff(*READER), world.group)
     assert "本周的数据怎么样" in shown
     buttons = ("send", "rename", "mode", "new_session")
@@ -109,16 +109,16 @@ def test_a_reader_is_offered_nothing_to_press(staff: Callable[..., Client], worl
 
 
 def test_who_may_pause_and_not_replay_reads_what_came_meanwhile_and_no_more(
-    staff: Callable[..., Client], world: rows.World
+    staff: Callable[..., Client], world: factories.World
 ) -> None:
-    rows.delivery(rows.message(world.group, "?", "LATER"), State.SKIPPED, Reason.PAUSED)
+    factories.delivery(factories.message(world.group, "?", "LATER"), State.SKIPPED, Reason.PAUSED)
     shown = page(staff(*READER, "bridge.pause_conversation"), world.group)
     assert "1 message was stored, and no agent was asked." in shown
     assert reverse("admin:bridge_delivery_confirm") not in shown
 
 
 @pytest.mark.parametrize("missing", READER)
-def test_a_transcript_takes_each_right(staff: Callable[..., Client], world: rows.World, missing: str) -> None:
+def test_a_transcript_takes_each_right(staff: Callable[..., Client], world: factories.World, missing: str) -> None:
     client = staff(*(right for right in READER if right != missing))
     assert client.get(reverse("admin:bridge_conversation_transcript", args=[world.group.pk])).status_code == 403
     assert "本周的数据怎么样" not in page(client, world.group)
@@ -133,7 +133,7 @@ def test_a_transcript_takes_each_right(staff: Callable[..., Client], world: rows
     ],
 )
 def test_who_answers_can_be_changed_to_the_other_two(
-    boss: Client, world: rows.World, mode: str, offered: set[str]
+    boss: Client, world: factories.World, mode: str, offered: set[str]
 ) -> None:
     Conversation.objects.filter(pk=world.group.pk).update(mode=mode)
     shown = page(boss, world.group)
@@ -142,14 +142,16 @@ def test_who_answers_can_be_changed_to_the_other_two(
 
 
 @pytest.mark.parametrize("mode", ["paused", "human"])
-def test_what_came_meanwhile_is_told_when_the_agent_answers_again(boss: Client, world: rows.World, mode: str) -> None:
-    rows.delivery(rows.message(world.group, "?", "LATER"), State.SKIPPED, Reason.PAUSED)
+def test_what_came_meanwhile_is_told_when_the_agent_answers_again(
+    boss: Client, world: factories.World, mode: str
+) -> None:
+    factories.delivery(factories.message(world.group, "?", "LATER"), State.SKIPPED, Reason.PAUSED)
     address = reverse("admin:bridge_conversation_mode", args=[world.group.pk])
     assert "received meanwhile" not in boss.post(address, {"mode": mode}, follow=True).content.decode()
     assert "1 message was received meanwhile" in boss.post(address, {"mode": "bot"}, follow=True).content.decode()
 
 
-def test_the_page_names_the_agent_and_offers_a_mapping_of_its_own(boss: Client, world: rows.World) -> None:
+def test_the_page_names_the_agent_and_offers_a_mapping_of_its_own(boss: Client, world: factories.World) -> None:
     shown = page(boss, world.group)
     assert ("Map this group" in shown, "The mapping is disabled." in shown) == (False, False)
     Route.objects.update(enabled=False)
@@ -161,35 +163,35 @@ def test_the_page_names_the_agent_and_offers_a_mapping_of_its_own(boss: Client, 
     assert "Map this person" in page(boss, world.person)
 
 
-def test_failures_are_named_beside_the_transcript_and_in_the_list(boss: Client, world: rows.World) -> None:
-    rows.delivery(rows.message(world.person, "x", "OUT3", direction="out"), State.DEAD, Reason.PERMANENT)
+def test_failures_are_named_beside_the_transcript_and_in_the_list(boss: Client, world: factories.World) -> None:
+    factories.delivery(factories.message(world.person, "x", "OUT3", direction="out"), State.DEAD, Reason.PERMANENT)
     until = timezone.now()
-    rows.delivery(rows.message(world.person, "x", "OUT4", direction="out"), State.SENDING, lease_until=until)
+    factories.delivery(factories.message(world.person, "x", "OUT4", direction="out"), State.SENDING, lease_until=until)
     listed = boss.get(reverse("admin:bridge_conversation_changelist")).content.decode()
     for shown in (page(boss, world.person), listed):
         badges = ("bad", "2 failed"), ("warn", "1 uncertain"), ("info", "1 waiting")
         assert [f'<span class="b-badge b-{tone}">{words}</span>' in shown for tone, words in badges] == [True] * 3
 
 
-def test_a_question_is_quoted_in_a_group_only(boss: Client, world: rows.World) -> None:
+def test_a_question_is_quoted_in_a_group_only(boss: Client, world: factories.World) -> None:
     """Between two people it stands just above."""
-    question = rows.message(world.person, "what was asked", "ASKED")
-    rows.message(world.person, "the answer", "SAID", direction="out", source="agent", reply_to=question)
+    question = factories.message(world.person, "what was asked", "ASKED")
+    factories.message(world.person, "the answer", "SAID", direction="out", source="agent", reply_to=question)
     assert "b-quote" in page(boss, world.group)
     assert "b-quote" not in page(boss, world.person)
 
 
 @pytest.mark.parametrize(("text", "mark"), [("accurate", "👍"), ("inaccurate: too long", "👎"), ("cancelled", "💬")])
-def test_a_judgment_has_its_sign(boss: Client, world: rows.World, text: str, mark: str) -> None:
-    rows.message(world.group, text, "EVENT9", kind="event", reply_to=world.answer)
+def test_a_judgment_has_its_sign(boss: Client, world: factories.World, text: str, mark: str) -> None:
+    factories.message(world.group, text, "EVENT9", kind="event", reply_to=world.answer)
     shown = page(boss, world.group).partition('class="b-feedback"')[2]
     assert f"{mark} 张三: {text}" in shown
 
 
-def test_a_bubble_says_what_becomes_of_its_message(boss: Client, world: rows.World) -> None:
-    new = rows.message(world.group, "just now", "NEW", routed_at=None)
-    said = rows.message(world.group, "by nobody", "NOBODY", direction="out", source="bridge", sender="")
-    rows.delivery(world.answer, part=1)
+def test_a_bubble_says_what_becomes_of_its_message(boss: Client, world: factories.World) -> None:
+    new = factories.message(world.group, "just now", "NEW", routed_at=None)
+    said = factories.message(world.group, "by nobody", "NOBODY", direction="out", source="bridge", sender="")
+    factories.delivery(world.answer, part=1)
     shown = page(boss, world.group)
     assert "being routed" in bubble(shown, new)
     assert "being routed" not in bubble(shown, said)
@@ -197,14 +199,14 @@ def test_a_bubble_says_what_becomes_of_its_message(boss: Client, world: rows.Wor
     assert "part" not in bubble(shown, world.question)
 
 
-def test_a_picture_that_is_not_stored_is_a_line(world: rows.World) -> None:
-    rows.attachment(world.question, 3, "image", "lost.png", "image/png")
+def test_a_picture_that_is_not_stored_is_a_line(world: factories.World) -> None:
+    factories.attachment(world.question, position=3, kind="image", name="lost.png", mime="image/png")
     read = transcript.read_page(world.group).bubbles[0]
     assert [item.name for item in read.pictures] == ["chart.png"]
     assert [item.name for item in read.files] == ["报表.html", "lost.pdf", "lost.png"]
 
 
-def test_a_title_that_staff_gave_goes_before_the_name(boss: Client, world: rows.World) -> None:
+def test_a_title_that_staff_gave_goes_before_the_name(boss: Client, world: factories.World) -> None:
     listed = reverse("admin:bridge_conversation_changelist")
     assert ">张三</a>" in boss.get(listed).content.decode()
     Conversation.objects.filter(pk=world.person.pk).update(title="Mr Zhang of Acme")
@@ -212,7 +214,7 @@ def test_a_title_that_staff_gave_goes_before_the_name(boss: Client, world: rows.
     assert (">张三</a>" in shown, ">Mr Zhang of Acme</a>" in shown) == (False, True)
 
 
-def test_what_staff_do_stands_in_the_history(boss: Client, world: rows.World) -> None:
+def test_what_staff_do_stands_in_the_history(boss: Client, world: factories.World) -> None:
     world.app.revive()
     for name, data in (
         ("send", {"text": "hello"}), ("rename", {"title": "New"}), ("mode", {"mode": "human"}), ("new_session", {}),
@@ -223,14 +225,14 @@ def test_what_staff_do_stands_in_the_history(boss: Client, world: rows.World) ->
     assert [words for words in told if words not in history] == []
 
 
-def test_files_are_chosen_and_not_typed(boss: Client, world: rows.World) -> None:
+def test_files_are_chosen_and_not_typed(boss: Client, world: factories.World) -> None:
     kinds = boss.get(reverse("admin:bridge_conversation_change", args=[world.person.pk])).context["form"]["kind"]
     offered = [kind for kind, _label in kinds.field.choices]
     assert {"", "textcard"} <= set(offered)
     assert {"image", "voice", "video", "file"} & set(offered) == set()
 
 
-def test_what_was_dealt_with_is_no_mark_any_more(boss: Client, world: rows.World) -> None:
+def test_what_was_dealt_with_is_no_mark_any_more(boss: Client, world: factories.World) -> None:
     Delivery.objects.filter(pk__in=[world.dead.pk, world.uncertain.pk]).update(dismissed_at=timezone.now())
     shown = boss.get(reverse("admin:bridge_conversation_changelist")).context["cl"].result_list
     assert {row.pk: row.open_work for row in shown}[world.person.pk] == {"waiting": 0, "dead": 0, "uncertain": 0}

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from bridge.models import Delivery, Event, WebhookEndpoint
 from bridge.webhooks import events
-from tests.admin import rows
+from tests.support import factories
 from tests.support.factories import endpoint
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def test_the_secret_is_shown_once_when_it_is_made(boss: Client) -> None:
 
 
 def test_the_address_is_never_shown_again_and_a_blank_keeps_it(boss: Client) -> None:
-    endpoint = rows.webhook(url=ADDRESS)
+    endpoint = factories.endpoint_with_a_new_secret(url=ADDRESS)
     seen = everywhere(boss, endpoint)
     assert "https://hooks.example.com" in seen
     assert "path-secret" not in seen
@@ -57,10 +57,10 @@ def test_the_address_is_never_shown_again_and_a_blank_keeps_it(boss: Client) -> 
 
 
 def test_saving_writes_no_secret(boss: Client) -> None:
-    endpoint = rows.webhook()
+    endpoint = factories.endpoint_with_a_new_secret()
     boss.post(url("change", endpoint.pk), NEW)
     endpoint.refresh_from_db()
-    assert endpoint.secret == rows.CANARIES["webhook secret"]
+    assert endpoint.secret == factories.CANARIES["webhook secret"]
 
 
 @pytest.mark.parametrize(
@@ -85,11 +85,11 @@ def test_what_cannot_work_is_refused(boss: Client, field: str, value: Any) -> No
 
 
 def test_rotation_shows_the_new_secret_once(boss: Client) -> None:
-    endpoint = rows.webhook()
+    endpoint = factories.endpoint_with_a_new_secret()
     answer = boss.post(url("rotate", endpoint.pk), {"hours": "24"})
     endpoint.refresh_from_db()
     assert endpoint.secret in answer.content.decode()
-    assert endpoint.previous_secret == rows.CANARIES["webhook secret"]
+    assert endpoint.previous_secret == factories.CANARIES["webhook secret"]
     assert 23 < (endpoint.previous_until - timezone.now()).total_seconds() / 3600 <= 24
     assert endpoint.secret not in everywhere(boss, endpoint)
     assert endpoint.secret not in str(list(LogEntry.objects.values()))
@@ -97,14 +97,14 @@ def test_rotation_shows_the_new_secret_once(boss: Client) -> None:
 
 @pytest.mark.parametrize("hours", ["", "-1", "1000", "soon"])
 def test_a_rotation_without_sensible_hours_is_refused(boss: Client, hours: str) -> None:
-    endpoint = rows.webhook()
+    endpoint = factories.endpoint_with_a_new_secret()
     boss.post(url("rotate", endpoint.pk), {"hours": hours})
     endpoint.refresh_from_db()
-    assert endpoint.secret == rows.CANARIES["webhook secret"]
+    assert endpoint.secret == factories.CANARIES["webhook secret"]
 
 
 def test_switching_on_again_forgets_why_it_was_off(boss: Client) -> None:
-    endpoint = rows.webhook(enabled=False, disabled_reason="It answered 410 Gone.")
+    endpoint = factories.endpoint_with_a_new_secret(enabled=False, disabled_reason="It answered 410 Gone.")
     assert "410 Gone" in everywhere(boss, endpoint)
     boss.post(url("switch", endpoint.pk))
     endpoint.refresh_from_db()
@@ -116,7 +116,7 @@ def test_switching_on_again_forgets_why_it_was_off(boss: Client) -> None:
 
 def test_a_switch_is_a_change_since_the_last_call(boss: Client) -> None:
     """By it an answer 410 to an earlier call switches nothing off that staff have just enabled."""
-    endpoint = rows.webhook()
+    endpoint = factories.endpoint_with_a_new_secret()
     long_ago = endpoint.updated_at - timedelta(days=1)
     WebhookEndpoint.objects.update(updated_at=long_ago)
     boss.post(url("switch", endpoint.pk))
@@ -125,14 +125,14 @@ def test_a_switch_is_a_change_since_the_last_call(boss: Client) -> None:
 
 
 def test_saving_the_form_of_one_that_was_switched_off_meanwhile_switches_it_on(boss: Client) -> None:
-    endpoint = rows.webhook(enabled=False, disabled_reason="It answered 410 Gone.")
+    endpoint = factories.endpoint_with_a_new_secret(enabled=False, disabled_reason="It answered 410 Gone.")
     assert boss.post(url("change", endpoint.pk), NEW).status_code == 302
     endpoint.refresh_from_db()
     assert (endpoint.enabled, endpoint.disabled_reason) == (True, "")
 
 
 def test_a_test_event_leads_to_its_delivery(boss: Client) -> None:
-    endpoint = rows.webhook()
+    endpoint = factories.endpoint_with_a_new_secret()
     answer = boss.post(url("test", endpoint.pk))
     delivery = Delivery.objects.get()
     assert delivery.payload["body"]["type"] == "webhook.test"
@@ -141,50 +141,50 @@ def test_a_test_event_leads_to_its_delivery(boss: Client) -> None:
 
 
 def test_none_is_queued_for_one_that_is_off(boss: Client) -> None:
-    endpoint = rows.webhook(enabled=False)
+    endpoint = factories.endpoint_with_a_new_secret(enabled=False)
     answer = boss.post(url("test", endpoint.pk))
     assert not Delivery.objects.exists()
     assert "Enable it first." in [str(message) for message in get_messages(answer.wsgi_request)]
 
 
 def test_who_may_only_look_sees_the_host_and_no_button(staff: Callable[..., Client]) -> None:
-    endpoint = rows.webhook(url=ADDRESS)
+    endpoint = factories.endpoint_with_a_new_secret(url=ADDRESS)
     looks = staff("bridge.view_webhookendpoint")
     seen = everywhere(looks, endpoint)
     assert "https://hooks.example.com" in seen
     assert "path-secret" not in seen
     assert "query-secret" not in seen
-    assert not [name for name, canary in rows.CANARIES.items() if canary in seen]
+    assert not [name for name, canary in factories.CANARIES.items() if canary in seen]
     for button in ("test", "switch", "rotate"):
         assert url(button, endpoint.pk) not in seen
         assert looks.post(url(button, endpoint.pk), {"hours": "1"}).status_code == 403
     assert looks.post(url("change", endpoint.pk), NEW).status_code == 403
     assert looks.post(url("add"), NEW).status_code == 403
     endpoint.refresh_from_db()
-    assert (endpoint.enabled, endpoint.secret) == (True, rows.CANARIES["webhook secret"])
+    assert (endpoint.enabled, endpoint.secret) == (True, factories.CANARIES["webhook secret"])
     assert not Delivery.objects.exists()
 
 
 def test_a_stranger_sees_nothing(staff: Callable[..., Client]) -> None:
-    endpoint = rows.webhook()
+    endpoint = factories.endpoint_with_a_new_secret()
     other = staff("bridge.view_route")
     assert other.get(url("change", endpoint.pk)).status_code == 403
     assert "Webhooks" not in other.get(reverse("admin:index")).content.decode()
 
 
-def test_the_deliveries_pages_say_who_was_told_what(boss: Client, world: rows.World) -> None:
+def test_the_deliveries_pages_say_who_was_told_what(boss: Client, world: factories.World) -> None:
     letters = boss.get(reverse("admin:bridge_delivery_dead_letters")).content.decode()
     assert "Webhook Ticket desk" in letters
-    page = boss.get(reverse("admin:bridge_delivery_change", args=[world.told.pk])).content.decode()
+    page = boss.get(reverse("admin:bridge_delivery_change", args=[world.refused_event.pk])).content.decode()
     assert "message.received" in page
     assert "told to a webhook 世界" in page
     assert url("change", world.webhook.pk) in page
     only = boss.get(reverse("admin:bridge_delivery_changelist"), {"endpoint__id__exact": world.webhook.pk})
-    assert [row.pk for row in only.context["cl"].result_list] == [world.told.pk]
+    assert [row.pk for row in only.context["cl"].result_list] == [world.refused_event.pk]
 
 
 def test_a_waiting_delivery_says_that_its_webhook_is_off(boss: Client) -> None:
-    endpoint = rows.webhook()
+    endpoint = factories.endpoint_with_a_new_secret()
     boss.post(url("test", endpoint.pk))
     WebhookEndpoint.objects.update(enabled=False, disabled_reason="It answered 410 Gone.")
     page = boss.get(reverse("admin:bridge_delivery_change", args=[Delivery.objects.get().pk])).content.decode()
@@ -192,10 +192,12 @@ def test_a_waiting_delivery_says_that_its_webhook_is_off(boss: Client) -> None:
     assert "410 Gone" in page
 
 
-def test_what_was_told_is_withheld_from_those_who_may_not_read(staff: Callable[..., Client], world: rows.World) -> None:
+def test_what_was_told_is_withheld_from_those_who_may_not_read(
+    staff: Callable[..., Client], world: factories.World
+) -> None:
     looks = staff("bridge.view_delivery", "bridge.view_webhookendpoint")
     pages = [
-        reverse("admin:bridge_delivery_change", args=[world.told.pk]),
+        reverse("admin:bridge_delivery_change", args=[world.refused_event.pk]),
         reverse("admin:bridge_delivery_changelist"),
         reverse("admin:bridge_delivery_dead_letters"),
         url("change", world.webhook.pk),
@@ -206,14 +208,14 @@ def test_what_was_told_is_withheld_from_those_who_may_not_read(staff: Callable[.
 
 
 def test_one_that_is_off_offers_no_test(boss: Client) -> None:
-    endpoint = rows.webhook()
+    endpoint = factories.endpoint_with_a_new_secret()
     assert "Send a test event" in boss.get(url("change", endpoint.pk)).content.decode()
     WebhookEndpoint.objects.update(enabled=False)
     assert "Send a test event" not in boss.get(url("change", endpoint.pk)).content.decode()
 
 
 def test_whoever_is_asked_about_a_replay_reads_whom_it_tells(boss: Client) -> None:
-    told = rows.told_in_vain(rows.webhook())
+    told = factories.refused_event(factories.endpoint_with_a_new_secret())
     asked = boss.post(reverse("admin:bridge_delivery_confirm"), {"verb": "replay", "ids": str(told.pk)})
     assert "Webhook Ticket desk" in asked.content.decode()
 

@@ -13,16 +13,15 @@ from django.utils import timezone
 from django.utils.html import strip_tags
 from knox.models import AuthToken
 
-from bridge.models import Contact, Conversation, Delivery
+from bridge.models import Contact, Delivery
 from bridge.security import audit
 from bridge.ui import formatting
 from openclaw.models import Gateway
 from tests.admin.test_titles import crumbs
+from tests.support import factories
 
 if TYPE_CHECKING:
     from django.test import Client
-
-    from tests.admin import rows
 
 
 def words(client: Client, name: str, *args: Any, **query: str) -> str:
@@ -50,7 +49,7 @@ def test_a_form_for_a_new_row_says_what_it_adds(boss: Client, name: str, title: 
     assert crumbs(boss, reverse(f"admin:{name}_add"))[-1] == title
 
 
-def test_what_is_typed_into_a_new_row_is_not_lost_by_a_second_add(boss: Client, world: rows.World) -> None:
+def test_what_is_typed_into_a_new_row_is_not_lost_by_a_second_add(boss: Client, world: factories.World) -> None:
     pages = {"changelist": (), "change": (world.gateway.pk,), "add": ()}
     links = {
         page: boss.get(reverse(f"admin:openclaw_gateway_{page}", args=args)).content.decode().count("addlink")
@@ -59,7 +58,7 @@ def test_what_is_typed_into_a_new_row_is_not_lost_by_a_second_add(boss: Client, 
     assert links == {"changelist": 1, "change": 1, "add": 0}
 
 
-def test_a_page_beside_a_row_says_which_it_is(boss: Client, world: rows.World) -> None:
+def test_a_page_beside_a_row_says_which_it_is(boss: Client, world: factories.World) -> None:
     assert crumbs(boss, reverse("admin:openclaw_gateway_history", args=[world.gateway.pk]))[-1] == "History"
     assert crumbs(boss, reverse("admin:accounts_channelaccount_groups", args=[world.app.pk]))[-1] == "Groups"
     history = words(boss, "openclaw_gateway_history", world.gateway.pk)
@@ -71,13 +70,13 @@ def test_staff_are_called_as_in_the_menu(boss: Client) -> None:
     assert crumbs(boss, reverse("admin:auth_group_changelist")) == ["Staff groups"]
 
 
-def test_a_mapping_is_called_by_its_group_on_all_its_pages(boss: Client, world: rows.World) -> None:
+def test_a_mapping_is_called_by_its_group_on_all_its_pages(boss: Client, world: factories.World) -> None:
     called = f"{world.group.title} → main"
     for page in ("change", "delete", "history"):
         assert called in crumbs(boss, reverse(f"admin:bridge_route_{page}", args=[world.route.pk])), page
 
 
-def test_the_audit_log_names_fields_and_values_as_the_forms_do(boss: Client, world: rows.World) -> None:
+def test_the_audit_log_names_fields_and_values_as_the_forms_do(boss: Client, world: factories.World) -> None:
     boss.post(reverse("admin:bridge_conversation_mode", args=[world.group.pk]), {"mode": "human"})
     User.objects.create_user("new", is_staff=True)
     audit.log_action("sent a message", [world.group])
@@ -94,16 +93,16 @@ def test_the_audit_log_names_fields_and_values_as_the_forms_do(boss: Client, wor
     assert "mode the agent answers staff answer" in mode
 
 
-def test_a_test_is_one_line_of_the_history(boss: Client, world: rows.World) -> None:
+def test_a_test_is_one_line_of_the_history(boss: Client, world: factories.World) -> None:
     boss.post(reverse("admin:openclaw_gateway_test", args=[world.gateway.pk]))
     history = words(boss, "openclaw_gateway_history", world.gateway.pk)
     assert history.count("Tested: ") == 1
     assert "1 entry" in history
 
 
-def test_a_contact_leads_to_its_conversation_and_claims_no_following(boss: Client, world: rows.World) -> None:
+def test_a_contact_leads_to_its_conversation_and_claims_no_following(boss: Client, world: factories.World) -> None:
     contact = Contact.objects.get(account=world.app)
-    namesake = Conversation.objects.create(account=world.bot, peer_kind="direct", peer_id=contact.external_id)
+    namesake = factories.conversation(world.bot, contact.external_id)
     page = boss.get(reverse("admin:bridge_contact_change", args=[contact.pk])).content.decode()
     assert reverse("admin:bridge_conversation_change", args=[world.person.pk]) in page
     assert reverse("admin:bridge_conversation_change", args=[namesake.pk]) not in page
@@ -115,13 +114,13 @@ def test_a_contact_leads_to_its_conversation_and_claims_no_following(boss: Clien
     assert "Conversation –" in words(boss, "bridge_contact_change", in_a_group.pk)
 
 
-def test_a_webhooks_events_are_in_the_forms_words(boss: Client, world: rows.World) -> None:
+def test_a_webhooks_events_are_in_the_forms_words(boss: Client, world: factories.World) -> None:
     told = words(boss, "bridge_webhookendpoint_changelist")
     assert "a message was received" in told
     assert "message.received" not in told
 
 
-def test_a_connected_gateway_names_machine_and_process(boss: Client, world: rows.World) -> None:
+def test_a_connected_gateway_names_machine_and_process(boss: Client, world: factories.World) -> None:
     page = ("openclaw_gateway_change", world.gateway.pk)
     assert "Not connected" in words(boss, *page)
     Gateway.objects.update(owner="vm:42:cafe", owner_until=timezone.now() + timedelta(minutes=1))
@@ -131,7 +130,7 @@ def test_a_connected_gateway_names_machine_and_process(boss: Client, world: rows
 
 
 def test_a_delivery_says_once_why_it_failed_and_counts_its_tries_since_the_replay(
-    boss: Client, world: rows.World
+    boss: Client, world: factories.World
 ) -> None:
     Delivery.objects.filter(pk=world.dead.pk).update(error="It is not in the visible scope. (81013)", replays=1)
     world.dead.attempts.update(error="It is not in the visible scope. (81013)")
@@ -142,7 +141,7 @@ def test_a_delivery_says_once_why_it_failed_and_counts_its_tries_since_the_repla
 
 
 @pytest.mark.parametrize("verb", ["replay", "release", "dismiss"])
-def test_what_cannot_be_done_is_named(boss: Client, world: rows.World, verb: str) -> None:
+def test_what_cannot_be_done_is_named(boss: Client, world: factories.World, verb: str) -> None:
     form = {"verb": verb, "ids": f"{world.delivered.pk},{world.dead.pk}"}
     told = read(boss.post(reverse("admin:bridge_delivery_confirm"), form).content.decode())
     done = {"replay": "1 cannot be replayed", "release": "2 cannot be released", "dismiss": "1 cannot be dismissed"}
@@ -155,23 +154,23 @@ def test_what_cannot_be_done_is_named(boss: Client, world: rows.World, verb: str
 @pytest.mark.parametrize(
     ("lane", "whom"), [("hook:alerts", "Alert to staff"), ("hook:9", "Event for a webhook that was deleted")]
 )
-def test_a_delivery_to_no_webhook_says_what_it_was(boss: Client, world: rows.World, lane: str, whom: str) -> None:
-    Delivery.objects.filter(pk=world.told.pk).update(endpoint=None, lane=lane)
+def test_a_delivery_to_no_webhook_says_what_it_was(boss: Client, world: factories.World, lane: str, whom: str) -> None:
+    Delivery.objects.filter(pk=world.refused_event.pk).update(endpoint=None, lane=lane)
     assert whom in words(boss, "bridge_delivery_dead_letters")
-    form = {"verb": "dismiss", "ids": str(world.told.pk)}
+    form = {"verb": "dismiss", "ids": str(world.refused_event.pk)}
     told = read(boss.post(reverse("admin:bridge_delivery_confirm"), form).content.decode())
     assert whom in told
     assert lane not in told
 
 
-def test_who_may_not_read_sees_no_number_twice(staff: Any, world: rows.World) -> None:
+def test_who_may_not_read_sees_no_number_twice(staff: Any, world: factories.World) -> None:
     client = staff("bridge.view_delivery", "bridge.view_message", "bridge.replay_delivery")
     form = {"verb": "replay", "ids": str(world.dead.pk)}
     told = read(client.post(reverse("admin:bridge_delivery_confirm"), form).content.decode())
     assert f"#{world.dead.pk} failed message #{world.dead.message_id}" in told
 
 
-def test_the_box_offers_to_map_a_person_and_says_the_cause_once(boss: Client, world: rows.World) -> None:
+def test_the_box_offers_to_map_a_person_and_says_the_cause_once(boss: Client, world: factories.World) -> None:
     asked = {"account": str(world.app.pk), "peer_kind": "direct", "peer_id": "nobody", "addressed": "on"}
     told = words(boss, "bridge_route_explain", **asked)
     assert "Map this person" in told
@@ -196,7 +195,7 @@ def test_a_time_to_come_is_not_rounded_to_less_than_was_given(left: timedelta, t
     assert formatting.distance(when).startswith(told)
 
 
-def test_the_chart_names_its_zone(boss: Client, world: rows.World) -> None:
+def test_the_chart_names_its_zone(boss: Client, world: factories.World) -> None:
     assert "Today by the hour Asia/Shanghai" in words(boss, "index")
 
 

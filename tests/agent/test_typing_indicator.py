@@ -17,6 +17,7 @@ from tests.support.factories import (
     KEY,
     MINI,
     OFFICIAL,
+    SECRET,
     TOKEN,
     USER,
     eventually,
@@ -44,7 +45,7 @@ TYPING = "message/custom/typing"
 def wechat(valkey: redis.Redis) -> Iterator[SimulatorClient]:
     with RunningSimulator() as simulator:
         client = simulator.client
-        keys = {"secret": "geheim", "token": TOKEN, "aes_key": KEY}
+        keys = {"secret": SECRET, "token": TOKEN, "aes_key": KEY}
         client.mini(MINI, **keys)
         client.official(OFFICIAL, **keys)
         client.person(MINI, "小明", USER)

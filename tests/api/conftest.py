@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from knox.models import AuthToken
 
-from tests.admin import rows
+from tests.support import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,8 +29,8 @@ def _servers(db: None, valkey: redis.Redis, settings: Any, tmp_path: Path) -> No
 
 
 @pytest.fixture
-def world() -> rows.World:
-    return rows.build()
+def world() -> factories.World:
+    return factories.build_world()
 
 
 def user_with(role: str) -> User:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tests.support.factories import APP_FIELDS
+from tests.support.factories import APP_FIELDS, CORP
 
 if TYPE_CHECKING:
-    from tests.admin.rows import World
+    from tests.support.factories import World
 
-BOT = {"bot_id": "AIBOT9", "bot_name": "Robot", "corp_id": "ww1234567890abcdef"}
+BOT = {"bot_id": "AIBOT9", "bot_name": "Robot", "corp_id": CORP}
 KEY = {"Idempotency-Key": "matrix"}
 
 
@@ -55,7 +55,13 @@ ROUTE = {"account": "<app>", "peer_kind": "direct", "peer_id": "lisi", "gateway"
 QUESTION = {"account": "<bot>", "peer": {"kind": "group", "id": "wrGROUP"}, "text": "hello"}
 CALLS = [
     Call("GET", "/accounts/", "Viewers", 200),
-    Call("POST", "/accounts/", "Admins", 201, {"kind": "wecom_app", "name": "New", "credentials": APP_FIELDS}),
+    Call(
+        "POST",
+        "/accounts/",
+        "Admins",
+        201,
+        {"kind": "wecom_app", "name": "New", "credentials": {**APP_FIELDS, "agent_id": 7}},
+    ),
     Call("GET", "/accounts/{account}/", "Viewers", 200),
     Call("PATCH", "/accounts/{account}/", "Admins", 200, {"enabled": False, "credentials": BOT}),
     Call("DELETE", "/accounts/{account}/", "Admins", 409),

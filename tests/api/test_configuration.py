@@ -11,7 +11,6 @@ from auditlog.models import LogEntry
 from accounts.models import ChannelAccount
 from bridge.models import Conversation, Route
 from openclaw.models import Gateway
-from tests.admin import rows
 from tests.support import factories
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from django.test import Client
 
-    from tests.admin.rows import World
+    from tests.support.factories import World
 
 JSON = {"content_type": "application/json"}
 NEW = {"kind": "wecom_app", "name": "Shop", "credentials": factories.APP_FIELDS}
@@ -77,7 +76,7 @@ def test_shares_are_read_and_written(boss: Client) -> None:
 @pytest.mark.parametrize("value", [0, -1, 1.5, "much", True, [1], 70_000])
 @pytest.mark.parametrize("name", ["gateway_share", "turns_per_minute"])
 def test_shares_that_make_no_sense_are_refused_by_field(boss: Client, name: str, value: Any) -> None:
-    account = rows.account()
+    account = factories.account()
     answer = boss.patch(f"/api/v1/accounts/{account.pk}/", {name: value}, **JSON)
     assert (answer.status_code, list(answer.json()["details"])) == (400, [name])
     before = (account.gateway_share, account.turns_per_minute)
@@ -145,8 +144,8 @@ def test_an_account_that_never_spoke_can_be_deleted(boss: Client) -> None:
 
 def test_what_is_in_use_is_not_deleted(boss: Client, world: World) -> None:
     """A gateway that a mapping names, and an account of whose events a webhook is told."""
-    spare, named = factories.app(agent_id=7), rows.gateway("Named")
-    rows.webhook(name="Of the spare", account=spare)
+    spare, named = factories.app(agent_id=7), factories.connected_gateway(name="Named")
+    factories.endpoint_with_a_new_secret(name="Of the spare", account=spare)
     Route.objects.update(gateway=named)
     for path in (
         f"gateways/{named.pk}/",
@@ -196,7 +195,7 @@ def test_a_gateway_is_added_changed_and_deleted(boss: Client) -> None:
     ],
 )
 def test_a_wrong_gateway_is_refused_by_field(boss: Client, change: dict[str, Any], name: str) -> None:
-    rows.gateway()
+    factories.connected_gateway()
     answer = boss.post("/api/v1/gateways/", {"name": "Second", "base_url": "http://127.0.0.1:1", **change}, **JSON)
     assert (answer.status_code, list(answer.json()["details"])) == (400, [name]), answer.content
 

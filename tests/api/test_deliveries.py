@@ -9,13 +9,13 @@ import pytest
 from auditlog.models import LogEntry
 
 from bridge.models import Delivery, Route
-from tests.admin import rows
+from tests.support import factories
 from tests.support.factories import state
 
 if TYPE_CHECKING:
     from django.test import Client
 
-    from tests.admin.rows import World
+    from tests.support.factories import World
 
 JSON = {"content_type": "application/json"}
 
@@ -40,7 +40,7 @@ def test_one_that_may_have_arrived_is_queued_again_and_marked(operator: Client, 
 
 @pytest.mark.parametrize(("verb", "deed"), [("release", "released"), ("dismiss", "dismissed")])
 def test_a_decision_is_noted_with_who_took_it(operator: Client, world: World, verb: str, deed: str) -> None:
-    held = rows.delivery(rows.message(world.group, "?", "HELD"), "held", "review")
+    held = factories.delivery(factories.message(world.group, "?", "HELD"), "held", "review")
     assert operator.post(f"/api/v1/deliveries/{held.pk}/{verb}/").status_code == 200
     entry = LogEntry.objects.get(object_id=held.pk, content_type__model="delivery")
     assert (entry.actor.get_username(), entry.additional_data) == ("Operators-user", {"action": deed})  # type: ignore[union-attr]  # there is an actor
@@ -52,15 +52,17 @@ def test_a_decision_is_noted_with_who_took_it(operator: Client, world: World, ve
 def test_each_part_of_a_choice_narrows_it(operator: Client, world: World, name: str) -> None:
     """Two failures that differ in everything: the older to WeChat by the app, the newer to an agent by the bot."""
     Delivery.objects.all().delete()
-    sent = rows.message(world.person, "x", "OLD", direction="out", source="agent")
-    asked = rows.message(world.group, "?", "NEW")
-    spare, noon = rows.gateway("Spare"), datetime(2026, 5, 1, 12, tzinfo=UTC)
-    older = rows.delivery(sent, "dead", "permanent", gateway=spare, created_at=noon, queued_at=noon + timedelta(days=9))
-    newer = rows.delivery(
+    sent = factories.message(world.person, "x", "OLD", direction="out", source="agent")
+    asked = factories.message(world.group, "?", "NEW")
+    spare, noon = factories.connected_gateway(name="Spare"), datetime(2026, 5, 1, 12, tzinfo=UTC)
+    older = factories.delivery(
+        sent, "dead", "permanent", gateway=spare, created_at=noon, queued_at=noon + timedelta(days=9)
+    )
+    newer = factories.delivery(
         asked, "dead", "too_old", gateway=world.gateway, created_at=noon + timedelta(days=1), queued_at=noon
     )
     for row, code in ((older, "81013"), (newer, "timeout")):
-        rows.attempt(row, 1, "error", code=code)
+        factories.attempt(row, 1, "error", code=code)
     choices: dict[str, tuple[Any, Delivery]] = {
         "reason": ("too_old", newer), "target": ("channel", older), "account": (world.app.pk, older),
         "gateway": (world.gateway.pk, newer), "conversation": (world.person.pk, older), "code": ("timeout", newer),
@@ -122,7 +124,8 @@ def test_by_the_code_that_was_answered_last(operator: Client, world: World) -> N
 @pytest.mark.parametrize("limit", [1, 2])
 def test_the_oldest_first_up_to_the_limit(operator: Client, world: World, limit: int) -> None:
     others = [
-        rows.delivery(rows.message(world.person, "x", f"O{n}", direction="out"), "dead", "permanent") for n in range(3)
+        factories.delivery(factories.message(world.person, "x", f"O{n}", direction="out"), "dead", "permanent")
+        for n in range(3)
     ]
     answer = many(operator, filter={"state": "dead", "account": world.app.pk}, limit=limit)
     assert (answer.json()["count"], answer.json()["more"]) == (limit, True)

@@ -8,14 +8,14 @@ import pytest
 
 from accounts.health import Health
 from bridge.models import Attachment, Attempt, State
-from tests.admin import rows
+from tests.support import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.test import Client
 
-    from tests.admin.rows import World
+    from tests.support.factories import World
 
 DELIVERY = (
     "id target message account gateway endpoint route lane part state reason error tries replays possibly_twice remote_id due_at "
@@ -115,7 +115,7 @@ def test_a_file_takes_the_right_to_see_files_and_to_read(
 
 
 def test_a_gateway_keeps_its_token_where_another_comes_with_another_address(boss: Client) -> None:
-    gateway = rows.gateway()
+    gateway = factories.connected_gateway()
     change = {"base_url": "http://127.0.0.1:9", "token": "another-token"}
     url = f"/api/v1/gateways/{gateway.pk}/"
     assert boss.patch(url, {"base_url": "http://127.0.0.1:9"}, content_type="application/json").status_code == 400

@@ -10,12 +10,12 @@ import pytest
 from django.utils import timezone
 
 from bridge.models import Conversation, Delivery, Message
-from tests.admin import rows
+from tests.support import factories
 
 if TYPE_CHECKING:
     from django.test import Client
 
-    from tests.admin.rows import World
+    from tests.support.factories import World
 
 
 def ids(client: Client, address: str) -> list[int]:
@@ -32,7 +32,7 @@ def test_pages_lead_through_everything_and_back(boss: Client, world: World) -> N
         page = boss.get(address).json()
         walked += [row["id"] for row in page["results"]]
         # What is said meanwhile does not shift the pages.
-        rows.message(world.group, "meanwhile", f"NEW{len(walked)}")
+        factories.message(world.group, "meanwhile", f"NEW{len(walked)}")
         last, address = page, page["next"]
     assert walked == everything
     back = ids(boss, last["previous"])
@@ -50,7 +50,7 @@ def test_messages_by_each_filter(boss: Client, world: World) -> None:
     yesterday = quote((timezone.now() - timedelta(days=1)).isoformat())
     assert ids(boss, f"messages/?created_before={yesterday}") == [world.answer.pk]
     assert world.answer.pk not in ids(boss, f"messages/?created_after={yesterday}")
-    unrouted = rows.message(world.person, "not routed yet", "NEW")
+    unrouted = factories.message(world.person, "not routed yet", "NEW")
     Message.objects.filter(pk=unrouted.pk).update(conversation=None, routed_at=None)
     assert ids(boss, f"messages/?account={world.app.pk}")[0] == unrouted.pk
 
@@ -96,8 +96,10 @@ def test_who_was_heard_since_a_moment(boss: Client, world: World) -> None:
     ],
 )  # fmt: skip
 def test_the_other_lists_by_their_filters(boss: Client, world: World, address: str, count: int) -> None:
-    rows.webhook(name="Of the app", account=world.app)
-    named = {name: row.pk for name, row in vars(world).items()} | {"spare": rows.gateway("Spare", state="new").pk}
+    factories.endpoint_with_a_new_secret(name="Of the app", account=world.app)
+    named = {name: row.pk for name, row in vars(world).items()} | {
+        "spare": factories.connected_gateway(name="Spare", state="new").pk
+    }
     for name, pk in named.items():
         address = address.replace(f"<{name}>", str(pk))
     assert len(ids(boss, address)) == count

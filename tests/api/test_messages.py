@@ -13,13 +13,13 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from accounts.models import ChannelAccount
 from bridge.models import Attachment, Delivery, Message
 from tests.api.conftest import calling_as, user_with
-from tests.delivery.test_races import at_once
 from tests.support import factories
+from tests.support.factories import at_once
 
 if TYPE_CHECKING:
     from django.test import Client
 
-    from tests.admin.rows import World
+    from tests.support.factories import World
 
 URL = "/api/v1/messages/"
 TO = {"peer": {"kind": "direct", "id": "zhangsan"}}
@@ -63,7 +63,7 @@ def test_the_answer_stays_the_same_when_the_delivery_is_done(operator: Client, w
 
 @pytest.mark.parametrize("change", ["text", "peer", "account", "kind", "data"])
 def test_the_same_key_with_another_body_is_refused(operator: Client, world: World, change: str) -> None:
-    other_app = factories.app()
+    other_app = factories.app(agent_id=7)
     first = {"account": world.app.pk, **TO, "content": {"kind": "textcard", "data": CARD, "text": ""}}
     other: dict[str, dict[str, Any]] = {
         "text": {"content": {"text": "other"}},

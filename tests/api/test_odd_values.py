@@ -10,14 +10,13 @@ import pytest
 from accounts.models import ChannelAccount
 from bridge.models import Conversation, Message, Route, WebhookEndpoint
 from openclaw.models import Gateway
-from tests.admin import rows
 from tests.admin.test_matrix import everything
 from tests.support import factories
 
 if TYPE_CHECKING:
     from django.test import Client
 
-    from tests.admin.rows import World
+    from tests.support.factories import World
 
 JSON = {"content_type": "application/json"}
 UNSEEN = "\u200b"
@@ -120,7 +119,7 @@ def test_half_a_character_in_a_name_is_shown_as_its_escape(boss: Client) -> None
     ["GATEWAY ONE", "gateway  one ", f"gate{UNSEEN}way one", "ｇａｔｅｗａｙ one", "gateway\none", "Gateway One"],
 )
 def test_two_gateways_cannot_have_names_that_look_alike(boss: Client, name: str) -> None:
-    first, other = rows.gateway("gateway one"), rows.gateway("Other")
+    first, other = factories.connected_gateway(name="gateway one"), factories.connected_gateway(name="Other")
     made = boss.post("/api/v1/gateways/", {"name": name, "base_url": "http://127.0.0.1:9"}, **JSON)
     changed = boss.patch(f"/api/v1/gateways/{other.pk}/", {"name": name}, **JSON)
     for answer in (made, changed):
@@ -131,8 +130,8 @@ def test_two_gateways_cannot_have_names_that_look_alike(boss: Client, name: str)
 
 
 def test_a_gateway_that_was_stored_beside_its_like_can_still_be_changed(boss: Client) -> None:
-    rows.gateway("home")
-    old = rows.gateway("HOME")
+    factories.connected_gateway(name="home")
+    old = factories.connected_gateway(name="HOME")
     assert boss.patch(f"/api/v1/gateways/{old.pk}/", {"enabled": False}, **JSON).status_code == 200
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.models import Conversation, Delivery, Message, Reason, State
 from channels_wechat.simulator import RunningSimulator
-from tests.admin import rows
+from tests.support import factories
 from tests.support.factories import row, state, work_off
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from django.test import Client
 
     from accounts.models import ChannelAccount
-    from tests.admin.rows import World
+    from tests.support.factories import World
 
 JSON = {"content_type": "application/json"}
 TEMPLATE = {"priTmplId": "T1", "title": "报名", "content": "会议:{{thing1.DATA}}", "example": "会议:周会", "type": 2}
@@ -26,23 +26,23 @@ TEMPLATE = {"priTmplId": "T1", "title": "报名", "content": "会议:{{thing1.DA
 @pytest.fixture
 def simulator() -> Iterator[RunningSimulator]:
     with RunningSimulator() as running:
-        keys = {"token": rows.MINI["token"], "aes_key": rows.AES_KEY}
-        running.client.mini(rows.MINI["app_id"], secret=rows.MINI["app_secret"], templates=[TEMPLATE], **keys)
-        running.client.person(rows.MINI["app_id"], "小明", "oUSER")
-        running.client.accept(rows.MINI["app_id"], "oUSER", "T1")
+        keys = {"token": factories.TOKEN, "aes_key": factories.KEY}
+        running.client.mini(factories.MINI, secret=factories.SECRET, templates=[TEMPLATE], **keys)
+        running.client.person(factories.MINI, "小明", "oUSER")
+        running.client.accept(factories.MINI, "oUSER", "T1")
         yield running
 
 
 @pytest.fixture
 def account(simulator: RunningSimulator) -> ChannelAccount:
-    account = rows.mini_program(simulator.url)
+    account = factories.mini_with_a_token(simulator.url)
     account.token.delete()
     return account
 
 
 def held(account: ChannelAccount, reason: Reason) -> Delivery:
     person = Conversation.objects.get_or_create(account=account, peer_kind="direct", peer_id="oUSER")[0]
-    return rows.delivery(rows.message(person, "赌", str(reason), sender="oUSER"), State.HELD, reason)
+    return factories.delivery(factories.message(person, "赌", str(reason), sender="oUSER"), State.HELD, reason)
 
 
 def test_a_subscribe_message_is_sent_from_a_template(

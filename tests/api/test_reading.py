@@ -11,15 +11,15 @@ from bridge.api.schema import Generator
 from bridge.models import Attempt, Delivery, Message
 from bridge.models.messages import Attachment
 from openclaw.models import Gateway
-from tests.admin.rows import CANARIES
 from tests.api.conftest import calling_as, user_with
 from tests.api.matrix import CALLS
+from tests.support.factories import CANARIES
 
 if TYPE_CHECKING:
     from django.test import Client
     from pytest_django import DjangoAssertNumQueries
 
-    from tests.admin.rows import World
+    from tests.support.factories import World
 
 # Words that stand in what people wrote, in files, payloads and answers.
 WORDS = (

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import redis
     from pytest_django.fixtures import SettingsWrapper
 
-    from tests.admin.rows import World
+    from tests.support.factories import World
 
 JSON = {"content_type": "application/json"}
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from django.test import Client
 
-    from tests.admin.rows import World
+    from tests.support.factories import World
 
 
 def everything() -> tuple[Any, ...]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.admin.rows import World
+    from tests.support.factories import World
 
 application = WSGIHandler()
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "2"))

@@ -12,7 +12,7 @@ from bridge.models import Delivery, WebhookEndpoint
 if TYPE_CHECKING:
     from django.test import Client
 
-    from tests.admin.rows import World
+    from tests.support.factories import World
 
 ADDRESS = "https://hooks.example.com/in/path-secret?key=query-secret"
 NEW = {"name": "Desk", "url": ADDRESS, "events": ["message.received", "account.state"]}
@@ -134,11 +134,11 @@ def test_none_is_queued_for_one_that_is_off(boss: Client) -> None:
 
 
 def test_what_was_told_is_withheld_from_those_who_may_not_read(viewer: Client, world: World) -> None:
-    answer = viewer.get(f"/api/v1/deliveries/{world.told.pk}/")
+    answer = viewer.get(f"/api/v1/deliveries/{world.refused_event.pk}/")
     assert answer.json()["payload"] is None
     assert "told to a webhook" not in answer.content.decode()
 
 
 def test_one_that_was_used_can_be_deleted_and_its_deliveries_stay(boss: Client, world: World) -> None:
     assert boss.delete(f"{WEBHOOKS}{world.webhook.pk}/").status_code == 204
-    assert Delivery.objects.get(pk=world.told.pk).endpoint_id is None
+    assert Delivery.objects.get(pk=world.refused_event.pk).endpoint_id is None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.runtime.launcher.launch import BASE_DIR
 from tests.acceptance.stage import Stage, stage
 from tests.browser.desk import Desk, chromium
+from tests.support import factories
 
 if TYPE_CHECKING:
     from bridge.models import Conversation, Message
@@ -66,7 +67,7 @@ def fill(running: Stage) -> Conversation:
         for member, called in demo.MEMBERS.items():
             Contact.objects.update_or_create(account=account, external_id=member, defaults={"name": called})
     group = Conversation.objects.get(account=world.bot, peer_id=GROUP)
-    person = Conversation.objects.create(account=world.app, peer_kind="direct", peer_id="lisi")
+    person = factories.conversation(world.app, "lisi")
     a_day(person)
     talk(group)
     return group
@@ -104,12 +105,12 @@ def a_day(person: Conversation) -> None:
 
 def say(where: Conversation, at: datetime, sender: str, text: str, state: str, reason: str, **more: Any) -> Message:
     from bridge.models import Delivery, Message
-    from tests.admin import rows
+    from tests.support import factories
 
     direction = {} if sender else {"direction": "out", "source": "agent"}
     key = f"{where.pk}-{at.isoformat()}-{sender}"
-    said = rows.message(where, text, key, sender=sender, routed_at=at, **direction, **more)
-    delivery = rows.delivery(said, state, reason, tries=1, finished_at=at)
+    said = factories.message(where, text, key, sender=sender, routed_at=at, **direction, **more)
+    delivery = factories.delivery(said, state, reason, tries=1, finished_at=at)
     Message.objects.filter(pk=said.pk).update(created_at=at)
     Delivery.objects.filter(pk=delivery.pk).update(created_at=at, queued_at=at)
     return said

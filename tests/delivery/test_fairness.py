@@ -23,13 +23,13 @@ from bridge.pipeline.inbound import router
 from bridge.pipeline.inbound.rate import SenderRate
 from bridge.pipeline.replies.streams import answer_poll
 from bridge.runtime.db.prepared import execute_prepared
-from tests.delivery.test_races import at_once
 from tests.support.callbacks import opened
 from tests.support.connecting import RunningConnector
 from tests.support.factories import (
     FAN,
     GROUP,
     app,
+    at_once,
     bot,
     claim,
     endpoint,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 from django.db import transaction
@@ -26,6 +25,7 @@ from tests.support.factories import (
     GROUP,
     answer,
     app,
+    at_once,
     bot,
     claim,
     claimed,
@@ -43,25 +43,9 @@ from tests.support.factories import (
     wait_for_a_waiter,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-Found = TypeVar("Found")
 THREADS = 8
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def at_once(*jobs: Callable[[], Found]) -> list[Found]:
-    """Each job in a thread of its own, let go together; their results in order."""
-    together = threading.Barrier(len(jobs))
-
-    def start(job: Callable[[], Found]) -> Found:
-        together.wait(20)
-        return job()
-
-    with ThreadPoolExecutor(len(jobs)) as pool:
-        return [done.result(60) for done in [pool.submit(in_thread(lambda job=job: start(job))) for job in jobs]]
 
 
 def test_claimers_never_take_the_same_nor_two_of_a_lane() -> None:

@@ -72,7 +72,7 @@ def signature(signed: bytes) -> dict[str, str]:
 def test_an_account_of_the_new_kind_sends_a_text() -> None:
     with recorder() as platform:
         platform.will(Reply(b'{"id": "r1"}', 201))
-        toy = account(KIND, FIELDS, "Toy", platform.url)
+        toy = account(KIND, FIELDS, name="Toy", api_base_url=platform.url)
         message = send(toy, "**hello**", "ann")
         assert work_off() == 1
     delivery = row(message.deliveries.get())
@@ -84,7 +84,7 @@ def test_an_account_of_the_new_kind_sends_a_text() -> None:
 @pytest.mark.django_db
 @pytest.mark.usefixtures("registered")
 def test_a_callback_of_the_new_kind_is_stored_once() -> None:
-    toy = account(KIND, FIELDS, "Toy", "")
+    toy = account(KIND, FIELDS, name="Toy", api_base_url="")
     assert call(toy, query={"echo": "42", **signature(b"42")}).body == b"42"
     body = json.dumps({"id": "m1", "from": "ann", "text": "hello"}).encode()
     assert [call(toy, body, query).status for query in (signature(body), signature(body), {})] == [200, 200, 403]
@@ -97,7 +97,7 @@ def test_a_callback_of_the_new_kind_is_stored_once() -> None:
 def test_staff_are_offered_the_new_kind_with_its_fields(admin_client: Any) -> None:
     page = admin_client.get("/admin/accounts/channelaccount/add/", {"kind": KIND}).content.decode()
     assert [name for name in FIELDS if f'name="{name}"' not in page] == []
-    assert turn(account(KIND, FIELDS, "Toy", ""), sender="ann").reason == "no_route"
+    assert turn(account(KIND, FIELDS, name="Toy", api_base_url=""), sender="ann").reason == "no_route"
 
 
 def test_the_tests_of_the_steps_pass(written: Path) -> None:

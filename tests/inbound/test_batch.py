@@ -17,10 +17,10 @@ from django.utils import timezone
 from accounts import channels
 from accounts.channels import cached_by_id
 from accounts.models import ChannelAccount
-from bridge.models import Attachment, Contact, Conversation, Delivery, Event, Message, Reason, Target, WebhookEndpoint
+from bridge.models import Attachment, Conversation, Delivery, Event, Message, Reason, Target, WebhookEndpoint
 from bridge.pipeline.inbound import router, sql
-from tests.delivery.test_races import at_once
-from tests.support.factories import GROUP, app, bot, endpoint, hear, picture, route, send, turn
+from tests.support import factories
+from tests.support.factories import GROUP, app, at_once, bot, endpoint, hear, picture, route, send, turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,8 +123,8 @@ def test_new_in_the_middle_of_a_batch(account: ChannelAccount) -> None:
 @pytest.mark.django_db
 def test_names_that_an_event_tells_are_used_in_the_same_batch(account: ChannelAccount) -> None:
     route(account)
-    Contact.objects.create(account=account, external_id="zhangsan", name="老张")
-    Contact.objects.create(account=account, external_id="wangwu", name="王五")
+    factories.contact(account, "zhangsan", name="老张")
+    factories.contact(account, "wangwu", name="王五")
     hear(account, kind="event", sender="", contacts={"zhangsan": "张三", "lisi": "李四"})
     four = hear(account, "4", "wangwu", group=GROUP)
     one, two, three = hear(account, "1"), hear(account, "2", "lisi"), hear(account, "3", "lisi", group=GROUP)
@@ -152,7 +152,7 @@ def test_each_message_has_its_own_files(account: ChannelAccount) -> None:
 @pytest.mark.django_db
 def test_a_turn_that_is_made_anew_for_a_replay_is_the_same(account: ChannelAccount) -> None:
     route(account, allow_links=True)
-    Contact.objects.create(account=account, external_id="lisi", name="李四")
+    factories.contact(account, "lisi", name="李四")
     message = hear(account, "1", "lisi", group=GROUP, media=(picture("A", "a.png"), picture("B", "b.png")))
     router.route_waiting()
     first = asked(message).payload

@@ -10,7 +10,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from bridge.models import Carrier, Contact, Conversation, Delivery, Message, Reason, Route, State, Target
+from bridge.models import Carrier, Conversation, Delivery, Message, Reason, Route, State, Target
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox
 from channels_wechat.contract.messages import Content, message_uuid
@@ -85,7 +85,7 @@ def test_files_are_kept_in_order(account: ChannelAccount) -> None:
 
 def test_a_turn_for_the_agent(account: ChannelAccount) -> None:
     mine = route(account, agent_id="support")
-    Contact.objects.create(account=account, external_id="zhangsan", name="张三")
+    factories.contact(account, "zhangsan", name="张三")
     delivery = turn(account, "你好", media=(picture("M1"),))
     message = delivery.message
     assert (delivery.state, delivery.gateway, delivery.route, delivery.account) == (
@@ -107,7 +107,7 @@ def test_a_turn_for_the_agent(account: ChannelAccount) -> None:
 def test_in_a_group_the_agent_reads_who_speaks_and_where() -> None:
     account = bot()
     route(account, peer_kind="group", peer_id=GROUP)
-    Conversation.objects.create(account=account, peer_kind="group", peer_id=GROUP, title="产品组")
+    factories.conversation(account, GROUP, "group", title="产品组")
     payload = turn(account, "早", "lisi", group=GROUP).payload
     assert "⟧ lisi: 早\n" in payload["message"]
     assert "the group “产品组”" in payload["extra_system_prompt"]
@@ -137,7 +137,7 @@ def test_order_of_routing_is_order_of_arrival(account: ChannelAccount) -> None:
 )  # fmt: skip
 def test_a_paused_conversation(account: ChannelAccount, mode: str, reason: str) -> None:
     route(account)
-    Conversation.objects.create(account=account, peer_kind="direct", peer_id="zhangsan", mode=mode)
+    factories.conversation(account, "zhangsan", mode=mode)
     delivery = turn(account)
     assert (delivery.state, delivery.reason) == ("skipped" if reason else "pending", reason)
 

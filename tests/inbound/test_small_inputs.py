@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.models import Conversation, Delivery, Message, Reason, State, Target
+from bridge.models import Delivery, Message, Reason, State, Target
 from bridge.pipeline.inbound import router
 from tests.inbound.test_no_event_lost import callback, push, weixin
+from tests.support import factories
 from tests.support.callbacks import call, from_app, from_bot, poll, signed
 from tests.support.connecting import RunningConnector
 from tests.support.factories import (
@@ -149,7 +150,7 @@ def test_who_leaves_without_a_name_is_nobody_to_forget(kind: str, event: str) ->
 def test_nobody_is_told_where_staff_answer(mode: str) -> None:
     account = app()
     route(account)
-    Conversation.objects.create(account=account, peer_kind="direct", peer_id="zhangsan", mode=mode)
+    factories.conversation(account, "zhangsan", mode=mode)
     call(account, *callback("wecom_app", of_member("<Content/>")))
     router.route_waiting()
     assert Delivery.objects.get().reason == mode

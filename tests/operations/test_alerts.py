@@ -12,6 +12,7 @@ from accounts.health import Health
 from accounts.models import ChannelAccount
 from bridge.models import Delivery, Incident, Reason
 from bridge.operations import alerts
+from tests.support import factories
 from tests.support.factories import app, bot, claimed, endpoint, gateway, route, shift, to_send, turn
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def test_a_mail_that_cannot_be_sent_is_sent_later(settings: object, mailoutbox: 
 
 
 def test_over_before_anybody_was_told(mailoutbox: list[EmailMessage]) -> None:
-    Incident.objects.create(cause="x", title="It", closed_at=timezone.now())
+    factories.incident("x", "It", closed_at=timezone.now())
     for _time in range(3):
         alerts.check()
     assert [mail.subject for mail in mailoutbox] == ["[bridge] It", "[bridge] Resolved: It"]
@@ -179,8 +180,8 @@ def test_a_channel_that_is_set_later_is_not_flooded_with_what_was_over_long_ago(
     settings: object, mailoutbox: list[EmailMessage]
 ) -> None:
     past = timezone.now() - timedelta(days=2)
-    Incident.objects.create(cause="x", title="Old", opened_at=past, closed_at=past)
-    Incident.objects.create(cause="y", title="Going on", opened_at=past)
+    factories.incident("x", "Old", opened_at=past, closed_at=past)
+    factories.incident("y", "Going on", opened_at=past)
     alerts.notify()
     assert [mail.subject for mail in mailoutbox] == ["[bridge] Going on"]
 
@@ -288,7 +289,7 @@ def test_an_alert_that_cannot_be_sent_is_logged_ever_more_rarely(
 @pytest.mark.parametrize(("hours", "news"), [(23, True), (25, False)])
 def test_what_was_over_is_news_for_a_day(mailoutbox: list[EmailMessage], hours: int, news: bool) -> None:
     over = timezone.now() - timedelta(hours=hours)
-    Incident.objects.create(cause="x", title="It", opened_at=over - timedelta(days=3), closed_at=over)
+    factories.incident("x", "It", opened_at=over - timedelta(days=3), closed_at=over)
     for _time in range(3):
         alerts.notify()
     assert [mail.subject for mail in mailoutbox] == (["[bridge] It", "[bridge] Resolved: It"] if news else [])

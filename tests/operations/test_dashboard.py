@@ -11,7 +11,6 @@ from django.utils import timezone
 from bridge.models import Message
 from bridge.operations import dashboard
 from bridge.pipeline.inbound import callback_stats
-from tests.admin import rows
 from tests.support import factories
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ def _files(settings: object, tmp_path: Path) -> None:
 
 
 def test_callbacks_are_noted_and_refusals_counted(valkey: redis.Redis) -> None:
-    account = rows.account()
+    account = factories.account()
     factories.hear(factories.mini())
     assert callback_stats.last_callback(account) is None
     factories.note_callback(account, "signature", refused=True)
@@ -43,19 +42,21 @@ def test_callbacks_are_noted_and_refusals_counted(valkey: redis.Redis) -> None:
 
 
 def test_the_last_callback_is_read_from_the_rows_when_valkey_has_forgotten(valkey: redis.Redis) -> None:
-    world = rows.build()
+    world = factories.build_world()
     newest = Message.objects.filter(account=world.bot, direction="in").latest("id")
     assert callback_stats.last_callback(world.bot) == (newest.created_at, "ok")
 
 
 def test_the_dashboard_counts_today(valkey: redis.Redis, django_assert_num_queries) -> None:
-    world = rows.build()
-    old = rows.message(world.group, "yesterday", "OLD")
+    world = factories.build_world()
+    old = factories.message(world.group, "yesterday", "OLD")
     Message.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=1, minutes=1))
-    replayed, sending = (rows.message(world.group, "again", key, routed_at=old.routed_at) for key in ("AGAIN", "GOES"))
+    replayed, sending = (
+        factories.message(world.group, "again", key, routed_at=old.routed_at) for key in ("AGAIN", "GOES")
+    )
     queued = timezone.now() - timedelta(hours=2)
-    rows.delivery(replayed, "pending", created_at=queued - timedelta(days=3), queued_at=queued)
-    rows.delivery(sending, "sending", lane="in:another", lease_until=timezone.now())
+    factories.delivery(replayed, "pending", created_at=queued - timedelta(days=3), queued_at=queued)
+    factories.delivery(sending, "sending", lane="in:another", lease_until=timezone.now())
     with django_assert_num_queries(8):
         board = dashboard.dashboard()
     assert (board.incoming, board.outgoing) == (6, 3)
@@ -66,15 +67,15 @@ def test_the_dashboard_counts_today(valkey: redis.Redis, django_assert_num_queri
 
 
 def test_dead_letters_are_counted_to_a_border(valkey: redis.Redis) -> None:
-    world = rows.build()
+    world = factories.build_world()
     assert dashboard.dead_letters() == 3
     for number in range(dashboard.MAX_BADGE):
-        rows.delivery(rows.message(world.group, "x", f"X{number}"), "dead", "permanent")
+        factories.delivery(factories.message(world.group, "x", f"X{number}"), "dead", "permanent")
     assert dashboard.dead_letters() == dashboard.MAX_BADGE
 
 
 def test_each_refusal_is_counted_however_fast_they_come(valkey: redis.Redis) -> None:
-    account = rows.account()
+    account = factories.account()
     for _time in range(3):
         factories.note_callback(account, "ok")
         factories.note_callback(account, "stale", refused=True)

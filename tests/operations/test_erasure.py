@@ -364,8 +364,8 @@ def test_another_account_and_other_people_are_left_alone(account: ChannelAccount
         turn(app(), "x", FAN).message,
     ]
     window = {"left": 3, "until": timezone.now() + timedelta(hours=1)}
-    ReplyWindow.objects.create(account=other, peer_id=FAN, **window)
-    ReplyWindow.objects.create(account=account, peer_id="oOther", **window)
+    factories.reply_window(other, FAN, **window)
+    factories.reply_window(account, "oOther", **window)
     leave(account)
     router.route_waiting()
     erasure.run()
@@ -423,7 +423,7 @@ def test_mappings_of_other_people_and_accounts_are_left_alone(account: ChannelAc
         route(other, allowed_senders=FAN),
     ]
     rows = Route.objects.filter(pk__in=[each.pk for each in kept]).order_by("pk")
-    group = Conversation.objects.create(account=account, peer_kind="group", peer_id=FAN, title="a group")
+    group = factories.conversation(account, FAN, "group", title="a group")
     before = list(rows.values())
     leave(account)
     router.route_waiting()

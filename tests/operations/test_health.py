@@ -17,12 +17,13 @@ from django.utils import timezone
 
 from accounts import counters, valkey
 from accounts.models import AccessToken, ChannelAccount
-from bridge.models import Attachment, Delivery, Incident
+from bridge.models import Attachment, Delivery
 from bridge.operations import alerts, health, prometheus, sql
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.types import Failure
 from bridge.runtime.db.prepared import Statement
 from channels_wechat.contract.explanations import Action
+from tests.support import factories
 from tests.support.callbacks import Reply, call, from_app
 from tests.support.factories import app, claimed, gateway, hear, picture, route, shift, to_send, turn
 
@@ -201,7 +202,7 @@ def test_accounts_and_gateways(valkey: redis.Redis) -> None:
     link.save()
     turn(good, "waits for its turn", "lisi")
     for cause, over in (("account:1", None), ("account:2", timezone.now())):
-        Incident.objects.create(cause=cause, title="x", closed_at=over)
+        factories.incident(cause, "x", closed_at=over)
     figures = scrape()
     assert figures[f'bridge_account_up{{account="{good.pk}",kind="wecom_app",name="Acme app"}}'] == 1
     assert figures[f'bridge_account_up{{account="{bad.pk}",kind="wecom_app",name="{bad.name}"}}'] == 0

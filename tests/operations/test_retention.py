@@ -32,6 +32,7 @@ from bridge.operations.replay import dismiss, replay
 from bridge.runtime.worker import tasks
 from bridge.webhooks import post
 from channels_wechat.contract.messages import Upload
+from tests.support import factories
 from tests.support.factories import (
     answer,
     app,
@@ -367,9 +368,9 @@ def test_the_command_says_what_it_deleted(account: ChannelAccount) -> None:
 
 def test_what_is_over_is_forgotten_at_night() -> None:
     now, long_ago = timezone.now(), timezone.now() - timedelta(days=91)
-    Incident.objects.create(cause="open", title="open", opened_at=long_ago)
-    Incident.objects.create(cause="recent", title="recent", closed_at=now)
-    Incident.objects.create(cause="over", title="over", closed_at=long_ago)
+    factories.incident("open", "open", opened_at=long_ago)
+    factories.incident("recent", "recent", closed_at=now)
+    factories.incident("over", "over", closed_at=long_ago)
     Session.objects.create(session_key="over", expire_date=now - timedelta(days=1))
     Session.objects.create(session_key="open", expire_date=now + timedelta(days=1))
     user = User.objects.create(username="script")

@@ -27,6 +27,7 @@ from tests.support.connecting import RunningConnector
 from tests.support.factories import (
     KEY,
     MINI,
+    SECRET,
     TOKEN,
     USER,
     answer,
@@ -71,7 +72,7 @@ def wechat(valkey: redis.Redis) -> Iterator[SimulatorClient]:
         client = simulator.client
         client.settings(media_check_seconds=0.01, hang_seconds=1)
         words = {"赌": "risky", "骂": "review"}
-        client.mini(MINI, secret="geheim", token=TOKEN, aes_key=KEY, words=words)
+        client.mini(MINI, secret=SECRET, token=TOKEN, aes_key=KEY, words=words)
         client.person(MINI, "小明", USER)
         client.say("hi", mini=MINI, from_=USER)
         yield client
@@ -422,7 +423,7 @@ def test_a_person_need_not_wait_for_a_verdict(wechat: SimulatorClient, account: 
 def test_a_verdict_may_be_quicker_than_we_are(wechat: SimulatorClient, account: ChannelAccount) -> None:
     """The event is stored while our own call is under way, by the simulated platform's real callback."""
     with web_server() as web:
-        wechat.mini(MINI, secret="geheim", token=TOKEN, aes_key=KEY, callback_url=f"{web}/callbacks/{account.key}")
+        wechat.mini(MINI, secret=SECRET, token=TOKEN, aes_key=KEY, callback_url=f"{web}/callbacks/{account.key}")
         over = threading.Event()
 
         def route_all_the_time() -> None:

@@ -11,8 +11,7 @@ from bridge.models import Reason
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import reply_window
 from channels_wechat.contract.messages import Window
-from tests.delivery.test_races import at_once
-from tests.support.factories import FAN, claimed, hear, official, parts, row, send, to_send, work_off
+from tests.support.factories import FAN, at_once, claimed, hear, official, parts, row, send, to_send, work_off
 from tests.support.followers import SEND, Crowd, crowd
 
 if TYPE_CHECKING:

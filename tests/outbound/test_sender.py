@@ -27,6 +27,7 @@ from channels_wechat.contract.messages import Content
 from tests.support.factories import (
     AGENT,
     GROUP,
+    SECRET,
     answer,
     app,
     bot,
@@ -257,7 +258,7 @@ def test_a_wrong_secret_stops_the_account_until_staff_act(company: SimulatorClie
     assert [(row(d).state, row(d).tries) for d in (first, second, other)] == [("pending", 0)] * 3
     work_off()
     assert company.record()["counters"]["wrong_secrets"] == 1  # nobody calls again
-    company.app(AGENT, secret="app-secret")
+    company.app(AGENT, secret=SECRET)
     account.revive()
     work_off()
     assert (seen(company), seen(company, "lisi")) == (["1", "2"], ["3"])

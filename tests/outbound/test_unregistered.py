@@ -15,6 +15,7 @@ from bridge.operations.replay import replay
 from bridge.people import names
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.outbox import CannotSend
+from tests.support import factories
 from tests.support.factories import (
     answer,
     app,
@@ -94,7 +95,7 @@ def test_other_accounts_still_learn_names(valkey: redis.Redis) -> None:
     """One that nobody can be asked by keeps none from being asked after it."""
     gone, other = retire(app()), bot()
     for account in (gone, other):
-        Contact.objects.create(account=account, external_id="zhangsan")
+        factories.contact(account, "zhangsan")
     names.fetch_names()
     assert not Contact.objects.filter(name_fetched_at=None).exists()
     assert Delivery.objects.count() == 0

@@ -98,7 +98,7 @@ def world(search: Search, company: SimulatorClient, stub: RunningStub, env: dict
     app, bot = factories.app(company.url, **fields), factories.bot(company.url, **bot_fields)
     ChannelAccount.objects.filter(pk=app.pk).update(name=CONTROL)
     wrong = {**factories.APP_FIELDS, "agent_id": OTHER_AGENT, "secret": secret(search, "WrongSecret")}
-    refused = factories.account("wecom_app", wrong, "Refused app", company.url)
+    refused = factories.account("wecom_app", wrong, name="Refused app", api_base_url=company.url)
     home = factories.gateway(stub.base_url, search.secrets["GatewayToken"])
     locked = factories.gateway(stub.base_url, secret(search, "WrongGatewayToken"), device_key=Device.generate().pem)
     plain = factories.gateway(stub.base_url, search.secrets["GatewayToken"], transport="http")

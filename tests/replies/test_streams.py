@@ -10,7 +10,7 @@ from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from accounts.channels import build_channel
-from bridge.models import Conversation, Delivery, Message, Reason, State
+from bridge.models import Delivery, Message, Reason, State
 from bridge.operations import replay
 from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.delivery.types import Failure, message_of
@@ -20,6 +20,7 @@ from bridge.pipeline.replies.streams import partial_key
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content
 from openclaw.stub.answers import make_picture
+from tests.support import factories
 from tests.support.callbacks import call, opened, poll
 from tests.support.factories import (
     GROUP,
@@ -335,7 +336,7 @@ def test_after_a_stream_that_ended_without_an_answer_a_late_one_goes_by_the_addr
 
 def test_while_staff_answer_the_stream_stays_open_for_them(account: ChannelAccount) -> None:
     route(account)
-    Conversation.objects.create(account=account, peer_kind="group", peer_id=GROUP, mode="human")
+    factories.conversation(account, GROUP, "group", mode="human")
     question = turn(account, group=GROUP, reply=REPLY).message
     assert shown(question) == THINKING
 

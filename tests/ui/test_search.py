@@ -12,9 +12,9 @@ from django.utils import timezone
 from bridge.models import Contact, Conversation, Delivery, Message
 from bridge.operations.dashboard import DEAD
 from bridge.ui import search
-from tests.admin import rows
 from tests.million.fill import fill
 from tests.million.texts import COMMON, RARE
+from tests.support import factories
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,9 +26,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def chat() -> Conversation:
-    return Conversation.objects.create(
-        account=rows.account(), peer_kind="group", peer_id="wrGROUP", title="市场部 · 周报讨论群"
-    )
+    return factories.conversation(factories.account(), "wrGROUP", "group", title="市场部 · 周报讨论群")
 
 
 def found(term: str, **options: Any) -> set[str]:
@@ -38,7 +36,7 @@ def found(term: str, **options: Any) -> set[str]:
 
 def add_newer(chat: Conversation, count: int, text: str) -> None:
     """Many messages at once, without a Python object for each."""
-    first = rows.message(chat, text, "NEWER")
+    first = factories.message(chat, text, "NEWER")
     same = [f.column for f in Message._meta.concrete_fields if f.column not in ("id", "uuid", "idempotency_key")]
     with connection.cursor() as cursor:
         cursor.execute(
@@ -50,32 +48,32 @@ def add_newer(chat: Conversation, count: int, text: str) -> None:
 
 @pytest.mark.parametrize("term", ["三季度的预", "预算表", "budget", "BUDGET", "预算", "表"])
 def test_a_text_is_found_by_any_part_of_it(chat: Conversation, term: str) -> None:
-    rows.message(chat, "第三季度的预算表 Budget 请查收", "RIGHT")
-    rows.message(chat, "别的事情", "OTHER")
+    factories.message(chat, "第三季度的预算表 Budget 请查收", "RIGHT")
+    factories.message(chat, "别的事情", "OTHER")
     assert found(term) == {"RIGHT"}
 
 
 def test_a_message_is_found_by_its_person_peer_and_platform_ids(chat: Conversation) -> None:
-    said = rows.message(chat, "hello", "KEY1", sender="zhang.san")
-    rows.delivery(said, target="channel", remote_id="REMOTE1")
-    rows.message(Conversation.objects.create(account=chat.account, peer_kind="group", peer_id="x"), "hi", "KEY2")
-    Contact.objects.create(account=chat.account, external_id="zhang.san", name="张三丰")
+    said = factories.message(chat, "hello", "KEY1", sender="zhang.san")
+    factories.delivery(said, target="channel", remote_id="REMOTE1")
+    factories.message(factories.conversation(chat.account, "x", "group"), "hi", "KEY2")
+    factories.contact(chat.account, "zhang.san", name="张三丰")
     assert [found(term) for term in ("KEY1", "zhang.san", "wrGROUP", "REMOTE1", "张三丰", "张三", "三丰")] == [
         {"KEY1"}
     ] * 7
 
 
 def test_whoever_may_not_read_texts_finds_none_by_them(chat: Conversation) -> None:
-    rows.message(chat, "a secret budget", "KEY1")
+    factories.message(chat, "a secret budget", "KEY1")
     assert found("secret", in_text=False) == set()
     assert found("KEY1", in_text=False) == {"KEY1"}
 
 
 def test_a_short_word_is_looked_for_in_the_newest_messages_and_the_page_says_so(chat: Conversation) -> None:
-    rows.message(chat, "青花瓷茶具", "OLD")
+    factories.message(chat, "青花瓷茶具", "OLD")
     add_newer(chat, search.NEWEST - 1, "其他")
     assert found("茶具") == {"OLD"}
-    rows.message(chat, "其他", "ONE MORE")
+    factories.message(chat, "其他", "ONE MORE")
     assert found("茶具") == set()
     assert found("花瓷茶") == {"OLD"}
     assert "20,000" in search.messages(Message.objects.all(), "茶具").note
@@ -86,7 +84,7 @@ def test_more_finds_than_are_shown_are_cut_and_the_page_says_so(chat: Conversati
     add_newer(chat, search.MAX_FOUND, "同样的话")
     everything = search.messages(Message.objects.all(), "同样的")
     assert (len(everything.ids), everything.note) == (search.MAX_FOUND, "")
-    newest = rows.message(chat, "同样的话", "NEWEST")
+    newest = factories.message(chat, "同样的话", "NEWEST")
     cut = search.messages(Message.objects.all(), "同样的")
     assert (len(cut.ids), cut.ids[0]) == (search.MAX_FOUND, newest.pk)
     assert f"newest {search.MAX_FOUND} results" in cut.note
@@ -96,14 +94,14 @@ def test_more_finds_than_are_shown_are_cut_and_the_page_says_so(chat: Conversati
     ("term", "hits"), [("周报讨", 1), ("市场", 1), ("讨论", 1), ("GROUP", 1), ("wr", 1), ("王五哥", 1)]
 )
 def test_conversations_are_found_by_title_id_and_person(chat: Conversation, term: str, hits: int) -> None:
-    Conversation.objects.create(account=chat.account, peer_kind="direct", peer_id="wangwu", title="渠道")
-    Conversation.objects.create(account=rows.account("wecom_aibot"), peer_kind="direct", peer_id="wangwu", title="别的")
-    Contact.objects.create(account=chat.account, external_id="wangwu", name="王五哥")
+    factories.conversation(chat.account, "wangwu", title="渠道")
+    factories.conversation(factories.account("wecom_aibot"), "wangwu", title="别的")
+    factories.contact(chat.account, "wangwu", name="王五哥")
     assert len(search.conversations(Conversation.objects.all(), term).ids) == hits
 
 
 def test_contacts_are_found_by_parts_and_by_beginnings(chat: Conversation) -> None:
-    person = Contact.objects.create(account=chat.account, external_id="user0031", name="欧阳修竹")
+    person = factories.contact(chat.account, "user0031", name="欧阳修竹")
     assert [search.contacts(Contact.objects.all(), term).ids == [person.pk] for term in ("阳修竹", "欧", "0031", "us")]
     assert search.contacts(Contact.objects.all(), "修").ids == [person.pk]
     assert "begins" in search.contacts(Contact.objects.all(), "a").note
@@ -112,9 +110,9 @@ def test_contacts_are_found_by_parts_and_by_beginnings(chat: Conversation) -> No
 
 def test_before_a_moment_is_found_however_much_came_after(chat: Conversation) -> None:
     moment = timezone.now() - timedelta(days=3)
-    old = rows.message(chat, "old", "OLD", created_at=moment - timedelta(seconds=1))
-    rows.message(chat, "at", "AT", created_at=moment)
-    beside = rows.message(chat, "stored later", "BESIDE", created_at=moment - timedelta(seconds=2))
+    old = factories.message(chat, "old", "OLD", created_at=moment - timedelta(seconds=1))
+    factories.message(chat, "at", "AT", created_at=moment)
+    beside = factories.message(chat, "stored later", "BESIDE", created_at=moment - timedelta(seconds=2))
     assert set(search.before(Message.objects.all(), moment)) == {old, beside}
     assert search.before(Message.objects.all(), moment + timedelta(days=9)).count() == 3
 
@@ -165,8 +163,8 @@ def test_pg_trgm_cuts_chinese_into_letters() -> None:
 
 
 def test_titles_and_names_are_found_by_one_or_two_chinese_characters(db: None) -> None:
-    account = rows.account()
-    group = Conversation.objects.create(account=account, peer_kind="group", peer_id="wr1", title="产品讨论组")
-    person = Contact.objects.create(account=account, external_id="zhangsan", name="张三")
+    account = factories.account()
+    group = factories.conversation(account, "wr1", "group", title="产品讨论组")
+    person = factories.contact(account, "zhangsan", name="张三")
     assert search.conversations(Conversation.objects.all(), "讨论").ids == [group.pk]
     assert search.contacts(Contact.objects.all(), "三").ids == [person.pk]

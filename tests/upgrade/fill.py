@@ -13,14 +13,14 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 from knox.models import AuthToken
 
-from accounts.models import ChannelAccount, ReplyWindow, Restriction
+from accounts.models import ChannelAccount
 from bridge.models import SessionEpoch
 from channels_wechat import KINDS
-from tests.admin import rows
+from tests.support import factories
 
-# Of the kinds that tests.admin.rows leaves out.
+# Of the kinds that the world of the factories leaves out.
 CREDENTIALS = {
-    "official_account": {**rows.MINI, "answers": "messages"},
+    "official_account": {**factories.MINI_FIELDS, "answers": "messages"},
     "wecom_robot": {"robot_key": "CANARY-robot-key"},
 }
 ADMIN = "admin"  # without a password: the tests log in as this user
@@ -28,18 +28,18 @@ ADMIN = "admin"  # without a password: the tests log in as this user
 
 def fill() -> None:
     """Raises where a row does not fit its table."""
-    world = rows.build()
-    rows.mini_program()
+    world = factories.build_world()
+    factories.mini_with_a_token()
     for kind in sorted(set(KINDS) - set(ChannelAccount.objects.values_list("kind", flat=True))):
-        rows.account(kind, kind, credentials=CREDENTIALS[kind])
+        factories.account(kind, name=kind, credentials=CREDENTIALS[kind])
     now = timezone.now()
-    ReplyWindow.objects.create(account=world.app, peer_id="zhangsan", left=3, until=now + timedelta(days=2))
-    Restriction.objects.create(account=world.app, capability="custom_send", code="48001", until=now + timedelta(days=1))
+    factories.reply_window(world.app, "zhangsan", left=3, until=now + timedelta(days=2))
+    factories.restriction(world.app, "custom_send", code="48001", until=now + timedelta(days=1))
     SessionEpoch.objects.create(key="agent:main:one", conversation=world.person, epoch=2)
     _staff(world)
 
 
-def _staff(world: rows.World) -> None:
+def _staff(world: factories.World) -> None:
     boss = User.objects.create_superuser(ADMIN, "admin@bridge.example", None)
     boss.groups.add(Group.objects.first())
     boss.user_permissions.add(Permission.objects.first())

@@ -19,8 +19,8 @@ from django.urls import reverse
 from accounts.models import ChannelAccount
 from bridge.management.commands.prepare import check_applied_migrations
 from openclaw.models import Gateway
-from tests.admin import rows
 from tests.million import pages
+from tests.support import factories
 from tests.upgrade.fill import ADMIN
 from tests.upgrade.record import dumps, empty_tables
 
@@ -94,8 +94,8 @@ def test_a_database_of_an_earlier_commit_is_migrated_and_every_page_opens(path: 
         assert structure() ^ fresh == set(), (
             f"{path.name} holds other tables: was a recorded migration edited? See tests/upgrade/__init__.py"
         )
-        assert ChannelAccount.objects.get(kind="wecom_app").credentials == rows.APP
-        assert Gateway.objects.get().token == rows.CANARIES["gateway token"]
+        assert ChannelAccount.objects.get(kind="wecom_app").credentials == factories.APP_FIELDS_WITH_SEATS
+        assert Gateway.objects.get().token == factories.CANARIES["gateway token"]
         assert refused() == {}
 
 

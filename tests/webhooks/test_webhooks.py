@@ -24,7 +24,6 @@ from hypothesis import strategies as st
 from accounts.health import Health
 from bridge.models import (
     Carrier,
-    Contact,
     Conversation,
     Delivery,
     Event,
@@ -48,10 +47,11 @@ from bridge.runtime.worker.threads import WorkerThreads
 from bridge.webhooks import events, post
 from channels_wechat.contract.explanations import Action
 from tests.channels.harness import Recorded, Reply, recorder
-from tests.delivery.test_races import at_once
 from tests.inbound.test_receive import params, waiting
+from tests.support import factories
 from tests.support.factories import (
     app,
+    at_once,
     bot,
     claim,
     claimed,
@@ -244,8 +244,8 @@ def test_secrets_rotate_under_load_and_no_call_fails(receiver: Recorder, valkey:
 
 def test_a_message_is_told_with_everything_about_it() -> None:
     one, account = endpoint(), app()
-    Contact.objects.create(account=account, external_id="lisi", name="李四")
-    Contact.objects.create(account=bot(), external_id="lisi", name="another account's")
+    factories.contact(account, "lisi", name="李四")
+    factories.contact(bot(), "lisi", name="another account's")
     message = turn(
         account, "hello", "lisi", group="wrGroup", addressed=False, media=(picture("M", "plan.png"),)
     ).message

@@ -14,6 +14,7 @@ from bridge.models import Attachment, Contact, Delivery, Incident
 from bridge.runtime.wakeups.publish import Topic
 from bridge.runtime.worker import tasks
 from bridge.runtime.worker.threads import WorkerThreads
+from tests.support import factories
 from tests.support.away import database_away
 from tests.support.factories import AGENT, app, hear, picture, to_send
 
@@ -48,7 +49,7 @@ def test_one_wake_fetches_all_files(company: SimulatorClient) -> None:
 
 def test_the_clock_looks_up_names_and_checks_health(company: SimulatorClient) -> None:
     account = app(company.url)
-    Contact.objects.create(account=account, external_id="zhangsan")
+    factories.contact(account, "zhangsan")
     tasks.look_up_names()
     assert Contact.objects.get().name == "张三"
     account.set_state("stopped", "", "wrong secret")  # type: ignore[arg-type]

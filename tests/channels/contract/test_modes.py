@@ -65,7 +65,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def made(mode: str) -> ChannelAccount:
-    return account("toy", {"name": mode, "mode": mode}, f"Toy {mode}", "")
+    return account("toy", {"name": mode, "mode": mode}, name=f"Toy {mode}", api_base_url="")
 
 
 def test_a_kind_without_modes_is_one_class() -> None:

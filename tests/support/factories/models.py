@@ -1,0 +1,240 @@
+"""One function for each model. What a row must have is filled in; every column can be given as a keyword."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.core.files.base import ContentFile
+from django.utils import timezone
+
+from accounts.health import Health
+from accounts.models import AccessToken, ChannelAccount, ReplyWindow, Restriction, cleaned_credentials
+from bridge.models import (
+    Attachment,
+    Attempt,
+    Contact,
+    Conversation,
+    Delivery,
+    Event,
+    Incident,
+    Message,
+    Outcome,
+    Route,
+    State,
+    Target,
+    WebhookEndpoint,
+)
+from channels_wechat import channel_class
+from openclaw.device import Device
+from openclaw.models import Gateway
+from tests.support.factories.values import (
+    APP_FIELDS,
+    BOT_FIELDS,
+    CANARIES,
+    FAN,
+    MINI_FIELDS,
+    NOWHERE,
+    OFFICIAL_FIELDS,
+    ROBOT_FIELDS,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = [
+    "access_token",
+    "account",
+    "app",
+    "attachment",
+    "attempt",
+    "bot",
+    "connected_gateway",
+    "contact",
+    "conversation",
+    "delivery",
+    "endpoint",
+    "endpoint_with_a_new_secret",
+    "gateway",
+    "incident",
+    "message",
+    "mini",
+    "mini_with_a_token",
+    "official",
+    "reply_window",
+    "restriction",
+    "robot",
+    "route",
+]
+# Kind → the name that its account bears, and its credentials.
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "wecom_app": ("Acme app", APP_FIELDS),
+    "wecom_aibot": ("Acme bot", BOT_FIELDS),
+    "wecom_robot": ("Acme robot", ROBOT_FIELDS),
+    "official_account": ("Acme news", OFFICIAL_FIELDS),
+    "mini_program": ("Acme shop", MINI_FIELDS),
+}
+_numbers = itertools.count(1)
+
+
+def account(kind: str = "wecom_app", /, fields: dict[str, Any] | None = None, **columns: Any) -> ChannelAccount:
+    """`fields` of its credentials are checked by the kind's own form; `credentials` are stored as they are."""
+    name, usual = KINDS.get(kind, (kind, {}))
+    name = columns.pop("name", name)
+    if twins := ChannelAccount.objects.filter(name__istartswith=name).count():
+        name = f"{name} {twins + 1}"
+    if "credentials" not in columns:
+        columns["credentials"] = cleaned_credentials(kind, {**usual, **(fields or {})})
+    if "external_id" not in columns:
+        columns["external_id"] = channel_class(kind).external_id(columns["credentials"])
+    columns = {"turns_per_minute": None, **columns}  # a test says more in a second than a person in a minute
+    return ChannelAccount.objects.create(kind=kind, name=name, **columns)
+
+
+def app(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:
+    return account("wecom_app", fields, **{"api_base_url": api_base_url, **(columns or {})})
+
+
+def bot(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:
+    return account("wecom_aibot", fields, **{"api_base_url": api_base_url, **(columns or {})})
+
+
+def robot(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:
+    return account("wecom_robot", fields, **{"api_base_url": api_base_url, **(columns or {})})
+
+
+def official(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:
+    return account("official_account", fields, **{"api_base_url": api_base_url, **(columns or {})})
+
+
+def mini(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:
+    return account("mini_program", fields, **{"api_base_url": api_base_url, **(columns or {})})
+
+
+def mini_with_a_token(api_base_url: str = NOWHERE, /, **columns: Any) -> ChannelAccount:
+    """A Mini Program with an access token that nobody has to fetch."""
+    made = mini(api_base_url, columns)
+    access_token(made)
+    return made
+
+
+def access_token(account: ChannelAccount, **columns: Any) -> AccessToken:
+    values = {"value": CANARIES["access token"], "generation": 1, "expires_at": timezone.now() + timedelta(hours=2)}
+    return AccessToken.objects.create(account=account, **{**values, **columns})
+
+
+def gateway(base_url: str = NOWHERE, token: str = "stub-token", **columns: Any) -> Gateway:
+    """A gateway that nobody has connected to yet."""
+    name = columns.pop("name", f"gateway {next(_numbers)}")
+    return Gateway.objects.create(name=name, base_url=base_url, token=token, **columns)
+
+
+def connected_gateway(**columns: Any) -> Gateway:
+    """A gateway with what a connection leaves in its row."""
+    values = {
+        "name": "OpenClaw at home",
+        "base_url": "http://127.0.0.1:18789",
+        "token": CANARIES["gateway token"],
+        "device_key": Device.generate().pem,
+        "device_token": CANARIES["device token"],
+        "version": "2026.9.6",
+        "agents": [{"id": "main", "name": "Main", "model": "mock/one"}, {"id": "support", "name": "客服", "model": ""}],
+        "state": Health.OK,
+    }
+    return gateway(**{**values, **columns})
+
+
+def route(account: ChannelAccount, gateway: Gateway | None = None, **columns: Any) -> Route:
+    values = {"agent_id": "main", **columns}
+    return Route.objects.create(account=account, gateway=gateway or globals()["gateway"](), **values)
+
+
+def endpoint(url: str = NOWHERE, events: Iterable[str] = tuple(Event), **columns: Any) -> WebhookEndpoint:
+    name = columns.pop("name", f"webhook {next(_numbers)}")
+    return WebhookEndpoint.objects.create(name=name, url=url, events=list(events), **columns)
+
+
+def endpoint_with_a_new_secret(**columns: Any) -> WebhookEndpoint:
+    """An endpoint whose secret was changed an hour ago, so that the one before is still signed with."""
+    values = {
+        "name": "Ticket desk",
+        "url": f"https://hooks.example.com/in/{CANARIES['webhook address']}",
+        "events": ["message.received", "delivery.dead"],
+        "secret": CANARIES["webhook secret"],
+        "previous_secret": CANARIES["webhook secret before"],
+        "previous_until": timezone.now() + timedelta(hours=5),
+    }
+    return endpoint(**{**values, **columns})
+
+
+def conversation(
+    account: ChannelAccount, peer_id: str = "zhangsan", peer_kind: str = "direct", **columns: Any
+) -> Conversation:
+    return Conversation.objects.create(account=account, peer_kind=peer_kind, peer_id=peer_id, **columns)
+
+
+def contact(account: ChannelAccount, external_id: str = "zhangsan", **columns: Any) -> Contact:
+    return Contact.objects.create(account=account, external_id=external_id, **columns)
+
+
+def message(conversation: Conversation, text: str, key: str, **columns: Any) -> Message:
+    """From a person, if nothing else is given."""
+    values = {
+        "account": conversation.account,
+        "peer_kind": conversation.peer_kind,
+        "peer_id": conversation.peer_id,
+        "direction": "in",
+        "source": "channel",
+        "sender": "zhangsan",
+        "routed_at": timezone.now(),
+    }
+    columns = {**values, **columns}
+    return Message.objects.create(conversation=conversation, text=text, idempotency_key=key, **columns)
+
+
+def delivery(of: Message, state: str = State.DELIVERED, reason: str = "", **columns: Any) -> Delivery:
+    """A question goes to an agent, everything else to the platform."""
+    to_agent = of.direction == "in"
+    is_over = state in (State.DELIVERED, State.DEAD, State.SKIPPED, State.UNCERTAIN)
+    values = {
+        "target": Target.AGENT if to_agent else Target.CHANNEL,
+        "carrier": "connector" if to_agent else "worker",
+        "lane": f"{'in' if to_agent else 'out'}:{of.conversation_id}",
+        "account": of.account,
+        "payload": {"body": {"msgtype": "text", "text": {"content": of.text}}},
+        "finished_at": timezone.now() if is_over else None,
+    }
+    return Delivery.objects.create(message=of, state=state, reason=reason, **{**values, **columns})
+
+
+def attempt(of: Delivery, number: int = 1, outcome: str = Outcome.OK, **columns: Any) -> Attempt:
+    """Over after 0.4 seconds, if it has an outcome."""
+    started = timezone.now() - timedelta(seconds=90 - number)
+    values = {"started_at": started, "finished_at": started + timedelta(seconds=0.4) if outcome else None}
+    return Attempt.objects.create(delivery=of, number=number, outcome=outcome, **{**values, **columns})
+
+
+def attachment(of: Message, content: bytes = b"", **columns: Any) -> Attachment:
+    """Fetched, if there is content, and lost otherwise."""
+    lost = {} if content else {"state": Attachment.State.FAILED, "error": "The address was no longer good."}
+    row = Attachment(message=of, size=len(content), **{**lost, **columns})
+    if content:
+        row.file.save(row.name, ContentFile(content), save=False)
+        row.state = Attachment.State.READY
+    row.save()
+    return row
+
+
+def incident(cause: str = "x", title: str = "It", **columns: Any) -> Incident:
+    return Incident.objects.create(cause=cause, title=title, **columns)
+
+
+def reply_window(account: ChannelAccount, peer_id: str = FAN, **columns: Any) -> ReplyWindow:
+    values = {"until": timezone.now() + timedelta(hours=1)}
+    return ReplyWindow.objects.create(account=account, peer_id=peer_id, **{**values, **columns})
+
+
+def restriction(account: ChannelAccount, capability: str = "custom_send", **columns: Any) -> Restriction:
+    values = {"code": "48001", "until": timezone.now() + timedelta(days=1)}
+    return Restriction.objects.create(account=account, capability=capability, **{**values, **columns})

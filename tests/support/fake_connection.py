@@ -23,10 +23,10 @@ from django import forms
 from bridge.pipeline.inbound import receive
 from channels_wechat.contract.capabilities import Downloads
 from channels_wechat.contract.channel import CredentialsForm
-from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.inbound_fields import as_list, word
 from channels_wechat.contract.messages import Inbound, MediaItem, Payload, Peer, Receipt, Upload
+from channels_wechat.wire.errors import WIRE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -145,7 +145,7 @@ class FakeConnection:
         try:
             return answer.result(WAIT_SECONDS)
         except ConnectionError as error:
-            raise ChannelError("reset", Action.UNKNOWN, "The connection broke before the answer came.") from error
+            raise WIRE.error("reset", Action.UNKNOWN) from error
 
     def acknowledge(self, message: str) -> None:
         with self._writing:

@@ -32,7 +32,7 @@ def platform() -> Iterator[FakePlatform]:
 def chat(monkeypatch: pytest.MonkeyPatch) -> ChannelAccount:
     """Everything said to it is a turn."""
     monkeypatch.setitem(KINDS, KIND, f"{FakeChat.__module__}.FakeChat")
-    made = account(KIND, {"name": "shop"}, "Shop", "")
+    made = account(KIND, {"name": "shop"})
     route(made, gateway())
     return made
 

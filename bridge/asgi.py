@@ -67,7 +67,7 @@ class Application:
             log.exception("%s %s failed", request.method, request.path[:200])
             response = Response(500, b"Something went wrong here.\n")
         try:
-            if response and not (response.then and await request.is_over()):
+            if response and not (response.then and await request.is_disconnected()):
                 await response.send(send)
         finally:
             request.close()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def _empty_spool() -> Iterator[None]:
     """Callbacks that one test leaves on the disk would send those of all later tests there."""
     yield
-    for name in journal.names():
+    for name in journal.list_files():
         Path(settings.SPOOL_DIR, name).unlink()
 
 

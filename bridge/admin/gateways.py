@@ -166,7 +166,7 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
     def run_test(self, request: HttpRequest, gateway: Gateway) -> None:
         gateway.revive()
         try:
-            found = test_gateway(leases.endpoint(gateway))
+            found = test_gateway(leases.make_endpoint(gateway))
         except GatewayError as error:
             text = failure_text(error)
             state = Health.STOPPED if error.action == Action.CONFIG else Health.FAILING

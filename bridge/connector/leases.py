@@ -1,4 +1,4 @@
-"""Who holds which gateway: a lease in the row, so that there is one connection to it and another connector takes over."""
+"""The lease of each gateway, kept in its row. It allows only one connection, and another connector can take over."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from openclaw.turns import AgentInfo
 
-# Renewed every five seconds; a lost connector's gateways are taken over after this.
+# Renewed every five seconds. After this time another connector takes over the gateways of one that was lost.
 LEASE_SECONDS = 15
 
 
 def acquire(holder: str) -> list[Gateway]:
-    """Take every gateway that is free, renew what is ours."""
+    """Take the lease of every gateway without a holder, renew our own, and return the gateways that we hold."""
     usable = Gateway.objects.filter(enabled=True).exclude(state=Health.STOPPED)
     lease.acquire(usable, holder, LEASE_SECONDS)
     return list(usable.filter(owner=holder))
@@ -33,30 +33,30 @@ def release(holder: str) -> None:
     lease.release(Gateway.objects.all(), holder)
 
 
-def endpoint(gateway: Gateway) -> Endpoint:
+def make_endpoint(gateway: Gateway) -> Endpoint:
     device = Device(gateway.device_key) if gateway.device_key else None
     private = tuple(settings.ALLOWED_PRIVATE_HOSTS)
     return Endpoint(gateway.base_url, gateway.token, device, gateway.device_token, private)
 
 
-def connection_settings(gateway: Gateway) -> tuple[str, ...]:
-    """What a connection depends on; any other change of a gateway takes effect without a new one.
+def read_connection_settings(gateway: Gateway) -> tuple[str, ...]:
+    """Return what a connection depends on. Any other change of a gateway takes effect without a new connection.
 
-    With the fence: where another connector had the gateway in between, nothing of our own connection holds any more.
+    The fence is part of it: if another connector had the gateway in between, our own connection is not valid any more.
     """
     return gateway.base_url, gateway.transport, gateway.token, gateway.device_key, str(gateway.fence)
 
 
-def connected(
+def store_hello(
     gateway: Gateway, version: str, boot_id: str, agents: Iterable[AgentInfo], device_token: str = ""
 ) -> None:
-    """Keep what the gateway said of itself."""
+    """Store what the gateway told about itself when the connection opened."""
     gateway.version, gateway.boot_id = version[:40], boot_id[:80]
     gateway.agents = [{"id": agent.id, "name": agent.name} for agent in agents]
     gateway.device_token = device_token or gateway.device_token
-    said = {name: getattr(gateway, name) for name in ("version", "boot_id", "agents")}
+    fields = {name: getattr(gateway, name) for name in ("version", "boot_id", "agents")}
     if device_token:
-        said["device_token"] = sealed(Gateway, "device_token", gateway.key, device_token)
-    # Of a gateway that staff gave another address meanwhile, or that another connector holds, nothing is kept.
-    gateway.as_held().filter(base_url=gateway.base_url).update(**said)
+        fields["device_token"] = sealed(Gateway, "device_token", gateway.key, device_token)
+    # Nothing is stored if staff changed the address meanwhile, or if another connector holds the gateway.
+    gateway.as_held().filter(base_url=gateway.base_url).update(**fields)
     gateway.set_state_as_holder(Health.OK)

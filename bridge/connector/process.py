@@ -1,4 +1,4 @@
-"""The connector: holds every long connection. One task for each gateway it owns, one for each turn under way."""
+"""The connector, which holds the long connections: one task for each gateway whose lease it has, and one for each turn."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bridge.pipeline.replies.streams import PARTIAL_SECONDS, partial_key
 from bridge.runtime.db.outage import DB_UNAVAILABLE, retry_while_db_down
 from bridge.runtime.db.threads import in_db_thread
 from bridge.runtime.launcher import liveness
-from bridge.runtime.spool.fitting import short_id
+from bridge.runtime.spool.fitting import shorten_id
 from bridge.runtime.wakeups.publish import Topic, channel_of
 from bridge.security import logs
 from channels_wechat.contract.explanations import Action
@@ -43,82 +43,84 @@ if TYPE_CHECKING:
     from openclaw.turns import ProactiveReply
 
 log = logging.getLogger(__name__)
-# Without a ring there is a look each second; leases are renewed well within their 30 s.
-LOOK_SECONDS = 1.0
-LEASE_EVERY_SECONDS = 5.0
-PARTIAL_EVERY_SECONDS = 0.3
-CLOSE_SECONDS = 10  # for the turns of a closed connection to settle
-STEADY_SECONDS = 60  # a connection that held this long starts the backoff anew
-PROBE_EVERY_SECONDS = 60
-LONGEST_WAIT_SECONDS = 3600  # whatever a gateway asks for: to connect too early costs one refusal
-_OUR_KEY = re.compile(r"\d+\.\d+")
+# Seconds between two searches for turns if no wake-up comes.
+POLL_SECONDS = 1.0
+LEASE_SECONDS = 5.0
+PARTIALS_SECONDS = 0.3
+CLOSE_SECONDS = 10  # how long the turns of a closed connection may take to end
+STABLE_SECONDS = 60  # after a connection of this length the backoff starts at its first value
+PROBE_SECONDS = 60
+LONGEST_WAIT_SECONDS = 3600  # even if a gateway asks for more: an attempt that comes too early is only refused once
+_TURN_KEY = re.compile(r"\d+\.\d+")
 
 
 class Connector:
     def __init__(self) -> None:
         self.holder = claims.holder_name()
         self.stopping = asyncio.Event()
-        self.owned: dict[int, GatewayConnection] = {}
+        self.connections: dict[int, GatewayConnection] = {}
         self.valkey = redis.asyncio.Redis.from_url(settings.REDIS_URL, decode_responses=True, socket_timeout=5)
-        # By the key in Valkey: the text so far, and what its mapping allows. What readers may see of it is found out when it is shown.
+        # By the key in Valkey: the text so far, and what its mapping allows. What readers may see of it is computed when it is published.
         self.partials: dict[str, tuple[str, Sequence[str]]] = {}
-        self.away, self.unrenewed = logs.Rarely(), logs.Rarely()
+        self.outage_log, self.renewal_log = logs.Rarely(), logs.Rarely()
 
     async def run(self) -> None:
-        """Until `stop`. What is under way then is handed over: its keys stay, the next connector finds the answers."""
-        helpers = [asyncio.create_task(task) for task in (self._listen(), self._show_partials(), self._keep_leases())]
+        """Run until `stop`. Turns that have not ended are left to the next connector, which finds their answers by their keys."""
+        helpers = [
+            asyncio.create_task(task) for task in (self._listen(), self._publish_partials(), self._keep_leases())
+        ]
         try:
             while not self.stopping.is_set():
-                await self._own_or_wait()
+                await self._try_update_connections()
                 liveness.touch_sign("connector")
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LEASE_EVERY_SECONDS):
+                    async with asyncio.timeout(LEASE_SECONDS):
                         await self.stopping.wait()
         finally:
-            await self._end(helpers)
+            await self._shut_down(helpers)
 
     def stop(self) -> None:
         self.stopping.set()
 
-    async def _end(self, helpers: list[asyncio.Task[None]]) -> None:
-        await _ended(helpers, patience=1)
-        await _ended([owned.task for owned in self.owned.values()])
+    async def _shut_down(self, helpers: list[asyncio.Task[None]]) -> None:
+        await _cancel_all(helpers, repeat_seconds=1)
+        await _cancel_all([connection.task for connection in self.connections.values()])
         await in_db_thread(claims.release_all_leases, self.holder)
         await in_db_thread(leases.release, self.holder)
         await self.valkey.aclose()
 
-    async def _own_or_wait(self) -> None:
-        """While the database is away the turns go on: their ends wait for it, and who has what is asked again."""
+    async def _try_update_connections(self) -> None:
+        """Update the connections. While the database is away the turns go on, and this is tried again."""
         try:
-            await self._own()
-            self.away.forget()
+            await self._update_connections()
+            self.outage_log.forget()
         except DB_UNAVAILABLE as error:
-            self.away.note_outage(log, "gateways", error)
+            self.outage_log.note_outage(log, "gateways", error)
 
-    async def _own(self) -> None:
-        """Start a task for each gateway that is ours now, end those that are not, or are to be reached another way now."""
+    async def _update_connections(self) -> None:
+        """Open a connection to each gateway that we hold, and close those to other gateways or with changed settings."""
         gateways = {gateway.pk: gateway for gateway in await in_db_thread(leases.acquire, self.holder)}
-        for pk, owned in list(self.owned.items()):
-            fresh = gateways.get(pk)
+        for pk, connection in list(self.connections.items()):
+            current = gateways.get(pk)
             if (
-                fresh is None
-                or leases.connection_settings(fresh) != leases.connection_settings(owned.gateway)
-                or owned.task.done()
+                current is None
+                or leases.read_connection_settings(current) != leases.read_connection_settings(connection.gateway)
+                or connection.task.done()
             ):
-                await self._let_go(pk)
+                await self._close_connection(pk)
             else:
-                owned.gateway = fresh
-                await owned.say_that_it_works()
+                connection.gateway = current
+                await connection.refresh_health()
         for pk, gateway in gateways.items():
-            if pk not in self.owned:
-                self.owned[pk] = GatewayConnection(gateway, self)
+            if pk not in self.connections:
+                self.connections[pk] = GatewayConnection(gateway, self)
 
-    async def _let_go(self, pk: int) -> None:
-        owned = self.owned.pop(pk)
-        await _ended([owned.task])
+    async def _close_connection(self, pk: int) -> None:
+        connection = self.connections.pop(pk)
+        await _cancel_all([connection.task])
 
     async def _listen(self) -> None:
-        """Listen for wake-ups and stops. A lost wake-up costs a second, a lost stop lasts until the next renewal."""
+        """Listen for wake-ups and stops. A lost wake-up costs a second; a lost stop is found with the next renewal."""
         while True:
             try:
                 async with self.valkey.pubsub() as subscription:
@@ -126,259 +128,261 @@ class Connector:
                     while True:
                         message = await subscription.get_message(ignore_subscribe_messages=True, timeout=5)
                         if message:
-                            await self._heard(message["channel"], message["data"])
+                            await self._handle_publication(message["channel"], message["data"])
             except (RedisError, OSError):
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
 
-    async def _heard(self, channel: str, text: str) -> None:
+    async def _handle_publication(self, channel: str, text: str) -> None:
         if channel == channel_of(Topic.ASK):
-            for owned in self.owned.values():
-                owned.wake.set()
+            for connection in self.connections.values():
+                connection.wake_event.set()
         else:
             await self._stop_turns({int(pk) for pk in text.split(",")})
 
     async def _stop_turns(self, deliveries: set[int]) -> None:
-        for owned in self.owned.values():
-            for pk, asking in list(owned.asking.items()):
-                if pk in deliveries and not asking.stopped:
+        for connection in self.connections.values():
+            for pk, turn in list(connection.turns.items()):
+                if pk in deliveries and not turn.stopped:
                     with contextlib.suppress(GatewayError):
-                        await asking.stop()
+                        await turn.stop()
 
     async def _keep_leases(self) -> None:
         while True:
             await asyncio.sleep(claims.RENEW_SECONDS)
             try:
-                running = {pk for owned in self.owned.values() for pk in owned.asking}
+                running = {pk for connection in self.connections.values() for pk in connection.turns}
                 await in_db_thread(claims.renew, self.holder, running)
                 await self._stop_turns(await in_db_thread(stop.stopped_turns, running))
-                self.unrenewed.forget()
+                self.renewal_log.forget()
             except Exception as error:
-                # Where the database is away leases may run out, and then another connector recovers the turns.
-                if self.unrenewed.is_due(type(error).__name__):
+                # If the database is away the leases may expire, and then another connector recovers the turns.
+                if self.renewal_log.is_due(type(error).__name__):
                     log.exception("leases could not be renewed")
 
-    def partial(self, delivery: Delivery, text: str) -> None:
+    def keep_partial(self, delivery: Delivery, text: str) -> None:
         message = delivery.message
         if message and is_polled(message.account.kind):
             self.partials[partial_key(message.uuid)] = text, delivery.payload.get("allowed", ())
 
-    async def _show_partials(self) -> None:
-        """All texts that grew, in one round trip."""
+    async def _publish_partials(self) -> None:
+        """Publish all texts that have grown, in one round trip."""
         while True:
-            await asyncio.sleep(PARTIAL_EVERY_SECONDS)
+            await asyncio.sleep(PARTIALS_SECONDS)
             if not self.partials:
                 continue
-            grown, self.partials = self.partials, {}
+            partials, self.partials = self.partials, {}
             with contextlib.suppress(RedisError, OSError):
                 async with self.valkey.pipeline(transaction=False) as pipe:
-                    for key, (text, allowed) in grown.items():
+                    for key, (text, allowed) in partials.items():
                         pipe.set(key, restrict(agent_text.keep_visible_so_far(text), allowed), ex=PARTIAL_SECONDS)
                     await pipe.execute()
 
 
 class GatewayConnection:
-    """A gateway that is ours: connect, claim what there is room for, connect again."""
+    """The connection to a gateway that we hold. It claims as many turns as there is room for, and connects again after an error."""
 
     def __init__(self, gateway: Gateway, connector: Connector) -> None:
         self.gateway, self.connector = gateway, connector
-        self.wake = asyncio.Event()
-        self.asking: dict[int, AgentTurn] = {}
-        self.turns: set[asyncio.Task[None]] = set()
-        self.leftovers: set[asyncio.Task[None]] = set()
-        self.proven: Transport | None = None  # the open link, and when it may be tried whether it still is one
-        self.probe_at = 0.0
-        self.failing, self.away = logs.Rarely(), logs.Rarely()
+        self.wake_event = asyncio.Event()
+        self.turns: dict[int, AgentTurn] = {}
+        self.turn_tasks: set[asyncio.Task[None]] = set()
+        self.side_tasks: set[asyncio.Task[None]] = set()
+        self.open_transport: Transport | None = None  # set while the connection works
+        self.next_probe_at = 0.0
+        self.error_log, self.outage_log = logs.Rarely(), logs.Rarely()
         self.task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
         failures = 0
         while True:
-            link = self._link()
-            began = asyncio.get_running_loop().time()
+            transport = self._make_transport()
+            started_at = asyncio.get_running_loop().time()
             try:
-                await self._connect(link)
-                self.proven = link
-                self.failing.forget()
-                self.away.forget()
-                await self._serve(link)
+                await self._connect(transport)
+                self.open_transport = transport
+                self.error_log.forget()
+                self.outage_log.forget()
+                await self._serve(transport)
             except GatewayError as error:
-                steady = asyncio.get_running_loop().time() - began > STEADY_SECONDS
-                failures = 0 if steady else failures + 1
-                if not await self._may_retry(error):
+                was_stable = asyncio.get_running_loop().time() - started_at > STABLE_SECONDS
+                failures = 0 if was_stable else failures + 1
+                if not await self._record_error(error):
                     return
                 wait = min(error.retry_after or 0.0, LONGEST_WAIT_SECONDS)
                 await asyncio.sleep(max(wait, backoff(failures - 1) if failures else 0.2))
             except DB_UNAVAILABLE as error:
-                self.away.note_outage(log, f"gateway {self.gateway.pk}", error)
-                await asyncio.sleep(LOOK_SECONDS)
+                self.outage_log.note_outage(log, f"gateway {self.gateway.pk}", error)
+                await asyncio.sleep(POLL_SECONDS)
             finally:
-                self.proven = None
-                await self._close(link)
+                self.open_transport = None
+                await self._close(transport)
 
-    async def say_that_it_works(self) -> None:
-        """A failed test does not outlast an open connection, which proves the contrary. By HTTP the gateway is asked, once a minute."""
-        link, now = self.proven, asyncio.get_running_loop().time()
-        if link is None or self.gateway.state != Health.FAILING or now < self.probe_at:
+    async def refresh_health(self) -> None:
+        """Set the health to OK if a failed test changed it although the connection works. With HTTP, ask the gateway once a minute."""
+        transport, now = self.open_transport, asyncio.get_running_loop().time()
+        if transport is None or self.gateway.state != Health.FAILING or now < self.next_probe_at:
             return
-        self.probe_at = now + PROBE_EVERY_SECONDS
-        self._later(self._probe(link))
+        self.next_probe_at = now + PROBE_SECONDS
+        self._start_side_task(self._probe(transport))
 
-    async def _probe(self, link: Transport) -> None:
-        if isinstance(link, HttpTransport):
+    async def _probe(self, transport: Transport) -> None:
+        if isinstance(transport, HttpTransport):
             try:
-                await link.open()
+                await transport.open()
             except GatewayError as error:
                 log.info("gateway %s: still failing (%s)", self.gateway.pk, error.code)
                 return
-        if not link.closed.is_set():
+        if not transport.closed.is_set():
             await in_db_thread(self.gateway.set_state_as_holder, Health.OK)
 
-    def _link(self) -> Transport:
-        endpoint = leases.endpoint(self.gateway)
+    def _make_transport(self) -> Transport:
+        endpoint = leases.make_endpoint(self.gateway)
         return (
             HttpTransport(endpoint)
             if self.gateway.transport == "http"
             else SocketTransport(endpoint, self._on_proactive)
         )
 
-    async def _connect(self, link: Transport) -> None:
-        version, boot_id, device_token = await link.open()
-        agents, started_anew = await link.agents(), boot_id not in ("", self.gateway.boot_id)
-        await in_db_thread(leases.connected, self.gateway, version, boot_id, agents, device_token)
+    async def _connect(self, transport: Transport) -> None:
+        version, boot_id, device_token = await transport.open()
+        agents, has_restarted = await transport.agents(), boot_id not in ("", self.gateway.boot_id)
+        await in_db_thread(leases.store_hello, self.gateway, version, boot_id, agents, device_token)
         log.info("gateway %s: connected (%s, %s agents)", self.gateway.pk, version, len(agents))
-        if started_anew and agents:
-            self._later(self._warm_up(link, agents[0].id, boot_id))
+        if has_restarted and agents:
+            self._start_side_task(self._warm_up(transport, agents[0].id, boot_id))
 
-    async def _warm_up(self, link: Transport, agent_id: str, boot_id: str) -> None:
-        """Once for each start of the gateway, beside the first turns."""
+    async def _warm_up(self, transport: Transport, agent_id: str, boot_id: str) -> None:
+        """Warm up the gateway once after each of its starts, at the same time as its first turns."""
         try:
-            await link.warm_up(agent_id, boot_id)
+            await transport.warm_up(agent_id, boot_id)
         except GatewayError as error:
             log.info("gateway %s: not warmed up (%s)", self.gateway.pk, error.code)
 
-    async def _serve(self, link: Transport) -> None:
+    async def _serve(self, transport: Transport) -> None:
         while True:
-            self.wake.clear()
-            if not await self._claim(link):
+            self.wake_event.clear()
+            if not await self._claim_turns(transport):
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_SECONDS):  # not wait_for, which before 3.12 may lose a cancellation
-                        await self._news(link)
-            if link.closed.is_set():
-                raise link.lost
+                    async with asyncio.timeout(POLL_SECONDS):  # wait_for may lose a cancellation before Python 3.12
+                        await self._wait_for_work(transport)
+            if transport.closed.is_set():
+                raise transport.lost
 
-    async def _news(self, link: Transport) -> None:
-        """A ring, a turn that ended, or the end of the connection."""
-        waits = [asyncio.ensure_future(event.wait()) for event in (self.wake, link.closed)]
+    async def _wait_for_work(self, transport: Transport) -> None:
+        """Wait for a wake-up, the end of a turn, or the end of the connection."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (self.wake_event, transport.closed)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for waiting in waits:
                 waiting.cancel()
 
-    async def _claim(self, link: Transport) -> int:
-        room = self.gateway.max_in_flight - len(self.turns)
+    async def _claim_turns(self, transport: Transport) -> int:
+        room = self.gateway.max_in_flight - len(self.turn_tasks)
         if room <= 0:
             return 0
         try:
             claimed = await in_db_thread(claim_turns, self.connector.holder, min(room, 50), self.gateway)
-        except DB_UNAVAILABLE:  # no reason to give up the connection and the turns on it
+        except DB_UNAVAILABLE:  # the connection and its turns go on
             return 0
         for delivery, opened in claimed:
-            self._start(AgentTurn(delivery, opened, link, self.connector.partial, self._later))
+            self._start_turn(AgentTurn(delivery, opened, transport, self.connector.keep_partial, self._start_side_task))
         return len(claimed)
 
-    def _start(self, asking: AgentTurn) -> None:
-        self.asking[asking.delivery.pk] = asking
-        task = asyncio.create_task(asking.run())
-        self.turns.add(task)
-        task.add_done_callback(lambda done: self._ended(done, asking))
+    def _start_turn(self, turn: AgentTurn) -> None:
+        self.turns[turn.delivery.pk] = turn
+        task = asyncio.create_task(turn.run())
+        self.turn_tasks.add(task)
+        task.add_done_callback(lambda done: self._finish_turn(done, turn))
 
-    def _ended(self, task: asyncio.Task[None], asking: AgentTurn) -> None:
-        """Look for more where something waited: for this turn's lane, or for room."""
-        limited = self._is_limited(asking)
-        self.turns.discard(task)
-        self.asking.pop(asking.delivery.pk, None)
-        if limited or asking.lane_waits:
-            self.wake.set()
+    def _finish_turn(self, task: asyncio.Task[None], turn: AgentTurn) -> None:
+        """Remove a finished turn, and search for more if another one may have waited for it."""
+        is_limited = self._is_limited(turn)
+        self.turn_tasks.discard(task)
+        self.turns.pop(turn.delivery.pk, None)
+        if is_limited or turn.lane_waits:
+            self.wake_event.set()
 
-    def _is_limited(self, asking: AgentTurn) -> bool:
-        """Whether somebody may wait for the room that this turn leaves: the gateway's, or its account's share of it."""
-        most, account = self.gateway.max_in_flight, asking.delivery.account
-        mine = sum(other.delivery.account_id == asking.delivery.account_id for other in self.asking.values())
-        full = len(self.turns) >= most - shares.reserve_of(most)
-        return full or (account is not None and mine >= shares.share_of(most, account.gateway_share))
+    def _is_limited(self, turn: AgentTurn) -> bool:
+        """Whether another turn may have waited for the end of this one, because the gateway or the account's share was full."""
+        max_turns, account = self.gateway.max_in_flight, turn.delivery.account
+        turns_of_account = sum(other.delivery.account_id == turn.delivery.account_id for other in self.turns.values())
+        is_full = len(self.turn_tasks) >= max_turns - shares.reserve_of(max_turns)
+        return is_full or (
+            account is not None and turns_of_account >= shares.share_of(max_turns, account.gateway_share)
+        )
 
-    def _later(self, work: Coroutine[None, None, None]) -> None:
-        """What is left of a turn takes no room from other turns."""
+    def _start_side_task(self, work: Coroutine[None, None, None]) -> None:
+        """Start work that does not count as a turn, so that it takes no room from other turns."""
         task = asyncio.create_task(work)
-        self.leftovers.add(task)
-        task.add_done_callback(self.leftovers.discard)
+        self.side_tasks.add(task)
+        task.add_done_callback(self.side_tasks.discard)
 
-    async def _may_retry(self, error: GatewayError) -> bool:
-        """False: staff have to act first, and every process reads that in the row."""
+    async def _record_error(self, error: GatewayError) -> bool:
+        """Write the error to the row. Return whether to connect again; False if staff have to change something first."""
         state = Health.STOPPED if error.action == Action.CONFIG else Health.FAILING
         await in_db_thread(self.gateway.set_state_as_holder, state, str(error.code), error.explained)
-        if self.failing.is_due(str(error.code)):
-            times = f" ({self.failing.times} times in a row)" if self.failing.times > 1 else ""
+        if self.error_log.is_due(str(error.code)):
+            times = f" ({self.error_log.times} times in a row)" if self.error_log.times > 1 else ""
             log.warning("gateway %s: %s%s", self.gateway.pk, error.code, times)
         return state != Health.STOPPED
 
-    async def _close(self, link: Transport) -> None:
-        """Turns of a lost connection settle themselves as unknown; of a cancelled one they are handed over by the lease."""
-        await link.close()
-        pending = [task for task in (*self.turns, *self.leftovers) if not task.done()]
+    async def _close(self, transport: Transport) -> None:
+        """Close the connection. Its turns end as unknown; those that do not end in time are cancelled, and recovered after their lease."""
+        await transport.close()
+        pending = [task for task in (*self.turn_tasks, *self.side_tasks) if not task.done()]
         if pending:
-            _done, late = await asyncio.wait(pending, timeout=CLOSE_SECONDS)
-            for task in late:
+            _done, unfinished = await asyncio.wait(pending, timeout=CLOSE_SECONDS)
+            for task in unfinished:
                 task.cancel()
 
     def _on_proactive(self, reply: ProactiveReply) -> None:
-        """The agent speaks first. A late or resumed turn of ours is not that: `recover` gets its answer."""
-        if not _OUR_KEY.fullmatch(reply.run_id) and not _OUR_KEY.fullmatch(reply.resumes):
-            task = asyncio.create_task(self._pass_on(reply))
-            self.turns.add(task)
-            task.add_done_callback(self.turns.discard)
+        """Send a proactive message. The late or resumed answer of a turn is none: `recover` gets it."""
+        if not _TURN_KEY.fullmatch(reply.run_id) and not _TURN_KEY.fullmatch(reply.resumes):
+            task = asyncio.create_task(self._try_send_proactive(reply))
+            self.turn_tasks.add(task)
+            task.add_done_callback(self.turn_tasks.discard)
 
-    async def _pass_on(self, reply: ProactiveReply) -> None:
+    async def _try_send_proactive(self, reply: ProactiveReply) -> None:
         try:
             await in_db_thread(retry_while_db_down, send_proactive, self.gateway, reply)
-        except Exception:  # nobody waits for this task, and the connection goes on
-            log.exception("gateway %s: what an agent said unasked could not be sent", self.gateway.pk)
+        except Exception:  # no code reads the error of this task, and the connection goes on
+            log.exception("gateway %s: a proactive message could not be sent", self.gateway.pk)
 
 
 def send_proactive(gateway: Gateway, reply: ProactiveReply) -> None:
-    """Send what an agent said unasked to the conversation whose session it said it in.
+    """Send a proactive message of an agent to the conversation of its session.
 
-    While a turn of that session is in doubt it may be that turn's answer, which `recover` will get: then it is not said here.
+    While the outcome of a turn of that session is unknown, the message may be that turn's answer. Then it is not sent: `recover` gets it.
     """
     turns = Delivery.objects.filter(target=Target.AGENT, gateway=gateway, payload__session_key=reply.session_key)
     last = turns.select_related("message__account", "route").order_by("-id").first()
     if last is None or last.message is None or (last.route and last.route.scope == Route.Scope.SHARED):
-        log.warning("gateway %s: a message for no conversation of ours", gateway.pk)
+        log.warning("gateway %s: a proactive message in a session without a conversation", gateway.pk)
         return
-    doubt = turns.filter(attempts__outcome__in=(Outcome.UNKNOWN, Outcome.INTERRUPTED))
-    if doubt.filter(state__in=(State.PENDING, State.SENDING)).exists():
+    unknown_turns = turns.filter(attempts__outcome__in=(Outcome.UNKNOWN, Outcome.INTERRUPTED))
+    if unknown_turns.filter(state__in=(State.PENDING, State.SENDING)).exists():
         log.warning("gateway %s: run %s may be the answer to a lost turn", gateway.pk, reply.run_id)
         return
     text = agent_text.keep_visible(reply.answer.text)
-    if not text:  # it chose to say nothing
+    if not text:  # the agent chose to say nothing
         return
-    where = (last.message.account, last.message.peer_kind, last.message.peer_id)
-    key = short_id(f"run:{gateway.pk}:{reply.run_id}")
+    target = (last.message.account, last.message.peer_kind, last.message.peer_id)
+    key = shorten_id(f"run:{gateway.pk}:{reply.run_id}")
     allowed = last.payload.get("allowed", ())
-    outbox.send(*where, Content(text=text), source=Message.Source.AGENT, key=key, allowed=allowed)
+    outbox.send(*target, Content(text=text), source=Message.Source.AGENT, key=key, allowed=allowed)
 
 
-async def _ended(tasks: Iterable[asyncio.Task[None]], patience: float = CLOSE_SECONDS + 2) -> None:
-    """Cancel and wait. A cancellation that got lost is repeated after `patience` seconds: the work must be handed over.
+async def _cancel_all(tasks: Iterable[asyncio.Task[None]], repeat_seconds: float = CLOSE_SECONDS + 2) -> None:
+    """Cancel tasks and wait for their end. The cancellation is repeated after `repeat_seconds`, because one may be lost:
 
-    (redis-py writes under asyncio.wait_for, which before Python 3.12 drops a cancellation that meets the end of the write.)
+    redis-py writes with asyncio.wait_for, which before Python 3.12 loses a cancellation that comes at the end of the write.
     """
-    left = set(tasks)
-    while left:
-        for task in left:
+    unfinished = set(tasks)
+    while unfinished:
+        for task in unfinished:
             task.cancel()
-        done, left = await asyncio.wait(left, timeout=patience)
+        done, unfinished = await asyncio.wait(unfinished, timeout=repeat_seconds)
         for task in done:
             if not task.cancelled() and task.exception():
                 log.error("a task of the connector failed", exc_info=task.exception())

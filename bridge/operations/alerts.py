@@ -143,7 +143,7 @@ def _gone() -> list[Problem]:
 
 def _spooled() -> list[Problem]:
     """Return a problem where callbacks wait on this machine's disk. The drain that stores them closes the incident."""
-    waiting = journal.waiting()
+    waiting = journal.read_status()
     found = []
     if waiting.messages:
         detail = _("%d messages wait for the database.") % waiting.messages

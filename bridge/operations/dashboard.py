@@ -14,8 +14,8 @@ from accounts.health import Health
 from accounts.models import ChannelAccount
 from bridge.models import Delivery, Incident, Message, Reason, State, Target
 from bridge.runtime.spool import report
-from bridge.runtime.spool.journal import Waiting
-from bridge.runtime.spool.journal import waiting as waiting_on_disk
+from bridge.runtime.spool.journal import SpoolStatus
+from bridge.runtime.spool.journal import read_status as waiting_on_disk
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Dashboard:
     gateways: list[Gateway] = field(default_factory=list)
     incidents: list[Incident] = field(default_factory=list)
     spooled: list[Incident] = field(default_factory=list)
-    spool: Waiting = field(default_factory=Waiting)
+    spool: SpoolStatus = field(default_factory=SpoolStatus)
     # How many deliveries wait for an account or a gateway that does not work, by its id.
     waits_for_account: dict[int, int] = field(default_factory=dict)
     waits_for_gateway: dict[int, int] = field(default_factory=dict)

@@ -83,7 +83,7 @@ def readyz() -> tuple[int, bytes]:
 
     spool: how many callbacks wait on disk for the database.
     """
-    waiting = journal.waiting()
+    waiting = journal.read_status()
     checks = {"database": database_problem(), **broker_problems(), "spool": _spool_problem(waiting)}
     missing = [name for name, trouble in checks.items() if trouble]
     told = {name: checks[name] or "ok" for name in checks}
@@ -119,7 +119,7 @@ def broker_problems() -> dict[str, str]:
     return {"broker": "", "sweep": _sweep_problem(age)}
 
 
-def _spool_problem(waiting: journal.Waiting) -> str:
+def _spool_problem(waiting: journal.SpoolStatus) -> str:
     """Return what is wrong with the spool. Rows that only wait are no problem of their own: the database is."""
     if not waiting.unreadable:
         return ""

@@ -108,7 +108,7 @@ def _swept() -> Iterator[Metric]:
 
 
 def _spooled() -> Iterator[Metric]:
-    waiting = journal.waiting()
+    waiting = journal.read_status()
     yield _gauge("bridge_spool_messages", "Callbacks on disk that wait for the database.", waiting.messages)
     yield _gauge("bridge_spool_bytes", "What they take on disk.", waiting.bytes)
     yield _gauge("bridge_spool_unreadable", "Callbacks on disk that no key of FIELD_KEYS opens.", waiting.unreadable)

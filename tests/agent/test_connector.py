@@ -478,30 +478,30 @@ def test_a_connector_that_lost_a_gateway_writes_nothing_to_it(home: Gateway, rel
     (before,) = leases.acquire("first")
     shift_lease(home, -1)
     (now,) = leases.acquire("second")
-    leases.connected(now, "2", "new boot", [])
+    leases.store_hello(now, "2", "new boot", [])
     if released:  # and taken again by the first, whose connection is of the time before
         leases.release("second")
         leases.acquire("first")
-    leases.connected(before, "1", "old boot", [], "old device token")
+    leases.store_hello(before, "1", "old boot", [], "old device token")
     assert not before.set_state_as_holder(Health.STOPPED, "bad_token", "refused")
     after = fresh(home)
     assert (after.version, after.boot_id, after.device_token, after.state) == ("2", "new boot", "", Health.OK)
-    assert leases.connection_settings(before) != leases.connection_settings(now)
+    assert leases.read_connection_settings(before) != leases.read_connection_settings(now)
 
 
 def test_a_new_connection_is_made_for_what_it_depends_on(home: Gateway) -> None:
-    before = leases.connection_settings(home)
+    before = leases.read_connection_settings(home)
     home.max_in_flight, home.timeout_seconds = 1, 1
-    assert leases.connection_settings(home) == before
+    assert leases.read_connection_settings(home) == before
     for name in ("base_url", "transport", "token", "device_key", "fence"):
         other = fresh(home)
         setattr(other, name, "another")
-        assert leases.connection_settings(other) != before, name
+        assert leases.read_connection_settings(other) != before, name
 
 
 def test_a_device_token_is_kept_where_the_gateway_sends_none(home: Gateway) -> None:
     for sent in ("first", ""):
-        leases.connected(home, "1", "boot", [], sent)
+        leases.store_hello(home, "1", "boot", [], sent)
         assert home.device_token == fresh(home).device_token == "first"
 
 
@@ -546,7 +546,7 @@ def test_two_connectors_share_the_gateways_and_never_one(
             for one in turns:
                 finished(one)
             assert fresh(home).owner == first.connector.holder
-            assert not second.connector.owned
+            assert not second.connector.connections
             assert stub.connections == 1
     assert sorted(count for _key, count in ran(stub)) == [1] * 6
 
@@ -918,7 +918,7 @@ def test_a_connection_that_is_lost_anew_is_logged_each_time(
 def test_the_next_turn_of_a_conversation_waits_for_no_look(
     account: ChannelAccount, mapped: Route, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "LOOK_SECONDS", 60)
+    monkeypatch.setattr(process, "POLL_SECONDS", 60)
     first, second = turn(account, "one"), turn(account, "two")
     with RunningConnector():
         assert [finished(each).state for each in (first, second)] == ["delivered", "delivered"]
@@ -935,7 +935,7 @@ def test_the_next_turn_of_an_account_with_its_share_under_way_waits_for_no_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """both: each of two accounts asks, and together they have all turns but the reserve."""
-    monkeypatch.setattr(process, "LOOK_SECONDS", 60)
+    monkeypatch.setattr(process, "POLL_SECONDS", 60)
     Gateway.objects.update(max_in_flight=most)
     ChannelAccount.objects.update(gateway_share=share)
     other = official()

@@ -26,7 +26,7 @@ class Doubling:
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.go = threading.Event()
-        self.together: GroupCommit[int, int] = GroupCommit(self.many, most=8)
+        self.together: GroupCommit[int, int] = GroupCommit(self.many, max_batch=8)
 
     def many(self, items: Sequence[int]) -> list[int]:
         self.batches.append(list(items))

@@ -310,7 +310,7 @@ def test_a_reply_that_was_not_sent_is_no_delivery(
     part = answer(ask(account), "forty-two").deliveries.get()
     with monkeypatch.context() as stands_still:
         if how == "late":
-            stands_still.setattr("bridge.runtime.web.http.GIVEN_UP_SECONDS", 0.0)
+            stands_still.setattr("bridge.runtime.web.http.CLIENT_TIMEOUT_SECONDS", 0.0)
         stands_still.setattr("bridge.runtime.web.http.LISTEN_SECONDS", 0.0)  # it is listened to from the beginning
         call(account, *pushed("hello", 1), **{how: True})
     assert (state(part), row(part).attempts.get().outcome) == ("sending", "")

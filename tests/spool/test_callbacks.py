@@ -73,7 +73,7 @@ def test_they_are_answered_as_usual_and_stored_when_it_is_back() -> None:
     assert say(account, "before", 1) == 200
     with database_away():
         assert [say(account, "one", 2), say(account, "two", 3), say(account, "one", 2)] == [200, 200, 200]
-        assert journal.waiting().messages == 3
+        assert journal.read_status().messages == 3
     assert texts() == ["before"]
     assert spool_drain.drain() == 3
     assert texts() == ["before", "one", "two"]
@@ -112,7 +112,7 @@ def test_order_holds_while_many_come_and_a_drain_runs(settings: Any) -> None:
 
         with database_away():
             talking = beside.submit(talk)
-            eventually(lambda: journal.waiting().messages > 5)
+            eventually(lambda: journal.read_status().messages > 5)
         while not talking.done() or journal.is_in_use():
             spool_drain.drain()
         assert set(talking.result()) == {200}
@@ -288,7 +288,7 @@ def test_a_passive_account_whose_database_comes_back_gets_its_answer(monkeypatch
     with web_server() as address, ThreadPoolExecutor(1) as beside:
         with database_away():
             asked = beside.submit(post, address, account, *pushed("hello", 7))
-            eventually(lambda: journal.waiting().messages)
+            eventually(lambda: journal.read_status().messages)
         spool_drain.drain()
         router.route_waiting()
         answer(Message.objects.get(), "here it is")

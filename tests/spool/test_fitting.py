@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bridge.models import Contact, Message
 from bridge.pipeline.inbound import receive, router
-from bridge.runtime.spool.fitting import MAX_ID, short_id, storable_json
+from bridge.runtime.spool.fitting import MAX_ID, make_storable, shorten_id
 from channels_wechat.contract.messages import MediaItem
 from tests.inbound.test_no_event_lost import callback, push
 from tests.support import factories
@@ -71,9 +71,9 @@ def test_an_overlong_id_is_kept_by_the_callback_of_every_kind(kind: str) -> None
 
 
 def test_different_long_ids_stay_different_and_short_ones_stay_as_they_are() -> None:
-    assert short_id(LONG + "a") != short_id(LONG + "b")
-    assert len(short_id(LONG)) == MAX_ID
-    assert short_id("y" * MAX_ID) == "y" * MAX_ID
+    assert shorten_id(LONG + "a") != shorten_id(LONG + "b")
+    assert len(shorten_id(LONG)) == MAX_ID
+    assert shorten_id("y" * MAX_ID) == "y" * MAX_ID
 
 
 @pytest.mark.parametrize(
@@ -129,4 +129,4 @@ ANY = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.t
 @given(ANY)
 def test_any_json_can_be_stored(value: Any) -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT %s::jsonb", [json.dumps(storable_json(value))])
+        cursor.execute("SELECT %s::jsonb", [json.dumps(make_storable(value))])

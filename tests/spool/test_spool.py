@@ -109,13 +109,13 @@ def test_what_was_appended_is_stored_in_order_and_its_file_deleted(account: Chan
     journal.append([receive.row_of(account, said("3", media=(picture(), picture("M2"))))])
     assert journal.is_in_use()
     assert len(files(folder)) == 1
-    assert journal.waiting().messages == 3
+    assert journal.read_status().messages == 3
     assert spool_drain.drain() == 3
     assert texts() == ["1", "2", "3"]
     assert [message.attachments.count() for message in Message.objects.order_by("id")] == [0, 0, 2]
     assert not files(folder)
     assert not journal.is_in_use()
-    assert journal.waiting() == journal.Waiting()
+    assert journal.read_status() == journal.SpoolStatus()
 
 
 def test_after_a_drain_the_process_begins_a_new_file(account: ChannelAccount, folder: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_row_that_was_changed_moved_or_copied_does_not_open(account: ChannelAc
     file.write_bytes(first + third + second)
     assert spool_drain.drain() == 1
     assert texts() == ["1"]
-    assert len(files(folder, journal.UNREADABLE)) == 1
+    assert len(files(folder, journal.UNREADABLE_SUFFIX)) == 1
 
 
 def test_without_its_key_it_is_kept_until_the_key_is_back(
@@ -199,13 +199,13 @@ def test_without_its_key_it_is_kept_until_the_key_is_back(
     assert spool_drain.drain() == 0
     assert texts() == []
     assert "FIELD_KEYS" in caplog.text
-    assert journal.waiting().unreadable == 2
+    assert journal.read_status().unreadable == 2
     assert not journal.is_in_use()  # new callbacks do not wait for it
     settings.FIELD_KEYS = [OTHER_KEY, *ours]
     assert spool_drain.drain() == 0
     assert spool_drain.drain(unreadable=True) == 2  # as at a start
     assert texts() == ["1", "2"]
-    assert journal.waiting() == journal.Waiting()
+    assert journal.read_status() == journal.SpoolStatus()
 
 
 def test_full_by_count_and_by_size(account: ChannelAccount, folder: Path, settings: Any) -> None:
@@ -305,7 +305,7 @@ def test_rows_of_several_processes_are_stored_by_the_time_they_arrived(account: 
     """One of them is dead, the other lives: each has a file of its own."""
     ours = rows(account, "1", "2", "3", "4")
     journal.append([ours[0], ours[2]])
-    journal._of_folder.cache_clear()  # as another process
+    journal._get_spool.cache_clear()  # as another process
     journal.append([ours[1], ours[3]])
     assert len(files(folder)) == 2
     assert spool_drain.drain() == 4
@@ -326,7 +326,7 @@ def test_what_is_appended_while_files_are_read_overtakes_nothing(
     """Two processes append: the first file is read to its end, then the next message goes to it, and the one after that to the second."""
     for text in ("1", "2"):
         journal.append(rows(account, text))
-        journal._of_folder.cache_clear()  # another process
+        journal._get_spool.cache_clear()  # another process
     first, second = (journal._File(file, os.open(file, os.O_WRONLY | os.O_APPEND)) for file in _by_age(folder))
     for file in (first, second):
         file.size = file.path.stat().st_size
@@ -353,7 +353,7 @@ def test_only_one_drains_and_a_process_that_appends_holds_up_nobody(account: Cha
     journal.append(rows(account, "1"))
     (file,) = files(folder)
     with file.open("rb") as descriptor, ThreadPoolExecutor(1) as beside:
-        with journal.locked(descriptor.fileno()) as ours:  # a drain stands still in the middle of its last statement
+        with journal.lock_file(descriptor.fileno()) as ours:  # a drain stands still in the middle of its last statement
             assert ours
             journal.append(rows(account, "2"))
             assert len(files(folder)) == 2

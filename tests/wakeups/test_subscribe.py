@@ -29,16 +29,16 @@ class Bench:
     """A responder at work, and a listener at need."""
 
     def __init__(self) -> None:
-        self.leaving = threading.Event()
+        self.stop_event = threading.Event()
         self.threads: list[threading.Thread] = []
 
     def responder(self, work: Callable[[], object]) -> TopicThread:
-        made = TopicThread("test", work, self.leaving)
+        made = TopicThread("test", work, self.stop_event)
         self.begin(made.thread)
         return made
 
     def listener(self, *events: threading.Event) -> Listener:
-        made = Listener({f"wakeup:{number}": event for number, event in enumerate(events)}, self.leaving)
+        made = Listener({f"wakeup:{number}": event for number, event in enumerate(events)}, self.stop_event)
         self.begin(made.thread)
         return made
 
@@ -51,7 +51,7 @@ class Bench:
 def bench() -> Iterator[Bench]:
     bench = Bench()
     yield bench
-    bench.leaving.set()
+    bench.stop_event.set()
     for thread in bench.threads:
         thread.join(15)
         assert not thread.is_alive()
@@ -72,7 +72,7 @@ def test_whatever_goes_wrong_the_next_ring_finds_it_there(bench: Bench, error: E
     for times in (1, 2):
         responder.wake_event.set()
         eventually(lambda times=times: len(done) == times)
-    bench.leaving.set()
+    bench.stop_event.set()
     responder.wake_event.set()
 
 
@@ -90,7 +90,7 @@ def test_a_ring_while_it_works_makes_it_work_once_more(bench: Bench) -> None:
         responder.wake_event.set()
     gate.release()
     eventually(lambda: len(done) == 2)
-    bench.leaving.set()
+    bench.stop_event.set()
     gate.release(2)
     responder.thread.join(15)
     assert len(done) == 2
@@ -108,7 +108,7 @@ def test_at_rest_it_holds_no_connection_to_the_database(bench: Bench) -> None:
     responder = bench.responder(work)
     responder.wake_event.set()
     eventually(lambda: found and not _connected(found[0]))
-    bench.leaving.set()
+    bench.stop_event.set()
     responder.wake_event.set()
 
 

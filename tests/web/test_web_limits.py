@@ -356,7 +356,7 @@ def test_where_too_many_requests_wait_others_are_told_to_come_again(monkeypatch:
             pass
         with slots.slot("b"), pytest.raises(pages.Refused), slots.slot("c"):
             pass
-    assert slots.taken == {}
+    assert slots.used == {}
 
 
 def test_logins_that_waited_in_vain_for_a_thread_leave_their_places_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,7 +369,7 @@ def test_logins_that_waited_in_vain_for_a_thread_leave_their_places_to_others(mo
             await busy.running.acquire()
         for _login in range(capacity.MAX_LOGINS):
             with pytest.raises(pages.Refused, match="busy"):
-                await busy._in_turn(login, BytesIO(), busy.logins)
+                await busy._run_in_thread(login, BytesIO(), busy.logins)
         return busy.logins.locked()
 
     assert not asyncio.run(wait_in_vain())

@@ -25,7 +25,7 @@ from bridge.pipeline.outbound import outbox
 from bridge.pipeline.replies import passive, paths
 from bridge.pipeline.replies.waiting_requests import WaitSlots
 from bridge.runtime.conf import capacity
-from bridge.runtime.db.outage import DB_UNAVAILABLE, Line
+from bridge.runtime.db.outage import DB_UNAVAILABLE, AbortableConnection
 from bridge.runtime.db.threads import execute_on
 from bridge.runtime.spool import journal
 from bridge.runtime.web.batches import Batches
@@ -64,7 +64,7 @@ class Callbacks:
         self.places = WaitSlots(capacity.MAX_WAITING_REPLIES)
         self.accounts = Batches[UUID, "Found | None"](self._find, max_batch=1000)
         self.rows = Batches[receive.Row, receive.Stored](self._store, max_batch=receive.BATCH_SIZE)
-        self.line = Line()
+        self.store_connection = AbortableConnection()
         self.notes: set[asyncio.Task[Any]] = set()
         self.draining: asyncio.Task[int] | None = None
         self.count = 0
@@ -220,12 +220,14 @@ class Callbacks:
                 return await self._append(rows)
             await self._drained()
         loop = asyncio.get_running_loop()
-        stored = loop.run_in_executor(self.threads.store, receive.store_and_keep_connection, rows, self.line)
+        stored = loop.run_in_executor(
+            self.threads.store, receive.store_and_keep_connection, rows, self.store_connection
+        )
         try:
             return await self._within(capacity.STORE_SECONDS, stored)
         except DB_UNAVAILABLE as error:
             log.warning("the database is away (%s): callbacks go to the spool", type(error).__name__)
-            self.line.hang_up()
+            self.store_connection.abort()
             return await self._append(rows)
 
     async def _drained(self) -> None:
@@ -235,7 +237,7 @@ class Callbacks:
         """
         if self.draining is None or self.draining.done():
             self.draining = asyncio.create_task(self._run(partial(spool_drain.drain, beside=True)))
-        await asyncio.wait([self.draining], timeout=capacity.DRAIN_SECONDS)
+        await asyncio.wait([self.draining], timeout=capacity.SPOOL_WAIT_SECONDS)
         if self.draining.done() and isinstance(error := self.draining.exception(), DB_UNAVAILABLE):
             raise error
 

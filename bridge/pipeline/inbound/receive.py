@@ -17,8 +17,8 @@ from accounts.fields import sealed
 from bridge.models import Attachment, Message
 from bridge.pipeline.inbound import sql
 from bridge.runtime.db import outage
-from bridge.runtime.db.outage import check_pooled
-from bridge.runtime.spool.fitting import MAX_NAME, fit_message, unsupported
+from bridge.runtime.db.outage import close_if_lost
+from bridge.runtime.spool.fitting import MAX_NAME, fit_message, make_unsupported
 from bridge.runtime.wakeups.publish import Topic, notify_soon
 from channels_wechat.contract.messages import message_uuid
 from channels_wechat.contract.text import clean
@@ -61,7 +61,7 @@ def store_inbound(rows: Sequence[Row]) -> list[Stored]:
         if len(rows) > 1 or not _is_about_values(error):
             raise
         log.exception("message %s is stored as unsupported: its row cannot be stored", rows[0]["uuid"])
-        return _store_together([unsupported(rows[0], error)])
+        return _store_together([make_unsupported(rows[0], error)])
 
 
 def _store_together(rows: Sequence[Row]) -> list[Stored]:
@@ -96,11 +96,11 @@ def store_each(rows: Sequence[Row]) -> list[Stored]:
         return [None]
 
 
-def store_and_keep_connection(rows: Sequence[Row], line: outage.Line) -> list[Stored]:
+def store_and_keep_connection(rows: Sequence[Row], store_connection: outage.AbortableConnection) -> list[Stored]:
     """`store` in a thread that does nothing else: it keeps its connection, which nobody else can take, and looks whether it is open."""
-    check_pooled(connection)
+    close_if_lost(connection)
     try:
-        with line.in_use():
+        with store_connection.track():
             return store_inbound(rows)
     except outage.DB_UNAVAILABLE:
         if not connection.in_atomic_block:
@@ -115,7 +115,7 @@ def row_of(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:
         return fit_message(row)
     except Exception as error:  # whatever it is: what was signed is stored in some form
         log.exception("message %s is stored as unsupported: its row cannot be built", row["uuid"])
-        return unsupported(row, error)
+        return make_unsupported(row, error)
 
 
 def _row_as_parsed(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from accounts.fields import Undecryptable, decrypt_once
 from bridge.models import Message
 from bridge.pipeline.inbound import receive
 from bridge.pipeline.outbound import outbox
-from bridge.runtime.db.outage import DB_UNAVAILABLE, answered_within
+from bridge.runtime.db.outage import DB_UNAVAILABLE, limit_answer_time
 from bridge.runtime.spool import journal, report
 
 if TYPE_CHECKING:
@@ -82,7 +82,9 @@ class Reader:
 
     def _open(self, line: bytes, offset: int) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = json.loads(decrypt_once(line[:-1].decode(), journal.context(self.path, offset)))
+            found: dict[str, Any] = json.loads(
+                decrypt_once(line[:-1].decode(), journal.make_context(self.path, offset))
+            )
             return found
         except (Undecryptable, ValueError):
             self.unreadable.add(offset)
@@ -116,7 +118,7 @@ class _Drain:
     def _open_files(self, suffixes: tuple[str, ...]) -> str:
         """Returns since when they are all open, as `row["now"]`; empty: there is none."""
         now = timezone.now().isoformat()
-        for name in journal.names():
+        for name in journal.list_files():
             if name.endswith(suffixes) and name not in self.readers:
                 with contextlib.suppress(FileNotFoundError):
                     self.readers[name] = Reader(Path(settings.SPOOL_DIR, name))
@@ -135,7 +137,7 @@ class _Drain:
 
     def _store(self, batch: Sequence[Record]) -> None:
         rows = [record.row for record in batch]
-        with answered_within(ANSWER_SECONDS):
+        with limit_answer_time(ANSWER_SECONDS):
             stored = receive.store_each(rows)
         self.report.add(rows)
         for row, pk in zip(rows, stored, strict=True):
@@ -149,7 +151,7 @@ class _Drain:
         """Lock the files, store what came since, and delete them. Where one is being written to or is new, there is another round."""
         readers = list(self.readers.values())
         with contextlib.ExitStack() as stack:
-            ours = [reader for reader in readers if stack.enter_context(journal.locked(reader.file.fileno()))]
+            ours = [reader for reader in readers if stack.enter_context(journal.lock_file(reader.file.fileno()))]
             done = ours == readers and self._knows_all()
             if done:
                 self._store_new()
@@ -162,12 +164,12 @@ class _Drain:
             reader.close()
 
     def _knows_all(self) -> bool:
-        return all(name in self.readers for name in journal.names() if name.endswith(journal.SUFFIX))
+        return all(name in self.readers for name in journal.list_files() if name.endswith(journal.SUFFIX))
 
     def _delete(self, reader: Reader) -> None:
         if reader.unreadable:
             with contextlib.suppress(FileNotFoundError):
-                reader.path.rename(reader.path.with_suffix(journal.UNREADABLE))
+                reader.path.rename(reader.path.with_suffix(journal.UNREADABLE_SUFFIX))
             log.error("%d rows of a spool cannot be read: was a key of FIELD_KEYS removed?", len(reader.unreadable))
         else:
             reader.path.unlink(missing_ok=True)
@@ -181,8 +183,8 @@ def drain(*, unreadable: bool = False, beside: bool = False) -> int:
 
     Raises an error of AWAY where the database is away; what was stored until then is known by its key.
     """
-    suffixes = (journal.SUFFIX, journal.UNREADABLE) if unreadable else (journal.SUFFIX,)
-    if not any(name.endswith(suffixes) for name in journal.names()):
+    suffixes = (journal.SUFFIX, journal.UNREADABLE_SUFFIX) if unreadable else (journal.SUFFIX,)
+    if not any(name.endswith(suffixes) for name in journal.list_files()):
         return 0
     with _only_here() as ours:
         return _Drain().run(suffixes) if ours or beside else 0
@@ -192,7 +194,7 @@ def drain(*, unreadable: bool = False, beside: bool = False) -> int:
 def _only_here() -> Iterator[bool]:
     descriptor = os.open(Path(settings.SPOOL_DIR, LOCK_NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        with journal.locked(descriptor) as ours:
+        with journal.lock_file(descriptor) as ours:
             yield ours
     finally:
         os.close(descriptor)

@@ -67,7 +67,7 @@ class WaitSlots:
 
     def close(self) -> None:
         if self.ear:
-            self.ear.leaving.set()
+            self.ear.stop_event.set()
 
     def _take(self, whom: str, message: UUID) -> WaitSlot | None:
         """The platform has dropped whatever request had the place of this message before: that one ends."""
@@ -91,7 +91,7 @@ class WakeListener(Listener):
         self.thread.daemon = True  # nobody waits for it at the end of a web process
 
     def on_message(self, message: Mapping[str, Any]) -> None:
-        if message["type"] == "message" and not self.leaving.is_set():
+        if message["type"] == "message" and not self.stop_event.is_set():
             self.loop.call_soon_threadsafe(self.places.wake, message["data"])
 
     def on_disconnect(self) -> None:

@@ -47,7 +47,7 @@ LOOKUP_SECONDS = 1.0
 STORE_SECONDS = 1.5
 RECEIVE_SECONDS = 3.8
 # How long a callback waits while a full spool is drained into the database: a few thousand rows.
-DRAIN_SECONDS = 1.0
+SPOOL_WAIT_SECONDS = 1.0
 # How long a poll waits for the rows before the platform gets the answer that the agent still works.
 POLL_SECONDS = 2.0
 

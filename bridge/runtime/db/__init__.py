@@ -1,1 +1,1 @@
-"""The database: prepared statements, group commit, bulk inserts, what is done while it is away."""
+"""The database: prepared statements, group commit, bulk inserts, handling of outages."""

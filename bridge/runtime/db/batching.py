@@ -1,7 +1,7 @@
-"""Calls of one moment, made as one: a group commit. Who comes while a batch is under way waits, and all who wait are the next batch.
+"""Group commit for threads: calls of one moment are made as one. A call that comes while a batch runs is in the next batch.
 
-Nobody waits for others to come: a call that comes alone is made at once, in its own thread. So an idle system is as quick as before, and
-a busy one pays for a statement and a commit once for many.
+A call never waits for others to come. If it comes alone it is made at once, in its own thread. So an idle system is as fast as without
+group commit, and a busy one needs one statement and one commit for many calls.
 """
 
 from __future__ import annotations
@@ -16,67 +16,67 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Item = TypeVar("Item")
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-class _Ticket(Generic[Item, Found]):
-    """A call: woken with what was found, with what it raised, or to make the next batch."""
+class _Call(Generic[Item, Result]):
+    """A call. Its thread is woken with a result, with an error, or without both if it has to make the next batch."""
 
     def __init__(self, item: Item) -> None:
-        self.item, self.woken = item, threading.Event()
-        self.found: list[Found] = []
+        self.item, self.wake_event = item, threading.Event()
+        self.results: list[Result] = []
         self.error: BaseException | None = None
 
     @property
-    def done(self) -> bool:
-        return bool(self.found) or self.error is not None
+    def is_done(self) -> bool:
+        return bool(self.results) or self.error is not None
 
 
-class GroupCommit(Generic[Item, Found]):
-    """many(items) gives one result for each, in order. Where it raises for several, each is made alone and raises its own error."""
+class GroupCommit(Generic[Item, Result]):
+    """make(items) returns one result for each, in order. If it raises for several, each is made alone and raises its own error."""
 
-    def __init__(self, many: Callable[[Sequence[Item]], Sequence[Found]], most: int = 100) -> None:
-        self.many, self.most = many, most
-        self.waiting: deque[_Ticket[Item, Found]] = deque()
-        self.busy = False
+    def __init__(self, make: Callable[[Sequence[Item]], Sequence[Result]], max_batch: int = 100) -> None:
+        self.make, self.max_batch = make, max_batch
+        self.waiting: deque[_Call[Item, Result]] = deque()
+        self.is_busy = False
         self.lock = threading.Lock()
 
-    def __call__(self, item: Item) -> Found:
-        """Not inside a transaction: the batch may be made by another thread, on its connection."""
-        ticket = _Ticket[Item, Found](item)
+    def __call__(self, item: Item) -> Result:
+        """Make a call and return its result. Not inside a transaction, because another thread may make the batch, on its own connection."""
+        call = _Call[Item, Result](item)
         with self.lock:
-            self.waiting.append(ticket)
-            leads, self.busy = not self.busy, True
-        if not leads:
-            ticket.woken.wait()
-        if not ticket.done:
-            self._lead()
-        if ticket.error is not None:
-            raise ticket.error
-        return ticket.found[0]
+            self.waiting.append(call)
+            is_first, self.is_busy = not self.is_busy, True
+        if not is_first:
+            call.wake_event.wait()
+        if not call.is_done:
+            self._run_batch()
+        if call.error is not None:
+            raise call.error
+        return call.results[0]
 
-    def _lead(self) -> None:
-        """Make one batch, which holds our own call, then let the first of those who came meanwhile make the next."""
+    def _run_batch(self) -> None:
+        """Make one batch, with our own call in it. Then wake the first call that came meanwhile, which makes the next batch."""
         with self.lock:
-            batch = [self.waiting.popleft() for _ in range(min(self.most, len(self.waiting)))]
+            batch = [self.waiting.popleft() for _ in range(min(self.max_batch, len(self.waiting)))]
         try:
-            self._make(batch)
+            self._make_results(batch)
         finally:
             with self.lock:
-                follower = self.waiting[0] if self.waiting else None
-                self.busy = follower is not None
-            for ticket in (*batch, *([follower] if follower else [])):
-                ticket.woken.set()
+                next_call = self.waiting[0] if self.waiting else None
+                self.is_busy = next_call is not None
+            for call in (*batch, *([next_call] if next_call else [])):
+                call.wake_event.set()
 
-    def _make(self, batch: Sequence[_Ticket[Item, Found]]) -> None:
+    def _make_results(self, batch: Sequence[_Call[Item, Result]]) -> None:
         try:
-            found = self.many([ticket.item for ticket in batch])
-            for ticket, one in zip(batch, found, strict=True):
-                ticket.found.append(one)
+            results = self.make([call.item for call in batch])
+            for call, result in zip(batch, results, strict=True):
+                call.results.append(result)
         except BaseException as error:
             if len(batch) > 1 and not isinstance(error, DB_UNAVAILABLE):
-                for ticket in batch:
-                    self._make([ticket])
+                for call in batch:
+                    self._make_results([call])
                 return
-            for ticket in batch:
-                ticket.error = error
+            for call in batch:
+                call.error = error

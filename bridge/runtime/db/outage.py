@@ -1,4 +1,4 @@
-"""What a database raises that is away, how long work waits for it, and whether a connection still has a server."""
+"""Handles a database that is away: its errors, retries, time limits, and connections whose server has gone."""
 
 from __future__ import annotations
 
@@ -16,53 +16,53 @@ from django.db import InterfaceError, OperationalError, connection
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-Given = ParamSpec("Given")
-Found = TypeVar("Found")
-# What a database raises that ends, starts, or has no room: nothing is wrong with the work itself.
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+# What Django raises while the database stops, starts or has no connection left. The work itself is not wrong.
 DB_UNAVAILABLE = (OperationalError, InterfaceError)
-# As long as a delivery's lease: after it somebody else decides. Seconds.
-PATIENCE_SECONDS = 30
+# Seconds; as long as the lease of a delivery. After that another process takes the delivery.
+MAX_RETRY_SECONDS = 30
 PAUSE_SECONDS = 0.5
 
 
-def check_connection(kept: psycopg.Connection[Any]) -> None:
-    """What the pool asks before it gives a connection out. Raises psycopg.OperationalError for one whose server has gone.
+def check_connection(pooled: psycopg.Connection[Any]) -> None:
+    """Check a connection before the pool gives it out. Raises psycopg.OperationalError if its server has gone.
 
-    An idle connection has nothing to say: what can be read from it is its end. To look takes a microsecond; the statement that
-    psycopg's own check sends takes a round trip, and with it a fifth of the callbacks that a web server takes in a second.
+    The server sends nothing on an idle connection, so if there is something to read it is the end of the connection. This check takes a
+    microsecond. The check of psycopg sends a statement; with that round trip a web server accepts a fifth fewer callbacks in a second.
     """
     poll = select.poll()
-    poll.register(kept.fileno(), select.POLLIN)
+    poll.register(pooled.fileno(), select.POLLIN)
     if poll.poll(0):
-        kept.close()  # or the pool would take it back
+        pooled.close()  # else the pool would use it again
         raise psycopg.OperationalError("the server has ended this connection")
 
 
 def install_pool_check(database: Any) -> None:
-    """database: Django's connection. Its pool takes a check from CONN_HEALTH_CHECKS alone, and has no public way to change it."""
+    """Make the pool use `check_connection`. database: Django's connection. It has no public way to set another check than Django's own."""
     if database.pool is not None:
         database.pool._check = check_connection
 
 
-def check_pooled(kept: Any) -> None:
-    """kept: Django's connection, held between two uses. Closed where its server has gone, so that the next use opens another."""
-    if kept.connection is not None and not kept.in_atomic_block:
+def close_if_lost(pooled: Any) -> None:
+    """Close a connection whose server has gone, so that the next use opens another. pooled: Django's connection, which a thread keeps."""
+    if pooled.connection is not None and not pooled.in_atomic_block:
         try:
-            check_connection(kept.connection)
+            check_connection(pooled.connection)
         except psycopg.OperationalError:
-            kept.close()
+            pooled.close()
 
 
-class Line:
-    """Lets another thread hang up on a server that accepts a statement and never answers it."""
+class AbortableConnection:
+    """Lets another thread abort the statements of this one, for a server that accepts a statement and never answers it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
 
     @contextlib.contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Around this thread's statements. Raises OperationalError where there is no connection."""
+    def track(self) -> Iterator[None]:
+        """Allow `abort` for the statements of the block. Raises OperationalError if there is no connection."""
         connection.ensure_connection()
         self._socket = socket.socket(fileno=os.dup(connection.connection.fileno()))
         try:
@@ -72,19 +72,19 @@ class Line:
                 self._socket.close()
                 self._socket = None
 
-    def hang_up(self) -> None:
-        """What is waited for raises OperationalError at once. Nothing where nothing is under way."""
+    def abort(self) -> None:
+        """Make the statement that runs in the block raise OperationalError at once. Does nothing outside the block."""
         with self._lock, contextlib.suppress(OSError):
             if self._socket:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager
-def answered_within(seconds: float) -> Iterator[None]:
-    """Statements in this thread raise OperationalError where the server does not answer in time, even where it is frozen."""
-    line = Line()
-    with line.in_use():
-        timer = threading.Timer(seconds, line.hang_up)
+def limit_answer_time(seconds: float) -> Iterator[None]:
+    """Make statements of the block raise OperationalError if the server does not answer in time, even if it has stopped responding."""
+    abortable = AbortableConnection()
+    with abortable.track():
+        timer = threading.Timer(seconds, abortable.abort)
         timer.daemon = True
         timer.start()
         try:
@@ -93,12 +93,13 @@ def answered_within(seconds: float) -> Iterator[None]:
             timer.cancel()
 
 
-def retry_while_db_down(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
-    """Again while the database is away: for what came from outside and would otherwise be forgotten.
+def retry_while_db_down(work: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:
+    """Do the work, and try again while the database is away: for data from outside that would be lost otherwise.
 
-    Whether a commit that failed counted is unknown, so `work` must be safe to repeat: fenced, or stored by a key. Outside transactions.
+    A commit that failed may have been made, so `work` must be safe to repeat: it compares the lease, or stores by a key. Use it outside
+    transactions.
     """
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + MAX_RETRY_SECONDS
     while True:
         try:
             return work(*args, **kwargs)

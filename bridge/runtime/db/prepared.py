@@ -41,14 +41,15 @@ def execute_prepared(sql: str, values: Mapping[str, Any]) -> list[tuple[Any, ...
 
 
 def _execute(sql: str, values: Mapping[str, Any], *, describe: bool) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-    """Return the columns' names, where they are asked for, and the rows.
+    """Return the names of the columns, if `describe` asks for them, and the rows.
 
-    Django's own cursors put the values into the text, so that PostgreSQL reads and plans every row anew; psycopg's has a plan for all.
+    Django's own cursors put the values into the SQL, so that PostgreSQL parses and plans each statement again. The cursor of psycopg
+    prepares it once.
     """
     connection.ensure_connection()
-    wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
-    own: Any = psycopg.Cursor(connection.connection)
-    with wrap(own) as cursor:
+    make_cursor = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
+    psycopg_cursor: Any = psycopg.Cursor(connection.connection)
+    with make_cursor(psycopg_cursor) as cursor:
         cursor.execute(sql, values)
         rows: list[tuple[Any, ...]] = cursor.fetchall()
-        return tuple(column.name for column in own.description) if describe else (), rows
+        return tuple(column.name for column in psycopg_cursor.description) if describe else (), rows

@@ -1,6 +1,6 @@
-"""Rows in statements of ours: for what runs with every message, where Django would spend more on writing the SQL than on the work.
+"""Model instances in prepared statements, for what runs with every message: Django would need more time for the SQL than for the work.
 
-A `Table` reads a model's instances out of a statement's columns, and inserts instances. Everything else goes by Django's querysets.
+A `Table` makes instances from the columns of a statement, and inserts instances. Everything else uses Django's querysets.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Row = TypeVar("Row", bound=models.Model)
 
 
 class Table(Generic[Row]):
-    """only: the names of the columns that are read, all when empty; Django reads the others when somebody asks."""
+    """The columns of a model. only: the names of those that are read, or all if empty; Django reads another one when it is used."""
 
     def __init__(self, model: type[Row], alias: str, only: Sequence[str] = ()) -> None:
         self.model, self.alias = model, alias
@@ -27,7 +27,7 @@ class Table(Generic[Row]):
 
     @cached_property
     def columns(self) -> str:
-        """For a SELECT or RETURNING."""
+        """The columns for a SELECT or RETURNING."""
         return ", ".join(f"{self.alias}.{field.column}" for field in self.fields)
 
     @cached_property
@@ -35,43 +35,45 @@ class Table(Generic[Row]):
         return [field.attname for field in self.fields]
 
     @cached_property
-    def _readers(self) -> list[tuple[int, Any]]:
-        return [(place, f.from_db_value) for place, f in enumerate(self.fields) if hasattr(f, "from_db_value")]
+    def _converters(self) -> list[tuple[int, Any]]:
+        return [
+            (place, field.from_db_value) for place, field in enumerate(self.fields) if hasattr(field, "from_db_value")
+        ]
 
     def build(self, row: Any, **values: Any) -> Row:
-        """row: has these columns by name, as the database gave them, but for those that are given as `values`."""
-        found = [values[name] if name in values else getattr(row, name) for name in self._names]
-        for place, reader in self._readers:
-            found[place] = reader(found[place], None, connection)
-        return self.model.from_db(connection.alias, self._names, found)
+        """Make an instance. row: has the columns by name, as the database returned them; `values` replace some of them."""
+        values_by_place = [values[name] if name in values else getattr(row, name) for name in self._names]
+        for place, convert in self._converters:
+            values_by_place[place] = convert(values_by_place[place], None, connection)
+        return self.model.from_db(connection.alias, self._names, values_by_place)
 
     def insert(self, rows: Sequence[Row]) -> None:
-        """One statement, in this order; the rows get their keys. Raises IntegrityError."""
+        """Insert rows in one statement, in this order, and set their keys. Raises IntegrityError."""
         if rows:
-            self._keyed(rows, self._insert(rows, ""))
+            self._set_keys(rows, self._insert(rows, ""))
 
     def insert_new(self, row: Row) -> bool:
-        """False where another row with the same identity is there; that one stays as it is."""
-        found = self._insert([row], " ON CONFLICT DO NOTHING")
-        self._keyed([row] if found else [], found)
-        return bool(found)
+        """Insert a row. Return False if another row with the same identity exists; that one is not changed."""
+        keys = self._insert([row], " ON CONFLICT DO NOTHING")
+        self._set_keys([row] if keys else [], keys)
+        return bool(keys)
 
     def _insert(self, rows: Sequence[Row], conflict: str) -> list[tuple[Any, ...]]:
-        fields = [field for field in self.fields if not _by_database(field)]
-        values = {f"{f.column}_{n}": _prepared(f, row) for n, row in enumerate(rows) for f in fields}
+        fields = [field for field in self.fields if not _is_set_by_database(field)]
+        values = {f"{f.column}_{n}": _prepare_value(f, row) for n, row in enumerate(rows) for f in fields}
         names = ", ".join(str(field.column) for field in fields)
         places = ", ".join(f"({', '.join(f'%({f.column}_{n})s' for f in fields)})" for n in range(len(rows)))
         table = self.model._meta.db_table
-        return execute_prepared(f"INSERT INTO {table} ({names}) VALUES {places}{conflict} RETURNING id", values)  # noqa: S608  a model's names
+        return execute_prepared(f"INSERT INTO {table} ({names}) VALUES {places}{conflict} RETURNING id", values)  # noqa: S608  the names are those of a model
 
-    def _keyed(self, rows: Sequence[Row], keys: Sequence[tuple[Any, ...]]) -> None:
+    def _set_keys(self, rows: Sequence[Row], keys: Sequence[tuple[Any, ...]]) -> None:
         for row, (pk,) in zip(rows, keys, strict=True):
             row.pk, row._state.adding, row._state.db = pk, False, connection.alias
 
 
-def _by_database(field: Any) -> bool:
+def _is_set_by_database(field: Any) -> bool:
     return bool(field.primary_key or field.db_default is not models.NOT_PROVIDED)
 
 
-def _prepared(field: Any, row: models.Model) -> Any:
+def _prepare_value(field: Any, row: models.Model) -> Any:
     return field.get_db_prep_save(field.pre_save(row, True), connection)

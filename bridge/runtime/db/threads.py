@@ -1,4 +1,4 @@
-"""The database from asyncio: on a few threads that hand their connection back, so that 500 waiting turns hold none."""
+"""Uses the database from asyncio, on a few threads that return their connection after each call. So waiting turns need no connection."""
 
 from __future__ import annotations
 
@@ -12,35 +12,36 @@ from django.db import connection
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Given = ParamSpec("Given")
-Found = TypeVar("Found")
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
 THREADS = 8
 
-_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="db")
-_calls = ThreadPoolExecutor(THREADS, thread_name_prefix="call")
+_db_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="db")
+_io_pool = ThreadPoolExecutor(THREADS, thread_name_prefix="call")
 
 
-async def in_db_thread(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
-    return await execute_on(_pool, work, *args, **kwargs)
+async def in_db_thread(work: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:
+    """Do work that uses the database only."""
+    return await execute_on(_db_pool, work, *args, **kwargs)
 
 
-async def in_io_thread(work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs) -> Found:
-    """The same for what calls a platform too, and may be slow: on threads of its own, so that no lease waits for it."""
-    return await execute_on(_calls, work, *args, **kwargs)
+async def in_io_thread(work: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs) -> Result:
+    """Do work that also calls a platform, and may be slow, on other threads, so that the renewal of leases does not wait for it."""
+    return await execute_on(_io_pool, work, *args, **kwargs)
 
 
 async def execute_on(
-    threads: Executor, work: Callable[Given, Found], *args: Given.args, **kwargs: Given.kwargs
-) -> Found:
-    """On one of these threads, which then hands its connection back."""
-    context = contextvars.copy_context()  # what is logged there is about the same rows
+    threads: Executor, work: Callable[Params, Result], *args: Params.args, **kwargs: Params.kwargs
+) -> Result:
+    """Do the work on one of these threads. Afterwards the thread returns its connection."""
+    context = contextvars.copy_context()  # so that its log lines name the same rows
 
-    def call() -> Found:
+    def call() -> Result:
         try:
             return context.run(work, *args, **kwargs)
         finally:
             if not connection.in_atomic_block:
                 connection.close()
 
-    found: Any = await asyncio.get_running_loop().run_in_executor(threads, call)
-    return found  # type: ignore[no-any-return]
+    result: Any = await asyncio.get_running_loop().run_in_executor(threads, call)
+    return result  # type: ignore[no-any-return]

@@ -1,1 +1,1 @@
-"""Callbacks kept on disk while the database is away."""
+"""Stores callbacks on disk while the database is away."""

@@ -1,8 +1,9 @@
-"""Verified callbacks on disk while the database is away. A drain (`bridge.pipeline.inbound.spool_drain`) stores them when it is back.
+"""Writes verified callbacks to disk while the database is away. `bridge.pipeline.inbound.spool_drain` stores them when it is back.
 
-Each process appends to one file in `SPOOL_DIR`, one line for each row: `accounts.fields` seals the row, and authenticates the file's name
-and the line's place with it. So a line that was cut short by a kill, moved or copied does not open, and the lines before it do. A file is
-locked (flock) while it is appended to and while the drain deletes it; a process that dies leaves its file to any other one's drain.
+Each process appends to one file in `SPOOL_DIR`, one line for each row. `accounts.fields` encrypts the row, and authenticates the file's
+name and the line's offset with it. So a line that is incomplete after a kill, or was moved or copied, cannot be decrypted, and the lines
+before it can. A file is locked (flock) while a process appends to it and while `spool_drain` deletes it. The file of a process that died
+is stored by any other process.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SUFFIX = ".spool"
-# Files with rows that no key of FIELD_KEYS opens. They are tried again when a process starts.
-UNREADABLE = ".unreadable"
+# Files with rows that no key of FIELD_KEYS decrypts. They are tried again when a process starts.
+UNREADABLE_SUFFIX = ".unreadable"
 MIB = 1024 * 1024
-# A drain that deletes the file has it locked for one statement. A drain that stands still must not hold up callbacks: after this time, in
-# seconds, the process begins another file.
+# `spool_drain` locks a file for one statement before it deletes it. If it does not go on, callbacks must not wait for it: after this time,
+# in seconds, the process starts another file.
 LOCK_SECONDS = 1.0
 LOCK_PAUSE = 0.005
 
@@ -46,17 +47,17 @@ class SpoolFull(OperationalError):
 def append(rows: Sequence[dict[str, Any]]) -> None:
     """Append rows (`receive.row_of`): all are on the disk when this returns, or none. One write and one fsync; it blocks.
 
-    Raises SpoolFull, which is one of `database.AWAY`.
+    Raises SpoolFull, which is one of `DB_UNAVAILABLE`.
     """
-    _of_folder(settings.SPOOL_DIR).append(rows)
+    _get_spool(settings.SPOOL_DIR).append(rows)
 
 
 def is_in_use() -> bool:
-    """Whether rows of any process wait. Then new rows must be appended too, so that none overtakes. It costs some microseconds."""
-    return any(name.endswith(SUFFIX) for name in names())
+    """Whether rows of any process wait. Then new rows must be appended too, to keep their order. It takes some microseconds."""
+    return any(name.endswith(SUFFIX) for name in list_files())
 
 
-def names() -> list[str]:
+def list_files() -> list[str]:
     """Return the names of the files in the folder."""
     try:
         return os.listdir(settings.SPOOL_DIR)
@@ -65,40 +66,42 @@ def names() -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """messages: those in files that no drain has stored completely. unreadable: those that no key opens."""
+class SpoolStatus:
+    """What is in the spool. messages: those in files that are not stored completely. unreadable: those that no key decrypts."""
 
     messages: int = 0
     bytes: int = 0
     unreadable: int = 0
 
 
-def waiting() -> Waiting:
-    """Count what waits, of every process that uses this folder. It reads the files."""
-    found = {SUFFIX: [0, 0], UNREADABLE: [0, 0]}
-    for path in map(Path(settings.SPOOL_DIR).joinpath, names()):
+def read_status() -> SpoolStatus:
+    """Count what waits, of every process that uses this folder. It reads all files."""
+    totals = {SUFFIX: [0, 0], UNREADABLE_SUFFIX: [0, 0]}
+    for path in map(Path(settings.SPOOL_DIR).joinpath, list_files()):
         with contextlib.suppress(OSError, KeyError):
-            total = found[path.suffix]
-            total[0] += _lines_of(path)
+            total = totals[path.suffix]
+            total[0] += _count_lines(path)
             total[1] += path.stat().st_size
-    return Waiting(found[SUFFIX][0], found[SUFFIX][1] + found[UNREADABLE][1], found[UNREADABLE][0])
+    return SpoolStatus(
+        totals[SUFFIX][0], totals[SUFFIX][1] + totals[UNREADABLE_SUFFIX][1], totals[UNREADABLE_SUFFIX][0]
+    )
 
 
-def context(path: Path, offset: int) -> str:
+def make_context(path: Path, offset: int) -> str:
     """Return the data that is authenticated with the line at this offset."""
     return f"bridge.spool:{path.stem}:{offset}"
 
 
 @contextlib.contextmanager
-def locked(descriptor: int, seconds: float = 0) -> Iterator[bool]:
+def lock_file(descriptor: int, seconds: float = 0) -> Iterator[bool]:
     """Lock the file for the time of the block, waiting up to so many seconds. Yields whether that succeeded."""
     deadline = time.monotonic() + seconds
-    while not (ours := _try_lock(descriptor)) and time.monotonic() < deadline:
+    while not (is_locked := _try_lock(descriptor)) and time.monotonic() < deadline:
         time.sleep(LOCK_PAUSE)
     try:
-        yield ours
+        yield is_locked
     finally:
-        if ours:
+        if is_locked:
             fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
@@ -110,13 +113,13 @@ def _try_lock(descriptor: int) -> bool:
     return True
 
 
-def _lines_of(path: Path) -> int:
+def _count_lines(path: Path) -> int:
     with path.open("rb") as file:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(MIB), b""))
 
 
 @cache
-def _of_folder(folder: str) -> _Spool:
+def _get_spool(folder: str) -> _Spool:
     return _Spool(Path(folder))
 
 
@@ -132,24 +135,24 @@ class _Spool:
         texts = [json.dumps(row, ensure_ascii=False) for row in rows]
         try:
             with self.lock, self._locked_file() as file:
-                file.append(texts, room=settings.SPOOL_MAX_MB * MIB - self._size_of_others(file))
+                file.append(texts, room=settings.SPOOL_MAX_MB * MIB - self._measure_other_files(file))
         except OSError as error:
             log.error("the spool cannot be written: %s", error.strerror)
             raise SpoolFull(f"the spool cannot be written: {error.strerror}") from error
 
     @contextlib.contextmanager
     def _locked_file(self) -> Iterator[_File]:
-        """Lock the current file, or a new one where it was deleted or is locked: a drain may delete a file before we lock it."""
-        file = self.file if self.file and not self.file.broken else _File.create(self.folder)
+        """Lock the current file, or a new one if that is deleted or locked: `spool_drain` may delete a file before we lock it."""
+        file = self.file if self.file and not self.file.is_broken else _File.create(self.folder)
         while True:
-            with locked(file.descriptor, LOCK_SECONDS) as ours:
-                if ours and file.is_there():
+            with lock_file(file.descriptor, LOCK_SECONDS) as is_locked:
+                if is_locked and file.exists():
                     self.file = file
                     yield file
                     return
             file = _File.create(self.folder)
 
-    def _size_of_others(self, own_file: _File) -> int:
+    def _measure_other_files(self, own_file: _File) -> int:
         total = 0
         with os.scandir(self.folder) as entries:
             for entry in entries:
@@ -160,12 +163,12 @@ class _Spool:
 
 
 class _File:
-    """size, count: of the lines that are certainly on the disk. broken: the disk failed, so nothing may be appended behind them."""
+    """A file. size, count: those of the lines that are certainly on the disk. is_broken: the disk failed, so nothing may be appended."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self.path, self.descriptor = path, descriptor
         self.size = self.count = 0
-        self.broken = False
+        self.is_broken = False
 
     def __del__(self) -> None:
         os.close(self.descriptor)
@@ -181,29 +184,29 @@ class _File:
         _sync_folder(folder)
         return file
 
-    def is_there(self) -> bool:
+    def exists(self) -> bool:
         return os.fstat(self.descriptor).st_nlink > 0
 
     def append(self, texts: Sequence[str], room: int) -> None:
         """Append lines. room: how large this file may become. Raises SpoolFull, OSError."""
         lines = bytearray()
         for text in texts:
-            lines += encrypt(text, context(self.path, self.size + len(lines))).encode() + b"\n"
+            lines += encrypt(text, make_context(self.path, self.size + len(lines))).encode() + b"\n"
         if self.size + len(lines) > room or self.count + len(texts) > settings.SPOOL_MAX_MESSAGES:
             raise SpoolFull("the spool is full")
-        self._put_down(lines)
+        self._write_and_sync(lines)
         self.size += len(lines)
         self.count += len(texts)
 
-    def _put_down(self, lines: bytearray) -> None:
-        """Write and sync. After a failed fsync nobody knows what is on the disk, so the next rows get a new file."""
+    def _write_and_sync(self, lines: bytearray) -> None:
+        """Write and sync. After a failed fsync it is unknown what is on the disk, so the next rows get a new file."""
         try:
             self._write(lines)
-            self.broken = True
+            self.is_broken = True
             os.fsync(self.descriptor)
-            self.broken = False
+            self.is_broken = False
         except OSError:
-            self._take_back()
+            self._undo_write()
             raise
 
     def _write(self, data: bytearray) -> None:
@@ -211,14 +214,14 @@ class _File:
         while rest:
             rest = rest[os.write(self.descriptor, rest) :]
 
-    def _take_back(self) -> None:
+    def _undo_write(self) -> None:
         """Remove the lines of a failed write, because the answer is 503. An empty file is deleted: it would look like a spool in use."""
         try:
             os.ftruncate(self.descriptor, self.size)
             if not self.size:
                 self.path.unlink()
         except OSError:
-            self.broken = True
+            self.is_broken = True
 
 
 def _sync_folder(folder: Path) -> None:

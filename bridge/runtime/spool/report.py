@@ -1,4 +1,4 @@
-"""Tells staff about callbacks that were stored on disk: an incident from the first row that a drain stores to the last."""
+"""Tells staff about callbacks that were stored on disk, by an incident that lasts until the last row is in the database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CAUSE = "spool"
 
 
 class Report:
-    """The report of one drain. first, last: when the rows arrived."""
+    """The report about the rows that were stored from the spool at one time. first, last: when the rows arrived."""
 
     def __init__(self) -> None:
         self.first = self.last = ""
@@ -38,23 +38,28 @@ class Report:
         if self.incident is None:
             return
         now = timezone.now()
-        told = {"first": _local_time(self.first), "last": _local_time(self.last), "count": self.count, "now": _at(now)}
+        values = {
+            "first": _format_iso_time(self.first),
+            "last": _format_iso_time(self.last),
+            "count": self.count,
+            "now": _format_time(now),
+        }
         detail = ngettext(
             "From %(first)s to %(last)s, %(count)d message. It is in the database since %(now)s.",
             "From %(first)s to %(last)s, %(count)d messages. All are in the database since %(now)s.",
             self.count,
         )
-        Incident.objects.filter(pk=self.incident.pk).update(detail=detail % told, closed_at=now)
+        Incident.objects.filter(pk=self.incident.pk).update(detail=detail % values, closed_at=now)
 
     def _open(self) -> Incident:
         title, detail = _("Callbacks were stored on disk"), _("The database was away. They are being stored now.")
-        fresh = {"title": title, "detail": detail, "opened_at": datetime.fromisoformat(self.first)}
-        return Incident.objects.get_or_create(cause=CAUSE, closed_at=None, defaults=fresh)[0]
+        fields = {"title": title, "detail": detail, "opened_at": datetime.fromisoformat(self.first)}
+        return Incident.objects.get_or_create(cause=CAUSE, closed_at=None, defaults=fields)[0]
 
 
-def _local_time(time: str) -> str:
-    return _at(datetime.fromisoformat(time))
+def _format_iso_time(time: str) -> str:
+    return _format_time(datetime.fromisoformat(time))
 
 
-def _at(time: datetime) -> str:
+def _format_time(time: datetime) -> str:
     return f"{timezone.localtime(time):%Y-%m-%d %H:%M:%S}"

@@ -1,6 +1,6 @@
 """Publishes wake-ups: "there is work". A lost one costs a second, until the sweep publishes it again; a second one costs nothing.
 
-A wake-up is a publication in Valkey, which is not stored: whoever listens gets it at once. Publishing never raises, and never waits
+A wake-up is a publication in Valkey, which is not stored: every listener gets it at once. Publishing never raises, and never waits
 longer than 100 ms twice.
 """
 
@@ -16,15 +16,15 @@ from typing import Any
 
 from accounts import valkey
 
-# The thread waits so many seconds after a publication; the next one then has all topics that came meanwhile.
+# The thread waits so many seconds after a publication. The next publication then has all topics that came meanwhile.
 SOON_SECONDS = 0.005
 
 
 class Topic(StrEnum):
-    FETCH = "fetch"  # files of a message: beside everything else, because their addresses expire in minutes
+    FETCH = "fetch"  # files of a message: apart from everything else, because their addresses expire within minutes
     ROUTE = "route"
     SEND = "send"
-    HOOK = "hook"  # beside SEND, because somebody's slow server must not hold up what goes to WeChat
+    HOOK = "hook"  # apart from SEND, because a slow server of a webhook must not delay what goes to WeChat
     ASK = "ask"  # the connector listens for it, the worker for the others
 
 
@@ -62,7 +62,7 @@ def _publish_pending(pending: queue.SimpleQueue[Topic]) -> None:
 
 
 def publish(channel: str, text: str) -> None:
-    """Publish a text to a channel. It must also be written in a row, because nobody stores it."""
+    """Publish a text to a channel. It must also be written in a row, because Valkey does not store it."""
     valkey.try_valkey(lambda client: client.publish(channel, text), None)
 
 

@@ -24,34 +24,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 log = logging.getLogger(__name__)
-# How long the listener waits for a message before it sends a PING, and between two tries to connect. Seconds.
-LOOK_SECONDS = 1.0
-# After so many PINGs without an answer the connection counts as lost: nothing else would ever notice.
-MAX_QUIET_SECONDS = 5
+# Seconds that the listener waits for a message before it sends a PING, and between two attempts to connect.
+POLL_SECONDS = 1.0
+# After so many PINGs without an answer the connection counts as lost. Nothing else would detect that.
+MAX_UNANSWERED_PINGS = 5
 CONNECT_SECONDS = 5
-# A thread keeps its connection to the database this long for the next wake-up: taking it anew costs more than looking at a row.
-REST_SECONDS = 1.0
+# A thread keeps its database connection this long for the next wake-up: to take one from the pool costs more than to read a row.
+IDLE_SECONDS = 1.0
 
 
 class TopicThread:
     """A thread that works when `wake_event` is set. A wake-up while it works makes it work once more.
 
-    It outlives whatever its work raises, because the sweep wakes it again in a second. Once `leaving` is set it ends after the work
-    that it is doing.
+    It goes on after any error of its work, because the sweep wakes it again within a second. When `stop_event` is set it ends after the
+    work that it is doing.
     """
 
     def __init__(
-        self, name: str, work: Callable[[], object], leaving: threading.Event, wake_event: threading.Event | None = None
+        self,
+        name: str,
+        work: Callable[[], object],
+        stop_event: threading.Event,
+        wake_event: threading.Event | None = None,
     ) -> None:
-        self.name, self.work, self.leaving = name, work, leaving
+        self.name, self.work, self.stop_event = name, work, stop_event
         self.wake_event = wake_event or threading.Event()
         self.thread = threading.Thread(target=self._run, name=f"topic-{name}")
-        self.away = logs.Rarely()
+        self.outage_log = logs.Rarely()
 
     def _run(self) -> None:
-        while not self.leaving.is_set():
-            if not self.wake_event.wait(REST_SECONDS):
-                connection.close()  # back to the pool: a thread at rest holds none
+        while not self.stop_event.is_set():
+            if not self.wake_event.wait(IDLE_SECONDS):
+                connection.close()  # returns it to the pool, so that an idle thread holds none
                 self.wake_event.wait()
             self.wake_event.clear()
             self._work()
@@ -60,23 +64,24 @@ class TopicThread:
     def _work(self) -> None:
         try:
             self.work()
-            self.away.forget()
+            self.outage_log.forget()
         except DB_UNAVAILABLE as error:
             connection.close()
-            self.away.note_outage(log, self.name, error)
-        except Exception:  # a defect of ours: the thread must be there for the next wake-up
+            self.outage_log.note_outage(log, self.name, error)
+        except Exception:  # a defect of the bridge; the thread must go on for the next wake-up
             connection.close()
             log.exception("%s failed", self.name)
 
 
 class Listener:
-    """A thread that sets the event of a channel when something is published to it. Once `leaving` is set it ends within LOOK_SECONDS.
+    """A thread that sets the event of a channel when something is published to it. It ends within
+    POLL_SECONDS after `stop_event` is set.
 
     A subclass may do something else with a message.
     """
 
-    def __init__(self, events: Mapping[str, threading.Event], leaving: threading.Event) -> None:
-        self.events, self.leaving = dict(events), leaving
+    def __init__(self, events: Mapping[str, threading.Event], stop_event: threading.Event) -> None:
+        self.events, self.stop_event = dict(events), stop_event
         self.valkey = redis.Redis.from_url(
             settings.REDIS_URL,
             socket_timeout=CONNECT_SECONDS,
@@ -97,29 +102,29 @@ class Listener:
             event.set()
 
     def _run(self) -> None:
-        while not self.leaving.is_set():
+        while not self.stop_event.is_set():
             try:
                 self._listen()
             except (RedisError, OSError):
                 self.on_disconnect()
-                self.leaving.wait(LOOK_SECONDS)
+                self.stop_event.wait(POLL_SECONDS)
 
     def _listen(self) -> None:
-        """Pass on messages until `leaving` is set. The confirmation of a subscription is a message too, and counts as a wake-up."""
-        quiet = 0
+        """Pass on messages until `stop_event` is set. The confirmation of a subscription is a message too, and counts as a wake-up."""
+        unanswered = 0
         with self.valkey.pubsub() as subscription:  # type: ignore[no-untyped-call]
             subscription.subscribe(*self.events)
-            while not self.leaving.is_set():
-                message = subscription.get_message(timeout=LOOK_SECONDS)
+            while not self.stop_event.is_set():
+                message = subscription.get_message(timeout=POLL_SECONDS)
                 if message is None:
-                    quiet = self._ping(subscription, quiet)
+                    unanswered = self._ping(subscription, unanswered)
                     continue
-                quiet = 0
+                unanswered = 0
                 self.on_message(message)
 
-    def _ping(self, subscription: redis.client.PubSub, quiet: int) -> int:
+    def _ping(self, subscription: redis.client.PubSub, unanswered: int) -> int:
         """Ask whether the server is there, and return how many times in a row that was needed. Raises ConnectionError."""
-        if quiet >= MAX_QUIET_SECONDS:
-            raise redis.ConnectionError("nobody answers")
+        if unanswered >= MAX_UNANSWERED_PINGS:
+            raise redis.ConnectionError("the server does not answer")
         subscription.ping()
-        return quiet + 1
+        return unanswered + 1

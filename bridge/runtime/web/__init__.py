@@ -1,1 +1,1 @@
-"""The web server: requests, pools of threads, Django's pages."""
+"""The web server: requests, thread pools, Django's pages."""

@@ -24,10 +24,10 @@ class ClientGone(Exception):
     """The client closed the connection, so nobody waits for an answer."""
 
 
-# After this a client of an answer that is to be settled has hung up: WeChat waits five seconds. A web server that was suspended notices
-# the end of the connection too late.
-GIVEN_UP_SECONDS = 5.0
-# If the web server knows that the connection has ended, it says so within this time.
+# After this time a client counts as disconnected: WeChat waits five seconds. A web server that was suspended would notice the end of the
+# connection too late.
+CLIENT_TIMEOUT_SECONDS = 5.0
+# If the web server knows that the connection has ended, it reports that within this time.
 LISTEN_SECONDS = 0.002
 
 
@@ -69,8 +69,8 @@ class Request:
         self.scope, self.receive = scope, receive
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.began = time.monotonic()
-        self.listening: asyncio.Future[dict[str, Any]] | None = None
+        self.started_at = time.monotonic()
+        self.end_listener: asyncio.Future[dict[str, Any]] | None = None
 
     @cached_property
     def headers(self) -> dict[str, str]:
@@ -104,32 +104,32 @@ class Request:
         """Return the whole body; None where it is larger than `limit` bytes. Raises Refused (408) after `seconds`, ClientGone."""
         if self.declared_length > limit:
             return None
-        found, size = [], 0
+        parts, size = [], 0
         try:
             async with asyncio.timeout(seconds):
                 async for piece in self.pieces():
                     size += len(piece)
                     if size > limit:
                         return None
-                    found.append(piece)
+                    parts.append(piece)
         except TimeoutError:
             raise Refused(408, "The body did not come in time.") from None
-        return b"".join(found)
+        return b"".join(parts)
 
     def listen(self) -> asyncio.Future[dict[str, Any]]:
-        """Start to listen for the end of the connection, after the body was read. Asked only at the end, a busy one tells it too late."""
-        if self.listening is None:
-            self.listening = asyncio.ensure_future(self.receive())
-        return self.listening
+        """Start to wait for the end of the connection, after the body was read. Started later, a busy server would report it too late."""
+        if self.end_listener is None:
+            self.end_listener = asyncio.ensure_future(self.receive())
+        return self.end_listener
 
-    async def is_over(self) -> bool:
+    async def is_disconnected(self) -> bool:
         """Whether the client has closed the connection. Ask only after the whole body was read."""
-        if time.monotonic() - self.began >= GIVEN_UP_SECONDS:
+        if time.monotonic() - self.started_at >= CLIENT_TIMEOUT_SECONDS:
             return True
         listening = self.listen()
         await asyncio.wait([listening], timeout=LISTEN_SECONDS)
         return listening.done() and listening.result()["type"] == "http.disconnect"
 
     def close(self) -> None:
-        if self.listening:
-            self.listening.cancel()
+        if self.end_listener:
+            self.end_listener.cancel()

@@ -1,4 +1,4 @@
-"""Runs Django for the pages and the API, behind limits: a client over a limit gets 503 before it costs a thread, a connection or disk.
+"""Runs Django for the pages and the API, with limits: a client over a limit gets 503 before it uses a thread, a connection or disk space.
 
 Django stays a WSGI application in a few threads. Its own ASGI handler starts a thread for each request, and reads a whole file into memory
 to send it; here a body is read, and a response is sent, without a thread, so that slow clients hold none.
@@ -42,12 +42,12 @@ LOGIN_PATH = "/admin/login"
 PIECE_BYTES = 256 * capacity.KIB
 BUSY = "The bridge is busy. Please try again in a moment."
 # Paths that Django or its middleware may know; all others are answered without it.
-KNOWN = re.compile(r"/(?:$|admin(?:/|$)|api/|static/)")
+KNOWN_PATHS = re.compile(r"/(?:$|admin(?:/|$)|api/|static/)")
 
 
 @dataclass
-class Started:
-    """A response that Django began. first: its first bytes; rest: what follows; None where that is all."""
+class StartedResponse:
+    """A response that Django has started. first: its first bytes; rest: what follows, or None if nothing does."""
 
     status: int = 0
     headers: list[tuple[str, str]] = field(default_factory=list)
@@ -61,20 +61,20 @@ class Slots:
 
     def __init__(self, max_total: int, max_for_one: int) -> None:
         self.max_total, self.max_for_one = max_total, max_for_one
-        self.taken: Counter[str] = Counter()
+        self.used: Counter[str] = Counter()
 
     @contextmanager
     def slot(self, caller: str) -> Iterator[None]:
         """Take a slot for the time of the block. Raises Refused (503)."""
-        if self.taken.total() >= self.max_total or self.taken[caller] >= self.max_for_one:
+        if self.used.total() >= self.max_total or self.used[caller] >= self.max_for_one:
             raise Refused(503, BUSY, retry_after="2")
-        self.taken[caller] += 1
+        self.used[caller] += 1
         try:
             yield
         finally:
-            self.taken[caller] -= 1
-            if not self.taken[caller]:
-                del self.taken[caller]
+            self.used[caller] -= 1
+            if not self.used[caller]:
+                del self.used[caller]
 
 
 class Pages:
@@ -88,27 +88,27 @@ class Pages:
         self.running = asyncio.Semaphore(capacity.PAGE_THREADS)
         self.logins = asyncio.Semaphore(capacity.MAX_LOGINS)
         self.large = asyncio.Semaphore(capacity.MAX_LARGE_BODIES)
-        self.limit = LoginLimit(threads.logins)
+        self.login_limit = LoginLimit(threads.logins)
 
     async def answer(self, request: Request, send: Send) -> None:
         """Answer a request. Raises Refused before anything is sent, ClientGone."""
         _check_head(request)
         caller = proxies.network(request.client)
         is_login = request.method == "POST" and request.path.rstrip("/") == LOGIN_PATH
-        if is_login and (wait := await self.limit.seconds_to_wait(caller)):
-            await _too_many_logins(wait).send(send)
+        if is_login and (wait := await self.login_limit.seconds_to_wait(caller)):
+            await _make_login_refusal(wait).send(send)
             return
-        async with self._body(request, caller) as body:
+        async with self._receive_body(request, caller) as body:
             with self.pages.slot(caller):
-                started = await self._in_turn(request, body, self.logins if is_login else None)
+                started = await self._run_in_thread(request, body, self.logins if is_login else None)
         if is_login and started.status == 302:
-            self.limit.succeeded(caller)
+            self.login_limit.succeeded(caller)
         await self._send(started, request.method, send)
 
     # --- the body
 
     @asynccontextmanager
-    async def _body(self, request: Request, caller: str) -> AsyncIterator[IO[bytes]]:
+    async def _receive_body(self, request: Request, caller: str) -> AsyncIterator[IO[bytes]]:
         """Read a small body into memory, or a large one into a temporary file if the client is logged in and the page exists."""
         with tempfile.SpooledTemporaryFile(max_size=capacity.MAX_ANONYMOUS_BODY) as file:
             with self.bodies.slot(caller):
@@ -141,7 +141,9 @@ class Pages:
 
     # --- Django
 
-    async def _in_turn(self, request: Request, body: IO[bytes], login: asyncio.Semaphore | None) -> Started:
+    async def _run_in_thread(
+        self, request: Request, body: IO[bytes], login: asyncio.Semaphore | None
+    ) -> StartedResponse:
         try:
             async with asyncio.timeout(capacity.PAGE_WAIT_SECONDS):
                 if login:
@@ -155,15 +157,15 @@ class Pages:
         except TimeoutError:
             raise Refused(503, BUSY, retry_after="5") from None
         try:
-            return await asyncio.shield(execute_on(self.threads.pages, self._start, _environ(request, body)))
+            return await asyncio.shield(execute_on(self.threads.pages, self._start, _make_environ(request, body)))
         finally:
             self.running.release()
             if login:
                 login.release()
 
-    def _start(self, environ: WSGIEnvironment) -> Started:
+    def _start(self, environ: WSGIEnvironment) -> StartedResponse:
         """Run the view and read the first piece of its response. Called in a thread."""
-        started = Started()
+        started = StartedResponse()
 
         def start_response(status: str, headers: list[tuple[str, str]], _error: Any = None) -> Any:
             started.status, started.headers = int(status.split()[0]), headers
@@ -171,14 +173,14 @@ class Pages:
         result: Any = self.handler(environ, start_response)
         started.close = result.close
         pieces = iter(result)
-        started.first, more = _piece(pieces)
+        started.first, more = _read_piece(pieces)
         if more:
             started.rest = pieces
         else:
             result.close()
         return started
 
-    async def _send(self, started: Started, method: str, send: Send) -> None:
+    async def _send(self, started: StartedResponse, method: str, send: Send) -> None:
         headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in started.headers]
         await send({"type": "http.response.start", "status": started.status, "headers": headers})
         if started.rest is None:
@@ -188,24 +190,24 @@ class Pages:
             await send({"type": "http.response.body", "body": started.first, "more_body": True})
             more = method != "HEAD"
             while more:
-                piece, more = await execute_on(self.threads.pages, _piece, started.rest)
+                piece, more = await execute_on(self.threads.pages, _read_piece, started.rest)
                 await send({"type": "http.response.body", "body": piece, "more_body": more})
         finally:
             await execute_on(self.threads.pages, started.close)
 
 
-def _piece(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
+def _read_piece(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
     """Return the next bytes of a response, and whether there may be more."""
-    found, size = [], 0
-    for each in pieces:
-        found.append(each)
-        size += len(each)
+    parts, size = [], 0
+    for part in pieces:
+        parts.append(part)
+        size += len(part)
         if size >= PIECE_BYTES:
-            return b"".join(found), True
-    return b"".join(found), False
+            return b"".join(parts), True
+    return b"".join(parts), False
 
 
-def _environ(request: Request, body: IO[bytes]) -> WSGIEnvironment:
+def _make_environ(request: Request, body: IO[bytes]) -> WSGIEnvironment:
     """Return the WSGI environment that asgiref makes, with the length that was read, because a body in chunks declares none."""
     body.seek(0, 2)
     length = body.tell()
@@ -220,7 +222,7 @@ def _environ(request: Request, body: IO[bytes]) -> WSGIEnvironment:
 
 def _check_head(request: Request) -> None:
     """Refuse heads for which Django would make an error page and log a traceback. Raises Refused."""
-    if not KNOWN.match(request.path):
+    if not KNOWN_PATHS.match(request.path):
         raise Refused(404, "There is nothing here.")
     if sum(len(name) + len(value) for name, value in request.scope["headers"]) > capacity.MAX_HEAD:
         raise Refused(431, "The head of the request is too large.")
@@ -230,7 +232,7 @@ def _check_head(request: Request) -> None:
         raise Refused(400, "The Host header is missing, malformed, or none of ALLOWED_HOSTS.")
 
 
-def _too_many_logins(seconds: float) -> Response:
+def _make_login_refusal(seconds: float) -> Response:
     minutes = max(1, -(-int(seconds) // 60))
     html = render_to_string("429_address.html", {"minutes": minutes})
     return Response(

@@ -18,7 +18,7 @@ def _pool(name: str, size: int) -> ThreadPoolExecutor:
 class Threads:
     """Pools by kind of work; a thread is started when it is first needed.
 
-    Pages take no connection from the others, because their threads are few. disk: work without a database, which never waits for one.
+    Pages take no connection from the others, because their threads are few. disk: work without the database, so that it never waits for it.
     """
 
     store: Executor = field(default_factory=lambda: _pool("store", STORE_THREADS))

@@ -32,22 +32,22 @@ class WorkerThreads:
     """The threads of one worker process, one for each topic, and the listener that wakes them."""
 
     def __init__(self) -> None:
-        self.leaving = threading.Event()
+        self.stop_event = threading.Event()
         self.pools: dict[Topic, WorkPool[Any]] = {
             Topic.SEND: _delivery_pool("send", settings.SEND_THREADS, Carrier.WORKER),
             Topic.HOOK: _delivery_pool("webhook", HOOK_THREADS, Carrier.WEBHOOK),
             Topic.FETCH: WorkPool("fetch", FETCH_THREADS, storage.claim, storage.fetch),
         }
         self.topic_threads = {
-            topic: TopicThread(topic, pool.run, self.leaving, pool.wake_event) for topic, pool in self.pools.items()
+            topic: TopicThread(topic, pool.run, self.stop_event, pool.wake_event) for topic, pool in self.pools.items()
         }
-        self.topic_threads[Topic.ROUTE] = TopicThread(Topic.ROUTE, self.route, self.leaving)
+        self.topic_threads[Topic.ROUTE] = TopicThread(Topic.ROUTE, self.route, self.stop_event)
         events = {channel_of(topic): thread.wake_event for topic, thread in self.topic_threads.items()}
-        self.listener = Listener(events, self.leaving)
+        self.listener = Listener(events, self.stop_event)
 
     def route(self) -> None:
         """Route until nothing waits. In one thread only: two would walk the same peers and wait for each other at every lock."""
-        while not self.leaving.is_set() and router.route_waiting():
+        while not self.stop_event.is_set() and router.route_waiting():
             pass
 
     def start(self) -> None:
@@ -56,7 +56,7 @@ class WorkerThreads:
 
     def leave(self) -> None:
         """Claim nothing more, and return at once. Work under way is finished."""
-        self.leaving.set()
+        self.stop_event.set()
         for pool in self.pools.values():
             pool.stop()
         for thread in self.topic_threads.values():
@@ -64,7 +64,7 @@ class WorkerThreads:
 
     def stop(self) -> None:
         """Claim nothing more, and return when the work under way is finished."""
-        if not self.leaving.is_set():
+        if not self.stop_event.is_set():
             self.leave()
         for thread in self._threads():
             thread.join()

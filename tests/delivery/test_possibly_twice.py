@@ -200,7 +200,7 @@ def test_a_token_refused_for_a_while_costs_no_message(town: Crowd, account: Chan
 
 @pytest.mark.parametrize("code", [987654, -1])
 def test_an_upload_with_an_unknown_answer_is_tried_again(town: Crowd, account: ChannelAccount, code: int) -> None:
-    from tests.outbound.test_reply_window import png
+    from tests.outbound.reply_windows import png
 
     delivery = send(account, "", FAN, files=[png()], content=Content()).deliveries.get()
     town.client.fault("media/upload", "errcode", errcode=code)

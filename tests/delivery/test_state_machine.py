@@ -1,4 +1,4 @@
-"""The state machine: one test for each arrow of the drawing in `bridge/models/deliveries.py`, and the lanes."""
+"""The state machine: one test for each arrow of the drawing in `bridge/models/deliveries.py`."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
-from bridge.models import Attempt, Carrier, Delivery, Message, Reason, State, Target
+from bridge.models import Attempt, Carrier, Delivery, Reason, State, Target
 from bridge.pipeline.delivery import claims, retry_policy, settle
-from bridge.pipeline.delivery.types import Failure, LostLease
+from bridge.pipeline.delivery.types import Failure, LostLease, Success
 from bridge.webhooks import events, post
 from channels_wechat.contract.explanations import Action
 from tests.support.factories import (
-    app,
     claim,
     claimed,
     due,
     endpoint,
-    gateway,
     outcomes,
     parts,
-    route,
     row,
     send,
     shift,
@@ -35,19 +32,9 @@ if TYPE_CHECKING:
     from accounts.models import ChannelAccount
 
 pytestmark = pytest.mark.django_db
+CANARY = "Bearer sk-canary-1234567890"
 RETRY = Failure(Action.RETRY, "-1", "busy")
 LONG = "甲" * 1500  # three parts of an app's text
-
-
-@pytest.fixture
-def account() -> ChannelAccount:
-    return app()
-
-
-@pytest.fixture
-def asked(account: ChannelAccount) -> Delivery:
-    route(account)
-    return turn(account)
 
 
 def wait_of(delivery: Delivery) -> float:
@@ -71,101 +58,6 @@ def test_without_a_route_begins_as_skipped(account: ChannelAccount) -> None:
     skipped = turn(account)
     assert (skipped.state, skipped.reason) == (State.SKIPPED, Reason.NO_ROUTE)
     assert skipped.finished_at
-
-
-# --- pending → sending ------------------------------------------------------------------------------------------------------
-
-
-def test_claim_takes_a_lease(account: ChannelAccount) -> None:
-    mine = claimed(to_send(account), "me")
-    assert (mine.state, mine.holder) == (State.SENDING, "me")
-    assert 25 < (mine.lease_until - timezone.now()).total_seconds() <= claims.LEASE_SECONDS
-    assert claim(holder="another") == []
-
-
-def test_claim_takes_one_of_each_lane_in_the_order_of_their_time(account: ChannelAccount) -> None:
-    first, second = to_send(account, "1"), to_send(account, "2")
-    other = to_send(account, "3", "lisi")
-    shift(first, due_at=-1)
-    shift(other, due_at=-2)
-    assert [d.pk for d in claim()] == [other.pk, first.pk]
-    assert state(second) == State.PENDING
-
-
-def test_claim_takes_no_more_than_asked_for(account: ChannelAccount) -> None:
-    for person in "abc":
-        to_send(account, peer_id=person)
-    assert len(claim(limit=2)) == 2
-    assert len(claim(limit=2)) == 1
-
-
-def test_what_is_not_due_is_not_claimed_and_holds_back_its_lane(account: ChannelAccount) -> None:
-    first, second = to_send(account, "1"), to_send(account, "2")
-    shift(first, due_at=60)
-    assert claim() == []
-    due(first)
-    assert [d.pk for d in claim()] == [first.pk]
-    assert state(second) == State.PENDING
-
-
-def test_only_one_delivery_due_or_not(account: ChannelAccount) -> None:
-    first, second = to_send(account, "1"), to_send(account, "2")
-    other = to_send(account, "3", "lisi")
-    shift(first, due_at=60)
-    shift(other, due_at=60)
-    assert claim(only=second.pk) == []  # its lane is not free
-    assert [d.pk for d in claim(only=other.pk)] == [other.pk]
-
-
-def test_only_one_is_not_taken_by_another_wire(account: ChannelAccount) -> None:
-    """The worker took a stream's answer over: a poll that had seen it before gives it out no more."""
-    sent = to_send(account)
-    assert claim(Carrier.HTTP_REPLY, only=sent.pk) == claim(Carrier.CONNECTOR, only=sent.pk) == []
-    assert [d.pk for d in claim(only=sent.pk)] == [sent.pk]
-
-
-@pytest.mark.parametrize("columns", [{"enabled": False}, {"state": "stopped"}])
-def test_nothing_goes_out_by_an_account_that_is_stopped_or_off(account: ChannelAccount, columns: dict) -> None:
-    first, second = to_send(account, "1"), to_send(account, "2")
-    type(account).objects.filter(pk=account.pk).update(**columns)
-    assert claim() == []
-    type(account).objects.filter(pk=account.pk).update(enabled=True, state="ok")
-    assert [d.pk for d in claim()] == [first.pk]  # the order is kept
-    assert state(second) == State.PENDING
-
-
-@pytest.mark.parametrize("columns", [{"enabled": False}, {"state": "stopped"}])
-def test_nothing_is_asked_of_a_gateway_that_is_stopped_or_off(asked: Delivery, columns: dict) -> None:
-    type(asked.gateway).objects.filter(pk=asked.gateway_id).update(**columns)
-    assert claim(Carrier.CONNECTOR) == []
-
-
-def test_each_wire_claims_its_own(account: ChannelAccount, asked: Delivery) -> None:
-    sent = to_send(account)
-    streamed = to_send(account, peer_id="lisi")
-    shift(streamed, carrier=Carrier.HTTP_REPLY)
-    assert [d.pk for d in claim(Carrier.CONNECTOR, gateway_id=asked.gateway_id + 1)] == []
-    assert [d.pk for d in claim(Carrier.CONNECTOR, gateway_id=asked.gateway_id)] == [asked.pk]
-    assert [d.pk for d in claim(Carrier.HTTP_REPLY)] == [streamed.pk]
-    assert [d.pk for d in claim(Carrier.WORKER)] == [sent.pk]
-
-
-def test_the_worker_takes_over_a_streams_row(account: ChannelAccount) -> None:
-    streamed = to_send(account)
-    shift(streamed, carrier=Carrier.HTTP_REPLY)
-    (mine,) = claim(Carrier.WORKER)
-    assert mine.carrier == Carrier.WORKER
-
-
-def test_renew_prolongs_what_is_under_way_and_nothing_else(account: ChannelAccount) -> None:
-    mine = claimed(to_send(account))
-    forgotten = claimed(to_send(account, peer_id="lisi"))
-    others = claimed(to_send(account, peer_id="wangwu"), "another")
-    for delivery in (mine, forgotten, others):
-        shift(delivery, lease_until=5)
-    assert claims.renew("holder", [mine.pk, others.pk]) == 1
-    leases = [(row(d).lease_until - timezone.now()).total_seconds() > 20 for d in (mine, forgotten, others)]
-    assert leases == [True, False, False]
 
 
 # --- sending → delivered ----------------------------------------------------------------------------------------------------
@@ -414,86 +306,6 @@ def test_too_old(account: ChannelAccount, asked: Delivery, settings: object, tar
     assert retry_policy.is_expired(row(delivery))
 
 
-# --- what blocks a lane -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("blocker", ["pending", "sending"])
-def test_what_is_on_its_way_blocks_the_lane(account: ChannelAccount, blocker: str) -> None:
-    first, second = to_send(account, "1"), to_send(account, "2")
-    shift(first, state=blocker, due_at=60, lease_until=60 if blocker == "sending" else None)
-    assert claim() == []
-    assert state(second) == "pending"
-
-
-@pytest.mark.parametrize("end", ["dead", "uncertain", "skipped", "delivered"])
-def test_what_is_over_does_not_block_the_lane(account: ChannelAccount, end: str) -> None:
-    first, second = to_send(account, "1"), to_send(account, "2")
-    shift(first, state=end, reason=Reason.PERMANENT, finished_at=0)
-    assert [d.pk for d in claim()] == [second.pk]
-
-
-def test_a_dead_part_holds_the_later_ones_and_nobody_else(account: ChannelAccount) -> None:
-    message, next_message = send(account, LONG), to_send(account, "next")
-    first, second, third = message.deliveries.order_by("part")
-    settle.mark_delivered(mine := claimed(first), settle.open_attempt(mine, {}))
-    settle.fail(mine := claimed(second), settle.open_attempt(mine, {}), Failure(Action.PERMANENT, "x", "x"))
-    assert parts(message) == [("delivered", ""), ("dead", "permanent"), ("held", "part_before")]
-    assert [d.pk for d in claim()] == [next_message.pk]
-    assert state(third) == "held"
-
-
-def test_parts_go_out_in_order_when_the_one_before_has_arrived(account: ChannelAccount) -> None:
-    message, later = send(account, LONG), to_send(account, "later")
-    first, second, third = message.deliveries.order_by("part")
-    settle.fail(mine := claimed(first), settle.open_attempt(mine, {}), Failure(Action.PERMANENT, "x", "x"))
-    shift(first, state="pending", reason="", finished_at=None, seq=later.seq + 1)  # as a replay does
-    order = []
-    while rows := claim():
-        for mine in rows:
-            order.append(mine.pk)
-            settle.mark_delivered(mine, settle.open_attempt(mine, {}))
-    assert order == [later.pk, first.pk, second.pk, third.pk]
-
-
-def test_a_part_that_is_held_for_a_person_does_not_follow(account: ChannelAccount) -> None:
-    message = send(account, LONG)
-    first, second, third = message.deliveries.order_by("part")
-    shift(second, state="held", reason=Reason.REVIEW)
-    shift(third, state="held", reason=Reason.PART_BEFORE)
-    settle.mark_delivered(mine := claimed(first), settle.open_attempt(mine, {}))
-    assert parts(message)[:2] == [("delivered", ""), ("held", Reason.REVIEW)]
-
-
-def test_whom_to_ring(account: ChannelAccount, asked: Delivery) -> None:
-    shift(asked, due_at=60)
-    assert claims.due_topics() == []
-    sent = to_send(account)
-    assert [str(b) for b in claims.due_topics()] == ["send"]
-    due(asked)
-    assert [str(b) for b in claims.due_topics()] == ["send", "ask"]
-    shift(sent, due_at=60)
-    assert [str(b) for b in claims.due_topics()] == ["ask"]
-
-
-def test_names_of_holders_are_unique() -> None:
-    assert claims.holder_name() != claims.holder_name()
-    assert len(claims.holder_name()) <= 100
-
-
-def test_webhook_deliveries_have_no_parts(account: ChannelAccount) -> None:
-    hook = Delivery.objects.create(target=Target.WEBHOOK, lane="hook:1")
-    mine = claimed(hook)
-    settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.PERMANENT, "x", "x"))
-    assert state(hook) == "dead"
-    assert Message.objects.count() == 0
-
-
-def test_gateways_have_their_own_turns(account: ChannelAccount) -> None:
-    route(account, gateway())
-    mine = turn(account, "1")
-    assert [d.pk for d in claim(Carrier.CONNECTOR, gateway_id=mine.gateway_id)] == [mine.pk]
-
-
 # --- sending → held, and back -----------------------------------------------------------------------------------------------
 
 
@@ -534,3 +346,35 @@ def test_what_follows_a_failure_is_done_with_it_or_not_at_all(account: ChannelAc
     with pytest.raises(LostLease):
         settle.fail(mine, None, RETRY, lambda: done.append("twice"))
     assert done == ["once"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_success_whose_follow_up_fails_is_none(account: ChannelAccount, count: int) -> None:
+    mine = [claimed(to_send(account, peer_id=f"user{number}")) for number in range(count)]
+    attempts = [settle.open_attempt(one, {}) for one in mine]
+
+    def fail() -> None:
+        raise ValueError("the answer could not be stored")
+
+    ended = [Success(one, attempt) for one, attempt in zip(mine, attempts, strict=True)]
+    ended[-1] = Success(mine[-1], attempts[-1], then=fail)
+    with pytest.raises(ValueError, match="could not be stored"):
+        settle.mark_all_delivered(ended)
+    assert [state(one) for one in mine] == ["sending"] * count
+    assert [outcomes(one) for one in mine] == [[""]] * count
+
+
+@pytest.mark.parametrize("way", ["succeed", "fail"])
+def test_no_secret_is_stored_with_an_attempt(account: ChannelAccount, way: str) -> None:
+    mine = claimed(to_send(account))
+    attempt = settle.open_attempt(mine, {"headers": {"Authorization": CANARY}, "access_token": CANARY})
+    answered = {"access_token": CANARY, "deep": [{"secret": CANARY}]}
+    if way == "succeed":
+        settle.mark_delivered(mine, attempt, response=answered)
+    else:
+        settle.fail(mine, attempt, Failure(Action.RETRY, "1", "busy", response=answered))
+    found = Attempt.objects.get()
+    assert CANARY not in f"{found.request}{found.response}{found.error}"
+    assert found.request
+    assert found.response

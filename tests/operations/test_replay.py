@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from bridge.models import Conversation, Delivery, Message, Reason, Route, State
-from bridge.operations.replay import CHANGED, _locked, _queue, dismiss, replay, why_not_replay
+from bridge.operations.replay import CHANGED, _locked, _queue, dismiss, release, replay, why_not_replay
 from bridge.pipeline.delivery import retry_policy, settle
 from bridge.pipeline.delivery.types import Failure
 from bridge.pipeline.inbound import router
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from channels_wechat.simulator import SimulatorClient
 
 pytestmark = pytest.mark.django_db
+LONG = "甲" * 1500  # three parts of an app's text
 REPLY = "https://qyapi.weixin.qq.com/cgi-bin/aibot/response?response_code=secret"
 
 
@@ -291,3 +292,55 @@ def test_dismiss_and_undismiss(account: ChannelAccount) -> None:
     assert dismiss([failed.pk]) == 0
     replay([failed.pk])
     assert (row(failed).dismissed_by, row(failed).dismissed_at) == (None, None)
+
+
+def test_parts_that_follow_late_are_not_too_old(account: ChannelAccount) -> None:
+    first, second, _third = send(account, LONG).deliveries.order_by("part")
+    mine = claimed(first)
+    settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.PERMANENT, "1", "no"))
+    assert row(second).reason == Reason.PART_BEFORE
+    Delivery.objects.update(
+        queued_at=timezone.now() - timedelta(hours=30), created_at=timezone.now() - timedelta(hours=30)
+    )
+    assert replay([first.pk]).count == 1
+    mine = claimed(first)
+    settle.mark_delivered(mine, settle.open_attempt(mine, {}))
+    assert not retry_policy.is_expired(row(second))
+    assert state(second) == "pending"
+
+
+def test_no_part_goes_while_an_earlier_one_is_held(account: ChannelAccount) -> None:
+    first, second, third = send(account, LONG).deliveries.order_by("part")
+    for part in (first, second, third):
+        shift(part, state="dead", reason=Reason.PERMANENT, finished_at=0)
+    assert replay([first.pk]).count == 1
+    settle.hold(claimed(first), Reason.REVIEW)
+    assert replay([second.pk]).count == 1
+    assert claim() == []
+    assert release([first.pk]).count == 1
+    mine = claim()
+    assert [one.pk for one in mine] == [first.pk]
+    settle.mark_delivered(mine[0], settle.open_attempt(mine[0], {}))
+    assert [one.pk for one in claim()] == [second.pk]
+
+
+def test_a_dismissal_takes_only_those_later_parts_that_are_held(account: ChannelAccount) -> None:
+    first, second, third = send(account, LONG).deliveries.order_by("part")
+    for part in (second, third):
+        shift(part, state="dead", reason=Reason.PERMANENT, finished_at=0)
+    assert replay([second.pk]).count == 1
+    shift(first, state="held", reason=Reason.REVIEW)
+    assert dismiss([first.pk]) == 1
+    assert [state(part) for part in (first, second, third)] == ["skipped", "pending", "dead"]
+
+
+def test_a_part_that_is_replayed_after_a_later_one_still_goes_first(account: ChannelAccount) -> None:
+    first, second, third = send(account, LONG).deliveries.order_by("part")
+    for part in (first, second, third):
+        shift(part, state="dead", reason=Reason.PERMANENT, finished_at=0)
+    assert replay([third.pk, second.pk, first.pk]).count == 3
+    order = []
+    while mine := claim():
+        order.extend(one.pk for one in mine)
+        settle.mark_delivered(mine[0], settle.open_attempt(mine[0], {}))
+    assert order == [first.pk, second.pk, third.pk]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,34 +12,22 @@ from django.utils import timezone
 
 from accounts.health import Health
 from accounts.models import ChannelAccount, Restriction
-from bridge.models import Attachment, Carrier, Delivery, Reason
+from bridge.models import Attachment, Carrier, Reason
 from bridge.operations import replay
 from bridge.pipeline.delivery.retry_policy import MAX_TRIES
-from bridge.pipeline.inbound import router as inbound
 from bridge.pipeline.outbound import moderation
-from bridge.runtime.worker import tasks
-from channels_wechat.contract.messages import Verdict, Window
-from channels_wechat.simulator import RunningSimulator
-from tests.support.callbacks import web_server
+from tests.outbound.moderation import OPEN, SEND, TEXT, asked, checks, said, why
 from tests.support.connecting import RunningConnector
 from tests.support.factories import (
-    KEY,
-    MINI,
-    SECRET,
-    TOKEN,
     USER,
-    answer,
     app,
     claim,
     due,
     eventually,
     gateway,
-    hear,
-    in_thread,
     mini,
     outcomes,
     parts,
-    picture,
     route,
     row,
     send,
@@ -52,30 +38,10 @@ from tests.support.factories import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import redis
-
     from channels_wechat.simulator import SimulatorClient
     from openclaw.stub import RunningStub
 
 pytestmark = pytest.mark.django_db
-TEXT, MEDIA, SEND = "wxa/msg_sec_check", "wxa/media_check_async", "message/custom/send"
-OPEN = Window(5, 48 * 3600)
-SHOWN = {"MsgType": "image", "PicUrl": "https://mmbiz.qpic.cn/picture"}
-
-
-@pytest.fixture
-def wechat(valkey: redis.Redis) -> Iterator[SimulatorClient]:
-    """A Mini Program that objects to two words, and a person who is in it."""
-    with RunningSimulator() as simulator:
-        client = simulator.client
-        client.settings(media_check_seconds=0.01, hang_seconds=1)
-        words = {"赌": "risky", "骂": "review"}
-        client.mini(MINI, secret=SECRET, token=TOKEN, aes_key=KEY, words=words)
-        client.person(MINI, "小明", USER)
-        client.say("hi", mini=MINI, from_=USER)
-        yield client
 
 
 @pytest.fixture
@@ -83,25 +49,6 @@ def account(wechat: SimulatorClient) -> ChannelAccount:
     account = mini(wechat.url, columns={"moderation_scope": "both"})
     route(account)
     return account
-
-
-def asked(account: ChannelAccount, text: str = "你好", **fields: Any) -> Delivery:
-    """A question as its claimer has it."""
-    delivery = turn(account, text, USER, window=OPEN, **fields)
-    return next(each for each in claim(Carrier.CONNECTOR) if each.pk == delivery.pk)
-
-
-def said(account: ChannelAccount, text: str) -> Delivery:
-    """The first part of an agent's answer."""
-    return answer(turn(account, "你好", USER, window=OPEN).message, text).deliveries.order_by("part")[0]
-
-
-def checks(wechat: SimulatorClient, path: str = TEXT) -> list[dict[str, Any]]:
-    return [json.loads(call["body"]) for call in wechat.calls(path)]
-
-
-def why(delivery: Delivery) -> tuple[str, str]:
-    return row(delivery).state, row(delivery).reason
 
 
 # --- texts ------------------------------------------------------------------------------------------------------------------
@@ -293,154 +240,6 @@ def test_the_words_of_staff_are_not_checked(wechat: SimulatorClient, account: Ch
     delivery = send(account, "赌", USER).deliveries.get()
     work_off()
     assert (state(delivery), checks(wechat)) == ("delivered", [])
-
-
-# --- files ------------------------------------------------------------------------------------------------------------------
-
-
-def pictured(account: ChannelAccount, **raw: Any) -> Delivery:
-    return asked(account, "", kind="image", media=(picture(),), raw={**SHOWN, **raw})
-
-
-def verdict(account: ChannelAccount, suggest: Any, trace: str = "") -> None:
-    found = Verdict(trace or Attachment.objects.get().check_trace, suggest, 20002)
-    hear(account, "wxa_media_check", USER, kind="event", verdict=found)
-    inbound.route_waiting()
-
-
-def test_where_no_verdict_comes_a_person_decides(wechat: SimulatorClient, account: ChannelAccount) -> None:
-    question = pictured(account)
-    assert moderation.hold_if_flagged(question)
-    tasks.sweep()
-    assert why(question) == ("held", Reason.CHECKING)
-    shift(question, due_at=-1)
-    tasks.sweep()
-    assert why(question) == ("held", Reason.REVIEW)
-    assert "30 minutes" in row(question).error
-
-
-def test_a_picture_waits_for_its_verdict(wechat: SimulatorClient, account: ChannelAccount) -> None:
-    question = pictured(account)
-    assert moderation.hold_if_flagged(question)
-    (call,) = checks(wechat, MEDIA)
-    assert (call["media_url"], call["media_type"], call["openid"]) == (SHOWN["PicUrl"], 2, USER)
-    assert why(question) == ("held", Reason.CHECKING)
-    assert Attachment.objects.get().check_trace in row(question).error
-    verdict(account, "pass")
-    assert why(question) == ("pending", "")
-    (again,) = [each for each in claim(Carrier.CONNECTOR) if each.pk == question.pk]
-    assert not moderation.hold_if_flagged(again)
-    assert len(checks(wechat, MEDIA)) == 1
-
-
-def test_a_picture_that_it_objects_to_is_held_for_a_person(wechat: SimulatorClient, account: ChannelAccount) -> None:
-    question = pictured(account)
-    moderation.hold_if_flagged(question)
-    verdict(account, "pass", "somebody else's")
-    assert why(question) == ("held", Reason.CHECKING)
-    verdict(account, "risky")
-    assert why(question) == ("held", Reason.REVIEW)
-    assert "pornography (20002)" in row(question).error
-    verdict(account, "pass")
-    assert why(question) == ("held", Reason.REVIEW)
-
-
-def test_a_verdict_counts_for_files_of_its_own_account_only(account: ChannelAccount) -> None:
-    """Whoever runs another account here could let anything go."""
-    question = pictured(account)
-    assert moderation.hold_if_flagged(question)
-    trace = Attachment.objects.get().check_trace
-    said = {"trace_id": trace, "suggest": "pass", "label": 100}
-    moderation.apply_result(app().pk, said)
-    assert (why(question), Attachment.objects.get().verdict) == (("held", Reason.CHECKING), "")
-    moderation.apply_result(account.pk, said)
-    assert (state(question), Attachment.objects.get().verdict) == ("pending", "pass")
-
-
-@pytest.mark.parametrize(("suggest", "after"), [("pass", ("pending", "")), ("risky", ("held", Reason.REVIEW))])
-def test_a_verdict_decides_about_its_own_message_only(
-    wechat: SimulatorClient, account: ChannelAccount, suggest: str, after: tuple[str, str]
-) -> None:
-    judged = pictured(account)
-    assert moderation.hold_if_flagged(judged)
-    other = pictured(account)
-    assert moderation.hold_if_flagged(other)
-    verdict(account, suggest, Attachment.objects.get(message=judged.message_id).check_trace)
-    assert (why(judged), why(other)) == (after, ("held", Reason.CHECKING))
-
-
-@pytest.mark.parametrize("suggest", ["pass", "risky", ""])
-def test_what_was_dismissed_before_its_verdict_stays_dismissed(
-    wechat: SimulatorClient, account: ChannelAccount, suggest: str
-) -> None:
-    question = pictured(account)
-    assert moderation.hold_if_flagged(question)
-    assert replay.dismiss([question.pk]) == 1
-    before = row(question)
-    if suggest:
-        verdict(account, suggest)
-    shift(question, due_at=-1)
-    assert moderation.give_up_checks() == 0
-    assert why(question) == ("skipped", Reason.CHECKING)
-    assert row(question).error == before.error
-
-
-def test_a_verdict_that_never_comes_is_a_persons_matter(wechat: SimulatorClient, account: ChannelAccount) -> None:
-    question = pictured(account)
-    moderation.hold_if_flagged(question)
-    assert moderation.give_up_checks() == 0
-    shift(question, due_at=-1)
-    assert moderation.give_up_checks() == 1
-    assert why(question) == ("held", Reason.REVIEW)
-    assert "30 minutes" in row(question).error
-    verdict(account, "pass")
-    assert why(question) == ("held", Reason.REVIEW)
-
-
-def test_what_is_held_for_another_reason_waits_for_no_verdict(account: ChannelAccount) -> None:
-    waiting = said(account, "好的")
-    shift(waiting, state="held", reason=Reason.WINDOW, due_at=-1)
-    assert moderation.give_up_checks() == 0
-    assert why(waiting) == ("held", Reason.WINDOW)
-
-
-def test_a_file_without_a_public_address_is_held(wechat: SimulatorClient, account: ChannelAccount) -> None:
-    question = pictured(account, PicUrl="")
-    assert moderation.hold_if_flagged(question)
-    assert why(question) == ("held", Reason.REVIEW)
-    assert "public address" in row(question).error
-
-
-def test_a_person_need_not_wait_for_a_verdict(wechat: SimulatorClient, account: ChannelAccount) -> None:
-    question = pictured(account)
-    moderation.hold_if_flagged(question)
-    assert replay.release([question.pk]).count == 1
-    verdict(account, "risky")
-    assert why(question) == ("pending", "")
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_verdict_may_be_quicker_than_we_are(wechat: SimulatorClient, account: ChannelAccount) -> None:
-    """The event is stored while our own call is under way, by the simulated platform's real callback."""
-    with web_server() as web:
-        wechat.mini(MINI, secret=SECRET, token=TOKEN, aes_key=KEY, callback_url=f"{web}/callbacks/{account.key}")
-        over = threading.Event()
-
-        def route_all_the_time() -> None:
-            while not over.is_set():
-                inbound.route_waiting()
-
-        router = threading.Thread(target=in_thread(route_all_the_time))
-        router.start()
-        try:
-            for _ in range(5):
-                question = pictured(account)
-                assert moderation.hold_if_flagged(question)
-                eventually(lambda: state(question) == "pending")  # noqa: B023
-                shift(question, state="delivered", finished_at=0)
-        finally:
-            over.set()
-            router.join(10)
 
 
 # --- with the connector -----------------------------------------------------------------------------------------------------

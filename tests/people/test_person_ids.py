@@ -13,8 +13,8 @@ from bridge.pipeline.inbound import router
 from bridge.pipeline.routing import rules
 from bridge.ui import search
 from channels_wechat.wecom.person_ids import person_id
+from tests.inbound.inputs import of_member
 from tests.inbound.test_no_event_lost import callback, push
-from tests.inbound.test_small_inputs import of_member
 from tests.support.callbacks import call
 from tests.support.factories import FAN, GROUP, app, bot, gateway, hear, official, route, send, turn
 

@@ -1,68 +1,50 @@
-"""Answers in the reply to the callback: what is kept to be read, who gets which part, and what ends a request."""
+"""Answers in the reply to the callback: who gets which part, and what ends a request."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
 from concurrent.futures import Executor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import pytest
-from django.core.files.base import ContentFile
 from django.utils import timezone
-from wechatpy import parse_message
-from wechatpy.crypto import WeChatCrypto
 
 from accounts import capabilities, channels, valkey
 from accounts.models import ChannelAccount
-from bridge.models import Carrier, Conversation, Delivery, Message, Reason, State
+from bridge.models import Conversation, Delivery, Message, Reason, State
 from bridge.operations.replay import replay
-from bridge.pipeline.delivery import claims, lanes, settle
+from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.delivery.types import Failure
 from bridge.pipeline.inbound import router
-from bridge.pipeline.outbound import outbox
-from bridge.pipeline.outbound.outbox import CannotSend
 from bridge.pipeline.replies import passive, unread, waiting_requests
 from bridge.runtime.conf import capacity
 from channels_wechat.contract.explanations import Action
-from channels_wechat.contract.messages import Content, message_uuid
+from channels_wechat.contract.messages import message_uuid
 from channels_wechat.weixin.errors import WEIXIN
 from channels_wechat.weixin.official_account import OfficialAccount
-from tests.support.callbacks import Reply, call, signed
+from tests.replies.passive import HINT, LATER, LONG, answers_by, pushed, sealed, words
+from tests.support.callbacks import call
 from tests.support.factories import (
     FAN,
-    KEY,
-    OFFICIAL,
-    TOKEN,
     answer,
-    claim,
     claimed,
     due,
-    hear,
     official,
     parts,
-    route,
     row,
     said,
     send,
     shift,
     state,
     to_send,
-    turn,
     work_off,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import redis
-
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
-LONG = "甲" * 600 + "\n\n" + "乙" * 600 + "\n\n" + "丙" * 600
-HINT, LATER = "（回复 1 继续阅读）", "回答还在生成中，请稍后回复 1 查看。"
 SORRY = "抱歉，处理时出了问题，请稍后再试。"
 WITHHELD = WEIXIN.error(48001, capability="custom_send")
 
@@ -75,57 +57,6 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     capabilities._known.clear()
     yield
     capabilities._known.clear()
-
-
-@pytest.fixture
-def account() -> ChannelAccount:
-    found = official(answers="passive")
-    route(found)
-    return found
-
-
-def asked(account: ChannelAccount, text: str = "hello", **fields: Any) -> Delivery:
-    raw = {"FromUserName": FAN, "ToUserName": "gh_1", "CreateTime": "1"}
-    return turn(account, text, FAN, **{"raw": raw, **fields})
-
-
-def answers_by(account: ChannelAccount, way: str) -> None:
-    """Staff change it, and two seconds pass."""
-    account.credentials |= {"answers": way}
-    account.save()
-    channels._recent.clear()
-
-
-def pushed(text: str, msgid: int) -> tuple[bytes, dict[str, str]]:
-    """Body and query of a text's callback."""
-    return sealed(f"<MsgType>text</MsgType><Content>{text}</Content><MsgId>{msgid}</MsgId>")
-
-
-def sealed(what: str) -> tuple[bytes, dict[str, str]]:
-    """By wechatpy."""
-    now = int(time.time())
-    people = f"<ToUserName>gh_1</ToUserName><FromUserName>{FAN}</FromUserName>"
-    plain = f"<xml>{people}<CreateTime>{now}</CreateTime>{what}</xml>"
-    whole = WeChatCrypto(TOKEN, KEY, OFFICIAL).encrypt_message(plain, "nonce", str(now))
-    ciphertext = whole.partition("<Encrypt><![CDATA[")[2].partition("]]>")[0]
-    body = f"<xml><ToUserName>gh_1</ToUserName><Encrypt>{ciphertext}</Encrypt></xml>"
-    return body.encode(), {**signed(ciphertext), "encrypt_type": "aes", "openid": FAN}
-
-
-def words(reply: Reply) -> str:
-    """What the person reads; empty where the platform shows nothing."""
-    assert reply.status == 200
-    if reply.body == b"success":
-        return ""
-    query = {
-        name: reply.body.decode().partition(f"<{name}>")[2].partition("</")[0]
-        for name in ("TimeStamp", "Nonce", "MsgSignature")
-    }
-    nonce, signature = (query[name].removeprefix("<![CDATA[").removesuffix("]]>") for name in ("Nonce", "MsgSignature"))
-    opened = WeChatCrypto(TOKEN, KEY, OFFICIAL).decrypt_message(reply.body, signature, query["TimeStamp"], nonce)
-    message = parse_message(opened)
-    assert (message.source, message.target) == ("gh_1", FAN)
-    return str(message.content)
 
 
 def say(account: ChannelAccount, text: str, msgid: int) -> str:
@@ -145,137 +76,6 @@ def _as_delivery(count: int, msgid: int) -> None:
     key = str(ChannelAccount.objects.get().key)
     name = f"passive:{message_uuid(key, str(msgid))}"
     valkey.try_valkey(lambda client: client.set(name, count), None)
-
-
-# --- what is kept
-
-
-def test_an_answer_is_kept_in_parts_in_a_lane_of_its_own(account: ChannelAccount) -> None:
-    question = asked(account).message
-    assert question is not None
-    message = answer(question, LONG)
-    rows = list(message.deliveries.order_by("part"))
-    assert {(one.carrier, one.lane, one.state) for one in rows} == {("http_reply", f"read:{message.pk}", "pending")}
-    assert len(rows) == 3
-    assert all(len(one.payload["body"]["text"]["content"].encode()) <= 2048 for one in rows)
-    assert all(one.due_at - timezone.now() > timedelta(hours=47) for one in rows)
-    assert claim() == []  # no worker takes them
-
-
-def test_what_nobody_read_is_skipped(account: ChannelAccount) -> None:
-    question = asked(account).message
-    assert question is not None
-    message = answer(question, LONG)
-    for part in message.deliveries.all():
-        shift(part, due_at=-1, queued_at=-lanes.UNREAD_SECONDS - 1)
-    work_off()
-    assert parts(message) == [("skipped", "unread")] * 3
-
-
-def test_an_unread_answer_blocks_no_other(account: ChannelAccount) -> None:
-    first, second = (asked(account, text).message for text in ("a", "b"))
-    assert first
-    assert second
-    answer(first, "one")
-    newer = answer(second, "two").deliveries.get()
-    assert claim(Carrier.HTTP_REPLY, only=newer.pk)
-
-
-def test_files_become_lines_of_the_text(account: ChannelAccount) -> None:
-    question = asked(account).message
-    assert question is not None
-    files = [ContentFile(b"x", name="plan.pdf")]
-    message = outbox.answer(question, "here", source=Message.Source.AGENT, key="k", files=files)
-    (part,) = message.deliveries.all()
-    assert part.payload["body"]["text"]["content"] == "here\n\n[plan.pdf，1\xa0byte：此会话无法发送文件]"
-
-
-def test_an_answer_that_nobody_asked_for_or_can_read_is_dead(account: ChannelAccount) -> None:
-    unasked = outbox.send(account, "direct", FAN, Content(text="hi"), source=Message.Source.AGENT)
-    assert parts(unasked) == [("dead", "no_reply")]
-    in_json = asked(account, raw={"CreateTime": 1}).message  # to which the form of an answer is not known
-    assert in_json is not None
-    assert parts(answer(in_json)) == [("dead", "no_reply")]
-
-
-def test_staff_answer_only_an_open_question(account: ChannelAccount) -> None:
-    with pytest.raises(CannotSend, match="speaks only in the reply"):
-        send(account, peer_id=FAN)
-    question = asked(account)
-    shift(question, created_at=-lanes.UNREAD_SECONDS - 1)
-    assert "speaks only" in outbox.why_not_send(Conversation.objects.get())
-    shift(question, created_at=0)
-    assert outbox.why_not_send(Conversation.objects.get()) == ""
-    with pytest.raises(CannotSend, match="only text"):
-        send(account, peer_id=FAN, content=Content(kind="music", data={}))
-    message = send(account, "me here", FAN)
-    assert (message.reply_to_id, parts(message)) == (question.message_id, [("pending", "")])
-    Delivery.objects.filter(pk=question.pk).update(state=State.DELIVERED, finished_at=timezone.now())
-    assert "speaks only" in outbox.why_not_send(Conversation.objects.get())
-    with pytest.raises(CannotSend):
-        send(account, "more", FAN, reply_to=question.message)
-    assert Message.objects.filter(direction="out").count() == 1
-
-
-def test_staff_who_have_taken_over_answer_once(account: ChannelAccount) -> None:
-    hear(account, "first", FAN)
-    router.route_waiting()
-    Conversation.objects.update(mode=Conversation.Mode.HUMAN)
-    Delivery.objects.update(state=State.DELIVERED, finished_at=timezone.now())
-    asked(account, "second")
-    assert send(account, "me", FAN).reply_to is not None
-    with pytest.raises(CannotSend):
-        send(account, "again", FAN)
-
-
-# --- "1"
-
-
-def test_one_reads_on_where_something_is_unread(account: ChannelAccount) -> None:
-    question = asked(account).message
-    assert question is not None
-    answer(question)
-    Delivery.objects.filter(target="agent").update(state=State.DELIVERED, finished_at=timezone.now())
-    found = asked(account, " 1\n")
-    assert (found.state, found.reason, found.payload) == ("skipped", "read_on", {})
-    assert asked(account, "1 more").state == "pending"
-
-
-def test_one_reads_on_while_a_turn_is_under_way(account: ChannelAccount) -> None:
-    asked(account)
-    assert asked(account, "1", kind="event").reason == Reason.EVENT
-    assert asked(account, "1").reason == Reason.READ_ON
-
-
-def test_one_reads_on_also_in_the_batch_of_its_question(account: ChannelAccount) -> None:
-    raw = {"CreateTime": "1"}
-    for text in ("hello", "1"):
-        hear(account, text, FAN, raw=raw)
-    router.route_waiting()
-    assert [one.reason for one in Delivery.objects.order_by("id")] == ["", "read_on"]
-
-
-@pytest.mark.parametrize(
-    ("who", "kind"), [("oSomebody-else", "text"), (FAN, "event")], ids=["another's question", "no question"]
-)
-def test_one_is_a_turn_where_what_came_in_its_batch_is_no_question_of_theirs(
-    account: ChannelAccount, who: str, kind: str
-) -> None:
-    raw = {"CreateTime": "1"}
-    hear(account, "hello", who, raw=raw, kind=kind)
-    one = hear(account, "1", FAN, raw=raw)
-    router.route_waiting()
-    assert one.deliveries.get().state == "pending"
-
-
-def test_one_is_a_turn_where_nothing_is_left(account: ChannelAccount) -> None:
-    assert asked(account, "1").state == "pending"
-
-
-def test_one_is_a_turn_for_an_account_with_messages_of_its_own(account: ChannelAccount) -> None:
-    answers_by(account, "messages")
-    asked(account)
-    assert asked(account, "1").state == "pending"
 
 
 # --- what a request is answered with
@@ -522,64 +322,3 @@ def test_a_replay_of_an_unread_part_can_be_read_again(account: ChannelAccount) -
     again = row(part)
     assert (again.carrier, again.state, again.lane) == ("http_reply", "pending", part.lane)
     assert say(account, "hello", 1) == "words"
-
-
-# --- the places
-
-
-def test_places_are_few_and_woken_by_name() -> None:
-    places = waiting_requests.WaitSlots(2)
-    one, two, three = uuid4(), uuid4(), uuid4()
-    with (
-        places.take_slot("a", one) as first,
-        places.take_slot("b", two) as second,
-        places.take_slot("a", three) as third,
-    ):
-        assert first
-        assert second
-        assert third is None
-        places.wake("a")
-        assert (first.woken.is_set(), second.woken.is_set()) == (True, False)
-    assert places.taken == {}
-
-
-def test_a_later_delivery_takes_the_place_of_the_one_before() -> None:
-    places, message = waiting_requests.WaitSlots(1), uuid4()
-    with places.take_slot("a", message) as before:
-        assert before
-        with places.take_slot("a", message) as now:
-            assert now
-            assert (before.over, before.woken.is_set(), now.over) == (True, True, False)
-        assert places.taken == {}
-    with places.take_slot("b", uuid4()) as free:
-        assert free
-
-
-def test_a_word_wakes_who_waits(valkey: redis.Redis) -> None:
-    assert asyncio.run(_woken(valkey))
-
-
-async def _woken(valkey: redis.Redis) -> bool:
-    places = waiting_requests.WaitSlots(2)
-    places.listen()
-    try:
-        with places.take_slot(unread.wait_key(7, FAN), uuid4()) as place:
-            assert place
-            for _ in range(100):
-                valkey.publish(unread.UNREAD_CHANNEL, unread.wait_key(7, FAN))
-                with contextlib.suppress(TimeoutError):
-                    return await asyncio.wait_for(place.woken.wait(), 0.1)
-    finally:
-        places.close()
-        assert places.ear
-        await asyncio.to_thread(places.ear.thread.join, 10)
-    return False
-
-
-def test_many_who_wait_look_less_often() -> None:
-    places = waiting_requests.WaitSlots(500)
-    with contextlib.ExitStack() as stack:
-        for _ in range(300):
-            stack.enter_context(places.take_slot("a", uuid4()))
-        assert places.look_seconds == 3
-    assert places.look_seconds == waiting_requests.LOOK_SECONDS

@@ -10,12 +10,12 @@ from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from accounts.channels import build_channel
-from bridge.models import Delivery, Message, Reason, State
+from bridge.models import Carrier, Delivery, Message, Reason, State
 from bridge.operations import replay
 from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.delivery.types import Failure, message_of
 from bridge.pipeline.outbound import outbox
-from bridge.pipeline.replies import streams
+from bridge.pipeline.replies import stream_options, streams
 from bridge.pipeline.replies.streams import partial_key
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content
@@ -363,3 +363,36 @@ def test_a_picture_that_is_gone_costs_only_itself(asked: Delivery) -> None:
     delivery.message.attachments.all().delete()
     stream = polled(asked.message)["stream"]
     assert (stream["content"], stream["finish"], "msg_item" in stream) == ("look", True, False)
+
+
+@pytest.mark.parametrize(
+    ("used", "left"), [("sending", False), ("delivered", False), ("uncertain", False), ("dead", True)]
+)
+def test_an_address_is_used_once(used: str, left: bool) -> None:
+    account = bot()
+    route(account)
+    question = turn(account, reply="https://reply/?x").message
+    part = answer(question).deliveries.get()
+    times: dict[str, Any] = {"lease_until": 30} if used == "sending" else {"finished_at": 0}
+    shift(part, carrier=Carrier.WORKER, state=used, reason=Reason.UNKNOWN, **times)
+    assert stream_options.has_response_url(question) is left
+
+
+@pytest.mark.parametrize(
+    ("carrier", "used", "left"),
+    [
+        (Carrier.HTTP_REPLY, "pending", False),
+        (Carrier.HTTP_REPLY, "delivered", False),
+        (Carrier.HTTP_REPLY, "dead", True),
+        (Carrier.WORKER, "delivered", True),
+    ],
+)
+def test_a_stream_carries_one_answer(carrier: Carrier, used: str, left: bool) -> None:
+    account = bot()
+    route(account)
+    question = turn(account, reply="https://reply/?x").message
+    part = answer(question).deliveries.get()
+    times: dict[str, Any] = {} if used == "pending" else {"finished_at": 0}
+    shift(part, carrier=carrier, state=used, reason=Reason.PERMANENT if used == "dead" else "", **times)
+    assert stream_options.has_stream(build_channel(account), question) is left  # type: ignore[arg-type]
+    assert stream_options.has_stream(build_channel(account), question, besides=part.pk)  # type: ignore[arg-type]

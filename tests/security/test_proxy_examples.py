@@ -14,7 +14,7 @@ from axes.models import AccessAttempt
 from accounts import capabilities
 from bridge.models import Message
 from channels_wechat.weixin.official_account import OfficialAccount
-from tests.replies.test_passive import pushed
+from tests.replies.passive import pushed
 from tests.support.callbacks import from_app, web_server
 from tests.support.factories import app, official
 from tests.support.proxy import HOST, PROXIES, needed, proxy

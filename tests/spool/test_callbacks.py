@@ -22,7 +22,7 @@ from bridge.pipeline.replies import streams
 from bridge.runtime.spool import journal
 from channels_wechat.contract.messages import message_uuid
 from channels_wechat.weixin.official_account import OfficialAccount
-from tests.replies.test_passive import LATER, pushed, words
+from tests.replies.passive import LATER, pushed, words
 from tests.support.away import database_away
 from tests.support.callbacks import call, from_app, from_bot, opened, poll, web_server
 from tests.support.factories import answer, app, bot, eventually, official, route

@@ -18,34 +18,17 @@ from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
 from channels_wechat.wire.http import IDLE_SECONDS, Http, encode_json, redact_url
 from channels_wechat.wire.ssrf_guard import Allowed, Guard, is_public, parse_allowed
-from tests.channels.harness import Recorder, Reply, recorder
+from tests.channels.harness import Recorder, Reply
+from tests.channels.wire.sessions import LOCAL, failure
 from tests.support.factories import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LOCAL = ["127.0.0.1:*"]
 PRIVATE = """127.0.0.1 127.8.8.8 10.0.0.1 172.16.0.1 192.168.1.1 169.254.169.254 100.64.0.1 100.100.100.200 0.0.0.0 224.0.0.1
 239.1.1.1 240.0.0.1 255.255.255.255 192.0.0.192 64:ff9b:1::1 168.63.129.16 198.18.0.1 ::1 :: fe80::1 fc00::1 fd00:ec2::254 ff02::1
 ::ffff:127.0.0.1 ::ffff:10.0.0.1 ::ffff:169.254.169.254 64:ff9b::7f00:1 64:ff9b::a9fe:a9fe 2002:7f00:1:: 2002:a00:1::
 2001:db8::1 fec0::1 2001:0:4136:e378:8000:63bf:3fff:fdd2"""
-
-
-@pytest.fixture
-def platform():
-    with recorder() as server:
-        yield server
-
-
-@pytest.fixture
-def http() -> Http:
-    return Http(LOCAL, timeout=(2, 5))
-
-
-def failure(http: Http, method: str, url: str, **options) -> ChannelError:
-    with pytest.raises(ChannelError) as caught:
-        http.request(method, url, **options)
-    return caught.value
 
 
 @pytest.mark.parametrize(
@@ -344,76 +327,6 @@ def test_the_whole_answer_counts_and_not_its_pieces(platform: Recorder, http: Ht
     platform.will(Reply(b"x" * 200_001), Reply(b"x" * 200_000))
     assert failure(http, "GET", platform.url, max_bytes=200_000).code == "too_large"
     assert len(http.request("GET", platform.url, max_bytes=200_000).body) == 200_000
-
-
-def moved(url: str, status: int = 302) -> Reply:
-    return Reply(b"", status, (("Location", url),))
-
-
-@pytest.mark.parametrize(
-    ("status", "seen"), [(301, 200), (302, 200), (303, 200), (307, 200), (308, 200), (300, 300), (304, 304), (201, 201)]
-)
-def test_every_kind_of_redirect_is_followed_and_nothing_else(platform: Recorder, http: Http, status, seen):
-    platform.will(moved("/b", status))
-    assert http.request("GET", platform.url + "/a", follow=1).status == seen
-
-
-def test_a_redirect_to_nowhere_is_an_answer(platform: Recorder, http: Http):
-    platform.will(Reply(b"x", 302))
-    assert http.request("GET", platform.url, follow=3).body == b"x"
-
-
-@pytest.mark.parametrize(
-    ("url", "from_message", "code", "called"),
-    [
-        ("https://public.example/x", False, "connect", [("8.8.8.8", 443)]),
-        ("https://public.example:8443/x", True, "connect", [("8.8.8.8", 8443)]),
-        ("http://public.example/x", True, "connect", [("8.8.8.8", 80)]),
-        ("http://public.example/x", False, "address_plain_http", []),
-    ],
-)
-def test_a_public_host_is_called_where_its_name_led_and_with_tls(monkeypatch, url, from_message, code, called):
-    """Only addresses that stand in messages, to which no secret goes, may do without TLS."""
-    opened: list[object] = []
-
-    def refuse(address: object, *options: object, **more: object) -> None:
-        opened.append(address)
-        raise OSError("not from a test")
-
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", 0))]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *asked, **how: found)
-    monkeypatch.setattr("channels_wechat.wire.http.create_connection", refuse)
-    assert failure(Http(), "GET", url, from_message=from_message).code == code
-    assert opened == called
-
-
-def test_redirects_are_not_followed_by_default(platform: Recorder, http: Http):
-    platform.will(moved("/b"))
-    assert http.request("GET", platform.url + "/a").status == 302
-    assert len(platform.requests) == 1
-
-
-def test_redirects_of_a_download_are_followed_and_counted(platform: Recorder, http: Http):
-    platform.will(moved("/b"), moved("c"), Reply(b"file"))
-    assert http.request("GET", platform.url + "/a", follow=2).body == b"file"
-    assert [request.path for request in platform.requests] == ["/a", "/b", "/c"]
-    platform.will(moved("/b"), moved("/c"))
-    assert http.request("GET", platform.url, follow=1).status == 302
-
-
-def test_a_redirect_is_guarded_like_the_first_address(platform: Recorder):
-    http = Http([f"127.0.0.1:{platform.port}"])
-    platform.will(
-        moved("http://169.254.169.254/latest/meta-data/"), moved("file:///etc/passwd"), moved("http://127.0.0.1:1/")
-    )
-    codes = [failure(http, "GET", platform.url, follow=3).code for _ in range(3)]
-    assert codes == ["address_never", "address_invalid", "address_private"]
-    assert len(platform.requests) == 3
-
-
-def test_a_post_is_never_redirected(platform: Recorder, http: Http):
-    platform.will(moved("/b"))
-    assert http.request("POST", platform.url, json={}, follow=3).status == 302
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def _remove_hidden_spans(text: str, *, growing: bool = False) -> str:
     if growing and not scan.in_code:
         rest = _remove_half_mark(rest)
     scan.keep_text(rest)
-    return "".join(scan.kept)
+    return "".join(scan.visible_pieces)
 
 
 def _scan(text: str, *, growing: bool = False) -> _Scan:
@@ -120,15 +120,15 @@ def _scan(text: str, *, growing: bool = False) -> _Scan:
 
 @dataclass
 class _Scan:
-    """Walks over a text. position: where it goes on; kept: what readers may see.
+    """Walks over a text. position: where it goes on; visible_pieces: what readers may see.
 
-    first_after_cut: the index in `kept` of the first piece after the last cut.
+    first_after_cut: the index in `visible_pieces` of the first piece after the last cut.
     """
 
     text: str
     growing: bool = False
     position: int = 0
-    kept: list[str] = field(default_factory=list)
+    visible_pieces: list[str] = field(default_factory=list)
     first_after_cut: int = 0
     code: list[tuple[int, int]] = field(default_factory=list)  # offsets of fences and code spans in the text
     in_code: bool = False  # the text ends within a fence
@@ -152,10 +152,12 @@ class _Scan:
 
     def keep_text(self, piece: str) -> None:
         """Keep a piece for readers. A cut at the start of a line must leave no empty line, so the piece loses its leading spaces."""
-        if len(self.kept) == self.first_after_cut and (not self.first_after_cut or self.kept[-1].endswith("\n")):
+        if len(self.visible_pieces) == self.first_after_cut and (
+            not self.first_after_cut or self.visible_pieces[-1].endswith("\n")
+        ):
             piece = piece.lstrip()
         if piece:
-            self.kept.append(piece)
+            self.visible_pieces.append(piece)
 
     def _keep_fence(self, mark: re.Match[str]) -> None:
         fence = mark["fence"]
@@ -174,15 +176,15 @@ class _Scan:
             return
         if _ends_span(mark):
             # Its opening mark was in the prompt, so everything since the last cut was not for readers.
-            del self.kept[self.first_after_cut :]
+            del self.visible_pieces[self.first_after_cut :]
         elif mark["call"]:
             self.position = model_marks.find_end_of_call(self.text, mark[0], self.position)
         elif end := _find_end_pattern(mark):
             within = _find_opening_pattern(mark) if self.growing else None
             self.position = self._end_with_nested(within, end) if within else self._end_of(end)
-        if self.kept and mark["directive"]:
-            self.kept[-1] = self.kept[-1].rstrip(" \t")
-        self.first_after_cut = len(self.kept)
+        if self.visible_pieces and mark["directive"]:
+            self.visible_pieces[-1] = self.visible_pieces[-1].rstrip(" \t")
+        self.first_after_cut = len(self.visible_pieces)
 
     def _opens_span(self, mark: re.Match[str]) -> bool:
         """Whether a mark in brackets opens a span. While the text grows, one that is not closed hides what follows if it may be a mark."""
@@ -191,7 +193,7 @@ class _Scan:
         if self.growing:
             before = self.text[: mark.start()][-1:]
             return before in ("", "\n") or not before.isspace()
-        return "thinking" not in mark[0].lower() and not any(piece.strip() for piece in self.kept)
+        return "thinking" not in mark[0].lower() and not any(piece.strip() for piece in self.visible_pieces)
 
     def _end_with_nested(self, opening: re.Pattern[str], closing: re.Pattern[str]) -> int:
         """Return where the span ends, with the spans inside it: what follows the first end may still be thinking."""

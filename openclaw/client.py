@@ -41,7 +41,7 @@ __all__ = [
     "Policy",
     "Turn",
     "Usage",
-    "backoff",
+    "backoff_seconds",
 ]
 
 GRACE_SECONDS: Final = 30.0
@@ -61,7 +61,7 @@ OnUsage = Callable[[Usage], None]
 OnProactive = Callable[[ProactiveReply], None]
 
 
-def backoff(attempt: int) -> float:
+def backoff_seconds(attempt: int) -> float:
     """Return the seconds before reconnect number `attempt` (from 0): 1 to 30, with jitter, so that not all reconnect at once."""
     return 0.25 + min(29.75, 2.0 ** min(attempt, 5)) * random.uniform(0.75, 1.0)  # noqa: S311 - not a secret
 
@@ -179,7 +179,7 @@ class GatewayClient:
         """
         params = make_send_params(turn, self._policy)
         async with _time_limit(turn.timeout):
-            while (await self.history(turn.session_key)).is_running:
+            while (await self.fetch_history(turn.session_key)).is_running:
                 await asyncio.sleep(POLL_SECONDS)
         await self._wire.call("chat.send", params)
         return await self._await_end(turn, run)
@@ -188,7 +188,7 @@ class GatewayClient:
         payload = await self._request_wait(turn.idempotency_key, turn.timeout)
         if "endedAt" not in payload:
             raise GatewayError(Code.TIMEOUT)
-        waited_answer, history = read_wait(payload, run.event_summary), await self.history(turn.session_key)
+        waited_answer, history = read_wait(payload, run.event_summary), await self.fetch_history(turn.session_key)
         run.report_usage(history.sum_usage(turn.idempotency_key))
         answer = history.find_answer(turn.idempotency_key) or history.find_outcome(turn.idempotency_key)
         return (
@@ -235,13 +235,13 @@ class GatewayClient:
                     return await self._recover(turn, run)
                 except GatewayError as error:
                     is_unknown = error.action in (Action.RETRY, Action.WAIT) and error.code is not Code.RUN_FAILED
-                    raise error.fresh(Action.UNKNOWN if is_unknown else None) from None
+                    raise error.copy(Action.UNKNOWN if is_unknown else None) from None
 
     async def _recover(self, turn: Turn, run: Run) -> Answer | None:
         key = turn.idempotency_key
         while True:
             payload = await self._request_wait(key, POLL_SECONDS)
-            history = await self.history(turn.session_key)
+            history = await self.fetch_history(turn.session_key)
             if answer := history.find_outcome(key):
                 run.report_usage(history.sum_usage(answer.run_id))
                 return answer
@@ -277,10 +277,10 @@ class GatewayClient:
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
-    async def agents(self) -> list[AgentInfo]:
+    async def list_agents(self) -> list[AgentInfo]:
         return read_agents(await self._wire.call("agents.list", {}))
 
-    async def history(self, session_key: str, limit: int = HISTORY_LIMIT) -> Transcript:
+    async def fetch_history(self, session_key: str, limit: int = HISTORY_LIMIT) -> Transcript:
         """Return the newest rows of a session, oldest first; an unknown session is empty."""
         params = {"sessionKey": session_key, "limit": limit, "maxChars": HISTORY_CHARACTERS}
         return read_transcript(await self._wire.call("chat.history", params))
@@ -360,7 +360,7 @@ class GatewayClient:
     async def _deliver_proactive(self, session_key: str, run_id: str, message: Json) -> None:
         """Pass on a proactive message. The transcript has its files, and the run that it resumes."""
         try:
-            history = await self.history(session_key)
+            history = await self.fetch_history(session_key)
         except GatewayError:
             history = read_transcript({})
         answer = history.find_answer(run_id) or make_answer(read_message_text(message), (), (), run_id)

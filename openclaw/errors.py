@@ -253,17 +253,17 @@ _SENTENCE_END: Final = re.compile(r"[.!?]+|(?=\n)|\Z")
 _SENTENCE_BORDERS: Final = ".!?:;()\n"
 
 
-def without_advice(detail: str) -> str:
+def remove_advice(detail: str) -> str:
     """Remove the gateway's advice to people in its own chat ("This is usually temporary — try again shortly."), because the
     bridge decides whether a turn is tried again, and says so itself. A text that is nothing but advice stays as it is.
     """
-    kept, position = "", 0
+    remaining, position = "", 0
     while advice := _ADVICE.search(detail, position):
         start = max(position, *(detail.rfind(mark, position, advice.start()) + 1 for mark in _SENTENCE_BORDERS))
-        kept += detail[position:start].rstrip()
+        remaining += detail[position:start].rstrip()
         end = _SENTENCE_END.search(detail, advice.end())
         position = end.end() if end else len(detail)
-    return (kept + detail[position:]).strip() or detail
+    return (remaining + detail[position:]).strip() or detail
 
 
 class GatewayError(Exception):
@@ -289,12 +289,12 @@ class GatewayError(Exception):
         if isinstance(detail, ConnectionFailure):
             values = {"failure": str(detail)}
         else:
-            values = {"detail": without_advice(detail[:SCAN_LIMIT])[:DETAIL_LIMIT]}
+            values = {"detail": remove_advice(detail[:SCAN_LIMIT])[:DETAIL_LIMIT]}
         values["request_id"] = self.request_id
         self.params = {name: value for name, value in values.items() if value}
         super().__init__(f"{code}: {self.detail}" if detail else str(code))
 
-    def fresh(self, action: Action | None = None) -> GatewayError:
+    def copy(self, action: Action | None = None) -> GatewayError:
         """Return an equal error to raise: one cause may end many turns, and Python adds a traceback to the error at each raise."""
         failure = self.params.get("failure")
         return GatewayError(

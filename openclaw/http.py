@@ -224,7 +224,7 @@ async def _probe_websocket(endpoint: Endpoint) -> ProbeResult:
     try:
         hello = await client.connect()
         start = time.monotonic()
-        agents = await client.agents()
+        agents = await client.list_agents()
         latency = (time.monotonic() - start) * 1000
         return ProbeResult(hello.version, tuple(agents), latency, "websocket", hello.device_token)
     finally:

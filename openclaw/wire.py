@@ -93,7 +93,7 @@ class Wire:
         except GatewayError as error:
             await self.close()
             # No request was sent yet, so no outcome can be unknown.
-            raise error.fresh(Action.RETRY if error.action is Action.UNKNOWN else None) from None
+            raise error.copy(Action.RETRY if error.action is Action.UNKNOWN else None) from None
         except BaseException:
             await self.close()
             raise
@@ -168,7 +168,7 @@ class Wire:
             await self._socket.send_str(json.dumps(frame, ensure_ascii=False))
         except (aiohttp.ClientError, OSError):
             self._mark_lost(GatewayError(Code.CONNECTION_LOST))
-            raise self.lost.fresh() from None
+            raise self.lost.copy() from None
 
     async def _read_frames(self) -> None:
         try:
@@ -218,12 +218,12 @@ class Wire:
             self.lost = error
         self.closed.set()
         if not self._challenge.done():
-            self._challenge.set_exception(self.lost.fresh())
+            self._challenge.set_exception(self.lost.copy())
             self._challenge.exception()  # so that asyncio logs no exception that was never retrieved
         for queue in self._queues.values():
             if queue.full():
                 queue.get_nowait()
-            queue.put_nowait(self.lost.fresh())
+            queue.put_nowait(self.lost.copy())
 
     async def close(self) -> None:
         self._mark_lost(GatewayError(Code.CONNECTION_LOST, "closed by the bridge"))

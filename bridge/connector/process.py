@@ -32,7 +32,7 @@ from bridge.security import logs
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content
 from openclaw import agent_text
-from openclaw.client import backoff
+from openclaw.client import backoff_seconds
 from openclaw.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ class GatewayConnection:
                 if not await self._record_error(error):
                     return
                 wait = min(error.retry_after or 0.0, LONGEST_WAIT_SECONDS)
-                await asyncio.sleep(max(wait, backoff(failures - 1) if failures else 0.2))
+                await asyncio.sleep(max(wait, backoff_seconds(failures - 1) if failures else 0.2))
             except DB_UNAVAILABLE as error:
                 self.outage_log.note_outage(log, f"gateway {self.gateway.pk}", error)
                 await asyncio.sleep(POLL_SECONDS)
@@ -245,7 +245,7 @@ class GatewayConnection:
 
     async def _connect(self, transport: Transport) -> None:
         version, boot_id, device_token = await transport.open()
-        agents, has_restarted = await transport.agents(), boot_id not in ("", self.gateway.boot_id)
+        agents, has_restarted = await transport.list_agents(), boot_id not in ("", self.gateway.boot_id)
         await in_db_thread(leases.store_hello, self.gateway, version, boot_id, agents, device_token)
         log.info("gateway %s: connected (%s, %s agents)", self.gateway.pk, version, len(agents))
         if has_restarted and agents:

@@ -148,10 +148,10 @@ class Gateway:
         for start in range(0, len(pieces), size):
             if pause:
                 await asyncio.sleep(pause)
-            run.said += "".join(pieces[start : start + size])
-            self.send_chat_event(run, "delta", message=_make_message(run.said))
+            run.text_so_far += "".join(pieces[start : start + size])
+            self.send_chat_event(run, "delta", message=_make_message(run.text_so_far))
             for listener in run.listeners:
-                listener(run.said)
+                listener(run.text_so_far)
             if self.faults.drop_mid_turn > 0:
                 self.faults.drop_mid_turn -= 1
                 self.drop_connections()
@@ -194,8 +194,8 @@ class Gateway:
 
     def _abort(self, run: Run) -> None:
         if run.started:
-            self.store.add_aborted_row(run.session, run.key, run.said)
-        self.send_chat_event(run, "aborted", stopReason="rpc", message=_make_message(run.said))
+            self.store.add_aborted_row(run.session, run.key, run.text_so_far)
+        self.send_chat_event(run, "aborted", stopReason="rpc", message=_make_message(run.text_so_far))
         run.final = versions.make_abort_response(self.faults.version, run)
 
     def abort(self, session: str, key: str = "") -> list[str]:
@@ -231,7 +231,7 @@ class Gateway:
                 versions.make_row(self.faults.version, row, max_characters)
                 for row in self.store.rows.get(session, [])[-limit:]
             ],
-            "inFlightRun": {"runId": running.key, "text": running.said} if running else None,
+            "inFlightRun": {"runId": running.key, "text": running.text_so_far} if running else None,
             "pendingInputs": {"items": items, "total": len(items)},
             "sessionInfo": {
                 "status": status,

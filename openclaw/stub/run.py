@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 @dataclass(eq=False)
 class Run:
-    """A run. said: the text so far; final: the payload of its second response; listeners: called with each text so far."""
+    """A run. final: the payload of its second response; listeners: called with each text so far."""
 
     key: str
     session: str
@@ -22,7 +22,7 @@ class Run:
     images: int = 0
     files: tuple[str, ...] = ()
     resumes: str = ""
-    said: str = ""
+    text_so_far: str = ""
     started: bool = False
     final: Json | None = None
     done: asyncio.Event = field(default_factory=asyncio.Event)

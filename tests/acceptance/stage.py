@@ -161,7 +161,7 @@ def stage(*, pace: float = 0.05, twins: tuple[str, ...] = (), **settings: object
         log = Path(tempfile.gettempdir()) / f"bridge-acceptance-{os.getpid()}.log"
         running = Stage(plan, log)
         try:
-            with running.supervisor.signals():
+            with running.supervisor.handle_signals():
                 running.open(pace, twins=twins)
                 os.environ.update(plan.env)
                 django.setup()

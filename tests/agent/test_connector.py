@@ -161,7 +161,7 @@ def test_a_gateway_that_stays_away_does_not_fill_the_log(
     home = gateway(NOWHERE)
     tries: list[int] = []
     monkeypatch.setattr(
-        "bridge.connector.process.backoff", lambda failures: tries.append(failures) or 0.01
+        "bridge.connector.process.backoff_seconds", lambda failures: tries.append(failures) or 0.01
     )  # only the pause
     with RunningConnector():
         eventually(lambda: len(tries) >= 33)

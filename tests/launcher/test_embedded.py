@@ -165,7 +165,7 @@ def test_a_long_path_has_its_sockets_in_the_temporary_folder(tmp_path: Path) -> 
     valkey = Valkey(data_dir)
     valkey.start()
     try:
-        assert valkey.ready()
+        assert valkey.is_ready()
         assert sockets.stat().st_mode & 0o777 == 0o700
     finally:
         valkey.stop()

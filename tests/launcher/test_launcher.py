@@ -142,13 +142,13 @@ def test_stop_ends_children_and_then_servers(supervisor: Supervisor, sleeper: st
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_loop(supervisor: Supervisor, number: int) -> None:
     before = signal.getsignal(number)
-    with supervisor.signals():
+    with supervisor.handle_signals():
         assert supervisor.run_to_end(shell("sender", f"kill -{number} {os.getpid()}; sleep 600")) == 130
     assert signal.getsignal(number) == before
 
 
 def test_a_second_signal_does_not_wait_for_a_deaf_child(supervisor: Supervisor) -> None:
-    with supervisor.signals():
+    with supervisor.handle_signals():
         supervisor.add(shell("deaf", "trap '' TERM; echo ready; sleep 600 & wait; wait"))
         wait_for(supervisor, "ready")
         sender = subprocess.Popen(["/bin/sh", "-c", f"kill -2 {os.getpid()}; sleep 1; kill -2 {os.getpid()}"])

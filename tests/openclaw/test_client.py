@@ -283,7 +283,7 @@ def test_one_reply_for_a_run_whose_event_comes_twice(stub: RunningStub) -> None:
             await asyncio.to_thread(stub.say, KEY, "it is time")
             await asyncio.to_thread(stub.say, KEY, "still")
             await until(lambda: {reply.answer.text for reply in replies} == {"it is time", "still"})
-            await client.agents()  # whatever was on its way before this answer has come
+            await client.list_agents()  # whatever was on its way before this answer has come
             return [reply.answer.text for reply in replies]
 
     assert sorted(asyncio.run(run())) == ["it is time", "still"]

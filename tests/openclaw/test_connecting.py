@@ -43,7 +43,7 @@ def test_hello_and_agents(stub: RunningStub) -> None:
         client = GatewayClient(Endpoint(f" {stub.base_url}/ \n", stub.token, Device.generate()))
         hello = await client.connect()
         assert (hello.protocol, hello.version, hello.boot_id) == (4, "stub-1", stub.boot_id)
-        assert [agent.id for agent in await client.agents()] == ["main", "support"]
+        assert [agent.id for agent in await client.list_agents()] == ["main", "support"]
         await client.close()
         assert client.closed.is_set()
 

@@ -30,7 +30,7 @@ from openclaw.errors import EXPLANATIONS, FAILURES, Code, ConnectionFailure, Gat
 def test_the_gateways_advice_to_its_own_readers_is_left_out(said: str, shown: str) -> None:
     error = GatewayError(Code.RUN_FAILED, said)
     assert error.detail == shown
-    assert error.fresh().detail == shown
+    assert error.copy().detail == shown
 
 
 def test_every_code_is_explained_in_the_language_of_its_reader() -> None:
@@ -55,7 +55,7 @@ def test_a_stored_code_with_its_parameters_is_explained_as_the_error_was(code: C
         assert error.explained == f"{error.sentence} ({code}{shown})"
         stored = json.loads(json.dumps(error.params))
         assert explain(str(code), stored) == error.explained
-        assert error.fresh().params == error.params == {**stored, "request_id": "r-1"}
+        assert error.copy().params == error.params == {**stored, "request_id": "r-1"}
 
 
 def test_a_code_that_is_no_longer_in_the_table_is_shown_with_its_detail() -> None:

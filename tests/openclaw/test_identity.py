@@ -107,7 +107,7 @@ def test_every_error_has_an_action_and_a_sentence(code: Code) -> None:
     assert error.detail == "x" * DETAIL_LIMIT
     assert str(error) == f"{code}: {error.detail}"
     assert error.explained == f"{error.sentence} ({code}: {error.detail})"
-    copy = error.fresh()
+    copy = error.copy()
     assert (copy.code, copy.action, copy.detail, copy.retry_after) == (code, error.action, error.detail, 3.0)
     bare = GatewayError(code)
     assert (str(bare), bare.explained, bare.retry_after) == (code, f"{bare.sentence} ({code})", None)
@@ -115,7 +115,7 @@ def test_every_error_has_an_action_and_a_sentence(code: Code) -> None:
 
 def test_a_copy_of_an_error_keeps_all_of_it_but_what_is_said_anew() -> None:
     error = GatewayError(Code.TIMEOUT, "late", action=Action.PERMANENT, retry_after=1.0, request_id="r-1")
-    copy, other = error.fresh(), error.fresh(Action.RETRY)
+    copy, other = error.copy(), error.copy(Action.RETRY)
     for found, action in ((copy, Action.PERMANENT), (other, Action.RETRY)):
         assert (found.code, found.detail, found.action) == (Code.TIMEOUT, "late", action)
         assert (found.retry_after, found.request_id) == (1.0, "r-1")

@@ -309,7 +309,7 @@ def heard(gateway: Recorded, first: Callable[[GatewayClient], Any] = lambda _cli
 
     async def work(client: GatewayClient) -> None:
         first(client)
-        await client.agents()
+        await client.list_agents()
         while not replies or replies[-1].run_id != "end":
             await asyncio.sleep(0.01)
 
@@ -363,7 +363,7 @@ def test_no_more_replies_at_once_than_an_agent_speaks(monkeypatch: pytest.Monkey
     replies: list[ProactiveReply] = []
 
     async def work(client: GatewayClient) -> int:
-        await client.agents()
+        await client.list_agents()
         return len(client._proactive_tasks)
 
     assert talk(gateway, work, replies.append) <= 3

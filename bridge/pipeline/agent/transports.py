@@ -27,7 +27,7 @@ class Transport(Protocol):
     async def open(self) -> tuple[str, str, str]:
         """Returns version, boot id and a device token that is new, or empty."""
 
-    async def agents(self) -> list[AgentInfo]: ...
+    async def list_agents(self) -> list[AgentInfo]: ...
     async def ask(self, turn: Turn, on_partial: OnPartial, on_usage: OnUsage) -> Answer: ...
 
     async def recover(self, turn: Turn, on_partial: OnPartial, on_usage: OnUsage) -> Answer | None:
@@ -55,8 +55,8 @@ class SocketTransport:
         hello = await self.client.connect()
         return hello.version, hello.boot_id, hello.device_token
 
-    async def agents(self) -> list[AgentInfo]:
-        return await self.client.agents()
+    async def list_agents(self) -> list[AgentInfo]:
+        return await self.client.list_agents()
 
     async def ask(self, turn: Turn, on_partial: OnPartial, on_usage: OnUsage) -> Answer:
         return await self.client.ask(turn, on_partial, on_usage)
@@ -83,7 +83,7 @@ class HttpTransport:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self.closed = asyncio.Event()
-        self.found: list[AgentInfo] = []
+        self.known_agents: list[AgentInfo] = []
         self.session: aiohttp.ClientSession | None = None
         self.asking: dict[str, asyncio.Task[Answer]] = {}
 
@@ -93,11 +93,11 @@ class HttpTransport:
 
     async def open(self) -> tuple[str, str, str]:
         result = await probe(self.endpoint)
-        self.found = list(result.agents)
+        self.known_agents = list(result.agents)
         return result.version or "", "", result.device_token
 
-    async def agents(self) -> list[AgentInfo]:
-        return self.found
+    async def list_agents(self) -> list[AgentInfo]:
+        return self.known_agents
 
     async def ask(self, turn: Turn, on_partial: OnPartial, on_usage: OnUsage) -> Answer:
         self.session = self.session or open_session(self.endpoint)

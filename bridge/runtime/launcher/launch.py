@@ -298,7 +298,7 @@ class FirstLogin:
     """The password of the administrator that `prepare` creates. It is made here so that the last lines can show it, and stored nowhere."""
 
     def __init__(self, plan: Plan) -> None:
-        self.given = bool(plan.env.get("ADMIN_PASSWORD"))
+        self.is_given = bool(plan.env.get("ADMIN_PASSWORD"))
         self.password = plan.env.get("ADMIN_PASSWORD") or secrets.token_urlsafe(12)
         self.demo = plan.demo
         self.created = plan.data_dir / ".admin-created"
@@ -312,7 +312,7 @@ class FirstLogin:
         if not self.created.exists():
             return 'as before (forgotten: make manage CMD="changepassword admin")'
         self.created.unlink()
-        return "admin / as ADMIN_PASSWORD says" if self.given else f"admin / {self.password} (shown only now)"
+        return "admin / as ADMIN_PASSWORD says" if self.is_given else f"admin / {self.password} (shown only now)"
 
 
 def print_addresses(plan: Plan, supervisor: Supervisor, login: str) -> None:
@@ -356,7 +356,7 @@ def main(arguments: list[str]) -> int:
         if arguments[0] == "manage":
             run_manage(mode, arguments[2:])
         full_plan = make_plan(mode)
-        with lock_folder(full_plan.data_dir), supervisor.signals(), contextlib.ExitStack() as stack:
+        with lock_folder(full_plan.data_dir), supervisor.handle_signals(), contextlib.ExitStack() as stack:
             stack.callback(supervisor.stop)
             return launch(full_plan, supervisor, once="--once" in arguments)
     except (LaunchError, EmbeddedError) as error:

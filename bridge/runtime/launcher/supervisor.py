@@ -149,7 +149,7 @@ class Supervisor:
             self._close(key.fileobj)
 
     @contextlib.contextmanager
-    def signals(self) -> Iterator[None]:
+    def handle_signals(self) -> Iterator[None]:
         """INT, TERM and HUP stop the loop. A second signal kills the children at once."""
 
         def handle(_number: int, _frame: object) -> None:

@@ -110,6 +110,7 @@ def _links(cause: str) -> list[dict[str, str]]:
     pages = {
         "account": [("accounts_channelaccount", _("Open the account"))],
         "gateway": [("openclaw_gateway", _("Open the gateway"))],
+        "turns": [("openclaw_gateway", _("Open the gateway"))],
         "hook": [("bridge_webhookendpoint", _("Open the webhook"))],
         "dead": [("accounts_channelaccount", _("Open the account"))],
         "dead:hook": [("bridge_webhookendpoint", _("Open the webhook"))],
@@ -117,6 +118,7 @@ def _links(cause: str) -> list[dict[str, str]]:
     lists = {
         "account": [(f"{work}?open=waiting&account__id__exact={number}", _("Show what waits for it"))],
         "gateway": [(f"{work}?open=waiting&gateway__id__exact={number}", _("Show what waits for it"))],
+        "turns": [(f"{work}?open=waiting&gateway__id__exact={number}", _("Show what waits for it"))],
         "dead": [(f"{letters}?account__id__exact={number}", _("Show the failed deliveries"))],
         "dead:hook": [(f"{letters}?endpoint__id__exact={number}", _("Show the failed deliveries"))],
         "stuck": [(f"{work}?open=waiting", _("Show what waits"))],

@@ -38,6 +38,8 @@ MAX_UNSENT = 100
 PATIENCE = timedelta(minutes=2)
 # Work that waits longer than this without a reason of its own means that a process is missing.
 STUCK = timedelta(minutes=5)
+# A turn that a gateway refused this often, in half a minute, is tried for up to an hour: staff should know before that.
+REFUSED_TRIES = 4
 # What was over a day ago is no news for whoever sets up a channel today.
 OLD_NEWS = timedelta(days=1)
 
@@ -53,7 +55,14 @@ def check() -> None:
     """Open an incident for each new problem, close those that are over, and send the alerts that are due."""
     troubles = {
         trouble.cause: trouble
-        for trouble in [*_accounts_and_gateways(), *_gone(), *_dead_letters(), *_stuck(), *_spooled()]
+        for trouble in [
+            *_accounts_and_gateways(),
+            *_not_taken(),
+            *_gone(),
+            *_dead_letters(),
+            *_stuck(),
+            *_spooled(),
+        ]
     }
     for incident in Incident.objects.filter(closed_at=None).exclude(cause__in=troubles):
         incident.closed_at = timezone.now()
@@ -118,6 +127,24 @@ def _accounts_and_gateways() -> list[Problem]:
     gateways = Gateway.objects.filter(bad, enabled=True)
     told = [Problem(f"account:{a.pk}", _("Account %s is down") % a.name, a.state_reason) for a in accounts]
     return told + [Problem(f"gateway:{g.pk}", _("Gateway %s is down") % g.name, g.state_reason) for g in gateways]
+
+
+def _not_taken() -> list[Problem]:
+    """Return a problem for each gateway that is connected and refuses turns again and again."""
+    refused = Delivery.objects.filter(target=Target.AGENT, state=State.PENDING, tries__gte=REFUSED_TRIES)
+    names = ("gateway_id", "gateway__name")
+    rows = refused.filter(gateway__enabled=True).values(*names).annotate(count=Count("pk"))
+    return [_not_taken_of(row) for row in rows]
+
+
+def _not_taken_of(row: dict[str, Any]) -> Problem:
+    text = ngettext(
+        "%(n)d question is tried again and again; its page says why.",
+        "%(n)d questions are tried again and again; their pages say why.",
+        row["count"],
+    )
+    title = _("Gateway %s takes no turns") % row["gateway__name"]
+    return Problem(f"turns:{row['gateway_id']}", title, text % {"n": row["count"]})
 
 
 def _dead_letters() -> list[Problem]:

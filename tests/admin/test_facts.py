@@ -100,6 +100,7 @@ WORK, LETTERS = "/admin/bridge/delivery/?open=waiting", "/admin/bridge/delivery/
 LINKS = {
     "account:7": [f"{WORK}&account__id__exact=7", "/admin/accounts/channelaccount/7/change/"],
     "gateway:7": [f"{WORK}&gateway__id__exact=7", "/admin/openclaw/gateway/7/change/"],
+    "turns:7": [f"{WORK}&gateway__id__exact=7", "/admin/openclaw/gateway/7/change/"],
     "hook:7": ["/admin/bridge/webhookendpoint/7/change/"],
     "dead:7": [f"{LETTERS}?account__id__exact=7", "/admin/accounts/channelaccount/7/change/"],
     "dead:hook:7": [f"{LETTERS}?endpoint__id__exact=7", "/admin/bridge/webhookendpoint/7/change/"],

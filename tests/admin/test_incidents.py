@@ -77,7 +77,8 @@ def test_a_test_alert_says_what_each_channel_did(
 
 
 CAUSES = (
-    "account:{app}", "gateway:{gateway}", "dead:{app}", "dead:hook:{webhook}", "hook:{webhook}", "stuck", "spool", "spool:unreadable",
+    "account:{app}", "gateway:{gateway}", "turns:{gateway}", "dead:{app}", "dead:hook:{webhook}", "hook:{webhook}", "stuck", "spool",
+    "spool:unreadable",
 )  # fmt: skip
 
 

@@ -239,6 +239,17 @@ def test_a_turn_that_waits_for_its_gateway_is_not_stuck(columns: dict) -> None:
     assert "stuck" in causes()
 
 
+def test_a_gateway_that_refuses_a_turn_again_and_again_is_told_while_the_turn_is_still_tried() -> None:
+    mine = route(account := app())
+    asked = turn(account)
+    for tries, enabled, found in ((3, True, set()), (4, True, {f"turns:{mine.gateway.pk}"}), (4, False, set())):
+        shift(asked, tries=tries)
+        type(mine.gateway).objects.update(enabled=enabled)
+        alerts.check()
+        assert causes() == found
+    assert Incident.objects.get().detail == "1 question is tried again and again; its page says why."
+
+
 def test_what_waits_for_a_stopped_account_is_not_stuck() -> None:
     sent = to_send(account := app())
     shift(sent, due_at=-301)

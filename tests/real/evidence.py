@@ -27,10 +27,9 @@ def describe_deliveries() -> str:
 def _describe_delivery(row: Delivery) -> str:
     asked = row.message.text if row.message else ""
     facts = {"state": row.state, "reason": row.reason, "tries": row.tries, "run": row.run_number, "due_at": row.due_at}
-    head = (
-        f"delivery {row.pk} to {row.target}, message {row.message_id} {asked[:80]!r}: {_join(facts)}\n    {row.error}"
-    )
-    return "\n".join([head, *(_describe_attempt(attempt) for attempt in row.attempts.order_by("number"))])
+    head = f"delivery {row.pk} to {row.target}, message {row.message_id} {asked[:80]!r}: {_join(facts)}"
+    lines = [head, f"    {row.error}", *(_describe_attempt(attempt) for attempt in row.attempts.order_by("number"))]
+    return "\n".join(line for line in lines if line.strip())
 
 
 def _describe_attempt(attempt: Attempt) -> str:

@@ -6,19 +6,25 @@ gateway's state lives in a directory of its own, so that a killed gateway starts
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from tests.real.mock_model import MockModel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NODE: Final = "node@24.21.0"
 NEWEST: Final = "2026.9.6"
@@ -162,6 +168,18 @@ class OpenClawLab:
                 return bool(response.status == 200)
         except (urllib.error.URLError, OSError):
             return False
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock of the gateway's own database, as its workers sometimes do for a while after a start."""
+        database = self.state.resolve() / "state" / "openclaw.sqlite"
+        name = f"state-lifecycle.{hashlib.sha256(str(database).encode()).hexdigest()[:8]}.lock.sqlite"
+        file = Path("/tmp", f"openclaw-state-locks-{os.getuid()}", name)  # noqa: S108 - where the gateway has it
+        if not file.exists():
+            raise RuntimeError(f"this gateway has its lock elsewhere: {file}")
+        with contextlib.closing(sqlite3.connect(file, timeout=30, isolation_level=None)) as lock:
+            lock.execute("BEGIN EXCLUSIVE")
+            yield
 
     def stop(self) -> None:
         self._signal(signal.SIGTERM)

@@ -15,7 +15,7 @@ from django.db import connection
 from django.test import override_settings
 
 from bridge.demo import world as demo
-from bridge.models import Delivery, Message, Route, Target
+from bridge.models import Attempt, Delivery, Message, Route, Target
 from bridge.runtime.launcher.commands import make_python_command
 from bridge.runtime.launcher.launch import Plan, all_ports_answer, make_children
 from bridge.runtime.launcher.supervisor import Child, Supervisor, make_child
@@ -23,6 +23,7 @@ from openclaw.models import Gateway
 from tests.real.openclaw_lab import OpenClawLab, free_port, logs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 JSON = dict[str, Any]
@@ -123,6 +124,17 @@ class RunningBridge:
         self.simulator.wait_for(lambda: self.finished(said), seconds)
         (entry,) = self.shown(said)
         return str(entry["text"])
+
+    def wait_until_answered(self, said: Sequence[JSON], seconds: float = 180) -> str:
+        """ "answered", or "stuck" as soon as the gateway could not start the newest run: its own database was locked, and may stay so."""
+        newest = Attempt.objects.filter(delivery__target=Target.AGENT).exclude(outcome="").order_by("-started_at")
+
+        def look() -> str:
+            if newest.values_list("code", flat=True).first() == "run_not_started":
+                return "stuck"
+            return "answered" if all(map(self.finished, said)) else ""
+
+        return self.simulator.wait_for(look, seconds)
 
     def question(self, said: JSON) -> Message:
         return Message.objects.get(idempotency_key=said["id"], direction="in")

@@ -10,7 +10,7 @@ from django.test.utils import setup_databases, teardown_databases
 
 from accounts.health import Health
 from bridge.demo import world
-from bridge.models import Contact, Message, Reason, State
+from bridge.models import Contact, Message, Outcome, Reason, State
 from openclaw.stub.answers import make_picture
 from tests.real.openclaw_lab import OpenClawLab
 from tests.real.running import RunningBridge
@@ -44,7 +44,10 @@ def bridge(tmp_path_factory: pytest.TempPathFactory, database: None) -> Iterator
     folder = tmp_path_factory.mktemp("bridge")
     with OpenClawLab(folder / "openclaw") as lab, RunningBridge(folder, lab) as running:
         first = [running.to_bot("hello"), running.to_bot("hello", from_="lisi"), running.to_app("hello")]
-        assert [running.answer(said) for said in first] == ["pong: hello"] * 3
+        if running.wait_until_answered(first) == "stuck":  # then staff restart it
+            lab.kill()
+            lab.start()
+        assert [running.answer(said, 180) for said in first] == ["pong: hello"] * 3
         running.simulator.wait_for(lambda: not Contact.objects.filter(name="").exists())
         yield running
 
@@ -163,6 +166,20 @@ def test_a_wrong_token_stops_the_gateway_until_staff_enter_the_right_one(bridge:
     assert [bridge.answer(said) for said in waiting] == ["pong: 张三 (zhangsan): still there?", "pong: still there?"]
     assert [bridge.turn(said).tries for said in waiting] == [1, 1]
     assert bridge.gateway.state == Health.OK
+
+
+def test_a_turn_that_the_gateway_cannot_start_is_answered_after_its_restart(bridge: RunningBridge) -> None:
+    """Its own database was locked for a moment, and it keeps that failure. No model is asked, and the person hears nothing."""
+    with bridge.lab.locked():
+        said = bridge.to_app("locked?")
+        assert bridge.wait_until_answered([said]) == "stuck"
+    bridge.lab.kill()
+    bridge.lab.start()
+    assert bridge.answer(said, 180) == "pong: locked?"
+    *before, last = bridge.turn(said).attempts.order_by("number")
+    assert "run_not_started" in {attempt.code for attempt in before}
+    assert last.outcome == Outcome.OK
+    assert len(calls_about(bridge, "locked?")) == 1
 
 
 def test_new_begins_a_session_that_remembers_nothing(bridge: RunningBridge) -> None:

@@ -56,6 +56,9 @@ MAX_REMEMBERED_RUNS: Final = 10_000
 PROACTIVE_LIMIT: Final = 500
 """Proactive replies whose transcript may be read at the same time. More at once do not come from a working agent."""
 
+_RUN_HAS_ENDED: Final = (Code.RUN_FAILED, Code.RUN_NOT_STARTED)
+"""Errors that only the end of a run gives. Any other may come from the request that asked about the run."""
+
 OnPartial = Callable[[str], None]
 OnUsage = Callable[[Usage], None]
 OnProactive = Callable[[ProactiveReply], None]
@@ -78,7 +81,11 @@ def _require_answer(answer: Answer | None) -> Answer:
 
 
 async def _receive_after_acceptance(answers: ResponseQueue, seconds: float) -> Json:
-    """Return the next response that is not a repeated acceptance, which does not end the run."""
+    """Return the next response that is not the acceptance, which may come again and does not end the run.
+
+    The acceptance has no limit of its own: a gateway that has just started, or waits for its own database, may accept a turn
+    after a minute and then runs it.
+    """
     ends = asyncio.get_running_loop().time() + seconds
     while True:
         payload = await receive_response(answers, max(0.0, ends - asyncio.get_running_loop().time()))
@@ -155,9 +162,7 @@ class GatewayClient:
                 self._wire.request("agent", make_agent_params(turn, self._policy))
             )
             run.answers = answers
-            payload = await receive_response(answers, CALL_TIMEOUT)
-            if payload.get("status") == "accepted":
-                payload = await _receive_after_acceptance(answers, turn.timeout + self._grace)
+            payload = await _receive_after_acceptance(answers, turn.timeout + self._grace)
             if payload is SETTLED_BY_EVENTS and run.answer:
                 self._start_task(self._await_usage(request.pop_all(), answers, run), self._usage_tasks)
                 return run.answer
@@ -181,7 +186,7 @@ class GatewayClient:
         async with _time_limit(turn.timeout):
             while (await self.fetch_history(turn.session_key)).is_running:
                 await asyncio.sleep(POLL_SECONDS)
-        await self._wire.call("chat.send", params)
+        await self._wire.call("chat.send", params, timeout=turn.timeout)
         return await self._await_end(turn, run)
 
     async def _await_end(self, turn: Turn, run: Run) -> Answer:
@@ -234,7 +239,7 @@ class GatewayClient:
                 try:
                     return await self._recover(turn, run)
                 except GatewayError as error:
-                    is_unknown = error.action in (Action.RETRY, Action.WAIT) and error.code is not Code.RUN_FAILED
+                    is_unknown = error.action in (Action.RETRY, Action.WAIT) and error.code not in _RUN_HAS_ENDED
                     raise error.copy(Action.UNKNOWN if is_unknown else None) from None
 
     async def _recover(self, turn: Turn, run: Run) -> Answer | None:

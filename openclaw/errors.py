@@ -52,6 +52,7 @@ class Code(StrEnum):
     REDIRECTED = "redirected"
     RUN_ABORTED = "run_aborted"
     RUN_FAILED = "run_failed"
+    RUN_NOT_STARTED = "run_not_started"
     STARTING = "starting"
     TIMEOUT = "timeout"
     TOO_LARGE = "too_large"
@@ -188,6 +189,14 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         Action.RETRY,
         _("The agent's run failed at the gateway, most often because the model did not answer."),
         _("The detail holds the gateway's reason; check the model's settings and quota in OpenClaw."),
+    ),
+    Code.RUN_NOT_STARTED: Explanation(
+        Action.RETRY,
+        _(
+            "The gateway could not start the agent's run, because its own database was locked, as it may be for a while after a "
+            "start. The model was not asked. The bridge tries again by itself."
+        ),
+        _("If it repeats, restart the gateway: OpenClaw 2026.9 keeps this failure for an agent until then."),
     ),
     Code.STARTING: Explanation(Action.WAIT, _("The gateway is still starting. The bridge tries again by itself.")),
     Code.TIMEOUT: Explanation(

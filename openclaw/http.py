@@ -177,7 +177,7 @@ _CODES_BY_STATUS: Final = {
     408: Code.RUN_FAILED,  # the gateway stopped asking the model after eight attempts of its own
     413: Code.TOO_LARGE,
     502: Code.UNAVAILABLE,
-    504: Code.UNAVAILABLE,
+    504: Code.RUN_FAILED,  # a proxy gave up on the run, which may have cost something
 }
 
 

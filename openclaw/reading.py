@@ -47,6 +47,11 @@ FAILURE_TEXTS: Final = frozenset(
 _COOLDOWN: Final = re.compile(r"retry after about (\d{1,6}) (second|minute|hour)", re.IGNORECASE)
 """A gateway whose model refused the key does not ask that model for a while, and says so only in this sentence."""
 
+_LOCKED: Final = re.compile(r"another OpenClaw process owns |database is locked", re.IGNORECASE)
+"""The error of a gateway whose own SQLite files are locked. Since 2026.9 its own threads may lock them at the first turns after a
+start: it waits five seconds, and then the run fails. If it was closing the database of an agent at that moment, every later run of
+that agent fails with the same error until a restart (`openclaw-agent-execution` of its source)."""
+
 _MEDIA_LINE: Final = re.compile(r"^[ \t]*MEDIA:[ \t]*(\S.*)$\n?", re.M)
 _PERMANENT_REASONS: Final = frozenset({"format", "auth", "auth_permanent", "billing", "model_not_found"})
 _DEVICE_FAULTS: Final = frozenset({"DEVICE_IDENTITY_REQUIRED", "CONTROL_UI_DEVICE_IDENTITY_REQUIRED"})
@@ -101,12 +106,11 @@ _NAMED: Final = {
 }
 
 
-def make_run_error(message: str, reason: str) -> GatewayError:
-    """Return the error for a failed run. reason: `errorDetail.failoverReason` of its chat event.
-
-    The gateway itself asks the model up to eight times if an error may be temporary.
-    """
-    action = Action.PERMANENT if reason in _PERMANENT_REASONS else Action.RETRY
+def make_run_error(message: str, events: EventSummary) -> GatewayError:
+    """Return the error for a failed run. The gateway itself asks the model up to eight times if an error may be temporary."""
+    if _LOCKED.search(message[:SCAN_LIMIT]) and not events.has_started:
+        return GatewayError(Code.RUN_NOT_STARTED, message)
+    action = Action.PERMANENT if events.reason in _PERMANENT_REASONS else Action.RETRY
     return GatewayError(Code.RUN_FAILED, message, action=action, retry_after=_read_cooldown(message[:SCAN_LIMIT]))
 
 
@@ -123,13 +127,15 @@ class EventSummary:
     """What the events of a run told about it, in addition to its response.
 
     reason: `errorDetail.failoverReason` of a failure; disposition: that of `terminalReply`, if the gateway sends it;
-    was_cancelled: somebody aborted the run; has_failed: its last attempt ended in an error, which 2026.7 may call "ok" in
+    was_cancelled: somebody aborted the run; has_started: the gateway was about to ask the model, which every version sends
+    first; has_failed: its last attempt ended in an error, which 2026.7 may call "ok" in
     the response; final: the message of `chat final`.
     """
 
     reason: str = ""
     disposition: str = ""
     was_cancelled: bool = False
+    has_started: bool = False
     has_failed: bool = False
     final: Json | None = None
 
@@ -146,13 +152,13 @@ def read_result(payload: Json, events: EventSummary = EventSummary()) -> Answer:
     if events.disposition == SILENT_DISPOSITION:
         return Answer("", run_id=run_id)
     if payload.get("status") in FAILED_STATUS:
-        raise make_run_error(as_text(payload.get("summary")) or as_text(payload.get("error")), events.reason)
+        raise make_run_error(as_text(payload.get("summary")) or as_text(payload.get("error")), events)
     payloads = _read_payloads(payload, result)
     visible = [item for item in payloads if not item.get("isError")]
     if payloads and (events.has_failed or not visible):
-        raise make_run_error(as_text(payloads[0].get("text")), events.reason)
+        raise make_run_error(as_text(payloads[0].get("text")), events)
     if events.disposition == "empty" or any(as_text(item.get("text")).strip() in FAILURE_TEXTS for item in visible):
-        raise make_run_error("the run ended without a reply", events.reason)
+        raise make_run_error("the run ended without a reply", events)
     urls = [url for item in visible for url in _urls_of_payload(item)]
     answer_text = "\n\n".join(part for item in visible if (part := as_text(item.get("text")).strip()))
     return make_answer(answer_text, urls, read_artifacts(events.final or {}), run_id)
@@ -183,12 +189,12 @@ def read_wait(payload: Json, events: EventSummary = EventSummary()) -> Answer | 
     if reply.get("disposition") == SILENT_DISPOSITION:
         return Answer("", run_id=run_id)
     if payload.get("status") != "ok":
-        raise make_run_error(as_text(payload.get("error")), events.reason)
+        raise make_run_error(as_text(payload.get("error")), events)
     if not reply:
         return None
     answer_text = as_text(reply.get("text"))
     if reply.get("disposition") == "empty" or answer_text.strip() in FAILURE_TEXTS:
-        raise make_run_error("the run ended without a reply", events.reason)
+        raise make_run_error("the run ended without a reply", events)
     answer = answer_from_text(answer_text, (), run_id)
     return replace(answer, is_cut=len(answer_text) >= WAIT_LIMIT and answer_text.endswith("…"))
 

@@ -43,11 +43,18 @@ class Run:
         self.answer: Answer | None = None
         self._failure_reason = self._disposition = ""
         self._final: Json | None = None
-        self._was_cancelled = self._has_failed = self._has_ended = self._has_files = False
+        self._has_started = self._was_cancelled = self._has_failed = self._has_ended = self._has_files = False
 
     @property
     def event_summary(self) -> EventSummary:
-        return EventSummary(self._failure_reason, self._disposition, self._was_cancelled, self._has_failed, self._final)
+        return EventSummary(
+            self._failure_reason,
+            self._disposition,
+            was_cancelled=self._was_cancelled,
+            has_started=self._has_started,
+            has_failed=self._has_failed,
+            final=self._final,
+        )
 
     @property
     def final_answer(self) -> Answer | None:
@@ -90,6 +97,7 @@ class Run:
 
     def _read_lifecycle(self, data: Json) -> None:
         phase = data.get("phase")
+        self._has_started = self._has_started or phase == "start"
         if phase in ("start", "end", "error"):
             self._has_failed = phase == "error"
         if phase not in ("end", "error"):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 FAILED_SENTENCE = "⚠️ stub/parrot request failed (HTTP {}). This is usually temporary — try again shortly."
+LOCKED_ERROR = "another OpenClaw process owns state-lifecycle"
 RESUME_MESSAGE = (
     "[System] Your previous turn was interrupted by a gateway restart. Continue from the existing transcript."
 )
@@ -40,6 +41,7 @@ class Faults:
     starting: bool = False
     draining: bool = False
     fail_runs: int = 0  # this many runs fail from now on
+    locked_runs: int = 0  # this many are accepted and do not start, as where the gateway's own database is locked
     silent: bool = False  # accepts turns and never answers them, nor ticks
     drop_mid_turn: int = 0  # this many runs lose every connection after their first words
     overloaded: int = 0  # this many turns are refused with UNAVAILABLE
@@ -114,7 +116,11 @@ class Gateway:
     async def _run(self, run: Run) -> None:
         try:
             async with self._locks[run.session]:
-                await self._execute(run)
+                if self.faults.locked_runs > 0:
+                    self.faults.locked_runs -= 1
+                    self._fail_to_start(run)
+                else:
+                    await self._execute(run)
             await asyncio.sleep(self.faults.late)
         except asyncio.CancelledError:
             if run.final is None:
@@ -127,6 +133,7 @@ class Gateway:
         self._to_resume.discard(run.session)
         self.store.add_user_row(run.session, run.key, RESUME_MESSAGE if run.resumes else run.message, run.resumes)
         self.store.add_run(run.session, run.key, run.message, run.resumes)
+        self.broadcast("agent", versions.make_start_event(run))
         answer = plan_answer(run.message, run.images, run.files)
         await self._send_deltas(run, answer)
         if self.faults.silent:
@@ -191,6 +198,11 @@ class Gateway:
         for _ in range(2):  # a real gateway sends it twice too
             self.send_chat_event(run, "error", errorMessage=sentence, errorDetail={"failoverReason": reason})
         run.final = {"runId": run.key, "status": "error", "summary": sentence}
+
+    def _fail_to_start(self, run: Run) -> None:
+        self.broadcast("agent", versions.make_not_started_event(run, LOCKED_ERROR))
+        self.send_chat_event(run, "error", errorMessage=LOCKED_ERROR)
+        run.final = {"runId": run.key, "status": "error", "summary": LOCKED_ERROR}
 
     def _abort(self, run: Run) -> None:
         if run.started:

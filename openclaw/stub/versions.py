@@ -24,6 +24,16 @@ def make_meta(version: str) -> Json:
     return {"agentMeta": {"provider": "stub", "model": "parrot", "usage": USAGE | cost}}
 
 
+def make_start_event(run: Run) -> Json:
+    """Make the `agent` event that comes before the model is asked."""
+    return _make_agent_event(run, "lifecycle", {"phase": "start", "startedAt": int(time.time() * 1000)})
+
+
+def make_not_started_event(run: Run, error: str) -> Json:
+    """Make the `agent` event of a run that failed before that, as it was recorded of the newest version."""
+    return _make_agent_event(run, "lifecycle", {"phase": "error", "error": error, "executionSettled": True})
+
+
 def make_end_events(version: str, run: Run, text: str, url: str | None) -> list[Json]:
     """Make the `agent` events at the end of a run that answered, which come before its `chat final`."""
     media = {"mediaUrls": [url]} if url else {}

@@ -159,6 +159,23 @@ def test_a_run_that_always_fails_is_dead_after_four_tries(
     assert answers(done) == [account.sentence("failed")]
 
 
+@pytest.mark.parametrize(("fault", "code"), [("locked_runs", "run_not_started"), ("overloaded", "unavailable")])
+def test_a_turn_that_no_model_was_asked_is_tried_until_the_gateway_takes_it(
+    stub: RunningStub, account: ChannelAccount, mapped: Route, fault: str, code: str
+) -> None:
+    """As after its start, while its own database is locked."""
+    setattr(stub.faults, fault, 6)
+    asked = turn(account, "hi")
+    with RunningConnector():
+        while state(asked) not in OVER:
+            due(asked)
+            time.sleep(0.05)
+    assert (state(asked), outcomes(asked)) == ("delivered", ["error"] * 6 + ["ok"])
+    assert set(asked.attempts.filter(outcome="error").values_list("code", flat=True)) == {code}
+    assert ran(stub) == [(f"{asked.pk}.6", 1)]
+    assert answers(asked) == ["收到：hi"]
+
+
 def test_what_failed_before_the_replay_or_in_another_way_is_not_counted(account: ChannelAccount, mapped: Route) -> None:
     asked = turn(account)
     now = timezone.now()

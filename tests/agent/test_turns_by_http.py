@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,13 @@ import pytest
 
 from accounts.health import Health
 from bridge.models import Reason, Route
+from openclaw.stub import RunningStub
 from tests.agent.turns import OVER, answers, finished, fresh, ran
 from tests.support.connecting import RunningConnector
 from tests.support.factories import due, eventually, gateway, outcomes, route, row, state, turn
 
 if TYPE_CHECKING:
     from accounts.models import ChannelAccount
-    from openclaw.stub import RunningStub
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
 
@@ -62,6 +63,22 @@ def test_a_lost_connection_by_http_is_asked_anew(stub: RunningStub, account: Cha
             due(asked)
             time.sleep(0.05)
     assert (state(asked), answers(asked)) == ("delivered", ["done"])
+
+
+def test_a_turn_waits_for_a_gateway_that_cannot_be_reached_by_http(account: ChannelAccount) -> None:
+    with contextlib.ExitStack() as reachable:
+        stub = reachable.enter_context(RunningStub())
+        home = gateway(stub.base_url, transport="http")
+        route(account, home)
+        with RunningConnector():
+            eventually(lambda: fresh(home).state == Health.OK)
+            reachable.close()
+            asked = turn(account)
+            while len(outcomes(asked)) < 6 and state(asked) not in OVER:
+                due(asked)
+                time.sleep(0.05)
+    assert state(asked) == "pending"
+    assert set(asked.attempts.values_list("code", flat=True)) == {"unreachable"}
 
 
 def test_a_token_that_was_changed_meanwhile_stops_the_gateway_and_is_not_tried_in_a_loop(

@@ -30,7 +30,7 @@ class Recorded:
         self.frames = load(version, f"turn__{name}")
         self.frames = self.frames[: len(self.frames) - leave_out]
         self.asked: list[dict[str, Any]] = []
-        self.pause_before_response = 0.0
+        self.pause_before_acceptance = self.pause_before_response = 0.0
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -81,6 +81,7 @@ class Recorded:
     async def _play(self, socket: web.WebSocketResponse, asked: dict[str, Any]) -> None:
         first = next(frame["id"] for frame in self.frames if frame["type"] == "res")
         last = self.frames[-1]
+        await asyncio.sleep(self.pause_before_acceptance)
         for frame in self.frames:
             if frame["type"] == "res" and frame["id"] != first:
                 continue  # of the abort, which another connection asked for

@@ -239,7 +239,7 @@ def test_connection_that_breaks_off_may_be_asked_again() -> None:
         (500, Code.RUN_FAILED, Action.RETRY),
         (502, Code.UNAVAILABLE, Action.RETRY),
         (503, Code.STARTING, Action.WAIT),
-        (504, Code.UNAVAILABLE, Action.RETRY),
+        (504, Code.RUN_FAILED, Action.RETRY),
         (418, Code.INVALID_REQUEST, Action.PERMANENT),
         (507, Code.RUN_FAILED, Action.RETRY),
     ],

@@ -85,7 +85,7 @@ def test_approve_command_names_the_request() -> None:
 
 
 ACTIONS = {
-    Action.RETRY: {Code.NOT_ANSWERED, Code.RUN_FAILED, Code.UNAVAILABLE, Code.UNREACHABLE},
+    Action.RETRY: {Code.NOT_ANSWERED, Code.RUN_FAILED, Code.RUN_NOT_STARTED, Code.UNAVAILABLE, Code.UNREACHABLE},
     Action.WAIT: {Code.DRAINING, Code.LOCKED_OUT, Code.STARTING},
     Action.CONFIG: {
         *(Code.BAD_TOKEN, Code.BAD_URL, Code.FORBIDDEN_ADDRESS, Code.HTTP_DISABLED, Code.MISSING_SCOPE),

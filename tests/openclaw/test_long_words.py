@@ -9,7 +9,7 @@ import pytest
 
 from openclaw.agent_text import keep_visible, keep_visible_so_far
 from openclaw.errors import Code, GatewayError
-from openclaw.reading import answer_from_text, make_run_error, read_error
+from openclaw.reading import EventSummary, answer_from_text, make_run_error, read_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "a growing text": keep_visible_so_far,
     "lines with files": lambda text: answer_from_text(text, (), "1.0"),
     "a refusal": lambda text: read_error({"message": text}),
-    "a failed run": lambda text: make_run_error(text, ""),
+    "a failed run": lambda text: make_run_error(text, EventSummary()),
     "an error": lambda text: GatewayError(Code.TIMEOUT, text),
 }
 

@@ -127,7 +127,7 @@ def test_a_model_that_is_left_alone_for_a_while_is_asked_again_after_it(pause: s
     ],
 )
 def test_what_no_repetition_cures_is_not_repeated(reason: str, action: Action) -> None:
-    assert make_run_error("it broke", reason).action is action
+    assert make_run_error("it broke", EventSummary(reason)).action is action
 
 
 @pytest.mark.parametrize("reason", ["rpc", "aborted", "abort", "user"])

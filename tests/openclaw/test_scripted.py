@@ -85,6 +85,14 @@ def test_a_gateway_has_a_grace_to_report_the_end_of_a_run() -> None:
     assert talk(late, lambda client: client.ask(turn(timeout=0.2))).text == "pong: hi"
 
 
+def test_a_gateway_may_take_longer_to_accept_a_turn_than_to_answer_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that has just started does; a turn that it runs a minute later is not broken off."""
+    monkeypatch.setattr(clients, "CALL_TIMEOUT", 0.2)
+    late = Recorded("2026.9.6", "ok")
+    late.pause_before_acceptance = 1.0
+    assert talk(late, lambda client: client.ask(turn())).text == "pong: hi"
+
+
 class AcceptsForEver(Scripted):
     async def _answer(self, socket: web.WebSocketResponse, frame: dict[str, Any]) -> None:
         if frame["method"] == "agent":
@@ -105,13 +113,18 @@ def test_a_run_that_is_accepted_again_and_again_has_no_longer_time() -> None:
     assert (error.code, error.action) == (Code.TIMEOUT, Action.UNKNOWN)
 
 
-@pytest.mark.parametrize("waited", [[], [NOT_ENDED]])
-def test_a_turn_with_a_file_that_outlasts_its_time_is_ended(waited: list[dict[str, Any]]) -> None:
-    """Whether the gateway says that the run goes on, or nothing."""
+STARTED = {"runId": KEY, "status": "started"}
+
+
+@pytest.mark.parametrize(("sent", "waited"), [([STARTED], []), ([STARTED], [NOT_ENDED]), ([], [])])
+def test_a_turn_with_a_file_that_outlasts_its_time_is_ended(
+    sent: list[dict[str, Any]], waited: list[dict[str, Any]]
+) -> None:
+    """Whether the gateway says that the run goes on, or nothing, or does not even accept it."""
     gateway = Scripted(
         {
             "chat.history": [{"messages": []}],
-            "chat.send": [{"runId": KEY, "status": "started"}],
+            "chat.send": sent,
             "agent.wait": waited,
             "chat.abort": [{"ok": True, "aborted": True}],
         }

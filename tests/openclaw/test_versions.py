@@ -109,6 +109,23 @@ def test_a_failing_model_is_a_failure(version: str) -> None:
     assert ask_error(Recorded(version, "failed")).code is Code.RUN_FAILED
 
 
+@pytest.mark.parametrize(
+    ("name", "code"), [("locked", Code.RUN_NOT_STARTED), ("locked_late", Code.RUN_FAILED)], ids=["before", "after"]
+)
+def test_a_gateway_whose_own_database_is_locked_has_asked_no_model_where_it_did_not_start_the_run(
+    name: str, code: Code
+) -> None:
+    """Its words are the same where it was locked when the model had answered, and then another run would cost as much again."""
+    error = ask_error(Recorded(NEWEST, name))
+    assert (error.code, error.action) == (code, Action.RETRY)
+
+
+def test_a_lost_turn_that_a_locked_database_kept_from_starting_is_asked_anew_and_not_looked_up_for_ever() -> None:
+    with pytest.raises(GatewayError) as caught:
+        recover(Recorded(NEWEST, "ok", wait="locked"))
+    assert (caught.value.code, caught.value.action) == (Code.RUN_NOT_STARTED, Action.RETRY)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_named_file_is_media(version: str) -> None:
     answer = _answer_only(Recorded(version, "media"))

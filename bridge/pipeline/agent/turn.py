@@ -49,6 +49,8 @@ log = logging.getLogger(__name__)
 FILES_WAIT_SECONDS = 30
 # A turn costs money and the model's own client has retried already. What was interrupted has not failed.
 MAX_FAILURES = 4
+# Here no model was asked and it passes, as after a gateway's start: only the retry table bounds how often and how long.
+BEFORE_MODEL = (Code.RUN_NOT_STARTED, Code.UNAVAILABLE, Code.UNREACHABLE)
 MEDIA_MAX_BYTES = 20 * 1024 * 1024
 # Of one answer's files so many are fetched, and so many bytes of them held at a time; the reader is told of the others.
 MAX_FILES = 20
@@ -231,7 +233,7 @@ class AgentTurn:
             stop = self.delivery.gateway.set_state_as_holder
             await in_db_thread(retry_while_db_down, stop, Health.STOPPED, code, text)
         action, reason = error.action, ""
-        if action == Action.RETRY and await in_db_thread(count_failures, self.delivery, code) >= MAX_FAILURES - 1:
+        if action == Action.RETRY and await in_db_thread(is_given_up, self.delivery, error.code):
             action, reason = Action.PERMANENT, Reason.TRIES_SPENT
         await self._fail(Failure(action, code, text, error.retry_after, reason=reason))
 
@@ -272,6 +274,11 @@ def fail_turn(delivery: Delivery, attempt: Attempt | None, failure: Failure) -> 
     with transaction.atomic():
         settle.fail(delivery, attempt, failure)
         notices.notify_failed(delivery)
+
+
+def is_given_up(delivery: Delivery, code: Code) -> bool:
+    """Whether a turn that may cost as much again each time has now failed often enough in this way."""
+    return code not in BEFORE_MODEL and count_failures(delivery, code) >= MAX_FAILURES - 1
 
 
 def count_failures(delivery: Delivery, code: str) -> int:

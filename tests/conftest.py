@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 import redis
 from django.conf import settings
+from django.test import override_settings
 
 from accounts import valkey as guarded
 from bridge.runtime.spool import journal
@@ -40,10 +41,14 @@ def _empty_spool() -> Iterator[None]:
 @pytest.fixture
 def valkey() -> Iterator[redis.Redis]:
     """An empty Valkey. Name it in every test that touches Valkey."""
-    with redis.Redis.from_url(settings.REDIS_URL) as client:
+    address = settings.REDIS_URL
+    with redis.Redis.from_url(address) as client:
         client.flushall()
         yield client
-        _await_published(client)
+        with override_settings(
+            REDIS_URL=address
+        ):  # a test may have moved Valkey away, and this ends before `settings` does
+            _await_published(client)
 
 
 def _await_published(client: redis.Redis) -> None:

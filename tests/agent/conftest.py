@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bridge.connector import process
 from tests.support.factories import app, gateway, route
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ def account() -> ChannelAccount:
 @pytest.fixture
 def home(stub: RunningStub) -> Gateway:
     return gateway(stub.base_url)
+
+
+@pytest.fixture
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connector looks after its gateways once a second; otherwise once in five."""
+    monkeypatch.setattr(process, "LEASE_SECONDS", 1.0)
 
 
 @pytest.fixture

@@ -134,6 +134,7 @@ def test_two_connectors_share_the_gateways_and_never_one(
     assert sorted(count for _key, count in ran(stub)) == [1] * 6
 
 
+@pytest.mark.usefixtures("_looks_often")
 def test_a_disabled_gateway_is_let_go(stub: RunningStub, account: ChannelAccount, home: Gateway) -> None:
     with RunningConnector():
         eventually(lambda: stub.connections == 1)
@@ -141,9 +142,10 @@ def test_a_disabled_gateway_is_let_go(stub: RunningStub, account: ChannelAccount
         eventually(lambda: stub.connections == 0)
 
 
-# --- age and replay -----------------------------------------------------------------------------------------------------------------------
+# --- the state of a gateway, and the log ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("_looks_often")
 @pytest.mark.parametrize("transport", ["ws", "http"])
 def test_a_failed_test_does_not_outlast_a_gateway_that_works(
     stub: RunningStub, account: ChannelAccount, home: Gateway, transport: str

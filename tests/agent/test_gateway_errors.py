@@ -92,6 +92,7 @@ def test_something_else_answers_there(company: object, account: ChannelAccount) 
     assert fresh(home).state == Health.STOPPED
 
 
+@pytest.mark.usefixtures("_looks_often")
 def test_after_a_repair_the_connector_goes_on_by_itself(stub: RunningStub, account: ChannelAccount) -> None:
     home = gateway(stub.base_url, "wrong")
     route(account, home)
@@ -108,6 +109,7 @@ def test_after_a_repair_the_connector_goes_on_by_itself(stub: RunningStub, accou
     assert fresh(home).state == Health.OK
 
 
+@pytest.mark.usefixtures("_looks_often")
 def test_a_gateway_that_was_stopped_for_a_moment_is_connected_anew(
     stub: RunningStub, account: ChannelAccount, home: Gateway, mapped: Route
 ) -> None:

@@ -70,11 +70,16 @@ def test_it_is_shown_while_the_agent_thinks(wechat: SimulatorClient, stub: Runni
     assert typed(wechat) == 1
 
 
-@pytest.mark.heavy
-def test_it_is_shown_again_when_the_first_sign_is_over(wechat: SimulatorClient, stub: RunningStub) -> None:
+def test_it_is_shown_again_when_the_first_sign_is_over(
+    wechat: SimulatorClient, stub: RunningStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is over after a tenth of its time. Shown any sooner, the simulator would refuse it."""
+    assert wechat.settings()["typing_seconds"] == typing_indicator.SHOWN_SECONDS
+    monkeypatch.setattr(typing_indicator, "SHOWN_SECONDS", 1.5)
+    wechat.settings(typing_seconds=1.5)
     account = mini(wechat.url)
     route(account, gateway(stub.base_url))
-    question = turn(account, "!slow=17 x", USER)
+    question = turn(account, "!slow=2.5 x", USER)
     with RunningConnector():
         eventually(lambda: typed(wechat) == 2, seconds=25)
         assert state(question) == "sending"

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from io import StringIO
@@ -226,16 +227,6 @@ def test_the_process_has_a_name(monkeypatch: pytest.MonkeyPatch, argv: list[str]
     assert logs.process_name() == name
 
 
-@pytest.mark.parametrize("name", ["line", "json"])
-def test_the_setting_decides(name: str) -> None:
-    """In a process of its own, as the settings configure logging once."""
-    code = "import django; django.setup(); import logging; logging.getLogger('x').warning('hello')"
-    env = {**os.environ, "LOG_FORMAT": name, "DJANGO_SETTINGS_MODULE": "bridge.settings"}
-    done = subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True, check=True)
-    (line,) = [line for line in done.stderr.splitlines() if "hello" in line]
-    assert line.startswith("{") is (name == "json")
-
-
 @pytest.fixture
 def filtered(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     """What the log's handler lets pass."""
@@ -266,10 +257,25 @@ def test_a_strangers_mistake_has_no_traceback_and_ours_has(filtered: pytest.LogC
     assert ours.exc_info
 
 
-QUIET = """
-import logging, threading, http.server, django
+# A process of its own in which each setting configures logging anew, as it does when a process starts.
+CONFIGURED = """
+import importlib, logging, os, sys, django
 django.setup()
+from django.utils.log import configure_logging
+def configure(**environ):
+    os.environ.update(environ)
+    found = importlib.reload(sys.modules["bridge.settings"])
+    configure_logging("logging.config.dictConfig", found.LOGGING)
+"""
+FORMATS = """
+for name in ("line", "json"):
+    configure(LOG_FORMAT=name)
+    logging.getLogger("x").warning("hello")
+"""
+QUIET = """
+import threading, http.server
 from channels_wechat.wire.http import Http
+import aiohttp, celery, kombu, psycopg, redis, asyncio
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.end_headers(); self.wfile.write(b"{}")
@@ -277,25 +283,34 @@ class Handler(http.server.BaseHTTPRequestHandler):
 server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 port = server.server_address[1]
-Http([f"127.0.0.1:{port}"]).request("GET", f"http://127.0.0.1:{port}/hooks/canary-token-1?key=canary-key-3")
-import aiohttp, celery, kombu, psycopg, redis, asyncio
-for name in ("urllib3.connectionpool", "aiohttp.client", "celery.worker", "kombu", "psycopg", "redis", "asyncio", "httpx", "anything"):
-    logging.getLogger(name).debug("canary-secret-2 of %s", name)
-    assert not logging.getLogger(name).isEnabledFor(logging.DEBUG), name
-logging.getLogger("bridge.pipeline.outbound.sender").debug("ours is written")
+for level in ("DEBUG", "NOTSET", "INFO", "debug"):
+    configure(LOG_LEVEL=level)
+    Http([f"127.0.0.1:{port}"]).request("GET", f"http://127.0.0.1:{port}/hooks/canary-token-1?key=canary-key-3")
+    for name in ("urllib3.connectionpool", "aiohttp.client", "celery.worker", "kombu", "psycopg", "redis", "asyncio", "httpx", "anything"):
+        logging.getLogger(name).debug("canary-secret-2 of %s", name)
+        assert not logging.getLogger(name).isEnabledFor(logging.DEBUG), (level, name)
+    logging.getLogger("bridge.pipeline.outbound.sender").debug(f"ours is written at {level}")
 """
 
 
-@pytest.mark.parametrize(("level", "ours"), [("DEBUG", True), ("NOTSET", False), ("INFO", False), ("debug", True)])
-def test_other_peoples_code_is_never_at_debug(level: str, ours: bool) -> None:
-    """urllib3 writes the whole path of each request at DEBUG, and a webhook's path is its secret."""
-    env = {**os.environ, "LOG_LEVEL": level, "DJANGO_SETTINGS_MODULE": "bridge.settings", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", QUIET], env=env, capture_output=True, text=True, timeout=120, check=False
-    )
+def written_by(code: str) -> str:
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "bridge.settings", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", CONFIGURED + code]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    assert "canary" not in done.stderr + done.stdout
-    assert ("ours is written" in done.stderr) is ours
+    return done.stderr + done.stdout
+
+
+def test_the_setting_decides() -> None:
+    lines = [line for line in written_by(FORMATS).splitlines() if "hello" in line]
+    assert [line.startswith("{") for line in lines] == [False, True]
+
+
+def test_other_peoples_code_is_never_at_debug() -> None:
+    """urllib3 writes the whole path of each request at DEBUG, and a webhook's path is its secret."""
+    written = written_by(QUIET)
+    assert "canary" not in written
+    assert re.findall(r"ours is written at (\w+)", written) == ["DEBUG", "debug"]
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,28 @@ PROXIES: dict[str, tuple[str, Callable[[str, int, Path], tuple[str, list[str]]]]
 }
 
 
+# What a client may take to send a body, in each example: a tenth of it in the tests.
+BODY_LIMITS = {
+    "nginx": r"(client_body_timeout )(\d+)s;",
+    "caddy": r"(read_body )(\d+)s",
+    "haproxy": r"(timeout http-request )(\d+)s",
+}
+# What the bridge may take to answer a callback: so much less than in the example.
+REPLY_DIVISOR = 2.5
+REPLY_LIMITS = {
+    "nginx": r"(location /callbacks/ \{[^}]*proxy_read_timeout )(\d+)s;",
+    "caddy": r"(handle /callbacks/\* \{.*?response_header_timeout )(\d+)s",
+    "haproxy": r"(backend bridge_callbacks\n.*?timeout server )(\d+)s",
+}
+
+
+def _shorten(text: str, pattern: str, divisor: float) -> str:
+    """The example with this limit shortened. Fails where the example does not have it."""
+    found = re.search(pattern, text, re.DOTALL)
+    assert found, f"the example has no limit like {pattern}"
+    return f"{text[: found.start(2)]}{round(int(found[2]) * 1000 / divisor)}ms{text[found.end(2) + 1 :]}"
+
+
 @contextlib.contextmanager
 def proxy(name: str, web: int, callbacks: int, folder: Path) -> Iterator[int]:
     """The example before these two ports. Gives the port where it listens."""
@@ -74,6 +96,7 @@ def proxy(name: str, web: int, callbacks: int, folder: Path) -> Iterator[int]:
         .replace("127.0.0.1:8000", f"127.0.0.1:{web}")
         .replace("127.0.0.1:8003", f"127.0.0.1:{callbacks}")
     )
+    text = _shorten(_shorten(text, BODY_LIMITS[name], 10), REPLY_LIMITS[name], REPLY_DIVISOR)
     config, command = adapt(text, port, folder)
     (folder / "config").write_text(config)
     env = {**os.environ, "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}

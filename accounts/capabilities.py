@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from django.utils import timezone
 
+from accounts.health import CODE_LENGTH
 from accounts.models import Restriction
 from channels_wechat import can
 from channels_wechat.contract.capabilities import Passive
@@ -44,8 +45,9 @@ def note(account: ChannelAccount, error: ChannelError) -> bool:
 
 def restrict(account: ChannelAccount, capability: str, error: ChannelError) -> None:
     now = timezone.now()
-    said = {"code": error.code[:32], "text": str(error), "until": now + timedelta(seconds=RESTRICTED_SECONDS)}
-    Restriction.objects.update_or_create(account=account, capability=capability, defaults=said)
+    until = now + timedelta(seconds=RESTRICTED_SECONDS)
+    values = {"code": error.code[:CODE_LENGTH], "code_params": error.params, "until": until}
+    Restriction.objects.update_or_create(account=account, capability=capability, defaults=values)
     _known.pop(account.pk, None)
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from channels_wechat.contract.explanations import explain
+from channels_wechat.contract.text import clean_json
+
 if TYPE_CHECKING:
     from typing import Self
+
+    from channels_wechat.contract.explanations import Params, Table
 
 
 class Health(models.TextChoices):
@@ -22,7 +28,7 @@ class Health(models.TextChoices):
 
 
 # What a platform answers is no word of ours, and may be longer.
-CODE_LENGTH = 32
+CODE_LENGTH = 64
 
 
 class HealthMixin(models.Model):
@@ -30,28 +36,43 @@ class HealthMixin(models.Model):
 
     state = models.CharField(_("state"), max_length=16, choices=Health.choices, default=Health.NEW, editable=False)
     state_code = models.CharField(max_length=CODE_LENGTH, blank=True, default="", editable=False)
-    state_reason = models.TextField(_("reason"), blank=True, editable=False)
+    state_params = models.JSONField(default=dict, blank=True, editable=False)
     state_since = models.DateTimeField(_("since"), default=timezone.now, editable=False)
 
     class Meta:
         abstract = True
 
+    @property
+    def explanations(self) -> Table:
+        """What the codes of its state mean."""
+        raise NotImplementedError
+
+    @property
+    def state_reason(self) -> str:
+        """Why it is in this state, for staff, in the language that is active now."""
+        return explain(self.explanations, self.state_code, self.state_params)
+
     def set_state(
-        self, state: Health, code: str = "", reason: str = "", rows: models.QuerySet[Self] | None = None
+        self,
+        state: Health,
+        code: str = "",
+        params: Params = MappingProxyType({}),
+        rows: models.QuerySet[Self] | None = None,
     ) -> bool:
         """Write the state if it differs; true when it changed. Staff alone bring a stopped row back, by `revive`.
 
         rows: this row under a condition; without it, this row as it is.
         """
         code = code[:CODE_LENGTH]
-        rows = (self._row() if rows is None else rows).exclude(state=state, state_code=code, state_reason=reason)
+        params = clean_json(dict(params))
+        rows = (self._row() if rows is None else rows).exclude(state=state, state_code=code, state_params=params)
         if state != Health.STOPPED:
             rows = rows.exclude(state=Health.STOPPED)
-        return self._write_state(rows, state, code, reason)
+        return self._write_state(rows, state, code, params)
 
     def revive(self) -> None:
         """Staff changed something: let it try again."""
-        self._write_state(self._row().filter(state=Health.STOPPED), Health.NEW, "", "")
+        self._write_state(self._row().filter(state=Health.STOPPED), Health.NEW, "", {})
 
     def fields_with_state(self, state: Health) -> dict[str, Any]:
         """What else is written when the state is; a model adds its own."""
@@ -60,8 +81,8 @@ class HealthMixin(models.Model):
     def _row(self) -> models.QuerySet[Self]:
         return type(self)._default_manager.filter(pk=self.pk)
 
-    def _write_state(self, rows: models.QuerySet[Self], state: Health, code: str, reason: str) -> bool:
-        values: dict[str, Any] = {"state": state, "state_code": code, "state_reason": reason}
+    def _write_state(self, rows: models.QuerySet[Self], state: Health, code: str, params: Params) -> bool:
+        values: dict[str, Any] = {"state": state, "state_code": code, "state_params": params}
         values |= {"state_since": timezone.now(), **self.fields_with_state(state)}
         if not rows.update(**values):
             return False

@@ -15,13 +15,17 @@ from django.db.models.functions import Coalesce, Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts.explanations import explanations_of
 from accounts.fields import EncryptedJSONField, EncryptedTextField
-from accounts.health import Health, HealthMixin
+from accounts.health import CODE_LENGTH, Health, HealthMixin
 from channels_wechat import KINDS, channel_class
+from channels_wechat.contract.explanations import explain
 from channels_wechat.contract.sentences import CHINESE, LANGUAGES, Sentences
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
+
+    from channels_wechat.contract.explanations import Table
 
 
 # An account that begins to fail is asked after so many seconds whether it works again, unless a message shows it before.
@@ -138,6 +142,10 @@ class ChannelAccount(HealthMixin):
     def get_kind_display(self) -> _StrOrPromise:
         return channel_class(self.kind).label if self.kind in KINDS else self.kind
 
+    @property
+    def explanations(self) -> Table:
+        return explanations_of(self.kind)
+
     def sentence(self, name: str, /, **params: object) -> str:
         """What the people of this account read on this occasion; names: `channels_wechat.contract.sentences.SENTENCES`."""
         return Sentences(self.language, self.sentences).get(name, **params)
@@ -150,7 +158,9 @@ class ChannelAccount(HealthMixin):
     def revive(self) -> None:
         """Staff changed something: let it try again. A token of another API address than ours is forgotten."""
         AccessToken.objects.filter(account=self).exclude(address=self.api_base_url).update(value="")
-        AccessToken.objects.filter(account=self).update(failure="", expires_at=None, lease_until=None)
+        AccessToken.objects.filter(account=self).update(
+            failure_code="", failure_params={}, expires_at=None, lease_until=None
+        )
         super().revive()
 
     def fields_with_state(self, state: Health) -> dict[str, Any]:
@@ -171,8 +181,8 @@ class AccessToken(models.Model):
     # Somebody is fetching the next one; with a failure, nobody may until then.
     lease_until = models.DateTimeField(null=True)
     # Why the platform refuses us; shared, so that one asks and all know.
-    failure = models.TextField(blank=True, default="")
-    failure_code = models.CharField(max_length=32, blank=True, default="")
+    failure_code = models.CharField(max_length=CODE_LENGTH, blank=True, default="")
+    failure_params = models.JSONField(default=dict)
     failed_at = models.DateTimeField(null=True)
     refreshed_at = models.DateTimeField(null=True)
 
@@ -182,6 +192,11 @@ class AccessToken(models.Model):
     def __str__(self) -> str:
         return f"{self.account_id} #{self.generation}"
 
+    @property
+    def failure(self) -> str:
+        """Why the platform refuses us, for staff, in the language that is active now."""
+        return explain(self.account.explanations, self.failure_code, self.failure_params)
+
     def valid(self, margin: float = 0) -> bool:
         """margin: seconds the token must still be good for."""
         return bool(self.value and self.expires_at and (self.expires_at - timezone.now()).total_seconds() > margin)
@@ -189,11 +204,11 @@ class AccessToken(models.Model):
     @property
     def refused(self) -> bool:
         """For good: until staff change something."""
-        return bool(self.failure and self.lease_until is None)
+        return bool(self.failure_code and self.lease_until is None)
 
     def waits(self) -> bool:
         """The platform said how long nobody is to ask: that long the row stays leased, by nobody."""
-        return bool(self.failure and self.lease_until and self.lease_until > timezone.now())
+        return bool(self.failure_code and self.lease_until and self.lease_until > timezone.now())
 
 
 def cleaned_credentials(kind: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -228,8 +243,8 @@ class Restriction(models.Model):
 
     account = models.ForeignKey(ChannelAccount, on_delete=models.CASCADE, related_name="restrictions", db_index=False)
     capability = models.CharField(_("capability"), max_length=32)
-    code = models.CharField(_("code"), max_length=32)
-    text = models.TextField(_("reason"), blank=True)
+    code = models.CharField(_("code"), max_length=CODE_LENGTH)
+    code_params = models.JSONField(default=dict)
     since = models.DateTimeField(_("since"), default=timezone.now)
     until = models.DateTimeField(_("until"))
 
@@ -239,3 +254,8 @@ class Restriction(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account_id} {self.capability}"
+
+    @property
+    def text(self) -> str:
+        """Why, for staff, in the language that is active now."""
+        return explain(self.account.explanations, self.code, self.code_params)

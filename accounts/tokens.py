@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
 
 from accounts import counters
+from accounts.explanations import TOKENS
 from accounts.fields import sealed
-from accounts.health import Health
+from accounts.health import CODE_LENGTH, Health
 from accounts.models import AccessToken, ChannelAccount
-from channels_wechat.contract.errors import ChannelError, Explanations
-from channels_wechat.contract.explanations import Action, Explanation
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action, Explanation, find
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,14 +38,6 @@ POLL_SECONDS = 0.05
 KEEP_SECONDS = 2.0
 # Where the platform asks us to wait and does not say how long.
 WAIT_SECONDS = 60.0
-# Beside what the platform says of its tokens.
-TOKEN_ERRORS = Explanations(
-    {
-        "token_unfinished": Explanation(
-            Action.RETRY, _("Another process is fetching the access token and does not finish.")
-        )
-    }
-)
 # (account, API address) → (until when, token): a token goes only where it came from.
 _kept: dict[tuple[int, str], tuple[float, str]] = {}
 
@@ -101,13 +93,13 @@ class StoredTokens:
                 return self._fetch(generation)
             time.sleep(POLL_SECONDS)
             row.refresh_from_db()
-        raise TOKEN_ERRORS.error("token_unfinished")
+        raise TOKENS.error("token_unfinished")
 
     def _lease(self, generation: int) -> bool:
         now = timezone.now()
-        free = Q(lease_until=None, failure="") | Q(lease_until__lt=now)
+        free = Q(lease_until=None, failure_code="") | Q(lease_until__lt=now)
         row = AccessToken.objects.filter(free, account=self.account, generation=generation)
-        return row.update(lease_until=now + timedelta(seconds=LEASE_SECONDS), failure="", failure_code="") == 1
+        return row.update(lease_until=now + timedelta(seconds=LEASE_SECONDS), failure_code="", failure_params={}) == 1
 
     def _fetch(self, generation: int) -> str:
         try:
@@ -127,8 +119,8 @@ class StoredTokens:
             expires_at=now + timedelta(seconds=token.expires_in),
             refreshed_at=now,
             lease_until=None,
-            failure="",
             failure_code="",
+            failure_params={},
         )
         return token.value
 
@@ -139,38 +131,31 @@ class StoredTokens:
         """
         if error.action not in (Action.CONFIG, Action.WAIT):
             error.action, error.max_tries = Action.RETRY, None
-            self._row_of_generation(generation).update(lease_until=None, failure="", failure_code="")
-            self.account.set_state(Health.FAILING, error.code, str(error))
+            self._row_of_generation(generation).update(lease_until=None, failure_code="", failure_params={})
+            self.account.set_state(Health.FAILING, error.code, error.params)
             return
         now, wait = timezone.now(), timedelta(seconds=error.retry_after or WAIT_SECONDS)
         until = now + wait if error.action == Action.WAIT else None
-        words = {"failure": str(error), "failure_code": error.code}
-        self._row_of_generation(generation).update(lease_until=until, failed_at=now, **words)
-        self.account.set_state(Health.FAILING if until else Health.STOPPED, error.code, str(error))
+        failure = {"failure_code": error.code[:CODE_LENGTH], "failure_params": error.params}
+        self._row_of_generation(generation).update(lease_until=until, failed_at=now, **failure)
+        self.account.set_state(Health.FAILING if until else Health.STOPPED, error.code, error.params)
 
     def _row_of_generation(self, generation: int) -> QuerySet[AccessToken]:
         return AccessToken.objects.filter(account=self.account, generation=generation)
 
 
-class StoredRefusal(ChannelError):
-    """What the first to ask was told; its stored words hold code and detail already."""
-
-    def __init__(self, row: AccessToken, action: Action, retry_after: float | None = None) -> None:
-        super().__init__(row.failure_code, Explanation(action, row.failure), retry_after=retry_after)
-
-    def __str__(self) -> str:
-        return self.text
-
-
 def _refusal(row: AccessToken) -> ChannelError:
+    """What the first to ask was told."""
+    explanation = find(row.account.explanations, row.failure_code) or Explanation(Action.CONFIG, row.failure)
+    told = {"params": row.failure_params, "detail": str(row.failure_params.get("detail", ""))}
     if row.lease_until is None:
-        return StoredRefusal(row, Action.CONFIG)
+        return ChannelError(row.failure_code, explanation, Action.CONFIG, **told)
     left = (row.lease_until - timezone.now()).total_seconds()
-    return StoredRefusal(row, Action.WAIT, max(left, 1.0))
+    return ChannelError(row.failure_code, explanation, Action.WAIT, retry_after=max(left, 1.0), **told)
 
 
 def ending_soon() -> list[ChannelAccount]:
     """Accounts whose token beat has to renew now."""
     soon = timezone.now() + timedelta(seconds=MARGIN_SECONDS)
-    rows = AccessToken.objects.filter(account__enabled=True, failure="", expires_at__lt=soon)
+    rows = AccessToken.objects.filter(account__enabled=True, failure_code="", expires_at__lt=soon)
     return [row.account for row in rows.exclude(account__state=Health.STOPPED).select_related("account")]

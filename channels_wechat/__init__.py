@@ -18,6 +18,7 @@ KINDS = {
     "official_account": "channels_wechat.weixin.official_account.OfficialAccount",
     "mini_program": "channels_wechat.weixin.mini_program.MiniProgram",
 }
+UNREGISTERED = "channels_wechat.unregistered.UnregisteredKind"
 
 
 def channel_class(kind: str, credentials: Mapping[str, Any] | None = None) -> type[Channel]:

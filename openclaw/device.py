@@ -67,8 +67,3 @@ class Device:
             "signedAt": signed_at,
             "nonce": nonce,
         }
-
-
-def approve_command(request_id: str) -> str:
-    """Return the command that staff run on the gateway's host to approve this bridge's device."""
-    return f"openclaw devices approve {request_id}"

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.explanations import Action, Explanation
+from channels_wechat.contract.explanations import Action, Cause, Explanation, explain, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from django_stubs_ext import StrPromise
 
 DETAIL_LIMIT: Final = 500
@@ -74,18 +72,8 @@ class ConnectionFailure(StrEnum):
     UNKNOWN_HOST = "unknown_host"
 
 
-FAILURES: Final[dict[str, StrPromise]] = {
-    ConnectionFailure.CLOSED: _("the other side closed the connection"),
-    ConnectionFailure.NO_ANSWER: _("no answer came in time"),
-    ConnectionFailure.NO_ROUTE: _("there is no way from this server to that host"),
-    ConnectionFailure.NOT_SECURE: _(
-        "no secure connection came about: the certificate is not valid for this address, or the port has no TLS"
-    ),
-    ConnectionFailure.OTHER_PROTOCOL: _("what came is not what a gateway answers"),
-    ConnectionFailure.REFUSED: _("the connection was refused: no program listens on this port"),
-    ConnectionFailure.UNKNOWN_HOST: _("nobody knows a host of this name"),
-}
-"""What staff read as the detail of such an error."""
+def _failure(words: StrPromise) -> Explanation:
+    return Explanation(Action.UNKNOWN, words, shows_code=False)
 
 
 EXPLANATIONS: Final[dict[str, Explanation]] = {
@@ -165,7 +153,7 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     Code.PAIRING_REQUIRED: Explanation(
         Action.CONFIG,
         _("The gateway does not know this bridge's device key yet."),
-        _("Run the command shown on the gateway's host, then press Test."),
+        _("Run “%(command)s” on the gateway's host, then press Test."),
     ),
     Code.PROTOCOL_MISMATCH: Explanation(
         Action.CONFIG,
@@ -236,24 +224,17 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         ),
         _("If it repeats, compare the gateway's version with those named in docs/connect/openclaw.md."),
     ),
+    # What another row's detail says.
+    ConnectionFailure.CLOSED: _failure(_("the other side closed the connection")),
+    ConnectionFailure.NO_ANSWER: _failure(_("no answer came in time")),
+    ConnectionFailure.NO_ROUTE: _failure(_("there is no way from this server to that host")),
+    ConnectionFailure.NOT_SECURE: _failure(
+        _("no secure connection came about: the certificate is not valid for this address, or the port has no TLS")
+    ),
+    ConnectionFailure.OTHER_PROTOCOL: _failure(_("what came is not what a gateway answers")),
+    ConnectionFailure.REFUSED: _failure(_("the connection was refused: no program listens on this port")),
+    ConnectionFailure.UNKNOWN_HOST: _failure(_("nobody knows a host of this name")),
 }
-
-
-def explain(code: str, params: Mapping[str, str]) -> str:
-    """Return cause and cure of a stored code in the language that is active now, with the code and the detail behind them.
-
-    params: as `GatewayError.params` gave them. Of a code that is not in the table only the code and the detail are left.
-    """
-    row = EXPLANATIONS.get(code)
-    sentence = row.text(params) if row else ""
-    detail = read_detail(params)
-    return f"{sentence} ({code}{': ' + detail if detail else ''})".strip()
-
-
-def read_detail(params: Mapping[str, str]) -> str:
-    """Return the detail of stored parameters: the bridge's words for a failure of the network, or the gateway's own text."""
-    failure = params.get("failure", "")
-    return str(FAILURES.get(failure, failure)) or params.get("detail", "")
 
 
 _ADVICE: Final = re.compile(r"\b(?:usually temporary|try(?:ing)? again|retry(?:ing)?)\b", re.IGNORECASE)
@@ -279,7 +260,7 @@ class GatewayError(Exception):
     """A failed connection or turn: `code` names it, `action` says what to do.
 
     `detail` is the gateway's own text, cut, without secrets, or our words for a failure of the network. `retry_after` is in
-    seconds. `request_id` is set for pairing_required only. `params` is what a row stores beside the code, for `explain`.
+    seconds. `request_id` is set for pairing_required only. `params` is what a row stores beside the code.
     """
 
     def __init__(
@@ -295,20 +276,24 @@ class GatewayError(Exception):
         self.action = action or EXPLANATIONS[code].action
         self.retry_after = None if retry_after is None else min(retry_after, LONGEST_WAIT)
         self.request_id = request_id if _REQUEST_ID.fullmatch(request_id) else ""
-        if isinstance(detail, ConnectionFailure):
-            values = {"failure": str(detail)}
-        else:
-            values = {"detail": remove_advice(detail[:SCAN_LIMIT])[:DETAIL_LIMIT]}
-        values["request_id"] = self.request_id
-        self.params = {name: value for name, value in values.items() if value}
+        self._detail = detail
+        own = isinstance(detail, ConnectionFailure)
+        kept = Cause(str(detail)).as_json() if own else remove_advice(detail[:SCAN_LIMIT])[:DETAIL_LIMIT]
+        values = {"detail": kept, "request_id": self.request_id, "command": self._approve_command()}
+        self.params: dict[str, Any] = {name: value for name, value in values.items() if value}
         super().__init__(f"{code}: {self.detail}" if detail else str(code))
+
+    def _approve_command(self) -> str:
+        """Return what staff run on the gateway's host to let this bridge in; empty where that would not help."""
+        if self.code != Code.PAIRING_REQUIRED:
+            return ""
+        return f"openclaw devices approve {self.request_id}" if self.request_id else "openclaw devices list"
 
     def copy(self, action: Action | None = None) -> GatewayError:
         """Return an equal error to raise: one cause may end many turns, and Python adds a traceback to the error at each raise."""
-        failure = self.params.get("failure")
         return GatewayError(
             self.code,
-            ConnectionFailure(failure) if failure else self.detail,
+            self._detail,
             action=action or self.action,
             retry_after=self.retry_after,
             request_id=self.request_id,
@@ -316,12 +301,17 @@ class GatewayError(Exception):
 
     @property
     def detail(self) -> str:
-        return read_detail(self.params)
+        return str(shown(EXPLANATIONS, self.params.get("detail", "")))
 
     @property
     def explained(self) -> str:
         """The sentence for staff, with the code and the gateway's own words behind it."""
-        return explain(self.code, self.params)
+        return explain(EXPLANATIONS, self.code, self.params)
+
+    @property
+    def cause(self) -> Cause:
+        """What a row keeps."""
+        return Cause(str(self.code), self.params)
 
     @property
     def sentence(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from django.core.exceptions import ValidationError
@@ -17,11 +18,13 @@ from accounts.health import HealthMixin
 from accounts.lease import LeaseMixin
 from channels_wechat.contract.pasted import NOTHING_SEEN, as_seen, one_line, without_invisible
 from channels_wechat.wire.addresses import check_address, leads_elsewhere
+from openclaw.errors import EXPLANATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from accounts.health import Health
+    from channels_wechat.contract.explanations import Params, Table
 
 FIELDS_OF_ONE_ADDRESS = ("device_key", "device_token", "boot_id", "version")
 
@@ -109,10 +112,14 @@ class Gateway(HealthMixin, LeaseMixin):
             message = _now("There is a gateway with this name already: “%(name)s”.")
             raise ValidationError({"name": message % {"name": similar}})
 
+    @property
+    def explanations(self) -> Table:
+        return EXPLANATIONS
+
     def needs_token_for(self, address: str) -> bool:
         """Whether the stored token was entered for another scheme, host or port than this address has."""
         return bool(self.pk and self.token and leads_elsewhere(self.base_url, address))
 
-    def set_state_as_holder(self, state: Health, code: str = "", reason: str = "") -> bool:
+    def set_state_as_holder(self, state: Health, code: str = "", params: Params = MappingProxyType({})) -> bool:
         """Set the state as the connector that holds the lease. Write nothing if another took the gateway since this row was read."""
-        return self.set_state(state, code, reason, self.as_held())
+        return self.set_state(state, code, params, self.as_held())

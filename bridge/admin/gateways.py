@@ -21,7 +21,7 @@ from bridge.security.permissions import HIDDEN
 from bridge.ui import formatting
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.pasted import PastedField
-from openclaw.device import Device, approve_command
+from openclaw.device import Device
 from openclaw.errors import Code, GatewayError
 from openclaw.http import ProbeResult, test_gateway
 from openclaw.models import Gateway
@@ -168,16 +168,15 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
         try:
             found = test_gateway(leases.make_endpoint(gateway))
         except GatewayError as error:
-            text = failure_text(error)
             state = Health.STOPPED if error.action == Action.CONFIG else Health.FAILING
-            gateway.set_state(state, str(error.code), text)
+            gateway.set_state(state, str(error.code), error.params)
             messages.error(request, _("The test failed. The reason is shown beside the state."))
-            self.log_and_audit(request, gateway, TESTED % text)
+            self.log_and_audit(request, gateway, TESTED % error.explained)
             return
         _store_probe(gateway, found)
         messages.success(request, text := _probe_text(found))
         if found.error:
-            messages.warning(request, failed := failure_text(found.error))
+            messages.warning(request, failed := found.error.explained)
             text = f"{text} {failed}"
         self.log_and_audit(request, gateway, TESTED % text)
 
@@ -204,16 +203,6 @@ def _holder_of(gateway: Gateway) -> dict[str, str]:
         return {}
     host, process, _unique = gateway.owner.rsplit(":", 2)
     return {"host": host, "process": process}
-
-
-def failure_text(error: GatewayError) -> str:
-    """Cause and cure, what the gateway said, and the command that lets us in where one does."""
-    parts = [str(error.sentence)]
-    if error.request_id:
-        parts.append(approve_command(error.request_id))
-    if error.detail:
-        parts.append(f"({error.code}: {error.detail})")
-    return " ".join(parts)
 
 
 def agent_fields(agent: Any) -> dict[str, str]:

@@ -205,7 +205,7 @@ def state_badge(endpoint: WebhookEndpoint) -> SafeString:
         return formatting.badge(_("failing – retrying"), "warn")
     if endpoint.enabled:
         return formatting.badge(_("enabled"), "good")
-    return formatting.badge(_("disabled"), "bad" if endpoint.disabled_reason else "quiet")
+    return formatting.badge(_("disabled"), "bad" if endpoint.disabled_code else "quiet")
 
 
 def first_failing(endpoints: Iterable[WebhookEndpoint], may_read_errors: bool) -> dict[int, Delivery]:
@@ -217,7 +217,7 @@ def first_failing(endpoints: Iterable[WebhookEndpoint], may_read_errors: bool) -
     rows = Delivery.objects.filter(
         endpoint__in=enabled, target=Target.WEBHOOK, state__in=(State.PENDING, State.SENDING)
     )
-    heads = list(rows.exclude(error="").order_by("endpoint_id", "seq").distinct("endpoint_id"))
+    heads = list(rows.exclude(code="", code_params={}).order_by("endpoint_id", "seq").distinct("endpoint_id"))
     if not may_read_errors:
         hide_errors(heads)
     return {head.endpoint_id: head for head in heads if head.endpoint_id}

@@ -32,7 +32,7 @@ class AttachmentSerializer(MaskedContent, serializers.ModelSerializer[Attachment
 
     class Meta:
         model = Attachment
-        fields = ("id", "message", "position", "kind", "name", "mime", "size", "state", "error")
+        fields = ("id", "message", "position", "kind", "name", "mime", "size", "state", "code", "error")
 
 
 class AttachmentFilters(Filters):
@@ -41,7 +41,9 @@ class AttachmentFilters(Filters):
 
 
 class Attachments(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
-    queryset = Attachment.objects.defer("source", "handle")
+    queryset = Attachment.objects.select_related("message__account").defer(
+        "source", "handle", "message__raw", "message__data", "message__text", "message__account__credentials"
+    )
     serializer_class = AttachmentSerializer
     filterset_class = AttachmentFilters
     required_permissions = {

@@ -115,7 +115,7 @@ class Gateways(
     def perform_update(self, serializer: serializers.BaseSerializer[Gateway]) -> None:
         """A stopped gateway tries again."""
         serializer.save().revive()
-        serializer.instance.refresh_from_db(fields=["state", "state_code", "state_reason", "state_since"])  # type: ignore[union-attr]
+        serializer.instance.refresh_from_db(fields=["state", "state_code", "state_params", "state_since"])  # type: ignore[union-attr]
 
     def perform_destroy(self, instance: Model) -> None:
         """Deliveries name their gateway, so one that was used can only be disabled."""

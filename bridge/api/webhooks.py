@@ -35,6 +35,9 @@ class WebhookSerializer(ModelValidated, StrictSerializer, serializers.ModelSeria
         write_only=True, max_length=MAX_URL_LENGTH, help_text="Where events are posted to; it may hold a secret."
     )
     origin = serializers.CharField(read_only=True, help_text="Scheme and host of the address.")
+    disabled_reason = serializers.CharField(
+        read_only=True, help_text="Why it was disabled by what it answered; empty if staff did it."
+    )
     events = serializers.ListField(
         child=serializers.ChoiceField(Event.choices), allow_empty=False, max_length=len(Event)
     )
@@ -42,13 +45,12 @@ class WebhookSerializer(ModelValidated, StrictSerializer, serializers.ModelSeria
     class Meta:
         model = WebhookEndpoint
         fields: tuple[str, ...] = (
-            "id", "name", "url", "origin", "events", "account", "enabled", "disabled_reason", "previous_until",
+            "id", "name", "url", "origin", "events", "account", "enabled", "disabled_code", "disabled_reason", "previous_until",
             "created_at", "updated_at",
         )  # fmt: skip
-        read_only_fields = ("disabled_reason", "previous_until", "created_at", "updated_at")
+        read_only_fields = ("disabled_code", "disabled_reason", "previous_until", "created_at", "updated_at")
         extra_kwargs = {
             "previous_until": {"help_text": "Until then the secret before the last rotation signs too."},
-            "disabled_reason": {"help_text": "Why it was disabled by what it answered; empty if staff did it."},
         }
 
 

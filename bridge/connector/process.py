@@ -321,7 +321,7 @@ class GatewayConnection:
     async def _record_error(self, error: GatewayError) -> bool:
         """Write the error to the row. Return whether to connect again; False if staff have to change something first."""
         state = Health.STOPPED if error.action == Action.CONFIG else Health.FAILING
-        await in_db_thread(self.gateway.set_state_as_holder, state, str(error.code), error.explained)
+        await in_db_thread(self.gateway.set_state_as_holder, state, str(error.code), error.params)
         if self.error_log.is_due(str(error.code)):
             times = f" ({self.error_log.times} times in a row)" if self.error_log.times > 1 else ""
             log.warning("gateway %s: %s%s", self.gateway.pk, error.code, times)

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
 
 from accounts import capabilities
 from accounts.channels import build_channel
+from accounts.health import CODE_LENGTH
+from bridge.explanations.own import INTERNAL, OWN
 from bridge.media import sql
 from bridge.models import Attachment, AttachmentState
 from bridge.security import logs
-from bridge.security.redaction import redact_text
+from bridge.security.redaction import redact
 from channels_wechat.contract.capabilities import Downloads, Uploads
-from channels_wechat.contract.errors import ChannelError, Explanations
-from channels_wechat.contract.explanations import Action, Explanation
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.filetypes import recognise, with_suffix
 from channels_wechat.contract.messages import MediaItem, Upload
 from channels_wechat.wire.http import error_for_status, file_name
@@ -46,15 +47,6 @@ MAX_DOWNLOAD = 100 * 1024 * 1024
 ADDRESS_TIMEOUT = (5.0, 60.0)
 # What the row forgets when the file is stored or given up: addresses and keys are secrets.
 NO_SOURCE = {"source": "", "fallback": "", "key": ""}
-# Beside what the platform says of a file.
-FILE_ERRORS = Explanations(
-    {
-        "internal": Explanation(
-            Action.PERMANENT, _("This program could not fetch or store the file."), _("Report it with the words below.")
-        ),
-        "no_downloads": Explanation(Action.PERMANENT, _("This kind of account cannot fetch files.")),
-    }
-)
 
 
 def claim(limit: int) -> list[Attachment]:
@@ -72,13 +64,13 @@ def _fetch(item: Attachment) -> None:
     try:
         channel = build_channel(item.message.account)
         if not isinstance(channel, Downloads):
-            raise FILE_ERRORS.error("no_downloads")
+            raise OWN.error("no_downloads")
         store(item, _download(channel, item))
     except ChannelError as error:
         _failed(item, error)
     except Exception as error:  # a broken body must not stop the other files
         log.exception("attachment %s", item.pk)
-        _failed(item, FILE_ERRORS.error("internal", detail=f"{type(error).__name__}: {error}"))
+        _failed(item, OWN.error(INTERNAL, detail=f"{type(error).__name__}: {error}"))
 
 
 def store(item: Attachment, upload: Upload) -> None:
@@ -90,7 +82,8 @@ def store(item: Attachment, upload: Upload) -> None:
         name=(upload.name or item.name)[:255],
         mime=upload.mime[:100],
         size=len(upload.content),
-        error="",
+        code="",
+        code_params={},
         **NO_SOURCE,
     )
     if not kept:
@@ -188,7 +181,7 @@ def _failed(item: Attachment, error: ChannelError) -> None:
     capabilities.note(item.message.account, error)
     again = error.action in (Action.RETRY, Action.WAIT, Action.UNKNOWN) and item.tries < len(RETRY_SECONDS)
     now = timezone.now()
-    outcome: dict[str, Any] = {"error": redact_text(str(error))}
+    outcome: dict[str, Any] = {"code": error.code[:CODE_LENGTH], "code_params": redact(error.params)}
     if error.action == Action.CONFIG and _is_kept_by_platform(item):
         outcome |= {"tries": item.tries - 1, "due_at": now + timedelta(seconds=CONFIGURATION_SECONDS)}
     elif again:

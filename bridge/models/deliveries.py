@@ -29,7 +29,10 @@ from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts.health import CODE_LENGTH
 from accounts.models import ChannelAccount
+from bridge.explanations.tables import table_for
+from bridge.models.explained import ExplainedMixin
 from bridge.models.messages import Message
 from bridge.models.routes import Route
 from bridge.models.webhooks import WebhookEndpoint
@@ -37,6 +40,8 @@ from openclaw.models import Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from channels_wechat.contract.explanations import Table
 
 
 class State(models.TextChoices):
@@ -115,7 +120,7 @@ class Reason(models.TextChoices):
     CHECKING = "checking", _("content check running")
 
 
-class Delivery(models.Model):
+class Delivery(ExplainedMixin, models.Model):
     target = models.CharField(_("to"), max_length=8, choices=Target.choices)
     # `delivery_part` begins with it.
     message = models.ForeignKey(Message, on_delete=models.CASCADE, null=True, related_name="deliveries", db_index=False)
@@ -136,7 +141,9 @@ class Delivery(models.Model):
     fingerprint = models.CharField(max_length=64, blank=True, default="")
     state = models.CharField(_("state"), max_length=9, choices=State.choices, default=State.PENDING)
     reason = models.CharField(_("reason"), max_length=16, blank=True, default="", choices=Reason.choices)
-    error = models.TextField(_("error"), blank=True, default="")
+    # Why, more exactly than `reason`: `error` explains it.
+    code = models.CharField(_("code"), max_length=CODE_LENGTH, blank=True, default="")
+    code_params = models.JSONField(blank=True, default=dict)
     tries = models.PositiveIntegerField(_("attempts"), default=0)  # since the last replay
     run_number = models.PositiveIntegerField(
         default=0
@@ -214,7 +221,7 @@ class Delivery(models.Model):
             # The dead letters page, its badge, alerts and how many there are of each cause, without a look at the rows.
             models.Index(
                 fields=["-id"],
-                include=["state", "reason", "account", "endpoint", "target", "finished_at"],
+                include=["state", "reason", "code", "account", "endpoint", "target", "finished_at"],
                 condition=Q(state__in=("dead", "uncertain"), dismissed_at=None),
                 name="delivery_failures",
             ),
@@ -257,6 +264,12 @@ class Delivery(models.Model):
         return f"#{self.pk}"
 
     @property
+    def explanations(self) -> Table:
+        if self.target == Target.WEBHOOK and self.endpoint_id is None:
+            return table_for("alert")
+        return table_for(self.target, self.account.kind if self.account and self.target == Target.CHANNEL else "")
+
+    @property
     def platform_key(self) -> str:
         """Name this message to a platform that takes an idempotency key: the same at each try, another after a replay."""
         return uuid5(self.message.uuid, f"{self.part}.{self.replays}").hex if self.message else ""
@@ -273,7 +286,7 @@ class Outcome(models.TextChoices):
     INTERRUPTED = "interrupted", _("the process was lost")
 
 
-class Attempt(models.Model):
+class Attempt(ExplainedMixin, models.Model):
     """Committed, open, just before the request leaves; closed by settle. An open one of a lost process proves it may have left."""
 
     # `attempt_number` begins with it.
@@ -282,8 +295,8 @@ class Attempt(models.Model):
     started_at = models.DateTimeField(_("started"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished"), null=True)
     outcome = models.CharField(_("outcome"), max_length=12, blank=True, default="", choices=Outcome.choices)
-    code = models.CharField(_("code"), max_length=64, blank=True, default="")
-    error = models.TextField(_("error"), blank=True, default="")
+    code = models.CharField(_("code"), max_length=CODE_LENGTH, blank=True, default="")
+    code_params = models.JSONField(blank=True, default=dict)
     request = models.JSONField(_("request"), default=dict)
     response = models.JSONField(_("response"), default=dict)
     # Of a turn of an agent: the fields of `openclaw.turns.Usage`. Null where the gateway did not say.
@@ -304,3 +317,7 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.delivery_id}.{self.number}"
+
+    @property
+    def explanations(self) -> Table:
+        return self.delivery.explanations

@@ -7,16 +7,21 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts.health import CODE_LENGTH
+from bridge.explanations import incidents
+
 
 class Incident(models.Model):
     cause = models.CharField(_("cause"), max_length=100)  # "account:3", "gateway:1", "dead_letters", …
-    title = models.CharField(_("what"), max_length=200)
-    detail = models.TextField(_("detail"), blank=True)
+    # What it is, as `bridge.explanations.incidents` names it. params: the names and numbers of its title and detail.
+    code = models.CharField(_("what"), max_length=CODE_LENGTH)
+    code_params = models.JSONField(default=dict)
     opened_at = models.DateTimeField(_("since"), default=timezone.now)
     closed_at = models.DateTimeField(_("resolved"), null=True)
     notified_at = models.DateTimeField(_("alert sent"), null=True)
     resolved_notified_at = models.DateTimeField(_("recovery alert sent"), null=True)
-    error = models.TextField(_("alert error"), blank=True, default="")
+    # Why it could not be alerted: a cause for each channel that did not accept it.
+    alert_errors = models.JSONField(default=list)
 
     class Meta:
         verbose_name, verbose_name_plural = _("incident"), _("incidents")
@@ -33,3 +38,18 @@ class Incident(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    @property
+    def title(self) -> str:
+        """In the language that is active now, like all that follows."""
+        return incidents.title_of(self.code, self.code_params)
+
+    @property
+    def detail(self) -> str:
+        """Why, and what to do; empty where the title says all."""
+        return incidents.detail_of(self.code, self.code_params)
+
+    @property
+    def error(self) -> str:
+        """Why staff were not alerted; empty where they were, or nobody tried."""
+        return " ".join(incidents.alert_error_of(error) for error in self.alert_errors)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import TYPE_CHECKING
 
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
@@ -11,9 +12,15 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.fields import EncryptedTextField
+from accounts.health import CODE_LENGTH
 from accounts.lease import LeaseMixin
 from accounts.models import ChannelAccount
+from bridge.explanations.tables import table_for
+from bridge.models.explained import ExplainedMixin
 from bridge.models.routes import Conversation, PeerKinds
+
+if TYPE_CHECKING:
+    from channels_wechat.contract.explanations import Table
 
 
 class Message(models.Model):
@@ -123,7 +130,7 @@ def attachment_path(attachment: Attachment, filename: str) -> str:
     return f"{timezone.now():%Y/%m}/{uuid.uuid4().hex}"
 
 
-class Attachment(LeaseMixin):
+class Attachment(ExplainedMixin, LeaseMixin):
     """A file of a message. The bytes are kept, because the platform's media ids die."""
 
     State = AttachmentState
@@ -145,7 +152,8 @@ class Attachment(LeaseMixin):
     handle = models.TextField(blank=True, default="")  # outbound: the media id after the upload
     handle_at = models.DateTimeField(null=True)
     state = models.CharField(_("state"), max_length=8, choices=State.choices, default=State.PENDING)
-    error = models.TextField(_("error"), blank=True)
+    code = models.CharField(_("code"), max_length=CODE_LENGTH, blank=True, default="")
+    code_params = models.JSONField(blank=True, default=dict)
     tries = models.PositiveSmallIntegerField(default=0)
     due_at = models.DateTimeField(default=timezone.now)
     # The platform's content check: its id, and what it found.
@@ -170,3 +178,7 @@ class Attachment(LeaseMixin):
 
     def __str__(self) -> str:
         return self.name or self.kind
+
+    @property
+    def explanations(self) -> Table:
+        return table_for("channel", self.message.account.kind)

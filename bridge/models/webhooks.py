@@ -18,7 +18,10 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.channels import guard
 from accounts.fields import EncryptedTextField, Sealed, open_sealed
+from accounts.health import CODE_LENGTH
 from accounts.models import ChannelAccount
+from bridge.explanations.webhooks import WEBHOOK
+from channels_wechat.contract.explanations import explain
 from channels_wechat.contract.pasted import NOTHING_SEEN, one_line, without_invisible
 from channels_wechat.wire.addresses import check_address, leads_elsewhere
 
@@ -65,7 +68,8 @@ class WebhookEndpoint(models.Model):
         help_text=_("Only what happens to this account. Empty: all accounts."),
     )
     enabled = models.BooleanField(_("enabled"), default=True)
-    disabled_reason = models.TextField(_("disabled because"), blank=True, default="", editable=False)
+    # What the bridge disabled it for; empty where staff did.
+    disabled_code = models.CharField(max_length=CODE_LENGTH, blank=True, default="", editable=False)
     secret = EncryptedTextField(row="key", default=new_secret, editable=False)
     # During a rotation both secrets sign, so that the receiver can change over in its own time.
     previous_secret = EncryptedTextField(row="key", blank=True, default="", editable=False)
@@ -79,7 +83,7 @@ class WebhookEndpoint(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(events__len__gt=0), name="webhook_events_given"),
             models.CheckConstraint(
-                condition=Q(enabled=False) | Q(disabled_reason=""), name="webhook_reason_only_when_off"
+                condition=Q(enabled=False) | Q(disabled_code=""), name="webhook_reason_only_when_off"
             ),
             models.CheckConstraint(
                 condition=Q(previous_secret="", previous_until=None)
@@ -99,7 +103,7 @@ class WebhookEndpoint(models.Model):
             self.secret, self.previous_secret, self.previous_until = new_secret(), "", None
             update_fields = update_fields and {*update_fields, "secret", "previous_secret", "previous_until"}
         if update_fields is not None and "enabled" in update_fields:
-            update_fields = {*update_fields, "disabled_reason"}
+            update_fields = {*update_fields, "disabled_code"}
         super().save(update_fields=update_fields, **options)
         self._stored_address = self.__dict__.get("url", "")
 
@@ -136,9 +140,14 @@ class WebhookEndpoint(models.Model):
         if len(self.url) > MAX_URL_LENGTH:
             raise ValidationError({"url": _now("The address is too long.")})
 
+    @property
+    def disabled_reason(self) -> str:
+        """Why the bridge disabled it, in the language that is active now; empty where staff did."""
+        return explain(WEBHOOK, self.disabled_code, {})
+
     def _forget_reason(self) -> None:
         """Enabled, it has no reason to be off, whatever it answered since it was read."""
-        self.disabled_reason = "" if self.enabled else self.disabled_reason
+        self.disabled_code = "" if self.enabled else self.disabled_code
 
     @property
     def lane(self) -> str:

@@ -13,17 +13,19 @@ from django.core.mail import send_mail
 from django.db.models import Count, Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from accounts import valkey
 from accounts.health import Health
 from accounts.models import ChannelAccount
+from bridge.explanations.incidents import alert_error_of
+from bridge.explanations.tables import within
 from bridge.models import Delivery, Incident, State, Target, WebhookEndpoint
 from bridge.runtime.spool import journal, report
 from bridge.security import logs
 from bridge.security.redaction import redact_text
 from bridge.webhooks import post
 from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import NO_CAUSE, Cause
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
@@ -46,9 +48,11 @@ OLD_NEWS = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Problem:
+    """cause: what it is about, for example "account:3"; code, params: of `bridge.explanations.incidents`."""
+
     cause: str
-    title: str
-    detail: str = ""
+    code: str
+    params: dict[str, Any]
 
 
 def check() -> None:
@@ -69,7 +73,7 @@ def check() -> None:
         incident.save(update_fields=["closed_at"])
     open_causes = set(Incident.objects.filter(closed_at=None).values_list("cause", flat=True))
     fresh = [trouble for cause, trouble in troubles.items() if cause not in open_causes]
-    rows = [Incident(cause=t.cause, title=t.title[:200], detail=t.detail) for t in fresh]
+    rows = [Incident(cause=one.cause, code=one.code, code_params=one.params) for one in fresh]
     Incident.objects.bulk_create(rows, ignore_conflicts=True)
     notify()
 
@@ -104,15 +108,21 @@ def send_test() -> list[TestResult]:
         "ALERT_EMAIL": lambda: _mail(_("Test alert"), text),
         "ALERT_WEBHOOK_URL": lambda: post.post_alert(post.alert_body(text)),
     }
-    return [TestResult(name, _error_of(senders[name])) for name in channels()]
+    return [TestResult(name, error_text(_error_of(senders[name]))) for name in channels()]
 
 
-def _error_of(send: Callable[[], object]) -> str:
+def error_text(error: Cause) -> str:
+    return alert_error_of(error.as_json())
+
+
+def _error_of(send: Callable[[], object]) -> Cause:
     try:
         send()
-    except (OSError, ChannelError) as error:
-        return redact_text(str(error)) or type(error).__name__
-    return ""
+    except ChannelError as error:
+        return error.cause
+    except OSError as error:
+        return Cause("mail", {"detail": redact_text(str(error)) or type(error).__name__})
+    return NO_CAUSE
 
 
 def record_sweep() -> None:
@@ -125,8 +135,14 @@ def _accounts_and_gateways() -> list[Problem]:
     bad = Q(state=Health.STOPPED) | Q(state=Health.FAILING, state_since__lt=timezone.now() - PATIENCE)
     accounts = ChannelAccount.objects.filter(bad, enabled=True)
     gateways = Gateway.objects.filter(bad, enabled=True)
-    told = [Problem(f"account:{a.pk}", _("Account %s is down") % a.name, a.state_reason) for a in accounts]
-    return told + [Problem(f"gateway:{g.pk}", _("Gateway %s is down") % g.name, g.state_reason) for g in gateways]
+    return [
+        *(Problem(f"account:{row.pk}", "account_down", _down(row, "channel", row.kind)) for row in accounts),
+        *(Problem(f"gateway:{row.pk}", "gateway_down", _down(row, "agent")) for row in gateways),
+    ]
+
+
+def _down(row: ChannelAccount | Gateway, target: str, kind: str = "") -> dict[str, Any]:
+    return {"name": row.name, "because": within(Cause(row.state_code, row.state_params), target, kind)}
 
 
 def _not_taken() -> list[Problem]:
@@ -134,17 +150,14 @@ def _not_taken() -> list[Problem]:
     refused = Delivery.objects.filter(target=Target.AGENT, state=State.PENDING, tries__gte=REFUSED_TRIES)
     names = ("gateway_id", "gateway__name")
     rows = refused.filter(gateway__enabled=True).values(*names).annotate(count=Count("pk"))
-    return [_not_taken_of(row) for row in rows]
-
-
-def _not_taken_of(row: dict[str, Any]) -> Problem:
-    text = ngettext(
-        "%(n)d question is tried again and again; its page says why.",
-        "%(n)d questions are tried again and again; their pages say why.",
-        row["count"],
-    )
-    title = _("Gateway %s takes no turns") % row["gateway__name"]
-    return Problem(f"turns:{row['gateway_id']}", title, text % {"n": row["count"]})
+    return [
+        Problem(
+            f"turns:{row['gateway_id']}",
+            "gateway_takes_no_turns",
+            {"name": row["gateway__name"], "count": row["count"]},
+        )
+        for row in rows
+    ]
 
 
 def _dead_letters() -> list[Problem]:
@@ -155,17 +168,22 @@ def _dead_letters() -> list[Problem]:
 
 
 def _dead_of(row: dict[str, Any]) -> Problem:
-    cause, title = f"dead:{row['account_id']}", _("Account %s: failed deliveries") % row["account__name"]
     if row["endpoint_id"]:
-        cause, title = f"dead:hook:{row['endpoint_id']}", _("Webhook %s: failed deliveries") % row["endpoint__name"]
-    detail = ngettext("%(n)d delivery failed.", "%(n)d deliveries failed.", row["count"]) % {"n": row["count"]}
-    return Problem(cause, title, detail)
+        params = {"name": row["endpoint__name"], "count": row["count"]}
+        return Problem(f"dead:hook:{row['endpoint_id']}", "webhook_failures", params)
+    return Problem(
+        f"dead:{row['account_id']}", "account_failures", {"name": row["account__name"], "count": row["count"]}
+    )
 
 
 def _gone() -> list[Problem]:
     """Return a problem for each webhook that the bridge disabled because of its answers."""
-    gone = WebhookEndpoint.objects.filter(enabled=False).exclude(disabled_reason="")
-    return [Problem(f"hook:{one.pk}", _("Webhook %s was disabled") % one.name, one.disabled_reason) for one in gone]
+    gone = WebhookEndpoint.objects.filter(enabled=False).exclude(disabled_code="")
+    return [Problem(f"hook:{row.pk}", "webhook_disabled", _disabled(row)) for row in gone]
+
+
+def _disabled(row: WebhookEndpoint) -> dict[str, Any]:
+    return {"name": row.name, "because": within(Cause(row.disabled_code), "webhook")}
 
 
 def _spooled() -> list[Problem]:
@@ -173,11 +191,9 @@ def _spooled() -> list[Problem]:
     waiting = journal.read_status()
     found = []
     if waiting.messages:
-        detail = _("%d messages wait for the database.") % waiting.messages
-        found.append(Problem(report.CAUSE, _("Callbacks were stored on disk"), detail))
+        found.append(Problem(report.CAUSE, "spooled", {"count": waiting.messages}))
     if waiting.unreadable:
-        detail = _("%d callbacks on disk cannot be read: was a key of FIELD_KEYS removed?") % waiting.unreadable
-        found.append(Problem(f"{report.CAUSE}:unreadable", _("Callbacks on disk cannot be read"), detail))
+        found.append(Problem(f"{report.CAUSE}:unreadable", "spool_unreadable", {"count": waiting.unreadable}))
     return found
 
 
@@ -188,31 +204,28 @@ def _stuck() -> list[Problem]:
     late = late.exclude(gateway__enabled=False).exclude(gateway__state__in=(Health.STOPPED, Health.FAILING))
     before = Delivery.objects.filter(lane=OuterRef("lane"), seq__lt=OuterRef("seq"))
     count = late.exclude(Exists(before.filter(state__in=(State.PENDING, State.SENDING)))).count()
-    detail = (
-        _("%d deliveries have been due for more than five minutes. Are worker, beat and connector running?") % count
-    )
-    return [Problem("stuck", _("Messages wait"), detail)] if count else []
+    return [Problem("stuck", "stuck", {"count": count})] if count else []
 
 
 def _notify_one(incident: Incident) -> None:
     """Alert by every channel that is set. It counts as told when the first of them has accepted it."""
     over = incident.notified_at is not None
     accepted: list[datetime] = []
-    errors: list[str] = []
+    errors: list[Cause] = []
     if settings.ALERT_EMAIL:
         error = _error_of(lambda: _mail(_title_of(incident, over), _text_of(incident, over)))
-        accepted += [] if error else [timezone.now()]
-        errors += [error] if error else []
+        accepted += [] if error.code else [timezone.now()]
+        errors += [error] if error.code else []
     if settings.ALERT_WEBHOOK_URL:
         alert = post.queue_alert(_text_of(incident, over), f"incident:{incident.pk}:{'over' if over else 'open'}")
         if alert.state == State.DELIVERED:
             accepted.append(alert.finished_at or timezone.now())
         elif alert.state == State.DEAD:
-            errors.append(alert.error)
+            errors.append(alert.cause)
     for error in errors:
-        _log_unsent(error)
+        _log_unsent(error_text(error))
     told = {"resolved_notified_at" if over else "notified_at": accepted[0]} if accepted else {}
-    Incident.objects.filter(pk=incident.pk).update(error=" ".join(errors), **told)
+    Incident.objects.filter(pk=incident.pk).update(alert_errors=[error.as_json() for error in errors], **told)
 
 
 def _log_unsent(error: str) -> None:

@@ -8,11 +8,11 @@ again. What stays is that something was said, when, and what became of it, and t
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from bridge.media import storage
@@ -89,13 +89,13 @@ def _erase_messages(talk: Conversation) -> None:
 def _erase_batch(ids: list[int], name: str) -> None:
     files = Attachment.objects.filter(message__in=ids)
     transaction.on_commit(partial(storage.delete_files, list(files.exclude(file="").values_list("file", flat=True))))
-    gone = {"state": AttachmentState.FAILED, "error": _("Erased with all data of this person.")}
+    gone: dict[str, Any] = {"state": AttachmentState.FAILED, "code": "erased", "code_params": {}}
     # Whoever still fetches one, although the lease is over, stores nothing any more.
     files.update(owner="", owner_until=None, fence=F("fence") + 1)
     files.update(file="", name="", handle="", handle_at=None, check_trace="", **storage.NO_SOURCE, **gone)
-    Attempt.objects.filter(delivery__message__in=ids).update(request={}, response={}, error="")
+    Attempt.objects.filter(delivery__message__in=ids).update(request={}, response={}, code_params={})
     said = Delivery.objects.filter(message__in=ids)
-    said.update(payload=ERASED_PAYLOAD, error="", fingerprint="", remote_id="")
+    said.update(payload=ERASED_PAYLOAD, code_params={}, fingerprint="", remote_id="")
     messages = Message.objects.filter(pk__in=ids)
     messages.update(peer_id=name, text="", data={}, raw={}, reply_address="", request_hash="")
     messages.exclude(sender="").update(sender=name)
@@ -108,6 +108,6 @@ def _erase_webhook_calls(talk: Conversation) -> bool:
         with transaction.atomic():
             rows = Delivery.objects.filter(pk__in=ids).exclude(state=State.SENDING)
             settle.cancel(rows, Reason.GONE)
-            Attempt.objects.filter(delivery__in=ids).update(request={}, response={}, error="")
-            rows.update(payload=ERASED_PAYLOAD, error="")
+            Attempt.objects.filter(delivery__in=ids).update(request={}, response={}, code_params={})
+            rows.update(payload=ERASED_PAYLOAD, code_params={})
     return told.exists()

@@ -54,7 +54,7 @@ def _probe(account: ChannelAccount) -> bool:
 
 def _still_failing(account: ChannelAccount, error: ChannelError) -> None:
     if error.action in (Action.RETRY, Action.UNKNOWN, Action.CONFIG):
-        account.set_state(Health.STOPPED if error.action == Action.CONFIG else Health.FAILING, error.code, str(error))
+        account.set_state(Health.STOPPED if error.action == Action.CONFIG else Health.FAILING, error.code, error.params)
     if error.action == Action.WAIT and error.retry_after:
         until = timezone.now() + timedelta(seconds=error.retry_after)
         later = ChannelAccount.objects.filter(pk=account.pk, state=Health.FAILING, next_try_at__lt=until)

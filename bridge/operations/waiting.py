@@ -43,6 +43,11 @@ class Surroundings:
     gateways: dict[int, Gateway]
     endpoints: dict[int, WebhookEndpoint]
     before: dict[int, int | None]
+    reads: bool
+
+    def readable(self, why: str) -> str:
+        """What a platform or a gateway said, for somebody who may read messages: it may repeat one."""
+        return why if self.reads or not why else str(HIDDEN)
 
 
 def waits(deliveries: Iterable[Delivery], *, reads: bool) -> dict[int, Wait]:
@@ -53,28 +58,18 @@ def waits(deliveries: Iterable[Delivery], *, reads: bool) -> dict[int, Wait]:
     rows = [delivery for delivery in deliveries if delivery.state in OPEN]
     if not rows:
         return {}
-    around = _surroundings(rows)
-    if not reads:
-        _hide_reasons(around)
+    around = _surroundings(rows, reads)
     return {delivery.pk: _wait(delivery, around) for delivery in rows}
 
 
-def _surroundings(rows: list[Delivery]) -> Surroundings:
+def _surroundings(rows: list[Delivery], reads: bool) -> Surroundings:
     def ids(name: str) -> set[int]:
         return {getattr(row, name) for row in rows} - {None}
 
     accounts = ChannelAccount.objects.defer("credentials").in_bulk(ids("account_id"))
     gateways = Gateway.objects.defer("token", "device_key", "device_token").in_bulk(ids("gateway_id"))
     endpoints = WebhookEndpoint.objects.defer("url", "secret", "previous_secret").in_bulk(ids("endpoint_id"))
-    return Surroundings(accounts, gateways, endpoints, _before(rows))
-
-
-def _hide_reasons(around: Surroundings) -> None:
-    sides: list[ChannelAccount | Gateway] = [*around.accounts.values(), *around.gateways.values()]
-    for row in sides:
-        row.state_reason = str(HIDDEN) if row.state_reason else ""
-    for endpoint in around.endpoints.values():
-        endpoint.disabled_reason = str(HIDDEN) if endpoint.disabled_reason else ""
+    return Surroundings(accounts, gateways, endpoints, _before(rows), reads)
 
 
 def _before(rows: list[Delivery]) -> dict[int, int | None]:
@@ -110,13 +105,13 @@ def _for_other_side(delivery: Delivery, around: Surroundings) -> Wait | None:
     gateway = around.gateways.get(delivery.gateway_id or 0)
     endpoint = around.endpoints.get(delivery.endpoint_id or 0)
     if delivery.target == Target.CHANNEL and account and not account.usable:
-        return Wait("account", _why_down(_("account"), account), account.pk)
+        return Wait("account", _why_down(_("account"), account, around), account.pk)
     if delivery.target == Target.AGENT and gateway and (not gateway.enabled or gateway.state in _DOWN):
-        return Wait("gateway", _why_down(_("gateway"), gateway), gateway.pk)
+        return Wait("gateway", _why_down(_("gateway"), gateway, around), gateway.pk)
     if endpoint and not endpoint.enabled:
         text = _("The webhook %(name)s is disabled. %(why)s") % {
             "name": endpoint.name,
-            "why": endpoint.disabled_reason,
+            "why": around.readable(endpoint.disabled_reason),
         }
         return Wait("webhook", text.strip(), endpoint.pk)
     return None
@@ -125,11 +120,11 @@ def _for_other_side(delivery: Delivery, around: Surroundings) -> Wait | None:
 _DOWN = (Health.STOPPED, Health.FAILING)
 
 
-def _why_down(what: str, row: Any) -> str:
+def _why_down(what: str, row: Any, around: Surroundings) -> str:
     """row: an account or a gateway."""
     if not row.enabled:
         return _("The %(what)s %(name)s is disabled.") % {"what": what, "name": row.name}
-    words = {"what": what, "name": row.name, "why": row.state_reason}
+    words = {"what": what, "name": row.name, "why": around.readable(row.state_reason)}
     if row.state == Health.STOPPED:
         return _("The %(what)s %(name)s is stopped: %(why)s") % words
     return _("The %(what)s %(name)s cannot be reached: %(why)s") % words

@@ -27,4 +27,4 @@ def may_read(user: User | AnonymousUser) -> bool:
 def hide_errors(rows: Iterable[Any]) -> None:
     """Replace the errors of rows for a reader who may not see texts: they may repeat what was written. Do not save the rows."""
     for row in rows:
-        row.error = str(HIDDEN) if row.error else ""
+        row.hidden = HIDDEN

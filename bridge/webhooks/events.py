@@ -144,6 +144,7 @@ def _failure(delivery: Delivery) -> dict[str, Any]:
         "target": delivery.target,
         "reason": delivery.reason,
         "reason_text": str(delivery.get_reason_display()),
+        "code": delivery.code,
         "error": delivery.error,
         "tries": delivery.tries,
         "account": _account(delivery.account),
@@ -161,6 +162,7 @@ def _account_state(account: ChannelAccount) -> dict[str, Any]:
         "enabled": account.enabled,
         "state": account.state,
         "previous": account.notified_state,
+        "code": account.state_code,
         "reason": account.state_reason,
         "since": _time(account.state_since),
     }

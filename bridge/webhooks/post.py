@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
 from standardwebhooks import Webhook
 
 from accounts.channels import http
+from bridge.explanations.webhooks import ALERT, WEBHOOK
 from bridge.models import Carrier, Delivery, Target, WebhookEndpoint
-from channels_wechat.contract.errors import ChannelError, Explanations
-from channels_wechat.contract.explanations import Action, Effect, Explanation
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Outgoing, Payload, Receipt
-from channels_wechat.wecom.errors import WECOM_ROBOT
 from channels_wechat.wecom.robot.channel import GROUP, robot_at
-from channels_wechat.wire.errors import WIRE
 from channels_wechat.wire.http import encode_json, parse_retry_after
 
 if TYPE_CHECKING:
@@ -36,56 +34,6 @@ TIMEOUT = (5, 15)
 # What an endpoint may ask for by Retry-After. Seconds.
 LEAST_WAIT, MOST_WAIT = 30, 3600
 LATER = (408, 425, 429)
-_NO_ANSWER = {
-    "connect": Explanation(
-        Action.RETRY,
-        _("No connection to the webhook."),
-        _("Check its address, and whether this machine reaches it."),
-    ),
-    "timeout": Explanation(
-        Action.RETRY,
-        _("The webhook did not answer in time."),
-        _("It should take an event at once and work on it afterwards."),
-        Effect.POSSIBLE,
-    ),
-    "reset": Explanation(
-        Action.RETRY, _("The webhook broke the connection before it answered."), effect=Effect.POSSIBLE
-    ),
-}
-_BUSY = Explanation(Action.RETRY, _("The webhook does not take it now."))
-_REFUSED = Explanation(
-    Action.PERMANENT, _("The webhook refuses this."), _("Check its address, and what its own log says.")
-)
-# What a call to a webhook endpoint can meet.
-WEBHOOK_ERRORS = Explanations(
-    {
-        **WIRE,
-        **_NO_ANSWER,
-        **dict.fromkeys(("http_4xx", "http_413"), _REFUSED),
-        **{code: _BUSY for code in WIRE if code.startswith("http_") and code not in ("http_4xx", "http_413")},
-        "http_3xx": Explanation(
-            Action.PERMANENT,
-            _("The webhook answers with a redirect, which is not followed."),
-            _("Enter the address it leads to."),
-        ),
-        "http_410": Explanation(Action.PERMANENT, _("The webhook is gone, as it says itself, and was disabled.")),
-    }
-)
-_ALERT_BUSY = Explanation(Action.RETRY, _("The alert address does not take it now."), effect=Effect.POSSIBLE)
-_ALERT_REFUSED = Explanation(Action.PERMANENT, _("The alert address refuses."), _("Check ALERT_WEBHOOK_URL."))
-# What a call to the alert address can meet, which may be that of a WeCom group robot, or of one that speaks alike.
-ALERT_ERRORS = Explanations(
-    {
-        **WECOM_ROBOT,
-        **_NO_ANSWER,
-        **{code: _ALERT_BUSY for code in WIRE if code.startswith("http_")},
-        **dict.fromkeys(("http_3xx", "http_4xx", "http_408", "http_413", "http_425"), _ALERT_REFUSED),
-        "no_address": Explanation(Action.PERMANENT, _("ALERT_WEBHOOK_URL is not set any more.")),
-        "unlisted": Explanation(
-            Action.PERMANENT, _("The robot at the alert address refuses."), _("Check ALERT_WEBHOOK_URL.")
-        ),
-    }
-)
 
 
 def queue_alert(text: str, identity: str = "") -> Delivery:
@@ -146,7 +94,7 @@ def _post_event(delivery: Delivery, endpoint: WebhookEndpoint) -> Receipt:
     try:
         response = http().request("POST", endpoint.url, content=body, headers=headers, timeout=TIMEOUT, harmless=True)
     except ChannelError as error:  # its detail holds the path, in which many services put a secret
-        raise WEBHOOK_ERRORS.error(error.code, error.action, detail=endpoint.origin, params=error.params) from error
+        raise WEBHOOK.error(error.code, error.action, detail=endpoint.origin, params=error.params) from error
     if response.status == 410:
         _switch_off(endpoint)
     _check_event(response)
@@ -160,15 +108,15 @@ def _check_event(response: Response) -> None:
     if status >= 500 or status in LATER:
         wait = _retry_after(response.headers)
         action = Action.WAIT if wait else Action.RETRY
-        raise WEBHOOK_ERRORS.error(f"http_{status}", action, retry_after=wait, response=answer, params=answer)
-    raise WEBHOOK_ERRORS.error(f"http_{status}", response=answer, params=answer)
+        raise WEBHOOK.error(f"http_{status}", action, retry_after=wait, response=answer, params=answer)
+    raise WEBHOOK.error(f"http_{status}", response=answer, params=answer)
 
 
 def _switch_off(endpoint: WebhookEndpoint) -> None:
     """Unless somebody changed it since: the answer is about the address that was called."""
     now = timezone.now()
     same = WebhookEndpoint.objects.filter(pk=endpoint.pk, updated_at=endpoint.updated_at)
-    same.update(enabled=False, disabled_reason=_("It answered 410 Gone."), updated_at=now)
+    same.update(enabled=False, disabled_code="http_410", updated_at=now)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -180,13 +128,13 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 def post_alert(body: Mapping[str, Any]) -> Receipt:
     """Raises ChannelError."""
     if not settings.ALERT_WEBHOOK_URL:
-        raise ALERT_ERRORS.error("no_address")
+        raise ALERT.error("no_address")
     if robot := robot_at(settings.ALERT_WEBHOOK_URL, http()):
         return _post_to_robot(robot, body)
     try:
         response = http().request("POST", settings.ALERT_WEBHOOK_URL, json=body, harmless=False)
     except ChannelError as error:  # its detail holds the path, in which many services put a secret
-        raise ALERT_ERRORS.error(error.code, error.action, params=error.params) from error
+        raise ALERT.error(error.code, error.action, params=error.params) from error
     _check_alert(response)
     return Receipt(response={"status": response.status})
 
@@ -197,19 +145,19 @@ def _post_to_robot(robot: WeComRobot, body: Mapping[str, Any]) -> Receipt:
     except ChannelError as error:  # what is said without an answer names the address, whose key is a secret
         if error.response is not None:
             raise
-        raise ALERT_ERRORS.error(error.code, error.action, params=error.params) from error
+        raise ALERT.error(error.code, error.action, params=error.params) from error
 
 
 def _check_alert(response: Response) -> None:
     if response.status >= 500 or response.status == 429:
         action = Action.RETRY if response.status == 429 else Action.UNKNOWN
-        raise ALERT_ERRORS.error(f"http_{response.status}", action, params={"status": response.status})
+        raise ALERT.error(f"http_{response.status}", action, params={"status": response.status})
     if response.status >= 300:
-        raise ALERT_ERRORS.error(f"http_{response.status}", params={"status": response.status})
+        raise ALERT.error(f"http_{response.status}", params={"status": response.status})
     code = _errcode(response)
     if code:  # a robot that is reached by another way than WeCom's own path, or of a service that speaks alike
         action = Action.WAIT if code == 45009 else Action.UNKNOWN if code == -1 else Action.PERMANENT
-        raise ALERT_ERRORS.error(code, action, retry_after=60)
+        raise ALERT.error(code, action, retry_after=60)
 
 
 def _errcode(response: Response) -> int:

@@ -11,8 +11,6 @@ from channels_wechat.contract.messages import Answer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from django.utils.functional import _StrOrPromise
-
     from channels_wechat.contract.messages import (
         Group,
         Inbound,
@@ -216,10 +214,6 @@ class Moderated(Channel):
 
     def file_address(self, raw: Mapping[str, Any]) -> str:
         """Where the platform itself shows the file of the message that `raw` is of; empty where it does not."""
-        return ""
-
-    def objection(self, label: int) -> _StrOrPromise:
-        """What a verdict's label means, for staff; empty where nobody knows."""
         return ""
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from channels_wechat.contract.explanations import Explanation, find
+from channels_wechat.contract.explanations import WRITTEN, Cause, Explanation, explain, find
 from channels_wechat.contract.text import clean
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from channels_wechat.contract.explanations import Action
 
 SHANGHAI = timezone(timedelta(hours=8))
-NUMBER = re.compile(r"-?[0-9]+")
 
 
 class Circumstances(TypedDict, total=False):
@@ -65,26 +63,31 @@ class ChannelError(Exception):
         super().__init__(self.code, self.action, self.detail)
 
     @property
+    def cause(self) -> Cause:
+        """What a row keeps."""
+        return Cause(self.code, self.params)
+
+    @property
     def text(self) -> str:
         """Cause and cure for staff, in the language that is active now."""
         return self.explanation.text(self.params)
 
     def __str__(self) -> str:
-        return f"{self.text} ({self.code}{': ' + self.detail if self.detail else ''})"
+        return explain({self.code: self.explanation}, self.code, self.params)
 
 
 class Explanations(dict[str, Explanation]):
     """A table of codes, from which errors are raised and later explained. The row "unlisted" stands for numbers that have none."""
 
-    def explain(self, code: str) -> Explanation:
+    def row(self, code: str) -> Explanation:
         """Raises KeyError for a word that has no row: it is ours, and was forgotten here."""
-        row = find(self, code)
-        return row or self["unlisted" if NUMBER.fullmatch(code) else code]
+        return find(self, code) or self[code]
 
     def error(
         self, code: str | int, action: Action | None = None, **circumstances: Unpack[Circumstances]
     ) -> ChannelError:
-        return ChannelError(code, self.explain(str(code)), action, **circumstances)
+        """Raises KeyError as `row` does."""
+        return ChannelError(code, self.row(str(code)), action, **circumstances)
 
 
 def rest_of_day(now: datetime) -> float:
@@ -110,6 +113,11 @@ class ContentRefused(ValueError):
     def __init__(self, field_name: str, text: _StrOrPromise) -> None:
         super().__init__(field_name, text)
         self.field, self.text = field_name, text
+
+    @property
+    def cause(self) -> Cause:
+        """What a row keeps."""
+        return Cause("", {WRITTEN: str(self.text)})
 
     def __str__(self) -> str:
         return str(self.text)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import enum
+import re
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from django.utils.functional import _StrOrPromise
 
 
@@ -34,13 +34,14 @@ class Effect(enum.StrEnum):
 class Explanation(NamedTuple):
     """A row of a table of codes. action: where nothing was done; cure: empty where staff need not, or cannot, do anything.
 
-    Both sentences may name parameters as `%(name)s`.
+    Both sentences may name parameters as `%(name)s`. shows_code: whether the code says something to staff that the sentence does not.
     """
 
     action: Action
     cause: _StrOrPromise
     cure: _StrOrPromise = ""
     effect: Effect = Effect.NOTHING
+    shows_code: bool = True
 
     def action_for(self, harmless: bool) -> Action:
         """What to do. harmless: repeating the call changes nothing, as with a read, an upload or a token's fetch."""
@@ -48,17 +49,79 @@ class Explanation(NamedTuple):
             return self.action
         return Action.RETRY if harmless else Action.UNKNOWN
 
-    def text(self, params: Mapping[str, Any] = MappingProxyType({})) -> str:
-        """Cause and cure in the language that is active now. A parameter that was not kept leaves its name in place."""
-        both = f"{self.cause} {self.cure}".strip()
-        return both % _Filled(params) if params else both
+    def text(self, params: Params = MappingProxyType({})) -> str:
+        """Cause and cure in the language that is active now."""
+        return fill(f"{self.cause} {self.cure}".strip(), params)
+
+
+# What rows keep beside a code: JSON values. detail: what the other side said, without secrets. A value that is a `Cause.as_json`, or a
+# list of them, is explained by the same table.
+Params = Mapping[str, Any]
+Table = Mapping[str, Explanation]
+# The row of a table for codes that the platform's documents do not list.
+UNLISTED = "unlisted"
+NUMBER = re.compile(r"-?[0-9]+")
+# The parameter of a row that holds a sentence, by a version that stored sentences: it is shown as it was written.
+WRITTEN = "text"
+
+
+class Cause(NamedTuple):
+    """Why something is as it is, as rows keep it: a code, and what its sentence and its reader need beside it."""
+
+    code: str = ""
+    params: Params = MappingProxyType({})
+
+    def as_json(self) -> dict[str, Any]:
+        """As a parameter of another cause."""
+        return {"code": self.code, "params": dict(self.params)}
+
+
+NO_CAUSE = Cause()
+
+
+def all_of(code: str, causes: Sequence[Cause]) -> Cause:
+    """One cause for several, under a code whose sentence is `%(parts)s`; none where there are none."""
+    return Cause(code, {"parts": [cause.as_json() for cause in causes]}) if causes else NO_CAUSE
 
 
 class _Filled(dict[str, Any]):
     def __missing__(self, name: str) -> str:
-        return f"%({name})s"
+        return "…"
 
 
-def find(table: Mapping[str, Explanation], code: str) -> Explanation | None:
-    """The row of this code; for `http_503` also the row `http_5xx`."""
-    return table.get(code) or (table.get(f"{code[:6]}xx") if code.startswith("http_") else None)
+def fill(sentence: _StrOrPromise, params: Params) -> str:
+    """The sentence with its parameters; one that was not kept, or was erased, is left out."""
+    text = str(sentence)
+    return text % _Filled(params) if "%(" in text else text
+
+
+def find(table: Table, code: str) -> Explanation | None:
+    """The row of this code: for `http_503` also the row `http_5xx`, and for a number that has none the row `unlisted`."""
+    if code in table:
+        return table[code]
+    if code.startswith("http_"):
+        return table.get(f"{code[:6]}xx")
+    return table.get(UNLISTED) if NUMBER.fullmatch(code) else None
+
+
+def explain(table: Table, code: str, params: Params) -> str:
+    """What staff read about a code in the language that is active now: cause, cure, and behind them the code and its detail.
+
+    A code that the table does not know is shown itself.
+    """
+    if WRITTEN in params or not code:
+        return str(params.get(WRITTEN, ""))
+    row, detail = find(table, code), shown(table, params.get("detail", ""))
+    told = f"{code}: {detail}" if detail else code
+    if row is None:
+        return told
+    text = row.text({name: shown(table, value) for name, value in params.items()})
+    return f"{text} ({told})" if row.shows_code or detail else text
+
+
+def shown(table: Table, value: Any) -> Any:
+    """A parameter as its sentence shows it."""
+    if isinstance(value, list):
+        return " ".join(str(shown(table, one)) for one in value)
+    nested = isinstance(value, dict) and "code" in value
+    return explain(table, value["code"], value.get("params") or {}) if nested else value

@@ -7,6 +7,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from channels_wechat.contract.explanations import NO_CAUSE, Cause
 from channels_wechat.contract.sentences import Sentences
 
 if TYPE_CHECKING:
@@ -191,10 +192,10 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The platform took it. remote_id: its message id; note: what it did not do (a recipient left out), in a sentence for staff."""
+    """The platform took it. remote_id: its message id; note: what it did not do (a recipient left out); a code of the kind's table."""
 
     remote_id: str = ""
-    note: _StrOrPromise = ""
+    note: Cause = NO_CAUSE
     response: Mapping[str, Any] = field(default_factory=dict)
 
 

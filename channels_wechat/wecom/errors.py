@@ -187,6 +187,25 @@ PLATFORM: dict[int, Explanation] = {
     846608: Explanation(P, _("The AI bot's answer took longer than six minutes.")),
 }  # fmt: skip
 
+# What a receipt says beside the message that went out. parts: causes.
+_LEFT_OUT = Explanation(P, "%(parts)s")
+_NOT_REACHED = {
+    "left_out": _LEFT_OUT,
+    "invaliduser": Explanation(
+        P, _("Not delivered to these members, unknown or outside the app's visible scope: %(ids)s.")
+    ),
+    "invalidparty": Explanation(P, _("Not delivered to these departments: %(ids)s.")),
+    "invalidtag": Explanation(P, _("Not delivered to these tags: %(ids)s.")),
+    "unlicenseduser": Explanation(P, _("Not delivered to these members, who have no licence: %(ids)s.")),
+}
+_LEFT_OUT_OF_REPLY = {
+    "left_out": _LEFT_OUT,
+    "pictures_left_out": Explanation(P, _("Pictures left out: %(count)s.")),
+    "card_left_out": Explanation(
+        P, _("The card was left out: text and card go together only while the stream is open.")
+    ),
+}
+
 # What all kinds share; each adds its own words, and rows of its own for numbers that mean something else to it.
 WECOM = Explanations(
     {
@@ -204,6 +223,7 @@ WECOM = Explanations(
 WECOM_APP = Explanations(
     {
         **WECOM,
+        **{code: row._replace(shows_code=False) for code, row in _NOT_REACHED.items()},
         "app_disabled": Explanation(C, _("The app is disabled."), _("Enable it: console → App management → the app.")),
         "group_id": Explanation(P, _("A chat ID has at most 32 letters and digits.")),
         "group_name_too_long": PLATFORM[86004],
@@ -223,6 +243,7 @@ WECOM_AIBOT = Explanations(
     {
         **WECOM,
         "60140": Explanation(P, _("The reply address of this message was used already, or its hour is over.")),
+        **{code: row._replace(shows_code=False) for code, row in _LEFT_OUT_OF_REPLY.items()},
         "decrypt": Explanation(
             P, _("The file cannot be decrypted: the EncodingAESKey differs, or it is no file of this bot.")
         ),
@@ -262,7 +283,7 @@ def error_for(
     to it.
     """
     code, words = int(answer["errcode"]), str(answer.get("errmsg", ""))
-    row = table.explain(str(code))
+    row = table.row(str(code))
     action = row.action_for(harmless)
     pause = _pause(words, now or datetime.now(SHANGHAI)) if action is W else None
     return table.error(

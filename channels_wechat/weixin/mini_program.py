@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from channels_wechat.contract.capabilities import Moderated, Templates
 from channels_wechat.contract.inbound_fields import word
 from channels_wechat.contract.messages import Ability, Receipt, Template, Verdict
-from channels_wechat.weixin import parsing
+from channels_wechat.weixin import errors, parsing
 from channels_wechat.weixin.account import WeixinAccount
 from channels_wechat.weixin.credentials import MiniProgramCredentials
 from channels_wechat.weixin.errors import WEIXIN
@@ -17,8 +17,6 @@ from channels_wechat.weixin.rendering import MINI_PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from django.utils.functional import _StrOrPromise
 
     from channels_wechat.contract.messages import MediaKind, Outgoing, Payload, Peer
 
@@ -29,22 +27,11 @@ CHECK_CHARACTERS = 2500
 # What people write: 1 profile, 2 comment, 3 forum, 4 social log.
 SCENE = 2
 MEDIA_TYPES = {"voice": 1, "image": 2}
-# What a verdict's label stands for (facts 13.5).
-OBJECTIONS = {
-    10001: _("advertising"),
-    20001: _("politics"),
-    20002: _("pornography"),
-    20003: _("abuse"),
-    20006: _("crime"),
-    20008: _("fraud"),
-    20012: _("vulgarity"),
-    20013: _("copyright"),
-    21000: _("something else"),
-}
 
 
 class MiniProgram(WeixinAccount, Moderated, Templates):
     kind = "mini_program"
+    explanations = errors.MINI_PROGRAM
     label = _("WeChat Mini Program (小程序)")
     Credentials = MiniProgramCredentials
     repertoire = MINI_PROGRAM
@@ -127,6 +114,3 @@ class MiniProgram(WeixinAccount, Moderated, Templates):
     def file_address(self, raw: Mapping[str, Any]) -> str:
         """Of a picture; a voice has none."""
         return word(raw, "PicUrl")
-
-    def objection(self, label: int) -> _StrOrPromise:
-        return OBJECTIONS.get(label, "")

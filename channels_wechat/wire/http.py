@@ -311,7 +311,7 @@ def error_for_status(response: Response, harmless: bool) -> ChannelError:
     """
     status, wait = response.status, None
     code = f"http_{status}" if status >= 300 else "html"
-    action = WIRE.explain(code).action_for(harmless)
+    action = WIRE.row(code).action_for(harmless)
     if status == 429 or (status == 503 and harmless):
         action, wait = Action.WAIT, parse_retry_after(response.headers.get("Retry-After", "")) or WAIT_SECONDS
     return WIRE.error(code, action, detail=_in_words(response), params={"status": status}, retry_after=wait)

@@ -22,7 +22,8 @@ _TURNS = "SELECT state, count(*) FROM bridge_delivery WHERE target = 'agent' GRO
 _ANSWERED = "SELECT count(DISTINCT reply_to_id) FROM bridge_message WHERE direction = 'out' AND source = 'agent'"
 _SENDS = """SELECT d.id, d.state, m.text FROM bridge_delivery d JOIN bridge_message m ON m.id = d.message_id
 WHERE d.target = 'channel' ORDER BY d.id"""
-_FAILED = """SELECT d.target, d.id, d.state, d.reason, d.error, d.tries, array_agg(a.outcome || ' ' || a.code ORDER BY a.number)
+_FAILED = """SELECT d.target, d.id, d.state, d.reason, d.code, d.code_params, d.tries,
+  array_agg(a.outcome || ' ' || a.code ORDER BY a.number)
 FROM bridge_delivery d LEFT JOIN bridge_attempt a ON a.delivery_id = d.id
 WHERE d.state NOT IN ('delivered', 'uncertain') GROUP BY d.id ORDER BY d.id"""
 

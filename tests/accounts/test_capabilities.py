@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from accounts import capabilities
 from accounts.channels import build_channel
+from accounts.health import CODE_LENGTH
 from accounts.models import Restriction
 from channels_wechat.weixin.errors import WEIXIN
 from tests.support import factories
@@ -91,7 +92,7 @@ def test_a_refusal_tells_of_what_is_governed_by_the_same_permission(
 def test_a_code_of_any_length_is_kept() -> None:
     account = official()
     capabilities.restrict(account, "typing", WEIXIN.error("4" * 100))
-    assert Restriction.objects.get().code == "4" * 32
+    assert Restriction.objects.get().code == "4" * CODE_LENGTH
 
 
 def test_each_account_has_its_own_restrictions() -> None:

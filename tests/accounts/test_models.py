@@ -44,9 +44,9 @@ def test_a_state_is_written_when_it_differs() -> None:
     assert not account.set_state(Health.OK)
     account.refresh_from_db()
     assert account.state_since == since
-    assert account.set_state(Health.FAILING, "", "busy")
+    assert account.set_state(Health.FAILING, "", {"text": "busy"})
     assert (account.state, account.state_reason) == (Health.FAILING, "busy")
-    assert account.set_state(Health.FAILING, "", "another reason")
+    assert account.set_state(Health.FAILING, "", {"text": "another reason"})
     assert account.state_reason == "another reason"
     assert (account.next_try_at is None, app(agent_id=1000003).next_try_at) == (False, None)
     assert account.set_state(Health.OK)
@@ -55,8 +55,8 @@ def test_a_state_is_written_when_it_differs() -> None:
 
 def test_only_staff_lead_out_of_stopped() -> None:
     account = app()
-    AccessToken.objects.create(account=account, failure="refused", generation=3)
-    account.set_state(Health.STOPPED, "", "wrong secret")
+    AccessToken.objects.create(account=account, failure_code="40001", generation=3)
+    account.set_state(Health.STOPPED, "", {"text": "wrong secret"})
     for state in (Health.OK, Health.FAILING, Health.NEW):
         assert not account.set_state(state)
     assert (account.state, account.usable) == (Health.STOPPED, False)
@@ -68,7 +68,7 @@ def test_only_staff_lead_out_of_stopped() -> None:
 def test_revive_leaves_the_others_alone() -> None:
     account, other = app(), bot()
     account.set_state(Health.OK)
-    other.set_state(Health.STOPPED, "", "wrong secret")
+    other.set_state(Health.STOPPED, "", {"text": "wrong secret"})
     account.revive()
     other.refresh_from_db()
     assert (account.state, other.state) == (Health.OK, Health.STOPPED)
@@ -134,7 +134,7 @@ def test_what_a_lease_and_a_failure_say_of_a_token(
 ) -> None:
     until = None if seconds is None else timezone.now() + timedelta(seconds=seconds)
     ends = timezone.now() + timedelta(seconds=100)
-    token = AccessToken(account=app(), value="x", expires_at=ends, failure=failure, lease_until=until)
+    token = AccessToken(account=app(), value="x", expires_at=ends, failure_code=failure, lease_until=until)
     assert (token.valid(), token.refused, token.waits()) == (valid, refused, waits)
     assert (token.valid(90), token.valid(110)) == (True, False)
     assert not AccessToken(value="", expires_at=ends).valid()

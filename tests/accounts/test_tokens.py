@@ -99,9 +99,11 @@ def test_what_a_process_keeps_is_of_one_account_at_one_address(account: ChannelA
 def test_a_good_token_of_an_account_that_was_refused_is_not_used(account: ChannelAccount) -> None:
     soon = timezone.now() + timedelta(hours=1)
     given = {"value": "good", "address": account.api_base_url, "expires_at": soon}
-    AccessToken.objects.create(account=account, failure="wrong secret", failure_code="40001", **given)
+    AccessToken.objects.create(
+        account=account, failure_code="40001", failure_params={"detail": "wrong secret"}, **given
+    )
     error = refusal(account)
-    assert (error.code, error.action, str(error)) == ("40001", Action.CONFIG, "wrong secret")
+    assert (error.code, error.action, error.detail) == ("40001", Action.CONFIG, "wrong secret")
 
 
 def test_a_token_that_another_address_gave_out_meanwhile_is_not_taken(
@@ -149,7 +151,7 @@ def test_a_failure_is_kept_with_its_moment_and_its_wait(
 def test_a_lease_is_of_one_account_and_one_generation(account: ChannelAccount) -> None:
     other = official()
     for each in (account, other):
-        AccessToken.objects.create(account=each, generation=3, failure_code="old")
+        AccessToken.objects.create(account=each, generation=3, failure_params={"detail": "old"})
     assert not stored_tokens(account)._lease(2)
     assert stored_tokens(account)._lease(3)
     assert not stored_tokens(account)._lease(3)
@@ -169,13 +171,13 @@ def test_the_end_of_a_fetch_says_nothing_of_other_accounts(
     other = official()
     soon = timezone.now() + timedelta(hours=1)
     for each in (account, other):
-        AccessToken.objects.create(account=each, value="old", failure="slow", expires_at=soon, lease_until=soon)
+        AccessToken.objects.create(account=each, value="old", failure_code="45009", expires_at=soon, lease_until=soon)
     if isinstance(ended, Token):
         stored_tokens(account)._store(0, ended)
     else:
         stored_tokens(account)._failed(0, ended)
     row = AccessToken.objects.get(account=other)
-    assert (row.value, row.generation, row.failure, row.lease_until) == ("old", 0, "slow", soon)
+    assert (row.value, row.generation, row.failure_code, row.lease_until) == ("old", 0, "45009", soon)
     other.refresh_from_db()
     assert other.state == Health.NEW
 
@@ -191,7 +193,7 @@ def test_who_waits_for_a_fetch_that_does_not_finish_tries_again_later(
 
 def test_who_meets_an_order_to_wait_at_its_end_waits_a_moment(account: ChannelAccount) -> None:
     until = timezone.now() + timedelta(seconds=0.5)
-    row = AccessToken(account=account, failure="slow", failure_code="45009", lease_until=until)
+    row = AccessToken(account=account, failure_code="45009", failure_params={"detail": "slow"}, lease_until=until)
     assert tokens._refusal(row).retry_after == 1.0
     row.lease_until = until + timedelta(seconds=100)
     assert tokens._refusal(row).retry_after == pytest.approx(100, abs=50)
@@ -285,7 +287,7 @@ def test_a_network_fault_after_an_order_to_wait_is_no_refusal(
     company: SimulatorClient, account: ChannelAccount
 ) -> None:
     past = timezone.now() - timedelta(seconds=1)
-    AccessToken.objects.create(account=account, failure="wait", failure_code="45009", lease_until=past)
+    AccessToken.objects.create(account=account, failure_code="45009", lease_until=past)
     company.fault("gettoken", "reset")
     assert refusal(account).action == Action.RETRY
     assert stored_tokens(account).current()

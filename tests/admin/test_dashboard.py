@@ -197,9 +197,9 @@ def test_what_was_stored_on_disk_is_told_for_a_day(
     boss: Client, staff: Callable[..., Client], hours: int, shown: bool
 ) -> None:
     over = timezone.now() - timedelta(hours=hours)
-    title, detail = "Callbacks were stored on disk", "12 messages from 10:00 to 10:05."
-    factories.incident("spool", title, detail=detail, opened_at=over, closed_at=over)
-    factories.incident("account:1", "Another", detail="x", opened_at=over, closed_at=over)
+    title, detail = "Callbacks were stored on disk", "12 messages wait for the database."
+    factories.incident("spool", "spooled", code_params={"count": 12}, opened_at=over, closed_at=over)
+    factories.incident("account:1", "Another", opened_at=over, closed_at=over)
     page = boss.get("/admin/").content.decode()
     assert (title in page, detail in page, "Another" in page) == (shown, shown, False)
     reader = staff("bridge.view_incident").get("/admin/").content.decode()

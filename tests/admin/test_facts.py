@@ -65,7 +65,7 @@ def test_a_message_lists_its_deliveries_by_target_and_part_and_its_files_by_what
     page = boss.get(reverse("admin:bridge_message_change", args=[world.answer.pk]))
     assert [row.pk for row in page.context["deliveries"]] == [world.delivered.pk, later[1].pk, later[0].pk]
     factories.attachment(world.question, position=3, kind="file", name="coming.pdf", mime="application/pdf")
-    world.question.attachments.filter(name="coming.pdf").update(state="pending", error="")
+    world.question.attachments.filter(name="coming.pdf").update(state="pending", code_params={})
     files = boss.get(reverse("admin:bridge_message_change", args=[world.question.pk])).content.decode()
     for name, tone, word in (("lost.pdf", "bad", "could not be fetched"), ("coming.pdf", "info", "being fetched")):
         assert f'{name} <span class="b-badge b-{tone}">{word}</span>' in files
@@ -117,18 +117,21 @@ def test_an_incident_leads_to_its_own_rows(boss: Client, cause: str) -> None:
     assert [link["url"] for link in links] == LINKS[cause]
 
 
+MAIL = {"code": "mail", "params": {"detail": "no connection"}}
+
+
 @pytest.mark.parametrize(
     ("columns", "channel", "told"),
     [
-        ({"notified_at": "now", "error": "later"}, True, "just now"),
-        ({"error": "no connection"}, True, "could not be sent"),
+        ({"notified_at": "now", "alert_errors": [MAIL]}, True, "just now"),
+        ({"alert_errors": [MAIL]}, True, "could not be sent"),
         ({}, True, "on its way"),
         ({"closed_at": "now"}, True, "no"),
         ({}, False, "no"),
     ],
 )
 def test_the_list_claims_no_alert_that_was_not_sent(
-    boss: Client, settings: Any, columns: dict[str, str], channel: bool, told: str
+    boss: Client, settings: Any, columns: dict[str, Any], channel: bool, told: str
 ) -> None:
     settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = ["boss@example.com"] if channel else [], ""
     fields = {name: timezone.now() if value == "now" else value for name, value in columns.items()}

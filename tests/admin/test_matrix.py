@@ -220,7 +220,7 @@ def everything() -> dict[str, list[Any]]:
         model._meta.label: list(model.objects.order_by("pk").values()) for model in models if model is not ContentType
     }
     for account in rows["accounts.ChannelAccount"]:
-        for name in ("state", "state_code", "state_reason", "state_since", "next_try_at", "probes"):
+        for name in ("state", "state_code", "state_params", "state_since", "next_try_at", "probes"):
             del account[name]
     return rows
 

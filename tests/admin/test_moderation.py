@@ -33,7 +33,7 @@ def person() -> Conversation:
 def held(person: Conversation) -> Delivery:
     """A question that the check objects to."""
     return factories.delivery(
-        factories.message(person, "去赌", "M1", sender="oUSER"), State.HELD, Reason.REVIEW, error=WHY
+        factories.message(person, "去赌", "M1", sender="oUSER"), State.HELD, Reason.REVIEW, code_params={"text": WHY}
     )
 
 

@@ -101,7 +101,7 @@ def test_a_restriction_is_shown_and_lifted_for_its_own_account(boss: Client) -> 
     mini, second = factories.mini_with_a_token(), factories.mini_with_a_token(name="Second", external_id="wx-second")
     until = timezone.now() + timedelta(hours=5)
     for capability in ("typing", "user_info"):
-        factories.restriction(mini, capability, code="48001", text=f"no {capability}", until=until)
+        factories.restriction(mini, capability, code="48001", code_params={"text": f"no {capability}"}, until=until)
     page = boss.get(url("change", mini.pk)).content.decode()
     assert [name in page for name in ("the typing indicator", "names of people")] == [True, True]
     assert "no typing" not in boss.get(url("change", second.pk)).content.decode()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def test_a_list_of_webhooks_says_whose_and_in_which_state(boss: Client, world: factories.World) -> None:
     off = factories.endpoint_with_a_new_secret(name="Off", enabled=False, account=world.app)
-    gone = factories.endpoint_with_a_new_secret(name="Gone", enabled=False, disabled_reason="It answered 410 Gone.")
+    gone = factories.endpoint_with_a_new_secret(name="Gone", enabled=False, disabled_code="http_410")
     assert column(boss, "bridge_webhookendpoint", "account_name") == {
         world.webhook.pk: "all accounts", off.pk: str(world.app), gone.pk: "all accounts",
     }  # fmt: skip
@@ -78,7 +78,7 @@ def test_what_a_receiver_answers_is_said_of_its_oldest_event_to_who_may_read(
     boss: Client, staff: Callable[..., Client], world: factories.World
 ) -> None:
     first, second = events.test(world.webhook), events.test(world.webhook)
-    Delivery.objects.filter(pk=second.pk).update(error="canary-answer")
+    Delivery.objects.filter(pk=second.pk).update(code_params={"text": "canary-answer"})
     list_of = "bridge_webhookendpoint_changelist"
     clients = {True: boss, False: staff("bridge.view_webhookendpoint")}
     for reads, client in clients.items():
@@ -88,7 +88,7 @@ def test_what_a_receiver_answers_is_said_of_its_oldest_event_to_who_may_read(
         page = client.get(url("bridge_webhookendpoint_change", world.webhook.pk)).content.decode()
         assert "failing – retrying" in page
         assert ("canary-answer" in page) == reads
-    Delivery.objects.filter(pk=first.pk).update(error="canary-older")
+    Delivery.objects.filter(pk=first.pk).update(code_params={"text": "canary-older"})
     assert f"#{first.pk}</a>" in boss.get(url(list_of)).content.decode()
     WebhookEndpoint.objects.update(enabled=False)
     page = boss.get(url(list_of)).content.decode()

@@ -85,7 +85,7 @@ def test_refreshing_a_token_tries_a_refused_secret_again(
     app.save(update_fields=["credentials"])
     [(level, refused)] = told(boss.post(url("accounts_channelaccount_refresh_token", app.pk)))
     assert (level, "40001" in refused) == ("error", True)
-    ChannelAccount.objects.filter(pk=app.pk).update(state=Health.STOPPED, state_reason="refused")
+    ChannelAccount.objects.filter(pk=app.pk).update(state=Health.STOPPED, state_params={"text": "refused"})
     app.refresh_from_db()
     app.credentials = factories.APP_FIELDS_WITH_SEATS
     app.save(update_fields=["credentials"])
@@ -103,7 +103,7 @@ def test_refreshing_a_token_tries_a_refused_secret_again(
     [("accounts_channelaccount", factories.account), ("openclaw_gateway", factories.connected_gateway)],
 )
 def test_what_is_switched_on_again_is_tried_again(boss: Client, name: str, made: Callable[..., Any]) -> None:
-    row = made(state=Health.STOPPED, state_reason="refused", enabled=False)
+    row = made(state=Health.STOPPED, state_params={"text": "refused"}, enabled=False)
     label = {True: ">Disable</button>", False: ">Enable</button>"}
     for enabled, state, said in ((True, Health.NEW, "Enabled."), (False, Health.NEW, "Disabled.")):
         assert label[not enabled] in boss.get(url(f"{name}_change", row.pk)).content.decode()
@@ -227,13 +227,13 @@ def test_a_gateway_that_waits_for_approval_names_the_command(boss: Client) -> No
         gateway.token = stub.token
         gateway.save(update_fields=["token"])
         (_level, found), (level, failed) = told(boss.post(url("openclaw_gateway_test", gateway.pk)))
-    assert (level, "openclaw devices approve " in failed) == ("warning", True)
+    assert (level, "Run “openclaw devices approve " in failed) == ("warning", True)
     assert deeds(gateway) == [f"Tested: {found} {failed}"]
 
 
 def test_a_new_key_lets_a_stopped_gateway_try_again(boss: Client) -> None:
     gateway = factories.connected_gateway(
-        state=Health.STOPPED, state_code="pairing_required", state_reason="not approved"
+        state=Health.STOPPED, state_code="pairing_required", state_params={"text": "not approved"}
     )
     before = gateway.device_key
     boss.post(url("openclaw_gateway_make_key", gateway.pk))

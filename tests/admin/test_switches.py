@@ -39,4 +39,4 @@ def test_a_switch_is_a_change_and_writes_over_nothing_else(boss: Client, name: s
         post_save.disconnect(sender=model, dispatch_uid="switch")
     found: Any = model.objects.get()
     assert (found.enabled, found.updated_at > row.updated_at) == (False, True)
-    assert {"enabled", "updated_at"} <= set(written[0]) <= {"enabled", "updated_at", "disabled_reason"}
+    assert {"enabled", "updated_at"} <= set(written[0]) <= {"enabled", "updated_at", "disabled_code"}

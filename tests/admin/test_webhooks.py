@@ -104,8 +104,8 @@ def test_a_rotation_without_sensible_hours_is_refused(boss: Client, hours: str) 
 
 
 def test_switching_on_again_forgets_why_it_was_off(boss: Client) -> None:
-    endpoint = factories.endpoint_with_a_new_secret(enabled=False, disabled_reason="It answered 410 Gone.")
-    assert "410 Gone" in everywhere(boss, endpoint)
+    endpoint = factories.endpoint_with_a_new_secret(enabled=False, disabled_code="http_410")
+    assert "The webhook is gone" in everywhere(boss, endpoint)
     boss.post(url("switch", endpoint.pk))
     endpoint.refresh_from_db()
     assert (endpoint.enabled, endpoint.disabled_reason) == (True, "")
@@ -125,7 +125,7 @@ def test_a_switch_is_a_change_since_the_last_call(boss: Client) -> None:
 
 
 def test_saving_the_form_of_one_that_was_switched_off_meanwhile_switches_it_on(boss: Client) -> None:
-    endpoint = factories.endpoint_with_a_new_secret(enabled=False, disabled_reason="It answered 410 Gone.")
+    endpoint = factories.endpoint_with_a_new_secret(enabled=False, disabled_code="http_410")
     assert boss.post(url("change", endpoint.pk), NEW).status_code == 302
     endpoint.refresh_from_db()
     assert (endpoint.enabled, endpoint.disabled_reason) == (True, "")
@@ -186,10 +186,10 @@ def test_the_deliveries_pages_say_who_was_told_what(boss: Client, world: factori
 def test_a_waiting_delivery_says_that_its_webhook_is_off(boss: Client) -> None:
     endpoint = factories.endpoint_with_a_new_secret()
     boss.post(url("test", endpoint.pk))
-    WebhookEndpoint.objects.update(enabled=False, disabled_reason="It answered 410 Gone.")
+    WebhookEndpoint.objects.update(enabled=False, disabled_code="http_410")
     page = boss.get(reverse("admin:bridge_delivery_change", args=[Delivery.objects.get().pk])).content.decode()
     assert "is disabled." in page
-    assert "410 Gone" in page
+    assert "The webhook is gone" in page
 
 
 def test_what_was_told_is_withheld_from_those_who_may_not_read(
@@ -228,7 +228,7 @@ def test_the_list_says_that_a_receiver_is_failing(boss: Client, tries: int) -> N
     failed = Delivery.objects.get(endpoint=bad)
     Delivery.objects.filter(pk=failed.pk).update(
         tries=tries,
-        error="The webhook does not take it now. (http_503)",
+        code_params={"text": "The webhook does not take it now. (http_503)"},
         due_at=timezone.now() + timedelta(minutes=5, seconds=30),
     )
     pages = [boss.get(f"/admin/bridge/webhookendpoint/{end}").content.decode() for end in ("", f"{bad.pk}/change/")]
@@ -238,5 +238,5 @@ def test_the_list_says_that_a_receiver_is_failing(boss: Client, tries: int) -> N
         assert f"/admin/bridge/delivery/{failed.pk}/change/" in page
         assert "in 5" in page
     assert "failing – retrying" not in boss.get(f"/admin/bridge/webhookendpoint/{good.pk}/change/").content.decode()
-    Delivery.objects.filter(pk=failed.pk).update(state="delivered", error="", finished_at=timezone.now())
+    Delivery.objects.filter(pk=failed.pk).update(state="delivered", code_params={}, finished_at=timezone.now())
     assert "failing – retrying" not in boss.get("/admin/bridge/webhookendpoint/").content.decode()

@@ -132,8 +132,10 @@ def test_a_connected_gateway_names_machine_and_process(boss: Client, world: fact
 def test_a_delivery_says_once_why_it_failed_and_counts_its_tries_since_the_replay(
     boss: Client, world: factories.World
 ) -> None:
-    Delivery.objects.filter(pk=world.dead.pk).update(error="It is not in the visible scope. (81013)", replays=1)
-    world.dead.attempts.update(error="It is not in the visible scope. (81013)")
+    Delivery.objects.filter(pk=world.dead.pk).update(
+        code_params={"text": "It is not in the visible scope. (81013)"}, replays=1
+    )
+    world.dead.attempts.update(code_params={"text": "It is not in the visible scope. (81013)"})
     told = words(boss, "bridge_delivery_change", world.dead.pk)
     assert told.count("It is not in the visible scope.") == 1
     assert "attempts 1 since the last replay, replayed once" in told

@@ -14,7 +14,7 @@ from bridge.pipeline.agent import turn as asking
 from bridge.pipeline.agent.stop import stop_turns, unfinished_turns
 from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.delivery.types import Failure
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.explanations import Action, Cause
 from tests.agent.turns import answers, finished, ran
 from tests.support.connecting import RunningConnector
 from tests.support.factories import claim, eventually, outcomes, picture, route, row, shift, state, turn
@@ -114,7 +114,9 @@ def test_a_turn_that_waits_to_be_asked_again_can_be_stopped(account: ChannelAcco
     question = turn(account)
     (mine,) = claim(Carrier.CONNECTOR)
     settle.fail(
-        mine, settle.open_attempt(mine, {"ask": asking.key_of(mine)}), Failure(Action.WAIT, "busy", "later", 60)
+        mine,
+        settle.open_attempt(mine, {"ask": asking.key_of(mine)}),
+        Failure(Action.WAIT, Cause("busy", {"detail": "later"}), 60),
     )
     assert (row(question).tries, row(question).run_number, state(question)) == (0, 1, "pending")
     assert stop_turns(unfinished_turns(question.message.conversation_id)) == 1

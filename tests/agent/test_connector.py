@@ -66,7 +66,7 @@ def test_a_connector_that_lost_a_gateway_writes_nothing_to_it(home: Gateway, rel
         leases.release("second")
         leases.acquire("first")
     leases.store_hello(before, "1", "old boot", [], "old device token")
-    assert not before.set_state_as_holder(Health.STOPPED, "bad_token", "refused")
+    assert not before.set_state_as_holder(Health.STOPPED, "bad_token", {"detail": "refused"})
     after = fresh(home)
     assert (after.version, after.boot_id, after.device_token, after.state) == ("2", "new boot", "", Health.OK)
     assert leases.read_connection_settings(before) != leases.read_connection_settings(now)
@@ -153,7 +153,7 @@ def test_a_failed_test_does_not_outlast_a_gateway_that_works(
     Gateway.objects.filter(pk=home.pk).update(transport=transport)
     with RunningConnector():
         eventually(lambda: fresh(home).state == Health.OK)
-        fresh(home).set_state(Health.FAILING, "unreachable", "a test failed")
+        fresh(home).set_state(Health.FAILING, "unreachable", {"detail": "a test failed"})
         eventually(lambda: fresh(home).state == Health.OK)
 
 

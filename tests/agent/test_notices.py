@@ -11,7 +11,7 @@ from bridge.models import Conversation, Delivery, Message, Reason
 from bridge.operations import replay
 from bridge.pipeline.agent.turn import fail_turn
 from bridge.pipeline.delivery.types import Failure
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.explanations import Action, Cause
 from tests.support.factories import (
     FAN,
     NEVER_THE_SAME_DAY,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from channels_wechat.simulator import SimulatorClient
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
-PERMANENT = Failure(Action.PERMANENT, "run_failed", "the model did not answer")
+PERMANENT = Failure(Action.PERMANENT, Cause("run_failed", {"detail": "the model did not answer"}))
 
 
 def said(account: ChannelAccount) -> list[str]:
@@ -133,7 +133,7 @@ def test_a_turn_that_failed_for_good_is_owned_up_to_once(company: SimulatorClien
 def test_a_turn_that_is_tried_again_says_nothing() -> None:
     account = app()
     route(account, gateway())
-    asked = failed(account, Failure(Action.RETRY, "unreachable", "no connection"))
+    asked = failed(account, Failure(Action.RETRY, Cause("unreachable", {"detail": "no connection"})))
     assert state(asked) == "pending"
     assert said(account) == []
 

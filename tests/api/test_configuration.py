@@ -109,7 +109,7 @@ def test_an_identity_is_taken_once(boss: Client) -> None:
 
 def test_changing_one_thing_leaves_the_others(boss: Client) -> None:
     account = factories.app()
-    account.set_state("stopped", "", "refused")  # type: ignore[arg-type]
+    account.set_state("stopped", "", {"text": "refused"})  # type: ignore[arg-type]
     url = f"/api/v1/accounts/{account.pk}/"
     answer = boss.patch(url, {"name": "New name", "credentials": {"secret": "another"}}, **JSON)
     assert answer.status_code == 200, answer.content
@@ -174,7 +174,7 @@ def test_a_gateway_is_added_changed_and_deleted(boss: Client) -> None:
     assert (gateway.base_url, gateway.token) == ("http://127.0.0.1:18789", "gateway-secret")
     assert "gateway-secret" not in answer.content.decode()
     url = f"/api/v1/gateways/{gateway.pk}/"
-    gateway.set_state("stopped", "bad_token", "refused")  # type: ignore[arg-type]
+    gateway.set_state("stopped", "bad_token", {"detail": "refused"})  # type: ignore[arg-type]
     changed = boss.patch(url, {"max_in_flight": 3}, **JSON)
     assert (changed.json()["max_in_flight"], changed.json()["state"]) == (3, "new")
     gateway.refresh_from_db()

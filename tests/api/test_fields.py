@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.support.factories import World
 
 DELIVERY = (
-    "id target message account gateway endpoint route lane part state reason error tries replays possibly_twice remote_id due_at "
+    "id target message account gateway endpoint route lane part state reason code error tries replays possibly_twice remote_id due_at "
     "queued_at created_at finished_at dismissed_at recalled_at reviewed_at waits_for"
 )
 MESSAGE = "id account conversation peer direction source kind text sender addressed reply_to idempotency_key occurred_at created_at"
@@ -32,10 +32,10 @@ FIELDS = {
     "conversations/": "id account peer title mode session last_inbound_at created_at",
     "messages/": MESSAGE,
     "messages/{message}/": f"{MESSAGE} data raw attachments deliveries",
-    "attachments/": "id message position kind name mime size state error",
+    "attachments/": "id message position kind name mime size state code error",
     "deliveries/": DELIVERY,
     "deliveries/{delivery}/": f"{DELIVERY} payload attempts",
-    "webhooks/": "id name origin events account enabled disabled_reason previous_until created_at updated_at",
+    "webhooks/": "id name origin events account enabled disabled_code disabled_reason previous_until created_at updated_at",
     "stats/": "since incoming outgoing waiting oldest_waiting held held_by dead uncertain",
 }
 
@@ -92,7 +92,7 @@ def test_times_and_marks_of_a_delivery_are_its_own(boss: Client, world: World) -
 
 
 def test_a_reason_is_hidden_only_where_there_is_one(viewer: Client, world: World) -> None:
-    type(world.app).objects.filter(pk=world.bot.pk).update(state=Health.OK, state_reason="")
+    type(world.app).objects.filter(pk=world.bot.pk).update(state=Health.OK, state_params={})
     reasons = {row["id"]: row["state_reason"] for row in viewer.get("/api/v1/accounts/").json()["results"]}
     assert reasons == {world.app.pk: "hidden: you may not read messages", world.bot.pk: ""}
     assert answer_of(viewer, "gateways/")["state_reason"] == ""

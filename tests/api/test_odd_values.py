@@ -92,7 +92,7 @@ def test_a_value_that_cannot_be_meant_is_refused_at_its_field(
 
 @pytest.mark.parametrize("name", ["gateways", "accounts", "webhooks", "routes", "conversations"])
 def test_what_was_read_may_be_sent_back(boss: Client, paths: dict[str, str], name: str) -> None:
-    ChannelAccount.objects.update(state="ok", state_reason="")  # a stopped one tries again, which changes its state
+    ChannelAccount.objects.update(state="ok", state_params={})  # a stopped one tries again, which changes its state
     shown = boss.get(paths[name]).json()
     answer = boss.patch(paths[name], json.dumps(shown), **JSON)
     assert answer.status_code == 200, answer.content

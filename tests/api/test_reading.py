@@ -40,9 +40,9 @@ def pages(client: Client, world: World) -> str:
     """Every answer to a reading request, as one text."""
     Message.objects.filter(pk=world.answer.pk).update(data={"title": "Report of Monday"})
     for model in (Delivery, Attempt, Attachment):
-        model.objects.update(error="canary-in-an-error")
+        model.objects.update(code_params={"text": "canary-in-an-error"})
     for side in (ChannelAccount, Gateway):
-        side.objects.update(state_reason="canary-in-a-reason")
+        side.objects.update(state_params={"text": "canary-in-a-reason"})
     reads = [each for each in CALLS if each.method == "GET" and "content" not in each.path]
     found = [client.get(each.at(world)).content.decode() for each in reads]
     for model in (Message, Delivery, Attachment):

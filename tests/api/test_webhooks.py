@@ -109,8 +109,10 @@ def test_a_rotation_without_sensible_hours_is_refused(boss: Client, hours: Any) 
 
 def test_switching_on_again_forgets_why_it_was_off(boss: Client) -> None:
     _endpoint, path = made(boss)
-    WebhookEndpoint.objects.update(enabled=False, disabled_reason="It answered 410 Gone.")
-    assert boss.get(path).json()["disabled_reason"] == "It answered 410 Gone."
+    WebhookEndpoint.objects.update(enabled=False, disabled_code="http_410")
+    assert boss.get(path).json()["disabled_reason"] == (
+        "The webhook is gone, as it says itself, and was disabled. (http_410)"
+    )
     answer = send(boss, "patch", path, {"enabled": True})
     assert (answer.status_code, answer.json()["disabled_reason"]) == (200, "")
 

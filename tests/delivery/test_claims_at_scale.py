@@ -74,9 +74,9 @@ def backlog(account: ChannelAccount, home: Gateway, rows: int, talks: int) -> No
           RETURNING id, conversation_id
         )
         INSERT INTO bridge_delivery (target, carrier, message_id, account_id, gateway_id, lane, part, payload, fingerprint, state, reason,
-          error, tries, run_number, replays, due_at, turn_at, holder, remote_id, queued_at, created_at)
-        SELECT 'agent', 'connector', id, %(account)s, %(gateway)s, 'in:' || conversation_id, 0, '{"x": 1}', '', 'pending', '', '', 0, 0,
-          0, now() - interval '1 hour', now() - interval '1 hour' + make_interval(secs => 10 * n), '', '', now(), now()
+          code, code_params, tries, run_number, replays, due_at, turn_at, holder, remote_id, queued_at, created_at)
+        SELECT 'agent', 'connector', id, %(account)s, %(gateway)s, 'in:' || conversation_id, 0, '{"x": 1}', '', 'pending', '', '', '{}', 0,
+          0, 0, now() - interval '1 hour', now() - interval '1 hour' + make_interval(secs => 10 * n), '', '', now(), now()
         FROM (SELECT id, conversation_id, row_number() OVER (PARTITION BY conversation_id ORDER BY id) AS n FROM said ORDER BY id) AS s
         """,
         {"account": account.pk, "gateway": home.pk, "talks": talks, "each": rows // talks},

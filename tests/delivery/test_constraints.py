@@ -66,8 +66,8 @@ def same_attempt() -> None:
 
 
 def two_open_incidents() -> None:
-    Incident.objects.create(cause="x", title="x")
-    Incident.objects.create(cause="x", title="y")
+    Incident.objects.create(cause="x", code="x")
+    Incident.objects.create(cause="x", code="y")
 
 
 def two_windows() -> None:
@@ -152,7 +152,7 @@ CASES: dict[str, Callable[[], object]] = {
     "account_retention_not_too_short": lambda: app(columns={"retention_days": 6}),
     "delivery_event_once": told_twice,
     "webhook_events_given": lambda: endpoint(events=[]),
-    "webhook_reason_only_when_off": lambda: WebhookEndpoint.objects.filter(pk=endpoint().pk).update(disabled_reason="gone"),
+    "webhook_reason_only_when_off": lambda: WebhookEndpoint.objects.filter(pk=endpoint().pk).update(disabled_code="gone"),
     "webhook_previous_secret_iff_until": lambda: endpoint(previous_secret="whsec_x"),
 }  # fmt: skip
 OTHER_SIDES = {
@@ -199,8 +199,8 @@ def test_no_constraint_is_forgotten() -> None:
 
 
 def test_two_incidents_may_follow_each_other() -> None:
-    Incident.objects.create(cause="x", title="x", closed_at=NOW)
-    Incident.objects.create(cause="x", title="x")
+    Incident.objects.create(cause="x", code="x", closed_at=NOW)
+    Incident.objects.create(cause="x", code="x")
 
 
 def test_an_account_with_messages_is_not_deleted() -> None:

@@ -9,7 +9,7 @@ import pytest
 from bridge.models import Carrier, Delivery, Message, Reason, Target
 from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.delivery.types import Failure
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.explanations import Action, Cause
 from tests.support.factories import claim, claimed, due, gateway, parts, route, send, shift, state, to_send, turn
 
 if TYPE_CHECKING:
@@ -38,7 +38,9 @@ def test_a_dead_part_holds_the_later_ones_and_nobody_else(account: ChannelAccoun
     message, next_message = send(account, LONG), to_send(account, "next")
     first, second, third = message.deliveries.order_by("part")
     settle.mark_delivered(mine := claimed(first), settle.open_attempt(mine, {}))
-    settle.fail(mine := claimed(second), settle.open_attempt(mine, {}), Failure(Action.PERMANENT, "x", "x"))
+    settle.fail(
+        mine := claimed(second), settle.open_attempt(mine, {}), Failure(Action.PERMANENT, Cause("x", {"detail": "x"}))
+    )
     assert parts(message) == [("delivered", ""), ("dead", "permanent"), ("held", "part_before")]
     assert [d.pk for d in claim()] == [next_message.pk]
     assert state(third) == "held"
@@ -47,7 +49,9 @@ def test_a_dead_part_holds_the_later_ones_and_nobody_else(account: ChannelAccoun
 def test_parts_go_out_in_order_when_the_one_before_has_arrived(account: ChannelAccount) -> None:
     message, later = send(account, LONG), to_send(account, "later")
     first, second, third = message.deliveries.order_by("part")
-    settle.fail(mine := claimed(first), settle.open_attempt(mine, {}), Failure(Action.PERMANENT, "x", "x"))
+    settle.fail(
+        mine := claimed(first), settle.open_attempt(mine, {}), Failure(Action.PERMANENT, Cause("x", {"detail": "x"}))
+    )
     shift(first, state="pending", reason="", finished_at=None, seq=later.seq + 1)  # as a replay does
     order = []
     while rows := claim():
@@ -85,7 +89,7 @@ def test_names_of_holders_are_unique() -> None:
 def test_webhook_deliveries_have_no_parts(account: ChannelAccount) -> None:
     hook = Delivery.objects.create(target=Target.WEBHOOK, lane="hook:1")
     mine = claimed(hook)
-    settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.PERMANENT, "x", "x"))
+    settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.PERMANENT, Cause("x", {"detail": "x"})))
     assert state(hook) == "dead"
     assert Message.objects.count() == 0
 

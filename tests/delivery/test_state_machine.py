@@ -12,7 +12,7 @@ from bridge.models import Attempt, Carrier, Delivery, Reason, State, Target
 from bridge.pipeline.delivery import claims, retry_policy, settle
 from bridge.pipeline.delivery.types import Failure, LostLease, Success
 from bridge.webhooks import events, post
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.explanations import Action, Cause
 from tests.support.factories import (
     claim,
     claimed,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db
 CANARY = "Bearer sk-canary-1234567890"
-RETRY = Failure(Action.RETRY, "-1", "busy")
+RETRY = Failure(Action.RETRY, Cause("-1", {"detail": "busy"}))
 LONG = "甲" * 1500  # three parts of an app's text
 
 
@@ -95,12 +95,11 @@ def test_what_arrives_after_a_failure_says_nothing_of_it(account: ChannelAccount
 
 def test_partial_success_says_so(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
-    settle.mark_delivered(mine, settle.open_attempt(mine, {}), note="Not delivered to lisi.")
-    assert (row(mine).state, row(mine).reason, row(mine).error) == (
-        "delivered",
-        Reason.PARTIAL,
-        "Not delivered to lisi.",
-    )
+    note = Cause("invaliduser", {"ids": "lisi"})
+    settle.mark_delivered(mine, settle.open_attempt(mine, {}), note=note)
+    after = row(mine)
+    assert (after.state, after.reason, after.cause) == ("delivered", Reason.PARTIAL, note)
+    assert after.error.endswith("unknown or outside the app's visible scope: lisi.")
 
 
 def test_late_proof_turns_uncertain_into_delivered(account: ChannelAccount) -> None:
@@ -152,7 +151,7 @@ def test_retry_waits_longer_each_time(account: ChannelAccount) -> None:
 
 def test_the_platforms_own_pause_wins(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
-    settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.RETRY, "1", "x", retry_after=40))
+    settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.RETRY, Cause("1", {"detail": "x"}), retry_after=40))
     assert 39 < wait_of(mine) <= 48
 
 
@@ -162,14 +161,14 @@ def test_wait_and_configuration_burn_no_try(account: ChannelAccount, action: Act
     """Also before an attempt was opened: an upload may be refused."""
     mine = claimed(to_send(account))
     attempt = settle.open_attempt(mine, {}) if opened else None
-    settle.fail(mine, attempt, Failure(action, "45009", "wait", retry_after=30))
+    settle.fail(mine, attempt, Failure(action, Cause("45009", {"detail": "wait"}), retry_after=30))
     assert (state(mine), row(mine).tries) == ("pending", 0)
     assert (29 if action == "wait" else -1) < wait_of(mine) <= (30 if action == "wait" else 0)
 
 
 def test_a_wait_without_a_time_is_a_minute(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
-    settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.WAIT, "x", "x"))
+    settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.WAIT, Cause("x", {"detail": "x"})))
     assert 58 < wait_of(mine) <= 60
 
 
@@ -177,7 +176,7 @@ def test_the_gateways_key_changes_with_every_definite_error_only(asked: Delivery
     runs = []
     for action in (Action.RETRY, Action.UNKNOWN, Action.WAIT, Action.UNKNOWN, Action.CONFIG):
         mine = claimed(asked)
-        settle.fail(mine, settle.open_attempt(mine, {}), Failure(action, "x", "x"))
+        settle.fail(mine, settle.open_attempt(mine, {}), Failure(action, Cause("x", {"detail": "x"})))
         runs.append(row(mine).run_number)
         due(mine)
     assert runs == [1, 1, 2, 2, 3]
@@ -223,11 +222,14 @@ def test_permanent(account: ChannelAccount) -> None:
         mine,
         settle.open_attempt(mine, {}),
         Failure(
-            Action.PERMANENT, "81013", "nobody, access_token=abcdef", response={"errcode": 81013, "token": "abcdef"}
+            Action.PERMANENT,
+            Cause("81013", {"detail": "nobody, access_token=abcdef"}),
+            response={"errcode": 81013, "token": "abcdef"},
         ),
     )
     after, attempt = row(mine), Attempt.objects.get(delivery=mine)
-    assert (after.state, after.reason, after.error) == ("dead", Reason.PERMANENT, "nobody, access_token=•••")
+    assert (after.state, after.reason, after.code) == ("dead", Reason.PERMANENT, "81013")
+    assert after.code_params == {"detail": "nobody, access_token=•••"}
     assert (attempt.outcome, attempt.code, attempt.error) == ("error", "81013", after.error)
     assert attempt.response == {"errcode": 81013, "token": "•••"}
     assert after.finished_at
@@ -239,7 +241,9 @@ def test_tries_spent(account: ChannelAccount, most: int, named: int | None) -> N
     shift(delivery, tries=most - 2)
     for expected in ("pending", "dead"):
         mine = claimed(delivery)
-        settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.RETRY, "-1", "busy", max_tries=named))
+        settle.fail(
+            mine, settle.open_attempt(mine, {}), Failure(Action.RETRY, Cause("-1", {"detail": "busy"}), max_tries=named)
+        )
         assert state(mine) == expected
         due(mine)
     assert row(delivery).reason == Reason.TRIES_SPENT
@@ -251,16 +255,28 @@ def test_no_answer_is_uncertain_unless_a_repetition_is_safe(account: ChannelAcco
     until = timezone.now() + timedelta(seconds=60)
     safe_attempt = settle.open_attempt(safe, {}, dedup_until=until)
     safe.dedup_until = until
-    settle.fail(unsafe, settle.open_attempt(unsafe, {}), Failure(Action.UNKNOWN, "timeout", "no answer"))
-    settle.fail(safe, safe_attempt, Failure(Action.UNKNOWN, "timeout", "no answer"))
+    settle.fail(
+        unsafe, settle.open_attempt(unsafe, {}), Failure(Action.UNKNOWN, Cause("timeout", {"detail": "no answer"}))
+    )
+    settle.fail(safe, safe_attempt, Failure(Action.UNKNOWN, Cause("timeout", {"detail": "no answer"})))
     assert (state(unsafe), row(unsafe).reason, outcomes(unsafe)) == ("uncertain", Reason.UNKNOWN, ["unknown"])
     assert (state(safe), outcomes(safe)) == ("pending", ["unknown"])
 
 
-@pytest.mark.parametrize("last", [Failure(Action.PERMANENT, "x", "x"), Failure(Action.UNKNOWN, "x", "x", max_tries=2)])
+@pytest.mark.parametrize(
+    "last",
+    [
+        Failure(Action.PERMANENT, Cause("x", {"detail": "x"})),
+        Failure(Action.UNKNOWN, Cause("x", {"detail": "x"}), max_tries=2),
+    ],
+)
 def test_a_turn_is_dead_whatever_an_earlier_try_left_open(asked: Delivery, last: Failure) -> None:
     """The gateway was asked what became of that; nobody in WeChat may have read anything."""
-    settle.fail(mine := claimed(asked), settle.open_attempt(mine, {}), Failure(Action.UNKNOWN, "timeout", "no answer"))
+    settle.fail(
+        mine := claimed(asked),
+        settle.open_attempt(mine, {}),
+        Failure(Action.UNKNOWN, Cause("timeout", {"detail": "no answer"})),
+    )
     due(asked)
     settle.fail(mine := claimed(asked), settle.open_attempt(mine, {}), last)
     assert (state(asked), outcomes(asked)[0]) == ("dead", "unknown")
@@ -313,11 +329,11 @@ def test_too_old(account: ChannelAccount, asked: Delivery, settings: object, tar
 def test_held_burns_no_try_and_keeps_its_later_parts(account: ChannelAccount, reason: Reason, of_parts: Reason) -> None:
     message = send(account, LONG)
     mine = claimed(message.deliveries.get(part=0))
-    failure = Failure(Action.WINDOW, "45047", "used up", response={"errcode": 45047})
-    settle.hold(mine, reason, "Nothing is left.", attempt=settle.open_attempt(mine, {}), failure=failure)
+    failure = Failure(Action.WINDOW, Cause("45047", {"detail": "used up"}), response={"errcode": 45047})
+    settle.hold(mine, reason, Cause("window"), attempt=settle.open_attempt(mine, {}), failure=failure)
     after, attempt = row(mine), mine.attempts.get()
     assert parts(message) == [("held", reason), ("held", of_parts), ("held", of_parts)]
-    assert (after.tries, after.error, after.lease_until, after.finished_at) == (0, "Nothing is left.", None, None)
+    assert (after.tries, after.code, after.lease_until, after.finished_at) == (0, "window", None, None)
     assert (attempt.outcome, attempt.code, attempt.response) == ("error", "45047", {"errcode": 45047})
     assert claim() == []
 
@@ -325,10 +341,10 @@ def test_held_burns_no_try_and_keeps_its_later_parts(account: ChannelAccount, re
 def test_held_before_anything_was_asked(account: ChannelAccount) -> None:
     mine = claimed(to_send(account))
     until = timezone.now() + timedelta(minutes=30)
-    settle.hold(mine, Reason.WINDOW, "Nothing is left: access_token=abcdef", until=until)
+    settle.hold(mine, Reason.WINDOW, Cause("x", {"detail": "access_token=abcdef"}), until=until)
     after = row(mine)
     assert (after.state, after.tries, after.due_at, outcomes(mine)) == ("held", 0, until, [])
-    assert after.error == "Nothing is left: access_token=•••"
+    assert after.code_params == {"detail": "access_token=•••"}
 
 
 def test_who_lost_the_lease_holds_nothing_and_puts_nothing_off(account: ChannelAccount) -> None:
@@ -336,7 +352,7 @@ def test_who_lost_the_lease_holds_nothing_and_puts_nothing_off(account: ChannelA
     shift(mine, holder="another")
     with pytest.raises(LostLease):
         settle.hold(mine, Reason.WINDOW)
-    settle.postpone(mine, 60, "later")
+    settle.postpone(mine, 60, Cause("rate_limit"))
     assert (row(mine).state, row(mine).holder, row(mine).error) == ("sending", "another", "")
 
 
@@ -373,7 +389,7 @@ def test_no_secret_is_stored_with_an_attempt(account: ChannelAccount, way: str) 
     if way == "succeed":
         settle.mark_delivered(mine, attempt, response=answered)
     else:
-        settle.fail(mine, attempt, Failure(Action.RETRY, "1", "busy", response=answered))
+        settle.fail(mine, attempt, Failure(Action.RETRY, Cause("1", {"detail": "busy"}), response=answered))
     found = Attempt.objects.get()
     assert CANARY not in f"{found.request}{found.response}{found.error}"
     assert found.request

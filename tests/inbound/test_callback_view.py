@@ -235,14 +235,14 @@ def test_other_methods(account: ChannelAccount, method: str) -> None:
 
 
 def test_a_failing_account_does_not_work_again_because_it_hears(account: ChannelAccount) -> None:
-    account.set_state(Health.FAILING, "", "the platform answers nothing")
+    account.set_state(Health.FAILING, "", {"text": "the platform answers nothing"})
     assert call(account, *from_app()).status == 200
     account.refresh_from_db()
     assert (account.state, account.state_reason) == (Health.FAILING, "the platform answers nothing")
 
 
 def test_a_stopped_account_still_hears(account: ChannelAccount) -> None:
-    account.set_state(Health.STOPPED, "", "wrong secret")
+    account.set_state(Health.STOPPED, "", {"text": "wrong secret"})
     assert call(account, *from_app()).status == 200
     assert Message.objects.count() == 1
     account.refresh_from_db()

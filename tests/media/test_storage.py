@@ -195,7 +195,7 @@ def test_a_file_waits_with_its_stopped_account(company: SimulatorClient) -> None
     account = app(company.url)
     handle = upload(company, account)
     item = item_of(account, handle)
-    account.token.failure, account.token.failure_code = "the secret is wrong", "40001"
+    account.token.failure_code, account.token.failure_params = "40001", {"detail": "the secret is wrong"}
     account.token.save()
 
     fetched(item)
@@ -210,7 +210,7 @@ def test_a_file_waits_with_its_stopped_account(company: SimulatorClient) -> None
 def test_a_file_waits_no_longer_than_the_platform_keeps_it(company: SimulatorClient) -> None:
     account = app(company.url)
     item = item_of(account, upload(company, account))
-    account.token.failure, account.token.failure_code = "the secret is wrong", "40001"
+    account.token.failure_code, account.token.failure_params = "40001", {"detail": "the secret is wrong"}
     account.token.save()
     Message.objects.update(created_at=timezone.now() - timedelta(days=storage.MEDIA_ID_DAYS))
     assert (fetched(item).state, item.source) == ("failed", "")

@@ -6,6 +6,7 @@ dismissed it. Accounts and gateways are disabled and the open work is due in a y
 
 from __future__ import annotations
 
+import json
 import random
 import uuid
 from dataclasses import dataclass
@@ -225,7 +226,7 @@ def _message(world: World, number: int, chance: random.Random) -> tuple[object, 
 def _deliveries(world: World) -> None:
     columns = (
         "id", "target", "message_id", "account_id", "gateway_id", "carrier", "lane", "part", "payload", "fingerprint", "state", "reason",
-        "error", "tries", "due_at", "remote_id", "queued_at", "created_at", "finished_at", "dismissed_at",
+        "code", "code_params", "tries", "due_at", "remote_id", "queued_at", "created_at", "finished_at", "dismissed_at",
     )  # fmt: skip
     first = world.first[Delivery]
     copy(Delivery, columns, (_delivery(world, first + number, work) for number, work in enumerate(works(world))))
@@ -247,7 +248,7 @@ def _delivery(world: World, pk: int, work: Work) -> tuple[object, ...]:
         pk, "agent" if asked else "channel", world.first[Message] + work.message, world.account(conversation),
         world.gateway(conversation) if asked else None, "connector" if asked else "worker",
         f"{'in' if asked else 'out'}:{where}", work.part, payload, "" if asked else f"{pk:064x}", work.state, work.reason,
-        "The member is not in the visible scope. (81013)" if failed else "", work.tries,
+        "81013" if failed else "", "{}", work.tries,
         at if final else at + timedelta(days=365), "" if asked or failed else f"remote{pk}", at, at,
         at + timedelta(seconds=3) if final else None, at + timedelta(hours=1) if work.dismissed else None,
     )  # fmt: skip
@@ -262,7 +263,7 @@ def _attempts(world: World) -> None:
         "finished_at",
         "outcome",
         "code",
-        "error",
+        "code_params",
         "request",
         "response",
     )
@@ -271,7 +272,7 @@ def _attempts(world: World) -> None:
 
 def _tried(world: World) -> Iterator[tuple[object, ...]]:
     pk, delivery = world.first[Attempt], world.first[Delivery]
-    request, error = '{"msgtype": "text", "touser": "someone"}', "The platform is busy."
+    request, params = '{"msgtype": "text", "touser": "someone"}', '{"detail": "busy"}'
     for number, work in enumerate(works(world)):
         at = world.at(work.message)
         for attempt in range(1, work.tries + 1):
@@ -279,7 +280,7 @@ def _tried(world: World) -> Iterator[tuple[object, ...]]:
             code = "" if done else ("45009", "-1", "81013", "timeout")[work.message % 4]
             outcome = "ok" if done else "unknown" if work.state == "uncertain" else "error"
             answer = '{"errcode": 0, "errmsg": "ok"}' if done else '{"errcode": 1}'
-            yield pk, delivery + number, attempt, at, at, outcome, code, "" if done else error, request, answer
+            yield pk, delivery + number, attempt, at, at, outcome, code, "{}" if done else params, request, answer
             pk += 1
 
 
@@ -307,8 +308,8 @@ def _rest(world: World) -> None:
         (
             incident + n,
             f"filled:{incident + n}",
-            f"The account “{person(n)}” has stopped",
-            text(n),
+            "account_down",
+            json.dumps({"name": person(n), "because": text(n)}),
             at,
             None if n < 3 else at,
             at,
@@ -318,7 +319,7 @@ def _rest(world: World) -> None:
     )
     copy(
         Incident,
-        ("id", "cause", "title", "detail", "opened_at", "closed_at", "notified_at", "resolved_notified_at"),
+        ("id", "cause", "code", "code_params", "opened_at", "closed_at", "notified_at", "resolved_notified_at"),
         troubles,
     )
     kinds = [ContentType.objects.get_for_model(model).pk for model in (Delivery, Conversation)]

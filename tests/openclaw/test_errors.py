@@ -7,7 +7,8 @@ import json
 import pytest
 from django.utils.functional import Promise
 
-from openclaw.errors import EXPLANATIONS, FAILURES, Code, ConnectionFailure, GatewayError, explain
+from channels_wechat.contract.explanations import explain
+from openclaw.errors import EXPLANATIONS, Code, ConnectionFailure, GatewayError
 
 
 @pytest.mark.parametrize(
@@ -34,12 +35,10 @@ def test_the_gateways_advice_to_its_own_readers_is_left_out(said: str, shown: st
 
 
 def test_every_code_is_explained_in_the_language_of_its_reader() -> None:
-    assert set(EXPLANATIONS) == set(Code)
-    assert set(FAILURES) == set(ConnectionFailure)
+    assert set(EXPLANATIONS) == {*Code, *ConnectionFailure}
     for row in EXPLANATIONS.values():
         assert isinstance(row.cause, Promise)
         assert isinstance(row.cure, Promise) or row.cure == ""
-    assert all(isinstance(words, Promise) for words in FAILURES.values())
 
 
 @pytest.mark.parametrize("code", list(Code))
@@ -48,16 +47,17 @@ def test_a_stored_code_with_its_parameters_is_explained_as_the_error_was(code: C
     for detail, shown in (
         ("", ""),
         ("100 % full", ": 100 % full"),
-        *((each, f": {FAILURES[each]}") for each in FAILURES),
+        *((each, f": {EXPLANATIONS[each].cause}") for each in ConnectionFailure),
     ):
-        error = GatewayError(code, ConnectionFailure(detail) if detail in FAILURES else detail, request_id="r-1")
-        assert error.sentence == f"{row.cause} {row.cure}".strip()
+        error = GatewayError(code, detail, request_id="r-1")
+        assert error.sentence == row.text({"command": "openclaw devices approve r-1"})
         assert error.explained == f"{error.sentence} ({code}{shown})"
         stored = json.loads(json.dumps(error.params))
-        assert explain(str(code), stored) == error.explained
+        assert explain(EXPLANATIONS, str(code), stored) == error.explained
         assert error.copy().params == error.params == {**stored, "request_id": "r-1"}
 
 
 def test_a_code_that_is_no_longer_in_the_table_is_shown_with_its_detail() -> None:
-    assert explain("of_another_version", {"detail": "why"}) == "(of_another_version: why)"
-    assert explain("unreachable", {"failure": "of_another_version"}).endswith("(unreachable: of_another_version)")
+    assert explain(EXPLANATIONS, "of_another_version", {"detail": "why"}) == "of_another_version: why"
+    detail = {"detail": {"code": "of_another_version", "params": {}}}
+    assert explain(EXPLANATIONS, "unreachable", detail).endswith("(unreachable: of_another_version)")

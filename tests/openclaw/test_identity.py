@@ -10,7 +10,7 @@ from Crypto.PublicKey import ECC
 from Crypto.Signature import eddsa
 
 from channels_wechat.contract.explanations import Action
-from openclaw.device import Device, Signer, approve_command
+from openclaw.device import Device, Signer
 from openclaw.errors import DETAIL_LIMIT, LONGEST_WAIT, Code, GatewayError
 from openclaw.session import is_bridge_session, make_session_key
 from openclaw.turns import Endpoint, Hello, Policy
@@ -78,10 +78,6 @@ def test_device_signature_holds_what_the_gateway_checks() -> None:
     eddsa.new(eddsa.import_public_key(raw), "rfc8032").verify(signed.encode(), signature)
     assert (block["id"], block["nonce"], block["signedAt"]) == (device.id, "n-1", 1795303238670)
     assert ECC.import_key(device.pem).curve == "Ed25519"
-
-
-def test_approve_command_names_the_request() -> None:
-    assert approve_command("abc") == "openclaw devices approve abc"
 
 
 ACTIONS = {

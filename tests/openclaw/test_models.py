@@ -39,23 +39,24 @@ def test_at_another_address_it_forgets_what_the_one_before_gave(update_fields: A
 
 def test_a_state_is_written_when_any_of_it_differs() -> None:
     home, other = gateway(), gateway()
-    assert home.set_state(Health.FAILING, "unreachable", "no answer")
+    assert home.set_state(Health.FAILING, "unreachable", {"detail": "no answer"})
     since = Gateway.objects.get(pk=home.pk).state_since
-    assert not home.set_state(Health.FAILING, "unreachable", "no answer")
+    assert not home.set_state(Health.FAILING, "unreachable", {"detail": "no answer"})
     assert Gateway.objects.get(pk=home.pk).state_since == since
-    assert home.set_state(Health.FAILING, "draining", "no answer")
-    assert home.set_state(Health.FAILING, "draining", "it restarts")
-    assert home.set_state(Health.OK, "draining", "it restarts")
+    assert home.set_state(Health.FAILING, "draining", {"detail": "no answer"})
+    assert home.set_state(Health.FAILING, "draining", {"detail": "it restarts"})
+    assert home.set_state(Health.OK, "draining", {"detail": "it restarts"})
     found = Gateway.objects.get(pk=home.pk)
     assert (found.state, found.state_code, found.state_reason, found.state_since > since) == (
-        Health.OK, "draining", "it restarts", True,
+        Health.OK, "draining", home.state_reason, True,
     )  # fmt: skip
+    assert found.state_params == {"detail": "it restarts"}
     assert Gateway.objects.get(pk=other.pk).state == Health.NEW
 
 
 def test_only_staff_lead_out_of_stopped_and_only_out_of_it() -> None:
     stopped, works = gateway(), gateway()
-    stopped.set_state(Health.STOPPED, "bad_token", "no")
+    stopped.set_state(Health.STOPPED, "bad_token", {"detail": "no"})
     works.set_state(Health.OK)
     for state in (Health.OK, Health.FAILING, Health.NEW):
         assert not stopped.set_state(state)

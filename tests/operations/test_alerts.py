@@ -33,7 +33,7 @@ def causes() -> set[str]:
 
 def test_told_once_and_again_when_it_is_over(mailoutbox: list[EmailMessage]) -> None:
     account = app()
-    account.set_state(Health.STOPPED, "", "wrong secret=canary")
+    account.set_state(Health.STOPPED, "40001", {"detail": "wrong secret=canary"})
     for _time in range(3):
         alerts.check()
     assert [mail.subject for mail in mailoutbox] == ["[bridge] Account Acme app is down"]
@@ -53,8 +53,8 @@ def test_told_once_and_again_when_it_is_over(mailoutbox: list[EmailMessage]) -> 
 
 def test_a_hiccup_is_no_incident() -> None:
     account, home = app(), gateway()
-    account.set_state(Health.FAILING, "", "busy")
-    home.set_state(Health.FAILING, "unreachable", "nobody there")
+    account.set_state(Health.FAILING, "", {"detail": "busy"})
+    home.set_state(Health.FAILING, "unreachable", {"detail": "nobody there"})
     alerts.check()
     assert causes() == set()
     for seconds, found in ((110, set()), (125, {f"account:{account.pk}", f"gateway:{home.pk}"})):
@@ -78,7 +78,7 @@ def test_dead_letters_are_one_incident_for_each_account(mailoutbox: list[EmailMe
         shift(delivery, state="dead", reason=Reason.PERMANENT, finished_at=0)
     alerts.check()
     assert causes() == {f"dead:{first.pk}"}
-    assert "3 deliveries failed." in mailoutbox[0].body
+    assert "Failed deliveries: 3." in mailoutbox[0].body
     unclear = to_send(second_app := app(agent_id=7))
     shift(unclear, state="uncertain", reason=Reason.UNKNOWN, finished_at=0)
     alerts.check()
@@ -193,7 +193,7 @@ def test_a_webhook_counts_as_told_when_it_took_the_alert(settings: object) -> No
     alerts.check()
     alert = Delivery.objects.get(target="webhook")
     assert Incident.objects.get().notified_at is None
-    shift(alert, state="dead", reason=Reason.PERMANENT, finished_at=0, error="The robot refuses.")
+    shift(alert, state="dead", reason=Reason.PERMANENT, finished_at=0, code_params={"text": "The robot refuses."})
     alerts.check()
     incident = Incident.objects.get()
     assert (incident.notified_at, incident.error) == (None, "The robot refuses.")
@@ -247,7 +247,7 @@ def test_a_gateway_that_refuses_a_turn_again_and_again_is_told_while_the_turn_is
         type(mine.gateway).objects.update(enabled=enabled)
         alerts.check()
         assert causes() == found
-    assert Incident.objects.get().detail == "1 question is tried again and again; its page says why."
+    assert Incident.objects.get().detail == ("Questions that are tried again and again: 1. Their pages say why.")
 
 
 def test_what_waits_for_a_stopped_account_is_not_stuck() -> None:
@@ -260,25 +260,25 @@ def test_what_waits_for_a_stopped_account_is_not_stuck() -> None:
 
 
 def test_a_webhook_that_staff_switched_off_is_no_trouble() -> None:
-    off, gone = endpoint(enabled=False), endpoint(enabled=False, disabled_reason="It answered 410 Gone.")
+    off, gone = endpoint(enabled=False), endpoint(enabled=False, disabled_code="http_410")
     alerts.check()
     assert causes() == {f"hook:{gone.pk}"}
-    assert "410 Gone" in Incident.objects.get().detail
+    assert "The webhook is gone" in Incident.objects.get().detail
     assert off.pk != gone.pk
 
 
 def test_a_mail_says_when_it_began_and_when_it_was_over(mailoutbox: list[EmailMessage], settings: object) -> None:
     settings.TIME_ZONE = "Asia/Shanghai"  # type: ignore[attr-defined]
     began, over = (timezone.make_aware(datetime(2026, 5, day, 20, 30), UTC) for day in (1, 2))  # noqa: DTZ001
-    incident = Incident(pk=1, cause="x", title="It", detail="Why", opened_at=began, closed_at=over)
+    incident = Incident(pk=1, cause="x", code="spooled", code_params={"count": 2}, opened_at=began, closed_at=over)
     with timezone.override("Asia/Shanghai"):
         assert alerts._text_of(incident, False).splitlines()[:3] == [
-            "It",
-            "Why",
+            "Callbacks were stored on disk",
+            "2 messages wait for the database.",
             "Since 2026-05-02 04:30 (Asia/Shanghai).",
         ]
         assert alerts._text_of(incident, True).splitlines()[:2] == [
-            "Resolved: It",
+            "Resolved: Callbacks were stored on disk",
             "Resolved since 2026-05-03 04:30 (Asia/Shanghai).",
         ]
 

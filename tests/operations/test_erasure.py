@@ -35,6 +35,7 @@ from bridge.pipeline.delivery import settle
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox
 from bridge.runtime.worker import tasks
+from channels_wechat.contract.explanations import Cause
 from channels_wechat.contract.messages import Content, Upload, Window
 from tests.operations.erasure import leave, stored_files
 from tests.support import factories
@@ -112,7 +113,7 @@ def carry_everything() -> None:
                 delivery,
                 attempt,
                 response={"said": "Antwort darauf"},
-                note="红姐",
+                note=Cause("x", {"detail": "红姐"}),
                 remote_id=FAN if carrier == "worker" else "",
             )
 

@@ -17,7 +17,7 @@ from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.types import Failure
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.explanations import Action, Cause
 from channels_wechat.contract.messages import MediaItem, Upload
 from tests.operations.erasure import leave, stored_files
 from tests.support.factories import FAN, claim, claimed, endpoint, hear, official, picture, route, row, send, turn
@@ -99,7 +99,7 @@ def test_a_webhook_that_is_being_called_is_waited_for(account: ChannelAccount) -
     leave(account)
     router.route_waiting()
     assert (erasure.run(), "geheimes Wort" in str(row(call).payload)) == (0, True)
-    settle.fail(call, None, Failure(Action.PERMANENT, "410", "gone"))
+    settle.fail(call, None, Failure(Action.PERMANENT, Cause("410", {"detail": "gone"})))
     assert (erasure.run(), row(call).payload) == (1, {"erased": True})
 
 

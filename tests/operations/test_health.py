@@ -22,7 +22,7 @@ from bridge.operations import alerts, health, prometheus, sql
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.types import Failure
 from bridge.runtime.db.prepared import Statement
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.explanations import Action, Cause
 from tests.support import factories
 from tests.support.callbacks import Reply, call, from_app
 from tests.support.factories import app, claimed, gateway, hear, picture, route, shift, to_send, turn
@@ -172,7 +172,7 @@ def test_what_is_open_and_what_failed(valkey: redis.Redis) -> None:
     shift(to_send(account, "4", "user4"), state="held", reason="review")
     shift(to_send(account, "5", "user5"), state="uncertain", reason="unknown", finished_at=0)
     shift(to_send(account, "6", "user6"), state="sending", lease_until=30)
-    Attachment.objects.create(message=hear(account), kind="image", state="failed", error="gone")
+    Attachment.objects.create(message=hear(account), kind="image", state="failed", code_params={"text": "gone"})
     figures = scrape()
     assert figures['bridge_deliveries_open{state="held",target="channel"}'] == 1
     assert figures['bridge_deliveries_open{state="sending",target="channel"}'] == 1
@@ -221,7 +221,7 @@ def test_what_was_done_is_counted(valkey: redis.Redis) -> None:
     assert call(account, body, {**query, "msg_signature": "wrong"}).status == 403
     one, two = claimed(to_send(account)), claimed(to_send(account, peer_id="lisi"), "other")
     settle.mark_delivered(one, settle.open_attempt(one, {}))
-    settle.fail(two, settle.open_attempt(two, {}), Failure(Action.PERMANENT, "1", "no"))
+    settle.fail(two, settle.open_attempt(two, {}), Failure(Action.PERMANENT, Cause("1", {"detail": "no"})))
     figures = scrape()
     assert figures['bridge_messages_total{direction="in"}'] == 1
     assert figures['bridge_messages_total{direction="out"}'] == 2
@@ -312,9 +312,9 @@ def test_tokens_are_told_by_their_account(valkey: redis.Redis) -> None:
     spare = app(agent_id=6)
     AccessToken.objects.create(account=spare).delete()
     good, refused = app(), app(agent_id=7)
-    AccessToken.objects.create(account=refused, generation=3, failure="no")
+    AccessToken.objects.create(account=refused, generation=3, failure_code="40001")
     later = timezone.now() + timedelta(minutes=1)
-    AccessToken.objects.create(account=good, generation=9, failure="busy", lease_until=later)
+    AccessToken.objects.create(account=good, generation=9, failure_code="45009", lease_until=later)
     figures = scrape()
     assert figures[f'bridge_token_refreshes_total{{account="{good.pk}"}}'] == 9
     assert figures[f'bridge_token_refreshes_total{{account="{refused.pk}"}}'] == 3

@@ -68,7 +68,7 @@ def test_after_one_bad_answer_the_account_works_again_by_itself(company: Simulat
 
 def test_it_is_asked_ever_more_rarely_and_never_in_a_loop(company: SimulatorClient) -> None:
     account = app(company.url)
-    account.set_state(Health.FAILING, "", "a reason")
+    account.set_state(Health.FAILING, "", {"text": "a reason"})
     tasks.probe_failing()
     assert calls(company) == 0, "the first half minute is left to the messages themselves"
     company.fault("agent/get", "html", status=502, times=100)
@@ -86,10 +86,10 @@ def test_it_is_asked_ever_more_rarely_and_never_in_a_loop(company: SimulatorClie
 
 def test_another_failure_does_not_put_the_next_try_off(company: SimulatorClient) -> None:
     account = app(company.url)
-    account.set_state(Health.FAILING, "", "one reason")
+    account.set_state(Health.FAILING, "", {"text": "one reason"})
     let_pass(account, 0.4)
     before = ChannelAccount.objects.get(pk=account.pk).next_try_at
-    account.set_state(Health.FAILING, "", "another reason")
+    account.set_state(Health.FAILING, "", {"text": "another reason"})
     assert ChannelAccount.objects.get(pk=account.pk).next_try_at == before
 
 
@@ -98,7 +98,7 @@ def test_nobody_asks_for_an_account_that_staff_or_a_refusal_stopped(
     company: SimulatorClient, columns: dict[str, Any]
 ) -> None:
     account = app(company.url)
-    account.set_state(Health.FAILING, "", "a reason")
+    account.set_state(Health.FAILING, "", {"text": "a reason"})
     let_pass(account)
     ChannelAccount.objects.filter(pk=account.pk).update(**columns)
     tasks.probe_failing()
@@ -107,7 +107,7 @@ def test_nobody_asks_for_an_account_that_staff_or_a_refusal_stopped(
 
 def test_a_refusal_met_by_the_probe_stops_the_account(company: SimulatorClient) -> None:
     account = app(company.url, secret="wrong")
-    account.set_state(Health.FAILING, "", "a reason")
+    account.set_state(Health.FAILING, "", {"text": "a reason"})
     let_pass(account)
     tasks.probe_failing()
     assert state_of(account) == Health.STOPPED
@@ -118,7 +118,7 @@ def test_a_refusal_met_by_the_probe_stops_the_account(company: SimulatorClient) 
 def test_a_platform_that_asks_to_wait_is_not_asked_before(company: SimulatorClient) -> None:
     account = app(company.url)
     company.fault("gettoken", "html", status=429, times=100)
-    account.set_state(Health.FAILING, "", "a reason")
+    account.set_state(Health.FAILING, "", {"text": "a reason"})
     let_pass(account)
     tasks.probe_failing()
     assert seconds_to_next(account) > 50
@@ -128,7 +128,7 @@ def test_a_platform_that_asks_to_wait_is_not_asked_before(company: SimulatorClie
 def test_a_platform_that_asks_for_an_hour_is_given_it(company: SimulatorClient) -> None:
     account = app(company.url)
     company.fault("agent/get", "errcode", errcode=45009, errmsg="api freq out of hour limit", times=100)
-    account.set_state(Health.FAILING, "", "a reason")
+    account.set_state(Health.FAILING, "", {"text": "a reason"})
     let_pass(account)
     tasks.probe_failing()
     assert seconds_to_next(account) > 3500
@@ -136,7 +136,7 @@ def test_a_platform_that_asks_for_an_hour_is_given_it(company: SimulatorClient) 
 
 def test_of_two_workers_that_look_at_one_moment_one_asks() -> None:
     account = app()
-    account.set_state(Health.FAILING, "", "a reason")
+    account.set_state(Health.FAILING, "", {"text": "a reason"})
     let_pass(account)
     one, other = (ChannelAccount.objects.get(pk=account.pk) for _worker in range(2))
     assert [probe._take(one), probe._take(other)] == [True, False]
@@ -145,7 +145,7 @@ def test_of_two_workers_that_look_at_one_moment_one_asks() -> None:
 @pytest.mark.parametrize("columns", [{"state": Health.STOPPED}, {"state": Health.OK}, {"enabled": False}])
 def test_what_changed_since_the_look_is_not_asked(columns: dict[str, Any]) -> None:
     account = app()
-    account.set_state(Health.FAILING, "", "a reason")
+    account.set_state(Health.FAILING, "", {"text": "a reason"})
     let_pass(account)
     seen = ChannelAccount.objects.get(pk=account.pk)
     ChannelAccount.objects.filter(pk=account.pk).update(**columns)
@@ -157,7 +157,7 @@ def test_what_changed_since_the_look_is_not_asked(columns: dict[str, Any]) -> No
 def test_a_short_wait_that_a_platform_asks_for_brings_no_try_forward(company: SimulatorClient) -> None:
     account = app(company.url)
     company.fault("gettoken", "html", status=429, times=100)
-    account.set_state(Health.FAILING, "", "a reason")
+    account.set_state(Health.FAILING, "", {"text": "a reason"})
     ChannelAccount.objects.filter(pk=account.pk).update(probes=len(PROBE_SECONDS))
     let_pass(account)
     tasks.probe_failing()
@@ -166,7 +166,7 @@ def test_a_short_wait_that_a_platform_asks_for_brings_no_try_forward(company: Si
 
 def test_a_bot_that_nobody_can_ask_works_again_after_ten_quiet_minutes(company: SimulatorClient) -> None:
     account = bot(company.url)
-    account.set_state(Health.FAILING, "", "a reason")
+    account.set_state(Health.FAILING, "", {"text": "a reason"})
     let_pass(account, 9)
     tasks.probe_failing()
     assert state_of(account) == Health.FAILING
@@ -183,7 +183,7 @@ def test_the_clock_asks(company: SimulatorClient) -> None:
 
 def test_pages_say_when_the_next_try_is(company: SimulatorClient, admin_user: User) -> None:
     account = app(company.url)
-    account.set_state(Health.FAILING, "", "a reason")
+    account.set_state(Health.FAILING, "", {"text": "a reason"})
     ChannelAccount.objects.filter(pk=account.pk).update(next_try_at=timezone.now() + timedelta(minutes=4, seconds=30))
     client = Client()
     client.force_login(admin_user)
@@ -197,7 +197,7 @@ def test_who_waits_longest_is_asked_first(company: SimulatorClient, monkeypatch:
     monkeypatch.setattr(probe, "PROBE_AT_ONCE", 1)
     first, second = app(company.url), app(company.url, agent_id=1000003)
     for account, minutes in ((first, 10), (second, 60)):
-        account.set_state(Health.FAILING, "", "a reason")
+        account.set_state(Health.FAILING, "", {"text": "a reason"})
         let_pass(account, minutes)
     before = {row.pk: ChannelAccount.objects.get(pk=row.pk).probes for row in (first, second)}
     tasks.probe_failing()

@@ -14,7 +14,7 @@ from bridge.operations.replay import CHANGED, _locked, _queue, dismiss, release,
 from bridge.pipeline.delivery import retry_policy, settle
 from bridge.pipeline.delivery.types import Failure
 from bridge.pipeline.inbound import router
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.explanations import Action, Cause
 from tests.support.factories import (
     GROUP,
     answer,
@@ -50,7 +50,7 @@ def account() -> ChannelAccount:
 
 
 def ended(delivery: Delivery, end: str = "dead", reason: str = Reason.PERMANENT, **columns: object) -> Delivery:
-    shift(delivery, state=end, reason=reason, finished_at=0, tries=3, error="x", holder="h", **columns)
+    shift(delivery, state=end, reason=reason, finished_at=0, tries=3, code_params={"text": "x"}, holder="h", **columns)
     return row(delivery)
 
 
@@ -96,7 +96,9 @@ def test_what_is_not_over_or_went_well_is_refused(account: ChannelAccount, now: 
 def test_a_held_part_waits_for_the_one_before_it(account: ChannelAccount) -> None:
     message = send(account, "字" * 1500)
     first, second, third = message.deliveries.order_by("part")
-    settle.fail(mine := claimed(first), settle.open_attempt(mine, {}), Failure(Action.PERMANENT, "x", "x"))
+    settle.fail(
+        mine := claimed(first), settle.open_attempt(mine, {}), Failure(Action.PERMANENT, Cause("x", {"detail": "x"}))
+    )
     assert "replay that one" in replay([second.pk]).refused[0][1]
     assert replay([first.pk]).count == 1
     assert parts(message) == [("pending", ""), ("held", "part_before"), ("held", "part_before")]
@@ -297,7 +299,7 @@ def test_dismiss_and_undismiss(account: ChannelAccount) -> None:
 def test_parts_that_follow_late_are_not_too_old(account: ChannelAccount) -> None:
     first, second, _third = send(account, LONG).deliveries.order_by("part")
     mine = claimed(first)
-    settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.PERMANENT, "1", "no"))
+    settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.PERMANENT, Cause("1", {"detail": "no"})))
     assert row(second).reason == Reason.PART_BEFORE
     Delivery.objects.update(
         queued_at=timezone.now() - timedelta(hours=30), created_at=timezone.now() - timedelta(hours=30)

@@ -50,8 +50,8 @@ def of_gateway(**fields: Any) -> tuple[Delivery, Gateway]:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"state": Health.FAILING, "state_reason": "No connection."}, "cannot be reached: No connection."),
-        ({"state": Health.STOPPED, "state_reason": "Wrong token."}, "is stopped: Wrong token."),
+        ({"state": Health.FAILING, "state_params": {"text": "No connection."}}, "cannot be reached: No connection."),
+        ({"state": Health.STOPPED, "state_params": {"text": "Wrong token."}}, "is stopped: Wrong token."),
         ({"enabled": False}, "is disabled."),
     ],
 )
@@ -64,7 +64,7 @@ def test_for_a_gateway(admin_client: Client, fields: dict[str, Any], words: str)
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"state": Health.STOPPED, "state_reason": "Wrong secret."}, "is stopped: Wrong secret."),
+        ({"state": Health.STOPPED, "state_params": {"text": "Wrong secret."}}, "is stopped: Wrong secret."),
         ({"enabled": False}, "is disabled."),
     ],
 )
@@ -85,7 +85,7 @@ def test_behind_another(admin_client: Client) -> None:
 
 def test_for_the_next_try(admin_client: Client) -> None:
     delivery = to_send(app())
-    shift(delivery, due_at=300, error="WeCom is busy.", tries=3)
+    shift(delivery, due_at=300, code_params={"text": "WeCom is busy."}, tries=3)
     wait = told(delivery, admin_client)
     assert (wait["on"], wait["why"]) == ("time", "It was tried and is tried again: WeCom is busy.")
     assert wait["until"]
@@ -140,7 +140,7 @@ def test_a_page_of_waiting_deliveries_costs_few_queries(
 
 
 def test_who_may_not_read_messages_sees_that_a_gateway_is_down_and_not_what_it_said(client: Client) -> None:
-    asked, _home = of_gateway(state=Health.STOPPED, state_reason="The agent said: 我的身份证号")
+    asked, _home = of_gateway(state=Health.STOPPED, state_params={"text": "The agent said: 我的身份证号"})
     viewer = User.objects.create_user("viewer", is_staff=True)
     viewer.user_permissions.add(Permission.objects.get(codename="view_delivery"))
     client.force_login(viewer)
@@ -157,11 +157,12 @@ def test_who_may_not_read_messages_sees_that_a_gateway_is_down_and_not_what_it_s
 def test_an_event_waits_for_its_webhook_and_whoever_may_not_read_sees_no_reason() -> None:
     one = endpoint()
     event = events.test(one)
-    WebhookEndpoint.objects.update(enabled=False, disabled_reason="It answered 410 Gone.")
+    WebhookEndpoint.objects.update(enabled=False, disabled_code="http_410")
     switched_off = f"The webhook {one.name} is disabled."
-    assert waits([event], reads=True) == {event.pk: Wait("webhook", f"{switched_off} It answered 410 Gone.", one.pk)}
+    why = f"{switched_off} The webhook is gone, as it says itself, and was disabled. (http_410)"
+    assert waits([event], reads=True) == {event.pk: Wait("webhook", why, one.pk)}
     assert waits([event], reads=False) == {event.pk: Wait("webhook", f"{switched_off} {HIDDEN}", one.pk)}
-    WebhookEndpoint.objects.update(disabled_reason="")
+    WebhookEndpoint.objects.update(disabled_code="")
     assert waits([event], reads=False) == {event.pk: Wait("webhook", switched_off, one.pk)}
 
 
@@ -174,7 +175,7 @@ def test_what_is_due_now_says_so_for_a_minute(admin_client: Client) -> None:
     ):
         shift(delivery, due_at=seconds)
         assert told(delivery, admin_client)["why"].startswith(words), seconds
-    shift(delivery, due_at=60, error="")
+    shift(delivery, due_at=60, code_params={})
     assert told(delivery, admin_client)["why"] == "It is not to go earlier."
 
 
@@ -190,7 +191,7 @@ def test_what_a_chat_asks_for_waits_for_the_person() -> None:
 def test_a_question_does_not_wait_for_its_account() -> None:
     """An agent can be asked while WeChat refuses us."""
     asked, _home = of_gateway(state=Health.OK)
-    ChannelAccount.objects.update(state=Health.STOPPED, state_reason="Wrong secret.")
+    ChannelAccount.objects.update(state=Health.STOPPED, state_params={"text": "Wrong secret."})
     assert waits([asked], reads=True)[asked.pk].on == "process"
 
 
@@ -202,7 +203,7 @@ def test_the_side_that_is_down_is_named_before_the_one_in_front() -> None:
             "delivery",
             first.pk,
         )
-    ChannelAccount.objects.update(state=Health.STOPPED, state_reason="Wrong secret.")
+    ChannelAccount.objects.update(state=Health.STOPPED, state_params={"text": "Wrong secret."})
     assert {wait.on for wait in waits([first, second, third], reads=True).values()} == {"account"}
 
 
@@ -216,7 +217,7 @@ def test_a_held_part_waits_for_an_earlier_one_and_for_no_later(admin_client: Cli
 
 def test_who_may_not_read_messages_sees_no_reason_of_an_account() -> None:
     delivery = to_send(app())
-    ChannelAccount.objects.update(state=Health.STOPPED, state_reason="WeCom said: 我的身份证号")
+    ChannelAccount.objects.update(state=Health.STOPPED, state_params={"text": "WeCom said: 我的身份证号"})
     why = {reads: waits([delivery], reads=reads)[delivery.pk].why for reads in (True, False)}
     assert why[False] == f"The account Acme app is stopped: {HIDDEN}"
     assert "身份证" in why[True]

@@ -272,7 +272,6 @@ def test_others_may_have_used_the_window_up(people: Crowd, account: ChannelAccou
     attempt = first.attempts.get()
     assert (attempt.outcome, attempt.code, attempt.response["errcode"]) == ("error", "45047", 45047)
     assert "45047" in row(first).error
-    assert "by itself" in row(first).error
     assert (calls(people), left(account), outcomes(second)) == (6, 0, [])
     people.says(account)
     work_off()
@@ -286,7 +285,7 @@ def test_a_refusal_that_is_older_than_the_last_deed_holds_nothing(people: Crowd,
     assert attempt is not None
     people.says(account)
     error = WEIXIN.error(45047)
-    reply_window.hold(mine, attempt, Failure(Action.WINDOW, error.code, str(error)))
+    reply_window.hold(mine, attempt, Failure(Action.WINDOW, error.cause))
     assert (parts(mine.message), outcomes(mine), row(mine).tries, left(account)) == ([PENDING], ["error"], 0, 5)
 
 

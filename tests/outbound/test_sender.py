@@ -20,7 +20,7 @@ from bridge.operations import replay
 from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.delivery.types import Failure
 from bridge.pipeline.outbound import outbox, sender
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.explanations import Action, Cause
 from channels_wechat.contract.messages import Content
 from tests.outbound.platform import SEND, calls, checked, png, seen
 from tests.support.factories import (
@@ -58,7 +58,7 @@ def test_a_message_has_one_key_for_all_tries_and_another_after_a_replay(account:
     message = send(account, "a" * 3000)
     first, second = message.deliveries.order_by("part")
     before = first.platform_key
-    settle.fail(claimed(first), None, Failure(Action.PERMANENT, "1", "no"))
+    settle.fail(claimed(first), None, Failure(Action.PERMANENT, Cause("1", {"detail": "no"})))
     assert row(first).platform_key == before != second.platform_key
     assert replay.replay([first.pk]).count == 1
     assert row(first).platform_key not in (before, second.platform_key)
@@ -282,7 +282,7 @@ def test_a_defect_of_ours_is_dead_and_stops_nobody(
 ) -> None:
     broken, next_one = to_send(account, "1"), to_send(account, "2")
     before = settle.open_attempt(claimed(broken), {})
-    settle.fail(row(broken), before, Failure(Action.RETRY, "-1", "busy"))
+    settle.fail(row(broken), before, Failure(Action.RETRY, Cause("-1", {"detail": "busy"})))
     shift(broken, payload={"nothing": "here"}, due_at=-1)
     with caplog.at_level(logging.CRITICAL):
         work_off()

@@ -181,7 +181,7 @@ def _fail(company: SimulatorClient, world: dict[str, Any]) -> None:
 
 def _tried(text: str) -> bool:
     rows = Delivery.objects.filter(message__text=text)
-    return rows.filter(attempts__finished_at__isnull=False).exists() or rows.exclude(error="").exists()
+    return rows.filter(attempts__finished_at__isnull=False).exists() or rows.exclude(code_params={}).exists()
 
 
 def _kill_the_worker(company: SimulatorClient, app: ChannelAccount, worker: Process) -> None:

@@ -19,7 +19,7 @@ from bridge.pipeline.delivery.types import Failure
 from bridge.pipeline.inbound import router
 from bridge.pipeline.replies import passive, unread, waiting_requests
 from bridge.runtime.conf import capacity
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.explanations import Action, Cause
 from channels_wechat.contract.messages import message_uuid
 from channels_wechat.weixin.errors import WEIXIN
 from channels_wechat.weixin.official_account import OfficialAccount
@@ -228,7 +228,7 @@ def test_a_failed_turn_says_so(account: ChannelAccount, dead: str) -> None:
     if dead == "read_on":
         ask(account, "1", 2)
     delivery = claimed(Delivery.objects.get(message=question))
-    settle.fail(delivery, None, Failure(Action.PERMANENT, "x", "broken"))
+    settle.fail(delivery, None, Failure(Action.PERMANENT, Cause("x", {"detail": "broken"})))
     assert say(account, *(("hello", 1) if dead == "turn" else ("1", 2))) == SORRY
 
 

@@ -17,7 +17,7 @@ from bridge.pipeline.delivery.types import Failure, message_of
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.replies import stream_options, streams
 from bridge.pipeline.replies.streams import partial_key
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.explanations import Action, Cause
 from channels_wechat.contract.messages import Content
 from openclaw.stub.answers import make_picture
 from tests.support import factories
@@ -268,7 +268,9 @@ def test_failed(fields: dict[str, str], expected: str) -> None:
     route(account)
     asked = turn(account, group=GROUP)
     settle.fail(
-        mine := claimed(asked), settle.open_attempt(mine, {}), Failure(Action.PERMANENT, "x", "the gateway's own words")
+        mine := claimed(asked),
+        settle.open_attempt(mine, {}),
+        Failure(Action.PERMANENT, Cause("x", {"detail": "the gateway's own words"})),
     )
     assert shown(asked.message) == (expected, True)
 

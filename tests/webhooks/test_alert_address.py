@@ -44,7 +44,9 @@ def carry_all() -> list[Delivery]:
 
 
 def test_an_incident_becomes_a_delivery_that_arrives(robot: Recorder) -> None:
-    account = app(columns={"state": "stopped", "state_reason": "the secret is wrong"})
+    account = app(
+        columns={"state": "stopped", "state_code": "40001", "state_params": {"detail": "the secret is wrong"}}
+    )
 
     alerts.check()
     (delivery,) = carry_all()
@@ -59,7 +61,7 @@ def test_an_incident_becomes_a_delivery_that_arrives(robot: Recorder) -> None:
 
 
 def test_once_for_a_cause_and_again_when_it_is_over(robot: Recorder) -> None:
-    account = app(columns={"state": "stopped", "state_reason": "x"})
+    account = app(columns={"state": "stopped", "state_code": "x"})
     alerts.check()
     alerts.check()
     carry_all()

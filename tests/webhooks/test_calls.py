@@ -108,7 +108,10 @@ def test_gone_switches_the_endpoint_off_and_says_so(receiver: Recorder) -> None:
     call()
     one.refresh_from_db()
     assert (row(first).state, row(second).state) == (State.DEAD, State.PENDING)
-    assert (one.enabled, one.disabled_reason) == (False, "It answered 410 Gone.")
+    assert (one.enabled, one.disabled_reason) == (
+        False,
+        "The webhook is gone, as it says itself, and was disabled. (http_410)",
+    )
     alerts.check()
     assert {item.cause for item in Incident.objects.all()} == {f"hook:{one.pk}", f"dead:hook:{one.pk}"}
 

@@ -24,7 +24,7 @@ from bridge.runtime.wakeups.publish import Topic
 from bridge.runtime.worker import tasks
 from bridge.runtime.worker.threads import WorkerThreads
 from bridge.webhooks import events
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.explanations import Action, Cause
 from tests.channels.harness import Reply
 from tests.inbound.test_receive import params, waiting
 from tests.support import factories
@@ -98,7 +98,9 @@ def test_a_failure_is_told_with_everything_about_it() -> None:
     shift(first, state="delivered", finished_at=0)
     Conversation.objects.update(title="张三")
     mine = claimed(second)
-    settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.PERMANENT, "40003", "no such user"))
+    settle.fail(
+        mine, settle.open_attempt(mine, {}), Failure(Action.PERMANENT, Cause("40003", {"detail": "no such user"}))
+    )
     ((_event, data),) = told(one)
     failed = row(second)
     assert data == {
@@ -107,7 +109,8 @@ def test_a_failure_is_told_with_everything_about_it() -> None:
         "target": "channel",
         "reason": "permanent",
         "reason_text": "rejected (permanent)",
-        "error": "no such user",
+        "code": "40003",
+        "error": failed.error,
         "tries": 1,
         "account": {"id": account.pk, "name": "Acme app", "kind": "wecom_app"},
         "conversation": {"id": message_of(failed).conversation_id, "title": "张三"},
@@ -186,9 +189,9 @@ def dies_by(way: str, account: ChannelAccount) -> Delivery:
         claims.release_all_leases("gone")
     else:
         failure = {
-            "refused": Failure(Action.PERMANENT, "40003", "no such user"),
-            "tries spent": Failure(Action.RETRY, "503", "busy", max_tries=1),
-            "no answer": Failure(Action.UNKNOWN, "timeout", "no answer"),
+            "refused": Failure(Action.PERMANENT, Cause("40003", {"detail": "no such user"})),
+            "tries spent": Failure(Action.RETRY, Cause("503", {"detail": "busy"}), max_tries=1),
+            "no answer": Failure(Action.UNKNOWN, Cause("timeout", {"detail": "no answer"})),
         }[way]
         mine = claimed(delivery)
         settle.fail(mine, settle.open_attempt(mine, {}), failure)
@@ -232,7 +235,7 @@ def test_dying_again_after_a_replay_is_told_again_with_another_id() -> None:
     delivery = dies_by("refused", app())
     replay.replay([delivery.pk])
     mine = claimed(row(delivery))
-    settle.fail(mine, None, Failure(Action.PERMANENT, "40003", "no such user"))
+    settle.fail(mine, None, Failure(Action.PERMANENT, Cause("40003", {"detail": "no such user"})))
     first, second = queued(one)
     assert first.payload["id"] != second.payload["id"]
 
@@ -242,7 +245,7 @@ def test_what_was_skipped_retried_or_held_is_not_told() -> None:
     account = app()
     turn(account)  # no mapping: skipped
     mine = claimed(to_send(account))
-    settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.RETRY, "503", "busy"))
+    settle.fail(mine, settle.open_attempt(mine, {}), Failure(Action.RETRY, Cause("503", {"detail": "busy"})))
     assert told(one) == []
 
 
@@ -250,7 +253,7 @@ def test_each_change_of_an_account_is_told_once_and_with_its_reason() -> None:
     account, one = app(), endpoint(events=[Event.ACCOUNT_STATE])
     events.tell_account_states()
     assert told(one) == []
-    account.set_state(Health.STOPPED, "", "the secret is wrong")
+    account.set_state(Health.STOPPED, "", {"detail": "the secret is wrong"})
     for _twice in range(2):
         events.tell_account_states()
     account.revive()
@@ -266,7 +269,7 @@ def test_each_change_of_an_account_is_told_once_and_with_its_reason() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_change_of_state_is_told_once_by_many_sweeps(valkey: redis.Redis) -> None:
     account, one = app(), endpoint()
-    account.set_state(Health.STOPPED, "", "x")
+    account.set_state(Health.STOPPED, "", {"detail": "x"})
     at_once(*[tasks.sweep.run] * 6)
     assert len(told(one)) == 1
 
@@ -275,7 +278,7 @@ def test_a_change_of_state_is_told_once_by_many_sweeps(valkey: redis.Redis) -> N
 def test_a_state_does_not_change_while_it_is_told() -> None:
     """Else an older state might be told after a newer one, and be the last that a receiver hears of."""
     account, one = app(), endpoint(events=[Event.ACCOUNT_STATE])
-    account.set_state(Health.FAILING, "", "busy")
+    account.set_state(Health.FAILING, "", {"detail": "busy"})
     with ThreadPoolExecutor(2) as threads:
         with closing(psycopg.connect(**params())) as server:
             server.execute("LOCK TABLE bridge_delivery IN SHARE MODE")
@@ -295,14 +298,14 @@ def test_no_event_holds_a_secret(receiver: Recorder) -> None:
     delivery = turn(account)
     assert delivery.route == mapped
     mine = claimed(delivery)
-    settle.fail(mine, None, Failure(Action.PERMANENT, "x", "refused: access_token=canary-access"))
-    account.set_state(Health.STOPPED, "", "stopped")
+    settle.fail(mine, None, Failure(Action.PERMANENT, Cause("x", {"detail": "refused: access_token=canary-access"})))
+    account.set_state(Health.STOPPED, "", {"detail": "stopped"})
     events.tell_account_states()
     receiver.will(Reply(b"path-secret", 500), Reply(b"", fault="reset"))
     call()
     call(again=True)
     kept = [*Delivery.objects.values(), *one.deliveries.values("attempts__request", "attempts__response")]
-    kept += one.deliveries.values("attempts__error")
+    kept += one.deliveries.values("attempts__code_params")
     assert "canary" not in str(kept)
     assert "path-secret" not in str(kept)
     assert "query-secret" not in str(kept)

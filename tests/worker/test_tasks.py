@@ -44,7 +44,7 @@ def test_one_wake_fetches_all_files(company: SimulatorClient) -> None:
         hear(account, media=(picture("nonsense"), picture("nonsense")))
     WorkerThreads().pools[Topic.FETCH].run()
     assert list(Attachment.objects.values_list("tries", flat=True)) == [1] * 6
-    assert not Attachment.objects.filter(error="").exists()
+    assert not Attachment.objects.filter(code_params={}).exists()
 
 
 def test_the_clock_looks_up_names_and_checks_health(company: SimulatorClient) -> None:
@@ -52,7 +52,7 @@ def test_the_clock_looks_up_names_and_checks_health(company: SimulatorClient) ->
     factories.contact(account, "zhangsan")
     tasks.look_up_names()
     assert Contact.objects.get().name == "张三"
-    account.set_state("stopped", "", "wrong secret")  # type: ignore[arg-type]
+    account.set_state("stopped", "", {"text": "wrong secret"})  # type: ignore[arg-type]
     tasks.check_health()
     assert Incident.objects.get().cause == f"account:{account.pk}"
 

@@ -207,7 +207,7 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
         if error.action not in states:
             self.notify_and_audit(request, account, str(error), messages.ERROR)
             return
-        account.set_state(states[error.action], error.code, str(error))
+        account.set_state(states[error.action], error.code, error.params)
         messages.error(request, _("The test failed. The reason is shown beside the state."))
         self.log_and_audit(request, account, TESTED % error)
 

@@ -151,5 +151,6 @@ def add_sender_names(messages: list[Message]) -> None:
 
 def prefetch_details(messages: QuerySet[Message]) -> QuerySet[Message]:
     """For a transcript: with files, deliveries and the quoted message, in a fixed number of queries."""
-    deliveries = Delivery.objects.order_by("target", "part").defer("payload")
+    deliveries = Delivery.objects.select_related("account").order_by("target", "part")
+    deliveries = deliveries.defer("payload", "account__credentials")
     return messages.select_related("reply_to").prefetch_related("attachments", Prefetch("deliveries", deliveries))

@@ -1,4 +1,4 @@
-"""Why deliveries failed, counted: by state and reason, and by the code that the other side answered last."""
+"""Why deliveries failed, counted: by state, reason and code."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from django.contrib import admin
-from django.db.models import Count
+from django.db.models import Count, F
 from django.utils.translation import gettext_lazy as _
 
 from bridge.models import Delivery, Reason, State
-from bridge.operations.codes import failed_with_code, with_code
 from bridge.operations.dashboard import DEAD
 from bridge.ui import formatting
 
@@ -25,7 +24,7 @@ MAX_CODES = 60
 
 
 class CodeFilter(admin.SimpleListFilter):
-    """Of the newest dead letters those whose last attempt with a code had this one."""
+    """Those that failed with this code."""
 
     title, parameter_name = _("code"), "code"
 
@@ -35,7 +34,7 @@ class CodeFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
-        return with_code(queryset, value) if value else queryset
+        return queryset.filter(code=value) if value else queryset
 
 
 class PossibleStates(admin.ChoicesFieldListFilter):
@@ -85,9 +84,10 @@ def causes() -> list[dict[str, Any]]:
 
 
 def counted() -> list[tuple[str, str, str, int]]:
-    """State, reason, code, and how many of the newest failures ended so; each delivery counts once, however often it was tried."""
-    rows = failed_with_code().order_by().values_list("state", "reason", "code").annotate(n=Count("id"))
-    return list(rows.order_by("-n", "code")[:MAX_CODES])
+    """State, reason, code, and how many failures ended so; a code that only repeats the reason is left out."""
+    rows = Delivery.objects.filter(DEAD).exclude(code="").exclude(code=F("reason")).order_by()
+    groups = rows.values_list("state", "reason", "code").annotate(n=Count("id"))
+    return list(groups.order_by("-n", "code")[:MAX_CODES])
 
 
 def _query(state: str, reason: str, code: str = "") -> str:

@@ -9,7 +9,6 @@ from django.utils.translation import gettext_lazy as _
 from bridge.admin.deliveries.causes import CodeFilter, PossibleReasons, PossibleStates, causes
 from bridge.admin.deliveries.lists import DeliveryListAdmin, OpenWorkFilter
 from bridge.admin.paging import CountedPaginator
-from bridge.operations.codes import RECENT
 from bridge.operations.dashboard import DEAD
 
 if TYPE_CHECKING:
@@ -39,6 +38,5 @@ class DeadLetterAdmin(DeliveryListAdmin):
         title = _("Dead letters")
         request.crumb = title  # type: ignore[attr-defined]  # read by the theme's header_title.html
         found = [] if request.GET.get("q") else causes()
-        many = sum(cause["count"] for cause in found) > RECENT
-        context = {"title": title, "causes": found, "codes_of": RECENT if many else 0, **(extra_context or {})}
+        context = {"title": title, "causes": found, **(extra_context or {})}
         return super().changelist_view(request, context)

@@ -16,8 +16,7 @@ from bridge.admin.base import user_of
 from bridge.admin.deliveries.bulk import BulkAdmin
 from bridge.admin.filters import DayFilter
 from bridge.admin.paging import row_number
-from bridge.models import Attempt, Delivery, Message, State
-from bridge.operations.codes import RECENT
+from bridge.models import Delivery, Message, State
 from bridge.operations.dashboard import DEAD, REVIEW
 from bridge.operations.waiting import Wait, waits
 from bridge.security.permissions import HIDDEN, hide_errors, may_read
@@ -126,15 +125,17 @@ class DeliveryListAdmin(BulkAdmin):
         return found
 
 
+# A search by a code finds at most so many, the newest.
+MAX_FOUND = 1000
+
+
 def _ids_by_number_or_code(term: str) -> list[int]:
     """The delivery or message with this number, as pages print it, and the newest failures with this error code."""
     number = row_number(term.removeprefix("#"))
-    newest = Delivery.objects.filter(DEAD).order_by("-id").values("pk")[:RECENT]
-    found = list(Attempt.objects.filter(delivery__in=newest, code=term).values_list("delivery", flat=True))
+    found = Delivery.objects.filter(DEAD, code=term)
     if number is not None:
-        add_sender_names = Delivery.objects.filter(Q(pk=number) | Q(message=number))
-        found += list(add_sender_names.values_list("pk", flat=True)[:RECENT])
-    return found
+        found |= Delivery.objects.filter(Q(pk=number) | Q(message=number))
+    return list(found.order_by("-id").values_list("pk", flat=True)[:MAX_FOUND])
 
 
 # Where the row is that a delivery waits for.

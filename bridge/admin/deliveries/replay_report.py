@@ -49,7 +49,9 @@ def report(page_admin: BridgeAdmin[Delivery], request: HttpRequest) -> HttpRespo
     kept = request.session.get("replayed", {"ids": [], "back": ""})
     rows = Delivery.objects.filter(pk__in=kept["ids"])
     counts = dict(rows.order_by().values_list("state").annotate(n=Count("pk")))
-    left = list(rows.exclude(state=State.DELIVERED).select_related("message__conversation").order_by("id")[:SHOWN])
+    left = list(
+        rows.exclude(state=State.DELIVERED).select_related("account", "message__conversation").order_by("id")[:SHOWN]
+    )
     if not may_read(user_of(request)):
         hide_errors(left)
     context: dict[str, Any] = {

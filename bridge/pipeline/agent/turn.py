@@ -13,6 +13,7 @@ from django.db import transaction
 
 from accounts.channels import http
 from accounts.health import Health
+from bridge.explanations.own import internal
 from bridge.media import storage
 from bridge.models import Carrier, Delivery, Message, Outcome, Reason
 from bridge.pipeline.agent import notices, stop, typing_indicator
@@ -27,7 +28,6 @@ from bridge.runtime.db.batching import GroupCommit
 from bridge.runtime.db.outage import DB_UNAVAILABLE, retry_while_db_down
 from bridge.runtime.db.threads import in_db_thread, in_io_thread
 from bridge.security import logs
-from bridge.security.redaction import redact_text
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.filetypes import recognise, with_suffix
@@ -130,10 +130,9 @@ class AgentTurn:
             log.warning("the database is away (%s)", type(error).__name__)
         except Exception as error:  # a defect of ours; the lane must not hang
             log.exception("a turn failed")
-            text = redact_text(f"{type(error).__name__}: {error}")
             # Once the request has left, its answer may still be had by its key.
             action = Action.UNKNOWN if self.opened else Action.PERMANENT
-            await self._fail(Failure(action, "internal", text, reason=Reason.INTERNAL))
+            await self._fail(Failure(action, internal(error), reason=Reason.INTERNAL))
 
     def _use(self, usage: Usage) -> None:
         """What the turn took; it comes beside the answer or after it, and never holds it up."""
@@ -190,7 +189,7 @@ class AgentTurn:
     async def _settle(self, answer: Answer | None) -> None:
         if answer is None:  # the old run came to nothing: ask again at once, with a new key
             unanswered = GatewayError(Code.NOT_ANSWERED)
-            await self._fail(Failure(unanswered.action, str(unanswered.code), unanswered.sentence, 0.1))
+            await self._fail(Failure(unanswered.action, unanswered.cause, 0.1))
             return
         files, missing = await fetch_files(answer, self._file)
         await in_db_thread(retry_while_db_down, self._store, answer, files, [*answer.missing, *missing][:MAX_FILES])
@@ -228,14 +227,14 @@ class AgentTurn:
         if self.stopped and error.code == Code.RUN_ABORTED:
             await in_db_thread(retry_while_db_down, settle.skip, self.delivery, self._open_attempt(), Reason.STOPPED)
             return
-        code, text = str(error.code), error.explained
+        code = str(error.code)
         if error.action == Action.CONFIG and self.delivery.gateway:
             stop = self.delivery.gateway.set_state_as_holder
-            await in_db_thread(retry_while_db_down, stop, Health.STOPPED, code, text)
+            await in_db_thread(retry_while_db_down, stop, Health.STOPPED, code, error.params)
         action, reason = error.action, ""
         if action == Action.RETRY and await in_db_thread(is_given_up, self.delivery, error.code):
             action, reason = Action.PERMANENT, Reason.TRIES_SPENT
-        await self._fail(Failure(action, code, text, error.retry_after, reason=reason))
+        await self._fail(Failure(action, error.cause, error.retry_after, reason=reason))
 
     async def _fail(self, failure: Failure) -> None:
         try:

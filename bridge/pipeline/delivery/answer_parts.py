@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.models import Carrier, Delivery, Reason, State, Target
 from bridge.pipeline.delivery import lanes, settle
+from channels_wechat.contract.explanations import NO_CAUSE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bridge.models import Message
+    from channels_wechat.contract.explanations import Cause
 
 
 def build_part(message: Message, part: int, payload: Mapping[str, Any], **columns: Any) -> Delivery:
@@ -28,7 +30,7 @@ def build_part(message: Message, part: int, payload: Mapping[str, Any], **column
 
 
 def build_dead_part(
-    message: Message, part: int, payload: Mapping[str, Any], reason: Reason, error: str = "", **columns: Any
+    message: Message, part: int, payload: Mapping[str, Any], reason: Reason, cause: Cause = NO_CAUSE, **columns: Any
 ) -> Delivery:
     """Return a part that nothing can carry, kept with its text and the reason."""
-    return settle.end_unstored(build_part(message, part, payload, **columns), State.DEAD, reason, error)
+    return settle.end_unstored(build_part(message, part, payload, **columns), State.DEAD, reason, cause)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
-from django.utils.encoding import force_str
 
 from accounts import counters
+from accounts.health import CODE_LENGTH
 from bridge.models import Attempt, Carrier, Delivery, Outcome, Reason, State
 from bridge.pipeline.delivery import retry_policy, settle_sql
 from bridge.pipeline.delivery.types import (
@@ -30,9 +30,9 @@ from bridge.pipeline.delivery.types import (
     next_seq,
 )
 from bridge.runtime.wakeups.publish import Topic, notify
-from bridge.security.redaction import redact, redact_text
+from bridge.security.redaction import redact
 from bridge.webhooks import events
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.explanations import NO_CAUSE, Action, Cause
 from channels_wechat.contract.text import clean
 
 if TYPE_CHECKING:
@@ -114,8 +114,9 @@ def _success_row(done: Success) -> dict[str, Any]:
         "holder": done.delivery.holder,
         "attempt": done.attempt.pk,
         "remote_id": clean(done.remote_id)[:200],
-        "reason": done.reason or (Reason.PARTIAL if done.note else ""),
-        "note": clean(done.note),
+        "reason": done.reason or (Reason.PARTIAL if done.note.code else ""),
+        "code": done.note.code,
+        "params": redact(done.note.params),
         "response": redact(done.response or {}),
     }
 
@@ -130,10 +131,10 @@ def fail(
     """sending → pending (again, later), dead or uncertain. then: as in `Success`. Raises LostLease."""
     outcome = Outcome.UNKNOWN if failure.action == Action.UNKNOWN else Outcome.ERROR
     state, columns = retry_policy.next_state(delivery, failure, began=attempt is not None)
-    fields = {"state": state, **columns, "error": redact_text(failure.text), "lease_until": None}
+    fields = {"state": state, **columns, **_cause_columns(failure.cause), "lease_until": None}
     with transaction.atomic():
         if attempt:
-            _close(attempt, outcome, code=failure.code, error=failure.text, response=failure.response)
+            _close(attempt, outcome, failure.cause, failure.response)
         changed = _leased_by_us(delivery).update(**fields)
         if changed and state in (State.DEAD, State.UNCERTAIN):
             _on_failure(delivery)
@@ -146,7 +147,7 @@ def skip(delivery: Delivery, attempt: Attempt | None, reason: Reason) -> None:
     """sending → skipped: there is nobody to be told, or it was stopped by /stop. Raises LostLease."""
     with transaction.atomic():
         if attempt:
-            _close(attempt, Outcome.ERROR, code=str(reason), error=force_str(reason.label))
+            _close(attempt, Outcome.ERROR, Cause(str(reason)))
         fields = {"state": State.SKIPPED, "reason": reason, "finished_at": timezone.now(), "lease_until": None}
         changed = _leased_by_us(delivery).update(**fields)
     _check_lease(delivery, changed)
@@ -155,7 +156,7 @@ def skip(delivery: Delivery, attempt: Attempt | None, reason: Reason) -> None:
 def hold(
     delivery: Delivery,
     reason: Reason,
-    text: str = "",
+    cause: Cause = NO_CAUSE,
     *,
     attempt: Attempt | None = None,
     failure: Failure | None = None,
@@ -165,12 +166,11 @@ def hold(
 
     failure: what closes the attempt; until: when whoever waits for something looks again. Raises LostLease.
     """
-    fields: dict[str, Any] = {"state": State.HELD, "reason": reason, "error": redact_text(text), "lease_until": None}
+    fields: dict[str, Any] = {"state": State.HELD, "reason": reason, **_cause_columns(cause), "lease_until": None}
     fields |= ({"tries": F("tries") - 1} if attempt else {}) | ({"due_at": until} if until else {})
     with transaction.atomic():
         if attempt:
-            code, response = (failure.code, failure.response) if failure else (str(reason), None)
-            _close(attempt, Outcome.ERROR, code=code, error=text, response=response)
+            _close(attempt, Outcome.ERROR, failure.cause if failure else cause, failure.response if failure else None)
         changed = _leased_by_us(delivery).update(**fields)
         if changed:  # what waits for a window goes on all at once, so that it keeps its place in the lane
             _hold_parts(delivery, reason if reason == Reason.WINDOW else Reason.PART_BEFORE)
@@ -183,10 +183,10 @@ def count_try(delivery: Delivery) -> None:
     Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder).update(tries=delivery.tries)
 
 
-def postpone(delivery: Delivery, seconds: float, text: str) -> None:
+def postpone(delivery: Delivery, seconds: float, cause: Cause) -> None:
     """sending → pending without a try burned: nothing was asked of the other side."""
     due_at = timezone.now() + timedelta(seconds=seconds)
-    _leased_by_us(delivery).update(state=State.PENDING, due_at=due_at, lease_until=None, error=text)
+    _leased_by_us(delivery).update(state=State.PENDING, due_at=due_at, lease_until=None, **_cause_columns(cause))
 
 
 def apply(delivery: Delivery, outcome: GateOutcome) -> None:
@@ -198,7 +198,7 @@ def apply(delivery: Delivery, outcome: GateOutcome) -> None:
             count_try(delivery)
         fail(delivery, None, outcome.failure)
     elif isinstance(outcome, Postpone):
-        postpone(delivery, outcome.seconds, outcome.text)
+        postpone(delivery, outcome.seconds, outcome.cause)
     else:
         _apply_hold(delivery, outcome)
 
@@ -207,7 +207,7 @@ def _apply_hold(delivery: Delivery, outcome: Hold) -> None:
     with transaction.atomic() if outcome.before else contextlib.nullcontext():
         if outcome.before:
             outcome.before()
-        hold(delivery, outcome.reason, outcome.text, until=outcome.until)
+        hold(delivery, outcome.reason, outcome.cause, until=outcome.until)
     if outcome.after:
         outcome.after()
 
@@ -244,7 +244,7 @@ def recover_expired(delivery: Delivery) -> None:
     """sending → pending or uncertain. Without an open attempt nothing left; with one, only a provably safe repetition is tried again."""
     now = timezone.now()
     left = delivery.attempts.filter(finished_at=None).update(
-        finished_at=now, outcome=Outcome.INTERRUPTED, error="the process that sent this was lost"
+        finished_at=now, outcome=Outcome.INTERRUPTED, code="interrupted"
     )
     if left:
         counters.add("attempts", left, target=delivery.target, outcome=str(Outcome.INTERRUPTED))
@@ -262,10 +262,11 @@ def recover_expired(delivery: Delivery) -> None:
 
 
 def end_unstored(
-    delivery: Delivery, state: State, reason: str = "", error: str = "", at: datetime | None = None
+    delivery: Delivery, state: State, reason: str = "", cause: Cause = NO_CAUSE, at: datetime | None = None
 ) -> Delivery:
     """Set the final state (dead, skipped or delivered) of a delivery that is not stored yet. at: when, if not now."""
-    delivery.state, delivery.reason, delivery.error = state, reason, error
+    delivery.state, delivery.reason = state, reason
+    delivery.code, delivery.code_params = cause.code, redact(cause.params)
     delivery.finished_at = at or timezone.now()
     return delivery
 
@@ -276,20 +277,21 @@ def release(held: QuerySet[Delivery], *, at_tail: bool = False, reviewed: bool =
     at_tail: behind all that waits in their lanes, else each in its old place. reviewed: the content check does not look at them again.
     """
     now = timezone.now()
-    fields: dict[str, Any] = {"state": State.PENDING, "reason": "", "error": "", "due_at": now, "queued_at": now}
+    fields: dict[str, Any] = {"state": State.PENDING, "reason": "", **_cause_columns(NO_CAUSE)}
+    fields |= {"due_at": now, "queued_at": now}
     fields |= ({"seq": next_seq} if at_tail else {}) | ({"reviewed_at": now} if reviewed else {})
     return held.filter(state=State.HELD).update(**fields)
 
 
-def change_hold(held: QuerySet[Delivery], reason: Reason, error: str) -> int:
+def change_hold(held: QuerySet[Delivery], reason: Reason, cause: Cause) -> int:
     """held → held, for another reason. Return how many."""
-    return held.filter(state=State.HELD).update(reason=reason, error=error)
+    return held.filter(state=State.HELD).update(reason=reason, **_cause_columns(cause))
 
 
-def cancel(waiting: QuerySet[Delivery], reason: Reason, **columns: Any) -> int:
-    """pending or held → skipped: they are not sent any more. columns: what else changes. Return how many."""
+def cancel(waiting: QuerySet[Delivery], reason: Reason, cause: Cause = NO_CAUSE) -> int:
+    """pending or held → skipped: they are not sent any more. Return how many."""
     rows = waiting.filter(state__in=(State.PENDING, State.HELD))
-    return rows.update(state=State.SKIPPED, reason=reason, finished_at=timezone.now(), **columns)
+    return rows.update(state=State.SKIPPED, reason=reason, finished_at=timezone.now(), **_cause_columns(cause))
 
 
 def dismiss_held(held: Delivery, by: User | None) -> None:
@@ -314,7 +316,8 @@ def requeue(delivery: Delivery, place: Mapping[str, Any]) -> int:
         **place,
         state=State.PENDING,
         reason="",
-        error="",
+        code="",
+        code_params={},
         gateway=delivery.gateway_id,
         route=delivery.route_id,
         payload=delivery.payload,
@@ -337,8 +340,12 @@ def _leased_by_us(delivery: Delivery) -> Any:
     return Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder, state=State.SENDING)
 
 
-def _close(attempt: Attempt, outcome: Outcome, *, code: str = "", error: str = "", response: Any = None) -> None:
-    fields = {"code": code[:64], "error": redact_text(error), "response": redact(response or {})}
+def _cause_columns(cause: Cause) -> dict[str, Any]:
+    return {"code": cause.code[:CODE_LENGTH], "code_params": redact(cause.params)}
+
+
+def _close(attempt: Attempt, outcome: Outcome, cause: Cause, response: Any = None) -> None:
+    fields = {**_cause_columns(cause), "response": redact(response or {})}
     Attempt.objects.filter(pk=attempt.pk).update(finished_at=timezone.now(), outcome=outcome, **fields)
     counters.add("attempts", target=attempt.delivery.target, outcome=str(outcome))
 

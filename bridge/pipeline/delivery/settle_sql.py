@@ -50,8 +50,8 @@ WITH asked AS (
   FROM asked x WHERE d.id = x.id AND d.holder = x.holder AND d.state = 'sending'
   RETURNING d.id, x.request, x.dedup_until, d.possibly_twice
 ), opened AS (
-  INSERT INTO bridge_attempt (delivery_id, number, started_at, outcome, code, error, request, response, possibly_twice)
-  SELECT held.id, 1 + COALESCE((SELECT max(number) FROM bridge_attempt t WHERE t.delivery_id = held.id), 0), %(now)s, '', '', '',
+  INSERT INTO bridge_attempt (delivery_id, number, started_at, outcome, code, code_params, request, response, possibly_twice)
+  SELECT held.id, 1 + COALESCE((SELECT max(number) FROM bridge_attempt t WHERE t.delivery_id = held.id), 0), %(now)s, '', '', '{}',
     held.request, '{}', held.possibly_twice
   FROM held RETURNING delivery_id, id, number
 )
@@ -64,13 +64,13 @@ SUCCEED = Statement(
     """
 WITH done AS (
   SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb)
-    AS x(id bigint, holder text, attempt bigint, remote_id text, reason text, note text, response jsonb)
+    AS x(id bigint, holder text, attempt bigint, remote_id text, reason text, code text, params jsonb, response jsonb)
 ), closed AS (
-  UPDATE bridge_attempt t SET finished_at = %(now)s, outcome = 'ok', code = '', error = '', response = x.response
+  UPDATE bridge_attempt t SET finished_at = %(now)s, outcome = 'ok', code = '', code_params = '{}', response = x.response
   FROM done x WHERE t.id = x.attempt
 )
-UPDATE bridge_delivery d SET state = 'delivered', finished_at = %(now)s, lease_until = NULL, reason = x.reason, error = x.note,
-  remote_id = x.remote_id
+UPDATE bridge_delivery d SET state = 'delivered', finished_at = %(now)s, lease_until = NULL, reason = x.reason, code = x.code,
+  code_params = x.params, remote_id = x.remote_id
 FROM done x WHERE d.id = x.id AND d.holder = x.holder AND d.state IN ('sending', 'uncertain')
 RETURNING d.id, EXISTS (
   SELECT 1 FROM bridge_delivery p WHERE p.message_id = d.message_id AND p.target = d.target AND p.part > d.part AND p.state = 'held'

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db.models import Func, Value
-from django.utils.encoding import force_str
 
 from bridge.models import State
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.explanations import NO_CAUSE, Action, Cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +49,7 @@ class Success:
     delivery: Delivery
     attempt: Attempt
     remote_id: str = ""
-    note: str = ""
+    note: Cause = NO_CAUSE
     reason: str = ""
     response: Any = field(default_factory=dict)
     then: Callable[[], object] | None = None
@@ -68,8 +67,7 @@ class Failure:
     """What went wrong, in the terms of the two wires' errors."""
 
     action: Action
-    code: str
-    text: str
+    cause: Cause
     retry_after: float | None = None
     max_tries: int | None = None
     response: Any = field(default_factory=dict)
@@ -78,7 +76,7 @@ class Failure:
 
 def failure_for(reason: Reason) -> Failure:
     """For what we do not even try."""
-    return Failure(Action.PERMANENT, str(reason), force_str(reason.label), reason=reason)
+    return Failure(Action.PERMANENT, Cause(str(reason)), reason=reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +102,7 @@ class Hold:
     """
 
     reason: Reason
-    text: str = ""
+    cause: Cause = NO_CAUSE
     until: datetime | None = None
     before: Callable[[], object] | None = None
     after: Callable[[], object] | None = None
@@ -115,7 +113,7 @@ class Postpone:
     """It is sent later, and burns no try."""
 
     seconds: float
-    text: str = ""
+    cause: Cause = NO_CAUSE
 
 
 # What a gate says of a delivery that it does not let pass.

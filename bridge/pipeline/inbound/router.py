@@ -11,6 +11,7 @@ from django.utils.crypto import salted_hmac
 
 from accounts.channels import build_channel
 from accounts.reply_windows import WindowGrant
+from bridge.explanations.own import internal
 from bridge.models import Carrier, Conversation, Delivery, Message, Reason, Route, State, Target
 from bridge.people import peers, sessions
 from bridge.pipeline.agent import notices, prompt
@@ -108,8 +109,7 @@ def _mark_unroutable(message: Message, error: Exception) -> None:
     Conversation.objects.filter(pk=conversation.pk).update(last_inbound_at=now)
     message.conversation, message.routed_at = conversation, now
     message.save(update_fields=["conversation", "routed_at"])
-    text = f"{type(error).__name__}: {error}"
-    dead = settle.end_unstored(_delivery(message), State.DEAD, Reason.INTERNAL, text)
+    dead = settle.end_unstored(_delivery(message), State.DEAD, Reason.INTERNAL, internal(error))
     dead.save()
     events.received([message])
     events.failed(dead)

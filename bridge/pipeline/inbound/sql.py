@@ -104,9 +104,9 @@ WITH given AS (
   ON CONFLICT DO NOTHING RETURNING id, uuid
 ), files AS (
   INSERT INTO bridge_attachment (uuid, message_id, position, kind, name, mime, size, file, source, fallback, key,
-    handle, state, error, tries, due_at, owner, fence)
+    handle, state, code, code_params, tries, due_at, owner, fence)
   SELECT (item.value->>'uuid')::uuid, stored.id, item.position - 1, item.value->>'kind', item.value->>'name', item.value->>'mime', 0, '',
-    item.value->>'source', item.value->>'fallback', item.value->>'key', '', 'pending', '', 0, given.now, '', 0
+    item.value->>'source', item.value->>'fallback', item.value->>'key', '', 'pending', '', '{}', 0, given.now, '', 0
   FROM stored JOIN given USING (uuid), jsonb_array_elements(given.media) WITH ORDINALITY AS item(value, position)
 )
 SELECT uuid::text AS uuid, id FROM stored""",
@@ -215,9 +215,9 @@ WITH given AS MATERIALIZED (
   FROM (SELECT DISTINCT lane FROM given WHERE state = 'pending') AS waiting
 )
 INSERT INTO bridge_delivery (target, carrier, message_id, account_id, gateway_id, route_id, lane, seq, part, payload, fingerprint,
-  state, reason, error, tries, run_number, replays, due_at, turn_at, holder, remote_id, queued_at, created_at, finished_at)
+  state, reason, code, code_params, tries, run_number, replays, due_at, turn_at, holder, remote_id, queued_at, created_at, finished_at)
 SELECT 'agent', 'connector', message, account, gateway, route, lane, nextval('bridge_delivery_seq'), 0, payload, '',
-  state, reason, '', 0, 0, 0, %(now)s, LEAST(
+  state, reason, '', '{}', 0, 0, 0, %(now)s, LEAST(
     %(now)s::timestamptz + make_interval(secs => %(ahead)s),
     GREATEST(%(now)s, (SELECT last FROM behind WHERE behind.lane = sorted.lane) + make_interval(secs => %(turn)s))
       + make_interval(secs => %(turn)s * (number - 1))),

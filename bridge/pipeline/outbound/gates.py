@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from accounts import limits
 from accounts.channels import build_channel
@@ -20,7 +19,7 @@ from bridge.pipeline.delivery.types import Fail, Failure, GateOutcome, Postpone,
 from bridge.pipeline.outbound import moderation, reply_window
 from bridge.pipeline.replies.paths import path_for
 from bridge.webhooks import post
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.explanations import Action, Cause
 from channels_wechat.contract.messages import Payload
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ def check_content(context: SendContext) -> GateOutcome | None:
 def keep_for_reader(context: SendContext) -> GateOutcome | None:
     """What can be said only in the reply to a callback waits for one."""
     fetched = context.path.must_be_fetched(context.delivery)
-    return Fail(Failure(Action.READABLE, Action.READABLE, "")) if fetched else None
+    return Fail(Failure(Action.READABLE, Cause(Action.READABLE))) if fetched else None
 
 
 def wait_for_window(context: SendContext) -> GateOutcome | None:
@@ -129,7 +128,7 @@ def wait_for_rate_limit(context: SendContext) -> GateOutcome | None:
     message = context.message
     counted = limits.applicable(context.channel.limits, message.peer_kind)
     pause = limits.take(counted, str(context.account.key), message.peer_id)
-    return Postpone(pause, _("The platform's rate limit is reached; sent as soon as it allows.")) if pause else None
+    return Postpone(pause, Cause("rate_limit")) if pause else None
 
 
 def refuse_late_repetition(context: SendContext) -> GateOutcome | None:
@@ -138,8 +137,7 @@ def refuse_late_repetition(context: SendContext) -> GateOutcome | None:
     over = delivery.dedup_until is not None and delivery.dedup_until <= timezone.now()
     if not over or not retry_policy.may_have_arrived([delivery.pk]):
         return None
-    text = _("An earlier attempt may have been carried out, and WeCom no longer recognises a repetition of it.")
-    return Fail(Failure(Action.UNKNOWN, "repeat_window", text))
+    return Fail(Failure(Action.UNKNOWN, Cause("repeat_window")))
 
 
 WEBHOOK_GATES: tuple[Gate, ...] = (require_endpoint, refuse_expired)

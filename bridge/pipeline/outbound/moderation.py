@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from accounts import capabilities
 from accounts.channels import cached_by_id
 from accounts.health import Health
 from accounts.models import ModerationScope
+from bridge.explanations.own import OWN
+from bridge.explanations.tables import within
 from bridge.models import Attachment, Delivery, Message, Reason, State, Target
 from bridge.people import peers
 from bridge.pipeline.delivery import settle
@@ -34,8 +34,8 @@ from bridge.pipeline.delivery.retry_policy import MAX_TRIES
 from bridge.pipeline.delivery.types import Fail, Failure, Hold
 from bridge.runtime.wakeups.publish import Topic, notify
 from channels_wechat.contract.capabilities import Moderated
-from channels_wechat.contract.errors import ChannelError, Explanations
-from channels_wechat.contract.explanations import Action, Explanation
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action, Cause
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from bridge.pipeline.delivery.types import GateOutcome
+    from channels_wechat.contract.channel import Channel
 
 CAPABILITY = "moderation"
 # WeChat promises a file's verdict within it.
@@ -51,17 +52,6 @@ VERDICT_MINUTES = 30
 WAIT_MOST_SECONDS = 300
 # While the account is stopped, it is looked at again after this.
 CONFIGURATION_SECONDS = 60
-# Beside what the platform says of a check.
-CHECK_ERRORS = Explanations(
-    {
-        "check_not_granted": Explanation(
-            Action.PERMANENT,
-            gettext_lazy(
-                "WeChat does not grant its content check to this account; the account's page says since when."
-            ),
-        )
-    }
-)
 
 
 def applies_to(delivery: Delivery) -> bool:
@@ -101,7 +91,7 @@ def apply_result(account_id: int, verdict: Mapping[str, Any]) -> None:
     item.save(update_fields=["verdict"])
     waiting = Delivery.objects.filter(message=item.message_id, state=State.HELD, reason=Reason.CHECKING)
     if item.verdict != "pass":
-        settle.change_hold(waiting, Reason.REVIEW, _objection_text(cached_by_id(account_id)[1], verdict))
+        settle.change_hold(waiting, Reason.REVIEW, _objection(cached_by_id(account_id)[1], verdict))
     elif not Attachment.objects.filter(message=item.message_id).exclude(verdict="pass").exists() and release(waiting):
         transaction.on_commit(lambda: notify(Topic.ASK))
 
@@ -113,9 +103,8 @@ def release(held: QuerySet[Delivery]) -> int:
 
 def give_up_checks() -> int:
     """For the sweep: files whose verdict did not come. Returns how many."""
-    text = _("WeChat's content check gave no result within %(n)d minutes.") % {"n": VERDICT_MINUTES}
     late = Delivery.objects.filter(state=State.HELD, reason=Reason.CHECKING, due_at__lt=timezone.now())
-    return settle.change_hold(late, Reason.REVIEW, text)
+    return settle.change_hold(late, Reason.REVIEW, Cause("check_unfinished", {"minutes": VERDICT_MINUTES}))
 
 
 def _unchecked(delivery: Delivery) -> Message | None:
@@ -143,20 +132,19 @@ def _check(delivery: Delivery, message: Message, channel: Moderated) -> GateOutc
     if message.text.strip():
         verdict = channel.check_text(person, message.text)
         if verdict.suggest != "pass":
-            return Hold(Reason.REVIEW, _objection_text(channel, _as_result(verdict)))
+            return Hold(Reason.REVIEW, _objection(channel, _as_result(verdict)))
     return _check_files(message, channel, person, files) if files else None
 
 
 def _check_files(message: Message, channel: Moderated, person: str, files: Sequence[Attachment]) -> Hold:
     address = channel.file_address(message.raw)
     if not address:
-        text = _("WeChat shows this file at no public address, so its content check cannot look at it.")
-        return Hold(Reason.REVIEW, text)
+        return Hold(Reason.REVIEW, Cause("check_no_address"))
     traces = {item.pk: channel.check_media(person, address, item.kind) for item in files}  # type: ignore[arg-type]
     until = timezone.now() + timedelta(minutes=VERDICT_MINUTES)
-    text = _("WeChat's content check looks at the file, under the number %s.") % ", ".join(traces.values())
+    cause = Cause("checking", {"numbers": ", ".join(traces.values())})
     early = partial(_apply_early_result, message)
-    return Hold(Reason.CHECKING, text, until, before=partial(_store_traces, traces), after=early)
+    return Hold(Reason.CHECKING, cause, until, before=partial(_store_traces, traces), after=early)
 
 
 def _store_traces(traces: Mapping[int, str]) -> None:
@@ -178,7 +166,7 @@ def _apply_early_result(message: Message) -> None:
 def _check_permission(delivery: Delivery) -> None:
     """Raises ChannelError where the platform said lately that this account may not have anything checked."""
     if delivery.account_id and not capabilities.allowed(delivery.account_id, CAPABILITY):
-        raise CHECK_ERRORS.error("check_not_granted")
+        raise OWN.error("check_not_granted")
 
 
 def _on_error(delivery: Delivery, error: ChannelError) -> GateOutcome:
@@ -187,23 +175,23 @@ def _on_error(delivery: Delivery, error: ChannelError) -> GateOutcome:
     if account:
         capabilities.note(account, error)
     if account and error.action == Action.CONFIG:
-        account.set_state(Health.STOPPED, error.code, str(error))
+        account.set_state(Health.STOPPED, error.code, error.params)
     elif account and error.action in (Action.RETRY, Action.UNKNOWN):
-        account.set_state(Health.FAILING, error.code, str(error))
+        account.set_state(Health.FAILING, error.code, error.params)
     again = _retry_of(delivery, error)
     if again is None:
-        return Hold(Reason.REVIEW, _("WeChat did not check this: %s") % error)
+        return Hold(Reason.REVIEW, _not_checked(delivery, error))
     return Fail(again, counts_try=again.action == Action.RETRY)
 
 
 def _retry_of(delivery: Delivery, error: ChannelError) -> Failure | None:
     """How it is tried again; None: that would be of no use, or too late."""
     if error.action == Action.CONFIG:
-        return Failure(Action.WAIT, error.code, str(error), CONFIGURATION_SECONDS)
+        return Failure(Action.WAIT, _not_checked(delivery, error), CONFIGURATION_SECONDS)
     if error.action == Action.WAIT and (error.retry_after or 0) <= WAIT_MOST_SECONDS:
-        return Failure(Action.WAIT, error.code, str(error), error.retry_after)
+        return Failure(Action.WAIT, _not_checked(delivery, error), error.retry_after)
     if error.action in (Action.RETRY, Action.UNKNOWN) and delivery.tries + 1 < (error.max_tries or MAX_TRIES):
-        return Failure(Action.RETRY, error.code, str(error), error.retry_after)
+        return Failure(Action.RETRY, _not_checked(delivery, error), error.retry_after)
     return None
 
 
@@ -211,13 +199,13 @@ def _as_result(verdict: Any) -> dict[str, Any]:
     return {"trace_id": verdict.trace_id, "suggest": verdict.suggest, "label": verdict.label}
 
 
-def _objection_text(channel: Any, verdict: Mapping[str, Any]) -> str:
-    """For staff. verdict: the fields of `messages.Verdict`."""
-    label, trace = int(verdict.get("label") or 0), str(verdict["trace_id"])
-    words = str(channel.objection(label)) if isinstance(channel, Moderated) else ""
-    about = f"{words} ({label})" if words else str(label)
-    if verdict["suggest"] == "risky":
-        said = _("WeChat's content check calls this risky: %(about)s. Number of the check: %(trace)s")
-    else:
-        said = _("WeChat's content check wants a person to look at this: %(about)s. Number of the check: %(trace)s")
-    return said % {"about": about, "trace": trace}
+def _not_checked(delivery: Delivery, error: ChannelError) -> Cause:
+    kind = delivery.account.kind if delivery.account else ""
+    return Cause("not_checked", {"because": within(error.cause, "channel", kind)})
+
+
+def _objection(channel: Channel, verdict: Mapping[str, Any]) -> Cause:
+    """Why a person is to look at it. verdict: the fields of `messages.Verdict`."""
+    about = within(Cause(f"label_{int(verdict.get('label') or 0)}"), "channel", channel.kind)
+    code = "content_risky" if verdict["suggest"] == "risky" else "content_review"
+    return Cause(code, {"about": about, "trace": str(verdict["trace_id"])})

@@ -41,6 +41,7 @@ from bridge.webhooks import events
 from channels_wechat.contract import filetypes
 from channels_wechat.contract.capabilities import Recall, Uploads
 from channels_wechat.contract.errors import ContentRefused
+from channels_wechat.contract.explanations import Cause
 from channels_wechat.contract.messages import Content, File
 from channels_wechat.contract.text import clean, clean_json, sendable, sendable_json, sendable_name
 from channels_wechat.text.split import pieces
@@ -310,7 +311,9 @@ def _deliveries(path: ReplyPath, message: Message, content: Content) -> list[Del
         payloads = path.channel.render(path.sayable(content))
     except ContentRefused as error:
         if message.source == Message.Source.AGENT:
-            return [build_dead_part(message, 0, {}, Reason.CONTENT, str(error))]
+            return [
+                build_dead_part(message, 0, {}, Reason.CONTENT, Cause("content", {"because": error.cause.as_json()}))
+            ]
         raise CannotSend(f"{error.field}: {error}") from error
     return path.plan(message, payloads)
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.db import transaction
 from django.db.models import F
-from django.utils.translation import gettext as _
 
 from accounts import reply_windows
 from accounts.models import ModerationScope
@@ -27,6 +26,7 @@ from bridge.pipeline.delivery.types import Hold, LostLease, OpenAttempt, Postpon
 from bridge.pipeline.outbound import sql
 from bridge.runtime.wakeups.publish import Topic, notify
 from channels_wechat.contract.capabilities import ReplyWindows
+from channels_wechat.contract.explanations import Cause
 from channels_wechat.contract.messages import Payload
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 # So many of a window's messages are kept for the answer to the newest question.
 RESERVED_MESSAGES = 2
+WAITING = Cause("window")
 
 
 def open_windows(openings: Sequence[tuple[int, reply_windows.WindowGrant]]) -> None:
@@ -66,7 +67,7 @@ def check(delivery: Delivery, channel: Channel) -> GateOutcome | None:
     peers.lock(message.account_id, message.peer_kind, message.peer_id)
     left = reply_windows.remaining(message.account_id, message.peer_id)
     if not left or (left <= RESERVED_MESSAGES and _newer_question(message)):
-        return Hold(Reason.WINDOW, _waiting_text())
+        return Hold(Reason.WINDOW, WAITING)
     rows = [_WaitingPart(delivery, row) for row in sql.WAITING_PARTS.fetch(own=delivery.pk)]
     if any(row.is_earlier for row in rows):  # released after this one was claimed
         return Postpone(0)
@@ -100,8 +101,8 @@ def hold(delivery: Delivery, attempt: Attempt | None = None, failure: Failure | 
         peers.lock(message.account_id, message.peer_kind, message.peer_id)
         if attempt:
             reply_windows.mark_empty(message.account_id, message.peer_id, attempt.started_at)
-        text = f"{failure.text} {_waiting_text()}" if failure else _waiting_text()
-        settle.hold(delivery, Reason.WINDOW, text, attempt=attempt, failure=failure)
+        cause = failure.cause if failure else WAITING
+        settle.hold(delivery, Reason.WINDOW, cause, attempt=attempt, failure=failure)
         if reply_windows.remaining(message.account_id, message.peer_id):  # the person acted at this very moment
             _release(Delivery.objects.filter(lane=delivery.lane))
 
@@ -149,15 +150,12 @@ def _merge_into(head: Delivery, payload: dict[str, Any], absorbed: Sequence[_Wai
     head.payload, head.fingerprint = payload, Delivery.fingerprint_of(payload)
     twice = any(row.possibly_twice for row in absorbed) or F("possibly_twice")
     Delivery.objects.filter(pk=head.pk).update(payload=payload, fingerprint=head.fingerprint, possibly_twice=twice)
-    error = _("It is part of delivery #%(head)d.") % {"head": head.pk}
-    settle.cancel(Delivery.objects.filter(pk__in=[row.pk for row in absorbed]), Reason.MERGED, error=error)
+    settle.cancel(
+        Delivery.objects.filter(pk__in=[row.pk for row in absorbed]), Reason.MERGED, Cause("merged", {"head": head.pk})
+    )
 
 
 def _release(held: QuerySet[Delivery]) -> None:
     """Let what waits for a window go on, each in its old place."""
     if settle.release(held.filter(reason=Reason.WINDOW)):
         transaction.on_commit(lambda: notify(Topic.SEND))
-
-
-def _waiting_text() -> str:
-    return _("It is sent by itself as soon as this person writes again.")

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts import capabilities
 from accounts.health import Health
+from bridge.explanations.own import internal
 from bridge.media import storage
 from bridge.models import Delivery, Reason, Target
 from bridge.people import peers
@@ -23,7 +24,6 @@ from bridge.pipeline.replies.paths import path_for
 from bridge.runtime.db.batching import GroupCommit
 from bridge.runtime.db.outage import DB_UNAVAILABLE, retry_while_db_down
 from bridge.security import logs
-from bridge.security.redaction import redact_text
 from bridge.webhooks import post
 from channels_wechat.contract.capabilities import Uploads
 from channels_wechat.contract.errors import ChannelError
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from bridge.models import Attempt
+    from channels_wechat.contract.explanations import Cause
     from channels_wechat.contract.messages import Receipt
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def process_delivery(delivery: Delivery) -> bool:
             log.warning("the database is away (%s)", type(error).__name__)
         except Exception as error:  # a defect of ours; the message must not hang in `sending`
             log.exception("a delivery failed")
-            _fail_quietly(delivery, redact_text(f"{type(error).__name__}: {error}"))
+            _fail_quietly(delivery, internal(error))
     return True
 
 
@@ -104,8 +105,10 @@ def _outgoing(context: SendContext) -> Outgoing:
 def _succeeded(context: SendContext, attempt: Attempt, receipt: Receipt) -> bool:
     if context.account.state != Health.OK:
         context.account.set_state(Health.OK)
-    note, response = str(receipt.note), dict(receipt.response)
-    return _settle(Success(context.delivery, attempt, remote_id=receipt.remote_id, note=note, response=response))
+    response = dict(receipt.response)
+    return _settle(
+        Success(context.delivery, attempt, remote_id=receipt.remote_id, note=receipt.note, response=response)
+    )
 
 
 def _open_attempt(asked: OpenAttempt) -> Attempt:
@@ -131,9 +134,9 @@ def _failed(context: SendContext, attempt: Attempt | None, error: ChannelError, 
     action = Action.RETRY if error.action == Action.UNKNOWN and attempt is None else error.action
     withheld = capabilities.note(account, error)
     if action == Action.CONFIG:
-        account.set_state(Health.STOPPED, error.code, str(error))
+        account.set_state(Health.STOPPED, error.code, error.params)
     elif action in (Action.RETRY, Action.UNKNOWN):
-        account.set_state(Health.FAILING, error.code, str(error))
+        account.set_state(Health.FAILING, error.code, error.params)
     if error.gone:
         peers.set_subscribed(account.pk, context.message.peer_id, follows=False)
     if action != Action.UNKNOWN and payload.file:
@@ -165,7 +168,7 @@ def _replace(delivery: Delivery, refused: Payload, other: Payload) -> None:
 
 def _failure(error: ChannelError, action: Action) -> Failure:
     reason = Reason.GONE if error.gone else ""
-    return Failure(action, error.code, str(error), error.retry_after, error.max_tries, error.response, reason)
+    return Failure(action, error.cause, error.retry_after, error.max_tries, error.response, reason)
 
 
 def _dedup_window(context: SendContext) -> dict[str, datetime | None]:
@@ -184,10 +187,10 @@ def _dedup_window(context: SendContext) -> dict[str, datetime | None]:
     return {"dedup_until": until, "dedup_unless_sent_since": now - timedelta(seconds=window)}
 
 
-def _fail_quietly(delivery: Delivery, text: str) -> None:
+def _fail_quietly(delivery: Delivery, cause: Cause) -> None:
     """With an open attempt the platform may have taken it: that is no failure but an unknown outcome."""
     open_attempt = delivery.attempts.filter(finished_at=None).last()
-    failure = Failure(Action.UNKNOWN if open_attempt else Action.PERMANENT, "internal", text, reason=Reason.INTERNAL)
+    failure = Failure(Action.UNKNOWN if open_attempt else Action.PERMANENT, cause, reason=Reason.INTERNAL)
     try:
         settle.fail(delivery, open_attempt, failure)
     except LostLease:

@@ -6,8 +6,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from bridge.models import Incident
 
@@ -38,28 +36,10 @@ class Report:
         if self.incident is None:
             return
         now = timezone.now()
-        values = {
-            "first": _format_iso_time(self.first),
-            "last": _format_iso_time(self.last),
-            "count": self.count,
-            "now": _format_time(now),
-        }
-        detail = ngettext(
-            "From %(first)s to %(last)s, %(count)d message. It is in the database since %(now)s.",
-            "From %(first)s to %(last)s, %(count)d messages. All are in the database since %(now)s.",
-            self.count,
-        )
-        Incident.objects.filter(pk=self.incident.pk).update(detail=detail % values, closed_at=now)
+        params = {"first": self.first, "last": self.last, "count": self.count, "stored": now.isoformat()}
+        incident = Incident.objects.filter(pk=self.incident.pk)
+        incident.update(code="spool_stored", code_params=params, closed_at=now)
 
     def _open(self) -> Incident:
-        title, detail = _("Callbacks were stored on disk"), _("The database was away. They are being stored now.")
-        fields = {"title": title, "detail": detail, "opened_at": datetime.fromisoformat(self.first)}
-        return Incident.objects.get_or_create(cause=CAUSE, closed_at=None, defaults=fields)[0]
-
-
-def _format_iso_time(time: str) -> str:
-    return _format_time(datetime.fromisoformat(time))
-
-
-def _format_time(time: datetime) -> str:
-    return f"{timezone.localtime(time):%Y-%m-%d %H:%M:%S}"
+        fresh = {"code": "spool_being_stored", "opened_at": datetime.fromisoformat(self.first)}
+        return Incident.objects.get_or_create(cause=CAUSE, closed_at=None, defaults=fresh)[0]

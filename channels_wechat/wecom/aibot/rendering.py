@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from channels_wechat.contract.errors import ContentRefused
+from channels_wechat.contract.explanations import Cause, all_of
 from channels_wechat.contract.messages import Payload
 from channels_wechat.contract.text import clean, clean_json, sendable, sendable_json
 from channels_wechat.text.split import head, split_tables
@@ -122,16 +122,14 @@ def _image(image: Upload) -> dict[str, Any]:
     return {"msgtype": "image", "image": {"base64": base64.b64encode(image.content).decode(), "md5": digest}}
 
 
-def reply(payload: Payload) -> tuple[dict[str, Any], str]:
-    """What goes to the reply address, which takes one message without pictures, and a note on what that leaves out."""
+def reply(payload: Payload) -> tuple[dict[str, Any], Cause]:
+    """What goes to the reply address, which takes one message without pictures, and what that leaves out."""
     kind = payload.body["msgtype"]
     if kind == "markdown" and not _text_of(payload):
         raise WECOM_AIBOT.error("pictures_only")
     notes = []
     if payload.images:
-        count = len(payload.images)
-        text = ngettext("%(count)d picture was left out.", "%(count)d pictures were left out.", count)
-        notes.append(text % {"count": count})
+        notes.append(Cause("pictures_left_out", {"count": len(payload.images)}))
     if kind == "markdown" and "template_card" in payload.body:
-        notes.append(_("The card was left out: text and card go together only while the stream is open."))
-    return {"msgtype": kind, kind: payload.body[kind]}, " ".join(notes)
+        notes.append(Cause("card_left_out"))
+    return {"msgtype": kind, kind: payload.body[kind]}, all_of("left_out", notes)

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.capabilities import Callbacks, Downloads, Groups, Names, Recall, Tokens, Uploads
 from channels_wechat.contract.errors import CallbackRefused, ChannelError
+from channels_wechat.contract.explanations import Cause, all_of
 from channels_wechat.contract.filetypes import UNKNOWN, recognise, with_suffix
 from channels_wechat.contract.inbound_fields import word
 from channels_wechat.contract.messages import (
@@ -297,16 +298,10 @@ def recipients(peer_id: str) -> dict[str, str]:
     return found
 
 
-def left_out(answer: Mapping[str, Any]) -> str:
-    """Whom WeCom did not reach although it took the message, in a sentence; ids come back in lower case."""
-    sentences = {
-        "invaliduser": _("Not delivered to these members, unknown or outside the app's visible scope: %s."),
-        "invalidparty": _("Not delivered to these departments: %s."),
-        "invalidtag": _("Not delivered to these tags: %s."),
-        "unlicenseduser": _("Not delivered to these members, who have no licence: %s."),
-    }
-    named = {name: _ids(answer.get(name)) for name in sentences}
-    return " ".join(str(sentences[name]) % ids for name, ids in named.items() if ids)
+def left_out(answer: Mapping[str, Any]) -> Cause:
+    """Whom WeCom did not reach although it took the message; ids come back in lower case."""
+    named = {name: _ids(answer.get(name)) for name in ("invaliduser", "invalidparty", "invalidtag", "unlicenseduser")}
+    return all_of("left_out", [Cause(name, {"ids": ids}) for name, ids in named.items() if ids])
 
 
 def _ids(value: Any) -> str:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from channels_wechat.contract.errors import ChannelError
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.explanations import NO_CAUSE, Action, explain
 from channels_wechat.contract.messages import MediaItem, Outgoing, Payload, Peer, Upload
 from channels_wechat.simulator.core import crypto as platform
+from channels_wechat.wecom.aibot.channel import WeComAIBot
 from channels_wechat.wire.http import Http
 from tests.channels.wecom.aibot import KEY, TOKEN, bot
 from tests.channels.wecom.aibot_answers import CARD, PNG, markdown
@@ -94,21 +95,21 @@ def test_a_late_answer_goes_to_the_reply_address_as_it_stands(server: Platform):
             json.dumps(markdown("晚了 😀"), ensure_ascii=False).encode(),
         )
     ]
-    assert (receipt.remote_id, receipt.note) == ("", "")
+    assert (receipt.remote_id, receipt.note) == ("", NO_CAUSE)
 
 
 def test_a_late_card_goes_too(server: Platform):
     body = {"msgtype": "template_card", "template_card": CARD}
     receipt = send(server, server.says(0), Payload(body))
     assert json.loads(server.asked[0][2]) == body
-    assert receipt.note == ""
+    assert receipt.note == NO_CAUSE
 
 
 def test_the_receipt_says_what_was_left_out(server: Platform):
     payload = Payload({**markdown("图"), "template_card": CARD}, images=("1", "2"))
     receipt = send(server, server.says(0), payload)
     assert json.loads(server.asked[0][2]) == markdown("图")
-    assert receipt.note.startswith("2 pictures were left out. The card was left out")
+    assert explain(WeComAIBot.explanations, *receipt.note).startswith("Pictures left out: 2. The card was left out")
 
 
 def test_pictures_alone_cannot_come_late(server: Platform):

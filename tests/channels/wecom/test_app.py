@@ -6,7 +6,7 @@ import pytest
 
 from channels_wechat import channel_class
 from channels_wechat.contract.errors import ChannelError
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.explanations import NO_CAUSE, Action, explain
 from channels_wechat.contract.messages import HANDLE, Content, Group, MediaItem, Outgoing, Payload, Peer, Upload
 from channels_wechat.wecom.app.channel import WeComApp
 from channels_wechat.wecom.errors import WECOM_APP
@@ -99,12 +99,13 @@ def test_a_text_that_reads_like_the_placeholder_stays(platform: Recorder, app: W
 def test_the_receipt_has_the_message_id(platform: Recorder, app: WeComApp):
     platform.will(says(msgid="m-1", invaliduser="", response_code="r"))
     receipt = app.send(Outgoing(ZHANG, HELLO))
-    assert (receipt.remote_id, receipt.note, receipt.response["response_code"]) == ("m-1", "", "r")
+    assert (receipt.remote_id, receipt.note, receipt.response["response_code"]) == ("m-1", NO_CAUSE, "r")
 
 
 def test_who_was_left_out_is_said(platform: Recorder, app: WeComApp):
     platform.will(says(msgid="m", invaliduser="lisi|wangwu", invalidparty="7", invalidtag="8", unlicenseduser="zhao"))
-    note = app.send(Outgoing(Peer("direct", "zhangsan|lisi|wangwu"), HELLO)).note
+    receipt = app.send(Outgoing(Peer("direct", "zhangsan|lisi|wangwu"), HELLO))
+    note = explain(app.explanations, *receipt.note)
     assert [part in note for part in ("lisi, wangwu", "departments: 7", "tags: 8", "licence: zhao")] == [True] * 4
 
 
@@ -192,7 +193,7 @@ def test_a_card_is_updated(platform: Recorder, app: WeComApp, users, whom):
     sent = platform.requests[0]
     assert sent.path == "/cgi-bin/message/update_template_card"
     assert sent.json == {**whom, "agentid": 1000002, "response_code": "rc", "button": {"replace_name": "已接入"}}
-    assert "lisi" in receipt.note
+    assert "lisi" in str(receipt.note)
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_a_repetition_is_swallowed_only_when_asked(client: SimulatorClient, app:
 
 def test_a_partial_failure_is_a_note_and_a_whole_one_an_error(client: SimulatorClient, app: WeComApp):
     (payload,) = app.render(Content("hi"))
-    assert "nobody" in app.send(Outgoing(Peer("direct", "zhangsan|nobody"), payload)).note
+    assert "nobody" in str(app.send(Outgoing(Peer("direct", "zhangsan|nobody"), payload)).note)
     assert failure(app.send, Outgoing(Peer("direct", "nobody"), payload)).code == "81013"
 
 

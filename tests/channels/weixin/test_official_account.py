@@ -9,7 +9,7 @@ import pytest
 
 from channels_wechat import channel_class
 from channels_wechat.contract.errors import ChannelError
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.explanations import NO_CAUSE, Action, Cause
 from channels_wechat.contract.messages import HANDLE, Content, File, MediaItem, Outgoing, Payload, Peer, Person, Upload
 from channels_wechat.contract.sentences import ENGLISH, Sentences
 from channels_wechat.weixin.account import WeixinAccount
@@ -78,7 +78,7 @@ def test_a_message_on_the_wire(platform: Recorder, account: OfficialAccount, con
     (sent,) = platform.requests
     assert (sent.method, sent.path, sent.query) == ("POST", SEND, {"access_token": "token1"})
     assert sent.body.decode() == body
-    assert (receipt.remote_id, receipt.note, receipt.response["errcode"]) == ("", "", 0)
+    assert (receipt.remote_id, receipt.note, receipt.response["errcode"]) == ("", NO_CAUSE, 0)
 
 
 @pytest.mark.parametrize("code", [40035, 47001])
@@ -86,9 +86,9 @@ def test_a_label_that_is_not_taken_is_left_out_from_then_on(platform: Recorder, 
     key = next(KEYS)
     platform.will(says(code, "invalid parameter"))
     receipt = official_account(platform.url, key).send(Outgoing(USER, LABELLED))
-    assert "label" in str(receipt.note)
+    assert receipt.note == Cause("unlabelled")
     again = official_account(platform.url, key).send(Outgoing(USER, LABELLED))
-    assert again.note == ""
+    assert again.note == NO_CAUSE
     official_account(platform.url, next(KEYS)).send(Outgoing(USER, LABELLED))
     assert ["aimsgcontext" in request.json for request in platform.requests] == [True, False, False, True]
 

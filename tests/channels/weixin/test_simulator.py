@@ -225,7 +225,7 @@ def test_an_account_that_takes_no_label(client: SimulatorClient, account: Offici
     client.official(OFFICIAL, takes_ai_label=False)
     client.say("hi", official=OFFICIAL, from_=FAN)
     (payload,) = account.render(Content("你好", ai=True))
-    notes = [str(account.send(Outgoing(Peer("direct", FAN), payload)).note) for _twice in range(2)]
+    notes = [account.send(Outgoing(Peer("direct", FAN), payload)).note.code for _twice in range(2)]
     assert (bool(notes[0]), notes[1]) == (True, "")
     assert len(client.calls("message/custom/send")) == 3
 

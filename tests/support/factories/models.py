@@ -217,7 +217,7 @@ def attempt(of: Delivery, number: int = 1, outcome: str = Outcome.OK, **columns:
 
 def attachment(of: Message, content: bytes = b"", **columns: Any) -> Attachment:
     """Fetched, if there is content, and lost otherwise."""
-    lost = {} if content else {"state": Attachment.State.FAILED, "error": "The address was no longer good."}
+    lost = {} if content else {"state": Attachment.State.FAILED, "code": "no_downloads"}
     row = Attachment(message=of, size=len(content), **{**lost, **columns})
     if content:
         row.file.save(row.name, ContentFile(content), save=False)
@@ -226,8 +226,9 @@ def attachment(of: Message, content: bytes = b"", **columns: Any) -> Attachment:
     return row
 
 
-def incident(cause: str = "x", title: str = "It", **columns: Any) -> Incident:
-    return Incident.objects.create(cause=cause, title=title, **columns)
+def incident(cause: str = "x", code: str = "It", **columns: Any) -> Incident:
+    """code: where it names no incident, it is shown itself."""
+    return Incident.objects.create(cause=cause, code=code, **columns)
 
 
 def reply_window(account: ChannelAccount, peer_id: str = FAN, **columns: Any) -> ReplyWindow:

@@ -38,12 +38,13 @@ __all__ = ["World", "build_world", "png", "refused_event"]
 # What the rows say of what went wrong.
 STOPPED_ACCOUNT = {
     "state": Health.STOPPED,
-    "state_reason": "WeCom refused the secret. Enter the secret of the app. (40001)",
+    "state_code": "40001",
+    "state_params": {"detail": "invalid credential"},
 }
-REFUSED_BY_ENDPOINT = {"error": "The webhook refuses this. Check its address, and what its own log says. (http_404)"}
-OUT_OF_SCOPE = {"error": "The member is not in the visible scope. (81013)"}
-OUT_OF_SCOPE_ATTEMPT = {"code": "81013", "error": "The member is not in the app's visible scope."}
-TIMED_OUT_ATTEMPT = {"code": "timeout", "error": "The request left and no answer came."}
+REFUSED_BY_ENDPOINT = {"code": "http_404"}
+OUT_OF_SCOPE = {"code": "81013"}
+OUT_OF_SCOPE_ATTEMPT = {"code": "81013", "code_params": {"detail": "user not in scope"}}
+TIMED_OUT_ATTEMPT = {"code": "timeout"}
 
 
 @dataclass
@@ -99,9 +100,7 @@ def build_world() -> World:
     first = app("", columns=STOPPED_ACCOUNT, seats=20)
     robot = bot("", columns={"name": "群机器人"})
     now = timezone.now()
-    access_token(
-        first, generation=7, refreshed_at=now, expires_at=None, failure="WeCom refused the secret.", failed_at=now
-    )
+    access_token(first, generation=7, refreshed_at=now, expires_at=None, failure_code="40001", failed_at=now)
     home = connected_gateway()
     mapping = route(robot, home, peer_kind="group", peer_id="wrGROUP")
     group = conversation(robot, "wrGROUP", "group", title="市场部 · 周报讨论群", last_inbound_at=now)
@@ -144,6 +143,6 @@ def _failures(person: Conversation) -> tuple[Delivery, Delivery]:
     attempt(dead, 1, Outcome.ERROR, response={"errcode": 81013}, **OUT_OF_SCOPE_ATTEMPT)
     attempt(dead, 2, "", request={"touser": "zhangsan"})
     lost = message(person, "第二条", "OUT2", direction="out", source="staff", sender="")
-    uncertain = delivery(lost, State.UNCERTAIN, Reason.UNKNOWN, tries=1)
+    uncertain = delivery(lost, State.UNCERTAIN, Reason.UNKNOWN, tries=1, code="timeout")
     attempt(uncertain, 1, Outcome.UNKNOWN, **TIMED_OUT_ATTEMPT)
     return dead, uncertain

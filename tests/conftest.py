@@ -30,6 +30,13 @@ if TYPE_CHECKING:
     from channels_wechat.simulator import SimulatorClient
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _quick_passwords() -> Iterator[None]:
+    """A hash of a password costs a fifth of a second of a core on purpose, and every test with a user pays for one."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _empty_spool() -> Iterator[None]:
     """Callbacks that one test leaves on the disk would send those of all later tests there."""

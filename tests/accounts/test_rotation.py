@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
 
 OLD, NEW, OTHER = (base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2, 3))
-LATE_WRITES = 300
+LATE_WRITES = 100
 OLD_ID, NEW_ID, OTHER_ID = key_ids([OLD, NEW, OTHER])
 
 

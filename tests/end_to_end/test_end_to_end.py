@@ -148,7 +148,7 @@ def test_a_growing_answer_shows_nothing_that_its_readers_may_not_see(
     """What the agent says to itself, while it is still open too, a mention of everybody, and addresses behind words."""
     marks = "<@all> 到 [银行](https://evil.example/x) 和 <a href='https://evil.example/y'>店</a> 了"
     words = f"开头 {marks} <think> canary one two </think> 末尾 完"
-    said = ask(company, f"!slow=6 !say={words}")
+    said = ask(company, f"!slow=3 !say={words}")
     seen = frames(company, said)
     assert not [text for text in seen if any(each in text for each in ("canary", "<think> ", "@all", "](", "<a"))]
     assert [text for text in seen if "店" in text and "末尾" not in text]  # something was shown while it thought

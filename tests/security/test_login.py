@@ -19,8 +19,7 @@ HERE, ELSEWHERE = "203.0.113.7", "203.0.113.8"
 
 
 @pytest.fixture(autouse=True)
-def _fast(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def _behind_a_proxy(settings: Any) -> None:
     settings.TRUSTED_PROXIES = ["127.0.0.1"]
 
 

@@ -30,9 +30,8 @@ HELD_SECONDS = 5 / REPLY_DIVISOR
 
 
 @pytest.fixture
-def _open_login(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+def _open_login(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the server: a stranger gets the form's token by loading the page once."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     monkeypatch.setattr("django.middleware.csrf.CsrfViewMiddleware.process_view", lambda *_: None)
 
 

@@ -33,11 +33,6 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
 
 
-@pytest.fixture(autouse=True)
-def _fast(settings: Any) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.mark.usefixtures("_without_csrf")
 def test_one_password_on_many_names_meets_a_limit_that_says_when_to_come_again(account: ChannelAccount) -> None:
     replies = [guess(account, f"name-{number}") for number in range(66)]

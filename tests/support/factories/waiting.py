@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["at_once", "eventually", "in_thread", "wait_for_a_waiter"]
 
 
-def eventually(check: Callable[[], Found], seconds: float = 15.0) -> Found:
+def eventually(check: Callable[[], Found], seconds: float = 15.0, pause: float = 0.02) -> Found:
     """The first truthy value of `check`."""
     deadline = time.monotonic() + seconds
     while not (found := check()):
         assert time.monotonic() < deadline, "the state did not come"
-        time.sleep(0.02)
+        time.sleep(pause)
     return found
 
 

@@ -37,14 +37,15 @@ class LeaseMixin(models.Model):
         return True
 
 
-def acquire(rows: models.QuerySet[LeaseMixin], holder: str, seconds: float) -> None:
-    """Take those that are free, renew what this holder has."""
+def acquire(rows: models.QuerySet[LeaseMixin], holder: str, seconds: float, **columns: Any) -> int:
+    """Take those that are free, renew what this holder has, in one statement. Return how many; columns: what else is written to them."""
     now = timezone.now()
     free = Q(owner=holder) | Q(owner="") | Q(owner_until__lt=now) | Q(owner_until=None)
-    rows.filter(free).update(
+    return rows.filter(free).update(
         fence=Case(When(owner=holder, then=F("fence")), default=F("fence") + Value(1)),
         owner=holder,
         owner_until=now + timedelta(seconds=seconds),
+        **columns,
     )
 
 

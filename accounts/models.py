@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.explanations import explanations_of
 from accounts.fields import EncryptedJSONField, EncryptedTextField
 from accounts.health import CODE_LENGTH, Health, HealthMixin
+from accounts.lease import LeaseMixin
 from channels_wechat import KINDS, channel_class
 from channels_wechat.contract.explanations import explain
 from channels_wechat.contract.sentences import CHINESE, LANGUAGES, Sentences
@@ -159,7 +160,7 @@ class ChannelAccount(HealthMixin):
         """Staff changed something: let it try again. A token of another API address than ours is forgotten."""
         AccessToken.objects.filter(account=self).exclude(address=self.api_base_url).update(value="")
         AccessToken.objects.filter(account=self).update(
-            failure_code="", failure_params={}, expires_at=None, lease_until=None
+            failure_code="", failure_params={}, wait_until=None, expires_at=None, owner="", owner_until=None
         )
         super().revive()
 
@@ -170,20 +171,23 @@ class ChannelAccount(HealthMixin):
         return {"next_try_at": Coalesce("next_try_at", timezone.now() + timedelta(seconds=FIRST_PROBE_SECONDS))}
 
 
-class AccessToken(models.Model):
-    """One per account, shared by every process; apart from the account, so that a refresh writes no configuration."""
+class AccessToken(LeaseMixin):
+    """One per account, shared by every process; apart from the account, so that a refresh writes no configuration.
+
+    Whoever has the lease fetches the next one.
+    """
 
     account = models.OneToOneField(ChannelAccount, on_delete=models.CASCADE, related_name="token")
     value = EncryptedTextField(row="account", blank=True, default="")
     address = models.CharField(max_length=200, blank=True, default="")  # the account's API address that gave it out
     generation = models.PositiveBigIntegerField(default=0)
     expires_at = models.DateTimeField(null=True)
-    # Somebody is fetching the next one; with a failure, nobody may until then.
-    lease_until = models.DateTimeField(null=True)
     # Why the platform refuses us; shared, so that one asks and all know.
     failure_code = models.CharField(max_length=CODE_LENGTH, blank=True, default="")
     failure_params = models.JSONField(default=dict)
     failed_at = models.DateTimeField(null=True)
+    # With a failure: when somebody may ask again. Empty: when staff changed something.
+    wait_until = models.DateTimeField(null=True)
     refreshed_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -204,11 +208,11 @@ class AccessToken(models.Model):
     @property
     def refused(self) -> bool:
         """For good: until staff change something."""
-        return bool(self.failure_code and self.lease_until is None)
+        return bool(self.failure_code and self.wait_until is None)
 
     def waits(self) -> bool:
-        """The platform said how long nobody is to ask: that long the row stays leased, by nobody."""
-        return bool(self.failure_code and self.lease_until and self.lease_until > timezone.now())
+        """The platform said how long nobody is to ask."""
+        return bool(self.failure_code and self.wait_until and self.wait_until > timezone.now())
 
 
 def cleaned_credentials(kind: str, data: dict[str, Any]) -> dict[str, Any]:

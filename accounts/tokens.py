@@ -8,13 +8,14 @@ wait, nobody asks before that.
 from __future__ import annotations
 
 import time
+import uuid
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts import counters
+from accounts import counters, lease
 from accounts.explanations import TOKENS
 from accounts.fields import sealed
 from accounts.health import CODE_LENGTH, Health
@@ -24,8 +25,6 @@ from channels_wechat.contract.explanations import Action, Explanation, find
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from django.db.models import QuerySet
 
     from channels_wechat.contract.messages import Token
 
@@ -38,6 +37,8 @@ POLL_SECONDS = 0.05
 KEEP_SECONDS = 2.0
 # Where the platform asks us to wait and does not say how long.
 WAIT_SECONDS = 60.0
+# What a row says where nothing went wrong.
+NO_FAILURE: dict[str, Any] = {"failure_code": "", "failure_params": {}, "wait_until": None}
 # (account, API address) → (until when, token): a token goes only where it came from.
 _kept: dict[tuple[int, str], tuple[float, str]] = {}
 
@@ -89,68 +90,69 @@ class StoredTokens:
             if row.generation > generation and row.address == self.account.api_base_url:
                 return row.value  # just fetched: good for a moment at least, else the platform says so
             generation = row.generation
-            if self._lease(generation):
-                return self._fetch(generation)
+            if self._acquire(row):
+                return self._fetch(row)
             time.sleep(POLL_SECONDS)
             row.refresh_from_db()
         raise TOKENS.error("token_unfinished")
 
-    def _lease(self, generation: int) -> bool:
-        now = timezone.now()
-        free = Q(lease_until=None, failure_code="") | Q(lease_until__lt=now)
-        row = AccessToken.objects.filter(free, account=self.account, generation=generation)
-        return row.update(lease_until=now + timedelta(seconds=LEASE_SECONDS), failure_code="", failure_params={}) == 1
+    def _acquire(self, row: AccessToken) -> bool:
+        """Whether it is ours to fetch the token after this row's: nobody began to since the row was read, and nobody finished.
 
-    def _fetch(self, generation: int) -> str:
+        The holder's name is good for this once, so that each fetch has a fence of its own.
+        """
+        may_ask = Q(failure_code="") | Q(wait_until__lt=timezone.now())
+        rows = row.as_held().filter(may_ask, generation=row.generation)
+        if not lease.acquire(rows, uuid.uuid4().hex, LEASE_SECONDS, **NO_FAILURE):
+            return False
+        row.fence += 1
+        return True
+
+    def _fetch(self, row: AccessToken) -> str:
         try:
             token = self._ask()
         except ChannelError as error:
             counters.add("token_failures", account=str(self.account.pk))
-            self._failed(generation, error)
+            self._failed(row, error)
             raise
-        return self._store(generation, token)
+        return self._store(row, token)
 
-    def _store(self, generation: int, token: Token) -> str:
+    def _store(self, row: AccessToken, token: Token) -> str:
         now = timezone.now()
-        self._row_of_generation(generation).update(
+        row.settle_as_held(
             value=sealed(AccessToken, "value", self.account.pk, token.value),
             address=self.account.api_base_url,
-            generation=generation + 1,
+            generation=row.generation + 1,
             expires_at=now + timedelta(seconds=token.expires_in),
             refreshed_at=now,
-            lease_until=None,
-            failure_code="",
-            failure_params={},
+            **NO_FAILURE,
         )
         return token.value
 
-    def _failed(self, generation: int, error: ChannelError) -> None:
+    def _failed(self, row: AccessToken, error: ChannelError) -> None:
         """A refusal is kept for all, and so is the order to wait; anything else only frees the lease, and the account says so.
 
         Nothing was sent yet: whatever the platform answers, it is no fault of the message that asked for the token.
         """
         if error.action not in (Action.CONFIG, Action.WAIT):
             error.action, error.max_tries = Action.RETRY, None
-            self._row_of_generation(generation).update(lease_until=None, failure_code="", failure_params={})
+            row.settle_as_held(**NO_FAILURE)
             self.account.set_state(Health.FAILING, error.code, error.params)
             return
         now, wait = timezone.now(), timedelta(seconds=error.retry_after or WAIT_SECONDS)
         until = now + wait if error.action == Action.WAIT else None
         failure = {"failure_code": error.code[:CODE_LENGTH], "failure_params": error.params}
-        self._row_of_generation(generation).update(lease_until=until, failed_at=now, **failure)
+        row.settle_as_held(wait_until=until, failed_at=now, **failure)
         self.account.set_state(Health.FAILING if until else Health.STOPPED, error.code, error.params)
-
-    def _row_of_generation(self, generation: int) -> QuerySet[AccessToken]:
-        return AccessToken.objects.filter(account=self.account, generation=generation)
 
 
 def _refusal(row: AccessToken) -> ChannelError:
     """What the first to ask was told."""
     explanation = find(row.account.explanations, row.failure_code) or Explanation(Action.CONFIG, row.failure)
     told = {"params": row.failure_params, "detail": str(row.failure_params.get("detail", ""))}
-    if row.lease_until is None:
+    if row.wait_until is None:
         return ChannelError(row.failure_code, explanation, Action.CONFIG, **told)
-    left = (row.lease_until - timezone.now()).total_seconds()
+    left = (row.wait_until - timezone.now()).total_seconds()
     return ChannelError(row.failure_code, explanation, Action.WAIT, retry_after=max(left, 1.0), **told)
 
 

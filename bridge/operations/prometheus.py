@@ -156,7 +156,7 @@ def _accounts() -> Iterator[Metric]:
     labels = ["account", "name", "kind"]
     rows = [((a.pk, a.name, a.kind), int(_works(a))) for a in accounts]
     yield _family("bridge_account_up", "1: works or was not used yet; 0: fails, stopped, or is off.", labels, rows)
-    tokens = list(AccessToken.objects.only("account", "generation", "failure_code", "lease_until"))
+    tokens = list(AccessToken.objects.only("account", "generation", "failure_code", "wait_until"))
     refreshed = CounterMetricFamily("bridge_token_refreshes", "Access tokens fetched.", labels=["account"])
     for token in tokens:
         refreshed.add_metric([str(token.account_id)], token.generation)

@@ -79,10 +79,11 @@ def test_revive_has_the_token_fetched_anew_and_forgets_that_of_another_address(a
     account, other = app(), bot()
     soon = timezone.now() + timedelta(hours=1)
     for each in (account, other):
-        AccessToken.objects.create(account=each, value="stored", address=address, expires_at=soon, lease_until=soon)
+        held = {"owner": "another", "owner_until": soon, "wait_until": soon}
+        AccessToken.objects.create(account=each, value="stored", address=address, expires_at=soon, **held)
     account.revive()
     row = AccessToken.objects.get(account=account)
-    assert (row.value, row.valid(), row.lease_until) == (value, False, None)
+    assert (row.value, row.valid(), row.owner, row.owner_until, row.wait_until) == (value, False, "", None, None)
     assert AccessToken.objects.get(account=other).valid()
 
 
@@ -121,20 +122,19 @@ def test_a_new_account_keeps_messages_for_as_long_as_the_setting_says(
 @pytest.mark.parametrize(
     ("seconds", "failure", "valid", "refused", "waits"),
     [
-        (60, "", True, False, False),  # somebody fetches the next one
-        (-60, "", True, False, False),
+        (60, "", True, False, False),
         (None, "", True, False, False),
         (None, "wrong secret", True, True, False),
         (60, "wait", True, False, True),
         (-60, "wait", True, False, False),
     ],
 )
-def test_what_a_lease_and_a_failure_say_of_a_token(
+def test_what_a_failure_and_its_wait_say_of_a_token(
     seconds: float | None, failure: str, valid: bool, refused: bool, waits: bool
 ) -> None:
     until = None if seconds is None else timezone.now() + timedelta(seconds=seconds)
     ends = timezone.now() + timedelta(seconds=100)
-    token = AccessToken(account=app(), value="x", expires_at=ends, failure_code=failure, lease_until=until)
+    token = AccessToken(account=app(), value="x", expires_at=ends, failure_code=failure, wait_until=until)
     assert (token.valid(), token.refused, token.waits()) == (valid, refused, waits)
     assert (token.valid(90), token.valid(110)) == (True, False)
     assert not AccessToken(value="", expires_at=ends).valid()

@@ -45,11 +45,21 @@ def refusal(account: ChannelAccount) -> ChannelError:
     return caught.value
 
 
+def taken_over(account: ChannelAccount) -> tuple[AccessToken, AccessToken]:
+    """The row as the first to fetch has it, who took too long, and as the second one has it."""
+    tokens, first = stored_tokens(account), AccessToken.objects.get(account=account)
+    assert tokens._acquire(first)
+    AccessToken.objects.update(owner_until=timezone.now() - timedelta(seconds=1))
+    second = AccessToken.objects.get(account=account)
+    assert tokens._acquire(second)
+    return first, second
+
+
 def test_fetched_once_and_then_read(company: SimulatorClient, account: ChannelAccount) -> None:
     first = stored_tokens(account).current()
     assert stored_tokens(account).current() == first
     row = AccessToken.objects.get()
-    assert (row.value, row.generation, row.lease_until, row.failure) == (first, 1, None, "")
+    assert (row.value, row.generation, row.owner_until, row.failure) == (first, 1, None, "")
     assert row.valid(MARGIN_SECONDS)
     assert requests(company) == 1
 
@@ -116,9 +126,9 @@ def test_a_token_that_another_address_gave_out_meanwhile_is_not_taken(
 
 @pytest.mark.parametrize("action", [Action.PERMANENT, Action.UNKNOWN, Action.RETRY, Action.WINDOW])
 def test_no_message_ends_by_the_fault_of_a_token(account: ChannelAccount, action: Action) -> None:
-    AccessToken.objects.create(account=account)
+    token = AccessToken.objects.create(account=account)
     error = WECOM.error("60020", action, detail="not from here", max_tries=1)
-    stored_tokens(account)._failed(0, error)
+    stored_tokens(account)._failed(token, error)
     assert (error.action, error.max_tries) == (Action.RETRY, None)
     account.refresh_from_db()
     assert (account.state, account.state_reason) == (Health.FAILING, str(error))
@@ -135,32 +145,37 @@ def test_no_message_ends_by_the_fault_of_a_token(account: ChannelAccount, action
 def test_a_failure_is_kept_with_its_moment_and_its_wait(
     account: ChannelAccount, action: Action, retry_after: float | None, seconds: float | None, state: Health
 ) -> None:
-    AccessToken.objects.create(account=account)
+    token = AccessToken.objects.create(account=account)
     error = WECOM.error("45009", action, detail="slow", retry_after=retry_after)
-    stored_tokens(account)._failed(0, error)
+    stored_tokens(account)._failed(token, error)
     row, now = AccessToken.objects.get(), timezone.now()
     assert (row.failure, row.failure_code) == (str(error), "45009")
     assert row.failed_at is not None
     assert abs((row.failed_at - now).total_seconds()) < 60
-    wait = row.lease_until and (row.lease_until - row.failed_at).total_seconds()
+    wait = row.wait_until and (row.wait_until - row.failed_at).total_seconds()
     assert wait == (seconds if seconds is None else pytest.approx(seconds))
     account.refresh_from_db()
     assert account.state == state
 
 
-def test_a_lease_is_of_one_account_and_one_generation(account: ChannelAccount) -> None:
+def test_a_lease_is_of_one_account_and_for_one_fetch(account: ChannelAccount) -> None:
     other = official()
     for each in (account, other):
         AccessToken.objects.create(account=each, generation=3, failure_params={"detail": "old"})
-    assert not stored_tokens(account)._lease(2)
-    assert stored_tokens(account)._lease(3)
-    assert not stored_tokens(account)._lease(3)
+    first, stale = AccessToken.objects.get(account=account), AccessToken.objects.get(account=account)
+    assert stored_tokens(account)._acquire(first)
     row = AccessToken.objects.get(account=account)
-    assert row.lease_until is not None
-    assert 5 < (row.lease_until - timezone.now()).total_seconds() <= LEASE_SECONDS
-    assert (row.failure_code, AccessToken.objects.get(account=other).lease_until) == ("", None)
-    AccessToken.objects.update(lease_until=timezone.now() - timedelta(seconds=1))  # whoever held it died
-    assert stored_tokens(account)._lease(3)
+    assert not stored_tokens(account)._acquire(row)
+    assert row.owner_until is not None
+    assert 5 < (row.owner_until - timezone.now()).total_seconds() <= LEASE_SECONDS
+    assert (row.failure_params, AccessToken.objects.get(account=other).owner_until) == ({}, None)
+    AccessToken.objects.update(owner_until=timezone.now() - timedelta(seconds=1))  # whoever held it died
+    assert not stored_tokens(account)._acquire(stale)  # somebody began since it was read
+    row.generation = 2
+    assert not stored_tokens(account)._acquire(row)  # somebody finished since it was read
+    row.generation = 3
+    assert stored_tokens(account)._acquire(row)
+    assert row.fence == AccessToken.objects.get(account=account).fence == first.fence + 1
 
 
 @pytest.mark.parametrize("ended", [Token("value", 7200), WECOM.error("40001", detail="wrong"),
@@ -171,13 +186,14 @@ def test_the_end_of_a_fetch_says_nothing_of_other_accounts(
     other = official()
     soon = timezone.now() + timedelta(hours=1)
     for each in (account, other):
-        AccessToken.objects.create(account=each, value="old", failure_code="45009", expires_at=soon, lease_until=soon)
+        AccessToken.objects.create(account=each, value="old", failure_code="45009", expires_at=soon, wait_until=soon)
+    token = AccessToken.objects.get(account=account)
     if isinstance(ended, Token):
-        stored_tokens(account)._store(0, ended)
+        stored_tokens(account)._store(token, ended)
     else:
-        stored_tokens(account)._failed(0, ended)
+        stored_tokens(account)._failed(token, ended)
     row = AccessToken.objects.get(account=other)
-    assert (row.value, row.generation, row.failure_code, row.lease_until) == ("old", 0, "45009", soon)
+    assert (row.value, row.generation, row.failure_code, row.wait_until) == ("old", 0, "45009", soon)
     other.refresh_from_db()
     assert other.state == Health.NEW
 
@@ -186,22 +202,21 @@ def test_who_waits_for_a_fetch_that_does_not_finish_tries_again_later(
     account: ChannelAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokens, "LEASE_SECONDS", -4.7)  # so long, and five seconds more
-    AccessToken.objects.create(account=account, lease_until=timezone.now() + timedelta(minutes=1))
+    AccessToken.objects.create(account=account, owner="another", owner_until=timezone.now() + timedelta(minutes=1))
     error = refusal(account)
     assert (error.code, error.action) == ("token_unfinished", Action.RETRY)
 
 
 def test_who_meets_an_order_to_wait_at_its_end_waits_a_moment(account: ChannelAccount) -> None:
     until = timezone.now() + timedelta(seconds=0.5)
-    row = AccessToken(account=account, failure_code="45009", failure_params={"detail": "slow"}, lease_until=until)
+    row = AccessToken(account=account, failure_code="45009", failure_params={"detail": "slow"}, wait_until=until)
     assert tokens._refusal(row).retry_after == 1.0
-    row.lease_until = until + timedelta(seconds=100)
+    row.wait_until = until + timedelta(seconds=100)
     assert tokens._refusal(row).retry_after == pytest.approx(100, abs=50)
 
 
 def test_a_stored_token_says_when_it_came_and_how_long_it_is_good(account: ChannelAccount) -> None:
-    stored_tokens(account)._row()
-    stored_tokens(account)._store(0, Token("value", 7200))
+    stored_tokens(account)._store(stored_tokens(account)._row(), Token("value", 7200))
     row = AccessToken.objects.get()
     assert row.refreshed_at is not None
     assert row.expires_at is not None
@@ -241,7 +256,7 @@ def test_a_network_fault_is_met_again(company: SimulatorClient, account: Channel
     company.fault("gettoken", "reset")
     assert refusal(account).action == Action.RETRY
     row = AccessToken.objects.get()
-    assert (row.failure, row.lease_until) == ("", None)
+    assert (row.failure, row.owner_until) == ("", None)
     account.refresh_from_db()
     assert (account.state, "No answer" in account.state_reason) == (Health.FAILING, False)
     assert stored_tokens(account).current()
@@ -262,10 +277,10 @@ def test_an_order_to_wait_is_kept_for_everybody(db: None, company: SimulatorClie
     assert (account.state, account.state_reason) == (Health.FAILING, str(first))
     assert len(company.calls("stable_token")) == 1
 
-    AccessToken.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    AccessToken.objects.update(wait_until=timezone.now() - timedelta(seconds=1))
     assert stored_tokens(account).current()
     row = AccessToken.objects.get()
-    assert (row.failure, row.failure_code, row.lease_until, len(company.calls("stable_token"))) == ("", "", None, 2)
+    assert (row.failure, row.failure_code, row.wait_until, len(company.calls("stable_token"))) == ("", "", None, 2)
 
 
 def test_who_must_wait_for_the_next_token_still_has_this_one(company: SimulatorClient, account: ChannelAccount) -> None:
@@ -287,7 +302,7 @@ def test_a_network_fault_after_an_order_to_wait_is_no_refusal(
     company: SimulatorClient, account: ChannelAccount
 ) -> None:
     past = timezone.now() - timedelta(seconds=1)
-    AccessToken.objects.create(account=account, failure_code="45009", lease_until=past)
+    AccessToken.objects.create(account=account, failure_code="45009", wait_until=past)
     company.fault("gettoken", "reset")
     assert refusal(account).action == Action.RETRY
     assert stored_tokens(account).current()
@@ -319,7 +334,7 @@ def test_a_refusal_stops_the_account_for_everybody(company: SimulatorClient, acc
 
 
 def test_somebody_who_died_while_fetching_blocks_for_the_lease_only(account: ChannelAccount) -> None:
-    AccessToken.objects.create(account=account, lease_until=timezone.now() + timedelta(seconds=0.3))
+    AccessToken.objects.create(account=account, owner="dead", owner_until=timezone.now() + timedelta(seconds=0.3))
     assert stored_tokens(account).current()
 
 
@@ -328,24 +343,36 @@ def test_somebody_who_died_while_fetching_blocks_for_the_lease_only(account: Cha
     ["value", WECOM.error("40001", detail="wrong"), WECOM.error("45009", detail="slow"),
      WECOM.error("reset", detail="cut")],
 )  # fmt: skip
-def test_a_fetch_that_ends_late_leaves_the_newer_token(account: ChannelAccount, ended: str | ChannelError) -> None:
-    """Generation 1 was leased, forgotten and fetched by somebody else: generation 2 stays, whatever the late one met."""
+@pytest.mark.parametrize("ends_first", [False, True])
+def test_a_fetch_that_ends_late_leaves_the_newer_token(
+    account: ChannelAccount, ended: str | ChannelError, ends_first: bool
+) -> None:
+    """Generation 1 was leased, forgotten and fetched by somebody else: generation 2 stays, whatever the late one met, and when."""
     tokens = stored_tokens(account)
+
+    def end(row: AccessToken) -> None:
+        if isinstance(ended, ChannelError):
+            tokens._failed(row, ended)
+        else:
+            assert tokens._store(row, Token("late", 7200)) == "late"
+
     AccessToken.objects.create(account=account, generation=1)
-    tokens._store(1, Token("newer", 7200))
-    if isinstance(ended, ChannelError):
-        tokens._failed(1, ended)
-    else:
-        assert tokens._store(1, Token("late", 7200)) == "late"
+    late, newer = taken_over(account)
+    if ends_first:
+        end(late)
+        assert AccessToken.objects.get().fence == newer.fence
+    tokens._store(newer, Token("newer", 7200))
+    if not ends_first:
+        end(late)
     row = AccessToken.objects.get()
-    assert (row.value, row.generation, row.failure, row.failure_code, row.lease_until) == ("newer", 2, "", "", None)
+    assert (row.value, row.generation, row.failure, row.failure_code, row.owner_until) == ("newer", 2, "", "", None)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_token_that_ended_at_once_holds_nobody_up(company: SimulatorClient) -> None:
     """The platform gives out the same token until its end: with no second left, those who waited take it as it is."""
     account = app(company.url)
-    AccessToken.objects.create(account=account, lease_until=timezone.now() + timedelta(seconds=60))
+    AccessToken.objects.create(account=account, owner="another", owner_until=timezone.now() + timedelta(seconds=60))
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(in_thread(stored_tokens(account).current))
         time.sleep(0.2)
@@ -354,7 +381,7 @@ def test_a_token_that_ended_at_once_holds_nobody_up(company: SimulatorClient) ->
             value=sealed(AccessToken, "value", account.pk, "short"),
             generation=1,
             expires_at=timezone.now(),
-            lease_until=None,
+            owner_until=None,
         )
         assert waiting.result(10) == "short"
     assert requests(company) == 0

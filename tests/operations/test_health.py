@@ -314,7 +314,7 @@ def test_tokens_are_told_by_their_account(valkey: redis.Redis) -> None:
     good, refused = app(), app(agent_id=7)
     AccessToken.objects.create(account=refused, generation=3, failure_code="40001")
     later = timezone.now() + timedelta(minutes=1)
-    AccessToken.objects.create(account=good, generation=9, failure_code="45009", lease_until=later)
+    AccessToken.objects.create(account=good, generation=9, failure_code="45009", wait_until=later)
     figures = scrape()
     assert figures[f'bridge_token_refreshes_total{{account="{good.pk}"}}'] == 9
     assert figures[f'bridge_token_refreshes_total{{account="{refused.pk}"}}'] == 3

@@ -203,7 +203,7 @@ def test_the_days_limit_of_tokens_is_met_once(platform: SimulatorClient, account
     work_off()
     assert asked(platform) == (0, 1)
     platform.clear_faults()
-    AccessToken.objects.update(lease_until=timezone.now())
+    AccessToken.objects.update(wait_until=timezone.now())
     due(first, second)
     work_off()
     assert {row(one).state for one in (first, second)} == {State.DELIVERED}

@@ -28,7 +28,7 @@ WIDTH, HEIGHT, SLOT = 480, 100, 20
 def with_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """The theme calls this for the start page."""
     allowed = user_of(request).has_perm
-    board = dashboard.dashboard()
+    board = dashboard.read_dashboard()
     for row in board.accounts:
         row.waiting = board.waits_for_account.get(row.pk, 0)  # type: ignore[attr-defined]  # for its column
     for home in board.gateways:

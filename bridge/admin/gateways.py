@@ -16,7 +16,7 @@ from accounts.health import Health
 from bridge.admin.base import TESTED, ConfiguredAdmin
 from bridge.admin.unfold import style
 from bridge.connector import leases
-from bridge.operations.gateway_use import uses_of
+from bridge.operations.gateway_use import list_account_uses
 from bridge.security.permissions import HIDDEN
 from bridge.ui import formatting
 from channels_wechat.contract.explanations import Action
@@ -139,7 +139,7 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
             "pairing": gateway.state_code in (Code.PAIRING_REQUIRED, Code.MISSING_SCOPE),
             "may_change": self.has_change_permission(request),
             "agents": [agent_fields(agent) for agent in gateway.agents],
-            "uses": uses_of(gateway),
+            "uses": list_account_uses(gateway),
         }
         return super().change_view(request, object_id, form_url, {**about, **(extra_context or {})})
 

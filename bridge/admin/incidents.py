@@ -67,7 +67,9 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
         if incident.error:
             return formatting.badge(_("could not be sent"), "warn")
         return (
-            formatting.badge(_("on its way"), "info") if alerts.channels() and not incident.closed_at else str(_("no"))
+            formatting.badge(_("on its way"), "info")
+            if alerts.list_channels() and not incident.closed_at
+            else str(_("no"))
         )
 
     def get_urls(self) -> list[URLPattern]:
@@ -83,7 +85,7 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
                 messages.error(request, _("The test alert %(channel)s was not accepted: %(error)s") % name)
             else:
                 messages.success(request, _("The test alert %(channel)s was accepted.") % name)
-        if not alerts.channels():
+        if not alerts.list_channels():
             messages.warning(request, _("Nothing was sent: neither ALERT_EMAIL nor ALERT_WEBHOOK_URL is set."))
         audit.log_action("sent a test alert", [user_of(request)])
         return HttpResponseRedirect(local_path(request.POST.get("back", ""), self.url("changelist")))
@@ -99,7 +101,7 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
 
 def about_alerts() -> dict[str, Any]:
     """For alerts.html: the channels by which staff are alerted, in words; an empty list means that alerts are off."""
-    return {"alert_channels": [CHANNELS[name] for name in alerts.channels()]}
+    return {"alert_channels": [CHANNELS[name] for name in alerts.list_channels()]}
 
 
 def _links(cause: str) -> list[dict[str, str]]:

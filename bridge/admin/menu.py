@@ -20,7 +20,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     dead = _entry(
         request, _("Dead letters"), "mark_email_unread", "bridge_delivery_dead_letters", "bridge.view_delivery"
     )
-    if dead["has_it"] and (failures := dashboard.dead_letters()):
+    if dead["has_it"] and (failures := dashboard.count_dead_letters()):
         dead["badge"] = "99+" if failures >= dashboard.MAX_BADGE else str(failures)
     talk = [
         _entry(request, _("Conversations"), "forum", "bridge_conversation_changelist", "bridge.view_conversation"),

@@ -181,7 +181,7 @@ class WebhookAdmin(BridgeAdmin[WebhookEndpoint]):
         if not endpoint.enabled:
             messages.error(request, _("Enable it first."))
             return None
-        delivery = events.test(endpoint)
+        delivery = events.queue_test_event(endpoint)
         self.notify_and_audit(request, endpoint, _("A test event is queued. This is its delivery."))
         return redirect("admin:bridge_delivery_change", delivery.pk)
 

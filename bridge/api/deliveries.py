@@ -24,7 +24,7 @@ from bridge.api.fields import (
 )
 from bridge.models import Attempt, Delivery, Outcome, Reason, State, Target
 from bridge.operations import replay
-from bridge.operations.waiting import Wait, waits
+from bridge.operations.waiting import Wait, explain_waits
 from bridge.security import audit
 from bridge.security.permissions import hide_errors
 
@@ -116,7 +116,7 @@ class DeliverySerializer(MaskedContent, serializers.ModelSerializer[Delivery]):
             reads = may_read(self.context["request"])
             if not reads:
                 hide_errors(rows)
-            known.update(dict.fromkeys(row.pk for row in rows) | waits(rows, reads=reads))
+            known.update(dict.fromkeys(row.pk for row in rows) | explain_waits(rows, may_read=reads))
         wait = known[delivery.pk]
         return dict(WaitSerializer(wait).data) if wait else None
 
@@ -272,17 +272,17 @@ def _matching(wanted: dict[str, Any]) -> QuerySet[Delivery]:
     return Delivery.objects.filter(**conditions, dismissed_at=None).select_related(*related).order_by("id")
 
 
-def _replay(rows: list[Delivery], by: User, twice: bool) -> replay.Replayed:
+def _replay(rows: list[Delivery], by: User, twice: bool) -> replay.ReplayResult:
     result = replay.replay([row.pk for row in rows], by, twice=twice)
     refused = {pk for pk, _why in result.refused}
     audit.log_action("replayed", [row for row in rows if row.pk not in refused])
     return result
 
 
-def _dry_run(rows: list[Delivery], twice: bool) -> replay.Replayed:
+def _dry_run(rows: list[Delivery], twice: bool) -> replay.ReplayResult:
     """What a replay would say, as far as can be told without doing it."""
-    result = replay.Replayed()
-    arrived = set() if twice else replay.may_arrive_twice(rows)
+    result = replay.ReplayResult()
+    arrived = set() if twice else replay.find_possible_repeats(rows)
     for row in rows:
         if reason := replay.why_not_replay(row) or (str(replay.MAY_HAVE_ARRIVED) if row.pk in arrived else ""):
             result.refused.append((row.pk, reason))

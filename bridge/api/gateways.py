@@ -15,7 +15,7 @@ from accounts.health import Health
 from bridge.api.base import ApiView
 from bridge.api.errors import Conflict
 from bridge.api.fields import Filters, MaskedReason, ModelValidated, StrictSerializer, TrueFalseFilter
-from bridge.operations.gateway_use import uses_of
+from bridge.operations.gateway_use import list_account_uses
 from channels_wechat.contract.pasted import clean_pasted
 from openclaw.models import Gateway
 
@@ -110,7 +110,7 @@ class Gateways(
     @action(detail=True, methods=["get"])
     def turns(self, request: Request, pk: str) -> Response:
         """Which accounts use how many turns, and what waits for what."""
-        return Response(UsesSerializer({"accounts": uses_of(self.get_object())}).data)
+        return Response(UsesSerializer({"accounts": list_account_uses(self.get_object())}).data)
 
     def perform_update(self, serializer: serializers.BaseSerializer[Gateway]) -> None:
         """A stopped gateway tries again."""

@@ -39,4 +39,4 @@ class Stats(ApiView):
     @extend_schema(responses=StatsSerializer)
     def retrieve(self, request: Request) -> Response:
         """Today's figures and the open work."""
-        return Response(self.get_serializer(dashboard.dashboard()).data)
+        return Response(self.get_serializer(dashboard.read_dashboard()).data)

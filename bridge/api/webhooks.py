@@ -145,6 +145,6 @@ class Webhooks(
         endpoint = self.get_object()
         if not endpoint.enabled:
             raise Refused(_("Enable it first."), "disabled")
-        delivery = events.test(endpoint)
+        delivery = events.queue_test_event(endpoint)
         audit.log_action("tested", [endpoint])
         return Response({"delivery": delivery.pk}, status=202)

@@ -129,7 +129,7 @@ def delete_files(names: Iterable[str]) -> None:
     for name in names:
         try:
             default_storage.delete(name)
-        except OSError as error:  # `retention.sweep_files` tries again
+        except OSError as error:  # `retention.delete_orphan_files` tries again
             log.warning("a file could not be deleted: %s", type(error).__name__)
 
 

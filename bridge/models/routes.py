@@ -256,7 +256,7 @@ class Contact(models.Model):
         indexes = [
             # The names task: contacts whose name nobody asked for yet.
             models.Index(fields=["account"], condition=models.Q(name_fetched_at=None), name="contact_to_look_up"),
-            # erasure.run: whose data is to be deleted.
+            # erasure.erase_people: whose data is to be deleted.
             models.Index(
                 fields=["erasure_requested_at"],
                 condition=models.Q(erasure_requested_at__isnull=False),

@@ -1,1 +1,1 @@
-"""What staff see and do beside the pipeline."""
+"""What staff use beside the pipeline: figures, alerts, replay, retention and erasure."""

@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 log = logging.getLogger(__name__)
-# By what could not be sent: each is tried again with every look, three times a minute.
-unsent: dict[str, logs.Rarely] = {}
-MAX_UNSENT = 100
+# Decides for each error which repetitions are logged, because a failed alert is sent again three times a minute.
+failures_to_send: dict[str, logs.Rarely] = {}
+MAX_FAILURES_TO_SEND = 100
 # A short failure is no incident: accounts and gateways have this long to work again by themselves.
-PATIENCE = timedelta(minutes=2)
+MIN_OUTAGE = timedelta(minutes=2)
 # Work that waits longer than this without a reason of its own means that a process is missing.
-STUCK = timedelta(minutes=5)
+STUCK_AFTER = timedelta(minutes=5)
 # A turn that a gateway refused this often, in half a minute, is tried for up to an hour: staff should know before that.
-REFUSED_TRIES = 4
-# What was over a day ago is no news for whoever sets up a channel today.
-OLD_NEWS = timedelta(days=1)
+MIN_REFUSED_TRIES = 4
+# Somebody who sets up a channel today needs no alert of an incident that was resolved longer ago than this.
+MAX_AGE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,47 +55,47 @@ class Problem:
     params: dict[str, Any]
 
 
-def check() -> None:
-    """Open an incident for each new problem, close those that are over, and send the alerts that are due."""
-    troubles = {
-        trouble.cause: trouble
-        for trouble in [
-            *_accounts_and_gateways(),
-            *_not_taken(),
-            *_gone(),
-            *_dead_letters(),
-            *_stuck(),
-            *_spooled(),
+def update_incidents() -> None:
+    """Open an incident for each new problem, close the incidents whose problem is gone, and send the alerts that are due."""
+    problems = {
+        problem.cause: problem
+        for problem in [
+            *_find_accounts_and_gateways_down(),
+            *_find_refusing_gateways(),
+            *_find_disabled_webhooks(),
+            *_find_dead_letters(),
+            *_find_stuck_deliveries(),
+            *_find_spooled_callbacks(),
         ]
     }
-    for incident in Incident.objects.filter(closed_at=None).exclude(cause__in=troubles):
+    for incident in Incident.objects.filter(closed_at=None).exclude(cause__in=problems):
         incident.closed_at = timezone.now()
         incident.save(update_fields=["closed_at"])
     open_causes = set(Incident.objects.filter(closed_at=None).values_list("cause", flat=True))
-    fresh = [trouble for cause, trouble in troubles.items() if cause not in open_causes]
-    rows = [Incident(cause=one.cause, code=one.code, code_params=one.params) for one in fresh]
+    new_problems = [problem for cause, problem in problems.items() if cause not in open_causes]
+    rows = [Incident(cause=one.cause, code=one.code, code_params=one.params) for one in new_problems]
     Incident.objects.bulk_create(rows, ignore_conflicts=True)
-    notify()
+    send_alerts()
 
 
-def notify() -> None:
+def send_alerts() -> None:
     """Send the alerts that were not sent yet. Without a channel nothing is sent and nothing is marked as sent."""
-    if not channels():
+    if not list_channels():
         return
-    untold = Q(notified_at=None) | Q(closed_at__isnull=False, resolved_notified_at=None)
-    news = Q(closed_at=None) | Q(closed_at__gt=timezone.now() - OLD_NEWS)
-    for incident in Incident.objects.filter(untold & news).order_by("id")[:20]:
-        _notify_one(incident)
+    without_alert = Q(notified_at=None) | Q(closed_at__isnull=False, resolved_notified_at=None)
+    recent = Q(closed_at=None) | Q(closed_at__gt=timezone.now() - MAX_AGE)
+    for incident in Incident.objects.filter(without_alert & recent).order_by("id")[:20]:
+        _send_alert(incident)
 
 
-def channels() -> list[str]:
+def list_channels() -> list[str]:
     """Return the names of the settings by which staff are alerted; empty where alerts are off."""
     return [name for name in ("ALERT_EMAIL", "ALERT_WEBHOOK_URL") if getattr(settings, name)]
 
 
 @dataclass(frozen=True, slots=True)
 class TestResult:
-    """What became of a test alert on one channel. error: empty where it was accepted."""
+    """The result of a test alert on one channel. error: empty where the channel accepted it."""
 
     channel: str
     error: str = ""
@@ -105,17 +105,17 @@ def send_test() -> list[TestResult]:
     """Send a test alert now, by every channel that is set; one result for each."""
     text = _("A test alert of the bridge: whoever reads this will be told when something is wrong.")
     senders = {
-        "ALERT_EMAIL": lambda: _mail(_("Test alert"), text),
-        "ALERT_WEBHOOK_URL": lambda: post.post_alert(post.alert_body(text)),
+        "ALERT_EMAIL": lambda: _send_mail(_("Test alert"), text),
+        "ALERT_WEBHOOK_URL": lambda: post.post_alert(post.build_alert_body(text)),
     }
-    return [TestResult(name, error_text(_error_of(senders[name]))) for name in channels()]
+    return [TestResult(name, describe_error(_try_to_send(senders[name]))) for name in list_channels()]
 
 
-def error_text(error: Cause) -> str:
+def describe_error(error: Cause) -> str:
     return alert_error_of(error.as_json())
 
 
-def _error_of(send: Callable[[], object]) -> Cause:
+def _try_to_send(send: Callable[[], object]) -> Cause:
     try:
         send()
     except ChannelError as error:
@@ -130,24 +130,27 @@ def record_sweep() -> None:
     valkey.try_valkey(lambda client: client.set("swept", time.time(), ex=86400), None)
 
 
-def _accounts_and_gateways() -> list[Problem]:
+def _find_accounts_and_gateways_down() -> list[Problem]:
     """Return a problem for each account and gateway that stopped, or has been failing for a while."""
-    bad = Q(state=Health.STOPPED) | Q(state=Health.FAILING, state_since__lt=timezone.now() - PATIENCE)
-    accounts = ChannelAccount.objects.filter(bad, enabled=True)
-    gateways = Gateway.objects.filter(bad, enabled=True)
+    is_down = Q(state=Health.STOPPED) | Q(state=Health.FAILING, state_since__lt=timezone.now() - MIN_OUTAGE)
+    accounts = ChannelAccount.objects.filter(is_down, enabled=True)
+    gateways = Gateway.objects.filter(is_down, enabled=True)
     return [
-        *(Problem(f"account:{row.pk}", "account_down", _down(row, "channel", row.kind)) for row in accounts),
-        *(Problem(f"gateway:{row.pk}", "gateway_down", _down(row, "agent")) for row in gateways),
+        *(
+            Problem(f"account:{row.pk}", "account_down", _params_of_outage(row, "channel", row.kind))
+            for row in accounts
+        ),
+        *(Problem(f"gateway:{row.pk}", "gateway_down", _params_of_outage(row, "agent")) for row in gateways),
     ]
 
 
-def _down(row: ChannelAccount | Gateway, target: str, kind: str = "") -> dict[str, Any]:
+def _params_of_outage(row: ChannelAccount | Gateway, target: str, kind: str = "") -> dict[str, Any]:
     return {"name": row.name, "because": within(Cause(row.state_code, row.state_params), target, kind)}
 
 
-def _not_taken() -> list[Problem]:
+def _find_refusing_gateways() -> list[Problem]:
     """Return a problem for each gateway that is connected and refuses turns again and again."""
-    refused = Delivery.objects.filter(target=Target.AGENT, state=State.PENDING, tries__gte=REFUSED_TRIES)
+    refused = Delivery.objects.filter(target=Target.AGENT, state=State.PENDING, tries__gte=MIN_REFUSED_TRIES)
     names = ("gateway_id", "gateway__name")
     rows = refused.filter(gateway__enabled=True).values(*names).annotate(count=Count("pk"))
     return [
@@ -160,14 +163,14 @@ def _not_taken() -> list[Problem]:
     ]
 
 
-def _dead_letters() -> list[Problem]:
+def _find_dead_letters() -> list[Problem]:
     rows = Delivery.objects.filter(state__in=(State.DEAD, State.UNCERTAIN), dismissed_at=None)
     rows = rows.exclude(target=Target.WEBHOOK, endpoint=None)  # an alert that fails must not raise an alert
     names = ("account_id", "account__name", "endpoint_id", "endpoint__name")
-    return [_dead_of(row) for row in rows.values(*names).annotate(count=Count("pk"))]
+    return [_problem_of_dead_letters(row) for row in rows.values(*names).annotate(count=Count("pk"))]
 
 
-def _dead_of(row: dict[str, Any]) -> Problem:
+def _problem_of_dead_letters(row: dict[str, Any]) -> Problem:
     if row["endpoint_id"]:
         params = {"name": row["endpoint__name"], "count": row["count"]}
         return Problem(f"dead:hook:{row['endpoint_id']}", "webhook_failures", params)
@@ -176,30 +179,30 @@ def _dead_of(row: dict[str, Any]) -> Problem:
     )
 
 
-def _gone() -> list[Problem]:
+def _find_disabled_webhooks() -> list[Problem]:
     """Return a problem for each webhook that the bridge disabled because of its answers."""
-    gone = WebhookEndpoint.objects.filter(enabled=False).exclude(disabled_code="")
-    return [Problem(f"hook:{row.pk}", "webhook_disabled", _disabled(row)) for row in gone]
+    endpoints = WebhookEndpoint.objects.filter(enabled=False).exclude(disabled_code="")
+    return [Problem(f"hook:{row.pk}", "webhook_disabled", _params_of_webhook(row)) for row in endpoints]
 
 
-def _disabled(row: WebhookEndpoint) -> dict[str, Any]:
+def _params_of_webhook(row: WebhookEndpoint) -> dict[str, Any]:
     return {"name": row.name, "because": within(Cause(row.disabled_code), "webhook")}
 
 
-def _spooled() -> list[Problem]:
-    """Return a problem where callbacks wait on this machine's disk. The drain that stores them closes the incident."""
+def _find_spooled_callbacks() -> list[Problem]:
+    """Return a problem where callbacks wait on this machine's disk. Storing them closes the incident."""
     waiting = journal.read_status()
-    found = []
+    problems = []
     if waiting.messages:
-        found.append(Problem(report.CAUSE, "spooled", {"count": waiting.messages}))
+        problems.append(Problem(report.CAUSE, "spooled", {"count": waiting.messages}))
     if waiting.unreadable:
-        found.append(Problem(f"{report.CAUSE}:unreadable", "spool_unreadable", {"count": waiting.unreadable}))
-    return found
+        problems.append(Problem(f"{report.CAUSE}:unreadable", "spool_unreadable", {"count": waiting.unreadable}))
+    return problems
 
 
-def _stuck() -> list[Problem]:
+def _find_stuck_deliveries() -> list[Problem]:
     """Return a problem where a delivery is due for minutes although its account works: a worker, beat or connector is missing."""
-    late = Delivery.objects.filter(state=State.PENDING, due_at__lt=timezone.now() - STUCK)
+    late = Delivery.objects.filter(state=State.PENDING, due_at__lt=timezone.now() - STUCK_AFTER)
     late = late.filter(account__enabled=True).exclude(account__state=Health.STOPPED)
     late = late.exclude(gateway__enabled=False).exclude(gateway__state__in=(Health.STOPPED, Health.FAILING))
     before = Delivery.objects.filter(lane=OuterRef("lane"), seq__lt=OuterRef("seq"))
@@ -207,53 +210,55 @@ def _stuck() -> list[Problem]:
     return [Problem("stuck", "stuck", {"count": count})] if count else []
 
 
-def _notify_one(incident: Incident) -> None:
-    """Alert by every channel that is set. It counts as told when the first of them has accepted it."""
-    over = incident.notified_at is not None
+def _send_alert(incident: Incident) -> None:
+    """Alert by every channel that is set. The incident counts as notified when the first channel has accepted the alert."""
+    resolved = incident.notified_at is not None
     accepted: list[datetime] = []
     errors: list[Cause] = []
     if settings.ALERT_EMAIL:
-        error = _error_of(lambda: _mail(_title_of(incident, over), _text_of(incident, over)))
+        error = _try_to_send(lambda: _send_mail(_title_of(incident, resolved), _text_of(incident, resolved)))
         accepted += [] if error.code else [timezone.now()]
         errors += [error] if error.code else []
     if settings.ALERT_WEBHOOK_URL:
-        alert = post.queue_alert(_text_of(incident, over), f"incident:{incident.pk}:{'over' if over else 'open'}")
+        alert = post.queue_alert(
+            _text_of(incident, resolved), f"incident:{incident.pk}:{'over' if resolved else 'open'}"
+        )
         if alert.state == State.DELIVERED:
             accepted.append(alert.finished_at or timezone.now())
         elif alert.state == State.DEAD:
             errors.append(alert.cause)
     for error in errors:
-        _log_unsent(error_text(error))
-    told = {"resolved_notified_at" if over else "notified_at": accepted[0]} if accepted else {}
-    Incident.objects.filter(pk=incident.pk).update(alert_errors=[error.as_json() for error in errors], **told)
+        _log_failure_to_send(describe_error(error))
+    notified = {"resolved_notified_at" if resolved else "notified_at": accepted[0]} if accepted else {}
+    Incident.objects.filter(pk=incident.pk).update(alert_errors=[error.as_json() for error in errors], **notified)
 
 
-def _log_unsent(error: str) -> None:
-    if len(unsent) >= MAX_UNSENT:
-        unsent.clear()
-    if unsent.setdefault(error, logs.Rarely()).is_due(error):
+def _log_failure_to_send(error: str) -> None:
+    if len(failures_to_send) >= MAX_FAILURES_TO_SEND:
+        failures_to_send.clear()
+    if failures_to_send.setdefault(error, logs.Rarely()).is_due(error):
         log.warning("an alert could not be sent: %s", error)
 
 
-def _title_of(incident: Incident, over: bool) -> str:
-    return _("Resolved: %s") % incident.title if over else incident.title
+def _title_of(incident: Incident, resolved: bool) -> str:
+    return _("Resolved: %s") % incident.title if resolved else incident.title
 
 
-def _text_of(incident: Incident, over: bool) -> str:
-    """Return the alert's lines: what, since or until when in the site's zone, and where to look."""
-    when = timezone.localtime(incident.closed_at if over and incident.closed_at else incident.opened_at)
-    since = _("Resolved since %s.") if over else _("Since %s.")
+def _text_of(incident: Incident, resolved: bool) -> str:
+    """Return the text of the alert: what is wrong, since or until when in the site's time zone, and the address of its page."""
+    when = timezone.localtime(incident.closed_at if resolved and incident.closed_at else incident.opened_at)
+    since = _("Resolved since %s.") if resolved else _("Since %s.")
     page = f"{settings.PUBLIC_URL}/admin/bridge/incident/{incident.pk}/change/" if settings.PUBLIC_URL else ""
     lines = [
-        _title_of(incident, over),
-        "" if over else incident.detail,
+        _title_of(incident, resolved),
+        "" if resolved else incident.detail,
         since % f"{when:%Y-%m-%d %H:%M} ({settings.TIME_ZONE})",
         page,
     ]
     return "\n".join(line for line in lines if line)
 
 
-def _mail(title: str, text: str) -> None:
-    """Raises OSError."""
+def _send_mail(title: str, text: str) -> None:
+    """Send an alert by e-mail. Raises OSError."""
     subject = " ".join(f"[bridge] {title}".split())  # a line break would end the header
     send_mail(subject, text, settings.DEFAULT_FROM_EMAIL, settings.ALERT_EMAIL)

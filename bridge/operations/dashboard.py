@@ -1,4 +1,4 @@
-"""What the first page counts, read from the rows."""
+"""The figures of the start page, read from the rows."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from accounts.health import Health
 from accounts.models import ChannelAccount
 from bridge.models import Delivery, Incident, Message, Reason, State, Target
 from bridge.runtime.spool import report
-from bridge.runtime.spool.journal import SpoolStatus
-from bridge.runtime.spool.journal import read_status as waiting_on_disk
+from bridge.runtime.spool.journal import SpoolStatus, read_status
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 # The badge says "99+" beyond this.
 MAX_BADGE = 100
 DEAD = Q(state__in=(State.DEAD, State.UNCERTAIN), dismissed_at=None)
-# What the content check objects to, or could not look at: it waits for a person.
+# Deliveries that the content check objected to, or could not check: they wait for a person.
 REVIEW = Q(state=State.HELD, reason=Reason.REVIEW)
 OPEN = Q(state__in=(State.PENDING, State.SENDING, State.HELD))
 
@@ -38,7 +37,7 @@ class Hour:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """One look at everything. today: since midnight in the site's time zone. held_by: `Reason` → how many are held for it.
+    """The figures of the start page, of today in the site's time zone. held_by: `Reason` → how many deliveries are held for it.
 
     spooled: callbacks that were stored on disk and, within a day, in the database; spool: those that wait on disk now.
     """
@@ -72,10 +71,10 @@ class Dashboard:
         return sum(hour.outgoing for hour in self.hours)
 
 
-def dashboard() -> Dashboard:
-    """Eight queries, none of which reads more than today's messages, the open work and the undismissed failures."""
+def read_dashboard() -> Dashboard:
+    """Read all figures in eight queries, none of which reads more than today's messages, the open work and the undismissed failures."""
     since = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
-    waiting, oldest, held_by = _open_work()
+    waiting, oldest, held_by = _count_open_work()
     spooled = Q(cause=report.CAUSE, closed_at__gt=timezone.now() - timedelta(days=1))
     incidents = list(Incident.objects.filter(Q(closed_at=None) | spooled)[:50])
     failed = dict(Delivery.objects.filter(DEAD).order_by().values_list("state").annotate(n=Count("id")))
@@ -88,7 +87,7 @@ def dashboard() -> Dashboard:
         since=since,
         waits_for_account=dict(by_account),
         waits_for_gateway=dict(by_gateway),
-        hours=_hours(since),
+        hours=_count_by_hour(since),
         waiting=waiting,
         oldest_waiting=oldest,
         held_by=held_by,
@@ -98,12 +97,12 @@ def dashboard() -> Dashboard:
         gateways=list(Gateway.objects.defer("token", "device_key", "device_token")),
         incidents=[incident for incident in incidents if incident.closed_at is None][:10],
         spooled=[incident for incident in incidents if incident.closed_at],
-        spool=waiting_on_disk(),
+        spool=read_status(),
     )
 
 
-def _open_work() -> tuple[int, datetime | None, dict[str, int]]:
-    """What waits or is on its way, since when the oldest does, and what is held, by reason."""
+def _count_open_work() -> tuple[int, datetime | None, dict[str, int]]:
+    """Return how many deliveries wait or are on their way, since when the oldest does, and how many are held for each reason."""
     counted = Delivery.objects.filter(OPEN).order_by().values_list("state", "reason")
     rows = list(counted.annotate(n=Count("id"), oldest=Min("queued_at")))
     waiting = [(n, oldest) for state, _reason, n, oldest in rows if state != State.HELD]
@@ -111,17 +110,17 @@ def _open_work() -> tuple[int, datetime | None, dict[str, int]]:
     return sum(n for n, _oldest in waiting), min((at for _n, at in waiting), default=None), held
 
 
-def _hours(since: datetime) -> list[Hour]:
+def _count_by_hour(since: datetime) -> list[Hour]:
     rows = Message.objects.filter(created_at__gte=since).exclude(kind="event").order_by()
     counted = rows.annotate(hour=TruncHour("created_at")).values_list("hour", "direction").annotate(n=Count("id"))
-    return _by_hour(counted)
+    return _fill_hours(counted)
 
 
-def _by_hour(counted: Iterable[tuple[datetime, str, int]]) -> list[Hour]:
-    found = {(hour.hour, direction): n for hour, direction, n in counted}
-    return [Hour(hour, found.get((hour, "in"), 0), found.get((hour, "out"), 0)) for hour in range(24)]
+def _fill_hours(counted: Iterable[tuple[datetime, str, int]]) -> list[Hour]:
+    counts = {(hour.hour, direction): n for hour, direction, n in counted}
+    return [Hour(hour, counts.get((hour, "in"), 0), counts.get((hour, "out"), 0)) for hour in range(24)]
 
 
-def dead_letters() -> int:
-    """For the menu's badge: failures nobody has dealt with, counted to BADGE_MOST only."""
+def count_dead_letters() -> int:
+    """Count the failures that nobody has dismissed, for the menu's badge; at most MAX_BADGE of them."""
     return len(Delivery.objects.filter(DEAD).order_by("-id").values_list("pk")[:MAX_BADGE])

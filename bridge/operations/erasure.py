@@ -1,8 +1,8 @@
 """Erases a person's data where the platform requires it: they stopped following, or withdrew what they had granted.
 
-`pipeline.inbound.pseudonyms` has taken the person's rows out of their name when the event was routed. `run`, by the clock, ends what was
-still to be said to them and erases in batches what was said; each step can be repeated, so whoever is killed in the middle is simply begun
-again. What stays is that something was said, when, and what became of it, and the key by which a repeated callback is known.
+`pipeline.inbound.pseudonyms` replaced the person's name in their rows by a pseudonym when the event was routed. `erase_people`, which
+beat starts, cancels the deliveries that still wait for them and erases their messages in batches. Each step can be repeated, so a process
+may be killed in the middle. What stays is that there was a message, when, what became of it, and the key of its callback.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from bridge.security import audit
 # People in one run, messages in one transaction: the rows are locked for tens of milliseconds.
 PEOPLE, BATCH = 100, 200
 AUDIT_TEXT = gettext_noop("All data of this person was erased, as WeChat requires.")
-# What a delivery of an erased message has for a payload: it can never go out again.
+# The payload of a delivery of an erased message, so that it can never be sent again.
 ERASED_PAYLOAD = {"erased": True}
 
 
-def run() -> int:
-    """Erase what can be erased now; a person with something on its way is left for the next run. Return how many people are finished."""
+def erase_people() -> int:
+    """Erase what can be erased now; a person with a delivery on its way is left for the next run. Return how many people are finished."""
     waiting = Contact.objects.filter(erasure_requested_at__isnull=False).order_by("erasure_requested_at")
-    return sum(_erase(contact) for contact in waiting[:PEOPLE])
+    return sum(_erase_person(contact) for contact in waiting[:PEOPLE])
 
 
-def _erase(contact: Contact) -> bool:
+def _erase_person(contact: Contact) -> bool:
     talks = Conversation.objects.filter(account=contact.account_id, peer_kind="direct", peer_id=contact.external_id)
     for talk in talks:
-        _end(talk)
-        if _busy(talk):
+        _cancel_deliveries(talk)
+        if _has_work_under_way(talk):
             return False
         _erase_messages(talk)
         if _erase_webhook_calls(talk):
@@ -65,13 +65,13 @@ def _erase(contact: Contact) -> bool:
     return True
 
 
-def _end(talk: Conversation) -> None:
-    """Skip what waits, so that nothing more is sent to them and no agent is asked for them."""
+def _cancel_deliveries(talk: Conversation) -> None:
+    """Cancel the deliveries that wait, so that nothing more is sent to this person and no agent is asked for them."""
     settle.cancel(Delivery.objects.filter(message__conversation=talk), Reason.GONE)
 
 
-def _busy(talk: Conversation) -> bool:
-    """Whether something is on its way whose answer, result or file would be written after the erasure."""
+def _has_work_under_way(talk: Conversation) -> bool:
+    """Whether a request or a download is under way that would write an answer, a result or a file after the erasure."""
     now = timezone.now()
     sending = Delivery.objects.filter(message__conversation=talk, state=State.SENDING)
     fetched = Attachment.objects.filter(message__conversation=talk, state=AttachmentState.PENDING, owner_until__gt=now)
@@ -89,13 +89,13 @@ def _erase_messages(talk: Conversation) -> None:
 def _erase_batch(ids: list[int], name: str) -> None:
     files = Attachment.objects.filter(message__in=ids)
     transaction.on_commit(partial(storage.delete_files, list(files.exclude(file="").values_list("file", flat=True))))
-    gone: dict[str, Any] = {"state": AttachmentState.FAILED, "code": "erased", "code_params": {}}
-    # Whoever still fetches one, although the lease is over, stores nothing any more.
+    erased: dict[str, Any] = {"state": AttachmentState.FAILED, "code": "erased", "code_params": {}}
+    # The fence is raised so that a process which still fetches a file after its lease expired cannot store it.
     files.update(owner="", owner_until=None, fence=F("fence") + 1)
-    files.update(file="", name="", handle="", handle_at=None, check_trace="", **storage.NO_SOURCE, **gone)
+    files.update(file="", name="", handle="", handle_at=None, check_trace="", **storage.NO_SOURCE, **erased)
     Attempt.objects.filter(delivery__message__in=ids).update(request={}, response={}, code_params={})
-    said = Delivery.objects.filter(message__in=ids)
-    said.update(payload=ERASED_PAYLOAD, code_params={}, fingerprint="", remote_id="")
+    deliveries = Delivery.objects.filter(message__in=ids)
+    deliveries.update(payload=ERASED_PAYLOAD, code_params={}, fingerprint="", remote_id="")
     messages = Message.objects.filter(pk__in=ids)
     messages.update(peer_id=name, text="", data={}, raw={}, reply_address="", request_hash="")
     messages.exclude(sender="").update(sender=name)
@@ -103,11 +103,11 @@ def _erase_batch(ids: list[int], name: str) -> None:
 
 def _erase_webhook_calls(talk: Conversation) -> bool:
     """Erase the webhook calls about this conversation. Return True where one is on its way at this moment."""
-    told = Delivery.objects.annotate(talk=CONVERSATION_OF_EVENT).filter(target=Target.WEBHOOK, talk=str(talk.pk))
-    while ids := list(told.exclude(state=State.SENDING).values_list("pk", flat=True)[:BATCH]):
+    calls = Delivery.objects.annotate(talk=CONVERSATION_OF_EVENT).filter(target=Target.WEBHOOK, talk=str(talk.pk))
+    while ids := list(calls.exclude(state=State.SENDING).values_list("pk", flat=True)[:BATCH]):
         with transaction.atomic():
             rows = Delivery.objects.filter(pk__in=ids).exclude(state=State.SENDING)
             settle.cancel(rows, Reason.GONE)
             Attempt.objects.filter(delivery__in=ids).update(request={}, response={}, code_params={})
             rows.update(payload=ERASED_PAYLOAD, code_params={})
-    return told.exists()
+    return calls.exists()

@@ -1,4 +1,4 @@
-"""Which accounts use a gateway's turns, and what waits for what."""
+"""Which accounts use a gateway's turns, and what their waiting turns wait for."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bridge.pipeline.agent.shares import reserve_of, share_of
 if TYPE_CHECKING:
     from openclaw.models import Gateway
 
-# A count that stands at this means "this or more": a page must not cost more because a backlog grew.
+# Counting stops here, because a page must not cost more when a backlog grows; a count of this means "this or more".
 MAX_COUNT = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class AccountUse:
-    """One account at a gateway. share: how many turns it may have under way; waiting: at most MAX_COUNT; reason: what that waits for."""
+    """One account at a gateway. share: how many turns it may have under way; waiting: at most MAX_COUNT; reason: why they wait."""
 
     account: ChannelAccount
     share: int
@@ -29,7 +29,7 @@ class AccountUse:
     reason: str
 
 
-def uses_of(gateway: Gateway) -> list[AccountUse]:
+def list_account_uses(gateway: Gateway) -> list[AccountUse]:
     """Return the accounts that are mapped to this gateway or have turns under way, the busiest first."""
     rows = sql.ACCOUNTS_OF_GATEWAY.fetch(gateway=gateway.pk, most=MAX_COUNT)
     accounts = ChannelAccount.objects.defer("credentials").in_bulk([row.account_id for row in rows])
@@ -38,13 +38,13 @@ def uses_of(gateway: Gateway) -> list[AccountUse]:
     for row in rows:
         account = accounts[row.account_id]
         share = share_of(most, account.gateway_share) if len(rows) > 1 else most
-        reason = _reason(gateway, share, row.under_way, row.waiting, total)
+        reason = _explain_wait(gateway, share, row.under_way, row.waiting, total)
         uses.append(AccountUse(account, share, row.under_way, row.waiting, reason))
     return uses
 
 
-def _reason(gateway: Gateway, share: int, busy: int, waiting: int, total: int) -> str:
-    """What the waiting turns of an account wait for; empty where none wait."""
+def _explain_wait(gateway: Gateway, share: int, busy: int, waiting: int, total: int) -> str:
+    """Say what the waiting turns of an account wait for; empty where none wait."""
     if not waiting:
         return ""
     if not gateway.enabled or gateway.state == "stopped":

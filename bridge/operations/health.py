@@ -1,10 +1,10 @@
 """Answers monitoring: does the process answer, can it work, and what are its figures. Without login, cookies or redirects.
 
-/livez    this process answers. For the container's restart: it asks nobody, so that a database's night off restarts nothing.
-/readyz   database, broker and sweep work; else 503 and what is missing. For whoever is called at night.
-/metrics  the figures, for whoever has METRICS_TOKEN.
+/livez    this process answers. For the container's restart: it asks no other server, so that an outage of the database restarts nothing.
+/readyz   database, broker and sweep work; else 503 and what is missing. For alarms.
+/metrics  the figures, for requests with METRICS_TOKEN.
 
-None waits longer than a few seconds, however its database or Valkey hangs.
+None of them waits longer than a few seconds, even where the database or Valkey hangs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from bridge.operations.prometheus import exposition, sweep_age
+from bridge.operations.prometheus import render_metrics, sweep_age
 from bridge.runtime.db.threads import execute_on
 from bridge.runtime.spool import journal
 from bridge.runtime.web.batches import Batches
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Executor
 
-# libpq takes no less than 2 for its own.
+# libpq takes no shorter time limit for a connection than 2 seconds.
 DATABASE_SECONDS = 2
 BROKER_SECONDS = 1.0
 READY_SECONDS = 1.0
-# The sweep comes each second. A restart of worker or beat takes some.
+# The sweep runs once a second, but a restart of worker or beat takes several seconds.
 OLDEST_SWEEP_SECONDS = 30
 
 
@@ -49,25 +49,25 @@ class Probes:
 
     def __init__(self, threads: Executor) -> None:
         self.threads = threads
-        self.ready = Batches[None, tuple[int, bytes]](self._look, max_batch=1000)
-        self.seen: tuple[float, tuple[int, bytes]] = (0.0, (503, b""))
+        self.ready = Batches[None, tuple[int, bytes]](self._check_once, max_batch=1000)
+        self.last_result: tuple[float, tuple[int, bytes]] = (0.0, (503, b""))
 
     async def answer(self, request: Request) -> Response:
-        """Raises Refused."""
+        """Answer a probe. Raises Refused."""
         if request.method not in ("GET", "HEAD"):
             raise Refused(405, "Only GET and HEAD.", allow="GET, HEAD")
         if request.path == "/livez":
             return Response(200, b"ok\n", "text/plain")
         if request.path == "/metrics":
             return await self._metrics(request.headers.get("authorization", ""))
-        until, answer = self.seen
+        until, answer = self.last_result
         status, body = answer if until > time.monotonic() else await self.ready(None)
         return Response(status, body, "application/json")
 
-    async def _look(self, askers: Sequence[None]) -> list[tuple[int, bytes]]:
-        answer = await execute_on(self.threads, readyz)
-        self.seen = time.monotonic() + READY_SECONDS, answer
-        return [answer] * len(askers)
+    async def _check_once(self, requests: Sequence[None]) -> list[tuple[int, bytes]]:
+        answer = await execute_on(self.threads, check_readiness)
+        self.last_result = time.monotonic() + READY_SECONDS, answer
+        return [answer] * len(requests)
 
     async def _metrics(self, authorization: str) -> Response:
         """Answer /metrics: 404 where no token is set, 401 for a wrong one."""
@@ -75,31 +75,31 @@ class Probes:
             return Response(404)
         if not secrets.compare_digest(authorization.encode(), f"Bearer {settings.METRICS_TOKEN}".encode()):
             return Response(401, headers={"www-authenticate": "Bearer"})
-        return Response(200, await execute_on(self.threads, _figures), CONTENT_TYPE_LATEST)
+        return Response(200, await execute_on(self.threads, _render_metrics), CONTENT_TYPE_LATEST)
 
 
-def readyz() -> tuple[int, bytes]:
+def check_readiness() -> tuple[int, bytes]:
     """Return 200 or 503. The body says of each check "ok", or what is wrong in a word without an address or a secret.
 
     spool: how many callbacks wait on disk for the database.
     """
     waiting = journal.read_status()
-    checks = {"database": database_problem(), **broker_problems(), "spool": _spool_problem(waiting)}
-    missing = [name for name, trouble in checks.items() if trouble]
-    told = {name: checks[name] or "ok" for name in checks}
-    body = {"ready": not missing, "missing": missing, "checks": told, "spool": waiting.messages}
+    checks = {"database": check_database(), **check_broker(), "spool": _check_spool(waiting)}
+    missing = [name for name, problem in checks.items() if problem]
+    results = {name: checks[name] or "ok" for name in checks}
+    body = {"ready": not missing, "missing": missing, "checks": results, "spool": waiting.messages}
     return 503 if missing else 200, json.dumps(body).encode()
 
 
-def _figures() -> bytes:
-    return exposition(database=not database_problem())
+def _render_metrics() -> bytes:
+    return render_metrics(database=not check_database())
 
 
-def database_problem() -> str:
-    """Return what is wrong with the database; empty where it lets us in.
+def check_database() -> str:
+    """Return what is wrong with the database; empty where it accepts a connection.
 
-    On a connection of its own, for only the making of one has a time limit that holds even where the server is frozen; and past
-    the log-in a database that lets nobody in at its limit of connections is not ready either.
+    It opens a new connection, because only connecting has a time limit that holds even where the server is frozen, and because
+    a database that has reached its limit of connections is not ready either.
     """
     params: dict[str, Any] = {**connection.get_connection_params(), "connect_timeout": DATABASE_SECONDS}
     try:
@@ -109,31 +109,31 @@ def database_problem() -> str:
     return ""
 
 
-def broker_problems() -> dict[str, str]:
+def check_broker() -> dict[str, str]:
     """Return what is wrong with the broker, and with the sweep, which stores its time there."""
     try:
-        age = sweep_age(cast("str | None", _valkey().get("swept")))
+        age = sweep_age(cast("str | None", _valkey_client().get("swept")))
     except (redis.RedisError, OSError) as error:
-        trouble = f"Valkey does not answer: {type(error).__name__}"
-        return {"broker": trouble, "sweep": "unknown while Valkey is away"}
-    return {"broker": "", "sweep": _sweep_problem(age)}
+        problem = f"Valkey does not answer: {type(error).__name__}"
+        return {"broker": problem, "sweep": "unknown while Valkey is away"}
+    return {"broker": "", "sweep": _check_sweep(age)}
 
 
-def _spool_problem(waiting: journal.SpoolStatus) -> str:
-    """Return what is wrong with the spool. Rows that only wait are no problem of their own: the database is."""
+def _check_spool(waiting: journal.SpoolStatus) -> str:
+    """Return what is wrong with the spool. Rows that only wait for the database are not a problem of the spool."""
     if not waiting.unreadable:
         return ""
     return f"{waiting.unreadable} callbacks on disk cannot be read: was a key of FIELD_KEYS removed?"
 
 
-def _sweep_problem(age: float | None) -> str:
+def _check_sweep(age: float | None) -> str:
     if age is None:
         return "there was no sweep yet: do worker and beat run?"
     return f"the last sweep was {age:.0f} s ago: do worker and beat run?" if age > OLDEST_SWEEP_SECONDS else ""
 
 
 @cache
-def _valkey() -> redis.Redis:
+def _valkey_client() -> redis.Redis:
     """Return a client with longer time-outs than `accounts.valkey`, because a busy server is no reason for an alarm."""
     wait = {"socket_timeout": BROKER_SECONDS, "socket_connect_timeout": BROKER_SECONDS}
     return redis.Redis.from_url(settings.REDIS_URL, retry=Retry(NoBackoff(), 0), decode_responses=True, **wait)

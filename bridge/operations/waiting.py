@@ -1,4 +1,4 @@
-"""Why an unfinished delivery does not go on: for whom it waits, and until when. The same order as the conditions of a claim."""
+"""Explains why an unfinished delivery does not go on: what it waits for, and until when. Checks in the order of the claim's conditions."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 OPEN = (State.PENDING, State.HELD)
-# What is due is taken within a second; after this it is worth saying that nobody took it.
+# A due delivery is usually claimed within a second; after this time the page says that no process claimed it.
 OVERDUE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """on: account, gateway, webhook, delivery, time, person, staff or process; id: of that row; until: None where nobody knows."""
+    """What a delivery waits for. on: account, gateway, webhook, delivery, time, person, staff or process; id: of its row."""
 
     on: str
     why: str
@@ -37,60 +37,60 @@ class Wait:
 
 @dataclass(slots=True)
 class Surroundings:
-    """The rows that decide about several deliveries, by id; before: a delivery's id → that of the one it waits behind."""
+    """The rows on which several deliveries depend, by id. predecessors: a delivery's id → the id of the one that must go first."""
 
     accounts: dict[int, ChannelAccount]
     gateways: dict[int, Gateway]
     endpoints: dict[int, WebhookEndpoint]
-    before: dict[int, int | None]
-    reads: bool
+    predecessors: dict[int, int | None]
+    may_read: bool
 
     def readable(self, why: str) -> str:
-        """What a platform or a gateway said, for somebody who may read messages: it may repeat one."""
-        return why if self.reads or not why else str(HIDDEN)
+        """Return an answer of a platform or a gateway, masked for those who may not read messages, because it may repeat one."""
+        return why if self.may_read or not why else str(HIDDEN)
 
 
-def waits(deliveries: Iterable[Delivery], *, reads: bool) -> dict[int, Wait]:
-    """By id, for those that are waiting or held back; five queries for all, none where nothing waits.
+def explain_waits(deliveries: Iterable[Delivery], *, may_read: bool) -> dict[int, Wait]:
+    """Return by id what each pending or held delivery waits for; five queries for all, none where nothing waits.
 
-    reads: for somebody who may read messages: what a platform or gateway answered may repeat one.
+    may_read: whether the reader has the right to read messages, which answers of a platform or gateway may repeat.
     """
     rows = [delivery for delivery in deliveries if delivery.state in OPEN]
     if not rows:
         return {}
-    around = _surroundings(rows, reads)
-    return {delivery.pk: _wait(delivery, around) for delivery in rows}
+    around = _load_surroundings(rows, may_read)
+    return {delivery.pk: _explain_wait(delivery, around) for delivery in rows}
 
 
-def _surroundings(rows: list[Delivery], reads: bool) -> Surroundings:
+def _load_surroundings(rows: list[Delivery], may_read: bool) -> Surroundings:
     def ids(name: str) -> set[int]:
         return {getattr(row, name) for row in rows} - {None}
 
     accounts = ChannelAccount.objects.defer("credentials").in_bulk(ids("account_id"))
     gateways = Gateway.objects.defer("token", "device_key", "device_token").in_bulk(ids("gateway_id"))
     endpoints = WebhookEndpoint.objects.defer("url", "secret", "previous_secret").in_bulk(ids("endpoint_id"))
-    return Surroundings(accounts, gateways, endpoints, _before(rows), reads)
+    return Surroundings(accounts, gateways, endpoints, _find_predecessors(rows), may_read)
 
 
-def _before(rows: list[Delivery]) -> dict[int, int | None]:
-    """Of a waiting one: the head of its lane. Of a later part: the part that did not arrive."""
+def _find_predecessors(rows: list[Delivery]) -> dict[int, int | None]:
+    """Return delivery → what must go first: for a pending one the head of its lane, for a later part the part that did not arrive."""
     lane = Delivery.objects.filter(lane=OuterRef("lane"), seq__lt=OuterRef("seq"))
     head = lane.filter(state__in=(State.PENDING, State.SENDING)).order_by("seq").values("pk")[:1]
     parts = Delivery.objects.filter(message=OuterRef("message"), target=OuterRef("target"), part__lt=OuterRef("part"))
     part = parts.exclude(state__in=(State.DELIVERED, State.SKIPPED)).order_by("part").values("pk")[:1]
-    found = Delivery.objects.filter(pk__in=[row.pk for row in rows]).order_by()
-    heads = found.annotate(head=Subquery(head), earlier=Subquery(part)).values_list("pk", "state", "head", "earlier")
+    chosen = Delivery.objects.filter(pk__in=[row.pk for row in rows]).order_by()
+    heads = chosen.annotate(head=Subquery(head), earlier=Subquery(part)).values_list("pk", "state", "head", "earlier")
     return {pk: head if state == State.PENDING else earlier for pk, state, head, earlier in heads}
 
 
-def _wait(delivery: Delivery, around: Surroundings) -> Wait:
+def _explain_wait(delivery: Delivery, around: Surroundings) -> Wait:
     if delivery.state == State.HELD:
-        return _wait_of_held(delivery, around)
-    return _for_other_side(delivery, around) or _behind(delivery, around) or _for_time(delivery)
+        return _explain_hold(delivery, around)
+    return _wait_for_other_side(delivery, around) or _wait_for_predecessor(delivery, around) or _wait_for_time(delivery)
 
 
-def _wait_of_held(delivery: Delivery, around: Surroundings) -> Wait:
-    before = around.before[delivery.pk]
+def _explain_hold(delivery: Delivery, around: Surroundings) -> Wait:
+    before = around.predecessors[delivery.pk]
     if delivery.reason == Reason.PART_BEFORE and before:
         return Wait("delivery", _("It follows when the part before it, #%(id)d, has arrived.") % {"id": before}, before)
     if delivery.reason == Reason.WINDOW:
@@ -100,14 +100,14 @@ def _wait_of_held(delivery: Delivery, around: Surroundings) -> Wait:
     return Wait("staff", _("A person decides: release it or dismiss it."))
 
 
-def _for_other_side(delivery: Delivery, around: Surroundings) -> Wait | None:
+def _wait_for_other_side(delivery: Delivery, around: Surroundings) -> Wait | None:
     account = around.accounts.get(delivery.account_id or 0)
     gateway = around.gateways.get(delivery.gateway_id or 0)
     endpoint = around.endpoints.get(delivery.endpoint_id or 0)
     if delivery.target == Target.CHANNEL and account and not account.usable:
-        return Wait("account", _why_down(_("account"), account, around), account.pk)
-    if delivery.target == Target.AGENT and gateway and (not gateway.enabled or gateway.state in _DOWN):
-        return Wait("gateway", _why_down(_("gateway"), gateway, around), gateway.pk)
+        return Wait("account", _explain_outage(_("account"), account, around), account.pk)
+    if delivery.target == Target.AGENT and gateway and (not gateway.enabled or gateway.state in _FAILED_STATES):
+        return Wait("gateway", _explain_outage(_("gateway"), gateway, around), gateway.pk)
     if endpoint and not endpoint.enabled:
         text = _("The webhook %(name)s is disabled. %(why)s") % {
             "name": endpoint.name,
@@ -117,11 +117,11 @@ def _for_other_side(delivery: Delivery, around: Surroundings) -> Wait | None:
     return None
 
 
-_DOWN = (Health.STOPPED, Health.FAILING)
+_FAILED_STATES = (Health.STOPPED, Health.FAILING)
 
 
-def _why_down(what: str, row: Any, around: Surroundings) -> str:
-    """row: an account or a gateway."""
+def _explain_outage(what: str, row: Any, around: Surroundings) -> str:
+    """Say why an account or a gateway (row) does not work."""
     if not row.enabled:
         return _("The %(what)s %(name)s is disabled.") % {"what": what, "name": row.name}
     words = {"what": what, "name": row.name, "why": around.readable(row.state_reason)}
@@ -130,15 +130,15 @@ def _why_down(what: str, row: Any, around: Surroundings) -> str:
     return _("The %(what)s %(name)s cannot be reached: %(why)s") % words
 
 
-def _behind(delivery: Delivery, around: Surroundings) -> Wait | None:
-    before = around.before[delivery.pk]
+def _wait_for_predecessor(delivery: Delivery, around: Surroundings) -> Wait | None:
+    before = around.predecessors[delivery.pk]
     if before is None:
         return None
     text = _("It goes after #%(id)d, which is before it in the same conversation.") % {"id": before}
     return Wait("delivery", text, before)
 
 
-def _for_time(delivery: Delivery) -> Wait:
+def _wait_for_time(delivery: Delivery) -> Wait:
     now = timezone.now()
     if delivery.carrier == Carrier.HTTP_REPLY:
         text = _("It is given out when the chat asks for it; else it is sent, or given up, at the time named.")

@@ -1,1 +1,1 @@
-"""The company's own endpoints: which events they get, and how each is posted."""
+"""The company's own endpoints: which events they get, and how each is sent."""

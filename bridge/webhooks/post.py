@@ -1,7 +1,7 @@
-"""The third target: an address of the company's own that is told something, with the same retry, attempts and replay as a message.
+"""Sends deliveries to the company's own addresses, with the same retries, attempts and replay as messages.
 
-A webhook endpoint is called as https://www.standardwebhooks.com has it; the alert address of the settings through the
-client of group robots where it is one's, else with the same body by a plain request.
+A webhook endpoint is called as https://www.standardwebhooks.com specifies. The alert address of the settings is called through the
+client of group robots where it belongs to one, else with the same body by a plain request.
 """
 
 from __future__ import annotations
@@ -28,56 +28,56 @@ if TYPE_CHECKING:
     from channels_wechat.contract.http_client import Response
     from channels_wechat.wecom.robot.channel import WeComRobot
 
-ALERTS = "hook:alerts"
+ALERT_LANE = "hook:alerts"
 # Seconds to connect, seconds without a byte of the answer: a receiver should take an event and work on it afterwards.
 TIMEOUT = (5, 15)
-# What an endpoint may ask for by Retry-After. Seconds.
+# The seconds that an endpoint may ask for by Retry-After.
 LEAST_WAIT, MOST_WAIT = 30, 3600
-LATER = (408, 425, 429)
+RETRY_STATUSES = (408, 425, 429)
 
 
 def queue_alert(text: str, identity: str = "") -> Delivery:
-    """The delivery of this alert: a new one, or the one that was queued under the same identity before."""
-    queued = Delivery.objects.filter(lane=ALERTS, fingerprint=identity).first() if identity else None
+    """Return the delivery of this alert: a new one, or the one that was queued with the same identity before."""
+    queued = Delivery.objects.filter(lane=ALERT_LANE, fingerprint=identity).first() if identity else None
     if queued:
         return queued
     fields: dict[str, Any] = {
         "target": Target.WEBHOOK,
         "carrier": Carrier.WEBHOOK,
-        "lane": ALERTS,
+        "lane": ALERT_LANE,
         "fingerprint": identity,
     }
-    return Delivery.objects.create(**fields, payload={"body": alert_body(text)})
+    return Delivery.objects.create(**fields, payload={"body": build_alert_body(text)})
 
 
-def alert_body(text: str) -> dict[str, Any]:
-    """What a WeCom group robot takes, and most others read. The address holds a secret, so it is not in the payload."""
+def build_alert_body(text: str) -> dict[str, Any]:
+    """Return the body in the form of WeCom group robots, which most other receivers read too."""
     return {"msgtype": "text", "text": {"content": text.encode()[:2000].decode("utf-8", "ignore")}}
 
 
 def has_no_endpoint(delivery: Delivery) -> bool:
-    """Whether nobody is left to be told: staff deleted the endpoint."""
-    return delivery.target == Target.WEBHOOK and delivery.endpoint_id is None and delivery.lane != ALERTS
+    """Whether the delivery has no address any more, because staff deleted the endpoint."""
+    return delivery.target == Target.WEBHOOK and delivery.endpoint_id is None and delivery.lane != ALERT_LANE
 
 
-def request_of(delivery: Delivery) -> dict[str, Any]:
-    """For the attempt: what the payload does not say already, and nothing that opens a door."""
+def describe_request(delivery: Delivery) -> dict[str, Any]:
+    """Return the request as the attempt stores it: without what the payload has already, and without secrets."""
     if delivery.endpoint is None:
         return {"body": delivery.payload["body"]}
     return {"to": delivery.endpoint.origin, "webhook-id": delivery.payload["id"]}
 
 
-def post(delivery: Delivery) -> Receipt:
-    """Raises ChannelError: PERMANENT, RETRY or WAIT.
+def post_delivery(delivery: Delivery) -> Receipt:
+    """Send one delivery. Raises ChannelError: PERMANENT, RETRY or WAIT.
 
-    A lost answer is a reason to try again, never a riddle: doubling an alert does no harm, and by its webhook-id a receiver knows
+    After a lost answer it is sent again: an alert that comes twice does no harm, and by the webhook-id a receiver recognises
     an event that it has already.
     """
     return _post_event(delivery, delivery.endpoint) if delivery.endpoint else post_alert(delivery.payload["body"])
 
 
-def signed(event_id: str, body: bytes, secrets: Iterable[str], at: datetime) -> dict[str, str]:
-    """The headers of the specification. secrets: `whsec_…`, each makes a signature."""
+def build_signed_headers(event_id: str, body: bytes, secrets: Iterable[str], at: datetime) -> dict[str, str]:
+    """Return the headers that the specification asks for. secrets: `whsec_…`, each gives one signature."""
     signatures = [Webhook(secret).sign(event_id, at, body.decode()) for secret in secrets]
     return {
         "webhook-id": event_id,
@@ -87,16 +87,16 @@ def signed(event_id: str, body: bytes, secrets: Iterable[str], at: datetime) -> 
 
 
 def _post_event(delivery: Delivery, endpoint: WebhookEndpoint) -> Receipt:
-    """Signed now, so that a late try is not refused as a replayed old one."""
+    """Send an event to its endpoint. It is signed at each attempt, so that a late one is not refused as an old request that is replayed."""
     now, body = timezone.now(), encode_json(delivery.payload["body"])
-    headers = signed(delivery.payload["id"], body, endpoint.signing_secrets(now), now)
+    headers = build_signed_headers(delivery.payload["id"], body, endpoint.signing_secrets(now), now)
     headers["Content-Type"] = "application/json"
     try:
         response = http().request("POST", endpoint.url, content=body, headers=headers, timeout=TIMEOUT, harmless=True)
     except ChannelError as error:  # its detail holds the path, in which many services put a secret
         raise WEBHOOK.error(error.code, error.action, detail=endpoint.origin, params=error.params) from error
     if response.status == 410:
-        _switch_off(endpoint)
+        _disable_endpoint(endpoint)
     _check_event(response)
     return Receipt(response={"status": response.status})
 
@@ -105,28 +105,28 @@ def _check_event(response: Response) -> None:
     status, answer = response.status, {"status": response.status}
     if status < 300:
         return
-    if status >= 500 or status in LATER:
-        wait = _retry_after(response.headers)
+    if status >= 500 or status in RETRY_STATUSES:
+        wait = _read_retry_after(response.headers)
         action = Action.WAIT if wait else Action.RETRY
         raise WEBHOOK.error(f"http_{status}", action, retry_after=wait, response=answer, params=answer)
     raise WEBHOOK.error(f"http_{status}", response=answer, params=answer)
 
 
-def _switch_off(endpoint: WebhookEndpoint) -> None:
-    """Unless somebody changed it since: the answer is about the address that was called."""
+def _disable_endpoint(endpoint: WebhookEndpoint) -> None:
+    """Disable the endpoint, unless staff changed it since, because the answer is about the address that was called."""
     now = timezone.now()
     same = WebhookEndpoint.objects.filter(pk=endpoint.pk, updated_at=endpoint.updated_at)
     same.update(enabled=False, disabled_code="http_410", updated_at=now)
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from now, within what we grant; None where the header is not there or says nothing."""
+def _read_retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds of the header Retry-After, within our bounds; None where the header is missing or cannot be read."""
     seconds = parse_retry_after(headers.get("Retry-After", ""))
     return None if seconds is None else min(max(seconds, LEAST_WAIT), MOST_WAIT)
 
 
 def post_alert(body: Mapping[str, Any]) -> Receipt:
-    """Raises ChannelError."""
+    """Send an alert to the address of the settings. Raises ChannelError."""
     if not settings.ALERT_WEBHOOK_URL:
         raise ALERT.error("no_address")
     if robot := robot_at(settings.ALERT_WEBHOOK_URL, http()):
@@ -142,7 +142,7 @@ def post_alert(body: Mapping[str, Any]) -> Receipt:
 def _post_to_robot(robot: WeComRobot, body: Mapping[str, Any]) -> Receipt:
     try:
         return robot.send(Outgoing(GROUP, Payload(body)))
-    except ChannelError as error:  # what is said without an answer names the address, whose key is a secret
+    except ChannelError as error:  # an error without an answer names the address, whose key is a secret
         if error.response is not None:
             raise
         raise ALERT.error(error.code, error.action, params=error.params) from error
@@ -154,13 +154,13 @@ def _check_alert(response: Response) -> None:
         raise ALERT.error(f"http_{response.status}", action, params={"status": response.status})
     if response.status >= 300:
         raise ALERT.error(f"http_{response.status}", params={"status": response.status})
-    code = _errcode(response)
-    if code:  # a robot that is reached by another way than WeCom's own path, or of a service that speaks alike
+    code = _read_errcode(response)
+    if code:  # a robot behind a proxy, or a service with the same answers
         action = Action.WAIT if code == 45009 else Action.UNKNOWN if code == -1 else Action.PERMANENT
         raise ALERT.error(code, action, retry_after=60)
 
 
-def _errcode(response: Response) -> int:
+def _read_errcode(response: Response) -> int:
     try:
         answer: Any = response.json()
     except ValueError:

@@ -1,4 +1,4 @@
-"""The statement by which every event finds the endpoints that are told of it."""
+"""The statement that finds the endpoints that want an event."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from bridge.runtime.db.prepared import Statement
 from bridge.runtime.db.tables import Table
 
 
-class Listening(NamedTuple):
-    """account_id: the only account of which it hears; None: of all."""
+class SubscribedEndpoint(NamedTuple):
+    """An endpoint that wants an event. account_id: the only account whose events it gets; None: of all accounts."""
 
     id: int
     account_id: int | None
 
 
-ENDPOINT = Table(WebhookEndpoint, "endpoint", Listening._fields)
+ENDPOINT = Table(WebhookEndpoint, "endpoint", SubscribedEndpoint._fields)
 # Return the enabled endpoints that want this event, in the order they were made. Uses no index: there are few endpoints.
-LISTENING = Statement(
-    Listening,
+SUBSCRIBED_ENDPOINTS = Statement(
+    SubscribedEndpoint,
     """
 SELECT id, account_id FROM bridge_webhookendpoint WHERE enabled AND %(event)s::text = ANY(events) ORDER BY id""",
 )

@@ -15,7 +15,7 @@ from django.urls import reverse
 from bridge.admin.conversations import transcript
 from bridge.models import Conversation, Delivery, Message
 from bridge.operations import replay
-from bridge.operations.unanswered import last_outcomes, unanswered
+from bridge.operations.unanswered import find_skip_reasons, find_unanswered
 from tests.support import factories
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def test_resume_offers_what_came_meanwhile(boss: Client, world: factories.World)
 def test_what_staff_dealt_with_is_not_offered(boss: Client, world: factories.World) -> None:
     asked = questions(world.group, 2)
     replay.dismiss([asked[0].pk])
-    assert unanswered(world.group) == [asked[1].pk]
+    assert find_unanswered(world.group) == [asked[1].pk]
 
 
 @pytest.mark.parametrize(
@@ -202,11 +202,11 @@ def test_what_staff_or_an_agent_answered_meanwhile_is_not_offered(
     """A notice of a script, or a sentence of the bridge, answers no question."""
     asked = questions(world.group, 2, "human")
     factories.message(world.group, "said", "SAID", direction="out", source=source)
-    assert unanswered(world.group) == ([] if answered else [each.pk for each in asked])
+    assert find_unanswered(world.group) == ([] if answered else [each.pk for each in asked])
     page = boss.get(url("change", world.group.pk)).content.decode()
     assert ("no agent was asked" in page) == (not answered)
     later = questions(world.group, 1, "paused")
-    assert unanswered(world.group)[-1] == later[0].pk
+    assert find_unanswered(world.group)[-1] == later[0].pk
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_what_staff_or_an_agent_answered_meanwhile_is_not_offered(
 def test_only_what_was_paused_or_left_to_staff_is_offered(world: factories.World, reason: str, offered: int) -> None:
     questions(world.group, 1, reason)
     questions(world.person, 1, "paused")
-    assert len(unanswered(world.group)) == offered
+    assert len(find_unanswered(world.group)) == offered
 
 
 @pytest.mark.parametrize(
@@ -239,4 +239,4 @@ def test_an_event_after_the_question_does_not_hide_that_nobody_answered_it(boss:
     talk = factories.conversation(factories.account(), "zhangsan")
     questions(talk, 1, "no_route")
     factories.delivery(factories.message(talk, "entered", "EVENT", kind="event"), "skipped", "event")
-    assert last_outcomes([talk]) == {talk.pk: "no_route"}
+    assert find_skip_reasons([talk]) == {talk.pk: "no_route"}

@@ -51,7 +51,7 @@ def test_a_new_secret_is_shown_where_the_address_leads_elsewhere(boss: Client, w
 def test_a_page_of_a_webhook_counts_what_waits_and_lists_the_newest(
     boss: Client, staff: Callable[..., Client], world: factories.World
 ) -> None:
-    made = [events.test(world.webhook).pk for _number in range(9)]
+    made = [events.queue_test_event(world.webhook).pk for _number in range(9)]
     Delivery.objects.filter(pk=made[0]).update(state=State.DELIVERED, finished_at=timezone.now())
     shown = boss.get(url("bridge_webhookendpoint_change", world.webhook.pk))
     assert [row.pk for row in shown.context["latest"]] == made[:0:-1]
@@ -77,7 +77,7 @@ def test_a_rotation_stands_in_the_history(boss: Client, world: factories.World) 
 def test_what_a_receiver_answers_is_said_of_its_oldest_event_to_who_may_read(
     boss: Client, staff: Callable[..., Client], world: factories.World
 ) -> None:
-    first, second = events.test(world.webhook), events.test(world.webhook)
+    first, second = events.queue_test_event(world.webhook), events.queue_test_event(world.webhook)
     Delivery.objects.filter(pk=second.pk).update(code_params={"text": "canary-answer"})
     list_of = "bridge_webhookendpoint_changelist"
     clients = {True: boss, False: staff("bridge.view_webhookendpoint")}

@@ -224,7 +224,7 @@ def test_whoever_is_asked_about_a_replay_reads_whom_it_tells(boss: Client) -> No
 def test_the_list_says_that_a_receiver_is_failing(boss: Client, tries: int) -> None:
     good, bad = endpoint(), endpoint()
     for each in (good, bad):
-        events.test(each)
+        events.queue_test_event(each)
     failed = Delivery.objects.get(endpoint=bad)
     Delivery.objects.filter(pk=failed.pk).update(
         tries=tries,

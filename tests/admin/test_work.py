@@ -103,7 +103,7 @@ def test_what_a_delivery_waits_for_is_linked(boss: Client, world: factories.Worl
     type(world.gateway).objects.update(enabled=False)
     said = [factories.message(world.person, "x", f"OUT{n}", direction="out", source="staff") for n in (3, 4)]
     stopped, behind = (factories.delivery(each, State.PENDING) for each in said)
-    event = events.test(world.webhook)
+    event = events.queue_test_event(world.webhook)
     type(world.webhook).objects.update(enabled=False)
 
     def leads(delivery: Delivery, name: str, pk: int) -> bool:

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from bridge.models import Carrier, Delivery, Message, Route
-from bridge.operations.gateway_use import uses_of
+from bridge.operations.gateway_use import list_account_uses
 from bridge.pipeline.agent.shares import reserve_of, share_of
 from bridge.pipeline.delivery import claim_sql
 from bridge.pipeline.inbound import router
@@ -291,18 +291,18 @@ def test_a_gateway_says_who_uses_its_turns_and_what_waits_for_what() -> None:
     asked(public, *strangers(10))
     take(home, 8)
     asked(other, "a", "a")
-    first, second = uses_of(home)
+    first, second = list_account_uses(home)
     assert (first.account, first.share, first.under_way, first.waiting) == (public, 6, 6, 4)
     assert first.reason == "one of its own turns to end: its share is 6"
     assert (second.account, second.under_way, second.waiting) == (other, 0, 2)
     take(home, 2)
-    assert "nothing under way" in uses_of(home)[1].reason
+    assert "nothing under way" in list_account_uses(home)[1].reason
     deliver(*Delivery.objects.filter(state="sending", account=public))
-    assert "in its conversation" in uses_of(home)[0].reason
+    assert "in its conversation" in list_account_uses(home)[0].reason
     home.state = "stopped"
-    assert "disabled or stopped" in uses_of(home)[0].reason
+    assert "disabled or stopped" in list_account_uses(home)[0].reason
     home.state, home.enabled = "ok", False
-    assert "disabled" in uses_of(home)[0].reason
+    assert "disabled" in list_account_uses(home)[0].reason
 
 
 @pytest.mark.parametrize("columns", [{"gateway_share": 0}, {"gateway_share": 101}, {"turns_per_minute": 0}])
@@ -317,10 +317,10 @@ def test_what_makes_no_sense_is_refused(columns: dict[str, Any]) -> None:
 def test_only_who_is_mapped_or_under_way_uses_a_gateway() -> None:
     public, other, home = two_accounts()
     Route.objects.filter(account=other).update(enabled=False)
-    [alone] = uses_of(home)
+    [alone] = list_account_uses(home)
     assert (alone.account, alone.share, alone.waiting, alone.reason) == (public, home.max_in_flight, 0, "")
     asked(public, *strangers(2))
     later = Delivery.objects.filter(account=public).latest("id")
     shift(later, due_at=60)
-    assert uses_of(home)[0].waiting == 1
-    assert uses_of(gateway()) == []
+    assert list_account_uses(home)[0].waiting == 1
+    assert list_account_uses(gateway()) == []

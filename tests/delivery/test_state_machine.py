@@ -313,7 +313,7 @@ def test_too_old(account: ChannelAccount, asked: Delivery, settings: object, tar
         "agent": lambda: asked,
         "channel": lambda: to_send(account),
         "alert": lambda: post.queue_alert("down"),
-        "webhook": lambda: events.test(endpoint()),
+        "webhook": lambda: events.queue_test_event(endpoint()),
     }
     delivery = make[target]()
     shift(delivery, queued_at=10 - getattr(settings, limit))

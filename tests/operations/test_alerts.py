@@ -35,14 +35,14 @@ def test_told_once_and_again_when_it_is_over(mailoutbox: list[EmailMessage]) -> 
     account = app()
     account.set_state(Health.STOPPED, "40001", {"detail": "wrong secret=canary"})
     for _time in range(3):
-        alerts.check()
+        alerts.update_incidents()
     assert [mail.subject for mail in mailoutbox] == ["[bridge] Account Acme app is down"]
     assert mailoutbox[0].to == ["boss@example.com"]
     assert "wrong secret" in mailoutbox[0].body
     assert "https://bridge.example/admin/" in mailoutbox[0].body
     account.revive()
     for _time in range(2):
-        alerts.check()
+        alerts.update_incidents()
     assert [mail.subject for mail in mailoutbox[1:]] == ["[bridge] Resolved: Account Acme app is down"]
     assert ("Since " in mailoutbox[0].body, "Resolved since " in mailoutbox[1].body) == (True, True)
     assert "wrong secret" not in mailoutbox[1].body
@@ -55,19 +55,19 @@ def test_a_hiccup_is_no_incident() -> None:
     account, home = app(), gateway()
     account.set_state(Health.FAILING, "", {"detail": "busy"})
     home.set_state(Health.FAILING, "unreachable", {"detail": "nobody there"})
-    alerts.check()
+    alerts.update_incidents()
     assert causes() == set()
     for seconds, found in ((110, set()), (125, {f"account:{account.pk}", f"gateway:{home.pk}"})):
         for row in (account, home):
             type(row).objects.update(state_since=timezone.now() - timedelta(seconds=seconds))
-        alerts.check()
+        alerts.update_incidents()
         assert causes() == found
 
 
 def test_what_is_switched_off_is_nobodys_trouble() -> None:
     app(columns={"state": Health.STOPPED, "enabled": False})
     gateway(state=Health.STOPPED, enabled=False)
-    alerts.check()
+    alerts.update_incidents()
     assert causes() == set()
 
 
@@ -76,18 +76,18 @@ def test_dead_letters_are_one_incident_for_each_account(mailoutbox: list[EmailMe
     failed = [to_send(first, str(number)) for number in range(3)]
     for delivery in failed:
         shift(delivery, state="dead", reason=Reason.PERMANENT, finished_at=0)
-    alerts.check()
+    alerts.update_incidents()
     assert causes() == {f"dead:{first.pk}"}
     assert "Failed deliveries: 3." in mailoutbox[0].body
     unclear = to_send(second_app := app(agent_id=7))
     shift(unclear, state="uncertain", reason=Reason.UNKNOWN, finished_at=0)
-    alerts.check()
+    alerts.update_incidents()
     assert causes() == {f"dead:{first.pk}", f"dead:{second_app.pk}"}
     shift(unclear, dismissed_at=0)
     assert "+00:00" not in mailoutbox[0].body
     for delivery in failed:
         shift(delivery, dismissed_at=0)
-    alerts.check()
+    alerts.update_incidents()
     assert causes() == set()
     assert second
 
@@ -97,11 +97,11 @@ def test_work_that_nobody_does() -> None:
     route(account)
     sent, asked = to_send(account), turn(account)
     shift(sent, due_at=-290)
-    alerts.check()
+    alerts.update_incidents()
     assert causes() == set()
     shift(sent, due_at=-301)
     shift(asked, due_at=-301)
-    alerts.check()
+    alerts.update_incidents()
     assert causes() == {"stuck"}
 
 
@@ -121,7 +121,7 @@ def test_work_that_waits_for_staff_is_told_as_that(side: str, columns: dict) -> 
     waiting = to_send(account) if side == "account" else turn(account)
     shift(waiting, due_at=-301)
     type(account if side == "account" else mine.gateway).objects.update(**columns)
-    alerts.check()
+    alerts.update_incidents()
     assert "stuck" not in causes()
 
 
@@ -135,7 +135,7 @@ def test_what_waits_behind_something_long_is_not_stuck() -> None:
     shift(limited, due_at=60)
     for delivery in (behind, second):
         shift(delivery, due_at=-400)
-    alerts.check()
+    alerts.update_incidents()
     assert causes() == set()
 
 
@@ -143,12 +143,12 @@ def test_a_mail_that_cannot_be_sent_is_sent_later(settings: object, mailoutbox: 
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"  # type: ignore[attr-defined]
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9  # type: ignore[attr-defined]
     app(columns={"state": Health.STOPPED})
-    alerts.check()
+    alerts.update_incidents()
     incident = Incident.objects.get()
     assert incident.notified_at is None
     assert incident.error
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"  # type: ignore[attr-defined]
-    alerts.check()
+    alerts.update_incidents()
     incident.refresh_from_db()
     assert incident.notified_at
     assert (incident.error, len(mailoutbox)) == ("", 1)
@@ -157,7 +157,7 @@ def test_a_mail_that_cannot_be_sent_is_sent_later(settings: object, mailoutbox: 
 def test_over_before_anybody_was_told(mailoutbox: list[EmailMessage]) -> None:
     factories.incident("x", "It", closed_at=timezone.now())
     for _time in range(3):
-        alerts.check()
+        alerts.update_incidents()
     assert [mail.subject for mail in mailoutbox] == ["[bridge] It", "[bridge] Resolved: It"]
 
 
@@ -169,10 +169,10 @@ def test_the_sweep_leaves_a_mark(valkey: redis.Redis) -> None:
 def test_nobody_was_told_where_no_channel_is_set(settings: object) -> None:
     settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = [], ""  # type: ignore[attr-defined]
     account = app(columns={"state": Health.STOPPED})
-    alerts.check()
+    alerts.update_incidents()
     assert Incident.objects.get().notified_at is None
     account.revive()
-    alerts.check()
+    alerts.update_incidents()
     assert Incident.objects.get().resolved_notified_at is None
 
 
@@ -182,23 +182,23 @@ def test_a_channel_that_is_set_later_is_not_flooded_with_what_was_over_long_ago(
     past = timezone.now() - timedelta(days=2)
     factories.incident("x", "Old", opened_at=past, closed_at=past)
     factories.incident("y", "Going on", opened_at=past)
-    alerts.notify()
+    alerts.send_alerts()
     assert [mail.subject for mail in mailoutbox] == ["[bridge] Going on"]
 
 
 def test_a_webhook_counts_as_told_when_it_took_the_alert(settings: object) -> None:
     settings.ALERT_EMAIL, settings.ALERT_WEBHOOK_URL = [], "http://127.0.0.1:9/robot-secret"  # type: ignore[attr-defined]
     app(columns={"state": Health.STOPPED})
-    alerts.check()
-    alerts.check()
+    alerts.update_incidents()
+    alerts.update_incidents()
     alert = Delivery.objects.get(target="webhook")
     assert Incident.objects.get().notified_at is None
     shift(alert, state="dead", reason=Reason.PERMANENT, finished_at=0, code_params={"text": "The robot refuses."})
-    alerts.check()
+    alerts.update_incidents()
     incident = Incident.objects.get()
     assert (incident.notified_at, incident.error) == (None, "The robot refuses.")
     shift(alert, state="delivered", reason="", finished_at=-100)
-    alerts.check()
+    alerts.update_incidents()
     incident.refresh_from_db()
     alert.refresh_from_db()
     assert incident.notified_at == alert.finished_at
@@ -211,14 +211,14 @@ def test_a_broken_mail_server_does_not_keep_the_alert_from_the_webhook(settings:
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9  # type: ignore[attr-defined]
     settings.ALERT_WEBHOOK_URL = "http://127.0.0.1:9/"  # type: ignore[attr-defined]
     app(columns={"state": Health.STOPPED})
-    alerts.check()
+    alerts.update_incidents()
     assert Delivery.objects.filter(target="webhook").count() == 1
     assert Incident.objects.get().error
 
 
 def test_a_name_with_a_line_break_does_not_stop_the_alert(mailoutbox: list[EmailMessage]) -> None:
     ChannelAccount.objects.filter(pk=app(columns={"state": Health.STOPPED}).pk).update(name="A\nBcc: a@example.com")
-    alerts.check()
+    alerts.update_incidents()
     assert "\n" not in mailoutbox[0].subject
 
 
@@ -232,10 +232,10 @@ def test_a_turn_that_waits_for_its_gateway_is_not_stuck(columns: dict) -> None:
     asked = turn(account)
     shift(asked, due_at=-301)
     type(mine.gateway).objects.update(**columns)
-    alerts.check()
+    alerts.update_incidents()
     assert "stuck" not in causes()
     type(mine.gateway).objects.update(state="ok", enabled=True)
-    alerts.check()
+    alerts.update_incidents()
     assert "stuck" in causes()
 
 
@@ -245,7 +245,7 @@ def test_a_gateway_that_refuses_a_turn_again_and_again_is_told_while_the_turn_is
     for tries, enabled, found in ((3, True, set()), (4, True, {f"turns:{mine.gateway.pk}"}), (4, False, set())):
         shift(asked, tries=tries)
         type(mine.gateway).objects.update(enabled=enabled)
-        alerts.check()
+        alerts.update_incidents()
         assert causes() == found
     assert Incident.objects.get().detail == ("Questions that are tried again and again: 1. Their pages say why.")
 
@@ -255,13 +255,13 @@ def test_what_waits_for_a_stopped_account_is_not_stuck() -> None:
     shift(sent, due_at=-301)
     for columns in ({"state": "stopped"}, {"state": "ok", "enabled": False}):
         type(account).objects.update(**columns)
-        alerts.check()
+        alerts.update_incidents()
         assert "stuck" not in causes()
 
 
 def test_a_webhook_that_staff_switched_off_is_no_trouble() -> None:
     off, gone = endpoint(enabled=False), endpoint(enabled=False, disabled_code="http_410")
-    alerts.check()
+    alerts.update_incidents()
     assert causes() == {f"hook:{gone.pk}"}
     assert "The webhook is gone" in Incident.objects.get().detail
     assert off.pk != gone.pk
@@ -287,12 +287,12 @@ def test_an_alert_that_cannot_be_sent_is_logged_ever_more_rarely(
     settings: object, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is tried again with every look, three times a minute."""
-    alerts.unsent.clear()
+    alerts.failures_to_send.clear()
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"  # type: ignore[attr-defined]
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9  # type: ignore[attr-defined]
     app(columns={"state": Health.STOPPED})
     for _time in range(9):
-        alerts.check()
+        alerts.update_incidents()
     told = [record.getMessage() for record in caplog.records if record.name == "bridge.operations.alerts"]
     assert [line.startswith("an alert could not be sent: ") for line in told] == [True] * 4
 
@@ -302,5 +302,5 @@ def test_what_was_over_is_news_for_a_day(mailoutbox: list[EmailMessage], hours: 
     over = timezone.now() - timedelta(hours=hours)
     factories.incident("x", "It", opened_at=over - timedelta(days=3), closed_at=over)
     for _time in range(3):
-        alerts.notify()
+        alerts.send_alerts()
     assert [mail.subject for mail in mailoutbox] == (["[bridge] It", "[bridge] Resolved: It"] if news else [])

@@ -58,7 +58,7 @@ def test_the_dashboard_counts_today(valkey: redis.Redis, django_assert_num_queri
     factories.delivery(replayed, "pending", created_at=queued - timedelta(days=3), queued_at=queued)
     factories.delivery(sending, "sending", lane="in:another", lease_until=timezone.now())
     with django_assert_num_queries(8):
-        board = dashboard.dashboard()
+        board = dashboard.read_dashboard()
     assert (board.incoming, board.outgoing) == (6, 3)
     assert (board.waiting, board.held, board.dead, board.uncertain) == (3, 0, 2, 1)
     assert board.oldest_waiting == queued
@@ -68,10 +68,10 @@ def test_the_dashboard_counts_today(valkey: redis.Redis, django_assert_num_queri
 
 def test_dead_letters_are_counted_to_a_border(valkey: redis.Redis) -> None:
     world = factories.build_world()
-    assert dashboard.dead_letters() == 3
+    assert dashboard.count_dead_letters() == 3
     for number in range(dashboard.MAX_BADGE):
         factories.delivery(factories.message(world.group, "x", f"X{number}"), "dead", "permanent")
-    assert dashboard.dead_letters() == dashboard.MAX_BADGE
+    assert dashboard.count_dead_letters() == dashboard.MAX_BADGE
 
 
 def test_each_refusal_is_counted_however_fast_they_come(valkey: redis.Redis) -> None:

@@ -135,7 +135,7 @@ def test_nothing_of_them_is_left_and_the_states_stay(
     leave(account)
     router.route_waiting()
     with django_capture_on_commit_callbacks(execute=True):
-        assert erasure.run() == 1
+        assert erasure.erase_people() == 1
     assert [name for name in names if default_storage.exists(name)] == []
 
     after = everything()
@@ -148,13 +148,13 @@ def test_nothing_of_them_is_left_and_the_states_stay(
     assert contact.name_fetched_at, "nobody asks the platform for the name of a pseudonym"
     assert set(Message.objects.values_list("peer_id", "text")) == {(talk.peer_id, "")}
     assert set(Attachment.objects.values_list("state", "size")) == {("failed", 18)}
-    assert erasure.run() == 0
+    assert erasure.erase_people() == 0
 
 
 def test_it_is_recorded_without_the_data(account: ChannelAccount) -> None:
     leave(account)
     router.route_waiting()
-    erasure.run()
+    erasure.erase_people()
     entries = LogEntry.objects.filter(additional_data__action=erasure.AUDIT_TEXT)
     assert [entry.object_repr for entry in entries] == [f"erased-{Contact.objects.get().pk}"]
     titles = LogEntry.objects.get(content_type__model="conversation", changes__has_key="title")
@@ -170,7 +170,7 @@ def test_whoever_comes_back_within_a_second_is_new(account: ChannelAccount) -> N
     back = hear(account, "da bin ich", FAN)
     assert router.route_waiting() == 1  # what follows the event is said by somebody new: another batch
     assert router.route_waiting() == 2
-    assert erasure.run() == 1
+    assert erasure.erase_people() == 1
     back.refresh_from_db()
     assert (back.text, back.peer_id, back.sender) == ("da bin ich", FAN, FAN)
     old, new = Conversation.objects.order_by("pk")
@@ -231,14 +231,14 @@ def test_they_can_leave_twice(account: ChannelAccount) -> None:
     for _time in range(2):
         leave(account)
         router.route_waiting()
-        erasure.run()
+        erasure.erase_people()
         follow(account)
         router.route_waiting()
     leave(account)
     leave(account)
     router.route_waiting()
     router.route_waiting()
-    assert erasure.run() == 2
+    assert erasure.erase_people() == 2
     assert Contact.objects.filter(external_id__startswith="erased-", erasure_requested_at=None).count() == 4
 
 
@@ -247,7 +247,7 @@ def test_a_repeated_callback_is_still_known(account: ChannelAccount) -> None:
     factories.receive(account, once)
     leave(account)
     router.route_waiting()
-    erasure.run()
+    erasure.erase_people()
     assert factories.receive(account, once) is None
 
 
@@ -263,7 +263,7 @@ def test_another_account_and_other_people_are_left_alone(account: ChannelAccount
     factories.reply_window(account, "oOther", **window)
     leave(account)
     router.route_waiting()
-    erasure.run()
+    erasure.erase_people()
     assert [Message.objects.get(pk=one.pk).text for one in kept if one] == ["bleibt", "bleibt auch", "x"]
     talks = [Message.objects.get(pk=one.pk).conversation for one in kept if one]
     people = [(talk.account_id, talk.peer_id) for talk in talks if talk]
@@ -290,7 +290,7 @@ def test_nothing_can_be_said_or_replayed(account: ChannelAccount) -> None:
     carry_everything()
     leave(account)
     router.route_waiting()
-    erasure.run()
+    erasure.erase_people()
     talk = Conversation.objects.get()
     assert outbox.why_not_send(talk) == str(outbox.PERSON_ERASED)
     with pytest.raises(outbox.CannotSend):
@@ -322,7 +322,7 @@ def test_mappings_of_other_people_and_accounts_are_left_alone(account: ChannelAc
     before = list(rows.values())
     leave(account)
     router.route_waiting()
-    assert erasure.run() == 1
+    assert erasure.erase_people() == 1
     assert list(rows.values()) == before
     group.refresh_from_db()
     assert (group.peer_id, group.title) == (FAN, "a group")
@@ -333,7 +333,7 @@ def test_a_withdrawn_right_of_a_mini_program_erases_too() -> None:
     turn(account, "geheimes Wort", FAN)
     leave(account, follows=None)
     router.route_waiting()
-    assert erasure.run() == 1
+    assert erasure.erase_people() == 1
     assert Contact.objects.get().subscribed is None
     assert "geheimes Wort" not in everything()
 
@@ -348,8 +348,8 @@ def test_two_at_once_record_it_once() -> None:
         leave(account, f"o{number}")
     router.route_waiting()
     with ThreadPoolExecutor(2) as pool:
-        counts = [done.result(30) for done in [pool.submit(in_thread(erasure.run)) for _twice in range(2)]]
-    assert sum(counts) + erasure.run() == 20
+        counts = [done.result(30) for done in [pool.submit(in_thread(erasure.erase_people)) for _twice in range(2)]]
+    assert sum(counts) + erasure.erase_people() == 20
     assert LogEntry.objects.filter(additional_data__action=erasure.AUDIT_TEXT).count() == 20
 
 

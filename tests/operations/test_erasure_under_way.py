@@ -61,7 +61,7 @@ def test_what_was_still_to_be_said_is_skipped(account: ChannelAccount) -> None:
     other = send(account, "for another", "oOther").deliveries.get()
     leave(account)
     router.route_waiting()
-    erasure.run()
+    erasure.erase_people()
     ended = Delivery.objects.exclude(pk=other.pk).exclude(message__kind="event")
     assert set(ended.values_list("state", "reason")) == {(State.SKIPPED, Reason.GONE)}
     assert {waiting.pk, held.pk} <= set(ended.values_list("pk", flat=True))
@@ -77,7 +77,7 @@ def test_an_answer_that_waits_to_be_read_is_skipped_too() -> None:
     assert row(kept).lane.startswith("read:")
     leave(account)
     router.route_waiting()
-    assert erasure.run() == 1
+    assert erasure.erase_people() == 1
     assert (row(kept).state, row(kept).reason, row(kept).payload) == (State.SKIPPED, Reason.GONE, {"erased": True})
 
 
@@ -86,11 +86,11 @@ def test_what_is_on_its_way_is_waited_for(account: ChannelAccount) -> None:
     attempt = settle.open_attempt(on_its_way, {"said": "geheimes Wort"})
     leave(account)
     router.route_waiting()
-    assert erasure.run() == 0
+    assert erasure.erase_people() == 0
     assert Conversation.objects.get().title == ""
     assert Attempt.objects.get().request != {}
     settle.mark_delivered(on_its_way, attempt, response={"said": "Antwort darauf"})
-    assert erasure.run() == 1
+    assert erasure.erase_people() == 1
     assert (row(on_its_way).state, Attempt.objects.get().response) == (State.DELIVERED, {})
 
 
@@ -98,9 +98,9 @@ def test_a_webhook_that_is_being_called_is_waited_for(account: ChannelAccount) -
     (call,) = claim("webhook")  # type: ignore[arg-type]
     leave(account)
     router.route_waiting()
-    assert (erasure.run(), "geheimes Wort" in str(row(call).payload)) == (0, True)
+    assert (erasure.erase_people(), "geheimes Wort" in str(row(call).payload)) == (0, True)
     settle.fail(call, None, Failure(Action.PERMANENT, Cause("410", {"detail": "gone"})))
-    assert (erasure.run(), row(call).payload) == (1, {"erased": True})
+    assert (erasure.erase_people(), row(call).payload) == (1, {"erased": True})
 
 
 def test_a_file_that_waits_to_be_fetched_is_not() -> None:
@@ -108,7 +108,7 @@ def test_a_file_that_waits_to_be_fetched_is_not() -> None:
     hear(account, "", FAN, kind="image", media=(MediaItem("image", "M1", fallback="https://a.cn/b", key="k"),))
     leave(account)
     router.route_waiting()
-    assert erasure.run() == 1
+    assert erasure.erase_people() == 1
     item = Attachment.objects.get()
     assert (item.state, item.source, item.fallback, item.key, storage.claim(1)) == ("failed", "", "", "", [])
 
@@ -126,9 +126,9 @@ def test_a_file_that_is_being_fetched_is_waited_for() -> None:
     (item,) = storage.claim(1)
     leave(account)
     router.route_waiting()
-    assert erasure.run() == 0
+    assert erasure.erase_people() == 0
     storage.store(item, Upload("image", "a.png", "image/png", b"late"))
-    assert erasure.run() == 1
+    assert erasure.erase_people() == 1
     assert stored_files() == []
 
 
@@ -140,6 +140,6 @@ def test_what_is_fetched_after_the_erasure_is_not_kept() -> None:
     leave(account)
     router.route_waiting()
     Attachment.objects.update(owner_until=timezone.now())
-    assert erasure.run() == 1
+    assert erasure.erase_people() == 1
     storage.store(item, Upload("image", "a.png", "image/png", b"late"))
     assert (Attachment.objects.get().state, stored_files()) == ("failed", [])

@@ -61,14 +61,14 @@ def _fresh_clients(settings: SettingsWrapper) -> Iterator[None]:
     settings.METRICS_TOKEN = TOKEN
     settings.ALLOWED_HOSTS = ["bridge.example"]
     yield
-    health._valkey.cache_clear()
+    health._valkey_client.cache_clear()
     valkey.client.cache_clear()
     valkey.circuit_breaker.until = 0.0
 
 
 def move_valkey(settings: SettingsWrapper, port: int) -> None:
     settings.REDIS_URL = f"redis://:canary-password@127.0.0.1:{port}/0"
-    health._valkey.cache_clear()
+    health._valkey_client.cache_clear()
     valkey.client.cache_clear()
 
 
@@ -333,10 +333,10 @@ def test_who_asks_within_a_second_gets_the_same_answer(valkey: redis.Redis) -> N
     async def asked() -> list[int]:
         probes = health.Probes(threads)
         first = await ask(probes)
-        probes.seen = (probes.seen[0] + PATIENCE, probes.seen[1])
+        probes.last_result = (probes.last_result[0] + PATIENCE, probes.last_result[1])
         valkey.delete("swept")
         second = await ask(probes)
-        probes.seen = (probes.seen[0] - 2 * PATIENCE, probes.seen[1])
+        probes.last_result = (probes.last_result[0] - 2 * PATIENCE, probes.last_result[1])
         return [first, second, await ask(probes)]
 
     with ThreadPoolExecutor(1) as threads:

@@ -139,7 +139,7 @@ def test_of_two_workers_that_look_at_one_moment_one_asks() -> None:
     account.set_state(Health.FAILING, "", {"text": "a reason"})
     let_pass(account)
     one, other = (ChannelAccount.objects.get(pk=account.pk) for _worker in range(2))
-    assert [probe._take(one), probe._take(other)] == [True, False]
+    assert [probe._claim_probe(one), probe._claim_probe(other)] == [True, False]
 
 
 @pytest.mark.parametrize("columns", [{"state": Health.STOPPED}, {"state": Health.OK}, {"enabled": False}])
@@ -149,7 +149,7 @@ def test_what_changed_since_the_look_is_not_asked(columns: dict[str, Any]) -> No
     let_pass(account)
     seen = ChannelAccount.objects.get(pk=account.pk)
     ChannelAccount.objects.filter(pk=account.pk).update(**columns)
-    assert not probe._take(seen)
+    assert not probe._claim_probe(seen)
     account.refresh_from_db()
     assert (account.probes, account.next_try_at) == (0, seen.next_try_at)
 
@@ -194,7 +194,7 @@ def test_pages_say_when_the_next_try_is(company: SimulatorClient, admin_user: Us
 
 
 def test_who_waits_longest_is_asked_first(company: SimulatorClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "PROBE_AT_ONCE", 1)
+    monkeypatch.setattr(probe, "MAX_PROBES", 1)
     first, second = app(company.url), app(company.url, agent_id=1000003)
     for account, minutes in ((first, 10), (second, 60)):
         account.set_state(Health.FAILING, "", {"text": "a reason"})

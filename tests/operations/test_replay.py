@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from bridge.models import Conversation, Delivery, Message, Reason, Route, State
-from bridge.operations.replay import CHANGED, _locked, _queue, dismiss, release, replay, why_not_replay
+from bridge.operations.replay import CHANGED, _lock_and_read, _queue_again, dismiss, release, replay, why_not_replay
 from bridge.pipeline.delivery import retry_policy, settle
 from bridge.pipeline.delivery.types import Failure
 from bridge.pipeline.inbound import router
@@ -265,9 +265,9 @@ def test_an_uncertain_one_is_swallowed_by_the_platform_if_it_had_arrived(company
 
 def test_a_proof_that_came_while_it_was_replayed_stands(account: ChannelAccount) -> None:
     delivery = ended(to_send(account), "uncertain", Reason.UNKNOWN)
-    read_before = _locked(delivery.pk)
+    read_before = _lock_and_read(delivery.pk)
     shift(delivery, state="delivered", reason="")
-    assert _queue(read_before) == str(CHANGED)
+    assert _queue_again(read_before) == str(CHANGED)
     assert (state(delivery), row(delivery).replays) == ("delivered", 0)
 
 

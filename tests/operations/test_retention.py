@@ -297,7 +297,7 @@ def test_files_that_nobody_names_are_swept_up(tmp_path: Path, account: ChannelAc
     two_days_ago = time.time() - 2 * 86400
     for path in (kept, orphan):
         os.utime(path, (two_days_ago, two_days_ago))
-    assert retention.sweep_files() == 1
+    assert retention.delete_orphan_files() == 1
     assert (kept.exists(), orphan.exists(), fresh.exists()) == (True, False, True)
 
 

@@ -65,7 +65,7 @@ def test_a_replay_under_way_keeps_its_own_message_only(account: ChannelAccount) 
         assert replay([delivery.pk]).count == 1
         assert (
             pool.submit(
-                in_thread(lambda: retention._drain(lambda: retention._prune_messages(account), math.inf))
+                in_thread(lambda: retention._repeat_until_done(lambda: retention._prune_messages(account), math.inf))
             ).result(30)
             == 1
         )
@@ -78,7 +78,7 @@ def test_what_was_replayed_since_the_look_is_kept(account: ChannelAccount) -> No
     route(account)
     chosen = [delivery.message_id, other.message_id]
     assert replay([delivery.pk]).count == 1
-    assert retention._closed(chosen) == [other.message_id]
+    assert retention._lock_finished(chosen) == [other.message_id]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.health import Health
 from accounts.models import ChannelAccount
 from bridge.models import Delivery, Reason, WebhookEndpoint
-from bridge.operations.waiting import Wait, waits
+from bridge.operations.waiting import Wait, explain_waits
 from bridge.security.permissions import HIDDEN
 from bridge.webhooks import events
 from openclaw.models import Gateway
@@ -156,14 +156,14 @@ def test_who_may_not_read_messages_sees_that_a_gateway_is_down_and_not_what_it_s
 
 def test_an_event_waits_for_its_webhook_and_whoever_may_not_read_sees_no_reason() -> None:
     one = endpoint()
-    event = events.test(one)
+    event = events.queue_test_event(one)
     WebhookEndpoint.objects.update(enabled=False, disabled_code="http_410")
     switched_off = f"The webhook {one.name} is disabled."
     why = f"{switched_off} The webhook is gone, as it says itself, and was disabled. (http_410)"
-    assert waits([event], reads=True) == {event.pk: Wait("webhook", why, one.pk)}
-    assert waits([event], reads=False) == {event.pk: Wait("webhook", f"{switched_off} {HIDDEN}", one.pk)}
+    assert explain_waits([event], may_read=True) == {event.pk: Wait("webhook", why, one.pk)}
+    assert explain_waits([event], may_read=False) == {event.pk: Wait("webhook", f"{switched_off} {HIDDEN}", one.pk)}
     WebhookEndpoint.objects.update(disabled_code="")
-    assert waits([event], reads=False) == {event.pk: Wait("webhook", switched_off, one.pk)}
+    assert explain_waits([event], may_read=False) == {event.pk: Wait("webhook", switched_off, one.pk)}
 
 
 def test_what_is_due_now_says_so_for_a_minute(admin_client: Client) -> None:
@@ -183,7 +183,7 @@ def test_what_a_chat_asks_for_waits_for_the_person() -> None:
     delivery = to_send(app())
     shift(delivery, carrier="http_reply", due_at=60)
     delivery.refresh_from_db()
-    wait = waits([delivery], reads=True)[delivery.pk]
+    wait = explain_waits([delivery], may_read=True)[delivery.pk]
     assert (wait.on, wait.until) == ("person", delivery.due_at)
     assert wait.why.startswith("It is given out when the chat asks for it")
 
@@ -192,19 +192,22 @@ def test_a_question_does_not_wait_for_its_account() -> None:
     """An agent can be asked while WeChat refuses us."""
     asked, _home = of_gateway(state=Health.OK)
     ChannelAccount.objects.update(state=Health.STOPPED, state_params={"text": "Wrong secret."})
-    assert waits([asked], reads=True)[asked.pk].on == "process"
+    assert explain_waits([asked], may_read=True)[asked.pk].on == "process"
 
 
 def test_the_side_that_is_down_is_named_before_the_one_in_front() -> None:
     account = app()
     first, second, third = (to_send(account, str(number)) for number in range(3))
     for delivery in (second, third):
-        assert (waits([delivery], reads=True)[delivery.pk].on, waits([delivery], reads=True)[delivery.pk].id) == (
+        assert (
+            explain_waits([delivery], may_read=True)[delivery.pk].on,
+            explain_waits([delivery], may_read=True)[delivery.pk].id,
+        ) == (
             "delivery",
             first.pk,
         )
     ChannelAccount.objects.update(state=Health.STOPPED, state_params={"text": "Wrong secret."})
-    assert {wait.on for wait in waits([first, second, third], reads=True).values()} == {"account"}
+    assert {wait.on for wait in explain_waits([first, second, third], may_read=True).values()} == {"account"}
 
 
 def test_a_held_part_waits_for_an_earlier_one_and_for_no_later(admin_client: Client) -> None:
@@ -218,7 +221,7 @@ def test_a_held_part_waits_for_an_earlier_one_and_for_no_later(admin_client: Cli
 def test_who_may_not_read_messages_sees_no_reason_of_an_account() -> None:
     delivery = to_send(app())
     ChannelAccount.objects.update(state=Health.STOPPED, state_params={"text": "WeCom said: 我的身份证号"})
-    why = {reads: waits([delivery], reads=reads)[delivery.pk].why for reads in (True, False)}
+    why = {reads: explain_waits([delivery], may_read=reads)[delivery.pk].why for reads in (True, False)}
     assert why[False] == f"The account Acme app is stopped: {HIDDEN}"
     assert "身份证" in why[True]
     assert ChannelAccount.objects.get().state_reason != str(HIDDEN)

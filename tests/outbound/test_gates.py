@@ -70,7 +70,7 @@ def repeated_too_late(delivery: Delivery) -> Delivery:
 
 def for_nobody() -> Delivery:
     hook = endpoint()
-    delivery = events.test(hook)
+    delivery = events.queue_test_event(hook)
     hook.delete()
     return row(delivery)
 

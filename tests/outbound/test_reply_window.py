@@ -217,7 +217,7 @@ def test_what_is_held_is_never_deleted(people: Crowd, account: ChannelAccount) -
     work_off()
     type(account).objects.update(retention_days=7)
     Message.objects.update(created_at=timezone.now() - timedelta(days=100))
-    assert (retention.prunable()[account.name], retention.prune(5).messages) == (0, 0)
+    assert (retention.count_prunable()[account.name], retention.prune(5).messages) == (0, 0)
     assert parts(delivery.message) == [HELD]
 
 

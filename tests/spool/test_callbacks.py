@@ -16,7 +16,7 @@ from django.db import connection
 from accounts import capabilities, channels
 from bridge.models import Incident, Message
 from bridge.operations import health
-from bridge.operations.prometheus import exposition
+from bridge.operations.prometheus import render_metrics
 from bridge.pipeline.inbound import router, spool_drain
 from bridge.pipeline.replies import streams
 from bridge.runtime.spool import journal
@@ -329,9 +329,9 @@ def test_readyz_and_metrics_count_what_waits() -> None:
     assert say(account, "0", 1) == 200
     with database_away():
         assert say(account, "1", 2) == 200
-        status, body = health.readyz()
+        status, body = health.check_readiness()
     assert status == 503
     assert json.loads(body)["spool"] == 1
-    assert b"bridge_spool_messages 1.0" in exposition(database=False)
+    assert b"bridge_spool_messages 1.0" in render_metrics(database=False)
     spool_drain.drain()
-    assert b"bridge_spool_messages 0.0" in exposition(database=False)
+    assert b"bridge_spool_messages 0.0" in render_metrics(database=False)

@@ -48,7 +48,7 @@ def test_an_incident_becomes_a_delivery_that_arrives(robot: Recorder) -> None:
         columns={"state": "stopped", "state_code": "40001", "state_params": {"detail": "the secret is wrong"}}
     )
 
-    alerts.check()
+    alerts.update_incidents()
     (delivery,) = carry_all()
 
     assert (delivery.state, delivery.message_id, delivery.tries) == (State.DELIVERED, None, 1)
@@ -62,12 +62,12 @@ def test_an_incident_becomes_a_delivery_that_arrives(robot: Recorder) -> None:
 
 def test_once_for_a_cause_and_again_when_it_is_over(robot: Recorder) -> None:
     account = app(columns={"state": "stopped", "state_code": "x"})
-    alerts.check()
-    alerts.check()
+    alerts.update_incidents()
+    alerts.update_incidents()
     carry_all()
     account.revive()
     for _time in range(3):  # that it was told is read from the delivery, then that it is over is sent
-        alerts.check()
+        alerts.update_incidents()
     carry_all()
 
     texts = [request.json["text"]["content"] for request in robot.requests]
@@ -119,7 +119,7 @@ def test_a_body_that_is_not_json_is_fine(plain: Recorder) -> None:
 
 @pytest.mark.parametrize("letter", ["x", "字"])
 def test_a_long_alert_is_cut_to_what_a_robot_takes(letter: str) -> None:
-    said = post.alert_body(letter * 3000)["text"]["content"]
+    said = post.build_alert_body(letter * 3000)["text"]["content"]
     assert 1990 <= len(said.encode()) <= 2048
     assert set(said) == {letter}
 
@@ -130,7 +130,7 @@ def test_a_dead_alert_raises_no_alert_and_can_be_replayed(robot: Recorder) -> No
     dead = post.queue_alert("gone")
     carry_all()
 
-    alerts.check()
+    alerts.update_incidents()
     assert not Incident.objects.exists()
     assert not Delivery.objects.exclude(pk=dead.pk).exists(), "no webhook is told"
 
@@ -143,7 +143,7 @@ def test_an_alert_of_a_lost_process_may_be_read_twice_only_where_it_had_left(lef
     queued = post.queue_alert("gone")
     (mine,) = claim(Carrier.WEBHOOK, "lost")
     if left:
-        settle.open_attempt(mine, post.request_of(mine))
+        settle.open_attempt(mine, post.describe_request(mine))
     shift(mine, lease_until=-1)
     claims.sweep()
     assert (state(queued), row(queued).possibly_twice) == ("pending", left)

@@ -42,7 +42,7 @@ def id_of(request: Recorded) -> str:
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
 def test_every_2xx_is_delivered(receiver: Recorder, status: int) -> None:
     receiver.will(Reply(b"", status))
-    delivery = events.test(endpoint(receiver.url))
+    delivery = events.queue_test_event(endpoint(receiver.url))
     call()
     assert (row(delivery).state, outcomes(delivery)) == (State.DELIVERED, [Outcome.OK])
 
@@ -66,7 +66,7 @@ def test_what_may_pass_is_tried_again_with_the_same_bytes_and_id(receiver: Recor
 @pytest.mark.parametrize("fault", ["reset", "close"])
 def test_a_lost_answer_is_tried_again_and_never_uncertain(receiver: Recorder, fault: str) -> None:
     receiver.will(Reply(b"", fault=fault))
-    delivery = events.test(endpoint(receiver.url))
+    delivery = events.queue_test_event(endpoint(receiver.url))
     call()
     assert (row(delivery).state, row(delivery).possibly_twice) == (State.PENDING, False)
     call(again=True)
@@ -76,13 +76,13 @@ def test_a_lost_answer_is_tried_again_and_never_uncertain(receiver: Recorder, fa
 
 def test_nobody_there_is_tried_again(settings) -> None:
     settings.ALLOWED_PRIVATE_HOSTS = ["127.0.0.1:*"]
-    delivery = events.test(endpoint("http://127.0.0.1:9/x"))
+    delivery = events.queue_test_event(endpoint("http://127.0.0.1:9/x"))
     call()
     assert (row(delivery).state, delivery.attempts.get().code) == (State.PENDING, "connect")
 
 
 def test_a_lost_worker_leaves_nothing_uncertain(receiver: Recorder) -> None:
-    delivery = events.test(endpoint(receiver.url))
+    delivery = events.queue_test_event(endpoint(receiver.url))
     settle.open_attempt(claim(Carrier.WEBHOOK, "gone")[0], {})
     shift(delivery, lease_until=-1)
     claims.sweep()
@@ -94,7 +94,7 @@ def test_a_lost_worker_leaves_nothing_uncertain(receiver: Recorder) -> None:
 @pytest.mark.parametrize("status", [300, 301, 302, 307, 308, 400, 401, 403, 404, 405, 409, 413, 422])
 def test_the_rest_is_dead_at_once_and_no_redirect_is_followed(receiver: Recorder, status: int) -> None:
     receiver.will(Reply(b"", status, (("Location", "/elsewhere"),)))
-    delivery = events.test(endpoint(receiver.url))
+    delivery = events.queue_test_event(endpoint(receiver.url))
     call()
     assert (row(delivery).state, row(delivery).reason) == (State.DEAD, Reason.PERMANENT)
     assert delivery.attempts.get().code == f"http_{status}"
@@ -104,7 +104,7 @@ def test_the_rest_is_dead_at_once_and_no_redirect_is_followed(receiver: Recorder
 def test_gone_switches_the_endpoint_off_and_says_so(receiver: Recorder) -> None:
     receiver.will(Reply(b"", 410))
     one = endpoint(receiver.url)
-    first, second = events.test(one), events.test(one)
+    first, second = events.queue_test_event(one), events.queue_test_event(one)
     call()
     one.refresh_from_db()
     assert (row(first).state, row(second).state) == (State.DEAD, State.PENDING)
@@ -112,14 +112,14 @@ def test_gone_switches_the_endpoint_off_and_says_so(receiver: Recorder) -> None:
         False,
         "The webhook is gone, as it says itself, and was disabled. (http_410)",
     )
-    alerts.check()
+    alerts.update_incidents()
     assert {item.cause for item in Incident.objects.all()} == {f"hook:{one.pk}", f"dead:hook:{one.pk}"}
 
 
 def test_gone_says_nothing_about_an_address_entered_since(receiver: Recorder) -> None:
     receiver.will(Reply(b"", 410))
     one = endpoint(receiver.url)
-    events.test(one)
+    events.queue_test_event(one)
     (mine,) = claim(Carrier.WEBHOOK)
     one.url = receiver.url + "/new"
     one.save()
@@ -143,7 +143,7 @@ def test_retry_after_is_honoured_within_bounds_and_burns_no_try(
 ) -> None:
     said = format_datetime(timezone.now() + asked) if isinstance(asked, timedelta) else asked
     receiver.will(Reply(b"", 429, (("Retry-After", said),)))
-    delivery = events.test(endpoint(receiver.url))
+    delivery = events.queue_test_event(endpoint(receiver.url))
     call()
     waits = (row(delivery).due_at - timezone.now()).total_seconds()
     assert least <= waits <= most
@@ -153,14 +153,14 @@ def test_retry_after_is_honoured_within_bounds_and_burns_no_try(
 @pytest.mark.parametrize("asked", ["soon", "", "-5", "Mon, 99 Foo 2026"])
 def test_a_retry_after_that_says_nothing_is_passed_over(receiver: Recorder, asked: str) -> None:
     receiver.will(Reply(b"", 503, (("Retry-After", asked),)))
-    delivery = events.test(endpoint(receiver.url))
+    delivery = events.queue_test_event(endpoint(receiver.url))
     call()
     assert (row(delivery).state, row(delivery).tries) == (State.PENDING, 1)
 
 
 def test_a_private_address_is_refused(settings) -> None:
     settings.ALLOWED_PRIVATE_HOSTS = []
-    delivery = events.test(endpoint("http://169.254.169.254/latest/meta-data/secret-path"))
+    delivery = events.queue_test_event(endpoint("http://169.254.169.254/latest/meta-data/secret-path"))
     call()
     assert (row(delivery).state, delivery.attempts.get().code) == (State.DEAD, "address_never")
     assert "secret-path" not in row(delivery).error
@@ -169,7 +169,7 @@ def test_a_private_address_is_refused(settings) -> None:
 def test_no_loop_a_dead_webhook_is_no_event(receiver: Recorder) -> None:
     one, other = endpoint(receiver.url), endpoint(receiver.url)
     receiver.will(Reply(b"", 404))
-    dead = events.test(one)
+    dead = events.queue_test_event(one)
     call()
     assert row(dead).state == State.DEAD
     assert Delivery.objects.count() == 1
@@ -178,7 +178,7 @@ def test_no_loop_a_dead_webhook_is_no_event(receiver: Recorder) -> None:
 
 def test_the_dead_are_replayed_with_the_same_id(receiver: Recorder) -> None:
     receiver.will(Reply(b"", 404))
-    delivery = events.test(endpoint(receiver.url))
+    delivery = events.queue_test_event(endpoint(receiver.url))
     call()
     assert replay.replay([delivery.pk]).count == 1
     call()
@@ -189,7 +189,7 @@ def test_the_dead_are_replayed_with_the_same_id(receiver: Recorder) -> None:
 
 
 def test_the_dead_are_dismissed() -> None:
-    delivery = events.test(endpoint("http://10.0.0.1/"))
+    delivery = events.queue_test_event(endpoint("http://10.0.0.1/"))
     call()
     assert replay.dismiss([delivery.pk]) == 1
 
@@ -223,7 +223,7 @@ def test_switched_off_it_waits_in_order_burns_nothing_and_hears_nothing_new(rece
 
 def test_after_a_weekend_off_nothing_is_too_old_but_after_a_week_it_is(receiver: Recorder) -> None:
     one = endpoint(receiver.url)
-    fresh, old = events.test(one), events.test(one)
+    fresh, old = events.queue_test_event(one), events.queue_test_event(one)
     shift(fresh, queued_at=-2 * 86400)
     shift(old, queued_at=-7 * 86400)
     call()
@@ -245,12 +245,12 @@ def test_what_waited_for_a_deleted_endpoint_is_skipped_and_kept(receiver: Record
 def test_a_slow_endpoint_holds_up_neither_others_nor_wechat(receiver: Recorder, valkey: redis.Redis) -> None:
     receiver.will(Reply(b"", fault="hang"))
     slow, account = endpoint(receiver.url), app()
-    first, drains = events.test(slow), WorkerThreads().pools
+    first, drains = events.queue_test_event(slow), WorkerThreads().pools
     thread = threading.Thread(target=in_thread(drains[Topic.HOOK].run))
     thread.start()
     eventually(lambda: receiver.requests)
     with recorder() as quick:
-        others = [events.test(endpoint(quick.url)) for _other in range(3)]
+        others = [events.queue_test_event(endpoint(quick.url)) for _other in range(3)]
         drains[Topic.HOOK].run()  # wakes the drain under way
         eventually(lambda: all(row(item).state == State.DELIVERED for item in others))
         sent = to_send(account)
@@ -263,7 +263,7 @@ def test_a_slow_endpoint_holds_up_neither_others_nor_wechat(receiver: Recorder, 
 
 
 def test_webhooks_are_never_claimed_by_those_who_carry_messages() -> None:
-    events.test(endpoint())
+    events.queue_test_event(endpoint())
     post.queue_alert("x")
     assert claim(Carrier.WORKER) == claim(Carrier.CONNECTOR) == claim(Carrier.HTTP_REPLY) == []
     assert len(claim(Carrier.WEBHOOK)) == 2
@@ -272,5 +272,5 @@ def test_webhooks_are_never_claimed_by_those_who_carry_messages() -> None:
 
 @given(text=st.text() | st.from_regex(HTTP_DATE, fullmatch=True) | st.integers().map(str))
 def test_no_retry_after_is_too_strange(text: str) -> None:
-    wait = post._retry_after({"Retry-After": text})
+    wait = post._read_retry_after({"Retry-After": text})
     assert wait is None or post.LEAST_WAIT <= wait <= post.MOST_WAIT

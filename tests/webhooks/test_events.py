@@ -251,13 +251,13 @@ def test_what_was_skipped_retried_or_held_is_not_told() -> None:
 
 def test_each_change_of_an_account_is_told_once_and_with_its_reason() -> None:
     account, one = app(), endpoint(events=[Event.ACCOUNT_STATE])
-    events.tell_account_states()
+    events.queue_account_state_events()
     assert told(one) == []
     account.set_state(Health.STOPPED, "", {"detail": "the secret is wrong"})
     for _twice in range(2):
-        events.tell_account_states()
+        events.queue_account_state_events()
     account.revive()
-    events.tell_account_states()
+    events.queue_account_state_events()
     said = [(data["previous"], data["state"], data["reason"]) for _event, data in told(one)]
     assert said == [("new", "stopped", "the secret is wrong"), ("stopped", "new", "")]
     told_at_last = told(one)[-1][1]
@@ -282,13 +282,13 @@ def test_a_state_does_not_change_while_it_is_told() -> None:
     with ThreadPoolExecutor(2) as threads:
         with closing(psycopg.connect(**params())) as server:
             server.execute("LOCK TABLE bridge_delivery IN SHARE MODE")
-            tells = threads.submit(in_thread(events.tell_account_states))
+            tells = threads.submit(in_thread(events.queue_account_state_events))
             eventually(lambda: waiting() == 1)
             changes = threads.submit(in_thread(lambda: account.set_state(Health.OK)))
             eventually(lambda: waiting() == 2)
         tells.result(20)
         assert changes.result(20)
-    events.tell_account_states()
+    events.queue_account_state_events()
     assert [data["state"] for _event, data in told(one)] == ["failing", "ok"]
 
 
@@ -300,7 +300,7 @@ def test_no_event_holds_a_secret(receiver: Recorder) -> None:
     mine = claimed(delivery)
     settle.fail(mine, None, Failure(Action.PERMANENT, Cause("x", {"detail": "refused: access_token=canary-access"})))
     account.set_state(Health.STOPPED, "", {"detail": "stopped"})
-    events.tell_account_states()
+    events.queue_account_state_events()
     receiver.will(Reply(b"path-secret", 500), Reply(b"", fault="reset"))
     call()
     call(again=True)
@@ -319,5 +319,5 @@ def test_the_worker_listens_for_every_bell() -> None:
 
 
 def test_the_sweep_rings_for_them() -> None:
-    events.test(endpoint())
+    events.queue_test_event(endpoint())
     assert [str(bell) for bell in claims.due_topics()] == ["hook"]

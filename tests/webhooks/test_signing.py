@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db
 
 
 def test_the_vector_of_the_specification() -> None:
-    headers = post.signed(
+    headers = post.build_signed_headers(
         "msg_p5jXN8AQM9LWM0D4loKWxJek",
         b'{"test": 2432232314}',
         ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
@@ -70,10 +70,10 @@ def test_during_the_overlap_both_secrets_sign_and_then_only_the_new_one(receiver
     one = endpoint(receiver.url)
     old = one.secret
     new = one.rotate(timedelta(hours=1))
-    events.test(one)
+    events.queue_test_event(one)
     call()
     WebhookEndpoint.objects.filter(pk=one.pk).update(previous_until=timezone.now() - timedelta(seconds=1))
-    events.test(one)
+    events.queue_test_event(one)
     call()
     during, after = receiver.requests
     assert verified(during, [old])
@@ -86,7 +86,7 @@ def test_a_leaked_secret_ends_at_once_where_no_overlap_is_wanted(receiver: Recor
     one = endpoint(receiver.url)
     old = one.secret
     new = one.rotate(timedelta(0))
-    events.test(one)
+    events.queue_test_event(one)
     call()
     assert not verified(receiver.requests[0], [old])
     assert verified(receiver.requests[0], [new])

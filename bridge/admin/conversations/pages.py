@@ -27,7 +27,7 @@ from bridge.admin.routes import map_url
 from bridge.admin.unfold import styled
 from bridge.models import Conversation, Delivery, Message, Reason, Route, State
 from bridge.operations.dashboard import DEAD
-from bridge.operations.unanswered import last_outcomes, unanswered
+from bridge.operations.unanswered import find_skip_reasons, find_unanswered
 from bridge.people import peers
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.recipients import count_people, recipients_text
@@ -263,7 +263,7 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
             "map_url": map_url(conversation.account_id, conversation.peer_kind, conversation.peer_id),
             "may_change": self.has_change_permission(request),
             "window": _window_of(conversation),
-            "unanswered": unanswered(conversation),
+            "unanswered": find_unanswered(conversation),
         }
         return self.page(request, "admin/bridge/conversation.html", title_of(conversation), conversation, **context)
 
@@ -282,7 +282,7 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
         conversation.mode = mode
         conversation.save(update_fields=["mode"])
         self.notify(request, conversation, MODE_CHANGED[Conversation.Mode(mode)])
-        if mode == Conversation.Mode.BOT and (count := len(unanswered(conversation))):
+        if mode == Conversation.Mode.BOT and (count := len(find_unanswered(conversation))):
             text = ngettext(
                 "%(n)d message was received meanwhile.", "%(n)d messages were received meanwhile.", count
             ) % {"n": count}
@@ -317,7 +317,7 @@ def title_of(conversation: Conversation) -> str:
 def annotate_rows(rows: list[Conversation]) -> None:
     """Give each row its `open_work` (what waits and what failed) and the `contact_name` of a person."""
     waiting, uncertain = _count_in_lanes(rows, WAITING), _count_in_lanes(rows, DEAD & Q(state=State.UNCERTAIN))
-    dead, outcomes = _count_in_lanes(rows, DEAD & Q(state=State.DEAD)), last_outcomes(rows)
+    dead, outcomes = _count_in_lanes(rows, DEAD & Q(state=State.DEAD)), find_skip_reasons(rows)
     names = peers.names((row.account_id, row.peer_id) for row in rows)
     for row in rows:
         row.open_work = {"waiting": waiting[row.pk], "dead": dead[row.pk], "uncertain": uncertain[row.pk]}  # type: ignore[attr-defined]  # for its column

@@ -69,7 +69,7 @@ class BulkAdmin(ReadOnlyAdmin[Delivery]):
             "ids": ",".join(str(row.pk) for row in going),
             "refused": refused[:50],
             "refused_count": len(refused),
-            "uncertain": len(replay.may_arrive_twice(going)) if verb == "replay" else 0,
+            "uncertain": len(replay.find_possible_repeats(going)) if verb == "replay" else 0,
             "held": sum(row.state == State.HELD for row in going),
             "to_agent": sum(row.target == "agent" for row in going),
             "more": len(chosen) > BULK_SIZE,
@@ -107,7 +107,7 @@ class BulkAdmin(ReadOnlyAdmin[Delivery]):
             messages.success(request, text % {"n": done.count})
         self._done(request, ids, done, "released")
 
-    def _done(self, request: HttpRequest, ids: list[int], done: replay.Replayed, word: str) -> None:
+    def _done(self, request: HttpRequest, ids: list[int], done: replay.ReplayResult, word: str) -> None:
         for pk, reason in done.refused[:20]:
             messages.warning(request, f"#{pk}: {reason}")
         self._log(request, set(ids) - {pk for pk, _reason in done.refused}, word)

@@ -18,7 +18,7 @@ from bridge.admin.filters import DayFilter
 from bridge.admin.paging import row_number
 from bridge.models import Delivery, Message, State
 from bridge.operations.dashboard import DEAD, REVIEW
-from bridge.operations.waiting import Wait, waits
+from bridge.operations.waiting import Wait, explain_waits
 from bridge.security.permissions import HIDDEN, hide_errors, may_read
 from bridge.ui import formatting, search
 
@@ -119,7 +119,7 @@ class DeliveryListAdmin(BulkAdmin):
         reads = may_read(user_of(request))
         if not reads:
             hide_errors(found.result_list)
-        why = waits(found.result_list, reads=reads)
+        why = explain_waits(found.result_list, may_read=reads)
         for delivery in found.result_list:
             delivery.wait = why.get(delivery.pk)
         return found

@@ -17,7 +17,7 @@ from bridge.admin.deliveries.dead_letters import DeadLetterAdmin
 from bridge.admin.deliveries.lists import DeliveryListAdmin, waiting_text
 from bridge.models import Attempt, Delivery, State
 from bridge.operations import replay
-from bridge.operations.waiting import waits
+from bridge.operations.waiting import explain_waits
 from bridge.pipeline.outbound import outbox
 from bridge.security.permissions import hide_errors, may_read
 from bridge.ui import formatting
@@ -48,7 +48,7 @@ class DeliveryAdmin(DeliveryListAdmin):
         reads = may_read(user_of(request))
         if not reads:
             hide_errors([delivery, *attempts])
-        wait = waits([delivery], reads=reads).get(delivery.pk)
+        wait = explain_waits([delivery], may_read=reads).get(delivery.pk)
         context = {
             "delivery": delivery,
             "waits": waiting_text(wait) if wait else "",

@@ -23,10 +23,10 @@ class Command(BaseCommand):
             return
         pruned = retention.prune(math.inf)
         self.stdout.write(f"Deleted {pruned.messages} messages and {pruned.webhook_calls} webhook calls.")
-        self.stdout.write(f"Deleted {retention.sweep_files()} files that no message named.")
+        self.stdout.write(f"Deleted {retention.delete_orphan_files()} files that no message named.")
 
     def _foretell(self) -> None:
-        counts = retention.prunable()
+        counts = retention.count_prunable()
         calls = counts.pop("")
         for name, count in counts.items():
             self.stdout.write(f"{name}: {count} messages would be deleted")

@@ -358,7 +358,7 @@ def _later_parts(delivery: Delivery) -> Any:
 
 def _on_failure(delivery: Delivery) -> None:
     """Dead or uncertain. Half an answer after a gap would mislead: the later parts wait for somebody to replay this one."""
-    events.failed(delivery)
+    events.queue_failure_event(delivery)
     _hold_parts(delivery, Reason.PART_BEFORE)
 
 

@@ -111,8 +111,8 @@ def _mark_unroutable(message: Message, error: Exception) -> None:
     message.save(update_fields=["conversation", "routed_at"])
     dead = settle.end_unstored(_delivery(message), State.DEAD, Reason.INTERNAL, internal(error))
     dead.save()
-    events.received([message])
-    events.failed(dead)
+    events.queue_message_events([message])
+    events.queue_failure_event(dead)
     notices.notify_failed(dead)
 
 
@@ -126,7 +126,7 @@ def _route(cases: list[RoutingContext]) -> int:
     batch.store_routed(decided)
     _wake_waiting_requests(decided)
     reply_window.open_windows([_opening(case) for case in cases if case.told.get("window")])
-    events.received([case.message for case in cases])
+    events.queue_message_events([case.message for case in cases])
     _update_subscriptions(cases)
     return len(cases)
 

@@ -303,7 +303,7 @@ def _queue(deliveries: Sequence[Delivery]) -> None:
     _DELIVERIES.insert(deliveries)
     for delivery in deliveries:
         if delivery.state == State.DEAD:
-            events.failed(delivery)
+            events.queue_failure_event(delivery)
 
 
 def _deliveries(path: ReplyPath, message: Message, content: Content) -> list[Delivery]:

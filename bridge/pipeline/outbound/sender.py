@@ -66,9 +66,9 @@ def _process(delivery: Delivery) -> bool:
 
 
 def _call_webhook(delivery: Delivery) -> bool:
-    attempt = _open_attempt(OpenAttempt(delivery, post.request_of(delivery)))
+    attempt = _open_attempt(OpenAttempt(delivery, post.describe_request(delivery)))
     try:
-        receipt = post.post(delivery)
+        receipt = post.post_delivery(delivery)
     except ChannelError as error:
         action = Action.PERMANENT if error.action == Action.CONFIG else error.action
         retry_while_db_down(settle.fail, delivery, attempt, _failure(error, action))

@@ -53,7 +53,7 @@ def sweep() -> None:
     """Recover what lost processes had claimed, and wake whoever has due work. Runs each second."""
     claims.sweep()
     moderation.give_up_checks()
-    events.tell_account_states()
+    events.queue_account_state_events()
     topics = list(claims.due_topics())
     topics += [Topic.ROUTE] if router.has_unrouted() else []
     topics += [Topic.FETCH] if storage.has_waiting() else []
@@ -77,7 +77,7 @@ def _refresh(account: ChannelAccount) -> None:
 
 @by_the_clock
 def check_health() -> None:
-    alerts.check()
+    alerts.update_incidents()
 
 
 @by_the_clock
@@ -92,13 +92,13 @@ def prune() -> None:
 
 @by_the_clock
 def tidy() -> None:
-    retention.sweep_files()
-    retention.forget_history()
+    retention.delete_orphan_files()
+    retention.delete_history()
 
 
 @by_the_clock
 def erase() -> None:
-    erasure.run()
+    erasure.erase_people()
 
 
 @by_the_clock

@@ -12,6 +12,7 @@ from django.db.models import Value
 from accounts import fields
 from accounts.fields import Undecryptable, decrypt, decrypt_once, encrypt, sealed
 from accounts.models import AccessToken, ChannelAccount
+from tests.support import factories
 from tests.support.factories import SECRET, app, hear
 
 OLD, NEW = (base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2))
@@ -93,7 +94,7 @@ def test_what_is_no_ciphertext(stored: str) -> None:
 @pytest.mark.django_db
 def test_in_the_database_everything_is_ciphertext() -> None:
     account = app()
-    AccessToken.objects.create(account=account, value="canary-token")
+    factories.access_token(account, value="canary-token")
     message = hear(account, reply="https://reply/canary")
     with connection.cursor() as cursor:
         cursor.execute("SELECT credentials FROM accounts_channelaccount")
@@ -112,7 +113,7 @@ def test_in_the_database_everything_is_ciphertext() -> None:
 
 @pytest.mark.django_db
 def test_an_expression_of_the_database_is_taken_as_it_is() -> None:
-    token = AccessToken.objects.create(account=app(), value="x")
+    token = factories.access_token(app(), value="x")
     token.value = Value("")  # type: ignore[assignment]  # an expression where text belongs
     token.save()
     assert AccessToken.objects.get().value == ""

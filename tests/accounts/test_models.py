@@ -17,6 +17,7 @@ from accounts.models import AccessToken, ChannelAccount, cleaned_credentials, ki
 from channels_wechat import channel_class
 from channels_wechat.contract.sentences import SENTENCES
 from channels_wechat.unregistered import UnregisteredKind
+from tests.support import factories
 from tests.support.factories import APP_FIELDS, NOWHERE, SECRET, app, bot
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def test_a_state_is_written_when_it_differs() -> None:
 
 def test_only_staff_lead_out_of_stopped() -> None:
     account = app()
-    AccessToken.objects.create(account=account, failure_code="40001", generation=3)
+    factories.access_token(account, failure_code="40001", generation=3)
     account.set_state(Health.STOPPED, "", {"text": "wrong secret"})
     for state in (Health.OK, Health.FAILING, Health.NEW):
         assert not account.set_state(state)
@@ -80,7 +81,7 @@ def test_revive_has_the_token_fetched_anew_and_forgets_that_of_another_address(a
     soon = timezone.now() + timedelta(hours=1)
     for each in (account, other):
         held = {"owner": "another", "owner_until": soon, "wait_until": soon}
-        AccessToken.objects.create(account=each, value="stored", address=address, expires_at=soon, **held)
+        factories.access_token(each, value="stored", address=address, expires_at=soon, **held)
     account.revive()
     row = AccessToken.objects.get(account=account)
     assert (row.value, row.valid(), row.owner, row.owner_until, row.wait_until) == (value, False, "", None, None)

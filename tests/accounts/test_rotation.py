@@ -21,6 +21,7 @@ from accounts.fields import key_ids, sealed
 from accounts.models import AccessToken, ChannelAccount
 from bridge.models import Message
 from openclaw.models import Gateway
+from tests.support import factories
 from tests.support.factories import SECRET, app, bot, gateway, hear, in_thread
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def stored(table: str, column: str) -> list[str]:
 def a_world() -> None:
     """Each encrypted field with a value, and one that is empty."""
     account = app()
-    AccessToken.objects.create(account=account, value="canary-token")
+    factories.access_token(account, value="canary-token")
     gateway(device_key="PEM", device_token="device")
     hear(account, reply="https://reply/canary")
     hear(account)
@@ -193,7 +194,7 @@ def app_two() -> ChannelAccount:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_value_written_meanwhile_stays(settings: SettingsWrapper) -> None:
-    token = AccessToken.objects.create(account=app(), value="first")
+    token = factories.access_token(app(), value="first")
     settings.FIELD_KEYS = [NEW, OLD]
     column = next(c for c in rotation.columns() if c.context == "accounts.accesstoken.value")
     ((pk, old, row),) = next(column._batches())
@@ -224,7 +225,7 @@ def test_under_load_no_call_fails_and_no_write_is_lost(
     The first tokens are still written under the old key, as by a process that is restarted last.
     """
     accounts = [app(agent_id=1000100 + number) for number in range(6)]
-    tokens = [AccessToken.objects.create(account=account, value="0") for account in accounts]
+    tokens = [factories.access_token(account, value="0") for account in accounts]
     gateways = [gateway() for _number in range(6)]
     for number in range(400):
         hear(accounts[number % 6], reply=f"https://reply/{number}")

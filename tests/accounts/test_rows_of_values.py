@@ -14,6 +14,7 @@ from accounts.fields import Sealed, Undecryptable, encrypt, sealed
 from accounts.models import AccessToken, ChannelAccount
 from bridge.models import Message, WebhookEndpoint
 from openclaw.models import Gateway
+from tests.support import factories
 from tests.support.factories import app, endpoint, gateway, hear
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def two_of_each() -> None:
     """Two rows of every model with something encrypted, each value another one."""
     for number in (1, 2):
         account = app(agent_id=1000100 + number)
-        AccessToken.objects.create(account=account, value=f"canary-token-{number}")
+        factories.access_token(account, value=f"canary-token-{number}")
         gateway(token=f"canary-{number}", device_key=f"canary-PEM-{number}", device_token=f"canary-device-{number}")
         hear(account, reply=f"https://reply/canary-{number}")
         one = endpoint(f"https://example.com/canary-{number}")

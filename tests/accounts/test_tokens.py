@@ -22,6 +22,7 @@ from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Token
 from channels_wechat.wecom.errors import WECOM
+from tests.support import factories
 from tests.support.factories import AGENT, OFFICIAL, OFFICIAL_FIELDS, SECRET, app, in_thread, official
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def test_the_token_after_a_refused_one_is_used_at_once(company: SimulatorClient,
 
 def test_a_token_that_ends_within_the_time_it_would_be_kept_is_read_each_time(account: ChannelAccount) -> None:
     soon = timezone.now() + timedelta(seconds=KEEP_SECONDS)
-    row = AccessToken.objects.create(account=account, value="short", address=account.api_base_url, expires_at=soon)
+    row = factories.access_token(account, value="short", address=account.api_base_url, expires_at=soon)
     assert stored_tokens(account).current() == "short"
     row.value, row.expires_at = "long", soon + timedelta(minutes=1)
     row.save()
@@ -98,7 +99,7 @@ def test_a_token_that_ends_within_the_time_it_would_be_kept_is_read_each_time(ac
 
 def test_what_a_process_keeps_is_of_one_account_at_one_address(account: ChannelAccount) -> None:
     soon = timezone.now() + timedelta(hours=1)
-    AccessToken.objects.create(account=account, value="here", address=account.api_base_url, expires_at=soon)
+    factories.access_token(account, value="here", address=account.api_base_url, expires_at=soon)
     assert stored_tokens(account).current() == "here"
     there = ChannelAccount.objects.get()
     there.api_base_url = f"{account.api_base_url}/there"
@@ -109,9 +110,7 @@ def test_what_a_process_keeps_is_of_one_account_at_one_address(account: ChannelA
 def test_a_good_token_of_an_account_that_was_refused_is_not_used(account: ChannelAccount) -> None:
     soon = timezone.now() + timedelta(hours=1)
     given = {"value": "good", "address": account.api_base_url, "expires_at": soon}
-    AccessToken.objects.create(
-        account=account, failure_code="40001", failure_params={"detail": "wrong secret"}, **given
-    )
+    factories.access_token(account, failure_code="40001", failure_params={"detail": "wrong secret"}, **given)
     error = refusal(account)
     assert (error.code, error.action, error.detail) == ("40001", Action.CONFIG, "wrong secret")
 
@@ -119,14 +118,14 @@ def test_a_good_token_of_an_account_that_was_refused_is_not_used(account: Channe
 def test_a_token_that_another_address_gave_out_meanwhile_is_not_taken(
     company: SimulatorClient, account: ChannelAccount
 ) -> None:
-    row = AccessToken.objects.create(account=account, value="elsewhere", address="http://127.0.0.1:10", generation=4)
+    row = factories.access_token(account, value="elsewhere", address="http://127.0.0.1:10", generation=4)
     assert stored_tokens(account)._next(3, row) != "elsewhere"
     assert requests(company) == 1
 
 
 @pytest.mark.parametrize("action", [Action.PERMANENT, Action.UNKNOWN, Action.RETRY, Action.WINDOW])
 def test_no_message_ends_by_the_fault_of_a_token(account: ChannelAccount, action: Action) -> None:
-    token = AccessToken.objects.create(account=account)
+    token = factories.access_token(account)
     error = WECOM.error("60020", action, detail="not from here", max_tries=1)
     stored_tokens(account)._failed(token, error)
     assert (error.action, error.max_tries) == (Action.RETRY, None)
@@ -145,7 +144,7 @@ def test_no_message_ends_by_the_fault_of_a_token(account: ChannelAccount, action
 def test_a_failure_is_kept_with_its_moment_and_its_wait(
     account: ChannelAccount, action: Action, retry_after: float | None, seconds: float | None, state: Health
 ) -> None:
-    token = AccessToken.objects.create(account=account)
+    token = factories.access_token(account)
     error = WECOM.error("45009", action, detail="slow", retry_after=retry_after)
     stored_tokens(account)._failed(token, error)
     row, now = AccessToken.objects.get(), timezone.now()
@@ -161,7 +160,7 @@ def test_a_failure_is_kept_with_its_moment_and_its_wait(
 def test_a_lease_is_of_one_account_and_for_one_fetch(account: ChannelAccount) -> None:
     other = official()
     for each in (account, other):
-        AccessToken.objects.create(account=each, generation=3, failure_params={"detail": "old"})
+        factories.access_token(each, generation=3, failure_params={"detail": "old"})
     first, stale = AccessToken.objects.get(account=account), AccessToken.objects.get(account=account)
     assert stored_tokens(account)._acquire(first)
     row = AccessToken.objects.get(account=account)
@@ -186,7 +185,7 @@ def test_the_end_of_a_fetch_says_nothing_of_other_accounts(
     other = official()
     soon = timezone.now() + timedelta(hours=1)
     for each in (account, other):
-        AccessToken.objects.create(account=each, value="old", failure_code="45009", expires_at=soon, wait_until=soon)
+        factories.access_token(each, value="old", failure_code="45009", expires_at=soon, wait_until=soon)
     token = AccessToken.objects.get(account=account)
     if isinstance(ended, Token):
         stored_tokens(account)._store(token, ended)
@@ -202,7 +201,7 @@ def test_who_waits_for_a_fetch_that_does_not_finish_tries_again_later(
     account: ChannelAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tokens, "LEASE_SECONDS", -4.7)  # so long, and five seconds more
-    AccessToken.objects.create(account=account, owner="another", owner_until=timezone.now() + timedelta(minutes=1))
+    factories.access_token(account, owner="another", owner_until=timezone.now() + timedelta(minutes=1))
     error = refusal(account)
     assert (error.code, error.action) == ("token_unfinished", Action.RETRY)
 
@@ -247,7 +246,7 @@ def test_beat_renews_what_ends_soon(company: SimulatorClient, account: ChannelAc
 
 @pytest.mark.parametrize("columns", [{"enabled": False}, {"state": Health.STOPPED}])
 def test_beat_leaves_alone_what_is_off(account: ChannelAccount, columns: dict) -> None:
-    AccessToken.objects.create(account=account, value="x", expires_at=timezone.now())
+    factories.access_token(account, value="x", expires_at=timezone.now())
     ChannelAccount.objects.update(**columns)
     assert ending_soon() == []
 
@@ -302,14 +301,14 @@ def test_a_network_fault_after_an_order_to_wait_is_no_refusal(
     company: SimulatorClient, account: ChannelAccount
 ) -> None:
     past = timezone.now() - timedelta(seconds=1)
-    AccessToken.objects.create(account=account, failure_code="45009", wait_until=past)
+    factories.access_token(account, failure_code="45009", wait_until=past)
     company.fault("gettoken", "reset")
     assert refusal(account).action == Action.RETRY
     assert stored_tokens(account).current()
 
 
 def test_beat_bears_a_fault(company: SimulatorClient, account: ChannelAccount) -> None:
-    AccessToken.objects.create(account=account, value="x", expires_at=timezone.now())
+    factories.access_token(account, value="x", expires_at=timezone.now())
     company.fault("gettoken", "reset")
     tasks.refresh_tokens()
     assert AccessToken.objects.get().generation == 0
@@ -334,7 +333,7 @@ def test_a_refusal_stops_the_account_for_everybody(company: SimulatorClient, acc
 
 
 def test_somebody_who_died_while_fetching_blocks_for_the_lease_only(account: ChannelAccount) -> None:
-    AccessToken.objects.create(account=account, owner="dead", owner_until=timezone.now() + timedelta(seconds=0.3))
+    factories.access_token(account, owner="dead", owner_until=timezone.now() + timedelta(seconds=0.3))
     assert stored_tokens(account).current()
 
 
@@ -356,7 +355,7 @@ def test_a_fetch_that_ends_late_leaves_the_newer_token(
         else:
             assert tokens._store(row, Token("late", 7200)) == "late"
 
-    AccessToken.objects.create(account=account, generation=1)
+    factories.access_token(account, generation=1)
     late, newer = taken_over(account)
     if ends_first:
         end(late)
@@ -372,7 +371,7 @@ def test_a_fetch_that_ends_late_leaves_the_newer_token(
 def test_a_token_that_ended_at_once_holds_nobody_up(company: SimulatorClient) -> None:
     """The platform gives out the same token until its end: with no second left, those who waited take it as it is."""
     account = app(company.url)
-    AccessToken.objects.create(account=account, owner="another", owner_until=timezone.now() + timedelta(seconds=60))
+    factories.access_token(account, owner="another", owner_until=timezone.now() + timedelta(seconds=60))
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(in_thread(stored_tokens(account).current))
         time.sleep(0.2)

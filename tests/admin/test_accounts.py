@@ -110,7 +110,7 @@ def test_a_blank_field_that_is_no_secret_is_emptied(boss: Client) -> None:
 
 def test_a_new_secret_replaces_the_stored_one_and_revives(boss: Client) -> None:
     account = factories.account(state=Health.STOPPED, state_params={"text": "refused"})
-    AccessToken.objects.create(account=account, failure_code="40001")
+    factories.access_token(account, failure_code="40001")
     boss.post(url("change", account.pk), {**NEW, "secret": "another"})
     account.refresh_from_db()
     assert account.credentials["secret"] == "another"

@@ -13,7 +13,7 @@ from knox.models import AuthToken
 
 from accounts.health import Health
 from accounts.models import ChannelAccount
-from bridge.models import Conversation, Delivery, Route, WebhookEndpoint
+from bridge.models import Conversation, Delivery, Route
 from bridge.people import peers
 from bridge.pipeline.outbound import outbox
 from bridge.security import audit
@@ -68,7 +68,7 @@ def test_of_secrets_only_the_change_is_noted(boss: Client, quiet: World) -> None
     quiet.app.save()
     quiet.gateway.token = "CANARY-another"
     quiet.gateway.save()
-    hook = WebhookEndpoint.objects.create(name="CRM", url="https://crm.example/CANARY", events=["message.received"])
+    hook = factories.endpoint("https://crm.example/CANARY", ["message.received"])
     user = User.objects.create_user("new", password="CANARY-password-1")
     user.set_password("CANARY-password-2")
     user.save()

@@ -19,7 +19,7 @@ from django.utils import timezone
 from knox.models import AuthToken
 
 from accounts.models import ChannelAccount
-from bridge.models import Contact, Route, WebhookEndpoint
+from bridge.models import Contact, Route
 from tests.support import factories
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def stage(world: factories.World) -> Stage:
     made = factories.conversation(world.app, "made", "group")
     mini = factories.mini_with_a_token()
     factories.restriction(mini, "moderation", code="48001", until=timezone.now() + timedelta(days=1))
-    hook = WebhookEndpoint.objects.create(name="CRM", url="http://127.0.0.1:9/hook", events=["message.received"])
+    hook = factories.endpoint("http://127.0.0.1:9/hook", ["message.received"])
     kept = {name: row.pk for name, row in vars(world).items()}
     return Stage(
         kept

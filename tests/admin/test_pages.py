@@ -80,7 +80,7 @@ def test_first_steps_name_the_callback_address_and_the_test(boss: Client, settin
         f"Enter the callback address of {account.name} in the platform&#x27;s console, then press Test. "
         f"https://bridge.example/callbacks/{account.key}"
     )
-    gateway = Gateway.objects.create(name="Home", base_url="http://127.0.0.1:9", token="t")
+    gateway = factories.gateway(name="Home")
     assert first_steps(boss) == [first, f"Press Test on the page of the gateway {gateway.name}."]
     for model in (ChannelAccount, Gateway):
         model.objects.update(state=Health.OK)

@@ -17,7 +17,7 @@ from django.utils import timezone
 from accounts import channels
 from accounts.channels import cached_by_id
 from accounts.models import ChannelAccount
-from bridge.models import Attachment, Conversation, Delivery, Event, Message, Reason, Target, WebhookEndpoint
+from bridge.models import Attachment, Conversation, Delivery, Event, Message, Reason, Target
 from bridge.pipeline.inbound import router, sql
 from tests.support import factories
 from tests.support.factories import GROUP, app, at_once, bot, endpoint, hear, picture, route, send, turn
@@ -191,7 +191,7 @@ def test_the_next_batch_knows_what_staff_changed(account: ChannelAccount) -> Non
 def test_an_event_s_endpoints_hear_of_their_own_account(account: ChannelAccount) -> None:
     other = bot()
     mine, all_of_them, deaf = endpoint(account=account), endpoint(), endpoint(events=[Event.DELIVERY_DEAD])
-    WebhookEndpoint.objects.create(name="off", url="http://127.0.0.1:9", events=list(Event), enabled=False)
+    endpoint(enabled=False)
     hear(account, media=(picture(),))
     hear(other, group=GROUP)
     hear(account, kind="event")

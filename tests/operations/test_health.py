@@ -16,7 +16,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts import counters, valkey
-from accounts.models import AccessToken, ChannelAccount
+from accounts.models import ChannelAccount
 from bridge.models import Attachment, Delivery
 from bridge.operations import alerts, health, prometheus, sql
 from bridge.pipeline.delivery import settle
@@ -310,11 +310,11 @@ def test_what_fails_or_is_off_is_not_up(valkey: redis.Redis, columns: dict[str, 
 
 def test_tokens_are_told_by_their_account(valkey: redis.Redis) -> None:
     spare = app(agent_id=6)
-    AccessToken.objects.create(account=spare).delete()
+    factories.access_token(spare).delete()
     good, refused = app(), app(agent_id=7)
-    AccessToken.objects.create(account=refused, generation=3, failure_code="40001")
+    factories.access_token(refused, generation=3, failure_code="40001")
     later = timezone.now() + timedelta(minutes=1)
-    AccessToken.objects.create(account=good, generation=9, failure_code="45009", wait_until=later)
+    factories.access_token(good, generation=9, failure_code="45009", wait_until=later)
     figures = scrape()
     assert figures[f'bridge_token_refreshes_total{{account="{good.pk}"}}'] == 9
     assert figures[f'bridge_token_refreshes_total{{account="{refused.pk}"}}'] == 3

@@ -17,6 +17,8 @@ import pytest
 import redis
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from bridge.models import Message, Reason
 from bridge.pipeline.agent.turn import AgentTurn
@@ -135,7 +137,7 @@ def test_what_libraries_add_is_not_written(as_json: Written) -> None:
 def test_a_lost_broker_is_one_line(as_json: Written, as_line: Written) -> None:
     """As Celery's clock says it: the message holds a stack, and there is a traceback."""
     try:
-        redis.Redis(port=9).ping()
+        redis.Redis(port=9, retry=Retry(NoBackoff(), 0)).ping()
     except redis.ConnectionError as error:
         log.exception("Message Error: %s\n%s", error, ["File x", "File y"])
     (record,) = as_json.records

@@ -96,7 +96,7 @@ def test_an_access_token_goes_only_to_the_address_that_gave_it_out(company: Simu
     """Also where the change is not heard of yet: each reader compares the address with its own."""
     account = factories.app(company.url)
     soon = timezone.now() + timedelta(hours=1)
-    AccessToken.objects.create(account=account, value="of-the-old-host", address=HERE, generation=3, expires_at=soon)
+    factories.access_token(account, value="of-the-old-host", address=HERE, generation=3, expires_at=soon)
     assert stored_tokens(account).current() != "of-the-old-host"
     old = ChannelAccount.objects.get(pk=account.pk)
     old.api_base_url = "http://127.0.0.1:10"
@@ -105,7 +105,7 @@ def test_an_access_token_goes_only_to_the_address_that_gave_it_out(company: Simu
 
 def test_saving_another_address_forgets_the_access_token(admin: Client) -> None:
     account = factories.app(HERE)
-    AccessToken.objects.create(account=account, value="of-the-old-host", address=HERE, generation=1)
+    factories.access_token(account, value="of-the-old-host", address=HERE, generation=1)
     given = {"api_base_url": ELSEWHERE[0], "credentials": {"secret": "typed-again"}}
     assert admin.patch(f"/api/v1/accounts/{account.pk}/", given, **JSON).status_code == 200
     assert AccessToken.objects.get().value == ""

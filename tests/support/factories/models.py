@@ -115,13 +115,12 @@ def mini(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, 
 def mini_with_a_token(api_base_url: str = NOWHERE, /, **columns: Any) -> ChannelAccount:
     """A Mini Program with an access token that nobody has to fetch."""
     made = mini(api_base_url, columns)
-    access_token(made)
+    access_token(made, value=CANARIES["access token"], generation=1, expires_at=timezone.now() + timedelta(hours=2))
     return made
 
 
 def access_token(account: ChannelAccount, **columns: Any) -> AccessToken:
-    values = {"value": CANARIES["access token"], "generation": 1, "expires_at": timezone.now() + timedelta(hours=2)}
-    return AccessToken.objects.create(account=account, **{**values, **columns})
+    return AccessToken.objects.create(account=account, **columns)
 
 
 def gateway(base_url: str = NOWHERE, token: str = "stub-token", **columns: Any) -> Gateway:

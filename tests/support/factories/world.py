@@ -100,7 +100,9 @@ def build_world() -> World:
     first = app("", columns=STOPPED_ACCOUNT, seats=20)
     robot = bot("", columns={"name": "群机器人"})
     now = timezone.now()
-    access_token(first, generation=7, refreshed_at=now, expires_at=None, failure_code="40001", failed_at=now)
+    access_token(
+        first, value=CANARIES["access token"], generation=7, refreshed_at=now, failure_code="40001", failed_at=now
+    )
     home = connected_gateway()
     mapping = route(robot, home, peer_kind="group", peer_id="wrGROUP")
     group = conversation(robot, "wrGROUP", "group", title="市场部 · 周报讨论群", last_inbound_at=now)

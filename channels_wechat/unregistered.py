@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.channel import Channel
-from channels_wechat.contract.errors import ContentRefused, Explanations
-from channels_wechat.contract.explanations import Action, Explanation
+from channels_wechat.contract.errors import Explanations
+from channels_wechat.contract.explanations import Action, Cause, Explanation
 from channels_wechat.wire.errors import WIRE
 
 if TYPE_CHECKING:
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from channels_wechat.contract.messages import Content, Outgoing, Payload, Peer, Receipt
 
 NO_LONGER_SUPPORTED = _("This kind of account is no longer supported.")
-UNREGISTERED = Explanations({**WIRE, "kind_unsupported": Explanation(Action.CONFIG, NO_LONGER_SUPPORTED)})
+UNREGISTERED = Explanations(
+    {**WIRE, "kind_unsupported": Explanation(Action.CONFIG, NO_LONGER_SUPPORTED, shows_code=False)}
+)
 
 
 class UnregisteredKind(Channel):
@@ -27,7 +29,7 @@ class UnregisteredKind(Channel):
     test_calls = False
 
     def render(self, content: Content) -> list[Payload]:
-        raise ContentRefused("account", NO_LONGER_SUPPORTED)
+        raise UNREGISTERED.refused("account", Cause("kind_unsupported"))
 
     def send(self, outgoing: Outgoing) -> Receipt:
         """What waits stays waiting with its stopped account, for the kind may come back."""

@@ -89,6 +89,10 @@ class Explanations(dict[str, Explanation]):
         """Raises KeyError as `row` does."""
         return ChannelError(code, self.row(str(code)), action, **circumstances)
 
+    def refused(self, field_name: str, cause: Cause) -> ContentRefused:
+        """Raises KeyError as `row` does."""
+        return ContentRefused(field_name, self.row(cause.code).text(cause.params), cause)
+
 
 def rest_of_day(now: datetime) -> float:
     """Seconds until the platforms' daily quotas begin anew: midnight in Shanghai."""
@@ -108,16 +112,16 @@ class CallbackRefused(Exception):
 
 
 class ContentRefused(ValueError):
-    """Content that can never be sent by this kind. field: which part; text: why, in words a person can act on."""
+    """Content that can never be sent by this kind. field: which part; text: why, in words a person can act on.
 
-    def __init__(self, field_name: str, text: _StrOrPromise) -> None:
+    cause: what a row keeps. `Explanations.refused` gives it a code where an agent's answer, which is text and files, can meet this;
+    whatever else is refused is only ever shown at once, in a form or an answer of the API, and has its sentence alone.
+    """
+
+    def __init__(self, field_name: str, text: _StrOrPromise, cause: Cause | None = None) -> None:
         super().__init__(field_name, text)
         self.field, self.text = field_name, text
-
-    @property
-    def cause(self) -> Cause:
-        """What a row keeps."""
-        return Cause("", {WRITTEN: str(self.text)})
+        self.cause = cause or Cause("", {WRITTEN: str(text)})
 
     def __str__(self) -> str:
         return str(self.text)

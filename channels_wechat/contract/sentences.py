@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from string import Formatter
 from typing import TYPE_CHECKING
 
+from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import override
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,6 +104,26 @@ SENTENCES: dict[str, Sentence] = {
         "[{name}，{size}：此会话无法发送文件]",
         "[{name}, {size}: this chat cannot carry files]",
     ),
+    "file_kind": Sentence(
+        _("A file of a kind that WeChat does not take in this chat"),
+        "[{name}：此会话无法发送这类文件]",
+        "[{name}: files of this kind cannot be sent in this chat]",
+    ),
+    "file_format": Sentence(
+        _("A file in a format that WeChat does not take"),
+        "[{name}：无法发送，仅支持 {formats} 格式]",
+        "[{name}: cannot be sent, only {formats} can]",
+    ),
+    "file_empty": Sentence(
+        _("A file that is empty, or smaller than WeChat takes"),
+        "[{name}：文件为空或过小，无法发送]",
+        "[{name}: empty or too small to be sent]",
+    ),
+    "file_over_limit": Sentence(
+        _("A file that is larger than WeChat takes"),
+        "[{name}，{size}：文件过大，无法发送，最大 {most}]",
+        "[{name}, {size}: too large to be sent, at most {most}]",
+    ),
     "no_more_pictures": Sentence(
         _("A picture that a bot's answer cannot show"),
         "[{name}，{size}：此会话最多显示 10 张 JPG 或 PNG 图片，每张不超过 10 MB]",
@@ -149,3 +171,8 @@ class Sentences:
             return text.format(**params) if params else text
         except (KeyError, IndexError, ValueError, AttributeError, TypeError):
             return text
+
+    def size(self, count: int) -> str:
+        """So many bytes, as the people of this account read it."""
+        with override(self.language):
+            return filesizeformat(count)

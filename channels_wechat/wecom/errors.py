@@ -217,6 +217,12 @@ WECOM = Explanations(
             effect=Effect.POSSIBLE,
         ),
         "file_too_large": Explanation(P, _("The file is larger than 100 MB.")),
+        # What is refused before it is sent; people read `contract.sentences` of the same names about files.
+        "message_empty": Explanation(P, _("The message is empty."), shows_code=False),
+        "file_empty": Explanation(P, _("WeCom takes no files under 5 bytes; this one is empty."), shows_code=False),
+        "file_over_limit": Explanation(
+            P, _("The file is too large to send: %(size)s, WeCom takes %(most)s."), shows_code=False
+        ),
         "short": Explanation(R, _("The file ended before the size that WeCom had told.")),
     }
 )

@@ -94,7 +94,7 @@ class WeixinAccount(Callbacks, Tokens, Uploads, Downloads, Forgets, ReplyWindows
     # -- sending (facts 3.1, 3.3) -----------------------------------------------------------------------------------------
 
     def render(self, content: Content) -> list[Payload]:
-        return self.repertoire.render(content)
+        return self.repertoire.render(content, self.identity.sentences)
 
     def send(self, outgoing: Outgoing) -> Receipt:
         """The platform gives no message id and has no check for repetitions."""

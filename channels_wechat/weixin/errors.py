@@ -228,6 +228,14 @@ WEIXIN = Explanations(
             _("WeChat refused the call with a code this program does not know; the words below are WeChat's."),
             effect=Effect.POSSIBLE,
         ),
+        # What is refused before it is sent; people read `contract.sentences` of the same names about files.
+        "message_empty": Explanation(P, _("The message is empty."), shows_code=False),
+        "file_kind": Explanation(P, _("WeChat takes no files of this kind here."), shows_code=False),
+        "file_format": Explanation(P, _("WeChat takes only these formats here: %(formats)s."), shows_code=False),
+        "file_empty": Explanation(P, _("The file is empty."), shows_code=False),
+        "file_over_limit": Explanation(
+            P, _("The file is too large to send: %(size)s, WeChat takes %(most)s."), shows_code=False
+        ),
         "file_not_taken": Explanation(P, _("WeChat does not take files of this kind.")),
         "no_groups": Explanation(P, _("This account speaks one to one only: there are no groups.")),
         "no_media_id": Explanation(R, _("WeChat took the file and gave no ID for it.")),

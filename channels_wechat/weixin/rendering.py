@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 from django.utils.translation import gettext as _
 
 from channels_wechat.contract.errors import ContentRefused
+from channels_wechat.contract.explanations import Cause
 from channels_wechat.contract.field_limits import Part, check, elements
 from channels_wechat.contract.messages import HANDLE, Payload
 from channels_wechat.contract.text import utf8_len
 from channels_wechat.text.plain import plain
 from channels_wechat.text.split import split
+from channels_wechat.weixin.errors import WEIXIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from channels_wechat.contract.messages import Content, File
+    from channels_wechat.contract.sentences import Sentences
 
     Check = Callable[[Mapping[str, Any]], object]
 
@@ -60,10 +63,10 @@ class MessageTypes:
     files: tuple[str, ...]
     checks: Mapping[str, Check]
 
-    def render(self, content: Content) -> list[Payload]:
-        """Raises ContentRefused."""
+    def render(self, content: Content, sentences: Sentences) -> list[Payload]:
+        """sentences: how files that are left out are named. Raises ContentRefused."""
         if content.kind == "text":
-            return self._conversation(content)
+            return self._conversation(content, sentences)
         if content.kind in self.files:
             return [self._one_file(content)]
         if content.kind not in self.checks:
@@ -72,32 +75,37 @@ class MessageTypes:
         self.checks[content.kind](data)
         return [Payload({"msgtype": content.kind, content.kind: data}, file)]
 
-    def _conversation(self, content: Content) -> list[Payload]:
+    def _conversation(self, content: Content, sentences: Sentences) -> list[Payload]:
         """Text in parts, then the files. A file that cannot go becomes a line of the text: a message of its own would use up one
         of the few that the user's window allows."""
         refusals = [self._refusal(file) for file in content.files]
-        if content.files and not content.text.strip() and all(refusals):
-            raise ContentRefused("files", refusals[0])
+        if refusals and (first := refusals[0]) and all(refusals) and not content.text.strip():
+            raise WEIXIN.refused("files", first)
         named = zip(content.files, refusals, strict=True)
-        lines = [escape_links(f"[{file.name}: {refusal}]") for file, refusal in named if refusal]
+        lines = [
+            escape_links(sentences.get(refusal.code, name=file.name, **refusal.params))
+            for file, refusal in named
+            if refusal
+        ]
         payloads = _speech("\n\n".join(filter(str.strip, (shown(content), *lines))), content.ai)
         payloads += [_file(file) for file, refusal in zip(content.files, refusals, strict=True) if not refusal]
         if not payloads:
-            raise ContentRefused("text", _("The message is empty."))
+            raise WEIXIN.refused("text", Cause("message_empty"))
         return payloads
 
-    def _refusal(self, file: File) -> str:
-        """Why this file cannot be sent, in a sentence; empty when it can."""
+    def _refusal(self, file: File) -> Cause | None:
+        """Why this file cannot be sent: the code of a row, and of the sentence that people read; None when it can."""
         if file.kind not in self.files:
-            return _("WeChat takes no files of this kind here.")
+            return Cause("file_kind")
         if not suffix_of(file.kind, file.name, file.mime):
-            return _("WeChat takes only these formats here: %s.") % ", ".join(FORMATS[file.kind]).upper()
+            return Cause("file_format", {"formats": ", ".join(FORMATS[file.kind]).upper()})
         if not file.size:
-            return _("the file is empty.")
+            return Cause("file_empty")
         if file.size > MOST[file.kind]:
-            sizes = {"size": -(-file.size // MB), "most": MOST[file.kind] // MB}
-            return _("too large to send: %(size)d MB, WeChat takes %(most)d MB.") % sizes
-        return ""
+            return Cause(
+                "file_over_limit", {"size": f"{-(-file.size // MB)} MB", "most": f"{MOST[file.kind] // MB} MB"}
+            )
+        return None
 
     def _one_file(self, content: Content) -> Payload:
         """An image, voice or video by itself: one file, or the media id of an earlier upload in `data`."""
@@ -111,7 +119,7 @@ class MessageTypes:
         if file.kind != kind:
             raise ContentRefused("files", _("The file is not of this type."))
         if refusal := self._refusal(file):
-            raise ContentRefused("files", refusal)
+            raise WEIXIN.refused("files", refusal)
         return _file(file, words)
 
     def _with_thumb(self, content: Content) -> tuple[dict[str, Any], str]:
@@ -119,8 +127,10 @@ class MessageTypes:
         if content.kind != "miniprogrampage" or not content.files:
             return dict(content.data), ""
         file = _only(content)
-        if file.kind != "image" or self._refusal(file):
-            raise ContentRefused("files", self._refusal(file) or _("The picture of the card must be an image."))
+        if refusal := self._refusal(file):
+            raise WEIXIN.refused("files", refusal)
+        if file.kind != "image":
+            raise ContentRefused("files", _("The picture of the card must be an image."))
         return {**content.data, "thumb_media_id": HANDLE}, file.ref
 
 

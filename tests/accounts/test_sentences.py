@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.urls import reverse
 
+from accounts.channels import build_channel
 from accounts.forms import account_form
 from channels_wechat import KINDS
+from channels_wechat.contract.messages import Content, File
 from channels_wechat.contract.sentences import SENTENCES
 from tests.support import factories
 
@@ -46,6 +48,14 @@ def test_what_staff_write_is_said_and_an_empty_text_is_the_default(kind: str) ->
     assert form.instance.sentences == {"failed": "出错了"}
     assert form.instance.sentence("failed") == "出错了"
     assert form.instance.sentence("stopped") == SENTENCES["stopped"].zh
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_names_a_file_that_it_cannot_send_in_the_accounts_words(kind: str) -> None:
+    account = MAKE[kind]()
+    account.sentences = dict.fromkeys(("file_kind", "file_empty", "no_files"), "{name}?")
+    content = Content("see", files=(File("file", "plan.pdf", "application/pdf", 0, "1"),))
+    assert "plan.pdf?" in str(build_channel(account).render(content))
 
 
 @pytest.mark.parametrize(

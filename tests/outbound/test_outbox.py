@@ -10,13 +10,17 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import TemporaryUploadedFile
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import override
 
+from bridge.explanations.tables import table_for
 from bridge.models import Attempt, Conversation, Delivery, Message, Reason
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.outbox import CannotSend, store_callback_reply, why_not_send
 from bridge.pipeline.replies.stream_options import answerable_message
+from channels_wechat.contract.explanations import Action, Explanation
 from channels_wechat.contract.messages import Content
-from tests.support.factories import GROUP, answer, app, bot, hear, parts, send, shift, to_send
+from tests.support.factories import GROUP, answer, app, bot, hear, official, parts, send, shift, to_send
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,6 +160,22 @@ def test_what_an_agent_says_is_kept_in_any_case() -> None:
     message = send(app(), "", source=Message.Source.AGENT)
     assert parts(message) == [("dead", Reason.CONTENT)]
     assert message.deliveries.get().error
+
+
+def test_why_an_agents_file_is_refused_is_told_in_the_language_of_who_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Django's own catalogue stands in for one of ours."""
+    message = send(official(), "", source=Message.Source.AGENT, files=[file("a.webp", "image/webp")])
+    delivery = message.deliveries.get()
+    kept = {"code": "file_format", "params": {"formats": "JPG, JPEG, PNG, GIF"}}
+    assert (delivery.code, delivery.code_params) == ("content", {"because": kept})
+    assert delivery.error.endswith(": WeChat takes only these formats here: JPG, JPEG, PNG, GIF.")
+    table = table_for("channel", message.account.kind)
+    monkeypatch.setitem(table, "file_format", Explanation(Action.PERMANENT, _("No"), shows_code=False))
+    said = {}
+    for language in ("en", "de"):
+        with override(language):
+            said[language] = delivery.error.rpartition(": ")[2]
+    assert said == {"en": "No", "de": "Nein"}
 
 
 def test_a_wake_up_is_published_after_the_commit(django_capture_on_commit_callbacks: object) -> None:

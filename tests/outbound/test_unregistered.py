@@ -61,6 +61,7 @@ def test_what_an_agent_says_is_kept() -> None:
     question.refresh_from_db()
     said = answer(question, "too late")
     assert (said.text, parts(said)) == ("too late", [("dead", Reason.CONTENT)])
+    assert said.deliveries.get().code_params["because"] == {"code": "kind_unsupported", "params": {}}
     assert said.deliveries.get().error.endswith(f": {SENTENCE}")
 
 

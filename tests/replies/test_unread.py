@@ -83,7 +83,7 @@ def test_files_become_lines_of_the_text(account: ChannelAccount) -> None:
     files = [ContentFile(b"x", name="plan.pdf")]
     message = outbox.answer(question, "here", source=Message.Source.AGENT, key="k", files=files)
     (part,) = message.deliveries.all()
-    assert part.payload["body"]["text"]["content"] == "here\n\n[plan.pdf，1\xa0byte：此会话无法发送文件]"
+    assert part.payload["body"]["text"]["content"] == "here\n\n[plan.pdf，1\xa0字节：此会话无法发送文件]"
 
 
 def test_an_answer_that_nobody_asked_for_or_can_read_is_dead(account: ChannelAccount) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -215,8 +214,8 @@ class PassiveReply(ReplyPath):
         if content.kind != "text":
             text = _("This account can say only text: it speaks in the reply to a user's message.")
             raise ContentRefused("kind", text)
-        say = self.channel.identity.sentences.get
-        lines = [say("no_files", name=file.name, size=filesizeformat(file.size)) for file in content.files]
+        sentences = self.channel.identity.sentences
+        lines = [sentences.get("no_files", name=file.name, size=sentences.size(file.size)) for file in content.files]
         return replace(content, text="\n\n".join(filter(None, (content.text, *lines))), files=())
 
     def plan(self, message: Message, payloads: Sequence[Payload]) -> list[Delivery]:

@@ -12,7 +12,6 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 
 from channels_wechat.contract.errors import ContentRefused
@@ -53,7 +52,7 @@ def render(content: Content, sentences: Sentences) -> list[Payload]:
     text = "\n\n".join(part for part in (text, words) if part.strip())
     parts = [part for part in split_tables(text, TEXT_BYTES) if part.strip()]
     if not parts and not images and not card:
-        raise ContentRefused("text", _("The message is empty."))
+        raise WECOM_AIBOT.refused("text", Cause("message_empty"))
     first = Payload(_body(parts[0] if parts else "", card), images=images)
     return [first, *(Payload(_body(part, None)) for part in parts[1:])]
 
@@ -87,7 +86,7 @@ def _files(files: tuple[File, ...], sentences: Sentences) -> tuple[tuple[str, ..
 
 def _left_out(file: File, sentences: Sentences) -> str:
     name = "no_more_pictures" if file.mime.startswith("image/") else "no_files"
-    return sentences.get(name, name=clean(file.name), size=filesizeformat(file.size))
+    return sentences.get(name, name=clean(file.name), size=sentences.size(file.size))
 
 
 def stream(

@@ -175,7 +175,7 @@ class WeComApp(Callbacks, Tokens, Uploads, Downloads, Names, Groups, Recall):
     # -- sending (pages 90236 and 90248) ----------------------------------------------------------------------------------
 
     def render(self, content: Content) -> list[Payload]:
-        return render(content, self.identity.credentials.get("format") == "markdown")
+        return render(content, self.identity.credentials.get("format") == "markdown", self.identity.sentences)
 
     def instead(self, payload: Payload, error: ChannelError) -> Payload | None:
         """A voice message of more than a minute goes as a file."""

@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any
 from django.utils.translation import gettext as _
 
 from channels_wechat.contract.errors import ContentRefused
+from channels_wechat.contract.explanations import Cause
 from channels_wechat.contract.field_limits import Part, check, elements
 from channels_wechat.contract.messages import HANDLE, Payload
 from channels_wechat.contract.text import clean
 from channels_wechat.text.plain import plain, simple
 from channels_wechat.text.split import split
 from channels_wechat.wecom.cards import check_card
+from channels_wechat.wecom.errors import WECOM_APP
 from channels_wechat.wecom.news import NEWS, articles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from channels_wechat.contract.messages import Content, File, MediaKind
+    from channels_wechat.contract.sentences import Sentences
 
 TEXT_BYTES = 2048
 MB = 1024 * 1024
@@ -41,10 +44,11 @@ def media_type(kind: MediaKind, name: str, mime: str, size: int) -> MediaKind:
     return kind if fits else "file"
 
 
-def render(content: Content, markdown: bool) -> list[Payload]:
-    """markdown: write the agent's Markdown as such, for members who use the WeCom client. Raises ContentRefused."""
+def render(content: Content, markdown: bool, sentences: Sentences) -> list[Payload]:
+    """markdown: write the agent's Markdown as such, for members who use the WeCom client; sentences: how files that are left out
+    are named. Raises ContentRefused."""
     if content.kind == "text":
-        payloads = _conversation(content, markdown)
+        payloads = _conversation(content, markdown, sentences)
     elif content.kind in MOST:
         payloads = [_one_file(content)]
     elif content.kind in CHECKS:
@@ -66,16 +70,16 @@ def _confidential(payloads: list[Payload], safe: Any) -> list[Payload]:
     return [Payload({**payload.body, "safe": safe}, payload.file) for payload in payloads]
 
 
-def _conversation(content: Content, markdown: bool) -> list[Payload]:
+def _conversation(content: Content, markdown: bool, sentences: Sentences) -> list[Payload]:
     """Text in parts, then the files; a file that cannot go leaves a line in words, so that the reader knows of it."""
     refusals = [_refusal(file) for file in content.files]
-    if content.files and not content.text.strip() and all(refusals):
-        raise ContentRefused("files", refusals[0])
+    if refusals and (first := refusals[0]) and all(refusals) and not content.text.strip():
+        raise WECOM_APP.refused("files", first)
     payloads = _speech(content.text, markdown)
     for file, refusal in zip(content.files, refusals, strict=True):
-        payloads += _speech(f"[{file.name}: {refusal}]", False) if refusal else [_file(file)]
+        payloads += _left_out(file, refusal, sentences) if refusal else [_file(file)]
     if not payloads:
-        raise ContentRefused("text", _("The message is empty."))
+        raise WECOM_APP.refused("text", Cause("message_empty"))
     return payloads
 
 
@@ -88,13 +92,17 @@ def _speech(text: str, markdown: bool) -> list[Payload]:
     return [Payload({"msgtype": style, style: {"content": part}}) for part in parts]
 
 
-def _refusal(file: File) -> str:
-    """Why this file cannot be sent at all, in a sentence; empty when it can."""
+def _left_out(file: File, refusal: Cause, sentences: Sentences) -> list[Payload]:
+    return _speech(sentences.get(refusal.code, name=file.name, **refusal.params), False)
+
+
+def _refusal(file: File) -> Cause | None:
+    """Why this file cannot be sent at all: the code of a row, and of the sentence that people read; None when it can."""
     if file.size < LEAST:
-        return _("WeCom takes no files under 5 bytes; this one is empty.")
+        return Cause("file_empty")
     if file.size > MOST["file"]:
-        return _("too large to send: %(size)d MB, WeCom takes 20 MB.") % {"size": -(-file.size // MB)}
-    return ""
+        return Cause("file_over_limit", {"size": f"{-(-file.size // MB)} MB", "most": f"{MOST['file'] // MB} MB"})
+    return None
 
 
 def _file(file: File, more: Mapping[str, Any] | None = None) -> Payload:
@@ -113,7 +121,7 @@ def _one_file(content: Content) -> Payload:
         raise ContentRefused("files", _("A message of this type holds exactly one file."))
     file = content.files[0]
     if refusal := _refusal(file):
-        raise ContentRefused("files", refusal)
+        raise WECOM_APP.refused("files", refusal)
     if kind != "file" and media_type(file.kind, file.name, file.mime, file.size) != kind:
         formats = {"image": "JPG/PNG, 10 MB", "voice": "AMR, 2 MB, 60 s", "video": "MP4, 10 MB"}
         text = _("WeCom does not take this file as this type (%s). Send it as a plain file.")

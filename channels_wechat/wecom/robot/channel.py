@@ -90,7 +90,7 @@ class WeComRobot(Uploads):
     # -- sending ----------------------------------------------------------------------------------------------------------
 
     def render(self, content: Content) -> list[Payload]:
-        return render(content, str(self.identity.credentials.get("format") or "text"))
+        return render(content, str(self.identity.credentials.get("format") or "text"), self.identity.sentences)
 
     def send(self, outgoing: Outgoing) -> Receipt:
         if not _is_own_group(outgoing.peer):

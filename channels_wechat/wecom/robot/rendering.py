@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any
 from django.utils.translation import gettext as _
 
 from channels_wechat.contract.errors import ContentRefused
+from channels_wechat.contract.explanations import Cause
 from channels_wechat.contract.field_limits import Part, check
 from channels_wechat.contract.messages import HANDLE, Payload
 from channels_wechat.contract.text import clean
 from channels_wechat.text.plain import plain, simple
 from channels_wechat.text.split import split
 from channels_wechat.wecom.cards import NOTICES, check_card
+from channels_wechat.wecom.errors import WECOM_ROBOT
 from channels_wechat.wecom.news import articles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from channels_wechat.contract.messages import Content, File, MediaKind
+    from channels_wechat.contract.sentences import Sentences
 
 MB = 1024 * 1024
 MOST_TEXT = {"text": 2048, "markdown": 4096, "markdown_v2": 4096}
@@ -53,10 +56,13 @@ def media_type(file_kind: MediaKind, name: str, mime: str, size: int) -> str:
     return file_kind if fits else "file"
 
 
-def render(content: Content, style: str) -> list[Payload]:
-    """style: what text is written as: "text", "markdown" or "markdown_v2". Raises ContentRefused."""
+def render(content: Content, style: str, sentences: Sentences) -> list[Payload]:
+    """style: what text is written as: "text", "markdown" or "markdown_v2"; sentences: how files that are left out are named.
+
+    Raises ContentRefused.
+    """
     if content.kind == "text":
-        return _conversation(content, style)
+        return _conversation(content, style, sentences)
     if content.kind in MOST_FILE:
         return [_one_file(content)]
     if content.kind in CHECKS:
@@ -65,16 +71,16 @@ def render(content: Content, style: str) -> list[Payload]:
     raise ContentRefused("kind", _("A group robot cannot send messages of type “%s”.") % content.kind)
 
 
-def _conversation(content: Content, style: str) -> list[Payload]:
+def _conversation(content: Content, style: str, sentences: Sentences) -> list[Payload]:
     """Text in parts, then the files; a file that cannot go leaves a line in words, so that the reader knows of it."""
     refusals = [_refusal(file) for file in content.files]
-    if content.files and not content.text.strip() and all(refusals):
-        raise ContentRefused("files", refusals[0])
+    if refusals and (first := refusals[0]) and all(refusals) and not content.text.strip():
+        raise WECOM_ROBOT.refused("files", first)
     payloads = _mentioning(content.text, content.data) or _speech(content.text, style)
     for file, refusal in zip(content.files, refusals, strict=True):
-        payloads += _speech(f"[{file.name}: {refusal}]", "text") if refusal else [_file(file)]
+        payloads += _left_out(file, refusal, sentences) if refusal else [_file(file)]
     if not payloads:
-        raise ContentRefused("text", _("The message is empty."))
+        raise WECOM_ROBOT.refused("text", Cause("message_empty"))
     return payloads
 
 
@@ -85,7 +91,7 @@ def _mentioning(text: str, data: Mapping[str, Any]) -> list[Payload]:
         return []
     parts = _speech(text, "text")
     if not parts:
-        raise ContentRefused("text", _("The message is empty."))
+        raise WECOM_ROBOT.refused("text", Cause("message_empty"))
     first, *rest = parts
     return [Payload({"msgtype": "text", "text": {**first.body["text"], **mentions}}), *rest]
 
@@ -108,13 +114,17 @@ def _speech(text: str, style: str) -> list[Payload]:
     return [Payload({"msgtype": style, style: {"content": part}}) for part in parts]
 
 
-def _refusal(file: File) -> str:
-    """Why this file cannot be sent at all, in a sentence; empty when it can."""
+def _left_out(file: File, refusal: Cause, sentences: Sentences) -> list[Payload]:
+    return _speech(sentences.get(refusal.code, name=file.name, **refusal.params), "text")
+
+
+def _refusal(file: File) -> Cause | None:
+    """Why this file cannot be sent at all: the code of a row, and of the sentence that people read; None when it can."""
     if file.size < LEAST_FILE:
-        return _("WeCom takes no files under 5 bytes; this one is empty.")
+        return Cause("file_empty")
     if file.size > MOST_FILE["file"]:
-        return _("too large to send: %(size)d MB, WeCom takes 20 MB.") % {"size": -(-file.size // MB)}
-    return ""
+        return Cause("file_over_limit", {"size": f"{-(-file.size // MB)} MB", "most": f"{MOST_FILE['file'] // MB} MB"})
+    return None
 
 
 def _file(file: File) -> Payload:
@@ -133,7 +143,7 @@ def _one_file(content: Content) -> Payload:
         raise ContentRefused("files", _("A message of this type holds exactly one file."))
     file = content.files[0]
     if refusal := _refusal(file):
-        raise ContentRefused("files", refusal)
+        raise WECOM_ROBOT.refused("files", refusal)
     shown_as = media_type(file.kind, file.name, file.mime, file.size)
     if kind == "file" and shown_as == "image":
         return Payload({"msgtype": "file", "file": {"media_id": HANDLE}}, file=file.ref)

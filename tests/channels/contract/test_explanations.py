@@ -45,6 +45,7 @@ OF_ROOMS = {
 ALL: dict[str, Mapping[str, Explanation]] = {**OF_KINDS, **OF_ROOMS}
 # Parameters that a sentence may name; whoever raises by such a row tells them.
 NAMED = {"setting", "about", "because", "head", "ids", "minutes", "numbers", "parts", "count", "trace"}
+NAMED |= {"formats", "most", "size"}
 OURS = re.compile(r"[a-z]+(_[a-z]+)*|http_[0-9x]{3}|label_[0-9]+|-?[0-9]+")
 
 

@@ -62,7 +62,7 @@ def test_a_long_chinese_text_loses_nothing():
 def test_an_empty_message_is_refused(content: Content):
     with pytest.raises(ContentRefused) as caught:
         bot().render(content)
-    assert caught.value.field == "text"
+    assert (caught.value.field, caught.value.cause.code) == ("text", "message_empty")
 
 
 def test_an_unknown_kind_is_refused():

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from django.utils.translation import override
 
 from channels_wechat.contract.errors import ContentRefused
 from channels_wechat.contract.messages import HANDLE, Content, File, Payload
-from channels_wechat.wecom.app.rendering import MB, media_type, render
+from channels_wechat.contract.sentences import CHINESE, ENGLISH, Sentences
+from channels_wechat.wecom.app import rendering
+from channels_wechat.wecom.app.rendering import MB, media_type
+from channels_wechat.wecom.errors import WECOM_APP
+
+
+def render(content: Content, markdown: bool, language: str = CHINESE) -> list[Payload]:
+    return rendering.render(content, markdown, Sentences(language))
 
 
 def text(*parts: str) -> list[Payload]:
@@ -106,16 +114,37 @@ def test_a_file_goes_out_as_what_wecom_shows_or_as_a_file(kind, name, mime, size
     assert render(Content(files=(file(kind, name, mime, size),)), False) == [media(sent_as)]
 
 
-def test_a_file_too_large_leaves_a_line_in_words():
+@pytest.mark.parametrize(
+    ("language", "line"),
+    [
+        (CHINESE, "[film.mov，21 MB：文件过大，无法发送，最大 20 MB]"),
+        (ENGLISH, "[film.mov, 21 MB: too large to be sent, at most 20 MB]"),
+    ],
+)
+@pytest.mark.parametrize("workers", ["en", "zh-hans"])
+def test_a_file_too_large_leaves_a_line_in_the_accounts_language(language, line, workers):
     big = file(name="film.mov", size=20 * MB + 1)
-    expected = text("hi", "[film.mov: too large to send: 21 MB, WeCom takes 20 MB.]")
-    assert render(Content("hi", (big, IMAGE)), False) == [*expected, media("image")]
+    with override(workers):
+        assert render(Content("hi", (big, IMAGE)), False, language) == [*text("hi", line), media("image")]
 
 
 def test_an_empty_file_beside_text_leaves_a_line_in_words():
-    assert render(Content("hi", (file(size=4),)), True)[1:] == text(
-        "[a.zip: WeCom takes no files under 5 bytes; this one is empty.]"
-    )
+    assert render(Content("hi", (file(size=4),)), True)[1:] == text("[a.zip：文件为空或过小，无法发送]")
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "params"),
+    [
+        (Content(), "message_empty", {}),
+        (Content(files=(file(size=4),)), "file_empty", {}),
+        (Content(files=(file(size=20 * MB + 1),)), "file_over_limit", {"size": "21 MB", "most": "20 MB"}),
+    ],
+)
+def test_what_an_agent_may_say_is_refused_with_a_code_of_the_table(content, code, params):
+    with pytest.raises(ContentRefused) as caught:
+        render(content, False)
+    assert caught.value.cause == (code, params)
+    assert str(caught.value) == WECOM_APP[code].text(params)
 
 
 def test_one_file_too_large_does_not_hide_another():

@@ -11,7 +11,7 @@ import pytest
 
 from channels_wechat import channel_class
 from channels_wechat.contract.errors import ChannelError, ContentRefused
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.explanations import Action, explain
 from channels_wechat.contract.messages import Content, File, Identity, Outgoing, Payload, Peer, Upload
 from channels_wechat.simulator import RunningSimulator
 from channels_wechat.wecom.errors import WECOM_ROBOT
@@ -158,7 +158,7 @@ def test_a_file_that_cannot_go_leaves_a_line() -> None:
     files = (file("file", "big.zip", "application/zip", 21 * MB), file("file", "a.txt", "text/plain"))
     said = [payload.body for payload in robot().render(Content("hier", files=files))]
     assert [body["msgtype"] for body in said] == ["text", "text", "file"]
-    assert said[1]["text"]["content"].startswith("[big.zip: too large to send: 21 MB")
+    assert said[1]["text"]["content"] == "[big.zip，21 MB：文件过大，无法发送，最大 20 MB]"
 
 
 @pytest.mark.parametrize(
@@ -188,6 +188,23 @@ def test_what_can_never_be_sent_is_refused_at_its_field(content: Content, place:
     with pytest.raises(ContentRefused) as caught:
         robot().render(content)
     assert caught.value.field == place
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (Content(), "message_empty"),
+        (Content(data={"mentioned_list": ["zhangsan"]}), "message_empty"),
+        (Content(files=(file("file", "empty", "", 4),)), "file_empty"),
+        (Content(files=(file("file", "a.zip", "", 20 * MB + 1),)), "file_over_limit"),
+        (Content(kind="file", files=(file("file", "a.zip", "", 20 * MB + 1),)), "file_over_limit"),
+    ],
+)
+def test_text_and_files_are_refused_with_a_code_of_the_table(content: Content, code: str) -> None:
+    with pytest.raises(ContentRefused) as caught:
+        robot().render(content)
+    assert caught.value.cause.code == code
+    assert str(caught.value) == explain(WeComRobot.explanations, *caught.value.cause)
 
 
 @pytest.mark.parametrize(

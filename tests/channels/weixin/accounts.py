@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wechatpy.crypto import WeChatCrypto
 
 from channels_wechat.contract.messages import Identity
+from channels_wechat.contract.sentences import Sentences
 from channels_wechat.weixin.mini_program import MiniProgram
 from channels_wechat.weixin.official_account import OfficialAccount
 from channels_wechat.wire.callback_crypto import Cipher, _signature
@@ -24,8 +25,11 @@ CREDENTIALS = {"app_id": APP, "app_secret": SECRET, "token": TOKEN, "encoding_ae
 OPENID = "o9AgO5Kd5ggOC-bXrbNODIiE3bGY"
 
 
-def official_account(url: str = "", key: str = "key", **credentials: object) -> OfficialAccount:
-    identity = Identity(key, APP, {**CREDENTIALS, "answers": "automatic", **credentials}, url)
+def official_account(
+    url: str = "", key: str = "key", sentences: Sentences | None = None, **credentials: object
+) -> OfficialAccount:
+    stored = {**CREDENTIALS, "answers": "automatic", **credentials}
+    identity = Identity(key, APP, stored, url, sentences or Sentences())
     return OfficialAccount(
         identity, Http(["127.0.0.1:*"], allowed_in_messages=["127.0.0.1:*"], timeout=(2, 0.5)), FixedTokens()
     )

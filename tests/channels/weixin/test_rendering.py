@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.utils.translation import override
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from channels_wechat.contract.errors import ContentRefused
+from channels_wechat.contract.explanations import explain
 from channels_wechat.contract.messages import HANDLE, Content, File, Payload
+from channels_wechat.contract.sentences import ENGLISH, Sentences
 from channels_wechat.weixin.rendering import (
     MB,
-    MINI_PROGRAM,
-    OFFICIAL_ACCOUNT,
     TEXT_BYTES,
-    MessageTypes,
     merged,
     suffix_of,
     with_handle,
 )
+from tests.channels.weixin.accounts import mini_program, official_account
+
+if TYPE_CHECKING:
+    from channels_wechat.contract.channel import Channel
+
+OFFICIAL_ACCOUNT, MINI_PROGRAM = official_account(), mini_program()
 
 LINK = '<a href="https://example.com/a?b=_c_&d=1">看<b>这里</b></a>'
 PLAIN_LINK = '<a href="https://example.com/_a_">这里</a>'
@@ -32,11 +38,11 @@ MP4 = File("video", "a.mp4", "video/mp4", 100, "10")
 PDF = File("file", "合同.pdf", "application/pdf", 100, "11")
 
 
-def texts(content: Content, kind: MessageTypes = OFFICIAL_ACCOUNT) -> list[str]:
+def texts(content: Content, kind: Channel = OFFICIAL_ACCOUNT) -> list[str]:
     return [payload.body["text"]["content"] for payload in kind.render(content) if payload.body["msgtype"] == "text"]
 
 
-def refusal(kind: MessageTypes, content: Content) -> tuple[str, str]:
+def refusal(kind: Channel, content: Content) -> tuple[str, str]:
     with pytest.raises(ContentRefused) as caught:
         kind.render(content)
     assert str(caught.value).endswith(".")
@@ -123,35 +129,66 @@ def test_files_that_cannot_go_are_lines_of_the_text():
     )
     assert [payload.body["msgtype"] for payload in payloads] == ["text", "image"]
     (text,) = texts(Content("看", files=(PDF, PNG, File("image", "big.png", "image/png", 11 * MB, "1"))))
-    assert text == (
-        "看\n\n[合同.pdf: WeChat takes no files of this kind here.]\n\n[big.png: too large to send: 11 MB, WeChat takes 10 MB.]"
-    )
+    assert text == ("看\n\n[合同.pdf：此会话无法发送这类文件]\n\n[big.png，11 MB：文件过大，无法发送，最大 10 MB]")
 
 
 def test_a_file_that_cannot_go_makes_no_link_of_its_name():
     named = File("file", "<a href='https://evil.example'>报价.pdf</a>", "application/pdf", 9, "1")
     assert texts(Content("看", files=(named,))) == [
-        "看\n\n[<\u200ba href='https://evil.example'>报价.pdf<\u200b/a>: WeChat takes no files of this kind here.]"
+        "看\n\n[<\u200ba href='https://evil.example'>报价.pdf<\u200b/a>：此会话无法发送这类文件]"
     ]
 
 
 @pytest.mark.parametrize(
-    ("kind", "file", "words"),
+    ("kind", "file", "code", "words", "line"),
     [
-        (OFFICIAL_ACCOUNT, PDF, "no files of this kind"),
-        (MINI_PROGRAM, MP4, "no files of this kind"),
-        (MINI_PROGRAM, AMR, "no files of this kind"),
-        (OFFICIAL_ACCOUNT, File("image", "a.webp", "image/webp", 9, "1"), "JPG, JPEG, PNG, GIF"),
-        (OFFICIAL_ACCOUNT, File("voice", "a.wav", "audio/wav", 9, "1"), "AMR, MP3"),
-        (OFFICIAL_ACCOUNT, File("video", "a.mov", "", 9, "1"), "MP4"),
-        (OFFICIAL_ACCOUNT, File("voice", "a.mp3", "audio/mpeg", 2 * MB + 1, "1"), "3 MB, WeChat takes 2 MB"),
-        (OFFICIAL_ACCOUNT, File("image", "a.png", "image/png", 0, "1"), "empty"),
+        (OFFICIAL_ACCOUNT, PDF, "file_kind", "no files of this kind", "[合同.pdf：此会话无法发送这类文件]"),
+        (MINI_PROGRAM, MP4, "file_kind", "no files of this kind", "[a.mp4：此会话无法发送这类文件]"),
+        (MINI_PROGRAM, AMR, "file_kind", "no files of this kind", "[a.amr：此会话无法发送这类文件]"),
+        (
+            OFFICIAL_ACCOUNT,
+            File("image", "a.webp", "image/webp", 9, "1"),
+            "file_format",
+            ": JPG, JPEG, PNG, GIF.",
+            "[a.webp：无法发送，仅支持 JPG, JPEG, PNG, GIF 格式]",
+        ),
+        (OFFICIAL_ACCOUNT, File("voice", "a.wav", "audio/wav", 9, "1"), "file_format", ": AMR, MP3.", " AMR, MP3 "),
+        (OFFICIAL_ACCOUNT, File("video", "a.mov", "", 9, "1"), "file_format", ": MP4.", " MP4 "),
+        (
+            OFFICIAL_ACCOUNT,
+            File("voice", "a.mp3", "audio/mpeg", 2 * MB + 1, "1"),
+            "file_over_limit",
+            "3 MB, WeChat takes 2 MB",
+            "[a.mp3，3 MB：文件过大，无法发送，最大 2 MB]",
+        ),
+        (
+            OFFICIAL_ACCOUNT,
+            File("image", "a.png", "image/png", 0, "1"),
+            "file_empty",
+            "The file is empty.",
+            "[a.png：文件为空或过小，无法发送]",
+        ),
     ],
 )
-def test_a_file_alone_that_cannot_go_is_refused(kind, file, words):
-    field, text = refusal(kind, Content(files=(file,)))
-    assert (field, words in text) == ("files", True)
-    assert words in texts(Content("看", files=(file,)), kind)[0]
+def test_a_file_alone_that_cannot_go_is_refused(kind, file, code, words, line):
+    """Staff read why from a table; people read a line of the text, in the account's language."""
+    with pytest.raises(ContentRefused) as caught:
+        kind.render(Content(files=(file,)))
+    refused = caught.value
+    assert (refused.field, refused.cause.code, words in str(refused)) == ("files", code, True)
+    assert explain(kind.explanations, *refused.cause) == str(refused)
+    with override("en"):
+        assert line in texts(Content("看", files=(file,)), kind)[0]
+
+
+def test_an_english_account_names_a_file_that_cannot_go_in_english():
+    english = official_account(sentences=Sentences(ENGLISH, {"file_empty": "{name}?"}))
+    files = (PDF, File("image", "big.png", "image/png", 11 * MB, "1"), File("image", "a.png", "image/png", 0, "1"))
+    assert texts(Content("see", files=files), english)[0].split("\n\n")[1:] == [
+        "[合同.pdf: files of this kind cannot be sent in this chat]",
+        "[big.png, 11 MB: too large to be sent, at most 10 MB]",
+        "a.png?",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +230,7 @@ def test_a_file_may_be_as_large_as_wechat_takes(kind, mime, most):
 
 def test_a_line_about_a_file_stands_alone_where_nothing_else_is_said():
     payloads = OFFICIAL_ACCOUNT.render(Content(files=(PDF, PNG)))
-    assert payloads[0].body["text"]["content"] == "[合同.pdf: WeChat takes no files of this kind here.]"
+    assert payloads[0].body["text"]["content"] == "[合同.pdf：此会话无法发送这类文件]"
     assert payloads[1].file == "7"
 
 
@@ -297,8 +334,15 @@ def test_a_platform_message_goes_as_it_is(account, kind, data):
 
 
 def test_every_type_is_among_these_cases():
-    assert set(OFFICIAL_ACCOUNT.checks) == {"msgmenu", "news", "music", "mpnewsarticle", "wxcard", "miniprogrampage"}
-    assert set(MINI_PROGRAM.checks) == {"miniprogrampage", "link", "subscribe"}
+    assert set(OFFICIAL_ACCOUNT.repertoire.checks) == {
+        "msgmenu",
+        "news",
+        "music",
+        "mpnewsarticle",
+        "wxcard",
+        "miniprogrampage",
+    }
+    assert set(MINI_PROGRAM.repertoire.checks) == {"miniprogrampage", "link", "subscribe"}
 
 
 def without(data: dict[str, Any], name: str) -> dict[str, Any]:

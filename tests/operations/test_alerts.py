@@ -53,7 +53,7 @@ def test_told_once_and_again_when_it_is_over(mailoutbox: list[EmailMessage]) -> 
 
 def test_a_hiccup_is_no_incident() -> None:
     account, home = app(), gateway()
-    account.set_state(Health.FAILING, "", {"detail": "busy"})
+    account.set_state(Health.FAILING, "", {"text": "busy"})
     home.set_state(Health.FAILING, "unreachable", {"detail": "nobody there"})
     alerts.update_incidents()
     assert causes() == set()

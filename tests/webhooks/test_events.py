@@ -253,7 +253,7 @@ def test_each_change_of_an_account_is_told_once_and_with_its_reason() -> None:
     account, one = app(), endpoint(events=[Event.ACCOUNT_STATE])
     events.queue_account_state_events()
     assert told(one) == []
-    account.set_state(Health.STOPPED, "", {"detail": "the secret is wrong"})
+    account.set_state(Health.STOPPED, "", {"text": "the secret is wrong"})
     for _twice in range(2):
         events.queue_account_state_events()
     account.revive()
@@ -269,7 +269,7 @@ def test_each_change_of_an_account_is_told_once_and_with_its_reason() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_change_of_state_is_told_once_by_many_sweeps(valkey: redis.Redis) -> None:
     account, one = app(), endpoint()
-    account.set_state(Health.STOPPED, "", {"detail": "x"})
+    account.set_state(Health.STOPPED, "", {"text": "x"})
     at_once(*[tasks.sweep.run] * 6)
     assert len(told(one)) == 1
 
@@ -278,7 +278,7 @@ def test_a_change_of_state_is_told_once_by_many_sweeps(valkey: redis.Redis) -> N
 def test_a_state_does_not_change_while_it_is_told() -> None:
     """Else an older state might be told after a newer one, and be the last that a receiver hears of."""
     account, one = app(), endpoint(events=[Event.ACCOUNT_STATE])
-    account.set_state(Health.FAILING, "", {"detail": "busy"})
+    account.set_state(Health.FAILING, "", {"text": "busy"})
     with ThreadPoolExecutor(2) as threads:
         with closing(psycopg.connect(**params())) as server:
             server.execute("LOCK TABLE bridge_delivery IN SHARE MODE")
@@ -299,7 +299,7 @@ def test_no_event_holds_a_secret(receiver: Recorder) -> None:
     assert delivery.route == mapped
     mine = claimed(delivery)
     settle.fail(mine, None, Failure(Action.PERMANENT, Cause("x", {"detail": "refused: access_token=canary-access"})))
-    account.set_state(Health.STOPPED, "", {"detail": "stopped"})
+    account.set_state(Health.STOPPED, "", {"text": "stopped"})
     events.queue_account_state_events()
     receiver.will(Reply(b"path-secret", 500), Reply(b"", fault="reset"))
     call()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from accounts.health import Health
 from bridge.models import Attempt, Reason, Route
 from bridge.pipeline.agent import turn as asking
 from bridge.pipeline.inbound import router
-from tests.agent.turns import OVER, answers, finished, fresh, ran
+from tests.agent.turns import answers, finished, fresh, ran, retry_until_finished
 from tests.support.connecting import RunningConnector
 from tests.support.factories import (
     NOWHERE,
@@ -153,9 +152,7 @@ def test_a_run_that_always_fails_is_dead_after_four_tries(
     stub.faults.fail_runs = 99
     asked = turn(account)
     with RunningConnector():
-        while state(asked) not in OVER:
-            due(asked)
-            time.sleep(0.05)
+        retry_until_finished(asked)
     done = row(asked)
     assert (done.state, done.reason, done.tries) == ("dead", Reason.TRIES_SPENT, 4)
     assert answers(done) == [account.sentence("failed")]
@@ -169,9 +166,7 @@ def test_a_turn_that_no_model_was_asked_is_tried_until_the_gateway_takes_it(
     setattr(stub.faults, fault, 6)
     asked = turn(account, "hi")
     with RunningConnector():
-        while state(asked) not in OVER:
-            due(asked)
-            time.sleep(0.05)
+        retry_until_finished(asked)
     assert (state(asked), outcomes(asked)) == ("delivered", ["error"] * 6 + ["ok"])
     assert set(asked.attempts.filter(outcome="error").values_list("code", flat=True)) == {code}
     assert ran(stub) == [(f"{asked.pk}.6", 1)]

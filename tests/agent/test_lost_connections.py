@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from accounts.health import Health
-from tests.agent.turns import OVER, answers, finished, fresh, ran
+from tests.agent.turns import answers, finished, fresh, ran, retry_until_finished
 from tests.support.connecting import RunningConnector
 from tests.support.factories import due, eventually, outcomes, row, state, turn
 
@@ -59,9 +58,7 @@ def test_a_gateway_that_restarts_in_mid_turn_answers_once(
         eventually(lambda: ran(stub))
         stub.restart(history=True)
         eventually(lambda: outcomes(asked)[:1] == ["unknown"])
-        while state(asked) not in OVER:
-            due(asked)
-            time.sleep(0.05)
+        retry_until_finished(asked)
     assert state(asked) == "delivered"
     assert answers(asked) == ["one answer"]
 
@@ -74,9 +71,7 @@ def test_a_gateway_that_forgot_everything_is_asked_anew(
         eventually(lambda: ran(stub))
         stub.restart(history=False)
         eventually(lambda: outcomes(asked)[:1] == ["unknown"])
-        while state(asked) not in OVER:
-            due(asked)
-            time.sleep(0.05)
+        retry_until_finished(asked)
     assert (state(asked), answers(asked)) == ("delivered", ["again"])
     assert ran(stub) == [(f"{asked.pk}.1", 1)]
     assert row(asked).attempts.filter(code="not_answered").count() == 1

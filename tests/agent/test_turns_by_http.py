@@ -11,7 +11,7 @@ import pytest
 from accounts.health import Health
 from bridge.models import Reason, Route
 from openclaw.stub import RunningStub
-from tests.agent.turns import OVER, answers, finished, fresh, ran
+from tests.agent.turns import OVER, answers, finished, fresh, ran, retry_until_finished
 from tests.support.connecting import RunningConnector
 from tests.support.factories import due, eventually, gateway, outcomes, route, row, state, turn
 
@@ -59,9 +59,7 @@ def test_a_lost_connection_by_http_is_asked_anew(stub: RunningStub, account: Cha
         eventually(lambda: ran(stub))
     assert state(asked) == "pending"
     with RunningConnector():
-        while state(asked) not in OVER:
-            due(asked)
-            time.sleep(0.05)
+        retry_until_finished(asked)
     assert (state(asked), answers(asked)) == ("delivered", ["done"])
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bridge.models import Delivery, Message
+from bridge.runtime.wakeups import publish
 from openclaw.models import Gateway
-from tests.support.factories import eventually, row, state
+from tests.support.factories import due, eventually, row, state
 
 if TYPE_CHECKING:
     from openclaw.stub import RunningStub
@@ -16,6 +17,18 @@ OVER = ("delivered", "dead", "skipped", "uncertain")
 
 def finished(delivery: Delivery, seconds: float = 15.0) -> Delivery:
     eventually(lambda: state(delivery) in OVER, seconds)
+    return row(delivery)
+
+
+def retry_until_finished(delivery: Delivery) -> Delivery:
+    """As `finished`, where an attempt that failed is followed by the next at once."""
+
+    def is_over() -> bool:
+        due(delivery)
+        publish.notify(publish.Topic.ASK)
+        return state(delivery) in OVER
+
+    eventually(is_over, 60, pause=0.05)
     return row(delivery)
 
 

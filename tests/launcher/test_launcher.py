@@ -365,11 +365,17 @@ WAITS_FOR_MAKE = (
 )
 
 
+# A shell starts what runs in its background deaf to SIGINT, and every child inherits that.
+HEARS_INTERRUPTS = (
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execvp(sys.argv[1], sys.argv[1:])"
+)
+
+
 def test_an_interrupt_of_make_alone_ends_the_loop(tmp_path: Path) -> None:
     """make passes SIGINT to nobody: it waits for its child, which has to notice."""
     (tmp_path / "Makefile").write_text(MAKEFILE.format(python=sys.executable, code=WAITS_FOR_MAKE))
     made = subprocess.Popen(
-        ["make", "-C", str(tmp_path), "run"],
+        [sys.executable, "-c", HEARS_INTERRUPTS, "make", "-C", str(tmp_path), "run"],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(launch.BASE_DIR)},

@@ -46,11 +46,14 @@ OWN = Explanations(
         "checking": _row(Action.WAIT, _("WeChat's content check looks at the file, under the number %(numbers)s.")),
         # What the content check left to a person.
         "content_risky": _row(
-            Action.PERMANENT, _("WeChat's content check calls this risky: %(about)s. Number of the check: %(trace)s.")
+            Action.PERMANENT,
+            _("WeChat's content check calls this risky: %(about)s (%(label)s). Number of the check: %(trace)s"),
         ),
         "content_review": _row(
             Action.PERMANENT,
-            _("WeChat's content check wants a person to look at this: %(about)s. Number of the check: %(trace)s."),
+            _(
+                "WeChat's content check wants a person to look at this: %(about)s (%(label)s). Number of the check: %(trace)s"
+            ),
         ),
         "check_unfinished": _row(
             Action.PERMANENT, _("WeChat's content check gave no result within %(minutes)s minutes.")

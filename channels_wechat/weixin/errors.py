@@ -253,15 +253,15 @@ WEIXIN = Explanations(
 MINI_PROGRAM = Explanations(
     {
         **WEIXIN,
-        "label_10001": Explanation(P, _("advertising")),
-        "label_20001": Explanation(P, _("politics")),
-        "label_20002": Explanation(P, _("pornography")),
-        "label_20003": Explanation(P, _("abuse")),
-        "label_20006": Explanation(P, _("crime")),
-        "label_20008": Explanation(P, _("fraud")),
-        "label_20012": Explanation(P, _("vulgarity")),
-        "label_20013": Explanation(P, _("copyright")),
-        "label_21000": Explanation(P, _("something else")),
+        "label_10001": Explanation(P, _("advertising"), shows_code=False),
+        "label_20001": Explanation(P, _("politics"), shows_code=False),
+        "label_20002": Explanation(P, _("pornography"), shows_code=False),
+        "label_20003": Explanation(P, _("abuse"), shows_code=False),
+        "label_20006": Explanation(P, _("crime"), shows_code=False),
+        "label_20008": Explanation(P, _("fraud"), shows_code=False),
+        "label_20012": Explanation(P, _("vulgarity"), shows_code=False),
+        "label_20013": Explanation(P, _("copyright"), shows_code=False),
+        "label_21000": Explanation(P, _("something else"), shows_code=False),
     }
 )
 RID = re.compile(r"rid:\s*([0-9a-f][0-9a-f-]{7,63})")

@@ -306,7 +306,7 @@ def test_an_incident_says_from_when_to_when_and_how_many() -> None:
     spool_drain.drain()
     incident = Incident.objects.get()
     assert (incident.cause, incident.title) == ("spool", "Callbacks were stored on disk")
-    assert "2 messages. All are in the database since" in incident.detail
+    assert "messages: 2. All are in the database since" in incident.detail
     assert incident.closed_at
     first = Message.objects.order_by("id")[1]
     assert incident.opened_at == first.created_at

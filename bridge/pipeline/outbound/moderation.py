@@ -206,6 +206,7 @@ def _not_checked(delivery: Delivery, error: ChannelError) -> Cause:
 
 def _objection(channel: Channel, verdict: Mapping[str, Any]) -> Cause:
     """Why a person is to look at it. verdict: the fields of `messages.Verdict`."""
-    about = within(Cause(f"label_{int(verdict.get('label') or 0)}"), "channel", channel.kind)
+    label = int(verdict.get("label") or 0)
+    about = within(Cause(f"label_{label}"), "channel", channel.kind)
     code = "content_risky" if verdict["suggest"] == "risky" else "content_review"
-    return Cause(code, {"about": about, "trace": str(verdict["trace_id"])})
+    return Cause(code, {"about": about, "label": label, "trace": str(verdict["trace_id"])})

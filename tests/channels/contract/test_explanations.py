@@ -44,7 +44,7 @@ OF_ROOMS = {
 }
 ALL: dict[str, Mapping[str, Explanation]] = {**OF_KINDS, **OF_ROOMS}
 # Parameters that a sentence may name; whoever raises by such a row tells them.
-NAMED = {"setting", "about", "because", "head", "ids", "minutes", "numbers", "parts", "count", "trace"}
+NAMED = {"setting", "about", "because", "head", "ids", "minutes", "numbers", "parts", "count", "label", "trace"}
 NAMED |= {"formats", "most", "size"}
 OURS = re.compile(r"[a-z]+(_[a-z]+)*|http_[0-9x]{3}|label_[0-9]+|-?[0-9]+")
 
@@ -55,7 +55,7 @@ def test_every_row_is_read_as_sentences(table: str, params: dict[str, str]) -> N
     for key, row in ALL[table].items():
         text = row.text(params)
         assert OURS.fullmatch(key), key
-        assert str(row.cause).endswith((".", "%(because)s", "%(parts)s")) or key.startswith("label_"), key
+        assert str(row.cause).endswith((".", "%(because)s", "%(parts)s", "%(trace)s")) or key.startswith("label_"), key
         assert str(row.cure) == "" or str(row.cure).endswith("."), key
         assert text.strip() == text == " ".join(text.split()), key
         assert "%" not in text or not params, key

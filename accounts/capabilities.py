@@ -1,4 +1,4 @@
-"""What the platform does not grant an account, as it answered itself: believed for a day, then asked again."""
+"""The restrictions of accounts: what the platform refused to grant, as it answered itself. They end after a day, then it is asked again."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from channels_wechat.contract.channel import Channel
     from channels_wechat.contract.errors import ChannelError
 
-# An account may be verified at any time; the platform tells nobody.
+# A restriction ends by itself, because an account may be verified at any time and the platform does not report that.
 RESTRICTED_SECONDS = 24 * 3600
-# Another process's finding is known after this.
+# The restrictions of an account are cached so long, so a change by another process takes effect within this time.
 CACHE_SECONDS = 2.0
 CUSTOM_SEND, USER_INFO, TYPING = "custom_send", "user_info", "typing"
-# One permission of the platform governs both, and "is typing" is asked for first, while the agent still thinks: its refusal tells that the
-# answer will have to be read. By the error's code and capability; other codes speak of the one call alone.
+# One permission of the platform governs both, and "is typing" is called first, while the agent still works: its refusal shows that the
+# answer cannot be sent. The keys are the error's code and the capability; other codes concern one call only.
 SAME_PERMISSION = {("48001", TYPING): CUSTOM_SEND}
 _known: dict[int, tuple[float, frozenset[str]]] = {}
 
 
 def note(account: ChannelAccount, error: ChannelError) -> bool:
-    """Keep it where the error says that the platform does not grant this at all."""
+    """Store a restriction where the error says that the platform does not grant this at all. Return whether it does."""
     if error.capability:
         restrict(account, error.capability, error)
     also = SAME_PERMISSION.get((error.code, error.capability))
-    if also and can(account.kind, Passive):  # who has no other way to answer is not helped by knowing
+    if also and can(account.kind, Passive):  # it only matters for accounts that can answer in another way
         restrict(account, also, error)
     return bool(error.capability)
 
@@ -52,7 +52,7 @@ def restrict(account: ChannelAccount, capability: str, error: ChannelError) -> N
 
 
 def allowed(account_id: int, capability: str) -> bool:
-    """Whether it is worth asking, by what was read at most `CACHE_SECONDS` ago."""
+    """Whether the account has no such restriction, as read at most `CACHE_SECONDS` ago."""
     found = _known.get(account_id)
     if found is None or found[0] < time.monotonic():
         names = frozenset(_current().filter(account=account_id).values_list("capability", flat=True))
@@ -61,29 +61,29 @@ def allowed(account_id: int, capability: str) -> bool:
 
 
 def is_known(account_id: int) -> bool:
-    """Whether `allowed` answers without asking the database."""
+    """Whether `is_allowed` answers without a query."""
     found = _known.get(account_id)
     return found is not None and found[0] >= time.monotonic()
 
 
 def last_known(account_id: int, capability: str) -> bool:
-    """What `allowed` gave before the database went away; True where nobody asked."""
+    """Return the last known result of `is_allowed`, while the database is away; True where there is none."""
     found = _known.get(account_id)
     return found is None or capability not in found[1]
 
 
 def without(capability: str) -> QuerySet[Restriction, int]:
-    """The ids of the accounts that are not granted it now, for another query."""
+    """Return the ids of the accounts that have this restriction now, for use in another query."""
     return _current().filter(capability=capability).values_list("account_id", flat=True)
 
 
 def restrictions(account: ChannelAccount) -> Iterable[Restriction]:
-    """Those in force, for pages."""
+    """Return the present restrictions of the account, for pages."""
     return _current().filter(account=account).order_by("capability")
 
 
 def lift(account: ChannelAccount, capability: str = "") -> int:
-    """Staff know better: ask again at once. All of them without a name. Returns how many there were."""
+    """Delete a restriction, or all of them without a name, so that the platform is asked again at once. Return how many there were."""
     rows = Restriction.objects.filter(account=account, **({"capability": capability} if capability else {}))
     lifted = rows.delete()[0]
     _known.pop(account.pk, None)
@@ -91,14 +91,14 @@ def lift(account: ChannelAccount, capability: str = "") -> int:
 
 
 def answers_passively(channel: Channel, account_id: int) -> TypeGuard[Passive]:
-    """Whether the account answers in the reply to the callback now: staff chose it, or the platform grants it no messages."""
+    """Whether the account answers in the reply to the callback now, because staff chose it or the platform grants it no messages."""
     if not isinstance(channel, Passive) or channel.answers == "messages":
         return False
     return channel.answers == "passive" or not allowed(account_id, CUSTOM_SEND)
 
 
 def answers_passively_as_cached(channel: Channel, account_id: int) -> TypeGuard[Passive]:
-    """`passively` while the database is away."""
+    """Return the same from the cache, while the database is away."""
     if not isinstance(channel, Passive) or channel.answers == "messages":
         return False
     return channel.answers == "passive" or not last_known(account_id, CUSTOM_SEND)

@@ -1,4 +1,4 @@
-"""From an account row to its channel, ready to speak."""
+"""Builds the channel of an account, and caches accounts with their channels."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from channels_wechat.contract.capabilities import Tokens
     from channels_wechat.contract.channel import Channel
 
-# A callback is answered from an account read at most this long ago: switching one off takes effect within it.
+# An account is cached so long, so disabling it takes effect for callbacks within this time.
 CACHE_SECONDS = 2.0
 _recent: dict[tuple[str, object], tuple[float, ChannelAccount, Channel]] = {}
-# For the time when the database is away: how often a process reads all enabled accounts, and what it read last. Seconds.
+# A process reads all enabled accounts every ENABLED_SECONDS and keeps them for the time when the database is away.
 ENABLED_SECONDS = 5.0
 _enabled: dict[UUID, tuple[ChannelAccount, Channel]] = {}
 _enabled_at = -ENABLED_SECONDS
@@ -36,41 +36,41 @@ _enabled_at = -ENABLED_SECONDS
 
 @cache
 def http() -> Http:
-    """The process's one way out to the platforms; keeps connections alive, refuses private addresses."""
+    """Return the HTTP client of this process, which keeps connections open and refuses private addresses."""
     return Http(settings.ALLOWED_PRIVATE_HOSTS, allowed_in_messages=settings.ALLOWED_PRIVATE_MEDIA_HOSTS)
 
 
 def guard() -> Guard:
-    """For addresses that staff enter."""
+    """Return the check for addresses that staff enter."""
     return Guard(settings.ALLOWED_PRIVATE_HOSTS)
 
 
 def build_channel(account: ChannelAccount) -> Channel:
-    """Of a kind that is no longer registered: one that says so, and can do nothing."""
+    """Build the account's channel; for a kind that is no longer registered one that can do nothing but say so."""
     sentences = Sentences(account.language, account.sentences)
     identity = Identity(str(account.key), account.external_id, account.credentials, account.api_base_url, sentences)
-    found = channel_class(account.kind, account.credentials) if account.kind in KINDS else UnregisteredKind
-    return found(identity, http(), stored_tokens(account))
+    kind_class = channel_class(account.kind, account.credentials) if account.kind in KINDS else UnregisteredKind
+    return kind_class(identity, http(), stored_tokens(account))
 
 
 def stored_tokens(account: ChannelAccount) -> StoredTokens:
-    """The account's access tokens; a channel built when one is needed asks the platform for the next."""
+    """Return the source of the account's access tokens, which asks the platform for a new one when it is needed."""
     return StoredTokens(account, lambda: cast("Tokens", build_channel(account)).fetch_token())
 
 
 def cached_by_key(key: UUID) -> tuple[ChannelAccount, Channel]:
-    """The enabled account that owns a callback address. Raises ChannelAccount.DoesNotExist."""
+    """Return the enabled account with this callback key. Raises ChannelAccount.DoesNotExist."""
     return _read(("key", key), key=key, enabled=True)
 
 
 def recent(key: UUID) -> tuple[ChannelAccount, Channel] | None:
-    """What `by_key` gives without asking the database; None where it must be asked."""
+    """Return what `cached_by_key` would, without a query; None where a query is needed."""
     found = _recent.get(("key", key))
     return None if found is None or found[0] < time.monotonic() else (found[1], found[2])
 
 
 def cached_by_keys(keys: Sequence[UUID]) -> dict[UUID, tuple[ChannelAccount, Channel]]:
-    """`by_key` for each; those that own no address are left out. However many strangers guess, it is one query for all of them."""
+    """Return key → account for those keys that exist. Unknown keys, however many strangers guess, cost one query together."""
     rows = ChannelAccount.objects.filter(key__in=keys, enabled=True)
     existing = set(rows.values_list("key", flat=True)) if len(keys) > 1 else set(keys)
     found = {}
@@ -92,7 +92,7 @@ def remember_enabled() -> None:
 
 
 def last_known(key: UUID) -> tuple[ChannelAccount, Channel] | None:
-    """What `by_key` gave before the database went away, or `remember_enabled` read."""
+    """Return the last account that `cached_by_key` or `remember_enabled` read, while the database is away."""
     if found := _enabled.get(key):
         return found
     before = _recent.get(("key", key))
@@ -100,7 +100,7 @@ def last_known(key: UUID) -> tuple[ChannelAccount, Channel] | None:
 
 
 def cached_by_id(pk: int) -> tuple[ChannelAccount, Channel]:
-    """The account that a row belongs to, enabled or not, read at most as long ago. Raises ChannelAccount.DoesNotExist."""
+    """Return the account with this id, enabled or not, cached like the others. Raises ChannelAccount.DoesNotExist."""
     return _read(("pk", pk), pk=pk)
 
 

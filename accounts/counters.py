@@ -1,6 +1,6 @@
-"""What every process counts and /metrics reads: added up in the process, and once a second in Valkey, so that counting costs no call.
+"""Counters of /metrics: added up in each process, and once a second in Valkey, so that counting costs no call.
 
-Valkey may forget it, as it may everything; a reader of counters takes a smaller figure for a new beginning.
+Valkey may lose them; a reader of counters treats a smaller figure as a restart from zero.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Counted = tuple[str, tuple[tuple[str, str], ...]]
 
 
 class _Pending:
-    """One per process. A timer runs only while there is something to write."""
+    """The counts of this process that are not written yet. A timer runs only while there are any."""
 
     def __init__(self) -> None:
         self.counts: Counter[Counted] = Counter()
@@ -29,7 +29,7 @@ class _Pending:
 
     def add(self, counts: dict[Counted, int]) -> None:
         with self.lock:
-            for counted, count in counts.items():  # Counter.update asks first what a mapping is: half of a call's cost
+            for counted, count in counts.items():  # not by Counter.update, whose type check takes half of the time
                 self.counts[counted] += count
             if self.timer is None:
                 self.timer = threading.Timer(EVERY_SECONDS, self.write)
@@ -47,18 +47,18 @@ _pending = _Pending()
 
 
 def add(name: str, count: int = 1, **labels: str) -> None:
-    """Never waits, never raises."""
+    """Count something. Never waits, never raises."""
     _pending.add({(name, tuple(sorted(labels.items()))): count})
 
 
 def flush() -> None:
-    """Write what is pending now, and not within a second."""
+    """Write the pending counts now."""
     if _pending.counts:
         _pending.write()
 
 
 def totals() -> dict[Counted, int] | None:
-    """Of all processes; None while Valkey is away."""
+    """Return the counts of all processes; None while Valkey is away."""
     flush()
     nothing: dict[str, str] | None = None
     found = valkey.try_valkey(lambda client: client.hgetall(KEY), nothing)

@@ -1,4 +1,4 @@
-"""What the codes mean that an account can meet: those of its kind, and those of our own work with its tokens."""
+"""Explains the codes of an account's errors: those of its kind, and our own ones of its tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encryption at rest: AES-256-GCM under the first key of `FIELD_KEYS`; every key of the list opens, so keys can be rotated.
+"""Encryption at rest: AES-256-GCM under the first key of `FIELD_KEYS`; every key of the list decrypts, so keys can be rotated.
 
 Stored form: `<version>.<key id>.<base64url of nonce(12) + tag(16) + ciphertext>`. The key id is the start of the key's SHA-256. Of what
 stands in a column (version v2) the model field's name and the row's key are authenticated with the text, so a value that was copied into
@@ -56,17 +56,17 @@ def _keys(configured: tuple[str, ...]) -> dict[str, bytes]:
 
 
 def key_ids(configured: Sequence[str]) -> list[str]:
-    """As they stand in ciphertexts, the one that writes first. Raises ImproperlyConfigured where there is none."""
+    """Return the ids of the keys as in ciphertexts, first the one that encrypts. Raises ImproperlyConfigured where there is none."""
     return list(_keys(tuple(configured)))
 
 
 def encrypt(text: str, context: str) -> str:
-    """Version v1. Raises ImproperlyConfigured where no key is set."""
+    """Encrypt as version v1. Raises ImproperlyConfigured where no key is set."""
     return _seal(ALONE, text, context)
 
 
 def encrypt_in_row(text: str, column: str, row: str) -> str:
-    """Version v2; row: the row's key as text. Raises ImproperlyConfigured where no key is set."""
+    """Encrypt as version v2. row: the row's key as text. Raises ImproperlyConfigured where no key is set."""
     return _seal(IN_ROW, text, _context_in_row(column, row))
 
 
@@ -84,17 +84,17 @@ def _seal(version: str, text: str, context: str) -> str:
 
 
 def decrypt(stored: str, context: str) -> str:
-    """Version v1. Raises Undecryptable."""
+    """Decrypt version v1. Raises Undecryptable."""
     return _decrypt(stored, ALONE, context, context, tuple(settings.FIELD_KEYS))
 
 
 def decrypt_in_row(stored: str, column: str, row: str) -> str:
-    """Version v2. Raises Undecryptable."""
+    """Decrypt version v2. Raises Undecryptable."""
     return _decrypt(stored, IN_ROW, _context_in_row(column, row), column, tuple(settings.FIELD_KEYS))
 
 
 def decrypt_once(stored: str, context: str) -> str:
-    """`decrypt` for what is read once: nothing of it stays in memory. Raises Undecryptable."""
+    """Decrypt a value that is read once, without caching it. Raises Undecryptable."""
     return _open(stored, ALONE, context, context, tuple(settings.FIELD_KEYS))
 
 
@@ -104,7 +104,7 @@ def _decrypt(stored: str, version: str, context: str, name: str, configured: tup
 
 
 def _open(stored: str, version: str, context: str, name: str, configured: tuple[str, ...]) -> str:
-    """name: what the error calls the value."""
+    """Decrypt a value. name: its name in the error."""
     try:
         given, key_id, packed = stored.split(".")
         data = base64.urlsafe_b64decode(packed)
@@ -120,13 +120,13 @@ def _open(stored: str, version: str, context: str, name: str, configured: tuple[
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Sealed:
-    """A ciphertext as its column has it; the row it stands in opens it."""
+    """A ciphertext as its column has it; the key of its row is needed to decrypt it."""
 
     stored: str
 
 
 class SealedAttribute(DeferredAttribute):
-    """The text of a `Sealed`, opened with the key of its row when somebody first asks for it."""
+    """The text of a `Sealed`, decrypted with the key of its row when it is first read."""
 
     field: Encrypted[Any, Any]
 
@@ -146,7 +146,7 @@ class SealedAttribute(DeferredAttribute):
 
 
 class Encrypted(_Text[Given, Found]):
-    """What both fields have in common: the value is ciphertext in the database.
+    """The base of both fields: the value is ciphertext in the database.
 
     row: the name of the field of the same model that is the row's key; it is there before the row is stored, and never changes.
     Querysets know no row: they give `Sealed` for values(), and take for update() and filter() nothing but the empty text and what
@@ -172,7 +172,7 @@ class Encrypted(_Text[Given, Found]):
         return cast("models.Field[Any, Any]", self.model._meta.get_field(self.row))
 
     def encrypted(self, value: Any, key: object) -> str:
-        """key: the row's, as its field takes it; the empty text where nothing is to be kept secret."""
+        """Return the value encrypted, or the empty text for an empty value. key: the row's key as its field takes it."""
         text = self.as_text(value)
         if not text:
             return ""
@@ -206,7 +206,7 @@ class Encrypted(_Text[Given, Found]):
         raise TypeError(f"{self.context}: it is encrypted for its row; save the row, or give what `sealed` makes")
 
     def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:
-        """A check of a constraint asks about plain values and writes none: for it a value is no more than empty or not."""
+        """Return a value for the check of a constraint, which only compares whether it is empty and writes nothing."""
         if not prepared and isinstance(value, str | dict):
             return "sealed" if value else ""
         return value if prepared else self.get_prep_value(value)
@@ -240,7 +240,7 @@ class EncryptedJSONField(Encrypted[dict[str, Any], dict[str, Any]]):
 
 
 def open_sealed(row: models.Model, name: str, value: Any) -> Any:
-    """value: of this field of this row, perhaps still sealed. Raises Undecryptable."""
+    """Return the decrypted value of this field of this row; it may be decrypted already. Raises Undecryptable."""
     return (
         cast("Encrypted[Any, Any]", row._meta.get_field(name)).open_value(row, value)
         if isinstance(value, Sealed)
@@ -249,5 +249,5 @@ def open_sealed(row: models.Model, name: str, value: Any) -> Any:
 
 
 def sealed(model: type[models.Model], name: str, key: object, value: Any) -> Sealed:
-    """What update() takes for this field of the row with this key. An own statement takes its `stored`."""
+    """Return the value that update() takes for this field of the row with this key. A raw statement takes its `stored`."""
     return Sealed(cast("Encrypted[Any, Any]", model._meta.get_field(name)).encrypted(value, key))

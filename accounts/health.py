@@ -1,4 +1,4 @@
-"""How the other side does: a platform's account, an agents' gateway."""
+"""The state of an account or a gateway, as far as we know it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Health(models.TextChoices):
-    """What we know of the other side. `stopped` is left by staff only."""
+    """The state of an account or a gateway. Only staff end `stopped`."""
 
     NEW = "new", _("not used yet")
     OK = "ok", _("working")
@@ -27,12 +27,12 @@ class Health(models.TextChoices):
     STOPPED = "stopped", _("stopped – action required")
 
 
-# What a platform answers is no word of ours, and may be longer.
+# A code may come from a platform, so it may be longer than our own codes.
 CODE_LENGTH = 64
 
 
 class HealthMixin(models.Model):
-    """A row with the state of the other side, and why it is so, since when."""
+    """A row with a state, its reason, and since when it lasts."""
 
     state = models.CharField(_("state"), max_length=16, choices=Health.choices, default=Health.NEW, editable=False)
     state_code = models.CharField(max_length=CODE_LENGTH, blank=True, default="", editable=False)
@@ -44,7 +44,7 @@ class HealthMixin(models.Model):
 
     @property
     def explanations(self) -> Table:
-        """What the codes of its state mean."""
+        """The table that explains the codes of its state."""
         raise NotImplementedError
 
     @property
@@ -71,11 +71,11 @@ class HealthMixin(models.Model):
         return self._write_state(rows, state, code, params)
 
     def revive(self) -> None:
-        """Staff changed something: let it try again."""
+        """Leave `stopped`, because staff changed something."""
         self._write_state(self._row().filter(state=Health.STOPPED), Health.NEW, "", {})
 
     def fields_with_state(self, state: Health) -> dict[str, Any]:
-        """What else is written when the state is; a model adds its own."""
+        """Return the columns that are written with the state; a model adds its own."""
         return {}
 
     def _row(self) -> models.QuerySet[Self]:

@@ -1,4 +1,4 @@
-"""A row that one process at a time works on, until its lease is over."""
+"""A row that one process at a time works on, until its lease expires."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class LeaseMixin(models.Model):
-    """`fence` counts the changes of hands: whoever writes as an earlier holder changes nothing."""
+    """`fence` counts the changes of the holder, so that a write of an earlier holder changes nothing."""
 
     owner = models.CharField(max_length=100, blank=True, default="", editable=False)
     owner_until = models.DateTimeField(null=True, editable=False)
@@ -24,11 +24,11 @@ class LeaseMixin(models.Model):
         abstract = True
 
     def as_held(self) -> models.QuerySet[Self]:
-        """This row while nobody took it over since it was read; for every write of its holder."""
+        """Return a query that finds this row only while its holder is the same as when it was read; for every write of the holder."""
         return type(self)._default_manager.filter(pk=self.pk, fence=self.fence)
 
     def settle_as_held(self, **columns: Any) -> bool:
-        """Write what came of it and give the lease back, in one statement. False, and nothing written, where somebody took it over."""
+        """Write the result and release the lease, in one statement. Return False and write nothing where another process has the row."""
         columns |= {"owner": "", "owner_until": None}
         if not self.as_held().update(**columns):
             return False
@@ -38,7 +38,7 @@ class LeaseMixin(models.Model):
 
 
 def acquire(rows: models.QuerySet[LeaseMixin], holder: str, seconds: float, **columns: Any) -> int:
-    """Take those that are free, renew what this holder has, in one statement. Return how many; columns: what else is written to them."""
+    """Lease the free rows and renew those of this holder, in one statement. Return how many. columns: what else is written to them."""
     now = timezone.now()
     free = Q(owner=holder) | Q(owner="") | Q(owner_until__lt=now) | Q(owner_until=None)
     return rows.filter(free).update(

@@ -1,4 +1,4 @@
-"""Rate limits: what a kind declares, counted in Valkey before the call. Never sleeps; without Valkey it holds back.
+"""Rate limits: a kind declares them, and calls are counted in Valkey before they are made. Never sleeps; without Valkey, calls wait.
 
 A window is cut into 60 slices; the sum over the last 61 is at least the exact count, so no more than `count` calls fall into any
 window of `per` seconds.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from channels_wechat.contract.messages import Limit
 
 SLICES = 60
-# How long to hold back while the counters cannot be read.
+# Calls wait so long while the counters cannot be read.
 BLIND_SECONDS = 3.0
 
 # KEYS: one hash per limit. ARGV: now, then count and width of a slice for each. Answers 0 after counting all, else seconds to wait.
@@ -48,12 +48,12 @@ return '0'
 
 
 def applicable(limits: Sequence[Limit], peer_kind: str) -> list[Limit]:
-    """Those that count a call to such a peer."""
+    """Return the limits that count a call to such a peer."""
     return [limit for limit in limits if limit.scope in ("account", peer_kind)]
 
 
 def take(limits: Sequence[Limit], account_key: str, peer: str) -> float:
-    """Count one call against every limit. Returns 0.0, or the seconds to wait; nothing is counted then."""
+    """Count one call against every limit. Return 0.0, or the seconds to wait, when nothing is counted."""
     if not limits:
         return 0.0
     keys = [_key(limit, account_key, peer) for limit in limits]
@@ -64,7 +64,7 @@ def take(limits: Sequence[Limit], account_key: str, peer: str) -> float:
 
 
 def remaining(limits: Sequence[Limit], account_key: str, peer: str = "") -> list[tuple[Limit, int | None]]:
-    """For the account page: each limit with what is left of it; None while the counters cannot be read."""
+    """Return each limit with the number of calls that are left, for the account's page; None while the counters cannot be read."""
     now = time.time()
 
     def used(valkey: Any, limit: Limit) -> int:

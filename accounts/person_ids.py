@@ -1,4 +1,4 @@
-"""Ids of people: WeCom's are the same in upper and lower case, OpenIDs and ids of groups are not."""
+"""Compares ids of people: WeCom's are the same in upper and lower case, OpenIDs and ids of groups are not."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def is_any_case(account: ChannelAccount) -> bool:
 
 
 def person_id(account: ChannelAccount, peer_kind: str, peer_id: str) -> str:
-    """The form in which a peer's id is stored and compared."""
+    """Return the form in which a peer's id is stored and compared."""
     if peer_kind == "group" or account.kind not in KINDS:
         return peer_id
     return channel_class(account.kind).person_id(peer_id)
 
 
 def named(field: str, value: str) -> Q:
-    """Rows with an `account` whose field holds this id: as it is, or in another case where that does not count."""
+    """Return a condition for rows with an `account` whose field has this id, in another case too where case does not matter."""
     if value == value.lower():
         return Q(**{field: value})
     # The first condition is what an index of the field can answer.

@@ -1,10 +1,10 @@
-"""What may still be said to each person: a ledger of what they did and of what was sent since, for channels that are `Windows`.
+"""Reply windows: counts how many messages may still be sent to each person, for channels that have `ReplyWindows`.
 
-The platform's rule: a person's deed lets an account say `count` messages within `seconds`. Deeds do not add up: what is left of a window
-that is still open counts on where it is more, and so does its end where it is later.
+The platform allows `count` messages within `seconds` after a person's action. Windows do not add up: what is left of one
+that is still open stays where it is more, and so does its end where it is later.
 
-A deed is often heard of after something was sent that it already paid for. So the last uses are kept, and those since the deed was heard
-are taken off what it grants. Times of uses are compared with the time we heard, both of our own clocks; the platform's clock says only
+The callback of an action may be stored after a message was sent that already counts against it. So the last uses are kept, and those since
+the action was received are subtracted. Times of uses are compared with the time of receipt, both by our own clock; the platform's only says
 when the window began.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class WindowGrant(NamedTuple):
-    """A deed that grants so many messages. began: by the platform's clock; heard: when its callback was stored, by ours."""
+    """An action that allows so many messages. began: by the platform's clock; heard: when its callback was stored, by our clock."""
 
     account_id: int
     peer_id: str
@@ -37,12 +37,12 @@ class WindowGrant(NamedTuple):
 
     @property
     def until(self) -> datetime:
-        """Nobody did anything after we heard of it: a platform's clock that is fast prolongs nothing."""
+        """The end of the window. It is counted from the receipt where the platform's clock is fast, so that this prolongs nothing."""
         return min(self.began, self.heard) + timedelta(seconds=self.seconds)
 
 
 def open_all(openings: Iterable[WindowGrant]) -> None:
-    """In this order. One statement, and another for whoever did something twice."""
+    """Open windows in this order, in one statement, and in further ones for people with several actions."""
     of_each: dict[tuple[int, str], list[WindowGrant]] = {}
     for opening in openings:
         of_each.setdefault(opening[:2], []).append(opening)
@@ -53,31 +53,31 @@ def open_all(openings: Iterable[WindowGrant]) -> None:
 
 
 def take(account_id: int, peer_id: str, now: datetime) -> bool:
-    """One use, which is known by its moment. False: nothing is left, or the window is over."""
+    """Count one message, identified by its time. Return False where nothing is left, or the window has ended."""
     return _change(sql.TAKE, account_id, peer_id, now=now)
 
 
 def give_back(account_id: int, peer_id: str, used: datetime) -> None:
-    """The use of that moment, for what the platform certainly did not count. Not where the person did something meanwhile."""
+    """Take back the count of a message that the platform certainly did not count; not where the person acted meanwhile."""
     _change(sql.GIVE_BACK, account_id, peer_id, used=used)
 
 
 def mark_empty(account_id: int, peer_id: str, asked: datetime) -> None:
-    """The platform refused what left at that moment: nothing is left, whatever we counted. Others may speak to the person as well.
+    """Set what is left to nothing, because the platform refused a message of that time. Other systems may write to the person too.
 
-    A deed of which we heard later is not touched: the refusal may have come before it.
+    An action that was received later is not changed, because the refusal may have come before it.
     """
     _change(sql.MARK_EMPTY, account_id, peer_id, asked=asked)
 
 
 def remaining(account_id: int, peer_id: str) -> int:
-    """How many messages may be said now."""
+    """Return how many messages may be sent now."""
     found = ReplyWindow.objects.filter(account_id=account_id, peer_id=peer_id).first()
     return remaining_of(found) if found else 0
 
 
 def remaining_of(window: ReplyWindow) -> int:
-    """For pages, which have the row."""
+    """Return the same for a page, which has the row already."""
     return window.left if (window.until - timezone.now()).total_seconds() > sql.MARGIN_SECONDS else 0
 
 

@@ -1,8 +1,8 @@
-"""Changing the key of FIELD_KEYS while everything runs: every stored ciphertext is written anew under the first one.
+"""Changes the key of FIELD_KEYS while everything runs: every stored ciphertext is encrypted again under the first key.
 
-A row is changed only where it still holds the ciphertext that was read, so a value written meanwhile is never overwritten. Rows that
-somebody else holds at that moment are passed over and met again in the next round: nothing waits here with a lock in its hands, so
-no other process can be stopped by a deadlock. A run that is broken off loses nothing; the next one goes on with what is left.
+A row is changed only where it still has the ciphertext that was read, so a value written meanwhile is never overwritten. Rows that
+are locked at that moment are skipped until the next round: nothing waits here while it holds a lock, so
+no deadlock can stop another process. An interrupted run loses nothing; the next one continues.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
-# So few that a batch is held for milliseconds, so many that a million rows are a matter of minutes.
+# A batch of this size is locked for milliseconds, and a million rows take minutes.
 BATCH = 500
-# Whoever writes under an old key after this many rounds was not restarted with the new settings.
+# A process that still writes under an old key after this many rounds was not restarted with the new settings.
 ROUNDS = 5
 
 _READ = sql.SQL(
@@ -56,19 +56,19 @@ class Column:
         }
 
     def counts(self) -> Counter[str]:
-        """Key id → rows under it. Reads the whole column."""
+        """Return key id → number of rows. Reads the whole column."""
         with connection.cursor() as cursor:
             cursor.execute(_COUNT.format(**self.names))
             return Counter(dict(cursor.fetchall()))
 
     def left(self) -> int:
-        """Rows that are to be written anew."""
+        """Return how many rows must be encrypted again."""
         with connection.cursor() as cursor:
             cursor.execute(_LEFT.format(**self.names), {"current": _under_first_key()})
             return int(cursor.fetchone()[0])
 
     def rotate(self, damaged: set[int]) -> int:
-        """One round over the rows that are `left`. Returns how many were changed; adds to `damaged`."""
+        """Do one round over the rows that are `left`. Return how many were changed; damaged ones are added to `damaged`."""
         changed = 0
         for rows in self._batches():
             fresh = [(pk, old, again) for pk, old, row in rows if (again := self._again(old, row))]
@@ -89,7 +89,7 @@ class Column:
             return list(cursor.fetchall())
 
     def _again(self, stored: str, row: str) -> str:
-        """Under the first key; empty where the value does not open. row: the row's key as text."""
+        """Return the value encrypted under the first key; empty where it cannot be decrypted. row: the row's key as text."""
         try:
             return encrypt_in_row(decrypt_in_row(stored, self.context, row), self.context, row)
         except Undecryptable:
@@ -105,23 +105,23 @@ class Column:
 
 
 def columns() -> list[Column]:
-    """Every encrypted field of every model."""
+    """Return every encrypted field of every model."""
     fields = [field for model in apps.get_models() for field in model._meta.local_concrete_fields]
     return [Column(field) for field in fields if isinstance(field, Encrypted)]
 
 
 def current_id() -> str:
-    """Of the key that writes."""
+    """Return the id of the key that encrypts."""
     return key_ids(settings.FIELD_KEYS)[0]
 
 
 def _under_first_key() -> str:
-    """How those values begin that stay as they are, for LIKE."""
+    """Return the pattern, for LIKE, of values that need no change."""
     return f"{IN_ROW}.{current_id()}.%"
 
 
 def strangers() -> dict[str, str]:
-    """Key id that no key of FIELD_KEYS has → where it is used, in words."""
+    """Return key id that is not in FIELD_KEYS → description of where it is used."""
     known = set(key_ids(settings.FIELD_KEYS))
     found: dict[str, list[str]] = {}
     for column in columns():
@@ -132,7 +132,7 @@ def strangers() -> dict[str, str]:
 
 
 def rotate(column: Column) -> tuple[int, set[int]]:
-    """Rows changed, and the ids of rows whose value is damaged. Rounds go on until one changes nothing."""
+    """Encrypt the column again, in rounds until one changes nothing. Return how many rows changed, and the ids of damaged rows."""
     changed, damaged = 0, set[int]()
     for _round in range(ROUNDS):
         done = column.rotate(damaged)

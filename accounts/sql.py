@@ -1,4 +1,4 @@
-"""The statements of the ledger of reply windows. All values of a change are computed in the row, so that no lock is held between them."""
+"""The statements of reply windows. All values of a change are computed in the row, so that no lock is held between statements."""
 
 from __future__ import annotations
 

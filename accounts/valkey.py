@@ -1,6 +1,6 @@
-"""The one guarded way to Valkey for code that must not wait for it: 100 ms, never raises, rests 5 s after a failure.
+"""Access to Valkey for code that must not wait for it: 100 ms, never raises, and a pause of 5 s after a failure.
 
-What stands in Valkey may be lost at any time: wakes, partial texts, counters, rate windows. Nothing in it is the truth.
+Everything in Valkey may be lost at any time: wake-ups, partial texts, counters, rate limits. Only the database is reliable.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")
-# Every callback asks Valkey something; with 100 ms and a rest it costs a paused server's neighbours nothing they notice.
+# Every callback uses Valkey; with this time-out and a pause, a Valkey that hangs does not slow the callbacks noticeably.
 TIMEOUT_SECONDS = 0.1
 REST_SECONDS = 5.0
 
@@ -38,7 +38,7 @@ def client() -> redis.Redis:
 
 
 class _CircuitBreaker:
-    """One per process: after a failure nobody here asks again for a while."""
+    """The circuit breaker of this process: after a failure Valkey is not called for a while."""
 
     def __init__(self) -> None:
         self.until = 0.0
@@ -60,7 +60,7 @@ circuit_breaker = _CircuitBreaker()
 
 
 def try_valkey(question: Callable[[Any], Found], default: Found) -> Found:
-    """question(client), or default while Valkey is away. client is a redis.Redis with 100 ms time-outs."""
+    """Return question(client), or the default while Valkey is away. client is a redis.Redis with time-outs of 100 ms."""
     if not circuit_breaker.over:
         return default
     try:

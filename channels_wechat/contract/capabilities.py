@@ -1,4 +1,4 @@
-"""What a kind may do beside sending: small bases that it adds to `Channel`, which the pipeline asks for, never for a kind by its name."""
+"""What a kind can do beside sending: base classes that it adds to `Channel`. The pipeline checks for these, never for a kind's name."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Callbacks(Channel):
 
     @abstractmethod
     def challenge(self, query: Mapping[str, str]) -> Answer:
-        """The GET that verifies the address."""
+        """Answer the GET that verifies the address."""
 
     @abstractmethod
     def parse(self, query: Mapping[str, str], body: bytes) -> Reception: ...
 
     def acknowledge(self, query: Mapping[str, str], reception: Reception) -> Answer:
-        """The answer to a stored message; empty unless the platform wants words at once."""
+        """Return the answer to a stored message; empty unless the platform expects a text at once."""
         return Answer()
 
     def passive_text(self, inbound: Inbound) -> str:
-        """What `acknowledge` says to this message at once (a welcome), for the transcript; empty where nothing."""
+        """Return the text that `acknowledge` answers this message with (a welcome), for the transcript; empty where there is none."""
         return ""
 
 
@@ -67,14 +67,14 @@ class Streaming(Callbacks):
         images: tuple[Upload, ...] = (),
         finish: bool = False,
     ) -> Answer:
-        """The answer to a poll: the payload with `finish`, or the text so far."""
+        """Return the answer to a poll: the payload with `finish`, or the partial text."""
 
     def opens_stream(self, inbound_kind: str) -> bool:
         """Whether `acknowledge` opened a stream for a message of this kind."""
         return inbound_kind not in ("event", "action")
 
     def closing_text(self, reason: str) -> str:
-        """How a stream ends without an answer. reason: "skipped", "failed", "later" (the answer follows), "silent", "stopped"."""
+        """Return the last text of an unanswered stream. reason: "skipped", "failed", "later" (the answer follows), "silent", "stopped"."""
         return ""
 
 
@@ -94,13 +94,13 @@ class Passive(Callbacks):
     @property
     @abstractmethod
     def answers(self) -> Literal["messages", "passive", "automatic"]:
-        """What staff chose. automatic: by messages of their own, and passively while the platform does not grant that."""
+        """How the account answers, as staff chose. automatic: by messages, and passively while the platform does not grant those."""
 
     @abstractmethod
     def passive(
         self, query: Mapping[str, str], raw: Mapping[str, Any], text: str | Payload, *, handle: str = ""
     ) -> Answer:
-        """The answer to the callback with this query that brought `Inbound.raw`, encrypted where the callback was.
+        """Return the answer to the callback with this query that brought `Inbound.raw`, encrypted where the callback was.
 
         text: plain, at most `passive_bytes`; or a payload of `render` and the handle of its file. Where it is blank, or of a type
         that has no passive form, or the message takes none (`takes_passive`): the word that ends the repetitions.
@@ -108,7 +108,7 @@ class Passive(Callbacks):
 
     @abstractmethod
     def spoken(self, payload: Payload) -> str:
-        """Pure: the text of a payload of `render`, at most `passive_bytes`; empty where it is no text."""
+        """Return the text of a payload of `render`, at most `passive_bytes`; empty where it is no text. Pure."""
 
     @abstractmethod
     def takes_passive(self, raw: Mapping[str, Any]) -> bool:
@@ -122,13 +122,13 @@ class Tokens(Channel):
 
 
 class Uploads(Channel):
-    """A file goes to the platform first, and is sent by the handle that it is given there."""
+    """A file is uploaded to the platform first, and sent by the handle that the platform gives it."""
 
     handle_seconds: ClassVar[int] = 3 * 24 * 3600 - 3600
 
     @abstractmethod
     def upload(self, file: Upload) -> str:
-        """A handle good for `handle_seconds`. Raises ChannelError."""
+        """Upload a file. Return its handle, valid for `handle_seconds`. Raises ChannelError."""
 
 
 class Downloads(Channel):
@@ -142,17 +142,17 @@ class Downloads(Channel):
 
     @abstractmethod
     def download(self, item: MediaItem) -> Upload:
-        """Fetch and decrypt. Raises ChannelError."""
+        """Fetch a file and decrypt it. Raises ChannelError."""
 
 
 class Names(Channel):
     @abstractmethod
     def name_of(self, user_id: str) -> str:
-        """The person's name; empty where the platform does not tell. Raises ChannelError."""
+        """Return the person's name; empty where the platform does not give it. Raises ChannelError."""
 
 
 class Forgets(Channel):
-    """Whoever leaves must be forgotten (`Inbound.erase`); whoever comes back is somebody new, to the agent too."""
+    """The platform requires that a person who leaves is erased (`Inbound.erase`); a person who comes back is new, also to the agent."""
 
 
 class People(Names):
@@ -184,21 +184,21 @@ class Recall(Channel):
 
 
 class ReplyWindows(Channel):
-    """How much may be said to a person is counted from what they did last: `Inbound.window`. The pipeline keeps the ledger."""
+    """A person's last action decides how many messages they may be sent: `Inbound.window`. The pipeline counts them."""
 
     def uses_window(self, payload: Payload) -> bool:
-        """Whether this message is one of those counted."""
+        """Whether this message counts."""
         return True
 
     def merge(self, first: Payload, second: Payload, *, apart: bool) -> Payload | None:
-        """Pure: both as one wire message, in this order; None where that cannot be. apart: they are no parts of one text."""
+        """Return both as one wire message, in this order; None where that is not possible. apart: they are not parts of one text. Pure."""
         return None
 
 
 class Typing(Channel):
     @abstractmethod
     def show_typing(self, peer: Peer) -> None:
-        """Shown for about 15 seconds. One call, whose failure means nothing. Raises ChannelError."""
+        """Show the sign for about 15 seconds, by one call whose failure has no effect. Raises ChannelError."""
 
 
 class Moderated(Channel):
@@ -206,21 +206,21 @@ class Moderated(Channel):
 
     @abstractmethod
     def check_text(self, openid: str, text: str) -> Verdict:
-        """openid: who writes or reads it. A long text is checked in parts and the worst verdict counts. Raises ChannelError."""
+        """Check a text, a long one in parts of which the worst verdict counts. openid: who writes or reads it. Raises ChannelError."""
 
     @abstractmethod
     def check_media(self, openid: str, url: str, kind: MediaKind) -> str:
-        """The trace id; the result comes within half an hour as an event with `Inbound.verdict`. Raises ChannelError."""
+        """Start a check. Return its trace id; the result comes within half an hour as `Inbound.verdict`. Raises ChannelError."""
 
     def file_address(self, raw: Mapping[str, Any]) -> str:
-        """Where the platform itself shows the file of the message that `raw` is of; empty where it does not."""
+        """Return the address under which the platform shows the file of the message `raw`; empty where it does not."""
         return ""
 
 
 class Quotas(Channel):
     """The platform counts calls for each interface and tells how many are left."""
 
-    # What is worth asking about, in order.
+    # The interfaces whose quotas are shown, in this order.
     quota_paths: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
@@ -229,7 +229,7 @@ class Quotas(Channel):
 
     @abstractmethod
     def clear_quotas(self) -> None:
-        """Starts all counters anew: ten times a month, so only ever by a person. Raises ChannelError."""
+        """Reset all counters. That is allowed ten times a month, so only a person starts it. Raises ChannelError."""
 
 
 class Templates(Channel):

@@ -1,4 +1,4 @@
-"""What a channel kind is: one class that says what the platform can do and does it. No ORM, no settings, no Celery.
+"""The base class of every channel kind: it declares what the platform can do, and does it. No ORM, no settings, no Celery.
 
 A kind subclasses `Channel` and adds bases of `contract.capabilities` for what it can do more. Rendering is pure; `send` makes one
 call and raises `ChannelError`.
@@ -39,7 +39,7 @@ class Channel:
     kind: ClassVar[str]
     label: ClassVar[_StrOrPromise]
     Credentials: ClassVar[type[CredentialsForm]]
-    # Every code that an error of this kind can have: the platform's numbers, the kind's own words, and those of the way there.
+    # Every code that an error of this kind can have: the platform's numbers, the kind's own codes, and those of the HTTP client.
     explanations: ClassVar[Mapping[str, Explanation]]
     default_api_base_url: ClassVar[str] = ""
     abilities: ClassVar[tuple[Ability, ...]] = ()
@@ -49,7 +49,7 @@ class Channel:
     only_peer: ClassVar[Peer | None] = None
     # Whether `send` takes the bytes of pictures (`Outgoing.images`) with the message itself, instead of uploading them first.
     inlines_images: ClassVar[bool] = False
-    # An answer in more parts than this is cut: nobody reads it, and it uses up what may be said.
+    # An answer in more parts than this is cut, because nobody would read it and it would use up the reply window.
     max_parts: ClassVar[int] = 20
     # Outbound kinds beside "text" that `render` takes.
     content_kinds: ClassVar[tuple[str, ...]] = ()
@@ -68,7 +68,7 @@ class Channel:
 
     @classmethod
     def mode_class(cls, credentials: Mapping[str, Any]) -> type[Channel]:
-        """The class that speaks for an account with these credentials: another one where a kind has modes.
+        """Return the class for an account with these credentials: another one where a kind has modes.
 
         The kind's own class has the form and the id that all its modes share.
         """
@@ -77,11 +77,11 @@ class Channel:
     @classmethod
     @abstractmethod
     def external_id(cls, credentials: Mapping[str, Any]) -> str:
-        """The account's public name on the platform, unique within the kind; never a secret."""
+        """Return the account's public name on the platform, unique within the kind; never a secret."""
 
     @classmethod
     def person_id(cls, user_id: str) -> str:
-        """The form in which an id of a person is stored and compared. Ids of groups have no other form."""
+        """Return the form in which an id of a person is stored and compared. Ids of groups are stored unchanged."""
         return user_id
 
     @property
@@ -94,28 +94,28 @@ class Channel:
 
     @abstractmethod
     def render(self, content: Content) -> list[Payload]:
-        """Pure: the wire messages in order. Raises ContentRefused."""
+        """Return the wire messages in order. Pure. Raises ContentRefused."""
 
     @abstractmethod
     def send(self, outgoing: Outgoing) -> Receipt:
-        """One call. Raises ChannelError."""
+        """Send a message by one call. Raises ChannelError."""
 
     def cannot_push(self, peer: Peer) -> _StrOrPromise:
-        """Why nothing can be said to this peer unasked; empty where it can."""
+        """Return why no proactive message can be sent to this peer; empty where it can."""
         return ""
 
     def repeat_window(self, peer: Peer, payload: Payload) -> int:
-        """Seconds for which the platform swallows a repetition of this request; 0: it has no such check."""
+        """Return the seconds for which the platform drops a repetition of this request; 0: it has no such check."""
         return 0
 
     def instead(self, payload: Payload, error: ChannelError) -> Payload | None:
-        """Pure: what can be said in the place of what the platform refused with this error; None where nothing can."""
+        """Return a payload to send instead of the one that the platform refused with this error; None where there is none. Pure."""
         return None
 
     def surface(self, peer: Peer) -> str:
-        """For the agent, in English: where it speaks and what can be shown there."""
+        """Tell the agent, in English, where it is and what can be shown there."""
         return ""
 
     def test(self) -> list[str]:
-        """Call the platform once, where `test_calls`; sentences about what works. Raises ChannelError."""
+        """Test the account, with one call where `test_calls`. Return sentences about what works. Raises ChannelError."""
         return []

@@ -1,4 +1,4 @@
-"""The fields of a message that a platform limits, checked before it is stored rather than when it is sent."""
+"""Checks the fields of a message that a platform limits, before the message is stored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One field of a message. most: bytes, or characters with `characters`; least is of the same measure."""
+    """The limits of one field. most: bytes, or characters with `characters`; least: in the same unit."""
 
     name: str
     most: int = 0
@@ -54,7 +54,7 @@ def _check_value(name: str, value: str, part: Part) -> None:
 
 
 def elements(data: Mapping[str, Any], name: str, most: int) -> list[tuple[str, Mapping[str, Any]]]:
-    """The objects of a list with their places in words."""
+    """Return the objects of a list with a description of their places."""
     found = data.get(name)
     if not isinstance(found, list) or not all(isinstance(element, dict) for element in found):
         raise ContentRefused(name, _("This must be a list of objects."))

@@ -1,4 +1,4 @@
-"""What kind of file some bytes are, for both directions: by the first bytes, else by the name, else by what was declared."""
+"""Recognises the type of a file, for both directions: by the first bytes, else by the name, else by the declared type."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from channels_wechat.contract.messages import MediaKind
 
 UNKNOWN = "application/octet-stream"
-# As many of a file's first bytes are looked at: the entries that tell one Office file from another are among them.
+# The number of first bytes that are checked; they contain the entries that distinguish the kinds of Office files.
 HEAD_BYTES = 8192
-# Sound as WeChat's clients record it, under names that other sound has as well.
+# The formats in which WeChat's clients record voice; their file names are also used for other sound.
 VOICES = ((b"#!SILK_V3", "audio/silk"), (b"\x02#!SILK_V3", "audio/silk"), (b"#!AMR-WB\n", "audio/amr-wb"))
 # Of all that the library knows, what is told apart by more than two letters that a text may begin with.
 RECOGNISED = {
@@ -45,7 +45,7 @@ RECOGNISED = {
 }
 SUFFIXES = {**RECOGNISED, "audio/silk": ".silk", "audio/amr-wb": ".awb"}
 NAMED = {suffix: mime for mime, suffix in SUFFIXES.items()} | {".jpeg": "image/jpeg"}
-# Both are boxes for something else: the name says more where it names a type of the same family.
+# Both are containers for other formats, so the name is more exact where it names a type of the same family.
 BOXES = {
     "application/zip": ("application/",),
     "video/mp4": ("video/", "audio/mp4"),
@@ -61,7 +61,7 @@ class FileType(NamedTuple):
 
 
 def recognise(content: bytes, name: str = "", declared: str = "") -> FileType:
-    """content: the file, or its first `HEAD_BYTES`; name: a file name; declared: a MIME type, with parameters or without."""
+    """Return the type. content: the file, or its first `HEAD_BYTES`; name: a file name; declared: a MIME type, perhaps with parameters."""
     found, named = _by_bytes(content[:HEAD_BYTES]), _by_name(name)
     if found in BOXES and named.startswith(BOXES[found]):
         found = named
@@ -75,7 +75,7 @@ def kind_of(mime: str) -> MediaKind:
 
 
 def with_suffix(name: str, mime: str) -> str:
-    """The name, with the suffix of the type where it has none: platforms and readers go by it."""
+    """Return the name, with the suffix of the type where it has none, because platforms and readers depend on it."""
     if not name or PurePosixPath(name).suffix:
         return name
     return name + (SUFFIXES.get(mime) or (mimetypes.guess_extension(mime) if mime != UNKNOWN else "") or "")

@@ -1,4 +1,4 @@
-"""What a channel asks of the HTTP session that it is given; `channels_wechat.wire.http` is the one of the product."""
+"""The interface of the HTTP client that a channel uses; `channels_wechat.wire.http` implements it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the platforms' inbound messages have in common: values at their places, ids, files, and what people did, in words."""
+"""Helpers to parse the platforms' inbound messages: values by their path, ids, files, and descriptions of what people did."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 # Kind (see `Inbound`), text and files of a message.
 ReadMessage = tuple[str, str, tuple[MediaItem, ...]]
-# What people typed: blanks and line breaks round it are theirs. Round any other value they come from whoever formatted the body.
+# Texts that people typed, whose blanks and line breaks at both ends are kept; of other values they are removed.
 TYPED = frozenset({"Content", "content"})
-# A larger number is no time and no label of any platform.
+# No time and no label of any platform has more digits.
 MOST_DIGITS = 11
 
 
 def at(node: Any, *path: str) -> Any:
-    """What stands at the path; None where a step is absent or not an object."""
+    """Return the value at the path; None where a step is absent or not an object."""
     for name in path:
         node = node.get(name) if isinstance(node, dict) else None
     return node
 
 
 def word(node: Any, *path: str) -> str:
-    """The text that stands there, or a number as text; without blanks round it, but for what people typed. Else empty."""
-    for name in path:  # not by `at`: each callback is read by a dozen of these calls
+    """Return the text at the path, or a number as text, without blanks at both ends unless people typed it; else empty."""
+    for name in path:  # without calling `at`, because each callback needs a dozen of these calls
         node = node.get(name) if isinstance(node, dict) else None
     if isinstance(node, str):
         return node if path[-1] in TYPED else node.strip()
@@ -37,12 +37,12 @@ def word(node: Any, *path: str) -> str:
 
 
 def whole_number(text: str) -> int:
-    """Digits as a number, for times in Unix seconds and labels; 0 for any other text."""
+    """Return digits as a number, for times in Unix seconds and labels; 0 for any other text."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS else 0
 
 
 def inbound_key(plain: bytes, message_id: str = "") -> str:
-    """The idempotency key of an inbound message: the platform's id of it, else the SHA-256 of its body in the clear.
+    """Return the idempotency key of an inbound message: the platform's id of it, else the SHA-256 of its decrypted body.
 
     A blank id and 0 name no message.
     """
@@ -50,28 +50,28 @@ def inbound_key(plain: bytes, message_id: str = "") -> str:
 
 
 def as_list(value: Any) -> list[Any]:
-    """An array as it is, anything else but None as its only member: platforms send one member without its array."""
+    """Return an array unchanged, and another value but None as an array of one, because platforms send a single member without an array."""
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def files(kind: MediaKind, source: str, other: str = "", mime: str = "") -> tuple[MediaItem, ...]:
-    """The file of a message; none where the platform names none. other: where the same file lies as well."""
+    """Return the file of a message; none where the platform names none. other: another source of the same file."""
     sources = [each for each in (source, other) if each]
     return (MediaItem(kind, sources[0], mime=mime, fallback="".join(sources[1:])),) if sources else ()
 
 
 def lines(node: Any, *names: str) -> str:
-    """What stands under these names, each on a line of its own."""
+    """Return the values of these names, each on a line of its own."""
     return "\n".join(filter(None, (word(node, name) for name in names)))
 
 
 def labelled(label: str, value: str) -> str:
-    """`label: value`; empty without a value, so that a turn without words is recognised as one."""
+    """Return `label: value`; empty without a value, so that a turn without text is recognised as one."""
     return f"{label}: {value}" if value else ""
 
 
 def describe_card(task: str, key: str, answers: Iterable[tuple[str, Iterable[Any]]]) -> str:
-    """The button of a card and the answers to its questions, by the ids and keys that the card gave them; the empty ones left out."""
+    """Describe the button of a card and the answers to its questions, by the ids and keys of the card; empty ones are left out."""
     head = [f"Card {task}: {key}"] if task or key else []
     return "\n".join([*head, *filter(None, (_describe_answer(*each) for each in answers))])
 
@@ -82,12 +82,12 @@ def _describe_answer(question: str, chosen: Iterable[Any]) -> str:
 
 
 def describe_place(name: str, latitude: str, longitude: str) -> str:
-    """A place in words; empty without a name and without both numbers."""
+    """Describe a place; empty without a name and without both numbers."""
     numbers = f"{latitude}, {longitude}" if latitude and longitude else ""
     return labelled("Location", f"{name} ({numbers})" if name and numbers else name or numbers)
 
 
-# --- what WeCom and WeChat write in the same XML
+# --- parts of the XML that WeCom and WeChat have in common
 
 
 def message_type(node: Any) -> str:

@@ -1,4 +1,4 @@
-"""The shapes that cross between the pipeline and the channel kinds."""
+"""The data that the pipeline and the channel kinds exchange."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 PeerKind = Literal["direct", "group"]
 MediaKind = Literal["image", "voice", "video", "file"]
-# A line of a template: what it is called, and the name of what is filled in.
+# A line of a template: its label, and the name of its value.
 _LINE = re.compile(r"^(.*?)\{\{\s*(\w+)\.DATA\s*\}\}", re.MULTILINE)
-# The placeholder in a payload that the handle of the uploaded file takes the place of.
+# The placeholder in a payload that is replaced by the handle of the uploaded file.
 HANDLE = "{handle}"
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom a channel speaks as. key: the account's uuid as text; credentials: the cleaned data of the kind's form."""
+    """The account that a channel works for. key: the account's uuid as text; credentials: the cleaned data of the kind's form."""
 
     key: str
     external_id: str
@@ -36,7 +36,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Whom a message goes to. reply: the one-use address a message came with (a secret), where the platform gives one."""
+    """The peer that a message goes to. reply: the one-use address a message came with (a secret), where the platform gives one."""
 
     kind: PeerKind
     id: str
@@ -61,7 +61,7 @@ class MediaItem:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What someone's deed lets us say to them: `count` messages within `seconds` of it. A later window replaces it, never adds to it."""
+    """A reply window: after an action of a person, `count` messages may be sent within `seconds`. A later one replaces it."""
 
     count: int
     seconds: int
@@ -69,7 +69,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the platform's check of content found. trace_id: of the check; label: its number of the reason; 100 means none."""
+    """The result of the platform's content check. trace_id: of the check; label: the platform's number of the reason; 100 means none."""
 
     trace_id: str
     suggest: Literal["pass", "review", "risky"]
@@ -115,7 +115,7 @@ class Inbound:
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """What one callback brought: messages to store, or a poll for the stream with this id (hex uuid of the inbound message)."""
+    """The content of one callback: messages to store, or a poll for the stream with this id (hex uuid of the inbound message)."""
 
     inbound: tuple[Inbound, ...] = ()
     poll: str = ""
@@ -142,7 +142,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is to be said: Markdown text and files, or a platform message of its own type (`kind` ≠ "text") with its `data`.
+    """The content of an outbound message: Markdown text and files, or a platform message of its own type (`kind` ≠ "text") with its `data`.
 
     ai: an AI wrote it, which the platform shows to the reader where it can.
     """
@@ -192,7 +192,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The platform took it. remote_id: its message id; note: what it did not do (a recipient left out); a code of the kind's table."""
+    """The platform accepted it. remote_id: its message id; note: what it did not do (a recipient left out); a code of the kind's table."""
 
     remote_id: str = ""
     note: Cause = NO_CAUSE
@@ -201,7 +201,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Bytes on their way in or out."""
+    """A file that is downloaded or uploaded, with its bytes."""
 
     kind: MediaKind
     name: str
@@ -211,7 +211,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """value: at most 512 bytes; expires_in: seconds."""
+    """An access token. value: at most 512 bytes; expires_in: seconds."""
 
     value: str = field(repr=False)
     expires_in: int = 7200
@@ -230,7 +230,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Ability:
-    """One line of the table "what this surface can and cannot do"."""
+    """One line of the table that says what an account can and cannot do."""
 
     label: _StrOrPromise
     able: bool
@@ -247,7 +247,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What the platform tells of someone. name: empty where it tells none; follows: None where it does not say."""
+    """What the platform tells of a person. name: empty where it gives none; follows: None where it does not say."""
 
     name: str = ""
     follows: bool | None = None
@@ -277,10 +277,10 @@ class Template:
 
     @property
     def lines(self) -> tuple[tuple[str, str], ...]:
-        """What is to be filled in, in order: what stands before it in its line, and its name."""
+        """Return the values to fill in, in order: the label of each line, and the value's name."""
         return tuple((label.strip(" :："), name) for label, name in _LINE.findall(self.content))
 
 
 def message_uuid(account_key: str, idempotency_key: str) -> uuid.UUID:
-    """The uuid of an inbound message: the same for every repetition of its callback, so it can name the stream."""
+    """Return the uuid of an inbound message: the same for every repetition of its callback, so that it can name the stream."""
     return uuid.uuid5(uuid.UUID(account_key), idempotency_key)

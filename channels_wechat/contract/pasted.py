@@ -1,4 +1,4 @@
-"""Secrets and ids as people paste them: what cannot belong to one is taken off or named, for nobody sees it in a field of dots."""
+"""Cleans secrets and ids that people paste: characters that cannot be in one are removed or named, because a field of dots hides them."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ NOTHING_SEEN = gettext_lazy("There is nothing in it that anybody sees.")
 
 
 def without_invisible(text: str) -> str:
-    """Without characters that have no width, and without blanks and line breaks at both ends."""
+    """Return the text without characters that have no width, and without blanks and line breaks at both ends."""
     return text.translate(WIDTHLESS).strip()
 
 
 def one_line(text: str) -> str:
-    """A name as lists show it: without what nobody sees, with one blank for each run of blanks and line breaks."""
+    """Return a name as lists show it: without invisible characters, with one blank for each run of blanks and line breaks."""
     seen = (letter for letter in without_invisible(text) if letter.isprintable() or letter.isspace())
     return " ".join("".join(seen).split())
 
 
 def clean_title(text: str) -> str:
-    """What staff call a chat, in one line; its emoji stay as they are. Raises ValidationError where nobody would see anything."""
+    """Return the title of a chat in one line, with its emoji. Raises ValidationError where nothing of it is visible."""
     if text and not one_line(text):
         raise ValidationError(NOTHING_SEEN)
     return " ".join(text.split())
 
 
 def as_seen(name: str) -> str:
-    """The same for two names that nobody can tell apart: in whatever case, width and composition."""
+    """Return a form that is the same for names that look the same, whatever their case, width and composition."""
     return unicodedata.normalize("NFKC", one_line(name)).casefold()
 
 
 def clean_pasted(text: str) -> str:
-    """A secret or an id. Raises ValidationError, which names the character that is in none; never the text itself."""
+    """Return a clean secret or id. Raises ValidationError, which names the character that cannot be in one, never the text itself."""
     text = without_invisible(text)
     if len(text) > 1 and QUOTES.get(text[0]) == text[-1]:
         raise ValidationError(
@@ -72,14 +72,14 @@ def _name_of(letter: str) -> str:
 
 
 class PastedField(forms.CharField):
-    """A secret or an id."""
+    """A form field for a secret or an id."""
 
     def to_python(self, value: Any) -> str:
         return clean_pasted(super().to_python(value) or "")
 
 
 class PastedNumberField(forms.IntegerField):
-    """An id of digits, as the platform writes them: no other letters that Python would take for digits, no point, no sign."""
+    """A form field for an id of ASCII digits: no other characters that Python accepts as digits, no point, no sign."""
 
     def to_python(self, value: Any) -> int | None:
         text = clean_pasted(str(value)) if value not in self.empty_values else ""

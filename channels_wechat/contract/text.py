@@ -1,4 +1,4 @@
-"""Text that a database stores and a platform takes: cleaned, and counted in bytes of UTF-8."""
+"""Cleans text so that the database can store it and platforms accept it, and counts its bytes in UTF-8."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ UNSENDABLE = re.compile(
     "[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]"
 )
 DEEPEST, TOO_DEEP = 100, "(nested too deeply)"
-# Colours and the like, which terminals' output brings along.
+# Escape sequences for colours and the like, as in the output of terminals.
 TERMINAL = re.compile("(?:\x1b\\[|\x9b)[0-?]{0,64}[ -/]{0,16}[@-~]|\x1b\\][^\x07\x1b\n]{0,512}(?:\x07|\x1b\\\\)")
 
 
 def clean(text: str) -> str:
-    """U+0000 and lone surrogates become U+FFFD: PostgreSQL stores neither, UTF-8 has no form for the latter."""
+    """Replace U+0000 and lone surrogates by U+FFFD, because PostgreSQL stores neither and UTF-8 cannot encode the latter."""
     return UNSTORABLE.sub("\ufffd", text)
 
 
 def sendable(text: str) -> str:
-    """The text without what a platform refuses or shows as an escape: control characters but line feeds and tabs, terminal sequences,
-    lone surrogates, characters that Unicode excludes, and marks that turn the direction of what follows."""
+    """Remove what a platform refuses or shows as an escape: control characters but line feeds and tabs, terminal sequences,
+    lone surrogates, characters that Unicode excludes, and marks that change the direction of the text."""
     return UNSENDABLE.sub("", TERMINAL.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
 
 
 def sendable_name(name: str) -> str:
-    """The same for what has no lines: a file's name, or a title."""
+    """Do the same for a text of one line: a file's name, or a title."""
     return re.sub(r"\s+", " ", sendable(name)).strip()
 
 
 def sendable_json(value: Any) -> Any:
-    """`sendable` for every text in decoded JSON, keys too."""
+    """Apply `sendable` to every text in decoded JSON, keys too."""
     if isinstance(value, str):
         return sendable(value)
     if isinstance(value, list | tuple):
@@ -43,7 +43,7 @@ def sendable_json(value: Any) -> Any:
 
 
 def clean_json(value: Any, depth: int = 0) -> Any:
-    """`clean` for every text in decoded JSON, keys too; NaN and infinity, which no JSON column takes, become words.
+    """Apply `clean` to every text in decoded JSON, keys too; NaN and infinity, which no JSON column accepts, become words.
 
     So does what lies below `DEEPEST` levels: nothing real is nested so deeply, and whatever walks through it has a stack for that.
     """

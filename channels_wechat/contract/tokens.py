@@ -11,4 +11,4 @@ class TokenSource(Protocol):
     def current(self) -> str: ...
 
     def renew(self, refused: str) -> str:
-        """Called once when the platform refused `refused`; returns another one or raises ChannelError."""
+        """Return another token after the platform refused this one; called once. Raises ChannelError."""

@@ -1,4 +1,4 @@
-"""What a platform does not pass on, or passes on in a form that is not known: marked for the agent, never dropped without a sign."""
+"""Marks messages that a platform does not pass on, or in an unknown form, so that the agent knows of them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 log = logging.getLogger(__name__)
-# Who speaks where the platform itself does, or nobody is named.
+# The sender of messages that come from the platform itself, or that name nobody.
 SYSTEM = "sys"
-# What the platforms write in the place of a message that they do not pass on. Only the whole of a text counts.
+# The texts that platforms send instead of a message that they do not pass on. Only a whole text counts.
 PLACEHOLDERS = frozenset(
     {
         "收到不支持的消息类型，暂无法显示",
@@ -27,14 +27,14 @@ PLACEHOLDERS = frozenset(
     }
 )
 NOT_PASSED_ON = "[a sticker or similar that the platform does not pass on]"
-# Of a verified body that is neither XML nor JSON so much is kept, in characters.
+# So many characters are stored of a verified body that is neither XML nor JSON.
 BODY_CHARACTERS = 16 * 1024
-# How many values of an unknown object are shown, and how much of each, in characters.
+# How many values of an unknown object are shown, and how many characters of each.
 VALUES, VALUE_CHARACTERS = 20, 500
 
 
 def is_placeholder(text: str) -> bool:
-    """Whether the text is what a platform writes in the place of a message, in brackets of any kind."""
+    """Whether the text is a platform's placeholder for a message, in brackets of any kind."""
     bare = text.strip()
     if len(bare) < 3 or (bare[0], bare[-1]) not in (("[", "]"), ("【", "】")):
         return False
@@ -42,19 +42,19 @@ def is_placeholder(text: str) -> bool:
 
 
 def mark(kind: str, found: str = "") -> str:
-    """What the agent reads of a message or a part of one. kind: the platform's name of its type; found: what could be read of it."""
+    """Return the text that the agent reads instead of an unreadable message or part. kind: its type; found: what could be read of it."""
     what = f"a message of the type {clean(kind)[:50]}" if kind else "a message"
     return f"[{what}, of which only this can be read]\n{found}" if found else f"[{what}, which cannot be read here]"
 
 
 def mark_unknown(kind: str, value: Any, hidden: frozenset[str] = frozenset()) -> str:
-    """The mark of a message of a type that is not known, with the values that can be read of it; empty where it has neither."""
+    """Return the mark of a message of an unknown type, with the values that can be read of it; empty where it has neither."""
     found = readable_values(value, hidden)
     return mark(kind, found) if kind or found else ""
 
 
 def readable_values(value: Any, hidden: frozenset[str] = frozenset()) -> str:
-    """The text and numbers of an object of unknown structure, `name: value` a line. hidden: names whose values are not shown."""
+    """Return the texts and numbers of an object of unknown structure, one `name: value` a line. hidden: names that are left out."""
     lines = [f"{name}: {text[:VALUE_CHARACTERS]}" for name, text in _leaves("", value, hidden)]
     return "\n".join(lines[:VALUES])
 
@@ -70,15 +70,15 @@ def _leaves(name: str, value: Any, hidden: frozenset[str]) -> list[tuple[str, st
 
 
 def read_or_kept(read: Callable[[], Inbound], plain: bytes) -> Inbound:
-    """What `read` makes of a body that the platform signed; where it fails, whatever the reason, the body as it is: never lost."""
+    """Parse a signed body by `read`; where that fails for any reason, return the body itself, so that it is never lost."""
     try:
         return read()
-    except Exception as error:  # its text may hold what somebody wrote
+    except Exception as error:  # the error's text is not logged, because it may contain a message
         log.warning("a signed callback is kept as unsupported: it cannot be read (%s)", type(error).__name__)
         return unreadable_body(plain)
 
 
 def unreadable_body(plain: bytes) -> Inbound:
-    """What the platform signed and nobody can parse: stored, so that it is not lost without a sign; no turn."""
+    """Return a message for a signed body that cannot be parsed: it is stored, so that staff can see it, and makes no turn."""
     body = clean(plain.decode(errors="replace"))[:BODY_CHARACTERS]
     return Inbound(inbound_key(plain), "unsupported", Peer("direct", SYSTEM), "", raw={"unreadable": body})

@@ -89,7 +89,7 @@ class Application:
         """Close the threads that this application has started. Only tests call it; a web process ends without it."""
         if self.keeper:
             self.keeper.stop()
-        self.callbacks.places.close()
+        self.callbacks.slots.close()
         self.threads.close()
 
 

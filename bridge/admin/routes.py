@@ -107,7 +107,7 @@ class RouteAdmin(BridgeAdmin[Route]):
 
     @admin.display(description=_("answers"))
     def answers(self, route: Route) -> str:
-        words = ", ".join(rules.split_words(route.trigger_words))
+        words = ", ".join(rules.split_entries(route.trigger_words))
         return (
             f"{route.get_trigger_display()}: {words}"
             if route.trigger in Route.BY_WORD

@@ -74,7 +74,7 @@ class Conversations(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Upd
     def new_session(self, request: Request, pk: str) -> Response:
         """From the next message on the agent remembers nothing of this conversation."""
         conversation = self.get_object()
-        outbox.new_session(conversation)
+        outbox.start_new_session(conversation)
         audit.log_action("began a new session", [conversation])
         conversation.refresh_from_db(fields=["session_epoch"])
         return Response(self.get_serializer(conversation).data)

@@ -25,7 +25,7 @@ from bridge.models import Conversation, Message
 from bridge.people import peers
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.recipients import count_people
-from bridge.pipeline.outbound.surplus import surplus_of
+from bridge.pipeline.outbound.surplus import find_surplus_fields
 from channels_wechat import KINDS
 from channels_wechat.contract.messages import Content, MediaKind
 from channels_wechat.contract.pasted import without_invisible
@@ -189,7 +189,7 @@ def _check(wanted: SendRequest) -> None:
         raise ValidationError({"content": {"kind": [text]}})
     elif wanted.files:
         raise ValidationError({"files": [_("Files go with text only.")]})
-    if surplus := surplus_of(channel, wanted.content):
+    if surplus := find_surplus_fields(channel, wanted.content):
         raise ValidationError({"content": {name: [why] for name, why in surplus.items()}})
 
 

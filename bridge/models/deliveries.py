@@ -210,7 +210,7 @@ class Delivery(ExplainedMixin, models.Model):
                 condition=Q(state="pending"),
                 name="delivery_fair",
             ),
-            # claims.due_topics, figures and alerts: what is due.
+            # claims.find_due_topics, figures and alerts: what is due.
             models.Index(fields=["carrier", "due_at"], condition=Q(state="pending"), name="delivery_due"),
             # claims.claim: is anything before it in the lane?
             models.Index(

@@ -220,7 +220,7 @@ def _queue_again(delivery: Delivery) -> str:
     if delivery.target == Target.AGENT and delivery.message:
         rerouted = router.route_again(delivery.message)
         if rerouted.state != State.PENDING:
-            settle.skip_anew(delivery, rerouted.reason, rerouted.route_id)
+            settle.update_skip_reason(delivery, rerouted.reason, rerouted.route_id)
             return _("Still not mapped: %(reason)s.") % {"reason": Reason(rerouted.reason).label}
         delivery.gateway_id, delivery.route_id, delivery.payload = (
             rerouted.gateway_id,

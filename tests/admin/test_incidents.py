@@ -100,7 +100,7 @@ def test_callbacks_that_no_key_opens_are_counted_with_their_cure(
     boss: Client, world: factories.World, settings: Any, tmp_path: Path
 ) -> None:
     settings.SPOOL_DIR, ours = str(tmp_path), settings.FIELD_KEYS
-    journal.append([receive.row_of(world.app, said(text)) for text in ("one", "two")])
+    journal.append([receive.build_row(world.app, said(text)) for text in ("one", "two")])
     settings.FIELD_KEYS = [base64.b64encode(bytes(32)).decode()]
     assert spool_drain.drain() == 0
     settings.FIELD_KEYS = ours

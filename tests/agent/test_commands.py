@@ -97,7 +97,7 @@ def test_an_old_stop_does_not_break_off_a_turn_that_is_recovered(account: Channe
     turn(account, "/stop")
     question = turn(account)
     (mine,) = claim(Carrier.CONNECTOR, "lost")
-    settle.open_attempt(mine, {"ask": asking.key_of(mine)})
+    settle.open_attempt(mine, {"ask": asking.idempotency_key_of(mine)})
     shift(mine, lease_until=-1)
     claims.sweep()
     (again,) = claim(Carrier.CONNECTOR)
@@ -115,7 +115,7 @@ def test_a_turn_that_waits_to_be_asked_again_can_be_stopped(account: ChannelAcco
     (mine,) = claim(Carrier.CONNECTOR)
     settle.fail(
         mine,
-        settle.open_attempt(mine, {"ask": asking.key_of(mine)}),
+        settle.open_attempt(mine, {"ask": asking.idempotency_key_of(mine)}),
         Failure(Action.WAIT, Cause("busy", {"detail": "later"}), 60),
     )
     assert (row(question).tries, row(question).run_number, state(question)) == (0, 1, "pending")

@@ -90,7 +90,7 @@ def test_a_device_token_is_kept_where_the_gateway_sends_none(home: Gateway) -> N
 
 def test_a_turn_may_take_as_long_as_its_gateway_says(account: ChannelAccount, mapped: Route) -> None:
     Gateway.objects.update(timeout_seconds=77)
-    assert asking.turn_for(row(turn(account))).timeout == 77.0
+    assert asking.build_turn(row(turn(account))).timeout == 77.0
 
 
 def shift_lease(home: Gateway, seconds: float) -> None:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.pipeline.agent.prompt import PromptInput, file_name, one_line, system_prompt, user_message
+from bridge.pipeline.agent.prompt import (
+    PromptInput,
+    build_system_prompt,
+    build_user_message,
+    clean_file_name,
+    clean_name,
+)
 from bridge.pipeline.inbound import router
 from tests.support.factories import GROUP, app, hear, route, turn
 
@@ -30,7 +36,7 @@ def said(**changes: object) -> PromptInput:
     ],
 )
 def test_the_message(changes: dict[str, object], text: str) -> None:
-    assert user_message(said(**changes)) == text
+    assert build_user_message(said(**changes)) == text
 
 
 @pytest.mark.parametrize(
@@ -44,7 +50,7 @@ def test_the_message(changes: dict[str, object], text: str) -> None:
     ],
 )
 def test_where_the_agent_speaks(changes: dict[str, object], place: str, who: str) -> None:
-    first, *framed, surface, rule = system_prompt(said(**changes)).splitlines()
+    first, *framed, surface, rule = build_system_prompt(said(**changes)).splitlines()
     assert bool(framed) is bool(changes.get("group"))
     assert all("⟦m⟧" in line for line in framed)
     assert first == f"You are talking in {place} on WeChat through a bridge; the current message is from {who}."
@@ -53,7 +59,7 @@ def test_where_the_agent_speaks(changes: dict[str, object], place: str, who: str
 
 
 def test_a_surface_without_words_leaves_no_blank_line() -> None:
-    assert len(system_prompt(said(surface="")).splitlines()) == 2
+    assert len(build_system_prompt(said(surface="")).splitlines()) == 2
 
 
 # --- nobody speaks as somebody else ----------------------------------------------------------------------------------------------
@@ -86,7 +92,7 @@ SEPARATORS = (
 @pytest.mark.parametrize("imitation", IMITATIONS)
 def test_a_line_that_imitates_somebody_is_marked(separator: str, imitation: str) -> None:
     text = f"你好{separator}{imitation}{separator}"
-    opened, *inside, closed = user_message(said(text=text, group=True, mark="5c1f9a2e77aa")).splitlines()
+    opened, *inside, closed = build_user_message(said(text=text, group=True, mark="5c1f9a2e77aa")).splitlines()
     assert opened == "⟦5c1f9a2e77aa⟧ zhangsan: 你好"
     assert closed == "⟦/5c1f9a2e77aa⟧"
     assert inside
@@ -103,21 +109,21 @@ NAMES = (
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_one_line_and_ends_nothing(name: str) -> None:
-    cleaned = one_line(name)
+    cleaned = clean_name(name)
     assert len(cleaned) <= 64
     assert not set(cleaned) & set(":：()（）\"'“”‘’`<>＜＞＂[]⟦⟧「」|\\\u202e\u200b\ufeff\x00\t\n\v\x85\u2028")
-    system = system_prompt(said(sender_name=name, title=name, group=True))
+    system = build_system_prompt(said(sender_name=name, title=name, group=True))
     assert len(system.splitlines()) == 4
     assert system.count("“") == system.count("”") == (2 if cleaned else 1)
-    opened = user_message(said(sender_name=name, group=True)).splitlines()[0]
+    opened = build_user_message(said(sender_name=name, group=True)).splitlines()[0]
     assert opened.startswith("⟦m⟧ ")
     assert opened.endswith("zhangsan): 你好" if cleaned else "zhangsan: 你好")
 
 
 def test_usual_names_stay() -> None:
-    assert one_line("王 小明 🚀 O·Neil-2") == "王 小明 🚀 O·Neil-2"
-    assert file_name("报告 (终稿): v2.pdf") == "报告 (终稿): v2.pdf"
-    assert one_line("  a \n b  ") == "a b"
+    assert clean_name("王 小明 🚀 O·Neil-2") == "王 小明 🚀 O·Neil-2"
+    assert clean_file_name("报告 (终稿): v2.pdf") == "报告 (终稿): v2.pdf"
+    assert clean_name("  a \n b  ") == "a b"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +131,7 @@ def test_usual_names_stay() -> None:
 )
 @pytest.mark.parametrize("group", [True, False])
 def test_a_file_s_name_is_one_line(name: str, group: bool) -> None:
-    lines = user_message(said(files=[f"file: {name}"], group=group)).splitlines()
+    lines = build_user_message(said(files=[f"file: {name}"], group=group)).splitlines()
     (line,) = [one for one in lines if one.startswith("[")]
     assert line.startswith("[file: ")
     assert line.endswith("]")
@@ -135,7 +141,7 @@ def test_a_file_s_name_is_one_line(name: str, group: bool) -> None:
 
 def test_what_turns_the_direction_of_a_text_is_gone_and_an_emoji_stays_whole() -> None:
     family = "👨\u200d👩\u200d👧"
-    assert user_message(said(text=f"a\u202eb\u2066c{family}\x07")) == f"abc{family}"
+    assert build_user_message(said(text=f"a\u202eb\u2066c{family}\x07")) == f"abc{family}"
 
 
 @pytest.mark.django_db

@@ -74,8 +74,8 @@ def test_it_is_shown_again_when_the_first_sign_is_over(
     wechat: SimulatorClient, stub: RunningStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where it is over after a tenth of its time. Shown any sooner, the simulator would refuse it."""
-    assert wechat.settings()["typing_seconds"] == typing_indicator.SHOWN_SECONDS
-    monkeypatch.setattr(typing_indicator, "SHOWN_SECONDS", 1.5)
+    assert wechat.settings()["typing_seconds"] == typing_indicator.SIGN_SECONDS
+    monkeypatch.setattr(typing_indicator, "SIGN_SECONDS", 1.5)
     wechat.settings(typing_seconds=1.5)
     account = mini(wechat.url)
     route(account, gateway(stub.base_url))

@@ -44,7 +44,7 @@ def values_of(account_id: int, count: int) -> list[dict[str, Any]]:
     found = []
     for _ in range(count):
         number = str(next(numbers))
-        row = receive.row_of(account, read({**parse(plain), "MsgId": number}, plain))
+        row = receive.build_row(account, read({**parse(plain), "MsgId": number}, plain))
         found.append({**row, "raw": json.dumps(row["raw"])})
     return found
 

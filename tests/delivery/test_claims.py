@@ -115,10 +115,10 @@ def test_a_poll_gets_nothing_of_an_account_that_is_stopped(columns: dict[str, An
     route(account)
     part = answer(turn(account, group="wrX", reply="https://reply/?x").message).deliveries.get()
     type(account).objects.filter(pk=account.pk).update(**columns)
-    assert claims.offer(part, "stream") is None
+    assert claims.claim_and_open(part, "stream") is None
     type(account).objects.filter(pk=account.pk).update(enabled=True, state="ok")
-    assert claims.offer(part, "stream")
-    assert claims.offer(part, "stream") is None
+    assert claims.claim_and_open(part, "stream")
+    assert claims.claim_and_open(part, "stream") is None
 
 
 def test_a_poll_that_claims_another_s_answer_gives_nothing(
@@ -129,4 +129,4 @@ def test_a_poll_that_claims_another_s_answer_gives_nothing(
     taken = claimed(other)
     monkeypatch.setattr(claims, "claim", lambda *_args, **_more: [taken])
     with pytest.raises(ValueError, match="another delivery"):
-        claims.offer(mine, "stream")
+        claims.claim_and_open(mine, "stream")

@@ -72,13 +72,13 @@ def test_a_part_that_is_held_for_a_person_does_not_follow(account: ChannelAccoun
 
 def test_whom_to_ring(account: ChannelAccount, asked: Delivery) -> None:
     shift(asked, due_at=60)
-    assert claims.due_topics() == []
+    assert claims.find_due_topics() == []
     sent = to_send(account)
-    assert [str(b) for b in claims.due_topics()] == ["send"]
+    assert [str(b) for b in claims.find_due_topics()] == ["send"]
     due(asked)
-    assert [str(b) for b in claims.due_topics()] == ["send", "ask"]
+    assert [str(b) for b in claims.find_due_topics()] == ["send", "ask"]
     shift(sent, due_at=60)
-    assert [str(b) for b in claims.due_topics()] == ["ask"]
+    assert [str(b) for b in claims.find_due_topics()] == ["ask"]
 
 
 def test_names_of_holders_are_unique() -> None:

@@ -35,7 +35,7 @@ def test_a_person_has_so_many_turns_at_once_and_then_one_for_each_share() -> Non
 
 def test_a_refusal_is_told_once_until_a_quiet_minute() -> None:
     now, person = timezone.now(), SenderRate()
-    told = [person.must_be_told(now + timedelta(seconds=seconds)) for seconds in (0, 1, 30, 80, 139, 200)]
+    told = [person.must_be_notified(now + timedelta(seconds=seconds)) for seconds in (0, 1, 30, 80, 139, 200)]
     assert told == [True, False, False, False, False, True]
 
 

@@ -258,16 +258,16 @@ def test_the_pages_are_behind_the_other_door(account: ChannelAccount) -> None:
 def test_what_was_sent_is_confirmed_however_many_notes_wait() -> None:
     async def counts() -> tuple[int, int]:
         found = callbacks.Callbacks(Threads())
-        found.notes |= {asyncio.create_task(asyncio.sleep(60)) for _note in range(callbacks.MAX_NOTES)}
-        found._later(asyncio.sleep(0))
-        left_out = len(found.notes)
+        found.tasks |= {asyncio.create_task(asyncio.sleep(60)) for _note in range(callbacks.MAX_TASKS)}
+        found._run_later(asyncio.sleep(0))
+        left_out = len(found.tasks)
         found._confirm(1)
-        kept = len(found.notes)
-        for note in found.notes:
+        kept = len(found.tasks)
+        for note in found.tasks:
             note.cancel()
         return left_out, kept
 
-    assert asyncio.run(counts()) == (callbacks.MAX_NOTES, callbacks.MAX_NOTES + 1)
+    assert asyncio.run(counts()) == (callbacks.MAX_TASKS, callbacks.MAX_TASKS + 1)
 
 
 def test_what_was_heard_waits_for_the_router_and_the_worker_is_rung(

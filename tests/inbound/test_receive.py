@@ -88,7 +88,7 @@ class Storing:
         return [first, *others]
 
     def store(self, account: ChannelAccount, message: Inbound) -> Future[int | None]:
-        return asyncio.run_coroutine_threadsafe(self.rows(receive.row_of(account, message)), self.loop)
+        return asyncio.run_coroutine_threadsafe(self.rows(receive.build_row(account, message)), self.loop)
 
 
 def test_what_comes_together_is_stored_together_in_order(account: ChannelAccount, batches: Storing) -> None:
@@ -145,7 +145,7 @@ def test_a_row_is_at_fault_for_its_values_and_for_what_postgresql_is_too_small_f
 ) -> None:
     error = DatabaseError()
     error.__cause__ = cause()
-    assert receive._is_about_values(error) is at_fault
+    assert receive._is_caused_by_values(error) is at_fault
 
 
 def test_all_are_in_the_spool_when_the_database_goes_away(account: ChannelAccount, batches: Storing) -> None:
@@ -179,4 +179,4 @@ def test_two_processes_that_store_the_same_in_opposite_order(account: ChannelAcc
 
 
 def store(other: psycopg.Connection[Any], account: ChannelAccount, message: Inbound) -> None:
-    other.execute(sql.STORE_INBOUND.sql, {"rows": json.dumps([receive.row_of(account, message)])})
+    other.execute(sql.STORE_INBOUND.sql, {"rows": json.dumps([receive.build_row(account, message)])})

@@ -309,7 +309,7 @@ def test_staff_begin_every_memory_of_a_conversation_anew(scope: str) -> None:
     account = bot()
     route(account, scope=scope)
     before = [key_of(account, who, GROUP) for who in ("zhangsan", "lisi")]
-    outbox.new_session(Conversation.objects.get())
+    outbox.start_new_session(Conversation.objects.get())
     after = [key_of(account, who, GROUP) for who in ("zhangsan", "lisi")]
     assert not set(before) & set(after)
 

@@ -81,6 +81,6 @@ def test_each_refusal_is_counted_however_fast_they_come(valkey: redis.Redis) -> 
         factories.note_callback(account, "stale", refused=True)
     assert callback_stats.refused_callbacks(account) == {"stale": 3}
     assert 0 < valkey.ttl(f"callback:{account.key}") <= callback_stats.KEEP_SECONDS
-    assert callback_stats.note_callback(str(account.key), "stale", True) is not None
-    assert callback_stats.note_callback(str(account.key), "ok", False) is not None
-    assert callback_stats.note_callback(str(account.key), "ok", False) is None
+    assert callback_stats.count_callback(str(account.key), "stale", True) is not None
+    assert callback_stats.count_callback(str(account.key), "ok", False) is not None
+    assert callback_stats.count_callback(str(account.key), "ok", False) is None

@@ -97,7 +97,7 @@ def account() -> ChannelAccount:
     file = ContentFile(b"bytes of a picture", "passport.png")
     question = asked.message
     assert question is not None
-    outbox.answer(question, "Antwort darauf", source="agent", key="1", files=[file])
+    outbox.send_answer(question, "Antwort darauf", source="agent", key="1", files=[file])
     ReplyWindow.objects.update_or_create(
         account=account, peer_id=FAN, defaults={"left": 4, "until": timezone.now() + timedelta(days=1)}
     )

@@ -47,7 +47,7 @@ def account() -> ChannelAccount:
     file = ContentFile(b"bytes of a picture", "passport.png")
     question = asked.message
     assert question is not None
-    outbox.answer(question, "Antwort darauf", source="agent", key="1", files=[file])
+    outbox.send_answer(question, "Antwort darauf", source="agent", key="1", files=[file])
     ReplyWindow.objects.update_or_create(
         account=account, peer_id=FAN, defaults={"left": 4, "until": timezone.now() + timedelta(days=1)}
     )
@@ -73,7 +73,7 @@ def test_an_answer_that_waits_to_be_read_is_skipped_too() -> None:
     route(account)
     question = turn(account, "geheimes Wort", FAN, raw={"CreateTime": "1"}).message
     assert question is not None
-    kept = outbox.answer(question, "Antwort darauf", source="agent", key="1").deliveries.get()
+    kept = outbox.send_answer(question, "Antwort darauf", source="agent", key="1").deliveries.get()
     assert row(kept).lane.startswith("read:")
     leave(account)
     router.route_waiting()

@@ -64,7 +64,7 @@ def test_an_app_sends_the_whole_of_a_long_answer_as_a_file(company: SimulatorCli
 def test_the_whole_comes_behind_the_files_of_the_answer() -> None:
     question, file = hear(app(), "q"), ContentFile(b"a,b", name="sums.csv")
     with transaction.atomic():
-        message = outbox.answer(question, long(300_000), source="agent", key="k", files=[file])
+        message = outbox.send_answer(question, long(300_000), source="agent", key="k", files=[file])
     assert list(message.attachments.order_by("position").values_list("position", "name")) == [
         (0, "sums.csv"),
         (1, "answer.txt"),

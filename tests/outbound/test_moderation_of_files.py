@@ -103,9 +103,9 @@ def test_a_verdict_counts_for_files_of_its_own_account_only(account: ChannelAcco
     assert moderation.hold_if_flagged(question)
     trace = Attachment.objects.get().check_trace
     said = {"trace_id": trace, "suggest": "pass", "label": 100}
-    moderation.apply_result(app().pk, said)
+    moderation.apply_verdict(app().pk, said)
     assert (why(question), Attachment.objects.get().verdict) == (("held", Reason.CHECKING), "")
-    moderation.apply_result(account.pk, said)
+    moderation.apply_verdict(account.pk, said)
     assert (state(question), Attachment.objects.get().verdict) == ("pending", "pass")
 
 
@@ -202,16 +202,16 @@ def test_a_message_is_not_let_go_after_the_first_verdict_of_several(account: Cha
     for item in message.attachments.all():
         Attachment.objects.filter(pk=item.pk).update(check_trace=f"trace-{item.position}")
     shift(question, state="held", reason=Reason.CHECKING)
-    moderation.apply_result(account.pk, {"trace_id": "trace-0", "suggest": "pass", "label": 100})
+    moderation.apply_verdict(account.pk, {"trace_id": "trace-0", "suggest": "pass", "label": 100})
     assert (state(question), row(question).reason) == ("held", Reason.CHECKING)
-    moderation.apply_result(account.pk, {"trace_id": "trace-1", "suggest": "pass", "label": 100})
+    moderation.apply_verdict(account.pk, {"trace_id": "trace-1", "suggest": "pass", "label": 100})
     assert state(question) == "pending"
 
 
 def test_a_verdict_of_another_account_is_none(account: ChannelAccount) -> None:
     message = hear(account, media=(picture("A"),))
     Attachment.objects.update(check_trace="trace")
-    moderation.apply_result(bot().pk, {"trace_id": "trace", "suggest": "risky", "label": 1})
+    moderation.apply_verdict(bot().pk, {"trace_id": "trace", "suggest": "risky", "label": 1})
     assert message.attachments.get().verdict == ""
 
 
@@ -219,5 +219,5 @@ def test_a_second_verdict_on_a_file_changes_nothing(account: ChannelAccount) -> 
     message = hear(account, media=(picture("A"),))
     Attachment.objects.update(check_trace="trace")
     for suggest in ("risky", "pass"):
-        moderation.apply_result(account.pk, {"trace_id": "trace", "suggest": suggest, "label": 1})
+        moderation.apply_verdict(account.pk, {"trace_id": "trace", "suggest": suggest, "label": 1})
     assert message.attachments.get().verdict == "risky"

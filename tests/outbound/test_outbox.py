@@ -17,7 +17,7 @@ from bridge.explanations.tables import table_for
 from bridge.models import Attempt, Conversation, Delivery, Message, Reason
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.outbox import CannotSend, store_callback_reply, why_not_send
-from bridge.pipeline.replies.stream_options import answerable_message
+from bridge.pipeline.replies.stream_options import find_answerable_message
 from channels_wechat.contract.explanations import Action, Explanation
 from channels_wechat.contract.messages import Content
 from tests.support.factories import GROUP, answer, app, bot, hear, official, parts, send, shift, to_send
@@ -260,7 +260,7 @@ def test_staff_answer_the_newest_question_that_can_be_answered() -> None:
     assert "only in answer" in why_not_send(talk)
     from accounts.channels import build_channel
 
-    assert answerable_message(talk, build_channel(account)) is None
+    assert find_answerable_message(talk, build_channel(account)) is None
 
 
 def test_a_repeated_key_is_answered_even_when_nothing_is_left() -> None:
@@ -302,6 +302,6 @@ def test_recall_needs_a_channel_that_can() -> None:
 
 def test_a_new_session_is_only_counted() -> None:
     talk = to_send(app()).message.conversation
-    outbox.new_session(talk)
+    outbox.start_new_session(talk)
     talk.refresh_from_db()
     assert talk.session_epoch == 1

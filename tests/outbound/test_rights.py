@@ -107,7 +107,7 @@ def test_the_mapping_decides() -> None:
     assert question.payload["allowed"] == [MENTION_ALL]
     text = "<@all> [a](https://e.example)"
     said = [
-        outbox.answer(question.message, text, source=source, key=str(number), allowed=allowed).text
+        outbox.send_answer(question.message, text, source=source, key=str(number), allowed=allowed).text
         for number, (source, allowed) in enumerate(
             [
                 (Message.Source.AGENT, question.payload["allowed"]),

@@ -170,7 +170,7 @@ def test_the_line_that_tells_how_to_read_on_fits_in_bytes(account: ChannelAccoun
     line = "\n\n" + account.sentence("read_on")
     room = OfficialAccount.passive_bytes - len(line.encode())
     text = "字" * (room // 3) + "x" * (room % 3 + too_long)
-    assert unread.with_continue_hint(channel, text) == (text if too_long else text + line)
+    assert unread.add_continue_hint(channel, text) == (text if too_long else text + line)
 
 
 def test_the_rest_of_an_answer_is_not_given_unasked(account: ChannelAccount) -> None:
@@ -188,7 +188,7 @@ def test_what_another_account_was_given_under_the_same_number_is_not_shown(accou
     question = ask(account, "hello", 7)
     theirs = to_send(official(answers="messages", app_id="wxother"), peer_id=FAN)
     shift(theirs, state="delivered", finished_at=0, carrier="http_reply", remote_id="7")
-    found = unread.question_status(question.uuid)
+    found = unread.load_question_status(question.uuid)
     assert found is not None
     assert found.given is None
 
@@ -292,7 +292,8 @@ def test_without_valkey_and_the_row_the_platforms_whole_seconds_tell_it(
     heard = said("hello", FAN, occurred_at=time.time() - seconds)
     channel: Any = channels.build_channel(account)
     assert (
-        passive._Request(account, channel, heard, waiting_requests.WaitSlots(1), Executor())._number(0, None) == number
+        passive._Request(account, channel, heard, waiting_requests.WaitSlots(1), Executor())._request_number(0, None)
+        == number
     )
 
 

@@ -174,7 +174,7 @@ def test_what_was_replayed_by_the_address_is_not_confirmed(asked: Delivery) -> N
     age(question, 400)  # its stream is over
     replay.replay([said.pk], twice=True)
     assert (state(said), row(said).carrier) == ("pending", "worker")
-    settle.confirm(said.pk)
+    settle.confirm_sent(said.pk)
     assert state(said) == "pending"
 
 
@@ -189,7 +189,7 @@ def test_the_same_final_frame_also_after_a_second_message_by_the_address(asked: 
 def test_pictures_and_cards_come_with_the_last_frame(asked: Delivery) -> None:
     file = ContentFile(make_picture(1), name="a.png")
     file.content_type = "image/png"
-    outbox.answer(asked.message, "look", source=Message.Source.AGENT, key="k", files=[file])
+    outbox.send_answer(asked.message, "look", source=Message.Source.AGENT, key="k", files=[file])
     frame = polled(asked.message)
     assert frame["stream"]["content"] == "look"
     assert len(frame["stream"]["msg_item"]) == 1
@@ -360,7 +360,7 @@ def test_the_end_that_a_platform_no_longer_waits_for_is_no_delivery(
 def test_a_picture_that_is_gone_costs_only_itself(asked: Delivery) -> None:
     file = ContentFile(make_picture(1), "a.png")
     file.content_type = "image/png"  # type: ignore[attr-defined]
-    delivery = outbox.answer(asked.message, "look", source="agent", key="look", files=[file]).deliveries.get()
+    delivery = outbox.send_answer(asked.message, "look", source="agent", key="look", files=[file]).deliveries.get()
     assert len(polled(asked.message)["stream"]["msg_item"]) == 1
     delivery.message.attachments.all().delete()
     stream = polled(asked.message)["stream"]

@@ -81,7 +81,7 @@ def test_files_become_lines_of_the_text(account: ChannelAccount) -> None:
     question = asked(account).message
     assert question is not None
     files = [ContentFile(b"x", name="plan.pdf")]
-    message = outbox.answer(question, "here", source=Message.Source.AGENT, key="k", files=files)
+    message = outbox.send_answer(question, "here", source=Message.Source.AGENT, key="k", files=files)
     (part,) = message.deliveries.all()
     assert part.payload["body"]["text"]["content"] == "here\n\n[plan.pdf，1\xa0字节：此会话无法发送文件]"
 

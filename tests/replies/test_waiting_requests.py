@@ -55,7 +55,7 @@ def test_a_later_delivery_takes_the_place_of_the_one_before() -> None:
         assert before
         with places.take_slot("a", message) as now:
             assert now
-            assert (before.over, before.woken.is_set(), now.over) == (True, True, False)
+            assert (before.replaced, before.woken.is_set(), now.replaced) == (True, True, False)
         assert places.taken == {}
     with places.take_slot("b", uuid4()) as free:
         assert free
@@ -77,8 +77,8 @@ async def _woken(valkey: redis.Redis) -> bool:
                     return await asyncio.wait_for(place.woken.wait(), 0.1)
     finally:
         places.close()
-        assert places.ear
-        await asyncio.to_thread(places.ear.thread.join, 10)
+        assert places.listener
+        await asyncio.to_thread(places.listener.thread.join, 10)
     return False
 
 
@@ -87,5 +87,5 @@ def test_many_who_wait_look_less_often() -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(300):
             stack.enter_context(places.take_slot("a", uuid4()))
-        assert places.look_seconds == 3
-    assert places.look_seconds == waiting_requests.LOOK_SECONDS
+        assert places.check_seconds == 3
+    assert places.check_seconds == waiting_requests.CHECK_SECONDS

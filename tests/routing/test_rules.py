@@ -9,7 +9,7 @@ import pytest
 from accounts.models import ChannelAccount
 from bridge.models import Conversation, Reason, Route
 from bridge.pipeline.inbound.commands import command_of
-from bridge.pipeline.routing.rules import Decision, RoutingInput, decide, explain, session_key_for, split_words
+from bridge.pipeline.routing.rules import Decision, RoutingInput, decide, explain, session_key_for, split_entries
 from tests.support.factories import app, gateway, route
 
 ANY, PEOPLE, GROUPS = (
@@ -147,8 +147,8 @@ def test_commands_are_whole_messages_behind_any_mentions(text: str, command: str
 
 
 def test_words() -> None:
-    assert split_words(" a \n\n b c\n") == ["a", "b c"]
-    assert split_words("") == []
+    assert split_entries(" a \n\n b c\n") == ["a", "b c"]
+    assert split_entries("") == []
 
 
 def key(

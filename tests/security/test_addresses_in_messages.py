@@ -51,7 +51,7 @@ def lists(settings: SettingsWrapper) -> Iterator[Callable[[str, str], None]]:
 
 def agent_media(server: Recorder) -> ContentFile[bytes]:
     """`MEDIA:` in an agent's answer."""
-    return turn.fetch_media(MediaRef(url=f"{server.url}/readyz"))
+    return turn.fetch_file_from_address(MediaRef(url=f"{server.url}/readyz"))
 
 
 def picture_address(server: Recorder) -> Any:
@@ -134,7 +134,7 @@ def test_a_file_s_name_and_type_are_read_from_its_address_and_its_server(
     internal.replies.clear()
     internal.will(*[Reply(b"a,b\n1,2\n", headers=(("Content-Type", "text/csv; charset=utf-8"),))] * 2)
     address = f"{internal.url}/files/report.csv?token=secret"
-    found = [turn.fetch_media(MediaRef(url=address, name=name)) for name in ("", "sums")]
+    found = [turn.fetch_file_from_address(MediaRef(url=address, name=name)) for name in ("", "sums")]
     assert [(file.name, file.content_type) for file in found] == [  # type: ignore[attr-defined]
         ("report.csv", "text/csv"),
         ("sums.csv", "text/csv"),

@@ -114,7 +114,7 @@ def test_a_name_longer_than_its_column_is_kept_cut() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_the_last_resort_keeps_key_and_people() -> None:
     account = app()
-    row = {**receive.row_of(account, said("hello")), "occurred_at": "no time at all"}
+    row = {**receive.build_row(account, said("hello")), "occurred_at": "no time at all"}
     assert receive.store_inbound([row])[0]
     message = Message.objects.get()
     assert (message.kind, message.sender, message.idempotency_key) == ("unsupported", "zhangsan", row["key"])

@@ -61,7 +61,7 @@ def folder(settings: Any, tmp_path: Path) -> Path:
 
 
 def rows(account: ChannelAccount, *texts: str) -> list[dict[str, Any]]:
-    return [receive.row_of(account, said(text)) for text in texts]
+    return [receive.build_row(account, said(text)) for text in texts]
 
 
 def files(folder: Path, suffix: str = journal.SUFFIX) -> list[Path]:
@@ -106,7 +106,7 @@ class Appender:
 
 def test_what_was_appended_is_stored_in_order_and_its_file_deleted(account: ChannelAccount, folder: Path) -> None:
     journal.append(rows(account, "1", "2"))
-    journal.append([receive.row_of(account, said("3", media=(picture(), picture("M2"))))])
+    journal.append([receive.build_row(account, said("3", media=(picture(), picture("M2"))))])
     assert journal.is_in_use()
     assert len(files(folder)) == 1
     assert journal.read_status().messages == 3
@@ -127,7 +127,7 @@ def test_after_a_drain_the_process_begins_a_new_file(account: ChannelAccount, fo
 
 
 def test_nobody_else_may_read_it_and_nothing_of_it_can_be_read(account: ChannelAccount, folder: Path) -> None:
-    journal.append([receive.row_of(account, said(CANARY, CANARY, reply=f"https://reply/{CANARY}"))])
+    journal.append([receive.build_row(account, said(CANARY, CANARY, reply=f"https://reply/{CANARY}"))])
     (file,) = files(folder)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700

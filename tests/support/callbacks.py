@@ -124,7 +124,7 @@ def _exchange(scope: dict[str, Any], pieces: list[bytes], *, breaks: bool, gone:
                 await application(scope, receive, send)
             await application.callbacks.settle()
         finally:
-            application.callbacks.places.close()
+            application.callbacks.slots.close()
             here.work.put(None)
 
     loop = threading.Thread(target=asyncio.run, args=[exchange()])

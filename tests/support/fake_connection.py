@@ -193,7 +193,7 @@ def receive_waiting(account: ChannelAccount, connection: FakeConnection, most: i
     rows: list[int | None] = []
     while len(rows) < most and (frame := connection.messages.get(timeout=WAIT_SECONDS)):
         message = parse(frame)
-        (row,) = receive.store_each([receive.row_of(account, message)])
+        (row,) = receive.store_each([receive.build_row(account, message)])
         if row is not None:
             receive.wake_router(with_files=bool(message.media))
         rows.append(row)

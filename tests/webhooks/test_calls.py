@@ -267,7 +267,7 @@ def test_webhooks_are_never_claimed_by_those_who_carry_messages() -> None:
     post.queue_alert("x")
     assert claim(Carrier.WORKER) == claim(Carrier.CONNECTOR) == claim(Carrier.HTTP_REPLY) == []
     assert len(claim(Carrier.WEBHOOK)) == 2
-    assert claims.due_topics() == []
+    assert claims.find_due_topics() == []
 
 
 @given(text=st.text() | st.from_regex(HTTP_DATE, fullmatch=True) | st.integers().map(str))

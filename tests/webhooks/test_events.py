@@ -175,7 +175,7 @@ def dies_by(way: str, account: ChannelAccount) -> Delivery:
     if way == "cannot be rendered":
         question = turn(account).message
         assert question is not None
-        return outbox.answer(question, "", source=Message.Source.AGENT, key="k").deliveries.get()
+        return outbox.send_answer(question, "", source=Message.Source.AGENT, key="k").deliveries.get()
     delivery = to_send(account)
     if way == "too old":
         shift(delivery, queued_at=-10 * 86400)
@@ -225,7 +225,7 @@ def test_an_answer_that_nothing_can_carry_is_told() -> None:
     one = endpoint(events=[Event.DELIVERY_DEAD])
     turn(bot())
     Message.objects.update(created_at=timezone.now() - timedelta(hours=2))
-    outbox.answer(Message.objects.get(), "too late", source=Message.Source.AGENT, key="k")
+    outbox.send_answer(Message.objects.get(), "too late", source=Message.Source.AGENT, key="k")
     ((_event, data),) = told(one)
     assert data["reason"] == "no_reply"
 
@@ -320,4 +320,4 @@ def test_the_worker_listens_for_every_bell() -> None:
 
 def test_the_sweep_rings_for_them() -> None:
     events.queue_test_event(endpoint())
-    assert [str(bell) for bell in claims.due_topics()] == ["hook"]
+    assert [str(bell) for bell in claims.find_due_topics()] == ["hook"]

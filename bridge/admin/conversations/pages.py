@@ -31,7 +31,7 @@ from bridge.operations.unanswered import find_skip_reasons, find_unanswered
 from bridge.people import peers
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound.recipients import count_people, recipients_text
-from bridge.pipeline.outbound.surplus import surplus_of
+from bridge.pipeline.outbound.surplus import find_surplus_fields
 from bridge.pipeline.replies.paths import path_for
 from bridge.pipeline.routing import rules
 from bridge.security import audit
@@ -154,7 +154,7 @@ class SendForm(forms.Form):
 
     def _refuse_surplus(self, cleaned: dict[str, Any]) -> None:
         """What the chosen type would pass over would be missed by its reader only."""
-        wrong: dict[str, Any] = {**surplus_of(self.channel, self.content)}
+        wrong: dict[str, Any] = {**find_surplus_fields(self.channel, self.content)}
         if cleaned["details"] and not cleaned["kind"]:
             wrong["kind"] = _("Choose the type of this content.")
         if cleaned["uploads"] and cleaned["kind"] not in KINDS_WITH_FILES:
@@ -291,7 +291,7 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
             )
 
     def run_new_session(self, request: HttpRequest, conversation: Conversation) -> None:
-        outbox.new_session(conversation)
+        outbox.start_new_session(conversation)
         self.notify_and_audit(
             request, conversation, _("A new session has started: the agent remembers nothing of the messages before.")
         )

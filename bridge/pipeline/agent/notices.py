@@ -1,4 +1,4 @@
-"""What a person reads where no agent answers: one sentence, only in a chat of their own, and only where the account can push it.
+"""Tells a person that no agent answers: one sentence, only in a one-to-one chat, and only where the account can push messages.
 
 Bots and accounts that answer in the reply to the callback say it there (`replies.streams`, `replies.passive`).
 """
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 
 
 def notify_unmapped(message: Message, conversation: Conversation, channel: Channel) -> None:
-    """At most once a day to each person; not where staff have taken over. In the transaction of the message's routing.
+    """Tell a person that nobody is mapped to them, at most once a day and not where staff answer; in the transaction of the routing.
 
-    For an account that has mappings, but none for this person: one without any speaks for staff and scripts alone, or is being set up.
+    Only for an account that has mappings, but none for this person: an account without any serves staff and scripts, or is being set up.
     """
     if conversation.mode != Conversation.Mode.BOT or not _can_notify(message, channel):
         return
     key = f"unmapped:{conversation.pk}:{timezone.localdate():%Y-%m-%d}"
     sent = {"account": message.account_id, "direction": "out", "source": Message.Source.BRIDGE, "idempotency_key": key}
-    told = Message.objects.filter(**sent, client="").exists()
-    if not told and Route.objects.filter(account=message.account_id).exists():
-        _notify(message, "unmapped", key)
+    already_sent = Message.objects.filter(**sent, client="").exists()
+    if not already_sent and Route.objects.filter(account=message.account_id).exists():
+        _send_notice(message, "unmapped", key)
 
 
 def notify_failed(delivery: Delivery) -> None:
-    """Once for each question, when its turn has failed for good. In the transaction in which it did."""
+    """Tell a person, once for each question, that its turn has failed for good; in the transaction of the failure."""
     state = Delivery.objects.filter(pk=delivery.pk).values_list("state", flat=True).first()
     message = delivery.message
     if message is None or state not in (State.DEAD, State.UNCERTAIN):
         return
     if _can_notify(message, cached_by_id(message.account_id)[1]):
-        _notify(message, "failed", f"failed:{message.pk}")
+        _send_notice(message, "failed", f"failed:{message.pk}")
 
 
 def _can_notify(message: Message, channel: Channel) -> bool:
@@ -48,5 +48,5 @@ def _can_notify(message: Message, channel: Channel) -> bool:
     return path_for(channel, message.account_id).can_push
 
 
-def _notify(message: Message, sentence: str, key: str) -> None:
-    outbox.answer(message, message.account.sentence(sentence), source=Message.Source.BRIDGE, key=key)
+def _send_notice(message: Message, sentence: str, key: str) -> None:
+    outbox.send_answer(message, message.account.sentence(sentence), source=Message.Source.BRIDGE, key=key)

@@ -1,4 +1,4 @@
-"""The statement that keeps what turns took."""
+"""The statement that stores the usage of turns."""
 
 from __future__ import annotations
 

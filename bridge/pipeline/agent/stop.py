@@ -1,4 +1,4 @@
-"""Breaking off turns that are under way: written in their rows, and told to the connector."""
+"""Stops turns that are under way: marks their rows and notifies the connector."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def unfinished_turns(conversation_id: int) -> QuerySet[Delivery]:
 
 
 def stop_turns(turns: QuerySet[Delivery]) -> int:
-    """Mark these turns as stopped and tell the connector when that is committed. Return how many there are."""
+    """Mark these turns as stopped and notify the connector when that is committed. Return how many there are."""
     ids = list(turns.values_list("pk", flat=True))
     stopped = Delivery.objects.filter(pk__in=ids, state__in=(State.SENDING, State.PENDING))
     if not ids or not stopped.update(stopped_at=timezone.now()):

@@ -1,4 +1,4 @@
-"""The two ways to a gateway, with one face: the WebSocket, and HTTP streaming where that is not let through."""
+"""The two ways to a gateway, with one interface: the WebSocket, and HTTP streaming where a proxy blocks WebSockets."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Transport(Protocol):
     closed: asyncio.Event
 
     async def open(self) -> tuple[str, str, str]:
-        """Returns version, boot id and a device token that is new, or empty."""
+        """Return the version, the boot id and a new device token, or an empty one."""
 
     async def list_agents(self) -> list[AgentInfo]: ...
     async def ask(self, turn: Turn, on_partial: OnPartial, on_usage: OnUsage) -> Answer: ...
 
     async def recover(self, turn: Turn, on_partial: OnPartial, on_usage: OnUsage) -> Answer | None:
-        """What became of a turn whose connection was lost; None: ask again with a new key."""
+        """Return the answer of a turn whose connection was lost; None: the turn must be asked again with a new key."""
 
     async def abort(self, turn: Turn) -> None: ...
     async def warm_up(self, agent_id: str, boot_id: str) -> None: ...
@@ -122,7 +122,7 @@ class HttpTransport:
             task.cancel()
 
     async def warm_up(self, agent_id: str, boot_id: str) -> None:
-        """HTTP has no command that would not be a turn of the agent."""
+        """Do nothing, because every HTTP request would be a turn of the agent."""
 
     async def download(self, session_key: str, artifact_id: str) -> bytes:
         raise GatewayError(Code.MEDIA_GONE, "artifacts are fetched over the WebSocket only")

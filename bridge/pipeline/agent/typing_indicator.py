@@ -1,4 +1,4 @@
-"""The sign "is typing" while an agent thinks, for channels that are `Typing`. It is a courtesy: whatever goes wrong changes nothing."""
+"""Shows the sign "is typing" while an agent thinks, for channels that are `Typing`. A failure of it changes nothing else."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from bridge.models import Delivery, Message
 
 log = logging.getLogger(__name__)
-# The platform shows the sign for about so long.
-SHOWN_SECONDS = 15.0
+# The platform shows the sign for about this time.
+SIGN_SECONDS = 15.0
 
 
 @contextlib.asynccontextmanager
 async def show_typing(delivery: Delivery) -> AsyncIterator[None]:
-    """While the turn runs: once when it begins, and once more when the first sign is over."""
+    """Show the sign while the turn runs: when it begins, and once more when the first sign has ended."""
     message = delivery.message if delivery.account and can(delivery.account.kind, Typing) else None
     showing = asyncio.create_task(_show_repeatedly(message)) if message else None
     try:
@@ -40,7 +40,7 @@ async def show_typing(delivery: Delivery) -> AsyncIterator[None]:
 
 async def _show_repeatedly(message: Message) -> None:
     await in_io_thread(_show_once, message)
-    await asyncio.sleep(SHOWN_SECONDS)
+    await asyncio.sleep(SIGN_SECONDS)
     await in_io_thread(_show_once, message)
 
 

@@ -1,6 +1,6 @@
-"""What a turn of an agent took: tokens and money, kept with its attempt.
+"""Stores the usage of a turn, tokens and money, with its attempt.
 
-The gateway tells it up to some hundred milliseconds after the answer, when the delivery is settled already.
+The gateway reports it up to some hundred milliseconds after the answer, when the delivery is settled already.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from openclaw.turns import Usage
 
 # The columns of `Usage`, of which /metrics counts the tokens by kind and model.
-TOKENS = ("input", "output", "cache_read", "cache_write")
+TOKEN_KINDS = ("input", "output", "cache_read", "cache_write")
 
 
 class TurnUsage(NamedTuple):
-    """What the turn of an attempt took."""
+    """The usage of an attempt's turn."""
 
     attempt_id: int
     usage: Usage
@@ -33,12 +33,12 @@ def _store_all(used: Sequence[TurnUsage]) -> list[int]:
     rows = [{"attempt": one.attempt_id, "usage": asdict(one.usage)} for one in used]
     sql.STORE_USAGE.fetch(rows=json.dumps(rows))
     for one in used:
-        _count(one.usage)
+        _count_tokens(one.usage)
     return [one.attempt_id for one in used]
 
 
-def _count(usage: Usage) -> None:
-    for kind in TOKENS:
+def _count_tokens(usage: Usage) -> None:
+    for kind in TOKEN_KINDS:
         if count := getattr(usage, kind):
             counters.add("agent_tokens", count, kind=kind, model=usage.model)
     if usage.cost:

@@ -33,4 +33,4 @@ def build_dead_part(
     message: Message, part: int, payload: Mapping[str, Any], reason: Reason, cause: Cause = NO_CAUSE, **columns: Any
 ) -> Delivery:
     """Return a part that nothing can carry, kept with its text and the reason."""
-    return settle.end_unstored(build_part(message, part, payload, **columns), State.DEAD, reason, cause)
+    return settle.set_final_state(build_part(message, part, payload, **columns), State.DEAD, reason, cause)

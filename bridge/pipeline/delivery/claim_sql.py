@@ -1,4 +1,4 @@
-"""The claim: whose turn it is, of many at once."""
+"""The statements that claim deliveries, many at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class ClaimedDelivery(NamedTuple):
-    """What the sender uses of a delivery, and from `uuid` on of its message; a webhook's has none. payload: JSON as text.
+    """The columns of a claimed delivery and, from `uuid` on, of its message; a webhook's has no message. payload: JSON as text.
 
     account_state: of the delivery's account; None where it has none.
     """

@@ -1,4 +1,4 @@
-"""Who works on a delivery: a claim takes it under a lease, a sweep takes back what lost processes held."""
+"""Claims deliveries under a lease, and recovers those whose process died."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from channels_wechat.contract.text import clean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-# A dead process's work is given out again after this; a living one renews every RENEW_SECONDS.
+# The work of a dead process is claimed again after LEASE_SECONDS; a living process renews its leases every RENEW_SECONDS.
 LEASE_SECONDS = 30
 RENEW_SECONDS = 10
 SWEEP_BATCH = 500
-# Who carries what; a stream's row that its view left behind is the worker's.
+# The topic that wakes the processes of each carrier; the worker also takes answers that no HTTP reply fetched in time.
 TOPIC_OF_CARRIER = {
     Carrier.WORKER: Topic.SEND,
     Carrier.HTTP_REPLY: Topic.SEND,
@@ -36,7 +36,7 @@ TOPIC_OF_CARRIER = {
 
 
 def holder_name() -> str:
-    """Unique for each process that claims."""
+    """Return a name that is unique for each process that claims."""
     return f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
@@ -49,10 +49,10 @@ def claim(
     only: int | None = None,
     most: int | None = None,
 ) -> list[Delivery]:
-    """Take the heads of idle lanes, many in one statement. A stream's row that no poll fetched in time is the worker's to take.
+    """Claim the heads of idle lanes, many in one statement. The worker also claims answers that no poll fetched in time.
 
-    The accounts with the least under way come first, and within an account the conversations take turns. only: this one delivery, due or
-    not (a poll takes what waits for it). most: how many the holder carries at a time, of which one account leaves a part to others; a
+    The accounts with the least work under way come first, and within an account the conversations take turns. only: this delivery, due or
+    not (for a poll). most: how many the holder has under way at a time, of which one account leaves a part to others; a
     gateway's turns have this limit in its row.
     """
     carriers = [Carrier.WORKER, Carrier.HTTP_REPLY] if carrier == Carrier.WORKER else [carrier]
@@ -90,18 +90,18 @@ def _read_claimed(row: claim_sql.ClaimedDelivery) -> Delivery:
 
 
 def renew(holder: str, ids: Iterable[int]) -> int:
-    """Prolong the leases of what this holder is still at work on; what it dropped runs out. Returns how many it still has."""
+    """Prolong the leases of the deliveries that this holder still works on; others expire. Return how many it still has."""
     lease = timezone.now() + timedelta(seconds=LEASE_SECONDS)
     return Delivery.objects.filter(pk__in=list(ids), holder=holder, state=State.SENDING).update(lease_until=lease)
 
 
 @transaction.atomic
-def offer(waiting: Delivery, via: str, remote_id: str = "") -> Delivery | None:
-    """Claim and begin in one commit; `settle.confirm` settles it when it was sent.
+def claim_and_open(waiting: Delivery, via: str, remote_id: str = "") -> Delivery | None:
+    """Claim a delivery for an HTTP reply and open its attempt in one commit; `settle.confirm_sent` settles it when the reply was sent.
 
-    A platform that did not get it asks again, but not for ever: where the process or the database is lost until then, the sweep finds the
-    open attempt, and the delivery becomes uncertain. remote_id: of the request that is answered, by which its repetitions find this part.
-    None: its lane is not free yet, or somebody else was given it.
+    A platform that did not get the reply asks again, but not for ever: where the process or database is lost before, the sweep finds the
+    open attempt, and the delivery becomes uncertain. remote_id: the key of the request, by which its repetitions find this part.
+    Return None where its lane is not free yet, or another request has claimed it.
     """
     claimed = claim(Carrier.HTTP_REPLY, _holder(), 1, only=waiting.pk)
     if not claimed:
@@ -121,10 +121,10 @@ def _holder() -> str:
 
 
 def sweep() -> int:
-    """Take back what lost processes held. Returns how many."""
+    """Recover the deliveries whose lease expired. Return how many."""
     with transaction.atomic():
-        over = Delivery.objects.filter(state=State.SENDING, lease_until__lt=timezone.now())
-        rows = list(over.select_for_update(skip_locked=True)[:SWEEP_BATCH])
+        expired = Delivery.objects.filter(state=State.SENDING, lease_until__lt=timezone.now())
+        rows = list(expired.select_for_update(skip_locked=True)[:SWEEP_BATCH])
         for delivery in rows:
             settle.recover_expired(delivery)
     return len(rows)
@@ -137,7 +137,7 @@ def release_all_leases(holder: str) -> None:
             settle.recover_expired(delivery)
 
 
-def due_topics() -> Sequence[Topic]:
-    """For the sweep: whom to ring because work is due."""
+def find_due_topics() -> Sequence[Topic]:
+    """Return the topics for which work is due, so that the sweep wakes their processes."""
     due = Delivery.objects.filter(state=State.PENDING, due_at__lte=timezone.now())
     return list(dict.fromkeys(TOPIC_OF_CARRIER[carrier] for carrier in Carrier if due.filter(carrier=carrier).exists()))

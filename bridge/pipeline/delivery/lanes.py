@@ -37,5 +37,5 @@ def as_unread(message_id: int | None) -> dict[str, Any]:
 
 
 def is_unread_part(delivery: Delivery) -> bool:
-    """Whether this part waited for its reader; where the worker has claimed it, nobody came."""
+    """Whether this part waits for its reader; where the worker has claimed it, the reader did not ask for it in time."""
     return delivery.lane.startswith(UNREAD)

@@ -1,6 +1,6 @@
 """The state machine of `Delivery`: the only place that writes a delivery's state. Its arrows are drawn in `models/deliveries.py`.
 
-What settles a claimed delivery is fenced by the holder's name, so a process that lost its lease changes nothing any more.
+Every write to a claimed delivery compares the holder's name, so a process that lost its lease changes nothing.
 """
 
 from __future__ import annotations
@@ -46,78 +46,78 @@ if TYPE_CHECKING:
 
 
 def open_attempt(delivery: Delivery, request: Any, **more: Any) -> Attempt:
-    """Commit the open attempt; the request may leave when this returns. more: the other fields of `OpenAttempt`. Raises LostLease."""
+    """Commit an open attempt, after which the request may be sent. more: the other fields of `OpenAttempt`. Raises LostLease."""
     attempt = open_attempts([OpenAttempt(delivery, request, **more)])[0]
     if attempt is None:
         raise LostLease(delivery.pk)
     return attempt
 
 
-def open_attempts(asked: Sequence[OpenAttempt]) -> list[Attempt | None]:
-    """The same for several, in one statement. None: its lease was lost."""
-    now, requests = timezone.now(), [redact(one.request) for one in asked]
-    values = {"rows": _json([_attempt_row(*one) for one in zip(asked, requests, strict=True)]), "now": now}
+def open_attempts(requested: Sequence[OpenAttempt]) -> list[Attempt | None]:
+    """Do the same as `open_attempt` for several, in one statement. None stands for a delivery whose lease was lost."""
+    now, requests = timezone.now(), [redact(one.request) for one in requested]
+    values = {"rows": _json([_build_attempt_row(*one) for one in zip(requested, requests, strict=True)]), "now": now}
     opened = {row.delivery_id: row for row in settle_sql.BEGIN.fetch(**values)}
     attempts: list[Attempt | None] = []
-    for one, request in zip(asked, requests, strict=True):
+    for one, request in zip(requested, requests, strict=True):
         row = opened.get(one.delivery.pk)
         one.delivery.dedup_until = row and row.dedup_until
-        attempts.append(_begun(one.delivery, row, now, request) if row else None)
+        attempts.append(_build_attempt(one.delivery, row, now, request) if row else None)
     return attempts
 
 
-def _begun(delivery: Delivery, row: settle_sql.OpenedAttempt, now: datetime, request: Any) -> Attempt:
+def _build_attempt(delivery: Delivery, row: settle_sql.OpenedAttempt, now: datetime, request: Any) -> Attempt:
     delivery.tries += 1
     return Attempt(pk=row.id, delivery=delivery, number=row.number, started_at=now, request=request)
 
 
-def _attempt_row(asked: OpenAttempt, request: Any) -> dict[str, Any]:
-    until, since = asked.dedup_until, asked.dedup_unless_sent_since
+def _build_attempt_row(opening: OpenAttempt, request: Any) -> dict[str, Any]:
+    until, since = opening.dedup_until, opening.dedup_unless_sent_since
     return {
-        "id": asked.delivery.pk,
-        "holder": asked.delivery.holder,
+        "id": opening.delivery.pk,
+        "holder": opening.delivery.holder,
         "request": request,
         "dedup_until": until and until.isoformat(),
         "dedup_unless_sent_since": since and since.isoformat(),
     }
 
 
-def mark_delivered(delivery: Delivery, attempt: Attempt, **learned: Any) -> None:
-    """sending → delivered; also uncertain → delivered when the proof comes after the lease was over. learned: the fields of `Success`.
+def mark_delivered(delivery: Delivery, attempt: Attempt, **result: Any) -> None:
+    """sending → delivered; also uncertain → delivered when the proof comes after the lease expired. result: the fields of `Success`.
 
-    Raises LostLease; the attempt keeps what was learned.
+    Raises LostLease; the attempt stores the result in any case.
     """
-    if mark_all_delivered([Success(delivery, attempt, **learned)])[0] is None:
+    if mark_all_delivered([Success(delivery, attempt, **result)])[0] is None:
         raise LostLease(delivery.pk)
 
 
-def mark_all_delivered(ended: Sequence[Success]) -> list[AfterSuccess | None]:
-    """The same for several, in one commit. None: its lease was lost."""
-    values = {"rows": _json([_success_row(done) for done in ended]), "now": timezone.now()}
+def mark_all_delivered(successes: Sequence[Success]) -> list[AfterSuccess | None]:
+    """Do the same as `mark_delivered` for several, in one commit. None stands for a delivery whose lease was lost."""
+    values = {"rows": _json([_build_success_row(success) for success in successes]), "now": timezone.now()}
     with transaction.atomic():
         settled = {row.id: AfterSuccess(row.parts, row.next) for row in settle_sql.SUCCEED.fetch(**values)}
-        for done in ended:
-            after = settled.get(done.delivery.pk)
-            if done.then and after:
-                done.then()
+        for success in successes:
+            after = settled.get(success.delivery.pk)
+            if success.then and after:
+                success.then()
             if after and after.parts:
-                _release_parts(done.delivery)
-    for done in ended:
-        counters.add("attempts", target=done.delivery.target, outcome=str(Outcome.OK))
-        _wake_next(done.delivery)
-    return [settled.get(done.delivery.pk) for done in ended]
+                _release_parts(success.delivery)
+    for success in successes:
+        counters.add("attempts", target=success.delivery.target, outcome=str(Outcome.OK))
+        _wake_next(success.delivery)
+    return [settled.get(success.delivery.pk) for success in successes]
 
 
-def _success_row(done: Success) -> dict[str, Any]:
+def _build_success_row(success: Success) -> dict[str, Any]:
     return {
-        "id": done.delivery.pk,
-        "holder": done.delivery.holder,
-        "attempt": done.attempt.pk,
-        "remote_id": clean(done.remote_id)[:200],
-        "reason": done.reason or (Reason.PARTIAL if done.note.code else ""),
-        "code": done.note.code,
-        "params": redact(done.note.params),
-        "response": redact(done.response or {}),
+        "id": success.delivery.pk,
+        "holder": success.delivery.holder,
+        "attempt": success.attempt.pk,
+        "remote_id": clean(success.remote_id)[:200],
+        "reason": success.reason or (Reason.PARTIAL if success.note.code else ""),
+        "code": success.note.code,
+        "params": redact(success.note.params),
+        "response": redact(success.response or {}),
     }
 
 
@@ -130,24 +130,24 @@ def fail(
 ) -> None:
     """sending → pending (again, later), dead or uncertain. then: as in `Success`. Raises LostLease."""
     outcome = Outcome.UNKNOWN if failure.action == Action.UNKNOWN else Outcome.ERROR
-    state, columns = retry_policy.next_state(delivery, failure, began=attempt is not None)
+    state, columns = retry_policy.decide_next_state(delivery, failure, began=attempt is not None)
     fields = {"state": state, **columns, **_cause_columns(failure.cause), "lease_until": None}
     with transaction.atomic():
         if attempt:
-            _close(attempt, outcome, failure.cause, failure.response)
+            _close_attempt(attempt, outcome, failure.cause, failure.response)
         changed = _leased_by_us(delivery).update(**fields)
         if changed and state in (State.DEAD, State.UNCERTAIN):
-            _on_failure(delivery)
+            _report_failure(delivery)
         if changed and then:
             then()
     _check_lease(delivery, changed)
 
 
 def skip(delivery: Delivery, attempt: Attempt | None, reason: Reason) -> None:
-    """sending → skipped: there is nobody to be told, or it was stopped by /stop. Raises LostLease."""
+    """sending → skipped: it has no receiver any more, or /stop stopped it. Raises LostLease."""
     with transaction.atomic():
         if attempt:
-            _close(attempt, Outcome.ERROR, Cause(str(reason)))
+            _close_attempt(attempt, Outcome.ERROR, Cause(str(reason)))
         fields = {"state": State.SKIPPED, "reason": reason, "finished_at": timezone.now(), "lease_until": None}
         changed = _leased_by_us(delivery).update(**fields)
     _check_lease(delivery, changed)
@@ -162,29 +162,31 @@ def hold(
     failure: Failure | None = None,
     until: datetime | None = None,
 ) -> None:
-    """sending → held: it may not go now, which is no fault of its own, so no try is burned. Its later parts wait with it.
+    """sending → held: it must wait, and because that is not its own failure no try is counted. Its later parts wait with it.
 
-    failure: what closes the attempt; until: when whoever waits for something looks again. Raises LostLease.
+    failure: what closes the attempt; until: when the wait is checked again. Raises LostLease.
     """
     fields: dict[str, Any] = {"state": State.HELD, "reason": reason, **_cause_columns(cause), "lease_until": None}
     fields |= ({"tries": F("tries") - 1} if attempt else {}) | ({"due_at": until} if until else {})
     with transaction.atomic():
         if attempt:
-            _close(attempt, Outcome.ERROR, failure.cause if failure else cause, failure.response if failure else None)
+            _close_attempt(
+                attempt, Outcome.ERROR, failure.cause if failure else cause, failure.response if failure else None
+            )
         changed = _leased_by_us(delivery).update(**fields)
-        if changed:  # what waits for a window goes on all at once, so that it keeps its place in the lane
+        if changed:  # parts that wait for a window are released together, so they keep their places in the lane
             _hold_parts(delivery, reason if reason == Reason.WINDOW else Reason.PART_BEFORE)
     _check_lease(delivery, changed)
 
 
 def count_try(delivery: Delivery) -> None:
-    """Something failed before the attempt was open: that burns a try too."""
+    """Count a try of a delivery that failed before its attempt was open."""
     delivery.tries += 1
     Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder).update(tries=delivery.tries)
 
 
 def postpone(delivery: Delivery, seconds: float, cause: Cause) -> None:
-    """sending → pending without a try burned: nothing was asked of the other side."""
+    """sending → pending, without counting a try, because no request was sent."""
     due_at = timezone.now() + timedelta(seconds=seconds)
     _leased_by_us(delivery).update(state=State.PENDING, due_at=due_at, lease_until=None, **_cause_columns(cause))
 
@@ -219,18 +221,18 @@ def _check_lease(delivery: Delivery, changed: int) -> None:
 
 
 def _wake_next(delivery: Delivery) -> None:
-    """The lane is free. Whoever carried this looks at once for what comes next; only a poll's parts may go on by another's carrier."""
+    """Wake the worker, because the lane is free. Only needed after an HTTP reply: other carriers claim the next delivery themselves."""
     if delivery.carrier == Carrier.HTTP_REPLY:
         transaction.on_commit(lambda: notify(Topic.SEND))
 
 
-def part_to_confirm(part: Delivery) -> int | None:
-    """Its id, while it is to be confirmed when it was sent."""
+def unconfirmed_part(part: Delivery) -> int | None:
+    """Return the id of a part that must be confirmed when the reply was sent; None where it is settled already."""
     return None if part.state == State.DELIVERED else part.pk
 
 
-def confirm(part: int) -> None:
-    """What was offered was sent: sending or uncertain → delivered. Does nothing where somebody else settled it."""
+def confirm_sent(part: int) -> None:
+    """sending or uncertain → delivered, because the reply with this part was sent. Does nothing where it was settled meanwhile."""
     delivery = Delivery.objects.filter(
         pk=part, carrier=Carrier.HTTP_REPLY, state__in=(State.SENDING, State.UNCERTAIN)
     ).first()
@@ -241,27 +243,27 @@ def confirm(part: int) -> None:
 
 
 def recover_expired(delivery: Delivery) -> None:
-    """sending → pending or uncertain. Without an open attempt nothing left; with one, only a provably safe repetition is tried again."""
+    """sending → pending or uncertain. Without an open attempt no request was sent; with one it is repeated only where that is safe."""
     now = timezone.now()
-    left = delivery.attempts.filter(finished_at=None).update(
+    interrupted = delivery.attempts.filter(finished_at=None).update(
         finished_at=now, outcome=Outcome.INTERRUPTED, code="interrupted"
     )
-    if left:
-        counters.add("attempts", left, target=delivery.target, outcome=str(Outcome.INTERRUPTED))
-    if not left or retry_policy.is_safe_to_retry(delivery):
-        mark = {"possibly_twice": True} if left and retry_policy.would_repetition_be_seen(delivery) else {}
+    if interrupted:
+        counters.add("attempts", interrupted, target=delivery.target, outcome=str(Outcome.INTERRUPTED))
+    if not interrupted or retry_policy.is_safe_to_retry(delivery):
+        mark = {"possibly_twice": True} if interrupted and retry_policy.is_repetition_visible(delivery) else {}
         state, columns = retry_policy.NextState(State.PENDING, {"due_at": now, **mark})
     else:
-        state, columns = retry_policy.uncertain()
+        state, columns = retry_policy.decide_uncertain()
     _leased_by_us(delivery).update(state=state, **columns, lease_until=None)
     if state == State.UNCERTAIN:
-        _on_failure(delivery)
+        _report_failure(delivery)
 
 
-# --- what nobody is at work on
+# --- deliveries that no process has claimed
 
 
-def end_unstored(
+def set_final_state(
     delivery: Delivery, state: State, reason: str = "", cause: Cause = NO_CAUSE, at: datetime | None = None
 ) -> Delivery:
     """Set the final state (dead, skipped or delivered) of a delivery that is not stored yet. at: when, if not now."""
@@ -272,9 +274,9 @@ def end_unstored(
 
 
 def release(held: QuerySet[Delivery], *, at_tail: bool = False, reviewed: bool = False) -> int:
-    """held → pending, as if queued now: it was right to wait, and is not too old for it. Return how many.
+    """held → pending, as if queued now, so that waiting does not make them too old. Return how many.
 
-    at_tail: behind all that waits in their lanes, else each in its old place. reviewed: the content check does not look at them again.
+    at_tail: at the end of their lanes, else each in its old place. reviewed: the content check is not repeated.
     """
     now = timezone.now()
     fields: dict[str, Any] = {"state": State.PENDING, "reason": "", **_cause_columns(NO_CAUSE)}
@@ -295,21 +297,21 @@ def cancel(waiting: QuerySet[Delivery], reason: Reason, cause: Cause = NO_CAUSE)
 
 
 def dismiss_held(held: Delivery, by: User | None) -> None:
-    """held → skipped, the reason kept. The later parts that are held go with it: half an answer would mislead."""
+    """held → skipped, with the same reason. Later parts that are held are skipped too, because half an answer would mislead."""
     now = timezone.now()
     rows = Delivery.objects.filter(message=held.message_id, target=held.target, part__gte=held.part, state=State.HELD)
     rows.update(state=State.SKIPPED, finished_at=now, dismissed_at=now, dismissed_by=by)
 
 
-def skip_anew(delivery: Delivery, reason: str, route_id: int | None) -> None:
-    """A question that is replayed, and still has no agent: skipped, for the reason of today."""
+def update_skip_reason(delivery: Delivery, reason: str, route_id: int | None) -> None:
+    """Store the present reason of a question that was replayed and still goes to no agent."""
     Delivery.objects.filter(pk=delivery.pk).update(state=State.SKIPPED, reason=reason, route=route_id)
 
 
 def requeue(delivery: Delivery, place: Mapping[str, Any]) -> int:
-    """dead, uncertain or skipped → pending, at the tail of its lane and with all its tries, as it is said and routed now.
+    """dead, uncertain or skipped → pending, at the end of its lane, with all its tries, its present text and its present route.
 
-    place: the columns that say by whom and when it is carried. Return how many: none where the state changed meanwhile, say by a late
+    place: the columns of its carrier and its time. Return how many: 0 where the state changed meanwhile, for example by a late
     proof that it had arrived.
     """
     return Delivery.objects.filter(pk=delivery.pk, state=delivery.state).update(
@@ -344,7 +346,7 @@ def _cause_columns(cause: Cause) -> dict[str, Any]:
     return {"code": cause.code[:CODE_LENGTH], "code_params": redact(cause.params)}
 
 
-def _close(attempt: Attempt, outcome: Outcome, cause: Cause, response: Any = None) -> None:
+def _close_attempt(attempt: Attempt, outcome: Outcome, cause: Cause, response: Any = None) -> None:
     fields = {**_cause_columns(cause), "response": redact(response or {})}
     Attempt.objects.filter(pk=attempt.pk).update(finished_at=timezone.now(), outcome=outcome, **fields)
     counters.add("attempts", target=attempt.delivery.target, outcome=str(outcome))
@@ -356,8 +358,8 @@ def _later_parts(delivery: Delivery) -> Any:
     return delivery.message.deliveries.filter(target=delivery.target, part__gt=delivery.part)
 
 
-def _on_failure(delivery: Delivery) -> None:
-    """Dead or uncertain. Half an answer after a gap would mislead: the later parts wait for somebody to replay this one."""
+def _report_failure(delivery: Delivery) -> None:
+    """Report a dead or uncertain delivery, and hold its later parts until staff replay it, because an answer with a gap would mislead."""
     events.queue_failure_event(delivery)
     _hold_parts(delivery, Reason.PART_BEFORE)
 
@@ -367,7 +369,7 @@ def _hold_parts(delivery: Delivery, reason: Reason) -> None:
 
 
 def _release_parts(delivery: Delivery) -> None:
-    """The part they waited for is there: they follow it, in order, at the tail of the lane."""
+    """Release the later parts, because the part they waited for has arrived; in order, at the end of the lane."""
     for part in _later_parts(delivery).filter(state=State.HELD, reason=Reason.PART_BEFORE).order_by("part"):
         fields: dict[str, Any] = {"state": State.PENDING, "reason": "", "seq": next_seq, "due_at": timezone.now()}
         Delivery.objects.filter(pk=part.pk, state=State.HELD).update(**fields, queued_at=timezone.now())

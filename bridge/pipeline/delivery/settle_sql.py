@@ -1,4 +1,4 @@
-"""The statements that write the state of deliveries: taken, begun, delivered; each for many at once."""
+"""The statements that write the state of deliveries: claimed, attempt opened, delivered; each for many at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What claims, `settle` and their callers hand each other, and what is true of every delivery."""
+"""The types that claims, `settle` and their callers exchange."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from bridge.models import Attempt, Delivery, Message, Reason
     from channels_wechat.contract.messages import Answer
 
-# A request that finds its part in one of these states is given it, again if need be.
-OFFERED_STATES = (State.SENDING, State.UNCERTAIN, State.DELIVERED)
+# A request is answered with its part in these states, also when it repeats an earlier request.
+HTTP_REPLY_STATES = (State.SENDING, State.UNCERTAIN, State.DELIVERED)
 
 next_seq = Func(Value("bridge_delivery_seq"), function="nextval")
 
 
 class LostLease(Exception):
-    """Somebody else has this delivery now; whatever came of ours is kept with the attempt only."""
+    """Another process has claimed this delivery; the result of our request is stored in the attempt only."""
 
 
 class OpenAttempt(NamedTuple):
@@ -41,7 +41,7 @@ class OpenAttempt(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """The other side took it. note: what it did not do; reason: a `Reason`, where it was not simply delivered.
+    """The other side accepted the delivery. note: what it did not do; reason: a `Reason`, where it was not simply delivered.
 
     then: called in the transaction that settles it, unless the lease was lost.
     """
@@ -56,7 +56,7 @@ class Success:
 
 
 class AfterSuccess(NamedTuple):
-    """What follows a delivered one. parts: some of its message were held for it; next: its lane goes on."""
+    """What follows a success. parts: whether later parts of the message were held for it; next: whether its lane has more work."""
 
     parts: bool
     next: bool
@@ -64,7 +64,7 @@ class AfterSuccess(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong, in the terms of the two wires' errors."""
+    """What went wrong, in the terms of the errors of platforms and gateways."""
 
     action: Action
     cause: Cause
@@ -74,21 +74,21 @@ class Failure:
     reason: str = ""  # a more exact `Reason` than the action implies
 
 
-def failure_for(reason: Reason) -> Failure:
-    """For what we do not even try."""
+def build_failure(reason: Reason) -> Failure:
+    """Return the failure of a delivery that is not attempted at all."""
     return Failure(Action.PERMANENT, Cause(str(reason)), reason=reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """It is not sent, and nothing went wrong."""
+    """The delivery is not sent, and nothing went wrong."""
 
     reason: Reason
 
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """It cannot be sent as it is, or not now. counts_try: what failed burns a try although no attempt was opened."""
+    """The delivery cannot be sent, or not now. counts_try: the failure counts as a try although no attempt was opened."""
 
     failure: Failure
     counts_try: bool = False
@@ -96,7 +96,7 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """It waits for somebody. until: when whoever waits for something looks again.
+    """The delivery must wait. until: when the wait is checked again.
 
     before: called in the transaction that holds it; after: called when it is held.
     """
@@ -110,25 +110,25 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Postpone:
-    """It is sent later, and burns no try."""
+    """The delivery is sent later, and no try is counted."""
 
     seconds: float
     cause: Cause = NO_CAUSE
 
 
-# What a gate says of a delivery that it does not let pass.
+# The outcome of a gate that stops a delivery.
 GateOutcome = Skip | Fail | Hold | Postpone
 
 
 class HttpReply(NamedTuple):
-    """part: the delivery to be confirmed when this was sent."""
+    """An HTTP reply to a callback. part: the delivery to be confirmed when the reply was sent."""
 
     answer: Answer
     part: int | None = None
 
 
 def message_of(delivery: Delivery) -> Message:
-    """Only a webhook's has none."""
+    """Return the message of a delivery to a channel or an agent; only a webhook's delivery has none."""
     if delivery.message is None:
         raise ValueError("a delivery to a channel or an agent has a message")
     return delivery.message

@@ -1,6 +1,6 @@
-"""Messages that were received and wait for their route, loaded and written in batches.
+"""Loads and writes messages that wait for their routing, in batches.
 
-A batch costs the same few statements for one message as for two hundred, in one transaction: lock its peers, load it, write what was
+A batch takes the same few statements for one message as for two hundred, in one transaction: lock its peers, load it, write what was
 decided of it.
 """
 
@@ -31,10 +31,10 @@ Peers = list[dict[str, Any]]
 
 @dataclass(slots=True)
 class RoutingContext:
-    """A message and all that its route and its prompt depend on.
+    """A message and everything that its route and its prompt depend on.
 
     conversation: one object for all messages of a batch, so that what a message does to it counts for the next. routes: those that fit
-    the peer, at least. files: (id, kind, name). told: what the platform's parser made of the message for the router. person: one object
+    the peer, at least. files: (id, kind, name). facts: what the platform's parser found for the router. person: one object
     for all messages of a sender in a batch.
     """
 
@@ -44,17 +44,17 @@ class RoutingContext:
     channel: Channel
     sender_name: str
     files: Sequence[tuple[int, str, str]]
-    told: Mapping[str, Any]
+    facts: Mapping[str, Any]
     person: SenderRate = field(default_factory=SenderRate)
 
     @property
     def path(self) -> ReplyPath:
-        """How an answer to the message leaves. May ask the database, so only those ask who need it."""
+        """How an answer to the message leaves. Reading it may query the database."""
         return path_for(self.channel, self.message.account_id)
 
 
 def lock_peers() -> Peers:
-    """The peers of a batch, held until the transaction ends. Empty: nothing waits."""
+    """Lock the peers of a batch until the transaction ends. Return them; empty: no message waits."""
     return [
         {"account_id": peer.account_id, "peer_kind": peer.peer_kind, "peer_id": peer.peer_id}
         for peer in sql.LOCK_PEERS.fetch()
@@ -67,27 +67,30 @@ def unrouted_ids(locked: Peers) -> list[sql.UnroutedId]:
 
 
 def load_batch(locked: Peers, only: int | None = None) -> list[RoutingContext]:
-    """The waiting messages of these peers, oldest first, each in its conversation; to be called when the locks are held.
+    """Return the waiting messages of these peers, oldest first, each with its conversation; called when the locks are held.
 
-    only: just this message. What another router took while this one waited for its locks is not seen any more.
+    only: just this message. Messages that another router took before the locks were free are not returned.
     """
     rows = sql.LOAD_BATCH.fetch(peers=json.dumps(locked), only=only, now=timezone.now())
     talks: dict[int, tuple[Conversation, list[Route]]] = {}
     people: dict[tuple[int, str], SenderRate] = {}
-    return [_context_of(row, talks, people) for row in rows]
+    return [_build_context(row, talks, people) for row in rows]
 
 
 def store_routed(decided: Iterable[tuple[RoutingContext, Delivery]]) -> None:
-    """The deliveries, pending or skipped, in this order, and that their messages are routed."""
+    """Store the deliveries, pending or skipped, in this order, and mark their messages as routed."""
     pairs = list(decided)
     if pairs:
-        values = {"rows": [_row_of(*pair) for pair in pairs], "people": _people(case for case, _delivery in pairs)}
-        given = {name: json.dumps(rows) for name, rows in values.items()}
-        sql.STORE_ROUTED.fetch(**given, now=timezone.now(), turn=TURN_SECONDS, ahead=AHEAD_SECONDS)
+        values = {
+            "rows": [_build_row(*pair) for pair in pairs],
+            "people": _rows_of_senders(case for case, _delivery in pairs),
+        }
+        parameters = {name: json.dumps(rows) for name, rows in values.items()}
+        sql.STORE_ROUTED.fetch(**parameters, now=timezone.now(), turn=TURN_SECONDS, ahead=AHEAD_SECONDS)
 
 
-def _people(cases: Iterable[RoutingContext]) -> list[dict[str, Any]]:
-    """The rows of those whose turns were counted."""
+def _rows_of_senders(cases: Iterable[RoutingContext]) -> list[dict[str, Any]]:
+    """Return the rows of the senders whose turns were counted."""
     counted = {(case.message.account_id, case.message.sender): case.person for case in cases if case.person.changed}
     return [
         {
@@ -100,7 +103,7 @@ def _people(cases: Iterable[RoutingContext]) -> list[dict[str, Any]]:
     ]
 
 
-def _context_of(
+def _build_context(
     row: sql.UnroutedMessage,
     talks: dict[int, tuple[Conversation, list[Route]]],
     people: dict[tuple[int, str], SenderRate],
@@ -116,7 +119,7 @@ def _context_of(
     return RoutingContext(message, message.conversation, routes, channel, row.sender_name, *facts)
 
 
-def _row_of(case: RoutingContext, delivery: Delivery) -> dict[str, Any]:
+def _build_row(case: RoutingContext, delivery: Delivery) -> dict[str, Any]:
     return {
         "message": case.message.pk,
         "conversation": case.conversation.pk,

@@ -1,4 +1,4 @@
-"""How many callbacks came to each account and what became of them, counted in Valkey, which may forget them."""
+"""Counts the callbacks of each account by their result, in Valkey, which may lose the counts."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
     from accounts.models import ChannelAccount
 
-# Counters of an account nobody calls any more go away after this. Seconds.
+# The seconds after which the counters of an account without callbacks expire.
 KEEP_SECONDS = 30 * 24 * 3600
-# An account that is called a hundred times a second is noted once in it.
-NOTE_SECONDS = 1.0
-_last_noted: dict[str, tuple[str, float]] = {}
+# The last callback of an account is written at most once in so many seconds, however often it is called.
+WRITE_SECONDS = 1.0
+_last_written: dict[str, tuple[str, float]] = {}
 
 
-def note_callback(account_key: str, result: str, refused: bool) -> Callable[[Any], None] | None:
-    """Count the callback of a known account in this process. result: "ok", or the refusal's code.
+def count_callback(account_key: str, result: str, refused: bool) -> Callable[[Any], None] | None:
+    """Count a callback in this process. result: "ok", or the code of the refusal.
 
-    Returns what is to be written to Valkey, for whoever must not wait for it; None: not now.
+    Return a function that writes it to Valkey, which the caller runs where it may wait; None: nothing is to be written now.
     """
     counters.add("callbacks", account=account_key, result=result)
     now = time.monotonic()
-    last, at = _last_noted.get(account_key, ("", 0.0))
-    if last == result and not refused and now - at < NOTE_SECONDS:
+    last, at = _last_written.get(account_key, ("", 0.0))
+    if last == result and not refused and now - at < WRITE_SECONDS:
         return None
-    _last_noted[account_key] = (result, now)
+    _last_written[account_key] = (result, now)
 
     def write(valkey: Any) -> None:
         key = f"callback:{account_key}"
@@ -47,23 +47,25 @@ def note_callback(account_key: str, result: str, refused: bool) -> Callable[[Any
 
 
 def last_callback(account: ChannelAccount) -> tuple[datetime, str] | None:
-    """When the platform last called and with what result; from the newest message where Valkey has forgotten."""
-    noted = _noted(account)
-    if "at" in noted:
-        return datetime.fromtimestamp(float(noted["at"]), UTC), noted.get("result", "")
-    heard = Message.objects.filter(account=account, direction="in", source="channel").order_by("-id")
-    newest = heard.values_list("created_at", flat=True).first()
+    """Return when the platform last called and with what result; from the newest message where Valkey lost it."""
+    stored = _read_counters(account)
+    if "at" in stored:
+        return datetime.fromtimestamp(float(stored["at"]), UTC), stored.get("result", "")
+    received = Message.objects.filter(account=account, direction="in", source="channel").order_by("-id")
+    newest = received.values_list("created_at", flat=True).first()
     return (newest, "ok") if newest else None
 
 
 def refused_callbacks(account: ChannelAccount) -> dict[str, int]:
-    """Callbacks not taken, by code, most frequent first."""
+    """Return how many callbacks were refused, by code, most frequent first."""
     counts = {
-        name.removeprefix("refused:"): int(n) for name, n in _noted(account).items() if name.startswith("refused:")
+        name.removeprefix("refused:"): int(n)
+        for name, n in _read_counters(account).items()
+        if name.startswith("refused:")
     }
     return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
 
-def _noted(account: ChannelAccount) -> dict[str, str]:
+def _read_counters(account: ChannelAccount) -> dict[str, str]:
     nothing: dict[str, str] = {}
     return try_valkey(lambda valkey: valkey.hgetall(f"callback:{account.key}"), nothing)

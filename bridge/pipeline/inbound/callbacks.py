@@ -1,4 +1,4 @@
-"""The platforms' way in. No session, no CSRF, no call to anybody; a body is read without a thread, and stored with those of its moment."""
+"""Answers the platforms' callbacks. No session, no CSRF check and no call to a platform; those of one moment are stored together."""
 
 from __future__ import annotations
 
@@ -46,38 +46,38 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 PATH = "/callbacks/"
-# A larger body is verified and parsed in a thread: it would hold up the others for milliseconds.
+# A larger body is verified and parsed in a thread, because that takes milliseconds in which the event loop would stand still.
 LARGE_BYTES = 64 * capacity.KIB
-# Between two tries to store that the end of a stream was sent, in seconds.
+# The seconds between two tries to store that a reply was sent.
 CONFIRM_PAUSES = (1, 5, 20, 60)
-# Notes for Valkey that may wait for a thread; more of them are left out.
-MAX_NOTES = 100
+# At most so many background tasks may wait for a thread; further ones are left out.
+MAX_TASKS = 100
 
-Found = tuple["ChannelAccount", "Channel"]
+AccountAndChannel = tuple["ChannelAccount", "Channel"]
 
 
 class Callbacks:
-    """Those of one web process. Belongs to one event loop."""
+    """Answers the callbacks of one web process. Belongs to one event loop."""
 
     def __init__(self, threads: Threads) -> None:
         self.threads = threads
-        self.places = WaitSlots(capacity.MAX_WAITING_REPLIES)
-        self.accounts = Batches[UUID, "Found | None"](self._find, max_batch=1000)
+        self.slots = WaitSlots(capacity.MAX_WAITING_REPLIES)
+        self.accounts = Batches[UUID, "AccountAndChannel | None"](self._read_accounts, max_batch=1000)
         self.rows = Batches[receive.Row, receive.Stored](self._store, max_batch=receive.BATCH_SIZE)
         self.store_connection = AbortableConnection()
-        self.notes: set[asyncio.Task[Any]] = set()
-        self.draining: asyncio.Task[int] | None = None
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.spool_task: asyncio.Task[int] | None = None
         self.count = 0
 
     async def answer(self, request: Request) -> Response:
-        """GET verifies the address, POST brings a message, an event or a poll. 400, 403, 413: refused and counted, nothing stored.
+        """Answer a request. GET verifies the address, POST brings a message, an event or a poll. 400, 403, 413: refused, nothing stored.
 
-        503: the database is away and the spool full, or there is no answer yet; the platform repeats what it gets no 200 for. Raises
+        503: the database is away and the spool is full, or there is no answer yet; the platform repeats the request. Raises
         Refused, ClientGone.
         """
         try:
-            account, channel = await self._account(request.path)
-            with self._counted():  # not those that strangers guess
+            account, channel = await self._find_account(request.path)
+            with self._count_request():  # after the account is known, so that guessed addresses do not count
                 return await self._answer(request, account, channel)
         except DB_UNAVAILABLE as error:
             log.warning("%s: the database is away (%s)", request.path, type(error).__name__)
@@ -86,8 +86,8 @@ class Callbacks:
             return Response(503)
 
     @contextmanager
-    def _counted(self) -> Iterator[None]:
-        """Raises Refused (503)."""
+    def _count_request(self) -> Iterator[None]:
+        """Count a request that is under way. Raises Refused (503) where there are too many."""
         if self.count >= capacity.MAX_CALLBACKS:
             raise Refused(503, "Too many requests at once.", retry_after="1")
         self.count += 1
@@ -97,28 +97,28 @@ class Callbacks:
             self.count -= 1
 
     async def settle(self) -> None:
-        """Wait for what was left to be noted."""
-        while self.notes:
-            await asyncio.gather(*self.notes, return_exceptions=True)
+        """Wait for the background tasks."""
+        while self.tasks:
+            await asyncio.gather(*self.tasks, return_exceptions=True)
 
     async def _answer(self, request: Request, account: ChannelAccount, channel: TakesCallbacks) -> Response:
         if request.method not in ("GET", "POST"):
             raise Refused(405, "Only GET and POST.", allow="GET, POST")
         try:
             with logs.about(account=account.pk):
-                found = await self._reply(request, account, channel)
+                reply = await self._reply(request, account, channel)
         except CallbackRefused as refused:
-            self._note(str(account.key), refused.code, refused=True)
+            self._count(str(account.key), refused.code, refused=True)
             closes = {"connection": "close"} if refused.status == 413 else {}
             return Response(refused.status, str(refused).encode(), headers=closes)
-        body: Any = found.answer.body
-        then = partial(self._confirm, found.part) if found.part else None
+        body: Any = reply.answer.body
+        then = partial(self._confirm, reply.part) if reply.part else None
         return Response(
-            200, body.encode() if isinstance(body, str) else bytes(body), found.answer.content_type, then=then
+            200, body.encode() if isinstance(body, str) else bytes(body), reply.answer.content_type, then=then
         )
 
-    async def _account(self, path: str) -> tuple[ChannelAccount, TakesCallbacks]:
-        """The account is looked up before anything of a body is read: nobody but its platform knows the address."""
+    async def _find_account(self, path: str) -> tuple[ChannelAccount, TakesCallbacks]:
+        """Return the account of this address. This comes before the body is read, because only the platform knows the address."""
         try:
             key = UUID(path.removeprefix(PATH))
         except ValueError:
@@ -131,8 +131,8 @@ class Callbacks:
             raise Refused(404, "There is nothing here.")
         return account, channel
 
-    async def _look_up(self, key: UUID) -> Found | None:
-        """As last known while the database is away or rows still wait for it. Raises OperationalError."""
+    async def _look_up(self, key: UUID) -> AccountAndChannel | None:
+        """Return the account of this key; the last known one while the database is away or rows wait for it. Raises OperationalError."""
         before = channels.last_known(key)
         if before and journal.is_in_use():
             return before
@@ -145,80 +145,82 @@ class Callbacks:
             raise
 
     async def _reply(self, request: Request, account: ChannelAccount, channel: TakesCallbacks) -> HttpReply:
-        query = _query(request)
+        query = _parse_query(request)
         if request.method == "GET":
             answer = channel.challenge(query)
-            self._note(str(account.key), "verified", refused=False)
+            self._count(str(account.key), "verified", refused=False)
             return HttpReply(answer)
-        body = await self._body(request)
+        body = await self._read_body(request)
         parsed = channel.parse(query, body) if len(body) < LARGE_BYTES else await self._run(channel.parse, query, body)
         if parsed.poll and paths.is_polled(account.kind):
             request.listen()
-            return await self._poll(account, channel, query, parsed.poll)
+            return await self._answer_poll(account, channel, query, parsed.poll)
         for message in parsed.inbound:
             await self._receive(account, channel, message)
-        if parsed.inbound and (path := await self._path(account, channel)).answers_callbacks:
+        if parsed.inbound and (path := await self._find_path(account, channel)).answers_callbacks:
             request.listen()
-            self.places.listen()  # also while the database is away: its message is stored or in the spool, so waiting loses nothing
-            return await path.answer_callback(account, query, parsed.inbound[0], self.places, self.threads.callbacks)
+            self.slots.listen()  # also while the database is away: its message is stored or in the spool, so waiting loses nothing
+            return await path.answer_callback(account, query, parsed.inbound[0], self.slots, self.threads.callbacks)
         return HttpReply(channel.acknowledge(query, parsed))
 
-    async def _body(self, request: Request) -> bytes:
+    async def _read_body(self, request: Request) -> bytes:
         body = await request.body(settings.CALLBACK_MAX_BYTES, capacity.CALLBACK_BODY_SECONDS)
         if body is None:
             raise CallbackRefused(413, "too_large", _("The body is larger than 1 MiB."))
         return body
 
     async def _receive(self, account: ChannelAccount, channel: TakesCallbacks, message: Inbound) -> None:
-        """The row is committed when this returns, or was before, or it is in the spool."""
-        said = channel.passive_text(message)
-        row = receive.row_of(account, message)
-        stored = await self._stored({**row, "said": str(said)} if said else row)
-        self._note(str(account.key), "ok", refused=False)
+        """Store a message: when this returns, its row is committed, or it is in the spool."""
+        reply_text = channel.passive_text(message)
+        row = receive.build_row(account, message)
+        stored = await self._store_row({**row, "said": str(reply_text)} if reply_text else row)
+        self._count(str(account.key), "ok", refused=False)
         if stored is None:
             return
         receive.wake_router(with_files=bool(message.media))
         if account.state == Health.NEW:
-            self._later(self._run(account.set_state, Health.OK))
-        if said:
-            self._later(self._run(_store_reply, stored, said))
+            self._run_later(self._run(account.set_state, Health.OK))
+        if reply_text:
+            self._run_later(self._run(_store_reply, stored, reply_text))
 
-    async def _stored(self, row: receive.Row) -> receive.Stored:
-        """None: a repetition, or in the spool. Raises OperationalError, also where neither takes it in time; it may still be stored."""
+    async def _store_row(self, row: receive.Row) -> receive.Stored:
+        """Store one row, together with others. None: a repetition, or in the spool. Raises OperationalError; it may be stored later."""
         return await self._within(capacity.RECEIVE_SECONDS, self.rows(row))
 
-    async def _poll(self, account: ChannelAccount, channel: Channel, query: dict[str, str], stream: str) -> HttpReply:
-        """While the database is away a poll is told that the agent still works: an error would end the stream."""
-        path = await self._path(account, channel)
+    async def _answer_poll(
+        self, account: ChannelAccount, channel: Channel, query: dict[str, str], stream: str
+    ) -> HttpReply:
+        """Answer a poll. While the database is away the answer is that the agent still works, because an error would end the stream."""
+        path = await self._find_path(account, channel)
         try:
-            polled = self._run(path.answer_poll, account, query, stream)
-            return await self._within(capacity.POLL_SECONDS, polled)
+            answer = self._run(path.answer_poll, account, query, stream)
+            return await self._within(capacity.POLL_SECONDS, answer)
         except DB_UNAVAILABLE:
             return HttpReply(await execute_on(self.threads.disk, path.still_working, query, stream))
 
-    async def _path(self, account: ChannelAccount, channel: Channel) -> ReplyPath:
-        """As last known where the database does not answer in time."""
+    async def _find_path(self, account: ChannelAccount, channel: Channel) -> ReplyPath:
+        """Return the account's reply path; the last known one where the database does not answer in time."""
         if known := paths.path_without_query(channel, account.pk):
             return known
         try:
-            asked = self._run(paths.path_for, channel, account.pk)
-            found: ReplyPath = await self._within(capacity.LOOKUP_SECONDS, asked)
+            lookup = self._run(paths.path_for, channel, account.pk)
+            path: ReplyPath = await self._within(capacity.LOOKUP_SECONDS, lookup)
         except DB_UNAVAILABLE:
             return paths.path_as_cached(channel, account.pk)
-        return found
+        return path
 
     # --- in threads
 
-    async def _find(self, keys: Sequence[UUID]) -> list[Found | None]:
+    async def _read_accounts(self, keys: Sequence[UUID]) -> list[AccountAndChannel | None]:
         found = await self._run(channels.cached_by_keys, list(set(keys)))
         return [found.get(key) for key in keys]
 
     async def _store(self, rows: Sequence[receive.Row]) -> list[receive.Stored]:
-        """In the spool where the database is away, or rows that came earlier still wait there; then None for each. Raises SpoolFull."""
+        """Store rows; in the spool where the database is away or earlier rows wait, and then return None for each. Raises SpoolFull."""
         if journal.is_in_use():
             with contextlib.suppress(journal.SpoolFull):
                 return await self._append(rows)
-            await self._drained()
+            await self._empty_spool()
         loop = asyncio.get_running_loop()
         stored = loop.run_in_executor(
             self.threads.store, receive.store_and_keep_connection, rows, self.store_connection
@@ -230,15 +232,15 @@ class Callbacks:
             self.store_connection.abort()
             return await self._append(rows)
 
-    async def _drained(self) -> None:
-        """A full spool is drained here: what is stored before overtakes what waits there, and whoever drains it may stand still.
+    async def _empty_spool(self) -> None:
+        """Store the rows of a full spool first, because a row that is stored before them would overtake them.
 
-        Raises an error of AWAY. Where it takes longer, or cannot be done: better in the database and perhaps out of order than lost.
+        Raises an error of DB_UNAVAILABLE. Where it takes too long or fails otherwise, new rows are stored out of order rather than lost.
         """
-        if self.draining is None or self.draining.done():
-            self.draining = asyncio.create_task(self._run(partial(spool_drain.drain, beside=True)))
-        await asyncio.wait([self.draining], timeout=capacity.SPOOL_WAIT_SECONDS)
-        if self.draining.done() and isinstance(error := self.draining.exception(), DB_UNAVAILABLE):
+        if self.spool_task is None or self.spool_task.done():
+            self.spool_task = asyncio.create_task(self._run(partial(spool_drain.drain, beside=True)))
+        await asyncio.wait([self.spool_task], timeout=capacity.SPOOL_WAIT_SECONDS)
+        if self.spool_task.done() and isinstance(error := self.spool_task.exception(), DB_UNAVAILABLE):
             raise error
 
     async def _append(self, rows: Sequence[receive.Row]) -> list[receive.Stored]:
@@ -246,7 +248,7 @@ class Callbacks:
         return [None] * len(rows)
 
     async def _within(self, seconds: float, work: Awaitable[T]) -> T:
-        """Raises OperationalError too where the database does not answer in time."""
+        """Wait for work, at most so long. Raises OperationalError where the database does not answer in time."""
         try:
             async with asyncio.timeout(seconds):
                 return await work
@@ -256,41 +258,41 @@ class Callbacks:
     async def _run(self, work: Callable[..., Any], *args: Any) -> Any:
         return await execute_on(self.threads.callbacks, work, *args)
 
-    def _note(self, key: str, result: str, *, refused: bool) -> None:
-        if write := callback_stats.note_callback(key, result, refused):
-            self._later(self._run(valkey.try_valkey, write, None))
+    def _count(self, key: str, result: str, *, refused: bool) -> None:
+        if write := callback_stats.count_callback(key, result, refused):
+            self._run_later(self._run(valkey.try_valkey, write, None))
 
     def _confirm(self, part: int) -> None:
-        self._later(self._confirmed(part), most=None)
+        self._run_later(self._store_confirmation(part), most=None)
 
-    async def _confirmed(self, part: int) -> None:
-        """Also where the database is away for a moment; where it stays away, the delivery is uncertain."""
+    async def _store_confirmation(self, part: int) -> None:
+        """Store that the reply was sent, also after a short outage of the database; after a longer one the delivery is uncertain."""
         for pause in CONFIRM_PAUSES:
             try:
-                await self._run(settle.confirm, part)
+                await self._run(settle.confirm_sent, part)
             except DB_UNAVAILABLE:
                 await asyncio.sleep(pause)
             else:
                 return
-        await self._run(settle.confirm, part)
+        await self._run(settle.confirm_sent, part)
 
-    def _later(self, work: Coroutine[Any, Any, Any], most: int | None = MAX_NOTES) -> None:
-        """No request waits for it. most: with so many under way it is left out."""
-        if most is not None and len(self.notes) >= most:
+    def _run_later(self, work: Coroutine[Any, Any, Any], most: int | None = MAX_TASKS) -> None:
+        """Run work in the background. most: where so many tasks are under way already, this one is left out."""
+        if most is not None and len(self.tasks) >= most:
             work.close()
             return
         task = asyncio.create_task(work)
-        self.notes.add(task)
-        task.add_done_callback(self._done)
+        self.tasks.add(task)
+        task.add_done_callback(self._end_task)
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self.notes.discard(task)
+    def _end_task(self, task: asyncio.Task[Any]) -> None:
+        self.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            log.warning("a callback could not be noted: %s", type(error).__name__)
+            log.warning("a task after a callback failed: %s", type(error).__name__)
 
 
-def _query(request: Request) -> dict[str, str]:
-    """Of several values of one name the last one."""
+def _parse_query(request: Request) -> dict[str, str]:
+    """Return the parameters of the address; of several values of one name the last one counts."""
     text = request.scope["query_string"].decode("latin-1")
     try:
         return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=100))

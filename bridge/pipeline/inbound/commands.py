@@ -1,4 +1,4 @@
-"""Which command to the bridge a text is. Pure."""
+"""Recognises the commands to the bridge. Pure."""
 
 from __future__ import annotations
 

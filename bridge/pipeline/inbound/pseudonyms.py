@@ -1,4 +1,4 @@
-"""Taking a person's rows out of their name, where the platform requires that they are forgotten; `operations.erasure` does the rest.
+"""Replaces a person's name in their rows by a pseudonym, where the platform requires an erasure; `operations.erasure` does the rest.
 
 This happens in the transaction that routes the event: whoever comes back a moment later is somebody new, with a conversation, a window
 and an agent's memory of their own. The pseudonym is the number of their contact's row, so nothing of the old id can be worked out from
@@ -12,12 +12,12 @@ from django.utils import timezone
 from accounts.models import ReplyWindow
 from bridge.models import ERASED, Contact, Conversation, Route, SessionEpoch
 from bridge.pipeline.agent.stop import stop_turns, unfinished_turns
-from bridge.pipeline.routing.rules import split_words
+from bridge.pipeline.routing.rules import split_entries
 from bridge.security import audit
 
 
 def pseudonymise(account_id: int, person: str) -> None:
-    """Take this person's rows out of their name; when their peer is locked, in its transaction."""
+    """Replace this person's name in their rows by a pseudonym; called while their peer is locked, in that transaction."""
     now = timezone.now()
     contact = Contact.objects.get(account_id=account_id, external_id=person)
     name = f"{ERASED}{contact.pk}"
@@ -33,12 +33,12 @@ def pseudonymise(account_id: int, person: str) -> None:
 
 
 def _rename_in_mappings(account_id: int, person: str, name: str) -> None:
-    """Mappings of theirs stay for the deliveries that name them. Their place in a list of senders too: an empty list allows everybody."""
+    """Rename the person in mappings. These stay, because deliveries name them and an empty list of senders would allow everybody."""
     routes = Route.objects.filter(account=account_id)
     changed = list(routes.filter(peer_kind="direct", peer_id=person))
     Route.objects.filter(pk__in=[route.pk for route in changed]).update(peer_id=name, note="")
     for route in routes.filter(allowed_senders__contains=person):
-        senders = [name if sender == person else sender for sender in split_words(route.allowed_senders)]
+        senders = [name if sender == person else sender for sender in split_entries(route.allowed_senders)]
         Route.objects.filter(pk=route.pk).update(allowed_senders="\n".join(senders))
         changed.append(route)
     audit.anonymise(Route.objects.filter(pk__in=[route.pk for route in changed]), "peer_id", "note", "allowed_senders")

@@ -1,4 +1,4 @@
-"""How many turns a person may have in a minute. Pure.
+"""Limits how many turns a person may have in a minute. Pure.
 
 A person's recent turns are kept as one time, `turns_until`: each turn moves it on by a minute's share, from now at the earliest. While it
 lies no more than a minute ahead they may have another, so a whole minute's turns may come at once, and then one for each share.
@@ -14,7 +14,7 @@ MINUTE = timedelta(seconds=60)
 
 @dataclass(slots=True)
 class SenderRate:
-    """Who wrote, as one account knows them. refused_at: when a turn was last refused to them. changed: the row has to be written."""
+    """The turns of one sender at one account. refused_at: when a turn was last refused. changed: whether the row must be written."""
 
     turns_until: datetime | None = None
     refused_at: datetime | None = None
@@ -31,8 +31,8 @@ class SenderRate:
         self.turns_until = until
         return True
 
-    def must_be_told(self, now: datetime) -> bool:
-        """Note a refusal. Return whether it is the first one since a minute passed without any: only then they are told."""
+    def must_be_notified(self, now: datetime) -> bool:
+        """Store a refusal. Return whether the person must be told: only at the first one after a minute without any."""
         quiet = self.refused_at is None or now - self.refused_at > MINUTE
         self.refused_at, self.changed = now, True
         return quiet

@@ -1,4 +1,4 @@
-"""Callbacks become rows, those of one moment in one statement; `bridge.pipeline.inbound.router` routes them later."""
+"""Stores the messages of callbacks, those of one moment in one statement; `bridge.pipeline.inbound.router` routes them later."""
 
 from __future__ import annotations
 
@@ -30,35 +30,35 @@ if TYPE_CHECKING:
     from channels_wechat.contract.messages import Inbound, MediaItem
 
 log = logging.getLogger(__name__)
-# As `row_of` makes it.
+# As `build_row` returns it.
 Row = dict[str, Any]
-# The id of a row that is new, None for a repetition.
+# The id of a new row; None for a repetition.
 Stored = int | None
-# In a row's `raw`: what the parser found for the router.
+# The key in a row's `raw` under which the parser's facts for the router stand.
 PARSED_FACTS = "_bridge"
-# Rows of one statement.
+# The number of rows in one statement.
 BATCH_SIZE = 64
 
 
 def wake_router(*, with_files: bool) -> None:
-    """A new row is committed: somebody has to route it and to fetch its files."""
+    """Wake the processes that route a new message and fetch its files."""
     counters.add("messages", direction="in")
     notify_soon(Topic.ROUTE, *([Topic.FETCH] if with_files else []))
 
 
 def store_inbound(rows: Sequence[Row]) -> list[Stored]:
-    """Every message from a platform is stored here: one statement and one commit for all, no platform call.
+    """Store messages of a platform: one statement and one commit for all, no platform call.
 
-    Of a message that is twice among them one is new. Raises an error of `DB_UNAVAILABLE` where the database is away, and
+    Where a message is twice among them, only the first is new. Raises an error of `DB_UNAVAILABLE` where the database is away, and
     DatabaseError where these rows cannot be stored together, but perhaps one by one.
     """
     try:
         return _store_together(rows)
     except Exception as error:
-        # A standby that only reads, or a schema that is not there yet.
+        # The database is a standby that only reads, or its tables are not there yet.
         if isinstance(error, (InternalError, ProgrammingError)):
             raise OperationalError("the database cannot store anything now") from error
-        if len(rows) > 1 or not _is_about_values(error):
+        if len(rows) > 1 or not _is_caused_by_values(error):
             raise
         log.exception("message %s is stored as unsupported: its row cannot be stored", rows[0]["uuid"])
         return _store_together([make_unsupported(rows[0], error)])
@@ -66,28 +66,28 @@ def store_inbound(rows: Sequence[Row]) -> list[Stored]:
 
 def _store_together(rows: Sequence[Row]) -> list[Stored]:
     try:
-        return _execute(rows)
+        return _insert_rows(rows)
     except OperationalError as error:
-        # Two processes that store the same two messages in opposite order wait for each other until PostgreSQL ends one of them.
+        # Two processes that store the same two messages in opposite order wait for each other until PostgreSQL cancels one of them.
         if len(rows) == 1 or not connection.is_usable():
             raise
         raise DatabaseError("these rows cannot be stored in one statement") from error
 
 
-def _is_about_values(error: Exception) -> bool:
-    """Whether the row is at fault: data exceptions and program limits in PostgreSQL, or what could not even be written as JSON."""
+def _is_caused_by_values(error: Exception) -> bool:
+    """Whether the values of the row caused the error: a data exception or limit of PostgreSQL, or a value that JSON cannot hold."""
     if not isinstance(error, DatabaseError):
         return isinstance(error, (ValueError, TypeError, RecursionError))
     return (getattr(error.__cause__, "sqlstate", None) or "")[:2] in {"22", "54"}
 
 
 def store_each(rows: Sequence[Row]) -> list[Stored]:
-    """`store`, where a row that cannot be stored keeps back no other: it is logged and left out. Raises an error of `DB_UNAVAILABLE`."""
+    """Store rows; one that cannot be stored is logged and left out, so that it does not block the others. Raises as `store_inbound`."""
     try:
         return store_inbound(rows)
     except outage.DB_UNAVAILABLE:
         raise
-    except Exception as error:  # whatever it is, it is the matter of one of them
+    except Exception as error:  # one of the rows caused it
         if len(rows) > 1:
             return [store_each([row])[0] for row in rows]
         log.exception(
@@ -97,7 +97,7 @@ def store_each(rows: Sequence[Row]) -> list[Stored]:
 
 
 def store_and_keep_connection(rows: Sequence[Row], store_connection: outage.AbortableConnection) -> list[Stored]:
-    """`store` in a thread that does nothing else: it keeps its connection, which nobody else can take, and looks whether it is open."""
+    """Store rows in a thread that does nothing else and therefore keeps its own database connection, which is checked before each use."""
     close_if_lost(connection)
     try:
         with store_connection.track():
@@ -108,17 +108,17 @@ def store_and_keep_connection(rows: Sequence[Row], store_connection: outage.Abor
         raise
 
 
-def row_of(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:
-    """What the statement takes, as JSON has it: every value fits its column, whatever the platform signed."""
-    row = _row_as_parsed(account, inbound)
+def build_row(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:
+    """Return the row as JSON values that fit their columns, whatever the platform sent."""
+    row = _build_row_unchecked(account, inbound)
     try:
         return fit_message(row)
-    except Exception as error:  # whatever it is: what was signed is stored in some form
+    except Exception as error:  # a message that the platform signed must be stored in some form
         log.exception("message %s is stored as unsupported: its row cannot be built", row["uuid"])
         return make_unsupported(row, error)
 
 
-def _row_as_parsed(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:
+def _build_row_unchecked(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:
     now = timezone.now()
     uuid, reply = str(message_uuid(str(account.key), inbound.key)), inbound.peer.reply
     return {
@@ -131,17 +131,17 @@ def _row_as_parsed(account: ChannelAccount, inbound: Inbound) -> dict[str, Any]:
         "text": inbound.text,
         "sender": inbound.sender,
         "addressed": inbound.addressed,
-        "raw": _raw(inbound),
+        "raw": _build_raw(inbound),
         "reply_address": sealed(Message, "reply_address", uuid, reply).stored,
         "reply_until": (now + timedelta(seconds=inbound.reply_seconds)).isoformat() if reply else None,
-        "occurred_at": _time(inbound.occurred_at),
+        "occurred_at": _format_time(inbound.occurred_at),
         "now": now.isoformat(),
-        "media": [_row_of_file(item) for item in inbound.media],
+        "media": [_build_file_row(item) for item in inbound.media],
     }
 
 
-def _row_of_file(item: MediaItem) -> dict[str, str]:
-    """With its uuid, which the key is encrypted for."""
+def _build_file_row(item: MediaItem) -> dict[str, str]:
+    """Return the row of a file, with its uuid, which the encryption of its key depends on."""
     uuid = str(uuid4())
     return {
         "uuid": uuid,
@@ -154,18 +154,18 @@ def _row_of_file(item: MediaItem) -> dict[str, str]:
     }
 
 
-def _time(seconds: float) -> str | None:
-    """None where the platform says nothing, or no time that there is."""
+def _format_time(seconds: float) -> str | None:
+    """Return the time as text; None where the platform gives none, or one that does not exist."""
     try:
         return datetime.fromtimestamp(seconds, UTC).isoformat() if seconds else None
     except (ValueError, OverflowError, OSError, TypeError):
         return None
 
 
-def _raw(inbound: Inbound) -> dict[str, Any]:
-    """The platform's body, and what its parser made of it for the router; a field of theirs that has our name gets another."""
+def _build_raw(inbound: Inbound) -> dict[str, Any]:
+    """Return the platform's body with the parser's facts for the router; a field of the platform with the same key is renamed."""
     window = inbound.window
-    told = {
+    facts = {
         "refers_to": inbound.refers_to or None,
         "contacts": dict(inbound.contacts) or None,
         "window": [window.count, window.seconds] if window else None,
@@ -177,12 +177,12 @@ def _raw(inbound: Inbound) -> dict[str, Any]:
         "title": clean(inbound.title)[:MAX_NAME] or None,
         "own": inbound.own or None,
     }
-    extra = {name: value for name, value in told.items() if value is not None}
-    theirs = {f"{name}_" if name == PARSED_FACTS else name: value for name, value in inbound.raw.items()}
-    return {**theirs, **({PARSED_FACTS: extra} if extra else {})}
+    extra = {name: value for name, value in facts.items() if value is not None}
+    body = {f"{name}_" if name == PARSED_FACTS else name: value for name, value in inbound.raw.items()}
+    return {**body, **({PARSED_FACTS: extra} if extra else {})}
 
 
-def _execute(rows: Sequence[Row]) -> list[Stored]:
+def _insert_rows(rows: Sequence[Row]) -> list[Stored]:
     distinct = {row["uuid"]: row for row in rows}
     new = {row.uuid: row.id for row in sql.STORE_INBOUND.fetch(rows=json.dumps(list(distinct.values())))}
     return [new.pop(row["uuid"], None) for row in rows]

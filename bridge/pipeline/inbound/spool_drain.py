@@ -1,10 +1,10 @@
-"""Stores what waits in the spools (`bridge.runtime.spool.journal`) when the database is back, of every process, also of those that died.
+"""Stores the rows of the spool (`bridge.runtime.spool.journal`) when the database is back, also those of processes that died.
 
-One process at a time drains the whole folder, so that not all do the same. Two at once do no harm: each stores all rows in the same order,
+One process at a time works on the whole folder, to save work. Two at once do no harm: each stores all rows in the same order,
 and a row that is there already changes nothing. The rows of one file are stored in its order, those of several files by the time at which
 they arrived. Until the last file is deleted, new rows are appended too, so none overtakes an earlier one. The files are read one after the
 other while that happens: what arrived after the folder was looked at waits for the next look, or a row of the file that is read last
-would overtake one of the file that was read first. A row that was stored before, by a drain that was killed or by the platform's
+would overtake one of the file that was read first. A row that was stored before, by a run that was killed or by the platform's
 repetition, is known by its key.
 """
 
@@ -38,17 +38,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 LOCK_NAME = "drain.lock"
-# Between two looks, in seconds: while rows wait for the database, and while none do.
+# The seconds between two runs: while rows wait for the database, and while none do.
 WAITING_SECONDS, IDLE_SECONDS = 0.25, 1.0
-# A statement that the database has not answered by then is given up, and the connection with it.
+# A statement that the database has not answered by then is cancelled, and its connection is closed.
 ANSWER_SECONDS = 10
-# A process that stands still in the middle of an append keeps its file locked: so often it is looked at again.
+# The seconds until files are tried again that another process has locked, for example in the middle of an append.
 BUSY_SECONDS = 0.1
 
 
 @dataclass(slots=True)
 class Record:
-    """A line that opened. end: where the next one begins."""
+    """A line that was decrypted. end: the offset at which the next line begins."""
 
     row: dict[str, Any]
     reader: Reader
@@ -56,7 +56,7 @@ class Record:
 
 
 class Reader:
-    """One file. stored: the offset up to which its rows are in the database. unreadable: offsets of lines that no key opens."""
+    """Reads one file. stored: the offset up to which its rows are in the database. unreadable: offsets of lines that no key decrypts."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.stored = path, 0
@@ -64,9 +64,9 @@ class Reader:
         self.file: BinaryIO = path.open("rb")
 
     def records(self, before: str) -> Iterator[Record]:
-        """From `stored` to the last line that is complete: what is behind it was cut short, and nobody was told that it was taken.
+        """Yield the records from `stored` to the last complete line; an incomplete line was never confirmed to the platform.
 
-        before: the first row that arrived then or later, and all behind it, are left. As `row["now"]`; empty: all are read.
+        before: stop at the first row that arrived then or later; in the form of `row["now"]`; empty: read all.
         """
         self.file.seek(self.stored)
         offset = self.stored
@@ -82,10 +82,8 @@ class Reader:
 
     def _open(self, line: bytes, offset: int) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = json.loads(
-                decrypt_once(line[:-1].decode(), journal.make_context(self.path, offset))
-            )
-            return found
+            row: dict[str, Any] = json.loads(decrypt_once(line[:-1].decode(), journal.make_context(self.path, offset)))
+            return row
         except (Undecryptable, ValueError):
             self.unreadable.add(offset)
             return None
@@ -95,20 +93,20 @@ class Reader:
 
 
 @dataclass
-class _Drain:
-    """One run over the folder, which this process has to itself."""
+class _Run:
+    """One run over the folder."""
 
     report: report.Report = field(default_factory=report.Report)
     readers: dict[str, Reader] = field(default_factory=dict)
     stored: int = 0
 
     def run(self, suffixes: tuple[str, ...]) -> int:
-        """Until no file is left. Returns how many rows were read. Raises an error of AWAY."""
+        """Store rows until no file is left. Return how many rows were read. Raises an error of DB_UNAVAILABLE."""
         try:
             while before := self._open_files(suffixes):
                 if self._store_new(before) < receive.BATCH_SIZE:
                     self._finish()
-                suffixes = (journal.SUFFIX,)  # what no key opens is tried once
+                suffixes = (journal.SUFFIX,)  # a file that no key decrypts is tried once in a run
         finally:
             for reader in self.readers.values():
                 reader.close()
@@ -116,7 +114,7 @@ class _Drain:
         return self.stored
 
     def _open_files(self, suffixes: tuple[str, ...]) -> str:
-        """Returns since when they are all open, as `row["now"]`; empty: there is none."""
+        """Open new files. Return the time at which all were open, in the form of `row["now"]`; empty: there is no file."""
         now = timezone.now().isoformat()
         for name in journal.list_files():
             if name.endswith(suffixes) and name not in self.readers:
@@ -125,7 +123,7 @@ class _Drain:
         return now if self.readers else ""
 
     def _store_new(self, before: str = "") -> int:
-        """What was appended since the last time. before: as in `Reader.records`."""
+        """Store the rows that were appended since the last call. before: as in `Reader.records`."""
         readers = self.readers.values()
         merged = heapq.merge(*(r.records(before) for r in readers), key=lambda record: record.row["now"])
         count = 0
@@ -143,16 +141,16 @@ class _Drain:
         for row, pk in zip(rows, stored, strict=True):
             if pk is not None:
                 receive.wake_router(with_files=bool(row["media"]))
-                _say(pk, row)
+                _store_reply(pk, row)
         for record in batch:
             record.reader.stored = record.end
 
     def _finish(self) -> None:
-        """Lock the files, store what came since, and delete them. Where one is being written to or is new, there is another round."""
+        """Lock the files, store their last rows, and delete them. Where a file is in use or new, nothing is deleted in this round."""
         readers = list(self.readers.values())
         with contextlib.ExitStack() as stack:
-            ours = [reader for reader in readers if stack.enter_context(journal.lock_file(reader.file.fileno()))]
-            done = ours == readers and self._knows_all()
+            locked = [reader for reader in readers if stack.enter_context(journal.lock_file(reader.file.fileno()))]
+            done = locked == readers and self._has_all_files()
             if done:
                 self._store_new()
                 for reader in readers:
@@ -163,7 +161,7 @@ class _Drain:
         for reader in readers:
             reader.close()
 
-    def _knows_all(self) -> bool:
+    def _has_all_files(self) -> bool:
         return all(name in self.readers for name in journal.list_files() if name.endswith(journal.SUFFIX))
 
     def _delete(self, reader: Reader) -> None:
@@ -177,37 +175,37 @@ class _Drain:
 
 
 def drain(*, unreadable: bool = False, beside: bool = False) -> int:
-    """Store what waits, if nobody else does. Returns how many rows were read. unreadable: also try again what no key opened before.
+    """Store the rows of the spool. Return how many were read. unreadable: whether to try rows again that no key decrypted before.
 
-    beside: also while somebody else does, who may stand still.
+    beside: whether to do it also while another process does, which may be blocked.
 
-    Raises an error of AWAY where the database is away; what was stored until then is known by its key.
+    Raises an error of DB_UNAVAILABLE where the database is away; rows that were stored before are recognised by their key.
     """
     suffixes = (journal.SUFFIX, journal.UNREADABLE_SUFFIX) if unreadable else (journal.SUFFIX,)
     if not any(name.endswith(suffixes) for name in journal.list_files()):
         return 0
-    with _only_here() as ours:
-        return _Drain().run(suffixes) if ours or beside else 0
+    with _lock_folder() as locked:
+        return _Run().run(suffixes) if locked or beside else 0
 
 
 @contextlib.contextmanager
-def _only_here() -> Iterator[bool]:
+def _lock_folder() -> Iterator[bool]:
     descriptor = os.open(Path(settings.SPOOL_DIR, LOCK_NAME), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        with journal.lock_file(descriptor) as ours:
-            yield ours
+        with journal.lock_file(descriptor) as locked:
+            yield locked
     finally:
         os.close(descriptor)
 
 
-def _say(pk: int, row: dict[str, Any]) -> None:
-    """What was said in the answer to the callback belongs into the transcript."""
-    if said := row.get("said"):
-        outbox.store_callback_reply(Message.objects.select_related("account").get(pk=pk), said)
+def _store_reply(pk: int, row: dict[str, Any]) -> None:
+    """Store the text that the reply to the callback had, for the transcript."""
+    if text := row.get("said"):
+        outbox.store_callback_reply(Message.objects.select_related("account").get(pk=pk), text)
 
 
 class Keeper:
-    """A thread of a web process that drains, and that keeps the accounts known for the time when the database is away."""
+    """A thread of a web process that stores the spool, and that caches the accounts for the time when the database is away."""
 
     def __init__(self, refresh: Callable[[], None]) -> None:
         self.refresh = refresh
@@ -215,7 +213,7 @@ class Keeper:
         self.thread = threading.Thread(target=self._run, name="spool", daemon=True)
 
     def start(self) -> None:
-        """Does nothing the second time."""
+        """Start the thread. A second call does nothing."""
         if not self.started:
             self.started = True
             self.thread.start()
@@ -233,9 +231,9 @@ class Keeper:
                 drain(unreadable=first)
                 first = False
             except DB_UNAVAILABLE:
-                pass  # whoever needs the database says so
+                pass  # the processes that need the database log it
             except Exception:  # a defect must not end the thread: rows would wait for ever
-                log.exception("the spool could not be drained")
+                log.exception("the spool could not be stored")
             finally:
                 connection.close()
             self.leaving.wait(WAITING_SECONDS if journal.is_in_use() else IDLE_SECONDS)

@@ -1,4 +1,4 @@
-"""The statements of messages from platforms: stored, then in batches locked, loaded and written as routed.
+"""The statements that store messages of platforms, and that lock, load and write them in batches when they are routed.
 
 The planner is led to one index each: a statement reads as much for a batch however many messages wait, and however many were ever routed.
 """

@@ -1,1 +1,1 @@
-"""What is said to people."""
+"""Messages to people: stored, checked by the gates, and sent."""

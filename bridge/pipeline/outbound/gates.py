@@ -1,4 +1,4 @@
-"""The gates that a delivery passes before its request leaves. The first that stops it says what becomes of it, and `settle` writes that."""
+"""The gates that a delivery passes before its request is sent. The first one that stops it decides its outcome, which `settle` writes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from accounts.channels import build_channel
 from bridge.models import Reason, Target
 from bridge.people import peers
 from bridge.pipeline.delivery import lanes, retry_policy, settle
-from bridge.pipeline.delivery.types import Fail, Failure, GateOutcome, Postpone, Skip, failure_for, message_of
+from bridge.pipeline.delivery.types import Fail, Failure, GateOutcome, Postpone, Skip, build_failure, message_of
 from bridge.pipeline.outbound import moderation, reply_window
 from bridge.pipeline.replies.paths import path_for
 from bridge.webhooks import post
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 
 class SendContext:
-    """A claimed delivery with all that its gates and its request ask for, each loaded once and only when it is asked for.
+    """A claimed delivery with everything that its gates and its request need, each loaded once and only when it is used.
 
-    until_settled: what a gate enters here ends when the outcome of this gate is written, so that a lock covers both.
+    until_settled: a context that a gate enters here ends when its outcome is written, so that a lock covers both.
     """
 
     def __init__(self, delivery: Delivery) -> None:
@@ -66,7 +66,7 @@ class SendContext:
 
     @property
     def uses_quota(self) -> bool:
-        """Whether this message uses up one of those that the person's window allows."""
+        """Whether this message counts against the person's reply window."""
         return reply_window.uses_quota(self.channel, self.message, self.payload)
 
 
@@ -74,7 +74,7 @@ Gate = Callable[[SendContext], GateOutcome | None]
 
 
 def pass_gates(context: SendContext) -> bool:
-    """Return whether it may be sent; where not, its state says why. Raises LostLease."""
+    """Return whether the delivery may be sent; where not, its state is written. Raises LostLease."""
     for gate in WEBHOOK_GATES if context.delivery.target == Target.WEBHOOK else GATES:
         with context.until_settled:
             if outcome := gate(context):
@@ -88,38 +88,38 @@ def require_endpoint(context: SendContext) -> GateOutcome | None:
 
 
 def close_unread(context: SendContext) -> GateOutcome | None:
-    """A part that waited for its reader is claimed by the worker only when nobody came."""
+    """Skip a part that waits for its reader; the worker claims it only when the reader did not ask for it in time."""
     return Skip(Reason.UNREAD) if lanes.is_unread_part(context.delivery) else None
 
 
 def refuse_expired(context: SendContext) -> GateOutcome | None:
-    return Fail(failure_for(Reason.TOO_OLD)) if retry_policy.is_expired(context.delivery) else None
+    return Fail(build_failure(Reason.TOO_OLD)) if retry_policy.is_expired(context.delivery) else None
 
 
 def require_path(context: SendContext) -> GateOutcome | None:
-    """Where the platform takes answers only at an address that came with the question, that may be spent or over."""
+    """Fail where no way to answer is left, for example because the one-use address that came with the question is used or expired."""
     reason = context.path.why_not_send(context.delivery, context.message)
-    return Fail(failure_for(reason)) if reason else None
+    return Fail(build_failure(reason)) if reason else None
 
 
 def check_content(context: SendContext) -> GateOutcome | None:
-    return moderation.check(context.delivery)
+    return moderation.check_delivery(context.delivery)
 
 
 def keep_for_reader(context: SendContext) -> GateOutcome | None:
-    """What can be said only in the reply to a callback waits for one."""
-    fetched = context.path.must_be_fetched(context.delivery)
-    return Fail(Failure(Action.READABLE, Cause(Action.READABLE))) if fetched else None
+    """Keep a part that can only be sent in the reply to a callback."""
+    must_wait = context.path.must_be_fetched(context.delivery)
+    return Fail(Failure(Action.READABLE, Cause(Action.READABLE))) if must_wait else None
 
 
 def wait_for_window(context: SendContext) -> GateOutcome | None:
-    """The peer is locked until the outcome is written: nothing is held for a window that has just opened."""
+    """Hold what the reply window does not allow. The peer stays locked until that is written, so that a window cannot open meanwhile."""
     if not context.uses_quota:
         return None
     context.until_settled.enter_context(transaction.atomic())
     before = context.delivery.payload
-    outcome = reply_window.check(context.delivery, context.channel)
-    if context.delivery.payload is not before:  # it took in what follows it
+    outcome = reply_window.check_window(context.delivery, context.channel)
+    if context.delivery.payload is not before:  # following messages were merged into it
         context.payload = Payload.from_json(context.delivery.payload)
     return outcome
 
@@ -132,10 +132,10 @@ def wait_for_rate_limit(context: SendContext) -> GateOutcome | None:
 
 
 def refuse_late_repetition(context: SendContext) -> GateOutcome | None:
-    """The platform swallowed repetitions of an attempt that may have been carried out, but only until a time that is over."""
+    """Fail a repetition that the platform would not drop any more, because an earlier attempt may have been carried out."""
     delivery = context.delivery
-    over = delivery.dedup_until is not None and delivery.dedup_until <= timezone.now()
-    if not over or not retry_policy.may_have_arrived([delivery.pk]):
+    window_ended = delivery.dedup_until is not None and delivery.dedup_until <= timezone.now()
+    if not window_ended or not retry_policy.may_have_arrived([delivery.pk]):
         return None
     return Fail(Failure(Action.UNKNOWN, Cause("repeat_window")))
 
@@ -143,12 +143,12 @@ def refuse_late_repetition(context: SendContext) -> GateOutcome | None:
 WEBHOOK_GATES: tuple[Gate, ...] = (require_endpoint, refuse_expired)
 # The order matters:
 GATES: tuple[Gate, ...] = (
-    close_unread,  # first, for such a part is older than a person may be told something, and yet has not failed
-    refuse_expired,  # before anything that asks the database or the platform
-    require_path,  # what cannot leave is not worth a check by the platform, which is paid for and limited
-    check_content,  # before anything that decides how it leaves: what is fetched is checked like what is sent
-    keep_for_reader,  # what is fetched uses up neither a window nor a rate
-    wait_for_window,  # before the rate, so that what waits for a person takes nothing of it, and what is merged takes it once
-    wait_for_rate_limit,  # the last that waits: whatever passes has been counted as sent
-    refuse_late_repetition,  # at the very end, because the platform's time runs out while the others are asked
+    close_unread,  # first, because such a part is older than the limit of `refuse_expired` and yet has not failed
+    refuse_expired,  # before the gates that query the database or the platform
+    require_path,  # before the content check, which costs money and is limited
+    check_content,  # before `keep_for_reader`, so that parts which are fetched are checked too
+    keep_for_reader,  # before the limits, because a part that is fetched uses neither of them
+    wait_for_window,  # before the rate limit, so that held messages do not count, and merged ones count once
+    wait_for_rate_limit,  # after all gates that may hold, because a message that passes it is counted as sent
+    refuse_late_repetition,  # last, because the platform's time limit runs while the other gates work
 )

@@ -1,4 +1,4 @@
-"""Messages on their way out: one message, and one delivery for each rendered part."""
+"""Stores outbound messages: one message, and one delivery for each rendered part."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ if TYPE_CHECKING:
     from channels_wechat.contract.channel import Channel
 
 
-# No surface cuts a text of so few bytes into too many parts.
+# A text of fewer bytes never makes too many parts on any platform.
 SHORT_BYTES = 4000
-# The name of the file that holds an answer too long for messages.
+# The name of the file that holds an answer which is too long for messages.
 WHOLE_ANSWER_NAME = "answer.txt"
 _MESSAGES, _DELIVERIES = Table(Message, "m"), Table(Delivery, "d")
 PERSON_ERASED = gettext_lazy(
@@ -67,7 +67,7 @@ PERSON_ERASED = gettext_lazy(
 
 
 class CannotSend(Exception):
-    """Nothing was stored. The text says why, in words a person can act on."""
+    """The message cannot be sent and nothing was stored. The text says why, so that a person can act on it."""
 
 
 def send_within(
@@ -85,13 +85,13 @@ def send_within(
     allowed: Collection[str] = (),
     several: bool = False,
 ) -> Message:
-    """Store and queue, in the caller's transaction, which an exception ends.
+    """Store a message and queue it, in the caller's transaction, which an exception ends.
 
     key: idempotency key in the client's space; the same key again returns the stored message. request_hash: what the client asked
-    for under this key, for whoever must tell a repetition from another request. allowed: what an agent's mapping lets its words do
+    for under this key, so that the API can tell a repetition from another request. allowed: what an agent's mapping allows it
     (`rights`). several: the caller knows that more than one person is meant.
 
-    Raises CannotSend where the surface cannot carry the content or speaks only in answer. What an agent says is stored in any case:
+    Raises CannotSend where the account cannot send the content, or only in reply to a message. An agent's answer is stored in any case:
     it becomes a dead delivery with the reason.
     """
     if not several and (refusal := why_unconfirmed(peer_kind, peer_id)):
@@ -100,13 +100,13 @@ def send_within(
     peers.lock(account.pk, peer_kind, peer_id)
     conversation = _conversation_of(account, peer_kind, peer_id, reply_to)
     is_automatic = source in (Message.Source.AGENT, Message.Source.BRIDGE)
-    if not is_automatic and (stored := _stored(conversation, source, client, key)):
+    if not is_automatic and (stored := _find_stored(conversation, source, client, key)):
         return stored
     path = paths.path_for(build_channel(account), account.pk)
     if not is_automatic:
-        reply_to = _question(path, conversation, reply_to)
-    content = _sendable(content, source, allowed)
-    message, new = _store(conversation, content, source, client, key or uuid4().hex, reply_to, request_hash)
+        reply_to = _find_question(path, conversation, reply_to)
+    content = _clean_content(content, source, allowed)
+    message, new = _store_message(conversation, content, source, client, key or uuid4().hex, reply_to, request_hash)
     if new:
         _queue_parts(path, message, content, files)
     return message
@@ -116,7 +116,7 @@ send = transaction.atomic(send_within)
 """The same in a transaction of its own."""
 
 
-def answer(
+def send_answer(
     question: Message,
     text: str,
     *,
@@ -125,30 +125,30 @@ def answer(
     files: Iterable[DjangoFile[Any]] = (),
     allowed: Collection[str] = (),
 ) -> Message:
-    """Say something to whoever sent `question`, by the account it came to; in the caller's transaction, without a savepoint of its own."""
-    where = (question.account, question.peer_kind, question.peer_id)
+    """Send an answer to the sender of `question`, by the account it came to; in the caller's transaction, without a savepoint."""
+    address = (question.account, question.peer_kind, question.peer_id)
     return send_within(
-        *where, Content(text=text), source=source, key=key, reply_to=question, files=files, allowed=allowed
+        *address, Content(text=text), source=source, key=key, reply_to=question, files=files, allowed=allowed
     )
 
 
 def store_callback_reply(question: Message, text: str) -> None:
-    """Keep what the callback's own answer said (a welcome), so that the transcript shows it."""
+    """Store the text that the reply to the callback had (a welcome), so that the transcript shows it."""
     with transaction.atomic():
         conversation = peers.conversation_with(question.account, question.peer_kind, question.peer_id)
         key = f"passive:{question.idempotency_key}"
-        message, new = _store(conversation, Content(text=text), Message.Source.BRIDGE, "", key, question)
+        message, new = _store_message(conversation, Content(text=text), Message.Source.BRIDGE, "", key, question)
         if not new:
             return
         now = timezone.now()
         delivery = build_part(message, 0, {"body": {"text": text}}, carrier=Carrier.HTTP_REPLY, tries=1)
-        settle.end_unstored(delivery, State.DELIVERED, at=now)
+        settle.set_final_state(delivery, State.DELIVERED, at=now)
         delivery.save()
         Attempt.objects.create(delivery=delivery, number=1, started_at=now, finished_at=now, outcome=Outcome.OK)
 
 
 def why_not_send(conversation: Conversation) -> str:
-    """Why staff cannot write here now; empty where they can."""
+    """Return why staff cannot write here now; empty where they can."""
     if conversation.erased:
         return str(PERSON_ERASED)
     path = paths.path_for(build_channel(conversation.account), conversation.account_id)
@@ -156,13 +156,13 @@ def why_not_send(conversation: Conversation) -> str:
     return "" if reason and path.open_question(conversation) else reason
 
 
-def new_session(conversation: Conversation) -> None:
-    """From the next message on the agent remembers nothing of this conversation; nor of the others, where all share one memory."""
+def start_new_session(conversation: Conversation) -> None:
+    """Renew the sessions of this conversation, so that the agent remembers nothing of it; a shared session is renewed for all."""
     sessions.renew_all(conversation)
 
 
 def recall(delivery: Delivery) -> None:
-    """Take a sent message back on the platform. Raises CannotSend or ChannelError."""
+    """Recall a sent message on the platform. Raises CannotSend or ChannelError."""
     if delivery.account is None or delivery.state != State.DELIVERED or not delivery.remote_id:
         raise CannotSend(_("Only a delivered message that the platform gave an id can be recalled."))
     channel = build_channel(delivery.account)
@@ -173,21 +173,21 @@ def recall(delivery: Delivery) -> None:
     Delivery.objects.filter(pk=delivery.pk).update(recalled_at=timezone.now())
 
 
-def _question(path: ReplyPath, conversation: Conversation, reply_to: Message | None) -> Message | None:
-    """The message that staff or a script answer, where the surface speaks only in answer. Raises CannotSend."""
+def _find_question(path: ReplyPath, conversation: Conversation, reply_to: Message | None) -> Message | None:
+    """Return the message that staff or a script answer, where the account can only reply to messages. Raises CannotSend."""
     if conversation.erased:
         raise CannotSend(str(PERSON_ERASED))
     reason = path.why_not(peers.peer_of(conversation.peer_kind, conversation.peer_id))
     if not reason:
         return reply_to
-    found = path.open_question(conversation, reply_to)
-    if found is None:
+    question = path.open_question(conversation, reply_to)
+    if question is None:
         raise CannotSend(reason)
-    return found
+    return question
 
 
 def _conversation_of(account: ChannelAccount, peer_kind: str, peer_id: str, reply_to: Message | None) -> Conversation:
-    """That of the message answered, without reading it: who answers an agent's turn needs only what stands in the message."""
+    """Return the conversation; for an answer without a query, because all that is needed stands in the message that it answers."""
     if (
         reply_to is None
         or not reply_to.conversation_id
@@ -200,7 +200,7 @@ def _conversation_of(account: ChannelAccount, peer_kind: str, peer_id: str, repl
     return conversation
 
 
-def _stored(conversation: Conversation, source: str, client: str, key: str) -> Message | None:
+def _find_stored(conversation: Conversation, source: str, client: str, key: str) -> Message | None:
     return Message.objects.filter(**_identity(conversation, source, client, key)).first()
 
 
@@ -209,7 +209,7 @@ def _identity(conversation: Conversation, source: str, client: str, key: str) ->
     return {**space, "idempotency_key": key}
 
 
-def _store(
+def _store_message(
     conversation: Conversation,
     content: Content,
     source: str,
@@ -218,7 +218,7 @@ def _store(
     reply_to: Message | None,
     request_hash: str = "",
 ) -> tuple[Message, bool]:
-    """The message and whether it is new."""
+    """Store the message. Return it, or the one with the same key, and whether it is new."""
     now = timezone.now()
     message = Message(
         **_identity(conversation, source, client, key),
@@ -239,8 +239,8 @@ def _store(
 
 
 @contextmanager
-def _no_file_without_its_row() -> Iterator[list[str]]:
-    """A list for the names of the files that are written: where the rows are not, these are deleted again."""
+def _delete_files_on_error() -> Iterator[list[str]]:
+    """Give a list for the names of written files; these are deleted where an error prevents that their rows are stored."""
     written: list[str] = []
     try:
         yield written
@@ -249,8 +249,8 @@ def _no_file_without_its_row() -> Iterator[list[str]]:
         raise
 
 
-def _attach(message: Message, files: Iterable[DjangoFile[Any]], written: list[str], first: int = 0) -> list[File]:
-    """first: the position of the first of them."""
+def _store_files(message: Message, files: Iterable[DjangoFile[Any]], written: list[str], first: int = 0) -> list[File]:
+    """Store files as attachments of the message. first: the position of the first one."""
     attached = []
     for position, file in enumerate(files, first):
         item = Attachment(
@@ -260,55 +260,57 @@ def _attach(message: Message, files: Iterable[DjangoFile[Any]], written: list[st
             size=file.size or 0,
             state=AttachmentState.READY,
         )
-        item.kind, mime = filetypes.recognise(_first_bytes(file), item.name, getattr(file, "content_type", None) or "")
+        item.kind, mime = filetypes.recognise(
+            _read_first_bytes(file), item.name, getattr(file, "content_type", None) or ""
+        )
         item.mime = clean(mime)[:100]
         item.file.save("", file, save=False)
         written.append(str(item.file.name))
         item.save()
-        attached.append(_file(item))
+        attached.append(_describe_file(item))
     return attached
 
 
-def _first_bytes(file: DjangoFile[Any]) -> bytes:
+def _read_first_bytes(file: DjangoFile[Any]) -> bytes:
     file.seek(0)
     head = bytes(file.read(filetypes.HEAD_BYTES))
     file.seek(0)
     return head
 
 
-def _file(item: Attachment) -> File:
+def _describe_file(item: Attachment) -> File:
     return File(item.kind, item.name, item.mime, item.size, str(item.pk))  # type: ignore[arg-type]
 
 
-def _sendable(content: Content, source: str, allowed: Collection[str]) -> Content:
-    """Without what no surface takes, and of an agent's words without what its mapping does not allow."""
+def _clean_content(content: Content, source: str, allowed: Collection[str]) -> Content:
+    """Return the content without characters that no platform accepts, and an agent's without what its mapping does not allow."""
     is_agents = source == Message.Source.AGENT
     text = restrict(content.text, allowed) if is_agents else sendable(content.text)
     return replace(content, text=text, data=clean_json(sendable_json(dict(content.data))), ai=is_agents)
 
 
 def _queue_parts(path: ReplyPath, message: Message, content: Content, files: Iterable[DjangoFile[Any]]) -> None:
-    """Of a message that is stored: its files, and a delivery for each part that its surface makes of it."""
+    """Store the files of a stored message, and a delivery for each part that its channel renders."""
     counters.add("messages", direction="out")
-    with _no_file_without_its_row() as written:
-        content = replace(content, files=(*content.files, *_attach(message, files, written)))
-        content = _shortened(path, message, content, written)
-        _queue(_deliveries(path, message, content))
+    with _delete_files_on_error() as written:
+        content = replace(content, files=(*content.files, *_store_files(message, files, written)))
+        content = _shorten_answer(path, message, content, written)
+        _store_deliveries(_build_deliveries(path, message, content))
     if paths.holds_requests(message.account.kind):
         unread.wake_readers(message.account_id, message.peer_id)
     transaction.on_commit(lambda: notify(Topic.SEND))
 
 
-def _queue(deliveries: Sequence[Delivery]) -> None:
+def _store_deliveries(deliveries: Sequence[Delivery]) -> None:
     _DELIVERIES.insert(deliveries)
     for delivery in deliveries:
         if delivery.state == State.DEAD:
             events.queue_failure_event(delivery)
 
 
-def _deliveries(path: ReplyPath, message: Message, content: Content) -> list[Delivery]:
+def _build_deliveries(path: ReplyPath, message: Message, content: Content) -> list[Delivery]:
     try:
-        payloads = path.channel.render(path.sayable(content))
+        payloads = path.channel.render(path.adapt_content(content))
     except ContentRefused as error:
         if message.source == Message.Source.AGENT:
             return [
@@ -318,42 +320,40 @@ def _deliveries(path: ReplyPath, message: Message, content: Content) -> list[Del
     return path.plan(message, payloads)
 
 
-def _shortened(path: ReplyPath, message: Message, content: Content, written: list[str]) -> Content:
-    """An agent's answer in no more parts than its surface can carry: the rest is told in a sentence, or all of it follows as a file."""
+def _shorten_answer(path: ReplyPath, message: Message, content: Content, written: list[str]) -> Content:
+    """Return an agent's answer in as many parts as can be sent; a sentence says that it was cut, or the whole follows as a file."""
     channel, most = path.channel, path.max_parts(message.reply_to)
     if (
         content.kind != "text"
         or not content.ai
         or len(content.text.encode()) < SHORT_BYTES
-        or _parts(channel, content) <= most
+        or _count_parts(channel, content) <= most
     ):
         return content
     as_file = "file" in channel.content_kinds and isinstance(channel, Uploads)
-    text = _beginning(
-        channel, content, most, channel.identity.sentences.get("whole_as_file" if as_file else "too_long")
-    )
+    text = _cut_text(channel, content, most, channel.identity.sentences.get("whole_as_file" if as_file else "too_long"))
     if not as_file:
         return replace(content, text=text)
     whole = ContentFile(content.text.encode(), name=WHOLE_ANSWER_NAME)
     whole.content_type = "text/plain"  # type: ignore[attr-defined]  # as an uploaded file has it
-    attached = _attach(message, [whole], written, len(content.files))
+    attached = _store_files(message, [whole], written, len(content.files))
     return replace(content, text=text, files=(*content.files, *attached))
 
 
-def _parts(channel: Channel, content: Content) -> int:
-    """How many wire messages the text makes. What cannot be rendered is told by whoever renders it."""
+def _count_parts(channel: Channel, content: Content) -> int:
+    """Count the wire messages of the text; 0 where it cannot be rendered, which raises its error later."""
     try:
         return len(channel.render(replace(content, files=())))
     except ContentRefused:
         return 0
 
 
-def _beginning(channel: Channel, content: Content, most: int, sentence: str) -> str:
-    """As much of the text as fits with the sentence into `most` parts, a code fence closed."""
-    size, count = len(content.text.encode()), _parts(channel, content)
+def _cut_text(channel: Channel, content: Content, most: int, sentence: str) -> str:
+    """Return as much of the text as fits with the sentence into `most` parts, with its code fences closed."""
+    size, count = len(content.text.encode()), _count_parts(channel, content)
     while True:
         size = int(size * min(0.97, most / count))
         text = "".join(pieces(content.text, max(4, size))[0]).rstrip() + f"\n\n{sentence}"
-        count = _parts(channel, replace(content, text=text))
+        count = _count_parts(channel, replace(content, text=text))
         if count <= most or size < SHORT_BYTES:
             return text

@@ -1,4 +1,4 @@
-"""How many people a direct peer's id reaches: WeCom takes several ids with "|" between them, "@all", departments and tags. Pure."""
+"""Counts the people that a direct peer's id reaches: WeCom takes several ids with "|", "@all", departments and tags. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What an agent may do with its words where its mapping allows it: mention everybody, send cards, hide addresses behind words. Pure.
+"""Removes from an agent's text what its mapping does not allow: mentions of everybody, cards, links with a text of their own. Pure.
 
-A filter before rendering: what is not allowed stays in the text as something that can only be read. A plain address is always allowed.
+It runs before rendering: what is not allowed stays in the text as plain text. A plain address is always allowed.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from bridge.models import Route
 
 MENTION_ALL, CARDS, LINKS = "mention_all", "cards", "links"
-_UNSEEN = r"\s\u200b-\u200f\u2060\ufeff"
-_GAP = rf"[{_UNSEEN}]*"
+_INVISIBLE = r"\s\u200b-\u200f\u2060\ufeff"
+_GAP = rf"[{_INVISIBLE}]*"
 _ALL = rf"[aａ]{_GAP}[lｌ]{_GAP}[lｌ](?!_*[a-z0-9]|[.-][a-z0-9])|所{_GAP}有{_GAP}人|全{_GAP}体{_GAP}成{_GAP}员|everyone(?!_*[a-z0-9])"
-# A surface without Markdown takes such marks off later.
+# Channels without Markdown remove such marks later.
 _MARKS = r"*_~`\\\[\]"
 _EVERYBODY = re.compile(
-    rf"(?:[<＜]{_GAP})?(?<![a-z0-9._%+-])[@＠](?P<before>[{_UNSEEN}{_MARKS}]*)(?P<word>(?:{_ALL})[{_MARKS}]*)(?:{_GAP}[>＞])?",
+    rf"(?:[<＜]{_GAP})?(?<![a-z0-9._%+-])[@＠](?P<before>[{_INVISIBLE}{_MARKS}]*)(?P<word>(?:{_ALL})[{_MARKS}]*)(?:{_GAP}[>＞])?",
     re.IGNORECASE,
 )
 _CARD = re.compile(r"^([ \t>]*(?:`{3,}|~{3,})[ \t]*)template_card\b", re.MULTILINE | re.IGNORECASE)
@@ -32,13 +32,13 @@ _ANCHOR = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _TAG = re.compile(r"<(?=\s*/?\s*a(?:[\s>/]|\Z))", re.IGNORECASE)
-# With a scheme, or as a browser may complete it; `&` begins a character that is written by its number or name.
+# An address has a scheme, or a form that a browser may complete; `&` begins a character that is written by its number or name.
 _ADDRESS = r"(?:[a-z][a-z0-9+.-]*:|[/\\]|www\.|(?:[a-z0-9-]+\.)+[a-z]{2,}(?![a-z0-9_-])|[a-z]{0,8}&[#a-z])[^)\s>]*"
 _INLINE = re.compile(
     rf"!?\[(?P<label>[^\[\]\n]*)\]\(\s*<?(?P<address>{_ADDRESS})>?(?:\s+[\"'(][^)\n]*)?\s*\)", re.IGNORECASE
 )
-# Brackets within the words, or a backslash before one: what is left of a link is taken apart.
-_LEFT_OVER = re.compile(rf"\]\((?=\s*<?{_ADDRESS})", re.IGNORECASE)
+# A link with brackets or a backslash in its text is not found by `_INLINE`, so its remainder is broken up.
+_LINK_REMAINDER = re.compile(rf"\]\((?=\s*<?{_ADDRESS})", re.IGNORECASE)
 _DEFINITION = re.compile(
     rf"^(\s{{0,3}})\[(?P<label>[^\]\n]+)\]:\s*<?(?P<address>{_ADDRESS})>?.*$", re.IGNORECASE | re.MULTILINE
 )
@@ -53,7 +53,7 @@ def rights_of(route: Route) -> list[str]:
 def restrict(text: str, allowed: Collection[str]) -> str:
     """Return an agent's text without what its mapping does not allow. allowed: names as in `rights_of`.
 
-    What no surface takes is taken off first: a control character within a mark would hide it here and be gone when it is sent.
+    Control characters are removed first, because one within a mark would hide the mark here and be removed when it is sent.
     """
     text = sendable(text)
     if MENTION_ALL not in allowed:
@@ -64,18 +64,18 @@ def restrict(text: str, allowed: Collection[str]) -> str:
 
 
 def _show_addresses(text: str) -> str:
-    """Anchors everywhere, for a surface may read them in code too; Markdown's links only outside code."""
-    text = _TAG.sub("＜", _ANCHOR.sub(_in_words, text))
+    """Show the addresses of anchors, also in code, where a platform may read them too, and of Markdown links outside code."""
+    text = _TAG.sub("＜", _ANCHOR.sub(_format_link, text))
     pieces = _CODE.split(text)
-    pieces[::2] = [_without_links(piece) for piece in pieces[::2]]
+    pieces[::2] = [_show_markdown_links(piece) for piece in pieces[::2]]
     return "".join(pieces)
 
 
-def _without_links(text: str) -> str:
-    text = _LEFT_OVER.sub("] (", _INLINE.sub(_in_words, text))
+def _show_markdown_links(text: str) -> str:
+    text = _LINK_REMAINDER.sub("] (", _INLINE.sub(_format_link, text))
     return _DEFINITION.sub(r"\1\g<label>: \g<address>", text)
 
 
-def _in_words(link: re.Match[str]) -> str:
+def _format_link(link: re.Match[str]) -> str:
     label, address = link["label"].strip(), link["address"]
     return f"{label} ({address})" if label and label != address else address

@@ -1,4 +1,4 @@
-"""The worker's side of the wire: one claimed delivery, one call to the platform."""
+"""Sends a claimed delivery by one call to the platform or webhook, and settles it."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ if TYPE_CHECKING:
     from channels_wechat.contract.messages import Receipt
 
 log = logging.getLogger(__name__)
-# A repetition is sent only this long before the platform's duplicate check ends, so that it arrives within it.
+# A repetition is sent at the latest this long before the platform's duplicate check ends, so that it arrives in time.
 REPEAT_MARGIN_SECONDS = 60
 
 
 def process_delivery(delivery: Delivery) -> bool:
-    """Settle one claimed delivery. Never raises: whatever happens becomes its state. Returns whether its lane may go on."""
+    """Send and settle one claimed delivery. Never raises: every failure becomes its state. Return whether its lane may have more work."""
     with logs.about(account=delivery.account_id, message=delivery.message_id, delivery=delivery.pk):
         try:
             return _process(delivery)
         except LostLease:
             log.warning("the lease was lost")
         except DB_UNAVAILABLE as error:
-            # The lease decides: what is in the rows is true, and nobody else may have it meanwhile.
+            # The rows are as they were, and the lease keeps other processes from this delivery until it expires.
             log.warning("the database is away (%s)", type(error).__name__)
-        except Exception as error:  # a defect of ours; the message must not hang in `sending`
+        except Exception as error:  # a defect of our own must not leave the message in `sending`
             log.exception("a delivery failed")
-            _fail_quietly(delivery, internal(error))
+            _fail_after_defect(delivery, internal(error))
     return True
 
 
@@ -71,7 +71,7 @@ def _call_webhook(delivery: Delivery) -> bool:
         receipt = post.post_delivery(delivery)
     except ChannelError as error:
         action = Action.PERMANENT if error.action == Action.CONFIG else error.action
-        retry_while_db_down(settle.fail, delivery, attempt, _failure(error, action))
+        retry_while_db_down(settle.fail, delivery, attempt, _build_failure(error, action))
         return True
     return retry_while_db_down(_settle, Success(delivery, attempt, response=dict(receipt.response)))
 
@@ -81,28 +81,28 @@ def _send(context: SendContext) -> bool:
     counted = context.uses_quota
     attempt: Attempt | None = None
     try:
-        outgoing = _outgoing(context)
-        asked = OpenAttempt(delivery, _request(context.peer, context.payload), **_dedup_window(context))
-        attempt = reply_window.consume(asked) if counted else _open_attempt(asked)
+        outgoing = _build_outgoing(context)
+        opening = OpenAttempt(delivery, _describe_request(context.peer, context.payload), **_dedup_window(context))
+        attempt = reply_window.open_counted_attempt(opening) if counted else _open_attempt(opening)
         if attempt is None:
-            reply_window.hold(delivery)
+            reply_window.hold_for_window(delivery)
             return True
         receipt = channel.send(replace(outgoing, check_repeats=delivery.dedup_until is not None))
     except ChannelError as error:
-        retry_while_db_down(_failed, context, attempt, error, counted)
+        retry_while_db_down(_handle_failure, context, attempt, error, counted)
         return True
-    return retry_while_db_down(_succeeded, context, attempt, receipt)
+    return retry_while_db_down(_handle_success, context, attempt, receipt)
 
 
-def _outgoing(context: SendContext) -> Outgoing:
-    """With its files, those uploaded that the platform takes beforehand. Raises ChannelError."""
+def _build_outgoing(context: SendContext) -> Outgoing:
+    """Return the message with its files, which are uploaded first where the platform requires it. Raises ChannelError."""
     channel, payload = context.channel, context.payload
     handle = storage.handle_of(channel, payload.file) if payload.file and isinstance(channel, Uploads) else ""
     images = storage.images_of(channel, payload)
     return Outgoing(context.peer, payload, handle, context.delivery.platform_key, images=images)
 
 
-def _succeeded(context: SendContext, attempt: Attempt, receipt: Receipt) -> bool:
+def _handle_success(context: SendContext, attempt: Attempt, receipt: Receipt) -> bool:
     if context.account.state != Health.OK:
         context.account.set_state(Health.OK)
     response = dict(receipt.response)
@@ -111,28 +111,28 @@ def _succeeded(context: SendContext, attempt: Attempt, receipt: Receipt) -> bool
     )
 
 
-def _open_attempt(asked: OpenAttempt) -> Attempt:
-    attempt = _begin(asked)
+def _open_attempt(opening: OpenAttempt) -> Attempt:
+    attempt = _begin(opening)
     if attempt is None:
-        raise LostLease(asked.delivery.pk)
+        raise LostLease(opening.delivery.pk)
     return attempt
 
 
-def _settle(done: Success) -> bool:
-    after = _succeed(done)
+def _settle(success: Success) -> bool:
+    after = _succeed(success)
     if after is None:
-        raise LostLease(done.delivery.pk)
+        raise LostLease(success.delivery.pk)
     return after.next or after.parts
 
 
-def _failed(context: SendContext, attempt: Attempt | None, error: ChannelError, counted: bool) -> None:
-    """Before the attempt was open nothing had left, so an unknown outcome (of an upload) is a plain retry.
+def _handle_failure(context: SendContext, attempt: Attempt | None, error: ChannelError, counted: bool) -> None:
+    """Settle a delivery that failed. Before its attempt was open no message was sent, so an unknown outcome (of an upload) is a retry.
 
     counted: the attempt took one of the messages that the person's window allows.
     """
     delivery, account, payload = context.delivery, context.account, context.payload
     action = Action.RETRY if error.action == Action.UNKNOWN and attempt is None else error.action
-    withheld = capabilities.note(account, error)
+    is_restricted = capabilities.note(account, error)
     if action == Action.CONFIG:
         account.set_state(Health.STOPPED, error.code, error.params)
     elif action in (Action.RETRY, Action.UNKNOWN):
@@ -142,40 +142,40 @@ def _failed(context: SendContext, attempt: Attempt | None, error: ChannelError, 
     if action != Action.UNKNOWN and payload.file:
         storage.forget_upload(payload.file)
     if action == Action.PERMANENT and (other := context.channel.instead(payload, error)):
-        _replace(delivery, payload, other)
+        _replace_payload(delivery, payload, other)
         action = Action.RETRY
     if action == Action.WINDOW:
-        reply_window.hold(delivery, attempt, _failure(error, action))
+        reply_window.hold_for_window(delivery, attempt, _build_failure(error, action))
         return
     if attempt is None and action == Action.RETRY:
         settle.count_try(delivery)
-    paid = attempt if counted and action != Action.UNKNOWN else None
-    then = partial(reply_window.give_back, delivery, paid) if paid else None
-    kept = withheld and path_for(context.channel, account.pk).must_be_fetched(delivery)
-    settle.fail(delivery, attempt, _failure(error, Action.READABLE if kept else action), then)
+    uncounted = attempt if counted and action != Action.UNKNOWN else None
+    then = partial(reply_window.give_back, delivery, uncounted) if uncounted else None
+    waits_for_reader = is_restricted and path_for(context.channel, account.pk).must_be_fetched(delivery)
+    settle.fail(delivery, attempt, _build_failure(error, Action.READABLE if waits_for_reader else action), then)
 
 
-def _replace(delivery: Delivery, refused: Payload, other: Payload) -> None:
-    """Say something else from now on. A file is sent as one of another kind, by its row too, for uploads go by that."""
+def _replace_payload(delivery: Delivery, refused: Payload, other: Payload) -> None:
+    """Store another payload for the next attempt. A file also changes its kind, which the next upload uses."""
     kind = str(other.body["msgtype"])
     if other.file and other.file == refused.file:
         storage.change_kind(other.file, kind)
     delivery.payload = other.as_json()
     delivery.fingerprint = Delivery.fingerprint_of(delivery.payload)
-    mine = Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder)
-    mine.update(payload=delivery.payload, fingerprint=delivery.fingerprint)
+    claimed = Delivery.objects.filter(pk=delivery.pk, holder=delivery.holder)
+    claimed.update(payload=delivery.payload, fingerprint=delivery.fingerprint)
 
 
-def _failure(error: ChannelError, action: Action) -> Failure:
+def _build_failure(error: ChannelError, action: Action) -> Failure:
     reason = Reason.GONE if error.gone else ""
     return Failure(action, error.cause, error.retry_after, error.max_tries, error.response, reason)
 
 
 def _dedup_window(context: SendContext) -> dict[str, datetime | None]:
-    """Until when the platform swallows a repetition of this request; nothing: it is not asked to, or can no longer.
+    """Return until when the platform drops a repetition of this request; empty where it does not, or not any more.
 
-    The check swallows an honest repetition too ("好的" twice in five minutes), so it is off where the same went to the same
-    people within its window; then a time-out is uncertain.
+    The platform would also drop a text that is meant to be sent twice ("好的" twice in five minutes), so the check is off where the
+    same text went to the same people within its time; then a time-out leaves the delivery uncertain.
     """
     window = context.channel.repeat_window(context.peer, context.payload)
     delivery, now = context.delivery, timezone.now()
@@ -187,8 +187,8 @@ def _dedup_window(context: SendContext) -> dict[str, datetime | None]:
     return {"dedup_until": until, "dedup_unless_sent_since": now - timedelta(seconds=window)}
 
 
-def _fail_quietly(delivery: Delivery, cause: Cause) -> None:
-    """With an open attempt the platform may have taken it: that is no failure but an unknown outcome."""
+def _fail_after_defect(delivery: Delivery, cause: Cause) -> None:
+    """Settle a delivery after a defect of our own. With an open attempt its outcome is unknown, because the platform may have it."""
     open_attempt = delivery.attempts.filter(finished_at=None).last()
     failure = Failure(Action.UNKNOWN if open_attempt else Action.PERMANENT, cause, reason=Reason.INTERNAL)
     try:
@@ -197,10 +197,10 @@ def _fail_quietly(delivery: Delivery, cause: Cause) -> None:
         log.warning("the lease was lost")
 
 
-def _request(peer: Peer, payload: Payload) -> dict[str, Any]:
+def _describe_request(peer: Peer, payload: Payload) -> dict[str, Any]:
     return {"to": {"kind": peer.kind, "id": peer.id}, **payload.as_json()}
 
 
-# What the threads of a worker ask of the database at one moment, they ask together.
+# Threads of a worker that write to the database at the same moment share one commit.
 _begin = GroupCommit(settle.open_attempts)
 _succeed = GroupCommit(settle.mark_all_delivered)

@@ -1,4 +1,4 @@
-"""The statements by which a reply window's last messages are shared out."""
+"""The statements that decide which deliveries use the last messages of a reply window."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_LOOK_AHEAD = 50
 
 
 class WaitingPart(NamedTuple):
-    """A pending delivery of the same lane. payload: JSON as text; is_earlier: it stands before the one that asks."""
+    """A pending delivery of the same lane. payload: JSON as text; is_earlier: whether it is before the one that is sent now."""
 
     id: int
     message_id: int

@@ -1,4 +1,4 @@
-"""What of a message its kind would pass over: said before it is queued, for nobody would notice afterwards."""
+"""Finds fields of a message that its kind would ignore, so that it is refused before it is queued."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from channels_wechat.contract.messages import Content
 
 
-def surplus_of(channel: Channel, content: Content) -> dict[str, str]:
-    """By the name of a field of Content: why it would not be sent."""
+def find_surplus_fields(channel: Channel, content: Content) -> dict[str, str]:
+    """Return name of a field of Content → why it would not be sent."""
     if content.kind != "text":
         beside = content.text.strip() and content.kind not in channel.kinds_with_text
         return {"text": _("A message of this type has no text beside its content.")} if beside else {}

@@ -1,1 +1,1 @@
-"""Answers that the platform fetches with a request of its own instead of being sent them."""
+"""Answers that the platform fetches by a request, and the choice how an answer leaves."""

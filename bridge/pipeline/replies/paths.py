@@ -1,10 +1,10 @@
-"""How an answer leaves: one `ReplyPath`, chosen once by what the account's platform takes, and asked by everybody else.
+"""How an answer leaves: one `ReplyPath` for each account, chosen here by what its platform accepts, and used everywhere else.
 
 `Push`            a call to the platform at any time
 `StreamThenUrl`   the final frame of the question's stream, fetched by a poll; then one call to the address that came with it
 `PassiveReply`    the HTTP answer to a callback: to the question's own, and part by part to those by which its reader asks for more
 
-A further one is a class here and a line in `path_for`.
+A new one needs a class here and a line in `path_for`.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 
 
 class ReplyPath:
-    """The path of one account, as its platform takes answers now. What stands here holds for most of them."""
+    """The reply path of one account. The methods of this class fit most platforms."""
 
-    # Whether something can be said that nobody waits for, and whether an answer is sent by a call at all, not only fetched.
+    # Whether a proactive message can be sent, and whether answers are sent by a call at all, not only fetched.
     can_push: ClassVar[bool] = True
     sends_messages: ClassVar[bool] = True
-    # Whether the answer to a callback waits until the answer to the message is there.
+    # Whether the reply to a callback waits until there is an answer to its message.
     answers_callbacks: ClassVar[bool] = False
 
     def __init__(self, channel: Channel, account_id: int) -> None:
@@ -52,11 +52,11 @@ class ReplyPath:
     # --- before anything is stored
 
     def why_not(self, peer: Peer) -> str:
-        """Return why nothing can be said to this peer unasked; empty where it can."""
+        """Return why no proactive message can be sent to this peer; empty where it can."""
         return str(self.channel.cannot_push(peer))
 
     def open_question(self, conversation: Conversation, named: Message | None = None) -> Message | None:
-        """Return the message that an answer can still be given to, where it needs one: the named one, or the newest."""
+        """Return the message that can still be answered, where an answer needs one: the named one, or the newest."""
         return None
 
     def can_answer(self, question: Message) -> bool:
@@ -66,12 +66,12 @@ class ReplyPath:
     def max_parts(self, question: Message | None) -> int:
         return self.channel.max_parts
 
-    def sayable(self, content: Content) -> Content:
-        """Return what this path can hold of the content. Raises ContentRefused."""
+    def adapt_content(self, content: Content) -> Content:
+        """Return the content in the form that this path can send. Raises ContentRefused."""
         return content
 
     def plan(self, message: Message, payloads: Sequence[Payload]) -> list[Delivery]:
-        """Return a delivery for each part, not saved; what nothing can carry is dead, with its text kept."""
+        """Return a delivery for each part, not saved; a part that cannot be sent is dead, with its text."""
         return [build_part(message, part, payload.as_json()) for part, payload in enumerate(payloads)]
 
     # --- when a part is to be sent
@@ -85,37 +85,37 @@ class ReplyPath:
         return None
 
     def must_be_fetched(self, delivery: Delivery) -> bool:
-        """Whether this can be said in the reply to a callback, and in no other way."""
+        """Whether this can only be sent in the reply to a callback."""
         return False
 
     # --- when it is queued again
 
     def carrier_for(self, delivery: Delivery) -> Carrier | None:
-        """Return who can carry it now; None where nothing is left."""
+        """Return the carrier that can send it now; None where no way is left."""
         return Carrier(delivery.carrier)
 
     def requeue(self, delivery: Delivery) -> dict[str, Any]:
-        """Return the columns that say where it waits. What waited for a reader is sent from now on."""
+        """Return the columns of its carrier, lane and time. A part that waited for a reader is sent from now on."""
         if lanes.is_unread_part(delivery):
             talk = delivery.message.conversation_id if delivery.message else None
             return {"carrier": Carrier.WORKER, "lane": lanes.lane_of_answers(talk), "due_at": timezone.now()}
         return {"carrier": self.carrier_for(delivery) or Carrier(delivery.carrier), "due_at": timezone.now()}
 
-    # --- what comes in
+    # --- for inbound messages
 
     def is_continue_request(self, message: Message, asked: Iterable[Delivery]) -> bool:
-        """Whether this command asks for the next part of an answer, and is no turn: decided here alone, when it is routed.
+        """Whether this command asks for the next part of an answer, and is no turn; decided when it is routed.
 
-        asked: turns under way of which the rows do not tell yet.
+        asked: turns whose rows are not written yet.
         """
         return False
 
     def answer_poll(self, account: ChannelAccount, query: Mapping[str, str], stream: str) -> HttpReply:
-        """Return what a poll of this stream is answered with. Only where `is_polled`."""
+        """Answer a poll of this stream. Only where `is_polled`."""
         raise NotImplementedError
 
     def still_working(self, query: Mapping[str, str], stream: str) -> Answer:
-        """Return what a poll is answered with while the database is away. Only where `is_polled`."""
+        """Answer a poll while the database is away. Only where `is_polled`."""
         raise NotImplementedError
 
     async def answer_callback(
@@ -123,19 +123,19 @@ class ReplyPath:
         account: ChannelAccount,
         query: Mapping[str, str],
         inbound: Inbound,
-        places: WaitSlots,
+        slots: WaitSlots,
         threads: Executor,
     ) -> HttpReply:
-        """Return what the callback is answered with that brought this message. Only where `answers_callbacks`. Raises NotReady."""
+        """Answer the callback that brought this message. Only where `answers_callbacks`. Raises NotReady."""
         raise NotImplementedError
 
 
 class Push(ReplyPath):
-    """A call to the platform, at any time."""
+    """Answers by a call to the platform, at any time."""
 
 
 class StreamThenUrl(ReplyPath):
-    """The first part by the question's stream, while it is polled; a second one, or a late one, by the question's one-use address."""
+    """Answers with the first part by the question's stream while it is polled; with a second or late part by its one-use address."""
 
     channel: Streaming
     can_push = False
@@ -143,13 +143,13 @@ class StreamThenUrl(ReplyPath):
     def open_question(self, conversation: Conversation, named: Message | None = None) -> Message | None:
         if stream_options.remaining_carriers(self.channel, named):
             return named
-        return stream_options.answerable_message(conversation, self.channel)
+        return stream_options.find_answerable_message(conversation, self.channel)
 
     def max_parts(self, question: Message | None) -> int:
         return max(1, len(stream_options.remaining_carriers(self.channel, question)))
 
     def plan(self, message: Message, payloads: Sequence[Payload]) -> list[Delivery]:
-        """Each part takes one of the ways that are left."""
+        """Give each part one of the ways that are left."""
         carriers = stream_options.remaining_carriers(self.channel, message.reply_to)
         return [
             build_part(message, part, payload.as_json(), **self._carrier_columns(carriers[part], message.reply_to))
@@ -162,7 +162,7 @@ class StreamThenUrl(ReplyPath):
         return message.reply_to.reply_address if message.reply_to else ""
 
     def why_not_send(self, delivery: Delivery, message: Message) -> Reason | None:
-        """The one-use address may be spent or over."""
+        """Return a reason where the one-use address is used or expired."""
         if message.reply_to and stream_options.has_response_url(message.reply_to, besides=delivery.pk):
             return None
         return Reason.TOO_LONG if delivery.part else Reason.NO_REPLY
@@ -184,14 +184,14 @@ class StreamThenUrl(ReplyPath):
         return streams.still_working(self.channel, query, stream)
 
     def _carrier_columns(self, carrier: Carrier, question: Message | None) -> dict[str, Any]:
-        """What waits for a poll goes by the address when none came."""
+        """Return the columns of the carrier; a part that waits for a poll is sent to the address when no poll comes."""
         if carrier == Carrier.HTTP_REPLY and question:
-            return {"carrier": carrier, "due_at": stream_options.push_after(self.channel, question)}
+            return {"carrier": carrier, "due_at": stream_options.polling_deadline(self.channel, question)}
         return {"carrier": carrier}
 
 
 class PassiveReply(ReplyPath):
-    """The reply to a callback: the question's own fetches the first part, its reader asks for the others."""
+    """Answers in the reply to a callback: the question's own callback gets the first part, the reader asks for the others."""
 
     channel: Passive
     can_push = False
@@ -204,13 +204,13 @@ class PassiveReply(ReplyPath):
         )
 
     def open_question(self, conversation: Conversation, named: Message | None = None) -> Message | None:
-        return unread.open_question(conversation, named)
+        return unread.find_open_question(conversation, named)
 
     def can_answer(self, question: Message) -> bool:
         return self.channel.takes_passive(question.raw)
 
-    def sayable(self, content: Content) -> Content:
-        """Text, with a line for each file."""
+    def adapt_content(self, content: Content) -> Content:
+        """Return text only, with a line for each file."""
         if content.kind != "text":
             text = _("This account can say only text: it speaks in the reply to a user's message.")
             raise ContentRefused("kind", text)
@@ -219,13 +219,13 @@ class PassiveReply(ReplyPath):
         return replace(content, text="\n\n".join(filter(None, (content.text, *lines))), files=())
 
     def plan(self, message: Message, payloads: Sequence[Payload]) -> list[Delivery]:
-        """Without a question that can be answered nobody would ever know of it."""
+        """Plan unread parts; they are dead where there is no question that can be answered, because nobody would ask for them."""
         reachable = message.reply_to is not None and self.can_answer(message.reply_to)
-        place = lanes.as_unread(message.pk)
+        columns = lanes.as_unread(message.pk)
         return [
-            build_part(message, part, payload.as_json(), **place)
+            build_part(message, part, payload.as_json(), **columns)
             if reachable
-            else build_dead_part(message, part, payload.as_json(), Reason.NO_REPLY, **place)
+            else build_dead_part(message, part, payload.as_json(), Reason.NO_REPLY, **columns)
             for part, payload in enumerate(payloads)
         ]
 
@@ -245,32 +245,32 @@ class PassiveReply(ReplyPath):
         account: ChannelAccount,
         query: Mapping[str, str],
         inbound: Inbound,
-        places: WaitSlots,
+        slots: WaitSlots,
         threads: Executor,
     ) -> HttpReply:
-        return await passive.answer(account, self.channel, query, inbound, places, threads)
+        return await passive.answer_callback(account, self.channel, query, inbound, slots, threads)
 
 
 # --- which one
 
 
 def path_for(channel: Channel, account_id: int) -> ReplyPath:
-    """Return how answers of this account leave now. May ask the database what the platform grants it."""
-    return _path(channel, account_id, answers_passively(channel, account_id))
+    """Return how answers of this account leave now. May query what the platform grants the account."""
+    return _choose_path(channel, account_id, answers_passively(channel, account_id))
 
 
 def path_without_query(channel: Channel, account_id: int) -> ReplyPath | None:
-    """Return the same for an event loop; None where the database must be asked."""
+    """Return the same without a query, for an event loop; None where a query is needed."""
     asks = isinstance(channel, Passive) and channel.answers == "automatic" and not is_known(account_id)
     return None if asks else path_for(channel, account_id)
 
 
 def path_as_cached(channel: Channel, account_id: int) -> ReplyPath:
-    """Return the same as last known, while the database is away."""
-    return _path(channel, account_id, answers_passively_as_cached(channel, account_id))
+    """Return the last known path, while the database is away."""
+    return _choose_path(channel, account_id, answers_passively_as_cached(channel, account_id))
 
 
-def _path(channel: Channel, account_id: int, is_passive: bool) -> ReplyPath:
+def _choose_path(channel: Channel, account_id: int, is_passive: bool) -> ReplyPath:
     if isinstance(channel, Streaming):
         return StreamThenUrl(channel, account_id)
     if is_passive and isinstance(channel, Passive):
@@ -282,15 +282,15 @@ def _path(channel: Channel, account_id: int, is_passive: bool) -> ReplyPath:
 
 
 def is_polled(kind: str) -> bool:
-    """Whether polls ask for the text so far."""
+    """Whether the platform polls for answers of this kind of account."""
     return can(kind, Streaming)
 
 
 def holds_requests(kind: str) -> bool:
-    """Whether a callback may be waiting for an answer, and has to be woken when there is one or will be none."""
+    """Whether callbacks of this kind of account may wait for an answer, so that they must be woken."""
     return can(kind, Passive)
 
 
 def welcomes_in_reply(channel: Channel, message: Message) -> bool:
-    """Whether the answer to the callback that brought this message has said the welcome."""
+    """Whether the reply to the callback of this message had the welcome."""
     return isinstance(channel, Passive) and channel.takes_passive(message.raw)

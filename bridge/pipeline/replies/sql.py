@@ -1,4 +1,4 @@
-"""The statements by which a waiting request finds what it may be answered with."""
+"""The statements that find the answer to a waiting request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RECENT = 100
 
 
 class QuestionStatus(NamedTuple):
-    """What the rows say of an inbound message. state, reason: of its turn, empty before it is routed; answered: something was said to it.
+    """The status of an inbound message. state, reason: of its turn, empty before it is routed; answered: whether it has an answer.
 
     given: the part that its request was answered with, which may not have arrived; ready: the part that it may be answered with. Both are
     ids of deliveries.
@@ -33,7 +33,7 @@ class QuestionStatus(NamedTuple):
 
     @property
     def open(self) -> bool:
-        """Whether an answer may still come, from the agent or from staff who have taken over."""
+        """Whether an answer may still come, from the agent or from staff."""
         return not self.state or _is_open(self.state, self.reason, self.answered)
 
     @property
@@ -42,7 +42,7 @@ class QuestionStatus(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """The turn of an inbound message. answered: something was said to it."""
+    """The turn of an inbound message. answered: whether it has an answer."""
 
     message: int
     state: str

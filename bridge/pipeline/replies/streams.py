@@ -1,4 +1,4 @@
-"""Polls of a stream: what the platform's client is shown while the agent thinks, and the frame that ends it."""
+"""Answers the polls of a stream: with the partial text while the agent works, and with the frame that ends it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from accounts import valkey
 from bridge.media import storage
 from bridge.models import Attachment, Carrier, Delivery, Message, Reason, State, Target
 from bridge.pipeline.delivery import claims, settle
-from bridge.pipeline.delivery.types import OFFERED_STATES, HttpReply
+from bridge.pipeline.delivery.types import HTTP_REPLY_STATES, HttpReply
 from bridge.pipeline.replies import stream_options
 from bridge.runtime.spool import journal
 from channels_wechat.contract.messages import Payload
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from channels_wechat.contract.capabilities import Streaming
     from channels_wechat.contract.messages import Answer, Upload
 
-# A turn's text so far lives as long as its stream can.
+# The partial text of a turn is kept as long as its stream can last.
 PARTIAL_SECONDS = 600
-# Ends that need a sentence only where nothing was shown yet, for an empty bubble would puzzle its reader.
-SAID_ENOUGH = ("silent", "stopped")
+# Endings that need a sentence only where no text was shown yet, because an empty bubble would confuse its reader.
+ENDINGS_WITHOUT_TEXT = ("silent", "stopped")
 
 
 def partial_key(uuid: UUID) -> str:
@@ -35,76 +35,80 @@ def partial_key(uuid: UUID) -> str:
 
 
 def answer_poll(account: ChannelAccount, channel: Streaming, query: Mapping[str, str], stream: str) -> HttpReply:
-    """The text so far, or the final frame; the same final frame again when it is asked for again."""
-    spooled = journal.is_in_use()  # looked at before the rows: it may be stored between the two looks
+    """Return the partial text, or the final frame; a repeated poll gets the same final frame again."""
+    spooled = journal.is_in_use()  # checked before the rows, because the question may be stored between the two checks
     question = Message.objects.filter(uuid=UUID(stream), account=account).first()
     if question is None:
         return HttpReply(
             still_working(channel, query, stream) if spooled else channel.frame(query, stream, None, finish=True)
         )
-    turn = _turn_of(question)  # read before the answer: the end of a turn and its answer are committed together
-    said = _answer_to(question)
-    if said and said.carrier == Carrier.HTTP_REPLY:
-        return _fetched(channel, query, stream, question, said)
-    ending = "later" if said else _closing_text(channel, question, turn)
-    return HttpReply(_frame(channel, query, stream, question, ending))
+    turn = _find_turn(
+        question
+    )  # read before the answer, because the end of a turn and its answer are committed together
+    answer = _find_answer(question)
+    if answer and answer.carrier == Carrier.HTTP_REPLY:
+        return _deliver_answer(channel, query, stream, question, answer)
+    ending = "later" if answer else _choose_closing_text(channel, question, turn)
+    return HttpReply(_build_frame(channel, query, stream, question, ending))
 
 
 def still_working(channel: Streaming, query: Mapping[str, str], stream: str) -> Answer:
-    """The text so far, while the database is away or has not yet what the spool holds."""
-    return channel.frame(query, stream, None, text=_partial(UUID(stream)))
+    """Return the partial text, while the database is away or the question is still in the spool."""
+    return channel.frame(query, stream, None, text=_read_partial_text(UUID(stream)))
 
 
-def _partial(uuid: UUID) -> str:
+def _read_partial_text(uuid: UUID) -> str:
     return valkey.try_valkey(lambda client: client.get(partial_key(uuid)), None) or ""
 
 
-def _turn_of(question: Message) -> Delivery | None:
+def _find_turn(question: Message) -> Delivery | None:
     return question.deliveries.filter(target=Target.AGENT).first()
 
 
-def _answer_to(question: Message) -> Delivery | None:
-    """The first part of the newest answer that is, or was, to be fetched by a poll; else any answer on its way elsewhere."""
+def _find_answer(question: Message) -> Delivery | None:
+    """Return the first part of the newest answer that a poll fetches or has fetched; else of an answer that is sent in another way."""
     answers = Delivery.objects.filter(message__reply_to=question, target=Target.CHANNEL, part=0)
     newest = answers.exclude(state=State.DEAD).order_by("-id")
     return newest.filter(carrier=Carrier.HTTP_REPLY).first() or newest.first()
 
 
-def _fetched(channel: Streaming, query: Mapping[str, str], stream: str, question: Message, said: Delivery) -> HttpReply:
-    if said.state == State.PENDING:
-        said = claims.offer(said, "stream") or said
-    if said.state not in OFFERED_STATES:
-        return HttpReply(_frame(channel, query, stream, question, ""))
-    payload = Payload.from_json(said.payload)
-    answer = channel.frame(query, stream, payload, images=_images(payload), finish=True)
-    return HttpReply(answer, settle.part_to_confirm(said))
+def _deliver_answer(
+    channel: Streaming, query: Mapping[str, str], stream: str, question: Message, part: Delivery
+) -> HttpReply:
+    if part.state == State.PENDING:
+        part = claims.claim_and_open(part, "stream") or part
+    if part.state not in HTTP_REPLY_STATES:
+        return HttpReply(_build_frame(channel, query, stream, question, ""))
+    payload = Payload.from_json(part.payload)
+    answer = channel.frame(query, stream, payload, images=_read_images(payload), finish=True)
+    return HttpReply(answer, settle.unconfirmed_part(part))
 
 
-def _images(payload: Payload) -> tuple[Upload, ...]:
-    """Those that are still there: a poll must get its frame in any case."""
-    found = []
+def _read_images(payload: Payload) -> tuple[Upload, ...]:
+    """Return the images that still exist, because a poll must get its frame in any case."""
+    images = []
     for ref in payload.images:
         with contextlib.suppress(Attachment.DoesNotExist, OSError):
-            found.append(storage.read_attachment(ref))
-    return tuple(found)
+            images.append(storage.read_attachment(ref))
+    return tuple(images)
 
 
-def _closing_text(channel: Streaming, question: Message, turn: Delivery | None) -> str:
-    """Why the stream ends without a fetched answer; empty: it goes on, also for staff who have taken over."""
+def _choose_closing_text(channel: Streaming, question: Message, turn: Delivery | None) -> str:
+    """Return why the stream ends without an answer; empty: it goes on, also while staff answer."""
     if turn and turn.reason == Reason.TOO_MANY:
-        return "silent"  # the person was told with the first of them
+        return "silent"  # the first refused message was answered with a notice
     if turn and turn.state == State.SKIPPED and turn.reason != Reason.HUMAN:
         return "stopped" if turn.reason == Reason.STOPPED else "skipped"
     if turn and turn.state == State.DEAD:
         return "failed"
-    if turn and turn.state == State.DELIVERED:  # else it had an answer, which nothing could carry
+    if turn and turn.state == State.DELIVERED:  # with another reason the turn had an answer that could not be sent
         return "silent" if turn.reason == Reason.NO_ANSWER else "failed"
-    return "later" if timezone.now() >= stream_options.stream_ends(channel, question) else ""
+    return "later" if timezone.now() >= stream_options.stream_end_time(channel, question) else ""
 
 
-def _frame(channel: Streaming, query: Mapping[str, str], stream: str, question: Message, ending: str) -> Answer:
-    partial = _partial(question.uuid)
-    closing = channel.closing_text(ending) if ending and not (partial and ending in SAID_ENOUGH) else ""
+def _build_frame(channel: Streaming, query: Mapping[str, str], stream: str, question: Message, ending: str) -> Answer:
+    partial = _read_partial_text(question.uuid)
+    closing = channel.closing_text(ending) if ending and not (partial and ending in ENDINGS_WITHOUT_TEXT) else ""
     text = "\n\n".join(words for words in (partial, closing) if words)
     if ending:
         stream_options.mark_stream_closed(question)

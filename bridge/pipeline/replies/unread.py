@@ -1,7 +1,7 @@
-"""Answers that are read, not sent: of an account that speaks only in the reply to a callback. All of it follows from rows.
+"""Unread parts: answers of an account that can only reply to callbacks wait until their reader asks for them.
 
-A part of such an answer is a delivery on the view's carrier, in a lane of its answer's own: an unread answer stands in no other's way. It
-waits for `lanes.UNREAD_SECONDS` for its question's own request, or for the reader to ask by `READ_ON`; then the worker's claim takes
+A part of such an answer is a delivery with the carrier HTTP_REPLY, in a lane of its own answer, so that unread answers block no others. It
+waits up to `lanes.UNREAD_SECONDS` for its question's own request, or for the reader's CONTINUE_COMMAND; then the worker claims
 it, and a gate closes it as unread.
 """
 
@@ -25,79 +25,79 @@ if TYPE_CHECKING:
     from bridge.models import Conversation
     from channels_wechat.contract.capabilities import Passive
 
-# The whole of a message that asks for the next part, and for an answer before the newest one that is unread.
+# The text of a message that asks for the next part, and of one that asks for an older unread answer.
 CONTINUE_COMMAND = "1"
 OLDER_COMMAND = "2"
-# Where those hear of it who hold a request open: of whom something is to be read, or will never be.
+# The Valkey channel that wakes waiting requests when there is an answer to read, or when there will be none.
 UNREAD_CHANNEL = "readable"
 
 
-def question_status(uuid: UUID) -> sql.QuestionStatus | None:
-    """None: it is not stored, but perhaps in the spool."""
+def load_question_status(uuid: UUID) -> sql.QuestionStatus | None:
+    """Return the status of a question. None: it is not stored, but perhaps in the spool."""
     return sql.QUESTION_STATUS.fetch_one(uuid=uuid)
 
 
-def unread_parts(conversation_id: int) -> list[sql.UnreadPart]:
-    """In the order in which they are read: the newest answer's parts first."""
+def load_unread_parts(conversation_id: int) -> list[sql.UnreadPart]:
+    """Return the unread parts in the order in which they are read: the newest answer's parts first."""
     return sql.UNREAD_PARTS.fetch(conversation=conversation_id)
 
 
-def parts_of_older_answers(waiting: list[sql.UnreadPart]) -> list[sql.UnreadPart]:
-    """Those of the answers before the newest unread one; where it is the only one, its own."""
+def select_older_answers(waiting: list[sql.UnreadPart]) -> list[sql.UnreadPart]:
+    """Return the parts of the answers before the newest unread one; where there are none, its own parts."""
     return [one for one in waiting if one.message != waiting[0].message] or waiting
 
 
-def turns(conversation_id: int) -> list[sql.Turn]:
-    """The newest first."""
+def load_turns(conversation_id: int) -> list[sql.Turn]:
+    """Return the turns of the conversation, the newest first."""
     since = timezone.now() - timedelta(seconds=lanes.UNREAD_SECONDS)
     return sql.TURNS.fetch(conversation=conversation_id, since=since)
 
 
 def is_continue_command(message: Message) -> bool:
-    """Whether this is one of the words by which an answer is read on."""
+    """Whether this message is one of the commands that ask for another part of an answer."""
     return message.kind == "text" and message.text.strip() in (CONTINUE_COMMAND, OLDER_COMMAND)
 
 
 def is_continue_request(message: Message, asked: Iterable[Delivery] = ()) -> bool:
-    """Whether there is, or may soon be, a part that this command asks for. asked: turns under way of which the rows do not tell yet."""
+    """Whether there is, or may soon be, a part that this command asks for. asked: turns whose rows are not written yet."""
     talk = message.conversation_id or 0
     if message.text.strip() == OLDER_COMMAND:
-        return bool(unread_parts(talk))
+        return bool(load_unread_parts(talk))
     return (
         any(True for _turn in asked)
-        or bool(unread_parts(talk))
-        or any(turn.open for turn in turns(talk) if turn.message != message.pk)
+        or bool(load_unread_parts(talk))
+        or any(turn.open for turn in load_turns(talk) if turn.message != message.pk)
     )
 
 
-def open_question(conversation: Conversation, named: Message | None = None) -> Message | None:
-    """The newest message that still waits for its first answer; or the named one, if it does."""
-    waiting = [turn.message for turn in turns(conversation.pk) if turn.open]
+def find_open_question(conversation: Conversation, named: Message | None = None) -> Message | None:
+    """Return the newest message that still waits for its first answer; or the named one, if it does."""
+    waiting = [turn.message for turn in load_turns(conversation.pk) if turn.open]
     if named is not None:
         return named if named.pk in waiting else None
     return Message.objects.get(pk=waiting[0]) if waiting else None
 
 
-# --- who waits
+# --- waiting requests
 
 
 def wait_key(account_id: int, peer_id: str) -> str:
-    """The name under which somebody's requests wait."""
+    """Return the key under which the requests of a person wait."""
     return f"{account_id}/{peer_id}"
 
 
 def wake_readers(account_id: int, peer_id: str) -> None:
-    """When this is committed: whoever holds a request of this person open looks at the rows."""
+    """Wake the waiting requests of this person when the transaction is committed, so that they check the rows."""
     transaction.on_commit(lambda: publish.publish(UNREAD_CHANNEL, wait_key(account_id, peer_id)))
 
 
 def wake_readers_of_turn(turn: Delivery) -> None:
-    """It came to its end, perhaps without an answer."""
+    """Wake the waiting requests after a turn has ended, perhaps without an answer."""
     if turn.account_id and turn.message:
         publish.publish(UNREAD_CHANNEL, wait_key(turn.account_id, turn.message.peer_id))
 
 
-def with_continue_hint(channel: Passive, text: str, name: str = "read_on") -> str:
-    """The text with a line that says how to read on, where both fit. name: of the sentence."""
+def add_continue_hint(channel: Passive, text: str, name: str = "read_on") -> str:
+    """Return the text with a line that says how to read on, where both fit. name: the name of the sentence."""
     longer = text + "\n\n" + channel.identity.sentences.get(name)
     return longer if len(longer.encode()) <= channel.passive_bytes else text

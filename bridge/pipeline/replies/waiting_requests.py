@@ -1,7 +1,7 @@
-"""Callbacks that wait until there is something to answer them with. Each is a coroutine without a thread or a connection.
+"""Requests that wait until there is an answer. Each is a coroutine without a thread or a connection.
 
-They wait on an event each. One thread of the process listens for all of them to what `readable.announce` publishes; a word may be lost,
-and while Valkey is away there is none, so whoever waits looks at the rows now and then.
+Each waits on an event. One thread of the process listens for all of them to what `unread.wake_readers` publishes; a wake-up may be lost,
+and while Valkey is away there are none, so each request also checks the rows now and then.
 """
 
 from __future__ import annotations
@@ -19,80 +19,80 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from uuid import UUID
 
-# How often one who waits looks at the rows without having been woken; and how many such looks a second there are at most.
-LOOK_SECONDS = 1.0
-LOOKS_A_SECOND = 100
+# How often a request checks the rows without a wake-up, and how many such checks there are at most in a second.
+CHECK_SECONDS = 1.0
+MAX_CHECKS_PER_SECOND = 100
 
 
 @dataclass(eq=False)
 class WaitSlot:
-    """Of one request. woken: there may be something to say; over: a later delivery of the same message has the place now."""
+    """The slot of one request. woken: there may be an answer; replaced: a later request with the same message has the slot now."""
 
     woken: asyncio.Event = field(default_factory=asyncio.Event)
-    over: bool = False
+    replaced: bool = False
 
 
 class WaitSlots:
-    """Of one event loop, one for each message that waits."""
+    """The slots of one event loop, one for each message that waits."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.taken: dict[UUID, tuple[str, WaitSlot]] = {}
-        self.ear: WakeListener | None = None
+        self.listener: WakeListener | None = None
 
     @property
-    def look_seconds(self) -> float:
-        return max(LOOK_SECONDS, len(self.taken) / LOOKS_A_SECOND)
+    def check_seconds(self) -> float:
+        return max(CHECK_SECONDS, len(self.taken) / MAX_CHECKS_PER_SECOND)
 
     @contextmanager
     def take_slot(self, whom: str, message: UUID) -> Iterator[WaitSlot | None]:
         """Take a slot for the request that brings `message`; `wake(whom)` wakes it. Gives None where all slots are taken."""
-        mine = self._take(whom, message)
+        slot = self._take(whom, message)
         try:
-            yield mine
+            yield slot
         finally:
-            if mine and not mine.over:
+            if slot and not slot.replaced:
                 del self.taken[message]
 
     def wake(self, whom: str) -> None:
-        for name, place in self.taken.values():
+        for name, slot in self.taken.values():
             if name == whom:
-                place.woken.set()
+                slot.woken.set()
 
     def listen(self) -> None:
-        """From the first request on that may have to wait."""
-        if self.ear is None:
-            self.ear = WakeListener(self, asyncio.get_running_loop(), threading.Event())
-            self.ear.thread.start()
+        """Start listening for wake-ups, at the first request that may have to wait."""
+        if self.listener is None:
+            self.listener = WakeListener(self, asyncio.get_running_loop(), threading.Event())
+            self.listener.thread.start()
 
     def close(self) -> None:
-        if self.ear:
-            self.ear.stop_event.set()
+        if self.listener:
+            self.listener.stop_event.set()
 
     def _take(self, whom: str, message: UUID) -> WaitSlot | None:
-        """The platform has dropped whatever request had the place of this message before: that one ends."""
+        """Take the slot of this message from an earlier request, which ends, because the platform has dropped it."""
         _whom, before = self.taken.get(message, (whom, None))
         if before is None and len(self.taken) >= self.most:
             return None
         if before:
-            before.over = True
+            before.replaced = True
             before.woken.set()
-        mine = WaitSlot()
-        self.taken[message] = whom, mine
-        return mine
+        slot = WaitSlot()
+        self.taken[message] = whom, slot
+        return slot
 
 
 class WakeListener(Listener):
-    """Wakes those who wait for whom a word came. Once `leaving` is set it ends within a second."""
+    """Wakes the requests that a published wake-up names. Once `leaving` is set it ends within a second."""
 
-    def __init__(self, places: WaitSlots, loop: asyncio.AbstractEventLoop, leaving: threading.Event) -> None:
+    def __init__(self, slots: WaitSlots, loop: asyncio.AbstractEventLoop, leaving: threading.Event) -> None:
         super().__init__({UNREAD_CHANNEL: threading.Event()}, leaving)
-        self.places, self.loop = places, loop
-        self.thread.daemon = True  # nobody waits for it at the end of a web process
+        self.slots, self.loop = slots, loop
+        self.thread.daemon = True  # the end of a web process does not wait for this thread
 
     def on_message(self, message: Mapping[str, Any]) -> None:
         if message["type"] == "message" and not self.stop_event.is_set():
-            self.loop.call_soon_threadsafe(self.places.wake, message["data"])
+            self.loop.call_soon_threadsafe(self.slots.wake, message["data"])
 
     def on_disconnect(self) -> None:
-        """Those who wait look by themselves."""
+        """Do nothing, because the requests check the rows by themselves."""

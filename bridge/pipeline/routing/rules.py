@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RoutingInput:
-    """What routing looks at. has_files: some came with the message; has_sender: a person or group that can be told apart said it.
+    """What routing depends on. has_files: whether files came with the message; has_sender: whether it has a known sender.
 
     any_case: ids of people are the same in upper and lower case.
     """
@@ -38,7 +38,7 @@ class RoutingInput:
 
 @dataclass(slots=True)
 class Decision:
-    """reason: a `Reason` why no agent gets it, or empty. text: without the trigger's prefix. steps: for the page that explains."""
+    """The result of routing. reason: a `Reason` why no agent gets it, or empty. text: without the trigger's prefix. steps: for the page."""
 
     route: Route | None = None
     reason: str = ""
@@ -46,35 +46,35 @@ class Decision:
     steps: list[str] = field(default_factory=list)
 
 
-def decide(routes: Iterable[Route], heard: RoutingInput) -> Decision:
-    """The most specific mapping of this peer wins, and its own rules decide; there is no falling through to the next."""
-    decision = Decision(text=heard.text)
-    if reason := _no_turn(heard):
+def decide(routes: Iterable[Route], message: RoutingInput) -> Decision:
+    """Decide which agent gets a message: the most specific mapping of this peer, if its own rules accept it; no other is tried."""
+    decision = Decision(text=message.text)
+    if reason := _reason_against_turn(message):
         decision.reason = reason
         return decision
-    matching = sorted((route for route in routes if _matches(route, heard)), key=_specificity, reverse=True)
+    matching = sorted((route for route in routes if _matches(route, message)), key=_specificity, reverse=True)
     if not matching:
         decision.reason = Reason.NO_ROUTE
         decision.steps.append(_("No mapping fits this group or person."))
         return decision
     decision.route = matching[0]
     decision.steps += _explain_choice(matching)
-    _apply(decision, matching[0], heard)
+    _apply_route(decision, matching[0], message)
     return decision
 
 
-def _no_turn(heard: RoutingInput) -> str:
-    """Why this is no turn for any agent, whatever is mapped."""
-    if heard.kind == "event":
+def _reason_against_turn(message: RoutingInput) -> str:
+    """Return why no agent can get this message, whatever is mapped; empty where one can."""
+    if message.kind == "event":
         return Reason.EVENT
-    if heard.kind == "unsupported" and not heard.text:
+    if message.kind == "unsupported" and not message.text:
         return Reason.UNSUPPORTED
-    return "" if heard.has_sender else Reason.NO_SENDER
+    return "" if message.has_sender else Reason.NO_SENDER
 
 
 def explain(account: ChannelAccount, peer_kind: str, peer_id: str, sender: str, text: str, addressed: bool) -> Decision:
-    """The answer to "which agent would get this?". Without a text: whatever it says."""
-    heard = RoutingInput(
+    """Return the answer to "which agent would get this?". Without a text: for any text."""
+    message = RoutingInput(
         peer_kind,
         person_id(account, peer_kind, peer_id),
         sender,
@@ -83,16 +83,16 @@ def explain(account: ChannelAccount, peer_kind: str, peer_id: str, sender: str, 
         has_files=not text.strip(),
         any_case=is_any_case(account),
     )
-    return decide(account.routes.select_related("gateway"), heard)
+    return decide(account.routes.select_related("gateway"), message)
 
 
 def session_key_for(
     route: Route, conversation: Conversation, account_key: str, sender: str, *, by_row: bool = False, renewals: int = 0
 ) -> str:
-    """The gateway's session: by conversation, by person in it, or one for everything mapped to the agent.
+    """Return the key of the gateway's session: of the conversation, of a person in it, or one for everything mapped to the agent.
 
-    by_row: of a channel that `Forgets` people. Who comes back has a new row, and so no memory of what they said before.
-    renewals: how often this session was begun anew; a conversation's own is counted in its row.
+    by_row: for a channel that `Forgets` people: a person who comes back has a new row, and so a new session.
+    renewals: how often this session was renewed; a conversation's own session is counted in its row.
     """
     if route.scope == Route.Scope.SHARED:
         return make_session_key(route.agent_id, account_key, "group", "shared", 0, renewals=renewals)
@@ -102,13 +102,13 @@ def session_key_for(
     return make_session_key(route.agent_id, account_key, kind, peer, conversation.session_epoch, who, renewals)
 
 
-def split_words(text: str) -> list[str]:
-    """The non-empty lines of a field that holds one entry a line."""
+def split_entries(text: str) -> list[str]:
+    """Return the non-empty lines of a field that has one entry on each line."""
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _matches(route: Route, heard: RoutingInput) -> bool:
-    return route.peer_kind in ("", heard.peer_kind) and route.peer_id in ("", heard.peer_id)
+def _matches(route: Route, message: RoutingInput) -> bool:
+    return route.peer_kind in ("", message.peer_kind) and route.peer_id in ("", message.peer_id)
 
 
 def _specificity(route: Route) -> tuple[bool, bool]:
@@ -124,49 +124,49 @@ def _explain_choice(matching: Sequence[Route]) -> list[str]:
     return steps
 
 
-def _apply(decision: Decision, route: Route, heard: RoutingInput) -> None:
-    reason = _refusal(route, heard)
+def _apply_route(decision: Decision, route: Route, message: RoutingInput) -> None:
+    reason = _reason_to_refuse(route, message)
     if reason:
         decision.reason = reason
         decision.steps.append(str(Reason(reason).label))
         return
     if route.trigger == Route.Trigger.PREFIX:
-        decision.text = _without_prefix(route, heard.text)
-    if not (decision.text.strip() or heard.has_files):
+        decision.text = _remove_prefix(route, message.text)
+    if not (decision.text.strip() or message.has_files):
         decision.reason = Reason.EMPTY
     decision.steps.append(str(Reason.EMPTY.label) if decision.reason else _("The agent gets it."))
 
 
-def _refusal(route: Route, heard: RoutingInput) -> str:
+def _reason_to_refuse(route: Route, message: RoutingInput) -> str:
     if not route.enabled:
         return Reason.ROUTE_DISABLED
-    if not _is_allowed(route, heard):
+    if not _is_allowed(route, message):
         return Reason.SENDER
-    return "" if _has_trigger(route, heard) else _without_trigger(route)
+    return "" if _has_trigger(route, message) else _reason_for_missing_trigger(route)
 
 
-def _is_allowed(route: Route, heard: RoutingInput) -> bool:
-    allowed = set(split_words(route.allowed_senders))
-    if heard.any_case:
-        return not allowed or heard.sender.casefold() in {sender.casefold() for sender in allowed}
-    return not allowed or heard.sender in allowed
+def _is_allowed(route: Route, message: RoutingInput) -> bool:
+    allowed = set(split_entries(route.allowed_senders))
+    if message.any_case:
+        return not allowed or message.sender.casefold() in {sender.casefold() for sender in allowed}
+    return not allowed or message.sender in allowed
 
 
-def _has_trigger(route: Route, heard: RoutingInput) -> bool:
-    text = heard.text.casefold()
+def _has_trigger(route: Route, message: RoutingInput) -> bool:
+    text = message.text.casefold()
     if route.trigger == Route.Trigger.MENTION:
-        return heard.addressed
+        return message.addressed
     if route.trigger == Route.Trigger.PREFIX:
-        return any(text.startswith(word.casefold()) for word in split_words(route.trigger_words))
+        return any(text.startswith(word.casefold()) for word in split_entries(route.trigger_words))
     if route.trigger == Route.Trigger.KEYWORD:
-        return any(word.casefold() in text for word in split_words(route.trigger_words))
+        return any(word.casefold() in text for word in split_entries(route.trigger_words))
     return True
 
 
-def _without_trigger(route: Route) -> str:
+def _reason_for_missing_trigger(route: Route) -> str:
     return Reason.NOT_ADDRESSED if route.trigger == Route.Trigger.MENTION else Reason.NO_TRIGGER
 
 
-def _without_prefix(route: Route, text: str) -> str:
-    fitting = [word for word in split_words(route.trigger_words) if text.casefold().startswith(word.casefold())]
+def _remove_prefix(route: Route, text: str) -> str:
+    fitting = [word for word in split_entries(route.trigger_words) if text.casefold().startswith(word.casefold())]
     return text[len(max(fitting, key=len)) :].lstrip(" \t:：,，\n")

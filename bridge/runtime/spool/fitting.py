@@ -23,7 +23,7 @@ MAX_BITS = 1024
 
 
 def fit_message(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row of `receive.row_of` whose values fit their columns. A value that already fits is left alone."""
+    """Return a row of `receive.build_row` whose values fit their columns. A value that already fits is left alone."""
     raw = make_storable(row["raw"])
     if "_bridge" in raw and "contacts" in raw["_bridge"]:
         contacts = raw["_bridge"]["contacts"].items()

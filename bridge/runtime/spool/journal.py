@@ -45,7 +45,7 @@ class SpoolFull(OperationalError):
 
 
 def append(rows: Sequence[dict[str, Any]]) -> None:
-    """Append rows (`receive.row_of`): all are on the disk when this returns, or none. One write and one fsync; it blocks.
+    """Append rows (`receive.build_row`): all are on the disk when this returns, or none. One write and one fsync; it blocks.
 
     Raises SpoolFull, which is one of `DB_UNAVAILABLE`.
     """

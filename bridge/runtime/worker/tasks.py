@@ -54,7 +54,7 @@ def sweep() -> None:
     claims.sweep()
     moderation.give_up_checks()
     events.queue_account_state_events()
-    topics = list(claims.due_topics())
+    topics = list(claims.find_due_topics())
     topics += [Topic.ROUTE] if router.has_unrouted() else []
     topics += [Topic.FETCH] if storage.has_waiting() else []
     notify(*topics)

@@ -147,7 +147,7 @@ def test_a_file_of_staff_goes_as_what_it_is(name: str, msgtype: str, mime: str) 
 
 @pytest.mark.parametrize("mime", ["", "application/octet-stream"])
 def test_a_file_of_an_agent_is_named_by_its_bytes(mime: str) -> None:
-    found: Any = turn.named_file(png(1), "", mime)
+    found: Any = turn.name_file(png(1), "", mime)
     assert (found.name, found.content_type) == ("file.png", "image/png")
 
 

@@ -61,7 +61,7 @@ def picture(handle: str = "MEDIA1", name: str = "") -> MediaItem:
 
 def receive(account: ChannelAccount, inbound: Inbound) -> int | None:
     """Stored as by the callback, alone and in this thread; the new row's id, or None for a repetition."""
-    pk = receiving.store_inbound([receiving.row_of(account, inbound)])[0]
+    pk = receiving.store_inbound([receiving.build_row(account, inbound)])[0]
     if pk is not None:
         receiving.wake_router(with_files=bool(inbound.media))
     return pk
@@ -69,7 +69,7 @@ def receive(account: ChannelAccount, inbound: Inbound) -> int | None:
 
 def note_callback(account: ChannelAccount, result: str, *, refused: bool = False) -> None:
     """Noted as by the callback."""
-    if write := callback_stats.note_callback(str(account.key), result, refused):
+    if write := callback_stats.count_callback(str(account.key), result, refused):
         valkey.try_valkey(write, None)
 
 
@@ -101,7 +101,7 @@ def to_send(account: ChannelAccount, text: str = "hello", peer_id: str = "zhangs
 def answer(question: Message, text: str = "the answer", key: str = "") -> Message:
     """What an agent says to a message."""
     with transaction.atomic():
-        return outbox.answer(question, text, source=Message.Source.AGENT, key=key or f"answer-{next(_numbers)}")
+        return outbox.send_answer(question, text, source=Message.Source.AGENT, key=key or f"answer-{next(_numbers)}")
 
 
 def claim(carrier: Carrier = Carrier.WORKER, holder: str = "holder", limit: int = 100, **fields: Any) -> list[Delivery]:

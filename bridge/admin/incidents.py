@@ -39,7 +39,7 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
     list_display = ("what", "state", "since", "closed", "alert_sent")
     list_filter = (ActiveFilter,)
     search_fields = ("code", "cause", "code_params__name")
-    search_help_text = _("Name of an account, a gateway or a webhook")
+    search_help_text = _("Name of account or gateway")
     change_list_template = "admin/bridge/incident_list.html"
     empty_hint = _("No incidents. When an account or a gateway stops working, or deliveries fail, it is listed here.")
 

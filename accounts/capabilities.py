@@ -33,7 +33,7 @@ SAME_PERMISSION = {("48001", TYPING): CUSTOM_SEND}
 _known: dict[int, tuple[float, frozenset[str]]] = {}
 
 
-def note(account: ChannelAccount, error: ChannelError) -> bool:
+def store_refusal(account: ChannelAccount, error: ChannelError) -> bool:
     """Store a restriction where the error says that the platform does not grant this at all. Return whether it does."""
     if error.capability:
         restrict(account, error.capability, error)
@@ -51,11 +51,11 @@ def restrict(account: ChannelAccount, capability: str, error: ChannelError) -> N
     _known.pop(account.pk, None)
 
 
-def allowed(account_id: int, capability: str) -> bool:
+def is_allowed(account_id: int, capability: str) -> bool:
     """Whether the account has no such restriction, as read at most `CACHE_SECONDS` ago."""
     found = _known.get(account_id)
     if found is None or found[0] < time.monotonic():
-        names = frozenset(_current().filter(account=account_id).values_list("capability", flat=True))
+        names = frozenset(_current_restrictions().filter(account=account_id).values_list("capability", flat=True))
         _known[account_id] = found = (time.monotonic() + CACHE_SECONDS, names)
     return capability not in found[1]
 
@@ -66,23 +66,23 @@ def is_known(account_id: int) -> bool:
     return found is not None and found[0] >= time.monotonic()
 
 
-def last_known(account_id: int, capability: str) -> bool:
+def was_allowed(account_id: int, capability: str) -> bool:
     """Return the last known result of `is_allowed`, while the database is away; True where there is none."""
     found = _known.get(account_id)
     return found is None or capability not in found[1]
 
 
-def without(capability: str) -> QuerySet[Restriction, int]:
+def restricted_account_ids(capability: str) -> QuerySet[Restriction, int]:
     """Return the ids of the accounts that have this restriction now, for use in another query."""
-    return _current().filter(capability=capability).values_list("account_id", flat=True)
+    return _current_restrictions().filter(capability=capability).values_list("account_id", flat=True)
 
 
-def restrictions(account: ChannelAccount) -> Iterable[Restriction]:
+def list_restrictions(account: ChannelAccount) -> Iterable[Restriction]:
     """Return the present restrictions of the account, for pages."""
-    return _current().filter(account=account).order_by("capability")
+    return _current_restrictions().filter(account=account).order_by("capability")
 
 
-def lift(account: ChannelAccount, capability: str = "") -> int:
+def lift_restrictions(account: ChannelAccount, capability: str = "") -> int:
     """Delete a restriction, or all of them without a name, so that the platform is asked again at once. Return how many there were."""
     rows = Restriction.objects.filter(account=account, **({"capability": capability} if capability else {}))
     lifted = rows.delete()[0]
@@ -94,15 +94,15 @@ def answers_passively(channel: Channel, account_id: int) -> TypeGuard[Passive]:
     """Whether the account answers in the reply to the callback now, because staff chose it or the platform grants it no messages."""
     if not isinstance(channel, Passive) or channel.answers == "messages":
         return False
-    return channel.answers == "passive" or not allowed(account_id, CUSTOM_SEND)
+    return channel.answers == "passive" or not is_allowed(account_id, CUSTOM_SEND)
 
 
 def answers_passively_as_cached(channel: Channel, account_id: int) -> TypeGuard[Passive]:
     """Return the same from the cache, while the database is away."""
     if not isinstance(channel, Passive) or channel.answers == "messages":
         return False
-    return channel.answers == "passive" or not last_known(account_id, CUSTOM_SEND)
+    return channel.answers == "passive" or not was_allowed(account_id, CUSTOM_SEND)
 
 
-def _current() -> QuerySet[Restriction]:
+def _current_restrictions() -> QuerySet[Restriction]:
     return Restriction.objects.filter(until__gt=timezone.now())

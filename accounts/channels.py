@@ -63,7 +63,7 @@ def cached_by_key(key: UUID) -> tuple[ChannelAccount, Channel]:
     return _read(("key", key), key=key, enabled=True)
 
 
-def recent(key: UUID) -> tuple[ChannelAccount, Channel] | None:
+def cached_without_query(key: UUID) -> tuple[ChannelAccount, Channel] | None:
     """Return what `cached_by_key` would, without a query; None where a query is needed."""
     found = _recent.get(("key", key))
     return None if found is None or found[0] < time.monotonic() else (found[1], found[2])

@@ -57,7 +57,7 @@ def flush() -> None:
         _pending.write()
 
 
-def totals() -> dict[Counted, int] | None:
+def read_totals() -> dict[Counted, int] | None:
     """Return the counts of all processes; None while Valkey is away."""
     flush()
     nothing: dict[str, str] | None = None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:
     _AccountForm = forms.ModelForm
 
-# What staff and scripts write; everything else in the row is found out by other processes and stays.
+# The columns that staff and scripts write; all others are written by other processes and stay.
 CONFIGURATION = [
     "name",
     "enabled",
@@ -49,7 +49,7 @@ ENTER_AGAIN = _(
 
 
 def show_what_was_typed(form: forms.BaseForm, name: str) -> None:
-    """After an error, a secret stands in its field again: only in the answer to the request that brought it, and only what it brought.
+    """Show a secret in its field again after an error, only in the answer to the request that sent it.
 
     It is stored nowhere for that: no session, cookie, cache or log holds it, and the admin forbids browsers to cache a page. What
     is stored already is not shown: a form that nobody has posted renders nothing.
@@ -60,7 +60,7 @@ def show_what_was_typed(form: forms.BaseForm, name: str) -> None:
 
 
 class OneErrorPerField(forms.BaseForm):
-    """A field that is wrong says so once: what a later check adds about the same field would only repeat it."""
+    """Shows one error for each field, because later checks of the same field only repeat the first."""
 
     def add_error(self, field: str | None, error: Any) -> None:
         if field is None and hasattr(error, "error_dict"):
@@ -132,7 +132,7 @@ class AccountForm(OneErrorPerField, _AccountForm):
         return self.channel.Credentials.secrets
 
     def clean_name(self) -> str:
-        """Names tell accounts apart in every list and filter, so two may not be alike, in whatever case and width."""
+        """Refuse a name that looks like another account's, because names distinguish accounts in lists and filters."""
         name = one_line(self.cleaned_data["name"])
         if not name:
             raise forms.ValidationError(self.fields["name"].error_messages["required"], code="required")
@@ -168,7 +168,7 @@ class AccountForm(OneErrorPerField, _AccountForm):
         return address
 
     def clean(self) -> dict[str, Any]:
-        """The kind's own form decides about its fields; what it found wrong is shown at them."""
+        """Validate the kind's fields by the kind's own form, and show its errors at them."""
         cleaned = super().clean() or self.cleaned_data
         self._take_sentences(cleaned)
         self._ask_for_secrets_anew(cleaned)
@@ -183,7 +183,7 @@ class AccountForm(OneErrorPerField, _AccountForm):
         return cleaned
 
     def _take_sentences(self, cleaned: dict[str, Any]) -> None:
-        """Keep what is not empty; a {parameter} that the sentence does not have is refused."""
+        """Store the sentences that are not empty; refuse a {parameter} that the sentence does not have."""
         texts = {name: without_invisible(cleaned.get(f"{SENTENCE_PREFIX}{name}") or "") for name in SENTENCES}
         for name, text in texts.items():
             if error := wrong_parameters(name, text):
@@ -191,7 +191,7 @@ class AccountForm(OneErrorPerField, _AccountForm):
         self.instance.sentences = {name: text for name, text in texts.items() if text}
 
     def _ask_for_secrets_anew(self, cleaned: dict[str, Any]) -> None:
-        """A stored secret goes only where it was entered for: who may change the address need not know the secret."""
+        """Require secrets again when the address changes, because a person who may change it need not know the stored secret."""
         usual = self.channel.default_api_base_url
         before, after = self.instance.api_base_url or usual, cleaned.get("api_base_url") or usual
         if self.instance.pk is None or not leads_elsewhere(before, after):

@@ -47,12 +47,12 @@ return '0'
 """
 
 
-def applicable(limits: Sequence[Limit], peer_kind: str) -> list[Limit]:
+def select_limits(limits: Sequence[Limit], peer_kind: str) -> list[Limit]:
     """Return the limits that count a call to such a peer."""
     return [limit for limit in limits if limit.scope in ("account", peer_kind)]
 
 
-def take(limits: Sequence[Limit], account_key: str, peer: str) -> float:
+def count_call(limits: Sequence[Limit], account_key: str, peer: str) -> float:
     """Count one call against every limit. Return 0.0, or the seconds to wait, when nothing is counted."""
     if not limits:
         return 0.0
@@ -63,7 +63,7 @@ def take(limits: Sequence[Limit], account_key: str, peer: str) -> float:
     return float(try_valkey(lambda valkey: valkey.eval(_TAKE, len(keys), *keys, *arguments), str(BLIND_SECONDS)))
 
 
-def remaining(limits: Sequence[Limit], account_key: str, peer: str = "") -> list[tuple[Limit, int | None]]:
+def list_remaining(limits: Sequence[Limit], account_key: str, peer: str = "") -> list[tuple[Limit, int | None]]:
     """Return each limit with the number of calls that are left, for the account's page; None while the counters cannot be read."""
     now = time.time()
 

@@ -1,4 +1,4 @@
-"""The WeChat identities we speak as."""
+"""Accounts, their access tokens, reply windows and restrictions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def kind_choices() -> list[tuple[str, _StrOrPromise]]:
 
 
 class ModerationScope(models.TextChoices):
-    """Whose words the platform's content check is asked about, where it has one."""
+    """Whose messages the platform's content check checks, where it has one."""
 
     OFF = "", _("nothing")
     IN = "in", _("what people write")
@@ -90,7 +90,7 @@ class ChannelAccount(HealthMixin):
         help_text=_("People read the bridge's own sentences in this language, unless you write other ones below."),
     )
     sentences = models.JSONField(_("sentences"), default=dict, blank=True, editable=False)
-    # Three quarters: one account alone keeps a gateway busy, and whoever writes to another account still finds room at once.
+    # With three quarters one account can keep a gateway busy, and a message to another account still gets a turn at once.
     gateway_share = models.PositiveSmallIntegerField(
         _("share of a gateway, percent"),
         default=75,
@@ -112,7 +112,7 @@ class ChannelAccount(HealthMixin):
     # While it fails: when the platform is asked next whether it works again, and how often it was asked.
     next_try_at = models.DateTimeField(_("next attempt"), null=True, editable=False)
     probes = models.PositiveSmallIntegerField(default=0, editable=False)
-    # The last state that webhooks were told: where it differs from `state`, somebody is still to be told.
+    # The last state that was reported to webhooks; where it differs from `state`, an event is still to be queued.
     notified_state = models.CharField(max_length=16, choices=Health.choices, default=Health.NEW, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("changed"), auto_now=True)
@@ -148,7 +148,7 @@ class ChannelAccount(HealthMixin):
         return explanations_of(self.kind)
 
     def sentence(self, name: str, /, **params: object) -> str:
-        """What the people of this account read on this occasion; names: `channels_wechat.contract.sentences.SENTENCES`."""
+        """Return the sentence that people read on this occasion. names: `channels_wechat.contract.sentences.SENTENCES`."""
         return Sentences(self.language, self.sentences).get(name, **params)
 
     @property
@@ -157,7 +157,7 @@ class ChannelAccount(HealthMixin):
         return self.enabled and self.state != Health.STOPPED
 
     def revive(self) -> None:
-        """Staff changed something: let it try again. A token of another API address than ours is forgotten."""
+        """Leave `stopped`, because staff changed something. A token of another API address than ours is deleted."""
         AccessToken.objects.filter(account=self).exclude(address=self.api_base_url).update(value="")
         AccessToken.objects.filter(account=self).update(
             failure_code="", failure_params={}, wait_until=None, expires_at=None, owner="", owner_until=None
@@ -224,14 +224,14 @@ def cleaned_credentials(kind: str, data: dict[str, Any]) -> dict[str, Any]:
 
 
 class ReplyWindow(models.Model):
-    """What may still be said to one person: opened by what they do, used up by what we send. `accounts.reply_windows` keeps it."""
+    """How many messages may still be sent to one person. Their actions open it, our messages use it up (`accounts.reply_windows`)."""
 
     account = models.ForeignKey(ChannelAccount, on_delete=models.CASCADE, related_name="windows", db_index=False)
     peer_id = models.CharField(max_length=200)
     left = models.PositiveSmallIntegerField(default=0)
     until = models.DateTimeField()
     last_action_at = models.DateTimeField(default=timezone.now)  # when we heard of their last deed
-    # The last uses: a deed of which we hear late is not told of them.
+    # The times of the last uses, which are subtracted from a window whose callback comes late.
     sent_times = ArrayField(models.DateTimeField(), default=list)
 
     class Meta:
@@ -243,7 +243,7 @@ class ReplyWindow(models.Model):
 
 
 class Restriction(models.Model):
-    """What the platform said this account may not do; `accounts.capabilities` asks again after `until`."""
+    """A capability that the platform does not grant this account; `accounts.capabilities` allows it again after `until`."""
 
     account = models.ForeignKey(ChannelAccount, on_delete=models.CASCADE, related_name="restrictions", db_index=False)
     capability = models.CharField(_("capability"), max_length=32)

@@ -23,7 +23,7 @@ def person_id(account: ChannelAccount, peer_kind: str, peer_id: str) -> str:
     return channel_class(account.kind).person_id(peer_id)
 
 
-def named(field: str, value: str) -> Q:
+def match_person(field: str, value: str) -> Q:
     """Return a condition for rows with an `account` whose field has this id, in another case too where case does not matter."""
     if value == value.lower():
         return Q(**{field: value})

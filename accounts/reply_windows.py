@@ -41,7 +41,7 @@ class WindowGrant(NamedTuple):
         return min(self.began, self.heard) + timedelta(seconds=self.seconds)
 
 
-def open_all(openings: Iterable[WindowGrant]) -> None:
+def open_windows(openings: Iterable[WindowGrant]) -> None:
     """Open windows in this order, in one statement, and in further ones for people with several actions."""
     of_each: dict[tuple[int, str], list[WindowGrant]] = {}
     for opening in openings:
@@ -52,7 +52,7 @@ def open_all(openings: Iterable[WindowGrant]) -> None:
             cursor.execute(sql.OPEN_WINDOWS, [list(column) for column in zip(*rows, strict=True)])
 
 
-def take(account_id: int, peer_id: str, now: datetime) -> bool:
+def count_message(account_id: int, peer_id: str, now: datetime) -> bool:
     """Count one message, identified by its time. Return False where nothing is left, or the window has ended."""
     return _change(sql.TAKE, account_id, peer_id, now=now)
 
@@ -70,13 +70,13 @@ def mark_empty(account_id: int, peer_id: str, asked: datetime) -> None:
     _change(sql.MARK_EMPTY, account_id, peer_id, asked=asked)
 
 
-def remaining(account_id: int, peer_id: str) -> int:
+def count_remaining(account_id: int, peer_id: str) -> int:
     """Return how many messages may be sent now."""
     found = ReplyWindow.objects.filter(account_id=account_id, peer_id=peer_id).first()
-    return remaining_of(found) if found else 0
+    return count_remaining_of(found) if found else 0
 
 
-def remaining_of(window: ReplyWindow) -> int:
+def count_remaining_of(window: ReplyWindow) -> int:
     """Return the same for a page, which has the row already."""
     return window.left if (window.until - timezone.now()).total_seconds() > sql.MARGIN_SECONDS else 0
 

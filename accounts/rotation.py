@@ -104,27 +104,27 @@ class Column:
             return int(cursor.rowcount)
 
 
-def columns() -> list[Column]:
+def list_columns() -> list[Column]:
     """Return every encrypted field of every model."""
     fields = [field for model in apps.get_models() for field in model._meta.local_concrete_fields]
     return [Column(field) for field in fields if isinstance(field, Encrypted)]
 
 
-def current_id() -> str:
+def current_key_id() -> str:
     """Return the id of the key that encrypts."""
     return key_ids(settings.FIELD_KEYS)[0]
 
 
 def _under_first_key() -> str:
     """Return the pattern, for LIKE, of values that need no change."""
-    return f"{IN_ROW}.{current_id()}.%"
+    return f"{IN_ROW}.{current_key_id()}.%"
 
 
-def strangers() -> dict[str, str]:
+def find_unknown_keys() -> dict[str, str]:
     """Return key id that is not in FIELD_KEYS → description of where it is used."""
     known = set(key_ids(settings.FIELD_KEYS))
     found: dict[str, list[str]] = {}
-    for column in columns():
+    for column in list_columns():
         for key_id, count in column.counts().items():
             if key_id not in known:
                 found.setdefault(key_id, []).append(f"{column.context}: {count}")

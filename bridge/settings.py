@@ -294,8 +294,8 @@ UNFOLD = {
     "BORDER_RADIUS": "8px",
     "STYLES": [lambda _request: static("bridge/admin.css")],
     "SCRIPTS": [lambda _request: static("bridge/admin.js")],
-    "DASHBOARD_CALLBACK": "bridge.admin.dashboard.with_figures",
-    "SIDEBAR": {"navigation": "bridge.admin.menu.navigation"},
+    "DASHBOARD_CALLBACK": "bridge.admin.dashboard.add_figures",
+    "SIDEBAR": {"navigation": "bridge.admin.menu.build_navigation"},
     "COLORS": {
         # Green, as WeChat's; 600 on white and 400 on the dark ground keep a contrast of 4.5 and more.
         "primary": {

@@ -203,10 +203,7 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
     Code.UNKNOWN_AGENT: Explanation(
         Action.PERMANENT,
         _("The gateway has no agent of this name."),
-        _(
-            "Choose one of its agents in the group mapping (Test on the gateway's page lists them), then replay the "
-            "message."
-        ),
+        _("Choose one of its agents in the mapping (Test on the gateway's page lists them), then replay the message."),
     ),
     Code.UNREACHABLE: Explanation(
         Action.RETRY,

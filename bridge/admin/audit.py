@@ -1,4 +1,4 @@
-"""Who did what: the audit log, newest first, for those who may see it. Nobody writes or deletes here."""
+"""The pages of the audit log, newest first. Its entries cannot be changed or deleted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from django.utils.safestring import SafeString
 
 admin.site.unregister(LogEntry)
-# An action on many rows is one entry of no row; it names them in its data.
+# An action on many rows is one entry that belongs to no row; its data has their ids.
 _SHARED = Q(object_pk="")
 ACTIONS = {
     LogEntry.Action.CREATE: _("added"),
@@ -37,7 +37,7 @@ TONES = {LogEntry.Action.CREATE: "good", LogEntry.Action.UPDATE: "info", LogEntr
 
 
 class ModelFilter(admin.SimpleListFilter):
-    """The models that are watched, not every table there is."""
+    """A filter of the models that the audit log records, not of all tables."""
 
     title, parameter_name = _("what"), "what"
 
@@ -75,15 +75,15 @@ class AuditAdmin(ReadOnlyAdmin[LogEntry]):
 
     @admin.display(description=_("what"))
     def what(self, entry: LogEntry) -> str:
-        return f"{kind_of(entry)}: {entry.object_repr[:60]}"
+        return f"{describe_kind(entry)}: {entry.object_repr[:60]}"
 
     @admin.display(description=_("action"))
     def action_done(self, entry: LogEntry) -> SafeString | str:
-        """What was done in words, or which fields were changed."""
-        if sentence := sentence_of(entry):
+        """Describe the action, or name the changed fields."""
+        if sentence := describe_entry(entry):
             return sentence
-        badge = formatting.badge(action_of(entry), TONES.get(entry.action, "quiet"))
-        return format_html("{} {}", badge, ", ".join(_label(entry, name) for name in sorted(entry.changes_dict)))
+        badge = formatting.badge(describe_action(entry), TONES.get(entry.action, "quiet"))
+        return format_html("{} {}", badge, ", ".join(_find_label(entry, name) for name in sorted(entry.changes_dict)))
 
     @admin.display(description=_("who"))
     def who(self, entry: LogEntry) -> str:
@@ -94,7 +94,7 @@ class AuditAdmin(ReadOnlyAdmin[LogEntry]):
         return formatting.relative_time(entry.timestamp)
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
-        """By index only: the log grows for years."""
+        """Search by index only, because the log grows for years."""
         term = search_term.strip()
         if not term:
             return queryset, False
@@ -107,38 +107,38 @@ class AuditAdmin(ReadOnlyAdmin[LogEntry]):
         entry = self.get_or_404(request, object_id)
         context = {
             "entry": entry,
-            "sentence": sentence_of(entry),
-            "action": sentence_of(entry) or action_of(entry),
-            "changes": changes_of(entry),
-            "link": link_to(entry),
-            "rows": rows_of(entry),
+            "sentence": describe_entry(entry),
+            "action": describe_entry(entry) or describe_action(entry),
+            "changes": list_changes(entry),
+            "link": find_link(entry),
+            "rows": list_rows(entry),
         }
         return self.page(request, "admin/bridge/audit.html", self.what(entry), entry, **context)
 
 
-def kind_of(entry: LogEntry) -> str:
-    """What sort of thing it was; a model that is gone by its stored name."""
+def describe_kind(entry: LogEntry) -> str:
+    """Return the name of the model; the stored name where the model does not exist any more."""
     model = entry.content_type.model_class()
     return str(model._meta.verbose_name) if model else str(entry.content_type.model)
 
 
-def action_of(entry: LogEntry) -> str:
+def describe_action(entry: LogEntry) -> str:
     return str(ACTIONS.get(entry.action, entry.get_action_display()))
 
 
-def sentence_of(entry: LogEntry) -> str:
+def describe_entry(entry: LogEntry) -> str:
     return str((entry.additional_data or {}).get("action", ""))
 
 
-def changes_of(entry: LogEntry) -> list[dict[str, str]]:
-    """Field by field: its label, what it was and what it became."""
+def list_changes(entry: LogEntry) -> list[dict[str, str]]:
+    """Return for each changed field its label, its old value and its new value."""
     return [
-        {"field": _label(entry, name), **_sides(change, _words_of(entry, name))}
+        {"field": _find_label(entry, name), **_before_and_after(change, _displayed_values(entry, name))}
         for name, change in sorted(entry.changes_dict.items())
     ]
 
 
-def _label(entry: LogEntry, name: str) -> str:
+def _find_label(entry: LogEntry, name: str) -> str:
     model: Any = entry.content_type.model_class()
     try:
         return str(model._meta.get_field(name).verbose_name)
@@ -146,8 +146,8 @@ def _label(entry: LogEntry, name: str) -> str:
         return name
 
 
-def _words_of(entry: LogEntry, name: str) -> dict[str, str]:
-    """How pages call the values that are stored in this field: true and false, nothing, and the values of a choice."""
+def _displayed_values(entry: LogEntry, name: str) -> dict[str, str]:
+    """Return how pages show the stored values of this field: true and false, nothing, and the values of a choice."""
     words = {"None": "", "True": str(_("yes")), "False": str(_("no"))}
     model: Any = entry.content_type.model_class()
     try:
@@ -157,7 +157,7 @@ def _words_of(entry: LogEntry, name: str) -> dict[str, str]:
     return {**words, **{str(value): str(label) for value, label in choices}}
 
 
-def _sides(change: Any, words: dict[str, str]) -> dict[str, str]:
+def _before_and_after(change: Any, words: dict[str, str]) -> dict[str, str]:
     if isinstance(change, dict):
         side = "after" if change["operation"] == "add" else "before"
         return {"before": "", "after": "", side: ", ".join(change["objects"])}
@@ -165,18 +165,18 @@ def _sides(change: Any, words: dict[str, str]) -> dict[str, str]:
     return {"before": before, "after": after}
 
 
-def rows_of(entry: LogEntry) -> list[dict[str, Any]]:
-    """The numbers and pages of all rows of one action; empty where it was one row."""
+def list_rows(entry: LogEntry) -> list[dict[str, Any]]:
+    """Return the ids and pages of all rows of one action; empty where it was one row."""
     numbers = (entry.additional_data or {}).get("rows", [])
-    return [{"number": number, "link": _page_of(entry, number)} for number in numbers]
+    return [{"number": number, "link": _find_page(entry, number)} for number in numbers]
 
 
-def link_to(entry: LogEntry) -> str:
-    """The page of what was changed, if it has one; it may be gone."""
-    return "" if entry.action == LogEntry.Action.DELETE else _page_of(entry, entry.object_pk)
+def find_link(entry: LogEntry) -> str:
+    """Return the page of the changed row, if it has one; the row may be deleted."""
+    return "" if entry.action == LogEntry.Action.DELETE else _find_page(entry, entry.object_pk)
 
 
-def _page_of(entry: LogEntry, pk: Any) -> str:
+def _find_page(entry: LogEntry, pk: Any) -> str:
     try:
         return reverse(f"admin:{entry.content_type.app_label}_{entry.content_type.model}_change", args=[pk])
     except NoReverseMatch:

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 
 def user_of(request: HttpRequest) -> User:
-    """The staff member behind a request that the admin has let in."""
+    """Return the staff member who made a request to the admin."""
     return request.user  # type: ignore[return-value]
 
 
-# How the history and the audit log begin what pressing Test found out.
+# The first words of the result of a test in the history and the audit log.
 TESTED = _("Tested: %s")
 
 
@@ -44,7 +44,7 @@ def local_path(address: str, otherwise: str) -> str:
 
 
 class TitledAdmin(ModelAdmin[Row]):
-    """Forms of new rows and histories say at the top what they are."""
+    """Gives forms of new rows and histories a title."""
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -86,14 +86,14 @@ class BridgeAdmin(TitledAdmin[Row]):
         return columns if may_read(user_of(request)) else [self.masked_columns.get(str(name), name) for name in columns]
 
     def lookup_allowed(self, lookup: str, value: Any, request: Any = None) -> bool:
-        """Only what the list offers as a filter: a lookup on any other field would tell, letter by letter, what it holds."""
+        """Allow only lookups that the list offers as filters, because another one could reveal a field's value letter by letter."""
         filters = (each[0] if isinstance(each, tuple) else each for each in self.get_list_filter(request))
         offered = {getattr(each, "parameter_name", each) for each in filters}
         known = lookup.partition("__")[0] in offered or lookup in CURSOR_PARAMETERS
         return known and super().lookup_allowed(lookup, value, request)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Says no number of results, for the paginator knows none, and shows what it has read already."""
+        """Show no number of results, because the paginator does not count, and use the rows that it has read already."""
         found: Any = super().get_changelist_instance(request)
         found.full_result_count = found.result_count
         found.result_list = found.paginator.rows
@@ -103,7 +103,7 @@ class BridgeAdmin(TitledAdmin[Row]):
         return found
 
     def search_results(self, request: HttpRequest, rows: Any, found: SearchResult, by: str = "pk") -> tuple[Any, bool]:
-        """The answer of get_search_results; tells what the search left out. by: the field that has the ids that were found."""
+        """Return the result of get_search_results, and say what the search left out. by: the field that has the ids of the results."""
         if found.note:
             messages.info(request, found.note)
         return rows.filter(**{f"{by}__in": found.ids}), False
@@ -116,7 +116,7 @@ class BridgeAdmin(TitledAdmin[Row]):
         return [*urls, *super().get_urls()]
 
     def route(self, pattern: str, view: Callable[..., HttpResponseBase], name: str) -> URLPattern:
-        """A page of this admin, for staff only; its name is prefixed like Django's own."""
+        """Return the route of a page of this admin, for staff only; its name has the same prefix as Django's own."""
         full_name = f"{self.opts.app_label}_{self.opts.model_name}_{name}"
         return path(pattern, self.admin_site.admin_view(view), name=full_name)
 
@@ -124,7 +124,7 @@ class BridgeAdmin(TitledAdmin[Row]):
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}", args=args)
 
     def get_or_404(self, request: HttpRequest, pk: Any) -> Row:
-        """The row, if this person may see it. Raises PermissionDenied, Http404."""
+        """Return the row if this person may see it. Raises PermissionDenied, Http404."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         row = self.get_object(request, str(pk))
@@ -149,12 +149,12 @@ class BridgeAdmin(TitledAdmin[Row]):
         return HttpResponseRedirect(self.url("change", row.pk))
 
     def notify(self, request: HttpRequest, row: Any, text: Any, level: int = messages.SUCCESS) -> None:
-        """Tell the person who pressed, and add it to the row's history; for changes that the audit log records by itself."""
+        """Show a message to the person and add it to the row's history; for changes that the audit log records by itself."""
         messages.add_message(request, level, text)
         self.log_change(request, row, str(text))
 
     def notify_and_audit(self, request: HttpRequest, row: Any, text: Any, level: int = messages.SUCCESS) -> None:
-        """The same for an action that changes no field of the configuration, so that the audit log does not record it by itself."""
+        """Do the same for an action that changes no field of the configuration, so that the audit log does not record it by itself."""
         messages.add_message(request, level, text)
         self.log_and_audit(request, row, text)
 
@@ -171,7 +171,7 @@ class BridgeAdmin(TitledAdmin[Row]):
 
 
 class ConfiguredAdmin(BridgeAdmin[Row]):
-    """Rows that are not ready when they are saved: the page of the row, where it is tested, follows a save."""
+    """The base for rows that must be tested after they are saved: a save leads to the page of the row."""
 
     next_step: ClassVar[Any] = ""
 
@@ -185,7 +185,7 @@ class ConfiguredAdmin(BridgeAdmin[Row]):
 
 
 class ReadOnlyAdmin(BridgeAdmin[Row]):
-    """Rows that nobody writes here."""
+    """The base for rows that cannot be changed in the admin."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.health import Health
 from bridge.admin.base import user_of
-from bridge.admin.incidents import about_alerts
+from bridge.admin.incidents import describe_alerts
 from bridge.models import Reason
 from bridge.operations import dashboard
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT, SLOT = 480, 100, 20
 
 
-def with_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """The theme calls this for the start page."""
+def add_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Add the figures to the start page; the theme calls it."""
     allowed = user_of(request).has_perm
     board = dashboard.read_dashboard()
     for row in board.accounts:
@@ -37,15 +37,15 @@ def with_figures(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         **context,
         "title": _("Dashboard"),
         "board": board,
-        "figures": _figures(board) if allowed("bridge.view_delivery") else [],
-        "bars": _bars(board.hours),
-        "chart": {"width": WIDTH, "height": HEIGHT, "peak": _peak(board.hours)},
-        "steps": _first_steps(board),
-        **about_alerts(),
+        "figures": _build_figures(board) if allowed("bridge.view_delivery") else [],
+        "bars": _build_bars(board.hours),
+        "chart": {"width": WIDTH, "height": HEIGHT, "peak": _find_peak(board.hours)},
+        "steps": _list_first_steps(board),
+        **describe_alerts(),
     }
 
 
-def _figures(board: dashboard.Dashboard) -> list[dict[str, Any]]:
+def _build_figures(board: dashboard.Dashboard) -> list[dict[str, Any]]:
     messages, deliveries = reverse("admin:bridge_message_changelist"), reverse("admin:bridge_delivery_changelist")
     dead_letters = reverse("admin:bridge_delivery_dead_letters")
     return [
@@ -59,30 +59,33 @@ def _figures(board: dashboard.Dashboard) -> list[dict[str, Any]]:
             "note": _("the oldest:"),
         },
         *_count_held(board, deliveries),
-        _bad(_("failed"), board.dead, f"{dead_letters}?state__exact=dead"),
-        _bad(_("uncertain"), board.uncertain, f"{dead_letters}?state__exact=uncertain"),
+        _build_warning_figure(_("failed"), board.dead, f"{dead_letters}?state__exact=dead"),
+        _build_warning_figure(_("uncertain"), board.uncertain, f"{dead_letters}?state__exact=uncertain"),
     ]
 
 
 def _count_held(board: dashboard.Dashboard, deliveries: str) -> list[dict[str, Any]]:
-    """What may not go on now, by reason; and by itself what waits for a person."""
+    """Return a figure for what is on hold, by reason, and one for what waits for staff."""
     why = [f"{count} × {Reason(reason).label}" for reason, count in sorted(board.held_by.items())]
     figures = [{"label": _("on hold"), "value": board.held, "link": f"{deliveries}?open=held", "why": why}]
     review = board.held_by.get(Reason.REVIEW, 0)
-    return [*figures, *([_bad(_("awaiting your decision"), review, f"{deliveries}?open=review")] if review else [])]
+    return [
+        *figures,
+        *([_build_warning_figure(_("awaiting your decision"), review, f"{deliveries}?open=review")] if review else []),
+    ]
 
 
-def _bad(label: _StrOrPromise, value: int, link: str) -> dict[str, Any]:
+def _build_warning_figure(label: _StrOrPromise, value: int, link: str) -> dict[str, Any]:
     return {"label": label, "value": value, "link": link, "tone": "bad" if value else ""}
 
 
-def _peak(hours: list[dashboard.Hour]) -> int:
+def _find_peak(hours: list[dashboard.Hour]) -> int:
     return max((max(hour.incoming, hour.outgoing) for hour in hours), default=0)
 
 
-def _bars(hours: list[dashboard.Hour]) -> list[dict[str, Any]]:
-    """Two bars for each hour, in the chart's units."""
-    scale = HEIGHT / (_peak(hours) or 1)
+def _build_bars(hours: list[dashboard.Hour]) -> list[dict[str, Any]]:
+    """Return two bars for each hour, in the chart's units."""
+    scale = HEIGHT / (_find_peak(hours) or 1)
     bars = []
     for hour in hours:
         tall_in, tall_out = round(hour.incoming * scale, 1), round(hour.outgoing * scale, 1)
@@ -98,17 +101,17 @@ def _bars(hours: list[dashboard.Hour]) -> list[dict[str, Any]]:
     return bars
 
 
-def _first_steps(board: dashboard.Dashboard) -> list[dict[str, Any]]:
-    """What is still to be done before the first message can come through."""
-    steps = [*_steps_of_accounts(board.accounts), *_steps_of_gateways(board.gateways)]
+def _list_first_steps(board: dashboard.Dashboard) -> list[dict[str, Any]]:
+    """Return the steps that are left before the first message can be answered."""
+    steps = [*_list_account_steps(board.accounts), *_list_gateway_steps(board.gateways)]
     if not board.accounts or not board.gateways:
         text = _("Then map a group or person to an agent.")
         steps.append({"text": text, "link": reverse("admin:bridge_route_add")})
     return steps
 
 
-def _steps_of_accounts(accounts: list[ChannelAccount]) -> list[dict[str, Any]]:
-    """The platform must be told the callback address, which only the saved account has."""
+def _list_account_steps(accounts: list[ChannelAccount]) -> list[dict[str, Any]]:
+    """Return the steps of the accounts; the callback address must be entered at the platform after the account is saved."""
     if not accounts:
         text = _("Add an account: the WeChat identity the agents speak as.")
         more = _("Its page then shows the callback address for the platform's console, and the button Test.")
@@ -125,7 +128,7 @@ def _steps_of_accounts(accounts: list[ChannelAccount]) -> list[dict[str, Any]]:
     ]
 
 
-def _steps_of_gateways(gateways: list[Gateway]) -> list[dict[str, Any]]:
+def _list_gateway_steps(gateways: list[Gateway]) -> list[dict[str, Any]]:
     if not gateways:
         text = _("Add a gateway: the OpenClaw where the agents are.")
         more = _("Its page then has the button Test.")

@@ -11,7 +11,7 @@ from bridge.admin.base import user_of
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-# What can be done to many, and the permission it takes.
+# The actions on many deliveries, with the permission that each needs.
 VERBS = {
     "replay": "bridge.replay_delivery",
     "release": "bridge.replay_delivery",
@@ -19,8 +19,8 @@ VERBS = {
 }
 
 
-def decisions(request: HttpRequest) -> list[dict[str, Any]]:
-    """What this person may do about something that is held for a decision, in the shape of buttons."""
+def list_decisions(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return the decisions that this person may make about a delivery on hold, as buttons."""
     words = {"release": _("Release…"), "dismiss": _("Dismiss…")}
     allowed = [verb for verb in words if user_of(request).has_perm(VERBS[verb])]
     return [{"verb": verb, "label": words[verb]} for verb in allowed]

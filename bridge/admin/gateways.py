@@ -1,4 +1,4 @@
-"""Gateways: where the agents are, how we prove who we are, and what went wrong last."""
+"""The pages of gateways: their addresses, credentials and states."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
         return formatting.relative_time(gateway.state_since)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Gateway]:
-        """Nothing is decrypted for a list."""
+        """Leave out the encrypted columns, so that nothing is decrypted for a list."""
         return super().get_queryset(request).defer(*SECRETS)
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
@@ -125,7 +125,7 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
         return made
 
     def get_fieldsets(self, request: HttpRequest, obj: Gateway | None = None) -> Any:
-        """Without the token for who may only look: Django would show what is stored."""
+        """Leave out the token for people who may only view, because Django would show its value."""
         (title, first), *rest = self.fieldsets
         if self.has_change_permission(request, obj) or obj is None:
             return self.fieldsets
@@ -135,7 +135,7 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
         gateway = self.get_or_404(request, object_id)
         about = {
             "device_id": Device(gateway.device_key).id if gateway.device_key else "",
-            "holder": _holder_of(gateway),
+            "holder": _find_holder(gateway),
             "pairing": gateway.state_code in (Code.PAIRING_REQUIRED, Code.MISSING_SCOPE),
             "may_change": self.has_change_permission(request),
             "agents": [agent_fields(agent) for agent in gateway.agents],
@@ -144,7 +144,7 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
         return super().change_view(request, object_id, form_url, {**about, **(extra_context or {})})
 
     def save_model(self, request: Any, obj: Gateway, form: Any, change: bool) -> None:
-        """Only the configuration is written: what the connector found out meanwhile stays. A stopped gateway tries again."""
+        """Write only the configuration, so that columns that the connector wrote meanwhile stay. A stopped gateway is revived."""
         if change:
             obj.save(update_fields=CONFIGURATION)
             obj.revive()
@@ -174,7 +174,7 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
             self.log_and_audit(request, gateway, TESTED % error.explained)
             return
         _store_probe(gateway, found)
-        messages.success(request, text := _probe_text(found))
+        messages.success(request, text := _describe_probe(found))
         if found.error:
             messages.warning(request, failed := found.error.explained)
             text = f"{text} {failed}"
@@ -197,7 +197,7 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
         self.notify(request, gateway, _("Enabled.") if gateway.enabled else _("Disabled."))
 
 
-def _holder_of(gateway: Gateway) -> dict[str, str]:
+def _find_holder(gateway: Gateway) -> dict[str, str]:
     """Machine and process of the connector that holds the connection now; empty where none does."""
     if not gateway.owner or not gateway.owner_until or gateway.owner_until <= timezone.now():
         return {}
@@ -206,7 +206,7 @@ def _holder_of(gateway: Gateway) -> dict[str, str]:
 
 
 def agent_fields(agent: Any) -> dict[str, str]:
-    """agent: an id, or what the gateway lists: {"id", "name", "model"}."""
+    """Return the fields of an agent for the page. agent: an id, or the gateway's entry: {"id", "name", "model"}."""
     if isinstance(agent, dict):
         return {name: str(agent.get(name) or "") for name in ("id", "name", "model")}
     return {"id": str(agent), "name": "", "model": ""}
@@ -221,7 +221,7 @@ def _store_probe(gateway: Gateway, found: ProbeResult) -> None:
     gateway.set_state(Health.OK)
 
 
-def _probe_text(found: ProbeResult) -> str:
+def _describe_probe(found: ProbeResult) -> str:
     return _("It answers over %(transport)s: version %(version)s, %(count)d agents, %(ms)d ms.") % {
         "transport": found.transport,
         "version": found.version or _("unknown"),

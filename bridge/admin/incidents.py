@@ -91,20 +91,20 @@ class IncidentAdmin(ReadOnlyAdmin[Incident]):
         return HttpResponseRedirect(local_path(request.POST.get("back", ""), self.url("changelist")))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {**about_alerts(), **(extra_context or {})})
+        return super().changelist_view(request, {**describe_alerts(), **(extra_context or {})})
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
         incident = self.get_or_404(request, object_id)
-        context = {**about_alerts(), "incident": incident, "links": _links(incident.cause)}
+        context = {**describe_alerts(), "incident": incident, "links": _list_links(incident.cause)}
         return self.page(request, "admin/bridge/incident.html", incident.title, incident, **context)
 
 
-def about_alerts() -> dict[str, Any]:
+def describe_alerts() -> dict[str, Any]:
     """For alerts.html: the channels by which staff are alerted, in words; an empty list means that alerts are off."""
     return {"alert_channels": [CHANNELS[name] for name in alerts.list_channels()]}
 
 
-def _links(cause: str) -> list[dict[str, str]]:
+def _list_links(cause: str) -> list[dict[str, str]]:
     """Where to go on from an incident. cause: as `bridge.operations.alerts` writes it, for example "account:3", "dead:hook:2"."""
     kind, _colon, number = cause.rpartition(":")
     letters, work = reverse("admin:bridge_delivery_dead_letters"), reverse("admin:bridge_delivery_changelist")

@@ -15,54 +15,58 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrOrPromise
 
 
-def navigation(request: HttpRequest) -> list[dict[str, Any]]:
+def build_navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Groups of entries, in the shape the theme takes."""
-    dead = _entry(
+    dead = _build_entry(
         request, _("Dead letters"), "mark_email_unread", "bridge_delivery_dead_letters", "bridge.view_delivery"
     )
     if dead["has_it"] and (failures := dashboard.count_dead_letters()):
         dead["badge"] = "99+" if failures >= dashboard.MAX_BADGE else str(failures)
     talk = [
-        _entry(request, _("Conversations"), "forum", "bridge_conversation_changelist", "bridge.view_conversation"),
-        _entry(request, _("Messages"), "chat_bubble", "bridge_message_changelist", "bridge.view_message"),
-        _entry(request, _("Deliveries"), "outbox", "bridge_delivery_changelist", "bridge.view_delivery"),
+        _build_entry(
+            request, _("Conversations"), "forum", "bridge_conversation_changelist", "bridge.view_conversation"
+        ),
+        _build_entry(request, _("Messages"), "chat_bubble", "bridge_message_changelist", "bridge.view_message"),
+        _build_entry(request, _("Deliveries"), "outbox", "bridge_delivery_changelist", "bridge.view_delivery"),
         dead,
     ]
     return [
-        {"title": "", "items": [_entry(request, _("Dashboard"), "dashboard", "index", "")]},
-        {"title": _("Messaging"), "items": _allowed(talk)},
-        {"title": _("Setup"), "items": _allowed(_setup(request))},
-        {"title": _("Operation"), "items": _allowed(_operation(request))},
+        {"title": "", "items": [_build_entry(request, _("Dashboard"), "dashboard", "index", "")]},
+        {"title": _("Messaging"), "items": _select_allowed(talk)},
+        {"title": _("Setup"), "items": _select_allowed(_setup_group(request))},
+        {"title": _("Operation"), "items": _select_allowed(_operation_group(request))},
     ]
 
 
-def _setup(request: HttpRequest) -> list[dict[str, Any]]:
+def _setup_group(request: HttpRequest) -> list[dict[str, Any]]:
     return [
-        _entry(
+        _build_entry(
             request,
             _("Accounts"),
             "account_circle",
             "accounts_channelaccount_changelist",
             "accounts.view_channelaccount",
         ),
-        _entry(request, _("Gateways"), "hub", "openclaw_gateway_changelist", "openclaw.view_gateway"),
-        _entry(request, _("Group mappings"), "alt_route", "bridge_route_changelist", "bridge.view_route"),
-        _entry(request, _("Contacts"), "contacts", "bridge_contact_changelist", "bridge.view_contact"),
+        _build_entry(request, _("Gateways"), "hub", "openclaw_gateway_changelist", "openclaw.view_gateway"),
+        _build_entry(request, _("Mappings"), "alt_route", "bridge_route_changelist", "bridge.view_route"),
+        _build_entry(request, _("Contacts"), "contacts", "bridge_contact_changelist", "bridge.view_contact"),
     ]
 
 
-def _operation(request: HttpRequest) -> list[dict[str, Any]]:
+def _operation_group(request: HttpRequest) -> list[dict[str, Any]]:
     return [
-        _entry(request, _("Incidents"), "warning", "bridge_incident_changelist", "bridge.view_incident"),
-        _entry(request, _("Webhooks"), "webhook", "bridge_webhookendpoint_changelist", "bridge.view_webhookendpoint"),
-        _entry(request, _("Staff"), "person", "auth_user_changelist", "auth.view_user"),
-        _entry(request, _("Staff groups"), "group", "auth_group_changelist", "auth.view_group"),
-        _entry(request, _("API tokens"), "key", "knox_authtoken_changelist", "knox.view_authtoken"),
-        _entry(request, _("Audit log"), "history", "auditlog_logentry_changelist", "auditlog.view_logentry"),
+        _build_entry(request, _("Incidents"), "warning", "bridge_incident_changelist", "bridge.view_incident"),
+        _build_entry(
+            request, _("Webhooks"), "webhook", "bridge_webhookendpoint_changelist", "bridge.view_webhookendpoint"
+        ),
+        _build_entry(request, _("Staff"), "person", "auth_user_changelist", "auth.view_user"),
+        _build_entry(request, _("Staff groups"), "group", "auth_group_changelist", "auth.view_group"),
+        _build_entry(request, _("API tokens"), "key", "knox_authtoken_changelist", "knox.view_authtoken"),
+        _build_entry(request, _("Audit log"), "history", "auditlog_logentry_changelist", "auditlog.view_logentry"),
     ]
 
 
-def _entry(request: HttpRequest, title: _StrOrPromise, icon: str, name: str, permission: str) -> dict[str, Any]:
+def _build_entry(request: HttpRequest, title: _StrOrPromise, icon: str, name: str, permission: str) -> dict[str, Any]:
     link = reverse(f"admin:{name}")
     here = request.path == link or (
         request.path.startswith(link) and name != "index" and not request.path.startswith(f"{link}dead-letters/")
@@ -71,5 +75,5 @@ def _entry(request: HttpRequest, title: _StrOrPromise, icon: str, name: str, per
     return {"title": title, "icon": icon, "link": link, "has_it": has_it, "active": here}
 
 
-def _allowed(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _select_allowed(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [entry for entry in entries if entry["has_it"]]

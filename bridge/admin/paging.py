@@ -43,7 +43,7 @@ class UncountedPaginator(_Paginator):
 
     @property
     def rows(self) -> list[Any]:
-        """What the wanted page shows."""
+        """Return the rows of the requested page."""
         return self._rows_and_one[: self.per_page]
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Group mappings: which agent answers whom, and the box that explains it."""
+"""Mappings: which agent answers whom, and the box that explains it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ else:
     _RouteForm = forms.ModelForm
 
 
-# So many chats are offered as "group or person", those last heard first.
+# At most so many chats are offered as "group or person", those with the newest messages first.
 CHATS_OFFERED = 500
 # Unanswered messages are counted up to this.
 MAX_REVIEWED = 1000
@@ -53,7 +53,7 @@ class RouteForm(OneErrorPerField, _RouteForm):
         }
 
     def clean(self) -> dict[str, Any]:
-        """A second mapping of the same peer is refused, and the first one is named."""
+        """Refuse a second mapping of the same peer, and name the first one."""
         cleaned = super().clean() or self.cleaned_data
         if {"account", "peer_kind", "peer_id"} <= set(cleaned):
             same = {name: cleaned[name] for name in ("account", "peer_kind", "peer_id")}
@@ -122,7 +122,7 @@ class RouteAdmin(BridgeAdmin[Route]):
         return [self.route("explain/", self.explain_view, "explain"), *super().get_urls()]
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Groups by the title staff gave them; one query for the page."""
+        """Show groups by the title that staff gave them; one query for the page."""
         found = super().get_changelist_instance(request)
         peers = [route.peer_id for route in found.result_list if route.peer_id]
         rows = (
@@ -134,7 +134,7 @@ class RouteAdmin(BridgeAdmin[Route]):
         return found
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Route | None:
-        """Its pages are called by the title, as its line in the list is."""
+        """Load the row with its title, which its pages show like the list."""
         found = super().get_object(request, object_id, from_field)
         if found and found.peer_id:
             same = {"account": found.account_id, "peer_kind": found.peer_kind, "peer_id": found.peer_id}
@@ -142,30 +142,30 @@ class RouteAdmin(BridgeAdmin[Route]):
         return found
 
     def get_form(self, request: Any, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """Accounts that hear nothing are not offered: nothing that comes from them could be mapped."""
+        """Leave out accounts that receive no messages, because there is nothing to map."""
         made = super().get_form(request, obj, change, **kwargs)
         offered: Any = made.base_fields.get("account")
         if offered:
             offered.queryset = offered.queryset.exclude(
-                kind__in=[kind for kind in KINDS if not channel_class(kind).hears]
+                kind__in=[kind for kind in KINDS if not channel_class(kind).receives_from]
             )
         for field in made.base_fields.values():
             style(field)
         return made
 
     def changeform_view(self, request, object_id=None, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
-        """Offers the agents that the gateways have told; any other id can be typed."""
+        """Offer the agents that the gateways listed; another id can be typed."""
         rows = Gateway.objects.values_list("name", "agents")
         agents = [{**agent_fields(agent), "gateway": name} for name, known in rows for agent in known]
-        chats = _known_chats() if request.user.has_perm("bridge.view_conversation") else []
+        chats = _list_known_chats() if request.user.has_perm("bridge.view_conversation") else []
         context = {"known_agents": agents, "known_chats": chats, **(extra_context or {})}
         return super().changeform_view(request, object_id, form_url, context)
 
     def save_model(self, request: Any, obj: Route, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        if warning := unknown_agent(obj):
+        if warning := warn_of_unknown_agent(obj):
             messages.warning(request, warning)
-        count, waiting = skipped_without_route(obj)
+        count, waiting = count_unmapped_messages(obj)
         if count and request.user.has_perm("bridge.replay_delivery"):
             text = ngettext(
                 "%(n)d unanswered message can now be replayed:", "%(n)d unanswered messages can now be replayed:", count
@@ -186,8 +186,8 @@ class RouteAdmin(BridgeAdmin[Route]):
         return self.page(request, "admin/bridge/explain.html", _("Test routing"), **context)
 
 
-def unknown_agent(route: Route) -> str:
-    """A warning where the gateway has listed its agents and this one is not among them; empty where all is well or unknown."""
+def warn_of_unknown_agent(route: Route) -> str:
+    """Return a warning where the gateway has listed its agents and this one is not among them; else empty."""
     known = [agent_fields(agent)["id"] for agent in route.gateway.agents]
     if not known or route.agent_id in known:
         return ""
@@ -195,10 +195,10 @@ def unknown_agent(route: Route) -> str:
     return _("The gateway %(gateway)s has no agent “%(agent)s”: messages would fail. It has: %(known)s.") % names
 
 
-def _known_chats() -> list[dict[str, str]]:
-    """Groups and people that were heard, with what they are called: for the mapping's field to offer."""
+def _list_known_chats() -> list[dict[str, str]]:
+    """Return groups and people that have written, with their names, as choices of the mapping's field."""
     rows = list(Conversation.objects.select_related("account").defer("account__credentials")[:CHATS_OFFERED])
-    names = peers.names((row.account_id, row.peer_id) for row in rows)
+    names = peers.load_names((row.account_id, row.peer_id) for row in rows)
     return [
         {
             "id": row.peer_id,
@@ -210,14 +210,14 @@ def _known_chats() -> list[dict[str, str]]:
 
 
 def map_url(account_id: int, peer_kind: str, peer_id: str) -> str:
-    """The form of a new mapping with this peer filled in."""
+    """Return the address of the form of a new mapping with this peer filled in."""
     values = QueryDict(mutable=True)
     values.update({"account": str(account_id), "peer_kind": peer_kind, "peer_id": peer_id})
     return f"{reverse('admin:bridge_route_add')}?{values.urlencode()}"
 
 
-def skipped_without_route(route: Route) -> tuple[int, str]:
-    """How many of this peer's messages were skipped for want of a mapping, counted to MAX_REVIEWED, and their list."""
+def count_unmapped_messages(route: Route) -> tuple[int, str]:
+    """Return how many of this peer's messages were skipped without a mapping, at most MAX_REVIEWED, and the address of their list."""
     rows = Delivery.objects.filter(state=State.SKIPPED, reason=Reason.NO_ROUTE, account=route.account)
     if route.peer_id:
         rows = rows.filter(message__peer_id=route.peer_id)

@@ -25,10 +25,10 @@ class StaffAdmin(unfold.UserAdmin, TitledAdmin[User]):
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """A superuser's password and rights are a superuser's business."""
-        return super().has_change_permission(request, obj) and _may_touch(request, obj)
+        return super().has_change_permission(request, obj) and _may_change(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_delete_permission(request, obj) and _may_touch(request, obj)
+        return super().has_delete_permission(request, obj) and _may_change(request, obj)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """Only a superuser may make another user a superuser."""
@@ -40,7 +40,7 @@ class StaffAdmin(unfold.UserAdmin, TitledAdmin[User]):
         return {name: action for name, action in super().get_actions(request).items() if name != "delete_selected"}
 
 
-def _may_touch(request: HttpRequest, user: User | None) -> bool:
+def _may_change(request: HttpRequest, user: User | None) -> bool:
     return request.user.is_superuser or user is None or not user.is_superuser
 
 

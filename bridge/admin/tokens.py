@@ -55,10 +55,10 @@ class TokenAdmin(ReadOnlyAdmin[AuthToken]):
         return formatting.relative_time(token.expiry)
 
     def has_delete_permission(self, request: HttpRequest, obj: AuthToken | None = None) -> bool:
-        """Chosen in the list; what is deleted lets nobody in any more."""
+        """Allow deleting tokens in the list; a deleted token is not accepted any more."""
         return user_of(request).has_perm("knox.delete_authtoken")
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Named as in the list: Django would print the hash."""
+        """Name the tokens as in the list, because Django would print the hash."""
         _names, counts, lacking, protected = super().get_deleted_objects(objs, request)
         return [f"{self.start(token)} ({token.user})" for token in objs], counts, lacking, protected

@@ -109,13 +109,13 @@ class WebhookAdmin(BridgeAdmin[WebhookEndpoint]):
 
     @admin.display(description=_("reason"))
     def problem(self, endpoint: WebhookEndpoint) -> SafeString | str:
-        """Why it was disabled, or what its receiver answers now and when it is asked again."""
+        """Show why it was disabled, or the receiver's last error and the time of the next attempt."""
         stuck: Delivery | None = getattr(endpoint, "stuck", None)
-        return failing_text(stuck) if stuck else endpoint.disabled_reason or "–"
+        return describe_failing(stuck) if stuck else endpoint.disabled_reason or "–"
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         found = super().get_changelist_instance(request)
-        heads = first_failing(found.result_list, may_read(user_of(request)))
+        heads = find_first_failing(found.result_list, may_read(user_of(request)))
         for endpoint in found.result_list:
             endpoint.stuck = heads.get(endpoint.pk)
         return found
@@ -124,7 +124,7 @@ class WebhookAdmin(BridgeAdmin[WebhookEndpoint]):
         return super().get_queryset(request).defer("secret", "previous_secret", "account__credentials")
 
     def get_fields(self, request: HttpRequest, obj: WebhookEndpoint | None = None) -> Any:
-        """Who may only look sees the host, not the address."""
+        """Show only the host, not the address, to people who may only view."""
         if obj is None or self.has_change_permission(request, obj):
             return ("name", "enabled", "url", "events", "account")
         return ("name", "enabled", "origin", "event_names", "account")
@@ -144,11 +144,11 @@ class WebhookAdmin(BridgeAdmin[WebhookEndpoint]):
         endpoint = self.get_or_404(request, object_id)
         waiting = endpoint.deliveries.filter(lane=endpoint.lane, state__in=(State.PENDING, State.SENDING))
         reads = may_read(user_of(request))
-        stuck = first_failing([endpoint], reads).get(endpoint.pk)
+        stuck = find_first_failing([endpoint], reads).get(endpoint.pk)
         endpoint.stuck = stuck  # type: ignore[attr-defined]  # for the badge
         about = {
             "badge": state_badge(endpoint),
-            "problem": failing_text(stuck) if stuck else "",
+            "problem": describe_failing(stuck) if stuck else "",
             "may_change": self.has_change_permission(request),
             "may_read": reads,
             "latest": endpoint.deliveries.filter(target=Target.WEBHOOK).order_by("-id")[:8],
@@ -160,15 +160,15 @@ class WebhookAdmin(BridgeAdmin[WebhookEndpoint]):
         return super().change_view(request, object_id, form_url, {**about, **(extra_context or {})})
 
     def save_model(self, request: Any, obj: WebhookEndpoint, form: Any, change: bool) -> None:
-        """Only the configuration is written: a secret that was rotated meanwhile stays."""
+        """Write only the configuration, so that a secret that was rotated meanwhile stays."""
         obj.save(update_fields=CONFIGURATION) if change else obj.save()
 
     def response_add(self, request: Any, obj: WebhookEndpoint, post_url_continue: str | None = None) -> Any:
-        """Not a redirect: the secret is shown in this one answer and kept in no session, message or log."""
+        """Answer with a page, not a redirect, because the secret is shown once and stored in no session, message or log."""
         return self.secret_page(request, obj, obj.secret)
 
     def response_change(self, request: Any, obj: WebhookEndpoint) -> Any:
-        """The same where the address leads to another host."""
+        """Do the same where the address has another host."""
         return (
             self.secret_page(request, obj, obj.secret) if obj.has_new_secret else super().response_change(request, obj)
         )
@@ -208,7 +208,7 @@ def state_badge(endpoint: WebhookEndpoint) -> SafeString:
     return formatting.badge(_("disabled"), "bad" if endpoint.disabled_code else "quiet")
 
 
-def first_failing(endpoints: Iterable[WebhookEndpoint], may_read_errors: bool) -> dict[int, Delivery]:
+def find_first_failing(endpoints: Iterable[WebhookEndpoint], may_read_errors: bool) -> dict[int, Delivery]:
     """By endpoint: its first waiting delivery that met an error. may_read_errors: whether errors may be shown.
 
     Its tries say nothing of that: what the receiver asked to be sent later burned none.
@@ -223,8 +223,8 @@ def first_failing(endpoints: Iterable[WebhookEndpoint], may_read_errors: bool) -
     return {head.endpoint_id: head for head in heads if head.endpoint_id}
 
 
-def failing_text(stuck: Delivery) -> SafeString:
-    """What the receiver answered, which delivery met it, and when it is sent again."""
+def describe_failing(stuck: Delivery) -> SafeString:
+    """Return what the receiver answered, to which delivery, and when that is sent again."""
     link = reverse("admin:bridge_delivery_change", args=[stuck.pk])
     said, again = Truncator(stuck.error).chars(140), formatting.relative_time(stuck.due_at)
     return format_html('{} <a href="{}">#{}</a> <small>{} {}</small>', said, link, stuck.pk, _("next attempt"), again)

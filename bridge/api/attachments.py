@@ -61,6 +61,6 @@ class Attachments(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
         if not may_read(request):
             raise PermissionDenied
         try:
-            return downloads.response(self.get_object())
+            return downloads.build_response(self.get_object())
         except (OSError, ValueError) as error:
             raise Http404 from error

@@ -1,4 +1,4 @@
-"""Who asks: a service user's token, or staff logged in to the admin."""
+"""Authentication: a service user's token, or staff who are logged in to the admin."""
 
 from __future__ import annotations
 

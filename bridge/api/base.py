@@ -1,4 +1,4 @@
-"""What every endpoint shares: who may, how often, and under whose name a change is recorded."""
+"""The base of every endpoint: permissions, rate limits, and the user under whose name a change is recorded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class ActionPermission(BasePermission):
-    """The Django permission that the endpoint's `required_permissions` names for this action; without an entry nobody may."""
+    """Requires the Django permission that the endpoint's `required_permissions` names for this action; without an entry it is refused."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         if not request.user.is_authenticated:
@@ -54,7 +54,7 @@ class ApiView(GenericViewSet[Any]):
     lookup_value_regex = "[0-9]{1,18}"
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """What is too large is refused before anything reads it: without a length no server hands on a body."""
+        """Refuse a body that is too large before anything reads it; no server passes on a body without a length."""
         declared = request.META.get("CONTENT_LENGTH") or "0"
         if not declared.isdecimal() or int(declared) > self.max_body_bytes(request):
             raise TooLarge
@@ -74,17 +74,17 @@ class ApiView(GenericViewSet[Any]):
         try:
             known = request.user.is_authenticated
         except APIException:
-            throttle.count_stranger(request)
+            throttle.count_unauthenticated(request)
             raise
         if not known:
-            throttle.count_stranger(request)
+            throttle.count_unauthenticated(request)
             return
         throttle.count(request)
         set_actor(user_of(request))
 
 
 def user_of(request: Request) -> User:
-    """The person or service behind a request that was let in."""
+    """Return the user who made an authenticated request."""
     return request.user  # type: ignore[return-value]
 
 
@@ -94,5 +94,5 @@ def may_read(request: Request) -> bool:
 
 
 def client_of(request: Request) -> str:
-    """Whose space an idempotency key is in: all tokens of a user share one."""
+    """Return the space of a request's idempotency keys; all tokens of a user share one."""
     return f"user:{user_of(request).pk}"

@@ -60,7 +60,7 @@ class Conversations(mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.Upd
     without_body = ("new_session",)
 
     def perform_update(self, serializer: serializers.BaseSerializer[Conversation]) -> None:
-        """Only what is given is written; who answers is a right of its own."""
+        """Write only the fields that were sent; changing who answers needs its own permission."""
         given = serializer.validated_data
         if "mode" in given and not user_of(self.request).has_perm("bridge.pause_conversation"):
             raise PermissionDenied

@@ -280,7 +280,7 @@ def _replay(rows: list[Delivery], by: User, twice: bool) -> replay.ReplayResult:
 
 
 def _dry_run(rows: list[Delivery], twice: bool) -> replay.ReplayResult:
-    """What a replay would say, as far as can be told without doing it."""
+    """Return the expected result of a replay, without doing it."""
     result = replay.ReplayResult()
     arrived = set() if twice else replay.find_possible_repeats(rows)
     for row in rows:

@@ -64,7 +64,7 @@ class ErrorSerializer(serializers.Serializer[Any]):
 
 
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's exception handler. What is not a refusal stays an error of the server: `server_error` below answers it."""
+    """Handle DRF's exceptions. Other exceptions stay errors of the server, which `server_error` below answers."""
     refusal = _as_refusal(error)
     if refusal is None:
         return None
@@ -73,12 +73,12 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         headers["WWW-Authenticate"] = challenge
     if (wait := getattr(refusal, "wait", None)) is not None:
         headers["Retry-After"] = str(int(wait))
-    return Response(body_of(refusal), status=refusal.status_code, headers=headers)
+    return Response(build_body(refusal), status=refusal.status_code, headers=headers)
 
 
-def body_of(refusal: exceptions.APIException) -> dict[str, Any]:
+def build_body(refusal: exceptions.APIException) -> dict[str, Any]:
     if isinstance(refusal, exceptions.ValidationError):
-        details = _merged(_flat(refusal.detail))
+        details = _merge(_flatten(refusal.detail))
         return {"code": "invalid", "message": _("Some values cannot be used: see details."), "details": details}
     code: Any = refusal.get_codes()
     return {"code": str(code), "message": str(refusal.detail), "details": {}}
@@ -104,20 +104,20 @@ def _as_refusal(error: Exception) -> exceptions.APIException | None:
     return None
 
 
-def _flat(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
+def _flatten(detail: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Pairs of a dotted name and a sentence."""
     if isinstance(detail, dict):
         for name, below in detail.items():
             own = str(name) if name not in ("non_field_errors", "__all__") else ""
-            yield from _flat(below, ".".join(filter(None, (path, own))))
+            yield from _flatten(below, ".".join(filter(None, (path, own))))
     elif isinstance(detail, list):
         for below in detail:
-            yield from _flat(below, path)
+            yield from _flatten(below, path)
     else:
         yield path or "non_field_errors", str(detail)
 
 
-def _merged(pairs: Iterator[tuple[str, str]]) -> dict[str, list[str]]:
+def _merge(pairs: Iterator[tuple[str, str]]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name, sentence in pairs:
         found.setdefault(name, []).append(sentence)
@@ -130,7 +130,7 @@ def not_found(request: HttpRequest, *_args: Any, **_kwargs: Any) -> JsonResponse
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
-    """Django's handler400: what it refuses before a view is called."""
+    """Answer requests that Django refuses before a view is called (handler400)."""
     if request.path.startswith(PREFIX):
         return _plain(HTTPStatus.BAD_REQUEST, "bad_request", _("The request cannot be read."))
     return defaults.bad_request(request, exception)

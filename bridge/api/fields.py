@@ -13,7 +13,7 @@ from django_filters.fields import IsoDateTimeField
 from django_filters.rest_framework import FilterSet
 from rest_framework import serializers
 
-from accounts.person_ids import named
+from accounts.person_ids import match_person
 from bridge.api.base import may_read
 from bridge.api.pages import MAX_ID, refuse_unknown
 from bridge.models.routes import PeerKinds
@@ -37,7 +37,7 @@ WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 
 
 class StrictSerializer(_Mixin):
-    """For what is sent to us: what would be passed over silently, or read as something else, is refused by name."""
+    """The base of serializers of requests: a field that would be ignored or misread is refused by name."""
 
     def to_internal_value(self, data: Any) -> Any:
         if hasattr(data, "keys"):
@@ -50,7 +50,7 @@ class StrictSerializer(_Mixin):
         return super().to_internal_value(data)
 
     def _why_refused(self, name: str, field: Any, value: Any) -> _StrOrPromise:
-        """Empty where the field may judge the value itself. What is only read may be sent back as it was read."""
+        """Return why the value is refused; empty where the field may check it itself. A read-only field may be sent back unchanged."""
         if not field.read_only:
             return _wrong_type(field, value)
         row = getattr(self, "instance", None)
@@ -79,7 +79,7 @@ def _is_whole(value: Any) -> bool:
 
 
 class ModelValidated(_ModelMixin):
-    """The model's own rules decide, in the words that the admin shows; only what was given is written."""
+    """Validates by the model's own rules, with the same messages as the admin, and writes only the fields that were sent."""
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         model: Any = self.Meta.model
@@ -124,7 +124,7 @@ class PeerSerializer(StrictSerializer, serializers.Serializer[Any]):
     id = serializers.CharField(max_length=200)
 
     def validate_id(self, value: str) -> str:
-        """An id with a letter that nobody sees would begin another conversation, beside that of the person who is meant."""
+        """Refuse an id with an invisible character, because it would start a second conversation with the same person."""
         if not value.isprintable() or without_invisible(value) != value:
             raise serializers.ValidationError(_("There is an invisible character in it: copy it again."))
         return value
@@ -157,7 +157,7 @@ class MomentFilter(django_filters.IsoDateTimeFilter):
 
 
 class BeforeFilter(MomentFilter):
-    """What was created before a moment."""
+    """A filter of rows that were created before a time."""
 
     def filter(self, qs: QuerySet[Any], value: datetime | None) -> QuerySet[Any]:
         return search.before(qs, value) if value else qs
@@ -198,7 +198,7 @@ class PersonFilter(django_filters.CharFilter):
     """An id of a person or group, as the platform names it in any of its forms."""
 
     def filter(self, qs: QuerySet[Any], value: str) -> QuerySet[Any]:
-        return qs.filter(named(self.field_name, value)) if value else qs
+        return qs.filter(match_person(self.field_name, value)) if value else qs
 
 
 class IdFilter(django_filters.Filter):

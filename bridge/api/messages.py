@@ -110,7 +110,7 @@ class MessageFilters(Filters):
     created_before = BeforeFilter()
 
     def search(self, rows: QuerySet[Message], _name: str, words: str) -> QuerySet[Message]:
-        """Whoever may not read a text may not find out by searching what is in it."""
+        """Search in texts only for users who may read them, because a search would reveal their content."""
         if self.request is None or not may_read(self.request):
             raise PermissionDenied
         return search.holding(rows, words)

@@ -32,7 +32,7 @@ class Pages(CursorPagination):
         return int(text)
 
     def decode_cursor(self, request: Request) -> Any:
-        """DRF trusts the position in it, passes over what it does not know, and calls one that cannot be read not found."""
+        """Check the cursor strictly, because DRF trusts its position, ignores unknown parts, and answers 404 to an unreadable one."""
         wrong = ValidationError({"cursor": [_("Invalid cursor: begin again without one.")]})
         try:
             cursor = super().decode_cursor(request)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rest_framework.request import Request
 
 
-# Deeper than any platform's message; what works through JSON step by step stays far from Python's own limit.
+# No platform's message is nested deeper, and recursive code stays far from Python's own limit.
 MAX_DEPTH = 50
 LONE_SURROGATE = _("There is half a character in it (a lone surrogate).")
 
@@ -52,7 +52,7 @@ def _refuse(constant: str) -> Any:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of two values of one name, one would be passed over."""
+    """Refuse an object with the same name twice, because one of the values would be ignored."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _value in pairs]
@@ -75,7 +75,7 @@ def _is_too_deep(value: Any) -> bool:
 
 
 def _find_unwritable(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted names of what no answer could repeat, each with the reason: infinite numbers (1e400), and halves of characters."""
+    """Return dotted names of values that JSON cannot express, each with the reason: infinite numbers (1e400), and lone surrogates."""
     if isinstance(value, float) and not math.isfinite(value):
         yield path, str(_("This number is larger than any that can be written."))
     elif isinstance(value, str) and _escape_surrogates(value) != value:
@@ -94,7 +94,7 @@ def _escape_surrogates(name: Any) -> str:
 
 
 class AlwaysJson(DefaultContentNegotiation):
-    """There is one format, so nobody is refused for asking for another."""
+    """Answer in JSON whatever format was requested, because there is no other."""
 
     def select_renderer(
         self, request: Request, renderers: Any, format_suffix: str | None = None

@@ -39,7 +39,7 @@ USUAL = {
 
 
 class DescribedSchema(AutoSchema):
-    """Adds the refusals that follow from what an endpoint takes, and those that it names in `extra_statuses`."""
+    """Adds the errors that follow from an endpoint's parameters, and those that it names in `extra_statuses`."""
 
     def get_description(self) -> str:  # type: ignore[override]  # drf-spectacular gives no arguments
         view: Any = self.view

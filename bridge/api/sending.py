@@ -83,7 +83,7 @@ class FormSerializer(serializers.Serializer[Any]):
 
 @dataclass(slots=True)
 class SendRequest:
-    """What is to be said to whom."""
+    """A message to send: its receiver and its content."""
 
     account: ChannelAccount
     peer_kind: str
@@ -94,7 +94,7 @@ class SendRequest:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of everything that makes it this message: where to, what, and the bytes of the files."""
+        """Return the SHA-256 of the receiver, the content, and the bytes of the files."""
         said = self.content
         what = [self.account.pk, self.peer_kind, self.peer_id, said.kind, said.text, said.data]
         files = [[file.name, file.content_type, _digest(file)] for file in self.files]

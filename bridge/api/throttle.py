@@ -22,12 +22,12 @@ WINDOW_SECONDS = 60
 
 
 def count(request: Request) -> None:
-    """Count a request of somebody who is known. Raises Throttled."""
+    """Count an authenticated request. Raises Throttled."""
     who = f"token:{request.auth.pk[:32]}" if request.auth else f"user:{request.user.pk}"
     _take(who, settings.API_RATE)
 
 
-def count_stranger(request: Request) -> None:
+def count_unauthenticated(request: Request) -> None:
     """Count a request without valid credentials. Raises Throttled."""
     _take(f"address:{request.META.get('REMOTE_ADDR', '')}", ANONYMOUS_RATE)
 

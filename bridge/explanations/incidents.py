@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from bridge.explanations.tables import shown_within, table_for
+from bridge.explanations.tables import show_nested, table_for
 from channels_wechat.contract.explanations import Action, Explanation, explain, fill
 
 if TYPE_CHECKING:
@@ -68,11 +68,11 @@ def detail_of(code: str, params: Params) -> str:
 
 
 def alert_error_of(error: Params) -> str:
-    """Why one channel did not take an alert. error: `Cause.as_json`."""
+    """Return why one channel did not accept an alert. error: `Cause.as_json`."""
     return explain(table_for("alert"), error["code"], error["params"])
 
 
 def _shown(name: str, value: Any) -> Any:
     if name in MOMENTS:
         return f"{timezone.localtime(datetime.fromisoformat(value)):%Y-%m-%d %H:%M:%S}"
-    return shown_within(value)
+    return show_nested(value)

@@ -18,7 +18,7 @@ INTERNAL = "internal"
 
 
 def internal(error: Exception) -> Cause:
-    """Why something failed that met a defect of ours."""
+    """Return the cause of a failure by a defect of our own."""
     return Cause(INTERNAL, {"detail": f"{type(error).__name__}: {error}"})
 
 

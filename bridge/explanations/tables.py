@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 @cache
 def table_for(target: str, kind: str = "") -> Table:
-    """The codes of the other side, and the bridge's own. target: a `Target`, or "alert"; kind: of the account, where it is WeChat."""
+    """Return the codes of the other side and the bridge. target: a `Target`, or "alert"; kind: of the account, where it is WeChat."""
     others = {"agent": GATEWAY, "webhook": WEBHOOK, "alert": ALERT}
     theirs = others[target] if target in others else explanations_of(kind)
     return {**OWN, **theirs}
 
 
-def within(cause: Cause, target: str, kind: str = "") -> dict[str, Any]:
-    """The cause as a parameter of another one, with what names its table."""
+def nest_cause(cause: Cause, target: str, kind: str = "") -> dict[str, Any]:
+    """Return the cause as a parameter of another one, with the name of its table."""
     return {**cause.as_json(), "target": target, "kind": kind}
 
 
 def explain_with(table: Table, code: str, params: Params) -> str:
-    """`explain`, also where a parameter is a cause of another table, as `within` gives it."""
-    return explain(table, code, {name: shown_within(value) for name, value in params.items()})
+    """`explain`, also where a parameter is a cause of another table, as `nest_cause` returns it."""
+    return explain(table, code, {name: show_nested(value) for name, value in params.items()})
 
 
-def shown_within(value: Any) -> Any:
+def show_nested(value: Any) -> Any:
     if not isinstance(value, dict) or "target" not in value:
         return value
     return explain_with(table_for(value["target"], value["kind"]), value["code"], value["params"])

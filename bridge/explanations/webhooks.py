@@ -1,4 +1,4 @@
-"""What a call to a webhook, or to the address of the alerts, can meet."""
+"""The errors of calls to webhooks and to the address of the alerts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BUSY = Explanation(Action.RETRY, _("The webhook does not take it now."))
 _REFUSED = Explanation(
     Action.PERMANENT, _("The webhook refuses this."), _("Check its address, and what its own log says.")
 )
-# What a call to a webhook endpoint can meet.
+# The errors of calls to webhook endpoints.
 WEBHOOK = Explanations(
     {
         **WIRE,
@@ -46,7 +46,7 @@ WEBHOOK = Explanations(
 )
 _ALERT_BUSY = Explanation(Action.RETRY, _("The alert address does not take it now."), effect=Effect.POSSIBLE)
 _ALERT_REFUSED = Explanation(Action.PERMANENT, _("The alert address refuses."), _("Check ALERT_WEBHOOK_URL."))
-# What a call to the alert address can meet, which may be that of a WeCom group robot, or of one that speaks alike.
+# The errors of calls to the alert address, which may belong to a WeCom group robot or a service with the same answers.
 ALERT = Explanations(
     {
         **WECOM_ROBOT,

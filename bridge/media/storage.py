@@ -45,16 +45,16 @@ MEDIA_ID_DAYS = 3
 MEDIA = "media"
 MAX_DOWNLOAD = 100 * 1024 * 1024
 ADDRESS_TIMEOUT = (5.0, 60.0)
-# What the row forgets when the file is stored or given up: addresses and keys are secrets.
+# The columns that are emptied when the file is stored or given up, because addresses and keys are secrets.
 NO_SOURCE = {"source": "", "fallback": "", "key": ""}
 
 
-def claim(limit: int) -> list[Attachment]:
+def claim_files(limit: int) -> list[Attachment]:
     ids = [row.id for row in sql.CLAIM_FILES.fetch(owner=uuid.uuid4().hex, lease=LEASE_SECONDS, limit=limit)]
     return list(Attachment.objects.filter(pk__in=ids).select_related("message__account")) if ids else []
 
 
-def fetch(item: Attachment) -> None:
+def fetch_file(item: Attachment) -> None:
     """Fetch, decrypt and store one file. Never raises: what went wrong becomes the attachment's state."""
     with logs.about(account=item.message.account_id, message=item.message_id):
         _fetch(item)
@@ -65,15 +65,15 @@ def _fetch(item: Attachment) -> None:
         channel = build_channel(item.message.account)
         if not isinstance(channel, Downloads):
             raise OWN.error("no_downloads")
-        store(item, _download(channel, item))
+        store_file(item, _download(channel, item))
     except ChannelError as error:
-        _failed(item, error)
+        _store_failure(item, error)
     except Exception as error:  # a broken body must not stop the other files
         log.exception("attachment %s", item.pk)
-        _failed(item, OWN.error(INTERNAL, detail=f"{type(error).__name__}: {error}"))
+        _store_failure(item, OWN.error(INTERNAL, detail=f"{type(error).__name__}: {error}"))
 
 
-def store(item: Attachment, upload: Upload) -> None:
+def store_file(item: Attachment, upload: Upload) -> None:
     """Store the bytes, unless another worker took the file over, or it was erased: then they are deleted again."""
     item.file.save("", ContentFile(upload.content), save=False)
     kept = item.settle_as_held(
@@ -98,7 +98,7 @@ def read_attachment(ref: str | int) -> Upload:
         return Upload(item.kind, item.name, item.mime, file.read())  # type: ignore[arg-type]
 
 
-def handle_of(channel: Uploads, ref: str) -> str:
+def get_or_upload_handle(channel: Uploads, ref: str) -> str:
     """Return the platform's id of the file, uploading it if need be. A retry uses the same id, so that the request stays the same."""
     item = Attachment.objects.get(pk=int(ref))
     fresh_until = timezone.now() - timedelta(seconds=channel.handle_seconds)
@@ -109,18 +109,18 @@ def handle_of(channel: Uploads, ref: str) -> str:
     return item.handle
 
 
-def images_of(channel: Channel, payload: Payload) -> tuple[Upload, ...]:
-    """The pictures whose bytes go with the message itself. Raises as `read` does."""
+def read_images(channel: Channel, payload: Payload) -> tuple[Upload, ...]:
+    """Return the pictures whose bytes are sent with the message itself. Raises as `read_attachment` does."""
     return tuple(read_attachment(ref) for ref in payload.images) if channel.inlines_images else ()
 
 
 def forget_upload(ref: str) -> None:
-    """Have the next attempt upload the file anew. That is safe: the message that named the old upload was refused."""
+    """Make the next attempt upload the file again. That is safe, because the message with the old upload was refused."""
     Attachment.objects.filter(pk=int(ref)).update(handle="", handle_at=None)
 
 
 def change_kind(ref: str, kind: str) -> None:
-    """Have the next upload offer the file as another kind: the platform did not take it as what it is."""
+    """Make the next upload declare the file as another kind, because the platform refused its present kind."""
     Attachment.objects.filter(pk=int(ref)).update(kind=kind, handle="", handle_at=None)
 
 
@@ -133,11 +133,11 @@ def delete_files(names: Iterable[str]) -> None:
             log.warning("a file could not be deleted: %s", type(error).__name__)
 
 
-def still_fetching(ids: list[int]) -> bool:
+def has_unfetched_files(ids: list[int]) -> bool:
     return Attachment.objects.filter(pk__in=ids, state=AttachmentState.PENDING).exists()
 
 
-def has_waiting() -> bool:
+def has_waiting_files() -> bool:
     """Whether a file is due to be fetched; the sweep asks."""
     return Attachment.objects.filter(state=AttachmentState.PENDING, due_at__lte=timezone.now()).exists()
 
@@ -146,12 +146,12 @@ def _download(channel: Downloads, item: Attachment) -> Upload:
     """Download from the file's first source; where that is not granted or fails, from its other one."""
     if not item.fallback:
         return _download_from(channel, item, item.source)
-    if not capabilities.allowed(item.message.account_id, MEDIA):
+    if not capabilities.is_allowed(item.message.account_id, MEDIA):
         return _download_from(channel, item, item.fallback)
     try:
         return _download_from(channel, item, item.source)
     except ChannelError as error:
-        capabilities.note(item.message.account, error)
+        capabilities.store_refusal(item.message.account, error)
         with suppress(ChannelError):
             return _download_from(channel, item, item.fallback)
         raise
@@ -176,9 +176,9 @@ def _download_address(channel: Downloads, wanted: MediaItem) -> Upload:
     return Upload(wanted.kind, with_suffix(name or wanted.kind, mime), mime, answer.body)
 
 
-def _failed(item: Attachment, error: ChannelError) -> None:
+def _store_failure(item: Attachment, error: ChannelError) -> None:
     """Store a failure."""
-    capabilities.note(item.message.account, error)
+    capabilities.store_refusal(item.message.account, error)
     again = error.action in (Action.RETRY, Action.WAIT, Action.UNKNOWN) and item.tries < len(RETRY_SECONDS)
     now = timezone.now()
     outcome: dict[str, Any] = {"code": error.code[:CODE_LENGTH], "code_params": redact(error.params)}
@@ -199,5 +199,5 @@ def _is_kept_by_platform(item: Attachment) -> bool:
     return recent and isinstance(channel, Downloads) and channel.names_files_by_id
 
 
-def attachments_of(ids: list[int]) -> list[Attachment]:
+def load_attachments(ids: list[int]) -> list[Attachment]:
     return list(Attachment.objects.filter(pk__in=ids).order_by("position"))

@@ -231,8 +231,8 @@ class Migration(migrations.Migration):
                 ('gateway', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='routes', to='openclaw.gateway', verbose_name='gateway')),
             ],
             options={
-                'verbose_name': 'group mapping',
-                'verbose_name_plural': 'group mappings',
+                'verbose_name': 'mapping',
+                'verbose_name_plural': 'mappings',
                 'ordering': ['account', 'peer_kind', 'peer_id'],
             },
         ),

@@ -29,7 +29,7 @@ class PeerKinds(models.TextChoices):
 
 
 class Route(models.Model):
-    """A group mapping: messages of this peer go to this agent. The most specific one wins; there is no silent default."""
+    """A mapping: messages of this peer go to this agent. The most specific one wins; there is no silent default."""
 
     class Scope(models.TextChoices):
         CONVERSATION = "conversation", _("one memory for the whole conversation")
@@ -90,7 +90,7 @@ class Route(models.Model):
     note = models.CharField(_("note"), max_length=200, blank=True)
 
     class Meta:
-        verbose_name, verbose_name_plural = _("group mapping"), _("group mappings")
+        verbose_name, verbose_name_plural = _("mapping"), _("mappings")
         ordering = ["account", "peer_kind", "peer_id"]
         constraints = [
             models.UniqueConstraint(
@@ -118,7 +118,7 @@ class Route(models.Model):
         """What would never apply is refused. Raises ValidationError by field."""
         wrong = self._clean_texts()
         self._unify_peer_id()
-        if self.account_id and (deaf := why_deaf(self.account, self.peer_kind)):
+        if self.account_id and (deaf := why_not_mappable(self.account, self.peer_kind)):
             wrong["peer_kind"] = deaf
         if self.trigger in self.BY_WORD and not self.trigger_words.strip():
             wrong["trigger_words"] = _now("Enter at least one word for this trigger.")
@@ -151,19 +151,19 @@ class Route(models.Model):
             self.peer_id = person_id(self.account, self.peer_kind, self.peer_id)
 
 
-def why_deaf(account: ChannelAccount, peer_kind: str) -> str:
-    """Why a mapping of this peer kind would never hear anything; empty where it can."""
+def why_not_mappable(account: ChannelAccount, peer_kind: str) -> str:
+    """Return why a mapping of this peer kind would never apply; empty where it can."""
     if account.kind not in KINDS:
         return ""
-    hears = channel_class(account.kind, account.credentials).hears
-    if peer_kind in hears or (hears and not peer_kind):
+    peer_kinds = channel_class(account.kind, account.credentials).receives_from
+    if peer_kind in peer_kinds or (peer_kinds and not peer_kind):
         return ""
-    heard = ", ".join(str(PeerKinds(kind).label) for kind in sorted(hears))
+    names = ", ".join(str(PeerKinds(kind).label) for kind in sorted(peer_kinds))
     return _now(
         "%(kind)s receives no such messages, so the mapping would never apply. It receives messages from: %(heard)s."
     ) % {
         "kind": account.get_kind_display(),
-        "heard": heard or _now("nothing"),
+        "heard": names or _now("nothing"),
     }
 
 

@@ -18,7 +18,7 @@ from accounts import valkey
 from accounts.health import Health
 from accounts.models import ChannelAccount
 from bridge.explanations.incidents import alert_error_of
-from bridge.explanations.tables import within
+from bridge.explanations.tables import nest_cause
 from bridge.models import Delivery, Incident, State, Target, WebhookEndpoint
 from bridge.runtime.spool import journal, report
 from bridge.security import logs
@@ -145,7 +145,7 @@ def _find_accounts_and_gateways_down() -> list[Problem]:
 
 
 def _params_of_outage(row: ChannelAccount | Gateway, target: str, kind: str = "") -> dict[str, Any]:
-    return {"name": row.name, "because": within(Cause(row.state_code, row.state_params), target, kind)}
+    return {"name": row.name, "because": nest_cause(Cause(row.state_code, row.state_params), target, kind)}
 
 
 def _find_refusing_gateways() -> list[Problem]:
@@ -186,7 +186,7 @@ def _find_disabled_webhooks() -> list[Problem]:
 
 
 def _params_of_webhook(row: WebhookEndpoint) -> dict[str, Any]:
-    return {"name": row.name, "because": within(Cause(row.disabled_code), "webhook")}
+    return {"name": row.name, "because": nest_cause(Cause(row.disabled_code), "webhook")}
 
 
 def _find_spooled_callbacks() -> list[Problem]:

@@ -54,7 +54,7 @@ class Figures(Collector):
         self.database = database
 
     def collect(self) -> Iterator[Metric]:
-        totals = counters.totals()
+        totals = counters.read_totals()
         yield _build_gauge("bridge_valkey_up", "Whether Valkey answers.", int(totals is not None))
         yield from _counter_metrics(totals or {})
         yield from _sweep_metrics()

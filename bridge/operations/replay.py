@@ -211,7 +211,7 @@ def _lock_and_read(pk: int) -> Delivery:
     """Lock the peer and read the delivery, so that its place in the lane follows the order of the locks. Raises Delivery.DoesNotExist."""
     delivery = Delivery.objects.select_related("message__account", "message__reply_to", "account").get(pk=pk)
     if delivery.message:
-        peers.lock(delivery.message.account_id, delivery.message.peer_kind, delivery.message.peer_id)
+        peers.lock_peer(delivery.message.account_id, delivery.message.peer_kind, delivery.message.peer_id)
     delivery.refresh_from_db(fields=["state", "reason", "carrier"])
     return delivery
 

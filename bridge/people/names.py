@@ -26,14 +26,16 @@ if TYPE_CHECKING:
     from channels_wechat.contract.channel import Channel
 
 log = logging.getLogger(__name__)
-# Names are a courtesy, so they never compete with messages for the platform's quota.
+# Names are less important than messages, so few of them are fetched and the platform's quota is left to messages.
 BATCH_SIZE = 50
 
 
 def fetch_names() -> int:
     """Ask for the names of people that were not asked for yet. Return how many names came."""
     waiting = Contact.objects.filter(name_fetched_at=None, name="", account__enabled=True)
-    able = waiting.exclude(account__state=Health.STOPPED).exclude(account__in=capabilities.without(USER_INFO))
+    able = waiting.exclude(account__state=Health.STOPPED).exclude(
+        account__in=capabilities.restricted_account_ids(USER_INFO)
+    )
     accounts = ChannelAccount.objects.filter(pk__in=able.values("account"))
     return sum(_fetch_for(able.filter(account=account).order_by("id"), account) for account in accounts)
 
@@ -63,7 +65,7 @@ def _ask(contact: Contact, source: Names) -> bool:
         _store_name(contact, source)
     except ChannelError as error:
         log.info("names: %s", error.code)
-        return error.action == Action.PERMANENT and not capabilities.note(contact.account, error)
+        return error.action == Action.PERMANENT and not capabilities.store_refusal(contact.account, error)
     return True
 
 

@@ -21,12 +21,12 @@ def peer_of(kind: str, peer_id: str, reply: str = "") -> Peer:
     return Peer("group" if kind == "group" else "direct", peer_id, reply)
 
 
-def lock(account_id: int, peer_kind: str, peer_id: str) -> None:
+def lock_peer(account_id: int, peer_kind: str, peer_id: str) -> None:
     """Lock this peer until the transaction ends, so that what is routed or sent gets its place in the lane in the order of the locks."""
     sql.LOCK_PEER.fetch(account=account_id, kind=peer_kind, id=peer_id)
 
 
-def conversation_with(account: ChannelAccount, peer_kind: str, peer_id: str) -> Conversation:
+def get_conversation(account: ChannelAccount, peer_kind: str, peer_id: str) -> Conversation:
     """Return the conversation with this peer, which is made for the first message.
 
     Its title is the person's name, where that is known, or the account's for its only peer.
@@ -36,7 +36,7 @@ def conversation_with(account: ChannelAccount, peer_kind: str, peer_id: str) -> 
     def title() -> str:
         if only_peer(account):
             return account.name
-        return names_of(account.pk, [peer_id]).get(peer_id, "") if peer_kind == "direct" else ""
+        return load_names_of(account.pk, [peer_id]).get(peer_id, "") if peer_kind == "direct" else ""
 
     columns: dict[str, Any] = {"account": account, "peer_kind": peer_kind, "peer_id": peer_id}
     defaults: dict[str, Any] = {"title": title}  # called only where the row is new
@@ -44,7 +44,7 @@ def conversation_with(account: ChannelAccount, peer_kind: str, peer_id: str) -> 
 
 
 def only_peer(account: ChannelAccount) -> Peer | None:
-    """The one peer of an account that can write to no other."""
+    """Return the only peer of an account that can write to no other."""
     return channel_class(account.kind).only_peer if account.kind in KINDS else None
 
 
@@ -73,13 +73,13 @@ def set_default_title(contact: Contact) -> None:
         untitled.filter(peer_id=contact.external_id).update(title=contact.name)
 
 
-def names_of(account_id: int, senders: Iterable[str]) -> dict[str, str]:
+def load_names_of(account_id: int, senders: Iterable[str]) -> dict[str, str]:
     """Return user id → name for those whose name is known."""
     rows = Contact.objects.filter(account_id=account_id, external_id__in=set(senders)).exclude(name="")
     return dict(rows.values_list("external_id", "name"))
 
 
-def names(people: Iterable[tuple[int, str]]) -> dict[tuple[int, str], str]:
+def load_names(people: Iterable[tuple[int, str]]) -> dict[tuple[int, str], str]:
     """Return (account, user id) → name, for several accounts in one query."""
     wanted = set(people)
     rows = Contact.objects.filter(

@@ -1,4 +1,4 @@
-"""The names of the sessions in which agents remember, and how a new one is begun.
+"""The keys of agents' sessions, and how a new session is started.
 
 A conversation's session is counted up in its own row. A person's session within a conversation, and one that all conversations share, have
 an epoch of their own, so that whoever begins one anew changes nobody else's.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bridge.models import Message
 
 
-def key_for(route: Route, message: Message, conversation: Conversation, *, by_row: bool) -> str:
+def build_session_key(route: Route, message: Message, conversation: Conversation, *, by_row: bool) -> str:
     """Return the session key of this message's turn. by_row: as in `routing.session_key_for`."""
     owner = (conversation, str(message.account.key), message.sender)
     key = rules.session_key_for(route, *owner, by_row=by_row)
@@ -28,7 +28,7 @@ def key_for(route: Route, message: Message, conversation: Conversation, *, by_ro
     return rules.session_key_for(route, *owner, by_row=by_row, renewals=found.epoch) if found else key
 
 
-def renew(route: Route, message: Message, conversation: Conversation, *, by_row: bool) -> None:
+def renew_session(route: Route, message: Message, conversation: Conversation, *, by_row: bool) -> None:
     """Begin the session of this person's turns anew, in the caller's transaction: the next turn has another key."""
     if route.scope == Route.Scope.CONVERSATION:
         renew_conversation(conversation)

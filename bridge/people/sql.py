@@ -1,4 +1,4 @@
-"""The statements that every message needs of its peer: the lock, and the session of its person."""
+"""The statements that every message needs: the lock of its peer, and the session of its sender."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Who may do what, who is calling, and what is never stored or logged."""
+"""Permissions, the client's address, and what must not be stored or logged."""

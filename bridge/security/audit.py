@@ -1,4 +1,4 @@
-"""Who changed what. django-auditlog notes each change of what staff configure; `log_action` notes an action that changes no such field.
+"""The audit log. django-auditlog records each change of what staff configure; `log_action` notes an action that changes no such field.
 
 The log holds neither secrets nor what people wrote. Workers write what they find out (states, leases, tokens) by `.update()`, which
 sends no signal, because that is no action of a person.
@@ -37,7 +37,7 @@ def masked(_value: str) -> str:
 
 
 def register_models() -> None:
-    """Have django-auditlog note changes of these fields. Called once, when Django is ready."""
+    """Make django-auditlog record changes of these fields. Called once, when Django is ready."""
     _register(ChannelAccount, "kind name enabled api_base_url retention_days", hidden="credentials")
     _register(Gateway, "name base_url transport timeout_seconds max_in_flight enabled", hidden="token")
     _register(WebhookEndpoint, "name events account enabled", hidden="url secret")
@@ -90,7 +90,7 @@ def set_actor(user: User) -> None:
 
 
 def anonymise(rows: QuerySet[Any], *fields: str) -> None:
-    """Take the rows' old names and the values of these fields out of the log; it still says that they changed."""
+    """Remove the rows' old names and the values of these fields from the log; it still shows that they changed."""
     kind = ContentType.objects.get_for_model(rows.model)
     for row in rows:
         entries = list(LogEntry.objects.filter(content_type=kind, object_pk=str(row.pk)))
@@ -101,7 +101,7 @@ def anonymise(rows: QuerySet[Any], *fields: str) -> None:
 
 
 def log_action(action: str, rows: Iterable[Model]) -> None:
-    """Note an action of the current user. action: a sentence, or a word like "replayed", without what people wrote.
+    """Record an action of the current user. action: a sentence, or a word like "replayed", without what people wrote.
 
     rows: of one model; several become one entry.
     """

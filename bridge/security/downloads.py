@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 
 
-def response(attachment: Attachment) -> FileResponse:
+def build_response(attachment: Attachment) -> FileResponse:
     """Return a response with the bytes. A page may use it as the source of an <img>. Raises OSError, ValueError."""
     mime = attachment.mime if attachment.mime in PICTURES else "application/octet-stream"
     content = attachment.file.open("rb")

@@ -1,4 +1,4 @@
-"""Who may read what people wrote: a right of its own, `bridge.read_content`, which no other right brings along.
+"""The right to read messages, `bridge.read_content`, which no other right includes.
 
 The roles (staff groups Viewers, Operators, Admins) and their permissions are made by the migration `roles`.
 """

@@ -1,4 +1,4 @@
-"""Finds out who is calling. X-Forwarded-For and its kin are believed only where one of TRUSTED_PROXIES sent them.
+"""Finds the client's address. X-Forwarded-For and similar headers count only where one of TRUSTED_PROXIES sent them.
 
 After the middleware `REMOTE_ADDR` is the client's address and no header says otherwise, so that the lock against guessed passwords,
 the audit log and throttling read one thing.
@@ -35,43 +35,43 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
 class TrustedProxies:
-    """The middleware. It runs before everything that asks for the address, or whether the request came by https."""
+    """The middleware. It runs before everything that uses the client's address or the scheme of the request."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         mark_direct(request.META)
-        believe(request.META)
+        apply_forwarded_headers(request.META)
         return self.get_response(request)
 
 
 def mark_direct(meta: dict[str, Any]) -> None:
     """Note whether a browser on this machine asked us itself, by an address of this machine."""
-    peer = address(str(meta.get("REMOTE_ADDR", "")))
+    peer = parse_address(str(meta.get("REMOTE_ADDR", "")))
     host = str(meta.get("HTTP_HOST", "")).lower()
     name = host if host.endswith("]") else host.rpartition(":")[0] or host
     forwarded = any(header in meta for header in FORWARDING) or meta.get("SERVER_PROTOCOL") == "HTTP/1.0"
     meta[DIRECT] = bool(peer and peer.is_loopback and name in LOOPBACK_NAMES and not forwarded)
 
 
-def believe(meta: dict[str, Any]) -> None:
+def apply_forwarded_headers(meta: dict[str, Any]) -> None:
     """Put the client's address into REMOTE_ADDR, and remove headers that no trusted proxy sent."""
     peer, forwarded = meta.get("REMOTE_ADDR", ""), str(meta.get("HTTP_X_FORWARDED_FOR", ""))
     for name in NOT_READ:
         meta.pop(name, None)
-    if not is_trusted(address(peer)):
+    if not is_trusted(parse_address(peer)):
         meta.pop(FORWARDED_PROTO, None)
     meta["REMOTE_ADDR"] = client_of(peer, forwarded)
 
 
 def client_of(peer: str, forwarded: str) -> str:
     """Return the client's address. peer: the other end of the connection; forwarded: X-Forwarded-For, read while its hops are trusted."""
-    if not is_trusted(address(peer)):
+    if not is_trusted(parse_address(peer)):
         return peer
-    # Each proxy adds its caller at the end; what a client made up stands before.
+    # Each proxy adds its caller at the end; entries that a client invented are before those.
     for hop in reversed(forwarded.split(",")):
-        caller = address(hop)
+        caller = parse_address(hop)
         if caller is None:
             break
         peer = str(caller)
@@ -85,9 +85,9 @@ def without_ambiguous(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[byte
     return [(name, value) for name, value in headers if b"_" not in name]
 
 
-def network(client: str) -> str:
+def network_of(client: str) -> str:
     """Return what counts as one caller: an IPv4 address, or the /64 of an IPv6 address, which everybody has at least; else the text."""
-    parsed = address(client)
+    parsed = parse_address(client)
     if isinstance(parsed, IPv6Address):
         return str(IPv6Network((parsed, 64), strict=False))
     return str(parsed or client)
@@ -95,11 +95,11 @@ def network(client: str) -> str:
 
 def client_address(request: HttpRequest) -> str | None:
     """Return the client's address in the text form of `ipaddress`; None where the server names none, as on a unix socket."""
-    parsed = address(request.META.get("REMOTE_ADDR", ""))
+    parsed = parse_address(request.META.get("REMOTE_ADDR", ""))
     return str(parsed) if parsed else None
 
 
-def address(text: str) -> IPv4Address | IPv6Address | None:
+def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     """Read an address, also with a port, in brackets, or as an IPv4 address mapped into IPv6; None where it is none."""
     text = text.strip()
     if text.startswith("["):

@@ -1,4 +1,4 @@
-"""Who may send a large body: whoever is logged in, to a page that exists. Asked before the body is read, so that strangers fill no disk."""
+"""Allows large bodies only from clients that are logged in, to pages that exist; checked before the body is read, to protect the disk."""
 
 from __future__ import annotations
 

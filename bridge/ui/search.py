@@ -14,7 +14,7 @@ from django.db.models import F, Q, Subquery, Value
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
-from accounts.person_ids import any_case_kinds, named
+from accounts.person_ids import any_case_kinds, match_person
 from bridge.models import Contact, Conversation, Delivery, Message
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def messages(rows: QuerySet[Message], term: str, *, in_text: bool = True) -> Sea
 
     in_text: whether the asker may read what messages say; otherwise the text is not searched, because a result would tell it.
     """
-    chats = Conversation.objects.filter(named("peer_id", term)).values_list("pk", flat=True)[:NAMESAKES]
+    chats = Conversation.objects.filter(match_person("peer_id", term)).values_list("pk", flat=True)[:NAMESAKES]
     ways = [
         rows.filter(idempotency_key=term),
         rows.filter(sender=term),

@@ -38,7 +38,7 @@ def queue_message_events(messages: Sequence[Message]) -> None:
     if not endpoints:
         return
     prefetch_related_objects(received, "attachments")
-    names = peers.names((message.account_id, message.sender) for message in received)
+    names = peers.load_names((message.account_id, message.sender) for message in received)
     rows = []
     for message in received:
         data = _describe_message(message, names.get((message.account_id, message.sender), ""))

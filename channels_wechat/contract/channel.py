@@ -43,8 +43,8 @@ class Channel:
     explanations: ClassVar[Mapping[str, Explanation]]
     default_api_base_url: ClassVar[str] = ""
     abilities: ClassVar[tuple[Ability, ...]] = ()
-    # Peer kinds whose messages this kind can hear: a mapping form offers no others.
-    hears: ClassVar[frozenset[str]] = frozenset()
+    # The kinds of peers whose messages this kind receives; the form of a mapping offers no others.
+    receives_from: ClassVar[frozenset[str]] = frozenset()
     # The one peer of a kind that can write to no other; an account's conversation with it is called like the account.
     only_peer: ClassVar[Peer | None] = None
     # Whether `send` takes the bytes of pictures (`Outgoing.images`) with the message itself, instead of uploading them first.

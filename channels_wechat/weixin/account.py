@@ -53,7 +53,7 @@ class WeixinAccount(Callbacks, Tokens, Uploads, Downloads, Forgets, ReplyWindows
     default_api_base_url = "https://api.weixin.qq.com"
     # Two reply windows full.
     max_parts = 10
-    hears = frozenset({"direct"})
+    receives_from = frozenset({"direct"})
     quota_paths: ClassVar[tuple[str, ...]] = (SEND, TYPING, UPLOAD, "cgi-bin/media/get")
     repertoire: ClassVar[MessageTypes]
 

@@ -35,11 +35,11 @@ def _nothing_known() -> Iterator[None]:
 
 def test_what_was_refused_is_not_asked_for_a_day() -> None:
     account = official()
-    assert capabilities.allowed(account.pk, "custom_send")
-    assert capabilities.note(account, REFUSED)
-    assert not capabilities.allowed(account.pk, "custom_send")
-    assert capabilities.allowed(account.pk, "typing")
-    (row,) = capabilities.restrictions(account)
+    assert capabilities.is_allowed(account.pk, "custom_send")
+    assert capabilities.store_refusal(account, REFUSED)
+    assert not capabilities.is_allowed(account.pk, "custom_send")
+    assert capabilities.is_allowed(account.pk, "typing")
+    (row,) = capabilities.list_restrictions(account)
     assert (row.capability, row.code, "does not grant" in row.text) == ("custom_send", "48001", True)
     assert timedelta(hours=23) < row.until - timezone.now() <= timedelta(days=1)
 
@@ -47,10 +47,10 @@ def test_what_was_refused_is_not_asked_for_a_day() -> None:
 def test_what_another_process_was_refused_is_known_in_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capabilities, "CACHE_SECONDS", 0.0)
     account = official()
-    assert capabilities.allowed(account.pk, "custom_send")
+    assert capabilities.is_allowed(account.pk, "custom_send")
     until = timezone.now() + timedelta(hours=1)
     factories.restriction(account, "custom_send", code="48001", until=until)
-    assert not capabilities.allowed(account.pk, "custom_send")
+    assert not capabilities.is_allowed(account.pk, "custom_send")
 
 
 def test_after_a_day_it_is_asked_again() -> None:
@@ -58,16 +58,19 @@ def test_after_a_day_it_is_asked_again() -> None:
     capabilities.restrict(account, "custom_send", REFUSED)
     Restriction.objects.update(until=timezone.now())
     capabilities._known.clear()  # two seconds later
-    assert capabilities.allowed(account.pk, "custom_send")
-    assert (list(capabilities.restrictions(account)), list(capabilities.without("custom_send"))) == ([], [])
+    assert capabilities.is_allowed(account.pk, "custom_send")
+    assert (
+        list(capabilities.list_restrictions(account)),
+        list(capabilities.restricted_account_ids("custom_send")),
+    ) == ([], [])
     capabilities.restrict(account, "custom_send", REFUSED)  # once more, in the same row
-    assert (Restriction.objects.count(), list(capabilities.without("custom_send"))) == (1, [account.pk])
+    assert (Restriction.objects.count(), list(capabilities.restricted_account_ids("custom_send"))) == (1, [account.pk])
 
 
 def test_other_errors_restrict_nothing() -> None:
     account = official()
-    assert not capabilities.note(account, WEIXIN.error(45009))
-    assert capabilities.allowed(account.pk, "custom_send")
+    assert not capabilities.store_refusal(account, WEIXIN.error(45009))
+    assert capabilities.is_allowed(account.pk, "custom_send")
 
 
 @pytest.mark.parametrize(
@@ -85,8 +88,8 @@ def test_a_refusal_tells_of_what_is_governed_by_the_same_permission(
 ) -> None:
     account = make()
     error = WEIXIN.error(code, capability=capability)
-    assert capabilities.note(account, error) is bool(capability)
-    assert [row.capability for row in capabilities.restrictions(account)] == restricted
+    assert capabilities.store_refusal(account, error) is bool(capability)
+    assert [row.capability for row in capabilities.list_restrictions(account)] == restricted
 
 
 def test_a_code_of_any_length_is_kept() -> None:
@@ -99,39 +102,39 @@ def test_each_account_has_its_own_restrictions() -> None:
     one, other = official(), mini()
     for account, name in ((one, "typing"), (one, "media"), (one, "quota"), (other, "quota")):
         capabilities.restrict(account, name, REFUSED)
-    assert [row.capability for row in capabilities.restrictions(one)] == ["media", "quota", "typing"]
-    assert [row.capability for row in capabilities.restrictions(other)] == ["quota"]
-    assert [capabilities.allowed(one.pk, name) for name in ("typing", "media", "quota", "custom_send")] == [
+    assert [row.capability for row in capabilities.list_restrictions(one)] == ["media", "quota", "typing"]
+    assert [row.capability for row in capabilities.list_restrictions(other)] == ["quota"]
+    assert [capabilities.is_allowed(one.pk, name) for name in ("typing", "media", "quota", "custom_send")] == [
         *[False] * 3,
         True,
     ]
-    assert [capabilities.allowed(other.pk, name) for name in ("typing", "media", "quota")] == [True, True, False]
-    assert set(capabilities.without("typing")) == {one.pk}
-    assert capabilities.lift(one, "quota") == 1
-    assert capabilities.lift(one) == 2
-    assert [row.capability for row in capabilities.restrictions(other)] == ["quota"]
+    assert [capabilities.is_allowed(other.pk, name) for name in ("typing", "media", "quota")] == [True, True, False]
+    assert set(capabilities.restricted_account_ids("typing")) == {one.pk}
+    assert capabilities.lift_restrictions(one, "quota") == 1
+    assert capabilities.lift_restrictions(one) == 2
+    assert [row.capability for row in capabilities.list_restrictions(other)] == ["quota"]
 
 
 def test_while_the_database_is_away_what_was_known_last_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     account = official()
-    assert capabilities.last_known(account.pk, "custom_send")  # nobody has asked yet
+    assert capabilities.was_allowed(account.pk, "custom_send")  # nobody has asked yet
     capabilities.restrict(account, "custom_send", REFUSED)
-    assert not capabilities.allowed(account.pk, "custom_send")
+    assert not capabilities.is_allowed(account.pk, "custom_send")
     monkeypatch.setattr(capabilities.time, "monotonic", lambda: float("inf"))  # long ago by now
     assert not capabilities.is_known(account.pk)
-    assert not capabilities.last_known(account.pk, "custom_send")
-    assert capabilities.last_known(account.pk, "typing")
+    assert not capabilities.was_allowed(account.pk, "custom_send")
+    assert capabilities.was_allowed(account.pk, "typing")
 
 
 def test_staff_lift_one_or_all() -> None:
     account = official()
     for name in ("custom_send", "typing", "media"):
         capabilities.restrict(account, name, REFUSED)
-    assert capabilities.lift(account, "typing") == 1
-    assert capabilities.allowed(account.pk, "typing")
-    assert not capabilities.allowed(account.pk, "media")
-    assert capabilities.lift(account) == 2
-    assert capabilities.allowed(account.pk, "media")
+    assert capabilities.lift_restrictions(account, "typing") == 1
+    assert capabilities.is_allowed(account.pk, "typing")
+    assert not capabilities.is_allowed(account.pk, "media")
+    assert capabilities.lift_restrictions(account) == 2
+    assert capabilities.is_allowed(account.pk, "media")
 
 
 @pytest.mark.parametrize(
@@ -149,13 +152,13 @@ def test_which_way_an_account_answers(answers: str, restricted: bool, expected: 
     if restricted:
         capabilities.restrict(account, "custom_send", REFUSED)
     assert capabilities.answers_passively(build_channel(account), account.pk) is expected
-    capabilities.allowed(account.pk, "custom_send")  # it is asked while the database is there
+    capabilities.is_allowed(account.pk, "custom_send")  # it is asked while the database is there
     assert capabilities.answers_passively_as_cached(build_channel(account), account.pk) is expected
 
 
 def test_a_kind_without_passive_answers_never_does() -> None:
     account = app()
     capabilities.restrict(account, "custom_send", REFUSED)
-    assert not capabilities.allowed(account.pk, "custom_send")
+    assert not capabilities.is_allowed(account.pk, "custom_send")
     assert not capabilities.answers_passively(build_channel(account), account.pk)
     assert not capabilities.answers_passively_as_cached(build_channel(account), account.pk)

@@ -210,14 +210,14 @@ def test_by_key() -> None:
 
 def test_what_was_read_lately_is_good_for_two_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     account = app()
-    assert channels.recent(account.key) is None
+    assert channels.cached_without_query(account.key) is None
     found = cached_by_key(account.key)
-    assert channels.recent(account.key) == found
+    assert channels.cached_without_query(account.key) == found
     assert cached_by_key(account.key) == found
     ChannelAccount.objects.update(enabled=False)
     assert cached_by_key(account.key) == found
     monkeypatch.setattr(channels.time, "monotonic", lambda: float("inf"))  # two seconds later
-    assert channels.recent(account.key) is None
+    assert channels.cached_without_query(account.key) is None
     with pytest.raises(ChannelAccount.DoesNotExist):
         cached_by_key(account.key)
     assert channels.last_known(account.key) == found

@@ -47,7 +47,7 @@ def rotate(*arguments: str) -> str:
 
 def under() -> dict[str, int]:
     """Key id → values."""
-    return dict(sum((column.counts() for column in rotation.columns()), rotation.Counter()))
+    return dict(sum((column.counts() for column in rotation.list_columns()), rotation.Counter()))
 
 
 def stored(table: str, column: str) -> list[str]:
@@ -66,7 +66,7 @@ def a_world() -> None:
 
 
 def test_every_encrypted_field_is_found() -> None:
-    assert {column.context for column in rotation.columns()} == {
+    assert {column.context for column in rotation.list_columns()} == {
         "accounts.channelaccount.credentials",
         "accounts.accesstoken.value",
         "openclaw.gateway.token",
@@ -115,7 +115,7 @@ def test_it_goes_on_where_it_was_broken_off(settings: SettingsWrapper, monkeypat
         hear(account, reply=f"https://reply/{number}")
     monkeypatch.setattr(rotation, "BATCH", 2)
     settings.FIELD_KEYS = [NEW, OLD]
-    column = next(c for c in rotation.columns() if c.context == "bridge.message.reply_address")
+    column = next(c for c in rotation.list_columns() if c.context == "bridge.message.reply_address")
     first = next(column._batches())
     column._swap([(pk, old, column._again(old, row)) for pk, old, row in first])
     assert (column.counts()[NEW_ID], column.counts()[OLD_ID]) == (2, 5)
@@ -154,7 +154,7 @@ def test_every_missing_key_is_named_with_every_place_of_it(settings: SettingsWra
     gateway()
     hear(app_two(), reply="https://reply/other")
     settings.FIELD_KEYS = [NEW]
-    found = rotation.strangers()
+    found = rotation.find_unknown_keys()
     assert {key: set(places.split(", ")) for key, places in found.items()} == {
         OLD_ID: {
             "accounts.channelaccount.credentials: 1",
@@ -169,7 +169,7 @@ def test_every_missing_key_is_named_with_every_place_of_it(settings: SettingsWra
         },
     }
     settings.FIELD_KEYS = [NEW, OLD, OTHER]
-    assert rotation.strangers() == {}
+    assert rotation.find_unknown_keys() == {}
 
 
 @pytest.mark.django_db
@@ -196,7 +196,7 @@ def app_two() -> ChannelAccount:
 def test_a_value_written_meanwhile_stays(settings: SettingsWrapper) -> None:
     token = factories.access_token(app(), value="first")
     settings.FIELD_KEYS = [NEW, OLD]
-    column = next(c for c in rotation.columns() if c.context == "accounts.accesstoken.value")
+    column = next(c for c in rotation.list_columns() if c.context == "accounts.accesstoken.value")
     ((pk, old, row),) = next(column._batches())
     AccessToken.objects.filter(pk=token.pk).update(value=sealed(AccessToken, "value", row, "second"))
     assert column._swap([(pk, old, column._again(old, row))]) == 0

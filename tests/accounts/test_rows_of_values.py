@@ -146,5 +146,5 @@ def test_rotation_opens_nothing_that_was_copied() -> None:
     key, rest = stored(Gateway, "token")[0].split(".", 2)[1:]
     copied = f"v2.{key}.{rest}"
     put(Gateway, "token", second.pk, copied)
-    column = next(each for each in rotation.columns() if each.context == "openclaw.gateway.token")
+    column = next(each for each in rotation.list_columns() if each.context == "openclaw.gateway.token")
     assert column._again(copied, str(second.key)) == ""

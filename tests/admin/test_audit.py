@@ -151,7 +151,7 @@ def test_a_message_and_a_new_session_are_noted_without_the_text(boss: Client, qu
 def test_what_workers_find_out_is_not_noted(quiet: World) -> None:
     ChannelAccount.objects.get(pk=quiet.bot.pk).set_state(Health.FAILING, "", {"text": "slow"})
     Gateway.objects.get(pk=quiet.gateway.pk).set_state(Health.FAILING, "timeout", {"detail": "slow"})
-    conversation = peers.conversation_with(quiet.app, "direct", "somebody-new")
+    conversation = peers.get_conversation(quiet.app, "direct", "somebody-new")
     outbox.start_new_session(conversation)
     outbox.send(quiet.app, "direct", "somebody-new", Content(text="hello"), source="agent", client="")
     Delivery.objects.filter(pk=quiet.dead.pk).update(tries=3)

@@ -58,9 +58,9 @@ def test_a_figure_of_nothing_alarms_nobody(boss: Client) -> None:
 
 def test_the_bars_are_as_tall_as_their_hours(boss: Client) -> None:
     hours = [Hour(hour, {2: 1, 3: 2}.get(hour, 0), {3: 4}.get(hour, 0)) for hour in range(24)]
-    bars = dashboard._bars(hours)
-    assert dashboard._peak(hours) == 4
-    assert dashboard._peak([Hour(0, 7, 2)]) == 7
+    bars = dashboard._build_bars(hours)
+    assert dashboard._find_peak(hours) == 4
+    assert dashboard._find_peak([Hour(0, 7, 2)]) == 7
     assert [bar["in"]["height"] for bar in bars[:4]] == [0, 0, 25, 50]
     assert [bar["out"]["height"] for bar in bars[:4]] == [0, 0, 0, 100]
     assert [(bar["in"]["y"], bar["out"]["y"]) for bar in bars[2:4]] == [(75, 100), (50, 0)]
@@ -164,7 +164,7 @@ MENU = {
     "bridge.view_delivery": ["Deliveries", "Dead letters"],
     "accounts.view_channelaccount": ["Accounts"],
     "openclaw.view_gateway": ["Gateways"],
-    "bridge.view_route": ["Group mappings"],
+    "bridge.view_route": ["Mappings"],
     "bridge.view_contact": ["Contacts"],
     "bridge.view_incident": ["Incidents"],
     "bridge.view_webhookendpoint": ["Webhooks"],

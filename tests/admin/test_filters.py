@@ -125,7 +125,7 @@ def test_the_audit_log_by_what_who_and_action(boss: Client, admin_user: User, wo
     assert listed(boss, "auditlog_logentry", f"what={kinds[type(world.group)]}") == [renamed]
     assert listed(boss, "auditlog_logentry", f"who={admin_user.pk}") == [renamed]
     assert listed(boss, "auditlog_logentry", f"action__exact={LogEntry.Action.DELETE}") == [deleted]
-    assert {"delivery", "conversation", "group mapping", "webhook"} <= set(offered(boss, "auditlog_logentry", "what"))
+    assert {"delivery", "conversation", "mapping", "webhook"} <= set(offered(boss, "auditlog_logentry", "what"))
     assert offered(boss, "auditlog_logentry", "who") == [admin_user.get_username()]
 
 

@@ -131,12 +131,12 @@ def test_kinds_without_counters_have_no_such_page(boss: Client) -> None:
 def test_what_the_platform_refuses_is_shown_and_tried_again(boss: Client, account: ChannelAccount) -> None:
     until = timezone.now() + timedelta(hours=5)
     factories.restriction(account, "typing", code="48001", until=until)
-    assert not capabilities.allowed(account.pk, "typing")
+    assert not capabilities.is_allowed(account.pk, "typing")
     html = boss.get(url("change", account.pk)).content.decode()
     assert "does not grant" in html
     assert "Try again now" in html
     boss.post(url("try_again", account.pk), {"capability": "typing"})
-    assert capabilities.allowed(account.pk, "typing")
+    assert capabilities.is_allowed(account.pk, "typing")
     assert "Try again now" not in boss.get(url("change", account.pk)).content.decode()
 
 

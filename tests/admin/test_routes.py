@@ -1,4 +1,4 @@
-"""Group mappings: what the form refuses, and the box that explains."""
+"""Mappings: what the form refuses, and the box that explains."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def say(client: Client, conversation: Conversation, **data: str):
 
 
 def test_staff_send_a_message_of_another_type(admin_client: Client) -> None:
-    conversation = peers.conversation_with(app(), "direct", "zhangsan")
+    conversation = peers.get_conversation(app(), "direct", "zhangsan")
     response = say(admin_client, conversation, text="", kind="textcard", details=CARD)
     assert response.status_code == 302
     payload = Delivery.objects.get().payload["body"]
@@ -41,7 +41,7 @@ def test_staff_send_a_message_of_another_type(admin_client: Client) -> None:
     ],
 )
 def test_what_cannot_be_sent_is_said_and_stored_nowhere(admin_client: Client, kind: str, data: str, words: str) -> None:
-    conversation = peers.conversation_with(app(), "direct", "zhangsan")
+    conversation = peers.get_conversation(app(), "direct", "zhangsan")
     response = say(admin_client, conversation, text="", kind=kind, details=data)
     assert response.status_code == 200
     assert words in response.content.decode()
@@ -69,7 +69,7 @@ def test_a_bot_that_speaks_only_in_answer_offers_nobody_to_write_to(admin_client
 
 @pytest.mark.parametrize(("peer", "number"), [("zhangsan|lisi", "2"), ("@all", "all")])
 def test_a_message_to_several_is_confirmed_with_their_number(admin_client: Client, peer: str, number: str) -> None:
-    conversation = peers.conversation_with(app(), "direct", peer)
+    conversation = peers.get_conversation(app(), "direct", peer)
     for wrong in ({}, {"people": ""}, {"people": "1"}, {"people": "3"}):
         assert say(admin_client, conversation, text="hello", **wrong).status_code == 200
     assert not Message.objects.exists()
@@ -81,8 +81,8 @@ def test_nobody_confirms_who_may_not_write_to_several(client: Client) -> None:
     operator = User.objects.create_user("operator", is_staff=True)
     operator.groups.add(Group.objects.get(name="Operators"))
     client.force_login(operator)
-    several = peers.conversation_with(app(), "direct", "zhangsan|lisi")
+    several = peers.get_conversation(app(), "direct", "zhangsan|lisi")
     assert say(client, several, text="hello", people="2").status_code == 403
     assert not Message.objects.exists()
-    one = peers.conversation_with(several.account, "direct", "zhangsan")
+    one = peers.get_conversation(several.account, "direct", "zhangsan")
     assert say(client, one, text="hello").status_code == 302

@@ -22,7 +22,7 @@ def crumbs(client: Client, address: str) -> list[str]:
 def test_a_page_beside_the_lists_has_its_own_name(boss: Client) -> None:
     assert crumbs(boss, reverse("admin:bridge_delivery_dead_letters")) == ["Deliveries", "Dead letters"]
     question = crumbs(boss, reverse("admin:bridge_route_explain"))
-    assert question == ["Group mappings", "Test routing"]
+    assert question == ["Mappings", "Test routing"]
 
 
 def test_a_name_is_spelt_as_the_platform_spells_it(boss: Client, world: World) -> None:

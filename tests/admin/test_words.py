@@ -38,7 +38,7 @@ def read(page: str) -> str:
 @pytest.mark.parametrize(
     ("name", "title"),
     [
-        ("bridge_route", "Add: group mapping"),
+        ("bridge_route", "Add: mapping"),
         ("bridge_webhookendpoint", "Add: webhook"),
         ("openclaw_gateway", "Add: OpenClaw gateway"),
         ("auth_user", "Add: user"),

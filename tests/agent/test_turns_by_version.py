@@ -39,7 +39,7 @@ def answers(delivery: Delivery) -> list[str]:
 
 def counted() -> tuple[int, int]:
     """Tokens that went in, and millionths of a dollar, by /metrics."""
-    totals, model = counters.totals() or {}, ("model", "stub/parrot")
+    totals, model = counters.read_totals() or {}, ("model", "stub/parrot")
     tokens = totals.get(("agent_tokens", (("kind", "input"), model)), 0)
     return tokens, totals.get(("agent_cost_microdollars", (model,)), 0)
 

@@ -199,7 +199,7 @@ def test_files_are_fetched_once() -> None:
     account = app()
     for _message in range(10):
         hear(account, media=(picture(), picture("M2")))
-    taken = at_once(*[lambda: storage.claim(7)] * 4)
+    taken = at_once(*[lambda: storage.claim_files(7)] * 4)
     keys = [item.pk for items in taken for item in items]
     assert len(keys) == len(set(keys)) == 20
 

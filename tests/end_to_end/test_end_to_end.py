@@ -41,8 +41,8 @@ def worker() -> Iterator[None]:
 
     def work() -> None:
         while not stopping.is_set():
-            for item in storage.claim(5):
-                storage.fetch(item)
+            for item in storage.claim_files(5):
+                storage.fetch_file(item)
             router.route_waiting()
             for delivery in claim(holder="worker", limit=5):
                 sender.process_delivery(delivery)

@@ -36,8 +36,8 @@ def item_of(account: ChannelAccount, handle: str = "M1") -> Attachment:
 
 
 def fetched(item: Attachment) -> Attachment:
-    for claimed in storage.claim(10):
-        storage.fetch(claimed)
+    for claimed in storage.claim_files(10):
+        storage.fetch_file(claimed)
     item.refresh_from_db()
     return item
 
@@ -57,43 +57,43 @@ def upload(company: SimulatorClient, account: ChannelAccount) -> str:
 def test_it_is_kept_under_a_random_name(company: SimulatorClient) -> None:
     account = app(company.url)
     item = item_of(account, upload(company, account))
-    assert storage.has_waiting()
-    assert storage.still_fetching([item.pk])
+    assert storage.has_waiting_files()
+    assert storage.has_unfetched_files([item.pk])
     fetched(item)
     assert (item.state, item.name, item.mime, item.source, item.error) == ("ready", "照片.png", "image/png", "", "")
     assert item.size == len(storage.read_attachment(item.pk).content) > 0
     assert storage.read_attachment(str(item.pk)).kind == "image"
     assert "照片" not in item.file.name
     assert (Path(settings.MEDIA_ROOT) / item.file.name).is_file()
-    assert not storage.has_waiting()
-    assert not storage.still_fetching([item.pk])
-    assert storage.attachments_of([item.pk]) == [item]
+    assert not storage.has_waiting_files()
+    assert not storage.has_unfetched_files([item.pk])
+    assert storage.load_attachments([item.pk]) == [item]
 
 
 def test_only_what_is_due_is_claimed_once(company: SimulatorClient) -> None:
     item = item_of(app(company.url))
-    assert [row.pk for row in storage.claim(10)] == [item.pk]
-    assert storage.claim(10) == []
+    assert [row.pk for row in storage.claim_files(10)] == [item.pk]
+    assert storage.claim_files(10) == []
     Attachment.objects.update(owner_until=timezone.now())
-    assert [row.tries for row in storage.claim(10)] == [2]
+    assert [row.tries for row in storage.claim_files(10)] == [2]
     Attachment.objects.update(owner_until=None, due_at=timezone.now() + timedelta(seconds=60))
-    assert storage.claim(10) == []
+    assert storage.claim_files(10) == []
 
 
 def test_who_lost_a_file_to_another_worker_writes_nothing(company: SimulatorClient) -> None:
     """The first worker's lease ran out: whatever it meets then, the other one's result stays, and its own bytes are deleted."""
     account = app(company.url)
     item_of(account, upload(company, account))
-    (first,) = storage.claim(10)
+    (first,) = storage.claim_files(10)
     Attachment.objects.update(owner_until=timezone.now())
-    (second,) = storage.claim(10)
+    (second,) = storage.claim_files(10)
     assert (second.fence, first.owner == second.owner) == (first.fence + 1, False)
-    storage.store(first, Upload("image", "late.png", "image/png", b"late"))
-    storage._failed(first, WEIXIN.error("40005"))
+    storage.store_file(first, Upload("image", "late.png", "image/png", b"late"))
+    storage._store_failure(first, WEIXIN.error("40005"))
     found = Attachment.objects.get()
     assert (found.state, found.file.name, found.error, found.owner) == ("pending", "", "", second.owner)
     assert not default_storage.exists(first.file.name)
-    storage.fetch(second)
+    storage.fetch_file(second)
     second.refresh_from_db()
     assert (second.state, second.name, second.owner, second.owner_until) == ("ready", "照片.png", "", None)
 
@@ -115,8 +115,8 @@ def test_trouble_is_tried_again(company: SimulatorClient, kind: str) -> None:
     assert (item.state, item.tries, item.owner_until) == ("pending", 1, None)
     assert item.error
     assert item.due_at > timezone.now()
-    assert not storage.has_waiting()
-    assert storage.claim(10) == []
+    assert not storage.has_waiting_files()
+    assert storage.claim_files(10) == []
     again(item)
     assert fetched(item).state == "ready"
 
@@ -158,14 +158,14 @@ def test_a_key_of_a_files_own_is_stored_encrypted_and_forgotten_with_its_address
     Attachment.objects.update(tries=len(storage.RETRY_SECONDS) - 1)
     assert (fetched(item).state, item.key) == ("failed", "")
     kept = hear(account, media=(MediaItem("image", "M2", key="canary key"),)).attachments.get()
-    storage.store(kept, Upload("image", "a.png", "image/png", b"x"))
+    storage.store_file(kept, Upload("image", "a.png", "image/png", b"x"))
     assert (kept.state, kept.key) == ("ready", "")
 
 
 def test_the_platforms_own_pause_wins_and_its_secrets_are_not_kept() -> None:
     item = item_of(app())
     item.tries = 1
-    storage._failed(item, WEIXIN.error("45009", detail="access_token=canary", retry_after=600))
+    storage._store_failure(item, WEIXIN.error("45009", detail="access_token=canary", retry_after=600))
     assert 590 < (item.due_at - timezone.now()).total_seconds() <= 600
     assert "(45009: access_token=•••" in item.error
     assert "canary" not in item.error

@@ -93,7 +93,7 @@ def account() -> ChannelAccount:
     talk = Conversation.objects.get()
     talk.title = "红姐!"
     talk.save()  # noted in the audit
-    storage.store(Attachment.objects.get(), Upload("image", "passport.png", "image/png", b"bytes of a picture"))
+    storage.store_file(Attachment.objects.get(), Upload("image", "passport.png", "image/png", b"bytes of a picture"))
     file = ContentFile(b"bytes of a picture", "passport.png")
     question = asked.message
     assert question is not None

@@ -43,7 +43,7 @@ def account() -> ChannelAccount:
     talk = Conversation.objects.get()
     talk.title = "红姐!"
     talk.save()  # noted in the audit
-    storage.store(Attachment.objects.get(), Upload("image", "passport.png", "image/png", b"bytes of a picture"))
+    storage.store_file(Attachment.objects.get(), Upload("image", "passport.png", "image/png", b"bytes of a picture"))
     file = ContentFile(b"bytes of a picture", "passport.png")
     question = asked.message
     assert question is not None
@@ -110,7 +110,7 @@ def test_a_file_that_waits_to_be_fetched_is_not() -> None:
     router.route_waiting()
     assert erasure.erase_people() == 1
     item = Attachment.objects.get()
-    assert (item.state, item.source, item.fallback, item.key, storage.claim(1)) == ("failed", "", "", "", [])
+    assert (item.state, item.source, item.fallback, item.key, storage.claim_files(1)) == ("failed", "", "", "", [])
 
 
 def test_an_agent_that_is_at_it_is_stopped(account: ChannelAccount) -> None:
@@ -123,11 +123,11 @@ def test_an_agent_that_is_at_it_is_stopped(account: ChannelAccount) -> None:
 def test_a_file_that_is_being_fetched_is_waited_for() -> None:
     account = official()
     hear(account, "", FAN, kind="image", media=(picture(),))
-    (item,) = storage.claim(1)
+    (item,) = storage.claim_files(1)
     leave(account)
     router.route_waiting()
     assert erasure.erase_people() == 0
-    storage.store(item, Upload("image", "a.png", "image/png", b"late"))
+    storage.store_file(item, Upload("image", "a.png", "image/png", b"late"))
     assert erasure.erase_people() == 1
     assert stored_files() == []
 
@@ -136,10 +136,10 @@ def test_what_is_fetched_after_the_erasure_is_not_kept() -> None:
     """Whoever fetches it held it longer than the lease, so that the erasure did not wait."""
     account = official()
     hear(account, "", FAN, kind="image", media=(picture(),))
-    (item,) = storage.claim(1)
+    (item,) = storage.claim_files(1)
     leave(account)
     router.route_waiting()
     Attachment.objects.update(owner_until=timezone.now())
     assert erasure.erase_people() == 1
-    storage.store(item, Upload("image", "a.png", "image/png", b"late"))
+    storage.store_file(item, Upload("image", "a.png", "image/png", b"late"))
     assert (Attachment.objects.get().state, stored_files()) == ("failed", [])

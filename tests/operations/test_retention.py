@@ -55,7 +55,7 @@ def _own_files(settings: SettingsWrapper, tmp_path: Path) -> None:
 def test_an_old_message_goes_with_everything_of_it(account: ChannelAccount) -> None:
     route(account)
     old = age(turn(account, media=(picture(),)).message)
-    storage.store(old.attachments.get(), Upload("image", "a.png", "image/png", b"bytes"))
+    storage.store_file(old.attachments.get(), Upload("image", "a.png", "image/png", b"bytes"))
     path = Path(old.attachments.get().file.path)
     Attempt.objects.create(delivery=old.deliveries.get(), number=1)
     young = answer(old)
@@ -289,7 +289,7 @@ def test_a_failed_webhook_call_stays_until_it_is_dismissed() -> None:
 def test_files_that_nobody_names_are_swept_up(tmp_path: Path, account: ChannelAccount) -> None:
     message = hear(account, media=(picture(),))
     item = message.attachments.get()
-    storage.store(item, Upload("image", "a.png", "image/png", b"bytes"))
+    storage.store_file(item, Upload("image", "a.png", "image/png", b"bytes"))
     kept = Path(item.file.path)
     orphan, fresh = kept.parent / "orphan", kept.parent / "fresh"
     for path in (orphan, fresh):

@@ -18,7 +18,7 @@ HELD, DELIVERED, PENDING = ("held", Reason.WINDOW), ("delivered", ""), ("pending
 
 
 def left(account: ChannelAccount, who: str = FAN) -> int:
-    return reply_windows.remaining(account.pk, who)
+    return reply_windows.count_remaining(account.pk, who)
 
 
 def png() -> ContentFile[Any]:

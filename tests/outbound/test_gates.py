@@ -53,9 +53,9 @@ def expire(delivery: Delivery) -> Delivery:
 
 
 def use_up_rate(account: ChannelAccount) -> None:
-    counted = limits.applicable(build_channel(account).limits, "direct")
+    counted = limits.select_limits(build_channel(account).limits, "direct")
     for _call in range(100_000):
-        if limits.take(counted, str(account.key), "zhangsan"):
+        if limits.count_call(counted, str(account.key), "zhangsan"):
             return
     pytest.fail("no limit was reached")
 

@@ -364,7 +364,7 @@ def test_a_rate_limit_uses_no_window_and_an_empty_window_no_rate(
     day = limit_of(account, "day")
     delivery = to_send(account, "hello", FAN)
     work_off()
-    assert limits.remaining([day], str(account.key)) == [(day, day.count)]
+    assert limits.list_remaining([day], str(account.key)) == [(day, day.count)]
     people.says(account)
     valkey.hset(
         f"limit:{account.key}:day", str(int(timezone.now().timestamp() // (day.per / limits.SLICES))), day.count

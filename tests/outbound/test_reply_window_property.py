@@ -109,7 +109,7 @@ class Person:
         assert not Delivery.objects.filter(message__peer_id=self.openid, state__in=(State.PENDING, State.DEAD)).exists()
         if not self.unrouted:
             left = self.people.client.standing(self.openid)["left"]
-            assert reply_windows.remaining(self.account.pk, self.openid) == left
+            assert reply_windows.count_remaining(self.account.pk, self.openid) == left
             assert not (held and left)
 
     @staticmethod

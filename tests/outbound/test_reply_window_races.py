@@ -60,7 +60,7 @@ def test_two_who_hold_and_release_never_strand_a_message(account: ChannelAccount
         mine = claimed(to_send(account, "hello", FAN))
         hear(account, sender=FAN, window=Window(5, 60))
         at_once(lambda mine=mine: reply_window.hold_for_window(mine), router.route_waiting)  # type: ignore[misc]
-        assert (parts(mine.message), reply_windows.remaining(account.pk, FAN)) == ([("pending", "")], 5)
+        assert (parts(mine.message), reply_windows.count_remaining(account.pk, FAN)) == ([("pending", "")], 5)
         type(mine).objects.all().update(state="skipped", reason=Reason.STOPPED, finished_at=mine.created_at)
         account.windows.all().delete()
 

@@ -366,10 +366,10 @@ def test_handles_are_kept_as_long_as_the_platform_does(company: SimulatorClient,
 
     send(account, "", files=[png()], content=Content())
     item, channel = Attachment.objects.get(), build_channel(account)
-    first = storage.handle_of(channel, str(item.pk))
-    assert storage.handle_of(channel, str(item.pk)) == first
+    first = storage.get_or_upload_handle(channel, str(item.pk))
+    assert storage.get_or_upload_handle(channel, str(item.pk)) == first
     Attachment.objects.filter(pk=item.pk).update(handle_at=timezone.now() - timedelta(days=3))
-    assert storage.handle_of(channel, str(item.pk)) != first
+    assert storage.get_or_upload_handle(channel, str(item.pk)) != first
 
 
 def test_deliveries_of_one_lane_are_never_sent_at_the_same_time(

@@ -283,8 +283,8 @@ def test_a_video_is_fetched_from_where_wechat_says(
     """media/get answers with an address, not with the video."""
     sends = partial(platform.say, official=OFFICIAL, from_=FAN, kind="video", data=MP4, name="a.mp4")
     message = town.does(account, sends)
-    for item in storage.claim(5):
-        storage.fetch(item)
+    for item in storage.claim_files(5):
+        storage.fetch_file(item)
     fetched = message.attachments.get()
     assert (fetched.state, fetched.kind, fetched.mime) == (AttachmentState.READY, "video", "video/mp4")
     with fetched.file.open("rb") as file:

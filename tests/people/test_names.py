@@ -25,7 +25,7 @@ def meet(account: ChannelAccount, *people: str) -> None:
 
 
 def known(account: ChannelAccount) -> dict[str, str]:
-    return peers.names_of(account.pk, account.contacts.values_list("external_id", flat=True))
+    return peers.load_names_of(account.pk, account.contacts.values_list("external_id", flat=True))
 
 
 def test_each_person_is_asked_for_once(company: SimulatorClient) -> None:
@@ -88,10 +88,10 @@ def test_an_unnamed_sender_is_met_once() -> None:
 
 def test_a_one_to_one_conversation_is_called_by_its_person_until_staff_say_otherwise() -> None:
     account = app()
-    early, group = (peers.conversation_with(account, kind, "zhangsan") for kind in ("direct", "group"))
+    early, group = (peers.get_conversation(account, kind, "zhangsan") for kind in ("direct", "group"))
     peers.upsert_contacts(account, "zhangsan", {})
     peers.upsert_contacts(account, "zhangsan", {"zhangsan": "张三", "lisi": "李四"})
-    late = peers.conversation_with(account, "direct", "lisi")
+    late = peers.get_conversation(account, "direct", "lisi")
     early.refresh_from_db()
     group.refresh_from_db()
     assert (early.title, group.title, late.title) == ("张三", "", "李四")
@@ -108,7 +108,7 @@ def test_people_of_the_same_id_at_two_accounts_are_two_people() -> None:
     one, two = app(), official()
     for account in (one, two):
         peers.upsert_contacts(account, "lisi", {})
-        peers.conversation_with(account, "direct", "lisi")
+        peers.get_conversation(account, "direct", "lisi")
         peers.set_subscribed(account.pk, "lisi", follows=True)
     peers.upsert_contacts(one, "lisi", {"lisi": "李四"})
     peers.set_subscribed(one.pk, "lisi", follows=False)
@@ -116,8 +116,8 @@ def test_people_of_the_same_id_at_two_accounts_are_two_people() -> None:
     assert list(told) == [(one.pk, "李四", False), (two.pk, "", True)]
     titles = Conversation.objects.order_by("account_id").values_list("account_id", "title")
     assert list(titles) == [(one.pk, "李四"), (two.pk, "")]
-    assert [peers.names_of(account.pk, ["lisi"]) for account in (one, two)] == [{"lisi": "李四"}, {}]
-    assert peers.names([(one.pk, "lisi"), (two.pk, "lisi")]) == {(one.pk, "lisi"): "李四"}
+    assert [peers.load_names_of(account.pk, ["lisi"]) for account in (one, two)] == [{"lisi": "李四"}, {}]
+    assert peers.load_names([(one.pk, "lisi"), (two.pk, "lisi")]) == {(one.pk, "lisi"): "李四"}
 
 
 def test_a_failing_account_does_not_hold_up_the_others(company: SimulatorClient) -> None:

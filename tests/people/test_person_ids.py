@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ValidationError
 
-from accounts.person_ids import named
+from accounts.person_ids import match_person
 from bridge.models import Contact, Conversation, Message, Route, State
 from bridge.pipeline.inbound import router
 from bridge.pipeline.routing import rules
@@ -121,7 +121,7 @@ def test_rows_of_an_id_are_found_as_it_is_and_in_another_case_only_where_that_do
     member, follower, lower = hear(app(), "a", "wangwu"), hear(followed, "b", FAN), hear(followed, "c", FAN.lower())
 
     def found(value: str) -> list[int]:
-        return list(Message.objects.filter(named("sender", value)).order_by("pk").values_list("pk", flat=True))
+        return list(Message.objects.filter(match_person("sender", value)).order_by("pk").values_list("pk", flat=True))
 
     assert (found("WangWu"), found("wangwu")) == ([member.pk], [member.pk])
     assert (found(FAN), found(FAN.lower()), found(FAN.upper())) == ([follower.pk], [lower.pk], [])

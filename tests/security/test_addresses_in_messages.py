@@ -59,8 +59,8 @@ def picture_address(server: Recorder) -> Any:
     item = factories.hear(
         factories.official(server.url), media=(factories.picture(f"{server.url}/p.png"),)
     ).attachments.get()
-    for claimed in storage.claim(10):
-        storage.fetch(claimed)
+    for claimed in storage.claim_files(10):
+        storage.fetch_file(claimed)
     item.refresh_from_db()
     if item.state != AttachmentState.READY:
         raise WIRE.error("address_private" if "ALLOWED_PRIVATE_MEDIA_HOSTS" in item.error else "html")

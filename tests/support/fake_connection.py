@@ -234,7 +234,7 @@ class FakeChat(Downloads):
     kind = KIND
     label = "Fake chat"
     Credentials = FakeCredentials
-    hears = frozenset({"direct", "group"})
+    receives_from = frozenset({"direct", "group"})
     connections: ClassVar[dict[str, FakeConnection]] = {}
 
     @classmethod

@@ -250,4 +250,4 @@ def test_nobody_forges_https_by_an_underscore(account: ChannelAccount, settings:
     ],
 )
 def test_an_ipv6_caller_counts_by_its_network(client: str, name: str) -> None:
-    assert proxies.network(client) == name
+    assert proxies.network_of(client) == name

@@ -1,4 +1,4 @@
-"""The callback address of an account, and what became of the platform's last callbacks, for kinds with `Callbacks`."""
+"""The callback address of an account, and the results of the platform's last callbacks, for kinds with `Callbacks`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from accounts.models import ChannelAccount
     from channels_wechat.contract.channel import Channel
 
-# What came of a callback that was accepted, and why one was refused, by the code that is counted.
+# The results of accepted callbacks, and the reasons of refused ones, by the code that is counted.
 ACCEPTANCES = {"ok": "", "verified": _("the address was verified")}
 REFUSALS = {
     "signature": _("wrong signature (Token)"),
@@ -54,7 +54,7 @@ def last_callback(account: ChannelAccount) -> dict[str, Any] | None:
 
 
 def count_refusals(account: ChannelAccount) -> dict[str, int]:
-    """How many callbacks were refused for each reason, most frequent first."""
+    """Count the refused callbacks by reason, most frequent first."""
     counts: Counter[str] = Counter()
     for code, count in callback_stats.refused_callbacks(account).items():
         counts[str(REFUSALS.get(code, code))] += count

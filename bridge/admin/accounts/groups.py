@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class MembersField(forms.CharField):
-    """User ids, separated by anything but letters, digits and the signs ids are made of."""
+    """A field for user ids, separated by any character that an id cannot have."""
 
     widget = forms.Textarea(attrs={"rows": 3})
 
@@ -61,7 +61,7 @@ class ChangeGroupForm(forms.Form):
 def overview(
     page_admin: BridgeAdmin[ChannelAccount], request: HttpRequest, account: ChannelAccount, channel: Groups
 ) -> HttpResponse:
-    """The account's groups, and the form for another one."""
+    """Show the account's groups, and the form for another one."""
     form = styled(NewGroupForm(request.POST or None))
     if request.method == "POST" and form.is_valid():
         conversation = _create(page_admin, request, account, channel, form)
@@ -69,7 +69,7 @@ def overview(
             return HttpResponseRedirect(page_admin.url("group", account.pk, conversation.pk))
     rows = Conversation.objects.filter(account=account, peer_kind="group")[:200]
     title = _("Groups created by %(account)s") % {"account": account}
-    receives = "group" in channel.hears
+    receives = "group" in channel.receives_from
     more: dict[str, Any] = {"form": form, "account": account, "rows": rows, "receives": receives}
     return page_admin.page(request, "admin/accounts/groups.html", title, account, _("Groups"), **more)
 
@@ -81,12 +81,12 @@ def show_group(
     channel: Groups,
     conversation: int,
 ) -> HttpResponse:
-    """One group as the platform has it now."""
+    """Show one group as the platform has it now."""
     row = get_object_or_404(Conversation, pk=conversation, account=account, peer_kind="group")
     form = styled(ChangeGroupForm(request.POST or None))
     if request.method == "POST" and form.is_valid() and _change(page_admin, request, account, channel, row, form):
         return HttpResponseRedirect(request.path)
-    receives = "group" in channel.hears
+    receives = "group" in channel.receives_from
     context: dict[str, Any] = {"form": form, "account": account, "conversation": row, "receives": receives}
     try:
         context["group"] = group = channel.get_group(row.peer_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from accounts.limits import remaining
+from accounts.limits import list_remaining
 from bridge.admin.accounts.panel import AccountPanel
 
 if TYPE_CHECKING:
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 def facts(account: ChannelAccount, channel: Channel) -> dict[str, Any] | None:
-    """What is left is known only for limits that all peers of the account share."""
-    found = remaining(channel.limits, str(account.key))
+    """Return the limits. How many calls are left is known only for limits that all peers of the account share."""
+    found = list_remaining(channel.limits, str(account.key))
     rows = [{"limit": limit, "left": left if limit.scope == "account" else None} for limit, left in found]
     return {"limits": rows} if rows else None
 

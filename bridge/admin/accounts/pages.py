@@ -83,11 +83,11 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
         return formatting.relative_time(account.state_since)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ChannelAccount]:
-        """Nothing is decrypted for a list."""
+        """Leave out the encrypted columns, so that nothing is decrypted for a list."""
         return super().get_queryset(request).defer("credentials")
 
     def get_urls(self) -> list[URLPattern]:
-        """With the buttons and pages of all panels."""
+        """Add the buttons and pages of all panels."""
         urls = [
             self.route(f"<int:pk>/{button.name}/", require_POST(partial(self._run_panel, panel, button)), button.name)
             for panel in PANELS
@@ -124,7 +124,7 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Without a kind in the address: the choice of one."""
+        """Without a kind in the address, let the person choose one."""
         if request.GET.get("kind") in KINDS:
             label = channel_class(request.GET["kind"]).label
             title = {"title": _("Add: %(kind)s") % {"kind": label}}
@@ -157,7 +157,7 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
         return made
 
     def get_fieldsets(self, request: HttpRequest, obj: ChannelAccount | None = None) -> Any:
-        """Credentials only for who may change them, and only where their kind is known."""
+        """Show the credentials only to people who may change them, and only where the kind is known."""
         kind = obj.kind if obj else request.GET["kind"]
         checks = ["moderation_scope"] if can(kind, Moderated) else []
         ours = (None, {"fields": ["name", "enabled", "retention_days", *checks]})
@@ -176,7 +176,7 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
         ]
 
     def save_model(self, request: Any, obj: ChannelAccount, form: AccountForm, change: bool) -> None:
-        """Only the configuration is written: what other processes found out meanwhile stays. A stopped account tries again."""
+        """Write only the configuration, so that columns that other processes wrote meanwhile stay. A stopped account is revived."""
         if change:
             obj.save(update_fields=CONFIGURATION)
             obj.revive()
@@ -184,7 +184,7 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
             obj.save()
 
     def has_delete_permission(self, request: HttpRequest, obj: ChannelAccount | None = None) -> bool:
-        """What was said is kept, so an account that spoke is disabled instead."""
+        """Messages are kept, so an account that has messages can only be disabled."""
         return super().has_delete_permission(request, obj) and not (obj and obj.messages.exists())
 
     def run_test(self, request: HttpRequest, account: ChannelAccount) -> None:
@@ -202,7 +202,7 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
         self.log_and_audit(request, account, TESTED % " ".join(sentences))
 
     def _test_failed(self, request: HttpRequest, account: ChannelAccount, error: ChannelError) -> None:
-        """What becomes the account's state stands once on its page, beside the state."""
+        """Show the error of a test, unless it became the account's state, which the page shows already."""
         states = {Action.CONFIG: Health.STOPPED, Action.RETRY: Health.FAILING, Action.UNKNOWN: Health.FAILING}
         if error.action not in states:
             self.notify_and_audit(request, account, str(error), messages.ERROR)

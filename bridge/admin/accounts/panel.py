@@ -22,7 +22,7 @@ CHANGE = "accounts.change_channelaccount"
 
 
 class Position(StrEnum):
-    """Where on the account's page a panel's template stands."""
+    """The place of a panel's template on the account's page."""
 
     STATE = "state"  # within the card that shows the state
     ABOVE_FORM = "above_form"

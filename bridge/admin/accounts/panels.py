@@ -1,4 +1,4 @@
-"""The panels of an account's page, in the order in which they stand there."""
+"""The panels of an account's page, in their order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PANELS: tuple[AccountPanel, ...] = (
 
 
 class PanelsOfAccount:
-    """The panels that one person sees on one account's page. Facts are read only when the template asks for them."""
+    """The panels that one person sees on one account's page. Facts are read only when the template uses them."""
 
     def __init__(self, account: ChannelAccount, channel: Channel, user: User) -> None:
         self.account, self.channel, self.user = account, channel, user

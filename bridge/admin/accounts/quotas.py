@@ -33,7 +33,7 @@ def show(
 def reset(
     page_admin: BridgeAdmin[ChannelAccount], request: HttpRequest, account: ChannelAccount, channel: Quotas
 ) -> HttpResponse | None:
-    """The first POST asks for confirmation; the second, with `sure`, does it."""
+    """Ask for confirmation at the first POST; reset the counters at the second, with `sure`."""
     if "sure" not in request.POST:
         title = _("Reset the call counters of %(account)s?") % {"account": account}
         return page_admin.page(request, "admin/accounts/reset_quotas.html", title, account, account=account)
@@ -47,7 +47,7 @@ def reset(
 
 
 def _fetch(channel: Quotas) -> tuple[list[dict[str, Any]], str]:
-    """A row for each API, and the error that stopped the calls. A refusal that concerns one API only is in its row."""
+    """Return a row for each API, and the error that stopped the calls. A refusal of one API only is in its row."""
     rows: list[dict[str, Any]] = []
     for path in channel.quota_paths:
         try:

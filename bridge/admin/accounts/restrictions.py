@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bridge.admin.base import BridgeAdmin
     from channels_wechat.contract.channel import Channel
 
-# What a platform may refuse, by the names that its errors bring.
+# The capabilities that a platform may refuse, by the names that its errors have.
 CAPABILITIES = {
     "custom_send": _("messages to people"),
     "media": _("files"),
@@ -30,7 +30,7 @@ CAPABILITIES = {
 
 
 def facts(account: ChannelAccount, _channel: Channel) -> dict[str, Any] | None:
-    found = capabilities.restrictions(account)
+    found = capabilities.list_restrictions(account)
     rows = [{"row": row, "label": CAPABILITIES.get(row.capability, row.capability)} for row in found]
     return {"restrictions": rows} if rows else None
 
@@ -38,7 +38,7 @@ def facts(account: ChannelAccount, _channel: Channel) -> dict[str, Any] | None:
 def try_again(
     page_admin: BridgeAdmin[ChannelAccount], request: HttpRequest, account: ChannelAccount, _channel: Channel
 ) -> None:
-    if capabilities.lift(account, request.POST.get("capability", "")):
+    if capabilities.lift_restrictions(account, request.POST.get("capability", "")):
         page_admin.notify_and_audit(request, account, _("The next message that needs it tries it again."))
 
 

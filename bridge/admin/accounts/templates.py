@@ -1,4 +1,4 @@
-"""Subscribe messages, for kinds that have them (`Templates`): which there are, and sending one."""
+"""Subscribe messages, for kinds that have them (`Templates`): their list, and the form that sends one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class SubscribeForm(forms.Form):
-    """One field for each line of the template, beside whom it goes to and what it opens."""
+    """A form with a field for each line of the template, the receiver, and the page that the message opens."""
 
     peer_id = forms.CharField(label=_("OpenID of the person"), max_length=200)
     page = forms.CharField(
@@ -55,7 +55,7 @@ class SubscribeForm(forms.Form):
 def overview(
     page_admin: BridgeAdmin[ChannelAccount], request: HttpRequest, account: ChannelAccount, channel: Templates
 ) -> HttpResponse:
-    """The account's templates as the platform has them now; with ?template= the form for sending that one."""
+    """Show the account's templates as the platform has them now; with ?template= the form that sends it."""
     try:
         found, error = channel.templates(), ""
     except ChannelError as refused:

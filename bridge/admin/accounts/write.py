@@ -30,11 +30,11 @@ def can_send_first(channel: Channel) -> bool:
 def open_conversation(
     _page_admin: BridgeAdmin[ChannelAccount], request: HttpRequest, account: ChannelAccount, channel: Channel
 ) -> HttpResponseRedirect:
-    """Go to the conversation with a person; also with whatever else the kind takes as a direct peer."""
+    """Go to the conversation with a person, or with another direct peer that the kind accepts."""
     peer = channel.only_peer or Peer("direct", without_invisible(request.POST.get("peer_id", "")))
     if not peer.id or not peer.id.isprintable() or len(peer.id) > MAX_ID_LENGTH:
         raise BadRequest
-    conversation = peers.conversation_with(account, peer.kind, peer.id)
+    conversation = peers.get_conversation(account, peer.kind, peer.id)
     return HttpResponseRedirect(reverse("admin:bridge_conversation_change", args=[conversation.pk]))
 
 

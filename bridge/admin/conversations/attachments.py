@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import user_of
 from bridge.models import Attachment, AttachmentState
-from bridge.security.downloads import PICTURES, response
+from bridge.security.downloads import PICTURES, build_response
 from bridge.security.permissions import may_read
 
 if TYPE_CHECKING:
@@ -31,6 +31,6 @@ def download(request: HttpRequest, uuid: UUID) -> HttpResponse | FileResponse:
         raise PermissionDenied
     attachment = get_object_or_404(Attachment, uuid=uuid)
     try:
-        return response(attachment)
+        return build_response(attachment)
     except (OSError, ValueError) as error:
         raise Http404(_("The file is not stored.")) from error

@@ -1,4 +1,4 @@
-"""People as the accounts know them."""
+"""The pages of contacts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @admin.register(Contact)
 class ContactAdmin(BridgeAdmin[Contact]):
-    """The name can be written by hand where the platform does not tell it."""
+    """Staff can enter the name where the platform does not give it."""
 
     list_display = ("__str__", "external_id", "account", "follows")
     list_select_related = ("account",)
@@ -34,12 +34,12 @@ class ContactAdmin(BridgeAdmin[Contact]):
 
     @admin.display(description=_("follows"), ordering="subscribed")
     def follows(self, contact: Contact) -> str:
-        """A dash where the platform does not tell it: nobody follows a WeCom app."""
+        """Show a dash where the platform has no followers, as with a WeCom app."""
         return "–" if contact.subscribed is None else str(_("yes") if contact.subscribed else _("no"))
 
     @admin.display(description=_("conversation"))
     def conversation(self, contact: Contact) -> SafeString | str:
-        """Where one talks to this person alone; who was heard in groups only has none yet."""
+        """Link to the one-to-one conversation; a person who wrote in groups only has none yet."""
         same = {"account": contact.account_id, "peer_kind": "direct", "peer_id": contact.external_id}
         found = Conversation.objects.filter(**same).values_list("pk", flat=True).first()
         if found is None:

@@ -1,4 +1,4 @@
-"""Messages: what was said, searchable by text, person and platform id. Facts: nobody writes them here."""
+"""The pages of messages, searchable by text, person and platform id. Messages cannot be changed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ INBOUND_KINDS = (
 
 
 class ConversationFilter(admin.SimpleListFilter):
-    """Set by links only, so it offers nothing to choose."""
+    """A filter without choices, because only links set it."""
 
     title, parameter_name = _("conversation"), "conversation"
 
@@ -56,7 +56,7 @@ class ConversationFilter(admin.SimpleListFilter):
 
 
 class KindFilter(admin.SimpleListFilter):
-    """Of all types there can be: to ask which there are would read the whole table."""
+    """A filter of all possible types, because finding the existing ones would read the whole table."""
 
     title, parameter_name = _("type"), "kind"
 
@@ -88,7 +88,7 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
         )
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """With the names of the people on this page: one query."""
+        """Load the names of the people on this page in one query."""
         found = super().get_changelist_instance(request)
         add_sender_names(found.result_list)
         return found
@@ -125,7 +125,7 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
         return [self.route("attachments/<uuid:uuid>/", attachments.download, "attachment"), *super().get_urls()]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
-        """Without what is long or secret: the list shows neither."""
+        """Leave out long and secret columns, which the list does not show."""
         return super().get_queryset(request).defer("raw", "data", "reply_address", "account__credentials")
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
@@ -144,13 +144,13 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
 
 def add_sender_names(messages: list[Message]) -> None:
     """Give each message the `name` of its sender, where one is known."""
-    names = peers.names((message.account_id, message.sender) for message in messages if message.sender)
+    names = peers.load_names((message.account_id, message.sender) for message in messages if message.sender)
     for message in messages:
         message.name = names.get((message.account_id, message.sender), "")  # type: ignore[attr-defined]
 
 
 def prefetch_details(messages: QuerySet[Message]) -> QuerySet[Message]:
-    """For a transcript: with files, deliveries and the quoted message, in a fixed number of queries."""
+    """Load files, deliveries and quoted messages for a transcript, in a fixed number of queries."""
     deliveries = Delivery.objects.select_related("account").order_by("target", "part")
     deliveries = deliveries.defer("payload", "account__credentials")
     return messages.select_related("reply_to").prefetch_related("attachments", Prefetch("deliveries", deliveries))

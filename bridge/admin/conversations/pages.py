@@ -21,7 +21,7 @@ from accounts.channels import build_channel
 from accounts.models import ReplyWindow
 from bridge.admin.base import BridgeAdmin, user_of
 from bridge.admin.conversations import transcript
-from bridge.admin.decisions import decisions
+from bridge.admin.decisions import list_decisions
 from bridge.admin.paging import row_number
 from bridge.admin.routes import map_url
 from bridge.admin.unfold import styled
@@ -47,14 +47,14 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
     from django.utils.safestring import SafeString
 
-# The newest message was given to no agent, which staff may want to change; other reasons are as staff set them up.
+# The reasons for which the newest message got no agent and that staff may want to change; other reasons are intended.
 UNANSWERED_REASONS = {
     Reason.NO_ROUTE: _("no mapping"),
     Reason.ROUTE_DISABLED: _("mapping disabled"),
     Reason.PAUSED: _("not answered: paused"),
     Reason.HUMAN: _("for staff"),
 }
-# What staff read when they have changed who answers.
+# The messages after a change of who answers.
 MODE_CHANGED = {
     Conversation.Mode.BOT: _("The agent answers again."),
     Conversation.Mode.PAUSED: _("Paused. New messages are stored but not answered."),
@@ -77,15 +77,15 @@ class ManyFiles(forms.FileField):
         return [super(ManyFiles, self).clean(item, initial) for item in given]
 
 
-# These are said by choosing a file.
+# Kinds that follow from the chosen file.
 FILE_KINDS = frozenset({"image", "voice", "video", "file"})
-# A Mini Program's card may bring its picture.
+# A Mini Program's card may have a picture.
 KINDS_WITH_FILES = frozenset({"", "miniprogrampage"})
 DATA_EXAMPLE = '{"title": "…", "description": "…", "url": "https://…"}'
 
 
 class JsonField(forms.JSONField):
-    """What Python's reader gives up on is no JSON either: nests without end, and numbers of thousands of digits."""
+    """Also refuse what Python's parser cannot read: very deep nesting, and numbers of thousands of digits."""
 
     def to_python(self, value: Any) -> Any:
         try:
@@ -153,7 +153,7 @@ class SendForm(forms.Form):
         return cleaned
 
     def _refuse_surplus(self, cleaned: dict[str, Any]) -> None:
-        """What the chosen type would pass over would be missed by its reader only."""
+        """Refuse fields that the chosen type would ignore, because only the reader would notice that they are missing."""
         wrong: dict[str, Any] = {**find_surplus_fields(self.channel, self.content)}
         if cleaned["details"] and not cleaned["kind"]:
             wrong["kind"] = _("Choose the type of this content.")
@@ -229,14 +229,14 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
         return format_html_join(" ", "{}", badges) or "–"
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
-        """Also by the name of the person."""
+        """Search by the name of the person too."""
         term = search_term.strip()
         return (
             self.search_results(request, queryset, search.conversations(queryset, term)) if term else (queryset, False)
         )
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """With names and open_work for the rows of this page: three queries."""
+        """Load names and open_work for the rows of this page in three queries."""
         found = super().get_changelist_instance(request)
         annotate_rows(found.result_list)
         return found
@@ -251,7 +251,7 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
         return self.show(request, row := self.get_or_404(request, object_id), SendForm(row))
 
     def show(self, request: HttpRequest, conversation: Conversation, form: SendForm) -> TemplateResponse:
-        """The page, with the form for a new message as it stands."""
+        """Show the page, with the form for a new message."""
         annotate_rows([conversation])
         context = {
             **_transcript(request, conversation),
@@ -259,10 +259,10 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
             "form": styled(form),
             "title_form": styled(TitleForm(instance=conversation)),
             "cannot_send": outbox.why_not_send(conversation),
-            "route": _route_of(conversation),
+            "route": _find_route(conversation),
             "map_url": map_url(conversation.account_id, conversation.peer_kind, conversation.peer_id),
             "may_change": self.has_change_permission(request),
-            "window": _window_of(conversation),
+            "window": _read_window(conversation),
             "unanswered": find_unanswered(conversation),
         }
         return self.page(request, "admin/bridge/conversation.html", title_of(conversation), conversation, **context)
@@ -318,7 +318,7 @@ def annotate_rows(rows: list[Conversation]) -> None:
     """Give each row its `open_work` (what waits and what failed) and the `contact_name` of a person."""
     waiting, uncertain = _count_in_lanes(rows, WAITING), _count_in_lanes(rows, DEAD & Q(state=State.UNCERTAIN))
     dead, outcomes = _count_in_lanes(rows, DEAD & Q(state=State.DEAD)), find_skip_reasons(rows)
-    names = peers.names((row.account_id, row.peer_id) for row in rows)
+    names = peers.load_names((row.account_id, row.peer_id) for row in rows)
     for row in rows:
         row.open_work = {"waiting": waiting[row.pk], "dead": dead[row.pk], "uncertain": uncertain[row.pk]}  # type: ignore[attr-defined]  # for its column
         row.unanswered_reason = reason if (reason := outcomes.get(row.pk, "")) in UNANSWERED_REASONS else ""  # type: ignore[attr-defined]  # for its column
@@ -326,7 +326,7 @@ def annotate_rows(rows: list[Conversation]) -> None:
 
 
 def _count_in_lanes(rows: list[Conversation], which: Q) -> Counter[int]:
-    """How many such deliveries each conversation has in its two lanes."""
+    """Count such deliveries of each conversation in its two lanes."""
     lanes = {f"{way}:{row.pk}": row.pk for row in rows for way in ("in", "out")}
     work = Delivery.objects.filter(which, lane__in=lanes).order_by().values_list("lane")
     found: Counter[int] = Counter()
@@ -335,26 +335,26 @@ def _count_in_lanes(rows: list[Conversation], which: Q) -> Counter[int]:
     return found
 
 
-def _route_of(conversation: Conversation) -> Route | None:
-    """The mapping that decides about this conversation."""
+def _find_route(conversation: Conversation) -> Route | None:
+    """Return the mapping of this conversation."""
     decision = rules.explain(conversation.account, conversation.peer_kind, conversation.peer_id, "", "", True)
     return decision.route
 
 
-def _window_of(conversation: Conversation) -> dict[str, Any] | None:
-    """How many messages may still be sent and until when; None where nobody counts, or where no message can be sent at all."""
+def _read_window(conversation: Conversation) -> dict[str, Any] | None:
+    """Return how many messages may still be sent and until when; None where there is no limit, or where no message can be sent."""
     channel = build_channel(conversation.account)
     if not isinstance(channel, ReplyWindows) or not path_for(channel, conversation.account_id).sends_messages:
         return None
     found = ReplyWindow.objects.filter(account=conversation.account_id, peer_id=conversation.peer_id).first()
-    left = reply_windows.remaining_of(found) if found else 0
+    left = reply_windows.count_remaining_of(found) if found else 0
     return {"left": left, "until": found.until if found and left else None}
 
 
 def _transcript(request: HttpRequest, conversation: Conversation) -> dict[str, Any]:
     before = row_number(request.GET.get("before", ""))
     read = transcript.read_page(conversation, before) if _may_read_transcript(request) else None
-    return {"transcript": read, "before": before, "decisions": decisions(request)}
+    return {"transcript": read, "before": before, "decisions": list_decisions(request)}
 
 
 def _may_read_transcript(request: HttpRequest) -> bool:
@@ -362,7 +362,7 @@ def _may_read_transcript(request: HttpRequest) -> bool:
 
 
 def _transcript_view(page_admin: ConversationAdmin, request: HttpRequest, pk: int) -> HttpResponse:
-    """The bubbles alone, for the page's script."""
+    """Return only the bubbles, for the page's script."""
     conversation = page_admin.get_or_404(request, pk)
     if not _may_read_transcript(request):
         raise PermissionDenied

@@ -1,4 +1,4 @@
-"""A conversation as it reads: bubbles, oldest first, with what became of each."""
+"""The transcript of a conversation: bubbles, oldest first, each with the state of its deliveries."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 PAGE = 40
-# Shown small, in the middle: nobody said them.
+# Kinds that are shown small and centred, because no person wrote them.
 ASIDE_KINDS = ("event", "unsupported")
-# What is worth a mark in a transcript, worst first.
+# The states that get a mark in a transcript, worst first.
 BY_SEVERITY = (State.DEAD, State.UNCERTAIN, State.HELD, State.SENDING, State.PENDING, State.SKIPPED, State.DELIVERED)
 
 
@@ -44,7 +44,7 @@ class Bubble:
 
     @property
     def stamp(self) -> str:
-        """Differs when the bubble looks different: the page replaces only those."""
+        """Return a value that changes when the bubble looks different, so that the page replaces only such bubbles."""
         states = ",".join(f"{d.state}{d.reason}{bool(d.recalled_at)}" for d in self.deliveries)
         files = ",".join(f"{item.state}" for item in [*self.pictures, *self.files])
         return f"{states};{files};{len(self.feedback)}"
@@ -57,7 +57,7 @@ class Transcript:
 
 
 def read_page(conversation: Conversation, before: int | None = None) -> Transcript:
-    """The newest PAGE messages, or those before an id; six queries."""
+    """Return the newest PAGE messages, or those before an id; six queries."""
     rows = conversation.messages.defer("raw", "reply_address").order_by("-id")
     if before:
         rows = rows.filter(pk__lt=before)
@@ -77,7 +77,7 @@ def _bubbles(conversation: Conversation, messages: list[Message]) -> list[Bubble
 
 
 def _feedback(conversation: Conversation, judged: Iterable[int]) -> list[Message]:
-    """Events that judge one of these messages: shown with it."""
+    """Return the feedback on each of these messages, which is shown with it."""
     events = conversation.messages.filter(kind="event", reply_to__in=list(judged)).defer("raw", "reply_address")
     rows = list(events.order_by("id"))
     add_sender_names(rows)

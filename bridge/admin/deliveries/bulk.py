@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest
 
-# One confirmation is for at most so many; the rest is selected again.
+# One confirmation covers at most so many deliveries; further ones must be selected again.
 BULK_SIZE = 1000
 
 
@@ -53,7 +53,7 @@ class BulkAdmin(ReadOnlyAdmin[Delivery]):
         return self.ask_first(request, "dismiss", queryset.values_list("pk", flat=True)[: BULK_SIZE + 1])
 
     def ask_first(self, request: HttpRequest, verb: str, ids: Iterable[int]) -> HttpResponse:
-        """The page that says what will happen, to how many, and to which not."""
+        """Show what will happen, to how many deliveries, and to which it will not."""
         chosen = list(ids)
         rows = Delivery.objects.filter(pk__in=chosen[:BULK_SIZE]).order_by("id")
         rows = rows.select_related(
@@ -79,7 +79,7 @@ class BulkAdmin(ReadOnlyAdmin[Delivery]):
         return self.page(request, "admin/bridge/confirm.html", titles[verb], **context)
 
     def confirm_view(self, request: HttpRequest) -> HttpResponse:
-        """First POST: asks; the second, with `sure`, does it. ids: numbers with commas."""
+        """Ask for confirmation at the first POST; do it at the second, with `sure`. ids: numbers with commas."""
         verb = request.POST.get("verb", "")
         if verb not in VERBS:
             raise BadRequest
@@ -90,11 +90,11 @@ class BulkAdmin(ReadOnlyAdmin[Delivery]):
             return self.ask_first(request, verb, ids)
         {"replay": self._replay, "release": self._release, "dismiss": self._dismiss}[verb](request, ids)
         back = local_path(request.POST.get("back", ""), self.url("changelist"))
-        return HttpResponseRedirect(self.url("replayed") if replay_report.begins_with(request, verb, back) else back)
+        return HttpResponseRedirect(self.url("replayed") if replay_report.has_report(request, verb, back) else back)
 
     def _replay(self, request: HttpRequest, ids: list[int]) -> None:
         done = replay.replay(ids, user_of(request), twice="twice" in request.POST)
-        replay_report.remember(request, set(ids) - {pk for pk, _reason in done.refused})
+        replay_report.remember_replay(request, set(ids) - {pk for pk, _reason in done.refused})
         if done.count:
             text = ngettext("%(n)d delivery is queued again.", "%(n)d deliveries are queued again.", done.count)
             messages.success(request, text % {"n": done.count})

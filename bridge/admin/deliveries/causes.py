@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest
 
-# So many codes are listed at most.
+# At most so many codes are listed.
 MAX_CODES = 60
 
 
 class CodeFilter(admin.SimpleListFilter):
-    """Those that failed with this code."""
+    """A filter of deliveries that failed with this code."""
 
     title, parameter_name = _("code"), "code"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, Any]]:
         chosen = request.GET.get("code", "")
-        return [(code, code) for code in sorted({code for _s, _r, code, _n in counted()} | ({chosen} - {""}))]
+        return [(code, code) for code in sorted({code for _s, _r, code, _n in count_failures()} | ({chosen} - {""}))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()
@@ -38,7 +38,7 @@ class CodeFilter(admin.SimpleListFilter):
 
 
 class PossibleStates(admin.ChoicesFieldListFilter):
-    """Of a field's choices those that dead letters can have, by their words."""
+    """A filter that offers only the choices of a field that dead letters can have."""
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         everything, *each = super().choices(changelist)
@@ -51,7 +51,7 @@ class PossibleStates(admin.ChoicesFieldListFilter):
 
 
 class PossibleReasons(PossibleStates):
-    """Those that there are now, and the chosen one; beside a search all, because a search costs its own queries."""
+    """Offers the reasons that occur now, and the chosen one; with a search all of them, because a search has its own queries."""
 
     def __init__(self, field: Any, request: HttpRequest, *args: Any, **fields: Any) -> None:
         super().__init__(field, request, *args, **fields)
@@ -64,12 +64,12 @@ class PossibleReasons(PossibleStates):
         return [Reason(reason).label for reason in {*found, *(self.lookup_val or [])} & {*Reason.values}]
 
 
-def causes() -> list[dict[str, Any]]:
-    """How many failures have the same state and reason, most frequent first, with the codes behind them; two queries."""
+def list_causes() -> list[dict[str, Any]]:
+    """Count the failures with the same state and reason, most frequent first, with their codes; two queries."""
     rows = Delivery.objects.filter(DEAD).order_by().values_list("state", "reason").annotate(n=Count("id"))
     codes: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for state, reason, code, n in counted():
-        query = _query(state, reason, code)
+    for state, reason, code, n in count_failures():
+        query = _build_query(state, reason, code)
         codes.setdefault((state, reason), []).append({"code": code, "count": n, "query": query})
     return [
         {
@@ -77,18 +77,18 @@ def causes() -> list[dict[str, Any]]:
             "reason": Reason(reason).label,
             "codes": codes.get((state, reason), []),
             "count": count,
-            "query": _query(state, reason),
+            "query": _build_query(state, reason),
         }
         for state, reason, count in rows.order_by("-n")
     ]
 
 
-def counted() -> list[tuple[str, str, str, int]]:
-    """State, reason, code, and how many failures ended so; a code that only repeats the reason is left out."""
+def count_failures() -> list[tuple[str, str, str, int]]:
+    """Return state, reason, code, and the number of such failures; a code that only repeats the reason is left out."""
     rows = Delivery.objects.filter(DEAD).exclude(code="").exclude(code=F("reason")).order_by()
     groups = rows.values_list("state", "reason", "code").annotate(n=Count("id"))
     return list(groups.order_by("-n", "code")[:MAX_CODES])
 
 
-def _query(state: str, reason: str, code: str = "") -> str:
+def _build_query(state: str, reason: str, code: str = "") -> str:
     return "?" + urlencode({"state__exact": state, "reason__exact": reason, **({"code": code} if code else {})})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import gettext_lazy as _
 
-from bridge.admin.deliveries.causes import CodeFilter, PossibleReasons, PossibleStates, causes
+from bridge.admin.deliveries.causes import CodeFilter, PossibleReasons, PossibleStates, list_causes
 from bridge.admin.deliveries.lists import DeliveryListAdmin, OpenWorkFilter
 from bridge.admin.paging import CountedPaginator
 from bridge.operations.dashboard import DEAD
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class DeadLetterAdmin(DeliveryListAdmin):
-    """The same list, of what failed and nobody has dealt with, grouped by cause at the top. `DeliveryAdmin` has its address."""
+    """The list of failures that nobody has dismissed, grouped by cause at the top. `DeliveryAdmin` has its address."""
 
     change_list_template = "admin/bridge/dead_letters.html"
     pages = CountedPaginator
@@ -37,6 +37,6 @@ class DeadLetterAdmin(DeliveryListAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         title = _("Dead letters")
         request.crumb = title  # type: ignore[attr-defined]  # read by the theme's header_title.html
-        found = [] if request.GET.get("q") else causes()
+        found = [] if request.GET.get("q") else list_causes()
         context = {"title": title, "causes": found, **(extra_context or {})}
         return super().changelist_view(request, context)

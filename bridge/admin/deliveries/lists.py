@@ -63,13 +63,13 @@ class DeliveryListAdmin(BulkAdmin):
 
     @admin.display(description=_("message"))
     def preview(self, delivery: Delivery) -> str:
-        return _with_part_number(
+        return _add_part_number(
             delivery, delivery.message.preview if delivery.message else formatting.recipient_text(delivery)
         )
 
     @admin.display(description=_("message"))
     def masked_preview(self, delivery: Delivery) -> str:
-        return _with_part_number(
+        return _add_part_number(
             delivery, f"{delivery.message} {HIDDEN}" if delivery.message else formatting.recipient_text(delivery)
         )
 
@@ -79,9 +79,9 @@ class DeliveryListAdmin(BulkAdmin):
 
     @admin.display(description=_("reason"), ordering="reason")
     def why(self, delivery: Delivery) -> SafeString | str:
-        """What it is called, and the sentence that says what to do about it."""
+        """Show the reason, and the sentence that says what to do about it."""
         if wait := getattr(delivery, "wait", None):
-            return waiting_text(wait)
+            return format_wait(wait)
         if not delivery.reason:
             return "–"
         reason, said = str(delivery.get_reason_display()), Truncator(delivery.error).chars(140)
@@ -111,10 +111,10 @@ class DeliveryListAdmin(BulkAdmin):
             return queryset, False
         found = search.messages(Message.objects.all(), term, in_text=may_read(user_of(request)))
         by_message, _may_repeat = self.search_results(request, queryset, found, by="message")
-        return queryset.filter(Q(pk__in=_ids_by_number_or_code(term)) | Q(pk__in=by_message.values("pk"))), False
+        return queryset.filter(Q(pk__in=_find_by_number_or_code(term)) | Q(pk__in=by_message.values("pk"))), False
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """Says of what waits why it does, and until when."""
+        """Load for each waiting delivery why it waits, and until when."""
         found = super().get_changelist_instance(request)
         reads = may_read(user_of(request))
         if not reads:
@@ -125,12 +125,12 @@ class DeliveryListAdmin(BulkAdmin):
         return found
 
 
-# A search by a code finds at most so many, the newest.
+# A search by a code returns at most so many deliveries, the newest.
 MAX_FOUND = 1000
 
 
-def _ids_by_number_or_code(term: str) -> list[int]:
-    """The delivery or message with this number, as pages print it, and the newest failures with this error code."""
+def _find_by_number_or_code(term: str) -> list[int]:
+    """Return the ids of the delivery or message with this number, as pages show it, and of the newest failures with this code."""
     number = row_number(term.removeprefix("#"))
     found = Delivery.objects.filter(DEAD, code=term)
     if number is not None:
@@ -138,7 +138,7 @@ def _ids_by_number_or_code(term: str) -> list[int]:
     return list(found.order_by("-id").values_list("pk", flat=True)[:MAX_FOUND])
 
 
-# Where the row is that a delivery waits for.
+# The pages of the rows that a delivery can wait for.
 PAGES = {
     "account": "accounts_channelaccount",
     "gateway": "openclaw_gateway",
@@ -147,8 +147,8 @@ PAGES = {
 }
 
 
-def waiting_text(wait: Wait) -> SafeString:
-    """Why it waits, with a link to what it waits for and the time of the next attempt."""
+def format_wait(wait: Wait) -> SafeString:
+    """Return why a delivery waits, with a link to what it waits for and the time of the next attempt."""
     link = reverse(f"admin:{PAGES[wait.on]}_change", args=[wait.id]) if wait.id else ""
     why = format_html('<a href="{}">{}</a>', link, Truncator(wait.why).chars(200)) if link else wait.why
     if wait.until and wait.until > timezone.now():
@@ -156,5 +156,5 @@ def waiting_text(wait: Wait) -> SafeString:
     return format_html("<div>{}</div>", why)
 
 
-def _with_part_number(delivery: Delivery, text: str) -> str:
+def _add_part_number(delivery: Delivery, text: str) -> str:
     return f"{text} ({_('part')} {delivery.part + 1})" if delivery.part else text

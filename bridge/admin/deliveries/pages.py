@@ -14,7 +14,7 @@ from bridge.admin.base import user_of
 from bridge.admin.conversations.messages import add_sender_names
 from bridge.admin.deliveries import replay_report
 from bridge.admin.deliveries.dead_letters import DeadLetterAdmin
-from bridge.admin.deliveries.lists import DeliveryListAdmin, waiting_text
+from bridge.admin.deliveries.lists import DeliveryListAdmin, format_wait
 from bridge.models import Attempt, Delivery, State
 from bridge.operations import replay
 from bridge.operations.waiting import explain_waits
@@ -37,7 +37,7 @@ class DeliveryAdmin(DeliveryListAdmin):
         letters = DeadLetterAdmin(self.model, self.admin_site)
         dead_letters = self.route("dead-letters/", letters.changelist_view, "dead_letters")
         confirm = self.route("confirm/", require_POST(self.confirm_view), "confirm")
-        report = self.route("replayed/", partial(replay_report.report, self), "replayed")
+        report = self.route("replayed/", partial(replay_report.show_report, self), "replayed")
         return [dead_letters, confirm, report, *super().get_urls()]
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]
@@ -51,7 +51,7 @@ class DeliveryAdmin(DeliveryListAdmin):
         wait = explain_waits([delivery], may_read=reads).get(delivery.pk)
         context = {
             "delivery": delivery,
-            "waits": waiting_text(wait) if wait else "",
+            "waits": format_wait(wait) if wait else "",
             "attempts": [_attempt_row(attempt) for attempt in attempts],
             "cannot_replay": replay.why_not_replay(delivery),
             "may_recall": _can_recall(delivery),

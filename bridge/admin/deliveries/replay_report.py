@@ -1,4 +1,4 @@
-"""What became of the deliveries that one person replayed last: how many went, how many wait, and how many failed again."""
+"""The result of a person's last replay: how many deliveries arrived, how many wait, and how many failed again."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ CURRENT = timedelta(minutes=10)
 SHOWN = 50
 
 
-def remember(request: HttpRequest, ids: Collection[int]) -> None:
+def remember_replay(request: HttpRequest, ids: Collection[int]) -> None:
     request.session["replayed"] = {"ids": sorted(ids), "back": ""}
 
 
-def begins_with(request: HttpRequest, verb: str, back: str) -> bool:
-    """Whether a report follows: of one delivery its own page says everything. back: where the person came from."""
+def has_report(request: HttpRequest, verb: str, back: str) -> bool:
+    """Whether a report is shown, which is not needed for a single delivery. back: the page that the person came from."""
     kept = request.session.get("replayed")
     if verb != "replay" or not kept or len(kept["ids"]) < 2:
         return False
@@ -43,8 +43,8 @@ def begins_with(request: HttpRequest, verb: str, back: str) -> bool:
     return True
 
 
-def report(page_admin: BridgeAdmin[Delivery], request: HttpRequest) -> HttpResponse:
-    """The page of the last replay of whoever asks."""
+def show_report(page_admin: BridgeAdmin[Delivery], request: HttpRequest) -> HttpResponse:
+    """Show the page of this person's last replay."""
     page_admin.require(request, "bridge.replay_delivery")
     kept = request.session.get("replayed", {"ids": [], "back": ""})
     rows = Delivery.objects.filter(pk__in=kept["ids"])
@@ -70,7 +70,7 @@ def report(page_admin: BridgeAdmin[Delivery], request: HttpRequest) -> HttpRespo
 
 
 def refresh_while_moving(page: Page, rows: Iterable[Delivery]) -> Page:
-    """Let the browser read the page anew while something that was just replayed is on its way."""
+    """Let the browser reload the page while deliveries that were just replayed are on their way."""
     since = timezone.now() - CURRENT
     if any(row.state in OPEN and row.replays and row.queued_at > since for row in rows):
         page.headers["Refresh"] = str(REFRESH_SECONDS)

@@ -21,7 +21,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, check: bool, **options: Any) -> None:
         self._refuse_strangers()
-        damaged = 0 if check else sum(self._rotate(column) for column in rotation.columns())
+        damaged = 0 if check else sum(self._rotate(column) for column in rotation.list_columns())
         left = self._count()
         if damaged:
             raise CommandError(f"{damaged} values are damaged and stay as they are: enter those secrets anew.")
@@ -34,7 +34,7 @@ class Command(BaseCommand):
 
     def _refuse_strangers(self) -> None:
         """Before anything is changed: a value that no key opens means that FIELD_KEYS is not the one this data needs."""
-        found = rotation.strangers()
+        found = rotation.find_unknown_keys()
         if found:
             lines = [f"  key {key_id} ({places})" for key_id, places in found.items()]
             text = "Nothing was changed. Values are stored under keys that FIELD_KEYS does not hold; add them at its end:\n"
@@ -51,7 +51,7 @@ class Command(BaseCommand):
 
     def _count(self) -> int:
         """Says how many values each key holds. Returns how many are not under the first."""
-        counts = sum((column.counts() for column in rotation.columns()), Counter[str]())
+        counts = sum((column.counts() for column in rotation.list_columns()), Counter[str]())
         for position, key_id in enumerate(key_ids(settings.FIELD_KEYS), start=1):
             self.stdout.write(f"key {position} ({key_id}): {counts[key_id]} values")
-        return sum(column.left() for column in rotation.columns())
+        return sum(column.left() for column in rotation.list_columns())

@@ -186,7 +186,7 @@ class AgentTurn:
         waiting = list(self.delivery.payload.get("attachments", []))
         deadline = asyncio.get_running_loop().time() + FILES_WAIT_SECONDS
         while waiting and not self.stopped and asyncio.get_running_loop().time() < deadline:
-            if not await in_db_thread(storage.still_fetching, waiting):
+            if not await in_db_thread(storage.has_unfetched_files, waiting):
                 return
             await asyncio.sleep(0.2)
 
@@ -357,7 +357,7 @@ def fetch_file_from_address(ref: MediaRef) -> ContentFile[bytes]:
 def _read_attachments(ids: list[int]) -> tuple[tuple[Attachment, ...], list[str]]:
     """Return the files that were fetched, and a line of text for each that is missing."""
     files, missing = [], []
-    for item in storage.attachments_of(ids) if ids else ():
+    for item in storage.load_attachments(ids) if ids else ():
         if item.file:
             kind: Any = "image" if item.kind == "image" else "file"
             files.append(

@@ -47,11 +47,13 @@ async def _show_repeatedly(message: Message) -> None:
 def _show_once(message: Message) -> None:
     try:
         account, channel = cached_by_id(message.account_id)
-        granted = path_for(channel, account.pk).sends_messages and capabilities.allowed(account.pk, capabilities.TYPING)
+        granted = path_for(channel, account.pk).sends_messages and capabilities.is_allowed(
+            account.pk, capabilities.TYPING
+        )
         if account.usable and isinstance(channel, Typing) and granted:
             channel.show_typing(peers.peer_of(message.peer_kind, message.peer_id))
     except ChannelError as error:
-        capabilities.note(account, error)
+        capabilities.store_refusal(account, error)
         log.info("the sign “is typing” was not shown: %s", error.code)
     except Exception:  # whatever it is, the turn goes on
         log.warning("the sign “is typing” was not shown", exc_info=True)

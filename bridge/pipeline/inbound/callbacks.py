@@ -123,7 +123,7 @@ class Callbacks:
             key = UUID(path.removeprefix(PATH))
         except ValueError:
             raise Refused(404, "There is nothing here.") from None
-        found = channels.recent(key) or await self._look_up(key)
+        found = channels.cached_without_query(key) or await self._look_up(key)
         if found is None:
             raise Refused(404, "There is nothing here.")
         account, channel = found

@@ -63,7 +63,7 @@ def route_again(message: Message) -> Delivery:
         _find_conversation(message),
         routes=message.account.routes.all(),
         channel=build_channel(message.account),
-        sender_name=peers.names_of(message.account_id, [message.sender]).get(message.sender, ""),
+        sender_name=peers.load_names_of(message.account_id, [message.sender]).get(message.sender, ""),
         files=list(message.attachments.order_by("position").values_list("pk", "kind", "name")),
         facts=_read_facts(message),
     )
@@ -223,7 +223,7 @@ def _count_turn(case: RoutingContext) -> bool:
 
 
 def _find_conversation(message: Message) -> Conversation:
-    return peers.conversation_with(message.account, message.peer_kind, message.peer_id)
+    return peers.get_conversation(message.account, message.peer_kind, message.peer_id)
 
 
 def _link_feedback(message: Message, question_uuid: str) -> None:
@@ -302,7 +302,7 @@ def _build_payload(case: RoutingContext, decision: rules.Decision) -> dict[str, 
         **({"allowed": allowed} if allowed else {}),
         **({"unread": True} if _must_mention_unread_content(case) else {}),
         "agent_id": route.agent_id,
-        "session_key": sessions.key_for(route, message, case.conversation, by_row=forgets),
+        "session_key": sessions.build_session_key(route, message, case.conversation, by_row=forgets),
         "message": prompt.build_user_message(prompt_input),
         "extra_system_prompt": prompt.build_system_prompt(prompt_input),
         "attachments": [pk for pk, _kind, _name in case.files],
@@ -359,7 +359,7 @@ def _start_new_session(case: RoutingContext, route: Route) -> str:
     """Renew the session of the person who typed /new. Return the name of the sentence that answers them."""
     if route.scope == Route.Scope.SHARED and not route.commands_for_all:
         return "new_session_shared"
-    sessions.renew(route, case.message, case.conversation, by_row=isinstance(case.channel, Forgets))
+    sessions.renew_session(route, case.message, case.conversation, by_row=isinstance(case.channel, Forgets))
     return "new_session"
 
 

@@ -126,8 +126,8 @@ def wait_for_window(context: SendContext) -> GateOutcome | None:
 
 def wait_for_rate_limit(context: SendContext) -> GateOutcome | None:
     message = context.message
-    counted = limits.applicable(context.channel.limits, message.peer_kind)
-    pause = limits.take(counted, str(context.account.key), message.peer_id)
+    counted = limits.select_limits(context.channel.limits, message.peer_kind)
+    pause = limits.count_call(counted, str(context.account.key), message.peer_id)
     return Postpone(pause, Cause("rate_limit")) if pause else None
 
 

@@ -26,7 +26,7 @@ from accounts.channels import cached_by_id
 from accounts.health import Health
 from accounts.models import ModerationScope
 from bridge.explanations.own import OWN
-from bridge.explanations.tables import within
+from bridge.explanations.tables import nest_cause
 from bridge.models import Attachment, Delivery, Message, Reason, State, Target
 from bridge.people import peers
 from bridge.pipeline.delivery import settle
@@ -159,13 +159,13 @@ def _apply_early_verdict(message: Message) -> None:
         verdict = raw.get("_bridge", {}).get("verdict")
         if verdict:
             with transaction.atomic():
-                peers.lock(message.account_id, message.peer_kind, message.peer_id)
+                peers.lock_peer(message.account_id, message.peer_kind, message.peer_id)
                 apply_verdict(message.account_id, verdict)
 
 
 def _check_permission(delivery: Delivery) -> None:
     """Raise ChannelError where the platform refused this account the content check within the last day."""
-    if delivery.account_id and not capabilities.allowed(delivery.account_id, CAPABILITY):
+    if delivery.account_id and not capabilities.is_allowed(delivery.account_id, CAPABILITY):
         raise OWN.error("check_not_granted")
 
 
@@ -173,7 +173,7 @@ def _handle_error(delivery: Delivery, error: ChannelError) -> GateOutcome:
     """Decide after a failed check: it is retried where that may help, else staff decide; the message never passes unchecked."""
     account = delivery.account
     if account:
-        capabilities.note(account, error)
+        capabilities.store_refusal(account, error)
     if account and error.action == Action.CONFIG:
         account.set_state(Health.STOPPED, error.code, error.params)
     elif account and error.action in (Action.RETRY, Action.UNKNOWN):
@@ -201,12 +201,12 @@ def _verdict_as_dict(verdict: Any) -> dict[str, Any]:
 
 def _cause_of_failed_check(delivery: Delivery, error: ChannelError) -> Cause:
     kind = delivery.account.kind if delivery.account else ""
-    return Cause("not_checked", {"because": within(error.cause, "channel", kind)})
+    return Cause("not_checked", {"because": nest_cause(error.cause, "channel", kind)})
 
 
 def _cause_of_objection(channel: Channel, verdict: Mapping[str, Any]) -> Cause:
     """Return why staff must look at the message. verdict: the fields of `messages.Verdict`."""
     label = int(verdict.get("label") or 0)
-    about = within(Cause(f"label_{label}"), "channel", channel.kind)
+    about = nest_cause(Cause(f"label_{label}"), "channel", channel.kind)
     code = "content_risky" if verdict["suggest"] == "risky" else "content_review"
     return Cause(code, {"about": about, "label": label, "trace": str(verdict["trace_id"])})

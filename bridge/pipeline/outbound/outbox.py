@@ -97,7 +97,7 @@ def send_within(
     if not several and (refusal := why_unconfirmed(peer_kind, peer_id)):
         raise CannotSend(refusal)
     peer_id = person_id(account, peer_kind, peer_id)
-    peers.lock(account.pk, peer_kind, peer_id)
+    peers.lock_peer(account.pk, peer_kind, peer_id)
     conversation = _conversation_of(account, peer_kind, peer_id, reply_to)
     is_automatic = source in (Message.Source.AGENT, Message.Source.BRIDGE)
     if not is_automatic and (stored := _find_stored(conversation, source, client, key)):
@@ -135,7 +135,7 @@ def send_answer(
 def store_callback_reply(question: Message, text: str) -> None:
     """Store the text that the reply to the callback had (a welcome), so that the transcript shows it."""
     with transaction.atomic():
-        conversation = peers.conversation_with(question.account, question.peer_kind, question.peer_id)
+        conversation = peers.get_conversation(question.account, question.peer_kind, question.peer_id)
         key = f"passive:{question.idempotency_key}"
         message, new = _store_message(conversation, Content(text=text), Message.Source.BRIDGE, "", key, question)
         if not new:
@@ -193,7 +193,7 @@ def _conversation_of(account: ChannelAccount, peer_kind: str, peer_id: str, repl
         or not reply_to.conversation_id
         or (reply_to.peer_kind, reply_to.peer_id) != (peer_kind, peer_id)
     ):
-        return peers.conversation_with(account, peer_kind, peer_id)
+        return peers.get_conversation(account, peer_kind, peer_id)
     known = {"id": reply_to.conversation_id, "account_id": account.pk, "peer_kind": peer_kind, "peer_id": peer_id}
     conversation = Conversation.from_db(None, list(known), list(known.values()))
     conversation.account = account

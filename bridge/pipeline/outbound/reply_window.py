@@ -49,7 +49,7 @@ def open_windows(openings: Sequence[tuple[int, reply_windows.WindowGrant]]) -> N
     openings: each with its conversation's id.
     """
     if openings:
-        reply_windows.open_all(opening for _conversation, opening in openings)
+        reply_windows.open_windows(opening for _conversation, opening in openings)
         _release_held(Delivery.objects.filter(lane__in={lane_of_answers(conversation) for conversation, _ in openings}))
 
 
@@ -64,8 +64,8 @@ def check_window(delivery: Delivery, channel: Channel) -> GateOutcome | None:
     In the caller's transaction, until whose end the peer is locked.
     """
     message = message_of(delivery)
-    peers.lock(message.account_id, message.peer_kind, message.peer_id)
-    left = reply_windows.remaining(message.account_id, message.peer_id)
+    peers.lock_peer(message.account_id, message.peer_kind, message.peer_id)
+    left = reply_windows.count_remaining(message.account_id, message.peer_id)
     if not left or (left <= RESERVED_MESSAGES and _has_newer_question(message)):
         return Hold(Reason.WINDOW, CAUSE)
     rows = [_WaitingPart(delivery, row) for row in sql.WAITING_PARTS.fetch(own=delivery.pk)]
@@ -82,7 +82,7 @@ def open_counted_attempt(opening: OpenAttempt) -> Attempt | None:
         attempt = settle.open_attempts([opening])[0]
         if attempt is None:
             raise LostLease(opening.delivery.pk)
-        if reply_windows.take(message.account_id, message.peer_id, attempt.started_at):
+        if reply_windows.count_message(message.account_id, message.peer_id, attempt.started_at):
             return attempt
         transaction.set_rollback(True)
     return None
@@ -98,12 +98,12 @@ def hold_for_window(delivery: Delivery, attempt: Attempt | None = None, failure:
     """Hold a delivery because no message is left, as we counted or as the platform answered (failure). Raises LostLease."""
     message = message_of(delivery)
     with transaction.atomic():
-        peers.lock(message.account_id, message.peer_kind, message.peer_id)
+        peers.lock_peer(message.account_id, message.peer_kind, message.peer_id)
         if attempt:
             reply_windows.mark_empty(message.account_id, message.peer_id, attempt.started_at)
         cause = failure.cause if failure else CAUSE
         settle.hold(delivery, Reason.WINDOW, cause, attempt=attempt, failure=failure)
-        if reply_windows.remaining(message.account_id, message.peer_id):  # the person acted at this very moment
+        if reply_windows.count_remaining(message.account_id, message.peer_id):  # the person acted at this very moment
             _release_held(Delivery.objects.filter(lane=delivery.lane))
 
 

@@ -97,8 +97,10 @@ def _send(context: SendContext) -> bool:
 def _build_outgoing(context: SendContext) -> Outgoing:
     """Return the message with its files, which are uploaded first where the platform requires it. Raises ChannelError."""
     channel, payload = context.channel, context.payload
-    handle = storage.handle_of(channel, payload.file) if payload.file and isinstance(channel, Uploads) else ""
-    images = storage.images_of(channel, payload)
+    handle = (
+        storage.get_or_upload_handle(channel, payload.file) if payload.file and isinstance(channel, Uploads) else ""
+    )
+    images = storage.read_images(channel, payload)
     return Outgoing(context.peer, payload, handle, context.delivery.platform_key, images=images)
 
 
@@ -132,7 +134,7 @@ def _handle_failure(context: SendContext, attempt: Attempt | None, error: Channe
     """
     delivery, account, payload = context.delivery, context.account, context.payload
     action = Action.RETRY if error.action == Action.UNKNOWN and attempt is None else error.action
-    is_restricted = capabilities.note(account, error)
+    is_restricted = capabilities.store_refusal(account, error)
     if action == Action.CONFIG:
         account.set_state(Health.STOPPED, error.code, error.params)
     elif action in (Action.RETRY, Action.UNKNOWN):

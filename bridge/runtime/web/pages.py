@@ -93,7 +93,7 @@ class Pages:
     async def answer(self, request: Request, send: Send) -> None:
         """Answer a request. Raises Refused before anything is sent, ClientGone."""
         _check_head(request)
-        caller = proxies.network(request.client)
+        caller = proxies.network_of(request.client)
         is_login = request.method == "POST" and request.path.rstrip("/") == LOGIN_PATH
         if is_login and (wait := await self.login_limit.seconds_to_wait(caller)):
             await _make_login_refusal(wait).send(send)

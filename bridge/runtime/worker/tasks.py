@@ -56,7 +56,7 @@ def sweep() -> None:
     events.queue_account_state_events()
     topics = list(claims.find_due_topics())
     topics += [Topic.ROUTE] if router.has_unrouted() else []
-    topics += [Topic.FETCH] if storage.has_waiting() else []
+    topics += [Topic.FETCH] if storage.has_waiting_files() else []
     notify(*topics)
     alerts.record_sweep()
     spool_drain.drain()  # of web processes that are gone, or of a folder that was brought back

@@ -36,7 +36,7 @@ class WorkerThreads:
         self.pools: dict[Topic, WorkPool[Any]] = {
             Topic.SEND: _delivery_pool("send", settings.SEND_THREADS, Carrier.WORKER),
             Topic.HOOK: _delivery_pool("webhook", HOOK_THREADS, Carrier.WEBHOOK),
-            Topic.FETCH: WorkPool("fetch", FETCH_THREADS, storage.claim, storage.fetch),
+            Topic.FETCH: WorkPool("fetch", FETCH_THREADS, storage.claim_files, storage.fetch_file),
         }
         self.topic_threads = {
             topic: TopicThread(topic, pool.run, self.stop_event, pool.wake_event) for topic, pool in self.pools.items()

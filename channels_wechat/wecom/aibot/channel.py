@@ -49,7 +49,7 @@ class WeComAIBot(Streaming, Downloads):
     Credentials = WeComAIBotCredentials
     explanations = WECOM_AIBOT
     default_api_base_url = "https://qyapi.weixin.qq.com"
-    hears = frozenset({"direct", "group"})
+    receives_from = frozenset({"direct", "group"})
     ids_in_any_case = True
     content_kinds = kinds_with_text = ("template_card",)
     # The platform ends a stream six minutes after the message; what is ready later takes the reply address.

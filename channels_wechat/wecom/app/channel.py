@@ -65,7 +65,7 @@ class WeComApp(Callbacks, Tokens, Uploads, Downloads, Names, Groups, Recall):
     Credentials = WeComAppCredentials
     explanations = WECOM_APP
     default_api_base_url = "https://qyapi.weixin.qq.com"
-    hears = frozenset({"direct"})
+    receives_from = frozenset({"direct"})
     ids_in_any_case = True
     content_kinds = (*MOST, *CHECKS)
     text_options = ("safe",)

@@ -87,8 +87,8 @@ def test_each_file_of_a_message_is_fetched_with_its_own_key(chat: ChannelAccount
     platform.say("m1", files=[platform.file("one.txt", b"the first"), platform.file("two.txt", b"the second")])
     with connected(chat, platform) as connection:
         receive_waiting(chat, connection, 1)
-        for claimed in storage.claim(10):
-            storage.fetch(claimed)
+        for claimed in storage.claim_files(10):
+            storage.fetch_file(claimed)
     files = Message.objects.get().attachments.all()
     assert [(file.name, storage.read_attachment(file.pk).content) for file in files] == [
         ("one.txt", b"the first"),

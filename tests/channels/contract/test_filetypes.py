@@ -156,8 +156,8 @@ def test_a_file_of_an_agent_is_named_by_its_bytes(mime: str) -> None:
 
 def fetch(account: Any, item: MediaItem) -> Attachment:
     row = hear(account, media=(item,)).attachments.get()
-    for claimed in storage.claim(10):
-        storage.fetch(claimed)
+    for claimed in storage.claim_files(10):
+        storage.fetch_file(claimed)
     row.refresh_from_db()
     return row
 

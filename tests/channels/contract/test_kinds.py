@@ -69,7 +69,7 @@ CANNOT = {
 }
 FACTS: dict[str, dict[str, Any]] = {
     "wecom_app": {
-        "hears": {"direct"},
+        "receives_from": {"direct"},
         "ids_in_any_case": True,
         "test_calls": True,
         "max_parts": 20,
@@ -78,7 +78,7 @@ FACTS: dict[str, dict[str, Any]] = {
         "default_api_base_url": "https://qyapi.weixin.qq.com",
     },
     "wecom_aibot": {
-        "hears": {"direct", "group"},
+        "receives_from": {"direct", "group"},
         "ids_in_any_case": True,
         "test_calls": False,
         "max_parts": 20,
@@ -88,7 +88,7 @@ FACTS: dict[str, dict[str, Any]] = {
         "default_api_base_url": "https://qyapi.weixin.qq.com",
     },
     "wecom_robot": {
-        "hears": set(),
+        "receives_from": set(),
         "ids_in_any_case": False,
         "test_calls": True,
         "max_parts": 20,
@@ -100,7 +100,7 @@ FACTS: dict[str, dict[str, Any]] = {
         "default_api_base_url": "https://qyapi.weixin.qq.com",
     },
     "official_account": {
-        "hears": {"direct"},
+        "receives_from": {"direct"},
         "ids_in_any_case": False,
         "test_calls": True,
         "max_parts": 10,
@@ -118,7 +118,7 @@ FACTS: dict[str, dict[str, Any]] = {
         ),
     },
     "mini_program": {
-        "hears": {"direct"},
+        "receives_from": {"direct"},
         "ids_in_any_case": False,
         "test_calls": True,
         "max_parts": 10,

@@ -9,7 +9,7 @@ from django import forms
 
 from accounts.channels import build_channel
 from bridge.media import storage
-from bridge.models.routes import why_deaf
+from bridge.models.routes import why_not_mappable
 from channels_wechat import KINDS, channel_class
 from channels_wechat.contract.capabilities import Downloads
 from channels_wechat.contract.channel import Channel, CredentialsForm
@@ -53,7 +53,7 @@ class Toy(Channel):
 class ToyWithFiles(Toy, Downloads):
     """Opens each file with the key that came with it."""
 
-    hears = frozenset({"group"})
+    receives_from = frozenset({"group"})
 
     def download(self, item: MediaItem) -> Upload:
         return Upload(item.kind, "a.txt", "text/plain", f"{item.handle} opened with {item.key}".encode())
@@ -76,14 +76,14 @@ def test_a_kind_without_modes_is_one_class() -> None:
 def test_the_credentials_choose_the_class_and_what_it_hears() -> None:
     quiet, files = made("quiet"), made("files")
     assert (type(build_channel(quiet)), type(build_channel(files))) == (Toy, ToyWithFiles)
-    assert why_deaf(files, "group") == ""
-    assert "receives messages from: nothing" in why_deaf(quiet, "group")
-    assert "receives messages from: nothing" in why_deaf(quiet, "")
+    assert why_not_mappable(files, "group") == ""
+    assert "receives messages from: nothing" in why_not_mappable(quiet, "group")
+    assert "receives messages from: nothing" in why_not_mappable(quiet, "")
 
 
 @pytest.mark.django_db
 def test_a_file_is_fetched_with_the_key_of_its_own() -> None:
     row = hear(made("files"), group="g", media=(MediaItem("file", "M1", key="its key"),)).attachments.get()
-    for claimed in storage.claim(10):
-        storage.fetch(claimed)
+    for claimed in storage.claim_files(10):
+        storage.fetch_file(claimed)
     assert storage.read_attachment(row.pk).content == b"M1 opened with its key"

@@ -94,7 +94,7 @@ def test_a_blank_key_keeps_the_stored_one():
 
 def test_it_says_what_it_can_and_cannot_do():
     channel = bot()
-    assert channel.hears == {"direct", "group"}
+    assert channel.receives_from == {"direct", "group"}
     assert channel.limits == ()
     assert any(not ability.able for ability in channel.abilities)
     assert "group chat" in channel.surface(Peer("group", "CHATID"))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.explanations import Action, Cause, Explanation, explain, shown
+from channels_wechat.contract.text import hide
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -275,7 +276,7 @@ class GatewayError(Exception):
         self.request_id = request_id if _REQUEST_ID.fullmatch(request_id) else ""
         self._detail = detail
         own = isinstance(detail, ConnectionFailure)
-        kept = Cause(str(detail)).as_json() if own else remove_advice(detail[:SCAN_LIMIT])[:DETAIL_LIMIT]
+        kept = Cause(str(detail)).as_json() if own else hide(remove_advice(detail[:SCAN_LIMIT]))[:DETAIL_LIMIT]
         values = {"detail": kept, "request_id": self.request_id, "command": self._approve_command()}
         self.params: dict[str, Any] = {name: value for name, value in values.items() if value}
         super().__init__(f"{code}: {self.detail}" if detail else str(code))

@@ -36,15 +36,15 @@ INCIDENTS: dict[str, Explanation] = {
     "stuck": Explanation(
         Action.CONFIG,
         _("Messages wait"),
-        _("%(count)s deliveries have been due for more than five minutes. Are worker, beat and connector running?"),
+        _("Due for more than five minutes, deliveries: %(count)s. Are worker, beat and connector running?"),
     ),
     "spooled": Explanation(
-        Action.WAIT, _("Callbacks were stored on disk"), _("%(count)s messages wait for the database.")
+        Action.WAIT, _("Callbacks were stored on disk"), _("Messages that wait for the database: %(count)s.")
     ),
     "spool_unreadable": Explanation(
         Action.CONFIG,
         _("Callbacks on disk cannot be read"),
-        _("%(count)s callbacks on disk cannot be read: was a key of FIELD_KEYS removed?"),
+        _("Callbacks that cannot be read: %(count)s. Was a key of FIELD_KEYS removed?"),
     ),
     "spool_being_stored": Explanation(
         Action.WAIT, _("Callbacks were stored on disk"), _("The database was away. They are being stored now.")

@@ -19,7 +19,7 @@ from bridge.explanations.own import INTERNAL, OWN
 from bridge.media import sql
 from bridge.models import Attachment, AttachmentState
 from bridge.security import logs
-from bridge.security.redaction import redact
+from bridge.security.redaction import redact_params
 from channels_wechat.contract.capabilities import Downloads, Uploads
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
@@ -181,7 +181,7 @@ def _store_failure(item: Attachment, error: ChannelError) -> None:
     capabilities.store_refusal(item.message.account, error)
     again = error.action in (Action.RETRY, Action.WAIT, Action.UNKNOWN) and item.tries < len(RETRY_SECONDS)
     now = timezone.now()
-    outcome: dict[str, Any] = {"code": error.code[:CODE_LENGTH], "code_params": redact(error.params)}
+    outcome: dict[str, Any] = {"code": error.code[:CODE_LENGTH], "code_params": redact_params(error.params)}
     if error.action == Action.CONFIG and _is_kept_by_platform(item):
         outcome |= {"tries": item.tries - 1, "due_at": now + timedelta(seconds=CONFIGURATION_SECONDS)}
     elif again:

@@ -58,6 +58,8 @@ class State(models.TextChoices):
 CONVERSATION_OF_EVENT = KeyTextTransform(
     "id", KeyTransform("conversation", KeyTransform("data", KeyTransform("body", "payload")))
 )
+# Alerts have no endpoint, as the calls of one that was deleted have none: the lane tells them apart.
+ALERT_LANE = "hook:alerts"
 FAILED_STATES = (State.SKIPPED, State.DEAD, State.UNCERTAIN)
 FINAL = (State.DELIVERED, *FAILED_STATES)
 
@@ -265,9 +267,9 @@ class Delivery(ExplainedMixin, models.Model):
 
     @property
     def explanations(self) -> Table:
-        if self.target == Target.WEBHOOK and self.endpoint_id is None:
+        if self.lane == ALERT_LANE:
             return table_for("alert")
-        return table_for(self.target, self.account.kind if self.account and self.target == Target.CHANNEL else "")
+        return table_for(self.target, self.account.kind if self.target == Target.CHANNEL and self.account else "")
 
     @property
     def platform_key(self) -> str:

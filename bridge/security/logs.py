@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pythonjsonlogger.json import JsonFormatter as _JsonFormatter
 
-from bridge.security.redaction import hide
+from channels_wechat.contract.text import hide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

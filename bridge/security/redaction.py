@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from channels_wechat.contract.text import clean, clean_json
+from channels_wechat.contract.text import HIDDEN, clean_json, hide
 
 MAX_BYTES = 4096
-HIDDEN = "•••"
+# So many characters of each text are kept in the parameters of a cause; fewer where there are many texts, or where they are long in UTF-8.
+PARAM_LIMITS = (1000, 300, 60)
 # Names of fields, in lower case.
 SECRET_NAMES = frozenset(
     {
@@ -33,10 +33,6 @@ SECRET_NAMES = frozenset(
         "welcome_code",
     }
 )
-_IN_TEXT = re.compile(
-    r"(?i)((?:access_token|corpsecret|secret|response_code|key|token|authorization)[\"']?\s*[=:]\s*[\"']?(?:bearer\s+)?)"
-    r"[^\s&\"',}]{4,}"
-)
 
 
 def redact(value: Any) -> Any:
@@ -48,14 +44,28 @@ def redact(value: Any) -> Any:
     return {"cut": text.encode()[: MAX_BYTES - 64].decode("utf-8", "ignore")}
 
 
+def redact_params(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a cause without secrets. Long texts are cut where needed, so that a sentence can still be made."""
+    safe = redact(params)
+    for limit in PARAM_LIMITS:
+        if safe.keys() == params.keys():
+            break
+        safe = redact(_shorten(params, limit))
+    return dict(safe)
+
+
+def _shorten(value: Any, limit: int) -> Any:
+    """Return a copy of JSON whose texts have at most `limit` characters."""
+    if isinstance(value, str):
+        return value if len(value) <= limit else f"{value[:limit]}…"
+    if isinstance(value, Mapping):
+        return {name: _shorten(item, limit) for name, item in value.items()}
+    return [_shorten(item, limit) for item in value] if isinstance(value, list | tuple) else value
+
+
 def redact_text(text: str) -> str:
     """Return the beginning of the text, without secrets."""
     return hide(text)[:MAX_BYTES]
-
-
-def hide(text: str) -> str:
-    """Return the whole text without secrets."""
-    return _IN_TEXT.sub(rf"\1{HIDDEN}", clean(text))
 
 
 def _redact(value: Any) -> Any:

@@ -15,6 +15,7 @@ from standardwebhooks import Webhook
 from accounts.channels import http
 from bridge.explanations.webhooks import ALERT, WEBHOOK
 from bridge.models import Carrier, Delivery, Target, WebhookEndpoint
+from bridge.models.deliveries import ALERT_LANE
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Outgoing, Payload, Receipt
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from channels_wechat.contract.http_client import Response
     from channels_wechat.wecom.robot.channel import WeComRobot
 
-ALERT_LANE = "hook:alerts"
 # Seconds to connect, seconds without a byte of the answer: a receiver should take an event and work on it afterwards.
 TIMEOUT = (5, 15)
 # The seconds that an endpoint may ask for by Retry-After.

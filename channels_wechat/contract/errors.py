@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from channels_wechat.contract.explanations import WRITTEN, Cause, Explanation, explain, find
-from channels_wechat.contract.text import clean
+from channels_wechat.contract.text import hide
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,8 @@ class ChannelError(Exception):
         gone: bool = False,
     ) -> None:
         self.code, self.explanation, self.action = str(code), explanation, action or explanation.action
-        self.detail, self.retry_after, self.max_tries, self.response = clean(detail), retry_after, max_tries, response
+        # A proxy on the way may repeat the call, and with it a secret.
+        self.detail, self.retry_after, self.max_tries, self.response = hide(detail), retry_after, max_tries, response
         self.capability, self.gone = capability, gone
         # Another error's detail never comes along with its params: it may name what this one hides.
         self.params = {name: value for name, value in (params or {}).items() if name != "detail"}

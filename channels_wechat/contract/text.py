@@ -10,6 +10,11 @@ UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 UNSENDABLE = re.compile(
     "[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]"
 )
+HIDDEN = "•••"
+SECRET = re.compile(
+    r"(?i)((?:access_token|corpsecret|secret|response_code|key|token|authorization)[\"']?\s*[=:]\s*[\"']?(?:bearer\s+)?)"
+    r"[^\s&\"',}]{4,}"
+)
 DEEPEST, TOO_DEEP = 100, "(nested too deeply)"
 # Escape sequences for colours and the like, as in the output of terminals.
 TERMINAL = re.compile("(?:\x1b\\[|\x9b)[0-?]{0,64}[ -/]{0,16}[@-~]|\x1b\\][^\x07\x1b\n]{0,512}(?:\x07|\x1b\\\\)")
@@ -18,6 +23,11 @@ TERMINAL = re.compile("(?:\x1b\\[|\x9b)[0-?]{0,64}[ -/]{0,16}[@-~]|\x1b\\][^\x07
 def clean(text: str) -> str:
     """Replace U+0000 and lone surrogates by U+FFFD, because PostgreSQL stores neither and UTF-8 cannot encode the latter."""
     return UNSTORABLE.sub("\ufffd", text)
+
+
+def hide(text: str) -> str:
+    """Do the same as `clean`, and hide the values of what a text calls a secret, a key or a token."""
+    return SECRET.sub(rf"\1{HIDDEN}", clean(text))
 
 
 def sendable(text: str) -> str:

@@ -197,7 +197,7 @@ def test_what_was_stored_on_disk_is_told_for_a_day(
     boss: Client, staff: Callable[..., Client], hours: int, shown: bool
 ) -> None:
     over = timezone.now() - timedelta(hours=hours)
-    title, detail = "Callbacks were stored on disk", "12 messages wait for the database."
+    title, detail = "Callbacks were stored on disk", "Messages that wait for the database: 12."
     factories.incident("spool", "spooled", code_params={"count": 12}, opened_at=over, closed_at=over)
     factories.incident("account:1", "Another", opened_at=over, closed_at=over)
     page = boss.get("/admin/").content.decode()

@@ -236,3 +236,13 @@ def test_what_was_dealt_with_is_no_mark_any_more(boss: Client, world: factories.
     Delivery.objects.filter(pk__in=[world.dead.pk, world.uncertain.pk]).update(dismissed_at=timezone.now())
     shown = boss.get(reverse("admin:bridge_conversation_changelist")).context["cl"].result_list
     assert {row.pk: row.open_work for row in shown}[world.person.pk] == {"waiting": 0, "dead": 0, "uncertain": 0}
+
+
+def test_files_that_could_not_be_fetched_cost_no_query_each(
+    boss: Client, world: factories.World, django_assert_max_num_queries: Any
+) -> None:
+    for number in range(30):
+        said = factories.message(world.group, "a file", f"LOST{number}")
+        factories.attachment(said, state="failed", code="40007")
+    with django_assert_max_num_queries(28):
+        assert page(boss, world.group).count("(40007)") == 30

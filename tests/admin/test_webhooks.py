@@ -192,6 +192,16 @@ def test_a_waiting_delivery_says_that_its_webhook_is_off(boss: Client) -> None:
     assert "The webhook is gone" in page
 
 
+def test_a_call_of_a_webhook_that_was_deleted_is_not_explained_as_an_alert(
+    boss: Client, world: factories.World
+) -> None:
+    Delivery.objects.filter(pk=world.refused_event.pk).update(code="http_404")
+    WebhookEndpoint.objects.all().delete()
+    page = boss.get(reverse("admin:bridge_delivery_change", args=[world.refused_event.pk])).content.decode()
+    assert "The webhook refuses this." in page
+    assert "ALERT_WEBHOOK_URL" not in page
+
+
 def test_what_was_told_is_withheld_from_those_who_may_not_read(
     staff: Callable[..., Client], world: factories.World
 ) -> None:

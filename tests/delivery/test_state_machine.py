@@ -291,6 +291,38 @@ def test_lease_over_with_an_open_attempt_is_uncertain(account: ChannelAccount) -
     shift(mine, lease_until=-1)
     claims.sweep()
     assert (state(mine), row(mine).reason, outcomes(mine)) == ("uncertain", Reason.UNKNOWN, ["error", "interrupted"])
+    assert row(mine).cause == Cause("interrupted")  # not what the try before it met
+
+
+def test_what_is_skipped_no_longer_tells_what_an_earlier_try_met(account: ChannelAccount) -> None:
+    delivery = to_send(account)
+    settle.fail(mine := claimed(delivery), settle.open_attempt(mine, {}), RETRY)
+    due(delivery)
+    settle.skip(claimed(delivery), None, Reason.GONE)
+    assert (state(delivery), row(delivery).cause, row(delivery).attempts.get().cause) == (
+        "skipped",
+        Cause(),
+        RETRY.cause,
+    )
+
+
+def test_a_code_and_parameters_longer_than_any_column_are_stored(account: ChannelAccount) -> None:
+    """A platform may answer any number, and name a thousand members that it did not reach."""
+    ids = ", ".join(f"member-{number}" for number in range(1000))
+    cause = Cause("9" * 80, {"ids": ids, "detail": "字\0" * 3000})
+    one = to_send(account, peer_id="one")
+    settle.mark_delivered(mine := claimed(one), settle.open_attempt(mine, {}), note=cause)
+    settle.fail(
+        mine := claimed(two := to_send(account, peer_id="two")),
+        settle.open_attempt(mine, {}),
+        Failure(Action.PERMANENT, cause),
+    )
+    settle.hold(claimed(three := to_send(account, peer_id="three")), Reason.REVIEW, cause)
+    unstored = settle.set_final_state(Delivery(target=Target.CHANNEL, account=account), State.DEAD, "content", cause)
+    for found in (row(one), row(two), row(three), unstored, row(two).attempts.get()):
+        assert found.code == "9" * 64
+        assert found.code_params["ids"].startswith("member-0, member-1, ")
+        assert "字\ufffd字" in found.error
 
 
 def test_broken_off(asked: Delivery) -> None:

@@ -274,7 +274,7 @@ def test_a_mail_says_when_it_began_and_when_it_was_over(mailoutbox: list[EmailMe
     with timezone.override("Asia/Shanghai"):
         assert alerts._text_of(incident, False).splitlines()[:3] == [
             "Callbacks were stored on disk",
-            "2 messages wait for the database.",
+            "Messages that wait for the database: 2.",
             "Since 2026-05-02 04:30 (Asia/Shanghai).",
         ]
         assert alerts._text_of(incident, True).splitlines()[:2] == [

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bridge.security.redaction import HIDDEN, MAX_BYTES, SECRET_NAMES, redact, redact_text
+from bridge.security.redaction import MAX_BYTES, SECRET_NAMES, redact, redact_params, redact_text
+from channels_wechat.contract.text import HIDDEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,3 +84,30 @@ def test_what_postgresql_cannot_store_is_replaced() -> None:
     """An answer, an error or a platform's words go straight into a row."""
     assert redact({"a\x00": ["b\ud800"]}) == {"a\ufffd": ["b\ufffd"]}
     assert redact_text("a\x00b\udfff") == "a\ufffdb\ufffd"
+
+
+LONG_IDS = ", ".join(f"member-{number}" for number in range(1000))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"detail": "字" * 4000},
+        {"ids": LONG_IDS},
+        {"parts": [{"code": name, "params": {"ids": LONG_IDS}} for name in ("invaliduser", "invalidparty")]},
+        {"detail": "字" * 4000, "because": {"code": "-1", "params": {"detail": "字" * 4000}}},
+    ],
+)
+def test_parameters_that_are_too_long_are_shortened_and_still_fill_their_sentence(params: dict[str, Any]) -> None:
+    short = redact_params(params)
+    assert len(json.dumps(short, ensure_ascii=False).encode()) <= MAX_BYTES
+    assert short.keys() == params.keys()
+    assert "…" in json.dumps(short, ensure_ascii=False)
+
+
+def test_parameters_that_are_short_are_kept_whole() -> None:
+    assert redact_params({"count": 2, "detail": "a\0b\ud800", "key": "canary"}) == {
+        "count": 2,
+        "detail": "a\ufffdb\ufffd",
+        "key": HIDDEN,
+    }

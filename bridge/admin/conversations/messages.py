@@ -153,4 +153,5 @@ def prefetch_details(messages: QuerySet[Message]) -> QuerySet[Message]:
     """Load files, deliveries and quoted messages for a transcript, in a fixed number of queries."""
     deliveries = Delivery.objects.select_related("account").order_by("target", "part")
     deliveries = deliveries.defer("payload", "account__credentials")
-    return messages.select_related("reply_to").prefetch_related("attachments", Prefetch("deliveries", deliveries))
+    messages = messages.select_related("reply_to", "account").defer("account__credentials")
+    return messages.prefetch_related("attachments", Prefetch("deliveries", deliveries))

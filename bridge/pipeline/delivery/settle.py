@@ -30,7 +30,7 @@ from bridge.pipeline.delivery.types import (
     next_seq,
 )
 from bridge.runtime.wakeups.publish import Topic, notify
-from bridge.security.redaction import redact
+from bridge.security.redaction import redact, redact_params
 from bridge.webhooks import events
 from channels_wechat.contract.explanations import NO_CAUSE, Action, Cause
 from channels_wechat.contract.text import clean
@@ -109,14 +109,15 @@ def mark_all_delivered(successes: Sequence[Success]) -> list[AfterSuccess | None
 
 
 def _build_success_row(success: Success) -> dict[str, Any]:
+    cause = _cause_columns(success.note)
     return {
         "id": success.delivery.pk,
         "holder": success.delivery.holder,
         "attempt": success.attempt.pk,
         "remote_id": clean(success.remote_id)[:200],
         "reason": success.reason or (Reason.PARTIAL if success.note.code else ""),
-        "code": success.note.code,
-        "params": redact(success.note.params),
+        "code": cause["code"],
+        "params": cause["code_params"],
         "response": redact(success.response or {}),
     }
 
@@ -149,7 +150,8 @@ def skip(delivery: Delivery, attempt: Attempt | None, reason: Reason) -> None:
         if attempt:
             _close_attempt(attempt, Outcome.ERROR, Cause(str(reason)))
         fields = {"state": State.SKIPPED, "reason": reason, "finished_at": timezone.now(), "lease_until": None}
-        changed = _leased_by_us(delivery).update(**fields)
+        # What an earlier try met is not why it is skipped; its attempt keeps it.
+        changed = _leased_by_us(delivery).update(**fields, **_cause_columns(NO_CAUSE))
     _check_lease(delivery, changed)
 
 
@@ -255,7 +257,8 @@ def recover_expired(delivery: Delivery) -> None:
         state, columns = retry_policy.NextState(State.PENDING, {"due_at": now, **mark})
     else:
         state, columns = retry_policy.decide_uncertain()
-    _leased_by_us(delivery).update(state=state, **columns, lease_until=None)
+    cause = _cause_columns(Cause("interrupted")) if interrupted else {}
+    _leased_by_us(delivery).update(state=state, **columns, **cause, lease_until=None)
     if state == State.UNCERTAIN:
         _report_failure(delivery)
 
@@ -268,7 +271,8 @@ def set_final_state(
 ) -> Delivery:
     """Set the final state (dead, skipped or delivered) of a delivery that is not stored yet. at: when, if not now."""
     delivery.state, delivery.reason = state, reason
-    delivery.code, delivery.code_params = cause.code, redact(cause.params)
+    for name, value in _cause_columns(cause).items():
+        setattr(delivery, name, value)
     delivery.finished_at = at or timezone.now()
     return delivery
 
@@ -343,7 +347,7 @@ def _leased_by_us(delivery: Delivery) -> Any:
 
 
 def _cause_columns(cause: Cause) -> dict[str, Any]:
-    return {"code": cause.code[:CODE_LENGTH], "code_params": redact(cause.params)}
+    return {"code": cause.code[:CODE_LENGTH], "code_params": redact_params(cause.params)}
 
 
 def _close_attempt(attempt: Attempt, outcome: Outcome, cause: Cause, response: Any = None) -> None:

@@ -24,6 +24,7 @@ from channels_wechat.wecom.errors import WECOM
 from channels_wechat.weixin.errors import WEIXIN
 from channels_wechat.wire.errors import WIRE
 from openclaw.errors import EXPLANATIONS as GATEWAY
+from openclaw.errors import Code, GatewayError
 from tests.channels.wecom import test_errors as wecom
 from tests.channels.weixin import test_errors as weixin
 from tests.structure import code, name_of
@@ -172,3 +173,11 @@ def test_no_word_of_ours_has_a_row_and_is_never_raised() -> None:
     for name, table in {**OF_KINDS, "tokens": TOKENS, "own": OWN}.items():
         ours = {key for key in table if key[0] in string.ascii_lowercase and not key.startswith(("http_", "label_"))}
         assert ours <= words | chosen, name
+
+
+@pytest.mark.parametrize("said", ["GET /gettoken?corpsecret=canary failed", '{"access_token": "canary"}'])
+def test_a_secret_in_what_the_other_side_said_is_hidden_wherever_it_is_kept(said: str) -> None:
+    error = WIRE.error("http_502", detail=said, params={"status": 502})
+    assert "canary" not in f"{error} {error.detail} {error.params} {error.args}"
+    gateway = GatewayError(Code.UNAVAILABLE, said)
+    assert "canary" not in f"{gateway} {gateway.detail} {gateway.params} {gateway.explained}"

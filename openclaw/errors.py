@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.explanations import Action, Cause, Explanation, explain, shown
 from channels_wechat.contract.text import hide
+from channels_wechat.wire.errors import WIRE
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -223,6 +224,7 @@ EXPLANATIONS: Final[dict[str, Explanation]] = {
         _("If it repeats, compare the gateway's version with those named in docs/connect/openclaw.md."),
     ),
     # What another row's detail says.
+    **{code: row._replace(shows_code=False) for code, row in WIRE.items() if code.startswith("address_")},
     ConnectionFailure.CLOSED: _failure(_("the other side closed the connection")),
     ConnectionFailure.NO_ANSWER: _failure(_("no answer came in time")),
     ConnectionFailure.NO_ROUTE: _failure(_("there is no way from this server to that host")),
@@ -254,6 +256,13 @@ def remove_advice(detail: str) -> str:
     return (remaining + detail[position:]).strip() or detail
 
 
+def _detail_as_json(detail: str | ConnectionFailure | Cause) -> str | dict[str, Any]:
+    """Return the gateway's own text, cut and without secrets, or our words by their code."""
+    if isinstance(detail, ConnectionFailure):
+        detail = Cause(str(detail))
+    return detail.as_json() if isinstance(detail, Cause) else hide(remove_advice(detail[:SCAN_LIMIT]))[:DETAIL_LIMIT]
+
+
 class GatewayError(Exception):
     """A failed connection or turn: `code` names it, `action` says what to do.
 
@@ -264,7 +273,7 @@ class GatewayError(Exception):
     def __init__(
         self,
         code: Code,
-        detail: str | ConnectionFailure = "",
+        detail: str | ConnectionFailure | Cause = "",
         *,
         action: Action | None = None,
         retry_after: float | None = None,
@@ -275,9 +284,7 @@ class GatewayError(Exception):
         self.retry_after = None if retry_after is None else min(retry_after, LONGEST_WAIT)
         self.request_id = request_id if _REQUEST_ID.fullmatch(request_id) else ""
         self._detail = detail
-        own = isinstance(detail, ConnectionFailure)
-        kept = Cause(str(detail)).as_json() if own else hide(remove_advice(detail[:SCAN_LIMIT]))[:DETAIL_LIMIT]
-        values = {"detail": kept, "request_id": self.request_id, "command": self._approve_command()}
+        values = {"detail": _detail_as_json(detail), "request_id": self.request_id, "command": self._approve_command()}
         self.params: dict[str, Any] = {name: value for name, value in values.items() if value}
         super().__init__(f"{code}: {self.detail}" if detail else str(code))
 

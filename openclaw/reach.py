@@ -16,6 +16,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Cause
 from channels_wechat.wire.ssrf_guard import Guard
 from openclaw.errors import Code, ConnectionFailure, GatewayError
 
@@ -112,7 +113,8 @@ class _GuardedResolver(AbstractResolver):
         try:
             return self._guard.resolve(host, port, secure=self._secure)
         except ChannelError as error:
-            raise GatewayError(Code.FORBIDDEN_ADDRESS, str(error.text)) from None
+            told = {name: value for name, value in error.params.items() if name != "detail"}
+            raise GatewayError(Code.FORBIDDEN_ADDRESS, Cause(error.code, told)) from None
 
     async def close(self) -> None:
         """Nothing is kept open."""

@@ -128,6 +128,16 @@ def test_kinds_without_counters_have_no_such_page(boss: Client) -> None:
 # --- restrictions -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("rights", [(), ("bridge.read_content",)])
+def test_the_words_of_a_refusal_are_hidden_from_those_who_may_not_read(
+    staff: Callable[..., Client], account: ChannelAccount, rights: tuple[str, ...]
+) -> None:
+    until = timezone.now() + timedelta(hours=5)
+    factories.restriction(account, "typing", code="48001", code_params={"detail": "canary"}, until=until)
+    page = staff("accounts.view_channelaccount", *rights).get(url("change", account.pk)).content.decode()
+    assert ("the typing indicator" in page, "canary" in page) == (True, bool(rights))
+
+
 def test_what_the_platform_refuses_is_shown_and_tried_again(boss: Client, account: ChannelAccount) -> None:
     until = timezone.now() + timedelta(hours=5)
     factories.restriction(account, "typing", code="48001", until=until)

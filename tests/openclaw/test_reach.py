@@ -157,6 +157,11 @@ def test_an_address_without_a_port_has_that_of_its_scheme(url: str, listed: str,
     with pytest.raises(GatewayError) as caught:
         resolver.check_literal()
     assert caught.value.code is Code.FORBIDDEN_ADDRESS
+    assert (
+        caught.value.params["detail"]["code"] == "address_private"
+    )  # a code, so that each reader has their own language
+    assert caught.value.detail.startswith("The address is on a private network. Name host and port in ")
+    assert caught.value.detail.endswith("if that is meant.")
 
 
 @pytest.mark.parametrize("scheme", ["https", "wss"])

@@ -161,8 +161,9 @@ def _check_alert(response: Response) -> None:
 
 
 def _read_errcode(response: Response) -> int:
+    """Return the number that a robot names; 0 where the answer has none, as those of other receivers, which took the alert."""
     try:
         answer: Any = response.json()
-    except ValueError:
+        return int(answer.get("errcode") or 0) if isinstance(answer, dict) else 0
+    except (ValueError, TypeError, OverflowError):
         return 0
-    return int(answer.get("errcode") or 0) if isinstance(answer, dict) else 0

@@ -111,10 +111,21 @@ def test_a_robot_that_was_removed_is_said_in_the_robots_own_words(robot: Recorde
     assert [request.query for request in robot.requests] == [{"key": "robot-secret"}]
 
 
-def test_a_body_that_is_not_json_is_fine(plain: Recorder) -> None:
-    plain.will(Reply(b"thank you", 200))
+@pytest.mark.parametrize(
+    "body", [b"thank you", b'{"errcode": "ok"}', b'{"errcode": [1]}', b'{"errcode": 1e999}', b'{"errcode": {"a": 1}}']
+)
+def test_a_body_that_names_no_error_is_fine(plain: Recorder, body: bytes) -> None:
+    plain.will(Reply(body, 200))
     post.queue_alert("gone")
     assert [delivery.state for delivery in carry_all()] == [State.DELIVERED]
+
+
+def test_a_number_longer_than_the_column_is_kept_by_its_beginning(plain: Recorder) -> None:
+    plain.will(Reply(b'{"errcode": ' + b"7" * 80 + b"}", 200))
+    post.queue_alert("gone")
+    (delivery,) = carry_all()
+    assert (delivery.state, delivery.code) == (State.DEAD, "7" * 64)
+    assert delivery.error.startswith("The robot at the alert address refuses.")
 
 
 @pytest.mark.parametrize("letter", ["x", "字"])

@@ -123,7 +123,7 @@ def _check_spool(waiting: journal.SpoolStatus) -> str:
     """Return what is wrong with the spool. Rows that only wait for the database are not a problem of the spool."""
     if not waiting.unreadable:
         return ""
-    return f"{waiting.unreadable} callbacks on disk cannot be read: was a key of FIELD_KEYS removed?"
+    return f"callbacks on disk that cannot be read: {waiting.unreadable}. Was a key of FIELD_KEYS removed?"
 
 
 def _check_sweep(age: float | None) -> str:

@@ -192,6 +192,16 @@ def test_a_waiting_delivery_says_that_its_webhook_is_off(boss: Client) -> None:
     assert "The webhook is gone" in page
 
 
+@pytest.mark.parametrize("target", ["webhook", "agent"])
+def test_only_an_error_of_wechat_asks_for_the_kind_of_its_account(
+    world: factories.World, django_assert_num_queries: Any, target: str
+) -> None:
+    """A page of failures costs no query for each."""
+    refused = Delivery(target=target, account_id=world.app.pk, endpoint=world.webhook, code="http_404")
+    with django_assert_num_queries(0):
+        assert "404" in refused.error
+
+
 def test_a_call_of_a_webhook_that_was_deleted_is_not_explained_as_an_alert(
     boss: Client, world: factories.World
 ) -> None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from django.db import connection
 from django.test import override_settings
+from django.utils import timezone
 
 from bridge.demo import world as demo
 from bridge.models import Attempt, Delivery, Message, Route, Target
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 JSON = dict[str, Any]
 START_LIMIT = 120  # seconds
+# So often at most a gateway that locked its own database is started again.
+MAX_RESTARTS = 6
 # What suits the tests and not the processes: they run as they do outside, warnings ignored and connections pooled.
 OWN = ("PYTHONDEVMODE", "PYTHONWARNINGS", "DB_POOL_SIZE")
 
@@ -42,6 +45,7 @@ class RunningBridge:
         self._settings = override_settings(PUBLIC_URL=self._plan.web)
         self._thread = threading.Thread(target=self._run, name="supervisor")
         self._ready = threading.Event()
+        self.restarts, self.restarted_at = 0, timezone.now()
         self._out = self.log.open("w")
         self._supervisor = Supervisor(self._out)
         logs["bridge"] = self.log
@@ -125,16 +129,39 @@ class RunningBridge:
         (entry,) = self.shown(said)
         return str(entry["text"])
 
+    def is_stuck(self) -> bool:
+        """Whether the gateway could not start the newest run since it was started: its own database was locked, and may stay so."""
+        ended = Attempt.objects.filter(delivery__target=Target.AGENT, started_at__gt=self.restarted_at).exclude(
+            outcome=""
+        )
+        return ended.order_by("-started_at").values_list("code", flat=True).first() == "run_not_started"
+
     def wait_until_answered(self, said: Sequence[JSON], seconds: float = 180) -> str:
-        """ "answered", or "stuck" as soon as the gateway could not start the newest run: its own database was locked, and may stay so."""
-        newest = Attempt.objects.filter(delivery__target=Target.AGENT).exclude(outcome="").order_by("-started_at")
+        """Return "answered", or "stuck" as soon as the gateway is."""
 
         def look() -> str:
-            if newest.values_list("code", flat=True).first() == "run_not_started":
-                return "stuck"
-            return "answered" if all(map(self.finished, said)) else ""
+            return "stuck" if self.is_stuck() else "answered" if all(map(self.finished, said)) else ""
 
         return self.simulator.wait_for(look, seconds)
+
+    def restart_gateway(self) -> None:
+        self.lab.kill()
+        self.lab.start()
+        self.restarted_at = timezone.now()
+
+    def restart_if_stuck(self) -> None:
+        """What staff do."""
+        if self.restarts < MAX_RESTARTS and self.is_stuck():
+            self.restarts += 1
+            self.restart_gateway()
+
+    def warm_up(self) -> None:
+        """Have each agent answer, one after the other: this gateway may lock its own database when first turns come together."""
+        for send in (self.to_bot, self.to_app):
+            said = send("hello")
+            while self.wait_until_answered([said]) == "stuck" and self.restarts < MAX_RESTARTS:
+                self.restart_if_stuck()
+            self.answer(said)
 
     def question(self, said: JSON) -> Message:
         return Message.objects.get(idempotency_key=said["id"], direction="in")

@@ -43,11 +43,8 @@ def bridge(tmp_path_factory: pytest.TempPathFactory, database: None) -> Iterator
     """Warm: every agent has answered once, and the names of the members are known."""
     folder = tmp_path_factory.mktemp("bridge")
     with OpenClawLab(folder / "openclaw") as lab, RunningBridge(folder, lab) as running:
-        first = [running.to_bot("hello"), running.to_bot("hello", from_="lisi"), running.to_app("hello")]
-        if running.wait_until_answered(first) == "stuck":  # then staff restart it
-            lab.kill()
-            lab.start()
-        assert [running.answer(said, 180) for said in first] == ["pong: hello"] * 3
+        running.warm_up()
+        assert running.answer(running.to_bot("hello", from_="lisi"), 180) == "pong: hello"
         running.simulator.wait_for(lambda: not Contact.objects.filter(name="").exists())
         yield running
 
@@ -173,13 +170,14 @@ def test_a_turn_that_the_gateway_cannot_start_is_answered_after_its_restart(brid
     with bridge.lab.locked():
         said = bridge.to_app("locked?")
         assert bridge.wait_until_answered([said]) == "stuck"
-    bridge.lab.kill()
-    bridge.lab.start()
-    assert bridge.answer(said, 180) == "pong: locked?"
+    bridge.restart_gateway()
+    assert bridge.wait_until_answered([said]) == "answered"
+    assert bridge.answer(said) == "pong: locked?"
     *before, last = bridge.turn(said).attempts.order_by("number")
     assert "run_not_started" in {attempt.code for attempt in before}
     assert last.outcome == Outcome.OK
     assert len(calls_about(bridge, "locked?")) == 1
+    bridge.warm_up()
 
 
 def test_new_begins_a_session_that_remembers_nothing(bridge: RunningBridge) -> None:
@@ -212,14 +210,19 @@ def test_killed_in_mid_turn_everybody_is_answered_exactly_once(bridge: RunningBr
     behind = bridge.to_group("behind", chat, from_="lisi")
     begun(bridge, running)
     bridge.simulator.wait_for(lambda: calls_about(bridge, "other !tokens") and bridge.turn(behind))
-    bridge.lab.kill()
-    bridge.lab.start()
+    bridge.restart_gateway()
     everybody = (running, elsewhere, behind)
-    seen = everything_shown(bridge, lambda: all(bridge.finished(said) for said in everybody), 180)
+
+    def all_finished() -> bool:
+        bridge.restart_if_stuck()
+        return all(bridge.finished(said) for said in everybody)
+
+    seen = everything_shown(bridge, all_finished, 180)
     long, other = (" ".join(f"w{number}" for number in range(count)) for count in (20, 10))
     assert [bridge.answer(said) for said in everybody] == [long, other, "pong: 李四 (lisi): behind"]
     allowed = {THINKING, other, "pong: 李四 (lisi): behind"}
     assert [text for text in seen - before if not long.startswith(text) and text not in allowed] == []
+    bridge.warm_up()
     assert [bridge.turn(said).state for said in everybody] == [State.DELIVERED] * 3
     assert [len(bridge.sent(said)) for said in everybody] == [1, 1, 1]
     assert [bridge.sent(said)[0][1] for said in everybody] == [State.DELIVERED] * 3

@@ -34,7 +34,10 @@ _known: dict[int, tuple[float, frozenset[str]]] = {}
 
 
 def store_refusal(account: ChannelAccount, error: ChannelError) -> bool:
-    """Store a restriction where the error says that the platform does not grant this at all. Return whether it does."""
+    """Restrict the account where the error names what the platform does not grant it, and what needs the same permission.
+
+    Return whether the error named something.
+    """
     if error.capability:
         restrict(account, error.capability, error)
     also = SAME_PERMISSION.get((error.code, error.capability))

@@ -41,7 +41,7 @@ def http() -> Http:
 
 
 def guard() -> Guard:
-    """Return the check for addresses that staff enter."""
+    """Return the guard against private addresses, with which `check_address` looks at what staff enter."""
     return Guard(settings.ALLOWED_PRIVATE_HOSTS)
 
 

@@ -140,7 +140,7 @@ AXES_COOLOFF_TIME = timedelta(minutes=read_setting("LOGIN_LOCK_MINUTES", make_nu
 LOGIN_ADDRESS_FAILURES = read_setting("LOGIN_ADDRESS_FAILURES", make_number_parser(5, 10000), 30)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_HANDLER = "bridge.security.failures.Failures"
-AXES_CLIENT_IP_CALLABLE = "bridge.security.proxies.client_address"
+AXES_CLIENT_IP_CALLABLE = "bridge.security.proxies.axes_client_address"
 AXES_LOCKOUT_TEMPLATE = "429.html"
 AXES_RESET_ON_SUCCESS = True
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False

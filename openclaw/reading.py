@@ -107,7 +107,7 @@ _NAMED: Final = {
 
 
 def make_run_error(message: str, events: EventSummary) -> GatewayError:
-    """Return the error for a failed run. The gateway itself asks the model up to eight times if an error may be temporary."""
+    """Return the error for a failed run: permanent for reasons that stay, else one after which it is asked again."""
     if _LOCKED.search(message[:SCAN_LIMIT]) and not events.has_started:
         return GatewayError(Code.RUN_NOT_STARTED, message)
     action = Action.PERMANENT if events.reason in _PERMANENT_REASONS else Action.RETRY
@@ -180,7 +180,7 @@ def _is_payload(item: object) -> bool:
 
 
 def read_wait(payload: Json, events: EventSummary = EventSummary()) -> Answer | None:  # noqa: B008 - immutable
-    """Read the answer of `agent.wait` for a run that has ended; artifacts stay in the transcript.
+    """Read the text of the answer from `agent.wait`, for a run that has ended; callers take its files from the history.
 
     None: the run has ended, and the gateway (before 2026.8) does not give its answer. Raises like `read_result`.
     """

@@ -19,7 +19,8 @@ def make_session_key(
 
     The gateway lower-cases session keys while WeCom chat ids are case-sensitive, so the ids are hashed; the length
     before each part keeps ("ab", "c") apart from ("a", "bc"). A new `epoch` starts a new session; `sender` gives
-    each member of a group a session of their own, and a new `renewals` starts a new session for that member.
+    each member of a group a session of their own, and a new `renewals` starts a new
+    session where no epoch counts it: of a member alone, or the one that all conversations share.
     """
     parts = (account_key, peer_kind, peer_id, f"{epoch}.{renewals}" if renewals else str(epoch), sender)
     digest = hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode()).hexdigest()
@@ -27,5 +28,5 @@ def make_session_key(
 
 
 def is_bridge_session(key: str) -> bool:
-    """Tell whether a bridge like this one made the session key."""
+    """Return whether the key has the form that `make_session_key` gives; the keys of other installations have it too."""
     return _BRIDGE_SESSION.fullmatch(key) is not None

@@ -248,7 +248,7 @@ class Delivery(ExplainedMixin, models.Model):
             models.Index(CONVERSATION_OF_EVENT, condition=Q(target="webhook"), name="delivery_told"),
             # The list by day, and search.before.
             models.Index(fields=["created_at"], name="delivery_day"),
-            # The list of what is held, reply_window.opened and the content check.
+            # The list of what is held, window_holds.open_windows and the content check.
             models.Index(fields=["lane", "-id"], condition=Q(state="held"), name="delivery_held"),
             # The API's list of what was dismissed.
             models.Index(fields=["-id"], condition=Q(dismissed_at__isnull=False), name="delivery_dismissed"),

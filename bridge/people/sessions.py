@@ -44,7 +44,7 @@ def renew_conversation(conversation: Conversation) -> None:
 
 
 def renew_all(conversation: Conversation) -> None:
-    """Begin every session of this conversation anew, and the shared one where its mapping has that."""
+    """Begin every session of this conversation anew; where its mapping shares one memory among all chats, that one for everybody."""
     renew_conversation(conversation)
     first_message = rules.RoutingInput(conversation.peer_kind, conversation.peer_id, conversation.peer_id, "")
     route = rules.decide(conversation.account.routes.all(), first_message).route

@@ -93,8 +93,11 @@ def network_of(client: str) -> str:
     return str(parsed or client)
 
 
-def client_address(request: HttpRequest) -> str | None:
-    """Return the client's address in the text form of `ipaddress`; None where the server names none, as on a unix socket."""
+def axes_client_address(request: HttpRequest) -> str | None:
+    """Return the address by which django-axes locks out guessed passwords (named in the settings).
+
+    None where the server names none, as on a unix socket.
+    """
     parsed = parse_address(request.META.get("REMOTE_ADDR", ""))
     return str(parsed) if parsed else None
 

@@ -66,7 +66,7 @@ def lines(node: Any, *names: str) -> str:
 
 
 def labelled(label: str, value: str) -> str:
-    """Return `label: value`; empty without a value, so that a turn without text is recognised as one."""
+    """Return `label: value`, the text of a message without words of its own (a place, a menu entry, a scan); empty without a value."""
     return f"{label}: {value}" if value else ""
 
 

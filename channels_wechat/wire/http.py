@@ -61,7 +61,7 @@ WAIT_SECONDS, LONGEST_RETRY_AFTER = 60, 3600  # where nothing was said; and at m
 REDIRECTS = (301, 302, 303, 307, 308)
 
 
-def redact_url(text: str) -> str:
+def redact_query_secrets(text: str) -> str:
     """The text with the values of secret query parameters hidden: access_token, corpsecret, key, response_code, signatures."""
     return SECRET.sub(r"\1***", text)
 
@@ -263,7 +263,7 @@ def _named_errors(url: str, lost: Action) -> Iterator[None]:
     try:
         yield
     except (LocationValueError, UnicodeError) as error:
-        raise WIRE.error("address_invalid", detail=redact_url(url)) from error
+        raise WIRE.error("address_invalid", detail=redact_query_secrets(url)) from error
     except (NewConnectionError, ConnectTimeoutError, _Unsent) as error:
         raise WIRE.error("connect", detail=_detail(url, error)) from error
     except ReadTimeoutError as error:
@@ -276,7 +276,7 @@ def _detail(url: str, error: Exception) -> str:
     """Host and path, and the innermost cause; urllib3's own text repeats the whole address."""
     place = parse_url(url)
     cause = error.__cause__ or error.__context__ or error
-    return redact_url(f"{place.host}{place.path or ''}: {type(cause).__name__}: {cause}")[:300]
+    return redact_query_secrets(f"{place.host}{place.path or ''}: {type(cause).__name__}: {cause}")[:300]
 
 
 # --- what calls to every platform share

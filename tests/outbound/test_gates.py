@@ -121,7 +121,7 @@ def beyond_rate() -> Delivery:
         (gates.refuse_expired, lambda: expire(to_send(app())), (Action.PERMANENT, Reason.TOO_OLD)),
         (gates.require_path, without_address, (Action.PERMANENT, Reason.NO_REPLY)),
         (gates.check_content, unchecked, (Action.RETRY, "")),
-        (gates.keep_for_reader, only_in_reply, (Action.READABLE, "")),
+        (gates.leave_unread, only_in_reply, (Action.READABLE, "")),
         (gates.wait_for_window, lambda: to_send(official(), "hello", FAN), Reason.WINDOW),
         (gates.wait_for_rate_limit, beyond_rate, Postpone),
         (gates.refuse_late_repetition, lambda: repeated_too_late(to_send(app())), (Action.UNKNOWN, "")),
@@ -161,7 +161,7 @@ def test_a_delivery_that_nothing_stops_passes_every_gate_and_stays_as_it_is() ->
         (gates.refuse_expired, gates.require_path, lambda: expire(without_address()), ("dead", Reason.TOO_OLD)),
         (gates.refuse_expired, gates.check_content, lambda: expire(unchecked()), ("dead", Reason.TOO_OLD)),
         (gates.check_content, gates.wait_for_window, unchecked, ("pending", "")),
-        (gates.keep_for_reader, gates.wait_for_window, only_in_reply, ("pending", "")),
+        (gates.leave_unread, gates.wait_for_window, only_in_reply, ("pending", "")),
         (
             gates.wait_for_rate_limit,
             gates.refuse_late_repetition,

@@ -6,7 +6,7 @@ import pytest
 from django.http import HttpResponse
 from django.test import RequestFactory
 
-from bridge.security.proxies import TrustedProxies, apply_forwarded_headers, client_address, parse_address
+from bridge.security.proxies import TrustedProxies, apply_forwarded_headers, axes_client_address, parse_address
 
 FORGED = "198.51.100.66"
 
@@ -37,7 +37,7 @@ def _proxies(settings: object) -> None:
 def test_the_client_is_the_last_whom_nobody_vouches_for(peer: str, forwarded: str, client: str | None) -> None:
     request = RequestFactory().get("/", REMOTE_ADDR=peer, HTTP_X_FORWARDED_FOR=forwarded)
     apply_forwarded_headers(request.META)
-    assert client_address(request) == client
+    assert axes_client_address(request) == client
     assert "HTTP_X_FORWARDED_FOR" not in request.META
 
 

@@ -1,6 +1,7 @@
 """Tells a person that no agent answers: one sentence, only in a one-to-one chat, and only where the account can push messages.
 
 Bots and accounts that answer in the reply to the callback say it there (`replies.streams`, `replies.passive`).
+The words are in `channels_wechat.contract.sentences`.
 """
 
 from __future__ import annotations

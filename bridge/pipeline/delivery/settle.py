@@ -164,9 +164,9 @@ def hold(
     failure: Failure | None = None,
     until: datetime | None = None,
 ) -> None:
-    """sending → held: it must wait, and because that is not its own failure no try is counted. Its later parts wait with it.
+    """sending → held: it must wait for something else than itself, so the try is not counted. Its later parts wait with it.
 
-    failure: what closes the attempt; until: when the wait is checked again. Raises LostLease.
+    attempt: the open one, if any; failure: what is recorded in it; until: when the wait is checked again. Raises LostLease.
     """
     fields: dict[str, Any] = {"state": State.HELD, "reason": reason, **_cause_columns(cause), "lease_until": None}
     fields |= ({"tries": F("tries") - 1} if attempt else {}) | ({"due_at": until} if until else {})

@@ -22,7 +22,7 @@ from bridge.pipeline.inbound import batch
 from bridge.pipeline.inbound.batch import RoutingContext
 from bridge.pipeline.inbound.commands import command_of
 from bridge.pipeline.inbound.pseudonyms import pseudonymise
-from bridge.pipeline.outbound import moderation, outbox, reply_window
+from bridge.pipeline.outbound import moderation, outbox, window_holds
 from bridge.pipeline.outbound.rights import rights_of
 from bridge.pipeline.replies import paths, unread
 from bridge.pipeline.routing import rules
@@ -125,7 +125,7 @@ def _route_contexts(cases: list[RoutingContext]) -> int:
         decided.append((case, _handle_message(case, decided)))
     batch.store_routed(decided)
     _wake_waiting_requests(decided)
-    reply_window.open_windows([_build_window_grant(case) for case in cases if case.facts.get("window")])
+    window_holds.open_windows([_build_window_grant(case) for case in cases if case.facts.get("window")])
     events.queue_message_events([case.message for case in cases])
     _update_subscriptions(cases)
     return len(cases)

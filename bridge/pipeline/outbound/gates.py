@@ -16,7 +16,7 @@ from bridge.models import Reason, Target
 from bridge.people import peers
 from bridge.pipeline.delivery import lanes, retry_policy, settle
 from bridge.pipeline.delivery.types import Fail, Failure, GateOutcome, Postpone, Skip, build_failure, message_of
-from bridge.pipeline.outbound import moderation, reply_window
+from bridge.pipeline.outbound import moderation, window_holds
 from bridge.pipeline.replies.paths import path_for
 from bridge.webhooks import post
 from channels_wechat.contract.explanations import Action, Cause
@@ -67,7 +67,7 @@ class SendContext:
     @property
     def uses_quota(self) -> bool:
         """Whether this message counts against the person's reply window."""
-        return reply_window.uses_quota(self.channel, self.message, self.payload)
+        return window_holds.uses_quota(self.channel, self.message, self.payload)
 
 
 Gate = Callable[[SendContext], GateOutcome | None]
@@ -106,8 +106,8 @@ def check_content(context: SendContext) -> GateOutcome | None:
     return moderation.check_delivery(context.delivery)
 
 
-def keep_for_reader(context: SendContext) -> GateOutcome | None:
-    """Keep a part that can only be sent in the reply to a callback."""
+def leave_unread(context: SendContext) -> GateOutcome | None:
+    """Leave a part unread until the person asks for it, where it can only be sent in the reply to a callback."""
     must_wait = context.path.must_be_fetched(context.delivery)
     return Fail(Failure(Action.READABLE, Cause(Action.READABLE))) if must_wait else None
 
@@ -118,7 +118,7 @@ def wait_for_window(context: SendContext) -> GateOutcome | None:
         return None
     context.until_settled.enter_context(transaction.atomic())
     before = context.delivery.payload
-    outcome = reply_window.check_window(context.delivery, context.channel)
+    outcome = window_holds.check_window(context.delivery, context.channel)
     if context.delivery.payload is not before:  # following messages were merged into it
         context.payload = Payload.from_json(context.delivery.payload)
     return outcome
@@ -146,8 +146,8 @@ GATES: tuple[Gate, ...] = (
     close_unread,  # first, because such a part is older than the limit of `refuse_expired` and yet has not failed
     refuse_expired,  # before the gates that query the database or the platform
     require_path,  # before the content check, which costs money and is limited
-    check_content,  # before `keep_for_reader`, so that parts which are fetched are checked too
-    keep_for_reader,  # before the limits, because a part that is fetched uses neither of them
+    check_content,  # before `leave_unread`, so that parts which are fetched are checked too
+    leave_unread,  # before the limits, because a part that is fetched uses neither of them
     wait_for_window,  # before the rate limit, so that held messages do not count, and merged ones count once
     wait_for_rate_limit,  # after all gates that may hold, because a message that passes it is counted as sent
     refuse_late_repetition,  # last, because the platform's time limit runs while the other gates work

@@ -18,7 +18,7 @@ from bridge.models import Delivery, Reason, Target
 from bridge.people import peers
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.types import Failure, LostLease, OpenAttempt, Success
-from bridge.pipeline.outbound import reply_window
+from bridge.pipeline.outbound import window_holds
 from bridge.pipeline.outbound.gates import SendContext, pass_gates
 from bridge.pipeline.replies.paths import path_for
 from bridge.runtime.db.batching import GroupCommit
@@ -83,9 +83,9 @@ def _send(context: SendContext) -> bool:
     try:
         outgoing = _build_outgoing(context)
         opening = OpenAttempt(delivery, _describe_request(context.peer, context.payload), **_dedup_window(context))
-        attempt = reply_window.open_counted_attempt(opening) if counted else _open_attempt(opening)
+        attempt = window_holds.open_counted_attempt(opening) if counted else _open_attempt(opening)
         if attempt is None:
-            reply_window.hold_for_window(delivery)
+            window_holds.hold_for_window(delivery)
             return True
         receipt = channel.send(replace(outgoing, check_repeats=delivery.dedup_until is not None))
     except ChannelError as error:
@@ -147,12 +147,12 @@ def _handle_failure(context: SendContext, attempt: Attempt | None, error: Channe
         _replace_payload(delivery, payload, other)
         action = Action.RETRY
     if action == Action.WINDOW:
-        reply_window.hold_for_window(delivery, attempt, _build_failure(error, action))
+        window_holds.hold_for_window(delivery, attempt, _build_failure(error, action))
         return
     if attempt is None and action == Action.RETRY:
         settle.count_try(delivery)
     uncounted = attempt if counted and action != Action.UNKNOWN else None
-    then = partial(reply_window.give_back, delivery, uncounted) if uncounted else None
+    then = partial(window_holds.give_back, delivery, uncounted) if uncounted else None
     waits_for_reader = is_restricted and path_for(context.channel, account.pk).must_be_fetched(delivery)
     settle.fail(delivery, attempt, _build_failure(error, Action.READABLE if waits_for_reader else action), then)
 

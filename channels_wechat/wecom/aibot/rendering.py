@@ -40,7 +40,10 @@ CARD_SO_FAR = re.compile(r"^(`{3,}|~{3,})[ \t]*template_card[ \t]*$.*?(?:^\1[ \t
 
 
 def render(content: Content, sentences: Sentences) -> list[Payload]:
-    """Parts of text, the first with pictures and card. sentences: how files that are left out are named. Raises ContentRefused."""
+    """Return the payloads of the requests, one for each message, when a message is queued. The first has the pictures and the card.
+
+    sentences: how files that are left out are named. Raises ContentRefused.
+    """
     if content.kind == "text":
         text, card = _take_card(clean(content.text))
     elif content.kind == "template_card":

@@ -45,8 +45,11 @@ def media_type(kind: MediaKind, name: str, mime: str, size: int) -> MediaKind:
 
 
 def render(content: Content, markdown: bool, sentences: Sentences) -> list[Payload]:
-    """markdown: write the agent's Markdown as such, for members who use the WeCom client; sentences: how files that are left out
-    are named. Raises ContentRefused."""
+    """Return the payloads of the requests, one for each message, when a message is queued.
+
+    markdown: write the agent's Markdown as such, for members who use the WeCom client; sentences: how files that are left out are named.
+    Raises ContentRefused.
+    """
     if content.kind == "text":
         payloads = _conversation(content, markdown, sentences)
     elif content.kind in MOST:

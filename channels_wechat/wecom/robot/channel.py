@@ -127,7 +127,7 @@ class WeComRobot(Uploads):
 
 
 def robot_at(address: str, http: HttpClient) -> WeComRobot | None:
-    """The robot whose webhook address this is; None for any other address."""
+    """Return the channel that posts to this webhook address, if it is that of a WeCom group robot; else None."""
     found = read_address(address)
     return found and WeComRobot(Identity("", "", {"robot_key": found.key, "format": "text"}, found.base), http)
 

@@ -57,8 +57,9 @@ def media_type(file_kind: MediaKind, name: str, mime: str, size: int) -> str:
 
 
 def render(content: Content, style: str, sentences: Sentences) -> list[Payload]:
-    """style: what text is written as: "text", "markdown" or "markdown_v2"; sentences: how files that are left out are named.
+    """Return the payloads of the requests, one for each message, when a message is queued.
 
+    style: what text is written as: "text", "markdown" or "markdown_v2"; sentences: how files that are left out are named.
     Raises ContentRefused.
     """
     if content.kind == "text":

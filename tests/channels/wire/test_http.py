@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
-from channels_wechat.wire.http import IDLE_SECONDS, Http, encode_json, redact_url
+from channels_wechat.wire.http import IDLE_SECONDS, Http, encode_json, redact_query_secrets
 from channels_wechat.wire.ssrf_guard import Allowed, Guard, is_public, parse_allowed
 from tests.channels.harness import Recorder, Reply
 from tests.channels.wire.sessions import LOCAL, failure
@@ -345,7 +345,7 @@ def test_the_whole_answer_counts_and_not_its_pieces(platform: Recorder, http: Ht
     ],
 )
 def test_secrets_are_hidden_in_addresses(url, shown):
-    assert redact_url(url) == shown
+    assert redact_query_secrets(url) == shown
 
 
 def test_many_threads_share_a_session(platform: Recorder, http: Http):

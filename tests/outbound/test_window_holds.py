@@ -19,7 +19,7 @@ from bridge.operations import retention
 from bridge.pipeline.delivery import claims
 from bridge.pipeline.delivery.types import Failure, LostLease, OpenAttempt
 from bridge.pipeline.inbound import router
-from bridge.pipeline.outbound import reply_window
+from bridge.pipeline.outbound import window_holds
 from bridge.pipeline.outbound.gates import SendContext, pass_gates
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content, Outgoing, Peer, Window
@@ -254,7 +254,7 @@ def test_nobody_overtakes_what_was_released_after_their_claim(people: Crowd, acc
 def test_a_window_that_opens_while_something_is_held_lets_it_go(people: Crowd, account: ChannelAccount) -> None:
     mine = claimed(to_send(account, "now", FAN))
     people.says(account)
-    reply_window.hold_for_window(mine)
+    window_holds.hold_for_window(mine)
     assert (parts(mine.message), left(account)) == ([PENDING], 5)
 
 
@@ -281,11 +281,11 @@ def test_others_may_have_used_the_window_up(people: Crowd, account: ChannelAccou
 def test_a_refusal_that_is_older_than_the_last_deed_holds_nothing(people: Crowd, account: ChannelAccount) -> None:
     people.says(account)
     mine = claimed(to_send(account, "now", FAN))
-    attempt = reply_window.open_counted_attempt(OpenAttempt(mine, {}))
+    attempt = window_holds.open_counted_attempt(OpenAttempt(mine, {}))
     assert attempt is not None
     people.says(account)
     error = WEIXIN.error(45047)
-    reply_window.hold_for_window(mine, attempt, Failure(Action.WINDOW, error.cause))
+    window_holds.hold_for_window(mine, attempt, Failure(Action.WINDOW, error.cause))
     assert (parts(mine.message), outcomes(mine), row(mine).tries, left(account)) == ([PENDING], ["error"], 0, 5)
 
 
@@ -333,7 +333,7 @@ def test_a_lost_process_used_its_window_only_where_something_may_have_left(
     claims.sweep()
     assert (state(mine), left(account)) == ("pending", 5)
     mine = claimed(mine)
-    reply_window.open_counted_attempt(OpenAttempt(mine, {}))
+    window_holds.open_counted_attempt(OpenAttempt(mine, {}))
     shift(mine, lease_until=-1)
     claims.sweep()
     assert (state(mine), left(account)) == ("uncertain", 4)
@@ -344,7 +344,7 @@ def test_who_lost_the_lease_takes_nothing(people: Crowd, account: ChannelAccount
     mine = claimed(to_send(account, "hello", FAN))
     shift(mine, holder="another")
     with pytest.raises(LostLease):
-        reply_window.open_counted_attempt(OpenAttempt(mine, {}))
+        window_holds.open_counted_attempt(OpenAttempt(mine, {}))
     assert (left(account), outcomes(mine)) == (5, [])
 
 
@@ -353,8 +353,8 @@ def test_the_last_use_may_be_gone_after_an_upload(people: Crowd, account: Channe
     mine = claimed(to_send(account, "hello", FAN))
     assert pass_gates(SendContext(mine))
     ReplyWindow.objects.update(left=0)
-    assert reply_window.open_counted_attempt(OpenAttempt(mine, {})) is None
-    reply_window.hold_for_window(mine)
+    assert window_holds.open_counted_attempt(OpenAttempt(mine, {})) is None
+    window_holds.hold_for_window(mine)
     assert (parts(mine.message), outcomes(mine), row(mine).tries) == ([HELD], [], 0)
 
 

@@ -9,7 +9,7 @@ import pytest
 from accounts import reply_windows
 from bridge.models import Reason
 from bridge.pipeline.inbound import router
-from bridge.pipeline.outbound import reply_window
+from bridge.pipeline.outbound import window_holds
 from channels_wechat.contract.messages import Window
 from tests.support.factories import FAN, at_once, claimed, hear, official, parts, row, send, to_send, work_off
 from tests.support.followers import SEND, Crowd, crowd
@@ -59,7 +59,7 @@ def test_two_who_hold_and_release_never_strand_a_message(account: ChannelAccount
     for _round in range(ROUNDS):
         mine = claimed(to_send(account, "hello", FAN))
         hear(account, sender=FAN, window=Window(5, 60))
-        at_once(lambda mine=mine: reply_window.hold_for_window(mine), router.route_waiting)  # type: ignore[misc]
+        at_once(lambda mine=mine: window_holds.hold_for_window(mine), router.route_waiting)  # type: ignore[misc]
         assert (parts(mine.message), reply_windows.count_remaining(account.pk, FAN)) == ([("pending", "")], 5)
         type(mine).objects.all().update(state="skipped", reason=Reason.STOPPED, finished_at=mine.created_at)
         account.windows.all().delete()

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from auditlog.models import LogEntry
-from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import connection
 from django.utils import timezone
 
 from accounts.models import ReplyWindow
-from bridge.media import storage
 from bridge.models import (
     Attachment,
     Contact,
@@ -36,20 +34,19 @@ from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox
 from bridge.runtime.worker import tasks
 from channels_wechat.contract.explanations import Cause
-from channels_wechat.contract.messages import Content, Upload, Window
+from channels_wechat.contract.messages import Content, Window
 from tests.operations.erasure import leave, stored_files
+from tests.operations.talk import account_with_a_talk
 from tests.support import factories
 from tests.support.factories import (
     FAN,
     OFFICIAL,
     app,
     claim,
-    endpoint,
     hear,
     in_thread,
     mini,
     official,
-    picture,
     route,
     said,
     turn,
@@ -80,28 +77,7 @@ def everything() -> str:
 
 @pytest.fixture
 def account() -> ChannelAccount:
-    """With a person who talked: a question with a picture, an answer with a file, a webhook that was told of it."""
-    account = official()
-    route(account, peer_kind="direct", peer_id=FAN, note="红姐")
-    route(account, allowed_senders=f"oOther\n{FAN}")
-    endpoint()
-    asked = turn(
-        account, "geheimes Wort", FAN, media=(picture("MEDIA", "passport.png"),), raw={"Content": "geheimes Wort"}
-    )
-    Contact.objects.update(name="红姐")
-    Conversation.objects.update(title="红姐")
-    talk = Conversation.objects.get()
-    talk.title = "红姐!"
-    talk.save()  # noted in the audit
-    storage.store_file(Attachment.objects.get(), Upload("image", "passport.png", "image/png", b"bytes of a picture"))
-    file = ContentFile(b"bytes of a picture", "passport.png")
-    question = asked.message
-    assert question is not None
-    outbox.send_answer(question, "Antwort darauf", source="agent", key="1", files=[file])
-    ReplyWindow.objects.update_or_create(
-        account=account, peer_id=FAN, defaults={"left": 4, "until": timezone.now() + timedelta(days=1)}
-    )
-    return account
+    return account_with_a_talk()
 
 
 def carry_everything() -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from django.core.files.base import ContentFile
 from django.utils import timezone
 
-from accounts.models import ReplyWindow
 from bridge.media import storage
-from bridge.models import Attachment, Attempt, Contact, Conversation, Delivery, Reason, State, Target
+from bridge.models import Attachment, Attempt, Conversation, Delivery, Reason, State, Target
 from bridge.operations import erasure
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.types import Failure
@@ -20,7 +17,8 @@ from bridge.pipeline.outbound import outbox
 from channels_wechat.contract.explanations import Action, Cause
 from channels_wechat.contract.messages import MediaItem, Upload
 from tests.operations.erasure import leave, stored_files
-from tests.support.factories import FAN, claim, claimed, endpoint, hear, official, picture, route, row, send, turn
+from tests.operations.talk import account_with_a_talk
+from tests.support.factories import FAN, claim, claimed, hear, official, picture, route, row, send, turn
 
 if TYPE_CHECKING:
     from accounts.models import ChannelAccount
@@ -30,28 +28,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def account() -> ChannelAccount:
-    """With a person who talked: a question with a picture, an answer with a file, a webhook that was told of it."""
-    account = official()
-    route(account, peer_kind="direct", peer_id=FAN, note="红姐")
-    route(account, allowed_senders=f"oOther\n{FAN}")
-    endpoint()
-    asked = turn(
-        account, "geheimes Wort", FAN, media=(picture("MEDIA", "passport.png"),), raw={"Content": "geheimes Wort"}
-    )
-    Contact.objects.update(name="红姐")
-    Conversation.objects.update(title="红姐")
-    talk = Conversation.objects.get()
-    talk.title = "红姐!"
-    talk.save()  # noted in the audit
-    storage.store_file(Attachment.objects.get(), Upload("image", "passport.png", "image/png", b"bytes of a picture"))
-    file = ContentFile(b"bytes of a picture", "passport.png")
-    question = asked.message
-    assert question is not None
-    outbox.send_answer(question, "Antwort darauf", source="agent", key="1", files=[file])
-    ReplyWindow.objects.update_or_create(
-        account=account, peer_id=FAN, defaults={"left": 4, "until": timezone.now() + timedelta(days=1)}
-    )
-    return account
+    return account_with_a_talk()
 
 
 def test_what_was_still_to_be_said_is_skipped(account: ChannelAccount) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.explanations import Action, Cause, Explanation, explain, shown
+from channels_wechat.contract.explanations import Action, Cause, Explanation, explain, render_param
 from channels_wechat.contract.text import hide
 from channels_wechat.wire.errors import WIRE
 
@@ -306,7 +306,7 @@ class GatewayError(Exception):
 
     @property
     def detail(self) -> str:
-        return str(shown(EXPLANATIONS, self.params.get("detail", "")))
+        return str(render_param(EXPLANATIONS, self.params.get("detail", "")))
 
     @property
     def explained(self) -> str:

@@ -64,7 +64,7 @@ def title_of(code: str, params: Params) -> str:
 
 def detail_of(code: str, params: Params) -> str:
     row = INCIDENTS.get(code)
-    return fill(row.cure, {name: _shown(name, value) for name, value in params.items()}) if row else ""
+    return fill(row.cure, {name: _render_param(name, value) for name, value in params.items()}) if row else ""
 
 
 def alert_error_of(error: Params) -> str:
@@ -72,7 +72,7 @@ def alert_error_of(error: Params) -> str:
     return explain(table_for("alert"), error["code"], error["params"])
 
 
-def _shown(name: str, value: Any) -> Any:
+def _render_param(name: str, value: Any) -> Any:
     if name in MOMENTS:
         return f"{timezone.localtime(datetime.fromisoformat(value)):%Y-%m-%d %H:%M:%S}"
     return show_nested(value)

@@ -111,17 +111,17 @@ def explain(table: Table, code: str, params: Params) -> str:
     """
     if WRITTEN in params or not code:
         return str(params.get(WRITTEN, ""))
-    row, detail = find(table, code), shown(table, params.get("detail", ""))
+    row, detail = find(table, code), render_param(table, params.get("detail", ""))
     told = f"{code}: {detail}" if detail else code
     if row is None:
         return told
-    text = row.text({name: shown(table, value) for name, value in params.items()})
+    text = row.text({name: render_param(table, value) for name, value in params.items()})
     return f"{text} ({told})" if row.shows_code or detail else text
 
 
-def shown(table: Table, value: Any) -> Any:
+def render_param(table: Table, value: Any) -> Any:
     """A parameter as its sentence shows it."""
     if isinstance(value, list):
-        return " ".join(str(shown(table, one)) for one in value)
+        return " ".join(str(render_param(table, one)) for one in value)
     nested = isinstance(value, dict) and "code" in value
     return explain(table, value["code"], value.get("params") or {}) if nested else value

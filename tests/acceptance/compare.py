@@ -64,11 +64,16 @@ def _swapped(a: Shown, b: Shown) -> bool:
 
 
 def what_went_wrong(evidence: Evidence, most: int = 20) -> list[str]:
-    """Answers that were lost or shown twice, and chats that were shown out of order: for whoever looks for the cause."""
+    """Sessions and chats that were out of order, answers that were lost or shown twice: for whoever looks for the cause."""
     seen = Seen(evidence.chats)
     times, lost = seen.times(), _lost(evidence, seen)
     twice = {number for number, count in times.items() if count > 1}
-    lines = [f"lost: {send}" for send in evidence.sends if lost & set(send.numbers)]
+    lines = [
+        f"the agent saw out of order: {session}: {told}"
+        for session, told in _heard(evidence).items()
+        if _disordered([told])
+    ]
+    lines += [f"lost: {send}" for send in evidence.sends if lost & set(send.numbers)]
     lines += [
         f"lost: {entry}"
         for entries in evidence.chats.values()
@@ -109,9 +114,7 @@ def _asked(found: Verdict, evidence: Evidence) -> None:
     found.exactly("turns uncertain", states.pop("uncertain", 0), 0)
     found.exactly("turns in any other state", dict(states) or 0, 0)
     found.exactly("messages with an answer stored", evidence.answered, evidence.messages)
-    heard: dict[str, list[int]] = defaultdict(list)
-    for one in evidence.runs:
-        heard[one["session_key"]] += numbers(one["message"])
+    heard = _heard(evidence)
     found.exactly("conversations the agent saw out of order", _disordered(heard.values()), 0)
     found.exactly("messages the agent never saw", evidence.messages - len(set().union(*heard.values())), 0)
     asked = Counter(number for said in heard.values() for number in set(said))
@@ -119,6 +122,14 @@ def _asked(found: Verdict, evidence: Evidence) -> None:
     resumed = sum(bool(one["resumes"]) for one in evidence.runs)
     found.note("runs of the agent", len(evidence.runs))
     found.note("of them resumed by the gateway after its end", resumed)
+
+
+def _heard(evidence: Evidence) -> dict[str, list[int]]:
+    """What the agent was told in each session, in the order in which its runs began."""
+    heard: dict[str, list[int]] = defaultdict(list)
+    for one in evidence.runs:
+        heard[one["session_key"]] += numbers(one["message"])
+    return heard
 
 
 def _shown(found: Verdict, evidence: Evidence) -> None:

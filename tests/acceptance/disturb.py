@@ -167,7 +167,8 @@ class Disturber:
         if full:
             filler.parent.mkdir(mode=0o700, exist_ok=True)
             filler.touch()
-            os.truncate(filler, int(self.stage.plan.env["SPOOL_MAX_MB"]) * 1024 * 1024)
+            used = sum(entry.stat().st_size for entry in os.scandir(filler.parent))
+            os.truncate(filler, max(0, int(self.stage.plan.env["SPOOL_MAX_MB"]) * 1024 * 1024 - used))
         since = time.time()
         if found.what.startswith("stop"):
             self.stage.hold_down("postgres", signal.SIGINT)

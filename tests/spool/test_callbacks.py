@@ -17,7 +17,7 @@ from accounts import capabilities, channels
 from bridge.models import Incident, Message
 from bridge.operations import health
 from bridge.operations.prometheus import render_metrics
-from bridge.pipeline.inbound import router, spool_drain
+from bridge.pipeline.inbound import receive, router, spool_drain
 from bridge.pipeline.replies import streams
 from bridge.runtime.spool import journal
 from channels_wechat.contract.messages import message_uuid
@@ -192,6 +192,45 @@ def test_nothing_overtakes_a_full_spool(settings: Any, *, stands_still: bool) ->
     ):  # another process was stopped in the middle of its drain
         assert say(account, "2", 3) == 200
     assert texts() == ["0", "1", "2"]
+
+
+@contextmanager
+def held_up(msgid: int) -> Iterator[None]:
+    """Somebody's open transaction holds the key of this message: only whoever stores that row waits."""
+    columns = [f.column for f in Message._meta.concrete_fields if f.column not in ("id", "uuid", "idempotency_key")]
+    found = connection.get_connection_params()
+    params = {key: found[key] for key in ("host", "port", "user", "password", "dbname") if found.get(key)}
+    with closing(psycopg.connect(**params)) as server:
+        server.execute(
+            f"INSERT INTO bridge_message (uuid, idempotency_key, {', '.join(columns)}) "  # noqa: S608 - our own columns
+            f"SELECT gen_random_uuid(), %s, {', '.join(columns)} FROM bridge_message LIMIT 1",
+            [str(msgid)],
+        )
+        yield
+
+
+@pytest.mark.parametrize(("held", "status"), [(2, 503), (4, 200)])
+def test_a_long_drain_of_a_full_spool_is_not_overtaken(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, held: int, status: int
+) -> None:
+    """Where none of its rows are stored the database counts as away; else new rows go behind them, into the reserve."""
+    monkeypatch.setattr(receive, "BATCH_SIZE", 1)
+    account = app()
+    channels.remember_enabled()
+    with web_server() as address:
+
+        def send(number: int) -> int:
+            return post(address, account, *from_app(str(number), number + 1)).status_code
+
+        assert send(0) == 200
+        settings.SPOOL_MAX_MESSAGES = 4
+        with database_away():
+            assert [send(number) for number in range(1, 5)] == [200] * 4
+        with held_up(held):
+            assert send(5) == status
+            assert texts() == ["0", "1", "2", "3"][: held - 1]
+        eventually(lambda: send(5) == 200 and not journal.is_in_use())
+    assert texts() == ["0", "1", "2", "3", "4", "5"]
 
 
 def test_a_full_spool_that_cannot_be_drained_keeps_no_callback_out(settings: Any, tmp_path: Path) -> None:

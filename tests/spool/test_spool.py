@@ -217,14 +217,18 @@ def test_full_by_count_and_by_size(account: ChannelAccount, folder: Path, settin
         journal.append(rows(account, "3", "4"))
     journal.append(rows(account, "3"))
     assert files(folder)[0].stat().st_size > size
+    with pytest.raises(journal.SpoolFull):
+        journal.append(rows(account, "4", "5"), reserve=0.5)
+    journal.append(rows(account, "4"), reserve=0.5)
     settings.SPOOL_MAX_MESSAGES, settings.SPOOL_MAX_MB = 1000, 1
     big = rows(account, "b" * 300_000)
     journal.append(big)
     journal.append(rows(account, "c" * 200_000))
     with pytest.raises(OperationalError):
         journal.append(big)
-    assert spool_drain.drain() == 3 + 2
-    assert texts()[:3] == ["1", "2", "3"]
+    journal.append(big, reserve=0.9)
+    assert spool_drain.drain() == 4 + 3
+    assert texts()[:4] == ["1", "2", "3", "4"]
     journal.append(rows(account, "after"))  # and there is room again
     assert spool_drain.drain() == 1
 
@@ -338,7 +342,7 @@ def test_what_is_appended_while_files_are_read_overtakes_nothing(
         yield from read_on(reader, before)
         if reader.path == first.path:
             for file, text in late:
-                file.append([json.dumps(row) for row in rows(account, text)], room=journal.MIB)
+                file.append([json.dumps(row) for row in rows(account, text)], journal.MIB, 100)
 
     monkeypatch.setattr(spool_drain.Reader, "records", records)
     assert spool_drain.drain() == 4

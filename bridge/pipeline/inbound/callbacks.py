@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -67,6 +68,7 @@ class Callbacks:
         self.store_connection = AbortableConnection()
         self.tasks: set[asyncio.Task[Any]] = set()
         self.spool_task: asyncio.Task[int] | None = None
+        self.spool_progress = threading.Event()
         self.count = 0
 
     async def answer(self, request: Request) -> Response:
@@ -220,7 +222,9 @@ class Callbacks:
         if journal.is_in_use():
             with contextlib.suppress(journal.SpoolFull):
                 return await self._append(rows)
-            await self._empty_spool()
+            if not await self._empty_spool():
+                with contextlib.suppress(journal.SpoolFull):
+                    return await self._append(rows, journal.RESERVE)
         loop = asyncio.get_running_loop()
         stored = loop.run_in_executor(
             self.threads.store, receive.store_and_keep_connection, rows, self.store_connection
@@ -232,19 +236,28 @@ class Callbacks:
             self.store_connection.abort()
             return await self._append(rows)
 
-    async def _empty_spool(self) -> None:
-        """Store the rows of a full spool first, because a row that is stored before them would overtake them.
+    async def _empty_spool(self) -> bool:
+        """Store the rows of a full spool first, because a row that is stored before them would overtake them. Return whether it is empty.
 
-        Raises an error of DB_UNAVAILABLE. Where it takes too long or fails otherwise, new rows are stored out of order rather than lost.
+        False: it takes longer, and rows of the spool are being stored meanwhile. Raises an error of DB_UNAVAILABLE where none are. A defect
+        of the drain, and a reserve that is full too, must not keep callbacks out: then new rows are stored out of order rather than lost.
         """
         if self.spool_task is None or self.spool_task.done():
-            self.spool_task = asyncio.create_task(self._run(partial(spool_drain.drain, beside=True)))
+            self.spool_progress = threading.Event()
+            drain = partial(spool_drain.drain, beside=True, on_stored=self.spool_progress.set)
+            self.spool_task = asyncio.create_task(self._run(drain))
         await asyncio.wait([self.spool_task], timeout=capacity.SPOOL_WAIT_SECONDS)
-        if self.spool_task.done() and isinstance(error := self.spool_task.exception(), DB_UNAVAILABLE):
+        if not self.spool_task.done():
+            if self.spool_progress.is_set():
+                return False
+            raise OperationalError("the database does not answer")
+        if isinstance(error := self.spool_task.exception(), DB_UNAVAILABLE):
             raise error
+        return True
 
-    async def _append(self, rows: Sequence[receive.Row]) -> list[receive.Stored]:
-        await asyncio.get_running_loop().run_in_executor(self.threads.disk, journal.append, rows)
+    async def _append(self, rows: Sequence[receive.Row], reserve: float = 0) -> list[receive.Stored]:
+        append = partial(journal.append, rows, reserve)
+        await asyncio.get_running_loop().run_in_executor(self.threads.disk, append)
         return [None] * len(rows)
 
     async def _within(self, seconds: float, work: Awaitable[T]) -> T:

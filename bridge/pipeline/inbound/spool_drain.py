@@ -46,6 +46,10 @@ ANSWER_SECONDS = 10
 BUSY_SECONDS = 0.1
 
 
+def _do_nothing() -> None:
+    pass
+
+
 @dataclass(slots=True)
 class Record:
     """A line that was decrypted. end: the offset at which the next line begins."""
@@ -96,6 +100,7 @@ class Reader:
 class _Run:
     """One run over the folder."""
 
+    on_stored: Callable[[], None] = _do_nothing
     report: report.Report = field(default_factory=report.Report)
     readers: dict[str, Reader] = field(default_factory=dict)
     stored: int = 0
@@ -144,6 +149,7 @@ class _Run:
                 _store_reply(pk, row)
         for record in batch:
             record.reader.stored = record.end
+        self.on_stored()
 
     def _finish(self) -> None:
         """Lock the files, store their last rows, and delete them. Where a file is in use or new, nothing is deleted in this round."""
@@ -174,10 +180,10 @@ class _Run:
         del self.readers[reader.path.name]
 
 
-def drain(*, unreadable: bool = False, beside: bool = False) -> int:
+def drain(*, unreadable: bool = False, beside: bool = False, on_stored: Callable[[], None] = _do_nothing) -> int:
     """Store the rows of the spool. Return how many were read. unreadable: whether to try rows again that no key decrypted before.
 
-    beside: whether to do it also while another process does, which may be blocked.
+    beside: whether to do it also while another process does, which may be blocked. on_stored: called whenever rows were stored.
 
     Raises an error of DB_UNAVAILABLE where the database is away; rows that were stored before are recognised by their key.
     """
@@ -185,7 +191,7 @@ def drain(*, unreadable: bool = False, beside: bool = False) -> int:
     if not any(name.endswith(suffixes) for name in journal.list_files()):
         return 0
     with _lock_folder() as locked:
-        return _Run().run(suffixes) if locked or beside else 0
+        return _Run(on_stored).run(suffixes) if locked or beside else 0
 
 
 @contextlib.contextmanager

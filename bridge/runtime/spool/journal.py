@@ -34,6 +34,8 @@ SUFFIX = ".spool"
 # Files with rows that no key of FIELD_KEYS decrypts. They are tried again when a process starts.
 UNREADABLE_SUFFIX = ".unreadable"
 MIB = 1024 * 1024
+# How much larger than its limits the spool may become while its rows are being stored: new rows must not overtake them, nor be refused.
+RESERVE = 0.25
 # `spool_drain` locks a file for one statement before it deletes it. If it does not go on, callbacks must not wait for it: after this time,
 # in seconds, the process starts another file.
 LOCK_SECONDS = 1.0
@@ -44,12 +46,12 @@ class SpoolFull(OperationalError):
     """No row was stored: the spool has reached its size, or the disk is full. The platform has to repeat the callback."""
 
 
-def append(rows: Sequence[dict[str, Any]]) -> None:
+def append(rows: Sequence[dict[str, Any]], reserve: float = 0) -> None:
     """Append rows (`receive.build_row`): all are on the disk when this returns, or none. One write and one fsync; it blocks.
 
-    Raises SpoolFull, which is one of `DB_UNAVAILABLE`.
+    reserve: by which share of its limits the spool may be larger. Raises SpoolFull, which is one of `DB_UNAVAILABLE`.
     """
-    _get_spool(settings.SPOOL_DIR).append(rows)
+    _get_spool(settings.SPOOL_DIR).append(rows, reserve)
 
 
 def is_in_use() -> bool:
@@ -131,11 +133,14 @@ class _Spool:
         self.lock = threading.Lock()
         self.file: _File | None = None
 
-    def append(self, rows: Sequence[dict[str, Any]]) -> None:
+    def append(self, rows: Sequence[dict[str, Any]], reserve: float = 0) -> None:
         texts = [json.dumps(row, ensure_ascii=False) for row in rows]
+        max_bytes, max_rows = (
+            int(limit * (1 + reserve)) for limit in (settings.SPOOL_MAX_MB * MIB, settings.SPOOL_MAX_MESSAGES)
+        )
         try:
             with self.lock, self._locked_file() as file:
-                file.append(texts, room=settings.SPOOL_MAX_MB * MIB - self._measure_other_files(file))
+                file.append(texts, max_bytes - self._measure_other_files(file), max_rows)
         except OSError as error:
             log.error("the spool cannot be written: %s", error.strerror)
             raise SpoolFull(f"the spool cannot be written: {error.strerror}") from error
@@ -187,12 +192,12 @@ class _File:
     def exists(self) -> bool:
         return os.fstat(self.descriptor).st_nlink > 0
 
-    def append(self, texts: Sequence[str], room: int) -> None:
-        """Append lines. room: how large this file may become. Raises SpoolFull, OSError."""
+    def append(self, texts: Sequence[str], max_bytes: int, max_rows: int) -> None:
+        """Append lines. max_bytes, max_rows: how large this file may become. Raises SpoolFull, OSError."""
         lines = bytearray()
         for text in texts:
             lines += encrypt(text, make_context(self.path, self.size + len(lines))).encode() + b"\n"
-        if self.size + len(lines) > room or self.count + len(texts) > settings.SPOOL_MAX_MESSAGES:
+        if self.size + len(lines) > max_bytes or self.count + len(texts) > max_rows:
             raise SpoolFull("the spool is full")
         self._write_and_sync(lines)
         self.size += len(lines)

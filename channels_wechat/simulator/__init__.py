@@ -3,7 +3,8 @@
     python -m channels_wechat.simulator --port 8701        prints "simulator on http://127.0.0.1:8701"
 
 It serves both platforms' APIs under /cgi-bin/, /wxa/ and /wxaapi/ (an account's api_base_url is the address above; a path that
-WeCom and WeChat both have goes by whose access_token it carries), sends callbacks, and holds a small chat page at /. It is
+WeCom and WeChat both have goes by whose access_token it carries), sends callbacks, holds AI bots' long connections at
+ws://HOST:PORT/openws (`SimulatorClient.websocket_url`), and a small chat page at /. It is
 written against the platforms' documents and shares no code with the channel modules, so that the two check each other. Nothing
 is kept over a restart. It has no log-in: bind it to loopback only.
 
@@ -13,7 +14,8 @@ Control API: JSON under /sim/; a wrong request is HTTP 400 {"error"}. Fields lef
 
 POST apps         agentid, corpid, secret, name, token, aes_key, callback_url, members (userids in scope; null = the whole
                   company, which appchat needs), trusted_ip (false: 60020)
-POST bots         aibotid, name, token, aes_key, callback_url, encrypt_userids (senders appear as wo… ids)
+POST bots         aibotid, name, encrypt_userids (senders appear as wo… ids), and mode: "callback" with token, aes_key, callback_url,
+                  or "connection" with the secret that it subscribes with. A change of the mode cuts the connection
 POST robots       chat, key (made up if absent), name → the key
 POST members      userid, name, department
 POST groups       chatid, name, owner, members, creator (agentid of the app that owns it)
@@ -43,7 +45,11 @@ POST click        entry (its seq), from, key, selected {question: [option]}: a b
 POST accept       mini, from, template: the person agrees to one notice
 POST verify       app | bot | official | mini: the console's GET with echostr → {"ok", "status", "body", "seconds"}
 
-POST faults       path ("message/send", "media/bot" for a user's file, "*"), kind (core/faults.py), times (0 = for ever),
+POST connection   bot, how: close (1000), abort (reset), kick (disconnected_event, then 1000), unsubscribe (846609 from now on, pings
+                  go on), stall (nothing is read or written until resume) → {"connection": its number, null without one}
+POST refusals     bot, chat, stream (600039 for streams there), push, push_errcode: what the platform refuses in this chat
+
+POST faults       path ("message/send", "media/bot" for a user's file, a frame's cmd, "*"), kind (core/faults.py), times (0 = for ever),
                   rate (share of the calls), errcode, errmsg, seconds, status.   DELETE faults clears them
 POST reset        forget calls, counters and deliveries
 
@@ -53,13 +59,20 @@ GET record        calls per path, errors per path and errcode, faults per path a
                   tokens_invalidated, wrong_secrets, duplicates, dropped), deliveries and streams by outcome, and
                   violations: answers the platform would have ignored or that break its rules
 GET calls?path=   each API call with body, errcode and fault.   GET deliveries?id=   each callback with its tries
-GET streams       polls and state per message
+GET streams       polls, frames and state per message
+GET connections?bot=    each long connection: number, bot, device_id, opened, subscribed, pings, handed, closed, ended (by what)
 GET chats         every chat with its number of entries
 GET chat/<chat>?since=<rev>&wait=<s>    the transcript as a member sees it, in order; `wait` holds until there is news
 
 Chats are called app:<agentid>:<userid>, bot:<aibotid>:<userid> (userid in lower case), official:<appid>:<openid>,
 mini:<appid>:<openid> or by the group's chatid. Messages of one chat go out in order, the next one after a 200 for the last or
 when its tries are used up; one of WeChat goes also when the last is held for `overtake_seconds`, as on the platform.
+
+Over a long connection a message is written once; its delivery is "delivered" with the connection's number when it was handed to a
+live socket, read or not, and "lost" where no connection was subscribed. Wrong credentials are 853000, too quick a subscription
+45009, frames without one 846609, over 30 a minute or 1000 an hour in a chat 846607, an unknown or late req_id 846605, a stream
+after six minutes 846608, a chat where nobody has written to the bot 93006. Violations name what a client should not do, like
+frame_before_ack: a second frame for a req_id whose first is not acknowledged.
 
 A WeChat callback is dropped after callback_timeout and sent again delivery_interval after its start, callback_tries in all. A
 passive reply is an entry with via "passive", answers (the message's id) and data.delivery (which delivery it answered); kind

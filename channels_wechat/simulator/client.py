@@ -23,6 +23,11 @@ class SimulatorClient:
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy variable must not send loopback traffic away
 
+    @property
+    def websocket_url(self) -> str:
+        """Where AI bots connect: what wss://openws.work.weixin.qq.com is on the platform."""
+        return f"{self.url.replace('http', 'ws', 1)}/openws"
+
     def close(self) -> None:
         self._session.close()
 
@@ -43,6 +48,7 @@ class SimulatorClient:
         return self.post("apps", agentid=agentid, **fields)
 
     def bot(self, aibotid: str, **fields: Any) -> JSON:
+        """With token, aes_key and callback_url; or with mode="connection" and a secret. A change of the mode cuts the connection."""
         return self.post("bots", aibotid=aibotid, **fields)
 
     def robot(self, chat: str, **fields: Any) -> JSON:
@@ -134,6 +140,24 @@ class SimulatorClient:
 
     def verify(self, **account: Any) -> JSON:
         return self.post("verify", **account)
+
+    # -- an AI bot's long connection -------------------------------------------------------------------------------------
+
+    def end_connection(self, bot: str, how: str = "close") -> int | None:
+        """`how`: close, abort, kick, unsubscribe, stall, resume. The answer is the connection's number, None without one."""
+        return cast("int | None", self.post("connection", bot=bot, how=how)["connection"])
+
+    def refuse(self, bot: str, chat: str, **what: Any) -> JSON:
+        """stream=True: 600039 for streams in this chat; push=True with push_errcode: no proactive messages."""
+        return self.post("refusals", bot=bot, chat=chat, **what)
+
+    def connections(self, bot: str = "") -> list[JSON]:
+        """Every connection so far: number, bot, device_id, opened, subscribed, pings, handed, closed, ended."""
+        return cast("list[JSON]", self.call("GET", "connections", params={"bot": bot} if bot else {}))
+
+    def wait_connected(self, bot: str, timeout: float = 30) -> JSON:
+        """The bot's subscribed connection."""
+        return self.wait_for(lambda: [one for one in self.connections(bot) if one["subscribed"]], timeout)[0]
 
     # -- looking ---------------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,8 @@ from channels_wechat.simulator.core.faults import Fault
 from channels_wechat.simulator.core.record import Record
 from channels_wechat.simulator.core.state import JSON, Settings, plain
 from channels_wechat.simulator.wecom import calls as wecom
-from channels_wechat.simulator.wecom.company import App, Bot, Group, Member, Robot
+from channels_wechat.simulator.wecom.company import LONG_CONNECTION, App, Bot, Group, Member, Refusal, Robot
+from channels_wechat.simulator.wecom.connection.connections import Connections
 from channels_wechat.simulator.wecom.members import Members
 from channels_wechat.simulator.weixin import calls as weixin
 from channels_wechat.simulator.weixin.accounts import MiniProgram, OfficialAccount, Person, WeixinAccount
@@ -49,6 +50,7 @@ class Control:
         members: Members,
         followers: Followers,
         callbacks: Callbacks,
+        connections: Connections,
     ) -> None:
         self.wecom, self.weixin = wecom_platform, weixin_platform
         self.world, self.faults = wecom_platform.world, wecom_platform.faults
@@ -56,6 +58,7 @@ class Control:
         self.members = members
         self.followers = followers
         self.callbacks = callbacks
+        self.connections = connections
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -75,6 +78,8 @@ class Control:
             web.post("/sim/click", self.served(self.click)),
             web.post("/sim/accept", self.served(self.accept)),
             web.post("/sim/verify", self.served(self.verify)),
+            web.post("/sim/connection", self.served(self.end_connection)),
+            web.post("/sim/refusals", self.served(self.put_refusal)),
             web.post("/sim/faults", self.served(self.put_fault)),
             web.delete("/sim/faults", self.served(self.clear_faults)),
             web.post("/sim/reset", self.served(self.reset_record)),
@@ -84,6 +89,7 @@ class Control:
             web.get("/sim/calls", self.served(self.calls)),
             web.get("/sim/deliveries", self.served(self.deliveries)),
             web.get("/sim/streams", self.served(self.streams)),
+            web.get("/sim/connections", self.served(self.list_connections)),
             web.get("/sim/chats", self.served(self.chats)),
             web.get("/sim/chat/{chat}", self.served(self.chat)),
         ]
@@ -110,9 +116,17 @@ class Control:
         return plain(app)
 
     async def put_bot(self, request: web.Request, spec: JSON) -> JSON:
-        bot = make(Bot, spec, self.company.bots.get(spec.get("aibotid", "")))
+        """A bot that leaves the long connection is cut off; one that comes to it gets no callbacks any more."""
+        old = self.company.bots.get(spec.get("aibotid", ""))
+        was = old and old.mode
+        bot = make(Bot, spec, old)
         self.company.bots[bot.aibotid] = bot
-        return plain(bot)
+        if was == LONG_CONNECTION and bot.mode != LONG_CONNECTION:
+            self.connections.end(bot, "close")
+        return self._bot(bot)
+
+    def _bot(self, bot: Bot) -> JSON:
+        return plain(bot) | {"connected": self.connections.is_connected(bot)}
 
     async def put_robot(self, request: web.Request, spec: JSON) -> JSON:
         robot = make(Robot, {"key": secrets.token_hex(16)} | spec)
@@ -215,9 +229,28 @@ class Control:
         return self.followers.accept(account, self.followers.speaker(account, spec), str(spec.get("template")))
 
     async def verify(self, request: web.Request, spec: JSON) -> JSON:
-        return await self.callbacks.verify(self._account(spec))
+        account = self._account(spec)
+        if not account.callback_url:
+            raise ControlError("this account has no callback_url")
+        return await self.callbacks.verify(account)
+
+    def _bot_of(self, spec: JSON) -> Bot:
+        account = self.company.account({"bot": spec.get("bot")})
+        if not isinstance(account, Bot):
+            raise ControlError("`bot` must be an aibotid")
+        return account
 
     # -- breaking -----------------------------------------------------------------------------------------------------
+
+    async def end_connection(self, request: web.Request, spec: JSON) -> JSON:
+        return {"connection": self.connections.end(self._bot_of(spec), str(spec.get("how", "close")))}
+
+    async def put_refusal(self, request: web.Request, spec: JSON) -> JSON:
+        """What the platform refuses to a bot in one chat from now on."""
+        key = self._bot_of(spec).id, str(spec.get("chat"))
+        given = {name: value for name, value in spec.items() if name not in ("bot", "chat")}
+        self.company.refusals[key] = make(Refusal, given, self.company.refusals.get(key))
+        return plain(self.company.refusals[key])
 
     async def put_fault(self, request: web.Request, spec: JSON) -> JSON:
         fault = make(Fault, spec)
@@ -237,11 +270,12 @@ class Control:
 
     async def directory(self, request: web.Request, spec: JSON) -> JSON:
         company, accounts = self.company, self.people.accounts.values()
-        named = {"apps": company.apps, "bots": company.bots, "members": company.members, "groups": company.groups}
+        named = {"apps": company.apps, "members": company.members, "groups": company.groups}
         listed = {name: [plain(item) for item in table.values()] for name, table in named.items()}  # type: ignore[attr-defined]
         listed["officials"] = [plain(one) for one in accounts if isinstance(one, OfficialAccount)]
         listed["minis"] = [plain(one) for one in accounts if isinstance(one, MiniProgram)]
         listed["persons"] = [self._standing(person) for person in self.people.persons.values()]
+        listed["bots"] = [self._bot(bot) for bot in company.bots.values()]
         return listed | {"robots": [plain(robot) for robot in company.robots.values()]}
 
     async def person(self, request: web.Request, spec: JSON) -> JSON:
@@ -263,6 +297,9 @@ class Control:
 
     async def streams(self, request: web.Request, spec: JSON) -> list[JSON]:
         return [asdict(state) for state in self.world.record.streams.values()]
+
+    async def list_connections(self, request: web.Request, spec: JSON) -> list[JSON]:
+        return [asdict(facts) for facts in self.connections.listed(request.query.get("bot", ""))]
 
     async def chats(self, request: web.Request, spec: JSON) -> list[JSON]:
         return [{"chat": chat, "entries": len(entries)} for chat, entries in self.world.chats.items()]

@@ -28,6 +28,7 @@ from channels_wechat.simulator.wecom import (
 )
 from channels_wechat.simulator.wecom import calls as wecom
 from channels_wechat.simulator.wecom.company import App, Bot, Company
+from channels_wechat.simulator.wecom.connection.connections import Connections
 from channels_wechat.simulator.wecom.envelopes import WeComEnvelope
 from channels_wechat.simulator.wecom.front_door import WeComDoor
 from channels_wechat.simulator.wecom.members import Members
@@ -120,6 +121,7 @@ class Simulator:
         self.world.base_url = self.url
 
     async def stop(self) -> None:
+        await self._connections.stop()
         await self._callbacks.stop()
         await self._session.close()
         await self._runner.cleanup()
@@ -135,12 +137,16 @@ class Simulator:
     def _application(self) -> web.Application:
         wecom_platform, weixin_platform = self._platforms()
         followers = Followers(weixin_platform.weixin, self._callbacks)
-        members = Members(wecom_platform.company, self._callbacks, Streams(self.world, self._callbacks))
+        company = wecom_platform.company
+        self._connections = Connections(company, wecom_platform.windows, wecom_platform.faults, self._callbacks)
+        members = Members(company, self._callbacks, Streams(self.world, self._callbacks), self._connections)
         endpoints = weixin_endpoints(followers, self._callbacks)
         weixin_platform.paths = frozenset(endpoints)
         doors = Doors(WeComDoor(wecom_platform, wecom_endpoints()), WeixinDoor(weixin_platform, endpoints))
         application = web.Application(client_max_size=MOST_BODY)
-        application.add_routes(Control(wecom_platform, weixin_platform, members, followers, self._callbacks).routes())
+        control = Control(wecom_platform, weixin_platform, members, followers, self._callbacks, self._connections)
+        application.add_routes(control.routes())
+        application.router.add_get("/openws", self._connections.serve)
         application.router.add_route("*", "/cgi-bin/{path:.+}", doors.cgi)
         application.router.add_route("*", "/{family:wxa|wxaapi}/{path:.+}", doors.wxa)
         application.router.add_get("/media/{where:bot|pic|video}/{id}", media_handler(wecom_platform))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from channels_wechat.simulator import RunningSimulator
+from tests.simulator.bot_socket import SECRET, BotSocket
 from tests.simulator.platform import Platform
 from tests.simulator.receiver import CORP, KEY, TOKEN, Receiver
 from tests.simulator.weixin import FAN, MINI, OFFICIAL, USER, Api, opened
@@ -35,6 +36,21 @@ def client(receiver: Receiver) -> Iterator[SimulatorClient]:
         client.bot("AIBOT", name="Robot A", **account)
         client.group("wrGroup", "项目群", members=["zhangsan", "lisi"])
         yield client
+
+
+@pytest.fixture
+def loose(client: SimulatorClient) -> Iterator[BotSocket]:
+    """A connection that nobody has subscribed yet, and the bot that may."""
+    client.bot("SOCKETBOT", name="Robot S", mode="connection", secret=SECRET)
+    with BotSocket(client.websocket_url) as socket:
+        yield socket
+
+
+@pytest.fixture
+def socket(loose: BotSocket) -> BotSocket:
+    """The bot's subscribed connection."""
+    assert loose.subscribe()["errcode"] == 0
+    return loose
 
 
 @pytest.fixture

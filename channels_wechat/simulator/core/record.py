@@ -25,10 +25,10 @@ class Call:
 
 @dataclass
 class Delivery:
-    """One message on its way to a callback URL.
+    """One message on its way to a callback URL or over a long connection.
 
-    Outcomes: queued, sending, delivered, lost (all tries failed), not_heard (no mention in a group),
-    no_callback_url.
+    Outcomes: queued, sending, delivered, lost (all tries failed; no connection was there), not_heard (no mention in a group),
+    no_callback_url. A try over a connection names its number: the message was handed to that live socket.
     """
 
     id: str
@@ -46,6 +46,7 @@ class StreamState:
     message: str
     id: str
     polls: int = 0
+    frames: int = 0  # of a long connection
     failed_polls: int = 0
     state: str = "streaming"
 

@@ -40,6 +40,18 @@ class Settings:
     member_per_hour: int = 1000
     appchat_member_per_minute: int = 200
     robot_per_minute: int = 20
+    # of an AI bot's long connection
+    ack_seconds: float = 0.0  # between a frame and its acknowledgement
+    req_id_seconds: float = 24 * 3600  # a message is answered so long
+    event_reply_seconds: float = 5.0  # an event is answered so long
+    upload_seconds: float = 1800
+    subscribes_per_minute: int = 20  # the platform's own number is not known
+    bot_chat_per_minute: int = 30
+    bot_chat_per_hour: int = 1000
+    bot_uploads_per_minute: int = 30
+    bot_uploads_per_hour: int = 1000
+    frames_at_once: int = 8  # more unacknowledged requests, and a chunk is answered with "system error"
+    scan_seconds: float = 300
     hang_seconds: float = 60  # how long a time-out fault keeps the connection
     # of the WeChat platform
     token_overlap: float = 300  # both tokens are good so long, old and new

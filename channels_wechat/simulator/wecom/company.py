@@ -33,18 +33,30 @@ class App:
         return f"app:{self.agentid}"
 
 
+CALLBACK, LONG_CONNECTION = "callback", "connection"
+
+
 @dataclass
 class Bot:
-    """An AI bot in URL callback mode. With `encrypt_userids` it sees members as wo… ids."""
+    """An AI bot, either with a callback URL or with a long connection. With `encrypt_userids` it sees members as wo… ids.
+
+    `secret`: what it subscribes with; only the long connection has one.
+    """
 
     aibotid: str
     name: str = "Bot"
+    mode: str = CALLBACK
+    secret: str = field(default="", repr=False)
     token: str = field(default="", repr=False)
     aes_key: str = field(default="", repr=False)
     callback_url: str = ""
     encrypt_userids: bool = False
 
     receiveid = ""  # the platform's rule for a company's own bot
+
+    def __post_init__(self) -> None:
+        if self.mode not in (CALLBACK, LONG_CONNECTION):
+            raise ControlError(f"mode must be {CALLBACK} or {LONG_CONNECTION}")
 
     @property
     def id(self) -> str:
@@ -96,6 +108,15 @@ class Once:
     spent: bool = False
 
 
+@dataclass
+class Refusal:
+    """What the platform refuses to a bot in one chat: streams (600039), proactive messages (`push_errcode`)."""
+
+    stream: bool = False
+    push: bool = False
+    push_errcode: int = 600039
+
+
 class Company:
     def __init__(self, world: World) -> None:
         self.world = world
@@ -104,6 +125,8 @@ class Company:
         self.robots: dict[str, Robot] = {}
         self.members: dict[str, Member] = {}
         self.groups: dict[str, Group] = {}
+        self.refusals: dict[tuple[str, str], Refusal] = {}
+        self.spoken: set[tuple[str, str]] = set()  # (bot, chat) where a member has written to the bot
         self.card_codes: Recent[str, Once] = Recent(KEEP_CODES)
         self.response_codes: Recent[str, Once] = Recent(KEEP_CODES)
 
@@ -116,6 +139,15 @@ class Company:
 
     def member(self, userid: str) -> Member | None:
         return self.members.get(userid.lower())
+
+    def member_of_id(self, userid: str, bot: Bot) -> Member | None:
+        """Find a member by the id under which this bot sees them."""
+        if bot.encrypt_userids:
+            return next((member for member in self.members.values() if member.open_userid == userid), None)
+        return self.member(userid)
+
+    def refusal(self, bot: Bot, chat: str) -> Refusal:
+        return self.refusals.get((bot.id, chat), Refusal())
 
     def visible(self, app: App) -> list[Member]:
         if app.members is None:

@@ -12,13 +12,17 @@ from channels_wechat.simulator.core.state import JSON, Entry, Media
 from channels_wechat.simulator.wecom import payloads
 from channels_wechat.simulator.wecom.api_aibot import new_url
 from channels_wechat.simulator.wecom.api_messages import new_card_code
-from channels_wechat.simulator.wecom.company import Account, App, Bot, Company, single_chat
-from channels_wechat.simulator.wecom.streams import Exchange, Streams, new_msgid
+from channels_wechat.simulator.wecom.company import LONG_CONNECTION, Account, App, Bot, Company, single_chat
+from channels_wechat.simulator.wecom.connection.connections import Connections
+from channels_wechat.simulator.wecom.connection.requests import Request
+from channels_wechat.simulator.wecom.new_ids import new_msgid
+from channels_wechat.simulator.wecom.streams import Exchange, Streams
 
 
 class Members:
-    def __init__(self, company: Company, callbacks: Callbacks, streams: Streams) -> None:
+    def __init__(self, company: Company, callbacks: Callbacks, streams: Streams, connections: Connections) -> None:
         self.company = company
+        self._connections = connections
         self.world = company.world
         self._callbacks = callbacks
         self._streams = streams
@@ -63,7 +67,7 @@ class Members:
             base["quote"] = payloads.bot_content(self.world, bot, quote, media)
             entry.data["quote"] = shown_text(base["quote"]) or base["quote"]["msgtype"]
         if heard:
-            base["response_url"] = new_url(self.company, bot, chat, base["msgid"])
+            self.company.spoken.add((bot.id, chat))
             self._exchange(bot, chat, userid, base, "message", spec)
         else:
             self._not_heard(bot, chat, base)
@@ -110,8 +114,15 @@ class Members:
         if isinstance(raw, dict):
             raw = to_xml(raw) if isinstance(account, App) else json.dumps(raw, ensure_ascii=False)
         msgid = self.world.next_msgid()
+        if isinstance(account, Bot) and account.mode == LONG_CONNECTION:
+            return self._raw_over_connection(account, chat, {"msgid": msgid} | read_raw(str(raw)), spec)
         self._enqueue(account, chat, msgid, "raw", to_bytes(str(raw)), spec)
         return {"id": msgid, "chat": chat}
+
+    def _raw_over_connection(self, bot: Bot, chat: str, body: JSON, spec: JSON) -> JSON:
+        kind = str((body.get("event") or {}).get("eventtype")) if body.get("msgtype") == "event" else "message"
+        self._hand_over(bot, chat, body, kind, spec)
+        return {"id": str(body["msgid"]), "chat": chat}
 
     def _app_event(self, app: App, spec: JSON) -> JSON:
         name, msgid = str(spec.get("event")), self.world.next_msgid()
@@ -132,8 +143,6 @@ class Members:
         event: JSON = {"eventtype": name} | ({name: details} if details else {})
         base = self._json_head(bot, userid, spec)
         base |= {"create_time": int(self.world.now()), "msgtype": "event", "event": event}
-        if name == "template_card_event":
-            base["response_url"] = new_url(self.company, bot, chat, base["msgid"])
         self._exchange(bot, chat, userid, base, name, spec, card)
         return {"id": base["msgid"], "chat": chat}
 
@@ -174,6 +183,11 @@ class Members:
     def _exchange(
         self, bot: Bot, chat: str, userid: str, base: JSON, kind: str, spec: JSON, card: Entry | None = None
     ) -> None:
+        if bot.mode == LONG_CONNECTION:
+            self._hand_over(bot, chat, base, kind, spec, card)
+            return
+        if kind in ("message", "template_card_event"):
+            base["response_url"] = new_url(self.company, bot, chat, base["msgid"])
         exchange = Exchange(bot, chat, userid, base, kind, self.world.now(), card)
         once = {"tries": 1} if kind == "template_card_event" else {}  # sent once, never again (6.1)
         self._enqueue(
@@ -186,6 +200,11 @@ class Members:
             on_reply=lambda plain: self._streams.reply(exchange, plain),
             may_start=(lambda: self._streams.wait_for_room(exchange)) if kind == "message" else None,
         )
+
+    def _hand_over(self, bot: Bot, chat: str, body: JSON, kind: str, spec: JSON, card: Entry | None = None) -> None:
+        request = Request(bot, chat, str(body["msgid"]), kind, self.world.now(), card)
+        delivery = Delivery(request.msgid, bot.id, chat, body.get("msgtype", kind) if kind == "message" else kind)
+        self._connections.hand_over(delivery, request, body, int(spec.get("copies", self.world.settings.copies)))
 
     def _enqueue(
         self, account: Account, chat: str, msgid: str, kind: str, plain: bytes, spec: JSON, **hooks: Any
@@ -211,6 +230,17 @@ class Members:
         fields = from_xml(plain)
         text, kind = fields.get("Content", ""), fields.get("MsgType", "")
         self.world.add(chat, app.id, kind, text=text, answers=msgid, via="passive")
+
+
+def read_raw(text: str) -> JSON:
+    """A frame's body must be an object."""
+    try:
+        body = json.loads(text)
+    except ValueError as error:
+        raise ControlError("raw must be JSON for a long connection") from error
+    if not isinstance(body, dict):
+        raise ControlError("raw must be a JSON object for a long connection")
+    return body
 
 
 def shown_text(content: JSON) -> str:

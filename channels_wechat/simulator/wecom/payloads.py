@@ -1,11 +1,13 @@
 """What members say and do, in the platform's words: XML fields for an app (wecom.md 2.4, 2.5), JSON for a bot (6.1)."""
 
+import base64
+import secrets
 from typing import Any
 
 from channels_wechat.simulator.core.errors import ControlError
 from channels_wechat.simulator.core.state import JSON, Media, World
 from channels_wechat.simulator.core.uploads import guess, read_bytes
-from channels_wechat.simulator.wecom.company import App, Bot
+from channels_wechat.simulator.wecom.company import LONG_CONNECTION, App, Bot
 
 APP_KINDS = ("text", "image", "voice", "video", "location", "link")
 GROUP_KINDS = ("text", "mixed")
@@ -113,10 +115,20 @@ def bot_content(world: World, bot: Bot, spec: JSON, media: list[Media]) -> JSON:
         content = {"msg_item": [bot_content(world, bot, item, media) for item in spec.get("items", [])]}
     elif kind in ("text", "voice"):
         content = {"content": str(spec.get("text", ""))}
+    elif bot.mode == LONG_CONNECTION:
+        content = file_with_key(world, spec, media)
     else:
         media.append(keep(world, spec, bot.aes_key))
         content = {"url": f"{world.base_url}/media/bot/{media[-1].id}"}
     return {"msgtype": kind, kind: content}
+
+
+def file_with_key(world: World, spec: JSON, media: list[Media]) -> JSON:
+    """Over a long connection each file has a key of its own, in base64 that is padded or not (wecom.md 6.2)."""
+    key = base64.b64encode(secrets.token_bytes(32)).decode()
+    padded = len(world.media) % 2 == 0
+    media.append(keep(world, spec, key.rstrip("=")))
+    return {"url": f"{world.base_url}/media/bot/{media[-1].id}", "aeskey": key if padded else key.rstrip("=")}
 
 
 def mention(bot: Bot, content: JSON) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import secrets
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,8 @@ from channels_wechat.simulator.core.state import JSON, Entry, World
 from channels_wechat.simulator.wecom.api_aibot import MOST_BYTES
 from channels_wechat.simulator.wecom.cards import check_card
 from channels_wechat.simulator.wecom.checks import check_inline_image
-from channels_wechat.simulator.wecom.company import Bot
+from channels_wechat.simulator.wecom.company import CALLBACK, Bot
+from channels_wechat.simulator.wecom.new_ids import new_msgid
 
 IMAGE_MOST = 10 * 2**20
 ALLOWED = {
@@ -152,7 +152,7 @@ class Streams:
         if state is None or entry is None:
             return
         try:
-            while state.state == "streaming":
+            while state.state == "streaming" and exchange.bot.mode == CALLBACK:
                 await asyncio.sleep(self.world.settings.poll_interval)
                 if self.world.now() - exchange.started > self.world.settings.stream_seconds:
                     state.state, entry.streaming = "expired", False
@@ -192,11 +192,6 @@ class Streams:
         if stream.get("feedback"):
             self.world.record.violation("feedback_late", exchange.msgid)
         self._show(exchange, stream)
-
-
-def new_msgid() -> str:
-    """Base64 text, as the platform's AI bot ids are."""
-    return "CAIQ" + secrets.token_urlsafe(18) + "="
 
 
 def read(plain: bytes) -> JSON:

@@ -20,6 +20,7 @@ from accounts.fields import EncryptedJSONField, EncryptedTextField
 from accounts.health import CODE_LENGTH, Health, HealthMixin
 from accounts.lease import LeaseMixin
 from channels_wechat import KINDS, channel_class
+from channels_wechat.contract.connection import ConnectionState, describe_state
 from channels_wechat.contract.explanations import explain
 from channels_wechat.contract.sentences import CHINESE, LANGUAGES, Sentences
 
@@ -213,6 +214,85 @@ class AccessToken(LeaseMixin):
     def waits(self) -> bool:
         """The platform said how long nobody is to ask."""
         return bool(self.failure_code and self.wait_until and self.wait_until > timezone.now())
+
+
+def connection_states() -> list[tuple[str, _StrOrPromise]]:
+    return [(state, describe_state(state)) for state in ConnectionState]
+
+
+class Connection(LeaseMixin):
+    """The long connection of an account or of a gateway. One connector at a time holds it: the holder of the lease.
+
+    Each write of the holder goes through `as_held`, so that a connector that was paused past its lease changes nothing.
+    """
+
+    account = models.OneToOneField(
+        ChannelAccount, on_delete=models.CASCADE, null=True, related_name="connection", editable=False
+    )
+    gateway = models.OneToOneField(
+        "openclaw.Gateway", on_delete=models.CASCADE, null=True, related_name="connection", editable=False
+    )
+    # Names the connection to a platform that keeps one for each device. It is the same at every connector.
+    device_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    state = models.CharField(
+        _("state"), max_length=16, choices=connection_states, default=ConnectionState.CONNECTING, editable=False
+    )
+    code = models.CharField(max_length=CODE_LENGTH, blank=True, default="", editable=False)
+    code_params = models.JSONField(default=dict, blank=True, editable=False)
+    state_since = models.DateTimeField(_("since"), default=timezone.now, editable=False)
+    held_since = models.DateTimeField(_("held since"), null=True, editable=False)
+    last_frame_at = models.DateTimeField(_("last frame"), null=True, editable=False)
+    # Up to where the platform's messages were received, in its own words; for platforms that keep what came meanwhile.
+    cursor = models.TextField(blank=True, default="", editable=False)
+    # What staff scan to log in, while the platform waits for that. It is as good as a password for some minutes.
+    login_code = EncryptedTextField(row="device_id", blank=True, default="", editable=False)
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("connection"), _("connections")
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(account=None, gateway__isnull=False) | models.Q(account__isnull=False, gateway=None),
+                name="connection_of_one",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account or self.gateway}"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a connector has the lease now."""
+        return bool(self.owner and self.owner_until and self.owner_until > timezone.now())
+
+    @property
+    def holder(self) -> dict[str, str]:
+        """Machine and process of the connector that holds the connection now; empty where none does."""
+        if not self.is_held:
+            return {}
+        host, process, _unique = self.owner.rsplit(":", 2)
+        return {"host": host, "process": process}
+
+    @property
+    def detail(self) -> str:
+        """Why it is in this state, for staff, in the language that is active now."""
+        owner = self.account or self.gateway
+        return explain(owner.explanations, self.code, self.code_params) if owner else ""
+
+
+class ConnectionGap(models.Model):
+    """A time without a connection, in which a platform that keeps no history may have had messages that never reach us."""
+
+    account = models.ForeignKey(ChannelAccount, on_delete=models.CASCADE, related_name="gaps", db_index=False)
+    since = models.DateTimeField(_("from"))
+    until = models.DateTimeField(_("until"))
+
+    class Meta:
+        verbose_name, verbose_name_plural = _("gap in the connection"), _("gaps in the connection")
+        # Transcripts and the account's page look for the gaps of one account by time.
+        indexes = [models.Index(fields=["account", "until"], name="gap_account_until")]
+
+    def __str__(self) -> str:
+        return f"{self.account_id} {self.since:%Y-%m-%d %H:%M:%S}"
 
 
 def cleaned_credentials(kind: str, data: dict[str, Any]) -> dict[str, Any]:

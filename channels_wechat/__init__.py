@@ -28,5 +28,5 @@ def channel_class(kind: str, credentials: Mapping[str, Any] | None = None) -> ty
 
 
 def can(kind: str, base: type[Any]) -> bool:
-    """Whether accounts of this kind, registered or not any more, do what the base stands for; asks no account."""
-    return kind in KINDS and issubclass(channel_class(kind), base)
+    """Whether accounts of this kind, registered or not any more, do what the base stands for, in any mode; asks no account."""
+    return kind in KINDS and any(issubclass(mode, base) for mode in channel_class(kind).modes())

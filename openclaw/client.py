@@ -129,6 +129,11 @@ class GatewayClient:
         """Why the connection ended. Its `retry_after` is how long the gateway asked us to wait."""
         return self._wire.lost
 
+    @property
+    def last_frame_at(self) -> float:
+        """When the gateway last sent anything, in Unix time; 0 before it did."""
+        return self._wire.last_frame_at
+
     async def connect(self) -> Hello:
         hello = await self._wire.open()
         self._policy = hello.policy

@@ -15,7 +15,6 @@ from django.utils.translation import gettext_lazy as _
 from accounts.channels import guard
 from accounts.fields import EncryptedTextField
 from accounts.health import HealthMixin
-from accounts.lease import LeaseMixin
 from channels_wechat.contract.pasted import NOTHING_SEEN, as_seen, one_line, without_invisible
 from channels_wechat.wire.addresses import check_address, leads_elsewhere
 from openclaw.errors import EXPLANATIONS
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 FIELDS_OF_ONE_ADDRESS = ("device_key", "device_token", "boot_id", "version")
 
 
-class Gateway(HealthMixin, LeaseMixin):
+class Gateway(HealthMixin):
     """One connector at a time holds the connection to it."""
 
     # The encrypted fields can be decrypted only in the row with this key.
@@ -123,3 +122,7 @@ class Gateway(HealthMixin, LeaseMixin):
     def set_state_as_holder(self, state: Health, code: str = "", params: Params = MappingProxyType({})) -> bool:
         """Set the state as the connector that holds the lease. Write nothing if another took the gateway since this row was read."""
         return self.set_state(state, code, params, self.as_held())
+
+    def as_held(self) -> models.QuerySet[Gateway]:
+        """Return a query that finds this row only while its connection has the holder that it had when this row was read."""
+        return Gateway.objects.filter(pk=self.pk, connection__fence=self.connection.fence)

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -64,12 +65,13 @@ ResponseQueue = asyncio.Queue[Json | GatewayError]
 
 
 class Wire:
-    """An open connection. `closed` is set when it has ended, and `lost` is the reason."""
+    """An open connection. `closed` is set when it has ended, and `lost` is the reason. last_frame_at: Unix time of the last frame."""
 
     def __init__(self, endpoint: Endpoint, on_event: Callable[[str, Json], None]) -> None:
         self.endpoint = endpoint
         self.closed = asyncio.Event()
         self.lost = GatewayError(Code.CONNECTION_LOST)
+        self.last_frame_at = 0.0
         self._on_event = on_event
         self._queues: dict[str, ResponseQueue] = {}
         self._last_number = 0
@@ -177,6 +179,7 @@ class Wire:
                 message = await self._socket.receive(timeout=2 * self._tick_interval)
                 if message.type is not aiohttp.WSMsgType.TEXT:
                     break
+                self.last_frame_at = time.time()
                 self._handle_frame(decode_object(message.data))
         except (TimeoutError, ValueError, aiohttp.ClientError, OSError):
             pass

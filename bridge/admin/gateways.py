@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from accounts.fields import sealed
 from accounts.forms import ENTER_AGAIN, STORED, OneErrorPerField, show_what_was_typed
 from accounts.health import Health
+from accounts.models import Connection
 from bridge.admin.base import TESTED, ConfiguredAdmin
 from bridge.admin.unfold import style
 from bridge.connector import leases
@@ -135,7 +135,7 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
         gateway = self.get_or_404(request, object_id)
         about = {
             "device_id": Device(gateway.device_key).id if gateway.device_key else "",
-            "holder": _find_holder(gateway),
+            "connection_facts": {"connection": Connection.objects.filter(gateway=gateway).first()},
             "pairing": gateway.state_code in (Code.PAIRING_REQUIRED, Code.MISSING_SCOPE),
             "may_change": self.has_change_permission(request),
             "agents": [agent_fields(agent) for agent in gateway.agents],
@@ -195,14 +195,6 @@ class GatewayAdmin(ConfiguredAdmin[Gateway]):
         if gateway.enabled:
             gateway.revive()
         self.notify(request, gateway, _("Enabled.") if gateway.enabled else _("Disabled."))
-
-
-def _find_holder(gateway: Gateway) -> dict[str, str]:
-    """Machine and process of the connector that holds the connection now; empty where none does."""
-    if not gateway.owner or not gateway.owner_until or gateway.owner_until <= timezone.now():
-        return {}
-    host, process, _unique = gateway.owner.rsplit(":", 2)
-    return {"host": host, "process": process}
 
 
 def agent_fields(agent: Any) -> dict[str, str]:

@@ -71,13 +71,14 @@ class Target(models.TextChoices):
 
 
 class Carrier(models.TextChoices):
-    """Who holds the wire and so may claim: HTTP APIs the worker, sockets the connector, stream polls the view.
+    """Who holds the wire and so may claim: HTTP APIs the worker, gateways and accounts' connections the connector, stream polls the view.
 
     Webhooks have one of their own, so that no claim for WeChat ever walks past what waits for somebody's slow server.
     """
 
     WORKER = "worker", _("worker")
     CONNECTOR = "connector", _("connector")
+    SOCKET = "socket", _("connection")
     HTTP_REPLY = "http_reply", _("stream")
     WEBHOOK = "webhook", _("webhooks")
 

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from accounts import counters, valkey
 from accounts.health import Health
-from accounts.models import AccessToken, ChannelAccount
+from accounts.models import AccessToken, ChannelAccount, Connection
 from bridge.models import Carrier, Incident
 from bridge.operations import sql
 from bridge.runtime.spool import journal
@@ -179,11 +179,12 @@ def _account_metrics() -> Iterator[Metric]:
 
 
 def _gateway_metrics() -> Iterator[Metric]:
-    gateways = list(Gateway.objects.only("name", "enabled", "state", "owner", "owner_until"))
-    now, labels = timezone.now(), ["gateway", "name"]
+    gateways = list(Gateway.objects.only("name", "enabled", "state"))
+    held = Connection.objects.exclude(owner="").filter(owner_until__gt=timezone.now(), gateway__isnull=False)
+    held_ids, labels = set(held.values_list("gateway_id", flat=True)), ["gateway", "name"]
     up = [((g.pk, g.name), int(_is_up(g))) for g in gateways]
     yield _build_family("bridge_gateway_up", "1: works or was not used yet; 0: fails, stopped, or is off.", labels, up)
-    owned = [((g.pk, g.name), int(bool(g.owner and g.owner_until and g.owner_until > now))) for g in gateways]
+    owned = [((g.pk, g.name), int(g.pk in held_ids)) for g in gateways]
     yield _build_family("bridge_gateway_owned", "1: a connector holds the connection.", labels, owned)
     turns = {row.gateway_id: row.total for row in sql.TURNS_UNDER_WAY.fetch()}
     rows = [((g.pk, g.name), turns.get(g.pk, 0)) for g in gateways]

@@ -75,6 +75,11 @@ class Channel:
         return cls
 
     @classmethod
+    def modes(cls) -> tuple[type[Channel], ...]:
+        """Return every class that `mode_class` may return."""
+        return (cls,)
+
+    @classmethod
     @abstractmethod
     def external_id(cls, credentials: Mapping[str, Any]) -> str:
         """Return the account's public name on the platform, unique within the kind; never a secret."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
+from channels_wechat.contract.connection import CONNECTION_CODES
 from channels_wechat.contract.errors import Explanations
 from channels_wechat.contract.explanations import Action, Effect, Explanation
 
@@ -72,6 +73,7 @@ WIRE = Explanations(
             effect=Effect.POSSIBLE,
         ),
         # A status may have any three digits.
+        **CONNECTION_CODES,
         **dict.fromkeys(("http_5xx", "http_6xx", "http_7xx", "http_8xx", "http_9xx"), _FAILED),
     }
 )

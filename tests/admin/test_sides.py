@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts.channels import build_channel
 from accounts.health import Health
-from accounts.models import AccessToken, ChannelAccount
+from accounts.models import AccessToken, ChannelAccount, Connection
 from bridge.models import Conversation, Delivery, Message, Reason, Route, State
 from channels_wechat import channel_class
 from channels_wechat.contract.sentences import SENTENCES
@@ -246,9 +246,11 @@ def test_a_new_key_lets_a_stopped_gateway_try_again(boss: Client) -> None:
 def test_a_connection_whose_lease_is_over_is_none(
     boss: Client, world: factories.World, seconds: int, connected: bool
 ) -> None:
-    Gateway.objects.update(owner="vm:42:cafe", owner_until=timezone.now() + timedelta(seconds=seconds))
+    until = timezone.now() + timedelta(seconds=seconds)
+    Connection.objects.create(gateway=world.gateway, owner="vm:42:cafe", owner_until=until, state="connected")
     shown = words(boss, "openclaw_gateway_change", world.gateway.pk)
-    assert ("Connected (connector vm, process 42)." in shown, "Not connected" in shown) == (connected, not connected)
+    found = ("held by connector vm, process 42" in shown, "no connector holds it just now" in shown)
+    assert found == (connected, not connected)
 
 
 def test_a_gateway_is_not_its_own_double(boss: Client, world: factories.World) -> None:

@@ -13,10 +13,10 @@ from django.utils import timezone
 from django.utils.html import strip_tags
 from knox.models import AuthToken
 
+from accounts.models import Connection
 from bridge.models import Contact, Delivery
 from bridge.security import audit
 from bridge.ui import formatting
-from openclaw.models import Gateway
 from tests.admin.test_titles import crumbs
 from tests.support import factories
 
@@ -122,10 +122,11 @@ def test_a_webhooks_events_are_in_the_forms_words(boss: Client, world: factories
 
 def test_a_connected_gateway_names_machine_and_process(boss: Client, world: factories.World) -> None:
     page = ("openclaw_gateway_change", world.gateway.pk)
-    assert "Not connected" in words(boss, *page)
-    Gateway.objects.update(owner="vm:42:cafe", owner_until=timezone.now() + timedelta(minutes=1))
+    assert "Not connected yet" in words(boss, *page)
+    until = timezone.now() + timedelta(minutes=1)
+    Connection.objects.create(gateway=world.gateway, owner="vm:42:cafe", owner_until=until, state="connected")
     told = words(boss, *page)
-    assert "Connected (connector vm, process 42)." in told
+    assert "held by connector vm, process 42" in told
     assert "cafe" not in told
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
-from bridge.connector.process import send_proactive
+from bridge.connector.gateways import send_proactive
 from bridge.models import Attempt, Carrier, Delivery, Message, Route
 from bridge.pipeline.delivery import claims, settle
 from openclaw.turns import Answer, ProactiveReply

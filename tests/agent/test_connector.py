@@ -9,6 +9,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.health import Health
+from accounts.models import Connection
 from bridge.connector import leases
 from bridge.pipeline.agent import turn as asking
 from bridge.pipeline.delivery import claims
@@ -41,19 +42,21 @@ def test_a_connector_that_ends_in_order_hands_over(stub: RunningStub, account: C
 
 def test_a_gateway_is_held_until_the_lease_is_over_and_its_fence_counts_the_hands(home: Gateway) -> None:
     off, stopped = gateway(enabled=False), gateway(state=Health.STOPPED)
-    assert leases.acquire("first") == [home]
+    (first,) = leases.acquire("first")
+    assert first == held(home)
     shift_lease(home, 1)
     assert leases.acquire("second") == []
-    assert leases.acquire("first") == [home]
-    assert fresh(home).owner_until > timezone.now() + timedelta(seconds=leases.LEASE_SECONDS - 5)
-    assert (fresh(home).owner, fresh(home).fence) == ("first", 1)
+    assert leases.acquire("first") == [first]
+    assert held(home).owner_until > timezone.now() + timedelta(seconds=leases.LEASE_SECONDS - 5)
+    assert (held(home).owner, held(home).fence, held(home).held_since) == ("first", 1, first.held_since)
     shift_lease(home, -1)
-    assert leases.acquire("second") == [home]
+    assert leases.acquire("second") == [first]
+    assert held(home).held_since > first.held_since
     leases.release("first")
-    assert (fresh(home).owner, fresh(home).fence) == ("second", 2)
+    assert (held(home).owner, held(home).fence) == ("second", 2)
     leases.release("second")
-    assert (fresh(home).owner, fresh(home).owner_until) == ("", None)
-    assert {fresh(each).owner for each in (off, stopped)} == {""}
+    assert (held(home).owner, held(home).owner_until) == ("", None)
+    assert not Connection.objects.filter(gateway__in=[off, stopped]).exists()
 
 
 @pytest.mark.parametrize("released", [False, True])
@@ -66,26 +69,31 @@ def test_a_connector_that_lost_a_gateway_writes_nothing_to_it(home: Gateway, rel
         leases.release("second")
         leases.acquire("first")
     leases.store_hello(before, "1", "old boot", [], "old device token")
-    assert not before.set_state_as_holder(Health.STOPPED, "bad_token", {"detail": "refused"})
+    assert not before.gateway.set_state_as_holder(Health.STOPPED, "bad_token", {"detail": "refused"})
     after = fresh(home)
     assert (after.version, after.boot_id, after.device_token, after.state) == ("2", "new boot", "", Health.OK)
     assert leases.read_connection_settings(before) != leases.read_connection_settings(now)
 
 
 def test_a_new_connection_is_made_for_what_it_depends_on(home: Gateway) -> None:
-    before = leases.read_connection_settings(home)
-    home.max_in_flight, home.timeout_seconds = 1, 1
-    assert leases.read_connection_settings(home) == before
-    for name in ("base_url", "transport", "token", "device_key", "fence"):
-        other = fresh(home)
-        setattr(other, name, "another")
+    (row,) = leases.acquire("first")
+    before = leases.read_connection_settings(row)
+    row.gateway.max_in_flight, row.gateway.timeout_seconds = 1, 1
+    assert leases.read_connection_settings(row) == before
+    for name in ("base_url", "transport", "token", "device_key"):
+        other = held(home)
+        setattr(other.gateway, name, "another")
         assert leases.read_connection_settings(other) != before, name
+    assert leases.acquire("first")
+    shift_lease(home, -1)
+    assert leases.read_connection_settings(leases.acquire("second")[0]) != before
 
 
 def test_a_device_token_is_kept_where_the_gateway_sends_none(home: Gateway) -> None:
+    (row,) = leases.acquire("first")
     for sent in ("first", ""):
-        leases.store_hello(home, "1", "boot", [], sent)
-        assert home.device_token == fresh(home).device_token == "first"
+        leases.store_hello(row, "1", "boot", [], sent)
+        assert row.gateway.device_token == fresh(home).device_token == "first"
 
 
 def test_a_turn_may_take_as_long_as_its_gateway_says(account: ChannelAccount, mapped: Route) -> None:
@@ -93,8 +101,12 @@ def test_a_turn_may_take_as_long_as_its_gateway_says(account: ChannelAccount, ma
     assert asking.build_turn(row(turn(account))).timeout == 77.0
 
 
+def held(home: Gateway) -> Connection:
+    return Connection.objects.select_related("gateway").get(gateway=home)
+
+
 def shift_lease(home: Gateway, seconds: float) -> None:
-    Gateway.objects.filter(pk=home.pk).update(owner_until=timezone.now() + timedelta(seconds=seconds))
+    Connection.objects.filter(gateway=home).update(owner_until=timezone.now() + timedelta(seconds=seconds))
 
 
 def test_a_killed_connectors_turns_are_recovered_by_another(
@@ -106,15 +118,15 @@ def test_a_killed_connectors_turns_are_recovered_by_another(
         first.kill()
     shift(asked, state="sending", lease_until=30, holder="killed")
     asked.attempts.update(finished_at=None, outcome="")
-    Gateway.objects.update(owner="killed", owner_until=timezone.now() + timedelta(seconds=30))
-    fence = fresh(home).fence
+    Connection.objects.update(owner="killed", owner_until=timezone.now() + timedelta(seconds=30))
+    fence = held(home).fence
     assert leases.acquire("second") == []  # the lease holds
-    Gateway.objects.update(owner_until=timezone.now())
+    Connection.objects.update(owner_until=timezone.now())
     shift(asked, lease_until=-1)
     assert claims.sweep() == 1
     with RunningConnector():
         finished(asked)
-        assert fresh(home).fence == fence + 1
+        assert held(home).fence == fence + 1
     assert (answers(asked), ran(stub)) == (["one answer"], [(f"{asked.pk}.0", 1)])
     assert outcomes(asked) == ["interrupted", "ok"]
 
@@ -123,12 +135,12 @@ def test_two_connectors_share_the_gateways_and_never_one(
     stub: RunningStub, account: ChannelAccount, home: Gateway, mapped: Route
 ) -> None:
     with RunningConnector() as first:
-        eventually(lambda: fresh(home).owner)
+        eventually(lambda: Connection.objects.filter(gateway=home).exclude(owner=""))
         with RunningConnector() as second:
             turns = [turn(account, str(number), f"user{number}") for number in range(6)]
             for one in turns:
                 finished(one)
-            assert fresh(home).owner == first.connector.holder
+            assert held(home).owner == first.connector.holder
             assert not second.connector.connections
             assert stub.connections == 1
     assert sorted(count for _key, count in ran(stub)) == [1] * 6
@@ -163,7 +175,7 @@ def test_a_gateway_that_stays_away_does_not_fill_the_log(
     home = gateway(NOWHERE)
     tries: list[int] = []
     monkeypatch.setattr(
-        "bridge.connector.process.backoff_seconds", lambda failures: tries.append(failures) or 0.01
+        "bridge.connector.held.backoff_seconds", lambda failures: tries.append(failures) or 0.01
     )  # only the pause
     with RunningConnector():
         eventually(lambda: len(tries) >= 33)

@@ -9,7 +9,7 @@ import pytest
 
 from accounts.health import Health
 from accounts.models import ChannelAccount
-from bridge.connector import process
+from bridge.connector import gateways
 from bridge.models import Delivery, Message, Reason, Route
 from bridge.operations import replay
 from bridge.pipeline.replies.streams import partial_key
@@ -43,7 +43,7 @@ def test_a_turn(stub: RunningStub, account: ChannelAccount, home: Gateway, mappe
     known = fresh(home)
     assert (known.state, known.version, known.boot_id) == (Health.OK, "stub-1", stub.boot_id)
     assert [agent["id"] for agent in known.agents] == ["main", "support"]
-    assert (known.owner, known.owner_until) == ("", None)  # released in order
+    assert (known.connection.owner, known.connection.owner_until) == ("", None)  # released in order
 
 
 def test_conversations_are_asked_side_by_side_and_one_in_order(
@@ -141,7 +141,7 @@ def test_a_replay_is_a_new_turn(stub: RunningStub, account: ChannelAccount, home
 def test_the_next_turn_of_a_conversation_waits_for_no_look(
     account: ChannelAccount, mapped: Route, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "POLL_SECONDS", 60)
+    monkeypatch.setattr(gateways, "POLL_SECONDS", 60)
     first, second = turn(account, "one"), turn(account, "two")
     with RunningConnector():
         assert [finished(each).state for each in (first, second)] == ["delivered", "delivered"]
@@ -158,7 +158,7 @@ def test_the_next_turn_of_an_account_with_its_share_under_way_waits_for_no_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """both: each of two accounts asks, and together they have all turns but the reserve."""
-    monkeypatch.setattr(process, "POLL_SECONDS", 60)
+    monkeypatch.setattr(gateways, "POLL_SECONDS", 60)
     Gateway.objects.update(max_in_flight=most)
     ChannelAccount.objects.update(gateway_share=share)
     other = official()

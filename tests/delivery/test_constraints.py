@@ -10,7 +10,7 @@ from django.apps import apps
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts.models import ChannelAccount, ReplyWindow, Restriction
+from accounts.models import ChannelAccount, Connection, ReplyWindow, Restriction
 from bridge.models import (
     Attachment,
     Attempt,
@@ -150,6 +150,7 @@ CASES: dict[str, Callable[[], object]] = {
     "account_kind_external_id": two_accounts,
     "account_name_once": lambda: copied(app(), key=uuid.uuid4(), external_id="other", name="ACME APP"),
     "account_retention_not_too_short": lambda: app(columns={"retention_days": 6}),
+    "connection_of_one": lambda: Connection.objects.create(account=app(), gateway=gateway()),
     "delivery_event_once": told_twice,
     "webhook_events_given": lambda: endpoint(events=[]),
     "webhook_reason_only_when_off": lambda: WebhookEndpoint.objects.filter(pk=endpoint().pk).update(disabled_code="gone"),

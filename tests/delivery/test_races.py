@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import transaction
 
+from accounts.models import Connection
 from bridge.media import storage
 from bridge.models import Carrier, Conversation, Delivery, Message, Reason
 from bridge.operations.replay import dismiss, release, replay
@@ -211,8 +212,9 @@ def test_connectors_lease_a_gateway_once() -> None:
     for _gateway in range(5):
         gateway()
     owned = at_once(*[lambda name=f"connector{number}": leases.acquire(name) for number in range(4)])
-    assert sorted(home.pk for homes in owned for home in homes) == sorted(Gateway.objects.values_list("pk", flat=True))
-    assert set(Gateway.objects.values_list("fence", flat=True)) == {1}
+    taken = sorted(row.gateway_id for rows in owned for row in rows)
+    assert taken == sorted(Gateway.objects.values_list("pk", flat=True))
+    assert set(Connection.objects.values_list("fence", flat=True)) == {1}
 
 
 def to_review() -> Delivery:

@@ -16,7 +16,7 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts import counters, valkey
-from accounts.models import ChannelAccount
+from accounts.models import ChannelAccount, Connection
 from bridge.models import Attachment, Delivery
 from bridge.operations import alerts, health, prometheus, sql
 from bridge.pipeline.delivery import settle
@@ -190,7 +190,8 @@ def test_what_is_open_and_what_failed(valkey: redis.Redis) -> None:
 
 def test_a_gateway_whose_connector_is_gone_is_nobodys(valkey: redis.Redis) -> None:
     over = timezone.now() - timedelta(seconds=1)
-    link = gateway(owner="connector", owner_until=over)
+    link = gateway()
+    Connection.objects.create(gateway=link, owner="connector", owner_until=over)
     assert scrape()[f'bridge_gateway_owned{{gateway="{link.pk}",name="{link.name}"}}'] == 0
 
 
@@ -198,8 +199,7 @@ def test_accounts_and_gateways(valkey: redis.Redis) -> None:
     good, bad, link = app(), app(agent_id=7, columns={"state": "stopped"}), gateway()
     route(good, link)
     delivery = claimed(turn(good))
-    link.owner, link.owner_until = "connector", delivery.lease_until
-    link.save()
+    Connection.objects.create(gateway=link, owner="connector", owner_until=delivery.lease_until)
     turn(good, "waits for its turn", "lisi")
     for cause, over in (("account:1", None), ("account:2", timezone.now())):
         factories.incident(cause, "x", closed_at=over)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import connection, transaction
 
+from accounts.models import Connection
 from bridge.models import Attempt, Delivery, Message, Outcome, State
-from openclaw.models import Gateway
 from tests.production.image import ENV, compose
 from tests.production.processes import running, signed
 from tests.support import factories
@@ -90,11 +90,11 @@ def test_the_connector_hands_an_open_turn_to_the_next(
         signed(first, tmp_path)
         turn = factories.turn(account, "think !slow=8")
         eventually(lambda: stub.record)
-        held = Gateway.objects.get(pk=gateway.pk)
+        held = Connection.objects.get(gateway=gateway)
         first.terminate()
         assert first.stopped(grace("connector")) == 0
     assert held.owner
-    left = Gateway.objects.get(pk=gateway.pk)
+    left = Connection.objects.get(gateway=gateway)
     assert (left.owner, left.owner_until) == ("", None)
     assert factories.state(turn) == State.PENDING
     with running("connector", tmp_path) as second:
@@ -117,13 +117,13 @@ def test_a_second_connector_takes_over_while_the_first_leaves(
         signed(second, tmp_path / "second")
         eventually(lambda: stub.connections)
         assert stub.connections == 1
-        owner = Gateway.objects.get(pk=gateway.pk).owner
+        owner = Connection.objects.get(gateway=gateway).owner
         leaving, staying = (first, second) if f":{first.popen.pid}:" in owner else (second, first)
         turn = factories.turn(account, "think !slow=6")
         eventually(lambda: stub.record)
         leaving.terminate()
         assert leaving.stopped(grace("connector")) == 0
-        eventually(lambda: f":{staying.popen.pid}:" in Gateway.objects.get(pk=gateway.pk).owner, 30)
+        eventually(lambda: f":{staying.popen.pid}:" in Connection.objects.get(gateway=gateway).owner, 30)
         eventually(lambda: factories.state(turn) == State.DELIVERED, 60)
         staying.terminate()
         assert staying.stopped(grace("connector")) == 0

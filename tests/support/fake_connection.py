@@ -1,37 +1,37 @@
 """A platform that is reached over one long connection, and a kind of account for it: JSON, a line each, over TCP on loopback.
 
-The platform repeats a message until it is acknowledged, and carries out a request once for each idempotency key. The kind uses nothing
-but the contract. Who holds the connection in the product is not said here: the test does.
+The platform repeats a message until it is acknowledged, and carries out a request once for each idempotency key. It serves one connection
+for each device: a later one ends the earlier one. The kind uses nothing but the contract.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import secrets
 import socket
 import socketserver
 import threading
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from queue import Queue
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from Crypto.Cipher import AES
 from django import forms
 
-from bridge.pipeline.inbound import receive
 from channels_wechat.contract.capabilities import Downloads
 from channels_wechat.contract.channel import CredentialsForm
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.connection import Connection, ConnectionRefused, ConnectionState
+from channels_wechat.contract.errors import Explanations
+from channels_wechat.contract.explanations import Action, Explanation
 from channels_wechat.contract.inbound_fields import as_list, word
-from channels_wechat.contract.messages import Inbound, MediaItem, Payload, Peer, Receipt, Upload
+from channels_wechat.contract.messages import Inbound, Limit, MediaItem, Payload, Peer, Receipt, Upload
 from channels_wechat.wire.errors import WIRE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from accounts.models import ChannelAccount
+    from channels_wechat.contract.connection import Session
     from channels_wechat.contract.messages import Content, Outgoing
 
 Frame = dict[str, Any]
@@ -45,7 +45,8 @@ WAIT_SECONDS = 20.0
 class FakePlatform(socketserver.ThreadingTCPServer):
     """sent: idempotency key → what people read. requests: everything that it was asked, in order.
 
-    loses: types of frames of which the next one is taken, and then the connection is cut before anything is answered.
+    loses: types of frames of which the next one is taken, and then the connection is cut before anything is answered. refuses: the
+    code with which it refuses to be subscribed to. subscribed: the devices, in order.
     """
 
     daemon_threads = True
@@ -58,10 +59,15 @@ class FakePlatform(socketserver.ThreadingTCPServer):
         self.sent: dict[str, Frame] = {}
         self.requests: list[Frame] = []
         self.loses: set[str] = set()
+        self.refuses = ""
+        self.subscribed: list[str] = []
+        self.line: _Line | None = None
 
     def say(self, key: str, text: str = "", **fields: Any) -> None:
         """Somebody writes; it waits until the bridge acknowledges it."""
         self.waiting[key] = {"type": "message", "id": key, "from": "ann", "text": text, **fields}
+        if self.line:
+            self.line.write(self.waiting[key])
 
     def file(self, name: str, content: bytes) -> Frame:
         """A file as a message names it: its id, and the key that only it is encrypted with."""
@@ -71,7 +77,18 @@ class FakePlatform(socketserver.ThreadingTCPServer):
         self.files[handle] = encrypted + tag
         return {"id": handle, "name": name, "key": key.hex()}
 
-    def take(self, frame: Frame) -> Frame | None:
+    def kick(self) -> None:
+        """Somebody else connects with the same credentials."""
+        if self.line:
+            self.line.write({"type": "kicked"})
+            self.line.cut()
+
+    def cut(self) -> None:
+        """The connection ends."""
+        if self.line:
+            self.line.cut()
+
+    def take(self, frame: Frame, line: _Line) -> Frame | None:
         """What it answers; None for what it does not answer."""
         self.requests.append(frame)
         if frame["type"] == "acknowledge":
@@ -79,6 +96,15 @@ class FakePlatform(socketserver.ThreadingTCPServer):
                 self.waiting.pop(frame["id"], None)
             return None
         result: Frame = {"type": "result", "request": frame["request"]}
+        if frame["type"] == "subscribe":
+            if self.refuses:
+                return {**result, "refused": self.refuses}
+            self.kick()
+            self.line = line
+            self.subscribed.append(frame["device"])
+            return result
+        if frame["type"] in ("partial", "end"):
+            return result
         if frame["type"] == "fetch":
             return {**result, "content": base64.b64encode(self.files[frame["file"]]).decode()}
         key = frame["key"] if frame["check_repeats"] else secrets.token_hex(8)
@@ -92,29 +118,40 @@ class _Line(socketserver.StreamRequestHandler):
     server: FakePlatform
 
     def handle(self) -> None:
-        for frame in list(self.server.waiting.values()):
-            self._write(frame)
-        for line in self.rfile:
-            frame = json.loads(line)
-            answer = self.server.take(frame)
-            if frame["type"] in self.server.loses:
-                self.server.loses.remove(frame["type"])
-                return
-            if answer:
-                self._write(answer)
+        with suppress(OSError):
+            for line in self.rfile:
+                frame = json.loads(line)
+                answer = self.server.take(frame, self)
+                if frame["type"] in self.server.loses:
+                    self.server.loses.remove(frame["type"])
+                    break
+                if answer:
+                    self.write(answer)
+                if frame["type"] == "subscribe":
+                    for waiting in list(self.server.waiting.values()):
+                        self.write(waiting)
+        if self.server.line is self:
+            self.server.line = None
 
-    def _write(self, frame: Frame) -> None:
-        self.wfile.write(json.dumps(frame).encode() + b"\n")
+    def write(self, frame: Frame) -> None:
+        with suppress(OSError):
+            self.wfile.write(json.dumps(frame).encode() + b"\n")
+
+    def cut(self) -> None:
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
 def fake_platform() -> Iterator[FakePlatform]:
     with FakePlatform() as platform:
+        FakeChat.address = platform.server_address
         thread = threading.Thread(target=platform.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
             yield platform
         finally:
+            platform.cut()
             platform.shutdown()
             thread.join(WAIT_SECONDS)
 
@@ -122,83 +159,40 @@ def fake_platform() -> Iterator[FakePlatform]:
 # --- our end of the connection
 
 
-class FakeConnection:
-    """One thread reads: results go to whoever asked, messages into `messages`, which ends with None when the connection does."""
+class FakeLink:
+    """Requests are answered by number, whoever comes first."""
 
-    def __init__(self, platform: FakePlatform) -> None:
-        self._socket = socket.create_connection(platform.server_address, WAIT_SECONDS)  # type: ignore[arg-type]
-        self._socket.settimeout(None)
-        self._writing = threading.Lock()
-        self._asked: dict[int, Future[Frame]] = {}
-        self._number = 0
-        self.messages: Queue[Frame | None] = Queue()
-        self._thread = threading.Thread(target=self._read)
-        self._thread.start()
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+        self.asked: dict[int, asyncio.Future[Frame]] = {}
 
-    def request(self, **frame: Any) -> Frame:
-        """Raises ChannelError: whether it was carried out is unknown where the connection ends before the answer."""
-        answer: Future[Frame] = Future()
-        with self._writing:
-            self._number += 1
-            self._asked[self._number] = answer
-            self._write({**frame, "request": self._number})
-        try:
-            return answer.result(WAIT_SECONDS)
-        except ConnectionError as error:
-            raise WIRE.error("reset", Action.UNKNOWN) from error
+    async def request(self, **frame: Any) -> Frame:
+        number = len(self.asked)
+        self.asked[number] = answer = asyncio.get_running_loop().create_future()
+        self.writer.write(json.dumps({**frame, "request": number}).encode() + b"\n")
+        async with asyncio.timeout(WAIT_SECONDS):
+            return await answer
 
-    def acknowledge(self, message: str) -> None:
-        with self._writing:
-            self._write({"type": "acknowledge", "id": message})
+    async def send(self, outgoing: Outgoing) -> Receipt:
+        where = {"to": outgoing.peer.id, "reply": outgoing.peer.reply, "text": outgoing.payload.body["text"]}
+        result = await self.request(type="send", key=outgoing.key, check_repeats=outgoing.check_repeats, **where)
+        return Receipt(remote_id=result["id"])
 
-    def close(self) -> None:
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._thread.join(WAIT_SECONDS)
-        self._socket.close()
+    async def upload(self, file: Upload) -> str:
+        raise NotImplementedError
 
-    def _write(self, frame: Frame) -> None:
-        self._socket.sendall(json.dumps(frame).encode() + b"\n")
+    async def show_partial(self, reply: str, text: str) -> bool:
+        await self.request(type="partial", reply=reply, text=text)
+        return True
 
-    def _read(self) -> None:
-        with self._socket.makefile("rb") as lines, suppress(OSError):
-            for line in lines:
-                frame = json.loads(line)
-                if frame["type"] == "result":
-                    self._asked.pop(frame["request"]).set_result(frame)
-                else:
-                    self.messages.put(frame)
-        for answer in self._asked.values():
-            answer.set_exception(ConnectionError())
-        self.messages.put(None)
+    async def end_partial(self, reply: str, text: str) -> None:
+        await self.request(type="end", reply=reply, text=text)
 
-
-@contextmanager
-def connected(account: ChannelAccount, platform: FakePlatform) -> Iterator[FakeConnection]:
-    """The account speaks over this connection until the block ends."""
-    connection = FakeConnection(platform)
-    FakeChat.connections[str(account.key)] = connection
-    try:
-        yield connection
-    finally:
-        del FakeChat.connections[str(account.key)]
-        connection.close()
-
-
-def receive_waiting(account: ChannelAccount, connection: FakeConnection, most: int) -> list[int | None]:
-    """Store what comes, until the connection ends or so many came: the ids of the rows, None for a repetition.
-
-    A message is acknowledged when its row is committed; before, the platform must still repeat it.
-    """
-    rows: list[int | None] = []
-    while len(rows) < most and (frame := connection.messages.get(timeout=WAIT_SECONDS)):
-        message = parse(frame)
-        (row,) = receive.store_each([receive.build_row(account, message)])
-        if row is not None:
-            receive.wake_router(with_files=bool(message.media))
-        rows.append(row)
-        connection.acknowledge(message.key)
-    return rows
+    def lose(self) -> None:
+        """Whether what was asked was carried out is unknown."""
+        for answer in self.asked.values():
+            if not answer.done():
+                answer.set_exception(FAKE.error("connection_lost", Action.UNKNOWN))
 
 
 # --- the kind
@@ -214,7 +208,8 @@ def parse(frame: Frame) -> Inbound:
     return Inbound(
         key=word(frame, "id"),
         kind="text" if frame["text"] else "file",
-        peer=Peer("group", room) if room else Peer("direct", sender),
+        peer=Peer("group" if room else "direct", room or sender, reply=word(frame, "reply")),
+        reply_seconds=3600,
         sender=sender,
         text=word(frame, "text"),
         media=files,
@@ -224,22 +219,39 @@ def parse(frame: Frame) -> Inbound:
     )
 
 
+FAKE = Explanations(
+    {
+        **WIRE,
+        "kicked": Explanation(Action.CONFIG, "Another program took the connection."),
+        "bad_token": Explanation(Action.CONFIG, "The token is wrong."),
+        "busy": Explanation(Action.RETRY, "The platform is busy."),
+    }
+)
+
+
 class FakeCredentials(CredentialsForm):
     name = forms.CharField()
 
 
-class FakeChat(Downloads):
-    """connections: account's key → the connection that it speaks over."""
+class FakeChat(Connection, Downloads):
+    """address: of the platform."""
 
     kind = KIND
     label = "Fake chat"
     Credentials = FakeCredentials
+    explanations = FAKE
     receives_from = frozenset({"direct", "group"})
-    connections: ClassVar[dict[str, FakeConnection]] = {}
+    shows_partials = True
+    address: ClassVar[Any] = None
+    calls_a_minute: ClassVar[int] = 1000
 
     @classmethod
     def external_id(cls, credentials: Mapping[str, Any]) -> str:
         return str(credentials["name"])
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        return tuple(Limit(scope, self.calls_a_minute, 60, scope, "a minute") for scope in ("direct", "group"))
 
     def render(self, content: Content) -> list[Payload]:
         return [Payload({"text": content.text})]
@@ -247,18 +259,42 @@ class FakeChat(Downloads):
     def repeat_window(self, peer: Peer, payload: Payload) -> int:
         return 3600
 
-    def send(self, outgoing: Outgoing) -> Receipt:
-        request = {"to": outgoing.peer.id, "text": outgoing.payload.body["text"]}
-        result = self._connection.request(
-            type="send", key=outgoing.key, check_repeats=outgoing.check_repeats, **request
-        )
-        return Receipt(remote_id=result["id"])
+    async def run(self, session: Session) -> None:
+        try:
+            reader, writer = await asyncio.open_connection(*self.address)
+        except OSError as error:
+            raise FAKE.error("connect") from error
+        link = FakeLink(writer)
+        frames = asyncio.create_task(self._read(reader, link, session))
+        try:
+            result = await link.request(type="subscribe", device=session.device_id)
+            if refused := result.get("refused"):
+                raise FAKE.error(refused)
+            await session.open(link)
+            await frames
+        finally:
+            frames.cancel()
+            link.lose()
+            writer.close()
+
+    async def _read(self, reader: asyncio.StreamReader, link: FakeLink, session: Session) -> None:
+        with suppress(OSError):
+            while line := await reader.readline():
+                session.note_frame()
+                frame = json.loads(line)
+                if frame["type"] == "kicked":
+                    raise ConnectionRefused(ConnectionState.KICKED, FAKE.error("kicked"))
+                if frame["type"] == "result":
+                    link.asked[frame["request"]].set_result(frame)
+                    continue
+                message = parse(frame)
+                await session.receive(message)
+                link.writer.write(json.dumps({"type": "acknowledge", "id": message.key}).encode() + b"\n")
 
     def download(self, item: MediaItem) -> Upload:
-        body = base64.b64decode(self._connection.request(type="fetch", file=item.handle)["content"])
+        """By a connection of its own: whoever fetches files is another process than the one that holds the connection."""
+        with socket.create_connection(self.address, WAIT_SECONDS) as line:
+            line.sendall(json.dumps({"type": "fetch", "file": item.handle, "request": 0}).encode() + b"\n")
+            body = base64.b64decode(json.loads(line.makefile("rb").readline())["content"])
         cipher = AES.new(bytes.fromhex(item.key), AES.MODE_GCM, nonce=bytes(12))
         return Upload(item.kind, item.name, "text/plain", cipher.decrypt_and_verify(body[:-16], body[-16:]))
-
-    @property
-    def _connection(self) -> FakeConnection:
-        return self.connections[self.identity.key]

@@ -13,7 +13,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 from knox.models import AuthToken
 
-from accounts.models import ChannelAccount
+from accounts.models import ChannelAccount, Connection, ConnectionGap
 from bridge.models import SessionEpoch
 from channels_wechat import KINDS
 from tests.support import factories
@@ -36,6 +36,9 @@ def fill() -> None:
     factories.reply_window(world.app, "zhangsan", left=3, until=now + timedelta(days=2))
     factories.restriction(world.app, "custom_send", code="48001", until=now + timedelta(days=1))
     SessionEpoch.objects.create(key="agent:main:one", conversation=world.person, epoch=2)
+    Connection.objects.create(gateway=world.gateway, owner="vm:42:cafe", owner_until=now, state="connected")
+    Connection.objects.create(account=world.bot, state="kicked", code="kicked", cursor="7", login_code="CANARY-login")
+    ConnectionGap.objects.create(account=world.bot, since=now - timedelta(minutes=1), until=now)
     _staff(world)
 
 

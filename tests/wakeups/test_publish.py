@@ -19,9 +19,9 @@ from accounts import valkey as door
 from bridge.models import Message
 from bridge.pipeline.inbound import sql
 from bridge.runtime.launcher.embedded import Valkey
+from bridge.runtime.wakeups.pool import WorkPool
 from bridge.runtime.wakeups.publish import Topic, notify, notify_soon, publish
 from bridge.runtime.worker import tasks
-from bridge.runtime.worker.pool import WorkPool
 from bridge.runtime.worker.threads import WorkerThreads
 from tests.support.factories import app, eventually, hear, to_send
 from tests.support.rings import rings

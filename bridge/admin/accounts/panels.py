@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.urls import reverse
 
-from bridge.admin.accounts import callback, groups, limits, quotas, restrictions, templates, token, write
+from bridge.admin.accounts import callback, connection, groups, limits, quotas, restrictions, templates, token, write
 from bridge.admin.accounts.panel import AccountPanel, Position
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from channels_wechat.contract.channel import Channel
 
 PANELS: tuple[AccountPanel, ...] = (
+    connection.PANEL,
     write.PANEL,
     restrictions.PANEL,
     callback.PANEL,

@@ -24,6 +24,10 @@ class Transport(Protocol):
 
     closed: asyncio.Event
 
+    @property
+    def last_frame_at(self) -> float:
+        """When the gateway last sent anything, in Unix time; 0 where nothing is sent but answers."""
+
     async def open(self) -> tuple[str, str, str]:
         """Return the version, the boot id and a new device token, or an empty one."""
 
@@ -50,6 +54,10 @@ class SocketTransport:
     @property
     def lost(self) -> GatewayError:
         return self.client.lost
+
+    @property
+    def last_frame_at(self) -> float:
+        return self.client.last_frame_at
 
     async def open(self) -> tuple[str, str, str]:
         hello = await self.client.connect()
@@ -90,6 +98,10 @@ class HttpTransport:
     @property
     def lost(self) -> GatewayError:
         return GatewayError(Code.CONNECTION_LOST)
+
+    @property
+    def last_frame_at(self) -> float:
+        return 0.0
 
     async def open(self) -> tuple[str, str, str]:
         result = await probe(self.endpoint)

@@ -31,6 +31,7 @@ TOPIC_OF_CARRIER = {
     Carrier.WORKER: Topic.SEND,
     Carrier.HTTP_REPLY: Topic.SEND,
     Carrier.CONNECTOR: Topic.ASK,
+    Carrier.SOCKET: Topic.SOCKET,
     Carrier.WEBHOOK: Topic.HOOK,
 }
 
@@ -53,7 +54,8 @@ def claim(
 
     The accounts with the least work under way come first, and within an account the conversations take turns. only: this delivery, due or
     not (for a poll). most: how many the holder has under way at a time, of which one account leaves a part to others; a
-    gateway's turns have this limit in its row.
+    gateway's turns have this limit in its row. Over a connection the holder claims only for accounts whose connection it holds, and that
+    are connected.
     """
     carriers = [Carrier.WORKER, Carrier.HTTP_REPLY] if carrier == Carrier.WORKER else [carrier]
     values: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 `Push`            a call to the platform at any time
 `StreamThenUrl`   the final frame of the question's stream, fetched by a poll; then one call to the address that came with it
+`SocketReply`     the account's connection: to the question while its handle is good, else as a message of its own
 `PassiveReply`    the HTTP answer to a callback: to the question's own, and part by part to those by which its reader asks for more
 
 A new one needs a class here and a line in `path_for`.
@@ -22,6 +23,7 @@ from bridge.pipeline.delivery.answer_parts import build_dead_part, build_part
 from bridge.pipeline.replies import passive, stream_options, streams, unread
 from channels_wechat import can
 from channels_wechat.contract.capabilities import Passive, Streaming
+from channels_wechat.contract.connection import Connection
 from channels_wechat.contract.errors import ContentRefused
 from channels_wechat.contract.messages import Answer, Payload
 
@@ -190,6 +192,28 @@ class StreamThenUrl(ReplyPath):
         return {"carrier": carrier}
 
 
+class SocketReply(ReplyPath):
+    """Answers over the account's connection, which a connector holds."""
+
+    channel: Connection
+
+    def plan(self, message: Message, payloads: Sequence[Payload]) -> list[Delivery]:
+        return [
+            build_part(message, part, payload.as_json(), carrier=Carrier.SOCKET)
+            for part, payload in enumerate(payloads)
+        ]
+
+    def address(self, message: Message) -> str:
+        """Return the handle of the question, while the platform takes answers by it."""
+        question = message.reply_to
+        is_open = question and question.reply_until and question.reply_until > timezone.now()
+        return question.reply_address if question and is_open else ""
+
+    def carrier_for(self, delivery: Delivery) -> Carrier | None:
+        """Also what another mode of the account left is sent over the connection now."""
+        return Carrier.SOCKET
+
+
 class PassiveReply(ReplyPath):
     """Answers in the reply to a callback: the question's own callback gets the first part, the reader asks for the others."""
 
@@ -273,6 +297,8 @@ def path_as_cached(channel: Channel, account_id: int) -> ReplyPath:
 def _choose_path(channel: Channel, account_id: int, is_passive: bool) -> ReplyPath:
     if isinstance(channel, Streaming):
         return StreamThenUrl(channel, account_id)
+    if isinstance(channel, Connection):
+        return SocketReply(channel, account_id)
     if is_passive and isinstance(channel, Passive):
         return PassiveReply(channel, account_id)
     return Push(channel, account_id)
@@ -284,6 +310,11 @@ def _choose_path(channel: Channel, account_id: int, is_passive: bool) -> ReplyPa
 def is_polled(kind: str) -> bool:
     """Whether the platform polls for answers of this kind of account."""
     return can(kind, Streaming)
+
+
+def shows_partials(kind: str) -> bool:
+    """Whether people may see what an agent has written so far."""
+    return is_polled(kind) or can(kind, Connection)
 
 
 def holds_requests(kind: str) -> bool:

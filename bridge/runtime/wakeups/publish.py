@@ -25,7 +25,8 @@ class Topic(StrEnum):
     ROUTE = "route"
     SEND = "send"
     HOOK = "hook"  # apart from SEND, because a slow server of a webhook must not delay what goes to WeChat
-    ASK = "ask"  # the connector listens for it, the worker for the others
+    ASK = "ask"  # the connector listens for this and the next, the worker for the others
+    SOCKET = "socket"  # what goes over an account's connection
 
 
 def channel_of(topic: Topic) -> str:

@@ -15,9 +15,9 @@ from bridge.models import Carrier
 from bridge.pipeline.delivery import claims
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import sender
+from bridge.runtime.wakeups.pool import WorkPool
 from bridge.runtime.wakeups.publish import Topic, channel_of
 from bridge.runtime.wakeups.subscribe import Listener, TopicThread
-from bridge.runtime.worker.pool import WorkPool
 
 if TYPE_CHECKING:
     from bridge.models import Delivery

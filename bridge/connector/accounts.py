@@ -1,0 +1,144 @@
+"""The connection of an account: it stores what comes, and gives the threads that send a link to the platform."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from accounts.channels import build_channel
+from accounts.health import Health
+from bridge.connector import states
+from bridge.connector.held import HeldConnection
+from bridge.connector.partials import OpenQuestions
+from bridge.pipeline.inbound import intake
+from bridge.runtime.db.outage import DB_UNAVAILABLE
+from bridge.runtime.db.threads import in_db_thread
+from channels_wechat.contract.connection import (
+    Connection as ConnectedChannel,
+)
+from channels_wechat.contract.connection import (
+    ConnectionRefused,
+    ConnectionState,
+    ThreadLink,
+    set_link,
+)
+from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from accounts.models import ChannelAccount, Connection
+    from bridge.connector.held import Ending
+    from channels_wechat.contract.connection import Link
+    from channels_wechat.contract.messages import Inbound
+
+log = logging.getLogger(__name__)
+
+
+class AccountConnection(HeldConnection):
+    """Implements `channels_wechat.contract.connection.Session`.
+
+    wake_senders: called when messages can be sent that could not be before.
+    """
+
+    def __init__(self, row: Connection, wake_senders: Callable[[], None]) -> None:
+        channel = build_channel(_account_of(row))
+        if not isinstance(channel, ConnectedChannel):
+            raise TypeError(f"account {row.account_id} has no connection")
+        self.channel, self.wake_senders = channel, wake_senders
+        self.device_id, self.cursor = row.device_id.hex, row.cursor
+        self.last_frame_at = 0.0
+        self._is_open_stored = True
+        self.questions = OpenQuestions(_account_of(row), channel)
+        super().__init__(row)
+
+    @property
+    def account(self) -> ChannelAccount:
+        return _account_of(self.row)
+
+    async def _serve(self) -> None:
+        try:
+            await self.channel.run(self)
+        finally:
+            set_link(self.channel.identity.key, None)
+            self.questions.close()
+
+    # --- what the kind calls
+
+    def note_frame(self) -> None:
+        self.last_frame_at = time.time()
+
+    async def open(self, link: Link) -> None:
+        self.note_frame()
+        self._note_open()
+        loop = asyncio.get_running_loop()
+        set_link(self.channel.identity.key, ThreadLink(self.questions.watch(link), loop))
+        self._is_open_stored = False
+        await self._store_open()
+        log.info("account %s: connected", self.account.pk)
+
+    async def receive(self, *messages: Inbound) -> None:
+        self.note_frame()
+        await in_db_thread(intake.store_or_spool, self.account, messages)
+        self.questions.add(messages)
+
+    async def keep_answer(self, message: Inbound, text: str) -> None:
+        await in_db_thread(intake.store_own_reply, self.account, message, text)
+
+    async def store_cursor(self, cursor: str) -> None:
+        if await in_db_thread(states.store_cursor, self.row, cursor):
+            self.cursor = cursor
+
+    async def show_login(self, code: str) -> None:
+        await in_db_thread(states.store_state, self.row, ConnectionState.NEEDS_LOGIN)
+        await in_db_thread(states.store_login_code, self.row, code)
+
+    # --- what is written about it
+
+    async def refresh(self, row: Connection) -> None:
+        await super().refresh(row)
+        await self._store_open()
+        if self.opened_at is not None:
+            await in_db_thread(states.store_frame_time, row, self.last_frame_at)
+            if self.account.state == Health.FAILING:  # a message failed, and the connection works
+                await in_db_thread(states.store_account_state, row, Health.OK)
+
+    async def _store_open(self) -> None:
+        """Store that the platform accepted us. While the database is away the connection serves on, and this is tried again."""
+        if self._is_open_stored:
+            return
+        with contextlib.suppress(*DB_UNAVAILABLE):
+            await in_db_thread(states.store_opened, self.row, keeps_history=self.channel.keeps_history)
+            self._is_open_stored = True
+            self.wake_senders()
+
+    async def _record_end(self, error: Ending | None) -> bool:
+        self._is_open_stored = True
+        if isinstance(error, ConnectionRefused):
+            await self._store_end(error.state, error.error, Health.STOPPED)
+            return False
+        if not isinstance(error, ChannelError):
+            await in_db_thread(states.store_state, self.row, ConnectionState.CONNECTING)
+            return True
+        stops = error.action == Action.CONFIG
+        state = ConnectionState.BAD_CREDENTIALS if stops else ConnectionState.CONNECTING
+        await self._store_end(state, error, Health.STOPPED if stops else Health.FAILING)
+        return not stops
+
+    async def _store_end(self, state: ConnectionState, error: ChannelError, health: Health) -> None:
+        await in_db_thread(states.store_state, self.row, state, error.code, error.params)
+        await in_db_thread(states.store_account_state, self.row, health, error.code, error.params)
+        self._log_end(f"account {self.account.pk}", error.code)
+
+    async def _clean_up(self) -> None:
+        """Nothing is left open: the link went with the connection."""
+
+
+def _account_of(row: Connection) -> ChannelAccount:
+    if row.account is None:
+        raise ValueError("this is the connection of a gateway")
+    return row.account

@@ -1,0 +1,103 @@
+"""A connection that this process holds: it is opened again after it ended, until staff have to do something first."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from bridge.connector.leases import read_connection_settings
+from bridge.runtime.db.outage import DB_UNAVAILABLE
+from bridge.security import logs
+from channels_wechat.contract.connection import ConnectionRefused
+from channels_wechat.contract.errors import ChannelError
+from openclaw.client import backoff_seconds
+from openclaw.errors import GatewayError
+
+if TYPE_CHECKING:
+    from accounts.models import Connection
+
+log = logging.getLogger(__name__)
+# After a connection of this length the back-off starts at its first value. One that was only opened proves nothing: the other side
+# may take our credentials and close at once.
+STABLE_SECONDS = 60
+OUTAGE_SECONDS = 1.0
+# The pause after a connection that was stable.
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_WAIT_SECONDS = (
+    3600  # even if the other side asks for more: an attempt that comes too early is only refused once
+)
+
+Ending = GatewayError | ChannelError | ConnectionRefused
+
+
+class HeldConnection:
+    """The task of one connection. `opened_at` is the loop's time since which the other side accepts us; None while it does not."""
+
+    def __init__(self, row: Connection) -> None:
+        self.row = row
+        self.opened_at: float | None = None
+        self.error_log, self.outage_log = logs.Rarely(), logs.Rarely()
+        self.task = asyncio.create_task(self._run())
+
+    @abstractmethod
+    async def _serve(self) -> None:
+        """Open the connection and serve it until it ends. Calls `_note_open` when the other side has accepted us."""
+
+    @abstractmethod
+    async def _record_end(self, error: Ending | None) -> bool:
+        """Write to the rows why it ended; None: closed in order. Return whether to open it again."""
+
+    @abstractmethod
+    async def _clean_up(self) -> None:
+        """Release what the connection needed; after the pause, so that what it leaves unfinished has that time to end."""
+
+    async def refresh(self, row: Connection) -> None:
+        """Take the row as it is now; at every renewal of the lease."""
+        self.row = row
+
+    def is_outdated(self, row: Connection | None) -> bool:
+        """Whether it must be closed, because another connector has it, it is not wanted, its settings changed or its task has ended."""
+        return row is None or read_connection_settings(row) != read_connection_settings(self.row) or self.task.done()
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            self.opened_at = None
+            try:
+                error = await self._serve_until_end()
+                failures = 0 if self._was_stable() else failures + 1
+                if not await self._record_end(error):
+                    return
+                await asyncio.sleep(_find_pause(error, failures))
+            except DB_UNAVAILABLE as outage:
+                self.outage_log.note_outage(log, f"connection {self.row.pk}", outage)
+                await asyncio.sleep(OUTAGE_SECONDS)
+            finally:
+                await self._clean_up()
+
+    async def _serve_until_end(self) -> Ending | None:
+        try:
+            await self._serve()
+        except (GatewayError, ChannelError, ConnectionRefused) as error:
+            return error
+        return None
+
+    def _note_open(self) -> None:
+        self.opened_at = asyncio.get_running_loop().time()
+        self.error_log.forget()
+        self.outage_log.forget()
+
+    def _was_stable(self) -> bool:
+        return self.opened_at is not None and asyncio.get_running_loop().time() - self.opened_at > STABLE_SECONDS
+
+    def _log_end(self, name: str, code: str) -> None:
+        if self.error_log.is_due(code):
+            times = f" ({self.error_log.times} times in a row)" if self.error_log.times > 1 else ""
+            log.warning("%s: %s%s", name, code, times)
+
+
+def _find_pause(error: Ending | None, failures: int) -> float:
+    asked = getattr(error, "retry_after", None) or 0.0
+    return max(min(asked, LONGEST_WAIT_SECONDS), backoff_seconds(failures - 1) if failures else FIRST_PAUSE_SECONDS)

@@ -1,0 +1,66 @@
+"""What the holder of a connection writes to its row, and to its account. Nothing where another connector has it now."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.fields import sealed
+from accounts.health import CODE_LENGTH, Health
+from accounts.models import ChannelAccount, Connection, ConnectionGap
+from channels_wechat.contract.connection import ConnectionState
+from channels_wechat.contract.text import clean_json
+
+if TYPE_CHECKING:
+    from channels_wechat.contract.explanations import Params
+
+NO_PARAMS: Params = MappingProxyType({})
+
+
+def store_state(row: Connection, state: ConnectionState, code: str = "", params: Params = NO_PARAMS) -> bool:
+    """Store the state and its cause. Return whether it was written: it differs, and we are the holder."""
+    code, params = code[:CODE_LENGTH], clean_json(dict(params))
+    changed = row.as_held().exclude(state=state, code=code, code_params=params)
+    cleared = {} if state == ConnectionState.NEEDS_LOGIN else {"login_code": ""}
+    return bool(changed.update(state=state, code=code, code_params=params, state_since=timezone.now(), **cleared))
+
+
+def store_frame_time(row: Connection, seconds: float) -> None:
+    """Store when the last frame came. seconds: Unix time."""
+    row.as_held().update(last_frame_at=datetime.fromtimestamp(seconds, UTC))
+
+
+def store_cursor(row: Connection, cursor: str) -> bool:
+    return bool(row.as_held().update(cursor=cursor))
+
+
+def store_login_code(row: Connection, code: str) -> None:
+    """Store the text of the QR code that staff have to scan; empty: it was scanned."""
+    value = sealed(Connection, "login_code", row.device_id, code) if code else ""
+    row.as_held().update(login_code=value)
+
+
+def store_account_state(row: Connection, state: Health, code: str = "", params: Params = NO_PARAMS) -> bool:
+    account = row.account
+    if account is None:
+        raise ValueError("this is the connection of a gateway")
+    held = ChannelAccount.objects.filter(pk=account.pk, connection__fence=row.fence)
+    return account.set_state(state, code, params, held)
+
+
+@transaction.atomic
+def store_opened(row: Connection, *, keeps_history: bool) -> None:
+    """Store that the platform has accepted us, and from when to when there was no connection."""
+    before = row.as_held().select_for_update().first()
+    if before is None or before.account_id is None:
+        return
+    now = timezone.now()
+    if before.last_frame_at and not keeps_history:
+        ConnectionGap.objects.create(account_id=before.account_id, since=before.last_frame_at, until=now)
+    store_state(row, ConnectionState.CONNECTED)
+    row.as_held().update(last_frame_at=now)
+    store_account_state(row, Health.OK)

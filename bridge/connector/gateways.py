@@ -15,6 +15,7 @@ from bridge.models import Delivery, Message, Outcome, Route, State, Target
 from bridge.pipeline.agent import shares
 from bridge.pipeline.agent.transports import HttpTransport, SocketTransport
 from bridge.pipeline.agent.turn import AgentTurn, claim_turns
+from bridge.pipeline.delivery import settle
 from bridge.pipeline.outbound import outbox
 from bridge.runtime.db.outage import DB_UNAVAILABLE, retry_while_db_down
 from bridge.runtime.db.threads import in_db_thread
@@ -23,7 +24,7 @@ from channels_wechat.contract.connection import ConnectionState
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content
 from openclaw import agent_text
-from openclaw.errors import GatewayError
+from openclaw.errors import Code, GatewayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -109,6 +110,8 @@ class GatewayConnection(HeldConnection):
         agents, has_restarted = await transport.list_agents(), boot_id not in ("", self.gateway.boot_id)
         await in_db_thread(leases.store_hello, self.row, version, boot_id, agents, device_token)
         log.info("gateway %s: connected (%s, %s agents)", self.gateway.pk, version, len(agents))
+        if has_restarted:
+            await in_db_thread(_try_refused_turns, self.gateway.pk)
         if has_restarted and agents:
             self._start_side_task(self._warm_up(transport, agents[0].id, boot_id))
 
@@ -217,6 +220,12 @@ class GatewayConnection(HeldConnection):
             await in_db_thread(retry_while_db_down, send_proactive, self.gateway, reply)
         except Exception:  # no code reads the error of this task, and the connection goes on
             log.exception("gateway %s: a proactive message could not be sent", self.gateway.pk)
+
+
+def _try_refused_turns(gateway_id: int) -> None:
+    """Try at once what the gateway could not start before its restart, which is the cure for that."""
+    turns = Delivery.objects.filter(target=Target.AGENT, gateway=gateway_id, code=Code.RUN_NOT_STARTED)
+    settle.try_now(turns)
 
 
 def send_proactive(gateway: Gateway, reply: ProactiveReply) -> None:

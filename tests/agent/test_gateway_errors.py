@@ -10,9 +10,11 @@ from django.core.files.base import ContentFile
 from django.utils import timezone
 
 from accounts.health import Health
-from bridge.models import Attempt, Reason, Route
+from accounts.models import Connection
+from bridge.models import Attempt, Delivery, Reason, Route
 from bridge.pipeline.agent import turn as asking
 from bridge.pipeline.inbound import router
+from openclaw.models import Gateway
 from tests.agent.turns import answers, finished, fresh, ran, retry_until_finished
 from tests.support.connecting import RunningConnector
 from tests.support.factories import (
@@ -32,7 +34,6 @@ from tests.support.factories import (
 
 if TYPE_CHECKING:
     from accounts.models import ChannelAccount
-    from openclaw.models import Gateway
     from openclaw.stub import RunningStub
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("valkey")]
@@ -171,6 +172,24 @@ def test_a_turn_that_no_model_was_asked_is_tried_until_the_gateway_takes_it(
     assert set(asked.attempts.filter(outcome="error").values_list("code", flat=True)) == {code}
     assert ran(stub) == [(f"{asked.pk}.6", 1)]
     assert answers(asked) == ["收到：hi"]
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_a_turn_that_could_not_start_is_tried_at_once_after_a_restart(
+    stub: RunningStub, account: ChannelAccount, mapped: Route, restarts: bool
+) -> None:
+    stub.faults.locked_runs = 1
+    asked = turn(account, "hi")
+    with RunningConnector():
+        eventually(lambda: outcomes(asked) == ["error"])
+        Delivery.objects.filter(pk=asked.pk).update(due_at=timezone.now() + timedelta(hours=1))
+    if restarts:
+        Gateway.objects.update(boot_id="of the start before")
+    with RunningConnector():
+        eventually(lambda: Connection.objects.get(gateway=mapped.gateway).state == "connected")
+        if restarts:
+            assert finished(asked).state == "delivered"
+    assert state(asked) == ("delivered" if restarts else "pending")
 
 
 def test_what_failed_before_the_replay_or_in_another_way_is_not_counted(account: ChannelAccount, mapped: Route) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 START_LIMIT = 120  # seconds
 # So often at most a gateway that locked its own database is started again.
-MAX_RESTARTS = 6
+MAX_RESTARTS = 20
 # What suits the tests and not the processes: they run as they do outside, warnings ignored and connections pooled.
 OWN = ("PYTHONDEVMODE", "PYTHONWARNINGS", "DB_POOL_SIZE")
 

@@ -300,6 +300,12 @@ def cancel(waiting: QuerySet[Delivery], reason: Reason, cause: Cause = NO_CAUSE)
     return rows.update(state=State.SKIPPED, reason=reason, finished_at=timezone.now(), **_cause_columns(cause))
 
 
+def try_now(waiting: QuerySet[Delivery]) -> int:
+    """pending → pending, due now instead of later: what they waited for may be over. Return how many."""
+    now = timezone.now()
+    return waiting.filter(state=State.PENDING, due_at__gt=now).update(due_at=now)
+
+
 def dismiss_held(held: Delivery, by: User | None) -> None:
     """held → skipped, with the same reason. Later parts that are held are skipped too, because half an answer would mislead."""
     now = timezone.now()

@@ -49,6 +49,9 @@ POST connection   bot, how: close (1000), abort (reset), kick (disconnected_even
                   go on), stall (nothing is read or written until resume) → {"connection": its number, null without one}
 POST refusals     bot, chat, stream (600039 for streams there), push, push_errcode: what the platform refuses in this chat
 
+POST scans        scode (of GET /ai/qc/generate), how: scan, confirm (makes the bot; name, aibotid), expire. The code's auth_url
+                  opens a page that does the same. It expires by itself after 5 minutes
+
 POST faults       path ("message/send", "media/bot" for a user's file, a frame's cmd, "*"), kind (core/faults.py), times (0 = for ever),
                   rate (share of the calls), errcode, errmsg, seconds, status.   DELETE faults clears them
 POST reset        forget calls, counters and deliveries
@@ -61,6 +64,7 @@ GET record        calls per path, errors per path and errcode, faults per path a
 GET calls?path=   each API call with body, errcode and fault.   GET deliveries?id=   each callback with its tries
 GET streams       polls, frames and state per message
 GET connections?bot=    each long connection: number, bot, device_id, opened, subscribed, pings, handed, closed, ended (by what)
+GET scans         each code of "scan to create": scode, source, status (wait, scanned, success, expired), bot
 GET chats         every chat with its number of entries
 GET chat/<chat>?since=<rev>&wait=<s>    the transcript as a member sees it, in order; `wait` holds until there is news
 

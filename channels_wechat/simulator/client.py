@@ -159,6 +159,14 @@ class SimulatorClient:
         """The bot's subscribed connection."""
         return self.wait_for(lambda: [one for one in self.connections(bot) if one["subscribed"]], timeout)[0]
 
+    def scans(self) -> list[JSON]:
+        """Every code of "scan to create": scode, source, status (wait, scanned, success, expired), bot."""
+        return cast("list[JSON]", self.call("GET", "scans"))
+
+    def scan_code(self, scode: str, how: str = "confirm", **bot: Any) -> JSON:
+        """`how`: scan, confirm (which makes the bot, with `name` and `aibotid` if given), expire."""
+        return self.post("scans", scode=scode, how=how, **bot)
+
     # -- looking ---------------------------------------------------------------------------------------------------------
 
     def record(self) -> JSON:

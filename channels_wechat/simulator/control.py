@@ -18,6 +18,7 @@ from channels_wechat.simulator.wecom import calls as wecom
 from channels_wechat.simulator.wecom.company import LONG_CONNECTION, App, Bot, Group, Member, Refusal, Robot
 from channels_wechat.simulator.wecom.connection.connections import Connections
 from channels_wechat.simulator.wecom.members import Members
+from channels_wechat.simulator.wecom.scans import Scans
 from channels_wechat.simulator.weixin import calls as weixin
 from channels_wechat.simulator.weixin.accounts import MiniProgram, OfficialAccount, Person, WeixinAccount
 from channels_wechat.simulator.weixin.followers import Followers
@@ -51,6 +52,7 @@ class Control:
         followers: Followers,
         callbacks: Callbacks,
         connections: Connections,
+        scans: Scans,
     ) -> None:
         self.wecom, self.weixin = wecom_platform, weixin_platform
         self.world, self.faults = wecom_platform.world, wecom_platform.faults
@@ -58,7 +60,7 @@ class Control:
         self.members = members
         self.followers = followers
         self.callbacks = callbacks
-        self.connections = connections
+        self.connections, self.scans = connections, scans
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -80,6 +82,7 @@ class Control:
             web.post("/sim/verify", self.served(self.verify)),
             web.post("/sim/connection", self.served(self.end_connection)),
             web.post("/sim/refusals", self.served(self.put_refusal)),
+            web.post("/sim/scans", self.served(self.scan)),
             web.post("/sim/faults", self.served(self.put_fault)),
             web.delete("/sim/faults", self.served(self.clear_faults)),
             web.post("/sim/reset", self.served(self.reset_record)),
@@ -90,6 +93,7 @@ class Control:
             web.get("/sim/deliveries", self.served(self.deliveries)),
             web.get("/sim/streams", self.served(self.streams)),
             web.get("/sim/connections", self.served(self.list_connections)),
+            web.get("/sim/scans", self.served(self.list_scans)),
             web.get("/sim/chats", self.served(self.chats)),
             web.get("/sim/chat/{chat}", self.served(self.chat)),
         ]
@@ -300,6 +304,12 @@ class Control:
 
     async def list_connections(self, request: web.Request, spec: JSON) -> list[JSON]:
         return [asdict(facts) for facts in self.connections.listed(request.query.get("bot", ""))]
+
+    async def scan(self, request: web.Request, spec: JSON) -> JSON:
+        return self.scans.act(spec)
+
+    async def list_scans(self, request: web.Request, spec: JSON) -> list[JSON]:
+        return self.scans.listed()
 
     async def chats(self, request: web.Request, spec: JSON) -> list[JSON]:
         return [{"chat": chat, "entries": len(entries)} for chat, entries in self.world.chats.items()]

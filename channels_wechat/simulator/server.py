@@ -32,6 +32,7 @@ from channels_wechat.simulator.wecom.connection.connections import Connections
 from channels_wechat.simulator.wecom.envelopes import WeComEnvelope
 from channels_wechat.simulator.wecom.front_door import WeComDoor
 from channels_wechat.simulator.wecom.members import Members
+from channels_wechat.simulator.wecom.scans import Scans
 from channels_wechat.simulator.wecom.streams import Streams
 from channels_wechat.simulator.wecom.tokens import Tokens
 from channels_wechat.simulator.weixin import api_media as weixin_media
@@ -144,8 +145,11 @@ class Simulator:
         weixin_platform.paths = frozenset(endpoints)
         doors = Doors(WeComDoor(wecom_platform, wecom_endpoints()), WeixinDoor(weixin_platform, endpoints))
         application = web.Application(client_max_size=MOST_BODY)
-        control = Control(wecom_platform, weixin_platform, members, followers, self._callbacks, self._connections)
-        application.add_routes(control.routes())
+        scans = Scans(company, wecom_platform.faults)
+        control = Control(
+            wecom_platform, weixin_platform, members, followers, self._callbacks, self._connections, scans
+        )
+        application.add_routes(control.routes() + scans.routes())
         application.router.add_get("/openws", self._connections.serve)
         application.router.add_route("*", "/cgi-bin/{path:.+}", doors.cgi)
         application.router.add_route("*", "/{family:wxa|wxaapi}/{path:.+}", doors.wxa)

@@ -55,9 +55,11 @@ def test_the_connection_is_one_way_and_the_callback_url_another(
 
 
 @pytest.mark.parametrize(
-    ("bot", "secret"), [("SOCKETBOT", "wrong"), ("SOCKETBOT", ""), ("NOBODY", SECRET), ("AIBOT", "")]
+    ("bot", "secret"), [("SOCKETBOT", "wrong"), ("SOCKETBOT", ""), ("EMPTY", ""), ("NOBODY", SECRET), ("AIBOT", "")]
 )
 def test_a_wrong_secret_is_refused_and_the_connection_closed(client: SimulatorClient, bot: str, secret: str) -> None:
+    client.bot("SOCKETBOT", mode="connection", secret=SECRET)
+    client.bot("EMPTY", mode="connection")
     with BotSocket(client.websocket_url, bot) as socket:
         assert socket.subscribe(secret)["errcode"] == 853000
         assert socket.receive() == {"closed": 1000}

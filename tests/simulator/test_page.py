@@ -1,4 +1,4 @@
-"""The chat page as a follower and as a user of a Mini Program."""
+"""The chat page as a follower, as a user of a Mini Program, and as a member who talks to a bot over its long connection."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import pytest
 
 from tests.browser.camera import photograph
 from tests.browser.desk import Desk, chromium
+from tests.simulator.test_connection_answers import BUTTONS, RESPOND, card, stream
+from tests.simulator.test_connection_media import upload
 from tests.simulator.weixin import FAN, USER
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from channels_wechat.simulator import SimulatorClient
+    from tests.simulator.bot_socket import BotSocket
     from tests.simulator.receiver import Receiver
     from tests.simulator.weixin import Api
 
@@ -81,3 +84,31 @@ def test_a_user_of_a_mini_program(desk: Desk, api: Api, tmp_path: Path) -> None:
     desk.sees("我的订单")
     desk.sees("The account may send 5 more")
     photograph(desk.page, "simulator-mini", tmp_path)
+
+
+def test_a_member_and_a_bot_with_a_long_connection(
+    browser: Browser, client: SimulatorClient, socket: BotSocket, tmp_path: Path
+) -> None:
+    desk = Desk(browser, client.url)
+    desk.go("/")
+    be(desk, "zhangsan", "Robot S")
+    desk.sees("Long connection: connected")
+    write(desk, "今天天气?")
+    req_id = socket.callback()["headers"]["req_id"]
+    for content in ("正在**查**", "正在**查询**"):
+        assert socket.errcode(RESPOND, stream(content), req_id) == 0
+        desk.sees(content.replace("*", ""))
+    assert socket.errcode(RESPOND, stream("晴，25 度", finish=True), req_id) == 0
+    desk.sees("晴，25 度")
+    media_id = upload(socket, b"1234567890")["body"]["media_id"]
+    assert socket.errcode(RESPOND, {"msgtype": "file", "file": {"media_id": media_id}}, req_id) == 0
+    desk.sees("a.bin")
+    assert socket.errcode(RESPOND, card(BUTTONS), req_id) == 0
+    press(desk, "好")
+    assert socket.callback()["body"]["event"]["template_card_event"]["event_key"] == "yes"
+    photograph(desk.page, "simulator-connection", tmp_path)
+    press(desk, "Let another client connect")
+    assert socket.callback()["body"]["event"]["eventtype"] == "disconnected_event"
+    desk.sees("nobody is connected, and messages are lost")
+    assert desk.complaints == []
+    desk.close()

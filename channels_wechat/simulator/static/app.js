@@ -1,6 +1,6 @@
 // The chat page: choose a member, a follower or a Mini Program user and a chat, speak, and watch the transcript by long polling.
 
-import { deedsOf, standingOf } from "/static/deeds.js";
+import { connectionOf, deedsOf, deedsOfBot, standingOf } from "/static/deeds.js";
 import { element } from "/static/markdown.js";
 import { renderEntry } from "/static/view.js";
 
@@ -95,7 +95,9 @@ function showStanding() {
   if (!chat) return;
   $("subtitle").textContent = chat.group ? "Group: a bot hears only what mentions it" : "One to one";
   if (me) $("subtitle").textContent = [chat.kind, standingOf(me)].filter(Boolean).join(" · ");
-  showDeeds(me ? deedsOf(chat, me) : []);
+  const bot = state.directory.bots.find((one) => one.aibotid === chat.bot);
+  if (bot) $("subtitle").textContent = connectionOf(bot);
+  showDeeds(me ? deedsOf(chat, me) : deedsOfBot(bot));
 }
 
 // Built anew only when they are others, so that a button that was pressed keeps the focus.

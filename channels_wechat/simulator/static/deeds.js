@@ -20,6 +20,18 @@ export function deedsOf(chat, person) {
   ];
 }
 
+// What can happen to an AI bot's long connection.
+export function deedsOfBot(bot) {
+  if (!bot?.connected) return [];
+  const end = (label, how) => [label, "connection", { how }];
+  return [end("Close the connection", "close"), end("Break the connection", "abort"), end("Let another client connect", "kick")];
+}
+
+export function connectionOf(bot) {
+  if (bot.mode !== "connection") return "One to one";
+  return bot.connected ? "Long connection: connected" : "Long connection: nobody is connected, and messages are lost";
+}
+
 export function standingOf(person) {
   if (person.typing) return "typing…";
   const until = new Date(person.ends * 1000).toLocaleString([], { dateStyle: "short", timeStyle: "medium" });

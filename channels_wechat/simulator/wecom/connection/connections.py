@@ -108,6 +108,7 @@ class Connections:
         noted = self.world.record.call(frame.cmd, {})
         noted.account, noted.body = socket.facts.bot, frame.without_secret()[: record.BODY]
         fault = self._faults.take(frame.cmd)
+        socket.frames_in_work += 1
         try:
             if fault is None:
                 await self._acknowledge(socket, self._done(socket, frame, noted))
@@ -115,6 +116,7 @@ class Connections:
                 self.world.record.broken(noted, fault.kind)
                 await self._break(fault, socket, frame, noted)
         finally:
+            socket.frames_in_work -= 1
             socket.unacknowledged[frame.req_id] -= 1
             if not socket.unacknowledged[frame.req_id]:
                 del socket.unacknowledged[frame.req_id]
@@ -175,7 +177,7 @@ class Connections:
 
     def _check_concurrency(self, socket: Socket) -> None:
         """Answer "system error" to many requests at once, as the backend is said to do with chunks."""
-        if socket.unacknowledged.total() > self.world.settings.frames_at_once:
+        if socket.frames_in_work > self.world.settings.frames_at_once:
             raise PlatformError(-1, "system error")
 
     def _subscribe(self, socket: Socket, body: JSON) -> None:

@@ -42,7 +42,8 @@ class Outgoing:
 class Socket:
     def __init__(self, number: int, ws: web.WebSocketResponse, request: web.Request) -> None:
         self.facts = Facts(number)
-        self.unacknowledged: Counter[str] = Counter()
+        self.unacknowledged: Counter[str] = Counter()  # frames by their req_id
+        self.frames_in_work = 0
         self.may_go_on = asyncio.Event()  # not set while the control API holds the connection still
         self.may_go_on.set()
         self._ws, self._request = ws, request

@@ -13,11 +13,13 @@ In Python: `Simulator` (async start/stop, url), `RunningSimulator` (a thread, `w
 Control API: JSON under /sim/; a wrong request is HTTP 400 {"error"}. Fields left out keep their old or default value.
 
 POST apps         agentid, corpid, secret, name, token, aes_key, callback_url, members (userids in scope; null = the whole
-                  company, which appchat needs), trusted_ip (false: 60020)
+                  company, which appchat needs), trusted_ip (false: 60020), refused {path: errcode}
 POST bots         aibotid, name, encrypt_userids (senders appear as wo… ids), and mode: "callback" with token, aes_key, callback_url,
                   or "connection" with the secret that it subscribes with. A change of the mode cuts the connection
 POST robots       chat, key (made up if absent), name → the key
 POST members      userid, name, department
+POST customers    external_userid, name, type, followers {userid: how this member calls the customer}
+POST customer_groups  chat_id, name, owner, members (userids and external_userids), status
 POST groups       chatid, name, owner, members, creator (agentid of the app that owns it)
 POST officials    appid, secret, name, original_id, token, aes_key, callback_url, kind (service, subscription), verified, mode
                   (plaintext, compatible, safe), format (xml, json), ip_whitelist (null = every address), denied (paths
@@ -42,6 +44,7 @@ POST event        app | bot | official | mini, from, event, fields (over the def
                   subscribe, unsubscribe, SCAN, CLICK, user_enter_tempsession … change the person's standing
 POST click        entry (its seq), from, key, selected {question: [option]}: a button or submit of a card, or with key alone
                   the choice of a msgmenu
+POST customer_added  app, customer, member, state: the customer adds the member, an event with a code for one welcome
 POST accept       mini, from, template: the person agrees to one notice
 POST verify       app | bot | official | mini: the console's GET with echostr → {"ok", "status", "body", "seconds"}
 

@@ -61,6 +61,17 @@ class SimulatorClient:
     def group(self, chatid: str, name: str, **fields: Any) -> JSON:
         return self.post("groups", chatid=chatid, name=name, **fields)
 
+    def customer(self, external_userid: str, name: str, **fields: Any) -> JSON:
+        """`followers`: member → how they call the customer; without any, nobody in the company knows the customer."""
+        return self.post("customers", external_userid=external_userid, name=name, **fields)
+
+    def customer_group(self, chat_id: str, name: str, **fields: Any) -> JSON:
+        return self.post("customer_groups", chat_id=chat_id, name=name, **fields)
+
+    def add_customer(self, app: int, customer: str, member: str) -> JSON:
+        """The customer adds the member: an event with a code for one welcome."""
+        return self.post("customer_added", app=app, customer=customer, member=member)
+
     def official(self, appid: str, **fields: Any) -> JSON:
         """An Official Account: secret, token, aes_key, callback_url, kind, verified, mode, format, … (weixin.py)."""
         return self.post("officials", appid=appid, **fields)

@@ -17,6 +17,8 @@ from channels_wechat.simulator.core.state import JSON, Settings, plain
 from channels_wechat.simulator.wecom import calls as wecom
 from channels_wechat.simulator.wecom.company import LONG_CONNECTION, App, Bot, Group, Member, Refusal, Robot
 from channels_wechat.simulator.wecom.connection.connections import Connections
+from channels_wechat.simulator.wecom.customer_events import CustomerEvents
+from channels_wechat.simulator.wecom.customers import Customer, CustomerGroup
 from channels_wechat.simulator.wecom.members import Members
 from channels_wechat.simulator.wecom.scans import Scans
 from channels_wechat.simulator.weixin import calls as weixin
@@ -61,6 +63,7 @@ class Control:
         self.followers = followers
         self.callbacks = callbacks
         self.connections, self.scans = connections, scans
+        self.customer_events = CustomerEvents(self.company, members)
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -69,6 +72,9 @@ class Control:
             web.post("/sim/robots", self.served(self.put_robot)),
             web.post("/sim/members", self.served(self.put_member)),
             web.post("/sim/groups", self.served(self.put_group)),
+            web.post("/sim/customers", self.served(self.put_customer)),
+            web.post("/sim/customer_groups", self.served(self.put_customer_group)),
+            web.post("/sim/customer_added", self.served(self.add_customer)),
             web.post("/sim/officials", self.served(self.put_official)),
             web.post("/sim/minis", self.served(self.put_mini)),
             web.post("/sim/persons", self.served(self.put_person)),
@@ -146,6 +152,22 @@ class Control:
         group = make(Group, spec, self.company.groups.get(str(spec.get("chatid"))))
         self.company.groups[group.chatid] = group
         return plain(group)
+
+    async def put_customer(self, request: web.Request, spec: JSON) -> JSON:
+        customer = make(Customer, spec, self.company.customers.get(str(spec.get("external_userid"))))
+        self.company.customers[customer.external_userid] = customer
+        return plain(customer)
+
+    async def put_customer_group(self, request: web.Request, spec: JSON) -> JSON:
+        group = make(CustomerGroup, spec, self.company.customer_groups.get(str(spec.get("chat_id"))))
+        self.company.customer_groups[group.chat_id] = group
+        return plain(group)
+
+    async def add_customer(self, request: web.Request, spec: JSON) -> JSON:
+        app = self.company.account(spec)
+        if not isinstance(app, App):
+            raise ControlError("`app` must be an agentid")
+        return self.customer_events.add(app, spec)
 
     async def put_official(self, request: web.Request, spec: JSON) -> JSON:
         return self._put_weixin(OfficialAccount, spec)

@@ -21,6 +21,7 @@ from channels_wechat.simulator.wecom import (
     api_aibot,
     api_appchat,
     api_contacts,
+    api_customers,
     api_media,
     api_messages,
     api_robot,
@@ -55,7 +56,7 @@ PAGE_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-
 
 def wecom_endpoints() -> dict[str, wecom.Endpoint]:
     found: dict[str, wecom.Endpoint] = {}
-    for module in (api_tokens, api_messages, api_appchat, api_contacts, api_media, api_robot, api_aibot):
+    for module in (api_tokens, api_messages, api_appchat, api_contacts, api_customers, api_media, api_robot, api_aibot):
         found |= module.endpoints()
     return found
 

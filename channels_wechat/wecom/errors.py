@@ -153,6 +153,7 @@ PLATFORM: dict[int, Explanation] = {
     **dict.fromkeys((40050, 86001), _NO_GROUP),
     **dict.fromkeys((40063, 41006, 44001, 44004), _BAD_TEXT),
     40093: Explanation(P, _("The signature of the page is wrong.")),
+    40096: Explanation(P, _("WeCom knows no such customer.")),
     41051: Explanation(P, _("The two are in conversation already, so WeCom sends no welcome.")),
     42014: Explanation(P, _("There is no card with this task ID.")),
     43004: Explanation(P, _("The member has not linked WeChat: they do not follow the company's WeChat plugin.")),
@@ -161,6 +162,7 @@ PLATFORM: dict[int, Explanation] = {
     45034: Explanation(P, _("An address in the message lacks http:// or https://.")),
     48005: Explanation(P, _("WeCom has retired this interface.")),
     **dict.fromkeys((50002, 60021, 92000), _OUT_OF_SCOPE),
+    60003: Explanation(P, _("There is no department with this ID, or the app may not see it.")),
     60011: Explanation(
         P, _("The app has no right over this member, department or tag."), _("Add it to the app's visible scope in the console."),
     ),
@@ -226,9 +228,39 @@ WECOM = Explanations(
         "short": Explanation(R, _("The file ended before the size that WeCom had told.")),
     }
 )
+# How the console leads to what the app may read, for each part of the directory. errcode: WeCom's own.
+_VISIBLE_TO = _(
+    "Console 管理后台 → App management (应用管理) → the app → Visible to (可见范围): add the departments whose members staff are to see "
+    "by name."
+)
+_DIRECTORY = {
+    "directory_departments": Explanation(
+        P, _("WeCom does not show the departments of the company to this app (%(errcode)s)."), _VISIBLE_TO,
+    ),
+    "directory_members": Explanation(
+        P, _("WeCom does not show the members of the company to this app (%(errcode)s)."), _VISIBLE_TO,
+    ),
+    "directory_customers": Explanation(
+        P,
+        _("WeCom does not show the members' customers to this app (%(errcode)s)."),
+        _(
+            "Console → Customers (客户与上下游) → Customer contact (客户联系) → Customers (客户) → API → Apps that may call (可调用应用): "
+            "add the app; and → Permissions (权限配置) → Scope (使用范围): the members who have customers."
+        ),
+    ),
+    "directory_groups": Explanation(
+        P,
+        _("WeCom does not show the group chats with customers to this app (%(errcode)s)."),
+        _(
+            "Console → Customers (客户与上下游) → Customer contact (客户联系) → Customer groups (客户群) → API → Apps that may call "
+            "(可调用应用): add the app; their owners must be visible to it."
+        ),
+    ),
+}  # fmt: skip
 WECOM_APP = Explanations(
     {
         **WECOM,
+        **{code: row._replace(shows_code=False) for code, row in _DIRECTORY.items()},
         **{code: row._replace(shows_code=False) for code, row in _NOT_REACHED.items()},
         "app_disabled": Explanation(C, _("The app is disabled."), _("Enable it: console → App management → the app.")),
         "group_id": Explanation(P, _("A chat ID has at most 32 letters and digits.")),

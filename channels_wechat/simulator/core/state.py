@@ -40,6 +40,7 @@ class Settings:
     member_per_hour: int = 1000
     appchat_member_per_minute: int = 200
     robot_per_minute: int = 20
+    directory_page: int = 0  # at most so many customers or groups in one answer; 0: as the call asks
     # of an AI bot's long connection
     ack_seconds: float = 0.0  # between a frame and its acknowledgement
     req_id_seconds: float = 24 * 3600  # a message is answered so long

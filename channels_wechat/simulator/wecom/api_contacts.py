@@ -51,6 +51,11 @@ async def department_list(call: Call) -> Answer:
     return {"department": listed}
 
 
+async def department_simplelist(call: Call) -> Answer:
+    found = (await department_list(call))["department"]
+    return {"department_id": [{name: row[name] for name in ("id", "parentid", "order")} for row in found]}
+
+
 async def openuserid_to_userid(call: Call) -> Answer:
     wanted = call.body.get("open_userid_list") or []
     if not wanted or len(wanted) > 1000:
@@ -73,5 +78,6 @@ def endpoints() -> dict[str, Endpoint]:
         "user/get": Endpoint("GET", user_get),
         "user/simplelist": Endpoint("GET", simplelist),
         "department/list": Endpoint("GET", department_list),
+        "department/simplelist": Endpoint("GET", department_simplelist),
         "batch/openuserid_to_userid": Endpoint("POST", openuserid_to_userid),
     }

@@ -2,17 +2,21 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from channels_wechat.simulator.core.errors import ControlError
 from channels_wechat.simulator.core.recent import Recent
 from channels_wechat.simulator.core.state import JSON, World
+
+if TYPE_CHECKING:
+    from channels_wechat.simulator.wecom.customers import Customer, CustomerGroup, WelcomeCode
 
 KEEP_CODES = 50_000
 
 
 @dataclass
 class App:
-    """A self-built app. `members` None = the whole company is its visible scope."""
+    """A self-built app. `members` None = the whole company is its visible scope; `refused`: path → errcode of what it may not call."""
 
     agentid: int
     corpid: str = "wwsimulator"
@@ -23,6 +27,7 @@ class App:
     callback_url: str = ""
     members: list[str] | None = None
     trusted_ip: bool = True  # False: every call but gettoken is refused with 60020
+    refused: dict[str, int] = field(default_factory=dict)
 
     @property
     def receiveid(self) -> str:
@@ -129,6 +134,9 @@ class Company:
         self.spoken: set[tuple[str, str]] = set()  # (bot, chat) where a member has written to the bot
         self.card_codes: Recent[str, Once] = Recent(KEEP_CODES)
         self.response_codes: Recent[str, Once] = Recent(KEEP_CODES)
+        self.customers: dict[str, Customer] = {}
+        self.customer_groups: dict[str, CustomerGroup] = {}
+        self.welcome_codes: Recent[str, WelcomeCode] = Recent(KEEP_CODES)
 
     def account(self, ref: JSON) -> Account:
         """The account a control request names by `app` or `bot`."""

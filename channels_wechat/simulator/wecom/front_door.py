@@ -14,4 +14,6 @@ class WeComDoor(FrontDoor[Platform, App]):
         if not app.trusted_ip:
             hint = "not allow to access from your ip, hint: [simulated], "
             raise PlatformError(60020, f"{hint}from ip: {request.remote}, more info at the simulator's page")
+        if errcode := app.refused.get(path):
+            raise PlatformError(errcode, "no privilege: simulated")
         return app

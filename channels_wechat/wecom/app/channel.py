@@ -14,6 +14,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.capabilities import Callbacks, Downloads, Groups, Names, Recall, Tokens, Uploads
+from channels_wechat.contract.directory import Directory
 from channels_wechat.contract.errors import CallbackRefused, ChannelError
 from channels_wechat.contract.explanations import Cause, all_of
 from channels_wechat.contract.filetypes import UNKNOWN, recognise, with_suffix
@@ -34,7 +35,7 @@ from channels_wechat.contract.messages import (
 from channels_wechat.contract.unreadable import read_or_kept, unreadable_body
 from channels_wechat.wecom import person_ids
 from channels_wechat.wecom.api import WeComApi
-from channels_wechat.wecom.app import parsing
+from channels_wechat.wecom.app import directory, parsing
 from channels_wechat.wecom.app.credentials import WeComAppCredentials
 from channels_wechat.wecom.app.rendering import CHECKS, MOST, media_type, render
 from channels_wechat.wecom.errors import WECOM_APP, for_linked_member
@@ -45,6 +46,7 @@ from channels_wechat.wire.http import file_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from channels_wechat.contract.directory import DirectoryPage, DirectoryPart
     from channels_wechat.contract.messages import Content, Outgoing, Peer
 
 VOICE_TOO_LONG = "45007"
@@ -59,7 +61,7 @@ NAMELESS = frozenset({"60111", "50002", "60011"})
 CHAT_ID = re.compile(r"[0-9a-zA-Z]{0,32}")
 
 
-class WeComApp(Callbacks, Tokens, Uploads, Downloads, Names, Groups, Recall):
+class WeComApp(Callbacks, Tokens, Uploads, Downloads, Names, Directory, Groups, Recall):
     kind = "wecom_app"
     label = _("WeCom self-built app")
     Credentials = WeComAppCredentials
@@ -69,6 +71,11 @@ class WeComApp(Callbacks, Tokens, Uploads, Downloads, Names, Groups, Recall):
     ids_in_any_case = True
     content_kinds = (*MOST, *CHECKS)
     text_options = ("safe",)
+    # Page 90454, for each interface of the company.
+    directory_limits = (
+        Limit("directory-minute", 10_000, 60, "account", _("reads of the directory a minute")),
+        Limit("directory-hour", 150_000, 3600, "account", _("reads of the directory an hour")),
+    )
     abilities: ClassVar[tuple[Ability, ...]] = (
         Ability(
             _("Receive messages of members"),
@@ -100,6 +107,11 @@ class WeComApp(Callbacks, Tokens, Uploads, Downloads, Names, Groups, Recall):
         ),
         Ability(_("Send cards with buttons"), True, _("to members only, not to groups")),
         Ability(_("Recall a message"), True, _("within 24 hours, one to one; it stays visible in WeChat")),
+        Ability(
+            _("Know names of members, customers and their groups"),
+            True,
+            _("those that WeCom shows to the app; read once a day, and when WeCom tells of a change"),
+        ),
         Ability(_("Stream an answer"), False, _("answers arrive whole")),
         Ability(_("Know whether a message was read"), False),
     )
@@ -247,6 +259,12 @@ class WeComApp(Callbacks, Tokens, Uploads, Downloads, Names, Groups, Recall):
             if error.code in NAMELESS:
                 return ""
             raise
+
+    def read_page(self, part: DirectoryPart, cursor: str) -> DirectoryPage:
+        return directory.read_page(self._api, part, cursor)
+
+    def read_entry(self, part: DirectoryPart, entry_id: str) -> DirectoryPage:
+        return directory.read_entry(self._api, part, entry_id)
 
     def create_group(self, name: str, members: tuple[str, ...], owner: str = "", group_id: str = "") -> str:
         """The group appears to its members only with the first message. Raises ChannelError."""

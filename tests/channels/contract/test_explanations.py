@@ -17,6 +17,7 @@ from bridge.explanations.own import OWN
 from bridge.explanations.webhooks import ALERT, WEBHOOK
 from bridge.models import Reason
 from channels_wechat import KINDS, channel_class
+from channels_wechat.contract.directory import Directory
 from channels_wechat.contract.errors import ChannelError, Explanations
 from channels_wechat.contract.explanations import Action, Explanation, find
 from channels_wechat.unregistered import UnregisteredKind
@@ -45,7 +46,20 @@ OF_ROOMS = {
 }
 ALL: dict[str, Mapping[str, Explanation]] = {**OF_KINDS, **OF_ROOMS}
 # Parameters that a sentence may name; whoever raises by such a row tells them.
-NAMED = {"setting", "about", "because", "head", "ids", "minutes", "numbers", "parts", "count", "label", "trace"}
+NAMED = {
+    "setting",
+    "about",
+    "because",
+    "head",
+    "ids",
+    "minutes",
+    "numbers",
+    "parts",
+    "count",
+    "label",
+    "trace",
+    "errcode",
+}
 NAMED |= {"formats", "most", "size"}
 OURS = re.compile(r"[a-z]+(_[a-z]+)*|http_[0-9x]{3}|label_[0-9]+|-?[0-9]+")
 
@@ -169,6 +183,7 @@ def test_no_word_of_ours_has_a_row_and_is_never_raised() -> None:
     chosen = {"content_risky", "content_review", "readable", "internal", "interrupted", "erased"}
     chosen |= {"too_old", "too_long", "no_reply", "stopped"}
     chosen |= {"left_out", "invaliduser", "invalidparty", "invalidtag", "unlicenseduser"}
+    chosen |= {f"directory_{part}" for part in Directory.directory_parts}
     chosen |= {"address_never", "address_private", "address_plain_http", "html", "file_gone", "file_storage"}
     for name, table in {**OF_KINDS, "tokens": TOKENS, "own": OWN}.items():
         ours = {key for key in table if key[0] in string.ascii_lowercase and not key.startswith(("http_", "label_"))}

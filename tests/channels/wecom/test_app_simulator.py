@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,9 @@ from channels_wechat.simulator import RunningSimulator, SimulatorClient
 from channels_wechat.wecom.app.channel import WeComApp
 from channels_wechat.wire.http import Http
 from tests.channels.wecom.test_cards import CARDS
+
+if TYPE_CHECKING:
+    from channels_wechat.contract.directory import DirectoryPage, DirectoryPart
 
 KEY = "jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C"
 AGENT = 1000002
@@ -226,3 +230,40 @@ def test_threads_share_one_app(client: SimulatorClient, app: WeComApp):
     for thread in threads:
         thread.join(20)
     assert seen(client).count("from a thread") == before + 12
+
+
+def read_all(app: WeComApp, part: DirectoryPart) -> list[DirectoryPage]:
+    pages, cursor = [], ""
+    while True:
+        pages.append(app.read_page(part, cursor))
+        if not (cursor := pages[-1].next):
+            return pages
+
+
+def test_the_whole_directory_is_read_page_by_page(client: SimulatorClient, app: WeComApp):
+    client.settings(directory_page=2)
+    customers = [f"wmCustomer{number:020}" for number in range(5)]
+    for number, customer in enumerate(customers):
+        client.customer(customer, f"客户{number}", followers={"zhangsan": f"备注{number}" if number else ""})
+    for number in range(3):
+        client.customer_group(f"wrGroup{number}", f"群{number}", owner="lisi", members=["lisi", customers[number]])
+    told = {part: read_all(app, part) for part in ("departments", "members", "customers", "groups")}
+    assert [one.name for page in told["departments"] for one in page.departments] == ["模拟公司"]
+    assert {one.id: one.name for page in told["members"] for one in page.people} == {"zhangsan": "张三", "lisi": "李四"}
+    assert [(one.id, one.remark) for page in told["customers"] for one in page.people] == [
+        (customer, f"备注{number}" if number else "") for number, customer in enumerate(customers)
+    ]
+    assert len(told["customers"]) == 4  # the members, then three pages of two
+    groups = [group for page in told["groups"] for group in page.groups]
+    assert [(group.name, [one.name for one in group.members]) for group in groups] == [
+        (f"群{number}", ["李四", f"客户{number}"]) for number in range(3)
+    ]
+
+
+def test_a_permission_that_is_withdrawn_is_named(client: SimulatorClient, app: WeComApp):
+    client.app(AGENT, refused={"externalcontact/groupchat/list": 48002})
+    try:
+        assert failure(app.read_page, "groups", "").capability == "directory_groups"
+        assert app.read_page("departments", "").departments
+    finally:
+        client.app(AGENT, refused={})

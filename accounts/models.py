@@ -223,7 +223,8 @@ def connection_states() -> list[tuple[str, _StrOrPromise]]:
 class Connection(LeaseMixin):
     """The long connection of an account or of a gateway. One connector at a time holds it: the holder of the lease.
 
-    Each write of the holder goes through `as_held`, so that a connector that was paused past its lease changes nothing.
+    An account whose messages are pulled has such a row too: there a worker holds it while it pulls. Each write of the holder goes through
+    `as_held`, so that a process that was paused past its lease changes nothing.
     """
 
     account = models.OneToOneField(
@@ -244,6 +245,11 @@ class Connection(LeaseMixin):
     last_frame_at = models.DateTimeField(_("last frame"), null=True, editable=False)
     # Up to where the platform's messages were received, in its own words; for platforms that keep what came meanwhile.
     cursor = models.TextField(blank=True, default="", editable=False)
+    # Of an account whose messages are pulled: when that is due, how often it has failed since it last worked, and what its last knock gave.
+    pull_due_at = models.DateTimeField(null=True, editable=False)
+    pull_failures = models.PositiveSmallIntegerField(default=0, editable=False)
+    knock_token = EncryptedTextField(row="device_id", blank=True, default="", editable=False)
+    knock_until = models.DateTimeField(null=True, editable=False)
     # What staff scan to log in, while the platform waits for that. It is as good as a password for some minutes.
     login_code = EncryptedTextField(row="device_id", blank=True, default="", editable=False)
 
@@ -253,6 +259,12 @@ class Connection(LeaseMixin):
             models.CheckConstraint(
                 condition=models.Q(account=None, gateway__isnull=False) | models.Q(account__isnull=False, gateway=None),
                 name="connection_of_one",
+            )
+        ]
+        # pulling.claim_due: which accounts are due.
+        indexes = [
+            models.Index(
+                fields=["pull_due_at"], condition=models.Q(pull_due_at__isnull=False), name="connection_pull_due"
             )
         ]
 

@@ -209,6 +209,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60.0,
         "options": {"expires": 60.0},
     },
+    "schedule-pulls": {
+        "task": "bridge.runtime.worker.tasks.schedule_pulls",
+        "schedule": 10.0,
+        "options": {"expires": 10.0},
+    },
     "check-health": {
         "task": "bridge.runtime.worker.tasks.check_health",
         "schedule": 20.0,

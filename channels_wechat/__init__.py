@@ -15,6 +15,7 @@ KINDS = {
     "wecom_app": "channels_wechat.wecom.app.channel.WeComApp",
     "wecom_aibot": "channels_wechat.wecom.aibot.channel.WeComAIBot",
     "wecom_robot": "channels_wechat.wecom.robot.channel.WeComRobot",
+    "wecom_kf": "channels_wechat.wecom.kf.channel.WeComKf",
     "official_account": "channels_wechat.weixin.official_account.OfficialAccount",
     "mini_program": "channels_wechat.weixin.mini_program.MiniProgram",
 }

@@ -119,6 +119,7 @@ class Reason(models.TextChoices):
     GONE = "gone", _("the person does not follow the account any more")
     REVIEW = "review", _("awaiting your decision (content check)")
     OWN = "own", _("said by the account itself")
+    PAST = "past", _("said before the account was here, or too long ago")
     TOO_MANY = "too_many_turns", _("too many turns a minute")
     CHECKING = "checking", _("content check running")
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Payload,
         Peer,
         Person,
+        Pulled,
         Quota,
         Reception,
         Template,
@@ -45,6 +46,20 @@ class Callbacks(Channel):
     def passive_text(self, inbound: Inbound) -> str:
         """Return the text that `acknowledge` answers this message with (a welcome), for the transcript; empty where there is none."""
         return ""
+
+
+class Pull(Channel):
+    """The platform keeps the messages and gives those behind a cursor; a callback only says that there are some (`Reception.knocks`)."""
+
+    # For how long the token of a knock is good.
+    knock_seconds: ClassVar[int] = 600
+
+    @abstractmethod
+    def pull(self, cursor: str, token: str = "") -> Pulled:
+        """Return the next messages behind the cursor, by one call that changes nothing at the platform. Raises ChannelError.
+
+        cursor: of the last call; empty: from the first that the platform still has. token: of a knock, where one came lately.
+        """
 
 
 class Streaming(Callbacks):
@@ -193,6 +208,10 @@ class ReplyWindows(Channel):
     def merge(self, first: Payload, second: Payload, *, apart: bool) -> Payload | None:
         """Return both as one wire message, in this order; None where that is not possible. apart: they are not parts of one text. Pure."""
         return None
+
+
+class EventReplies(Channel):
+    """Some events bring a code by which one message can be sent in answer to them, outside of reply windows: `Peer.reply`."""
 
 
 class Typing(Channel):

@@ -57,6 +57,9 @@ class Channel:
     kinds_with_text: ClassVar[tuple[str, ...]] = ()
     text_options: ClassVar[tuple[str, ...]] = ()
 
+    # Whether the check of `repeat_window` goes by `Outgoing.key`, so that it drops no text that is meant to be sent twice.
+    repeats_by_key: ClassVar[bool] = False
+
     # Whether `test` asks the platform something, so that it proves that the account works.
     test_calls: ClassVar[bool] = True
 

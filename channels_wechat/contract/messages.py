@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from channels_wechat.contract.explanations import NO_CAUSE, Cause
 from channels_wechat.contract.sentences import Sentences
@@ -76,6 +76,13 @@ class Verdict:
     label: int = 0
 
 
+class FailedMessage(NamedTuple):
+    """What the platform tells later of a message that it had accepted: it was not delivered. remote_id: its message id."""
+
+    remote_id: str
+    cause: Cause
+
+
 @dataclass(frozen=True, slots=True)
 class Inbound:
     """One message or event from the platform.
@@ -89,6 +96,9 @@ class Inbound:
     erase: the platform requires that this sender's data be deleted. verdict: the result of a `Moderated.check_media`.
     title: what the group is called, where the platform tells. own: the account's own words, said elsewhere: stored, and never a turn.
     greets: the person came in, so the account's welcome is said to them. is_unread: the agent reads a mark in the place of something.
+    past: said before the account was here: stored, and never a turn. failed: a message of ours that was not delivered after all.
+    has_servicer: a person in the platform's own client has the conversation now (True), or not any more (False). recalls: the key of the
+    message that was taken back.
     """
 
     key: str
@@ -111,14 +121,43 @@ class Inbound:
     is_unread: bool = False
     title: str = ""
     own: bool = False
+    past: bool = False
+    failed: FailedMessage | None = None
+    has_servicer: bool | None = None
+    recalls: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """A callback that only says that messages wait to be pulled, for the account of this kind and external id, perhaps another one.
+
+    token: what the platform wants back with the pull, for some minutes; a secret.
+    """
+
+    kind: str
+    external_id: str
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """The content of one callback: messages to store, or a poll for the stream with this id (hex uuid of the inbound message)."""
+    """The content of one callback: messages to store, or a poll for the stream with this id (hex uuid of the inbound message).
+
+    knocks: accounts whose messages wait to be pulled.
+    """
 
     inbound: tuple[Inbound, ...] = ()
     poll: str = ""
+    knocks: tuple[Knock, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """Messages that the platform had kept. cursor: behind the last of them; more: whether further ones wait."""
+
+    inbound: tuple[Inbound, ...]
+    cursor: str
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,12 @@ POST refusals     bot, chat, stream (600039 for streams there), push, push_errco
 
 POST scans        scode (of GET /ai/qc/generate), how: scan, confirm (makes the bot; name, aibotid), expire. The code's auth_url
                   opens a page that does the same. It expires by itself after 5 minutes
+POST kf/accounts  open_kfid, agentid (of the app that may call and gets the notices), name, servicers, page_size, empty_pages, knocks
+POST kf/customers external_userid, name, refuses (fail_type 10). A customer speaks by POST say and event with kf, from; event
+                  enter_session brings a welcome_code where the platform gives one; raw: a message in any form
+POST kf/take      kf, from, servicer, change_type: a servicer takes the conversation (1), hands it over (2) or ends it (3)
+POST kf/servicer  kf, to, text: the servicer who has it answers (origin 5).   POST kf/fail: kf, to, msgid, fail_type (msg_send_fail)
+POST kf/knock     kf: the notice that there is something to fetch.   GET kf/session/<open_kfid>/<customer>: state, left, wrote
 
 POST faults       path ("message/send", "media/bot" for a user's file, a frame's cmd, "*"), kind (core/faults.py), times (0 = for ever),
                   rate (share of the calls), errcode, errmsg, seconds, status.   DELETE faults clears them
@@ -71,7 +77,8 @@ GET scans         each code of "scan to create": scode, source, status (wait, sc
 GET chats         every chat with its number of entries
 GET chat/<chat>?since=<rev>&wait=<s>    the transcript as a member sees it, in order; `wait` holds until there is news
 
-Chats are called app:<agentid>:<userid>, bot:<aibotid>:<userid> (userid in lower case), official:<appid>:<openid>,
+Chats are called kf:<open_kfid>:<external_userid>,
+app:<agentid>:<userid>, bot:<aibotid>:<userid> (userid in lower case), official:<appid>:<openid>,
 mini:<appid>:<openid> or by the group's chatid. Messages of one chat go out in order, the next one after a 200 for the last or
 when its tries are used up; one of WeChat goes also when the last is held for `overtake_seconds`, as on the platform.
 

@@ -152,6 +152,33 @@ class SimulatorClient:
     def verify(self, **account: Any) -> JSON:
         return self.post("verify", **account)
 
+    # -- customer service ------------------------------------------------------------------------------------------------
+
+    def kf_account(self, open_kfid: str, agentid: int, **fields: Any) -> JSON:
+        """Fields of `KfAccount`: name, servicers, page_size, empty_pages, knocks."""
+        return self.post("kf/accounts", open_kfid=open_kfid, agentid=agentid, **fields)
+
+    def kf_customer(self, external_userid: str, name: str, **fields: Any) -> JSON:
+        return self.post("kf/customers", external_userid=external_userid, name=name, **fields)
+
+    def open_chat(self, kf: str, from_: str, **fields: Any) -> JSON:
+        """The customer opens the chat (enter_session), with a welcome_code where the platform gives one."""
+        return self.event("enter_session", kf=kf, from_=from_, fields=fields)
+
+    def take_conversation(self, kf: str, from_: str, servicer: str = "", change_type: int = 1) -> JSON:
+        """In a servicer's own client: 1 taken from the pool, 2 handed to another, 3 ended."""
+        return self.post("kf/take", **{"kf": kf, "from": from_, "servicer": servicer, "change_type": change_type})
+
+    def answer_as_servicer(self, kf: str, to: str, text: str) -> JSON:
+        return self.post("kf/servicer", kf=kf, to=to, text=text)
+
+    def fail_message(self, kf: str, to: str, msgid: str, fail_type: int) -> JSON:
+        return self.post("kf/fail", kf=kf, to=to, msgid=msgid, fail_type=fail_type)
+
+    def kf_session(self, kf: str, customer: str) -> JSON:
+        """state, servicer, wrote, left, greeted."""
+        return cast("JSON", self.call("GET", f"kf/session/{kf}/{customer}"))
+
     # -- an AI bot's long connection -------------------------------------------------------------------------------------
 
     def end_connection(self, bot: str, how: str = "close") -> int | None:

@@ -19,6 +19,7 @@ from channels_wechat.simulator.wecom.company import LONG_CONNECTION, App, Bot, G
 from channels_wechat.simulator.wecom.connection.connections import Connections
 from channels_wechat.simulator.wecom.customer_events import CustomerEvents
 from channels_wechat.simulator.wecom.customers import Customer, CustomerGroup
+from channels_wechat.simulator.wecom.kf.customers import KfCustomers
 from channels_wechat.simulator.wecom.members import Members
 from channels_wechat.simulator.wecom.scans import Scans
 from channels_wechat.simulator.weixin import calls as weixin
@@ -55,6 +56,7 @@ class Control:
         callbacks: Callbacks,
         connections: Connections,
         scans: Scans,
+        kf_customers: KfCustomers,
     ) -> None:
         self.wecom, self.weixin = wecom_platform, weixin_platform
         self.world, self.faults = wecom_platform.world, wecom_platform.faults
@@ -64,6 +66,7 @@ class Control:
         self.callbacks = callbacks
         self.connections, self.scans = connections, scans
         self.customer_events = CustomerEvents(self.company, members)
+        self.kf_customers = kf_customers
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -227,12 +230,16 @@ class Control:
         return self._say(spec)
 
     def _say(self, spec: JSON) -> JSON:
+        if "kf" in spec:
+            return self.kf_customers.say(spec)
         account = self._account(spec)
         if isinstance(account, WeixinAccount):
             return self.followers.say(account, self.followers.speaker(account, spec), spec)
         return self.members.say(account, spec)
 
     async def event(self, request: web.Request, spec: JSON) -> JSON:
+        if "kf" in spec:
+            return self.kf_customers.raw(spec) if "raw" in spec else self.kf_customers.event(spec)
         account = self._account(spec)
         if not isinstance(account, WeixinAccount):
             return self.members.event(account, spec)
@@ -302,6 +309,8 @@ class Control:
         listed["minis"] = [plain(one) for one in accounts if isinstance(one, MiniProgram)]
         listed["persons"] = [self._standing(person) for person in self.people.persons.values()]
         listed["bots"] = [self._bot(bot) for bot in company.bots.values()]
+        listed["kfs"] = [plain(account) for account in self.kf_customers.kf.accounts.values()]
+        listed["kf_customers"] = [plain(customer) for customer in self.kf_customers.kf.customers.values()]
         return listed | {"robots": [plain(robot) for robot in company.robots.values()]}
 
     async def person(self, request: web.Request, spec: JSON) -> JSON:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from channels_wechat.simulator.client import SimulatorClient
 from channels_wechat.simulator.control import Control
+from channels_wechat.simulator.control_kf import KfControl
 from channels_wechat.simulator.core import calls, faults
 from channels_wechat.simulator.core.callbacks import Account, Callbacks
 from channels_wechat.simulator.core.faults import Faults
@@ -32,6 +33,9 @@ from channels_wechat.simulator.wecom.company import App, Bot, Company
 from channels_wechat.simulator.wecom.connection.connections import Connections
 from channels_wechat.simulator.wecom.envelopes import WeComEnvelope
 from channels_wechat.simulator.wecom.front_door import WeComDoor
+from channels_wechat.simulator.wecom.kf.accounts import KfWorld
+from channels_wechat.simulator.wecom.kf.api import KfApi
+from channels_wechat.simulator.wecom.kf.customers import KfCustomers
 from channels_wechat.simulator.wecom.members import Members
 from channels_wechat.simulator.wecom.scans import Scans
 from channels_wechat.simulator.wecom.streams import Streams
@@ -144,13 +148,14 @@ class Simulator:
         members = Members(company, self._callbacks, Streams(self.world, self._callbacks), self._connections)
         endpoints = weixin_endpoints(followers, self._callbacks)
         weixin_platform.paths = frozenset(endpoints)
-        doors = Doors(WeComDoor(wecom_platform, wecom_endpoints()), WeixinDoor(weixin_platform, endpoints))
+        customers = KfCustomers(KfWorld(self.world), company, self._callbacks)
+        wecom_paths = wecom_endpoints() | KfApi(customers.kf, customers).endpoints()
+        doors = Doors(WeComDoor(wecom_platform, wecom_paths), WeixinDoor(weixin_platform, endpoints))
         application = web.Application(client_max_size=MOST_BODY)
         scans = Scans(company, wecom_platform.faults)
-        control = Control(
-            wecom_platform, weixin_platform, members, followers, self._callbacks, self._connections, scans
-        )
-        application.add_routes(control.routes() + scans.routes())
+        reached = self._callbacks, self._connections, scans, customers
+        control = Control(wecom_platform, weixin_platform, members, followers, *reached)
+        application.add_routes([*control.routes(), *KfControl(control, customers).routes(), *scans.routes()])
         application.router.add_get("/openws", self._connections.serve)
         application.router.add_route("*", "/cgi-bin/{path:.+}", doors.cgi)
         application.router.add_route("*", "/{family:wxa|wxaapi}/{path:.+}", doors.wxa)

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from channels_wechat.contract.errors import Explanations
-    from channels_wechat.contract.http_client import Response
+    from channels_wechat.contract.http_client import HttpClient, Response
     from channels_wechat.contract.messages import Token
+    from channels_wechat.contract.tokens import TokenSource
 
 NEEDS_PIECES = "830002"
 # media/get gives larger files only in pieces of at most this.
@@ -24,10 +25,18 @@ PIECE = 20 * 1024 * 1024
 
 
 class WeComApi(PlatformApi):
+    """table: of the account's kind, where numbers mean something else to it."""
+
     token_refused = TOKEN_REFUSED
 
+    def __init__(
+        self, http: HttpClient, base_url: str, tokens: TokenSource | None = None, table: Explanations = WECOM
+    ) -> None:
+        super().__init__(http, base_url, tokens)
+        self._table = table
+
     def read_answer(self, response: Response, harmless: bool, secret: str, path: str) -> dict[str, Any]:
-        return check(response, harmless, secret)
+        return check(response, harmless, secret, self._table)
 
     def fetch_token(self, corp_id: str, secret: str) -> Token:
         """gettoken (page 91039). While a token is valid the platform returns the same one."""
@@ -61,7 +70,7 @@ class WeComApi(PlatformApi):
             url = self._url("cgi-bin/media/get", {"media_id": media_id, "access_token": token})
             response = self._http.request("GET", url, headers=headers, timeout=self.file_timeout, max_bytes=max_bytes)
             if response.status not in (200, 206) or _decoded(response):
-                check(response, True, token)
+                check(response, True, token, self._table)
             return response
 
         return with_token(self._tokens, once, TOKEN_REFUSED)

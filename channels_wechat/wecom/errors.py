@@ -311,6 +311,52 @@ WECOM_ROBOT = Explanations(
     }
 )
 
+_KF_CUSTOMER = _("The answer is sent when the customer writes again.")
+WECOM_KF = Explanations(
+    {
+        **WECOM,
+        # What is not sent waits for the customer, whose next message opens the conversation anew.
+        "95001": Explanation(
+            Action.WINDOW,
+            _("Five messages have followed the customer's last one, or 48 hours: the customer must write first."),
+            _KF_CUSTOMER,
+        ),
+        "95013": Explanation(Action.WINDOW, _("The customer-service conversation has ended."), _KF_CUSTOMER),
+        "95018": Explanation(
+            Action.WINDOW,
+            _("The conversation is with a human servicer, waits for one or has ended, so that this account may not write."),
+            _("Take it back on the conversation's page, or wait for the customer to write again."),
+        ),
+        "95016": Explanation(
+            P,
+            _("WeCom does not allow this change of the conversation: what it is in now cannot become that."),
+            _("Reload the page to see how the conversation stands."),
+        ),
+        "event_code": Explanation(P, _("By the code of an event only a text or a menu can be sent.")),
+        "no_groups": Explanation(P, _("Customer service writes to single customers only.")),
+        "no_account": Explanation(
+            C,
+            _("The secret's app does not manage this customer-service account."),
+            _("Console → WeChat customer service (微信客服) → API → the app → choose the account, and let the API manage its sessions."),
+        ),
+        # `msg_send_fail`: what the platform tells of a message that it had accepted, by its fail_type.
+        "fail_0": Explanation(P, _("WeCom accepted the message and could not deliver it; it does not say why.")),
+        "fail_1": Explanation(P, _("Not delivered: the customer-service account was deleted.")),
+        "fail_2": Explanation(P, _("Not delivered: the app was closed."), _("Enable it: console → App management (应用管理).")),
+        "fail_4": Explanation(P, _("Not delivered: the customer wrote more than 48 hours ago.")),
+        "fail_5": Explanation(P, _("Not delivered: the conversation was closed.")),
+        "fail_6": Explanation(P, _("Not delivered: five messages had followed the customer's last one.")),
+        "fail_7": Explanation(
+            P, _("Not delivered: no Channels account (视频号) is linked."), _("Link one in the console of WeChat customer service."),
+        ),
+        "fail_8": Explanation(P, _("Not delivered: the company is not verified."), _("Verify it in WeCom's console.")),
+        "fail_9": Explanation(
+            P, _("Not delivered: the company is not verified and no Channels account (视频号) is linked."), _("Do both in the console."),
+        ),
+        "fail_10": Explanation(P, _("Not delivered: the customer refuses messages of this account.")),
+    }
+)  # fmt: skip
+
 
 def error_for(
     answer: Mapping[str, Any], now: datetime | None = None, *, harmless: bool = False, table: Explanations = WECOM

@@ -10,13 +10,28 @@ import pytest
 
 from bridge.media import storage
 from bridge.models import Attachment, Delivery, Message, Reason, Route, State
-from bridge.pipeline.inbound import router
+from bridge.pipeline.inbound import pulling, router
 from bridge.pipeline.outbound import outbox, sender
 from channels_wechat.contract.messages import Content
 from openclaw.stub.answers import make_picture as png
 from tests.support.callbacks import web_server
 from tests.support.connecting import RunningConnector
-from tests.support.factories import AGENT, BOT, GROUP, app, bot, claim, eventually, gateway, in_thread, parts, route
+from tests.support.factories import (
+    AGENT,
+    BOT,
+    CUSTOMER,
+    GROUP,
+    KF,
+    app,
+    bot,
+    claim,
+    eventually,
+    gateway,
+    in_thread,
+    kf,
+    parts,
+    route,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +56,8 @@ def worker() -> Iterator[None]:
 
     def work() -> None:
         while not stopping.is_set():
+            for row in pulling.claim_due(5):
+                pulling.pull_account(row)
             for item in storage.claim_files(5):
                 storage.fetch_file(item)
             router.route_waiting()
@@ -76,6 +93,15 @@ def direct(company: SimulatorClient, home: Any) -> Iterator[ChannelAccount]:
     account = app(company.url)
     route(account, home)
     yield from _running(company, account, "apps", agentid=AGENT)
+
+
+@pytest.fixture
+def service(company: SimulatorClient, home: Any) -> Iterator[ChannelAccount]:
+    """Customer service, mapped to everyone who writes to it, whose notices come to the app's own account."""
+    company.kf_account(KF, AGENT, name="售后", servicers=["wangwu"])
+    company.kf_customer(CUSTOMER, "小红")
+    route(kf(company.url), home)
+    yield from _running(company, app(company.url), "apps", agentid=AGENT)
 
 
 def _running(company: SimulatorClient, account: ChannelAccount, kind: str, **which: Any) -> Iterator[ChannelAccount]:
@@ -320,6 +346,28 @@ def test_stop_of_another_member_breaks_nothing_off(
     refused = company.wait_answer(ask_as(company, "zhangsan", "/stop"))
     assert refused["text"] == group.sentence("stop_not_yours")
     assert company.wait_answer(asked)["text"] == "w0 w1 w2 w3"
+
+
+# --- customer service -----------------------------------------------------------------------------------------------------------
+
+
+def said_to_customer(company: SimulatorClient, count: int = 1) -> list[dict[str, Any]]:
+    def entries() -> list[dict[str, Any]]:
+        found = [entry for entry in company.transcript(f"kf:{KF}:{CUSTOMER}") if entry["via"].startswith("kf/")]
+        return found if len(found) >= count else []
+
+    return eventually(entries)
+
+
+def test_a_customer_of_ordinary_wechat_is_answered(
+    company: SimulatorClient, stub: RunningStub, service: ChannelAccount
+) -> None:
+    """Each notice comes to the app's address, the messages are fetched for the account of customer service."""
+    for text in ("你好", "还在吗"):
+        company.say(text, kf=KF, from_=CUSTOMER)
+    assert [entry["text"] for entry in said_to_customer(company, 2)] == ["收到：你好", "收到：还在吗"]
+    assert [run["count"] for run in stub.record] == [1, 1]
+    assert company.kf_session(KF, CUSTOMER)["left"] == 3
 
 
 def test_the_address_is_verified(company: SimulatorClient, direct: ChannelAccount) -> None:

@@ -21,7 +21,7 @@ from accounts.health import Health
 from bridge.models import Message
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.types import HttpReply
-from bridge.pipeline.inbound import callback_stats, receive, spool_drain
+from bridge.pipeline.inbound import callback_stats, pulling, receive, spool_drain
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.replies import passive, paths
 from bridge.pipeline.replies.waiting_requests import WaitSlots
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.replies.paths import ReplyPath
     from bridge.runtime.web.threads import Threads
     from channels_wechat.contract.channel import Channel
-    from channels_wechat.contract.messages import Inbound
+    from channels_wechat.contract.messages import Inbound, Knock
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -159,6 +159,8 @@ class Callbacks:
             return await self._answer_poll(account, channel, query, parsed.poll)
         for message in parsed.inbound:
             await self._receive(account, channel, message)
+        if parsed.knocks:
+            await self._note_knocks(account, parsed.knocks)
         if parsed.inbound and (path := await self._find_path(account, channel)).answers_callbacks:
             request.listen()
             self.slots.listen()  # also while the database is away: its message is stored or in the spool, so waiting loses nothing
@@ -184,6 +186,15 @@ class Callbacks:
             self._run_later(self._run(account.set_state, Health.OK))
         if reply_text:
             self._run_later(self._run(_store_reply, stored, reply_text))
+
+    async def _note_knocks(self, account: ChannelAccount, knocks: Sequence[Knock]) -> None:
+        """Make the named accounts due. While the database is away that is left to the clock: the platform keeps their messages."""
+        self._count(str(account.key), "ok", refused=False)
+        for knock in knocks:
+            try:
+                await self._within(capacity.LOOKUP_SECONDS, self._run(pulling.note_knock, knock))
+            except DB_UNAVAILABLE as error:
+                log.warning("a knock is left to the clock: the database is away (%s)", type(error).__name__)
 
     async def _store_row(self, row: receive.Row) -> receive.Stored:
         """Store one row, together with others. None: a repetition, or in the spool. Raises OperationalError; it may be stored later."""

@@ -255,6 +255,8 @@ def _build_decided_delivery(case: RoutingContext, decision: rules.Decision, aske
     """Return the delivery that follows from the decision. asked: turns of the same conversation whose rows are not written yet."""
     if case.facts.get("own"):
         return _build_skipped(case.message, Reason.OWN)
+    if case.facts.get("past"):
+        return _build_skipped(case.message, Reason.PAST)
     if unread.is_continue_command(case.message) and case.path.is_continue_request(case.message, asked):
         return _build_skipped(case.message, Reason.READ_ON)
     route, reason = decision.route, _reason_to_skip(decision, case.conversation)

@@ -66,8 +66,8 @@ class SendContext:
 
     @property
     def uses_quota(self) -> bool:
-        """Whether this message counts against the person's reply window."""
-        return window_holds.uses_quota(self.channel, self.message, self.payload)
+        """Whether this message counts against the person's reply window. What goes to a one-use address does not."""
+        return not self.peer.reply and window_holds.uses_quota(self.channel, self.message, self.payload)
 
 
 Gate = Callable[[SendContext], GateOutcome | None]

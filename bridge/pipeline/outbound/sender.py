@@ -177,7 +177,8 @@ def _dedup_window(context: SendContext) -> dict[str, datetime | None]:
     """Return until when the platform drops a repetition of this request; empty where it does not, or not any more.
 
     The platform would also drop a text that is meant to be sent twice ("好的" twice in five minutes), so the check is off where the
-    same text went to the same people within its time; then a time-out leaves the delivery uncertain.
+    same text went to the same people within its time; then a time-out leaves the delivery uncertain. A check that goes by the message's
+    own key drops nothing else.
     """
     window = context.channel.repeat_window(context.peer, context.payload)
     delivery, now = context.delivery, timezone.now()
@@ -186,6 +187,8 @@ def _dedup_window(context: SendContext) -> dict[str, datetime | None]:
     if delivery.dedup_until and delivery.dedup_until > now:
         return {"dedup_until": delivery.dedup_until}
     until = now + timedelta(seconds=window - REPEAT_MARGIN_SECONDS)
+    if context.channel.repeats_by_key:
+        return {"dedup_until": until}
     return {"dedup_until": until, "dedup_unless_sent_since": now - timedelta(seconds=window)}
 
 

@@ -1,6 +1,7 @@
 """How an answer leaves: one `ReplyPath` for each account, chosen here by what its platform accepts, and used everywhere else.
 
 `Push`            a call to the platform at any time
+`EventReply`      the same; an answer to an event goes by the code that came with it, while that is good
 `StreamThenUrl`   the final frame of the question's stream, fetched by a poll; then one call to the address that came with it
 `SocketReply`     the account's connection: to the question while its handle is good, else as a message of its own
 `PassiveReply`    the HTTP answer to a callback: to the question's own, and part by part to those by which its reader asks for more
@@ -22,7 +23,7 @@ from bridge.pipeline.delivery import lanes
 from bridge.pipeline.delivery.answer_parts import build_dead_part, build_part
 from bridge.pipeline.replies import passive, stream_options, streams, unread
 from channels_wechat import can
-from channels_wechat.contract.capabilities import Passive, Streaming
+from channels_wechat.contract.capabilities import EventReplies, Passive, Streaming
 from channels_wechat.contract.connection import Connection
 from channels_wechat.contract.errors import ContentRefused
 from channels_wechat.contract.messages import Answer, Payload
@@ -136,6 +137,26 @@ class Push(ReplyPath):
     """Answers by a call to the platform, at any time."""
 
 
+class EventReply(Push):
+    """Answers by a call to the platform; an answer to an event by the event's code, which is good for one message and a short time."""
+
+    channel: EventReplies
+
+    def address(self, message: Message) -> str:
+        question = message.reply_to
+        return question.reply_address if question and _is_open(question) else ""
+
+    def why_not_send(self, delivery: Delivery, message: Message) -> Reason | None:
+        """Return a reason where the code has expired: it came because the person has not written, so there is no other way."""
+        question = message.reply_to
+        is_late = question and question.reply_until and not _is_open(question)
+        return Reason.NO_REPLY if is_late else None
+
+
+def _is_open(question: Message) -> bool:
+    return bool(question.reply_until and question.reply_until > timezone.now())
+
+
 class StreamThenUrl(ReplyPath):
     """Answers with the first part by the question's stream while it is polled; with a second or late part by its one-use address."""
 
@@ -206,8 +227,7 @@ class SocketReply(ReplyPath):
     def address(self, message: Message) -> str:
         """Return the handle of the question, while the platform takes answers by it."""
         question = message.reply_to
-        is_open = question and question.reply_until and question.reply_until > timezone.now()
-        return question.reply_address if question and is_open else ""
+        return question.reply_address if question and _is_open(question) else ""
 
     def carrier_for(self, delivery: Delivery) -> Carrier | None:
         """Also what another mode of the account left is sent over the connection now."""
@@ -301,7 +321,7 @@ def _choose_path(channel: Channel, account_id: int, is_passive: bool) -> ReplyPa
         return SocketReply(channel, account_id)
     if is_passive and isinstance(channel, Passive):
         return PassiveReply(channel, account_id)
-    return Push(channel, account_id)
+    return EventReply(channel, account_id) if isinstance(channel, EventReplies) else Push(channel, account_id)
 
 
 # --- what holds for all accounts of a kind, whatever they are granted now; these ask nobody

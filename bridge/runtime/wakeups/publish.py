@@ -24,6 +24,7 @@ class Topic(StrEnum):
     FETCH = "fetch"  # files of a message: apart from everything else, because their addresses expire within minutes
     ROUTE = "route"
     SEND = "send"
+    PULL = "pull"  # messages that a platform keeps until we ask
     HOOK = "hook"  # apart from SEND, because a slow server of a webhook must not delay what goes to WeChat
     ASK = "ask"  # the connector listens for this and the next, the worker for the others
     SOCKET = "socket"  # what goes over an account's connection

@@ -14,7 +14,7 @@ from bridge.media import storage
 from bridge.operations import alerts, erasure, probe, retention
 from bridge.people import names
 from bridge.pipeline.delivery import claims
-from bridge.pipeline.inbound import router, spool_drain
+from bridge.pipeline.inbound import pulling, router, spool_drain
 from bridge.pipeline.outbound import moderation
 from bridge.runtime.db.outage import DB_UNAVAILABLE
 from bridge.runtime.wakeups.publish import Topic, notify
@@ -57,6 +57,7 @@ def sweep() -> None:
     topics = list(claims.find_due_topics())
     topics += [Topic.ROUTE] if router.has_unrouted() else []
     topics += [Topic.FETCH] if storage.has_waiting_files() else []
+    topics += [Topic.PULL] if pulling.has_due() else []
     notify(*topics)
     alerts.record_sweep()
     spool_drain.drain()  # of web processes that are gone, or of a folder that was brought back
@@ -73,6 +74,11 @@ def _refresh(account: ChannelAccount) -> None:
         stored_tokens(account).refresh_soon()
     except ChannelError:
         return  # kept with the token and shown on the account; a network fault is met again in a minute
+
+
+@by_the_clock
+def schedule_pulls() -> None:
+    pulling.schedule_new_accounts()
 
 
 @by_the_clock

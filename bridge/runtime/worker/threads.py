@@ -1,4 +1,5 @@
-"""What a wake-up of each topic makes the worker do: route, send, fetch files, call webhooks. Each has a thread of its own beside Celery's.
+"""What a wake-up of each topic makes the worker do: route, send, pull messages, fetch files, call webhooks. Each has a thread of its own
+beside Celery's.
 
 Everything here is safe to do twice and to leave undone: the rows are the queue.
 """
@@ -13,7 +14,7 @@ from django.conf import settings
 from bridge.media import storage
 from bridge.models import Carrier
 from bridge.pipeline.delivery import claims
-from bridge.pipeline.inbound import router
+from bridge.pipeline.inbound import pulling, router
 from bridge.pipeline.outbound import sender
 from bridge.runtime.wakeups.pool import WorkPool
 from bridge.runtime.wakeups.publish import Topic, channel_of
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 FETCH_THREADS = 8
 # A slow webhook endpoint keeps one thread, because its calls are one lane. So many slow ones do not hold up the others.
 HOOK_THREADS = 8
+# Each pulls one account, by one call after the other.
+PULL_THREADS = 4
 
 
 class WorkerThreads:
@@ -37,6 +40,7 @@ class WorkerThreads:
             Topic.SEND: _delivery_pool("send", settings.SEND_THREADS, Carrier.WORKER),
             Topic.HOOK: _delivery_pool("webhook", HOOK_THREADS, Carrier.WEBHOOK),
             Topic.FETCH: WorkPool("fetch", FETCH_THREADS, storage.claim_files, storage.fetch_file),
+            Topic.PULL: WorkPool("pull", PULL_THREADS, pulling.claim_due, pulling.pull_account),
         }
         self.topic_threads = {
             topic: TopicThread(topic, pool.run, self.stop_event, pool.wake_event) for topic, pool in self.pools.items()

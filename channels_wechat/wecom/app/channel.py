@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.capabilities import Callbacks, Downloads, Groups, Names, Recall, Tokens, Uploads
+from channels_wechat.contract.capabilities import Callbacks, Groups, Names, Recall, Tokens
 from channels_wechat.contract.directory import Directory
 from channels_wechat.contract.errors import CallbackRefused, ChannelError
 from channels_wechat.contract.explanations import Cause, all_of
-from channels_wechat.contract.filetypes import UNKNOWN, recognise, with_suffix
 from channels_wechat.contract.inbound_fields import word
 from channels_wechat.contract.messages import (
     HANDLE,
@@ -25,23 +24,21 @@ from channels_wechat.contract.messages import (
     Answer,
     Group,
     Limit,
-    MediaItem,
     Payload,
     Receipt,
     Reception,
     Token,
-    Upload,
 )
 from channels_wechat.contract.unreadable import read_or_kept, unreadable_body
 from channels_wechat.wecom import person_ids
-from channels_wechat.wecom.api import WeComApi
 from channels_wechat.wecom.app import directory, parsing
 from channels_wechat.wecom.app.credentials import WeComAppCredentials
-from channels_wechat.wecom.app.rendering import CHECKS, MOST, media_type, render
+from channels_wechat.wecom.app.rendering import CHECKS, MOST, render
 from channels_wechat.wecom.errors import WECOM_APP, for_linked_member
+from channels_wechat.wecom.knocks import knocks_in
+from channels_wechat.wecom.media import WeComMedia
 from channels_wechat.wire import xml
 from channels_wechat.wire.callback_crypto import Cipher
-from channels_wechat.wire.http import file_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +58,7 @@ NAMELESS = frozenset({"60111", "50002", "60011"})
 CHAT_ID = re.compile(r"[0-9a-zA-Z]{0,32}")
 
 
-class WeComApp(Callbacks, Tokens, Uploads, Downloads, Names, Directory, Groups, Recall):
+class WeComApp(Callbacks, Tokens, WeComMedia, Names, Directory, Groups, Recall):
     kind = "wecom_app"
     label = _("WeCom self-built app")
     Credentials = WeComAppCredentials
@@ -139,10 +136,6 @@ class WeComApp(Callbacks, Tokens, Uploads, Downloads, Names, Directory, Groups, 
         )
 
     @cached_property
-    def _api(self) -> WeComApi:
-        return WeComApi(self.http, self.base_url, self.tokens)
-
-    @cached_property
     def _cipher(self) -> Cipher:
         stored = self.identity.credentials
         return Cipher(stored["token"], stored["encoding_aes_key"], stored["corp_id"])
@@ -182,7 +175,7 @@ class WeComApp(Callbacks, Tokens, Uploads, Downloads, Names, Directory, Groups, 
         if agent not in ("", str(self._agent_id)) and event not in COMPANY_EVENTS:
             text = _("The callback is for another app of the company: its callback URL belongs to this account.")
             raise CallbackRefused(403, "agent", text)
-        return Reception((read_or_kept(partial(parsing.read, node, plain), plain),))
+        return Reception((read_or_kept(partial(parsing.read, node, plain), plain),), knocks=knocks_in(node))
 
     # -- sending (pages 90236 and 90248) ----------------------------------------------------------------------------------
 
@@ -234,21 +227,6 @@ class WeComApp(Callbacks, Tokens, Uploads, Downloads, Names, Directory, Groups, 
         body = {**whom, "agentid": self._agent_id, "response_code": response_code, **change}
         answer = self._api.call("POST", "cgi-bin/message/update_template_card", json=body)
         return Receipt(note=left_out(answer), response=answer)
-
-    # -- media (pages 90253 and 90254) ------------------------------------------------------------------------------------
-
-    def upload(self, file: Upload) -> str:
-        kind = media_type(file.kind, file.name, file.mime, len(file.content))
-        name, mime = with_suffix(file.name or kind, file.mime), file.mime or UNKNOWN
-        fields = {"media": (name, file.content, mime)}
-        answer = self._api.call("POST", "cgi-bin/media/upload", query={"type": kind}, fields=fields, harmless=True)
-        return str(answer.get("media_id", ""))
-
-    def download(self, item: MediaItem) -> Upload:
-        answer = self._api.download(item.handle)
-        name = file_name(answer.headers.get("Content-Disposition", "")) or item.name
-        mime = recognise(answer.body, name, answer.headers.get("Content-Type", "") or item.mime).mime
-        return Upload(item.kind, name, mime, answer.body)
 
     # -- people and groups (pages 90196, 90244 to 90247) ------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ from tests.support.factories.values import (
     BOT_FIELDS,
     CANARIES,
     FAN,
+    KF_FIELDS,
     MINI_FIELDS,
     NOWHERE,
     OFFICIAL_FIELDS,
@@ -58,6 +59,7 @@ __all__ = [
     "endpoint_with_a_new_secret",
     "gateway",
     "incident",
+    "kf",
     "message",
     "mini",
     "mini_with_a_token",
@@ -72,6 +74,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "wecom_app": ("Acme app", APP_FIELDS),
     "wecom_aibot": ("Acme bot", BOT_FIELDS),
     "wecom_robot": ("Acme robot", ROBOT_FIELDS),
+    "wecom_kf": ("Acme service", KF_FIELDS),
     "official_account": ("Acme news", OFFICIAL_FIELDS),
     "mini_program": ("Acme shop", MINI_FIELDS),
 }
@@ -102,6 +105,10 @@ def bot(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, *
 
 def robot(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:
     return account("wecom_robot", fields, **{"api_base_url": api_base_url, **(columns or {})})
+
+
+def kf(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:
+    return account("wecom_kf", fields, **{"api_base_url": api_base_url, **(columns or {})})
 
 
 def official(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:

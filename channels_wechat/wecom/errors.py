@@ -339,21 +339,21 @@ WECOM_KF = Explanations(
             _("The secret's app does not manage this customer-service account."),
             _("Console → WeChat customer service (微信客服) → API → the app → choose the account, and let the API manage its sessions."),
         ),
-        # `msg_send_fail`: what the platform tells of a message that it had accepted, by its fail_type.
-        "fail_0": Explanation(P, _("WeCom accepted the message and could not deliver it; it does not say why.")),
-        "fail_1": Explanation(P, _("Not delivered: the customer-service account was deleted.")),
-        "fail_2": Explanation(P, _("Not delivered: the app was closed."), _("Enable it: console → App management (应用管理).")),
-        "fail_4": Explanation(P, _("Not delivered: the customer wrote more than 48 hours ago.")),
-        "fail_5": Explanation(P, _("Not delivered: the conversation was closed.")),
-        "fail_6": Explanation(P, _("Not delivered: five messages had followed the customer's last one.")),
-        "fail_7": Explanation(
+        # What the event `msg_send_fail` tells of a message that the platform had accepted (kf.parsing.FAILURES).
+        "fail_unknown": Explanation(P, _("WeCom accepted the message and could not deliver it; it does not say why.")),
+        "fail_account_deleted": Explanation(P, _("Not delivered: the customer-service account was deleted.")),
+        "fail_app_closed": Explanation(P, _("Not delivered: the app was closed."), _("Enable it: console → App management (应用管理).")),
+        "fail_too_late": Explanation(P, _("Not delivered: the customer wrote more than 48 hours ago.")),
+        "fail_closed": Explanation(P, _("Not delivered: the conversation was closed.")),
+        "fail_too_many": Explanation(P, _("Not delivered: five messages had followed the customer's last one.")),
+        "fail_no_channels": Explanation(
             P, _("Not delivered: no Channels account (视频号) is linked."), _("Link one in the console of WeChat customer service."),
         ),
-        "fail_8": Explanation(P, _("Not delivered: the company is not verified."), _("Verify it in WeCom's console.")),
-        "fail_9": Explanation(
+        "fail_not_verified": Explanation(P, _("Not delivered: the company is not verified."), _("Verify it in WeCom's console.")),
+        "fail_neither": Explanation(
             P, _("Not delivered: the company is not verified and no Channels account (视频号) is linked."), _("Do both in the console."),
         ),
-        "fail_10": Explanation(P, _("Not delivered: the customer refuses messages of this account.")),
+        "fail_refused": Explanation(P, _("Not delivered: the customer refuses messages of this account.")),
     }
 )  # fmt: skip
 

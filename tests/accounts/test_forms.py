@@ -48,6 +48,7 @@ def test_braces_mean_something_only_in_a_sentence_with_parameters() -> None:
         ("official_account", ["app_secret"]),
         ("mini_program", ["app_secret"]),
         ("wecom_robot", ["robot_key"]),
+        ("wecom_kf", ["secret"]),
         ("wecom_aibot", []),  # its secret goes to no API
     ],
 )

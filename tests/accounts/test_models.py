@@ -154,6 +154,7 @@ def test_kinds() -> None:
         "wecom_app",
         "wecom_aibot",
         "wecom_robot",
+        "wecom_kf",
         "official_account",
         "mini_program",
     ]

@@ -22,6 +22,7 @@ MAKE = {
     "wecom_app": factories.app,
     "wecom_aibot": factories.bot,
     "wecom_robot": factories.robot,
+    "wecom_kf": factories.kf,
     "official_account": factories.official,
     "mini_program": factories.mini,
 }

@@ -159,6 +159,7 @@ def test_what_is_wrong_is_said_at_the_field(boss: Client, field: str, value: str
         ("wecom_aibot", "智能机器人"),
         ("wecom_aibot", "我的企业"),
         ("wecom_robot", "消息推送"),
+        ("wecom_kf", "可调用接口的应用"),
         ("official_account", "设置与开发) → Basic configuration (基本配置"),
         ("mini_program", "开发管理) → Development settings (开发设置"),
     ],
@@ -236,7 +237,9 @@ def test_saving_leads_to_the_callback_address_and_the_test(boss: Client) -> None
     assert "Next: enter the callback address below" in page
 
 
-@pytest.mark.parametrize("kind", ["wecom_app", "wecom_aibot", "wecom_robot", "official_account", "mini_program"])
+@pytest.mark.parametrize(
+    "kind", ["wecom_app", "wecom_aibot", "wecom_robot", "wecom_kf", "official_account", "mini_program"]
+)
 def test_a_page_to_add_says_what_is_added(boss: Client, kind: str) -> None:
     page = boss.get(f"{url('add')}?kind={kind}").content.decode()
     label = html.escape(str(channel_class(kind).label))

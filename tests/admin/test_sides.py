@@ -172,7 +172,9 @@ def test_only_what_a_kind_can_do_is_offered(boss: Client, staff: Callable[..., C
     assert [word for word in offered for page in pages.values() if f">{word}</" in page] == []
 
 
-@pytest.mark.parametrize("kind", ["wecom_app", "wecom_aibot", "wecom_robot", "mini_program", "official_account"])
+@pytest.mark.parametrize(
+    "kind", ["wecom_app", "wecom_aibot", "wecom_robot", "wecom_kf", "mini_program", "official_account"]
+)
 def test_a_form_offers_each_setting_of_its_kind_once(boss: Client, kind: str) -> None:
     page = boss.get(url("accounts_channelaccount_add") + f"?kind={kind}")
     offered = [str(name) for _title, options in page.context["adminform"].fieldsets for name in options["fields"]]

@@ -39,8 +39,19 @@ SERVICER = 5
 SECRETS = ("welcome_code", "msg_code")
 # What says nothing to a reader of a message of unknown type.
 HIDDEN = frozenset({*SECRETS, "media_id", "thumb_media_id", "pic_url", "head_image", "shop_head_image", "image_url"})
-# fail_type of msg_send_fail that the table of errors explains.
-KNOWN_FAILURES = frozenset({0, 1, 2, 4, 5, 6, 7, 8, 9, 10})
+# fail_type of msg_send_fail: the cause, by its code in the table of errors.
+FAILURES = {
+    0: Cause("fail_unknown"),
+    1: Cause("fail_account_deleted"),
+    2: Cause("fail_app_closed"),
+    4: Cause("fail_too_late"),
+    5: Cause("fail_closed"),
+    6: Cause("fail_too_many"),
+    7: Cause("fail_no_channels"),
+    8: Cause("fail_not_verified"),
+    9: Cause("fail_neither"),
+    10: Cause("fail_refused"),
+}
 
 
 def read_page(answer: Node, now: float) -> tuple[Inbound, ...]:
@@ -180,10 +191,8 @@ def _welcome(event: Node, name: str, happened: int, now: float) -> tuple[str, in
 
 
 def _failed(event: Node) -> FailedMessage | None:
-    kind = whole(event.get("fail_type"))
-    code = f"fail_{kind if kind in KNOWN_FAILURES else 0}"
     message = word(event, "fail_msgid")
-    return FailedMessage(message, Cause(code, {"fail_type": kind})) if message else None
+    return FailedMessage(message, FAILURES.get(whole(event.get("fail_type")), FAILURES[0])) if message else None
 
 
 def _has_servicer(name: str, event: Node) -> bool | None:

@@ -24,6 +24,7 @@ GOOD = {
     "wecom_app": factories.APP_FIELDS,
     "wecom_aibot": factories.BOT_FIELDS,
     "wecom_robot": factories.ROBOT_FIELDS,
+    "wecom_kf": factories.KF_FIELDS,
     "official_account": factories.OFFICIAL_FIELDS,
     "mini_program": factories.MINI_FIELDS,
 }

@@ -118,7 +118,7 @@ class Gateways(
         serializer.instance.refresh_from_db(fields=["state", "state_code", "state_params", "state_since"])  # type: ignore[union-attr]
 
     def perform_destroy(self, instance: Model) -> None:
-        """Deliveries name their gateway, so one that was used can only be disabled."""
+        """Delete a gateway; refuse where a delivery belongs to it, because then it can only be disabled."""
         if Gateway.objects.filter(pk=instance.pk, deliveries__isnull=False).exists():
             raise Conflict("This gateway has deliveries: disable it instead of deleting it.", "in_use")
         instance.delete()

@@ -14,6 +14,7 @@ from bridge.api.attachments import Attachments
 from bridge.api.conversations import Conversations
 from bridge.api.deliveries import Deliveries
 from bridge.api.errors import not_found
+from bridge.api.fallbacks import Fallbacks
 from bridge.api.gateways import Gateways
 from bridge.api.messages import Messages
 from bridge.api.routes import Routes
@@ -25,6 +26,7 @@ router.register("accounts", Accounts, "account")
 router.register("gateways", Gateways, "gateway")
 router.register("routes", Routes, "route")
 router.register("conversations", Conversations, "conversation")
+router.register("fallbacks", Fallbacks, "fallback")
 router.register("messages", Messages, "message")
 router.register("attachments", Attachments, "attachment")
 router.register("deliveries", Deliveries, "delivery")

@@ -43,6 +43,12 @@ OWN = Explanations(
         "rate_limit": _row(Action.WAIT, _("The platform's rate limit is reached; sent as soon as it allows.")),
         "window": _row(Action.WINDOW, _("It is sent by itself as soon as this person writes again.")),
         "readable": _row(Action.READABLE, _("It waits until the person asks for it.")),
+        # What another account sends.
+        "other_sender": _row(Action.PERMANENT, _("“%(sender)s” sends it instead: %(because)s")),
+        "fallback_quota": _row(Action.WAIT, _("the rate limit of this account is reached.")),
+        "fallback_window": _row(Action.WINDOW, _("this account may not write here until the person writes again.")),
+        "fallback_refusal": _row(Action.PERMANENT, _("the platform does not allow this account to.")),
+        "fallback_down": _row(Action.CONFIG, _("this account is down.")),
         "checking": _row(Action.WAIT, _("WeChat's content check looks at the file, under the number %(numbers)s.")),
         # What the content check left to a person.
         "content_risky": _row(

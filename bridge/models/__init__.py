@@ -1,6 +1,7 @@
 """The rows of the pipeline."""
 
 from bridge.models.deliveries import Attempt, Carrier, Delivery, Outcome, Reason, State, Target
+from bridge.models.fallbacks import FallbackSender
 from bridge.models.incidents import Incident
 from bridge.models.messages import Attachment, AttachmentState, Message
 from bridge.models.routes import ERASED, Contact, Conversation, Route, SessionEpoch
@@ -15,6 +16,7 @@ __all__ = [
     "Conversation",
     "Delivery",
     "Event",
+    "FallbackSender",
     "Incident",
     "Message",
     "Outcome",

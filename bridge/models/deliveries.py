@@ -122,6 +122,7 @@ class Reason(models.TextChoices):
     PAST = "past", _("said before the account was here, or too long ago")
     TOO_MANY = "too_many_turns", _("too many turns a minute")
     CHECKING = "checking", _("content check running")
+    OTHER_SENDER = "other_sender", _("sent by another account")
 
 
 class Delivery(ExplainedMixin, models.Model):

@@ -57,6 +57,8 @@ class Message(models.Model):
     sender = models.CharField(_("sender"), max_length=200, blank=True)
     addressed = models.BooleanField(_("addressed to the bot"), default=True)
     reply_to = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="replies")
+    # Of what a fallback sender sends: the message of the conversation whose own account could not send it.
+    instead_of = models.ForeignKey("self", on_delete=models.SET_NULL, null=True, related_name="stand_ins")
     raw = models.JSONField(default=dict)
     reply_address = EncryptedTextField(row="uuid", blank=True, default="")  # one use; a secret
     reply_until = models.DateTimeField(null=True)

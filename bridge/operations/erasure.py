@@ -87,6 +87,16 @@ def _erase_messages(talk: Conversation) -> None:
 
 @transaction.atomic
 def _erase_batch(ids: list[int], name: str) -> None:
+    """Erase what these messages and their deliveries say, and what another account sent in their place. name: the pseudonym."""
+    if stand_ins := list(Message.objects.filter(instead_of__in=ids).values_list("pk", flat=True)):
+        _erase_content(stand_ins)
+    _erase_content(ids)
+    messages = Message.objects.filter(pk__in=ids)
+    messages.update(peer_id=name)
+    messages.exclude(sender="").update(sender=name)
+
+
+def _erase_content(ids: list[int]) -> None:
     files = Attachment.objects.filter(message__in=ids)
     transaction.on_commit(partial(storage.delete_files, list(files.exclude(file="").values_list("file", flat=True))))
     erased: dict[str, Any] = {"state": AttachmentState.FAILED, "code": "erased", "code_params": {}}
@@ -97,8 +107,7 @@ def _erase_batch(ids: list[int], name: str) -> None:
     deliveries = Delivery.objects.filter(message__in=ids)
     deliveries.update(payload=ERASED_PAYLOAD, code_params={}, fingerprint="", remote_id="")
     messages = Message.objects.filter(pk__in=ids)
-    messages.update(peer_id=name, text="", data={}, raw={}, reply_address="", request_hash="")
-    messages.exclude(sender="").update(sender=name)
+    messages.update(text="", data={}, raw={}, reply_address="", request_hash="")
 
 
 def _erase_webhook_calls(talk: Conversation) -> bool:

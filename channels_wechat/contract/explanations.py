@@ -90,7 +90,7 @@ class _Filled(dict[str, Any]):
 
 
 def fill(sentence: _StrOrPromise, params: Params) -> str:
-    """The sentence with its parameters; one that was not kept, or was erased, is left out."""
+    """Return the sentence with its parameters filled in. A parameter that was not stored, or was erased, is shown as "…"."""
     text = str(sentence)
     return text % _Filled(params) if "%(" in text else text
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.messages import get_messages
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from bridge.admin.conversations import transcript
-from bridge.models import Conversation, Delivery, Message
+from bridge.models import Conversation, Delivery, FallbackSender, Message
 from bridge.operations import replay
 from bridge.operations.unanswered import find_skip_reasons, find_unanswered
 from tests.support import factories
@@ -240,3 +241,38 @@ def test_an_event_after_the_question_does_not_hide_that_nobody_answered_it(boss:
     questions(talk, 1, "no_route")
     factories.delivery(factories.message(talk, "entered", "EVENT", kind="event"), "skipped", "event")
     assert find_skip_reasons([talk]) == {talk.pk: "no_route"}
+
+
+def test_fallback_senders_are_added_in_order_and_removed(boss: Client, world: factories.World) -> None:
+    page = url("add_fallback", world.group.pk)
+    robot = factories.robot()
+    chosen = {"on_quota": "on", "on_down": "on"}
+    boss.post(page, {"account": robot.pk, **chosen})
+    boss.post(page, {"account": world.app.pk, "peer_kind": "direct", "peer_id": "ZhangSan", **chosen})
+    rows = FallbackSender.objects.filter(conversation=world.group).order_by("position")
+    assert [(row.account, row.peer_id, row.on_quota, row.on_window) for row in rows] == [
+        (robot, "group", True, False),
+        (world.app, "zhangsan", True, False),
+    ]
+    assert robot.name in boss.get(url("change", world.group.pk)).content.decode()
+    boss.post(url("remove_fallback", world.group.pk), {"fallback": rows[0].pk})
+    assert [row.account for row in rows.all()] == [world.app]
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({}, "required"),
+        ({"account": "app", "peer_kind": "direct"}, "Say to which group or person"),
+        ({"account": "bot", "peer_kind": "group", "peer_id": "wrGROUP", "on_down": "on"}, "the conversation itself"),
+        ({"account": "app", "peer_kind": "direct", "peer_id": "lisi"}, "at least one case"),
+    ],
+)
+def test_a_wrong_fallback_sender_is_refused_in_words(
+    boss: Client, world: factories.World, given: dict[str, Any], why: str
+) -> None:
+    accounts = {"app": world.app.pk, "bot": world.bot.pk}
+    posted = {**given, **({"account": accounts[given["account"]]} if "account" in given else {})}
+    refused = boss.post(url("add_fallback", world.group.pk), posted)
+    assert why in " ".join(str(message) for message in get_messages(refused.wsgi_request))
+    assert not FallbackSender.objects.filter(conversation=world.group).exists()

@@ -35,6 +35,7 @@ class Call:
             attachment=world.picture.pk,
             delivery=world.dead.pk,
             webhook=world.webhook.pk,
+            fallback=world.fallback.pk,
         )
 
     def filled(self, world: World) -> Any:
@@ -53,6 +54,7 @@ class Call:
 
 ROUTE = {"account": "<app>", "peer_kind": "direct", "peer_id": "lisi", "gateway": "<gateway>", "agent_id": "main"}
 QUESTION = {"account": "<bot>", "peer": {"kind": "group", "id": "wrGROUP"}, "text": "hello"}
+FALLBACK = {"conversation": "<person>", "position": 1, "account": "<app>", "peer_kind": "direct", "peer_id": "lisi"}
 CALLS = [
     Call("GET", "/accounts/", "Viewers", 200),
     Call(
@@ -78,6 +80,11 @@ CALLS = [
     Call("GET", "/routes/{route}/", "Viewers", 200),
     Call("PATCH", "/routes/{route}/", "Admins", 200, {"enabled": False}),
     Call("DELETE", "/routes/{route}/", "Admins", 204),
+    Call("GET", "/fallbacks/", "Viewers", 200),
+    Call("POST", "/fallbacks/", "Operators", 201, FALLBACK),
+    Call("GET", "/fallbacks/{fallback}/", "Viewers", 200),
+    Call("PATCH", "/fallbacks/{fallback}/", "Operators", 200, {"on_quota": False}),
+    Call("DELETE", "/fallbacks/{fallback}/", "Operators", 204),
     Call("GET", "/conversations/", "Viewers", 200),
     Call("GET", "/conversations/{conversation}/", "Viewers", 200),
     Call("PATCH", "/conversations/{conversation}/", "Operators", 200, {"title": "Sales", "mode": "paused"}),

@@ -84,12 +84,15 @@ def test_the_description_is_for_those_who_are_known(as_role: Callable[[str], Cli
 OBJECTS = {
     "accounts": "channelaccount", "gateways": "gateway", "routes": "route", "conversations": "conversation", "messages": "message",
     "attachments": "attachment", "deliveries": "delivery", "webhooks": "webhookendpoint", "stats": "delivery",
+    "fallbacks": "conversation",
 }  # fmt: skip
 VERBS = {"GET": "view", "POST": "add", "PATCH": "change", "DELETE": "delete"}
 # What is no plain reading, adding, changing or deleting of its rows.
 DEEDS = {
     ("GET", "/accounts/{}/templates/"): "send_message",
     ("POST", "/messages/"): "send_message",
+    ("POST", "/fallbacks/"): "change_conversation",
+    ("DELETE", "/fallbacks/{}/"): "change_conversation",
     ("POST", "/routes/resolve/"): "view_route",
     ("POST", "/conversations/{}/new-session/"): "pause_conversation",
     ("POST", "/deliveries/replay/"): "replay_delivery",

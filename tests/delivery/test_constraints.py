@@ -17,6 +17,7 @@ from bridge.models import (
     Contact,
     Conversation,
     Delivery,
+    FallbackSender,
     Incident,
     Message,
     Route,
@@ -112,6 +113,15 @@ def two_contacts() -> None:
         Contact.objects.create(account=account, external_id="zhangsan")
 
 
+def two_fallbacks(*accounts: ChannelAccount, position: int | None = None) -> None:
+    talk = Conversation.objects.create(account=app(), peer_kind="group", peer_id="x")
+    for number, account in enumerate(accounts):
+        place = number if position is None else position
+        FallbackSender.objects.create(
+            conversation=talk, account=account, position=place, peer_kind="group", peer_id="x"
+        )
+
+
 def two_accounts() -> None:
     app()
     app()
@@ -150,6 +160,8 @@ CASES: dict[str, Callable[[], object]] = {
     "account_kind_external_id": two_accounts,
     "account_name_once": lambda: copied(app(), key=uuid.uuid4(), external_id="other", name="ACME APP"),
     "account_retention_not_too_short": lambda: app(columns={"retention_days": 6}),
+    "fallback_position_once": lambda: two_fallbacks(app(agent_id=7), app(agent_id=8), position=0),
+    "fallback_sender_once": lambda: two_fallbacks(*[app(agent_id=7)] * 2),
     "connection_of_one": lambda: Connection.objects.create(account=app(), gateway=gateway()),
     "delivery_event_once": told_twice,
     "webhook_events_given": lambda: endpoint(events=[]),

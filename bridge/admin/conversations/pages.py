@@ -20,7 +20,7 @@ from accounts import reply_windows
 from accounts.channels import build_channel
 from accounts.models import ReplyWindow
 from bridge.admin.base import BridgeAdmin, user_of
-from bridge.admin.conversations import transcript
+from bridge.admin.conversations import fallbacks, transcript
 from bridge.admin.decisions import list_decisions
 from bridge.admin.paging import row_number
 from bridge.admin.routes import map_url
@@ -192,6 +192,8 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
         "mode": "bridge.pause_conversation",
         "new_session": "bridge.pause_conversation",
         "send": "bridge.send_message",
+        "add_fallback": "bridge.change_conversation",
+        "remove_fallback": "bridge.change_conversation",
     }
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Conversation]:
@@ -264,6 +266,8 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
             "may_change": self.has_change_permission(request),
             "window": _read_window(conversation),
             "unanswered": find_unanswered(conversation),
+            "fallbacks": fallbacks.list_fallbacks(conversation),
+            "fallback_form": styled(fallbacks.FallbackForm(conversation)),
         }
         return self.page(request, "admin/bridge/conversation.html", title_of(conversation), conversation, **context)
 
@@ -289,6 +293,12 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
             messages.info(
                 request, f"{text} {_('The agent was not asked: “Replay…” beside the transcript asks it now.')}"
             )
+
+    def run_add_fallback(self, request: HttpRequest, conversation: Conversation) -> None:
+        fallbacks.add_fallback(self, request, conversation)
+
+    def run_remove_fallback(self, request: HttpRequest, conversation: Conversation) -> None:
+        fallbacks.remove_fallback(self, request, conversation)
 
     def run_new_session(self, request: HttpRequest, conversation: Conversation) -> None:
         outbox.start_new_session(conversation)

@@ -155,6 +155,19 @@ def skip(delivery: Delivery, attempt: Attempt | None, reason: Reason) -> None:
     _check_lease(delivery, changed)
 
 
+def hand_over(delivery: Delivery, attempt: Attempt | None, failure: Failure | None, cause: Cause) -> None:
+    """sending → skipped, with the parts behind it: another account sends the message. Raises LostLease."""
+    now = timezone.now()
+    with transaction.atomic():
+        if attempt and failure:
+            _close_attempt(attempt, Outcome.ERROR, failure.cause, failure.response)
+        fields = {"state": State.SKIPPED, "reason": Reason.OTHER_SENDER, "finished_at": now, **_cause_columns(cause)}
+        changed = _leased_by_us(delivery).update(**fields, lease_until=None)
+        if changed:
+            cancel(_later_parts(delivery), Reason.OTHER_SENDER, cause)
+        _check_lease(delivery, changed)
+
+
 def hold(
     delivery: Delivery,
     reason: Reason,

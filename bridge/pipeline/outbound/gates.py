@@ -16,7 +16,7 @@ from bridge.models import Reason, Target
 from bridge.people import peers
 from bridge.pipeline.delivery import lanes, retry_policy, settle
 from bridge.pipeline.delivery.types import Fail, Failure, GateOutcome, Postpone, Skip, build_failure, message_of
-from bridge.pipeline.outbound import moderation, window_holds
+from bridge.pipeline.outbound import fallbacks, moderation, window_holds
 from bridge.pipeline.replies.paths import path_for
 from bridge.webhooks import post
 from channels_wechat.contract.explanations import Action, Cause
@@ -78,7 +78,8 @@ def pass_gates(context: SendContext) -> bool:
     for gate in WEBHOOK_GATES if context.delivery.target == Target.WEBHOOK else GATES:
         with context.until_settled:
             if outcome := gate(context):
-                settle.apply(context.delivery, outcome)
+                if not fallbacks.send_instead(context.delivery, fallbacks.classify_outcome(outcome)):
+                    settle.apply(context.delivery, outcome)
                 return False
     return True
 

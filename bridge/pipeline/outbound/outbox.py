@@ -24,6 +24,7 @@ from bridge.models import (
     Carrier,
     Conversation,
     Delivery,
+    FallbackSender,
     Message,
     Outcome,
     Reason,
@@ -317,7 +318,15 @@ def _build_deliveries(path: ReplyPath, message: Message, content: Content) -> li
                 build_dead_part(message, 0, {}, Reason.CONTENT, Cause("content", {"because": error.cause.as_json()}))
             ]
         raise CannotSend(f"{error.field}: {error}") from error
-    return path.plan(message, payloads)
+    return _offer_to_fallbacks(message, path.plan(message, payloads))
+
+
+def _offer_to_fallbacks(message: Message, deliveries: list[Delivery]) -> list[Delivery]:
+    """Let the worker claim what its account has no way to send, where another account may: it is dead if none can."""
+    first, named = deliveries[0], FallbackSender.objects.filter(conversation=message.conversation_id, on_window=True)
+    if first.state != State.DEAD or first.reason != Reason.NO_REPLY or not named.exists():
+        return deliveries
+    return [build_part(message, 0, first.payload)]
 
 
 def _shorten_answer(path: ReplyPath, message: Message, content: Content, written: list[str]) -> Content:

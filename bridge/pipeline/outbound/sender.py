@@ -18,7 +18,7 @@ from bridge.models import Delivery, Reason, Target
 from bridge.people import peers
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.types import Failure, LostLease, OpenAttempt, Success
-from bridge.pipeline.outbound import window_holds
+from bridge.pipeline.outbound import fallbacks, window_holds
 from bridge.pipeline.outbound.gates import SendContext, pass_gates
 from bridge.pipeline.replies.paths import path_for
 from bridge.runtime.db.batching import GroupCommit
@@ -143,6 +143,9 @@ def _handle_failure(context: SendContext, attempt: Attempt | None, error: Channe
         peers.set_subscribed(account.pk, context.message.peer_id, follows=False)
     if action != Action.UNKNOWN and payload.file:
         storage.forget_upload(payload.file)
+    failure = _build_failure(error, action)
+    if action != Action.UNKNOWN and fallbacks.send_instead(delivery, fallbacks.classify_error(error), attempt, failure):
+        return
     if action == Action.PERMANENT and (other := context.channel.instead(payload, error)):
         _replace_payload(delivery, payload, other)
         action = Action.RETRY

@@ -15,7 +15,7 @@ from bridge.operations import alerts, erasure, probe, retention
 from bridge.people import names
 from bridge.pipeline.delivery import claims
 from bridge.pipeline.inbound import pulling, router, spool_drain
-from bridge.pipeline.outbound import moderation
+from bridge.pipeline.outbound import fallbacks, moderation
 from bridge.runtime.db.outage import DB_UNAVAILABLE
 from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.security import logs
@@ -53,6 +53,7 @@ def sweep() -> None:
     """Recover what lost processes had claimed, and wake whoever has due work. Runs each second."""
     claims.sweep()
     moderation.give_up_checks()
+    fallbacks.take_over_stopped()
     events.queue_account_state_events()
     topics = list(claims.find_due_topics())
     topics += [Topic.ROUTE] if router.has_unrouted() else []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from accounts.health import Health
-from bridge.models import Delivery, Outcome, Reason, State, Target
+from bridge.models import Delivery, FallbackSender, Outcome, Reason, State, Target
 from tests.support.factories.models import (
     access_token,
     app,
@@ -64,6 +64,7 @@ class World:
     incident: Incident
     webhook: WebhookEndpoint
     refused_event: Delivery
+    fallback: FallbackSender
 
 
 def refused_event(endpoint: WebhookEndpoint) -> Delivery:
@@ -114,7 +115,10 @@ def build_world() -> World:
     trouble = incident(f"account:{first.pk}", "The account “Acme app” has stopped")
     rows = (question, answer, picture, dead, uncertain, delivered, trouble)
     webhook = endpoint_with_a_new_secret()
-    return World(first, robot, home, mapping, group, person, *rows, webhook, refused_event(webhook))
+    fallback = FallbackSender.objects.create(
+        conversation=person, position=0, account=robot, peer_kind="group", peer_id="wrGROUP"
+    )
+    return World(first, robot, home, mapping, group, person, *rows, webhook, refused_event(webhook), fallback)
 
 
 def _talk(group: Conversation, home: Gateway, route: Route) -> tuple[Message, Message, Attachment, Delivery]:

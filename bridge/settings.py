@@ -233,6 +233,12 @@ CELERY_BEAT_SCHEDULE = {
     },
     "erase": {"task": "bridge.runtime.worker.tasks.erase", "schedule": 10.0, "options": {"expires": 10.0}},
     "names": {"task": "bridge.runtime.worker.tasks.look_up_names", "schedule": 10.0, "options": {"expires": 10.0}},
+    # One call for each account at a time, so a large company is read within hours and never at once.
+    "directories": {
+        "task": "bridge.runtime.worker.tasks.read_directories",
+        "schedule": 2.0,
+        "options": {"expires": 2.0},
+    },
 }
 # How many deliveries one worker process sends at the same time.
 SEND_THREADS = read_setting("SEND_THREADS", make_number_parser(1, 100), 16)

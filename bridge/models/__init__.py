@@ -2,6 +2,7 @@
 
 from bridge.models.deliveries import Attempt, Carrier, Delivery, Outcome, Reason, State, Target
 from bridge.models.fallbacks import FallbackSender
+from bridge.models.directory import CustomerGroup, Department, DirectoryChange, DirectoryRead
 from bridge.models.incidents import Incident
 from bridge.models.messages import Attachment, AttachmentState, Message
 from bridge.models.routes import ERASED, Contact, Conversation, Route, SessionEpoch
@@ -14,7 +15,11 @@ __all__ = [
     "Attempt",
     "Contact",
     "Conversation",
+    "CustomerGroup",
     "Delivery",
+    "Department",
+    "DirectoryChange",
+    "DirectoryRead",
     "Event",
     "FallbackSender",
     "Incident",

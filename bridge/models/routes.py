@@ -234,13 +234,25 @@ class SessionEpoch(models.Model):
 
 
 class Contact(models.Model):
-    """A person as one account knows them."""
+    """A person as one account knows them. What a directory tells of them is written by `people.directory_rows`."""
+
+    class Kind(models.TextChoices):
+        UNKNOWN = "", _("unknown")
+        MEMBER = "member", _("member of the company")
+        CUSTOMER = "customer", _("customer")
 
     account = models.ForeignKey(
         ChannelAccount, on_delete=models.CASCADE, related_name="contacts", verbose_name=_("account")
     )
     external_id = models.CharField(_("id on the platform"), max_length=200)
     name = models.CharField(_("name"), max_length=200, blank=True)
+    kind = models.CharField(
+        _("who it is"), max_length=8, blank=True, choices=Kind.choices, default=Kind.UNKNOWN, db_default=""
+    )
+    department = models.CharField(_("department"), max_length=200, blank=True, default="", db_default="")
+    remark = models.CharField(_("remark"), max_length=200, blank=True, default="", db_default="")
+    left_at = models.DateTimeField(_("left"), null=True, editable=False)
+    directory_at = models.DateTimeField(_("seen in the directory"), null=True, editable=False)
     subscribed = models.BooleanField(_("follows"), null=True)
     # The turns that they had lately, as a time (bridge.pipeline.inbound.rate), and when one was last refused.
     turns_until = models.DateTimeField(null=True, editable=False)

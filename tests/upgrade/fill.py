@@ -14,7 +14,7 @@ from django.utils import timezone
 from knox.models import AuthToken
 
 from accounts.models import ChannelAccount, Connection, ConnectionGap
-from bridge.models import SessionEpoch
+from bridge.models import CustomerGroup, Department, DirectoryChange, DirectoryRead, SessionEpoch
 from channels_wechat import KINDS
 from tests.support import factories
 
@@ -39,6 +39,13 @@ def fill() -> None:
     Connection.objects.create(gateway=world.gateway, owner="vm:42:cafe", owner_until=now, state="connected")
     Connection.objects.create(account=world.bot, state="kicked", code="kicked", cursor="7", login_code="CANARY-login")
     ConnectionGap.objects.create(account=world.bot, since=now - timedelta(minutes=1), until=now)
+    Department.objects.create(account=world.app, external_id="2", name="研发部", parent="1")
+    CustomerGroup.objects.create(
+        account=world.app, external_id="wrCUSTOMERS", name="销售客服群", owner="zhangsan",
+        members=[{"id": "zhangsan", "name": "张三", "kind": "member"}],
+    )  # fmt: skip
+    DirectoryRead.objects.create(account=world.app, part="members", cursor='{"left": ["2"]}', started_at=now)
+    DirectoryChange.objects.create(account=world.app, part="members", external_id="lisi")
     _staff(world)
 
 

@@ -12,7 +12,7 @@ from accounts import tokens
 from accounts.channels import stored_tokens
 from bridge.media import storage
 from bridge.operations import alerts, erasure, probe, retention
-from bridge.people import names
+from bridge.people import directory, names
 from bridge.pipeline.delivery import claims
 from bridge.pipeline.inbound import pulling, router, spool_drain
 from bridge.pipeline.outbound import fallbacks, moderation
@@ -111,3 +111,8 @@ def erase() -> None:
 @by_the_clock
 def look_up_names() -> None:
     names.fetch_names()
+
+
+@by_the_clock
+def read_directories() -> None:
+    directory.read_due()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.urls import reverse
 
-from bridge.admin.accounts import callback, connection, groups, limits, quotas, restrictions, templates, token, write
+from bridge.admin.accounts import callback, connection, directory, groups, limits, quotas, restrictions, templates, token, write
 from bridge.admin.accounts.panel import AccountPanel, Position
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ PANELS: tuple[AccountPanel, ...] = (
     limits.PANEL,
     token.PANEL,
     quotas.PANEL,
+    directory.PANEL,
     groups.PANEL,
     templates.PANEL,
 )

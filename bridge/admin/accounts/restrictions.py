@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 # The capabilities that a platform may refuse, by the names that its errors have.
 CAPABILITIES = {
     "custom_send": _("messages to people"),
+    "directory_customers": _("the members' customers"),
+    "directory_departments": _("departments"),
+    "directory_groups": _("customer groups"),
+    "directory_members": _("members"),
     "media": _("files"),
     "moderation": _("the content check"),
     "quota": _("counters of calls"),

@@ -22,20 +22,28 @@ if TYPE_CHECKING:
 class ContactAdmin(BridgeAdmin[Contact]):
     """Staff can enter the name where the platform does not give it."""
 
-    list_display = ("__str__", "external_id", "account", "follows")
+    list_display = ("__str__", "external_id", "account", "kind_label", "follows")
     list_select_related = ("account",)
-    list_filter = ("account", "subscribed")
+    list_filter = ("account", "kind", "subscribed")
     search_fields = ("name", "external_id")
     search_help_text = _("Name or id")
     sortable_by = ()  # half a million people would be sorted for one page
-    fields = ("account", "external_id", "name", "follows", "conversation")
-    readonly_fields = ("account", "external_id", "follows", "conversation")
+    fields = ("account", "external_id", "name", "kind_label", "department", "remark", "follows", "conversation")
+    readonly_fields = ("account", "external_id", "kind_label", "department", "remark", "follows", "conversation")
     empty_hint = _("A person appears here with their first message.")
 
     @admin.display(description=_("follows"), ordering="subscribed")
     def follows(self, contact: Contact) -> str:
         """Show a dash where the platform has no followers, as with a WeCom app."""
         return "–" if contact.subscribed is None else str(_("yes") if contact.subscribed else _("no"))
+
+    @admin.display(description=_("who it is"), ordering="kind")
+    def kind_label(self, contact: Contact) -> str:
+        """Show a dash for somebody whom no directory tells."""
+        if not contact.kind:
+            return "–"
+        label = str(contact.get_kind_display())
+        return f"{label} · {_('left')}" if contact.left_at else label
 
     @admin.display(description=_("conversation"))
     def conversation(self, contact: Contact) -> SafeString | str:

@@ -93,6 +93,8 @@ CONFIGURATION = {
     "accounts_channelaccount_write": Page(press=WORK, at="{app}", with_={"peer_id": "lisi"}),
     "accounts_channelaccount_quotas": Page(press=RULE, at="{mini}"),
     "accounts_channelaccount_reset_quotas": Page(press=RULE, at="{mini}", with_={"sure": "1"}),
+    "accounts_channelaccount_read_directory": Page(press=RULE, at="{app}"),
+    "accounts_channelaccount_customer_groups": Page(VIEW, at="{app}"),
     "accounts_channelaccount_try_again": Page(press=RULE, at="{mini}", with_={"capability": "moderation"}),
     "accounts_channelaccount_templates": Page(WORK, at="{mini}"),
     **standard(
@@ -337,6 +339,7 @@ def test_a_route_can_be_made(stage: Stage) -> None:
 ACCOUNT, GATEWAY_RIGHT, HOOK = "change_channelaccount", "change_gateway", "change_webhookendpoint"
 BUTTONS = {
     **{f"accounts_channelaccount_{name}": ACCOUNT for name in ("test", "refresh_token", "switch", "quotas", "reset_quotas", "try_again")},
+    "accounts_channelaccount_read_directory": ACCOUNT,
     "accounts_channelaccount_write": "send_message",
     **{f"openclaw_gateway_{name}": GATEWAY_RIGHT for name in ("test", "make_key", "switch")},
     **{f"bridge_webhookendpoint_{name}": HOOK for name in ("test", "switch", "rotate")},

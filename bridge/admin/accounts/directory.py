@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from accounts.models import ChannelAccount
     from bridge.admin.base import BridgeAdmin
+    from channels_wechat.contract.channel import Channel
 
 PARTS = {
     "departments": _("departments"),
@@ -28,10 +29,10 @@ PARTS = {
 SHOWN_GROUPS = 500
 
 
-def describe_directory(account: ChannelAccount, channel: Directory) -> dict[str, Any]:
+def describe_directory(account: ChannelAccount, _channel: Channel) -> dict[str, Any]:
     row = DirectoryRead.objects.filter(account=account).first()
     refused = {one.capability: one.text for one in capabilities.list_restrictions(account)}
-    parts = [_describe_part(row, part, refused.get(f"directory_{part}", "")) for part in channel.directory_parts]
+    parts = [_describe_part(row, part, refused.get(f"directory_{part}", "")) for part in Directory.directory_parts]
     waiting = DirectoryChange.objects.filter(account=account).count()
     return {"directory": row, "parts": parts, "changes": waiting, "reads": row and PARTS.get(row.part)}
 

@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 from django.urls import reverse
 
-from bridge.admin.accounts import callback, connection, directory, groups, limits, quotas, restrictions, templates, token, write
+from bridge.admin.accounts import (
+    callback,
+    connection,
+    directory,
+    groups,
+    limits,
+    quotas,
+    restrictions,
+    templates,
+    token,
+    write,
+)
 from bridge.admin.accounts.panel import AccountPanel, Position
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class ContactAdmin(BridgeAdmin[Contact]):
     """Staff can enter the name where the platform does not give it."""
 
-    list_display = ("__str__", "external_id", "account", "kind_label", "follows")
+    list_display = ("__str__", "external_id", "account", "follows", "kind_label")
     list_select_related = ("account",)
     list_filter = ("account", "kind", "subscribed")
     search_fields = ("name", "external_id")

@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0002_connections'),
-        ('bridge', '0003_connections'),
+        ('bridge', '0004_past_messages'),
     ]
 
     operations = [

@@ -62,15 +62,6 @@ class DirectoryPage:
     skipped: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DirectoryChange:
-    """An entry that an event says has changed. gone: it is no more, so that it need not be read."""
-
-    part: DirectoryPart
-    id: str
-    gone: bool = False
-
-
 class Directory(Channel):
     """The platform lists the people and groups of a company. Each method makes one call and raises ChannelError.
 

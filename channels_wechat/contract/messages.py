@@ -83,6 +83,14 @@ class FailedMessage(NamedTuple):
     cause: Cause
 
 
+class EntryChange(NamedTuple):
+    """An entry of a `Directory` that an event says has changed. gone: it is no more, so that it need not be read."""
+
+    part: str
+    id: str
+    gone: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Inbound:
     """One message or event from the platform.
@@ -98,7 +106,7 @@ class Inbound:
     greets: the person came in, so the account's welcome is said to them. is_unread: the agent reads a mark in the place of something.
     past: said before the account was here: stored, and never a turn. failed: a message of ours that was not delivered after all.
     has_servicer: a person in the platform's own client has the conversation now (True), or not any more (False). recalls: the key of the
-    message that was taken back.
+    message that was taken back. changes: entries of the directory that the event names.
     """
 
     key: str
@@ -125,6 +133,7 @@ class Inbound:
     failed: FailedMessage | None = None
     has_servicer: bool | None = None
     recalls: str = ""
+    changes: tuple[EntryChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

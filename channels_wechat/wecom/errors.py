@@ -262,6 +262,12 @@ WECOM_APP = Explanations(
         **WECOM,
         **{code: row._replace(shows_code=False) for code, row in _DIRECTORY.items()},
         **{code: row._replace(shows_code=False) for code, row in _NOT_REACHED.items()},
+        "customer_only_welcomed": Explanation(
+            P,
+            _(
+                "WeCom lets an app say one text to a customer: the welcome, within 20 seconds of the event that told of them."
+            ),
+        ),
         "app_disabled": Explanation(C, _("The app is disabled."), _("Enable it: console → App management → the app.")),
         "group_id": Explanation(P, _("A chat ID has at most 32 letters and digits.")),
         "group_name_too_long": PLATFORM[86004],

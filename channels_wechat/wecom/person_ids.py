@@ -8,6 +8,11 @@ import re
 ENCRYPTED = re.compile(r"w[om][A-Za-z0-9_-]{20,}")
 
 
+def is_outside(user_id: str) -> bool:
+    """Whether the id is one that WeCom made up: a customer's, whom an app reaches by the code of a welcome only."""
+    return bool(ENCRYPTED.fullmatch(user_id))
+
+
 def person_id(user_id: str) -> str:
     """The form in which an id is stored and compared; of several joined by `|` too."""
     return "|".join(one if ENCRYPTED.fullmatch(one) else one.lower() for one in user_id.split("|"))

@@ -177,6 +177,7 @@ def _build_raw(inbound: Inbound) -> dict[str, Any]:
         "title": clean(inbound.title)[:MAX_NAME] or None,
         "own": inbound.own or None,
         "past": inbound.past or None,
+        "changes": [list(one) for one in inbound.changes] or None,
     }
     extra = {name: value for name, value in facts.items() if value is not None}
     body = {f"{name}_" if name == PARSED_FACTS else name: value for name, value in inbound.raw.items()}

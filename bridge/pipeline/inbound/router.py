@@ -13,7 +13,7 @@ from accounts.channels import build_channel
 from accounts.reply_windows import WindowGrant
 from bridge.explanations.own import internal
 from bridge.models import Carrier, Conversation, Delivery, Message, Reason, Route, State, Target
-from bridge.people import peers, sessions
+from bridge.people import directory, peers, sessions
 from bridge.pipeline.agent import notices, prompt
 from bridge.pipeline.agent.stop import stop_turns, unfinished_turns
 from bridge.pipeline.delivery import settle
@@ -120,6 +120,7 @@ def _route_contexts(cases: list[RoutingContext]) -> int:
     cases = _stop_at_erasure(cases)
     _learn_names(cases)
     _learn_titles(cases)
+    _note_changes(cases)
     decided: list[tuple[RoutingContext, Delivery]] = []
     for case in cases:  # in their order, because a message may change the conversation for the next ones
         decided.append((case, _handle_message(case, decided)))
@@ -149,6 +150,13 @@ def _update_subscriptions(cases: list[RoutingContext]) -> None:
             peers.set_subscribed(case.message.account_id, case.message.sender, follows=follows)
         if case.facts.get("erase"):
             pseudonymise(case.message.account_id, case.message.sender)
+
+
+def _note_changes(cases: list[RoutingContext]) -> None:
+    """Note entries of a company's directory that events named; the clock has them read soon."""
+    for case in cases:
+        if changes := case.facts.get("changes"):
+            directory.queue_changes(case.message.account, changes)
 
 
 def _learn_titles(cases: list[RoutingContext]) -> None:

@@ -129,7 +129,7 @@ async def send_welcome_msg(call: Call) -> Answer:
     """Once for each code, within 20 seconds of the event."""
     code = call.platform.company.welcome_codes.get(str(call.body.get("welcome_code")))
     if code is None or call.world.now() > code.expires:
-        raise PlatformError(41050, "fail to send welcome msg: the code is not valid or too old")
+        raise PlatformError(40058, "welcome_code is not valid or too old")
     if code.spent:
         raise PlatformError(41051, "externaluser has started chatting")
     text = str((call.body.get("text") or {}).get("content", ""))

@@ -1,7 +1,8 @@
 """WeCom self-built app: one-to-one with members, notices to many, and group chats that the app makes itself.
 
 A peer id of kind "direct" is a member's user id, several joined by `|`, `@all` (everyone in the app's visible scope), `party:1|2`
-(departments) or `tag:1|2`; of kind "group", the chat id of a group that this app made. It hears only single members.
+(departments) or `tag:1|2`; of kind "group", the chat id of a group that this app made. It hears only single members. A customer's id is
+a peer too: WeCom lets the app say a welcome to a new customer, and nothing else.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.capabilities import Callbacks, Groups, Names, Recall, Tokens
+from channels_wechat.contract.capabilities import Callbacks, EventReplies, Groups, Names, Recall, Tokens
 from channels_wechat.contract.directory import Directory
 from channels_wechat.contract.errors import CallbackRefused, ChannelError
 from channels_wechat.contract.explanations import Cause, all_of
@@ -43,6 +44,8 @@ from channels_wechat.wire.callback_crypto import Cipher
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from django.utils.functional import _StrOrPromise
+
     from channels_wechat.contract.directory import DirectoryPage, DirectoryPart
     from channels_wechat.contract.messages import Content, Outgoing, Peer
 
@@ -55,10 +58,14 @@ RECIPIENTS = {"touser": 1000, "toparty": 100, "totag": 100}
 COMPANY_EVENTS = frozenset({"msgaudit_notify"})
 # user/get does not tell these: no such member, out of scope, no right.
 NAMELESS = frozenset({"60111", "50002", "60011"})
+CUSTOMERS_CONFIRMED = _(
+    "WeCom lets an app say a welcome to a new customer, and nothing else: send a message for customers from the account's page, which a "
+    "member confirms."
+)
 CHAT_ID = re.compile(r"[0-9a-zA-Z]{0,32}")
 
 
-class WeComApp(Callbacks, Tokens, WeComMedia, Names, Directory, Groups, Recall):
+class WeComApp(Callbacks, Tokens, WeComMedia, Names, Directory, Groups, Recall, EventReplies):
     kind = "wecom_app"
     label = _("WeCom self-built app")
     Credentials = WeComAppCredentials
@@ -101,6 +108,13 @@ class WeComApp(Callbacks, Tokens, WeComMedia, Names, Directory, Groups, Recall):
             _("Send pictures, voice, video and files"),
             True,
             _("up to 20 MB; what WeCom does not show goes out as a file"),
+        ),
+        Ability(
+            _("Welcome new customers"),
+            True,
+            _(
+                "once, by the account's welcome, when a customer adds a member; nothing else can be said to customers at will"
+            ),
         ),
         Ability(_("Send cards with buttons"), True, _("to members only, not to groups")),
         Ability(_("Recall a message"), True, _("within 24 hours, one to one; it stays visible in WeChat")),
@@ -188,11 +202,16 @@ class WeComApp(Callbacks, Tokens, WeComMedia, Names, Directory, Groups, Recall):
         more = {name: value for name, value in payload.body.items() if name == "safe"}
         return Payload({"msgtype": "file", "file": {"media_id": HANDLE}, **more}, payload.file) if too_long else None
 
+    def cannot_push(self, peer: Peer) -> _StrOrPromise:
+        return CUSTOMERS_CONFIRMED if is_customer(peer) else ""
+
     def repeat_window(self, peer: Peer, payload: Payload) -> int:
-        """appchat/send has no such check."""
-        return REPEAT_SECONDS if peer.kind == "direct" else 0
+        """Only message/send has such a check."""
+        return REPEAT_SECONDS if peer.kind == "direct" and not is_customer(peer) else 0
 
     def send(self, outgoing: Outgoing) -> Receipt:
+        if is_customer(outgoing.peer):
+            return self._send_welcome(outgoing)
         peer, body = outgoing.peer, dict(outgoing.payload.body)
         kind = body["msgtype"]
         if outgoing.payload.file:
@@ -211,6 +230,14 @@ class WeComApp(Callbacks, Tokens, WeComMedia, Names, Directory, Groups, Recall):
                 raise for_linked_member(error) from error
             raise
         return Receipt(str(answer.get("msgid", "")), left_out(answer), answer)
+
+    def _send_welcome(self, outgoing: Outgoing) -> Receipt:
+        """Page 92137: one message by the code of the event that told of the new customer, within 20 seconds."""
+        text = str(outgoing.payload.body.get(outgoing.payload.body["msgtype"], {}).get("content", ""))
+        if not outgoing.peer.reply or not text:
+            raise WECOM_APP.error("customer_only_welcomed")
+        body = {"welcome_code": outgoing.peer.reply, "text": {"content": text}}
+        return Receipt(response=self._api.call("POST", "cgi-bin/externalcontact/send_welcome_msg", json=body))
 
     def recall(self, remote_id: str) -> None:
         """Page 94867: within 24 hours; 40058 for a message of another app."""
@@ -281,6 +308,10 @@ class WeComApp(Callbacks, Tokens, WeComMedia, Names, Directory, Groups, Recall):
             gettext("WeCom trusts this server's IP address."),
             gettext("The AgentId belongs to the app “%(name)s”.") % {"name": app.get("name", "")},
         ]
+
+
+def is_customer(peer: Peer) -> bool:
+    return peer.kind == "direct" and person_ids.is_outside(peer.id)
 
 
 def recipients(peer_id: str) -> dict[str, str]:

@@ -1,11 +1,13 @@
 """What members do with a self-built app, from the decrypted XML to `Inbound` (pages 90239 and 90240). Pure.
 
 There is no chat id and no file: everything here is said by one member to the app. An event or type that is not known is
-kept in `raw`, never an error. A card's answer has the code for `update_template_card` in `Peer.reply`.
+kept in `raw`, never an error. A card's answer has the code for `update_template_card` in `Peer.reply`, the event of a new customer
+the code for a welcome.
 """
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from channels_wechat.contract.inbound_fields import (
@@ -23,6 +25,7 @@ from channels_wechat.contract.inbound_fields import (
 )
 from channels_wechat.contract.messages import Inbound, Peer
 from channels_wechat.contract.unreadable import NOT_PASSED_ON, SYSTEM, is_placeholder, mark_unknown
+from channels_wechat.wecom.app.changes import find_welcome, list_changes
 from channels_wechat.wecom.person_ids import person_id
 from channels_wechat.wire.xml import Node, listed
 
@@ -45,7 +48,11 @@ ANSWERED_BY_WECOM = "#sendmsg#"
 def read(node: Node, plain: bytes) -> Inbound:
     """node: the parsed message; plain: its bytes, whose SHA-256 is the key of whatever has no id of its own."""
     sender, code = person_id(word(node, "FromUserName")), word(node, "ResponseCode")
+    code_seconds = CARD_SECONDS if code else 0
     happened = message_type(node) == "event"
+    customer, welcome_code, welcome_seconds = find_welcome(node, time.time())
+    if customer:  # the event is told in the conversation with the customer, because the welcome is said there
+        sender, code, code_seconds = customer, welcome_code, welcome_seconds
     kind, text, media = _event(node) if happened else _message(node)
     return Inbound(
         key=inbound_key(plain, "" if happened else word(node, "MsgId")),
@@ -55,9 +62,11 @@ def read(node: Node, plain: bytes) -> Inbound:
         text=text,
         media=media,
         raw={name: value for name, value in node.items() if name not in SECRETS},
-        reply_seconds=CARD_SECONDS if code else 0,
+        reply_seconds=code_seconds,
         occurred_at=whole_number(word(node, "CreateTime")),
         contacts=_contacts(node),
+        greets=bool(customer),
+        changes=list_changes(node) if happened else (),
         is_unread=kind == "unsupported" and bool(text),
     )
 

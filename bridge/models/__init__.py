@@ -1,8 +1,8 @@
 """The rows of the pipeline."""
 
 from bridge.models.deliveries import Attempt, Carrier, Delivery, Outcome, Reason, State, Target
-from bridge.models.fallbacks import FallbackSender
 from bridge.models.directory import CustomerGroup, Department, DirectoryChange, DirectoryRead
+from bridge.models.fallbacks import FallbackSender
 from bridge.models.incidents import Incident
 from bridge.models.messages import Attachment, AttachmentState, Message
 from bridge.models.routes import ERASED, Contact, Conversation, Route, SessionEpoch

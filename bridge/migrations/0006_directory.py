@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0002_connections'),
-        ('bridge', '0004_past_messages'),
+        ('bridge', '0005_fallback_senders'),
     ]
 
     operations = [

@@ -16,7 +16,10 @@ from bridge.models import (
     Attempt,
     Contact,
     Conversation,
+    CustomerGroup,
     Delivery,
+    Department,
+    DirectoryChange,
     FallbackSender,
     Incident,
     Message,
@@ -150,6 +153,11 @@ CASES: dict[str, Callable[[], object]] = {
     "incident_one_open": two_open_incidents,
     "window_one_per_person": two_windows,
     "restriction_once": same_restriction,
+    "department_once": lambda: copied(Department.objects.create(account=app(), external_id="2")),
+    "customer_group_once": lambda: copied(CustomerGroup.objects.create(account=app(), external_id="wr1")),
+    "directory_change_once": lambda: copied(
+        DirectoryChange.objects.create(account=app(), part="members", external_id="lisi")
+    ),
     "message_idempotency": same_message,
     "attachment_position": same_position,
     "attachment_ready_has_file": ready_without_file,

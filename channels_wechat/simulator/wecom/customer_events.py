@@ -32,4 +32,4 @@ class CustomerEvents:
             "State": str(spec.get("state", "")),
             "WelcomeCode": code,
         }
-        return self._members.event(app, {"event": "change_external_contact", "fields": fields})
+        return self._members.event(app, {"event": "change_external_contact", "fields": fields}) | {"code": code}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,11 @@ from channels_wechat.contract.directory import (
 )
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
-from tests.channels.harness import FIXTURES, Recorder, Reply, says
+from channels_wechat.contract.messages import Content, Outgoing, Peer
+from channels_wechat.wecom.app.parsing import read
+from channels_wechat.wire import xml
+from tests.channels.harness import FIXTURES, Recorder, Reply, fixture, fixtures, says
+from tests.channels.wecom.app import connected
 
 if TYPE_CHECKING:
     from channels_wechat.contract.directory import DirectoryPart
@@ -170,3 +175,77 @@ def test_any_other_refusal_stays_what_it_is(platform: Recorder, app: WeComApp) -
     with pytest.raises(ChannelError) as caught:
         app.read_page("groups", "")
     assert (caught.value.code, caught.value.action, caught.value.capability) == ("60020", Action.CONFIG, "")
+
+
+WO = "woAJ2GCAAAXtWyujaWJHDDGi0mAAAA"
+CHANGES = {
+    "change_contact__create_user": [("members", "zhangsan", False)],
+    "change_contact__update_user": [("members", "zhangsan", True), ("members", "zhangsan001", False)],
+    "change_contact__delete_user": [("members", "zhangsan", True)],
+    "change_contact__create_party": [("departments", "2", False)],
+    "change_contact__update_party": [("departments", "2", False)],
+    "change_contact__delete_party": [("departments", "2", True)],
+    "change_contact__update_tag": [],
+    "change_external_contact__add_external_contact": [("customers", WO, False)],
+    "change_external_contact__add_half_external_contact": [("customers", WO, False)],
+    "change_external_contact__edit_external_contact": [("customers", WO, False)],
+    "change_external_contact__del_external_contact": [("customers", WO, False)],
+    "change_external_contact__del_follow_user": [("customers", WO, False)],
+    "change_external_contact__transfer_fail": [],
+    "change_external_contact__msg_audit_approved": [],
+    "change_external_chat__create": [("groups", CHAT, False)],
+    "change_external_chat__update_members": [("groups", CHAT, False)],
+    "change_external_chat__update_members_flat": [("groups", CHAT, False)],
+    "change_external_chat__update_one_member": [("groups", CHAT, False)],
+    "change_external_chat__update_name": [("groups", CHAT, False)],
+    "change_external_chat__dismiss": [("groups", CHAT, True)],
+    "change_external_tag__create": [],
+    "enter_agent__opened": [],
+    "text__plain": [],
+}
+
+
+@pytest.mark.parametrize("name", fixtures("wecom_app"))
+def test_an_event_names_the_entries_that_it_changed(name: str) -> None:
+    plain = fixture("wecom_app", name)
+    told = [tuple(change) for change in read(xml.parse(plain), plain).changes]
+    assert told == CHANGES.get(name, [])
+    assert name in CHANGES or not name.startswith(("change_contact", "change_external_c"))
+
+
+@pytest.mark.parametrize(("age", "seconds"), [(0, 20), (12, 8), (19, 1), (20, 0), (3600, 0)])
+def test_a_new_customer_comes_with_a_code_that_is_good_for_twenty_seconds(age: int, seconds: int) -> None:
+    plain = fixture("wecom_app", "change_external_contact__add_external_contact")
+    now = int(time.time())
+    plain = plain.replace(b"1403610513", str(now - age).encode())
+    inbound = read(xml.parse(plain), plain)
+    assert "WELCOMECODE" not in json.dumps(inbound.raw)
+    if not seconds:
+        assert (inbound.peer, inbound.greets, inbound.reply_seconds) == (Peer("direct", "sys"), False, 0)
+        return
+    assert (inbound.peer, inbound.sender, inbound.greets) == (Peer("direct", WO, "WELCOMECODE"), WO, True)
+    assert seconds - 2 <= inbound.reply_seconds <= seconds
+
+
+def welcome(app: WeComApp, text: str, code: str = "CODE") -> Outgoing:
+    (payload,) = app.render(Content(text))
+    return Outgoing(Peer("direct", WO, code), payload)
+
+
+@pytest.mark.parametrize("form", ["text", "markdown"])
+def test_a_welcome_is_one_call_by_its_code(platform: Recorder, form: str) -> None:
+    app = connected(platform, format=form)
+    platform.will(recorded("send_welcome_msg"))
+    assert app.send(welcome(app, "您好，很高兴认识您")).response["errcode"] == 0
+    (request,) = platform.requests
+    assert request.path == "/cgi-bin/externalcontact/send_welcome_msg"
+    assert request.json == {"welcome_code": "CODE", "text": {"content": "您好，很高兴认识您"}}
+
+
+def test_nothing_else_can_be_said_to_a_customer(platform: Recorder, app: WeComApp) -> None:
+    with pytest.raises(ChannelError) as caught:
+        app.send(welcome(app, "hi", code=""))
+    assert (caught.value.code, platform.requests) == ("customer_only_welcomed", [])
+    assert "a member confirms" in str(app.cannot_push(Peer("direct", WO)))
+    assert not app.cannot_push(Peer("direct", "zhangsan"))
+    assert (app.repeat_window(Peer("direct", WO), app.render(Content("hi"))[0])) == 0

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.models import ConnectionGap
 from bridge.admin.conversations import transcript
-from bridge.models import Attachment, Conversation, Delivery, Reason, Route, State
+from bridge.models import Attachment, Conversation, Delivery, Message, Reason, Route, State
 from tests.support import factories
 
 if TYPE_CHECKING:
@@ -246,3 +248,21 @@ def test_files_that_could_not_be_fetched_cost_no_query_each(
         factories.attachment(said, state="failed", code="40007")
     with django_assert_max_num_queries(28):
         assert page(boss, world.group).count("(40007)") == 30
+
+
+def test_a_gap_in_the_connection_stands_where_messages_may_be_missing(boss: Client, world: factories.World) -> None:
+    now = timezone.now()
+    rows = list(world.group.messages.order_by("pk"))
+    for number, row in enumerate(rows):
+        Message.objects.filter(pk=row.pk).update(created_at=now + timedelta(minutes=number))
+    for since, until in ((0.1, 0.2), (0.3, 0.9), (len(rows), len(rows) + 1)):
+        ConnectionGap.objects.create(
+            account=world.bot, since=now + timedelta(minutes=since), until=now + timedelta(minutes=until)
+        )
+    ConnectionGap.objects.create(account=world.app, since=now, until=now + timedelta(minutes=1))
+    short, long, last, _others = ConnectionGap.objects.order_by("pk")
+    read = transcript.read_page(world.group)
+    assert [bubble.gap for bubble in read.bubbles if bubble.gap] == [long]
+    assert read.bubbles[1].gap == long
+    assert (read.gaps_after, short.until < long.until) == ([last], True)
+    assert page(boss, world.group).count("messages of that time may be missing") == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from accounts.models import ConnectionGap
 from bridge.admin.conversations.attachments import is_picture
 from bridge.admin.conversations.messages import add_sender_names, prefetch_details
 from bridge.models import Attachment, Conversation, Delivery, Message, State
@@ -12,6 +13,7 @@ from bridge.operations.replay import why_not_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from datetime import timedelta
 
 PAGE = 40
 # Kinds that are shown small and centred, because no person wrote them.
@@ -22,7 +24,10 @@ BY_SEVERITY = (State.DEAD, State.UNCERTAIN, State.HELD, State.SENDING, State.PEN
 
 @dataclass(slots=True)
 class Bubble:
+    """gap: a time without a connection before this message, in which others may be missing."""
+
     message: Message
+    gap: ConnectionGap | None = None
     pictures: list[Attachment] = field(default_factory=list)
     files: list[Attachment] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
@@ -47,12 +52,13 @@ class Bubble:
         """Return a value that changes when the bubble looks different, so that the page replaces only such bubbles."""
         states = ",".join(f"{d.state}{d.reason}{bool(d.recalled_at)}" for d in self.deliveries)
         files = ",".join(f"{item.state}" for item in [*self.pictures, *self.files])
-        return f"{states};{files};{len(self.feedback)}"
+        return f"{states};{files};{len(self.feedback)};{self.gap.pk if self.gap else ''}"
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
     bubbles: list[Bubble]
+    gaps_after: list[ConnectionGap]  # behind the newest message
     older: int | None  # the id before which there is more
 
 
@@ -65,7 +71,8 @@ def read_page(conversation: Conversation, before: int | None = None) -> Transcri
     shown = found[:PAGE][::-1]
     add_sender_names(shown)
     older = shown[0].pk if len(found) > PAGE else None
-    return Transcript(_bubbles(conversation, shown), older)
+    bubbles = _bubbles(conversation, shown)
+    return Transcript(bubbles, _place_gaps(conversation, bubbles, newest=not before), older)
 
 
 def _bubbles(conversation: Conversation, messages: list[Message]) -> list[Bubble]:
@@ -74,6 +81,26 @@ def _bubbles(conversation: Conversation, messages: list[Message]) -> list[Bubble
         bubbles[event.reply_to_id or 0].feedback.append(event)
         bubbles.pop(event.pk, None)
     return list(bubbles.values())
+
+
+def _place_gaps(conversation: Conversation, bubbles: list[Bubble], *, newest: bool) -> list[ConnectionGap]:
+    """Put each gap of the account before the first message that came after it. Return those that no message came after.
+
+    newest: whether the page ends with the newest message. Of several gaps between two messages the longest is shown.
+    """
+    gaps = ConnectionGap.objects.filter(account=conversation.account_id).order_by("-until")[:PAGE]
+    after: list[ConnectionGap] = []
+    for gap in gaps:
+        behind = next((bubble for bubble in bubbles if bubble.message.created_at >= gap.until), None)
+        if behind is None:
+            after.append(gap)
+        elif behind is not bubbles[0] and (behind.gap is None or _length(gap) > _length(behind.gap)):
+            behind.gap = gap
+    return sorted(after, key=_length)[-1:] if newest and bubbles else []
+
+
+def _length(gap: ConnectionGap) -> timedelta:
+    return gap.until - gap.since
 
 
 def _feedback(conversation: Conversation, judged: Iterable[int]) -> list[Message]:

@@ -53,7 +53,7 @@ def client() -> Iterator[SimulatorClient]:
 def sdk(directory: Path, client: SimulatorClient) -> Iterator[NodeSdk]:
     """The SDK, subscribed."""
     with NodeSdk(directory) as sdk:
-        yield sdk.connect(client.websocket_url, BOT, SECRET, scene=7, plug_version="1.2.3")
+        yield sdk.connect(client.websocket_url, BOT, SECRET, scene=7, plug_version="1.2.3", maxReconnectAttempts=-1)
 
 
 def say(
@@ -181,9 +181,12 @@ def test_a_newer_client_kicks_it_and_it_stays_away(directory: Path, client: Simu
 
 @pytest.mark.parametrize("how", ["close", "abort"])
 def test_it_comes_back_when_the_connection_ends(client: SimulatorClient, sdk: NodeSdk, how: str) -> None:
+    client.fault("aibot_subscribe", "reset", times=0)  # it cannot be back before the next message
     client.end_connection(BOT, how)
     lost = client.say("lost", bot=BOT, from_="zhangsan")
     assert client.wait_taken(lost)["outcome"] == "lost"
+    sdk.wait(is_event("reconnecting"), count=2)
+    client.clear_faults()
     sdk.wait(is_event("authenticated"), count=2)
     client.wait_connected(BOT)
     _said, body = say(client, sdk, "wieder da")

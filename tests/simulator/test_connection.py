@@ -179,3 +179,14 @@ def test_what_is_no_frame_is_noted(client: SimulatorClient, socket: BotSocket, t
     socket.send_text(text)
     assert socket.errcode("ping") == 0
     assert violations(client) == ["bad_frame"]
+
+
+def test_a_bot_that_goes_over_to_the_connection_is_not_polled_any_more(
+    client: SimulatorClient, receiver: Receiver
+) -> None:
+    receiver.answer = lambda received: {"msgtype": "stream", "stream": {"id": "S1", "finish": False, "content": "…"}}
+    said = client.say("?", bot="AIBOT", from_="zhangsan")
+    client.wait_for(lambda: client.streams() and client.streams()[0]["polls"] > 1, 10)
+    client.bot("AIBOT", mode="connection", secret=SECRET)
+    assert client.wait_answer(said)["data"]["expired"]
+    assert client.streams()[0]["state"] == "expired"

@@ -281,6 +281,7 @@ def test_a_bot_speaks_first_where_somebody_has_written_to_it(client: SimulatorCl
     assert socket.errcode(SEND, markdown(chatid="zhangsan", chat_type=1)) == 93006
     asked(client, socket)
     assert socket.errcode(SEND, markdown(chatid="ZhangSan", chat_type=1)) == 0
+    assert socket.errcode(SEND, markdown(chatid="zhangsan", chat_type=2)) == 93006
     assert socket.errcode(SEND, card(NOTICE, chatid="zhangsan")) == 0
     mine = [entry for entry in client.transcript(CHAT) if entry["who"] == "bot:SOCKETBOT"]
     assert [(one["kind"], one["via"], one["answers"]) for one in mine] == [

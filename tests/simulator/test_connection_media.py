@@ -103,11 +103,13 @@ def test_an_uploaded_file_is_sent_by_its_id(client: SimulatorClient, socket: Bot
     assert socket.errcode(SEND, pushed) == 40007
 
 
-def test_another_bot_cannot_send_the_file(client: SimulatorClient, socket: BotSocket) -> None:
+def test_another_bot_can_neither_send_nor_finish_an_upload(client: SimulatorClient, socket: BotSocket) -> None:
     media_id = upload(socket, PNG, "image")["body"]["media_id"]
+    begun = begin(socket, b"12345")["body"]["upload_id"]
     client.bot("OTHER", mode="connection", secret="other")
     with BotSocket(client.websocket_url, "OTHER") as other:
         other.subscribe("other")
+        assert add(other, begun, 0, b"12345") == 40058
         client.say("?", bot="OTHER", from_="zhangsan")
         req_id = other.callback()["headers"]["req_id"]
         assert other.errcode(RESPOND, {"msgtype": "image", "image": {"media_id": media_id}}, req_id) == 40007
@@ -180,9 +182,11 @@ def test_the_bytes_must_be_of_their_kind(client: SimulatorClient, socket: BotSoc
     assert upload(socket, b"1234567890", kind)["errcode"] == errcode
 
 
-def test_uploads_are_limited(client: SimulatorClient, socket: BotSocket) -> None:
-    assert [begin(socket, b"12345")["errcode"] for _ in range(31)] == [0] * 30 + [45009]
-    client.advance(61)
+@pytest.mark.parametrize(("setting", "seconds"), [("bot_uploads_per_minute", 60), ("bot_uploads_per_hour", 3600)])
+def test_uploads_are_limited(client: SimulatorClient, socket: BotSocket, setting: str, seconds: int) -> None:
+    client.settings(**{setting: 3})
+    assert [begin(socket, b"12345")["errcode"] for _ in range(4)] == [0] * 3 + [45009]
+    client.advance(seconds + 1)
     assert begin(socket, b"12345")["errcode"] == 0
 
 

@@ -152,9 +152,9 @@ class Streams:
         if state is None or entry is None:
             return
         try:
-            while state.state == "streaming" and exchange.bot.mode == CALLBACK:
+            while state.state == "streaming":
                 await asyncio.sleep(self.world.settings.poll_interval)
-                if self.world.now() - exchange.started > self.world.settings.stream_seconds:
+                if self._is_over(exchange):
                     state.state, entry.streaming = "expired", False
                     entry.data["expired"] = True  # the client shows that nothing more comes
                     self.world.touch(entry)
@@ -162,6 +162,11 @@ class Streams:
                 await self._poll(exchange, state)
         finally:
             self._open[exchange.bot.id, exchange.userid] -= 1
+
+    def _is_over(self, exchange: Exchange) -> bool:
+        """A bot that goes over to the long connection is not polled any more."""
+        late = self.world.now() - exchange.started > self.world.settings.stream_seconds
+        return late or exchange.bot.mode != CALLBACK
 
     async def _poll(self, exchange: Exchange, state: StreamState) -> None:
         """Asked again after any failure: a lost poll changes nothing."""

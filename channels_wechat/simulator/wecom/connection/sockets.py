@@ -47,7 +47,6 @@ class Socket:
         self.may_go_on = asyncio.Event()  # not set while the control API holds the connection still
         self.may_go_on.set()
         self._ws, self._request = ws, request
-        self._gone = False
         self._queue: asyncio.Queue[Outgoing | None] = asyncio.Queue()
 
     def send(self, frame: JSON, delivery: Delivery | None = None) -> None:
@@ -63,8 +62,7 @@ class Socket:
         self._queue.put_nowait(None)
 
     def leave(self) -> None:
-        """The client is gone: nothing more is handed over, and the writer ends."""
-        self._gone = True
+        """The client is gone: a frame that is still sent fails, and the writer ends."""
         self.may_go_on.set()
         self._queue.put_nowait(None)
 
@@ -90,8 +88,6 @@ class Socket:
     async def _hand_over(self, outgoing: Outgoing) -> None:
         delivery = outgoing.delivery
         try:
-            if self._gone:
-                raise ConnectionResetError("the connection is gone")
             await self._ws.send_str(outgoing.text)
         except BaseException:
             if delivery is not None:

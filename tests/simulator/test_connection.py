@@ -164,14 +164,15 @@ def test_a_connection_that_stands_still_hands_nothing_over(client: SimulatorClie
     req_id = socket.send("ping")
     time.sleep(0.2)
     assert client.delivery(said["id"])["outcome"] == "sending"
+    assert client.connections()[0]["pings"] == 0
     client.end_connection("SOCKETBOT", "resume")
     frames = [socket.receive(), socket.receive()]
     assert {frame["headers"]["req_id"] for frame in frames if "cmd" not in frame} == {req_id}
     assert client.wait_taken(said)["outcome"] == "delivered"
     client.end_connection("SOCKETBOT", "stall")
-    said = ask(client)
+    held = [ask(client) for _ in range(3)]
     client.end_connection("SOCKETBOT", "abort")
-    assert client.wait_taken(said)["outcome"] == "lost"
+    assert [client.wait_taken(said)["outcome"] for said in held] == ["lost"] * 3
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"cmd": "ping"}', '{"cmd": 1, "headers": {"req_id": "a"}}'])

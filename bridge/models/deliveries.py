@@ -10,6 +10,7 @@ skipped ── replay ──▶ pending ── claim ──▶ sending ── ok
    │                     └ replay, by a person ◀── uncertain ◀── lease over with an open attempt, or time-out after
    └── no route, not allowed, paused, …                         the request left, where a repetition is not provably safe
 
+delivered ── the platform tells later that it did not arrive ──▶ dead
 sending ── not now: no window is left, the content check ──▶ held ── the person writes, staff release it ──▶ pending
 pending ── said within the message before it ──▶ skipped
 """
@@ -119,6 +120,7 @@ class Reason(models.TextChoices):
     GONE = "gone", _("the person does not follow the account any more")
     REVIEW = "review", _("awaiting your decision (content check)")
     OWN = "own", _("said by the account itself")
+    RECALLED = "recalled", _("taken back by the person")
     PAST = "past", _("said before the account was here, or too long ago")
     TOO_MANY = "too_many_turns", _("too many turns a minute")
     CHECKING = "checking", _("content check running")

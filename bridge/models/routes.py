@@ -182,6 +182,8 @@ class Conversation(models.Model):
     peer_id = models.CharField(_("id on the platform"), max_length=200)
     title = models.CharField(_("title"), max_length=200, blank=True)
     mode = models.CharField(_("mode"), max_length=8, choices=Mode.choices, default=Mode.BOT)
+    # Who answers it in the platform's own client: then the mode is `human`.
+    servicer = models.CharField(_("servicer"), max_length=200, blank=True, default="", db_default="", editable=False)
     # Part of the session key: counting it up starts a new session with the agent.
     session_epoch = models.PositiveIntegerField(_("session"), default=0)
     last_inbound_at = models.DateTimeField(_("last message"), null=True, editable=False)

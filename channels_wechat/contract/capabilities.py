@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         Pulled,
         Quota,
         Reception,
+        Servicer,
+        ServiceState,
         Template,
         Token,
         Upload,
@@ -212,6 +214,26 @@ class ReplyWindows(Channel):
 
 class EventReplies(Channel):
     """Some events bring a code by which one message can be sent in answer to them, outside of reply windows: `Peer.reply`."""
+
+
+class Servicers(Channel):
+    """People of the company can take conversations over in the platform's own client, where no message of ours is accepted meanwhile."""
+
+    @abstractmethod
+    def servicers(self) -> list[Servicer]:
+        """Raises ChannelError."""
+
+    @abstractmethod
+    def service_state(self, user_id: str) -> ServiceState:
+        """Raises ChannelError."""
+
+    @abstractmethod
+    def hand_over(self, user_id: str, servicer: str) -> None:
+        """Hand the conversation to this servicer; empty: to the first who takes it from the pool. Raises ChannelError."""
+
+    @abstractmethod
+    def end_service(self, user_id: str) -> None:
+        """End the conversation, whoever has it: what the person writes next is ours again. Raises ChannelError."""
 
 
 class Typing(Channel):

@@ -105,8 +105,8 @@ class Inbound:
     title: what the group is called, where the platform tells. own: the account's own words, said elsewhere: stored, and never a turn.
     greets: the person came in, so the account's welcome is said to them. is_unread: the agent reads a mark in the place of something.
     past: said before the account was here: stored, and never a turn. failed: a message of ours that was not delivered after all.
-    has_servicer: a person in the platform's own client has the conversation now (True), or not any more (False). recalls: the key of the
-    message that was taken back. changes: entries of the directory that the event names.
+    servicer: who answers this conversation in the platform's own client from now on; empty: nobody any more; None: it says nothing of that.
+    recalls: the key of the message that was taken back. changes: entries of the directory that the event names.
     """
 
     key: str
@@ -131,7 +131,7 @@ class Inbound:
     own: bool = False
     past: bool = False
     failed: FailedMessage | None = None
-    has_servicer: bool | None = None
+    servicer: str | None = None
     recalls: str = ""
     changes: tuple[EntryChange, ...] = ()
 
@@ -312,6 +312,22 @@ class Quota:
     left: int
     rate: int = 0
     rate_seconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Servicer:
+    """A person of the company who can answer in the platform's own client."""
+
+    id: str
+    is_on_duty: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """Who has a conversation at the platform. pool: it waits for any servicer; ended: until the person writes again."""
+
+    state: Literal["new", "assistant", "pool", "servicer", "ended"]
+    servicer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

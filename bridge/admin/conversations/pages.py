@@ -20,7 +20,7 @@ from accounts import reply_windows
 from accounts.channels import build_channel
 from accounts.models import ReplyWindow
 from bridge.admin.base import BridgeAdmin, user_of
-from bridge.admin.conversations import fallbacks, transcript
+from bridge.admin.conversations import fallbacks, servicers, transcript
 from bridge.admin.decisions import list_decisions
 from bridge.admin.paging import row_number
 from bridge.admin.routes import map_url
@@ -191,6 +191,9 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
         "rename": "bridge.change_conversation",
         "mode": "bridge.pause_conversation",
         "new_session": "bridge.pause_conversation",
+        "servicers": "bridge.pause_conversation",
+        "hand_over": "bridge.pause_conversation",
+        "end_service": "bridge.pause_conversation",
         "send": "bridge.send_message",
         "add_fallback": "bridge.change_conversation",
         "remove_fallback": "bridge.change_conversation",
@@ -268,6 +271,7 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
             "unanswered": find_unanswered(conversation),
             "fallbacks": fallbacks.list_fallbacks(conversation),
             "fallback_form": styled(fallbacks.FallbackForm(conversation)),
+            "has_servicers": servicers.has_servicers(conversation),
         }
         return self.page(request, "admin/bridge/conversation.html", title_of(conversation), conversation, **context)
 
@@ -283,6 +287,9 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
         mode = request.POST.get("mode", "")
         if mode not in Conversation.Mode.values:
             raise BadRequest
+        if mode == Conversation.Mode.BOT and conversation.servicer:
+            servicers.end_service(self, request, conversation)
+            return
         conversation.mode = mode
         conversation.save(update_fields=["mode"])
         self.notify(request, conversation, MODE_CHANGED[Conversation.Mode(mode)])
@@ -299,6 +306,15 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
 
     def run_remove_fallback(self, request: HttpRequest, conversation: Conversation) -> None:
         fallbacks.remove_fallback(self, request, conversation)
+
+    def run_servicers(self, request: HttpRequest, conversation: Conversation) -> HttpResponse | None:
+        return servicers.show(self, request, conversation)
+
+    def run_hand_over(self, request: HttpRequest, conversation: Conversation) -> None:
+        servicers.hand_over(self, request, conversation)
+
+    def run_end_service(self, request: HttpRequest, conversation: Conversation) -> None:
+        servicers.end_service(self, request, conversation)
 
     def run_new_session(self, request: HttpRequest, conversation: Conversation) -> None:
         outbox.start_new_session(conversation)

@@ -319,6 +319,18 @@ def try_now(waiting: QuerySet[Delivery]) -> int:
     return waiting.filter(state=State.PENDING, due_at__gt=now).update(due_at=now)
 
 
+def mark_undelivered(accepted: QuerySet[Delivery], cause: Cause) -> int:
+    """delivered → dead: the platform had accepted these, and tells now that they did not arrive. Return how many."""
+    columns = {"state": State.DEAD, "reason": Reason.PERMANENT, "finished_at": timezone.now(), **_cause_columns(cause)}
+    count = 0
+    for delivery in accepted.filter(state=State.DELIVERED).order_by("pk"):
+        if Delivery.objects.filter(pk=delivery.pk, state=State.DELIVERED).update(**columns):
+            delivery.refresh_from_db()
+            _report_failure(delivery)
+            count += 1
+    return count
+
+
 def dismiss_held(held: Delivery, by: User | None) -> None:
     """held → skipped, with the same reason. Later parts that are held are skipped too, because half an answer would mislead."""
     now = timezone.now()

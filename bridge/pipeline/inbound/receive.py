@@ -178,6 +178,9 @@ def _build_raw(inbound: Inbound) -> dict[str, Any]:
         "own": inbound.own or None,
         "past": inbound.past or None,
         "changes": [list(one) for one in inbound.changes] or None,
+        "failed": [inbound.failed.remote_id, *inbound.failed.cause] if inbound.failed else None,
+        "servicer": inbound.servicer,
+        "recalls": inbound.recalls or None,
     }
     extra = {name: value for name, value in facts.items() if value is not None}
     body = {f"{name}_" if name == PARSED_FACTS else name: value for name, value in inbound.raw.items()}

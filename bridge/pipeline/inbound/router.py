@@ -22,6 +22,7 @@ from bridge.pipeline.inbound import batch
 from bridge.pipeline.inbound.batch import RoutingContext
 from bridge.pipeline.inbound.commands import command_of
 from bridge.pipeline.inbound.pseudonyms import pseudonymise
+from bridge.pipeline.inbound.reports import apply_reports
 from bridge.pipeline.outbound import moderation, outbox, window_holds
 from bridge.pipeline.outbound.rights import rights_of
 from bridge.pipeline.replies import paths, unread
@@ -202,6 +203,7 @@ def _handle_message(case: RoutingContext, before: Sequence[tuple[RoutingContext,
     _link_feedback(case.message, case.facts.get("refers_to", ""))
     if verdict := case.facts.get("verdict"):
         moderation.apply_verdict(case.message.account_id, verdict)
+    apply_reports(case, before)
     if case.facts.get("greets"):
         _send_welcome(case)
     decision = _decide(case)

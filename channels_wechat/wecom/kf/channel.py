@@ -8,15 +8,26 @@ from __future__ import annotations
 
 import time
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from channels_wechat.contract.capabilities import Callbacks, EventReplies, Names, Pull, ReplyWindows, Tokens
+from channels_wechat.contract.capabilities import Callbacks, EventReplies, Names, Pull, ReplyWindows, Servicers, Tokens
 from channels_wechat.contract.errors import CallbackRefused, ChannelError
 from channels_wechat.contract.inbound_fields import as_list, word
-from channels_wechat.contract.messages import HANDLE, Ability, Answer, Limit, Payload, Pulled, Receipt, Reception
+from channels_wechat.contract.messages import (
+    HANDLE,
+    Ability,
+    Answer,
+    Limit,
+    Payload,
+    Pulled,
+    Receipt,
+    Reception,
+    Servicer,
+    ServiceState,
+)
 from channels_wechat.contract.unreadable import read_or_kept, unreadable_body
 from channels_wechat.wecom.app import parsing as notices
 from channels_wechat.wecom.app.rendering import MOST
@@ -27,6 +38,7 @@ from channels_wechat.wecom.kf.rendering import CHECKS, merge, render, with_handl
 from channels_wechat.wecom.knocks import KIND, knocks_in
 from channels_wechat.wecom.media import WeComMedia
 from channels_wechat.wire import xml
+from channels_wechat.wire.api_answers import whole
 from channels_wechat.wire.callback_crypto import Cipher
 
 if TYPE_CHECKING:
@@ -39,11 +51,20 @@ VOICE_TOO_LONG = "45007"
 PAGE_SIZE = 1000
 # The platform does not say for how long it knows our message ids; an hour is far below the days that it keeps messages.
 REPEAT_SECONDS = 3600
+# service_state, in the order of its numbers; a servicer's status.
+STATES: tuple[Literal["new", "assistant", "pool", "servicer", "ended"], ...] = (
+    "new",
+    "assistant",
+    "pool",
+    "servicer",
+    "ended",
+)
+ON_DUTY = 0
 # What may be sent by the code of an event.
 BY_CODE = frozenset({"text", "msgmenu"})
 
 
-class WeComKf(Pull, Callbacks, Tokens, WeComMedia, Names, ReplyWindows, EventReplies):
+class WeComKf(Pull, Callbacks, Tokens, WeComMedia, Names, ReplyWindows, EventReplies, Servicers):
     kind = KIND
     label = _("WeChat customer service (微信客服)")
     Credentials = WeComKfCredentials
@@ -165,6 +186,33 @@ class WeComKf(Pull, Callbacks, Tokens, WeComMedia, Names, ReplyWindows, EventRep
         path = "cgi-bin/kf/send_msg_on_event" if peer.reply else "cgi-bin/kf/send_msg"
         answer = self._api.call("POST", path, json={**to, **body})
         return Receipt(word(answer, "msgid") or outgoing.key, response=answer)
+
+    # -- human servicers (pages 94669 and 94695) --------------------------------------------------------------------------
+
+    def servicers(self) -> list[Servicer]:
+        answer = self._api.call("GET", "cgi-bin/kf/servicer/list", query={"open_kfid": self._open_kfid})
+        found = [(word(one, "userid"), whole(one.get("status"))) for one in as_list(answer.get("servicer_list"))]
+        return [Servicer(user_id, status == ON_DUTY) for user_id, status in found if user_id]
+
+    def service_state(self, user_id: str) -> ServiceState:
+        body = {"open_kfid": self._open_kfid, "external_userid": user_id}
+        answer = self._api.call("POST", "cgi-bin/kf/service_state/get", json=body, harmless=True)
+        number = whole(answer.get("service_state"))
+        is_known = isinstance(number, int) and 0 <= number < len(STATES)
+        return ServiceState(STATES[number] if is_known else "ended", word(answer, "servicer_userid"))
+
+    def hand_over(self, user_id: str, servicer: str) -> None:
+        self._change_state(
+            user_id, "servicer" if servicer else "pool", **({"servicer_userid": servicer} if servicer else {})
+        )
+
+    def end_service(self, user_id: str) -> None:
+        self._change_state(user_id, "ended")
+
+    def _change_state(self, user_id: str, state: str, **more: str) -> None:
+        """The same change once more does nothing else, so it may be repeated."""
+        body = {"open_kfid": self._open_kfid, "external_userid": user_id, "service_state": STATES.index(state), **more}
+        self._api.call("POST", "cgi-bin/kf/service_state/trans", json=body, harmless=True)
 
     # -- customers (page 95159) -------------------------------------------------------------------------------------------
 

@@ -179,7 +179,7 @@ def _read_event(node: Node, plain: bytes, now: float) -> Inbound:
         occurred_at=happened,
         greets=bool(code),
         failed=_failed(event) if name == "msg_send_fail" else None,
-        has_servicer=_has_servicer(name, event),
+        servicer=_servicer(name, event),
         recalls=word(event, "recall_msgid") if name in RECALLS else "",
     )
 
@@ -195,11 +195,12 @@ def _failed(event: Node) -> FailedMessage | None:
     return FailedMessage(message, FAILURES.get(whole(event.get("fail_type")), FAILURES[0])) if message else None
 
 
-def _has_servicer(name: str, event: Node) -> bool | None:
+def _servicer(name: str, event: Node) -> str | None:
     """change_type: 1 a servicer took it from the pool, 2 another servicer has it, 3 it ended."""
-    if name != "session_status_change":
+    kind = whole(event.get("change_type"))
+    if name != "session_status_change" or kind not in (1, 2, 3):
         return None
-    return {1: True, 2: True, 3: False}.get(whole(event.get("change_type")))
+    return "" if kind == 3 else word(event, "new_servicer_userid") or UNNAMED
 
 
 def _describe_event(name: str, event: Node) -> str:
@@ -209,4 +210,6 @@ def _describe_event(name: str, event: Node) -> str:
     return f"{name}: {details}" if details else name
 
 
+# Stands for a servicer whom an event does not name.
+UNNAMED = "?"
 RECALLS = frozenset({"user_recall_msg", "servicer_recall_msg"})

@@ -52,14 +52,17 @@ LEASE_SECONDS = 90
 # After so many pages the account waits for its next turn, so that others are not kept waiting by a long history.
 MOST_PAGES = 20
 # A failing account is asked after this at first; each failure doubles the pause, up to the longest.
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5, 300
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5, 60
 
 
 # --- who is due
 
 
 def note_knock(knock: Knock) -> bool:
-    """Store that this account is due now, and the token of the knock. Return False where we have no such account."""
+    """Store that this account is due now, and the token of the knock. Return False where we have no such account.
+
+    A knock does not shorten the pause after a failure: else every message of a customer would be another call that fails.
+    """
     account = ChannelAccount.objects.filter(kind=knock.kind, external_id=knock.external_id, enabled=True).first()
     channel = build_channel(account) if account else None
     if account is None or not isinstance(channel, Pull):
@@ -69,7 +72,8 @@ def note_knock(knock: Knock) -> bool:
     if knock.token:
         columns["knock_token"] = sealed(Connection, "knock_token", row.device_id, knock.token)
         columns["knock_until"] = now + timedelta(seconds=channel.knock_seconds)
-    Connection.objects.filter(pk=row.pk).update(pull_due_at=now, **columns)
+    due: Any = Case(When(pull_failures=0, then=Value(now)), default=F("pull_due_at"))
+    Connection.objects.filter(pk=row.pk).update(pull_due_at=due, **columns)
     notify_soon(Topic.PULL)
     return True
 
@@ -194,7 +198,7 @@ def _note_failure(row: Connection, account: ChannelAccount, error: ChannelError)
     failures = row.pull_failures + 1
     pause = min(FIRST_PAUSE_SECONDS * 2 ** min(failures - 1, 10), LONGEST_PAUSE_SECONDS)
     told = {"state": ConnectionState.CONNECTING, "code": error.code[:CODE_LENGTH], "code_params": params}
-    _release(row, max(pause, error.retry_after or 0), even_if_knocked=True, pull_failures=failures, **told)
+    _release(row, max(pause, error.retry_after or 0), even_if_knocked=True, pull_failures=min(failures, 1000), **told)
     if error.action == Action.CONFIG:
         account.set_state(Health.STOPPED, error.code, error.params)
     elif error.action != Action.WAIT:

@@ -8,7 +8,7 @@ import django_filters
 from django import forms
 from django.conf import settings
 from django.utils.translation import gettext_lazy as _
-from drf_spectacular.utils import extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import mixins, serializers
 from rest_framework.decorators import action
 from rest_framework.exceptions import ValidationError
@@ -17,10 +17,14 @@ from rest_framework.response import Response
 from accounts.channels import build_channel
 from accounts.forms import CONFIGURATION, SENTENCE_LENGTH, SENTENCE_PREFIX, AccountForm, account_form
 from accounts.health import Health
+from accounts.limits import list_remaining
 from accounts.models import ChannelAccount, ModerationScope
+from accounts.person_ids import person_id
 from bridge.api.base import ApiView
+from bridge.api.connections import ConnectionSerializer
 from bridge.api.errors import Conflict, Refused
 from bridge.api.fields import Filters, IdFilter, MaskedReason, PeerSerializer, StrictSerializer, TrueFalseFilter
+from bridge.models.routes import PeerKinds
 from bridge.people import peers
 from channels_wechat import KINDS, can, channel_class
 from channels_wechat.contract.capabilities import Callbacks, Templates
@@ -105,6 +109,11 @@ class AccountSerializer(MaskedReason, StrictSerializer, serializers.ModelSeriali
     )
     sentences = SentencesField(required=False)
     state = serializers.ChoiceField(Health.choices, read_only=True)
+    connection = ConnectionSerializer(
+        read_only=True,
+        allow_null=True,
+        help_text="Null for an account that needs none, or that no connector has seen yet.",
+    )
 
     class Meta:
         model = ChannelAccount
@@ -112,7 +121,7 @@ class AccountSerializer(MaskedReason, StrictSerializer, serializers.ModelSeriali
             "id", "kind", "name", "external_id", "enabled", "retention_days", "moderation_scope", "gateway_share",
             "turns_per_minute", "language", "sentences",
             "api_base_url", "credentials", "callback_url", "only_peer",
-            "state", "state_code", "state_reason", "state_since", "created_at", "updated_at",
+            "state", "state_code", "state_reason", "state_since", "connection", "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = ("external_id", "state_code", "state_reason", "state_since", "created_at", "updated_at")
 
@@ -142,6 +151,25 @@ class TemplateSerializer(serializers.Serializer[Any]):
     example = serializers.CharField()
 
 
+class LimitSerializer(serializers.Serializer[Any]):
+    """At most `count` calls in any `seconds`, for the account or for each peer of a kind."""
+
+    name = serializers.CharField()
+    description = serializers.CharField()
+    scope = serializers.ChoiceField(["account", "direct", "group"])
+    count = serializers.IntegerField()
+    seconds = serializers.IntegerField()
+    left = serializers.IntegerField(
+        allow_null=True, help_text="Null: it counts for each peer and none was given, or the counters cannot be read."
+    )
+
+
+class LimitsSerializer(serializers.Serializer[Any]):
+    """All limits that are kept before a call of this account."""
+
+    limits = LimitSerializer(many=True)
+
+
 class TemplatesSerializer(serializers.Serializer[Any]):
     """All templates of an account, as the platform has them now."""
 
@@ -156,7 +184,7 @@ class AccountFilters(Filters):
 
 
 class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
-    queryset = ChannelAccount.objects.defer("credentials")
+    queryset = ChannelAccount.objects.defer("credentials").select_related("connection")
     serializer_class = AccountSerializer
     filterset_class = AccountFilters
     required_permissions = {
@@ -166,8 +194,16 @@ class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
         "partial_update": "accounts.change_channelaccount",
         "destroy": "accounts.delete_channelaccount",
         "templates": "bridge.send_message",
+        "limits": "accounts.view_channelaccount",
     }
-    extra_statuses = {"create": (409,), "partial_update": (409,), "destroy": (409,), "templates": (422,)}
+    parameters = {"limits": ("peer_kind", "peer_id")}
+    extra_statuses = {
+        "create": (409,),
+        "partial_update": (409,),
+        "destroy": (409,),
+        "templates": (422,),
+        "limits": (400,),
+    }
 
     @extend_schema(responses={201: AccountSerializer})
     def create(self, request: Request) -> Response:
@@ -196,6 +232,35 @@ class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
             raise Conflict("This account has messages: disable it instead of deleting it.", "in_use")
         account.delete()
         return Response(status=204)
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("peer_kind", enum=PeerKinds.values, description="For the limits that each peer has."),
+            OpenApiParameter("peer_id", description="The platform's id of that group or person."),
+        ],
+        responses=LimitsSerializer,
+    )
+    @action(detail=True, methods=["get"])
+    def limits(self, request: Request, pk: str) -> Response:
+        """The platform's limits for this account, and how many calls they still allow now."""
+        account = self.get_object()
+        kind, peer_id = request.query_params.get("peer_kind", ""), request.query_params.get("peer_id", "")
+        if kind not in ("", *PeerKinds.values):
+            raise ValidationError({"peer_kind": [f"It is one of {', '.join(PeerKinds.values)}."]})
+        peer = person_id(account, kind, peer_id) if kind else ""
+        found = list_remaining(build_channel(account).limits, str(account.key), peer)
+        rows = [
+            {
+                "name": limit.name,
+                "description": limit.label,
+                "scope": limit.scope,
+                "count": limit.count,
+                "seconds": limit.per,
+            }
+            | {"left": left if limit.scope in ("account", kind) else None}
+            for limit, left in found
+        ]
+        return Response(LimitsSerializer({"limits": rows}).data)
 
     @extend_schema(responses=TemplatesSerializer)
     @action(detail=True, methods=["get"])

@@ -40,10 +40,12 @@ class ApiView(GenericViewSet[Any]):
 
     required_permissions: action → the permission it takes.
     extra_statuses: action → the statuses it can answer beside the usual ones.
+    parameters: action → the parameters that it takes in the address; lists have those of their filters.
     without_body: actions that take no body. A body is refused there, because it would be ignored silently.
     """
 
     required_permissions: ClassVar[dict[str, str]] = {}
+    parameters: ClassVar[dict[str, tuple[str, ...]]] = {}
     without_body: ClassVar[tuple[str, ...]] = ()
     extra_statuses: ClassVar[dict[str, tuple[int, ...]]] = {}
     parser_classes = [Json]
@@ -60,7 +62,7 @@ class ApiView(GenericViewSet[Any]):
             raise TooLarge
         super().initial(request, *args, **kwargs)
         if getattr(self, "action", None) != "list":
-            refuse_unknown(request.query_params, set())
+            refuse_unknown(request.query_params, set(self.parameters.get(getattr(self, "action", None) or "", ())))
         without_body = getattr(self, "action", None) in self.without_body
         if without_body and (request.content_type or "").startswith("application/json") and (given := request.data):
             refuse_unknown(given if isinstance(given, dict) else {"non_field_errors"}, set())

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from accounts.forms import ENTER_AGAIN
 from accounts.health import Health
 from bridge.api.base import ApiView
+from bridge.api.connections import ConnectionSerializer
 from bridge.api.errors import Conflict
 from bridge.api.fields import Filters, MaskedReason, ModelValidated, StrictSerializer, TrueFalseFilter
 from bridge.operations.gateway_use import list_account_uses
@@ -58,11 +59,13 @@ class GatewaySerializer(MaskedReason, ModelValidated, StrictSerializer, serializ
             raise serializers.ValidationError({"token": [str(ENTER_AGAIN)]})
         return super().validate(attrs)
 
+    connection = ConnectionSerializer(read_only=True, allow_null=True, help_text="Null before a connector has seen it.")
+
     class Meta:
         model = Gateway
         fields = (
             "id", "name", "base_url", "token", "transport", "timeout_seconds", "max_in_flight", "enabled",
-            "state", "state_code", "state_reason", "state_since", "version", "agents", "created_at", "updated_at",
+            "state", "state_code", "state_reason", "state_since", "connection", "version", "agents", "created_at", "updated_at",
         )  # fmt: skip
         read_only_fields = ("state_code", "state_reason", "state_since", "version", "created_at", "updated_at")
 
@@ -92,7 +95,7 @@ class Gateways(
     mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.CreateModelMixin, mixins.UpdateModelMixin,
     mixins.DestroyModelMixin, ApiView,
 ):  # fmt: skip
-    queryset = Gateway.objects.defer(*SECRETS)
+    queryset = Gateway.objects.defer(*SECRETS).select_related("connection")
     serializer_class = GatewaySerializer
     filterset_class = GatewayFilters
     http_method_names = ["get", "post", "patch", "delete"]

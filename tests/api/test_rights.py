@@ -90,6 +90,7 @@ VERBS = {"GET": "view", "POST": "add", "PATCH": "change", "DELETE": "delete"}
 # What is no plain reading, adding, changing or deleting of its rows.
 DEEDS = {
     ("GET", "/accounts/{}/templates/"): "send_message",
+    ("GET", "/accounts/{}/limits/"): "view_channelaccount",
     ("POST", "/messages/"): "send_message",
     ("POST", "/fallbacks/"): "change_conversation",
     ("DELETE", "/fallbacks/{}/"): "change_conversation",

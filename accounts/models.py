@@ -335,10 +335,14 @@ class ReplyWindow(models.Model):
 
 
 class Restriction(models.Model):
-    """A capability that the platform does not grant this account; `accounts.capabilities` allows it again after `until`."""
+    """A capability that the platform does not grant this account; `accounts.capabilities` allows it again after `until`.
+
+    peer_id: the person or group to which alone it is not granted; empty: it is granted to nobody.
+    """
 
     account = models.ForeignKey(ChannelAccount, on_delete=models.CASCADE, related_name="restrictions", db_index=False)
     capability = models.CharField(_("capability"), max_length=32)
+    peer_id = models.CharField(_("chat"), max_length=200, blank=True, default="")
     code = models.CharField(_("code"), max_length=CODE_LENGTH)
     code_params = models.JSONField(default=dict)
     since = models.DateTimeField(_("since"), default=timezone.now)
@@ -346,7 +350,7 @@ class Restriction(models.Model):
 
     class Meta:
         verbose_name, verbose_name_plural = _("restriction"), _("restrictions")
-        constraints = [models.UniqueConstraint(fields=["account", "capability"], name="restriction_once")]
+        constraints = [models.UniqueConstraint(fields=["account", "capability", "peer_id"], name="restriction_once")]
 
     def __str__(self) -> str:
         return f"{self.account_id} {self.capability}"

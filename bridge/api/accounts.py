@@ -126,7 +126,11 @@ class AccountSerializer(MaskedReason, StrictSerializer, serializers.ModelSeriali
         read_only_fields = ("external_id", "state_code", "state_reason", "state_since", "created_at", "updated_at")
 
     def get_callback_url(self, account: ChannelAccount) -> str:
-        return f"{settings.PUBLIC_URL}/callbacks/{account.key}" if can(account.kind, Callbacks) else ""
+        if not can(account.kind, Callbacks) or not issubclass(
+            channel_class(account.kind, account.credentials), Callbacks
+        ):
+            return ""  # `can` asks no account, so that most kinds need no credentials
+        return f"{settings.PUBLIC_URL}/callbacks/{account.key}"
 
     @extend_schema_field(PeerSerializer(allow_null=True))
     def get_only_peer(self, account: ChannelAccount) -> dict[str, str] | None:

@@ -16,14 +16,16 @@ from bridge.connector.partials import OpenQuestions
 from bridge.pipeline.inbound import intake
 from bridge.runtime.db.outage import DB_UNAVAILABLE
 from bridge.runtime.db.threads import in_db_thread
+from bridge.runtime.spool import journal
 from channels_wechat.contract.connection import (
-    Connection as ConnectedChannel,
-)
-from channels_wechat.contract.connection import (
+    CONNECTION_CODES,
     ConnectionRefused,
     ConnectionState,
     ThreadLink,
     set_link,
+)
+from channels_wechat.contract.connection import (
+    Connection as ConnectedChannel,
 )
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
@@ -83,7 +85,10 @@ class AccountConnection(HeldConnection):
 
     async def receive(self, *messages: Inbound) -> None:
         self.note_frame()
-        await in_db_thread(intake.store_or_spool, self.account, messages)
+        try:
+            await in_db_thread(intake.store_or_spool, self.account, messages)
+        except journal.SpoolFull as error:
+            raise CONNECTION_CODES.error("not_stored") from error
         self.questions.add(messages)
 
     async def keep_answer(self, message: Inbound, text: str) -> None:

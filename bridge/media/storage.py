@@ -12,7 +12,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from accounts import capabilities
+from accounts import capabilities, limits
 from accounts.channels import build_channel
 from accounts.health import CODE_LENGTH
 from bridge.explanations.own import INTERNAL, OWN
@@ -104,6 +104,8 @@ def get_or_upload_handle(channel: Uploads, ref: str) -> str:
     fresh_until = timezone.now() - timedelta(seconds=channel.handle_seconds)
     if item.handle and item.handle_at and item.handle_at > fresh_until:
         return item.handle
+    if pause := limits.count_call(channel.upload_limits, channel.identity.key, ""):
+        raise OWN.error("rate_limit", Action.WAIT, retry_after=pause)
     item.handle, item.handle_at = channel.upload(read_attachment(ref)), timezone.now()
     item.save(update_fields=["handle", "handle_at"])
     return item.handle

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from channels_wechat.contract.messages import (
         Group,
         Inbound,
+        Limit,
         MediaItem,
         MediaKind,
         Payload,
@@ -142,6 +143,11 @@ class Uploads(Channel):
     """A file is uploaded to the platform first, and sent by the handle that the platform gives it."""
 
     handle_seconds: ClassVar[int] = 3 * 24 * 3600 - 3600
+
+    @property
+    def upload_limits(self) -> tuple[Limit, ...]:
+        """Of scope "account"."""
+        return ()
 
     @abstractmethod
     def upload(self, file: Upload) -> str:

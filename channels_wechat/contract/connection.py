@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.capabilities import Uploads
-from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.errors import Explanations
 from channels_wechat.contract.explanations import Action, Effect, Explanation
 
 if TYPE_CHECKING:
@@ -24,23 +24,33 @@ if TYPE_CHECKING:
 
     from django.utils.functional import _StrOrPromise
 
+    from channels_wechat.contract.errors import ChannelError
     from channels_wechat.contract.messages import Inbound, Outgoing, Receipt, Upload
 
 T = TypeVar("T")
 
 # The codes that every kind with a connection has in its table.
-CONNECTION_CODES = {
-    "not_connected": Explanation(
-        Action.WAIT,
-        _("There is no connection to the platform now."),
-        _("The message is sent when the connection is back; the account's page says what it waits for."),
-    ),
-    "connection_lost": Explanation(
-        Action.RETRY,
-        _("The connection broke before the platform confirmed the message."),
-        effect=Effect.POSSIBLE,
-    ),
-}
+CONNECTION_CODES = Explanations(
+    {
+        "not_connected": Explanation(
+            Action.WAIT,
+            _("There is no connection to the platform now."),
+            _("The message is sent when the connection is back; the account's page says what it waits for."),
+        ),
+        "connection_lost": Explanation(
+            Action.RETRY,
+            _("The connection broke before the platform confirmed the message."),
+            effect=Effect.POSSIBLE,
+        ),
+        "not_stored": Explanation(
+            Action.RETRY,
+            _("What came could not be stored: the database is away, and there is no more room on disk."),
+            _("See the dashboard. Where the platform repeats nothing it is kept in memory until there is room."),
+        ),
+    }
+)
+# The code with which `Session.receive` says that there is no room now.
+NOT_STORED = "not_stored"
 NOT_CONNECTED_SECONDS = 5.0
 
 
@@ -98,7 +108,10 @@ class Session(Protocol):
         """The platform took our credentials: send by this link from now on. Back-off starts anew."""
 
     async def receive(self, *messages: Inbound) -> None:
-        """Store messages. When this returns they are committed, or in the spool; a repetition is recognised by its key."""
+        """Store messages. When this returns they are committed, or in the spool; a repetition is recognised by its key.
+
+        Raises ChannelError `NOT_STORED` where there is no room: whoever is told nothing twice tries again.
+        """
 
     async def keep_answer(self, message: Inbound, text: str) -> None:
         """Store the text that the kind itself answered this message with (a welcome), for the transcript."""
@@ -139,8 +152,7 @@ class Connection(Uploads):
     def _link(self) -> ThreadLink:
         link = _links.get(self.identity.key)
         if link is None:
-            error = CONNECTION_CODES["not_connected"]
-            raise ChannelError("not_connected", error, retry_after=NOT_CONNECTED_SECONDS)
+            raise CONNECTION_CODES.error("not_connected", retry_after=NOT_CONNECTED_SECONDS)
         return link
 
 
@@ -162,7 +174,7 @@ class ThreadLink:
             return asyncio.run_coroutine_threadsafe(work, self.loop).result()
         except (CancelledError, RuntimeError) as error:  # the loop has ended
             work.close()
-            raise ChannelError("connection_lost", CONNECTION_CODES["connection_lost"], Action.UNKNOWN) from error
+            raise CONNECTION_CODES.error("connection_lost", Action.UNKNOWN) from error
 
 
 # The open connections of this process: the account's key → its link.

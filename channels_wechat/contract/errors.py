@@ -27,6 +27,7 @@ class Circumstances(TypedDict, total=False):
     max_tries: int | None
     response: Any
     capability: str
+    of_peer: bool
     gone: bool
 
 
@@ -36,8 +37,8 @@ class ChannelError(Exception):
     code: the platform's number or a word of ours ("connect", "timeout", "html"); action: that of the row, unless the call says more;
     detail: what the platform said, without secrets; params: JSON values that the row's sentences may name, with the detail among them;
     response: the platform's decoded answer, if there was one. max_tries: where the platform says how often at most. capability: the
-    platform says that this account may not do this at all ("custom_send", "media", …). gone: this person can no longer be reached (they
-    do not follow, or blocked the account).
+    platform says that this account may not do this at all ("custom_send", "media", …); of_peer: not with this peer. gone: this person can
+    no longer be reached (they do not follow, or blocked the account).
     """
 
     def __init__(
@@ -52,12 +53,13 @@ class ChannelError(Exception):
         max_tries: int | None = None,
         response: Any = None,
         capability: str = "",
+        of_peer: bool = False,
         gone: bool = False,
     ) -> None:
         self.code, self.explanation, self.action = str(code), explanation, action or explanation.action
         # A proxy on the way may repeat the call, and with it a secret.
         self.detail, self.retry_after, self.max_tries, self.response = hide(detail), retry_after, max_tries, response
-        self.capability, self.gone = capability, gone
+        self.capability, self.of_peer, self.gone = capability, of_peer, gone
         # Another error's detail never comes along with its params: it may name what this one hides.
         self.params = {name: value for name, value in (params or {}).items() if name != "detail"}
         self.params |= {"detail": self.detail} if self.detail else {}

@@ -23,7 +23,18 @@ class Response:
         return jsonlib.loads(self.body)
 
 
+class AddressGuard(Protocol):
+    """Resolves a name to the addresses that may be reached, as staff allowed them."""
+
+    def resolve(self, host: str, port: int, *, secure: bool = True) -> list[str]:
+        """secure: whether TLS is spoken. Raises OSError, or ChannelError where none may be reached."""
+
+
 class HttpClient(Protocol):
+    @property
+    def guard(self) -> AddressGuard:
+        """The one that this client asks, for connections that are no HTTP requests."""
+
     def request(
         self,
         method: str,

@@ -227,6 +227,7 @@ class Outgoing:
 
     images: those that the payload names, with their bytes, for kinds that `inlines_images`.
     key: names this message to a platform that takes an idempotency key: the same at each try, another after a person's replay.
+    refused: capabilities that the platform refused to this account or peer before, by the names of `ChannelError.capability`.
     check_repeats: have the platform swallow a repetition, for `Channel.repeat_window` seconds.
     """
 
@@ -236,6 +237,7 @@ class Outgoing:
     key: str = ""
     check_repeats: bool = False
     images: tuple[Upload, ...] = ()
+    refused: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

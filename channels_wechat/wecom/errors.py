@@ -185,8 +185,31 @@ PLATFORM: dict[int, Explanation] = {
     95014: Explanation(P, _("The member is no servicer of this customer-service account.")),
     301059: Explanation(P, _("This is not an internal group.")),
     830002: Explanation(P, _("The file is larger than 20 MB and was not fetched in pieces.")),
-    846605: Explanation(P, _("The AI bot's message can no longer be answered this way.")),
-    846608: Explanation(P, _("The AI bot's answer took longer than six minutes.")),
+    42045: Explanation(P, _("WeCom updates a card only by one that has a card_action.")),
+    45003: Explanation(P, _("The title is longer than WeCom takes."), _("Shorten it and send it again.")),
+    93006: Explanation(
+        P,
+        _("WeCom does not let the bot write to this chat: nobody there has written to it yet."),
+        _("Somebody must write to the bot first, in a group by mentioning it; then send this again."),
+    ),
+    600039: Explanation(
+        P,
+        _("WeCom does not take this sort of message in this chat, for example because of a member's client."),
+        _("It is sent in another way where there is one; the account's page shows what was learned."),
+    ),
+    846605: Explanation(P, _("The message that this answers can no longer be answered; it goes as a message of its own.")),
+    846607: Explanation(
+        W,
+        _("This chat has had its messages: WeCom takes 30 a minute and 1000 an hour, frames of streams among them."),
+        _("Nothing is sent there until it lets us again; this goes on by itself."),
+    ),
+    846608: Explanation(P, _("The stream of this answer is over, after six minutes; it goes as a message of its own.")),
+    846609: Explanation(R, _("WeCom does not take the connection for subscribed; this is tried again.")),
+    853000: Explanation(
+        C,
+        _("WeCom refuses the bot ID or the secret: one is wrong, or the bot is not set to the long connection."),
+        _("Compare both in WeCom: Workbench (工作台) → AI bots (智能机器人) → the bot → API mode → long connection (使用长连接)."),
+    ),
 }  # fmt: skip
 
 # What a receipt says beside the message that went out. parts: causes.
@@ -287,6 +310,20 @@ WECOM_AIBOT = Explanations(
     {
         **WECOM,
         "60140": Explanation(P, _("The reply address of this message was used already, or its hour is over.")),
+        "kicked": Explanation(
+            C,
+            _("Another program connected with this bot's ID and secret, and WeCom ended this connection."),
+            _("Stop the other program, or give it a bot of its own; then enable this account again with Test."),
+            shows_code=False,
+        ),
+        "no_heartbeat": Explanation(R, _("WeCom did not answer two heartbeats; the connection is opened again.")),
+        "push_refused": Explanation(
+            P,
+            _(
+                "WeCom does not let the bot write to this chat on its own, and there is no message here that it could answer."
+            ),
+            _("Somebody must write to the bot first, in a group by mentioning it; then send this again."),
+        ),
         **{code: row._replace(shows_code=False) for code, row in _LEFT_OUT_OF_REPLY.items()},
         "decrypt": Explanation(
             P, _("The file cannot be decrypted: the EncodingAESKey differs, or it is no file of this bot.")

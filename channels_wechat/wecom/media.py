@@ -9,8 +9,8 @@ from channels_wechat.contract.capabilities import Downloads, Uploads
 from channels_wechat.contract.filetypes import UNKNOWN, recognise, with_suffix
 from channels_wechat.contract.messages import Upload
 from channels_wechat.wecom.api import WeComApi
-from channels_wechat.wecom.app.rendering import media_type
 from channels_wechat.wecom.errors import WECOM
+from channels_wechat.wecom.media_types import media_type
 from channels_wechat.wire.http import file_name
 
 if TYPE_CHECKING:

@@ -150,9 +150,10 @@ class Http:
         allowed_in_messages: Sequence[str] = (),
     ) -> None:
         self._timeout = timeout
+        self.guard = Guard(allowed_private)
         messages = Guard(allowed_in_messages, setting="ALLOWED_PRIVATE_MEDIA_HOSTS", open_http=True)
         # A connection that was opened for one list is never used for the other.
-        self._pools = {False: _pools(Guard(allowed_private)), True: _pools(messages)}
+        self._pools = {False: _pools(self.guard), True: _pools(messages)}
 
     def request(
         self,

@@ -85,7 +85,7 @@ def add_the_bot(day: Day) -> None:
     desk = day.desk
     desk.follow("Add an account: the WeChat identity the agents speak as.")
     desk.sees("Receive group messages")
-    desk.follow("Add: WeCom AI bot (callback URL)")
+    desk.follow("Add: WeCom AI bot")
     known = {"name": "AI bot", "bot_id": BOT, "bot_name": BOT_NAME, "corp_id": CORP, "token": day.bot.token}
     desk.fill(**known, encoding_aes_key=day.bot.aes_key[:-1], api_base_url=day.company.url)
     desk.press("Save", refused=True)

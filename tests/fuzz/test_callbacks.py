@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from channels_wechat.contract.errors import CallbackRefused
 from channels_wechat.contract.messages import Identity
 from channels_wechat.simulator.core import crypto as platform
-from channels_wechat.wecom.aibot.channel import WeComAIBot
+from channels_wechat.wecom.aibot.callback import AIBotByCallback
 from channels_wechat.wecom.app.channel import WeComApp
 from channels_wechat.wire.http import Http
 from tests.fuzz.strangers import TEXTS, objects, storable
@@ -23,7 +23,7 @@ QUICK = settings(max_examples=50, deadline=None)
 HTTP = Http()
 KINDS = [
     (WeComApp(Identity("1", f"{CORP}:1", dict(APP_FIELDS), ""), HTTP), CORP),
-    (WeComAIBot(Identity("2", "AIBOT", dict(BOT_FIELDS), ""), HTTP), ""),
+    (AIBotByCallback(Identity("2", "AIBOT", dict(BOT_FIELDS), ""), HTTP), ""),
 ]
 ELEMENTS = (
     "MsgType", "text", "image", "voice", "video", "location", "link", "event", "Event", "EventKey", "click", "FromUserName", "AgentID",

@@ -13,7 +13,7 @@ from bridge.models import Route
 from bridge.pipeline.routing.rules import RoutingInput, decide
 from channels_wechat.contract.messages import Identity
 from channels_wechat.contract.unreadable import SYSTEM
-from channels_wechat.wecom.aibot.channel import WeComAIBot
+from channels_wechat.wecom.aibot.callback import AIBotByCallback
 from channels_wechat.wecom.app.channel import WeComApp
 from channels_wechat.weixin.mini_program import MiniProgram
 from channels_wechat.weixin.official_account import OfficialAccount
@@ -42,7 +42,7 @@ def channels() -> dict[str, Any]:
     identity = Identity("1", accounts.APP, {**accounts.CREDENTIALS, "answers": "automatic"}, "")
     return {
         "wecom_app": WeComApp(Identity("1", f"{CORP}:1", {**APP_FIELDS, "agent_id": 1000002}, ""), http),
-        "wecom_aibot": WeComAIBot(
+        "wecom_aibot": AIBotByCallback(
             Identity("00000000-0000-4000-8000-000000000001", "AIBOTID", {**BOT_FIELDS, "bot_id": "AIBOTID"}, ""), http
         ),
         "official_account": OfficialAccount(identity, http),

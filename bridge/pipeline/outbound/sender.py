@@ -26,6 +26,7 @@ from bridge.runtime.db.outage import DB_UNAVAILABLE, retry_while_db_down
 from bridge.security import logs
 from bridge.webhooks import post
 from channels_wechat.contract.capabilities import Uploads
+from channels_wechat.contract.connection import Connection
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Outgoing, Payload, Peer
@@ -101,7 +102,12 @@ def _build_outgoing(context: SendContext) -> Outgoing:
         storage.get_or_upload_handle(channel, payload.file) if payload.file and isinstance(channel, Uploads) else ""
     )
     images = storage.read_images(channel, payload)
-    return Outgoing(context.peer, payload, handle, context.delivery.platform_key, images=images)
+    refused = (
+        capabilities.list_refused(context.account.pk, context.message.peer_id)
+        if isinstance(channel, Connection)
+        else frozenset[str]()
+    )
+    return Outgoing(context.peer, payload, handle, context.delivery.platform_key, images=images, refused=refused)
 
 
 def _handle_success(context: SendContext, attempt: Attempt, receipt: Receipt) -> bool:
@@ -134,7 +140,7 @@ def _handle_failure(context: SendContext, attempt: Attempt | None, error: Channe
     """
     delivery, account, payload = context.delivery, context.account, context.payload
     action = Action.RETRY if error.action == Action.UNKNOWN and attempt is None else error.action
-    is_restricted = capabilities.store_refusal(account, error)
+    is_restricted = capabilities.store_refusal(account, error, context.message.peer_id)
     if action == Action.CONFIG:
         account.set_state(Health.STOPPED, error.code, error.params)
     elif action in (Action.RETRY, Action.UNKNOWN):

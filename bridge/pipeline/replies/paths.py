@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.capabilities import answers_passively, answers_passively_as_cached, is_known
-from bridge.models import Carrier, Reason
+from accounts.capabilities import answers_passively, answers_passively_as_cached, is_known, list_refused
+from bridge.models import Carrier, Message, Reason
 from bridge.pipeline.delivery import lanes
 from bridge.pipeline.delivery.answer_parts import build_dead_part, build_part
 from bridge.pipeline.replies import passive, stream_options, streams, unread
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from accounts.models import ChannelAccount
-    from bridge.models import Conversation, Delivery, Message
+    from bridge.models import Conversation, Delivery
     from bridge.pipeline.delivery.types import HttpReply
     from bridge.pipeline.replies.waiting_requests import WaitSlots
     from channels_wechat.contract.channel import Channel
@@ -225,9 +225,14 @@ class SocketReply(ReplyPath):
         ]
 
     def address(self, message: Message) -> str:
-        """Return the handle of the question, while the platform takes answers by it."""
+        """Return the handle of the question while the platform takes answers by it; the chat's newest where it refuses other messages."""
         question = message.reply_to
-        return question.reply_address if question and _is_open(question) else ""
+        if question and _is_open(question):
+            return question.reply_address
+        if "push" not in list_refused(self.account_id, message.peer_id):
+            return ""
+        recent = Message.objects.filter(conversation=message.conversation_id, direction="in").order_by("-id")[:20]
+        return next((each.reply_address for each in recent if _is_open(each)), "")
 
     def carrier_for(self, delivery: Delivery) -> Carrier | None:
         """Also what another mode of the account left is sent over the connection now."""

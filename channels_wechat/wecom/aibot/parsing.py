@@ -6,6 +6,7 @@ Groups pass on only what mentions the bot, as text or mixed. A type that is not 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from channels_wechat.contract.inbound_fields import (
@@ -24,12 +25,14 @@ from channels_wechat.wecom.person_ids import person_id
 from channels_wechat.wire.api_answers import whole
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from channels_wechat.contract.messages import MediaItem, MediaKind
 
 Node = dict[str, Any]
 STREAM_ID = re.compile(r"[0-9a-f]{32}")
-# Addresses that are as good as a password for as long as they live: the one-use reply and the files.
-SECRETS = frozenset({"response_url", "url"})
+# What is as good as a password for as long as it lives: the one-use reply address, and the addresses and keys of files.
+SECRETS = frozenset({"response_url", "url", "aeskey"})
 # "location" and "link" are not on the platform's pages; what they bring is read as far as it can be.
 KINDS = frozenset({"text", "mixed", "image", "voice", "file", "video", "location", "link"})
 FILES: dict[str, MediaKind] = {"image": "image", "file": "file", "video": "video"}
@@ -45,17 +48,28 @@ class Said(NamedTuple):
     is_unread: bool = False
 
 
-def read(node: Node, plain: bytes, *, bot_name: str, corp_id: str, reply_seconds: int) -> Inbound:
+def read(
+    node: Node,
+    plain: bytes,
+    *,
+    bot_name: str,
+    corp_id: str,
+    reply_seconds: int,
+    handle: Callable[[str], str] | None = None,
+) -> Inbound:
     """plain: the decrypted body, whose SHA-256 is the key of whatever has no id of its own, and of an event.
 
     corp_id: the bot's own corporation, if known. Who or which group is not named is `SYSTEM`, which nobody can answer.
+    handle: makes of the message's key what it is answered by over a connection; an event has no such answer. Else it is an address
+    within the message.
     """
     is_event = word(node, "msgtype").lower() == "event"
     sender, in_group = _sender(node, corp_id), _is_group(node)
-    reply = word(node, "response_url")
+    key = inbound_key(plain, "" if is_event else word(node, "msgid"))
+    reply = word(node, "response_url") if handle is None else "" if is_event else handle(key)
     kind, said = _event(node) if is_event else _message(node, bot_name if in_group else "")
     return Inbound(
-        key=inbound_key(plain, "" if is_event else word(node, "msgid")),
+        key=key,
         kind=kind,
         peer=_peer(node, sender, in_group, reply),
         sender=sender,
@@ -123,11 +137,18 @@ def _parse_part(node: Any, bot_name: str) -> Said:
     """Voice comes as its transcript, without the sound. What is of no known type is marked, with what can be read of it."""
     kind = word(node, "msgtype").lower()
     if kind in FILES:
-        return Said(media=files(FILES[kind], word(node, kind, "url")))
+        return Said(media=_file(node, kind))
     if kind in ("text", "voice"):
         return Said(strip_mention(word(node, kind, "content"), bot_name))
     found = UNDOCUMENTED[kind](node) if kind in UNDOCUMENTED else ""
     return Said(found) if found else _unknown(node)
+
+
+def _file(node: Any, kind: str) -> tuple[MediaItem, ...]:
+    """Over a connection each file has a key of its own, in base64 that may lack its padding."""
+    key = word(node, kind, "aeskey")
+    padded = key + "=" * (-len(key) % 4)
+    return tuple(replace(item, key=padded) for item in files(FILES[kind], word(node, kind, "url")))
 
 
 def _unknown(node: Any) -> Said:

@@ -45,7 +45,7 @@ def render(content: Content, sentences: Sentences) -> list[Payload]:
     sentences: how files that are left out are named. Raises ContentRefused.
     """
     if content.kind == "text":
-        text, card = _take_card(clean(content.text))
+        text, card = take_card(clean(content.text))
     elif content.kind == "template_card":
         text, card = clean(content.text), dict(content.data)
         check_card(card)
@@ -67,7 +67,7 @@ def _body(text: str, card: Mapping[str, Any] | None) -> dict[str, Any]:
     return {**body, "template_card": card} if card else body
 
 
-def _take_card(text: str) -> tuple[str, dict[str, Any] | None]:
+def take_card(text: str) -> tuple[str, dict[str, Any] | None]:
     """The first block ```template_card that holds a card WeCom would take; any other stays in the text, to be seen."""
     for match in CARD.finditer(text):
         try:

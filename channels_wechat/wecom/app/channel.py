@@ -34,10 +34,11 @@ from channels_wechat.contract.unreadable import read_or_kept, unreadable_body
 from channels_wechat.wecom import person_ids
 from channels_wechat.wecom.app import directory, parsing
 from channels_wechat.wecom.app.credentials import WeComAppCredentials
-from channels_wechat.wecom.app.rendering import CHECKS, MOST, render
+from channels_wechat.wecom.app.rendering import CHECKS, render
 from channels_wechat.wecom.errors import WECOM_APP, for_linked_member
 from channels_wechat.wecom.knocks import knocks_in
 from channels_wechat.wecom.media import WeComMedia
+from channels_wechat.wecom.media_types import MOST
 from channels_wechat.wire import xml
 from channels_wechat.wire.callback_crypto import Cipher
 

@@ -15,33 +15,17 @@ from channels_wechat.text.plain import plain, simple
 from channels_wechat.text.split import split
 from channels_wechat.wecom.cards import check_card
 from channels_wechat.wecom.errors import WECOM_APP
+from channels_wechat.wecom.media_types import MOST, media_type, refusal_of
 from channels_wechat.wecom.news import NEWS, articles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from channels_wechat.contract.messages import Content, File, MediaKind
+    from channels_wechat.contract.messages import Content, File
     from channels_wechat.contract.sentences import Sentences
 
 TEXT_BYTES = 2048
-MB = 1024 * 1024
-# Page 90253. Every file must also have at least 5 bytes.
-MOST = {"image": 10 * MB, "voice": 2 * MB, "video": 10 * MB, "file": 20 * MB}
-LEAST = 5
-SUFFIXES = {"image": (".jpg", ".jpeg", ".png"), "voice": (".amr",), "video": (".mp4",)}
-MIMES = {"image": ("image/jpeg", "image/png"), "voice": ("audio/amr",), "video": ("video/mp4",)}
 SAFE = {"text": 1, "image": 1, "video": 1, "file": 1, "mpnews": 2}
-
-
-def media_type(kind: MediaKind, name: str, mime: str, size: int) -> MediaKind:
-    """The type that WeCom takes this file as: its own kind when format and size are right, else a plain file.
-
-    Used by `render` for the message and by `upload` for the file, so that the two agree.
-    """
-    if kind == "file" or size > MOST[kind]:
-        return "file"
-    fits = name.lower().endswith(SUFFIXES[kind]) if mime in ("", "application/octet-stream") else mime in MIMES[kind]
-    return kind if fits else "file"
 
 
 def render(content: Content, markdown: bool, sentences: Sentences) -> list[Payload]:
@@ -75,7 +59,7 @@ def _confidential(payloads: list[Payload], safe: Any) -> list[Payload]:
 
 def _conversation(content: Content, markdown: bool, sentences: Sentences) -> list[Payload]:
     """Text in parts, then the files; a file that cannot go leaves a line in words, so that the reader knows of it."""
-    refusals = [_refusal(file) for file in content.files]
+    refusals = [refusal_of(file) for file in content.files]
     if refusals and (first := refusals[0]) and all(refusals) and not content.text.strip():
         raise WECOM_APP.refused("files", first)
     payloads = _speech(content.text, markdown)
@@ -99,15 +83,6 @@ def _left_out(file: File, refusal: Cause, sentences: Sentences) -> list[Payload]
     return _speech(sentences.get(refusal.code, name=file.name, **refusal.params), False)
 
 
-def _refusal(file: File) -> Cause | None:
-    """Why this file cannot be sent at all: the code of a row, and of the sentence that people read; None when it can."""
-    if file.size < LEAST:
-        return Cause("file_empty")
-    if file.size > MOST["file"]:
-        return Cause("file_over_limit", {"size": f"{-(-file.size // MB)} MB", "most": f"{MOST['file'] // MB} MB"})
-    return None
-
-
 def _file(file: File, more: Mapping[str, Any] | None = None) -> Payload:
     kind = media_type(file.kind, file.name, file.mime, file.size)
     return Payload({"msgtype": kind, kind: {"media_id": HANDLE, **(more or {})}}, file=file.ref)
@@ -123,7 +98,7 @@ def _one_file(content: Content) -> Payload:
     if len(content.files) != 1:
         raise ContentRefused("files", _("A message of this type holds exactly one file."))
     file = content.files[0]
-    if refusal := _refusal(file):
+    if refusal := refusal_of(file):
         raise WECOM_APP.refused("files", refusal)
     if kind != "file" and media_type(file.kind, file.name, file.mime, file.size) != kind:
         formats = {"image": "JPG/PNG, 10 MB", "voice": "AMR, 2 MB, 60 s", "video": "MP4, 10 MB"}

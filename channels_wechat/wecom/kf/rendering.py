@@ -13,8 +13,9 @@ from channels_wechat.contract.messages import HANDLE, Payload
 from channels_wechat.contract.text import clean, utf8_len
 from channels_wechat.text.plain import plain
 from channels_wechat.text.split import split
-from channels_wechat.wecom.app.rendering import LEAST, MB, MOST, TEXT_BYTES, media_type
+from channels_wechat.wecom.app.rendering import TEXT_BYTES
 from channels_wechat.wecom.errors import WECOM_KF
+from channels_wechat.wecom.media_types import MOST, media_type, refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -79,7 +80,7 @@ def merge(first: Payload, second: Payload, between: str) -> Payload | None:
 def _conversation(content: Content, sentences: Sentences) -> list[Payload]:
     """Text in parts, then the files. A file that cannot go becomes a line of the text, because a message of its own would use up one of
     the five that the customer's message allows."""
-    refusals = [_refusal(file) for file in content.files]
+    refusals = [refusal_of(file) for file in content.files]
     if refusals and (first := refusals[0]) and all(refusals) and not content.text.strip():
         raise WECOM_KF.refused("files", first)
     named = zip(content.files, refusals, strict=True)
@@ -93,15 +94,6 @@ def _conversation(content: Content, sentences: Sentences) -> list[Payload]:
     return payloads
 
 
-def _refusal(file: File) -> Cause | None:
-    """Why this file cannot be sent at all: the code of a row, and of the sentence that people read; None when it can."""
-    if file.size < LEAST:
-        return Cause("file_empty")
-    if file.size > MOST["file"]:
-        return Cause("file_over_limit", {"size": f"{-(-file.size // MB)} MB", "most": f"{MOST['file'] // MB} MB"})
-    return None
-
-
 def _file(file: File) -> Payload:
     kind = media_type(file.kind, file.name, file.mime, file.size)
     return Payload({"msgtype": kind, kind: {"media_id": HANDLE}}, file=file.ref)
@@ -113,7 +105,7 @@ def _one_file(content: Content) -> Payload:
     if data.get("media_id"):
         return Payload({"msgtype": kind, kind: {"media_id": str(data["media_id"])}})
     file = _only(content)
-    if refusal := _refusal(file):
+    if refusal := refusal_of(file):
         raise WECOM_KF.refused("files", refusal)
     if kind != "file" and media_type(file.kind, file.name, file.mime, file.size) != kind:
         formats = {"image": "JPG/PNG, 10 MB", "voice": "AMR, 2 MB, 60 s", "video": "MP4, 10 MB"}

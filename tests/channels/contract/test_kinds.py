@@ -22,7 +22,7 @@ BASES: dict[type[Any], set[str]] = {
     capabilities.EventReplies: {"wecom_kf"},
     capabilities.Passive: {"official_account"},
     capabilities.Tokens: {"wecom_kf", "wecom_app", "official_account", "mini_program"},
-    capabilities.Uploads: {"wecom_kf", "wecom_app", "wecom_robot", "official_account", "mini_program"},
+    capabilities.Uploads: {"wecom_kf", "wecom_app", "wecom_aibot", "wecom_robot", "official_account", "mini_program"},
     capabilities.Downloads: {"wecom_kf", "wecom_app", "wecom_aibot", "official_account", "mini_program"},
     capabilities.Names: {"wecom_kf", "wecom_app", "official_account"},
     capabilities.People: {"official_account"},
@@ -44,8 +44,6 @@ CANNOT = {
     },
     "wecom_aibot": {
         "Receive messages of groups with people outside the company",
-        "Send first (proactive)",
-        "Send files, voice and video",
         "Recall a message",
     },
     "wecom_robot": {
@@ -90,7 +88,7 @@ FACTS: dict[str, dict[str, Any]] = {
         "ids_in_any_case": True,
         "test_calls": False,
         "max_parts": 20,
-        "content_kinds": ("template_card",),
+        "content_kinds": ("template_card", "image", "voice", "video", "file"),
         "kinds_with_text": ("template_card",),
         "text_options": (),
         "default_api_base_url": "https://qyapi.weixin.qq.com",
@@ -181,6 +179,7 @@ def test_what_others_go_by(kind: str) -> None:
     [
         ("wecom_app", "format", "text"),
         ("wecom_robot", "format", "markdown_v2"),
+        ("wecom_aibot", "mode", "callback"),
         ("official_account", "mode", "safe"),
         ("mini_program", "mode", "safe"),
         ("official_account", "answers", "automatic"),
@@ -194,7 +193,7 @@ def test_what_staff_need_not_choose(kind: str, field: str, initial: str) -> None
     ("kind", "optional"),
     [
         ("wecom_app", {"seats"}),
-        ("wecom_aibot", {"corp_id"}),
+        ("wecom_aibot", {"mode", "secret", "token", "encoding_aes_key", "corp_id"}),
         ("wecom_robot", set()),
         ("wecom_kf", set()),
         ("official_account", {"encoding_aes_key"}),
@@ -210,7 +209,7 @@ def test_what_staff_may_leave_out(kind: str, optional: set[str]) -> None:
     ("kind", "names"),
     [
         ("wecom_app", ["corp_id", "agent_id", "secret", "token", "encoding_aes_key", "seats", "format"]),
-        ("wecom_aibot", ["bot_id", "bot_name", "token", "encoding_aes_key", "corp_id"]),
+        ("wecom_aibot", ["bot_id", "bot_name", "mode", "secret", "token", "encoding_aes_key", "corp_id"]),
         ("wecom_robot", ["robot_key", "format"]),
         ("wecom_kf", ["open_kfid", "corp_id", "secret", "token", "encoding_aes_key"]),
         ("official_account", ["app_id", "app_secret", "token", "encoding_aes_key", "mode", "answers"]),
@@ -226,7 +225,7 @@ def test_staff_enter_what_the_console_shows_in_its_order(kind: str, names: list[
     ("kind", "sent"),
     [
         ("wecom_app", {"secret"}),
-        ("wecom_aibot", set()),
+        ("wecom_aibot", {"secret"}),
         ("wecom_robot", {"robot_key"}),
         ("official_account", {"app_secret"}),
         ("mini_program", {"app_secret"}),

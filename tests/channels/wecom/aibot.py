@@ -13,7 +13,7 @@ from wechatpy.crypto import PrpCrypto
 from channels_wechat.contract.messages import Identity, Inbound
 from channels_wechat.contract.sentences import ENGLISH, Sentences
 from channels_wechat.simulator.core import crypto as platform
-from channels_wechat.wecom.aibot.channel import WeComAIBot
+from channels_wechat.wecom.aibot.callback import AIBotByCallback
 from channels_wechat.wire.http import Http
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ ACCOUNT = "7d3e2f10-5a4b-4c3d-8e9f-0123456789ab"
 
 def bot(
     http: Http | None = None, api_base_url: str = "", sentences: dict[str, str] | None = None, **credentials: Any
-) -> WeComAIBot:
+) -> AIBotByCallback:
     stored = {"bot_id": "AIBOTID", "bot_name": "RobotA", "token": TOKEN, "encoding_aes_key": KEY, **credentials}
     own, local = Sentences(ENGLISH, sentences or {}), ["127.0.0.1:*"]
     identity = Identity(ACCOUNT, "AIBOTID", stored, api_base_url, own)
-    return WeComAIBot(identity, http or Http(local, allowed_in_messages=local))
+    return AIBotByCallback(identity, http or Http(local, allowed_in_messages=local))
 
 
 def fixture(name: str) -> dict[str, Any]:

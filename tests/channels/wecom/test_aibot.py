@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from channels_wechat.contract.capabilities import Streaming
+from channels_wechat.contract.connection import Connection
 from channels_wechat.contract.messages import Peer, message_uuid
 from channels_wechat.wecom.aibot.channel import WeComAIBot
 from tests.channels.wecom.aibot import ACCOUNT, KEY, bot, callback, fixture, heard, opened
@@ -68,9 +70,9 @@ def test_the_form_takes_what_the_console_shows():
     filled = form()
     assert filled.is_valid()
     assert WeComAIBot.external_id(filled.cleaned_data) == "AIBOTID"
-    assert filled.secrets == {"token", "encoding_aes_key"}
+    assert filled.secrets == {"token", "encoding_aes_key", "secret"}
     assert filled.secrets <= set(filled.fields)
-    assert filled.sent == frozenset()  # it calls only addresses that the platform names
+    assert filled.sent == {"secret"}  # by callback URL it calls only addresses that the platform names
 
 
 @pytest.mark.parametrize("corp_id", ["", "wx5823bf96d3bd56c7", "ww" + "Aa0_-" * 12])
@@ -86,10 +88,33 @@ def test_the_form_says_what_is_wrong(field: str, value: str):
     assert list(form(**{field: value}).errors) == [field]
 
 
-def test_a_blank_key_keeps_the_stored_one():
-    filled = form(encoding_aes_key="")
-    filled.fields["encoding_aes_key"].required = False
-    assert filled.is_valid()
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ({"encoding_aes_key": ""}, ["encoding_aes_key"]),
+        ({"mode": "callback", "token": ""}, ["token"]),
+        ({"mode": "connection"}, ["secret"]),
+        ({"mode": "connection", "secret": "s" * 43, "token": "", "encoding_aes_key": ""}, []),
+        ({"mode": "connection", "secret": "", "token": "", "encoding_aes_key": ""}, ["secret"]),
+        ({"mode": "both", "secret": "s"}, ["mode"]),
+    ],
+)
+def test_each_mode_needs_what_is_its_own(given: dict[str, str], wrong: list[str]):
+    filled = form(**given)
+    assert list(filled.errors) == wrong
+    assert all(
+        "long connection" in str(error).lower() for name in wrong if name != "mode" for error in filled.errors[name]
+    )
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [({}, Streaming), ({"mode": "callback"}, Streaming), ({"mode": "connection", "secret": "s"}, Connection)],
+)
+def test_the_mode_decides_which_class_an_account_has(stored: dict[str, str], expected: type):
+    chosen = WeComAIBot.mode_class(stored)
+    assert issubclass(chosen, expected)
+    assert [issubclass(chosen, base) for base in (Streaming, Connection)].count(True) == 1
 
 
 def test_it_says_what_it_can_and_cannot_do():

@@ -9,8 +9,8 @@ from channels_wechat.contract.errors import ContentRefused
 from channels_wechat.contract.messages import HANDLE, Content, File, Payload
 from channels_wechat.contract.sentences import CHINESE, ENGLISH, Sentences
 from channels_wechat.wecom.app import rendering
-from channels_wechat.wecom.app.rendering import MB, media_type
 from channels_wechat.wecom.errors import WECOM_APP
+from channels_wechat.wecom.media_types import MB, media_type
 
 
 def render(content: Content, markdown: bool, language: str = CHINESE) -> list[Payload]:

@@ -62,6 +62,14 @@ class CredentialsField(serializers.DictField):
     child = serializers.CharField(allow_blank=True, trim_whitespace=False, max_length=10_000)
 
 
+def _takes_callbacks(account: ChannelAccount) -> bool:
+    """Whether the platform calls this account. Only of a kind with modes the credentials are read, which a list leaves out."""
+    if not can(account.kind, Callbacks):
+        return False
+    modes = channel_class(account.kind).modes()
+    return len(modes) == 1 or issubclass(channel_class(account.kind, account.credentials), Callbacks)
+
+
 SENTENCES_SCHEMA = {
     "type": "object",
     "description": "What WeChat users read from the bridge itself where it is not the default of `language`; empty: the default.",
@@ -126,11 +134,7 @@ class AccountSerializer(MaskedReason, StrictSerializer, serializers.ModelSeriali
         read_only_fields = ("external_id", "state_code", "state_reason", "state_since", "created_at", "updated_at")
 
     def get_callback_url(self, account: ChannelAccount) -> str:
-        if not can(account.kind, Callbacks) or not issubclass(
-            channel_class(account.kind, account.credentials), Callbacks
-        ):
-            return ""  # `can` asks no account, so that most kinds need no credentials
-        return f"{settings.PUBLIC_URL}/callbacks/{account.key}"
+        return f"{settings.PUBLIC_URL}/callbacks/{account.key}" if _takes_callbacks(account) else ""
 
     @extend_schema_field(PeerSerializer(allow_null=True))
     def get_only_peer(self, account: ChannelAccount) -> dict[str, str] | None:

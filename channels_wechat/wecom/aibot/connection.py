@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from django.utils.translation import gettext as _now
 from django.utils.translation import gettext_lazy as _
@@ -86,8 +86,4 @@ class AIBotByConnection(AIBot, Connection):
     async def run(self, session: Session) -> None:
         async with open_socket(self.base_url, self.http.guard) as raw:
             socket = RequestSocket(raw, protocol.find_acknowledged, session.note_frame)
-            await BotConnection(self, session, socket).serve()
-
-    def subscription(self, session: Session) -> dict[str, Any]:
-        """Without a device that stays the same, the server may go on delivering to a connection that is dead."""
-        return {"bot_id": self._setting("bot_id"), "secret": self._setting("secret"), "device_id": session.device_id}
+            await BotConnection(self, self.reply_seconds, session, socket).serve()

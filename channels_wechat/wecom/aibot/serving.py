@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from channels_wechat.contract.connection import Session
     from channels_wechat.contract.messages import Inbound
-    from channels_wechat.wecom.aibot.connection import AIBotByConnection
+    from channels_wechat.wecom.aibot.bot import AIBot
     from channels_wechat.wire.request_socket import Frame, RequestSocket
 
 T = TypeVar("T")
@@ -49,7 +49,8 @@ class Heard(NamedTuple):
 class BotConnection:
     """Frames are read by one task and stored by another, so that a slow database holds up no acknowledgement and no heartbeat."""
 
-    def __init__(self, channel: AIBotByConnection, session: Session, socket: RequestSocket) -> None:
+    def __init__(self, channel: AIBot, reply_seconds: int, session: Session, socket: RequestSocket) -> None:
+        self.reply_seconds = reply_seconds
         self.channel, self.session, self.socket = channel, session, socket
         self.link = BotLink(socket, channel.identity.sentences)
         self.heard: asyncio.Queue[Heard | None] = asyncio.Queue()
@@ -87,7 +88,7 @@ class BotConnection:
     async def _subscribe(self) -> None:
         """Raises ChannelError; ConnectionRefused where the same would be refused again."""
         req_id = protocol.new_id(protocol.SUBSCRIBE)
-        asked = protocol.frame(protocol.SUBSCRIBE, req_id, self.channel.subscription(self.session))
+        asked = protocol.frame(protocol.SUBSCRIBE, req_id, self.channel.subscription(self.session.device_id))
         try:
             protocol.check(await self.socket.request(req_id, asked, ACK_SECONDS), harmless=True)
         except ChannelError as error:
@@ -125,7 +126,7 @@ class BotConnection:
         if word(body, "event", "eventtype") == "disconnected_event":
             raise ConnectionRefused(ConnectionState.KICKED, WECOM_AIBOT.error("kicked"))
         plain, handle = encode_json(body), protocol.handle_maker(self.channel.identity.key, req_id)
-        message = self.channel.read(body, plain, self.channel.reply_seconds, handle)
+        message = self.channel.read(body, plain, self.reply_seconds, handle)
         if text := self.channel.welcome_text(message):
             self.heard.put_nowait(Heard(message, text, self._start(self._welcome(req_id, text))))
         else:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.files.base import ContentFile
+from django.utils import timezone
 
 from accounts import capabilities
 from accounts.health import Health
 from accounts.models import ChannelAccount, Connection, ConnectionGap
 from bridge.media import storage
-from bridge.models import Delivery, Message, State
+from bridge.models import Delivery, Message, Reason, State
 from bridge.pipeline.inbound import router, spool_drain
 from bridge.pipeline.outbound import outbox
+from bridge.pipeline.replies import switched
 from bridge.pipeline.replies.streams import partial_key
 from channels_wechat.contract.explanations import explain
 from channels_wechat.contract.messages import Content
@@ -22,7 +25,18 @@ from channels_wechat.simulator import RunningSimulator
 from channels_wechat.wecom.aibot import serving, streams
 from tests.support.away import database_away
 from tests.support.connecting import RunningConnector
-from tests.support.factories import account, answer, eventually, gateway, outcomes, route, row
+from tests.support.factories import (
+    account,
+    answer,
+    conversation,
+    eventually,
+    gateway,
+    message,
+    outcomes,
+    route,
+    row,
+    work_off,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -358,3 +372,47 @@ def test_a_message_that_finds_no_room_is_kept_until_there_is(
         eventually(lambda: spool_drain.drain() or Message.objects.filter(direction="in").count() == 2)
     assert list(Message.objects.order_by("pk").values_list("text", flat=True)) == ["one", "two"]
     assert len(client.connections(BOT)) == 1
+
+
+# --- the other mode
+
+
+def test_what_waits_goes_the_new_way_when_the_mode_is_switched(bot: ChannelAccount, client: SimulatorClient) -> None:
+    """An answer that waited for a poll of its stream, or for its one-use address, becomes a message over the connection."""
+    switch(bot, mode="callback", token="QDG6eK", encoding_aes_key="jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C")
+    said = client.say("hello", bot=BOT, from_="zhangsan")
+    question = question_of(bot, reply_address="https://qyapi.weixin.qq.com/x?response_code=1")
+    waiting = answer(question, "by poll").deliveries.get()
+    assert waiting.carrier == "http_reply"
+    switch(bot, mode="connection")
+    assert switched.move_waiting() == 1
+    assert switched.move_waiting() == 0
+    with RunningConnector():
+        client.wait_connected(BOT)
+        client.say("again", bot=BOT, from_="zhangsan")
+        assert settled(waiting).state == State.DELIVERED
+    assert pushed(client, said["chat"]) == [("markdown", "by poll")]
+
+
+def test_what_the_other_mode_cannot_send_fails_with_the_reason(bot: ChannelAccount) -> None:
+    question = question_of(bot, reply_address=f"{'0' * 32} REQ")
+    Message.objects.filter(pk=question.pk).update(created_at=timezone.now() - timedelta(hours=1))
+    waiting = answer(question, "over the connection").deliveries.get()
+    lonely = speak(bot, "direct", "lisi")
+    assert {waiting.carrier, lonely.carrier} == {"socket"}
+    switch(bot, mode="callback", token="QDG6eK", encoding_aes_key="jWmYm7qr5nMoAUwZRjGtBxmz3KA1tkAj3ykkR6q2B2C")
+    assert switched.move_waiting() == 2
+    work_off()
+    assert (row(waiting).state, row(waiting).code) == (State.DEAD, "no_reply_address")
+    assert (row(lonely).state, row(lonely).reason) == (State.DEAD, Reason.NO_REPLY)
+
+
+def question_of(bot: ChannelAccount, reply_address: str) -> Message:
+    until = timezone.now() + timedelta(minutes=30)
+    talk = conversation(bot)
+    return message(talk, "?", "m1", kind="text", reply_address=reply_address, reply_until=until)
+
+
+def switch(bot: ChannelAccount, **fields: str) -> None:
+    bot.credentials = {**bot.credentials, **fields}
+    bot.save()

@@ -16,6 +16,7 @@ from bridge.people import directory, names
 from bridge.pipeline.delivery import claims
 from bridge.pipeline.inbound import pulling, router, spool_drain
 from bridge.pipeline.outbound import fallbacks, moderation
+from bridge.pipeline.replies import switched
 from bridge.runtime.db.outage import DB_UNAVAILABLE
 from bridge.runtime.wakeups.publish import Topic, notify
 from bridge.security import logs
@@ -55,6 +56,7 @@ def sweep() -> None:
     moderation.give_up_checks()
     fallbacks.take_over_stopped()
     events.queue_account_state_events()
+    switched.move_waiting()
     topics = list(claims.find_due_topics())
     topics += [Topic.ROUTE] if router.has_unrouted() else []
     topics += [Topic.FETCH] if storage.has_waiting_files() else []

@@ -34,8 +34,8 @@ class ConversationSerializer(StrictSerializer, serializers.ModelSerializer[Conve
 
     class Meta:
         model = Conversation
-        fields = ("id", "account", "peer", "title", "mode", "session", "last_inbound_at", "created_at")
-        read_only_fields = ("account", "last_inbound_at", "created_at")
+        fields = ("id", "account", "peer", "title", "mode", "servicer", "session", "last_inbound_at", "created_at")
+        read_only_fields = ("account", "servicer", "last_inbound_at", "created_at")
 
 
 class ConversationFilters(Filters):

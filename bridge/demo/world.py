@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CORP, AGENT, BOT = "wwdemo0000000001", 1000002, "demo-bot"
 GROUP, GROUP_NAME = "wrDemoGroup01", "产品讨论组"
 MEMBERS = {"zhangsan": "张三", "lisi": "李四"}
+KF, CUSTOMER = "wkDemoService0001", ("wmDemoCustomer000000001", "小刚")
 # AppIDs, and whom each account talks to: OpenID and name.
 NEWS, CLUB, SHOP = "wxdemonews0000001", "wxdemoclub0000001", "wxdemoshop0000001"
 FOLLOWER, READER, BUYER = ("oDemoFollower01", "小红"), ("oDemoReader01", "小明"), ("oDemoBuyer01", "小兰")
@@ -34,11 +35,14 @@ SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """news: an Official Account that is verified; club: one that is not, and answers in the reply to the callback; shop: a Mini Program."""
+    """service: an account of customer service, whose notices come to the app; news: an Official Account that is verified; club: one that
+    is not, and answers in the reply to the callback; shop: a Mini Program.
+    """
 
     simulator: SimulatorClient
     app: ChannelAccount
     bot: ChannelAccount
+    service: ChannelAccount
     news: ChannelAccount
     club: ChannelAccount
     shop: ChannelAccount
@@ -50,14 +54,16 @@ def build(simulator_url: str, gateway_url: str, gateway_token: str) -> World:
     gateway = _gateway(gateway_url, gateway_token)
     app = _account("wecom_app", "Demo app", simulator_url, _app_fields())
     bot = _account("wecom_aibot", "Demo AI bot", simulator_url, _bot_fields())
+    service = _account("wecom_kf", "Demo customer service", simulator_url, _service_fields(app))
     news = _account("official_account", "Demo news", simulator_url, _official_fields(NEWS, "messages"))
     club = _account("official_account", "Demo club", simulator_url, _official_fields(CLUB, "passive"))
     shop = _account("mini_program", "Demo shop", simulator_url, _weixin_fields(SHOP))
-    world = World(simulator, app, bot, news, club, shop)
+    world = World(simulator, app, bot, service, news, club, shop)
     _populate(world)
     _map(app, "direct", gateway, note="Everyone who writes to the app")
     _map(bot, "group", gateway, note="Groups that mention the bot", agent="support")
     Conversation.objects.update_or_create(account=bot, peer_kind="group", peer_id=GROUP, defaults={"title": GROUP_NAME})
+    _map(service, "direct", gateway, note="Every customer")
     _map(news, "direct", gateway, note="Every follower")
     _map(club, "direct", gateway, note="Every follower")
     _map(shop, "direct", gateway, note="Everyone who opens the chat of the Mini Program", agent="support")
@@ -87,6 +93,10 @@ def _scenes(simulator: SimulatorClient) -> list[tuple[str, Callable[[], Any]]]:
     return [
         (f"{GROUP_NAME}: 张三 mentions the bot", partial(say, slowly, bot=BOT, from_="zhangsan", chat=GROUP)),
         ("One to one: 李四 writes to the app", partial(say, one_to_one, app=AGENT, from_="lisi")),
+        (
+            f"Customer service: {CUSTOMER[1]} writes in ordinary WeChat",
+            partial(say, "请问怎么退货?", kf=KF, from_=CUSTOMER[0]),
+        ),
         (
             f"Official Account, verified: its follower {FOLLOWER[1]} writes",
             partial(say, "今天有什么新闻?", official=NEWS, from_=FOLLOWER[0]),
@@ -157,6 +167,8 @@ def _populate(world: World) -> None:
     simulator.group(GROUP, GROUP_NAME, members=list(MEMBERS))
     app, bot = world.app.credentials, world.bot.credentials
     simulator.app(AGENT, corpid=CORP, secret=app["secret"], name=world.app.name, **_known(world.app))
+    simulator.kf_account(KF, AGENT, name=world.service.name, servicers=list(MEMBERS))
+    simulator.kf_customer(*CUSTOMER)
     simulator.bot(BOT, name=bot["bot_name"], **_known(world.bot))
     for account, (openid, name), make, more in (
         (world.news, FOLLOWER, simulator.official, {"verified": True}),
@@ -192,7 +204,7 @@ def _account(kind: str, name: str, simulator_url: str, fields: dict[str, Any]) -
     credentials = cleaned_credentials(kind, fields)
     external_id = channel_class(kind).external_id(credentials)
     common = {"name": name, "external_id": external_id, "api_base_url": simulator_url, "state": Health.NEW}
-    sentences = {"welcome": "你好，我是演示机器人，可以随时问我。"} if kind == "wecom_aibot" else {}
+    sentences = {"welcome": "你好，我是演示机器人，可以随时问我。"} if kind in ("wecom_aibot", "wecom_kf") else {}
     return ChannelAccount.objects.create(kind=kind, credentials=credentials, sentences=sentences, **common)
 
 
@@ -204,6 +216,14 @@ def _map(account: ChannelAccount, peer_kind: str, gateway: Gateway, note: str, a
 def _app_fields() -> dict[str, Any]:
     secret, keys = secrets.token_urlsafe(32), _callback_keys()
     return {"corp_id": CORP, "agent_id": AGENT, "secret": secret, "format": "text", **keys}
+
+
+def _service_fields(app: ChannelAccount) -> dict[str, Any]:
+    """The app may call the interface and gets the notices, so its secret, Token and key are entered here too."""
+    return {
+        "open_kfid": KF,
+        **{name: app.credentials[name] for name in ("corp_id", "secret", "token", "encoding_aes_key")},
+    }
 
 
 def _bot_fields() -> dict[str, Any]:

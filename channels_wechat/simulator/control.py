@@ -310,7 +310,7 @@ class Control:
         listed["persons"] = [self._standing(person) for person in self.people.persons.values()]
         listed["bots"] = [self._bot(bot) for bot in company.bots.values()]
         listed["kfs"] = [plain(account) for account in self.kf_customers.kf.accounts.values()]
-        listed["kf_customers"] = [plain(customer) for customer in self.kf_customers.kf.customers.values()]
+        listed["kf_customers"] = self.kf_customers.listed()
         return listed | {"robots": [plain(robot) for robot in company.robots.values()]}
 
     async def person(self, request: web.Request, spec: JSON) -> JSON:

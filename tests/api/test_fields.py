@@ -29,7 +29,7 @@ FIELDS = {
     "agents created_at updated_at",
     "routes/": "id account peer_kind peer_id gateway agent_id scope trigger trigger_words allowed_senders commands_for_all "
     "allow_mention_all allow_cards allow_links enabled note",
-    "conversations/": "id account peer title mode session last_inbound_at created_at",
+    "conversations/": "id account peer title mode servicer session last_inbound_at created_at",
     "messages/": MESSAGE,
     "messages/{message}/": f"{MESSAGE} data raw attachments deliveries",
     "attachments/": "id message position kind name mime size state code error",

@@ -8,7 +8,7 @@ import pytest
 
 from accounts.models import ChannelAccount
 from bridge.demo import world as demo
-from bridge.models import Delivery, Route, State
+from bridge.models import Delivery, Reason, Route, State
 from tests.end_to_end.test_end_to_end import worker
 from tests.support.callbacks import web_server
 from tests.support.connecting import RunningConnector
@@ -30,17 +30,23 @@ def test_every_surface_is_answered(company: SimulatorClient, stub: RunningStub, 
         ):  # it finds the gateway at once; one that it started before it would find in five seconds
             assert demo.converse(world, lines.append)
     answers = [line.partition("✓ ")[2] for line in lines if "✓" in line]
-    assert len(answers) == 5
-    assert answers[2:] == ["收到：今天有什么新闻?", "收到：周末有活动吗?", "收到：我的订单到哪了?"]
+    assert len(answers) == 6
+    assert answers[2:] == [
+        "收到：请问怎么退货?",
+        "收到：今天有什么新闻?",
+        "收到：周末有活动吗?",
+        "收到：我的订单到哪了?",
+    ]
     (passive,) = company.sent_to(demo.READER[0])
     assert passive["data"]["delivery"] == 1
-    assert set(Delivery.objects.values_list("state", flat=True)) == {State.DELIVERED}
+    # The notice of customer service is an event of the app, which asks no agent.
+    assert set(Delivery.objects.exclude(reason=Reason.EVENT).values_list("state", flat=True)) == {State.DELIVERED}
     assert company.record()["violations"] == []
 
 
 def test_it_can_be_set_up_again(company: SimulatorClient) -> None:
     first, again = (demo.build(company.url, company.url, "stub-token") for _twice in range(2))
     assert [account.credentials for account in ChannelAccount.objects.order_by("pk")] == [
-        account.credentials for account in (first.app, first.bot, first.news, first.club, first.shop)
+        account.credentials for account in (first.app, first.bot, first.service, first.news, first.club, first.shop)
     ]
-    assert (again.shop, Route.objects.count()) == (first.shop, 5)
+    assert (again.shop, Route.objects.count()) == (first.shop, 6)

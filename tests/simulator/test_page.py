@@ -1,4 +1,4 @@
-"""The chat page as a follower, as a user of a Mini Program, and as a member who talks to a bot over its long connection."""
+"""The chat page as a follower, a user of a Mini Program, a customer, and a member who talks to a bot over its long connection."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from channels_wechat.simulator import SimulatorClient
     from tests.simulator.bot_socket import BotSocket
+    from tests.simulator.platform import Platform
     from tests.simulator.receiver import Receiver
     from tests.simulator.weixin import Api
 
@@ -110,5 +111,34 @@ def test_a_member_and_a_bot_with_a_long_connection(
     press(desk, "Let another client connect")
     assert socket.callback()["body"]["event"]["eventtype"] == "disconnected_event"
     desk.sees("nobody is connected, and messages are lost")
+    assert desk.complaints == []
+    desk.close()
+
+
+def test_a_customer_and_a_servicer(
+    browser: Browser, client: SimulatorClient, platform: Platform, tmp_path: Path
+) -> None:
+    client.kf_account("wkPage", 1, name="售后服务", servicers=["lisi"])
+    client.kf_customer("wmCustomer", "小红")
+    desk = Desk(browser, client.url)
+    desk.go("/")
+    be(desk, "wmCustomer", "售后服务")
+    desk.sees("nothing was said yet")
+    write(desk, "怎么退货？")
+    desk.sees("new: the account answers · the account may send 5 more")
+    menu = {"head_content": "请选择", "list": [{"type": "click", "click": {"id": "7", "content": "退货"}}]}
+    body = {"touser": "wmCustomer", "open_kfid": "wkPage", "msgtype": "msgmenu", "msgmenu": menu}
+    assert platform.call("kf/send_msg", body)["errcode"] == 0
+    press(desk, "退货")
+    press(desk, "A servicer takes it")
+    desk.sees("a servicer answers")
+    press(desk, "The servicer answers")
+    desk.sees("您好，我是人工客服。")
+    found = platform.call("kf/sync_msg", {"open_kfid": "wkPage"})["msg_list"]
+    assert [(one["origin"], one["msgtype"]) for one in found] == [(3, "text"), (3, "text"), (4, "event"), (5, "text")]
+    assert found[1]["text"] == {"content": "退货", "menu_id": "7"}
+    photograph(desk.page, "simulator-customer", tmp_path)
+    press(desk, "The servicer ends it")
+    desk.sees("ended")
     assert desk.complaints == []
     desk.close()

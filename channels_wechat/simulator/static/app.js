@@ -1,6 +1,6 @@
-// The chat page: choose a member, a follower or a Mini Program user and a chat, speak, and watch the transcript by long polling.
+// The chat page: choose a member, a follower, a Mini Program user or a customer and a chat, speak, and watch the transcript by long polling.
 
-import { connectionOf, deedsOf, deedsOfBot, standingOf } from "/static/deeds.js";
+import { connectionOf, deedsOf, deedsOfBot, deedsOfCustomer, sessionOf, standingOf } from "/static/deeds.js";
 import { element } from "/static/markdown.js";
 import { renderEntry } from "/static/view.js";
 
@@ -32,11 +32,19 @@ function names(who) {
   if (kind === "bot") return bots.find((bot) => bot.aibotid === id)?.name || who;
   if (kind === "official" || kind === "mini") return [...officials, ...minis].find((account) => account.appid === id)?.name || who;
   if (kind === "robot") return id;
+  if (kind === "kf") return state.directory.kfs.find((account) => account.open_kfid === id)?.name || who;
+  if (kind === "servicer") return `${names(id)} (servicer)`;
+  const customer = state.directory.kf_customers.find((one) => one.external_userid === who);
+  if (customer) return customer.name;
   return persons.find((person) => person.openid === who)?.name || members.find((member) => member.userid === who)?.name || who;
 }
 
 function person() {
   return state.directory?.persons.find((one) => one.openid === state.me);
+}
+
+function customer() {
+  return state.directory?.kf_customers.find((one) => one.external_userid === state.me);
 }
 
 function chatOf(person) {
@@ -50,6 +58,10 @@ function chatOf(person) {
 
 function chatsOf(me) {
   if (person()) return [chatOf(person())];
+  if (customer()) {
+    const chats = state.directory.kfs.map((account) => ({ id: `kf:${account.open_kfid}:${me}`, name: account.name, kf: account.open_kfid }));
+    return [["Customer service", chats]];
+  }
   const { groups, bots, apps } = state.directory;
   const has = (list) => list === null || list.some((userid) => userid.toLowerCase() === me.toLowerCase());
   const user = me.toLowerCase();
@@ -81,7 +93,7 @@ function openChat(chat) {
   showStanding();
   $("entries").replaceChildren();
   $("composer").hidden = false;
-  $("enter").hidden = Boolean(chat.group || person());
+  $("enter").hidden = Boolean(chat.group || person() || chat.kf);
   $("listener-label").hidden = !chat.group;
   const bots = state.directory.bots.map((bot) => element("option", { value: bot.aibotid }, `@${bot.name}`));
   $("listener").replaceChildren(...bots, element("option", { value: "" }, "everybody (no bot hears it)"));
@@ -97,7 +109,10 @@ function showStanding() {
   if (me) $("subtitle").textContent = [chat.kind, standingOf(me)].filter(Boolean).join(" · ");
   const bot = state.directory.bots.find((one) => one.aibotid === chat.bot);
   if (bot) $("subtitle").textContent = connectionOf(bot);
-  showDeeds(me ? deedsOf(chat, me) : deedsOfBot(bot));
+  const account = state.directory.kfs.find((one) => one.open_kfid === chat.kf);
+  if (account) $("subtitle").textContent = sessionOf(customer(), chat.kf);
+  if (account) showDeeds(deedsOfCustomer(account, customer()));
+  else showDeeds(me ? deedsOf(chat, me) : deedsOfBot(bot));
 }
 
 // Built anew only when they are others, so that a button that was pressed keeps the focus.
@@ -139,16 +154,18 @@ function target() {
   const { chat } = state;
   if (chat.official) return { official: chat.official };
   if (chat.mini) return { mini: chat.mini };
+  if (chat.kf) return { kf: chat.kf };
   if (!chat.group) return chat.bot ? { bot: chat.bot } : { app: chat.app };
   const heard = $("listener").value;
   return { bot: heard || state.directory.bots[0]?.aibotid, chat: chat.id, mention: Boolean(heard) };
 }
 
 function say(message) {
-  return attempt(() => call("say", { ...target(), from: state.me, ...message }).then(person() ? refresh : null));
+  return attempt(() => call("say", { ...target(), from: state.me, ...message }).then(person() || state.chat.kf ? refresh : null));
 }
 
 function click(entry, key, selected) {
+  if (state.chat.kf) return say({ text: selected, menu_id: key });
   return attempt(() => call("click", { entry: entry.seq, from: state.me, key, selected }));
 }
 
@@ -163,6 +180,7 @@ function kindOf(file) {
   if (file.type.startsWith("image/")) return "image";
   if (file.type.startsWith("video/")) return "video";
   if (state.chat.official) return "voice";
+  if (state.chat.kf) return /amr/.test(file.type + file.name) ? "voice" : "file";
   return state.chat.app !== undefined && /amr/.test(file.type + file.name) ? "voice" : "file";
 }
 
@@ -237,13 +255,14 @@ async function refresh() {
   showStanding();
 }
 
-function peopleOf({ members, persons, officials }) {
+function peopleOf({ members, persons, officials, kf_customers }) {
   const follower = (person) => officials.some((account) => account.appid === person.account);
   const named = (list, id) => list.map((one) => ({ id: one[id], name: one.name }));
   return [
     ["Members", named(members, "userid")],
     ["Followers", named(persons.filter(follower), "openid")],
     ["Mini Program users", named(persons.filter((one) => !follower(one)), "openid")],
+    ["Customers", named(kf_customers, "external_userid")],
   ];
 }
 

@@ -32,6 +32,24 @@ export function connectionOf(bot) {
   return bot.connected ? "Long connection: connected" : "Long connection: nobody is connected, and messages are lost";
 }
 
+const STATES = ["new: the account answers", "the account answers", "waits for a servicer", "a servicer answers", "ended"];
+
+// What a customer can do besides writing, and what a servicer does in their own client.
+export function deedsOfCustomer(account, customer) {
+  const at = { kind: "location", location: { latitude: 23.1, longitude: 113.3, name: "广州塔", address: "广州市海珠区" } };
+  const deeds = [["Open the chat", "event", { event: "enter_session" }], ["Send a place", "say", at]];
+  const taken = customer.sessions[account.open_kfid]?.state === 3;
+  if (taken) return [...deeds, ["The servicer answers", "kf/servicer", { to: customer.external_userid, text: "您好，我是人工客服。" }], ["The servicer ends it", "kf/take", { change_type: 3 }]];
+  const [servicer] = account.servicers;
+  return servicer ? [...deeds, ["A servicer takes it", "kf/take", { servicer, change_type: 1 }]] : deeds;
+}
+
+export function sessionOf(customer, kf) {
+  const session = customer?.sessions[kf];
+  if (!session) return "One to one: nothing was said yet";
+  return `${STATES[session.state]} · the account may send ${session.left} more`;
+}
+
 export function standingOf(person) {
   if (person.typing) return "typing…";
   const until = new Date(person.ends * 1000).toLocaleString([], { dateStyle: "short", timeStyle: "medium" });

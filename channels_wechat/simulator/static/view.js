@@ -33,7 +33,7 @@ function body(entry, act) {
   if (kind === "textcard") return [titled(data.title, data.description, data.url)];
   if (kind === "msgmenu") return menu(entry, act);
   if (kind === "link" || kind === "miniprogrampage") return [shared(entry)];
-  if (kind === "location") return [element("p", {}, data.location?.Label || "[location]")];
+  if (kind === "location") return [element("p", {}, data.location?.Label || data.location?.name || data.name || "[location]")];
   if (kind === "subscribe_message") return [titled(data.title, text)];
   if (kind === "news" || kind === "mpnews") return data.articles.map((a) => titled(a.title, a.description || a.digest, a.url));
   if (text) nodes.push(...(MARKDOWN.has(kind) ? markdown(text) : [element("p", {}, text)]));
@@ -46,9 +46,15 @@ function body(entry, act) {
 
 function menu(entry, act) {
   const { data } = entry;
-  const items = data.list.map((item) => element("button", { type: "button", onclick: () => act.click(entry, item.id, {}) }, item.content));
+  const items = data.list.map((item) => choice(entry, item.type ? { ...item[item.type] } : item, act, item.type));
   const lines = [data.head_content, data.tail_content].map((line) => (line ? element("p", {}, line) : null));
   return [lines[0], element("div", { class: "actions" }, ...items), lines[1]].filter(Boolean);
+}
+
+// An entry of a menu; of customer service, which has several types, the click sends the label and the id.
+function choice(entry, item, act, type) {
+  if (type && type !== "click") return element("p", {}, item.content);
+  return element("button", { type: "button", onclick: () => act.click(entry, item.id, type ? item.content : {}) }, item.content);
 }
 
 // A link or a page: the person's own in the platform's words, the account's in the API's.

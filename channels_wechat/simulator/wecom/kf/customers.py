@@ -8,7 +8,7 @@ from channels_wechat.simulator.core.content import media_facts
 from channels_wechat.simulator.core.errors import ControlError
 from channels_wechat.simulator.core.markup import to_xml
 from channels_wechat.simulator.core.record import Delivery
-from channels_wechat.simulator.core.state import JSON, Media
+from channels_wechat.simulator.core.state import JSON, Media, plain
 from channels_wechat.simulator.core.uploads import guess, read_bytes
 from channels_wechat.simulator.wecom.company import Company
 from channels_wechat.simulator.wecom.kf.accounts import (
@@ -35,6 +35,13 @@ class KfCustomers:
     def __init__(self, kf: KfWorld, company: Company, callbacks: Callbacks) -> None:
         self.kf, self.company, self._callbacks = kf, company, callbacks
         self.world = kf.world
+
+    def listed(self) -> list[JSON]:
+        """Every customer, with how they stand with each account they have met."""
+        sessions: dict[str, JSON] = {}
+        for (account, customer), session in self.kf.sessions.items():
+            sessions.setdefault(customer, {})[account] = plain(session)
+        return [plain(one) | {"sessions": sessions.get(one.external_userid, {})} for one in self.kf.customers.values()]
 
     def say(self, spec: JSON) -> JSON:
         """A customer writes. Kinds: text (menu_id), those with data (base64), any other with an object of its name."""

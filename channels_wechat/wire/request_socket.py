@@ -181,8 +181,8 @@ async def _connect(session: aiohttp.ClientSession, target: _Target) -> aiohttp.C
 
 
 def _error_for_status(status: int) -> ChannelError:
-    """The upgrade is refused before anything was asked, so no outcome is unknown."""
-    code = f"http_{status}"
+    """The upgrade is refused before anything was asked, so no outcome is unknown. A page instead of an upgrade is another server's."""
+    code = f"http_{status}" if status >= 300 else "html"
     return WIRE.error(code, WIRE.row(code).action_for(harmless=True), params={"status": status})
 
 

@@ -3,6 +3,7 @@
 python -m tests.acceptance.chaos     everything fails at random at once: nothing lost, nothing doubled, order kept
 python -m tests.acceptance.tokens    a token that dies every second under many sending threads
 python -m tests.acceptance.load      hundreds of turns open at once, and a Valkey that stopped answering
+python -m tests.acceptance.connections   50 bots over two connectors, one killed and one paused: nothing lost, nothing twice
 python -m tests.acceptance.robot     600 messages for one group robot at once: 20 a minute by the platform's count, in order
 
 Each starts PostgreSQL, Valkey, web, worker, beat, connector, simulator and the stand-in gateway over a data folder of its own, prints a

@@ -138,7 +138,10 @@ class WeComApp(Callbacks, Tokens, WeComMedia, Names, Directory, Groups, Recall, 
 
     @property
     def limits(self) -> tuple[Limit, ...]:
-        """Page 90454. The 20 000 person-times a minute of appchat lie above the 10 000 calls, so they never bind."""
+        """Page 90454. The 20 000 person-times a minute of appchat lie above the 10 000 calls, so they never bind.
+
+        What a member gets in groups is limited for all groups together; counted for each group, it binds no group that is alone.
+        """
         seats = self.identity.credentials.get("seats")
         daily = (
             (Limit("day", seats * 200, 24 * 3600, "account", _("messages a day, 200 for each seat")),) if seats else ()
@@ -146,7 +149,10 @@ class WeComApp(Callbacks, Tokens, WeComMedia, Names, Directory, Groups, Recall, 
         return (
             Limit("member-minute", 30, 60, "direct", _("messages a minute to one member")),
             Limit("member-hour", 1000, 3600, "direct", _("messages an hour to one member")),
+            Limit("group-minute", 200, 60, "group", _("messages a minute to one group")),
+            Limit("group-day", 10_000, 24 * 3600, "group", _("messages a day to one group")),
             Limit("minute", 10_000, 60, "account", _("calls a minute, for the whole company")),
+            Limit("hour", 150_000, 3600, "account", _("calls an hour, for the whole company")),
             *daily,
         )
 

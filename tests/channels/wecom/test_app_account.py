@@ -58,7 +58,10 @@ def test_limits_follow_the_seats(platform: Recorder, app: WeComApp):
     assert declared == {
         "member-minute": (30, 60, "direct"),
         "member-hour": (1000, 3600, "direct"),
+        "group-minute": (200, 60, "group"),
+        "group-day": (10_000, 86400, "group"),
         "minute": (10_000, 60, "account"),
+        "hour": (150_000, 3600, "account"),
         "day": (1000, 86400, "account"),
     }
     assert "day" not in {limit.name for limit in app.limits}

@@ -11,6 +11,7 @@ from channels_wechat.contract.messages import Answer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from channels_wechat.contract.http_client import HttpClient
     from channels_wechat.contract.messages import (
         Group,
         Inbound,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         Pulled,
         Quota,
         Reception,
+        ScanCode,
         Servicer,
         ServiceState,
         Template,
@@ -131,6 +133,27 @@ class Passive(Callbacks):
     @abstractmethod
     def takes_passive(self, raw: Mapping[str, Any]) -> bool:
         """Whether the message can be answered so: not where the platform pushes JSON, whose answers are not specified."""
+
+
+class ScanToCreate(Channel):
+    """Accounts of this kind can be made by a code that somebody scans: the platform then tells their credentials.
+
+    asked: fields of `Credentials` that it does not tell. scan_seconds: how long a code is good; scan_pause_seconds: between two looks.
+    """
+
+    asked: ClassVar[tuple[str, ...]] = ()
+    scan_seconds: ClassVar[float] = 300.0
+    scan_pause_seconds: ClassVar[float] = 3.0
+
+    @classmethod
+    @abstractmethod
+    def fetch_scan_code(cls, http: HttpClient) -> ScanCode:
+        """Raises ChannelError."""
+
+    @classmethod
+    @abstractmethod
+    def find_scanned(cls, http: HttpClient, code: str) -> dict[str, str] | None:
+        """Return the credentials; None while the code is not scanned. Raises ChannelError: RETRY and WAIT where a later look may do."""
 
 
 class Tokens(Channel):

@@ -268,6 +268,14 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
+class ScanCode:
+    """A code by which an account is made. code: names it to the platform; address: what the picture says. Both are good for minutes."""
+
+    code: str = field(repr=False)
+    address: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
     """At most `count` calls in any `per` seconds for each `scope`. name: stable, part of the counter's key."""
 

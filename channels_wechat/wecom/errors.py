@@ -213,9 +213,9 @@ PLATFORM: dict[int, Explanation] = {
 }  # fmt: skip
 
 # What a receipt says beside the message that went out. parts: causes.
-_LEFT_OUT = Explanation(P, "%(parts)s")
+LEFT_OUT = Explanation(P, "%(parts)s")
 _NOT_REACHED = {
-    "left_out": _LEFT_OUT,
+    "left_out": LEFT_OUT,
     "invaliduser": Explanation(
         P, _("Not delivered to these members, unknown or outside the app's visible scope: %(ids)s.")
     ),
@@ -223,14 +223,6 @@ _NOT_REACHED = {
     "invalidtag": Explanation(P, _("Not delivered to these tags: %(ids)s.")),
     "unlicenseduser": Explanation(P, _("Not delivered to these members, who have no licence: %(ids)s.")),
 }
-_LEFT_OUT_OF_REPLY = {
-    "left_out": _LEFT_OUT,
-    "pictures_left_out": Explanation(P, _("Pictures left out: %(count)s.")),
-    "card_left_out": Explanation(
-        P, _("The card was left out: text and card go together only while the stream is open.")
-    ),
-}
-
 # What all kinds share; each adds its own words, and rows of its own for numbers that mean something else to it.
 WECOM = Explanations(
     {
@@ -304,42 +296,6 @@ WECOM_APP = Explanations(
         ),
         "no_cards_in_groups": Explanation(P, _("WeCom shows cards only one to one, not in group chats.")),
         "too_many_recipients": PLATFORM[81017],
-    }
-)
-WECOM_AIBOT = Explanations(
-    {
-        **WECOM,
-        "60140": Explanation(P, _("The reply address of this message was used already, or its hour is over.")),
-        "kicked": Explanation(
-            C,
-            _("Another program connected with this bot's ID and secret, and WeCom ended this connection."),
-            _("Stop the other program, or give it a bot of its own; then enable this account again with Test."),
-            shows_code=False,
-        ),
-        "no_heartbeat": Explanation(R, _("WeCom did not answer two heartbeats; the connection is opened again.")),
-        "push_refused": Explanation(
-            P,
-            _(
-                "WeCom does not let the bot write to this chat on its own, and there is no message here that it could answer."
-            ),
-            _("Somebody must write to the bot first, in a group by mentioning it; then send this again."),
-        ),
-        **{code: row._replace(shows_code=False) for code, row in _LEFT_OUT_OF_REPLY.items()},
-        "decrypt": Explanation(
-            P, _("The file cannot be decrypted: the EncodingAESKey differs, or it is no file of this bot.")
-        ),
-        "file_gone": Explanation(P, _("The file is gone: WeCom keeps the address of a file for five minutes.")),
-        "file_storage": Explanation(R, _("The platform's file storage failed; the file is fetched again.")),
-        "no_reply_address": Explanation(
-            P,
-            _(
-                "By callback URL this bot speaks only in answer to a message: there is none here that can still be answered."
-            ),
-        ),
-        "pictures_only": Explanation(P, _("Pictures can only be shown while the stream is open.")),
-        "reply_host": Explanation(
-            P, _("The reply address does not lead to WeCom nor to the API address of this account.")
-        ),
     }
 )
 WECOM_ROBOT = Explanations(

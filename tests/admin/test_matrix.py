@@ -86,6 +86,9 @@ CONFIGURATION = {
         changed={**factories.APP_FIELDS_WITH_SEATS, "name": "Renamed", "retention_days": 90},
     ),
     "accounts_channelaccount_groups": Page(RULE, at="{app}"),
+    "accounts_channelaccount_scan": Page(RULE, at="wecom_aibot"),
+    "accounts_channelaccount_scan_code": Page(RULE, at="wecom_aibot"),
+    "accounts_channelaccount_scan_state": Page(press=RULE, at="wecom_aibot"),
     "accounts_channelaccount_group": Page(RULE, at="{app} {app_group}"),
     "accounts_channelaccount_test": Page(press=RULE, at="{app}"),
     "accounts_channelaccount_refresh_token": Page(press=RULE, at="{app}"),
@@ -147,7 +150,7 @@ TABLE = {**OVERVIEW, **CONFIGURATION, **TALK, **PEOPLE}
 # Not in the table: who is out may log in, who is in may log out.
 DOORS = {"login", "logout"}
 # Refused by the platform, or nothing that is kept in these tables.
-CHANGES_NOTHING = {"bridge_delivery_recall", "accounts_channelaccount_quotas"}
+CHANGES_NOTHING = {"accounts_channelaccount_scan_state", "bridge_delivery_recall", "accounts_channelaccount_quotas"}
 
 
 def walk(patterns: list[Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -340,6 +343,7 @@ ACCOUNT, GATEWAY_RIGHT, HOOK = "change_channelaccount", "change_gateway", "chang
 BUTTONS = {
     **{f"accounts_channelaccount_{name}": ACCOUNT for name in ("test", "refresh_token", "switch", "quotas", "reset_quotas", "try_again")},
     "accounts_channelaccount_read_directory": ACCOUNT,
+    "accounts_channelaccount_scan_state": "add_channelaccount",
     "accounts_channelaccount_write": "send_message",
     **{f"openclaw_gateway_{name}": GATEWAY_RIGHT for name in ("test", "make_key", "switch")},
     **{f"bridge_webhookendpoint_{name}": HOOK for name in ("test", "switch", "rotate")},

@@ -16,6 +16,7 @@ from accounts.channels import build_channel
 from accounts.forms import CONFIGURATION, SENTENCE_PREFIX, AccountForm, account_form
 from accounts.health import Health
 from accounts.models import ChannelAccount, kind_choices
+from bridge.admin.accounts import scan
 from bridge.admin.accounts.panels import PANELS, PanelsOfAccount
 from bridge.admin.base import TESTED, ConfiguredAdmin, user_of
 from bridge.admin.unfold import style
@@ -98,7 +99,7 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
             for panel in PANELS
             for page in panel.pages
         ]
-        return [*urls, *super().get_urls()]
+        return [*urls, *scan.routes(self), *super().get_urls()]
 
     def _run_panel(self, panel: AccountPanel, button: Button, request: HttpRequest, pk: int) -> HttpResponse:
         account, channel = self._open_panel(panel, button.permission, request, pk)
@@ -131,7 +132,15 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
             return super().add_view(request, form_url, {**title, **(extra_context or {})})
         self.require(request, "accounts.add_channelaccount")
         classes = [channel_class(kind) for kind in KINDS]
-        kinds = [{"kind": each.kind, "label": each.label, "abilities": each.abilities} for each in classes]
+        kinds = [
+            {
+                "kind": each.kind,
+                "label": each.label,
+                "abilities": each.abilities,
+                "can_be_scanned": scan.can_be_scanned(each.kind),
+            }
+            for each in classes
+        ]
         return self.page(request, "admin/accounts/kinds.html", _("Which kind of account?"), kinds=kinds)
 
     def change_view(self, request, object_id, form_url="", extra_context=None) -> HttpResponse:  # type: ignore[no-untyped-def]

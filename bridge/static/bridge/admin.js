@@ -97,6 +97,24 @@ function revealable(input) {
   input.after(button);
 }
 
+// A code that waits to be scanned: the page opens the new account when it was.
+function watchScan(box) {
+  const status = box.querySelector("[role=status]"), form = box.querySelector("form");
+  async function look() {
+    try {
+      const answer = await fetch(box.dataset.state, { method: "POST", body: new FormData(form), redirect: "error" });
+      const state = answer.ok ? await answer.json() : { goes_on: true };
+      if (state.url) { location.assign(state.url); return; }
+      if (state.text) status.textContent = state.text;
+      if (!state.goes_on) return;
+    } catch {
+      // no network for a moment
+    }
+    setTimeout(look, REFRESH_MS);
+  }
+  setTimeout(look, REFRESH_MS);
+}
+
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-copy], [data-confirm]");
   if (!button) return;
@@ -109,6 +127,8 @@ document.addEventListener("DOMContentLoaded", () => {
   reachable(document);
   if (document.getElementById("reveal-words")) document.querySelectorAll('#content-main input[type="password"]').forEach(revealable);
   setInterval(() => showTimes(document), TICK_MS);
+  const scan = document.getElementById("scan");
+  if (scan) watchScan(scan);
   const list = document.getElementById("bubbles");
   if (!list) return;
   list.scrollTop = list.scrollHeight;

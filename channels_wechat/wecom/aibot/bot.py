@@ -18,7 +18,7 @@ from channels_wechat.contract.unreadable import read_or_kept
 from channels_wechat.wecom import person_ids
 from channels_wechat.wecom.aibot import parsing
 from channels_wechat.wecom.aibot.credentials import WeComAIBotCredentials
-from channels_wechat.wecom.errors import WECOM_AIBOT
+from channels_wechat.wecom.aibot.errors import WECOM_AIBOT
 from channels_wechat.wire.callback_crypto import decrypt_media
 from channels_wechat.wire.http import file_name
 from channels_wechat.wire.platform_api import FILE_TIMEOUT, MAX_DOWNLOAD

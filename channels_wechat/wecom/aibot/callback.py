@@ -23,10 +23,10 @@ from channels_wechat.contract.text import clean_json, sendable_json
 from channels_wechat.contract.unreadable import SYSTEM, unreadable_body
 from channels_wechat.wecom.aibot import rendering
 from channels_wechat.wecom.aibot.bot import AIBot
+from channels_wechat.wecom.aibot.errors import WECOM_AIBOT
 from channels_wechat.wecom.aibot.parsing import STREAM_ID, Node
 from channels_wechat.wecom.aibot.protocol import read_handle
 from channels_wechat.wecom.api import check
-from channels_wechat.wecom.errors import WECOM_AIBOT
 from channels_wechat.wire.callback_crypto import Cipher
 from channels_wechat.wire.http import encode_json
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.utils.translation import gettext_lazy as _
 
+from channels_wechat.contract.capabilities import ScanToCreate
 from channels_wechat.contract.messages import Ability
+from channels_wechat.wecom.aibot import scan
 from channels_wechat.wecom.aibot.bot import AIBot
 from channels_wechat.wecom.aibot.callback import API, AIBotByCallback
 from channels_wechat.wecom.aibot.connection import AIBotByConnection
@@ -19,12 +21,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from channels_wechat.contract.channel import Channel
+    from channels_wechat.contract.http_client import HttpClient
+    from channels_wechat.contract.messages import ScanCode
 
 
-class WeComAIBot(AIBot):
+class WeComAIBot(AIBot, ScanToCreate):
     """What both modes have in common, as forms and lists of kinds show it; an account's channel is one of the two."""
 
     default_api_base_url = API
+    asked = ("bot_name",)
     content_kinds = AIBotByConnection.content_kinds
     abilities: ClassVar[tuple[Ability, ...]] = (
         Ability(_("Receive group messages"), True, _("only messages that mention the bot: text, pictures, quotes")),
@@ -66,3 +71,13 @@ class WeComAIBot(AIBot):
     @classmethod
     def modes(cls) -> tuple[type[Channel], ...]:
         return AIBotByCallback, AIBotByConnection
+
+    @classmethod
+    def fetch_scan_code(cls, http: HttpClient) -> ScanCode:
+        return scan.fetch_code(http)
+
+    @classmethod
+    def find_scanned(cls, http: HttpClient, code: str) -> dict[str, str] | None:
+        """A bot that is made so is one with a long connection."""
+        bot = scan.find_bot(http, code)
+        return bot and {**bot, "mode": CONNECTION}

@@ -16,9 +16,9 @@ from channels_wechat.contract.messages import HANDLE, Payload
 from channels_wechat.contract.text import clean
 from channels_wechat.text.split import split_tables
 from channels_wechat.wecom.aibot import protocol
+from channels_wechat.wecom.aibot.errors import WECOM_AIBOT
 from channels_wechat.wecom.aibot.rendering import TEXT_BYTES, take_card
 from channels_wechat.wecom.cards import check_card
-from channels_wechat.wecom.errors import WECOM_AIBOT
 from channels_wechat.wecom.media_types import MOST, media_type, refusal_of
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from channels_wechat.contract.messages import HANDLE, Receipt
 from channels_wechat.wecom.aibot import protocol, rendering
 from channels_wechat.wecom.aibot.connection_rendering import PUSH, REPLY, STREAM
+from channels_wechat.wecom.aibot.errors import WECOM_AIBOT
 from channels_wechat.wecom.aibot.streams import ACK_SECONDS, Streams
 from channels_wechat.wecom.aibot.uploads import upload
-from channels_wechat.wecom.errors import WECOM_AIBOT
 
 if TYPE_CHECKING:
     from channels_wechat.contract.messages import Outgoing, Peer, Upload

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from channels_wechat.contract.inbound_fields import word
 from channels_wechat.contract.messages import message_uuid
-from channels_wechat.wecom.errors import WECOM_AIBOT, error_for
+from channels_wechat.wecom.aibot.errors import WECOM_AIBOT
+from channels_wechat.wecom.errors import error_for
 from channels_wechat.wire.api_answers import whole
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from channels_wechat.contract.explanations import Cause, all_of
 from channels_wechat.contract.messages import Payload
 from channels_wechat.contract.text import clean, clean_json, sendable, sendable_json
 from channels_wechat.text.split import head, split_tables
+from channels_wechat.wecom.aibot.errors import WECOM_AIBOT
 from channels_wechat.wecom.cards import check_card
-from channels_wechat.wecom.errors import WECOM_AIBOT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

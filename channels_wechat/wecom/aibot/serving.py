@@ -12,9 +12,9 @@ from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.inbound_fields import word
 from channels_wechat.wecom.aibot import protocol
+from channels_wechat.wecom.aibot.errors import WECOM_AIBOT
 from channels_wechat.wecom.aibot.link import BotLink
 from channels_wechat.wecom.aibot.streams import ACK_SECONDS
-from channels_wechat.wecom.errors import WECOM_AIBOT
 from channels_wechat.wire.http import encode_json
 
 if TYPE_CHECKING:

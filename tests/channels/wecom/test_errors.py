@@ -10,7 +10,8 @@ import pytest
 
 from channels_wechat.contract.explanations import Action, Effect
 from channels_wechat.contract.http_client import Response
-from channels_wechat.wecom.errors import PLATFORM, WECOM, WECOM_AIBOT, WECOM_APP, WECOM_ROBOT, error_for
+from channels_wechat.wecom.aibot.errors import WECOM_AIBOT
+from channels_wechat.wecom.errors import PLATFORM, WECOM, WECOM_APP, WECOM_ROBOT, error_for
 from channels_wechat.wire.http import error_for_status
 
 if TYPE_CHECKING:

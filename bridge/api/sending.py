@@ -72,13 +72,16 @@ class SendSerializer(StrictSerializer, serializers.Serializer[Any]):
         return attrs
 
 
+@extend_schema_field({"type": "array", "items": {"type": "string", "format": "binary"}})
+class FilesField(serializers.ListField):
+    """The files of a request."""
+
+
 class FormSerializer(serializers.Serializer[Any]):
     """With files: the same JSON in the part `message`."""
 
     message = SendSerializer()
-    files = extend_schema_field({"type": "array", "items": {"type": "string", "format": "binary"}})(
-        serializers.ListField
-    )(child=serializers.FileField(max_length=255), max_length=10)
+    files = FilesField(child=serializers.FileField(max_length=255), max_length=10)
 
 
 @dataclass(slots=True)
@@ -112,7 +115,7 @@ def idempotency_key_of(request: Request) -> str:
 
 def read_send_request(request: Request) -> SendRequest:
     """Raises ValidationError, ParseError."""
-    data, files = _parts(request)
+    data, files = read_parts(request)
     serializer = SendSerializer(data=data)
     serializer.is_valid(raise_exception=True)
     given = serializer.validated_data
@@ -162,7 +165,7 @@ def send_once(wanted: SendRequest, client: str, key: str) -> tuple[Message, bool
     return message, True
 
 
-def _parts(request: Request) -> tuple[Any, list[UploadedFile[Any]]]:
+def read_parts(request: Request) -> tuple[Any, list[UploadedFile[Any]]]:
     """The JSON and the files of a request in either form."""
     if not (request.content_type or "").startswith("multipart/"):
         return request.data, []

@@ -12,6 +12,7 @@ from rest_framework.routers import SimpleRouter
 from bridge.api.accounts import Accounts
 from bridge.api.attachments import Attachments
 from bridge.api.conversations import Conversations
+from bridge.api.customer_messages import CustomerMessages
 from bridge.api.deliveries import Deliveries
 from bridge.api.errors import not_found
 from bridge.api.fallbacks import Fallbacks
@@ -28,6 +29,7 @@ router.register("routes", Routes, "route")
 router.register("conversations", Conversations, "conversation")
 router.register("fallbacks", Fallbacks, "fallback")
 router.register("messages", Messages, "message")
+router.register("customer-messages", CustomerMessages, "customer_message")
 router.register("attachments", Attachments, "attachment")
 router.register("deliveries", Deliveries, "delivery")
 router.register("webhooks", Webhooks, "webhook")

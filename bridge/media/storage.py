@@ -23,12 +23,15 @@ from bridge.security.redaction import redact_params
 from channels_wechat.contract.capabilities import Downloads, Uploads
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
-from channels_wechat.contract.filetypes import recognise, with_suffix
+from channels_wechat.contract.filetypes import HEAD_BYTES, recognise, with_suffix
 from channels_wechat.contract.messages import MediaItem, Upload
+from channels_wechat.contract.text import sendable_name
 from channels_wechat.wire.http import error_for_status, file_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from django.core.files.base import File as DjangoFile
 
     from channels_wechat.contract.channel import Channel
     from channels_wechat.contract.messages import Payload
@@ -203,3 +206,11 @@ def _is_kept_by_platform(item: Attachment) -> bool:
 
 def load_attachments(ids: list[int]) -> list[Attachment]:
     return list(Attachment.objects.filter(pk__in=ids).order_by("position"))
+
+
+def read_upload(file: DjangoFile[Any]) -> Upload:
+    """Return a file of a form or of the API with its bytes, which are kept nowhere."""
+    content = file.read()
+    name = sendable_name(file.name or "") or "file"
+    kind, mime = recognise(content[:HEAD_BYTES], name, getattr(file, "content_type", None) or "")
+    return Upload(kind, name[:255], mime, content)

@@ -1,5 +1,6 @@
 """The rows of the pipeline."""
 
+from bridge.models.customer_messages import CustomerMessage, CustomerMessageState
 from bridge.models.deliveries import Attempt, Carrier, Delivery, Outcome, Reason, State, Target
 from bridge.models.directory import CustomerGroup, Department, DirectoryChange, DirectoryRead
 from bridge.models.fallbacks import FallbackSender
@@ -16,6 +17,8 @@ __all__ = [
     "Contact",
     "Conversation",
     "CustomerGroup",
+    "CustomerMessage",
+    "CustomerMessageState",
     "Delivery",
     "Department",
     "DirectoryChange",

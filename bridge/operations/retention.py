@@ -29,7 +29,7 @@ from knox.models import AuthToken
 
 from accounts.models import RETENTION_LEAST_DAYS, ChannelAccount
 from bridge.media import storage
-from bridge.models import Attachment, AttachmentState, Delivery, Incident, Message, State, Target
+from bridge.models import Attachment, AttachmentState, CustomerMessage, Delivery, Incident, Message, State, Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,11 +84,17 @@ def delete_orphan_files() -> int:
 
 
 def delete_history() -> None:
-    """Delete expired sessions and tokens, old incidents and logins. The audit log stays: it is small and needed for years."""
+    """Delete expired sessions and tokens, old incidents, logins and messages to customers.
+
+    The audit log stays: it is small and needed for years.
+    """
     long_ago = timezone.now() - HISTORY_AGE
     call_command("clearsessions")
     AuthToken.objects.filter(expiry__lt=timezone.now()).delete()
     Incident.objects.filter(closed_at__lt=long_ago).delete()
+    for account in _accounts_with_retention():
+        before = _latest_time_to_delete(account.retention_days or 0)
+        CustomerMessage.objects.filter(account=account, created_at__lt=before).delete()
     for model in (AccessFailureLog, AccessLog):
         model.objects.filter(attempt_time__lt=long_ago).delete()
     AccessAttempt.objects.filter(attempt_time__lt=timezone.now() - FAILED_LOGIN_AGE).delete()

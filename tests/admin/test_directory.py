@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from auditlog.models import LogEntry as AuditEntry
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 from django.utils import timezone
 
 from accounts import capabilities
 from accounts.models import Restriction
-from bridge.models import Contact, CustomerGroup, DirectoryRead
+from bridge.models import Contact, CustomerGroup, CustomerMessage, DirectoryRead
 from channels_wechat.wecom.errors import WECOM_APP
 from tests.admin.test_words import words
 
@@ -19,8 +21,11 @@ if TYPE_CHECKING:
 
     from django.test import Client
 
+    from accounts.models import ChannelAccount
+    from channels_wechat.simulator import RunningSimulator
     from tests.support import factories
 
+LI = "wmCustomerLi000000000000000"
 REFUSED = WECOM_APP.error(
     "directory_customers", detail="api forbidden", params={"errcode": "48002"}, capability="directory_customers"
 )
@@ -95,3 +100,71 @@ def test_a_contact_says_who_it_is(boss: Client, world: factories.World) -> None:
     assert "老李" in said
     assert "研发部" in said
     assert "customer · left" in words(boss, "bridge_contact_changelist")
+
+
+FORM = {"peer_kind": "direct", "sender": "zhangsan", "recipients": LI, "text": "上新了 <b>", "key": "page-1"}
+
+
+def post_message(client: Client, account: ChannelAccount, **changes: Any) -> Any:
+    path = reverse("admin:accounts_channelaccount_customer_messages", args=[account.pk])
+    return client.post(path, {**FORM, **changes}, follow=True)
+
+
+def test_a_member_is_asked_from_the_page_and_it_says_that_nothing_goes_out_yet(
+    boss: Client, app: ChannelAccount, simulator: RunningSimulator
+) -> None:
+    simulator.client.member("zhangsan", "张三")
+    simulator.client.customer(LI, "李部长", followers={"zhangsan": ""})
+    links = "https://example.com/a 新品 一\n"
+    page = post_message(
+        boss,
+        app,
+        recipients=f"{LI}, wmNobody00000000000000000000",
+        links=links,
+        uploads=SimpleUploadedFile("a.txt", b"hello"),
+    )
+    said = page.content.decode()
+    assert "Nothing goes out until zhangsan confirms it in WeCom." in said
+    assert "上新了 &lt;b&gt;" in said
+    assert "wmNobody00000000000000000000" in said
+    row = CustomerMessage.objects.get()
+    assert (row.state, row.left_out, row.remote_id in said) == ("created", ["wmNobody00000000000000000000"], True)
+    assert row.attachments[0] == {"msgtype": "link", "link": {"title": "新品 一", "url": "https://example.com/a"}}
+    deeds = [entry.additional_data for entry in AuditEntry.objects.get_for_object(app) if entry.additional_data]
+    assert deeds == [{"action": "Asked zhangsan to send a message to 2 recipients."}]
+    post_message(
+        boss,
+        app,
+        recipients=f"{LI}, wmNobody00000000000000000000",
+        links=links,
+        uploads=SimpleUploadedFile("a.txt", b"hello"),
+    )
+    assert CustomerMessage.objects.count() == 1
+
+
+def test_what_is_wrong_in_the_form_stands_at_its_field(boss: Client, app: ChannelAccount) -> None:
+    for change, words_ in (
+        ({"links": "https://example.com"}, "Give each link a title"),
+        ({"links": "ftp://x y"}, "must begin with http"),
+        ({"text": ""}, "Write something"),
+        ({"text": "好" * 1334}, "At most 4000 bytes"),
+        ({"recipients": ""}, "This field is required"),
+    ):
+        assert words_ in post_message(boss, app, **change).content.decode()
+    assert not CustomerMessage.objects.exists()
+
+
+def test_what_the_platform_refuses_is_shown(boss: Client, app: ChannelAccount, simulator: RunningSimulator) -> None:
+    simulator.client.member("zhangsan", "张三")
+    assert "There is no contact between this member and this customer." in post_message(boss, app).content.decode()
+    assert "Could not ask zhangsan" in str(
+        [entry.additional_data for entry in AuditEntry.objects.get_for_object(app) if entry.additional_data]
+    )
+
+
+def test_whoever_may_not_read_messages_sees_no_text(
+    staff: Callable[..., Client], app: ChannelAccount, simulator: RunningSimulator
+) -> None:
+    client = staff("accounts.view_channelaccount", "bridge.send_to_many")
+    assert "上新了" not in post_message(client, app).content.decode()
+    assert CustomerMessage.objects.exists()

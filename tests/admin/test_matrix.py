@@ -98,6 +98,7 @@ CONFIGURATION = {
     "accounts_channelaccount_reset_quotas": Page(press=RULE, at="{mini}", with_={"sure": "1"}),
     "accounts_channelaccount_read_directory": Page(press=RULE, at="{app}"),
     "accounts_channelaccount_customer_groups": Page(VIEW, at="{app}"),
+    "accounts_channelaccount_customer_messages": Page(RULE, at="{app}"),
     "accounts_channelaccount_try_again": Page(press=RULE, at="{mini}", with_={"capability": "moderation"}),
     "accounts_channelaccount_templates": Page(WORK, at="{mini}"),
     **standard(

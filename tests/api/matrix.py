@@ -55,6 +55,9 @@ class Call:
 ROUTE = {"account": "<app>", "peer_kind": "direct", "peer_id": "lisi", "gateway": "<gateway>", "agent_id": "main"}
 QUESTION = {"account": "<bot>", "peer": {"kind": "group", "id": "wrGROUP"}, "text": "hello"}
 FALLBACK = {"conversation": "<person>", "position": 1, "account": "<app>", "peer_kind": "direct", "peer_id": "lisi"}
+CUSTOMER_MESSAGE = {
+    "account": "<app>", "peer_kind": "direct", "sender": "zhangsan", "recipients": ["wmX"], "text": "hello",
+}  # fmt: skip
 CALLS = [
     Call("GET", "/accounts/", "Viewers", 200),
     Call(
@@ -93,6 +96,8 @@ CALLS = [
     Call("GET", "/messages/", "Viewers", 200),
     Call("POST", "/messages/", "Operators", 201, {"conversation": "<person>", "content": {"text": "hello"}}, KEY),
     Call("GET", "/messages/{message}/", "Viewers", 200),
+    Call("GET", "/customer-messages/", "Admins", 200),
+    Call("POST", "/customer-messages/", "Admins", 422, CUSTOMER_MESSAGE, KEY),
     Call("GET", "/attachments/", "Viewers", 200),
     Call("GET", "/attachments/{attachment}/", "Viewers", 200),
     Call("GET", "/attachments/{attachment}/content/", "Operators", 200),

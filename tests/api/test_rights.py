@@ -84,7 +84,7 @@ def test_the_description_is_for_those_who_are_known(as_role: Callable[[str], Cli
 OBJECTS = {
     "accounts": "channelaccount", "gateways": "gateway", "routes": "route", "conversations": "conversation", "messages": "message",
     "attachments": "attachment", "deliveries": "delivery", "webhooks": "webhookendpoint", "stats": "delivery",
-    "fallbacks": "conversation",
+    "fallbacks": "conversation", "customer-messages": "customermessage",
 }  # fmt: skip
 VERBS = {"GET": "view", "POST": "add", "PATCH": "change", "DELETE": "delete"}
 # What is no plain reading, adding, changing or deleting of its rows.
@@ -92,6 +92,8 @@ DEEDS = {
     ("GET", "/accounts/{}/templates/"): "send_message",
     ("GET", "/accounts/{}/limits/"): "view_channelaccount",
     ("POST", "/messages/"): "send_message",
+    ("GET", "/customer-messages/"): "send_to_many",
+    ("POST", "/customer-messages/"): "send_to_many",
     ("POST", "/fallbacks/"): "change_conversation",
     ("DELETE", "/fallbacks/{}/"): "change_conversation",
     ("POST", "/routes/resolve/"): "view_route",

@@ -17,6 +17,7 @@ from bridge.models import (
     Contact,
     Conversation,
     CustomerGroup,
+    CustomerMessage,
     Delivery,
     Department,
     DirectoryChange,
@@ -155,6 +156,7 @@ CASES: dict[str, Callable[[], object]] = {
     "restriction_once": same_restriction,
     "department_once": lambda: copied(Department.objects.create(account=app(), external_id="2")),
     "customer_group_once": lambda: copied(CustomerGroup.objects.create(account=app(), external_id="wr1")),
+    "customer_message_once": lambda: copied(CustomerMessage.objects.create(account=app(), client="staff:1", key="K1")),
     "directory_change_once": lambda: copied(
         DirectoryChange.objects.create(account=app(), part="members", external_id="lisi")
     ),

@@ -9,6 +9,7 @@ from django.urls import reverse
 from bridge.admin.accounts import (
     callback,
     connection,
+    customer_messages,
     directory,
     groups,
     limits,
@@ -35,6 +36,7 @@ PANELS: tuple[AccountPanel, ...] = (
     token.PANEL,
     quotas.PANEL,
     directory.PANEL,
+    customer_messages.PANEL,
     groups.PANEL,
     templates.PANEL,
 )

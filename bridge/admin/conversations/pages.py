@@ -21,6 +21,7 @@ from accounts.channels import build_channel
 from accounts.models import ReplyWindow
 from bridge.admin.base import BridgeAdmin, user_of
 from bridge.admin.conversations import fallbacks, servicers, transcript
+from bridge.admin.conversations.uploads import ManyFiles
 from bridge.admin.decisions import list_decisions
 from bridge.admin.paging import row_number
 from bridge.admin.routes import map_url
@@ -61,20 +62,6 @@ MODE_CHANGED = {
     Conversation.Mode.HUMAN: _("Staff answer now. The agent is not asked."),
 }
 WAITING = Q(state__in=(State.PENDING, State.SENDING))
-
-
-class ManyFilesInput(forms.ClearableFileInput):
-    allow_multiple_selected = True
-
-
-class ManyFiles(forms.FileField):
-    """A list of uploaded files, each checked like one."""
-
-    widget = ManyFilesInput
-
-    def clean(self, data: Any, initial: Any = None) -> list[Any]:
-        given = data if isinstance(data, list | tuple) else [data] if data else []
-        return [super(ManyFiles, self).clean(item, initial) for item in given]
 
 
 # Kinds that follow from the chosen file.

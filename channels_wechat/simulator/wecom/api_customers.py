@@ -3,6 +3,8 @@
 A permission is withdrawn by the app's field `refused`: path → errcode.
 """
 
+import secrets
+
 from channels_wechat.simulator.core.calls import Answer
 from channels_wechat.simulator.core.errors import PlatformError
 from channels_wechat.simulator.core.state import JSON
@@ -143,6 +145,49 @@ async def send_welcome_msg(call: Call) -> Answer:
     return {}
 
 
+ATTACHMENTS = ("image", "link", "miniprogram", "video", "file")
+MOST_ATTACHMENTS = 9
+
+
+async def add_msg_template(call: Call) -> Answer:
+    """Nothing is shown to anybody: the member would have to confirm it (fail_list: recipients whom the member does not reach)."""
+    body, company = call.body, call.platform.company
+    to_groups = body.get("chat_type", "single") == "group"
+    sender = company.member(str(body.get("sender")))
+    if sender is None or sender not in company.visible(call.account):
+        raise PlatformError(60111, "invalid sender")
+    named = list(body.get("chat_id_list" if to_groups else "external_userid") or [])
+    check_mass_content(call)
+    known = [one for one in named if can_be_reached(call, one, sender.userid, to_groups=to_groups)]
+    if not known:
+        raise PlatformError(84061, "not external contact")
+    return {"fail_list": [one for one in named if one not in known], "msgid": f"msg{secrets.token_hex(12)}"}
+
+
+def can_be_reached(call: Call, recipient: str, sender: str, *, to_groups: bool) -> bool:
+    company = call.platform.company
+    if to_groups:
+        group = company.customer_groups.get(recipient)
+        return group is not None and group.owner == sender
+    customer = company.customers.get(recipient)
+    return customer is not None and sender in customer.followers
+
+
+def check_mass_content(call: Call) -> None:
+    attachments = call.body.get("attachments") or []
+    text = str((call.body.get("text") or {}).get("content", ""))
+    if not text and not attachments:
+        raise PlatformError(40063, "text or attachments needed")
+    if len(text.encode()) > WELCOME_BYTES:
+        raise PlatformError(45002, "content size out of limit")
+    if len(attachments) > MOST_ATTACHMENTS or any(one.get("msgtype") not in ATTACHMENTS for one in attachments):
+        raise PlatformError(40035, "invalid attachments")
+    for one in attachments:
+        media_id = one[one["msgtype"]].get("media_id")
+        if one["msgtype"] in ("image", "video", "file") and call.world.find_media(str(media_id)) is None:
+            raise PlatformError(40007, "invalid media_id")
+
+
 def endpoints() -> dict[str, Endpoint]:
     return {
         "externalcontact/get_follow_user_list": Endpoint("GET", get_follow_user_list),
@@ -151,5 +196,6 @@ def endpoints() -> dict[str, Endpoint]:
         "externalcontact/batch/get_by_user": Endpoint("POST", get_by_user),
         "externalcontact/groupchat/list": Endpoint("POST", list_groups),
         "externalcontact/groupchat/get": Endpoint("POST", get_group),
+        "externalcontact/add_msg_template": Endpoint("POST", add_msg_template),
         "externalcontact/send_welcome_msg": Endpoint("POST", send_welcome_msg),
     }

@@ -8,6 +8,7 @@ a peer too: WeCom lets the app say a welcome to a new customer, and nothing else
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +16,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.capabilities import Callbacks, EventReplies, Groups, Names, Recall, Tokens
+from channels_wechat.contract.customer_messages import CreatedMessage, CustomerMessages
 from channels_wechat.contract.directory import Directory
 from channels_wechat.contract.errors import CallbackRefused, ChannelError
 from channels_wechat.contract.explanations import Cause, all_of
@@ -32,13 +34,13 @@ from channels_wechat.contract.messages import (
 )
 from channels_wechat.contract.unreadable import read_or_kept, unreadable_body
 from channels_wechat.wecom import person_ids
-from channels_wechat.wecom.app import directory, parsing
+from channels_wechat.wecom.app import customer_messages, directory, parsing
 from channels_wechat.wecom.app.credentials import WeComAppCredentials
 from channels_wechat.wecom.app.rendering import CHECKS, render
 from channels_wechat.wecom.errors import WECOM_APP, for_linked_member
 from channels_wechat.wecom.knocks import knocks_in
 from channels_wechat.wecom.media import WeComMedia
-from channels_wechat.wecom.media_types import MOST
+from channels_wechat.wecom.media_types import MOST, media_type
 from channels_wechat.wire import xml
 from channels_wechat.wire.callback_crypto import Cipher
 
@@ -47,8 +49,9 @@ if TYPE_CHECKING:
 
     from django.utils.functional import _StrOrPromise
 
+    from channels_wechat.contract.customer_messages import CustomerMessage
     from channels_wechat.contract.directory import DirectoryPage, DirectoryPart
-    from channels_wechat.contract.messages import Content, Outgoing, Peer
+    from channels_wechat.contract.messages import Content, Outgoing, Peer, Upload
 
 VOICE_TOO_LONG = "45007"
 # Seconds for which message/send swallows a repetition; the platform's default, at most 14400.
@@ -66,7 +69,7 @@ CUSTOMERS_CONFIRMED = _(
 CHAT_ID = re.compile(r"[0-9a-zA-Z]{0,32}")
 
 
-class WeComApp(Callbacks, Tokens, WeComMedia, Names, Directory, Groups, Recall, EventReplies):
+class WeComApp(Callbacks, Tokens, WeComMedia, Names, Directory, CustomerMessages, Groups, Recall, EventReplies):
     kind = "wecom_app"
     label = _("WeCom self-built app")
     Credentials = WeComAppCredentials
@@ -77,6 +80,7 @@ class WeComApp(Callbacks, Tokens, WeComMedia, Names, Directory, Groups, Recall, 
     content_kinds = (*MOST, *CHECKS)
     text_options = ("safe",)
     # Page 90454, for each interface of the company.
+    most_attachments = customer_messages.MOST_ATTACHMENTS
     directory_limits = (
         Limit("directory-minute", 10_000, 60, "account", _("reads of the directory a minute")),
         Limit("directory-hour", 150_000, 3600, "account", _("reads of the directory an hour")),
@@ -115,6 +119,13 @@ class WeComApp(Callbacks, Tokens, WeComMedia, Names, Directory, Groups, Recall, 
             True,
             _(
                 "once, by the account's welcome, when a customer adds a member; nothing else can be said to customers at will"
+            ),
+        ),
+        Ability(
+            _("Send messages to customers and customer groups"),
+            True,
+            _(
+                "from the account's page or by the API; nothing goes out until the named member confirms it in their client"
             ),
         ),
         Ability(_("Send cards with buttons"), True, _("to members only, not to groups")),
@@ -277,6 +288,20 @@ class WeComApp(Callbacks, Tokens, WeComMedia, Names, Directory, Groups, Recall, 
 
     def read_entry(self, part: DirectoryPart, entry_id: str) -> DirectoryPage:
         return directory.read_entry(self._api, part, entry_id)
+
+    def check_customer_message(self, message: CustomerMessage, files: int = 0) -> None:
+        customer_messages.check_message(message, files)
+
+    def upload_attachment(self, file: Upload) -> Mapping[str, Any]:
+        """What WeCom takes as neither a picture nor a video goes as a file."""
+        kind = media_type(file.kind, file.name, file.mime, len(file.content))
+        kind = kind if kind in ("image", "video") else "file"
+        return {"msgtype": kind, kind: {"media_id": self.upload(replace(file, kind=kind))}}
+
+    def create_customer_message(self, message: CustomerMessage) -> CreatedMessage:
+        body = customer_messages.build_request(message)
+        answer = self._api.call("POST", "cgi-bin/externalcontact/add_msg_template", json=body)
+        return CreatedMessage(str(answer.get("msgid", "")), tuple(map(str, answer.get("fail_list") or ())), answer)
 
     def create_group(self, name: str, members: tuple[str, ...], owner: str = "", group_id: str = "") -> str:
         """The group appears to its members only with the first message. Raises ChannelError."""

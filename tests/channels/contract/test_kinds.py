@@ -10,6 +10,8 @@ from django.utils.translation import override
 from accounts.forms import account_form
 from channels_wechat import KINDS, can, channel_class
 from channels_wechat.contract import capabilities
+from channels_wechat.contract.customer_messages import CustomerMessages
+from channels_wechat.contract.directory import Directory
 from channels_wechat.contract.messages import Identity, Peer, Token, Upload
 from channels_wechat.wire.http import Http
 from tests.channels.wecom.aibot import bot
@@ -19,7 +21,9 @@ BASES: dict[type[Any], set[str]] = {
     capabilities.Callbacks: {"wecom_kf", "wecom_app", "wecom_aibot", "official_account", "mini_program"},
     capabilities.Streaming: {"wecom_aibot"},
     capabilities.Pull: {"wecom_kf"},
-    capabilities.EventReplies: {"wecom_kf"},
+    capabilities.EventReplies: {"wecom_app", "wecom_kf"},
+    Directory: {"wecom_app"},
+    CustomerMessages: {"wecom_app"},
     capabilities.Passive: {"official_account"},
     capabilities.Tokens: {"wecom_kf", "wecom_app", "official_account", "mini_program"},
     capabilities.Uploads: {"wecom_kf", "wecom_app", "wecom_aibot", "wecom_robot", "official_account", "mini_program"},

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from channels_wechat.contract.customer_messages import CustomerMessage
 from channels_wechat.contract.directory import (
     DirectoryDepartment,
     DirectoryGroup,
@@ -16,7 +17,7 @@ from channels_wechat.contract.directory import (
 )
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
-from channels_wechat.contract.messages import Content, Outgoing, Peer
+from channels_wechat.contract.messages import Content, Outgoing, Peer, Upload
 from channels_wechat.wecom.app.parsing import read
 from channels_wechat.wire import xml
 from tests.channels.harness import FIXTURES, Recorder, Reply, fixture, fixtures, says
@@ -249,3 +250,33 @@ def test_nothing_else_can_be_said_to_a_customer(platform: Recorder, app: WeComAp
     assert "a member confirms" in str(app.cannot_push(Peer("direct", WO)))
     assert not app.cannot_push(Peer("direct", "zhangsan"))
     assert (app.repeat_window(Peer("direct", WO), app.render(Content("hi"))[0])) == 0
+
+
+def test_a_message_to_customers_is_one_request(platform: Recorder, app: WeComApp) -> None:
+    platform.will(recorded("add_msg_template"), says(0, msgid="m2"))
+    link = {"msgtype": "link", "link": {"title": "t", "url": "https://example.com"}}
+    created = app.create_customer_message(CustomerMessage("direct", "zhangsan", (WO, LI), "hi", (link,)))
+    assert (created.remote_id, created.left_out) == ("msgGCAAAXtWyujaWJHDDGi0mAAAA", ("wmqfasd1e1927831123109rBAAAA",))
+    app.create_customer_message(CustomerMessage("group", "zhangsan", (CHAT,), "", (link,)))
+    single, group = (request.json for request in platform.requests)
+    assert single == {
+        "chat_type": "single", "sender": "zhangsan", "external_userid": [WO, LI], "text": {"content": "hi"},
+        "attachments": [link],
+    }  # fmt: skip
+    assert group == {"chat_type": "group", "sender": "zhangsan", "chat_id_list": [CHAT], "attachments": [link]}
+
+
+@pytest.mark.parametrize(
+    ("file", "kind"),
+    [
+        (Upload("image", "a.png", "image/png", b"\x89PNG\r\n\x1a\n" + b"x" * 20), "image"),
+        (Upload("image", "a.gif", "image/gif", b"GIF89a......"), "file"),
+        (Upload("voice", "a.amr", "audio/amr", b"#!AMR\n" + b"x" * 20), "file"),
+    ],
+)
+def test_an_attachment_is_uploaded_as_what_customers_can_be_sent(
+    platform: Recorder, app: WeComApp, file: Upload, kind: str
+) -> None:
+    platform.will(says(0, type=kind, media_id="M1"))
+    assert app.upload_attachment(file) == {"msgtype": kind, kind: {"media_id": "M1"}}
+    assert platform.requests[0].query["type"] == kind

@@ -253,6 +253,8 @@ class Contact(models.Model):
     )
     department = models.CharField(_("department"), max_length=200, blank=True, default="", db_default="")
     remark = models.CharField(_("remark"), max_length=200, blank=True, default="", db_default="")
+    # The name as the directory told it last. While it tells no other one, a name that staff entered stays.
+    told_name = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
     left_at = models.DateTimeField(_("left"), null=True, editable=False)
     directory_at = models.DateTimeField(_("seen in the directory"), null=True, editable=False)
     subscribed = models.BooleanField(_("follows"), null=True)

@@ -100,7 +100,16 @@ def _store_people(account: ChannelAccount, accounts: list[int], told: Iterable[D
         [row for row in rows if row.name or not people[row.external_id].left or row.external_id in known],
         update_conflicts=True,
         unique_fields=["account", "external_id"],
-        update_fields=["name", "kind", "department", "remark", "left_at", "directory_at", "name_fetched_at"],
+        update_fields=[
+            "name",
+            "told_name",
+            "kind",
+            "department",
+            "remark",
+            "left_at",
+            "directory_at",
+            "name_fetched_at",
+        ],
     )
     _name_elsewhere(accounts, {row.external_id: row.name for row in rows if row.name}, now)
 
@@ -124,11 +133,13 @@ def _build_contact(
     now: datetime,
 ) -> Contact:
     old = known or Contact(account=account, external_id=person.id)
+    told = _fit(person.name)
     names = ", ".join(departments[one] for one in person.departments if departments.get(one))
     return Contact(
         account=account,
         external_id=person.id,
-        name=_fit(person.name) or old.name,
+        name=told if told and told != old.told_name else old.name,
+        told_name=told or old.told_name,
         kind=person.kind,
         department=_fit(names) or old.department,
         remark=_fit(person.remark) or old.remark,

@@ -78,6 +78,12 @@ def test_a_stopped_account_asks_nobody_and_forgets_nobody(company: SimulatorClie
     assert names.fetch_names() == 1
 
 
+def test_a_customer_is_not_asked_for_among_the_members(company: SimulatorClient) -> None:
+    account = app(company.url)
+    meet(account, "wmOgQhDgAAuXFJGwbve4g4iXknfOAAAA")
+    assert (names.fetch_names(), company.calls("user/get")) == (0, [])
+
+
 def test_an_unnamed_sender_is_met_once() -> None:
     account = app()
     peers.upsert_contacts(account, "", {})

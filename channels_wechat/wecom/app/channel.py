@@ -276,6 +276,9 @@ class WeComApp(Callbacks, Tokens, WeComMedia, Names, Directory, CustomerMessages
     # -- people and groups (pages 90196, 90244 to 90247) ------------------------------------------------------------------
 
     def name_of(self, user_id: str) -> str:
+        """Customers are named by the directory; user/get knows none of their ids."""
+        if person_ids.is_outside(user_id):
+            return ""
         try:
             return str(self._api.call("GET", "cgi-bin/user/get", query={"userid": user_id}).get("name", ""))
         except ChannelError as error:

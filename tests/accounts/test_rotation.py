@@ -69,6 +69,8 @@ def test_every_encrypted_field_is_found() -> None:
     assert {column.context for column in rotation.list_columns()} == {
         "accounts.channelaccount.credentials",
         "accounts.accesstoken.value",
+        "accounts.connection.knock_token",
+        "accounts.connection.login_code",
         "openclaw.gateway.token",
         "openclaw.gateway.device_key",
         "openclaw.gateway.device_token",

@@ -123,6 +123,9 @@ TALK = {
     "bridge_conversation_rename": Page(press=WORK, at="{group}", with_={"title": "Renamed"}),
     "bridge_conversation_mode": Page(press=WORK, at="{group}", with_={"mode": "human"}),
     "bridge_conversation_new_session": Page(press=WORK, at="{group}"),
+    "bridge_conversation_servicers": Page(press=WORK, at="{customer}"),
+    "bridge_conversation_hand_over": Page(press=WORK, at="{customer}", with_={"servicer": "wangwu"}),
+    "bridge_conversation_end_service": Page(press=WORK, at="{customer}"),
     "bridge_conversation_add_fallback": Page(
         press=WORK,
         at="{group}",
@@ -151,7 +154,12 @@ TABLE = {**OVERVIEW, **CONFIGURATION, **TALK, **PEOPLE}
 # Not in the table: who is out may log in, who is in may log out.
 DOORS = {"login", "logout"}
 # Refused by the platform, or nothing that is kept in these tables.
-CHANGES_NOTHING = {"accounts_channelaccount_scan_state", "bridge_delivery_recall", "accounts_channelaccount_quotas"}
+CHANGES_NOTHING = {
+    "accounts_channelaccount_scan_state",
+    "accounts_channelaccount_quotas",
+    "bridge_conversation_servicers",
+    "bridge_delivery_recall",
+}
 
 
 def walk(patterns: list[Any], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -196,6 +204,10 @@ def stage(world: factories.World) -> Stage:
     mini = factories.mini_with_a_token()
     factories.restriction(mini, "moderation", code="48001", until=timezone.now() + timedelta(days=1))
     hook = factories.endpoint("http://127.0.0.1:9/hook", ["message.received"])
+    service = factories.kf()
+    factories.access_token(
+        service, value="x", address=service.api_base_url, expires_at=timezone.now() + timedelta(hours=2)
+    )
     kept = {name: row.pk for name, row in vars(world).items()}
     return Stage(
         kept
@@ -205,6 +217,7 @@ def stage(world: factories.World) -> Stage:
             "spare_gateway": factories.connected_gateway(name="Spare").pk,
             "app_group": made.pk,
             "mini": mini.pk,
+            "customer": factories.conversation(service, factories.CUSTOMER).pk,
             "hook": hook.pk,
             "contact": Contact.objects.first().pk,
             "colleague": colleague.pk,
@@ -351,6 +364,7 @@ BUTTONS = {
     "bridge_conversation_rename": "change_conversation",
     "bridge_conversation_mode": "pause_conversation",
     "bridge_conversation_new_session": "pause_conversation",
+    **{f"bridge_conversation_{name}": "pause_conversation" for name in ("servicers", "hand_over", "end_service")},
     "bridge_conversation_add_fallback": "change_conversation",
     "bridge_conversation_remove_fallback": "change_conversation",
     "bridge_conversation_send": "send_message",

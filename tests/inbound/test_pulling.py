@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ from tests.support.factories import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from channels_wechat.simulator import SimulatorClient
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -98,6 +101,39 @@ def test_a_page_that_is_read_twice_stores_nothing_twice(company: SimulatorClient
     pull(service)
     assert texts() == ["1", "2", "3", "4"]
     assert row_of(service).cursor != before
+
+
+@contextmanager
+def no_cursor_is_written() -> Iterator[None]:
+    """The database refuses each write of a cursor, and takes everything else."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN IF NEW.cursor <> OLD.cursor THEN RAISE EXCEPTION 'no'; END IF; RETURN NEW; END $$;"
+            " CREATE TRIGGER refuse BEFORE UPDATE ON accounts_connection FOR EACH ROW EXECUTE FUNCTION refuse()"
+        )
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TRIGGER refuse ON accounts_connection; DROP FUNCTION refuse()")
+
+
+def test_what_was_stored_without_its_cursor_is_not_answered_twice(
+    company: SimulatorClient, service: ChannelAccount
+) -> None:
+    """It ends exactly between the two: the messages are committed, the cursor is not."""
+    write(company, "1", "2")
+    with no_cursor_is_written():
+        pull(service)
+    assert (texts(), row_of(service).cursor) == (["1", "2"], "")
+    router.route_waiting()
+    Connection.objects.update(pull_due_at=timezone.now())
+    pull(service)
+    router.route_waiting()
+    assert texts() == ["1", "2"]
+    assert row_of(service).cursor
+    assert Delivery.objects.filter(target="agent", state=State.PENDING).count() == 2
 
 
 def test_the_cursor_is_not_stored_before_the_messages(

@@ -234,6 +234,22 @@ def test_a_stream_is_ended_in_time_and_the_answer_follows(
     assert not client.record()["violations"]
 
 
+@pytest.mark.usefixtures("connector")
+def test_the_next_connection_ends_the_stream_that_the_one_before_began(
+    bot: ChannelAccount, client: SimulatorClient, valkey: Any
+) -> None:
+    said = client.say("?", bot=BOT, from_="zhangsan")
+    question = heard()
+    valkey.set(partial_key(question.uuid), "So far")
+    eventually(lambda: [entry["text"] for entry in client.answers(said)] == ["So far"])
+    client.end_connection(BOT, "abort")
+    eventually(lambda: len(client.connections(BOT)) == 2)
+    client.wait_connected(BOT)
+    delivered(answer(question, "So far, so good"))
+    assert shown(client, said) == [("stream", "So far, so good", "stream")]
+    assert client.record()["violations"] == []
+
+
 # --- what is refused is sent in another way
 
 

@@ -125,6 +125,7 @@ class BotConnection:
             return
         if word(body, "event", "eventtype") == "disconnected_event":
             raise ConnectionRefused(ConnectionState.KICKED, WECOM_AIBOT.error("kicked"))
+        self.link.streams.note_question(req_id)
         plain, handle = encode_json(body), protocol.handle_maker(self.channel.identity.key, req_id)
         message = self.channel.read(body, plain, self.reply_seconds, handle)
         if text := self.channel.welcome_text(message):

@@ -45,7 +45,14 @@ class Streams:
     def __init__(self, socket: RequestSocket, sentences: Sentences) -> None:
         self.socket, self.sentences = socket, sentences
         self._streams: dict[str, Stream] = {}
+        self._received: dict[str, None] = {}
         self._closing: set[asyncio.Task[None]] = set()
+
+    def note_question(self, req_id: str) -> None:
+        """Note that this connection received the question: then nobody else has sent a frame of its stream."""
+        self._received[req_id] = None
+        if len(self._received) > KEEP:
+            self._received.pop(next(iter(self._received)))
 
     def of(self, question: Question) -> Stream:
         found = self._streams.get(question.req_id)
@@ -105,9 +112,12 @@ class Streams:
             task.cancel()
 
     async def _send(self, stream: Stream, text: str, *, finish: bool) -> Frame:
-        """feedback: its id comes back with the person's verdict; the platform takes it in the first frame only."""
+        """feedback: its id comes back with the person's verdict. The platform takes it in the first frame only.
+
+        For a question of an earlier connection nobody can say whether that sent one.
+        """
         body = rendering.stream(stream.question.stream, None, text, (), finish)
-        if not stream.is_open:
+        if not stream.is_open and stream.question.req_id in self._received:
             body["stream"]["feedback"] = {"id": stream.question.stream}
         req_id = stream.question.req_id
         ack = await self.socket.request(req_id, protocol.frame(protocol.RESPOND, req_id, body), ACK_SECONDS)

@@ -12,7 +12,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from accounts import limits, valkey
+from accounts import capabilities, limits, valkey
 from bridge.models import Delivery, Message, State, Target
 from bridge.pipeline.replies.streams import partial_key
 from bridge.runtime.db.outage import DB_UNAVAILABLE
@@ -90,16 +90,27 @@ class OpenQuestions:
         self.task = None
 
     async def _show(self, uuid: UUID, question: OpenQuestion, text: str) -> None:
+        if await self._is_refused(question.peer):
+            self.questions.pop(uuid, None)
+            return
         if self.link is None or not await in_io_thread(self._may_show, question.peer):
             return
         try:
             goes_on = await self.link.show_partial(question.peer.reply, text)
         except ChannelError as error:  # the answer itself is tried all the same
             log.info("account %s: partial text was refused (%s)", self.account.pk, error.code)
+            with contextlib.suppress(*DB_UNAVAILABLE):
+                await in_db_thread(capabilities.store_refusal, self.account, error, question.peer.id)
             goes_on = False
         question.shown = text
         if not goes_on:
             self.questions.pop(uuid, None)
+
+    async def _is_refused(self, peer: Peer) -> bool:
+        """Whether the platform said before that this chat takes no text that grows."""
+        with contextlib.suppress(*DB_UNAVAILABLE):
+            return "stream" in await in_db_thread(capabilities.list_refused, self.account.pk, peer.id)
+        return False
 
     async def _end(self, question: OpenQuestion | None) -> None:
         """End a stream that no answer will end: the turn was stopped, skipped or failed."""

@@ -87,6 +87,11 @@ SENTENCES: dict[str, Sentence] = {
         "（您发送或引用的部分内容无法识别。）",
         "(Part of what you sent or quoted could not be read.)",
     ),
+    "card_answered": Sentence(
+        _("A card was answered, which then shows what was chosen (AI bots by long connection)"),
+        "已收到：{choice}",
+        "Received: {choice}",
+    ),
     "new_session": Sentence(_("After /new"), "已开始新的会话。", "A new session has begun."),
     "stopped": Sentence(_("After /stop"), "已停止。", "Stopped."),
     "file_missing": Sentence(

@@ -201,6 +201,9 @@ def test_a_cards_answer_is_a_turn_and_never_answered_by_its_own_id(
     assert (click.kind, click.reply_address) == ("action", "")
     delivered(answer(click, "B it is"))
     assert pushed(client, said["chat"]) == [("markdown", "B it is")]
+    (updated,) = client.answers(said)
+    assert (updated["data"]["card_type"], updated["data"]["sub_title_text"]) == ("text_notice", "Received: B")
+    assert 42045 not in [call["errcode"] for call in client.calls()]
     assert 846605 not in [call["errcode"] for call in client.calls()]
 
 
@@ -275,6 +278,22 @@ def test_a_chat_that_takes_no_streams_gets_messages_from_then_on(bot: ChannelAcc
         assert shown(client, said) == [("markdown", text, "reply")]
     (restriction,) = capabilities.list_restrictions(bot)
     assert (restriction.capability, restriction.peer_id, restriction.code) == ("stream", GROUP, "600039")
+    assert [call["errcode"] for call in client.calls("aibot_respond_msg")] == [600039, 0, 0]
+
+
+@pytest.mark.usefixtures("connector")
+def test_text_so_far_is_not_shown_again_where_it_was_refused(
+    bot: ChannelAccount, client: SimulatorClient, valkey: Any
+) -> None:
+    client.refuse(BOT, GROUP, stream=True)
+    for count in (1, 2):
+        said = client.say("@Robot S ?", bot=BOT, from_="zhangsan", chat=GROUP)
+        question = heard(count)
+        valkey.set(partial_key(question.uuid), "So far")
+        eventually(lambda: capabilities.list_refused(bot.pk, GROUP) == {"stream"})
+        time.sleep(0.5)  # several looks
+        delivered(answer(question, "whole"))
+        assert shown(client, said) == [("markdown", "whole", "reply")]
     assert [call["errcode"] for call in client.calls("aibot_respond_msg")] == [600039, 0, 0]
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from channels_wechat.contract.messages import HANDLE, Receipt
 from channels_wechat.wecom.aibot import protocol, rendering
+from channels_wechat.wecom.aibot.card_updates import SentCards
 from channels_wechat.wecom.aibot.connection_rendering import PUSH, REPLY, STREAM
 from channels_wechat.wecom.aibot.errors import WECOM_AIBOT
 from channels_wechat.wecom.aibot.streams import ACK_SECONDS, Streams
@@ -23,7 +24,7 @@ class BotLink:
 
     def __init__(self, socket: RequestSocket, sentences: Sentences) -> None:
         self.socket = socket
-        self.streams = Streams(socket, sentences)
+        self.streams, self.cards = Streams(socket, sentences), SentCards()
 
     async def send(self, outgoing: Outgoing) -> Receipt:
         body, note = rendering.reply(outgoing.payload)
@@ -35,6 +36,8 @@ class BotLink:
             raise WECOM_AIBOT.error("push_refused")
         else:
             ack = await self._push(outgoing.peer, body)
+        if body["msgtype"] == "template_card":
+            self.cards.add(body["template_card"])
         return Receipt(note=note, response=_shown(ack))
 
     async def _answer(self, question: Question, body: dict[str, Any], outgoing: Outgoing, *, in_stream: bool) -> Frame:
@@ -72,6 +75,11 @@ class BotLink:
     async def welcome(self, req_id: str, text: str) -> None:
         """Answer somebody who opened the chat; within five seconds. Raises ChannelError."""
         await self._ask(protocol.WELCOME, {"msgtype": "text", "text": {"content": text}}, req_id=req_id)
+
+    async def update_card(self, req_id: str, card: dict[str, Any]) -> None:
+        """Show this in the place of the card that was answered; within five seconds. Raises ChannelError."""
+        body = {"response_type": "update_template_card", "template_card": card}
+        await self._ask(protocol.UPDATE, body, req_id=req_id)
 
 
 def read_question(outgoing: Outgoing) -> Question | None:

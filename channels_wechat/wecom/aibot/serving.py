@@ -128,6 +128,7 @@ class BotConnection:
         self.link.streams.note_question(req_id)
         plain, handle = encode_json(body), protocol.handle_maker(self.channel.identity.key, req_id)
         message = self.channel.read(body, plain, self.reply_seconds, handle)
+        self._show_choice(req_id, message)
         if text := self.channel.welcome_text(message):
             self.heard.put_nowait(Heard(message, text, self._start(self._welcome(req_id, text))))
         else:
@@ -138,6 +139,19 @@ class BotConnection:
         self.side_tasks.add(task)
         task.add_done_callback(self.side_tasks.discard)
         return task
+
+    def _show_choice(self, req_id: str, message: Inbound) -> None:
+        """Show in an answered card what was chosen. Not in a group, where others may still want to answer."""
+        if message.kind != "action" or message.peer.kind != "direct":
+            return
+        if card := self.link.cards.answered(message.raw, self.channel.identity.sentences):
+            self._start(self._update_card(req_id, card))
+
+    async def _update_card(self, req_id: str, card: dict[str, Any]) -> None:
+        try:
+            await self.link.update_card(req_id, card)
+        except ChannelError as error:
+            log.info("the update of a card was refused (%s)", error.code)
 
     async def _welcome(self, req_id: str, text: str) -> bool:
         try:

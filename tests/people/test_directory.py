@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
@@ -126,6 +131,38 @@ def test_a_process_that_is_killed_costs_one_page(people: SimulatorClient, monkey
     assert told(account) == EVERYBODY
     counted = [call["path"] for call in people.calls()].count("department/list")
     assert counted == 1
+
+
+READING = """
+import django
+django.setup()
+from bridge.people import directory
+while True:
+    directory.read_due()
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_after_kill_9_the_reading_goes_on_where_it_was(people: SimulatorClient) -> None:
+    """The process is killed while the platform answers its seventh call."""
+    account = app(people.url)
+    people.fault("externalcontact/batch/get_by_user", "slow_after", times=1, seconds=60)
+    database = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
+    env = {**os.environ, "DATABASE_URL": database, "REDIS_URL": settings.REDIS_URL}
+    env |= {"DJANGO_SETTINGS_MODULE": "bridge.settings"}
+    with subprocess.Popen([sys.executable, "-c", READING], env=env) as process:
+        try:
+            people.wait_for(lambda: people.calls("externalcontact/batch/get_by_user"), timeout=120)
+            assert directory.read_due() == 0  # another process has the row
+        finally:
+            process.kill()
+    row = DirectoryRead.objects.get()
+    assert (row.part, bool(row.owner), set(told(account))) == ("customers", True, {"zhangsan", "lisi", "wangwu"})
+    DirectoryRead.objects.update(owner_until=timezone.now())  # two minutes pass
+    read_all()
+    assert told(account) == EVERYBODY
+    called = [call["path"] for call in people.calls() if call["path"] != "gettoken"]
+    assert called == [*PATHS[:6], *PATHS[5:]]  # the page whose answer was lost is read once more, and no other
 
 
 def test_a_process_that_was_held_up_past_its_lease_stores_nothing(people: SimulatorClient) -> None:

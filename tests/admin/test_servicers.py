@@ -90,6 +90,20 @@ def test_only_who_may_take_over_may_hand_over(
     assert "Servicers…" not in page
 
 
+def test_the_account_says_when_its_messages_were_fetched_and_why_not(
+    boss: Client, client: SimulatorClient, talk: Conversation
+) -> None:
+    address = reverse("admin:accounts_channelaccount_change", args=[talk.account_id])
+    assert "not fetched yet" in boss.get(address).content.decode()
+    factories.pull(talk.account)
+    assert "last fetched" in boss.get(address).content.decode()
+    client.fault("kf/sync_msg", "errcode", errcode=-1, errmsg="system busy")
+    factories.pull(talk.account)
+    page = boss.get(address).content.decode()
+    assert "The last attempt failed:" in page
+    assert "system busy" in page
+
+
 def test_other_kinds_have_no_servicers(boss: Client) -> None:
     talk = factories.conversation(factories.app())
     page = boss.get(reverse("admin:bridge_conversation_change", args=[talk.pk])).content.decode()

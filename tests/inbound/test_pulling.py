@@ -30,6 +30,7 @@ from tests.support.factories import (
     in_thread,
     kf,
     parts,
+    pull,
     route,
     work_off,
 )
@@ -51,13 +52,6 @@ def service(company: SimulatorClient) -> ChannelAccount:
     account = kf(company.url)
     route(account, gateway())
     return account
-
-
-def pull(account: ChannelAccount, token: str = "") -> None:
-    """As a worker does after a knock."""
-    assert pulling.note_knock(Knock("wecom_kf", account.external_id, token))
-    for row in pulling.claim_due(10):
-        pulling.pull_account(row)
 
 
 def write(company: SimulatorClient, *texts: str) -> None:
@@ -169,6 +163,26 @@ def test_nothing_is_lost_while_the_database_is_away(company: SimulatorClient, se
     assert pulling.has_due()
     pull(service)
     assert texts() == ["1"]
+
+
+@pytest.mark.parametrize("change", ["platform", "account"])
+def test_a_cursor_is_good_only_where_it_came_from(
+    company: SimulatorClient, service: ChannelAccount, change: str
+) -> None:
+    """The platform knows it no more; staff entered another account in the place of this one."""
+    write(company, "1")
+    pull(service)
+    if change == "platform":
+        row = row_of(service)
+        Connection.objects.update(cursor=row.cursor[:-4] + "AAAA")
+    else:
+        company.kf_account("wkOther", AGENT, knocks=False)
+        company.say("1 of the other", kf="wkOther", from_=CUSTOMER)
+        service.credentials, service.external_id = {**service.credentials, "open_kfid": "wkOther"}, "wkOther"
+        service.save()
+    write(company, "2")
+    pull(service)
+    assert texts() == (["1", "2"] if change == "platform" else ["1", "1 of the other"])
 
 
 # --- one at a time

@@ -13,6 +13,7 @@ from bridge.admin.accounts import (
     directory,
     groups,
     limits,
+    pulls,
     quotas,
     restrictions,
     templates,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 PANELS: tuple[AccountPanel, ...] = (
     connection.PANEL,
+    pulls.PANEL,
     write.PANEL,
     restrictions.PANEL,
     callback.PANEL,

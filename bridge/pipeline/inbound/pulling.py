@@ -136,17 +136,18 @@ def _pull(row: Connection, account: ChannelAccount) -> None:
     channel = build_channel(account)
     if not isinstance(channel, Pull):
         return
+    cursor, has_messages = _read_cursor(row, account), False
     for _page in range(MOST_PAGES):
-        pulled = channel.pull(row.cursor, _read_token(row))
+        before, pulled = cursor, channel.pull(cursor, _read_token(row))
         _store(account, pulled.inbound)
-        is_stuck = pulled.more and pulled.cursor == row.cursor
-        if not _store_cursor(row, pulled.cursor):
+        cursor, has_messages = pulled.cursor, has_messages or bool(pulled.inbound)
+        if not _store_cursor(row, account, cursor):
             log.warning("the lease of the pull was lost")
             return
-        if not pulled.more or is_stuck:
+        if not pulled.more or cursor == before:
             _finish(row, account, PERIOD_SECONDS)
             return
-    _finish(row, account, 0)
+    _finish(row, account, 0 if has_messages else FIRST_PAUSE_SECONDS)
 
 
 def _read_token(row: Connection) -> str:
@@ -178,11 +179,20 @@ def _mark_past(message: Inbound, since: float) -> Inbound:
 # --- what is written to the row
 
 
-def _store_cursor(row: Connection, cursor: str) -> bool:
+def _source(account: ChannelAccount) -> str:
+    """Name where a cursor is good: nowhere else, so that staff may enter another account of the platform in the place of this one."""
+    return f"{account.api_base_url}#{account.external_id} "
+
+
+def _read_cursor(row: Connection, account: ChannelAccount) -> str:
+    source = _source(account)
+    return row.cursor.removeprefix(source) if row.cursor.startswith(source) else ""
+
+
+def _store_cursor(row: Connection, account: ChannelAccount, cursor: str) -> bool:
     """Store the cursor and renew the lease. Return False where another process has the account now."""
-    until = timezone.now() + timedelta(seconds=LEASE_SECONDS)
-    row.cursor = cursor
-    return bool(row.as_held().update(cursor=cursor, owner_until=until, last_frame_at=timezone.now()))
+    until, value = timezone.now() + timedelta(seconds=LEASE_SECONDS), _source(account) + cursor
+    return bool(row.as_held().update(cursor=value, owner_until=until, last_frame_at=timezone.now()))
 
 
 def _finish(row: Connection, account: ChannelAccount, seconds: float) -> None:

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from channels_wechat.contract.messages import Content, Outgoing, Peer, Token
 
 KNOCK_REFUSED = "95007"
+# A parameter is not valid. The cursor is the only one that was not checked before.
+CURSOR_REFUSED = frozenset({"40035", "40058"})
 VOICE_TOO_LONG = "45007"
 PAGE_SIZE = 1000
 # The platform does not say for how long it knows our message ids; an hour is far below the days that it keeps messages.
@@ -141,13 +143,19 @@ class WeComKf(Pull, Callbacks, Tokens, WeComMedia, Names, ReplyWindows, EventRep
         return Reception((read_or_kept(partial(notices.read, node, plain), plain),))
 
     def pull(self, cursor: str, token: str = "") -> Pulled:
-        """A token that is refused is left out: without one the platform only answers less often."""
+        """A token that is refused is left out: without one the platform only answers less often.
+
+        A cursor that the platform does not take leads back to the oldest message that it keeps, of which most are known by their keys.
+        """
         try:
             answer = self._sync(cursor, token)
         except ChannelError as error:
-            if not token or error.code != KNOCK_REFUSED:
+            if token and error.code == KNOCK_REFUSED:
+                answer = self._sync(cursor, "")
+            elif cursor and error.code in CURSOR_REFUSED:
+                answer = self._sync("", "")
+            else:
                 raise
-            answer = self._sync(cursor, "")
         more = answer.get("has_more") in (1, True, "1")
         return Pulled(parsing.read_page(answer, time.time()), word(answer, "next_cursor") or cursor, more)
 

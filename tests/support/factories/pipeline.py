@@ -15,11 +15,11 @@ from accounts import valkey
 from accounts.channels import build_channel
 from bridge.models import Carrier, Delivery, Message, Target
 from bridge.pipeline.delivery import claims
-from bridge.pipeline.inbound import callback_stats, router
+from bridge.pipeline.inbound import callback_stats, pulling, router
 from bridge.pipeline.inbound import receive as receiving
 from bridge.pipeline.outbound import outbox
 from bridge.pipeline.outbound import sender as sending
-from channels_wechat.contract.messages import Content, Inbound, MediaItem, Peer
+from channels_wechat.contract.messages import Content, Inbound, Knock, MediaItem, Peer
 
 if TYPE_CHECKING:
     from accounts.models import ChannelAccount
@@ -35,6 +35,7 @@ __all__ = [
     "outcomes",
     "parts",
     "picture",
+    "pull",
     "receive",
     "row",
     "said",
@@ -65,6 +66,13 @@ def receive(account: ChannelAccount, inbound: Inbound) -> int | None:
     if pk is not None:
         receiving.wake_router(with_files=bool(inbound.media))
     return pk
+
+
+def pull(account: ChannelAccount, token: str = "") -> None:
+    """As a worker does after a knock."""
+    assert pulling.note_knock(Knock(account.kind, account.external_id, token))
+    for row in pulling.claim_due(10):
+        pulling.pull_account(row)
 
 
 def note_callback(account: ChannelAccount, result: str, *, refused: bool = False) -> None:

@@ -87,6 +87,7 @@ class Log:
 class KfWorld:
     def __init__(self, world: World) -> None:
         self.world = world
+        self.start = secrets.token_hex(4)
         self.accounts: dict[str, KfAccount] = {}
         self.customers: dict[str, Customer] = {}
         self.sessions: dict[tuple[str, str], Session] = {}
@@ -122,31 +123,32 @@ class KfWorld:
         log, now = self.log(account.open_kfid), self.world.now()
         if token and now > log.tokens.get(token, 0.0):
             raise PlatformError(95007, "invalid msg token")
-        first = read_cursor(cursor)
+        first = self.read_cursor(cursor)
         kept = [number for number, (at, _) in log.messages.items() if number >= first and now - at < KEEP_SECONDS]
         if account.empty_pages > 0 and kept:
             account.empty_pages -= 1
-            return {"next_cursor": write_cursor(first, now), "has_more": 1, "msg_list": []}
+            return {"next_cursor": self.write_cursor(first, now), "has_more": 1, "msg_list": []}
         taken = kept[: max(1, min(limit, account.page_size))]
         after = taken[-1] + 1 if taken else max(first, log.end)
         more = int(len(kept) > len(taken))
         return {
-            "next_cursor": write_cursor(after, now),
+            "next_cursor": self.write_cursor(after, now),
             "has_more": more,
             "msg_list": [log.messages[number][1] for number in taken],
         }
 
+    def write_cursor(self, place: int, now: float) -> str:
+        """Another text each time, as the platform's are: nothing can be read from it. One of another start is not valid."""
+        return "4gw7" + base64.urlsafe_b64encode(f"{place}:{self.start}:{now:.6f}".encode()).decode().rstrip("=")
 
-def write_cursor(place: int, now: float) -> str:
-    """Another text each time, as the platform's are: nothing can be read from it."""
-    return "4gw7" + base64.urlsafe_b64encode(f"{place}:{now:.6f}".encode()).decode().rstrip("=")
-
-
-def read_cursor(cursor: str) -> int:
-    if not cursor:
-        return 0
-    try:
+    def read_cursor(self, cursor: str) -> int:
+        if not cursor:
+            return 0
         inner = cursor.removeprefix("4gw7")
-        return int(base64.urlsafe_b64decode(inner + "=" * (-len(inner) % 4)).decode().partition(":")[0])
-    except ValueError as error:
-        raise PlatformError(40058, "invalid cursor") from error
+        try:
+            place, start, _at = base64.urlsafe_b64decode(inner + "=" * (-len(inner) % 4)).decode().split(":")
+        except ValueError as error:
+            raise PlatformError(40058, "invalid cursor") from error
+        if start != self.start:
+            raise PlatformError(40058, "invalid cursor")
+        return int(place)

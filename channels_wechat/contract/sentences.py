@@ -33,7 +33,11 @@ class Sentence:
 
 SENTENCES: dict[str, Sentence] = {
     "welcome": Sentence(
-        _("A person opens the chat, follows the account, or scans its code (empty: nothing is said)"), "", ""
+        _(
+            "A person opens the chat, follows the account, scans its code, or adds a member as a customer (empty: nothing is said)"
+        ),
+        "",
+        "",
     ),
     "unmapped": Sentence(
         _("No agent is mapped to this chat"), "本会话尚未接入智能助手。", "No agent answers in this chat yet."

@@ -13,7 +13,7 @@ from bridge.models import Carrier, Message
 from bridge.people import peers
 from bridge.pipeline.delivery import lanes
 from bridge.pipeline.replies import paths
-from bridge.pipeline.replies.paths import PassiveReply, Push, ReplyPath, StreamThenUrl
+from bridge.pipeline.replies.paths import EventReply, PassiveReply, Push, ReplyPath, StreamThenUrl
 from channels_wechat.weixin.errors import WEIXIN
 from tests.support.factories import FAN, GROUP, answer, app, bot, mini, official, route, row, turn
 
@@ -58,7 +58,7 @@ def passive() -> ChannelAccount:
 @pytest.mark.parametrize(
     ("make", "expected", "can_push", "sends", "holds"),
     [
-        (app, Push, True, True, False),
+        (app, EventReply, True, True, False),
         (mini, Push, True, True, False),
         (bot, StreamThenUrl, False, True, False),
         (automatic, Push, True, True, True),

@@ -55,6 +55,10 @@ def test_the_page_says_what_was_read_and_which_permission_is_missing(
     assert "Read now" not in seen
 
 
+def test_the_limits_of_reading_stand_with_the_others(boss: Client, world: factories.World) -> None:
+    assert "reads of the directory a minute 10000" in words(boss, "accounts_channelaccount_change", world.app.pk)
+
+
 def test_a_failure_is_shown_until_a_call_succeeds(boss: Client, world: factories.World) -> None:
     row = read(world)
     DirectoryRead.objects.update(

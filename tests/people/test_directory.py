@@ -117,7 +117,7 @@ def test_each_run_makes_one_call_for_each_account(people: SimulatorClient) -> No
     assert paths == PATHS
 
 
-def test_a_process_that_is_killed_costs_one_page(people: SimulatorClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_is_killed_costs_one_page(people: SimulatorClient) -> None:
     """The platform had answered, nothing was stored, and the lease of the dead process ends."""
     account = app(people.url)
     for _run in range(5):

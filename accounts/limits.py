@@ -10,10 +10,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from accounts.valkey import try_valkey
+from channels_wechat.contract.capabilities import Uploads
+from channels_wechat.contract.directory import Directory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from channels_wechat.contract.channel import Channel
     from channels_wechat.contract.messages import Limit
 
 SLICES = 60
@@ -45,6 +48,13 @@ for i, key in ipairs(KEYS) do
 end
 return '0'
 """
+
+
+def all_limits(channel: Channel) -> tuple[Limit, ...]:
+    """Return the limits of what an account sends, and of what it uploads for that and reads beside."""
+    uploads = channel.upload_limits if isinstance(channel, Uploads) else ()
+    reads = channel.directory_limits if isinstance(channel, Directory) else ()
+    return (*channel.limits, *uploads, *reads)
 
 
 def select_limits(limits: Sequence[Limit], peer_kind: str) -> list[Limit]:

@@ -175,9 +175,13 @@ class ConfiguredAdmin(BridgeAdmin[Row]):
 
     next_step: ClassVar[Any] = ""
 
+    def next_step_of(self, row: Row) -> Any:
+        """Return what is to be done after this row was added."""
+        return self.next_step
+
     def response_post_save_add(self, request: HttpRequest, obj: Row) -> HttpResponseRedirect:
-        if self.next_step:
-            messages.info(request, self.next_step)
+        if step := self.next_step_of(obj):
+            messages.info(request, step)
         return self.redirect_to(obj)
 
     def response_post_save_change(self, request: HttpRequest, obj: Row) -> HttpResponseRedirect:

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from accounts.channels import build_channel
 from accounts.forms import CONFIGURATION, SENTENCE_LENGTH, SENTENCE_PREFIX, AccountForm, account_form
 from accounts.health import Health
-from accounts.limits import list_remaining
+from accounts.limits import all_limits, list_remaining
 from accounts.models import ChannelAccount, ModerationScope
 from accounts.person_ids import person_id
 from bridge.api.base import ApiView
@@ -63,7 +63,7 @@ class CredentialsField(serializers.DictField):
 
 
 def _takes_callbacks(account: ChannelAccount) -> bool:
-    """Whether the platform calls this account. Only of a kind with modes the credentials are read, which a list leaves out."""
+    """Whether the platform calls this account. Only of a kind with modes the credentials are read."""
     if not can(account.kind, Callbacks):
         return False
     modes = channel_class(account.kind).modes()
@@ -192,7 +192,8 @@ class AccountFilters(Filters):
 
 
 class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
-    queryset = ChannelAccount.objects.defer("credentials").select_related("connection")
+    # Credentials are decrypted when they are read, which a list does only for the mode of a kind that has several.
+    queryset = ChannelAccount.objects.select_related("connection")
     serializer_class = AccountSerializer
     filterset_class = AccountFilters
     required_permissions = {
@@ -256,7 +257,7 @@ class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
         if kind not in ("", *PeerKinds.values):
             raise ValidationError({"peer_kind": [f"It is one of {', '.join(PeerKinds.values)}."]})
         peer = person_id(account, kind, peer_id) if kind else ""
-        found = list_remaining(build_channel(account).limits, str(account.key), peer)
+        found = list_remaining(all_limits(build_channel(account)), str(account.key), peer)
         rows = [
             {
                 "name": limit.name,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CORP, AGENT, BOT = "wwdemo0000000001", 1000002, "demo-bot"
+CONNECTED_BOT = "demo-connected-bot"
 GROUP, GROUP_NAME = "wrDemoGroup01", "产品讨论组"
 MEMBERS = {"zhangsan": "张三", "lisi": "李四"}
 KF, CUSTOMER = "wkDemoService0001", ("wmDemoCustomer000000001", "小刚")
@@ -35,13 +36,15 @@ SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """service: an account of customer service, whose notices come to the app; news: an Official Account that is verified; club: one that
-    is not, and answers in the reply to the callback; shop: a Mini Program.
+    """bot: by callback URL; connected_bot: by long connection. service: an account of customer service, whose notices come to the app.
+
+    news: an Official Account that is verified; club: one that is not, and answers in the reply to the callback; shop: a Mini Program.
     """
 
     simulator: SimulatorClient
     app: ChannelAccount
     bot: ChannelAccount
+    connected_bot: ChannelAccount
     service: ChannelAccount
     news: ChannelAccount
     club: ChannelAccount
@@ -54,15 +57,22 @@ def build(simulator_url: str, gateway_url: str, gateway_token: str) -> World:
     gateway = _gateway(gateway_url, gateway_token)
     app = _account("wecom_app", "Demo app", simulator_url, _app_fields())
     bot = _account("wecom_aibot", "Demo AI bot", simulator_url, _bot_fields())
+    connected_bot = _account(
+        "wecom_aibot", "Demo AI bot, connected", f"{simulator_url}/openws", _connected_bot_fields()
+    )
     service = _account("wecom_kf", "Demo customer service", simulator_url, _service_fields(app))
     news = _account("official_account", "Demo news", simulator_url, _official_fields(NEWS, "messages"))
     club = _account("official_account", "Demo club", simulator_url, _official_fields(CLUB, "passive"))
     shop = _account("mini_program", "Demo shop", simulator_url, _weixin_fields(SHOP))
-    world = World(simulator, app, bot, service, news, club, shop)
+    world = World(simulator, app, bot, connected_bot, service, news, club, shop)
     _populate(world)
     _map(app, "direct", gateway, note="Everyone who writes to the app")
     _map(bot, "group", gateway, note="Groups that mention the bot", agent="support")
-    Conversation.objects.update_or_create(account=bot, peer_kind="group", peer_id=GROUP, defaults={"title": GROUP_NAME})
+    _map(connected_bot, "group", gateway, note="Groups that mention the bot", agent="support")
+    for each in (bot, connected_bot):
+        Conversation.objects.update_or_create(
+            account=each, peer_kind="group", peer_id=GROUP, defaults={"title": GROUP_NAME}
+        )
     _map(service, "direct", gateway, note="Every customer")
     _map(news, "direct", gateway, note="Every follower")
     _map(club, "direct", gateway, note="Every follower")
@@ -92,6 +102,7 @@ def _scenes(simulator: SimulatorClient) -> list[tuple[str, Callable[[], Any]]]:
     one_to_one = "你好,请问周报什么时候交?"
     return [
         (f"{GROUP_NAME}: 张三 mentions the bot", partial(say, slowly, bot=BOT, from_="zhangsan", chat=GROUP)),
+        (f"{GROUP_NAME}: 李四 mentions the bot with a long connection", partial(_say_connected, simulator, slowly)),
         ("One to one: 李四 writes to the app", partial(say, one_to_one, app=AGENT, from_="lisi")),
         (
             f"Customer service: {CUSTOMER[1]} writes in ordinary WeChat",
@@ -110,6 +121,12 @@ def _scenes(simulator: SimulatorClient) -> list[tuple[str, Callable[[], Any]]]:
             partial(say, "我的订单到哪了?", mini=SHOP, from_=BUYER[0]),
         ),
     ]
+
+
+def _say_connected(simulator: SimulatorClient, text: str) -> Any:
+    """A bot's platform keeps nothing for one that is not connected, so its connector is waited for."""
+    simulator.wait_connected(CONNECTED_BOT, SECONDS)
+    return simulator.say(text, bot=CONNECTED_BOT, from_="lisi", chat=GROUP)
 
 
 def _follow(world: World, before: int, said: Any, tell: Callable[[str], None]) -> bool:
@@ -170,6 +187,8 @@ def _populate(world: World) -> None:
     simulator.kf_account(KF, AGENT, name=world.service.name, servicers=list(MEMBERS))
     simulator.kf_customer(*CUSTOMER)
     simulator.bot(BOT, name=bot["bot_name"], **_known(world.bot))
+    connected = world.connected_bot.credentials
+    simulator.bot(CONNECTED_BOT, name=connected["bot_name"], mode="connection", secret=connected["secret"])
     for account, (openid, name), make, more in (
         (world.news, FOLLOWER, simulator.official, {"verified": True}),
         (world.club, READER, simulator.official, {"verified": False, "kind": "subscription"}),
@@ -228,6 +247,11 @@ def _service_fields(app: ChannelAccount) -> dict[str, Any]:
 
 def _bot_fields() -> dict[str, Any]:
     return {"bot_id": BOT, "bot_name": "小助手", "corp_id": CORP, **_callback_keys()}
+
+
+def _connected_bot_fields() -> dict[str, Any]:
+    secret = secrets.token_urlsafe(32)
+    return {"bot_id": CONNECTED_BOT, "bot_name": "小连", "mode": "connection", "secret": secret, "corp_id": CORP}
 
 
 def _official_fields(app_id: str, answers: str) -> dict[str, Any]:

@@ -81,10 +81,13 @@ def test_a_scan_makes_the_account(boss: Client, wecom: Recorder) -> None:
         {"scode": CODE},
         {"scode": CODE},
     ]
+    page = boss.get(answer["url"]).content.decode()
+    assert "Connection:" in page or "Not connected yet" in page
+    assert f"/callbacks/{account.key}" not in page
     entry = LogEntry.objects.get_for_object(account).first()
     assert entry is not None
     assert entry.actor is not None
-    assert SECRET not in str(list(LogEntry.objects.values())) + boss.get(answer["url"]).content.decode()
+    assert SECRET not in str(list(LogEntry.objects.values())) + page
 
 
 def test_the_session_keeps_the_code_encrypted(boss: Client, wecom: Recorder) -> None:

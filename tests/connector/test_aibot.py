@@ -20,9 +20,10 @@ from bridge.pipeline.outbound import outbox
 from bridge.pipeline.replies import switched
 from bridge.pipeline.replies.streams import partial_key
 from channels_wechat.contract.explanations import explain
-from channels_wechat.contract.messages import Content
+from channels_wechat.contract.messages import Content, Limit
 from channels_wechat.simulator import RunningSimulator
 from channels_wechat.wecom.aibot import serving, streams
+from channels_wechat.wecom.aibot.connection import AIBotByConnection
 from tests.support.away import database_away
 from tests.support.connecting import RunningConnector
 from tests.support.factories import (
@@ -169,6 +170,25 @@ def test_files_go_up_in_chunks_and_come_down_with_their_own_keys(bot: ChannelAcc
     delivered(message)
     assert [(kind, via) for kind, _text, via in shown(client, said)] == [("stream", "stream"), ("file", "reply")]
     assert [call["body"].count("chunk_index") for call in client.calls("aibot_upload_media_chunk")] == [1, 1, 1]
+
+
+@pytest.mark.usefixtures("connector")
+def test_uploads_wait_for_their_own_limit(
+    bot: ChannelAccount, client: SimulatorClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = (Limit("uploads_minute", 1, 60, "account", "uploads a minute"),)
+    monkeypatch.setattr(AIBotByConnection, "upload_limits", one)
+    client.say("hello", bot=BOT, from_="zhangsan")
+    heard()
+    files = [ContentFile(b"some bytes", name=f"{number}.txt") for number in range(2)]
+    message = outbox.send(
+        bot, "direct", "zhangsan", Content(text=""), source=Message.Source.STAFF, files=files
+    )  # fmt: skip
+    first, second = message.deliveries.order_by("part")
+    assert settled(first).state == State.DELIVERED
+    eventually(lambda: row(second).code == "rate_limit")
+    assert (row(second).state, row(second).tries) == (State.PENDING, 0)
+    assert len(client.calls("aibot_upload_media_init")) == 1
 
 
 @pytest.mark.usefixtures("connector")

@@ -30,8 +30,11 @@ def test_every_surface_is_answered(company: SimulatorClient, stub: RunningStub, 
         ):  # it finds the gateway at once; one that it started before it would find in five seconds
             assert demo.converse(world, lines.append)
     answers = [line.partition("✓ ")[2] for line in lines if "✓" in line]
-    assert len(answers) == 6
-    assert answers[2:] == [
+    assert len(answers) == 7
+    assert [answer.replace("lisi", "zhangsan") for answer in answers[:2]] == answers[
+        :1
+    ] * 2  # by callback URL and by long connection
+    assert answers[3:] == [
         "收到：请问怎么退货?",
         "收到：今天有什么新闻?",
         "收到：周末有活动吗?",
@@ -47,6 +50,7 @@ def test_every_surface_is_answered(company: SimulatorClient, stub: RunningStub, 
 def test_it_can_be_set_up_again(company: SimulatorClient) -> None:
     first, again = (demo.build(company.url, company.url, "stub-token") for _twice in range(2))
     assert [account.credentials for account in ChannelAccount.objects.order_by("pk")] == [
-        account.credentials for account in (first.app, first.bot, first.service, first.news, first.club, first.shop)
+        account.credentials
+        for account in (first.app, first.bot, first.connected_bot, first.service, first.news, first.club, first.shop)
     ]
-    assert (again.shop, Route.objects.count()) == (first.shop, 6)
+    assert (again.shop, Route.objects.count()) == (first.shop, 7)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from accounts.limits import list_remaining
+from accounts.limits import all_limits, list_remaining
 from bridge.admin.accounts.panel import AccountPanel
-from channels_wechat.contract.capabilities import Uploads
-from channels_wechat.contract.directory import Directory
 
 if TYPE_CHECKING:
     from accounts.models import ChannelAccount
@@ -16,9 +14,7 @@ if TYPE_CHECKING:
 
 def facts(account: ChannelAccount, channel: Channel) -> dict[str, Any] | None:
     """Return the limits. How many calls are left is known only for limits that all peers of the account share."""
-    uploads = channel.upload_limits if isinstance(channel, Uploads) else ()
-    reads = channel.directory_limits if isinstance(channel, Directory) else ()
-    found = list_remaining((*channel.limits, *uploads, *reads), str(account.key))
+    found = list_remaining(all_limits(channel), str(account.key))
     rows = [{"limit": limit, "left": left if limit.scope == "account" else None} for limit, left in found]
     return {"limits": rows} if rows else None
 

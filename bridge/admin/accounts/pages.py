@@ -24,6 +24,7 @@ from bridge.security.permissions import HIDDEN
 from bridge.ui import formatting
 from channels_wechat import KINDS, can, channel_class
 from channels_wechat.contract.capabilities import Moderated
+from channels_wechat.contract.connection import Connection
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.sentences import SENTENCES
@@ -62,6 +63,11 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
         "test": "accounts.change_channelaccount",
         "switch": "accounts.change_channelaccount",
     }
+
+    def next_step_of(self, row: ChannelAccount) -> Any:
+        if isinstance(build_channel(row), Connection):
+            return _("Next: see below whether the connection stands. It is opened within seconds.")
+        return self.next_step
 
     @admin.display(description=_("kind"), ordering="kind")
     def kind_label(self, account: ChannelAccount) -> Any:

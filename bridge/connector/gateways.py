@@ -20,7 +20,7 @@ from bridge.pipeline.outbound import outbox
 from bridge.runtime.db.outage import DB_UNAVAILABLE, retry_while_db_down
 from bridge.runtime.db.threads import in_db_thread
 from bridge.runtime.spool.fitting import shorten_id
-from channels_wechat.contract.connection import ConnectionState
+from channels_wechat.contract.connection import ConnectionRefused, ConnectionState
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Content
 from openclaw import agent_text
@@ -183,7 +183,7 @@ class GatewayConnection(HeldConnection):
         task.add_done_callback(self.side_tasks.discard)
 
     async def _record_end(self, error: Ending | None) -> bool:
-        if not isinstance(error, GatewayError):
+        if error is None or isinstance(error, ConnectionRefused):
             raise TypeError(f"a gateway's connection ended with {error!r}")
         stopped = error.action == Action.CONFIG
         await in_db_thread(

@@ -8,10 +8,12 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from bridge.connector.leases import read_connection_settings
+from bridge.explanations.own import INTERNAL, OWN
 from bridge.runtime.db.outage import DB_UNAVAILABLE
 from bridge.security import logs
 from channels_wechat.contract.connection import ConnectionRefused
 from channels_wechat.contract.errors import ChannelError
+from channels_wechat.contract.explanations import Action
 from openclaw.client import backoff_seconds
 from openclaw.errors import GatewayError
 
@@ -38,7 +40,7 @@ class HeldConnection:
     def __init__(self, row: Connection) -> None:
         self.row = row
         self.opened_at: float | None = None
-        self.error_log, self.outage_log = logs.Rarely(), logs.Rarely()
+        self.error_log, self.outage_log, self.defect_log = logs.Rarely(), logs.Rarely(), logs.Rarely()
         self.task = asyncio.create_task(self._run())
 
     @abstractmethod
@@ -68,7 +70,7 @@ class HeldConnection:
             try:
                 error = await self._serve_until_end()
                 failures = 0 if self._was_stable() else failures + 1
-                if not await self._record_end(error):
+                if not await self._record_end_surely(error):
                     return
                 await asyncio.sleep(_find_pause(error, failures))
             except DB_UNAVAILABLE as outage:
@@ -82,7 +84,24 @@ class HeldConnection:
             await self._serve()
         except (GatewayError, ChannelError, ConnectionRefused) as error:
             return error
+        except DB_UNAVAILABLE:
+            raise
+        except Exception as error:  # a defect of our own is met again only after a pause, and staff see it
+            if self.defect_log.is_due(type(error).__name__):
+                log.exception("connection %s: a defect ended it", self.row.pk)
+            return OWN.error(INTERNAL, Action.RETRY, detail=type(error).__name__)
         return None
+
+    async def _record_end_surely(self, error: Ending | None) -> bool:
+        """Do `_record_end`, also while the database is away. What only staff may open again is not opened before that is written."""
+        while True:
+            try:
+                return await self._record_end(error)
+            except DB_UNAVAILABLE as outage:
+                self.outage_log.note_outage(log, f"connection {self.row.pk}", outage)
+                if not _stops(error):
+                    return True
+            await asyncio.sleep(OUTAGE_SECONDS)
 
     def _note_open(self) -> None:
         self.opened_at = asyncio.get_running_loop().time()
@@ -96,6 +115,11 @@ class HeldConnection:
         if self.error_log.is_due(code):
             times = f" ({self.error_log.times} times in a row)" if self.error_log.times > 1 else ""
             log.warning("%s: %s%s", name, code, times)
+
+
+def _stops(error: Ending | None) -> bool:
+    """Whether the connection must not be opened again before staff have done something."""
+    return isinstance(error, ConnectionRefused) or (error is not None and error.action == Action.CONFIG)
 
 
 def _find_pause(error: Ending | None, failures: int) -> float:

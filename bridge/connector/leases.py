@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -9,9 +10,10 @@ from django.db.models import Case, F, Q, When
 from django.utils import timezone
 
 from accounts import lease
-from accounts.fields import sealed
+from accounts.fields import Undecryptable, sealed
 from accounts.health import Health
 from accounts.models import ChannelAccount, Connection
+from bridge.security import logs
 from channels_wechat import KINDS, can, channel_class
 from channels_wechat.contract.connection import Connection as ConnectedChannel
 from openclaw.device import Device
@@ -23,8 +25,11 @@ if TYPE_CHECKING:
 
     from openclaw.turns import AgentInfo
 
+log = logging.getLogger(__name__)
 # Renewed every five seconds. After this time another connector takes over the connections of one that was lost.
 LEASE_SECONDS = 15
+# Of the accounts whose credentials cannot be decrypted: when that is logged again.
+_undecryptable: dict[int, logs.Rarely] = {}
 
 
 def acquire(holder: str) -> list[Connection]:
@@ -47,7 +52,17 @@ def _find_usable_accounts() -> list[int]:
     """Return the ids of the accounts that want a connection: a kind may have a mode without one, which only the credentials tell."""
     kinds = [kind for kind in KINDS if can(kind, ConnectedChannel)]
     rows = ChannelAccount.objects.filter(kind__in=kinds, enabled=True).exclude(state=Health.STOPPED)
-    return [row.pk for row in rows if issubclass(channel_class(row.kind, row.credentials), ConnectedChannel)]
+    return [row.pk for row in rows if _wants_connection(row)]
+
+
+def _wants_connection(account: ChannelAccount) -> bool:
+    """False too where the credentials cannot be decrypted: that must not end the connections of all others."""
+    try:
+        return issubclass(channel_class(account.kind, account.credentials), ConnectedChannel)
+    except Undecryptable as error:
+        if _undecryptable.setdefault(account.pk, logs.Rarely()).is_due(str(error)):
+            log.warning("account %s: the credentials cannot be read (%s)", account.pk, error)
+        return False
 
 
 def _create_missing(accounts: Iterable[int], gateways: Iterable[Gateway]) -> None:

@@ -29,7 +29,7 @@ from openclaw import agent_text
 from openclaw.errors import GatewayError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from accounts.models import Connection
     from bridge.connector.held import HeldConnection
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 LEASE_SECONDS = 5.0
 PARTIALS_SECONDS = 0.3
+# For so long the leases wait for connections that are being closed, which are opened anew.
+CLOSE_WAIT_SECONDS = 2.0
 
 
 class Connector:
@@ -45,11 +47,14 @@ class Connector:
         self.holder = claims.holder_name()
         self.stopping = asyncio.Event()
         self.connections: dict[int, HeldConnection] = {}
+        # Those that are being closed; each row is opened anew only after that.
+        self.closing: dict[int, asyncio.Task[None]] = {}
         self.senders = Senders(self.holder)
         self.valkey = redis.asyncio.Redis.from_url(settings.REDIS_URL, decode_responses=True, socket_timeout=5)
         # By the key in Valkey: the text so far, and what its mapping allows. What readers may see of it is computed when it is published.
         self.partials: dict[str, tuple[str, Sequence[str]]] = {}
         self.outage_log, self.renewal_log = logs.Rarely(), logs.Rarely()
+        self.defect_logs: dict[int, logs.Rarely] = {}
 
     async def run(self) -> None:
         """Run until `stop`. Turns that have not ended are left to the next connector, which finds their answers by their keys."""
@@ -74,6 +79,7 @@ class Connector:
         await self.senders.stop()
         await _cancel_all(helpers, repeat_seconds=1)
         await _cancel_all([connection.task for connection in self.connections.values()])
+        await asyncio.gather(*self.closing.values())
         await in_db_thread(claims.release_all_leases, self.holder)
         await in_db_thread(leases.release, self.holder)
         await self.valkey.aclose()
@@ -87,17 +93,39 @@ class Connector:
             self.outage_log.note_outage(log, "connections", error)
 
     async def _update_connections(self) -> None:
-        """Open each connection that we hold, and close those that we do not hold any more or whose settings changed."""
+        """Open each connection that we hold, and close those that we do not hold any more or whose settings changed.
+
+        A row that cannot be read must not end the connections of all others.
+        """
         rows = {row.pk: row for row in await in_db_thread(leases.acquire, self.holder)}
-        for pk, connection in list(self.connections.items()):
-            row = rows.get(pk)
-            if row is None or connection.is_outdated(row):
-                await self._close_connection(pk)
-            else:
-                await connection.refresh(row)
+        for pk in list(self.connections):
+            with self._log_defects(pk):
+                await self._refresh_or_close(pk, rows.get(pk))
+        if self.closing:  # a slow one must not keep the leases from being renewed
+            await asyncio.wait(self.closing.values(), timeout=CLOSE_WAIT_SECONDS)
         for pk, row in rows.items():
-            if pk not in self.connections:
-                self.connections[pk] = self._open_connection(row)
+            if pk not in self.connections and pk not in self.closing:
+                with self._log_defects(pk):
+                    self.connections[pk] = self._open_connection(row)
+
+    async def _refresh_or_close(self, pk: int, row: Connection | None) -> None:
+        connection = self.connections[pk]
+        if row is None or connection.is_outdated(row):
+            del self.connections[pk]
+            self.closing[pk] = asyncio.create_task(_cancel_all([connection.task]))
+            self.closing[pk].add_done_callback(lambda _task: self.closing.pop(pk, None))
+        else:
+            await connection.refresh(row)
+
+    @contextlib.contextmanager
+    def _log_defects(self, pk: int) -> Iterator[None]:
+        try:
+            yield
+        except DB_UNAVAILABLE:
+            raise
+        except Exception as error:
+            if self.defect_logs.setdefault(pk, logs.Rarely()).is_due(type(error).__name__):
+                log.exception("connection %s cannot be kept", pk)
 
     def _open_connection(self, row: Connection) -> HeldConnection:
         if row.gateway_id:
@@ -106,10 +134,6 @@ class Connector:
 
     def _gateway_connections(self) -> list[GatewayConnection]:
         return [each for each in self.connections.values() if isinstance(each, GatewayConnection)]
-
-    async def _close_connection(self, pk: int) -> None:
-        connection = self.connections.pop(pk)
-        await _cancel_all([connection.task])
 
     async def _listen(self) -> None:
         """Listen for wake-ups and stops. A lost wake-up costs a second; a lost stop is found with the next renewal."""

@@ -60,6 +60,7 @@ class RequestSocket:
         self._turns: dict[str, _Turns] = {}
         # Ids of requests that were never acknowledged: what comes for one may belong to that request or to a later one.
         self._unanswered: set[str] = set()
+        self._is_lost = False
 
     async def request(self, name: str, frame: Frame, seconds: float) -> Frame:
         """Send a frame under this id, and return its acknowledgement.
@@ -84,8 +85,8 @@ class RequestSocket:
     async def _request(self, name: str, frame: Frame, seconds: float) -> Frame:
         answer = self._waiting[name] = asyncio.get_running_loop().create_future()
         try:
-            await self._send(frame)
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds):  # also of sending, which waits where the other side reads nothing
+                await self._send(frame)
                 acknowledgement: Frame = await answer
                 return acknowledgement
         except TimeoutError:
@@ -95,7 +96,7 @@ class RequestSocket:
             self._waiting.pop(name, None)
 
     async def _send(self, frame: Frame) -> None:
-        if self._raw.closed:
+        if self._is_lost or self._raw.closed:
             raise WIRE.error("connection_lost", Action.WAIT, retry_after=1.0)
         try:
             await self._raw.send_str(encode_json(sendable_json(frame)).decode())
@@ -132,7 +133,8 @@ class RequestSocket:
         return bool(name)
 
     def lose(self, error: ChannelError | None = None) -> None:
-        """End the requests that wait: nobody knows whether they were carried out."""
+        """Nobody reads any more: end the requests that wait, of which nobody knows whether they were carried out, and send no more."""
+        self._is_lost = True
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(error or WIRE.error("connection_lost", Action.UNKNOWN))

@@ -37,5 +37,7 @@ def chat(monkeypatch: pytest.MonkeyPatch) -> ChannelAccount:
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The connector looks at its leases, and at the texts of answers, more often than in operation."""
     monkeypatch.setattr(process, "LEASE_SECONDS", 0.3)
+    monkeypatch.setattr(process, "CLOSE_WAIT_SECONDS", 0.3)
+    monkeypatch.setattr(held, "OUTAGE_SECONDS", 0.1)
     monkeypatch.setattr(partials, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(held, "backoff_seconds", lambda failures: 0.05 * failures)

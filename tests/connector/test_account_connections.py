@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 from django.utils import timezone
 
 from accounts.channels import build_channel
+from accounts.fields import sealed
 from accounts.health import Health
 from accounts.models import ChannelAccount, Connection, ConnectionGap
 from bridge.connector import leases, states
@@ -24,8 +27,8 @@ from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.messages import Outgoing, Payload, Peer
 from tests.support.away import database_away
 from tests.support.connecting import RunningConnector
-from tests.support.factories import answer, eventually, outcomes, row, work_off
-from tests.support.fake_connection import FakeChat
+from tests.support.factories import account, answer, eventually, gateway, outcomes, row, work_off
+from tests.support.fake_connection import KIND, FakeChat
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,6 +223,71 @@ def test_who_was_kicked_does_not_fight_back(chat: ChannelAccount, platform: Fake
         fresh(chat).revive()
         eventually(lambda: len(platform.subscribed) == 2)
         eventually(lambda: fresh(chat).state == Health.OK)
+
+
+def test_who_was_kicked_while_the_database_is_away_does_not_fight_back_either(
+    chat: ChannelAccount, platform: FakePlatform, caplog: pytest.LogCaptureFixture
+) -> None:
+    with RunningConnector():
+        eventually(connected(chat))
+        held_pk = held(chat).pk
+        with database_away():
+            platform.kick()
+            eventually(lambda: f"connection {held_pk}: the database is away" in caplog.text)
+        eventually(lambda: fresh(chat).state == Health.STOPPED)
+        assert (held(chat).state, len(platform.subscribed)) == (ConnectionState.KICKED, 1)
+
+
+def test_a_defect_of_a_kind_is_shown_and_met_again_only_after_longer_and_longer_pauses(
+    chat: ChannelAccount, platform: FakePlatform, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kind cannot read a message, which the platform repeats over each connection."""
+    tries: list[int] = []
+    monkeypatch.setattr("bridge.connector.held.backoff_seconds", lambda failures: tries.append(failures) or 0.05)
+    platform.waiting["m1"] = {"type": "message", "id": "m1"}
+    with RunningConnector():
+        eventually(lambda: len(tries) >= 9)
+        eventually(lambda: (fresh(chat).state, fresh(chat).state_code) == (Health.FAILING, "internal"))
+        del platform.waiting["m1"]
+        eventually(lambda: fresh(chat).state == Health.OK)
+    assert tries == list(range(len(tries)))
+    assert sum("a defect ended it" in record.message for record in caplog.records) <= len(tries).bit_length()
+
+
+def test_an_account_that_cannot_be_decrypted_ends_no_other_s_connection(
+    chat: ChannelAccount, platform: FakePlatform, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was written under a key that is gone."""
+    other = account(KIND, {"name": "other"})
+    damaged = sealed(ChannelAccount, "credentials", uuid4(), {"name": "other"})
+    ChannelAccount.objects.filter(pk=other.pk).update(credentials=damaged)
+    with RunningConnector():
+        eventually(connected(chat))
+        platform.say("m1", "hello")
+        eventually(texts)
+    assert sum(f"account {other.pk}: the credentials" in record.message for record in caplog.records) >= 1
+
+
+def test_a_connection_that_is_slow_to_close_keeps_no_lease_from_being_renewed(
+    chat: ChannelAccount, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not opened anew before it is closed."""
+    closes = threading.Event()
+    other = gateway(base_url="http://127.0.0.1:9")
+    with RunningConnector():
+        eventually(connected(chat))
+        eventually(lambda: Connection.objects.filter(gateway=other).exists())
+        monkeypatch.setattr(FakeChat, "closes", closes)
+        ChannelAccount.objects.filter(pk=chat.pk).update(api_base_url="http://elsewhere")
+        eventually(lambda: platform.line is None)
+        until = Connection.objects.get(gateway=other).owner_until
+        assert until is not None
+        eventually(
+            lambda: Connection.objects.filter(gateway=other, owner_until__gt=until + timedelta(seconds=2)).exists()
+        )
+        assert len(platform.subscribed) == 1
+        closes.set()
+        eventually(lambda: len(platform.subscribed) == 2)
 
 
 def test_refused_credentials_stop_the_account(chat: ChannelAccount, platform: FakePlatform) -> None:

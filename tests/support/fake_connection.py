@@ -234,7 +234,7 @@ class FakeCredentials(CredentialsForm):
 
 
 class FakeChat(Connection, Downloads):
-    """address: of the platform."""
+    """address: of the platform. closes: until this is set, none of its connections can be closed."""
 
     kind = KIND
     label = "Fake chat"
@@ -244,6 +244,7 @@ class FakeChat(Connection, Downloads):
     shows_partials = True
     address: ClassVar[Any] = None
     calls_a_minute: ClassVar[int] = 1000
+    closes: ClassVar[threading.Event | None] = None
 
     @classmethod
     def external_id(cls, credentials: Mapping[str, Any]) -> str:
@@ -276,6 +277,8 @@ class FakeChat(Connection, Downloads):
             frames.cancel()
             link.lose()
             writer.close()
+            while self.closes and not self.closes.is_set():
+                await asyncio.sleep(0.02)
 
     async def _read(self, reader: asyncio.StreamReader, link: FakeLink, session: Session) -> None:
         with suppress(OSError):

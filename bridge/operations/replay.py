@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -110,7 +111,20 @@ def find_possible_repeats(rows: Iterable[Delivery]) -> set[int]:
     """Return the ids of deliveries that may have arrived already; staff must confirm that these are replayed."""
     deliveries = list(rows)
     uncertain = {row.pk for row in deliveries if row.state == State.UNCERTAIN and row.target == Target.CHANNEL}
-    return uncertain | retry_policy.may_have_arrived(row.pk for row in deliveries if row.pk not in uncertain)
+    unproven = retry_policy.may_have_arrived(row.pk for row in deliveries if row.pk not in uncertain)
+    return uncertain | unproven | _find_sent_by_others(deliveries)
+
+
+def _find_sent_by_others(deliveries: Iterable[Delivery]) -> set[int]:
+    """Return the ids of those whose message another account sends or has sent in its place."""
+    messages = {row.pk: row.message for row in deliveries if row.target == Target.CHANNEL and row.message}
+    origins = {pk: message.instead_of_id or message.pk for pk, message in messages.items()}
+    family = Q(message__in=origins.values()) | Q(message__instead_of__in=origins.values())
+    sent = Delivery.objects.filter(family, target=Target.CHANNEL).exclude(state__in=(State.DEAD, State.SKIPPED))
+    found = {(origin or pk, pk) for origin, pk in sent.values_list("message__instead_of", "message")}
+    return {
+        pk for pk, message in messages.items() if any(o == origins[pk] and other != message.pk for o, other in found)
+    }
 
 
 def why_not_replay(delivery: Delivery) -> str:

@@ -20,6 +20,7 @@ from bridge.models import (
     Contact,
     Conversation,
     Delivery,
+    FallbackSender,
     Message,
     Reason,
     Route,
@@ -137,6 +138,14 @@ def test_it_is_recorded_without_the_data(account: ChannelAccount) -> None:
     assert titles.changes == {"title": ["•••", "•••"]}
     mapped = LogEntry.objects.get(content_type__model="route", object_pk=str(Route.objects.earliest("pk").pk))
     assert (mapped.changes["note"], mapped.changes["agent_id"]) == (["•••", "•••"], ["None", "main"])
+
+
+def test_nobody_sends_to_them_any_more_in_place_of_another_account(account: ChannelAccount) -> None:
+    talk = Conversation.objects.create(account=app(), peer_kind="direct", peer_id="somebody")
+    FallbackSender.objects.create(conversation=talk, position=0, account=account, peer_kind="direct", peer_id=FAN)
+    leave(account)
+    router.route_waiting()
+    assert not FallbackSender.objects.exists()
 
 
 def test_whoever_comes_back_within_a_second_is_new(account: ChannelAccount) -> None:

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.exceptions import ValidationError
 from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.utils import timezone
 
 from accounts.health import Health
 from accounts.models import ChannelAccount
-from bridge.models import Conversation, FallbackSender, Message, Reason, State
+from bridge.models import Conversation, Delivery, FallbackSender, Message, Reason, State
+from bridge.operations import replay
 from bridge.pipeline.outbound import fallbacks, outbox
 from channels_wechat.contract.messages import Content
 from tests.support.factories import GROUP, ROBOT_KEY, app, bot, outcomes, robot, row, send, work_off
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("valkey")]
 CASES = ("on_quota", "on_window", "on_refusal", "on_down")
 SEND = "message/send"
+CARD = Content(kind="textcard", data={"title": "t", "description": "d", "url": "https://example.com/"})
 
 
 @pytest.fixture
@@ -180,6 +184,52 @@ def test_files_go_along(company: SimulatorClient, sender: ChannelAccount) -> Non
     send(own, "see this", files=[file])
     work_off()
     assert [entry["kind"] for entry in company.transcript(GROUP)] == ["text", "file"]
+
+
+def test_what_another_account_sent_is_replayed_only_by_who_says_that_it_may_arrive_twice(
+    company: SimulatorClient, sender: ChannelAccount
+) -> None:
+    own = app(company.url)
+    fall_back(send(own, "first").conversation, sender)
+    work_off()
+    company.fault(SEND, "errcode", errcode=60020)
+    delivery = send(own, "hello").deliveries.get()
+    work_off()
+    assert replay.find_possible_repeats([row(delivery)]) == {delivery.pk}
+    assert "twice" in replay.replay([delivery.pk]).refused[0][1]
+    dead = {"state": State.DEAD, "reason": Reason.PERMANENT, "finished_at": timezone.now()}
+    Delivery.objects.filter(message__instead_of=delivery.message).update(**dead)
+    assert replay.replay([delivery.pk]).count == 1
+
+
+def test_a_file_that_is_gone_stops_neither_the_clock_nor_others(
+    company: SimulatorClient, sender: ChannelAccount
+) -> None:
+    own = app(company.url)
+    file = ContentFile(b"a text file", name="a.txt")
+    file.content_type = "text/plain"  # type: ignore[attr-defined]
+    lost, other = send(own, "with a file", files=[file]), send(own, "without")
+    fall_back(lost.conversation, sender, "on_down")
+    default_storage.delete(lost.attachments.get().file.name)
+    ChannelAccount.objects.filter(pk=own.pk).update(state=Health.STOPPED)
+    assert fallbacks.take_over_stopped() == 1
+    assert (row(lost.deliveries.get(part=0)).state, other.stand_ins.count()) == (State.PENDING, 1)
+
+
+def test_what_nobody_can_send_keeps_nothing_else_waiting(
+    company: SimulatorClient, sender: ChannelAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The robot cannot carry a card of the app, and a stopped sender is not asked at all."""
+    monkeypatch.setattr(fallbacks, "BATCH", 2)
+    own, down = app(company.url), robot(company.url, {"state": Health.STOPPED}, robot_key="down-key")
+    fall_back(send(own, "nobody", "lisi").conversation, down)
+    cards = [send(own, peer_id="wangwu", content=CARD) for _ in range(2)]
+    fall_back(cards[0].conversation, sender)
+    message = send(own, "hello")
+    fall_back(message.conversation, sender)
+    ChannelAccount.objects.filter(pk=own.pk).update(state=Health.STOPPED)
+    assert [fallbacks.take_over_stopped() for _ in range(2)] == [0, 1]
+    assert message.stand_ins.count() == 1
 
 
 def test_what_could_never_send_is_refused(sender: ChannelAccount) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from accounts.models import ReplyWindow
-from bridge.models import Delivery, Reason
+from bridge.models import Delivery, FallbackSender, Message, Reason
 from bridge.operations import replay
 from bridge.pipeline.outbound import outbox
 from channels_wechat.contract.messages import Content
@@ -21,6 +21,7 @@ from tests.support.factories import (
     mini,
     official,
     parts,
+    robot,
     row,
     send,
     shift,
@@ -51,6 +52,18 @@ def test_more_parts_than_uses_become_fewer_messages(people: Crowd, account: Chan
     assert people.shown() == ["\n\n".join(texts[:4]), *texts[4:]]
     assert [row(d).error for d in waiting[1:4]] == [f"It is part of delivery #{waiting[0].pk}."] * 3
     assert (left(account), people.refusals()) == (0, {})
+
+
+def test_what_others_were_merged_into_keeps_its_sender(people: Crowd, account: ChannelAccount) -> None:
+    """Another account would say the first text alone."""
+    people.says(account)
+    waiting = say(account, *(f"{number}" * 300 for number in range(8)))
+    values = {"account": robot(), "peer_kind": "group", "peer_id": "group", "position": 0}
+    FallbackSender.objects.create(conversation=waiting[0].message.conversation, **values)
+    people.client.fault(SEND, "errcode", errcode=45047)
+    work_off()
+    assert [(row(d).state, row(d).reason) for d in waiting[:2]] == [HELD, MERGED]
+    assert Message.objects.filter(instead_of=waiting[0].message).count() == 0
 
 
 def test_parts_of_one_text_are_joined_as_they_were_cut(people: Crowd, account: ChannelAccount) -> None:

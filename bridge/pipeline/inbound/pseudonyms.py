@@ -10,7 +10,7 @@ from __future__ import annotations
 from django.utils import timezone
 
 from accounts.models import ReplyWindow
-from bridge.models import ERASED, Contact, Conversation, Route, SessionEpoch
+from bridge.models import ERASED, Contact, Conversation, FallbackSender, Route, SessionEpoch
 from bridge.pipeline.agent.stop import stop_turns, unfinished_turns
 from bridge.pipeline.routing.rules import split_entries
 from bridge.security import audit
@@ -29,6 +29,7 @@ def pseudonymise(account_id: int, person: str) -> None:
         stop_turns(unfinished_turns(pk))
     SessionEpoch.objects.filter(conversation__in=talks).delete()
     talks.update(peer_id=name, title="")
+    FallbackSender.objects.filter(account=account_id, peer_kind="direct", peer_id=person).delete()
     _rename_in_mappings(account_id, person, name)
 
 

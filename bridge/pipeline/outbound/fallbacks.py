@@ -7,6 +7,8 @@ it and why.
 
 from __future__ import annotations
 
+import logging
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -14,11 +16,14 @@ from django.core.files.base import ContentFile
 from django.db import transaction
 
 from accounts.channels import build_channel
+from accounts.health import Health
 from bridge.media import storage
-from bridge.models import AttachmentState, Delivery, FallbackSender, Message, Reason, State, Target
+from bridge.models import Attachment, AttachmentState, Delivery, FallbackSender, Message, Reason, State, Target
 from bridge.pipeline.delivery import settle
-from bridge.pipeline.delivery.types import Fail, Hold, Postpone, message_of
+from bridge.pipeline.delivery.types import Fail, Hold, LostLease, Postpone, message_of
 from bridge.pipeline.outbound import outbox, rights
+from bridge.runtime.db.outage import DB_UNAVAILABLE
+from bridge.security import logs
 from channels_wechat.contract.explanations import Action, Cause
 from channels_wechat.contract.messages import Content
 
@@ -32,10 +37,14 @@ if TYPE_CHECKING:
     from bridge.pipeline.delivery.types import Failure, GateOutcome
     from channels_wechat.contract.errors import ChannelError
 
+log = logging.getLogger(__name__)
 # A shorter wait for a rate limit is no reason for another sender.
 LONG_WAIT_SECONDS = 30
 # So many deliveries of stopped accounts are looked at in one run.
 BATCH = 200
+# The last delivery that a run looked at; 0: the next one begins anew.
+_looked_until = 0
+_defects = logs.Rarely()
 ALL_RIGHTS = (rights.MENTION_ALL, rights.CARDS, rights.LINKS)
 
 
@@ -72,25 +81,50 @@ def send_instead(
     """Have the next fallback sender send a claimed delivery's message. Return whether one does. Raises LostLease."""
     if why is None or not _may_change_sender(delivery):
         return False
-    with transaction.atomic():
+    with _survive_defects(delivery.pk), transaction.atomic():
         message = _send_by_next(delivery, why)
         if message is None:
             return False
         settle.hand_over(delivery, attempt, failure, _cause(message, why))
-    return True
+        return True
+    return False
+
+
+@contextmanager
+def _survive_defects(pk: int) -> Iterator[None]:
+    """A defect with another account's message must leave this delivery as its own account left it."""
+    try:
+        yield
+    except (LostLease, *DB_UNAVAILABLE):
+        raise
+    except Exception:
+        if _defects.is_due(str(pk)):
+            log.exception("delivery %s: no fallback sender could be tried", pk)
 
 
 def take_over_stopped() -> int:
-    """Have fallback senders send what waits for accounts that staff or an error stopped. Return how many deliveries changed hands."""
+    """Have fallback senders send what waits for accounts that staff or an error stopped. Return how many deliveries changed hands.
+
+    Each run goes on behind the last one, so that what nobody can send keeps nothing else waiting.
+    """
+    global _looked_until
     rows = Delivery.objects.filter(target=Target.CHANNEL, state=State.PENDING, part=0)
-    down = rows.filter(account__state="stopped") | rows.filter(account__enabled=False)
-    named = FallbackSender.objects.filter(on_down=True).values("conversation")
-    waiting = down.filter(message__conversation__in=named).order_by("pk")[:BATCH]
-    return sum(_take_over(pk) for pk in list(waiting.values_list("pk", flat=True)))
+    down = rows.filter(account__state=Health.STOPPED) | rows.filter(account__enabled=False)
+    able = FallbackSender.objects.filter(on_down=True, account__enabled=True).exclude(account__state=Health.STOPPED)
+    waiting = down.filter(message__conversation__in=able.values("conversation"), pk__gt=_looked_until)
+    found = list(waiting.order_by("pk").values_list("pk", flat=True)[:BATCH])
+    _looked_until = found[-1] if len(found) == BATCH else 0
+    return sum(_take_over(pk) for pk in found)
+
+
+def _take_over(pk: int) -> bool:
+    with _survive_defects(pk):
+        return _take_over_one(pk)
+    return False
 
 
 @transaction.atomic
-def _take_over(pk: int) -> bool:
+def _take_over_one(pk: int) -> bool:
     delivery = (
         Delivery.objects.select_for_update(skip_locked=True, of=("self",)).filter(pk=pk, state=State.PENDING).first()
     )
@@ -105,9 +139,19 @@ def _take_over(pk: int) -> bool:
 
 
 def _may_change_sender(delivery: Delivery) -> bool:
-    """Whether this is the beginning of a message of which nothing may have arrived."""
+    """Whether this is the beginning of a message of which nothing may have arrived, and of no other message too."""
     unproven = ("unknown", "interrupted", "ok")
-    return delivery.part == 0 and not delivery.attempts.filter(outcome__in=unproven).exists()
+    return (
+        delivery.part == 0
+        and not delivery.attempts.filter(outcome__in=unproven).exists()
+        and not _carries_others(delivery)
+    )
+
+
+def _carries_others(delivery: Delivery) -> bool:
+    """Whether texts behind it were merged into it: another sender would say the first one alone."""
+    merged = Delivery.objects.filter(lane=delivery.lane, state=State.SKIPPED, reason=Reason.MERGED)
+    return merged.filter(code_params__head=delivery.pk).exists()
 
 
 def _send_by_next(delivery: Delivery, why: Class) -> Message | None:
@@ -151,6 +195,8 @@ def _send_by(fallback: FallbackSender, origin: Message) -> Message | None:
             )
             Message.objects.filter(pk=sent.pk).update(instead_of=origin)
     except outbox.CannotSend:
+        return None
+    except (OSError, Attachment.DoesNotExist):  # a file is gone: its own account would fail with it too, and says so
         return None
     return sent
 

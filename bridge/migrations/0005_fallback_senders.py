@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
                 ('peer_kind', models.CharField(blank=True, choices=[('direct', 'person'), ('group', 'group')], max_length=8, verbose_name='to')),
                 ('peer_id', models.CharField(blank=True, max_length=200, verbose_name='group or person')),
                 ('on_quota', models.BooleanField(default=True, verbose_name='rate limit reached')),
-                ('on_window', models.BooleanField(default=True, verbose_name='reply window or reply address used up')),
+                ('on_window', models.BooleanField(default=True, verbose_name='it may not write before the person does')),
                 ('on_refusal', models.BooleanField(default=True, verbose_name='not allowed by the platform')),
                 ('on_down', models.BooleanField(default=True, verbose_name='account is down')),
                 ('account', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='fallbacks', to='accounts.channelaccount', verbose_name='account')),

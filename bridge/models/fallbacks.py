@@ -25,7 +25,7 @@ class FallbackSender(models.Model):
     peer_kind = models.CharField(_("to"), max_length=8, choices=PeerKinds.choices, blank=True)
     peer_id = models.CharField(_("group or person"), max_length=200, blank=True)
     on_quota = models.BooleanField(_("rate limit reached"), default=True)
-    on_window = models.BooleanField(_("reply window or reply address used up"), default=True)
+    on_window = models.BooleanField(_("it may not write before the person does"), default=True)
     on_refusal = models.BooleanField(_("not allowed by the platform"), default=True)
     on_down = models.BooleanField(_("account is down"), default=True)
 

@@ -256,7 +256,7 @@ def test_under_load_no_call_fails_and_no_write_is_lost(
 
     def lease() -> None:
         for number in until(over):
-            Gateway.objects.update(owner=f"holder {number}")
+            Gateway.objects.update(version=f"version {number}")
 
     def hold_all() -> None:
         for _number in until(over):

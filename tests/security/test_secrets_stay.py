@@ -141,9 +141,10 @@ def test_a_moved_gateway_forgets_its_device(admin: Client, way: str) -> None:
 
 
 def test_what_an_old_connection_learns_is_not_kept_for_the_new_address() -> None:
-    gateway = factories.gateway(HERE)
+    factories.gateway(HERE)
+    (row,) = leases.acquire("connector")
     Gateway.objects.update(base_url=ELSEWHERE[0])
-    leases.store_hello(gateway, "1", "boot", [AgentInfo("main")], "of-the-old-gateway")
+    leases.store_hello(row, "1", "boot", [AgentInfo("main")], "of-the-old-gateway")
     assert (Gateway.objects.get().device_token, Gateway.objects.get().boot_id) == ("", "")
 
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from knox.models import AuthToken
 
 from accounts.models import ChannelAccount, Connection, ConnectionGap
-from bridge.models import CustomerGroup, CustomerMessage, Department, DirectoryChange, DirectoryRead, SessionEpoch
+from bridge.models import CustomerGroup, Department, DirectoryChange, DirectoryRead, SessionEpoch
 from channels_wechat import KINDS
 from tests.support import factories
 
@@ -44,10 +44,7 @@ def fill() -> None:
         account=world.app, external_id="wrCUSTOMERS", name="销售客服群", owner="zhangsan",
         members=[{"id": "zhangsan", "name": "张三", "kind": "member"}],
     )  # fmt: skip
-    CustomerMessage.objects.create(
-        account=world.app, client="staff:1", key="K1", request_hash="0" * 64, peer_kind="direct", sender="zhangsan",
-        recipients=["wmX"], text="CANARY-text", state="created", remote_id="msg1",
-    )  # fmt: skip
+    factories.customer_message(world.app, text="CANARY-text")
     DirectoryRead.objects.create(account=world.app, part="members", cursor='{"left": ["2"]}', started_at=now)
     DirectoryChange.objects.create(account=world.app, part="members", external_id="lisi")
     _staff(world)

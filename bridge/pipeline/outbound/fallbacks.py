@@ -57,6 +57,14 @@ class Class(StrEnum):
     DOWN = "on_down"
 
 
+BECAUSE = {
+    Class.QUOTA: Cause("fallback_quota"),
+    Class.WINDOW: Cause("fallback_window"),
+    Class.REFUSAL: Cause("fallback_refusal"),
+    Class.DOWN: Cause("fallback_down"),
+}
+
+
 def classify_outcome(outcome: GateOutcome) -> Class | None:
     """Return why a gate stopped a message, where another account may send it."""
     if isinstance(outcome, Hold):
@@ -214,5 +222,5 @@ def _copy_files(origin: Message) -> Iterator[File[bytes]]:
 
 
 def _cause(message: Message, why: Class) -> Cause:
-    because = Cause(f"fallback_{why.removeprefix('on_')}").as_json()
+    because = BECAUSE[why].as_json()
     return Cause("other_sender", {"sender": message.account.name, "message": message.pk, "because": because})

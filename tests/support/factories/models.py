@@ -16,6 +16,7 @@ from bridge.models import (
     Attempt,
     Contact,
     Conversation,
+    CustomerMessage,
     Delivery,
     Event,
     Incident,
@@ -51,6 +52,7 @@ __all__ = [
     "attachment",
     "attempt",
     "bot",
+    "customer_message",
     "connected_gateway",
     "contact",
     "conversation",
@@ -93,6 +95,12 @@ def account(kind: str = "wecom_app", /, fields: dict[str, Any] | None = None, **
         columns["external_id"] = channel_class(kind).external_id(columns["credentials"])
     columns = {"turns_per_minute": None, **columns}  # a test says more in a second than a person in a minute
     return ChannelAccount.objects.create(kind=kind, name=name, **columns)
+
+
+def customer_message(account: ChannelAccount, **columns: Any) -> CustomerMessage:
+    values = {"client": "staff:1", "key": "K1", "request_hash": "0" * 64, "peer_kind": "direct", "sender": "zhangsan"}
+    values |= {"recipients": ["wmX"], "text": "hello", "state": "created", "remote_id": "msg1"}
+    return CustomerMessage.objects.create(account=account, **{**values, **columns})
 
 
 def app(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:

@@ -27,7 +27,7 @@ from django.db.models import Exists, Min, OuterRef, Q
 from django.utils import timezone
 from knox.models import AuthToken
 
-from accounts.models import RETENTION_LEAST_DAYS, ChannelAccount
+from accounts.models import RETENTION_LEAST_DAYS, ChannelAccount, ConnectionGap
 from bridge.media import storage
 from bridge.models import Attachment, AttachmentState, CustomerMessage, Delivery, Incident, Message, State, Target
 
@@ -84,7 +84,7 @@ def delete_orphan_files() -> int:
 
 
 def delete_history() -> None:
-    """Delete expired sessions and tokens, old incidents, logins and messages to customers.
+    """Delete expired sessions and tokens, old incidents, logins, messages to customers and gaps in connections.
 
     The audit log stays: it is small and needed for years.
     """
@@ -95,6 +95,7 @@ def delete_history() -> None:
     for account in _accounts_with_retention():
         before = _latest_time_to_delete(account.retention_days or 0)
         CustomerMessage.objects.filter(account=account, created_at__lt=before).delete()
+        ConnectionGap.objects.filter(account=account, until__lt=before).delete()  # their messages are gone too
     for model in (AccessFailureLog, AccessLog):
         model.objects.filter(attempt_time__lt=long_ago).delete()
     AccessAttempt.objects.filter(attempt_time__lt=timezone.now() - FAILED_LOGIN_AGE).delete()

@@ -266,3 +266,17 @@ def test_a_gap_in_the_connection_stands_where_messages_may_be_missing(boss: Clie
     assert read.bubbles[1].gap == long
     assert (read.gaps_after, short.until < long.until) == ([last], True)
     assert page(boss, world.group).count("messages of that time may be missing") == 2
+
+
+def test_an_old_page_shows_its_gap_however_many_came_later(world: factories.World) -> None:
+    """The connection broke again and again since."""
+    now = timezone.now()
+    rows = list(world.group.messages.order_by("pk"))
+    for number, row in enumerate(rows):
+        Message.objects.filter(pk=row.pk).update(created_at=now + timedelta(minutes=number))
+    old = ConnectionGap.objects.create(account=world.bot, since=now, until=now + timedelta(seconds=30))
+    later = [now + timedelta(days=1, minutes=number) for number in range(transcript.PAGE + 1)]
+    ConnectionGap.objects.bulk_create(ConnectionGap(account=world.bot, since=at, until=at) for at in later)
+    assert [bubble.gap for bubble in transcript.read_page(world.group).bubbles if bubble.gap] == [old]
+    before = transcript.read_page(world.group, before=rows[-1].pk)
+    assert [bubble.gap for bubble in before.bubbles if bubble.gap] == [old]

@@ -23,6 +23,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from knox.models import AuthToken
 
+from accounts.models import ConnectionGap
 from bridge.media import storage
 from bridge.models import Attachment, Attempt, Delivery, Incident, Message, State
 from bridge.operations import retention
@@ -363,3 +364,15 @@ def test_the_clock_prunes(account: ChannelAccount) -> None:
     age(hear(account))
     tasks.prune()
     assert left() == 0
+
+
+def test_gaps_in_a_connection_are_deleted_with_the_messages_of_their_account() -> None:
+    short, forever = app(columns={"name": "short"}), app(agent_id=7, columns={"retention_days": None, "name": "x"})
+    now, old = timezone.now(), timezone.now() - timedelta(days=91)
+    for account, at in ((short, now), (short, old), (forever, old)):
+        ConnectionGap.objects.create(account=account, since=at, until=at)
+    retention.delete_history()
+    assert list(ConnectionGap.objects.order_by("pk").values_list("account", "until")) == [
+        (short.pk, now),
+        (forever.pk, old),
+    ]

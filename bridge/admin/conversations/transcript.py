@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from django.db.models import F
+
 from accounts.models import ConnectionGap
 from bridge.admin.conversations.attachments import is_picture
 from bridge.admin.conversations.messages import add_sender_names, prefetch_details
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 PAGE = 40
+# So many gaps in the connection are looked at for one page.
+MOST_GAPS = 1000
 # Kinds that are shown small and centred, because no person wrote them.
 ASIDE_KINDS = ("event", "unsupported")
 # The states that get a mark in a transcript, worst first.
@@ -84,19 +88,20 @@ def _bubbles(conversation: Conversation, messages: list[Message]) -> list[Bubble
 
 
 def _place_gaps(conversation: Conversation, bubbles: list[Bubble], *, newest: bool) -> list[ConnectionGap]:
-    """Put each gap of the account before the first message that came after it. Return those that no message came after.
+    """Put each gap of the account before the first message that came after it. Return the longest that no message came after.
 
     newest: whether the page ends with the newest message. Of several gaps between two messages the longest is shown.
     """
-    gaps = ConnectionGap.objects.filter(account=conversation.account_id).order_by("-until")[:PAGE]
-    after: list[ConnectionGap] = []
-    for gap in gaps:
-        behind = next((bubble for bubble in bubbles if bubble.message.created_at >= gap.until), None)
-        if behind is None:
-            after.append(gap)
-        elif behind is not bubbles[0] and (behind.gap is None or _length(gap) > _length(behind.gap)):
+    if not bubbles:
+        return []
+    gaps = ConnectionGap.objects.filter(account=conversation.account_id).order_by("-until")
+    first, last = (bubble.message.created_at for bubble in (bubbles[0], bubbles[-1]))
+    for gap in gaps.filter(until__gt=first, until__lte=last)[:MOST_GAPS]:
+        behind = next(bubble for bubble in bubbles if bubble.message.created_at >= gap.until)
+        if behind.gap is None or _length(gap) > _length(behind.gap):
             behind.gap = gap
-    return sorted(after, key=_length)[-1:] if newest and bubbles else []
+    later = gaps.filter(until__gt=last).order_by(F("since") - F("until"))
+    return list(later[:1]) if newest else []
 
 
 def _length(gap: ConnectionGap) -> timedelta:

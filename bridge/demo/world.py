@@ -15,8 +15,10 @@ from django.db.models import Max
 
 from accounts.health import Health
 from accounts.models import ChannelAccount, cleaned_credentials
-from bridge.models import Conversation, Delivery, Message, Route, State
+from bridge.models import Conversation, Delivery, FallbackSender, Message, Route, State
+from bridge.pipeline.outbound import outbox
 from channels_wechat import channel_class
+from channels_wechat.contract.messages import Content
 from channels_wechat.simulator.client import SimulatorClient
 from openclaw.models import Gateway
 
@@ -38,13 +40,15 @@ SECONDS = 60
 class World:
     """bot: by callback URL; connected_bot: by long connection. service: an account of customer service, whose notices come to the app.
 
-    news: an Official Account that is verified; club: one that is not, and answers in the reply to the callback; shop: a Mini Program.
+    robot: of the group of the bots, where it sends what they cannot. news: an Official Account that is verified; club: one that is
+    not, and answers in the reply to the callback; shop: a Mini Program.
     """
 
     simulator: SimulatorClient
     app: ChannelAccount
     bot: ChannelAccount
     connected_bot: ChannelAccount
+    robot: ChannelAccount
     service: ChannelAccount
     news: ChannelAccount
     club: ChannelAccount
@@ -60,19 +64,21 @@ def build(simulator_url: str, gateway_url: str, gateway_token: str) -> World:
     connected_bot = _account(
         "wecom_aibot", "Demo AI bot, connected", f"{simulator_url}/openws", _connected_bot_fields()
     )
+    robot = _account("wecom_robot", "Demo group robot", simulator_url, _robot_fields())
     service = _account("wecom_kf", "Demo customer service", simulator_url, _service_fields(app))
     news = _account("official_account", "Demo news", simulator_url, _official_fields(NEWS, "messages"))
     club = _account("official_account", "Demo club", simulator_url, _official_fields(CLUB, "passive"))
     shop = _account("mini_program", "Demo shop", simulator_url, _weixin_fields(SHOP))
-    world = World(simulator, app, bot, connected_bot, service, news, club, shop)
+    world = World(simulator, app, bot, connected_bot, robot, service, news, club, shop)
     _populate(world)
     _map(app, "direct", gateway, note="Everyone who writes to the app")
     _map(bot, "group", gateway, note="Groups that mention the bot", agent="support")
     _map(connected_bot, "group", gateway, note="Groups that mention the bot", agent="support")
     for each in (bot, connected_bot):
-        Conversation.objects.update_or_create(
+        talk, _new = Conversation.objects.update_or_create(
             account=each, peer_kind="group", peer_id=GROUP, defaults={"title": GROUP_NAME}
         )
+        _fall_back(talk, robot)
     _map(service, "direct", gateway, note="Every customer")
     _map(news, "direct", gateway, note="Every follower")
     _map(club, "direct", gateway, note="Every follower")
@@ -87,15 +93,16 @@ def callback_url(account: ChannelAccount) -> str:
 def converse(world: World, tell: Callable[[str], None]) -> bool:
     """One message on each surface, and its answer. False where one does not arrive."""
     answered = True
-    for title, say in _scenes(world.simulator):
+    for title, say in _scenes(world):
         before = Message.objects.aggregate(last=Max("pk"))["last"] or 0
         tell(title)
         answered = _follow(world, before, say(), tell) and answered
     return answered
 
 
-def _scenes(simulator: SimulatorClient) -> list[tuple[str, Callable[[], Any]]]:
+def _scenes(world: World) -> list[tuple[str, Callable[[], Any]]]:
     """What happens, and what makes it happen."""
+    simulator = world.simulator
     say = simulator.say
     # "!slow" is a word to the stand-in agent: it spreads its answer over two seconds, so that the stream can be seen.
     slowly = "帮我看看今天的发布计划 !slow=2"
@@ -103,6 +110,10 @@ def _scenes(simulator: SimulatorClient) -> list[tuple[str, Callable[[], Any]]]:
     return [
         (f"{GROUP_NAME}: 张三 mentions the bot", partial(say, slowly, bot=BOT, from_="zhangsan", chat=GROUP)),
         (f"{GROUP_NAME}: 李四 mentions the bot with a long connection", partial(_say_connected, simulator, slowly)),
+        (
+            f"{GROUP_NAME}: the bot by callback URL cannot write first, so the group robot says it",
+            partial(_report, world, "本周报告：一切正常。"),
+        ),
         ("One to one: 李四 writes to the app", partial(say, one_to_one, app=AGENT, from_="lisi")),
         (
             f"Customer service: {CUSTOMER[1]} writes in ordinary WeChat",
@@ -121,6 +132,13 @@ def _scenes(simulator: SimulatorClient) -> list[tuple[str, Callable[[], Any]]]:
             partial(say, "我的订单到哪了?", mini=SHOP, from_=BUYER[0]),
         ),
     ]
+
+
+def _report(world: World, text: str) -> dict[str, Any]:
+    """What an agent says of its own accord, in the bot's group. Return the place in the chat behind which it appears."""
+    last = max((entry["seq"] for entry in world.simulator.transcript(GROUP)), default=0)
+    outbox.send(world.bot, "group", GROUP, Content(text=text), source=Message.Source.AGENT)
+    return {"chat": GROUP, "entry": last}
 
 
 def _say_connected(simulator: SimulatorClient, text: str) -> Any:
@@ -187,6 +205,7 @@ def _populate(world: World) -> None:
     simulator.kf_account(KF, AGENT, name=world.service.name, servicers=list(MEMBERS))
     simulator.kf_customer(*CUSTOMER)
     simulator.bot(BOT, name=bot["bot_name"], **_known(world.bot))
+    simulator.robot(GROUP, key=world.robot.credentials["robot_key"], name=world.robot.name)
     connected = world.connected_bot.credentials
     simulator.bot(CONNECTED_BOT, name=connected["bot_name"], mode="connection", secret=connected["secret"])
     for account, (openid, name), make, more in (
@@ -232,6 +251,14 @@ def _map(account: ChannelAccount, peer_kind: str, gateway: Gateway, note: str, a
     Route.objects.get_or_create(account=account, peer_kind=peer_kind, peer_id="", defaults=fields)
 
 
+def _fall_back(conversation: Conversation, robot: ChannelAccount) -> None:
+    only = channel_class(robot.kind).only_peer
+    if only is None:
+        raise ValueError("a robot has one group")
+    place = {"account": robot, "peer_kind": only.kind, "peer_id": only.id}
+    FallbackSender.objects.get_or_create(conversation=conversation, **place, defaults={"position": 0})
+
+
 def _app_fields() -> dict[str, Any]:
     secret, keys = secrets.token_urlsafe(32), _callback_keys()
     return {"corp_id": CORP, "agent_id": AGENT, "secret": secret, "format": "text", **keys}
@@ -252,6 +279,10 @@ def _bot_fields() -> dict[str, Any]:
 def _connected_bot_fields() -> dict[str, Any]:
     secret = secrets.token_urlsafe(32)
     return {"bot_id": CONNECTED_BOT, "bot_name": "小连", "mode": "connection", "secret": secret, "corp_id": CORP}
+
+
+def _robot_fields() -> dict[str, Any]:
+    return {"robot_key": secrets.token_urlsafe(24), "format": "markdown_v2"}
 
 
 def _official_fields(app_id: str, answers: str) -> dict[str, Any]:

@@ -389,6 +389,14 @@ def test_a_wrong_secret_stops_the_account(bot: ChannelAccount, client: Simulator
     assert SECRET not in held.detail
 
 
+def test_a_platform_that_repeats_the_secret_shows_it_to_nobody(bot: ChannelAccount, client: SimulatorClient) -> None:
+    client.fault("aibot_subscribe", "errcode", errcode=853000, errmsg=f"invalid secret {SECRET} of this bot")
+    with RunningConnector():
+        eventually(lambda: ChannelAccount.objects.get(pk=bot.pk).state == Health.STOPPED)
+    told = f"{Connection.objects.get(account=bot).code_params} {ChannelAccount.objects.get(pk=bot.pk).state_params}"
+    assert (told.count("of this bot"), SECRET in told) == (2, False)
+
+
 @pytest.mark.parametrize("how", ["close", "abort"])
 @pytest.mark.usefixtures("connector")
 def test_a_connection_that_ends_is_opened_again(bot: ChannelAccount, client: SimulatorClient, how: str) -> None:

@@ -60,9 +60,13 @@ class AIBot(Downloads):
         read = partial(parsing.read, node, plain, reply_seconds=reply_seconds, handle=handle, **names)
         return read_or_kept(read, plain)
 
+    @property
+    def secret(self) -> str:
+        return self._setting("secret")
+
     def subscription(self, device_id: str) -> dict[str, str]:
         """Without a device that stays the same, the server may go on delivering to a connection that is dead."""
-        return {"bot_id": self._setting("bot_id"), "secret": self._setting("secret"), "device_id": device_id}
+        return {"bot_id": self._setting("bot_id"), "secret": self.secret, "device_id": device_id}
 
     def welcome_text(self, inbound: Inbound) -> str:
         """Return what somebody is told who opens the chat, which is the only event that takes words; empty for all else."""

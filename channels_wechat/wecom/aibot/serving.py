@@ -11,6 +11,7 @@ from channels_wechat.contract.connection import NOT_STORED, ConnectionRefused, C
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.inbound_fields import word
+from channels_wechat.contract.text import HIDDEN
 from channels_wechat.wecom.aibot import protocol
 from channels_wechat.wecom.aibot.errors import WECOM_AIBOT
 from channels_wechat.wecom.aibot.link import BotLink
@@ -90,7 +91,8 @@ class BotConnection:
         req_id = protocol.new_id(protocol.SUBSCRIBE)
         asked = protocol.frame(protocol.SUBSCRIBE, req_id, self.channel.subscription(self.session.device_id))
         try:
-            protocol.check(await self.socket.request(req_id, asked, ACK_SECONDS), harmless=True)
+            ack = await self.socket.request(req_id, asked, ACK_SECONDS)
+            protocol.check(_without(self.channel.secret, ack), harmless=True)
         except ChannelError as error:
             if error.action == Action.CONFIG:
                 raise ConnectionRefused(ConnectionState.BAD_CREDENTIALS, error) from error
@@ -191,3 +193,8 @@ class BotConnection:
                 await self.session.keep_answer(heard.message, heard.text)
         except Exception as error:  # the transcript lacks a line, and the connection goes on
             log.warning("a welcome could not be kept (%s)", type(error).__name__)
+
+
+def _without(secret: str, ack: Frame) -> Frame:
+    """The acknowledgement of what had our secret in it, where the platform's words may repeat it: staff read them."""
+    return {**ack, "errmsg": str(ack.get("errmsg", "")).replace(secret, HIDDEN)} if secret else ack

@@ -362,6 +362,44 @@ def test_a_lost_acknowledgement_leaves_it_uncertain(
     assert (delivery.state, delivery.code, outcomes(delivery)) == (State.UNCERTAIN, "timeout", ["unknown"])
 
 
+@pytest.mark.parametrize(
+    ("errcode", "ends", "words"),
+    [
+        (45009, (State.PENDING, "45009"), "limit for calls is reached"),
+        (846607, (State.PENDING, "846607"), "30 a minute and 1000 an hour"),
+        (93006, (State.DEAD, "93006"), "Somebody must write to the bot first"),
+        (600039, (State.DEAD, "600039"), "does not take this sort of message"),
+        (853000, (State.PENDING, "853000"), "refuses the bot ID or the secret"),
+    ],
+)
+@pytest.mark.usefixtures("connector")
+def test_each_refusal_of_a_push_is_one_call_with_its_state_and_its_words(
+    bot: ChannelAccount, client: SimulatorClient, errcode: int, ends: tuple[State, str], words: str
+) -> None:
+    client.say("hello", bot=BOT, from_="zhangsan")
+    heard()
+    client.fault("aibot_send_msg", "errcode", errcode=errcode, errmsg="refused", times=0)
+    delivery = speak(bot, "direct", "zhangsan")
+    eventually(lambda: outcomes(delivery) == ["error"])
+    found = row(delivery)
+    assert ((found.state, found.code), words in found.error) == (ends, True)
+    assert len(client.calls("aibot_send_msg")) == 1
+    assert (ChannelAccount.objects.get(pk=bot.pk).state == Health.STOPPED) == (errcode == 853000)
+
+
+@pytest.mark.parametrize("errcode", [846605, 846608])
+@pytest.mark.usefixtures("connector")
+def test_an_answer_that_comes_too_late_for_its_question_is_pushed_at_once(
+    bot: ChannelAccount, client: SimulatorClient, errcode: int
+) -> None:
+    said = client.say("?", bot=BOT, from_="zhangsan")
+    client.fault("aibot_respond_msg", "errcode", errcode=errcode, errmsg="refused", times=1)
+    (delivery,) = delivered(answer(heard(), "whole"))
+    assert outcomes(delivery) == ["error", "ok"]
+    assert pushed(client, said["chat"]) == [("markdown", "whole")]
+    assert [len(client.calls(cmd)) for cmd in ("aibot_respond_msg", "aibot_send_msg")] == [1, 1]
+
+
 # --- the connection itself
 
 

@@ -277,6 +277,16 @@ class Connection(LeaseMixin):
         return bool(self.owner and self.owner_until and self.owner_until > timezone.now())
 
     @property
+    def current_state(self) -> ConnectionState:
+        """Its state; what a lost connector left as connected is not."""
+        stored = ConnectionState(self.state)
+        return ConnectionState.CONNECTING if stored == ConnectionState.CONNECTED and not self.is_held else stored
+
+    @property
+    def current_state_label(self) -> _StrOrPromise:
+        return describe_state(self.current_state)
+
+    @property
     def holder(self) -> dict[str, str]:
         """Machine and process of the connector that holds the connection now; empty where none does."""
         if not self.is_held:

@@ -11,7 +11,9 @@ from channels_wechat.contract.connection import ConnectionState, describe_state
 class ConnectionSerializer(serializers.ModelSerializer[Connection]):
     """A long connection, which one connector at a time holds."""
 
-    state = serializers.ChoiceField([(state, describe_state(state)) for state in ConnectionState], read_only=True)
+    state = serializers.ChoiceField(
+        [(state, describe_state(state)) for state in ConnectionState], source="current_state", read_only=True
+    )
     is_held = serializers.BooleanField(read_only=True, help_text="Whether a connector holds it now.")
 
     class Meta:

@@ -11,6 +11,7 @@ from bridge.api.base import ApiView
 from bridge.api.fields import Filters, IdFilter, ModelValidated, StrictSerializer
 from bridge.models import Conversation, FallbackSender
 from bridge.models.routes import PeerKinds
+from bridge.pipeline.outbound.recipients import why_unconfirmed
 
 
 class FallbackSerializer(ModelValidated, StrictSerializer, serializers.ModelSerializer[FallbackSender]):
@@ -22,6 +23,13 @@ class FallbackSerializer(ModelValidated, StrictSerializer, serializers.ModelSeri
     peer_id = serializers.CharField(
         max_length=200, default="", allow_blank=True, help_text="The id at that account; a group robot needs none."
     )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Nobody confirms what is sent by itself, so it goes to one person or one group."""
+        kind, peer_id = (str(attrs.get(name) or getattr(self.instance, name, "")) for name in ("peer_kind", "peer_id"))
+        if refusal := why_unconfirmed(kind, peer_id):
+            raise serializers.ValidationError({"peer_id": [refusal]})
+        return super().validate(attrs)
 
     class Meta:
         model = FallbackSender

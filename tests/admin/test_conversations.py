@@ -266,6 +266,7 @@ def test_fallback_senders_are_added_in_order_and_removed(boss: Client, world: fa
         ({"account": "app", "peer_kind": "direct"}, "Say to which group or person"),
         ({"account": "bot", "peer_kind": "group", "peer_id": "wrGROUP", "on_down": "on"}, "the conversation itself"),
         ({"account": "app", "peer_kind": "direct", "peer_id": "lisi"}, "at least one case"),
+        ({"account": "app", "peer_kind": "direct", "peer_id": "lisi|wangwu", "on_down": "on"}, "2 people"),
     ],
 )
 def test_a_wrong_fallback_sender_is_refused_in_words(

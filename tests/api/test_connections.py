@@ -72,3 +72,16 @@ def test_a_limit_of_each_peer_is_told_for_the_peer_that_is_named(viewer: Client,
     assert {row["count"] - row["left"] for row in named.values()} == {1}
     refused = viewer.get(address, {"peer_kind": "crowd"})
     assert (refused.status_code, "peer_kind" in refused.content.decode()) == (400, True)
+
+
+@pytest.mark.parametrize(("seconds", "state"), [(60, "connected"), (-1, "connecting")])
+def test_what_a_lost_connector_left_is_not_connected(viewer: Client, world: World, seconds: int, state: str) -> None:
+    until = timezone.now() + timedelta(seconds=seconds)
+    Connection.objects.create(account=world.bot, state="connected", owner="vm:42:cafe", owner_until=until)
+    assert viewer.get(f"/api/v1/accounts/{world.bot.pk}/").json()["connection"]["state"] == state
+
+
+def test_a_fallback_sender_goes_to_one_person_or_group(operator: Client, world: World) -> None:
+    body = {"conversation": world.person.pk, "position": 5, "account": world.app.pk, "peer_kind": "direct"}
+    answer = operator.post("/api/v1/fallbacks/", {**body, "peer_id": "@all"}, content_type="application/json")
+    assert (answer.status_code, "peer_id" in answer.content.decode()) == (400, True)

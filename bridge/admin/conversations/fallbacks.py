@@ -14,6 +14,7 @@ from accounts.models import ChannelAccount
 from bridge.admin.paging import row_number
 from bridge.models import Conversation, FallbackSender
 from bridge.models.routes import PeerKinds
+from bridge.pipeline.outbound.recipients import why_unconfirmed
 from bridge.security import audit
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class FallbackForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
+        if refusal := why_unconfirmed(cleaned.get("peer_kind") or "", cleaned.get("peer_id") or ""):
+            self.add_error("peer_id", refusal)
         if not any(cleaned.get(name) for name in CLASSES):
             raise forms.ValidationError(_("Choose at least one case in which it sends."))
         return cleaned

@@ -22,6 +22,13 @@ from tests.support import factories
 CREDENTIALS = {
     "official_account": {**factories.MINI_FIELDS, "answers": "messages"},
     "wecom_robot": {"robot_key": "CANARY-robot-key"},
+    "wecom_kf": {
+        "corp_id": factories.CORP,
+        "secret": "CANARY-kf-secret",
+        "open_kfid": "wkCANARY",
+        "token": "t",
+        "encoding_aes_key": "k",
+    },
 }
 ADMIN = "admin"  # without a password: the tests log in as this user
 

@@ -73,13 +73,14 @@ class CustomerMessageFilters(Filters):
     account = IdFilter(field_name="account_id")
 
 
-class CustomerMessages(mixins.ListModelMixin, ApiView):
+class CustomerMessages(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
     queryset = CustomerMessage.objects.select_related("account").defer("account__credentials")
     serializer_class = CustomerMessageSerializer
     filterset_class = CustomerMessageFilters
     parser_classes = [Json, Uploads]
     required_permissions = {
         "list": "bridge.send_to_many",
+        "retrieve": "bridge.send_to_many",
         "create": "bridge.send_to_many",
     }
     extra_statuses = {"create": (409, 422)}

@@ -36,6 +36,7 @@ class Call:
             delivery=world.dead.pk,
             webhook=world.webhook.pk,
             fallback=world.fallback.pk,
+            customer_message=world.customer_message.pk,
         )
 
     def filled(self, world: World) -> Any:
@@ -97,6 +98,7 @@ CALLS = [
     Call("POST", "/messages/", "Operators", 201, {"conversation": "<person>", "content": {"text": "hello"}}, KEY),
     Call("GET", "/messages/{message}/", "Viewers", 200),
     Call("GET", "/customer-messages/", "Admins", 200),
+    Call("GET", "/customer-messages/{customer_message}/", "Admins", 200),
     Call("POST", "/customer-messages/", "Admins", 422, CUSTOMER_MESSAGE, KEY),
     Call("GET", "/attachments/", "Viewers", 200),
     Call("GET", "/attachments/{attachment}/", "Viewers", 200),

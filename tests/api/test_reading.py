@@ -13,7 +13,6 @@ from bridge.models.messages import Attachment
 from openclaw.models import Gateway
 from tests.api.conftest import calling_as, user_with
 from tests.api.matrix import CALLS
-from tests.support import factories
 from tests.support.factories import CANARIES
 
 if TYPE_CHECKING:
@@ -125,7 +124,6 @@ def test_no_secret_is_in_any_answer(world: World, role: str) -> None:
 def test_a_list_asks_the_same_few_queries_however_long_it_is(
     boss: Client, world: World, django_assert_max_num_queries: DjangoAssertNumQueries, name: str
 ) -> None:
-    factories.customer_message(world.app)
     boss.get(f"/api/v1{name}")
     with django_assert_max_num_queries(10) as asked:
         assert boss.get(f"/api/v1{name}").status_code == 200

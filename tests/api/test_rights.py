@@ -93,6 +93,7 @@ DEEDS = {
     ("GET", "/accounts/{}/limits/"): "view_channelaccount",
     ("POST", "/messages/"): "send_message",
     ("GET", "/customer-messages/"): "send_to_many",
+    ("GET", "/customer-messages/{}/"): "send_to_many",
     ("POST", "/customer-messages/"): "send_to_many",
     ("POST", "/fallbacks/"): "change_conversation",
     ("DELETE", "/fallbacks/{}/"): "change_conversation",

@@ -51,7 +51,6 @@ def fill() -> None:
         account=world.app, external_id="wrCUSTOMERS", name="销售客服群", owner="zhangsan",
         members=[{"id": "zhangsan", "name": "张三", "kind": "member"}],
     )  # fmt: skip
-    factories.customer_message(world.app, text="CANARY-text")
     DirectoryRead.objects.create(account=world.app, part="members", cursor='{"left": ["2"]}', started_at=now)
     DirectoryChange.objects.create(account=world.app, part="members", external_id="lisi")
     _staff(world)

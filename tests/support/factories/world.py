@@ -21,6 +21,7 @@ from tests.support.factories.models import (
     connected_gateway,
     contact,
     conversation,
+    customer_message,
     delivery,
     endpoint_with_a_new_secret,
     incident,
@@ -31,7 +32,7 @@ from tests.support.factories.values import CANARIES
 
 if TYPE_CHECKING:
     from accounts.models import ChannelAccount
-    from bridge.models import Attachment, Conversation, Incident, Message, Route, WebhookEndpoint
+    from bridge.models import Attachment, Conversation, CustomerMessage, Incident, Message, Route, WebhookEndpoint
     from openclaw.models import Gateway
 
 __all__ = ["World", "build_world", "png", "refused_event"]
@@ -65,6 +66,7 @@ class World:
     webhook: WebhookEndpoint
     refused_event: Delivery
     fallback: FallbackSender
+    customer_message: CustomerMessage
 
 
 def refused_event(endpoint: WebhookEndpoint) -> Delivery:
@@ -118,7 +120,19 @@ def build_world() -> World:
     fallback = FallbackSender.objects.create(
         conversation=person, position=0, account=robot, peer_kind="group", peer_id="wrGROUP"
     )
-    return World(first, robot, home, mapping, group, person, *rows, webhook, refused_event(webhook), fallback)
+    return World(
+        first,
+        robot,
+        home,
+        mapping,
+        group,
+        person,
+        *rows,
+        webhook,
+        refused_event(webhook),
+        fallback,
+        customer_message(first),
+    )
 
 
 def _talk(group: Conversation, home: Gateway, route: Route) -> tuple[Message, Message, Attachment, Delivery]:

@@ -8,7 +8,7 @@ import pytest
 
 from accounts.models import ChannelAccount
 from bridge.demo import world as demo
-from bridge.models import Delivery, Reason, Route, State
+from bridge.models import Delivery, FallbackSender, Reason, Route, State
 from tests.end_to_end.test_end_to_end import worker
 from tests.support.callbacks import web_server
 from tests.support.connecting import RunningConnector
@@ -30,11 +30,12 @@ def test_every_surface_is_answered(company: SimulatorClient, stub: RunningStub, 
         ):  # it finds the gateway at once; one that it started before it would find in five seconds
             assert demo.converse(world, lines.append)
     answers = [line.partition("✓ ")[2] for line in lines if "✓" in line]
-    assert len(answers) == 7
+    assert len(answers) == 8
     assert [answer.replace("lisi", "zhangsan") for answer in answers[:2]] == answers[
         :1
     ] * 2  # by callback URL and by long connection
-    assert answers[3:] == [
+    assert answers[2] == "本周报告：一切正常。"  # by the robot, in the bot's place
+    assert answers[4:] == [
         "收到：请问怎么退货?",
         "收到：今天有什么新闻?",
         "收到：周末有活动吗?",
@@ -43,14 +44,16 @@ def test_every_surface_is_answered(company: SimulatorClient, stub: RunningStub, 
     (passive,) = company.sent_to(demo.READER[0])
     assert passive["data"]["delivery"] == 1
     # The notice of customer service is an event of the app, which asks no agent.
-    assert set(Delivery.objects.exclude(reason=Reason.EVENT).values_list("state", flat=True)) == {State.DELIVERED}
+    others = Delivery.objects.exclude(reason__in=(Reason.EVENT, Reason.OTHER_SENDER))
+    assert set(others.values_list("state", flat=True)) == {State.DELIVERED}
+    assert Delivery.objects.filter(reason=Reason.OTHER_SENDER).count() == 1
     assert company.record()["violations"] == []
 
 
 def test_it_can_be_set_up_again(company: SimulatorClient) -> None:
     first, again = (demo.build(company.url, company.url, "stub-token") for _twice in range(2))
-    assert [account.credentials for account in ChannelAccount.objects.order_by("pk")] == [
-        account.credentials
-        for account in (first.app, first.bot, first.connected_bot, first.service, first.news, first.club, first.shop)
-    ]
+    made = [first.app, first.bot, first.connected_bot, first.robot]
+    made += [first.service, first.news, first.club, first.shop]
+    assert [row.credentials for row in ChannelAccount.objects.order_by("pk")] == [row.credentials for row in made]
+    assert FallbackSender.objects.count() == 2
     assert (again.shop, Route.objects.count()) == (first.shop, 7)

@@ -10,7 +10,7 @@ from channels_wechat.contract.filetypes import UNKNOWN, recognise, with_suffix
 from channels_wechat.contract.messages import Upload
 from channels_wechat.wecom.api import WeComApi
 from channels_wechat.wecom.errors import WECOM
-from channels_wechat.wecom.media_types import media_type
+from channels_wechat.wecom.files import media_type
 from channels_wechat.wire.http import file_name
 
 if TYPE_CHECKING:

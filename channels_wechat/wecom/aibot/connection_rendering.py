@@ -11,15 +11,14 @@ from django.utils.translation import gettext as _
 
 from channels_wechat.contract.errors import ContentRefused
 from channels_wechat.contract.explanations import Cause
-from channels_wechat.contract.field_limits import Part, check
-from channels_wechat.contract.messages import HANDLE, Payload
+from channels_wechat.contract.messages import Payload
 from channels_wechat.contract.text import clean
 from channels_wechat.text.split import split_tables
 from channels_wechat.wecom.aibot import protocol
 from channels_wechat.wecom.aibot.errors import WECOM_AIBOT
 from channels_wechat.wecom.aibot.rendering import TEXT_BYTES, take_card
 from channels_wechat.wecom.cards import check_card
-from channels_wechat.wecom.media_types import MOST, media_type, refusal_of
+from channels_wechat.wecom.files import MOST, build_file, build_single_file, refusal_of
 
 if TYPE_CHECKING:
     from channels_wechat.contract.errors import ChannelError
@@ -28,13 +27,12 @@ if TYPE_CHECKING:
 
 # As the end of the question's stream; as a message of its own; by the question's or the chat's last req_id, never as its own.
 STREAM, PUSH, REPLY = "stream", "push", "reply"
-VIDEO = (Part("title", 128), Part("description", 512))
 
 
 def render(content: Content, sentences: Sentences) -> list[Payload]:
     """Return the payloads of the requests, one for each message. The first text ends the question's stream. Raises ContentRefused."""
     if content.kind in MOST:
-        return [_one_file(content)]
+        return [build_single_file(content, WECOM_AIBOT, takes_words=True)]
     if content.kind not in ("text", "template_card"):
         raise ContentRefused("kind", _("An AI bot cannot send messages of type “%s”.") % content.kind)
     text, card = take_card(clean(content.text)) if content.kind == "text" else (clean(content.text), dict(content.data))
@@ -63,31 +61,7 @@ def _files(files: tuple[File, ...], text: str, sentences: Sentences) -> tuple[st
     named = zip(files, refusals, strict=True)
     lines = [sentences.get(why.code, name=clean(file.name), **why.params) for file, why in named if why]
     text = "\n\n".join(part for part in (text, "\n".join(lines)) if part.strip())
-    return text, [_file(file, {}) for file, why in zip(files, refusals, strict=True) if not why]
-
-
-def _file(file: File, more: dict[str, Any]) -> Payload:
-    kind = media_type(file.kind, file.name, file.mime, file.size)
-    return Payload({"msgtype": kind, kind: {"media_id": HANDLE, **more}}, file=file.ref)
-
-
-def _one_file(content: Content) -> Payload:
-    """An image, voice, video or file by itself: one file, or the media id of an earlier upload in `data`."""
-    kind, data = content.kind, content.data
-    words = {name: data[name] for name in ("title", "description") if data.get(name)} if kind == "video" else {}
-    check(words, VIDEO)
-    if data.get("media_id"):
-        return Payload({"msgtype": kind, kind: {"media_id": str(data["media_id"]), **words}})
-    if len(content.files) != 1:
-        raise ContentRefused("files", _("A message of this type holds exactly one file."))
-    file = content.files[0]
-    if refusal := refusal_of(file):
-        raise WECOM_AIBOT.refused("files", refusal)
-    if kind != "file" and media_type(file.kind, file.name, file.mime, file.size) != kind:
-        formats = {"image": "JPG/PNG, 10 MB", "voice": "AMR, 2 MB, 60 s", "video": "MP4, 10 MB"}
-        text = _("WeCom does not take this file as this type (%s). Send it as a plain file.")
-        raise ContentRefused("files", text % formats[kind])
-    return _file(file, words)
+    return text, [build_file(file) for file, why in zip(files, refusals, strict=True) if not why]
 
 
 def instead(payload: Payload, error: ChannelError) -> Payload | None:

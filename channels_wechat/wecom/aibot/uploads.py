@@ -12,7 +12,7 @@ from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.filetypes import with_suffix
 from channels_wechat.contract.text import sendable_name
 from channels_wechat.wecom.aibot import protocol
-from channels_wechat.wecom.media_types import media_type
+from channels_wechat.wecom.files import media_type
 
 if TYPE_CHECKING:
     from channels_wechat.contract.messages import Upload

@@ -38,9 +38,9 @@ from channels_wechat.wecom.app import customer_messages, directory, parsing
 from channels_wechat.wecom.app.credentials import WeComAppCredentials
 from channels_wechat.wecom.app.rendering import CHECKS, render
 from channels_wechat.wecom.errors import WECOM_APP, for_linked_member
+from channels_wechat.wecom.files import MOST, media_type
 from channels_wechat.wecom.knocks import knocks_in
 from channels_wechat.wecom.media import WeComMedia
-from channels_wechat.wecom.media_types import MOST, media_type
 from channels_wechat.wire import xml
 from channels_wechat.wire.callback_crypto import Cipher
 

@@ -9,13 +9,13 @@ from django.utils.translation import gettext as _
 from channels_wechat.contract.errors import ContentRefused
 from channels_wechat.contract.explanations import Cause
 from channels_wechat.contract.field_limits import Part, check, elements
-from channels_wechat.contract.messages import HANDLE, Payload
+from channels_wechat.contract.messages import Payload
 from channels_wechat.contract.text import clean
 from channels_wechat.text.plain import plain, simple
 from channels_wechat.text.split import split
 from channels_wechat.wecom.cards import check_card
 from channels_wechat.wecom.errors import WECOM_APP
-from channels_wechat.wecom.media_types import MOST, media_type, refusal_of
+from channels_wechat.wecom.files import MOST, build_file, build_single_file, refusal_of
 from channels_wechat.wecom.news import NEWS, articles
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def render(content: Content, markdown: bool, sentences: Sentences) -> list[Paylo
     if content.kind == "text":
         payloads = _conversation(content, markdown, sentences)
     elif content.kind in MOST:
-        payloads = [_one_file(content)]
+        payloads = [build_single_file(content, WECOM_APP, takes_words=True)]
     elif content.kind in CHECKS:
         data = {name: value for name, value in content.data.items() if name != "safe"}
         CHECKS[content.kind](data)
@@ -64,7 +64,7 @@ def _conversation(content: Content, markdown: bool, sentences: Sentences) -> lis
         raise WECOM_APP.refused("files", first)
     payloads = _speech(content.text, markdown)
     for file, refusal in zip(content.files, refusals, strict=True):
-        payloads += _left_out(file, refusal, sentences) if refusal else [_file(file)]
+        payloads += _left_out(file, refusal, sentences) if refusal else [build_file(file)]
     if not payloads:
         raise WECOM_APP.refused("text", Cause("message_empty"))
     return payloads
@@ -83,31 +83,6 @@ def _left_out(file: File, refusal: Cause, sentences: Sentences) -> list[Payload]
     return _speech(sentences.get(refusal.code, name=file.name, **refusal.params), False)
 
 
-def _file(file: File, more: Mapping[str, Any] | None = None) -> Payload:
-    kind = media_type(file.kind, file.name, file.mime, file.size)
-    return Payload({"msgtype": kind, kind: {"media_id": HANDLE, **(more or {})}}, file=file.ref)
-
-
-def _one_file(content: Content) -> Payload:
-    """An image, voice, video or file by itself: one file, or the media id of an earlier upload in `data`."""
-    kind, data = content.kind, content.data
-    words = {name: data[name] for name in ("title", "description") if data.get(name)} if kind == "video" else {}
-    check(words, VIDEO)
-    if data.get("media_id"):
-        return Payload({"msgtype": kind, kind: {"media_id": str(data["media_id"]), **words}})
-    if len(content.files) != 1:
-        raise ContentRefused("files", _("A message of this type holds exactly one file."))
-    file = content.files[0]
-    if refusal := refusal_of(file):
-        raise WECOM_APP.refused("files", refusal)
-    if kind != "file" and media_type(file.kind, file.name, file.mime, file.size) != kind:
-        formats = {"image": "JPG/PNG, 10 MB", "voice": "AMR, 2 MB, 60 s", "video": "MP4, 10 MB"}
-        text = _("WeCom does not take this file as this type (%s). Send it as a plain file.")
-        raise ContentRefused("files", text % formats[kind])
-    return _file(file, words)
-
-
-VIDEO = (Part("title", 128), Part("description", 512))
 TEXTCARD = (
     Part("title", 128, required=True),
     Part("description", 512, required=True),

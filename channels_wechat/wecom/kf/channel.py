@@ -31,12 +31,12 @@ from channels_wechat.contract.messages import (
 from channels_wechat.contract.unreadable import read_or_kept, unreadable_body
 from channels_wechat.wecom.app import parsing as notices
 from channels_wechat.wecom.errors import WECOM_KF
+from channels_wechat.wecom.files import MOST
 from channels_wechat.wecom.kf import parsing
 from channels_wechat.wecom.kf.credentials import WeComKfCredentials
 from channels_wechat.wecom.kf.rendering import CHECKS, merge, render, with_handle
 from channels_wechat.wecom.knocks import KIND, knocks_in
 from channels_wechat.wecom.media import WeComMedia
-from channels_wechat.wecom.media_types import MOST
 from channels_wechat.wire import xml
 from channels_wechat.wire.api_answers import whole
 from channels_wechat.wire.callback_crypto import Cipher

@@ -15,12 +15,12 @@ from channels_wechat.text.plain import plain
 from channels_wechat.text.split import split
 from channels_wechat.wecom.app.rendering import TEXT_BYTES
 from channels_wechat.wecom.errors import WECOM_KF
-from channels_wechat.wecom.media_types import MOST, media_type, refusal_of
+from channels_wechat.wecom.files import MOST, build_file, build_single_file, media_type, refusal_of, take_only_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from channels_wechat.contract.messages import Content, File
+    from channels_wechat.contract.messages import Content
     from channels_wechat.contract.sentences import Sentences
 
 # Where the handle of an uploaded file goes.
@@ -52,7 +52,7 @@ def render(content: Content, sentences: Sentences) -> list[Payload]:
     if content.kind == "text":
         return _conversation(content, sentences)
     if content.kind in MOST:
-        return [_one_file(content)]
+        return [build_single_file(content, WECOM_KF, takes_words=False)]
     if content.kind not in CHECKS:
         raise ContentRefused("kind", _("Customer service cannot send messages of type “%s”.") % content.kind)
     data, file = _with_thumb(content)
@@ -88,46 +88,20 @@ def _conversation(content: Content, sentences: Sentences) -> list[Payload]:
     text = "\n\n".join(filter(str.strip, (plain(clean(content.text)), *left_out)))
     parts = [part for part in split(text, TEXT_BYTES) if part.strip()]
     payloads = [Payload({"msgtype": "text", "text": {"content": part}}) for part in parts]
-    payloads += [_file(file) for file, refusal in zip(content.files, refusals, strict=True) if not refusal]
+    payloads += [build_file(file) for file, refusal in zip(content.files, refusals, strict=True) if not refusal]
     if not payloads:
         raise WECOM_KF.refused("text", Cause("message_empty"))
     return payloads
-
-
-def _file(file: File) -> Payload:
-    kind = media_type(file.kind, file.name, file.mime, file.size)
-    return Payload({"msgtype": kind, kind: {"media_id": HANDLE}}, file=file.ref)
-
-
-def _one_file(content: Content) -> Payload:
-    """An image, voice, video or file by itself: one file, or the media id of an earlier upload in `data`."""
-    kind, data = content.kind, content.data
-    if data.get("media_id"):
-        return Payload({"msgtype": kind, kind: {"media_id": str(data["media_id"])}})
-    file = _only(content)
-    if refusal := refusal_of(file):
-        raise WECOM_KF.refused("files", refusal)
-    if kind != "file" and media_type(file.kind, file.name, file.mime, file.size) != kind:
-        formats = {"image": "JPG/PNG, 10 MB", "voice": "AMR, 2 MB, 60 s", "video": "MP4, 10 MB"}
-        text = _("WeCom does not take this file as this type (%s). Send it as a plain file.")
-        raise ContentRefused("files", text % formats[kind])
-    return Payload({"msgtype": kind, kind: {"media_id": HANDLE}}, file=file.ref)
 
 
 def _with_thumb(content: Content) -> tuple[dict[str, Any], str]:
     """A link and a Mini Program show a picture: a file, or the media id of an earlier upload."""
     if content.kind not in WITH_THUMB or not content.files:
         return dict(content.data), ""
-    file = _only(content)
+    file = take_only_file(content)
     if media_type(file.kind, file.name, file.mime, file.size) != "image":
         raise ContentRefused("files", _("The picture of the card must be an image."))
     return {**content.data, "thumb_media_id": HANDLE}, file.ref
-
-
-def _only(content: Content) -> File:
-    if len(content.files) != 1:
-        raise ContentRefused("files", _("A message of this type holds exactly one file."))
-    return content.files[0]
 
 
 def _check_menu(data: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from bridge.media import storage
 from bridge.pipeline.agent import turn
 from channels_wechat.contract.filetypes import SUFFIXES, kind_of, recognise, with_suffix
 from channels_wechat.contract.messages import Content, MediaItem
-from channels_wechat.wecom.media_types import media_type
+from channels_wechat.wecom.files import media_type
 from channels_wechat.weixin.rendering import suffix_of
 from openclaw.stub.answers import make_picture as png
 from tests.channels.harness import Reply, recorder, says

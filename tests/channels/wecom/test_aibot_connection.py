@@ -11,7 +11,7 @@ from channels_wechat.contract.messages import HANDLE, Content, File, Payload, Pe
 from channels_wechat.contract.sentences import ENGLISH, Sentences
 from channels_wechat.wecom.aibot import connection_rendering, protocol
 from channels_wechat.wecom.aibot.connection_rendering import PUSH, REPLY, STREAM
-from channels_wechat.wecom.media_types import MB
+from channels_wechat.wecom.files import MB
 from tests.channels.wecom.aibot_answers import CARD
 
 PNG = File("image", "a.png", "image/png", 1000, "1")

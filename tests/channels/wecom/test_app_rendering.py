@@ -10,7 +10,7 @@ from channels_wechat.contract.messages import HANDLE, Content, File, Payload
 from channels_wechat.contract.sentences import CHINESE, ENGLISH, Sentences
 from channels_wechat.wecom.app import rendering
 from channels_wechat.wecom.errors import WECOM_APP
-from channels_wechat.wecom.media_types import MB, media_type
+from channels_wechat.wecom.files import MB, media_type
 
 
 def render(content: Content, markdown: bool, language: str = CHINESE) -> list[Payload]:

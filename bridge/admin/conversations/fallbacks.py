@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CLASSES = ("on_quota", "on_window", "on_refusal", "on_down")
 
 
-class FallbackForm(forms.ModelForm):  # type: ignore[type-arg]
+class FallbackForm(forms.ModelForm):  # type: ignore[type-arg]  # Django does not subscript it
     """A new fallback sender; it comes behind those that are there."""
 
     peer_kind = forms.ChoiceField(label=_("To"), choices=PeerKinds.choices, required=False)
@@ -43,7 +43,9 @@ class FallbackForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, conversation: Conversation, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.instance.conversation = conversation
-        self.fields["account"].queryset = ChannelAccount.objects.defer("credentials")  # type: ignore[attr-defined]
+        if self.is_bound:
+            self.instance.position = _next_position(conversation)
+        self.fields["account"].queryset = ChannelAccount.objects.defer("credentials")  # type: ignore[attr-defined]  # a ModelChoiceField
         self.initial.setdefault("peer_kind", conversation.peer_kind)
 
     def clean(self) -> dict[str, Any]:
@@ -60,10 +62,6 @@ class FallbackForm(forms.ModelForm):  # type: ignore[type-arg]
             self.instance.validate_constraints(exclude={"position"})
         except forms.ValidationError as error:
             self.add_error(None, error)
-
-    def _post_clean(self) -> None:
-        self.instance.position = _next_position(self.instance.conversation)
-        super()._post_clean()  # type: ignore[misc]
 
 
 def _next_position(conversation: Conversation) -> int:

@@ -76,7 +76,7 @@ def read_page(conversation: Conversation, before: int | None = None) -> Transcri
     add_sender_names(shown)
     older = shown[0].pk if len(found) > PAGE else None
     bubbles = _bubbles(conversation, shown)
-    return Transcript(bubbles, _place_gaps(conversation, bubbles, newest=not before), older)
+    return Transcript(bubbles, _mark_gaps(conversation, bubbles, newest=not before), older)
 
 
 def _bubbles(conversation: Conversation, messages: list[Message]) -> list[Bubble]:
@@ -87,7 +87,7 @@ def _bubbles(conversation: Conversation, messages: list[Message]) -> list[Bubble
     return list(bubbles.values())
 
 
-def _place_gaps(conversation: Conversation, bubbles: list[Bubble], *, newest: bool) -> list[ConnectionGap]:
+def _mark_gaps(conversation: Conversation, bubbles: list[Bubble], *, newest: bool) -> list[ConnectionGap]:
     """Put each gap of the account before the first message that came after it. Return the longest that no message came after.
 
     newest: whether the page ends with the newest message. Of several gaps between two messages the longest is shown.

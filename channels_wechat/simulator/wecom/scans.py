@@ -118,7 +118,7 @@ class Scans:
         if how == "confirm":
             scan.bot = self._make_bot(spec)
         scan.status = {"scan": "scanned", "confirm": "success", "expire": "expired"}[str(how)]
-        return self.shown(scan)
+        return self.describe(scan)
 
     def _make_bot(self, spec: JSON) -> Bot:
         aibotid = str(spec.get("aibotid") or f"aib{secrets.token_urlsafe(18)}")
@@ -131,9 +131,9 @@ class Scans:
     def listed(self) -> list[JSON]:
         for scan in self._scans.values():
             self._expire(scan)
-        return [self.shown(scan) for scan in self._scans.values()]
+        return [self.describe(scan) for scan in self._scans.values()]
 
-    def shown(self, scan: Scan) -> JSON:
+    def describe(self, scan: Scan) -> JSON:
         bot = scan.bot.aibotid if scan.bot else ""
         return {"scode": scan.scode, "source": scan.source, "status": scan.status, "bot": bot}
 

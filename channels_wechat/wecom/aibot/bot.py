@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from channels_wechat.contract.capabilities import Downloads
 from channels_wechat.contract.filetypes import recognise, with_suffix
 from channels_wechat.contract.inbound_fields import word
-from channels_wechat.contract.messages import Upload
+from channels_wechat.contract.messages import Ability, Upload
 from channels_wechat.contract.text import clean
 from channels_wechat.contract.unreadable import read_or_kept
 from channels_wechat.wecom import person_ids
@@ -27,8 +27,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from channels_wechat.contract.http_client import Response
-    from channels_wechat.contract.messages import Inbound, MediaItem
+    from channels_wechat.contract.messages import Inbound, MediaItem, Peer
     from channels_wechat.wecom.aibot.parsing import Node
+
+
+# Lines of the table of abilities that both modes have.
+RECEIVES = (
+    Ability(_("Receive group messages"), True, _("only messages that mention the bot: text, pictures, quotes")),
+    Ability(_("Receive messages of members"), True, _("text, pictures, voice as its transcript, files and video")),
+    Ability(
+        _("Receive messages of groups with people outside the company"),
+        False,
+        _("WeCom adds AI bots to internal groups only"),
+    ),
+)
+STREAMS = Ability(_("Stream an answer"), True, _("for almost six minutes; up to 20,480 bytes, about 6,800 characters"))
+FEEDBACK_AND_RECALL = (
+    Ability(_("Know what people think of an answer"), True, _("their thumbs up or down, kept with the answer")),
+    Ability(_("Recall a message"), False),
+)
 
 
 class AIBot(Downloads):
@@ -110,3 +127,8 @@ def _file_name(disposition: str) -> str:
         return clean(unquote(name, errors="strict")).replace("\\", "/").rpartition("/")[2]
     except UnicodeDecodeError:
         return name
+
+
+def describe_chat(peer: Peer) -> str:
+    """Tell the agent, in English, where it is."""
+    return "a group chat: you get only the messages that mention you" if peer.kind == "group" else "a one-to-one chat"

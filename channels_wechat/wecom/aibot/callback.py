@@ -22,7 +22,7 @@ from channels_wechat.contract.messages import Ability, Answer, Receipt, Receptio
 from channels_wechat.contract.text import clean_json, sendable_json
 from channels_wechat.contract.unreadable import SYSTEM, unreadable_body
 from channels_wechat.wecom.aibot import rendering
-from channels_wechat.wecom.aibot.bot import AIBot
+from channels_wechat.wecom.aibot.bot import FEEDBACK_AND_RECALL, RECEIVES, STREAMS, AIBot, describe_chat
 from channels_wechat.wecom.aibot.errors import WECOM_AIBOT
 from channels_wechat.wecom.aibot.parsing import STREAM_ID, Node
 from channels_wechat.wecom.aibot.protocol import read_handle
@@ -48,21 +48,14 @@ class AIBotByCallback(AIBot, Streaming):
     reply_seconds = 3600
     # `limits` stays empty: for this mode the platform states none but three answers in progress for each person.
     abilities: ClassVar[tuple[Ability, ...]] = (
-        Ability(_("Receive group messages"), True, _("only messages that mention the bot: text, pictures, quotes")),
-        Ability(_("Receive messages of members"), True, _("text, pictures, voice as its transcript, files and video")),
-        Ability(
-            _("Receive messages of groups with people outside the company"),
-            False,
-            _("WeCom adds AI bots to internal groups only"),
-        ),
-        Ability(_("Stream an answer"), True, _("for almost six minutes; up to 20,480 bytes, about 6,800 characters")),
+        *RECEIVES,
+        STREAMS,
         Ability(_("Answer later"), True, _("one more message within an hour, without pictures")),
         Ability(_("Send first (proactive)"), False, _("by callback URL the bot speaks only in answer")),
         Ability(_("Send pictures"), True, _("ten JPG or PNG of up to 10 MB, at the end of the stream")),
         Ability(_("Send files, voice and video"), False, _("a line in the text names what was left out")),
         Ability(_("Send cards with buttons"), True, _("one beside the answer")),
-        Ability(_("Know what people think of an answer"), True, _("their thumbs up or down, kept with the answer")),
-        Ability(_("Recall a message"), False),
+        *FEEDBACK_AND_RECALL,
     )
 
     @cached_property
@@ -72,11 +65,8 @@ class AIBotByCallback(AIBot, Streaming):
         return Cipher(stored["token"], stored["encoding_aes_key"], "")
 
     def surface(self, peer: Peer) -> str:
-        where = (
-            "a group chat: you get only the messages that mention you" if peer.kind == "group" else "a one-to-one chat"
-        )
         return (
-            f"You are an AI bot in WeCom (企业微信), in {where}. You can only answer, never write first. Markdown is shown: "
+            f"You are an AI bot in WeCom (企业微信), in {describe_chat(peer)}. You can only answer, never write first. Markdown is shown: "
             "headings, lists, tables, links, code. JPG and PNG pictures up to 10 MB can be sent, other files cannot. A code "
             "block with the info string template_card that holds the JSON of a WeCom template card is shown as a card with "
             "buttons. Keep an answer below 6000 Chinese characters."

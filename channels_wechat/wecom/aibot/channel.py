@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from channels_wechat.contract.capabilities import ScanToCreate
 from channels_wechat.contract.messages import Ability
 from channels_wechat.wecom.aibot import scan
-from channels_wechat.wecom.aibot.bot import AIBot
+from channels_wechat.wecom.aibot.bot import FEEDBACK_AND_RECALL, RECEIVES, STREAMS, AIBot
 from channels_wechat.wecom.aibot.callback import API, AIBotByCallback
 from channels_wechat.wecom.aibot.connection import AIBotByConnection
 from channels_wechat.wecom.aibot.credentials import CONNECTION
@@ -32,15 +32,9 @@ class WeComAIBot(AIBot, ScanToCreate):
     asked = ("bot_name",)
     content_kinds = AIBotByConnection.content_kinds
     abilities: ClassVar[tuple[Ability, ...]] = (
-        Ability(_("Receive group messages"), True, _("only messages that mention the bot: text, pictures, quotes")),
-        Ability(_("Receive messages of members"), True, _("text, pictures, voice as its transcript, files and video")),
-        Ability(
-            _("Receive messages of groups with people outside the company"),
-            False,
-            _("WeCom adds AI bots to internal groups only"),
-        ),
+        *RECEIVES,
         Ability(_("Work without an address on the internet"), True, _("by long connection")),
-        Ability(_("Stream an answer"), True, _("for almost six minutes; up to 20,480 bytes, about 6,800 characters")),
+        STREAMS,
         Ability(
             _("Answer later"), True, _("by long connection within a day; by callback URL one message within an hour")
         ),
@@ -60,8 +54,7 @@ class WeComAIBot(AIBot, ScanToCreate):
             _("by long connection: AMR up to 2 MB, MP4 up to 10 MB, files up to 20 MB"),
         ),
         Ability(_("Send cards with buttons"), True),
-        Ability(_("Know what people think of an answer"), True, _("their thumbs up or down, kept with the answer")),
-        Ability(_("Recall a message"), False),
+        *FEEDBACK_AND_RECALL,
     )
 
     @classmethod

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from channels_wechat.contract.connection import Connection
 from channels_wechat.contract.messages import Ability, Limit
 from channels_wechat.wecom.aibot import connection_rendering, protocol
-from channels_wechat.wecom.aibot.bot import AIBot
+from channels_wechat.wecom.aibot.bot import FEEDBACK_AND_RECALL, RECEIVES, STREAMS, AIBot, describe_chat
 from channels_wechat.wecom.aibot.serving import BotConnection
 from channels_wechat.wire.request_socket import RequestSocket, open_socket
 
@@ -27,22 +27,15 @@ class AIBotByConnection(AIBot, Connection):
     # The platform takes answers for a day; a minute less, because its clock counts.
     reply_seconds = 24 * 3600 - 60
     abilities: ClassVar[tuple[Ability, ...]] = (
-        Ability(_("Receive group messages"), True, _("only messages that mention the bot: text, pictures, quotes")),
-        Ability(_("Receive messages of members"), True, _("text, pictures, voice as its transcript, files and video")),
-        Ability(
-            _("Receive messages of groups with people outside the company"),
-            False,
-            _("WeCom adds AI bots to internal groups only"),
-        ),
+        *RECEIVES,
         Ability(_("Work without an address on the internet"), True),
-        Ability(_("Stream an answer"), True, _("for almost six minutes; up to 20,480 bytes, about 6,800 characters")),
+        STREAMS,
         Ability(_("Answer later"), True, _("within a day by the question, after that as a message of its own")),
         Ability(_("Send first (proactive)"), True, _("where somebody wrote to the bot before: 30 messages a minute")),
         Ability(_("Send pictures"), True, _("JPG and PNG up to 10 MB")),
         Ability(_("Send files, voice and video"), True, _("AMR up to 2 MB, MP4 up to 10 MB, files up to 20 MB")),
         Ability(_("Send cards with buttons"), True, _("after the answer")),
-        Ability(_("Know what people think of an answer"), True, _("their thumbs up or down, kept with the answer")),
-        Ability(_("Recall a message"), False),
+        *FEEDBACK_AND_RECALL,
     )
 
     @property
@@ -64,11 +57,8 @@ class AIBotByConnection(AIBot, Connection):
         )
 
     def surface(self, peer: Peer) -> str:
-        where = (
-            "a group chat: you get only the messages that mention you" if peer.kind == "group" else "a one-to-one chat"
-        )
         return (
-            f"You are an AI bot in WeCom (企业微信), in {where}. Markdown is shown: headings, lists, tables, links, code. "
+            f"You are an AI bot in WeCom (企业微信), in {describe_chat(peer)}. Markdown is shown: headings, lists, tables, links, code. "
             "JPG and PNG pictures and MP4 video up to 10 MB and other files up to 20 MB can be sent. A code block with the "
             "info string template_card that holds the JSON of a WeCom template card is shown as a card with buttons, after "
             "the text. Keep an answer below 6000 Chinese characters."

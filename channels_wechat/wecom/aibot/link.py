@@ -38,7 +38,7 @@ class BotLink:
             ack = await self._push(outgoing.peer, body)
         if body["msgtype"] == "template_card":
             self.cards.add(body["template_card"])
-        return Receipt(note=note, response=_shown(ack))
+        return Receipt(note=note, response=_without_id(ack))
 
     async def _answer(self, question: Question, body: dict[str, Any], outgoing: Outgoing, *, in_stream: bool) -> Frame:
         """Answer by the question's id: as the end of its stream while that is open, else as a message."""
@@ -95,6 +95,6 @@ def _with_handle(body: dict[str, Any], handle: str) -> dict[str, Any]:
     return {"msgtype": kind, kind: content}
 
 
-def _shown(ack: Frame) -> dict[str, Any]:
+def _without_id(ack: Frame) -> dict[str, Any]:
     """What an attempt keeps of an acknowledgement: without the id, by which anybody with the secret could answer."""
     return {name: ack[name] for name in ("errcode", "errmsg") if name in ack}

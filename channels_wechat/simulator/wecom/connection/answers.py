@@ -10,7 +10,13 @@ from channels_wechat.simulator.core.record import StreamState
 from channels_wechat.simulator.core.state import JSON
 from channels_wechat.simulator.wecom.cards import check_card
 from channels_wechat.simulator.wecom.company import Bot, Company, single_chat
-from channels_wechat.simulator.wecom.connection.contents import SENT, check_content, check_stream, shown, take_quota
+from channels_wechat.simulator.wecom.connection.contents import (
+    SENT,
+    check_content,
+    check_stream,
+    read_content,
+    take_quota,
+)
 from channels_wechat.simulator.wecom.connection.frames import Frame
 from channels_wechat.simulator.wecom.connection.requests import STREAM_EXPIRED, Request, Requests, Stream
 
@@ -36,7 +42,7 @@ class Answers:
         self._add(bot, request, msgtype, content, "reply")
 
     def _add(self, bot: Bot, request: Request, msgtype: str, content: JSON, via: str) -> None:
-        text, data = shown(self.world, msgtype, content)
+        text, data = read_content(self.world, msgtype, content)
         self.world.add(request.chat, bot.id, msgtype, text=text, data=data, answers=request.msgid, via=via)
 
     def _stream(self, bot: Bot, request: Request, content: JSON) -> None:
@@ -112,7 +118,7 @@ class Answers:
         if request.card is None or request.card.data.get("task_id") != card.get("task_id"):
             raise PlatformError(42014, "invalid task_id")
         request.spent = True
-        request.card.text, request.card.data = shown(self.world, "template_card", card)
+        request.card.text, request.card.data = read_content(self.world, "template_card", card)
         self.world.touch(request.card)
 
     # -- speaking first --------------------------------------------------------------------------------------------------
@@ -125,7 +131,7 @@ class Answers:
             raise PlatformError(refusal.push_errcode, "not allow to send msg to this chat")
         msgtype, content = check_content(self.world, bot, frame.body, SENT)
         take_quota(self._windows, self.world, bot, chat)
-        text, data = shown(self.world, msgtype, content)
+        text, data = read_content(self.world, msgtype, content)
         self.world.add(chat, bot.id, msgtype, text=text, data=data, via=frame.cmd)
 
     def _chat(self, bot: Bot, chatid: str, chat_type: object) -> str:

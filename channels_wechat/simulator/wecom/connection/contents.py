@@ -60,7 +60,7 @@ def take_quota(windows: Windows, world: World, bot: Bot, chat: str) -> None:
         raise PlatformError(FREQUENCY, "aibot send msg frequency limit exceeded")
 
 
-def shown(world: World, msgtype: str, content: JSON) -> tuple[str, JSON]:
+def read_content(world: World, msgtype: str, content: JSON) -> tuple[str, JSON]:
     """Return text and data of the transcript's entry, with the id by which members judge the answer."""
     text, data = show(world, msgtype, content)
     feedback = (content.get("feedback") or {}).get("id")

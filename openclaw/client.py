@@ -10,7 +10,6 @@ import asyncio
 import base64
 import contextlib
 import math
-import random
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Final
@@ -41,7 +40,6 @@ __all__ = [
     "Policy",
     "Turn",
     "Usage",
-    "backoff_seconds",
 ]
 
 GRACE_SECONDS: Final = 30.0
@@ -62,11 +60,6 @@ _RUN_HAS_ENDED: Final = (Code.RUN_FAILED, Code.RUN_NOT_STARTED)
 OnPartial = Callable[[str], None]
 OnUsage = Callable[[Usage], None]
 OnProactive = Callable[[ProactiveReply], None]
-
-
-def backoff_seconds(attempt: int) -> float:
-    """Return the seconds before reconnect number `attempt` (from 0): 1 to 30, with jitter, so that not all reconnect at once."""
-    return 0.25 + min(29.75, 2.0 ** min(attempt, 5)) * random.uniform(0.75, 1.0)  # noqa: S311 - not a secret
 
 
 def _ignore_value(_value: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,6 @@ from bridge.security import logs
 from channels_wechat.contract.connection import ConnectionRefused
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
-from openclaw.client import backoff_seconds
 from openclaw.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -27,19 +27,25 @@ STABLE_SECONDS = 60
 OUTAGE_SECONDS = 1.0
 # The pause after a connection that was stable.
 FIRST_PAUSE_SECONDS = 0.2
-LONGEST_WAIT_SECONDS = (
-    3600  # even if the other side asks for more: an attempt that comes too early is only refused once
-)
+# The unit of the back-off: its first pause is about one, its longest thirty.
+BACKOFF_SECONDS = 1.0
+# Even if the other side asks for more: an attempt that comes too early is only refused once.
+LONGEST_WAIT_SECONDS = 3600
 
 Ending = GatewayError | ChannelError | ConnectionRefused
 
 
 class HeldConnection:
-    """The task of one connection. `opened_at` is the loop's time since which the other side accepts us; None while it does not."""
+    """The task of one connection.
+
+    opened_at: the loop's time since which the other side accepts us; None while it does not. failures: how many attempts in a row have
+    failed, or ended too soon.
+    """
 
     def __init__(self, row: Connection) -> None:
         self.row = row
         self.opened_at: float | None = None
+        self.failures = 0
         self.error_log, self.outage_log, self.defect_log = logs.Rarely(), logs.Rarely(), logs.Rarely()
         self.task = asyncio.create_task(self._run())
 
@@ -64,15 +70,14 @@ class HeldConnection:
         return row is None or read_connection_settings(row) != read_connection_settings(self.row) or self.task.done()
 
     async def _run(self) -> None:
-        failures = 0
         while True:
             self.opened_at = None
             try:
                 error = await self._serve_until_end()
-                failures = 0 if self._was_stable() else failures + 1
+                self.failures = 0 if self._was_stable() else self.failures + 1
                 if not await self._record_end_surely(error):
                     return
-                await asyncio.sleep(_find_pause(error, failures))
+                await asyncio.sleep(_find_pause(error, self.failures))
             except DB_UNAVAILABLE as outage:
                 self.outage_log.note_outage(log, f"connection {self.row.pk}", outage)
                 await asyncio.sleep(OUTAGE_SECONDS)
@@ -122,6 +127,12 @@ def _stops(error: Ending | None) -> bool:
     return isinstance(error, ConnectionRefused) or (error is not None and error.action == Action.CONFIG)
 
 
+def compute_backoff(failures: int) -> float:
+    """Return the seconds to wait after so many failures in a row (from 1): 1 to 30, with jitter, so that not all come back at once."""
+    units = 0.25 + min(29.75, 2.0 ** min(failures - 1, 5)) * random.uniform(0.75, 1.0)  # noqa: S311 - not a secret
+    return BACKOFF_SECONDS * units
+
+
 def _find_pause(error: Ending | None, failures: int) -> float:
     asked = getattr(error, "retry_after", None) or 0.0
-    return max(min(asked, LONGEST_WAIT_SECONDS), backoff_seconds(failures - 1) if failures else FIRST_PAUSE_SECONDS)
+    return max(min(asked, LONGEST_WAIT_SECONDS), compute_backoff(failures) if failures else FIRST_PAUSE_SECONDS)

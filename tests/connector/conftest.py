@@ -40,4 +40,4 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "CLOSE_WAIT_SECONDS", 0.3)
     monkeypatch.setattr(held, "OUTAGE_SECONDS", 0.1)
     monkeypatch.setattr(partials, "LOOK_SECONDS", 0.1)
-    monkeypatch.setattr(held, "backoff_seconds", lambda failures: 0.05 * failures)
+    monkeypatch.setattr(held, "BACKOFF_SECONDS", 0.02)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from channels_wechat.contract.explanations import Action
-from openclaw.client import Answer, Endpoint, GatewayClient, ProactiveReply, Turn, backoff_seconds
+from openclaw.client import Answer, Endpoint, GatewayClient, ProactiveReply, Turn
 from openclaw.errors import Code, GatewayError
 from openclaw.stub import RunningStub
 from tests.openclaw.stub_client import KEY, ask, connected, turn, until
@@ -225,11 +225,3 @@ def test_recover_gives_up_on_a_run_that_outlasts_the_turn(stub: RunningStub) -> 
     with pytest.raises(GatewayError) as caught:
         asyncio.run(run())
     assert (caught.value.code, caught.value.action) == (Code.TIMEOUT, Action.UNKNOWN)
-
-
-def test_backoff_grows_to_thirty_seconds_with_jitter() -> None:
-    waits = [[backoff_seconds(attempt) for _ in range(50)] for attempt in range(12)]
-    assert all(1.0 <= wait <= 30.0 for row in waits for wait in row)
-    assert max(waits[0]) < min(waits[3])
-    assert min(waits[11]) > 20.0
-    assert len(set(waits[5])) > 1

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from django.core.files.base import ContentFile
 from django.db import transaction
+from django.db.models import Q
 
 from accounts.channels import build_channel
 from accounts.health import Health
@@ -87,7 +88,7 @@ def send_instead(
     delivery: Delivery, why: Class | None, attempt: Attempt | None = None, failure: Failure | None = None
 ) -> bool:
     """Have the next fallback sender send a claimed delivery's message. Return whether one does. Raises LostLease."""
-    if why is None or not _may_change_sender(delivery):
+    if why is None or not _has_fallbacks(delivery) or not _may_change_sender(delivery):
         return False
     with _survive_defects(delivery.pk), transaction.atomic():
         message = _send_by_next(delivery, why)
@@ -144,6 +145,14 @@ def _take_over_one(pk: int) -> bool:
     parts = Delivery.objects.filter(message=delivery.message_id, target=Target.CHANNEL)
     settle.cancel(parts, Reason.OTHER_SENDER, _cause(message, Class.DOWN))
     return True
+
+
+def _has_fallbacks(delivery: Delivery) -> bool:
+    """Whether the conversation names any; looked at first, because most name none."""
+    own, stand_in = (
+        Q(**{name: delivery.message_id}) for name in ("conversation__messages", "conversation__messages__stand_ins")
+    )
+    return FallbackSender.objects.filter(own | stand_in).exists()
 
 
 def _may_change_sender(delivery: Delivery) -> bool:

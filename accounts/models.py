@@ -113,6 +113,8 @@ class ChannelAccount(HealthMixin):
     # While it fails: when the platform is asked next whether it works again, and how often it was asked.
     next_try_at = models.DateTimeField(_("next attempt"), null=True, editable=False)
     probes = models.PositiveSmallIntegerField(default=0, editable=False)
+    # Since when staff have nothing sent, while what comes is still received. What is to be sent waits.
+    sending_stopped_at = models.DateTimeField(_("sending stopped"), null=True, editable=False)
     # The last state that was reported to webhooks; where it differs from `state`, an event is still to be queued.
     notified_state = models.CharField(max_length=16, choices=Health.choices, default=Health.NEW, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
@@ -243,6 +245,9 @@ class Connection(LeaseMixin):
     state_since = models.DateTimeField(_("since"), default=timezone.now, editable=False)
     held_since = models.DateTimeField(_("held since"), null=True, editable=False)
     last_frame_at = models.DateTimeField(_("last frame"), null=True, editable=False)
+    # As whom the account is logged in, where somebody has to log in.
+    own_id = models.CharField(_("logged in as"), max_length=200, blank=True, default="", db_default="", editable=False)
+    own_name = models.CharField(_("name"), max_length=200, blank=True, default="", db_default="", editable=False)
     # Up to where the platform's messages were received, in its own words; for platforms that keep what came meanwhile.
     cursor = models.TextField(blank=True, default="", editable=False)
     # Of an account whose messages are pulled: when that is due, how often it has failed since it last worked, and what its last knock gave.

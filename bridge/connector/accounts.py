@@ -98,9 +98,14 @@ class AccountConnection(HeldConnection):
         if await in_db_thread(states.store_cursor, self.row, cursor):
             self.cursor = cursor
 
-    async def show_login(self, code: str) -> None:
-        await in_db_thread(states.store_state, self.row, ConnectionState.NEEDS_LOGIN)
-        await in_db_thread(states.store_login_code, self.row, code)
+    async def show_login(self, code: str, *, scanned: bool = False) -> None:
+        self.note_frame()
+        self.opened_at = None
+        set_link(self.channel.identity.key, None)
+        await in_db_thread(states.store_login, self.row, code, scanned=scanned)
+
+    async def show_identity(self, own_id: str, own_name: str) -> None:
+        await in_db_thread(states.store_identity, self.row, own_id, own_name)
 
     # --- what is written about it
 

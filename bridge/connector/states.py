@@ -25,7 +25,7 @@ def store_state(row: Connection, state: ConnectionState, code: str = "", params:
     """Store the state and its cause. Return whether it was written: it differs, and we are the holder."""
     code, params = code[:CODE_LENGTH], clean_json(dict(params))
     changed = row.as_held().exclude(state=state, code=code, code_params=params)
-    cleared = {} if state == ConnectionState.NEEDS_LOGIN else {"login_code": ""}
+    cleared = {} if state in (ConnectionState.NEEDS_LOGIN, ConnectionState.SCANNED) else {"login_code": ""}
     return bool(changed.update(state=state, code=code, code_params=params, state_since=timezone.now(), **cleared))
 
 
@@ -38,10 +38,17 @@ def store_cursor(row: Connection, cursor: str) -> bool:
     return bool(row.as_held().update(cursor=cursor))
 
 
-def store_login_code(row: Connection, code: str) -> None:
-    """Store the text of the QR code that staff have to scan; empty: it was scanned."""
-    value = sealed(Connection, "login_code", row.device_id, code) if code else ""
-    row.as_held().update(login_code=value)
+@transaction.atomic
+def store_login(row: Connection, code: str, *, scanned: bool) -> None:
+    """Store that nobody is logged in, and the text of the QR code that staff have to scan. An account that worked begins to fail."""
+    store_state(row, ConnectionState.SCANNED if scanned else ConnectionState.NEEDS_LOGIN)
+    row.as_held().update(login_code=sealed(Connection, "login_code", row.device_id, code) if code else "")
+    if row.account and ChannelAccount.objects.filter(pk=row.account.pk).exclude(state=Health.NEW).exists():
+        store_account_state(row, Health.FAILING, "needs_login")
+
+
+def store_identity(row: Connection, own_id: str, own_name: str) -> None:
+    row.as_held().update(own_id=own_id[:200], own_name=own_name[:200])
 
 
 def store_account_state(row: Connection, state: Health, code: str = "", params: Params = NO_PARAMS) -> bool:

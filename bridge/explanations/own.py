@@ -41,6 +41,8 @@ OWN = Explanations(
         ),
         # What waits.
         "rate_limit": _row(Action.WAIT, _("The platform's rate limit is reached; sent as soon as it allows.")),
+        "quiet_hours": _row(Action.WAIT, _("It is sent when the account's quiet hours are over.")),
+        "pace": _row(Action.WAIT, _("It is sent after the pause that the account keeps between two messages.")),
         "window": _row(Action.WINDOW, _("It is sent by itself as soon as this person writes again.")),
         "readable": _row(Action.READABLE, _("It waits until the person asks for it.")),
         # What another account sends.

@@ -1,5 +1,6 @@
 """The rows of the pipeline."""
 
+from bridge.models.contact_requests import ContactRequest
 from bridge.models.customer_messages import CustomerMessage, CustomerMessageState
 from bridge.models.deliveries import Attempt, Carrier, Delivery, Outcome, Reason, State, Target
 from bridge.models.directory import CustomerGroup, Department, DirectoryChange, DirectoryRead
@@ -15,6 +16,7 @@ __all__ = [
     "AttachmentState",
     "Attempt",
     "Contact",
+    "ContactRequest",
     "Conversation",
     "CustomerGroup",
     "CustomerMessage",

@@ -181,12 +181,24 @@ class Conversation(models.Model):
     peer_kind = models.CharField(_("kind"), max_length=8, choices=PeerKinds.choices)
     peer_id = models.CharField(_("id on the platform"), max_length=200)
     title = models.CharField(_("title"), max_length=200, blank=True)
+    # The title as the platform told it last. While it tells no other one, a title that staff entered stays.
+    told_title = models.CharField(max_length=200, blank=True, default="", db_default="", editable=False)
     mode = models.CharField(_("mode"), max_length=8, choices=Mode.choices, default=Mode.BOT)
     # Who answers it in the platform's own client: then the mode is `human`.
     servicer = models.CharField(_("servicer"), max_length=200, blank=True, default="", db_default="", editable=False)
     # Part of the session key: counting it up starts a new session with the agent.
     session_epoch = models.PositiveIntegerField(_("session"), default=0)
     last_inbound_at = models.DateTimeField(_("last message"), null=True, editable=False)
+    # The group goes on at another account, in this conversation.
+    moved_to = models.ForeignKey(
+        "self",
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="moved_from",
+        verbose_name=_("moved to"),
+        editable=False,
+    )
+    moved_at = models.DateTimeField(_("moved"), null=True, editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:

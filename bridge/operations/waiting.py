@@ -106,6 +106,9 @@ def _wait_for_other_side(delivery: Delivery, around: Surroundings) -> Wait | Non
     endpoint = around.endpoints.get(delivery.endpoint_id or 0)
     if delivery.target == Target.CHANNEL and account and not account.usable:
         return Wait("account", _explain_outage(_("account"), account, around), account.pk)
+    if delivery.target == Target.CHANNEL and account and account.sending_stopped_at:
+        text = _("Staff have stopped all sending of the account %(name)s: see its page.") % {"name": account.name}
+        return Wait("account", text, account.pk)
     if delivery.target == Target.AGENT and gateway and (not gateway.enabled or gateway.state in _FAILED_STATES):
         return Wait("gateway", _explain_outage(_("gateway"), gateway, around), gateway.pk)
     if endpoint and not endpoint.enabled:

@@ -10,6 +10,9 @@ from channels_wechat.contract.messages import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
+
+    from django.utils.functional import _StrOrPromise
 
     from channels_wechat.contract.http_client import HttpClient
     from channels_wechat.contract.messages import (
@@ -18,12 +21,14 @@ if TYPE_CHECKING:
         Limit,
         MediaItem,
         MediaKind,
+        Pace,
         Payload,
         Peer,
         Person,
         Pulled,
         Quota,
         Reception,
+        Scan,
         ScanCode,
         Servicer,
         ServiceState,
@@ -35,7 +40,12 @@ if TYPE_CHECKING:
 
 
 class Callbacks(Channel):
-    """The platform calls us. All methods are pure and raise CallbackRefused."""
+    """The platform calls us. All methods are pure and raise CallbackRefused.
+
+    header_names: headers of a request, in small letters, that the methods find in `query` beside the parameters of the address.
+    """
+
+    header_names: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def challenge(self, query: Mapping[str, str]) -> Answer:
@@ -139,9 +149,13 @@ class ScanToCreate(Channel):
     """Accounts of this kind can be made by a code that somebody scans: the platform then tells their credentials.
 
     asked: fields of `Credentials` that it does not tell. scan_seconds: how long a code is good; scan_pause_seconds: between two looks.
+    renews: whether somebody whose account is here already renews its credentials by another scan.
+    scan_text: what staff read beside the code.
     """
 
     asked: ClassVar[tuple[str, ...]] = ()
+    renews: ClassVar[bool] = False
+    scan_text: ClassVar[_StrOrPromise] = ""
     scan_seconds: ClassVar[float] = 300.0
     scan_pause_seconds: ClassVar[float] = 3.0
 
@@ -152,8 +166,11 @@ class ScanToCreate(Channel):
 
     @classmethod
     @abstractmethod
-    def find_scanned(cls, http: HttpClient, code: str) -> dict[str, str] | None:
-        """Return the credentials; None while the code is not scanned. Raises ChannelError: RETRY and WAIT where a later look may do."""
+    def find_scanned(cls, http: HttpClient, code: str, typed: str = "") -> Scan:
+        """Return what became of the code, by one call of a few seconds. Raises ChannelError: RETRY and WAIT where a later look may do.
+
+        typed: what staff typed where the last `Scan` asked for it.
+        """
 
 
 class Tokens(Channel):
@@ -263,6 +280,31 @@ class Servicers(Channel):
     @abstractmethod
     def end_service(self, user_id: str) -> None:
         """End the conversation, whoever has it: what the person writes next is ours again. Raises ChannelError."""
+
+
+class ContactRequests(Channel):
+    """Invitations and friend requests come as `Inbound.request`; nothing is accepted before staff say so."""
+
+    @abstractmethod
+    def accept_request(self, kind: Literal["group", "friend"], request_id: str) -> None:
+        """Accept it by one call from any process. Raises ChannelError."""
+
+
+class Paced(Channel):
+    """Messages are sent like a person's: with pauses, and not at night."""
+
+    @property
+    @abstractmethod
+    def paces(self) -> tuple[Pace | None, Pace | None]:
+        """Return the pause between two messages of the account, and between two to the same peer; None: there is none."""
+
+    @abstractmethod
+    def quiet_until(self, now: datetime) -> datetime | None:
+        """Return until when nothing is sent; None where messages may be sent now. now: in the server's time zone."""
+
+    @abstractmethod
+    def last_quiet_end(self, now: datetime) -> datetime | None:
+        """Return when the last quiet hours ended, so that what waited for them does not count as too old; None where there are none."""
 
 
 class Typing(Channel):

@@ -60,6 +60,9 @@ class Channel:
     # Whether the check of `repeat_window` goes by `Outgoing.key`, so that it drops no text that is meant to be sent twice.
     repeats_by_key: ClassVar[bool] = False
 
+    # Whether the platform forbids such programs, so that an account of the kind is added switched off; staff read why in its form.
+    is_risky: ClassVar[bool] = False
+
     # Whether `test` asks the platform something, so that it proves that the account works.
     test_calls: ClassVar[bool] = True
 
@@ -91,6 +94,10 @@ class Channel:
     def person_id(cls, user_id: str) -> str:
         """Return the form in which an id of a person is stored and compared. Ids of groups are stored unchanged."""
         return user_id
+
+    def admits(self, user_id: str) -> bool:
+        """Whether this person may talk to an agent at all; their mapping is asked besides. Pure."""
+        return True
 
     @property
     def limits(self) -> tuple[Limit, ...]:

@@ -42,6 +42,11 @@ CONNECTION_CODES = Explanations(
             _("The connection broke before the platform confirmed the message."),
             effect=Effect.POSSIBLE,
         ),
+        "needs_login": Explanation(
+            Action.WAIT,
+            _("Nobody is logged in: somebody has to scan the QR code on the account's page."),
+            _("Open the account's page, and scan the code there with WeChat."),
+        ),
         "not_stored": Explanation(
             Action.RETRY,
             _("What came could not be stored: the database is away, and there is no more room on disk."),
@@ -60,6 +65,7 @@ class ConnectionState(enum.StrEnum):
     CONNECTING = "connecting"
     CONNECTED = "connected"
     NEEDS_LOGIN = "needs_login"
+    SCANNED = "scanned"
     KICKED = "kicked"
     BAD_CREDENTIALS = "bad_credentials"
     STOPPED = "stopped"
@@ -119,17 +125,25 @@ class Session(Protocol):
     async def store_cursor(self, cursor: str) -> None:
         """Store up to where everything was received; after `receive`, so that a restart neither skips nor repeats."""
 
-    async def show_login(self, code: str) -> None:
-        """Show staff a code to scan; the connection needs their login. code: the text of the QR code; empty: it was scanned."""
+    async def show_login(self, code: str, *, scanned: bool = False) -> None:
+        """Show staff that nobody is logged in, and the code to scan: nothing can be sent until `open` is called again.
+
+        code: the text of the QR code; empty: there is none now. scanned: a phone has scanned it, and has to confirm.
+        """
+
+    async def show_identity(self, own_id: str, own_name: str) -> None:
+        """Show staff as whom the account is logged in."""
 
 
 class Connection(Uploads):
     """One long connection for each account. A kind implements `run`; `send` and `upload` go by the link that it opens.
 
     keeps_history: whether the platform gives later what came while there was no connection. Where not, the transcript shows the gap.
+    keeps_replies: whether every message to a peer needs the newest `Peer.reply` that came from it, also one that answers nothing.
     """
 
     keeps_history: ClassVar[bool] = False
+    keeps_replies: ClassVar[bool] = False
     # Whether what an agent has written so far can be shown while it goes on.
     shows_partials: ClassVar[bool] = False
     # For how many seconds after a question its `Peer.reply` can be used.
@@ -154,6 +168,14 @@ class Connection(Uploads):
         if link is None:
             raise CONNECTION_CODES.error("not_connected", retry_after=NOT_CONNECTED_SECONDS)
         return link
+
+
+class Login(Connection):
+    """Somebody logs in by scanning a code that the account's page shows (`Session.show_login`)."""
+
+    @abstractmethod
+    def log_out(self) -> None:
+        """Log the account out at the platform, by one call from any process: somebody has to scan a code again. Raises ChannelError."""
 
 
 class ThreadLink:
@@ -198,6 +220,7 @@ _LABELS = {
     ConnectionState.CONNECTING: _("connecting"),
     ConnectionState.CONNECTED: _("connected"),
     ConnectionState.NEEDS_LOGIN: _("needs a login"),
+    ConnectionState.SCANNED: _("scanned: to be confirmed on the phone"),
     ConnectionState.KICKED: _("ended by another connection"),
     ConnectionState.BAD_CREDENTIALS: _("credentials refused"),
     ConnectionState.STOPPED: _("stopped"),

@@ -83,6 +83,19 @@ class FailedMessage(NamedTuple):
     cause: Cause
 
 
+class ContactRequest(NamedTuple):
+    """Somebody asks for something that only staff may grant. id: names it to `ContactRequests.accept_request`.
+
+    kind: "group": an invitation to a group called `title`; "friend": a friend request. sender: the id of whoever asks; text: their words.
+    """
+
+    kind: Literal["group", "friend"]
+    id: str
+    sender: str
+    text: str = ""
+    title: str = ""
+
+
 class EntryChange(NamedTuple):
     """An entry of a `Directory` that an event says has changed. gone: it is no more, so that it need not be read."""
 
@@ -107,6 +120,7 @@ class Inbound:
     past: said before the account was here: stored, and never a turn. failed: a message of ours that was not delivered after all.
     servicer: who answers this conversation in the platform's own client from now on; empty: nobody any more; None: it says nothing of that.
     recalls: the key of the message that was taken back. changes: entries of the directory that the event names.
+    request: what only staff may grant.
     """
 
     key: str
@@ -134,6 +148,7 @@ class Inbound:
     servicer: str | None = None
     recalls: str = ""
     changes: tuple[EntryChange, ...] = ()
+    request: ContactRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +288,26 @@ class ScanCode:
 
     code: str = field(repr=False)
     address: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What became of a code. scanned: a phone has scanned it, and has to confirm; asks: a number that the phone shows must be typed here.
+
+    credentials: of the account, once it is made. code: names the code to the platform from now on; empty: as before.
+    """
+
+    state: Literal["waiting", "scanned", "asks", "done"]
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    code: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Between two messages so many seconds pass, each time another number between these."""
+
+    least: float
+    most: float
 
 
 @dataclass(frozen=True, slots=True)

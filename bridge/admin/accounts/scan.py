@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 ADD = "accounts.add_channelaccount"
 # The session keeps what is asked, the code and when it was made; the platform's answer is stored nowhere but in the account.
 SESSION_KEY = "scan_to_create"
-STARTED = _("Somebody who may manage AI bots scans the code with WeCom and confirms.")
 
 
 def can_be_scanned(kind: str) -> bool:
@@ -123,7 +122,9 @@ def _show(page_admin: AccountAdmin, request: HttpRequest, kind: str) -> HttpResp
         return HttpResponseRedirect(page_admin.url("scan", kind))
     title = _("Add by QR code: %(kind)s") % {"kind": channel.label}
     picture = _draw(started["address"])
-    return page_admin.page(request, "admin/accounts/scan_code.html", title, picture=picture, kind=kind, started=STARTED)
+    return page_admin.page(
+        request, "admin/accounts/scan_code.html", title, picture=picture, kind=kind, started=channel.scan_text
+    )
 
 
 def _draw(address: str) -> SafeString:
@@ -151,7 +152,7 @@ def _look(page_admin: AccountAdmin, request: HttpRequest, kind: str) -> HttpResp
     if now - started["started"] > channel.scan_seconds:
         return _end(request, gettext("The code has expired: begin again."))
     if now - started["asked_at"] < channel.scan_pause_seconds:
-        return _say(str(STARTED))
+        return _say(str(channel.scan_text))
     _keep(request, {**started, "asked_at": now})
     try:
         scanned = channel.find_scanned(http(), started["code"])
@@ -159,7 +160,9 @@ def _look(page_admin: AccountAdmin, request: HttpRequest, kind: str) -> HttpResp
         if error.action in (Action.RETRY, Action.WAIT):
             return _say(str(error))
         return _end(request, str(error))
-    return _say(str(STARTED)) if scanned is None else _add(page_admin, request, channel, started["fields"], scanned)
+    if scanned.state != "done":
+        return _say(str(channel.scan_text))
+    return _add(page_admin, request, channel, started["fields"], scanned.credentials)
 
 
 def _add(

@@ -92,7 +92,8 @@ _CLAIMABLE = f"""
   AND {_NEXT_IN_LANE}
   AND (d.endpoint_id IS NULL OR (SELECT e.enabled FROM bridge_webhookendpoint e WHERE e.id = d.endpoint_id))"""  # noqa: S608  constants
 _USABLE = """
-  (queue.carrier NOT IN ('worker', 'http_reply', 'socket') OR queue.account = 0 OR (a.enabled AND a.state <> 'stopped'))
+  (queue.carrier NOT IN ('worker', 'http_reply', 'socket') OR queue.account = 0
+    OR (a.enabled AND a.state <> 'stopped' AND a.sending_stopped_at IS NULL))
   AND (queue.carrier <> 'socket' OR EXISTS (
     SELECT 1 FROM accounts_connection c WHERE c.account_id = queue.account AND c.state = 'connected'
       AND c.owner = %(holder)s AND c.owner_until > statement_timestamp()))

@@ -16,6 +16,7 @@ from channels_wechat.contract.explanations import Action
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from bridge.models import Delivery
     from bridge.pipeline.delivery.types import Failure
@@ -52,11 +53,15 @@ def may_have_arrived(ids: Iterable[int]) -> set[int]:
     return set(unproven.values_list("delivery_id", flat=True))
 
 
-def is_expired(delivery: Delivery) -> bool:
-    """Whether it is too old to be sent. Webhooks have a longer limit, because their receivers read the time in the event."""
+def is_expired(delivery: Delivery, since: datetime | None = None) -> bool:
+    """Whether it is too old to be sent. Webhooks have a longer limit, because their receivers read the time in the event.
+
+    since: what was queued before counts from then, because nothing could be sent.
+    """
     max_age = settings.MAX_AGE_WEBHOOK if delivery.endpoint_id else settings.MAX_AGE_ANSWER
     limit = settings.MAX_AGE_QUESTION if delivery.target == Target.AGENT else max_age
-    return bool((timezone.now() - delivery.queued_at).total_seconds() > limit)
+    began = max(delivery.queued_at, since) if since else delivery.queued_at
+    return bool((timezone.now() - began).total_seconds() > limit)
 
 
 def is_repetition_visible(delivery: Delivery) -> bool:

@@ -147,7 +147,7 @@ class Callbacks:
             raise
 
     async def _reply(self, request: Request, account: ChannelAccount, channel: TakesCallbacks) -> HttpReply:
-        query = _parse_query(request)
+        query = _parse_query(request) | _read_headers(request, channel)
         if request.method == "GET":
             answer = channel.challenge(query)
             self._count(str(account.key), "verified", refused=False)
@@ -322,6 +322,11 @@ def _parse_query(request: Request) -> dict[str, str]:
         return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=100))
     except ValueError:
         raise Refused(400, "Too many parameters.") from None
+
+
+def _read_headers(request: Request, channel: TakesCallbacks) -> dict[str, str]:
+    """Return the headers that the kind asks for. Nobody can name one in the address: a missing one is empty."""
+    return {name: request.headers.get(name, "") for name in channel.header_names}
 
 
 def _store_reply(message: int, said: Any) -> None:

@@ -8,8 +8,10 @@ from django.db.models import Case, F, Value, When
 from django.utils import timezone
 
 from bridge.models import Conversation, Delivery, Message, Reason, State, Target
+from bridge.people import contact_requests
 from bridge.pipeline.delivery import settle
 from channels_wechat.contract.explanations import Cause
+from channels_wechat.contract.messages import ContactRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +25,8 @@ def apply_reports(case: RoutingContext, before: Sequence[tuple[RoutingContext, D
         _fail_message(case.message, *failed)
     if key := case.facts.get("recalls"):
         _recall(case.message, key, before)
+    if request := case.facts.get("request"):
+        contact_requests.store_request(case.message.account_id, ContactRequest(*request))
     if (servicer := case.facts.get("servicer")) is not None:
         set_servicer(case.conversation, servicer)
 

@@ -161,12 +161,17 @@ def _note_changes(cases: list[RoutingContext]) -> None:
 
 
 def _learn_titles(cases: list[RoutingContext]) -> None:
-    """Store the title that the platform gives a group, unless staff gave it another one."""
+    """Store the title that the platform gives a group, and a later one where it is renamed, unless staff gave it another."""
     for case in cases:
         title, talk = case.facts.get("title", ""), case.conversation
-        if title and talk.peer_kind == "group" and not talk.title:
-            Conversation.objects.filter(pk=talk.pk, title="").update(title=title)
+        if not title or talk.peer_kind != "group" or title == talk.told_title:
+            continue
+        rows = Conversation.objects.filter(pk=talk.pk)
+        rows.filter(title__in=("", talk.told_title)).update(title=title)
+        rows.update(told_title=title)
+        if talk.title in ("", talk.told_title):
             talk.title = title
+        talk.told_title = title
 
 
 def _learn_names(cases: list[RoutingContext]) -> None:
@@ -257,6 +262,7 @@ def _decide(case: RoutingContext) -> rules.Decision:
         has_files=bool(case.files),
         has_sender=message.peer_id != SYSTEM and bool(message.sender),
         any_case=case.channel.ids_in_any_case,
+        is_admitted=case.channel.admits(message.sender),
     )
     return rules.decide(case.routes, routing_input)
 

@@ -64,6 +64,7 @@ class UnroutedMessage(NamedTuple):
     title: str
     mode: str
     session_epoch: int
+    told_title: str
     turns_until: datetime | None
     refused_at: datetime | None
     sender_name: str
@@ -83,7 +84,7 @@ MESSAGE = Table(
     ("id", "uuid", "account_id", "peer_kind", "peer_id", "kind", "text", "sender", "addressed", "reply_to_id", "occurred_at", "created_at"),
 )  # fmt: skip
 CONVERSATION = Table(
-    Conversation, "talk", ("id", "account_id", "peer_kind", "peer_id", "title", "mode", "session_epoch")
+    Conversation, "talk", ("id", "account_id", "peer_kind", "peer_id", "title", "mode", "session_epoch", "told_title")
 )
 
 # Store messages and their files. Returns those that were not there: a repetition meets the constraint message_idempotency, or the unique
@@ -178,7 +179,7 @@ WITH taken AS MATERIALIZED (
 )
 SELECT taken.id, taken.uuid, taken.account_id, taken.peer_kind, taken.peer_id, taken.kind, taken.text, taken.sender, taken.addressed,
   taken.reply_to_id, taken.occurred_at, taken.created_at, talk.id AS conversation_id, talk.title, talk.mode, talk.session_epoch,
-  contact.turns_until, contact.refused_at, coalesce(contact.name, '') AS sender_name, taken.parsed_facts,
+  talk.told_title, contact.turns_until, contact.refused_at, coalesce(contact.name, '') AS sender_name, taken.parsed_facts,
   (SELECT jsonb_agg(route) FROM bridge_route AS route WHERE route.account_id = taken.account_id
     AND route.peer_kind IN ('', taken.peer_kind) AND route.peer_id IN ('', taken.peer_id)) AS routes,
   (SELECT jsonb_agg(jsonb_build_array(file.id, file.kind, file.name) ORDER BY file.position)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import limits
+from accounts import limits, pacing
 from accounts.channels import build_channel
 from bridge.models import Reason, Target
 from bridge.people import peers
@@ -19,6 +19,7 @@ from bridge.pipeline.delivery.types import Fail, Failure, GateOutcome, Postpone,
 from bridge.pipeline.outbound import fallbacks, moderation, window_holds
 from bridge.pipeline.replies.paths import path_for
 from bridge.webhooks import post
+from channels_wechat.contract.capabilities import Paced
 from channels_wechat.contract.explanations import Action, Cause
 from channels_wechat.contract.messages import Payload
 
@@ -94,7 +95,9 @@ def close_unread(context: SendContext) -> GateOutcome | None:
 
 
 def refuse_expired(context: SendContext) -> GateOutcome | None:
-    return Fail(build_failure(Reason.TOO_OLD)) if retry_policy.is_expired(context.delivery) else None
+    delivery, channel = context.delivery, context.channel if context.delivery.target == Target.CHANNEL else None
+    since = channel.last_quiet_end(timezone.localtime()) if isinstance(channel, Paced) else None
+    return Fail(build_failure(Reason.TOO_OLD)) if retry_policy.is_expired(delivery, since) else None
 
 
 def require_path(context: SendContext) -> GateOutcome | None:
@@ -125,6 +128,18 @@ def wait_for_window(context: SendContext) -> GateOutcome | None:
     return outcome
 
 
+def wait_for_pace(context: SendContext) -> GateOutcome | None:
+    """Postpone what would be sent at night, or sooner after another message than a person would write."""
+    channel = context.channel
+    if not isinstance(channel, Paced):
+        return None
+    now = timezone.localtime()
+    if until := channel.quiet_until(now):
+        return Postpone((until - now).total_seconds(), Cause("quiet_hours"))
+    pause = pacing.take_turn(channel, context.message.peer_id)
+    return Postpone(pause, Cause("pace")) if pause else None
+
+
 def wait_for_rate_limit(context: SendContext) -> GateOutcome | None:
     message = context.message
     counted = limits.select_limits(context.channel.limits, message.peer_kind)
@@ -150,6 +165,7 @@ GATES: tuple[Gate, ...] = (
     check_content,  # before `leave_unread`, so that parts which are fetched are checked too
     leave_unread,  # before the limits, because a part that is fetched uses neither of them
     wait_for_window,  # before the rate limit, so that held messages do not count, and merged ones count once
-    wait_for_rate_limit,  # after all gates that may hold, because a message that passes it is counted as sent
+    wait_for_pace,  # after all gates that may hold, because a message that passes it begins the next pause
+    wait_for_rate_limit,  # after the pace, because a message that passes it is counted as sent
     refuse_late_repetition,  # last, because the platform's time limit runs while the other gates work
 )

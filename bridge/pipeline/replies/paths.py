@@ -225,11 +225,11 @@ class SocketReply(ReplyPath):
         ]
 
     def address(self, message: Message) -> str:
-        """Return the handle of the question while the platform takes answers by it; the chat's newest where it refuses other messages."""
+        """Return the handle of the question while the platform takes answers by it; the chat's newest where it takes no other."""
         question = message.reply_to
-        if question and _is_open(question):
+        if question and _is_open(question) and not self.channel.keeps_replies:
             return question.reply_address
-        if "push" not in list_refused(self.account_id, message.peer_id):
+        if not self.channel.keeps_replies and "push" not in list_refused(self.account_id, message.peer_id):
             return ""
         recent = Message.objects.filter(conversation=message.conversation_id, direction="in").order_by("-id")[:20]
         return next((each.reply_address for each in recent if _is_open(each)), "")

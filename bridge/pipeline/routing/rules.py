@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.utils.translation import gettext as _
 
+from accounts.channels import build_channel
 from accounts.person_ids import is_any_case, person_id
 from bridge.models import Reason, Route
 from openclaw.session import PeerKind, make_session_key
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class RoutingInput:
     """What routing depends on. has_files: whether files came with the message; has_sender: whether it has a known sender.
 
-    any_case: ids of people are the same in upper and lower case.
+    any_case: ids of people are the same in upper and lower case. is_admitted: whether the account lets this person talk to agents.
     """
 
     peer_kind: str
@@ -34,6 +35,7 @@ class RoutingInput:
     has_files: bool = False
     has_sender: bool = True
     any_case: bool = True
+    is_admitted: bool = True
 
 
 @dataclass(slots=True)
@@ -69,7 +71,9 @@ def _reason_against_turn(message: RoutingInput) -> str:
         return Reason.EVENT
     if message.kind == "unsupported" and not message.text:
         return Reason.UNSUPPORTED
-    return "" if message.has_sender else Reason.NO_SENDER
+    if not message.has_sender:
+        return Reason.NO_SENDER
+    return "" if message.is_admitted else Reason.SENDER
 
 
 def explain(account: ChannelAccount, peer_kind: str, peer_id: str, sender: str, text: str, addressed: bool) -> Decision:
@@ -82,6 +86,7 @@ def explain(account: ChannelAccount, peer_kind: str, peer_id: str, sender: str, 
         addressed=addressed,
         has_files=not text.strip(),
         any_case=is_any_case(account),
+        is_admitted=not sender or build_channel(account).admits(sender),
     )
     return decide(account.routes.select_related("gateway"), message)
 

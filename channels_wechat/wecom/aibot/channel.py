@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.utils.translation import gettext_lazy as _
 
 from channels_wechat.contract.capabilities import ScanToCreate
-from channels_wechat.contract.messages import Ability
+from channels_wechat.contract.messages import Ability, Scan
 from channels_wechat.wecom.aibot import scan
 from channels_wechat.wecom.aibot.bot import FEEDBACK_AND_RECALL, RECEIVES, STREAMS, AIBot
 from channels_wechat.wecom.aibot.callback import API, AIBotByCallback
@@ -30,6 +30,7 @@ class WeComAIBot(AIBot, ScanToCreate):
 
     default_api_base_url = API
     asked = ("bot_name",)
+    scan_text = _("Somebody who may manage AI bots scans the code with WeCom and confirms.")
     content_kinds = AIBotByConnection.content_kinds
     abilities: ClassVar[tuple[Ability, ...]] = (
         *RECEIVES,
@@ -70,7 +71,7 @@ class WeComAIBot(AIBot, ScanToCreate):
         return scan.fetch_code(http)
 
     @classmethod
-    def find_scanned(cls, http: HttpClient, code: str) -> dict[str, str] | None:
+    def find_scanned(cls, http: HttpClient, code: str, typed: str = "") -> Scan:
         """A bot that is made so is one with a long connection."""
         bot = scan.find_bot(http, code)
-        return bot and {**bot, "mode": CONNECTION}
+        return Scan("done", {**bot, "mode": CONNECTION}) if bot else Scan("waiting")

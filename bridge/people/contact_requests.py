@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from channels_wechat.contract.messages import ContactRequest as Asked
 
-State = ContactRequest.State
+RequestState = ContactRequest.State
 COLUMN_LENGTH = 200
 
 
@@ -46,26 +46,26 @@ def accept_request(request: ContactRequest, user: User) -> bool:
     channel = build_channel(request.account)
     if not isinstance(channel, ContactRequests):
         raise TypeError(f"accounts of kind {channel.kind} receive no requests")
-    if not _decide(request, State.ACCEPTING, user):
+    if not _decide(request, RequestState.ACCEPTING, user):
         return False
-    row = ContactRequest.objects.filter(pk=request.pk, state=State.ACCEPTING)
+    row = ContactRequest.objects.filter(pk=request.pk, state=RequestState.ACCEPTING)
     try:
         channel.accept_request("group" if request.kind == ContactRequest.Kind.GROUP else "friend", request.remote_id)
     except ChannelError as error:
-        state = State.ACCEPTING if error.action == Action.UNKNOWN else State.OPEN
+        state = RequestState.ACCEPTING if error.action == Action.UNKNOWN else RequestState.OPEN
         row.update(state=state, code=error.code[:CODE_LENGTH], code_params=redact_params(error.params))
         raise
-    row.update(state=State.ACCEPTED, code="", code_params={})
+    row.update(state=RequestState.ACCEPTED, code="", code_params={})
     return True
 
 
 def dismiss_request(request: ContactRequest, user: User) -> bool:
     """Return False where somebody else decided it first. Nothing is sent: whoever asked is told nothing."""
-    return _decide(request, State.DISMISSED, user)
+    return _decide(request, RequestState.DISMISSED, user)
 
 
 def _decide(request: ContactRequest, state: ContactRequest.State, user: User) -> bool:
-    undecided = ContactRequest.objects.filter(pk=request.pk, state__in=(State.OPEN, State.ACCEPTING))
-    if state == State.ACCEPTING:
-        undecided = undecided.filter(state=State.OPEN)
+    undecided = ContactRequest.objects.filter(pk=request.pk, state__in=(RequestState.OPEN, RequestState.ACCEPTING))
+    if state == RequestState.ACCEPTING:
+        undecided = undecided.filter(state=RequestState.OPEN)
     return bool(undecided.update(state=state, decided_at=timezone.now(), decided_by=user))

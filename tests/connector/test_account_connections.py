@@ -193,7 +193,8 @@ def test_a_late_writer_changes_nothing(chat: ChannelAccount) -> None:
     assert not states.store_account_state(late, Health.STOPPED, "kicked")
     assert not states.store_cursor(late, "old")
     states.store_frame_time(late, 1.0)
-    states.store_login_code(late, "code")
+    states.store_login(late, "code", scanned=False)
+    states.store_identity(late, "wxid_other", "Other")
     states.store_opened(late, keeps_history=False)
     columns = [field.attname for field in Connection._meta.concrete_fields]
     assert {name: getattr(held(chat), name) for name in columns} == {name: getattr(before, name) for name in columns}

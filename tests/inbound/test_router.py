@@ -10,9 +10,10 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from bridge.models import Carrier, Conversation, Delivery, Message, Reason, Route, State, Target
+from bridge.models import Carrier, ContactRequest, Conversation, Delivery, Message, Reason, Route, State, Target
 from bridge.pipeline.inbound import router
 from bridge.pipeline.outbound import outbox
+from channels_wechat.contract.messages import ContactRequest as ContactRequestAsked
 from channels_wechat.contract.messages import Content, message_uuid
 from tests.support import factories
 from tests.support.factories import GROUP, app, bot, claim, gateway, hear, picture, route, row, said, shift, turn
@@ -368,6 +369,27 @@ def test_a_group_is_called_as_its_platform_does_until_staff_title_it(account: Ch
     router.route_waiting()
     assert set(Conversation.objects.values_list("title", flat=True)) == {"Product team", ""}
     assert first.conversation_id is None, "routed since it was read"
+
+
+def test_a_group_that_is_renamed_is_called_so_unless_staff_title_it(account: ChannelAccount) -> None:
+    for title in ("产品组", "产品二组"):
+        hear(account, group=GROUP, title=title)
+        router.route_waiting()
+    assert Conversation.objects.get().title == "产品二组"
+    Conversation.objects.update(title="Product team")
+    hear(account, group=GROUP, title="产品三组")
+    hear(account, group=GROUP, title="产品四组")
+    router.route_waiting()
+    assert Conversation.objects.get().title == "Product team"
+
+
+def test_what_only_staff_may_grant_is_listed_once(account: ChannelAccount) -> None:
+    asked = ContactRequestAsked("group", "inv1", "lisi", "come in", "产品组")
+    for _repetition in range(2):
+        turn(account, sender="lisi", kind="event", request=asked)
+    request = ContactRequest.objects.get()
+    assert (request.kind, request.remote_id, request.sender, request.title) == ("group", "inv1", "lisi", "产品组")
+    assert (request.text, request.state) == ("come in", ContactRequest.State.OPEN)
 
 
 @pytest.mark.parametrize("text", ["hello", "/stop", "1"])

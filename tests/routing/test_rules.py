@@ -51,6 +51,11 @@ def test_the_most_specific_mapping_wins(routes: list[Route], group: str, agent: 
     assert (decision.route.agent_id if decision.route else None) == agent
 
 
+def test_whom_the_account_does_not_admit_gets_no_turn_whatever_is_mapped() -> None:
+    decision = decide([Route(agent_id="main")], replace(heard(), is_admitted=False))
+    assert (decision.reason, decision.route) == (Reason.SENDER, None)
+
+
 @pytest.mark.parametrize(
     ("rules", "said", "reason"),
     [

@@ -181,7 +181,7 @@ def test_no_word_of_ours_has_a_row_and_is_never_raised() -> None:
     words = {word for _module, _table, word in raised()} | named_causes() | {"unlisted", "passive_only"}
     # By a verdict, an action, an end of a process, an erasure; a reason; a receipt; an address or a status.
     chosen = {"content_risky", "content_review", "readable", "internal", "interrupted", "erased"}
-    chosen |= {"too_old", "too_long", "no_reply", "stopped"}
+    chosen |= {"too_old", "too_long", "no_reply", "stopped", "needs_login"}
     chosen |= {"left_out", "invaliduser", "invalidparty", "invalidtag", "unlicenseduser"}
     chosen |= {f"directory_{part}" for part in Directory.directory_parts}
     chosen |= {"address_never", "address_private", "address_plain_http", "html", "file_gone", "file_storage"}

@@ -1,4 +1,4 @@
-"""A company on WeCom, Official Accounts and Mini Programs, played in memory: for the demo, the tests, and runs that kill processes.
+"""WeCom, Official Accounts, Mini Programs and personal accounts, played in memory: for the demo, the tests, and runs that kill processes.
 
     python -m channels_wechat.simulator --port 8701        prints "simulator on http://127.0.0.1:8701"
 
@@ -61,7 +61,23 @@ POST kf/take      kf, from, servicer, change_type: a servicer takes the conversa
 POST kf/servicer  kf, to, text: the servicer who has it answers (origin 5).   POST kf/fail: kf, to, msgid, fail_type (msg_send_fail)
 POST kf/knock     kf: the notice that there is something to fetch.   GET kf/session/<open_kfid>/<customer>: state, left, wrote
 
-POST faults       path ("message/send", "media/bot" for a user's file, a frame's cmd, "*"), kind (core/faults.py), times (0 = for ever),
+POST wechaty/accounts  id, token, name, port (0: a free one), logged_in (of a new one), and what puppets do in different ways
+                  (wechaty/world.py: Account): echo, answer_ids, mention_ids, stamps, greets, heartbeat_seconds → with `endpoint`, where
+                  its puppet service listens (gRPC, without TLS), logged_in, listening, running, code, code_status
+POST wechaty/contacts  id, name, alias, friend.   POST wechaty/rooms: id, topic, owner, members, aliases {id: name in the room}
+                  People speak by POST say with wechaty (the account), from, and chat (a room); kinds: wire.MESSAGE_TYPES, or `type` a
+                  number; mention (the account, by name and id) or mentions (ids alone), quote {name, text}; files with box: base64,
+                  uuid, url or buffer (which MessageFile cannot hand over when it is small)
+POST wechaty/phone     wechaty, how: show (a new code), scan, confirm, cancel, expire, logout. The text of a code is an address whose
+                  page does the same
+POST wechaty/recall: wechaty, from, message.   POST wechaty/members: room, how (join, leave), ids, by.   POST wechaty/topic: room, topic, by
+POST wechaty/invite: wechaty, from, topic, members.   POST wechaty/friend: wechaty, from, hello.   POST wechaty/raw: wechaty, type, payload
+POST wechaty/service   wechaty, how: silence (the stream writes nothing until resume), resume, end (the stream), cut (every connection),
+                  away (until back), back, heartbeat, error
+GET wechaty/streams?wechaty=, wechaty/sent?wechaty= (what clients had the account do), wechaty/requests
+
+POST faults       path ("message/send", "media/bot" for a user's file, a frame's cmd, "wechaty/MessageSendText",
+                  "*"), kind (core/faults.py; over gRPC as in wechaty/service.py), times (0 = for ever),
                   rate (share of the calls), errcode, errmsg, seconds, status.   DELETE faults clears them
 POST reset        forget calls, counters and deliveries
 
@@ -77,7 +93,7 @@ GET scans         each code of "scan to create": scode, source, status (wait, sc
 GET chats         every chat with its number of entries
 GET chat/<chat>?since=<rev>&wait=<s>    the transcript as a member sees it, in order; `wait` holds until there is news
 
-Chats are called kf:<open_kfid>:<external_userid>,
+Chats are called kf:<open_kfid>:<external_userid>, wechaty:<account>:<contact> (a room by its id),
 app:<agentid>:<userid>, bot:<aibotid>:<userid> (userid in lower case), official:<appid>:<openid>,
 mini:<appid>:<openid> or by the group's chatid. Messages of one chat go out in order, the next one after a 200 for the last or
 when its tries are used up; one of WeChat goes also when the last is held for `overtake_seconds`, as on the platform.

@@ -179,6 +179,71 @@ class SimulatorClient:
         """state, servicer, wrote, left, greeted."""
         return cast("JSON", self.call("GET", f"kf/session/{kf}/{customer}"))
 
+    # -- personal accounts -----------------------------------------------------------------------------------------------
+
+    def wechaty(self, account_id: str, token: str, **fields: Any) -> JSON:
+        """An account with a puppet service of its own, logged in unless logged_in=False. The answer holds the service's `endpoint`."""
+        return self.post("wechaty/accounts", id=account_id, token=token, **fields)
+
+    def wechaty_contact(self, contact_id: str, name: str, **fields: Any) -> JSON:
+        """`alias`: how the account calls them; `friend`: False for a stranger."""
+        return self.post("wechaty/contacts", id=contact_id, name=name, **fields)
+
+    def wechaty_room(self, room_id: str, topic: str, members: list[str], **fields: Any) -> JSON:
+        """`members`: people and accounts; `aliases`: what they are called there."""
+        return self.post("wechaty/rooms", id=room_id, topic=topic, members=members, **fields)
+
+    def use_phone(self, wechaty: str, how: str) -> JSON:
+        """`how`: show (a new code), scan, confirm (logs in), cancel, expire, logout. The answer: logged_in, code, code_status."""
+        return self.post("wechaty/phone", wechaty=wechaty, how=how)
+
+    def recall(self, wechaty: str, from_: str, message: str) -> JSON:
+        return self.post("wechaty/recall", **{"wechaty": wechaty, "from": from_, "message": message})
+
+    def change_members(self, room: str, how: str, *ids: str, by: str = "") -> JSON:
+        """`how`: join or leave."""
+        return self.post("wechaty/members", room=room, how=how, ids=list(ids), by=by)
+
+    def rename_room(self, room: str, topic: str, by: str) -> JSON:
+        return self.post("wechaty/topic", room=room, topic=topic, by=by)
+
+    def invite(self, wechaty: str, from_: str, topic: str, members: list[str] | None = None) -> JSON:
+        """Somebody invites the account into a room; the answer holds the `id` of the invitation and the `room`."""
+        body = {"wechaty": wechaty, "from": from_, "topic": topic, "members": members or []}
+        return self.post("wechaty/invite", **body)
+
+    def ask_friendship(self, wechaty: str, from_: str, hello: str = "") -> JSON:
+        return self.post("wechaty/friend", **{"wechaty": wechaty, "from": from_, "hello": hello})
+
+    def disturb_service(self, wechaty: str, how: str) -> JSON:
+        """`how`: silence, resume, end (the stream), cut (every connection), away, back, heartbeat, error."""
+        return self.post("wechaty/service", wechaty=wechaty, how=how)
+
+    def emit(self, wechaty: str, event: int, payload: JSON) -> None:
+        """Any event, also of a number that nobody knows."""
+        self.post("wechaty/raw", wechaty=wechaty, type=event, payload=payload)
+
+    def puppet(self, wechaty: str) -> JSON:
+        """The account as it stands: endpoint, logged_in, listening, running, code, code_status."""
+        accounts = self.call("GET", "directory")["wechaty_accounts"]
+        return cast("JSON", next(one for one in accounts if one["id"] == wechaty))
+
+    def puppet_streams(self, wechaty: str) -> list[JSON]:
+        """Every stream of events so far: number, opened, events, closed, ended."""
+        return cast("list[JSON]", self.call("GET", "wechaty/streams", params={"wechaty": wechaty}))
+
+    def puppet_sent(self, wechaty: str) -> list[JSON]:
+        """What a client had the account do: kind (text, file, topic, recall, accept), conversation, id, at, and what belongs to it."""
+        return cast("list[JSON]", self.call("GET", "wechaty/sent", params={"wechaty": wechaty}))
+
+    def contact_requests(self) -> JSON:
+        """Lists `invitations` and `friendships`, each with `accepted`."""
+        return cast("JSON", self.call("GET", "wechaty/requests"))
+
+    def wait_listening(self, wechaty: str, timeout: float = 30) -> JSON:
+        """The account when a client listens to its events."""
+        return self.wait_for(lambda: one if (one := self.puppet(wechaty))["listening"] else None, timeout) or {}
+
     # -- an AI bot's long connection -------------------------------------------------------------------------------------
 
     def end_connection(self, bot: str, how: str = "close") -> int | None:

@@ -14,6 +14,7 @@ from channels_wechat.simulator.core.errors import ControlError
 from channels_wechat.simulator.core.faults import Fault
 from channels_wechat.simulator.core.record import Record
 from channels_wechat.simulator.core.state import JSON, Settings, plain
+from channels_wechat.simulator.wechaty.services import Services
 from channels_wechat.simulator.wecom import calls as wecom
 from channels_wechat.simulator.wecom.company import LONG_CONNECTION, App, Bot, Group, Member, Refusal, Robot
 from channels_wechat.simulator.wecom.connection.connections import Connections
@@ -57,6 +58,7 @@ class Control:
         connections: Connections,
         scans: Scans,
         kf_customers: KfCustomers,
+        services: Services,
     ) -> None:
         self.wecom, self.weixin = wecom_platform, weixin_platform
         self.world, self.faults = wecom_platform.world, wecom_platform.faults
@@ -66,7 +68,7 @@ class Control:
         self.callbacks = callbacks
         self.connections, self.scans = connections, scans
         self.customer_events = CustomerEvents(self.company, members)
-        self.kf_customers = kf_customers
+        self.kf_customers, self.services = kf_customers, services
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -232,6 +234,8 @@ class Control:
     def _say(self, spec: JSON) -> JSON:
         if "kf" in spec:
             return self.kf_customers.say(spec)
+        if "wechaty" in spec:
+            return self.services.people.say(spec)
         account = self._account(spec)
         if isinstance(account, WeixinAccount):
             return self.followers.say(account, self.followers.speaker(account, spec), spec)
@@ -311,6 +315,10 @@ class Control:
         listed["bots"] = [self._bot(bot) for bot in company.bots.values()]
         listed["kfs"] = [plain(account) for account in self.kf_customers.kf.accounts.values()]
         listed["kf_customers"] = self.kf_customers.listed()
+        wechaty = self.services.wechaty
+        listed["wechaty_accounts"] = [self.services.describe(account) for account in wechaty.accounts.values()]
+        listed["wechaty_rooms"] = [plain(room) for room in wechaty.rooms.values()]
+        listed["wechaty_contacts"] = [plain(contact) for contact in wechaty.contacts.values()]
         return listed | {"robots": [plain(robot) for robot in company.robots.values()]}
 
     async def person(self, request: web.Request, spec: JSON) -> JSON:

@@ -12,12 +12,14 @@ from aiohttp import web
 from channels_wechat.simulator.client import SimulatorClient
 from channels_wechat.simulator.control import Control
 from channels_wechat.simulator.control_kf import KfControl
+from channels_wechat.simulator.control_wechaty import WechatyControl
 from channels_wechat.simulator.core import calls, faults
 from channels_wechat.simulator.core.callbacks import Account, Callbacks
 from channels_wechat.simulator.core.faults import Faults
 from channels_wechat.simulator.core.rate_windows import Windows
 from channels_wechat.simulator.core.sealed import Envelope
 from channels_wechat.simulator.core.state import World
+from channels_wechat.simulator.wechaty.services import Services
 from channels_wechat.simulator.wecom import (
     api_aibot,
     api_appchat,
@@ -127,6 +129,7 @@ class Simulator:
         self.world.base_url = self.url
 
     async def stop(self) -> None:
+        await self._services.stop()
         await self._connections.stop()
         await self._callbacks.stop()
         await self._session.close()
@@ -153,9 +156,12 @@ class Simulator:
         doors = Doors(WeComDoor(wecom_platform, wecom_paths), WeixinDoor(weixin_platform, endpoints))
         application = web.Application(client_max_size=MOST_BODY)
         scans = Scans(company, wecom_platform.faults)
-        reached = self._callbacks, self._connections, scans, customers
+        services = self._services = Services(self.world, wecom_platform.faults, self.host, self._callbacks.spawn)
+        reached = self._callbacks, self._connections, scans, customers, services
         control = Control(wecom_platform, weixin_platform, members, followers, *reached)
-        application.add_routes([*control.routes(), *KfControl(control, customers).routes(), *scans.routes()])
+        more = KfControl(control, customers), WechatyControl(control, services)
+        application.add_routes([*control.routes(), *scans.routes(), *services.routes()])
+        application.add_routes([route for one in more for route in one.routes()])
         application.router.add_get("/openws", self._connections.serve)
         application.router.add_route("*", "/cgi-bin/{path:.+}", doors.cgi)
         application.router.add_route("*", "/{family:wxa|wxaapi}/{path:.+}", doors.wxa)

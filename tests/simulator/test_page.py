@@ -8,6 +8,7 @@ import pytest
 
 from tests.browser.camera import photograph
 from tests.browser.desk import Desk, chromium
+from tests.simulator.puppet_client import PuppetClient
 from tests.simulator.test_connection_answers import BUTTONS, RESPOND, card, stream
 from tests.simulator.test_connection_media import upload
 from tests.simulator.weixin import FAN, USER
@@ -140,5 +141,42 @@ def test_a_customer_and_a_servicer(
     photograph(desk.page, "simulator-customer", tmp_path)
     press(desk, "The servicer ends it")
     desk.sees("ended")
+    assert desk.complaints == []
+    desk.close()
+
+
+def test_somebody_in_wechat_and_a_personal_account(browser: Browser, client: SimulatorClient, tmp_path: Path) -> None:
+    client.wechaty_contact("wxid_alice", "小丽")
+    account = client.wechaty("wxid_bot", "insecure_page", name="小助手", logged_in=False)
+    client.wechaty_room("1@chatroom", "读书会", ["wxid_bot", "wxid_alice"])
+    desk = Desk(browser, client.url)
+    desk.go("/")
+    be(desk, "wxid_alice", "小助手")
+    desk.sees("Nobody is logged in: the code is waiting")
+    press(desk, "Scan the code with the phone")
+    desk.sees("Nobody is logged in: the code is scanned")
+    press(desk, "Confirm the login on the phone")
+    desk.sees("Logged in, but nobody listens")
+    with PuppetClient(account["endpoint"], "insecure_page") as puppet:
+        puppet.listen().wait("LOGIN")
+        desk.sees("Logged in, and somebody listens")
+        write(desk, "在吗")
+        assert puppet.wait_message().text == "在吗"
+        press(desk, "Ask for friendship")
+        puppet.wait("FRIENDSHIP")
+        press(desk, "读书会")
+        write(desk, "几点开始？")
+        assert (puppet.wait_message(2).text, list(puppet.wait_message(2).mentions)) == (
+            "@小助手\u2005几点开始？",
+            ["wxid_bot"],
+        )
+        puppet.send_text("1@chatroom", "@小丽\u2005晚上八点", ["wxid_alice"])
+        desk.sees("晚上八点")
+        press(desk, "Rename the group")
+        assert puppet.wait("ROOM_TOPIC")["newTopic"] == "新的群名"
+        desk.sees("renamed: 新的群名")
+        photograph(desk.page, "simulator-wechaty", tmp_path)
+        press(desk, "Log out on the phone")
+        puppet.wait("LOGOUT")
     assert desk.complaints == []
     desk.close()

@@ -1,6 +1,6 @@
-// The chat page: choose a member, a follower, a Mini Program user or a customer and a chat, speak, and watch the transcript by long polling.
+// The chat page: choose a member, a follower, a Mini Program user, a customer or somebody in WeChat and a chat, speak, and watch the transcript by long polling.
 
-import { connectionOf, deedsOf, deedsOfBot, deedsOfCustomer, sessionOf, standingOf } from "/static/deeds.js";
+import { connectionOf, deedsOf, deedsOfBot, deedsOfCustomer, deedsOfWechaty, loginOf, sessionOf, standingOf } from "/static/deeds.js";
 import { element } from "/static/markdown.js";
 import { renderEntry } from "/static/view.js";
 
@@ -34,6 +34,9 @@ function names(who) {
   if (kind === "robot") return id;
   if (kind === "kf") return state.directory.kfs.find((account) => account.open_kfid === id)?.name || who;
   if (kind === "servicer") return `${names(id)} (servicer)`;
+  if (kind === "wechaty") return state.directory.wechaty_accounts.find((account) => account.id === id)?.name || who;
+  const known = [...state.directory.wechaty_contacts, ...state.directory.wechaty_accounts].find((one) => one.id === who);
+  if (known) return known.name;
   const customer = state.directory.kf_customers.find((one) => one.external_userid === who);
   if (customer) return customer.name;
   return persons.find((person) => person.openid === who)?.name || members.find((member) => member.userid === who)?.name || who;
@@ -45,6 +48,21 @@ function person() {
 
 function customer() {
   return state.directory?.kf_customers.find((one) => one.external_userid === state.me);
+}
+
+function friend() {
+  return state.directory?.wechaty_contacts.find((one) => one.id === state.me);
+}
+
+// Of somebody in WeChat: their rooms in which a personal account is, and each account one to one.
+function chatsOfFriend(me) {
+  const { wechaty_accounts: accounts, wechaty_rooms: rooms } = state.directory;
+  const there = (room) => accounts.filter((account) => room.members.includes(account.id)).map((account) => account.id);
+  const open = rooms.filter((room) => room.members.includes(me) && there(room).length);
+  return [
+    ["WeChat groups", open.map((room) => ({ id: room.id, name: room.topic, group: true, wechaty: there(room)[0] }))],
+    ["Personal accounts", accounts.map((account) => ({ id: `wechaty:${account.id}:${me}`, name: account.name, wechaty: account.id }))],
+  ];
 }
 
 function chatOf(person) {
@@ -62,6 +80,7 @@ function chatsOf(me) {
     const chats = state.directory.kfs.map((account) => ({ id: `kf:${account.open_kfid}:${me}`, name: account.name, kf: account.open_kfid }));
     return [["Customer service", chats]];
   }
+  if (friend()) return chatsOfFriend(me);
   const { groups, bots, apps } = state.directory;
   const has = (list) => list === null || list.some((userid) => userid.toLowerCase() === me.toLowerCase());
   const user = me.toLowerCase();
@@ -93,12 +112,20 @@ function openChat(chat) {
   showStanding();
   $("entries").replaceChildren();
   $("composer").hidden = false;
-  $("enter").hidden = Boolean(chat.group || person() || chat.kf);
+  $("enter").hidden = Boolean(chat.group || person() || chat.kf || chat.wechaty);
   $("listener-label").hidden = !chat.group;
-  const bots = state.directory.bots.map((bot) => element("option", { value: bot.aibotid }, `@${bot.name}`));
-  $("listener").replaceChildren(...bots, element("option", { value: "" }, "everybody (no bot hears it)"));
+  $("listener").replaceChildren(...listenersOf(chat).map(([value, label]) => element("option", { value }, label)));
   showChats();
   follow(++state.round);
+}
+
+// Whom a group's message mentions.
+function listenersOf(chat) {
+  const { bots, wechaty_accounts: accounts, wechaty_rooms: rooms } = state.directory;
+  if (!chat.group) return [];
+  if (!chat.wechaty) return [...bots.map((bot) => [bot.aibotid, `@${bot.name}`]), ["", "everybody (no bot hears it)"]];
+  const { members } = rooms.find((room) => room.id === chat.id);
+  return [...accounts.filter((one) => members.includes(one.id)).map((one) => [one.id, `@${one.name}`]), ["", "everybody"]];
 }
 
 function showStanding() {
@@ -111,7 +138,10 @@ function showStanding() {
   if (bot) $("subtitle").textContent = connectionOf(bot);
   const account = state.directory.kfs.find((one) => one.open_kfid === chat.kf);
   if (account) $("subtitle").textContent = sessionOf(customer(), chat.kf);
-  if (account) showDeeds(deedsOfCustomer(account, customer()));
+  const personal = state.directory.wechaty_accounts.find((one) => one.id === chat.wechaty);
+  if (personal) $("subtitle").textContent = loginOf(personal);
+  if (personal) showDeeds(deedsOfWechaty(personal, chat));
+  else if (account) showDeeds(deedsOfCustomer(account, customer()));
   else showDeeds(me ? deedsOf(chat, me) : deedsOfBot(bot));
 }
 
@@ -155,6 +185,10 @@ function target() {
   if (chat.official) return { official: chat.official };
   if (chat.mini) return { mini: chat.mini };
   if (chat.kf) return { kf: chat.kf };
+  if (chat.wechaty) {
+    const heard = $("listener").value;
+    return { wechaty: heard || chat.wechaty, ...(chat.group ? { chat: chat.id, mention: Boolean(heard) } : {}) };
+  }
   if (!chat.group) return chat.bot ? { bot: chat.bot } : { app: chat.app };
   const heard = $("listener").value;
   return { bot: heard || state.directory.bots[0]?.aibotid, chat: chat.id, mention: Boolean(heard) };
@@ -195,7 +229,8 @@ function base64(file) {
 
 async function attach(file) {
   const part = { kind: kindOf(file), name: file.name, mime: file.type || "application/octet-stream", data: await base64(file) };
-  if (state.chat.group && part.kind === "image") await say({ kind: "mixed", items: [part] });
+  if (state.chat.wechaty) await say({ ...part, mention: false });
+  else if (state.chat.group && part.kind === "image") await say({ kind: "mixed", items: [part] });
   else await say(part);
 }
 
@@ -255,7 +290,7 @@ async function refresh() {
   showStanding();
 }
 
-function peopleOf({ members, persons, officials, kf_customers }) {
+function peopleOf({ members, persons, officials, kf_customers, wechaty_contacts }) {
   const follower = (person) => officials.some((account) => account.appid === person.account);
   const named = (list, id) => list.map((one) => ({ id: one[id], name: one.name }));
   return [
@@ -263,6 +298,7 @@ function peopleOf({ members, persons, officials, kf_customers }) {
     ["Followers", named(persons.filter(follower), "openid")],
     ["Mini Program users", named(persons.filter((one) => !follower(one)), "openid")],
     ["Customers", named(kf_customers, "external_userid")],
+    ["In WeChat", named(wechaty_contacts, "id")],
   ];
 }
 

@@ -50,6 +50,24 @@ export function sessionOf(customer, kf) {
   return `${STATES[session.state]} · the account may send ${session.left} more`;
 }
 
+// What can be done with the phone of a personal account, and with its room.
+export function deedsOfWechaty(account, chat) {
+  const phone = (label, how) => [label, "wechaty/phone", { wechaty: account.id, how }];
+  const ask = (label, path, request) => [label, `wechaty/${path}`, { wechaty: account.id, ...request }];
+  if (!account.logged_in) {
+    if (account.code_status === "scanned") return [phone("Confirm the login on the phone", "confirm"), phone("Cancel it", "cancel")];
+    return [phone("Scan the code with the phone", "scan"), phone("Let the code expire", "expire")];
+  }
+  const deeds = [phone("Log out on the phone", "logout")];
+  if (chat.group) return [["Rename the group", "wechaty/topic", { room: chat.id, topic: "新的群名" }], ...deeds];
+  return [ask("Invite it into a group", "invite", { topic: "新群聊" }), ask("Ask for friendship", "friend", { hello: "我是群里的朋友" }), ...deeds];
+}
+
+export function loginOf(account) {
+  if (!account.logged_in) return `Nobody is logged in: the code is ${account.code_status}`;
+  return account.listening ? "Logged in, and somebody listens" : "Logged in, but nobody listens, and messages are lost";
+}
+
 export function standingOf(person) {
   if (person.typing) return "typing…";
   const until = new Date(person.ends * 1000).toLocaleString([], { dateStyle: "short", timeStyle: "medium" });

@@ -194,11 +194,19 @@ class AccountForm(OneErrorPerField, _AccountForm):
         """Require secrets again when the address changes, because a person who may change it need not know the stored secret."""
         usual = self.channel.default_api_base_url
         before, after = self.instance.api_base_url or usual, cleaned.get("api_base_url") or usual
-        if self.instance.pk is None or not leads_elsewhere(before, after):
+        if self.instance.pk is None or not (leads_elsewhere(before, after) or self._names_another_place()):
             return
         for name in self.secrets if self.channel.Credentials.sent is None else self.channel.Credentials.sent:
             if self.instance.credentials.get(name) and not self.cleaned_data.get(name):
                 self.add_error(name, ENTER_AGAIN)
+
+    def _names_another_place(self) -> bool:
+        """Whether a field of the kind's own says otherwise than before where secrets go."""
+        stored = self.instance.credentials
+        return any(
+            str(self.cleaned_data.get(name) or "") != str(stored.get(name) or "")
+            for name in self.channel.Credentials.places
+        )
 
     def _entered_or_stored(self, name: str) -> Any:
         value = self.cleaned_data.get(name)

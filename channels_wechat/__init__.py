@@ -18,6 +18,7 @@ KINDS = {
     "wecom_kf": "channels_wechat.wecom.kf.channel.WeComKf",
     "official_account": "channels_wechat.weixin.official_account.OfficialAccount",
     "mini_program": "channels_wechat.weixin.mini_program.MiniProgram",
+    "wechaty": "channels_wechat.wechaty.channel.Wechaty",
 }
 UNREGISTERED = "channels_wechat.unregistered.UnregisteredKind"
 

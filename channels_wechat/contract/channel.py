@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 class CredentialsForm(forms.Form):
     """Base of every kind's credentials. `secrets` names the write-only fields: never shown, a blank keeps the stored value.
 
-    sent: those of them that go to the API address, so that another address asks for them anew; None: all.
+    sent: those of them that go to the API address, so that another address asks for them anew; None: all. places: fields that say where
+    else they go; another value in one of these asks for them anew too.
     """
 
     secrets: ClassVar[frozenset[str]] = frozenset()
     sent: ClassVar[frozenset[str] | None] = None
+    places: ClassVar[frozenset[str]] = frozenset()
 
 
 class Channel:

@@ -49,6 +49,7 @@ def test_braces_mean_something_only_in_a_sentence_with_parameters() -> None:
         ("mini_program", ["app_secret"]),
         ("wecom_robot", ["robot_key"]),
         ("wecom_kf", ["secret"]),
+        ("wechaty", ["token"]),
         ("wecom_aibot", []),  # its secret goes to no API
     ],
 )

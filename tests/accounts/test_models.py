@@ -157,6 +157,7 @@ def test_kinds() -> None:
         "wecom_kf",
         "official_account",
         "mini_program",
+        "wechaty",
     ]
     account = app()
     assert str(account) == "Acme app"

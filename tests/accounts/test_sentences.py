@@ -25,6 +25,7 @@ MAKE = {
     "wecom_kf": factories.kf,
     "official_account": factories.official,
     "mini_program": factories.mini,
+    "wechaty": factories.wechaty,
 }
 
 

@@ -29,6 +29,7 @@ CREDENTIALS = {
         "token": "t",
         "encoding_aes_key": "k",
     },
+    "wechaty": {"token": "CANARY_puppet", "endpoint": "puppet.example:8788", "tls": "on", "knows_risk": True},
 }
 ADMIN = "admin"  # without a password: the tests log in as this user
 

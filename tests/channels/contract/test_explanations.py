@@ -21,6 +21,7 @@ from channels_wechat.contract.directory import Directory
 from channels_wechat.contract.errors import ChannelError, Explanations
 from channels_wechat.contract.explanations import Action, Explanation, find
 from channels_wechat.unregistered import UnregisteredKind
+from channels_wechat.wechaty.errors import CODES as WECHATY_CODES
 from channels_wechat.wecom.errors import WECOM
 from channels_wechat.weixin.errors import WEIXIN
 from channels_wechat.wire.errors import WIRE
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
 
 OF_KINDS = {kind: channel_class(kind).explanations for kind in KINDS}
 NUMBERS = {
-    kind: (weixin if kind in ("official_account", "mini_program") else wecom).CASES for kind in KINDS
+    kind: [] if kind == "wechaty" else (weixin if kind in ("official_account", "mini_program") else wecom).CASES
+    for kind in KINDS
 }  # those of the facts
 OF_ROOMS = {
     "unregistered": UnregisteredKind.explanations,
@@ -185,6 +187,9 @@ def test_no_word_of_ours_has_a_row_and_is_never_raised() -> None:
     chosen |= {"left_out", "invaliduser", "invalidparty", "invalidtag", "unlicenseduser"}
     chosen |= {f"directory_{part}" for part in Directory.directory_parts}
     chosen |= {"address_never", "address_private", "address_plain_http", "html", "file_gone", "file_storage"}
+    # By the status of gRPC and what a puppet says.
+    chosen |= {*WECHATY_CODES.values(), "tls_failed", "service_away", "service_busy", "service_failed"}
+    chosen |= {"message_too_large", "puppet_cannot"}
     for name, table in {**OF_KINDS, "tokens": TOKENS, "own": OWN}.items():
         ours = {key for key in table if key[0] in string.ascii_lowercase and not key.startswith(("http_", "label_"))}
         assert ours <= words | chosen, name

@@ -9,7 +9,7 @@ from django.utils.translation import override
 
 from accounts.forms import account_form
 from channels_wechat import KINDS, can, channel_class
-from channels_wechat.contract import capabilities
+from channels_wechat.contract import capabilities, connection
 from channels_wechat.contract.customer_messages import CustomerMessages
 from channels_wechat.contract.directory import Directory
 from channels_wechat.contract.messages import Identity, Peer, Token, Upload
@@ -26,8 +26,16 @@ BASES: dict[type[Any], set[str]] = {
     CustomerMessages: {"wecom_app"},
     capabilities.Passive: {"official_account"},
     capabilities.Tokens: {"wecom_kf", "wecom_app", "official_account", "mini_program"},
-    capabilities.Uploads: {"wecom_kf", "wecom_app", "wecom_aibot", "wecom_robot", "official_account", "mini_program"},
-    capabilities.Downloads: {"wecom_kf", "wecom_app", "wecom_aibot", "official_account", "mini_program"},
+    capabilities.Uploads: {
+        "wecom_kf",
+        "wecom_app",
+        "wecom_aibot",
+        "wecom_robot",
+        "official_account",
+        "mini_program",
+        "wechaty",
+    },
+    capabilities.Downloads: {"wecom_kf", "wecom_app", "wecom_aibot", "official_account", "mini_program", "wechaty"},
     capabilities.Names: {"wecom_kf", "wecom_app", "official_account"},
     capabilities.People: {"official_account"},
     capabilities.Forgets: {"official_account", "mini_program"},
@@ -38,6 +46,9 @@ BASES: dict[type[Any], set[str]] = {
     capabilities.Moderated: {"mini_program"},
     capabilities.Quotas: {"official_account", "mini_program"},
     capabilities.Templates: {"mini_program"},
+    capabilities.ContactRequests: {"wechaty"},
+    capabilities.Paced: {"wechaty"},
+    connection.Login: {"wechaty"},
 }
 CANNOT = {
     "wecom_app": {
@@ -75,6 +86,12 @@ CANNOT = {
         "Know users' names",
         "Recall a message",
         "Stream an answer",
+    },
+    "wechaty": {
+        "Receive what was written while the connection was away",
+        "Stream an answer",
+        "Recall a message",
+        "Be used without breaking WeChat's rules",
     },
 }
 FACTS: dict[str, dict[str, Any]] = {
@@ -156,7 +173,36 @@ FACTS: dict[str, dict[str, Any]] = {
             "wxa/media_check_async",
         ),
     },
+    "wechaty": {
+        "receives_from": {"direct", "group"},
+        "ids_in_any_case": False,
+        "test_calls": True,
+        "max_parts": 20,
+        "is_risky": True,
+        "inlines_images": True,
+        "keeps_history": False,
+        "content_kinds": ("image", "voice", "video", "file"),
+        "kinds_with_text": (),
+        "text_options": ("mentions",),
+        "default_api_base_url": "https://api.chatie.io",
+    },
 }
+
+WECHATY_FIELDS = [
+    "token",
+    "endpoint",
+    "tls",
+    "ca",
+    "server_name",
+    "account_least",
+    "account_most",
+    "room_least",
+    "room_most",
+    "quiet_from",
+    "quiet_to",
+    "daily",
+    "knows_risk",
+]
 
 
 @pytest.mark.parametrize("each", BASES)
@@ -187,6 +233,15 @@ def test_what_others_go_by(kind: str) -> None:
         ("official_account", "mode", "safe"),
         ("mini_program", "mode", "safe"),
         ("official_account", "answers", "automatic"),
+        ("wechaty", "tls", "on"),
+        ("wechaty", "room_least", 2.0),
+        ("wechaty", "room_most", 6.0),
+        ("wechaty", "account_least", 1.0),
+        ("wechaty", "account_most", 3.0),
+        ("wechaty", "daily", 300),
+        ("wechaty", "quiet_from", "23:30"),
+        ("wechaty", "quiet_to", "07:00"),
+        ("wechaty", "knows_risk", None),
     ],
 )
 def test_what_staff_need_not_choose(kind: str, field: str, initial: str) -> None:
@@ -202,6 +257,7 @@ def test_what_staff_need_not_choose(kind: str, field: str, initial: str) -> None
         ("wecom_kf", set()),
         ("official_account", {"encoding_aes_key"}),
         ("mini_program", {"encoding_aes_key"}),
+        ("wechaty", {*WECHATY_FIELDS} - {"token", "knows_risk"}),
     ],
 )
 def test_what_staff_may_leave_out(kind: str, optional: set[str]) -> None:
@@ -218,6 +274,7 @@ def test_what_staff_may_leave_out(kind: str, optional: set[str]) -> None:
         ("wecom_kf", ["open_kfid", "corp_id", "secret", "token", "encoding_aes_key"]),
         ("official_account", ["app_id", "app_secret", "token", "encoding_aes_key", "mode", "answers"]),
         ("mini_program", ["app_id", "app_secret", "token", "encoding_aes_key", "mode"]),
+        ("wechaty", WECHATY_FIELDS),
     ],
 )
 def test_staff_enter_what_the_console_shows_in_its_order(kind: str, names: list[str]) -> None:
@@ -233,6 +290,7 @@ def test_staff_enter_what_the_console_shows_in_its_order(kind: str, names: list[
         ("wecom_robot", {"robot_key"}),
         ("official_account", {"app_secret"}),
         ("mini_program", {"app_secret"}),
+        ("wechaty", {"token"}),
     ],
 )
 def test_what_goes_to_the_api_address(kind: str, sent: set[str]) -> None:

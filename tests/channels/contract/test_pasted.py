@@ -27,8 +27,9 @@ GOOD = {
     "wecom_kf": factories.KF_FIELDS,
     "official_account": factories.OFFICIAL_FIELDS,
     "mini_program": factories.MINI_FIELDS,
+    "wechaty": factories.WECHATY_FIELDS,
 }
-FREE_TEXT = {"bot_name", "mode", "format", "answers"}
+FREE_TEXT = {"bot_name", "mode", "format", "answers", "tls", "knows_risk"}
 CLEANED = [
     "\u200b{}",
     "{}\ufeff",

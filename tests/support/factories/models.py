@@ -40,6 +40,7 @@ from tests.support.factories.values import (
     NOWHERE,
     OFFICIAL_FIELDS,
     ROBOT_FIELDS,
+    WECHATY_FIELDS,
 )
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ __all__ = [
     "restriction",
     "robot",
     "route",
+    "wechaty",
 ]
 # Kind → the name that its account bears, and its credentials.
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -79,6 +81,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "wecom_kf": ("Acme service", KF_FIELDS),
     "official_account": ("Acme news", OFFICIAL_FIELDS),
     "mini_program": ("Acme shop", MINI_FIELDS),
+    "wechaty": ("Acme phone", WECHATY_FIELDS),
 }
 _numbers = itertools.count(1)
 
@@ -125,6 +128,10 @@ def official(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = No
 
 def mini(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:
     return account("mini_program", fields, **{"api_base_url": api_base_url, **(columns or {})})
+
+
+def wechaty(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:
+    return account("wechaty", fields, **{"api_base_url": api_base_url, **(columns or {})})
 
 
 def mini_with_a_token(api_base_url: str = NOWHERE, /, **columns: Any) -> ChannelAccount:

@@ -11,6 +11,7 @@ CANARIES = {
     "reply address": "CANARY-reply-address",
     "webhook address": "CANARY-webhook-address",
     "webhook secret": "whsec_Q0FOQVJZLXdlYmhvb2stc2VjcmV0",
+    "puppet token": "insecure_CANARY-puppet-token",
     "webhook secret before": "whsec_Q0FOQVJZLXdlYmhvb2stYmVmb3Jl",
 }
 SECRET, TOKEN, KEY = CANARIES["secret"], CANARIES["callback token"], CANARIES["aes key"]
@@ -28,6 +29,9 @@ FAN, USER = "oFollower-of-the-official-A1", "oUser-of-the-miniprogram-A1"
 WEIXIN_FIELDS = {"app_secret": SECRET, "mode": "safe", **KEYS}
 OFFICIAL_FIELDS = {"app_id": OFFICIAL, "answers": "automatic", **WEIXIN_FIELDS}
 MINI_FIELDS = {"app_id": MINI, **WEIXIN_FIELDS}
+# No pauses, because a test does not wait like a person.
+PUPPET_TOKEN = CANARIES["puppet token"]
+WECHATY_FIELDS = {"token": PUPPET_TOKEN, "endpoint": "127.0.0.1:9", "tls": "off", "knows_risk": "on"}
 # Two time zones whose clocks are 26 hours apart.
 NEVER_THE_SAME_DAY = ("Etc/GMT+12", "Etc/GMT-14")
 # Nobody listens there: what must not be called is refused at once.

@@ -36,7 +36,7 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, import-linter
 structure: $(VENV)/.dev ## figures of how the code is laid out, and the places that break a bound
 	@$(BIN)/python -m tests.structure
 
-real: $(VENV)/.dev ## the tests against the real OpenClaw gateway, and of the simulator by Tencent's own SDK (npm)
+real: $(VENV)/.dev ## the tests against the real OpenClaw gateway and Wechaty's puppet service, and of the simulator by Tencent's own SDK (npm)
 	@command -v npm >/dev/null || $(call install,npm)
 	@$(PYTEST) -m heavy tests/real $(ARGS)
 

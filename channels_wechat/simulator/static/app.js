@@ -140,6 +140,7 @@ function showStanding() {
   if (account) $("subtitle").textContent = sessionOf(customer(), chat.kf);
   const personal = state.directory.wechaty_accounts.find((one) => one.id === chat.wechaty);
   if (personal) $("subtitle").textContent = loginOf(personal);
+  if (personal && chat.group) $("title").textContent = state.directory.wechaty_rooms.find((room) => room.id === chat.id).topic;
   if (personal) showDeeds(deedsOfWechaty(personal, chat));
   else if (account) showDeeds(deedsOfCustomer(account, customer()));
   else showDeeds(me ? deedsOf(chat, me) : deedsOfBot(bot));

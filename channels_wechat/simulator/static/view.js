@@ -3,16 +3,18 @@
 import { element, markdown } from "/static/markdown.js";
 
 const MARKDOWN = new Set(["stream", "markdown", "markdown_v2"]);
+// What the platform says by itself.
+const QUIET = new Set(["failure", "notice"]);
 
 export function renderEntry(entry, names, me, act) {
-  const mine = entry.who === me;
+  const mine = entry.who === me && entry.kind !== "notice";
   const bubble = element("div", { class: "bubble" + (entry.streaming ? " writing" : "") });
   if (entry.recalled) bubble.append("This message was recalled");
   else bubble.append(...body(entry, act));
   const time = new Date(entry.at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
   return element(
     "li",
-    { class: "entry" + (mine ? " mine" : "") + (entry.recalled || entry.kind === "failure" ? " recalled" : ""), "data-seq": entry.seq },
+    { class: "entry" + (mine ? " mine" : "") + (entry.recalled || QUIET.has(entry.kind) ? " recalled" : ""), "data-seq": entry.seq },
     element("span", { class: "who" }, [names(entry.who), time, ...way(entry)].join(" · ")),
     bubble,
     entry.data.ai ? element("span", { class: "who" }, "内容由第三方AI生成") : null,

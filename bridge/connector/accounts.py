@@ -94,6 +94,12 @@ class AccountConnection(HeldConnection):
     async def keep_answer(self, message: Inbound, text: str) -> None:
         await in_db_thread(intake.store_own_reply, self.account, message, text)
 
+    async def may_send(self) -> bool:
+        """While the database is away, as it was last known."""
+        with contextlib.suppress(*DB_UNAVAILABLE):
+            return await in_db_thread(states.may_send, self.account.pk)
+        return self.account.may_send
+
     async def store_cursor(self, cursor: str) -> None:
         if await in_db_thread(states.store_cursor, self.row, cursor):
             self.cursor = cursor

@@ -51,6 +51,12 @@ def store_identity(row: Connection, own_id: str, own_name: str) -> None:
     row.as_held().update(own_id=own_id[:200], own_name=own_name[:200])
 
 
+def may_send(account_id: int) -> bool:
+    """Whether staff let anything be sent by the account now."""
+    account = ChannelAccount.objects.only("enabled", "state", "sending_stopped_at").filter(pk=account_id).first()
+    return account is not None and account.may_send
+
+
 def store_account_state(row: Connection, state: Health, code: str = "", params: Params = NO_PARAMS) -> bool:
     account = row.account
     if account is None:

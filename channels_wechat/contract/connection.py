@@ -71,6 +71,10 @@ class ConnectionState(enum.StrEnum):
     STOPPED = "stopped"
 
 
+# Somebody has to log in before anything can be sent.
+LOGIN_STATES = (ConnectionState.NEEDS_LOGIN, ConnectionState.SCANNED)
+
+
 class ConnectionRefused(Exception):
     """The connection must not be opened again before staff have done something. state: what the account's page shows; error: why."""
 
@@ -121,6 +125,9 @@ class Session(Protocol):
 
     async def keep_answer(self, message: Inbound, text: str) -> None:
         """Store the text that the kind itself answered this message with (a welcome), for the transcript."""
+
+    async def may_send(self) -> bool:
+        """Whether people may be sent anything now. A kind asks before it answers by itself; deliveries and partial text are held back."""
 
     async def store_cursor(self, cursor: str) -> None:
         """Store up to where everything was received; after `receive`, so that a restart neither skips nor repeats."""

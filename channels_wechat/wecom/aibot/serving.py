@@ -151,11 +151,14 @@ class BotConnection:
 
     async def _update_card(self, req_id: str, card: dict[str, Any]) -> None:
         try:
-            await self.link.update_card(req_id, card)
+            if await self.session.may_send():
+                await self.link.update_card(req_id, card)
         except ChannelError as error:
             log.info("the update of a card was refused (%s)", error.code)
 
     async def _welcome(self, req_id: str, text: str) -> bool:
+        if not await self.session.may_send():
+            return False
         try:
             await self.link.welcome(req_id, text)
         except ChannelError as error:

@@ -159,6 +159,11 @@ class ChannelAccount(HealthMixin):
         """Whether anything may be sent or refreshed: staff have it on and nothing stopped it."""
         return self.enabled and self.state != Health.STOPPED
 
+    @property
+    def may_send(self) -> bool:
+        """Whether anything may be sent to people: it is usable, and staff have not stopped all sending."""
+        return self.usable and self.sending_stopped_at is None
+
     def revive(self) -> None:
         """Leave `stopped`, because staff changed something. A token of another API address than ours is deleted."""
         AccessToken.objects.filter(account=self).exclude(address=self.api_base_url).update(value="")

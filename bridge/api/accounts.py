@@ -25,7 +25,9 @@ from bridge.api.connections import ConnectionSerializer
 from bridge.api.errors import Conflict, Refused
 from bridge.api.fields import Filters, IdFilter, MaskedReason, PeerSerializer, StrictSerializer, TrueFalseFilter
 from bridge.models.routes import PeerKinds
+from bridge.operations import sending
 from bridge.people import peers
+from bridge.security import audit
 from channels_wechat import KINDS, can, channel_class
 from channels_wechat.contract.capabilities import Callbacks, Templates
 from channels_wechat.contract.errors import ChannelError
@@ -129,9 +131,16 @@ class AccountSerializer(MaskedReason, StrictSerializer, serializers.ModelSeriali
             "id", "kind", "name", "external_id", "enabled", "retention_days", "moderation_scope", "gateway_share",
             "turns_per_minute", "language", "sentences",
             "api_base_url", "credentials", "callback_url", "only_peer",
-            "state", "state_code", "state_reason", "state_since", "connection", "created_at", "updated_at",
+            "state", "state_code", "state_reason", "state_since", "sending_stopped_at", "connection", "created_at", "updated_at",
         )  # fmt: skip
-        read_only_fields = ("external_id", "state_code", "state_reason", "state_since", "created_at", "updated_at")
+        read_only_fields = (
+            "external_id", "state_code", "state_reason", "state_since", "sending_stopped_at", "created_at", "updated_at",
+        )  # fmt: skip
+        extra_kwargs = {
+            "sending_stopped_at": {
+                "help_text": "Since when staff have nothing sent by it, while what comes is still received; null: it is sent."
+            }
+        }
 
     def get_callback_url(self, account: ChannelAccount) -> str:
         return f"{settings.PUBLIC_URL}/callbacks/{account.key}" if _takes_callbacks(account) else ""
@@ -204,7 +213,10 @@ class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
         "destroy": "accounts.delete_channelaccount",
         "templates": "bridge.send_message",
         "limits": "accounts.view_channelaccount",
+        "stop_sending": "accounts.change_channelaccount",
+        "allow_sending": "accounts.change_channelaccount",
     }
+    without_body = ("stop_sending", "allow_sending")
     parameters = {"limits": ("peer_kind", "peer_id")}
     extra_statuses = {
         "create": (409,),
@@ -283,6 +295,27 @@ class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
         except ChannelError as error:
             raise Refused(str(error), "platform_refused") from error
         return Response(TemplatesSerializer({"templates": found}).data)
+
+    @extend_schema(request=None, responses=AccountSerializer)
+    @action(detail=True, methods=["post"], url_path="stop-sending")
+    def stop_sending(self, request: Request, pk: str) -> Response:
+        """Stop all sending of this account at once. What comes is still received; what is to be sent waits.
+
+        A message whose request has left already is not taken back.
+        """
+        account = self.get_object()
+        if sending.stop_sending(account):
+            audit.log_action("All sending is stopped.", [account])
+        return Response(self.get_serializer(account).data)
+
+    @extend_schema(request=None, responses=AccountSerializer)
+    @action(detail=True, methods=["post"], url_path="allow-sending")
+    def allow_sending(self, request: Request, pk: str) -> Response:
+        """Allow sending again: what waits goes in its order, except what is too old by now."""
+        account = self.get_object()
+        if sending.allow_sending(account):
+            audit.log_action("Sending is allowed again.", [account])
+        return Response(self.get_serializer(account).data)
 
 
 def _save_account(form_class: type[AccountForm], given: dict[str, Any], account: ChannelAccount | None = None) -> Any:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from accounts import capabilities, limits, valkey
+from bridge.connector import states
 from bridge.models import Delivery, Message, State, Target
 from bridge.pipeline.replies.streams import partial_key
 from bridge.runtime.db.outage import DB_UNAVAILABLE
@@ -80,6 +81,8 @@ class OpenQuestions:
     async def _show_all(self) -> None:
         while self.questions:
             await asyncio.sleep(LOOK_SECONDS)
+            if not await self._may_send():
+                continue
             with contextlib.suppress(*DB_UNAVAILABLE):
                 for uuid in await in_db_thread(_find_ended, list(self.questions)):
                     await self._end(self.questions.pop(uuid, None))
@@ -88,6 +91,12 @@ class OpenQuestions:
                 if (question := self.questions.get(uuid)) and text != question.shown:
                     await self._show(uuid, question, text)
         self.task = None
+
+    async def _may_send(self) -> bool:
+        """False while staff have stopped all sending: then no stream grows and none is ended."""
+        with contextlib.suppress(*DB_UNAVAILABLE):
+            return await in_db_thread(states.may_send, self.account.pk)
+        return False
 
     async def _show(self, uuid: UUID, question: OpenQuestion, text: str) -> None:
         if await self._is_refused(question.peer):

@@ -19,11 +19,12 @@ from accounts.health import Health
 from accounts.models import ChannelAccount
 from bridge.explanations.incidents import alert_error_of
 from bridge.explanations.tables import nest_cause
-from bridge.models import Delivery, Incident, State, Target, WebhookEndpoint
+from bridge.models import Carrier, Delivery, Incident, State, Target, WebhookEndpoint
 from bridge.runtime.spool import journal, report
 from bridge.security import logs
 from bridge.security.redaction import redact_text
 from bridge.webhooks import post
+from channels_wechat.contract.connection import LOGIN_STATES
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import NO_CAUSE, Cause
 from openclaw.models import Gateway
@@ -204,6 +205,8 @@ def _find_stuck_deliveries() -> list[Problem]:
     """Return a problem where a delivery is due for minutes although its account works: a worker, beat or connector is missing."""
     late = Delivery.objects.filter(state=State.PENDING, due_at__lt=timezone.now() - STUCK_AFTER)
     late = late.filter(account__enabled=True).exclude(account__state=Health.STOPPED)
+    late = late.exclude(target=Target.CHANNEL, account__sending_stopped_at__isnull=False)
+    late = late.exclude(carrier=Carrier.SOCKET, account__connection__state__in=LOGIN_STATES)
     late = late.exclude(gateway__enabled=False).exclude(gateway__state__in=(Health.STOPPED, Health.FAILING))
     before = Delivery.objects.filter(lane=OuterRef("lane"), seq__lt=OuterRef("seq"))
     count = late.exclude(Exists(before.filter(state__in=(State.PENDING, State.SENDING)))).count()

@@ -79,7 +79,7 @@ def read_dashboard() -> Dashboard:
     incidents = list(Incident.objects.filter(Q(closed_at=None) | spooled)[:50])
     failed = dict(Delivery.objects.filter(DEAD).order_by().values_list("state").annotate(n=Count("id")))
     pending = Delivery.objects.filter(state=State.PENDING).order_by()
-    down = Q(account__enabled=False) | Q(account__state=Health.STOPPED)
+    down = Q(account__enabled=False) | Q(account__state=Health.STOPPED) | Q(account__sending_stopped_at__isnull=False)
     unreachable = Q(gateway__enabled=False) | Q(gateway__state__in=(Health.STOPPED, Health.FAILING))
     by_account = pending.filter(down, target=Target.CHANNEL).values_list("account").annotate(n=Count("id"))
     by_gateway = pending.filter(unreachable, target=Target.AGENT).values_list("gateway").annotate(n=Count("id"))

@@ -48,6 +48,8 @@ def create(
     channel = build_channel(account)
     if not isinstance(channel, CustomerMessages) or not account.usable:
         raise CannotCreate(str(_("This account cannot send messages to customers now.")))
+    if account.sending_stopped_at:
+        raise CannotCreate(str(_("Staff have stopped all sending of this account: see its page.")))
     wanted = _clean(account, wanted)
     try:
         channel.check_customer_message(wanted, len(files))

@@ -57,7 +57,13 @@ def recipient_text(delivery: Delivery) -> str:
 
 
 def health_badge(row: Any) -> SafeString:
-    """Return the badge of an account or a gateway; of a failing account also when it is tried next."""
+    """Return the badges of an account or a gateway; of a failing account also when it is tried next."""
+    if getattr(row, "sending_stopped_at", None):
+        return format_html("{} {}", _state_badge(row), badge(_("sending stopped"), "bad"))
+    return _state_badge(row)
+
+
+def _state_badge(row: Any) -> SafeString:
     if not row.enabled:
         return badge(_("disabled"), "quiet")
     state, again = badge(row.get_state_display(), HEALTH_TONES[Health(row.state)]), getattr(row, "next_try_at", None)

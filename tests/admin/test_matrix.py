@@ -91,6 +91,8 @@ CONFIGURATION = {
     "accounts_channelaccount_scan_state": Page(press=RULE, at="wecom_aibot"),
     "accounts_channelaccount_group": Page(RULE, at="{app} {app_group}"),
     "accounts_channelaccount_test": Page(press=RULE, at="{app}"),
+    "accounts_channelaccount_stop_sending": Page(press=RULE, at="{app}"),
+    "accounts_channelaccount_allow_sending": Page(press=RULE, at="{silent}"),
     "accounts_channelaccount_refresh_token": Page(press=RULE, at="{app}"),
     "accounts_channelaccount_switch": Page(press=RULE, at="{app}"),
     "accounts_channelaccount_write": Page(press=WORK, at="{app}", with_={"peer_id": "lisi"}),
@@ -217,6 +219,7 @@ def stage(world: factories.World) -> Stage:
             "spare_gateway": factories.connected_gateway(name="Spare").pk,
             "app_group": made.pk,
             "mini": mini.pk,
+            "silent": factories.robot(columns={"sending_stopped_at": timezone.now()}).pk,
             "customer": factories.conversation(service, factories.CUSTOMER).pk,
             "hook": hook.pk,
             "contact": Contact.objects.first().pk,
@@ -356,7 +359,7 @@ def test_a_route_can_be_made(stage: Stage) -> None:
 ACCOUNT, GATEWAY_RIGHT, HOOK = "change_channelaccount", "change_gateway", "change_webhookendpoint"
 BUTTONS = {
     **{f"accounts_channelaccount_{name}": ACCOUNT for name in ("test", "refresh_token", "switch", "quotas", "reset_quotas", "try_again")},
-    "accounts_channelaccount_read_directory": ACCOUNT,
+    **{f"accounts_channelaccount_{name}": ACCOUNT for name in ("read_directory", "stop_sending", "allow_sending")},
     "accounts_channelaccount_scan_state": "add_channelaccount",
     "accounts_channelaccount_write": "send_message",
     **{f"openclaw_gateway_{name}": GATEWAY_RIGHT for name in ("test", "make_key", "switch")},

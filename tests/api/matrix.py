@@ -73,6 +73,8 @@ CALLS = [
     Call("DELETE", "/accounts/{account}/", "Admins", 409),
     Call("GET", "/accounts/{account}/templates/", "Operators", 422),
     Call("GET", "/accounts/{account}/limits/", "Viewers", 200),
+    Call("POST", "/accounts/{account}/stop-sending/", "Admins", 200),
+    Call("POST", "/accounts/{account}/allow-sending/", "Admins", 200),
     Call("GET", "/gateways/", "Viewers", 200),
     Call("POST", "/gateways/", "Admins", 201, {"name": "Second", "base_url": "http://127.0.0.1:9", "token": "secret"}),
     Call("GET", "/gateways/{gateway}/", "Viewers", 200),

@@ -283,3 +283,17 @@ def test_a_title_takes_less_than_a_mode(operator: Client, world: World) -> None:
     assert operator.post(f"{url}new-session/").status_code == 403
     world.group.refresh_from_db()
     assert (world.group.title, world.group.mode, world.group.session_epoch) == ("Market", "bot", 0)
+
+
+def test_all_sending_is_stopped_and_allowed_again(boss: Client) -> None:
+    account = factories.app()
+    path = f"/api/v1/accounts/{account.pk}/"
+    assert boss.get(path).json()["sending_stopped_at"] is None
+    stopped = boss.post(f"{path}stop-sending/").json()["sending_stopped_at"]
+    assert stopped
+    assert boss.post(f"{path}stop-sending/").json()["sending_stopped_at"] == stopped
+    assert boss.post(f"{path}allow-sending/").json()["sending_stopped_at"] is None
+    assert boss.post(f"{path}stop-sending/", {"why": "x"}, **JSON).status_code == 400
+    assert boss.patch(path, {"sending_stopped_at": stopped}, **JSON).status_code == 400
+    said = [entry.additional_data for entry in LogEntry.objects.get_for_object(account) if entry.additional_data]
+    assert said == [{"action": "Sending is allowed again."}, {"action": "All sending is stopped."}]

@@ -91,6 +91,8 @@ VERBS = {"GET": "view", "POST": "add", "PATCH": "change", "DELETE": "delete"}
 DEEDS = {
     ("GET", "/accounts/{}/templates/"): "send_message",
     ("GET", "/accounts/{}/limits/"): "view_channelaccount",
+    ("POST", "/accounts/{}/stop-sending/"): "change_channelaccount",
+    ("POST", "/accounts/{}/allow-sending/"): "change_channelaccount",
     ("POST", "/messages/"): "send_message",
     ("GET", "/customer-messages/"): "send_to_many",
     ("GET", "/customer-messages/{}/"): "send_to_many",

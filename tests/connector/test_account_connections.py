@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -17,6 +18,7 @@ from accounts.models import ChannelAccount, Connection, ConnectionGap
 from bridge.connector import leases, states
 from bridge.media import storage
 from bridge.models import Delivery, Message, Reason, State
+from bridge.operations import sending
 from bridge.pipeline.delivery import claims
 from bridge.pipeline.inbound import router, spool_drain
 from bridge.pipeline.replies.streams import partial_key
@@ -59,6 +61,12 @@ def asked(count: int = 1) -> Message:
     eventually(lambda: Message.objects.filter(direction="in").count() == count)
     router.route_waiting()
     return Message.objects.filter(direction="in").latest("pk")
+
+
+def _routed(count: int) -> list[int]:
+    """The ids of so many questions, when they are routed."""
+    asked(count)
+    return list(Message.objects.filter(direction="in").order_by("pk").values_list("pk", flat=True))
 
 
 def frames(platform: FakePlatform, kind: str) -> list[dict[str, Any]]:
@@ -362,6 +370,30 @@ def test_the_stream_of_a_turn_that_failed_is_ended(chat: ChannelAccount, platfor
         Delivery.objects.filter(message=question).update(
             state=State.SKIPPED, reason=Reason.STOPPED, finished_at=timezone.now()
         )
+        eventually(lambda: [frame["text"] for frame in frames(platform, "end")] == ["So far"])
+
+
+def test_while_all_sending_is_stopped_no_stream_grows_and_none_is_ended(
+    chat: ChannelAccount, platform: FakePlatform, valkey: Any
+) -> None:
+    for key in ("m1", "m2"):
+        platform.say(key, "hello", reply=f"handle-{key}")
+    with RunningConnector():
+        first, second = (Message.objects.get(pk=pk) for pk in _routed(2))
+        for question in (first, second):
+            valkey.set(partial_key(question.uuid), "So far")
+        eventually(lambda: len(frames(platform, "partial")) == 2)
+        sending.stop_sending(chat)
+        time.sleep(0.3)  # a look that had begun is over
+        valkey.set(partial_key(first.uuid), "So far, so good")
+        Delivery.objects.filter(message=second).update(
+            state=State.SKIPPED, reason=Reason.STOPPED, finished_at=timezone.now()
+        )
+        time.sleep(0.5)  # several looks
+        delivery = answer(first, "So far, so good, the end").deliveries.get()
+        assert (len(frames(platform, "partial")), frames(platform, "end"), platform.sent) == (2, [], {})
+        sending.allow_sending(chat)
+        eventually(lambda: row(delivery).state == State.DELIVERED)
         eventually(lambda: [frame["text"] for frame in frames(platform, "end")] == ["So far"])
 
 

@@ -35,12 +35,15 @@ class Button:
 
     run: `run(page_admin, request, account, channel)` does it and may return a page; otherwise the account's page follows.
     label: the text among the buttons beside the state; empty where the panel's own template has the button.
+    is_shown: whether it stands there now. is_urgent: it is shown in the colour of a warning.
     """
 
     name: str
     run: Callable[..., HttpResponse | None]
     label: _StrOrPromise = ""
     permission: str = CHANGE
+    is_shown: Callable[[ChannelAccount], bool] = field(default=lambda _account: True)
+    is_urgent: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

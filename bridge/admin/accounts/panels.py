@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.urls import reverse
 
@@ -16,19 +16,25 @@ from bridge.admin.accounts import (
     pulls,
     quotas,
     restrictions,
+    sending,
     templates,
     token,
     write,
 )
-from bridge.admin.accounts.panel import AccountPanel, Position
+from bridge.admin.accounts.panel import AccountPanel, Button, Page, Position
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from django.contrib.auth.models import User
 
     from accounts.models import ChannelAccount
     from channels_wechat.contract.channel import Channel
 
+B = TypeVar("B", Button, Page)
+
 PANELS: tuple[AccountPanel, ...] = (
+    sending.PANEL,
     connection.PANEL,
     pulls.PANEL,
     write.PANEL,
@@ -54,17 +60,20 @@ class PanelsOfAccount:
     @property
     def buttons(self) -> list[dict[str, Any]]:
         """The buttons and links beside the state."""
-        offered = [(each, "post") for panel in self._panels for each in panel.buttons]
-        offered += [(each, "get") for panel in self._panels for each in panel.pages]  # type: ignore[misc]
+        buttons = [each for panel in self._panels for each in panel.buttons if each.is_shown(self.account)]
+        pages = [each for panel in self._panels for each in panel.pages]
         return [
-            {
-                "label": each.label,
-                "method": method,
-                "url": reverse(f"admin:accounts_channelaccount_{each.name}", args=[self.account.pk]),
-            }
-            for each, method in offered
-            if each.label and self.user.has_perm(each.permission)
+            *({**self._describe(each), "method": "post", "is_urgent": each.is_urgent} for each in self._named(buttons)),
+            *({**self._describe(each), "method": "get"} for each in self._named(pages)),
         ]
+
+    def _named(self, offered: Iterable[B]) -> list[B]:
+        """Those that stand beside the state, and that this person may use."""
+        return [each for each in offered if each.label and self.user.has_perm(each.permission)]
+
+    def _describe(self, offered: Button | Page) -> dict[str, Any]:
+        url = reverse(f"admin:accounts_channelaccount_{offered.name}", args=[self.account.pk])
+        return {"label": offered.label, "url": url}
 
     @property
     def in_state_card(self) -> list[dict[str, Any]]:

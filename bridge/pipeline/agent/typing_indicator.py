@@ -50,7 +50,7 @@ def _show_once(message: Message) -> None:
         granted = path_for(channel, account.pk).sends_messages and capabilities.is_allowed(
             account.pk, capabilities.TYPING
         )
-        if account.usable and isinstance(channel, Typing) and granted:
+        if account.may_send and isinstance(channel, Typing) and granted:
             channel.show_typing(peers.peer_of(message.peer_kind, message.peer_id))
     except ChannelError as error:
         capabilities.store_refusal(account, error)

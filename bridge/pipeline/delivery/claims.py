@@ -16,6 +16,7 @@ from django.utils import timezone
 from accounts.channels import cached_by_id
 from bridge.models import Carrier, Delivery, State
 from bridge.pipeline.delivery import claim_sql, settle
+from bridge.pipeline.delivery.types import OpenAttempt
 from bridge.runtime.wakeups.publish import Topic
 from channels_wechat.contract.text import clean
 
@@ -103,7 +104,7 @@ def claim_and_open(waiting: Delivery, via: str, remote_id: str = "") -> Delivery
 
     A platform that did not get the reply asks again, but not for ever: where the process or database is lost before, the sweep finds the
     open attempt, and the delivery becomes uncertain. remote_id: the key of the request, by which its repetitions find this part.
-    Return None where its lane is not free yet, or another request has claimed it.
+    Return None where its lane is not free yet, another request has claimed it, or staff have just stopped all sending.
     """
     claimed = claim(Carrier.HTTP_REPLY, _holder(), 1, only=waiting.pk)
     if not claimed:
@@ -111,7 +112,9 @@ def claim_and_open(waiting: Delivery, via: str, remote_id: str = "") -> Delivery
     delivery = claimed[0]
     if delivery.pk != waiting.pk:
         raise ValueError("another delivery was claimed than the one that was asked for")
-    settle.open_attempt(delivery, {"via": via, **delivery.payload})
+    if settle.open_attempts([OpenAttempt(delivery, {"via": via, **delivery.payload})])[0] is None:
+        transaction.set_rollback(True)
+        return None
     if remote_id:
         Delivery.objects.filter(pk=delivery.pk).update(remote_id=clean(remote_id)[:200])
     return delivery

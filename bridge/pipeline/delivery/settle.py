@@ -11,12 +11,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
 from accounts import counters
 from accounts.health import CODE_LENGTH
-from bridge.models import Attempt, Carrier, Delivery, Outcome, Reason, State
+from bridge.models import Attempt, Carrier, Delivery, Outcome, Reason, State, Target
 from bridge.pipeline.delivery import retry_policy, settle_sql
 from bridge.pipeline.delivery.types import (
     AfterSuccess,
@@ -54,7 +54,7 @@ def open_attempt(delivery: Delivery, request: Any, **more: Any) -> Attempt:
 
 
 def open_attempts(requested: Sequence[OpenAttempt]) -> list[Attempt | None]:
-    """Do the same as `open_attempt` for several, in one statement. None stands for a delivery whose lease was lost."""
+    """Do the same as `open_attempt` for several, in one statement. None: the lease was lost, or staff have stopped all sending."""
     now, requests = timezone.now(), [redact(one.request) for one in requested]
     values = {"rows": _json([_build_attempt_row(*one) for one in zip(requested, requests, strict=True)]), "now": now}
     opened = {row.delivery_id: row for row in settle_sql.BEGIN.fetch(**values)}
@@ -204,6 +204,13 @@ def postpone(delivery: Delivery, seconds: float, cause: Cause) -> None:
     """sending → pending, without counting a try, because no request was sent."""
     due_at = timezone.now() + timedelta(seconds=seconds)
     _leased_by_us(delivery).update(state=State.PENDING, due_at=due_at, lease_until=None, **_cause_columns(cause))
+
+
+def put_back_unsent(delivery: Delivery) -> bool:
+    """sending → pending, because staff have stopped all sending of its account. Return whether that was so; no try is counted."""
+    unsent = _leased_by_us(delivery).filter(target=Target.CHANNEL, account__sending_stopped_at__isnull=False)
+    unsent = unsent.exclude(Exists(Attempt.objects.filter(delivery=OuterRef("pk"), finished_at=None)))
+    return bool(unsent.update(state=State.PENDING, due_at=timezone.now(), lease_until=None, **_cause_columns(NO_CAUSE)))
 
 
 def apply(delivery: Delivery, outcome: GateOutcome) -> None:

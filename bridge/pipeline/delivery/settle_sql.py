@@ -31,9 +31,10 @@ class SettledDelivery(NamedTuple):
 TAKE = """
 UPDATE bridge_delivery d
 SET state = 'sending', holder = %(holder)s, lease_until = statement_timestamp() + make_interval(secs => %(lease)s), carrier = %(carrier)s"""
-# Open an attempt for each delivery that its holder still leases, and return the attempts. The platform is not asked to drop repetitions
-# if an equal payload was sent in this lane after `dedup_unless_sent_since` and not definitely refused: it would drop a legitimate repeat.
-# Equal payloads are found by the index delivery_repeats, their attempts and the next number by the constraint attempt_number.
+# Open an attempt for each delivery that its holder still leases and whose account may send, and return the attempts: who claimed it just
+# before staff stopped all sending opens none. The platform is not asked to drop repetitions if an equal payload was sent in this lane after
+# `dedup_unless_sent_since` and not definitely refused: it would drop a legitimate repeat. Equal payloads are found by the index
+# delivery_repeats, their attempts and the next number by the constraint attempt_number.
 BEGIN = Statement(
     OpenedAttempt,
     """
@@ -47,7 +48,8 @@ WITH asked AS (
     AS x(id bigint, holder text, request jsonb, dedup_until timestamptz, dedup_unless_sent_since timestamptz)
 ), held AS (
   UPDATE bridge_delivery d SET tries = d.tries + 1, dedup_until = COALESCE(x.dedup_until, d.dedup_until)
-  FROM asked x WHERE d.id = x.id AND d.holder = x.holder AND d.state = 'sending'
+  FROM asked x WHERE d.id = x.id AND d.holder = x.holder AND d.state = 'sending' AND (d.target <> 'channel' OR NOT EXISTS (
+    SELECT 1 FROM accounts_channelaccount a WHERE a.id = d.account_id AND a.sending_stopped_at IS NOT NULL))
   RETURNING d.id, x.request, x.dedup_until, d.possibly_twice
 ), opened AS (
   INSERT INTO bridge_attempt (delivery_id, number, started_at, outcome, code, code_params, request, response, possibly_twice)

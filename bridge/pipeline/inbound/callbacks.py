@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from bridge.pipeline.replies.paths import ReplyPath
     from bridge.runtime.web.threads import Threads
     from channels_wechat.contract.channel import Channel
-    from channels_wechat.contract.messages import Inbound, Knock
+    from channels_wechat.contract.messages import Inbound, Knock, Reception
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -154,9 +154,11 @@ class Callbacks:
             return HttpReply(answer)
         body = await self._read_body(request)
         parsed = channel.parse(query, body) if len(body) < LARGE_BYTES else await self._run(channel.parse, query, body)
+        if account.sending_stopped_at and not parsed.poll:
+            return await self._receive_silently(account, channel, query, parsed)
         if parsed.poll and paths.is_polled(account.kind):
             request.listen()
-            return await self._answer_poll(account, channel, query, parsed.poll)
+            return await self._answer_poll(account, channel, query, parsed)
         for message in parsed.inbound:
             await self._receive(account, channel, message)
         if parsed.knocks:
@@ -167,15 +169,30 @@ class Callbacks:
             return await path.answer_callback(account, query, parsed.inbound[0], self.slots, self.threads.callbacks)
         return HttpReply(channel.acknowledge(query, parsed))
 
+    async def _receive_silently(
+        self, account: ChannelAccount, channel: TakesCallbacks, query: dict[str, str], parsed: Reception
+    ) -> HttpReply:
+        """Store what came; the reply says nothing to whoever wrote, because staff have stopped all sending.
+
+        The account is known as it was up to two seconds ago; what is claimed or polled is looked up.
+        """
+        for message in parsed.inbound:
+            await self._receive(account, channel, message, is_silent=True)
+        if parsed.knocks:
+            await self._note_knocks(account, parsed.knocks)
+        return HttpReply(paths.answer_silently(channel, query, parsed))
+
     async def _read_body(self, request: Request) -> bytes:
         body = await request.body(settings.CALLBACK_MAX_BYTES, capacity.CALLBACK_BODY_SECONDS)
         if body is None:
             raise CallbackRefused(413, "too_large", _("The body is larger than 1 MiB."))
         return body
 
-    async def _receive(self, account: ChannelAccount, channel: TakesCallbacks, message: Inbound) -> None:
+    async def _receive(
+        self, account: ChannelAccount, channel: TakesCallbacks, message: Inbound, *, is_silent: bool = False
+    ) -> None:
         """Store a message: when this returns, its row is committed, or it is in the spool."""
-        reply_text = channel.passive_text(message)
+        reply_text = "" if is_silent else channel.passive_text(message)
         row = receive.build_row(account, message)
         stored = await self._store_row({**row, "said": str(reply_text)} if reply_text else row)
         self._count(str(account.key), "ok", refused=False)
@@ -201,15 +218,17 @@ class Callbacks:
         return await self._within(capacity.RECEIVE_SECONDS, self.rows(row))
 
     async def _answer_poll(
-        self, account: ChannelAccount, channel: Channel, query: dict[str, str], stream: str
+        self, account: ChannelAccount, channel: TakesCallbacks, query: dict[str, str], parsed: Reception
     ) -> HttpReply:
         """Answer a poll. While the database is away the answer is that the agent still works, because an error would end the stream."""
         path = await self._find_path(account, channel)
         try:
-            answer = self._run(path.answer_poll, account, query, stream)
+            answer = self._run(path.answer_poll, account, query, parsed.poll)
             return await self._within(capacity.POLL_SECONDS, answer)
         except DB_UNAVAILABLE:
-            return HttpReply(await execute_on(self.threads.disk, path.still_working, query, stream))
+            if account.sending_stopped_at:
+                return HttpReply(paths.answer_silently(channel, query, parsed))
+            return HttpReply(await execute_on(self.threads.disk, path.still_working, query, parsed.poll))
 
     async def _find_path(self, account: ChannelAccount, channel: Channel) -> ReplyPath:
         """Return the account's reply path; the last known one where the database does not answer in time."""

@@ -119,7 +119,8 @@ def take_over_stopped() -> int:
     global _looked_until
     rows = Delivery.objects.filter(target=Target.CHANNEL, state=State.PENDING, part=0)
     down = rows.filter(account__state=Health.STOPPED) | rows.filter(account__enabled=False)
-    able = FallbackSender.objects.filter(on_down=True, account__enabled=True).exclude(account__state=Health.STOPPED)
+    able = FallbackSender.objects.filter(on_down=True, account__enabled=True, account__sending_stopped_at=None)
+    able = able.exclude(account__state=Health.STOPPED)
     waiting = down.filter(message__conversation__in=able.values("conversation"), pk__gt=_looked_until)
     found = list(waiting.order_by("pk").values_list("pk", flat=True)[:BATCH])
     _looked_until = found[-1] if len(found) == BATCH else 0
@@ -176,7 +177,7 @@ def _send_by_next(delivery: Delivery, why: Class) -> Message | None:
     message = Message.objects.select_related("account", "instead_of").get(pk=message_of(delivery).pk)
     origin = message.instead_of or message
     for fallback in _following(origin, message):
-        if getattr(fallback, why) and fallback.account.usable and (sent := _send_by(fallback, origin)):
+        if getattr(fallback, why) and fallback.account.may_send and (sent := _send_by(fallback, origin)):
             return sent
     return None
 

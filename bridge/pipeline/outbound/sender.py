@@ -49,7 +49,8 @@ def process_delivery(delivery: Delivery) -> bool:
         try:
             return _process(delivery)
         except LostLease:
-            log.warning("the lease was lost")
+            if not settle.put_back_unsent(delivery):
+                log.warning("the lease was lost")
         except DB_UNAVAILABLE as error:
             # The rows are as they were, and the lease keeps other processes from this delivery until it expires.
             log.warning("the database is away (%s)", type(error).__name__)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from django.utils import timezone
 
 from accounts import valkey
+from accounts.models import ChannelAccount
 from bridge.models import Delivery, State
 from bridge.pipeline.delivery import claims, settle
 from bridge.pipeline.delivery.types import HttpReply
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from uuid import UUID
 
-    from accounts.models import ChannelAccount
     from bridge.pipeline.replies.sql import QuestionStatus
     from bridge.pipeline.replies.waiting_requests import WaitSlot, WaitSlots
     from channels_wechat.contract.capabilities import Passive
@@ -75,7 +75,10 @@ async def answer_callback(
     """
     if inbound.kind in KINDS_WITHOUT_REPLY or not channel.takes_passive(inbound.raw):
         return HttpReply(channel.passive(query, inbound.raw, channel.passive_text(inbound)))
-    reply = await _Request(account, channel, inbound, slots, threads).wait_for_reply()
+    request = _Request(account, channel, inbound, slots, threads)
+    reply = await request.wait_for_reply()
+    if reply.text and not reply.part and await request.is_sending_stopped():
+        reply = Reply("")
     return HttpReply(channel.passive(query, inbound.raw, reply.text), reply.part)
 
 
@@ -106,6 +109,11 @@ class _Request:
         if slot and (slot.replaced or not last):
             raise NotReady
         return Reply(self.account.sentence("not_ready"))
+
+    async def is_sending_stopped(self) -> bool:
+        """Whether staff have stopped all sending meanwhile: no part can be claimed then, and no sentence is said instead."""
+        stopped = ChannelAccount.objects.filter(pk=self.account.pk, sending_stopped_at__isnull=False)
+        return bool(await self._query(stopped.exists))
 
     async def _query(self, work: Callable[[], Result]) -> Result | None:
         """Run a query in a thread. None while the database is away or does not answer."""

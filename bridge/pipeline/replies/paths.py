@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from bridge.models import Conversation, Delivery
     from bridge.pipeline.delivery.types import HttpReply
     from bridge.pipeline.replies.waiting_requests import WaitSlots
+    from channels_wechat.contract.capabilities import Callbacks
     from channels_wechat.contract.channel import Channel
-    from channels_wechat.contract.messages import Content, Inbound, Peer
+    from channels_wechat.contract.messages import Content, Inbound, Peer, Reception
 
 
 class ReplyPath:
@@ -327,6 +328,15 @@ def _choose_path(channel: Channel, account_id: int, is_passive: bool) -> ReplyPa
     if is_passive and isinstance(channel, Passive):
         return PassiveReply(channel, account_id)
     return EventReply(channel, account_id) if isinstance(channel, EventReplies) else Push(channel, account_id)
+
+
+def answer_silently(channel: Callbacks, query: Mapping[str, str], reception: Reception) -> Answer:
+    """Answer a callback so that whoever wrote is told nothing: a stream goes on without words, and the platform repeats nothing."""
+    if isinstance(channel, Streaming):
+        return channel.frame(query, reception.poll, None) if reception.poll else Answer()
+    if isinstance(channel, Passive) and reception.inbound:
+        return channel.passive(query, reception.inbound[0].raw, "")
+    return channel.acknowledge(query, reception)
 
 
 # --- what holds for all accounts of a kind, whatever they are granted now; these ask nobody

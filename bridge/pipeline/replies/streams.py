@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from django.db.models import F
 from django.utils import timezone
 
 from accounts import valkey
@@ -37,11 +38,14 @@ def partial_key(uuid: UUID) -> str:
 def answer_poll(account: ChannelAccount, channel: Streaming, query: Mapping[str, str], stream: str) -> HttpReply:
     """Return the partial text, or the final frame; a repeated poll gets the same final frame again."""
     spooled = journal.is_in_use()  # checked before the rows, because the question may be stored between the two checks
-    question = Message.objects.filter(uuid=UUID(stream), account=account).first()
+    questions = Message.objects.annotate(stopped_at=F("account__sending_stopped_at"))
+    question = questions.filter(uuid=UUID(stream), account=account).first()
     if question is None:
         return HttpReply(
             still_working(channel, query, stream) if spooled else channel.frame(query, stream, None, finish=True)
         )
+    if question.stopped_at:  # the stream goes on without words
+        return HttpReply(channel.frame(query, stream, None))
     turn = _find_turn(
         question
     )  # read before the answer, because the end of a turn and its answer are committed together

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from django.conf import settings
 from django.db.models import Max
@@ -23,13 +24,20 @@ from channels_wechat.simulator.client import SimulatorClient
 from openclaw.models import Gateway
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 CORP, AGENT, BOT = "wwdemo0000000001", 1000002, "demo-bot"
 CONNECTED_BOT = "demo-connected-bot"
 GROUP, GROUP_NAME = "wrDemoGroup01", "产品讨论组"
 MEMBERS = {"zhangsan": "张三", "lisi": "李四"}
 KF, CUSTOMER = "wkDemoService0001", ("wmDemoCustomer000000001", "小刚")
+# A personal account behind a puppet service, its group, and somebody in it.
+PERSONAL, ROOM, ROOM_NAME, HIKER = (
+    "wxid_demo_xiaoqiao",
+    "20000000001@chatroom",
+    "周末徒步群",
+    ("wxid_demo_xiaozhou", "小周"),
+)
 # AppIDs, and whom each account talks to: OpenID and name.
 NEWS, CLUB, SHOP = "wxdemonews0000001", "wxdemoclub0000001", "wxdemoshop0000001"
 FOLLOWER, READER, BUYER = ("oDemoFollower01", "小红"), ("oDemoReader01", "小明"), ("oDemoBuyer01", "小兰")
@@ -41,7 +49,7 @@ class World:
     """bot: by callback URL; connected_bot: by long connection. service: an account of customer service, whose notices come to the app.
 
     robot: of the group of the bots, where it sends what they cannot. news: an Official Account that is verified; club: one that is
-    not, and answers in the reply to the callback; shop: a Mini Program.
+    not, and answers in the reply to the callback; shop: a Mini Program. personal: an account behind a Wechaty puppet service.
     """
 
     simulator: SimulatorClient
@@ -53,10 +61,20 @@ class World:
     news: ChannelAccount
     club: ChannelAccount
     shop: ChannelAccount
+    personal: ChannelAccount
 
 
-def build(simulator_url: str, gateway_url: str, gateway_token: str) -> World:
-    """Make what is missing and tell the simulator, which forgets everything at its end. Safe to repeat."""
+def build_from(env: Mapping[str, str]) -> World:
+    """Build it where the launcher's environment says. Raises KeyError."""
+    urls = env["DEMO_SIMULATOR_URL"], env["DEMO_GATEWAY_URL"]
+    return build(*urls, env["DEMO_GATEWAY_TOKEN"], puppet_port=int(env["DEMO_PUPPET_PORT"]))
+
+
+def build(simulator_url: str, gateway_url: str, gateway_token: str, *, puppet_port: int = 0) -> World:
+    """Make what is missing and tell the simulator, which forgets everything at its end. Safe to repeat.
+
+    puppet_port: at which the simulated puppet service listens; 0: any.
+    """
     simulator = SimulatorClient(simulator_url)
     gateway = _gateway(gateway_url, gateway_token)
     app = _account("wecom_app", "Demo app", simulator_url, _app_fields())
@@ -69,7 +87,8 @@ def build(simulator_url: str, gateway_url: str, gateway_token: str) -> World:
     news = _account("official_account", "Demo news", simulator_url, _official_fields(NEWS, "messages"))
     club = _account("official_account", "Demo club", simulator_url, _official_fields(CLUB, "passive"))
     shop = _account("mini_program", "Demo shop", simulator_url, _weixin_fields(SHOP))
-    world = World(simulator, app, bot, connected_bot, robot, service, news, club, shop)
+    personal = _personal_account(simulator, puppet_port)
+    world = World(simulator, app, bot, connected_bot, robot, service, news, club, shop, personal)
     _populate(world)
     _map(app, "direct", gateway, note="Everyone who writes to the app")
     _map(bot, "group", gateway, note="Groups that mention the bot", agent="support")
@@ -82,6 +101,7 @@ def build(simulator_url: str, gateway_url: str, gateway_token: str) -> World:
     _map(service, "direct", gateway, note="Every customer")
     _map(news, "direct", gateway, note="Every follower")
     _map(club, "direct", gateway, note="Every follower")
+    _map(personal, "group", gateway, note="Groups that mention the account", agent="support", trigger="mention")
     _map(shop, "direct", gateway, note="Everyone who opens the chat of the Mini Program", agent="support")
     return world
 
@@ -131,6 +151,7 @@ def _scenes(world: World) -> list[tuple[str, Callable[[], Any]]]:
             f"Mini Program: its user {BUYER[1]} writes in the customer-service chat",
             partial(say, "我的订单到哪了?", mini=SHOP, from_=BUYER[0]),
         ),
+        (f"{ROOM_NAME} (Wechaty): {HIKER[1]} mentions the personal account", partial(_say_in_room, simulator)),
     ]
 
 
@@ -145,6 +166,12 @@ def _say_connected(simulator: SimulatorClient, text: str) -> Any:
     """A bot's platform keeps nothing for one that is not connected, so its connector is waited for."""
     simulator.wait_connected(CONNECTED_BOT, SECONDS)
     return simulator.say(text, bot=CONNECTED_BOT, from_="lisi", chat=GROUP)
+
+
+def _say_in_room(simulator: SimulatorClient) -> Any:
+    """What is said while no connection listens is lost."""
+    simulator.wait_listening(PERSONAL, SECONDS)
+    return simulator.say("周六几点集合?", wechaty=PERSONAL, from_=HIKER[0], chat=ROOM, mentions=[PERSONAL])
 
 
 def _follow(world: World, before: int, said: Any, tell: Callable[[str], None]) -> bool:
@@ -246,8 +273,22 @@ def _account(kind: str, name: str, simulator_url: str, fields: dict[str, Any]) -
     return ChannelAccount.objects.create(kind=kind, credentials=credentials, sentences=sentences, **common)
 
 
-def _map(account: ChannelAccount, peer_kind: str, gateway: Gateway, note: str, agent: str = "main") -> None:
-    fields = {"gateway": gateway, "agent_id": agent, "note": note}
+def _personal_account(simulator: SimulatorClient, port: int) -> ChannelAccount:
+    """The service gets its port anew at each start of the simulator. It keeps no pauses, so that the demo does not wait."""
+    fields = {"token": f"insecure_{uuid4()}", "endpoint": "127.0.0.1:1", "tls": "off", "knows_risk": True}
+    account = _account("wechaty", "Demo personal account", "", fields)
+    service = simulator.wechaty(PERSONAL, account.credentials["token"], name="小桥", port=port)
+    simulator.wechaty_contact(*HIKER)
+    simulator.wechaty_room(ROOM, ROOM_NAME, [PERSONAL, HIKER[0]])
+    account.credentials = {**account.credentials, "endpoint": service["endpoint"]}
+    account.save(update_fields=["credentials"])
+    return account
+
+
+def _map(
+    account: ChannelAccount, peer_kind: str, gateway: Gateway, note: str, agent: str = "main", trigger: str = "all"
+) -> None:
+    fields = {"gateway": gateway, "agent_id": agent, "note": note, "trigger": trigger}
     Route.objects.get_or_create(account=account, peer_kind=peer_kind, peer_id="", defaults=fields)
 
 

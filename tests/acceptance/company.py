@@ -35,7 +35,7 @@ class Company:
 def found(plan: Plan, *, groups: int, members: int, turns: int) -> Company:
     """turns: how many the gateway runs at a time."""
     env = plan.env
-    world = demo.build(env["DEMO_SIMULATOR_URL"], env["DEMO_GATEWAY_URL"], env["DEMO_GATEWAY_TOKEN"])
+    world = demo.build_from(env)
     Gateway.objects.update(max_in_flight=turns)
     world.simulator.app(demo.AGENT, callback_url=addresses(plan, world.app))
     world.simulator.bot(demo.BOT, callback_url=addresses(plan, world.bot))

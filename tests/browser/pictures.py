@@ -60,7 +60,7 @@ def fill(running: Stage) -> Conversation:
     from bridge.models import Contact, Conversation
 
     env = running.plan.env
-    world = demo.build(env["DEMO_SIMULATOR_URL"], env["DEMO_GATEWAY_URL"], env["DEMO_GATEWAY_TOKEN"])
+    world = demo.build_from(env)
     for account, name in ((world.bot, "小助手 (AI bot)"), (world.app, "Company app")):
         account.set_state(Health.OK)
         type(account).objects.filter(pk=account.pk).update(name=name)

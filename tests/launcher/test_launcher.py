@@ -49,7 +49,8 @@ def free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
 
 def test_the_demo_has_ports_data_and_secrets_of_its_own(free: int, tmp_path: Path) -> None:
     plan = make_plan("demo")
-    assert plan.ports == {"web": free, "callbacks": free + 3, "simulator": free + 1, "gateway": free + 2}
+    others = {"callbacks": 3, "simulator": 1, "gateway": 2, "puppet service": 4}
+    assert plan.ports == {"web": free, **{name: free + more for name, more in others.items()}}
     assert plan.data_dir == tmp_path / "data"
     password = (tmp_path / "data" / "postgres.password").read_text()
     assert plan.env["DATABASE_URL"] == f"postgres://bridge:{password}@/bridge?host={tmp_path}/data/run"
@@ -83,7 +84,7 @@ def test_run_takes_the_servers_it_is_given(free: int, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("port", ["0", "65534", "eighty", "-1", "８０"])
 def test_a_port_that_is_none_is_refused(free: int, monkeypatch: pytest.MonkeyPatch, port: str) -> None:
     monkeypatch.setenv("PORT", port)
-    with pytest.raises(LaunchError, match="PORT is not a number from 1 to 65532"):
+    with pytest.raises(LaunchError, match="PORT is not a number from 1 to 65531"):
         make_plan("run")
 
 

@@ -19,9 +19,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, once: bool, **options: Any) -> None:
         try:
-            urls = os.environ["DEMO_SIMULATOR_URL"], os.environ["DEMO_GATEWAY_URL"], os.environ["DEMO_GATEWAY_TOKEN"]
+            built = world.build_from(os.environ)
         except KeyError as missing:
             raise CommandError(f"{missing} is not set. This command is run by `make demo`.") from None
-        answered = world.converse(world.build(*urls), world.show)
+        answered = world.converse(built, world.show)
         if not answered and once:
             raise CommandError("The demo conversation was not answered in full.")

@@ -70,7 +70,8 @@ class Plan:
     @property
     def ports(self) -> dict[str, int]:
         """The port of each process that listens on one, by its name."""
-        more = {"simulator": self.port + 1, "gateway": self.port + 2} if self.demo else {}
+        stand_ins = {"simulator": self.port + 1, "gateway": self.port + 2, "puppet service": self.port + 4}
+        more = stand_ins if self.demo else {}
         return {"web": self.port, "callbacks": self.callbacks_port, **more}
 
     @property
@@ -128,7 +129,8 @@ def make_demo_settings(data_dir: Path, port: int) -> dict[str, str]:
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
         "DEMO_SIMULATOR_URL": f"http://127.0.0.1:{port + 1}",
         "DEMO_GATEWAY_URL": f"http://127.0.0.1:{port + 2}",
-        "ALLOWED_PRIVATE_HOSTS": f"127.0.0.1:{port + 1},127.0.0.1:{port + 2}",
+        "DEMO_PUPPET_PORT": str(port + 4),
+        "ALLOWED_PRIVATE_HOSTS": f"127.0.0.1:{port + 1},127.0.0.1:{port + 2},127.0.0.1:{port + 4}",
         "ALLOWED_PRIVATE_MEDIA_HOSTS": f"127.0.0.1:{port + 1}",
         "LOG_LEVEL": os.environ.get("LOG_LEVEL") or "WARNING",
     }
@@ -147,8 +149,8 @@ def make_plan(mode: str) -> Plan:
 def make_bare_plan(mode: str) -> Plan:
     """Make a plan without the values that the data folder provides. Writes nothing. Raises LaunchError."""
     demo, text = mode == "demo", os.environ.get("PORT") or str(PORT)
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65533):
-        raise LaunchError("PORT is not a number from 1 to 65532. Set one like PORT=8100.")
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65532):
+        raise LaunchError("PORT is not a number from 1 to 65531. Set one like PORT=8100.")
     port = int(text)
     return Plan(demo, os.environ.get("HOST") or "127.0.0.1", port, choose_data_folder(mode, port), dict(os.environ))
 

@@ -176,6 +176,7 @@ class AccountForm(OneErrorPerField, _AccountForm):
             {name: self._entered_or_stored(name) for name in self.credential_names}
         )
         if given.is_valid():
+            self._check_addresses(given.cleaned_data)
             self._identify(given.cleaned_data)
         for name, errors in given.errors.items():
             if name not in self.errors:
@@ -212,6 +213,14 @@ class AccountForm(OneErrorPerField, _AccountForm):
         value = self.cleaned_data.get(name)
         blank = value is None or value == ""
         return self.instance.credentials.get(name) if blank and name in self.secrets else value
+
+    def _check_addresses(self, credentials: dict[str, Any]) -> None:
+        """Refuse what the guard would not let through now; it is asked again before each call."""
+        for name in self.channel.Credentials.addresses:
+            try:
+                check_address(credentials[name], guard())
+            except forms.ValidationError as refused:
+                self.add_error(name, refused)
 
     def _identify(self, credentials: dict[str, Any]) -> None:
         identity = self.channel.external_id(credentials)

@@ -27,12 +27,14 @@ class CredentialsForm(forms.Form):
     """Base of every kind's credentials. `secrets` names the write-only fields: never shown, a blank keeps the stored value.
 
     sent: those of them that go to the API address, so that another address asks for them anew; None: all. places: fields that say where
-    else they go; another value in one of these asks for them anew too.
+    else they go; another value in one of these asks for them anew too. addresses: fields with web addresses that are called, for the
+    account's form to ask the guard about.
     """
 
     secrets: ClassVar[frozenset[str]] = frozenset()
     sent: ClassVar[frozenset[str] | None] = None
     places: ClassVar[frozenset[str]] = frozenset()
+    addresses: ClassVar[frozenset[str]] = frozenset()
 
 
 class Channel:

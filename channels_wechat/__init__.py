@@ -19,6 +19,7 @@ KINDS = {
     "official_account": "channels_wechat.weixin.official_account.OfficialAccount",
     "mini_program": "channels_wechat.weixin.mini_program.MiniProgram",
     "wechaty": "channels_wechat.wechaty.channel.Wechaty",
+    "webhook_account": "channels_wechat.webhook_account.channel.WebhookAccount",
 }
 UNREGISTERED = "channels_wechat.unregistered.UnregisteredKind"
 

@@ -158,6 +158,7 @@ def test_kinds() -> None:
         "official_account",
         "mini_program",
         "wechaty",
+        "webhook_account",
     ]
     account = app()
     assert str(account) == "Acme app"

@@ -26,6 +26,7 @@ MAKE = {
     "official_account": factories.official,
     "mini_program": factories.mini,
     "wechaty": factories.wechaty,
+    "webhook_account": factories.own_connection,
 }
 
 

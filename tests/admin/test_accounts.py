@@ -238,7 +238,17 @@ def test_saving_leads_to_the_callback_address_and_the_test(boss: Client) -> None
 
 
 @pytest.mark.parametrize(
-    "kind", ["wecom_app", "wecom_aibot", "wecom_robot", "wecom_kf", "official_account", "mini_program", "wechaty"]
+    "kind",
+    [
+        "wecom_app",
+        "wecom_aibot",
+        "wecom_robot",
+        "wecom_kf",
+        "official_account",
+        "mini_program",
+        "wechaty",
+        "webhook_account",
+    ],
 )
 def test_a_page_to_add_says_what_is_added(boss: Client, kind: str) -> None:
     page = boss.get(f"{url('add')}?kind={kind}").content.decode()

@@ -173,7 +173,17 @@ def test_only_what_a_kind_can_do_is_offered(boss: Client, staff: Callable[..., C
 
 
 @pytest.mark.parametrize(
-    "kind", ["wecom_app", "wecom_aibot", "wecom_robot", "wecom_kf", "mini_program", "official_account", "wechaty"]
+    "kind",
+    [
+        "wecom_app",
+        "wecom_aibot",
+        "wecom_robot",
+        "wecom_kf",
+        "mini_program",
+        "official_account",
+        "wechaty",
+        "webhook_account",
+    ],
 )
 def test_a_form_offers_each_setting_of_its_kind_once(boss: Client, kind: str) -> None:
     page = boss.get(url("accounts_channelaccount_add") + f"?kind={kind}")

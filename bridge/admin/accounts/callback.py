@@ -33,6 +33,9 @@ REFUSALS = {
     "downgrade": _("not encrypted"),
     "mode": _("encrypted, and there is no EncodingAESKey"),
     "stale": _("too old"),
+    "unsigned": _("without the headers of a signature"),
+    "secret": _("wrong signature (secret of messages)"),
+    "field": _("a field is missing or wrong"),
     "too_large": _("too large"),
 }
 

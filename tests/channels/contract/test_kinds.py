@@ -18,7 +18,14 @@ from tests.channels.wecom.aibot import bot
 from tests.channels.weixin.accounts import mini_program, official_account
 
 BASES: dict[type[Any], set[str]] = {
-    capabilities.Callbacks: {"wecom_kf", "wecom_app", "wecom_aibot", "official_account", "mini_program"},
+    capabilities.Callbacks: {
+        "wecom_kf",
+        "wecom_app",
+        "wecom_aibot",
+        "official_account",
+        "mini_program",
+        "webhook_account",
+    },
     capabilities.Streaming: {"wecom_aibot"},
     capabilities.Pull: {"wecom_kf"},
     capabilities.EventReplies: {"wecom_app", "wecom_kf"},
@@ -34,8 +41,17 @@ BASES: dict[type[Any], set[str]] = {
         "official_account",
         "mini_program",
         "wechaty",
+        "webhook_account",
     },
-    capabilities.Downloads: {"wecom_kf", "wecom_app", "wecom_aibot", "official_account", "mini_program", "wechaty"},
+    capabilities.Downloads: {
+        "wechaty",
+        "wecom_kf",
+        "wecom_app",
+        "wecom_aibot",
+        "official_account",
+        "mini_program",
+        "webhook_account",
+    },
     capabilities.Names: {"wecom_kf", "wecom_app", "official_account"},
     capabilities.People: {"official_account"},
     capabilities.Forgets: {"official_account", "mini_program"},
@@ -93,6 +109,7 @@ CANNOT = {
         "Recall a message",
         "Be used without breaking WeChat's rules",
     },
+    "webhook_account": {"Recall a message", "Stream an answer"},
 }
 FACTS: dict[str, dict[str, Any]] = {
     "wecom_app": {
@@ -186,6 +203,19 @@ FACTS: dict[str, dict[str, Any]] = {
         "text_options": ("mentions",),
         "default_api_base_url": "https://api.chatie.io",
     },
+    "webhook_account": {
+        "receives_from": {"direct", "group"},
+        "ids_in_any_case": False,
+        "test_calls": True,
+        "max_parts": 20,
+        "repeats_by_key": True,
+        "names_files_by_id": False,
+        "handle_seconds": 3600,
+        "content_kinds": (),
+        "text_options": ("mentions",),
+        "default_api_base_url": "",
+        "header_names": ("webhook-id", "webhook-timestamp", "webhook-signature"),
+    },
 }
 
 WECHATY_FIELDS = [
@@ -242,6 +272,9 @@ def test_what_others_go_by(kind: str) -> None:
         ("wechaty", "quiet_from", "23:30"),
         ("wechaty", "quiet_to", "07:00"),
         ("wechaty", "knows_risk", None),
+        ("webhook_account", "format", "text"),
+        ("webhook_account", "text_bytes", 2000),
+        ("webhook_account", "repetitions", "ask"),
     ],
 )
 def test_what_staff_need_not_choose(kind: str, field: str, initial: str) -> None:
@@ -258,6 +291,7 @@ def test_what_staff_need_not_choose(kind: str, field: str, initial: str) -> None
         ("official_account", {"encoding_aes_key"}),
         ("mini_program", {"encoding_aes_key"}),
         ("wechaty", {*WECHATY_FIELDS} - {"token", "knows_risk"}),
+        ("webhook_account", {"own_id"}),
     ],
 )
 def test_what_staff_may_leave_out(kind: str, optional: set[str]) -> None:
@@ -275,6 +309,19 @@ def test_what_staff_may_leave_out(kind: str, optional: set[str]) -> None:
         ("official_account", ["app_id", "app_secret", "token", "encoding_aes_key", "mode", "answers"]),
         ("mini_program", ["app_id", "app_secret", "token", "encoding_aes_key", "mode"]),
         ("wechaty", WECHATY_FIELDS),
+        (
+            "webhook_account",
+            [
+                "connection",
+                "address",
+                "inbound_secret",
+                "outbound_secret",
+                "own_id",
+                "format",
+                "text_bytes",
+                "repetitions",
+            ],
+        ),
     ],
 )
 def test_staff_enter_what_the_console_shows_in_its_order(kind: str, names: list[str]) -> None:
@@ -291,6 +338,7 @@ def test_staff_enter_what_the_console_shows_in_its_order(kind: str, names: list[
         ("official_account", {"app_secret"}),
         ("mini_program", {"app_secret"}),
         ("wechaty", {"token"}),
+        ("webhook_account", set()),
     ],
 )
 def test_what_goes_to_the_api_address(kind: str, sent: set[str]) -> None:

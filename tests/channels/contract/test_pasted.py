@@ -28,8 +28,9 @@ GOOD = {
     "official_account": factories.OFFICIAL_FIELDS,
     "mini_program": factories.MINI_FIELDS,
     "wechaty": factories.WECHATY_FIELDS,
+    "webhook_account": factories.OWN_FIELDS,
 }
-FREE_TEXT = {"bot_name", "mode", "format", "answers", "tls", "knows_risk"}
+FREE_TEXT = {"bot_name", "mode", "format", "answers", "tls", "knows_risk", "text_bytes", "repetitions"}
 CLEANED = [
     "\u200b{}",
     "{}\ufeff",

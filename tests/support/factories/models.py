@@ -39,6 +39,7 @@ from tests.support.factories.values import (
     MINI_FIELDS,
     NOWHERE,
     OFFICIAL_FIELDS,
+    OWN_FIELDS,
     ROBOT_FIELDS,
     WECHATY_FIELDS,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "mini",
     "mini_with_a_token",
     "official",
+    "own_connection",
     "reply_window",
     "restriction",
     "robot",
@@ -82,6 +84,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "official_account": ("Acme news", OFFICIAL_FIELDS),
     "mini_program": ("Acme shop", MINI_FIELDS),
     "wechaty": ("Acme phone", WECHATY_FIELDS),
+    "webhook_account": ("Acme gateway", OWN_FIELDS),
 }
 _numbers = itertools.count(1)
 
@@ -132,6 +135,13 @@ def mini(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, 
 
 def wechaty(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:
     return account("wechaty", fields, **{"api_base_url": api_base_url, **(columns or {})})
+
+
+def own_connection(
+    address: str = f"{NOWHERE}/deliveries", /, columns: dict[str, Any] | None = None, **fields: Any
+) -> ChannelAccount:
+    """Its receiver's address is one of its credentials."""
+    return account("webhook_account", {"address": address, **fields}, **(columns or {}))
 
 
 def mini_with_a_token(api_base_url: str = NOWHERE, /, **columns: Any) -> ChannelAccount:

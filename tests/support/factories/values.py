@@ -13,6 +13,8 @@ CANARIES = {
     "webhook secret": "whsec_Q0FOQVJZLXdlYmhvb2stc2VjcmV0",
     "puppet token": "insecure_CANARY-puppet-token",
     "webhook secret before": "whsec_Q0FOQVJZLXdlYmhvb2stYmVmb3Jl",
+    "secret of messages": "whsec_Q0FOQVJZLW1lc3NhZ2VzLXRvLXVzLXNpZ25lZA==",
+    "secret of deliveries": "whsec_Q0FOQVJZLWRlbGl2ZXJpZXMtb2Ytb3Vycy1zaWduZWQ=",
 }
 SECRET, TOKEN, KEY = CANARIES["secret"], CANARIES["callback token"], CANARIES["aes key"]
 KEYS = {"token": TOKEN, "encoding_aes_key": KEY}
@@ -32,6 +34,17 @@ MINI_FIELDS = {"app_id": MINI, **WEIXIN_FIELDS}
 # No pauses, because a test does not wait like a person.
 PUPPET_TOKEN = CANARIES["puppet token"]
 WECHATY_FIELDS = {"token": PUPPET_TOKEN, "endpoint": "127.0.0.1:9", "tls": "off", "knows_risk": "on"}
+OWN_CONNECTION = "own-gateway"
+OWN_FIELDS = {
+    "connection": OWN_CONNECTION,
+    "address": "https://gateway.example/deliveries",
+    "inbound_secret": CANARIES["secret of messages"],
+    "outbound_secret": CANARIES["secret of deliveries"],
+    "own_id": "wxid-self",
+    "format": "text",
+    "text_bytes": 2000,
+    "repetitions": "ask",
+}
 # Two time zones whose clocks are 26 hours apart.
 NEVER_THE_SAME_DAY = ("Etc/GMT+12", "Etc/GMT-14")
 # Nobody listens there: what must not be called is refused at once.

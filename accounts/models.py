@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -20,14 +21,16 @@ from accounts.fields import EncryptedJSONField, EncryptedTextField
 from accounts.health import CODE_LENGTH, Health, HealthMixin
 from accounts.lease import LeaseMixin
 from channels_wechat import KINDS, channel_class
-from channels_wechat.contract.connection import ConnectionState, describe_state
+from channels_wechat.contract.connection import LOGIN_STATES, ConnectionState, describe_state
 from channels_wechat.contract.explanations import explain
 from channels_wechat.contract.sentences import CHINESE, LANGUAGES, Sentences
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from django.utils.functional import _StrOrPromise
 
-    from channels_wechat.contract.explanations import Table
+    from channels_wechat.contract.explanations import Params, Table
 
 
 # An account that begins to fail is asked after so many seconds whether it works again, unless a message shows it before.
@@ -171,6 +174,18 @@ class ChannelAccount(HealthMixin):
             failure_code="", failure_params={}, wait_until=None, expires_at=None, owner="", owner_until=None
         )
         super().revive()
+
+    def set_state(
+        self,
+        state: Health,
+        code: str = "",
+        params: Params = MappingProxyType({}),
+        rows: models.QuerySet[Self] | None = None,
+    ) -> bool:
+        """An account that waits for a login does not work, whatever else succeeded."""
+        if state == Health.OK:
+            rows = (self._row() if rows is None else rows).exclude(connection__state__in=LOGIN_STATES)
+        return super().set_state(state, code, params, rows)
 
     def fields_with_state(self, state: Health) -> dict[str, Any]:
         """When it is tried next; another reason does not put that off."""

@@ -16,7 +16,13 @@ class ConnectionSerializer(serializers.ModelSerializer[Connection]):
     )
     is_held = serializers.BooleanField(read_only=True, help_text="Whether a connector holds it now.")
 
+    own_id = serializers.CharField(
+        read_only=True,
+        help_text="As whom an account is logged in that somebody logs in; empty: nobody, or it needs no login.",
+    )
+    own_name = serializers.CharField(read_only=True, help_text="The name of that person; empty where it is not known.")
+
     class Meta:
         model = Connection
-        fields = ("state", "code", "state_since", "is_held", "held_since", "last_frame_at")
+        fields = ("state", "code", "state_since", "own_id", "own_name", "is_held", "held_since", "last_frame_at")
         read_only_fields = fields

@@ -55,6 +55,7 @@ class AccountConnection(HeldConnection):
         self.device_id, self.cursor = row.device_id.hex, row.cursor
         self.last_frame_at = 0.0
         self._is_open_stored = True
+        self._is_first = True
         self.questions = OpenQuestions(_account_of(row), channel)
         super().__init__(row)
 
@@ -63,6 +64,10 @@ class AccountConnection(HeldConnection):
         return _account_of(self.row)
 
     async def _serve(self) -> None:
+        if self._is_first:
+            with contextlib.suppress(*DB_UNAVAILABLE):
+                await in_db_thread(states.forget_left_state, self.row)
+            self._is_first = False
         try:
             await self.channel.run(self)
         finally:
@@ -108,6 +113,7 @@ class AccountConnection(HeldConnection):
         self.note_frame()
         self.opened_at = None
         set_link(self.channel.identity.key, None)
+        self.questions.close()
         await in_db_thread(states.store_login, self.row, code, scanned=scanned)
 
     async def show_identity(self, own_id: str, own_name: str) -> None:

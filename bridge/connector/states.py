@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.fields import sealed
 from accounts.health import CODE_LENGTH, Health
 from accounts.models import ChannelAccount, Connection, ConnectionGap
-from channels_wechat.contract.connection import ConnectionState
+from channels_wechat.contract.connection import LOGIN_STATES, NEEDS_LOGIN, ConnectionState
 from channels_wechat.contract.text import clean_json
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def store_state(row: Connection, state: ConnectionState, code: str = "", params:
     """Store the state and its cause. Return whether it was written: it differs, and we are the holder."""
     code, params = code[:CODE_LENGTH], clean_json(dict(params))
     changed = row.as_held().exclude(state=state, code=code, code_params=params)
-    cleared = {} if state in (ConnectionState.NEEDS_LOGIN, ConnectionState.SCANNED) else {"login_code": ""}
+    cleared = {} if state in LOGIN_STATES else {"login_code": ""}
     return bool(changed.update(state=state, code=code, code_params=params, state_since=timezone.now(), **cleared))
 
 
@@ -40,11 +40,27 @@ def store_cursor(row: Connection, cursor: str) -> bool:
 
 @transaction.atomic
 def store_login(row: Connection, code: str, *, scanned: bool) -> None:
-    """Store that nobody is logged in, and the text of the QR code that staff have to scan. An account that worked begins to fail."""
+    """Store that nobody is logged in, and the text of the QR code that staff have to scan.
+
+    An account that was logged in begins to fail. A new one stays new, so that nobody is alerted before it was ever used.
+    """
     store_state(row, ConnectionState.SCANNED if scanned else ConnectionState.NEEDS_LOGIN)
     row.as_held().update(login_code=sealed(Connection, "login_code", row.device_id, code) if code else "")
-    if row.account and ChannelAccount.objects.filter(pk=row.account.pk).exclude(state=Health.NEW).exists():
-        store_account_state(row, Health.FAILING, "needs_login")
+    if _was_logged_in(row):
+        store_account_state(row, Health.FAILING, NEEDS_LOGIN)
+    else:
+        store_account_state(row, Health.NEW)
+
+
+def _was_logged_in(row: Connection) -> bool:
+    worked = ChannelAccount.objects.filter(connection=row, state=Health.OK)
+    return row.as_held().exclude(own_id="").exists() or worked.exists()
+
+
+def forget_left_state(row: Connection) -> None:
+    """Take away what another holder left: it is neither connected nor waits for a login before this one has said so."""
+    left = row.as_held().filter(state__in=(ConnectionState.CONNECTED, *LOGIN_STATES))
+    left.update(state=ConnectionState.CONNECTING, code="", code_params={}, state_since=timezone.now(), login_code="")
 
 
 def store_identity(row: Connection, own_id: str, own_name: str) -> None:

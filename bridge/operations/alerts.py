@@ -24,7 +24,7 @@ from bridge.runtime.spool import journal, report
 from bridge.security import logs
 from bridge.security.redaction import redact_text
 from bridge.webhooks import post
-from channels_wechat.contract.connection import LOGIN_STATES
+from channels_wechat.contract.connection import LOGIN_STATES, NEEDS_LOGIN
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import NO_CAUSE, Cause
 from openclaw.models import Gateway
@@ -248,10 +248,10 @@ def _title_of(incident: Incident, resolved: bool) -> str:
 
 
 def _text_of(incident: Incident, resolved: bool) -> str:
-    """Return the text of the alert: what is wrong, since or until when in the site's time zone, and the address of its page."""
+    """Return the text of the alert: what is wrong, since or until when in the site's time zone, and the address of a page."""
     when = timezone.localtime(incident.closed_at if resolved and incident.closed_at else incident.opened_at)
     since = _("Resolved since %s.") if resolved else _("Since %s.")
-    page = f"{settings.PUBLIC_URL}/admin/bridge/incident/{incident.pk}/change/" if settings.PUBLIC_URL else ""
+    page = f"{settings.PUBLIC_URL}{_path_of(incident)}" if settings.PUBLIC_URL else ""
     lines = [
         _title_of(incident, resolved),
         "" if resolved else incident.detail,
@@ -259,6 +259,14 @@ def _text_of(incident: Incident, resolved: bool) -> str:
         page,
     ]
     return "\n".join(line for line in lines if line)
+
+
+def _path_of(incident: Incident) -> str:
+    """Return the path of the incident's page; of the account's where somebody has to log in there."""
+    kind, _colon, number = incident.cause.partition(":")
+    if kind == "account" and (incident.code_params.get("because") or {}).get("code") == NEEDS_LOGIN:
+        return f"/admin/accounts/channelaccount/{number}/change/"
+    return f"/admin/bridge/incident/{incident.pk}/change/"
 
 
 def _send_mail(title: str, text: str) -> None:

@@ -10,6 +10,7 @@ from django.utils import timezone
 from accounts.channels import build_channel
 from accounts.health import Health
 from accounts.models import ChannelAccount
+from channels_wechat.contract.connection import LOGIN_STATES
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
 
@@ -25,6 +26,7 @@ def probe_failing() -> int:
     """Probe every failing account that is due. Return how many were probed. Beat starts it."""
     due = Q(next_try_at=None) | Q(next_try_at__lte=timezone.now())
     rows = ChannelAccount.objects.filter(due, enabled=True, state=Health.FAILING).order_by("next_try_at")
+    rows = rows.exclude(connection__state__in=LOGIN_STATES)  # no call to the platform logs anybody in
     return sum(_claim_probe(account) and _probe(account) for account in rows[:MAX_PROBES])
 
 

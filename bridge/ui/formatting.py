@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from accounts.health import Health
 from bridge.models import Conversation, Delivery, Outcome, State
 from bridge.webhooks import post
+from channels_wechat.contract.connection import NEEDS_LOGIN
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -67,7 +68,7 @@ def _state_badge(row: Any) -> SafeString:
     if not row.enabled:
         return badge(_("disabled"), "quiet")
     state, again = badge(row.get_state_display(), HEALTH_TONES[Health(row.state)]), getattr(row, "next_try_at", None)
-    if row.state != Health.FAILING or again is None:
+    if row.state != Health.FAILING or again is None or row.state_code == NEEDS_LOGIN:
         return state
     if again <= timezone.now():
         return format_html("{} <small>{}</small>", state, _("the next attempt is due"))

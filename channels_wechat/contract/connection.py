@@ -56,6 +56,8 @@ CONNECTION_CODES = Explanations(
 )
 # The code with which `Session.receive` says that there is no room now.
 NOT_STORED = "not_stored"
+# The code of an account at whose platform nobody is logged in any more.
+NEEDS_LOGIN = "needs_login"
 NOT_CONNECTED_SECONDS = 5.0
 
 

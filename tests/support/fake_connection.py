@@ -47,6 +47,7 @@ class FakePlatform(socketserver.ThreadingTCPServer):
 
     loses: types of frames of which the next one is taken, and then the connection is cut before anything is answered. refuses: the
     code with which it refuses to be subscribed to. subscribed: the devices, in order.
+    answers: type of a frame → what it is answered with, in order, and then with the last one.
     """
 
     daemon_threads = True
@@ -61,6 +62,7 @@ class FakePlatform(socketserver.ThreadingTCPServer):
         self.loses: set[str] = set()
         self.refuses = ""
         self.subscribed: list[str] = []
+        self.answers: dict[str, list[Frame]] = {}
         self.line: _Line | None = None
 
     def say(self, key: str, text: str = "", **fields: Any) -> None:
@@ -68,6 +70,11 @@ class FakePlatform(socketserver.ThreadingTCPServer):
         self.waiting[key] = {"type": "message", "id": key, "from": "ann", "text": text, **fields}
         if self.line:
             self.line.write(self.waiting[key])
+
+    def tell(self, **frame: Any) -> None:
+        """Something that is no message, such as the state of a login."""
+        assert self.line
+        self.line.write(frame)
 
     def file(self, name: str, content: bytes) -> Frame:
         """A file as a message names it: its id, and the key that only it is encrypted with."""
@@ -105,6 +112,9 @@ class FakePlatform(socketserver.ThreadingTCPServer):
             return result
         if frame["type"] in ("partial", "end"):
             return result
+        if frame["type"] in self.answers:
+            steps = self.answers[frame["type"]]
+            return {**result, **(steps.pop(0) if len(steps) > 1 else steps[0])}
         if frame["type"] == "fetch":
             return {**result, "content": base64.b64encode(self.files[frame["file"]]).decode()}
         key = frame["key"] if frame["check_repeats"] else secrets.token_hex(8)
@@ -271,7 +281,7 @@ class FakeChat(Connection, Downloads):
             result = await link.request(type="subscribe", device=session.device_id)
             if refused := result.get("refused"):
                 raise FAKE.error(refused)
-            await session.open(link)
+            await self._begin(session, link)
             await frames
         finally:
             frames.cancel()
@@ -279,6 +289,14 @@ class FakeChat(Connection, Downloads):
             writer.close()
             while self.closes and not self.closes.is_set():
                 await asyncio.sleep(0.02)
+
+    async def _begin(self, session: Session, link: FakeLink) -> None:
+        """The platform took the subscription."""
+        await session.open(link)
+
+    async def _take(self, frame: Frame, session: Session, link: FakeLink) -> bool:
+        """Whether this was a frame that only a kind that inherits from this one knows."""
+        return False
 
     async def _read(self, reader: asyncio.StreamReader, link: FakeLink, session: Session) -> None:
         with suppress(OSError):
@@ -289,6 +307,8 @@ class FakeChat(Connection, Downloads):
                     raise ConnectionRefused(ConnectionState.KICKED, FAKE.error("kicked"))
                 if frame["type"] == "result":
                     link.asked[frame["request"]].set_result(frame)
+                    continue
+                if await self._take(frame, session, link):
                     continue
                 message = parse(frame)
                 await session.receive(message)

@@ -98,6 +98,8 @@ class AccountForm(OneErrorPerField, _AccountForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.instance.kind = self.kind
+        if self.instance.pk is None and self.channel.is_risky:
+            self.initial["enabled"] = False
         for name in ("language", "gateway_share"):
             if name in self.fields:  # whoever may only look is shown fewer
                 self.fields[name].required = False

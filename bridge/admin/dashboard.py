@@ -13,6 +13,8 @@ from bridge.admin.base import user_of
 from bridge.admin.incidents import describe_alerts
 from bridge.models import Reason
 from bridge.operations import dashboard
+from channels_wechat import can
+from channels_wechat.contract.connection import Login
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -116,16 +118,16 @@ def _list_account_steps(accounts: list[ChannelAccount]) -> list[dict[str, Any]]:
         text = _("Add an account: the WeChat identity the agents speak as.")
         more = _("Its page then shows the callback address for the platform's console, and the button Test.")
         return [{"text": text, "more": more, "link": reverse("admin:accounts_channelaccount_add")}]
+    return [_describe_account_step(account) for account in accounts if account.enabled and account.state == Health.NEW]
+
+
+def _describe_account_step(account: ChannelAccount) -> dict[str, Any]:
+    link = reverse("admin:accounts_channelaccount_change", args=[account.pk])
+    if can(account.kind, Login):
+        return {"text": _("Log %(name)s in: scan the code on its page.") % {"name": account.name}, "link": link}
     text = _("Enter the callback address of %(name)s in the platform's console, then press Test.")
-    return [
-        {
-            "text": text % {"name": account.name},
-            "more": f"{settings.PUBLIC_URL}/callbacks/{account.key}",
-            "link": reverse("admin:accounts_channelaccount_change", args=[account.pk]),
-        }
-        for account in accounts
-        if account.enabled and account.state == Health.NEW
-    ]
+    more = f"{settings.PUBLIC_URL}/callbacks/{account.key}"
+    return {"text": text % {"name": account.name}, "more": more, "link": link}
 
 
 def _list_gateway_steps(gateways: list[Gateway]) -> list[dict[str, Any]]:

@@ -228,7 +228,10 @@ class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
 
     @extend_schema(responses={201: AccountSerializer})
     def create(self, request: Request) -> Response:
-        """Add an account. The platform must then be given its callback address."""
+        """Add an account. The platform must then be given its callback address.
+
+        Where `enabled` is left out it is true, but false for a kind whose platform may ban such accounts.
+        """
         given = self.get_serializer(data=request.data)
         given.is_valid(raise_exception=True)
         account = _save_account(account_form(given.validated_data["kind"]), given.validated_data)
@@ -320,7 +323,7 @@ class Accounts(mixins.ListModelMixin, mixins.RetrieveModelMixin, ApiView):
 
 def _save_account(form_class: type[AccountForm], given: dict[str, Any], account: ChannelAccount | None = None) -> Any:
     """The account as its form, the same as the admin's, has checked and filled it. Raises ValidationError by field."""
-    row = account or ChannelAccount()
+    row = account or ChannelAccount(enabled=not channel_class(form_class.kind).is_risky)
     names = form_class.credential_names
     wanted = given.get("credentials", {})
     if unknown := sorted(set(wanted) - set(names)):

@@ -20,7 +20,8 @@ from knox.models import AuthToken
 
 from accounts.models import ChannelAccount
 from bridge.models import Contact, Route
-from tests.support import factories
+from channels_wechat import KINDS
+from tests.support import factories, fake_phone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,10 +88,14 @@ CONFIGURATION = {
     ),
     "accounts_channelaccount_groups": Page(RULE, at="{app}"),
     "accounts_channelaccount_scan": Page(RULE, at="wecom_aibot"),
-    "accounts_channelaccount_scan_code": Page(RULE, at="wecom_aibot"),
+    "accounts_channelaccount_scan_code": Page(RULE, RULE, at="wecom_aibot"),
     "accounts_channelaccount_scan_state": Page(press=RULE, at="wecom_aibot"),
+    "accounts_channelaccount_scan_again": Page(press=RULE, at="{scanned}"),
+    "accounts_channelaccount_scan_another": Page(press=RULE, at="{scanned}"),
     "accounts_channelaccount_group": Page(RULE, at="{app} {app_group}"),
     "accounts_channelaccount_test": Page(press=RULE, at="{app}"),
+    "accounts_channelaccount_login_state": Page(RULE, at="{phone}"),
+    "accounts_channelaccount_log_out": Page(RULE, RULE, at="{phone}"),
     "accounts_channelaccount_stop_sending": Page(press=RULE, at="{app}"),
     "accounts_channelaccount_allow_sending": Page(press=RULE, at="{silent}"),
     "accounts_channelaccount_refresh_token": Page(press=RULE, at="{app}"),
@@ -157,6 +162,9 @@ TABLE = {**OVERVIEW, **CONFIGURATION, **TALK, **PEOPLE}
 DOORS = {"login", "logout"}
 # Refused by the platform, or nothing that is kept in these tables.
 CHANGES_NOTHING = {
+    "accounts_channelaccount_scan_again",
+    "accounts_channelaccount_scan_another",
+    "accounts_channelaccount_scan_code",
     "accounts_channelaccount_scan_state",
     "accounts_channelaccount_quotas",
     "bridge_conversation_servicers",
@@ -195,7 +203,9 @@ class Stage:
 
 
 @pytest.fixture
-def stage(world: factories.World) -> Stage:
+def stage(world: factories.World, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.setitem(KINDS, fake_phone.KIND, f"{fake_phone.__name__}.FakePhone")
+    monkeypatch.setattr(fake_phone.FakePhone, "address", ("127.0.0.1", 9))
     ChannelAccount.objects.update(api_base_url="http://127.0.0.1:9")  # nobody listens there
     spare = factories.account(
         name="Spare", external_id="spare", credentials={**factories.APP_FIELDS_WITH_SEATS, "agent_id": 3}
@@ -219,6 +229,8 @@ def stage(world: factories.World) -> Stage:
             "spare_gateway": factories.connected_gateway(name="Spare").pk,
             "app_group": made.pk,
             "mini": mini.pk,
+            "scanned": factories.account(fake_phone.KIND, {"phone": "ann", "token": "x"}).pk,
+            "phone": factories.wechaty().pk,
             "silent": factories.robot(columns={"sending_stopped_at": timezone.now()}).pk,
             "customer": factories.conversation(service, factories.CUSTOMER).pk,
             "hook": hook.pk,
@@ -361,6 +373,8 @@ BUTTONS = {
     **{f"accounts_channelaccount_{name}": ACCOUNT for name in ("test", "refresh_token", "switch", "quotas", "reset_quotas", "try_again")},
     **{f"accounts_channelaccount_{name}": ACCOUNT for name in ("read_directory", "stop_sending", "allow_sending")},
     "accounts_channelaccount_scan_state": "add_channelaccount",
+    "accounts_channelaccount_scan_again": ACCOUNT,
+    "accounts_channelaccount_scan_another": "add_channelaccount",
     "accounts_channelaccount_write": "send_message",
     **{f"openclaw_gateway_{name}": GATEWAY_RIGHT for name in ("test", "make_key", "switch")},
     **{f"bridge_webhookendpoint_{name}": HOOK for name in ("test", "switch", "rotate")},

@@ -24,7 +24,7 @@ from bridge.security.permissions import HIDDEN
 from bridge.ui import formatting
 from channels_wechat import KINDS, can, channel_class
 from channels_wechat.contract.capabilities import Moderated
-from channels_wechat.contract.connection import Connection
+from channels_wechat.contract.connection import Connection, Login
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.sentences import SENTENCES
@@ -65,6 +65,8 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
     }
 
     def next_step_of(self, row: ChannelAccount) -> Any:
+        if isinstance(build_channel(row), Login):
+            return _("Next: enable it where it is not, and scan the code that appears below.")
         if isinstance(build_channel(row), Connection):
             return _("Next: see below whether the connection stands. It is opened within seconds.")
         return self.next_step
@@ -133,8 +135,8 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
     ) -> HttpResponse:
         """Without a kind in the address, let the person choose one."""
         if request.GET.get("kind") in KINDS:
-            label = channel_class(request.GET["kind"]).label
-            title = {"title": _("Add: %(kind)s") % {"kind": label}}
+            added = channel_class(request.GET["kind"])
+            title = {"title": _("Add: %(kind)s") % {"kind": added.label}, "is_risky": added.is_risky}
             return super().add_view(request, form_url, {**title, **(extra_context or {})})
         self.require(request, "accounts.add_channelaccount")
         classes = [channel_class(kind) for kind in KINDS]
@@ -143,6 +145,7 @@ class AccountAdmin(ConfiguredAdmin[ChannelAccount]):
                 "kind": each.kind,
                 "label": each.label,
                 "abilities": each.abilities,
+                "is_risky": each.is_risky,
                 "can_be_scanned": scan.can_be_scanned(each.kind),
             }
             for each in classes

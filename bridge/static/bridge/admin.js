@@ -4,7 +4,7 @@
 
 // Unit, its seconds, and from when it is used: a window of 48 hours does not close "tomorrow".
 const UNITS = [["day", 86400, 172800], ["hour", 3600, 3600], ["minute", 60, 60]];
-const REFRESH_MS = 3000, TICK_MS = 20000;
+const REFRESH_MS = 3000, TICK_MS = 20000, LOGIN_MS = 2000, LOGIN_WATCH_MS = 5 * 60 * 1000;
 
 function showTimes(root) {
   const words = new Intl.RelativeTimeFormat(document.documentElement.lang || "en", { numeric: "auto" });
@@ -97,22 +97,75 @@ function revealable(input) {
   input.after(button);
 }
 
-// A code that waits to be scanned: the page opens the new account when it was.
+// A code that waits to be scanned: the page says what became of it, and opens the account when it is made.
 function watchScan(box) {
-  const status = box.querySelector("[role=status]"), form = box.querySelector("form");
+  const [picture, words, asks, again] = ["[role=img]", "[role=status]", "[data-asks]", "[data-again]"].map((name) => box.querySelector(name));
+  const form = box.querySelector("#scan-answer");
+  let typed = "";
+  function show(state) {
+    if (state.text && words.textContent !== state.text) words.textContent = state.text;
+    if (asks.hidden && state.asks) setTimeout(() => form.elements.typed.focus());
+    asks.hidden = !state.asks;
+    picture.hidden = !state.goes_on;
+    again.hidden = state.goes_on;
+  }
   async function look() {
     try {
-      const answer = await fetch(box.dataset.state, { method: "POST", body: new FormData(form), redirect: "error" });
-      const state = answer.ok ? await answer.json() : { goes_on: true };
-      if (state.url) { location.assign(state.url); return; }
-      if (state.text) status.textContent = state.text;
-      if (!state.goes_on) return;
+      const data = new FormData(form);
+      data.set("typed", typed);
+      const answer = await fetch(box.dataset.state, { method: "POST", body: data, redirect: "error" });
+      if (answer.ok) {
+        const state = await answer.json();
+        if (data.get("typed") === typed) typed = "";
+        if (state.url) { location.assign(state.url); return; }
+        show(state);
+        if (!state.goes_on) return;
+      }
     } catch {
       // no network for a moment
     }
     setTimeout(look, REFRESH_MS);
   }
-  setTimeout(look, REFRESH_MS);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    typed = form.elements.typed.value;
+    form.elements.typed.value = "";
+  });
+  if (again.hidden) setTimeout(look, REFRESH_MS);
+}
+
+// The login of an account: the newest code and what became of it, until somebody is logged in or for some minutes.
+function watchLogin(box) {
+  const [picture, words, paused, leave] = ["[role=img]", "[role=status]", "[data-paused]", "[data-logged-in]"].map((name) => box.querySelector(name));
+  const badge = document.getElementById("health"), reason = document.getElementById("reason");
+  let until = Date.now() + LOGIN_WATCH_MS, drawn = null;
+  function show(state) {
+    if (state.picture !== drawn) picture.innerHTML = drawn = state.picture;
+    picture.hidden = !state.picture;
+    if (words.textContent !== state.words) words.textContent = state.words;
+    badge.innerHTML = state.badge;
+    reason.textContent = state.reason;
+    leave.hidden = !state.is_logged_in;
+    showTimes(badge);
+  }
+  async function look() {
+    if (Date.now() > until) { picture.hidden = true; paused.hidden = false; return; }
+    try {
+      const answer = document.hidden ? null : await fetch(box.dataset.state, { redirect: "error", cache: "no-store" });
+      const state = answer && answer.ok ? await answer.json() : null;
+      if (state) show(state);
+      if (state && state.is_logged_in) return;
+    } catch {
+      // no network for a moment
+    }
+    setTimeout(look, LOGIN_MS);
+  }
+  paused.querySelector("button").addEventListener("click", () => {
+    until = Date.now() + LOGIN_WATCH_MS;
+    paused.hidden = true;
+    look();
+  });
+  if (leave.hidden) setTimeout(look, LOGIN_MS);
 }
 
 document.addEventListener("click", (event) => {
@@ -129,6 +182,8 @@ document.addEventListener("DOMContentLoaded", () => {
   setInterval(() => showTimes(document), TICK_MS);
   const scan = document.getElementById("scan");
   if (scan) watchScan(scan);
+  const login = document.getElementById("login");
+  if (login) watchLogin(login);
   const list = document.getElementById("bubbles");
   if (!list) return;
   list.scrollTop = list.scrollHeight;

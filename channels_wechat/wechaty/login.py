@@ -48,7 +48,7 @@ class Login:
         return self._standing.me if self._standing else ""
 
     def wait_known(self) -> Awaitable[str]:
-        """Return as whom the account is logged in now, or will be."""
+        """Return as whom the account is logged in now, or will be; empty where the connection ends before."""
         return asyncio.shield(self._known)
 
     def note_started(self) -> None:
@@ -94,7 +94,8 @@ class Login:
                 self._changed.clear()
                 await self._show_safely()
         finally:
-            self._known.cancel()
+            if not self._known.done():
+                self._known.set_result("")
             if self._timer:
                 self._timer.cancel()
 

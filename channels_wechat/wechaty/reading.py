@@ -62,7 +62,8 @@ class Reader:
     async def _read_message(self, message_id: str, known: Awaitable[str]) -> Inbound | None:
         message = await self._ask(MESSAGE, message_id)
         message.id = message.id or message_id
-        me = await known
+        if not (me := await known):  # an own message cannot be told from another's, which might be answered
+            raise LookupError("nobody logged in")
         if message.talker_id == me and await self._is_echo(message, me):
             return None
         return parsing.read(message, await self._find_facts(message, me))

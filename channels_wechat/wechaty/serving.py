@@ -38,6 +38,8 @@ FIRST_EVENT_SECONDS, START_SECONDS = 5.0, 30.0
 # After this silence the service is asked for a sign of life. Nothing, not even an answer to that: the connection is dead. No event, though
 # the question is answered: so is the stream (upstream's client waits 67.5 s).
 DING_SECONDS, DEAD_SECONDS, SILENT_SECONDS, LOOK_SECONDS = 8.0, 20.0, 70.0, 1.0
+# Where this process itself stood still for so long, what the service said meanwhile is yet to be read.
+STALL_SECONDS = 2.0
 # At most so many messages are stored in one statement.
 BATCH = 50
 FULL_SECONDS = 1.0
@@ -55,6 +57,8 @@ class PuppetConnection:
         self.login = Login(session, self.link, self.people)
         self.reader = Reader(puppet, self.people, self.echoes, self.link)
         self.heard: asyncio.Queue[asyncio.Task[Inbound | None] | None] = asyncio.Queue()
+        # The first one that was not read yet when the last batch was taken.
+        self.ahead: list[asyncio.Task[Inbound | None]] = []
         self.began = asyncio.Event()
         self.event_at = self.alive_at = asyncio.get_running_loop().time()
 
@@ -82,7 +86,9 @@ class PuppetConnection:
             await storing
         while not self.heard.empty():
             if unread := self.heard.get_nowait():
-                unread.cancel()
+                self.ahead.append(unread)
+        for unread in self.ahead:
+            unread.cancel()
 
     # --- signs of life
 
@@ -95,11 +101,17 @@ class PuppetConnection:
         self.login.note_started()
         clock = asyncio.get_running_loop().time
         while True:
+            slept_at = clock()
             await asyncio.sleep(LOOK_SECONDS)
-            if clock() - self.alive_at > DEAD_SECONDS or clock() - self.event_at > SILENT_SECONDS:
-                raise WECHATY.error("service_silent")
-            if clock() - self.alive_at > DING_SECONDS:
-                await self._ding()
+            if clock() - slept_at > LOOK_SECONDS + STALL_SECONDS:
+                self.event_at = self.alive_at = clock()
+            await self._look(clock())
+
+    async def _look(self, now: float) -> None:
+        if now - self.alive_at > DEAD_SECONDS or now - self.event_at > SILENT_SECONDS:
+            raise WECHATY.error("service_silent")
+        if now - self.alive_at > DING_SECONDS:
+            await self._ding()
 
     async def _ding(self) -> None:
         try:
@@ -165,13 +177,16 @@ class PuppetConnection:
     async def _next_batch(self) -> tuple[list[Inbound], bool]:
         """The next message, and those behind it that are read already; whether there is no more."""
         batch: list[Inbound] = []
-        reading = await self.heard.get()
+        reading = self.ahead.pop() if self.ahead else await self.heard.get()
         while reading is not None:
             if message := await reading:
                 batch.append(message)
-            if self.heard.empty() or len(batch) >= BATCH or not _is_ready(self.heard):
+            if self.heard.empty() or len(batch) >= BATCH:
                 return batch, False
             reading = self.heard.get_nowait()
+            if reading is not None and not reading.done():
+                self.ahead.append(reading)
+                return batch, False
         return batch, True
 
     async def _store(self, messages: list[Inbound]) -> None:
@@ -183,12 +198,6 @@ class PuppetConnection:
                 if error.code != NOT_STORED:
                     raise
                 await asyncio.sleep(FULL_SECONDS)
-
-
-def _is_ready(heard: asyncio.Queue[asyncio.Task[Inbound | None] | None]) -> bool:
-    """Whether the next one needs no waiting. A queue cannot be looked into, and only one task takes from this one."""
-    following = heard._queue[0]  # type: ignore[attr-defined]
-    return following is None or bool(following.done())
 
 
 def _read_payload(text: str) -> dict[str, Any]:

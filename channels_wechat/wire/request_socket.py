@@ -6,24 +6,21 @@ The platform tells acknowledgements apart by the id alone, so of one id only one
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
-import socket
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from channels_wechat.contract.explanations import Action
 from channels_wechat.contract.text import clean_json, sendable_json
 from channels_wechat.wire.errors import WIRE
+from channels_wechat.wire.guarded_session import Target, error_for_refused_status, open_session
 from channels_wechat.wire.http import encode_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-    from types import SimpleNamespace
 
     from channels_wechat.contract.errors import ChannelError
     from channels_wechat.contract.http_client import AddressGuard
@@ -154,13 +151,8 @@ def _read_frame(text: str) -> Frame:
 @asynccontextmanager
 async def open_socket(url: str, guard: AddressGuard) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     """Open a WebSocket to an allowed address. url: `ws`, `wss`, or `http`, `https` for them. Raises ChannelError."""
-    target = _Target(url, guard)
-    tracing = aiohttp.TraceConfig()
-    tracing.on_request_redirect.append(_refuse_redirect)
-    connector = aiohttp.TCPConnector(resolver=target, use_dns_cache=False)
-    async with aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[tracing]
-    ) as session:
+    target = Target(url, guard)
+    async with open_session(target) as session:
         raw = await _connect(session, target)
         try:
             yield raw
@@ -168,66 +160,16 @@ async def open_socket(url: str, guard: AddressGuard) -> AsyncIterator[aiohttp.Cl
             await raw.close()
 
 
-async def _connect(session: aiohttp.ClientSession, target: _Target) -> aiohttp.ClientWebSocketResponse:
+async def _connect(session: aiohttp.ClientSession, target: Target) -> aiohttp.ClientWebSocketResponse:
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             await target.check_literal()
             timeout = aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS)
-            return await session.ws_connect(target.url, max_msg_size=FRAME_BYTES, compress=0, timeout=timeout)
+            url = urlsplit(target.url)._replace(scheme="wss" if target.secure else "ws").geturl()
+            return await session.ws_connect(url, max_msg_size=FRAME_BYTES, compress=0, timeout=timeout)
     except aiohttp.WSServerHandshakeError as error:
-        raise _error_for_status(error.status) from error
+        raise error_for_refused_status(error.status) from error
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
         raise WIRE.error("address_invalid") from error
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise WIRE.error("connect", detail=f"{target.host}: {type(error).__name__}") from error
-
-
-def _error_for_status(status: int) -> ChannelError:
-    """The upgrade is refused before anything was asked, so no outcome is unknown. A page instead of an upgrade is another server's."""
-    code = f"http_{status}" if status >= 300 else "html"
-    return WIRE.error(code, WIRE.row(code).action_for(harmless=True), params={"status": status})
-
-
-async def _refuse_redirect(
-    _session: aiohttp.ClientSession, _context: SimpleNamespace, redirect: aiohttp.TraceRequestRedirectParams
-) -> None:
-    """Called before aiohttp follows a redirect: our secret goes only to the host that staff entered."""
-    redirect.response.close()
-    raise _error_for_status(redirect.response.status)
-
-
-class _Target(AbstractResolver):
-    """The address, and the addresses behind its name that the guard allowed: aiohttp connects to exactly those."""
-
-    def __init__(self, url: str, guard: AddressGuard) -> None:
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError:
-            raise WIRE.error("address_invalid") from None
-        if parts.scheme not in ("ws", "wss", "http", "https") or not parts.hostname:
-            raise WIRE.error("address_invalid")
-        self.host, self._secure = parts.hostname, parts.scheme in ("wss", "https")
-        self._port, self._guard = port or (443 if self._secure else 80), guard
-        self.url = parts._replace(scheme="wss" if self._secure else "ws").geturl()
-
-    async def check_literal(self) -> None:
-        """Check a host that is an IP address: aiohttp does not ask the resolver about it."""
-        with suppress(ValueError):
-            ipaddress.ip_address(self.host)
-            await self.resolve(self.host, self._port)
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        loop = asyncio.get_running_loop()
-        allowed = await loop.run_in_executor(None, lambda: self._guard.resolve(host, port, secure=self._secure))
-        return [_make_result(host, address, port) for address in allowed]
-
-    async def close(self) -> None:
-        """Nothing is kept open."""
-
-
-def _make_result(host: str, address: str, port: int) -> ResolveResult:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    return ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=socket.AI_NUMERICHOST)

@@ -150,26 +150,27 @@ class ScanToCreate(Channel):
 
     asked: fields of `Credentials` that it does not tell. scan_seconds: how long a code is good; scan_pause_seconds: between two looks.
     renews: whether somebody whose account is here already renews its credentials by another scan.
-    scan_text: what staff read beside the code.
+    scan_text: what staff read beside the code. asks_address: whether staff may name an API address for the scan and the account.
     """
 
     asked: ClassVar[tuple[str, ...]] = ()
     renews: ClassVar[bool] = False
+    asks_address: ClassVar[bool] = False
     scan_text: ClassVar[_StrOrPromise] = ""
     scan_seconds: ClassVar[float] = 300.0
     scan_pause_seconds: ClassVar[float] = 3.0
 
     @classmethod
     @abstractmethod
-    def fetch_scan_code(cls, http: HttpClient) -> ScanCode:
-        """Raises ChannelError."""
+    def fetch_scan_code(cls, http: HttpClient, base_url: str = "") -> ScanCode:
+        """Raises ChannelError. base_url: the API address of the account, as staff entered it; empty: the platform's own."""
 
     @classmethod
     @abstractmethod
-    def find_scanned(cls, http: HttpClient, code: str, typed: str = "") -> Scan:
+    def find_scanned(cls, http: HttpClient, code: str, typed: str = "", base_url: str = "") -> Scan:
         """Return what became of the code, by one call of a few seconds. Raises ChannelError: RETRY and WAIT where a later look may do.
 
-        typed: what staff typed where the last `Scan` asked for it.
+        typed: what staff typed where the last `Scan` asked for it. base_url: as for `fetch_scan_code`.
         """
 
 

@@ -91,6 +91,10 @@ class ScanForm(forms.Form):
         super().__init__(data)
         self.channel = channel
         self.fields |= {name: channel.Credentials().fields[name] for name in channel.asked}
+        if channel.asks_address:
+            self.fields["api_base_url"] = forms.CharField(
+                label=_("API address"), required=False, help_text=_("Only for a proxy or the simulator.")
+            )
 
     def clean(self) -> dict[str, Any]:
         """Let the account's own form judge them, as far as it can without what the scan will tell."""
@@ -182,7 +186,7 @@ def _ask_platform(
 ) -> HttpResponse:
     scan_session.keep(request, started)
     try:
-        found = channel.find_scanned(http(), started.code, started.typed)
+        found = channel.find_scanned(http(), started.code, started.typed, started.base_url)
     except ChannelError as error:
         if error.action in (Action.RETRY, Action.WAIT):
             return _go_on(request, channel, started, str(error))
@@ -255,14 +259,14 @@ def log_in_again(
     page_admin: AccountAdmin, request: HttpRequest, account: ChannelAccount, channel: ScanToCreate
 ) -> HttpResponse:
     scan_session.forget(request)
-    return _begin(page_admin, request, type(channel), StartedScan(account.kind, {}, account.pk))
+    return _begin(page_admin, request, type(channel), StartedScan(account.kind, _address_of(account, channel), account.pk))
 
 
 def add_another(
     page_admin: AccountAdmin, request: HttpRequest, account: ChannelAccount, channel: ScanToCreate
 ) -> HttpResponse:
     """Show a code for a further account like this one, which gets a longer name."""
-    entered = {name: account.credentials.get(name, "") for name in channel.asked}
+    entered = {name: account.credentials.get(name, "") for name in channel.asked} | _address_of(account, channel)
     scan = StartedScan(account.kind, {"name": account.name, **entered})
     try:
         scan_session.begin(request, type(channel), scan)
@@ -270,6 +274,10 @@ def add_another(
         messages.error(request, str(error))
         return page_admin.redirect_to(account)
     return HttpResponseRedirect(page_admin.url("scan_code", account.kind))
+
+
+def _address_of(account: ChannelAccount, channel: ScanToCreate) -> dict[str, str]:
+    return {"api_base_url": account.api_base_url} if channel.asks_address else {}
 
 
 def is_scanned_by_people(channel: Channel) -> bool:

@@ -37,10 +37,15 @@ class StartedScan:
     typed: str = field(default="", repr=False)
     words: str = ""
 
+    @property
+    def base_url(self) -> str:
+        """The API address that staff entered; empty: the platform's own."""
+        return str(self.fields.get("api_base_url") or "")
+
 
 def begin(request: HttpRequest, channel: type[ScanToCreate], scan: StartedScan) -> None:
     """Have the platform make a new code. Raises ChannelError, and then nothing changes."""
-    code = channel.fetch_scan_code(http())
+    code = channel.fetch_scan_code(http(), scan.base_url)
     fresh = StartedScan(scan.kind, scan.fields, scan.account)
     keep(request, replace(fresh, code=code.code, address=code.address, began_at=time.time()))
 

@@ -67,11 +67,12 @@ class WeComAIBot(AIBot, ScanToCreate):
         return AIBotByCallback, AIBotByConnection
 
     @classmethod
-    def fetch_scan_code(cls, http: HttpClient) -> ScanCode:
+    def fetch_scan_code(cls, http: HttpClient, base_url: str = "") -> ScanCode:
+        """The API address is that of the long connection: codes are made elsewhere."""
         return scan.fetch_code(http)
 
     @classmethod
-    def find_scanned(cls, http: HttpClient, code: str, typed: str = "") -> Scan:
+    def find_scanned(cls, http: HttpClient, code: str, typed: str = "", base_url: str = "") -> Scan:
         """A bot that is made so is one with a long connection."""
         bot = scan.find_bot(http, code)
         return Scan("done", {**bot, "mode": CONNECTION}) if bot else Scan("waiting")

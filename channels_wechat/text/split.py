@@ -32,12 +32,27 @@ class Piece(NamedTuple):
     after: str
 
 
-def split(markdown: str, limit: int) -> list[str]:
-    """Parts of at most `limit` (≥ 4) UTF-8 bytes; none for an empty text. A part may be blank."""
-    return ["".join(piece) for piece in pieces(markdown, limit)]
+class Unit(NamedTuple):
+    """What a platform counts. size: bytes of one in this encoding."""
+
+    encoding: str
+    size: int
+
+    def count(self, text: str) -> int:
+        return len(text.encode(self.encoding)) // self.size
 
 
-def pieces(markdown: str, limit: int) -> list[Piece]:
+BYTES = Unit("utf-8", 1)
+# As JavaScript and Java count them: an emoji is two.
+CHARACTERS = Unit("utf-16-le", 2)
+
+
+def split(markdown: str, limit: int, unit: Unit = BYTES) -> list[str]:
+    """Parts of at most `limit` (≥ 4) UTF-8 bytes, or other units; none for an empty text. A part may be blank."""
+    return ["".join(piece) for piece in pieces(markdown, limit, unit)]
+
+
+def pieces(markdown: str, limit: int, unit: Unit = BYTES) -> list[Piece]:
     """The parts with what was added to them. Lossless: the bodies joined are `clean(markdown)`.
 
     Cut after a paragraph, line, sentence or word where one ends in the last two thirds of a part, else between two
@@ -51,9 +66,9 @@ def pieces(markdown: str, limit: int) -> list[Piece]:
     start, before = 0, ""
     while start < len(text):
         room = limit - utf8_len(before)
-        if _reach(text, start, room) == len(text):
+        if _reach(text, start, room, unit) == len(text):
             return [*found, Piece(before, text[start:], "")]
-        end = _cut(text, start, _reach(text, start, room - fences.reserve), fences)
+        end = _cut(text, start, _reach(text, start, room - fences.reserve, unit), fences)
         body, fence = text[start:end], fences.cut_at(end)
         found.append(Piece(before, body, fence.closing(body) if fence else ""))
         start, before = end, fence.line if fence else ""
@@ -105,9 +120,10 @@ def head(text: str, limit: int) -> str:
     return text if end == len(text) else text[: max(_graphemes(text, 0, end), default=end)]
 
 
-def _reach(text: str, start: int, room: int) -> int:
-    """The furthest index that leaves text[start:index] within `room` bytes."""
-    return start + len(text[start : start + room].encode()[:room].decode(errors="ignore"))
+def _reach(text: str, start: int, room: int, unit: Unit = BYTES) -> int:
+    """The furthest index that leaves text[start:index] within `room` units."""
+    encoded = text[start : start + room].encode(unit.encoding)[: room * unit.size]
+    return start + len(encoded.decode(unit.encoding, errors="ignore"))
 
 
 def _graphemes(text: str, start: int, end: int) -> list[int]:

@@ -56,6 +56,8 @@ class AccountConnection(HeldConnection):
         self.last_frame_at = 0.0
         self._is_open_stored = True
         self._is_first = True
+        # What could not be stored yet, because the database is away: a name, and what stores it in a row.
+        self._unstored: dict[str, Callable[[Connection], object]] = {}
         self.questions = OpenQuestions(_account_of(row), channel)
         super().__init__(row)
 
@@ -79,11 +81,12 @@ class AccountConnection(HeldConnection):
     def note_frame(self) -> None:
         self.last_frame_at = time.time()
 
-    async def open(self, link: Link) -> None:
+    async def open(self, link: Link | None = None) -> None:
         self.note_frame()
         self._note_open()
-        loop = asyncio.get_running_loop()
-        set_link(self.channel.identity.key, ThreadLink(self.questions.watch(link), loop))
+        if link:
+            loop = asyncio.get_running_loop()
+            set_link(self.channel.identity.key, ThreadLink(self.questions.watch(link), loop))
         self._is_open_stored = False
         await self._store_open()
         log.info("account %s: connected", self.account.pk)
@@ -106,8 +109,21 @@ class AccountConnection(HeldConnection):
         return self.account.may_send
 
     async def store_cursor(self, cursor: str) -> None:
-        if await in_db_thread(states.store_cursor, self.row, cursor):
-            self.cursor = cursor
+        """While the database is away what was received is in the spool, and it is not asked for again."""
+        self.cursor = cursor
+        await self._store("cursor", lambda row: states.store_cursor(row, cursor))
+
+    async def _store(self, name: str, write: Callable[[Connection], object]) -> None:
+        """Store something about the connection; while the database is away later, because the connection serves on."""
+        self._unstored[name] = write
+        await self._store_waiting()
+
+    async def _store_waiting(self) -> None:
+        with contextlib.suppress(*DB_UNAVAILABLE):
+            for name, write in list(self._unstored.items()):
+                await in_db_thread(write, self.row)
+                if self._unstored.get(name) is write:
+                    del self._unstored[name]
 
     async def show_login(self, code: str, *, scanned: bool = False) -> None:
         self.note_frame()
@@ -117,13 +133,14 @@ class AccountConnection(HeldConnection):
         await in_db_thread(states.store_login, self.row, code, scanned=scanned)
 
     async def show_identity(self, own_id: str, own_name: str) -> None:
-        await in_db_thread(states.store_identity, self.row, own_id, own_name)
+        await self._store("identity", lambda row: states.store_identity(row, own_id, own_name))
 
     # --- what is written about it
 
     async def refresh(self, row: Connection) -> None:
         await super().refresh(row)
         await self._store_open()
+        await self._store_waiting()
         if self.opened_at is not None:
             await in_db_thread(states.store_frame_time, row, self.last_frame_at)
             if self.account.state == Health.FAILING:  # a message failed, and the connection works
@@ -147,7 +164,9 @@ class AccountConnection(HeldConnection):
             await in_db_thread(states.store_state, self.row, ConnectionState.CONNECTING)
             return True
         stops = error.action == Action.CONFIG
-        state = ConnectionState.BAD_CREDENTIALS if stops else ConnectionState.CONNECTING
+        needs_login = error.code in self.channel.login_codes
+        waiting = ConnectionState.NEEDS_LOGIN if needs_login else ConnectionState.CONNECTING
+        state = ConnectionState.BAD_CREDENTIALS if stops else waiting
         await self._store_end(state, error, Health.STOPPED if stops else Health.FAILING)
         return not stops
 

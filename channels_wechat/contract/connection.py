@@ -116,8 +116,11 @@ class Session(Protocol):
     def note_frame(self) -> None:
         """Note that something came just now, be it a heartbeat. Takes microseconds."""
 
-    async def open(self, link: Link) -> None:
-        """The platform took our credentials: send by this link from now on. Back-off starts anew."""
+    async def open(self, link: Link | None = None) -> None:
+        """The platform took our credentials: send by this link from now on. Back-off starts anew.
+
+        link: None where the kind's own `send` and `upload` need none, because each message is a request of its own.
+        """
 
     async def receive(self, *messages: Inbound) -> None:
         """Store messages. When this returns they are committed, or in the spool; a repetition is recognised by its key.
@@ -132,7 +135,10 @@ class Session(Protocol):
         """Whether people may be sent anything now. A kind asks before it answers by itself; deliveries and partial text are held back."""
 
     async def store_cursor(self, cursor: str) -> None:
-        """Store up to where everything was received; after `receive`, so that a restart neither skips nor repeats."""
+        """Store up to where everything was received; after `receive`, so that a restart neither skips nor repeats.
+
+        While the database is away it is kept in memory, and stored when that is back.
+        """
 
     async def show_login(self, code: str, *, scanned: bool = False) -> None:
         """Show staff that nobody is logged in, and the code to scan: nothing can be sent until `open` is called again.
@@ -149,10 +155,12 @@ class Connection(Uploads):
 
     keeps_history: whether the platform gives later what came while there was no connection. Where not, the transcript shows the gap.
     keeps_replies: whether every message to a peer needs the newest `Peer.reply` that came from it, also one that answers nothing.
+    login_codes: codes of errors after which somebody has to log in: the account's page says so, and it is tried again after the pause.
     """
 
     keeps_history: ClassVar[bool] = False
     keeps_replies: ClassVar[bool] = False
+    login_codes: ClassVar[frozenset[str]] = frozenset()
     # Whether what an agent has written so far can be shown while it goes on.
     shows_partials: ClassVar[bool] = False
     # For how many seconds after a question its `Peer.reply` can be used.

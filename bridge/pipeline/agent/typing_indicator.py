@@ -51,7 +51,7 @@ def _show_once(message: Message) -> None:
             account.pk, capabilities.TYPING
         )
         if account.may_send and isinstance(channel, Typing) and granted:
-            channel.show_typing(peers.peer_of(message.peer_kind, message.peer_id))
+            channel.show_typing(peers.peer_of(message.peer_kind, message.peer_id, message.reply_address))
     except ChannelError as error:
         capabilities.store_refusal(account, error)
         log.info("the sign “is typing” was not shown: %s", error.code)

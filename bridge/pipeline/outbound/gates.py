@@ -20,6 +20,7 @@ from bridge.pipeline.outbound import fallbacks, moderation, window_holds
 from bridge.pipeline.replies.paths import path_for
 from bridge.webhooks import post
 from channels_wechat.contract.capabilities import Paced
+from channels_wechat.contract.connection import Connection
 from channels_wechat.contract.explanations import Action, Cause
 from channels_wechat.contract.messages import Payload
 
@@ -67,8 +68,13 @@ class SendContext:
 
     @property
     def uses_quota(self) -> bool:
-        """Whether this message counts against the person's reply window. What goes to a one-use address does not."""
-        return not self.peer.reply and window_holds.uses_quota(self.channel, self.message, self.payload)
+        """Whether this message counts against the person's reply window. What goes to a one-use address does not.
+
+        A token that every message needs is no such address.
+        """
+        keeps_replies = isinstance(self.channel, Connection) and self.channel.keeps_replies
+        is_free = bool(self.peer.reply) and not keeps_replies
+        return not is_free and window_holds.uses_quota(self.channel, self.message, self.payload)
 
 
 Gate = Callable[[SendContext], GateOutcome | None]

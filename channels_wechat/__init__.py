@@ -20,6 +20,7 @@ KINDS = {
     "mini_program": "channels_wechat.weixin.mini_program.MiniProgram",
     "wechaty": "channels_wechat.wechaty.channel.Wechaty",
     "webhook_account": "channels_wechat.webhook_account.channel.WebhookAccount",
+    "ilink": "channels_wechat.ilink.channel.Ilink",
 }
 UNREGISTERED = "channels_wechat.unregistered.UnregisteredKind"
 

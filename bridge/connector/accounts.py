@@ -19,6 +19,7 @@ from bridge.runtime.db.threads import in_db_thread
 from bridge.runtime.spool import journal
 from channels_wechat.contract.connection import (
     CONNECTION_CODES,
+    NEEDS_LOGIN,
     ConnectionRefused,
     ConnectionState,
     ThreadLink,
@@ -28,7 +29,7 @@ from channels_wechat.contract.connection import (
     Connection as ConnectedChannel,
 )
 from channels_wechat.contract.errors import ChannelError
-from channels_wechat.contract.explanations import Action
+from channels_wechat.contract.explanations import Action, Cause
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,8 +172,10 @@ class AccountConnection(HeldConnection):
         return not stops
 
     async def _store_end(self, state: ConnectionState, error: ChannelError, health: Health) -> None:
+        """The code of a lost login is the same for all kinds, so that alerts lead to the page where somebody logs in."""
         await in_db_thread(states.store_state, self.row, state, error.code, error.params)
-        await in_db_thread(states.store_account_state, self.row, health, error.code, error.params)
+        cause = Cause(NEEDS_LOGIN) if state == ConnectionState.NEEDS_LOGIN else error.cause
+        await in_db_thread(states.store_account_state, self.row, health, cause.code, cause.params)
         self._log_end(f"account {self.account.pk}", error.code)
 
     async def _clean_up(self) -> None:

@@ -50,6 +50,7 @@ def test_braces_mean_something_only_in_a_sentence_with_parameters() -> None:
         ("wecom_robot", ["robot_key"]),
         ("wecom_kf", ["secret"]),
         ("wechaty", ["token"]),
+        ("ilink", ["bot_token"]),
         ("wecom_aibot", []),  # its secret goes to no API
     ],
 )

@@ -159,6 +159,7 @@ def test_kinds() -> None:
         "mini_program",
         "wechaty",
         "webhook_account",
+        "ilink",
     ]
     account = app()
     assert str(account) == "Acme app"

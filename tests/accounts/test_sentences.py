@@ -27,6 +27,7 @@ MAKE = {
     "mini_program": factories.mini,
     "wechaty": factories.wechaty,
     "webhook_account": factories.own_connection,
+    "ilink": factories.ilink,
 }
 
 

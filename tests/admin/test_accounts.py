@@ -248,6 +248,7 @@ def test_saving_leads_to_the_callback_address_and_the_test(boss: Client) -> None
         "mini_program",
         "wechaty",
         "webhook_account",
+        "ilink",
     ],
 )
 def test_a_page_to_add_says_what_is_added(boss: Client, kind: str) -> None:

@@ -183,6 +183,7 @@ def test_only_what_a_kind_can_do_is_offered(boss: Client, staff: Callable[..., C
         "official_account",
         "wechaty",
         "webhook_account",
+        "ilink",
     ],
 )
 def test_a_form_offers_each_setting_of_its_kind_once(boss: Client, kind: str) -> None:

@@ -80,12 +80,12 @@ class FakePhone(FakeChat, Login, ContactRequests, ScanToCreate):
         _ask(type="accept", kind=kind, id=request_id)
 
     @classmethod
-    def fetch_scan_code(cls, http: HttpClient) -> ScanCode:
+    def fetch_scan_code(cls, http: HttpClient, base_url: str = "") -> ScanCode:
         answer = _ask(type="scan_code")
         return ScanCode(answer["code"], answer["address"])
 
     @classmethod
-    def find_scanned(cls, http: HttpClient, code: str, typed: str = "") -> Scan:
+    def find_scanned(cls, http: HttpClient, code: str, typed: str = "", base_url: str = "") -> Scan:
         answer = _ask(type="scan_state", code=code, typed=typed)
         return Scan(answer["state"], answer.get("credentials", {}), answer.get("code", ""))
 

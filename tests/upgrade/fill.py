@@ -21,6 +21,7 @@ from tests.support import factories
 # Of the kinds that the world of the factories leaves out.
 CREDENTIALS = {
     "official_account": {**factories.MINI_FIELDS, "answers": "messages"},
+    "ilink": {"user_id": "ann@im.wechat", "bot_id": "b1@im.bot", "bot_token": "CANARY-bot-token"},
     "wecom_robot": {"robot_key": "CANARY-robot-key"},
     "wecom_kf": {
         "corp_id": factories.CORP,

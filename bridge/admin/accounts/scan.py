@@ -259,7 +259,9 @@ def log_in_again(
     page_admin: AccountAdmin, request: HttpRequest, account: ChannelAccount, channel: ScanToCreate
 ) -> HttpResponse:
     scan_session.forget(request)
-    return _begin(page_admin, request, type(channel), StartedScan(account.kind, _address_of(account, channel), account.pk))
+    return _begin(
+        page_admin, request, type(channel), StartedScan(account.kind, _address_of(account, channel), account.pk)
+    )
 
 
 def add_another(

@@ -27,6 +27,7 @@ from channels_wechat.weixin.errors import WEIXIN
 from channels_wechat.wire.errors import WIRE
 from openclaw.errors import EXPLANATIONS as GATEWAY
 from openclaw.errors import Code, GatewayError
+from tests.channels.ilink import test_errors as ilink
 from tests.channels.wecom import test_errors as wecom
 from tests.channels.weixin import test_errors as weixin
 from tests.structure import code, name_of
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 OF_KINDS = {kind: channel_class(kind).explanations for kind in KINDS}
 # Those of the facts; a kind that is not named here speaks in words alone.
 NUMBERS = {
+    "ilink": ilink.CASES,
     **dict.fromkeys(("official_account", "mini_program"), weixin.CASES),
     **{kind: wecom.CASES for kind in KINDS if kind.startswith("wecom_")},
 }

@@ -42,23 +42,25 @@ BASES: dict[type[Any], set[str]] = {
         "mini_program",
         "wechaty",
         "webhook_account",
+        "ilink",
     },
     capabilities.Downloads: {
-        "wechaty",
         "wecom_kf",
         "wecom_app",
         "wecom_aibot",
         "official_account",
         "mini_program",
         "webhook_account",
+        "wechaty",
+        "ilink",
     },
     capabilities.Names: {"wecom_kf", "wecom_app", "official_account"},
     capabilities.People: {"official_account"},
     capabilities.Forgets: {"official_account", "mini_program"},
     capabilities.Groups: {"wecom_app"},
     capabilities.Recall: {"wecom_app"},
-    capabilities.ReplyWindows: {"wecom_kf", "official_account", "mini_program"},
-    capabilities.Typing: {"official_account", "mini_program"},
+    capabilities.ReplyWindows: {"wecom_kf", "official_account", "mini_program", "ilink"},
+    capabilities.Typing: {"official_account", "mini_program", "ilink"},
     capabilities.Moderated: {"mini_program"},
     capabilities.Quotas: {"official_account", "mini_program"},
     capabilities.Templates: {"mini_program"},
@@ -110,6 +112,13 @@ CANNOT = {
         "Be used without breaking WeChat's rules",
     },
     "webhook_account": {"Recall a message", "Stream an answer"},
+    "ilink": {
+        "Receive group messages",
+        "Send first (proactive)",
+        "Know people's names",
+        "Recall a message",
+        "Stream an answer",
+    },
 }
 FACTS: dict[str, dict[str, Any]] = {
     "wecom_app": {
@@ -216,6 +225,20 @@ FACTS: dict[str, dict[str, Any]] = {
         "default_api_base_url": "",
         "header_names": ("webhook-id", "webhook-timestamp", "webhook-signature"),
     },
+    "ilink": {
+        "receives_from": {"direct"},
+        "ids_in_any_case": False,
+        "test_calls": True,
+        "max_parts": 10,
+        "keeps_history": True,
+        "keeps_replies": True,
+        "names_files_by_id": False,
+        "renews": True,
+        "asks_address": True,
+        "is_risky": False,
+        "content_kinds": ("image", "video", "file"),
+        "default_api_base_url": "https://ilinkai.weixin.qq.com",
+    },
 }
 
 WECHATY_FIELDS = [
@@ -292,6 +315,7 @@ def test_what_staff_need_not_choose(kind: str, field: str, initial: str) -> None
         ("mini_program", {"encoding_aes_key"}),
         ("wechaty", {*WECHATY_FIELDS} - {"token", "knows_risk"}),
         ("webhook_account", {"own_id"}),
+        ("ilink", {"base_url", "allowed_people"}),
     ],
 )
 def test_what_staff_may_leave_out(kind: str, optional: set[str]) -> None:
@@ -322,6 +346,7 @@ def test_what_staff_may_leave_out(kind: str, optional: set[str]) -> None:
                 "repetitions",
             ],
         ),
+        ("ilink", ["user_id", "bot_id", "bot_token", "base_url", "allowed_people"]),
     ],
 )
 def test_staff_enter_what_the_console_shows_in_its_order(kind: str, names: list[str]) -> None:
@@ -339,6 +364,7 @@ def test_staff_enter_what_the_console_shows_in_its_order(kind: str, names: list[
         ("mini_program", {"app_secret"}),
         ("wechaty", {"token"}),
         ("webhook_account", set()),
+        ("ilink", {"bot_token"}),
     ],
 )
 def test_what_goes_to_the_api_address(kind: str, sent: set[str]) -> None:

@@ -29,8 +29,19 @@ GOOD = {
     "mini_program": factories.MINI_FIELDS,
     "wechaty": factories.WECHATY_FIELDS,
     "webhook_account": factories.OWN_FIELDS,
+    "ilink": factories.ILINK_FIELDS,
 }
-FREE_TEXT = {"bot_name", "mode", "format", "answers", "tls", "knows_risk", "text_bytes", "repetitions"}
+FREE_TEXT = {
+    "bot_name",
+    "mode",
+    "format",
+    "answers",
+    "tls",
+    "knows_risk",
+    "text_bytes",
+    "repetitions",
+    "allowed_people",
+}
 CLEANED = [
     "\u200b{}",
     "{}\ufeff",
@@ -96,7 +107,7 @@ def test_no_field_of_credentials_is_forgotten(kind: str) -> None:
     for name, field in credentials.base_fields.items():
         pasted = isinstance(field, PastedField | PastedNumberField)
         assert pasted or (name not in credentials.secrets and not name.endswith("_id")), name
-        assert pasted or not isinstance(field, CharField) or name == "bot_name", name
+        assert pasted or not isinstance(field, CharField) or name in FREE_TEXT, name
     assert credentials.sent is not None
     assert credentials.sent <= credentials.secrets
 

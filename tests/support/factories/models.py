@@ -35,6 +35,7 @@ from tests.support.factories.values import (
     BOT_FIELDS,
     CANARIES,
     FAN,
+    ILINK_FIELDS,
     KF_FIELDS,
     MINI_FIELDS,
     NOWHERE,
@@ -62,6 +63,7 @@ __all__ = [
     "endpoint",
     "endpoint_with_a_new_secret",
     "gateway",
+    "ilink",
     "incident",
     "kf",
     "message",
@@ -85,6 +87,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "mini_program": ("Acme shop", MINI_FIELDS),
     "wechaty": ("Acme phone", WECHATY_FIELDS),
     "webhook_account": ("Acme gateway", OWN_FIELDS),
+    "ilink": ("Ann's agent", ILINK_FIELDS),
 }
 _numbers = itertools.count(1)
 
@@ -142,6 +145,10 @@ def own_connection(
 ) -> ChannelAccount:
     """Its receiver's address is one of its credentials."""
     return account("webhook_account", {"address": address, **fields}, **(columns or {}))
+
+
+def ilink(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:
+    return account("ilink", fields, **{"api_base_url": api_base_url, **(columns or {})})
 
 
 def mini_with_a_token(api_base_url: str = NOWHERE, /, **columns: Any) -> ChannelAccount:

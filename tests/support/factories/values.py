@@ -45,6 +45,8 @@ OWN_FIELDS = {
     "text_bytes": 2000,
     "repetitions": "ask",
 }
+SCANNER = "o9cq80ann@im.wechat"
+ILINK_FIELDS = {"user_id": SCANNER, "bot_id": "b1f2@im.bot", "bot_token": SECRET}
 # Two time zones whose clocks are 26 hours apart.
 NEVER_THE_SAME_DAY = ("Etc/GMT+12", "Etc/GMT-14")
 # Nobody listens there: what must not be called is refused at once.

@@ -17,6 +17,7 @@ from django.db.models import Max
 from accounts.health import Health
 from accounts.models import ChannelAccount, cleaned_credentials
 from bridge.models import Conversation, Delivery, FallbackSender, Message, Route, State
+from bridge.models.webhooks import new_secret
 from bridge.pipeline.outbound import outbox
 from channels_wechat import channel_class
 from channels_wechat.contract.messages import Content
@@ -38,6 +39,8 @@ PERSONAL, ROOM, ROOM_NAME, HIKER = (
     "周末徒步群",
     ("wxid_demo_xiaozhou", "小周"),
 )
+# A gateway of the company's own, a group behind it, and somebody in it.
+OWN, OWN_GROUP, OWN_GROUP_NAME, GUEST = "demo-gateway", "demo-room-7", "客户支持群", ("demo-guest-1", "小林")
 # AppIDs, and whom each account talks to: OpenID and name.
 NEWS, CLUB, SHOP = "wxdemonews0000001", "wxdemoclub0000001", "wxdemoshop0000001"
 FOLLOWER, READER, BUYER = ("oDemoFollower01", "小红"), ("oDemoReader01", "小明"), ("oDemoBuyer01", "小兰")
@@ -50,6 +53,7 @@ class World:
 
     robot: of the group of the bots, where it sends what they cannot. news: an Official Account that is verified; club: one that is
     not, and answers in the reply to the callback; shop: a Mini Program. personal: an account behind a Wechaty puppet service.
+    own: a gateway of the company's own.
     """
 
     simulator: SimulatorClient
@@ -62,6 +66,7 @@ class World:
     club: ChannelAccount
     shop: ChannelAccount
     personal: ChannelAccount
+    own: ChannelAccount
 
 
 def build_from(env: Mapping[str, str]) -> World:
@@ -88,7 +93,8 @@ def build(simulator_url: str, gateway_url: str, gateway_token: str, *, puppet_po
     club = _account("official_account", "Demo club", simulator_url, _official_fields(CLUB, "passive"))
     shop = _account("mini_program", "Demo shop", simulator_url, _weixin_fields(SHOP))
     personal = _personal_account(simulator, puppet_port)
-    world = World(simulator, app, bot, connected_bot, robot, service, news, club, shop, personal)
+    own = _own_connection(simulator)
+    world = World(simulator, app, bot, connected_bot, robot, service, news, club, shop, personal, own)
     _populate(world)
     _map(app, "direct", gateway, note="Everyone who writes to the app")
     _map(bot, "group", gateway, note="Groups that mention the bot", agent="support")
@@ -102,6 +108,7 @@ def build(simulator_url: str, gateway_url: str, gateway_token: str, *, puppet_po
     _map(news, "direct", gateway, note="Every follower")
     _map(club, "direct", gateway, note="Every follower")
     _map(personal, "group", gateway, note="Groups that mention the account", agent="support", trigger="mention")
+    _map(own, "group", gateway, note="Groups that mention the account", agent="support", trigger="mention")
     _map(shop, "direct", gateway, note="Everyone who opens the chat of the Mini Program", agent="support")
     return world
 
@@ -152,6 +159,10 @@ def _scenes(world: World) -> list[tuple[str, Callable[[], Any]]]:
             partial(say, "我的订单到哪了?", mini=SHOP, from_=BUYER[0]),
         ),
         (f"{ROOM_NAME} (Wechaty): {HIKER[1]} mentions the personal account", partial(_say_in_room, simulator)),
+        (
+            f"{OWN_GROUP_NAME} (own gateway): {GUEST[1]} mentions the account",
+            partial(simulator.own_say, OWN, GUEST[0], "今天几点开门?", name=GUEST[1], chat=OWN_GROUP, addressed=True),
+        ),
     ]
 
 
@@ -281,6 +292,18 @@ def _personal_account(simulator: SimulatorClient, port: int) -> ChannelAccount:
     simulator.wechaty_contact(*HIKER)
     simulator.wechaty_room(ROOM, ROOM_NAME, [PERSONAL, HIKER[0]])
     account.credentials = {**account.credentials, "endpoint": service["endpoint"]}
+    account.save(update_fields=["credentials"])
+    return account
+
+
+def _own_connection(simulator: SimulatorClient) -> ChannelAccount:
+    """Each side has both secrets. Where the simulator listens may be new at each start."""
+    fields: dict[str, Any] = {f"{way}_secret": new_secret() for way in ("inbound", "outbound")}
+    fields |= {"connection": OWN, "address": f"{simulator.url}/own/{OWN}", "format": "text", "text_bytes": 2000}
+    account = _account("webhook_account", "Demo own gateway", "", {**fields, "repetitions": "repeat"})
+    keys = {name: account.credentials[name] for name in ("inbound_secret", "outbound_secret")}
+    gateway = simulator.own_gateway(OWN, callback_url=callback_url(account), **keys)
+    account.credentials = {**account.credentials, "address": gateway["address"]}
     account.save(update_fields=["credentials"])
     return account
 

@@ -76,6 +76,10 @@ POST wechaty/service   wechaty, how: silence (the stream writes nothing until re
                   away (until back), back, heartbeat, error
 GET wechaty/streams?wechaty=, wechaty/sent?wechaty= (what clients had the account do), wechaty/requests
 
+POST own/gateways name, callback_url, inbound_secret, outbound_secret, answers_id → with `address`, where it takes deliveries
+POST own/say      own (the gateway), from, name, text, chat and title (a group), kind, data, addressed, mentions, reply_to, own_words, id
+POST own/event    own, event (joined, left, renamed, …), from or chat, fields; or raw: a whole body
+
 POST faults       path ("message/send", "media/bot" for a user's file, a frame's cmd, "wechaty/MessageSendText",
                   "*"), kind (core/faults.py; over gRPC as in wechaty/service.py), times (0 = for ever),
                   rate (share of the calls), errcode, errmsg, seconds, status.   DELETE faults clears them
@@ -93,7 +97,7 @@ GET scans         each code of "scan to create": scode, source, status (wait, sc
 GET chats         every chat with its number of entries
 GET chat/<chat>?since=<rev>&wait=<s>    the transcript as a member sees it, in order; `wait` holds until there is news
 
-Chats are called kf:<open_kfid>:<external_userid>, wechaty:<account>:<contact> (a room by its id),
+Chats are called own:<gateway>:<conversation>, kf:<open_kfid>:<external_userid>, wechaty:<account>:<contact> (a room by its id),
 app:<agentid>:<userid>, bot:<aibotid>:<userid> (userid in lower case), official:<appid>:<openid>,
 mini:<appid>:<openid> or by the group's chatid. Messages of one chat go out in order, the next one after a 200 for the last or
 when its tries are used up; one of WeChat goes also when the last is held for `overtake_seconds`, as on the platform.

@@ -181,6 +181,17 @@ class SimulatorClient:
 
     # -- personal accounts -----------------------------------------------------------------------------------------------
 
+    def own_gateway(self, name: str, **fields: Any) -> JSON:
+        """Fields of `Gateway`. The answer holds the `address` where it takes deliveries."""
+        return self.post("own/gateways", name=name, **fields)
+
+    def own_say(self, own: str, from_: str, text: str = "", *, data: bytes | None = None, **spec: Any) -> JSON:
+        """`chat=` and `title=` in a group, `name=`, `kind=` with data, `mentions=`, `addressed=`; returns {"id", "chat", "entry"}."""
+        return self.post("own/say", **prepared({"own": own, "from": from_, "text": text, **spec}, data))
+
+    def own_event(self, own: str, event: str = "", **spec: Any) -> JSON:
+        return self.post("own/event", **prepared({"own": own, "event": event, **spec}, None))
+
     def wechaty(self, account_id: str, token: str, **fields: Any) -> JSON:
         """An account with a puppet service of its own, logged in unless logged_in=False. The answer holds the service's `endpoint`."""
         return self.post("wechaty/accounts", id=account_id, token=token, **fields)

@@ -12,6 +12,7 @@ from aiohttp import web
 from channels_wechat.simulator.client import SimulatorClient
 from channels_wechat.simulator.control import Control
 from channels_wechat.simulator.control_kf import KfControl
+from channels_wechat.simulator.control_webhook_account import WebhookAccountControl
 from channels_wechat.simulator.control_wechaty import WechatyControl
 from channels_wechat.simulator.core import calls, faults
 from channels_wechat.simulator.core.callbacks import Account, Callbacks
@@ -19,6 +20,9 @@ from channels_wechat.simulator.core.faults import Faults
 from channels_wechat.simulator.core.rate_windows import Windows
 from channels_wechat.simulator.core.sealed import Envelope
 from channels_wechat.simulator.core.state import World
+from channels_wechat.simulator.webhook_account.gateways import Gateway, GatewayEnvelope, GatewayWorld
+from channels_wechat.simulator.webhook_account.people import GatewayPeople
+from channels_wechat.simulator.webhook_account.receiver import Receiver
 from channels_wechat.simulator.wechaty.services import Services
 from channels_wechat.simulator.wecom import (
     api_aibot,
@@ -77,6 +81,8 @@ def envelope_of(account: Account) -> Envelope:
         return WeixinEnvelope(account)
     if isinstance(account, App | Bot):
         return WeComEnvelope(account)
+    if isinstance(account, Gateway):
+        return GatewayEnvelope(account)
     raise TypeError(type(account))
 
 
@@ -159,7 +165,10 @@ class Simulator:
         services = self._services = Services(self.world, wecom_platform.faults, self.host, self._callbacks.spawn)
         reached = self._callbacks, self._connections, scans, customers, services
         control = Control(wecom_platform, weixin_platform, members, followers, *reached)
-        more = KfControl(control, customers), WechatyControl(control, services)
+        own = GatewayWorld(self.world)
+        owners = WebhookAccountControl(control, GatewayPeople(own, self._callbacks))
+        more = KfControl(control, customers), WechatyControl(control, services), owners
+        application.add_routes(Receiver(own, wecom_platform.faults).routes())
         application.add_routes([*control.routes(), *scans.routes(), *services.routes()])
         application.add_routes([route for one in more for route in one.routes()])
         application.router.add_get("/openws", self._connections.serve)

@@ -188,12 +188,12 @@ class Callbacks:
                 self._address(account),
                 params=sealed.params,
                 data=sealed.body,
-                headers={"Content-Type": sealed.content_type},
+                headers={"Content-Type": sealed.content_type, **sealed.headers},
                 timeout=timeout,
             ) as answer:
                 body = await answer.read()
                 reply.status = answer.status
-            reply.plain = envelope.open_reply(body, sealed.params["nonce"]) if reply.ok else b""
+            reply.plain = envelope.open_reply(body, sealed.params.get("nonce", "")) if reply.ok else b""
         except crypto.CryptoError as error:
             reply.error = str(error)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:

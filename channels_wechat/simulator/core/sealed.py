@@ -1,6 +1,6 @@
 """A callback ready for the wire, and how a platform makes one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -9,6 +9,7 @@ class Sealed:
     params: dict[str, str]
     body: bytes
     content_type: str
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 class Envelope(Protocol):

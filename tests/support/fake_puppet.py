@@ -134,6 +134,7 @@ class FakePuppet:
         self.token, self.tls, self.me = token, tls, BOT if logged_in else ""
         self.echoes, self.gives_ids, self.echo_first = True, True, 0.0
         self.says_hello, self.answers_dings = True, True
+        self.alters: Callable[[str], str] = str  # what a text is in its echo
         self.contacts = {BOT: "LabBot", ALICE: "Alice", BOB: "Bob"}
         self.aliases: dict[tuple[str, str], str] = {}
         self.rooms: dict[str, dict[str, Any]] = {ROOM: {"topic": "Lab room", "members": [BOT, ALICE, BOB]}}
@@ -476,7 +477,7 @@ class FakePuppet:
 
     def _MessageSendText(self, request: Any) -> Any:
         sent = Sent(request.conversation_id, request.text, list(request.mentional_ids))
-        return self._note_sent(sent, {"text": request.text, "type": TEXT, "mention_ids": sent.mentions})
+        return self._note_sent(sent, {"text": self.alters(request.text), "type": TEXT, "mention_ids": sent.mentions})
 
     def _MessageSendFile(self, request: Any) -> Any:
         box = json.loads(request.file_box)

@@ -223,6 +223,18 @@ def test_an_echo_before_its_answer_is_dropped(puppet: FakePuppet, gives_ids: boo
     asyncio.run(go())
 
 
+def test_an_echo_whose_text_the_puppet_changed_is_known_by_the_id_that_follows(puppet: FakePuppet) -> None:
+    async def go() -> None:
+        puppet.alters, puppet.echo_first = str.upper, 0.3
+        async with running(puppet) as session:
+            await send(session, text("hello"))
+            puppet.say("hers")
+            await until(lambda: session.messages)
+            assert session.texts == ["hers"]
+
+    asyncio.run(go())
+
+
 def test_two_hundred_messages_with_their_echo_are_two_hundred_answers(puppet: FakePuppet) -> None:
     """Each message of somebody else is answered; an echo that passed for one would be answered for ever."""
 

@@ -9,8 +9,11 @@ from django.utils.translation import gettext_lazy as _
 
 from bridge.admin.base import user_of
 from bridge.operations import dashboard
+from bridge.people import contact_requests
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django.http import HttpRequest
     from django.utils.functional import _StrOrPromise
 
@@ -20,8 +23,11 @@ def build_navigation(request: HttpRequest) -> list[dict[str, Any]]:
     dead = _build_entry(
         request, _("Dead letters"), "mark_email_unread", "bridge_delivery_dead_letters", "bridge.view_delivery"
     )
-    if dead["has_it"] and (failures := dashboard.count_dead_letters()):
-        dead["badge"] = "99+" if failures >= dashboard.MAX_BADGE else str(failures)
+    requests = _build_entry(
+        request, _("Invitations and requests"), "person_add", "bridge_contactrequest_changelist", "bridge.view_contact"
+    )
+    _count_in_badge(dead, dashboard.count_dead_letters)
+    _count_in_badge(requests, lambda: contact_requests.count_open(dashboard.MAX_BADGE))
     talk = [
         _build_entry(
             request, _("Conversations"), "forum", "bridge_conversation_changelist", "bridge.view_conversation"
@@ -29,6 +35,7 @@ def build_navigation(request: HttpRequest) -> list[dict[str, Any]]:
         _build_entry(request, _("Messages"), "chat_bubble", "bridge_message_changelist", "bridge.view_message"),
         _build_entry(request, _("Deliveries"), "outbox", "bridge_delivery_changelist", "bridge.view_delivery"),
         dead,
+        requests,
     ]
     return [
         {"title": "", "items": [_build_entry(request, _("Dashboard"), "dashboard", "index", "")]},
@@ -36,6 +43,12 @@ def build_navigation(request: HttpRequest) -> list[dict[str, Any]]:
         {"title": _("Setup"), "items": _select_allowed(_setup_group(request))},
         {"title": _("Operation"), "items": _select_allowed(_operation_group(request))},
     ]
+
+
+def _count_in_badge(entry: dict[str, Any], count: Callable[[], int]) -> None:
+    """Show how many wait behind an entry, to those who see it."""
+    if entry["has_it"] and (waiting := count()):
+        entry["badge"] = "99+" if waiting >= dashboard.MAX_BADGE else str(waiting)
 
 
 def _setup_group(request: HttpRequest) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from rest_framework.routers import SimpleRouter
 
 from bridge.api.accounts import Accounts
 from bridge.api.attachments import Attachments
+from bridge.api.contact_requests import ContactRequests
 from bridge.api.conversations import Conversations
 from bridge.api.customer_messages import CustomerMessages
 from bridge.api.deliveries import Deliveries
@@ -30,6 +31,7 @@ router.register("conversations", Conversations, "conversation")
 router.register("fallbacks", Fallbacks, "fallback")
 router.register("messages", Messages, "message")
 router.register("customer-messages", CustomerMessages, "customer_message")
+router.register("contact-requests", ContactRequests, "contact_request")
 router.register("attachments", Attachments, "attachment")
 router.register("deliveries", Deliveries, "delivery")
 router.register("webhooks", Webhooks, "webhook")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts.channels import build_channel
 from accounts.health import CODE_LENGTH
@@ -17,11 +20,18 @@ from channels_wechat.contract.text import clean
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
+    from django.db.models import QuerySet
 
     from channels_wechat.contract.messages import ContactRequest as Asked
 
 RequestState = ContactRequest.State
 COLUMN_LENGTH = 200
+# A call to accept one has ended by then; without an outcome its process was lost.
+ACCEPT_TIME = timedelta(minutes=2)
+
+
+class CannotAccept(Exception):
+    """The account cannot accept requests now, for the reason that this says."""
 
 
 def store_request(account_id: int, asked: Asked) -> None:
@@ -39,14 +49,15 @@ def store_request(account_id: int, asked: Asked) -> None:
 
 
 def accept_request(request: ContactRequest, user: User) -> bool:
-    """Accept it at the platform, by one call. Return False where somebody else decided it first. Raises ChannelError.
+    """Accept it at the platform, by one call. Return False where somebody else decided it first. Raises ChannelError, CannotAccept.
 
     What the platform certainly did not do may be tried again; after an unknown outcome the request stays as being accepted.
     """
     channel = build_channel(request.account)
-    if not isinstance(channel, ContactRequests):
-        raise TypeError(f"accounts of kind {channel.kind} receive no requests")
-    if not _decide(request, RequestState.ACCEPTING, user):
+    if not isinstance(channel, ContactRequests) or not request.account.usable:
+        raise CannotAccept(str(_("The account is disabled, stopped, or of a kind that receives no requests any more.")))
+    decided = ContactRequest.objects.filter(pk=request.pk, state=RequestState.OPEN)
+    if not _decide(decided, RequestState.ACCEPTING, user):
         return False
     row = ContactRequest.objects.filter(pk=request.pk, state=RequestState.ACCEPTING)
     try:
@@ -60,12 +71,19 @@ def accept_request(request: ContactRequest, user: User) -> bool:
 
 
 def dismiss_request(request: ContactRequest, user: User) -> bool:
-    """Return False where somebody else decided it first. Nothing is sent: whoever asked is told nothing."""
-    return _decide(request, RequestState.DISMISSED, user)
+    """Return False where somebody else decided it first. Nothing is sent: whoever asked is told nothing.
+
+    One that is being accepted can be dismissed once its call is over without a known outcome.
+    """
+    is_over = ~Q(code="") | Q(decided_at__lt=timezone.now() - ACCEPT_TIME)
+    undecided = Q(state=RequestState.OPEN) | Q(state=RequestState.ACCEPTING) & is_over
+    return _decide(ContactRequest.objects.filter(undecided, pk=request.pk), RequestState.DISMISSED, user)
 
 
-def _decide(request: ContactRequest, state: ContactRequest.State, user: User) -> bool:
-    undecided = ContactRequest.objects.filter(pk=request.pk, state__in=(RequestState.OPEN, RequestState.ACCEPTING))
-    if state == RequestState.ACCEPTING:
-        undecided = undecided.filter(state=RequestState.OPEN)
+def count_open(limit: int) -> int:
+    """Count the requests that wait for staff, at most so many."""
+    return len(ContactRequest.objects.filter(state=RequestState.OPEN).values_list("pk")[:limit])
+
+
+def _decide(undecided: QuerySet[ContactRequest], state: ContactRequest.State, user: User) -> bool:
     return bool(undecided.update(state=state, decided_at=timezone.now(), decided_by=user))

@@ -125,6 +125,9 @@ CONFIGURATION = {
 }  # fmt: skip
 TALK = {
     **standard("bridge_contact", "{contact}", VIEW, WORK, spare="{contact}", delete=RULE, changed={"name": "Li Si"}),
+    **standard("bridge_contactrequest", "{contact_request}", VIEW),
+    "bridge_contactrequest_accept": Page(press=WORK, at="{contact_request}"),
+    "bridge_contactrequest_dismiss": Page(press=WORK, at="{contact_request}"),
     **standard("bridge_conversation", "{group}", VIEW),
     "bridge_conversation_transcript": Page(WORK, at="{group}"),
     "bridge_conversation_rename": Page(press=WORK, at="{group}", with_={"title": "Renamed"}),
@@ -378,6 +381,8 @@ BUTTONS = {
     "accounts_channelaccount_write": "send_message",
     **{f"openclaw_gateway_{name}": GATEWAY_RIGHT for name in ("test", "make_key", "switch")},
     **{f"bridge_webhookendpoint_{name}": HOOK for name in ("test", "switch", "rotate")},
+    "bridge_contactrequest_accept": "change_contact",
+    "bridge_contactrequest_dismiss": "change_contact",
     "bridge_conversation_rename": "change_conversation",
     "bridge_conversation_mode": "pause_conversation",
     "bridge_conversation_new_session": "pause_conversation",

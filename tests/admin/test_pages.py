@@ -28,6 +28,7 @@ LISTS = (
     "bridge_delivery",
     "bridge_incident",
     "bridge_contact",
+    "bridge_contactrequest",
     "bridge_webhookendpoint",
     "auth_user",
     "auth_group",
@@ -55,6 +56,7 @@ def object_pages(world: factories.World) -> dict[str, int]:
         "bridge_message_change": world.question.pk,
         "bridge_delivery_change": world.dead.pk,
         "bridge_incident_change": world.incident.pk,
+        "bridge_contactrequest_change": world.contact_request.pk,
         "bridge_webhookendpoint_change": world.webhook.pk,
         "bridge_webhookendpoint_history": world.webhook.pk,
     }

@@ -36,6 +36,7 @@ class Call:
             delivery=world.dead.pk,
             webhook=world.webhook.pk,
             fallback=world.fallback.pk,
+            contact_request=world.contact_request.pk,
             customer_message=world.customer_message.pk,
         )
 
@@ -102,6 +103,10 @@ CALLS = [
     Call("GET", "/customer-messages/", "Admins", 200),
     Call("GET", "/customer-messages/{customer_message}/", "Admins", 200),
     Call("POST", "/customer-messages/", "Admins", 422, CUSTOMER_MESSAGE, KEY),
+    Call("GET", "/contact-requests/", "Viewers", 200),
+    Call("GET", "/contact-requests/{contact_request}/", "Viewers", 200),
+    Call("POST", "/contact-requests/{contact_request}/accept/", "Operators", 422),
+    Call("POST", "/contact-requests/{contact_request}/dismiss/", "Operators", 200),
     Call("GET", "/attachments/", "Viewers", 200),
     Call("GET", "/attachments/{attachment}/", "Viewers", 200),
     Call("GET", "/attachments/{attachment}/content/", "Operators", 200),

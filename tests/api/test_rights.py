@@ -84,7 +84,7 @@ def test_the_description_is_for_those_who_are_known(as_role: Callable[[str], Cli
 OBJECTS = {
     "accounts": "channelaccount", "gateways": "gateway", "routes": "route", "conversations": "conversation", "messages": "message",
     "attachments": "attachment", "deliveries": "delivery", "webhooks": "webhookendpoint", "stats": "delivery",
-    "fallbacks": "conversation", "customer-messages": "customermessage",
+    "fallbacks": "conversation", "customer-messages": "customermessage", "contact-requests": "contact",
 }  # fmt: skip
 VERBS = {"GET": "view", "POST": "add", "PATCH": "change", "DELETE": "delete"}
 # What is no plain reading, adding, changing or deleting of its rows.
@@ -96,6 +96,10 @@ DEEDS = {
     ("POST", "/messages/"): "send_message",
     ("GET", "/customer-messages/"): "send_to_many",
     ("GET", "/customer-messages/{}/"): "send_to_many",
+    ("GET", "/contact-requests/"): "view_contact",
+    ("GET", "/contact-requests/{}/"): "view_contact",
+    ("POST", "/contact-requests/{}/accept/"): "change_contact",
+    ("POST", "/contact-requests/{}/dismiss/"): "change_contact",
     ("POST", "/customer-messages/"): "send_to_many",
     ("POST", "/fallbacks/"): "change_conversation",
     ("DELETE", "/fallbacks/{}/"): "change_conversation",

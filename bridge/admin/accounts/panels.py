@@ -9,6 +9,7 @@ from django.urls import reverse
 from bridge.admin.accounts import (
     callback,
     connection,
+    contact_requests,
     customer_messages,
     directory,
     groups,
@@ -40,6 +41,7 @@ PANELS: tuple[AccountPanel, ...] = (
     connection.PANEL,
     login.PANEL,
     scan.PANEL,
+    contact_requests.PANEL,
     pulls.PANEL,
     write.PANEL,
     restrictions.PANEL,

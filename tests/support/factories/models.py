@@ -15,6 +15,7 @@ from bridge.models import (
     Attachment,
     Attempt,
     Contact,
+    ContactRequest,
     Conversation,
     CustomerMessage,
     Delivery,
@@ -58,6 +59,7 @@ __all__ = [
     "customer_message",
     "connected_gateway",
     "contact",
+    "contact_request",
     "conversation",
     "delivery",
     "endpoint",
@@ -110,6 +112,11 @@ def customer_message(account: ChannelAccount, **columns: Any) -> CustomerMessage
     values = {"client": "staff:1", "key": "K1", "request_hash": "0" * 64, "peer_kind": "direct", "sender": "zhangsan"}
     values |= {"recipients": ["wmX"], "text": "hello", "state": "created", "remote_id": "msg1"}
     return CustomerMessage.objects.create(account=account, **{**values, **columns})
+
+
+def contact_request(account: ChannelAccount, **columns: Any) -> ContactRequest:
+    values = {"kind": "group", "remote_id": f"invitation-{account.contact_requests.count() + 1}", "sender": "lisi"}
+    return ContactRequest.objects.create(account=account, **{**values, **columns})
 
 
 def app(api_base_url: str = NOWHERE, /, columns: dict[str, Any] | None = None, **fields: Any) -> ChannelAccount:

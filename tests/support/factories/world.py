@@ -20,6 +20,7 @@ from tests.support.factories.models import (
     bot,
     connected_gateway,
     contact,
+    contact_request,
     conversation,
     customer_message,
     delivery,
@@ -32,7 +33,16 @@ from tests.support.factories.values import CANARIES
 
 if TYPE_CHECKING:
     from accounts.models import ChannelAccount
-    from bridge.models import Attachment, Conversation, CustomerMessage, Incident, Message, Route, WebhookEndpoint
+    from bridge.models import (
+        Attachment,
+        ContactRequest,
+        Conversation,
+        CustomerMessage,
+        Incident,
+        Message,
+        Route,
+        WebhookEndpoint,
+    )
     from openclaw.models import Gateway
 
 __all__ = ["World", "build_world", "png", "refused_event"]
@@ -67,6 +77,7 @@ class World:
     refused_event: Delivery
     fallback: FallbackSender
     customer_message: CustomerMessage
+    contact_request: ContactRequest
 
 
 def refused_event(endpoint: WebhookEndpoint) -> Delivery:
@@ -132,6 +143,7 @@ def build_world() -> World:
         refused_event(webhook),
         fallback,
         customer_message(first),
+        contact_request(first, title="产品组", text="invited with these words 世界"),
     )
 
 

@@ -280,3 +280,32 @@ def test_an_old_page_shows_its_gap_however_many_came_later(world: factories.Worl
     assert [bubble.gap for bubble in transcript.read_page(world.group).bubbles if bubble.gap] == [old]
     before = transcript.read_page(world.group, before=rows[-1].pk)
     assert [bubble.gap for bubble in before.bubbles if bubble.gap] == [old]
+
+
+def test_what_happened_in_a_group_is_read_as_it_was(boss: Client, world: factories.World) -> None:
+    """Joins, leaves, new names, what was taken back, and times without a connection."""
+    said = {
+        "JOIN": "Ben, Cid joined, invited by Ann.",
+        "LEAVE": "Ann removed Cid.",
+        "TOPIC": "Ann renamed the group to “产品二组”.",
+    }
+    rows = {
+        key: factories.message(world.group, text, key, kind="event", sender="ann", addressed=False)
+        for key, text in said.items()
+    }
+    taken_back = factories.message(world.group, "oops", "MSG9")
+    factories.delivery(taken_back, State.SKIPPED, Reason.RECALLED, recalled_at=timezone.now())
+    factories.message(world.group, "A message was taken back.", "RECALL9", kind="event", reply_to=taken_back)
+    unknown = factories.message(world.group, "A message was taken back.", "RECALL8", kind="event")
+    wordless = factories.message(world.group, "", "EVENT8", kind="event")
+    now = timezone.now()
+    ConnectionGap.objects.create(account=world.bot, since=now - timedelta(minutes=5), until=now)
+    html = page(boss, world.group)
+    for key, text in said.items():
+        assert f"event: {text}" in bubble(html, rows[key])
+    assert "↩ taken back by its sender" in bubble(html, taken_back)
+    assert "recalled" in bubble(html, taken_back)
+    assert "💬" not in bubble(html, taken_back)
+    assert "event: A message was taken back." in bubble(html, unknown)
+    assert "event: event" not in bubble(html, wordless)
+    assert html.count("messages of that time may be missing") == 1

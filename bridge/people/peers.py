@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from accounts.person_ids import person_id
@@ -24,6 +25,12 @@ def peer_of(kind: str, peer_id: str, reply: str = "") -> Peer:
 def lock_peer(account_id: int, peer_kind: str, peer_id: str) -> None:
     """Lock this peer until the transaction ends, so that what is routed or sent gets its place in the lane in the order of the locks."""
     sql.LOCK_PEER.fetch(account=account_id, kind=peer_kind, id=peer_id)
+
+
+def lock_peers(*found: tuple[int, str, str]) -> None:
+    """Lock several peers, each by account, kind and id, until the transaction ends."""
+    rows = [dict(zip(("account_id", "peer_kind", "peer_id"), one, strict=True)) for one in found]
+    sql.LOCK_PEERS.fetch(peers=json.dumps(rows))
 
 
 def get_conversation(account: ChannelAccount, peer_kind: str, peer_id: str) -> Conversation:

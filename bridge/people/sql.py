@@ -28,3 +28,14 @@ FROM (VALUES (%(account)s::bigint, %(kind)s::text, %(id)s::text)) AS peer(accoun
 )
 # Return how often a session was begun anew, by the unique index on its key; no row where it never was.
 SESSION_EPOCH = Statement(Epoch, "SELECT epoch FROM bridge_sessionepoch WHERE key = %(key)s")
+# Lock several peers in the order in which the router locks them, and return one row for each.
+LOCK_PEERS = Statement(
+    PeerLock,
+    f"""
+WITH peer AS MATERIALIZED (
+  SELECT account_id, peer_kind, peer_id
+  FROM jsonb_to_recordset(%(peers)s::jsonb) AS given(account_id bigint, peer_kind text, peer_id text)
+  ORDER BY account_id, peer_kind, peer_id
+)
+SELECT {LOCK} AS locked FROM peer""",  # noqa: S608  a constant
+)

@@ -97,6 +97,7 @@ CALLS = [
     Call("GET", "/conversations/{conversation}/", "Viewers", 200),
     Call("PATCH", "/conversations/{conversation}/", "Operators", 200, {"title": "Sales", "mode": "paused"}),
     Call("POST", "/conversations/{conversation}/new-session/", "Operators", 200),
+    Call("POST", "/conversations/{conversation}/move/", "Admins", 200, {"account": "<bot>", "peer_id": "lisi"}),
     Call("GET", "/messages/", "Viewers", 200),
     Call("POST", "/messages/", "Operators", 201, {"conversation": "<person>", "content": {"text": "hello"}}, KEY),
     Call("GET", "/messages/{message}/", "Viewers", 200),

@@ -105,6 +105,7 @@ DEEDS = {
     ("DELETE", "/fallbacks/{}/"): "change_conversation",
     ("POST", "/routes/resolve/"): "view_route",
     ("POST", "/conversations/{}/new-session/"): "pause_conversation",
+    ("POST", "/conversations/{}/move/"): "change_route",
     ("POST", "/deliveries/replay/"): "replay_delivery",
     ("POST", "/deliveries/{}/replay/"): "replay_delivery",
     ("POST", "/deliveries/{}/release/"): "replay_delivery",
@@ -113,7 +114,11 @@ DEEDS = {
     ("POST", "/webhooks/{}/test/"): "change_webhookendpoint",
 }
 # Beside the right that opens it: who answers is a right of its own, and so is what people wrote.
-MORE = {"PATCH /conversations/{}/": {"pause_conversation"}, "GET /attachments/{}/content/": {"read_content"}}
+MORE = {
+    "PATCH /conversations/{}/": {"pause_conversation"},
+    "POST /conversations/{}/move/": {"change_conversation", "pause_conversation"},
+    "GET /attachments/{}/content/": {"read_content"},
+}
 
 
 def right_of(wanted: Call) -> str:

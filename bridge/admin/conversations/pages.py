@@ -20,7 +20,7 @@ from accounts import reply_windows
 from accounts.channels import build_channel
 from accounts.models import ReplyWindow
 from bridge.admin.base import BridgeAdmin, user_of
-from bridge.admin.conversations import fallbacks, servicers, transcript
+from bridge.admin.conversations import fallbacks, moving, servicers, transcript
 from bridge.admin.conversations.uploads import ManyFiles
 from bridge.admin.decisions import list_decisions
 from bridge.admin.paging import row_number
@@ -28,6 +28,7 @@ from bridge.admin.routes import map_url
 from bridge.admin.unfold import styled
 from bridge.models import Conversation, Delivery, Message, Reason, Route, State
 from bridge.operations.dashboard import DEAD
+from bridge.operations.moving import why_not_move
 from bridge.operations.unanswered import find_skip_reasons, find_unanswered
 from bridge.people import peers
 from bridge.pipeline.outbound import outbox
@@ -236,6 +237,7 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
     def get_urls(self) -> list[URLPattern]:
         return [
             self.route("<int:pk>/transcript/", partial(_transcript_view, self), "transcript"),
+            self.route("<int:pk>/move/", partial(moving.show, self), "move"),
             *super().get_urls(),
         ]
 
@@ -259,6 +261,8 @@ class ConversationAdmin(BridgeAdmin[Conversation]):
             "fallbacks": fallbacks.list_fallbacks(conversation),
             "fallback_form": styled(fallbacks.FallbackForm(conversation)),
             "has_servicers": servicers.has_servicers(conversation),
+            "moves": transcript.list_moves(conversation),
+            "may_move": moving.may_move(request) and not why_not_move(conversation),
         }
         return self.page(request, "admin/bridge/conversation.html", title_of(conversation), conversation, **context)
 

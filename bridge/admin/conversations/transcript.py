@@ -15,7 +15,7 @@ from bridge.operations.replay import why_not_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
 PAGE = 40
 # So many gaps in the connection are looked at for one page.
@@ -26,12 +26,26 @@ ASIDE_KINDS = ("event", "unsupported")
 BY_SEVERITY = (State.DEAD, State.UNCERTAIN, State.HELD, State.SENDING, State.PENDING, State.SKIPPED, State.DELIVERED)
 
 
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The conversation moved to another one (is_away), or came from it."""
+
+    at: datetime
+    other: Conversation
+    is_away: bool
+
+    @property
+    def stamp(self) -> str:
+        return f"{self.other.pk}{self.at.timestamp()}{self.is_away}"
+
+
 @dataclass(slots=True)
 class Bubble:
-    """gap: a time without a connection before this message, in which others may be missing."""
+    """gap: a time without a connection before this message, in which others may be missing. moves: of the conversation, before it."""
 
     message: Message
     gap: ConnectionGap | None = None
+    moves: list[Move] = field(default_factory=list)
     pictures: list[Attachment] = field(default_factory=list)
     files: list[Attachment] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
@@ -56,18 +70,19 @@ class Bubble:
         """Return a value that changes when the bubble looks different, so that the page replaces only such bubbles."""
         states = ",".join(f"{d.state}{d.reason}{bool(d.recalled_at)}" for d in self.deliveries)
         files = ",".join(f"{item.state}" for item in [*self.pictures, *self.files])
-        return f"{states};{files};{len(self.feedback)};{self.gap.pk if self.gap else ''}"
+        return f"{states};{files};{len(self.feedback)};{self.gap.pk if self.gap else ''};{len(self.moves)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
     bubbles: list[Bubble]
     gaps_after: list[ConnectionGap]  # behind the newest message
+    moves_after: list[Move]
     older: int | None  # the id before which there is more
 
 
 def read_page(conversation: Conversation, before: int | None = None) -> Transcript:
-    """Return the newest PAGE messages, or those before an id; six queries."""
+    """Return the newest PAGE messages, or those before an id; seven queries."""
     rows = conversation.messages.defer("raw", "reply_address").order_by("-id")
     if before:
         rows = rows.filter(pk__lt=before)
@@ -76,7 +91,33 @@ def read_page(conversation: Conversation, before: int | None = None) -> Transcri
     add_sender_names(shown)
     older = shown[0].pk if len(found) > PAGE else None
     bubbles = _bubbles(conversation, shown)
-    return Transcript(bubbles, _mark_gaps(conversation, bubbles, newest=not before), older)
+    gaps = _mark_gaps(conversation, bubbles, newest=not before)
+    moves = _mark_moves(list_moves(conversation), bubbles, is_oldest=older is None)
+    return Transcript(bubbles, gaps, moves if not before else [], older)
+
+
+def list_moves(conversation: Conversation) -> list[Move]:
+    """Return where it came from and where it went, in their order."""
+    came = conversation.moved_from.exclude(moved_at=None).select_related("account").defer("account__credentials")
+    moves = [Move(row.moved_at, row, False) for row in came if row.moved_at]
+    if conversation.moved_to and conversation.moved_at:
+        moves.append(Move(conversation.moved_at, conversation.moved_to, True))
+    return sorted(moves, key=lambda move: move.at)
+
+
+def _mark_moves(moves: list[Move], bubbles: list[Bubble], *, is_oldest: bool) -> list[Move]:
+    """Put each move before the first message behind it. Return those that no message came after.
+
+    is_oldest: whether the page begins with the first message, so that an earlier move belongs before it.
+    """
+    left = []
+    for move in moves:
+        behind = next((bubble for bubble in bubbles if bubble.message.created_at >= move.at), None)
+        if behind is None:
+            left.append(move)
+        elif is_oldest or behind is not bubbles[0]:
+            behind.moves.append(move)
+    return left
 
 
 def _bubbles(conversation: Conversation, messages: list[Message]) -> list[Bubble]:

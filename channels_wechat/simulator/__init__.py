@@ -80,6 +80,13 @@ POST own/gateways name, callback_url, inbound_secret, outbound_secret, answers_i
 POST own/say      own (the gateway), from, name, text, chat and title (a group), kind, data, addressed, mentions, reply_to, own_words, id
 POST own/event    own, event (joined, left, renamed, …), from or chat, fields; or raw: a whole body
 
+POST ilink/people  id (ends in @im.wechat), name: somebody who may scan. They write by POST say with ilink (whose bot), from (its owner
+                  where nobody is named); kinds text, image, voice (text: its transcript), file, video; quote {text} or {id}
+POST ilink/scans  qrcode, from, how: scan, ask (a number to type; three wrong ones end it), redirect (host), confirm (logs in), expire.
+                  The text of a code is an address whose page does the same.   GET ilink/scans: each code
+POST ilink/login  from: a login without a scan → bot_token, ilink_bot_id, ilink_user_id.   POST ilink/logout: from (-14 from now on)
+POST ilink/raw    ilink, message: fields over the usual ones
+
 POST faults       path ("message/send", "media/bot" for a user's file, a frame's cmd, "wechaty/MessageSendText",
                   "*"), kind (core/faults.py; over gRPC as in wechaty/service.py), times (0 = for ever),
                   rate (share of the calls), errcode, errmsg, seconds, status.   DELETE faults clears them
@@ -97,7 +104,8 @@ GET scans         each code of "scan to create": scode, source, status (wait, sc
 GET chats         every chat with its number of entries
 GET chat/<chat>?since=<rev>&wait=<s>    the transcript as a member sees it, in order; `wait` holds until there is news
 
-Chats are called own:<gateway>:<conversation>, kf:<open_kfid>:<external_userid>, wechaty:<account>:<contact> (a room by its id),
+Chats are called own:<gateway>:<conversation>, kf:<open_kfid>:<external_userid>, ilink:<whose bot>:<person>,
+wechaty:<account>:<contact> (a room by its id),
 app:<agentid>:<userid>, bot:<aibotid>:<userid> (userid in lower case), official:<appid>:<openid>,
 mini:<appid>:<openid> or by the group's chatid. Messages of one chat go out in order, the next one after a 200 for the last or
 when its tries are used up; one of WeChat goes also when the last is held for `overtake_seconds`, as on the platform.

@@ -281,6 +281,37 @@ class SimulatorClient:
         """`how`: scan, confirm (which makes the bot, with `name` and `aibotid` if given), expire."""
         return self.post("scans", scode=scode, how=how, **bot)
 
+    # -- iLink -----------------------------------------------------------------------------------------------------------
+
+    def ilink_person(self, person: str, name: str) -> JSON:
+        """Somebody in WeChat, who may scan a code. `person` ends in @im.wechat."""
+        return self.post("ilink/people", id=person, name=name)
+
+    def ilink_scans(self) -> list[JSON]:
+        """Every code: qrcode, status (wait, scaned, need_verifycode, confirmed, …), from, number, bot."""
+        return cast("list[JSON]", self.call("GET", "ilink/scans"))
+
+    def scan_ilink(self, qrcode: str, how: str = "confirm", from_: str = "", **more: Any) -> JSON:
+        """`how`: scan, ask (a number that must be typed), redirect (to `host`), confirm (which logs in), expire."""
+        return self.post("ilink/scans", qrcode=qrcode, how=how, **({"from": from_} if from_ else {}), **more)
+
+    def log_in_ilink(self, person: str) -> JSON:
+        """A login without a scan: bot_token, ilink_bot_id, ilink_user_id. The login before is lost."""
+        return self.post("ilink/login", **{"from": person})
+
+    def log_out_ilink(self, person: str) -> JSON:
+        """Each call is answered with -14 from now on."""
+        return self.post("ilink/logout", **{"from": person})
+
+    def ilink_raw(self, ilink: str, **message: Any) -> JSON:
+        """A message with any fields over the usual ones."""
+        return self.post("ilink/raw", ilink=ilink, message=message)
+
+    def ilink_standing(self, person: str) -> JSON:
+        """name, bot, logged_in; with a login left (messages that may be sent) until, typing, polls."""
+        people = self.call("GET", "directory")["ilink_people"]
+        return cast("JSON", next(one for one in people if one["id"] == person))
+
     # -- looking ---------------------------------------------------------------------------------------------------------
 
     def record(self) -> JSON:

@@ -14,6 +14,7 @@ from channels_wechat.simulator.core.errors import ControlError
 from channels_wechat.simulator.core.faults import Fault
 from channels_wechat.simulator.core.record import Record
 from channels_wechat.simulator.core.state import JSON, Settings, plain
+from channels_wechat.simulator.ilink.people import IlinkPeople
 from channels_wechat.simulator.wechaty.services import Services
 from channels_wechat.simulator.wecom import calls as wecom
 from channels_wechat.simulator.wecom.company import LONG_CONNECTION, App, Bot, Group, Member, Refusal, Robot
@@ -59,6 +60,7 @@ class Control:
         scans: Scans,
         kf_customers: KfCustomers,
         services: Services,
+        ilink: IlinkPeople,
     ) -> None:
         self.wecom, self.weixin = wecom_platform, weixin_platform
         self.world, self.faults = wecom_platform.world, wecom_platform.faults
@@ -68,7 +70,7 @@ class Control:
         self.callbacks = callbacks
         self.connections, self.scans = connections, scans
         self.customer_events = CustomerEvents(self.company, members)
-        self.kf_customers, self.services = kf_customers, services
+        self.kf_customers, self.services, self.ilink = kf_customers, services, ilink
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -236,6 +238,8 @@ class Control:
             return self.kf_customers.say(spec)
         if "wechaty" in spec:
             return self.services.people.say(spec)
+        if "ilink" in spec:
+            return self.ilink.say(spec)
         account = self._account(spec)
         if isinstance(account, WeixinAccount):
             return self.followers.say(account, self.followers.speaker(account, spec), spec)
@@ -319,6 +323,7 @@ class Control:
         listed["wechaty_accounts"] = [self.services.describe(account) for account in wechaty.accounts.values()]
         listed["wechaty_rooms"] = [plain(room) for room in wechaty.rooms.values()]
         listed["wechaty_contacts"] = [plain(contact) for contact in wechaty.contacts.values()]
+        listed["ilink_people"] = [self.ilink.ilink.describe(person) for person in self.ilink.ilink.people.values()]
         return listed | {"robots": [plain(robot) for robot in company.robots.values()]}
 
     async def person(self, request: web.Request, spec: JSON) -> JSON:

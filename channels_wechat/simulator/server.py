@@ -11,6 +11,7 @@ from aiohttp import web
 
 from channels_wechat.simulator.client import SimulatorClient
 from channels_wechat.simulator.control import Control
+from channels_wechat.simulator.control_ilink import IlinkControl
 from channels_wechat.simulator.control_kf import KfControl
 from channels_wechat.simulator.control_webhook_account import WebhookAccountControl
 from channels_wechat.simulator.control_wechaty import WechatyControl
@@ -20,6 +21,11 @@ from channels_wechat.simulator.core.faults import Faults
 from channels_wechat.simulator.core.rate_windows import Windows
 from channels_wechat.simulator.core.sealed import Envelope
 from channels_wechat.simulator.core.state import World
+from channels_wechat.simulator.ilink.api import IlinkApi
+from channels_wechat.simulator.ilink.door import Door
+from channels_wechat.simulator.ilink.people import IlinkPeople
+from channels_wechat.simulator.ilink.scans import IlinkScans
+from channels_wechat.simulator.ilink.world import IlinkWorld
 from channels_wechat.simulator.webhook_account.gateways import Gateway, GatewayEnvelope, GatewayWorld
 from channels_wechat.simulator.webhook_account.people import GatewayPeople
 from channels_wechat.simulator.webhook_account.receiver import Receiver
@@ -163,13 +169,21 @@ class Simulator:
         application = web.Application(client_max_size=MOST_BODY)
         scans = Scans(company, wecom_platform.faults)
         services = self._services = Services(self.world, wecom_platform.faults, self.host, self._callbacks.spawn)
-        reached = self._callbacks, self._connections, scans, customers, services
+        door = Door(IlinkWorld(self.world), wecom_platform.faults)
+        ilink, logins = IlinkPeople(door.ilink), IlinkScans(door)
+        reached = self._callbacks, self._connections, scans, customers, services, ilink
         control = Control(wecom_platform, weixin_platform, members, followers, *reached)
         own = GatewayWorld(self.world)
         owners = WebhookAccountControl(control, GatewayPeople(own, self._callbacks))
-        more = KfControl(control, customers), WechatyControl(control, services), owners
+        more = (
+            KfControl(control, customers),
+            WechatyControl(control, services),
+            owners,
+            IlinkControl(control, ilink, logins),
+        )
         application.add_routes(Receiver(own, wecom_platform.faults).routes())
         application.add_routes([*control.routes(), *scans.routes(), *services.routes()])
+        application.add_routes([*IlinkApi(door).routes(), *logins.routes()])
         application.add_routes([route for one in more for route in one.routes()])
         application.router.add_get("/openws", self._connections.serve)
         application.router.add_route("*", "/cgi-bin/{path:.+}", doors.cgi)

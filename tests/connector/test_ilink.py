@@ -9,6 +9,7 @@ import pytest
 from django.core.files.base import ContentFile
 
 from accounts import reply_windows
+from accounts.channels import build_channel
 from accounts.health import Health
 from accounts.models import ChannelAccount, Connection, ConnectionGap
 from bridge.connector import states
@@ -18,8 +19,11 @@ from bridge.pipeline.inbound import router, spool_drain
 from bridge.pipeline.outbound import outbox
 from bridge.runtime.spool import journal
 from channels_wechat.contract.explanations import explain
-from channels_wechat.contract.messages import Content
+from channels_wechat.contract.messages import Content, Peer
 from channels_wechat.ilink import errors, polling
+from channels_wechat.ilink.channel import Ilink
+from channels_wechat.simulator import RunningSimulator
+from channels_wechat.wire.http import Http
 from tests.support.away import database_away
 from tests.support.connecting import RunningConnector
 from tests.support.factories import account, answer, eventually, gateway, outcomes, route, row
@@ -89,6 +93,12 @@ def settled(delivery: Delivery) -> Delivery:
 def speak(ann: ChannelAccount, text: str = "news", **more: Any) -> Delivery:
     """A message that answers nothing."""
     return outbox.send(ann, "direct", ANN, Content(text=text), source=Message.Source.STAFF, **more).deliveries.get()
+
+
+def _channel_of(account: ChannelAccount) -> Ilink:
+    channel = build_channel(account)
+    assert isinstance(channel, Ilink)
+    return channel
 
 
 def cursors(ilink: FakeIlink) -> list[str]:
@@ -386,3 +396,45 @@ def test_what_it_says_of_beginning_and_end_does_not_matter(ann: ChannelAccount, 
     with RunningConnector():
         eventually(lambda: held(ann).state == "connected", seconds=40)
     assert (len(ilink.calls("msg/notifystart")), len(ilink.calls("msg/notifystop"))) == (1, 1)
+
+
+# --- with the simulator, which shares no code with the channel
+
+
+def test_somebody_scans_and_talks_to_an_agent_in_the_simulator(settings: Any) -> None:
+    settings.ALLOWED_PRIVATE_HOSTS = settings.ALLOWED_PRIVATE_MEDIA_HOSTS = ["127.0.0.1:*"]
+    with RunningSimulator() as simulator:
+        client, http = simulator.client, Http(["127.0.0.1:*"])
+        client.settings(ilink_hold_seconds=0.3)
+        client.ilink_person(ANN, "Ann")
+        code = Ilink.fetch_scan_code(http, client.url)
+        number = client.scan_ilink(code.code, "ask", ANN)["number"]
+        assert Ilink.find_scanned(http, code.code, "", client.url).state == "asks"
+        assert Ilink.find_scanned(http, code.code, number, client.url).state == "scanned"
+        client.scan_ilink(code.code, "redirect", ANN)
+        sent_on = Ilink.find_scanned(http, code.code, "", client.url)
+        client.scan_ilink(code.code)
+        found = Ilink.find_scanned(http, sent_on.code, "", client.url)
+        assert (sent_on.state, found.state, found.credentials["base_url"]) == ("scanned", "done", "")
+        made = account("ilink", dict(found.credentials), api_base_url=client.url, language="en")
+        route(made, gateway(enabled=False))
+        with RunningConnector():
+            client.say("你好", ilink=ANN)
+            question = heard()
+            client.say("", ilink=ANN, kind="image", data=FILE, name="in.png")
+            picture = heard(2)
+            (claimed,) = storage.claim_files(10)
+            storage.fetch_file(claimed)
+            assert storage.read_attachment(picture.attachments.get().pk).content == FILE
+            _channel_of(made).show_typing(Peer("direct", ANN, picture.reply_address))
+            assert client.ilink_standing(ANN)["typing"]
+            message = outbox.send(
+                made, "direct", ANN, Content(text="**see**"), source=Message.Source.STAFF, reply_to=question,
+                files=[ContentFile(FILE, name="out.bin")],
+            )  # fmt: skip
+            assert [settled(part).state for part in message.deliveries.order_by("part")] == [State.DELIVERED] * 2
+            client.log_in_ilink(ANN)
+            eventually(lambda: held(made).state == "needs_login", seconds=40)
+        text, file = (entry for entry in client.transcript(f"ilink:{ANN}:{ANN}") if entry["who"].startswith("ilink:"))
+        assert (text["text"], file["kind"], file["data"]["media"][0]["size"]) == ("see", "file", len(FILE))
+        assert client.record()["violations"] == []

@@ -53,6 +53,11 @@ class Settings:
     bot_uploads_per_hour: int = 1000
     frames_at_once: int = 8  # more unacknowledged requests, and a chunk is answered with "system error"
     scan_seconds: float = 300
+    # of iLink
+    ilink_hold_seconds: float = 35  # a question for messages, or for the state of a code, waits so long
+    ilink_messages: int = 10
+    ilink_window_seconds: float = 86400
+    ilink_page: int = 100  # at most so many messages in one answer
     hang_seconds: float = 60  # how long a time-out fault keeps the connection
     # of the WeChat platform
     token_overlap: float = 300  # both tokens are good so long, old and new

@@ -1,6 +1,6 @@
 // The chat page: choose a member, a follower, a Mini Program user, a customer or somebody in WeChat and a chat, speak, and watch the transcript by long polling.
 
-import { connectionOf, deedsOf, deedsOfBot, deedsOfCustomer, deedsOfWechaty, loginOf, sessionOf, standingOf } from "/static/deeds.js";
+import { connectionOf, deedsOf, deedsOfBot, deedsOfCustomer, deedsOfIlink, deedsOfWechaty, loginOf, loginOfIlink, sessionOf, standingOf } from "/static/deeds.js";
 import { element } from "/static/markdown.js";
 import { renderEntry } from "/static/view.js";
 
@@ -35,7 +35,8 @@ function names(who) {
   if (kind === "kf") return state.directory.kfs.find((account) => account.open_kfid === id)?.name || who;
   if (kind === "servicer") return `${names(id)} (servicer)`;
   if (kind === "wechaty") return state.directory.wechaty_accounts.find((account) => account.id === id)?.name || who;
-  const known = [...state.directory.wechaty_contacts, ...state.directory.wechaty_accounts].find((one) => one.id === who);
+  if (kind === "ilink") return "Agent";
+  const known = [...state.directory.ilink_people, ...state.directory.wechaty_contacts, ...state.directory.wechaty_accounts].find((one) => one.id === who);
   if (known) return known.name;
   const customer = state.directory.kf_customers.find((one) => one.external_userid === who);
   if (customer) return customer.name;
@@ -52,6 +53,10 @@ function customer() {
 
 function friend() {
   return state.directory?.wechaty_contacts.find((one) => one.id === state.me);
+}
+
+function scanner() {
+  return state.directory?.ilink_people.find((one) => one.id === state.me);
 }
 
 // Of somebody in WeChat: their rooms in which a personal account is, and each account one to one.
@@ -81,6 +86,7 @@ function chatsOf(me) {
     return [["Customer service", chats]];
   }
   if (friend()) return chatsOfFriend(me);
+  if (scanner()) return [["Agents", scanner().bot ? [{ id: `ilink:${me}:${me}`, name: "Agent", ilink: me }] : []]];
   const { groups, bots, apps } = state.directory;
   const has = (list) => list === null || list.some((userid) => userid.toLowerCase() === me.toLowerCase());
   const user = me.toLowerCase();
@@ -112,7 +118,7 @@ function openChat(chat) {
   showStanding();
   $("entries").replaceChildren();
   $("composer").hidden = false;
-  $("enter").hidden = Boolean(chat.group || person() || chat.kf || chat.wechaty);
+  $("enter").hidden = Boolean(chat.group || person() || chat.kf || chat.wechaty || chat.ilink);
   $("listener-label").hidden = !chat.group;
   $("listener").replaceChildren(...listenersOf(chat).map(([value, label]) => element("option", { value }, label)));
   showChats();
@@ -141,7 +147,9 @@ function showStanding() {
   const personal = state.directory.wechaty_accounts.find((one) => one.id === chat.wechaty);
   if (personal) $("subtitle").textContent = loginOf(personal);
   if (personal && chat.group) $("title").textContent = state.directory.wechaty_rooms.find((room) => room.id === chat.id).topic;
-  if (personal) showDeeds(deedsOfWechaty(personal, chat));
+  if (chat.ilink) $("subtitle").textContent = loginOfIlink(scanner());
+  if (chat.ilink) showDeeds(deedsOfIlink(scanner()));
+  else if (personal) showDeeds(deedsOfWechaty(personal, chat));
   else if (account) showDeeds(deedsOfCustomer(account, customer()));
   else showDeeds(me ? deedsOf(chat, me) : deedsOfBot(bot));
 }
@@ -186,6 +194,7 @@ function target() {
   if (chat.official) return { official: chat.official };
   if (chat.mini) return { mini: chat.mini };
   if (chat.kf) return { kf: chat.kf };
+  if (chat.ilink) return { ilink: chat.ilink };
   if (chat.wechaty) {
     const heard = $("listener").value;
     return { wechaty: heard || chat.wechaty, ...(chat.group ? { chat: chat.id, mention: Boolean(heard) } : {}) };
@@ -196,7 +205,7 @@ function target() {
 }
 
 function say(message) {
-  return attempt(() => call("say", { ...target(), from: state.me, ...message }).then(person() || state.chat.kf ? refresh : null));
+  return attempt(() => call("say", { ...target(), from: state.me, ...message }).then(person() || state.chat.kf || state.chat.ilink ? refresh : null));
 }
 
 function click(entry, key, selected) {
@@ -291,7 +300,7 @@ async function refresh() {
   showStanding();
 }
 
-function peopleOf({ members, persons, officials, kf_customers, wechaty_contacts }) {
+function peopleOf({ members, persons, officials, kf_customers, wechaty_contacts, ilink_people }) {
   const follower = (person) => officials.some((account) => account.appid === person.account);
   const named = (list, id) => list.map((one) => ({ id: one[id], name: one.name }));
   return [
@@ -300,6 +309,7 @@ function peopleOf({ members, persons, officials, kf_customers, wechaty_contacts 
     ["Mini Program users", named(persons.filter((one) => !follower(one)), "openid")],
     ["Customers", named(kf_customers, "external_userid")],
     ["In WeChat", named(wechaty_contacts, "id")],
+    ["With an agent as a contact", named(ilink_people, "id")],
   ];
 }
 

@@ -68,6 +68,19 @@ export function loginOf(account) {
   return account.listening ? "Logged in, and somebody listens" : "Logged in, but nobody listens, and messages are lost";
 }
 
+// What somebody whose bot an agent is can do besides writing.
+export function deedsOfIlink(person) {
+  if (!person.logged_in) return [];
+  return [["End the login", "ilink/logout", {}]];
+}
+
+export function loginOfIlink(person) {
+  if (!person.logged_in) return person.bot ? "The login is lost: scan a new code" : "No login: scan a code";
+  if (person.typing) return "typing…";
+  const until = new Date(person.until * 1000).toLocaleString([], { dateStyle: "short", timeStyle: "medium" });
+  return person.left ? `The bot may send ${person.left} more, until ${until}` : "The bot may send nothing until this person writes";
+}
+
 export function standingOf(person) {
   if (person.typing) return "typing…";
   const until = new Date(person.ends * 1000).toLocaleString([], { dateStyle: "short", timeStyle: "medium" });

@@ -197,12 +197,12 @@ def demo_plan(folder: Path, settings: dict[str, str]) -> Plan:
 
 
 def _free_ports() -> int:
-    """The first of four free ports in a row."""
+    """The first of five free ports in a row."""
     while True:
         with contextlib.ExitStack() as stack:
             first = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
             with contextlib.suppress(OSError, OverflowError):
-                for port in (first + 1, first + 2, first + 3):
+                for port in (first + 1, first + 2, first + 3, first + 4):
                     stack.enter_context(socket.create_server(("127.0.0.1", port)))
                 return int(first)
 

@@ -49,8 +49,8 @@ def free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
 
 def test_the_demo_has_ports_data_and_secrets_of_its_own(free: int, tmp_path: Path) -> None:
     plan = make_plan("demo")
-    others = {"callbacks": 3, "simulator": 1, "gateway": 2, "puppet service": 4}
-    assert plan.ports == {"web": free, **{name: free + more for name, more in others.items()}}
+    assert plan.ports == {"web": free, "callbacks": free + 3, "simulator": free + 1, "gateway": free + 2}
+    assert plan.later_ports == {"puppet service": free + 4}
     assert plan.data_dir == tmp_path / "data"
     password = (tmp_path / "data" / "postgres.password").read_text()
     assert plan.env["DATABASE_URL"] == f"postgres://bridge:{password}@/bridge?host={tmp_path}/data/run"
@@ -86,6 +86,17 @@ def test_a_port_that_is_none_is_refused(free: int, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PORT", port)
     with pytest.raises(LaunchError, match="PORT is not a number from 1 to 65531"):
         make_plan("run")
+
+
+def test_a_start_waits_for_no_port_that_only_the_demo_opens(free: int) -> None:
+    """Its own command has the simulator open it, when everything else runs."""
+    plan = make_plan("demo")
+    with contextlib.ExitStack() as stack:
+        for port in (free, free + 1, free + 2, free + 3):
+            stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        assert all_ports_answer(plan)
+    with socket.create_server(("127.0.0.1", free + 4)), pytest.raises(LaunchError, match="puppet service"):
+        check_ports(plan)
 
 
 def test_a_taken_port_is_named_with_a_way_out(free: int) -> None:

@@ -70,9 +70,13 @@ class Plan:
     @property
     def ports(self) -> dict[str, int]:
         """The port of each process that listens on one, by its name."""
-        stand_ins = {"simulator": self.port + 1, "gateway": self.port + 2, "puppet service": self.port + 4}
-        more = stand_ins if self.demo else {}
+        more = {"simulator": self.port + 1, "gateway": self.port + 2} if self.demo else {}
         return {"web": self.port, "callbacks": self.callbacks_port, **more}
+
+    @property
+    def later_ports(self) -> dict[str, int]:
+        """The ports that must be free too, and are opened when everything runs: the demo has the simulator play a puppet service."""
+        return {"puppet service": self.port + 4} if self.demo else {}
 
     @property
     def process_env(self) -> dict[str, str]:
@@ -173,7 +177,7 @@ def _make_defaults(data_dir: Path) -> dict[str, str]:
 
 def check_ports(plan: Plan) -> None:
     """Check that every port is free. Raises LaunchError."""
-    for name, port in plan.ports.items():
+    for name, port in (plan.ports | plan.later_ports).items():
         host = plan.host if name in WEB_SERVERS else "127.0.0.1"
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family) as probe:

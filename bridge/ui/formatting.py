@@ -60,7 +60,7 @@ def recipient_text(delivery: Delivery) -> str:
 def health_badge(row: Any) -> SafeString:
     """Return the badges of an account or a gateway; of a failing account also when it is tried next."""
     if getattr(row, "sending_stopped_at", None):
-        return format_html("{} {}", _state_badge(row), badge(_("sending stopped"), "bad"))
+        return format_html("{} {}", badge(_("sending stopped"), "bad"), _state_badge(row))
     return _state_badge(row)
 
 

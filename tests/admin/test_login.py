@@ -68,6 +68,7 @@ def test_each_state_is_said_in_words(boss: Client, phone: ChannelAccount) -> Non
         found = state(boss, phone)
         assert (words in found["words"], "<svg" in found["picture"]) == (True, draws), (stored, found["words"])
         assert not found["is_logged_in"]
+        assert found["connection"].count('id="connection"') == 1
     connect(phone, "connected", own_id="wxid_ann", own_name="Ann")
     found = state(boss, phone)
     assert (found["words"], found["picture"], found["is_logged_in"]) == ("Logged in as Ann (wxid_ann).", "", True)
@@ -83,7 +84,7 @@ def test_the_page_draws_the_code_and_says_it_nowhere(boss: Client, phone: Channe
     page = boss.get(url("change", phone))
     html = page.content.decode()
     assert "Scan this code" in html
-    assert "<svg" in html
+    assert "<svg viewBox=" in html, "it can be scaled as a whole"
     assert CODE not in html + str(state(boss, phone))
     for answer in (page, boss.get(url("login_state", phone))):
         assert "no-store" in answer.headers["Cache-Control"]

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.http import JsonResponse
+from django.template.loader import render_to_string
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import logins
 from accounts.health import Health
 from accounts.models import Connection
+from bridge.admin.accounts.connection import describe_connection
 from bridge.admin.accounts.panel import CHANGE, AccountPanel, Page, Position, has_capability
 from bridge.admin.accounts.qr import draw_code
 from bridge.admin.base import user_of
@@ -71,10 +73,12 @@ def _describe_identity(row: Connection) -> str:
     return gettext("Logged in as %(name)s.") % {"name": name} if name else gettext("Logged in.")
 
 
-def answer_state(_page_admin: AccountAdmin, request: HttpRequest, account: ChannelAccount, _c: Login) -> HttpResponse:
+def answer_state(_admin: AccountAdmin, request: HttpRequest, account: ChannelAccount, channel: Login) -> HttpResponse:
     """Answer the page, which asks every few seconds. The code is as good as a password, so nobody may keep the answer."""
     reason = account.state_reason if may_read(user_of(request)) or not account.state_reason else str(HIDDEN)
+    facts = {"facts": describe_connection(account, channel)}
     shown = {**describe_login(account), "badge": formatting.health_badge(account), "reason": reason}
+    shown["connection"] = render_to_string("admin/accounts/panels/connection.html", facts)
     return JsonResponse(shown, headers={"Cache-Control": "no-store"})
 
 

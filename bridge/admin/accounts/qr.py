@@ -12,5 +12,8 @@ if TYPE_CHECKING:
 
 
 def draw_code(text: str) -> SafeString:
-    """Return the code as SVG, made of nothing but a path: what it says stands nowhere in it as text."""
-    return mark_safe(segno.make(text, error="m").svg_inline(scale=6, dark="#000", light="#fff"))  # noqa: S308 - segno's own path, no text
+    """Return the code as SVG, made of nothing but a path: what it says stands nowhere in it as text.
+
+    It has no size of its own, so that the style sheet scales all of it: a long text makes a large code.
+    """
+    return mark_safe(segno.make(text, error="m").svg_inline(omitsize=True, dark="#000", light="#fff"))  # noqa: S308 - segno's own path, no text

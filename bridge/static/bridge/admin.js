@@ -144,9 +144,10 @@ function watchLogin(box) {
     picture.hidden = !state.picture;
     if (words.textContent !== state.words) words.textContent = state.words;
     badge.innerHTML = state.badge;
+    document.getElementById("connection").outerHTML = state.connection;
     reason.textContent = state.reason;
     leave.hidden = !state.is_logged_in;
-    showTimes(badge);
+    showTimes(badge.parentElement.parentElement);
   }
   async function look() {
     if (Date.now() > until) { picture.hidden = true; paused.hidden = false; return; }

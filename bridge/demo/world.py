@@ -41,6 +41,8 @@ PERSONAL, ROOM, ROOM_NAME, HIKER = (
 )
 # A gateway of the company's own, a group behind it, and somebody in it.
 OWN, OWN_GROUP, OWN_GROUP_NAME, GUEST = "demo-gateway", "demo-room-7", "客户支持群", ("demo-guest-1", "小林")
+# Somebody in WeChat who scanned the code of their iLink bot.
+SCANNER = ("demo-xiaomei@im.wechat", "小美")
 # AppIDs, and whom each account talks to: OpenID and name.
 NEWS, CLUB, SHOP = "wxdemonews0000001", "wxdemoclub0000001", "wxdemoshop0000001"
 FOLLOWER, READER, BUYER = ("oDemoFollower01", "小红"), ("oDemoReader01", "小明"), ("oDemoBuyer01", "小兰")
@@ -53,7 +55,7 @@ class World:
 
     robot: of the group of the bots, where it sends what they cannot. news: an Official Account that is verified; club: one that is
     not, and answers in the reply to the callback; shop: a Mini Program. personal: an account behind a Wechaty puppet service.
-    own: a gateway of the company's own.
+    own: a gateway of the company's own. ilink: the bot of a person in WeChat.
     """
 
     simulator: SimulatorClient
@@ -67,6 +69,7 @@ class World:
     shop: ChannelAccount
     personal: ChannelAccount
     own: ChannelAccount
+    ilink: ChannelAccount
 
 
 def build_from(env: Mapping[str, str]) -> World:
@@ -94,23 +97,29 @@ def build(simulator_url: str, gateway_url: str, gateway_token: str, *, puppet_po
     shop = _account("mini_program", "Demo shop", simulator_url, _weixin_fields(SHOP))
     personal = _personal_account(simulator, puppet_port)
     own = _own_connection(simulator)
-    world = World(simulator, app, bot, connected_bot, robot, service, news, club, shop, personal, own)
+    ilink = _bot_of_a_person(simulator)
+    world = World(simulator, app, bot, connected_bot, robot, service, news, club, shop, personal, own, ilink)
     _populate(world)
-    _map(app, "direct", gateway, note="Everyone who writes to the app")
-    _map(bot, "group", gateway, note="Groups that mention the bot", agent="support")
-    _map(connected_bot, "group", gateway, note="Groups that mention the bot", agent="support")
-    for each in (bot, connected_bot):
+    _map_all(world, gateway)
+    return world
+
+
+def _map_all(world: World, gateway: Gateway) -> None:
+    _map(world.app, "direct", gateway, note="Everyone who writes to the app")
+    _map(world.bot, "group", gateway, note="Groups that mention the bot", agent="support")
+    _map(world.connected_bot, "group", gateway, note="Groups that mention the bot", agent="support")
+    for each in (world.bot, world.connected_bot):
         talk, _new = Conversation.objects.update_or_create(
             account=each, peer_kind="group", peer_id=GROUP, defaults={"title": GROUP_NAME}
         )
-        _fall_back(talk, robot)
-    _map(service, "direct", gateway, note="Every customer")
-    _map(news, "direct", gateway, note="Every follower")
-    _map(club, "direct", gateway, note="Every follower")
-    _map(personal, "group", gateway, note="Groups that mention the account", agent="support", trigger="mention")
-    _map(own, "group", gateway, note="Groups that mention the account", agent="support", trigger="mention")
-    _map(shop, "direct", gateway, note="Everyone who opens the chat of the Mini Program", agent="support")
-    return world
+        _fall_back(talk, world.robot)
+    _map(world.service, "direct", gateway, note="Every customer")
+    _map(world.news, "direct", gateway, note="Every follower")
+    _map(world.club, "direct", gateway, note="Every follower")
+    _map(world.personal, "group", gateway, note="Groups that mention the account", agent="support", trigger="mention")
+    _map(world.own, "group", gateway, note="Groups that mention the account", agent="support", trigger="mention")
+    _map(world.shop, "direct", gateway, note="Everyone who opens the chat of the Mini Program", agent="support")
+    _map(world.ilink, "direct", gateway, note="Whoever scanned the code")
 
 
 def callback_url(account: ChannelAccount) -> str:
@@ -129,8 +138,11 @@ def converse(world: World, tell: Callable[[str], None]) -> bool:
 
 def _scenes(world: World) -> list[tuple[str, Callable[[], Any]]]:
     """What happens, and what makes it happen."""
-    simulator = world.simulator
-    say = simulator.say
+    return [*_scenes_of_wecom(world), *_scenes_of_wechat(world.simulator)]
+
+
+def _scenes_of_wecom(world: World) -> list[tuple[str, Callable[[], Any]]]:
+    simulator, say = world.simulator, world.simulator.say
     # "!slow" is a word to the stand-in agent: it spreads its answer over two seconds, so that the stream can be seen.
     slowly = "帮我看看今天的发布计划 !slow=2"
     one_to_one = "你好,请问周报什么时候交?"
@@ -146,6 +158,12 @@ def _scenes(world: World) -> list[tuple[str, Callable[[], Any]]]:
             f"Customer service: {CUSTOMER[1]} writes in ordinary WeChat",
             partial(say, "请问怎么退货?", kf=KF, from_=CUSTOMER[0]),
         ),
+    ]
+
+
+def _scenes_of_wechat(simulator: SimulatorClient) -> list[tuple[str, Callable[[], Any]]]:
+    say = simulator.say
+    return [
         (
             f"Official Account, verified: its follower {FOLLOWER[1]} writes",
             partial(say, "今天有什么新闻?", official=NEWS, from_=FOLLOWER[0]),
@@ -159,6 +177,10 @@ def _scenes(world: World) -> list[tuple[str, Callable[[], Any]]]:
             partial(say, "我的订单到哪了?", mini=SHOP, from_=BUYER[0]),
         ),
         (f"{ROOM_NAME} (Wechaty): {HIKER[1]} mentions the personal account", partial(_say_in_room, simulator)),
+        (
+            f"iLink: {SCANNER[1]} writes to the bot of the code that they scanned",
+            partial(say, "提醒我明天开会", ilink=SCANNER[0]),
+        ),
         (
             f"{OWN_GROUP_NAME} (own gateway): {GUEST[1]} mentions the account",
             partial(simulator.own_say, OWN, GUEST[0], "今天几点开门?", name=GUEST[1], chat=OWN_GROUP, addressed=True),
@@ -292,6 +314,21 @@ def _personal_account(simulator: SimulatorClient, port: int) -> ChannelAccount:
     simulator.wechaty_contact(*HIKER)
     simulator.wechaty_room(ROOM, ROOM_NAME, [PERSONAL, HIKER[0]])
     account.credentials = {**account.credentials, "endpoint": service["endpoint"]}
+    account.save(update_fields=["credentials"])
+    return account
+
+
+def _bot_of_a_person(simulator: SimulatorClient) -> ChannelAccount:
+    """The simulator forgets logins at its end; then the person logs in again, as by another scan."""
+    simulator.ilink_person(*SCANNER)
+    standing, name = simulator.ilink_standing(SCANNER[0]), "Demo iLink bot"
+    known = ChannelAccount.objects.filter(kind="ilink", name=name).first()
+    fields = dict(known.credentials) if known else {"user_id": SCANNER[0]}
+    if not standing["logged_in"] or standing["bot"] != fields.get("bot_id"):
+        login = simulator.log_in_ilink(SCANNER[0])
+        fields |= {"bot_id": login["ilink_bot_id"], "bot_token": login["bot_token"]}
+    account = _account("ilink", name, simulator.url, fields)
+    account.credentials = {**account.credentials, **fields}
     account.save(update_fields=["credentials"])
     return account
 

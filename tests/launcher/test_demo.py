@@ -30,7 +30,7 @@ def test_every_surface_is_answered(company: SimulatorClient, stub: RunningStub, 
         ):  # it finds the gateway at once; one that it started before it would find in five seconds
             assert demo.converse(world, lines.append)
     answers = [line.partition("✓ ")[2] for line in lines if "✓" in line]
-    assert len(answers) == 10
+    assert len(answers) == 11
     assert [answer.replace("lisi", "zhangsan") for answer in answers[:2]] == answers[
         :1
     ] * 2  # by callback URL and by long connection
@@ -41,6 +41,7 @@ def test_every_surface_is_answered(company: SimulatorClient, stub: RunningStub, 
         "收到：周末有活动吗?",
         "收到：我的订单到哪了?",
         "收到，小周：周六几点集合?",
+        "收到：提醒我明天开会",
         "收到，小林：今天几点开门?",
     ]
     (passive,) = company.sent_to(demo.READER[0])
@@ -55,7 +56,7 @@ def test_every_surface_is_answered(company: SimulatorClient, stub: RunningStub, 
 def test_it_can_be_set_up_again(company: SimulatorClient) -> None:
     first, again = (demo.build(company.url, company.url, "stub-token") for _twice in range(2))
     made = [first.app, first.bot, first.connected_bot, first.robot]
-    made += [first.service, first.news, first.club, first.shop, first.personal, first.own]
+    made += [first.service, first.news, first.club, first.shop, first.personal, first.own, first.ilink]
     assert [row.credentials for row in ChannelAccount.objects.order_by("pk")] == [row.credentials for row in made]
     assert FallbackSender.objects.count() == 2
-    assert (again.shop, Route.objects.count()) == (first.shop, 9)
+    assert (again.shop, Route.objects.count()) == (first.shop, 10)

@@ -70,10 +70,11 @@ class SendContext:
     def uses_quota(self) -> bool:
         """Whether this message counts against the person's reply window. What goes to a one-use address does not.
 
-        A token that every message needs is no such address.
+        A token that every message needs is no such address. It is not looked for here, because the newest one may come with the message
+        that opens the window.
         """
         keeps_replies = isinstance(self.channel, Connection) and self.channel.keeps_replies
-        is_free = bool(self.peer.reply) and not keeps_replies
+        is_free = not keeps_replies and bool(self.peer.reply)
         return not is_free and window_holds.uses_quota(self.channel, self.message, self.payload)
 
 

@@ -120,7 +120,7 @@ class Inbound:
     past: said before the account was here: stored, and never a turn. failed: a message of ours that was not delivered after all.
     servicer: who answers this conversation in the platform's own client from now on; empty: nobody any more; None: it says nothing of that.
     recalls: the key of the message that was taken back. changes: entries of the directory that the event names.
-    request: what only staff may grant.
+    request: what only staff may grant. quotes: the id of the quoted message, where the platform tells nothing else of it.
     """
 
     key: str
@@ -149,6 +149,7 @@ class Inbound:
     recalls: str = ""
     changes: tuple[EntryChange, ...] = ()
     request: ContactRequest | None = None
+    quotes: str = ""
 
 
 @dataclass(frozen=True, slots=True)

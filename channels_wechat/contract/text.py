@@ -68,5 +68,10 @@ def clean_json(value: Any, depth: int = 0) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def as_quote(text: str) -> str:
+    """Return the text as a Markdown quote."""
+    return "\n".join(f"> {line}".rstrip() for line in text.splitlines())
+
+
 def utf8_len(text: str) -> int:
     return len(text.encode())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from channels_wechat.contract.inbound_fields import as_list, at, inbound_key, word
 from channels_wechat.contract.messages import Inbound, MediaItem, Peer, Window
+from channels_wechat.contract.text import as_quote
 from channels_wechat.contract.unreadable import SYSTEM, mark, mark_unknown, read_or_kept
 from channels_wechat.ilink.files import download_address, key_text
 from channels_wechat.wire.api_answers import whole
@@ -36,12 +37,16 @@ QUOTED = "[quoted message]"
 
 
 class Said(NamedTuple):
-    """Kind, text and files of an item, or of a whole message. is_unread: some of it cannot be read, and is marked in the text."""
+    """Kind, text and files of an item, or of a whole message. is_unread: some of it cannot be read, and is marked in the text.
+
+    quotes: as in `Inbound`.
+    """
 
     kind: str = "text"
     text: str = ""
     media: tuple[MediaItem, ...] = ()
     is_unread: bool = False
+    quotes: str = ""
 
 
 def read_messages(answer: Node) -> tuple[Inbound, ...]:
@@ -72,6 +77,7 @@ def _read(node: Node, plain: bytes) -> Inbound:
         occurred_at=whole(node.get("create_time_ms")) // 1000,
         window=WINDOW if is_answered else None,
         is_unread=said.is_unread,
+        quotes=said.quotes,
     )
 
 
@@ -88,7 +94,9 @@ def _together(parts: Sequence[Said]) -> Said:
     kinds = list(dict.fromkeys(part.kind for part in parts))
     text = "\n".join(part.text for part in parts if part.text)
     media = tuple(item for part in parts for item in part.media)
-    return Said(kinds[0] if len(kinds) == 1 else "mixed", text, media, any(part.is_unread for part in parts))
+    quotes = next((part.quotes for part in parts if part.quotes), "")
+    is_unread = any(part.is_unread for part in parts)
+    return Said(kinds[0] if len(kinds) == 1 else "mixed", text, media, is_unread, quotes)
 
 
 # --- items
@@ -99,7 +107,8 @@ def _read_item(item: Any) -> Said:
     if quoted is None:
         return said
     text = "\n\n".join(filter(None, (quoted.text, said.text)))
-    return Said(said.kind, text, (*said.media, *quoted.media), said.is_unread or quoted.is_unread)
+    media = (*said.media, *quoted.media)
+    return Said(said.kind, text, media, said.is_unread or quoted.is_unread, quoted.quotes)
 
 
 def _read_content(item: Any) -> Said:
@@ -151,7 +160,7 @@ def _quote(ref: Any) -> Said | None:
     inner = ref.get("message_item")
     said = _read_content(inner) if isinstance(inner, dict) and inner else Said()
     text = said.text or word(ref, "partial_text") or word(ref, "title")
-    lines = [*text.splitlines(), *(f"[{item.kind}]" for item in said.media)] or [QUOTED]
-    return Said(
-        "text", "\n".join(f"> {line}".rstrip() for line in lines), said.media, said.is_unread or lines == [QUOTED]
-    )
+    lines = [*text.splitlines(), *(f"[{item.kind}]" for item in said.media)]
+    if not lines and (known := word(ref, "svr_id")):
+        return Said(quotes=known)
+    return Said("text", as_quote("\n".join(lines or [QUOTED])), said.media, said.is_unread or not lines)

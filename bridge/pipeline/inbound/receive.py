@@ -181,6 +181,7 @@ def _build_raw(inbound: Inbound) -> dict[str, Any]:
         "failed": [inbound.failed.remote_id, *inbound.failed.cause] if inbound.failed else None,
         "servicer": inbound.servicer,
         "recalls": inbound.recalls or None,
+        "quotes": clean(inbound.quotes) or None,
         "request": [clean(part) for part in inbound.request] if inbound.request else None,
     }
     extra = {name: value for name, value in facts.items() if value is not None}

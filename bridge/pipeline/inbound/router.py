@@ -22,6 +22,7 @@ from bridge.pipeline.inbound import batch
 from bridge.pipeline.inbound.batch import RoutingContext
 from bridge.pipeline.inbound.commands import command_of
 from bridge.pipeline.inbound.pseudonyms import pseudonymise
+from bridge.pipeline.inbound.quotes import fill_quotes
 from bridge.pipeline.inbound.reports import apply_reports
 from bridge.pipeline.outbound import moderation, outbox, window_holds
 from bridge.pipeline.outbound.rights import rights_of
@@ -122,6 +123,7 @@ def _route_contexts(cases: list[RoutingContext]) -> int:
     _learn_names(cases)
     _learn_titles(cases)
     _note_changes(cases)
+    fill_quotes(cases)
     decided: list[tuple[RoutingContext, Delivery]] = []
     for case in cases:  # in their order, because a message may change the conversation for the next ones
         decided.append((case, _handle_message(case, decided)))

@@ -83,6 +83,16 @@ def test_who_writes_and_by_what_they_are_answered() -> None:
     assert (message.window, message.occurred_at) == (Window(10, 24 * 3600), 1795833600)
 
 
+def test_a_quote_is_told_by_its_id_alone_or_not_at_all() -> None:
+    message = read("text__quote_by_id")
+    assert (message.text, message.quotes, message.is_unread) == ("再说一遍", "9223372036854775800", False)
+    whole = node("text__quote_by_id")
+    whole["item_list"][0]["ref_msg"] = {"title": ""}
+    (message,) = read_messages({"msgs": [whole]})
+    assert (message.text, message.quotes, message.is_unread) == ("> [quoted message]\n\n再说一遍", "", True)
+    assert read("text__quote_partial").quotes == ""
+
+
 def test_an_id_keeps_all_its_digits() -> None:
     assert read("text__plain").key == "9223372036854775901"
     message = read("text__id_as_text")

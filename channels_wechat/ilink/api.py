@@ -6,7 +6,7 @@ import base64
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from channels_wechat.ilink.errors import error_for
+from channels_wechat.ilink.errors import MESSAGE_SECONDS, error_for
 from channels_wechat.wire.api_answers import decoded
 from channels_wechat.wire.http import error_for_status
 
@@ -41,10 +41,17 @@ def with_base_info(body: Mapping[str, Any]) -> dict[str, Any]:
     return {**body, "base_info": BASE_INFO}
 
 
-def read_answer(response: Response, token: str = "", *, harmless: bool = True, sends: bool = False) -> dict[str, Any]:
+def read_answer(
+    response: Response,
+    token: str = "",
+    *,
+    harmless: bool = True,
+    sends: bool = False,
+    lost_seconds: float = MESSAGE_SECONDS,
+) -> dict[str, Any]:
     """Return the decoded answer of a call that succeeded. harmless: as in `Http.request`; else as `error_for`. Raises ChannelError."""
     answer = decoded(response.body)
-    if error := error_for(answer, token, sends=sends):
+    if error := error_for(answer, token, sends=sends, lost_seconds=lost_seconds):
         raise error
     if response.status != 200 or not (answer or response.body.strip() == b"{}"):
         raise error_for_status(response, harmless)

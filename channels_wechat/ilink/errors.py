@@ -22,6 +22,8 @@ LOGIN_LOST = "-14"
 WINDOW_USED = "-2"
 # Tencent's own program rests so long after a lost login.
 LOGIN_LOST_SECONDS = 3600.0
+# A message waits shorter: none is sent while somebody has to log in, and after that it need not wait for the rest of the hour.
+MESSAGE_SECONDS = 10.0
 WORDS = 300
 
 ILINK = Explanations(
@@ -84,10 +86,13 @@ ILINK = Explanations(
 )
 
 
-def error_for(answer: dict[str, Any], token: str, *, sends: bool = False) -> ChannelError | None:
+def error_for(
+    answer: dict[str, Any], token: str, *, sends: bool = False, lost_seconds: float = MESSAGE_SECONDS
+) -> ChannelError | None:
     """Return the error that an answer tells; None for success. Any `ret` or `errcode` but 0 says that nothing was done.
 
     token: hidden wherever the platform repeats it. sends: whether the call sends a message, which alone can use a window up.
+    lost_seconds: to wait where the login is lost.
     """
     code = whole(answer.get("ret")) or whole(answer.get("errcode"))
     if not code:
@@ -101,6 +106,6 @@ def error_for(answer: dict[str, Any], token: str, *, sends: bool = False) -> Cha
         code,
         action,
         detail=words,
-        retry_after=LOGIN_LOST_SECONDS if is_lost else None,
+        retry_after=lost_seconds if is_lost else None,
         response={**told, "errmsg": words},
     )

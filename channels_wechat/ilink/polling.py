@@ -17,7 +17,7 @@ from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.http_client import Response
 from channels_wechat.contract.inbound_fields import word
 from channels_wechat.ilink.api import address_of, headers_of_post, read_answer, with_base_info
-from channels_wechat.ilink.errors import ILINK
+from channels_wechat.ilink.errors import ILINK, LOGIN_LOST_SECONDS
 from channels_wechat.ilink.parsing import read_messages
 from channels_wechat.wire.api_answers import whole
 from channels_wechat.wire.http import encode_json
@@ -125,7 +125,8 @@ class Polling:
             timeout=timeout,
         ) as response:
             content = await _read_bounded(response)
-            return read_answer(Response(response.status, response.headers, content), self._token)
+            answer = Response(response.status, response.headers, content)
+            return read_answer(answer, self._token, lost_seconds=LOGIN_LOST_SECONDS)
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.files.base import ContentFile
+from django.utils import timezone
 
 from accounts import reply_windows
 from accounts.channels import build_channel
@@ -17,13 +19,15 @@ from bridge.media import storage
 from bridge.models import Delivery, Message, Reason, State
 from bridge.pipeline.inbound import router, spool_drain
 from bridge.pipeline.outbound import outbox
+from bridge.pipeline.outbound.gates import SendContext
 from bridge.runtime.spool import journal
 from channels_wechat.contract.explanations import explain
 from channels_wechat.contract.messages import Content, Peer
-from channels_wechat.ilink import errors, polling
+from channels_wechat.ilink import polling
 from channels_wechat.ilink.channel import Ilink
 from channels_wechat.simulator import RunningSimulator
 from channels_wechat.wire.http import Http
+from tests.support import factories
 from tests.support.away import database_away
 from tests.support.connecting import RunningConnector
 from tests.support.factories import account, answer, eventually, gateway, outcomes, route, row
@@ -137,6 +141,18 @@ def test_the_newest_token_goes_with_every_message(ann: ChannelAccount, ilink: Fa
     assert [sent["context_token"] for sent in ilink.sent] == ["second", "second"]
 
 
+def test_the_token_is_looked_for_when_the_window_is_open(ann: ChannelAccount) -> None:
+    """It comes with the message that opens the window, perhaps while the gates are passed."""
+    delivery = speak(ann)
+    context = SendContext(delivery)
+    assert context.uses_quota
+    said = {"kind": "text", "reply_address": "newest", "reply_until": timezone.now() + timedelta(hours=1)}
+    assert delivery.message is not None
+    assert delivery.message.conversation is not None
+    factories.message(delivery.message.conversation, "hello", "m1", **said)
+    assert context.peer.reply == "newest"
+
+
 @pytest.mark.usefixtures("connector")
 def test_each_message_counts_against_the_ten(ann: ChannelAccount, ilink: FakeIlink) -> None:
     ilink.say("hello")
@@ -226,6 +242,24 @@ def test_only_who_may_talk_has_a_turn(ann: ChannelAccount, ilink: FakeIlink, all
         ilink.say("let me in", from_="eve@im.wechat")
         delivery = heard().deliveries.get()
     assert (delivery.state, delivery.reason) == (state, Reason.SENDER if state == State.SKIPPED else "")
+
+
+@pytest.mark.usefixtures("connector")
+def test_a_quote_by_its_id_is_read_from_what_is_stored(ilink: FakeIlink) -> None:
+    """Of the person's own words, of ours, of nothing that is known here, and of somebody else's."""
+    said = ilink.say("会议改到三点\n地点不变")
+    answered = settled(answer(heard(), "noted").deliveries.get())
+    stranger = ilink.say("a secret", from_="eve@im.wechat")
+    heard(2)
+    texts_of = {}
+    for count, quoted in enumerate((said["message_id"], int(answered.remote_id), 7, stranger["message_id"]), 3):
+        item = {"type": 1, "text_item": {"text": "再说一遍"}, "ref_msg": {"svr_id": quoted}}
+        ilink.say("", item)
+        texts_of[quoted] = heard(count)
+    found = [message.text.removesuffix("\n\n再说一遍") for message in texts_of.values()]
+    assert found == ["> 会议改到三点\n> 地点不变", "> noted", "> [quoted message]", "> [quoted message]"]
+    first = texts_of[said["message_id"]]
+    assert "> 会议改到三点" in first.deliveries.get().payload["message"]
 
 
 @pytest.mark.usefixtures("connector")
@@ -338,11 +372,22 @@ def test_a_lost_login_waits_for_a_new_one(ann: ChannelAccount, ilink: FakeIlink)
         eventually(lambda: row(delivery).state == State.DELIVERED, seconds=40)
 
 
+@pytest.mark.usefixtures("connector")
+def test_a_message_that_meets_a_lost_login_waits_only_for_the_next_one(ann: ChannelAccount, ilink: FakeIlink) -> None:
+    ilink.say("hello")
+    ilink.script("sendmessage", Scripted({"ret": -14}))
+    delivery = answer(heard(), "hi").deliveries.get()
+    eventually(lambda: outcomes(delivery) == ["error"])
+    waits = (row(delivery).due_at - timezone.now()).total_seconds()
+    assert (row(delivery).state, row(delivery).tries, waits < 15) == (State.PENDING, 0, True)
+    eventually(lambda: row(delivery).state == State.DELIVERED, seconds=40)
+
+
 def test_a_lost_login_is_tried_again_after_an_hour(
     ann: ChannelAccount, ilink: FakeIlink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert errors.LOGIN_LOST_SECONDS == 3600
-    monkeypatch.setattr(errors, "LOGIN_LOST_SECONDS", 0.5)
+    assert polling.LOGIN_LOST_SECONDS == 3600
+    monkeypatch.setattr(polling, "LOGIN_LOST_SECONDS", 0.5)
     ilink.token = "another"
     with RunningConnector():
         eventually(lambda: held(ann).state == "needs_login")

@@ -19,7 +19,7 @@ def test_a_code_says_what_to_do_when_a_message_is_sent(name: str, code: int, act
     assert error is not None
     assert (error.code, error.action, error.detail) == (str(code), action, "the platform's words")
     assert error.response == {name: code, "errmsg": "the platform's words"}
-    assert error.retry_after == (3600 if code == -14 else None)
+    assert error.retry_after == (10 if code == -14 else None)
 
 
 @pytest.mark.parametrize("answer", [{}, {"ret": 0}, {"ret": "0", "errcode": 0}, {"ret": None, "errmsg": "ok"}])

@@ -8,6 +8,7 @@ import pytest
 
 from tests.browser.camera import photograph
 from tests.browser.desk import Desk, chromium
+from tests.simulator.ilink_client import IlinkClient
 from tests.simulator.puppet_client import PuppetClient
 from tests.simulator.test_connection_answers import BUTTONS, RESPOND, card, stream
 from tests.simulator.test_connection_media import upload
@@ -180,3 +181,26 @@ def test_somebody_in_wechat_and_a_personal_account(browser: Browser, client: Sim
         puppet.wait("LOGOUT")
     assert desk.complaints == []
     desk.close()
+
+
+def test_somebody_with_an_agent_as_a_contact(desk: Desk, wechat: SimulatorClient, tmp_path: Path) -> None:
+    """The code's page stands in for a phone; then the chat shows what the bot may still say, and that its login is lost."""
+    ann = "ann@im.wechat"
+    wechat.settings(ilink_hold_seconds=0.3)
+    wechat.ilink_person(ann, "Ann")
+    login = IlinkClient(wechat.url)
+    code = login.make_code()
+    desk.page.goto(code["qrcode_img_content"])
+    press(desk, "Confirm")
+    bot = IlinkClient(wechat.url, login.status(code["qrcode"])["bot_token"])
+    desk.go("/")
+    be(desk, ann, "Agent")
+    write(desk, "你好")
+    (context,) = (message["context_token"] for message in wechat.wait_for(bot.poll))
+    bot.send(ann, context, "hello Ann")
+    desk.sees("hello Ann")
+    desk.sees("The bot may send 9 more")
+    photograph(desk.page, "simulator-ilink", tmp_path)
+    press(desk, "End the login")
+    desk.sees("The login is lost")
+    assert bot.send(ann, context, "late")["ret"] == -14

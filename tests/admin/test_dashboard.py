@@ -165,7 +165,7 @@ MENU = {
     "accounts.view_channelaccount": ["Accounts"],
     "openclaw.view_gateway": ["Gateways"],
     "bridge.view_route": ["Mappings"],
-    "bridge.view_contact": ["Contacts"],
+    "bridge.view_contact": ["Invitations and requests", "Contacts"],
     "bridge.view_incident": ["Incidents"],
     "bridge.view_webhookendpoint": ["Webhooks"],
     "auth.view_user": ["Staff"],
@@ -180,7 +180,7 @@ def test_the_menu_offers_what_a_right_opens(staff: Callable[..., Client], world:
     menu = staff(right).get("/admin/").context["sidebar_navigation"]
     entries = [item for group in menu for item in group["items"]]
     assert [str(item["title"]) for item in entries] == ["Dashboard", *MENU[right]]
-    assert any("badge" in item for item in entries) == (right == "bridge.view_delivery")
+    assert any("badge" in item for item in entries) == (right in ("bridge.view_delivery", "bridge.view_contact"))
 
 
 def test_active_incidents_are_ten_at_most_and_none_that_is_over(boss: Client) -> None:

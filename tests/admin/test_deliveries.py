@@ -105,7 +105,10 @@ def test_the_menu_counts_the_dead_letters(boss: Client, world: factories.World) 
         for item in group["items"]
         if "badge" in item
     ]
-    assert [(item["title"], item["badge"]) for item in entries] == [("Dead letters", "3")]
+    assert [(item["title"], item["badge"]) for item in entries] == [
+        ("Dead letters", "3"),
+        ("Invitations and requests", "1"),
+    ]
 
 
 @pytest.mark.parametrize("verb", ["replay", "dismiss"])

@@ -110,7 +110,7 @@ def test_a_page_with_everything(
     boss: Client, world: factories.World, django_assert_max_num_queries, number: int
 ) -> None:
     page, pk = list(object_pages(world).items())[number]
-    with django_assert_max_num_queries(28):
+    with django_assert_max_num_queries(30):
         answer = boss.get(reverse(f"admin:{page}", args=[pk]))
     assert answer.status_code == 200
 

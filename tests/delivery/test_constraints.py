@@ -15,6 +15,7 @@ from bridge.models import (
     Attachment,
     Attempt,
     Contact,
+    ContactRequest,
     Conversation,
     CustomerGroup,
     CustomerMessage,
@@ -156,6 +157,7 @@ CASES: dict[str, Callable[[], object]] = {
     "restriction_once": same_restriction,
     "department_once": lambda: copied(Department.objects.create(account=app(), external_id="2")),
     "customer_group_once": lambda: copied(CustomerGroup.objects.create(account=app(), external_id="wr1")),
+    "contact_request_once": lambda: copied(ContactRequest.objects.create(account=app(), kind="group", remote_id="I1")),
     "customer_message_once": lambda: copied(CustomerMessage.objects.create(account=app(), client="staff:1", key="K1")),
     "directory_change_once": lambda: copied(
         DirectoryChange.objects.create(account=app(), part="members", external_id="lisi")

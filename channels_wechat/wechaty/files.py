@@ -12,6 +12,7 @@ from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.filetypes import recognise, with_suffix
 from channels_wechat.contract.inbound_fields import word
 from channels_wechat.contract.messages import Upload
+from channels_wechat.contract.text import clean, clean_json
 from channels_wechat.wechaty import puppet_pb2 as pb
 from channels_wechat.wechaty.errors import WECHATY
 from channels_wechat.wechaty.protocol import DOWNLOAD, MESSAGE_FILE, MESSAGE_FILE_STREAM
@@ -68,13 +69,13 @@ def _stream_content(calls: PuppetCalls, message: str, before: ChannelError) -> t
 
 def _note_name(chunk: pb.FileBoxChunk, names: list[str]) -> bytes:
     if chunk.HasField("name"):
-        names.append(chunk.name)
+        names.append(clean(chunk.name))
     return chunk.data
 
 
 def _read_box(text: str) -> dict[str, Any]:
     try:
-        box = json.loads(text)
+        box = clean_json(json.loads(text))
     except (ValueError, RecursionError):
         raise WECHATY.error("file_gone") from None
     return box if isinstance(box, dict) else {}

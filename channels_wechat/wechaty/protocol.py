@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from google.protobuf.message import DecodeError
 
 from channels_wechat.wechaty import puppet_pb2 as pb
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from google.protobuf.message import Message
 
 Q = TypeVar("Q", bound="Message")
 A = TypeVar("A", bound="Message")
 # Above this a time stamp is in milliseconds: puppets send either.
 LARGEST_SECONDS = 1e11
+# Half of a character of two UTF-16 units, as encoders of JavaScript write it, where a puppet cut a name or a text within an emoji. It is
+# no UTF-8, which a proto3 text has to be. Of the same length: the mark of a character that is lost.
+HALF, LOST = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]"), b"\xef\xbf\xbd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +34,24 @@ class Rpc(Generic[Q, A]):
     answer: type[A]
 
     @property
+    def read(self) -> Callable[[bytes], A]:
+        return reader_of(self.answer)
+
+    @property
     def path(self) -> str:
         return f"/wechaty.Puppet/{self.name}"
+
+
+def reader_of(kind: type[A]) -> Callable[[bytes], A]:
+    """Return what decodes a message, also one in whose texts a character was cut in half. It raises DecodeError."""
+
+    def read(encoded: bytes) -> A:
+        try:
+            return kind.FromString(encoded)
+        except DecodeError:
+            return kind.FromString(HALF.sub(LOST, encoded))
+
+    return read
 
 
 START = Rpc("Start", pb.Empty, pb.Empty)

@@ -61,12 +61,15 @@ class Puppet:
     ) -> A:
         """Make a call. harmless, left: as `error_of` takes them. Raises ChannelError."""
         call = self.channel.unary_unary(
-            rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.answer.FromString
+            rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.read
         )
         try:
-            answer: A = await call(request, timeout=seconds, metadata=self._metadata)
+            answer: A | None = await call(request, timeout=seconds, metadata=self._metadata)
         except grpc.RpcError as error:
             raise error_of(error, self.token, harmless=harmless, left=left) from None
+        if answer is None:  # gRPC's word for an answer that cannot be decoded
+            action = WECHATY.row("service_failed").action_for(harmless)
+            raise WECHATY.error("service_failed", action, detail="its answer cannot be decoded")
         return answer
 
     async def send(self, rpc: Rpc[Q, A], request: Q, seconds: float) -> A:
@@ -78,7 +81,7 @@ class Puppet:
     async def upload(self, content: bytes) -> str:
         """Give the service a file. Return its uuid, which is good with this service only as long as it runs. Raises ChannelError."""
         call = self.channel.stream_unary(
-            UPLOAD.path, request_serializer=pb.Chunk.SerializeToString, response_deserializer=pb.Id.FromString
+            UPLOAD.path, request_serializer=pb.Chunk.SerializeToString, response_deserializer=UPLOAD.read
         )
         try:
             answer: pb.Id = await call(_chunks(content), timeout=UPLOAD_SECONDS, metadata=self._metadata)
@@ -89,12 +92,13 @@ class Puppet:
     async def events(self) -> AsyncIterator[pb.EventData]:
         """Yield events until the service ends the stream in order. Raises ChannelError where it breaks or is refused."""
         call = self.channel.unary_stream(
-            EVENT.path, request_serializer=pb.Empty.SerializeToString, response_deserializer=pb.EventData.FromString
+            EVENT.path, request_serializer=pb.Empty.SerializeToString, response_deserializer=EVENT.read
         )
         stream = call(pb.Empty(), metadata=self._metadata)
         try:
             async for event in stream:
-                yield event
+                if event is not None:  # one that cannot be decoded
+                    yield event
         except grpc.RpcError as error:
             raise error_of(error, self.token, harmless=True, left=self.is_connected) from None
         finally:
@@ -115,7 +119,7 @@ class PuppetCalls:
     def ask(self, rpc: Rpc[Q, A], request: Q, *, seconds: float = CALL_SECONDS, harmless: bool = True) -> A:
         """Raises ChannelError."""
         call = self.channel.unary_unary(
-            rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.answer.FromString
+            rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.read
         )
         try:
             answer: A = call(request, timeout=seconds, metadata=self._metadata)
@@ -126,7 +130,7 @@ class PuppetCalls:
     def stream(self, rpc: Rpc[Q, A], request: Q, *, seconds: float) -> Iterator[A]:
         """Yield the parts of a file; whoever stops early ends the call. Raises ChannelError."""
         call = self.channel.unary_stream(
-            rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.answer.FromString
+            rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.read
         )
         parts = call(request, timeout=seconds, metadata=self._metadata)
         try:

@@ -154,6 +154,7 @@ class FakePuppet:
         self.thawed.set()
         self.stream: queue.Queue[tuple[int, str]] | None = None
         self.has_died = False
+        self.replaced: dict[bytes, bytes] = {}
         self.port = 0
         self.start()
 
@@ -202,6 +203,16 @@ class FakePuppet:
         self, rpc: str, code: grpc.StatusCode | None, words: str = "", *, times: int = 1, after: bool = False
     ) -> None:
         self.faults[rpc] = Fault(code, words, times, after)
+
+    def cuts(self, text: str, with_: bytes = b"\xed\xa0\xbd") -> None:
+        """From now on answers and events have these bytes, of the same length, where the text would stand."""
+        self.replaced[text.encode()] = with_
+
+    def _serialize(self, answer: Any) -> bytes:
+        encoded: bytes = answer.SerializeToString()
+        for text, bytes_ in self.replaced.items():
+            encoded = encoded.replace(text, bytes_)
+        return encoded
 
     @property
     def is_listened_to(self) -> bool:
@@ -291,7 +302,7 @@ class FakePuppet:
             table[name] = made(
                 self._guarded(name, getattr(self, f"_{name}"), streams),
                 request_deserializer=M[asked].FromString,
-                response_serializer=M[answered].SerializeToString,
+                response_serializer=self._serialize,
             )
         return grpc.method_handlers_generic_handler("wechaty.Puppet", table)
 

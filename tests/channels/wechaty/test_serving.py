@@ -114,6 +114,40 @@ def test_an_event_that_breaks_our_code_costs_only_itself(puppet: FakePuppet) -> 
     asyncio.run(go())
 
 
+def test_a_name_or_a_text_that_was_cut_within_a_character_is_read_all_the_same(puppet: FakePuppet) -> None:
+    """Encoders of JavaScript write half a character as bytes that are no UTF-8."""
+
+    async def go() -> None:
+        puppet.cuts("€")
+        puppet.contacts[ALICE], puppet.rooms[ROOM]["topic"] = "Alice €", "Lab €"
+        async with running(puppet) as session:
+            puppet.say("fine €")
+            puppet.emit_raw(23, "€ nothing")
+            puppet.say("after it")
+            await until(lambda: len(session.messages) == 2)
+            (first, second) = session.messages
+            assert (first.text, first.title, dict(first.contacts)) == ("fine �", "Lab �", {ALICE: "Alice �"})
+            assert (second.text, puppet.calls["Event"]) == ("after it", 1)
+
+    asyncio.run(go())
+
+
+def test_what_cannot_be_decoded_costs_itself_only(puppet: FakePuppet) -> None:
+    async def go() -> None:
+        puppet.cuts("broken", with_=b"\xff\xfe\xfd\xfc\xfb\xfa")
+        async with running(puppet) as session:
+            puppet.emit_raw(2, "broken")
+            puppet.rooms[ROOM]["topic"] = "broken"
+            puppet.say("broken", id="m1")
+            puppet.say("after it")
+            await until(lambda: len(session.messages) == 2)
+            (first, second) = session.messages
+            assert (first.kind, first.key, first.raw["code"]) == ("unsupported", "unread:m1", "service_failed")
+            assert (second.text, second.title, puppet.calls["Event"]) == ("after it", "", 1)
+
+    asyncio.run(go())
+
+
 def test_what_the_puppet_could_not_tell_at_once_is_asked_again(puppet: FakePuppet) -> None:
     async def go() -> None:
         async with running(puppet) as session:

@@ -13,7 +13,7 @@ from accounts.fields import sealed
 from accounts.health import CODE_LENGTH, Health
 from accounts.models import ChannelAccount, Connection, ConnectionGap
 from channels_wechat.contract.connection import LOGIN_STATES, NEEDS_LOGIN, ConnectionState
-from channels_wechat.contract.text import clean_json
+from channels_wechat.contract.text import clean, clean_json
 
 if TYPE_CHECKING:
     from channels_wechat.contract.explanations import Params
@@ -64,7 +64,7 @@ def forget_left_state(row: Connection) -> None:
 
 
 def store_identity(row: Connection, own_id: str, own_name: str) -> None:
-    row.as_held().update(own_id=own_id[:200], own_name=own_name[:200])
+    row.as_held().update(own_id=clean(own_id)[:200], own_name=clean(own_name)[:200])
 
 
 def may_send(account_id: int) -> bool:

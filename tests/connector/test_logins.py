@@ -94,6 +94,12 @@ def test_the_code_is_stored_encrypted_and_named_nowhere_else(
     assert "CANARY-code" not in caplog.text
 
 
+def test_a_name_that_no_database_stores_keeps_nobody_from_logging_in(phone: ChannelAccount) -> None:
+    (connection,) = leases.acquire("first")
+    states.store_identity(connection, "wxid\0ann", "Ann\0\ud83d")
+    assert (held(phone).own_id, held(phone).own_name) == ("wxid\ufffdann", "Ann\ufffd\ufffd")
+
+
 def test_a_new_account_alerts_nobody_and_a_lost_login_does(
     phone: ChannelAccount, settings: object, mailoutbox: list[EmailMessage]
 ) -> None:

@@ -79,6 +79,15 @@ def test_each_state_is_said_in_words(boss: Client, phone: ChannelAccount) -> Non
     assert ("stopped" in found["words"], found["reason"]) == (True, ChannelAccount.objects.get().state_reason)
 
 
+def test_a_code_that_fits_into_no_picture_is_said_and_breaks_no_page(boss: Client, phone: ChannelAccount) -> None:
+    connect(phone, "needs_login", "码" * 2000)
+    found = state(boss, phone)
+    assert ("too long" in found["words"], found["picture"]) == (True, "")
+    assert "too long" in boss.get(url("change", phone)).content.decode()
+    connect(phone, "needs_login", "short")  # not as one of the small codes that WeChat does not read
+    assert 'viewBox="0 0 29 29"' in state(boss, phone)["picture"]
+
+
 def test_the_page_draws_the_code_and_says_it_nowhere(boss: Client, phone: ChannelAccount) -> None:
     connect(phone, "needs_login", CODE)
     page = boss.get(url("change", phone))

@@ -39,15 +39,18 @@ WORDS = {
     ConnectionState.STOPPED: _("The connection is stopped: press Test to connect again."),
 }
 
+TOO_LONG = _("The platform gave a code that is too long for a picture: look for it where the platform shows it itself.")
+
 
 def describe_login(account: ChannelAccount, _channel: Channel | None = None) -> dict[str, Any]:
     """Return what the panel shows. picture: the code; empty while there is none to scan."""
     row = Connection.objects.filter(account=account).first()
     state = row.current_state if row and row.is_held and account.usable else None
     shows_code = row is not None and state == ConnectionState.NEEDS_LOGIN and row.login_code
+    picture = draw_code(row.login_code) if row and shows_code else ""
     return {
-        "words": str(_describe_state(account, row, state)),
-        "picture": draw_code(row.login_code) if row and shows_code else "",
+        "words": str(TOO_LONG if shows_code and not picture else _describe_state(account, row, state)),
+        "picture": picture,
         "is_logged_in": state == ConnectionState.CONNECTED,
     }
 

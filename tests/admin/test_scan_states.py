@@ -9,8 +9,10 @@ from auditlog.models import LogEntry
 from django.contrib.sessions.models import Session
 from django.urls import reverse
 
+from accounts.fields import encrypt
 from accounts.health import Health
 from accounts.models import ChannelAccount
+from bridge.admin.accounts.scan_session import SESSION_KEY
 from channels_wechat import KINDS
 from tests.support import factories
 from tests.support.fake_connection import fake_platform
@@ -202,6 +204,18 @@ def test_another_person_is_one_click_after_the_first(boss: Client, platform: Fak
     assert look(boss)["url"]
     names = dict(ChannelAccount.objects.values_list("external_id", "name"))
     assert names == {"ann": "Phones", "ben": "Phones ben"}
+
+
+@pytest.mark.parametrize("kept", ["v1.gone.AAAA", "", '{"kind": "fakephone", "of_another_version": 1}', "[]"])
+def test_what_another_version_kept_in_the_session_is_begun_again(
+    boss: Client, kept: str, platform: FakePlatform
+) -> None:
+    session = boss.session
+    session[SESSION_KEY] = encrypt(kept, SESSION_KEY) if kept[:1] in ("{", "[") else kept
+    session.save()
+    assert boss.get(url("scan_code")).headers["Location"] == url("scan")
+    assert "begin again" in look(boss)["text"]
+    begin(boss)
 
 
 def test_a_platform_that_gives_no_code_says_why(boss: Client, platform: FakePlatform) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from accounts.channels import http
-from accounts.fields import decrypt, encrypt
+from accounts.fields import Undecryptable, decrypt, encrypt
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -51,8 +51,12 @@ def begin(request: HttpRequest, channel: type[ScanToCreate], scan: StartedScan) 
 
 
 def read(request: HttpRequest, kind: str) -> StartedScan | None:
+    """Return what was begun for this kind; None also where another version kept it, or under a key that is no more."""
     kept = request.session.get(SESSION_KEY)
-    found = StartedScan(**json.loads(decrypt(kept, SESSION_KEY))) if kept else None
+    try:
+        found = StartedScan(**json.loads(decrypt(kept, SESSION_KEY))) if kept else None
+    except (Undecryptable, ValueError, TypeError):
+        return None
     return found if found and found.kind == kind else None
 
 

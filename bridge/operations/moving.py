@@ -91,6 +91,16 @@ def count_waiting(conversation: Conversation) -> int:
     return Delivery.objects.filter(lane__in=lanes, state__in=WAITING).order_by().count()
 
 
+def find_earlier(conversation: Conversation) -> set[int]:
+    """Return the ids of conversations that go on in this one, by one move or several."""
+    found: set[int] = set()
+    newest = {conversation.pk}
+    while newest:
+        newest = set(Conversation.objects.filter(moved_to__in=newest).values_list("pk", flat=True)) - found
+        found |= newest
+    return found
+
+
 def find_mapping(conversation: Conversation) -> Route | None:
     """Return the mapping by which it is answered: its own, or a more general one."""
     place = conversation.account, conversation.peer_kind, conversation.peer_id
@@ -144,14 +154,14 @@ def _lock_rows(*rows: Conversation) -> tuple[Conversation, Conversation]:
 
 
 def _refuse(source: Conversation, target: Conversation) -> None:
-    """Raises CannotMove. A conversation that moved here may move back."""
+    """Raises CannotMove. A conversation that moved here may have it back, also by several moves."""
     if source.pk == target.pk:
         raise CannotMove("peer_id", _("This is the conversation itself: choose another account or group."))
     if reason := why_not_move(source):
         raise CannotMove("", reason)
     if target.erased:
         raise CannotMove("peer_id", _("This person left, and their data was erased."))
-    if target.moved_to_id not in (None, source.pk):
+    if target.moved_to_id and target.pk not in find_earlier(source):
         raise CannotMove("peer_id", _("That conversation itself has moved on: choose the one in which it goes on."))
 
 

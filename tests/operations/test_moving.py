@@ -267,6 +267,18 @@ def test_it_moves_back_and_there_again(old: Conversation, bot: ChannelAccount) -
     assert (again, again.mode, again.moved_to) == (new, Mode.BOT, None)
 
 
+def test_after_several_moves_it_may_go_back_to_any_of_them(old: Conversation, bot: ChannelAccount) -> None:
+    second = move(old, bot).target
+    third = move(second, bot, "wrThird").target
+    assert moving.find_earlier(third) == {old.pk, second.pk}
+    back = move(third, old.account, "room-7").target
+    second.refresh_from_db()
+    assert (back, back.mode, back.moved_to) == (old, Mode.BOT, None)
+    assert (second.moved_to, third.moved_to) == (third, old)
+    assert moving.find_earlier(back) == {second.pk, third.pk}
+    assert refusal(third, bot)[1] == "It has moved already: move the conversation in which it goes on."
+
+
 # --- at the same moment
 
 

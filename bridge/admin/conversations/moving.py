@@ -92,7 +92,7 @@ class MoveForm(forms.Form):
 def _list_targets(conversation: Conversation, account: ChannelAccount) -> QuerySet[Conversation]:
     """Return conversations of the same kind in which it can go on, the newest first."""
     rows = account.conversations.filter(peer_kind=conversation.peer_kind).exclude(pk=conversation.pk)
-    return rows.filter(moved_to=None) | rows.filter(moved_to=conversation)
+    return rows.filter(moved_to=None) | rows.filter(pk__in=moving.find_earlier(conversation))
 
 
 def _label(row: Conversation) -> str:

@@ -29,7 +29,17 @@ from knox.models import AuthToken
 
 from accounts.models import RETENTION_LEAST_DAYS, ChannelAccount, ConnectionGap
 from bridge.media import storage
-from bridge.models import Attachment, AttachmentState, CustomerMessage, Delivery, Incident, Message, State, Target
+from bridge.models import (
+    Attachment,
+    AttachmentState,
+    ContactRequest,
+    CustomerMessage,
+    Delivery,
+    Incident,
+    Message,
+    State,
+    Target,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,7 +94,9 @@ def delete_orphan_files() -> int:
 
 
 def delete_history() -> None:
-    """Delete expired sessions and tokens, old incidents, logins, messages to customers and gaps in connections.
+    """Delete expired sessions and tokens, old incidents, logins, messages to customers, requests and gaps in connections.
+
+    A request that waits for staff stays, as a message does about which something is open.
 
     The audit log stays: it is small and needed for years.
     """
@@ -95,6 +107,8 @@ def delete_history() -> None:
     for account in _accounts_with_retention():
         before = _latest_time_to_delete(account.retention_days or 0)
         CustomerMessage.objects.filter(account=account, created_at__lt=before).delete()
+        decided = Q(state__in=(ContactRequest.State.ACCEPTED, ContactRequest.State.DISMISSED))
+        ContactRequest.objects.filter(decided, account=account, created_at__lt=before).delete()
         ConnectionGap.objects.filter(account=account, until__lt=before).delete()  # their messages are gone too
     for model in (AccessFailureLog, AccessLog):
         model.objects.filter(attempt_time__lt=long_ago).delete()

@@ -25,7 +25,7 @@ from knox.models import AuthToken
 
 from accounts.models import ConnectionGap
 from bridge.media import storage
-from bridge.models import Attachment, Attempt, Delivery, Incident, Message, State
+from bridge.models import Attachment, Attempt, ContactRequest, Delivery, Incident, Message, State
 from bridge.operations import retention
 from bridge.operations.replay import dismiss
 from bridge.runtime.worker import tasks
@@ -33,7 +33,7 @@ from bridge.webhooks import post
 from channels_wechat.contract.messages import Upload
 from tests.operations.old_messages import DAYS, age, left, prune
 from tests.support import factories
-from tests.support.factories import answer, app, bot, hear, picture, route, send, to_send, turn
+from tests.support.factories import answer, app, bot, contact_request, hear, picture, route, send, to_send, turn
 
 if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
@@ -364,6 +364,23 @@ def test_the_clock_prunes(account: ChannelAccount) -> None:
     age(hear(account))
     tasks.prune()
     assert left() == 0
+
+
+def test_requests_that_staff_decided_are_deleted_with_the_messages_of_their_account() -> None:
+    short, forever = app(columns={"name": "short"}), app(agent_id=7, columns={"retention_days": None, "name": "x"})
+    states = ContactRequest.State.values
+    for state in states:
+        contact_request(short, state=state, text="hello")
+    contact_request(forever, state="accepted")
+    ContactRequest.objects.update(created_at=timezone.now() - timedelta(days=91))
+    contact_request(short, state="dismissed")
+    retention.delete_history()
+    assert list(short.contact_requests.order_by("pk").values_list("state", flat=True)) == [
+        "open",
+        "accepting",
+        "dismissed",
+    ]
+    assert forever.contact_requests.count() == 1
 
 
 def test_gaps_in_a_connection_are_deleted_with_the_messages_of_their_account() -> None:

@@ -70,12 +70,15 @@ class Polling:
             await self._notify("msg/notifystop")
 
     async def _take(self, answer: Mapping[str, Any]) -> bool:
-        """Store messages, then the cursor behind them. Return whether there were any."""
+        """Store messages, then the cursor behind them. Return whether there may be more at once: with a cursor that stands still
+        the platform would give the same ones again."""
         messages = read_messages(dict(answer))
         for start in range(0, len(messages), BATCH):
             await self._store(messages[start : start + BATCH])
-        if (cursor := word(answer, "get_updates_buf")) and cursor != self._cursor:
-            await self.session.store_cursor(f"{self.bot_id} {cursor}")
+        cursor = word(answer, "get_updates_buf")
+        if not cursor or cursor == self._cursor:
+            return False
+        await self.session.store_cursor(f"{self.bot_id} {cursor}")
         return bool(messages)
 
     async def _store(self, messages: Sequence[Inbound]) -> None:

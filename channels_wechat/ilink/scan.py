@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from channels_wechat.contract.errors import ChannelError
 from channels_wechat.contract.inbound_fields import word
 from channels_wechat.contract.messages import Scan, ScanCode
+from channels_wechat.contract.text import utf8_len
 from channels_wechat.ilink.addresses import API, redirected_base_url, trusted_base_url
 from channels_wechat.ilink.api import address_of, headers_of_get, headers_of_post, read_answer
 from channels_wechat.ilink.errors import ILINK
@@ -19,7 +20,7 @@ BOT_TYPE = "3"
 # The platform holds the question for half a minute; nothing is missed by asking again sooner.
 TIMEOUT = (5.0, 4.0)
 # More does not fit into a QR code that a phone reads from a screen.
-MOST_CHARACTERS = 1000
+MOST_BYTES = 1000
 ENDED = frozenset({"expired", "verify_code_blocked", "binded_redirect"})
 
 
@@ -32,7 +33,7 @@ def fetch_code(http: HttpClient, base_url: str) -> ScanCode:
     )
     answer = read_answer(response)
     code, picture = word(answer, "qrcode"), word(answer, "qrcode_img_content")
-    if not code or " " in code or not 0 < len(picture) <= MOST_CHARACTERS:
+    if not code or " " in code or not 0 < utf8_len(picture) <= MOST_BYTES:
         raise ILINK.error("scan_unreadable")
     return ScanCode(code, picture)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -318,6 +319,18 @@ def test_what_was_received_before_a_kill_is_recognised(
         eventually(lambda: held(ann).cursor)
     assert texts() == ["one", "two"]
     assert "" in cursors(ilink)[1:]
+
+
+def test_a_cursor_that_stands_still_makes_no_haste(
+    ann: ChannelAccount, ilink: FakeIlink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A platform that gives the same messages again, because it gave no other cursor, is asked with a pause."""
+    monkeypatch.setattr(polling, "PAUSE_SECONDS", 20.0)
+    ilink.script("getupdates", *[Scripted({"ret": 0, "msgs": [{"message_id": 7, "from_user_id": ANN}]})] * 100)
+    with RunningConnector():
+        eventually(lambda: Message.objects.exists())
+        time.sleep(1)
+        assert len(cursors(ilink)) == 1
 
 
 def test_what_comes_while_the_database_is_away_is_kept_once(ann: ChannelAccount, ilink: FakeIlink) -> None:

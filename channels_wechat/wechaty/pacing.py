@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
 from channels_wechat.contract.messages import Pace
@@ -19,13 +19,16 @@ def read_pace(credentials: Mapping[str, Any], least: str, most: str) -> Pace | N
 
 
 def find_quiet_end(credentials: Mapping[str, Any], now: datetime) -> datetime | None:
-    """Return when the quiet hours end that `now` is within; None outside of them."""
+    """Return when the quiet hours end that `now` is within; None outside of them.
+
+    In UTC: two times of one zone are subtracted by their clock, which jumps by an hour in some nights.
+    """
     end = _next_time(credentials.get("quiet_to"), now)
     begin = _last_time(credentials.get("quiet_from"), now)
     if end is None or begin is None:
         return None
     last_end = _last_time(credentials.get("quiet_to"), now)
-    return end if last_end is None or begin > last_end else None
+    return end.astimezone(UTC) if last_end is None or begin > last_end else None
 
 
 def find_last_quiet_end(credentials: Mapping[str, Any], now: datetime) -> datetime | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -116,6 +117,14 @@ def test_quiet_hours(begin: str, end: str, now: str, until: str, last: str) -> N
     account, moment = channel(quiet_from=begin, quiet_to=end), day(now)
     assert moment is not None
     assert (account.quiet_until(moment), account.last_quiet_end(moment)) == (day(until), day(last))
+
+
+@pytest.mark.parametrize(("day", "hours"), [("2026-03-29", 5), ("2026-10-25", 7), ("2026-11-28", 6)])
+def test_quiet_hours_are_counted_through_a_change_of_the_clock(day: str, hours: int) -> None:
+    one = datetime.strptime(f"{day} 01:00", "%Y-%m-%d %H:%M").replace(tzinfo=ZoneInfo("Europe/Berlin"))
+    until = channel(quiet_from="23:30", quiet_to="07:00").quiet_until(one)
+    assert until is not None
+    assert until - one == timedelta(hours=hours)
 
 
 def test_messages_a_day_are_a_limit_of_the_account() -> None:

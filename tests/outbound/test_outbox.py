@@ -20,10 +20,29 @@ from bridge.pipeline.outbound.outbox import CannotSend, store_callback_reply, wh
 from bridge.pipeline.replies.stream_options import find_answerable_message
 from channels_wechat.contract.explanations import Action, Explanation
 from channels_wechat.contract.messages import Content
-from tests.support.factories import GROUP, answer, app, bot, hear, official, parts, send, shift, to_send
+from tests.support.factories import (
+    GROUP,
+    answer,
+    app,
+    bot,
+    eventually,
+    hear,
+    official,
+    parts,
+    send,
+    shift,
+    to_send,
+    wechaty,
+)
+from tests.support.rings import rings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    import redis
+
+    from accounts.models import ChannelAccount
 
 pytestmark = pytest.mark.django_db
 REPLY = "https://qyapi.weixin.qq.com/cgi-bin/aibot/response?response_code=secret"
@@ -182,6 +201,18 @@ def test_a_wake_up_is_published_after_the_commit(django_capture_on_commit_callba
     with django_capture_on_commit_callbacks() as callbacks:  # type: ignore[operator]
         send(app())
     assert len(callbacks) == 1
+
+
+@pytest.mark.parametrize(("make", "topic"), [(app, "send"), (wechaty, "socket")])
+def test_the_process_that_sends_it_is_woken(
+    make: Callable[[], ChannelAccount], topic: str, valkey: redis.Redis, django_capture_on_commit_callbacks: object
+) -> None:
+    """Nobody else's wake-up would do: the message would wait for the next sweep."""
+    with rings(valkey) as heard:
+        with django_capture_on_commit_callbacks(execute=True):  # type: ignore[operator]
+            send(make())
+        eventually(lambda: heard.rung(topic))
+        assert heard.count == {topic: 1}
 
 
 # --- a surface that speaks only in answer ---------------------------------------------------------------------------------------

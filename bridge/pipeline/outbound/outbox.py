@@ -33,11 +33,12 @@ from bridge.models import (
 from bridge.people import peers, sessions
 from bridge.pipeline.delivery import settle
 from bridge.pipeline.delivery.answer_parts import build_dead_part, build_part
+from bridge.pipeline.delivery.claims import TOPIC_OF_CARRIER
 from bridge.pipeline.outbound.recipients import why_unconfirmed
 from bridge.pipeline.outbound.rights import restrict
 from bridge.pipeline.replies import paths, unread
 from bridge.runtime.db.tables import Table
-from bridge.runtime.wakeups.publish import Topic, notify
+from bridge.runtime.wakeups.publish import notify
 from bridge.webhooks import events
 from channels_wechat.contract import filetypes
 from channels_wechat.contract.capabilities import Recall, Uploads
@@ -296,10 +297,12 @@ def _queue_parts(path: ReplyPath, message: Message, content: Content, files: Ite
     with _delete_files_on_error() as written:
         content = replace(content, files=(*content.files, *_store_files(message, files, written)))
         content = _shorten_answer(path, message, content, written)
-        _store_deliveries(_build_deliveries(path, message, content))
+        deliveries = _build_deliveries(path, message, content)
+        _store_deliveries(deliveries)
     if paths.holds_requests(message.account.kind):
         unread.wake_readers(message.account_id, message.peer_id)
-    transaction.on_commit(lambda: notify(Topic.SEND))
+    topics = {TOPIC_OF_CARRIER[Carrier(each.carrier)] for each in deliveries}
+    transaction.on_commit(lambda: notify(*topics))
 
 
 def _store_deliveries(deliveries: Sequence[Delivery]) -> None:

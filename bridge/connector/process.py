@@ -98,13 +98,17 @@ class Connector:
         A row that cannot be read must not end the connections of all others.
         """
         rows = {row.pk: row for row in await in_db_thread(leases.acquire, self.holder)}
+        # What ended by itself waits for staff. Its row may have been read before that was written: it is opened in the next round at most.
+        ended = set()
         for pk in list(self.connections):
+            if self.connections[pk].task.done():
+                ended.add(pk)
             with self._log_defects(pk):
                 await self._refresh_or_close(pk, rows.get(pk))
         if self.closing:  # a slow one must not keep the leases from being renewed
             await asyncio.wait(self.closing.values(), timeout=CLOSE_WAIT_SECONDS)
         for pk, row in rows.items():
-            if pk not in self.connections and pk not in self.closing:
+            if pk not in self.connections and pk not in self.closing and pk not in ended:
                 with self._log_defects(pk):
                     self.connections[pk] = self._open_connection(row)
 

@@ -39,7 +39,7 @@ class Senders:
         self.pool.wake_event.set()
 
     async def run(self) -> None:
-        while True:
+        while not self.pool.stopping.is_set():
             self.wake_event.clear()
             with contextlib.suppress(*DB_UNAVAILABLE):  # it is tried again in a second
                 await execute_on(self.runner, self.pool.run)

@@ -14,7 +14,7 @@ from django.utils import timezone
 from knox.models import AuthToken
 
 from accounts.models import ChannelAccount, Connection, ConnectionGap
-from bridge.models import CustomerGroup, Department, DirectoryChange, DirectoryRead, SessionEpoch
+from bridge.models import Conversation, CustomerGroup, Department, DirectoryChange, DirectoryRead, SessionEpoch
 from channels_wechat import KINDS
 from tests.support import factories
 
@@ -31,6 +31,12 @@ CREDENTIALS = {
         "encoding_aes_key": "k",
     },
     "wechaty": {"token": "CANARY_puppet", "endpoint": "puppet.example:8788", "tls": "on", "knows_risk": True},
+    "webhook_account": {
+        "connection": "shop",
+        "address": "https://gateway.example/in",
+        "inbound_secret": "CANARY-inbound",
+        "outbound_secret": "CANARY-outbound",
+    },
 }
 ADMIN = "admin"  # without a password: the tests log in as this user
 
@@ -47,6 +53,11 @@ def fill() -> None:
     SessionEpoch.objects.create(key="agent:main:one", conversation=world.person, epoch=2)
     Connection.objects.create(gateway=world.gateway, owner="vm:42:cafe", owner_until=now, state="connected")
     Connection.objects.create(account=world.bot, state="kicked", code="kicked", cursor="7", login_code="CANARY-login")
+    phone = ChannelAccount.objects.get(kind="wechaty")
+    ChannelAccount.objects.filter(pk=phone.pk).update(sending_stopped_at=now)
+    Connection.objects.create(account=phone, state="connected", own_id="wxid_me", own_name="小桥")
+    room = factories.conversation(phone, "20000000001@chatroom", "group", title="周末徒步群", told_title="周末徒步群")
+    Conversation.objects.filter(pk=room.pk).update(moved_to=world.group, moved_at=now)
     ConnectionGap.objects.create(account=world.bot, since=now - timedelta(minutes=1), until=now)
     Department.objects.create(account=world.app, external_id="2", name="研发部", parent="1")
     CustomerGroup.objects.create(

@@ -53,7 +53,7 @@ class AccountConnection(HeldConnection):
         if not isinstance(channel, ConnectedChannel):
             raise TypeError(f"account {row.account_id} has no connection")
         self.channel, self.wake_senders = channel, wake_senders
-        self.device_id, self.cursor = row.device_id.hex, row.cursor
+        self.device_id, self.cursor, self.own_id = row.device_id.hex, row.cursor, row.own_id
         self.last_frame_at = 0.0
         self._is_open_stored = True
         self._is_first = True
@@ -134,6 +134,7 @@ class AccountConnection(HeldConnection):
         await in_db_thread(states.store_login, self.row, code, scanned=scanned)
 
     async def show_identity(self, own_id: str, own_name: str) -> None:
+        self.own_id = own_id
         await self._store("identity", lambda row: states.store_identity(row, own_id, own_name))
 
     # --- what is written about it

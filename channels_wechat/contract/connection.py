@@ -107,11 +107,13 @@ class Link(Protocol):
 class Session(Protocol):
     """What the connector does for a connection while it is open.
 
-    device_id: names this account's connection to the platform, the same for ever. cursor: as it was last stored.
+    device_id: names this account's connection to the platform, the same for ever. cursor: as it was last stored. own_id: as whom the
+    account was logged in last.
     """
 
     device_id: str
     cursor: str
+    own_id: str
 
     def note_frame(self) -> None:
         """Note that something came just now, be it a heartbeat. Takes microseconds."""

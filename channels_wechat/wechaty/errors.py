@@ -32,6 +32,16 @@ WECHATY = Explanations(
             _("Enter the token that the service was started with (WECHATY_TOKEN), then press Test."),
             shows_code=False,
         ),
+        "another_person": Explanation(
+            C,
+            _(
+                "Somebody else than before is logged in on this phone or service: %(name)s. What waits would be sent as that person."
+            ),
+            _(
+                "Log in the right one, or dismiss what waits. Then save the account's page: it goes on as whoever is logged in."
+            ),
+            shows_code=False,
+        ),
         "taken": Explanation(
             W,
             _("Another program receives the events of this puppet service, which gives them to one program at a time."),

@@ -6,7 +6,9 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from channels_wechat.contract.connection import ConnectionRefused, ConnectionState
 from channels_wechat.contract.inbound_fields import word
+from channels_wechat.wechaty.errors import WECHATY
 from channels_wechat.wechaty.protocol import Event, ScanStatus
 
 if TYPE_CHECKING:
@@ -102,6 +104,8 @@ class Login:
     async def _show_safely(self) -> None:
         try:
             await self._show(self._standing or Standing())
+        except ConnectionRefused:
+            raise
         except Exception as error:
             log.warning("the state of a login could not be stored yet (%s)", type(error).__name__)
             self._changed.set()
@@ -113,6 +117,10 @@ class Login:
             await self._session.show_login(standing.code, scanned=standing.scanned)
             return
         name = await self._people.find_contact(standing.me)
+        before = self._session.own_id
         await self._session.show_identity(standing.me, name)
+        if before not in ("", standing.me):
+            error = WECHATY.error("another_person", params={"name": name or standing.me})
+            raise ConnectionRefused(ConnectionState.STOPPED, error)
         if standing == self._standing:
             await self._session.open(self._link)

@@ -261,6 +261,27 @@ def test_a_message_without_an_answer_is_uncertain(
 # --- the login
 
 
+def test_nothing_waiting_is_sent_as_another_person(phone: ChannelAccount, puppet: FakePuppet) -> None:
+    """Staff decide whether the account goes on as whoever is logged in now."""
+    with RunningConnector():
+        eventually(lambda: state_of(phone) == "connected")
+        puppet.say("hello")
+        question = heard()
+        puppet.log_out()
+        eventually(lambda: state_of(phone) == "needs_login")
+        waiting = answer(question, "for whoever asked").deliveries.get()
+        puppet.contacts["wxid_other"] = "Other"
+        puppet.log_in("wxid_other")
+        eventually(lambda: ChannelAccount.objects.get(pk=phone.pk).state == Health.STOPPED)
+        account = ChannelAccount.objects.get(pk=phone.pk)
+        assert account.state_code == "another_person"
+        assert "Other" in account.state_reason
+        assert (state_of(phone), row(waiting).state, puppet.sent) == ("stopped", State.PENDING, [])
+        account.revive()
+        assert settled(waiting).state == State.DELIVERED
+    assert Connection.objects.get(account=phone).own_id == "wxid_other"
+
+
 @pytest.mark.usefixtures("connector")
 def test_a_lost_login_is_shown_and_holds_messages_back(phone: ChannelAccount, puppet: FakePuppet) -> None:
     puppet.log_out()

@@ -32,7 +32,7 @@ def channel(
 class Kept:
     """Implements `channels_wechat.contract.connection.Session`. told: what staff would see, in order."""
 
-    device_id, cursor = "device", ""
+    device_id, cursor, own_id = "device", "", ""
 
     def __init__(self) -> None:
         self.messages: list[Inbound] = []
@@ -64,6 +64,7 @@ class Kept:
         self.told.append(("login", code, scanned))
 
     async def show_identity(self, own_id: str, own_name: str) -> None:
+        self.own_id = own_id
         self.told.append(("as", own_id, own_name))
 
     @property

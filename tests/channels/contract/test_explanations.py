@@ -65,7 +65,7 @@ NAMED = {
     "trace",
     "errcode",
 }
-NAMED |= {"formats", "most", "size", "sender"}
+NAMED |= {"formats", "most", "size", "sender", "name"}
 OURS = re.compile(r"[a-z]+(_[a-z]+)*|http_[0-9x]{3}|label_[0-9]+|-?[0-9]+")
 
 
